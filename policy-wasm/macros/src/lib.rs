@@ -1,0 +1,203 @@
+//! The `policy!` macro of `sallyport-policy`.
+//!
+//! Role: turn a type that implements `Policy` into a component. A policy author has no path to our WIT package, so the
+//! macro carries its text and hands wit-bindgen one inline document: the contract and, after it, the author's own world.
+//! Nothing else depends on this crate.
+
+use proc_macro::{Literal, TokenStream, TokenTree};
+use std::path::PathBuf;
+
+/// The files of package `sallyport:policy`, in any order.
+const CONTRACT: [&str; 7] = [
+    include_str!("../wit/service.wit"),
+    include_str!("../wit/review.wit"),
+    include_str!("../wit/verdict.wit"),
+    include_str!("../wit/description.wit"),
+    include_str!("../wit/policy.wit"),
+    include_str!("../wit/log.wit"),
+    include_str!("../wit/world.wit"),
+];
+
+/// The line that names the contract's package; it stands in one of its files.
+const PACKAGE: &str = "package sallyport:policy@0.1.0;";
+
+/// The world of a policy that has no settings.
+const PLAIN_WORLD: &str =
+    "package sallyport:plain-policy;\nworld plain-policy { include sallyport:policy/base@0.1.0; }\n";
+
+/// Makes a component of a type that implements `sallyport_policy::Policy`.
+///
+/// `policy!(MyPolicy, "policy.wit")` reads the policy's world from a file, relative to the crate's `Cargo.toml`; its
+/// `settings` record becomes the type `Settings` beside the macro call. `policy!(MyPolicy)` is for a policy without
+/// settings, whose `Policy::Settings` is `()`.
+#[proc_macro]
+pub fn policy(input: TokenStream) -> TokenStream {
+    let expanded = Invocation::parse(input).and_then(|invocation| invocation.expand());
+    expanded.unwrap_or_else(|message| format!("::core::compile_error!({message:?});").parse().expect("a literal"))
+}
+
+/// What stands between the parentheses.
+struct Invocation {
+    policy: String,
+    world: Option<World>,
+}
+
+/// The author's WIT file.
+struct World {
+    path: PathBuf,
+    text: String,
+}
+
+impl Invocation {
+    fn parse(input: TokenStream) -> Result<Self, String> {
+        const USAGE: &str = "expected policy!(TypeName) or policy!(TypeName, \"path/to/world.wit\")";
+        let mut tokens = input.into_iter();
+        let Some(TokenTree::Ident(policy)) = tokens.next() else { return Err(USAGE.into()) };
+        let world = match (tokens.next(), tokens.next(), tokens.next()) {
+            (None, ..) => None,
+            (Some(TokenTree::Punct(comma)), Some(TokenTree::Literal(path)), None) if comma.as_char() == ',' => {
+                Some(World::read(&path)?)
+            }
+            _ => return Err(USAGE.into()),
+        };
+        Ok(Self { policy: policy.to_string(), world })
+    }
+
+    fn expand(&self) -> Result<TokenStream, String> {
+        let inline = format!("{}\n{}", self.world_text(), contract()?);
+        let bindings = BINDINGS.replace("$inline", &literal(&inline));
+        let glue = match &self.world {
+            None => String::new(),
+            Some(world) => SETTINGS
+                .replace("$path", &literal(&world.path.display().to_string()))
+                .replace("$wit", &byte_literal(&world.text))
+                .replace("$length", &world.text.len().to_string()),
+        };
+        let configured = if self.world.is_some() { CONFIGURED } else { UNCONFIGURED };
+        let text =
+            format!("{bindings}{glue}{COMPONENT}").replace("$configured", configured).replace("$policy", &self.policy);
+        text.parse().map_err(|error| format!("sallyport: the expansion does not parse: {error}"))
+    }
+
+    fn world_text(&self) -> &str {
+        self.world.as_ref().map_or(PLAIN_WORLD, |world| &world.text)
+    }
+}
+
+impl World {
+    fn read(path: &Literal) -> Result<Self, String> {
+        let quoted = path.to_string();
+        let relative = quoted
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+            .ok_or_else(|| format!("expected a path in quotes, found {quoted}"))?;
+        let root = std::env::var("CARGO_MANIFEST_DIR").map_err(|_| "CARGO_MANIFEST_DIR is not set".to_owned())?;
+        let path = PathBuf::from(root).join(relative);
+        let text =
+            std::fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        Ok(Self { path, text })
+    }
+}
+
+/// The contract as a nested package, which is how one WIT document holds several.
+fn contract() -> Result<String, String> {
+    let files = CONTRACT.concat();
+    let (_, items) = files.split_once(PACKAGE).ok_or_else(|| format!("the contract lacks the line `{PACKAGE}`"))?;
+    Ok(format!("package sallyport:policy@0.1.0 {{\n{items}\n}}\n"))
+}
+
+fn literal(text: &str) -> String {
+    Literal::string(text).to_string()
+}
+
+fn byte_literal(text: &str) -> String {
+    Literal::byte_string(text.as_bytes()).to_string()
+}
+
+/// The types of the contract are those of the SDK; only what the policy's own world adds is generated here.
+const BINDINGS: &str = r#"
+#[doc(hidden)]
+#[allow(missing_docs, unsafe_code, unreachable_pub, clippy::all)]
+pub mod policy_bindings {
+    ::sallyport_policy::wit_bindgen::generate!({
+        inline: $inline,
+        runtime_path: "::sallyport_policy::wit_bindgen::rt",
+        additional_derives: [PartialEq],
+        generate_unused_types: true,
+        with: {
+            "sallyport:policy/service@0.1.0": ::sallyport_policy::service,
+            "sallyport:policy/review@0.1.0": ::sallyport_policy::review,
+            "sallyport:policy/verdict@0.1.0": ::sallyport_policy::verdict,
+            "sallyport:policy/description@0.1.0": ::sallyport_policy::description,
+            "sallyport:policy/log@0.1.0": ::sallyport_policy::bindings::sallyport::policy::log,
+        },
+    });
+}
+"#;
+
+/// The component lives as long as one evaluation; a policy with settings is in place before the host's snapshot.
+const COMPONENT: &str = r#"
+#[doc(hidden)]
+static CONFIGURED_POLICY: ::std::sync::OnceLock<$policy> = ::std::sync::OnceLock::new();
+
+#[doc(hidden)]
+struct PolicyComponent;
+
+impl policy_bindings::exports::sallyport::policy::policy::Guest for PolicyComponent {
+    fn describe() -> ::sallyport_policy::Description {
+        <$policy as ::sallyport_policy::Policy>::describe()
+    }
+
+    fn validate(review: ::sallyport_policy::Review) -> ::sallyport_policy::Verdict {
+        ::sallyport_policy::Policy::validate($configured, &review)
+    }
+
+    fn mutate(review: ::sallyport_policy::Review) -> ::sallyport_policy::Mutation {
+        ::sallyport_policy::Policy::mutate($configured, &review)
+    }
+}
+
+#[cfg(target_family = "wasm")]
+#[allow(unsafe_code)]
+mod policy_export {
+    super::policy_bindings::export!(PolicyComponent with_types_in super::policy_bindings);
+    use super::PolicyComponent;
+}
+"#;
+
+/// A policy whose host never called `configure` must not guess.
+const CONFIGURED: &str = "CONFIGURED_POLICY.get().expect(\"the host calls configure before it asks\")";
+
+const UNCONFIGURED: &str = "CONFIGURED_POLICY.get_or_init(|| \
+    <$policy as ::sallyport_policy::Policy>::configure(()).expect(\"a policy without settings accepts none\"))";
+
+/// Settings in and out, and the author's WIT text in a custom section: doc comments do not survive into a component, and
+/// the host shows them in the settings' schema.
+const SETTINGS: &str = r#"
+pub use policy_bindings::Settings;
+pub use policy_bindings as settings;
+
+#[doc(hidden)]
+const _: &str = include_str!($path);
+
+#[cfg(target_family = "wasm")]
+#[allow(unsafe_code)]
+#[unsafe(link_section = "sallyport:wit")]
+static POLICY_WIT: [u8; $length] = *$wit;
+
+impl policy_bindings::Guest for PolicyComponent {
+    fn defaults() -> policy_bindings::Settings {
+        <$policy as ::sallyport_policy::Policy>::defaults()
+    }
+
+    fn configure(
+        settings: policy_bindings::Settings,
+    ) -> ::core::result::Result<(), ::std::vec::Vec<::sallyport_policy::SettingsError>> {
+        let policy = <$policy as ::sallyport_policy::Policy>::configure(settings)?;
+        if CONFIGURED_POLICY.set(policy).is_err() {
+            panic!("the host calls configure once");
+        }
+        ::core::result::Result::Ok(())
+    }
+}
+"#;
