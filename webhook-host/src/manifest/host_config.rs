@@ -1,0 +1,64 @@
+//! `kind: HostConfig`: what is common to all policies of one host.
+
+use super::{Metadata, read};
+use crate::decode::DecodeError;
+use crate::inventory::InventoryData;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A host's configuration file.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HostConfig {
+    /// `sallyport.dev/v1alpha1`.
+    pub api_version: String,
+    /// `HostConfig`.
+    pub kind: String,
+    /// For people.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// Everything else.
+    #[serde(default)]
+    pub spec: HostConfigSpec,
+}
+
+/// The `spec` of a `HostConfig`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HostConfigSpec {
+    /// What policies may know about the cluster.
+    #[serde(default)]
+    pub inventory: InventoryData,
+    /// Requests that no policy is asked about.
+    #[serde(default)]
+    pub exemptions: Exemptions,
+}
+
+/// Requests that no policy is asked about, beside the built-in ones.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Exemptions {
+    /// By name, exactly.
+    pub namespaces: Vec<String>,
+}
+
+impl Default for Exemptions {
+    /// The namespaces that Kubernetes itself owns: a policy must not be able to break the cluster's own services.
+    fn default() -> Self {
+        Self { namespaces: ["kube-system", "kube-public", "kube-node-lease"].map(str::to_owned).to_vec() }
+    }
+}
+
+impl HostConfig {
+    /// The kind.
+    pub const KIND: &'static str = "HostConfig";
+
+    /// Reads one manifest.
+    ///
+    /// # Errors
+    ///
+    /// The first value that the format does not allow, with its path.
+    pub fn from_value(value: &Value) -> Result<Self, DecodeError> {
+        read(value, Self::KIND)
+    }
+}

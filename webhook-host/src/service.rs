@@ -1,0 +1,273 @@
+//! From the object of an AdmissionReview to the contract's typed Service.
+//!
+//! A Service is parsed once per review, whatever the number of policies. What the API server itself would refuse to
+//! decode (rule S16) is refused here, with the field path, so that no policy ever meets malformed input. Duplicate keys: the
+//! last one wins, as in the API server. Called by `admission`.
+
+use crate::contract::service::{Ingress, Metadata, Pair, Port, Service, ServiceType, Spec, Status, TargetPort};
+use crate::decode;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Why an object is no Service.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}{}{problem}", if field.is_empty() { "" } else { ": " })]
+pub struct Malformed {
+    /// JSON path from the Service's root; empty for the object itself.
+    pub field: String,
+    /// The value found and what is allowed.
+    pub problem: String,
+}
+
+impl Malformed {
+    fn new(field: &str, problem: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), problem: problem.into() }
+    }
+}
+
+/// Parses the JSON text of a Service.
+///
+/// # Errors
+///
+/// The first field that is no Service's.
+pub fn parse(json: &str) -> Result<Service, Malformed> {
+    match serde_json::from_str::<core::Service>(json) {
+        Ok(service) => convert(service),
+        Err(error) => Err(explain(json, &error)),
+    }
+}
+
+/// As [`parse`], from a value.
+///
+/// # Errors
+///
+/// The first field that is no Service's.
+pub fn from_value(value: &Value) -> Result<Service, Malformed> {
+    decode::from_value::<core::Service>(value).map_err(malformed).and_then(convert)
+}
+
+/// Decodes once more, slowly, for the field path. What is no JSON (or nested beyond serde_json's 128 levels) has no path.
+fn explain(json: &str, error: &serde_json::Error) -> Malformed {
+    match serde_json::from_str::<Value>(json) {
+        Err(error) => Malformed::new("", format!("the object is not valid JSON: {error}")),
+        Ok(value) => match decode::from_value::<core::Service>(&value) {
+            Err(error) => malformed(error),
+            Ok(_) => Malformed::new("", format!("the object is no Service: {error}")),
+        },
+    }
+}
+
+fn malformed(error: decode::DecodeError) -> Malformed {
+    Malformed { field: error.path, problem: error.problem }
+}
+
+fn convert(service: core::Service) -> Result<Service, Malformed> {
+    let has_spec = service.spec.is_some();
+    let mut meta = service.metadata;
+    let owned = Owned::new(meta.managed_fields.take());
+    Ok(Service {
+        metadata: metadata(meta),
+        has_spec,
+        spec: spec(service.spec.unwrap_or_default(), &owned)?,
+        status: status(service.status.unwrap_or_default()),
+    })
+}
+
+fn metadata(meta: ObjectMeta) -> Metadata {
+    Metadata {
+        name: meta.name.unwrap_or_default(),
+        generate_name: present(meta.generate_name),
+        namespace: meta.namespace.unwrap_or_default(),
+        labels: pairs(meta.labels),
+        annotations: pairs(meta.annotations),
+        deletion_timestamp: meta.deletion_timestamp.map(|time| time.0.to_string()),
+    }
+}
+
+fn spec(spec: core::ServiceSpec, owned: &Owned) -> Result<Spec, Malformed> {
+    let ports = spec.ports.unwrap_or_default().into_iter();
+    Ok(Spec {
+        type_: service_type(spec.type_.as_deref())?,
+        ports: ports.map(|port| convert_port(port, owned)).collect(),
+        selector: pairs(spec.selector),
+        cluster_ip: present(spec.cluster_ip),
+        cluster_ips: spec.cluster_ips.unwrap_or_default(),
+        external_ips: spec.external_ips.unwrap_or_default(),
+        external_name: present(spec.external_name),
+        external_traffic_policy: present(spec.external_traffic_policy),
+        internal_traffic_policy: present(spec.internal_traffic_policy),
+        health_check_node_port: nonzero(spec.health_check_node_port),
+        health_check_node_port_by_client: owned.by_client("f:healthCheckNodePort"),
+        allocate_load_balancer_node_ports: spec.allocate_load_balancer_node_ports,
+        allocate_load_balancer_node_ports_by_client: owned.by_client("f:allocateLoadBalancerNodePorts"),
+        load_balancer_class: load_balancer_class(spec.load_balancer_class)?,
+        load_balancer_ip: present(spec.load_balancer_ip),
+        load_balancer_source_ranges: spec.load_balancer_source_ranges.unwrap_or_default(),
+        publish_not_ready_addresses: spec.publish_not_ready_addresses.unwrap_or_default(),
+        session_affinity: present(spec.session_affinity),
+        ip_families: spec.ip_families.unwrap_or_default(),
+        ip_family_policy: present(spec.ip_family_policy),
+        traffic_distribution: present(spec.traffic_distribution),
+    })
+}
+
+/// Exactly Kubernetes' spelling: another case is another type, which the API server refuses after the mutating phase.
+fn service_type(text: Option<&str>) -> Result<Option<ServiceType>, Malformed> {
+    Ok(Some(match text {
+        None | Some("") => return Ok(None),
+        Some("ClusterIP") => ServiceType::ClusterIp,
+        Some("NodePort") => ServiceType::NodePort,
+        Some("LoadBalancer") => ServiceType::LoadBalancer,
+        Some("ExternalName") => ServiceType::ExternalName,
+        Some(other) => {
+            let problem = format!("{other:?} is no type of a Service; use ClusterIP, NodePort, LoadBalancer or ExternalName");
+            return Err(Malformed::new("spec.type", problem));
+        }
+    }))
+}
+
+/// The API server answers 422 for an empty class; a policy must not take it for "no class".
+fn load_balancer_class(class: Option<String>) -> Result<Option<String>, Malformed> {
+    match class {
+        Some(class) if class.is_empty() => {
+            Err(Malformed::new("spec.loadBalancerClass", "must not be empty; name a class or remove the field"))
+        }
+        class => Ok(class),
+    }
+}
+
+fn convert_port(port: core::ServicePort, owned: &Owned) -> Port {
+    let protocol = port.protocol.filter(|protocol| !protocol.is_empty()).unwrap_or_else(|| "TCP".to_owned());
+    Port {
+        node_port: nonzero(port.node_port),
+        node_port_by_client: port.node_port.is_some() && owned.node_port_by_client(port.port, &protocol),
+        name: present(port.name),
+        app_protocol: present(port.app_protocol),
+        port: port.port,
+        target_port: port.target_port.map(|target| match target {
+            IntOrString::Int(number) => TargetPort::Number(number),
+            IntOrString::String(name) => TargetPort::Name(name),
+        }),
+        protocol,
+    }
+}
+
+fn status(status: core::ServiceStatus) -> Status {
+    let ingress = status.load_balancer.and_then(|balancer| balancer.ingress).unwrap_or_default().into_iter();
+    Status { load_balancer_ingress: ingress.map(|i| Ingress { ip: present(i.ip), hostname: present(i.hostname) }).collect() }
+}
+
+/// The API server treats an empty text like an absent one.
+fn present(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+/// And a port of 0 too.
+fn nonzero(port: Option<i32>) -> Option<i32> {
+    port.filter(|port| *port != 0)
+}
+
+fn pairs(map: Option<BTreeMap<String, String>>) -> Vec<Pair> {
+    map.unwrap_or_default().into_iter().collect()
+}
+
+/// Which fields of `spec` clients set, from `metadata.managedFields`. The API server records there what a request sets, and
+/// never what it allocates or defaults itself (seen on 1.20 and 1.36).
+struct Owned {
+    /// `None`: the object carries no managedFields, so that a client must have written everything.
+    specs: Option<Vec<Value>>,
+}
+
+impl Owned {
+    fn new(entries: Option<Vec<ManagedFieldsEntry>>) -> Self {
+        let specs = entries.filter(|entries| !entries.is_empty()).map(|entries| {
+            let fields = entries.into_iter().filter_map(|entry| entry.fields_v1);
+            fields.filter_map(|fields| fields.0.get("f:spec").cloned()).collect()
+        });
+        Self { specs }
+    }
+
+    fn by_client(&self, field: &str) -> bool {
+        self.specs.as_ref().is_none_or(|specs| specs.iter().any(|spec| spec.get(field).is_some()))
+    }
+
+    fn node_port_by_client(&self, port: i32, protocol: &str) -> bool {
+        let Some(specs) = &self.specs else { return true };
+        let key = format!(r#"k:{{"port":{port},"protocol":"{protocol}"}}"#);
+        specs.iter().any(|spec| {
+            let ports = spec.get("f:ports");
+            ports.and_then(|ports| ports.get(&key)).is_some_and(|fields| fields.get("f:nodePort").is_some())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn problem(value: &Value) -> String {
+        parse(&value.to_string()).expect_err("malformed").to_string()
+    }
+
+    #[test]
+    fn zero_null_and_empty_are_absent() {
+        let value = json!({
+            "metadata": {"labels": null},
+            "spec": {"type": "", "externalName": "", "ports": [{"port": 80, "nodePort": 0}, {"port": 81, "nodePort": null}]},
+        });
+        let service = parse(&value.to_string()).expect("valid");
+        assert_eq!(service.spec.type_, None);
+        assert_eq!(service.spec.external_name, None);
+        assert!(service.spec.ports.iter().all(|port| port.node_port.is_none()));
+        assert!(service.has_spec);
+    }
+
+    #[test]
+    fn a_type_in_another_case_is_malformed() {
+        for found in ["nodeport", "NodePort ", "Nodeport"] {
+            let text = problem(&json!({"spec": {"type": found}}));
+            assert!(text.starts_with(&format!("spec.type: {found:?} is no type of a Service")), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_class_is_malformed() {
+        let text = problem(&json!({"spec": {"type": "LoadBalancer", "loadBalancerClass": ""}}));
+        assert!(text.starts_with("spec.loadBalancerClass: must not be empty"), "{text}");
+    }
+
+    #[test]
+    fn the_last_of_two_keys_wins() {
+        let service = parse(r#"{"spec": {"type": "ClusterIP", "type": "NodePort"}}"#).expect("valid");
+        assert_eq!(service.spec.type_, Some(ServiceType::NodePort));
+    }
+
+    #[test]
+    fn deep_nesting_is_malformed_and_overflows_no_stack() {
+        let deep = format!("{{\"spec\": {}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+        let text = parse(&deep).expect_err("deep").to_string();
+        assert!(text.contains("recursion limit"), "{text}");
+    }
+
+    #[test]
+    fn a_node_port_without_managed_fields_is_the_clients() {
+        let service = parse(r#"{"spec": {"ports": [{"port": 80, "nodePort": 30080}]}}"#).expect("valid");
+        assert!(service.spec.ports[0].node_port_by_client);
+    }
+
+    #[test]
+    fn managed_fields_tell_which_node_port_was_set() {
+        let fields = json!({"f:spec": {"f:ports": {r#"k:{"port":80,"protocol":"TCP"}"#: {"f:nodePort": {}}}}});
+        let value = json!({
+            "metadata": {"managedFields": [{"manager": "kubectl", "fieldsV1": fields}]},
+            "spec": {"ports": [{"port": 80, "nodePort": 30080}, {"port": 81, "nodePort": 30081}]},
+        });
+        let service = parse(&value.to_string()).expect("valid");
+        let by_client: Vec<_> = service.spec.ports.iter().map(|port| port.node_port_by_client).collect();
+        assert_eq!(by_client, [true, false]);
+    }
+}
