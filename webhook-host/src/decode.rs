@@ -274,7 +274,9 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
         let found = self.value;
         // serde_json's own view knows how enums are written; only unit variants occur in our files.
         let result = match found {
-            Value::String(variant) => visitor.visit_enum(IntoDeserializer::<DecodeError>::into_deserializer(variant.as_str())),
+            Value::String(variant) => {
+                visitor.visit_enum(IntoDeserializer::<DecodeError>::into_deserializer(variant.as_str()))
+            }
             _ => Err(DecodeError::unplaced(format!(
                 "expected one of {}, found {} ({name})",
                 variants.join(", "),
@@ -354,7 +356,8 @@ mod tests {
 
     #[test]
     fn fractions_lists_and_objects_are_no_integers() {
-        for (found, word) in [(json!(30080.0), "number 30080.0"), (json!(true), "boolean true"), (json!([]), "a list")] {
+        for (found, word) in [(json!(30080.0), "number 30080.0"), (json!(true), "boolean true"), (json!([]), "a list")]
+        {
             let value = json!({"spec": {"ports": [{"port": 80, "nodePort": found}]}});
             assert_eq!(service_error(&value), format!("spec.ports[0].nodePort: expected integer, found {word}"));
         }

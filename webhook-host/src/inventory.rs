@@ -3,9 +3,7 @@
 //! Context is data, not a trait: `Inventory` is a plain struct that the host's configuration, a suite or (later) watchers
 //! fill. What is absent is unknown, which is not the same as empty. Read by `admission`.
 
-use crate::contract::review::{
-    Cluster, ContainerPort, Environment, Namespace, Pod, PortRange, Provider, ProviderId,
-};
+use crate::contract::review::{Cluster, ContainerPort, Environment, Namespace, Pod, PortRange, Provider, ProviderId};
 use crate::contract::service::Pair;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -123,7 +123,8 @@ fn service_type(text: Option<&str>) -> Result<Option<ServiceType>, Malformed> {
         Some("LoadBalancer") => ServiceType::LoadBalancer,
         Some("ExternalName") => ServiceType::ExternalName,
         Some(other) => {
-            let problem = format!("{other:?} is no type of a Service; use ClusterIP, NodePort, LoadBalancer or ExternalName");
+            let problem =
+                format!("{other:?} is no type of a Service; use ClusterIP, NodePort, LoadBalancer or ExternalName");
             return Err(Malformed::new("spec.type", problem));
         }
     }))
@@ -157,7 +158,9 @@ fn convert_port(port: core::ServicePort, owned: &Owned) -> Port {
 
 fn status(status: core::ServiceStatus) -> Status {
     let ingress = status.load_balancer.and_then(|balancer| balancer.ingress).unwrap_or_default().into_iter();
-    Status { load_balancer_ingress: ingress.map(|i| Ingress { ip: present(i.ip), hostname: present(i.hostname) }).collect() }
+    Status {
+        load_balancer_ingress: ingress.map(|i| Ingress { ip: present(i.ip), hostname: present(i.hostname) }).collect(),
+    }
 }
 
 /// The API server treats an empty text like an absent one.

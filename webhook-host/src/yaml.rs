@@ -44,7 +44,10 @@ mod tests {
 
     #[test]
     fn json_is_yaml() {
-        assert_eq!(documents(r#"{"a": [1, -2, 3.5, true, null]}"#).expect("valid"), vec![json!({"a": [1, -2, 3.5, true, null]})]);
+        assert_eq!(
+            documents(r#"{"a": [1, -2, 3.5, true, null]}"#).expect("valid"),
+            vec![json!({"a": [1, -2, 3.5, true, null]})]
+        );
     }
 
     #[test]

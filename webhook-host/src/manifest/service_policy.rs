@@ -209,7 +209,9 @@ impl ServicePolicy {
         if !bare {
             return Err(DecodeError::new(
                 "spec.module.file",
-                format!("{file:?} is no bare file name; name a file in the directory of the policies, such as policy.wasm"),
+                format!(
+                    "{file:?} is no bare file name; name a file in the directory of the policies, such as policy.wasm"
+                ),
             ));
         }
         Ok(())
@@ -241,7 +243,10 @@ mod tests {
     #[test]
     fn an_unknown_key_is_an_error_with_its_path() {
         let error = manifest(json!({"module": {"file": "p.wasm"}, "limits": {"deadlin": "1s"}})).expect_err("typo");
-        assert_eq!(error, r#"spec.limits: unknown key "deadlin" (did you mean "deadline"?); known keys: deadline, memory"#);
+        assert_eq!(
+            error,
+            r#"spec.limits: unknown key "deadlin" (did you mean "deadline"?); known keys: deadline, memory"#
+        );
     }
 
     #[test]

@@ -1,0 +1,143 @@
+//! The envelope: an AdmissionReview of `admission.k8s.io/v1`, its object kept as raw JSON.
+//!
+//! Everything that stays text borrows from the body. Callers: `server`, `suite` and `cli` through [`AdmissionRequest::parse`].
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// The only version there is since Kubernetes 1.22, and the only one spoken here.
+const API_VERSION: &str = "admission.k8s.io/v1";
+
+/// Why a body is no AdmissionReview that this host can answer: the client's mistake, HTTP 400.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviewError {
+    /// Not JSON, or a member of the envelope has the wrong type.
+    #[error("the body is no AdmissionReview: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Another kind.
+    #[error("kind: expected AdmissionReview, found {0:?}")]
+    Kind(String),
+    /// Another version.
+    #[error(
+        "apiVersion: expected admission.k8s.io/v1, found {0:?}; list only v1 in the webhook's admissionReviewVersions"
+    )]
+    ApiVersion(String),
+    /// Nothing to answer.
+    #[error("request: required, but missing; an AdmissionReview without a request asks nothing")]
+    NoRequest,
+}
+
+/// The envelope before its version is known.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'a> {
+    #[serde(borrow, default)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    request: Option<&'a RawValue>,
+}
+
+/// `request` of an AdmissionReview: one write that the API server asks about.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AdmissionRequest<'a> {
+    /// Echoed in the response.
+    #[serde(borrow)]
+    pub uid: Cow<'a, str>,
+    /// The object's kind.
+    #[serde(borrow)]
+    pub kind: GroupVersionKind<'a>,
+    /// Absent, or such as `status`.
+    #[serde(borrow, default)]
+    pub sub_resource: Option<Cow<'a, str>>,
+    /// Empty while the name is to be generated, and on the deletion of a collection.
+    #[serde(borrow, default)]
+    pub name: Option<Cow<'a, str>>,
+    /// Where the object is.
+    #[serde(borrow, default)]
+    pub namespace: Option<Cow<'a, str>>,
+    /// What is done.
+    pub operation: Operation,
+    /// Who does it.
+    #[serde(default)]
+    pub user_info: UserInfo,
+    /// Null on DELETE.
+    #[serde(borrow, default)]
+    pub object: Option<&'a RawValue>,
+    /// Null on CREATE.
+    #[serde(borrow, default)]
+    pub old_object: Option<&'a RawValue>,
+    /// Nothing will be stored.
+    #[serde(default)]
+    pub dry_run: Option<bool>,
+}
+
+/// metav1.GroupVersionKind.
+#[derive(Debug, Deserialize)]
+pub struct GroupVersionKind<'a> {
+    /// Empty for the core group.
+    #[serde(borrow, default)]
+    pub group: Cow<'a, str>,
+    /// Such as `v1`.
+    #[serde(borrow)]
+    pub version: Cow<'a, str>,
+    /// Such as `Service`.
+    #[serde(borrow)]
+    pub kind: Cow<'a, str>,
+}
+
+/// What a request does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Operation {
+    /// Of a new object.
+    Create,
+    /// Of an object or a sub-resource; a patch is one too.
+    Update,
+    /// Of one object or a collection.
+    Delete,
+    /// To a sub-resource such as `services/proxy`.
+    Connect,
+}
+
+/// authenticationv1.UserInfo, reduced to what policies see.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct UserInfo {
+    /// Such as `system:serviceaccount:team:deployer`.
+    pub username: String,
+    /// Such as `system:authenticated`.
+    pub groups: Vec<String>,
+}
+
+impl<'a> AdmissionRequest<'a> {
+    /// Reads the body of a webhook call.
+    ///
+    /// # Errors
+    ///
+    /// When the body is no AdmissionReview v1 with a request.
+    pub fn parse(body: &'a [u8]) -> Result<Self, ReviewError> {
+        // Version first: the members of another version's request may have other types.
+        let head: Head<'_> = serde_json::from_slice(body)?;
+        if head.kind != "AdmissionReview" {
+            return Err(ReviewError::Kind(head.kind.into_owned()));
+        }
+        if head.api_version != API_VERSION {
+            return Err(ReviewError::ApiVersion(head.api_version.into_owned()));
+        }
+        head.request.ok_or(ReviewError::NoRequest).and_then(|request| Ok(serde_json::from_str(request.get())?))
+    }
+
+    /// The namespace, empty when there is none.
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// The name, empty when there is none yet.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+}
