@@ -185,12 +185,13 @@ impl Inventory {
     pub fn namespace(&self, name: &str) -> Namespace {
         match self.namespaces.get(name) {
             Some(labels) => Namespace { name: name.to_owned(), labels: pairs(labels), known: true },
-            None => Namespace {
-                name: name.to_owned(),
-                labels: vec![(NAME_LABEL.to_owned(), name.to_owned())],
-                known: false,
-            },
+            None => Self::unknown_namespace(name),
         }
+    }
+
+    /// A namespace of which nothing but the name is known.
+    pub fn unknown_namespace(name: &str) -> Namespace {
+        Namespace { name: name.to_owned(), labels: vec![(NAME_LABEL.to_owned(), name.to_owned())], known: false }
     }
 
     /// The cluster as policies see it.

@@ -1,19 +1,29 @@
 //! From an AdmissionRequest to an AdmissionResponse: the one evaluation path of webhook, harness and check.
 //!
-//! Pure: no clock, no environment, no file, no network. The caller says when the request arrived and when it must be
-//! answered.
+//! Reads no environment, no file and no network; the caller says when the request arrived and when it must be answered.
+//! `Verdict` is a policy's opinion, `AdmissionResponse` the cluster's answer, and only this module knows both.
 
+mod exemption;
+mod fold;
+mod mutation;
 mod outcome;
 mod request;
+mod subject;
+mod text;
 
+pub use exemption::Exemption;
 pub use outcome::{AdmissionResponse, Cause, Denial, Evaluation, Outcome};
 pub use request::{AdmissionRequest, GroupVersionKind, Operation, ReviewError, UserInfo};
 
-use crate::contract::review::Phase;
+use crate::contract::review::{Phase, Resource};
+use crate::contract::verdict::Violation;
 use crate::inventory::Inventory;
-use crate::manifest::Exemptions;
+use crate::manifest::{Exemptions, Mode, Updates};
 use crate::policy::Policy;
+use crate::service::Malformed;
+use mutation::Patched;
 use std::time::{Instant, SystemTime};
+use subject::Subject;
 
 /// What policies are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,19 +34,22 @@ pub enum Function {
     Validate(Phase),
 }
 
-/// Why no policy is asked about a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exemption {
-    /// Neither CREATE nor UPDATE.
-    Operation,
-    /// Not a core/v1 Service, or a sub-resource other than `status`.
-    Kind,
-    /// `default/kubernetes`, written by the API server itself.
-    ApiServer,
-    /// A Service that waits for its finalizers and gains nothing.
-    Terminating,
-    /// The namespace is exempt by configuration.
-    Namespace,
+impl Function {
+    /// The phase that policies see.
+    pub fn phase(self) -> Phase {
+        match self {
+            Self::Mutate => Phase::Mutating,
+            Self::Validate(phase) => phase,
+        }
+    }
+
+    /// What a policy's description calls it.
+    fn wanted(self) -> Phase {
+        match self {
+            Self::Mutate => Phase::Mutating,
+            Self::Validate(_) => Phase::Validating,
+        }
+    }
 }
 
 /// When a request arrived and when it must be answered.
@@ -70,7 +83,129 @@ impl Admission {
 
     /// Reviews one request.
     pub fn review(&self, function: Function, request: &AdmissionRequest<'_>, clock: Clock) -> Outcome {
-        let _ = (&self.inventory, &self.exemptions, function, request, clock);
-        unimplemented!("being written")
+        let (operation, resource) = match exemption::scope(request, &self.exemptions) {
+            Ok(scope) => scope,
+            Err(exemption) => return Outcome::exempt(request, exemption),
+        };
+        let policies = self.matching(function, request.namespace(), operation, resource);
+        let mut subject = match Subject::new(function, request, (operation, resource), clock.now) {
+            Ok(subject) => subject,
+            Err(malformed) => return fold::malformed(function, request, &policies, malformed),
+        };
+        if exemption::is_terminating(request, subject.service()) {
+            return Outcome::exempt(request, Exemption::Terminating);
+        }
+        match function {
+            Function::Mutate => self.mutate(request, &policies, &mut subject, clock.deadline),
+            Function::Validate(_) => self.validate(function, request, &policies, &mut subject, clock.deadline),
+        }
+    }
+
+    /// The policies that have a say: by namespace, by what they want to be asked, and in the mutating phase by mode, since
+    /// only Enforce patches.
+    fn matching(
+        &self,
+        function: Function,
+        namespace: &str,
+        operation: crate::contract::review::Operation,
+        resource: Resource,
+    ) -> Vec<&Policy> {
+        let labels = self.inventory.namespace_labels(namespace);
+        let has_a_say = |policy: &&Policy| {
+            let spec = &policy.manifest().spec;
+            spec.r#match.matches(namespace, labels)
+                && policy.wants(function.wanted(), operation, resource)
+                && (function != Function::Mutate || spec.mode == Mode::Enforce)
+        };
+        self.policies.iter().filter(has_a_say).collect()
+    }
+
+    fn validate(
+        &self,
+        function: Function,
+        request: &AdmissionRequest<'_>,
+        policies: &[&Policy],
+        subject: &mut Subject,
+        deadline: Instant,
+    ) -> Outcome {
+        let judge = |policy: &&Policy| {
+            let began = Instant::now();
+            let mut evaluation = Evaluation::of(policy, function);
+            match subject.ask(policy, &self.inventory, |review| policy.validate(review, deadline)) {
+                Err(error) => evaluation.error = Some(error),
+                Ok(verdict) => {
+                    evaluation.warnings = verdict.warnings;
+                    evaluation.audit_annotations = verdict.audit_annotations;
+                    self.ratchet(&mut evaluation, policy, subject, verdict.violations, deadline);
+                }
+            }
+            evaluation.elapsed = began.elapsed();
+            evaluation
+        };
+        let evaluations = policies.iter().map(judge).collect();
+        fold::validated(request, policies, evaluations)
+    }
+
+    /// Parts the violations in those that the update brings and those that the old object has too. An evaluation error on the
+    /// old object excuses nothing.
+    fn ratchet(
+        &self,
+        evaluation: &mut Evaluation,
+        policy: &Policy,
+        subject: &mut Subject,
+        violations: Vec<Violation>,
+        deadline: Instant,
+    ) {
+        let ratchets = policy.manifest().spec.updates == Updates::Ratchet && !violations.is_empty();
+        let old = ratchets
+            .then(|| subject.ask_of_old(policy, &self.inventory, |review| policy.validate(review, deadline)))
+            .and_then(|answer| answer?.ok());
+        let stood = |violation: &Violation| {
+            let same = |old: &Violation| old.rule == violation.rule && old.key == violation.key;
+            !violation.key.is_empty() && old.as_ref().is_some_and(|old| old.violations.iter().any(same))
+        };
+        (evaluation.kept, evaluation.violations) = violations.into_iter().partition(stood);
+    }
+
+    fn mutate(
+        &self,
+        request: &AdmissionRequest<'_>,
+        policies: &[&Policy],
+        subject: &mut Subject,
+        deadline: Instant,
+    ) -> Outcome {
+        let mut patched = Patched::new(request);
+        let improve = |policy: &&Policy| {
+            let began = Instant::now();
+            let mut evaluation = Evaluation::of(policy, Function::Mutate);
+            let answer = subject.ask(policy, &self.inventory, |review| policy.mutate(review, deadline));
+            match answer.and_then(|mutation| patched.apply(subject, mutation.patch.clone()).map(|()| mutation)) {
+                Err(error) => evaluation.error = Some(error),
+                Ok(mutation) => {
+                    evaluation.patch = mutation.patch;
+                    evaluation.warnings = mutation.warnings;
+                    evaluation.audit_annotations = mutation.audit_annotations;
+                }
+            }
+            evaluation.elapsed = began.elapsed();
+            evaluation
+        };
+        let evaluations = policies.iter().map(improve).collect();
+        fold::mutated(request, policies, evaluations, patched.into_text())
+    }
+}
+
+impl Outcome {
+    fn exempt(request: &AdmissionRequest<'_>, exemption: Exemption) -> Self {
+        Self { exemption: Some(exemption), ..Self::allow(request) }
+    }
+
+    fn allow(request: &AdmissionRequest<'_>) -> Self {
+        Self {
+            response: AdmissionResponse::allow(&request.uid),
+            exemption: None,
+            malformed: None::<Malformed>,
+            evaluations: vec![],
+        }
     }
 }

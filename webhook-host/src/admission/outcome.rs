@@ -5,7 +5,7 @@
 
 use crate::admission::{Exemption, Function};
 use crate::contract::verdict::{PatchOperation, Violation};
-use crate::policy::EvaluationError;
+use crate::policy::{EvaluationError, Policy};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -126,7 +126,36 @@ struct WireDetails<'a> {
     causes: &'a [Cause],
 }
 
+impl Evaluation {
+    /// Nothing found yet.
+    pub(super) fn of(policy: &Policy, function: Function) -> Self {
+        Self {
+            policy: Arc::clone(policy.name()),
+            function,
+            violations: vec![],
+            kept: vec![],
+            warnings: vec![],
+            audit_annotations: vec![],
+            patch: vec![],
+            error: None,
+            elapsed: Duration::ZERO,
+        }
+    }
+}
+
 impl AdmissionResponse {
+    /// Go on, without a word.
+    pub(super) fn allow(uid: &str) -> Self {
+        Self {
+            uid: uid.to_owned(),
+            allowed: true,
+            denial: None,
+            patch: None,
+            warnings: vec![],
+            audit_annotations: BTreeMap::new(),
+        }
+    }
+
     /// The AdmissionReview that answers the API server.
     pub fn to_json(&self) -> Vec<u8> {
         let status = self.denial.as_ref().map(|denial| WireStatus {

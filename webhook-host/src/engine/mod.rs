@@ -1,18 +1,143 @@
-//! skeleton
-/// Engine; one per process.
-#[derive(Debug)]
-pub struct Engine {}
-/// x
+//! wasmtime, narrowed to what policies need: one engine a process, a fresh instance for every evaluation.
+//!
+//! Invariants: a guest can call `log` and nothing else; it runs under a deadline (epochs), a memory limit and a bounded
+//! stack; no state survives an evaluation. Used by `policy` alone.
+
+mod component;
+mod preinit;
+mod state;
+mod ticker;
+
+pub(crate) use component::{Candidate, Configure, LoadProblem};
+pub(crate) use preinit::{Prepared, call_configure};
+pub(crate) use state::{Budget, State};
+
+use crate::contract::{BasePre, log};
+use crate::units::Bytes;
+use std::sync::Arc;
+use ticker::Ticker;
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+
+/// What the pool is sized for.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// evaluations at the same time
+    /// How many evaluations may run at the same time, at least 1. An evaluation runs inline on a worker thread, so the number
+    /// of workers is enough.
     pub concurrency: u32,
-    /// the largest memory limit
-    pub memory: crate::units::Bytes,
+    /// The largest memory limit that a policy may have.
+    pub memory: Bytes,
 }
-impl Engine {
-    /// x
-    pub fn new(_config: &EngineConfig) -> Result<Self, crate::policy::LoadError> {
-        Ok(Self {})
+
+impl Default for EngineConfig {
+    /// Sixteen workers, and memory for a component that carries a JavaScript engine (about 20 MiB at rest).
+    fn default() -> Self {
+        Self { concurrency: 16, memory: Bytes::new(64 << 20) }
     }
+}
+
+/// Component instances that one policy may consist of. A Rust guest is one core instance and two shims; those that carry
+/// a language runtime have a few more.
+const CORE_INSTANCES: u32 = 16;
+
+/// Memories and tables that one policy may have.
+const MEMORIES: u32 = 2;
+const TABLES: u32 = 8;
+
+/// Function table entries: a JavaScript engine has about 12,000.
+const TABLE_ELEMENTS: usize = 40_000;
+
+/// What stays mapped between two evaluations in one slot, so that resetting it is a copy and not a page fault. A Rust guest
+/// touches about 100 KiB.
+const RESIDENT_MEMORY: usize = 1 << 20;
+const RESIDENT_TABLE: usize = 64 << 10;
+
+/// The guest's native stack. Half of what a tokio worker has (2 MiB), since the host's own frames lie above it.
+const STACK: usize = 512 << 10;
+
+/// The process' wasmtime engine, its pool and its clock.
+pub struct Engine {
+    inner: wasmtime::Engine,
+    linker: Linker<State>,
+    memory: Bytes,
+    _ticker: Ticker,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("memory", &self.memory).finish_non_exhaustive()
+    }
+}
+
+/// The machine can't carry the engine: no virtual memory for the pool, or a processor that cranelift doesn't know.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the WebAssembly engine can't start: {0}")]
+pub struct EngineError(String);
+
+impl From<wasmtime::Error> for EngineError {
+    fn from(error: wasmtime::Error) -> Self {
+        Self(format!("{error:#}"))
+    }
+}
+
+impl Engine {
+    /// Reserves the pool and starts the epoch ticker.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system or the processor can't carry it.
+    pub fn new(config: &EngineConfig) -> Result<Self, EngineError> {
+        let inner = wasmtime::Engine::new(&wasmtime_config(config))?;
+        let mut linker = Linker::new(&inner);
+        log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)?;
+        let ticker = Ticker::start(&inner);
+        Ok(Self { inner, linker, memory: config.memory, _ticker: ticker })
+    }
+
+    /// The largest memory limit that a policy may have.
+    pub(crate) fn memory(&self) -> Bytes {
+        self.memory
+    }
+
+    fn compile(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
+        Component::from_binary(&self.inner, bytes)
+    }
+
+    fn link(&self, component: &Component) -> wasmtime::Result<BasePre<State>> {
+        BasePre::new(self.linker.instantiate_pre(component)?)
+    }
+
+    /// A store for one evaluation, its deadline running.
+    pub(crate) fn store(&self, policy: &Arc<str>, budget: Budget) -> Store<State> {
+        let mut store = Store::new(&self.inner, State::new(policy, budget.memory));
+        store.limiter(|state| state);
+        store.set_epoch_deadline(ticker::ticks(budget.time));
+        store
+    }
+}
+
+fn wasmtime_config(config: &EngineConfig) -> Config {
+    // Two more than evaluations run: pre-initialisation and inspection take slots too.
+    let slots = config.concurrency.max(1) + 2;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_core_instances(slots * CORE_INSTANCES)
+        .total_memories(slots * MEMORIES)
+        .total_tables(slots * TABLES)
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_memories_per_component(MEMORIES)
+        .max_tables_per_component(TABLES)
+        .table_elements(TABLE_ELEMENTS)
+        .max_memory_size(config.memory.get())
+        .linear_memory_keep_resident(RESIDENT_MEMORY)
+        .table_keep_resident(RESIDENT_TABLE)
+        .pagemap_scan(Enabled::Auto);
+    let mut wasmtime = Config::new();
+    wasmtime
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK)
+        // A trap is told by its kind; frames of a stripped guest help nobody and cost on every trap.
+        .wasm_backtrace_max_frames(None);
+    wasmtime
 }

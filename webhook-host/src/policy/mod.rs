@@ -1,59 +1,253 @@
-//! skeleton
-use crate::engine::Engine;
-use crate::manifest::{Limits, ServicePolicy};
-use std::sync::Arc;
+//! One policy: a component with its manifest, loaded once, asked for every review on a fresh instance.
+//!
+//! A policy that can't be loaded is a policy all the same: it answers with an evaluation error, and `admission` applies its
+//! failurePolicy. Called by `admission`; built by `cli` and `suite`.
 
-/// One policy.
-#[derive(Debug)]
-pub struct Policy {
-    name: Arc<str>,
-    manifest: ServicePolicy,
-    error: Option<LoadError>,
+mod inspection;
+mod schema;
+mod settings;
+
+pub use inspection::Inspection;
+
+use crate::contract::Base;
+use crate::contract::description::{Context, Description};
+use crate::contract::review::{Operation, Phase, Resource, Review};
+use crate::contract::verdict::{Mutation, Verdict};
+use crate::decode::{DecodeError, join};
+use crate::engine::{Budget, Candidate, Engine, LoadProblem, Prepared, State, call_configure};
+use crate::manifest::ServicePolicy;
+use crate::units::{Bytes, Millis};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+
+/// Why a policy can't be used. Says what is wrong, with its place in the manifest, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", problems.join("; "))]
+pub struct LoadError {
+    problems: Vec<String>,
 }
 
-/// Why a policy can't be used. Display says what, where, and what to do.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct LoadError(pub String);
+impl LoadError {
+    /// An error that the caller found, such as a missing file.
+    pub fn new(problem: impl Into<String>) -> Self {
+        Self { problems: vec![problem.into()] }
+    }
+}
 
-/// Why there's no opinion.
+impl From<LoadProblem> for LoadError {
+    fn from(problem: LoadProblem) -> Self {
+        Self::new(problem.to_string())
+    }
+}
+
+impl From<DecodeError> for LoadError {
+    fn from(error: DecodeError) -> Self {
+        Self::new(DecodeError::new(join("spec.settings", &error.path), error.problem).to_string())
+    }
+}
+
+/// What a policy's own `configure` refused: path and message.
+impl From<Vec<(String, String)>> for LoadError {
+    fn from(errors: Vec<(String, String)>) -> Self {
+        let place =
+            |(path, message): (String, String)| DecodeError::new(join("spec.settings", &path), message).to_string();
+        Self { problems: errors.into_iter().map(place).collect() }
+    }
+}
+
+/// Why a policy has no opinion on a review.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EvaluationError {
-    /// x
-    #[error("deadline")]
-    Deadline,
+    /// Its own limit.
+    #[error("it did not answer within its deadline of {0}; see spec.limits.deadline")]
+    Deadline(Millis),
+    /// The request's.
+    #[error("the request's deadline was reached before it could answer")]
+    RequestDeadline,
+    /// Its own limit.
+    #[error("it needs more than its memory limit of {0}; see spec.limits.memory")]
+    Memory(Bytes),
+    /// The guest ended itself: a panic, a failed bounds check, an exhausted stack.
+    #[error("it trapped: {0}")]
+    Trap(String),
+    /// It answered what the contract forbids.
+    #[error("its answer can't be used: {0}")]
+    Answer(String),
+    /// More evaluations at once than the pool has slots.
+    #[error("too many evaluations at the same time")]
+    Busy,
+    /// It was never loaded.
+    #[error("it could not be loaded: {0}")]
+    Load(Arc<LoadError>),
 }
 
 impl EvaluationError {
-    /// Stable label for metrics: deadline, memory, trap, answer, load
+    /// A stable word for metrics and suites.
     pub fn kind(&self) -> &'static str {
-        "deadline"
+        match self {
+            Self::Deadline(_) => "deadline",
+            Self::RequestDeadline => "request-deadline",
+            Self::Memory(_) => "memory",
+            Self::Trap(_) => "trap",
+            Self::Answer(_) => "answer",
+            Self::Busy => "busy",
+            Self::Load(_) => "load",
+        }
+    }
+}
+
+/// One policy, ready to be asked or known to be broken.
+pub struct Policy {
+    name: Arc<str>,
+    manifest: ServicePolicy,
+    digest: Option<String>,
+    loaded: Result<Loaded, Arc<LoadError>>,
+}
+
+struct Loaded {
+    prepared: Prepared,
+    engine: Arc<Engine>,
+}
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Policy").field("name", &self.name).field("error", &self.load_error()).finish_non_exhaustive()
     }
 }
 
 impl Policy {
-    /// Loads a component with its manifest: refused imports, contract version, settings, pre-initialisation.
-    pub fn load(_engine: &Engine, manifest: ServicePolicy, _component: &[u8]) -> Result<Self, LoadError> {
-        Err(LoadError(manifest.kind))
+    /// Loads a component with its manifest: contract, settings, pre-initialisation.
+    ///
+    /// # Errors
+    ///
+    /// When the component or the settings can't be used. [`Policy::broken`] makes a policy of that.
+    pub fn load(engine: &Arc<Engine>, manifest: ServicePolicy, component: &[u8]) -> Result<Self, LoadError> {
+        let name: Arc<str> = manifest.metadata.name.as_str().into();
+        let limit = manifest.spec.limits.memory;
+        if limit > engine.memory() {
+            let allowed = engine.memory();
+            return Err(LoadError::new(format!("spec.limits.memory: {limit} is more than the host allows, {allowed}")));
+        }
+        let candidate = Candidate::read(component)?;
+        let written = &manifest.spec.settings;
+        let settle = |configure: &crate::engine::Configure, defaults| {
+            Ok::<_, LoadError>(settings::merge(&configure.settings, &defaults, written)?)
+        };
+        let prepared = engine.prepare(&candidate, &name, limit.get(), settle)?;
+        if !candidate.has_settings() && !written.is_empty() {
+            return Err(LoadError::new("spec.settings: this policy has no settings; remove them"));
+        }
+        let digest = Some(Candidate::digest(component));
+        Ok(Self { name, manifest, digest, loaded: Ok(Loaded { prepared, engine: Arc::clone(engine) }) })
     }
-    /// A policy that can't be loaded: evaluation errors under its failurePolicy.
+
+    /// A policy that can't be loaded.
     pub fn broken(manifest: ServicePolicy, error: LoadError) -> Self {
-        Self { name: manifest.metadata.name.as_str().into(), manifest, error: Some(error) }
+        Self { name: manifest.metadata.name.as_str().into(), manifest, digest: None, loaded: Err(Arc::new(error)) }
     }
-    /// metadata.name
+
+    /// `metadata.name`.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
-    /// The manifest
+
+    /// As its user wrote it.
     pub fn manifest(&self) -> &ServicePolicy {
         &self.manifest
     }
-    /// Why it is broken
-    pub fn load_error(&self) -> Option<&LoadError> {
-        self.error.as_ref()
+
+    /// `sha256:…` of the component, when it was read.
+    pub fn digest(&self) -> Option<&str> {
+        self.digest.as_deref()
     }
-    /// x
-    pub fn limits(&self) -> Limits {
-        self.manifest.spec.limits
+
+    /// Why it is broken, if it is.
+    pub fn load_error(&self) -> Option<&LoadError> {
+        self.loaded.as_ref().err().map(AsRef::as_ref)
+    }
+
+    /// What it says about itself; `None` when it is broken.
+    pub fn description(&self) -> Option<&Description> {
+        self.loaded.as_ref().ok().map(|loaded| &loaded.prepared.description)
+    }
+
+    /// Why its settings are not part of a snapshot, so that every instance is configured anew; `None` when they are.
+    pub fn configured_per_instance(&self) -> Option<&str> {
+        let prepared = &self.loaded.as_ref().ok()?.prepared;
+        prepared.per_instance.as_ref().and(prepared.no_snapshot.as_deref())
+    }
+
+    /// Whether it wants to be asked. What a broken policy wants is not known: it is asked, and answers with its error.
+    pub(crate) fn wants(&self, function: Phase, operation: Operation, resource: Resource) -> bool {
+        self.description().is_none_or(|description| {
+            description.phases.contains(&function)
+                && description.operations.contains(&operation)
+                && description.resources.contains(&resource)
+        })
+    }
+
+    /// Whether it asks for a part of the context.
+    pub(crate) fn needs(&self, context: Context) -> bool {
+        self.description().is_some_and(|description| description.context.contains(&context))
+    }
+
+    /// Asks `validate`.
+    pub(crate) fn validate(&self, review: &Review, deadline: Instant) -> Result<Verdict, EvaluationError> {
+        self.call(deadline, |guest, store| guest.sallyport_policy_policy().call_validate(store, review))
+    }
+
+    /// Asks `mutate`.
+    pub(crate) fn mutate(&self, review: &Review, deadline: Instant) -> Result<Mutation, EvaluationError> {
+        self.call(deadline, |guest, store| guest.sallyport_policy_policy().call_mutate(store, review))
+    }
+
+    /// A fresh instance, one call, and nothing left.
+    fn call<T>(
+        &self,
+        deadline: Instant,
+        ask: impl FnOnce(&Base, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, EvaluationError> {
+        let loaded = self.loaded.as_ref().map_err(|error| EvaluationError::Load(Arc::clone(error)))?;
+        let limits = self.manifest.spec.limits;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left == Duration::ZERO {
+            return Err(EvaluationError::RequestDeadline);
+        }
+        let budget = Budget { time: left.min(limits.deadline.duration()), memory: limits.memory.get() };
+        let mut store = loaded.engine.store(&self.name, budget);
+        loaded.answer(&mut store, ask).map_err(|error| self.classify(&error, &store, left))
+    }
+
+    fn classify(&self, error: &wasmtime::Error, store: &Store<State>, left: Duration) -> EvaluationError {
+        let limits = self.manifest.spec.limits;
+        if store.data().memory_refused() {
+            return EvaluationError::Memory(limits.memory);
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) if left < limits.deadline.duration() => EvaluationError::RequestDeadline,
+            Some(Trap::Interrupt) => EvaluationError::Deadline(limits.deadline),
+            Some(trap) => EvaluationError::Trap(trap.to_string()),
+            None if error.is::<PoolConcurrencyLimitError>() => EvaluationError::Busy,
+            None => EvaluationError::Trap(error.root_cause().to_string()),
+        }
+    }
+}
+
+impl Loaded {
+    fn answer<T>(
+        &self,
+        store: &mut Store<State>,
+        ask: impl FnOnce(&Base, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> wasmtime::Result<T> {
+        if let Some(settings) = &self.prepared.per_instance {
+            let instance = self.prepared.pre.instance_pre().instantiate(&mut *store)?;
+            // They were accepted at load; a pure function accepts them again.
+            call_configure(store, &instance, settings)?;
+            let guest = Base::new(&mut *store, &instance)?;
+            return ask(&guest, store);
+        }
+        let guest = self.prepared.pre.instantiate(&mut *store)?;
+        ask(&guest, store)
     }
 }

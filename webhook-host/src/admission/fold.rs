@@ -1,0 +1,249 @@
+//! From the policies' opinions to the cluster's answer: mode, failurePolicy, and who may deny what.
+//!
+//! `/mutate` never denies. Audit and Warn never deny, evaluation errors included. Every violation is told in one response,
+//! sorted by field path, the first ten of them.
+
+use super::outcome::{AdmissionResponse, Cause, Denial, Evaluation, Outcome};
+use super::request::AdmissionRequest;
+use super::{Function, text};
+use crate::contract::verdict::Violation;
+use crate::manifest::{FailurePolicy, Mode};
+use crate::policy::Policy;
+use crate::service::Malformed;
+use std::collections::BTreeMap;
+
+/// Violations that a response tells one by one; more help nobody, and a status has no room for thousands.
+const TOLD: usize = 10;
+
+/// API servers cut a warning after about 256 characters, and all of them together after 4,096
+/// (k8s.io/apiserver `pkg/endpoints/filters/warning.go`).
+const WARNING: usize = 256;
+const WARNINGS: usize = 4096;
+
+/// The last part of a qualified name.
+const AUDIT_KEY: usize = 63;
+
+/// Bytes of one audit annotation.
+const AUDIT_VALUE: usize = 4096;
+
+/// Whose violation malformed input is.
+const HOST: &str = "sallyport";
+
+pub(super) fn validated(request: &AdmissionRequest<'_>, policies: &[&Policy], evaluations: Vec<Evaluation>) -> Outcome {
+    let mut answer = Answer::default();
+    for (policy, evaluation) in policies.iter().zip(&evaluations) {
+        let mode = policy.manifest().spec.mode;
+        for violation in &evaluation.violations {
+            answer.tell(mode, mode == Mode::Enforce, &evaluation.policy, violation);
+        }
+        for violation in &evaluation.kept {
+            answer.tell(mode, false, &evaluation.policy, violation);
+        }
+        if let Some(error) = &evaluation.error {
+            let denies = mode == Mode::Enforce && policy.manifest().spec.failure_policy == FailurePolicy::Fail;
+            answer.tell(mode, denies, &evaluation.policy, &unevaluated(error));
+        }
+        answer.hear(mode, evaluation);
+    }
+    Outcome { response: answer.into_response(&request.uid), evaluations, ..Outcome::allow(request) }
+}
+
+pub(super) fn mutated(
+    request: &AdmissionRequest<'_>,
+    policies: &[&Policy],
+    evaluations: Vec<Evaluation>,
+    patch: Option<String>,
+) -> Outcome {
+    let mut answer = Answer::default();
+    for (policy, evaluation) in policies.iter().zip(&evaluations) {
+        let mode = policy.manifest().spec.mode;
+        if let Some(error) = &evaluation.error {
+            answer.tell(mode, false, &evaluation.policy, &unevaluated(error));
+        }
+        answer.hear(mode, evaluation);
+    }
+    let response = AdmissionResponse { patch, ..answer.into_response(&request.uid) };
+    Outcome { response, evaluations, ..Outcome::allow(request) }
+}
+
+/// Rule S16. The mutating phase leaves the answer to the API server, which is about to give it.
+pub(super) fn malformed(
+    function: Function,
+    request: &AdmissionRequest<'_>,
+    policies: &[&Policy],
+    malformed: Malformed,
+) -> Outcome {
+    let mut answer = Answer::default();
+    if function != Function::Mutate && !policies.is_empty() {
+        let enforced = policies.iter().any(|policy| policy.manifest().spec.mode == Mode::Enforce);
+        let mode = if enforced { Mode::Enforce } else { Mode::Warn };
+        answer.tell(mode, enforced, HOST, &misfit(&malformed));
+    }
+    let response = answer.into_response(&request.uid);
+    Outcome { response, malformed: Some(malformed), ..Outcome::allow(request) }
+}
+
+fn misfit(malformed: &Malformed) -> Violation {
+    let path =
+        malformed.field.split('.').map(|step| step.split('[').next().unwrap_or(step)).collect::<Vec<_>>().join(".");
+    let explain = if path.is_empty() { String::new() } else { format!(".{path}") };
+    Violation {
+        rule: "S16".to_owned(),
+        key: String::new(),
+        field: malformed.field.clone(),
+        message: malformed.problem.clone(),
+        fix: format!("see `kubectl explain service{explain}`"),
+    }
+}
+
+fn unevaluated(error: &crate::policy::EvaluationError) -> Violation {
+    Violation {
+        rule: "EvaluationError".to_owned(),
+        key: String::new(),
+        field: String::new(),
+        message: format!("no verdict: {error}"),
+        fix: "tell those who run this cluster's policies".to_owned(),
+    }
+}
+
+/// The cluster's answer in the making.
+#[derive(Default)]
+struct Answer {
+    denials: Vec<Cause>,
+    warnings: Vec<String>,
+    audit: BTreeMap<String, String>,
+}
+
+impl Answer {
+    /// One violation, where its policy's mode lets it be heard.
+    fn tell(&mut self, mode: Mode, denies: bool, policy: &str, violation: &Violation) {
+        let line = text::line(policy, violation);
+        if denies {
+            let cause = Cause {
+                reason: text::clean(&violation.rule).into_owned(),
+                message: line,
+                field: text::clean(&violation.field).into_owned(),
+            };
+            self.denials.push(cause);
+        } else if mode == Mode::Audit {
+            self.note(policy, "violations", &line);
+        } else {
+            self.warnings.push(line);
+        }
+    }
+
+    /// A policy's own warnings and audit annotations.
+    fn hear(&mut self, mode: Mode, evaluation: &Evaluation) {
+        for warning in &evaluation.warnings {
+            let line = format!("[{}] {}", evaluation.policy, text::clean(warning));
+            if mode == Mode::Audit {
+                self.note(&evaluation.policy, "warnings", &line)
+            } else {
+                self.warnings.push(line)
+            }
+        }
+        for (key, value) in &evaluation.audit_annotations {
+            self.note(&evaluation.policy, key, &text::clean(value));
+        }
+    }
+
+    /// The API server puts the webhook's name before the key, and drops what is no qualified name.
+    fn note(&mut self, policy: &str, key: &str, line: &str) {
+        let key: String = format!("{policy}.{key}")
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })
+            .take(AUDIT_KEY)
+            .collect();
+        let noted = self.audit.entry(key).or_default();
+        if noted.len() + line.len() < AUDIT_VALUE {
+            let separator = if noted.is_empty() { "" } else { "\n" };
+            *noted = format!("{noted}{separator}{line}");
+        }
+    }
+
+    fn into_response(mut self, uid: &str) -> AdmissionResponse {
+        self.denials.sort_by(|a, b| text::by_path(&a.field, &b.field).then_with(|| a.message.cmp(&b.message)));
+        let denial = (!self.denials.is_empty()).then(|| deny(self.denials));
+        AdmissionResponse {
+            allowed: denial.is_none(),
+            denial,
+            warnings: bounded(self.warnings),
+            audit_annotations: self.audit,
+            ..AdmissionResponse::allow(uid)
+        }
+    }
+}
+
+fn deny(mut causes: Vec<Cause>) -> Denial {
+    let more = causes.len().saturating_sub(TOLD);
+    causes.truncate(TOLD);
+    let mut message = causes.iter().map(|cause| cause.message.as_str()).collect::<Vec<_>>().join("\n");
+    if more > 0 {
+        message.push_str(&format!("\nand {more} more"));
+    }
+    Denial { message, causes }
+}
+
+/// Warnings that an API server passes on whole.
+fn bounded(warnings: Vec<String>) -> Vec<String> {
+    let (mut told, mut length) = (vec![], 0);
+    let all = warnings.len();
+    for warning in warnings {
+        let warning = text::cut(warning, WARNING);
+        length += warning.len();
+        if told.len() == TOLD || length > WARNINGS {
+            told.push(format!("[{HOST}] and {} more warnings", all - told.len()));
+            break;
+        }
+        told.push(warning);
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn violation(index: usize) -> Violation {
+        Violation {
+            rule: "S02".into(),
+            key: String::new(),
+            field: format!("spec.ports[{index}].nodePort"),
+            message: "bad".into(),
+            fix: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_first_ten_violations_by_path_are_told_and_the_rest_counted() {
+        let mut answer = Answer::default();
+        for index in (0..3000).rev() {
+            answer.tell(Mode::Enforce, true, "p", &violation(index));
+        }
+        let denial = answer.into_response("u").denial.expect("denied");
+        assert!(denial.message.starts_with("[p] spec.ports[0].nodePort: bad\n"), "{}", denial.message);
+        assert!(denial.message.ends_with("[p] spec.ports[9].nodePort: bad\nand 2990 more"), "{}", denial.message);
+        assert_eq!(denial.causes.len(), 10);
+    }
+
+    #[test]
+    fn warnings_stay_within_what_an_api_server_passes_on() {
+        let mut answer = Answer::default();
+        for _ in 0..100 {
+            answer.warnings.push("w".repeat(1000));
+        }
+        let warnings = answer.into_response("u").warnings;
+        assert!(warnings.iter().all(|warning| warning.chars().count() <= WARNING));
+        assert!(warnings.iter().map(String::len).sum::<usize>() < WARNINGS);
+        assert_eq!(warnings.last().map(String::as_str), Some("[sallyport] and 90 more warnings"));
+    }
+
+    #[test]
+    fn malformed_input_says_where_to_read_what_is_allowed() {
+        let malformed = Malformed { field: "spec.ports[0].nodePort".into(), problem: "expected integer".into() };
+        assert_eq!(
+            text::line(HOST, &misfit(&malformed)),
+            "[sallyport] spec.ports[0].nodePort: expected integer; see `kubectl explain service.spec.ports.nodePort`"
+        );
+    }
+}

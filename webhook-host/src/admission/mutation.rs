@@ -1,0 +1,85 @@
+//! Patches of several policies, composed: each policy sees the object as patched so far, and an answer that doesn't fit is
+//! dropped whole.
+//!
+//! A patch that would make the API server answer 500 never leaves the host: every operation is applied here first.
+
+use super::request::AdmissionRequest;
+use super::subject::Subject;
+use crate::contract::verdict::{PatchOperation, PatchValue};
+use crate::policy::EvaluationError;
+use crate::service;
+use json_patch::Patch;
+use serde_json::{Value, json};
+
+/// What a patch may touch. Status and managedFields are others' to write.
+const WRITABLE: [&str; 3] = ["/spec", "/metadata/labels", "/metadata/annotations"];
+
+/// The object and what was done to it.
+pub(super) struct Patched<'a> {
+    request: &'a AdmissionRequest<'a>,
+    /// Parsed when the first patch comes.
+    object: Option<Value>,
+    operations: Vec<Value>,
+}
+
+impl<'a> Patched<'a> {
+    pub(super) fn new(request: &'a AdmissionRequest<'a>) -> Self {
+        Self { request, object: None, operations: vec![] }
+    }
+
+    /// Applies one policy's patch, all of it or nothing.
+    pub(super) fn apply(&mut self, subject: &mut Subject, patch: Vec<PatchOperation>) -> Result<(), EvaluationError> {
+        if patch.is_empty() {
+            return Ok(());
+        }
+        let operations = patch.into_iter().map(to_json).collect::<Result<Vec<_>, _>>()?;
+        let mut object = match &self.object {
+            Some(object) => object.clone(),
+            None => self.parse()?,
+        };
+        let patch: Patch = serde_json::from_value(operations.clone().into())
+            .map_err(|error| EvaluationError::Answer(format!("its patch is no JSON Patch: {error}")))?;
+        json_patch::patch(&mut object, &patch)
+            .map_err(|error| EvaluationError::Answer(format!("its patch doesn't fit the object: {error}")))?;
+        let service = service::from_value(&object)
+            .map_err(|error| EvaluationError::Answer(format!("its patch makes the object malformed: {error}")))?;
+        subject.replace(service);
+        self.object = Some(object);
+        self.operations.extend(operations);
+        Ok(())
+    }
+
+    fn parse(&self) -> Result<Value, EvaluationError> {
+        let raw = self.request.object.map_or("null", |object| object.get());
+        serde_json::from_str(raw)
+            .map_err(|error| EvaluationError::Answer(format!("the object can't be patched: {error}")))
+    }
+
+    /// The JSON Patch for the API server, if there is anything to do.
+    pub(super) fn into_text(self) -> Option<String> {
+        (!self.operations.is_empty()).then(|| Value::from(self.operations).to_string())
+    }
+}
+
+fn to_json(operation: PatchOperation) -> Result<Value, EvaluationError> {
+    let (op, PatchValue { path, value }) = match operation {
+        PatchOperation::Add(value) => ("add", value),
+        PatchOperation::Replace(value) => ("replace", value),
+        PatchOperation::Remove(path) => {
+            check_path(&path)?;
+            return Ok(json!({"op": "remove", "path": path}));
+        }
+    };
+    check_path(&path)?;
+    let value: Value = serde_json::from_str(&value)
+        .map_err(|error| EvaluationError::Answer(format!("the value for {path} is no JSON: {error}")))?;
+    Ok(json!({"op": op, "path": path, "value": value}))
+}
+
+fn check_path(path: &str) -> Result<(), EvaluationError> {
+    let below = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if WRITABLE.into_iter().any(below) {
+        return Ok(());
+    }
+    Err(EvaluationError::Answer(format!("its patch touches {path:?}; a patch may touch only {}", WRITABLE.join(", "))))
+}

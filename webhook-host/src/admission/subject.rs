@@ -1,0 +1,154 @@
+//! The Service under review with its context, as each policy asked for it.
+
+use super::Function;
+use super::request::AdmissionRequest;
+use crate::contract::description::Context;
+use crate::contract::review::{Cluster, Namespace, Operation, Pod, Resource, Review, User};
+use crate::contract::service::Service;
+use crate::inventory::{self, Inventory};
+use crate::policy::Policy;
+use crate::service::{self, Malformed};
+use serde_json::value::RawValue;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A review that is put together once and lent to each policy, with that part of the context which the policy asked for.
+/// What some policy asked for is kept and moved in and out, never copied.
+pub(super) struct Subject {
+    review: Review,
+    context: Parts,
+    /// As an update from old to old; made when the first policy ratchets.
+    old: Option<Box<Old>>,
+}
+
+struct Old {
+    review: Review,
+    context: Parts,
+}
+
+/// Parts of the context that were looked up already.
+#[derive(Default)]
+struct Parts {
+    namespace: Option<Namespace>,
+    cluster: Option<Cluster>,
+    pods: Option<Option<Vec<Pod>>>,
+}
+
+impl Subject {
+    pub(super) fn new(
+        function: Function,
+        request: &AdmissionRequest<'_>,
+        (operation, resource): (Operation, Resource),
+        now: SystemTime,
+    ) -> Result<Self, Malformed> {
+        let namespace = request.namespace();
+        let service = parse(request.object, namespace)?
+            .ok_or_else(|| Malformed { field: String::new(), problem: "the object is missing".to_owned() })?;
+        let old_service = match operation {
+            Operation::Create => None,
+            // An old object that is missing or doesn't decode excuses nothing.
+            Operation::Update => parse(request.old_object, namespace).unwrap_or_default(),
+        };
+        let review = Review {
+            phase: function.phase(),
+            operation,
+            resource,
+            dry_run: request.dry_run.unwrap_or_default(),
+            user: User { name: request.user_info.username.clone(), groups: request.user_info.groups.clone() },
+            service,
+            old_service,
+            namespace: Inventory::unknown_namespace(namespace),
+            cluster: inventory::no_cluster(),
+            selected_pods: None,
+            time: now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        };
+        Ok(Self { review, context: Parts::default(), old: None })
+    }
+
+    pub(super) fn service(&self) -> &Service {
+        &self.review.service
+    }
+
+    /// The object as patched so far.
+    pub(super) fn replace(&mut self, mut service: Service) {
+        adopt(&mut service, &self.review.namespace.name);
+        self.review.service = service;
+        self.context.pods = None;
+    }
+
+    pub(super) fn ask<T>(&mut self, policy: &Policy, inventory: &Inventory, ask: impl FnOnce(&Review) -> T) -> T {
+        lend(&mut self.review, &mut self.context, policy, inventory, ask)
+    }
+
+    /// The same of the old object, as an update from old to old; `None` when there is no old object.
+    pub(super) fn ask_of_old<T>(
+        &mut self,
+        policy: &Policy,
+        inventory: &Inventory,
+        ask: impl FnOnce(&Review) -> T,
+    ) -> Option<T> {
+        let review = &self.review;
+        let old_service = review.old_service.as_ref()?;
+        let old = self.old.get_or_insert_with(|| {
+            let review = Review { service: old_service.clone(), ..review.clone() };
+            Box::new(Old { review, context: Parts::default() })
+        });
+        Some(lend(&mut old.review, &mut old.context, policy, inventory, ask))
+    }
+}
+
+/// Lends the review with what the policy asked for.
+fn lend<T>(
+    review: &mut Review,
+    parts: &mut Parts,
+    policy: &Policy,
+    inventory: &Inventory,
+    ask: impl FnOnce(&Review) -> T,
+) -> T {
+    parts.look_up(review, policy, inventory);
+    parts.swap(review, policy);
+    let answer = ask(review);
+    parts.swap(review, policy);
+    answer
+}
+
+impl Parts {
+    fn look_up(&mut self, review: &Review, policy: &Policy, inventory: &Inventory) {
+        let namespace = review.namespace.name.as_str();
+        if policy.needs(Context::Namespace) {
+            self.namespace.get_or_insert_with(|| inventory.namespace(namespace));
+        }
+        if policy.needs(Context::Cluster) {
+            self.cluster.get_or_insert_with(|| inventory.cluster().clone());
+        }
+        if policy.needs(Context::Pods) {
+            self.pods.get_or_insert_with(|| inventory.selected_pods(namespace, &review.service.spec.selector));
+        }
+    }
+
+    /// Exchanges what the policy asked for with what stands in the review; done twice, it is undone.
+    fn swap(&mut self, review: &mut Review, policy: &Policy) {
+        if let (true, Some(namespace)) = (policy.needs(Context::Namespace), &mut self.namespace) {
+            std::mem::swap(namespace, &mut review.namespace);
+        }
+        if let (true, Some(cluster)) = (policy.needs(Context::Cluster), &mut self.cluster) {
+            std::mem::swap(cluster, &mut review.cluster);
+        }
+        if let (true, Some(pods)) = (policy.needs(Context::Pods), &mut self.pods) {
+            std::mem::swap(pods, &mut review.selected_pods);
+        }
+    }
+}
+
+fn parse(object: Option<&RawValue>, namespace: &str) -> Result<Option<Service>, Malformed> {
+    let Some(object) = object else { return Ok(None) };
+    let mut service = service::parse(object.get())?;
+    adopt(&mut service, namespace);
+    Ok(Some(service))
+}
+
+/// The request says where an object is; a raw manifest may not.
+fn adopt(service: &mut Service, namespace: &str) {
+    if service.metadata.namespace.is_empty() {
+        namespace.clone_into(&mut service.metadata.namespace);
+    }
+}

@@ -1,0 +1,230 @@
+//! Is this file a policy? What a component imports and exports, read before any of its code runs.
+
+use crate::contract;
+use sha2::{Digest, Sha256};
+use wasmparser::{Encoding, Parser, Payload};
+use wasmtime::component::types::{self, ComponentItem};
+use wasmtime::component::{Component, Type};
+
+/// Why a file can't serve as a policy. Says what is wrong and what to do; the caller says which file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LoadProblem {
+    /// Not WebAssembly, truncated, or invalid.
+    #[error("not a valid WebAssembly component: {0}")]
+    Corrupt(String),
+    /// A core module.
+    #[error(
+        "a core WebAssembly module, not a component; link it with wasm-component-ld (the SDK's .cargo/config.toml does so)"
+    )]
+    CoreModule,
+    /// It wants to reach something.
+    #[error(
+        "imports the function {0}, which no policy may; policies are pure functions and can call only sallyport:policy/log (disable WASI and language-runtime features when building)"
+    )]
+    ForeignImport(String),
+    /// Another version of the contract.
+    #[error(
+        "speaks sallyport:policy@{found}, but this host speaks {}; rebuild it with a matching SDK",
+        contract::VERSION
+    )]
+    Version {
+        /// What the component speaks.
+        found: String,
+    },
+    /// No policy at all.
+    #[error(
+        "exports no sallyport:policy/policy@{}; it exports {exports}. Build it against the world sallyport:policy/base",
+        contract::VERSION
+    )]
+    ForeignWorld {
+        /// What it exports.
+        exports: String,
+    },
+    /// `configure` or `defaults` has another form than the contract asks for.
+    #[error("the world's {function} must be {expected}")]
+    SettingsFunctions {
+        /// The function's name.
+        function: &'static str,
+        /// Its form.
+        expected: &'static str,
+    },
+    /// Guest code failed at load.
+    #[error("{0}")]
+    Guest(String),
+}
+
+/// A file that was read but not run.
+pub(crate) struct Candidate<'a> {
+    pub(super) bytes: &'a [u8],
+    /// The author's WIT, which the SDK embeds for its doc comments.
+    pub(crate) wit: Option<String>,
+    /// Names of what it imports.
+    pub(crate) imports: Vec<String>,
+    /// Names of what it exports.
+    pub(crate) exports: Vec<String>,
+}
+
+/// The custom section that the SDK's macro writes.
+const WIT_SECTION: &str = "sallyport:wit";
+
+impl<'a> Candidate<'a> {
+    /// Reads a component's sections.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, LoadProblem> {
+        let mut candidate = Self { bytes, wit: None, imports: vec![], exports: vec![] };
+        let mut depth = 0_u32;
+        for payload in Parser::new(0).parse_all(bytes) {
+            let payload = payload.map_err(|error| LoadProblem::Corrupt(error.to_string()))?;
+            match payload {
+                Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
+                    return Err(LoadProblem::CoreModule);
+                }
+                Payload::Version { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::CustomSection(section) if section.name() == WIT_SECTION => {
+                    candidate.wit = String::from_utf8(section.data().to_vec()).ok();
+                }
+                Payload::ComponentImportSection(imports) if depth == 1 => {
+                    candidate
+                        .imports
+                        .extend(imports.into_iter().filter_map(Result::ok).map(|import| import.name.name.to_owned()));
+                }
+                Payload::ComponentExportSection(exports) if depth == 1 => {
+                    candidate
+                        .exports
+                        .extend(exports.into_iter().filter_map(Result::ok).map(|export| export.name.name.to_owned()));
+                }
+                _ => {}
+            }
+        }
+        Ok(candidate)
+    }
+
+    /// Whether the policy's world has settings.
+    pub(crate) fn has_settings(&self) -> bool {
+        self.exports.iter().any(|name| name == "configure")
+    }
+
+    /// The component's digest, as registries write it.
+    pub(crate) fn digest(bytes: &[u8]) -> String {
+        let hex = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        format!("sha256:{hex}")
+    }
+}
+
+/// The type of a policy's settings, read from the component.
+#[derive(Clone)]
+pub(crate) struct Configure {
+    /// The record.
+    pub(crate) settings: Type,
+}
+
+/// Checks what a compiled component imports and exports.
+pub(super) fn check(component: &Component) -> Result<Option<Configure>, LoadProblem> {
+    let ty = component.component_type();
+    let engine = component.engine();
+    for (name, import) in ty.imports(engine) {
+        check_import(engine, name, &import.ty)?;
+    }
+    check_exports(engine, &ty)?;
+    settings_type(engine, &ty)
+}
+
+fn check_import(engine: &wasmtime::Engine, name: &str, item: &ComponentItem) -> Result<(), LoadProblem> {
+    match item {
+        ComponentItem::ComponentFunc(_) => Err(LoadProblem::ForeignImport(name.to_owned())),
+        ComponentItem::ComponentInstance(instance) => {
+            check_version(name)?;
+            let own = name == format!("{}/log@{}", contract::PACKAGE, contract::VERSION);
+            let function =
+                instance.exports(engine).find(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
+            match function {
+                Some((function, _)) if !(own && function == "log") => {
+                    Err(LoadProblem::ForeignImport(format!("{name}#{function}")))
+                }
+                _ => Ok(()),
+            }
+        }
+        ComponentItem::Type(_) => Ok(()),
+        _ => Err(LoadProblem::ForeignImport(name.to_owned())),
+    }
+}
+
+/// An interface of our own package must be of our version.
+fn check_version(interface: &str) -> Result<(), LoadProblem> {
+    let found = interface.strip_prefix(contract::PACKAGE).and_then(|rest| rest.strip_prefix('/'));
+    match found.and_then(|rest| rest.split_once('@')) {
+        Some((_, version)) if version != contract::VERSION => Err(LoadProblem::Version { found: version.to_owned() }),
+        _ => Ok(()),
+    }
+}
+
+fn check_exports(engine: &wasmtime::Engine, ty: &types::Component) -> Result<(), LoadProblem> {
+    let names: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
+    let policy = format!("{}/policy@", contract::PACKAGE);
+    if let Some(name) = names.iter().find(|name| name.starts_with(&policy)) {
+        return check_version(name);
+    }
+    let exports = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    Err(LoadProblem::ForeignWorld { exports })
+}
+
+fn settings_type(engine: &wasmtime::Engine, ty: &types::Component) -> Result<Option<Configure>, LoadProblem> {
+    let function = |name| match ty.get_export(engine, name).map(|item| item.ty) {
+        Some(ComponentItem::ComponentFunc(function)) => Some(function),
+        _ => None,
+    };
+    let (configure, defaults) = match (function("configure"), function("defaults")) {
+        (None, None) => return Ok(None),
+        (Some(configure), Some(defaults)) => (configure, defaults),
+        (Some(_), None) => {
+            return Err(LoadProblem::SettingsFunctions { function: "defaults", expected: "func() -> settings" });
+        }
+        (None, Some(_)) => return Err(configure_form()),
+    };
+    let mut params = configure.params();
+    let (Some((_, settings)), None) = (params.next(), params.next()) else { return Err(configure_form()) };
+    drop(params);
+    if !matches!(settings, Type::Record(_)) || !is_settings_result(&configure) {
+        return Err(configure_form());
+    }
+    let mut results = defaults.results();
+    if results.next().as_ref() != Some(&settings) || defaults.params().len() != 0 {
+        return Err(LoadProblem::SettingsFunctions { function: "defaults", expected: "func() -> settings" });
+    }
+    drop(results);
+    Ok(Some(Configure { settings }))
+}
+
+/// `result<_, list<settings-error>>`; a settings-error is a record of two strings.
+fn is_settings_result(configure: &types::ComponentFunc) -> bool {
+    let Some(Type::Result(result)) = configure.results().next() else { return false };
+    let Some(Type::List(errors)) = result.err() else { return false };
+    let Type::Record(error) = errors.ty() else { return false };
+    result.ok().is_none() && error.fields().all(|field| field.ty == Type::String) && error.fields().len() == 2
+}
+
+fn configure_form() -> LoadProblem {
+    LoadProblem::SettingsFunctions {
+        function: "configure",
+        expected: "func(settings: settings) -> result<_, list<settings-error>> with a record `settings`",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_component_says_what_it_is() {
+        assert!(matches!(Candidate::read(b"hello, world"), Err(LoadProblem::Corrupt(_))));
+        assert!(matches!(Candidate::read(b""), Err(LoadProblem::Corrupt(_))));
+        assert!(matches!(Candidate::read(b"\0asm\x01\0\0\0").map(|_| ()), Err(LoadProblem::CoreModule)));
+    }
+
+    #[test]
+    fn another_version_of_the_contract_is_named() {
+        assert_eq!(check_version("sallyport:policy/policy@0.1.0"), Ok(()));
+        let other = check_version("sallyport:policy/policy@0.2.0").expect_err("other version");
+        assert!(other.to_string().contains("sallyport:policy@0.2.0, but this host speaks 0.1.0"), "{other}");
+    }
+}

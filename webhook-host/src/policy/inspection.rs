@@ -1,0 +1,118 @@
+//! What a component says about itself, without a manifest: for `sallyport inspect` and the documentation.
+
+use super::{LoadError, schema, settings};
+use crate::contract::description::{Context, Description};
+use crate::contract::review::{Operation, Phase, Resource};
+use crate::engine::{Candidate, Engine};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// A component's self-portrait.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inspection {
+    /// As it calls itself.
+    pub name: String,
+    /// Its own version.
+    pub version: String,
+    /// The contract that it speaks, such as `sallyport:policy@0.1.0`.
+    pub contract: String,
+    /// The world of the author's WIT, when the SDK embedded it.
+    pub world: Option<String>,
+    /// `mutating`, `validating`.
+    pub phases: Vec<&'static str>,
+    /// `CREATE`, `UPDATE`.
+    pub operations: Vec<&'static str>,
+    /// `services`, `services/status`.
+    pub resources: Vec<&'static str>,
+    /// `namespace`, `cluster`, `pods`.
+    pub context: Vec<&'static str>,
+    /// Interfaces that it imports.
+    pub imports: Vec<String>,
+    /// Interfaces and functions that it exports.
+    pub exports: Vec<String>,
+    /// JSON Schema of its settings, with defaults; `None` when it has none.
+    pub settings: Option<Value>,
+    /// Why its settings can't be part of a snapshot; `None` when they can, or there are none.
+    pub configured_per_instance: Option<String>,
+    /// Bytes.
+    pub size: usize,
+    /// `sha256:…`.
+    pub digest: String,
+}
+
+impl Inspection {
+    /// Loads a component with its default settings and looks at it.
+    ///
+    /// # Errors
+    ///
+    /// When it can't serve as a policy.
+    pub fn of(engine: &Engine, component: &[u8]) -> Result<Self, LoadError> {
+        let candidate = Candidate::read(component)?;
+        let name: Arc<str> = "inspected".into();
+        let mut schema = None;
+        let settle = |configure: &crate::engine::Configure, defaults| {
+            schema = Some(schema::schema(&configure.settings, &defaults, candidate.wit.as_deref()));
+            Ok::<_, LoadError>(settings::merge(&configure.settings, &defaults, &Map::new())?)
+        };
+        let prepared = engine.prepare(&candidate, &name, engine.memory().get(), settle)?;
+        let description = prepared.description;
+        Ok(Self {
+            contract: format!("{}@{}", crate::contract::PACKAGE, crate::contract::VERSION),
+            world: candidate.wit.as_deref().and_then(world_name),
+            phases: phases(&description),
+            operations: operations(&description),
+            resources: resources(&description),
+            context: context(&description),
+            imports: candidate.imports.clone(),
+            exports: candidate.exports.clone(),
+            settings: schema,
+            configured_per_instance: prepared.per_instance.and(prepared.no_snapshot),
+            size: component.len(),
+            digest: Candidate::digest(component),
+            name: description.name,
+            version: description.version,
+        })
+    }
+}
+
+fn phases(description: &Description) -> Vec<&'static str> {
+    let word = |phase: &Phase| match phase {
+        Phase::Mutating => "mutating",
+        Phase::Validating => "validating",
+    };
+    description.phases.iter().map(word).collect()
+}
+
+fn operations(description: &Description) -> Vec<&'static str> {
+    let word = |operation: &Operation| match operation {
+        Operation::Create => "CREATE",
+        Operation::Update => "UPDATE",
+    };
+    description.operations.iter().map(word).collect()
+}
+
+fn resources(description: &Description) -> Vec<&'static str> {
+    let word = |resource: &Resource| match resource {
+        Resource::Services => "services",
+        Resource::ServicesStatus => "services/status",
+    };
+    description.resources.iter().map(word).collect()
+}
+
+fn context(description: &Description) -> Vec<&'static str> {
+    let word = |context: &Context| match context {
+        Context::Namespace => "namespace",
+        Context::Cluster => "cluster",
+        Context::Pods => "pods",
+    };
+    description.context.iter().map(word).collect()
+}
+
+/// `package:name/world` of the author's WIT.
+fn world_name(wit: &str) -> Option<String> {
+    let package = schema::parse(wit)?;
+    let (_, world) = package.worlds.iter().next()?;
+    Some(format!("{}:{}/{}", package.name.namespace, package.name.name, world.name))
+}
