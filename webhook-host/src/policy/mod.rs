@@ -12,7 +12,7 @@ pub use inspection::Inspection;
 use crate::contract::Base;
 use crate::contract::description::{Context, Description};
 use crate::contract::review::{Operation, Phase, Resource, Review};
-use crate::contract::verdict::{Mutation, Verdict};
+use crate::contract::verdict::Verdict;
 use crate::decode::{DecodeError, join};
 use crate::engine::{Budget, Candidate, Engine, LoadProblem, Prepared, State, call_configure};
 use crate::manifest::ServicePolicy;
@@ -192,14 +192,22 @@ impl Policy {
         self.description().is_some_and(|description| description.context.contains(&context))
     }
 
-    /// Asks `validate`.
+    /// Asks `validate`, which may not patch.
     pub(crate) fn validate(&self, review: &Review, deadline: Instant) -> Result<Verdict, EvaluationError> {
-        self.call(deadline, |guest, store| guest.sallyport_policy_policy().call_validate(store, review))
+        let verdict = self.call(deadline, |guest, store| guest.sallyport_policy_policy().call_validate(store, review))?;
+        if verdict.patch.is_empty() {
+            return Ok(verdict);
+        }
+        Err(EvaluationError::Answer("validate answered with a patch; only mutate may".to_owned()))
     }
 
-    /// Asks `mutate`.
-    pub(crate) fn mutate(&self, review: &Review, deadline: Instant) -> Result<Mutation, EvaluationError> {
-        self.call(deadline, |guest, store| guest.sallyport_policy_policy().call_mutate(store, review))
+    /// Asks `mutate`, which may not deny.
+    pub(crate) fn mutate(&self, review: &Review, deadline: Instant) -> Result<Verdict, EvaluationError> {
+        let verdict = self.call(deadline, |guest, store| guest.sallyport_policy_policy().call_mutate(store, review))?;
+        if verdict.violations.is_empty() {
+            return Ok(verdict);
+        }
+        Err(EvaluationError::Answer("mutate answered with a violation; only validate may".to_owned()))
     }
 
     /// A fresh instance, one call, and nothing left.
