@@ -33,6 +33,25 @@ impl LoadError {
     pub fn new(problem: impl Into<String>) -> Self {
         Self { problems: vec![problem.into()] }
     }
+
+    /// The same, with the module's file.
+    #[must_use]
+    pub fn in_module(mut self, module: &str) -> Self {
+        // Problems of the settings have their own place already.
+        for problem in self.problems.iter_mut().filter(|problem| !problem.starts_with("spec.")) {
+            *problem = format!("spec.module.file: {module} {problem}");
+        }
+        self
+    }
+
+    /// The same, with the manifest's file.
+    #[must_use]
+    pub fn in_manifest(mut self, manifest: &str) -> Self {
+        for problem in &mut self.problems {
+            *problem = format!("{manifest}: {problem}");
+        }
+        self
+    }
 }
 
 impl From<LoadProblem> for LoadError {

@@ -1,0 +1,38 @@
+//! The command line: one file a subcommand, and the only place that wires things, reads files and looks at the environment.
+
+mod load;
+mod logging;
+mod serve;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Decides how Kubernetes Services may be exposed, with WebAssembly policies: in the cluster as an admission webhook, and
+/// before it on manifests and fixtures.
+#[derive(Debug, Parser)]
+#[command(name = "sallyport", version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+}
+
+/// What the shell is told when a command can't do its work at all; 1 means that it did, and found something.
+const FAILED: u8 = 2;
+
+impl Cli {
+    /// Runs the command. A failure is one line on standard error.
+    pub fn run(self) -> ExitCode {
+        let result = match self.command {
+            Command::Serve(serve) => serve.run(),
+        };
+        result.unwrap_or_else(|error| {
+            eprintln!("error: {error:#}");
+            ExitCode::from(FAILED)
+        })
+    }
+}
