@@ -24,7 +24,7 @@ flags=(--target "$TARGET" --profile policy)
 if [[ $way == debian ]]; then
     target_directory=target/debian
     export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
-    flags+=(-Zbuild-std=std,panic_abort)
+    flags+=("-Zbuild-std=std,panic_abort")
     # Debian's compiler carries no wasm-ld of its own.
     flags+=(--config "target.$TARGET.rustflags=['-Clink-arg=--wasm-ld-path=$(command -v wasm-ld-22)']")
 fi

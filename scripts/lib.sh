@@ -30,7 +30,7 @@ rust_version() { sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml; }
 release_of() { "$1" -vV 2>/dev/null | sed -n 's/^release: //p'; }
 
 # locked: CI must not resolve anything anew, while a developer may have just edited a Cargo.toml.
-locked() { [[ ${CI:-} == true ]] && echo --locked || true; }
+locked() { if [[ ${CI:-} == true ]]; then echo --locked; fi; }
 
 # run_as_root COMMAND…: 1 where there is no way to be root without asking for a password.
 run_as_root() {

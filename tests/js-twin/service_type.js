@@ -1,22 +1,29 @@
 // The policy service-type (S01, M1) once more, in JavaScript. Its Rust twin is policies/service-type/src/lib.rs, its
 // world policies/service-type/policy.wit; both pass the same suites.
 //
-// The host calls `configure` once and takes its snapshot afterwards, so `settings` is in place in every evaluation.
+// The host calls `configure` once and takes its snapshot afterwards: `settings` is in place in every evaluation.
 
-const KUBERNETES_NAMES = {
+/** The cases of the contract's `service-type`, and what Kubernetes calls them. */
+const NAMES = {
   'cluster-ip': 'ClusterIP',
   'node-port': 'NodePort',
   'load-balancer': 'LoadBalancer',
   'external-name': 'ExternalName',
 };
 
-let settings = defaults();
+/** What the API server puts where nothing is said. */
+const DEFAULT_TYPE = 'cluster-ip';
+
+let settings;
 
 export function defaults() {
-  return { allowedTypes: Object.keys(KUBERNETES_NAMES), perNamespace: [] };
+  return { allowedTypes: Object.keys(NAMES), perNamespace: [] };
 }
 
+/** An error is thrown as the list that the contract's `result` carries. */
 export function configure(given) {
+  const errors = emptyLists(given);
+  if (errors.length > 0) throw errors;
   settings = given;
 }
 
@@ -32,12 +39,19 @@ export const policy = {
     };
   },
 
-  validate(review) {
-    return { violations: [], warnings: [], auditAnnotations: [] };
+  /** S01: the type is among those that the namespace may use. */
+  validate({ service }) {
+    const type = service.spec.type ?? DEFAULT_TYPE;
+    const allowed = allowedIn(service.metadata.namespace);
+    const violations = allowed.includes(type) ? [] : [violation(type, allowed)];
+    return { violations, warnings: [], auditAnnotations: [] };
   },
 
-  mutate(review) {
-    const patch = [];
+  /** M1: a Service without a type becomes what it would be anyway. */
+  mutate({ service }) {
+    const patch = service.hasSpec && service.spec.type === undefined
+      ? [{ tag: 'add', val: { path: '/spec/type', value: JSON.stringify(NAMES[DEFAULT_TYPE]) } }]
+      : [];
     return { patch, warnings: [], auditAnnotations: [] };
   },
 };
