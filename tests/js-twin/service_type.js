@@ -55,3 +55,29 @@ export const policy = {
     return { patch, warnings: [], auditAnnotations: [] };
   },
 };
+
+function allowedIn(namespace) {
+  const [, types] = settings.perNamespace.find(([name]) => name === namespace) ?? [];
+  return types ?? settings.allowedTypes;
+}
+
+function violation(type, allowed) {
+  const names = allowed.map((type) => NAMES[type]).join(', ');
+  return {
+    rule: 'S01',
+    key: NAMES[type],
+    field: 'spec.type',
+    message: `${NAMES[type]} is not among ${names}`,
+    fix: `use ${names}`,
+  };
+}
+
+function emptyLists({ allowedTypes, perNamespace }) {
+  const lists = [
+    ['allowedTypes', allowedTypes],
+    ...perNamespace.map(([name, types]) => [`perNamespace[${name}]`, types]),
+  ];
+  return lists
+    .filter(([, types]) => types.length === 0)
+    .map(([path]) => ({ path, message: 'an empty list allows no type at all; name at least one' }));
+}
