@@ -37,12 +37,19 @@ build() {
     local folder members=()
     for folder; do
         if grep -q '^\[workspace\]' "$folder/Cargo.toml"; then
-            cargo build "${flags[@]}" --manifest-path "$folder/Cargo.toml"
+            cargo build "${flags[@]}" --manifest-path "$folder/Cargo.toml" || failed
         else
             members+=(--package "path+file://$PWD/$folder")
         fi
     done
-    ((${#members[@]} == 0)) || cargo build "${flags[@]}" "${members[@]}"
+    ((${#members[@]} == 0)) || cargo build "${flags[@]}" "${members[@]}" || failed
+}
+
+failed() {
+    local hint="cargo's words stand above."
+    [[ $way == rustup ]] || hint+=" If it could not download: in this way the crates that the standard library itself is\
+ made of come from crates.io, too; SALLYPORT_WASM=rustup does without them."
+    die "the components could not be built; $hint"
 }
 
 # collect INTO FOLDER…: copies what changed and removes what has no source any more.
