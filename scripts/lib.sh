@@ -47,6 +47,7 @@ run_as_root() {
 apt_install() {
     have apt-get || return 1
     run_as_root true || return 1
+    say "installing Debian's $*"
     {
         run_as_root apt-get update --quiet=2 &&
             run_as_root env DEBIAN_FRONTEND=noninteractive \

@@ -58,7 +58,6 @@ has_library() {
 
 debian_way() {
     if ! has_debian_compiler; then
-        say "installing Debian's ${DEBIAN_PACKAGES[*]}"
         apt_install "${DEBIAN_PACKAGES[@]}" || return 1
         has_debian_compiler || return 1
     fi
