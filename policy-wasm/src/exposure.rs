@@ -152,7 +152,10 @@ mod tests {
         assert_eq!(service.live_node_ports().count(), 0);
         service.spec.external_traffic_policy = Some("Local".into());
         let port = service.live_node_ports().next().expect("live");
-        assert_eq!((port.field().as_str(), port.key().as_str()), ("spec.healthCheckNodePort", "HealthCheckNodePort:32000"));
+        assert_eq!(
+            (port.field().as_str(), port.key().as_str()),
+            ("spec.healthCheckNodePort", "HealthCheckNodePort:32000")
+        );
     }
 
     #[test]

@@ -94,8 +94,8 @@ pub mod prelude {
     pub use crate::review::{Operation, Phase, Resource};
     pub use crate::service::{Service, ServiceType};
     pub use crate::{
-        Description, Mutation, NodePortInUse, Patch, Policy, Review, SettingsError, SpecField, UsedAs, Verdict, Violation,
-        log, pairs, policy, quote,
+        Description, Mutation, NodePortInUse, Patch, Policy, Review, SettingsError, SpecField, UsedAs, Verdict,
+        Violation, log, pairs, policy, quote,
     };
 }
 

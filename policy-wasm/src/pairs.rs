@@ -34,7 +34,8 @@ mod tests {
     #[test]
     fn values_fold_case_and_keys_do_not() {
         let pairs = [("tier".to_owned(), "DataBase".to_owned())];
-        let wanted = |key: &str, values: &[&str]| vec![(key.to_owned(), values.iter().map(|&v| v.to_owned()).collect())];
+        let wanted =
+            |key: &str, values: &[&str]| vec![(key.to_owned(), values.iter().map(|&v| v.to_owned()).collect())];
         assert!(first_of(&pairs, &wanted("tier", &["database"])).is_some());
         assert!(first_of(&pairs, &wanted("tier", &[])).is_some());
         assert!(first_of(&pairs, &wanted("Tier", &["database"])).is_none());

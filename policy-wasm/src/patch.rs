@@ -124,7 +124,8 @@ impl<'a> Patch<'a> {
     /// Removes `spec.ports[].nodePort`, wherever one is.
     pub fn remove_node_ports(&mut self) -> &mut Self {
         let ports = self.service.spec.ports.iter().enumerate();
-        let paths = ports.filter(|(_, port)| port.node_port.is_some()).map(|(i, _)| format!("/spec/ports/{i}/nodePort"));
+        let paths =
+            ports.filter(|(_, port)| port.node_port.is_some()).map(|(i, _)| format!("/spec/ports/{i}/nodePort"));
         self.operations.extend(paths.map(PatchOperation::Remove));
         self
     }
@@ -190,7 +191,8 @@ impl<'a> Patch<'a> {
     }
 
     fn create_map(&mut self, path: &str) {
-        let created = self.operations.iter().any(|operation| matches!(operation, PatchOperation::Add(add) if add.path == path));
+        let created =
+            self.operations.iter().any(|operation| matches!(operation, PatchOperation::Add(add) if add.path == path));
         if !created {
             self.add(path.to_owned(), "{}".to_owned());
         }

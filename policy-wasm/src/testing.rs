@@ -70,11 +70,7 @@ pub fn create(service: Service) -> Review {
             name: namespace,
             known: false,
         },
-        cluster: Cluster {
-            environment: None,
-            providers: vec![],
-            node_ports: PortRange { from: 30000, to: 32767 },
-        },
+        cluster: Cluster { environment: None, providers: vec![], node_ports: PortRange { from: 30000, to: 32767 } },
         selected_pods: None,
         time: 1_767_225_600,
     }

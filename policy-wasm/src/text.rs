@@ -34,7 +34,8 @@ pub(crate) fn json_string(text: &str) -> String {
         match c {
             '"' | '\\' => json.extend(['\\', c]),
             '\u{0}'..='\u{1f}' => {
-                const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+                const HEX: [char; 16] =
+                    ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
                 let code = c as usize;
                 json.push_str("\\u00");
                 json.extend([HEX[code >> 4], HEX[code & 15]]);

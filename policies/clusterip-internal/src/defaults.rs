@@ -6,7 +6,8 @@
 use super::settings::{OnUnknown, Ports, Settings};
 
 /// Words for what a thing is.
-const ROLES: &str = "database db datastore cache queue broker message-queue messaging backend storage primary replica secondary";
+const ROLES: &str =
+    "database db datastore cache queue broker message-queue messaging backend storage primary replica secondary";
 
 /// Names of products.
 const PRODUCTS: &str = "postgresql postgres mysql mariadb mongodb redis valkey memcached kafka zookeeper rabbitmq nats \
@@ -26,15 +27,15 @@ const OPERATORS: [&str; 5] = [
 
 /// Ports that hardly anything else uses.
 const STRICT: [u16; 45] = [
-    1433, 1521, 2181, 2375, 2376, 2379, 2380, 2888, 3306, 3888, 4369, 5432, 5433, 5671, 5672, 5984, 6379, 6380,
-    6432, 7199, 7474, 7687, 9042, 9092, 9094, 9160, 9200, 9300, 10250, 10255, 11210, 11211, 15672, 16379, 19530,
-    25672, 26257, 26379, 27017, 27018, 27019, 28015, 33060, 47500, 61616,
+    1433, 1521, 2181, 2375, 2376, 2379, 2380, 2888, 3306, 3888, 4369, 5432, 5433, 5671, 5672, 5984, 6379, 6380, 6432,
+    7199, 7474, 7687, 9042, 9092, 9094, 9160, 9200, 9300, 10250, 10255, 11210, 11211, 15672, 16379, 19530, 25672,
+    26257, 26379, 27017, 27018, 27019, 28015, 33060, 47500, 61616,
 ];
 
 /// Ports that other things use, too.
 const AMBIGUOUS: [u16; 30] = [
-    389, 636, 1883, 2049, 3000, 3100, 4222, 5000, 5601, 6222, 6333, 6443, 6650, 7000, 7001, 8086, 8091, 8123,
-    8200, 8222, 8300, 8500, 8529, 8883, 9000, 9090, 9093, 9411, 9876, 50000,
+    389, 636, 1883, 2049, 3000, 3100, 4222, 5000, 5601, 6222, 6333, 6443, 6650, 7000, 7001, 8086, 8091, 8123, 8200,
+    8222, 8300, 8500, 8529, 8883, 9000, 9090, 9093, 9411, 9876, 50000,
 ];
 
 /// Port names and application protocols.

@@ -76,7 +76,9 @@ fn cloud(id: &ProviderId) -> &str {
 
 fn is_internal_on(cloud: &str, service: &Service) -> bool {
     match service.spec.load_balancer_class.as_deref() {
-        Some("networking.gke.io/l4-regional-internal" | "networking.gke.io/l4-regional-internal-legacy") if cloud == "gce" => {
+        Some("networking.gke.io/l4-regional-internal" | "networking.gke.io/l4-regional-internal-legacy")
+            if cloud == "gce" =>
+        {
             return true;
         }
         Some(class) if class.starts_with("networking.gke.io/") => return false,
@@ -127,7 +129,8 @@ mod tests {
 
     #[test]
     fn the_newer_key_shadows_the_older_one() {
-        let keys = [("networking.gke.io/load-balancer-type", "External"), ("cloud.google.com/load-balancer-type", "Internal")];
+        let keys =
+            [("networking.gke.io/load-balancer-type", "External"), ("cloud.google.com/load-balancer-type", "Internal")];
         assert!(!internal(&["gce"], keys));
     }
 

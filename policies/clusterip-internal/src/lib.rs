@@ -86,7 +86,9 @@ impl ClusterIpInternal {
                 verdict.violations.push(exposure.by_port(field, port, &signal.found));
             } else {
                 let found = signal.found;
-                verdict.warnings.push(format!("{field}: {found} is often an internal backend's; should it be exposed?"));
+                verdict
+                    .warnings
+                    .push(format!("{field}: {found} is often an internal backend's; should it be exposed?"));
             }
         }
         verdict
@@ -134,12 +136,7 @@ impl Exposure {
             key.push(':');
             key.push_str(ip);
         }
-        Self {
-            field: "spec.externalIPs",
-            what: "an external IP".to_owned(),
-            key,
-            fix: "remove externalIPs",
-        }
+        Self { field: "spec.externalIPs", what: "an external IP".to_owned(), key, fix: "remove externalIPs" }
     }
 
     fn by_signal(&self, signal: &Signal) -> Violation {

@@ -24,8 +24,12 @@ impl Signal {
     /// The strongest signal, if any.
     pub(crate) fn strongest(settings: &Settings, review: &Review) -> Option<Self> {
         namespace(settings, review)
-            .or_else(|| first_of(&review.service.metadata.labels, &settings.labels).map(|pair| Self::pair("label", pair)))
-            .or_else(|| first_of(&review.service.spec.selector, &settings.selectors).map(|pair| Self::pair("selector", pair)))
+            .or_else(|| {
+                first_of(&review.service.metadata.labels, &settings.labels).map(|pair| Self::pair("label", pair))
+            })
+            .or_else(|| {
+                first_of(&review.service.spec.selector, &settings.selectors).map(|pair| Self::pair("selector", pair))
+            })
             .or_else(|| pods(settings, review))
     }
 }
@@ -64,7 +68,8 @@ impl PortSignal {
     pub(crate) fn of(settings: &Settings, port: &Port, review: &Review) -> Option<Self> {
         let numbers = numbers(port, review);
         let find = |known: &[u16], is_certain| {
-            let (field, number) = *numbers.iter().find(|(_, number)| known.iter().any(|known| i32::from(*known) == *number))?;
+            let (field, number) =
+                *numbers.iter().find(|(_, number)| known.iter().any(|known| i32::from(*known) == *number))?;
             Some(Self { field, found: format!("port {number}"), is_certain })
         };
         find(&settings.ports.strict, true)
@@ -95,7 +100,9 @@ fn by_name(settings: &Settings, port: &Port) -> Option<PortSignal> {
         Some(TargetPort::Name(name)) => Some(name),
         _ => None,
     };
-    for (field, name) in [("targetPort", target), ("name", port.name.as_ref()), ("appProtocol", port.app_protocol.as_ref())] {
+    for (field, name) in
+        [("targetPort", target), ("name", port.name.as_ref()), ("appProtocol", port.app_protocol.as_ref())]
+    {
         match name {
             Some(name) if is_known_name(settings, name) => {
                 return Some(PortSignal { field, found: quote(name), is_certain: true });
@@ -110,5 +117,9 @@ fn by_name(settings: &Settings, port: &Port) -> Option<PortSignal> {
 fn is_known_name(settings: &Settings, name: &str) -> bool {
     let name = name.as_bytes();
     let token = name.split(|byte| *byte == b'-').next().unwrap_or(name);
-    settings.names.iter().map(String::as_bytes).any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(token))
+    settings
+        .names
+        .iter()
+        .map(String::as_bytes)
+        .any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(token))
 }

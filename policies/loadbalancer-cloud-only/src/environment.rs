@@ -11,13 +11,36 @@ use sallyport_policy::review::{Cluster, Environment as Profile, Provider, Provid
 /// on). `ocid1` is Oracle's, which has no scheme. Alibaba's IDs begin with the region (`cn-hangzhou.i-…`): name it in the
 /// settings.
 pub(crate) const CLOUDS: [&str; 16] = [
-    "aws", "gce", "azure", "openstack", "digitalocean", "hcloud", "oci", "ocid1", "scaleway", "linode", "ibm", "vultr",
-    "qcloud", "exoscale", "upcloud", "yandex",
+    "aws",
+    "gce",
+    "azure",
+    "openstack",
+    "digitalocean",
+    "hcloud",
+    "oci",
+    "ocid1",
+    "scaleway",
+    "linode",
+    "ibm",
+    "vultr",
+    "qcloud",
+    "exoscale",
+    "upcloud",
+    "yandex",
 ];
 
 /// Infrastructure without a load balancer of its own for Services, as far as the providerID tells.
 const NO_CLOUDS: [&str; 10] = [
-    "vsphere", "proxmox", "nutanix", "metal3", "tinkerbell", "equinixmetal", "kubevirt", "harvester", "hrobot", "kind",
+    "vsphere",
+    "proxmox",
+    "nutanix",
+    "metal3",
+    "tinkerbell",
+    "equinixmetal",
+    "kubevirt",
+    "harvester",
+    "hrobot",
+    "kind",
 ];
 
 /// The answer, with its reason where it is no.
@@ -37,7 +60,8 @@ impl Served {
     }
 
     fn by_nodes(settings: &Settings, providers: &[Provider]) -> Self {
-        let is_cloud = |provider: &&Provider| beginning(&provider.id).is_some_and(|id| settings.schemes.iter().any(|s| s == id));
+        let is_cloud =
+            |provider: &&Provider| beginning(&provider.id).is_some_and(|id| settings.schemes.iter().any(|s| s == id));
         let clouds = providers.iter().filter(is_cloud).count();
         let enough = match settings.quantifier {
             Quantifier::All => clouds == providers.len() && clouds > 0,
@@ -48,7 +72,9 @@ impl Served {
         }
         let mut others = providers.iter().filter(|provider| !is_cloud(provider));
         match others.clone().find(|provider| is_known(&provider.id)) {
-            Some(known) => Self::No(format!("the Nodes are on {}, which has no load balancer of its own", name(&known.id))),
+            Some(known) => {
+                Self::No(format!("the Nodes are on {}, which has no load balancer of its own", name(&known.id)))
+            }
             None if settings.on_unknown == OnUnknown::Allow => Self::Yes,
             None => Self::No(others.next().map_or_else(
                 || "no Node is known".to_owned(),

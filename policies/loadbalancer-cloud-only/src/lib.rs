@@ -38,7 +38,8 @@ impl Policy for LoadBalancerCloudOnly {
         let mut errors = vec![];
         for (name, list) in lists {
             let empty = list.iter().enumerate().filter(|(_, text)| text.is_empty());
-            errors.extend(empty.map(|(i, _)| SettingsError::new(format!("{name}[{i}]"), "must not be empty; remove it")));
+            errors
+                .extend(empty.map(|(i, _)| SettingsError::new(format!("{name}[{i}]"), "must not be empty; remove it")));
         }
         if settings.require_class && settings.allow_classless {
             errors.push(SettingsError::new("requireClass", "contradicts allowClassless: true; keep one of them"));
@@ -78,12 +79,14 @@ impl LoadBalancerCloudOnly {
 
     fn judge_classless(&self, review: &Review) -> Option<Violation> {
         let violation = if self.0.require_class {
-            Violation::new("S12", "spec.loadBalancerClass", "a LoadBalancer must name its class").fix(self.name_a_class())
+            Violation::new("S12", "spec.loadBalancerClass", "a LoadBalancer must name its class")
+                .fix(self.name_a_class())
         } else if self.0.allow_classless {
             return None;
         } else {
             let Served::No(why) = Served::by(&self.0, &review.cluster) else { return None };
-            let class = if self.0.allowed_classes.is_empty() { String::new() } else { format!(", or {}", self.name_a_class()) };
+            let class =
+                if self.0.allowed_classes.is_empty() { String::new() } else { format!(", or {}", self.name_a_class()) };
             Violation::new("S03", "spec.type", format!("nothing serves a LoadBalancer here: {why}"))
                 .fix(format!("use ClusterIP or NodePort{class}"))
         };

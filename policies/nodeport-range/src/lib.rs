@@ -153,7 +153,12 @@ mod tests {
     }
 
     fn text(verdict: &Verdict) -> String {
-        verdict.violations.iter().map(|v| format!("{}: {}; {}", v.field, v.message, v.fix)).collect::<Vec<_>>().join("\n")
+        verdict
+            .violations
+            .iter()
+            .map(|v| format!("{}: {}; {}", v.field, v.message, v.fix))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     #[test]
@@ -174,8 +179,7 @@ mod tests {
     #[test]
     fn a_range_narrower_than_the_clusters_makes_allocation_a_lottery() {
         let verdict = configured(narrow).validate(&create(assigned(31234)));
-        let expected =
-            "spec.ports[0].nodePort: auto-assigned 31234, but only 30100-30199 is allowed; set nodePort explicitly to 30100-30199";
+        let expected = "spec.ports[0].nodePort: auto-assigned 31234, but only 30100-30199 is allowed; set nodePort explicitly to 30100-30199";
         assert_eq!(text(&verdict), expected);
         let allow = configured(|s| {
             narrow(s);
@@ -197,7 +201,9 @@ mod tests {
     #[test]
     fn the_static_band_is_for_chosen_ports_only() {
         let policy = configured(|s| s.static_only = true);
-        assert!(text(&policy.validate(&create(node_port("w", 80, 30090)))).contains("outside the static band 30000-30085"));
+        assert!(
+            text(&policy.validate(&create(node_port("w", 80, 30090)))).contains("outside the static band 30000-30085")
+        );
         assert_eq!(policy.validate(&create(node_port("w", 80, 30085))), Verdict::allow());
         assert_eq!(policy.validate(&create(assigned(30050))), Verdict::allow());
     }
@@ -205,7 +211,10 @@ mod tests {
     #[test]
     fn reserved_ports_are_not_allowed() {
         let policy = configured(|s| s.reserved = vec![PortRange { from: 30080, to: 30080 }]);
-        assert!(text(&policy.validate(&create(node_port("w", 80, 30080)))).contains("30080 is outside 30000-30079, 30081-32767"));
+        assert!(
+            text(&policy.validate(&create(node_port("w", 80, 30080))))
+                .contains("30080 is outside 30000-30079, 30081-32767")
+        );
     }
 
     #[test]

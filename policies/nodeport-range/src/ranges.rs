@@ -11,7 +11,8 @@ pub(crate) struct Ranges(Vec<PortRange>);
 impl Ranges {
     /// The union of ranges as settings write them.
     pub(crate) fn parse(path: &str, written: &[PortRange]) -> Result<Self, Vec<SettingsError>> {
-        let errors: Vec<_> = written.iter().enumerate().filter_map(|(i, range)| refuse(&format!("{path}[{i}]"), range)).collect();
+        let errors: Vec<_> =
+            written.iter().enumerate().filter_map(|(i, range)| refuse(&format!("{path}[{i}]"), range)).collect();
         if errors.is_empty() { Ok(Self::union(written)) } else { Err(errors) }
     }
 

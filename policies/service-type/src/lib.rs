@@ -21,7 +21,10 @@ impl Policy for ServiceTypes {
 
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
         let common = ("allowedTypes".to_owned(), settings.allowed_types.as_slice());
-        let own = settings.per_namespace.iter().map(|(name, types)| (format!("perNamespace[{}]", quote(name)), types.as_slice()));
+        let own = settings
+            .per_namespace
+            .iter()
+            .map(|(name, types)| (format!("perNamespace[{}]", quote(name)), types.as_slice()));
         let empty = std::iter::once(common).chain(own).filter(|(_, types)| types.is_empty());
         let errors: Vec<_> = empty
             .map(|(path, _)| SettingsError::new(path, "an empty list allows no Service at all; name at least one type"))
@@ -58,7 +61,8 @@ mod tests {
 
     fn policy(allowed: &[ServiceType], edge: &[ServiceType]) -> ServiceTypes {
         let per_namespace = vec![("edge".to_owned(), edge.to_vec())];
-        ServiceTypes::configure(Settings { allowed_types: allowed.to_vec(), per_namespace }).unwrap_or_else(|_| panic!("valid"))
+        ServiceTypes::configure(Settings { allowed_types: allowed.to_vec(), per_namespace })
+            .unwrap_or_else(|_| panic!("valid"))
     }
 
     #[test]
@@ -71,7 +75,8 @@ mod tests {
 
     #[test]
     fn another_type_is_denied_with_what_is_allowed() {
-        let verdict = policy(&[ServiceType::ClusterIp], &[ServiceType::NodePort]).validate(&create(node_port("w", 80, 30080)));
+        let verdict =
+            policy(&[ServiceType::ClusterIp], &[ServiceType::NodePort]).validate(&create(node_port("w", 80, 30080)));
         let violation = &verdict.violations[0];
         assert_eq!(violation.message, r#"NodePort is not allowed in namespace "default""#);
         assert_eq!(violation.fix, "use ClusterIP");

@@ -101,7 +101,8 @@ impl World {
 
     /// The world's name, as wit-bindgen spells it in Rust.
     fn name(&self) -> Result<String, String> {
-        let mut words = self.text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(str::split_whitespace);
+        let mut words =
+            self.text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(str::split_whitespace);
         words.find(|word| *word == "world");
         let name = words.next().map(|name| name.trim_end_matches('{').replace('-', "_"));
         name.ok_or_else(|| format!("{} declares no world", self.path.display()))

@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -22,6 +23,9 @@ use tokio::sync::Semaphore;
 
 /// From the end of a request's head to the end of its body.
 const BODY: Duration = Duration::from_secs(5);
+
+/// Bytes of a refused body that are read and forgotten.
+const DISCARDED: usize = 64 << 20;
 
 /// What all requests share.
 struct App {
@@ -78,22 +82,32 @@ impl Refusal {
 impl App {
     async fn answer(&self, function: Function, request: Request<Body>) -> Response {
         let arrived = Instant::now();
-        match self.review(function, request, arrived).await {
+        let (head, mut body) = request.into_parts();
+        match self.review(function, &head, &mut body, arrived).await {
             Ok(body) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),
-            Err(refusal) => refusal.answer(self),
+            Err(refusal) => {
+                discard(&mut body).await;
+                refusal.answer(self)
+            }
         }
     }
 
-    async fn review(&self, function: Function, request: Request<Body>, arrived: Instant) -> Result<Vec<u8>, Refusal> {
+    async fn review(
+        &self,
+        function: Function,
+        head: &Parts,
+        body: &mut Body,
+        arrived: Instant,
+    ) -> Result<Vec<u8>, Refusal> {
         let Ok(_place) = self.places.try_acquire() else {
             return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at the same time; try again"));
         };
-        let time = timeout::time_to_answer(request.uri().query())
+        let time = timeout::time_to_answer(head.uri.query())
             .map_err(|sentence| Refusal::new(StatusCode::BAD_REQUEST, sentence))?;
-        check_content_type(request.headers())?;
-        let body = self.read(request).await?;
-        let review = AdmissionRequest::parse(&body)
-            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+        check_content_type(&head.headers)?;
+        let body = self.read(&head.headers, body).await?;
+        let review =
+            AdmissionRequest::parse(&body).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         let clock = Clock { now: SystemTime::now(), deadline: arrived + time };
         let outcome = self.admission.review(function, &review, clock);
         self.metrics.reviewed(function, &review, &outcome, arrived.elapsed());
@@ -101,24 +115,39 @@ impl App {
         Ok(outcome.response.to_json())
     }
 
-    async fn read(&self, request: Request<Body>) -> Result<Bytes, Refusal> {
+    async fn read(&self, headers: &HeaderMap, body: &mut Body) -> Result<Bytes, Refusal> {
         let limit = self.limits.body;
         let too_large = || {
             let sentence = format!("the body has more than {limit} bytes; raise --body-limit if this is a real object");
             Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, sentence)
         };
-        let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|length| length > limit) {
             return Err(too_large());
         }
-        let read = Limited::new(request.into_body(), limit).collect();
-        match tokio::time::timeout(BODY, read).await {
+        match tokio::time::timeout(BODY, Limited::new(body, limit).collect()).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
             Ok(Err(error)) => Err(Refusal::new(StatusCode::BAD_REQUEST, format!("the body ended early: {error}"))),
             Err(_) => Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, format!("the body took longer than {BODY:?}"))),
         }
     }
+}
+
+/// Reads on, for a while, so that the client gets to read the refusal: an HTTP/2 stream whose request is dropped is reset, and
+/// its response is lost.
+async fn discard(body: &mut Body) {
+    let read_on = async {
+        let mut left = DISCARDED;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(BODY, read_on).await;
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
