@@ -1,0 +1,6 @@
+//! Reports: what the harness found, for people, for programs, for CI systems.
+//!
+//! Each format is one file and a pure function from findings to text; `cli` prints it.
+
+pub mod tests;
+pub mod inspection;
