@@ -1,8 +1,65 @@
 //! Write a Sallyport policy: typed Services in, a verdict out, one small WebAssembly component.
-#![doc = "TODO"]
+//!
+//! A policy is typed settings and a pure function. It implements [`Policy`], and [`policy!`] makes a component of it. The
+//! host parses the Service, checks the settings against their WIT type, calls [`Policy::configure`] once and takes a snapshot;
+//! every review then runs on a fresh, already configured instance.
+//!
+//! A complete policy without settings (one with settings names its world file: `policy!(MyPolicy, "policy.wit")`, and gets the
+//! type `Settings` from it; `sallyport new` creates such a crate):
+//!
+//! ```
+//! use sallyport_policy::prelude::*;
+//!
+//! policy!(NoExternalIps);
+//!
+//! /// No Service may take traffic for addresses that the cluster does not manage.
+//! struct NoExternalIps;
+//!
+//! impl Policy for NoExternalIps {
+//!     type Settings = ();
+//!
+//!     fn describe() -> Description {
+//!         Description::new("no-external-ips", "1.0.0")
+//!     }
+//!
+//!     fn defaults() {}
+//!
+//!     fn configure((): ()) -> Result<Self, Vec<SettingsError>> {
+//!         Ok(Self)
+//!     }
+//!
+//!     fn validate(&self, review: &Review) -> Verdict {
+//!         let addresses = review.service.spec.external_ips.iter().enumerate();
+//!         addresses
+//!             .map(|(i, ip)| {
+//!                 Violation::new("X01", format!("spec.externalIPs[{i}]"), format!("{} is not allowed", quote(ip)))
+//!                     .key(format!("externalIP:{ip}"))
+//!                     .fix("remove it")
+//!             })
+//!             .collect()
+//!     }
+//! }
+//!
+//! # fn main() {
+//! // Policies are tested like any Rust code, without WebAssembly:
+//! use sallyport_policy::testing::*;
+//! let mut service = cluster_ip("web");
+//! service.spec.external_ips = vec!["8.8.8.8".into()];
+//! let verdict = NoExternalIps.validate(&create(service));
+//! assert_eq!(verdict.violations[0].field, "spec.externalIPs[0]");
+//! # }
+//! ```
+
+mod describe;
+mod exposure;
+pub mod log;
+pub mod pairs;
+mod patch;
+pub mod testing;
+mod text;
+mod violations;
 
 #[doc(hidden)]
-#[allow(missing_docs, clippy::all)]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "wit",
@@ -19,31 +76,56 @@ pub mod bindings {
         },
     });
 }
+
 pub use bindings::sallyport::policy::{description, review, service, verdict};
 pub use description::Description;
+pub use exposure::{NodePortInUse, UsedAs};
+pub use patch::{Patch, SpecField};
 pub use review::Review;
 pub use sallyport_policy_macros::policy;
-pub use verdict::{Mutation, SettingsError, Verdict};
+pub use text::quote;
+pub use verdict::{Mutation, SettingsError, Verdict, Violation};
+#[doc(hidden)]
 pub use wit_bindgen;
 
-/// P
+/// Everything that a policy usually needs.
+pub mod prelude {
+    pub use crate::review::{Operation, Phase, Resource};
+    pub use crate::service::{Service, ServiceType};
+    pub use crate::{
+        Description, Mutation, NodePortInUse, Patch, Policy, Review, SettingsError, SpecField, UsedAs, Verdict, Violation,
+        log, pairs, policy, quote,
+    };
+}
+
+/// A policy: the implementing type holds checked settings, in whatever form makes `validate` quick.
 pub trait Policy: Sized + Send + Sync + 'static {
-    /// S
+    /// The record `settings` of the policy's world, or `()`.
     type Settings;
-    /// D
+
+    /// What the policy says about itself, and what it wants to be asked.
     fn describe() -> Description;
-    /// D
+
+    /// What holds where the manifest says nothing.
     fn defaults() -> Self::Settings;
-    /// D
+
+    /// Checks settings. Runs once, before the first review; what is computed here costs nothing later.
+    ///
+    /// # Errors
+    ///
+    /// Every setting that can't be used, with its path as the manifest spells it.
     fn configure(settings: Self::Settings) -> Result<Self, Vec<SettingsError>>;
-    /// D
+
+    /// Judges the object as it is.
     fn validate(&self, review: &Review) -> Verdict;
-    /// D
+
+    /// Improves the object. Called in the mutating phase, when the description asks for it ([`Description::mutating`]).
     fn mutate(&self, _review: &Review) -> Mutation {
         Mutation::default()
     }
 }
-/// The default allocator of the target is larger than many a policy.
+
+/// The target's default allocator is larger than many a policy.
 #[cfg(target_family = "wasm")]
 #[global_allocator]
 static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();

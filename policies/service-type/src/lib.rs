@@ -7,9 +7,7 @@ pub struct ServiceTypes {
 }
 impl Policy for ServiceTypes {
     type Settings = Settings;
-    fn describe() -> Description {
-        todo!()
-    }
+    fn describe() -> Description { Description { name: "service-type".into(), version: "0.1.0".into(), phases: vec![review::Phase::Validating], operations: vec![review::Operation::Create, review::Operation::Update], resources: vec![review::Resource::Services], context: vec![] } }
     fn defaults() -> Settings {
         Settings { allowed_types: vec![ServiceType::ClusterIp], per_namespace: vec![] }
     }

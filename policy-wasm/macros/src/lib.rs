@@ -121,6 +121,7 @@ const BINDINGS: &str = r#"
 pub mod policy_bindings {
     ::sallyport_policy::wit_bindgen::generate!({
         inline: $inline,
+        path: [],
         runtime_path: "::sallyport_policy::wit_bindgen::rt",
         additional_derives: [PartialEq],
         generate_unused_types: true,

@@ -113,6 +113,7 @@ fn context(description: &Description) -> Vec<&'static str> {
 /// `package:name/world` of the author's WIT.
 fn world_name(wit: &str) -> Option<String> {
     let package = schema::parse(wit)?;
-    let (_, world) = package.worlds.iter().next()?;
-    Some(format!("{}:{}/{}", package.name.namespace, package.name.name, world.name))
+    // While parsed alone, a world that includes another is preceded by a nameless stand-in for it.
+    let world = package.worlds.iter().map(|(_, world)| &world.name).find(|name| !name.is_empty())?;
+    Some(format!("{}:{}/{world}", package.name.namespace, package.name.name))
 }

@@ -1,0 +1,167 @@
+//! What a Service exposes: its type, and the node ports that are live.
+//!
+//! A value can stand in a Service without effect: an ExternalName may carry a `nodePort`. What is live depends on the type,
+//! and this is the one place that knows.
+
+use crate::service::{Port, Service, ServiceType};
+use std::fmt;
+
+impl ServiceType {
+    /// Kubernetes' spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClusterIp => "ClusterIP",
+            Self::NodePort => "NodePort",
+            Self::LoadBalancer => "LoadBalancer",
+            Self::ExternalName => "ExternalName",
+        }
+    }
+}
+
+impl fmt::Display for ServiceType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a port of every node is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsedAs {
+    /// `spec.ports[].nodePort`.
+    NodePort,
+    /// `spec.healthCheckNodePort`.
+    HealthCheck,
+}
+
+/// A port that a Service opens on every node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodePortInUse<'a> {
+    /// What for.
+    pub used_as: UsedAs,
+    /// Index into `spec.ports`; 0 for a health check.
+    pub index: usize,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: &'a str,
+    /// The port. Out of every range at worst: the mutating phase sees what clients send.
+    pub number: i32,
+    /// Whether a client chose it.
+    pub by_client: bool,
+}
+
+impl NodePortInUse<'_> {
+    /// `spec.ports[1].nodePort`.
+    pub fn field(&self) -> String {
+        match self.used_as {
+            UsedAs::NodePort => format!("spec.ports[{}].nodePort", self.index),
+            UsedAs::HealthCheck => "spec.healthCheckNodePort".to_owned(),
+        }
+    }
+
+    /// Names the port independent of its index: `NodePort:TCP:30022`.
+    pub fn key(&self) -> String {
+        match self.used_as {
+            UsedAs::NodePort => format!("NodePort:{}:{}", self.protocol, self.number),
+            UsedAs::HealthCheck => format!("HealthCheckNodePort:{}", self.number),
+        }
+    }
+}
+
+impl Service {
+    /// The type; ClusterIP when unset, as the API server has it.
+    pub fn service_type(&self) -> ServiceType {
+        self.spec.type_.unwrap_or(ServiceType::ClusterIp)
+    }
+
+    /// `clusterIP: None`: no address of its own, only DNS records of its Pods.
+    pub fn is_headless(&self) -> bool {
+        self.service_type() == ServiceType::ClusterIp && self.spec.cluster_ip.as_deref() == Some("None")
+    }
+
+    /// Whether the type opens ports on every node. A LoadBalancer does, unless told otherwise.
+    pub fn uses_node_ports(&self) -> bool {
+        matches!(self.service_type(), ServiceType::NodePort | ServiceType::LoadBalancer)
+    }
+
+    /// Whether it can be reached from outside the cluster: by type, or by external IPs. A headless Service and an
+    /// ExternalName have no use for external IPs.
+    pub fn is_exposed(&self) -> bool {
+        let takes_external_ips = self.service_type() != ServiceType::ExternalName && !self.is_headless();
+        self.uses_node_ports() || (takes_external_ips && !self.spec.external_ips.is_empty())
+    }
+
+    /// The ports that the Service opens on every node and that are known so far. The API server uses `healthCheckNodePort`
+    /// only on a LoadBalancer with `externalTrafficPolicy: Local`.
+    pub fn live_node_ports(&self) -> impl Iterator<Item = NodePortInUse<'_>> {
+        let ports = if self.uses_node_ports() { self.spec.ports.as_slice() } else { &[] };
+        ports.iter().enumerate().filter_map(|(index, port)| in_use(index, port)).chain(self.live_health_check())
+    }
+
+    fn live_health_check(&self) -> Option<NodePortInUse<'_>> {
+        let checks = self.service_type() == ServiceType::LoadBalancer
+            && self.spec.external_traffic_policy.as_deref() == Some("Local");
+        let number = self.spec.health_check_node_port.filter(|_| checks)?;
+        Some(NodePortInUse {
+            used_as: UsedAs::HealthCheck,
+            index: 0,
+            protocol: "TCP",
+            number,
+            by_client: self.spec.health_check_node_port_by_client,
+        })
+    }
+
+    /// The value of a label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        crate::pairs::get(&self.metadata.labels, key)
+    }
+
+    /// The value of an annotation. Controllers match keys in their exact case, and so does this.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        crate::pairs::get(&self.metadata.annotations, key)
+    }
+}
+
+fn in_use(index: usize, port: &Port) -> Option<NodePortInUse<'_>> {
+    let number = port.node_port?;
+    let by_client = port.node_port_by_client;
+    Some(NodePortInUse { used_as: UsedAs::NodePort, index, protocol: &port.protocol, number, by_client })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::*;
+
+    #[test]
+    fn a_node_port_is_live_for_two_types_only() {
+        let mut service = node_port("web", 80, 30080);
+        for (service_type, live) in [
+            (ServiceType::NodePort, 1),
+            (ServiceType::LoadBalancer, 1),
+            (ServiceType::ClusterIp, 0),
+            (ServiceType::ExternalName, 0),
+        ] {
+            service.spec.type_ = Some(service_type);
+            assert_eq!(service.live_node_ports().count(), live, "{service_type}");
+        }
+    }
+
+    #[test]
+    fn a_health_check_port_is_live_with_local_traffic_only() {
+        let mut service = load_balancer("web", 80);
+        service.spec.health_check_node_port = Some(32000);
+        assert_eq!(service.live_node_ports().count(), 0);
+        service.spec.external_traffic_policy = Some("Local".into());
+        let port = service.live_node_ports().next().expect("live");
+        assert_eq!((port.field().as_str(), port.key().as_str()), ("spec.healthCheckNodePort", "HealthCheckNodePort:32000"));
+    }
+
+    #[test]
+    fn external_ips_expose_a_cluster_ip_but_no_headless_service() {
+        let mut service = cluster_ip("web");
+        assert!(!service.is_exposed());
+        service.spec.external_ips = vec!["192.0.2.1".into()];
+        assert!(service.is_exposed());
+        service.spec.cluster_ip = Some("None".into());
+        assert!(!service.is_exposed());
+    }
+}
