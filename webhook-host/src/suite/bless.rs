@@ -14,7 +14,14 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub struct Blessing<'a> {
     suite: &'a Suite,
-    expectations: BTreeMap<usize, Value>,
+    expectations: BTreeMap<usize, Written>,
+}
+
+/// An expectation as it is written, and as it must read afterwards.
+#[derive(Debug, Clone)]
+struct Written {
+    text: String,
+    value: Value,
 }
 
 /// Why a suite can't be rewritten; it is left as it is.
@@ -40,7 +47,7 @@ impl<'a> Blessing<'a> {
     /// Blesses the case at an index of `suite.cases`.
     pub fn add(&mut self, index: usize, got: &Expect) {
         let value = serde_json::to_value(got).expect("an expectation has a JSON form");
-        self.expectations.insert(index, value);
+        self.expectations.insert(index, Written { text: got.to_yaml(), value });
     }
 
     /// The suite's new text.
@@ -53,13 +60,13 @@ impl<'a> Blessing<'a> {
     }
 }
 
-fn rewrite(text: &str, expectations: &BTreeMap<usize, Value>) -> Result<String, BlessError> {
+fn rewrite(text: &str, expectations: &BTreeMap<usize, Written>) -> Result<String, BlessError> {
     let places = places::places(text);
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
     // From the end, so that the lines of earlier cases stay where they are.
-    for (index, value) in expectations.iter().rev() {
+    for (index, written) in expectations.iter().rev() {
         let place = places.get(*index).ok_or(BlessError::Unsafe)?;
-        splice(&mut lines, place, value).ok_or(BlessError::Layout { line: place.line })?;
+        splice(&mut lines, place, &written.text).ok_or(BlessError::Layout { line: place.line })?;
     }
     let rewritten = lines.concat();
     let same = outcome_of(text, expectations) == yaml::documents(&rewritten).ok();
@@ -67,16 +74,16 @@ fn rewrite(text: &str, expectations: &BTreeMap<usize, Value>) -> Result<String, 
 }
 
 /// What the rewritten text must read as.
-fn outcome_of(text: &str, expectations: &BTreeMap<usize, Value>) -> Option<Vec<Value>> {
+fn outcome_of(text: &str, expectations: &BTreeMap<usize, Written>) -> Option<Vec<Value>> {
     let mut documents = yaml::documents(text).ok()?;
-    for (index, value) in expectations {
+    for (index, written) in expectations {
         let case = documents.first_mut()?.pointer_mut(&format!("/spec/cases/{index}"))?;
-        case.as_object_mut()?.insert("expect".to_owned(), value.clone());
+        case.as_object_mut()?.insert("expect".to_owned(), written.value.clone());
     }
     Some(documents)
 }
 
-fn splice(lines: &mut Vec<String>, place: &Place, value: &Value) -> Option<()> {
+fn splice(lines: &mut Vec<String>, place: &Place, body: &str) -> Option<()> {
     if let Some(last) = lines.last_mut().filter(|line| !line.ends_with('\n')) {
         last.push('\n');
     }
@@ -91,7 +98,7 @@ fn splice(lines: &mut Vec<String>, place: &Place, value: &Value) -> Option<()> {
             (end, end, false)
         }
     };
-    let block = render(value, indent, dash.then(|| lines[from][..indent].to_owned()));
+    let block = render(body, indent, dash.then(|| lines[from][..indent].to_owned()));
     lines.splice(from..to, [block]);
     Some(())
 }
@@ -123,10 +130,9 @@ fn end_of_block(lines: &[String], from: usize, indent: usize) -> usize {
     end
 }
 
-fn render(value: &Value, indent: usize, lead: Option<String>) -> String {
+fn render(body: &str, indent: usize, lead: Option<String>) -> String {
     let pad = " ".repeat(indent);
     let lead = lead.unwrap_or_else(|| pad.clone());
-    let body = yaml::to_string(value);
     let indented = body.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("{pad}  {line}\n") });
     format!("{lead}expect:\n{}", indented.collect::<String>())
 }
@@ -160,7 +166,8 @@ spec:
 ";
 
     fn bless(text: &str, expectations: &[(usize, Value)]) -> Result<String, BlessError> {
-        rewrite(text, &expectations.iter().cloned().collect())
+        let written = |value: &Value| Written { text: yaml::to_string(value), value: value.clone() };
+        rewrite(text, &expectations.iter().map(|(index, value)| (*index, written(value))).collect())
     }
 
     #[test]
@@ -169,7 +176,7 @@ spec:
         let text = bless(SUITE, &[(0, new)]).expect("block style");
         let expected = SUITE.replace(
             "    expect: # why\n      allowed: true\n      # inner\n      warnings: [x]\n",
-            "    expect:\n      allowed: false\n      violations:\n        - rule: S02\n",
+            "    expect:\n      allowed: false\n      violations:\n      - rule: S02\n",
         );
         assert_eq!(text, expected);
     }

@@ -86,6 +86,15 @@ const EXEMPT: [&str; 7] = ["operation", "kind", "api-server", "terminating", "na
 const ERRORS: [&str; 7] = ["deadline", "request-deadline", "memory", "trap", "answer", "busy", "load"];
 
 impl Expect {
+    /// As suites write it, keys in the order of this type.
+    ///
+    /// # Panics
+    ///
+    /// Never: an expectation has a YAML form.
+    pub fn to_yaml(&self) -> String {
+        serde_saphyr::to_string(self).expect("an expectation has a YAML form")
+    }
+
     /// What makes the expectation say too little or contradict itself, as `path: sentence`.
     pub(super) fn problem(&self, mutates: bool) -> Option<String> {
         known("exempt", self.exempt.as_deref(), &EXEMPT)

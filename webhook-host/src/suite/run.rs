@@ -10,7 +10,6 @@ use crate::contract::verdict::Violation;
 use crate::engine::Engine;
 use crate::inventory::Inventory;
 use crate::policy::{LoadError, Policy};
-use crate::yaml;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
@@ -101,7 +100,7 @@ impl Finding {
             parts.push(silence.clone());
         }
         if self.got != case.expect {
-            let (expected, got) = (as_yaml(&case.expect), as_yaml(&self.got));
+            let (expected, got) = (case.expect.to_yaml(), self.got.to_yaml());
             let diff = similar::TextDiff::from_lines(&expected, &got);
             parts.push(diff.unified_diff().context_radius(5).header("expected", "got").to_string());
         }
@@ -112,11 +111,6 @@ impl Finding {
         parts.extend(self.details.iter().cloned());
         Some(parts.iter().map(|part| part.trim_end()).collect::<Vec<_>>().join("\n"))
     }
-}
-
-fn as_yaml(expect: &Expect) -> String {
-    let value = serde_json::to_value(expect).expect("an expectation has a JSON form");
-    yaml::to_string(&value)
 }
 
 impl Runner {
@@ -166,6 +160,7 @@ impl Host {
         match (&self.refused, &expected.settings_error) {
             // A policy that can't be loaded answers with an evaluation error; a case may be about that.
             (Some(_), None) if expected.error.as_deref() == Some("load") => self.review(case),
+            (Some(error), None) if !error.to_string().starts_with("spec.settings") => Finding::unloaded(error),
             (Some(error), pattern) => Finding::refused_settings(error, pattern.as_ref()),
             (None, Some(_)) => Finding {
                 got: Expect::default(),
@@ -243,6 +238,11 @@ fn apply(body: &[u8], patch: &str) -> Result<Value, String> {
 }
 
 impl Finding {
+    fn unloaded(error: &LoadError) -> Self {
+        let got = Expect { error: Some("load".to_owned()), ..Expect::default() };
+        Self { got, problems: vec![format!("the policy could not be loaded: {error}")], details: vec![] }
+    }
+
     fn refused_settings(error: &LoadError, expected: Option<&TextPattern>) -> Self {
         let text = error.to_string().replace("spec.settings.", "");
         let got = Expect { settings_error: Some(TextPattern::seen(&text, expected)), ..Expect::default() };
