@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, and the only place that wires things.
 
+pub mod check;
 pub mod inspect;
 pub mod test;
 
@@ -17,6 +18,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Test(test::TestArgs),
+    Check(check::CheckArgs),
     Inspect(inspect::InspectArgs),
 }
 
@@ -29,6 +31,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Test(args) => test::run(&args),
+            Command::Check(args) => check::run(&args),
             Command::Inspect(args) => inspect::run(&args),
         }
     }

@@ -31,7 +31,8 @@ impl Case {
 }
 
 impl Asked {
-    fn body(&self, object: &str) -> Vec<u8> {
+    /// The whole body, around the JSON text of the object.
+    pub(crate) fn body(&self, object: &str) -> Vec<u8> {
         let mut request = self.envelope().to_string();
         // The members that stay raw go where the closing brace was.
         request.pop();

@@ -16,5 +16,6 @@ mod run;
 pub use bless::{BlessError, Blessing};
 pub use expect::{Expect, TextPattern, ViolationPattern};
 pub use files::{ModuleSearch, SuiteError, find, read};
+pub(crate) use model::{Asked, User};
 pub use model::{Case, Setup, Suite};
 pub use run::{CaseReport, Finding, Runner, SuiteReport, TestReport};

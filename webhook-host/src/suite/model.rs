@@ -80,26 +80,27 @@ pub(super) enum Request {
     Asked(Box<Asked>),
 }
 
+/// What an API server puts around an object.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
-    pub(super) kind: (String, String, String),
-    pub(super) operation: &'static str,
-    pub(super) sub_resource: Option<String>,
-    pub(super) name: String,
-    pub(super) namespace: String,
-    pub(super) user: User,
-    pub(super) dry_run: bool,
+pub(crate) struct Asked {
+    pub(crate) kind: (String, String, String),
+    pub(crate) operation: &'static str,
+    pub(crate) sub_resource: Option<String>,
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) user: User,
+    pub(crate) dry_run: bool,
     /// JSON text, or what a hostile client calls so.
-    pub(super) object: Option<String>,
-    pub(super) old_object: Option<Value>,
+    pub(crate) object: Option<String>,
+    pub(crate) old_object: Option<Value>,
 }
 
 /// Who asks; a person with no special rights where the case doesn't say.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct User {
-    pub(super) username: String,
-    pub(super) groups: Vec<String>,
+pub(crate) struct User {
+    pub(crate) username: String,
+    pub(crate) groups: Vec<String>,
 }
 
 impl Default for User {
