@@ -72,7 +72,6 @@ pub mod bindings {
             "sallyport:policy/service@0.1.0/spec": [#[derive(Default)]],
             "sallyport:policy/service@0.1.0/status": [#[derive(Default)]],
             "sallyport:policy/verdict@0.1.0/verdict": [#[derive(Default)]],
-            "sallyport:policy/verdict@0.1.0/mutation": [#[derive(Default)]],
         },
     });
 }
@@ -80,11 +79,11 @@ pub mod bindings {
 pub use bindings::sallyport::policy::{description, review, service, verdict};
 pub use description::Description;
 pub use exposure::{NodePortInUse, UsedAs};
-pub use patch::{Patch, SpecField};
+pub use patch::{Mutation, Patch, SpecField};
 pub use review::Review;
 pub use sallyport_policy_macros::policy;
 pub use text::quote;
-pub use verdict::{Mutation, SettingsError, Verdict, Violation};
+pub use verdict::{SettingsError, Verdict, Violation};
 #[doc(hidden)]
 pub use wit_bindgen;
 

@@ -6,7 +6,24 @@
 
 use crate::service::{Pair, Service, ServiceType};
 use crate::text::json_string;
-use crate::verdict::{Mutation, PatchOperation, PatchValue};
+use crate::verdict::{PatchOperation, PatchValue, Verdict};
+
+/// The answer of [`crate::Policy::mutate`]. Empty: leave the object alone. It has no room for a violation.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Mutation {
+    /// From a [`Patch`].
+    pub patch: Vec<PatchOperation>,
+    /// Shown to the client.
+    pub warnings: Vec<String>,
+    /// For the API server's audit log.
+    pub audit_annotations: Vec<Pair>,
+}
+
+impl From<Mutation> for Verdict {
+    fn from(Mutation { patch, warnings, audit_annotations }: Mutation) -> Self {
+        Self { violations: vec![], warnings, audit_annotations, patch }
+    }
+}
 
 /// A field of `spec` that can be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,9 @@
-//! x
+//! Sallyport decides how Kubernetes Services may be exposed: a TLS webhook host and an offline harness for WebAssembly policies.
+//!
+//! [`admission`] is the one evaluation path; [`server`] asks it over TLS, `cli` on files. A [`policy`] is a component that
+//! [`engine`] runs on a fresh instance for every review; what it may know beside the Service is in the [`inventory`]. What users
+//! write is read by [`manifest`], with errors by [`decode`].
+
 pub mod admission;
 pub mod cli;
 pub mod contract;
@@ -8,6 +13,7 @@ pub mod inventory;
 pub mod manifest;
 pub mod policy;
 pub mod report;
+pub mod server;
 pub mod service;
 pub mod suite;
 pub mod units;

@@ -1,11 +1,9 @@
-//! The binary: parse, run, say what went wrong in one line.
+//! `sallyport`: see `sallyport --help`.
 
 use clap::Parser as _;
+use sallyport::cli::Cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    sallyport::cli::Cli::parse().run().unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::from(2)
-    })
+    Cli::parse().run()
 }

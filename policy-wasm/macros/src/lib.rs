@@ -71,7 +71,8 @@ impl Invocation {
             Some(world) => SETTINGS
                 .replace("$path", &literal(&world.path.display().to_string()))
                 .replace("$wit", &byte_literal(&world.text))
-                .replace("$length", &world.text.len().to_string()),
+                .replace("$length", &world.text.len().to_string())
+                .replace("$world", &world.name()?),
         };
         let configured = if self.world.is_some() { CONFIGURED } else { UNCONFIGURED };
         let text =
@@ -96,6 +97,14 @@ impl World {
         let text =
             std::fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         Ok(Self { path, text })
+    }
+
+    /// The world's name, as wit-bindgen spells it in Rust.
+    fn name(&self) -> Result<String, String> {
+        let mut words = self.text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(str::split_whitespace);
+        words.find(|word| *word == "world");
+        let name = words.next().map(|name| name.trim_end_matches('{').replace('-', "_"));
+        name.ok_or_else(|| format!("{} declares no world", self.path.display()))
     }
 }
 
@@ -137,9 +146,16 @@ pub mod policy_bindings {
 "#;
 
 /// The component lives as long as one evaluation; a policy with settings is in place before the host's snapshot.
+///
+/// `validate` and `mutate` have the same type, and lifting a review takes up most of a small policy. So the exports are written
+/// out here and share wit-bindgen's one adapter for `validate`; which of the two is asked stands beside it. (The names of the
+/// adapters are wit-bindgen's; the SDK pins its version.)
 const COMPONENT: &str = r#"
 #[doc(hidden)]
 static CONFIGURED_POLICY: ::std::sync::OnceLock<$policy> = ::std::sync::OnceLock::new();
+
+#[doc(hidden)]
+static MUTATE_IS_ASKED: ::core::sync::atomic::AtomicBool = ::core::sync::atomic::AtomicBool::new(false);
 
 #[doc(hidden)]
 struct PolicyComponent;
@@ -150,19 +166,55 @@ impl policy_bindings::exports::sallyport::policy::policy::Guest for PolicyCompon
     }
 
     fn validate(review: ::sallyport_policy::Review) -> ::sallyport_policy::Verdict {
+        if MUTATE_IS_ASKED.load(::core::sync::atomic::Ordering::Relaxed) {
+            return ::sallyport_policy::Policy::mutate($configured, &review).into();
+        }
         ::sallyport_policy::Policy::validate($configured, &review)
     }
 
-    fn mutate(review: ::sallyport_policy::Review) -> ::sallyport_policy::Mutation {
-        ::sallyport_policy::Policy::mutate($configured, &review)
+    fn mutate(_: ::sallyport_policy::Review) -> ::sallyport_policy::Verdict {
+        ::core::unreachable!()
     }
 }
 
 #[cfg(target_family = "wasm")]
 #[allow(unsafe_code)]
 mod policy_export {
-    super::policy_bindings::export!(PolicyComponent with_types_in super::policy_bindings);
     use super::PolicyComponent;
+    use super::policy_bindings::exports::sallyport::policy::policy as contract;
+
+    #[unsafe(export_name = "sallyport:policy/policy@0.1.0#describe")]
+    unsafe extern "C" fn describe() -> *mut u8 {
+        unsafe { contract::_export_describe_cabi::<PolicyComponent>() }
+    }
+
+    #[unsafe(export_name = "cabi_post_sallyport:policy/policy@0.1.0#describe")]
+    unsafe extern "C" fn post_describe(result: *mut u8) {
+        unsafe { contract::__post_return_describe::<PolicyComponent>(result) }
+    }
+
+    #[unsafe(export_name = "sallyport:policy/policy@0.1.0#validate")]
+    unsafe extern "C" fn validate(review: *mut u8) -> *mut u8 {
+        unsafe { contract::_export_validate_cabi::<PolicyComponent>(review) }
+    }
+
+    #[unsafe(export_name = "cabi_post_sallyport:policy/policy@0.1.0#validate")]
+    unsafe extern "C" fn post_validate(result: *mut u8) {
+        unsafe { contract::__post_return_validate::<PolicyComponent>(result) }
+    }
+
+    #[unsafe(export_name = "sallyport:policy/policy@0.1.0#mutate")]
+    unsafe extern "C" fn mutate(review: *mut u8) -> *mut u8 {
+        super::MUTATE_IS_ASKED.store(true, ::core::sync::atomic::Ordering::Relaxed);
+        let result = unsafe { contract::_export_validate_cabi::<PolicyComponent>(review) };
+        super::MUTATE_IS_ASKED.store(false, ::core::sync::atomic::Ordering::Relaxed);
+        result
+    }
+
+    #[unsafe(export_name = "cabi_post_sallyport:policy/policy@0.1.0#mutate")]
+    unsafe extern "C" fn post_mutate(result: *mut u8) {
+        unsafe { contract::__post_return_validate::<PolicyComponent>(result) }
+    }
 }
 "#;
 
@@ -185,6 +237,13 @@ const _: &str = include_str!($path);
 #[allow(unsafe_code)]
 #[unsafe(link_section = "sallyport:wit")]
 static POLICY_WIT: [u8; $length] = *$wit;
+
+#[cfg(target_family = "wasm")]
+#[allow(unsafe_code)]
+mod settings_export {
+    use super::PolicyComponent;
+    super::policy_bindings::__export_world_$world_cabi!(PolicyComponent with_types_in super::policy_bindings);
+}
 
 impl policy_bindings::Guest for PolicyComponent {
     fn defaults() -> policy_bindings::Settings {

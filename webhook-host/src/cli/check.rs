@@ -1,29 +1,27 @@
 //! `sallyport check`: judges plain manifests.
 
-mod defaults;
+pub(super) mod defaults;
 mod judge;
-mod located;
-mod manifests;
-mod policies;
+pub(super) mod located;
+pub(super) mod manifests;
 
+use super::load;
 use crate::admission::Admission;
 use crate::engine::{Engine, EngineConfig};
 use crate::inventory::Inventory;
-use crate::manifest::{HostConfig, HostConfigSpec};
 use crate::report::{self, check::CheckReport};
-use crate::yaml;
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use judge::Judge;
 use manifests::Manifests;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Judge the Services in plain manifests as the cluster would, before they get there.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     /// Manifests (YAML with one or more documents, JSON, Lists), directories of them, or - for standard input.
     #[arg(required = true, value_name = "FILE|DIR|-")]
     paths: Vec<PathBuf>,
@@ -66,10 +64,10 @@ Exit code: 0 clean, 1 violations, 2 something could not be judged.";
 /// # Errors
 ///
 /// When policies or configuration can't be read, or there is no Service at all.
-pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let config = args.config.as_deref().map(read_config).transpose()?.unwrap_or_default();
+pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let config = load::host_config(args.config.as_deref())?;
     let engine = Arc::new(Engine::new(&EngineConfig { concurrency: 1, ..EngineConfig::default() })?);
-    let policies = policies::load(&args.policies, &engine)?;
+    let policies = load::policies(&engine, &args.policies)?;
     let admission = Admission::new(policies, Inventory::from(config.inventory), config.exemptions);
     let manifests = Manifests::read(&args.paths);
     if manifests.services.is_empty() && manifests.unread.is_empty() {
@@ -80,14 +78,6 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let report = CheckReport { subjects: manifests.unread.into_iter().chain(judged).collect(), ignored: manifests.ignored };
     print!("{}", render(args.output, &report));
     Ok(ExitCode::from(report.exit_code()))
-}
-
-fn read_config(path: &Path) -> anyhow::Result<HostConfigSpec> {
-    let shown = path.display();
-    let text = std::fs::read_to_string(path).with_context(|| format!("{shown}: can't be read"))?;
-    let documents = yaml::documents(&text).with_context(|| shown.to_string())?;
-    let [document] = documents.as_slice() else { bail!("{shown}: expected one document, found {}", documents.len()) };
-    Ok(HostConfig::from_value(document).with_context(|| shown.to_string())?.spec)
 }
 
 fn render(output: Output, report: &CheckReport) -> String {

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 /// Show what a policy component is: name, version, contract, what it asks for, its settings with their schema.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct InspectArgs {
+pub(super) struct InspectArgs {
     /// The component.
     #[arg(value_name = "X.wasm")]
     component: PathBuf,
@@ -36,7 +36,7 @@ Examples:
 /// # Errors
 ///
 /// When the file can't be read or can't serve as a policy.
-pub fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let path = args.component.display();
     let bytes = std::fs::read(&args.component).with_context(|| format!("{path}: can't be read"))?;
     let engine = Engine::new(&EngineConfig { concurrency: 1, ..EngineConfig::default() })?;

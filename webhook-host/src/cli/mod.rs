@@ -1,15 +1,20 @@
-//! The command line: one file a subcommand, and the only place that wires things.
+//! The command line: one file a subcommand, and the only place that wires things, reads files and looks at the environment.
 
-pub mod check;
-pub mod inspect;
-pub mod test;
+mod check;
+mod explain;
+mod inspect;
+mod load;
+mod logging;
+mod serve;
+mod test;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Decides how Kubernetes Services may be exposed.
+/// Decides how Kubernetes Services may be exposed, with WebAssembly policies: in the cluster as an admission webhook, and
+/// before it on manifests and fixtures.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "sallyport", version, propagate_version = true, max_term_width = 110)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -17,22 +22,29 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Serve),
     Test(test::TestArgs),
     Check(check::CheckArgs),
+    Explain(explain::ExplainArgs),
     Inspect(inspect::InspectArgs),
 }
 
+/// What the shell is told when a command can't do its work at all; 1 means that it did, and found something.
+const FAILED: u8 = 2;
+
 impl Cli {
-    /// Runs the subcommand.
-    ///
-    /// # Errors
-    ///
-    /// Whatever keeps it from doing its work.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
-        match self.command {
+    /// Runs the command. A failure is one line on standard error.
+    pub fn run(self) -> ExitCode {
+        let result = match self.command {
+            Command::Serve(serve) => serve.run(),
             Command::Test(args) => test::run(&args),
             Command::Check(args) => check::run(&args),
+            Command::Explain(args) => explain::run(&args),
             Command::Inspect(args) => inspect::run(&args),
-        }
+        };
+        result.unwrap_or_else(|error| {
+            eprintln!("error: {error:#}");
+            ExitCode::from(FAILED)
+        })
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Run test suites against policies, offline, exactly as the webhook would answer.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct TestArgs {
+pub(super) struct TestArgs {
     /// Suite files, or directories that hold some.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
@@ -71,7 +71,7 @@ Exit code: 0 all passed, 1 something failed, 2 nothing could be run.";
 /// # Errors
 ///
 /// When the engine can't start or a blessed suite can't be written.
-pub fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let search = ModuleSearch { directory: args.policies.clone() };
     let (files, errors) = suite::find(&args.paths);
     let mut report = TestReport::default();

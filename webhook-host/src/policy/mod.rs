@@ -12,7 +12,7 @@ pub use inspection::Inspection;
 use crate::contract::Base;
 use crate::contract::description::{Context, Description};
 use crate::contract::review::{Operation, Phase, Resource, Review};
-use crate::contract::verdict::{Mutation, Verdict};
+use crate::contract::verdict::Verdict;
 use crate::decode::{DecodeError, join};
 use crate::engine::{Budget, Candidate, Engine, LoadProblem, Prepared, State, call_configure};
 use crate::manifest::ServicePolicy;
@@ -32,6 +32,25 @@ impl LoadError {
     /// An error that the caller found, such as a missing file.
     pub fn new(problem: impl Into<String>) -> Self {
         Self { problems: vec![problem.into()] }
+    }
+
+    /// The same, with the module's file.
+    #[must_use]
+    pub fn in_module(mut self, module: &str) -> Self {
+        // Problems of the settings have their own place already.
+        for problem in self.problems.iter_mut().filter(|problem| !problem.starts_with("spec.")) {
+            *problem = format!("spec.module.file: {module} {problem}");
+        }
+        self
+    }
+
+    /// The same, with the manifest's file.
+    #[must_use]
+    pub fn in_manifest(mut self, manifest: &str) -> Self {
+        for problem in &mut self.problems {
+            *problem = format!("{manifest}: {problem}");
+        }
+        self
     }
 }
 
@@ -192,14 +211,22 @@ impl Policy {
         self.description().is_some_and(|description| description.context.contains(&context))
     }
 
-    /// Asks `validate`.
+    /// Asks `validate`, which may not patch.
     pub(crate) fn validate(&self, review: &Review, deadline: Instant) -> Result<Verdict, EvaluationError> {
-        self.call(deadline, |guest, store| guest.sallyport_policy_policy().call_validate(store, review))
+        let verdict = self.call(deadline, |guest, store| guest.sallyport_policy_policy().call_validate(store, review))?;
+        if verdict.patch.is_empty() {
+            return Ok(verdict);
+        }
+        Err(EvaluationError::Answer("validate answered with a patch; only mutate may".to_owned()))
     }
 
-    /// Asks `mutate`.
-    pub(crate) fn mutate(&self, review: &Review, deadline: Instant) -> Result<Mutation, EvaluationError> {
-        self.call(deadline, |guest, store| guest.sallyport_policy_policy().call_mutate(store, review))
+    /// Asks `mutate`, which may not deny.
+    pub(crate) fn mutate(&self, review: &Review, deadline: Instant) -> Result<Verdict, EvaluationError> {
+        let verdict = self.call(deadline, |guest, store| guest.sallyport_policy_policy().call_mutate(store, review))?;
+        if verdict.violations.is_empty() {
+            return Ok(verdict);
+        }
+        Err(EvaluationError::Answer("mutate answered with a violation; only validate may".to_owned()))
     }
 
     /// A fresh instance, one call, and nothing left.

@@ -3,6 +3,7 @@
 //! Each format is one file and a pure function from findings to text; `cli` prints it.
 
 pub mod check;
+pub mod explanation;
 pub mod github;
 pub mod inspection;
 pub mod sarif;

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 /// Fills in the defaults of core/v1.
-pub(super) fn apply(service: &mut Value) {
+pub(in crate::cli) fn apply(service: &mut Value) {
     let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else { return };
     fill(spec, "type", || "ClusterIP".into());
     fill(spec, "sessionAffinity", || "None".into());
@@ -46,7 +46,7 @@ fn fill(object: &mut Map<String, Value>, key: &str, default: impl FnOnce() -> Va
 }
 
 /// The ports whose node port the API server will choose: no policy can judge them yet.
-pub(super) fn unallocated(service: &Value) -> Vec<String> {
+pub(in crate::cli) fn unallocated(service: &Value) -> Vec<String> {
     let spec = &service["spec"];
     let opens = match spec["type"].as_str() {
         Some("NodePort") => true,

@@ -30,7 +30,7 @@ impl Judge<'_> {
         let mut subject = Subject {
             source: source.to_owned(),
             line: located.line(),
-            service: Some(format!("{namespace}/{name}")),
+            service: Some(format!("{namespace}/{}", if name.is_empty() { "(unnamed)" } else { &name })),
             findings: vec![],
             patch: vec![],
         };

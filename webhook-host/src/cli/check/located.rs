@@ -1,6 +1,7 @@
 //! YAML with the line of every node, so that a finding can name the line of the field and not only the file.
 
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use crate::yaml::YamlError;
 use serde::Deserialize;
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
@@ -9,7 +10,7 @@ use std::fmt;
 /// A node and where it stands.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Located(Spanned<Node>);
+pub(in crate::cli) struct Located(Spanned<Node>);
 
 #[derive(Debug)]
 enum Node {
@@ -23,21 +24,20 @@ enum Node {
 /// # Errors
 ///
 /// The first syntax error, with its place.
-pub(super) fn documents(text: &str) -> Result<Vec<Located>, String> {
+pub(in crate::cli) fn documents(text: &str) -> Result<Vec<Located>, YamlError> {
     let options = serde_saphyr::options! { with_snippet: false };
-    let documents: Vec<Located> = serde_saphyr::from_multiple_with_options(text, options)
-        .map_err(|error| format!("not valid YAML: {error}"))?;
+    let documents: Vec<Located> = serde_saphyr::from_multiple_with_options(text, options).map_err(YamlError::from)?;
     Ok(documents.into_iter().filter(|document| !document.value().is_null()).collect())
 }
 
 impl Located {
     /// From 1.
-    pub(super) fn line(&self) -> usize {
+    pub(in crate::cli) fn line(&self) -> usize {
         usize::try_from(self.0.referenced.line()).unwrap_or(1).max(1)
     }
 
     /// Without the lines.
-    pub(super) fn value(&self) -> Value {
+    pub(in crate::cli) fn value(&self) -> Value {
         match &self.0.value {
             Node::Scalar(value) => value.clone(),
             Node::List(items) => items.iter().map(Self::value).collect(),
@@ -48,19 +48,19 @@ impl Located {
     }
 
     /// A member of an object.
-    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+    pub(in crate::cli) fn get(&self, key: &str) -> Option<&Self> {
         let Node::Object(entries) = &self.0.value else { return None };
         entries.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
     /// Takes a member out of an object.
-    pub(super) fn into_member(self, key: &str) -> Option<Self> {
+    pub(in crate::cli) fn into_member(self, key: &str) -> Option<Self> {
         let Node::Object(entries) = self.0.value else { return None };
         entries.into_iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
     /// The items, when it is a list.
-    pub(super) fn into_items(self) -> Vec<Self> {
+    pub(in crate::cli) fn into_items(self) -> Vec<Self> {
         match self.0.value {
             Node::List(items) => items,
             _ => vec![],
@@ -76,7 +76,7 @@ impl Located {
     }
 
     /// The line of the deepest node on a field path such as `spec.ports[1].nodePort`.
-    pub(super) fn line_of(&self, field: &str) -> usize {
+    pub(in crate::cli) fn line_of(&self, field: &str) -> usize {
         let mut node = self;
         for step in steps(field) {
             let next = match step.parse::<usize>() {

@@ -11,18 +11,18 @@ const LARGEST: u64 = 64 << 20;
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(super) struct Manifests {
+pub(in crate::cli) struct Manifests {
     /// Services, each with its file.
-    pub(super) services: Vec<(String, Located)>,
+    pub(in crate::cli) services: Vec<(String, Located)>,
     /// Files that can't be read.
-    pub(super) unread: Vec<Subject>,
+    pub(in crate::cli) unread: Vec<Subject>,
     /// Objects of other kinds.
-    pub(super) ignored: usize,
+    pub(in crate::cli) ignored: usize,
 }
 
 impl Manifests {
     /// Reads everything under the paths; `-` is standard input.
-    pub(super) fn read(paths: &[PathBuf]) -> Self {
+    pub(in crate::cli) fn read(paths: &[PathBuf]) -> Self {
         let mut manifests = Self::default();
         for path in paths {
             if path.as_os_str() == "-" {
@@ -77,7 +77,7 @@ impl Manifests {
     fn text(&mut self, source: &str, text: &str) {
         match located::documents(text) {
             Ok(documents) => documents.into_iter().for_each(|document| self.document(source, document)),
-            Err(error) => self.unread.push(Subject::unread(source, error)),
+            Err(error) => self.unread.push(Subject::unread(source, error.to_string())),
         }
     }
 

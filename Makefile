@@ -1,0 +1,68 @@
+# The doors of the workspace; what takes more than a few lines is in scripts/. `make help` lists them.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+
+# What CI sets: nothing may be resolved anew.
+LOCKED := $(if $(filter true,$(CI)),--locked)
+CARGO_RUN := cargo run $(LOCKED) --quiet --package sallyport --bin sallyport --
+
+# `make run` serves https on 127.0.0.1:8443 with the host's embedded configuration, whose cluster profile says "not a
+# cloud". The certificate is made anew at each start; its CA is .dev/ca.crt.
+SERVE := serve --policies target/policies --strict --self-signed
+# More flags: make run ARGS='--listen 127.0.0.1:9443'
+ARGS :=
+
+.PHONY: help
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target what; do \
+		printf '  make %-11s %s\n' "$$target" "$$what"; done
+	@printf '\nVariables: ARGS (run), SALLYPORT_WASM=rustup|debian (how components are compiled; default: try both).\n'
+
+.PHONY: setup
+setup: ## get what the build needs: crates, the wasm target
+	@scripts/setup.sh
+
+.PHONY: policies
+policies: setup ## build policies and test guests into target/policies and target/guests
+	@scripts/build-policies.sh
+
+.PHONY: js-policy
+js-policy: ## build the JavaScript twin of service-type into target/js (needs node 20 and npm)
+	@scripts/js-policy.sh
+
+.PHONY: run
+run: policies ## serve the shipped policies on https://127.0.0.1:8443 (CA: .dev/ca.crt)
+	$(CARGO_RUN) $(SERVE) $(ARGS)
+
+.PHONY: test
+test: policies ## everything: policies, the JavaScript twin, every cargo test, every suite
+	@scripts/js-policy.sh --if-possible
+	cargo test $(LOCKED) --workspace
+	$(CARGO_RUN) test tests/fixtures
+	@[ ! -f target/js/service_type.wasm ] || { set -x; \
+		$(CARGO_RUN) test --policies target/js tests/fixtures/service-type; }
+
+.PHONY: lint
+lint: fmt clippy doc ## formatting, clippy and rustdoc; every warning is an error
+
+.PHONY: fmt
+fmt:
+	cargo fmt --all --check
+
+.PHONY: clippy
+clippy:
+	cargo clippy $(LOCKED) --workspace --all-targets -- --deny warnings
+
+.PHONY: doc
+doc:
+	RUSTDOCFLAGS='--deny warnings' cargo doc $(LOCKED) --workspace --no-deps
+
+.PHONY: bench
+bench: policies ## microseconds per evaluation, requests per second
+	cargo bench $(LOCKED) --package sallyport-tests
+
+.PHONY: clean
+clean: ## remove everything that was built
+	cargo clean
+	rm -rf .dev tests/js-twin/node_modules

@@ -1,0 +1,83 @@
+//! Does something here serve LoadBalancer Services that name no class?
+//!
+//! That is not the same as running on a cloud's machines, and the Nodes can only hint at it: an explicit word wins.
+
+use super::settings::{Environment, OnUnknown, Quantifier, Settings};
+use sallyport_policy::quote;
+use sallyport_policy::review::{Cluster, Environment as Profile, Provider, ProviderId};
+
+/// Beginnings of a providerID whose cloud serves LoadBalancer Services: the Go sources of the cloud controller managers
+/// (kubernetes/cloud-provider-aws `instances.go`, digitalocean `droplets.go`, hcloud `providerid.go`, oci `util.go`, and so
+/// on). `ocid1` is Oracle's, which has no scheme. Alibaba's IDs begin with the region (`cn-hangzhou.i-…`): name it in the
+/// settings.
+pub(crate) const CLOUDS: [&str; 16] = [
+    "aws", "gce", "azure", "openstack", "digitalocean", "hcloud", "oci", "ocid1", "scaleway", "linode", "ibm", "vultr",
+    "qcloud", "exoscale", "upcloud", "yandex",
+];
+
+/// Infrastructure without a load balancer of its own for Services, as far as the providerID tells.
+const NO_CLOUDS: [&str; 10] = [
+    "vsphere", "proxmox", "nutanix", "metal3", "tinkerbell", "equinixmetal", "kubevirt", "harvester", "hrobot", "kind",
+];
+
+/// The answer, with its reason where it is no.
+pub(crate) enum Served {
+    Yes,
+    No(String),
+}
+
+impl Served {
+    pub(crate) fn by(settings: &Settings, cluster: &Cluster) -> Self {
+        match (settings.environment, cluster.environment) {
+            (Environment::Cloud, _) | (Environment::Auto, Some(Profile::Cloud)) => Self::Yes,
+            (Environment::OnPrem, _) => Self::No("the policy's environment is onPrem".to_owned()),
+            (Environment::Auto, Some(Profile::OnPrem)) => Self::No("the cluster's environment is onPrem".to_owned()),
+            (Environment::Auto, None) => Self::by_nodes(settings, &cluster.providers),
+        }
+    }
+
+    fn by_nodes(settings: &Settings, providers: &[Provider]) -> Self {
+        let is_cloud = |provider: &&Provider| beginning(&provider.id).is_some_and(|id| settings.schemes.iter().any(|s| s == id));
+        let clouds = providers.iter().filter(is_cloud).count();
+        let enough = match settings.quantifier {
+            Quantifier::All => clouds == providers.len() && clouds > 0,
+            Quantifier::Any => clouds > 0,
+        };
+        if enough {
+            return Self::Yes;
+        }
+        let mut others = providers.iter().filter(|provider| !is_cloud(provider));
+        match others.clone().find(|provider| is_known(&provider.id)) {
+            Some(known) => Self::No(format!("the Nodes are on {}, which has no load balancer of its own", name(&known.id))),
+            None if settings.on_unknown == OnUnknown::Allow => Self::Yes,
+            None => Self::No(others.next().map_or_else(
+                || "no Node is known".to_owned(),
+                |unknown| format!("unknown provider {}; set environment explicitly", name(&unknown.id)),
+            )),
+        }
+    }
+}
+
+fn beginning(id: &ProviderId) -> Option<&str> {
+    match id {
+        ProviderId::Scheme(text) | ProviderId::Bare(text) => Some(text),
+        ProviderId::Missing => None,
+    }
+}
+
+fn is_known(id: &ProviderId) -> bool {
+    matches!(id, ProviderId::Scheme(scheme) if NO_CLOUDS.contains(&scheme.as_str()))
+}
+
+/// A provider in a message; its text comes from a Node.
+fn name(id: &ProviderId) -> String {
+    match id {
+        ProviderId::Scheme(text) | ProviderId::Bare(text) if is_plain(text) => text.clone(),
+        ProviderId::Scheme(text) | ProviderId::Bare(text) => quote(text),
+        ProviderId::Missing => "(Nodes without providerID)".to_owned(),
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    text.len() <= 32 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}

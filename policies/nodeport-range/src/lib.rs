@@ -1,0 +1,225 @@
+//! Node ports and health-check node ports within a range (S02).
+//!
+//! Only ports that are live for the Service's type count. Who chose a port matters: one that the API server allocated can't be
+//! blamed on the client, and in a dry run it is invented.
+
+mod ranges;
+
+use ranges::{Ranges, static_band};
+use sallyport_policy::prelude::*;
+use sallyport_policy::review::{Cluster, PortRange};
+use settings::AutoAssigned;
+
+policy!(NodePortRange, "policy.wit");
+
+/// The ports that are allowed, per namespace.
+pub struct NodePortRange {
+    allowed: Ranges,
+    per_namespace: Vec<(String, Ranges)>,
+    auto_assigned: AutoAssigned,
+    static_only: bool,
+    include_health_check: bool,
+}
+
+impl Policy for NodePortRange {
+    type Settings = Settings;
+
+    fn describe() -> Description {
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_cluster()
+    }
+
+    fn defaults() -> Settings {
+        Settings {
+            ranges: vec![PortRange { from: 30000, to: 32767 }],
+            reserved: vec![],
+            per_namespace: vec![],
+            auto_assigned: AutoAssigned::Check,
+            static_only: false,
+            include_health_check: true,
+        }
+    }
+
+    fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
+        let reserved = Ranges::parse("reserved", &settings.reserved)?;
+        let allowed = allowed("ranges", &settings.ranges, &reserved)?;
+        let per_namespace = settings.per_namespace.into_iter().map(|(name, ranges)| {
+            let allowed = self::allowed(&format!("perNamespace[{}]", quote(&name)), &ranges, &reserved)?;
+            Ok::<_, Vec<SettingsError>>((name, allowed))
+        });
+        Ok(Self {
+            per_namespace: per_namespace.collect::<Result<_, _>>()?,
+            allowed,
+            auto_assigned: settings.auto_assigned,
+            static_only: settings.static_only,
+            include_health_check: settings.include_health_check,
+        })
+    }
+
+    fn validate(&self, review: &Review) -> Verdict {
+        let allowed = pairs::for_namespace(&self.per_namespace, &review.namespace.name, &self.allowed);
+        let check = Check { policy: self, allowed, cluster: &review.cluster, dry_run: review.dry_run };
+        let ports = review.service.live_node_ports();
+        let counted = ports.filter(|port| self.include_health_check || port.used_as == UsedAs::NodePort);
+        counted.filter_map(|port| check.judge(&port)).collect()
+    }
+}
+
+/// Ranges without what is reserved; never empty.
+fn allowed(path: &str, ranges: &[PortRange], reserved: &Ranges) -> Result<Ranges, Vec<SettingsError>> {
+    let allowed = Ranges::parse(path, ranges)?.without(reserved);
+    if allowed.is_empty() {
+        let message = "allows no node port at all; add a range, or forbid NodePort with the policy service-type";
+        return Err(vec![SettingsError::new(path, message)]);
+    }
+    Ok(allowed)
+}
+
+/// What holds for one review.
+struct Check<'a> {
+    policy: &'a NodePortRange,
+    allowed: &'a Ranges,
+    cluster: &'a Cluster,
+    dry_run: bool,
+}
+
+impl Check<'_> {
+    fn judge(&self, port: &NodePortInUse<'_>) -> Option<Violation> {
+        let (message, fix) = if port.by_client { self.judge_chosen(port.number)? } else { self.judge_assigned(port)? };
+        Some(Violation::new("S02", port.field(), message).key(port.key()).fix(fix))
+    }
+
+    fn judge_chosen(&self, number: i32) -> Option<(String, String)> {
+        let band = static_band(self.cluster.node_ports).filter(|_| self.policy.static_only);
+        let message = match band {
+            _ if !self.allowed.contains(number) => format!("{number} is outside {}", self.allowed),
+            Some(band) if !Ranges::contains_in(band, number) => {
+                format!("{number} is outside the static band {}-{}", band.from, band.to)
+            }
+            _ => return None,
+        };
+        let remove = if self.assigns_well() { "remove the field or " } else { "" };
+        Some((message, format!("{remove}use {}", self.good_choice())))
+    }
+
+    /// A dry run invents ports, from 32769 up, so that only the rule against any allocation can hold there.
+    fn judge_assigned(&self, port: &NodePortInUse<'_>) -> Option<(String, String)> {
+        let offends = match self.policy.auto_assigned {
+            AutoAssigned::Allow => false,
+            AutoAssigned::Check => !self.dry_run && !self.allowed.contains(port.number),
+            AutoAssigned::Deny => true,
+        };
+        let field = match port.used_as {
+            UsedAs::NodePort => "nodePort",
+            UsedAs::HealthCheck => "healthCheckNodePort",
+        };
+        offends.then(|| {
+            let message = format!("auto-assigned {}, but only {} is allowed", port.number, self.allowed);
+            (message, format!("set {field} explicitly to {}", self.good_choice()))
+        })
+    }
+
+    /// Whether every port that the API server may allocate is fine.
+    fn assigns_well(&self) -> bool {
+        let fine = self.policy.auto_assigned != AutoAssigned::Deny;
+        fine && (self.policy.auto_assigned == AutoAssigned::Allow || self.allowed.covers(self.cluster.node_ports))
+    }
+
+    /// Ports of the static band where some are allowed: the API server doesn't take them by itself.
+    fn good_choice(&self) -> String {
+        let band = static_band(self.cluster.node_ports).map(|band| self.allowed.within(band));
+        band.filter(|band| !band.is_empty()).unwrap_or_else(|| self.allowed.clone()).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sallyport_policy::testing::*;
+
+    fn configured(change: impl FnOnce(&mut Settings)) -> NodePortRange {
+        let mut settings = NodePortRange::defaults();
+        change(&mut settings);
+        NodePortRange::configure(settings).unwrap_or_else(|errors| panic!("{errors:?}"))
+    }
+
+    fn narrow(settings: &mut Settings) {
+        settings.ranges = vec![PortRange { from: 30100, to: 30199 }];
+    }
+
+    fn assigned(number: i32) -> Service {
+        let mut service = node_port("w", 80, number);
+        service.spec.ports[0].node_port_by_client = false;
+        service
+    }
+
+    fn text(verdict: &Verdict) -> String {
+        verdict.violations.iter().map(|v| format!("{}: {}; {}", v.field, v.message, v.fix)).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn both_ends_of_a_range_belong_to_it() {
+        let policy = configured(|_| {});
+        for (port, violations) in [(29999, 1), (30000, 0), (32767, 0), (32768, 1), (-1, 1)] {
+            assert_eq!(policy.validate(&create(node_port("w", 80, port))).violations.len(), violations, "{port}");
+        }
+    }
+
+    #[test]
+    fn the_message_names_the_static_band() {
+        let verdict = configured(|_| {}).validate(&create(node_port("w", 80, 29999)));
+        let expected = "spec.ports[0].nodePort: 29999 is outside 30000-32767; remove the field or use 30000-30085";
+        assert_eq!(text(&verdict), expected);
+    }
+
+    #[test]
+    fn a_range_narrower_than_the_clusters_makes_allocation_a_lottery() {
+        let verdict = configured(narrow).validate(&create(assigned(31234)));
+        let expected =
+            "spec.ports[0].nodePort: auto-assigned 31234, but only 30100-30199 is allowed; set nodePort explicitly to 30100-30199";
+        assert_eq!(text(&verdict), expected);
+        let allow = configured(|s| {
+            narrow(s);
+            s.auto_assigned = AutoAssigned::Allow;
+        });
+        assert_eq!(allow.validate(&create(assigned(31234))), Verdict::allow());
+    }
+
+    #[test]
+    fn a_dry_run_invents_ports_but_what_a_client_chose_counts() {
+        let policy = configured(|_| {});
+        let dry = |service| Review { dry_run: true, ..create(service) };
+        assert_eq!(policy.validate(&dry(assigned(32769))), Verdict::allow());
+        assert_eq!(policy.validate(&dry(node_port("w", 80, 80))).violations.len(), 1);
+        let deny = configured(|s| s.auto_assigned = AutoAssigned::Deny);
+        assert_eq!(deny.validate(&dry(assigned(32769))).violations.len(), 1);
+    }
+
+    #[test]
+    fn the_static_band_is_for_chosen_ports_only() {
+        let policy = configured(|s| s.static_only = true);
+        assert!(text(&policy.validate(&create(node_port("w", 80, 30090)))).contains("outside the static band 30000-30085"));
+        assert_eq!(policy.validate(&create(node_port("w", 80, 30085))), Verdict::allow());
+        assert_eq!(policy.validate(&create(assigned(30050))), Verdict::allow());
+    }
+
+    #[test]
+    fn reserved_ports_are_not_allowed() {
+        let policy = configured(|s| s.reserved = vec![PortRange { from: 30080, to: 30080 }]);
+        assert!(text(&policy.validate(&create(node_port("w", 80, 30080)))).contains("30080 is outside 30000-30079, 30081-32767"));
+    }
+
+    #[test]
+    fn settings_that_allow_nothing_are_refused_with_their_path() {
+        let refused = |change: fn(&mut Settings)| {
+            let mut settings = NodePortRange::defaults();
+            change(&mut settings);
+            let errors = NodePortRange::configure(settings).err().unwrap_or_default();
+            errors.into_iter().map(|error| error.path).collect::<Vec<_>>()
+        };
+        assert_eq!(refused(|s| s.ranges = vec![]), ["ranges"]);
+        assert_eq!(refused(|s| s.ranges = vec![PortRange { from: 0, to: 1 }]), ["ranges[0].from"]);
+        assert_eq!(refused(|s| s.ranges.push(PortRange { from: 2, to: 1 })), ["ranges[1]"]);
+        assert_eq!(refused(|s| s.per_namespace = vec![("a".into(), vec![])]), ["perNamespace[\"a\"]"]);
+        assert_eq!(refused(|s| s.reserved = s.ranges.clone()), ["ranges"]);
+    }
+}

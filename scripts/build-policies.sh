@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Builds every policy and every guest of the tests as a component, and collects
+#
+#   target/policies/<name>.wasm, <name>.yaml   what `sallyport serve --policies target/policies` reads
+#   target/guests/<name>.wasm                  what the tests load
+#
+# A folder with a Cargo.toml under policies/ or tests/guests/ is one; nothing is listed by hand. cargo's underscores
+# stay in the names of .wasm files, a manifest is named like its folder.
+
+# shellcheck source=scripts/lib.sh
+source "$(dirname "$0")/lib.sh"
+
+readonly TARGET=wasm32-unknown-unknown
+# RUSTFLAGS would replace the flags of .cargo/config.toml, the small stack among them.
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
+
+way=$(scripts/wasm-target.sh)
+# .cargo/config.toml names the linker without a path. Nothing changes where the toolchain carries it.
+linker=$(scripts/component-linker.sh)
+PATH=$PATH:$(dirname "$linker")
+# Where one compiler's artifacts lie, the other must not look.
+target_directory=target
+flags=(--target "$TARGET" --profile policy)
+if [[ $way == debian ]]; then
+    target_directory=target/debian
+    export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
+    flags+=("-Zbuild-std=std,panic_abort")
+    # Debian's compiler carries no wasm-ld of its own.
+    flags+=(--config "target.$TARGET.rustflags=['-Clink-arg=--wasm-ld-path=$(command -v wasm-ld-22)']")
+fi
+flags+=(--target-dir "$target_directory")
+[[ -z $(locked) ]] || flags+=(--locked)
+readonly BUILT=$target_directory/$TARGET/policy
+
+# build FOLDER…: members of this workspace in one go, a workspace of its own by itself.
+build() {
+    local folder members=()
+    for folder; do
+        if grep -q '^\[workspace\]' "$folder/Cargo.toml"; then
+            cargo build "${flags[@]}" --manifest-path "$folder/Cargo.toml" || failed
+        else
+            members+=(--package "path+file://$PWD/$folder")
+        fi
+    done
+    ((${#members[@]} == 0)) || cargo build "${flags[@]}" "${members[@]}" || failed
+}
+
+failed() {
+    local hint="cargo's words stand above."
+    [[ $way == rustup ]] || hint+=" If it could not download: in this way the crates that the standard library itself is\
+ made of come from crates.io, too; SALLYPORT_WASM=rustup does without them."
+    die "the components could not be built; $hint"
+}
+
+# collect INTO FOLDER…: copies what changed and removes what has no source any more.
+collect() {
+    local into=$1 folder name kept=' ' file
+    shift
+    mkdir -p "$into"
+    for folder; do
+        name=$(basename "$folder")
+        [[ -f $BUILT/${name//-/_}.wasm ]] ||
+            die "$folder gave no ${name//-/_}.wasm. Its package must be called $name, like its folder, and its [lib] needs" \
+                'crate-type = ["cdylib", "rlib"].'
+        place "$BUILT/${name//-/_}.wasm" "$into/${name//-/_}.wasm"
+        kept+="${name//-/_}.wasm "
+        [[ -f $folder/policy.yaml ]] || continue
+        place "$folder/policy.yaml" "$into/$name.yaml"
+        kept+="$name.yaml "
+    done
+    for file in "$into"/*; do
+        [[ $kept == *" $(basename "$file") "* ]] || rm -f "$file"
+    done
+}
+
+# By way of a new name: a running host never reads half a file.
+place() {
+    cmp -s "$1" "$2" && return
+    cp "$1" "$2.new"
+    mv "$2.new" "$2"
+}
+
+# folders PARENT -> each folder in it that holds a package
+folders() {
+    local manifest
+    for manifest in "$1"/*/Cargo.toml; do
+        [[ ! -f $manifest ]] || dirname "$manifest"
+    done
+}
+
+# Names of packages hold no blanks.
+# shellcheck disable=SC2207
+policies=($(folders policies))
+# shellcheck disable=SC2207
+guests=($(folders tests/guests))
+
+build "${policies[@]}" ${guests[@]+"${guests[@]}"}
+collect target/policies "${policies[@]}"
+collect target/guests ${guests[@]+"${guests[@]}"}
+say "components by way of $way:"
+wc -c target/policies/*.wasm | sed 's/^/  /' >&2

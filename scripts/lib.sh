@@ -1,0 +1,63 @@
+# shellcheck shell=bash
+# What the scripts share. Sourced, never run. Works with bash 3.2, which macOS still ships.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# To stderr: stdout belongs to what a script answers.
+say() { printf 'sallyport: %s\n' "$*" >&2; }
+
+# One paragraph: what failed, why, what to do.
+die() {
+    printf '\nsallyport: error: %s\n\n' "$*" >&2
+    exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# at_least 1.95 1.96.0
+at_least() {
+    local wanted_major=${1%%.*} wanted_minor found_major=${2%%.*} found_minor
+    wanted_minor=${1#*.} wanted_minor=${wanted_minor%%.*}
+    found_minor=${2#*.} found_minor=${found_minor%%.*}
+    ((found_major > wanted_major || (found_major == wanted_major && found_minor >= wanted_minor)))
+}
+
+# The oldest Rust that the workspace promises to build with.
+rust_version() { sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml; }
+
+# release_of /usr/bin/rustc -> 1.96.0; empty where it does not run.
+release_of() { "$1" -vV 2>/dev/null | sed -n 's/^release: //p'; }
+
+# locked: CI must not resolve anything anew, while a developer may have just edited a Cargo.toml.
+locked() { if [[ ${CI:-} == true ]]; then echo --locked; fi; }
+
+# run_as_root COMMAND…: 1 where there is no way to be root without asking for a password.
+run_as_root() {
+    if [[ $(id -u) == 0 ]]; then
+        "$@"
+    elif have sudo && sudo -n true 2>/dev/null; then
+        sudo -n "$@"
+    else
+        return 1
+    fi
+}
+
+# apt_install PACKAGE…: never removes what is there, so that a machine's own Rust or Node survives.
+apt_install() {
+    have apt-get || return 1
+    run_as_root true || return 1
+    say "installing Debian's $*"
+    {
+        run_as_root apt-get update --quiet=2 &&
+            run_as_root env DEBIAN_FRONTEND=noninteractive \
+                apt-get install --yes --no-remove --no-install-recommends --quiet "$@"
+    } >&2 </dev/null
+}
+
+# with_limit SECONDS COMMAND…: as far as the system can (macOS has no timeout).
+with_limit() {
+    local seconds=$1
+    shift
+    if have timeout; then timeout "$seconds" "$@"; else "$@"; fi
+}

@@ -1,0 +1,103 @@
+// The policy service-type (S01, M1) once more, in JavaScript. Its Rust twin is policies/service-type/src/lib.rs, its
+// world policies/service-type/policy.wit; both pass the same suites.
+//
+// The host calls `configure` once and takes its snapshot afterwards: `settings` is in place in every evaluation.
+
+/** The cases of the contract's `service-type`, and what Kubernetes calls them. */
+const NAMES = {
+  'cluster-ip': 'ClusterIP',
+  'node-port': 'NodePort',
+  'load-balancer': 'LoadBalancer',
+  'external-name': 'ExternalName',
+};
+
+/** What the API server puts where nothing is said. */
+const DEFAULT_TYPE = 'cluster-ip';
+
+let settings;
+
+export function defaults() {
+  return { allowedTypes: Object.keys(NAMES), perNamespace: [] };
+}
+
+/** An error is thrown as the list that the contract's `result` carries. */
+export function configure(given) {
+  const errors = emptyLists(given);
+  if (errors.length > 0) throw errors;
+  settings = given;
+}
+
+export const policy = {
+  describe() {
+    return {
+      name: 'service-type',
+      version: '0.1.0',
+      phases: ['validating', 'mutating'],
+      operations: ['create', 'update'],
+      resources: ['services'],
+      context: [],
+    };
+  },
+
+  /** S01: the type is among those that the namespace may use. */
+  validate({ service, namespace }) {
+    const type = service.spec.type ?? DEFAULT_TYPE;
+    const allowed = allowedIn(namespace.name);
+    return verdict({ violations: allowed.includes(type) ? [] : [violation(type, namespace.name, allowed)] });
+  },
+
+  /** M1: only raw manifests can lack a type; a live API server has set the default before any webhook runs. */
+  mutate({ service }) {
+    if (service.spec.type !== undefined) return verdict({});
+    const parent = service.hasSpec ? [] : [add('/spec', {})];
+    return verdict({ patch: [...parent, add('/spec/type', NAMES[DEFAULT_TYPE])] });
+  },
+};
+
+/** What a verdict does not say is empty. */
+function verdict(some) {
+  return { violations: [], warnings: [], auditAnnotations: [], patch: [], ...some };
+}
+
+function allowedIn(namespace) {
+  const [, types] = settings.perNamespace.find(([name]) => name === namespace) ?? [];
+  return types ?? settings.allowedTypes;
+}
+
+function violation(type, namespace, allowed) {
+  return {
+    rule: 'S01',
+    key: NAMES[type],
+    field: 'spec.type',
+    message: `${NAMES[type]} is not allowed in namespace ${quote(namespace)}`,
+    fix: `use ${allowed.map((type) => NAMES[type]).join(' or ')}`,
+  };
+}
+
+/** An operation of a patch. Its value is JSON text. */
+function add(path, value) {
+  return { tag: 'add', val: { path, value: JSON.stringify(value) } };
+}
+
+function emptyLists({ allowedTypes, perNamespace }) {
+  const lists = [
+    ['allowedTypes', allowedTypes],
+    ...perNamespace.map(([name, types]) => [`perNamespace[${quote(name)}]`, types]),
+  ];
+  return lists
+    .filter(([, types]) => types.length === 0)
+    .map(([path]) => ({ path, message: 'an empty list allows no Service at all; name at least one type' }));
+}
+
+/** As the Rust SDK's `quote`: whoever writes a Service must not be able to forge a line or to hide a part of one. */
+function quote(text) {
+  const shown = 64;
+  // The engine has no Unicode tables: control characters by number.
+  const unsafe = /[\u{0}-\u{1f}\u{7f}-\u{9f}\u{ad}\u{61c}\u{180e}\u{200b}-\u{200f}\u{2028}-\u{202e}\u{2060}-\u{206f}\u{feff}]/u;
+  const characters = [...text];
+  const escaped = characters.slice(0, shown).map((c) => {
+    if (c === '"' || c === '\\') return `\\${c}`;
+    return unsafe.test(c) ? `\\u{${c.codePointAt(0).toString(16)}}` : c;
+  });
+  return `"${escaped.join('')}${characters.length > shown ? '…' : ''}"`;
+}

@@ -1,0 +1,86 @@
+//! Policies and configuration from files.
+
+use crate::engine::Engine;
+use crate::manifest::{HostConfig, HostConfigSpec, ServicePolicy};
+use crate::policy::{LoadError, Policy};
+use crate::yaml;
+use anyhow::{Context as _, Result, bail};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The configuration of a host that is given none: not a cloud.
+const DEFAULT_CONFIG: &str = include_str!("default-config.yaml");
+
+/// A host's configuration, from a file or the embedded default.
+pub(super) fn host_config(file: Option<&Path>) -> Result<HostConfigSpec> {
+    let text = match file {
+        None => DEFAULT_CONFIG.to_owned(),
+        Some(file) => read_text(file)?,
+    };
+    let name = || file.map_or_else(|| "the embedded default configuration".to_owned(), |file| file.display().to_string());
+    let documents = yaml::documents(&text).with_context(name)?;
+    let [document] = documents.as_slice() else {
+        bail!("{}: expected one HostConfig, found {} documents", name(), documents.len());
+    };
+    Ok(HostConfig::from_value(document).with_context(name)?.spec)
+}
+
+/// Every ServicePolicy of a directory, loaded; those that can't be are broken and say why. What is no ServicePolicy at all is
+/// an error: a typo must not switch a rule off.
+pub(super) fn policies(engine: &Arc<Engine>, directory: &Path) -> Result<Vec<Policy>> {
+    let mut manifests = BTreeMap::<String, (PathBuf, ServicePolicy)>::new();
+    for file in manifest_files(directory)? {
+        for manifest in manifests_of(&file)? {
+            let name = manifest.metadata.name.clone();
+            if let Some((other, _)) = manifests.insert(name.clone(), (file.clone(), manifest)) {
+                bail!("{}: the ServicePolicy {name:?} is already in {}; rename one", file.display(), other.display());
+            }
+        }
+    }
+    if manifests.is_empty() {
+        bail!("no ServicePolicy in {}; expected manifests (*.yaml, *.yml, *.json) beside their modules", directory.display());
+    }
+    Ok(manifests.into_values().map(|(file, manifest)| load(engine, directory, &file, manifest)).collect())
+}
+
+/// Loads one policy; its module lies in `directory`.
+pub(super) fn load(engine: &Arc<Engine>, directory: &Path, file: &Path, manifest: ServicePolicy) -> Policy {
+    let module = directory.join(&manifest.spec.module.file);
+    let loaded = std::fs::read(&module)
+        .map_err(|error| LoadError::new(format!("spec.module.file: can't read {}: {error}", module.display())))
+        .and_then(|component| {
+            Policy::load(engine, manifest.clone(), &component)
+                .map_err(|error| error.in_module(&module.display().to_string()))
+        });
+    loaded.unwrap_or_else(|error| Policy::broken(manifest, error.in_manifest(&file.display().to_string())))
+}
+
+/// The ServicePolicies of one file.
+pub(super) fn manifests_of(file: &Path) -> Result<Vec<ServicePolicy>> {
+    let name = || file.display().to_string();
+    let documents = yaml::documents(&read_text(file)?).with_context(name)?;
+    documents.iter().map(|document| ServicePolicy::from_value(document).with_context(name)).collect()
+}
+
+fn manifest_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(directory)
+        .with_context(|| format!("can't read the directory of policies, {}", directory.display()))?;
+    let mut files = vec![];
+    for entry in entries {
+        let path = entry.with_context(|| format!("can't read {}", directory.display()))?.path();
+        // A mounted ConfigMap holds a hidden directory, and links into it.
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let manifest = path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
+        if manifest && !hidden && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// A text file, with its name in the error.
+pub(super) fn read_text(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))
+}

@@ -1,0 +1,31 @@
+//! The log: lines on standard error, for people or for machines.
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Log")]
+pub(super) struct Logging {
+    /// How log lines are written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    log_format: Format,
+    /// What is logged: error, warn, info, debug or trace, also per module (`info,sallyport::server=debug`)
+    #[arg(long, value_name = "FILTER", env = "SALLYPORT_LOG", default_value = "info")]
+    log_level: EnvFilter,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+impl Logging {
+    pub(super) fn start(self) {
+        let log = tracing_subscriber::fmt().with_env_filter(self.log_level).with_writer(std::io::stderr).with_target(false);
+        match self.log_format {
+            Format::Text => log.init(),
+            Format::Json => log.json().flatten_event(true).init(),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Probes and metrics, on a port, a thread and a runtime of their own: a policy that hogs the workers can't fail a probe.
+
+use super::metrics::Metrics;
+use crate::admission::Admission;
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The type of OpenMetrics text.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the admin port tells. Cloned freely; all clones are one.
+#[derive(Clone)]
+pub struct Admin {
+    admission: Arc<Admission>,
+    metrics: Arc<Metrics>,
+    ready: Arc<AtomicBool>,
+}
+
+impl Admin {
+    /// Not ready yet.
+    pub fn new(admission: Arc<Admission>, metrics: Arc<Metrics>) -> Self {
+        Self { admission, metrics, ready: Arc::new(AtomicBool::new(false)) }
+    }
+
+    /// What `/readyz` says from now on.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// Serves on a thread of its own until the process ends.
+    ///
+    /// # Errors
+    ///
+    /// When the socket or the thread can't be set up.
+    pub fn serve(&self, listener: TcpListener) -> std::io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let router = Router::new()
+            .route("/livez", get(async || "ok\n"))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics))
+            .with_state(self.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let serve = async move {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            axum::serve(listener, router).await
+        };
+        let run = move || {
+            if let Err(error) = runtime.block_on(serve) {
+                tracing::error!(%error, "the admin server ended");
+            }
+        };
+        std::thread::Builder::new().name("admin".into()).spawn(run)?;
+        Ok(())
+    }
+
+    /// One line a policy.
+    fn policies(&self) -> String {
+        let mut text = String::new();
+        for policy in self.admission.policies() {
+            let mode = policy.manifest().spec.mode;
+            let _ = match (policy.load_error(), policy.description()) {
+                (Some(error), _) => writeln!(text, "[-] {} broken: {error}", policy.name()),
+                (None, Some(description)) => {
+                    let digest = policy.digest().unwrap_or_default();
+                    writeln!(text, "[+] {} {} {} {mode:?} {digest}", policy.name(), description.name, description.version)
+                }
+                (None, None) => writeln!(text, "[+] {}", policy.name()),
+            };
+        }
+        text
+    }
+}
+
+async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> impl IntoResponse {
+    let (status, word) = if admin.ready.load(Ordering::Relaxed) {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+    };
+    let verbose = query.is_some_and(|query| query.split('&').any(|word| word == "verbose" || word.starts_with("verbose=")));
+    let policies = if verbose { admin.policies() } else { String::new() };
+    (status, format!("{policies}{word}\n"))
+}
+
+async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, OPEN_METRICS)], admin.metrics.to_text())
+}

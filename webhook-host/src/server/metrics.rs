@@ -1,0 +1,180 @@
+//! What the host counts. Labels come from small, closed sets: functions, results, policies, error kinds, status codes.
+
+use crate::admission::{Admission, AdmissionRequest, Function, Operation, Outcome};
+use axum::http::StatusCode;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// From 10 us, which one small policy takes, to the 10 s that an API server waits by default.
+const SECONDS: [f64; 16] = [
+    1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.5, 2.0, 10.0,
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    function: &'static str,
+    operation: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Of {
+    policy: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failure {
+    policy: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Code {
+    code: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    function: &'static str,
+}
+
+/// One policy's metrics, looked up once.
+struct PolicyMetrics {
+    seconds: Histogram,
+    violations: Counter,
+}
+
+/// All metrics of a host.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Request, Counter>,
+    validate_seconds: Histogram,
+    mutate_seconds: Histogram,
+    policies: BTreeMap<Arc<str>, PolicyMetrics>,
+    failures: Family<Failure, Counter>,
+    refusals: Family<Code, Counter>,
+    handshakes: Counter,
+    connections: Gauge,
+}
+
+/// Counts an open connection while it lives.
+pub(super) struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn histogram() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+impl Metrics {
+    /// Metrics for these policies, all zero.
+    pub fn new(admission: &Admission) -> Self {
+        let mut registry = Registry::with_prefix("sallyport");
+        let requests = Family::default();
+        registry.register("admission_requests", "Reviews answered, by function, operation and result", requests.clone());
+        let seconds = Family::<Asked, Histogram>::new_with_constructor(histogram);
+        registry.register_with_unit("admission", "From the end of the request's head to the answer", Unit::Seconds, seconds.clone());
+        let evaluations = Family::<Of, Histogram>::new_with_constructor(histogram);
+        registry.register_with_unit("policy_evaluation", "What a policy takes of a review", Unit::Seconds, evaluations.clone());
+        let violations = Family::<Of, Counter>::default();
+        registry.register("policy_violations", "Violations found, whatever the mode", violations.clone());
+        let failures = Family::default();
+        registry.register("policy_failures", "Reviews on which a policy had no verdict, by kind", failures.clone());
+        let loaded = Family::<Of, Gauge>::default();
+        registry.register("policy_loaded", "1 when the policy is loaded, 0 when it is broken", loaded.clone());
+        let refusals = Family::default();
+        registry.register("http_refusals", "Requests answered without a review, by status code", refusals.clone());
+        let handshakes = Counter::default();
+        registry.register("tls_handshake_failures", "Connections that ended before HTTP began", handshakes.clone());
+        let connections = Gauge::default();
+        registry.register("connections", "Open connections", connections.clone());
+        let policies = admission.policies().iter().map(|policy| {
+            let of = Of { policy: policy.name().to_string() };
+            loaded.get_or_create(&of).set(policy.load_error().is_none().into());
+            let seconds = evaluations.get_or_create_owned(&of);
+            (Arc::clone(policy.name()), PolicyMetrics { seconds, violations: violations.get_or_create_owned(&of) })
+        });
+        let policies = policies.collect();
+        Self {
+            validate_seconds: seconds.get_or_create_owned(&Asked { function: "validate" }),
+            mutate_seconds: seconds.get_or_create_owned(&Asked { function: "mutate" }),
+            registry,
+            requests,
+            policies,
+            failures,
+            refusals,
+            handshakes,
+            connections,
+        }
+    }
+
+    pub(super) fn reviewed(&self, function: Function, request: &AdmissionRequest<'_>, outcome: &Outcome, took: Duration) {
+        let (function, seconds) = match function {
+            Function::Mutate => ("mutate", &self.mutate_seconds),
+            Function::Validate(_) => ("validate", &self.validate_seconds),
+        };
+        seconds.observe(took.as_secs_f64());
+        let labels = Request { function, operation: operation(request.operation), result: result(outcome) };
+        self.requests.get_or_create(&labels).inc();
+        for evaluation in &outcome.evaluations {
+            if let Some(metrics) = self.policies.get(&evaluation.policy) {
+                metrics.seconds.observe(evaluation.elapsed.as_secs_f64());
+                metrics.violations.inc_by(evaluation.violations.len() as u64);
+            }
+            if let Some(error) = &evaluation.error {
+                let labels = Failure { policy: evaluation.policy.to_string(), kind: error.kind() };
+                self.failures.get_or_create(&labels).inc();
+            }
+        }
+    }
+
+    pub(super) fn refused(&self, status: StatusCode) {
+        self.refusals.get_or_create(&Code { code: status.as_u16() }).inc();
+    }
+
+    pub(super) fn handshake_failed(&self, why: &str) {
+        self.handshakes.inc();
+        tracing::debug!("a TLS handshake failed: {why}");
+    }
+
+    pub(super) fn connection(&self) -> OpenConnection {
+        self.connections.inc();
+        OpenConnection(self.connections.clone())
+    }
+
+    /// The OpenMetrics text format.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a string can't fail");
+        text
+    }
+}
+
+fn operation(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Create => "CREATE",
+        Operation::Update => "UPDATE",
+        Operation::Delete => "DELETE",
+        Operation::Connect => "CONNECT",
+    }
+}
+
+fn result(outcome: &Outcome) -> &'static str {
+    match (&outcome.exemption, &outcome.response) {
+        (Some(_), _) => "exempt",
+        (_, response) if !response.allowed => "denied",
+        (_, response) if response.patch.is_some() => "patched",
+        _ => "allowed",
+    }
+}

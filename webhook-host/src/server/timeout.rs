@@ -1,0 +1,74 @@
+//! The API server's `?timeout=`: how long it waits for an answer.
+
+use std::time::Duration;
+
+/// What a webhook configuration has when it says nothing, and the most that it can say (admissionregistration.k8s.io/v1
+/// `timeoutSeconds`).
+const DEFAULT: Duration = Duration::from_secs(10);
+const MOST: Duration = Duration::from_secs(30);
+
+/// What is kept back for the way to the API server.
+const MARGIN: Duration = Duration::from_millis(100);
+
+/// How long policies have, by the query of a request's URL. A timeout that doesn't parse is the client's mistake.
+pub(super) fn time_to_answer(query: Option<&str>) -> Result<Duration, String> {
+    let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let written = pairs.filter(|(key, _)| *key == "timeout").map(|(_, value)| value).last();
+    let asked = written.map_or(Ok(DEFAULT), |text| {
+        parse(text).ok_or_else(|| format!("timeout: {text:?} is no duration; write it as Go does, such as 10s or 500ms"))
+    })?;
+    let asked = asked.min(MOST);
+    // Half of a very short timeout is better than nothing.
+    Ok(asked.saturating_sub(MARGIN).max(asked / 2))
+}
+
+/// A duration as Go prints it: `10s`, `1m0s`, `500ms`, `1.5s`.
+fn parse(mut text: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    if text.is_empty() {
+        return None;
+    }
+    while !text.is_empty() {
+        let number = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (digits, rest) = text.split_at(number);
+        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (unit, rest) = rest.split_at(unit);
+        let seconds = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        total += Duration::try_from_secs_f64(digits.parse::<f64>().ok()? * seconds).ok()?;
+        text = rest;
+    }
+    Some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_go_prints_them() {
+        for (text, millis) in [("10s", 10_000), ("1m0s", 60_000), ("500ms", 500), ("1.5s", 1500), ("1h1m1s", 3_661_000)] {
+            assert_eq!(parse(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "10", "s", "10x", "-1s", "1..5s", "99999999999999999999h"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_margin_is_kept_back_and_the_longest_timeout_is_the_apis() {
+        let millis = |query| time_to_answer(query).map(|time| time.as_millis());
+        assert_eq!(millis(None), Ok(9900));
+        assert_eq!(millis(Some("timeout=2s")), Ok(1900));
+        assert_eq!(millis(Some("a=b&timeout=100ms")), Ok(50));
+        assert_eq!(millis(Some("timeout=1h")), Ok(29_900));
+        assert!(millis(Some("timeout=soon")).is_err());
+    }
+}
