@@ -71,11 +71,15 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let admission = Admission::new(policies, Inventory::from(config.inventory), config.exemptions);
     let manifests = Manifests::read(&args.paths);
     if manifests.services.is_empty() && manifests.unread.is_empty() {
-        bail!("no Service found ({} other objects); name files or directories that hold v1 Services", manifests.ignored);
+        bail!(
+            "no Service found ({} other objects); name files or directories that hold v1 Services",
+            manifests.ignored
+        );
     }
     let judge = Judge { admission: &admission, namespace: &args.namespace };
     let judged = manifests.services.iter().map(|(source, service)| judge.judge(source, service));
-    let report = CheckReport { subjects: manifests.unread.into_iter().chain(judged).collect(), ignored: manifests.ignored };
+    let report =
+        CheckReport { subjects: manifests.unread.into_iter().chain(judged).collect(), ignored: manifests.ignored };
     print!("{}", render(args.output, &report));
     Ok(ExitCode::from(report.exit_code()))
 }

@@ -18,7 +18,8 @@ pub(super) fn host_config(file: Option<&Path>) -> Result<HostConfigSpec> {
         None => DEFAULT_CONFIG.to_owned(),
         Some(file) => read_text(file)?,
     };
-    let name = || file.map_or_else(|| "the embedded default configuration".to_owned(), |file| file.display().to_string());
+    let name =
+        || file.map_or_else(|| "the embedded default configuration".to_owned(), |file| file.display().to_string());
     let documents = yaml::documents(&text).with_context(name)?;
     let [document] = documents.as_slice() else {
         bail!("{}: expected one HostConfig, found {} documents", name(), documents.len());
@@ -39,7 +40,10 @@ pub(super) fn policies(engine: &Arc<Engine>, directory: &Path) -> Result<Vec<Pol
         }
     }
     if manifests.is_empty() {
-        bail!("no ServicePolicy in {}; expected manifests (*.yaml, *.yml, *.json) beside their modules", directory.display());
+        bail!(
+            "no ServicePolicy in {}; expected manifests (*.yaml, *.yml, *.json) beside their modules",
+            directory.display()
+        );
     }
     Ok(manifests.into_values().map(|(file, manifest)| load(engine, directory, &file, manifest)).collect())
 }

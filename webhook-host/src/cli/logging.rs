@@ -22,7 +22,8 @@ enum Format {
 
 impl Logging {
     pub(super) fn start(self) {
-        let log = tracing_subscriber::fmt().with_env_filter(self.log_level).with_writer(std::io::stderr).with_target(false);
+        let log =
+            tracing_subscriber::fmt().with_env_filter(self.log_level).with_writer(std::io::stderr).with_target(false);
         match self.log_format {
             Format::Text => log.init(),
             Format::Json => log.json().flatten_event(true).init(),

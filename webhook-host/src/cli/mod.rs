@@ -5,6 +5,7 @@ mod explain;
 mod inspect;
 mod load;
 mod logging;
+mod new;
 mod serve;
 mod test;
 
@@ -27,6 +28,7 @@ enum Command {
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Inspect(inspect::InspectArgs),
+    New(new::NewArgs),
 }
 
 /// What the shell is told when a command can't do its work at all; 1 means that it did, and found something.
@@ -41,6 +43,7 @@ impl Cli {
             Command::Check(args) => check::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Inspect(args) => inspect::run(&args),
+            Command::New(args) => new::run(&args),
         };
         result.unwrap_or_else(|error| {
             eprintln!("error: {error:#}");

@@ -149,7 +149,12 @@ fn report(policies: &[Policy], strict: bool) -> Result<()> {
         }
     }
     if strict && !broken.is_empty() {
-        bail!("{} of {} policies can't be loaded, and --strict is set:\n  {}", broken.len(), policies.len(), broken.join("\n  "));
+        bail!(
+            "{} of {} policies can't be loaded, and --strict is set:\n  {}",
+            broken.len(),
+            policies.len(),
+            broken.join("\n  ")
+        );
     }
     Ok(())
 }

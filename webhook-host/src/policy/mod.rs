@@ -213,7 +213,8 @@ impl Policy {
 
     /// Asks `validate`, which may not patch.
     pub(crate) fn validate(&self, review: &Review, deadline: Instant) -> Result<Verdict, EvaluationError> {
-        let verdict = self.call(deadline, |guest, store| guest.sallyport_policy_policy().call_validate(store, review))?;
+        let verdict =
+            self.call(deadline, |guest, store| guest.sallyport_policy_policy().call_validate(store, review))?;
         if verdict.patch.is_empty() {
             return Ok(verdict);
         }

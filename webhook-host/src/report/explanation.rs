@@ -112,7 +112,9 @@ impl Row<'_> {
         let node = match port.node_port {
             Some(number) if self.opens_node_ports() => format!(", on every node at {number}"),
             Some(number) => format!(", nodePort {number} without effect for this type"),
-            None if self.opens_node_ports() => ", on every node at a port of 30000-32767 that the API server allocates".to_owned(),
+            None if self.opens_node_ports() => {
+                ", on every node at a port that the API server allocates (30000-32767 by default)".to_owned()
+            }
             None => String::new(),
         };
         format!("{name}{} {} to {target} of the Pods{node}", port.protocol, port.port)
@@ -192,7 +194,10 @@ impl Row<'_> {
             notes.push(format!("loadBalancerSourceRanges: {}", spec.load_balancer_source_ranges.join(", ")));
         }
         if kind == ServiceType::LoadBalancer && self.opens_node_ports() {
-            notes.push("it opens node ports too; allocateLoadBalancerNodePorts: false closes them, where the provider allows".to_owned());
+            notes.push(
+                "it opens node ports too; allocateLoadBalancerNodePorts: false closes them, where the provider allows"
+                    .to_owned(),
+            );
         }
         if spec.session_affinity.as_deref() == Some("ClientIP") {
             notes.push("sessionAffinity ClientIP: a client stays with its Pod".to_owned());

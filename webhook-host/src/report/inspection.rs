@@ -67,7 +67,8 @@ fn properties(text: &mut String, schema: &Value, depth: usize) {
 /// A type in a few words.
 fn kind(schema: &Value) -> String {
     if let Some(cases) = schema.get("enum").and_then(Value::as_array) {
-        let cases: Vec<_> = cases.iter().map(|case| case.as_str().map_or_else(|| case.to_string(), str::to_owned)).collect();
+        let cases: Vec<_> =
+            cases.iter().map(|case| case.as_str().map_or_else(|| case.to_string(), str::to_owned)).collect();
         return cases.join(" | ");
     }
     if let Some(cases) = ["oneOf", "anyOf"].iter().find_map(|key| schema.get(key)?.as_array()) {

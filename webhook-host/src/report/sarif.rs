@@ -11,7 +11,8 @@ const HOST_RULE: &str = "sallyport";
 
 /// The report of one run.
 pub fn sarif(report: &CheckReport) -> String {
-    let all = || report.subjects.iter().flat_map(|subject| subject.findings.iter().map(move |finding| (subject, finding)));
+    let all =
+        || report.subjects.iter().flat_map(|subject| subject.findings.iter().map(move |finding| (subject, finding)));
     let judged = all().filter(|(_, finding)| finding.level != Level::Unjudged);
     let unjudged = all().filter(|(_, finding)| finding.level == Level::Unjudged);
     let results: Vec<Value> = judged.map(|(subject, finding)| result(subject, finding)).collect();

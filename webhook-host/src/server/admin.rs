@@ -70,7 +70,13 @@ impl Admin {
                 (Some(error), _) => writeln!(text, "[-] {} broken: {error}", policy.name()),
                 (None, Some(description)) => {
                     let digest = policy.digest().unwrap_or_default();
-                    writeln!(text, "[+] {} {} {} {mode:?} {digest}", policy.name(), description.name, description.version)
+                    writeln!(
+                        text,
+                        "[+] {} {} {} {mode:?} {digest}",
+                        policy.name(),
+                        description.name,
+                        description.version
+                    )
                 }
                 (None, None) => writeln!(text, "[+] {}", policy.name()),
             };
@@ -85,7 +91,8 @@ async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> impl I
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready")
     };
-    let verbose = query.is_some_and(|query| query.split('&').any(|word| word == "verbose" || word.starts_with("verbose=")));
+    let verbose =
+        query.is_some_and(|query| query.split('&').any(|word| word == "verbose" || word.starts_with("verbose=")));
     let policies = if verbose { admin.policies() } else { String::new() };
     (status, format!("{policies}{word}\n"))
 }

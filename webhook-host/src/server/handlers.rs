@@ -92,8 +92,8 @@ impl App {
             .map_err(|sentence| Refusal::new(StatusCode::BAD_REQUEST, sentence))?;
         check_content_type(request.headers())?;
         let body = self.read(request).await?;
-        let review = AdmissionRequest::parse(&body)
-            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+        let review =
+            AdmissionRequest::parse(&body).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         let clock = Clock { now: SystemTime::now(), deadline: arrived + time };
         let outcome = self.admission.review(function, &review, clock);
         self.metrics.reviewed(function, &review, &outcome, arrived.elapsed());
@@ -107,7 +107,8 @@ impl App {
             let sentence = format!("the body has more than {limit} bytes; raise --body-limit if this is a real object");
             Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, sentence)
         };
-        let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let announced =
+            request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|length| length > limit) {
             return Err(too_large());
         }

@@ -13,9 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// From 10 us, which one small policy takes, to the 10 s that an API server waits by default.
-const SECONDS: [f64; 16] = [
-    1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.5, 2.0, 10.0,
-];
+const SECONDS: [f64; 16] =
+    [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.5, 2.0, 10.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
@@ -82,11 +81,25 @@ impl Metrics {
     pub fn new(admission: &Admission) -> Self {
         let mut registry = Registry::with_prefix("sallyport");
         let requests = Family::default();
-        registry.register("admission_requests", "Reviews answered, by function, operation and result", requests.clone());
+        registry.register(
+            "admission_requests",
+            "Reviews answered, by function, operation and result",
+            requests.clone(),
+        );
         let seconds = Family::<Asked, Histogram>::new_with_constructor(histogram);
-        registry.register_with_unit("admission", "From the end of the request's head to the answer", Unit::Seconds, seconds.clone());
+        registry.register_with_unit(
+            "admission",
+            "From the end of the request's head to the answer",
+            Unit::Seconds,
+            seconds.clone(),
+        );
         let evaluations = Family::<Of, Histogram>::new_with_constructor(histogram);
-        registry.register_with_unit("policy_evaluation", "What a policy takes of a review", Unit::Seconds, evaluations.clone());
+        registry.register_with_unit(
+            "policy_evaluation",
+            "What a policy takes of a review",
+            Unit::Seconds,
+            evaluations.clone(),
+        );
         let violations = Family::<Of, Counter>::default();
         registry.register("policy_violations", "Violations found, whatever the mode", violations.clone());
         let failures = Family::default();
@@ -119,7 +132,13 @@ impl Metrics {
         }
     }
 
-    pub(super) fn reviewed(&self, function: Function, request: &AdmissionRequest<'_>, outcome: &Outcome, took: Duration) {
+    pub(super) fn reviewed(
+        &self,
+        function: Function,
+        request: &AdmissionRequest<'_>,
+        outcome: &Outcome,
+        took: Duration,
+    ) {
         let (function, seconds) = match function {
             Function::Mutate => ("mutate", &self.mutate_seconds),
             Function::Validate(_) => ("validate", &self.validate_seconds),

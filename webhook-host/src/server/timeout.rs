@@ -15,7 +15,8 @@ pub(super) fn time_to_answer(query: Option<&str>) -> Result<Duration, String> {
     let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let written = pairs.filter(|(key, _)| *key == "timeout").map(|(_, value)| value).last();
     let asked = written.map_or(Ok(DEFAULT), |text| {
-        parse(text).ok_or_else(|| format!("timeout: {text:?} is no duration; write it as Go does, such as 10s or 500ms"))
+        parse(text)
+            .ok_or_else(|| format!("timeout: {text:?} is no duration; write it as Go does, such as 10s or 500ms"))
     })?;
     let asked = asked.min(MOST);
     // Half of a very short timeout is better than nothing.
@@ -54,7 +55,8 @@ mod tests {
 
     #[test]
     fn durations_are_written_as_go_prints_them() {
-        for (text, millis) in [("10s", 10_000), ("1m0s", 60_000), ("500ms", 500), ("1.5s", 1500), ("1h1m1s", 3_661_000)] {
+        for (text, millis) in [("10s", 10_000), ("1m0s", 60_000), ("500ms", 500), ("1.5s", 1500), ("1h1m1s", 3_661_000)]
+        {
             assert_eq!(parse(text), Some(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "10", "s", "10x", "-1s", "1..5s", "99999999999999999999h"] {

@@ -1,8 +1,8 @@
 //! Certificates: from PEM text, or made on the spot for local use. What is published was checked first.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
 };
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -31,7 +31,8 @@ pub enum TlsError {
 }
 
 /// Names for which a self-signed certificate is made: local use, and the Service that `deploy/` installs.
-const NAMES: [&str; 5] = ["localhost", "127.0.0.1", "::1", "sallyport.sallyport.svc", "sallyport.sallyport.svc.cluster.local"];
+const NAMES: [&str; 5] =
+    ["localhost", "127.0.0.1", "::1", "sallyport.sallyport.svc", "sallyport.sallyport.svc.cluster.local"];
 
 /// A configuration from the PEM text of a certificate chain and its key.
 ///

@@ -196,7 +196,8 @@ spec:
 
     #[test]
     fn text_inside_a_block_scalar_is_no_key() {
-        let text = "spec:\n  cases:\n  - name: a\n    rawObject: |\n      expect: 1\n    expect:\n      allowed: true\n";
+        let text =
+            "spec:\n  cases:\n  - name: a\n    rawObject: |\n      expect: 1\n    expect:\n      allowed: true\n";
         let text = bless(text, &[(0, json!({"allowed": false}))]).expect("block style");
         assert!(text.contains("      expect: 1\n    expect:\n      allowed: false\n"), "{text}");
     }

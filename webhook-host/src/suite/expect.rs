@@ -107,8 +107,13 @@ impl Expect {
         let alone = [("settingsError", self.settings_error.is_some()), ("refused", self.refused.is_some())];
         let (key, _) = alone.into_iter().find(|(_, given)| *given)?;
         let mut rest = self.clone();
-        if key == "settingsError" { rest.settings_error = None } else { rest.refused = None }
-        (rest != Self::default()).then(|| format!("expect.{key} stands alone: no request is answered; remove the other keys"))
+        if key == "settingsError" {
+            rest.settings_error = None
+        } else {
+            rest.refused = None
+        }
+        (rest != Self::default())
+            .then(|| format!("expect.{key} stands alone: no request is answered; remove the other keys"))
     }
 
     /// Why the case would pass whatever the policy does.
@@ -122,17 +127,18 @@ impl Expect {
             return Some("expect: says nothing; say `allowed`, or `patch` for a mutation (`[]`: none)");
         }
         if mutates {
-            return (!patched && self.error.is_none())
-                .then_some("expect.patch: required, but missing; give the operations (`[]`: none), or `patchedObject`");
+            return (!patched && self.error.is_none()).then_some(
+                "expect.patch: required, but missing; give the operations (`[]`: none), or `patchedObject`",
+            );
         }
         if patched {
             return Some("expect.patch: only `function: mutate` patches; set the case's function, or remove the key");
         }
         match self.allowed {
             None => Some("expect.allowed: required, but missing; use true or false beside the violations"),
-            Some(false) if self.violations.as_ref().is_none_or(Vec::is_empty) && self.error.is_none() => {
-                Some("expect.violations: a denial has a reason; list the violations (rule, field, message), or the `error`")
-            }
+            Some(false) if self.violations.as_ref().is_none_or(Vec::is_empty) && self.error.is_none() => Some(
+                "expect.violations: a denial has a reason; list the violations (rule, field, message), or the `error`",
+            ),
             Some(_) => self.empty_pattern(),
         }
     }

@@ -129,7 +129,10 @@ pub fn read(path: &Path, search: &ModuleSearch) -> Result<Suite, SuiteError> {
     let documents = yaml::documents(&text).map_err(|error| SuiteError::new(path, error.to_string()))?;
     let [document] = documents.as_slice() else {
         let count = documents.len();
-        return Err(SuiteError::new(path, format!("expected one document, found {count}; give each suite its own file")));
+        return Err(SuiteError::new(
+            path,
+            format!("expected one document, found {count}; give each suite its own file"),
+        ));
     };
     if !Suite::is(document) {
         let found = describe(document.get("kind").unwrap_or(&Value::Null));
@@ -188,8 +191,7 @@ impl Resolve for Files<'_> {
                 return Err(DecodeError::new("", problem));
             }
         };
-        let policy = ServicePolicy::from_value(&manifest)
-            .map_err(|error| DecodeError::new(key, error.to_string()))?;
+        let policy = ServicePolicy::from_value(&manifest).map_err(|error| DecodeError::new(key, error.to_string()))?;
         let component = self.search.find(&policy.spec.module.file, &beside);
         Ok((manifest, component.map_err(|problem| DecodeError::new(key, problem))?))
     }

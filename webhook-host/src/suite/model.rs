@@ -303,15 +303,17 @@ impl CaseFile {
 
     fn time(&self) -> Result<SystemTime, DecodeError> {
         let Some(text) = &self.time else { return Ok(SystemTime::UNIX_EPOCH + TIME) };
-        let wrong = |_| {
-            DecodeError::new("time", format!("{text:?} is no time of RFC 3339, such as 2026-01-01T00:00:00Z"))
-        };
+        let wrong =
+            |_| DecodeError::new("time", format!("{text:?} is no time of RFC 3339, such as 2026-01-01T00:00:00Z"));
         text.parse::<jiff::Timestamp>().map(SystemTime::from).map_err(wrong)
     }
 
     fn setup(&self, spec: &Spec, (manifest, component): &(Value, PathBuf)) -> Result<Setup, DecodeError> {
         if self.policy.manifest.is_some() || self.policy.module.is_some() {
-            return Err(DecodeError::new("policy", "a suite is about one policy; name manifest or module in spec.policy"));
+            return Err(DecodeError::new(
+                "policy",
+                "a suite is about one policy; name manifest or module in spec.policy",
+            ));
         }
         let mut manifest = manifest.clone();
         spec.policy.lay_over(&mut manifest["spec"]);
@@ -337,7 +339,10 @@ impl CaseFile {
         }
         let objectless = matches!(self.operation, Some(OperationWord::Delete | OperationWord::Connect));
         if given.is_empty() && !objectless && expect.settings_error.is_none() {
-            return Err(DecodeError::new("object", "required, but missing; give object, rawObject, manifest or request"));
+            return Err(DecodeError::new(
+                "object",
+                "required, but missing; give object, rawObject, manifest or request",
+            ));
         }
         match &self.request {
             Some(_) if self.old_object.is_some() => {

@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn a_bare_service_becomes_a_cluster_ip() {
-        let spec = defaulted(json!({"spec": {"ports": [{"port": 80}, {"port": 53, "protocol": "UDP", "targetPort": "dns"}]}}));
+        let spec =
+            defaulted(json!({"spec": {"ports": [{"port": 80}, {"port": 53, "protocol": "UDP", "targetPort": "dns"}]}}));
         let expected = json!({
             "type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster",
             "ports": [

@@ -87,7 +87,8 @@ impl Judge<'_> {
 
     fn findings(&self, evaluation: &Evaluation, place: &dyn Fn(&str) -> usize) -> Vec<Finding> {
         let policies = self.admission.policies().iter();
-        let mode = policies.filter(|policy| *policy.name() == evaluation.policy).map(|policy| policy.manifest().spec.mode);
+        let mode =
+            policies.filter(|policy| *policy.name() == evaluation.policy).map(|policy| policy.manifest().spec.mode);
         let level = match mode.last().unwrap_or_default() {
             Mode::Enforce => Level::Error,
             Mode::Warn => Level::Warning,
@@ -99,7 +100,8 @@ impl Judge<'_> {
             let message = warning.clone();
             Finding { policy: policy.into(), message, line: place(""), ..Finding::empty(Level::Warning) }
         });
-        let error = evaluation.error.iter().map(|error| Finding::unjudged(policy, format!("no verdict: {error}"), place("")));
+        let error =
+            evaluation.error.iter().map(|error| Finding::unjudged(policy, format!("no verdict: {error}"), place("")));
         violations.chain(warnings).chain(error).collect()
     }
 }
@@ -134,7 +136,8 @@ fn unallocated(service: &Value, place: &dyn Fn(&str) -> usize) -> Option<Finding
     let fields = defaults::unallocated(service);
     let first = fields.first()?;
     let message = match fields.len() {
-        1 => "not set, so the API server will allocate a node port; whether the policies accept it shows only then".into(),
+        1 => "not set, so the API server will allocate a node port; whether the policies accept it shows only then"
+            .into(),
         count => format!(
             "not set here and on {} more, so the API server will allocate node ports; whether the policies accept them shows only then",
             count - 1

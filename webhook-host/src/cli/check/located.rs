@@ -1,8 +1,8 @@
 //! YAML with the line of every node, so that a finding can name the line of the field and not only the file.
 
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use crate::yaml::YamlError;
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
 use std::fmt;

@@ -56,7 +56,8 @@ impl Manifests {
             // Symbolic links to directories are not followed: they make cycles.
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 self.directory(&path);
-            } else if path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|e| extension == *e)) {
+            } else if path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|e| extension == *e))
+            {
                 self.file(&path);
             }
         }
