@@ -23,7 +23,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Test(test::TestArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),

@@ -129,7 +129,8 @@ pub fn text(report: &CheckReport) -> String {
         }
         let _ = writeln!(text, "{} {heading}", verdict(subject));
         for finding in &subject.findings {
-            let _ = writeln!(text, "     {} {}", word(finding.level), finding.line_of_text());
+            let rule = if finding.rule.is_empty() { String::new() } else { format!(" {}", printable(&finding.rule)) };
+            let _ = writeln!(text, "     {}{rule}: {}", word(finding.level), finding.line_of_text());
         }
         for operation in &subject.patch {
             let _ = writeln!(text, "     patch {}", printable(&operation.to_string()));
@@ -157,10 +158,10 @@ fn verdict(subject: &Subject) -> &'static str {
 
 fn word(level: Level) -> &'static str {
     match level {
-        Level::Unjudged => "could not judge:",
-        Level::Error => "denied:",
-        Level::Warning => "warning:",
-        Level::Note => "note:",
+        Level::Unjudged => "could not judge",
+        Level::Error => "denied",
+        Level::Warning => "warning",
+        Level::Note => "note",
     }
 }
 

@@ -52,7 +52,7 @@ fn properties(text: &mut String, schema: &Value, depth: usize) {
     for (name, property) in properties {
         let _ = write!(text, "{pad}{name}: {}", kind(property));
         if let Some(default) = property.get("default") {
-            let _ = write!(text, " = {default}");
+            let _ = write!(text, " = {}", short(&default.to_string()));
         }
         text.push('\n');
         for line in property.get("description").and_then(Value::as_str).unwrap_or_default().lines() {
@@ -61,6 +61,15 @@ fn properties(text: &mut String, schema: &Value, depth: usize) {
         self::properties(text, property, depth + 2);
         self::properties(text, &property["items"], depth + 2);
         self::properties(text, &property["additionalProperties"], depth + 2);
+    }
+}
+
+/// A default in at most one line; JSON output has it whole.
+fn short(default: &str) -> String {
+    const SHOWN: usize = 72;
+    match default.char_indices().nth(SHOWN) {
+        None => default.to_owned(),
+        Some((end, _)) => format!("{}… (all: --output json)", &default[..end]),
     }
 }
 

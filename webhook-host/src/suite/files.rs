@@ -200,3 +200,89 @@ impl Resolve for Files<'_> {
         self.document("", file)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = "apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: {name: p}\nspec: {module: {file: p.wasm}}\n";
+    const HEAD: &str =
+        "apiVersion: sallyport.dev/v1alpha1\nkind: Suite\nmetadata: {name: s}\nspec:\n  policy: {manifest: p.yaml}\n";
+    const CASE: &str = "  - name: a\n    object: {}\n    expect: {allowed: true}\n";
+
+    fn directory(suite: &str) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().expect("a place to write");
+        for (name, text) in [("p.yaml", MANIFEST), ("p.wasm", ""), ("suite.yaml", suite)] {
+            fs::write(directory.path().join(name), text).expect("writable");
+        }
+        directory
+    }
+
+    fn read_suite(suite: &str) -> Result<Suite, String> {
+        let directory = directory(suite);
+        read(&directory.path().join("suite.yaml"), &ModuleSearch::default()).map_err(|error| error.problem)
+    }
+
+    #[test]
+    fn a_directory_holds_its_suites_and_a_typo_in_kind_is_no_other_file() {
+        let (files, errors) = find(&[directory(&format!("{HEAD}  cases:\n{CASE}")).path().to_owned()]);
+        assert_eq!((files.len(), errors), (1, vec![]));
+        let (files, errors) = find(&[directory(&HEAD.replace("Suite", "Suit")).path().to_owned()]);
+        assert!(files.is_empty());
+        assert!(errors[0].problem.starts_with("kind: found string \"Suit\"; use one of Suite"), "{errors:?}");
+    }
+
+    #[test]
+    fn a_path_without_suites_is_an_error() {
+        let directory = tempfile::tempdir().expect("a place to write");
+        let (files, errors) = find(&[directory.path().to_owned()]);
+        assert!(files.is_empty());
+        assert!(errors[0].problem.starts_with("no suites here"), "{errors:?}");
+    }
+
+    #[test]
+    fn what_would_prove_nothing_is_an_error_with_its_place() {
+        for (cases, expected) in [
+            ("  cases: []\n".to_owned(), "spec.cases: empty"),
+            (format!("  cases:\n{CASE}{CASE}"), "spec.cases[1].name: \"a\" stands twice"),
+            (
+                format!("  cases:\n{CASE}    expected: {{}}\n"),
+                "spec.cases[0]: unknown key \"expected\" (did you mean \"expect\"?)",
+            ),
+            (
+                "  cases:\n  - name: a\n    expect: {allowed: true}\n".to_owned(),
+                "line 7: spec.cases[0].object: required, but missing",
+            ),
+            (format!("  cases:\n{CASE}    policy: {{mode: enforce}}\n"), "line 7: spec.cases[0].policy.spec.mode: "),
+        ] {
+            let problem = read_suite(&format!("{HEAD}{cases}")).expect_err(expected);
+            assert!(problem.starts_with(expected), "{problem}\n{expected}");
+        }
+    }
+
+    #[test]
+    fn an_expectation_that_holds_whatever_happens_fails_its_case() {
+        for (expect, silent) in [
+            ("{allowed: true}", false),
+            ("{}", true),
+            ("{violations: []}", true),
+            ("{allowed: false}", true),
+            ("{allowed: false, violations: [{}]}", true),
+            ("{allowed: true, patch: []}", true),
+            ("{exempt: whatever}", true),
+            ("{exempt: operation}", false),
+            ("{settingsError: x, allowed: true}", true),
+        ] {
+            let suite = read_suite(&format!("{HEAD}  cases:\n  - name: a\n    object: {{}}\n    expect: {expect}\n"));
+            assert_eq!(suite.expect("valid").cases[0].silence.is_some(), silent, "{expect}");
+        }
+    }
+
+    #[test]
+    fn raw_text_reaches_the_body_untouched() {
+        let case = "  cases:\n  - name: a\n    rawObject: '{\"a\":1,\"a\":2}'\n    expect: {allowed: true}\n";
+        let body = read_suite(&format!("{HEAD}{case}")).expect("valid").cases[0].review_body();
+        let body = String::from_utf8(body).expect("text");
+        assert!(body.ends_with(r#""object":{"a":1,"a":2},"oldObject":null}}"#), "{body}");
+    }
+}

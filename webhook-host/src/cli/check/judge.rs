@@ -86,10 +86,8 @@ impl Judge<'_> {
     }
 
     fn findings(&self, evaluation: &Evaluation, place: &dyn Fn(&str) -> usize) -> Vec<Finding> {
-        let policies = self.admission.policies().iter();
-        let mode =
-            policies.filter(|policy| *policy.name() == evaluation.policy).map(|policy| policy.manifest().spec.mode);
-        let level = match mode.last().unwrap_or_default() {
+        let policy = self.admission.policies().iter().find(|policy| *policy.name() == evaluation.policy);
+        let level = match policy.map(|policy| policy.manifest().spec.mode).unwrap_or_default() {
             Mode::Enforce => Level::Error,
             Mode::Warn => Level::Warning,
             Mode::Audit => Level::Note,
