@@ -2,11 +2,41 @@
 //!
 //! Text is spliced, not parsed: a case may hold what no JSON value can (duplicate keys, nesting without end).
 
-use super::model::{Asked, Case, Request};
+use super::model::{Case, Request};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Any uid will do; a fixed one makes answers comparable.
 const UID: &str = "5a11b0a7-0000-4000-8000-000000000001";
+
+/// What an API server puts around an object.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) kind: (String, String, String),
+    pub(crate) operation: &'static str,
+    pub(crate) sub_resource: Option<String>,
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) user: User,
+    pub(crate) dry_run: bool,
+    /// JSON text, or what a hostile client calls so.
+    pub(crate) object: Option<String>,
+    pub(crate) old_object: Option<Value>,
+}
+
+/// Who asks; a person with no special rights where the case doesn't say.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct User {
+    pub(crate) username: String,
+    pub(crate) groups: Vec<String>,
+}
+
+impl Default for User {
+    fn default() -> Self {
+        Self { username: "jane".to_owned(), groups: vec!["system:authenticated".to_owned()] }
+    }
+}
 
 impl Case {
     /// The AdmissionReview of this case, as the API server would send it to the webhook.

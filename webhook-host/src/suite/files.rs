@@ -1,4 +1,4 @@
-//! The only part of `suite` that reads files: suites, and the manifests and components that they name.
+//! Finds and reads suites with the manifests that they name. The components themselves are read by the runner, once a setup.
 
 use super::model::{PolicySource, Resolve, Suite};
 use crate::decode::{DecodeError, describe};
@@ -53,17 +53,19 @@ impl ModuleSearch {
         };
         let found = places.iter().map(|place| place.join(file)).find(|path| path.is_file());
         found.ok_or_else(|| {
-            let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+            let places: Vec<_> = places.iter().map(|place| shown(place)).collect();
             format!("{file} is not in {}; build the policy, or name its directory with --policies", places.join(" or "))
         })
     }
 }
 
+fn shown(place: &Path) -> String {
+    if place.as_os_str().is_empty() { ".".to_owned() } else { place.display().to_string() }
+}
+
 /// The files that hold suites: a file as given, a directory with all below it.
 ///
-/// # Errors
-///
-/// For each path that can't be read or holds no suite, and each file that looks like a suite but is none.
+/// The second list has each path that can't be read or holds no suite, and each file that looks like a suite but is none.
 pub fn find(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<SuiteError>) {
     let (mut files, mut errors) = (vec![], vec![]);
     for path in paths {
@@ -179,7 +181,8 @@ impl Resolve for Files<'_> {
             }
             (None, Some(module)) => {
                 let file = module.get("file").and_then(Value::as_str).unwrap_or_default();
-                let name = file.trim_end_matches(".wasm").replace('_', "-");
+                let bare = file.rsplit('/').next().unwrap_or_default();
+                let name = bare.trim_end_matches(".wasm").replace('_', "-");
                 let manifest = json!({
                     "apiVersion": API_VERSION, "kind": ServicePolicy::KIND, "metadata": {"name": name},
                     "spec": {"module": module},

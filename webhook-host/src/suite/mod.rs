@@ -14,8 +14,8 @@ mod places;
 mod run;
 
 pub use bless::{BlessError, Blessing};
+pub(crate) use body::{Asked, User};
 pub use expect::{Expect, TextPattern, ViolationPattern};
 pub use files::{ModuleSearch, SuiteError, find, read};
-pub(crate) use model::{Asked, User};
 pub use model::{Case, Setup, Suite};
 pub use run::{CaseReport, Finding, Runner, SuiteReport, TestReport};

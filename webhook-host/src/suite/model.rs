@@ -2,6 +2,7 @@
 //!
 //! The raw serde types stay private; a [`Suite`] that exists can be run.
 
+use super::body::{Asked, User};
 use super::expect::Expect;
 use super::files::SuiteError;
 use super::places;
@@ -78,35 +79,6 @@ pub(super) enum Request {
     /// As it stands in the suite.
     Body(Value),
     Asked(Box<Asked>),
-}
-
-/// What an API server puts around an object.
-#[derive(Debug, Clone)]
-pub(crate) struct Asked {
-    pub(crate) kind: (String, String, String),
-    pub(crate) operation: &'static str,
-    pub(crate) sub_resource: Option<String>,
-    pub(crate) name: String,
-    pub(crate) namespace: String,
-    pub(crate) user: User,
-    pub(crate) dry_run: bool,
-    /// JSON text, or what a hostile client calls so.
-    pub(crate) object: Option<String>,
-    pub(crate) old_object: Option<Value>,
-}
-
-/// Who asks; a person with no special rights where the case doesn't say.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct User {
-    pub(crate) username: String,
-    pub(crate) groups: Vec<String>,
-}
-
-impl Default for User {
-    fn default() -> Self {
-        Self { username: "jane".to_owned(), groups: vec!["system:authenticated".to_owned()] }
-    }
 }
 
 #[derive(Deserialize)]
