@@ -52,6 +52,8 @@
 
 mod describe;
 mod exposure;
+#[cfg(target_family = "wasm")]
+mod heap;
 pub mod log;
 pub mod pairs;
 mod patch;
@@ -123,8 +125,3 @@ pub trait Policy: Sized + Send + Sync + 'static {
         Mutation::default()
     }
 }
-
-/// The target's default allocator is larger than many a policy.
-#[cfg(target_family = "wasm")]
-#[global_allocator]
-static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();

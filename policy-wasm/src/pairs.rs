@@ -12,10 +12,13 @@ pub type Wanted = [(String, Vec<String>)];
 
 /// The first pair that is wanted. Keys compare exactly; values without regard to ASCII case: match loosely to restrict.
 pub fn first_of<'a>(pairs: &'a [Pair], wanted: &Wanted) -> Option<&'a Pair> {
-    pairs.iter().find(|(key, value)| {
-        wanted.iter().any(|(wanted_key, values)| {
-            wanted_key == key && (values.is_empty() || values.iter().any(|wanted| wanted.eq_ignore_ascii_case(value)))
-        })
+    pairs.iter().find(|(key, value)| is_wanted(key, value, wanted))
+}
+
+/// Whether a pair is wanted, compared as in [`first_of`].
+pub fn is_wanted(key: &str, value: &str, wanted: &Wanted) -> bool {
+    wanted.iter().any(|(wanted_key, values)| {
+        wanted_key == key && (values.is_empty() || values.iter().any(|wanted| wanted.eq_ignore_ascii_case(value)))
     })
 }
 

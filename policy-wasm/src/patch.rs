@@ -203,7 +203,15 @@ impl<'a> Patch<'a> {
 
 /// A key as a step of a JSON Pointer (RFC 6901).
 fn pointer(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
+    let mut step = String::with_capacity(key.len());
+    for c in key.chars() {
+        match c {
+            '~' => step.push_str("~0"),
+            '/' => step.push_str("~1"),
+            _ => step.push(c),
+        }
+    }
+    step
 }
 
 #[cfg(test)]

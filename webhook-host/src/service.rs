@@ -94,11 +94,9 @@ fn spec(spec: core::ServiceSpec, owned: &Owned) -> Result<Spec, Malformed> {
         ports: ports.map(|port| convert_port(port, owned)).collect(),
         selector: pairs(spec.selector),
         cluster_ip: present(spec.cluster_ip),
-        cluster_ips: spec.cluster_ips.unwrap_or_default(),
         external_ips: spec.external_ips.unwrap_or_default(),
         external_name: present(spec.external_name),
         external_traffic_policy: present(spec.external_traffic_policy),
-        internal_traffic_policy: present(spec.internal_traffic_policy),
         health_check_node_port: nonzero(spec.health_check_node_port),
         health_check_node_port_by_client: owned.by_client("f:healthCheckNodePort"),
         allocate_load_balancer_node_ports: spec.allocate_load_balancer_node_ports,
@@ -107,10 +105,6 @@ fn spec(spec: core::ServiceSpec, owned: &Owned) -> Result<Spec, Malformed> {
         load_balancer_ip: present(spec.load_balancer_ip),
         load_balancer_source_ranges: spec.load_balancer_source_ranges.unwrap_or_default(),
         publish_not_ready_addresses: spec.publish_not_ready_addresses.unwrap_or_default(),
-        session_affinity: present(spec.session_affinity),
-        ip_families: spec.ip_families.unwrap_or_default(),
-        ip_family_policy: present(spec.ip_family_policy),
-        traffic_distribution: present(spec.traffic_distribution),
     })
 }
 

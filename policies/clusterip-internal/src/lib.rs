@@ -34,8 +34,9 @@ impl Policy for ClusterIpInternal {
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
         let mut errors = vec![];
         for (list, ports) in [("strict", &settings.ports.strict), ("ambiguous", &settings.ports.ambiguous)] {
-            let zeros = ports.iter().enumerate().filter(|(_, port)| **port == 0);
-            errors.extend(zeros.map(|(i, _)| SettingsError::new(format!("ports.{list}[{i}]"), "0 is no port; use 1 to 65535")));
+            if let Some(i) = ports.iter().position(|port| *port == 0) {
+                errors.push(SettingsError::new(format!("ports.{list}[{i}]"), "0 is no port; use 1 to 65535"));
+            }
         }
         if settings.coerce_existing && !settings.coerce {
             errors.push(SettingsError::new("coerceExisting", "has no effect without coerce: true; set both or none"));
@@ -44,10 +45,8 @@ impl Policy for ClusterIpInternal {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        let mut verdict: Verdict = self.exposures(review).into_iter().chain(self.changed_labels(review)).collect();
-        if verdict.violations.is_empty() && self.is_reviewed(review) {
-            verdict.warnings = self.ambiguous_ports(review);
-        }
+        let mut verdict = self.exposures(review);
+        self.changed_labels(review, &mut verdict);
         verdict
     }
 
@@ -71,42 +70,38 @@ impl ClusterIpInternal {
     }
 
     /// The exposure of an internal backend: by the strongest signal of the Service, and by every port.
-    fn exposures(&self, review: &Review) -> Vec<Violation> {
+    fn exposures(&self, review: &Review) -> Verdict {
+        let mut verdict = Verdict::allow();
         if !self.is_reviewed(review) {
-            return vec![];
+            return verdict;
         }
         let exposure = Exposure::of(&review.service);
-        let whole = Signal::strongest(&self.0, review).map(|signal| exposure.by_signal(&signal));
-        let ports = review.service.spec.ports.iter().enumerate();
-        let by_port = ports.filter_map(|(i, port)| match PortSignal::of(&self.0, port, review)? {
-            PortSignal::Strict { field, found } => Some(exposure.by_port(&format!("spec.ports[{i}].{field}"), port, &found)),
-            PortSignal::Ambiguous { .. } => None,
-        });
-        whole.into_iter().chain(by_port).collect()
-    }
-
-    fn ambiguous_ports(&self, review: &Review) -> Vec<String> {
-        let ports = review.service.spec.ports.iter().enumerate();
-        let found = ports.filter_map(|(i, port)| match PortSignal::of(&self.0, port, review)? {
-            PortSignal::Ambiguous { field, found } => Some(format!(
-                "spec.ports[{i}].{field}: {found} is often an internal backend's; make sure that it may be reached from outside"
-            )),
-            PortSignal::Strict { .. } => None,
-        });
-        found.collect()
+        if let Some(signal) = Signal::strongest(&self.0, review) {
+            verdict.violations.push(exposure.by_signal(&signal));
+        }
+        for (i, port) in review.service.spec.ports.iter().enumerate() {
+            let Some(signal) = PortSignal::of(&self.0, port, review) else { continue };
+            let field = format!("spec.ports[{i}].{}", signal.field);
+            if signal.is_certain {
+                verdict.violations.push(exposure.by_port(field, port, &signal.found));
+            } else {
+                let found = signal.found;
+                verdict.warnings.push(format!("{field}: {found} is often an internal backend's; should it be exposed?"));
+            }
+        }
+        verdict
     }
 
     /// Labels that mark a backend, taken off or changed. The offence is the change itself, so that it has no key.
-    fn changed_labels(&self, review: &Review) -> Vec<Violation> {
-        let Some(old) = review.old_service.as_ref().filter(|_| self.0.protect_labels) else { return vec![] };
-        let marks = old.metadata.labels.iter().filter(|pair| pairs::first_of(std::slice::from_ref(*pair), &self.0.labels).is_some());
-        let changed = marks.filter(|(key, value)| review.service.label(key) != Some(value.as_str()));
-        changed
-            .map(|(key, value)| {
+    fn changed_labels(&self, review: &Review, verdict: &mut Verdict) {
+        let Some(old) = review.old_service.as_ref().filter(|_| self.0.protect_labels) else { return };
+        for (key, value) in &old.metadata.labels {
+            if pairs::is_wanted(key, value, &self.0.labels) && review.service.label(key) != Some(value.as_str()) {
                 let message = format!("the label marks an internal backend and must stay {}", quote(value));
-                Violation::new("S07", format!("metadata.labels[{}]", quote(key)), message).fix("put it back")
-            })
-            .collect()
+                let violation = Violation::new("S07", format!("metadata.labels[{}]", quote(key)), message);
+                verdict.violations.push(violation.fix("put it back"));
+            }
+        }
     }
 
     /// On a create, or an update that brings the exposure; an exposure that stands only when that is wanted, since coercing
@@ -116,7 +111,7 @@ impl ClusterIpInternal {
         self.0.coerce
             && review.resource == Resource::Services
             && (!stands || self.0.coerce_existing)
-            && !self.exposures(review).is_empty()
+            && !self.exposures(review).violations.is_empty()
     }
 }
 
@@ -134,11 +129,15 @@ impl Exposure {
             let what = service.service_type().as_str().to_owned();
             return Self { field: "spec.type", key: what.clone(), what, fix: "use type ClusterIP" };
         }
-        let ips = service.spec.external_ips.join(",");
+        let mut key = "externalIPs".to_owned();
+        for ip in &service.spec.external_ips {
+            key.push(':');
+            key.push_str(ip);
+        }
         Self {
             field: "spec.externalIPs",
             what: "an external IP".to_owned(),
-            key: format!("externalIPs:{ips}"),
+            key,
             fix: "remove externalIPs",
         }
     }
@@ -149,7 +148,7 @@ impl Exposure {
             .fix(self.fix)
     }
 
-    fn by_port(&self, field: &str, port: &sallyport_policy::service::Port, found: &str) -> Violation {
+    fn by_port(&self, field: String, port: &sallyport_policy::service::Port, found: &str) -> Violation {
         Violation::new("S07", field, format!("{} would expose an internal backend ({found})", self.what))
             .key(format!("{}:{}:{}:{found}", self.key, port.protocol, port.port))
             .fix(self.fix)

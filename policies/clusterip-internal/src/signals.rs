@@ -6,7 +6,6 @@
 use super::settings::{OnUnknown, Settings};
 use sallyport_policy::pairs::first_of;
 use sallyport_policy::prelude::*;
-use sallyport_policy::review::ContainerPort;
 use sallyport_policy::service::{Pair, Port, TargetPort};
 
 /// A signal of the Service as a whole.
@@ -51,27 +50,26 @@ fn pods(settings: &Settings, review: &Review) -> Option<Signal> {
 }
 
 /// What a port tells.
-pub(crate) enum PortSignal {
-    /// It leads to an internal backend: field, and what was found there.
-    Strict { field: &'static str, found: String },
-    /// It may.
-    Ambiguous { field: &'static str, found: String },
+pub(crate) struct PortSignal {
+    /// The field of the port that tells it.
+    pub(crate) field: &'static str,
+    /// What was found there.
+    pub(crate) found: String,
+    /// Whether hardly anything else looks like that.
+    pub(crate) is_certain: bool,
 }
 
 impl PortSignal {
-    /// What the field tells that says most.
+    /// What the port tells that says most.
     pub(crate) fn of(settings: &Settings, port: &Port, review: &Review) -> Option<Self> {
         let numbers = numbers(port, review);
-        let strict = |number: i32| settings.ports.strict.iter().any(|known| i32::from(*known) == number);
-        let ambiguous = |number: i32| settings.ports.ambiguous.iter().any(|known| i32::from(*known) == number);
-        if let Some((field, number)) = numbers.iter().find(|(_, number)| strict(*number)) {
-            return Some(Self::Strict { field, found: format!("port {number}") });
-        }
-        if let Some((field, name)) = names(port).into_iter().find(|(_, name)| is_known_name(settings, name)) {
-            return Some(Self::Strict { field, found: quote(name) });
-        }
-        let (field, number) = numbers.into_iter().find(|(_, number)| ambiguous(*number))?;
-        Some(Self::Ambiguous { field, found: format!("port {number}") })
+        let find = |known: &[u16], is_certain| {
+            let (field, number) = *numbers.iter().find(|(_, number)| known.iter().any(|known| i32::from(*known) == *number))?;
+            Some(Self { field, found: format!("port {number}"), is_certain })
+        };
+        find(&settings.ports.strict, true)
+            .or_else(|| by_name(settings, port))
+            .or_else(|| find(&settings.ports.ambiguous, false))
     }
 }
 
@@ -81,27 +79,36 @@ fn numbers(port: &Port, review: &Review) -> Vec<(&'static str, i32)> {
     match &port.target_port {
         Some(TargetPort::Number(number)) => numbers.push(("targetPort", *number)),
         Some(TargetPort::Name(name)) => {
-            let pods = review.selected_pods.as_deref().unwrap_or_default();
-            let named = |port: &&ContainerPort| port.name.as_deref() == Some(name);
-            let found = pods.iter().flat_map(|pod| &pod.ports).filter(named);
-            numbers.extend(found.map(|port| ("targetPort", port.number)));
+            for port in review.selected_pods.iter().flatten().flat_map(|pod| &pod.ports) {
+                if port.name.as_deref() == Some(name) {
+                    numbers.push(("targetPort", port.number));
+                }
+            }
         }
         None => {}
     }
     numbers
 }
 
-fn names(port: &Port) -> Vec<(&'static str, &str)> {
+fn by_name(settings: &Settings, port: &Port) -> Option<PortSignal> {
     let target = match &port.target_port {
-        Some(TargetPort::Name(name)) => Some(name.as_str()),
+        Some(TargetPort::Name(name)) => Some(name),
         _ => None,
     };
-    let named = [("targetPort", target), ("name", port.name.as_deref()), ("appProtocol", port.app_protocol.as_deref())];
-    named.into_iter().filter_map(|(field, name)| Some((field, name?))).collect()
+    for (field, name) in [("targetPort", target), ("name", port.name.as_ref()), ("appProtocol", port.app_protocol.as_ref())] {
+        match name {
+            Some(name) if is_known_name(settings, name) => {
+                return Some(PortSignal { field, found: quote(name), is_certain: true });
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Whole, or the token before the first `-`.
 fn is_known_name(settings: &Settings, name: &str) -> bool {
-    let token = name.split('-').next().unwrap_or(name);
-    settings.names.iter().any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(token))
+    let name = name.as_bytes();
+    let token = name.split(|byte| *byte == b'-').next().unwrap_or(name);
+    settings.names.iter().map(String::as_bytes).any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(token))
 }

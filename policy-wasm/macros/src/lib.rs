@@ -150,6 +150,9 @@ pub mod policy_bindings {
 /// `validate` and `mutate` have the same type, and lifting a review takes up most of a small policy. So the exports are written
 /// out here and share wit-bindgen's one adapter for `validate`; which of the two is asked stands beside it. (The names of the
 /// adapters are wit-bindgen's; the SDK pins its version.)
+///
+/// Nothing is freed: the instance ends with the evaluation, and its memory with it. So there are no post-return functions, and
+/// the review is not dropped.
 const COMPONENT: &str = r#"
 #[doc(hidden)]
 static CONFIGURED_POLICY: ::std::sync::OnceLock<$policy> = ::std::sync::OnceLock::new();
@@ -166,6 +169,7 @@ impl policy_bindings::exports::sallyport::policy::policy::Guest for PolicyCompon
     }
 
     fn validate(review: ::sallyport_policy::Review) -> ::sallyport_policy::Verdict {
+        let review = ::core::mem::ManuallyDrop::new(review);
         if MUTATE_IS_ASKED.load(::core::sync::atomic::Ordering::Relaxed) {
             return ::sallyport_policy::Policy::mutate($configured, &review).into();
         }
@@ -188,19 +192,9 @@ mod policy_export {
         unsafe { contract::_export_describe_cabi::<PolicyComponent>() }
     }
 
-    #[unsafe(export_name = "cabi_post_sallyport:policy/policy@0.1.0#describe")]
-    unsafe extern "C" fn post_describe(result: *mut u8) {
-        unsafe { contract::__post_return_describe::<PolicyComponent>(result) }
-    }
-
     #[unsafe(export_name = "sallyport:policy/policy@0.1.0#validate")]
     unsafe extern "C" fn validate(review: *mut u8) -> *mut u8 {
         unsafe { contract::_export_validate_cabi::<PolicyComponent>(review) }
-    }
-
-    #[unsafe(export_name = "cabi_post_sallyport:policy/policy@0.1.0#validate")]
-    unsafe extern "C" fn post_validate(result: *mut u8) {
-        unsafe { contract::__post_return_validate::<PolicyComponent>(result) }
     }
 
     #[unsafe(export_name = "sallyport:policy/policy@0.1.0#mutate")]
@@ -211,10 +205,6 @@ mod policy_export {
         result
     }
 
-    #[unsafe(export_name = "cabi_post_sallyport:policy/policy@0.1.0#mutate")]
-    unsafe extern "C" fn post_mutate(result: *mut u8) {
-        unsafe { contract::__post_return_validate::<PolicyComponent>(result) }
-    }
 }
 "#;
 
