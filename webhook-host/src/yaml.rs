@@ -9,6 +9,13 @@ use serde_json::Value;
 #[error("not valid YAML: {0}")]
 pub struct YamlError(String);
 
+impl From<serde_saphyr::Error> for YamlError {
+    fn from(error: serde_saphyr::Error) -> Self {
+        // Advice for programmers, which helps no writer of YAML.
+        Self(error.to_string().replace(", set DuplicateKeyPolicy in Options if acceptable", " stands twice; keep one"))
+    }
+}
+
 /// The documents of a file, empty ones left out.
 ///
 /// # Errors
@@ -16,8 +23,7 @@ pub struct YamlError(String);
 /// The first syntax error or duplicate key, with its place.
 pub fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
     let options = serde_saphyr::options! { with_snippet: false };
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| YamlError(error.to_string()))?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options).map_err(YamlError::from)?;
     Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
 }
 

@@ -1,8 +1,13 @@
 //! The command line: one file a subcommand, and the only place that wires things, reads files and looks at the environment.
 
+mod check;
+mod explain;
+mod inspect;
 mod load;
 mod logging;
+mod new;
 mod serve;
+mod test;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -18,7 +23,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
+    Test(test::TestArgs),
+    Check(check::CheckArgs),
+    Explain(explain::ExplainArgs),
+    Inspect(inspect::InspectArgs),
+    New(new::NewArgs),
 }
 
 /// What the shell is told when a command can't do its work at all; 1 means that it did, and found something.
@@ -29,6 +39,11 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let result = match self.command {
             Command::Serve(serve) => serve.run(),
+            Command::Test(args) => test::run(&args),
+            Command::Check(args) => check::run(&args),
+            Command::Explain(args) => explain::run(&args),
+            Command::Inspect(args) => inspect::run(&args),
+            Command::New(args) => new::run(&args),
         };
         result.unwrap_or_else(|error| {
             eprintln!("error: {error:#}");

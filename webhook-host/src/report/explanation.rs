@@ -1,0 +1,240 @@
+//! One Service as a row of the comparison of Service types: access scope, ports, address, cloud, load balancing, use.
+
+use super::printable;
+use crate::contract::service::{Port, Service, ServiceType, Spec, TargetPort};
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// The row, filled in for one Service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// `namespace/name`.
+    pub service: String,
+    /// Kubernetes' word, and what qualifies it.
+    pub r#type: String,
+    /// Who reaches it.
+    pub access_scope: String,
+    /// Where traffic enters and where it goes.
+    pub ports: Vec<String>,
+    /// What clients connect to.
+    pub address: String,
+    /// Whether something outside Kubernetes must serve it.
+    pub needs_cloud: String,
+    /// Who distributes.
+    pub load_balancing: String,
+    /// When this type is the right one, and which other may be.
+    pub use_for: String,
+    /// What else bears on exposure.
+    pub notes: Vec<String>,
+}
+
+impl Explanation {
+    /// Explains a Service that has the API server's defaults.
+    pub fn of(service: &Service, namespace: &str) -> Self {
+        let meta = &service.metadata;
+        let namespace = if meta.namespace.is_empty() { namespace } else { &meta.namespace };
+        let name = if meta.name.is_empty() { meta.generate_name.as_deref().unwrap_or("(unnamed)") } else { &meta.name };
+        let spec = &service.spec;
+        let row = Row { spec, dns: format!("{name}.{namespace}.svc") };
+        Self {
+            service: format!("{namespace}/{name}"),
+            r#type: row.kind(),
+            access_scope: row.access_scope().to_owned(),
+            ports: spec.ports.iter().map(|port| row.port(port)).collect(),
+            address: row.address(),
+            needs_cloud: row.needs_cloud(),
+            load_balancing: row.load_balancing().to_owned(),
+            use_for: row.use_for().to_owned(),
+            notes: row.notes(),
+        }
+    }
+}
+
+struct Row<'a> {
+    spec: &'a Spec,
+    dns: String,
+}
+
+impl Row<'_> {
+    fn service_type(&self) -> ServiceType {
+        self.spec.type_.unwrap_or(ServiceType::ClusterIp)
+    }
+
+    fn is_headless(&self) -> bool {
+        self.spec.cluster_ip.as_deref() == Some("None")
+    }
+
+    /// A load balancer may reach Pods without node ports.
+    fn opens_node_ports(&self) -> bool {
+        match self.service_type() {
+            ServiceType::NodePort => true,
+            ServiceType::LoadBalancer => self.spec.allocate_load_balancer_node_ports != Some(false),
+            ServiceType::ClusterIp | ServiceType::ExternalName => false,
+        }
+    }
+
+    fn kind(&self) -> String {
+        match self.service_type() {
+            ServiceType::ClusterIp if self.is_headless() => "ClusterIP, headless".to_owned(),
+            ServiceType::ClusterIp => "ClusterIP".to_owned(),
+            ServiceType::NodePort => "NodePort".to_owned(),
+            ServiceType::ExternalName => "ExternalName".to_owned(),
+            ServiceType::LoadBalancer => match &self.spec.load_balancer_class {
+                Some(class) => format!("LoadBalancer of class {class}"),
+                None => "LoadBalancer".to_owned(),
+            },
+        }
+    }
+
+    fn access_scope(&self) -> &'static str {
+        match self.service_type() {
+            ServiceType::ClusterIp if !self.spec.external_ips.is_empty() => {
+                "inside the cluster, and whoever routes its external IPs to a node"
+            }
+            ServiceType::ClusterIp => "inside the cluster only",
+            ServiceType::NodePort => "whoever reaches any node's IP, on a static port",
+            ServiceType::LoadBalancer if self.spec.load_balancer_source_ranges.is_empty() => {
+                "external, via a provisioned load balancer"
+            }
+            ServiceType::LoadBalancer => "external, via a provisioned load balancer, from the listed source ranges",
+            ServiceType::ExternalName => "an alias inside the cluster for a name outside",
+        }
+    }
+
+    fn port(&self, port: &Port) -> String {
+        let target = match &port.target_port {
+            None => port.port.to_string(),
+            Some(TargetPort::Number(number)) => number.to_string(),
+            Some(TargetPort::Name(name)) => format!("named port {name}"),
+        };
+        let name = port.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
+        let node = match port.node_port {
+            Some(number) if self.opens_node_ports() => format!(", on every node at {number}"),
+            Some(number) => format!(", nodePort {number} without effect for this type"),
+            None if self.opens_node_ports() => {
+                ", on every node at a port that the API server allocates (30000-32767 by default)".to_owned()
+            }
+            None => String::new(),
+        };
+        format!("{name}{} {} to {target} of the Pods{node}", port.protocol, port.port)
+    }
+
+    fn address(&self) -> String {
+        let spec = self.spec;
+        let inside = match spec.cluster_ip.as_deref() {
+            Some("None") => format!("{} resolves to the Pods' own IPs", self.dns),
+            Some(ip) => format!("cluster IP {ip} ({})", self.dns),
+            None => format!("a cluster IP that the API server allocates ({})", self.dns),
+        };
+        let outside = match self.service_type() {
+            ServiceType::ExternalName => {
+                return format!("{} is a CNAME of {}", self.dns, spec.external_name.as_deref().unwrap_or("(nothing)"));
+            }
+            ServiceType::ClusterIp => String::new(),
+            ServiceType::NodePort => "; any node's IP".to_owned(),
+            ServiceType::LoadBalancer => match &spec.load_balancer_ip {
+                Some(ip) => format!("; external IP {ip}, as asked for (deprecated field)"),
+                None => "; an external IP or host name from the provider".to_owned(),
+            },
+        };
+        let external = match spec.external_ips.as_slice() {
+            [] => String::new(),
+            ips => format!("; external IPs {}", ips.join(", ")),
+        };
+        format!("{inside}{outside}{external}")
+    }
+
+    fn needs_cloud(&self) -> String {
+        match (self.service_type(), &self.spec.load_balancer_class) {
+            (ServiceType::LoadBalancer, Some(class)) => format!("a controller that serves the class {class}"),
+            (ServiceType::LoadBalancer, None) => "yes (or another load-balancer controller)".to_owned(),
+            _ => "no".to_owned(),
+        }
+    }
+
+    fn load_balancing(&self) -> &'static str {
+        match self.service_type() {
+            ServiceType::ClusterIp if self.is_headless() => "none; clients choose a Pod",
+            ServiceType::ClusterIp => "inside Kubernetes",
+            ServiceType::NodePort => "basic forwarding on the node",
+            ServiceType::LoadBalancer => "the provider's load balancer",
+            ServiceType::ExternalName => "none; a DNS answer",
+        }
+    }
+
+    fn use_for(&self) -> &'static str {
+        match self.service_type() {
+            ServiceType::ClusterIp if self.is_headless() => {
+                "StatefulSets and clients that need each Pod; ClusterIP with an address for everything else"
+            }
+            ServiceType::ClusterIp => {
+                "pod to pod: backend APIs, databases; NodePort or LoadBalancer only for what must be reached from outside"
+            }
+            ServiceType::NodePort => {
+                "quick external access, development; LoadBalancer for production, ClusterIP for what stays inside"
+            }
+            ServiceType::LoadBalancer => "production-grade external access; ClusterIP for what stays inside",
+            ServiceType::ExternalName => "moving a dependency in or out of the cluster; ClusterIP for Pods",
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let spec = self.spec;
+        let kind = self.service_type();
+        let outside = matches!(kind, ServiceType::NodePort | ServiceType::LoadBalancer);
+        let mut notes = vec![];
+        if outside && spec.external_traffic_policy.as_deref() == Some("Local") {
+            notes.push("externalTrafficPolicy Local: only nodes with a Pod answer; the client's IP is kept".to_owned());
+        }
+        if spec.internal_traffic_policy.as_deref() == Some("Local") {
+            notes.push("internalTrafficPolicy Local: clients reach only Pods on their own node".to_owned());
+        }
+        if kind == ServiceType::LoadBalancer && !spec.load_balancer_source_ranges.is_empty() {
+            notes.push(format!("loadBalancerSourceRanges: {}", spec.load_balancer_source_ranges.join(", ")));
+        }
+        if kind == ServiceType::LoadBalancer && self.opens_node_ports() {
+            notes.push(
+                "it opens node ports too; allocateLoadBalancerNodePorts: false closes them, where the provider allows"
+                    .to_owned(),
+            );
+        }
+        if spec.session_affinity.as_deref() == Some("ClientIP") {
+            notes.push("sessionAffinity ClientIP: a client stays with its Pod".to_owned());
+        }
+        if kind != ServiceType::ExternalName && spec.selector.is_empty() {
+            notes.push("no selector: whoever writes its EndpointSlices decides where traffic goes".to_owned());
+        }
+        if spec.publish_not_ready_addresses {
+            notes.push("publishNotReadyAddresses: Pods are reached before they are ready".to_owned());
+        }
+        notes
+    }
+}
+
+/// A block of lines for each Service.
+pub fn text(explanations: &[Explanation]) -> String {
+    explanations.iter().map(block).collect::<Vec<_>>().join("\n")
+}
+
+fn block(explanation: &Explanation) -> String {
+    let mut text = format!("{}: {}\n", printable(&explanation.service), printable(&explanation.r#type));
+    let mut row = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:<15} {}", printable(value));
+    };
+    row("access scope", &explanation.access_scope);
+    for (index, port) in explanation.ports.iter().enumerate() {
+        row(if index == 0 { "ports" } else { "" }, port);
+    }
+    if explanation.ports.is_empty() {
+        row("ports", "none");
+    }
+    row("address", &explanation.address);
+    row("needs a cloud", &explanation.needs_cloud);
+    row("load balancing", &explanation.load_balancing);
+    row("use for", &explanation.use_for);
+    for (index, note) in explanation.notes.iter().enumerate() {
+        row(if index == 0 { "note" } else { "" }, note);
+    }
+    text
+}

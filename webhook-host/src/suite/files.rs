@@ -1,0 +1,291 @@
+//! Finds and reads suites with the manifests that they name. The components themselves are read by the runner, once a setup.
+
+use super::model::{PolicySource, Resolve, Suite};
+use crate::decode::{DecodeError, describe};
+use crate::manifest::{API_VERSION, HostConfig, ServicePolicy};
+use crate::yaml;
+use serde_json::{Value, json};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Files larger than this are no suites; a typo should not read a disk image.
+const LARGEST: u64 = 16 << 20;
+
+/// Why a suite can't be run: a failure of the test run, not of a case.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+pub struct SuiteError {
+    /// The suite's file, or the path that was to hold suites.
+    pub path: PathBuf,
+    /// What is wrong and what to do.
+    pub problem: String,
+}
+
+impl SuiteError {
+    pub(super) fn new(path: &Path, problem: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), problem: problem.into() }
+    }
+}
+
+/// Where components are looked for: in the given directory alone; without one, beside the manifest that names the file,
+/// where cargo puts it for a crate there, and in `target/policies`.
+#[derive(Debug, Clone, Default)]
+pub struct ModuleSearch {
+    /// `--policies`.
+    pub directory: Option<PathBuf>,
+}
+
+impl ModuleSearch {
+    /// The component of a manifest in `beside`.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the places where it is not.
+    pub fn find(&self, file: &str, beside: &Path) -> Result<PathBuf, String> {
+        let places = match &self.directory {
+            Some(directory) => vec![directory.clone()],
+            None => vec![
+                beside.to_owned(),
+                beside.join("target/wasm32-unknown-unknown/release"),
+                PathBuf::from("target/policies"),
+            ],
+        };
+        let found = places.iter().map(|place| place.join(file)).find(|path| path.is_file());
+        found.ok_or_else(|| {
+            let places: Vec<_> = places.iter().map(|place| shown(place)).collect();
+            format!("{file} is not in {}; build the policy, or name its directory with --policies", places.join(" or "))
+        })
+    }
+}
+
+fn shown(place: &Path) -> String {
+    if place.as_os_str().is_empty() { ".".to_owned() } else { place.display().to_string() }
+}
+
+/// The files that hold suites: a file as given, a directory with all below it.
+///
+/// The second list has each path that can't be read or holds no suite, and each file that looks like a suite but is none.
+pub fn find(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<SuiteError>) {
+    let (mut files, mut errors) = (vec![], vec![]);
+    for path in paths {
+        if path.is_file() {
+            files.push(path.clone());
+            continue;
+        }
+        let before = files.len() + errors.len();
+        if let Err(error) = walk(path, &mut files, &mut errors) {
+            errors.push(SuiteError::new(path, error.to_string()));
+        }
+        if files.len() + errors.len() == before {
+            errors.push(SuiteError::new(path, "no suites here; a suite is a .yaml file with `kind: Suite`"));
+        }
+    }
+    files.sort();
+    files.dedup();
+    (files, errors)
+}
+
+fn walk(directory: &Path, files: &mut Vec<PathBuf>, errors: &mut Vec<SuiteError>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        // Symbolic links to directories are not followed: they make cycles.
+        if entry.file_type()?.is_dir() {
+            let hidden = entry.file_name().to_string_lossy().starts_with('.');
+            if !hidden && entry.file_name() != "target" {
+                walk(&path, files, errors)?;
+            }
+        } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            match holds_suite(&path) {
+                Ok(true) => files.push(path),
+                Ok(false) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Other YAML may lie beside suites; but what is ours and no known kind is a suite with a typo.
+fn holds_suite(path: &Path) -> Result<bool, SuiteError> {
+    let documents = yaml::documents(&text(path)?).map_err(|error| SuiteError::new(path, error.to_string()))?;
+    for document in &documents {
+        let kind = document.get("kind").unwrap_or(&Value::Null);
+        let known = ["Suite", ServicePolicy::KIND, HostConfig::KIND];
+        if document["apiVersion"] == API_VERSION && !kind.as_str().is_some_and(|kind| known.contains(&kind)) {
+            let found = describe(kind);
+            return Err(SuiteError::new(path, format!("kind: found {found}; use one of {}", known.join(", "))));
+        }
+    }
+    Ok(documents.iter().any(Suite::is))
+}
+
+/// Reads one suite with all that it names.
+///
+/// # Errors
+///
+/// The first thing that keeps the suite from being run.
+pub fn read(path: &Path, search: &ModuleSearch) -> Result<Suite, SuiteError> {
+    let text = text(path)?;
+    let documents = yaml::documents(&text).map_err(|error| SuiteError::new(path, error.to_string()))?;
+    let [document] = documents.as_slice() else {
+        let count = documents.len();
+        return Err(SuiteError::new(
+            path,
+            format!("expected one document, found {count}; give each suite its own file"),
+        ));
+    };
+    if !Suite::is(document) {
+        let found = describe(document.get("kind").unwrap_or(&Value::Null));
+        return Err(SuiteError::new(path, format!("kind: expected Suite, found {found}")));
+    }
+    let resolve = Files { directory: path.parent().unwrap_or(Path::new("")), search };
+    Suite::parse(path.to_owned(), text.clone(), document, &resolve)
+}
+
+fn text(path: &Path) -> Result<String, SuiteError> {
+    let fail = |error: io::Error| SuiteError::new(path, error.to_string());
+    let size = fs::metadata(path).map_err(fail)?.len();
+    if size > LARGEST {
+        return Err(SuiteError::new(path, format!("{size} bytes; a suite has at most {LARGEST}")));
+    }
+    fs::read_to_string(path).map_err(fail)
+}
+
+struct Files<'a> {
+    directory: &'a Path,
+    search: &'a ModuleSearch,
+}
+
+impl Files<'_> {
+    fn document(&self, key: &str, file: &str) -> Result<Value, DecodeError> {
+        let path = self.directory.join(file);
+        let fail = |problem: String| DecodeError::new(key, format!("{}: {problem}", path.display()));
+        let text = fs::read_to_string(&path).map_err(|error| fail(error.to_string()))?;
+        let mut documents = yaml::documents(&text).map_err(|error| fail(error.to_string()))?;
+        match documents.len() {
+            1 => Ok(documents.remove(0)),
+            count => Err(fail(format!("expected one document, found {count}"))),
+        }
+    }
+}
+
+impl Resolve for Files<'_> {
+    fn policy(&self, source: &PolicySource) -> Result<(Value, PathBuf), DecodeError> {
+        let (manifest, beside, key) = match (&source.manifest, &source.module) {
+            (Some(file), None) => {
+                let path = self.directory.join(file);
+                let beside = path.parent().unwrap_or(Path::new("")).to_owned();
+                (self.document("manifest", file)?, beside, "manifest")
+            }
+            (None, Some(module)) => {
+                let file = module.get("file").and_then(Value::as_str).unwrap_or_default();
+                let bare = file.rsplit('/').next().unwrap_or_default();
+                let name = bare.trim_end_matches(".wasm").replace('_', "-");
+                let manifest = json!({
+                    "apiVersion": API_VERSION, "kind": ServicePolicy::KIND, "metadata": {"name": name},
+                    "spec": {"module": module},
+                });
+                (manifest, self.directory.to_owned(), "module")
+            }
+            _ => {
+                let problem = "name the policy: `manifest: policy.yaml` or `module: {file: policy.wasm}`, not both";
+                return Err(DecodeError::new("", problem));
+            }
+        };
+        let policy = ServicePolicy::from_value(&manifest).map_err(|error| DecodeError::new(key, error.to_string()))?;
+        let component = self.search.find(&policy.spec.module.file, &beside);
+        Ok((manifest, component.map_err(|problem| DecodeError::new(key, problem))?))
+    }
+
+    fn object(&self, file: &str) -> Result<Value, DecodeError> {
+        self.document("", file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = "apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: {name: p}\nspec: {module: {file: p.wasm}}\n";
+    const HEAD: &str =
+        "apiVersion: sallyport.dev/v1alpha1\nkind: Suite\nmetadata: {name: s}\nspec:\n  policy: {manifest: p.yaml}\n";
+    const CASE: &str = "  - name: a\n    object: {}\n    expect: {allowed: true}\n";
+
+    fn directory(suite: &str) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().expect("a place to write");
+        for (name, text) in [("p.yaml", MANIFEST), ("p.wasm", ""), ("suite.yaml", suite)] {
+            fs::write(directory.path().join(name), text).expect("writable");
+        }
+        directory
+    }
+
+    fn read_suite(suite: &str) -> Result<Suite, String> {
+        let directory = directory(suite);
+        read(&directory.path().join("suite.yaml"), &ModuleSearch::default()).map_err(|error| error.problem)
+    }
+
+    #[test]
+    fn a_directory_holds_its_suites_and_a_typo_in_kind_is_no_other_file() {
+        let (files, errors) = find(&[directory(&format!("{HEAD}  cases:\n{CASE}")).path().to_owned()]);
+        assert_eq!((files.len(), errors), (1, vec![]));
+        let (files, errors) = find(&[directory(&HEAD.replace("Suite", "Suit")).path().to_owned()]);
+        assert!(files.is_empty());
+        assert!(errors[0].problem.starts_with("kind: found string \"Suit\"; use one of Suite"), "{errors:?}");
+    }
+
+    #[test]
+    fn a_path_without_suites_is_an_error() {
+        let directory = tempfile::tempdir().expect("a place to write");
+        let (files, errors) = find(&[directory.path().to_owned()]);
+        assert!(files.is_empty());
+        assert!(errors[0].problem.starts_with("no suites here"), "{errors:?}");
+    }
+
+    #[test]
+    fn what_would_prove_nothing_is_an_error_with_its_place() {
+        for (cases, expected) in [
+            ("  cases: []\n".to_owned(), "spec.cases: empty"),
+            (format!("  cases:\n{CASE}{CASE}"), "spec.cases[1].name: \"a\" stands twice"),
+            (
+                format!("  cases:\n{CASE}    expected: {{}}\n"),
+                "spec.cases[0]: unknown key \"expected\" (did you mean \"expect\"?)",
+            ),
+            (
+                "  cases:\n  - name: a\n    expect: {allowed: true}\n".to_owned(),
+                "line 7: spec.cases[0].object: required, but missing",
+            ),
+            (format!("  cases:\n{CASE}    policy: {{mode: enforce}}\n"), "line 7: spec.cases[0].policy.spec.mode: "),
+        ] {
+            let problem = read_suite(&format!("{HEAD}{cases}")).expect_err(expected);
+            assert!(problem.starts_with(expected), "{problem}\n{expected}");
+        }
+    }
+
+    #[test]
+    fn an_expectation_that_holds_whatever_happens_fails_its_case() {
+        for (expect, silent) in [
+            ("{allowed: true}", false),
+            ("{}", true),
+            ("{violations: []}", true),
+            ("{allowed: false}", true),
+            ("{allowed: false, violations: [{}]}", true),
+            ("{allowed: true, patch: []}", true),
+            ("{exempt: whatever}", true),
+            ("{exempt: operation}", false),
+            ("{settingsError: x, allowed: true}", true),
+        ] {
+            let suite = read_suite(&format!("{HEAD}  cases:\n  - name: a\n    object: {{}}\n    expect: {expect}\n"));
+            assert_eq!(suite.expect("valid").cases[0].silence.is_some(), silent, "{expect}");
+        }
+    }
+
+    #[test]
+    fn raw_text_reaches_the_body_untouched() {
+        let case = "  cases:\n  - name: a\n    rawObject: '{\"a\":1,\"a\":2}'\n    expect: {allowed: true}\n";
+        let body = read_suite(&format!("{HEAD}{case}")).expect("valid").cases[0].review_body();
+        let body = String::from_utf8(body).expect("text");
+        assert!(body.ends_with(r#""object":{"a":1,"a":2},"oldObject":null}}"#), "{body}");
+    }
+}
