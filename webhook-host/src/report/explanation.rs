@@ -187,9 +187,6 @@ impl Row<'_> {
         if outside && spec.external_traffic_policy.as_deref() == Some("Local") {
             notes.push("externalTrafficPolicy Local: only nodes with a Pod answer; the client's IP is kept".to_owned());
         }
-        if spec.internal_traffic_policy.as_deref() == Some("Local") {
-            notes.push("internalTrafficPolicy Local: clients reach only Pods on their own node".to_owned());
-        }
         if kind == ServiceType::LoadBalancer && !spec.load_balancer_source_ranges.is_empty() {
             notes.push(format!("loadBalancerSourceRanges: {}", spec.load_balancer_source_ranges.join(", ")));
         }
@@ -198,9 +195,6 @@ impl Row<'_> {
                 "it opens node ports too; allocateLoadBalancerNodePorts: false closes them, where the provider allows"
                     .to_owned(),
             );
-        }
-        if spec.session_affinity.as_deref() == Some("ClientIP") {
-            notes.push("sessionAffinity ClientIP: a client stays with its Pod".to_owned());
         }
         if kind != ServiceType::ExternalName && spec.selector.is_empty() {
             notes.push("no selector: whoever writes its EndpointSlices decides where traffic goes".to_owned());
