@@ -52,7 +52,7 @@
 
 mod describe;
 mod exposure;
-#[cfg(target_family = "wasm")]
+#[cfg(any(test, target_family = "wasm"))]
 mod heap;
 pub mod log;
 pub mod pairs;
