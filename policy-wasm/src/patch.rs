@@ -1,12 +1,15 @@
 //! JSON Patches that an API server accepts.
 //!
 //! A patch is made from the Service that it is for, and every operation fits that object: only what is present is removed,
-//! a parent map is created before something is added under it, and what is already so is left alone. Status and managedFields
-//! are out of reach.
+//! a parent map is created before something is added under it, and what is already so is left alone. Each path is changed
+//! once: the last word on it counts. Status and managedFields are out of reach.
 
 use crate::service::{Pair, Service, ServiceType};
-use crate::text::json_string;
+use crate::text::{json_list, json_string};
 use crate::verdict::{PatchOperation, PatchValue, Verdict};
+
+/// The older form of `loadBalancerSourceRanges`; like the field, forbidden on anything but a LoadBalancer.
+const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
 /// The answer of [`crate::Policy::mutate`]. Empty: leave the object alone. It has no room for a violation.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -61,6 +64,10 @@ impl SpecField {
         }
     }
 
+    fn path(self) -> String {
+        format!("/spec/{}", self.name())
+    }
+
     /// Whether a Service has it.
     pub fn is_present(self, service: &Service) -> bool {
         let spec = &service.spec;
@@ -92,6 +99,10 @@ impl MetadataMap {
         }
     }
 
+    fn path_of(self, key: &str) -> String {
+        format!("{}/{}", self.path(), pointer(key))
+    }
+
     fn of(self, service: &Service) -> &[Pair] {
         match self {
             Self::Labels => &service.metadata.labels,
@@ -101,41 +112,107 @@ impl MetadataMap {
 }
 
 /// A patch in the making.
+///
+/// ```
+/// use sallyport_policy::prelude::*;
+/// use sallyport_policy::testing::{apply, node_port};
+///
+/// let service = node_port("web", 80, 30080);
+/// let mutation = Patch::new(&service).make_cluster_ip().set_annotation("example.com/why", "a database").finish();
+/// let patched = apply(&service, &mutation);
+/// assert_eq!(patched.service_type(), ServiceType::ClusterIp);
+/// assert_eq!(patched.spec.ports[0].node_port, None);
+/// ```
 #[derive(Debug)]
 pub struct Patch<'a> {
     service: &'a Service,
-    operations: Vec<PatchOperation>,
+    /// At most one for each path; parents are added in the end.
+    changes: Vec<PatchOperation>,
 }
 
 impl<'a> Patch<'a> {
     /// A patch for this object, empty so far.
     pub fn new(service: &'a Service) -> Self {
-        Self { service, operations: vec![] }
+        Self { service, changes: vec![] }
     }
 
-    /// Sets `spec.type`.
+    /// Sets `spec.type`, and nothing else. The API server refuses a type beside fields that it does not allow: see
+    /// [`Patch::make_cluster_ip`].
     pub fn set_type(&mut self, service_type: ServiceType) -> &mut Self {
-        if self.service.spec.type_ != Some(service_type) {
-            self.add_to_spec("type", json_string(service_type.as_str()));
+        let is_so = self.service.spec.type_ == Some(service_type);
+        self.set("/spec/type".to_owned(), is_so, json_string(service_type.as_str()))
+    }
+
+    /// Sets the type ClusterIP and removes whatever the API server refuses on one, or that would take effect when the type
+    /// changes again. External IPs stay.
+    pub fn make_cluster_ip(&mut self) -> &mut Self {
+        self.set_type(ServiceType::ClusterIp).remove_node_ports();
+        for field in [
+            SpecField::HealthCheckNodePort,
+            SpecField::ExternalTrafficPolicy,
+            SpecField::AllocateLoadBalancerNodePorts,
+            SpecField::LoadBalancerClass,
+            SpecField::LoadBalancerSourceRanges,
+            SpecField::LoadBalancerIp,
+            SpecField::ExternalName,
+        ] {
+            self.remove(field);
         }
-        self
+        self.remove_annotation(SOURCE_RANGES)
     }
 
     /// Removes `spec.ports[].nodePort`, wherever one is.
     pub fn remove_node_ports(&mut self) -> &mut Self {
+        self.changes.retain(|change| !path(change).starts_with("/spec/ports/"));
         let ports = self.service.spec.ports.iter().enumerate();
-        let paths =
-            ports.filter(|(_, port)| port.node_port.is_some()).map(|(i, _)| format!("/spec/ports/{i}/nodePort"));
-        self.operations.extend(paths.map(PatchOperation::Remove));
+        let present = ports.filter(|(_, port)| port.node_port.is_some());
+        self.changes.extend(present.map(|(index, _)| PatchOperation::Remove(node_port_path(index))));
         self
+    }
+
+    /// Removes `spec.ports[index].nodePort`, if it is present.
+    pub fn remove_node_port(&mut self, index: usize) -> &mut Self {
+        let is_present = self.service.spec.ports.get(index).is_some_and(|port| port.node_port.is_some());
+        self.drop_path(node_port_path(index), is_present)
     }
 
     /// Removes a field of `spec`, if it is present.
     pub fn remove(&mut self, field: SpecField) -> &mut Self {
-        if field.is_present(self.service) {
-            self.operations.push(PatchOperation::Remove(format!("/spec/{}", field.name())));
-        }
-        self
+        self.drop_path(field.path(), field.is_present(self.service))
+    }
+
+    /// Sets `spec.externalTrafficPolicy`: `Cluster` or `Local`.
+    pub fn set_external_traffic_policy(&mut self, policy: &str) -> &mut Self {
+        let is_so = self.service.spec.external_traffic_policy.as_deref() == Some(policy);
+        self.set(SpecField::ExternalTrafficPolicy.path(), is_so, json_string(policy))
+    }
+
+    /// Sets `spec.allocateLoadBalancerNodePorts`.
+    pub fn set_allocate_load_balancer_node_ports(&mut self, allocate: bool) -> &mut Self {
+        let is_so = self.service.spec.allocate_load_balancer_node_ports == Some(allocate);
+        self.set(SpecField::AllocateLoadBalancerNodePorts.path(), is_so, allocate.to_string())
+    }
+
+    /// Sets `spec.loadBalancerClass`. The API server lets it be set together with the type only.
+    pub fn set_load_balancer_class(&mut self, class: &str) -> &mut Self {
+        let is_so = self.service.spec.load_balancer_class.as_deref() == Some(class);
+        self.set(SpecField::LoadBalancerClass.path(), is_so, json_string(class))
+    }
+
+    /// Sets `spec.loadBalancerIP`.
+    pub fn set_load_balancer_ip(&mut self, ip: &str) -> &mut Self {
+        let is_so = self.service.spec.load_balancer_ip.as_deref() == Some(ip);
+        self.set(SpecField::LoadBalancerIp.path(), is_so, json_string(ip))
+    }
+
+    /// Sets `spec.loadBalancerSourceRanges`; an empty list removes it.
+    pub fn set_load_balancer_source_ranges(&mut self, ranges: &[String]) -> &mut Self {
+        self.set_list(SpecField::LoadBalancerSourceRanges, &self.service.spec.load_balancer_source_ranges, ranges)
+    }
+
+    /// Sets `spec.externalIPs`; an empty list removes it.
+    pub fn set_external_ips(&mut self, ips: &[String]) -> &mut Self {
+        self.set_list(SpecField::ExternalIps, &self.service.spec.external_ips, ips)
     }
 
     /// Sets an annotation.
@@ -158,49 +235,75 @@ impl<'a> Patch<'a> {
         self.remove_pair(MetadataMap::Labels, key)
     }
 
-    /// The patch as the answer of [`crate::Policy::mutate`].
+    /// The patch as the answer of [`crate::Policy::mutate`]. What it adds to has been created before.
     pub fn finish(&mut self) -> Mutation {
-        Mutation { patch: std::mem::take(&mut self.operations), ..Mutation::default() }
+        let mut patch = Vec::with_capacity(self.changes.len());
+        let metadata = &self.service.metadata;
+        // An empty map and an absent one look alike here; replacing an empty map by another does no harm.
+        let mut absent = [
+            ("/spec", !self.service.has_spec),
+            (MetadataMap::Labels.path(), metadata.labels.is_empty()),
+            (MetadataMap::Annotations.path(), metadata.annotations.is_empty()),
+        ];
+        for change in std::mem::take(&mut self.changes) {
+            for (parent, is_absent) in &mut absent {
+                let is_below = path(&change).strip_prefix(*parent).is_some_and(|rest| rest.starts_with('/'));
+                if is_below && std::mem::take(is_absent) {
+                    patch.push(add((*parent).to_owned(), "{}".to_owned()));
+                }
+            }
+            patch.push(change);
+        }
+        Mutation { patch, ..Mutation::default() }
     }
 
-    fn add_to_spec(&mut self, field: &str, json: String) {
-        if !self.service.has_spec {
-            self.create_map("/spec");
+    fn set_list(&mut self, field: SpecField, found: &[String], wanted: &[String]) -> &mut Self {
+        if wanted.is_empty() {
+            return self.remove(field);
         }
-        self.add(format!("/spec/{field}"), json);
+        self.set(field.path(), found == wanted, json_list(wanted))
     }
 
     fn set_pair(&mut self, map: MetadataMap, key: &str, value: &str) -> &mut Self {
-        let pairs = map.of(self.service);
-        if crate::pairs::get(pairs, key) == Some(value) {
-            return self;
-        }
-        // An empty map and an absent one look alike here; replacing an empty map by another does no harm.
-        if pairs.is_empty() {
-            self.create_map(map.path());
-        }
-        self.add(format!("{}/{}", map.path(), pointer(key)), json_string(value));
-        self
+        let is_so = crate::pairs::get(map.of(self.service), key) == Some(value);
+        self.set(map.path_of(key), is_so, json_string(value))
     }
 
     fn remove_pair(&mut self, map: MetadataMap, key: &str) -> &mut Self {
-        if crate::pairs::get(map.of(self.service), key).is_some() {
-            self.operations.push(PatchOperation::Remove(format!("{}/{}", map.path(), pointer(key))));
+        self.drop_path(map.path_of(key), crate::pairs::get(map.of(self.service), key).is_some())
+    }
+
+    fn set(&mut self, path: String, is_so: bool, json: String) -> &mut Self {
+        self.change(add(path, json), !is_so)
+    }
+
+    fn drop_path(&mut self, path: String, is_present: bool) -> &mut Self {
+        self.change(PatchOperation::Remove(path), is_present)
+    }
+
+    /// The last word on a path: whatever was said of it before is forgotten.
+    fn change(&mut self, change: PatchOperation, is_needed: bool) -> &mut Self {
+        self.changes.retain(|other| path(other) != path(&change));
+        if is_needed {
+            self.changes.push(change);
         }
         self
     }
+}
 
-    fn create_map(&mut self, path: &str) {
-        let created =
-            self.operations.iter().any(|operation| matches!(operation, PatchOperation::Add(add) if add.path == path));
-        if !created {
-            self.add(path.to_owned(), "{}".to_owned());
-        }
-    }
+fn add(path: String, value: String) -> PatchOperation {
+    PatchOperation::Add(PatchValue { path, value })
+}
 
-    fn add(&mut self, path: String, json: String) {
-        self.operations.push(PatchOperation::Add(PatchValue { path, value: json }));
+fn path(change: &PatchOperation) -> &str {
+    match change {
+        PatchOperation::Add(PatchValue { path, .. }) | PatchOperation::Replace(PatchValue { path, .. }) => path,
+        PatchOperation::Remove(path) => path,
     }
+}
+
+fn node_port_path(index: usize) -> String {
+    format!("/spec/ports/{index}/nodePort")
 }
 
 /// A key as a step of a JSON Pointer (RFC 6901).
@@ -217,63 +320,4 @@ fn pointer(key: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::*;
-
-    fn texts(mutation: Mutation) -> Vec<String> {
-        let text = |operation| match operation {
-            PatchOperation::Add(PatchValue { path, value }) => format!("add {path} {value}"),
-            PatchOperation::Replace(PatchValue { path, value }) => format!("replace {path} {value}"),
-            PatchOperation::Remove(path) => format!("remove {path}"),
-        };
-        mutation.patch.into_iter().map(text).collect()
-    }
-
-    #[test]
-    fn what_is_absent_is_not_removed() {
-        let service = cluster_ip("web");
-        let mut patch = Patch::new(&service);
-        for field in [SpecField::ExternalIps, SpecField::LoadBalancerIp, SpecField::ExternalTrafficPolicy] {
-            patch.remove(field);
-        }
-        patch.remove_node_ports().remove_annotation("a").remove_label("b");
-        assert_eq!(texts(patch.finish()), Vec::<String>::new());
-    }
-
-    #[test]
-    fn what_is_so_already_is_left_alone() {
-        let mut service = cluster_ip("web");
-        service.metadata.annotations = vec![("a".into(), "1".into())];
-        let mutation = Patch::new(&service).set_type(ServiceType::ClusterIp).set_annotation("a", "1").finish();
-        assert_eq!(texts(mutation), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_parent_is_created_once_and_pointers_are_escaped() {
-        let service = cluster_ip("web");
-        let mutation = Patch::new(&service).set_annotation("a~b/c", "x\"y").set_annotation("d", "2").finish();
-        let expected = [
-            "add /metadata/annotations {}",
-            r#"add /metadata/annotations/a~0b~1c "x\"y""#,
-            r#"add /metadata/annotations/d "2""#,
-        ];
-        assert_eq!(texts(mutation), expected);
-    }
-
-    #[test]
-    fn a_spec_is_created_where_there_is_none() {
-        let mutation = Patch::new(&Service::default()).set_type(ServiceType::ClusterIp).finish();
-        assert_eq!(texts(mutation), ["add /spec {}", r#"add /spec/type "ClusterIP""#]);
-    }
-
-    #[test]
-    fn node_ports_are_removed_one_by_one() {
-        let mut service = node_port("web", 80, 30080);
-        service.spec.ports.push(port(81));
-        service.spec.ports.push(port(82));
-        service.spec.ports[2].node_port = Some(30082);
-        let mutation = Patch::new(&service).remove_node_ports().finish();
-        assert_eq!(texts(mutation), ["remove /spec/ports/0/nodePort", "remove /spec/ports/2/nodePort"]);
-    }
-}
+mod tests;

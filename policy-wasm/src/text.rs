@@ -1,7 +1,15 @@
 //! Other people's text in our messages.
 
 /// A value as a message shows it: in quotes, escaped, cut after 64 characters. Whoever writes a Service could otherwise forge
-/// lines in a log, or hide a part of a message by bidirectional controls.
+/// lines in a log, hide a part of a message by bidirectional controls, or pass one name off as another by letters that look
+/// alike. What the API server admits as a name, a label or a class is ASCII, so everything else is escaped.
+///
+/// ```
+/// use sallyport_policy::quote;
+///
+/// assert_eq!(quote("web"), r#""web""#);
+/// assert_eq!(quote("w\u{435}b\n"), r#""w\u{435}b\u{a}""#);
+/// ```
 pub fn quote(text: &str) -> String {
     const SHOWN: usize = 64;
     let mut quoted = String::with_capacity(text.len().min(4 * SHOWN) + 2);
@@ -13,17 +21,12 @@ pub fn quote(text: &str) -> String {
         }
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
-            _ if c.is_control() || is_invisible(c) => quoted.extend(c.escape_unicode()),
-            _ => quoted.push(c),
+            ' '..='~' => quoted.push(c),
+            _ => quoted.extend(c.escape_unicode()),
         }
     }
     quoted.push('"');
     quoted
-}
-
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A JSON string.
@@ -47,6 +50,19 @@ pub(crate) fn json_string(text: &str) -> String {
     json
 }
 
+/// A JSON list of strings.
+pub(crate) fn json_list(texts: &[String]) -> String {
+    let mut json = String::from("[");
+    for (index, text) in texts.iter().enumerate() {
+        if index > 0 {
+            json.push(',');
+        }
+        json.push_str(&json_string(text));
+    }
+    json.push(']');
+    json
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +70,7 @@ mod tests {
     #[test]
     fn quoted_text_can_forge_nothing() {
         assert_eq!(quote("plain"), "\"plain\"");
+        assert_eq!(quote("\u{430}\u{5d0}\u{e0041}"), "\"\\u{430}\\u{5d0}\\u{e0041}\"");
         assert_eq!(quote("a\"b\\\n\u{202e}"), "\"a\\\"b\\\\\\u{a}\\u{202e}\"");
         assert_eq!(quote(&"x".repeat(100)).chars().count(), 64 + 3);
     }

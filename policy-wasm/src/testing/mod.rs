@@ -2,6 +2,10 @@
 //!
 //! Each builder gives the smallest object of its kind; tests change what they are about, since all fields are public.
 
+mod apply;
+
+pub use apply::apply;
+
 use crate::review::{Cluster, Namespace, Operation, Phase, PortRange, Resource, Review, User};
 use crate::service::{Metadata, Pair, Port, Service, ServiceType, Spec};
 
