@@ -57,6 +57,7 @@ mod heap;
 pub mod log;
 pub mod pairs;
 mod patch;
+mod provider;
 pub mod testing;
 mod text;
 mod violations;

@@ -8,9 +8,8 @@ use sallyport_policy::review::{Cluster, Environment as Profile, Provider, Provid
 
 /// Beginnings of a providerID whose cloud serves LoadBalancer Services: the Go sources of the cloud controller managers
 /// (kubernetes/cloud-provider-aws `instances.go`, digitalocean `droplets.go`, hcloud `providerid.go`, oci `util.go`, and so
-/// on). `ocid1` is Oracle's, which has no scheme. Alibaba's IDs begin with the region (`cn-hangzhou.i-…`): name it in the
-/// settings.
-pub(crate) const CLOUDS: [&str; 16] = [
+/// on). `ocid1` is Oracle's and `alicloud` stands for the regions of Alibaba Cloud, whose IDs have no scheme.
+pub(crate) const CLOUDS: [&str; 17] = [
     "aws",
     "gce",
     "azure",
@@ -19,6 +18,7 @@ pub(crate) const CLOUDS: [&str; 16] = [
     "hcloud",
     "oci",
     "ocid1",
+    "alicloud",
     "scaleway",
     "linode",
     "ibm",
@@ -60,8 +60,10 @@ impl Served {
     }
 
     fn by_nodes(settings: &Settings, providers: &[Provider]) -> Self {
-        let is_cloud =
-            |provider: &&Provider| beginning(&provider.id).is_some_and(|id| settings.schemes.iter().any(|s| s == id));
+        let is_cloud = |provider: &&Provider| {
+            let names = [provider.id.text(), provider.id.provider()];
+            names.into_iter().flatten().any(|name| settings.schemes.iter().any(|scheme| scheme == name))
+        };
         let clouds = providers.iter().filter(is_cloud).count();
         let enough = match settings.quantifier {
             Quantifier::All => clouds == providers.len() && clouds > 0,
@@ -81,13 +83,6 @@ impl Served {
                 |unknown| format!("unknown provider {}; set environment explicitly", name(&unknown.id)),
             )),
         }
-    }
-}
-
-fn beginning(id: &ProviderId) -> Option<&str> {
-    match id {
-        ProviderId::Scheme(text) | ProviderId::Bare(text) => Some(text),
-        ProviderId::Missing => None,
     }
 }
 

@@ -124,7 +124,7 @@ mod tests {
             .iter()
             .map(|id| match *id {
                 "" => ProviderId::Missing,
-                "ocid1" => ProviderId::Bare("ocid1".into()),
+                bare @ ("ocid1" | "cn-hangzhou" | "us-west-9") => ProviderId::Bare(bare.into()),
                 scheme => ProviderId::Scheme(scheme.into()),
             })
             .map(|id| Provider { id, nodes: 3 })
@@ -139,11 +139,12 @@ mod tests {
     #[test]
     fn nodes_of_a_cloud_are_enough_and_others_are_named() {
         let policy = configured(|_| {});
-        for cloud in ["aws", "gce", "ocid1"] {
+        for cloud in ["aws", "gce", "ocid1", "cn-hangzhou"] {
             assert_eq!(policy.validate(&on(&[cloud])), Verdict::allow(), "{cloud}");
         }
         for (ids, why) in [
             (&["rke2"][..], "unknown provider rke2; set environment explicitly"),
+            (&["us-west-9"], "unknown provider us-west-9; set environment explicitly"),
             (&["AWS"], "unknown provider AWS; set environment explicitly"),
             (&["vsphere"], "the Nodes are on vsphere, which has no load balancer of its own"),
             (&["aws", "k3s"], "unknown provider k3s; set environment explicitly"),
@@ -151,6 +152,14 @@ mod tests {
             (&[], "no Node is known"),
         ] {
             assert_eq!(message(&policy.validate(&on(ids))), format!("nothing serves a LoadBalancer here: {why}"));
+        }
+    }
+
+    #[test]
+    fn a_cloud_without_a_scheme_can_be_named_by_its_name_or_by_what_its_ids_begin_with() {
+        for scheme in ["oci", "ocid1"] {
+            let policy = configured(|s| s.schemes = vec![scheme.into()]);
+            assert_eq!(policy.validate(&on(&["ocid1"])), Verdict::allow(), "{scheme}");
         }
     }
 

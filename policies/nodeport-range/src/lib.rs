@@ -7,8 +7,9 @@ mod ranges;
 
 use ranges::{Ranges, static_band};
 use sallyport_policy::prelude::*;
-use sallyport_policy::review::{Cluster, PortRange};
+use sallyport_policy::review::PortRange;
 use settings::AutoAssigned;
+use std::cell::OnceCell;
 
 policy!(NodePortRange, "policy.wit");
 
@@ -57,7 +58,7 @@ impl Policy for NodePortRange {
 
     fn validate(&self, review: &Review) -> Verdict {
         let allowed = pairs::for_namespace(&self.per_namespace, &review.namespace.name, &self.allowed);
-        let check = Check { policy: self, allowed, cluster: &review.cluster, dry_run: review.dry_run };
+        let check = Check { policy: self, allowed, review, texts: OnceCell::new() };
         let ports = review.service.live_node_ports();
         let counted = ports.filter(|port| self.include_health_check || port.used_as == UsedAs::NodePort);
         counted.filter_map(|port| check.judge(&port)).collect()
@@ -78,9 +79,22 @@ fn allowed(path: &str, ranges: &[PortRange], reserved: &Ranges) -> Result<Ranges
 struct Check<'a> {
     policy: &'a NodePortRange,
     allowed: &'a Ranges,
-    cluster: &'a Cluster,
-    dry_run: bool,
+    review: &'a Review,
+    /// Made for the first offence; there may be thousands.
+    texts: OnceCell<Texts>,
 }
+
+/// What every offence is told alike.
+struct Texts {
+    allowed: String,
+    /// What to do about a port that a client chose.
+    fix: String,
+    /// Ports that a client may choose, if there are any.
+    choice: Option<String>,
+}
+
+/// What to do where the settings leave no port to choose.
+const NONE_LEFT: &str = "ask for other settings: ranges and staticOnly leave no port to choose";
 
 impl Check<'_> {
     fn judge(&self, port: &NodePortInUse<'_>) -> Option<Violation> {
@@ -89,45 +103,66 @@ impl Check<'_> {
     }
 
     fn judge_chosen(&self, number: i32) -> Option<(String, String)> {
-        let band = static_band(self.cluster.node_ports).filter(|_| self.policy.static_only);
-        let message = match band {
-            _ if !self.allowed.contains(number) => format!("{number} is outside {}", self.allowed),
+        let message = match self.band().filter(|_| self.policy.static_only) {
+            _ if !self.allowed.contains(number) => format!("{number} is outside {}", self.texts().allowed),
             Some(band) if !Ranges::contains_in(band, number) => {
                 format!("{number} is outside the static band {}-{}", band.from, band.to)
             }
             _ => return None,
         };
-        let remove = if self.assigns_well() { "remove the field or " } else { "" };
-        Some((message, format!("{remove}use {}", self.good_choice())))
+        Some((message, self.texts().fix.clone()))
     }
 
     /// A dry run invents ports, from 32769 up, so that only the rule against any allocation can hold there.
     fn judge_assigned(&self, port: &NodePortInUse<'_>) -> Option<(String, String)> {
-        let offends = match self.policy.auto_assigned {
-            AutoAssigned::Allow => false,
-            AutoAssigned::Check => !self.dry_run && !self.allowed.contains(port.number),
-            AutoAssigned::Deny => true,
+        let number = port.number;
+        let message = match self.policy.auto_assigned {
+            AutoAssigned::Check if !self.review.dry_run && !self.allowed.contains(number) => {
+                format!("auto-assigned {number}, but only {} is allowed", self.texts().allowed)
+            }
+            AutoAssigned::Deny => format!("auto-assigned {number}, but clients must choose their ports here"),
+            _ => return None,
         };
         let field = match port.used_as {
             UsedAs::NodePort => "nodePort",
             UsedAs::HealthCheck => "healthCheckNodePort",
         };
-        offends.then(|| {
-            let message = format!("auto-assigned {}, but only {} is allowed", port.number, self.allowed);
-            (message, format!("set {field} explicitly to {}", self.good_choice()))
+        let choose = |choice| format!("set {field} explicitly to {choice}");
+        Some((message, self.texts().choice.as_ref().map_or_else(|| NONE_LEFT.to_owned(), choose)))
+    }
+
+    fn band(&self) -> Option<PortRange> {
+        static_band(self.review.cluster.node_ports)
+    }
+
+    fn texts(&self) -> &Texts {
+        self.texts.get_or_init(|| {
+            let choice = self.choice().map(|choice| choice.to_string());
+            let fix = match (&choice, self.assigns_well()) {
+                (Some(choice), true) => format!("remove the field or use {choice}"),
+                (Some(choice), false) => format!("use {choice}"),
+                (None, true) => "remove the field".to_owned(),
+                (None, false) => NONE_LEFT.to_owned(),
+            };
+            Texts { allowed: self.allowed.to_string(), fix, choice }
         })
     }
 
     /// Whether every port that the API server may allocate is fine.
     fn assigns_well(&self) -> bool {
-        let fine = self.policy.auto_assigned != AutoAssigned::Deny;
-        fine && (self.policy.auto_assigned == AutoAssigned::Allow || self.allowed.covers(self.cluster.node_ports))
+        match self.policy.auto_assigned {
+            AutoAssigned::Allow => true,
+            AutoAssigned::Check => self.allowed.covers(self.review.cluster.node_ports),
+            AutoAssigned::Deny => false,
+        }
     }
 
-    /// Ports of the static band where some are allowed: the API server doesn't take them by itself.
-    fn good_choice(&self) -> String {
-        let band = static_band(self.cluster.node_ports).map(|band| self.allowed.within(band));
-        band.filter(|band| !band.is_empty()).unwrap_or_else(|| self.allowed.clone()).to_string()
+    /// Ports of the static band where some are allowed, since the API server doesn't take them by itself; else any that are
+    /// allowed, unless only the static band is.
+    fn choice(&self) -> Option<Ranges> {
+        let Some(band) = self.band() else { return Some(self.allowed.clone()) };
+        let in_band = self.allowed.within(band);
+        if in_band.is_empty() && !self.policy.static_only { Some(self.allowed.clone()) } else { in_band.some() }
     }
 }
 
@@ -189,9 +224,29 @@ mod tests {
     }
 
     #[test]
+    fn where_clients_must_choose_an_assigned_port_inside_the_range_offends_too() {
+        let deny = configured(|s| s.auto_assigned = AutoAssigned::Deny);
+        let expected = "spec.ports[0].nodePort: auto-assigned 31000, but clients must choose their ports here; \
+            set nodePort explicitly to 30000-30085";
+        assert_eq!(text(&deny.validate(&create(assigned(31000)))), expected);
+    }
+
+    #[test]
+    fn no_port_is_recommended_that_would_be_denied() {
+        let policy = configured(|s| {
+            narrow(s);
+            s.static_only = true;
+        });
+        let verdict = policy.validate(&create(node_port("w", 80, 30150)));
+        let expected = "spec.ports[0].nodePort: 30150 is outside the static band 30000-30085; \
+            ask for other settings: ranges and staticOnly leave no port to choose";
+        assert_eq!(text(&verdict), expected);
+    }
+
+    #[test]
     fn a_dry_run_invents_ports_but_what_a_client_chose_counts() {
         let policy = configured(|_| {});
-        let dry = |service| Review { dry_run: true, ..create(service) };
+        let dry = |service| create(service).in_dry_run();
         assert_eq!(policy.validate(&dry(assigned(32769))), Verdict::allow());
         assert_eq!(policy.validate(&dry(node_port("w", 80, 80))).violations.len(), 1);
         let deny = configured(|s| s.auto_assigned = AutoAssigned::Deny);

@@ -54,6 +54,11 @@ impl Ranges {
         self.0.is_empty()
     }
 
+    /// None, if they are empty.
+    pub(crate) fn some(self) -> Option<Self> {
+        (!self.is_empty()).then_some(self)
+    }
+
     pub(crate) fn contains(&self, port: i32) -> bool {
         self.0.iter().any(|range| Self::contains_in(*range, port))
     }

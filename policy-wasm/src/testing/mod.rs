@@ -1,12 +1,27 @@
 //! Services and reviews for a policy's own unit tests, which run natively with `cargo test`.
 //!
 //! Each builder gives the smallest object of its kind; tests change what they are about, since all fields are public.
+//!
+//! ```
+//! use sallyport_policy::prelude::*;
+//! use sallyport_policy::testing::*;
+//!
+//! let review = create(node_port("web", 80, 30080))
+//!     .in_namespace("edge", [("team", "a")])
+//!     .by("system:serviceaccount:edge:deployer", ["system:serviceaccounts"])
+//!     .on_nodes_of(["aws"])
+//!     .in_dry_run();
+//! assert_eq!(review.service.metadata.namespace, "edge");
+//! assert!(review.namespace.known && review.dry_run);
+//! ```
 
 mod apply;
 
 pub use apply::apply;
 
-use crate::review::{Cluster, Namespace, Operation, Phase, PortRange, Resource, Review, User};
+use crate::review::{
+    Cluster, Environment, Namespace, Operation, Phase, Pod, PortRange, Provider, ProviderId, Resource, Review, User,
+};
 use crate::service::{Metadata, Pair, Port, Service, ServiceType, Spec};
 
 /// A ClusterIP Service with one port, 80.
@@ -89,4 +104,71 @@ pub fn update(old: Service, new: Service) -> Review {
 #[must_use]
 pub fn mutating(review: Review) -> Review {
     Review { phase: Phase::Mutating, ..review }
+}
+
+/// What a review is about beside the Service.
+impl Review {
+    /// In a namespace whose labels are known: these, and its name.
+    #[must_use]
+    pub fn in_namespace<const N: usize>(mut self, name: &str, labels: [(&str, &str); N]) -> Self {
+        let mut labels = self::labels(labels);
+        labels.push(("kubernetes.io/metadata.name".to_owned(), name.to_owned()));
+        labels.sort();
+        for service in std::iter::once(&mut self.service).chain(&mut self.old_service) {
+            name.clone_into(&mut service.metadata.namespace);
+        }
+        self.namespace = Namespace { name: name.to_owned(), labels, known: true };
+        self
+    }
+
+    /// Sent by another user than `alice`.
+    #[must_use]
+    pub fn by<const N: usize>(mut self, name: &str, groups: [&str; N]) -> Self {
+        self.user = User { name: name.to_owned(), groups: groups.map(str::to_owned).to_vec() };
+        self
+    }
+
+    /// With `--dry-run=server`.
+    #[must_use]
+    pub fn in_dry_run(mut self) -> Self {
+        self.dry_run = true;
+        self
+    }
+
+    /// As a write to `services/status`.
+    #[must_use]
+    pub fn of_status(mut self) -> Self {
+        self.resource = Resource::ServicesStatus;
+        self
+    }
+
+    /// In a cluster about which its operator has spoken.
+    #[must_use]
+    pub fn in_environment(mut self, environment: Environment) -> Self {
+        self.cluster.environment = Some(environment);
+        self
+    }
+
+    /// In a cluster with one Node for each of these schemes of a providerID; an empty one stands for a Node without an ID.
+    #[must_use]
+    pub fn on_nodes_of<const N: usize>(self, schemes: [&str; N]) -> Self {
+        self.on_nodes(schemes.map(|scheme| match scheme {
+            "" => ProviderId::Missing,
+            _ => ProviderId::Scheme(scheme.to_owned()),
+        }))
+    }
+
+    /// In a cluster with one Node for each of these providerIDs.
+    #[must_use]
+    pub fn on_nodes<const N: usize>(mut self, ids: [ProviderId; N]) -> Self {
+        self.cluster.providers = ids.map(|id| Provider { id, nodes: 1 }).to_vec();
+        self
+    }
+
+    /// Where the selected Pods are known.
+    #[must_use]
+    pub fn selecting(mut self, pods: Vec<Pod>) -> Self {
+        self.selected_pods = Some(pods);
+        self
+    }
 }
