@@ -82,11 +82,15 @@ impl Service {
         matches!(self.service_type(), ServiceType::NodePort | ServiceType::LoadBalancer)
     }
 
-    /// Whether it can be reached from outside the cluster: by type, or by external IPs. A headless Service and an
-    /// ExternalName have no use for external IPs.
+    /// The external IPs that take effect: a headless Service and an ExternalName have no use for them.
+    pub fn live_external_ips(&self) -> &[String] {
+        let takes_them = self.service_type() != ServiceType::ExternalName && !self.is_headless();
+        if takes_them { &self.spec.external_ips } else { &[] }
+    }
+
+    /// Whether it can be reached from outside the cluster: by type, or by external IPs.
     pub fn is_exposed(&self) -> bool {
-        let takes_external_ips = self.service_type() != ServiceType::ExternalName && !self.is_headless();
-        self.uses_node_ports() || (takes_external_ips && !self.spec.external_ips.is_empty())
+        self.uses_node_ports() || !self.live_external_ips().is_empty()
     }
 
     /// The ports that the Service opens on every node and that are known so far. The API server uses `healthCheckNodePort`

@@ -58,6 +58,8 @@ pub mod log;
 pub mod pairs;
 mod patch;
 mod provider;
+#[doc(hidden)]
+pub mod slot;
 pub mod testing;
 mod text;
 mod violations;

@@ -59,18 +59,27 @@ pub(crate) fn settings() -> Settings {
 }
 
 fn marks() -> Vec<(String, Vec<String>)> {
-    let valued = [
+    let mut marks = vec![];
+    for (key, values) in [
         ("app", PRODUCTS),
         ("app.kubernetes.io/component", ROLES),
         ("app.kubernetes.io/name", PRODUCTS),
         ("role", TIERS),
         ("tier", TIERS),
         ("type", TIERS),
-    ];
-    let valued = valued.into_iter().map(|(key, values)| (key.to_owned(), words(values)));
-    valued.chain(OPERATORS.map(|key| (key.to_owned(), vec![]))).collect()
+    ] {
+        marks.push((key.to_owned(), words(values)));
+    }
+    for key in OPERATORS {
+        marks.push((key.to_owned(), vec![]));
+    }
+    marks
 }
 
 fn words(text: &str) -> Vec<String> {
-    text.split_ascii_whitespace().map(str::to_owned).collect()
+    let mut words = vec![];
+    for word in text.split(' ') {
+        words.push(word.to_owned());
+    }
+    words
 }

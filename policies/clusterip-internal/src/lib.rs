@@ -5,15 +5,13 @@ mod internal_lb;
 mod signals;
 
 use sallyport_policy::prelude::*;
+use sallyport_policy::service::Port;
 use signals::{PortSignal, Signal};
 
 policy!(ClusterIpInternal, "policy.wit");
 
 /// What marks an internal backend, and what may become of it.
 pub struct ClusterIpInternal(Settings);
-
-/// Forbidden on anything but a LoadBalancer: the API server answers 422.
-const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
 impl Policy for ClusterIpInternal {
     type Settings = Settings;
@@ -33,13 +31,26 @@ impl Policy for ClusterIpInternal {
 
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
         let mut errors = vec![];
+        let mut refuse = |path: String, message: &str| errors.push(SettingsError::new(path, message));
         for (list, ports) in [("strict", &settings.ports.strict), ("ambiguous", &settings.ports.ambiguous)] {
             if let Some(i) = ports.iter().position(|port| *port == 0) {
-                errors.push(SettingsError::new(format!("ports.{list}[{i}]"), "0 is no port; use 1 to 65535"));
+                refuse(format!("ports.{list}[{i}]"), "0 is no port; use 1 to 65535");
+            }
+        }
+        if let Some(i) = settings.names.iter().position(String::is_empty) {
+            refuse(format!("names[{i}]"), "must not be empty; remove it");
+        }
+        for (list, wanted) in [
+            ("labels", &settings.labels),
+            ("selectors", &settings.selectors),
+            ("namespaceLabels", &settings.namespace_labels),
+        ] {
+            if wanted.iter().any(|(key, _)| key.is_empty()) {
+                refuse(format!("{list}[\"\"]"), "names no label; remove it");
             }
         }
         if settings.coerce_existing && !settings.coerce {
-            errors.push(SettingsError::new("coerceExisting", "has no effect without coerce: true; set both or none"));
+            refuse("coerceExisting".to_owned(), "has no effect without coerce: true; set both or none");
         }
         if errors.is_empty() { Ok(Self(settings)) } else { Err(errors) }
     }
@@ -53,45 +64,47 @@ impl Policy for ClusterIpInternal {
     fn mutate(&self, review: &Review) -> Mutation {
         let mut patch = Patch::new(&review.service);
         if self.coerces(review) {
-            put_inside(&mut patch);
+            patch.make_cluster_ip().remove(SpecField::ExternalIps);
         }
         patch.finish()
     }
 }
 
 impl ClusterIpInternal {
-    /// Whether the Service is exposed in a way that an internal backend must not be.
-    fn is_reviewed(&self, review: &Review) -> bool {
-        let allowed = self.0.allow_internal_lb
-            && review.service.service_type() == ServiceType::LoadBalancer
-            && review.service.spec.external_ips.is_empty()
-            && internal_lb::is_internal(&review.service, &review.cluster);
-        review.service.is_exposed() && !allowed
-    }
-
-    /// The exposure of an internal backend: by the strongest signal of the Service, and by every port.
+    /// The exposure of an internal backend: by every signal of the Service, and by every port.
     fn exposures(&self, review: &Review) -> Verdict {
         let mut verdict = Verdict::allow();
-        if !self.is_reviewed(review) {
+        let exposures = self.forbidden(review);
+        if exposures.is_empty() {
             return verdict;
         }
-        let exposure = Exposure::of(&review.service);
-        if let Some(signal) = Signal::strongest(&self.0, review) {
-            verdict.violations.push(exposure.by_signal(&signal));
+        for signal in Signal::all(&self.0, review) {
+            for exposure in &exposures {
+                verdict.violations.push(exposure.by_signal(&signal));
+            }
         }
         for (i, port) in review.service.spec.ports.iter().enumerate() {
-            let Some(signal) = PortSignal::of(&self.0, port, review) else { continue };
-            let field = format!("spec.ports[{i}].{}", signal.field);
-            if signal.is_certain {
-                verdict.violations.push(exposure.by_port(field, port, &signal.found));
-            } else {
-                let found = signal.found;
-                verdict
-                    .warnings
-                    .push(format!("{field}: {found} is often an internal backend's; should it be exposed?"));
+            if let Some(signal) = PortSignal::of(&self.0, port, review) {
+                judge_port(&exposures, i, port, &signal, &mut verdict);
             }
         }
         verdict
+    }
+
+    /// How the Service is exposed in a way that an internal backend must not be: by its type, and by each external IP.
+    fn forbidden<'a>(&self, review: &'a Review) -> Vec<Exposure<'a>> {
+        let service = &review.service;
+        let allowed = self.0.allow_internal_lb
+            && service.service_type() == ServiceType::LoadBalancer
+            && internal_lb::is_internal(service, &review.cluster);
+        let mut exposures = vec![];
+        if service.uses_node_ports() && !allowed {
+            exposures.push(Exposure::by_type(service.service_type()));
+        }
+        for (i, ip) in service.live_external_ips().iter().enumerate() {
+            exposures.push(Exposure::by_ip(i, ip));
+        }
+        exposures
     }
 
     /// Labels that mark a backend, taken off or changed. The offence is the change itself, so that it has no key.
@@ -117,56 +130,55 @@ impl ClusterIpInternal {
     }
 }
 
-/// How a Service is exposed.
-struct Exposure {
-    field: &'static str,
-    what: String,
-    key: String,
+fn judge_port(exposures: &[Exposure<'_>], i: usize, port: &Port, signal: &PortSignal, verdict: &mut Verdict) {
+    let found = &signal.found;
+    let field = format!("spec.ports[{i}].{}", signal.field);
+    if !signal.is_certain {
+        verdict.warnings.push(format!("{field}: {found} is often an internal backend's; should it be exposed?"));
+        return;
+    }
+    for exposure in exposures {
+        if exposure.is_first {
+            verdict.violations.push(exposure.by_port(&field, port, found));
+        }
+    }
+}
+
+/// One way in which a Service is exposed.
+struct Exposure<'a> {
+    field: String,
+    what: &'static str,
+    /// The type, or the external IP.
+    key: &'a str,
+    /// The only one, or the first one, of its kind. Ports are told once for all external IPs: there may be thousands of both.
+    is_first: bool,
     fix: &'static str,
 }
 
-impl Exposure {
-    fn of(service: &Service) -> Self {
-        if service.uses_node_ports() {
-            let what = service.service_type().as_str().to_owned();
-            return Self { field: "spec.type", key: what.clone(), what, fix: "use type ClusterIP" };
-        }
-        let mut key = "externalIPs".to_owned();
-        for ip in &service.spec.external_ips {
-            key.push(':');
-            key.push_str(ip);
-        }
-        Self { field: "spec.externalIPs", what: "an external IP".to_owned(), key, fix: "remove externalIPs" }
+impl<'a> Exposure<'a> {
+    fn by_type(service_type: ServiceType) -> Self {
+        let what = service_type.as_str();
+        Self { field: "spec.type".to_owned(), what, key: what, is_first: true, fix: "use type ClusterIP" }
+    }
+
+    fn by_ip(index: usize, ip: &'a str) -> Self {
+        let field = format!("spec.externalIPs[{index}]");
+        Self { field, what: "an external IP", key: ip, is_first: index == 0, fix: "remove externalIPs" }
     }
 
     fn by_signal(&self, signal: &Signal) -> Violation {
-        Violation::new("S07", self.field, format!("{} would expose an internal backend ({})", self.what, signal.text))
-            .key(format!("{}:{}", self.key, signal.key))
-            .fix(self.fix)
+        self.violation(&self.field, &signal.text).key(format!("{}:{}", self.key, signal.key))
     }
 
-    fn by_port(&self, field: String, port: &sallyport_policy::service::Port, found: &str) -> Violation {
-        Violation::new("S07", field, format!("{} would expose an internal backend ({found})", self.what))
-            .key(format!("{}:{}:{}:{found}", self.key, port.protocol, port.port))
-            .fix(self.fix)
+    fn by_port(&self, field: &str, port: &Port, found: &str) -> Violation {
+        let way = if self.what == self.key { self.key } else { "externalIPs" };
+        self.violation(field, found).key(format!("{way}:{}:{}:{found}", port.protocol, port.port))
     }
-}
 
-/// Everything that the API server refuses on a ClusterIP, or that would keep it reachable from outside.
-fn put_inside(patch: &mut Patch<'_>) {
-    patch.set_type(ServiceType::ClusterIp).remove_node_ports();
-    for field in [
-        SpecField::HealthCheckNodePort,
-        SpecField::ExternalTrafficPolicy,
-        SpecField::AllocateLoadBalancerNodePorts,
-        SpecField::LoadBalancerClass,
-        SpecField::LoadBalancerSourceRanges,
-        SpecField::LoadBalancerIp,
-        SpecField::ExternalIps,
-    ] {
-        patch.remove(field);
+    fn violation(&self, field: &str, why: &str) -> Violation {
+        let message = format!("{} would expose an internal backend ({why})", self.what);
+        Violation::new("S07", field, message).fix(self.fix)
     }
-    patch.remove_annotation(SOURCE_RANGES);
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! What marks a Service as an internal backend.
 //!
-//! Any signal suffices; the strongest one is told. Match loosely to restrict: values fold case, and a remapped port counts by
-//! where it leads.
+//! Any signal suffices, and every one is told: an update may keep an offence that it had before, whatever other signal comes or
+//! goes. Match loosely to restrict: values fold case, and a remapped port counts by where it leads.
 
 use super::settings::{OnUnknown, Settings};
-use sallyport_policy::pairs::first_of;
+use sallyport_policy::pairs::{first_of, is_wanted};
 use sallyport_policy::prelude::*;
 use sallyport_policy::service::{Pair, Port, TargetPort};
 
@@ -21,33 +21,41 @@ impl Signal {
         Self { text: format!("{what} {key} is {}", quote(value)), key: format!("{what}:{key}={value}") }
     }
 
-    /// The strongest signal, if any.
-    pub(crate) fn strongest(settings: &Settings, review: &Review) -> Option<Self> {
-        namespace(settings, review)
-            .or_else(|| {
-                first_of(&review.service.metadata.labels, &settings.labels).map(|pair| Self::pair("label", pair))
-            })
-            .or_else(|| {
-                first_of(&review.service.spec.selector, &settings.selectors).map(|pair| Self::pair("selector", pair))
-            })
-            .or_else(|| pods(settings, review))
+    /// Every signal, the strongest first. A label that is in the selector too is told once, as what selects the backend.
+    pub(crate) fn all(settings: &Settings, review: &Review) -> Vec<Self> {
+        let spec = &review.service.spec;
+        let mut signals: Vec<_> = namespace(settings, review).into_iter().collect();
+        for pair in &review.service.metadata.labels {
+            let selects = spec.selector.contains(pair) && is_wanted(&pair.0, &pair.1, &settings.selectors);
+            if !selects && is_wanted(&pair.0, &pair.1, &settings.labels) {
+                signals.push(Self::pair("label", pair));
+            }
+        }
+        for pair in &spec.selector {
+            if is_wanted(&pair.0, &pair.1, &settings.selectors) {
+                signals.push(Self::pair("selector", pair));
+            }
+        }
+        if signals.is_empty() {
+            signals.extend(pods(settings, review));
+        }
+        signals
     }
 }
 
 fn namespace(settings: &Settings, review: &Review) -> Option<Signal> {
-    if settings.namespace_labels.is_empty() {
-        return None;
+    let found = first_of(&review.namespace.labels, &settings.namespace_labels);
+    if let Some(pair) = found {
+        return Some(Signal::pair("namespace label", pair));
     }
     let unknown = !review.namespace.known && settings.on_unknown == OnUnknown::Deny;
-    let found = first_of(&review.namespace.labels, &settings.namespace_labels);
-    found.map(|pair| Signal::pair("namespace label", pair)).or_else(|| {
-        unknown.then(|| Signal {
-            text: "the namespace's labels are not known".to_owned(),
-            key: "namespace label:?".to_owned(),
-        })
+    (unknown && !settings.namespace_labels.is_empty()).then(|| Signal {
+        text: "the namespace's labels are not known".to_owned(),
+        key: "namespace label:?".to_owned(),
     })
 }
 
+/// The selected Pods, where they are known and the Service itself tells nothing.
 fn pods(settings: &Settings, review: &Review) -> Option<Signal> {
     let pods = review.selected_pods.as_deref().unwrap_or_default();
     pods.iter().find_map(|pod| first_of(&pod.labels, &settings.selectors)).map(|pair| Signal::pair("Pod label", pair))
@@ -67,15 +75,19 @@ impl PortSignal {
     /// What the port tells that says most.
     pub(crate) fn of(settings: &Settings, port: &Port, review: &Review) -> Option<Self> {
         let numbers = numbers(port, review);
-        let find = |known: &[u16], is_certain| {
-            let (field, number) =
-                *numbers.iter().find(|(_, number)| known.iter().any(|known| i32::from(*known) == *number))?;
-            Some(Self { field, found: format!("port {number}"), is_certain })
-        };
-        find(&settings.ports.strict, true)
+        by_number(&numbers, &settings.ports.strict, true)
             .or_else(|| by_name(settings, port))
-            .or_else(|| find(&settings.ports.ambiguous, false))
+            .or_else(|| by_number(&numbers, &settings.ports.ambiguous, false))
     }
+}
+
+fn by_number(numbers: &[(&'static str, i32)], known: &[u16], is_certain: bool) -> Option<PortSignal> {
+    for &(field, number) in numbers {
+        if known.iter().any(|known| i32::from(*known) == number) {
+            return Some(PortSignal { field, found: format!("port {number}"), is_certain });
+        }
+    }
+    None
 }
 
 /// The numbers of a port, with the field that says them. A named target port is known where the Pods are.
@@ -113,9 +125,9 @@ fn by_name(settings: &Settings, port: &Port) -> Option<PortSignal> {
     None
 }
 
-/// Whole, or the token before the first `-`.
+/// Whole, or the token before the first `-`; without the domain that an `appProtocol` can have (`example.com/redis`).
 fn is_known_name(settings: &Settings, name: &str) -> bool {
-    let name = name.as_bytes();
+    let name = name.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let token = name.split(|byte| *byte == b'-').next().unwrap_or(name);
     settings
         .names

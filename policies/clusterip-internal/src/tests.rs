@@ -2,7 +2,6 @@ use super::*;
 use sallyport_policy::review::{ContainerPort, Pod};
 use sallyport_policy::service::TargetPort;
 use sallyport_policy::testing::*;
-use sallyport_policy::verdict::PatchOperation;
 
 fn configured(change: impl FnOnce(&mut Settings)) -> ClusterIpInternal {
     let mut settings = ClusterIpInternal::defaults();
@@ -30,6 +29,63 @@ fn a_label_in_any_case_keeps_a_backend_inside() {
     assert_eq!(policy.validate(&create(labelled(cluster_ip("db")))), Verdict::allow());
 }
 
+/// What the host's ratchet does: violations whose key the old object has too are excused.
+fn new_offences(policy: &ClusterIpInternal, old: &Service, new: &Service) -> Vec<String> {
+    let keys = |service: &Service| policy.validate(&create(service.clone())).violations.into_iter().map(|v| v.key);
+    let had: Vec<_> = keys(old).collect();
+    keys(new).filter(|key| !had.contains(key)).collect()
+}
+
+#[test]
+fn taking_away_one_of_two_signals_is_no_new_offence() {
+    let policy = configured(|_| {});
+    let mut old = node_port("db", 80, 30080);
+    old.metadata.labels = labels([("app", "postgres"), ("tier", "db")]);
+    old.spec.selector = labels([("app", "postgres")]);
+    for gone in ["app", "tier"] {
+        let mut new = old.clone();
+        new.metadata.labels.retain(|(key, _)| key != gone);
+        assert_eq!(new_offences(&policy, &old, &new), Vec::<String>::new(), "{gone}");
+    }
+    let mut other = old.clone();
+    other.spec.selector = labels([("app", "redis")]);
+    assert!(new_offences(&policy, &old, &other).contains(&"NodePort:selector:app=redis".to_owned()));
+}
+
+#[test]
+fn each_external_ip_is_an_offence_of_its_own() {
+    let policy = configured(|_| {});
+    let with = |ips: &[&str]| {
+        let mut service = labelled(cluster_ip("db"));
+        service.spec.external_ips = ips.iter().map(|&ip| ip.to_owned()).collect();
+        service
+    };
+    let two = with(&["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(fields(&policy.validate(&create(two.clone()))), ["spec.externalIPs[0]", "spec.externalIPs[1]"]);
+    assert_eq!(new_offences(&policy, &two, &with(&["192.0.2.2"])), Vec::<String>::new());
+    assert_eq!(new_offences(&policy, &two, &with(&["192.0.2.2", "192.0.2.1"])), Vec::<String>::new());
+    assert_eq!(new_offences(&policy, &two, &with(&["192.0.2.1", "192.0.2.3"])).len(), 1);
+}
+
+#[test]
+fn external_ips_on_a_standing_node_port_are_a_new_offence() {
+    let policy = configured(|_| {});
+    let old = labelled(node_port("db", 5432, 30080));
+    let mut new = old.clone();
+    new.spec.external_ips = vec!["192.0.2.1".into()];
+    assert_eq!(new_offences(&policy, &old, &new).len(), 2);
+}
+
+#[test]
+fn an_internal_load_balancer_is_allowed_but_not_its_external_ips() {
+    let policy = configured(|s| s.allow_internal_lb = true);
+    let mut service = labelled(load_balancer("db", 80));
+    service.metadata.annotations = labels([("service.beta.kubernetes.io/azure-load-balancer-internal", "true")]);
+    assert_eq!(policy.validate(&create(service.clone()).on_nodes_of(["azure"])), Verdict::allow());
+    service.spec.external_ips = vec!["192.0.2.1".into()];
+    assert_eq!(fields(&policy.validate(&create(service).on_nodes_of(["azure"]))), ["spec.externalIPs[0]"]);
+}
+
 #[test]
 fn a_remapped_port_counts_by_where_it_leads() {
     let policy = configured(|_| {});
@@ -47,7 +103,9 @@ fn a_remapped_port_counts_by_where_it_leads() {
 #[test]
 fn names_match_as_whole_tokens() {
     let policy = configured(|_| {});
-    for (name, violations) in [("redis", 1), ("Redis-master", 1), ("credis", 0), ("redisx", 0)] {
+    for (name, violations) in
+        [("redis", 1), ("Redis-master", 1), ("example.com/redis", 1), ("credis", 0), ("redisx", 0)]
+    {
         let mut service = load_balancer("w", 80);
         service.spec.ports[0].name = Some(name.into());
         assert_eq!(policy.validate(&create(service)).violations.len(), violations, "{name}");
@@ -84,8 +142,10 @@ fn coercion_is_off_unless_asked_for_and_leaves_what_stands() {
     let service = labelled(node_port("db", 80, 30080));
     assert_eq!(configured(|_| {}).mutate(&mutating(create(service.clone()))), Mutation::default());
     let policy = configured(|s| s.coerce = true);
-    let removes = |path: &str| PatchOperation::Remove(path.to_owned());
-    assert!(policy.mutate(&mutating(create(service.clone()))).patch.contains(&removes("/spec/ports/0/nodePort")));
+    let mutation = policy.mutate(&mutating(create(service.clone())));
+    let patched = apply(&service, &mutation);
+    assert!(!patched.is_exposed() && patched.spec.ports[0].node_port.is_none());
+    assert_eq!(policy.mutate(&mutating(create(patched))), Mutation::default());
     let standing = mutating(update(service.clone(), service.clone()));
     assert_eq!(policy.mutate(&standing), Mutation::default());
     let existing = configured(|s| (s.coerce, s.coerce_existing) = (true, true));
@@ -99,7 +159,21 @@ fn settings_that_can_have_no_effect_are_refused() {
     let mut settings = ClusterIpInternal::defaults();
     settings.coerce_existing = true;
     settings.ports.strict.push(0);
+    settings.names = vec!["a".into(), String::new()];
+    settings.namespace_labels = vec![(String::new(), vec![])];
     let errors = ClusterIpInternal::configure(settings).err().unwrap_or_default();
     let paths: Vec<_> = errors.into_iter().map(|error| error.path).collect();
-    assert_eq!(paths, ["ports.strict[45]", "coerceExisting"]);
+    assert_eq!(paths, ["ports.strict[45]", "names[1]", "namespaceLabels[\"\"]", "coerceExisting"]);
+}
+
+#[test]
+fn the_defaults_hold_no_empty_word_and_no_word_twice() {
+    let settings = ClusterIpInternal::defaults();
+    let lists = settings.labels.iter().map(|(_, values)| values).chain([&settings.names]);
+    for list in lists {
+        let mut words = list.clone();
+        words.sort();
+        words.dedup();
+        assert!(words.len() == list.len() && words.iter().all(|word| !word.is_empty()), "{list:?}");
+    }
 }

@@ -156,7 +156,7 @@ pub mod policy_bindings {
 /// the review is not dropped.
 const COMPONENT: &str = r#"
 #[doc(hidden)]
-static CONFIGURED_POLICY: ::std::sync::OnceLock<$policy> = ::std::sync::OnceLock::new();
+static CONFIGURED_POLICY: ::sallyport_policy::slot::Slot<$policy> = ::sallyport_policy::slot::Slot::new();
 
 #[doc(hidden)]
 static MUTATE_IS_ASKED: ::core::sync::atomic::AtomicBool = ::core::sync::atomic::AtomicBool::new(false);
@@ -210,10 +210,12 @@ mod policy_export {
 "#;
 
 /// A policy whose host never called `configure` must not guess.
-const CONFIGURED: &str = "CONFIGURED_POLICY.get().expect(\"the host calls configure before it asks\")";
+const CONFIGURED: &str = "CONFIGURED_POLICY.value().expect(\"the host calls configure before it asks\")";
 
-const UNCONFIGURED: &str = "CONFIGURED_POLICY.get_or_init(|| \
-    <$policy as ::sallyport_policy::Policy>::configure(()).expect(\"a policy without settings accepts none\"))";
+const UNCONFIGURED: &str = "CONFIGURED_POLICY.value().unwrap_or_else(|| { \
+    let configured = <$policy as ::sallyport_policy::Policy>::configure(()); \
+    CONFIGURED_POLICY.set(configured.expect(\"a policy without settings accepts none\")); \
+    CONFIGURED_POLICY.value().expect(\"just set\") })";
 
 /// Settings in and out, and the author's WIT text in a custom section: doc comments do not survive into a component, and
 /// the host shows them in the settings' schema.
@@ -245,9 +247,7 @@ impl policy_bindings::Guest for PolicyComponent {
         settings: policy_bindings::Settings,
     ) -> ::core::result::Result<(), ::std::vec::Vec<::sallyport_policy::SettingsError>> {
         let policy = <$policy as ::sallyport_policy::Policy>::configure(settings)?;
-        if CONFIGURED_POLICY.set(policy).is_err() {
-            panic!("the host calls configure once");
-        }
+        CONFIGURED_POLICY.set(policy);
         ::core::result::Result::Ok(())
     }
 }
