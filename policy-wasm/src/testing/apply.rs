@@ -13,10 +13,9 @@ use crate::verdict::{PatchOperation, PatchValue};
 /// may touch. An API server would answer 500 or 422.
 #[must_use]
 pub fn apply(service: &Service, mutation: &Mutation) -> Service {
-    let absent = |pairs: &[Pair]| pairs.is_empty();
     let mut patched = Patched {
-        has_labels: !absent(&service.metadata.labels),
-        has_annotations: !absent(&service.metadata.annotations),
+        has_labels: !service.metadata.labels.is_empty(),
+        has_annotations: !service.metadata.annotations.is_empty(),
         service: service.clone(),
     };
     for operation in &mutation.patch {
@@ -43,9 +42,9 @@ impl Patched {
                 assert_eq!(value, Some("{}"), "{path}: only created, never removed or replaced");
                 std::mem::replace(&mut self.service.has_spec, true)
             }
-            ["", "metadata", "labels"] => create(path, value, &mut self.has_labels, &mut self.service.metadata.labels),
+            ["", "metadata", "labels"] => create(path, value, &mut self.has_labels, &self.service.metadata.labels),
             ["", "metadata", "annotations"] => {
-                create(path, value, &mut self.has_annotations, &mut self.service.metadata.annotations)
+                create(path, value, &mut self.has_annotations, &self.service.metadata.annotations)
             }
             ["", "metadata", "labels", key] => {
                 assert!(self.has_labels, "{path}: the parent is absent");
@@ -88,7 +87,7 @@ impl Patched {
     }
 }
 
-fn create(path: &str, value: Option<&str>, exists: &mut bool, pairs: &mut Vec<Pair>) -> bool {
+fn create(path: &str, value: Option<&str>, exists: &mut bool, pairs: &[Pair]) -> bool {
     assert_eq!(value, Some("{}"), "{path}: only created, never removed or replaced");
     assert!(pairs.is_empty(), "{path}: would lose what is there");
     std::mem::replace(exists, true)
