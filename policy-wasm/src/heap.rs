@@ -42,11 +42,12 @@ impl Heap {
         if end != self.end.get() {
             self.next.set(end);
         }
-        let missing = (self.next.get().next_multiple_of(align) - end).saturating_add(size);
-        if core::arch::wasm32::memory_grow(0, missing.div_ceil(PAGE)) == usize::MAX {
+        let Some(needed) = self.next.get().next_multiple_of(align).checked_add(size) else { return std::ptr::null_mut() };
+        let missing = needed.saturating_sub(end).div_ceil(PAGE);
+        if core::arch::wasm32::memory_grow(0, missing) == usize::MAX {
             return std::ptr::null_mut();
         }
-        self.end.set(core::arch::wasm32::memory_size(0) * PAGE);
+        self.end.set(end + missing * PAGE);
         self.take(align, size)
     }
 }
