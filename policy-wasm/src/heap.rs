@@ -42,7 +42,9 @@ impl Heap {
         if end != self.end.get() {
             self.next.set(end);
         }
-        let Some(needed) = self.next.get().next_multiple_of(align).checked_add(size) else { return std::ptr::null_mut() };
+        let Some(needed) = self.next.get().next_multiple_of(align).checked_add(size) else {
+            return std::ptr::null_mut();
+        };
         let missing = needed.saturating_sub(end).div_ceil(PAGE);
         if core::arch::wasm32::memory_grow(0, missing) == usize::MAX {
             return std::ptr::null_mut();
