@@ -60,7 +60,7 @@ doc:
 
 .PHONY: bench
 bench: policies ## microseconds per evaluation, requests per second
-	cargo bench $(LOCKED) --package sallyport-tests
+	cargo bench $(LOCKED) --package sallyport-tests --bench sallyport
 
 .PHONY: clean
 clean: ## remove everything that was built

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Serves the admission webhook
 ///
@@ -45,7 +46,10 @@ pub(super) struct Serve {
     /// Largest request body, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body)]
     body_limit: usize,
-    /// How long requests may still take after SIGTERM, in seconds
+    /// How long new connections are still taken after SIGTERM, not ready any more, until the cluster has noticed; in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    drain_delay: u64,
+    /// How long requests may still take after that, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     drain_timeout: u64,
     #[command(flatten)]
@@ -64,10 +68,16 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Certificate")]
-#[group(required = true, multiple = true)]
+#[group(skip)]
 struct Certificate {
     /// PEM file with the server's certificate, and after it the chain
-    #[arg(long, value_name = "FILE", requires = "tls_key", conflicts_with = "self_signed")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        required_unless_present = "self_signed",
+        conflicts_with = "self_signed"
+    )]
     tls_cert: Option<PathBuf>,
     /// PEM file with its private key
     #[arg(long, value_name = "FILE", requires = "tls_cert", conflicts_with = "self_signed")]
@@ -76,7 +86,7 @@ struct Certificate {
     #[arg(long)]
     self_signed: bool,
     /// Where the authority's certificate is written
-    #[arg(long, value_name = "FILE", default_value = ".dev/ca.crt")]
+    #[arg(long, value_name = "FILE", default_value = ".dev/ca.crt", requires = "self_signed")]
     ca_out: PathBuf,
 }
 
@@ -114,15 +124,19 @@ impl Serve {
         let policies = load::policies(&engine, &self.policies)?;
         report(&policies, self.strict)?;
         let admission = Arc::new(Admission::new(policies, Inventory::from(config.inventory), config.exemptions));
-        let tls = self.certificate.load()?;
         let metrics = Arc::new(Metrics::new(&admission));
         let admin = Admin::new(Arc::clone(&admission), Arc::clone(&metrics));
         admin.serve(listen(self.admin_listen, "--admin-listen")?).context("can't start the admin server")?;
+        let listener = listen(self.listen, "--listen")?;
+        // Last of all: a start that fails must not replace the authority that a running host's clients trust.
+        let tls = self.certificate.load()?;
         let limits = Limits { body: self.body_limit, ..Limits::default() };
         let server = Server::new(admission, tls, metrics, limits);
-        let listener = listen(self.listen, "--listen")?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
-        runtime.block_on(serve(server, listener, admin, Duration::from_secs(self.drain_timeout)))?;
+        tracing::info!("probes and metrics on http://{}", self.admin_listen);
+        let drain =
+            Drain { delay: Duration::from_secs(self.drain_delay), most: Duration::from_secs(self.drain_timeout) };
+        runtime.block_on(serve(server, listener, admin, drain))?;
         // Connections that outlived the drain are not waited for.
         runtime.shutdown_background();
         Ok(ExitCode::SUCCESS)
@@ -136,7 +150,9 @@ fn report(policies: &[Policy], strict: bool) -> Result<()> {
         let (name, mode) = (policy.name(), policy.manifest().spec.mode);
         match policy.load_error() {
             Some(error) => {
-                tracing::error!(policy = &**name, "broken: {error}");
+                if !strict {
+                    tracing::error!(policy = &**name, "broken: {error}");
+                }
                 broken.push(format!("{name}: {error}"));
             }
             None => {
@@ -166,20 +182,49 @@ fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener> {
     Ok(listener)
 }
 
-async fn serve(server: Server, listener: TcpListener, admin: Admin, drain: Duration) -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+/// How a host stops.
+struct Drain {
+    delay: Duration,
+    most: Duration,
+}
+
+/// What the shell is told when a second signal ends the drain.
+const IMPATIENT: i32 = 130;
+
+async fn serve(server: Server, listener: TcpListener, admin: Admin, drain: Drain) -> Result<()> {
+    let mut signals = Signals::new()?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     tracing::info!("serving on https://{}", listener.local_addr()?);
     admin.set_ready(true);
     let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        signals.next().await;
         admin.set_ready(false);
-        tracing::info!("stopping: no new connections, answering what has begun");
+        tracing::info!("stopping: no new connections, answering what has begun; a second signal ends it at once");
+        tokio::spawn(async move {
+            signals.next().await;
+            std::process::exit(IMPATIENT);
+        });
+        tokio::time::sleep(drain.delay).await;
     };
-    server.run(listener, stop, drain).await;
+    server.run(listener, stop, drain.most).await;
     Ok(())
+}
+
+/// SIGTERM, which a kubelet sends, and SIGINT, which a terminal does.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

@@ -53,6 +53,14 @@ pub(crate) enum LoadProblem {
     Guest(String),
 }
 
+impl LoadProblem {
+    /// The parser's own sentence, without the bytes that it compared and the lines that follow.
+    pub(super) fn corrupt(error: &str) -> Self {
+        let sentence = error.split(['\n', '=']).next().unwrap_or(error);
+        Self::Corrupt(sentence.trim_end_matches(" - expected").trim().to_owned())
+    }
+}
+
 /// A file that was read but not run.
 pub(crate) struct Candidate<'a> {
     pub(super) bytes: &'a [u8],
@@ -73,7 +81,7 @@ impl<'a> Candidate<'a> {
         let mut candidate = Self { bytes, wit: None, imports: vec![], exports: vec![] };
         let mut depth = 0_u32;
         for payload in Parser::new(0).parse_all(bytes) {
-            let payload = payload.map_err(|error| LoadProblem::Corrupt(error.to_string()))?;
+            let payload = payload.map_err(|error| LoadProblem::corrupt(&error.to_string()))?;
             match payload {
                 Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
                     return Err(LoadProblem::CoreModule);

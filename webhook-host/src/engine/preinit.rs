@@ -111,7 +111,7 @@ impl<'a> Load<'a> {
     fn start(&self) -> Result<Start<'a>, LoadProblem> {
         let bytes = self.candidate.bytes;
         let compile =
-            |bytes: &[u8]| self.engine.compile(bytes).map_err(|error| LoadProblem::Corrupt(format!("{error:#}")));
+            |bytes: &[u8]| self.engine.compile(bytes).map_err(|error| LoadProblem::corrupt(&format!("{error:#}")));
         if !self.candidate.has_settings() {
             return Ok(Start { component: compile(bytes)?, snapshot: Err("the policy has no settings".into()) });
         }

@@ -65,7 +65,8 @@ impl Inspection {
             operations: operations(&description),
             resources: resources(&description),
             context: context(&description),
-            imports: candidate.imports.clone(),
+            // Types of the world itself are imports too, as far as the binary format goes.
+            imports: candidate.imports.iter().filter(|name| name.contains(':')).cloned().collect(),
             exports: candidate.exports.clone(),
             settings: schema,
             configured_per_instance: prepared.per_instance.and(prepared.no_snapshot),

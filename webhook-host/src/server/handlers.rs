@@ -19,10 +19,15 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// From the end of a request's head to the end of its body.
 const BODY: Duration = Duration::from_secs(5);
+
+/// How long a request waits for room before it is told to come back.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+const KIB: usize = 1024;
 
 /// Bytes of a refused body that are read and forgotten.
 const DISCARDED: usize = 64 << 20;
@@ -32,19 +37,20 @@ struct App {
     admission: Arc<Admission>,
     metrics: Arc<Metrics>,
     limits: Limits,
-    places: Semaphore,
+    /// In KiB.
+    room: Semaphore,
 }
 
 pub(super) fn router(admission: Arc<Admission>, metrics: Arc<Metrics>, limits: Limits) -> Router {
-    let app = App { admission, metrics, limits, places: Semaphore::new(limits.requests) };
+    let app = App { admission, metrics, limits, room: Semaphore::new(limits.held.div_ceil(KIB)) };
     Router::new()
         .route("/validate", post(validate))
         .route("/mutate", post(mutate))
-        .method_not_allowed_fallback(async |State(app): State<Arc<App>>| {
-            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "send an AdmissionReview by POST").answer(&app)
+        .method_not_allowed_fallback(async |State(app): State<Arc<App>>, request: Request<Body>| {
+            app.refuse(request, Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "send an AdmissionReview by POST")).await
         })
-        .fallback(async |State(app): State<Arc<App>>| {
-            Refusal::new(StatusCode::NOT_FOUND, "there are only /validate and /mutate here").answer(&app)
+        .fallback(async |State(app): State<Arc<App>>, request: Request<Body>| {
+            app.refuse(request, Refusal::new(StatusCode::NOT_FOUND, "there are only /validate and /mutate here")).await
         })
         .with_state(Arc::new(app))
 }
@@ -86,10 +92,18 @@ impl App {
         match self.review(function, &head, &mut body, arrived).await {
             Ok(body) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),
             Err(refusal) => {
-                discard(&mut body).await;
+                // Who let a body time out will not send the rest now.
+                if refusal.status != StatusCode::REQUEST_TIMEOUT {
+                    discard(&mut body).await;
+                }
                 refusal.answer(self)
             }
         }
+    }
+
+    async fn refuse(&self, request: Request<Body>, refusal: Refusal) -> Response {
+        discard(&mut request.into_body()).await;
+        refusal.answer(self)
     }
 
     async fn review(
@@ -99,13 +113,10 @@ impl App {
         body: &mut Body,
         arrived: Instant,
     ) -> Result<Vec<u8>, Refusal> {
-        let Ok(_place) = self.places.try_acquire() else {
-            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at the same time; try again"));
-        };
         let time = timeout::time_to_answer(head.uri.query())
             .map_err(|sentence| Refusal::new(StatusCode::BAD_REQUEST, sentence))?;
         check_content_type(&head.headers)?;
-        let body = self.read(&head.headers, body).await?;
+        let (body, _room) = self.read(&head.headers, body).await?;
         let review =
             AdmissionRequest::parse(&body).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         let clock = Clock { now: SystemTime::now(), deadline: arrived + time };
@@ -115,7 +126,8 @@ impl App {
         Ok(outcome.response.to_json())
     }
 
-    async fn read(&self, headers: &HeaderMap, body: &mut Body) -> Result<Bytes, Refusal> {
+    /// The body, and the room that it takes up while it is held.
+    async fn read(&self, headers: &HeaderMap, body: &mut Body) -> Result<(Bytes, SemaphorePermit<'_>), Refusal> {
         let limit = self.limits.body;
         let too_large = || {
             let sentence = format!("the body has more than {limit} bytes; raise --body-limit if this is a real object");
@@ -125,11 +137,24 @@ impl App {
         if announced.is_some_and(|length| length > limit) {
             return Err(too_large());
         }
+        let room = self.room(announced.unwrap_or(limit)).await?;
         match tokio::time::timeout(BODY, Limited::new(body, limit).collect()).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Ok(body)) => Ok((body.to_bytes(), room)),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
             Ok(Err(error)) => Err(Refusal::new(StatusCode::BAD_REQUEST, format!("the body ended early: {error}"))),
             Err(_) => Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, format!("the body took longer than {BODY:?}"))),
+        }
+    }
+
+    /// Room for so many bytes, as soon as there is some.
+    async fn room(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Refusal> {
+        let most = self.limits.held.div_ceil(KIB);
+        let wanted = u32::try_from(bytes.div_ceil(KIB).clamp(1, most)).unwrap_or(u32::MAX);
+        match tokio::time::timeout(PATIENCE, self.room.acquire_many(wanted)).await {
+            Ok(room) => Ok(room.expect("the semaphore is never closed")),
+            Err(_) => {
+                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at the same time; try again"))
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -112,6 +113,8 @@ impl Metrics {
         registry.register("tls_handshake_failures", "Connections that ended before HTTP began", handshakes.clone());
         let connections = Gauge::default();
         registry.register("connections", "Open connections", connections.clone());
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION")), ("contract", crate::contract::VERSION)]);
+        registry.register("build", "The host's version and the contract's", build);
         let policies = admission.policies().iter().map(|policy| {
             let of = Of { policy: policy.name().to_string() };
             loaded.get_or_create(&of).set(policy.load_error().is_none().into());

@@ -22,7 +22,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -34,8 +34,9 @@ const CONNECTIONS: usize = 4096;
 /// From accept to the end of the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// From the first byte of a request to the end of its head.
-const HEAD: Duration = Duration::from_secs(5);
+/// From the end of a request, or of the handshake, to the end of the next request's head. hyper's timer runs while a connection
+/// is idle, too: the API server's client keeps idle ones for 90 s (Go `net/http`), and must be the one to close them.
+const HEAD: Duration = Duration::from_secs(95);
 
 /// An idle HTTP/2 connection is asked whether it lives.
 const PING: Duration = Duration::from_secs(30);
@@ -51,20 +52,20 @@ const TLS_HANDSHAKE: u8 = 22;
 
 /// What a client gets that speaks plain HTTP.
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\
-    Content-Length: 47\r\n\r\nthis port speaks TLS; use https instead of http\n";
+    Content-Length: 48\r\n\r\nthis port speaks TLS; use https instead of http\n";
 
 /// What requests may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Bytes of a request's body. API objects may have 3 MiB, and a review of an update holds two.
     pub body: usize,
-    /// Requests that are read or answered at the same time; more are told to come back (503).
-    pub requests: usize,
+    /// Bytes of bodies that are held at the same time, all requests together; more are told to come back (503).
+    pub held: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 8 << 20, requests: 512 }
+        Self { body: 8 << 20, held: 64 << 20 }
     }
 }
 
@@ -88,13 +89,16 @@ impl Server {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut stop = std::pin::pin!(stop);
         loop {
-            let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+            let accept = async {
+                let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+                listener.accept().await.map(|(stream, _)| (stream, place))
+            };
             let accepted = tokio::select! {
                 () = &mut stop => break,
-                accepted = listener.accept() => accepted,
+                accepted = accept => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, place)) => {
                     let connection = self.connection(stream, graceful.watcher());
                     tokio::spawn(async move {
                         connection.await;
@@ -123,7 +127,7 @@ impl Server {
                 Err(_) => return metrics.handshake_failed("it took too long"),
             };
             let open = metrics.connection();
-            let builder = http();
+            let builder = http(stream.get_ref().1.alpn_protocol());
             let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
             if let Err(error) = watcher.watch(connection.into_owned()).await {
                 tracing::debug!(error, "a connection ended early");
@@ -142,6 +146,8 @@ async fn handshake(
     let mut first = [0];
     stream.peek(&mut first).await?;
     if first[0] != TLS_HANDSHAKE {
+        // What was sent is read, or closing would reset the connection and the answer with it.
+        let _ = stream.read(&mut [0; 4096]).await?;
         stream.write_all(NOT_TLS).await?;
         stream.shutdown().await?;
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the client doesn't speak TLS"));
@@ -149,8 +155,10 @@ async fn handshake(
     acceptor.accept(stream).await
 }
 
-fn http() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+/// The protocol is what the handshake agreed on; guessing it from the first bytes would wait for them without a deadline.
+fn http(alpn: Option<&[u8]>) -> auto::Builder<TokioExecutor> {
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = if alpn == Some(b"h2") { builder.http2_only() } else { builder.http1_only() };
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
     builder
         .http2()

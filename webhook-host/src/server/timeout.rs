@@ -12,8 +12,8 @@ const MARGIN: Duration = Duration::from_millis(100);
 
 /// How long policies have, by the query of a request's URL. A timeout that doesn't parse is the client's mistake.
 pub(super) fn time_to_answer(query: Option<&str>) -> Result<Duration, String> {
-    let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    let written = pairs.filter(|(key, _)| *key == "timeout").map(|(_, value)| value).last();
+    let mut pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let written = pairs.rfind(|(key, _)| *key == "timeout").map(|(_, value)| value);
     let asked = written.map_or(Ok(DEFAULT), |text| {
         parse(text)
             .ok_or_else(|| format!("timeout: {text:?} is no duration; write it as Go does, such as 10s or 500ms"))

@@ -32,7 +32,7 @@ pub enum TlsError {
 
 /// Names for which a self-signed certificate is made: local use, and the Service that `deploy/` installs.
 const NAMES: [&str; 5] =
-    ["localhost", "127.0.0.1", "::1", "sallyport.sallyport.svc", "sallyport.sallyport.svc.cluster.local"];
+    ["localhost", "127.0.0.1", "::1", "sallyport.sallyport-system.svc", "sallyport.sallyport-system.svc.cluster.local"];
 
 /// A configuration from the PEM text of a certificate chain and its key.
 ///

@@ -29,6 +29,10 @@ pub struct Expect {
     /// The violations, all of them, in the policy's order. Of a `mutate` case: those of the patched object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub violations: Option<Vec<ViolationPattern>>,
+    /// What the client of a denied request reads: the violations as rendered, sorted by field, the first ten and "and N more".
+    /// Where it is given, the violations need not be listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<TextPattern>,
     /// Violations that the old object has too; only compared when listed, since they show as warnings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<Vec<ViolationPattern>>,
@@ -136,11 +140,15 @@ impl Expect {
         }
         match self.allowed {
             None => Some("expect.allowed: required, but missing; use true or false beside the violations"),
-            Some(false) if self.violations.as_ref().is_none_or(Vec::is_empty) && self.error.is_none() => Some(
-                "expect.violations: a denial has a reason; list the violations (rule, field, message), or the `error`",
+            Some(false) if self.gives_no_reason() => Some(
+                "expect.violations: a denial has a reason; list the violations (rule, field, message), its `message`, or the `error`",
             ),
             Some(_) => self.empty_pattern(),
         }
+    }
+
+    fn gives_no_reason(&self) -> bool {
+        self.violations.as_ref().is_none_or(Vec::is_empty) && self.message.is_none() && self.error.is_none()
     }
 
     fn empty_pattern(&self) -> Option<&'static str> {

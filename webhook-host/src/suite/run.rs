@@ -265,7 +265,12 @@ impl Finding {
             allowed: says.then_some(outcome.response.allowed),
             exempt: exempt.map(str::to_owned),
             error: error.map(|error| error.kind().to_owned()),
-            violations: expect::seen_violations(&violations(case.function, outcome), expected.violations.as_ref()),
+            violations: expect::seen_violations(&violations(case.function, outcome), expected.violations.as_ref())
+                .filter(|_| expected.message.is_none() || expected.violations.is_some()),
+            message: expected.message.as_ref().map(|message| {
+                let told = outcome.response.denial.as_ref().map_or("", |denial| &denial.message);
+                TextPattern::seen(told, Some(message))
+            }),
             kept: expected.kept.as_ref().and_then(|expected| expect::seen_violations(&kept, Some(expected))),
             warnings: expect::seen_texts(&outcome.response.warnings, expected.warnings.as_ref()),
             ..Expect::default()

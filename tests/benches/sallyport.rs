@@ -1,0 +1,312 @@
+//! What a review costs, and what policies cost of a server's throughput. Run by `make bench`.
+//!
+//! Every figure stands beside a baseline of the same run, since machines differ and are shared: a policy on a fresh instance
+//! beside the same Rust function called natively on a parsed Service, and the server with the shipped policies beside the same
+//! server with none. The load comes from a process of its own (this program, called again), bounded in time. Nothing here fails:
+//! it measures.
+
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use clusterip_internal::ClusterIpInternal;
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use loadbalancer_cloud_only::LoadBalancerCloudOnly;
+use nodeport_range::NodePortRange;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use sallyport::admission::{Admission, AdmissionRequest, Clock, Function};
+use sallyport::contract::review::Phase;
+use sallyport::engine::{Engine, EngineConfig};
+use sallyport::inventory::Inventory;
+use sallyport::manifest::{Exemptions, ServicePolicy};
+use sallyport::policy::Policy;
+use sallyport::server::{Limits, Metrics, Server, tls};
+use service_type::ServiceTypes;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+
+/// How long one figure is measured, and how often; medians are told.
+const MEASURE: Duration = Duration::from_millis(400);
+const LOAD: Duration = Duration::from_secs(2);
+const ROUNDS: usize = 3;
+
+/// Calls at the same time: what a busy API server has.
+const CONCURRENCY: usize = 16;
+
+const NAMES: [&str; 4] = ["service-type", "nodeport-range", "loadbalancer-cloud-only", "clusterip-internal"];
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.as_slice() {
+        [load, protocol, port, ca] if load == "load" => generate(protocol == "h2", port.parse()?, Path::new(ca)),
+        _ => measure(),
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A create of a NodePort Service as kube-apiserver 1.36 sent it.
+fn body() -> Result<Vec<u8>> {
+    let file = root().join("tests/admission-reviews/018-validate-CREATE-services-nodeport-explicit.json");
+    std::fs::read(&file).with_context(|| file.display().to_string())
+}
+
+fn measure() -> Result<()> {
+    let engine = Arc::new(Engine::new(&EngineConfig::default())?);
+    let body = body()?;
+    println!("one review: {} bytes; medians of {ROUNDS} rounds of {MEASURE:?}\n", body.len());
+    evaluations(&engine, &body)?;
+    println!("\nover TLS on loopback, {CONCURRENCY} calls at a time; medians of {ROUNDS} rounds of {LOAD:?}, client and server share the machine\n");
+    throughput(&engine, body)
+}
+
+fn policies(engine: &Arc<Engine>, names: &[&str]) -> Result<Vec<Policy>> {
+    names.iter().map(|name| policy(engine, name)).collect()
+}
+
+fn policy(engine: &Arc<Engine>, name: &str) -> Result<Policy> {
+    let directory = root().join("target/policies");
+    let module = directory.join(format!("{}.wasm", name.replace('-', "_")));
+    let component = std::fs::read(&module).with_context(|| format!("{}: run `make policies` first", module.display()))?;
+    let text = std::fs::read_to_string(directory.join(format!("{name}.yaml")))?;
+    let documents = sallyport::yaml::documents(&text)?;
+    let [manifest] = documents.as_slice() else { bail!("{name}.yaml: expected one manifest") };
+    Ok(Policy::load(engine, ServicePolicy::from_value(manifest)?, &component)?)
+}
+
+fn admission(policies: Vec<Policy>) -> Admission {
+    Admission::new(policies, Inventory::default(), Exemptions::default())
+}
+
+/// Microseconds of a call, the median of some rounds.
+fn micros(mut call: impl FnMut()) -> f64 {
+    let mut rounds: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let (began, mut calls) = (Instant::now(), 0_u32);
+            while began.elapsed() < MEASURE {
+                (0..64).for_each(|_| call());
+                calls += 64;
+            }
+            began.elapsed().as_secs_f64() * 1e6 / f64::from(calls)
+        })
+        .collect();
+    median(&mut rounds)
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn review(admission: &Admission, body: &[u8]) {
+    let request = AdmissionRequest::parse(body).expect("a captured body");
+    let clock = Clock { now: SystemTime::now(), deadline: Instant::now() + Duration::from_secs(10) };
+    let outcome = admission.review(Function::Validate(Phase::Validating), &request, clock);
+    assert!(outcome.response.allowed, "the example is admitted");
+    black_box(outcome.response.to_json());
+}
+
+fn evaluations(engine: &Arc<Engine>, body: &[u8]) -> Result<()> {
+    let none = admission(vec![]);
+    let bare = micros(|| review(&none, body));
+    println!("{:<38}{:>9.1} us", "review without policies (parse, answer)", bare);
+    println!("\n{:<28}{:>12}{:>14}{:>8}", "policy, fresh instance", "us a review", "native, us", "ratio");
+    for name in NAMES {
+        let one = admission(policies(engine, &[name])?);
+        let cost = micros(|| review(&one, body)) - bare;
+        let native = native(name);
+        println!("{name:<28}{cost:>12.1}{native:>14.3}{:>8.0}", cost / native);
+    }
+    let all = admission(policies(engine, &NAMES)?);
+    let cost = micros(|| review(&all, body)) - bare;
+    println!("{:<28}{cost:>12.1}", "all four");
+    Ok(())
+}
+
+/// The same rule, compiled natively, on a Service that is parsed already.
+fn native(name: &str) -> f64 {
+    use sallyport_policy::testing::{create, node_port};
+    let mut service = node_port("nodeport-explicit", 80, 30080);
+    service.spec.selector = vec![("app".to_owned(), "a".to_owned())];
+    let review = create(service);
+    match name {
+        "service-type" => native_policy::<ServiceTypes>(&review),
+        "nodeport-range" => native_policy::<NodePortRange>(&review),
+        "loadbalancer-cloud-only" => native_policy::<LoadBalancerCloudOnly>(&review),
+        _ => native_policy::<ClusterIpInternal>(&review),
+    }
+}
+
+fn native_policy<P: sallyport_policy::Policy>(review: &sallyport_policy::Review) -> f64 {
+    let policy = P::configure(P::defaults()).unwrap_or_else(|_| panic!("defaults are valid"));
+    micros(|| {
+        black_box(policy.validate(black_box(review)));
+    })
+}
+
+/// What a load generator saw.
+struct Load {
+    rate: f64,
+    p50: f64,
+    p99: f64,
+}
+
+fn throughput(engine: &Arc<Engine>, body: Vec<u8>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let without = runtime.block_on(serve(vec![]))?;
+    let idle = resident()?;
+    let with = runtime.block_on(serve(policies(engine, &NAMES)?))?;
+    drop(body);
+    println!("{:<12}{:>16}{:>16}{:>8}{:>24}{:>24}", "", "no policy, 1/s", "4 policies, 1/s", "ratio", "p50, p99 us without", "p50, p99 us with");
+    for protocol in ["h2", "http/1.1"] {
+        let (mut off, mut on) = (vec![], vec![]);
+        for _ in 0..ROUNDS {
+            off.push(load(protocol, &without)?);
+            on.push(load(protocol, &with)?);
+        }
+        let of = |loads: &[Load], part: fn(&Load) -> f64| median(&mut loads.iter().map(part).collect::<Vec<_>>());
+        let (a, b) = (of(&off, |load| load.rate), of(&on, |load| load.rate));
+        let latency = |loads: &[Load]| format!("{:.0}, {:.0}", of(loads, |load| load.p50), of(loads, |load| load.p99));
+        println!("{protocol:<12}{a:>16.0}{b:>16.0}{:>8.2}{:>24}{:>24}", b / a, latency(&off), latency(&on));
+    }
+    println!("\nresident memory of the server's process: {idle} KiB before the policies were loaded, {} KiB after the load", resident()?);
+    Ok(())
+}
+
+/// A listening server: its port and its authority's file.
+struct Serving {
+    port: u16,
+    ca: PathBuf,
+}
+
+async fn serve(policies: Vec<Policy>) -> Result<Serving> {
+    let admission = Arc::new(admission(policies));
+    let certificate = tls::self_signed()?;
+    let metrics = Arc::new(Metrics::new(&admission));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let port = listener.local_addr()?.port();
+    let ca = std::env::temp_dir().join(format!("sallyport-bench-{}-{port}.crt", std::process::id()));
+    std::fs::write(&ca, &certificate.ca)?;
+    let server = Server::new(admission, certificate.config, metrics, Limits::default());
+    tokio::spawn(server.run(listener, std::future::pending(), Duration::ZERO));
+    Ok(Serving { port, ca })
+}
+
+fn load(protocol: &str, serving: &Serving) -> Result<Load> {
+    let output = std::process::Command::new(std::env::current_exe()?)
+        .args(["load", protocol, &serving.port.to_string()])
+        .arg(&serving.ca)
+        .output()?;
+    if !output.status.success() {
+        bail!("the load generator failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let text = String::from_utf8(output.stdout)?;
+    let figures: Vec<f64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    let [rate, p50, p99] = figures[..] else { bail!("the load generator said {text:?}") };
+    Ok(Load { rate, p50, p99 })
+}
+
+/// VmRSS of this process, in KiB.
+fn resident() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+/// The load generator: one HTTP/2 connection with many streams, or a connection for each call.
+#[tokio::main(flavor = "current_thread")]
+async fn generate(h2: bool, port: u16, ca: &Path) -> Result<()> {
+    let connector = connector(h2, &std::fs::read(ca)?)?;
+    let body = Bytes::from(body()?);
+    let until = Instant::now() + LOAD;
+    let mut calls = tokio::task::JoinSet::new();
+    let shared = if h2 { Some(http2(&connector, port).await?) } else { None };
+    for _ in 0..CONCURRENCY {
+        let body = body.clone();
+        if let Some(sender) = &shared {
+            let sender = sender.clone();
+            calls.spawn(async move { ask(until, body, sender, |sender, request| sender.send_request(request)).await });
+        } else {
+            let sender = http1(&connector, port).await?;
+            calls.spawn(async move { ask(until, body, sender, |sender, request| sender.send_request(request)).await });
+        }
+    }
+    let mut took = vec![];
+    for result in calls.join_all().await {
+        took.extend(result?);
+    }
+    took.sort_by(f64::total_cmp);
+    let at = |share: f64| {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a rank")]
+        let rank = (took.len() as f64 * share) as usize;
+        took[rank.min(took.len() - 1)]
+    };
+    #[expect(clippy::cast_precision_loss, reason = "a count of requests")]
+    let rate = took.len() as f64 / LOAD.as_secs_f64();
+    println!("{rate} {} {}", at(0.5), at(0.99));
+    Ok(())
+}
+
+/// Calls one after the other; the microseconds that each took.
+async fn ask<S, F>(
+    until: Instant,
+    body: Bytes,
+    mut sender: S,
+    send: impl Fn(&mut S, Request<Full<Bytes>>) -> F,
+) -> Result<Vec<f64>>
+where
+    F: Future<Output = hyper::Result<hyper::Response<hyper::body::Incoming>>>,
+{
+    let mut took = vec![];
+    while Instant::now() < until {
+        let request = Request::post("https://localhost/validate?timeout=10s")
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .body(Full::new(body.clone()))?;
+        let began = Instant::now();
+        let response = send(&mut sender, request).await?;
+        if !response.status().is_success() {
+            bail!("status {}", response.status());
+        }
+        response.into_body().collect().await?;
+        took.push(began.elapsed().as_secs_f64() * 1e6);
+    }
+    Ok(took)
+}
+
+fn connector(h2: bool, ca: &[u8]) -> Result<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca)?)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![if h2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+async fn connect(connector: &TlsConnector, port: u16) -> Result<TokioIo<tokio_rustls::client::TlsStream<TcpStream>>> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(TokioIo::new(connector.connect(ServerName::try_from("localhost")?, stream).await?))
+}
+
+async fn http2(connector: &TlsConnector, port: u16) -> Result<hyper::client::conn::http2::SendRequest<Full<Bytes>>> {
+    let stream = connect(connector, port).await?;
+    let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+async fn http1(connector: &TlsConnector, port: u16) -> Result<hyper::client::conn::http1::SendRequest<Full<Bytes>>> {
+    let (sender, connection) = hyper::client::conn::http1::handshake(connect(connector, port).await?).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
