@@ -163,10 +163,12 @@ impl<'a> Patch<'a> {
 
     /// Removes `spec.ports[].nodePort`, wherever one is.
     pub fn remove_node_ports(&mut self) -> &mut Self {
-        self.changes.retain(|change| !path(change).starts_with("/spec/ports/"));
-        let ports = self.service.spec.ports.iter().enumerate();
-        let present = ports.filter(|(_, port)| port.node_port.is_some());
-        self.changes.extend(present.map(|(index, _)| PatchOperation::Remove(node_port_path(index))));
+        self.forget(PORTS, false);
+        for (index, port) in self.service.spec.ports.iter().enumerate() {
+            if port.node_port.is_some() {
+                self.changes.push(PatchOperation::Remove(node_port_path(index)));
+            }
+        }
         self
     }
 
@@ -283,11 +285,19 @@ impl<'a> Patch<'a> {
 
     /// The last word on a path: whatever was said of it before is forgotten.
     fn change(&mut self, change: PatchOperation, is_needed: bool) -> &mut Self {
-        self.changes.retain(|other| path(other) != path(&change));
+        self.forget(path(&change), true);
         if is_needed {
             self.changes.push(change);
         }
         self
+    }
+
+    /// Forgets what was said of a path, or of everything below it.
+    fn forget(&mut self, below: &str, only_itself: bool) {
+        self.changes.retain(|change| {
+            let rest = path(change).strip_prefix(below);
+            rest.is_none_or(|rest| only_itself && !rest.is_empty())
+        });
     }
 }
 
@@ -302,8 +312,11 @@ fn path(change: &PatchOperation) -> &str {
     }
 }
 
+/// Where the ports stand; nothing else of them is ever changed than their node port.
+const PORTS: &str = "/spec/ports/";
+
 fn node_port_path(index: usize) -> String {
-    format!("/spec/ports/{index}/nodePort")
+    format!("{PORTS}{index}/nodePort")
 }
 
 /// A key as a step of a JSON Pointer (RFC 6901).

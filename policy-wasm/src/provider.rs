@@ -7,11 +7,43 @@ use crate::review::ProviderId;
 
 /// Alibaba Cloud's IDs begin with the region, `cn-hangzhou.i-…`. Source: its list of regions and zones, from memory; a region
 /// that is missing here makes a Node of an unknown provider, which policies say by name.
-const ALIBABA_REGIONS: &str = "cn-hangzhou cn-shanghai cn-beijing cn-shenzhen cn-hongkong ap-southeast-1 eu-central-1 us-east-1 \
-    us-west-1 ap-northeast-1 ap-southeast-5 cn-zhangjiakou cn-chengdu cn-qingdao cn-huhehaote cn-wulanchabu cn-guangzhou \
-    cn-heyuan cn-nanjing cn-fuzhou cn-wuhan-lr cn-zhengzhou-jva ap-northeast-2 ap-southeast-3 ap-southeast-6 ap-southeast-7 \
-    eu-west-1 me-east-1 me-central-1 na-south-1 cn-beijing-finance-1 cn-shanghai-finance-1 cn-shenzhen-finance-1 \
-    cn-hangzhou-finance cn-north-2-gov-1";
+const ALIBABA_REGIONS: [&str; 35] = [
+    "cn-hangzhou",
+    "cn-shanghai",
+    "cn-beijing",
+    "cn-shenzhen",
+    "cn-hongkong",
+    "ap-southeast-1",
+    "eu-central-1",
+    "us-east-1",
+    "us-west-1",
+    "ap-northeast-1",
+    "ap-southeast-5",
+    "cn-zhangjiakou",
+    "cn-chengdu",
+    "cn-qingdao",
+    "cn-huhehaote",
+    "cn-wulanchabu",
+    "cn-guangzhou",
+    "cn-heyuan",
+    "cn-nanjing",
+    "cn-fuzhou",
+    "cn-wuhan-lr",
+    "cn-zhengzhou-jva",
+    "ap-northeast-2",
+    "ap-southeast-3",
+    "ap-southeast-6",
+    "ap-southeast-7",
+    "eu-west-1",
+    "me-east-1",
+    "me-central-1",
+    "na-south-1",
+    "cn-beijing-finance-1",
+    "cn-shanghai-finance-1",
+    "cn-shenzhen-finance-1",
+    "cn-hangzhou-finance",
+    "cn-north-2-gov-1",
+];
 
 impl ProviderId {
     /// What the ID says, as it stands: the scheme, or what precedes the first dot. None where the Node has no ID.
@@ -36,9 +68,7 @@ impl ProviderId {
     pub fn provider(&self) -> Option<&str> {
         match self {
             Self::Bare(text) if text == "ocid1" => Some("oci"),
-            Self::Bare(text) if ALIBABA_REGIONS.split_ascii_whitespace().any(|region| region == text) => {
-                Some("alicloud")
-            }
+            Self::Bare(text) if ALIBABA_REGIONS.contains(&text.as_str()) => Some("alicloud"),
             _ => self.text(),
         }
     }

@@ -6,15 +6,53 @@
 use super::settings::{OnUnknown, Ports, Settings};
 
 /// Words for what a thing is.
-const ROLES: &str =
-    "database db datastore cache queue broker message-queue messaging backend storage primary replica secondary";
+const ROLES: &[&str] = &[
+    "database",
+    "db",
+    "datastore",
+    "cache",
+    "queue",
+    "broker",
+    "message-queue",
+    "messaging",
+    "backend",
+    "storage",
+    "primary",
+    "replica",
+    "secondary",
+];
 
 /// Names of products.
-const PRODUCTS: &str = "postgresql postgres mysql mariadb mongodb redis valkey memcached kafka zookeeper rabbitmq nats \
-    cassandra scylla elasticsearch opensearch etcd clickhouse cockroachdb neo4j couchdb influxdb minio vault consul";
+const PRODUCTS: &[&str] = &[
+    "postgresql",
+    "postgres",
+    "mysql",
+    "mariadb",
+    "mongodb",
+    "redis",
+    "valkey",
+    "memcached",
+    "kafka",
+    "zookeeper",
+    "rabbitmq",
+    "nats",
+    "cassandra",
+    "scylla",
+    "elasticsearch",
+    "opensearch",
+    "etcd",
+    "clickhouse",
+    "cockroachdb",
+    "neo4j",
+    "couchdb",
+    "influxdb",
+    "minio",
+    "vault",
+    "consul",
+];
 
 /// Words for a tier.
-const TIERS: &str = "backend data database db cache";
+const TIERS: &[&str] = &["backend", "data", "database", "db", "cache"];
 
 /// Labels that an operator sets on what it runs, whatever their value.
 const OPERATORS: [&str; 5] = [
@@ -39,9 +77,40 @@ const AMBIGUOUS: [u16; 30] = [
 ];
 
 /// Port names and application protocols.
-const NAMES: &str = "postgres postgresql pgsql mysql mariadb mssql ms-sql-s oracle mongo mongodb redis valkey sentinel memcache \
-    memcached cassandra cql elasticsearch opensearch kafka zookeeper amqp amqps rabbitmq epmd nats etcd ldap clickhouse \
-    couchdb neo4j bolt";
+const NAMES: &[&str] = &[
+    "postgres",
+    "postgresql",
+    "pgsql",
+    "mysql",
+    "mariadb",
+    "mssql",
+    "ms-sql-s",
+    "oracle",
+    "mongo",
+    "mongodb",
+    "redis",
+    "valkey",
+    "sentinel",
+    "memcache",
+    "memcached",
+    "cassandra",
+    "cql",
+    "elasticsearch",
+    "opensearch",
+    "kafka",
+    "zookeeper",
+    "amqp",
+    "amqps",
+    "rabbitmq",
+    "epmd",
+    "nats",
+    "etcd",
+    "ldap",
+    "clickhouse",
+    "couchdb",
+    "neo4j",
+    "bolt",
+];
 
 pub(crate) fn settings() -> Settings {
     Settings {
@@ -76,10 +145,10 @@ fn marks() -> Vec<(String, Vec<String>)> {
     marks
 }
 
-fn words(text: &str) -> Vec<String> {
+fn words(texts: &[&str]) -> Vec<String> {
     let mut words = vec![];
-    for word in text.split(' ') {
-        words.push(word.to_owned());
+    for text in texts {
+        words.push((*text).to_owned());
     }
     words
 }

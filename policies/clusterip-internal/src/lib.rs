@@ -166,8 +166,8 @@ impl<'a> Exposure<'a> {
         Self { field, what: "an external IP", key: ip, is_first: index == 0, fix: "remove externalIPs" }
     }
 
-    fn by_signal(&self, signal: &Signal) -> Violation {
-        self.violation(&self.field, &signal.text).key(format!("{}:{}", self.key, signal.key))
+    fn by_signal(&self, signal: &Signal<'_>) -> Violation {
+        self.violation(&self.field, &signal.text()).key(format!("{}:{}", self.key, signal.key()))
     }
 
     fn by_port(&self, field: &str, port: &Port, found: &str) -> Violation {

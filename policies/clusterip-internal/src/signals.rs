@@ -4,61 +4,56 @@
 //! goes. Match loosely to restrict: values fold case, and a remapped port counts by where it leads.
 
 use super::settings::{OnUnknown, Settings};
-use sallyport_policy::pairs::{first_of, is_wanted};
+use sallyport_policy::pairs::{Wanted, is_wanted};
 use sallyport_policy::prelude::*;
 use sallyport_policy::service::{Pair, Port, TargetPort};
 
 /// A signal of the Service as a whole.
-pub(crate) struct Signal {
-    /// As a message tells it: `label tier is "database"`.
-    pub(crate) text: String,
-    /// Part of the violation's key.
-    pub(crate) key: String,
+pub(crate) struct Signal<'a> {
+    what: &'static str,
+    /// None: the namespace's labels are not known.
+    pair: Option<&'a Pair>,
 }
 
-impl Signal {
-    fn pair(what: &str, (key, value): &Pair) -> Self {
-        Self { text: format!("{what} {key} is {}", quote(value)), key: format!("{what}:{key}={value}") }
-    }
-
-    /// Every signal, the strongest first. A label that is in the selector too is told once, as what selects the backend.
-    pub(crate) fn all(settings: &Settings, review: &Review) -> Vec<Self> {
-        let spec = &review.service.spec;
-        let mut signals: Vec<_> = namespace(settings, review).into_iter().collect();
-        for pair in &review.service.metadata.labels {
-            let selects = spec.selector.contains(pair) && is_wanted(&pair.0, &pair.1, &settings.selectors);
-            if !selects && is_wanted(&pair.0, &pair.1, &settings.labels) {
-                signals.push(Self::pair("label", pair));
-            }
+impl<'a> Signal<'a> {
+    /// Every signal. A pair that stands in two places is told once: a label that is in the selector too as what selects.
+    pub(crate) fn all(settings: &Settings, review: &'a Review) -> Vec<Self> {
+        let (namespace, service) = (&review.namespace, &review.service);
+        let mut signals = vec![];
+        tell("namespace label", &namespace.labels, &settings.namespace_labels, &mut signals);
+        let unknown = !namespace.known && settings.on_unknown == OnUnknown::Deny;
+        if unknown && signals.is_empty() && !settings.namespace_labels.is_empty() {
+            signals.push(Self { what: "namespace label", pair: None });
         }
-        for pair in &spec.selector {
-            if is_wanted(&pair.0, &pair.1, &settings.selectors) {
-                signals.push(Self::pair("selector", pair));
+        tell("selector", &service.spec.selector, &settings.selectors, &mut signals);
+        tell("label", &service.metadata.labels, &settings.labels, &mut signals);
+        for pod in review.selected_pods.iter().flatten() {
+            if signals.is_empty() {
+                tell("Pod label", &pod.labels, &settings.selectors, &mut signals);
             }
-        }
-        if signals.is_empty() {
-            signals.extend(pods(settings, review));
         }
         signals
     }
-}
 
-fn namespace(settings: &Settings, review: &Review) -> Option<Signal> {
-    let found = first_of(&review.namespace.labels, &settings.namespace_labels);
-    if let Some(pair) = found {
-        return Some(Signal::pair("namespace label", pair));
+    /// As a message tells it: `label tier is "database"`.
+    pub(crate) fn text(&self) -> String {
+        let Some((key, value)) = self.pair else { return "the namespace's labels are not known".to_owned() };
+        format!("{} {key} is {}", self.what, quote(value))
     }
-    let unknown = !review.namespace.known && settings.on_unknown == OnUnknown::Deny;
-    (unknown && !settings.namespace_labels.is_empty()).then(|| Signal {
-        text: "the namespace's labels are not known".to_owned(),
-        key: "namespace label:?".to_owned(),
-    })
+
+    /// Part of the violation's key.
+    pub(crate) fn key(&self) -> String {
+        let Some((key, value)) = self.pair else { return format!("{}:?", self.what) };
+        format!("{}:{key}={value}", self.what)
+    }
 }
 
-/// The selected Pods, where they are known and the Service itself tells nothing.
-fn pods(settings: &Settings, review: &Review) -> Option<Signal> {
-    let pods = review.selected_pods.as_deref().unwrap_or_default();
-    pods.iter().find_map(|pod| first_of(&pod.labels, &settings.selectors)).map(|pair| Signal::pair("Pod label", pair))
+fn tell<'a>(what: &'static str, pairs: &'a [Pair], wanted: &Wanted, signals: &mut Vec<Signal<'a>>) {
+    for pair in pairs {
+        if is_wanted(&pair.0, &pair.1, wanted) && !signals.iter().any(|told| told.pair == Some(pair)) {
+            signals.push(Signal { what, pair: Some(pair) });
+        }
+    }
 }
 
 /// What a port tells.

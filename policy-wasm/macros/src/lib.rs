@@ -70,8 +70,8 @@ impl Invocation {
             None => String::new(),
             Some(world) => SETTINGS
                 .replace("$path", &literal(&world.path.display().to_string()))
-                .replace("$wit", &byte_literal(&world.text))
-                .replace("$length", &world.text.len().to_string())
+                .replace("$wit", &byte_literal(&world.compact()))
+                .replace("$length", &world.compact().len().to_string())
                 .replace("$world", &world.name()?),
         };
         let configured = if self.world.is_some() { CONFIGURED } else { UNCONFIGURED };
@@ -97,6 +97,12 @@ impl World {
         let text =
             std::fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         Ok(Self { path, text })
+    }
+
+    /// The text as a component carries it: without indentation and blank lines.
+    fn compact(&self) -> String {
+        let lines = self.text.lines().map(str::trim).filter(|line| !line.is_empty());
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// The world's name, as wit-bindgen spells it in Rust.
