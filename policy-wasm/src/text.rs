@@ -22,7 +22,11 @@ pub fn quote(text: &str) -> String {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
             ' '..='~' => quoted.push(c),
-            _ => quoted.extend(c.escape_unicode()),
+            _ => {
+                quoted.push_str("\\u{");
+                push_hex(&mut quoted, u32::from(c), 1);
+                quoted.push('}');
+            }
         }
     }
     quoted.push('"');
@@ -37,17 +41,24 @@ pub(crate) fn json_string(text: &str) -> String {
         match c {
             '"' | '\\' => json.extend(['\\', c]),
             '\u{0}'..='\u{1f}' => {
-                const HEX: [char; 16] =
-                    ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-                let code = c as usize;
-                json.push_str("\\u00");
-                json.extend([HEX[code >> 4], HEX[code & 15]]);
+                json.push_str("\\u");
+                push_hex(&mut json, u32::from(c), 4);
             }
             _ => json.push(c),
         }
     }
     json.push('"');
     json
+}
+
+/// A number in hexadecimal, with at least so many digits. (What `fmt` has for that is larger.)
+fn push_hex(text: &mut String, number: u32, digits: u32) {
+    for digit in (0..8).rev() {
+        let rest = number >> (4 * digit);
+        if rest > 0 || digit < digits {
+            text.push(char::from(b"0123456789abcdef"[(rest & 15) as usize]));
+        }
+    }
 }
 
 /// A JSON list of strings.
