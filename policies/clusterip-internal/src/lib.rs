@@ -40,15 +40,6 @@ impl Policy for ClusterIpInternal {
         if let Some(i) = settings.names.iter().position(String::is_empty) {
             refuse(format!("names[{i}]"), "must not be empty; remove it");
         }
-        for (list, wanted) in [
-            ("labels", &settings.labels),
-            ("selectors", &settings.selectors),
-            ("namespaceLabels", &settings.namespace_labels),
-        ] {
-            if wanted.iter().any(|(key, _)| key.is_empty()) {
-                refuse(format!("{list}[\"\"]"), "names no label; remove it");
-            }
-        }
         if settings.coerce_existing && !settings.coerce {
             refuse("coerceExisting".to_owned(), "has no effect without coerce: true; set both or none");
         }

@@ -160,10 +160,9 @@ fn settings_that_can_have_no_effect_are_refused() {
     settings.coerce_existing = true;
     settings.ports.strict.push(0);
     settings.names = vec!["a".into(), String::new()];
-    settings.namespace_labels = vec![(String::new(), vec![])];
     let errors = ClusterIpInternal::configure(settings).err().unwrap_or_default();
     let paths: Vec<_> = errors.into_iter().map(|error| error.path).collect();
-    assert_eq!(paths, ["ports.strict[45]", "names[1]", "namespaceLabels[\"\"]", "coerceExisting"]);
+    assert_eq!(paths, ["ports.strict[45]", "names[1]", "coerceExisting"]);
 }
 
 #[test]
