@@ -51,7 +51,7 @@ const TLS_HANDSHAKE: u8 = 22;
 
 /// What a client gets that speaks plain HTTP.
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\
-    Content-Length: 47\r\n\r\nthis port speaks TLS; use https instead of http\n";
+    Content-Length: 48\r\n\r\nthis port speaks TLS; use https instead of http\n";
 
 /// What requests may take.
 #[derive(Debug, Clone, Copy)]
