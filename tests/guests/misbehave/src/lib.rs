@@ -1,0 +1,113 @@
+//! A policy that misbehaves on demand: the annotation `test/do` of the Service says how.
+//!
+//! `validate` knows `loop`, `panic`, `hog`, `recurse`, `log` and `deny`; without the annotation it behaves. `mutate` misbehaves
+//! likewise, and else adds the label `test/mutated`. Every answer carries, as a warning, how often this instance was asked.
+
+use sallyport_policy::prelude::*;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+policy!(Misbehave, "policy.wit");
+
+/// No settings are left: they were for `configure`.
+pub struct Misbehave;
+
+/// Survives a call only if the instance does.
+static CALLS: AtomicU32 = AtomicU32::new(0);
+
+/// Far more than any limit on memory that a test sets.
+const HOGGED: usize = 1 << 30;
+
+/// More lines than the host takes, and longer ones.
+const LINES: usize = 1000;
+
+impl Policy for Misbehave {
+    type Settings = Settings;
+
+    fn describe() -> Description {
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).mutating()
+    }
+
+    fn defaults() -> Settings {
+        Settings { at_configure: "accept".into() }
+    }
+
+    fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
+        match settings.at_configure.as_str() {
+            "refuse" => Err(vec![
+                SettingsError::new("atConfigure", "refused, as it was told"),
+                SettingsError::new("atConfigure[1]", "refused twice"),
+            ]),
+            "accept" => Ok(Self),
+            word => {
+                act(word);
+                Ok(Self)
+            }
+        }
+    }
+
+    fn validate(&self, review: &Review) -> Verdict {
+        let verdict = match told(review) {
+            "deny" => Verdict::deny(
+                Violation::new("T01", "metadata.annotations", "told to deny").key("told").fix("remove test/do"),
+            ),
+            word => {
+                act(word);
+                Verdict::allow()
+            }
+        };
+        verdict.warn(count())
+    }
+
+    fn mutate(&self, review: &Review) -> Mutation {
+        act(told(review));
+        let mut patch = Patch::new(&review.service);
+        patch.set_label("test/mutated", "true");
+        patch.finish()
+    }
+}
+
+fn told(review: &Review) -> &str {
+    let annotations = &review.service.metadata.annotations;
+    annotations.iter().find(|(key, _)| key == "test/do").map_or("", |(_, word)| word.as_str())
+}
+
+fn act(word: &str) {
+    match word {
+        "loop" => forever(),
+        "panic" | "trap" => panic!("told to panic"),
+        "hog" => hog(),
+        "recurse" => drop(black_box(recurse(black_box(1)))),
+        "log" => chatter(),
+        _ => {}
+    }
+}
+
+fn forever() {
+    let mut turns = 0_u64;
+    loop {
+        turns = black_box(turns.wrapping_add(1));
+    }
+}
+
+fn hog() {
+    let mut held = vec![];
+    while held.len() << 20 < HOGGED {
+        held.push(black_box(vec![1_u8; 1 << 20]));
+    }
+}
+
+fn recurse(depth: u64) -> u64 {
+    if black_box(depth) == 0 { 0 } else { black_box(recurse(depth.wrapping_add(1))).wrapping_add(1) }
+}
+
+fn chatter() {
+    let line = "0123456789".repeat(1000);
+    for _ in 0..LINES {
+        log::info(&line);
+    }
+}
+
+fn count() -> String {
+    format!("call {} of this instance", CALLS.fetch_add(1, Ordering::Relaxed) + 1)
+}
