@@ -24,7 +24,8 @@ flags=(--target "$TARGET" --profile policy)
 if [[ $way == debian ]]; then
     target_directory=target/debian
     export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
-    flags+=("-Zbuild-std=std,panic_abort")
+    # The library is built here anyway, so it is built for size: 64 KiB is the limit of a shipped policy.
+    flags+=("-Zbuild-std=std,panic_abort" "-Zbuild-std-features=optimize_for_size")
     # Debian's compiler carries no wasm-ld of its own.
     flags+=(--config "target.$TARGET.rustflags=['-Clink-arg=--wasm-ld-path=$(command -v wasm-ld-22)']")
 fi
