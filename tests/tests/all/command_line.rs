@@ -11,8 +11,7 @@ use tempfile::TempDir;
 /// The real program, as `cargo build` makes it.
 static SALLYPORT: LazyLock<PathBuf> = LazyLock::new(|| {
     let target = root().join("target");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
+    let built = cargo()
         .args(["build", "--quiet", "--package", "sallyport", "--bin", "sallyport", "--target-dir"])
         .arg(&target)
         .current_dir(root())
@@ -20,6 +19,19 @@ static SALLYPORT: LazyLock<PathBuf> = LazyLock::new(|| {
     assert!(built.is_ok_and(|status| status.success()), "the program can't be built");
     target.join("debug/sallyport")
 });
+
+/// `cargo`, as if no cargo ran these tests: build scripts such as ring's watch what it tells its children, and would run, and
+/// everything above them be compiled, each time anew.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let shown = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_"].iter().any(|prefix| shown.starts_with(prefix)) {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
+}
 
 /// The program, run in the workspace.
 pub(crate) fn sallyport(arguments: &[&str]) -> Output {

@@ -1,6 +1,6 @@
 //! `sallyport new`: what it creates builds outside the workspace, with the SDK by path alone, and passes its suite.
 
-use crate::command_line::sallyport_in;
+use crate::command_line::{self, sallyport_in};
 use crate::host::root;
 use std::path::Path;
 use std::process::Command;
@@ -22,7 +22,7 @@ fn cargo(directory: &Path, arguments: &[&str]) -> Command {
     let tools = Path::new(&linker).parent().expect("a file in a directory");
     let path = std::env::var("PATH").unwrap_or_default();
     let target = std::path::absolute(root().join("target/new-policy")).expect("a path");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = command_line::cargo();
     cargo.args(arguments).current_dir(directory);
     cargo.env("CARGO_TARGET_DIR", target).env("PATH", format!("{path}:{}", tools.display()));
     for set in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
