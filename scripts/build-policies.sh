@@ -24,7 +24,10 @@ flags=(--target "$TARGET" --profile policy)
 if [[ $way == debian ]]; then
     target_directory=target/debian
     export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
-    flags+=("-Zbuild-std=std,panic_abort")
+    # The library is built here anyway, so it is built for size, since a shipped policy may have 64 KiB: without the words of a
+    # panic, which nobody would read (a component has no standard error). It traps all the same.
+    flags+=("-Zbuild-std=std,panic_abort" "-Zbuild-std-features=optimize_for_size")
+    flags+=("-Zpanic-immediate-abort" --config 'profile.policy.panic="immediate-abort"')
     # Debian's compiler carries no wasm-ld of its own.
     flags+=(--config "target.$TARGET.rustflags=['-Clink-arg=--wasm-ld-path=$(command -v wasm-ld-22)']")
 fi

@@ -64,7 +64,9 @@ fn measure() -> Result<()> {
     let body = body()?;
     println!("one review: {} bytes; medians of {ROUNDS} rounds of {MEASURE:?}\n", body.len());
     evaluations(&engine, &body)?;
-    println!("\nover TLS on loopback, {CONCURRENCY} calls at a time; medians of {ROUNDS} rounds of {LOAD:?}, client and server share the machine\n");
+    println!(
+        "\nover TLS on loopback, {CONCURRENCY} calls at a time; medians of {ROUNDS} rounds of {LOAD:?}, client and server share the machine\n"
+    );
     throughput(&engine, body)
 }
 
@@ -75,7 +77,8 @@ fn policies(engine: &Arc<Engine>, names: &[&str]) -> Result<Vec<Policy>> {
 fn policy(engine: &Arc<Engine>, name: &str) -> Result<Policy> {
     let directory = root().join("target/policies");
     let module = directory.join(format!("{}.wasm", name.replace('-', "_")));
-    let component = std::fs::read(&module).with_context(|| format!("{}: run `make policies` first", module.display()))?;
+    let component =
+        std::fs::read(&module).with_context(|| format!("{}: run `make policies` first", module.display()))?;
     let text = std::fs::read_to_string(directory.join(format!("{name}.yaml")))?;
     let documents = sallyport::yaml::documents(&text)?;
     let [manifest] = documents.as_slice() else { bail!("{name}.yaml: expected one manifest") };
@@ -165,7 +168,10 @@ fn throughput(engine: &Arc<Engine>, body: Vec<u8>) -> Result<()> {
     let idle = resident()?;
     let with = runtime.block_on(serve(policies(engine, &NAMES)?))?;
     drop(body);
-    println!("{:<12}{:>16}{:>16}{:>8}{:>24}{:>24}", "", "no policy, 1/s", "4 policies, 1/s", "ratio", "p50, p99 us without", "p50, p99 us with");
+    println!(
+        "{:<12}{:>16}{:>16}{:>8}{:>24}{:>24}",
+        "", "no policy, 1/s", "4 policies, 1/s", "ratio", "p50, p99 us without", "p50, p99 us with"
+    );
     for protocol in ["h2", "http/1.1"] {
         let (mut off, mut on) = (vec![], vec![]);
         for _ in 0..ROUNDS {
@@ -177,7 +183,10 @@ fn throughput(engine: &Arc<Engine>, body: Vec<u8>) -> Result<()> {
         let latency = |loads: &[Load]| format!("{:.0}, {:.0}", of(loads, |load| load.p50), of(loads, |load| load.p99));
         println!("{protocol:<12}{a:>16.0}{b:>16.0}{:>8.2}{:>24}{:>24}", b / a, latency(&off), latency(&on));
     }
-    println!("\nresident memory of the server's process: {idle} KiB before the policies were loaded, {} KiB after the load", resident()?);
+    println!(
+        "\nresident memory of the server's process: {idle} KiB before the policies were loaded, {} KiB after the load",
+        resident()?
+    );
     Ok(())
 }
 
@@ -245,7 +254,12 @@ async fn generate(h2: bool, port: u16, ca: &Path) -> Result<()> {
     }
     took.sort_by(f64::total_cmp);
     let at = |share: f64| {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a rank")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a rank"
+        )]
         let rank = (took.len() as f64 * share) as usize;
         took[rank.min(took.len() - 1)]
     };

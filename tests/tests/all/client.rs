@@ -1,0 +1,148 @@
+//! An API server's side of the connection: TLS with the host's authority, HTTP/2 or HTTP/1.1.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
+
+pub(crate) const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
+
+/// Trusts one host.
+#[derive(Clone)]
+pub(crate) struct Client {
+    address: SocketAddr,
+    roots: RootCertStore,
+}
+
+/// One open connection.
+pub(crate) enum Connection {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+/// A whole response.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: String,
+    pub(crate) body: Bytes,
+}
+
+impl Client {
+    pub(crate) fn new(address: SocketAddr, ca: &str) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).expect("PEM")).expect("an authority");
+        Self { address, roots }
+    }
+
+    /// A finished handshake, nothing sent.
+    pub(crate) async fn handshake(&self, protocol: Protocol) -> TlsStream<TcpStream> {
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring supports them")
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        let alpn: &[u8] = match protocol {
+            Protocol::Http1 => b"http/1.1",
+            Protocol::Http2 => b"h2",
+        };
+        config.alpn_protocols = vec![alpn.to_vec()];
+        let stream = TcpStream::connect(self.address).await.expect("the host listens");
+        stream.set_nodelay(true).expect("a TCP stream");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("a handshake");
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(alpn));
+        stream
+    }
+
+    pub(crate) async fn connect(&self, protocol: Protocol) -> Connection {
+        let stream = TokioIo::new(self.handshake(protocol).await);
+        match protocol {
+            Protocol::Http1 => {
+                let (sender, connection) = http1::handshake(stream).await.expect("HTTP/1.1");
+                tokio::spawn(connection);
+                Connection::Http1(sender)
+            }
+            Protocol::Http2 => {
+                let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.expect("HTTP/2");
+                tokio::spawn(connection);
+                Connection::Http2(sender)
+            }
+        }
+    }
+
+    /// One AdmissionReview on a connection of its own.
+    pub(crate) async fn post(&self, protocol: Protocol, path: &str, body: impl Into<Bytes>) -> Reply {
+        self.connect(protocol).await.post(path, body).await
+    }
+
+    /// One request on a connection of its own.
+    pub(crate) async fn send(&self, protocol: Protocol, request: Request<Full<Bytes>>) -> Reply {
+        self.connect(protocol).await.send(request).await
+    }
+}
+
+impl Connection {
+    /// One AdmissionReview.
+    pub(crate) async fn post(&mut self, path: &str, body: impl Into<Bytes>) -> Reply {
+        self.send(request("POST", path, "application/json", body)).await
+    }
+
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> Reply {
+        let response = match self {
+            Self::Http1(sender) => {
+                sender.ready().await.expect("the connection is open");
+                sender.send_request(request).await
+            }
+            Self::Http2(sender) => sender.send_request(request).await,
+        };
+        Reply::read(response.expect("a response")).await
+    }
+}
+
+/// A request as either protocol wants it: authority in the URI and in `Host`.
+pub(crate) fn request(method: &str, path: &str, content_type: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    let request = Request::builder().method(method).uri(format!("https://localhost{path}"));
+    let request = request.header("host", "localhost").header("content-type", content_type);
+    request.body(Full::new(body.into())).expect("a valid request")
+}
+
+impl Reply {
+    async fn read(response: Response<Incoming>) -> Self {
+        let (head, body) = response.into_parts();
+        let content_type = head.headers.get("content-type").and_then(|found| found.to_str().ok());
+        Self {
+            status: head.status,
+            content_type: content_type.unwrap_or_default().to_owned(),
+            body: body.collect().await.expect("a whole body").to_bytes(),
+        }
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The body as text, without its line end.
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("UTF-8").trim_end()
+    }
+}

@@ -1,0 +1,229 @@
+//! The command line: what can't be done is one clear line on standard error and exit code 2.
+
+use crate::host::root;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
+use tempfile::TempDir;
+
+/// The real program, as `cargo build` makes it.
+static SALLYPORT: LazyLock<PathBuf> = LazyLock::new(|| {
+    let target = root().join("target");
+    let built = cargo()
+        .args(["build", "--quiet", "--package", "sallyport", "--bin", "sallyport", "--target-dir"])
+        .arg(&target)
+        .current_dir(root())
+        .status();
+    assert!(built.is_ok_and(|status| status.success()), "the program can't be built");
+    target.join("debug/sallyport")
+});
+
+/// `cargo`, as if no cargo ran these tests: build scripts such as ring's watch what it tells its children, and would run, and
+/// everything above them be compiled, each time anew.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let shown = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_"].iter().any(|prefix| shown.starts_with(prefix)) {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
+}
+
+/// The program, run in the workspace.
+pub(crate) fn sallyport(arguments: &[&str]) -> Output {
+    sallyport_in(&root(), arguments)
+}
+
+pub(crate) fn sallyport_in(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(&*SALLYPORT).args(arguments).current_dir(directory).output().expect("the program runs")
+}
+
+/// What a command that must fail writes to standard error. Log lines are no part of it.
+fn fails(arguments: &[&str]) -> String {
+    let output = sallyport(arguments);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    let error = text.find("error: ").unwrap_or_else(|| panic!("no error: {text}"));
+    text[error..].trim_end().to_owned()
+}
+
+fn serve<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let all = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    all.into_iter().chain(more.iter().copied()).collect()
+}
+
+/// A directory with files.
+fn directory(files: &[(&str, &str)]) -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (name, text) in files {
+        std::fs::write(directory.path().join(name), text).expect("written");
+    }
+    directory
+}
+
+fn shown(directory: &TempDir) -> &str {
+    directory.path().to_str().expect("UTF-8")
+}
+
+const BROKEN: &str = "\
+apiVersion: sallyport.dev/v1alpha1
+kind: ServicePolicy
+metadata: { name: gone }
+spec: { module: { file: gone.wasm } }
+";
+
+#[test]
+fn an_unknown_flag_is_named() {
+    let error = fails(&["serve", "--polices", "x"]);
+    assert_eq!(error.lines().next(), Some("error: unexpected argument '--polices' found"));
+}
+
+#[test]
+fn a_port_in_use_says_which_flag_chooses_another() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let out = directory(&[]);
+    let ca = format!("{}/ca.crt", shown(&out));
+    let error = fails(&[
+        "serve",
+        "--policies",
+        "target/policies",
+        "--self-signed",
+        "--ca-out",
+        &ca,
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--listen",
+        &address,
+    ]);
+    let expected = format!("error: can't listen on {address}; free the port or choose another with --listen: ");
+    assert!(error.starts_with(&expected) && error.lines().count() == 1, "{error}");
+}
+
+#[test]
+fn a_certificate_that_is_none_is_named_with_its_file() {
+    let files = directory(&[("tls.crt", "garbage"), ("tls.key", "garbage")]);
+    let (cert, key) = (format!("{}/tls.crt", shown(&files)), format!("{}/tls.key", shown(&files)));
+    let error = fails(&serve(&["--policies", "target/policies", "--tls-cert", &cert, "--tls-key", &key]));
+    assert_eq!(
+        error,
+        format!(
+            "error: certificate {cert} with key {key}: no certificate in it; expected PEM blocks BEGIN CERTIFICATE, the \
+             server's own first"
+        )
+    );
+}
+
+#[test]
+fn a_certificate_that_is_missing_is_named() {
+    let error = fails(&serve(&[
+        "--policies",
+        "target/policies",
+        "--tls-cert",
+        "/nowhere/tls.crt",
+        "--tls-key",
+        "/nowhere/tls.key",
+    ]));
+    assert!(error.starts_with("error: can't read /nowhere/tls.crt: ") && error.lines().count() == 1, "{error}");
+}
+
+#[test]
+fn a_missing_directory_of_policies_is_named() {
+    let error = fails(&serve(&["--policies", "/nowhere", "--self-signed"]));
+    let expected = "error: can't read the directory of policies, /nowhere: ";
+    assert!(error.starts_with(expected) && error.lines().count() == 1, "{error}");
+}
+
+#[test]
+fn an_empty_directory_of_policies_is_named() {
+    let empty = directory(&[]);
+    let error = fails(&serve(&["--policies", shown(&empty), "--self-signed"]));
+    let expected = "expected manifests (*.yaml, *.yml, *.json) beside their modules";
+    assert_eq!(error, format!("error: no ServicePolicy in {}; {expected}", shown(&empty)));
+}
+
+#[test]
+fn strict_refuses_to_start_with_a_broken_policy() {
+    let policies = directory(&[("gone.yaml", BROKEN)]);
+    let error = fails(&serve(&["--policies", shown(&policies), "--self-signed", "--strict"]));
+    let mut lines = error.lines();
+    assert_eq!(lines.next(), Some("error: 1 of 1 policies can't be loaded, and --strict is set:"));
+    let place = format!("  gone: {0}/gone.yaml: spec.module.file: can't read {0}/gone.wasm: ", shown(&policies));
+    assert!(lines.next().is_some_and(|line| line.starts_with(&place)), "{error}");
+}
+
+#[test]
+fn a_typo_in_a_manifest_is_named_with_the_nearest_key() {
+    let policies = directory(&[("gone.yaml", &BROKEN.replace("module", "modul"))]);
+    let error = fails(&serve(&["--policies", shown(&policies), "--self-signed"]));
+    let expected =
+        format!(r#"error: {}/gone.yaml: spec: unknown key "modul" (did you mean "module"?); "#, shown(&policies));
+    assert!(error.starts_with(&expected) && error.lines().count() == 1, "{error}");
+}
+
+#[test]
+fn a_typo_in_the_configuration_is_named() {
+    let config =
+        directory(&[("host.yaml", "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: { inventori: {} }\n")]);
+    let file = format!("{}/host.yaml", shown(&config));
+    let error = fails(&serve(&["--policies", "target/policies", "--self-signed", "--config", &file]));
+    let expected = format!(r#"error: {file}: spec: unknown key "inventori" (did you mean "inventory"?); "#);
+    assert!(error.starts_with(&expected) && error.lines().count() == 1, "{error}");
+}
+
+/// The exit code of `check` for a manifest on standard input, and what it prints.
+fn check(manifest: &str) -> (Option<i32>, String) {
+    let mut child = Command::new(&*SALLYPORT)
+        .args(["check", "-", "--policies", "target/policies"])
+        .current_dir(root())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    child.stdin.take().expect("piped").write_all(manifest.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+fn service(spec: &str) -> String {
+    format!("apiVersion: v1\nkind: Service\nmetadata: {{ name: web }}\nspec: {spec}\n")
+}
+
+#[test]
+fn check_of_a_clean_manifest_is_0() {
+    let (code, text) = check(&service("{ selector: { app: a }, ports: [{ port: 80 }] }"));
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
+fn check_of_a_violation_is_1_and_names_rule_and_field() {
+    let (code, text) = check(&service("{ type: LoadBalancer, ports: [{ port: 80 }] }"));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("S03") && text.contains("spec.type"), "{text}");
+}
+
+#[test]
+fn check_of_a_service_that_does_not_decode_names_the_field() {
+    let (code, text) = check(&service(r#"{ type: NodePort, ports: [{ port: 80, nodePort: "30080" }] }"#));
+    assert_ne!(code, Some(0), "{text}");
+    assert!(text.contains(r#"spec.ports[0].nodePort: expected integer, found string "30080""#), "{text}");
+}
+
+#[test]
+fn check_of_what_is_no_manifest_is_2() {
+    let (code, text) = check("{ this is: [no manifest");
+    assert_eq!(code, Some(2), "{text}");
+}
+
+#[test]
+fn check_without_a_service_is_2() {
+    let (code, text) = check("apiVersion: v1\nkind: ConfigMap\nmetadata: { name: c }\n");
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("no Service found (1 other objects)"), "{text}");
+}

@@ -1,0 +1,171 @@
+//! Hosts in this process: engine, policies from `target/`, and the real server on a free port.
+
+use crate::client::Client;
+use sallyport::admission::{Admission, AdmissionRequest, Clock, Function, Outcome};
+use sallyport::contract::review::Phase;
+use sallyport::engine::{Engine, EngineConfig};
+use sallyport::inventory::{Inventory, InventoryData};
+use sallyport::manifest::{Exemptions, HostConfig, ServicePolicy};
+use sallyport::policy::{LoadError, Policy};
+use sallyport::server::{Limits, Metrics, Server, tls};
+use sallyport::yaml;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A request that is in no hurry: the policies' own limits decide.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) const VALIDATE: Function = Function::Validate(Phase::Validating);
+
+/// One pool for all tests of this process.
+pub(crate) static ENGINE: LazyLock<Arc<Engine>> =
+    LazyLock::new(|| Arc::new(Engine::new(&EngineConfig::default()).expect("this machine carries the engine")));
+
+/// The four policies as shipped, on the embedded configuration: not a cloud.
+pub(crate) static SHIPPED: LazyLock<Arc<Admission>> = LazyLock::new(|| {
+    let policies = manifests().into_iter().map(|manifest| {
+        let component = built(&format!("policies/{}", manifest.spec.module.file));
+        Policy::load(&ENGINE, manifest, &component).expect("a shipped policy can be loaded")
+    });
+    let config = root().join("webhook-host/src/cli/default-config.yaml");
+    let [config] = documents(&config).try_into().expect("one HostConfig");
+    let config = HostConfig::from_value(&config).expect("the default configuration is valid").spec;
+    Arc::new(Admission::new(policies.collect(), Inventory::from(config.inventory), config.exemptions))
+});
+
+/// The workspace.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A component below `target/`.
+pub(crate) fn built(path: &str) -> Vec<u8> {
+    let file = root().join("target").join(path);
+    std::fs::read(&file).unwrap_or_else(|error| panic!("can't read {}: {error}; run `make policies`", file.display()))
+}
+
+pub(crate) fn misbehave() -> Vec<u8> {
+    built("guests/misbehave.wasm")
+}
+
+fn manifests() -> Vec<ServicePolicy> {
+    let directory = root().join("target/policies");
+    let entries = std::fs::read_dir(&directory)
+        .unwrap_or_else(|error| panic!("can't read {}: {error}; run `make policies`", directory.display()));
+    let files = entries.map(|entry| entry.expect("a readable directory").path());
+    let manifests = files.filter(|file| file.extension().is_some_and(|end| end == "yaml"));
+    manifests
+        .flat_map(|file| documents(&file))
+        .map(|document| ServicePolicy::from_value(&document).expect("a shipped manifest is valid"))
+        .collect()
+}
+
+fn documents(file: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    yaml::documents(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// A manifest of the guest `misbehave`; `spec` is laid over the defaults.
+pub(crate) fn manifest(spec: &Value) -> ServicePolicy {
+    let mut value = json!({
+        "apiVersion": "sallyport.dev/v1alpha1",
+        "kind": "ServicePolicy",
+        "metadata": {"name": "misbehave"},
+        "spec": {"module": {"file": "misbehave.wasm"}},
+    });
+    for (key, part) in spec.as_object().expect("an object") {
+        value["spec"][key] = part.clone();
+    }
+    ServicePolicy::from_value(&value).expect("a valid manifest")
+}
+
+/// Loads a component under such a manifest.
+pub(crate) fn load(component: &[u8], spec: &Value) -> Result<Policy, LoadError> {
+    Policy::load(&ENGINE, manifest(spec), component)
+}
+
+/// A host with the guest `misbehave` alone.
+pub(crate) fn misbehaving(spec: &Value) -> Arc<Admission> {
+    let policy = load(&misbehave(), spec).expect("the guest can be loaded");
+    Arc::new(Admission::new(vec![policy], Inventory::from(InventoryData::default()), Exemptions::default()))
+}
+
+/// The body of a review of a Service that tells `misbehave` what to do.
+pub(crate) fn told(word: &str) -> Vec<u8> {
+    let service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": "default", "annotations": {"test/do": word}},
+        "spec": {"type": "ClusterIP", "ports": [{"port": 80, "protocol": "TCP", "targetPort": 8080}]},
+    });
+    body("CREATE", &service, &Value::Null)
+}
+
+/// An AdmissionReview of a Service.
+pub(crate) fn body(operation: &str, object: &Value, old_object: &Value) -> Vec<u8> {
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "5a11b0a7-0000-4000-8000-00000000000a",
+            "kind": {"group": "", "version": "v1", "kind": "Service"},
+            "resource": {"group": "", "version": "v1", "resource": "services"},
+            "name": "web",
+            "namespace": "default",
+            "operation": operation,
+            "userInfo": {"username": "jane", "groups": ["system:authenticated"]},
+            "object": object,
+            "oldObject": old_object,
+        },
+    });
+    review.to_string().into_bytes()
+}
+
+/// Asks a host without a server.
+pub(crate) fn ask(admission: &Admission, function: Function, body: &[u8]) -> Outcome {
+    ask_within(admission, function, body, PATIENCE)
+}
+
+/// The same with the request's own deadline.
+pub(crate) fn ask_within(admission: &Admission, function: Function, body: &[u8], time: Duration) -> Outcome {
+    let request = AdmissionRequest::parse(body).expect("the test sends an AdmissionReview");
+    admission.review(function, &request, Clock { now: SystemTime::now(), deadline: Instant::now() + time })
+}
+
+/// The real server on a free port. Dropped, it ends with its runtime.
+pub(crate) struct Host {
+    pub(crate) client: Client,
+    pub(crate) address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<()>,
+}
+
+impl Host {
+    pub(crate) async fn start(admission: &Arc<Admission>) -> Self {
+        Self::with(admission, Limits::default()).await
+    }
+
+    pub(crate) async fn with(admission: &Arc<Admission>, limits: Limits) -> Self {
+        let certificate = tls::self_signed().expect("a certificate");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let metrics = Arc::new(Metrics::new(admission));
+        let server = Server::new(Arc::clone(admission), certificate.config, metrics, limits);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async { stopped.await.unwrap_or_default() };
+        let served = tokio::spawn(server.run(listener, stopped, PATIENCE));
+        Self { client: Client::new(address, &certificate.ca), address, stop, served }
+    }
+
+    /// What SIGTERM does. The answer ends when the server has.
+    pub(crate) fn stop(self) -> JoinHandle<()> {
+        self.stop.send(()).expect("the server runs");
+        self.served
+    }
+}

@@ -1,0 +1,203 @@
+//! Each limit of an evaluation has the guest that breaks it, and none of them reaches the next review.
+
+use crate::host::{VALIDATE, ask, ask_within, body, misbehave, misbehaving, told};
+use sallyport::admission::{Admission, Function, Outcome};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Room for what a guest does in an unoptimised test on a busy machine.
+fn host(spec: Value) -> std::sync::Arc<Admission> {
+    let mut limits = json!({"limits": {"deadline": "2s", "memory": "4Mi"}});
+    for (key, part) in spec.as_object().expect("an object") {
+        limits[key] = part.clone();
+    }
+    misbehaving(&limits)
+}
+
+/// The word for why the policy has no opinion.
+fn kind(outcome: &Outcome) -> Option<&'static str> {
+    outcome.evaluations[0].error.as_ref().map(|error| error.kind())
+}
+
+#[test]
+fn a_policy_that_loops_is_ended_at_its_deadline() {
+    let host = misbehaving(&json!({"limits": {"deadline": "30ms"}}));
+    let began = Instant::now();
+    let outcome = ask(&host, VALIDATE, &told("loop"));
+    assert_eq!(kind(&outcome), Some("deadline"));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let message = outcome.response.denial.expect("failurePolicy is Fail").message;
+    assert_eq!(
+        message,
+        "[misbehave] no verdict: it did not answer within its deadline of 30ms; see spec.limits.deadline; tell those who run \
+         this cluster's policies"
+    );
+}
+
+#[test]
+fn a_policy_that_hogs_memory_is_refused_more() {
+    assert_eq!(kind(&ask(&host(json!({})), VALIDATE, &told("hog"))), Some("memory"));
+}
+
+#[test]
+fn a_policy_that_panics_traps() {
+    assert_eq!(kind(&ask(&host(json!({})), VALIDATE, &told("panic"))), Some("trap"));
+}
+
+#[test]
+fn a_policy_that_recurses_without_end_traps() {
+    assert_eq!(kind(&ask(&host(json!({})), VALIDATE, &told("recurse"))), Some("trap"));
+}
+
+#[test]
+fn a_policy_that_logs_without_end_still_answers() {
+    let outcome = ask(&host(json!({})), VALIDATE, &told("log"));
+    assert_eq!(kind(&outcome), None);
+    assert!(outcome.response.allowed);
+}
+
+#[test]
+fn the_review_after_a_misbehaviour_is_unaffected() {
+    let host = misbehaving(&json!({"limits": {"deadline": "200ms", "memory": "4Mi"}}));
+    for word in ["loop", "panic", "hog", "recurse", "log"] {
+        ask(&host, VALIDATE, &told(word));
+        let next = ask(&host, VALIDATE, &told("nothing"));
+        assert_eq!((next.response.allowed, kind(&next)), (true, None), "after {word}");
+    }
+}
+
+#[test]
+fn no_state_survives_a_review() {
+    let host = host(json!({}));
+    for _ in 0..5 {
+        let outcome = ask(&host, VALIDATE, &told("nothing"));
+        assert_eq!(outcome.response.warnings, ["[misbehave] call 1 of this instance"]);
+    }
+}
+
+#[test]
+fn no_state_survives_between_reviews_at_the_same_time() {
+    let host = host(json!({}));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let outcome = ask(&host, VALIDATE, &told("nothing"));
+                    assert_eq!(outcome.response.warnings, ["[misbehave] call 1 of this instance"]);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_failure_denies_where_the_failure_policy_is_fail() {
+    let response = ask(&host(json!({"failurePolicy": "Fail"})), VALIDATE, &told("panic")).response;
+    let denial = response.denial.expect("denied");
+    assert!(!response.allowed);
+    assert_eq!(denial.causes[0].reason, "EvaluationError");
+    assert!(denial.message.starts_with("[misbehave] no verdict: it trapped: "), "{}", denial.message);
+}
+
+#[test]
+fn a_failure_warns_where_the_failure_policy_is_ignore() {
+    let response = ask(&host(json!({"failurePolicy": "Ignore"})), VALIDATE, &told("panic")).response;
+    assert!(response.allowed);
+    assert!(response.warnings[0].starts_with("[misbehave] no verdict: it trapped: "), "{:?}", response.warnings);
+}
+
+#[test]
+fn mode_warn_never_denies() {
+    let host = host(json!({"mode": "Warn"}));
+    for word in ["deny", "panic"] {
+        let response = ask(&host, VALIDATE, &told(word)).response;
+        assert!(response.allowed, "{word}");
+        assert!(response.warnings[0].starts_with("[misbehave] "), "{word}: {:?}", response.warnings);
+    }
+}
+
+#[test]
+fn mode_audit_never_denies_and_tells_only_the_audit_log() {
+    let host = host(json!({"mode": "Audit"}));
+    for word in ["deny", "panic"] {
+        let response = ask(&host, VALIDATE, &told(word)).response;
+        assert!(response.allowed, "{word}");
+        assert_eq!(response.warnings, [""; 0], "{word}");
+        assert!(response.audit_annotations.contains_key("misbehave.violations"), "{word}");
+    }
+}
+
+#[test]
+fn only_mode_enforce_patches() {
+    let patch = |mode: &str| ask(&host(json!({"mode": mode})), Function::Mutate, &told("nothing")).response.patch;
+    assert!(patch("Enforce").is_some_and(|patch| patch.contains("test~1mutated")));
+    assert_eq!((patch("Warn"), patch("Audit")), (None, None));
+}
+
+#[test]
+fn the_mutating_phase_never_denies() {
+    let host = host(json!({"failurePolicy": "Fail"}));
+    let outcome = ask(&host, Function::Mutate, &told("panic"));
+    assert_eq!(kind(&outcome), Some("trap"));
+    assert!(outcome.response.allowed);
+    assert_eq!(outcome.response.patch, None);
+}
+
+#[test]
+fn an_update_may_keep_what_it_found() {
+    let (old, new) = updated("deny");
+    let response = ask(&host(json!({})), VALIDATE, &body("UPDATE", &new, &old)).response;
+    assert!(response.allowed);
+    assert!(response.warnings.iter().any(|warning| warning.contains("told to deny")), "{:?}", response.warnings);
+}
+
+#[test]
+fn an_update_may_not_bring_what_was_not_there() {
+    let (old, new) = updated("nothing");
+    assert!(!ask(&host(json!({})), VALIDATE, &body("UPDATE", &new, &old)).response.allowed);
+}
+
+#[test]
+fn updates_always_excuses_nothing() {
+    let (old, new) = updated("deny");
+    assert!(!ask(&host(json!({"updates": "Always"})), VALIDATE, &body("UPDATE", &new, &old)).response.allowed);
+}
+
+#[test]
+fn a_failure_on_the_old_object_excuses_nothing() {
+    let (old, new) = updated("panic");
+    assert!(!ask(&host(json!({})), VALIDATE, &body("UPDATE", &new, &old)).response.allowed);
+}
+
+#[test]
+fn a_policy_that_is_not_reached_in_time_has_no_opinion() {
+    let outcome = ask_within(&host(json!({})), VALIDATE, &told("nothing"), Duration::ZERO);
+    assert_eq!(kind(&outcome), Some("request-deadline"));
+}
+
+#[test]
+fn the_requests_deadline_ends_a_policy_before_its_own() {
+    let began = Instant::now();
+    let outcome = ask_within(&host(json!({})), VALIDATE, &told("loop"), Duration::from_millis(30));
+    assert_eq!(kind(&outcome), Some("request-deadline"));
+    assert!(began.elapsed() < Duration::from_millis(1900), "{:?}", began.elapsed());
+}
+
+#[test]
+fn more_memory_than_the_host_allows_is_a_load_error() {
+    let error = crate::host::load(&misbehave(), &json!({"limits": {"memory": "1Gi"}})).expect_err("too much");
+    assert_eq!(error.to_string(), "spec.limits.memory: 1Gi is more than the host allows, 64Mi");
+}
+
+/// A Service that was told `old`, now told to deny.
+fn updated(old: &str) -> (Value, Value) {
+    let service = |word: &str| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web", "namespace": "default", "annotations": {"test/do": word}},
+            "spec": {"type": "ClusterIP", "ports": [{"port": 80}]},
+        })
+    };
+    (service(old), service("deny"))
+}

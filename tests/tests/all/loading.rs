@@ -1,0 +1,140 @@
+//! What can't serve as a policy is said at load, with what is wrong and where.
+
+use crate::host::{VALIDATE, ask, load, manifest, misbehave, misbehaving, told};
+use sallyport::admission::Admission;
+use sallyport::inventory::{Inventory, InventoryData};
+use sallyport::manifest::Exemptions;
+use sallyport::policy::{LoadError, Policy};
+use serde_json::{Value, json};
+
+/// The preambles of binary WebAssembly.
+const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+fn refused(component: &[u8], settings: Value) -> String {
+    load(component, &json!({"settings": settings})).expect_err("it can't be used").to_string()
+}
+
+/// The guest with every occurrence of a text replaced by one of the same length.
+fn patched(from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut component = misbehave();
+    let starts: Vec<_> = (0..component.len()).filter(|&i| component[i..].starts_with(from.as_bytes())).collect();
+    assert!(!starts.is_empty(), "{from} is not in the guest");
+    for start in starts {
+        component[start..start + to.len()].copy_from_slice(to.as_bytes());
+    }
+    component
+}
+
+#[test]
+fn a_policy_that_refuses_its_settings_is_quoted_with_every_path() {
+    assert_eq!(
+        refused(&misbehave(), json!({"atConfigure": "refuse"})),
+        "spec.settings.atConfigure: refused, as it was told; spec.settings.atConfigure[1]: refused twice"
+    );
+}
+
+#[test]
+fn a_policy_that_loops_in_configure_is_ended() {
+    assert_eq!(refused(&misbehave(), json!({"atConfigure": "loop"})), "configure did not end within 5 s");
+}
+
+#[test]
+fn a_policy_that_traps_in_configure_is_refused() {
+    let error = refused(&misbehave(), json!({"atConfigure": "trap"}));
+    assert!(error.starts_with("configure trapped: "), "{error}");
+}
+
+#[test]
+fn a_policy_that_hogs_memory_in_configure_is_told_which_limit_to_raise() {
+    let spec = json!({"settings": {"atConfigure": "hog"}, "limits": {"memory": "4Mi"}});
+    let error = load(&misbehave(), &spec).expect_err("too much").to_string();
+    assert_eq!(error, "configure needs more than its memory limit of 4096 KiB; raise spec.limits.memory");
+}
+
+#[test]
+fn an_unknown_setting_is_named_with_the_nearest_known_one() {
+    assert_eq!(
+        refused(&misbehave(), json!({"atConfigur": "accept"})),
+        r#"spec.settings: unknown key "atConfigur" (did you mean "atConfigure"?); known keys: atConfigure"#
+    );
+}
+
+#[test]
+fn a_setting_of_another_type_is_named_with_its_path() {
+    assert_eq!(
+        refused(&misbehave(), json!({"atConfigure": 5})),
+        "spec.settings.atConfigure: expected string (put it in quotes), found integer 5"
+    );
+}
+
+#[test]
+fn what_is_no_web_assembly_is_corrupt() {
+    let error = refused(b"this is no policy", json!({}));
+    assert!(error.starts_with("not a valid WebAssembly component: "), "{error}");
+}
+
+#[test]
+fn an_empty_file_is_corrupt() {
+    let error = refused(b"", json!({}));
+    assert!(error.starts_with("not a valid WebAssembly component: "), "{error}");
+}
+
+#[test]
+fn a_truncated_component_is_corrupt_wherever_it_ends() {
+    let component = misbehave();
+    for length in (0..component.len()).step_by(component.len() / 40) {
+        let error = refused(&component[..length], json!({}));
+        // A cut between two sections leaves a valid component that exports nothing.
+        let told = error.starts_with("not a valid WebAssembly component: ") || error.starts_with("exports no ");
+        assert!(told, "cut at {length}: {error}");
+    }
+}
+
+#[test]
+fn a_core_module_is_told_how_to_become_a_component() {
+    let error = refused(EMPTY_MODULE, json!({}));
+    assert!(error.starts_with("a core WebAssembly module, not a component; link it with wasm-component-ld"), "{error}");
+}
+
+#[test]
+fn a_component_of_a_foreign_world_is_told_what_it_lacks() {
+    let error = refused(EMPTY_COMPONENT, json!({}));
+    assert!(error.starts_with("exports no sallyport:policy/policy@0.1.0; it exports nothing"), "{error}");
+}
+
+#[test]
+fn an_import_of_another_function_is_named() {
+    let error = refused(&patched("sallyport:policy/log@0.1.0", "wasi:logging/loggers@0.1.0"), json!({}));
+    assert!(error.starts_with("imports the function wasi:logging/loggers@0.1.0"), "{error}");
+    assert!(error.contains("which no policy may"), "{error}");
+}
+
+#[test]
+fn another_version_of_the_contract_is_refused_with_both_versions() {
+    assert_eq!(
+        refused(&patched("@0.1.0", "@0.9.0"), json!({})),
+        "speaks sallyport:policy@0.9.0, but this host speaks 0.1.0; rebuild it with a matching SDK"
+    );
+}
+
+#[test]
+fn a_broken_policy_fails_its_own_reviews_and_no_other_policys() {
+    let broken = Policy::broken(manifest(&json!({"mode": "Warn"})), LoadError::new("it is broken"));
+    let mut sound = manifest(&json!({}));
+    sound.metadata.name = "sound".into();
+    let sound = Policy::load(&crate::host::ENGINE, sound, &misbehave()).expect("sound");
+    let host = Admission::new(vec![broken, sound], Inventory::from(InventoryData::default()), Exemptions::default());
+    let outcome = ask(&host, VALIDATE, &told("deny"));
+    let kinds: Vec<_> = outcome.evaluations.iter().map(|one| one.error.as_ref().map(|error| error.kind())).collect();
+    assert_eq!(kinds, [Some("load"), None]);
+    let message = outcome.response.denial.expect("the sound one denies").message;
+    assert!(message.starts_with("[sound] metadata.annotations: told to deny"), "{message}");
+}
+
+#[test]
+fn settings_are_part_of_a_snapshot() {
+    let host = misbehaving(&json!({}));
+    assert_eq!(host.policies()[0].configured_per_instance(), None);
+}

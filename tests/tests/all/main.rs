@@ -1,0 +1,14 @@
+//! Tests through the public doors: engine with guests that misbehave, webhook over real TLS, command line.
+//!
+//! One binary, since linking wasmtime takes longer than most of the tests. What it needs is built by `make policies`.
+
+mod bad_input;
+mod client;
+mod command_line;
+mod connections;
+mod host;
+mod limits;
+mod loading;
+mod new_policy;
+mod parity;
+mod webhook;

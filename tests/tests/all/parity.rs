@@ -1,0 +1,82 @@
+//! Harness and webhook are one: every case of `fixtures/` gets the same bytes from both.
+
+use crate::client::{Protocol, Reply};
+use crate::host::{ENGINE, Host, PATIENCE, root};
+use sallyport::admission::{Admission, AdmissionRequest, Clock, Function};
+use sallyport::contract::review::Phase;
+use sallyport::inventory::Inventory;
+use sallyport::policy::Policy;
+use sallyport::suite::{self, Case, ModuleSearch, Setup};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A case with its suite's name, for messages.
+type Named = (String, Case);
+
+/// The cases of all fixtures, by setup, that an API server could ask: it knows no way to ask `validate` in the mutating phase,
+/// and what a policy says of bad settings is no review.
+fn cases() -> HashMap<String, Vec<Named>> {
+    let (files, errors) = suite::find(&[root().join("tests/fixtures")]);
+    assert!(errors.is_empty(), "no fixture cases found: {errors:?}");
+    // As `make policies` places them.
+    let search = ModuleSearch { directory: Some(root().join("target/policies")) };
+    let mut cases = HashMap::<String, Vec<Named>>::new();
+    for file in files {
+        let suite = suite::read(&file, &search).unwrap_or_else(|error| panic!("{error}"));
+        for case in suite.cases {
+            let asked = case.function != Function::Validate(Phase::Mutating) && case.expect.settings_error.is_none();
+            if asked {
+                let name = format!("{}/{}", suite.name, case.name);
+                cases.entry(case.setup.fingerprint()).or_default().push((name, case));
+            }
+        }
+    }
+    assert!(!cases.is_empty(), "no fixture cases found");
+    cases
+}
+
+fn admission(setup: &Setup) -> Arc<Admission> {
+    let component = std::fs::read(&setup.component)
+        .unwrap_or_else(|error| panic!("{}: {error}; run `make policies`", setup.component.display()));
+    let policy = Policy::load(&ENGINE, setup.manifest.clone(), &component)
+        .unwrap_or_else(|error| Policy::broken(setup.manifest.clone(), error));
+    Arc::new(Admission::new(vec![policy], Inventory::from(setup.inventory.clone()), setup.exemptions.clone()))
+}
+
+/// What the harness answers: a review, or the sentence of a refusal.
+fn harness(admission: &Admission, case: &Case, body: &[u8]) -> (u16, Vec<u8>) {
+    match AdmissionRequest::parse(body) {
+        Err(error) => (400, format!("{error}\n").into_bytes()),
+        Ok(request) => {
+            let clock = Clock { now: case.time, deadline: Instant::now() + PATIENCE };
+            (200, admission.review(case.function, &request, clock).response.to_json())
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_fixture_gets_the_same_bytes_from_harness_and_webhook() {
+    let mut compared = 0;
+    for cases in cases().into_values() {
+        let admission = admission(&cases[0].1.setup);
+        let host = Host::start(&admission).await;
+        let mut connections = [host.client.connect(Protocol::Http1).await, host.client.connect(Protocol::Http2).await];
+        for (name, case) in cases {
+            let body = case.review_body();
+            let expected = harness(&admission, &case, &body);
+            let path = if case.function == Function::Mutate { "/mutate" } else { "/validate" };
+            for connection in &mut connections {
+                let Reply { status, body, .. } = connection.post(path, body.clone()).await;
+                let (expected, found) = ((expected.0, text(&expected.1)), (status.as_u16(), text(&body)));
+                assert_eq!(found, expected, "{name}");
+            }
+            compared += 1;
+        }
+    }
+    println!("{compared} cases");
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
