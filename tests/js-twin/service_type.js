@@ -92,8 +92,7 @@ function emptyLists({ allowedTypes, perNamespace }) {
 /** As the Rust SDK's `quote`: whoever writes a Service must not be able to forge a line or to hide a part of one. */
 function quote(text) {
   const shown = 64;
-  // The engine has no Unicode tables: control characters by number.
-  const unsafe = /[\u{0}-\u{1f}\u{7f}-\u{9f}\u{ad}\u{61c}\u{180e}\u{200b}-\u{200f}\u{2028}-\u{202e}\u{2060}-\u{206f}\u{feff}]/u;
+  const unsafe = /[^\u{20}-\u{7e}]/u;
   const characters = [...text];
   const escaped = characters.slice(0, shown).map((c) => {
     if (c === '"' || c === '\\') return `\\${c}`;
