@@ -2,8 +2,8 @@
 //!
 //! Every figure stands beside a baseline of the same run, since machines differ and are shared: a policy on a fresh instance
 //! beside the same Rust function called natively on a parsed Service, and the server with the shipped policies beside the same
-//! server with none. The load comes from a process of its own (this program, called again), bounded in time. Nothing here fails:
-//! it measures.
+//! server with none. The load comes from a process of its own (this program, called again), bounded in time. No figure
+//! is asserted.
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
