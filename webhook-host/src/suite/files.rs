@@ -1,6 +1,6 @@
 //! Finds and reads suites with the manifests that they name. The components themselves are read by the runner, once a setup.
 
-use super::model::{PolicySource, Resolve, Suite};
+use super::model::{PolicySource, Suite};
 use crate::decode::{DecodeError, describe};
 use crate::manifest::{API_VERSION, HostConfig, ServicePolicy};
 use crate::yaml;
@@ -153,7 +153,8 @@ fn text(path: &Path) -> Result<String, SuiteError> {
     fs::read_to_string(path).map_err(fail)
 }
 
-struct Files<'a> {
+/// What a suite refers to, by paths relative to it.
+pub(super) struct Files<'a> {
     directory: &'a Path,
     search: &'a ModuleSearch,
 }
@@ -169,10 +170,9 @@ impl Files<'_> {
             count => Err(fail(format!("expected one document, found {count}"))),
         }
     }
-}
 
-impl Resolve for Files<'_> {
-    fn policy(&self, source: &PolicySource) -> Result<(Value, PathBuf), DecodeError> {
+    /// The manifest and the component that a policy source names.
+    pub(super) fn policy(&self, source: &PolicySource) -> Result<(Value, PathBuf), DecodeError> {
         let (manifest, beside, key) = match (&source.manifest, &source.module) {
             (Some(file), None) => {
                 let path = self.directory.join(file);
@@ -199,7 +199,8 @@ impl Resolve for Files<'_> {
         Ok((manifest, component.map_err(|problem| DecodeError::new(key, problem))?))
     }
 
-    fn object(&self, file: &str) -> Result<Value, DecodeError> {
+    /// The one object in a file.
+    pub(super) fn object(&self, file: &str) -> Result<Value, DecodeError> {
         self.document("", file)
     }
 }

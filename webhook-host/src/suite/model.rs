@@ -4,7 +4,7 @@
 
 use super::body::{Asked, User};
 use super::expect::Expect;
-use super::files::SuiteError;
+use super::files::{Files, SuiteError};
 use super::places;
 use crate::admission::Function;
 use crate::contract::review::Phase;
@@ -168,31 +168,18 @@ enum OperationWord {
     Connect,
 }
 
-/// What a suite refers to, resolved by whoever reads files.
-pub(super) trait Resolve {
-    /// The manifest and the component that a policy source names.
-    fn policy(&self, source: &PolicySource) -> Result<(Value, PathBuf), DecodeError>;
-    /// The one object in a file.
-    fn object(&self, file: &str) -> Result<Value, DecodeError>;
-}
-
 impl Suite {
     /// Whether a document claims to be a suite.
     pub(super) fn is(document: &Value) -> bool {
         document.get("kind").and_then(Value::as_str) == Some("Suite")
     }
 
-    pub(super) fn parse(
-        path: PathBuf,
-        text: String,
-        document: &Value,
-        resolve: &impl Resolve,
-    ) -> Result<Self, SuiteError> {
+    pub(super) fn parse(path: PathBuf, text: String, document: &Value, files: &Files<'_>) -> Result<Self, SuiteError> {
         let place = |error: DecodeError| SuiteError::new(&path, error.to_string());
         check_head(document).map_err(place)?;
         let file: File = decode::from_value(document).map_err(place)?;
         check_names(&file).map_err(place)?;
-        let base = resolve.policy(&file.spec.policy).map_err(|error| place(under("spec.policy", error)))?;
+        let base = files.policy(&file.spec.policy).map_err(|error| place(under("spec.policy", error)))?;
         let lines = places::places(&text);
         let mut cases = vec![];
         for (index, case) in file.spec.cases.iter().enumerate() {
@@ -201,7 +188,7 @@ impl Suite {
                 let at = under(&format!("spec.cases[{index}]"), error);
                 SuiteError::new(&path, format!("line {line}: {at} (case {:?})", case.name))
             };
-            cases.push(case.resolve(line, &file.spec, &base, resolve).map_err(shown)?);
+            cases.push(case.resolve(line, &file.spec, &base, files).map_err(shown)?);
         }
         Ok(Self { path, name: file.metadata.name, cases, text })
     }
@@ -246,7 +233,7 @@ impl CaseFile {
         line: usize,
         spec: &Spec,
         base: &(Value, PathBuf),
-        resolve: &impl Resolve,
+        files: &Files<'_>,
     ) -> Result<Case, DecodeError> {
         let function = self.function()?;
         let expect = self.expect.clone().unwrap_or_default();
@@ -257,7 +244,7 @@ impl CaseFile {
             function,
             time: self.time()?,
             setup: Arc::new(self.setup(spec, base)?),
-            request: self.request(&expect, resolve)?,
+            request: self.request(&expect, files)?,
             expect,
         })
     }
@@ -298,7 +285,7 @@ impl CaseFile {
         Ok(Setup { manifest, component: component.clone(), inventory, exemptions: spec.exemptions.clone() })
     }
 
-    fn request(&self, expect: &Expect, resolve: &impl Resolve) -> Result<Request, DecodeError> {
+    fn request(&self, expect: &Expect, files: &Files<'_>) -> Result<Request, DecodeError> {
         let given = [
             ("request", self.request.is_some()),
             ("object", self.object.is_some()),
@@ -321,13 +308,13 @@ impl CaseFile {
                 Err(DecodeError::new("oldObject", "`request` is a whole AdmissionReview; put oldObject into it"))
             }
             Some(body) => Ok(Request::Body(body.clone())),
-            None => Ok(Request::Asked(Box::new(self.asked(resolve)?))),
+            None => Ok(Request::Asked(Box::new(self.asked(files)?))),
         }
     }
 
-    fn asked(&self, resolve: &impl Resolve) -> Result<Asked, DecodeError> {
+    fn asked(&self, files: &Files<'_>) -> Result<Asked, DecodeError> {
         let object = match &self.manifest {
-            Some(file) => Some(resolve.object(file).map_err(|error| under("manifest", error))?),
+            Some(file) => Some(files.object(file).map_err(|error| under("manifest", error))?),
             None => self.object.clone(),
         };
         let text = |pointer: &str| {
