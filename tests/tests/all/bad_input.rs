@@ -162,7 +162,7 @@ async fn another_kind_is_400_and_named() {
 }
 
 #[tokio::test]
-async fn a_request_without_uid_is_400_and_named() {
+async fn a_uid_that_is_a_number_is_400() {
     let body = review(|review| review["request"]["uid"] = 5.into());
     let (status, sentence) = host().await.refuses("POST", "/validate", JSON, body).await;
     assert_eq!(status, 400);

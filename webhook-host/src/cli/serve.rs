@@ -9,7 +9,7 @@ use crate::policy::Policy;
 use crate::server::tls::{self, SelfSigned};
 use crate::server::{Admin, Limits, Metrics, Server};
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use rustls::ServerConfig;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Answers AdmissionReviews on /validate and /mutate over TLS (HTTP/2 and HTTP/1.1), and /livez, /readyz and /metrics on the
 /// admin address over plain HTTP.
 #[derive(Debug, Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(
+    after_long_help = EXAMPLES,
+    group(ArgGroup::new("certificate").required(true).args(["tls_cert", "self_signed"]))
+)]
 pub(super) struct Serve {
     /// Directory of ServicePolicy manifests and the modules that they name
     #[arg(long, value_name = "DIR")]
@@ -71,13 +74,7 @@ Examples:
 #[group(skip)]
 struct Certificate {
     /// PEM file with the server's certificate, and after it the chain
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "tls_key",
-        required_unless_present = "self_signed",
-        conflicts_with = "self_signed"
-    )]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// PEM file with its private key
     #[arg(long, value_name = "FILE", requires = "tls_cert", conflicts_with = "self_signed")]
