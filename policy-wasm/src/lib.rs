@@ -52,12 +52,13 @@
 
 mod describe;
 mod exposure;
+pub mod facts;
 #[cfg(any(test, target_family = "wasm"))]
 mod heap;
 pub mod log;
+pub mod net;
 pub mod pairs;
 mod patch;
-mod provider;
 #[doc(hidden)]
 pub mod slot;
 pub mod testing;
