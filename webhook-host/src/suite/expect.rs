@@ -18,7 +18,8 @@ pub struct Expect {
     /// Whether the request goes on. Required for `validate`; `mutate` never denies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed: Option<bool>,
-    /// Why the policy is not asked: an exemption (`operation`, `kind`, `api-server`, `terminating`, `namespace`),
+    /// Why the policy is not asked: an exemption (`operation`, `kind`, `api-server`, `terminating`, `namespace`, `service`, `user`,
+    /// `group`, `service-account`, `break-glass`),
     /// `unmatched` (by `match`, mode or the policy's own description), `malformed` (the mutating phase leaves a Service
     /// that doesn't decode to the API server).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,7 +85,20 @@ pub struct ViolationPattern {
 }
 
 /// Exemptions and the two other reasons why a policy is not asked.
-const EXEMPT: [&str; 7] = ["operation", "kind", "api-server", "terminating", "namespace", "unmatched", "malformed"];
+const EXEMPT: [&str; 12] = [
+    "operation",
+    "kind",
+    "api-server",
+    "terminating",
+    "namespace",
+    "service",
+    "user",
+    "group",
+    "service-account",
+    "break-glass",
+    "unmatched",
+    "malformed",
+];
 
 /// `EvaluationError::kind`.
 const ERRORS: [&str; 7] = ["deadline", "request-deadline", "memory", "trap", "answer", "busy", "load"];

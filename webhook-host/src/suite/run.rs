@@ -310,5 +310,5 @@ fn exempt(function: Function, outcome: &Outcome) -> Option<&'static str> {
             Function::Validate(_) => (!told).then_some("unmatched"),
         };
     }
-    outcome.evaluations.is_empty().then_some("unmatched")
+    (outcome.evaluations.is_empty() && outcome.response.denial.is_none()).then_some("unmatched")
 }
