@@ -6,7 +6,7 @@ use sallyport::admission::{Admission, AdmissionRequest, Clock, Function};
 use sallyport::contract::review::Phase;
 use sallyport::inventory::Inventory;
 use sallyport::policy::Policy;
-use sallyport::suite::{self, Case, ModuleSearch, Setup};
+use sallyport::suite::{self, Case, ModuleSearch, Setup, Source};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,11 +37,14 @@ fn cases() -> HashMap<String, Vec<Named>> {
 }
 
 fn admission(setup: &Setup) -> Arc<Admission> {
-    let component = std::fs::read(&setup.component)
-        .unwrap_or_else(|error| panic!("{}: {error}; run `make policies`", setup.component.display()));
-    let policy = Policy::load(&ENGINE, setup.manifest.clone(), &component)
-        .unwrap_or_else(|error| Policy::broken(setup.manifest.clone(), error));
-    Arc::new(Admission::new(vec![policy], Inventory::from(setup.inventory.clone()), setup.exemptions.clone()))
+    let load = |source: &Source| {
+        let component = std::fs::read(&source.component)
+            .unwrap_or_else(|error| panic!("{}: {error}; run `make policies`", source.component.display()));
+        Policy::load(&ENGINE, source.manifest.clone(), &component)
+            .unwrap_or_else(|error| Policy::broken(source.manifest.clone(), error))
+    };
+    let policies = setup.policies.iter().map(load).collect();
+    Arc::new(Admission::new(policies, Inventory::from(setup.inventory.clone()), setup.exemptions.clone()))
 }
 
 /// What the harness answers: a review, or the sentence of a refusal.
