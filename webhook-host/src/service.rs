@@ -96,14 +96,17 @@ fn spec(spec: core::ServiceSpec, owned: &Owned) -> Result<Spec, Malformed> {
         cluster_ip: present(spec.cluster_ip),
         external_ips: spec.external_ips.unwrap_or_default(),
         external_name: present(spec.external_name),
-        external_traffic_policy_by_client: spec.external_traffic_policy.as_deref() != Some("Cluster")
-            || owned.by_apply("f:externalTrafficPolicy"),
+        external_traffic_policy_by_client: spec
+            .external_traffic_policy
+            .as_deref()
+            .is_some_and(|policy| policy != "Cluster" || owned.by_apply("f:externalTrafficPolicy")),
         external_traffic_policy: present(spec.external_traffic_policy),
         health_check_node_port: nonzero(spec.health_check_node_port),
         health_check_node_port_by_client: owned.by_client("f:healthCheckNodePort"),
         allocate_load_balancer_node_ports: spec.allocate_load_balancer_node_ports,
-        allocate_load_balancer_node_ports_by_client: spec.allocate_load_balancer_node_ports != Some(true)
-            || owned.by_apply("f:allocateLoadBalancerNodePorts"),
+        allocate_load_balancer_node_ports_by_client: spec
+            .allocate_load_balancer_node_ports
+            .is_some_and(|allocate| !allocate || owned.by_apply("f:allocateLoadBalancerNodePorts")),
         load_balancer_class: load_balancer_class(spec.load_balancer_class)?,
         load_balancer_ip: present(spec.load_balancer_ip),
         load_balancer_source_ranges: spec.load_balancer_source_ranges.unwrap_or_default(),

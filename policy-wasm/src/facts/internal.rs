@@ -4,7 +4,7 @@
 //! the controller (`"True"` on Azure). So the rules are the controllers' own: keys in their exact case, a row only for its own
 //! controller and the classes that this serves; and where two keys contradict each other, the load balancer is not internal.
 
-use super::classes::{Reach, reach};
+use super::classes::{Class, Reach, class};
 use crate::service::Service;
 
 /// How a controller reads a value.
@@ -67,7 +67,7 @@ pub struct Controller {
     /// The beginning of the providerID of the Nodes where it runs; empty where that tells nothing.
     pub infrastructure: &'static str,
     /// The classes that it serves.
-    pub classes: &'static [&'static str],
+    pub classes: &'static [Class],
     /// The annotations that it reads.
     pub switches: &'static [Switch],
     /// Which of them counts.
@@ -115,7 +115,14 @@ const fn controller(
 /// Every controller whose switch is known. AWS has two: who serves a Service there depends on the Service ([`on`]).
 pub static CONTROLLERS: [Controller; 16] = [
     Controller {
-        classes: &["service.k8s.aws/nlb", "eks.amazonaws.com/nlb"],
+        classes: &[
+            class(
+                "service.k8s.aws/nlb",
+                Reach::Depends,
+                "AWS Load Balancer Controller, whose webhook sets it on new LoadBalancers without a class",
+            ),
+            class("eks.amazonaws.com/nlb", Reach::Depends, "EKS Auto Mode"),
+        ],
         ..controller(
             "aws-lbc",
             "AWS Load Balancer Controller, EKS Auto Mode",
@@ -162,10 +169,26 @@ pub static CONTROLLERS: [Controller; 16] = [
     Controller {
         precedence: Precedence::First,
         classes: &[
-            "networking.gke.io/l4-regional-internal",
-            "networking.gke.io/l4-regional-internal-legacy",
-            "networking.gke.io/l4-regional-external",
-            "networking.gke.io/l4-regional-external-legacy",
+            class(
+                "networking.gke.io/l4-regional-internal",
+                Reach::Internal,
+                "GKE 1.33 and later; kubernetes/ingress-gce",
+            ),
+            class(
+                "networking.gke.io/l4-regional-internal-legacy",
+                Reach::Internal,
+                "GKE 1.33 and later; kubernetes/ingress-gce",
+            ),
+            class(
+                "networking.gke.io/l4-regional-external",
+                Reach::External,
+                "GKE 1.33 and later; kubernetes/ingress-gce",
+            ),
+            class(
+                "networking.gke.io/l4-regional-external-legacy",
+                Reach::External,
+                "GKE 1.33 and later; kubernetes/ingress-gce",
+            ),
         ],
         ..controller(
             "gce",
@@ -255,7 +278,7 @@ pub static CONTROLLERS: [Controller; 16] = [
         )],
     ),
     Controller {
-        classes: &["alibabacloud.com/nlb"],
+        classes: &[class("alibabacloud.com/nlb", Reach::Depends, "Alibaba's cloud controller manager")],
         ..controller(
             "alibaba",
             "Alibaba Cloud",
@@ -392,6 +415,7 @@ pub fn on(infrastructure: &str, service: &Service) -> Option<&'static Controller
     let name = match infrastructure {
         "aws" if by_aws_lbc => return by_name("aws-lbc"),
         "aws" => return by_name("aws-ccm"),
+        "" => return None,
         other => other,
     };
     CONTROLLERS.iter().find(|controller| controller.infrastructure == name)
@@ -401,13 +425,11 @@ impl Controller {
     /// Why this controller may make a public load balancer of a Service; `None` where it makes an internal one for certain.
     pub fn public<'a>(&self, service: &'a Service) -> Option<Public<'a>> {
         if let Some(class) = service.spec.load_balancer_class.as_deref() {
-            if !self.classes.contains(&class) {
-                return Some(Public::Class(class));
-            }
-            match reach(class) {
+            match self.classes.iter().find(|known| known.name == class).map(|known| known.reach) {
+                None => return Some(Public::Class(class)),
                 Some(Reach::Internal) => return None,
                 Some(Reach::External) => return Some(Public::ExternalClass(class)),
-                Some(Reach::Depends) | None => {}
+                Some(Reach::Depends) => {}
             }
         }
         if let Some(key) = self.adopts.filter(|key| service.annotation(key).is_some()) {
