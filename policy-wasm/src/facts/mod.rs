@@ -9,6 +9,7 @@
 pub mod backends;
 pub mod classes;
 pub mod internal;
+pub mod metadata_services;
 pub mod nodes;
 
 pub use internal::Controller;
