@@ -43,6 +43,7 @@ pub(crate) enum Connection {
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) content_type: String,
+    pub(crate) retry_after: Option<String>,
     pub(crate) body: Bytes,
 }
 
@@ -106,7 +107,7 @@ impl Connection {
         self.send(request("POST", path, "application/json", body)).await
     }
 
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> Reply {
+    pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Reply {
         let response = match self {
             Self::Http1(sender) => {
                 sender.ready().await.expect("the connection is open");
@@ -128,10 +129,11 @@ pub(crate) fn request(method: &str, path: &str, content_type: &str, body: impl I
 impl Reply {
     async fn read(response: Response<Incoming>) -> Self {
         let (head, body) = response.into_parts();
-        let content_type = head.headers.get("content-type").and_then(|found| found.to_str().ok());
+        let header = |name| head.headers.get(name).map(|found| found.to_str().expect("text").to_owned());
         Self {
             status: head.status,
-            content_type: content_type.unwrap_or_default().to_owned(),
+            content_type: header("content-type").unwrap_or_default(),
+            retry_after: header("retry-after"),
             body: body.collect().await.expect("a whole body").to_bytes(),
         }
     }

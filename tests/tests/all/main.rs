@@ -9,6 +9,8 @@ mod connections;
 mod host;
 mod limits;
 mod loading;
+mod metrics;
 mod new_policy;
+mod overload;
 mod parity;
 mod webhook;

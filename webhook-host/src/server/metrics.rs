@@ -1,7 +1,9 @@
-//! What the host counts. Labels come from small, closed sets: functions, results, policies, error kinds, status codes.
+//! What the host counts. Labels come from small, closed sets: functions, results, policies, modes, error kinds, status codes,
+//! reasons, time-outs.
 
+use super::refusal::Refusal;
 use crate::admission::{Admission, AdmissionRequest, Function, Operation, Outcome};
-use axum::http::StatusCode;
+use crate::manifest::Mode;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -36,8 +38,20 @@ struct Failure {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Code {
+struct Found {
+    policy: String,
+    mode: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
     code: u16,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -59,15 +73,55 @@ pub struct Metrics {
     mutate_seconds: Histogram,
     policies: BTreeMap<Arc<str>, PolicyMetrics>,
     failures: Family<Failure, Counter>,
-    refusals: Family<Code, Counter>,
+    refusals: Family<Refused, Counter>,
     handshakes: Counter,
+    timeouts: Family<Kind, Counter>,
     connections: Gauge,
+    full: Counter,
+    in_flight: Gauge,
 }
 
-/// Counts an open connection while it lives.
-pub(super) struct OpenConnection(Gauge);
+/// What took too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TimedOut {
+    /// A TLS handshake.
+    Handshake,
+    /// A request's head.
+    Head,
+    /// A request's body.
+    Body,
+    /// The next request.
+    Idle,
+    /// The other reviews, for one that waited for its turn.
+    Turn,
+}
 
-impl Drop for OpenConnection {
+impl TimedOut {
+    const ALL: [Self; 5] = [Self::Handshake, Self::Head, Self::Body, Self::Idle, Self::Turn];
+
+    fn kind(self) -> Kind {
+        let kind = match self {
+            Self::Handshake => "handshake",
+            Self::Head => "head",
+            Self::Body => "body",
+            Self::Idle => "idle",
+            Self::Turn => "turn",
+        };
+        Kind { kind }
+    }
+}
+
+/// Counts what it stands for while it lives.
+pub(super) struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -101,25 +155,47 @@ impl Metrics {
             Unit::Seconds,
             evaluations.clone(),
         );
-        let violations = Family::<Of, Counter>::default();
-        registry.register("policy_violations", "Violations found, whatever the mode", violations.clone());
+        let violations = Family::<Found, Counter>::default();
+        registry.register("policy_violations", "Violations found, by the policy's mode", violations.clone());
         let failures = Family::default();
         registry.register("policy_failures", "Reviews on which a policy had no verdict, by kind", failures.clone());
         let loaded = Family::<Of, Gauge>::default();
         registry.register("policy_loaded", "1 when the policy is loaded, 0 when it is broken", loaded.clone());
         let refusals = Family::default();
-        registry.register("http_refusals", "Requests answered without a review, by status code", refusals.clone());
+        registry.register(
+            "http_refusals",
+            "Requests answered without a review, by status code and reason",
+            refusals.clone(),
+        );
         let handshakes = Counter::default();
         registry.register("tls_handshake_failures", "Connections that ended before HTTP began", handshakes.clone());
         let connections = Gauge::default();
-        registry.register("connections", "Open connections", connections.clone());
+        registry.register(
+            "connections",
+            "Open connections, those included that are in their handshake",
+            connections.clone(),
+        );
+        let full = Counter::default();
+        registry.register(
+            "connections_full",
+            "Times that all connections were taken and accepting paused",
+            full.clone(),
+        );
+        let in_flight = Gauge::default();
+        registry.register("reviews_in_flight", "Reviews that run or wait for their turn", in_flight.clone());
+        let timeouts = Family::<Kind, Counter>::default();
+        registry.register("timeouts", "What took too long, by kind", timeouts.clone());
+        for timed_out in TimedOut::ALL {
+            drop(timeouts.get_or_create(&timed_out.kind()));
+        }
         let build = Info::new([("version", env!("CARGO_PKG_VERSION")), ("contract", crate::contract::VERSION)]);
         registry.register("build", "The host's version and the contract's", build);
         let policies = admission.policies().iter().map(|policy| {
             let of = Of { policy: policy.name().to_string() };
             loaded.get_or_create(&of).set(policy.load_error().is_none().into());
             let seconds = evaluations.get_or_create_owned(&of);
-            (Arc::clone(policy.name()), PolicyMetrics { seconds, violations: violations.get_or_create_owned(&of) })
+            let found = Found { policy: of.policy, mode: mode(policy.manifest().spec.mode) };
+            (Arc::clone(policy.name()), PolicyMetrics { seconds, violations: violations.get_or_create_owned(&found) })
         });
         let policies = policies.collect();
         Self {
@@ -131,7 +207,10 @@ impl Metrics {
             failures,
             refusals,
             handshakes,
+            timeouts,
             connections,
+            full,
+            in_flight,
         }
     }
 
@@ -161,8 +240,8 @@ impl Metrics {
         }
     }
 
-    pub(super) fn refused(&self, status: StatusCode) {
-        self.refusals.get_or_create(&Code { code: status.as_u16() }).inc();
+    pub(super) fn refused(&self, refusal: &Refusal) {
+        self.refusals.get_or_create(&Refused { code: refusal.status.as_u16(), reason: refusal.reason }).inc();
     }
 
     pub(super) fn handshake_failed(&self, why: &str) {
@@ -170,9 +249,21 @@ impl Metrics {
         tracing::debug!("a TLS handshake failed: {why}");
     }
 
-    pub(super) fn connection(&self) -> OpenConnection {
-        self.connections.inc();
-        OpenConnection(self.connections.clone())
+    pub(super) fn timed_out(&self, what: TimedOut) {
+        self.timeouts.get_or_create(&what.kind()).inc();
+        tracing::debug!("{what:?} took too long");
+    }
+
+    pub(super) fn full(&self) {
+        self.full.inc();
+    }
+
+    pub(super) fn connection(&self) -> Counted {
+        Counted::new(&self.connections)
+    }
+
+    pub(super) fn in_flight(&self) -> Counted {
+        Counted::new(&self.in_flight)
     }
 
     /// The OpenMetrics text format.
@@ -189,6 +280,14 @@ fn operation(operation: Operation) -> &'static str {
         Operation::Update => "UPDATE",
         Operation::Delete => "DELETE",
         Operation::Connect => "CONNECT",
+    }
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "Enforce",
+        Mode::Warn => "Warn",
+        Mode::Audit => "Audit",
     }
 }
 
