@@ -13,6 +13,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -124,6 +125,16 @@ pub(crate) fn request(method: &str, path: &str, content_type: &str, body: impl I
     let request = Request::builder().method(method).uri(format!("https://localhost{path}"));
     let request = request.header("host", "localhost").header("content-type", content_type);
     request.body(Full::new(body.into())).expect("a valid request")
+}
+
+/// What an admin port answers, head and body.
+pub(crate) async fn probe(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer
 }
 
 impl Reply {

@@ -13,4 +13,6 @@ mod metrics;
 mod new_policy;
 mod overload;
 mod parity;
+mod program;
+mod reload;
 mod webhook;

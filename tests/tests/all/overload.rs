@@ -1,9 +1,9 @@
 //! More than the host can do: it refuses early and cheaply, lets go of who is slow, and answers the others all the while.
 
-use crate::client::{Client, PROTOCOLS, Protocol, Reply, request};
+use crate::client::{Client, PROTOCOLS, Protocol, Reply, probe, request};
 use crate::host::{Host, misbehaving, told};
 use hyper::StatusCode;
-use sallyport::server::{Admin, Limits, Metrics};
+use sallyport::server::{Admin, Limits, Live};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -339,19 +339,10 @@ async fn more_bodies_than_memory_are_refused() {
 fn admin(admission: &Arc<sallyport::admission::Admission>) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
-    let admin = Admin::new(Arc::clone(admission), Arc::new(Metrics::new(admission)));
+    let admin = Admin::new(Live::new(Arc::clone(admission)));
     listener.set_nonblocking(true).expect("a socket");
     admin.serve(listener).expect("served");
     address
-}
-
-async fn probe(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.expect("it listens");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("an answer");
-    answer
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

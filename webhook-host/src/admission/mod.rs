@@ -22,6 +22,7 @@ use crate::manifest::{Exemptions, Mode, Updates};
 use crate::policy::Policy;
 use crate::service::Malformed;
 use mutation::Patched;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use subject::Subject;
 
@@ -64,20 +65,21 @@ pub struct Clock {
 /// Everything that decides: policies, inventory, exemptions.
 #[derive(Debug)]
 pub struct Admission {
-    policies: Vec<Policy>,
+    policies: Vec<Arc<Policy>>,
     inventory: Inventory,
     exemptions: Exemptions,
 }
 
 impl Admission {
     /// Policies are asked in the order of their names.
-    pub fn new(mut policies: Vec<Policy>, inventory: Inventory, exemptions: Exemptions) -> Self {
+    pub fn new(policies: Vec<impl Into<Arc<Policy>>>, inventory: Inventory, exemptions: Exemptions) -> Self {
+        let mut policies: Vec<_> = policies.into_iter().map(Into::into).collect();
         policies.sort_by(|a, b| a.name().cmp(b.name()));
         Self { policies, inventory, exemptions }
     }
 
     /// All policies, in the order in which they are asked.
-    pub fn policies(&self) -> &[Policy] {
+    pub fn policies(&self) -> &[Arc<Policy>] {
         &self.policies
     }
 
@@ -117,7 +119,7 @@ impl Admission {
                 && policy.wants(function.wanted(), operation, resource)
                 && (function != Function::Mutate || spec.mode == Mode::Enforce)
         };
-        self.policies.iter().filter(has_a_say).collect()
+        self.policies.iter().map(AsRef::as_ref).filter(has_a_say).collect()
     }
 
     fn validate(

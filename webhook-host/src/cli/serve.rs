@@ -1,13 +1,12 @@
 //! `sallyport serve`: the webhook.
 
-use super::load;
 use super::logging::Logging;
-use crate::admission::Admission;
+use super::reload::{Ask, Reloader};
+use super::source::Source;
 use crate::engine::{Engine, EngineConfig};
-use crate::inventory::Inventory;
 use crate::policy::Policy;
 use crate::server::tls::{self, SelfSigned};
-use crate::server::{Admin, Limits, Metrics, Server};
+use crate::server::{Admin, Limits, Live, Server};
 use anyhow::{Context as _, Result, bail};
 use clap::{ArgGroup, Args};
 use rustls::ServerConfig;
@@ -20,28 +19,37 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Serves the admission webhook
 ///
-/// Answers AdmissionReviews on /validate and /mutate over TLS (HTTP/2 and HTTP/1.1), and /livez, /readyz and /metrics on the
-/// admin address over plain HTTP.
+/// Answers AdmissionReviews on /validate and /mutate over TLS (HTTP/2 and HTTP/1.1), and /livez, /readyz, /metrics and
+/// /policies on the admin address over plain HTTP.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = EXAMPLES,
     group(ArgGroup::new("certificate").required(true).args(["tls_cert", "self_signed"]))
 )]
 pub(super) struct Serve {
-    /// Directory of ServicePolicy manifests and the modules that they name
+    /// Directory of ServicePolicy manifests and the modules that they name. Suites beside them (*.suite.yaml) are run as
+    /// self-tests before policies serve
     #[arg(long, value_name = "DIR")]
     policies: PathBuf,
     /// HostConfig manifest: what policies may know about the cluster, and what is exempt [default: nothing is known, but
     /// that it is not a cloud]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Refuse to start when a policy can't be loaded. Without it, such a policy fails each review as its failurePolicy says
+    /// Refuse to start when a policy can't be loaded or a self-test fails. Without it, such a policy fails each review as its
+    /// failurePolicy says
     #[arg(long)]
     strict: bool,
+    /// How often --policies and --config are looked at; what has changed and stands still from one look to the next is loaded,
+    /// tested and swapped in as a whole, or else refused as a whole. SIGHUP does the same at once
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
+    watch_interval: Duration,
+    /// Don't look; reload on SIGHUP alone
+    #[arg(long, conflicts_with = "watch_interval")]
+    no_watch: bool,
     /// Address of the webhook
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
-    /// Address of probes and metrics
+    /// Address of probes, metrics and the list of live policies
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     admin_listen: SocketAddr,
     #[command(flatten)]
@@ -193,12 +201,20 @@ impl Serve {
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
         let concurrency = u32::try_from(workers).unwrap_or(u32::MAX);
         let engine = Arc::new(Engine::new(&EngineConfig { concurrency, ..EngineConfig::default() })?);
-        let config = load::host_config(self.config.as_deref())?;
-        let policies = load::policies(&engine, &self.policies)?;
-        report(&policies, self.strict)?;
-        let admission = Arc::new(Admission::new(policies, Inventory::from(config.inventory), config.exemptions));
-        let metrics = Arc::new(Metrics::new(&admission));
-        let admin = Admin::new(Arc::clone(&admission), Arc::clone(&metrics));
+        let source = Source { engine, policies: self.policies, config: self.config };
+        let (seen, admission) = source.settled(|| source.admission(&[]));
+        let admission = admission?;
+        report(admission.policies(), self.strict)?;
+        let live = Live::new(Arc::new(admission));
+        match source.self_test() {
+            Err(error) if self.strict => return Err(error),
+            Err(error) => {
+                tracing::error!("the policies serve all the same, without --strict: {error:#}");
+                live.blemish(format!("{error:#}"));
+            }
+            Ok(()) => {}
+        }
+        let admin = Admin::new(Arc::clone(&live));
         let admin_listener = listen(self.admin_listen, "--admin-listen")?;
         tracing::info!("probes and metrics on http://{}", admin_listener.local_addr()?);
         admin.serve(admin_listener).context("can't start the admin server")?;
@@ -206,12 +222,14 @@ impl Serve {
         // Last of all: a start that fails must not replace the authority that a running host's clients trust.
         let tls = self.certificate.load()?;
         let limits = self.bounds.limits(workers);
-        let server = Server::new(admission, tls, metrics, limits);
+        let server = Server::new(Arc::clone(&live), tls, limits);
+        let interval = (!self.no_watch).then_some(self.watch_interval);
+        let reload = Reloader::new(source, live, seen).start(interval).context("can't start the reload thread")?;
         // One more than guests may occupy: it accepts, refuses and answers while they run.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers + 1).enable_all().build()?;
         let drain =
             Drain { delay: Duration::from_secs(self.drain_delay), most: Duration::from_secs(self.drain_timeout) };
-        runtime.block_on(serve(server, listener, admin, drain))?;
+        runtime.block_on(serve(server, listener, admin, reload, drain))?;
         // Connections that outlived the drain are not waited for.
         runtime.shutdown_background();
         Ok(ExitCode::SUCCESS)
@@ -219,7 +237,7 @@ impl Serve {
 }
 
 /// Says which policies there are; with `strict`, broken ones end the start.
-fn report(policies: &[Policy], strict: bool) -> Result<()> {
+fn report(policies: &[Arc<Policy>], strict: bool) -> Result<()> {
     let mut broken = vec![];
     for policy in policies {
         let (name, mode) = (policy.name(), policy.manifest().spec.mode);
@@ -266,8 +284,14 @@ struct Drain {
 /// What the shell is told when a second signal ends the drain.
 const IMPATIENT: i32 = 130;
 
-async fn serve(server: Server, listener: TcpListener, admin: Admin, drain: Drain) -> Result<()> {
+async fn serve(server: Server, listener: TcpListener, admin: Admin, reload: Ask, drain: Drain) -> Result<()> {
     let mut signals = Signals::new()?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            reload.now();
+        }
+    });
     let listener = tokio::net::TcpListener::from_std(listener)?;
     tracing::info!("serving on https://{}", listener.local_addr()?);
     admin.set_ready(true);

@@ -1,9 +1,8 @@
-//! Probes and metrics, on a port, a thread and a runtime of their own: a policy that hogs the workers can't fail a probe.
+//! Probes, metrics and the live policies, on a port, a thread and a runtime of their own: a policy that hogs the workers can't fail a probe.
 //!
 //! Nor can clients that hog this port: the newest connection is always served, the oldest goes when there are too many.
 
-use super::metrics::Metrics;
-use crate::admission::Admission;
+use super::live::Live;
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -14,7 +13,6 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,15 +41,14 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// What the admin port tells. Cloned freely; all clones are one.
 #[derive(Clone)]
 pub struct Admin {
-    admission: Arc<Admission>,
-    metrics: Arc<Metrics>,
+    live: Arc<Live>,
     ready: Arc<AtomicBool>,
 }
 
 impl Admin {
     /// Not ready yet.
-    pub fn new(admission: Arc<Admission>, metrics: Arc<Metrics>) -> Self {
-        Self { admission, metrics, ready: Arc::new(AtomicBool::new(false)) }
+    pub fn new(live: Arc<Live>) -> Self {
+        Self { live, ready: Arc::new(AtomicBool::new(false)) }
     }
 
     /// What `/readyz` says from now on.
@@ -70,6 +67,7 @@ impl Admin {
             .route("/livez", get(async || "ok\n"))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
+            .route("/policies", get(policies))
             .with_state(self.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || {
@@ -79,29 +77,6 @@ impl Admin {
         };
         std::thread::Builder::new().name("admin".into()).spawn(run)?;
         Ok(())
-    }
-
-    /// One line a policy.
-    fn policies(&self) -> String {
-        let mut text = String::new();
-        for policy in self.admission.policies() {
-            let mode = policy.manifest().spec.mode;
-            let _ = match (policy.load_error(), policy.description()) {
-                (Some(error), _) => writeln!(text, "[-] {} broken: {error}", policy.name()),
-                (None, Some(description)) => {
-                    let digest = policy.digest().unwrap_or_default();
-                    writeln!(
-                        text,
-                        "[+] {} {} {} {mode:?} {digest}",
-                        policy.name(),
-                        description.name,
-                        description.version
-                    )
-                }
-                (None, None) => writeln!(text, "[+] {}", policy.name()),
-            };
-        }
-        text
     }
 }
 
@@ -141,10 +116,15 @@ async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> impl I
     };
     let verbose =
         query.is_some_and(|query| query.split('&').any(|word| word == "verbose" || word.starts_with("verbose=")));
-    let policies = if verbose { admin.policies() } else { String::new() };
+    let policies = if verbose { admin.live.status().lines() } else { String::new() };
     (status, format!("{policies}{word}\n"))
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, OPEN_METRICS)], admin.metrics.to_text())
+    ([(CONTENT_TYPE, OPEN_METRICS)], admin.live.metrics().to_text())
+}
+
+async fn policies(State(admin): State<Admin>) -> impl IntoResponse {
+    let status = serde_json::to_string(&admin.live.status()).expect("it is made of texts and numbers");
+    ([(CONTENT_TYPE, "application/json")], status)
 }

@@ -5,7 +5,8 @@
 //! inside the future that holds them. Called by `handlers` for every request; nothing here takes a lock.
 
 use super::limits::Limits;
-use super::metrics::{Counted, Metrics, TimedOut};
+use super::live::Live;
+use super::metrics::{Counted, TimedOut};
 use super::refusal::Refusal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ pub(super) struct Capacity {
     most_room: usize,
     places: Semaphore,
     turns: Semaphore,
-    metrics: Arc<Metrics>,
+    live: Arc<Live>,
 }
 
 /// Room that the body takes up while it is held.
@@ -46,7 +47,7 @@ pub(super) struct Turn<'a> {
 }
 
 impl Capacity {
-    pub(super) fn new(limits: &Limits, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(limits: &Limits, live: Arc<Live>) -> Self {
         let most_room = limits.held.div_ceil(KIB).min(Semaphore::MAX_PERMITS);
         let semaphore = |permits: usize| Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS));
         Self {
@@ -54,7 +55,7 @@ impl Capacity {
             most_room,
             places: semaphore(limits.in_flight),
             turns: semaphore(limits.evaluations),
-            metrics,
+            live,
         }
     }
 
@@ -71,7 +72,7 @@ impl Capacity {
     /// A place, at once or not at all.
     pub(super) fn place(&self) -> Result<Place<'_>, Refusal> {
         let permit = self.places.try_acquire().map_err(|_| full())?;
-        Ok(Place { capacity: self, _permit: permit, _counted: self.metrics.in_flight() })
+        Ok(Place { capacity: self, _permit: permit, _counted: self.live.metrics().in_flight() })
     }
 }
 
@@ -107,7 +108,7 @@ impl Place<'_> {
     pub(super) async fn turn(&self, deadline: Instant) -> Result<Turn<'_>, Refusal> {
         let turn = tokio::time::timeout_at(deadline.into(), self.capacity.turns.acquire()).await;
         let permit = turn.map_err(|_| {
-            self.capacity.metrics.timed_out(TimedOut::Turn);
+            self.capacity.live.metrics().timed_out(TimedOut::Turn);
             Refusal::overload("turn", "other reviews took all the time that this one had; try again")
         })?;
         leave_the_driver();

@@ -4,7 +4,8 @@
 
 use super::activity::{Activity, Watched};
 use super::limits::Limits;
-use super::metrics::{Metrics, TimedOut};
+use super::live::Live;
+use super::metrics::TimedOut;
 use axum::Router;
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
@@ -55,13 +56,13 @@ pub(super) enum Phase {
 pub(super) struct Shared {
     pub(super) acceptor: TlsAcceptor,
     pub(super) router: Router,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) live: Arc<Live>,
     pub(super) limits: Limits,
 }
 
 /// Serves one client until it, the server or a timeout ends it.
 pub(super) async fn serve(shared: &Shared, stream: TcpStream, mut phase: watch::Receiver<Phase>) {
-    let _open = shared.metrics.connection();
+    let _open = shared.live.metrics().connection();
     let Some(stream) = shared.handshake(stream).await else { return };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let activity = Activity::new();
@@ -94,7 +95,7 @@ pub(super) async fn serve(shared: &Shared, stream: TcpStream, mut phase: watch::
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => return tracing::debug!(error, "a connection ended early"),
                 Err(kind) => {
-                    shared.metrics.timed_out(kind);
+                    shared.live.metrics().timed_out(kind);
                     connection.as_mut().graceful_shutdown();
                     let _ = tokio::time::timeout(GOODBYE, connection).await;
                     return;
@@ -131,10 +132,10 @@ impl Shared {
     async fn handshake(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
         match tokio::time::timeout(self.limits.handshake_time, handshake(&self.acceptor, stream)).await {
             Ok(Ok(stream)) => return Some(stream),
-            Ok(Err(error)) => self.metrics.handshake_failed(&error.to_string()),
+            Ok(Err(error)) => self.live.metrics().handshake_failed(&error.to_string()),
             Err(_) => {
-                self.metrics.timed_out(TimedOut::Handshake);
-                self.metrics.handshake_failed("it took too long");
+                self.live.metrics().timed_out(TimedOut::Handshake);
+                self.live.metrics().handshake_failed("it took too long");
             }
         }
         None

@@ -5,10 +5,11 @@
 
 use super::capacity::{Capacity, Room};
 use super::limits::Limits;
-use super::metrics::{Metrics, TimedOut};
+use super::live::Live;
+use super::metrics::TimedOut;
 use super::refusal::Refusal;
 use super::timeout;
-use crate::admission::{Admission, AdmissionRequest, Clock, Function, Outcome};
+use crate::admission::{AdmissionRequest, Clock, Function, Outcome};
 use crate::contract::review::Phase;
 use axum::Router;
 use axum::body::Body;
@@ -28,16 +29,15 @@ const DISCARDED: usize = 64 << 20;
 
 /// What all requests share.
 struct App {
-    admission: Arc<Admission>,
-    metrics: Arc<Metrics>,
+    live: Arc<Live>,
     capacity: Capacity,
     body_limit: usize,
     body_time: Duration,
 }
 
-pub(super) fn router(admission: Arc<Admission>, metrics: Arc<Metrics>, limits: &Limits) -> Router {
-    let capacity = Capacity::new(limits, Arc::clone(&metrics));
-    let app = App { admission, metrics, capacity, body_limit: limits.body, body_time: limits.body_time };
+pub(super) fn router(live: Arc<Live>, limits: &Limits) -> Router {
+    let capacity = Capacity::new(limits, Arc::clone(&live));
+    let app = App { live, capacity, body_limit: limits.body, body_time: limits.body_time };
     Router::new()
         .route("/validate", post(validate))
         .route("/mutate", post(mutate))
@@ -88,7 +88,7 @@ impl App {
     }
 
     fn count(&self, refusal: Refusal) -> Response {
-        self.metrics.refused(&refusal);
+        self.live.metrics().refused(&refusal);
         tracing::debug!(status = refusal.status.as_u16(), "refused: {}", refusal.sentence);
         refusal.into_response()
     }
@@ -111,8 +111,10 @@ impl App {
         let _turn = place.turn(clock.deadline).await?;
         let review =
             AdmissionRequest::parse(&body).map_err(|error| Refusal::bad_request("review", error.to_string()))?;
-        let outcome = self.admission.review(function, &review, clock);
-        self.metrics.reviewed(function, &review, &outcome, arrived.elapsed());
+        // Once: the whole answer is of one set.
+        let set = self.live.set();
+        let outcome = set.admission.review(function, &review, clock);
+        set.count(self.live.metrics(), function, &review, &outcome, arrived.elapsed());
         log(&review, &outcome);
         Ok(outcome.response.to_json())
     }
@@ -126,7 +128,7 @@ impl App {
         match tokio::time::timeout(self.body_time, self.collect(body, room)).await {
             Ok(read) => read,
             Err(_) => {
-                self.metrics.timed_out(TimedOut::Body);
+                self.live.metrics().timed_out(TimedOut::Body);
                 let sentence = format!("the body took longer than {:?}", self.body_time);
                 Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "body-time", sentence))
             }

@@ -2,8 +2,9 @@
 //! reasons, time-outs.
 
 use super::refusal::Refusal;
-use crate::admission::{Admission, AdmissionRequest, Function, Operation, Outcome};
+use crate::admission::{AdmissionRequest, Evaluation, Function, Operation, Outcome};
 use crate::manifest::Mode;
+use crate::policy::Policy;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -11,9 +12,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// From 10 us, which one small policy takes, to the 10 s that an API server waits by default.
 const SECONDS: [f64; 16] =
@@ -59,10 +60,22 @@ struct Asked {
     function: &'static str,
 }
 
-/// One policy's metrics, looked up once.
-struct PolicyMetrics {
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    result: &'static str,
+}
+
+/// One policy's metrics, looked up once a set.
+pub(super) struct PolicyMetrics {
     seconds: Histogram,
     violations: Counter,
+}
+
+impl PolicyMetrics {
+    pub(super) fn evaluated(&self, evaluation: &Evaluation) {
+        self.seconds.observe(evaluation.elapsed.as_secs_f64());
+        self.violations.inc_by(evaluation.violations.len() as u64);
+    }
 }
 
 /// All metrics of a host.
@@ -71,7 +84,9 @@ pub struct Metrics {
     requests: Family<Request, Counter>,
     validate_seconds: Histogram,
     mutate_seconds: Histogram,
-    policies: BTreeMap<Arc<str>, PolicyMetrics>,
+    evaluations: Family<Of, Histogram>,
+    violations: Family<Found, Counter>,
+    loaded: Family<Of, Gauge>,
     failures: Family<Failure, Counter>,
     refusals: Family<Refused, Counter>,
     handshakes: Counter,
@@ -79,6 +94,8 @@ pub struct Metrics {
     connections: Gauge,
     full: Counter,
     in_flight: Gauge,
+    reloads: Family<Ended, Counter>,
+    last_success: Gauge,
 }
 
 /// What took too long.
@@ -132,8 +149,8 @@ fn histogram() -> Histogram {
 }
 
 impl Metrics {
-    /// Metrics for these policies, all zero.
-    pub fn new(admission: &Admission) -> Self {
+    /// All zero.
+    pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("sallyport");
         let requests = Family::default();
         registry.register(
@@ -190,20 +207,27 @@ impl Metrics {
         }
         let build = Info::new([("version", env!("CARGO_PKG_VERSION")), ("contract", crate::contract::VERSION)]);
         registry.register("build", "The host's version and the contract's", build);
-        let policies = admission.policies().iter().map(|policy| {
-            let of = Of { policy: policy.name().to_string() };
-            loaded.get_or_create(&of).set(policy.load_error().is_none().into());
-            let seconds = evaluations.get_or_create_owned(&of);
-            let found = Found { policy: of.policy, mode: mode(policy.manifest().spec.mode) };
-            (Arc::clone(policy.name()), PolicyMetrics { seconds, violations: violations.get_or_create_owned(&found) })
-        });
-        let policies = policies.collect();
+        let reloads = Family::<Ended, Counter>::default();
+        registry.register("reload", "Reloads of policies and configuration, by result", reloads.clone());
+        for result in [SUCCESS, FAILURE] {
+            drop(reloads.get_or_create(&Ended { result }));
+        }
+        let last_success = Gauge::default();
+        registry.register_with_unit(
+            "reload_last_success_timestamp",
+            "When the policies that serve were loaded, since 1970",
+            Unit::Seconds,
+            last_success.clone(),
+        );
+        last_success.set(unix(SystemTime::now()));
         Self {
             validate_seconds: seconds.get_or_create_owned(&Asked { function: "validate" }),
             mutate_seconds: seconds.get_or_create_owned(&Asked { function: "mutate" }),
             registry,
             requests,
-            policies,
+            evaluations,
+            violations,
+            loaded,
             failures,
             refusals,
             handshakes,
@@ -211,6 +235,34 @@ impl Metrics {
             connections,
             full,
             in_flight,
+            reloads,
+            last_success,
+        }
+    }
+
+    /// The metrics of one policy: those that a policy of the same name had before.
+    pub(super) fn of(&self, policy: &Policy) -> PolicyMetrics {
+        let of = Of { policy: policy.name().to_string() };
+        self.loaded.get_or_create(&of).set(policy.load_error().is_none().into());
+        let seconds = self.evaluations.get_or_create_owned(&of);
+        let found = Found { policy: of.policy, mode: mode(policy.manifest().spec.mode) };
+        PolicyMetrics { seconds, violations: self.violations.get_or_create_owned(&found) }
+    }
+
+    /// Policies that are there no more are neither loaded nor broken. What they counted stays.
+    pub(super) fn forget(&self, before: &[Arc<Policy>], now: &[Arc<Policy>]) {
+        let now: BTreeSet<_> = now.iter().map(|policy| policy.name()).collect();
+        for gone in before.iter().filter(|policy| !now.contains(policy.name())) {
+            self.loaded.remove(&Of { policy: gone.name().to_string() });
+        }
+    }
+
+    /// A reload ended: well, with the time, or not.
+    pub(super) fn reloaded(&self, success: Option<SystemTime>) {
+        let result = if success.is_some() { SUCCESS } else { FAILURE };
+        self.reloads.get_or_create(&Ended { result }).inc();
+        if let Some(time) = success {
+            self.last_success.set(unix(time));
         }
     }
 
@@ -229,10 +281,6 @@ impl Metrics {
         let labels = Request { function, operation: operation(request.operation), result: result(outcome) };
         self.requests.get_or_create(&labels).inc();
         for evaluation in &outcome.evaluations {
-            if let Some(metrics) = self.policies.get(&evaluation.policy) {
-                metrics.seconds.observe(evaluation.elapsed.as_secs_f64());
-                metrics.violations.inc_by(evaluation.violations.len() as u64);
-            }
             if let Some(error) = &evaluation.error {
                 let labels = Failure { policy: evaluation.policy.to_string(), kind: error.kind() };
                 self.failures.get_or_create(&labels).inc();
@@ -272,6 +320,14 @@ impl Metrics {
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a string can't fail");
         text
     }
+}
+
+const SUCCESS: &str = "success";
+const FAILURE: &str = "failure";
+
+fn unix(time: SystemTime) -> i64 {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
 fn operation(operation: Operation) -> &'static str {

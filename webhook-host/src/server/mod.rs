@@ -10,16 +10,19 @@ mod capacity;
 mod connection;
 mod handlers;
 mod limits;
+mod live;
 mod metrics;
 mod refusal;
+mod status;
 mod timeout;
 pub mod tls;
 
 pub use admin::Admin;
 pub use limits::Limits;
+pub use live::Live;
 pub use metrics::Metrics;
+pub use status::{LastReload, PolicyStatus, Status};
 
-use crate::admission::Admission;
 use connection::{Phase, Shared};
 use rustls::ServerConfig;
 use std::sync::Arc;
@@ -46,12 +49,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that answers with what `admission` decides.
-    pub fn new(admission: Arc<Admission>, tls: Arc<ServerConfig>, metrics: Arc<Metrics>, limits: Limits) -> Self {
-        let router = handlers::router(admission, Arc::clone(&metrics), &limits);
+    /// A server that answers with what the live set decides.
+    pub fn new(live: Arc<Live>, tls: Arc<ServerConfig>, limits: Limits) -> Self {
+        let router = handlers::router(Arc::clone(&live), &limits);
         let connections = u32::try_from(limits.connections).unwrap_or(u32::MAX).clamp(1, MOST_CONNECTIONS);
         Self {
-            shared: Arc::new(Shared { acceptor: TlsAcceptor::from(tls), router, metrics, limits }),
+            shared: Arc::new(Shared { acceptor: TlsAcceptor::from(tls), router, live, limits }),
             phase: watch::Sender::new(Phase::Open),
             places: Arc::new(Semaphore::new(connections as usize)),
             connections,
@@ -109,7 +112,7 @@ impl Server {
     fn enter(&self, phase: Phase) {
         let entered = self.phase.send_if_modified(|now| std::mem::replace(now, phase) != phase);
         if entered && phase == Phase::Full {
-            self.shared.metrics.full();
+            self.shared.live.metrics().full();
             tracing::warn!(
                 "all {} connections are taken: further ones wait, idle ones are closed; see --max-connections",
                 self.connections
