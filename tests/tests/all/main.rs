@@ -6,6 +6,7 @@ mod bad_input;
 mod client;
 mod command_line;
 mod connections;
+mod drain;
 mod host;
 mod limits;
 mod loading;

@@ -1,4 +1,4 @@
-//! The program itself as a child of the test, on free ports of the loopback interface.
+//! The program itself as a child of the test, on free ports of the loopback interface; and how it ends.
 
 use crate::client::{Client, PROTOCOLS, probe};
 use crate::command_line::SALLYPORT;
@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -22,6 +22,7 @@ pub(crate) struct Program {
     process: Process,
     pub(crate) client: Client,
     pub(crate) admin: SocketAddr,
+    pub(crate) webhook: SocketAddr,
 }
 
 /// Dropped, it is killed.
@@ -86,7 +87,7 @@ impl Program {
         let (admin, webhook) =
             (process.address("probes and metrics on http://"), process.address("serving on https://"));
         let client = Client::new(webhook, &std::fs::read_to_string(&ca).expect("it was written before"));
-        Self { process, client, admin }
+        Self { process, client, admin, webhook }
     }
 
     /// All that it logged so far.
@@ -97,6 +98,17 @@ impl Program {
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([format!("-{name}"), self.process.child.id().to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()), "can't send {name}");
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            match self.process.child.try_wait().expect("it is a child") {
+                Some(status) => return status,
+                None if began.elapsed() > PATIENCE => panic!("it does not end:\n{}", self.log()),
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
     }
 
     /// `/policies`, as soon as it is as it should be.
