@@ -245,7 +245,7 @@ async fn a_slow_answer_is_no_idleness() {
 
 #[tokio::test]
 async fn idle_connections_make_room_when_all_are_taken() {
-    let limits = Limits { connections: 8, idle_time_when_full: SHORT, ..two() };
+    let limits = Limits { connections: 8, idle_time_in_a_hurry: SHORT, ..two() };
     let host = host("1s", limits).await;
     let mut idle = vec![];
     for protocol in PROTOCOLS.repeat(4) {
@@ -295,6 +295,28 @@ async fn one_http2_connection_has_a_bounded_number_of_streams() {
     for answered in flood {
         assert_eq!(answered.await.expect("answered"), StatusCode::OK);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn streams_that_are_reset_as_soon_as_they_are_opened_leave_nothing_behind() {
+    let host = host("5ms", Limits { streams: 100, ..two() }).await;
+    for _ in 0..10 {
+        let connection = host.client.connect(Protocol::Http2).await;
+        let crate::client::Connection::Http2(sender) = connection else { unreachable!("HTTP/2 was asked for") };
+        let one = |sender| async move {
+            let mut connection = crate::client::Connection::Http2(sender);
+            // Dropped before it is answered: the stream is reset.
+            let post = connection.post("/validate", told("loop"));
+            let _ = tokio::time::timeout(Duration::from_millis(1), post).await;
+        };
+        let flood: Vec<_> = (0..200).map(|_| tokio::spawn(one(sender.clone()))).collect();
+        for reset in flood {
+            // The host may end a connection that resets too much.
+            let _ = reset.await;
+        }
+    }
+    eventually(|| host.metric("sallyport_reviews_in_flight") == 0).await;
+    assert_eq!(host.client.post(Protocol::Http2, "/validate", told("nothing")).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

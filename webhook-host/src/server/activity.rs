@@ -45,15 +45,15 @@ impl Activity {
     }
 
     /// When this connection takes too long, as it stands, and at what; never while a request is being answered, which has
-    /// deadlines of its own.
-    pub(super) fn due(&self, limits: &Limits, full: bool) -> Option<(Instant, TimedOut)> {
+    /// deadlines of its own. In a hurry, idleness takes too long sooner.
+    pub(super) fn due(&self, limits: &Limits, hurry: bool) -> Option<(Instant, TimedOut)> {
         if self.requests.load(Ordering::Relaxed) > 0 {
             return None;
         }
         let at = |millis: u64, most: Duration| self.born + Duration::from_millis(millis) + most;
         match self.head.load(Ordering::Relaxed) {
             0 => {
-                let idle = if full { limits.idle_time_when_full.min(limits.idle_time) } else { limits.idle_time };
+                let idle = if hurry { limits.idle_time_in_a_hurry.min(limits.idle_time) } else { limits.idle_time };
                 Some((at(self.rested.load(Ordering::Relaxed), idle), TimedOut::Idle))
             }
             began => Some((at(began, limits.head_time), TimedOut::Head)),

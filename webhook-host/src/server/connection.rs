@@ -88,7 +88,7 @@ pub(super) async fn serve(shared: &Shared, stream: TcpStream, mut phase: watch::
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Ok(ended));
             }
-            overdue(&activity, &shared.limits, now == Phase::Full, timer.as_mut(), cx).map(Err)
+            overdue(&activity, &shared.limits, now != Phase::Open, timer.as_mut(), cx).map(Err)
         });
         tokio::select! {
             ended = serve => match ended {
@@ -111,12 +111,12 @@ pub(super) async fn serve(shared: &Shared, stream: TcpStream, mut phase: watch::
 fn overdue(
     activity: &Activity,
     limits: &Limits,
-    full: bool,
+    hurry: bool,
     mut timer: Pin<&mut Sleep>,
     cx: &mut Context<'_>,
 ) -> Poll<TimedOut> {
     loop {
-        let due = activity.due(limits, full);
+        let due = activity.due(limits, hurry);
         let now = Instant::now();
         match due {
             Some((at, kind)) if at <= now => return Poll::Ready(kind),

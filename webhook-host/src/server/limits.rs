@@ -28,8 +28,8 @@ pub struct Limits {
     /// Without any request. An API server's client closes after 90 s (Go `net/http`), and must be the one to do so: a request
     /// that crosses a close fails.
     pub idle_time: Duration,
-    /// The same while all connections are taken and others wait.
-    pub idle_time_when_full: Duration,
+    /// The same while all connections are taken and others wait, and while the server ends.
+    pub idle_time_in_a_hurry: Duration,
 }
 
 impl Default for Limits {
@@ -48,7 +48,7 @@ impl Default for Limits {
             head_time: Duration::from_secs(10),
             body_time: Duration::from_secs(5),
             idle_time: Duration::from_secs(95),
-            idle_time_when_full: Duration::from_secs(1),
+            idle_time_in_a_hurry: Duration::from_secs(1),
         }
     }
 }
