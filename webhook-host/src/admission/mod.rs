@@ -26,6 +26,7 @@ use crate::service::Malformed;
 use break_glass::Glass;
 use mutation::Patched;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use subject::Subject;
 
@@ -68,20 +69,21 @@ pub struct Clock {
 /// Everything that decides: policies, inventory, exemptions.
 #[derive(Debug)]
 pub struct Admission {
-    policies: Vec<Policy>,
+    policies: Vec<Arc<Policy>>,
     inventory: Inventory,
     exemptions: Exemptions,
 }
 
 impl Admission {
     /// Policies are asked in the order of their names.
-    pub fn new(mut policies: Vec<Policy>, inventory: Inventory, exemptions: Exemptions) -> Self {
+    pub fn new(policies: Vec<impl Into<Arc<Policy>>>, inventory: Inventory, exemptions: Exemptions) -> Self {
+        let mut policies: Vec<_> = policies.into_iter().map(Into::into).collect();
         policies.sort_by(|a, b| a.name().cmp(b.name()));
         Self { policies, inventory, exemptions }
     }
 
     /// All policies, in the order in which they are asked.
-    pub fn policies(&self) -> &[Policy] {
+    pub fn policies(&self) -> &[Arc<Policy>] {
         &self.policies
     }
 
@@ -124,7 +126,7 @@ impl Admission {
                 && policy.wants(function.wanted(), operation, resource)
                 && (function != Function::Mutate || spec.mode == Mode::Enforce)
         };
-        self.policies.iter().filter(has_a_say).collect()
+        self.policies.iter().map(AsRef::as_ref).filter(has_a_say).collect()
     }
 
     /// What the host itself may do in a namespace: deny where some policy may, whatever resource it is asked about; or else warn.

@@ -67,7 +67,7 @@ Exit code: 0 clean, 1 violations, 2 something could not be judged.";
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = load::host_config(args.config.as_deref())?;
     let engine = Arc::new(Engine::new(&EngineConfig { concurrency: 1, ..EngineConfig::default() })?);
-    let policies = load::policies(&engine, &args.policies)?;
+    let policies = load::policies(&engine, &args.policies, &[])?;
     let admission = Admission::new(policies, Inventory::from(config.inventory), config.exemptions);
     let manifests = Manifests::read(&args.paths);
     if manifests.services.is_empty() && manifests.unread.is_empty() {

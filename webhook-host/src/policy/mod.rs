@@ -166,6 +166,14 @@ impl Policy {
         Self { name: manifest.metadata.name.as_str().into(), manifest, digest: None, loaded: Err(Arc::new(error)) }
     }
 
+    /// Whether loading these gave the same policy again.
+    pub fn is(&self, manifest: &ServicePolicy, component: &[u8]) -> bool {
+        let value = |manifest| serde_json::to_value(manifest).ok();
+        self.loaded.is_ok()
+            && value(&self.manifest) == value(manifest)
+            && self.digest.as_deref() == Some(&*Candidate::digest(component))
+    }
+
     /// `metadata.name`.
     pub fn name(&self) -> &Arc<str> {
         &self.name
