@@ -4,15 +4,17 @@
 //! stack; no state survives an evaluation. Used by `policy` alone.
 
 mod component;
+mod guest;
 mod preinit;
 mod state;
 mod ticker;
 
 pub(crate) use component::{Candidate, Configure, LoadProblem};
+pub(crate) use guest::Guest;
 pub(crate) use preinit::{Prepared, call_configure};
 pub(crate) use state::{Budget, State};
 
-use crate::contract::{BasePre, log};
+use crate::contract::log;
 use crate::units::Bytes;
 use std::sync::Arc;
 use ticker::Ticker;
@@ -101,10 +103,6 @@ impl Engine {
 
     fn compile(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
         Component::from_binary(&self.inner, bytes)
-    }
-
-    fn link(&self, component: &Component) -> wasmtime::Result<BasePre<State>> {
-        BasePre::new(self.linker.instantiate_pre(component)?)
     }
 
     /// A store for one evaluation, its deadline running.

@@ -8,9 +8,9 @@
 //! This runs guest code, so it has a thread of its own, with deadline and memory limit, where a panic is contained.
 
 use super::component::{self, Candidate, Configure, LoadProblem};
+use super::guest::Guest;
 use super::{Budget, Engine, State};
 use crate::contract::description::Description;
-use crate::contract::{Base, BasePre};
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::component::{Component, Instance, Lift, Val, WasmList};
@@ -25,7 +25,7 @@ const LOAD_STACK: usize = 8 << 20;
 
 /// A component, ready to be asked.
 pub(crate) struct Prepared {
-    pub(crate) pre: BasePre<State>,
+    pub(crate) guest: Guest,
     pub(crate) description: Description,
     /// Settings that every instance must be given first; `None` when the snapshot holds them, or there are none.
     pub(crate) per_instance: Option<Val>,
@@ -85,23 +85,22 @@ impl<'a> Load<'a> {
     {
         let start = self.start()?;
         let configure = component::check(&start.component)?;
-        let pre = self.link(&start.component)?;
-        let description = self.describe(&pre)?;
+        let (guest, description) = self.describe(&start.component)?;
         let Some(configure) = configure else {
-            return Ok(Prepared { pre, description, per_instance: None, no_snapshot: None });
+            return Ok(Prepared { guest, description, per_instance: None, no_snapshot: None });
         };
-        let settings = settle(&configure, self.defaults(&pre)?)?;
-        let (mut store, instance) = self.instantiate(&pre)?;
+        let settings = settle(&configure, self.defaults(&guest)?)?;
+        let (mut store, instance) = self.instantiate(&guest)?;
         let refused = call_configure(&mut store, &instance, &settings)
             .map_err(|error| self.guest("configure", &error, &store))?;
         if !refused.is_empty() {
             return Err(refused.into());
         }
         match start.snapshot {
-            Err(why) => Ok(Prepared { pre, description, per_instance: Some(settings), no_snapshot: Some(why) }),
+            Err(why) => Ok(Prepared { guest, description, per_instance: Some(settings), no_snapshot: Some(why) }),
             Ok(context) => {
-                let pre = self.link(&self.snapshot(&context, store, instance)?)?;
-                Ok(Prepared { pre, description, per_instance: None, no_snapshot: None })
+                let (guest, _, _) = self.link(&self.snapshot(&context, store, instance)?)?;
+                Ok(Prepared { guest, description, per_instance: None, no_snapshot: None })
             }
         }
     }
@@ -121,27 +120,34 @@ impl<'a> Load<'a> {
         }
     }
 
-    fn link(&self, component: &Component) -> Result<BasePre<State>, LoadProblem> {
-        self.engine.link(component).map_err(|error| LoadProblem::Guest(format!("does not fit its contract: {error:#}")))
+    /// A linked component, and the instance on which its functions were checked.
+    fn link(&self, component: &Component) -> Result<(Guest, Store<State>, Instance), LoadProblem> {
+        let misfit = |error: wasmtime::Error| LoadProblem::Guest(format!("does not fit its contract: {error:#}"));
+        let pre = self.engine.linker.instantiate_pre(component).map_err(misfit)?;
+        let mut store = self.engine.store(self.name, self.budget);
+        let instance = pre.instantiate(&mut store).map_err(|error| self.guest("instantiation", &error, &store))?;
+        let guest = Guest::check(pre, &mut store, &instance).map_err(misfit)?;
+        Ok((guest, store, instance))
     }
 
-    fn instantiate(&self, pre: &BasePre<State>) -> Result<(Store<State>, Instance), LoadProblem> {
+    fn instantiate(&self, guest: &Guest) -> Result<(Store<State>, Instance), LoadProblem> {
         let mut store = self.engine.store(self.name, self.budget);
-        match pre.instance_pre().instantiate(&mut store) {
+        match guest.instantiate(&mut store) {
             Ok(instance) => Ok((store, instance)),
             Err(error) => Err(self.guest("instantiation", &error, &store)),
         }
     }
 
-    fn describe(&self, pre: &BasePre<State>) -> Result<Description, LoadProblem> {
-        let (mut store, instance) = self.instantiate(pre)?;
-        let described = Base::new(&mut store, &instance)
-            .and_then(|guest| guest.sallyport_policy_policy().call_describe(&mut store));
-        described.map_err(|error| self.guest("describe", &error, &store))
+    fn describe(&self, component: &Component) -> Result<(Guest, Description), LoadProblem> {
+        let (guest, mut store, instance) = self.link(component)?;
+        match guest.describe(&mut store, &instance) {
+            Ok(description) => Ok((guest, description)),
+            Err(error) => Err(self.guest("describe", &error, &store)),
+        }
     }
 
-    fn defaults(&self, pre: &BasePre<State>) -> Result<Val, LoadProblem> {
-        let (mut store, instance) = self.instantiate(pre)?;
+    fn defaults(&self, guest: &Guest) -> Result<Val, LoadProblem> {
+        let (mut store, instance) = self.instantiate(guest)?;
         let function = instance.get_func(&mut store, "defaults").expect("checked: it is exported");
         let mut results = [Val::Bool(false)];
         let called = function.call(&mut store, &[], &mut results);

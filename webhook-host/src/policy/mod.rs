@@ -9,16 +9,16 @@ mod settings;
 
 pub use inspection::Inspection;
 
-use crate::contract::Base;
 use crate::contract::description::{Context, Description};
 use crate::contract::review::{Operation, Phase, Resource, Review};
 use crate::contract::verdict::Verdict;
 use crate::decode::{DecodeError, join};
-use crate::engine::{Budget, Candidate, Engine, LoadProblem, Prepared, State, call_configure};
+use crate::engine::{Budget, Candidate, Engine, Guest, LoadProblem, Prepared, State, call_configure};
 use crate::manifest::ServicePolicy;
 use crate::units::{Bytes, Millis};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wasmtime::component::Instance;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 
 /// Why a policy can't be used. Says what is wrong, with its place in the manifest, and what to do.
@@ -213,8 +213,7 @@ impl Policy {
 
     /// Asks `validate`, which may not patch.
     pub(crate) fn validate(&self, review: &Review, deadline: Instant) -> Result<Verdict, EvaluationError> {
-        let verdict =
-            self.call(deadline, |guest, store| guest.sallyport_policy_policy().call_validate(store, review))?;
+        let verdict = self.call(deadline, |guest, store, instance| guest.validate(store, instance, review))?;
         if verdict.patch.is_empty() {
             return Ok(verdict);
         }
@@ -223,7 +222,7 @@ impl Policy {
 
     /// Asks `mutate`, which may not deny.
     pub(crate) fn mutate(&self, review: &Review, deadline: Instant) -> Result<Verdict, EvaluationError> {
-        let verdict = self.call(deadline, |guest, store| guest.sallyport_policy_policy().call_mutate(store, review))?;
+        let verdict = self.call(deadline, |guest, store, instance| guest.mutate(store, instance, review))?;
         if verdict.violations.is_empty() {
             return Ok(verdict);
         }
@@ -231,11 +230,11 @@ impl Policy {
     }
 
     /// A fresh instance, one call, and nothing left.
-    fn call<T>(
+    fn call(
         &self,
         deadline: Instant,
-        ask: impl FnOnce(&Base, &mut Store<State>) -> wasmtime::Result<T>,
-    ) -> Result<T, EvaluationError> {
+        ask: impl FnOnce(&Guest, &mut Store<State>, &Instance) -> wasmtime::Result<Verdict>,
+    ) -> Result<Verdict, EvaluationError> {
         let loaded = self.loaded.as_ref().map_err(|error| EvaluationError::Load(Arc::clone(error)))?;
         let limits = self.manifest.spec.limits;
         let left = deadline.saturating_duration_since(Instant::now());
@@ -263,19 +262,17 @@ impl Policy {
 }
 
 impl Loaded {
-    fn answer<T>(
+    fn answer(
         &self,
         store: &mut Store<State>,
-        ask: impl FnOnce(&Base, &mut Store<State>) -> wasmtime::Result<T>,
-    ) -> wasmtime::Result<T> {
+        ask: impl FnOnce(&Guest, &mut Store<State>, &Instance) -> wasmtime::Result<Verdict>,
+    ) -> wasmtime::Result<Verdict> {
+        let guest = &self.prepared.guest;
+        let instance = guest.instantiate(store)?;
         if let Some(settings) = &self.prepared.per_instance {
-            let instance = self.prepared.pre.instance_pre().instantiate(&mut *store)?;
             // They were accepted at load; a pure function accepts them again.
             call_configure(store, &instance, settings)?;
-            let guest = Base::new(&mut *store, &instance)?;
-            return ask(&guest, store);
         }
-        let guest = self.prepared.pre.instantiate(&mut *store)?;
-        ask(&guest, store)
+        ask(guest, store, &instance)
     }
 }
