@@ -54,6 +54,15 @@ pub(crate) fn misbehave() -> Vec<u8> {
     built("guests/misbehave.wasm")
 }
 
+/// The same component with a module in a component inside of it, which wasmtime-wizer does not read.
+pub(crate) fn misbehave_unsnapshotable() -> Vec<u8> {
+    const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+    let module = [b"\x01\x08", EMPTY_MODULE].concat();
+    let nested = [b"\0asm\x0d\0\x01\0", module.as_slice()].concat();
+    let section = [b"\x04\x12", nested.as_slice()].concat();
+    [misbehave(), section].concat()
+}
+
 fn manifests() -> Vec<ServicePolicy> {
     let directory = root().join("target/policies");
     let entries = std::fs::read_dir(&directory)

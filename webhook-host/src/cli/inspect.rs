@@ -1,5 +1,6 @@
 //! `sallyport inspect`: what a component says about itself.
 
+use super::cache::CacheArgs;
 use crate::engine::{Engine, EngineConfig};
 use crate::policy::Inspection;
 use crate::report;
@@ -18,6 +19,8 @@ pub(super) struct InspectArgs {
     /// Format.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -39,7 +42,7 @@ Examples:
 pub(super) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let path = args.component.display();
     let bytes = std::fs::read(&args.component).with_context(|| format!("{path}: can't be read"))?;
-    let engine = Engine::new(&EngineConfig { concurrency: 1, ..EngineConfig::default() })?;
+    let engine = Engine::new(&EngineConfig { concurrency: 1, cache: args.cache.open()?, ..EngineConfig::default() })?;
     let inspection = Inspection::of(&engine, &bytes).with_context(|| format!("{path}: can't serve as a policy"))?;
     match args.output {
         Output::Text => print!("{}", report::inspection::text(&inspection)),

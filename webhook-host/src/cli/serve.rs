@@ -1,5 +1,6 @@
 //! `sallyport serve`: the webhook.
 
+use super::cache::CacheArgs;
 use super::load;
 use super::logging::Logging;
 use crate::admission::Admission;
@@ -55,6 +56,8 @@ pub(super) struct Serve {
     /// How long requests may still take after that, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     drain_timeout: u64,
+    #[command(flatten)]
+    cache: CacheArgs,
     #[command(flatten)]
     logging: Logging,
 }
@@ -116,10 +119,12 @@ impl Serve {
         self.logging.start();
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
         let concurrency = u32::try_from(workers).unwrap_or(u32::MAX);
-        let engine = Arc::new(Engine::new(&EngineConfig { concurrency, ..EngineConfig::default() })?);
+        let cache = self.cache.open()?;
+        let engine = Arc::new(Engine::new(&EngineConfig { concurrency, cache, ..EngineConfig::default() })?);
         let config = load::host_config(self.config.as_deref())?;
         let policies = load::policies(&engine, &self.policies)?;
         report(&policies, self.strict)?;
+        tracing::info!(compilations = engine.compilations(), "all policies are read");
         let admission = Arc::new(Admission::new(policies, Inventory::from(config.inventory), config.exemptions));
         let metrics = Arc::new(Metrics::new(&admission));
         let admin = Admin::new(Arc::clone(&admission), Arc::clone(&metrics));

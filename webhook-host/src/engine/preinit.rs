@@ -5,12 +5,17 @@
 //! `configure` gets typed values instead of text, and wizer's own runner, which unwraps where a guest misbehaves, is left out.
 //! A component that can't be snapshotted still works: it is configured in every fresh instance.
 //!
+//! With a [`Cache`], all of that happens once for a component, its settings and its limits: the next load reads
+//! the compiled snapshot and asks it what it asked the component, and neither compiles nor configures.
+//!
 //! This runs guest code, so it has a thread of its own, with deadline and memory limit, where a panic is contained.
 
+use super::cache::{Cache, Cached, Key};
 use super::component::{self, Candidate, Configure, LoadProblem};
 use super::guest::Guest;
 use super::{Budget, Engine, State};
 use crate::contract::description::Description;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::component::{Component, Instance, Lift, Val, WasmList};
@@ -33,23 +38,31 @@ pub(crate) struct Prepared {
     pub(crate) no_snapshot: Option<String>,
 }
 
+/// What is to be loaded.
+pub(crate) struct Order<'a> {
+    pub(crate) candidate: &'a Candidate<'a>,
+    /// The policy's name, for the log.
+    pub(crate) name: &'a Arc<str>,
+    /// The memory limit, in bytes.
+    pub(crate) memory: usize,
+    /// The settings as the manifest has them.
+    pub(crate) written: &'a Map<String, Value>,
+}
+
 impl Engine {
     /// Compiles, checks and configures a component. `settle` turns the type of the settings and the policy's defaults into
-    /// the settings to configure with; it is not called when the policy has none.
-    pub(crate) fn prepare<E, F>(
-        &self,
-        candidate: &Candidate<'_>,
-        name: &Arc<str>,
-        memory: usize,
-        settle: F,
-    ) -> Result<Prepared, E>
+    /// the settings to configure with, by what the manifest has alone; it is not called when the policy has none.
+    pub(crate) fn prepare<E, F>(&self, order: &Order<'_>, settle: F) -> Result<Prepared, E>
     where
         E: From<LoadProblem> + From<Vec<(String, String)>> + Send,
         F: FnOnce(&Configure, Val) -> Result<Val, E> + Send,
     {
-        let budget = Budget { time: LOAD_TIME, memory };
-        let load = Load { engine: self, candidate, name, budget };
-        let thread = std::thread::Builder::new().name(format!("load {name}")).stack_size(LOAD_STACK);
+        let entry = self.cache.as_ref().map(|cache| {
+            let settings = serde_json::to_string(order.written).expect("settings are JSON");
+            (cache, Key::new(&self.inner, order.candidate.bytes, &settings, order.memory))
+        });
+        let load = Load { engine: self, order, budget: Budget { time: LOAD_TIME, memory: order.memory }, entry };
+        let thread = std::thread::Builder::new().name(format!("load {}", order.name)).stack_size(LOAD_STACK);
         std::thread::scope(|scope| {
             let run = thread.spawn_scoped(scope, || load.run(settle)).expect("a process can start one more thread");
             run.join().unwrap_or_else(|_| {
@@ -66,9 +79,10 @@ impl Engine {
 /// One component being loaded.
 struct Load<'a> {
     engine: &'a Engine,
-    candidate: &'a Candidate<'a>,
-    name: &'a Arc<str>,
+    order: &'a Order<'a>,
     budget: Budget,
+    /// Its place in the cache.
+    entry: Option<(&'a Cache, Key)>,
 }
 
 /// The component that runs at load: instrumented for a snapshot where that is possible.
@@ -83,13 +97,42 @@ impl<'a> Load<'a> {
         E: From<LoadProblem> + From<Vec<(String, String)>>,
         F: FnOnce(&Configure, Val) -> Result<Val, E>,
     {
-        let start = self.start()?;
-        let configure = component::check(&start.component)?;
-        let (guest, description) = self.describe(&start.component)?;
+        match self.entry.as_ref().and_then(|(cache, key)| cache.find(&self.engine.inner, key)) {
+            Some(cached) => self.restore(&cached, settle),
+            None => self.prepare(settle),
+        }
+    }
+
+    /// From the cache, where nothing is that would answer otherwise than the component.
+    fn restore<E, F>(&self, cached: &Cached, settle: F) -> Result<Prepared, E>
+    where
+        E: From<LoadProblem>,
+        F: FnOnce(&Configure, Val) -> Result<Val, E>,
+    {
+        let configure = component::check(&cached.component)?;
+        let (guest, description) = self.describe(&cached.component)?;
         let Some(configure) = configure else {
             return Ok(Prepared { guest, description, per_instance: None, no_snapshot: None });
         };
         let settings = settle(&configure, self.defaults(&guest)?)?;
+        let per_instance = cached.no_snapshot.is_some().then_some(settings);
+        Ok(Prepared { guest, description, per_instance, no_snapshot: cached.no_snapshot.clone() })
+    }
+
+    fn prepare<E, F>(&self, settle: F) -> Result<Prepared, E>
+    where
+        E: From<LoadProblem> + From<Vec<(String, String)>>,
+        F: FnOnce(&Configure, Val) -> Result<Val, E>,
+    {
+        let start = self.start()?;
+        let configure = component::check(&start.component)?;
+        let (guest, description) = self.describe(&start.component)?;
+        let Some(configure) = configure else {
+            self.keep(&start.component, None);
+            return Ok(Prepared { guest, description, per_instance: None, no_snapshot: None });
+        };
+        let defaults = self.defaults(&guest)?;
+        let settings = settle(&configure, defaults.clone())?;
         let (mut store, instance) = self.instantiate(&guest)?;
         let refused = call_configure(&mut store, &instance, &settings)
             .map_err(|error| self.guest("configure", &error, &store))?;
@@ -97,21 +140,45 @@ impl<'a> Load<'a> {
             return Err(refused.into());
         }
         match start.snapshot {
-            Err(why) => Ok(Prepared { guest, description, per_instance: Some(settings), no_snapshot: Some(why) }),
+            Err(why) => {
+                self.keep(&start.component, Some(&why));
+                Ok(Prepared { guest, description, per_instance: Some(settings), no_snapshot: Some(why) })
+            }
             Ok(context) => {
-                let (guest, _, _) = self.link(&self.snapshot(&context, store, instance)?)?;
+                let component = self.snapshot(&context, store, instance)?;
+                let (guest, ..) = self.link(&component)?;
+                self.keep_snapshot(&component, &guest, &description, &defaults);
                 Ok(Prepared { guest, description, per_instance: None, no_snapshot: None })
             }
+        }
+    }
+
+    fn keep(&self, component: &Component, no_snapshot: Option<&str>) {
+        if let Some((cache, key)) = &self.entry {
+            cache.keep(key, component, no_snapshot);
+        }
+    }
+
+    /// A load from the cache has nothing but the snapshot to ask, so one that answers otherwise than the component that it
+    /// was made of is not kept.
+    fn keep_snapshot(&self, component: &Component, guest: &Guest, description: &Description, defaults: &Val) {
+        let same = || {
+            let (mut store, instance) = self.instantiate(guest).ok()?;
+            let again = guest.describe(&mut store, &instance).ok()?;
+            Some(again == *description && self.defaults(guest).ok()? == *defaults)
+        };
+        if self.entry.is_some() && same() == Some(true) {
+            self.keep(component, None);
         }
     }
 
     /// A component with settings is instrumented before it is compiled, so that it is compiled once for `configure` and once
     /// as a snapshot, and never for nothing.
     fn start(&self) -> Result<Start<'a>, LoadProblem> {
-        let bytes = self.candidate.bytes;
+        let bytes = self.order.candidate.bytes;
         let compile =
             |bytes: &[u8]| self.engine.compile(bytes).map_err(|error| LoadProblem::corrupt(&format!("{error:#}")));
-        if !self.candidate.has_settings() {
+        if !self.order.candidate.has_settings() {
             return Ok(Start { component: compile(bytes)?, snapshot: Err("the policy has no settings".into()) });
         }
         match Wizer::new().instrument_component(bytes) {
@@ -124,14 +191,14 @@ impl<'a> Load<'a> {
     fn link(&self, component: &Component) -> Result<(Guest, Store<State>, Instance), LoadProblem> {
         let misfit = |error: wasmtime::Error| LoadProblem::Guest(format!("does not fit its contract: {error:#}"));
         let pre = self.engine.linker.instantiate_pre(component).map_err(misfit)?;
-        let mut store = self.engine.store(self.name, self.budget);
+        let mut store = self.engine.store(self.order.name, self.budget);
         let instance = pre.instantiate(&mut store).map_err(|error| self.guest("instantiation", &error, &store))?;
         let guest = Guest::check(pre, &mut store, &instance).map_err(misfit)?;
         Ok((guest, store, instance))
     }
 
     fn instantiate(&self, guest: &Guest) -> Result<(Store<State>, Instance), LoadProblem> {
-        let mut store = self.engine.store(self.name, self.budget);
+        let mut store = self.engine.store(self.order.name, self.budget);
         match guest.instantiate(&mut store) {
             Ok(instance) => Ok((store, instance)),
             Err(error) => Err(self.guest("instantiation", &error, &store)),

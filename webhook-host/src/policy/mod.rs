@@ -13,7 +13,7 @@ use crate::contract::description::{Context, Description};
 use crate::contract::review::{Operation, Phase, Resource, Review};
 use crate::contract::verdict::Verdict;
 use crate::decode::{DecodeError, join};
-use crate::engine::{Budget, Candidate, Engine, Guest, LoadProblem, Prepared, State, call_configure};
+use crate::engine::{Budget, Candidate, Engine, Guest, LoadProblem, Order, Prepared, State, call_configure};
 use crate::manifest::ServicePolicy;
 use crate::units::{Bytes, Millis};
 use std::sync::Arc;
@@ -153,7 +153,8 @@ impl Policy {
         let settle = |configure: &crate::engine::Configure, defaults| {
             Ok::<_, LoadError>(settings::merge(&configure.settings, &defaults, written)?)
         };
-        let prepared = engine.prepare(&candidate, &name, limit.get(), settle)?;
+        let order = Order { candidate: &candidate, name: &name, memory: limit.get(), written };
+        let prepared = engine.prepare(&order, settle)?;
         if !candidate.has_settings() && !written.is_empty() {
             return Err(LoadError::new("spec.settings: this policy has no settings; remove them"));
         }
