@@ -126,6 +126,18 @@ fn settings_that_are_refused_leave_nothing_behind() {
 }
 
 #[test]
+fn a_policy_that_describes_itself_otherwise_once_it_is_configured_is_not_kept() {
+    let directory = directory();
+    let renamed = json!({"settings": {"atConfigure": "rename"}});
+    for _ in 0..2 {
+        let start = Start::new(&directory);
+        let policy = start.load(&misbehave(), &renamed).expect("the guest can be loaded");
+        assert_eq!(policy.description().map(|description| &*description.name), Some("misbehave"));
+        assert_eq!(start.counts().0, [0, 1, 0]);
+    }
+}
+
+#[test]
 fn a_flipped_byte_is_noticed_wherever_it_is() {
     let directory = directory();
     let entry = filled(&directory);

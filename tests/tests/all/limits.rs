@@ -50,6 +50,13 @@ fn a_policy_that_recurses_without_end_traps() {
 }
 
 #[test]
+fn a_policy_that_uses_up_the_native_stack_traps() {
+    let outcome = ask(&host(json!({})), VALIDATE, &told("descend"));
+    let error = outcome.evaluations[0].error.as_ref().map(ToString::to_string);
+    assert_eq!(error.as_deref(), Some("it trapped: wasm trap: call stack exhausted"));
+}
+
+#[test]
 fn a_policy_that_logs_without_end_still_answers() {
     let outcome = ask(&host(json!({})), VALIDATE, &told("log"));
     assert_eq!(kind(&outcome), None);

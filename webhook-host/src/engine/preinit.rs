@@ -13,9 +13,10 @@
 use super::cache::{Cache, Cached, Key};
 use super::component::{self, Candidate, Configure, LoadProblem};
 use super::guest::Guest;
-use super::{Budget, Engine, State};
+use super::{Budget, Engine, MEMORIES, State};
 use crate::contract::description::Description;
 use serde_json::{Map, Value};
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::component::{Component, Instance, Lift, Val, WasmList};
@@ -28,6 +29,9 @@ const LOAD_TIME: Duration = Duration::from_secs(5);
 /// The stack of the thread that loads: the guest's, and cranelift's recursion over a large function.
 const LOAD_STACK: usize = 8 << 20;
 
+/// What wizer's accessors grow each memory by, to say where it is: a page whenever it is read, which is twice.
+const ACCESSOR_MEMORY: usize = 2 * (64 << 10);
+
 /// A component, ready to be asked.
 pub(crate) struct Prepared {
     pub(crate) guest: Guest,
@@ -36,6 +40,18 @@ pub(crate) struct Prepared {
     pub(crate) per_instance: Option<Val>,
     /// Why there is no snapshot, for people.
     pub(crate) no_snapshot: Option<String>,
+}
+
+impl LoadProblem {
+    /// The thread that loads panicked. It is wizer that does so where a guest is not as it expects.
+    fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        let text = text.and_then(|text| text.lines().next()).unwrap_or("a panic");
+        Self::Guest(format!(
+            "pre-initialisation failed ({text}); the guest has a state that wasmtime-wizer can't read, such as memory \
+             that is filled up to the host's limit"
+        ))
+    }
 }
 
 /// What is to be loaded.
@@ -65,13 +81,7 @@ impl Engine {
         let thread = std::thread::Builder::new().name(format!("load {}", order.name)).stack_size(LOAD_STACK);
         std::thread::scope(|scope| {
             let run = thread.spawn_scoped(scope, || load.run(settle)).expect("a process can start one more thread");
-            run.join().unwrap_or_else(|_| {
-                Err(LoadProblem::Guest(
-                    "pre-initialisation failed inside wasmtime-wizer; the guest left it a state that it can't read"
-                        .into(),
-                )
-                .into())
-            })
+            run.join().unwrap_or_else(|panic| Err(LoadProblem::panicked(&*panic).into()))
         })
     }
 }
@@ -228,6 +238,8 @@ impl<'a> Load<'a> {
         mut store: Store<State>,
         instance: Instance,
     ) -> Result<Component, LoadProblem> {
+        // Of a memory that the guest has filled up, too.
+        store.data_mut().allow(MEMORIES as usize * ACCESSOR_MEMORY);
         let mut access = Access { store: &mut store, instance };
         let bytes = pollster::block_on(Wizer::new().snapshot_component(context, &mut access))
             .map_err(|error| LoadProblem::Guest(format!("can't be snapshotted: {error:#}")))?;

@@ -33,6 +33,11 @@ impl State {
         Self { policy: Arc::clone(policy), memory_left: memory, memory_refused: false, log_lines_left: LOG_LINES }
     }
 
+    /// Allows some more memory: for what is not the guest's own doing.
+    pub(super) fn allow(&mut self, bytes: usize) {
+        self.memory_left += bytes;
+    }
+
     /// Whether the guest was refused memory: its trap, if one follows, means that.
     pub(crate) fn memory_refused(&self) -> bool {
         self.memory_refused

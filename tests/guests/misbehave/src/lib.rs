@@ -1,11 +1,14 @@
 //! A policy that misbehaves on demand: the annotation `test/do` of the Service says how.
 //!
-//! `validate` knows `loop`, `panic`, `hog`, `recurse`, `log` and `deny`; without the annotation it behaves. `mutate` misbehaves
+//! `validate` knows `loop`, `panic`, `hog`, `recurse`, `descend`, `log` and `deny`; without the annotation it behaves. `mutate` misbehaves
 //! likewise, and else adds the label `test/mutated`. Every answer carries, as a warning, how often this instance was asked.
+//!
+//! What is called at load misbehaves likewise: `configure` by its setting, the others by words that a test writes over the
+//! ones that are compiled in.
 
 use sallyport_policy::prelude::*;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 policy!(Misbehave, "policy.wit");
 
@@ -14,6 +17,13 @@ pub struct Misbehave;
 
 /// Survives a call only if the instance does.
 static CALLS: AtomicU32 = AtomicU32::new(0);
+
+/// Whether `configure` was told to change what `describe` answers.
+static RENAMED: AtomicBool = AtomicBool::new(false);
+
+/// To be overwritten in the component, with words of the same length.
+static AT_DESCRIBE: &str = "at-describe:accept";
+static AT_DEFAULTS: &str = "at-defaults:accept";
 
 /// Far more than any limit on memory that a test sets.
 const HOGGED: usize = 1 << 30;
@@ -25,10 +35,13 @@ impl Policy for Misbehave {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).mutating()
+        act(word(black_box(AT_DESCRIBE)));
+        let name = if RENAMED.load(Ordering::Relaxed) { "renamed" } else { env!("CARGO_PKG_NAME") };
+        Description::new(name, env!("CARGO_PKG_VERSION")).mutating()
     }
 
     fn defaults() -> Settings {
+        act(word(black_box(AT_DEFAULTS)));
         Settings { at_configure: "accept".into() }
     }
 
@@ -72,12 +85,20 @@ fn told(review: &Review) -> &str {
     annotations.iter().find(|(key, _)| key == "test/do").map_or("", |(_, word)| word.as_str())
 }
 
+/// The word of `at-describe:word`, which may be followed by blanks.
+fn word(marker: &str) -> &str {
+    marker.split(':').nth(1).unwrap_or_default().trim_end()
+}
+
 fn act(word: &str) {
     match word {
         "loop" => forever(),
         "panic" | "trap" => panic!("told to panic"),
         "hog" => hog(),
+        "fill" => fill(),
+        "rename" => RENAMED.store(true, Ordering::Relaxed),
         "recurse" => drop(black_box(recurse(black_box(1)))),
+        "descend" => drop(black_box(descend(&black_box(Step(descend)), 1))),
         "log" => chatter(),
         _ => {}
     }
@@ -97,8 +118,22 @@ fn hog() {
     }
 }
 
+/// Takes all memory there is, and is content with it.
+fn fill() {
+    #[cfg(target_arch = "wasm32")]
+    while core::arch::wasm32::memory_grow(0, 1) != usize::MAX {}
+}
+
+/// Without end, with a word in memory a turn: the guest's own stack reaches its end.
 fn recurse(depth: u64) -> u64 {
     if black_box(depth) == 0 { 0 } else { black_box(recurse(depth.wrapping_add(1))).wrapping_add(1) }
+}
+
+struct Step(fn(&Step, u64) -> u64);
+
+/// Without end, and with nothing in memory: it is the native stack that is used up.
+fn descend(step: &Step, depth: u64) -> u64 {
+    (step.0)(step, depth.wrapping_add(1)).wrapping_mul(depth)
 }
 
 fn chatter() {
