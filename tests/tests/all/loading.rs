@@ -81,13 +81,13 @@ fn a_policy_that_misbehaves_in_defaults_is_refused() {
     assert_eq!(hogs, "defaults needs more than its memory limit of 16384 KiB; raise spec.limits.memory");
 }
 
-/// A module whose start function is this.
+/// The guest with a module whose start function is this. It has an empty table, too.
 fn starts_with(code: &[u8]) -> Vec<u8> {
-    let types_and_functions = b"\x01\x04\x01\x60\0\0\x03\x02\x01\0";
+    let types_functions_and_table = b"\x01\x04\x01\x60\0\0\x03\x02\x01\0\x04\x04\x01\x70\0\0";
     let start = b"\x08\x01\0";
     let size = u8::try_from(code.len()).expect("tiny");
     let code = [&[10, size + 3, 1, size + 1, 0], code].concat();
-    misbehave_with(&[types_and_functions, start.as_slice(), &code].concat())
+    misbehave_with(&[types_functions_and_table, start.as_slice(), &code].concat())
 }
 
 #[test]
@@ -101,6 +101,21 @@ fn a_policy_that_loops_when_it_is_instantiated_is_ended() {
 fn a_policy_that_traps_when_it_is_instantiated_is_refused() {
     // unreachable, end
     let error = refused(&starts_with(&[0x00, 0x0b]), json!({}));
+    assert!(error.starts_with("instantiation trapped: "), "{error}");
+}
+
+#[test]
+fn a_policy_with_a_table_larger_than_the_hosts_is_refused() {
+    // A table of funcref with at least 40,001 elements.
+    let error = refused(&misbehave_with(b"\x04\x06\x01\x70\0\xc1\xb8\x02"), json!({}));
+    assert!(error.contains("table") && error.contains("40000"), "{error}");
+}
+
+#[test]
+fn a_policy_cannot_grow_a_table_beyond_the_hosts() {
+    // The start function: ref.null func, i32.const 40,001, table.grow 0, i32.const -1, i32.eq, if, unreachable, end, end.
+    let grow = b"\xd0\x70\x41\xc1\xb8\x02\xfc\x0f\0\x41\x7f\x46\x04\x40\0\x0b\x0b";
+    let error = refused(&starts_with(grow), json!({}));
     assert!(error.starts_with("instantiation trapped: "), "{error}");
 }
 

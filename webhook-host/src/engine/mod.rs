@@ -135,6 +135,8 @@ impl Engine {
     pub(crate) fn store(&self, policy: &Arc<str>, budget: Budget) -> Store<State> {
         let mut store = Store::new(&self.inner, State::new(policy, budget.memory));
         store.limiter(|state| state);
+        // Lists of strings may name the same memory again and again, so the memory limit doesn't bound them.
+        store.set_hostcall_fuel(budget.output);
         store.set_epoch_deadline(ticker::ticks(budget.time));
         store
     }

@@ -26,6 +26,9 @@ use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
 /// What one guest function may take at load. Components that carry a language runtime initialise it here.
 const LOAD_TIME: Duration = Duration::from_secs(5);
 
+/// What a description, defaults or settings errors may take up in the host.
+const LOAD_OUTPUT: usize = 1 << 20;
+
 /// The stack of the thread that loads: the guest's, and cranelift's recursion over a large function.
 const LOAD_STACK: usize = 8 << 20;
 
@@ -77,7 +80,12 @@ impl Engine {
             let settings = serde_json::to_string(order.written).expect("settings are JSON");
             (cache, Key::new(&self.inner, order.candidate.bytes, &settings, order.memory))
         });
-        let load = Load { engine: self, order, budget: Budget { time: LOAD_TIME, memory: order.memory }, entry };
+        let load = Load {
+            engine: self,
+            order,
+            budget: Budget { time: LOAD_TIME, memory: order.memory, output: LOAD_OUTPUT },
+            entry,
+        };
         let thread = std::thread::Builder::new().name(format!("load {}", order.name)).stack_size(LOAD_STACK);
         std::thread::scope(|scope| {
             let run = thread.spawn_scoped(scope, || load.run(settle)).expect("a process can start one more thread");
@@ -240,6 +248,8 @@ impl<'a> Load<'a> {
     ) -> Result<Component, LoadProblem> {
         // Of a memory that the guest has filled up, too.
         store.data_mut().allow(MEMORIES as usize * ACCESSOR_MEMORY);
+        // wizer reads the whole memory, in place.
+        store.set_hostcall_fuel(usize::MAX);
         let mut access = Access { store: &mut store, instance };
         let bytes = pollster::block_on(Wizer::new().snapshot_component(context, &mut access))
             .map_err(|error| LoadProblem::Guest(format!("can't be snapshotted: {error:#}")))?;

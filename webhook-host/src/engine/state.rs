@@ -12,6 +12,8 @@ pub(crate) struct Budget {
     pub(crate) time: Duration,
     /// Bytes of linear memory, all memories together.
     pub(crate) memory: usize,
+    /// Bytes that one answer, or one line for the log, may take up in the host.
+    pub(crate) output: usize,
 }
 
 /// Log lines of one evaluation; a guest that writes more is cut off.

@@ -242,7 +242,8 @@ impl Policy {
         if left == Duration::ZERO {
             return Err(EvaluationError::RequestDeadline);
         }
-        let budget = Budget { time: left.min(limits.deadline.duration()), memory: limits.memory.get() };
+        let time = left.min(limits.deadline.duration());
+        let budget = Budget { time, memory: limits.memory.get(), output: limits.output.get() };
         let mut store = loaded.engine.store(&self.name, budget);
         loaded.answer(&mut store, ask).map_err(|error| self.classify(&error, &store, left))
     }
@@ -257,7 +258,8 @@ impl Policy {
             Some(Trap::Interrupt) => EvaluationError::Deadline(limits.deadline),
             Some(trap) => EvaluationError::Trap(trap.to_string()),
             None if error.is::<PoolConcurrencyLimitError>() => EvaluationError::Busy,
-            None => EvaluationError::Trap(error.root_cause().to_string()),
+            // The guest returned, and what it returned can't be read: too much, no UTF-8, not in its memory.
+            None => EvaluationError::Answer(format!("{}; spec.limits.output is {}", error.root_cause(), limits.output)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A policy that misbehaves on demand: the annotation `test/do` of the Service says how.
 //!
-//! `validate` knows `loop`, `panic`, `hog`, `recurse`, `descend`, `log` and `deny`; without the annotation it behaves. `mutate` misbehaves
+//! `validate` knows `loop`, `panic`, `hog`, `recurse`, `descend`, `log`, `shout` and `deny`, and `violations`, `warnings` and `patch` for
+//! answers that are too large; without the annotation it behaves. `mutate` misbehaves
 //! likewise, and else adds the label `test/mutated`. Every answer carries, as a warning, how often this instance was asked.
 //!
 //! What is called at load misbehaves likewise: `configure` by its setting, the others by words that a test writes over the
@@ -27,6 +28,9 @@ static AT_DEFAULTS: &str = "at-defaults:accept";
 
 /// Far more than any limit on memory that a test sets.
 const HOGGED: usize = 1 << 30;
+
+/// More parts than an answer has room for.
+const MANY: usize = 20_000;
 
 /// More lines than the host takes, and longer ones.
 const LINES: usize = 1000;
@@ -64,6 +68,11 @@ impl Policy for Misbehave {
             "deny" => Verdict::deny(
                 Violation::new("T01", "metadata.annotations", "told to deny").key("told").fix("remove test/do"),
             ),
+            "violations" => {
+                let violation = Violation::new("T01", "metadata.annotations", "told to deny");
+                Verdict { violations: vec![violation; MANY], ..Verdict::allow() }
+            }
+            "warnings" => Verdict::allow().warn("w".repeat(MANY * 100)),
             word => {
                 act(word);
                 Verdict::allow()
@@ -75,7 +84,8 @@ impl Policy for Misbehave {
     fn mutate(&self, review: &Review) -> Mutation {
         act(told(review));
         let mut patch = Patch::new(&review.service);
-        patch.set_label("test/mutated", "true");
+        let value = if told(review) == "patch" { "true".repeat(MANY * 100) } else { "true".to_owned() };
+        patch.set_label("test/mutated", &value);
         patch.finish()
     }
 }
@@ -100,6 +110,7 @@ fn act(word: &str) {
         "recurse" => drop(black_box(recurse(black_box(1)))),
         "descend" => drop(black_box(descend(&black_box(Step(descend)), 1))),
         "log" => chatter(),
+        "shout" => log::info(&"0123456789".repeat(MANY)),
         _ => {}
     }
 }
