@@ -6,6 +6,7 @@ use sallyport::inventory::{Inventory, InventoryData};
 use sallyport::manifest::Exemptions;
 use sallyport::policy::Policy;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Room for what a guest does in an unoptimised test on a busy machine.
@@ -221,6 +222,64 @@ fn the_requests_deadline_ends_a_policy_before_its_own() {
     let outcome = ask_within(&host(json!({})), VALIDATE, &told("loop"), Duration::from_millis(30));
     assert_eq!(kind(&outcome), Some("request-deadline"));
     assert!(began.elapsed() < Duration::from_millis(1900), "{:?}", began.elapsed());
+}
+
+/// A host with a policy that was told to loop until it is not asked any more.
+fn short_circuited(failure_policy: &str) -> Arc<Admission> {
+    let host = misbehaving(&json!({"failurePolicy": failure_policy, "limits": {"deadline": "200ms"}}));
+    for _ in 0..3 {
+        assert_eq!(kind(&ask(&host, VALIDATE, &told("loop"))), Some("deadline"));
+    }
+    host
+}
+
+#[test]
+fn a_policy_that_keeps_missing_its_deadline_is_not_asked_for_a_while() {
+    let host = short_circuited("Fail");
+    let outcome = ask(&host, VALIDATE, &told("nothing"));
+    assert_eq!(kind(&outcome), Some("short-circuit"));
+    assert_eq!(
+        outcome.response.denial.expect("failurePolicy is Fail").message,
+        "[misbehave] no verdict: it is not asked for now, since it kept missing its deadline of 200ms; it is tried again once \
+         a second; tell those who run this cluster's policies"
+    );
+}
+
+#[test]
+fn a_short_circuit_is_an_evaluation_error_under_the_failure_policy() {
+    let response = ask(&short_circuited("Ignore"), VALIDATE, &told("deny")).response;
+    assert!(response.allowed);
+    assert!(response.warnings[0].starts_with("[misbehave] no verdict: it is not asked for now"), "{response:?}");
+}
+
+#[test]
+fn a_policy_that_answers_in_time_again_is_asked_again() {
+    let host = short_circuited("Fail");
+    let until = Instant::now() + Duration::from_secs(20);
+    while kind(&ask(&host, VALIDATE, &told("nothing"))).is_some() {
+        assert!(Instant::now() < until, "it is never tried again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    for _ in 0..5 {
+        assert_eq!(kind(&ask(&host, VALIDATE, &told("nothing"))), None);
+    }
+}
+
+#[test]
+fn a_short_circuit_of_one_policy_is_no_other_policys() {
+    let policy = |name: &str| {
+        let mut manifest = manifest(&json!({"limits": {"deadline": "200ms"}}));
+        manifest.metadata.name = name.to_owned();
+        Policy::load(&ENGINE, manifest, &misbehave()).expect("the guest can be loaded")
+    };
+    let (looping, sound) = (policy("looping"), policy("sound"));
+    let alone = Admission::new(vec![looping], Inventory::from(InventoryData::default()), Exemptions::default());
+    for _ in 0..4 {
+        ask(&alone, VALIDATE, &told("loop"));
+    }
+    let other = Admission::new(vec![sound], Inventory::from(InventoryData::default()), Exemptions::default());
+    assert_eq!(kind(&ask(&alone, VALIDATE, &told("nothing"))), Some("short-circuit"));
+    assert_eq!(kind(&ask(&other, VALIDATE, &told("nothing"))), None);
 }
 
 #[test]

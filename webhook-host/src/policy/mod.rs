@@ -3,6 +3,7 @@
 //! A policy that can't be loaded is a policy all the same: it answers with an evaluation error, and `admission` applies its
 //! failurePolicy. Called by `admission`; built by `cli` and `suite`.
 
+mod breaker;
 mod inspection;
 mod schema;
 mod settings;
@@ -16,10 +17,14 @@ use crate::decode::{DecodeError, join};
 use crate::engine::{Budget, Candidate, Engine, Guest, LoadProblem, Order, Prepared, State, call_configure};
 use crate::manifest::ServicePolicy;
 use crate::units::{Bytes, Millis};
+use breaker::{Breaker, Change, Ended};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::component::Instance;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+
+/// A policy that has not answered after so long loops, whatever its own deadline: a review takes microseconds.
+const PLENTY: Duration = Duration::from_millis(250);
 
 /// Why a policy can't be used. Says what is wrong, with its place in the manifest, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +101,9 @@ pub enum EvaluationError {
     /// More evaluations at once than the pool has slots.
     #[error("too many evaluations at the same time")]
     Busy,
+    /// It missed its deadline several times in a row, and is not asked for a while.
+    #[error("it is not asked for now, since it kept missing its deadline of {0}; it is tried again once a second")]
+    ShortCircuit(Millis),
     /// It was never loaded.
     #[error("it could not be loaded: {0}")]
     Load(Arc<LoadError>),
@@ -111,6 +119,7 @@ impl EvaluationError {
             Self::Trap(_) => "trap",
             Self::Answer(_) => "answer",
             Self::Busy => "busy",
+            Self::ShortCircuit(_) => "short-circuit",
             Self::Load(_) => "load",
         }
     }
@@ -122,6 +131,7 @@ pub struct Policy {
     manifest: ServicePolicy,
     digest: Option<String>,
     loaded: Result<Loaded, Arc<LoadError>>,
+    breaker: Breaker,
 }
 
 struct Loaded {
@@ -159,12 +169,24 @@ impl Policy {
             return Err(LoadError::new("spec.settings: this policy has no settings; remove them"));
         }
         let digest = Some(Candidate::digest(component));
-        Ok(Self { name, manifest, digest, loaded: Ok(Loaded { prepared, engine: Arc::clone(engine) }) })
+        Ok(Self {
+            name,
+            manifest,
+            digest,
+            loaded: Ok(Loaded { prepared, engine: Arc::clone(engine) }),
+            breaker: Breaker::new(),
+        })
     }
 
     /// A policy that can't be loaded.
     pub fn broken(manifest: ServicePolicy, error: LoadError) -> Self {
-        Self { name: manifest.metadata.name.as_str().into(), manifest, digest: None, loaded: Err(Arc::new(error)) }
+        Self {
+            name: manifest.metadata.name.as_str().into(),
+            manifest,
+            digest: None,
+            loaded: Err(Arc::new(error)),
+            breaker: Breaker::new(),
+        }
     }
 
     /// `metadata.name`.
@@ -238,14 +260,35 @@ impl Policy {
     ) -> Result<Verdict, EvaluationError> {
         let loaded = self.loaded.as_ref().map_err(|error| EvaluationError::Load(Arc::clone(error)))?;
         let limits = self.manifest.spec.limits;
-        let left = deadline.saturating_duration_since(Instant::now());
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
         if left == Duration::ZERO {
             return Err(EvaluationError::RequestDeadline);
         }
+        let permit = self.breaker.admit(now).ok_or(EvaluationError::ShortCircuit(limits.deadline))?;
         let time = left.min(limits.deadline.duration());
         let budget = Budget { time, memory: limits.memory.get(), output: limits.output.get() };
         let mut store = loaded.engine.store(&self.name, budget);
-        loaded.answer(&mut store, ask).map_err(|error| self.classify(&error, &store, left))
+        let answer = loaded.answer(&mut store, ask).map_err(|error| self.classify(&error, &store, left));
+        let ended = match answer {
+            Err(EvaluationError::Deadline(_)) => Ended::Missed,
+            Err(EvaluationError::RequestDeadline) if time >= PLENTY => Ended::Missed,
+            Err(EvaluationError::RequestDeadline) => Ended::CutShort,
+            _ => Ended::InTime,
+        };
+        match permit.end(ended, Instant::now()) {
+            None => {}
+            Some(Change::Opened) => {
+                tracing::error!(policy = &*self.name, "is not asked for now: it missed its deadline again and again");
+            }
+            Some(Change::Closed) => tracing::info!(policy = &*self.name, "is asked again: it answered in time"),
+        }
+        answer
+    }
+
+    /// Asks it again whatever it missed. For a harness, whose cases must not depend on one another.
+    pub(crate) fn forget_misses(&self) {
+        self.breaker.reset();
     }
 
     fn classify(&self, error: &wasmtime::Error, store: &Store<State>, left: Duration) -> EvaluationError {

@@ -87,7 +87,7 @@ pub struct ViolationPattern {
 const EXEMPT: [&str; 7] = ["operation", "kind", "api-server", "terminating", "namespace", "unmatched", "malformed"];
 
 /// `EvaluationError::kind`.
-const ERRORS: [&str; 7] = ["deadline", "request-deadline", "memory", "trap", "answer", "busy", "load"];
+const ERRORS: [&str; 8] = ["deadline", "request-deadline", "memory", "trap", "answer", "busy", "short-circuit", "load"];
 
 impl Expect {
     /// As suites write it, keys in the order of this type.
