@@ -26,6 +26,7 @@ use sallyport::server::{Limits, Live, Server, tls};
 use service_type::ServiceTypes;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::net::{TcpListener, TcpStream};
@@ -44,7 +45,7 @@ const NAMES: [&str; 4] = ["service-type", "nodeport-range", "loadbalancer-cloud-
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.as_slice() {
-        [load, protocol, port, ca] if load == "load" => generate(protocol == "h2", port.parse()?, Path::new(ca)),
+        [load, kind, port, ca] if load == "load" => generate(Kind::named(kind)?, port.parse()?, Path::new(ca)),
         _ => measure(),
     }
 }
@@ -67,7 +68,8 @@ fn measure() -> Result<()> {
     println!(
         "\nover TLS on loopback, {CONCURRENCY} calls at a time; medians of {ROUNDS} rounds of {LOAD:?}, client and server share the machine\n"
     );
-    throughput(&engine, body)
+    throughput(&engine, body)?;
+    neighbours(&engine)
 }
 
 fn policies(engine: &Arc<Engine>, names: &[&str]) -> Result<Vec<Policy>> {
@@ -155,6 +157,47 @@ fn native_policy<P: sallyport_policy::Policy>(review: &sallyport_policy::Review)
     })
 }
 
+/// What a load generator sends, and over what.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// The example, over one HTTP/2 connection or many of HTTP/1.1.
+    Http2,
+    Http1,
+    /// Ten clients that send what the guest `misbehave` loops on, or is content with.
+    Looping,
+    Harmless,
+}
+
+impl Kind {
+    const NAMES: [(&str, Self); 4] =
+        [("h2", Self::Http2), ("http/1.1", Self::Http1), ("looping", Self::Looping), ("harmless", Self::Harmless)];
+
+    fn named(name: &str) -> Result<Self> {
+        let found = Self::NAMES.iter().find(|(known, _)| *known == name);
+        found.map(|(_, kind)| *kind).with_context(|| format!("no load is called {name}"))
+    }
+
+    fn clients(self) -> usize {
+        if matches!(self, Self::Http2 | Self::Http1) { CONCURRENCY } else { 10 }
+    }
+
+    fn body(self) -> Result<Vec<u8>> {
+        let word = match self {
+            Self::Http2 | Self::Http1 => return body(),
+            Self::Looping => "loop",
+            Self::Harmless => "nothing",
+        };
+        let mut review: serde_json::Value = serde_json::from_slice(&body()?)?;
+        review["request"]["namespace"] = NOISY.into();
+        review["request"]["object"]["metadata"]["namespace"] = NOISY.into();
+        review["request"]["object"]["metadata"]["annotations"] = serde_json::json!({"test/do": word});
+        Ok(review.to_string().into_bytes())
+    }
+}
+
+/// The namespace of those who make a policy loop.
+const NOISY: &str = "noisy";
+
 /// What a load generator saw.
 struct Load {
     rate: f64,
@@ -190,6 +233,42 @@ fn throughput(engine: &Arc<Engine>, body: Vec<u8>) -> Result<()> {
     Ok(())
 }
 
+/// What others notice of ten clients that make a policy loop, beside what they notice of ten that don't.
+fn neighbours(engine: &Arc<Engine>) -> Result<()> {
+    let module = root().join("target/guests/misbehave.wasm");
+    let component = std::fs::read(&module).with_context(|| format!("{}: run `make policies`", module.display()))?;
+    // Not asked about the example's namespace; with the default deadline.
+    let example: serde_json::Value = serde_json::from_slice(&body()?)?;
+    let elsewhere = serde_json::json!({"excludeNamespaces": [example["request"]["namespace"]]});
+    let manifest = serde_json::json!({
+        "apiVersion": "sallyport.dev/v1alpha1",
+        "kind": "ServicePolicy",
+        "metadata": {"name": "looping"},
+        "spec": {"module": {"file": "misbehave.wasm"}, "match": elsewhere},
+    });
+    let mut all = policies(engine, &NAMES)?;
+    all.push(Policy::load(engine, ServicePolicy::from_value(&manifest)?, &component)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let serving = runtime.block_on(serve(all))?;
+    println!("\n{:<44}{:>12}{:>24}", "four policies over http/1.1, beside", "1/s", "p50, p99 us");
+    for (name, noise) in [
+        ("nobody", None),
+        ("ten clients of a fifth policy", Some("harmless")),
+        ("ten that make it loop", Some("looping")),
+    ] {
+        let mut loads = vec![];
+        for _ in 0..ROUNDS {
+            let noise = noise.map(|noise| generator(noise, &serving).spawn()).transpose()?;
+            loads.push(load("http/1.1", &serving)?);
+            noise.map(|mut noise| noise.wait()).transpose()?;
+        }
+        let of = |part: fn(&Load) -> f64| median(&mut loads.iter().map(part).collect::<Vec<_>>());
+        let latency = format!("{:.0}, {:.0}", of(|load| load.p50), of(|load| load.p99));
+        println!("{name:<44}{:>12.0}{latency:>24}", of(|load| load.rate));
+    }
+    Ok(())
+}
+
 /// A listening server: its port and its authority's file.
 struct Serving {
     port: u16,
@@ -208,11 +287,16 @@ async fn serve(policies: Vec<Policy>) -> Result<Serving> {
     Ok(Serving { port, ca })
 }
 
-fn load(protocol: &str, serving: &Serving) -> Result<Load> {
-    let output = std::process::Command::new(std::env::current_exe()?)
-        .args(["load", protocol, &serving.port.to_string()])
-        .arg(&serving.ca)
-        .output()?;
+/// This program as a load generator.
+fn generator(kind: &str, serving: &Serving) -> Command {
+    let program = std::env::current_exe().expect("this program has a file");
+    let mut command = Command::new(program);
+    command.args(["load", kind, &serving.port.to_string()]).arg(&serving.ca).stdout(Stdio::piped());
+    command
+}
+
+fn load(kind: &str, serving: &Serving) -> Result<Load> {
+    let output = generator(kind, serving).output()?;
     if !output.status.success() {
         bail!("the load generator failed: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -231,13 +315,14 @@ fn resident() -> Result<u64> {
 
 /// The load generator: one HTTP/2 connection with many streams, or a connection for each call.
 #[tokio::main(flavor = "current_thread")]
-async fn generate(h2: bool, port: u16, ca: &Path) -> Result<()> {
+async fn generate(kind: Kind, port: u16, ca: &Path) -> Result<()> {
+    let h2 = kind == Kind::Http2;
     let connector = connector(h2, &std::fs::read(ca)?)?;
-    let body = Bytes::from(body()?);
+    let body = Bytes::from(kind.body()?);
     let until = Instant::now() + LOAD;
     let mut calls = tokio::task::JoinSet::new();
     let shared = if h2 { Some(http2(&connector, port).await?) } else { None };
-    for _ in 0..CONCURRENCY {
+    for _ in 0..kind.clients() {
         let body = body.clone();
         if let Some(sender) = &shared {
             let sender = sender.clone();

@@ -13,7 +13,6 @@ mod bindings {
 }
 
 pub use bindings::sallyport::policy::{description, log, review, service, verdict};
-pub use bindings::{Base, BaseIndices, BasePre};
 
 /// The version of `sallyport:policy` that this host speaks.
 pub const VERSION: &str = "0.1.0";

@@ -54,6 +54,39 @@ pub(crate) fn misbehave() -> Vec<u8> {
     built("guests/misbehave.wasm")
 }
 
+/// The number of modules in a component.
+fn modules(component: &[u8]) -> u8 {
+    let (mut rest, mut modules) = (&component[8..], 0);
+    while let [id, after @ ..] = rest {
+        modules += u8::from(*id == 1);
+        let size = after.iter().take_while(|byte| **byte >= 0x80).count() + 1;
+        let length = after[..size].iter().rev().fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f));
+        rest = &after[size + length..];
+    }
+    modules
+}
+
+/// A guest that instantiates one module more, which exports nothing that the guest uses.
+pub(crate) fn misbehave_with(sections: &[u8]) -> Vec<u8> {
+    let mut component = misbehave();
+    let index = modules(&component);
+    let module = [b"\0asm\x01\0\0\0", sections].concat();
+    component.extend([1, u8::try_from(module.len()).expect("a tiny module")]);
+    component.extend(module);
+    // One core instance, of this module, with no arguments.
+    component.extend([2, 4, 1, 0, index, 0]);
+    component
+}
+
+/// The same component with a module in a component inside of it, which wasmtime-wizer does not read.
+pub(crate) fn misbehave_unsnapshotable() -> Vec<u8> {
+    const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+    let module = [b"\x01\x08", EMPTY_MODULE].concat();
+    let nested = [b"\0asm\x0d\0\x01\0", module.as_slice()].concat();
+    let section = [b"\x04\x12", nested.as_slice()].concat();
+    [misbehave(), section].concat()
+}
+
 fn manifests() -> Vec<ServicePolicy> {
     let directory = root().join("target/policies");
     let entries = std::fs::read_dir(&directory)

@@ -1,8 +1,12 @@
 //! Each limit of an evaluation has the guest that breaks it, and none of them reaches the next review.
 
-use crate::host::{VALIDATE, ask, ask_within, body, misbehave, misbehaving, told};
+use crate::host::{ENGINE, VALIDATE, ask, ask_within, body, manifest, misbehave, misbehaving, told};
 use sallyport::admission::{Admission, Function, Outcome};
+use sallyport::inventory::{Inventory, InventoryData};
+use sallyport::manifest::Exemptions;
+use sallyport::policy::Policy;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Room for what a guest does in an unoptimised test on a busy machine.
@@ -50,10 +54,47 @@ fn a_policy_that_recurses_without_end_traps() {
 }
 
 #[test]
+fn a_policy_that_uses_up_the_native_stack_traps() {
+    let outcome = ask(&host(json!({})), VALIDATE, &told("descend"));
+    let error = outcome.evaluations[0].error.as_ref().map(ToString::to_string);
+    assert_eq!(error.as_deref(), Some("it trapped: wasm trap: call stack exhausted"));
+}
+
+#[test]
 fn a_policy_that_logs_without_end_still_answers() {
     let outcome = ask(&host(json!({})), VALIDATE, &told("log"));
     assert_eq!(kind(&outcome), None);
     assert!(outcome.response.allowed);
+}
+
+/// What the policy's answer is an error for.
+fn error(outcome: &Outcome) -> String {
+    outcome.evaluations[0].error.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+#[test]
+fn an_answer_that_is_too_large_is_no_answer() {
+    let host = misbehaving(&json!({"limits": {"deadline": "2s", "output": "256Ki"}}));
+    for (function, word) in [(VALIDATE, "violations"), (VALIDATE, "warnings"), (Function::Mutate, "patch")] {
+        let outcome = ask(&host, function, &told(word));
+        assert_eq!(kind(&outcome), Some("answer"), "{word}");
+        let error = error(&outcome);
+        assert!(error.contains("too much data") && error.ends_with("; spec.limits.output is 256Ki"), "{error}");
+        assert_eq!(outcome.response.patch, None);
+    }
+}
+
+#[test]
+fn the_limit_of_an_answer_is_the_manifests() {
+    let host = misbehaving(&json!({"limits": {"deadline": "2s", "output": "8Mi"}}));
+    let outcome = ask(&host, VALIDATE, &told("violations"));
+    assert_eq!((kind(&outcome), outcome.evaluations[0].violations.len()), (None, 20_000));
+}
+
+#[test]
+fn a_line_for_the_log_is_output_too() {
+    let host = misbehaving(&json!({"limits": {"deadline": "2s", "output": "64Ki"}}));
+    assert_eq!(kind(&ask(&host, VALIDATE, &told("shout"))), Some("answer"));
 }
 
 #[test]
@@ -181,6 +222,83 @@ fn the_requests_deadline_ends_a_policy_before_its_own() {
     let outcome = ask_within(&host(json!({})), VALIDATE, &told("loop"), Duration::from_millis(30));
     assert_eq!(kind(&outcome), Some("request-deadline"));
     assert!(began.elapsed() < Duration::from_millis(1900), "{:?}", began.elapsed());
+}
+
+/// A host with a policy that was told to loop until it is not asked any more.
+fn short_circuited(failure_policy: &str) -> Arc<Admission> {
+    let host = misbehaving(&json!({"failurePolicy": failure_policy, "limits": {"deadline": "200ms"}}));
+    for _ in 0..3 {
+        assert_eq!(kind(&ask(&host, VALIDATE, &told("loop"))), Some("deadline"));
+    }
+    host
+}
+
+#[test]
+fn a_policy_that_keeps_missing_its_deadline_is_not_asked_for_a_while() {
+    let host = short_circuited("Fail");
+    let outcome = ask(&host, VALIDATE, &told("nothing"));
+    assert_eq!(kind(&outcome), Some("short-circuit"));
+    assert_eq!(
+        outcome.response.denial.expect("failurePolicy is Fail").message,
+        "[misbehave] no verdict: it is not asked for now, since it kept missing its deadline of 200ms; it is tried again once \
+         a second; tell those who run this cluster's policies"
+    );
+}
+
+#[test]
+fn a_short_circuit_is_an_evaluation_error_under_the_failure_policy() {
+    let response = ask(&short_circuited("Ignore"), VALIDATE, &told("deny")).response;
+    assert!(response.allowed);
+    assert!(response.warnings[0].starts_with("[misbehave] no verdict: it is not asked for now"), "{response:?}");
+}
+
+#[test]
+fn a_policy_that_answers_in_time_again_is_asked_again() {
+    let host = short_circuited("Fail");
+    let until = Instant::now() + Duration::from_secs(20);
+    while kind(&ask(&host, VALIDATE, &told("nothing"))).is_some() {
+        assert!(Instant::now() < until, "it is never tried again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    for _ in 0..5 {
+        assert_eq!(kind(&ask(&host, VALIDATE, &told("nothing"))), None);
+    }
+}
+
+#[test]
+fn a_short_circuit_of_one_policy_is_no_other_policys() {
+    let policy = |name: &str| {
+        let mut manifest = manifest(&json!({"limits": {"deadline": "200ms"}}));
+        manifest.metadata.name = name.to_owned();
+        Policy::load(&ENGINE, manifest, &misbehave()).expect("the guest can be loaded")
+    };
+    let (looping, sound) = (policy("looping"), policy("sound"));
+    let alone = Admission::new(vec![looping], Inventory::from(InventoryData::default()), Exemptions::default());
+    for _ in 0..4 {
+        ask(&alone, VALIDATE, &told("loop"));
+    }
+    let other = Admission::new(vec![sound], Inventory::from(InventoryData::default()), Exemptions::default());
+    assert_eq!(kind(&ask(&alone, VALIDATE, &told("nothing"))), Some("short-circuit"));
+    assert_eq!(kind(&ask(&other, VALIDATE, &told("nothing"))), None);
+}
+
+#[test]
+fn policies_that_are_not_reached_in_time_fail_under_their_own_failure_policy() {
+    let policy = |name: &str, failure_policy: &str| {
+        let mut manifest = manifest(&json!({"failurePolicy": failure_policy, "limits": {"deadline": "10s"}}));
+        manifest.metadata.name = name.to_owned();
+        Policy::load(&ENGINE, manifest, &misbehave()).expect("the guest can be loaded")
+    };
+    let policies = vec![policy("a", "Ignore"), policy("b", "Ignore"), policy("c", "Fail")];
+    let host = Admission::new(policies, Inventory::from(InventoryData::default()), Exemptions::default());
+    let began = Instant::now();
+    let outcome = ask_within(&host, VALIDATE, &told("loop"), Duration::from_millis(100));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let kinds: Vec<_> = outcome.evaluations.iter().map(|one| one.error.as_ref().map(|error| error.kind())).collect();
+    assert_eq!(kinds, [Some("request-deadline"); 3]);
+    let denial = outcome.response.denial.expect("c denies");
+    assert!(denial.message.starts_with("[c] no verdict: ") && denial.causes.len() == 1, "{}", denial.message);
+    assert_eq!(outcome.response.warnings.len(), 2);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What can't serve as a policy is said at load, with what is wrong and where.
 
-use crate::host::{VALIDATE, ask, load, manifest, misbehave, misbehaving, told};
+use crate::host::{
+    VALIDATE, ask, load, manifest, misbehave, misbehave_unsnapshotable, misbehave_with, misbehaving, told,
+};
 use sallyport::admission::Admission;
 use sallyport::inventory::{Inventory, InventoryData};
 use sallyport::manifest::Exemptions;
@@ -51,6 +53,101 @@ fn a_policy_that_hogs_memory_in_configure_is_told_which_limit_to_raise() {
     let spec = json!({"settings": {"atConfigure": "hog"}, "limits": {"memory": "4Mi"}});
     let error = load(&misbehave(), &spec).expect_err("too much").to_string();
     assert_eq!(error, "configure needs more than its memory limit of 4096 KiB; raise spec.limits.memory");
+}
+
+#[test]
+fn a_policy_that_uses_up_a_stack_in_configure_is_refused() {
+    let own = refused(&misbehave(), json!({"atConfigure": "recurse"}));
+    assert_eq!(own, "configure trapped: wasm trap: out of bounds memory access");
+    let native = refused(&misbehave(), json!({"atConfigure": "descend"}));
+    assert_eq!(native, "configure trapped: wasm trap: call stack exhausted");
+}
+
+#[test]
+fn a_policy_that_misbehaves_in_describe_is_refused() {
+    let told = |word| refused(&patched("at-describe:accept", word), json!({}));
+    assert_eq!(told("at-describe:loop  "), "describe did not end within 5 s");
+    assert!(told("at-describe:panic ").starts_with("describe trapped: "));
+    let hogs = told("at-describe:hog   ");
+    assert_eq!(hogs, "describe needs more than its memory limit of 16384 KiB; raise spec.limits.memory");
+}
+
+#[test]
+fn a_policy_that_misbehaves_in_defaults_is_refused() {
+    let told = |word| refused(&patched("at-defaults:accept", word), json!({}));
+    assert_eq!(told("at-defaults:loop  "), "defaults did not end within 5 s");
+    assert!(told("at-defaults:panic ").starts_with("defaults trapped: "));
+    let hogs = told("at-defaults:hog   ");
+    assert_eq!(hogs, "defaults needs more than its memory limit of 16384 KiB; raise spec.limits.memory");
+}
+
+/// The guest with a module whose start function is this. It has an empty table, too.
+fn starts_with(code: &[u8]) -> Vec<u8> {
+    let types_functions_and_table = b"\x01\x04\x01\x60\0\0\x03\x02\x01\0\x04\x04\x01\x70\0\0";
+    let start = b"\x08\x01\0";
+    let size = u8::try_from(code.len()).expect("tiny");
+    let code = [&[10, size + 3, 1, size + 1, 0], code].concat();
+    misbehave_with(&[types_functions_and_table, start.as_slice(), &code].concat())
+}
+
+#[test]
+fn a_policy_that_loops_when_it_is_instantiated_is_ended() {
+    // loop, br 0, end, end
+    let error = refused(&starts_with(&[0x03, 0x40, 0x0c, 0, 0x0b, 0x0b]), json!({}));
+    assert_eq!(error, "instantiation did not end within 5 s");
+}
+
+#[test]
+fn a_policy_that_traps_when_it_is_instantiated_is_refused() {
+    // unreachable, end
+    let error = refused(&starts_with(&[0x00, 0x0b]), json!({}));
+    assert!(error.starts_with("instantiation trapped: "), "{error}");
+}
+
+#[test]
+fn a_policy_with_a_table_larger_than_the_hosts_is_refused() {
+    // A table of funcref with at least 40,001 elements.
+    let error = refused(&misbehave_with(b"\x04\x06\x01\x70\0\xc1\xb8\x02"), json!({}));
+    assert!(error.contains("table") && error.contains("40000"), "{error}");
+}
+
+#[test]
+fn a_policy_cannot_grow_a_table_beyond_the_hosts() {
+    // The start function: ref.null func, i32.const 40,001, table.grow 0, i32.const -1, i32.eq, if, unreachable, end, end.
+    let grow = b"\xd0\x70\x41\xc1\xb8\x02\xfc\x0f\0\x41\x7f\x46\x04\x40\0\x0b\x0b";
+    let error = refused(&starts_with(grow), json!({}));
+    assert!(error.starts_with("instantiation trapped: "), "{error}");
+}
+
+#[test]
+fn a_policy_that_fills_its_memory_in_configure_is_snapshotted_all_the_same() {
+    let spec = json!({"settings": {"atConfigure": "fill"}, "limits": {"memory": "4Mi"}});
+    let policy = load(&misbehave(), &spec).expect("it stays within its limit");
+    assert_eq!(policy.configured_per_instance(), None);
+}
+
+#[test]
+fn a_policy_that_fills_all_that_the_host_has_in_configure_is_refused() {
+    let spec = json!({"settings": {"atConfigure": "fill"}, "limits": {"memory": "64Mi"}});
+    let error = load(&misbehave(), &spec).expect_err("no room for wizer").to_string();
+    let expected = "pre-initialisation failed (wizer's accessors don't trap: ";
+    assert!(error.starts_with(expected) && error.ends_with("memory that is filled up to the host's limit"), "{error}");
+}
+
+#[test]
+fn the_host_works_on_after_every_failed_load() {
+    for word in ["trap", "hog", "refuse", "recurse"] {
+        refused(&misbehave(), json!({"atConfigure": word}));
+    }
+    assert!(!ask(&misbehaving(&json!({})), VALIDATE, &told("deny")).response.allowed);
+}
+
+#[test]
+fn a_component_that_cannot_be_snapshotted_is_configured_for_every_review() {
+    let policy = load(&misbehave_unsnapshotable(), &json!({})).expect("it works, slowly");
+    assert_eq!(policy.configured_per_instance(), Some("nested components with modules not currently supported"));
+    let host = Admission::new(vec![policy], Inventory::from(InventoryData::default()), Exemptions::default());
+    assert!(!ask(&host, VALIDATE, &told("deny")).response.allowed);
 }
 
 #[test]

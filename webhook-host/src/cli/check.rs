@@ -5,6 +5,7 @@ mod judge;
 pub(super) mod located;
 pub(super) mod manifests;
 
+use super::cache::CacheArgs;
 use super::load;
 use crate::admission::Admission;
 use crate::engine::{Engine, EngineConfig};
@@ -37,6 +38,8 @@ pub(super) struct CheckArgs {
     /// Format of the report.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -66,7 +69,8 @@ Exit code: 0 clean, 1 violations, 2 something could not be judged.";
 /// When policies or configuration can't be read, or there is no Service at all.
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = load::host_config(args.config.as_deref())?;
-    let engine = Arc::new(Engine::new(&EngineConfig { concurrency: 1, ..EngineConfig::default() })?);
+    let engine =
+        Arc::new(Engine::new(&EngineConfig { concurrency: 1, cache: args.cache.open()?, ..EngineConfig::default() })?);
     let policies = load::policies(&engine, &args.policies, &[])?;
     let admission = Admission::new(policies, Inventory::from(config.inventory), config.exemptions);
     let manifests = Manifests::read(&args.paths);

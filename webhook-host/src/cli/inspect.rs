@@ -2,6 +2,7 @@
 
 mod live;
 
+use super::cache::CacheArgs;
 use crate::engine::{Engine, EngineConfig};
 use crate::policy::Inspection;
 use crate::report;
@@ -24,6 +25,8 @@ pub(super) struct InspectArgs {
     /// Format.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -46,7 +49,7 @@ Examples:
 pub(super) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     match (&args.live, &args.component) {
         (Some(url), _) => host(url, args.output),
-        (None, Some(file)) => component(file, args.output),
+        (None, Some(file)) => component(file, &args.cache, args.output),
         (None, None) => bail!("name a component, or a running host with --live"),
     }
 }
@@ -60,10 +63,10 @@ fn host(url: &str, output: Output) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn component(file: &Path, output: Output) -> anyhow::Result<ExitCode> {
+fn component(file: &Path, cache: &CacheArgs, output: Output) -> anyhow::Result<ExitCode> {
     let path = file.display();
     let bytes = std::fs::read(file).with_context(|| format!("{path}: can't be read"))?;
-    let engine = Engine::new(&EngineConfig { concurrency: 1, ..EngineConfig::default() })?;
+    let engine = Engine::new(&EngineConfig { concurrency: 1, cache: cache.open()?, ..EngineConfig::default() })?;
     let inspection = Inspection::of(&engine, &bytes).with_context(|| format!("{path}: can't serve as a policy"))?;
     match output {
         Output::Text => print!("{}", report::inspection::text(&inspection)),

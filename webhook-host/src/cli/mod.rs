@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, and the only place that wires things, reads files and looks at the environment.
 
+mod cache;
 mod check;
 mod explain;
 mod inspect;

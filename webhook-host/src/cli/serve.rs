@@ -1,5 +1,6 @@
 //! `sallyport serve`: the webhook.
 
+use super::cache::CacheArgs;
 use super::logging::Logging;
 use super::reload::{Ask, Reloader};
 use super::source::Source;
@@ -62,6 +63,8 @@ pub(super) struct Serve {
     /// How long requests may still take after that, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, help_heading = "Drain")]
     drain_timeout: u64,
+    #[command(flatten)]
+    cache: CacheArgs,
     #[command(flatten)]
     logging: Logging,
 }
@@ -200,11 +203,13 @@ impl Serve {
         self.logging.start();
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
         let concurrency = u32::try_from(workers).unwrap_or(u32::MAX);
-        let engine = Arc::new(Engine::new(&EngineConfig { concurrency, ..EngineConfig::default() })?);
+        let cache = self.cache.open()?;
+        let engine = Arc::new(Engine::new(&EngineConfig { concurrency, cache, ..EngineConfig::default() })?);
         let source = Source { engine, policies: self.policies, config: self.config };
         let (seen, admission) = source.settled(|| source.admission(&[]));
         let admission = admission?;
         report(admission.policies(), self.strict)?;
+        tracing::info!(compilations = source.engine.compilations(), "all policies are read");
         let live = Live::new(Arc::new(admission));
         match source.self_test() {
             Err(error) if self.strict => return Err(error),

@@ -1,5 +1,6 @@
 //! `sallyport test`: runs suites.
 
+use super::cache::CacheArgs;
 use crate::engine::{Engine, EngineConfig};
 use crate::report;
 use crate::suite::{self, Blessing, CaseReport, ModuleSearch, Runner, Suite, SuiteReport, TestReport};
@@ -28,6 +29,8 @@ pub(super) struct TestArgs {
     /// Format of the report.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -76,7 +79,7 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let (files, errors) = suite::find(&args.paths);
     let mut report = TestReport::default();
     report.suites.extend(errors.into_iter().map(|error| broken(&error.path, error.problem)));
-    let engine = Engine::new(&EngineConfig { concurrency: 1, ..EngineConfig::default() })?;
+    let engine = Engine::new(&EngineConfig { concurrency: 1, cache: args.cache.open()?, ..EngineConfig::default() })?;
     let mut runner = Runner::new(Arc::new(engine));
     for file in files {
         report.suites.push(match suite::read(&file, &search) {

@@ -3,18 +3,23 @@
 //! Invariants: a guest can call `log` and nothing else; it runs under a deadline (epochs), a memory limit and a bounded
 //! stack; no state survives an evaluation. Used by `policy` alone.
 
+mod cache;
 mod component;
+mod guest;
 mod preinit;
 mod state;
 mod ticker;
 
+pub use cache::{Cache, CacheCounts, CacheError};
 pub(crate) use component::{Candidate, Configure, LoadProblem};
-pub(crate) use preinit::{Prepared, call_configure};
+pub(crate) use guest::Guest;
+pub(crate) use preinit::{Order, Prepared, call_configure};
 pub(crate) use state::{Budget, State};
 
-use crate::contract::{BasePre, log};
+use crate::contract::log;
 use crate::units::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use ticker::Ticker;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
@@ -27,12 +32,14 @@ pub struct EngineConfig {
     pub concurrency: u32,
     /// The largest memory limit that a policy may have.
     pub memory: Bytes,
+    /// Where compiled code is kept; `None`: everything is compiled at every start.
+    pub cache: Option<Cache>,
 }
 
 impl Default for EngineConfig {
-    /// Sixteen workers, and memory for a component that carries a JavaScript engine (about 20 MiB at rest).
+    /// Sixteen workers, memory for a component that carries a JavaScript engine (about 20 MiB at rest), and no cache.
     fn default() -> Self {
-        Self { concurrency: 16, memory: Bytes::new(64 << 20) }
+        Self { concurrency: 16, memory: Bytes::new(64 << 20), cache: None }
     }
 }
 
@@ -60,6 +67,8 @@ pub struct Engine {
     inner: wasmtime::Engine,
     linker: Linker<State>,
     memory: Bytes,
+    cache: Option<Cache>,
+    compilations: AtomicU64,
     _ticker: Ticker,
 }
 
@@ -91,7 +100,25 @@ impl Engine {
         let mut linker = Linker::new(&inner);
         log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)?;
         let ticker = Ticker::start(&inner);
-        Ok(Self { inner, linker, memory: config.memory, _ticker: ticker })
+        Ok(Self {
+            inner,
+            linker,
+            memory: config.memory,
+            cache: config.cache.clone(),
+            compilations: AtomicU64::new(0),
+            _ticker: ticker,
+        })
+    }
+
+    /// How often a component was compiled. A policy with settings is compiled twice, for `configure` and as a snapshot; one
+    /// from the cache, never.
+    pub fn compilations(&self) -> u64 {
+        self.compilations.load(Ordering::Relaxed)
+    }
+
+    /// Where compiled code is kept.
+    pub fn cache(&self) -> Option<&Cache> {
+        self.cache.as_ref()
     }
 
     /// The largest memory limit that a policy may have.
@@ -100,17 +127,16 @@ impl Engine {
     }
 
     fn compile(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
+        self.compilations.fetch_add(1, Ordering::Relaxed);
         Component::from_binary(&self.inner, bytes)
-    }
-
-    fn link(&self, component: &Component) -> wasmtime::Result<BasePre<State>> {
-        BasePre::new(self.linker.instantiate_pre(component)?)
     }
 
     /// A store for one evaluation, its deadline running.
     pub(crate) fn store(&self, policy: &Arc<str>, budget: Budget) -> Store<State> {
         let mut store = Store::new(&self.inner, State::new(policy, budget.memory));
         store.limiter(|state| state);
+        // Lists of strings may name the same memory again and again, so the memory limit doesn't bound them.
+        store.set_hostcall_fuel(budget.output);
         store.set_epoch_deadline(ticker::ticks(budget.time));
         store
     }

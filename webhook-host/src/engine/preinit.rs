@@ -5,12 +5,18 @@
 //! `configure` gets typed values instead of text, and wizer's own runner, which unwraps where a guest misbehaves, is left out.
 //! A component that can't be snapshotted still works: it is configured in every fresh instance.
 //!
+//! With a [`Cache`], all of that happens once for a component, its settings and its limits: the next load reads
+//! the compiled snapshot and asks it what it asked the component, and neither compiles nor configures.
+//!
 //! This runs guest code, so it has a thread of its own, with deadline and memory limit, where a panic is contained.
 
+use super::cache::{Cache, Cached, Key};
 use super::component::{self, Candidate, Configure, LoadProblem};
-use super::{Budget, Engine, State};
+use super::guest::Guest;
+use super::{Budget, Engine, MEMORIES, State};
 use crate::contract::description::Description;
-use crate::contract::{Base, BasePre};
+use serde_json::{Map, Value};
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::component::{Component, Instance, Lift, Val, WasmList};
@@ -20,12 +26,18 @@ use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
 /// What one guest function may take at load. Components that carry a language runtime initialise it here.
 const LOAD_TIME: Duration = Duration::from_secs(5);
 
+/// What a description, defaults or settings errors may take up in the host.
+const LOAD_OUTPUT: usize = 1 << 20;
+
 /// The stack of the thread that loads: the guest's, and cranelift's recursion over a large function.
 const LOAD_STACK: usize = 8 << 20;
 
+/// What wizer's accessors grow each memory by, to say where it is: a page whenever it is read, which is twice.
+const ACCESSOR_MEMORY: usize = 2 * (64 << 10);
+
 /// A component, ready to be asked.
 pub(crate) struct Prepared {
-    pub(crate) pre: BasePre<State>,
+    pub(crate) guest: Guest,
     pub(crate) description: Description,
     /// Settings that every instance must be given first; `None` when the snapshot holds them, or there are none.
     pub(crate) per_instance: Option<Val>,
@@ -33,32 +45,51 @@ pub(crate) struct Prepared {
     pub(crate) no_snapshot: Option<String>,
 }
 
+impl LoadProblem {
+    /// The thread that loads panicked. It is wizer that does so where a guest is not as it expects.
+    fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        let text = text.and_then(|text| text.lines().next()).unwrap_or("a panic");
+        Self::Guest(format!(
+            "pre-initialisation failed ({text}); the guest has a state that wasmtime-wizer can't read, such as memory \
+             that is filled up to the host's limit"
+        ))
+    }
+}
+
+/// What is to be loaded.
+pub(crate) struct Order<'a> {
+    pub(crate) candidate: &'a Candidate<'a>,
+    /// The policy's name, for the log.
+    pub(crate) name: &'a Arc<str>,
+    /// The memory limit, in bytes.
+    pub(crate) memory: usize,
+    /// The settings as the manifest has them.
+    pub(crate) written: &'a Map<String, Value>,
+}
+
 impl Engine {
     /// Compiles, checks and configures a component. `settle` turns the type of the settings and the policy's defaults into
-    /// the settings to configure with; it is not called when the policy has none.
-    pub(crate) fn prepare<E, F>(
-        &self,
-        candidate: &Candidate<'_>,
-        name: &Arc<str>,
-        memory: usize,
-        settle: F,
-    ) -> Result<Prepared, E>
+    /// the settings to configure with, by what the manifest has alone; it is not called when the policy has none.
+    pub(crate) fn prepare<E, F>(&self, order: &Order<'_>, settle: F) -> Result<Prepared, E>
     where
         E: From<LoadProblem> + From<Vec<(String, String)>> + Send,
         F: FnOnce(&Configure, Val) -> Result<Val, E> + Send,
     {
-        let budget = Budget { time: LOAD_TIME, memory };
-        let load = Load { engine: self, candidate, name, budget };
-        let thread = std::thread::Builder::new().name(format!("load {name}")).stack_size(LOAD_STACK);
+        let entry = self.cache.as_ref().map(|cache| {
+            let settings = serde_json::to_string(order.written).expect("settings are JSON");
+            (cache, Key::new(&self.inner, order.candidate.bytes, &settings, order.memory))
+        });
+        let load = Load {
+            engine: self,
+            order,
+            budget: Budget { time: LOAD_TIME, memory: order.memory, output: LOAD_OUTPUT },
+            entry,
+        };
+        let thread = std::thread::Builder::new().name(format!("load {}", order.name)).stack_size(LOAD_STACK);
         std::thread::scope(|scope| {
             let run = thread.spawn_scoped(scope, || load.run(settle)).expect("a process can start one more thread");
-            run.join().unwrap_or_else(|_| {
-                Err(LoadProblem::Guest(
-                    "pre-initialisation failed inside wasmtime-wizer; the guest left it a state that it can't read"
-                        .into(),
-                )
-                .into())
-            })
+            run.join().unwrap_or_else(|panic| Err(LoadProblem::panicked(&*panic).into()))
         })
     }
 }
@@ -66,9 +97,10 @@ impl Engine {
 /// One component being loaded.
 struct Load<'a> {
     engine: &'a Engine,
-    candidate: &'a Candidate<'a>,
-    name: &'a Arc<str>,
+    order: &'a Order<'a>,
     budget: Budget,
+    /// Its place in the cache.
+    entry: Option<(&'a Cache, Key)>,
 }
 
 /// The component that runs at load: instrumented for a snapshot where that is possible.
@@ -83,36 +115,88 @@ impl<'a> Load<'a> {
         E: From<LoadProblem> + From<Vec<(String, String)>>,
         F: FnOnce(&Configure, Val) -> Result<Val, E>,
     {
+        match self.entry.as_ref().and_then(|(cache, key)| cache.find(&self.engine.inner, key)) {
+            Some(cached) => self.restore(&cached, settle),
+            None => self.prepare(settle),
+        }
+    }
+
+    /// From the cache, where nothing is that would answer otherwise than the component.
+    fn restore<E, F>(&self, cached: &Cached, settle: F) -> Result<Prepared, E>
+    where
+        E: From<LoadProblem>,
+        F: FnOnce(&Configure, Val) -> Result<Val, E>,
+    {
+        let configure = component::check(&cached.component)?;
+        let (guest, description) = self.describe(&cached.component)?;
+        let Some(configure) = configure else {
+            return Ok(Prepared { guest, description, per_instance: None, no_snapshot: None });
+        };
+        let settings = settle(&configure, self.defaults(&guest)?)?;
+        let per_instance = cached.no_snapshot.is_some().then_some(settings);
+        Ok(Prepared { guest, description, per_instance, no_snapshot: cached.no_snapshot.clone() })
+    }
+
+    fn prepare<E, F>(&self, settle: F) -> Result<Prepared, E>
+    where
+        E: From<LoadProblem> + From<Vec<(String, String)>>,
+        F: FnOnce(&Configure, Val) -> Result<Val, E>,
+    {
         let start = self.start()?;
         let configure = component::check(&start.component)?;
-        let pre = self.link(&start.component)?;
-        let description = self.describe(&pre)?;
+        let (guest, description) = self.describe(&start.component)?;
         let Some(configure) = configure else {
-            return Ok(Prepared { pre, description, per_instance: None, no_snapshot: None });
+            self.keep(&start.component, None);
+            return Ok(Prepared { guest, description, per_instance: None, no_snapshot: None });
         };
-        let settings = settle(&configure, self.defaults(&pre)?)?;
-        let (mut store, instance) = self.instantiate(&pre)?;
+        let defaults = self.defaults(&guest)?;
+        let settings = settle(&configure, defaults.clone())?;
+        let (mut store, instance) = self.instantiate(&guest)?;
         let refused = call_configure(&mut store, &instance, &settings)
             .map_err(|error| self.guest("configure", &error, &store))?;
         if !refused.is_empty() {
             return Err(refused.into());
         }
         match start.snapshot {
-            Err(why) => Ok(Prepared { pre, description, per_instance: Some(settings), no_snapshot: Some(why) }),
-            Ok(context) => {
-                let pre = self.link(&self.snapshot(&context, store, instance)?)?;
-                Ok(Prepared { pre, description, per_instance: None, no_snapshot: None })
+            Err(why) => {
+                self.keep(&start.component, Some(&why));
+                Ok(Prepared { guest, description, per_instance: Some(settings), no_snapshot: Some(why) })
             }
+            Ok(context) => {
+                let component = self.snapshot(&context, store, instance)?;
+                let (guest, ..) = self.link(&component)?;
+                self.keep_snapshot(&component, &guest, &description, &defaults);
+                Ok(Prepared { guest, description, per_instance: None, no_snapshot: None })
+            }
+        }
+    }
+
+    fn keep(&self, component: &Component, no_snapshot: Option<&str>) {
+        if let Some((cache, key)) = &self.entry {
+            cache.keep(key, component, no_snapshot);
+        }
+    }
+
+    /// A load from the cache has nothing but the snapshot to ask, so one that answers otherwise than the component that it
+    /// was made of is not kept.
+    fn keep_snapshot(&self, component: &Component, guest: &Guest, description: &Description, defaults: &Val) {
+        let same = || {
+            let (mut store, instance) = self.instantiate(guest).ok()?;
+            let again = guest.describe(&mut store, &instance).ok()?;
+            Some(again == *description && self.defaults(guest).ok()? == *defaults)
+        };
+        if self.entry.is_some() && same() == Some(true) {
+            self.keep(component, None);
         }
     }
 
     /// A component with settings is instrumented before it is compiled, so that it is compiled once for `configure` and once
     /// as a snapshot, and never for nothing.
     fn start(&self) -> Result<Start<'a>, LoadProblem> {
-        let bytes = self.candidate.bytes;
+        let bytes = self.order.candidate.bytes;
         let compile =
             |bytes: &[u8]| self.engine.compile(bytes).map_err(|error| LoadProblem::corrupt(&format!("{error:#}")));
-        if !self.candidate.has_settings() {
+        if !self.order.candidate.has_settings() {
             return Ok(Start { component: compile(bytes)?, snapshot: Err("the policy has no settings".into()) });
         }
         match Wizer::new().instrument_component(bytes) {
@@ -121,27 +205,34 @@ impl<'a> Load<'a> {
         }
     }
 
-    fn link(&self, component: &Component) -> Result<BasePre<State>, LoadProblem> {
-        self.engine.link(component).map_err(|error| LoadProblem::Guest(format!("does not fit its contract: {error:#}")))
+    /// A linked component, and the instance on which its functions were checked.
+    fn link(&self, component: &Component) -> Result<(Guest, Store<State>, Instance), LoadProblem> {
+        let misfit = |error: wasmtime::Error| LoadProblem::Guest(format!("does not fit its contract: {error:#}"));
+        let pre = self.engine.linker.instantiate_pre(component).map_err(misfit)?;
+        let mut store = self.engine.store(self.order.name, self.budget);
+        let instance = pre.instantiate(&mut store).map_err(|error| self.guest("instantiation", &error, &store))?;
+        let guest = Guest::check(pre, &mut store, &instance).map_err(misfit)?;
+        Ok((guest, store, instance))
     }
 
-    fn instantiate(&self, pre: &BasePre<State>) -> Result<(Store<State>, Instance), LoadProblem> {
-        let mut store = self.engine.store(self.name, self.budget);
-        match pre.instance_pre().instantiate(&mut store) {
+    fn instantiate(&self, guest: &Guest) -> Result<(Store<State>, Instance), LoadProblem> {
+        let mut store = self.engine.store(self.order.name, self.budget);
+        match guest.instantiate(&mut store) {
             Ok(instance) => Ok((store, instance)),
             Err(error) => Err(self.guest("instantiation", &error, &store)),
         }
     }
 
-    fn describe(&self, pre: &BasePre<State>) -> Result<Description, LoadProblem> {
-        let (mut store, instance) = self.instantiate(pre)?;
-        let described = Base::new(&mut store, &instance)
-            .and_then(|guest| guest.sallyport_policy_policy().call_describe(&mut store));
-        described.map_err(|error| self.guest("describe", &error, &store))
+    fn describe(&self, component: &Component) -> Result<(Guest, Description), LoadProblem> {
+        let (guest, mut store, instance) = self.link(component)?;
+        match guest.describe(&mut store, &instance) {
+            Ok(description) => Ok((guest, description)),
+            Err(error) => Err(self.guest("describe", &error, &store)),
+        }
     }
 
-    fn defaults(&self, pre: &BasePre<State>) -> Result<Val, LoadProblem> {
-        let (mut store, instance) = self.instantiate(pre)?;
+    fn defaults(&self, guest: &Guest) -> Result<Val, LoadProblem> {
+        let (mut store, instance) = self.instantiate(guest)?;
         let function = instance.get_func(&mut store, "defaults").expect("checked: it is exported");
         let mut results = [Val::Bool(false)];
         let called = function.call(&mut store, &[], &mut results);
@@ -155,6 +246,10 @@ impl<'a> Load<'a> {
         mut store: Store<State>,
         instance: Instance,
     ) -> Result<Component, LoadProblem> {
+        // Of a memory that the guest has filled up, too.
+        store.data_mut().allow(MEMORIES as usize * ACCESSOR_MEMORY);
+        // wizer reads the whole memory, in place.
+        store.set_hostcall_fuel(usize::MAX);
         let mut access = Access { store: &mut store, instance };
         let bytes = pollster::block_on(Wizer::new().snapshot_component(context, &mut access))
             .map_err(|error| LoadProblem::Guest(format!("can't be snapshotted: {error:#}")))?;

@@ -12,6 +12,8 @@ pub(crate) struct Budget {
     pub(crate) time: Duration,
     /// Bytes of linear memory, all memories together.
     pub(crate) memory: usize,
+    /// Bytes that one answer, or one line for the log, may take up in the host.
+    pub(crate) output: usize,
 }
 
 /// Log lines of one evaluation; a guest that writes more is cut off.
@@ -31,6 +33,11 @@ pub(crate) struct State {
 impl State {
     pub(super) fn new(policy: &Arc<str>, memory: usize) -> Self {
         Self { policy: Arc::clone(policy), memory_left: memory, memory_refused: false, log_lines_left: LOG_LINES }
+    }
+
+    /// Allows some more memory: for what is not the guest's own doing.
+    pub(super) fn allow(&mut self, bytes: usize) {
+        self.memory_left += bytes;
     }
 
     /// Whether the guest was refused memory: its trap, if one follows, means that.

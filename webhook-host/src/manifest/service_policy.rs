@@ -168,16 +168,19 @@ impl From<NamespaceSelector> for StrictSelector {
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Wall-clock time.
+    /// Wall-clock time of one evaluation; an update that ratchets may have two. Kept to a millisecond or two.
     pub deadline: Millis,
-    /// Linear memory.
+    /// Linear memory, all memories of the component together.
     pub memory: Bytes,
+    /// What one answer may take up in the host: its texts, and a hundred bytes or so for each violation or operation.
+    pub output: Bytes,
 }
 
 impl Default for Limits {
-    /// A thousand times what an ordinary review takes, and room for a Service of the largest size that etcd stores.
+    /// A thousand times what an ordinary review takes, room for a Service of the largest size that etcd stores, and an answer
+    /// with a violation for each of some thousand ports.
     fn default() -> Self {
-        Self { deadline: Millis::new(50), memory: Bytes::new(16 << 20) }
+        Self { deadline: Millis::new(50), memory: Bytes::new(16 << 20), output: Bytes::new(1 << 20) }
     }
 }
 
@@ -245,7 +248,7 @@ mod tests {
         let error = manifest(json!({"module": {"file": "p.wasm"}, "limits": {"deadlin": "1s"}})).expect_err("typo");
         assert_eq!(
             error,
-            r#"spec.limits: unknown key "deadlin" (did you mean "deadline"?); known keys: deadline, memory"#
+            r#"spec.limits: unknown key "deadlin" (did you mean "deadline"?); known keys: deadline, memory, output"#
         );
     }
 

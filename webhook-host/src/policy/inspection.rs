@@ -3,7 +3,7 @@
 use super::{LoadError, schema, settings};
 use crate::contract::description::{Context, Description};
 use crate::contract::review::{Operation, Phase, Resource};
-use crate::engine::{Candidate, Engine};
+use crate::engine::{Candidate, Engine, Order};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -51,12 +51,13 @@ impl Inspection {
     pub fn of(engine: &Engine, component: &[u8]) -> Result<Self, LoadError> {
         let candidate = Candidate::read(component)?;
         let name: Arc<str> = "inspected".into();
-        let mut schema = None;
+        let (mut schema, written) = (None, Map::new());
         let settle = |configure: &crate::engine::Configure, defaults| {
             schema = Some(schema::schema(&configure.settings, &defaults, candidate.wit.as_deref()));
-            Ok::<_, LoadError>(settings::merge(&configure.settings, &defaults, &Map::new())?)
+            Ok::<_, LoadError>(settings::merge(&configure.settings, &defaults, &written)?)
         };
-        let prepared = engine.prepare(&candidate, &name, engine.memory().get(), settle)?;
+        let order = Order { candidate: &candidate, name: &name, memory: engine.memory().get(), written: &written };
+        let prepared = engine.prepare(&order, settle)?;
         let description = prepared.description;
         Ok(Self {
             contract: format!("{}@{}", crate::contract::PACKAGE, crate::contract::VERSION),

@@ -3,23 +3,28 @@
 //! A policy that can't be loaded is a policy all the same: it answers with an evaluation error, and `admission` applies its
 //! failurePolicy. Called by `admission`; built by `cli` and `suite`.
 
+mod breaker;
 mod inspection;
 mod schema;
 mod settings;
 
 pub use inspection::Inspection;
 
-use crate::contract::Base;
 use crate::contract::description::{Context, Description};
 use crate::contract::review::{Operation, Phase, Resource, Review};
 use crate::contract::verdict::Verdict;
 use crate::decode::{DecodeError, join};
-use crate::engine::{Budget, Candidate, Engine, LoadProblem, Prepared, State, call_configure};
+use crate::engine::{Budget, Candidate, Engine, Guest, LoadProblem, Order, Prepared, State, call_configure};
 use crate::manifest::ServicePolicy;
 use crate::units::{Bytes, Millis};
+use breaker::{Breaker, Change, Ended};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wasmtime::component::Instance;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+
+/// A policy that has not answered after so long loops, whatever its own deadline: a review takes microseconds.
+const PLENTY: Duration = Duration::from_millis(250);
 
 /// Why a policy can't be used. Says what is wrong, with its place in the manifest, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +101,9 @@ pub enum EvaluationError {
     /// More evaluations at once than the pool has slots.
     #[error("too many evaluations at the same time")]
     Busy,
+    /// It missed its deadline several times in a row, and is not asked for a while.
+    #[error("it is not asked for now, since it kept missing its deadline of {0}; it is tried again once a second")]
+    ShortCircuit(Millis),
     /// It was never loaded.
     #[error("it could not be loaded: {0}")]
     Load(Arc<LoadError>),
@@ -111,6 +119,7 @@ impl EvaluationError {
             Self::Trap(_) => "trap",
             Self::Answer(_) => "answer",
             Self::Busy => "busy",
+            Self::ShortCircuit(_) => "short-circuit",
             Self::Load(_) => "load",
         }
     }
@@ -122,6 +131,7 @@ pub struct Policy {
     manifest: ServicePolicy,
     digest: Option<String>,
     loaded: Result<Loaded, Arc<LoadError>>,
+    breaker: Breaker,
 }
 
 struct Loaded {
@@ -153,17 +163,30 @@ impl Policy {
         let settle = |configure: &crate::engine::Configure, defaults| {
             Ok::<_, LoadError>(settings::merge(&configure.settings, &defaults, written)?)
         };
-        let prepared = engine.prepare(&candidate, &name, limit.get(), settle)?;
+        let order = Order { candidate: &candidate, name: &name, memory: limit.get(), written };
+        let prepared = engine.prepare(&order, settle)?;
         if !candidate.has_settings() && !written.is_empty() {
             return Err(LoadError::new("spec.settings: this policy has no settings; remove them"));
         }
         let digest = Some(Candidate::digest(component));
-        Ok(Self { name, manifest, digest, loaded: Ok(Loaded { prepared, engine: Arc::clone(engine) }) })
+        Ok(Self {
+            name,
+            manifest,
+            digest,
+            loaded: Ok(Loaded { prepared, engine: Arc::clone(engine) }),
+            breaker: Breaker::new(),
+        })
     }
 
     /// A policy that can't be loaded.
     pub fn broken(manifest: ServicePolicy, error: LoadError) -> Self {
-        Self { name: manifest.metadata.name.as_str().into(), manifest, digest: None, loaded: Err(Arc::new(error)) }
+        Self {
+            name: manifest.metadata.name.as_str().into(),
+            manifest,
+            digest: None,
+            loaded: Err(Arc::new(error)),
+            breaker: Breaker::new(),
+        }
     }
 
     /// Whether loading these gave the same policy again.
@@ -221,8 +244,7 @@ impl Policy {
 
     /// Asks `validate`, which may not patch.
     pub(crate) fn validate(&self, review: &Review, deadline: Instant) -> Result<Verdict, EvaluationError> {
-        let verdict =
-            self.call(deadline, |guest, store| guest.sallyport_policy_policy().call_validate(store, review))?;
+        let verdict = self.call(deadline, |guest, store, instance| guest.validate(store, instance, review))?;
         if verdict.patch.is_empty() {
             return Ok(verdict);
         }
@@ -231,7 +253,7 @@ impl Policy {
 
     /// Asks `mutate`, which may not deny.
     pub(crate) fn mutate(&self, review: &Review, deadline: Instant) -> Result<Verdict, EvaluationError> {
-        let verdict = self.call(deadline, |guest, store| guest.sallyport_policy_policy().call_mutate(store, review))?;
+        let verdict = self.call(deadline, |guest, store, instance| guest.mutate(store, instance, review))?;
         if verdict.violations.is_empty() {
             return Ok(verdict);
         }
@@ -239,20 +261,42 @@ impl Policy {
     }
 
     /// A fresh instance, one call, and nothing left.
-    fn call<T>(
+    fn call(
         &self,
         deadline: Instant,
-        ask: impl FnOnce(&Base, &mut Store<State>) -> wasmtime::Result<T>,
-    ) -> Result<T, EvaluationError> {
+        ask: impl FnOnce(&Guest, &mut Store<State>, &Instance) -> wasmtime::Result<Verdict>,
+    ) -> Result<Verdict, EvaluationError> {
         let loaded = self.loaded.as_ref().map_err(|error| EvaluationError::Load(Arc::clone(error)))?;
         let limits = self.manifest.spec.limits;
-        let left = deadline.saturating_duration_since(Instant::now());
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
         if left == Duration::ZERO {
             return Err(EvaluationError::RequestDeadline);
         }
-        let budget = Budget { time: left.min(limits.deadline.duration()), memory: limits.memory.get() };
+        let permit = self.breaker.admit(now).ok_or(EvaluationError::ShortCircuit(limits.deadline))?;
+        let time = left.min(limits.deadline.duration());
+        let budget = Budget { time, memory: limits.memory.get(), output: limits.output.get() };
         let mut store = loaded.engine.store(&self.name, budget);
-        loaded.answer(&mut store, ask).map_err(|error| self.classify(&error, &store, left))
+        let answer = loaded.answer(&mut store, ask).map_err(|error| self.classify(&error, &store, left));
+        let ended = match answer {
+            Err(EvaluationError::Deadline(_)) => Ended::Missed,
+            Err(EvaluationError::RequestDeadline) if time >= PLENTY => Ended::Missed,
+            Err(EvaluationError::RequestDeadline) => Ended::CutShort,
+            _ => Ended::InTime,
+        };
+        match permit.end(ended, Instant::now()) {
+            None => {}
+            Some(Change::Opened) => {
+                tracing::error!(policy = &*self.name, "is not asked for now: it missed its deadline again and again");
+            }
+            Some(Change::Closed) => tracing::info!(policy = &*self.name, "is asked again: it answered in time"),
+        }
+        answer
+    }
+
+    /// Asks it again whatever it missed. For a harness, whose cases must not depend on one another.
+    pub(crate) fn forget_misses(&self) {
+        self.breaker.reset();
     }
 
     fn classify(&self, error: &wasmtime::Error, store: &Store<State>, left: Duration) -> EvaluationError {
@@ -265,25 +309,24 @@ impl Policy {
             Some(Trap::Interrupt) => EvaluationError::Deadline(limits.deadline),
             Some(trap) => EvaluationError::Trap(trap.to_string()),
             None if error.is::<PoolConcurrencyLimitError>() => EvaluationError::Busy,
-            None => EvaluationError::Trap(error.root_cause().to_string()),
+            // The guest returned, and what it returned can't be read: too much, no UTF-8, not in its memory.
+            None => EvaluationError::Answer(format!("{}; spec.limits.output is {}", error.root_cause(), limits.output)),
         }
     }
 }
 
 impl Loaded {
-    fn answer<T>(
+    fn answer(
         &self,
         store: &mut Store<State>,
-        ask: impl FnOnce(&Base, &mut Store<State>) -> wasmtime::Result<T>,
-    ) -> wasmtime::Result<T> {
+        ask: impl FnOnce(&Guest, &mut Store<State>, &Instance) -> wasmtime::Result<Verdict>,
+    ) -> wasmtime::Result<Verdict> {
+        let guest = &self.prepared.guest;
+        let instance = guest.instantiate(store)?;
         if let Some(settings) = &self.prepared.per_instance {
-            let instance = self.prepared.pre.instance_pre().instantiate(&mut *store)?;
             // They were accepted at load; a pure function accepts them again.
             call_configure(store, &instance, settings)?;
-            let guest = Base::new(&mut *store, &instance)?;
-            return ask(&guest, store);
         }
-        let guest = self.prepared.pre.instantiate(&mut *store)?;
-        ask(&guest, store)
+        ask(guest, store, &instance)
     }
 }

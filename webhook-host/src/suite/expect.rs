@@ -105,7 +105,7 @@ const EXEMPT: [&str; 12] = [
 ];
 
 /// `EvaluationError::kind`.
-const ERRORS: [&str; 7] = ["deadline", "request-deadline", "memory", "trap", "answer", "busy", "load"];
+const ERRORS: [&str; 8] = ["deadline", "request-deadline", "memory", "trap", "answer", "busy", "short-circuit", "load"];
 
 impl Expect {
     /// As suites write it, keys in the order of this type.

@@ -160,6 +160,7 @@ impl Host {
     }
 
     fn answer(&self, case: &Case) -> Finding {
+        self.admission.policies().iter().for_each(|policy| policy.forget_misses());
         let expected = &case.expect;
         match (&self.refused, &expected.settings_error) {
             // A policy that can't be loaded answers with an evaluation error; a case may be about that.

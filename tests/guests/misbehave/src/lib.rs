@@ -1,11 +1,15 @@
 //! A policy that misbehaves on demand: the annotation `test/do` of the Service says how.
 //!
-//! `validate` knows `loop`, `panic`, `hog`, `recurse`, `log` and `deny`; without the annotation it behaves. `mutate` misbehaves
+//! `validate` knows `loop`, `panic`, `hog`, `recurse`, `descend`, `log`, `shout` and `deny`, and `violations`, `warnings` and `patch` for
+//! answers that are too large; without the annotation it behaves. `mutate` misbehaves
 //! likewise, and else adds the label `test/mutated`. Every answer carries, as a warning, how often this instance was asked.
+//!
+//! What is called at load misbehaves likewise: `configure` by its setting, the others by words that a test writes over the
+//! ones that are compiled in.
 
 use sallyport_policy::prelude::*;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 policy!(Misbehave, "policy.wit");
 
@@ -15,8 +19,18 @@ pub struct Misbehave;
 /// Survives a call only if the instance does.
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
+/// Whether `configure` was told to change what `describe` answers.
+static RENAMED: AtomicBool = AtomicBool::new(false);
+
+/// To be overwritten in the component, with words of the same length.
+static AT_DESCRIBE: &str = "at-describe:accept";
+static AT_DEFAULTS: &str = "at-defaults:accept";
+
 /// Far more than any limit on memory that a test sets.
 const HOGGED: usize = 1 << 30;
+
+/// More parts than an answer has room for.
+const MANY: usize = 20_000;
 
 /// More lines than the host takes, and longer ones.
 const LINES: usize = 1000;
@@ -25,10 +39,13 @@ impl Policy for Misbehave {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).mutating()
+        act(word(black_box(AT_DESCRIBE)));
+        let name = if RENAMED.load(Ordering::Relaxed) { "renamed" } else { env!("CARGO_PKG_NAME") };
+        Description::new(name, env!("CARGO_PKG_VERSION")).mutating()
     }
 
     fn defaults() -> Settings {
+        act(word(black_box(AT_DEFAULTS)));
         Settings { at_configure: "accept".into() }
     }
 
@@ -51,6 +68,11 @@ impl Policy for Misbehave {
             "deny" => Verdict::deny(
                 Violation::new("T01", "metadata.annotations", "told to deny").key("told").fix("remove test/do"),
             ),
+            "violations" => {
+                let violation = Violation::new("T01", "metadata.annotations", "told to deny");
+                Verdict { violations: vec![violation; MANY], ..Verdict::allow() }
+            }
+            "warnings" => Verdict::allow().warn("w".repeat(MANY * 100)),
             word => {
                 act(word);
                 Verdict::allow()
@@ -62,7 +84,8 @@ impl Policy for Misbehave {
     fn mutate(&self, review: &Review) -> Mutation {
         act(told(review));
         let mut patch = Patch::new(&review.service);
-        patch.set_label("test/mutated", "true");
+        let value = if told(review) == "patch" { "true".repeat(MANY * 100) } else { "true".to_owned() };
+        patch.set_label("test/mutated", &value);
         patch.finish()
     }
 }
@@ -72,13 +95,22 @@ fn told(review: &Review) -> &str {
     annotations.iter().find(|(key, _)| key == "test/do").map_or("", |(_, word)| word.as_str())
 }
 
+/// The word of `at-describe:word`, which may be followed by blanks.
+fn word(marker: &str) -> &str {
+    marker.split(':').nth(1).unwrap_or_default().trim_end()
+}
+
 fn act(word: &str) {
     match word {
         "loop" => forever(),
         "panic" | "trap" => panic!("told to panic"),
         "hog" => hog(),
+        "fill" => fill(),
+        "rename" => RENAMED.store(true, Ordering::Relaxed),
         "recurse" => drop(black_box(recurse(black_box(1)))),
+        "descend" => drop(black_box(descend(&black_box(Step(descend)), 1))),
         "log" => chatter(),
+        "shout" => log::info(&"0123456789".repeat(MANY)),
         _ => {}
     }
 }
@@ -97,8 +129,22 @@ fn hog() {
     }
 }
 
+/// Takes all memory there is, and is content with it.
+fn fill() {
+    #[cfg(target_arch = "wasm32")]
+    while core::arch::wasm32::memory_grow(0, 1) != usize::MAX {}
+}
+
+/// Without end, with a word in memory a turn: the guest's own stack reaches its end.
 fn recurse(depth: u64) -> u64 {
     if black_box(depth) == 0 { 0 } else { black_box(recurse(depth.wrapping_add(1))).wrapping_add(1) }
+}
+
+struct Step(fn(&Step, u64) -> u64);
+
+/// Without end, and with nothing in memory: it is the native stack that is used up.
+fn descend(step: &Step, depth: u64) -> u64 {
+    (step.0)(step, depth.wrapping_add(1)).wrapping_mul(depth)
 }
 
 fn chatter() {

@@ -1,0 +1,234 @@
+//! What was compiled once is not compiled again, and what is damaged on disk is never run.
+
+use crate::command_line::sallyport;
+use crate::host::{VALIDATE, ask, built, manifest, misbehave, misbehave_unsnapshotable, told};
+use sallyport::admission::Admission;
+use sallyport::engine::{Cache, CacheCounts, Engine, EngineConfig};
+use sallyport::inventory::Inventory;
+use sallyport::manifest::Exemptions;
+use sallyport::policy::{Inspection, LoadError, Policy};
+use sallyport::units::Bytes;
+use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// A process with a cache of its own, started anew for every load.
+struct Start {
+    engine: Arc<Engine>,
+    cache: Cache,
+}
+
+impl Start {
+    fn with(directory: &Path, limit: u64) -> Self {
+        let cache = Cache::open(directory, limit).expect("a private directory");
+        let config = EngineConfig { concurrency: 1, memory: Bytes::new(16 << 20), cache: Some(cache.clone()) };
+        Self { engine: Arc::new(Engine::new(&config).expect("this machine carries the engine")), cache }
+    }
+
+    fn new(directory: &TempDir) -> Self {
+        Self::with(directory.path(), Cache::SIZE)
+    }
+
+    fn load(&self, component: &[u8], spec: &Value) -> Result<Policy, LoadError> {
+        Policy::load(&self.engine, manifest(spec), component)
+    }
+
+    /// Loads the guest, and proves that it works.
+    fn works(&self, component: &[u8], spec: &Value) {
+        let policy = self.load(component, spec).expect("the guest can be loaded");
+        let host = Admission::new(vec![policy], Inventory::default(), Exemptions::default());
+        assert!(!ask(&host, VALIDATE, &told("deny")).response.allowed);
+        let outcome = ask(&host, VALIDATE, &told("nothing"));
+        assert_eq!(outcome.response.warnings, ["[misbehave] call 1 of this instance"]);
+    }
+
+    /// Hits, misses, damaged entries; compilations.
+    fn counts(&self) -> ([u64; 3], u64) {
+        let CacheCounts { hits, misses, corrupt } = self.cache.counts();
+        ([hits, misses, corrupt], self.engine.compilations())
+    }
+}
+
+fn directory() -> TempDir {
+    let private = std::fs::Permissions::from_mode(0o700);
+    tempfile::Builder::new().permissions(private).tempdir().expect("a place to write")
+}
+
+fn entries(directory: &TempDir) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory.path()).expect("readable");
+    entries.map(|entry| entry.expect("readable").path()).collect()
+}
+
+/// The one entry of a cache after one load.
+fn filled(directory: &TempDir) -> PathBuf {
+    Start::new(directory).works(&misbehave(), &json!({}));
+    let [entry] = entries(directory).try_into().expect("one entry");
+    entry
+}
+
+#[test]
+fn a_second_start_compiles_nothing() {
+    let directory = directory();
+    let first = Start::new(&directory);
+    first.works(&misbehave(), &json!({}));
+    assert_eq!(first.counts(), ([0, 1, 0], 2));
+    let second = Start::new(&directory);
+    second.works(&misbehave(), &json!({}));
+    assert_eq!(second.counts(), ([1, 0, 0], 0));
+}
+
+#[test]
+fn a_component_that_cannot_be_snapshotted_is_not_compiled_twice_either() {
+    let (directory, component) = (directory(), misbehave_unsnapshotable());
+    let why = |start: &Start| {
+        start.works(&component, &json!({}));
+        let policy = start.load(&component, &json!({})).expect("the guest can be loaded");
+        policy.configured_per_instance().map(str::to_owned)
+    };
+    let first = why(&Start::new(&directory));
+    let second = Start::new(&directory);
+    assert_eq!(why(&second), first);
+    assert_eq!(first.as_deref(), Some("nested components with modules not currently supported"));
+    assert_eq!(second.counts(), ([2, 0, 0], 0));
+}
+
+#[test]
+fn other_settings_and_other_limits_are_other_entries() {
+    let directory = directory();
+    let first = Start::new(&directory);
+    for spec in [json!({}), json!({"settings": {"atConfigure": "log"}}), json!({"limits": {"memory": "8Mi"}})] {
+        first.works(&misbehave(), &spec);
+    }
+    assert_eq!(first.counts().0, [0, 3, 0]);
+    assert_eq!(entries(&directory).len(), 3);
+}
+
+#[test]
+fn what_is_no_part_of_the_code_shares_an_entry() {
+    let directory = directory();
+    let first = Start::new(&directory);
+    for spec in [json!({}), json!({"failurePolicy": "Ignore"}), json!({"limits": {"deadline": "1s"}})] {
+        first.load(&misbehave(), &spec).expect("the guest can be loaded");
+    }
+    assert_eq!(first.counts().0, [2, 1, 0]);
+}
+
+#[test]
+fn settings_that_are_refused_leave_nothing_behind() {
+    let directory = directory();
+    let start = Start::new(&directory);
+    for _ in 0..2 {
+        start.load(&misbehave(), &json!({"settings": {"atConfigure": "refuse"}})).expect_err("refused");
+    }
+    assert_eq!(entries(&directory), [""; 0].map(PathBuf::from));
+}
+
+#[test]
+fn a_policy_that_describes_itself_otherwise_once_it_is_configured_is_not_kept() {
+    let directory = directory();
+    let renamed = json!({"settings": {"atConfigure": "rename"}});
+    for _ in 0..2 {
+        let start = Start::new(&directory);
+        let policy = start.load(&misbehave(), &renamed).expect("the guest can be loaded");
+        assert_eq!(policy.description().map(|description| &*description.name), Some("misbehave"));
+        assert_eq!(start.counts().0, [0, 1, 0]);
+    }
+}
+
+#[test]
+fn a_flipped_byte_is_noticed_wherever_it_is() {
+    let directory = directory();
+    let entry = filled(&directory);
+    let sound = std::fs::read(&entry).expect("readable");
+    // The digest, the length of the sentence, the header of the code, and the code.
+    for place in [0, 31, 32, 40, sound.len() / 3, sound.len() / 2, sound.len() - 1] {
+        let mut damaged = sound.clone();
+        damaged[place] ^= 1;
+        std::fs::write(&entry, damaged).expect("ours");
+        let start = Start::new(&directory);
+        start.works(&misbehave(), &json!({}));
+        assert_eq!(start.counts(), ([0, 0, 1], 2), "byte {place}");
+        assert!(std::fs::read(&entry).expect("written anew").len() == sound.len(), "byte {place}");
+    }
+}
+
+#[test]
+fn a_truncated_entry_is_noticed_wherever_it_ends() {
+    let directory = directory();
+    let entry = filled(&directory);
+    let sound = std::fs::read(&entry).expect("readable");
+    for length in [0, 1, 32, 36, sound.len() / 2, sound.len() - 1] {
+        std::fs::write(&entry, &sound[..length]).expect("ours");
+        let start = Start::new(&directory);
+        start.works(&misbehave(), &json!({}));
+        assert_eq!(start.counts(), ([0, 0, 1], 2), "cut at {length}");
+    }
+}
+
+#[test]
+fn an_entry_under_another_ones_name_is_noticed() {
+    let directory = directory();
+    let first = filled(&directory);
+    let logs = json!({"settings": {"atConfigure": "log"}});
+    Start::new(&directory).works(&misbehave(), &logs);
+    let second = entries(&directory).into_iter().find(|entry| *entry != first).expect("two entries");
+    std::fs::copy(&first, &second).expect("ours");
+    let start = Start::new(&directory);
+    start.works(&misbehave(), &logs);
+    assert_eq!(start.counts().0, [0, 0, 1]);
+}
+
+#[test]
+fn all_entries_together_stay_within_the_limit() {
+    let directory = directory();
+    let size = std::fs::metadata(filled(&directory)).expect("readable").len();
+    let start = Start::with(directory.path(), size * 5 / 2);
+    for word in ["a", "b", "c"] {
+        start.works(&misbehave(), &json!({"settings": {"atConfigure": word}}));
+        assert!(entries(&directory).len() <= 2, "{word}");
+    }
+    // The last ones are there.
+    let start = Start::new(&directory);
+    start.works(&misbehave(), &json!({"settings": {"atConfigure": "c"}}));
+    assert_eq!(start.counts().0, [1, 0, 0]);
+}
+
+#[test]
+fn an_entry_that_is_too_large_is_not_kept() {
+    let directory = directory();
+    let start = Start::with(directory.path(), 1000);
+    start.works(&misbehave(), &json!({}));
+    assert!(entries(&directory).is_empty());
+}
+
+#[test]
+fn what_inspect_tells_does_not_depend_on_the_cache() {
+    let directory = directory();
+    let component = built("policies/nodeport_range.wasm");
+    let inspect = |start: &Start| {
+        let inspection = Inspection::of(&start.engine, &component).expect("a shipped policy");
+        serde_json::to_value(inspection).expect("JSON")
+    };
+    let first = inspect(&Start::new(&directory));
+    let second = Start::new(&directory);
+    assert_eq!(inspect(&second), first);
+    assert_eq!(second.counts(), ([1, 0, 0], 0));
+}
+
+#[test]
+fn a_cache_that_others_may_enter_is_refused_with_the_fix() {
+    let directory = directory();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).expect("ours");
+    let shown = directory.path().to_str().expect("UTF-8");
+    let output = sallyport(&["inspect", "target/policies/service_type.wasm", "--cache-dir", shown]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        format!(
+            "error: --cache-dir: can't keep compiled policies in {shown}: it is open to other users (mode 755), who could \
+             make this process run their code; run `chmod 700 {shown}`\n"
+        )
+    );
+}

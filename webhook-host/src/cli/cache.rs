@@ -1,0 +1,78 @@
+//! Where compiled policies are kept between two starts.
+
+use crate::engine::{Cache, CacheError};
+use anyhow::{Result, bail};
+use clap::Args;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Cache")]
+pub(super) struct CacheArgs {
+    /// Where compiled policies are kept, so that the next start need not compile; private to its user [default:
+    /// $XDG_CACHE_HOME/sallyport or ~/.cache/sallyport]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
+    cache_dir: Option<PathBuf>,
+    /// Compile anew, and keep nothing
+    #[arg(long)]
+    no_cache: bool,
+}
+
+impl CacheArgs {
+    /// The cache that was asked for. Without a home there is no default one, and all the same no reason to fail.
+    pub(super) fn open(&self) -> Result<Option<Cache>> {
+        if self.no_cache {
+            return Ok(None);
+        }
+        if let Some(directory) = &self.cache_dir {
+            return match Cache::open(directory, Cache::SIZE) {
+                Ok(cache) => Ok(Some(cache)),
+                Err(error) => bail!("--cache-dir: {error}"),
+            };
+        }
+        let Some(directory) = default_directory(|name| std::env::var_os(name)) else {
+            tracing::info!("compiled policies are not kept: there is no home directory; name one with --cache-dir");
+            return Ok(None);
+        };
+        match Cache::open(&directory, Cache::SIZE) {
+            Ok(cache) => Ok(Some(cache)),
+            Err(error @ CacheError::Unusable { .. }) => {
+                tracing::info!("compiled policies are not kept: {error}; name another directory with --cache-dir");
+                Ok(None)
+            }
+            Err(error) => bail!("{error}, or choose with --cache-dir or --no-cache"),
+        }
+    }
+}
+
+/// As the XDG base directory specification has it: what is no absolute path does not count.
+fn default_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(caches.join("sallyport"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(variables: &[(&str, &str)]) -> Option<PathBuf> {
+        default_directory(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+    }
+
+    #[test]
+    fn the_default_directory_is_in_the_users_caches() {
+        assert_eq!(directory(&[("HOME", "/home/jane")]), Some("/home/jane/.cache/sallyport".into()));
+        assert_eq!(directory(&[("HOME", "/home/jane"), ("XDG_CACHE_HOME", "/c")]), Some("/c/sallyport".into()));
+        assert_eq!(
+            directory(&[("HOME", "/home/jane"), ("XDG_CACHE_HOME", "")]),
+            Some("/home/jane/.cache/sallyport".into())
+        );
+    }
+
+    #[test]
+    fn without_a_home_there_is_none() {
+        assert_eq!(directory(&[]), None);
+        assert_eq!(directory(&[("HOME", "")]), None);
+    }
+}
