@@ -6,7 +6,7 @@ pub(super) mod located;
 pub(super) mod manifests;
 
 use super::cache::CacheArgs;
-use super::load;
+use super::load::{self, PolicyFiles};
 use crate::admission::Admission;
 use crate::engine::{Engine, EngineConfig};
 use crate::inventory::Inventory;
@@ -29,6 +29,9 @@ pub(super) struct CheckArgs {
     /// ServicePolicy manifests and their components.
     #[arg(long, value_name = "DIR", default_value = "target/policies")]
     policies: PathBuf,
+    /// Directory of the modules that the manifests name [default: the directory of the manifests].
+    #[arg(long, value_name = "DIR")]
+    modules: Option<PathBuf>,
     /// A HostConfig: what policies may know about the cluster, and the exemptions.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -71,7 +74,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = load::host_config(args.config.as_deref())?;
     let engine =
         Arc::new(Engine::new(&EngineConfig { concurrency: 1, cache: args.cache.open()?, ..EngineConfig::default() })?);
-    let policies = load::policies(&engine, &args.policies, &[])?;
+    let policies = load::policies(&engine, &PolicyFiles::new(&args.policies, args.modules.as_deref()), &[])?;
     let admission = Admission::new(policies, Inventory::from(config.inventory), config.exemptions);
     let manifests = Manifests::read(&args.paths);
     if manifests.services.is_empty() && manifests.unread.is_empty() {

@@ -27,9 +27,26 @@ pub(super) fn host_config(file: Option<&Path>) -> Result<HostConfigSpec> {
     Ok(HostConfig::from_value(document).with_context(name)?.spec)
 }
 
+/// Where policies are.
+#[derive(Debug, Clone)]
+pub(super) struct PolicyFiles {
+    /// The directory of manifests.
+    pub(super) manifests: PathBuf,
+    /// The directory of the modules that they name.
+    pub(super) modules: PathBuf,
+}
+
+impl PolicyFiles {
+    /// Modules lie beside the manifests, unless they have a directory of their own.
+    pub(super) fn new(manifests: &Path, modules: Option<&Path>) -> Self {
+        Self { manifests: manifests.to_owned(), modules: modules.unwrap_or(manifests).to_owned() }
+    }
+}
+
 /// Every ServicePolicy of a directory, loaded; those that can't be are broken and say why. What is no ServicePolicy at all is
 /// an error: a typo must not switch a rule off. What is the same as in `before` is kept.
-pub(super) fn policies(engine: &Arc<Engine>, directory: &Path, before: &[Arc<Policy>]) -> Result<Vec<Arc<Policy>>> {
+pub(super) fn policies(engine: &Arc<Engine>, from: &PolicyFiles, before: &[Arc<Policy>]) -> Result<Vec<Arc<Policy>>> {
+    let directory = from.manifests.as_path();
     let mut manifests = BTreeMap::<String, (PathBuf, ServicePolicy)>::new();
     for file in manifest_files(directory)? {
         for manifest in manifests_of(&file)? {
@@ -41,11 +58,11 @@ pub(super) fn policies(engine: &Arc<Engine>, directory: &Path, before: &[Arc<Pol
     }
     if manifests.is_empty() {
         bail!(
-            "no ServicePolicy in {}; expected manifests (*.yaml, *.yml, *.json) beside their modules",
+            "no ServicePolicy in {}; expected manifests (*.yaml, *.yml, *.json)",
             directory.display()
         );
     }
-    Ok(manifests.into_values().map(|(file, manifest)| load(engine, directory, &file, manifest, before)).collect())
+    Ok(manifests.into_values().map(|(file, manifest)| load(engine, &from.modules, &file, manifest, before)).collect())
 }
 
 /// Loads one policy; its module lies in `directory`.
@@ -76,7 +93,9 @@ pub(super) fn manifests_of(file: &Path) -> Result<Vec<ServicePolicy>> {
 }
 
 fn manifest_files(directory: &Path) -> Result<Vec<PathBuf>> {
-    Ok(files(directory)?.into_iter().filter(|file| !is_suite(file)).collect())
+    // A kustomization lists manifests, and is kustomize's to read.
+    let is_list = |file: &PathBuf| file.file_stem().is_some_and(|stem| stem == "kustomization");
+    Ok(files(directory)?.into_iter().filter(|file| !is_suite(file) && !is_list(file)).collect())
 }
 
 /// The suites of a directory of policies: `*.suite.yaml`. A ConfigMap has no sub-folders, so the name tells them.

@@ -1,6 +1,7 @@
 //! `sallyport serve`: the webhook.
 
 use super::cache::CacheArgs;
+use super::load::PolicyFiles;
 use super::logging::Logging;
 use super::reload::{Ask, Reloader};
 use super::source::Source;
@@ -32,6 +33,9 @@ pub(super) struct Serve {
     /// self-tests before policies serve
     #[arg(long, value_name = "DIR")]
     policies: PathBuf,
+    /// Directory of the modules that the manifests name [default: the directory of the manifests]
+    #[arg(long, value_name = "DIR")]
+    modules: Option<PathBuf>,
     /// HostConfig manifest: what policies may know about the cluster, and what is exempt [default: nothing is known, but
     /// that it is not a cloud]
     #[arg(long, value_name = "FILE")]
@@ -74,6 +78,9 @@ Examples:
   Locally, with a certificate made on the spot:
     sallyport serve --policies target/policies --self-signed
     curl --cacert .dev/ca.crt -H 'Content-Type: application/json' --data @review.json https://localhost:8443/validate
+
+  The same with the policies of a preset:
+    sallyport serve --policies policies/presets/baseline --modules target/policies --self-signed
 
   In a cluster, with cert-manager's Secret mounted:
     sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
@@ -205,7 +212,8 @@ impl Serve {
         let concurrency = u32::try_from(workers).unwrap_or(u32::MAX);
         let cache = self.cache.open()?;
         let engine = Arc::new(Engine::new(&EngineConfig { concurrency, cache, ..EngineConfig::default() })?);
-        let source = Source { engine, policies: self.policies, config: self.config };
+        let policies = PolicyFiles::new(&self.policies, self.modules.as_deref());
+        let source = Source { engine, policies, config: self.config };
         let (seen, admission) = source.settled(|| source.admission(&[]));
         let admission = admission?;
         report(admission.policies(), self.strict)?;

@@ -2,7 +2,7 @@
 //!
 //! What is read is of one moment: the files are looked at before and after, and read again when they changed meanwhile.
 
-use super::load;
+use super::load::{self, PolicyFiles};
 use crate::admission::Admission;
 use crate::engine::Engine;
 use crate::inventory::Inventory;
@@ -22,7 +22,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// Where the files are, and the engine that compiles them.
 pub(super) struct Source {
     pub(super) engine: Arc<Engine>,
-    pub(super) policies: PathBuf,
+    pub(super) policies: PolicyFiles,
     pub(super) config: Option<PathBuf>,
 }
 
@@ -37,7 +37,8 @@ type Looks = (u64, u64, u64, (i64, i64), (i64, i64));
 impl Source {
     /// What the files look like now. What can't be looked at is absent.
     pub(super) fn fingerprint(&self) -> Fingerprint {
-        let entries = std::fs::read_dir(&self.policies).into_iter().flatten().flatten().map(|entry| entry.path());
+        let entries = [&self.policies.manifests, &self.policies.modules].map(std::fs::read_dir);
+        let entries = entries.into_iter().flatten().flatten().flatten().map(|entry| entry.path());
         let files = entries.filter(|path| !load::is_hidden(path)).chain(self.config.clone());
         let look = |path: PathBuf| {
             let found = std::fs::metadata(&path).ok()?;
@@ -59,7 +60,7 @@ impl Source {
             before = after;
             std::thread::sleep(SETTLE);
         }
-        let directory = self.policies.display();
+        let directory = self.policies.manifests.display();
         let error = anyhow::anyhow!(
             "{directory}: the files changed each time while they were read; write them elsewhere, and move them here when they are whole"
         );
@@ -79,9 +80,9 @@ impl Source {
     ///
     /// The first case that fails, or the first suite that can't be run.
     pub(super) fn self_test(&self) -> Result<()> {
-        let search = ModuleSearch { directory: Some(self.policies.clone()) };
+        let search = ModuleSearch { directory: Some(self.policies.modules.clone()) };
         let mut runner = Runner::new(Arc::clone(&self.engine));
-        for file in load::suite_files(&self.policies)? {
+        for file in load::suite_files(&self.policies.manifests)? {
             self.run(&mut runner, &file, &search).context("self-test")?;
         }
         Ok(())
@@ -92,7 +93,7 @@ impl Source {
         for (index, finding, _) in runner.run_suite(&suite, "") {
             let case = &suite.cases[index];
             if finding.failure(case).is_some() {
-                let (directory, place) = (self.policies.display(), file.display());
+                let (directory, place) = (self.policies.modules.display(), file.display());
                 bail!(
                     "{place}:{}: case {:?} fails; see `sallyport test {place} --policies {directory}`",
                     case.line,
@@ -114,7 +115,7 @@ mod tests {
 
     fn source(directory: &Path) -> Source {
         let engine = Engine::new(&EngineConfig { concurrency: 1, ..EngineConfig::default() }).expect("an engine");
-        Source { engine: Arc::new(engine), policies: directory.to_owned(), config: None }
+        Source { engine: Arc::new(engine), policies: PolicyFiles::new(directory, None), config: None }
     }
 
     #[test]

@@ -1,0 +1,136 @@
+//! No external IPs but those from allowed blocks (S08).
+//!
+//! kube-proxy sends whatever the cluster sends to an external IP to the Service's Pods, so that whoever writes a Service can take
+//! over any address (CVE-2020-8554). Of a headless Service and an ExternalName they have no effect yet; they are judged all the
+//! same, since they take effect with the next change of the type.
+
+use sallyport_policy::net::{Address, Cidr};
+use sallyport_policy::prelude::*;
+
+policy!(ExternalIps, "policy.wit");
+
+/// Where external IPs may be taken from.
+pub struct ExternalIps {
+    blocks: Vec<Cidr>,
+    /// What to do about another one.
+    fix: String,
+}
+
+impl Policy for ExternalIps {
+    type Settings = Settings;
+
+    fn describe() -> Description {
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+    }
+
+    fn defaults() -> Settings {
+        Settings { allowed_cidrs: vec![] }
+    }
+
+    fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
+        let mut blocks = Vec::with_capacity(settings.allowed_cidrs.len());
+        let mut errors = vec![];
+        let mut fix = String::new();
+        for (i, text) in settings.allowed_cidrs.iter().enumerate() {
+            fix.push_str(if i == 0 { "use an address in " } else { " or " });
+            fix.push_str(text);
+            match parse(text) {
+                Ok(block) => blocks.push(block),
+                Err(message) => errors.push(SettingsError::new(format!("allowedCidrs[{i}]"), message)),
+            }
+        }
+        if fix.is_empty() {
+            fix.push_str("remove it");
+        }
+        if errors.is_empty() { Ok(Self { blocks, fix }) } else { Err(errors) }
+    }
+
+    fn validate(&self, review: &Review) -> Verdict {
+        let ips = review.service.spec.external_ips.iter().enumerate();
+        ips.filter_map(|(index, ip)| self.judge(review, index, ip)).collect()
+    }
+}
+
+/// A block, of which the address is the first one: anything else looks like a typo.
+fn parse(text: &str) -> Result<Cidr, String> {
+    match Cidr::parse(text) {
+        None => Err(format!("{} is no CIDR block; use one like 192.0.2.0/24 or 2001:db8::/32", quote(text))),
+        Some(block) if !block.is_exact() => {
+            Err(format!("{} has bits beyond its prefix; write the block's first address", quote(text)))
+        }
+        Some(block) => Ok(block),
+    }
+}
+
+impl ExternalIps {
+    fn judge(&self, review: &Review, index: usize, ip: &str) -> Option<Violation> {
+        let message = match Address::parse(ip) {
+            Some(address) if self.blocks.iter().any(|block| block.contains(address)) => return None,
+            None => format!("{} is no IP address in its usual form", quote(ip)),
+            Some(_) if self.blocks.is_empty() => format!("{}: external IPs are not allowed", quote(ip)),
+            Some(_) => format!("{} is in none of the allowed blocks", quote(ip)),
+        };
+        let violation = Violation::new("S08", format!("spec.externalIPs[{index}]"), message).fix(self.fix.as_str());
+        // To bring an external IP to life is an offence of its own, which nothing excuses.
+        let key = if is_armed(review) { String::new() } else { format!("externalIP:{ip}") };
+        Some(violation.key(key))
+    }
+}
+
+/// Whether the update gives effect to external IPs that had none before.
+fn is_armed(review: &Review) -> bool {
+    let has_effect = |service: &Service| !service.live_external_ips().is_empty();
+    review.old_service.as_ref().is_some_and(|old| !has_effect(old)) && has_effect(&review.service)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sallyport_policy::testing::*;
+
+    fn policy(cidrs: &[&str]) -> Result<ExternalIps, Vec<SettingsError>> {
+        ExternalIps::configure(Settings { allowed_cidrs: cidrs.iter().map(|&cidr| cidr.to_owned()).collect() })
+    }
+
+    fn with(ips: &[&str]) -> Service {
+        let mut service = cluster_ip("w");
+        service.spec.external_ips = ips.iter().map(|&ip| ip.to_owned()).collect();
+        service
+    }
+
+    fn denied(cidrs: &[&str], ips: &[&str]) -> Vec<String> {
+        let policy = policy(cidrs).unwrap_or_else(|_| panic!("valid"));
+        policy.validate(&create(with(ips))).violations.into_iter().map(|violation| violation.field).collect()
+    }
+
+    #[test]
+    fn none_is_allowed_unless_its_block_is() {
+        assert_eq!(denied(&[], &["8.8.8.8"]), ["spec.externalIPs[0]"]);
+        assert_eq!(denied(&["192.0.2.0/24"], &["192.0.2.7", "8.8.8.8"]), ["spec.externalIPs[1]"]);
+        assert!(denied(&["2001:db8::/32"], &["2001:DB8::1"]).is_empty());
+    }
+
+    #[test]
+    fn sloppy_spellings_are_never_allowed_unless_they_mean_one_address() {
+        assert_eq!(denied(&["0.0.0.0/0"], &["010.0.0.1", "10.1", "::ffff:8.8.8.8"]).len(), 2);
+        assert_eq!(denied(&["::/0"], &["::ffff:8.8.8.8"]).len(), 1);
+    }
+
+    #[test]
+    fn an_address_that_comes_to_life_has_no_key() {
+        let policy = policy(&[]).unwrap_or_else(|_| panic!("valid"));
+        let mut headless = with(&["8.8.8.8"]);
+        headless.spec.cluster_ip = Some("None".to_owned());
+        let key = |old: Service, new: Service| policy.validate(&update(old, new)).violations[0].key.clone();
+        assert_eq!(key(headless.clone(), with(&["8.8.8.8"])), "");
+        assert_eq!(key(with(&["8.8.8.8"]), headless.clone()), "externalIP:8.8.8.8");
+        assert_eq!(key(headless.clone(), headless), "externalIP:8.8.8.8");
+    }
+
+    #[test]
+    fn bad_blocks_are_refused_with_their_path() {
+        let errors = policy(&["10.0.0.0/8", "10.0.0.1/8", "8.8.8.8", ""]).err().unwrap_or_default();
+        let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
+        assert_eq!(paths, ["allowedCidrs[1]", "allowedCidrs[2]", "allowedCidrs[3]"]);
+    }
+}
