@@ -4,6 +4,7 @@
 //! and this is the one place that knows.
 
 use crate::service::{Port, Service, ServiceType};
+use crate::text;
 use std::fmt;
 
 impl ServiceType {
@@ -52,7 +53,7 @@ impl NodePortInUse<'_> {
     /// `spec.ports[1].nodePort`.
     pub fn field(&self) -> String {
         match self.used_as {
-            UsedAs::NodePort => format!("spec.ports[{}].nodePort", self.index),
+            UsedAs::NodePort => text!["spec.ports[", self.index, "].nodePort"],
             UsedAs::HealthCheck => "spec.healthCheckNodePort".to_owned(),
         }
     }
@@ -60,8 +61,8 @@ impl NodePortInUse<'_> {
     /// Names the port independent of its index: `NodePort:TCP:30022`.
     pub fn key(&self) -> String {
         match self.used_as {
-            UsedAs::NodePort => format!("NodePort:{}:{}", self.protocol, self.number),
-            UsedAs::HealthCheck => format!("HealthCheckNodePort:{}", self.number),
+            UsedAs::NodePort => text!["NodePort:", self.protocol, ":", self.number],
+            UsedAs::HealthCheck => text!["HealthCheckNodePort:", self.number],
         }
     }
 }

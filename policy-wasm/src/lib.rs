@@ -52,12 +52,13 @@
 
 mod describe;
 mod exposure;
+pub mod facts;
 #[cfg(any(test, target_family = "wasm"))]
 mod heap;
 pub mod log;
+pub mod net;
 pub mod pairs;
 mod patch;
-mod provider;
 #[doc(hidden)]
 pub mod slot;
 pub mod testing;
@@ -87,7 +88,7 @@ pub use exposure::{NodePortInUse, UsedAs};
 pub use patch::{Mutation, Patch, SpecField};
 pub use review::Review;
 pub use sallyport_policy_macros::policy;
-pub use text::quote;
+pub use text::{Part, quote};
 pub use verdict::{SettingsError, Verdict, Violation};
 #[doc(hidden)]
 pub use wit_bindgen;
@@ -98,7 +99,7 @@ pub mod prelude {
     pub use crate::service::{Service, ServiceType};
     pub use crate::{
         Description, Mutation, NodePortInUse, Patch, Policy, Review, SettingsError, SpecField, UsedAs, Verdict,
-        Violation, log, pairs, policy, quote,
+        Violation, log, pairs, policy, quote, text,
     };
 }
 

@@ -5,6 +5,7 @@
 //! once: the last word on it counts. Status and managedFields are out of reach.
 
 use crate::service::{Pair, Service, ServiceType};
+use crate::text;
 use crate::text::{json_list, json_string};
 use crate::verdict::{PatchOperation, PatchValue, Verdict};
 
@@ -65,7 +66,7 @@ impl SpecField {
     }
 
     fn path(self) -> String {
-        format!("/spec/{}", self.name())
+        text!["/spec/", self.name()]
     }
 
     /// Whether a Service has it.
@@ -100,7 +101,7 @@ impl MetadataMap {
     }
 
     fn path_of(self, key: &str) -> String {
-        format!("{}/{}", self.path(), pointer(key))
+        text![self.path(), "/", pointer(key)]
     }
 
     fn of(self, service: &Service) -> &[Pair] {
@@ -192,7 +193,11 @@ impl<'a> Patch<'a> {
     /// Sets `spec.allocateLoadBalancerNodePorts`.
     pub fn set_allocate_load_balancer_node_ports(&mut self, allocate: bool) -> &mut Self {
         let is_so = self.service.spec.allocate_load_balancer_node_ports == Some(allocate);
-        self.set(SpecField::AllocateLoadBalancerNodePorts.path(), is_so, allocate.to_string())
+        self.set(
+            SpecField::AllocateLoadBalancerNodePorts.path(),
+            is_so,
+            (if allocate { "true" } else { "false" }).to_owned(),
+        )
     }
 
     /// Sets `spec.loadBalancerClass`. The API server lets it be set together with the type only.
@@ -316,7 +321,7 @@ fn path(change: &PatchOperation) -> &str {
 const PORTS: &str = "/spec/ports/";
 
 fn node_port_path(index: usize) -> String {
-    format!("{PORTS}{index}/nodePort")
+    text![PORTS, index, "/nodePort"]
 }
 
 /// A key as a step of a JSON Pointer (RFC 6901).

@@ -22,7 +22,7 @@ use sallyport::engine::{Engine, EngineConfig};
 use sallyport::inventory::Inventory;
 use sallyport::manifest::{Exemptions, ServicePolicy};
 use sallyport::policy::Policy;
-use sallyport::server::{Limits, Metrics, Server, tls};
+use sallyport::server::{Limits, Live, Server, tls};
 use service_type::ServiceTypes;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -278,12 +278,11 @@ struct Serving {
 async fn serve(policies: Vec<Policy>) -> Result<Serving> {
     let admission = Arc::new(admission(policies));
     let certificate = tls::self_signed()?;
-    let metrics = Arc::new(Metrics::new(&admission));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let port = listener.local_addr()?.port();
     let ca = std::env::temp_dir().join(format!("sallyport-bench-{}-{port}.crt", std::process::id()));
     std::fs::write(&ca, &certificate.ca)?;
-    let server = Server::new(admission, certificate.config, metrics, Limits::default());
+    let server = Server::new(Live::new(admission), certificate.config, Limits::default());
     tokio::spawn(server.run(listener, std::future::pending(), Duration::ZERO));
     Ok(Serving { port, ca })
 }

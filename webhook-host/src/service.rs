@@ -96,11 +96,17 @@ fn spec(spec: core::ServiceSpec, owned: &Owned) -> Result<Spec, Malformed> {
         cluster_ip: present(spec.cluster_ip),
         external_ips: spec.external_ips.unwrap_or_default(),
         external_name: present(spec.external_name),
+        external_traffic_policy_by_client: spec
+            .external_traffic_policy
+            .as_deref()
+            .is_some_and(|policy| policy != "Cluster" || owned.by_apply("f:externalTrafficPolicy")),
         external_traffic_policy: present(spec.external_traffic_policy),
         health_check_node_port: nonzero(spec.health_check_node_port),
         health_check_node_port_by_client: owned.by_client("f:healthCheckNodePort"),
         allocate_load_balancer_node_ports: spec.allocate_load_balancer_node_ports,
-        allocate_load_balancer_node_ports_by_client: owned.by_client("f:allocateLoadBalancerNodePorts"),
+        allocate_load_balancer_node_ports_by_client: spec
+            .allocate_load_balancer_node_ports
+            .is_some_and(|allocate| !allocate || owned.by_apply("f:allocateLoadBalancerNodePorts")),
         load_balancer_class: load_balancer_class(spec.load_balancer_class)?,
         load_balancer_ip: present(spec.load_balancer_ip),
         load_balancer_source_ranges: spec.load_balancer_source_ranges.unwrap_or_default(),
@@ -171,30 +177,42 @@ fn pairs(map: Option<BTreeMap<String, String>>) -> Vec<Pair> {
     map.unwrap_or_default().into_iter().collect()
 }
 
-/// Which fields of `spec` clients set, from `metadata.managedFields`. The API server records there what a request sets, and
-/// never what it allocates or defaults itself (seen on 1.20 and 1.36).
+/// Which fields of `spec` clients set, from `metadata.managedFields`. The API server never records there what it allocates. What
+/// it defaults it does record, but for server-side apply (seen on 1.20 and 1.36).
 struct Owned {
-    /// `None`: the object carries no managedFields, so that a client must have written everything.
-    specs: Option<Vec<Value>>,
+    /// With whether the entry is an apply's. `None`: the object carries no managedFields, so that a client must have written
+    /// everything.
+    specs: Option<Vec<(bool, Value)>>,
 }
 
 impl Owned {
     fn new(entries: Option<Vec<ManagedFieldsEntry>>) -> Self {
         let specs = entries.filter(|entries| !entries.is_empty()).map(|entries| {
-            let fields = entries.into_iter().filter_map(|entry| entry.fields_v1);
-            fields.filter_map(|fields| fields.0.get("f:spec").cloned()).collect()
+            let spec = |entry: ManagedFieldsEntry| {
+                let is_apply = entry.operation.as_deref() == Some("Apply");
+                Some((is_apply, entry.fields_v1?.0.get("f:spec").cloned()?))
+            };
+            entries.into_iter().filter_map(spec).collect()
         });
         Self { specs }
     }
 
+    /// Whether a client set a field that is never defaulted.
     fn by_client(&self, field: &str) -> bool {
-        self.specs.as_ref().is_none_or(|specs| specs.iter().any(|spec| spec.get(field).is_some()))
+        self.specs.as_ref().is_none_or(|specs| specs.iter().any(|(_, spec)| spec.get(field).is_some()))
+    }
+
+    /// Whether a client set a field that may be defaulted, for certain.
+    fn by_apply(&self, field: &str) -> bool {
+        self.specs
+            .as_ref()
+            .is_none_or(|specs| specs.iter().any(|(is_apply, spec)| *is_apply && spec.get(field).is_some()))
     }
 
     fn node_port_by_client(&self, port: i32, protocol: &str) -> bool {
         let Some(specs) = &self.specs else { return true };
         let key = format!(r#"k:{{"port":{port},"protocol":"{protocol}"}}"#);
-        specs.iter().any(|spec| {
+        specs.iter().any(|(_, spec)| {
             let ports = spec.get("f:ports");
             ports.and_then(|ports| ports.get(&key)).is_some_and(|fields| fields.get("f:nodePort").is_some())
         })
@@ -254,6 +272,20 @@ mod tests {
     fn a_node_port_without_managed_fields_is_the_clients() {
         let service = parse(r#"{"spec": {"ports": [{"port": 80, "nodePort": 30080}]}}"#).expect("valid");
         assert!(service.spec.ports[0].node_port_by_client);
+    }
+
+    #[test]
+    fn a_default_counts_as_a_clients_only_where_an_apply_set_it() {
+        let by_client = |operation: &str, allocate: bool| {
+            let fields = json!({"f:spec": {"f:allocateLoadBalancerNodePorts": {}}});
+            let value = json!({
+                "metadata": {"managedFields": [{"manager": "m", "operation": operation, "fieldsV1": fields}]},
+                "spec": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": allocate},
+            });
+            parse(&value.to_string()).expect("valid").spec.allocate_load_balancer_node_ports_by_client
+        };
+        assert!(!by_client("Update", true));
+        assert!(by_client("Update", false) && by_client("Apply", true));
     }
 
     #[test]

@@ -34,11 +34,11 @@ impl Policy for ClusterIpInternal {
         let mut refuse = |path: String, message: &str| errors.push(SettingsError::new(path, message));
         for (list, ports) in [("strict", &settings.ports.strict), ("ambiguous", &settings.ports.ambiguous)] {
             if let Some(i) = ports.iter().position(|port| *port == 0) {
-                refuse(format!("ports.{list}[{i}]"), "0 is no port; use 1 to 65535");
+                refuse(text!["ports.", list, "[", i, "]"], "0 is no port; use 1 to 65535");
             }
         }
         if let Some(i) = settings.names.iter().position(String::is_empty) {
-            refuse(format!("names[{i}]"), "must not be empty; remove it");
+            refuse(text!["names[", i, "]"], "must not be empty; remove it");
         }
         if settings.coerce_existing && !settings.coerce {
             refuse("coerceExisting".to_owned(), "has no effect without coerce: true; set both or none");
@@ -103,8 +103,8 @@ impl ClusterIpInternal {
         let Some(old) = review.old_service.as_ref().filter(|_| self.0.protect_labels) else { return };
         for (key, value) in &old.metadata.labels {
             if pairs::is_wanted(key, value, &self.0.labels) && review.service.label(key) != Some(value.as_str()) {
-                let message = format!("the label marks an internal backend and must stay {}", quote(value));
-                let violation = Violation::new("S07", format!("metadata.labels[{}]", quote(key)), message);
+                let message = text!["the label marks an internal backend and must stay ", quote(value)];
+                let violation = Violation::new("S07", text!["metadata.labels[", quote(key), "]"], message);
                 verdict.violations.push(violation.fix("put it back"));
             }
         }
@@ -123,9 +123,9 @@ impl ClusterIpInternal {
 
 fn judge_port(exposures: &[Exposure<'_>], i: usize, port: &Port, signal: &PortSignal, verdict: &mut Verdict) {
     let found = &signal.found;
-    let field = format!("spec.ports[{i}].{}", signal.field);
+    let field = text!["spec.ports[", i, "].", signal.field];
     if !signal.is_certain {
-        verdict.warnings.push(format!("{field}: {found} is often an internal backend's; should it be exposed?"));
+        verdict.warnings.push(text![field, ": ", found, " is often an internal backend's; should it be exposed?"]);
         return;
     }
     for exposure in exposures {
@@ -153,21 +153,21 @@ impl<'a> Exposure<'a> {
     }
 
     fn by_ip(index: usize, ip: &'a str) -> Self {
-        let field = format!("spec.externalIPs[{index}]");
+        let field = text!["spec.externalIPs[", index, "]"];
         Self { field, what: "an external IP", key: ip, is_first: index == 0, fix: "remove externalIPs" }
     }
 
     fn by_signal(&self, signal: &Signal<'_>) -> Violation {
-        self.violation(&self.field, &signal.text()).key(format!("{}:{}", self.key, signal.key()))
+        self.violation(&self.field, &signal.text()).key(text![self.key, ":", signal.key()])
     }
 
     fn by_port(&self, field: &str, port: &Port, found: &str) -> Violation {
         let way = if self.what == self.key { self.key } else { "externalIPs" };
-        self.violation(field, found).key(format!("{way}:{}:{}:{found}", port.protocol, port.port))
+        self.violation(field, found).key(text![way, ":", port.protocol, ":", port.port, ":", found])
     }
 
     fn violation(&self, field: &str, why: &str) -> Violation {
-        let message = format!("{} would expose an internal backend ({why})", self.what);
+        let message = text![self.what, " would expose an internal backend (", why, ")"];
         Violation::new("S07", field, message).fix(self.fix)
     }
 }

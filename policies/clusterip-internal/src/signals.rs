@@ -38,13 +38,13 @@ impl<'a> Signal<'a> {
     /// As a message tells it: `label tier is "database"`.
     pub(crate) fn text(&self) -> String {
         let Some((key, value)) = self.pair else { return "the namespace's labels are not known".to_owned() };
-        format!("{} {key} is {}", self.what, quote(value))
+        text![self.what, " ", key, " is ", quote(value)]
     }
 
     /// Part of the violation's key.
     pub(crate) fn key(&self) -> String {
-        let Some((key, value)) = self.pair else { return format!("{}:?", self.what) };
-        format!("{}:{key}={value}", self.what)
+        let Some((key, value)) = self.pair else { return text![self.what, ":?"] };
+        text![self.what, ":", key, "=", value]
     }
 }
 
@@ -79,7 +79,7 @@ impl PortSignal {
 fn by_number(numbers: &[(&'static str, i32)], known: &[u16], is_certain: bool) -> Option<PortSignal> {
     for &(field, number) in numbers {
         if known.iter().any(|known| i32::from(*known) == number) {
-            return Some(PortSignal { field, found: format!("port {number}"), is_certain });
+            return Some(PortSignal { field, found: text!["port ", number], is_certain });
         }
     }
     None

@@ -3,45 +3,15 @@
 //! That is not the same as running on a cloud's machines, and the Nodes can only hint at it: an explicit word wins.
 
 use super::settings::{Environment, OnUnknown, Quantifier, Settings};
+use sallyport_policy::facts::nodes::{INFRASTRUCTURE, Serves};
 use sallyport_policy::quote;
 use sallyport_policy::review::{Cluster, Environment as Profile, Provider, ProviderId};
 
-/// Beginnings of a providerID whose cloud serves LoadBalancer Services: the Go sources of the cloud controller managers
-/// (kubernetes/cloud-provider-aws `instances.go`, digitalocean `droplets.go`, hcloud `providerid.go`, oci `util.go`, and so
-/// on). `ocid1` is Oracle's and `alicloud` stands for the regions of Alibaba Cloud, whose IDs have no scheme.
-pub(crate) const CLOUDS: [&str; 17] = [
-    "aws",
-    "gce",
-    "azure",
-    "openstack",
-    "digitalocean",
-    "hcloud",
-    "oci",
-    "ocid1",
-    "alicloud",
-    "scaleway",
-    "linode",
-    "ibm",
-    "vultr",
-    "qcloud",
-    "exoscale",
-    "upcloud",
-    "yandex",
-];
-
-/// Infrastructure without a load balancer of its own for Services, as far as the providerID tells.
-const NO_CLOUDS: [&str; 10] = [
-    "vsphere",
-    "proxmox",
-    "nutanix",
-    "metal3",
-    "tinkerbell",
-    "equinixmetal",
-    "kubevirt",
-    "harvester",
-    "hrobot",
-    "kind",
-];
+/// Beginnings of a providerID whose cloud serves LoadBalancer Services.
+pub(crate) fn clouds() -> Vec<String> {
+    let clouds = INFRASTRUCTURE.iter().filter(|row| row.serves == Serves::Cloud);
+    clouds.map(|row| row.name.to_owned()).collect()
+}
 
 /// The answer, with its reason where it is no.
 pub(crate) enum Served {
@@ -87,7 +57,8 @@ impl Served {
 }
 
 fn is_known(id: &ProviderId) -> bool {
-    matches!(id, ProviderId::Scheme(scheme) if NO_CLOUDS.contains(&scheme.as_str()))
+    let ProviderId::Scheme(scheme) = id else { return false };
+    INFRASTRUCTURE.iter().any(|row| row.serves == Serves::Nothing && row.name == scheme)
 }
 
 /// A provider in a message; its text comes from a Node.

@@ -5,7 +5,7 @@
 
 mod environment;
 
-use environment::{CLOUDS, Served};
+use environment::{Served, clouds};
 use sallyport_policy::prelude::*;
 use settings::{Environment, OnUnknown, Quantifier};
 
@@ -24,7 +24,7 @@ impl Policy for LoadBalancerCloudOnly {
     fn defaults() -> Settings {
         Settings {
             environment: Environment::Auto,
-            schemes: CLOUDS.map(str::to_owned).to_vec(),
+            schemes: clouds(),
             quantifier: Quantifier::All,
             on_unknown: OnUnknown::Deny,
             allowed_classes: vec![],

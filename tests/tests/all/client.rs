@@ -13,6 +13,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -43,6 +44,7 @@ pub(crate) enum Connection {
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) content_type: String,
+    pub(crate) retry_after: Option<String>,
     pub(crate) body: Bytes,
 }
 
@@ -106,7 +108,7 @@ impl Connection {
         self.send(request("POST", path, "application/json", body)).await
     }
 
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> Reply {
+    pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Reply {
         let response = match self {
             Self::Http1(sender) => {
                 sender.ready().await.expect("the connection is open");
@@ -125,13 +127,24 @@ pub(crate) fn request(method: &str, path: &str, content_type: &str, body: impl I
     request.body(Full::new(body.into())).expect("a valid request")
 }
 
+/// What an admin port answers, head and body.
+pub(crate) async fn probe(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}
+
 impl Reply {
     async fn read(response: Response<Incoming>) -> Self {
         let (head, body) = response.into_parts();
-        let content_type = head.headers.get("content-type").and_then(|found| found.to_str().ok());
+        let header = |name| head.headers.get(name).map(|found| found.to_str().expect("text").to_owned());
         Self {
             status: head.status,
-            content_type: content_type.unwrap_or_default().to_owned(),
+            content_type: header("content-type").unwrap_or_default(),
+            retry_after: header("retry-after"),
             body: body.collect().await.expect("a whole body").to_bytes(),
         }
     }

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use tempfile::TempDir;
 
 /// The real program, as `cargo build` makes it.
-static SALLYPORT: LazyLock<PathBuf> = LazyLock::new(|| {
+pub(crate) static SALLYPORT: LazyLock<PathBuf> = LazyLock::new(|| {
     let target = root().join("target");
     let built = cargo()
         .args(["build", "--quiet", "--package", "sallyport", "--bin", "sallyport", "--target-dir"])

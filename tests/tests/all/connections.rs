@@ -73,6 +73,16 @@ async fn idle_connections_do_not_hold_up_the_end() {
     tokio::time::timeout(Duration::from_secs(5), host.stop()).await.expect("the drain ends").expect("without a panic");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_never_asked_anything_do_not_hold_up_the_end() {
+    let host = Host::start(&misbehaving(&json!({}))).await;
+    let mut silent = vec![];
+    for protocol in PROTOCOLS {
+        silent.push(host.client.handshake(protocol).await);
+    }
+    tokio::time::timeout(Duration::from_secs(5), host.stop()).await.expect("the drain ends").expect("without a panic");
+}
+
 #[tokio::test]
 async fn head_and_body_of_an_answer_arrive_together() {
     let host = Host::start(&misbehaving(&json!({}))).await;

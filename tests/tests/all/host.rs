@@ -7,7 +7,7 @@ use sallyport::engine::{Engine, EngineConfig};
 use sallyport::inventory::{Inventory, InventoryData};
 use sallyport::manifest::{Exemptions, HostConfig, ServicePolicy};
 use sallyport::policy::{LoadError, Policy};
-use sallyport::server::{Limits, Metrics, Server, tls};
+use sallyport::server::{Limits, Live, Server, tls};
 use sallyport::yaml;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -175,6 +175,7 @@ pub(crate) fn ask_within(admission: &Admission, function: Function, body: &[u8],
 pub(crate) struct Host {
     pub(crate) client: Client,
     pub(crate) address: SocketAddr,
+    pub(crate) live: Arc<Live>,
     stop: oneshot::Sender<()>,
     served: JoinHandle<()>,
 }
@@ -188,12 +189,19 @@ impl Host {
         let certificate = tls::self_signed().expect("a certificate");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let metrics = Arc::new(Metrics::new(admission));
-        let server = Server::new(Arc::clone(admission), certificate.config, metrics, limits);
+        let live = Live::new(Arc::clone(admission));
+        let server = Server::new(Arc::clone(&live), certificate.config, limits);
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async { stopped.await.unwrap_or_default() };
         let served = tokio::spawn(server.run(listener, stopped, PATIENCE));
-        Self { client: Client::new(address, &certificate.ca), address, stop, served }
+        Self { client: Client::new(address, &certificate.ca), address, live, stop, served }
+    }
+
+    /// What `/metrics` says of one series, 0 when there is none; `series` is its name with all labels.
+    pub(crate) fn metric(&self, series: &str) -> u64 {
+        let text = self.live.metrics().to_text();
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
+        value.unwrap_or_default()
     }
 
     /// What SIGTERM does. The answer ends when the server has.

@@ -6,10 +6,10 @@ use sallyport::admission::{Admission, AdmissionRequest, Clock, Function};
 use sallyport::contract::review::Phase;
 use sallyport::inventory::Inventory;
 use sallyport::policy::Policy;
-use sallyport::suite::{self, Case, ModuleSearch, Setup};
+use sallyport::suite::{self, Case, ModuleSearch, Setup, Source};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// A case with its suite's name, for messages.
 type Named = (String, Case);
@@ -37,11 +37,14 @@ fn cases() -> HashMap<String, Vec<Named>> {
 }
 
 fn admission(setup: &Setup) -> Arc<Admission> {
-    let component = std::fs::read(&setup.component)
-        .unwrap_or_else(|error| panic!("{}: {error}; run `make policies`", setup.component.display()));
-    let policy = Policy::load(&ENGINE, setup.manifest.clone(), &component)
-        .unwrap_or_else(|error| Policy::broken(setup.manifest.clone(), error));
-    Arc::new(Admission::new(vec![policy], Inventory::from(setup.inventory.clone()), setup.exemptions.clone()))
+    let load = |source: &Source| {
+        let component = std::fs::read(&source.component)
+            .unwrap_or_else(|error| panic!("{}: {error}; run `make policies`", source.component.display()));
+        Policy::load(&ENGINE, source.manifest.clone(), &component)
+            .unwrap_or_else(|error| Policy::broken(source.manifest.clone(), error))
+    };
+    let policies = setup.policies.iter().map(load).collect();
+    Arc::new(Admission::new(policies, Inventory::from(setup.inventory.clone()), setup.exemptions.clone()))
 }
 
 /// What the harness answers: a review, or the sentence of a refusal.
@@ -49,7 +52,8 @@ fn harness(admission: &Admission, case: &Case, body: &[u8]) -> (u16, Vec<u8>) {
     match AdmissionRequest::parse(body) {
         Err(error) => (400, format!("{error}\n").into_bytes()),
         Ok(request) => {
-            let clock = Clock { now: case.time, deadline: Instant::now() + PATIENCE };
+            // The webhook asks the real clock, whatever the case says.
+            let clock = Clock { now: SystemTime::now(), deadline: Instant::now() + PATIENCE };
             (200, admission.review(case.function, &request, clock).response.to_json())
         }
     }

@@ -3,10 +3,10 @@
 //! These are what keeps a cluster from being locked out: whatever a policy thinks, objects can be deleted, finalizers
 //! removed, and the API server can write its own Service.
 
-use super::request::{AdmissionRequest, Operation};
+use super::request::{AdmissionRequest, Operation, UserInfo};
 use crate::contract::review::{Operation as Reviewed, Resource};
 use crate::contract::service::Service;
-use crate::manifest::Exemptions;
+use crate::manifest::{Exemptions, Group, ServiceAccount, Subject};
 use serde_json::Value;
 
 /// Why no policy is asked about a request.
@@ -22,6 +22,16 @@ pub enum Exemption {
     Terminating,
     /// The namespace is exempt by configuration.
     Namespace,
+    /// The Service is, by its name.
+    Service,
+    /// The user is.
+    User,
+    /// One of the user's groups is.
+    Group,
+    /// The service account is.
+    ServiceAccount,
+    /// Somebody who may do so broke the glass: nothing is improved away (the mutating phase only).
+    BreakGlass,
 }
 
 impl Exemption {
@@ -33,6 +43,11 @@ impl Exemption {
             Self::ApiServer => "api-server",
             Self::Terminating => "terminating",
             Self::Namespace => "namespace",
+            Self::Service => "service",
+            Self::User => "user",
+            Self::Group => "group",
+            Self::ServiceAccount => "service-account",
+            Self::BreakGlass => "break-glass",
         }
     }
 }
@@ -60,10 +75,35 @@ pub(super) fn scope(
     if own && request.user_info.username == "system:apiserver" {
         return Err(Exemption::ApiServer);
     }
-    if exemptions.namespaces.iter().any(|namespace| namespace == request.namespace()) {
-        return Err(Exemption::Namespace);
+    configured(request, exemptions).map_or(Ok((operation, resource)), Err)
+}
+
+fn configured(request: &AdmissionRequest<'_>, exemptions: &Exemptions) -> Option<Exemption> {
+    let (namespace, name) = (request.namespace(), request.name());
+    if exemptions.namespaces.iter().any(|exempt| exempt == namespace) {
+        return Some(Exemption::Namespace);
     }
-    Ok((operation, resource))
+    if exemptions.services.iter().any(|pattern| pattern.matches(namespace, name)) {
+        return Some(Exemption::Service);
+    }
+    named(&request.user_info, &exemptions.users, &exemptions.groups, &exemptions.service_accounts)
+}
+
+/// By what a user is named, if at all.
+pub(super) fn named(
+    user: &UserInfo,
+    users: &[Subject],
+    groups: &[Group],
+    service_accounts: &[ServiceAccount],
+) -> Option<Exemption> {
+    if users.iter().any(|named| named.as_str() == user.username) {
+        return Some(Exemption::User);
+    }
+    if service_accounts.iter().any(|named| named.user_name() == user.username) {
+        return Some(Exemption::ServiceAccount);
+    }
+    let is_member = groups.iter().any(|named| user.groups.iter().any(|group| group == named.as_str()));
+    is_member.then_some(Exemption::Group)
 }
 
 /// Whether an update removes finalizers, or anything else, from a Service that is being deleted. A terminating Service is

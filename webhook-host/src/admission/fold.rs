@@ -3,6 +3,7 @@
 //! `/mutate` never denies. Audit and Warn never deny, evaluation errors included. Every violation is told in one response,
 //! sorted by field path, the first ten of them.
 
+use super::break_glass::{Glass, Grant};
 use super::outcome::{AdmissionResponse, Cause, Denial, Evaluation, Outcome};
 use super::request::AdmissionRequest;
 use super::{Function, text};
@@ -29,7 +30,13 @@ const AUDIT_VALUE: usize = 4096;
 /// Whose violation malformed input is.
 const HOST: &str = "sallyport";
 
-pub(super) fn validated(request: &AdmissionRequest<'_>, policies: &[&Policy], evaluations: Vec<Evaluation>) -> Outcome {
+pub(super) fn validated(
+    request: &AdmissionRequest<'_>,
+    policies: &[&Policy],
+    evaluations: Vec<Evaluation>,
+    glass: Glass,
+    strictest: Mode,
+) -> Outcome {
     let mut answer = Answer::default();
     for (policy, evaluation) in policies.iter().zip(&evaluations) {
         let mode = policy.manifest().spec.mode;
@@ -45,7 +52,20 @@ pub(super) fn validated(request: &AdmissionRequest<'_>, policies: &[&Policy], ev
         }
         answer.hear(mode, evaluation);
     }
-    Outcome { response: answer.into_response(&request.uid), evaluations, ..Outcome::allow(request) }
+    let break_glass = match glass {
+        Glass::Whole | Glass::Carried => None,
+        Glass::Granted(grant) => answer.excuse(&grant).then_some(grant),
+        Glass::Refused(why) => {
+            let denied = !answer.denials.is_empty();
+            answer.tell(if denied { strictest } else { Mode::Warn }, denied, HOST, &why);
+            None
+        }
+        Glass::Reserved(why) => {
+            answer.tell(strictest, strictest == Mode::Enforce, HOST, &why);
+            None
+        }
+    };
+    Outcome { response: answer.into_response(&request.uid), evaluations, break_glass, ..Outcome::allow(request) }
 }
 
 pub(super) fn mutated(
@@ -130,6 +150,18 @@ impl Answer {
         } else {
             self.warnings.push(line);
         }
+    }
+
+    /// Lets what was denied pass with warnings, and says who answers for it. Whether anything was denied.
+    fn excuse(&mut self, grant: &Grant) -> bool {
+        if self.denials.is_empty() {
+            return false;
+        }
+        let until = grant.until;
+        self.note(HOST, "break-glass", &text::clean(&format!("until {until}: {}", grant.reason)));
+        self.warnings.push(format!("[{HOST}] break-glass until {until} excuses {} of these", self.denials.len()));
+        self.warnings.extend(std::mem::take(&mut self.denials).into_iter().map(|cause| cause.message));
+        true
     }
 
     /// A policy's own warnings and audit annotations.

@@ -3,6 +3,7 @@
 //! Reads no environment, no file and no network; the caller says when the request arrived and when it must be answered.
 //! `Verdict` is a policy's opinion, `AdmissionResponse` the cluster's answer, and only this module knows both.
 
+mod break_glass;
 mod exemption;
 mod fold;
 mod mutation;
@@ -11,6 +12,7 @@ mod request;
 mod subject;
 mod text;
 
+pub use break_glass::Grant;
 pub use exemption::Exemption;
 pub use outcome::{AdmissionResponse, Cause, Denial, Evaluation, Outcome};
 pub use request::{AdmissionRequest, GroupVersionKind, Operation, ReviewError, UserInfo};
@@ -21,7 +23,10 @@ use crate::inventory::Inventory;
 use crate::manifest::{Exemptions, Mode, Updates};
 use crate::policy::Policy;
 use crate::service::Malformed;
+use break_glass::Glass;
 use mutation::Patched;
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use subject::Subject;
 
@@ -64,20 +69,21 @@ pub struct Clock {
 /// Everything that decides: policies, inventory, exemptions.
 #[derive(Debug)]
 pub struct Admission {
-    policies: Vec<Policy>,
+    policies: Vec<Arc<Policy>>,
     inventory: Inventory,
     exemptions: Exemptions,
 }
 
 impl Admission {
     /// Policies are asked in the order of their names.
-    pub fn new(mut policies: Vec<Policy>, inventory: Inventory, exemptions: Exemptions) -> Self {
+    pub fn new(policies: Vec<impl Into<Arc<Policy>>>, inventory: Inventory, exemptions: Exemptions) -> Self {
+        let mut policies: Vec<_> = policies.into_iter().map(Into::into).collect();
         policies.sort_by(|a, b| a.name().cmp(b.name()));
         Self { policies, inventory, exemptions }
     }
 
     /// All policies, in the order in which they are asked.
-    pub fn policies(&self) -> &[Policy] {
+    pub fn policies(&self) -> &[Arc<Policy>] {
         &self.policies
     }
 
@@ -95,9 +101,12 @@ impl Admission {
         if exemption::is_terminating(request, subject.service()) {
             return Outcome::exempt(request, Exemption::Terminating);
         }
+        let config = self.exemptions.break_glass.as_ref();
+        let glass = Glass::of(config, &request.user_info, subject.service(), subject.old_service(), clock.now);
         match function {
+            Function::Mutate if glass.forbids_patches() => Outcome::exempt(request, Exemption::BreakGlass),
             Function::Mutate => self.mutate(request, &policies, &mut subject, clock.deadline),
-            Function::Validate(_) => self.validate(function, request, &policies, &mut subject, clock.deadline),
+            Function::Validate(_) => self.validate(function, request, &policies, &mut subject, glass, clock.deadline),
         }
     }
 
@@ -117,7 +126,15 @@ impl Admission {
                 && policy.wants(function.wanted(), operation, resource)
                 && (function != Function::Mutate || spec.mode == Mode::Enforce)
         };
-        self.policies.iter().filter(has_a_say).collect()
+        self.policies.iter().map(AsRef::as_ref).filter(has_a_say).collect()
+    }
+
+    /// What the host itself may do in a namespace: deny where some policy may, whatever resource it is asked about; or else warn.
+    fn strictest(&self, namespace: &str) -> Mode {
+        let labels = self.inventory.namespace_labels(namespace);
+        let mut specs = self.policies.iter().map(|policy| &policy.manifest().spec);
+        let enforced = specs.any(|spec| spec.mode == Mode::Enforce && spec.r#match.matches(namespace, labels));
+        if enforced { Mode::Enforce } else { Mode::Warn }
     }
 
     fn validate(
@@ -126,8 +143,10 @@ impl Admission {
         request: &AdmissionRequest<'_>,
         policies: &[&Policy],
         subject: &mut Subject,
+        glass: Glass,
         deadline: Instant,
     ) -> Outcome {
+        let carried = glass == Glass::Carried;
         let judge = |policy: &&Policy| {
             let began = Instant::now();
             let mut evaluation = Evaluation::of(policy, function);
@@ -136,34 +155,34 @@ impl Admission {
                 Ok(verdict) => {
                     evaluation.warnings = verdict.warnings;
                     evaluation.audit_annotations = verdict.audit_annotations;
-                    self.ratchet(&mut evaluation, policy, subject, verdict.violations, deadline);
+                    let keeps = carried || policy.manifest().spec.updates == Updates::Ratchet;
+                    self.ratchet(&mut evaluation, policy, subject, verdict.violations, keeps.then_some(deadline));
                 }
             }
             evaluation.elapsed = began.elapsed();
             evaluation
         };
         let evaluations = policies.iter().map(judge).collect();
-        fold::validated(request, policies, evaluations)
+        let strictest = self.strictest(request.namespace());
+        fold::validated(request, policies, evaluations, glass, strictest)
     }
 
-    /// Parts the violations in those that the update brings and those that the old object has too. An evaluation error on the
-    /// old object excuses nothing.
+    /// Parts the violations in those that the update brings and those that the old object has too, where it may keep these. An
+    /// evaluation error on the old object excuses nothing.
     fn ratchet(
         &self,
         evaluation: &mut Evaluation,
         policy: &Policy,
         subject: &mut Subject,
         violations: Vec<Violation>,
-        deadline: Instant,
+        keeps: Option<Instant>,
     ) {
-        let ratchets = policy.manifest().spec.updates == Updates::Ratchet && !violations.is_empty();
-        let old = ratchets
-            .then(|| subject.ask_of_old(policy, &self.inventory, |review| policy.validate(review, deadline)))
-            .and_then(|answer| answer?.ok());
-        let stood = |violation: &Violation| {
-            let same = |old: &Violation| old.rule == violation.rule && old.key == violation.key;
-            !violation.key.is_empty() && old.as_ref().is_some_and(|old| old.violations.iter().any(same))
-        };
+        let old = keeps.filter(|_| !violations.is_empty()).and_then(|deadline| {
+            subject.ask_of_old(policy, &self.inventory, |review| policy.validate(review, deadline))?.ok()
+        });
+        let known: HashSet<_> = old.iter().flat_map(|old| &old.violations).map(|old| (&old.rule, &old.key)).collect();
+        let stood =
+            |violation: &Violation| !violation.key.is_empty() && known.contains(&(&violation.rule, &violation.key));
         (evaluation.kept, evaluation.violations) = violations.into_iter().partition(stood);
     }
 
@@ -205,6 +224,7 @@ impl Outcome {
             response: AdmissionResponse::allow(&request.uid),
             exemption: None,
             malformed: None::<Malformed>,
+            break_glass: None,
             evaluations: vec![],
         }
     }

@@ -3,7 +3,7 @@
 //! `AdmissionResponse` is what the API server gets; `Evaluation` is what reports, metrics and tests read. Only `admission`
 //! makes them.
 
-use crate::admission::{Exemption, Function};
+use crate::admission::{Exemption, Function, Grant};
 use crate::contract::verdict::{PatchOperation, Violation};
 use crate::policy::{EvaluationError, Policy};
 use base64::Engine as _;
@@ -22,6 +22,8 @@ pub struct Outcome {
     pub exemption: Option<Exemption>,
     /// Why the object is no Service, if it is none (rule S16).
     pub malformed: Option<crate::service::Malformed>,
+    /// Who excused what would have been denied, and until when.
+    pub break_glass: Option<Grant>,
     /// What each policy that was asked thinks, in the order of the policies.
     pub evaluations: Vec<Evaluation>,
 }

@@ -68,6 +68,10 @@ impl Subject {
         &self.review.service
     }
 
+    pub(super) fn old_service(&self) -> Option<&Service> {
+        self.review.old_service.as_ref()
+    }
+
     /// The object as patched so far.
     pub(super) fn replace(&mut self, mut service: Service) {
         adopt(&mut service, &self.review.namespace.name);

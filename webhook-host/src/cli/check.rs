@@ -71,7 +71,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = load::host_config(args.config.as_deref())?;
     let engine =
         Arc::new(Engine::new(&EngineConfig { concurrency: 1, cache: args.cache.open()?, ..EngineConfig::default() })?);
-    let policies = load::policies(&engine, &args.policies)?;
+    let policies = load::policies(&engine, &args.policies, &[])?;
     let admission = Admission::new(policies, Inventory::from(config.inventory), config.exemptions);
     let manifests = Manifests::read(&args.paths);
     if manifests.services.is_empty() && manifests.unread.is_empty() {

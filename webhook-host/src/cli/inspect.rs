@@ -1,21 +1,27 @@
-//! `sallyport inspect`: what a component says about itself.
+//! `sallyport inspect`: what a component says about itself, or a running host about what it serves.
+
+mod live;
 
 use super::cache::CacheArgs;
 use crate::engine::{Engine, EngineConfig};
 use crate::policy::Inspection;
 use crate::report;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Show what a policy component is: name, version, contract, what it asks for, its settings with their schema.
+/// Show what a policy component is: name, version, contract, what it asks for, its settings with their schema; or with --live,
+/// which policies a running host serves, and what came of its last reload.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct InspectArgs {
     /// The component.
-    #[arg(value_name = "X.wasm")]
-    component: PathBuf,
+    #[arg(value_name = "X.wasm", required_unless_present = "live")]
+    component: Option<PathBuf>,
+    /// The admin address of a running host.
+    #[arg(long, value_name = "URL", conflicts_with = "component")]
+    live: Option<String>,
     /// Format.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -32,19 +38,37 @@ enum Output {
 const EXAMPLES: &str = "\
 Examples:
   sallyport inspect target/policies/nodeport_range.wasm
-  sallyport inspect policy.wasm --output json | jq .settings     # JSON Schema of spec.settings";
+  sallyport inspect policy.wasm --output json | jq .settings     # JSON Schema of spec.settings
+  sallyport inspect --live http://127.0.0.1:8081";
 
 /// Runs the subcommand.
 ///
 /// # Errors
 ///
-/// When the file can't be read or can't serve as a policy.
+/// When the file can't be read or can't serve as a policy, or the host does not answer.
 pub(super) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
-    let path = args.component.display();
-    let bytes = std::fs::read(&args.component).with_context(|| format!("{path}: can't be read"))?;
-    let engine = Engine::new(&EngineConfig { concurrency: 1, cache: args.cache.open()?, ..EngineConfig::default() })?;
+    match (&args.live, &args.component) {
+        (Some(url), _) => host(url, args.output),
+        (None, Some(file)) => component(file, &args.cache, args.output),
+        (None, None) => bail!("name a component, or a running host with --live"),
+    }
+}
+
+fn host(url: &str, output: Output) -> anyhow::Result<ExitCode> {
+    let status = live::status(url)?;
+    match output {
+        Output::Text => print!("{}", report::live::text(&status)),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&status)?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn component(file: &Path, cache: &CacheArgs, output: Output) -> anyhow::Result<ExitCode> {
+    let path = file.display();
+    let bytes = std::fs::read(file).with_context(|| format!("{path}: can't be read"))?;
+    let engine = Engine::new(&EngineConfig { concurrency: 1, cache: cache.open()?, ..EngineConfig::default() })?;
     let inspection = Inspection::of(&engine, &bytes).with_context(|| format!("{path}: can't serve as a policy"))?;
-    match args.output {
+    match output {
         Output::Text => print!("{}", report::inspection::text(&inspection)),
         Output::Json => println!("{}", serde_json::to_string_pretty(&inspection)?),
     }

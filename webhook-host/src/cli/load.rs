@@ -28,8 +28,8 @@ pub(super) fn host_config(file: Option<&Path>) -> Result<HostConfigSpec> {
 }
 
 /// Every ServicePolicy of a directory, loaded; those that can't be are broken and say why. What is no ServicePolicy at all is
-/// an error: a typo must not switch a rule off.
-pub(super) fn policies(engine: &Arc<Engine>, directory: &Path) -> Result<Vec<Policy>> {
+/// an error: a typo must not switch a rule off. What is the same as in `before` is kept.
+pub(super) fn policies(engine: &Arc<Engine>, directory: &Path, before: &[Arc<Policy>]) -> Result<Vec<Arc<Policy>>> {
     let mut manifests = BTreeMap::<String, (PathBuf, ServicePolicy)>::new();
     for file in manifest_files(directory)? {
         for manifest in manifests_of(&file)? {
@@ -45,19 +45,27 @@ pub(super) fn policies(engine: &Arc<Engine>, directory: &Path) -> Result<Vec<Pol
             directory.display()
         );
     }
-    Ok(manifests.into_values().map(|(file, manifest)| load(engine, directory, &file, manifest)).collect())
+    Ok(manifests.into_values().map(|(file, manifest)| load(engine, directory, &file, manifest, before)).collect())
 }
 
 /// Loads one policy; its module lies in `directory`.
-pub(super) fn load(engine: &Arc<Engine>, directory: &Path, file: &Path, manifest: ServicePolicy) -> Policy {
+pub(super) fn load(
+    engine: &Arc<Engine>,
+    directory: &Path,
+    file: &Path,
+    manifest: ServicePolicy,
+    before: &[Arc<Policy>],
+) -> Arc<Policy> {
     let module = directory.join(&manifest.spec.module.file);
     let loaded = std::fs::read(&module)
         .map_err(|error| LoadError::new(format!("spec.module.file: can't read {}: {error}", module.display())))
-        .and_then(|component| {
-            Policy::load(engine, manifest.clone(), &component)
-                .map_err(|error| error.in_module(&module.display().to_string()))
+        .and_then(|component| match before.iter().find(|policy| policy.is(&manifest, &component)) {
+            Some(policy) => Ok(Arc::clone(policy)),
+            None => Policy::load(engine, manifest.clone(), &component)
+                .map(Arc::new)
+                .map_err(|error| error.in_module(&module.display().to_string())),
         });
-    loaded.unwrap_or_else(|error| Policy::broken(manifest, error.in_manifest(&file.display().to_string())))
+    loaded.unwrap_or_else(|error| Policy::broken(manifest, error.in_manifest(&file.display().to_string())).into())
 }
 
 /// The ServicePolicies of one file.
@@ -68,15 +76,31 @@ pub(super) fn manifests_of(file: &Path) -> Result<Vec<ServicePolicy>> {
 }
 
 fn manifest_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    Ok(files(directory)?.into_iter().filter(|file| !is_suite(file)).collect())
+}
+
+/// The suites of a directory of policies: `*.suite.yaml`. A ConfigMap has no sub-folders, so the name tells them.
+pub(super) fn suite_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    Ok(files(directory)?.into_iter().filter(|file| is_suite(file)).collect())
+}
+
+fn is_suite(file: &Path) -> bool {
+    file.file_stem().is_some_and(|stem| Path::new(stem).extension().is_some_and(|end| end == "suite"))
+}
+
+/// A mounted ConfigMap holds a hidden directory, and links into it.
+pub(super) fn is_hidden(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(directory)
         .with_context(|| format!("can't read the directory of policies, {}", directory.display()))?;
     let mut files = vec![];
     for entry in entries {
         let path = entry.with_context(|| format!("can't read {}", directory.display()))?.path();
-        // A mounted ConfigMap holds a hidden directory, and links into it.
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         let manifest = path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
-        if manifest && !hidden && path.is_file() {
+        if manifest && !is_hidden(&path) && path.is_file() {
             files.push(path);
         }
     }

@@ -7,7 +7,9 @@ mod inspect;
 mod load;
 mod logging;
 mod new;
+mod reload;
 mod serve;
+mod source;
 mod test;
 
 use clap::{Parser, Subcommand};

@@ -1,14 +1,13 @@
 //! `sallyport serve`: the webhook.
 
 use super::cache::CacheArgs;
-use super::load;
 use super::logging::Logging;
-use crate::admission::Admission;
+use super::reload::{Ask, Reloader};
+use super::source::Source;
 use crate::engine::{Engine, EngineConfig};
-use crate::inventory::Inventory;
 use crate::policy::Policy;
 use crate::server::tls::{self, SelfSigned};
-use crate::server::{Admin, Limits, Metrics, Server};
+use crate::server::{Admin, Limits, Live, Server};
 use anyhow::{Context as _, Result, bail};
 use clap::{ArgGroup, Args};
 use rustls::ServerConfig;
@@ -21,40 +20,48 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Serves the admission webhook
 ///
-/// Answers AdmissionReviews on /validate and /mutate over TLS (HTTP/2 and HTTP/1.1), and /livez, /readyz and /metrics on the
-/// admin address over plain HTTP.
+/// Answers AdmissionReviews on /validate and /mutate over TLS (HTTP/2 and HTTP/1.1), and /livez, /readyz, /metrics and
+/// /policies on the admin address over plain HTTP.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = EXAMPLES,
     group(ArgGroup::new("certificate").required(true).args(["tls_cert", "self_signed"]))
 )]
 pub(super) struct Serve {
-    /// Directory of ServicePolicy manifests and the modules that they name
+    /// Directory of ServicePolicy manifests and the modules that they name. Suites beside them (*.suite.yaml) are run as
+    /// self-tests before policies serve
     #[arg(long, value_name = "DIR")]
     policies: PathBuf,
     /// HostConfig manifest: what policies may know about the cluster, and what is exempt [default: nothing is known, but
     /// that it is not a cloud]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Refuse to start when a policy can't be loaded. Without it, such a policy fails each review as its failurePolicy says
+    /// Refuse to start when a policy can't be loaded or a self-test fails. Without it, such a policy fails each review as its
+    /// failurePolicy says
     #[arg(long)]
     strict: bool,
+    /// How often --policies and --config are looked at; what has changed and stands still from one look to the next is loaded,
+    /// tested and swapped in as a whole, or else refused as a whole. SIGHUP does the same at once
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
+    watch_interval: Duration,
+    /// Don't look; reload on SIGHUP alone
+    #[arg(long, conflicts_with = "watch_interval")]
+    no_watch: bool,
     /// Address of the webhook
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
-    /// Address of probes and metrics
+    /// Address of probes, metrics and the list of live policies
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     admin_listen: SocketAddr,
     #[command(flatten)]
     certificate: Certificate,
-    /// Largest request body, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body)]
-    body_limit: usize,
+    #[command(flatten)]
+    bounds: Bounds,
     /// How long new connections are still taken after SIGTERM, not ready any more, until the cluster has noticed; in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, help_heading = "Drain")]
     drain_delay: u64,
     /// How long requests may still take after that, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, help_heading = "Drain")]
     drain_timeout: u64,
     #[command(flatten)]
     cache: CacheArgs,
@@ -71,6 +78,83 @@ Examples:
   In a cluster, with cert-manager's Secret mounted:
     sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
       --admin-listen 0.0.0.0:8081 --tls-cert /tls/tls.crt --tls-key /tls/tls.key --log-format json";
+
+/// What is more is refused with 503 and Retry-After, waits in the kernel's queue, or is closed; then the webhook's failurePolicy
+/// decides.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+struct Bounds {
+    /// Reviews at the same time, those included that wait for one of the processors; one more is refused with 503. They wait in
+    /// the order in which they came, each at most as long as the API server waits for it
+    #[arg(long, value_name = "N", default_value_t = Limits::default().in_flight, value_parser = at_least_one)]
+    max_in_flight: usize,
+    /// Open connections. When all are taken, idle ones are closed after a second, and new ones wait in the kernel's queue
+    #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = at_least_one)]
+    max_connections: usize,
+    /// Requests at the same time on one HTTP/2 connection
+    #[arg(long, value_name = "N", default_value_t = Limits::default().streams, value_parser = clap::value_parser!(u32).range(1..))]
+    max_streams: u32,
+    /// Largest request body, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body, value_parser = at_least_one)]
+    body_limit: usize,
+    /// Memory for the bodies of all requests, in bytes; what does not fit is refused with 503
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().held, value_parser = at_least_one)]
+    body_memory: usize,
+    /// For a TLS handshake
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    handshake_timeout: Duration,
+    /// For the head of a request, from its first byte on
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    header_timeout: Duration,
+    /// For the body of a request
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    body_timeout: Duration,
+    /// For a connection without requests. An API server closes after 90s; closing earlier than it does can fail a request
+    #[arg(long, value_name = "TIME", default_value = "95s", value_parser = time)]
+    idle_timeout: Duration,
+}
+
+impl Bounds {
+    fn limits(&self, evaluations: usize) -> Limits {
+        Limits {
+            body: self.body_limit,
+            held: self.body_memory,
+            in_flight: self.max_in_flight,
+            evaluations,
+            connections: self.max_connections,
+            streams: self.max_streams,
+            handshake_time: self.handshake_timeout,
+            head_time: self.header_timeout,
+            body_time: self.body_timeout,
+            idle_time: self.idle_timeout,
+            ..Limits::default()
+        }
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
+    number.ok_or_else(|| format!("expected a number from 1 to {MOST}"))
+}
+
+/// The most of anything; more is a typo.
+const MOST: usize = 1 << 40;
+
+/// From 1 ms to an hour.
+fn time(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        _ => 0,
+    };
+    let time = number.parse::<u64>().ok().and_then(|number| number.checked_mul(millis)).map(Duration::from_millis);
+    let allowed = Duration::from_millis(1)..=Duration::from_secs(3600);
+    time.filter(|time| allowed.contains(time))
+        .ok_or_else(|| "expected a time from 1ms to 60m, such as 500ms or 5s".to_owned())
+}
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Certificate")]
@@ -121,24 +205,36 @@ impl Serve {
         let concurrency = u32::try_from(workers).unwrap_or(u32::MAX);
         let cache = self.cache.open()?;
         let engine = Arc::new(Engine::new(&EngineConfig { concurrency, cache, ..EngineConfig::default() })?);
-        let config = load::host_config(self.config.as_deref())?;
-        let policies = load::policies(&engine, &self.policies)?;
-        report(&policies, self.strict)?;
-        tracing::info!(compilations = engine.compilations(), "all policies are read");
-        let admission = Arc::new(Admission::new(policies, Inventory::from(config.inventory), config.exemptions));
-        let metrics = Arc::new(Metrics::new(&admission));
-        let admin = Admin::new(Arc::clone(&admission), Arc::clone(&metrics));
-        admin.serve(listen(self.admin_listen, "--admin-listen")?).context("can't start the admin server")?;
+        let source = Source { engine, policies: self.policies, config: self.config };
+        let (seen, admission) = source.settled(|| source.admission(&[]));
+        let admission = admission?;
+        report(admission.policies(), self.strict)?;
+        tracing::info!(compilations = source.engine.compilations(), "all policies are read");
+        let live = Live::new(Arc::new(admission));
+        match source.self_test() {
+            Err(error) if self.strict => return Err(error),
+            Err(error) => {
+                tracing::error!("the policies serve all the same, without --strict: {error:#}");
+                live.blemish(format!("{error:#}"));
+            }
+            Ok(()) => {}
+        }
+        let admin = Admin::new(Arc::clone(&live));
+        let admin_listener = listen(self.admin_listen, "--admin-listen")?;
+        tracing::info!("probes and metrics on http://{}", admin_listener.local_addr()?);
+        admin.serve(admin_listener).context("can't start the admin server")?;
         let listener = listen(self.listen, "--listen")?;
         // Last of all: a start that fails must not replace the authority that a running host's clients trust.
         let tls = self.certificate.load()?;
-        let limits = Limits { body: self.body_limit, ..Limits::default() };
-        let server = Server::new(admission, tls, metrics, limits);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
-        tracing::info!("probes and metrics on http://{}", self.admin_listen);
+        let limits = self.bounds.limits(workers);
+        let server = Server::new(Arc::clone(&live), tls, limits);
+        let interval = (!self.no_watch).then_some(self.watch_interval);
+        let reload = Reloader::new(source, live, seen).start(interval).context("can't start the reload thread")?;
+        // One more than guests may occupy: it accepts, refuses and answers while they run.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers + 1).enable_all().build()?;
         let drain =
             Drain { delay: Duration::from_secs(self.drain_delay), most: Duration::from_secs(self.drain_timeout) };
-        runtime.block_on(serve(server, listener, admin, drain))?;
+        runtime.block_on(serve(server, listener, admin, reload, drain))?;
         // Connections that outlived the drain are not waited for.
         runtime.shutdown_background();
         Ok(ExitCode::SUCCESS)
@@ -146,7 +242,7 @@ impl Serve {
 }
 
 /// Says which policies there are; with `strict`, broken ones end the start.
-fn report(policies: &[Policy], strict: bool) -> Result<()> {
+fn report(policies: &[Arc<Policy>], strict: bool) -> Result<()> {
     let mut broken = vec![];
     for policy in policies {
         let (name, mode) = (policy.name(), policy.manifest().spec.mode);
@@ -193,8 +289,14 @@ struct Drain {
 /// What the shell is told when a second signal ends the drain.
 const IMPATIENT: i32 = 130;
 
-async fn serve(server: Server, listener: TcpListener, admin: Admin, drain: Drain) -> Result<()> {
+async fn serve(server: Server, listener: TcpListener, admin: Admin, reload: Ask, drain: Drain) -> Result<()> {
     let mut signals = Signals::new()?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            reload.now();
+        }
+    });
     let listener = tokio::net::TcpListener::from_std(listener)?;
     tracing::info!("serving on https://{}", listener.local_addr()?);
     admin.set_ready(true);

@@ -1,6 +1,6 @@
 //! `kind: HostConfig`: what is common to all policies of one host.
 
-use super::{Metadata, read};
+use super::{Exemptions, Metadata, read};
 use crate::decode::DecodeError;
 use crate::inventory::InventoryData;
 use serde::{Deserialize, Serialize};
@@ -32,21 +32,6 @@ pub struct HostConfigSpec {
     /// Requests that no policy is asked about.
     #[serde(default)]
     pub exemptions: Exemptions,
-}
-
-/// Requests that no policy is asked about, beside the built-in ones.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Exemptions {
-    /// By name, exactly.
-    pub namespaces: Vec<String>,
-}
-
-impl Default for Exemptions {
-    /// The namespaces that Kubernetes itself owns: a policy must not be able to break the cluster's own services.
-    fn default() -> Self {
-        Self { namespaces: ["kube-system", "kube-public", "kube-node-lease"].map(str::to_owned).to_vec() }
-    }
 }
 
 impl HostConfig {

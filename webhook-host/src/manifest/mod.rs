@@ -3,10 +3,12 @@
 //! A manifest that was read holds only usable values; whatever a key allows is in its type. Unknown keys are errors, with
 //! the path and the nearest known key. The same types will be custom resources.
 
+mod exemptions;
 mod host_config;
 mod service_policy;
 
-pub use host_config::{Exemptions, HostConfig, HostConfigSpec};
+pub use exemptions::{AnnotationKey, BreakGlass, Exemptions, Group, Hours, ServiceAccount, ServicePattern, Subject};
+pub use host_config::{HostConfig, HostConfigSpec};
 pub use service_policy::{FailurePolicy, Limits, Match, Mode, Module, ServicePolicy, ServicePolicySpec, Updates};
 
 use crate::decode::{self, DecodeError, describe};

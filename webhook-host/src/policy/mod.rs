@@ -189,6 +189,14 @@ impl Policy {
         }
     }
 
+    /// Whether loading these gave the same policy again.
+    pub fn is(&self, manifest: &ServicePolicy, component: &[u8]) -> bool {
+        let value = |manifest| serde_json::to_value(manifest).ok();
+        self.loaded.is_ok()
+            && value(&self.manifest) == value(manifest)
+            && self.digest.as_deref() == Some(&*Candidate::digest(component))
+    }
+
     /// `metadata.name`.
     pub fn name(&self) -> &Arc<str> {
         &self.name

@@ -6,6 +6,7 @@ pub mod check;
 pub mod explanation;
 pub mod github;
 pub mod inspection;
+pub mod live;
 pub mod sarif;
 pub mod tests;
 

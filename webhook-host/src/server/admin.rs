@@ -1,33 +1,54 @@
-//! Probes and metrics, on a port, a thread and a runtime of their own: a policy that hogs the workers can't fail a probe.
+//! Probes, metrics and the live policies, on a port, a thread and a runtime of their own: a policy that hogs the workers can't fail a probe.
+//!
+//! Nor can clients that hog this port: the newest connection is always served, the oldest goes when there are too many.
 
-use super::metrics::Metrics;
-use crate::admission::Admission;
+use super::live::Live;
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use std::fmt::Write as _;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::collections::VecDeque;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
 
 /// The type of OpenMetrics text.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// A kubelet, a few that scrape, and someone who looks.
+const CONNECTIONS: usize = 64;
+
+/// From the end of an answer to the end of the next request's head. A kubelet connects for each probe.
+const HEAD: Duration = Duration::from_secs(3);
+
+/// A whole connection: who reads metrics slower than this may ask again.
+const LIFETIME: Duration = Duration::from_secs(60);
+
+/// Bytes of a request's head, and the least that hyper takes.
+const HEAD_BYTES: usize = 8 << 10;
+
+/// After a failed accept, which is out of file descriptors most of the time.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
 /// What the admin port tells. Cloned freely; all clones are one.
 #[derive(Clone)]
 pub struct Admin {
-    admission: Arc<Admission>,
-    metrics: Arc<Metrics>,
+    live: Arc<Live>,
     ready: Arc<AtomicBool>,
 }
 
 impl Admin {
     /// Not ready yet.
-    pub fn new(admission: Arc<Admission>, metrics: Arc<Metrics>) -> Self {
-        Self { admission, metrics, ready: Arc::new(AtomicBool::new(false)) }
+    pub fn new(live: Arc<Live>) -> Self {
+        Self { live, ready: Arc::new(AtomicBool::new(false)) }
     }
 
     /// What `/readyz` says from now on.
@@ -46,43 +67,45 @@ impl Admin {
             .route("/livez", get(async || "ok\n"))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
+            .route("/policies", get(policies))
             .with_state(self.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let serve = async move {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            axum::serve(listener, router).await
-        };
         let run = move || {
-            if let Err(error) = runtime.block_on(serve) {
+            if let Err(error) = runtime.block_on(accept(listener, &router)) {
                 tracing::error!(%error, "the admin server ended");
             }
         };
         std::thread::Builder::new().name("admin".into()).spawn(run)?;
         Ok(())
     }
+}
 
-    /// One line a policy.
-    fn policies(&self) -> String {
-        let mut text = String::new();
-        for policy in self.admission.policies() {
-            let mode = policy.manifest().spec.mode;
-            let _ = match (policy.load_error(), policy.description()) {
-                (Some(error), _) => writeln!(text, "[-] {} broken: {error}", policy.name()),
-                (None, Some(description)) => {
-                    let digest = policy.digest().unwrap_or_default();
-                    writeln!(
-                        text,
-                        "[+] {} {} {} {mode:?} {digest}",
-                        policy.name(),
-                        description.name,
-                        description.version
-                    )
+async fn accept(listener: TcpListener, router: &Router) -> std::io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut open = VecDeque::<AbortHandle>::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                open.retain(|connection| !connection.is_finished());
+                if open.len() >= CONNECTIONS {
+                    open.pop_front().expect("it is not empty").abort();
                 }
-                (None, None) => writeln!(text, "[+] {}", policy.name()),
-            };
+                open.push_back(tokio::spawn(serve(stream, router.clone())).abort_handle());
+            }
+            Err(error) => {
+                tracing::warn!(%error, "can't accept a connection on the admin port");
+                tokio::time::sleep(BACK_OFF).await;
+            }
         }
-        text
     }
+}
+
+async fn serve(stream: TcpStream, router: Router) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES);
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    // What ends a connection early is the client's business.
+    let _ = tokio::time::timeout(LIFETIME, connection).await;
 }
 
 async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> impl IntoResponse {
@@ -93,10 +116,15 @@ async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> impl I
     };
     let verbose =
         query.is_some_and(|query| query.split('&').any(|word| word == "verbose" || word.starts_with("verbose=")));
-    let policies = if verbose { admin.policies() } else { String::new() };
+    let policies = if verbose { admin.live.status().lines() } else { String::new() };
     (status, format!("{policies}{word}\n"))
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, OPEN_METRICS)], admin.metrics.to_text())
+    ([(CONTENT_TYPE, OPEN_METRICS)], admin.live.metrics().to_text())
+}
+
+async fn policies(State(admin): State<Admin>) -> impl IntoResponse {
+    let status = serde_json::to_string(&admin.live.status()).expect("it is made of texts and numbers");
+    ([(CONTENT_TYPE, "application/json")], status)
 }

@@ -1,7 +1,10 @@
-//! What the host counts. Labels come from small, closed sets: functions, results, policies, error kinds, status codes.
+//! What the host counts. Labels come from small, closed sets: functions, results, policies, modes, error kinds, status codes,
+//! reasons, time-outs.
 
-use crate::admission::{Admission, AdmissionRequest, Function, Operation, Outcome};
-use axum::http::StatusCode;
+use super::refusal::Refusal;
+use crate::admission::{AdmissionRequest, Evaluation, Function, Operation, Outcome};
+use crate::manifest::Mode;
+use crate::policy::Policy;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -9,9 +12,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// From 10 us, which one small policy takes, to the 10 s that an API server waits by default.
 const SECONDS: [f64; 16] =
@@ -36,8 +39,20 @@ struct Failure {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Code {
+struct Found {
+    policy: String,
+    mode: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
     code: u16,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -45,10 +60,22 @@ struct Asked {
     function: &'static str,
 }
 
-/// One policy's metrics, looked up once.
-struct PolicyMetrics {
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    result: &'static str,
+}
+
+/// One policy's metrics, looked up once a set.
+pub(super) struct PolicyMetrics {
     seconds: Histogram,
     violations: Counter,
+}
+
+impl PolicyMetrics {
+    pub(super) fn evaluated(&self, evaluation: &Evaluation) {
+        self.seconds.observe(evaluation.elapsed.as_secs_f64());
+        self.violations.inc_by(evaluation.violations.len() as u64);
+    }
 }
 
 /// All metrics of a host.
@@ -57,17 +84,61 @@ pub struct Metrics {
     requests: Family<Request, Counter>,
     validate_seconds: Histogram,
     mutate_seconds: Histogram,
-    policies: BTreeMap<Arc<str>, PolicyMetrics>,
+    evaluations: Family<Of, Histogram>,
+    violations: Family<Found, Counter>,
+    loaded: Family<Of, Gauge>,
     failures: Family<Failure, Counter>,
-    refusals: Family<Code, Counter>,
+    refusals: Family<Refused, Counter>,
     handshakes: Counter,
+    timeouts: Family<Kind, Counter>,
     connections: Gauge,
+    full: Counter,
+    in_flight: Gauge,
+    reloads: Family<Ended, Counter>,
+    last_success: Gauge,
 }
 
-/// Counts an open connection while it lives.
-pub(super) struct OpenConnection(Gauge);
+/// What took too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TimedOut {
+    /// A TLS handshake.
+    Handshake,
+    /// A request's head.
+    Head,
+    /// A request's body.
+    Body,
+    /// The next request.
+    Idle,
+    /// The other reviews, for one that waited for its turn.
+    Turn,
+}
 
-impl Drop for OpenConnection {
+impl TimedOut {
+    const ALL: [Self; 5] = [Self::Handshake, Self::Head, Self::Body, Self::Idle, Self::Turn];
+
+    fn kind(self) -> Kind {
+        let kind = match self {
+            Self::Handshake => "handshake",
+            Self::Head => "head",
+            Self::Body => "body",
+            Self::Idle => "idle",
+            Self::Turn => "turn",
+        };
+        Kind { kind }
+    }
+}
+
+/// Counts what it stands for while it lives.
+pub(super) struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -78,8 +149,8 @@ fn histogram() -> Histogram {
 }
 
 impl Metrics {
-    /// Metrics for these policies, all zero.
-    pub fn new(admission: &Admission) -> Self {
+    /// All zero.
+    pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("sallyport");
         let requests = Family::default();
         registry.register(
@@ -101,37 +172,97 @@ impl Metrics {
             Unit::Seconds,
             evaluations.clone(),
         );
-        let violations = Family::<Of, Counter>::default();
-        registry.register("policy_violations", "Violations found, whatever the mode", violations.clone());
+        let violations = Family::<Found, Counter>::default();
+        registry.register("policy_violations", "Violations found, by the policy's mode", violations.clone());
         let failures = Family::default();
         registry.register("policy_failures", "Reviews on which a policy had no verdict, by kind", failures.clone());
         let loaded = Family::<Of, Gauge>::default();
         registry.register("policy_loaded", "1 when the policy is loaded, 0 when it is broken", loaded.clone());
         let refusals = Family::default();
-        registry.register("http_refusals", "Requests answered without a review, by status code", refusals.clone());
+        registry.register(
+            "http_refusals",
+            "Requests answered without a review, by status code and reason",
+            refusals.clone(),
+        );
         let handshakes = Counter::default();
         registry.register("tls_handshake_failures", "Connections that ended before HTTP began", handshakes.clone());
         let connections = Gauge::default();
-        registry.register("connections", "Open connections", connections.clone());
+        registry.register(
+            "connections",
+            "Open connections, those included that are in their handshake",
+            connections.clone(),
+        );
+        let full = Counter::default();
+        registry.register(
+            "connections_full",
+            "Times that all connections were taken and accepting paused",
+            full.clone(),
+        );
+        let in_flight = Gauge::default();
+        registry.register("reviews_in_flight", "Reviews that run or wait for their turn", in_flight.clone());
+        let timeouts = Family::<Kind, Counter>::default();
+        registry.register("timeouts", "What took too long, by kind", timeouts.clone());
+        for timed_out in TimedOut::ALL {
+            drop(timeouts.get_or_create(&timed_out.kind()));
+        }
         let build = Info::new([("version", env!("CARGO_PKG_VERSION")), ("contract", crate::contract::VERSION)]);
         registry.register("build", "The host's version and the contract's", build);
-        let policies = admission.policies().iter().map(|policy| {
-            let of = Of { policy: policy.name().to_string() };
-            loaded.get_or_create(&of).set(policy.load_error().is_none().into());
-            let seconds = evaluations.get_or_create_owned(&of);
-            (Arc::clone(policy.name()), PolicyMetrics { seconds, violations: violations.get_or_create_owned(&of) })
-        });
-        let policies = policies.collect();
+        let reloads = Family::<Ended, Counter>::default();
+        registry.register("reload", "Reloads of policies and configuration, by result", reloads.clone());
+        for result in [SUCCESS, FAILURE] {
+            drop(reloads.get_or_create(&Ended { result }));
+        }
+        let last_success = Gauge::default();
+        registry.register_with_unit(
+            "reload_last_success_timestamp",
+            "When the policies that serve were loaded, since 1970",
+            Unit::Seconds,
+            last_success.clone(),
+        );
+        last_success.set(unix(SystemTime::now()));
         Self {
             validate_seconds: seconds.get_or_create_owned(&Asked { function: "validate" }),
             mutate_seconds: seconds.get_or_create_owned(&Asked { function: "mutate" }),
             registry,
             requests,
-            policies,
+            evaluations,
+            violations,
+            loaded,
             failures,
             refusals,
             handshakes,
+            timeouts,
             connections,
+            full,
+            in_flight,
+            reloads,
+            last_success,
+        }
+    }
+
+    /// The metrics of one policy: those that a policy of the same name had before.
+    pub(super) fn of(&self, policy: &Policy) -> PolicyMetrics {
+        let of = Of { policy: policy.name().to_string() };
+        self.loaded.get_or_create(&of).set(policy.load_error().is_none().into());
+        let seconds = self.evaluations.get_or_create_owned(&of);
+        let found = Found { policy: of.policy, mode: mode(policy.manifest().spec.mode) };
+        PolicyMetrics { seconds, violations: self.violations.get_or_create_owned(&found) }
+    }
+
+    /// Policies that are there no more are neither loaded nor broken. What they counted stays.
+    pub(super) fn forget(&self, before: &[Arc<Policy>], now: &[Arc<Policy>]) {
+        let now: BTreeSet<_> = now.iter().map(|policy| policy.name()).collect();
+        for gone in before.iter().filter(|policy| !now.contains(policy.name())) {
+            self.loaded.remove(&Of { policy: gone.name().to_string() });
+        }
+    }
+
+    /// A reload ended: well, with the time, or not.
+    pub(super) fn reloaded(&self, success: Option<SystemTime>) {
+        let result = if success.is_some() { SUCCESS } else { FAILURE };
+        self.reloads.get_or_create(&Ended { result }).inc();
+        if let Some(time) = success {
+            self.last_success.set(unix(time));
         }
     }
 
@@ -150,10 +281,6 @@ impl Metrics {
         let labels = Request { function, operation: operation(request.operation), result: result(outcome) };
         self.requests.get_or_create(&labels).inc();
         for evaluation in &outcome.evaluations {
-            if let Some(metrics) = self.policies.get(&evaluation.policy) {
-                metrics.seconds.observe(evaluation.elapsed.as_secs_f64());
-                metrics.violations.inc_by(evaluation.violations.len() as u64);
-            }
             if let Some(error) = &evaluation.error {
                 let labels = Failure { policy: evaluation.policy.to_string(), kind: error.kind() };
                 self.failures.get_or_create(&labels).inc();
@@ -161,8 +288,8 @@ impl Metrics {
         }
     }
 
-    pub(super) fn refused(&self, status: StatusCode) {
-        self.refusals.get_or_create(&Code { code: status.as_u16() }).inc();
+    pub(super) fn refused(&self, refusal: &Refusal) {
+        self.refusals.get_or_create(&Refused { code: refusal.status.as_u16(), reason: refusal.reason }).inc();
     }
 
     pub(super) fn handshake_failed(&self, why: &str) {
@@ -170,9 +297,21 @@ impl Metrics {
         tracing::debug!("a TLS handshake failed: {why}");
     }
 
-    pub(super) fn connection(&self) -> OpenConnection {
-        self.connections.inc();
-        OpenConnection(self.connections.clone())
+    pub(super) fn timed_out(&self, what: TimedOut) {
+        self.timeouts.get_or_create(&what.kind()).inc();
+        tracing::debug!("{what:?} took too long");
+    }
+
+    pub(super) fn full(&self) {
+        self.full.inc();
+    }
+
+    pub(super) fn connection(&self) -> Counted {
+        Counted::new(&self.connections)
+    }
+
+    pub(super) fn in_flight(&self) -> Counted {
+        Counted::new(&self.in_flight)
     }
 
     /// The OpenMetrics text format.
@@ -183,12 +322,28 @@ impl Metrics {
     }
 }
 
+const SUCCESS: &str = "success";
+const FAILURE: &str = "failure";
+
+fn unix(time: SystemTime) -> i64 {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
 fn operation(operation: Operation) -> &'static str {
     match operation {
         Operation::Create => "CREATE",
         Operation::Update => "UPDATE",
         Operation::Delete => "DELETE",
         Operation::Connect => "CONNECT",
+    }
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "Enforce",
+        Mode::Warn => "Warn",
+        Mode::Audit => "Audit",
     }
 }
 

@@ -4,104 +4,76 @@
 //! deadline, every input and every queue a bound. Called by `cli::serve` and by tests; it is given sockets and certificates,
 //! and knows no files.
 
+mod activity;
 mod admin;
+mod capacity;
+mod connection;
 mod handlers;
+mod limits;
+mod live;
 mod metrics;
+mod refusal;
+mod status;
 mod timeout;
 pub mod tls;
 
 pub use admin::Admin;
+pub use limits::Limits;
+pub use live::Live;
 pub use metrics::Metrics;
+pub use status::{LastReload, PolicyStatus, Status};
 
-use crate::admission::Admission;
-use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
+use connection::{Phase, Shared};
 use rustls::ServerConfig;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
-/// Connections at a time. An API server opens one for each concurrent call over HTTP/1.1; further ones wait in the
-/// kernel's queue.
-const CONNECTIONS: usize = 4096;
+/// More than a process has file descriptors.
+const MOST_CONNECTIONS: u32 = 1 << 20;
 
-/// From accept to the end of the TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(5);
-
-/// From the end of a request, or of the handshake, to the end of the next request's head. hyper's timer runs while a connection
-/// is idle, too: the API server's client keeps idle ones for 90 s (Go `net/http`), and must be the one to close them.
-const HEAD: Duration = Duration::from_secs(95);
-
-/// An idle HTTP/2 connection is asked whether it lives.
-const PING: Duration = Duration::from_secs(30);
-
-/// Streams of one HTTP/2 connection.
-const STREAMS: u32 = 1024;
+/// One in so many places must be free before idle connections may stay again.
+const ROOMY: usize = 8;
 
 /// After a failed accept, which is out of file descriptors most of the time.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// The first byte of a TLS handshake record (RFC 8446, section 5.1).
-const TLS_HANDSHAKE: u8 = 22;
-
-/// What a client gets that speaks plain HTTP.
-const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\
-    Content-Length: 48\r\n\r\nthis port speaks TLS; use https instead of http\n";
-
-/// What requests may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Bytes of a request's body. API objects may have 3 MiB, and a review of an update holds two.
-    pub body: usize,
-    /// Bytes of bodies that are held at the same time, all requests together; more are told to come back (503).
-    pub held: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { body: 8 << 20, held: 64 << 20 }
-    }
-}
-
 /// A webhook server, not listening yet.
 pub struct Server {
-    router: Router,
-    acceptor: TlsAcceptor,
-    metrics: Arc<Metrics>,
+    shared: Arc<Shared>,
+    phase: watch::Sender<Phase>,
+    places: Arc<Semaphore>,
+    connections: u32,
 }
 
 impl Server {
-    /// A server that answers with what `admission` decides.
-    pub fn new(admission: Arc<Admission>, tls: Arc<ServerConfig>, metrics: Arc<Metrics>, limits: Limits) -> Self {
-        let router = handlers::router(admission, Arc::clone(&metrics), limits);
-        Self { router, acceptor: TlsAcceptor::from(tls), metrics }
+    /// A server that answers with what the live set decides.
+    pub fn new(live: Arc<Live>, tls: Arc<ServerConfig>, limits: Limits) -> Self {
+        let router = handlers::router(Arc::clone(&live), &limits);
+        let connections = u32::try_from(limits.connections).unwrap_or(u32::MAX).clamp(1, MOST_CONNECTIONS);
+        Self {
+            shared: Arc::new(Shared { acceptor: TlsAcceptor::from(tls), router, live, limits }),
+            phase: watch::Sender::new(Phase::Open),
+            places: Arc::new(Semaphore::new(connections as usize)),
+            connections,
+        }
     }
 
     /// Serves until `stop` is ready; then accepts nothing more, and returns when all requests are answered or `drain` has passed.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>, drain: Duration) {
-        let graceful = GracefulShutdown::new();
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut stop = std::pin::pin!(stop);
         loop {
-            let accept = async {
-                let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
-                listener.accept().await.map(|(stream, _)| (stream, place))
-            };
             let accepted = tokio::select! {
                 () = &mut stop => break,
-                accepted = accept => accepted,
+                accepted = self.accept(&listener) => accepted,
             };
             match accepted {
                 Ok((stream, place)) => {
-                    let connection = self.connection(stream, graceful.watcher());
+                    let (shared, phase) = (Arc::clone(&self.shared), self.phase.subscribe());
                     tokio::spawn(async move {
-                        connection.await;
+                        connection::serve(&shared, stream, phase).await;
                         drop(place);
                     });
                 }
@@ -112,60 +84,39 @@ impl Server {
             }
         }
         drop(listener);
-        if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+        self.phase.send_replace(Phase::Stopping);
+        if tokio::time::timeout(drain, self.places.acquire_many(self.connections)).await.is_err() {
             tracing::warn!("connections were still busy after {drain:?}; closing them");
         }
     }
 
-    fn connection(&self, stream: TcpStream, watcher: Watcher) -> impl Future<Output = ()> + use<> {
-        let (acceptor, router, metrics) = (self.acceptor.clone(), self.router.clone(), Arc::clone(&self.metrics));
-        async move {
-            let handshake = handshake(&acceptor, stream);
-            let stream = match tokio::time::timeout(HANDSHAKE, handshake).await {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => return metrics.handshake_failed(&error.to_string()),
-                Err(_) => return metrics.handshake_failed("it took too long"),
-            };
-            let open = metrics.connection();
-            let builder = http(stream.get_ref().1.alpn_protocol());
-            let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-            if let Err(error) = watcher.watch(connection.into_owned()).await {
-                tracing::debug!(error, "a connection ended early");
+    /// The next connection, once there is a place for it. Until then it waits in the kernel's queue, and idle connections are
+    /// asked to go.
+    async fn accept(&self, listener: &TcpListener) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+        let places = Arc::clone(&self.places);
+        let place = match Arc::clone(&places).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => {
+                self.enter(Phase::Full);
+                places.acquire_owned().await.expect("the semaphore is never closed")
             }
-            drop(open);
+        };
+        // Not at the first free place: each change of phase wakes every connection.
+        if self.places.available_permits() > self.connections as usize / ROOMY {
+            self.enter(Phase::Open);
+        }
+        let (stream, _) = listener.accept().await?;
+        Ok((stream, place))
+    }
+
+    fn enter(&self, phase: Phase) {
+        let entered = self.phase.send_if_modified(|now| std::mem::replace(now, phase) != phase);
+        if entered && phase == Phase::Full {
+            self.shared.live.metrics().full();
+            tracing::warn!(
+                "all {} connections are taken: further ones wait, idle ones are closed; see --max-connections",
+                self.connections
+            );
         }
     }
-}
-
-async fn handshake(
-    acceptor: &TlsAcceptor,
-    mut stream: TcpStream,
-) -> std::io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
-    // Head and body of a response are one write; delayed acknowledgements would cost 40 ms otherwise.
-    stream.set_nodelay(true)?;
-    let mut first = [0];
-    stream.peek(&mut first).await?;
-    if first[0] != TLS_HANDSHAKE {
-        // What was sent is read, or closing would reset the connection and the answer with it.
-        let _ = stream.read(&mut [0; 4096]).await?;
-        stream.write_all(NOT_TLS).await?;
-        stream.shutdown().await?;
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the client doesn't speak TLS"));
-    }
-    acceptor.accept(stream).await
-}
-
-/// The protocol is what the handshake agreed on; guessing it from the first bytes would wait for them without a deadline.
-fn http(alpn: Option<&[u8]>) -> auto::Builder<TokioExecutor> {
-    let builder = auto::Builder::new(TokioExecutor::new());
-    let mut builder = if alpn == Some(b"h2") { builder.http2_only() } else { builder.http1_only() };
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        .keep_alive_interval(PING)
-        // A request of 1 MiB must not wait for window updates.
-        .adaptive_window(true);
-    builder
 }

@@ -10,6 +10,7 @@ use serde::ser::{SerializeMap as _, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
+use std::sync::Arc;
 
 /// The `expect` of a case. What is not listed must not happen: no violations, no warnings, no patch, no error.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -18,7 +19,8 @@ pub struct Expect {
     /// Whether the request goes on. Required for `validate`; `mutate` never denies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed: Option<bool>,
-    /// Why the policy is not asked: an exemption (`operation`, `kind`, `api-server`, `terminating`, `namespace`),
+    /// Why the policy is not asked: an exemption (`operation`, `kind`, `api-server`, `terminating`, `namespace`, `service`, `user`,
+    /// `group`, `service-account`, `break-glass`),
     /// `unmatched` (by `match`, mode or the policy's own description), `malformed` (the mutating phase leaves a Service
     /// that doesn't decode to the API server).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +68,9 @@ pub enum TextPattern {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ViolationPattern {
+    /// Such as `nodeport-range`; of use in a set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<TextPattern>,
     /// Such as `S02`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<TextPattern>,
@@ -84,7 +89,20 @@ pub struct ViolationPattern {
 }
 
 /// Exemptions and the two other reasons why a policy is not asked.
-const EXEMPT: [&str; 7] = ["operation", "kind", "api-server", "terminating", "namespace", "unmatched", "malformed"];
+const EXEMPT: [&str; 12] = [
+    "operation",
+    "kind",
+    "api-server",
+    "terminating",
+    "namespace",
+    "service",
+    "user",
+    "group",
+    "service-account",
+    "break-glass",
+    "unmatched",
+    "malformed",
+];
 
 /// `EvaluationError::kind`.
 const ERRORS: [&str; 8] = ["deadline", "request-deadline", "memory", "trap", "answer", "busy", "short-circuit", "load"];
@@ -186,22 +204,26 @@ pub(super) fn seen_texts(texts: &[String], expected: Option<&Vec<TextPattern>>) 
     (expected.is_some() || !texts.is_empty()).then(|| seen.collect())
 }
 
+/// A violation with the name of its policy.
+pub(super) type Told = (Arc<str>, Violation);
+
 /// Violations as seen through the expected ones; `None` when there are none and none were listed.
 pub(super) fn seen_violations(
-    violations: &[Violation],
+    violations: &[Told],
     expected: Option<&Vec<ViolationPattern>>,
 ) -> Option<Vec<ViolationPattern>> {
     let at = |index| expected.and_then(|expected| expected.get(index));
-    let seen = violations.iter().enumerate().map(|(index, violation)| ViolationPattern::seen(violation, at(index)));
+    let seen = violations.iter().enumerate().map(|(index, told)| ViolationPattern::seen(told, at(index)));
     (expected.is_some() || !violations.is_empty()).then(|| seen.collect())
 }
 
 impl ViolationPattern {
     /// With the keys that the expectation has; a new one gets rule, field and message.
-    fn seen(violation: &Violation, expected: Option<&Self>) -> Self {
+    fn seen((policy, violation): &Told, expected: Option<&Self>) -> Self {
         let part = |text: &str, expected: Option<&TextPattern>| expected.map(|e| TextPattern::seen(text, Some(e)));
         match expected {
             Some(expected) => Self {
+                policy: part(policy, expected.policy.as_ref()),
                 rule: part(&violation.rule, expected.rule.as_ref()),
                 key: part(&violation.key, expected.key.as_ref()),
                 field: part(&violation.field, expected.field.as_ref()),

@@ -160,15 +160,42 @@ pub(super) struct Files<'a> {
 }
 
 impl Files<'_> {
-    fn document(&self, key: &str, file: &str) -> Result<Value, DecodeError> {
+    fn documents(&self, key: &str, file: &Path) -> Result<Vec<Value>, DecodeError> {
         let path = self.directory.join(file);
         let fail = |problem: String| DecodeError::new(key, format!("{}: {problem}", path.display()));
         let text = fs::read_to_string(&path).map_err(|error| fail(error.to_string()))?;
-        let mut documents = yaml::documents(&text).map_err(|error| fail(error.to_string()))?;
+        yaml::documents(&text).map_err(|error| fail(error.to_string()))
+    }
+
+    fn document(&self, key: &str, file: &str) -> Result<Value, DecodeError> {
+        let mut documents = self.documents(key, Path::new(file))?;
         match documents.len() {
             1 => Ok(documents.remove(0)),
-            count => Err(fail(format!("expected one document, found {count}"))),
+            count => {
+                let path = self.directory.join(file);
+                Err(DecodeError::new(key, format!("{}: expected one document, found {count}", path.display())))
+            }
         }
+    }
+
+    /// The manifests and the components that a policy source names; at least one.
+    pub(super) fn policies(&self, source: &PolicySource) -> Result<Vec<(Value, PathBuf)>, DecodeError> {
+        let Some(set) = &source.set else { return Ok(vec![self.policy(source)?]) };
+        if source.manifest.is_some() || source.module.is_some() {
+            return Err(DecodeError::new("set", "excludes manifest and module; keep one of the three"));
+        }
+        let fail = |problem: String| DecodeError::new("set", problem);
+        let path = self.directory.join(set);
+        let mut policies = vec![];
+        for file in manifest_files(&path).map_err(|error| fail(format!("{}: {error}", path.display())))? {
+            for manifest in self.documents("set", &file)? {
+                policies.push(self.with_component(manifest, file.parent().unwrap_or(Path::new("")), "set")?);
+            }
+        }
+        if policies.is_empty() {
+            return Err(fail(format!("{}: no ServicePolicy here", path.display())));
+        }
+        Ok(policies)
     }
 
     /// The manifest and the component that a policy source names.
@@ -194,15 +221,45 @@ impl Files<'_> {
                 return Err(DecodeError::new("", problem));
             }
         };
+        self.with_component(manifest, &beside, key)
+    }
+
+    fn with_component(&self, manifest: Value, beside: &Path, key: &str) -> Result<(Value, PathBuf), DecodeError> {
         let policy = ServicePolicy::from_value(&manifest).map_err(|error| DecodeError::new(key, error.to_string()))?;
-        let component = self.search.find(&policy.spec.module.file, &beside);
+        let component = self.search.find(&policy.spec.module.file, beside);
         Ok((manifest, component.map_err(|problem| DecodeError::new(key, problem))?))
     }
 
-    /// The one object in a file.
-    pub(super) fn object(&self, file: &str) -> Result<Value, DecodeError> {
-        self.document("", file)
+    /// The one object in a file; or, of `file#name`, the one of that name.
+    pub(super) fn object(&self, reference: &str) -> Result<Value, DecodeError> {
+        let Some((file, name)) = reference.split_once('#') else { return self.document("", reference) };
+        let documents = self.documents("", Path::new(file))?;
+        let mut named = documents.into_iter().filter(|object| object["metadata"]["name"] == name);
+        match (named.next(), named.next()) {
+            (Some(object), None) => Ok(object),
+            (found, _) => {
+                let problem = if found.is_some() { "several objects are" } else { "no object is" };
+                Err(DecodeError::new("", format!("{file}: {problem} called {name:?}")))
+            }
+        }
     }
+}
+
+/// The manifests of a set: a file as given, or those of a directory. A kustomization beside them is kustomize's.
+fn manifest_files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = vec![];
+    for entry in fs::read_dir(path)? {
+        let file = entry?.path();
+        let is_manifest = file.extension().is_some_and(|end| end == "yaml" || end == "yml");
+        if is_manifest && !file.file_stem().is_some_and(|stem| stem == "kustomization") {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 #[cfg(test)]

@@ -17,5 +17,5 @@ pub use bless::{BlessError, Blessing};
 pub(crate) use body::{Asked, User};
 pub use expect::{Expect, TextPattern, ViolationPattern};
 pub use files::{ModuleSearch, SuiteError, find, read};
-pub use model::{Case, Setup, Suite};
+pub use model::{Case, Setup, Source, Suite};
 pub use run::{CaseReport, Finding, Runner, SuiteReport, TestReport};

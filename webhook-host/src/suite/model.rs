@@ -11,7 +11,7 @@ use crate::contract::review::Phase;
 use crate::decode::{self, DecodeError, join};
 use crate::inventory::InventoryData;
 use crate::manifest::{API_VERSION, Exemptions, Metadata, ServicePolicy, is_label};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -57,20 +57,27 @@ pub struct Case {
 /// Everything that decides beside the request. Cases with equal setups share one host.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// The policy, with the suite's and the case's settings.
-    pub manifest: ServicePolicy,
-    /// The file of its component.
-    pub component: PathBuf,
+    /// The policy, or the policies of a set, with the suite's and the case's settings; never empty.
+    pub policies: Vec<Source>,
     /// What it may know.
     pub inventory: InventoryData,
     /// Whom it is not asked about.
     pub exemptions: Exemptions,
 }
 
+/// A policy and where it comes from.
+#[derive(Debug, Clone, Serialize)]
+pub struct Source {
+    /// Its manifest.
+    pub manifest: ServicePolicy,
+    /// The file of its component.
+    pub component: PathBuf,
+}
+
 impl Setup {
     /// Equal for equal setups.
     pub fn fingerprint(&self) -> String {
-        json!([self.manifest, self.component, self.inventory, self.exemptions]).to_string()
+        json!([self.policies, self.inventory, self.exemptions]).to_string()
     }
 }
 
@@ -104,12 +111,14 @@ struct Spec {
     cases: Vec<CaseFile>,
 }
 
-/// Which policy: a manifest, or a module alone; and what differs from the manifest.
+/// Which policy: a manifest, a module alone, or a set of manifests; and what differs from the manifest.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct PolicySource {
     pub(super) manifest: Option<String>,
     pub(super) module: Option<Value>,
+    /// A file of several manifests, or a directory of such.
+    pub(super) set: Option<String>,
     mode: Option<Value>,
     failure_policy: Option<Value>,
     updates: Option<Value>,
@@ -179,7 +188,7 @@ impl Suite {
         check_head(document).map_err(place)?;
         let file: File = decode::from_value(document).map_err(place)?;
         check_names(&file).map_err(place)?;
-        let base = files.policy(&file.spec.policy).map_err(|error| place(under("spec.policy", error)))?;
+        let base = files.policies(&file.spec.policy).map_err(|error| place(under("spec.policy", error)))?;
         let lines = places::places(&text);
         let mut cases = vec![];
         for (index, case) in file.spec.cases.iter().enumerate() {
@@ -232,7 +241,7 @@ impl CaseFile {
         &self,
         line: usize,
         spec: &Spec,
-        base: &(Value, PathBuf),
+        base: &[(Value, PathBuf)],
         files: &Files<'_>,
     ) -> Result<Case, DecodeError> {
         let function = self.function()?;
@@ -267,22 +276,33 @@ impl CaseFile {
         text.parse::<jiff::Timestamp>().map(SystemTime::from).map_err(wrong)
     }
 
-    fn setup(&self, spec: &Spec, (manifest, component): &(Value, PathBuf)) -> Result<Setup, DecodeError> {
-        if self.policy.manifest.is_some() || self.policy.module.is_some() {
+    fn setup(&self, spec: &Spec, base: &[(Value, PathBuf)]) -> Result<Setup, DecodeError> {
+        if self.policy.manifest.is_some() || self.policy.module.is_some() || self.policy.set.is_some() {
             return Err(DecodeError::new(
                 "policy",
-                "a suite is about one policy; name manifest or module in spec.policy",
+                "a suite is about one policy or one set; name manifest, module or set in spec.policy",
             ));
         }
-        let mut manifest = manifest.clone();
-        spec.policy.lay_over(&mut manifest["spec"]);
-        self.policy.lay_over(&mut manifest["spec"]);
-        if let Some(settings) = self.settings.as_ref().or(spec.settings.as_ref()) {
-            manifest["spec"]["settings"] = Value::Object(settings.clone());
+        let settings = self.settings.as_ref().or(spec.settings.as_ref());
+        if settings.is_some() && spec.policy.set.is_some() {
+            return Err(DecodeError::new(
+                "settings",
+                "the policies of a set have their own; write them into its manifests",
+            ));
         }
-        let manifest = ServicePolicy::from_value(&manifest).map_err(|error| under("policy", error))?;
+        let source = |(manifest, component): &(Value, PathBuf)| {
+            let mut manifest = manifest.clone();
+            spec.policy.lay_over(&mut manifest["spec"]);
+            self.policy.lay_over(&mut manifest["spec"]);
+            if let Some(settings) = settings {
+                manifest["spec"]["settings"] = Value::Object(settings.clone());
+            }
+            let manifest = ServicePolicy::from_value(&manifest).map_err(|error| under("policy", error))?;
+            Ok(Source { manifest, component: component.clone() })
+        };
+        let policies = base.iter().map(source).collect::<Result<_, _>>()?;
         let inventory = self.inventory.as_ref().unwrap_or(&spec.inventory).clone();
-        Ok(Setup { manifest, component: component.clone(), inventory, exemptions: spec.exemptions.clone() })
+        Ok(Setup { policies, inventory, exemptions: spec.exemptions.clone() })
     }
 
     fn request(&self, expect: &Expect, files: &Files<'_>) -> Result<Request, DecodeError> {

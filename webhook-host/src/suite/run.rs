@@ -2,9 +2,9 @@
 //!
 //! The runner never compares; it renders what happened as an [`Expect`] seen through the case's own, and equality decides.
 
-use super::expect::{self, Expect, TextPattern};
-use super::model::{Case, Setup, Suite};
-use crate::admission::{Admission, AdmissionRequest, Clock, Function, Outcome};
+use super::expect::{self, Expect, TextPattern, Told};
+use super::model::{Case, Setup, Source, Suite};
+use crate::admission::{Admission, AdmissionRequest, Clock, Evaluation, Function, Outcome};
 use crate::contract::review::Phase;
 use crate::contract::verdict::Violation;
 use crate::engine::Engine;
@@ -143,20 +143,24 @@ impl Runner {
 
 impl Host {
     fn new(engine: &Arc<Engine>, setup: &Setup) -> Self {
-        let manifest = setup.manifest.clone();
-        let loaded = fs::read(&setup.component)
-            .map_err(|error| LoadError::new(format!("{}: {error}", setup.component.display())))
-            .and_then(|component| Policy::load(engine, manifest.clone(), &component));
-        let (policy, refused) = match loaded {
-            Ok(policy) => (policy, None),
-            Err(error) => (Policy::broken(manifest, error.clone()), Some(error)),
+        let mut refused = None;
+        let mut load = |source: &Source| {
+            let manifest = source.manifest.clone();
+            let loaded = fs::read(&source.component)
+                .map_err(|error| LoadError::new(format!("{}: {error}", source.component.display())))
+                .and_then(|component| Policy::load(engine, manifest.clone(), &component));
+            loaded.unwrap_or_else(|error| {
+                refused.get_or_insert(error.clone());
+                Policy::broken(manifest, error)
+            })
         };
+        let policies = setup.policies.iter().map(&mut load).collect();
         let inventory = Inventory::from(setup.inventory.clone());
-        Self { admission: Admission::new(vec![policy], inventory, setup.exemptions.clone()), refused }
+        Self { admission: Admission::new(policies, inventory, setup.exemptions.clone()), refused }
     }
 
     fn answer(&self, case: &Case) -> Finding {
-        self.admission.policies().iter().for_each(Policy::forget_misses);
+        self.admission.policies().iter().for_each(|policy| policy.forget_misses());
         let expected = &case.expect;
         match (&self.refused, &expected.settings_error) {
             // A policy that can't be loaded answers with an evaluation error; a case may be about that.
@@ -260,7 +264,7 @@ impl Finding {
         let exempt = exempt(case.function, outcome);
         let mutates = case.function == Function::Mutate;
         let says = expected.allowed.is_some() || !(mutates || exempt.is_some());
-        let kept: Vec<Violation> = outcome.evaluations.iter().flat_map(|evaluation| evaluation.kept.clone()).collect();
+        let kept = told(outcome, |evaluation| &evaluation.kept);
         let error = outcome.evaluations.iter().find_map(|evaluation| evaluation.error.as_ref());
         let got = Expect {
             allowed: says.then_some(outcome.response.allowed),
@@ -285,18 +289,25 @@ fn errors(outcome: &Outcome) -> Vec<String> {
     errors.map(|error| format!("no verdict: {error}")).collect()
 }
 
-/// All violations, before mode; malformed input is rule S16's.
-fn violations(function: Function, outcome: &Outcome) -> Vec<Violation> {
+/// All violations, before mode, with the name of their policy; malformed input is rule S16's.
+fn violations(function: Function, outcome: &Outcome) -> Vec<Told> {
     let malformed = outcome.malformed.as_ref().filter(|_| function != Function::Mutate);
-    let malformed = malformed.filter(|_| exempt(function, outcome).is_none()).map(|malformed| Violation {
-        rule: "S16".to_owned(),
-        key: String::new(),
-        field: malformed.field.clone(),
-        message: malformed.problem.clone(),
-        fix: String::new(),
+    let malformed = malformed.filter(|_| exempt(function, outcome).is_none()).map(|malformed| {
+        let violation = Violation {
+            rule: "S16".to_owned(),
+            key: String::new(),
+            field: malformed.field.clone(),
+            message: malformed.problem.clone(),
+            fix: String::new(),
+        };
+        ("sallyport".into(), violation)
     });
-    let found = outcome.evaluations.iter().flat_map(|evaluation| evaluation.violations.iter().cloned());
-    malformed.into_iter().chain(found).collect()
+    malformed.into_iter().chain(told(outcome, |evaluation| &evaluation.violations)).collect()
+}
+
+fn told(outcome: &Outcome, which: impl Fn(&Evaluation) -> &Vec<Violation>) -> Vec<Told> {
+    let of = |evaluation| which(evaluation).iter().map(|violation| (Arc::clone(&evaluation.policy), violation.clone()));
+    outcome.evaluations.iter().flat_map(of).collect()
 }
 
 /// Why the policy had no say. A case that doesn't know is a case that proves nothing.
@@ -311,5 +322,5 @@ fn exempt(function: Function, outcome: &Outcome) -> Option<&'static str> {
             Function::Validate(_) => (!told).then_some("unmatched"),
         };
     }
-    outcome.evaluations.is_empty().then_some("unmatched")
+    (outcome.evaluations.is_empty() && outcome.response.denial.is_none()).then_some("unmatched")
 }

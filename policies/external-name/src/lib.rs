@@ -1,0 +1,162 @@
+//! What an ExternalName Service may be an alias of (S09).
+//!
+//! DNS follows such an alias for any client in the cluster, and so does an Ingress controller or another proxy that takes the
+//! Service for a backend: with its own network, its own credentials and its own search path. So an alias to something internal
+//! opens a way around whatever protects that. Only the type ExternalName is judged; an `externalName` that another type leaves
+//! unused is dormant (S11), and judged here once the type changes.
+
+mod domain;
+
+use domain::{is_address, is_below, is_in, is_valid, last_label, normal};
+use sallyport_policy::facts::metadata_services::METADATA_SERVICES;
+use sallyport_policy::prelude::*;
+
+policy!(ExternalNames, "policy.wit");
+
+/// Where aliases may lead.
+pub struct ExternalNames {
+    /// Empty: anywhere that is not forbidden.
+    allowed: Vec<Suffix>,
+    /// In lower case.
+    cluster_domains: Vec<String>,
+}
+
+/// Last labels inside a cluster. `kubernetes.default` is found along a Pod's search path, `db.shop.svc` too; the namespaces are
+/// those that every cluster has. None of these is a top-level domain.
+const INTERNAL: [&str; 6] = ["svc", "pod", "default", "kube-system", "kube-public", "kube-node-lease"];
+/// RFC 6761, and what /etc/hosts makes of it: `localhost.localdomain`.
+const LOCALHOST: [&str; 2] = ["localhost", "localdomain"];
+
+impl Policy for ExternalNames {
+    type Settings = Settings;
+
+    fn describe() -> Description {
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+    }
+
+    fn defaults() -> Settings {
+        Settings { allowed_suffixes: vec![], cluster_domains: vec!["cluster.local".to_owned()] }
+    }
+
+    fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
+        let mut errors = vec![];
+        let mut allowed = Vec::with_capacity(settings.allowed_suffixes.len());
+        for (i, text) in settings.allowed_suffixes.iter().enumerate() {
+            match Suffix::parse(text) {
+                Ok(suffix) => allowed.push(suffix),
+                Err(message) => errors.push(SettingsError::new(format!("allowedSuffixes[{i}]"), message)),
+            }
+        }
+        let mut cluster_domains = Vec::with_capacity(settings.cluster_domains.len());
+        for (i, text) in settings.cluster_domains.iter().enumerate() {
+            let domain = normal(text);
+            if !is_valid(&domain) {
+                let message = format!("{} is no domain; use one like cluster.local", quote(text));
+                errors.push(SettingsError::new(format!("clusterDomains[{i}]"), message));
+            }
+            cluster_domains.push(domain);
+        }
+        if errors.is_empty() { Ok(Self { allowed, cluster_domains }) } else { Err(errors) }
+    }
+
+    fn validate(&self, review: &Review) -> Verdict {
+        let found = review.service.spec.external_name.as_deref();
+        let Some(found) = found.filter(|_| review.service.service_type() == ServiceType::ExternalName) else {
+            return Verdict::allow();
+        };
+        let name = normal(found);
+        match self.objection(&name) {
+            None => Verdict::allow(),
+            Some((problem, fix)) => {
+                let violation = Violation::new("S09", "spec.externalName", format!("{} {problem}", quote(found)));
+                Verdict::deny(violation.key(format!("externalName:{name}")).fix(fix))
+            }
+        }
+    }
+}
+
+impl ExternalNames {
+    /// What speaks against a normal name, and what to do about it.
+    fn objection(&self, name: &str) -> Option<(String, String)> {
+        let told = |problem: &str, fix: &str| Some((problem.to_owned(), fix.to_owned()));
+        if let Some((problem, fix)) = never(name) {
+            return told(problem, fix);
+        }
+        let mut permits = self.allowed.iter().filter(|suffix| suffix.matches(name));
+        if self.is_internal(name) && !permits.clone().any(|suffix| self.is_internal(&suffix.domain)) {
+            return told(
+                "is a name inside the cluster",
+                "let clients use that name itself, or ask for it to be allowed",
+            );
+        }
+        if last_label(name).len() == name.len() && !permits.clone().any(|suffix| suffix.domain == name) {
+            return told(
+                "has no dot, so that it means what each resolver's search path makes of it",
+                "use the full name",
+            );
+        }
+        if self.allowed.is_empty() || permits.next().is_some() {
+            return None;
+        }
+        let mut allowed = String::new();
+        for suffix in &self.allowed {
+            allowed.push_str(if allowed.is_empty() { "" } else { ", " });
+            allowed.push_str(&suffix.text());
+        }
+        Some((format!("is outside the allowed {allowed}"), "use a name with an allowed suffix".to_owned()))
+    }
+
+    fn is_internal(&self, name: &str) -> bool {
+        INTERNAL.iter().any(|label| is_below(name, label))
+            || self.cluster_domains.iter().any(|domain| is_in(name, domain))
+    }
+}
+
+/// What no setting permits.
+fn never(name: &str) -> Option<(&'static str, &'static str)> {
+    if is_address(name) {
+        return Some(("is an IP address, not a name", "use a DNS name"));
+    }
+    if LOCALHOST.iter().any(|domain| is_in(name, domain)) {
+        return Some(("is whatever machine asks for it", "use the name of the host that is meant"));
+    }
+    let is_metadata = METADATA_SERVICES.iter().any(|service| service.is_called(name));
+    is_metadata.then_some(("is a cloud's metadata service, which hands out credentials", "use another name"))
+}
+
+/// Where an alias may lead.
+struct Suffix {
+    /// In lower case, without dots around it.
+    domain: String,
+    /// The domain's own name is one of the allowed, too.
+    itself: bool,
+}
+
+impl Suffix {
+    fn parse(text: &str) -> Result<Self, String> {
+        let name = normal(text);
+        let (domain, itself) = match name.strip_prefix('.') {
+            Some(domain) => (domain.to_owned(), false),
+            None => (name, true),
+        };
+        if !is_valid(&domain) {
+            let shown = quote(text);
+            return Err(format!("{shown} is no suffix; use .example.com, or example.com for that name itself, too"));
+        }
+        match never(&domain) {
+            Some((problem, _)) => Err(format!("{} {problem}, and never allowed; remove it", quote(text))),
+            None => Ok(Self { domain, itself }),
+        }
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        is_below(name, &self.domain) || self.itself && name == self.domain
+    }
+
+    fn text(&self) -> String {
+        quote(&format!("{}{}", if self.itself { "" } else { "." }, self.domain))
+    }
+}
+
+#[cfg(test)]
+mod tests;

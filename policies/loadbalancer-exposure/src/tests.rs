@@ -1,0 +1,196 @@
+use super::*;
+use sallyport_policy::testing::*;
+
+const AZURE: &str = "service.beta.kubernetes.io/azure-load-balancer-internal";
+
+fn configured(change: impl FnOnce(&mut Settings)) -> LoadBalancerExposure {
+    let mut settings = LoadBalancerExposure::defaults();
+    change(&mut settings);
+    LoadBalancerExposure::configure(settings).unwrap_or_else(|errors| panic!("{errors:?}"))
+}
+
+fn annotated(key: &str, value: &str) -> Service {
+    let mut service = load_balancer("w", 80);
+    service.metadata.annotations = labels([(key, value)]);
+    service
+}
+
+fn told(verdict: &Verdict) -> Vec<String> {
+    verdict.violations.iter().map(|v| format!("{} {}: {}; {}", v.rule, v.field, v.message, v.fix)).collect()
+}
+
+#[test]
+fn the_default_only_warns_of_a_deprecated_field() {
+    let policy = configured(|_| {});
+    let mut service = load_balancer("w", 80);
+    assert_eq!(policy.validate(&create(service.clone())), Verdict::allow());
+    service.spec.load_balancer_ip = Some("10.0.0.9".into());
+    let verdict = policy.validate(&create(service.clone()));
+    assert_eq!((verdict.violations.len(), verdict.warnings.len()), (0, 1));
+    assert_eq!(policy.validate(&update(service.clone(), service).of_status()), Verdict::allow());
+}
+
+#[test]
+fn who_makes_load_balancers_follows_from_the_nodes_and_not_known_is_public() {
+    let policy = configured(|s| s.require_internal = true);
+    let on = |review: Review| told(&policy.validate(&review)).concat();
+    assert_eq!(on(create(annotated(AZURE, "true")).on_nodes_of(["azure"])), "");
+    assert!(on(create(annotated(AZURE, "true")).on_nodes_of(["azure", "gce"])).contains("for gce"));
+    assert!(on(create(annotated(AZURE, "true"))).contains("no Node is known"));
+    assert!(on(create(annotated(AZURE, "true")).on_nodes_of([""])).contains("a Node has no providerID"));
+    assert!(on(create(annotated(AZURE, "true")).on_nodes_of(["k3s"])).contains(r#"Nodes of "k3s""#));
+}
+
+#[test]
+fn what_is_wrong_and_what_to_do_is_told() {
+    let policy = configured(|s| {
+        s.require_internal = true;
+        s.providers = vec!["azure".into()];
+    });
+    let first = |service| told(&policy.validate(&create(service))).remove(0);
+    assert_eq!(
+        first(annotated(AZURE, "True")),
+        format!(
+            r#"S04 metadata.annotations["{AZURE}"]: "True" does not make the load balancer internal for azure; set it to "true""#
+        )
+    );
+    assert_eq!(
+        first(load_balancer("w", 80)),
+        format!(
+            r#"S04 spec.type: nothing makes the load balancer internal for azure; set the annotation {AZURE} to "true", or use type ClusterIP"#
+        )
+    );
+}
+
+#[test]
+fn what_settings_call_internal_is_internal() {
+    let policy = configured(|s| {
+        s.require_internal = true;
+        s.extra = vec![settings::Extra { key: "example.com/reach".into(), value: "inside".into() }];
+        s.internal_classes = vec!["internal-vip".into()];
+    });
+    let denied = |service| policy.validate(&create(service)).violations.len();
+    assert_eq!(denied(annotated("example.com/reach", "inside")), 0);
+    assert_eq!(denied(annotated("example.com/reach", "Inside")), 1);
+    let mut service = load_balancer("w", 80);
+    service.spec.load_balancer_class = Some("internal-vip".into());
+    assert_eq!(denied(service), 0);
+}
+
+#[test]
+fn ranges_are_judged_one_by_one_and_together() {
+    let policy = configured(|s| {
+        s.forbid_world = true;
+        s.allowed_cidrs = vec!["10.0.0.0/8".into(), "2001:db8::/32".into()];
+    });
+    let fields = |ranges: &[&str]| {
+        let mut service = load_balancer("w", 80);
+        service.spec.load_balancer_source_ranges = ranges.iter().map(|&range| range.to_owned()).collect();
+        policy.validate(&create(service)).violations.into_iter().map(|v| v.field).collect::<Vec<_>>()
+    };
+    assert_eq!(fields(&[" 10.1.0.0/16 ", "2001:db8:1::/48"]), [""; 0]);
+    assert_eq!(
+        fields(&["10.0.0.0/8", "11.0.0.0/8", "nonsense"]),
+        ["spec.loadBalancerSourceRanges[1]", "spec.loadBalancerSourceRanges[2]"]
+    );
+    assert_eq!(fields(&["::/0"]), ["spec.loadBalancerSourceRanges[0]"]);
+}
+
+#[test]
+fn many_ranges_of_one_annotation_are_judged_in_time() {
+    let policy = configured(|s| s.forbid_world = true);
+    let ranges: Vec<_> = (0..20_000).map(|i| format!("10.{}.{}.0/24", i / 256, i % 256)).collect();
+    let verdict = policy.validate(&create(annotated(sources::ANNOTATION, &ranges.join(", "))));
+    assert_eq!(verdict, Verdict::allow());
+}
+
+#[test]
+fn an_internal_load_balancer_needs_no_ranges_where_that_is_wanted() {
+    let policy = configured(|s| {
+        s.require_source_ranges = RequireSourceRanges::UnlessInternal;
+        s.providers = vec!["azure".into()];
+    });
+    assert_eq!(policy.validate(&create(annotated(AZURE, "true"))), Verdict::allow());
+    assert_eq!(policy.validate(&create(annotated(AZURE, "false"))).violations.len(), 1);
+}
+
+#[test]
+fn node_ports_are_told_by_what_opens_them() {
+    let policy = configured(|s| s.node_ports = NodePorts::Deny);
+    let mut service = load_balancer("w", 80);
+    service.spec.ports[0].node_port = Some(30095);
+    let fields = |service: &Service| {
+        policy.validate(&create(service.clone())).violations.into_iter().map(|v| v.field).collect::<Vec<_>>()
+    };
+    assert_eq!(fields(&service), ["spec.allocateLoadBalancerNodePorts"]);
+    service.spec.allocate_load_balancer_node_ports = Some(false);
+    assert_eq!(fields(&service), ["spec.ports[0].nodePort"]);
+    service.spec.ports[0].node_port = None;
+    assert_eq!(fields(&service), [""; 0]);
+}
+
+#[test]
+fn a_new_load_balancer_gets_what_its_manifest_leaves_open_and_nothing_else() {
+    let policy = configured(|s| {
+        s.providers = vec!["azure".into()];
+        s.set_on_create = SetOnCreate {
+            internal: true,
+            load_balancer_class: None,
+            load_balancer_source_ranges: vec!["10.0.0.0/8".into()],
+            no_node_ports: true,
+            local_traffic: true,
+        };
+    });
+    let service = load_balancer("w", 80);
+    let patched = apply(&service, &policy.mutate(&mutating(create(service.clone()))));
+    assert_eq!(patched.annotation(AZURE), Some("true"));
+    assert_eq!(patched.spec.load_balancer_source_ranges, ["10.0.0.0/8"]);
+    assert_eq!(patched.spec.allocate_load_balancer_node_ports, Some(false));
+    assert_eq!(patched.spec.external_traffic_policy.as_deref(), Some("Local"));
+    assert_eq!(policy.mutate(&mutating(create(patched.clone()))), Mutation::default());
+    assert_eq!(policy.mutate(&mutating(update(service.clone(), service))), Mutation::default());
+
+    let mut explicit = annotated(AZURE, "false");
+    explicit.metadata.annotations.push((sources::ANNOTATION.to_owned(), "192.0.2.0/24".to_owned()));
+    explicit.spec.allocate_load_balancer_node_ports = Some(true);
+    explicit.spec.allocate_load_balancer_node_ports_by_client = true;
+    explicit.spec.external_traffic_policy = Some("Cluster".into());
+    explicit.spec.external_traffic_policy_by_client = true;
+    assert_eq!(policy.mutate(&mutating(create(explicit))), Mutation::default());
+}
+
+#[test]
+fn a_class_is_set_where_there_is_none() {
+    let policy = configured(|s| s.set_on_create.load_balancer_class = Some("example.com/lb".into()));
+    let mut service = load_balancer("w", 80);
+    assert_eq!(policy.mutate(&mutating(create(service.clone()))).patch.len(), 1);
+    service.spec.load_balancer_class = Some("tailscale".into());
+    assert_eq!(policy.mutate(&mutating(create(service))), Mutation::default());
+    assert_eq!(policy.mutate(&mutating(create(node_port("w", 80, 30080)))), Mutation::default());
+}
+
+#[test]
+fn settings_that_cannot_be_meant_are_refused_with_their_path() {
+    let mut settings = LoadBalancerExposure::defaults();
+    settings.providers = vec!["aws".into()];
+    settings.extra = vec![settings::Extra { key: String::new(), value: "x".into() }];
+    settings.internal_classes = vec![String::new()];
+    settings.allowed_cidrs = vec!["10.0.0.0/8".into(), "10.1.2.3/8".into(), "10.0.0.0".into()];
+    settings.set_on_create.internal = true;
+    settings.set_on_create.load_balancer_class = Some(String::new());
+    let errors = LoadBalancerExposure::configure(settings).err().unwrap_or_default();
+    let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
+    assert_eq!(
+        paths,
+        [
+            "providers[0]",
+            "extra[0].key",
+            "internalClasses[0]",
+            "allowedCidrs[1]",
+            "allowedCidrs[2]",
+            "setOnCreate.loadBalancerClass",
+            "setOnCreate.internal"
+        ]
+    );
+    assert!(errors[0].message.starts_with(r#""aws" is no controller that is known; use aws-lbc, aws-ccm, azure"#));
+}

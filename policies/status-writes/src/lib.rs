@@ -1,0 +1,208 @@
+//! `status.loadBalancer` is written by known writers only (S14).
+//!
+//! kube-proxy sends traffic for the addresses in there to the Service's Pods, as it does for `externalIPs`: whoever writes it
+//! can take over any address (CVE-2020-8554, its second vector). Only `services/status` is looked at: the API server takes no
+//! status from a write to the Service itself. The offence is the change, so that it has no key.
+
+use sallyport_policy::prelude::*;
+use sallyport_policy::review::User;
+use sallyport_policy::service::Ingress;
+
+policy!(StatusWrites, "policy.wit");
+
+/// Who may write.
+pub struct StatusWrites {
+    /// Service accounts among them, by their user name.
+    users: Vec<String>,
+    groups: Vec<String>,
+}
+
+impl Policy for StatusWrites {
+    type Settings = Settings;
+
+    fn describe() -> Description {
+        Description {
+            operations: vec![Operation::Update],
+            resources: vec![Resource::ServicesStatus],
+            ..Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+        }
+    }
+
+    fn defaults() -> Settings {
+        Settings { writers: settings::Writers { users: vec![], groups: vec![], service_accounts: vec![] } }
+    }
+
+    fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
+        let settings::Writers { mut users, groups, service_accounts } = settings.writers;
+        let mut errors = vec![];
+        for (list, names) in [("users", &users), ("groups", &groups)] {
+            for (i, _) in names.iter().enumerate().filter(|(_, name)| name.is_empty()) {
+                errors.push(SettingsError::new(format!("writers.{list}[{i}]"), "must not be empty; remove it"));
+            }
+        }
+        for (i, account) in service_accounts.iter().enumerate() {
+            match user_name(account) {
+                Some(user) => users.push(user),
+                None => {
+                    let message = format!("{} is no service account; use namespace/name", quote(account));
+                    errors.push(SettingsError::new(format!("writers.serviceAccounts[{i}]"), message));
+                }
+            }
+        }
+        if errors.is_empty() { Ok(Self { users, groups }) } else { Err(errors) }
+    }
+
+    fn validate(&self, review: &Review) -> Verdict {
+        if review.resource != Resource::ServicesStatus || self.is_writer(&review.user) {
+            return Verdict::allow();
+        }
+        let new = &review.service.status.load_balancer_ingress;
+        let old = review.old_service.as_ref().map_or(&[][..], |old| &old.status.load_balancer_ingress);
+        let changes = changes(old, new);
+        let writer = quote(&review.user.name);
+        if self.users.is_empty() && self.groups.is_empty() {
+            let Some(Change { field, verb, value }) = changes.first() else { return Verdict::allow() };
+            let (value, more) = (quote(value), if changes.len() > 1 { " and more" } else { "" });
+            return Verdict::allow()
+                .warn(format!("{field}: {writer} {verb} {value}{more}; no writers are set, so anybody may"));
+        }
+        let violation = |Change { field, verb, value }| {
+            let message = format!("{writer} {verb} {}, but is none of the writers", quote(value));
+            Violation::new("S14", field, message).fix("leave it to the controller of the load balancer")
+        };
+        changes.into_iter().map(violation).collect()
+    }
+}
+
+impl StatusWrites {
+    fn is_writer(&self, user: &User) -> bool {
+        self.users.contains(&user.name) || user.groups.iter().any(|group| self.groups.contains(group))
+    }
+}
+
+/// The name of the user that a service account is.
+fn user_name(account: &str) -> Option<String> {
+    let is_name = |name: &str| !name.is_empty() && !name.contains([':', '/']);
+    let (namespace, name) = account.split_once('/').filter(|(namespace, name)| is_name(namespace) && is_name(name))?;
+    Some(format!("system:serviceaccount:{namespace}:{name}"))
+}
+
+/// An address or a name that was not there before, or is there no more.
+struct Change<'a> {
+    field: String,
+    verb: &'static str,
+    value: &'a str,
+}
+
+fn changes<'a>(old: &'a [Ingress], new: &'a [Ingress]) -> Vec<Change<'a>> {
+    let mut changes = vec![];
+    for (i, ingress) in new.iter().enumerate() {
+        for (name, read) in VALUES {
+            if let Some(value) = read(ingress).filter(|value| !holds(old, read, value)) {
+                let field = format!("status.loadBalancer.ingress[{i}].{name}");
+                changes.push(Change { field, verb: "adds", value });
+            }
+        }
+    }
+    for ingress in old {
+        for (_, read) in VALUES {
+            if let Some(value) = read(ingress).filter(|value| !holds(new, read, value)) {
+                changes.push(Change { field: "status.loadBalancer.ingress".to_owned(), verb: "removes", value });
+            }
+        }
+    }
+    changes
+}
+
+type Read = fn(&Ingress) -> Option<&str>;
+
+/// What an entry leads to, by the field's name.
+const VALUES: [(&str, Read); 2] =
+    [("ip", |ingress| ingress.ip.as_deref()), ("hostname", |ingress| ingress.hostname.as_deref())];
+
+fn holds(list: &[Ingress], read: Read, value: &str) -> bool {
+    list.iter().any(|ingress| read(ingress) == Some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sallyport_policy::testing::*;
+
+    fn policy(users: &[&str], groups: &[&str], accounts: &[&str]) -> Result<StatusWrites, Vec<SettingsError>> {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let writers =
+            settings::Writers { users: texts(users), groups: texts(groups), service_accounts: texts(accounts) };
+        StatusWrites::configure(Settings { writers })
+    }
+
+    fn served(ips: &[&str]) -> Service {
+        let mut service = load_balancer("w", 80);
+        let ingress = |ip: &&str| Ingress { ip: Some((*ip).to_owned()), hostname: None };
+        service.status.load_balancer_ingress = ips.iter().map(ingress).collect();
+        service
+    }
+
+    fn written(old: &[&str], new: &[&str]) -> Review {
+        update(served(old), served(new)).of_status()
+    }
+
+    fn messages(verdict: &Verdict) -> Vec<&str> {
+        verdict.violations.iter().map(|violation| violation.message.as_str()).collect()
+    }
+
+    #[test]
+    fn only_writers_may_change_it() {
+        let policy = policy(&["ccm"], &["controllers"], &["lb/speaker"]).unwrap_or_else(|_| panic!("valid"));
+        let review = written(&["192.0.2.1"], &["8.8.8.8"]);
+        let expected = [
+            r#""alice" adds "8.8.8.8", but is none of the writers"#,
+            r#""alice" removes "192.0.2.1", but is none of the writers"#,
+        ];
+        assert_eq!(messages(&policy.validate(&review)), expected);
+        for (name, groups) in [("ccm", ["a"]), ("bob", ["controllers"]), ("system:serviceaccount:lb:speaker", ["a"])] {
+            assert_eq!(policy.validate(&review.clone().by(name, groups)), Verdict::allow(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_change_is_nobodys_offence() {
+        let policy = policy(&["ccm"], &[], &[]).unwrap_or_else(|_| panic!("valid"));
+        assert_eq!(
+            policy.validate(&written(&["192.0.2.1", "192.0.2.2"], &["192.0.2.2", "192.0.2.1"])),
+            Verdict::allow()
+        );
+        let spec_write = update(served(&[]), served(&["8.8.8.8"]));
+        assert_eq!(policy.validate(&spec_write), Verdict::allow());
+    }
+
+    #[test]
+    fn without_an_old_object_everything_is_new() {
+        let policy = policy(&["ccm"], &[], &[]).unwrap_or_else(|_| panic!("valid"));
+        let review = Review { old_service: None, ..written(&["8.8.8.8"], &["8.8.8.8"]) };
+        assert_eq!(policy.validate(&review).violations[0].field, "status.loadBalancer.ingress[0].ip");
+    }
+
+    #[test]
+    fn without_writers_there_is_a_warning() {
+        let policy = policy(&[], &[], &[]).unwrap_or_else(|_| panic!("valid"));
+        let verdict = policy.validate(&written(&[], &["8.8.8.8", "8.8.4.4"]));
+        let expected =
+            r#"status.loadBalancer.ingress[0].ip: "alice" adds "8.8.8.8" and more; no writers are set, so anybody may"#;
+        assert_eq!((verdict.violations.len(), verdict.warnings[0].as_str()), (0, expected));
+    }
+
+    #[test]
+    fn names_that_nobody_has_are_refused_with_their_path() {
+        let errors = policy(&["a", ""], &[""], &["a/b", "a", "a/b/c", "/b"]).err().unwrap_or_default();
+        let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
+        let expected = [
+            "writers.users[1]",
+            "writers.groups[0]",
+            "writers.serviceAccounts[1]",
+            "writers.serviceAccounts[2]",
+            "writers.serviceAccounts[3]",
+        ];
+        assert_eq!(paths, expected);
+    }
+}

@@ -1,0 +1,44 @@
+//! Values of `spec.loadBalancerClass` and who serves them. Compared exactly, as controllers do.
+
+/// A class.
+#[derive(Debug, Clone, Copy)]
+pub struct Class {
+    /// The class.
+    pub name: &'static str,
+    /// What a load balancer of this class is, whatever the annotations say.
+    pub reach: Reach,
+    /// Who serves it, and where that is known from.
+    #[cfg(not(target_family = "wasm"))]
+    pub served_by: &'static str,
+}
+
+/// From where a class's load balancers can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// From inside the cloud's network only.
+    Internal,
+    /// From anywhere.
+    External,
+    /// Annotations or the network around it decide.
+    Depends,
+}
+
+#[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "who serves it is for people"))]
+pub(super) const fn class(name: &'static str, reach: Reach, served_by: &'static str) -> Class {
+    Class {
+        name,
+        reach,
+        #[cfg(not(target_family = "wasm"))]
+        served_by,
+    }
+}
+
+/// Classes of controllers that have no switch of their own among [`super::internal::CONTROLLERS`].
+pub static OTHERS: [Class; 6] = [
+    class("tailscale", Reach::Depends, "Tailscale's operator: inside the tailnet, or public by tailscale.com/funnel"),
+    class("io.cilium/l2-announcer", Reach::Depends, "Cilium, L2 announcements"),
+    class("io.cilium/bgp-control-plane", Reach::Depends, "Cilium, BGP control plane"),
+    class("io.cilium/node", Reach::Depends, "Cilium, Node IPAM"),
+    class("purelb.io/purelb", Reach::Depends, "PureLB"),
+    class("kube-vip.io/kube-vip-class", Reach::Depends, "kube-vip, which serves LoadBalancers without a class, too"),
+];

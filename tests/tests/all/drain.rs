@@ -1,0 +1,93 @@
+//! How the program ends: signals, sent to it by its process id.
+
+use crate::client::{PROTOCOLS, Protocol, Reply, probe};
+use crate::host::told;
+use crate::program::{Program, directory, manifest};
+use hyper::StatusCode;
+use serde_json::json;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+/// A guest that may loop for so long.
+fn policies(deadline: &str) -> TempDir {
+    directory(&[("p.yaml", manifest("p", &json!({"limits": {"deadline": deadline}})))])
+}
+
+/// A request whose guest loops, once it does.
+async fn loops(host: &Program, protocol: Protocol) -> JoinHandle<Reply> {
+    let client = host.client.clone();
+    let looping = tokio::spawn(async move { client.post(protocol, "/validate", told("loop")).await });
+    while !probe(host.admin, "/metrics").await.contains("sallyport_reviews_in_flight 1\n") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    looping
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_lets_requests_in_flight_be_answered() {
+    let policies = policies("1s");
+    for (protocol, signal) in PROTOCOLS.into_iter().zip(["TERM", "INT"]) {
+        let mut host = Program::serve(policies.path(), &["--no-watch"]);
+        // Who is idle holds nothing up.
+        let mut idle = host.client.connect(protocol).await;
+        idle.post("/validate", told("nothing")).await;
+        let looping = loops(&host, protocol).await;
+        host.signal(signal);
+        let reply = looping.await.expect("answered");
+        assert_eq!(reply.status, StatusCode::OK, "{protocol:?}");
+        assert_eq!(reply.json()["response"]["status"]["details"]["causes"][0]["reason"], "EvaluationError");
+        assert_eq!(host.wait().code(), Some(0), "{}", host.log());
+        assert!(TcpStream::connect(host.webhook).await.is_err(), "it still listens");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn before_it_drains_it_is_not_ready_but_serves_as_before() {
+    let policies = policies("1s");
+    let mut host = Program::serve(policies.path(), &["--no-watch", "--drain-delay", "2"]);
+    assert!(probe(host.admin, "/readyz").await.starts_with("HTTP/1.1 200 "));
+    host.signal("TERM");
+    let began = Instant::now();
+    while probe(host.admin, "/readyz").await.starts_with("HTTP/1.1 200 ") {
+        assert!(began.elapsed() < Duration::from_secs(1), "it is still ready");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(probe(host.admin, "/livez").await.starts_with("HTTP/1.1 200 "));
+    for protocol in PROTOCOLS {
+        assert_eq!(host.client.post(protocol, "/validate", told("nothing")).await.status, StatusCode::OK);
+    }
+    assert_eq!(host.wait().code(), Some(0), "{}", host.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_takes_no_longer_than_it_may() {
+    let policies = policies("10s");
+    let mut host = Program::serve(policies.path(), &["--no-watch", "--drain-timeout", "1"]);
+    let looping = loops(&host, Protocol::Http1).await;
+    host.signal("TERM");
+    let began = Instant::now();
+    assert_eq!(host.wait().code(), Some(0), "{}", host.log());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(host.log().contains("connections were still busy after 1s; closing them"), "{}", host.log());
+    looping.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_it_at_once() {
+    let policies = policies("10s");
+    let mut host = Program::serve(policies.path(), &["--no-watch"]);
+    let looping = loops(&host, Protocol::Http2).await;
+    host.signal("TERM");
+    while !host.log().contains("a second signal ends it at once") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let began = Instant::now();
+    // Signals that come close together are one.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    host.signal("TERM");
+    assert_eq!(host.wait().code(), Some(130), "{}", host.log());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    looping.abort();
+}

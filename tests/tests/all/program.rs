@@ -1,0 +1,170 @@
+//! The program itself as a child of the test, on free ports of the loopback interface; and how it ends.
+
+use crate::client::{Client, PROTOCOLS, probe};
+use crate::command_line::SALLYPORT;
+use crate::host::{misbehave, root, told};
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// For whatever must come true on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A host that was started as its users do.
+pub(crate) struct Program {
+    process: Process,
+    pub(crate) client: Client,
+    pub(crate) admin: SocketAddr,
+    pub(crate) webhook: SocketAddr,
+}
+
+/// Dropped, it is killed.
+struct Process {
+    child: Child,
+    log: Arc<Mutex<String>>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    fn new(mut child: Child) -> Self {
+        let log = Arc::new(Mutex::new(String::new()));
+        let (lines, written) = (BufReader::new(child.stderr.take().expect("piped")), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                writeln!(written.lock().expect("no panic"), "{line}").expect("a string");
+            }
+        });
+        Self { child, log }
+    }
+
+    fn log(&self) -> String {
+        self.log.lock().expect("no panic").clone()
+    }
+
+    /// An address that is logged after some words.
+    fn address(&self, words: &str) -> SocketAddr {
+        let began = Instant::now();
+        loop {
+            let log = self.log();
+            if let Some(found) =
+                log.lines().find_map(|line| line.split_once(words)?.1.trim_end_matches(['"', '}']).parse().ok())
+            {
+                return found;
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not serve:\n{log}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Program {
+    /// Serves the policies of a directory.
+    pub(crate) fn serve(policies: &Path, more: &[&str]) -> Self {
+        let files = tempfile::tempdir().expect("a directory");
+        let ca = files.path().join("ca.crt");
+        let child = Command::new(&*SALLYPORT)
+            .args(["serve", "--self-signed", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args([Path::new("--policies"), policies, Path::new("--ca-out"), &ca])
+            .args(more)
+            .current_dir(root())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let process = Process::new(child);
+        let (admin, webhook) =
+            (process.address("probes and metrics on http://"), process.address("serving on https://"));
+        let client = Client::new(webhook, &std::fs::read_to_string(&ca).expect("it was written before"));
+        Self { process, client, admin, webhook }
+    }
+
+    /// All that it logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.process.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "can't send {name}");
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            match self.process.child.try_wait().expect("it is a child") {
+                Some(status) => return status,
+                None if began.elapsed() > PATIENCE => panic!("it does not end:\n{}", self.log()),
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
+    /// `/policies`, as soon as it is as it should be.
+    pub(crate) async fn status(&self, holds: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            let answer = probe(self.admin, "/policies").await;
+            let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+            let status = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
+            if holds(&status) {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "{status:#}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What the policies say of a Service that they deny.
+    pub(crate) async fn verdict(&self) -> String {
+        let reply = self.client.post(PROTOCOLS[0], "/validate", told("deny")).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+        message(&reply.json())
+    }
+}
+
+pub(crate) fn message(review: &Value) -> String {
+    review["response"]["status"]["message"].as_str().unwrap_or("allowed").to_owned()
+}
+
+/// A manifest of the guest `misbehave`; `spec` is laid over its own.
+pub(crate) fn manifest(name: &str, spec: &Value) -> String {
+    let mut manifest = json!({
+        "apiVersion": "sallyport.dev/v1alpha1",
+        "kind": "ServicePolicy",
+        "metadata": {"name": name},
+        "spec": {"module": {"file": "misbehave.wasm"}},
+    });
+    for (key, part) in spec.as_object().expect("an object") {
+        manifest["spec"][key] = part.clone();
+    }
+    manifest.to_string()
+}
+
+/// A directory with the guest `misbehave` and some files.
+pub(crate) fn directory(files: &[(&str, String)]) -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("misbehave.wasm"), misbehave()).expect("written");
+    for (name, text) in files {
+        put(directory.path(), name, text);
+    }
+    directory
+}
+
+/// Writes a file as one should: elsewhere first, then in its place.
+pub(crate) fn put(directory: &Path, name: &str, text: &str) {
+    let hidden: PathBuf = directory.join(format!(".{name}"));
+    std::fs::write(&hidden, text).expect("written");
+    std::fs::rename(hidden, directory.join(name)).expect("moved");
+}

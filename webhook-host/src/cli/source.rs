@@ -1,0 +1,165 @@
+//! The files that a host serves from: policies, configuration, self-tests. Read at start and at each reload.
+//!
+//! What is read is of one moment: the files are looked at before and after, and read again when they changed meanwhile.
+
+use super::load;
+use crate::admission::Admission;
+use crate::engine::Engine;
+use crate::inventory::Inventory;
+use crate::policy::Policy;
+use crate::suite::{self, ModuleSearch, Runner};
+use anyhow::{Context as _, Result, bail};
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often files that change while they are read are read again, and after what time.
+const ATTEMPTS: u32 = 5;
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// Where the files are, and the engine that compiles them.
+pub(super) struct Source {
+    pub(super) engine: Arc<Engine>,
+    pub(super) policies: PathBuf,
+    pub(super) config: Option<PathBuf>,
+}
+
+/// What the files look like from outside: it differs whenever one of them was written, replaced, added or removed, also by the
+/// swap of a link on the way to them, which is how a kubelet updates a mounted ConfigMap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fingerprint(BTreeMap<PathBuf, Looks>);
+
+/// Of what a path leads to: device, inode, size, and the times of the last write and of the last change of the inode.
+type Looks = (u64, u64, u64, (i64, i64), (i64, i64));
+
+impl Source {
+    /// What the files look like now. What can't be looked at is absent.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let entries = std::fs::read_dir(&self.policies).into_iter().flatten().flatten().map(|entry| entry.path());
+        let files = entries.filter(|path| !load::is_hidden(path)).chain(self.config.clone());
+        let look = |path: PathBuf| {
+            let found = std::fs::metadata(&path).ok()?;
+            let times = ((found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec()));
+            Some((path, (found.dev(), found.ino(), found.size(), times.0, times.1)))
+        };
+        Fingerprint(files.filter_map(look).collect())
+    }
+
+    /// What `read` makes of the files when nothing changes meanwhile, and what they looked like then.
+    pub(super) fn settled<T>(&self, read: impl Fn() -> Result<T>) -> (Fingerprint, Result<T>) {
+        let mut before = self.fingerprint();
+        for _ in 0..ATTEMPTS {
+            let found = read();
+            let after = self.fingerprint();
+            if after == before {
+                return (before, found);
+            }
+            before = after;
+            std::thread::sleep(SETTLE);
+        }
+        let directory = self.policies.display();
+        let error = anyhow::anyhow!(
+            "{directory}: the files changed each time while they were read; write them elsewhere, and move them here when they are whole"
+        );
+        (before, Err(error))
+    }
+
+    /// Everything that decides. Policies that are as they were are kept, not compiled again.
+    pub(super) fn admission(&self, before: &[Arc<Policy>]) -> Result<Admission> {
+        let config = load::host_config(self.config.as_deref())?;
+        let policies = load::policies(&self.engine, &self.policies, before)?;
+        Ok(Admission::new(policies, Inventory::from(config.inventory), config.exemptions))
+    }
+
+    /// Runs the suites that lie beside the policies.
+    ///
+    /// # Errors
+    ///
+    /// The first case that fails, or the first suite that can't be run.
+    pub(super) fn self_test(&self) -> Result<()> {
+        let search = ModuleSearch { directory: Some(self.policies.clone()) };
+        let mut runner = Runner::new(Arc::clone(&self.engine));
+        for file in load::suite_files(&self.policies)? {
+            self.run(&mut runner, &file, &search).context("self-test")?;
+        }
+        Ok(())
+    }
+
+    fn run(&self, runner: &mut Runner, file: &Path, search: &ModuleSearch) -> Result<()> {
+        let suite = suite::read(file, search)?;
+        for (index, finding, _) in runner.run_suite(&suite, "") {
+            let case = &suite.cases[index];
+            if finding.failure(case).is_some() {
+                let (directory, place) = (self.policies.display(), file.display());
+                bail!(
+                    "{place}:{}: case {:?} fails; see `sallyport test {place} --policies {directory}`",
+                    case.line,
+                    case.name
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::EngineConfig;
+    use std::cell::Cell;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn source(directory: &Path) -> Source {
+        let engine = Engine::new(&EngineConfig { concurrency: 1, ..EngineConfig::default() }).expect("an engine");
+        Source { engine: Arc::new(engine), policies: directory.to_owned(), config: None }
+    }
+
+    #[test]
+    fn the_swap_of_a_link_on_the_way_changes_the_fingerprint() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path();
+        for data in ["..1", "..2"] {
+            fs::create_dir(path.join(data)).expect("made");
+            fs::write(path.join(data).join("p.yaml"), "same").expect("written");
+        }
+        symlink("..1", path.join("..data")).expect("linked");
+        symlink("..data/p.yaml", path.join("p.yaml")).expect("linked");
+        let source = source(path);
+        let before = source.fingerprint();
+        assert_eq!(source.fingerprint(), before);
+        symlink("..2", path.join("..new")).expect("linked");
+        fs::rename(path.join("..new"), path.join("..data")).expect("swapped");
+        assert_ne!(source.fingerprint(), before);
+    }
+
+    #[test]
+    fn files_that_change_while_they_are_read_are_read_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (source, reads) = (source(directory.path()), Cell::new(0));
+        let read = || {
+            reads.set(reads.get() + 1);
+            if reads.get() < 3 {
+                fs::write(directory.path().join("p.yaml"), "x".repeat(reads.get())).expect("written");
+            }
+            Ok(reads.get())
+        };
+        let (seen, found) = source.settled(read);
+        assert_eq!((seen, found.expect("settled")), (source.fingerprint(), 3));
+    }
+
+    #[test]
+    fn files_that_never_settle_are_an_error() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (source, reads) = (source(directory.path()), Cell::new(0));
+        let read = || {
+            reads.set(reads.get() + 1);
+            fs::write(directory.path().join("p.yaml"), "x".repeat(reads.get())).expect("written");
+            Ok(())
+        };
+        let error = source.settled(read).1.expect_err("it never settles").to_string();
+        assert!(error.contains("changed each time while they were read"), "{error}");
+    }
+}

@@ -1,0 +1,29 @@
+//! What `sallyport inspect --live` found, for people.
+
+use super::printable;
+use crate::server::{LastReload, Status};
+
+/// The host, its last reload, and a block a policy.
+pub fn text(status: &Status) -> String {
+    let mut text = String::new();
+    let mut row = |name: &str, value: &str| text.push_str(&format!("{name:<16} {}\n", printable(value)));
+    row("version", &status.version);
+    row("generation", &format!("{} since {}", status.generation, status.since));
+    let reload = match &status.last_reload {
+        None => "none yet".to_owned(),
+        Some(LastReload { at, error: None }) => format!("at {at}, successful"),
+        Some(LastReload { at, error: Some(error) }) => format!("at {at}, failed: {error}"),
+    };
+    row("last reload", &reload);
+    for policy in &status.policies {
+        let told = |part: &Option<String>| part.clone().unwrap_or_else(|| "unknown".to_owned());
+        row("policy", &policy.name);
+        row("  mode", &format!("{:?}, failurePolicy {:?}", policy.mode, policy.failure_policy));
+        row("  module", &format!("{} {}", policy.module, told(&policy.digest)));
+        match &policy.error {
+            Some(error) => row("  broken", error),
+            None => row("  component", &format!("{} {}", told(&policy.component), told(&policy.version))),
+        }
+    }
+    text
+}

@@ -1,0 +1,127 @@
+//! How much the host takes on at a time, and the refusal of what is more.
+//!
+//! A review passes three gates: room for its body, a place among those in flight, and its turn to run. Only the turn is waited
+//! for, and that wait is part of the request's own time. Place and turn are held until the guest has really ended, since it runs
+//! inside the future that holds them. Called by `handlers` for every request; nothing here takes a lock.
+
+use super::limits::Limits;
+use super::live::Live;
+use super::metrics::{Counted, TimedOut};
+use super::refusal::Refusal;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// How long a request waits for room before it is told to come back.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+const KIB: usize = 1024;
+
+/// The gates of one server.
+pub(super) struct Capacity {
+    /// In KiB.
+    room: Semaphore,
+    most_room: usize,
+    places: Semaphore,
+    turns: Semaphore,
+    live: Arc<Live>,
+}
+
+/// Room that the body takes up while it is held.
+pub(super) struct Room<'a> {
+    capacity: &'a Capacity,
+    taken: Option<SemaphorePermit<'a>>,
+}
+
+/// One of those in flight.
+pub(super) struct Place<'a> {
+    capacity: &'a Capacity,
+    _permit: SemaphorePermit<'a>,
+    _counted: Counted,
+}
+
+/// The right to run a guest on this thread.
+pub(super) struct Turn<'a> {
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Capacity {
+    pub(super) fn new(limits: &Limits, live: Arc<Live>) -> Self {
+        let most_room = limits.held.div_ceil(KIB).min(Semaphore::MAX_PERMITS);
+        let semaphore = |permits: usize| Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS));
+        Self {
+            room: Semaphore::new(most_room),
+            most_room,
+            places: semaphore(limits.in_flight),
+            turns: semaphore(limits.evaluations),
+            live,
+        }
+    }
+
+    /// Whether a request has a chance at all: asked before its body is read, so that a refusal costs next to nothing.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        if self.places.available_permits() == 0 { Err(full()) } else { Ok(()) }
+    }
+
+    /// No room yet.
+    pub(super) fn room(&self) -> Room<'_> {
+        Room { capacity: self, taken: None }
+    }
+
+    /// A place, at once or not at all.
+    pub(super) fn place(&self) -> Result<Place<'_>, Refusal> {
+        let permit = self.places.try_acquire().map_err(|_| full())?;
+        Ok(Place { capacity: self, _permit: permit, _counted: self.live.metrics().in_flight() })
+    }
+}
+
+fn full() -> Refusal {
+    Refusal::overload("in-flight", "as many reviews as --max-in-flight allows are in flight; try again")
+}
+
+impl Room<'_> {
+    /// Room for so many bytes in all. A body takes it as it arrives: what a client announces but never sends takes none.
+    pub(super) async fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+        // A body is never larger than --body-limit, which may be more than all the room there is.
+        let wanted = bytes.div_ceil(KIB).min(self.capacity.most_room);
+        let taken = self.taken.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let Some(more) = wanted.checked_sub(taken).filter(|more| *more > 0) else { return Ok(()) };
+        let more = self.capacity.room.acquire_many(u32::try_from(more).unwrap_or(u32::MAX));
+        let Ok(more) = tokio::time::timeout(PATIENCE, more).await else {
+            return Err(Refusal::overload(
+                "memory",
+                "the bodies of other requests take up all memory for bodies; try again",
+            ));
+        };
+        let more = more.expect("the semaphore is never closed");
+        match &mut self.taken {
+            Some(taken) => taken.merge(more),
+            None => self.taken = Some(more),
+        }
+        Ok(())
+    }
+}
+
+impl Place<'_> {
+    /// The turn to run, as soon as there is one, first come first served.
+    pub(super) async fn turn(&self, deadline: Instant) -> Result<Turn<'_>, Refusal> {
+        let turn = tokio::time::timeout_at(deadline.into(), self.capacity.turns.acquire()).await;
+        let permit = turn.map_err(|_| {
+            self.capacity.live.metrics().timed_out(TimedOut::Turn);
+            Refusal::overload("turn", "other reviews took all the time that this one had; try again")
+        })?;
+        leave_the_driver();
+        Ok(Turn { _permit: permit.expect("the semaphore is never closed") })
+    }
+}
+
+/// Wakes another worker, if one sleeps. A guest occupies this thread for as long as it runs, and this thread may be the one that
+/// waits for sockets and timers for all others: tokio wakes nobody else for a single event. Of two tasks that a worker spawns
+/// the first can be stolen, and the thief looks after sockets and timers then. Where all workers are busy, nobody is woken.
+fn leave_the_driver() {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+        tokio::spawn(async {});
+        tokio::spawn(async {});
+    }
+}

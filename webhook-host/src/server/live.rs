@@ -1,0 +1,117 @@
+//! The set that decides (policies, inventory, exemptions), and its replacement while requests are served.
+//!
+//! A request loads the set once, without a lock, and is answered by it as a whole; who has begun with the old set ends with it.
+//! The set carries its policies' counters, so that counting takes no look-up that a swap could disturb; counters belong to the
+//! policies' names and outlive their sets. Read by `handlers` and `admin`, written by whoever reloads (`cli::reload`), one at a
+//! time.
+
+use super::metrics::{Metrics, PolicyMetrics};
+use super::status::{Reload, Status};
+use crate::admission::{Admission, AdmissionRequest, Function, Outcome};
+use arc_swap::{ArcSwap, Guard};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// What a host serves now.
+pub struct Live {
+    current: ArcSwap<Set>,
+    metrics: Metrics,
+    /// Off the hot path.
+    last: Mutex<Option<Reload>>,
+}
+
+/// What decides together.
+pub(super) struct Set {
+    pub(super) admission: Arc<Admission>,
+    metrics: BTreeMap<Arc<str>, PolicyMetrics>,
+    /// 1 for the one that the host started with.
+    generation: u64,
+    since: SystemTime,
+}
+
+impl Live {
+    /// Starts with a first set.
+    pub fn new(admission: Arc<Admission>) -> Arc<Self> {
+        let metrics = Metrics::new();
+        let first = Set::new(admission, &metrics, 1);
+        Arc::new(Self { current: ArcSwap::from_pointee(first), metrics, last: Mutex::default() })
+    }
+
+    /// Requests that arrive from now on are answered by this set. Returns its generation.
+    pub fn publish(&self, admission: Arc<Admission>) -> u64 {
+        let generation = self.generation() + 1;
+        let set = Arc::new(Set::new(admission, &self.metrics, generation));
+        let old = self.current.swap(Arc::clone(&set));
+        self.metrics.forget(old.admission.policies(), set.admission.policies());
+        self.metrics.reloaded(Some(set.since));
+        self.note(Reload { at: set.since, error: None });
+        generation
+    }
+
+    /// A set could not be loaded: the current one stays, and why is told by the admin port.
+    pub fn refuse(&self, error: impl Into<String>) {
+        self.metrics.reloaded(None);
+        self.blemish(error);
+    }
+
+    /// The same for the first set, which serves all the same: there is no better one.
+    pub fn blemish(&self, error: impl Into<String>) {
+        self.note(Reload { at: SystemTime::now(), error: Some(error.into()) });
+    }
+
+    /// The set that decides now.
+    pub fn admission(&self) -> Arc<Admission> {
+        Arc::clone(&self.set().admission)
+    }
+
+    /// How many sets there have been.
+    pub fn generation(&self) -> u64 {
+        self.set().generation
+    }
+
+    /// What the host counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What serves, and what came of the last reload.
+    pub fn status(&self) -> Status {
+        let set = self.set();
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        Status::new(&set.admission, set.generation, set.since, last.as_ref())
+    }
+
+    pub(super) fn set(&self) -> Guard<Arc<Set>> {
+        self.current.load()
+    }
+
+    fn note(&self, reload: Reload) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
+    }
+}
+
+impl Set {
+    fn new(admission: Arc<Admission>, metrics: &Metrics, generation: u64) -> Self {
+        let of = |policy: &Arc<crate::policy::Policy>| (Arc::clone(policy.name()), metrics.of(policy));
+        let policies = admission.policies().iter().map(of).collect();
+        Self { admission, metrics: policies, generation, since: SystemTime::now() }
+    }
+
+    /// Counts what this set answered.
+    pub(super) fn count(
+        &self,
+        metrics: &Metrics,
+        function: Function,
+        request: &AdmissionRequest<'_>,
+        outcome: &Outcome,
+        took: Duration,
+    ) {
+        metrics.reviewed(function, request, outcome, took);
+        for evaluation in &outcome.evaluations {
+            if let Some(policy) = self.metrics.get(&evaluation.policy) {
+                policy.evaluated(evaluation);
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What `/policies` tells, as JSON, and `/readyz?verbose`, as lines: the set that serves, and the last reload.
+//!
+//! `sallyport inspect --live` reads the JSON back; fields are added, never renamed.
+
+use crate::admission::Admission;
+use crate::manifest::{FailurePolicy, Mode};
+use crate::policy::Policy;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+/// What a host serves.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The host's.
+    pub version: String,
+    /// 1 for the set that the host started with, one more for each that replaced it.
+    pub generation: u64,
+    /// When this set began to serve (RFC 3339).
+    pub since: String,
+    /// What came of the last reload; absent when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_reload: Option<LastReload>,
+    /// In the order in which they are asked.
+    pub policies: Vec<PolicyStatus>,
+}
+
+/// What came of a reload.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastReload {
+    /// When it ended (RFC 3339).
+    pub at: String,
+    /// Why the set before it serves on; absent when the reload did what it should.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// One policy of the set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// `metadata.name`.
+    pub name: String,
+    /// What a violation means.
+    pub mode: Mode,
+    /// What an evaluation error means.
+    pub failure_policy: FailurePolicy,
+    /// `spec.module.file`.
+    pub module: String,
+    /// `sha256:…` of the component; absent when it is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// What the component calls itself; absent when it is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+    /// The component's version; absent when it is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Why it is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A reload that was tried.
+pub(super) struct Reload {
+    pub(super) at: SystemTime,
+    pub(super) error: Option<String>,
+}
+
+impl Status {
+    pub(super) fn new(admission: &Admission, generation: u64, since: SystemTime, last: Option<&Reload>) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            generation,
+            since: rfc_3339(since),
+            last_reload: last.map(|last| LastReload { at: rfc_3339(last.at), error: last.error.clone() }),
+            policies: admission.policies().iter().map(|policy| PolicyStatus::of(policy)).collect(),
+        }
+    }
+
+    /// One line a policy, and one on the last reload.
+    pub fn lines(&self) -> String {
+        let mut text = String::new();
+        for policy in &self.policies {
+            let PolicyStatus { name, mode, .. } = policy;
+            let _ = match &policy.error {
+                Some(error) => writeln!(text, "[-] {name} broken: {error}"),
+                None => {
+                    let told = |part: &Option<String>| part.clone().unwrap_or_default();
+                    let (component, version, digest) =
+                        (told(&policy.component), told(&policy.version), told(&policy.digest));
+                    writeln!(text, "[+] {name} {component} {version} {mode:?} {digest}")
+                }
+            };
+        }
+        let (generation, since) = (self.generation, &self.since);
+        let _ = writeln!(text, "[+] generation {generation} since {since}");
+        if let Some(LastReload { at, error: Some(error) }) = &self.last_reload {
+            let _ = writeln!(text, "[-] reload failed at {at}, generation {generation} serves on: {error}");
+        }
+        text
+    }
+}
+
+impl PolicyStatus {
+    fn of(policy: &Policy) -> Self {
+        let spec = &policy.manifest().spec;
+        let description = policy.description();
+        Self {
+            name: policy.name().to_string(),
+            mode: spec.mode,
+            failure_policy: spec.failure_policy,
+            module: spec.module.file.clone(),
+            digest: policy.digest().map(str::to_owned),
+            component: description.map(|description| description.name.clone()),
+            version: description.map(|description| description.version.clone()),
+            error: policy.load_error().map(ToString::to_string),
+        }
+    }
+}
+
+/// In whole seconds; a clock that is out of all range is shown as the epoch.
+fn rfc_3339(time: SystemTime) -> String {
+    let second = Timestamp::try_from(time).map_or(0, Timestamp::as_second);
+    Timestamp::from_second(second).unwrap_or_default().to_string()
+}
