@@ -254,7 +254,7 @@ fn manifest_files(path: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in fs::read_dir(path)? {
         let file = entry?.path();
         let is_manifest = file.extension().is_some_and(|end| end == "yaml" || end == "yml");
-        if is_manifest && !file.file_stem().is_some_and(|stem| stem == "kustomization") {
+        if is_manifest && file.file_stem().is_none_or(|stem| stem != "kustomization") {
             files.push(file);
         }
     }
