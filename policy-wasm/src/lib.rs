@@ -53,6 +53,7 @@
 mod describe;
 mod exposure;
 pub mod facts;
+pub mod glob;
 #[cfg(any(test, target_family = "wasm"))]
 mod heap;
 pub mod log;

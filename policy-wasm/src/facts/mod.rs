@@ -8,6 +8,7 @@
 
 pub mod backends;
 pub mod classes;
+pub mod exposing;
 pub mod internal;
 pub mod metadata_services;
 pub mod nodes;

@@ -57,10 +57,7 @@ pub(super) fn policies(engine: &Arc<Engine>, from: &PolicyFiles, before: &[Arc<P
         }
     }
     if manifests.is_empty() {
-        bail!(
-            "no ServicePolicy in {}; expected manifests (*.yaml, *.yml, *.json)",
-            directory.display()
-        );
+        bail!("no ServicePolicy in {}; expected manifests (*.yaml, *.yml, *.json)", directory.display());
     }
     Ok(manifests.into_values().map(|(file, manifest)| load(engine, &from.modules, &file, manifest, before)).collect())
 }

@@ -1,0 +1,42 @@
+//! Annotations by which some controller exposes a Service that is no LoadBalancer.
+
+/// An annotation with the values that expose.
+#[derive(Debug, Clone, Copy)]
+pub struct Exposing {
+    /// The annotation.
+    pub key: &'static str,
+    /// Patterns of [`crate::glob`]; empty: any value.
+    pub values: &'static [&'static str],
+    /// What it does, and where that is known from.
+    #[cfg(not(target_family = "wasm"))]
+    pub source: &'static str,
+}
+
+#[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "the source is for people"))]
+const fn row(key: &'static str, values: &'static [&'static str], source: &'static str) -> Exposing {
+    Exposing {
+        key,
+        values,
+        #[cfg(not(target_family = "wasm"))]
+        source,
+    }
+}
+
+/// The annotations that are known.
+pub static EXPOSING: [Exposing; 5] = [
+    row(
+        "service.beta.kubernetes.io/aws-load-balancer-type",
+        &["external", "nlb-ip"],
+        "the AWS Load Balancer Controller makes a network load balancer of any type of Service, unless its gate \
+            ServiceTypeLoadBalancerOnly is on; kubernetes-sigs/aws-load-balancer-controller pkg/service/service_utils.go",
+    ),
+    // A backslash: JSON can spell the name in other ways.
+    row(
+        "cloud.google.com/neg",
+        &["*exposed_ports*", "*\\*"],
+        "GKE makes standalone network endpoint groups, to which a load balancer can lead; public manifests",
+    ),
+    row("tailscale.com/expose", &["true"], "Tailscale's operator exposes it in the tailnet; public manifests"),
+    row("tailscale.com/funnel", &["true"], "Tailscale's operator exposes it to the Internet; public manifests"),
+    row("getambassador.io/config", &[], "Emissary-ingress (Ambassador) routes to it; public manifests"),
+];
