@@ -23,7 +23,7 @@ const fn row(key: &'static str, values: &'static [&'static str], source: &'stati
 }
 
 /// The annotations that are known.
-pub static EXPOSING: [Exposing; 5] = [
+pub static EXPOSING: [Exposing; 7] = [
     row(
         "service.beta.kubernetes.io/aws-load-balancer-type",
         &["external", "nlb-ip"],
@@ -38,5 +38,15 @@ pub static EXPOSING: [Exposing; 5] = [
     ),
     row("tailscale.com/expose", &["true"], "Tailscale's operator exposes it in the tailnet; public manifests"),
     row("tailscale.com/funnel", &["true"], "Tailscale's operator exposes it to the Internet; public manifests"),
+    row(
+        "kube-service-exposer.sidero.dev/port",
+        &[],
+        "Sidero's kube-service-exposer opens a port on the Nodes; its README",
+    ),
+    row(
+        "skupper.io/proxy",
+        &[],
+        "Skupper (1.x) exposes it in its network, which other clusters are part of; its documentation",
+    ),
     row("getambassador.io/config", &[], "Emissary-ingress (Ambassador) routes to it; public manifests"),
 ];

@@ -161,20 +161,17 @@ pub(super) struct Files<'a> {
 
 impl Files<'_> {
     fn documents(&self, key: &str, file: &Path) -> Result<Vec<Value>, DecodeError> {
-        let path = self.directory.join(file);
-        let fail = |problem: String| DecodeError::new(key, format!("{}: {problem}", path.display()));
-        let text = fs::read_to_string(&path).map_err(|error| fail(error.to_string()))?;
+        let fail = |problem: String| DecodeError::new(key, format!("{}: {problem}", file.display()));
+        let text = fs::read_to_string(file).map_err(|error| fail(error.to_string()))?;
         yaml::documents(&text).map_err(|error| fail(error.to_string()))
     }
 
     fn document(&self, key: &str, file: &str) -> Result<Value, DecodeError> {
-        let mut documents = self.documents(key, Path::new(file))?;
+        let path = self.directory.join(file);
+        let mut documents = self.documents(key, &path)?;
         match documents.len() {
             1 => Ok(documents.remove(0)),
-            count => {
-                let path = self.directory.join(file);
-                Err(DecodeError::new(key, format!("{}: expected one document, found {count}", path.display())))
-            }
+            count => Err(DecodeError::new(key, format!("{}: expected one document, found {count}", path.display()))),
         }
     }
 
@@ -230,11 +227,17 @@ impl Files<'_> {
         Ok((manifest, component.map_err(|problem| DecodeError::new(key, problem))?))
     }
 
-    /// The one object in a file; or, of `file#name`, the one of that name.
+    /// The one object in a file; or, of `file#name` and `file#namespace/name`, the one of that name.
     pub(super) fn object(&self, reference: &str) -> Result<Value, DecodeError> {
         let Some((file, name)) = reference.split_once('#') else { return self.document("", reference) };
-        let documents = self.documents("", Path::new(file))?;
-        let mut named = documents.into_iter().filter(|object| object["metadata"]["name"] == name);
+        let documents = self.documents("", &self.directory.join(file))?;
+        let is_named = |object: &Value| match name.split_once('/') {
+            Some((namespace, name)) => {
+                object["metadata"]["namespace"] == namespace && object["metadata"]["name"] == name
+            }
+            None => object["metadata"]["name"] == name,
+        };
+        let mut named = documents.into_iter().filter(is_named);
         match (named.next(), named.next()) {
             (Some(object), None) => Ok(object),
             (found, _) => {
