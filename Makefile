@@ -58,6 +58,10 @@ clippy:
 doc:
 	RUSTDOCFLAGS='--deny warnings' cargo doc $(LOCKED) --workspace --no-deps
 
+.PHONY: docs
+docs: policies ## docs/rules.md, from the components, the fixtures and the presets
+	WRITE_DOCS=1 cargo test $(LOCKED) --package sallyport-tests --test rules_page
+
 .PHONY: bench
 bench: policies ## microseconds per evaluation, requests per second
 	cargo bench $(LOCKED) --package sallyport-tests --bench sallyport

@@ -7,6 +7,7 @@ use crate::engine::{Candidate, Engine, Order};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use wit_parser::{UnresolvedPackage, World};
 
 /// A component's self-portrait.
 #[derive(Debug, Clone, Serialize)]
@@ -20,6 +21,8 @@ pub struct Inspection {
     pub contract: String,
     /// The world of the author's WIT, when the SDK embedded it.
     pub world: Option<String>,
+    /// What the world's doc comment says: what the policy is for, and its rules.
+    pub documentation: Option<String>,
     /// `mutating`, `validating`.
     pub phases: Vec<&'static str>,
     /// `CREATE`, `UPDATE`.
@@ -62,6 +65,7 @@ impl Inspection {
         Ok(Self {
             contract: format!("{}@{}", crate::contract::PACKAGE, crate::contract::VERSION),
             world: candidate.wit.as_deref().and_then(world_name),
+            documentation: candidate.wit.as_deref().and_then(world_documentation),
             phases: phases(&description),
             operations: operations(&description),
             resources: resources(&description),
@@ -115,7 +119,15 @@ fn context(description: &Description) -> Vec<&'static str> {
 /// `package:name/world` of the author's WIT.
 fn world_name(wit: &str) -> Option<String> {
     let package = schema::parse(wit)?;
-    // While parsed alone, a world that includes another is preceded by a nameless stand-in for it.
-    let world = package.worlds.iter().map(|(_, world)| &world.name).find(|name| !name.is_empty())?;
+    let world = &author_world(&package)?.name;
     Some(format!("{}:{}/{world}", package.name.namespace, package.name.name))
+}
+
+fn world_documentation(wit: &str) -> Option<String> {
+    author_world(&schema::parse(wit)?)?.docs.contents.as_deref().map(|docs| docs.trim().to_owned())
+}
+
+/// While parsed alone, a world that includes another is preceded by a nameless stand-in for it.
+fn author_world(package: &UnresolvedPackage) -> Option<&World> {
+    package.worlds.iter().map(|(_, world)| world).find(|world| !world.name.is_empty())
 }

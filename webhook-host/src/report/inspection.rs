@@ -30,6 +30,9 @@ pub fn text(inspection: &Inspection) -> String {
     for (name, value) in rows {
         let _ = writeln!(text, "{name:<16} {value}");
     }
+    if let Some(documentation) = &inspection.documentation {
+        let _ = writeln!(text, "\n{documentation}\n");
+    }
     match &inspection.settings {
         None => text.push_str("settings         none\n"),
         Some(schema) => {
@@ -74,7 +77,7 @@ fn short(default: &str) -> String {
 }
 
 /// A type in a few words.
-fn kind(schema: &Value) -> String {
+pub fn kind(schema: &Value) -> String {
     if let Some(cases) = schema.get("enum").and_then(Value::as_array) {
         let cases: Vec<_> =
             cases.iter().map(|case| case.as_str().map_or_else(|| case.to_string(), str::to_owned)).collect();

@@ -1,0 +1,124 @@
+//! What the fixtures tell of each component: messages, and the conformance cases that cover it.
+
+use super::root;
+use sallyport::admission::{Admission, AdmissionRequest, Clock, Outcome};
+use sallyport::engine::{Engine, EngineConfig};
+use sallyport::inventory::Inventory;
+use sallyport::policy::Policy;
+use sallyport::suite::{self, Case, ModuleSearch, Setup};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Of one component.
+#[derive(Default)]
+pub(super) struct Told {
+    /// By rule: each form of message once, as the first fixture shows it.
+    pub(super) messages: BTreeMap<String, Vec<String>>,
+    /// Ids such as `B17`.
+    pub(super) cases: BTreeSet<(char, u32)>,
+    forms: BTreeSet<(String, String)>,
+}
+
+/// Whose the cases under `fixtures/host` are.
+pub(super) const HOST: &str = "host";
+
+/// A reader has enough of a rule after so many.
+const MESSAGES: usize = 8;
+
+/// Runs every fixture that is about one policy; by the name of the component, or [`HOST`].
+pub(super) fn run() -> BTreeMap<String, Told> {
+    let engine = Arc::new(Engine::new(&EngineConfig { concurrency: 1, ..EngineConfig::default() }).expect("an engine"));
+    let (files, errors) = suite::find(&[root().join("tests/fixtures")]);
+    assert!(errors.is_empty(), "{errors:?}");
+    let search = ModuleSearch { directory: Some(root().join("target/policies")) };
+    let mut told = BTreeMap::<String, Told>::new();
+    for file in files {
+        let suite = suite::read(&file, &search).unwrap_or_else(|error| panic!("{error}; run `make policies`"));
+        let mut hosts = HashMap::new();
+        for case in &suite.cases {
+            let about = about(&file, &case.setup);
+            let told = told.entry(about.clone()).or_default();
+            told.cases.extend(id(&case.name));
+            if case.setup.policies.len() > 1 || case.expect.settings_error.is_some() {
+                continue;
+            }
+            let host = hosts.entry(case.setup.fingerprint()).or_insert_with(|| admission(&engine, &case.setup));
+            if let Some(outcome) = review(host, case) {
+                told.hear(&outcome, about == HOST);
+            }
+        }
+    }
+    told
+}
+
+/// The component's name, as its folder has it.
+fn about(file: &Path, setup: &Setup) -> String {
+    let folder = file.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
+    match setup.policies.as_slice() {
+        [source] if folder != HOST => source.manifest.spec.module.file.trim_end_matches(".wasm").replace('_', "-"),
+        _ => HOST.to_owned(),
+    }
+}
+
+fn admission(engine: &Arc<Engine>, setup: &Setup) -> Admission {
+    let load = |source: &suite::Source| {
+        let component = std::fs::read(&source.component).expect("a component");
+        Policy::load(engine, source.manifest.clone(), &component)
+            .unwrap_or_else(|error| Policy::broken(source.manifest.clone(), error))
+    };
+    let policies: Vec<_> = setup.policies.iter().map(load).collect();
+    Admission::new(policies, Inventory::from(setup.inventory.clone()), setup.exemptions.clone())
+}
+
+fn review(host: &Admission, case: &Case) -> Option<Outcome> {
+    let body = case.review_body();
+    let request = AdmissionRequest::parse(&body).ok()?;
+    let clock = Clock { now: case.time, deadline: Instant::now() + Duration::from_secs(30) };
+    Some(host.review(case.function, &request, clock))
+}
+
+impl Told {
+    fn hear(&mut self, outcome: &Outcome, is_host: bool) {
+        if is_host {
+            for cause in outcome.response.denial.iter().flat_map(|denial| &denial.causes) {
+                let by_host = cause.message.starts_with("[sallyport] ");
+                if by_host {
+                    self.keep(&cause.reason, cause.message.clone());
+                }
+            }
+            return;
+        }
+        for evaluation in &outcome.evaluations {
+            for violation in evaluation.violations.iter().chain(&evaluation.kept) {
+                let fix = if violation.fix.is_empty() { String::new() } else { format!("; {}", violation.fix) };
+                self.keep(&violation.rule, format!("{}: {}{fix}", violation.field, violation.message));
+            }
+            for warning in &evaluation.warnings {
+                self.keep("warnings", warning.clone());
+            }
+        }
+    }
+
+    /// Two messages have one form when they differ in numbers and quoted text only.
+    fn keep(&mut self, rule: &str, message: String) {
+        let is_new = self.forms.insert((rule.to_owned(), form(&message)));
+        let messages = self.messages.entry(rule.to_owned()).or_default();
+        if is_new && messages.len() < MESSAGES {
+            messages.push(message);
+        }
+    }
+}
+
+fn form(message: &str) -> String {
+    let quoted = message.split('"').enumerate().map(|(index, part)| if index % 2 == 0 { part } else { "" });
+    quoted.collect::<Vec<_>>().join("\"").chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
+/// `(B, 17)` of `B17: …`.
+fn id(name: &str) -> Option<(char, u32)> {
+    let id = name.split_once(':')?.0;
+    let group = id.chars().next().filter(char::is_ascii_uppercase)?;
+    Some((group, id[1..].parse().ok()?))
+}

@@ -1,0 +1,59 @@
+//! `docs/rules.md`, the reference of every rule, is made here and checked to be current. `make docs` writes it.
+//!
+//! Nothing in it is written by hand twice: what a policy is for and its settings come from its component, messages and the cases
+//! covered from running every fixture, tables of facts from the SDK, presets from their manifests.
+
+mod facts;
+mod fixtures;
+mod policies;
+mod presets;
+
+use std::path::{Path, PathBuf};
+
+const INTRODUCTION: &str = "\
+# Rules
+
+<!-- Made by `make docs` from the components, the fixtures, the presets and the SDK's tables. Don't edit. -->
+
+Every rule that the shipped policies know, what it says, and what it is told by. A denial names the policy, the field, the value found,
+what is allowed, and what to do:
+
+```text
+[nodeport-range] spec.ports[1].nodePort: 29999 is outside 30000-32767; remove the field or use 30000-30085
+```
+
+Rules that begin with S judge, those with M improve an object before it is judged; S16 is the host's own. All violations are told in one
+response, sorted by field, the first ten one by one; `status.details.causes` holds them for programs. Ids in brackets, such as B17, are
+cases of the conformance suite under `tests/fixtures`.
+
+";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").to_owned()
+}
+
+#[test]
+fn the_reference_of_rules_is_current() {
+    let fixtures = fixtures::run();
+    let mut page = INTRODUCTION.to_owned();
+    policies::write(&mut page, &fixtures);
+    presets::write(&mut page);
+    facts::write(&mut page);
+    let file = root().join("docs/rules.md");
+    if std::env::var_os("WRITE_DOCS").is_some() {
+        std::fs::write(&file, &page).expect("docs/rules.md can be written");
+        return;
+    }
+    let written = std::fs::read_to_string(&file).unwrap_or_default();
+    let differs = written.lines().zip(page.lines()).position(|(written, made)| written != made);
+    assert!(
+        written == page,
+        "docs/rules.md is not current (line {}); run `make docs` and look at the difference",
+        differs.map_or_else(|| written.lines().count().min(page.lines().count()), |index| index) + 1
+    );
+}
+
+/// A cell of a table: on one line, with its bars escaped.
+fn cell(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}
