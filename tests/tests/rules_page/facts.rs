@@ -28,7 +28,7 @@ fn switches(page: &mut String) {
         for switch in controller.switches {
             row(page, controller, switch, "");
         }
-        for (key, value, switches) in &controller.variant {
+        if let Some((key, value, switches)) = &controller.variant {
             for switch in *switches {
                 row(page, controller, switch, &format!(", with `{key}: {value}`"));
             }
