@@ -142,7 +142,7 @@ fn a_missing_directory_of_policies_is_named() {
 fn an_empty_directory_of_policies_is_named() {
     let empty = directory(&[]);
     let error = fails(&serve(&["--policies", shown(&empty), "--self-signed"]));
-    let expected = "expected manifests (*.yaml, *.yml, *.json) beside their modules";
+    let expected = "expected manifests (*.yaml, *.yml, *.json)";
     assert_eq!(error, format!("error: no ServicePolicy in {}; {expected}", shown(&empty)));
 }
 

@@ -11,10 +11,11 @@ use std::path::Path;
 
 /// What is denied on a cluster that is no cloud, with the rule: what becomes a LoadBalancer. Everything else is allowed; what
 /// was one before the update may stay one.
-const DENIED: [(&str, &str); 10] = [
+const DENIED: [(&str, &str); 11] = [
     ("020-validate-CREATE-services-loadbalancer.json", "S03"),
     ("022-validate-CREATE-services-lb-noports.json", "S03"),
     ("024-validate-CREATE-services-lb-srcranges.json", "S03"),
+    ("028-validate-CREATE-services-externalips.json", "S08"),
     ("030-validate-CREATE-services-dryrun-dry-lb.json", "S03"),
     ("042-validate-CREATE-services-denied.json", "S03"),
     ("048-validate-UPDATE-services-clusterip.json", "S03"),

@@ -15,10 +15,7 @@ pub(super) fn write(page: &mut String) {
         let file = root().join(format!("policies/presets/{name}/policies.yaml"));
         let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let whom = text.lines().next().and_then(|line| line.strip_prefix("# ")).expect("a preset says whom it is for");
-        let _ = write!(
-            page,
-            "**{name}**. {whom}\n\n| policy | mode | settings that it states |\n|---|---|---|\n"
-        );
+        let _ = write!(page, "**{name}**. {whom}\n\n| policy | mode | settings that it states |\n|---|---|---|\n");
         for manifest in sallyport::yaml::documents(&text).expect("YAML") {
             let spec = &manifest["spec"];
             let settings = match &spec["settings"] {
