@@ -147,6 +147,15 @@ fn an_empty_directory_of_policies_is_named() {
 }
 
 #[test]
+fn a_preset_takes_its_modules_from_a_directory_of_their_own() {
+    let from = ["check", "--policies", "policies/presets/restricted", "--modules", "target/policies"];
+    let output = sallyport(&[&from[..], &["docs/examples/my-nodeport-service.yaml"]].concat());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(r#"[service-type] spec.type: NodePort is not allowed in namespace "default""#), "{text}");
+}
+
+#[test]
 fn strict_refuses_to_start_with_a_broken_policy() {
     let policies = directory(&[("gone.yaml", BROKEN)]);
     let error = fails(&serve(&["--policies", shown(&policies), "--self-signed", "--strict"]));

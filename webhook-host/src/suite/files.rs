@@ -325,6 +325,48 @@ mod tests {
     }
 
     #[test]
+    fn a_set_is_a_file_or_a_directory_and_has_its_own_settings() {
+        let directory = directory("");
+        let other = MANIFEST.replace("name: p", "name: q");
+        fs::create_dir(directory.path().join("set")).expect("made");
+        fs::write(directory.path().join("set/both.yaml"), format!("{MANIFEST}---\n{other}")).expect("written");
+        fs::write(directory.path().join("set/kustomization.yaml"), "resources: [both.yaml]").expect("written");
+        let search = ModuleSearch { directory: Some(directory.path().to_owned()) };
+        let read = |spec: &str| {
+            let suite = HEAD.replace("  policy: {manifest: p.yaml}\n", spec);
+            fs::write(directory.path().join("suite.yaml"), format!("{suite}  cases:\n{CASE}")).expect("written");
+            let suite = super::read(&directory.path().join("suite.yaml"), &search).map_err(|error| error.problem)?;
+            Ok::<_, String>(suite.cases[0].setup.policies.len())
+        };
+        assert_eq!(read("  policy: {set: set}\n"), Ok(2));
+        assert_eq!(read("  policy: {set: set/both.yaml}\n"), Ok(2));
+        for (spec, expected) in [
+            ("  policy: {set: set, manifest: p.yaml}\n", "spec.policy.set: excludes manifest and module"),
+            ("  policy: {set: nowhere}\n", "spec.policy.set: "),
+            ("  policy: {set: set}\n  settings: {a: 1}\n", "line 8: spec.cases[0].settings: the policies of a set"),
+        ] {
+            let problem = read(spec).expect_err(expected);
+            assert!(problem.starts_with(expected), "{problem}\n{expected}");
+        }
+    }
+
+    #[test]
+    fn an_object_is_named_by_its_file_and_its_name() {
+        let directory = directory("");
+        let objects =
+            "metadata: {name: a, namespace: one}\n---\nmetadata: {name: a, namespace: two}\n---\nmetadata: {name: b}\n";
+        fs::write(directory.path().join("objects.yaml"), objects).expect("written");
+        let search = ModuleSearch::default();
+        let files = Files { directory: directory.path(), search: &search };
+        let problem = |reference| files.object(reference).expect_err("not one").problem;
+        assert_eq!(files.object("objects.yaml#b").expect("one")["metadata"]["name"], "b");
+        assert_eq!(files.object("objects.yaml#two/a").expect("one")["metadata"]["namespace"], "two");
+        assert_eq!(problem("objects.yaml#a"), "objects.yaml: several objects are called \"a\"");
+        assert_eq!(problem("objects.yaml#c"), "objects.yaml: no object is called \"c\"");
+        assert!(problem("objects.yaml").ends_with("expected one document, found 3"));
+    }
+
+    #[test]
     fn an_expectation_that_holds_whatever_happens_fails_its_case() {
         for (expect, silent) in [
             ("{allowed: true}", false),
