@@ -199,6 +199,10 @@ fn log(request: &AdmissionRequest<'_>, outcome: &Outcome) {
             tracing::error!(policy = &*evaluation.policy, kind = error.kind(), uid, namespace = ?namespace, name = ?name, "no verdict: {error}");
         }
     }
+    if let Some(grant) = &outcome.break_glass {
+        let (user, until, reason) = (&request.user_info.username, grant.until, &grant.reason);
+        tracing::warn!(uid, namespace = ?namespace, name = ?name, ?user, %until, ?reason, "excused by break-glass");
+    }
     match &outcome.response.denial {
         Some(denial) => {
             let user = &request.user_info.username;

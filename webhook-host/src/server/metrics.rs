@@ -351,6 +351,7 @@ fn result(outcome: &Outcome) -> &'static str {
     match (&outcome.exemption, &outcome.response) {
         (Some(_), _) => "exempt",
         (_, response) if !response.allowed => "denied",
+        _ if outcome.break_glass.is_some() => "excused",
         (_, response) if response.patch.is_some() => "patched",
         _ => "allowed",
     }
