@@ -37,6 +37,7 @@ impl<'a> Patched<'a> {
             Some(object) => object.clone(),
             None => self.parse()?,
         };
+        let operations = [complete(&object, &operations), operations].concat();
         let patch: Patch = serde_json::from_value(operations.clone().into())
             .map_err(|error| EvaluationError::Answer(format!("its patch is no JSON Patch: {error}")))?;
         json_patch::patch(&mut object, &patch)
@@ -59,6 +60,14 @@ impl<'a> Patched<'a> {
     pub(super) fn into_text(self) -> Option<String> {
         (!self.operations.is_empty()).then(|| Value::from(self.operations).to_string())
     }
+}
+
+/// `metadata`, where a raw object has none that a patch could write to. Policies see no difference to an empty one.
+fn complete(object: &Value, operations: &[Value]) -> Vec<Value> {
+    let is_missing = object.get("metadata").is_none_or(Value::is_null);
+    let writes = |operation: &Value| operation["path"].as_str().is_some_and(|path| path.starts_with("/metadata/"));
+    let add = || json!({"op": "add", "path": "/metadata", "value": {}});
+    (is_missing && operations.iter().any(writes)).then(add).into_iter().collect()
 }
 
 fn to_json(operation: PatchOperation) -> Result<Value, EvaluationError> {
