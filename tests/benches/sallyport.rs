@@ -3,7 +3,7 @@
 //! Every figure stands beside a baseline of the same run, since machines differ and are shared: a policy on a fresh instance
 //! beside the same Rust function called natively on a parsed Service, and the server with the shipped policies beside the same
 //! server with none. The load comes from a process of its own (this program, called again), bounded in time. No figure
-//! is asserted.
+//! is asserted. What large Services cost stands beside what small ones do, so that anything quadratic shows.
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
@@ -65,6 +65,7 @@ fn measure() -> Result<()> {
     let body = body()?;
     println!("one review: {} bytes; medians of {ROUNDS} rounds of {MEASURE:?}\n", body.len());
     evaluations(&engine, &body)?;
+    growth(&engine, &body)?;
     println!(
         "\nover TLS on loopback, {CONCURRENCY} calls at a time; medians of {ROUNDS} rounds of {LOAD:?}, client and server share the machine\n"
     );
@@ -76,15 +77,34 @@ fn policies(engine: &Arc<Engine>, names: &[&str]) -> Result<Vec<Policy>> {
     names.iter().map(|name| policy(engine, name)).collect()
 }
 
+fn directory() -> PathBuf {
+    root().join("target/policies")
+}
+
+/// Every policy that is shipped, with time enough to tell what a large Service costs where that is too much.
+fn every_policy(engine: &Arc<Engine>) -> Result<Vec<Policy>> {
+    let entries = std::fs::read_dir(directory()).context("run `make policies` first")?;
+    let files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let manifests = files.iter().filter(|file| file.extension().is_some_and(|end| end == "yaml"));
+    let names = manifests.filter_map(|file| file.file_stem()?.to_str());
+    names.map(|name| patient(engine, name, "10s")).collect()
+}
+
 fn policy(engine: &Arc<Engine>, name: &str) -> Result<Policy> {
-    let directory = root().join("target/policies");
+    patient(engine, name, "50ms")
+}
+
+fn patient(engine: &Arc<Engine>, name: &str, deadline: &str) -> Result<Policy> {
+    let directory = directory();
     let module = directory.join(format!("{}.wasm", name.replace('-', "_")));
     let component =
         std::fs::read(&module).with_context(|| format!("{}: run `make policies` first", module.display()))?;
     let text = std::fs::read_to_string(directory.join(format!("{name}.yaml")))?;
     let documents = sallyport::yaml::documents(&text)?;
     let [manifest] = documents.as_slice() else { bail!("{name}.yaml: expected one manifest") };
-    Ok(Policy::load(engine, ServicePolicy::from_value(manifest)?, &component)?)
+    let mut manifest = manifest.clone();
+    manifest["spec"]["limits"]["deadline"] = deadline.into();
+    Ok(Policy::load(engine, ServicePolicy::from_value(&manifest)?, &component)?)
 }
 
 fn admission(policies: Vec<Policy>) -> Admission {
@@ -92,13 +112,18 @@ fn admission(policies: Vec<Policy>) -> Admission {
 }
 
 /// Microseconds of a call, the median of some rounds.
-fn micros(mut call: impl FnMut()) -> f64 {
+fn micros(call: impl FnMut()) -> f64 {
+    micros_each(64, MEASURE, call)
+}
+
+/// The same, so many calls between two looks at the clock, for at least so long a round.
+fn micros_each(calls_at_once: u32, measure: Duration, mut call: impl FnMut()) -> f64 {
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|_| {
             let (began, mut calls) = (Instant::now(), 0_u32);
-            while began.elapsed() < MEASURE {
-                (0..64).for_each(|_| call());
-                calls += 64;
+            while began.elapsed() < measure {
+                (0..calls_at_once).for_each(|_| call());
+                calls += calls_at_once;
             }
             began.elapsed().as_secs_f64() * 1e6 / f64::from(calls)
         })
@@ -112,11 +137,21 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 fn review(admission: &Admission, body: &[u8]) {
+    let (allowed, problem) = answer(admission, body);
+    assert!(allowed, "the example is admitted: {problem:?}");
+}
+
+/// Whether it was admitted, and why some policy gave no verdict.
+fn answer(admission: &Admission, body: &[u8]) -> (bool, Option<String>) {
     let request = AdmissionRequest::parse(body).expect("a captured body");
     let clock = Clock { now: SystemTime::now(), deadline: Instant::now() + Duration::from_secs(10) };
     let outcome = admission.review(Function::Validate(Phase::Validating), &request, clock);
-    assert!(outcome.response.allowed, "the example is admitted");
     black_box(outcome.response.to_json());
+    let problem = outcome.evaluations.iter().find_map(|evaluation| {
+        let error = evaluation.error.as_ref()?;
+        Some(format!("{}: {error}", evaluation.policy))
+    });
+    (outcome.response.allowed, problem)
 }
 
 fn evaluations(engine: &Arc<Engine>, body: &[u8]) -> Result<()> {
@@ -134,6 +169,76 @@ fn evaluations(engine: &Arc<Engine>, body: &[u8]) -> Result<()> {
     let cost = micros(|| review(&all, body)) - bare;
     println!("{:<28}{cost:>12.1}", "all four");
     Ok(())
+}
+
+/// Whether what a review costs grows with the Service, or faster. All shipped policies together.
+fn growth(engine: &Arc<Engine>, body: &[u8]) -> Result<()> {
+    let (none, all) = (admission(vec![]), admission(every_policy(engine)?));
+    let example: serde_json::Value = serde_json::from_slice(body)?;
+    let count = all.policies().len();
+    println!(
+        "\n{:<28}{:>12}{:>14}{:>14}{:>12}",
+        format!("all {count} policies, of"),
+        "bytes",
+        "without, us",
+        "policies, us",
+        "us a port"
+    );
+    let tell = |name: &str, review: &serde_json::Value, ports: u32| {
+        let body = review.to_string().into_bytes();
+        let micros = |admission: &Admission| micros_each(1, MEASURE / 2, || _ = answer(admission, &body));
+        let bare = micros(&none);
+        let cost = micros(&all) - bare;
+        println!("{name:<28}{:>12}{bare:>14.1}{cost:>14.1}{:>12.3}", body.len(), cost / f64::from(ports));
+        let (allowed, problem) = answer(&all, &body);
+        problem.into_iter().for_each(|problem| println!("  no verdict of {problem}"));
+        allowed
+    };
+    assert!(tell("an ordinary Service", &example, 1));
+    for ports in [10, 100, 1_000, 5_000] {
+        assert!(tell(&format!("{ports} ports in range"), &with_ports(&example, 30_000, ports), ports));
+    }
+    for ports in [10, 100, 1_000, 5_000] {
+        assert!(!tell(&format!("{ports} ports out of range"), &with_ports(&example, 20_000, ports), ports));
+    }
+    for annotations in [1, 4_096] {
+        assert!(tell(&format!("256 KiB in {annotations} annotations"), &with_annotations(&example, annotations), 1));
+    }
+    Ok(())
+}
+
+/// So many ports, the node ports from a number up; as for any create, managedFields name each of them.
+fn with_ports(review: &serde_json::Value, first: u32, count: u32) -> serde_json::Value {
+    let mut review = review.clone();
+    let (mut ports, mut fields) = (vec![], serde_json::Map::new());
+    for i in 0..count {
+        // A node port can be used once for each protocol.
+        let (protocol, i) = (["TCP", "UDP", "SCTP"][(i % 3) as usize], i / 3);
+        let port = 40_000 + i;
+        ports.push(serde_json::json!({
+            "name": format!("p{port}-{}", protocol.to_lowercase()), "protocol": protocol, "port": port,
+            "targetPort": port, "nodePort": first + i,
+        }));
+        let key = format!(r#"k:{{"port":{port},"protocol":"{protocol}"}}"#);
+        fields.insert(key, serde_json::json!({".": {}, "f:nodePort": {}, "f:port": {}, "f:protocol": {}}));
+    }
+    review["request"]["object"]["spec"]["ports"] = ports.into();
+    review["request"]["object"]["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:ports"] = fields.into();
+    review
+}
+
+/// As many bytes as an API server lets annotations have together.
+fn with_annotations(review: &serde_json::Value, count: usize) -> serde_json::Value {
+    const BYTES: usize = 256 << 10;
+    let mut review = review.clone();
+    let annotation = |i| {
+        let key = format!("example.com/annotation-{i:04}");
+        let value = "x".repeat(BYTES / count - key.len());
+        (key, value.into())
+    };
+    let annotations: serde_json::Map<_, _> = (0..count).map(annotation).collect();
+    review["request"]["object"]["metadata"]["annotations"] = annotations.into();
+    review
 }
 
 /// The same rule, compiled natively, on a Service that is parsed already.
