@@ -105,13 +105,15 @@ async fn a_review_waits_for_its_turn_no_longer_than_it_has_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn the_wait_for_a_turn_is_part_of_the_time_for_the_answer() {
-    let host = host("1s", Limits { evaluations: 1, ..Limits::default() }).await;
+    let host = host("2s", Limits { evaluations: 1, ..Limits::default() }).await;
     let first = loops(&host, 1).await;
-    // After a wait of one second there is half a second left.
-    let (reply, took) = timed(host.client.post(Protocol::Http1, "/validate?timeout=1600ms", told("loop"))).await;
-    let message = reply.json()["response"]["status"]["message"].as_str().unwrap_or_default().to_owned();
-    assert!(message.contains("the request's deadline was reached before it could answer"), "{message}");
-    assert!(took < Duration::from_millis(1950), "{took:?}");
+    // After a wait of two seconds there is less than half a second left, and not two.
+    let (reply, took) = timed(host.client.post(Protocol::Http1, "/validate?timeout=2500ms", told("loop"))).await;
+    assert!(took < Duration::from_millis(3700), "{took:?}");
+    // On a machine so busy that nothing is left, its turn never comes.
+    let text = reply.text();
+    let in_time = text.contains("the request's deadline was reached before it could answer");
+    assert!(in_time || text.starts_with("other reviews took all the time that this one had"), "{text}");
     drop(first);
 }
 

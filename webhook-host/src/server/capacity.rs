@@ -10,7 +10,6 @@ use super::metrics::{Counted, TimedOut};
 use super::refusal::Refusal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How long a request waits for room before it is told to come back.
@@ -25,6 +24,7 @@ pub(super) struct Capacity {
     most_room: usize,
     places: Semaphore,
     turns: Semaphore,
+    most_turns: usize,
     live: Arc<Live>,
 }
 
@@ -50,11 +50,13 @@ impl Capacity {
     pub(super) fn new(limits: &Limits, live: Arc<Live>) -> Self {
         let most_room = limits.held.div_ceil(KIB).min(Semaphore::MAX_PERMITS);
         let semaphore = |permits: usize| Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS));
+        let turns = semaphore(limits.evaluations);
         Self {
             room: Semaphore::new(most_room),
             most_room,
             places: semaphore(limits.in_flight),
-            turns: semaphore(limits.evaluations),
+            most_turns: turns.available_permits(),
+            turns,
             live,
         }
     }
@@ -62,6 +64,11 @@ impl Capacity {
     /// Whether a request has a chance at all: asked before its body is read, so that a refusal costs next to nothing.
     pub(super) fn check(&self) -> Result<(), Refusal> {
         if self.places.available_permits() == 0 { Err(full()) } else { Ok(()) }
+    }
+
+    /// Whether any guest runs.
+    pub(super) fn is_running(&self) -> bool {
+        self.turns.available_permits() < self.most_turns
     }
 
     /// No room yet.
@@ -111,17 +118,6 @@ impl Place<'_> {
             self.capacity.live.metrics().timed_out(TimedOut::Turn);
             Refusal::overload("turn", "other reviews took all the time that this one had; try again")
         })?;
-        leave_the_driver();
         Ok(Turn { _permit: permit.expect("the semaphore is never closed") })
-    }
-}
-
-/// Wakes another worker, if one sleeps. A guest occupies this thread for as long as it runs, and this thread may be the one that
-/// waits for sockets and timers for all others: tokio wakes nobody else for a single event. Of two tasks that a worker spawns
-/// the first can be stolen, and the thief looks after sockets and timers then. Where all workers are busy, nobody is woken.
-fn leave_the_driver() {
-    if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
-        tokio::spawn(async {});
-        tokio::spawn(async {});
     }
 }

@@ -30,13 +30,12 @@ const DISCARDED: usize = 64 << 20;
 /// What all requests share.
 struct App {
     live: Arc<Live>,
-    capacity: Capacity,
+    capacity: Arc<Capacity>,
     body_limit: usize,
     body_time: Duration,
 }
 
-pub(super) fn router(live: Arc<Live>, limits: &Limits) -> Router {
-    let capacity = Capacity::new(limits, Arc::clone(&live));
+pub(super) fn router(live: Arc<Live>, capacity: Arc<Capacity>, limits: &Limits) -> Router {
     let app = App { live, capacity, body_limit: limits.body, body_time: limits.body_time };
     Router::new()
         .route("/validate", post(validate))

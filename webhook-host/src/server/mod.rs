@@ -13,6 +13,7 @@ mod limits;
 mod live;
 mod metrics;
 mod refusal;
+mod sentinel;
 mod status;
 mod timeout;
 pub mod tls;
@@ -23,8 +24,10 @@ pub use live::Live;
 pub use metrics::Metrics;
 pub use status::{LastReload, PolicyStatus, Status};
 
+use capacity::Capacity;
 use connection::{Phase, Shared};
 use rustls::ServerConfig;
+use sentinel::Sentinel;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -43,6 +46,7 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// A webhook server, not listening yet.
 pub struct Server {
     shared: Arc<Shared>,
+    capacity: Arc<Capacity>,
     phase: watch::Sender<Phase>,
     places: Arc<Semaphore>,
     connections: u32,
@@ -51,10 +55,12 @@ pub struct Server {
 impl Server {
     /// A server that answers with what the live set decides.
     pub fn new(live: Arc<Live>, tls: Arc<ServerConfig>, limits: Limits) -> Self {
-        let router = handlers::router(Arc::clone(&live), &limits);
+        let capacity = Arc::new(Capacity::new(&limits, Arc::clone(&live)));
+        let router = handlers::router(Arc::clone(&live), Arc::clone(&capacity), &limits);
         let connections = u32::try_from(limits.connections).unwrap_or(u32::MAX).clamp(1, MOST_CONNECTIONS);
         Self {
             shared: Arc::new(Shared { acceptor: TlsAcceptor::from(tls), router, live, limits }),
+            capacity,
             phase: watch::Sender::new(Phase::Open),
             places: Arc::new(Semaphore::new(connections as usize)),
             connections,
@@ -64,6 +70,7 @@ impl Server {
     /// Serves until `stop` is ready; then accepts nothing more, and returns when all requests are answered or `drain` has passed.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>, drain: Duration) {
         let mut stop = std::pin::pin!(stop);
+        let _sentinel = Sentinel::start(Arc::clone(&self.capacity)).expect("a process can start one more thread");
         loop {
             let accepted = tokio::select! {
                 () = &mut stop => break,
