@@ -4,6 +4,7 @@ mod defaults;
 mod internal_lb;
 mod signals;
 
+use sallyport_policy::facts::exposing::EXPOSING;
 use sallyport_policy::prelude::*;
 use sallyport_policy::service::Port;
 use signals::{PortSignal, Signal};
@@ -56,6 +57,12 @@ impl Policy for ClusterIpInternal {
         let mut patch = Patch::new(&review.service);
         if self.coerces(review) {
             patch.make_cluster_ip().remove(SpecField::ExternalIps);
+            // Some controllers expose a ClusterIP by its annotations.
+            for (key, value) in &review.service.metadata.annotations {
+                if EXPOSING.iter().any(|row| row.exposes(key, value)) {
+                    patch.remove_annotation(key);
+                }
+            }
         }
         patch.finish()
     }

@@ -1,5 +1,7 @@
 //! Annotations by which some controller exposes a Service that is no LoadBalancer.
 
+use crate::glob;
+
 /// An annotation with the values that expose.
 #[derive(Debug, Clone, Copy)]
 pub struct Exposing {
@@ -10,6 +12,14 @@ pub struct Exposing {
     /// What it does, and where that is known from.
     #[cfg(not(target_family = "wasm"))]
     pub source: &'static str,
+}
+
+impl Exposing {
+    /// Whether an annotation with this value is meant. Loosely, without regard to case: it is what restricts.
+    pub fn exposes(&self, key: &str, value: &str) -> bool {
+        self.key.eq_ignore_ascii_case(key)
+            && (self.values.is_empty() || self.values.iter().any(|wanted| glob::matches(wanted, value)))
+    }
 }
 
 #[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "the source is for people"))]

@@ -180,7 +180,7 @@ impl Default for Limits {
     /// A thousand times what an ordinary review takes, room for a Service of the largest size that etcd stores, and an answer
     /// with a violation for each of some thousand ports.
     fn default() -> Self {
-        Self { deadline: Millis::new(50), memory: Bytes::new(16 << 20), output: Bytes::new(1 << 20) }
+        Self { deadline: Millis::new(50), memory: Bytes::new(16 << 20), output: Bytes::new(4 << 20) }
     }
 }
 
