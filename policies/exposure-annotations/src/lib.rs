@@ -32,6 +32,9 @@ impl Policy for ExposureAnnotations {
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
         let mut errors = vec![];
         let mut refuse = |path: String, message: &str| errors.push(SettingsError::new(path, message));
+        if settings.denied.is_empty() {
+            refuse("denied".to_owned(), "an empty list denies nothing; remove the policy instead");
+        }
         for (i, denied) in settings.denied.iter().enumerate() {
             if denied.key.is_empty() {
                 refuse(text!["denied[", i, "].key"], "must not be empty; name an annotation");

@@ -92,7 +92,7 @@ impl ExternalNames {
         if last_label(name).len() == name.len() && !permits.clone().any(|suffix| suffix.domain == name) {
             return told(
                 "has no dot, so that it means what each resolver's search path makes of it",
-                "use the full name",
+                "use the full name of a host outside the cluster",
             );
         }
         if self.allowed.is_empty() || permits.next().is_some() {

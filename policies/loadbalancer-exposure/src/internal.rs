@@ -16,7 +16,7 @@ pub(crate) fn controllers(settings: &Settings, errors: &mut Vec<SettingsError>) 
     }
     for (i, extra) in settings.extra.iter().enumerate() {
         if extra.key.is_empty() {
-            errors.push(SettingsError::new(text!["extra[", i, "].key"], "must not be empty; name an annotation"));
+            errors.push(SettingsError::new(text!["extra[", i, "].key"], "must not be empty; remove it"));
         }
     }
     for (i, class) in settings.internal_classes.iter().enumerate() {

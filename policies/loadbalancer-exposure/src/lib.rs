@@ -6,7 +6,7 @@ mod internal;
 mod sources;
 
 use sallyport_policy::facts::Controller;
-use sallyport_policy::net::Cidr;
+use sallyport_policy::net::{Cidr, cover_the_world};
 use sallyport_policy::prelude::*;
 use settings::{LoadBalancerIp, NodePorts, RequireSourceRanges, SetOnCreate};
 
@@ -56,12 +56,17 @@ impl Policy for LoadBalancerExposure {
         let controllers = internal::controllers(&settings, &mut errors);
         let allowed = blocks("allowedCidrs", &settings.allowed_cidrs, &mut errors);
         let set = &settings.set_on_create;
-        blocks("setOnCreate.loadBalancerSourceRanges", &set.load_balancer_source_ranges, &mut errors);
+        const RANGES: &str = "setOnCreate.loadBalancerSourceRanges";
+        let ranges = blocks(RANGES, &set.load_balancer_source_ranges, &mut errors);
+        let is_allowed = |range: &Cidr| allowed.is_empty() || allowed.iter().any(|allowed| allowed.covers(range));
+        if !ranges.iter().all(is_allowed) || settings.forbid_world && cover_the_world(&ranges) {
+            errors.push(SettingsError::new(RANGES, "S05 would deny them; name other blocks"));
+        }
         if set.load_balancer_class.as_deref() == Some("") {
             errors.push(SettingsError::new("setOnCreate.loadBalancerClass", "must not be empty; remove it"));
         }
         if set.internal && set.load_balancer_class.is_some() {
-            let problem = "a class decides itself whether its load balancers are internal; keep one of the two";
+            let problem = "excludes loadBalancerClass, which decides by itself; keep one of the two";
             errors.push(SettingsError::new("setOnCreate.internal", problem));
         }
         if errors.is_empty() { Ok(Self { settings, controllers, allowed }) } else { Err(errors) }
@@ -92,17 +97,17 @@ impl LoadBalancerExposure {
         if self.settings.node_ports == NodePorts::Allow {
             return;
         }
+        const PROBLEM: &str = "a load balancer must open no node ports here";
         let allocates = service.spec.allocate_load_balancer_node_ports != Some(false);
         if allocates {
-            let field = "spec.allocateLoadBalancerNodePorts";
-            let violation = Violation::new("S06", field, "a load balancer must open no node ports here");
+            let violation = Violation::new("S06", "spec.allocateLoadBalancerNodePorts", PROBLEM);
             verdict.violations.push(violation.key("LoadBalancer:node ports").fix("set it to false"));
         }
         for (i, port) in service.spec.ports.iter().enumerate() {
             // An allocated port goes with the field; while that is false, each one that stays is open all the same.
             if let Some(number) = port.node_port.filter(|_| port.node_port_by_client || !allocates) {
                 let field = text!["spec.ports[", i, "].nodePort"];
-                let message = text!["a load balancer must open no node ports here, but opens ", number];
+                let message = text![PROBLEM, ", but opens ", number];
                 let key = text!["NodePort:", port.protocol, ":", number];
                 verdict.violations.push(Violation::new("S06", field, message).key(key).fix("remove it"));
             }
@@ -114,7 +119,7 @@ impl LoadBalancerExposure {
         let Some(ip) = &review.service.spec.load_balancer_ip else { return };
         const FIELD: &str = "spec.loadBalancerIP";
         const WHY: &str = "is deprecated since Kubernetes 1.24, and controllers differ in what they make of it";
-        const FIX: &str = "use the controller's annotation, or a loadBalancerClass";
+        const FIX: &str = "remove it and use the controller's annotation, or a loadBalancerClass";
         match self.settings.load_balancer_ip {
             LoadBalancerIp::Warn if review.resource == Resource::Services => {
                 verdict.warnings.push(text![FIELD, " ", WHY, "; ", FIX])

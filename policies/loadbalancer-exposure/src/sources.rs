@@ -32,15 +32,14 @@ impl LoadBalancerExposure {
         let mut blocks = vec![];
         for (i, text) in ranges.texts.iter().enumerate() {
             let block = Cidr::parse(text);
-            blocks.extend(block);
+            // What is the world by itself is told by itself; the others may be it together.
+            blocks.extend(block.filter(|block| !cover_the_world(&[*block])));
             if let Some(problem) = self.problem(block) {
                 let violation = Violation::new("S05", ranges.field(i), text![quote(text), " ", problem]);
                 verdict.violations.push(violation.key(text!["sourceRange:", text]).fix(self.name_blocks()));
             }
         }
-        // Each one that does it alone has been told.
-        let told = !verdict.violations.is_empty();
-        if self.settings.forbid_world && !told && cover_the_world(&blocks) {
+        if self.settings.forbid_world && cover_the_world(&blocks) {
             let violation =
                 Violation::new("S05", ranges.root(), "together the ranges open the load balancer to the whole world");
             verdict.violations.push(violation.key("sourceRanges:world").fix(self.name_blocks()));
@@ -49,7 +48,7 @@ impl LoadBalancerExposure {
 
     fn problem(&self, block: Option<Cidr>) -> Option<&'static str> {
         match block {
-            None if self.settings.forbid_world || !self.allowed.is_empty() => Some("is no block of addresses"),
+            None if self.settings.forbid_world || !self.allowed.is_empty() => Some("is no block such as 192.0.2.1/32"),
             Some(block) if self.settings.forbid_world && cover_the_world(&[block]) => {
                 Some("opens the load balancer to the whole world")
             }

@@ -17,16 +17,36 @@ What holds for all policies alike. `HostConfig` (`--config`) says who is exempt:
 | `spec.exemptions` | what it exempts |
 |---|---|
 | built in | DELETE and CONNECT; what is no core/v1 Service; `default/kubernetes`, written by `system:apiserver`; an update of a Service that is being deleted and gains nothing |
-| `namespaces` | by name, exactly; `kube-system`, `kube-public` and `kube-node-lease` unless you say otherwise |
+| `namespaces` | by name, exactly; `kube-system`, `kube-public` and `kube-node-lease`, unless you write others in their place |
 | `services` | by `namespace/name`, where `*` stands for any characters of either; a Service whose name is yet to be generated has none |
 | `users`, `groups`, `serviceAccounts` | whose requests, exactly; service accounts as `namespace/name` |
 | `breakGlass` | who may excuse a request: `users`, `groups`, `serviceAccounts`; `annotation` (`sallyport.dev/break-glass`) and `maxDuration` (`72h`, from `1m` to `720h`) |
 
-Break-glass is an annotation, `\"2026-01-01T12:00:00Z; the reason\"`. Set by somebody who may, it excuses what that request does, and nothing
+Break-glass is an annotation, such as `\"2026-01-01T12:00:00Z; the reason\"`: when it ends, and why. Set by somebody who may, it excuses what that request does, and nothing
 is mutated; the client is warned, and the API server's audit log has the reason. Carried along unchanged by others it excuses what the
 old object has, too, and nothing new. Expired, malformed or too far ahead it grants nothing and blocks nothing by itself. Nobody else may
 set or change it; anybody may take it off. Under `updates: Ratchet` its end has no effect on what already stands: an update may keep what
 the old object has.
+
+What policies may know about the cluster stands in `spec.inventory`; what is not written there is unknown to them:
+
+| `spec.inventory` | what it is |
+|---|---|
+| `cluster.environment` | `cloud` or `onPrem`: whether some controller serves LoadBalancer Services without a class; wins over the Nodes |
+| `cluster.nodePorts` | `{ from: 30000, to: 32767 }`: `--service-node-port-range` of the API server |
+| `cluster.nodes` | `[{ name: node-1, providerID: \"aws:///eu-central-1a/i-0abc\" }]`, and `taints` |
+| `namespaces` | their labels, by name: `{ team-a: { labels: { tier: frontend } } }` |
+| `pods` | labels and ports of Pods, for what selectors lead to |
+
+And each policy has, in its `ServicePolicy`:
+
+| `spec` | what it means |
+|---|---|
+| `mode` | `Enforce` denies (and mutates), `Warn` warns the client, `Audit` writes to the API server's audit log |
+| `failurePolicy` | `Fail` or `Ignore`: what it means in mode Enforce that the policy gave no verdict |
+| `updates` | `Ratchet`: an update may keep what the old object violates, by rule and key, with a warning; `Always`: updates are judged like creates |
+| `match` | `namespaceSelector`, `excludeNamespaces`; never a selector of Services, since who writes a Service writes its labels |
+| `limits` | `deadline`, `memory` and `output` of one evaluation ([engine.md](engine.md)) |
 
 - **S16**: what is no Service by the API's own types is refused with the field path, where an enforcing policy has a say.
 - **BreakGlass**: the annotation is for those who may set it.

@@ -88,7 +88,7 @@ fn violation(key: &str, message: String, fix: &str) -> Violation {
 }
 
 fn parse(config: &BreakGlass, value: &str, now: SystemTime) -> Result<Grant, String> {
-    const FORM: &str = "write it as 2026-01-01T12:00:00Z; the reason";
+    const FORM: &str = "write when it ends (RFC 3339, in UTC), a semicolon, and the reason";
     let now = Timestamp::try_from(now).ok().filter(|now| *now >= CLOCK_IS_SET);
     let now = now.ok_or("the host's clock is not set, so that no expiry can be judged")?;
     let (until, reason) = value.split_once(';').ok_or_else(|| format!("it has no reason; {FORM}"))?;

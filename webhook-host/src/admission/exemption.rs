@@ -80,7 +80,7 @@ pub(super) fn scope(
 
 fn configured(request: &AdmissionRequest<'_>, exemptions: &Exemptions) -> Option<Exemption> {
     let (namespace, name) = (request.namespace(), request.name());
-    if exemptions.namespaces.iter().any(|exempt| exempt == namespace) {
+    if exemptions.namespaces.iter().any(|exempt| exempt.as_str() == namespace) {
         return Some(Exemption::Namespace);
     }
     if exemptions.services.iter().any(|pattern| pattern.matches(namespace, name)) {

@@ -15,7 +15,7 @@ use wildmatch::WildMatch;
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct Exemptions {
     /// By name, exactly.
-    pub namespaces: Vec<String>,
+    pub namespaces: Vec<Namespace>,
     /// Services by `namespace/name`, where `*` stands for any characters of one of the two.
     pub services: Vec<ServicePattern>,
     /// Users by name, exactly.
@@ -33,7 +33,9 @@ impl Default for Exemptions {
     /// The namespaces that Kubernetes itself owns: a policy must not be able to break the cluster's own services.
     fn default() -> Self {
         Self {
-            namespaces: ["kube-system", "kube-public", "kube-node-lease"].map(str::to_owned).to_vec(),
+            namespaces: ["kube-system", "kube-public", "kube-node-lease"]
+                .map(|name| Namespace(name.to_owned()))
+                .to_vec(),
             services: vec![],
             users: vec![],
             groups: vec![],
@@ -146,6 +148,37 @@ impl fmt::Display for ServicePattern {
 
 checked_text!(ServicePattern);
 
+/// A namespace's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace(String);
+
+impl Namespace {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Namespace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if super::is_label(text) {
+            return Ok(Self(text.to_owned()));
+        }
+        let hint = if text.contains('*') { "; only `services` knows patterns, such as \"gateway-*/*\"" } else { "" };
+        Err(format!("{text:?} is no namespace's name{hint}"))
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+checked_text!(Namespace);
+
 /// A user's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject(String);
@@ -163,6 +196,7 @@ impl FromStr for Subject {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "" => Err("a user's name must not be empty; remove it".to_owned()),
+            _ if text.contains('*') => Err(format!("{text:?}: users are named exactly, without patterns")),
             "system:anonymous" => Err(format!("{text:?} is whoever did not say who they are; name a user")),
             _ => Ok(Self(text.to_owned())),
         }
@@ -194,6 +228,7 @@ impl FromStr for Group {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "" => Err("a group's name must not be empty; remove it".to_owned()),
+            _ if text.contains('*') => Err(format!("{text:?}: groups are named exactly, without patterns")),
             "system:authenticated" | "system:unauthenticated" | "system:serviceaccounts" => {
                 Err(format!("{text:?} holds far more than those who can be meant; name a smaller group"))
             }
@@ -369,6 +404,8 @@ mod tests {
             (json!({"services": ["a/b", "*/*"]}), r#"services[1]: "*/*" exempts every Service"#),
             (json!({"services": ["a/b/c"]}), "services[0]"),
             (json!({"groups": ["system:authenticated"]}), "groups[0]"),
+            (json!({"namespaces": ["gw-*"]}), r#"namespaces[0]: "gw-*" is no namespace's name; only `services`"#),
+            (json!({"users": ["system:*"]}), r#"users[0]: "system:*": users are named exactly"#),
             (json!({"users": [""]}), "users[0]: a user's name must not be empty"),
             (json!({"serviceAccounts": ["system:serviceaccount:a:b"]}), "serviceAccounts[0]"),
             (json!({"breakGlass": {}}), "breakGlass: nobody may grant it"),

@@ -7,7 +7,9 @@ mod exemptions;
 mod host_config;
 mod service_policy;
 
-pub use exemptions::{AnnotationKey, BreakGlass, Exemptions, Group, Hours, ServiceAccount, ServicePattern, Subject};
+pub use exemptions::{
+    AnnotationKey, BreakGlass, Exemptions, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject,
+};
 pub use host_config::{HostConfig, HostConfigSpec};
 pub use service_policy::{FailurePolicy, Limits, Match, Mode, Module, ServicePolicy, ServicePolicySpec, Updates};
 
