@@ -5,12 +5,12 @@
 
 mod exemptions;
 mod host_config;
+mod names;
 mod service_policy;
 
-pub use exemptions::{
-    AnnotationKey, BreakGlass, Exemptions, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject,
-};
+pub use exemptions::{BreakGlass, Exemptions};
 pub use host_config::{HostConfig, HostConfigSpec};
+pub use names::{AnnotationKey, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject};
 pub use service_policy::{FailurePolicy, Limits, Match, Mode, Module, ServicePolicy, ServicePolicySpec, Updates};
 
 use crate::decode::{self, DecodeError, describe};
