@@ -77,6 +77,14 @@ spec: { module: { file: gone.wasm } }
 ";
 
 #[test]
+fn an_error_in_a_file_of_several_manifests_names_the_policy() {
+    let several = format!("{BROKEN}---\n{}", BROKEN.replace("gone }", "typo }").replace("module:", "modul:"));
+    let files = directory(&[("policies.yaml", &several)]);
+    let error = fails(&["check", "--policies", shown(&files), "README.md"]);
+    assert!(error.contains("policies.yaml (typo): spec: unknown key \"modul\""), "{error}");
+}
+
+#[test]
 fn an_unknown_flag_is_named() {
     let error = fails(&["serve", "--polices", "x"]);
     assert_eq!(error.lines().next(), Some("error: unexpected argument '--polices' found"));

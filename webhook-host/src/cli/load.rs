@@ -5,6 +5,7 @@ use crate::manifest::{HostConfig, HostConfigSpec, ServicePolicy};
 use crate::policy::{LoadError, Policy};
 use crate::yaml;
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,9 +85,16 @@ pub(super) fn load(
 
 /// The ServicePolicies of one file.
 pub(super) fn manifests_of(file: &Path) -> Result<Vec<ServicePolicy>> {
-    let name = || file.display().to_string();
-    let documents = yaml::documents(&read_text(file)?).with_context(name)?;
-    documents.iter().map(|document| ServicePolicy::from_value(document).with_context(name)).collect()
+    let name = file.display();
+    let documents = yaml::documents(&read_text(file)?).with_context(|| name.to_string())?;
+    let several = documents.len() > 1;
+    let read = |document: &Value| {
+        // Which of several, where it says so itself.
+        let of = document.pointer("/metadata/name").and_then(Value::as_str).filter(|_| several);
+        let place = || of.map_or_else(|| name.to_string(), |of| format!("{name} ({of})"));
+        ServicePolicy::from_value(document).with_context(place)
+    };
+    documents.iter().map(read).collect()
 }
 
 fn manifest_files(directory: &Path) -> Result<Vec<PathBuf>> {
