@@ -1,6 +1,6 @@
 //! Descriptions, put together word by word.
 
-use crate::description::{Context, Description};
+use crate::description::{About, Context, Description};
 use crate::review::{Operation, Phase, Resource};
 
 impl Description {
@@ -14,7 +14,15 @@ impl Description {
             operations: vec![Operation::Create, Operation::Update],
             resources: vec![Resource::Services],
             context: vec![],
+            about: About::empty(),
         }
+    }
+
+    /// It has something to say about Services that have at least one of these, and about no other.
+    #[must_use]
+    pub fn about(mut self, about: About) -> Self {
+        self.about = about;
+        self
     }
 
     /// It has something to say in [`crate::Policy::mutate`].
@@ -47,6 +55,13 @@ impl Description {
     #[must_use]
     pub fn with_pods(self) -> Self {
         self.with(Context::Pods)
+    }
+
+    /// The same, but it has nothing to say in [`crate::Policy::mutate`].
+    #[must_use]
+    pub fn not_mutating(mut self) -> Self {
+        self.phases.retain(|phase| *phase != Phase::Mutating);
+        self
     }
 
     fn with(mut self, context: Context) -> Self {

@@ -84,7 +84,7 @@ pub mod bindings {
 }
 
 pub use bindings::sallyport::policy::{description, review, service, verdict};
-pub use description::Description;
+pub use description::{About, Description};
 pub use exposure::{NodePortInUse, UsedAs};
 pub use patch::{Mutation, Patch, SpecField};
 pub use review::Review;
@@ -99,7 +99,7 @@ pub mod prelude {
     pub use crate::review::{Operation, Phase, Resource};
     pub use crate::service::{Service, ServiceType};
     pub use crate::{
-        Description, Mutation, NodePortInUse, Patch, Policy, Review, SettingsError, SpecField, UsedAs, Verdict,
+        About, Description, Mutation, NodePortInUse, Patch, Policy, Review, SettingsError, SpecField, UsedAs, Verdict,
         Violation, log, pairs, policy, quote, text,
     };
 }
@@ -111,6 +111,12 @@ pub trait Policy: Sized + Send + Sync + 'static {
 
     /// What the policy says about itself, and what it wants to be asked.
     fn describe() -> Description;
+
+    /// The same, once the settings are known. A policy that they make narrower says so here, and is asked less: about fewer
+    /// Services ([`Description::about`]), in fewer phases, with less context to wait for.
+    fn describe_configured(&self) -> Description {
+        Self::describe()
+    }
 
     /// What holds where the manifest says nothing.
     fn defaults() -> Self::Settings;

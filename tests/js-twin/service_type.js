@@ -36,6 +36,8 @@ export const policy = {
       operations: ['create', 'update'],
       resources: ['services'],
       context: [],
+      // No flag is set: it wants to be asked about every Service.
+      about: {},
     };
   },
 

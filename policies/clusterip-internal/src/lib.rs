@@ -14,6 +14,9 @@ policy!(ClusterIpInternal, "policy.wit");
 /// What marks an internal backend, and what may become of it.
 pub struct ClusterIpInternal(Settings);
 
+/// What a Service must not be that is an internal backend's.
+const EXPOSED: About = About::NODE_PORT.union(About::LOAD_BALANCER).union(About::EXTERNAL_IPS);
+
 impl Policy for ClusterIpInternal {
     type Settings = Settings;
 
@@ -24,6 +27,15 @@ impl Policy for ClusterIpInternal {
             .with_namespace()
             .with_cluster()
             .with_pods()
+            .about(EXPOSED.union(About::CHANGED_LABELS))
+    }
+
+    fn describe_configured(&self) -> Description {
+        let mut description = Self::describe();
+        if !self.0.protect_labels {
+            description.about = EXPOSED;
+        }
+        if self.0.coerce { description } else { description.not_mutating() }
     }
 
     fn defaults() -> Settings {

@@ -18,7 +18,14 @@ impl Policy for DormantFields {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).mutating()
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).mutating().about(
+            // Of the annotations, the one with source ranges.
+            About::NODE_PORTS | About::ALIAS | About::LOAD_BALANCER_FIELDS | About::ANNOTATIONS,
+        )
+    }
+
+    fn describe_configured(&self) -> Description {
+        if self.0.strip { Self::describe() } else { Self::describe().not_mutating() }
     }
 
     fn defaults() -> Settings {

@@ -17,7 +17,9 @@ impl Policy for ExposureAnnotations {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_status_writes()
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+            .with_status_writes()
+            .about(About::ANNOTATIONS)
     }
 
     fn defaults() -> Settings {

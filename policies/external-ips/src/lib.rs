@@ -20,7 +20,7 @@ impl Policy for ExternalIps {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).about(About::EXTERNAL_IPS)
     }
 
     fn defaults() -> Settings {

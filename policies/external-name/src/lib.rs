@@ -31,7 +31,7 @@ impl Policy for ExternalNames {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).about(About::EXTERNAL_NAME)
     }
 
     fn defaults() -> Settings {

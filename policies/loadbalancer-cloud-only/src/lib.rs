@@ -18,7 +18,7 @@ impl Policy for LoadBalancerCloudOnly {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_cluster()
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_cluster().about(About::LOAD_BALANCER)
     }
 
     fn defaults() -> Settings {

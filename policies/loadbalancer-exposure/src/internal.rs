@@ -84,25 +84,38 @@ fn unknown(name: &str) -> String {
 
 fn explain(controller: &Controller, public: Public<'_>) -> Violation {
     let name = controller.name;
-    let (field, message) = match public {
-        Public::Class(class) => (
-            "spec.loadBalancerClass".to_owned(),
-            text![quote(class), " is not served by ", name, ", whose annotations say nothing here"],
-        ),
+    let mut place = Place::Field("spec.type");
+    let message = match public {
+        Public::Class(class) => {
+            place = Place::Field(CLASS);
+            text![quote(class), " is not served by ", name, ", whose annotations say nothing here"]
+        }
         Public::ExternalClass(class) => {
-            ("spec.loadBalancerClass".to_owned(), text![quote(class), " makes a public load balancer"])
+            place = Place::Field(CLASS);
+            text![quote(class), " makes a public load balancer"]
         }
         Public::Value { key, found, .. } => {
-            (annotation(key), text![quote(found), " does not make the load balancer internal for ", name])
+            place = Place::Annotation(key);
+            text![quote(found), " does not make the load balancer internal for ", name]
         }
         Public::Unclear(key) => {
-            (annotation(key), text!["leaves open whether ", name, " makes the load balancer internal"])
+            place = Place::Annotation(key);
+            text!["leaves open whether ", name, " makes the load balancer internal"]
         }
-        Public::Missing { .. } => {
-            ("spec.type".to_owned(), text!["nothing makes the load balancer internal for ", name])
-        }
+        Public::Missing { .. } => text!["nothing makes the load balancer internal for ", name],
+    };
+    let field = match place {
+        Place::Field(field) => field.to_owned(),
+        Place::Annotation(key) => annotation(key),
     };
     Violation::new("S04", field, message).fix(fix(public))
+}
+
+const CLASS: &str = "spec.loadBalancerClass";
+
+enum Place<'a> {
+    Field(&'static str),
+    Annotation(&'a str),
 }
 
 fn fix(public: Public<'_>) -> String {

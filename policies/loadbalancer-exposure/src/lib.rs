@@ -28,6 +28,7 @@ impl Policy for LoadBalancerExposure {
             .mutating()
             .with_status_writes()
             .with_cluster()
+            .about(About::LOAD_BALANCER)
     }
 
     fn defaults() -> Settings {

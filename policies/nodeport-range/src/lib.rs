@@ -26,7 +26,7 @@ impl Policy for NodePortRange {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_cluster()
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_cluster().about(About::NODE_PORTS)
     }
 
     fn defaults() -> Settings {

@@ -15,7 +15,7 @@ impl Policy for Selectorless {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).about(About::SELECTORLESS)
     }
 
     fn defaults() -> Settings {

@@ -14,6 +14,21 @@ impl Policy for ServiceTypes {
         Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).mutating()
     }
 
+    /// About those that some namespace may not use, and those that have none.
+    fn describe_configured(&self) -> Description {
+        let lists =
+            || std::iter::once(&self.0.allowed_types).chain(self.0.per_namespace.iter().map(|(_, types)| types));
+        let denied = |found: &ServiceType| lists().any(|types| !types.contains(found));
+        let kinds = [
+            (ServiceType::ClusterIp, About::CLUSTER_IP),
+            (ServiceType::NodePort, About::NODE_PORT),
+            (ServiceType::LoadBalancer, About::LOAD_BALANCER),
+            (ServiceType::ExternalName, About::EXTERNAL_NAME),
+        ];
+        let denied = kinds.into_iter().filter(|(found, _)| denied(found));
+        Self::describe().about(denied.fold(About::TYPE_UNSET, |about, (_, kind)| about | kind))
+    }
+
     fn defaults() -> Settings {
         use ServiceType::{ClusterIp, ExternalName, LoadBalancer, NodePort};
         Settings { allowed_types: vec![ClusterIp, NodePort, LoadBalancer, ExternalName], per_namespace: vec![] }

@@ -99,10 +99,18 @@ impl World {
         Ok(Self { path, text })
     }
 
-    /// The text as a component carries it: without indentation and blank lines.
+    /// The text as a component carries it: what the settings' schema is made of, without indentation and blank lines. The rest
+    /// is the same in every world.
     fn compact(&self) -> String {
-        let lines = self.text.lines().map(str::trim).filter(|line| !line.is_empty());
-        lines.collect::<Vec<_>>().join("\n")
+        const SAME: [&str; 4] = [
+            "include sallyport:policy/base@",
+            "use sallyport:policy/verdict@",
+            "export defaults:",
+            "export configure:",
+        ];
+        let says = |line: &&str| !line.is_empty() && !SAME.iter().any(|same| line.starts_with(same));
+        let lines = self.text.lines().map(str::trim).filter(says);
+        lines.map(|line| line.replacen("/// ", "///", 1)).collect::<Vec<_>>().join("\n")
     }
 
     /// The world's name, as wit-bindgen spells it in Rust.
@@ -172,7 +180,10 @@ struct PolicyComponent;
 
 impl policy_bindings::exports::sallyport::policy::policy::Guest for PolicyComponent {
     fn describe() -> ::sallyport_policy::Description {
-        <$policy as ::sallyport_policy::Policy>::describe()
+        match CONFIGURED_POLICY.value() {
+            ::core::option::Option::Some(policy) => ::sallyport_policy::Policy::describe_configured(policy),
+            ::core::option::Option::None => <$policy as ::sallyport_policy::Policy>::describe(),
+        }
     }
 
     fn validate(review: ::sallyport_policy::Review) -> ::sallyport_policy::Verdict {

@@ -126,13 +126,24 @@ fn settings_that_are_refused_leave_nothing_behind() {
 }
 
 #[test]
-fn a_policy_that_describes_itself_otherwise_once_it_is_configured_is_not_kept() {
+fn what_a_policy_says_about_itself_once_it_is_configured_counts_and_is_kept() {
     let directory = directory();
     let renamed = json!({"settings": {"atConfigure": "rename"}});
-    for _ in 0..2 {
+    for counts in [[0, 1, 0], [1, 0, 0]] {
         let start = Start::new(&directory);
         let policy = start.load(&misbehave(), &renamed).expect("the guest can be loaded");
-        assert_eq!(policy.description().map(|description| &*description.name), Some("misbehave"));
+        assert_eq!(policy.description().map(|description| &*description.name), Some("renamed"));
+        assert_eq!(start.counts().0, counts);
+    }
+}
+
+#[test]
+fn a_policy_that_has_other_defaults_once_it_is_configured_is_not_kept() {
+    let directory = directory();
+    let other = json!({"settings": {"atConfigure": "other-defaults"}});
+    for _ in 0..2 {
+        let start = Start::new(&directory);
+        start.load(&misbehave(), &other).expect("the guest can be loaded");
         assert_eq!(start.counts().0, [0, 1, 0]);
     }
 }

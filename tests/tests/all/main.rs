@@ -2,6 +2,7 @@
 //!
 //! One binary, since linking wasmtime takes longer than most of the tests. What it needs is built by `make policies`.
 
+mod about;
 mod bad_input;
 mod cache;
 mod client;

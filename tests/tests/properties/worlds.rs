@@ -86,7 +86,7 @@ impl World {
             let inventory = Inventory::from(inventory(controller));
             let reversed = policies.iter().rev().cloned().collect();
             let reversed = Admission::new(reversed, inventory.clone(), exemptions());
-            Self { controller, admission: Admission::new(policies, inventory, exemptions()), reversed }
+            Self { controller, admission: Admission::new(policies, inventory, exemptions()).thorough(), reversed }
         };
         CONTROLLERS.iter().map(Some).chain([None]).map(new).collect()
     }

@@ -60,7 +60,7 @@ pub(super) fn write(page: &mut String, fixtures: &BTreeMap<String, Told>) {
         let name = &policy.name;
         let documentation = policy.documentation.as_deref().unwrap_or_else(|| panic!("{name} has no documentation"));
         let _ = write!(page, "## {name}\n\n{}\n\n", bold(documentation));
-        let _ = writeln!(page, "Asked for {}.\n", asked(policy));
+        let _ = writeln!(page, "{}.\n", asked(policy));
         settings(page, policy);
         let told = fixtures.get(name).unwrap_or_else(|| panic!("no fixtures for {name}"));
         check_rules(documentation, name, told);
@@ -137,8 +137,13 @@ fn asked(policy: &Inspection) -> String {
     } else {
         format!("It needs to know: {}", policy.context.join(", "))
     };
+    let about = if policy.about.is_empty() {
+        "It is about every Service".to_owned()
+    } else {
+        format!("It is about Services with: {}", policy.about.join(", "))
+    };
     format!(
-        "{} of {}, {}. {context}",
+        "With the default settings it is asked for {} of {}, {}. {about}. {context}",
         policy.operations.join(" and "),
         policy.resources.join(" and "),
         policy.phases.join(" and ")

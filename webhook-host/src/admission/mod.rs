@@ -3,6 +3,7 @@
 //! Reads no environment, no file and no network; the caller says when the request arrived and when it must be answered.
 //! `Verdict` is a policy's opinion, `AdmissionResponse` the cluster's answer, and only this module knows both.
 
+mod about;
 mod break_glass;
 mod exemption;
 mod fold;
@@ -72,6 +73,7 @@ pub struct Admission {
     policies: Vec<Arc<Policy>>,
     inventory: Inventory,
     exemptions: Exemptions,
+    thorough: bool,
 }
 
 impl Admission {
@@ -79,7 +81,14 @@ impl Admission {
     pub fn new(policies: Vec<impl Into<Arc<Policy>>>, inventory: Inventory, exemptions: Exemptions) -> Self {
         let mut policies: Vec<_> = policies.into_iter().map(Into::into).collect();
         policies.sort_by(|a, b| a.name().cmp(b.name()));
-        Self { policies, inventory, exemptions }
+        Self { policies, inventory, exemptions, thorough: false }
+    }
+
+    /// The same, but policies are asked about Services, too, that they are not about by their own description; to have an
+    /// opinion on one is an evaluation error. For the harness, where such a policy is to be found out.
+    #[must_use]
+    pub fn thorough(self) -> Self {
+        Self { thorough: true, ..self }
     }
 
     /// All policies, in the order in which they are asked.
@@ -103,11 +112,12 @@ impl Admission {
         }
         let config = self.exemptions.break_glass.as_ref();
         let glass = Glass::of(config, &request.user_info, subject.service(), subject.old_service(), clock.now);
-        match function {
-            Function::Mutate if glass.forbids_patches() => Outcome::exempt(request, Exemption::BreakGlass),
+        let outcome = match function {
+            Function::Mutate if glass.forbids_patches() => return Outcome::exempt(request, Exemption::BreakGlass),
             Function::Mutate => self.mutate(request, &policies, &mut subject, clock.deadline),
             Function::Validate(_) => self.validate(function, request, &policies, &mut subject, glass, clock.deadline),
-        }
+        };
+        Outcome { matched: !policies.is_empty(), ..outcome }
     }
 
     /// The policies that have a say: by namespace, by what they want to be asked, and in the mutating phase by mode, since
@@ -147,10 +157,12 @@ impl Admission {
         deadline: Instant,
     ) -> Outcome {
         let carried = glass == Glass::Carried;
+        let policies: Vec<_> = policies.iter().copied().filter(|policy| self.asks(policy, subject)).collect();
         let judge = |policy: &&Policy| {
             let began = Instant::now();
             let mut evaluation = Evaluation::of(policy, function);
-            match subject.ask(policy, &self.inventory, |review| policy.validate(review, deadline)) {
+            let answer = subject.ask(policy, &self.inventory, |review| policy.validate(review, deadline));
+            match answer.and_then(|verdict| subject.hear(policy, verdict)) {
                 Err(error) => evaluation.error = Some(error),
                 Ok(verdict) => {
                     evaluation.warnings = verdict.warnings;
@@ -164,7 +176,7 @@ impl Admission {
         };
         let evaluations = policies.iter().map(judge).collect();
         let strictest = self.strictest(request.namespace());
-        fold::validated(request, policies, evaluations, glass, strictest)
+        fold::validated(request, &policies, evaluations, glass, strictest)
     }
 
     /// Parts the violations in those that the update brings and those that the old object has too, where it may keep these. An
@@ -186,18 +198,28 @@ impl Admission {
         (evaluation.kept, evaluation.violations) = violations.into_iter().partition(stood);
     }
 
-    fn mutate(
+    /// Whether to ask a policy that matches: it is about the Service, or its word on that is to be tried.
+    fn asks(&self, policy: &Policy, subject: &Subject) -> bool {
+        self.thorough || subject.concerns(policy)
+    }
+
+    fn mutate<'a>(
         &self,
         request: &AdmissionRequest<'_>,
-        policies: &[&Policy],
+        policies: &[&'a Policy],
         subject: &mut Subject,
         deadline: Instant,
     ) -> Outcome {
         let mut patched = Patched::new(request);
-        let improve = |policy: &&Policy| {
+        let improve = |&policy: &&'a Policy| {
+            // What the ones before have patched may make it a Service of this one's.
+            if !self.asks(policy, subject) {
+                return None;
+            }
             let began = Instant::now();
             let mut evaluation = Evaluation::of(policy, Function::Mutate);
             let answer = subject.ask(policy, &self.inventory, |review| policy.mutate(review, deadline));
+            let answer = answer.and_then(|mutation| subject.hear(policy, mutation));
             match answer.and_then(|mutation| patched.apply(subject, mutation.patch.clone()).map(|()| mutation)) {
                 Err(error) => evaluation.error = Some(error),
                 Ok(mutation) => {
@@ -207,10 +229,10 @@ impl Admission {
                 }
             }
             evaluation.elapsed = began.elapsed();
-            evaluation
+            Some((policy, evaluation))
         };
-        let evaluations = policies.iter().map(improve).collect();
-        fold::mutated(request, policies, evaluations, patched.into_text())
+        let (policies, evaluations): (Vec<_>, _) = policies.iter().filter_map(improve).unzip();
+        fold::mutated(request, &policies, evaluations, patched.into_text())
     }
 }
 
@@ -225,6 +247,7 @@ impl Outcome {
             exemption: None,
             malformed: None::<Malformed>,
             break_glass: None,
+            matched: false,
             evaluations: vec![],
         }
     }

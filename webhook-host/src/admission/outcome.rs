@@ -24,7 +24,9 @@ pub struct Outcome {
     pub malformed: Option<crate::service::Malformed>,
     /// Who excused what would have been denied, and until when.
     pub break_glass: Option<Grant>,
-    /// What each policy that was asked thinks, in the order of the policies.
+    /// Whether some policy matches: by namespace, mode, and the operations and resources of its description.
+    pub matched: bool,
+    /// What each policy that was asked thinks, in the order of the policies: those that match and are about such a Service.
     pub evaluations: Vec<Evaluation>,
 }
 

@@ -1,12 +1,13 @@
 //! The Service under review with its context, as each policy asked for it.
 
-use super::Function;
 use super::request::AdmissionRequest;
-use crate::contract::description::Context;
+use super::{Function, about};
+use crate::contract::description::{About, Context};
 use crate::contract::review::{Cluster, Namespace, Operation, Pod, Resource, Review, User};
 use crate::contract::service::Service;
+use crate::contract::verdict::Verdict;
 use crate::inventory::{self, Inventory};
-use crate::policy::Policy;
+use crate::policy::{EvaluationError, Policy};
 use crate::service::{self, Malformed};
 use serde_json::value::RawValue;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,6 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// What some policy asked for is kept and moved in and out, never copied.
 pub(super) struct Subject {
     review: Review,
+    about: About,
     context: Parts,
     /// As an update from old to old; made when the first policy ratchets.
     old: Option<Box<Old>>,
@@ -61,7 +63,8 @@ impl Subject {
             selected_pods: None,
             time: now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         };
-        Ok(Self { review, context: Parts::default(), old: None })
+        let about = about::about(&review.service, review.old_service.as_ref());
+        Ok(Self { review, about, context: Parts::default(), old: None })
     }
 
     pub(super) fn service(&self) -> &Service {
@@ -72,9 +75,26 @@ impl Subject {
         self.review.old_service.as_ref()
     }
 
+    /// Whether the policy may have something to say about the object, as patched so far.
+    pub(super) fn concerns(&self, policy: &Policy) -> bool {
+        policy.is_about(self.about)
+    }
+
+    /// An opinion on a Service that the policy is not about would not have been asked for by a webhook.
+    pub(super) fn hear(&self, policy: &Policy, verdict: Verdict) -> Result<Verdict, EvaluationError> {
+        let silent = Verdict { violations: vec![], warnings: vec![], audit_annotations: vec![], patch: vec![] };
+        if self.concerns(policy) || verdict == silent {
+            return Ok(verdict);
+        }
+        const PROBLEM: &str =
+            "it has an opinion on a Service that it is not about, by what `describe` says; add to `about`";
+        Err(EvaluationError::Answer(PROBLEM.to_owned()))
+    }
+
     /// The object as patched so far.
     pub(super) fn replace(&mut self, mut service: Service) {
         adopt(&mut service, &self.review.namespace.name);
+        self.about = about::about(&service, self.review.old_service.as_ref());
         self.review.service = service;
         self.context.pods = None;
     }

@@ -133,8 +133,13 @@ impl<'a> Load<'a> {
             return Ok(Prepared { guest, description, per_instance: None, no_snapshot: None });
         };
         let settings = settle(&configure, self.defaults(&guest)?)?;
-        let per_instance = cached.no_snapshot.is_some().then_some(settings);
-        Ok(Prepared { guest, description, per_instance, no_snapshot: cached.no_snapshot.clone() })
+        let Some(why) = cached.no_snapshot.clone() else {
+            return Ok(Prepared { guest, description, per_instance: None, no_snapshot: None });
+        };
+        let (mut store, instance) = self.instantiate(&guest)?;
+        call_configure(&mut store, &instance, &settings).map_err(|error| self.guest("configure", &error, &store))?;
+        let description = self.describe_again(&guest, store, &instance)?;
+        Ok(Prepared { guest, description, per_instance: Some(settings), no_snapshot: Some(why) })
     }
 
     fn prepare<E, F>(&self, settle: F) -> Result<Prepared, E>
@@ -159,13 +164,14 @@ impl<'a> Load<'a> {
         }
         match start.snapshot {
             Err(why) => {
+                let description = self.describe_again(&guest, store, &instance)?;
                 self.keep(&start.component, Some(&why));
                 Ok(Prepared { guest, description, per_instance: Some(settings), no_snapshot: Some(why) })
             }
             Ok(context) => {
                 let component = self.snapshot(&context, store, instance)?;
-                let (guest, ..) = self.link(&component)?;
-                self.keep_snapshot(&component, &guest, &description, &defaults);
+                let (guest, description) = self.describe(&component)?;
+                self.keep_snapshot(&component, &guest, &defaults);
                 Ok(Prepared { guest, description, per_instance: None, no_snapshot: None })
             }
         }
@@ -177,15 +183,10 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// A load from the cache has nothing but the snapshot to ask, so one that answers otherwise than the component that it
-    /// was made of is not kept.
-    fn keep_snapshot(&self, component: &Component, guest: &Guest, description: &Description, defaults: &Val) {
-        let same = || {
-            let (mut store, instance) = self.instantiate(guest).ok()?;
-            let again = guest.describe(&mut store, &instance).ok()?;
-            Some(again == *description && self.defaults(guest).ok()? == *defaults)
-        };
-        if self.entry.is_some() && same() == Some(true) {
+    /// A load from the cache has nothing but the snapshot to ask, so one that has other defaults than the component that it was
+    /// made of is not kept.
+    fn keep_snapshot(&self, component: &Component, guest: &Guest, defaults: &Val) {
+        if self.entry.is_some() && self.defaults(guest).is_ok_and(|again| again == *defaults) {
             self.keep(component, None);
         }
     }
@@ -229,6 +230,16 @@ impl<'a> Load<'a> {
             Ok(description) => Ok((guest, description)),
             Err(error) => Err(self.guest("describe", &error, &store)),
         }
+    }
+
+    /// What a configured instance says about itself.
+    fn describe_again(
+        &self,
+        guest: &Guest,
+        mut store: Store<State>,
+        instance: &Instance,
+    ) -> Result<Description, LoadProblem> {
+        guest.describe(&mut store, instance).map_err(|error| self.guest("describe", &error, &store))
     }
 
     fn defaults(&self, guest: &Guest) -> Result<Val, LoadProblem> {

@@ -1,7 +1,7 @@
 //! What a component says about itself, without a manifest: for `sallyport inspect` and the documentation.
 
 use super::{LoadError, schema, settings};
-use crate::contract::description::{Context, Description};
+use crate::contract::description::{About, Context, Description};
 use crate::contract::review::{Operation, Phase, Resource};
 use crate::engine::{Candidate, Engine, Order};
 use serde::Serialize;
@@ -31,6 +31,9 @@ pub struct Inspection {
     pub resources: Vec<&'static str>,
     /// `namespace`, `cluster`, `pods`.
     pub context: Vec<&'static str>,
+    /// What a Service has about it that it has something to say about, `loadBalancer` or `externalIps`; none: it has of every
+    /// Service. With the default settings.
+    pub about: Vec<&'static str>,
     /// Interfaces that it imports.
     pub imports: Vec<String>,
     /// Interfaces and functions that it exports.
@@ -70,6 +73,7 @@ impl Inspection {
             operations: operations(&description),
             resources: resources(&description),
             context: context(&description),
+            about: about(&description),
             // Types of the world itself are imports too, as far as the binary format goes.
             imports: candidate.imports.iter().filter(|name| name.contains(':')).cloned().collect(),
             exports: candidate.exports.clone(),
@@ -114,6 +118,24 @@ fn context(description: &Description) -> Vec<&'static str> {
         Context::Pods => "pods",
     };
     description.context.iter().map(word).collect()
+}
+
+fn about(description: &Description) -> Vec<&'static str> {
+    let words = [
+        (About::TYPE_UNSET, "typeUnset"),
+        (About::CLUSTER_IP, "clusterIp"),
+        (About::NODE_PORT, "nodePort"),
+        (About::LOAD_BALANCER, "loadBalancer"),
+        (About::EXTERNAL_NAME, "externalName"),
+        (About::NODE_PORTS, "nodePorts"),
+        (About::EXTERNAL_IPS, "externalIps"),
+        (About::ALIAS, "alias"),
+        (About::LOAD_BALANCER_FIELDS, "loadBalancerFields"),
+        (About::SELECTORLESS, "selectorless"),
+        (About::ANNOTATIONS, "annotations"),
+        (About::CHANGED_LABELS, "changedLabels"),
+    ];
+    words.into_iter().filter(|(about, _)| description.about.contains(*about)).map(|(_, word)| word).collect()
 }
 
 /// `package:name/world` of the author's WIT.

@@ -10,7 +10,7 @@ mod settings;
 
 pub use inspection::Inspection;
 
-use crate::contract::description::{Context, Description};
+use crate::contract::description::{About, Context, Description};
 use crate::contract::review::{Operation, Phase, Resource, Review};
 use crate::contract::verdict::Verdict;
 use crate::decode::{DecodeError, join};
@@ -235,6 +235,12 @@ impl Policy {
                 && description.operations.contains(&operation)
                 && description.resources.contains(&resource)
         })
+    }
+
+    /// Whether it may have something to say about a Service with this about it. A broken policy has its error to say.
+    pub(crate) fn is_about(&self, found: About) -> bool {
+        self.description()
+            .is_none_or(|description| description.about == About::empty() || description.about.intersects(found))
     }
 
     /// Whether it asks for a part of the context.

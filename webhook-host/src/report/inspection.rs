@@ -20,6 +20,7 @@ pub fn text(inspection: &Inspection) -> String {
         ("operations", inspection.operations.join(", ")),
         ("resources", inspection.resources.join(", ")),
         ("context", if inspection.context.is_empty() { "none".to_owned() } else { inspection.context.join(", ") }),
+        ("about", if inspection.about.is_empty() { "every Service".to_owned() } else { inspection.about.join(", ") }),
         ("imports", list(&inspection.imports)),
         ("exports", list(&inspection.exports)),
         ("pre-initialised", snapshot),

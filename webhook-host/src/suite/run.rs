@@ -156,7 +156,7 @@ impl Host {
         };
         let policies = setup.policies.iter().map(&mut load).collect();
         let inventory = Inventory::from(setup.inventory.clone());
-        Self { admission: Admission::new(policies, inventory, setup.exemptions.clone()), refused }
+        Self { admission: Admission::new(policies, inventory, setup.exemptions.clone()).thorough(), refused }
     }
 
     fn answer(&self, case: &Case) -> Finding {
@@ -322,5 +322,5 @@ fn exempt(function: Function, outcome: &Outcome) -> Option<&'static str> {
             Function::Validate(_) => (!told).then_some("unmatched"),
         };
     }
-    (outcome.evaluations.is_empty() && outcome.response.denial.is_none()).then_some("unmatched")
+    (!outcome.matched && outcome.response.denial.is_none()).then_some("unmatched")
 }

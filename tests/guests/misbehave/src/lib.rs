@@ -22,6 +22,12 @@ static CALLS: AtomicU32 = AtomicU32::new(0);
 /// Whether `configure` was told to change what `describe` answers.
 static RENAMED: AtomicBool = AtomicBool::new(false);
 
+/// Whether `configure` was told to be about external IPs only, whatever `validate` does.
+static NARROW: AtomicBool = AtomicBool::new(false);
+
+/// Whether `configure` was told to change what `defaults` answers.
+static OTHER_DEFAULTS: AtomicBool = AtomicBool::new(false);
+
 /// To be overwritten in the component, with words of the same length.
 static AT_DESCRIBE: &str = "at-describe:accept";
 static AT_DEFAULTS: &str = "at-defaults:accept";
@@ -41,12 +47,14 @@ impl Policy for Misbehave {
     fn describe() -> Description {
         act(word(black_box(AT_DESCRIBE)));
         let name = if RENAMED.load(Ordering::Relaxed) { "renamed" } else { env!("CARGO_PKG_NAME") };
-        Description::new(name, env!("CARGO_PKG_VERSION")).mutating()
+        let about = if NARROW.load(Ordering::Relaxed) { About::EXTERNAL_IPS } else { About::empty() };
+        Description::new(name, env!("CARGO_PKG_VERSION")).mutating().about(about)
     }
 
     fn defaults() -> Settings {
         act(word(black_box(AT_DEFAULTS)));
-        Settings { at_configure: "accept".into() }
+        let word = if OTHER_DEFAULTS.load(Ordering::Relaxed) { "log" } else { "accept" };
+        Settings { at_configure: word.into() }
     }
 
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
@@ -106,6 +114,8 @@ fn act(word: &str) {
         "panic" | "trap" => panic!("told to panic"),
         "hog" => hog(),
         "fill" => fill(),
+        "narrow" => NARROW.store(true, Ordering::Relaxed),
+        "other-defaults" => OTHER_DEFAULTS.store(true, Ordering::Relaxed),
         "rename" => RENAMED.store(true, Ordering::Relaxed),
         "recurse" => drop(black_box(recurse(black_box(1)))),
         "descend" => drop(black_box(descend(&black_box(Step(descend)), 1))),

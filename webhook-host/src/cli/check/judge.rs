@@ -61,7 +61,7 @@ impl Judge<'_> {
             subject.findings.extend(self.findings(evaluation, place));
         }
         subject.findings.extend(whole(&validated, place));
-        if !validated.evaluations.is_empty() {
+        if validated.matched {
             subject.findings.extend(unallocated(&service, place));
         }
         Ok(())
@@ -124,7 +124,7 @@ fn whole(outcome: &Outcome, place: &dyn Fn(&str) -> usize) -> Option<Finding> {
     }
     let reason = match outcome.exemption {
         Some(exemption) => format!("exempt ({}); no policy is asked", exemption.name()),
-        None if outcome.evaluations.is_empty() => "no policy matches this namespace".to_owned(),
+        None if !outcome.matched => "no policy matches this namespace".to_owned(),
         None => return None,
     };
     Some(Finding { message: reason, line: place(""), ..Finding::empty(Level::Note) })
