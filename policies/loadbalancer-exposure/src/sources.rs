@@ -23,9 +23,8 @@ impl LoadBalancerExposure {
                 RequireSourceRanges::Always => true,
             };
             if required {
-                let violation =
-                    Violation::new("S05", FIELD, "missing, so that the load balancer is open to the whole world");
-                verdict.violations.push(violation.key("LoadBalancer:no source ranges").fix(self.name_blocks()));
+                let message = "missing, so that the load balancer is open to the whole world";
+                self.deny(verdict, FIELD.to_owned(), message.to_owned(), "LoadBalancer:no source ranges".to_owned());
             }
             return;
         }
@@ -35,15 +34,17 @@ impl LoadBalancerExposure {
             // What is the world by itself is told by itself; the others may be it together.
             blocks.extend(block.filter(|block| !cover_the_world(&[*block])));
             if let Some(problem) = self.problem(block) {
-                let violation = Violation::new("S05", ranges.field(i), text![quote(text), " ", problem]);
-                verdict.violations.push(violation.key(text!["sourceRange:", text]).fix(self.name_blocks()));
+                self.deny(verdict, ranges.field(i), text![quote(text), " ", problem], text!["sourceRange:", text]);
             }
         }
         if self.settings.forbid_world && cover_the_world(&blocks) {
-            let violation =
-                Violation::new("S05", ranges.root(), "together the ranges open the load balancer to the whole world");
-            verdict.violations.push(violation.key("sourceRanges:world").fix(self.name_blocks()));
+            let message = "together the ranges open the load balancer to the whole world";
+            self.deny(verdict, ranges.root(), message.to_owned(), "sourceRanges:world".to_owned());
         }
+    }
+
+    fn deny(&self, verdict: &mut Verdict, field: String, message: String, key: String) {
+        verdict.violations.push(Violation::new("S05", field, message).key(key).fix(self.name_blocks()));
     }
 
     fn problem(&self, block: Option<Cidr>) -> Option<&'static str> {
