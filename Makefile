@@ -63,8 +63,8 @@ docs: policies ## docs/rules.md, from the components, the fixtures and the prese
 	WRITE_DOCS=1 cargo test $(LOCKED) --package sallyport-tests --test rules_page
 
 .PHONY: bench
-bench: policies ## microseconds per evaluation, requests per second
-	cargo bench $(LOCKED) --package sallyport-tests --bench sallyport
+bench: policies ## microseconds per evaluation; requests per second, start, reload and memory of the program
+	cargo bench $(LOCKED) --package sallyport-tests --bench evaluation --bench serving
 
 .PHONY: clean
 clean: ## remove everything that was built

@@ -1,0 +1,249 @@
+//! What the program costs that serves: start, throughput, latency, memory, and a reload under load. Run by `make bench`.
+//!
+//! The program is a process of its own (this one, called again with the words of the command line), and so is the load generator,
+//! bounded in time. Client and server share the machine. Every figure stands beside a baseline of the same run, and rounds are
+//! interleaved, since machines differ and are shared; medians are told, nothing is asserted.
+
+#[path = "../examples.rs"]
+mod examples;
+mod generator;
+mod program;
+
+use anyhow::Result;
+use clap::Parser as _;
+use examples::{CLUSTER_IP, FOUR, NODE_PORT, body, names, with_annotations};
+use generator::{Load, Order};
+use program::{Cache, Program, Set};
+use sallyport::cli::Cli;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How often each figure is measured.
+const ROUNDS: usize = 3;
+
+/// Calls at the same time: what a busy API server has.
+const CONCURRENCY: usize = 16;
+
+const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
+
+fn main() -> Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.first().map(String::as_str) {
+        Some("sallyport") => return Ok(Cli::parse_from(&arguments).run()),
+        Some("load") => generator::run(&arguments[1])?,
+        _ => measure()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure() -> Result<()> {
+    println!("medians of {ROUNDS} rounds; client and server share the machine\n");
+    start()?;
+    throughput()?;
+    connections()?;
+    payloads()?;
+    half_of_the_most()?;
+    memory()?;
+    reload()?;
+    neighbours()
+}
+
+/// From the start of the process to the first request that could be answered.
+fn start() -> Result<()> {
+    let ten: Vec<_> = names()?.into_iter().take(10).collect();
+    let set = Set::of(&ten)?;
+    let mut cold = vec![];
+    let mut warm = vec![];
+    for _ in 0..ROUNDS {
+        let cache = Cache::new()?;
+        cold.push(Program::start(&set, &cache)?.took);
+        warm.push(Program::start(&set, &cache)?.took);
+    }
+    let median = |times: Vec<Duration>| generator::median(times.iter().map(|time| time.as_secs_f64() * 1e3).collect());
+    println!("ready with 10 policies: {:.0} ms cold, {:.0} ms with a warm cache\n", median(cold), median(warm));
+    Ok(())
+}
+
+/// The hosts whose throughput is compared: none asked, the first four policies, all of them.
+struct Hosts {
+    none: Program,
+    four: Program,
+    all: Program,
+}
+
+impl Hosts {
+    fn start() -> Result<Self> {
+        let cache = Cache::new()?;
+        Ok(Self {
+            none: Program::start(&Set::none()?, &cache)?,
+            four: Program::start(&Set::of(&FOUR)?, &cache)?,
+            all: Program::start(&Set::of(&names()?)?, &cache)?,
+        })
+    }
+}
+
+fn throughput() -> Result<()> {
+    let hosts = Hosts::start()?;
+    println!(
+        "{:<34}{:>10}{:>8}{:>26}{:>14}",
+        format!("{CONCURRENCY} calls at a time"),
+        "1/s",
+        "ratio",
+        "p50, p99, p99.9 us",
+        "server, us"
+    );
+    for protocol in PROTOCOLS {
+        for (kind, example) in [("NodePort", NODE_PORT), ("ClusterIP", CLUSTER_IP)] {
+            let order = Order { protocol, clients: CONCURRENCY, body: body(example)?, rate: None };
+            let rows = [("no policy", &hosts.none), ("four policies", &hosts.four), ("all eleven", &hosts.all)];
+            let loads = rounds(&rows.map(|(_, host)| host), &order)?;
+            let bare = loads[0].rate;
+            for ((name, _), load) in rows.iter().zip(&loads) {
+                let what = format!("{protocol}, {kind}, {name}");
+                println!(
+                    "{what:<34}{:>10.0}{:>8.2}{:>26}{:>14.0}",
+                    load.rate,
+                    load.rate / bare,
+                    load.latency(),
+                    load.processor
+                );
+            }
+        }
+    }
+    println!();
+    Ok(())
+}
+
+/// The same order to each host, by turns.
+fn rounds(hosts: &[&Program], order: &Order) -> Result<Vec<Load>> {
+    let mut loads: Vec<Vec<Load>> = hosts.iter().map(|_| vec![]).collect();
+    for _ in 0..ROUNDS {
+        for (host, loads) in hosts.iter().zip(&mut loads) {
+            loads.push(host.load(order)?);
+        }
+    }
+    Ok(loads.into_iter().map(Load::median).collect())
+}
+
+fn connections() -> Result<()> {
+    let hosts = Hosts::start()?;
+    println!(
+        "{:<34}{:>12}{:>12}{:>8}{:>26}",
+        "http/1.1 connections", "none, 1/s", "four, 1/s", "ratio", "p50, p99, p99.9 us of four"
+    );
+    for clients in [1, 4, 16, 64, 256] {
+        let order = Order { protocol: "http/1.1", clients, body: body(NODE_PORT)?, rate: None };
+        let loads = rounds(&[&hosts.none, &hosts.four], &order)?;
+        let (none, four) = (&loads[0], &loads[1]);
+        println!(
+            "{clients:<34}{:>12.0}{:>12.0}{:>8.2}{:>26}",
+            none.rate,
+            four.rate,
+            four.rate / none.rate,
+            four.latency()
+        );
+    }
+    println!();
+    Ok(())
+}
+
+fn payloads() -> Result<()> {
+    let hosts = Hosts::start()?;
+    println!(
+        "{:<34}{:>12}{:>12}{:>8}{:>26}",
+        "h2, bytes of a request", "none, 1/s", "all, 1/s", "ratio", "p50, p99, p99.9 us of all"
+    );
+    let example = serde_json::from_slice(&body(NODE_PORT)?)?;
+    for kibibytes in [0, 10, 100, 1000] {
+        let body = with_annotations(&example, kibibytes << 10, 1.max(kibibytes / 4)).to_string().into_bytes();
+        let bytes = body.len();
+        let loads =
+            rounds(&[&hosts.none, &hosts.all], &Order { protocol: "h2", clients: CONCURRENCY, body, rate: None })?;
+        let (none, all) = (&loads[0], &loads[1]);
+        println!("{bytes:<34}{:>12.0}{:>12.0}{:>8.2}{:>26}", none.rate, all.rate, all.rate / none.rate, all.latency());
+    }
+    println!();
+    Ok(())
+}
+
+/// Latency where there is no queue: each client asks at its times, and waits are counted from these.
+fn half_of_the_most() -> Result<()> {
+    let host = Program::start(&Set::of(&FOUR)?, &Cache::new()?)?;
+    for protocol in PROTOCOLS {
+        let full = Order { protocol, clients: CONCURRENCY, body: body(NODE_PORT)?, rate: None };
+        let most = rounds(&[&host], &full)?.remove(0).rate;
+        let half = rounds(&[&host], &Order { rate: Some(most / 2.0), ..full })?.remove(0);
+        println!(
+            "{protocol}, four policies, at half of the most ({:.0}/s): p50, p99, p99.9 {} us",
+            half.rate,
+            half.latency()
+        );
+    }
+    println!();
+    Ok(())
+}
+
+fn memory() -> Result<()> {
+    println!("{:<34}{:>14}{:>14}", "resident, KiB", "started", "after load");
+    let ten: Vec<_> = names()?.into_iter().take(10).collect();
+    for (name, set) in [("no policy is asked", Set::none()?), ("10 policies", Set::of(&ten)?)] {
+        let cache = Cache::new()?;
+        // What compiling took is not the server's.
+        drop(Program::start(&set, &cache)?);
+        let host = Program::start(&set, &cache)?;
+        let started = host.resident()?;
+        for protocol in PROTOCOLS {
+            host.load(&Order { protocol, clients: CONCURRENCY, body: body(NODE_PORT)?, rate: None })?;
+        }
+        println!("{name:<34}{started:>14}{:>14}", host.resident()?);
+    }
+    println!();
+    Ok(())
+}
+
+/// Full load while every policy's manifest changes again and again.
+fn reload() -> Result<()> {
+    let set = Set::of(&FOUR)?;
+    let host = Program::start(&set, &Cache::new()?)?;
+    for protocol in PROTOCOLS {
+        let order = Order { protocol, clients: CONCURRENCY, body: body(NODE_PORT)?, rate: None };
+        let quiet = host.load(&order)?;
+        let before = host.generation()?;
+        let load = std::thread::scope(|scope| {
+            let changing = scope.spawn(|| set.change(Duration::from_millis(250), generator::TIME));
+            let load = host.load(&order);
+            changing.join().expect("it does not panic")?;
+            load
+        })?;
+        println!(
+            "{protocol}: {} reloads under load, {} failed requests of {:.0}; p50, p99, p99.9 {} us, without a reload {} us",
+            host.generation()? - before,
+            load.failed,
+            load.rate * generator::TIME.as_secs_f64(),
+            load.latency(),
+            quiet.latency()
+        );
+    }
+    println!();
+    Ok(())
+}
+
+/// What others notice of ten clients that make a policy loop, beside what they notice of ten that don't.
+fn neighbours() -> Result<()> {
+    let host = Program::start(&Set::with_looping(&FOUR)?, &Cache::new()?)?;
+    let order = Order { protocol: "http/1.1", clients: CONCURRENCY, body: body(NODE_PORT)?, rate: None };
+    println!("{:<44}{:>12}{:>26}", "four policies over http/1.1, beside", "1/s", "p50, p99, p99.9 us");
+    for (name, word) in
+        [("nobody", None), ("ten clients of a fifth policy", Some("nothing")), ("ten that make it loop", Some("loop"))]
+    {
+        let mut loads = vec![];
+        for _ in 0..ROUNDS {
+            let noise = word.map(|word| host.noise(word)).transpose()?;
+            loads.push(host.load(&order)?);
+            noise.map(|mut noise| noise.wait()).transpose()?;
+        }
+        let load = Load::median(loads);
+        println!("{name:<44}{:>12.0}{:>26}", load.rate, load.latency());
+    }
+    Ok(())
+}

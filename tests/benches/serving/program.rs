@@ -1,0 +1,207 @@
+//! The program that serves, as a process of its own, and what can be asked of it from outside.
+
+use crate::examples::{component, manifest, names, root};
+use crate::generator::{self, Load, Order};
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The namespace of those who make a policy loop; that policy is asked about no other.
+const NOISY: &str = "noisy";
+
+/// Ticks of a second in /proc/PID/stat; Linux has no other value on any architecture that Rust's tier 1 knows.
+const TICKS: f64 = 100.0;
+
+/// A directory of policies.
+pub(crate) struct Set {
+    directory: TempDir,
+    manifests: Vec<Value>,
+}
+
+impl Set {
+    /// Shipped ones.
+    pub(crate) fn of(names: &[impl AsRef<str>]) -> Result<Self> {
+        Self::new(names.iter().map(|name| manifest(name.as_ref())).collect::<Result<_>>()?)
+    }
+
+    /// One that is asked about no request of the load: the host parses and answers.
+    pub(crate) fn none() -> Result<Self> {
+        let mut manifest = manifest("service-type")?;
+        manifest["spec"]["match"] =
+            json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NOISY}}});
+        Self::new(vec![manifest])
+    }
+
+    /// Shipped ones, and a guest that loops when it is told to.
+    pub(crate) fn with_looping(names: &[&str]) -> Result<Self> {
+        let mut set = Self::of(names)?;
+        let looping = json!({
+            "apiVersion": "sallyport.dev/v1alpha1",
+            "kind": "ServicePolicy",
+            "metadata": {"name": "looping"},
+            "spec": {
+                "module": {"file": "misbehave.wasm"},
+                "match": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NOISY}}},
+            },
+        });
+        let module = root().join("target/guests/misbehave.wasm");
+        std::fs::copy(&module, set.directory.path().join("misbehave.wasm")).context("run `make policies` first")?;
+        set.manifests.push(looping);
+        set.write(0)?;
+        Ok(set)
+    }
+
+    fn new(manifests: Vec<Value>) -> Result<Self> {
+        let set = Self { directory: tempfile::tempdir()?, manifests };
+        for name in names()? {
+            std::fs::write(set.directory.path().join(format!("{}.wasm", name.replace('-', "_"))), component(&name)?)?;
+        }
+        set.write(0)?;
+        Ok(set)
+    }
+
+    /// Manifests whose deadline differs, which makes them others.
+    fn write(&self, version: u64) -> Result<()> {
+        for manifest in &self.manifests {
+            let mut manifest = manifest.clone();
+            manifest["spec"]["limits"]["deadline"] = format!("{}ms", 50 + version % 50).into();
+            let name = manifest["metadata"]["name"].as_str().context("a name")?;
+            let (file, aside) = (self.path().join(format!("{name}.yaml")), self.path().join(format!(".{name}")));
+            std::fs::write(&aside, manifest.to_string())?;
+            std::fs::rename(aside, file)?;
+        }
+        Ok(())
+    }
+
+    /// Changes all manifests every now and then.
+    pub(crate) fn change(&self, every: Duration, time: Duration) -> Result<()> {
+        let (began, mut version) = (Instant::now(), 1);
+        while began.elapsed() + every < time {
+            std::thread::sleep(every);
+            self.write(version)?;
+            version += 1;
+        }
+        Ok(())
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+/// Where there is room for a directory of compiled code; the program makes it, for itself alone.
+pub(crate) struct Cache(TempDir);
+
+impl Cache {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(tempfile::tempdir()?))
+    }
+}
+
+/// A host that serves. Dropped, it ends.
+pub(crate) struct Program {
+    child: Child,
+    files: TempDir,
+    port: u16,
+    admin: SocketAddr,
+    /// From the start of the process until it served.
+    pub(crate) took: Duration,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Program {
+    pub(crate) fn start(set: &Set, cache: &Cache) -> Result<Self> {
+        let files = tempfile::tempdir()?;
+        let began = Instant::now();
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["sallyport", "serve", "--strict", "--self-signed", "--watch-interval", "50ms"])
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--ca-out"])
+            .arg(ca(&files))
+            .args([Path::new("--policies"), set.path(), Path::new("--cache-dir"), &cache.0.path().join("code")])
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut lines = BufReader::new(child.stderr.take().context("piped")?).lines();
+        let (mut said, mut admin) = (String::new(), None);
+        let port = loop {
+            let Some(line) = lines.next().transpose()? else { bail!("the program ended:\n{said}") };
+            admin = admin.or_else(|| line.split_once("metrics on http://")?.1.trim().parse::<SocketAddr>().ok());
+            if let Some((_, address)) = line.split_once("serving on https://") {
+                break address.trim().parse::<SocketAddr>()?.port();
+            }
+            said.push_str(&line);
+            said.push('\n');
+        };
+        let took = began.elapsed();
+        // A pipe that nobody reads stops whoever writes.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        Ok(Self { child, files, port, admin: admin.context("no admin address")?, took })
+    }
+
+    /// What a load generator sees of it, and what it costs the server.
+    pub(crate) fn load(&self, order: &Order) -> Result<Load> {
+        let before = self.processor()?;
+        let mut load = generator::spawn(order, self.port, &ca(&self.files))?.finish()?;
+        let spent = self.processor()? - before;
+        load.processor = spent.as_secs_f64() * 1e6 / (load.rate * generator::TIME.as_secs_f64());
+        Ok(load)
+    }
+
+    /// Ten clients in the noisy namespace, who tell the guest what to do.
+    pub(crate) fn noise(&self, word: &str) -> Result<generator::Running> {
+        let mut review: Value = serde_json::from_slice(&crate::body(crate::NODE_PORT)?)?;
+        review["request"]["namespace"] = NOISY.into();
+        review["request"]["object"]["metadata"]["namespace"] = NOISY.into();
+        review["request"]["object"]["metadata"]["annotations"] = json!({"test/do": word});
+        let order = Order { protocol: "http/1.1", clients: 10, body: review.to_string().into_bytes(), rate: None };
+        generator::spawn(&order, self.port, &ca(&self.files))
+    }
+
+    /// How many sets of policies have served.
+    pub(crate) fn generation(&self) -> Result<u64> {
+        let policies: Value = serde_json::from_str(&self.admin("/policies")?)?;
+        policies["generation"].as_u64().context("no generation")
+    }
+
+    fn admin(&self, path: &str) -> Result<String> {
+        let mut stream = TcpStream::connect(self.admin)?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (_, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+        Ok(body.to_owned())
+    }
+
+    /// VmRSS, in KiB.
+    pub(crate) fn resident(&self) -> Result<u64> {
+        let status = self.proc("status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Processor time of the process so far, kernel's included (proc_pid_stat(5), utime and stime).
+    fn processor(&self) -> Result<Duration> {
+        let stat = self.proc("stat")?;
+        let (_, fields) = stat.rsplit_once(") ").context("no command in stat")?;
+        let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
+        Ok(Duration::from_secs_f64(ticks / TICKS))
+    }
+
+    fn proc(&self, file: &str) -> Result<String> {
+        Ok(std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))?)
+    }
+}
+
+fn ca(files: &TempDir) -> PathBuf {
+    files.path().join("ca.crt")
+}
