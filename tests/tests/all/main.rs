@@ -17,4 +17,5 @@ mod overload;
 mod parity;
 mod program;
 mod reload;
+mod shadow;
 mod webhook;

@@ -209,14 +209,16 @@ impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
         self.logging.start();
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
-        let concurrency = u32::try_from(workers).unwrap_or(u32::MAX);
+        // One more for candidates, which run beside the workers and must not take a worker's slot in the pool.
+        let concurrency = u32::try_from(workers + 1).unwrap_or(u32::MAX);
         let cache = self.cache.open()?;
         let engine = Arc::new(Engine::new(&EngineConfig { concurrency, cache, ..EngineConfig::default() })?);
         let policies = PolicyFiles::new(&self.policies, self.modules.as_deref());
         let source = Source { engine, policies, config: self.config };
-        let (seen, admission) = source.settled(|| source.admission(&[]));
+        let (seen, admission) = source.settled(|| source.admission(None));
         let admission = admission?;
-        report(admission.policies(), self.strict)?;
+        let policies: Vec<_> = admission.policies().iter().chain(admission.candidates()).cloned().collect();
+        report(&policies, self.strict)?;
         tracing::info!(compilations = source.engine.compilations(), "all policies are read");
         let live = Live::new(Arc::new(admission));
         match source.self_test() {

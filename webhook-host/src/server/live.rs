@@ -7,6 +7,7 @@
 
 use super::metrics::{Metrics, PolicyMetrics};
 use super::status::{Reload, Status};
+use super::tally::Tally;
 use crate::admission::{Admission, AdmissionRequest, Function, Outcome};
 use arc_swap::{ArcSwap, Guard};
 use std::collections::BTreeMap;
@@ -25,9 +26,11 @@ pub struct Live {
 pub(super) struct Set {
     pub(super) admission: Arc<Admission>,
     metrics: BTreeMap<Arc<str>, PolicyMetrics>,
+    /// By the names of the policies that have a candidate.
+    tallies: BTreeMap<Arc<str>, Tally>,
     /// 1 for the one that the host started with.
-    generation: u64,
-    since: SystemTime,
+    pub(super) generation: u64,
+    pub(super) since: SystemTime,
 }
 
 impl Live {
@@ -41,6 +44,7 @@ impl Live {
     /// Requests that arrive from now on are answered by this set. Returns its generation.
     pub fn publish(&self, admission: Arc<Admission>) -> u64 {
         let generation = self.generation() + 1;
+        self.metrics.candidates().forget(self.set().admission.candidates(), admission.candidates());
         let set = Arc::new(Set::new(admission, &self.metrics, generation));
         let old = self.current.swap(Arc::clone(&set));
         self.metrics.forget(old.admission.policies(), set.admission.policies());
@@ -79,7 +83,7 @@ impl Live {
     pub fn status(&self) -> Status {
         let set = self.set();
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        Status::new(&set.admission, set.generation, set.since, last.as_ref())
+        Status::new(&set, last.as_ref())
     }
 
     pub(super) fn set(&self) -> Guard<Arc<Set>> {
@@ -95,7 +99,20 @@ impl Set {
     fn new(admission: Arc<Admission>, metrics: &Metrics, generation: u64) -> Self {
         let of = |policy: &Arc<crate::policy::Policy>| (Arc::clone(policy.name()), metrics.of(policy));
         let policies = admission.policies().iter().map(of).collect();
-        Self { admission, metrics: policies, generation, since: SystemTime::now() }
+        let of = |candidate: &Arc<crate::policy::Policy>| {
+            (candidate.manifest().metadata.name.as_str().into(), metrics.candidates().of(candidate))
+        };
+        let tallies = admission.candidates().iter().map(of).collect();
+        Self { admission, metrics: policies, tallies, generation, since: SystemTime::now() }
+    }
+
+    pub(super) fn has_candidates(&self) -> bool {
+        !self.tallies.is_empty()
+    }
+
+    /// What the candidate of a policy counts.
+    pub(super) fn tally(&self, policy: &str) -> Option<&Tally> {
+        self.tallies.get(policy)
     }
 
     /// Counts what this set answered.

@@ -2,6 +2,7 @@
 //! reasons, time-outs.
 
 use super::refusal::Refusal;
+use super::tally::Tallies;
 use crate::admission::{AdmissionRequest, Evaluation, Function, Operation, Outcome};
 use crate::manifest::Mode;
 use crate::policy::Policy;
@@ -96,6 +97,7 @@ pub struct Metrics {
     in_flight: Gauge,
     reloads: Family<Ended, Counter>,
     last_success: Gauge,
+    candidates: Tallies,
 }
 
 /// What took too long.
@@ -220,6 +222,7 @@ impl Metrics {
             last_success.clone(),
         );
         last_success.set(unix(SystemTime::now()));
+        let candidates = Tallies::register(&mut registry);
         Self {
             validate_seconds: seconds.get_or_create_owned(&Asked { function: "validate" }),
             mutate_seconds: seconds.get_or_create_owned(&Asked { function: "mutate" }),
@@ -237,6 +240,7 @@ impl Metrics {
             in_flight,
             reloads,
             last_success,
+            candidates,
         }
     }
 
@@ -312,6 +316,11 @@ impl Metrics {
 
     pub(super) fn in_flight(&self) -> Counted {
         Counted::new(&self.in_flight)
+    }
+
+    /// What candidates' opinions came to.
+    pub(super) fn candidates(&self) -> &Tallies {
+        &self.candidates
     }
 
     /// The OpenMetrics text format.

@@ -12,9 +12,12 @@ mod handlers;
 mod limits;
 mod live;
 mod metrics;
+mod queue;
 mod refusal;
 mod sentinel;
+mod shadow;
 mod status;
+mod tally;
 mod timeout;
 pub mod tls;
 
@@ -22,7 +25,7 @@ pub use admin::Admin;
 pub use limits::Limits;
 pub use live::Live;
 pub use metrics::Metrics;
-pub use status::{LastReload, PolicyStatus, Status};
+pub use status::{CandidateStatus, LastReload, PolicyStatus, Status};
 
 use capacity::Capacity;
 use connection::{Phase, Shared};
