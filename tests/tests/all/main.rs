@@ -16,6 +16,7 @@ mod new_policy;
 mod overload;
 mod parity;
 mod program;
+mod record;
 mod reload;
 mod shadow;
 mod webhook;

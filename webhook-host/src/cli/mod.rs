@@ -7,6 +7,7 @@ mod inspect;
 mod load;
 mod logging;
 mod new;
+mod record;
 mod reload;
 mod serve;
 mod source;

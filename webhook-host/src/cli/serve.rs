@@ -3,6 +3,7 @@
 use super::cache::CacheArgs;
 use super::load::PolicyFiles;
 use super::logging::Logging;
+use super::record::RecordArgs;
 use super::reload::{Ask, Reloader};
 use super::source::Source;
 use crate::engine::{Engine, EngineConfig};
@@ -67,6 +68,8 @@ pub(super) struct Serve {
     /// How long requests may still take after that, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, help_heading = "Drain")]
     drain_timeout: u64,
+    #[command(flatten)]
+    record: RecordArgs,
     #[command(flatten)]
     cache: CacheArgs,
     #[command(flatten)]
@@ -237,6 +240,7 @@ impl Serve {
         // Last of all: a start that fails must not replace the authority that a running host's clients trust.
         let tls = self.certificate.load()?;
         let limits = self.bounds.limits(workers);
+        let recorder = self.record.start(&live)?;
         let server = Server::new(Arc::clone(&live), tls, limits);
         let interval = (!self.no_watch).then_some(self.watch_interval);
         let reload = Reloader::new(source, live, seen).start(interval).context("can't start the reload thread")?;
@@ -247,9 +251,15 @@ impl Serve {
         runtime.block_on(serve(server, listener, admin, reload, drain))?;
         // Connections that outlived the drain are not waited for.
         runtime.shutdown_background();
+        if let Some(recorder) = recorder {
+            recorder.finish(RECORDING);
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
+
+/// How long the last reviews may take to be recorded, after the drain.
+const RECORDING: Duration = Duration::from_secs(2);
 
 /// Says which policies there are; with `strict`, broken ones end the start.
 fn report(policies: &[Arc<Policy>], strict: bool) -> Result<()> {

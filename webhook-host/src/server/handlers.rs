@@ -120,11 +120,21 @@ impl App {
         set.count(self.live.metrics(), function, &review, &outcome, arrived.elapsed());
         log(&review, &outcome);
         let answer = outcome.response.to_json();
-        if set.has_candidates() {
-            let set = Arc::clone(&set);
-            self.shadow.ask(&Arc::new(Answered { function, body, now: clock.now, set, outcome }));
+        if set.has_candidates() || self.live.recorder().is_some() {
+            self.hand_over(Answered { function, body, now: clock.now, set: Arc::clone(&set), outcome });
         }
         Ok(answer)
+    }
+
+    /// To the threads in the background that want to know what was answered.
+    fn hand_over(&self, answered: Answered) {
+        let answered = Arc::new(answered);
+        if answered.set.has_candidates() {
+            self.shadow.ask(&answered);
+        }
+        if let Some(recorder) = self.live.recorder() {
+            recorder.take(&answered);
+        }
     }
 
     /// The body, which takes up room as it arrives.

@@ -6,18 +6,21 @@
 //! time.
 
 use super::metrics::{Metrics, PolicyMetrics};
+use super::recorder::Recorder;
 use super::status::{Reload, Status};
 use super::tally::Tally;
 use crate::admission::{Admission, AdmissionRequest, Function, Outcome};
 use arc_swap::{ArcSwap, Guard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// What a host serves now.
 pub struct Live {
     current: ArcSwap<Set>,
     metrics: Metrics,
+    /// Where answers are recorded, if they are; from the start on.
+    recorder: OnceLock<Arc<Recorder>>,
     /// Off the hot path.
     last: Mutex<Option<Reload>>,
 }
@@ -38,7 +41,17 @@ impl Live {
     pub fn new(admission: Arc<Admission>) -> Arc<Self> {
         let metrics = Metrics::new();
         let first = Set::new(admission, &metrics, 1);
-        Arc::new(Self { current: ArcSwap::from_pointee(first), metrics, last: Mutex::default() })
+        let current = ArcSwap::from_pointee(first);
+        Arc::new(Self { current, metrics, recorder: OnceLock::new(), last: Mutex::default() })
+    }
+
+    /// Answers are recorded from now on; there is one record at most.
+    pub fn record(&self, recorder: Arc<Recorder>) {
+        let _ = self.recorder.set(recorder);
+    }
+
+    pub(super) fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.get().map(AsRef::as_ref)
     }
 
     /// Requests that arrive from now on are answered by this set. Returns its generation.

@@ -1,6 +1,7 @@
 //! What the host counts. Labels come from small, closed sets: functions, results, policies, modes, error kinds, status codes,
 //! reasons, time-outs.
 
+use super::recorder::RecordedReviews;
 use super::refusal::Refusal;
 use super::tally::Tallies;
 use crate::admission::{AdmissionRequest, Evaluation, Function, Operation, Outcome};
@@ -98,6 +99,7 @@ pub struct Metrics {
     reloads: Family<Ended, Counter>,
     last_success: Gauge,
     candidates: Tallies,
+    recorded: RecordedReviews,
 }
 
 /// What took too long.
@@ -223,6 +225,8 @@ impl Metrics {
         );
         last_success.set(unix(SystemTime::now()));
         let candidates = Tallies::register(&mut registry);
+        let recorded = RecordedReviews::default();
+        registry.register("record_reviews", "Answered reviews, by what became of their records", recorded.clone());
         Self {
             validate_seconds: seconds.get_or_create_owned(&Asked { function: "validate" }),
             mutate_seconds: seconds.get_or_create_owned(&Asked { function: "mutate" }),
@@ -241,6 +245,7 @@ impl Metrics {
             reloads,
             last_success,
             candidates,
+            recorded,
         }
     }
 
@@ -321,6 +326,11 @@ impl Metrics {
     /// What candidates' opinions came to.
     pub(super) fn candidates(&self) -> &Tallies {
         &self.candidates
+    }
+
+    /// What became of records.
+    pub(super) fn recorded(&self) -> &RecordedReviews {
+        &self.recorded
     }
 
     /// The OpenMetrics text format.

@@ -13,6 +13,7 @@ mod limits;
 mod live;
 mod metrics;
 mod queue;
+mod recorder;
 mod refusal;
 mod sentinel;
 mod shadow;
@@ -25,6 +26,7 @@ pub use admin::Admin;
 pub use limits::Limits;
 pub use live::Live;
 pub use metrics::Metrics;
+pub use recorder::Recorder;
 pub use status::{CandidateStatus, LastReload, PolicyStatus, Status};
 
 use capacity::Capacity;
