@@ -13,6 +13,7 @@ pub mod inventory;
 pub mod manifest;
 pub mod policy;
 pub mod record;
+pub mod replay;
 pub mod report;
 pub mod server;
 pub mod service;

@@ -18,5 +18,6 @@ mod parity;
 mod program;
 mod record;
 mod reload;
+mod replay;
 mod shadow;
 mod webhook;

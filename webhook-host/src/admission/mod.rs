@@ -16,7 +16,7 @@ mod text;
 
 pub use break_glass::Grant;
 pub use exemption::Exemption;
-pub use opinion::{Divergence, Failure, Offence, Opinion};
+pub use opinion::{Divergence, Failure, Found, Offence, Opinion};
 pub use outcome::{AdmissionResponse, Cause, Denial, Evaluation, Outcome};
 pub use request::{AdmissionRequest, GroupVersionKind, Operation, ReviewError, UserInfo};
 pub use shadow::Shadowed;

@@ -123,7 +123,7 @@ impl Opinion {
 }
 
 /// What is compared of an offence: rule, key, field.
-type Found<'a> = (&'a str, &'a str, &'a str);
+pub type Found<'a> = (&'a str, &'a str, &'a str);
 
 impl Offence {
     fn all(offences: &[Self]) -> BTreeSet<Found<'_>> {
@@ -131,7 +131,7 @@ impl Offence {
     }
 
     /// What is compared.
-    fn found(&self) -> Found<'_> {
+    pub fn found(&self) -> Found<'_> {
         (&self.rule, &self.key, &self.field)
     }
 }

@@ -9,10 +9,11 @@ mod redaction;
 pub use file::{LogFile, Rotation};
 pub use redaction::REDACTED;
 
-use crate::admission::{Admission, AdmissionRequest, Cause, Function, Opinion, Outcome};
+use crate::admission::{Admission, AdmissionRequest, Cause, Evaluation, Function, Opinion, Outcome};
 use crate::contract::review::Phase;
 use crate::contract::service::Pair;
 use crate::inventory::Excerpt;
+use crate::manifest::Mode;
 use crate::service;
 use jiff::Timestamp;
 use redaction::Redaction;
@@ -85,6 +86,9 @@ pub struct PolicyAnswer {
     /// `sha256:…` of its component; absent when it was broken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// What its violations mean.
+    #[serde(default)]
+    pub mode: Mode,
     /// What it made of the review.
     #[serde(flatten)]
     pub opinion: Opinion,
@@ -141,11 +145,14 @@ fn scrubbed<T: Serialize + for<'de> Deserialize<'de>>(redaction: &Redaction, tol
 impl PolicyAnswer {
     /// All policies' parts in a review.
     pub fn all(admission: &Admission, outcome: &Outcome) -> Vec<Self> {
-        let policy = |name: &str| admission.policies().iter().find(|policy| &**policy.name() == name);
-        let answer = |evaluation: &crate::admission::Evaluation| Self {
-            policy: evaluation.policy.to_string(),
-            digest: policy(&evaluation.policy).and_then(|policy| policy.digest()).map(str::to_owned),
-            opinion: Opinion::from(evaluation),
+        let answer = |evaluation: &Evaluation| {
+            let policy = admission.policies().iter().find(|policy| *policy.name() == evaluation.policy);
+            Self {
+                policy: evaluation.policy.to_string(),
+                digest: policy.and_then(|policy| policy.digest()).map(str::to_owned),
+                mode: policy.map(|policy| policy.manifest().spec.mode).unwrap_or_default(),
+                opinion: Opinion::from(evaluation),
+            }
         };
         outcome.evaluations.iter().map(answer).collect()
     }
