@@ -2,7 +2,8 @@
 //!
 //! [`admission`] is the one evaluation path; [`server`] asks it over TLS, `cli` on files. A [`policy`] is a component that
 //! [`engine`] runs on a fresh instance for every review; what it may know beside the Service is in the [`inventory`]. What users
-//! write is read by [`manifest`], with errors by [`decode`]. Reviews that were answered can be kept as [`record`]s, and replayed.
+//! write is read by [`manifest`], with errors by [`decode`]. Reviews that were answered are kept as
+//! [`record`]s where that is wanted, and asked again by [`replay`].
 
 pub mod admission;
 pub mod cli;

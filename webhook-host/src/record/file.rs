@@ -81,6 +81,10 @@ impl LogFile {
                 name.into()
             }
         };
+        // Where it could not be begun anew the last time, the older files have moved already.
+        if !std::fs::exists(&self.path)? {
+            return self.reopen();
+        }
         if self.rotation.keep == 0 {
             std::fs::remove_file(&self.path)?;
         }

@@ -109,7 +109,7 @@ impl Record {
     ) -> serde_json::Result<Self> {
         let mut review: Value = serde_json::from_slice(body)?;
         let inventory = excerpt(admission, body);
-        let redaction = Redaction::of(&mut review, outcome.exemption);
+        let redaction = Redaction::of(&mut review);
         Ok(Self {
             time: now,
             function: function.into(),

@@ -4,7 +4,6 @@
 //! replaced, keys stay, so that policies see the same annotations. Rather too much than too little; the record names each place.
 //! The tables below are the whole of it, and `docs/operations.md` shows them.
 
-use crate::admission::Exemption;
 use serde_json::Value;
 
 /// What stands where something was.
@@ -67,6 +66,9 @@ const QUOTED: usize = 8;
 /// Shorter secrets (`true`) would be found in every text.
 const SHORTEST: usize = 6;
 
+/// Secrets that are looked for. Of an object that has more, no message is kept: looking would take too long.
+const MOST: usize = 1000;
+
 /// Members of an answer that quote no values.
 const STRUCTURE: [&str; 8] = ["rule", "reason", "field", "policy", "digest", "kind", "op", "path"];
 
@@ -80,17 +82,18 @@ pub(super) struct Redaction {
 
 impl Redaction {
     /// Takes credentials out of an AdmissionReview.
-    pub(super) fn of(review: &mut Value, exemption: Option<Exemption>) -> Self {
+    pub(super) fn of(review: &mut Value) -> Self {
         let mut redaction = Self::default();
+        let is_service = is_service(&review["request"]);
         for member in ["object", "oldObject"] {
             let place = format!("/request/{member}");
             let Some(object) = review.pointer_mut(&place).filter(|object| !object.is_null()) else { continue };
-            if exemption == Some(Exemption::Kind) {
+            if is_service {
+                redaction.take_from(object, &place);
+            } else {
                 // A webhook configuration that sends too much may send Secrets.
                 *object = Value::Null;
                 redaction.pointers.push(place);
-            } else {
-                redaction.take_from(object, &place);
             }
         }
         if let Some(extra) = review.pointer_mut("/request/userInfo/extra").and_then(Value::as_object_mut) {
@@ -144,6 +147,7 @@ impl Redaction {
     /// Takes out what quotes a secret: a message, a warning, a patch.
     pub(super) fn scrub(&self, value: &mut Value) {
         match value {
+            Value::String(text) if self.secrets.len() > MOST => REDACTED.clone_into(text),
             Value::String(text) => self.secrets.iter().for_each(|secret| hide(text, secret)),
             Value::Array(values) => values.iter_mut().for_each(|value| self.scrub(value)),
             Value::Object(members) => {
@@ -153,6 +157,13 @@ impl Redaction {
             _ => {}
         }
     }
+}
+
+/// Whether the objects of a request are core/v1 Services, or their status.
+fn is_service(request: &Value) -> bool {
+    let text = |pointer| request.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    [text("/kind/group"), text("/kind/version"), text("/kind/kind")] == ["", "v1", "Service"]
+        && matches!(text("/subResource"), "" | "status")
 }
 
 /// Replaces every place where a text has the beginning of a secret, as far as it goes.
@@ -274,10 +285,11 @@ mod tests {
     fn a_credential_is_taken_out_wherever_it_stands_and_its_place_is_named() {
         let annotations = json!({"example.com/api-token": "hunter22-hunter22", "kept": "true", LAST_APPLIED: "{}"});
         let mut review = json!({"request": {
+            "kind": {"group": "", "version": "v1", "kind": "Service"},
             "userInfo": {"username": "jane", "extra": {"scopes": ["one", "two-of-them"]}},
             "object": {"metadata": {"annotations": annotations}}, "oldObject": null,
         }});
-        let redaction = Redaction::of(&mut review, None);
+        let redaction = Redaction::of(&mut review);
         let expected = [
             "/request/object/metadata/annotations/example.com~1api-token",
             "/request/object/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration",
@@ -292,11 +304,23 @@ mod tests {
 
     #[test]
     fn an_object_that_is_no_service_is_not_recorded() {
-        let mut review = json!({"request": {"object": {"kind": "Secret", "data": {"a": "aHVudGVyMg=="}}}});
-        let redaction = Redaction::of(&mut review, Some(Exemption::Kind));
-        assert_eq!(
-            (redaction.pointers, &review["request"]["object"]),
-            (vec!["/request/object".to_owned()], &Value::Null)
-        );
+        let secret = json!({"kind": "Secret", "data": {"a": "aHVudGVyMg=="}});
+        let kind = json!({"group": "", "version": "v1", "kind": "Secret"});
+        let mut review = json!({"request": {"kind": kind, "operation": "DELETE", "object": null, "oldObject": secret}});
+        let redaction = Redaction::of(&mut review);
+        assert_eq!(redaction.pointers, ["/request/oldObject"]);
+        assert_eq!(review["request"]["oldObject"], Value::Null);
+    }
+
+    #[test]
+    fn of_an_object_full_of_credentials_no_message_is_kept() {
+        let annotations = (0..=MOST).map(|number| (format!("token-{number}"), json!(format!("value-{number}"))));
+        let annotations: serde_json::Map<_, _> = annotations.collect();
+        let kind = json!({"group": "", "version": "v1", "kind": "Service"});
+        let mut review = json!({"request": {"kind": kind, "object": {"metadata": {"annotations": annotations}}}});
+        let redaction = Redaction::of(&mut review);
+        let mut answer = json!({"rule": "S10", "message": "found nothing"});
+        redaction.scrub(&mut answer);
+        assert_eq!(answer, json!({"rule": "S10", "message": "<redacted>"}));
     }
 }

@@ -1,7 +1,7 @@
 //! Answered reviews go to a file here: on a thread in the background, after the answer was given.
 //!
 //! A request hands over what it was answered with and goes on. What doesn't fit the queue is counted as dropped; what can't be
-//! written, because the disk is full, as failed, and logged once until it can be again. Started by `cli::serve`.
+//! written, because the disk is full, as failed, and logged once a minute at most. Started by `cli::serve`.
 
 use super::metrics::Metrics;
 use super::queue::{Answered, Queue, Waiting, queue};
@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// How long the thread waits for a review before it looks whether it should end.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How often it is told at most that reviews can't be recorded: on a disk that is nearly full, now one fits and now none.
+const TOLD: Duration = Duration::from_secs(60);
 
 /// How often the thread looks whether its file is still where it was.
 const LOOK: Duration = Duration::from_secs(1);
@@ -45,7 +48,8 @@ struct Writer {
     ending: Arc<AtomicBool>,
     written: Counter,
     failed: Counter,
-    /// Whether the last attempt failed: told once.
+    /// When it was told last that reviews can't be recorded, and whether that holds still.
+    told: Option<Instant>,
     is_failing: bool,
     looked: Instant,
 }
@@ -65,6 +69,7 @@ impl Recorder {
             ending: Arc::clone(&ending),
             written: counter("written"),
             failed: counter("failed"),
+            told: None,
             is_failing: false,
             looked: Instant::now(),
         };
@@ -131,7 +136,8 @@ impl Writer {
             }
             Err(error) => {
                 self.failed.inc();
-                if !std::mem::replace(&mut self.is_failing, true) {
+                if self.told.is_none_or(|told| told.elapsed() >= TOLD) {
+                    (self.told, self.is_failing) = (Some(Instant::now()), true);
                     tracing::error!(%error, "a review can't be recorded; further ones that can't are only counted");
                 }
             }

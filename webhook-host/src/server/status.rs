@@ -86,6 +86,7 @@ pub struct CandidateStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// How many reviews it was `same`, `stricter`, `looser`, `different`, `error` or `skipped` on, since it is a candidate.
+    #[serde(default)]
     pub reviews: BTreeMap<String, u64>,
 }
 
