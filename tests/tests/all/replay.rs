@@ -2,12 +2,17 @@
 
 use crate::client::{Connection, PROTOCOLS};
 use crate::command_line::sallyport;
-use crate::host::{body, built, root};
+use crate::host::{PATIENCE, body, built, root};
+use crate::parity;
 use crate::program::{Program, put};
 use hyper::StatusCode;
+use sallyport::admission::{AdmissionRequest, Clock};
+use sallyport::record::Record;
+use sallyport::replay::Replayer;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Instant;
 use tempfile::TempDir;
 
 /// Policies beside their modules, a log, and what else a test needs.
@@ -127,6 +132,34 @@ async fn what_an_api_server_asked_gives_the_same_answers_again_whatever_is_known
     assert_eq!((&report["same"], output.status.code()), (&json!(reviews.len()), Some(0)), "{report:#}");
 }
 
+#[test]
+fn every_fixture_is_recorded_and_gives_the_same_verdict_again() {
+    let (mut replayed, mut redacted) = (0, 0);
+    for cases in parity::cases().into_values() {
+        let setup = &cases[0].1.setup;
+        let admission = parity::admission(setup);
+        let replayer = Replayer::new(admission.policies().to_vec(), setup.exemptions.clone());
+        for (name, case) in &cases {
+            let body = case.review_body();
+            let Ok(request) = AdmissionRequest::parse(&body) else { continue };
+            let clock = Clock { now: case.time, deadline: Instant::now() + PATIENCE };
+            let outcome = admission.review(case.function, &request, clock);
+            // A body that nests without end is counted as one that can't be recorded.
+            let Ok(record) = Record::of(case.function, &body, case.time, (&admission, 1), &outcome) else { continue };
+            let line = serde_json::to_vec(&record).expect("a line");
+            let record: Record = serde_json::from_slice(&line).expect("its own form");
+            let verdict = replayer.verdict(&record).expect("a review");
+            let differences = record.verdict().differences(&verdict, &record.redacted);
+            let explained = !record.redacted.is_empty() && differences.iter().all(|found| found.is_redacted);
+            assert!(differences.is_empty() || explained, "{name}: {differences:#?}");
+            replayed += 1;
+            redacted += usize::from(!differences.is_empty());
+        }
+    }
+    assert!(replayed > 500, "{replayed}");
+    assert!(redacted * 20 < replayed, "{redacted} of {replayed} differ for what was redacted");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_changed_setting_shows_as_a_table_of_what_it_would_change() {
     let reviews = [("/validate", node_port(30150)), ("/validate", node_port(30500)), ("/validate", node_port(30600))];
@@ -156,6 +189,19 @@ async fn two_directories_are_compared_on_the_same_reviews_whatever_was_answered_
     assert_eq!(compare(&b, &a)["changes"], json!({"newlyAllowed": 1}));
     assert_eq!(compare(&a, &b)["changes"], json!({"newlyDenied": 1}));
     assert_eq!(compare(&a, &a)["same"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn candidates_are_tried_in_place_of_their_live_policies() {
+    let mut spec = range(30000, 32767);
+    spec["candidate"] = range(30100, 30199);
+    let recorded = Recorded::record(&[("nodeport-range", spec)], &[], &[("/validate", node_port(30500))]).await;
+    let live = recorded.path("live");
+    let output = recorded.replay(&["--policies", directory(&live), "--candidates", "--output", "json"]);
+    assert_eq!(json_of(&output)["changes"], json!({"newlyDenied": 1}));
+    assert_eq!(recorded.replay(&["--policies", directory(&live)]).status.code(), Some(0), "else they have no effect");
+    let none = recorded.replay(&["--policies", "target/policies", "--candidates"]);
+    assert!(text(&none).contains("has a candidate; see spec.candidate"), "{}", text(&none));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

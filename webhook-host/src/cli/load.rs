@@ -55,6 +55,25 @@ pub(super) fn policies(engine: &Arc<Engine>, from: &PolicyFiles, before: &[Arc<P
     Ok(manifests(&from.manifests)?.into_iter().map(load).collect())
 }
 
+/// The same as if each candidate had taken the place of its live policy.
+///
+/// # Errors
+///
+/// When there is no candidate at all, too.
+pub(super) fn promoted(engine: &Arc<Engine>, from: &PolicyFiles) -> Result<Vec<Arc<Policy>>> {
+    let manifests = manifests(&from.manifests)?;
+    if manifests.iter().all(|(_, manifest)| manifest.spec.candidate.is_none()) {
+        bail!("no ServicePolicy in {} has a candidate; see spec.candidate", from.manifests.display());
+    }
+    let load = |(file, manifest): (PathBuf, ServicePolicy)| {
+        let (live, next) = manifest.split();
+        let next = next.unwrap_or(live);
+        let loaded = load(engine, &from.modules, &next, &[], |policy| policy);
+        loaded.unwrap_or_else(|error| Policy::broken(next, error.in_manifest(&file.display().to_string())).into())
+    };
+    Ok(manifests.into_iter().map(load).collect())
+}
+
 /// The candidates of the same ServicePolicies, for a host that serves. One that can't be loaded is broken and says why.
 pub(super) fn candidates(engine: &Arc<Engine>, from: &PolicyFiles, before: &[Arc<Policy>]) -> Result<Vec<Arc<Policy>>> {
     let load = |(file, manifest): (PathBuf, ServicePolicy)| {

@@ -4,6 +4,7 @@ use super::cache::CacheArgs;
 use super::load::{self, PolicyFiles};
 use crate::engine::{Engine, EngineConfig};
 use crate::manifest::Exemptions;
+use crate::policy::Policy;
 use crate::record::Record;
 use crate::replay::{Difference, Lines, Replayer};
 use crate::report::{self, replay::ReplayReport, replay::Replayed};
@@ -22,9 +23,12 @@ pub(super) struct ReplayArgs {
     /// Files that `serve --record` wrote, rotated ones too, or - for standard input.
     #[arg(required = true, value_name = "LOG|-")]
     logs: Vec<PathBuf>,
-    /// ServicePolicy manifests and their components: what is to be tried. A candidate in a manifest is not asked.
+    /// ServicePolicy manifests and their components: what is to be tried.
     #[arg(long, value_name = "DIR")]
     policies: PathBuf,
+    /// Try the candidates (spec.candidate) of these policies in place of the live ones.
+    #[arg(long)]
+    candidates: bool,
     /// Compare with what these policies say now, instead of with what was answered then.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
@@ -57,6 +61,7 @@ Lines that can't be read are named and counted.
 Examples:
   sallyport serve --policies policies --self-signed --record reviews.log
   sallyport replay reviews.log --policies next/                  # what would next/ have answered?
+  sallyport replay reviews.log --policies policies/ --candidates
   sallyport replay reviews.log.* reviews.log --policies next/ --against policies/
   zcat reviews.log.*.gz | sallyport replay - --policies next/ --output json
 
@@ -71,9 +76,15 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let exemptions = load::host_config(args.config.as_deref())?.exemptions;
     let engine =
         Arc::new(Engine::new(&EngineConfig { concurrency: 1, cache: args.cache.open()?, ..EngineConfig::default() })?);
-    let replayer = |directory: &Path| replayer(&engine, directory, args.modules.as_deref(), &exemptions);
-    let replay =
-        Replay { next: replayer(&args.policies)?, against: args.against.as_deref().map(replayer).transpose()? };
+    let files = |directory: &Path| PolicyFiles::new(directory, args.modules.as_deref());
+    let next = match args.candidates {
+        true => load::promoted(&engine, &files(&args.policies))?,
+        false => load::policies(&engine, &files(&args.policies), &[])?,
+    };
+    let against =
+        args.against.as_deref().map(|directory| load::policies(&engine, &files(directory), &[])).transpose()?;
+    let replayer = |policies| replayer(policies, &exemptions);
+    let replay = Replay { next: replayer(next)?, against: against.map(replayer).transpose()? };
     let mut report = ReplayReport::new(args.examples.into());
     for log in &args.logs {
         let name = log.display().to_string();
@@ -98,13 +109,7 @@ fn open(log: &Path) -> std::io::Result<Box<dyn BufRead>> {
     })
 }
 
-fn replayer(
-    engine: &Arc<Engine>,
-    directory: &Path,
-    modules: Option<&Path>,
-    exemptions: &Exemptions,
-) -> Result<Replayer> {
-    let policies = load::policies(engine, &PolicyFiles::new(directory, modules), &[])?;
+fn replayer(policies: Vec<Arc<Policy>>, exemptions: &Exemptions) -> Result<Replayer> {
     let broken: Vec<_> = policies.iter().filter_map(|policy| policy.load_error()).map(ToString::to_string).collect();
     if !broken.is_empty() {
         bail!("{} policies can't be loaded, so that every review would differ: {}", broken.len(), broken.join("; "));

@@ -41,7 +41,7 @@ pub(super) struct Serve {
     /// that it is not a cloud]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Refuse to start when a policy can't be loaded or a self-test fails. Without it, such a policy fails each review as its
+    /// Refuse to start when a policy or its candidate can't be loaded or a self-test fails. Without it, such a policy fails each review as its
     /// failurePolicy says
     #[arg(long)]
     strict: bool,
