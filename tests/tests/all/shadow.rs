@@ -197,7 +197,8 @@ async fn a_broken_candidate_is_told_and_its_live_policy_serves() {
     let files = directory(&[("p.yaml", with_candidate(&json!({"module": {"file": "missing.wasm"}})))]);
     let host = Program::serve(files.path(), &[]);
     assert_eq!(host.verdict().await, "[p] metadata.annotations: told to deny; remove test/do");
-    let status = host.status(|_| true).await;
+    let status = host.status(|status| status["policies"][0]["candidate"]["reviews"]["error"] == 1).await;
+    assert!(!host.log().contains("the candidate diverges"), "told at load, and not at each review: {}", host.log());
     assert_eq!(status["policies"][0]["error"], Value::Null);
     let error = status["policies"][0]["candidate"]["error"].as_str().expect("an error").to_owned();
     assert!(error.contains(BROKEN), "{error}");

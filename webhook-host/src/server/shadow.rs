@@ -79,7 +79,9 @@ impl Answered {
             if let Some(tally) = self.set.tally(&shadowed.policy) {
                 tally.count(divergence);
             }
-            if divergence != Divergence::Same && log.may_tell(Instant::now()) {
+            // That it is broken was told when it was loaded.
+            let is_broken = admission.candidate(&shadowed.policy).is_some_and(|next| next.load_error().is_some());
+            if divergence != Divergence::Same && !is_broken && log.may_tell(Instant::now()) {
                 tell(&request, &shadowed, divergence);
             }
         }
