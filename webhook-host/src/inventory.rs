@@ -3,6 +3,10 @@
 //! Context is data, not a trait: `Inventory` is a plain struct that the host's configuration, a suite or (later) watchers
 //! fill. What is absent is unknown, which is not the same as empty. Read by `admission`.
 
+mod excerpt;
+
+pub use excerpt::Excerpt;
+
 use crate::contract::review::{Cluster, ContainerPort, Environment, Namespace, Pod, PortRange, Provider, ProviderId};
 use crate::contract::service::Pair;
 use serde::{Deserialize, Serialize};
@@ -51,7 +55,7 @@ pub enum EnvironmentData {
 }
 
 /// Both ends belong to it; 1 to 65535.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, try_from = "RawPortRange")]
 pub struct PortRangeData {
     from: u16,
@@ -120,7 +124,7 @@ pub struct PodData {
 }
 
 /// One port of a container.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ContainerPortData {
     /// `name`.

@@ -17,5 +17,8 @@ mod new_policy;
 mod overload;
 mod parity;
 mod program;
+mod record;
 mod reload;
+mod replay;
+mod shadow;
 mod webhook;

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 /// A case with its suite's name, for messages.
-type Named = (String, Case);
+pub(crate) type Named = (String, Case);
 
 /// The cases of all fixtures, by setup, that an API server could ask: it knows no way to ask `validate` in the mutating phase,
 /// and what a policy says of bad settings is no review.
-fn cases() -> HashMap<String, Vec<Named>> {
+pub(crate) fn cases() -> HashMap<String, Vec<Named>> {
     let (files, errors) = suite::find(&[root().join("tests/fixtures")]);
     assert!(errors.is_empty(), "no fixture cases found: {errors:?}");
     // As `make policies` places them.
@@ -36,7 +36,7 @@ fn cases() -> HashMap<String, Vec<Named>> {
     cases
 }
 
-fn admission(setup: &Setup) -> Arc<Admission> {
+pub(crate) fn admission(setup: &Setup) -> Arc<Admission> {
     let load = |source: &Source| {
         let component = std::fs::read(&source.component)
             .unwrap_or_else(|error| panic!("{}: {error}; run `make policies`", source.component.display()));

@@ -8,15 +8,19 @@ mod break_glass;
 mod exemption;
 mod fold;
 mod mutation;
+mod opinion;
 mod outcome;
 mod request;
+mod shadow;
 mod subject;
 mod text;
 
 pub use break_glass::Grant;
 pub use exemption::Exemption;
+pub use opinion::{Divergence, Failure, Found, Offence, Opinion};
 pub use outcome::{AdmissionResponse, Cause, Denial, Evaluation, Outcome};
 pub use request::{AdmissionRequest, GroupVersionKind, Operation, ReviewError, UserInfo};
+pub use shadow::Shadowed;
 
 use crate::contract::review::{Phase, Resource};
 use crate::contract::verdict::Violation;
@@ -71,6 +75,8 @@ pub struct Clock {
 #[derive(Debug)]
 pub struct Admission {
     policies: Vec<Arc<Policy>>,
+    /// Next versions of some of them, which decide nothing.
+    candidates: Vec<Arc<Policy>>,
     inventory: Inventory,
     exemptions: Exemptions,
     thorough: bool,
@@ -81,7 +87,7 @@ impl Admission {
     pub fn new(policies: Vec<impl Into<Arc<Policy>>>, inventory: Inventory, exemptions: Exemptions) -> Self {
         let mut policies: Vec<_> = policies.into_iter().map(Into::into).collect();
         policies.sort_by(|a, b| a.name().cmp(b.name()));
-        Self { policies, inventory, exemptions, thorough: false }
+        Self { policies, candidates: vec![], inventory, exemptions, thorough: false }
     }
 
     /// The same, but policies are asked about Services, too, that they are not about by their own description; to have an
@@ -91,9 +97,30 @@ impl Admission {
         Self { thorough: true, ..self }
     }
 
+    /// The same with next versions of some policies, by the same names.
+    #[must_use]
+    pub fn with_candidates(self, candidates: Vec<Arc<Policy>>) -> Self {
+        Self { candidates, ..self }
+    }
+
     /// All policies, in the order in which they are asked.
     pub fn policies(&self) -> &[Arc<Policy>] {
         &self.policies
+    }
+
+    /// The next versions that some policies have.
+    pub fn candidates(&self) -> &[Arc<Policy>] {
+        &self.candidates
+    }
+
+    /// The next version of a policy.
+    pub fn candidate(&self, policy: &str) -> Option<&Arc<Policy>> {
+        self.candidates.iter().find(|candidate| candidate.manifest().metadata.name == policy)
+    }
+
+    /// What policies may know.
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
     }
 
     /// Reviews one request.
@@ -120,8 +147,7 @@ impl Admission {
         Outcome { matched: !policies.is_empty(), ..outcome }
     }
 
-    /// The policies that have a say: by namespace, by what they want to be asked, and in the mutating phase by mode, since
-    /// only Enforce patches.
+    /// The policies that have a say.
     fn matching(
         &self,
         function: Function,
@@ -129,14 +155,22 @@ impl Admission {
         operation: crate::contract::review::Operation,
         resource: Resource,
     ) -> Vec<&Policy> {
-        let labels = self.inventory.namespace_labels(namespace);
-        let has_a_say = |policy: &&Policy| {
-            let spec = &policy.manifest().spec;
-            spec.r#match.matches(namespace, labels)
-                && policy.wants(function.wanted(), operation, resource)
-                && (function != Function::Mutate || spec.mode == Mode::Enforce)
-        };
-        self.policies.iter().map(AsRef::as_ref).filter(has_a_say).collect()
+        let policies = self.policies.iter().map(AsRef::as_ref);
+        policies.filter(|policy| self.has_a_say(policy, function, namespace, (operation, resource))).collect()
+    }
+
+    /// By namespace, by what the policy wants to be asked, and in the mutating phase by mode, since only Enforce patches.
+    fn has_a_say(
+        &self,
+        policy: &Policy,
+        function: Function,
+        namespace: &str,
+        (operation, resource): (crate::contract::review::Operation, Resource),
+    ) -> bool {
+        let spec = &policy.manifest().spec;
+        spec.r#match.matches(namespace, self.inventory.namespace_labels(namespace))
+            && policy.wants(function.wanted(), operation, resource)
+            && (function != Function::Mutate || spec.mode == Mode::Enforce)
     }
 
     /// What the host itself may do in a namespace: deny where some policy may, whatever resource it is asked about; or else warn.
@@ -158,25 +192,35 @@ impl Admission {
     ) -> Outcome {
         let carried = glass == Glass::Carried;
         let policies: Vec<_> = policies.iter().copied().filter(|policy| self.asks(policy, subject)).collect();
-        let judge = |policy: &&Policy| {
-            let began = Instant::now();
-            let mut evaluation = Evaluation::of(policy, function);
-            let answer = subject.ask(policy, &self.inventory, |review| policy.validate(review, deadline));
-            match answer.and_then(|verdict| subject.hear(policy, verdict)) {
-                Err(error) => evaluation.error = Some(error),
-                Ok(verdict) => {
-                    evaluation.warnings = verdict.warnings;
-                    evaluation.audit_annotations = verdict.audit_annotations;
-                    let keeps = carried || policy.manifest().spec.updates == Updates::Ratchet;
-                    self.ratchet(&mut evaluation, policy, subject, verdict.violations, keeps.then_some(deadline));
-                }
-            }
-            evaluation.elapsed = began.elapsed();
-            evaluation
-        };
+        let judge = |policy: &&Policy| self.judge(function, policy, subject, carried, deadline);
         let evaluations = policies.iter().map(judge).collect();
         let strictest = self.strictest(request.namespace());
         fold::validated(request, &policies, evaluations, glass, strictest)
+    }
+
+    /// One policy's `validate`. What break-glass carries along is kept like what ratchets.
+    fn judge(
+        &self,
+        function: Function,
+        policy: &Policy,
+        subject: &mut Subject,
+        carried: bool,
+        deadline: Instant,
+    ) -> Evaluation {
+        let began = Instant::now();
+        let mut evaluation = Evaluation::of(policy, function);
+        let answer = subject.ask(policy, &self.inventory, |review| policy.validate(review, deadline));
+        match answer.and_then(|verdict| subject.hear(policy, verdict)) {
+            Err(error) => evaluation.error = Some(error),
+            Ok(verdict) => {
+                evaluation.warnings = verdict.warnings;
+                evaluation.audit_annotations = verdict.audit_annotations;
+                let keeps = carried || policy.manifest().spec.updates == Updates::Ratchet;
+                self.ratchet(&mut evaluation, policy, subject, verdict.violations, keeps.then_some(deadline));
+            }
+        }
+        evaluation.elapsed = began.elapsed();
+        evaluation
     }
 
     /// Parts the violations in those that the update brings and those that the old object has too, where it may keep these. An

@@ -5,6 +5,7 @@
 
 use super::request::AdmissionRequest;
 use super::subject::Subject;
+use crate::contract::service::Service;
 use crate::contract::verdict::{PatchOperation, PatchValue};
 use crate::policy::EvaluationError;
 use crate::service;
@@ -22,6 +23,13 @@ pub(super) struct Patched<'a> {
     operations: Vec<Value>,
 }
 
+/// An object after one more patch, which fits.
+pub(super) struct Attempt {
+    object: Value,
+    service: Service,
+    operations: Vec<Value>,
+}
+
 impl<'a> Patched<'a> {
     pub(super) fn new(request: &'a AdmissionRequest<'a>) -> Self {
         Self { request, object: None, operations: vec![] }
@@ -29,8 +37,18 @@ impl<'a> Patched<'a> {
 
     /// Applies one policy's patch, all of it or nothing.
     pub(super) fn apply(&mut self, subject: &mut Subject, patch: Vec<PatchOperation>) -> Result<(), EvaluationError> {
+        if let Some(Attempt { object, service, operations }) = self.attempt(patch)? {
+            subject.replace(service);
+            self.object = Some(object);
+            self.operations.extend(operations);
+        }
+        Ok(())
+    }
+
+    /// What a patch would do; `None` when it does nothing.
+    pub(super) fn attempt(&self, patch: Vec<PatchOperation>) -> Result<Option<Attempt>, EvaluationError> {
         if patch.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let operations = patch.into_iter().map(to_json).collect::<Result<Vec<_>, _>>()?;
         let mut object = match &self.object {
@@ -44,10 +62,7 @@ impl<'a> Patched<'a> {
             .map_err(|error| EvaluationError::Answer(format!("its patch doesn't fit the object: {error}")))?;
         let service = service::from_value(&object)
             .map_err(|error| EvaluationError::Answer(format!("its patch makes the object malformed: {error}")))?;
-        subject.replace(service);
-        self.object = Some(object);
-        self.operations.extend(operations);
-        Ok(())
+        Ok(Some(Attempt { object, service, operations }))
     }
 
     fn parse(&self) -> Result<Value, EvaluationError> {
@@ -70,7 +85,8 @@ fn complete(object: &Value, operations: &[Value]) -> Vec<Value> {
     (is_missing && operations.iter().any(writes)).then(add).into_iter().collect()
 }
 
-fn to_json(operation: PatchOperation) -> Result<Value, EvaluationError> {
+/// An operation of RFC 6902.
+pub(super) fn to_json(operation: PatchOperation) -> Result<Value, EvaluationError> {
     let (op, PatchValue { path, value }) = match operation {
         PatchOperation::Add(value) => ("add", value),
         PatchOperation::Replace(value) => ("replace", value),

@@ -8,7 +8,7 @@ use crate::contract::verdict::{PatchOperation, Violation};
 use crate::policy::{EvaluationError, Policy};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,14 +80,14 @@ pub struct Denial {
 }
 
 /// metav1.StatusCause.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
     /// The rule's id, such as `S02`, or `EvaluationError`.
     pub reason: String,
     /// For people.
     pub message: String,
     /// JSON path from the Service's root.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub field: String,
 }
 

@@ -47,7 +47,47 @@ impl PolicyFiles {
 /// Every ServicePolicy of a directory, loaded; those that can't be are broken and say why. What is no ServicePolicy at all is
 /// an error: a typo must not switch a rule off. What is the same as in `before` is kept.
 pub(super) fn policies(engine: &Arc<Engine>, from: &PolicyFiles, before: &[Arc<Policy>]) -> Result<Vec<Arc<Policy>>> {
-    let directory = from.manifests.as_path();
+    let load = |(file, manifest): (PathBuf, ServicePolicy)| {
+        let (live, _) = manifest.split();
+        let loaded = load(engine, &from.modules, &live, before, |policy| policy);
+        loaded.unwrap_or_else(|error| Policy::broken(live, error.in_manifest(&file.display().to_string())).into())
+    };
+    Ok(manifests(&from.manifests)?.into_iter().map(load).collect())
+}
+
+/// The same as if each candidate had taken the place of its live policy.
+///
+/// # Errors
+///
+/// When there is no candidate at all, too.
+pub(super) fn promoted(engine: &Arc<Engine>, from: &PolicyFiles) -> Result<Vec<Arc<Policy>>> {
+    let manifests = manifests(&from.manifests)?;
+    if manifests.iter().all(|(_, manifest)| manifest.spec.candidate.is_none()) {
+        bail!("no ServicePolicy in {} has a candidate; see spec.candidate", from.manifests.display());
+    }
+    let load = |(file, manifest): (PathBuf, ServicePolicy)| {
+        let (live, next) = manifest.split();
+        let next = next.unwrap_or(live);
+        let loaded = load(engine, &from.modules, &next, &[], |policy| policy);
+        loaded.unwrap_or_else(|error| Policy::broken(next, error.in_manifest(&file.display().to_string())).into())
+    };
+    Ok(manifests.into_iter().map(load).collect())
+}
+
+/// The candidates of the same ServicePolicies, for a host that serves. One that can't be loaded is broken and says why.
+pub(super) fn candidates(engine: &Arc<Engine>, from: &PolicyFiles, before: &[Arc<Policy>]) -> Result<Vec<Arc<Policy>>> {
+    let load = |(file, manifest): (PathBuf, ServicePolicy)| {
+        let stated = manifest.spec.candidate.clone()?;
+        let next = manifest.split().1?;
+        let loaded = load(engine, &from.modules, &next, before, Policy::as_candidate);
+        let broken = |error: LoadError| error.in_candidate(&stated).in_manifest(&file.display().to_string());
+        Some(loaded.unwrap_or_else(|error| Policy::broken(next, broken(error)).as_candidate().into()))
+    };
+    Ok(manifests(&from.manifests)?.into_iter().filter_map(load).collect())
+}
+
+/// The ServicePolicies of a directory in the order of their names, each with its file.
+fn manifests(directory: &Path) -> Result<Vec<(PathBuf, ServicePolicy)>> {
     let mut manifests = BTreeMap::<String, (PathBuf, ServicePolicy)>::new();
     for file in manifest_files(directory)? {
         for manifest in manifests_of(&file)? {
@@ -60,27 +100,25 @@ pub(super) fn policies(engine: &Arc<Engine>, from: &PolicyFiles, before: &[Arc<P
     if manifests.is_empty() {
         bail!("no ServicePolicy in {}; expected manifests (*.yaml, *.yml, *.json)", directory.display());
     }
-    Ok(manifests.into_values().map(|(file, manifest)| load(engine, &from.modules, &file, manifest, before)).collect())
+    Ok(manifests.into_values().collect())
 }
 
 /// Loads one policy; its module lies in `directory`.
-pub(super) fn load(
+fn load(
     engine: &Arc<Engine>,
     directory: &Path,
-    file: &Path,
-    manifest: ServicePolicy,
+    manifest: &ServicePolicy,
     before: &[Arc<Policy>],
-) -> Arc<Policy> {
+    named: impl Fn(Policy) -> Policy,
+) -> Result<Arc<Policy>, LoadError> {
     let module = directory.join(&manifest.spec.module.file);
-    let loaded = std::fs::read(&module)
-        .map_err(|error| LoadError::new(format!("spec.module.file: can't read {}: {error}", module.display())))
-        .and_then(|component| match before.iter().find(|policy| policy.is(&manifest, &component)) {
-            Some(policy) => Ok(Arc::clone(policy)),
-            None => Policy::load(engine, manifest.clone(), &component)
-                .map(Arc::new)
-                .map_err(|error| error.in_module(&module.display().to_string())),
-        });
-    loaded.unwrap_or_else(|error| Policy::broken(manifest, error.in_manifest(&file.display().to_string())).into())
+    let component = std::fs::read(&module)
+        .map_err(|error| LoadError::new(format!("spec.module.file: can't read {}: {error}", module.display())))?;
+    if let Some(policy) = before.iter().find(|policy| policy.is(manifest, &component)) {
+        return Ok(Arc::clone(policy));
+    }
+    let loaded = Policy::load(engine, manifest.clone(), &component);
+    loaded.map(|policy| named(policy).into()).map_err(|error| error.in_module(&module.display().to_string()))
 }
 
 /// The ServicePolicies of one file.

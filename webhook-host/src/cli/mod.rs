@@ -7,7 +7,9 @@ mod inspect;
 mod load;
 mod logging;
 mod new;
+mod record;
 mod reload;
+mod replay;
 mod serve;
 mod source;
 mod test;
@@ -32,6 +34,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Inspect(inspect::InspectArgs),
     New(new::NewArgs),
+    Replay(replay::ReplayArgs),
 }
 
 /// What the shell is told when a command can't do its work at all; 1 means that it did, and found something.
@@ -47,6 +50,7 @@ impl Cli {
             Command::Explain(args) => explain::run(&args),
             Command::Inspect(args) => inspect::run(&args),
             Command::New(args) => new::run(&args),
+            Command::Replay(args) => replay::run(&args),
         };
         result.unwrap_or_else(|error| {
             eprintln!("error: {error:#}");

@@ -79,7 +79,7 @@ impl Reloader {
         let began = Instant::now();
         let current = self.live.admission();
         // A bug that a policy's bytes bring to light must not end all later reloads.
-        let read = || catch_unwind(AssertUnwindSafe(|| self.read(current.policies()))).unwrap_or_else(|_| panicked());
+        let read = || catch_unwind(AssertUnwindSafe(|| self.read(&current))).unwrap_or_else(|_| panicked());
         let (seen, read) = self.source.settled(read);
         self.seen = seen;
         match read {
@@ -101,9 +101,10 @@ impl Reloader {
     }
 
     /// A set without any fault.
-    fn read(&self, before: &[Arc<Policy>]) -> Result<Admission> {
-        let admission = self.source.admission(before)?;
-        let broken = admission.policies().iter().filter_map(|policy| policy.load_error());
+    fn read(&self, before: &Admission) -> Result<Admission> {
+        let admission = self.source.admission(Some(before))?;
+        let all = admission.policies().iter().chain(admission.candidates());
+        let broken = all.filter_map(|policy| policy.load_error());
         let broken: Vec<_> = broken.map(ToString::to_string).collect();
         if !broken.is_empty() {
             bail!("{}", broken.join("; "));

@@ -3,6 +3,7 @@
 use super::cache::CacheArgs;
 use super::load::PolicyFiles;
 use super::logging::Logging;
+use super::record::RecordArgs;
 use super::reload::{Ask, Reloader};
 use super::source::Source;
 use crate::engine::{Engine, EngineConfig};
@@ -40,7 +41,7 @@ pub(super) struct Serve {
     /// that it is not a cloud]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Refuse to start when a policy can't be loaded or a self-test fails. Without it, such a policy fails each review as its
+    /// Refuse to start when a policy or its candidate can't be loaded or a self-test fails. Without it, such a policy fails each review as its
     /// failurePolicy says
     #[arg(long)]
     strict: bool,
@@ -67,6 +68,8 @@ pub(super) struct Serve {
     /// How long requests may still take after that, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, help_heading = "Drain")]
     drain_timeout: u64,
+    #[command(flatten)]
+    record: RecordArgs,
     #[command(flatten)]
     cache: CacheArgs,
     #[command(flatten)]
@@ -209,14 +212,16 @@ impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
         self.logging.start();
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
-        let concurrency = u32::try_from(workers).unwrap_or(u32::MAX);
+        // One more for candidates, which run beside the workers and must not take a worker's slot in the pool.
+        let concurrency = u32::try_from(workers + 1).unwrap_or(u32::MAX);
         let cache = self.cache.open()?;
         let engine = Arc::new(Engine::new(&EngineConfig { concurrency, cache, ..EngineConfig::default() })?);
         let policies = PolicyFiles::new(&self.policies, self.modules.as_deref());
         let source = Source { engine, policies, config: self.config };
-        let (seen, admission) = source.settled(|| source.admission(&[]));
+        let (seen, admission) = source.settled(|| source.admission(None));
         let admission = admission?;
-        report(admission.policies(), self.strict)?;
+        let policies: Vec<_> = admission.policies().iter().chain(admission.candidates()).cloned().collect();
+        report(&policies, self.strict)?;
         tracing::info!(compilations = source.engine.compilations(), "all policies are read");
         let live = Live::new(Arc::new(admission));
         match source.self_test() {
@@ -235,6 +240,7 @@ impl Serve {
         // Last of all: a start that fails must not replace the authority that a running host's clients trust.
         let tls = self.certificate.load()?;
         let limits = self.bounds.limits(workers);
+        let recorder = self.record.start(&live)?;
         let server = Server::new(Arc::clone(&live), tls, limits);
         let interval = (!self.no_watch).then_some(self.watch_interval);
         let reload = Reloader::new(source, live, seen).start(interval).context("can't start the reload thread")?;
@@ -245,9 +251,15 @@ impl Serve {
         runtime.block_on(serve(server, listener, admin, reload, drain))?;
         // Connections that outlived the drain are not waited for.
         runtime.shutdown_background();
+        if let Some(recorder) = recorder {
+            recorder.finish(RECORDING);
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
+
+/// How long the last reviews may take to be recorded, after the drain.
+const RECORDING: Duration = Duration::from_secs(2);
 
 /// Says which policies there are; with `strict`, broken ones end the start.
 fn report(policies: &[Arc<Policy>], strict: bool) -> Result<()> {

@@ -6,7 +6,6 @@ use super::load::{self, PolicyFiles};
 use crate::admission::Admission;
 use crate::engine::Engine;
 use crate::inventory::Inventory;
-use crate::policy::Policy;
 use crate::suite::{self, ModuleSearch, Runner};
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeMap;
@@ -68,10 +67,14 @@ impl Source {
     }
 
     /// Everything that decides. Policies that are as they were are kept, not compiled again.
-    pub(super) fn admission(&self, before: &[Arc<Policy>]) -> Result<Admission> {
+    pub(super) fn admission(&self, before: Option<&Admission>) -> Result<Admission> {
         let config = load::host_config(self.config.as_deref())?;
-        let policies = load::policies(&self.engine, &self.policies, before)?;
-        Ok(Admission::new(policies, Inventory::from(config.inventory), config.exemptions))
+        let policies = before.map_or(&[][..], Admission::policies);
+        let policies = load::policies(&self.engine, &self.policies, policies)?;
+        let candidates = before.map_or(&[][..], Admission::candidates);
+        let candidates = load::candidates(&self.engine, &self.policies, candidates)?;
+        let admission = Admission::new(policies, Inventory::from(config.inventory), config.exemptions);
+        Ok(admission.with_candidates(candidates))
     }
 
     /// Runs the suites that lie beside the policies.

@@ -3,11 +3,13 @@
 //! A manifest that was read holds only usable values; whatever a key allows is in its type. Unknown keys are errors, with
 //! the path and the nearest known key. The same types will be custom resources.
 
+mod candidate;
 mod exemptions;
 mod host_config;
 mod names;
 mod service_policy;
 
+pub use candidate::Candidate;
 pub use exemptions::{BreakGlass, Exemptions};
 pub use host_config::{HostConfig, HostConfigSpec};
 pub use names::{AnnotationKey, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject};

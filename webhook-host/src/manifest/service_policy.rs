@@ -1,5 +1,6 @@
 //! `kind: ServicePolicy`: which component runs, with which settings, on what, and what its opinion is worth.
 
+use super::candidate::Candidate;
 use super::{Metadata, is_label, read};
 use crate::decode::DecodeError;
 use crate::units::{Bytes, Millis};
@@ -47,6 +48,9 @@ pub struct ServicePolicySpec {
     /// What one evaluation may use.
     #[serde(default)]
     pub limits: Limits,
+    /// A next version, which a serving host evaluates beside the live one, without effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<Candidate>,
 }
 
 /// Where the component is.
@@ -207,11 +211,18 @@ impl ServicePolicy {
                 format!("{name:?} is no name; use lower-case letters, digits and '-', at most 63 characters"),
             ));
         }
-        let file = &self.spec.module.file;
+        self.spec.module.check("spec.module")?;
+        self.spec.candidate.as_ref().map_or(Ok(()), Candidate::check)
+    }
+}
+
+impl Module {
+    pub(super) fn check(&self, place: &str) -> Result<(), DecodeError> {
+        let file = &self.file;
         let bare = !file.is_empty() && !file.starts_with('.') && !file.contains(['/', '\\', '\0']);
         if !bare {
             return Err(DecodeError::new(
-                "spec.module.file",
+                format!("{place}.file"),
                 format!(
                     "{file:?} is no bare file name; name a file in the directory of the policies, such as policy.wasm"
                 ),

@@ -49,6 +49,20 @@ impl LoadError {
         self
     }
 
+    /// The same, of a candidate: what it states itself has its place below `spec.candidate`.
+    #[must_use]
+    pub fn in_candidate(mut self, stated: &crate::manifest::Candidate) -> Self {
+        for problem in &mut self.problems {
+            let own = (stated.settings.is_some() && problem.starts_with("spec.settings"))
+                || (stated.module.is_some() && problem.starts_with("spec.module"));
+            *problem = match problem.strip_prefix("spec.") {
+                Some(rest) if own => format!("spec.candidate.{rest}"),
+                _ => format!("spec.candidate: {problem}"),
+            };
+        }
+        self
+    }
+
     /// The same, with the manifest's file.
     #[must_use]
     pub fn in_manifest(mut self, manifest: &str) -> Self {
@@ -189,6 +203,12 @@ impl Policy {
         }
     }
 
+    /// The same under a name that tells it from the live policy in the log: `name (candidate)`.
+    #[must_use]
+    pub fn as_candidate(self) -> Self {
+        Self { name: format!("{} (candidate)", self.manifest.metadata.name).into(), ..self }
+    }
+
     /// Whether loading these gave the same policy again.
     pub fn is(&self, manifest: &ServicePolicy, component: &[u8]) -> bool {
         let value = |manifest| serde_json::to_value(manifest).ok();
@@ -197,7 +217,7 @@ impl Policy {
             && self.digest.as_deref() == Some(&*Candidate::digest(component))
     }
 
-    /// `metadata.name`.
+    /// `metadata.name`; of a candidate with a word that says so.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }

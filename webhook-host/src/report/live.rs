@@ -24,6 +24,9 @@ pub fn text(status: &Status) -> String {
             Some(error) => row("  broken", error),
             None => row("  component", &format!("{} {}", told(&policy.component), told(&policy.version))),
         }
+        if let Some(candidate) = &policy.candidate {
+            row("  candidate", &candidate.line());
+        }
     }
     text
 }

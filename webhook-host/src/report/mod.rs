@@ -7,6 +7,7 @@ pub mod explanation;
 pub mod github;
 pub mod inspection;
 pub mod live;
+pub mod replay;
 pub mod sarif;
 pub mod tests;
 

@@ -7,7 +7,9 @@ use super::capacity::{Capacity, Room};
 use super::limits::Limits;
 use super::live::Live;
 use super::metrics::TimedOut;
+use super::queue::Answered;
 use super::refusal::Refusal;
+use super::shadow::Shadow;
 use super::timeout;
 use crate::admission::{AdmissionRequest, Clock, Function, Outcome};
 use crate::contract::review::Phase;
@@ -31,12 +33,14 @@ const DISCARDED: usize = 64 << 20;
 struct App {
     live: Arc<Live>,
     capacity: Arc<Capacity>,
+    shadow: Shadow,
     body_limit: usize,
     body_time: Duration,
 }
 
 pub(super) fn router(live: Arc<Live>, capacity: Arc<Capacity>, limits: &Limits) -> Router {
-    let app = App { live, capacity, body_limit: limits.body, body_time: limits.body_time };
+    let shadow = Shadow::start().expect("a process can start one more thread");
+    let app = App { live, capacity, shadow, body_limit: limits.body, body_time: limits.body_time };
     Router::new()
         .route("/validate", post(validate))
         .route("/mutate", post(mutate))
@@ -115,7 +119,22 @@ impl App {
         let outcome = set.admission.review(function, &review, clock);
         set.count(self.live.metrics(), function, &review, &outcome, arrived.elapsed());
         log(&review, &outcome);
-        Ok(outcome.response.to_json())
+        let answer = outcome.response.to_json();
+        if set.has_candidates() || self.live.recorder().is_some() {
+            self.hand_over(Answered { function, body, now: clock.now, set: Arc::clone(&set), outcome });
+        }
+        Ok(answer)
+    }
+
+    /// To the threads in the background that want to know what was answered.
+    fn hand_over(&self, answered: Answered) {
+        let answered = Arc::new(answered);
+        if answered.set.has_candidates() {
+            self.shadow.ask(&answered);
+        }
+        if let Some(recorder) = self.live.recorder() {
+            recorder.take(&answered);
+        }
     }
 
     /// The body, which takes up room as it arrives.

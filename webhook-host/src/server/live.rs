@@ -6,17 +6,21 @@
 //! time.
 
 use super::metrics::{Metrics, PolicyMetrics};
+use super::recorder::Recorder;
 use super::status::{Reload, Status};
+use super::tally::Tally;
 use crate::admission::{Admission, AdmissionRequest, Function, Outcome};
 use arc_swap::{ArcSwap, Guard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// What a host serves now.
 pub struct Live {
     current: ArcSwap<Set>,
     metrics: Metrics,
+    /// Where answers are recorded, if they are; from the start on.
+    recorder: OnceLock<Arc<Recorder>>,
     /// Off the hot path.
     last: Mutex<Option<Reload>>,
 }
@@ -25,9 +29,11 @@ pub struct Live {
 pub(super) struct Set {
     pub(super) admission: Arc<Admission>,
     metrics: BTreeMap<Arc<str>, PolicyMetrics>,
+    /// By the names of the policies that have a candidate.
+    tallies: BTreeMap<Arc<str>, Tally>,
     /// 1 for the one that the host started with.
-    generation: u64,
-    since: SystemTime,
+    pub(super) generation: u64,
+    pub(super) since: SystemTime,
 }
 
 impl Live {
@@ -35,12 +41,23 @@ impl Live {
     pub fn new(admission: Arc<Admission>) -> Arc<Self> {
         let metrics = Metrics::new();
         let first = Set::new(admission, &metrics, 1);
-        Arc::new(Self { current: ArcSwap::from_pointee(first), metrics, last: Mutex::default() })
+        let current = ArcSwap::from_pointee(first);
+        Arc::new(Self { current, metrics, recorder: OnceLock::new(), last: Mutex::default() })
+    }
+
+    /// Answers are recorded from now on; there is one record at most.
+    pub fn record(&self, recorder: Arc<Recorder>) {
+        let _ = self.recorder.set(recorder);
+    }
+
+    pub(super) fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.get().map(AsRef::as_ref)
     }
 
     /// Requests that arrive from now on are answered by this set. Returns its generation.
     pub fn publish(&self, admission: Arc<Admission>) -> u64 {
         let generation = self.generation() + 1;
+        self.metrics.candidates().forget(self.set().admission.candidates(), admission.candidates());
         let set = Arc::new(Set::new(admission, &self.metrics, generation));
         let old = self.current.swap(Arc::clone(&set));
         self.metrics.forget(old.admission.policies(), set.admission.policies());
@@ -79,7 +96,7 @@ impl Live {
     pub fn status(&self) -> Status {
         let set = self.set();
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        Status::new(&set.admission, set.generation, set.since, last.as_ref())
+        Status::new(&set, last.as_ref())
     }
 
     pub(super) fn set(&self) -> Guard<Arc<Set>> {
@@ -95,7 +112,20 @@ impl Set {
     fn new(admission: Arc<Admission>, metrics: &Metrics, generation: u64) -> Self {
         let of = |policy: &Arc<crate::policy::Policy>| (Arc::clone(policy.name()), metrics.of(policy));
         let policies = admission.policies().iter().map(of).collect();
-        Self { admission, metrics: policies, generation, since: SystemTime::now() }
+        let of = |candidate: &Arc<crate::policy::Policy>| {
+            (candidate.manifest().metadata.name.as_str().into(), metrics.candidates().of(candidate))
+        };
+        let tallies = admission.candidates().iter().map(of).collect();
+        Self { admission, metrics: policies, tallies, generation, since: SystemTime::now() }
+    }
+
+    pub(super) fn has_candidates(&self) -> bool {
+        !self.tallies.is_empty()
+    }
+
+    /// What the candidate of a policy counts.
+    pub(super) fn tally(&self, policy: &str) -> Option<&Tally> {
+        self.tallies.get(policy)
     }
 
     /// Counts what this set answered.

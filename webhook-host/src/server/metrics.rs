@@ -1,7 +1,9 @@
 //! What the host counts. Labels come from small, closed sets: functions, results, policies, modes, error kinds, status codes,
 //! reasons, time-outs.
 
+use super::recorder::RecordedReviews;
 use super::refusal::Refusal;
+use super::tally::Tallies;
 use crate::admission::{AdmissionRequest, Evaluation, Function, Operation, Outcome};
 use crate::manifest::Mode;
 use crate::policy::Policy;
@@ -96,6 +98,8 @@ pub struct Metrics {
     in_flight: Gauge,
     reloads: Family<Ended, Counter>,
     last_success: Gauge,
+    candidates: Tallies,
+    recorded: RecordedReviews,
 }
 
 /// What took too long.
@@ -220,6 +224,9 @@ impl Metrics {
             last_success.clone(),
         );
         last_success.set(unix(SystemTime::now()));
+        let candidates = Tallies::register(&mut registry);
+        let recorded = RecordedReviews::default();
+        registry.register("record_reviews", "Answered reviews, by what became of their records", recorded.clone());
         Self {
             validate_seconds: seconds.get_or_create_owned(&Asked { function: "validate" }),
             mutate_seconds: seconds.get_or_create_owned(&Asked { function: "mutate" }),
@@ -237,6 +244,8 @@ impl Metrics {
             in_flight,
             reloads,
             last_success,
+            candidates,
+            recorded,
         }
     }
 
@@ -312,6 +321,16 @@ impl Metrics {
 
     pub(super) fn in_flight(&self) -> Counted {
         Counted::new(&self.in_flight)
+    }
+
+    /// What candidates' opinions came to.
+    pub(super) fn candidates(&self) -> &Tallies {
+        &self.candidates
+    }
+
+    /// What became of records.
+    pub(super) fn recorded(&self) -> &RecordedReviews {
+        &self.recorded
     }
 
     /// The OpenMetrics text format.

@@ -12,9 +12,13 @@ mod handlers;
 mod limits;
 mod live;
 mod metrics;
+mod queue;
+mod recorder;
 mod refusal;
 mod sentinel;
+mod shadow;
 mod status;
+mod tally;
 mod timeout;
 pub mod tls;
 
@@ -22,7 +26,8 @@ pub use admin::Admin;
 pub use limits::Limits;
 pub use live::Live;
 pub use metrics::Metrics;
-pub use status::{LastReload, PolicyStatus, Status};
+pub use recorder::Recorder;
+pub use status::{CandidateStatus, LastReload, PolicyStatus, Status};
 
 use capacity::Capacity;
 use connection::{Phase, Shared};

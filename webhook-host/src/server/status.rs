@@ -2,11 +2,12 @@
 //!
 //! `sallyport inspect --live` reads the JSON back; fields are added, never renamed.
 
-use crate::admission::Admission;
+use super::live::Set;
 use crate::manifest::{FailurePolicy, Mode};
 use crate::policy::Policy;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
@@ -62,6 +63,31 @@ pub struct PolicyStatus {
     /// Why it is broken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Its next version, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<CandidateStatus>,
+}
+
+/// The next version of a policy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CandidateStatus {
+    /// What differs from the live policy: `module`, `settings`.
+    pub changes: Vec<String>,
+    /// The file of its component.
+    pub module: String,
+    /// `sha256:…` of the component; absent when it is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The component's version; absent when it is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Why it is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How many reviews it was `same`, `stricter`, `looser`, `different`, `error` or `skipped` on, since it is a candidate.
+    #[serde(default)]
+    pub reviews: BTreeMap<String, u64>,
 }
 
 /// A reload that was tried.
@@ -71,13 +97,13 @@ pub(super) struct Reload {
 }
 
 impl Status {
-    pub(super) fn new(admission: &Admission, generation: u64, since: SystemTime, last: Option<&Reload>) -> Self {
+    pub(super) fn new(set: &Set, last: Option<&Reload>) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            generation,
-            since: rfc_3339(since),
+            generation: set.generation,
+            since: rfc_3339(set.since),
             last_reload: last.map(|last| LastReload { at: rfc_3339(last.at), error: last.error.clone() }),
-            policies: admission.policies().iter().map(|policy| PolicyStatus::of(policy)).collect(),
+            policies: set.admission.policies().iter().map(|policy| PolicyStatus::of(set, policy)).collect(),
         }
     }
 
@@ -95,6 +121,9 @@ impl Status {
                     writeln!(text, "[+] {name} {component} {version} {mode:?} {digest}")
                 }
             };
+            if let Some(candidate) = &policy.candidate {
+                let _ = writeln!(text, "{} {name} candidate {}", candidate.mark(), candidate.line());
+            }
         }
         let (generation, since) = (self.generation, &self.since);
         let _ = writeln!(text, "[+] generation {generation} since {since}");
@@ -106,7 +135,7 @@ impl Status {
 }
 
 impl PolicyStatus {
-    fn of(policy: &Policy) -> Self {
+    fn of(set: &Set, policy: &Policy) -> Self {
         let spec = &policy.manifest().spec;
         let description = policy.description();
         Self {
@@ -118,7 +147,43 @@ impl PolicyStatus {
             component: description.map(|description| description.name.clone()),
             version: description.map(|description| description.version.clone()),
             error: policy.load_error().map(ToString::to_string),
+            candidate: set.admission.candidate(policy.name()).map(|next| CandidateStatus::of(set, policy, next)),
         }
+    }
+}
+
+impl CandidateStatus {
+    fn of(set: &Set, live: &Policy, next: &Policy) -> Self {
+        let (was, is) = (&live.manifest().spec, &next.manifest().spec);
+        let differs = [
+            ("module", live.digest() != next.digest() || was.module.file != is.module.file),
+            ("settings", was.settings != is.settings),
+        ];
+        Self {
+            changes: differs.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part.to_owned()).collect(),
+            module: is.module.file.clone(),
+            digest: next.digest().map(str::to_owned),
+            version: next.description().map(|description| description.version.clone()),
+            error: next.load_error().map(ToString::to_string),
+            reviews: set.tally(live.name()).map(super::tally::Tally::counts).unwrap_or_default(),
+        }
+    }
+
+    fn mark(&self) -> &'static str {
+        if self.error.is_some() { "[-]" } else { "[+]" }
+    }
+
+    /// What it changes and what came of it, or why it is broken.
+    pub fn line(&self) -> String {
+        if let Some(error) = &self.error {
+            return format!("broken: {error}");
+        }
+        let told = |part: &Option<String>| part.clone().unwrap_or_default();
+        let changes = if self.changes.is_empty() { "nothing".to_owned() } else { self.changes.join(", ") };
+        let count = |(result, count): (&String, &u64)| (*count > 0).then(|| format!("{count} {result}"));
+        let reviews: Vec<_> = self.reviews.iter().filter_map(count).collect();
+        let reviews = if reviews.is_empty() { "no reviews yet".to_owned() } else { reviews.join(", ") };
+        format!("{} {} changes {changes}: {reviews}", told(&self.version), told(&self.digest))
     }
 }
 

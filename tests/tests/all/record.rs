@@ -1,0 +1,220 @@
+//! `serve --record`: what is written about a review, what is not, and what becomes of the file.
+
+use crate::client::PROTOCOLS;
+use crate::host::{Host, SHIPPED, body, misbehaving, told};
+use crate::program::{Program, directory, manifest};
+use hyper::StatusCode;
+use sallyport::record::{LogFile, Rotation};
+use sallyport::server::Recorder;
+use sallyport_policy::facts::exposing::EXPOSING;
+use sallyport_policy::facts::internal::CONTROLLERS;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// For whatever must come true on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const SECRET: &str = "hunter2-hunter2";
+
+/// A host in this process that records into a directory.
+async fn recording(admission: &Arc<sallyport::admission::Admission>, rotation: Rotation) -> (Host, TempDir) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let host = Host::start(admission).await;
+    let file = LogFile::open(&directory.path().join("log"), rotation).expect("opened");
+    host.live.record(Arc::new(Recorder::start(file, host.live.metrics()).expect("started")));
+    (host, directory)
+}
+
+const ROOMY: Rotation = Rotation { size: 1 << 30, keep: 1 };
+
+fn count(host: &Host, result: &str) -> u64 {
+    host.metric(&format!(r#"sallyport_record_reviews_total{{result="{result}"}}"#))
+}
+
+/// Waits until this many reviews are recorded, or not.
+async fn recorded(host: &Host, times: u64) {
+    let began = Instant::now();
+    while ["written", "dropped", "failed"].map(|result| count(host, result)).iter().sum::<u64>() < times {
+        assert!(began.elapsed() < PATIENCE, "{}", host.live.metrics().to_text());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn post(host: &Host, path: &str, body: Vec<u8>) {
+    let reply = host.client.post(PROTOCOLS[0], path, body).await;
+    assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+}
+
+fn read(file: &Path) -> String {
+    std::fs::read_to_string(file).unwrap_or_default()
+}
+
+fn lines(file: &Path) -> Vec<Value> {
+    read(file).lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+fn annotated(annotations: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "web", "namespace": "default", "annotations": annotations},
+        "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 29999}]},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_review_is_a_line_with_question_answer_and_what_was_known() {
+    let (host, directory) = recording(&SHIPPED, ROOMY).await;
+    post(&host, "/validate", body("CREATE", &annotated(&json!({})), &Value::Null)).await;
+    recorded(&host, 1).await;
+    let file = directory.path().join("log");
+    let [line] = lines(&file).try_into().expect("one line");
+    assert_eq!((&line["function"], &line["generation"]), (&json!("validate"), &json!(1)));
+    assert_eq!(line["review"]["request"]["object"]["spec"]["ports"][0]["nodePort"], 29999);
+    assert_eq!(line["answer"]["allowed"], false);
+    assert_eq!(line["answer"]["causes"][0]["reason"], "S02");
+    let policies = line["policies"].as_array().expect("a list");
+    let range = policies.iter().find(|policy| policy["policy"] == "nodeport-range").expect("it was asked");
+    assert_eq!(range["violations"][0]["field"], "spec.ports[0].nodePort");
+    assert!(range["digest"].as_str().expect("a digest").starts_with("sha256:"));
+    assert_eq!(line["inventory"]["environment"], "onPrem");
+    let mode = std::fs::metadata(&file).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn no_credential_reaches_the_file_from_object_old_object_or_answer() {
+    let (host, directory) = recording(&misbehaving(&json!({})), ROOMY).await;
+    let applied = json!({"metadata": {"annotations": {"a": SECRET}}}).to_string();
+    let object = annotated(&json!({
+        "example.com/password": SECRET,
+        "example.com/dsn": format!("postgres://app:{SECRET}@db/x"),
+        "kubectl.kubernetes.io/last-applied-configuration": applied,
+        // The guest loops or denies by it, and policies may quote it.
+        "test/do": "deny",
+    }));
+    let mut review: Value = serde_json::from_slice(&body("UPDATE", &object, &object)).expect("JSON");
+    review["request"]["userInfo"]["extra"] = json!({"scopes": [SECRET]});
+    post(&host, "/validate", review.to_string().into_bytes()).await;
+    // An object that is no Service is none of the record's business.
+    review["request"]["kind"]["kind"] = "Secret".into();
+    review["request"]["object"] = json!({"data": {"password": SECRET}});
+    post(&host, "/validate", review.to_string().into_bytes()).await;
+    recorded(&host, 2).await;
+    let text = read(&directory.path().join("log"));
+    assert!(!text.contains("hunter2"), "{text}");
+    let redacted = lines(&directory.path().join("log"))[0]["redacted"].as_array().expect("a list").len();
+    assert_eq!(redacted, 7, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn annotations_that_policies_read_survive() {
+    let (host, directory) = recording(&misbehaving(&json!({})), ROOMY).await;
+    let mut annotations = json!({"sallyport.dev/break-glass": "2026-01-01T12:00:00Z; the load balancer is down"});
+    for exposing in &EXPOSING {
+        annotations[exposing.key] = (*exposing.values.first().unwrap_or(&"true")).into();
+    }
+    for switch in CONTROLLERS.iter().flat_map(|controller| controller.switches) {
+        annotations[switch.key] = "true".into();
+    }
+    post(&host, "/validate", body("CREATE", &annotated(&annotations), &Value::Null)).await;
+    recorded(&host, 1).await;
+    let [line] = lines(&directory.path().join("log")).try_into().expect("one line");
+    assert_eq!(line["redacted"], Value::Null);
+    assert_eq!(line["review"]["request"]["object"]["metadata"]["annotations"], annotations);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_full_file_is_rotated_and_no_review_is_lost_before_the_oldest_file_goes() {
+    let (host, directory) = recording(&misbehaving(&json!({})), Rotation { size: 2000, keep: 50 }).await;
+    let mut connection = host.client.connect(PROTOCOLS[1]).await;
+    for _ in 0..20 {
+        assert_eq!(connection.post("/validate", told("")).await.status, StatusCode::OK);
+    }
+    recorded(&host, 20).await;
+    let files: Vec<_> =
+        std::fs::read_dir(directory.path()).expect("read").map(|file| file.expect("read").path()).collect();
+    assert!(files.len() > 5, "{files:?}");
+    assert_eq!(files.iter().map(|file| lines(file).len()).sum::<usize>(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn reviews_beyond_the_bounds_of_the_queue_are_dropped_and_counted() {
+    let (host, _directory) = recording(&misbehaving(&json!({})), ROOMY).await;
+    // Exempt, so that the host reads the envelope alone, while the record takes the whole object to pieces.
+    let mut annotations = String::new();
+    while annotations.len() < 6 << 20 {
+        write!(annotations, r#""key-{}":"value","#, annotations.len()).expect("a string");
+    }
+    let object = json!({"metadata": {"namespace": "kube-system"}});
+    let body = String::from_utf8(body("CREATE", &object, &Value::Null)).expect("text");
+    let body = body.replace(r#""namespace":"default""#, r#""namespace":"kube-system""#);
+    let many = format!(r#""metadata":{{"annotations":{{{annotations}"last":"one"}},"#);
+    let body = body.replace(r#""metadata":{"#, &many).into_bytes();
+    for _ in 0..6 {
+        post(&host, "/validate", body.clone()).await;
+    }
+    recorded(&host, 6).await;
+    assert!(count(&host, "dropped") > 0, "{}", host.live.metrics().to_text());
+    assert!(count(&host, "written") > 0, "{}", host.live.metrics().to_text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_record_that_cannot_be_written_is_told_once_and_tried_again_and_reviews_go_on() {
+    let files = directory(&[("p.yaml", manifest("p", &json!({})))]);
+    let records = files.path().join("records");
+    std::fs::create_dir(&records).expect("made");
+    let log = records.join("log");
+    let host = Program::serve(files.path(), &["--record", log.to_str().expect("text")]);
+    std::fs::remove_dir_all(&records).expect("removed");
+    let began = Instant::now();
+    while !host.log().contains("a review can't be recorded") {
+        host.verdict().await;
+        assert!(began.elapsed() < PATIENCE, "{}", host.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    host.verdict().await;
+    std::fs::create_dir(&records).expect("made");
+    while read(&log).is_empty() {
+        host.verdict().await;
+        assert!(began.elapsed() < PATIENCE, "{}", host.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(host.log().matches("a review can't be recorded").count(), 1, "{}", host.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn what_was_answered_before_sigterm_is_in_the_file() {
+    let files = directory(&[("p.yaml", manifest("p", &json!({})))]);
+    let log = files.path().join("record.log");
+    let mut host = Program::serve(files.path(), &["--record", log.to_str().expect("text")]);
+    for _ in 0..20 {
+        host.verdict().await;
+    }
+    host.signal("TERM");
+    assert!(host.wait().success());
+    assert_eq!(lines(&log).len(), 20);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_ends_the_start() {
+    let output = crate::command_line::sallyport(&[
+        "serve",
+        "--self-signed",
+        "--policies",
+        "target/policies",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--record",
+        "/dev/null",
+    ]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("--record: can't write /dev/null: it is no regular file"), "{text}");
+}

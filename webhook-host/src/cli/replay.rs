@@ -1,0 +1,158 @@
+//! `sallyport replay`: recorded reviews, asked again of other policies.
+
+use super::cache::CacheArgs;
+use super::load::{self, PolicyFiles};
+use crate::engine::{Engine, EngineConfig};
+use crate::manifest::Exemptions;
+use crate::policy::Policy;
+use crate::record::Record;
+use crate::replay::{Difference, Lines, Replayer};
+use crate::report::{self, replay::ReplayReport, replay::Replayed};
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Ask recorded reviews again: what would other policies, or other settings, have answered?
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct ReplayArgs {
+    /// Files that `serve --record` wrote, rotated ones too, or - for standard input.
+    #[arg(required = true, value_name = "LOG|-")]
+    logs: Vec<PathBuf>,
+    /// ServicePolicy manifests and their components: what is to be tried.
+    #[arg(long, value_name = "DIR")]
+    policies: PathBuf,
+    /// Try the candidates (spec.candidate) of these policies in place of the live ones.
+    #[arg(long)]
+    candidates: bool,
+    /// Compare with what these policies say now, instead of with what was answered then.
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
+    /// Directory of the modules that all manifests name [default: the directory of the manifests].
+    #[arg(long, value_name = "DIR")]
+    modules: Option<PathBuf>,
+    /// The HostConfig of the host that recorded, for its exemptions. What policies may know comes from the record.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Examples for each kind of difference.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(..=1000))]
+    examples: u16,
+    /// Format of the report.
+    #[arg(long, value_enum, default_value_t = Output::Human)]
+    output: Output,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Output {
+    Human,
+    Json,
+}
+
+const EXAMPLES: &str = "Each review is asked as it was: with its time, and with what the inventory knew.
+Logs are read line by line, so they may be of any size.
+Lines that can't be read are named and counted.
+
+Examples:
+  sallyport serve --policies policies --self-signed --record reviews.log
+  sallyport replay reviews.log --policies next/                  # what would next/ have answered?
+  sallyport replay reviews.log --policies policies/ --candidates
+  sallyport replay reviews.log.* reviews.log --policies next/ --against policies/
+  zcat reviews.log.*.gz | sallyport replay - --policies next/ --output json
+
+Exit code: 0 no differences, 1 some, 2 nothing could be replayed.";
+
+/// Runs the subcommand.
+///
+/// # Errors
+///
+/// When policies, configuration or a log can't be read, or no line of the logs holds a review.
+pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
+    let exemptions = load::host_config(args.config.as_deref())?.exemptions;
+    let engine =
+        Arc::new(Engine::new(&EngineConfig { concurrency: 1, cache: args.cache.open()?, ..EngineConfig::default() })?);
+    let files = |directory: &Path| PolicyFiles::new(directory, args.modules.as_deref());
+    let next = match args.candidates {
+        true => load::promoted(&engine, &files(&args.policies))?,
+        false => load::policies(&engine, &files(&args.policies), &[])?,
+    };
+    let against =
+        args.against.as_deref().map(|directory| load::policies(&engine, &files(directory), &[])).transpose()?;
+    let replayer = |policies| replayer(policies, &exemptions);
+    let replay = Replay { next: replayer(next)?, against: against.map(replayer).transpose()? };
+    let mut report = ReplayReport::new(args.examples.into());
+    for log in &args.logs {
+        let name = log.display().to_string();
+        let reader = open(log).with_context(|| format!("can't read {name}"))?;
+        replay.read(&name, reader, &mut report).with_context(|| format!("can't read {name}"))?;
+    }
+    if report.is_empty() {
+        bail!("no recorded review in {} files{}", args.logs.len(), first(report.unread()));
+    }
+    print!("{}", render(args.output, &report));
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+fn first(unread: &[String]) -> String {
+    unread.first().map(|first| format!("; {first}")).unwrap_or_default()
+}
+
+fn open(log: &Path) -> std::io::Result<Box<dyn BufRead>> {
+    Ok(match log.to_str() {
+        Some("-") => Box::new(std::io::stdin().lock()),
+        _ => Box::new(BufReader::new(File::open(log)?)),
+    })
+}
+
+fn replayer(policies: Vec<Arc<Policy>>, exemptions: &Exemptions) -> Result<Replayer> {
+    let broken: Vec<_> = policies.iter().filter_map(|policy| policy.load_error()).map(ToString::to_string).collect();
+    if !broken.is_empty() {
+        bail!("{} policies can't be loaded, so that every review would differ: {}", broken.len(), broken.join("; "));
+    }
+    Ok(Replayer::new(policies, exemptions.clone()))
+}
+
+fn render(output: Output, report: &ReplayReport) -> String {
+    match output {
+        Output::Human => report::replay::text(report),
+        Output::Json => report::replay::json(report),
+    }
+}
+
+/// What is compared with what.
+struct Replay {
+    next: Replayer,
+    /// `None`: what was answered then.
+    against: Option<Replayer>,
+}
+
+impl Replay {
+    fn read(&self, name: &str, reader: impl BufRead, report: &mut ReplayReport) -> std::io::Result<()> {
+        for line in Lines::new(reader) {
+            let line = line?;
+            let place = format!("{name}:{}", line.number);
+            let compared = line.record.and_then(|record| {
+                let differences = self.compare(&record)?;
+                Ok((record, differences))
+            });
+            match compared {
+                Ok((record, differences)) => {
+                    report.add(Replayed { time: record.time, review: &record.review }, differences);
+                }
+                Err(problem) => report.pass_over(&place, &problem),
+            }
+        }
+        Ok(())
+    }
+
+    fn compare(&self, record: &Record) -> Result<Vec<Difference>, String> {
+        let verdict = |replayer: &Replayer| replayer.verdict(record).map_err(|error| error.to_string());
+        let before = self.against.as_ref().map_or_else(|| Ok(record.verdict()), verdict)?;
+        Ok(before.differences(&verdict(&self.next)?, &record.redacted))
+    }
+}

@@ -1,0 +1,178 @@
+//! A file of lines that is rotated by size, and that only its owner reads.
+//!
+//! `FILE` is written, `FILE.1` is the one before, and so on. A line is in one file, whole: what a full disk let through of it is
+//! taken back. When somebody else moves or removes the file (logrotate), a new one is begun.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{Error, Read as _, Result, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Reviews name users, and what they do: for the owner's eyes alone.
+const MODE: u32 = 0o600;
+
+/// When a file is full, and how many full ones are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Rotation {
+    /// Bytes. A file may have one line more.
+    pub size: u64,
+    /// Older files beside the one that is written.
+    pub keep: u32,
+}
+
+/// The file that is written now.
+#[derive(Debug)]
+pub struct LogFile {
+    path: PathBuf,
+    rotation: Rotation,
+    file: File,
+    size: u64,
+}
+
+impl LogFile {
+    /// Opens a file to go on with, or begins it.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written, or is no regular file.
+    pub fn open(path: &Path, rotation: Rotation) -> Result<Self> {
+        let (file, size) = open(path)?;
+        Ok(Self { path: path.to_owned(), rotation, file, size })
+    }
+
+    /// Writes a line, which has no line break in it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room, mostly. Nothing of the line is left then, and the next one may be tried.
+    pub fn append(&mut self, line: &[u8]) -> Result<()> {
+        if self.size >= self.rotation.size {
+            self.rotate()?;
+        }
+        let written = self.file.write_all(&[line, b"\n"].concat());
+        match written {
+            Ok(()) => self.size += line.len() as u64 + 1,
+            // Where even that fails, the reader skips half a line.
+            Err(_) => self.file.set_len(self.size).unwrap_or_default(),
+        }
+        written
+    }
+
+    /// Begins a new file when the path leads elsewhere by now, or nowhere.
+    ///
+    /// # Errors
+    ///
+    /// When the new one can't be opened.
+    pub fn follow(&mut self) -> Result<()> {
+        let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
+        let (there, here) = (std::fs::metadata(&self.path).map(identity), self.file.metadata().map(identity)?);
+        if there.is_ok_and(|there| there == here) {
+            return Ok(());
+        }
+        self.reopen()
+    }
+
+    fn rotate(&mut self) -> Result<()> {
+        let name = |number: u32| match number {
+            0 => self.path.clone(),
+            _ => {
+                let mut name = self.path.clone().into_os_string();
+                name.push(format!(".{number}"));
+                name.into()
+            }
+        };
+        // Where it could not be begun anew the last time, the older files have moved already.
+        if !std::fs::exists(&self.path)? {
+            return self.reopen();
+        }
+        if self.rotation.keep == 0 {
+            std::fs::remove_file(&self.path)?;
+        }
+        for number in (0..self.rotation.keep).rev() {
+            match std::fs::rename(name(number), name(number + 1)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.reopen()
+    }
+
+    fn reopen(&mut self) -> Result<()> {
+        (self.file, self.size) = open(&self.path)?;
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> Result<(File, u64)> {
+    // A pipe would be waited for, a device is no record.
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(Error::other("it is no regular file"));
+    }
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(MODE).open(path)?;
+    file.set_permissions(Permissions::from_mode(MODE))?;
+    let mut size = file.metadata()?.len();
+    if size > 0 {
+        // A process that was killed may have left half a line.
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+            size += 1;
+        }
+    }
+    Ok((file, size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn text(path: &Path) -> String {
+        fs::read_to_string(path).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_full_file_makes_room_and_the_oldest_goes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("log");
+        let mut log = LogFile::open(&path, Rotation { size: 4, keep: 2 }).expect("opened");
+        for line in ["one", "two", "three", "four", "five"] {
+            log.append(line.as_bytes()).expect("written");
+        }
+        let older = |number| text(&directory.path().join(format!("log.{number}")));
+        assert_eq!([text(&path), older(1), older(2), older(3)], ["five\n", "four\n", "three\n", ""]);
+        for file in fs::read_dir(directory.path()).expect("read") {
+            assert_eq!(file.expect("an entry").metadata().expect("its mode").mode() & 0o777, MODE);
+        }
+    }
+
+    #[test]
+    fn a_file_is_gone_on_with_after_the_last_whole_line() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("log");
+        fs::write(&path, "half").expect("written");
+        let mut log = LogFile::open(&path, Rotation { size: 1 << 20, keep: 1 }).expect("opened");
+        log.append(b"whole").expect("written");
+        assert_eq!(text(&path), "half\nwhole\n");
+        assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, MODE);
+    }
+
+    #[test]
+    fn a_file_that_was_moved_is_begun_anew() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (path, moved) = (directory.path().join("log"), directory.path().join("log-2026"));
+        let mut log = LogFile::open(&path, Rotation { size: 1 << 20, keep: 1 }).expect("opened");
+        log.append(b"one").expect("written");
+        fs::rename(&path, &moved).expect("moved");
+        log.follow().expect("followed");
+        log.append(b"two").expect("written");
+        assert_eq!([text(&moved), text(&path)], ["one\n", "two\n"]);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused() {
+        LogFile::open(Path::new("/dev/null"), Rotation { size: 1, keep: 1 }).expect_err("a device");
+    }
+}

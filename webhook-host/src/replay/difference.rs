@@ -1,0 +1,337 @@
+//! What two verdicts on one review differ in: rule by rule, since that is what people change.
+//!
+//! Violations are compared by rule, key and field, and by whether they deny; messages are for people. A change of a violation is
+//! "newly denied" or "newly allowed" where the answer as a whole has changed so, and else one of "other rules".
+
+use crate::admission::{Found, Offence, Opinion};
+use crate::manifest::Mode;
+use crate::record::{Answer, PolicyAnswer, REDACTED};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An answer, and the policies' parts in it.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// What the API server is told.
+    pub answer: Answer,
+    /// In the order in which they were asked.
+    pub policies: Vec<PolicyAnswer>,
+}
+
+/// What became different.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Change {
+    /// What was allowed is denied.
+    NewlyDenied,
+    /// What was denied is allowed.
+    NewlyAllowed,
+    /// The answer is the same, for other reasons; or a violation that doesn't deny came or went.
+    OtherRules,
+    /// Another patch.
+    OtherPatch,
+    /// Other warnings, those about what an update may keep included.
+    OtherWarnings,
+    /// A policy had a verdict, or an error, and now has none, or another one.
+    EvaluationErrors,
+}
+
+impl Change {
+    /// All, as a report lists them.
+    pub const ALL: [Self; 6] = [
+        Self::NewlyDenied,
+        Self::NewlyAllowed,
+        Self::OtherRules,
+        Self::OtherPatch,
+        Self::OtherWarnings,
+        Self::EvaluationErrors,
+    ];
+
+    /// In a report.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::NewlyDenied => "newly denied",
+            Self::NewlyAllowed => "newly allowed",
+            Self::OtherRules => "other rules",
+            Self::OtherPatch => "other patch",
+            Self::OtherWarnings => "other warnings",
+            Self::EvaluationErrors => "evaluation errors",
+        }
+    }
+}
+
+/// One thing that is different.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// What became different.
+    pub change: Change,
+    /// Whose doing it is; `sallyport` is the host itself.
+    pub policy: String,
+    /// Such as `S02`; empty where no rule is concerned.
+    pub rule: String,
+    /// For people.
+    pub message: String,
+    /// Whether it is about an annotation that was redacted, so that it may be none in the cluster.
+    pub is_redacted: bool,
+}
+
+/// The host, where no policy is concerned.
+const HOST: &str = "sallyport";
+
+impl Verdict {
+    /// What is different in another verdict on the same review, of which these places were redacted.
+    pub fn differences(&self, next: &Self, redacted: &[String]) -> Vec<Difference> {
+        let turned = Turned::of(&self.answer, &next.answer);
+        let policies = self.policies.iter().chain(&next.policies);
+        let names: BTreeSet<&str> = policies.map(|policy| policy.policy.as_str()).collect();
+        let of = |name: &&str| self.part(name).differences(&next.part(name), turned);
+        let mut differences: Vec<_> = names.iter().flat_map(of).collect();
+        // No policy says otherwise, and the answer is another one: exemptions, malformed input, break-glass, failurePolicy.
+        if turned != Turned::Not && !differences.iter().any(|difference| turned.explains(difference.change)) {
+            differences.push(turned.by_the_host(&self.answer, &next.answer));
+        }
+        let keys = Redacted::of(redacted);
+        for difference in &mut differences {
+            difference.is_redacted = keys.are_in(&difference.message);
+        }
+        differences
+    }
+
+    /// What a policy says; one that was not asked says nothing.
+    fn part(&self, name: &str) -> PolicyAnswer {
+        let part = self.policies.iter().find(|policy| policy.policy == name).cloned();
+        part.unwrap_or_else(|| PolicyAnswer {
+            policy: name.to_owned(),
+            digest: None,
+            mode: Mode::default(),
+            opinion: Opinion::default(),
+        })
+    }
+}
+
+/// How an answer changed as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turned {
+    ToDenied,
+    ToAllowed,
+    Not,
+}
+
+impl Turned {
+    fn of(was: &Answer, is: &Answer) -> Self {
+        match (was.allowed, is.allowed) {
+            (true, false) => Self::ToDenied,
+            (false, true) => Self::ToAllowed,
+            _ => Self::Not,
+        }
+    }
+
+    /// What a violation that came is called.
+    fn coming(self, denies: bool) -> Change {
+        if self == Self::ToDenied && denies { Change::NewlyDenied } else { Change::OtherRules }
+    }
+
+    /// What a violation that went is called.
+    fn going(self, denied: bool) -> Change {
+        if self == Self::ToAllowed && denied { Change::NewlyAllowed } else { Change::OtherRules }
+    }
+
+    fn explains(self, change: Change) -> bool {
+        match self {
+            Self::ToDenied => matches!(change, Change::NewlyDenied | Change::EvaluationErrors),
+            Self::ToAllowed => matches!(change, Change::NewlyAllowed | Change::EvaluationErrors),
+            Self::Not => true,
+        }
+    }
+
+    fn by_the_host(self, was: &Answer, is: &Answer) -> Difference {
+        let (change, told, word) = match self {
+            Self::ToDenied => (Change::NewlyDenied, is, ""),
+            _ => (Change::NewlyAllowed, was, "no longer: "),
+        };
+        let cause = told.causes.first();
+        let exempt = is.exemption.as_ref().map(|exemption| format!("exempt ({exemption})"));
+        let said = cause.map(|cause| format!("{word}{}", cause.message)).unwrap_or_default();
+        Difference {
+            change,
+            policy: HOST.to_owned(),
+            rule: cause.map(|cause| cause.reason.clone()).unwrap_or_default(),
+            message: exempt.unwrap_or(said),
+            is_redacted: false,
+        }
+    }
+}
+
+impl PolicyAnswer {
+    fn differences(&self, next: &Self, turned: Turned) -> Vec<Difference> {
+        if let Some((kind, message)) = self.opinion.fails_otherwise(&next.opinion) {
+            return vec![self.difference(Change::EvaluationErrors, &kind, message)];
+        }
+        let (was, is) = (&self.opinion, &next.opinion);
+        let mut all = self.violations_differ(next, turned);
+        if was.patch != is.patch {
+            let message = format!("{}, was {}", operations(&is.patch), operations(&was.patch));
+            all.push(self.difference(Change::OtherPatch, "", message));
+        }
+        if let Some(message) = warnings(was, is) {
+            all.push(self.difference(Change::OtherWarnings, "", message));
+        }
+        all
+    }
+
+    fn violations_differ(&self, next: &Self, turned: Turned) -> Vec<Difference> {
+        let (old, new) = (self.violations(), next.violations());
+        let mut all = vec![];
+        for (found, (denies, offence)) in &new {
+            if old.get(found).is_none_or(|(denied, _)| !denied && *denies) {
+                all.push(self.difference(turned.coming(*denies), &offence.rule, sentence("", offence)));
+            }
+        }
+        for (found, (denied, offence)) in &old {
+            if new.get(found).is_none_or(|(denies, _)| *denied && !denies) {
+                all.push(self.difference(turned.going(*denied), &offence.rule, sentence("no longer: ", offence)));
+            }
+        }
+        all
+    }
+
+    fn difference(&self, change: Change, rule: &str, message: String) -> Difference {
+        Difference { change, policy: self.policy.clone(), rule: rule.to_owned(), message, is_redacted: false }
+    }
+
+    /// By what is compared; whether they deny.
+    fn violations(&self) -> BTreeMap<Found<'_>, (bool, &Offence)> {
+        let denies = self.mode == Mode::Enforce;
+        self.opinion.violations.iter().map(|offence| (offence.found(), (denies, offence))).collect()
+    }
+}
+
+impl Opinion {
+    /// The kind of error that one of them has and the other doesn't, and what to say of it.
+    fn fails_otherwise(&self, next: &Self) -> Option<(String, String)> {
+        match (&self.error, &next.error) {
+            (was, Some(is)) if was.as_ref().is_none_or(|was| was.kind != is.kind) => {
+                Some((is.kind.clone(), format!("no verdict: {}", is.message)))
+            }
+            (Some(was), None) => Some((was.kind.clone(), format!("a verdict again; it was none: {}", was.message))),
+            _ => None,
+        }
+    }
+}
+
+fn sentence(word: &str, offence: &Offence) -> String {
+    let place = if offence.field.is_empty() { String::new() } else { format!("{}: ", offence.field) };
+    format!("{word}{place}{}", offence.message)
+}
+
+fn operations(patch: &[Value]) -> String {
+    if patch.is_empty() { "no patch".to_owned() } else { Value::from(patch).to_string() }
+}
+
+/// The first line that one of them tells and the other doesn't.
+fn warnings(was: &Opinion, is: &Opinion) -> Option<String> {
+    let lines = |opinion: &Opinion| -> BTreeSet<String> {
+        let kept = opinion.kept.iter().map(|offence| format!("{} {} is kept", offence.rule, offence.field));
+        kept.chain(opinion.warnings.iter().cloned()).collect()
+    };
+    let (old, new) = (lines(was), lines(is));
+    let came = new.difference(&old).next().cloned();
+    came.or_else(|| old.difference(&new).next().map(|gone| format!("no longer: {gone}")))
+}
+
+/// The annotations whose values are no more what they were.
+struct Redacted<'a> {
+    keys: Vec<String>,
+    /// All of them, where not even their keys are left.
+    whole: Option<&'a str>,
+}
+
+impl<'a> Redacted<'a> {
+    fn of(pointers: &'a [String]) -> Self {
+        const ANNOTATIONS: &str = "/metadata/annotations";
+        let key = |pointer: &String| {
+            let (_, key) = pointer.split_once(&format!("{ANNOTATIONS}/"))?;
+            Some(key.replace("~1", "/").replace("~0", "~"))
+        };
+        let whole = pointers.iter().find(|pointer| pointer.ends_with(ANNOTATIONS)).map(|_| "metadata.annotations");
+        Self { keys: pointers.iter().filter_map(key).collect(), whole }
+    }
+
+    fn are_in(&self, message: &str) -> bool {
+        let escaped = |key: &String| key.replace('~', "~0").replace('/', "~1");
+        let named = |key: &String| message.contains(key) || message.contains(&escaped(key));
+        message.contains(REDACTED)
+            || self.whole.is_some_and(|whole| message.contains(whole))
+            || self.keys.iter().any(named)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn verdict(allowed: bool, policies: &Value) -> Verdict {
+        let policies = serde_json::from_value(policies.clone()).expect("policies");
+        Verdict { answer: Answer { allowed, ..Answer::default() }, policies }
+    }
+
+    fn finds(rule: &str, mode: &str) -> Value {
+        json!([{"policy": "p", "mode": mode, "violations": [{"rule": rule, "field": "spec", "message": "m"}]}])
+    }
+
+    fn changes(was: &Verdict, is: &Verdict) -> Vec<(Change, String)> {
+        was.differences(is, &[]).into_iter().map(|found| (found.change, found.rule)).collect()
+    }
+
+    #[test]
+    fn a_violation_that_comes_or_goes_is_named_by_what_it_does_to_the_answer() {
+        let (clean, a) = (verdict(true, &json!([])), verdict(false, &finds("A", "Enforce")));
+        assert_eq!(changes(&clean, &a), [(Change::NewlyDenied, "A".to_owned())]);
+        assert_eq!(changes(&a, &clean), [(Change::NewlyAllowed, "A".to_owned())]);
+        assert_eq!(changes(&a, &a), []);
+        let b = verdict(false, &finds("B", "Enforce"));
+        assert_eq!(changes(&a, &b), [(Change::OtherRules, "B".to_owned()), (Change::OtherRules, "A".to_owned())]);
+    }
+
+    #[test]
+    fn a_violation_that_only_warns_now_is_newly_allowed() {
+        let (denied, warned) = (verdict(false, &finds("A", "Enforce")), verdict(true, &finds("A", "Warn")));
+        assert_eq!(changes(&denied, &warned), [(Change::NewlyAllowed, "A".to_owned())]);
+        assert_eq!(changes(&warned, &denied), [(Change::NewlyDenied, "A".to_owned())]);
+    }
+
+    #[test]
+    fn patches_warnings_and_errors_are_differences_of_their_own() {
+        let says = |part: Value| {
+            let mut policy = json!({"policy": "p"});
+            policy.as_object_mut().expect("an object").extend(part.as_object().expect("an object").clone());
+            verdict(true, &json!([policy]))
+        };
+        let plain = says(json!({}));
+        assert_eq!(changes(&plain, &says(json!({"warnings": ["w"]}))), [(Change::OtherWarnings, String::new())]);
+        assert_eq!(changes(&plain, &says(json!({"patch": [{}]}))), [(Change::OtherPatch, String::new())]);
+        let error = says(json!({"error": {"kind": "trap", "message": "it trapped"}}));
+        assert_eq!(changes(&plain, &error), [(Change::EvaluationErrors, "trap".to_owned())]);
+        assert_eq!(changes(&error, &plain), [(Change::EvaluationErrors, "trap".to_owned())]);
+    }
+
+    #[test]
+    fn an_answer_that_no_policy_explains_is_the_hosts() {
+        let (was, is) = (verdict(true, &json!([])), verdict(false, &json!([])));
+        let found = was.differences(&is, &[]);
+        assert_eq!((found.len(), found[0].policy.as_str(), found[0].change), (1, "sallyport", Change::NewlyDenied));
+    }
+
+    #[test]
+    fn a_difference_that_names_a_redacted_annotation_says_so() {
+        let mut is = finds("A", "Enforce");
+        is[0]["violations"][0]["field"] = r#"metadata.annotations["a/token"]"#.into();
+        let redacted = ["/request/object/metadata/annotations/a~1token".to_owned()];
+        let found = verdict(true, &json!([])).differences(&verdict(false, &is), &redacted);
+        assert!(found[0].is_redacted, "{found:?}");
+        let found = verdict(true, &json!([])).differences(&verdict(false, &finds("A", "Enforce")), &redacted);
+        assert!(!found[0].is_redacted, "{found:?}");
+    }
+}

@@ -1,0 +1,72 @@
+//! Recorded reviews, asked again: of other policies, or of the same ones with other settings.
+//!
+//! Each is reviewed as it was: with its time, and with what the inventory knew. A difference is thus one of policies, settings
+//! or exemptions, and nothing else. Called by `cli::replay`; reads no file but through the reader that it is given.
+
+mod difference;
+mod log;
+
+pub use difference::{Change, Difference, Verdict};
+pub use log::{Line, Lines};
+
+use crate::admission::{Admission, AdmissionRequest, Clock, Outcome, ReviewError};
+use crate::inventory::Inventory;
+use crate::manifest::Exemptions;
+use crate::policy::{EvaluationError, Policy};
+use crate::record::{Answer, PolicyAnswer, Record};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Nobody waits for a replay; the policies' own limits still hold.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a review is asked on which a policy missed its deadline: a machine that is busy elsewhere must not invent
+/// differences, and a policy that loops does so each time.
+const ATTEMPTS: usize = 3;
+
+/// What decides on recorded reviews; what is known comes with each of them.
+#[derive(Debug)]
+pub struct Replayer {
+    policies: Vec<Arc<Policy>>,
+    exemptions: Exemptions,
+}
+
+impl Replayer {
+    /// Policies and exemptions that are to be tried.
+    pub fn new(policies: Vec<Arc<Policy>>, exemptions: Exemptions) -> Self {
+        Self { policies, exemptions }
+    }
+
+    /// What these policies say of a recorded review.
+    ///
+    /// # Errors
+    ///
+    /// When the record holds no AdmissionReview.
+    pub fn verdict(&self, record: &Record) -> Result<Verdict, ReviewError> {
+        let body = record.review.to_string().into_bytes();
+        let request = AdmissionRequest::parse(&body)?;
+        let inventory = Inventory::from(record.inventory.clone().data(request.namespace()));
+        let admission = Admission::new(self.policies.clone(), inventory, self.exemptions.clone());
+        let mut outcome = self.ask(&admission, record, &request);
+        for _ in 1..ATTEMPTS {
+            if outcome.evaluations.iter().any(|part| matches!(part.error, Some(EvaluationError::Deadline(_)))) {
+                outcome = self.ask(&admission, record, &request);
+            }
+        }
+        Ok(Verdict { answer: Answer::from(&outcome), policies: PolicyAnswer::all(&admission, &outcome) })
+    }
+
+    fn ask(&self, admission: &Admission, record: &Record, request: &AdmissionRequest<'_>) -> Outcome {
+        // One review must not depend on the one before.
+        self.policies.iter().for_each(|policy| policy.forget_misses());
+        let clock = Clock { now: record.time, deadline: Instant::now() + PATIENCE };
+        admission.review(record.function.into(), request, clock)
+    }
+}
+
+impl Record {
+    /// What was said when it was recorded.
+    pub fn verdict(&self) -> Verdict {
+        Verdict { answer: self.answer.clone(), policies: self.policies.clone() }
+    }
+}

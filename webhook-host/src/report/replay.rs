@@ -1,0 +1,197 @@
+//! What `sallyport replay` found: the differences by policy and rule with examples, for people and for programs.
+
+use super::printable;
+use crate::replay::{Change, Difference};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+/// Places of lines that can't be read that are told one by one.
+const PLACES: usize = 10;
+
+/// Everything that was found. Its size depends on policies and rules, not on the number of reviews.
+#[derive(Debug, Clone)]
+pub struct ReplayReport {
+    examples: usize,
+    reviews: u64,
+    same: u64,
+    span: Option<(SystemTime, SystemTime)>,
+    /// Reviews, each once for each change.
+    changes: BTreeMap<Change, u64>,
+    groups: BTreeMap<(Change, String, String), Group>,
+    unread: u64,
+    places: Vec<String>,
+}
+
+/// Differences that have change, policy and rule in common.
+#[derive(Debug, Clone, Default)]
+struct Group {
+    reviews: u64,
+    redacted: u64,
+    examples: Vec<Example>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Serialize)]
+struct Example {
+    service: String,
+    uid: String,
+    message: String,
+    redacted: bool,
+}
+
+/// Which review a difference is of.
+#[derive(Debug, Clone, Copy)]
+pub struct Replayed<'a> {
+    /// When it was recorded.
+    pub time: SystemTime,
+    /// Its AdmissionReview.
+    pub review: &'a Value,
+}
+
+impl Replayed<'_> {
+    fn text(&self, member: &str) -> &str {
+        self.review["request"][member].as_str().unwrap_or_default()
+    }
+
+    fn service(&self) -> String {
+        let name = match self.text("name") {
+            "" => "(unnamed)",
+            name => name,
+        };
+        format!("{}/{name}", self.text("namespace"))
+    }
+}
+
+impl ReplayReport {
+    /// Nothing found yet; with so many examples for each kind of difference.
+    pub fn new(examples: usize) -> Self {
+        Self {
+            examples,
+            reviews: 0,
+            same: 0,
+            span: None,
+            changes: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            unread: 0,
+            places: vec![],
+        }
+    }
+
+    /// One review more, and what is different about it.
+    pub fn add(&mut self, replayed: Replayed<'_>, differences: Vec<Difference>) {
+        let time = replayed.time;
+        self.reviews += 1;
+        self.same += u64::from(differences.is_empty());
+        self.span = Some(self.span.map_or((time, time), |(from, to)| (from.min(time), to.max(time))));
+        for change in differences.iter().map(|difference| difference.change).collect::<BTreeSet<_>>() {
+            *self.changes.entry(change).or_default() += 1;
+        }
+        // Several ports may break one rule; the review counts once for it.
+        let mut counted = BTreeSet::new();
+        for Difference { change, policy, rule, message, is_redacted } in differences {
+            let of = (change, policy, rule);
+            let group = self.groups.entry(of.clone()).or_default();
+            if !counted.insert(of) {
+                continue;
+            }
+            group.reviews += 1;
+            group.redacted += u64::from(is_redacted);
+            if group.examples.len() < self.examples {
+                let (service, uid) = (replayed.service(), replayed.text("uid").to_owned());
+                group.examples.push(Example { service, uid, message, redacted: is_redacted });
+            }
+        }
+    }
+
+    /// A line that can't be read, and why.
+    pub fn pass_over(&mut self, place: &str, problem: &str) {
+        self.unread += 1;
+        if self.places.len() < PLACES {
+            self.places.push(format!("{place}: {problem}"));
+        }
+    }
+
+    /// Whether there was anything to replay.
+    pub fn is_empty(&self) -> bool {
+        self.reviews == 0
+    }
+
+    /// The first lines that can't be read, each with why.
+    pub fn unread(&self) -> &[String] {
+        &self.places
+    }
+
+    /// 0 no differences, 1 some.
+    pub fn exit_code(&self) -> u8 {
+        u8::from(self.same < self.reviews)
+    }
+
+    fn span(&self) -> Option<[String; 2]> {
+        let (from, to) = self.span?;
+        let second = |time| Timestamp::try_from(time).map_or(0, Timestamp::as_second);
+        Some([from, to].map(|time| Timestamp::from_second(second(time)).unwrap_or_default().to_string()))
+    }
+}
+
+/// For people: a table of differences, examples below each row, totals at the end.
+pub fn text(report: &ReplayReport) -> String {
+    let mut text = String::new();
+    let width = |pick: fn(&(Change, String, String)) -> &str, least: usize| {
+        report.groups.keys().map(|of| pick(of).chars().count()).fold(least, usize::max)
+    };
+    let (policies, rules) = (width(|of| &of.1, 6), width(|of| &of.2, 4));
+    if !report.groups.is_empty() {
+        let _ = writeln!(text, "REVIEWS  {:17}  {:policies$}  RULE", "CHANGE", "POLICY");
+    }
+    for ((change, policy, rule), group) in &report.groups {
+        let (policy, rule) = (printable(policy), printable(rule));
+        let row = format!("{:7}  {:17}  {policy:policies$}  {rule:rules$}", group.reviews, change.words());
+        let _ = writeln!(text, "{}", row.trim_end());
+        for Example { service, uid, message, redacted } in &group.examples {
+            let note = if *redacted { " (touches a redacted annotation)" } else { "" };
+            let _ =
+                writeln!(text, "           {} {}: {}{note}", printable(service), printable(uid), printable(message));
+        }
+        if group.redacted > 0 {
+            let _ = writeln!(text, "           {} of these touch an annotation that was redacted", group.redacted);
+        }
+    }
+    for place in &report.places {
+        let _ = writeln!(text, "not read: {}", printable(place));
+    }
+    let span = report.span().map(|[from, to]| format!(" from {from} to {to}")).unwrap_or_default();
+    let count = |change: Change| Some(format!(", {} {}", report.changes.get(&change)?, change.words()));
+    let changes: String = Change::ALL.into_iter().filter_map(count).collect();
+    let unread = if report.unread > 0 { format!("; {} lines can't be read", report.unread) } else { String::new() };
+    let _ = writeln!(text, "{} reviews{span}: {} the same{changes}{unread}", report.reviews, report.same);
+    text
+}
+
+/// For programs.
+pub fn json(report: &ReplayReport) -> String {
+    let group = |((change, policy, rule), group): (&(Change, String, String), &Group)| {
+        json!({
+            "change": change, "policy": policy, "rule": rule, "reviews": group.reviews, "redacted": group.redacted,
+            "examples": group.examples,
+        })
+    };
+    let changes: serde_json::Map<_, _> = report
+        .changes
+        .iter()
+        .filter_map(|(change, reviews)| Some((serde_json::to_value(change).ok()?.as_str()?.to_owned(), json!(reviews))))
+        .collect();
+    let value = json!({
+        "exitCode": report.exit_code(),
+        "reviews": report.reviews,
+        "same": report.same,
+        "recorded": report.span(),
+        "changes": changes,
+        "differences": report.groups.iter().map(group).collect::<Vec<_>>(),
+        "unread": {"lines": report.unread, "first": report.places},
+    });
+    format!("{value:#}\n")
+}
