@@ -4,10 +4,14 @@
 
 mod bad_input;
 mod cache;
+mod cel;
 mod client;
 mod command_line;
 mod connections;
+mod crd;
+mod doctor;
 mod drain;
+mod generated;
 mod host;
 mod limits;
 mod loading;
@@ -18,3 +22,4 @@ mod parity;
 mod program;
 mod reload;
 mod webhook;
+mod webhooks;

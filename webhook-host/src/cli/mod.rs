@@ -2,6 +2,8 @@
 
 mod cache;
 mod check;
+mod crd;
+mod doctor;
 mod explain;
 mod inspect;
 mod load;
@@ -11,6 +13,7 @@ mod reload;
 mod serve;
 mod source;
 mod test;
+mod webhooks;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -31,6 +34,9 @@ enum Command {
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Inspect(inspect::InspectArgs),
+    Webhooks(Box<webhooks::WebhooksArgs>),
+    Doctor(doctor::DoctorArgs),
+    Crd(crd::CrdArgs),
     New(new::NewArgs),
 }
 
@@ -46,6 +52,9 @@ impl Cli {
             Command::Check(args) => check::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Inspect(args) => inspect::run(&args),
+            Command::Webhooks(args) => webhooks::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
+            Command::Crd(args) => crd::run(&args),
             Command::New(args) => new::run(&args),
         };
         result.unwrap_or_else(|error| {
