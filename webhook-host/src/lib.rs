@@ -2,7 +2,8 @@
 //!
 //! [`admission`] is the one evaluation path; [`server`] asks it over TLS, `cli` on files. A [`policy`] is a component that
 //! [`engine`] runs on a fresh instance for every review; what it may know beside the Service is in the [`inventory`]. What users
-//! write is read by [`manifest`], with errors by [`decode`].
+//! write is read by [`manifest`], with errors by [`decode`]. How an API server comes to ask is in [`registration`]; [`doctor`] looks at that
+//! and at what others registered.
 
 pub mod admission;
 pub mod cli;

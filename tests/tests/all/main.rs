@@ -14,6 +14,7 @@ mod drain;
 mod generated;
 mod host;
 mod limits;
+mod lint;
 mod loading;
 mod metrics;
 mod new_policy;

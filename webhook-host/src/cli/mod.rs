@@ -6,6 +6,7 @@ mod crd;
 mod doctor;
 mod explain;
 mod inspect;
+mod lint;
 mod load;
 mod logging;
 mod new;
@@ -35,6 +36,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Inspect(inspect::InspectArgs),
     Webhooks(Box<webhooks::WebhooksArgs>),
+    Lint(lint::LintArgs),
     Doctor(doctor::DoctorArgs),
     Crd(crd::CrdArgs),
     New(new::NewArgs),
@@ -53,6 +55,7 @@ impl Cli {
             Command::Explain(args) => explain::run(&args),
             Command::Inspect(args) => inspect::run(&args),
             Command::Webhooks(args) => webhooks::run(&args),
+            Command::Lint(args) => lint::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Crd(args) => crd::run(&args),
             Command::New(args) => new::run(&args),

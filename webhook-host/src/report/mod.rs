@@ -7,6 +7,7 @@ pub mod diagnosis;
 pub mod explanation;
 pub mod github;
 pub mod inspection;
+pub mod lint;
 pub mod live;
 pub mod registration;
 pub mod sarif;
