@@ -5,6 +5,7 @@ use crate::command_line::sallyport;
 use crate::host::{ENGINE, ask, root};
 use sallyport::admission::{Admission, Function};
 use sallyport::inventory::Inventory;
+use sallyport::manifest::Exemptions;
 use sallyport::policy::Policy;
 use sallyport::registration::backstop::{self, Backstop};
 use sallyport::registration::{Endpoint, NAME, OnFailure, Options, Registration};
@@ -220,6 +221,49 @@ fn no_condition_skips_what_the_host_would_judge() {
         assert!(exempt.is_some(), "{}: the API server would not ask, and the host would judge", case.name);
     }
     assert!(skipped >= 5 && asked >= 20, "{skipped} skipped, {asked} asked");
+}
+
+#[test]
+fn a_condition_means_the_exemption_to_the_letter() {
+    let hostile = "o'brien\\\"]) || true\n";
+    let exemptions = json!({
+        "users": [hostile], "groups": ["ops"], "serviceAccounts": ["a/b"], "services": ["ingress-*/web.v1", "edge/*"],
+    });
+    let exemptions: Exemptions = serde_json::from_value(exemptions).expect("exemptions");
+    let options = options();
+    let registration = Registration { policies: &[], exemptions: &exemptions, options: &options };
+    let conditions: Vec<Value> =
+        registration.conditions().iter().map(|condition| json!({"expression": condition.expression})).collect();
+    let asked = |user: &str, groups: &[&str], namespace: &str, name: &str| {
+        let service = json!({"metadata": {}, "spec": {}});
+        let user = json!({"username": user, "groups": groups});
+        let request = json!({
+            "operation": "CREATE", "namespace": namespace, "name": name, "userInfo": user, "object": service,
+        });
+        passes(&json!(conditions), &json!({"request": request}))
+    };
+    for (user, groups, namespace, name) in [
+        (hostile, &[][..], "n", "w"),
+        ("jane", &["dev", "ops"], "n", "w"),
+        ("system:serviceaccount:a:b", &[], "n", "w"),
+        ("jane", &[], "ingress-nginx", "web.v1"),
+        ("jane", &[], "edge", "any"),
+        ("system:apiserver", &[], "default", "kubernetes"),
+    ] {
+        assert!(!asked(user, groups, namespace, name), "{user} {groups:?} {namespace}/{name}");
+    }
+    for (user, groups, namespace, name) in [
+        ("o'brien", &["op"][..], "n", "w"),
+        ("a:b", &[], "n", "w"),
+        ("jane", &[], "ingress-nginx", "web-v1"),
+        ("jane", &[], "my-ingress-nginx", "web.v1"),
+        ("jane", &[], "edge", ""),
+        ("jane", &[], "edge2", "any"),
+        ("jane", &[], "default", "kubernetes"),
+        ("system:apiserver", &[], "default", ""),
+    ] {
+        assert!(asked(user, groups, namespace, name), "{user} {groups:?} {namespace}/{name}");
+    }
 }
 
 /// Whether the net denies, conditions and namespaces included.

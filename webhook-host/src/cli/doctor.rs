@@ -33,11 +33,12 @@ enum Output {
 }
 
 const EXAMPLES: &str = "\
-Give it all configurations of a cluster at once: whether something validates what a webhook patches shows only then. Other kinds are
-passed over.
+Give it all configurations of a cluster at once: whether something validates what a webhook patches
+shows only then. Other kinds are passed over.
 
 Examples:
-  kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations -o yaml | sallyport doctor -
+  kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations -o yaml |
+    sallyport doctor -
   sallyport webhooks --ca-bundle ca.crt | sallyport doctor - --strict
   sallyport doctor webhooks.yaml --output json
 

@@ -85,12 +85,12 @@ enum FailurePolicy {
 }
 
 const EXAMPLES: &str = "\
-Two configurations: one that patches and fails open, where some policy patches; one that judges and fails closed. They ask about
-nothing that no policy wants to judge, and exclude the host's own namespace, kube-system, kube-node-lease, and whatever the HostConfig
-exempts.
+Two configurations: one that patches and fails open, where some policy patches; one that judges
+and fails closed. They ask about nothing that no policy wants to judge, and exclude the host's own
+namespace, kube-system, kube-node-lease, and whatever the HostConfig exempts.
 
 Examples:
-  sallyport webhooks --policies policies/presets/baseline --modules target/policies | kubectl apply --server-side -f -
+  sallyport webhooks --policies DIR --config host.yaml | kubectl apply --server-side -f -
   sallyport webhooks --url https://sallyport.example.com:8443 --ca-bundle ca.crt
   sallyport webhooks | sallyport doctor -
   sallyport webhooks --backstop | kubectl apply --server-side -f -";
