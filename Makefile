@@ -62,6 +62,10 @@ doc:
 docs: policies ## docs/rules.md, from the components, the fixtures and the presets
 	WRITE_DOCS=1 cargo test $(LOCKED) --package sallyport-tests --test rules_page
 
+.PHONY: deploy-files
+deploy-files: policies ## what the program makes of deploy/: the custom resource definition, the webhook configurations
+	WRITE_DEPLOY=1 cargo test $(LOCKED) --package sallyport-tests --test all generated
+
 .PHONY: bench
 bench: policies ## microseconds per evaluation; requests per second, start, reload and memory of the program
 	cargo bench $(LOCKED) --package sallyport-tests --bench evaluation --bench serving

@@ -3,17 +3,20 @@
 //! [`admission`] is the one evaluation path; [`server`] asks it over TLS, `cli` on files. A [`policy`] is a component that
 //! [`engine`] runs on a fresh instance for every review; what it may know beside the Service is in the [`inventory`]. What users
 //! write is read by [`manifest`], with errors by [`decode`]. Reviews that were answered are kept as
-//! [`record`]s where that is wanted, and asked again by [`replay`].
+//! [`record`]s where that is wanted, and asked again by [`replay`]. How an API server comes to ask is in [`registration`]; [`doctor`]
+//! looks at that and at what others registered.
 
 pub mod admission;
 pub mod cli;
 pub mod contract;
 pub mod decode;
+pub mod doctor;
 pub mod engine;
 pub mod inventory;
 pub mod manifest;
 pub mod policy;
 pub mod record;
+pub mod registration;
 pub mod replay;
 pub mod report;
 pub mod server;

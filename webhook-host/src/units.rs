@@ -3,7 +3,9 @@
 //! Kubernetes' own spellings (`metav1.Duration`, `resource.Quantity`), reduced to what a limit can be. A value out of its
 //! type's range can't be constructed.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -133,6 +135,34 @@ macro_rules! as_text {
 }
 
 as_text!(Millis, Bytes);
+
+/// The very values that are read, for an API server, which knows no range of a text.
+macro_rules! as_pattern {
+    ($type:ty, $pattern:expr) => {
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "maxLength": 24, "pattern": $pattern})
+            }
+        }
+    };
+}
+
+as_pattern!(Millis, "^0*(([1-9][0-9]{0,3}|10000)ms|([1-9]|10)s)$");
+as_pattern!(
+    Bytes,
+    concat!(
+        "^0*((6[4-9]|[7-9][0-9]|[1-9][0-9]{2,5}|10[0-3][0-9]{4}|104[0-7][0-9]{3}|1048[0-4][0-9]{2}|10485[0-6][0-9]|104857[0-6])Ki",
+        "|([1-9][0-9]{0,2}|10[01][0-9]|102[0-4])Mi|1Gi)$"
+    )
+);
 
 #[cfg(test)]
 mod tests {

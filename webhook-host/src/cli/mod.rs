@@ -2,8 +2,11 @@
 
 mod cache;
 mod check;
+mod crd;
+mod doctor;
 mod explain;
 mod inspect;
+mod lint;
 mod load;
 mod logging;
 mod new;
@@ -13,6 +16,7 @@ mod replay;
 mod serve;
 mod source;
 mod test;
+mod webhooks;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -33,6 +37,10 @@ enum Command {
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Inspect(inspect::InspectArgs),
+    Webhooks(Box<webhooks::WebhooksArgs>),
+    Lint(lint::LintArgs),
+    Doctor(doctor::DoctorArgs),
+    Crd(crd::CrdArgs),
     New(new::NewArgs),
     Replay(replay::ReplayArgs),
 }
@@ -49,6 +57,10 @@ impl Cli {
             Command::Check(args) => check::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Inspect(args) => inspect::run(&args),
+            Command::Webhooks(args) => webhooks::run(&args),
+            Command::Lint(args) => lint::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
+            Command::Crd(args) => crd::run(&args),
             Command::New(args) => new::run(&args),
             Command::Replay(args) => replay::run(&args),
         };

@@ -6,18 +6,24 @@
 use super::service_policy::Module;
 use super::{ServicePolicy, ServicePolicySpec};
 use crate::decode::DecodeError;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// What the next version changes; the rest is as in the live one: mode, match, updates, limits too.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.module) || has(self.settings)",
+    "message": "it would be the same as the live policy; state module, settings, or both",
+}]))]
 pub struct Candidate {
     /// Another component.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<Module>,
     /// Other settings, laid over the component's defaults and not over the live policy's settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::settings")]
     pub settings: Option<Map<String, Value>>,
 }
 

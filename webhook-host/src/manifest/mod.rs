@@ -1,19 +1,22 @@
 //! What users write: `ServicePolicy` and `HostConfig` manifests, of `apiVersion: sallyport.dev/v1alpha1`.
 //!
 //! A manifest that was read holds only usable values; whatever a key allows is in its type. Unknown keys are errors, with
-//! the path and the nearest known key. The same types will be custom resources.
+//! the path and the nearest known key. [`ServicePolicy::crd`] makes a custom resource of the same type.
 
 mod candidate;
+mod crd;
 mod exemptions;
 mod host_config;
 mod names;
 mod service_policy;
+mod status;
 
 pub use candidate::Candidate;
 pub use exemptions::{BreakGlass, Exemptions};
 pub use host_config::{HostConfig, HostConfigSpec};
 pub use names::{AnnotationKey, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject};
 pub use service_policy::{FailurePolicy, Limits, Match, Mode, Module, ServicePolicy, ServicePolicySpec, Updates};
+pub use status::{ComponentStatus, Condition, ConditionStatus, ConditionType, Evaluations, ServicePolicyStatus};
 
 use crate::decode::{self, DecodeError, describe};
 use serde::de::DeserializeOwned;

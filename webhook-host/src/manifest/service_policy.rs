@@ -4,8 +4,9 @@ use super::candidate::Candidate;
 use super::{Metadata, is_label, read};
 use crate::decode::DecodeError;
 use crate::units::{Bytes, Millis};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use kube::core::{ParseExpressionError, Selector, SelectorExt as _};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ pub struct ServicePolicy {
 }
 
 /// The `spec` of a `ServicePolicy`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ServicePolicySpec {
     /// The component.
@@ -44,6 +45,7 @@ pub struct ServicePolicySpec {
     pub updates: Updates,
     /// The policy's own settings, laid over its defaults.
     #[serde(default)]
+    #[schemars(schema_with = "super::crd::settings", default)]
     pub settings: Map<String, Value>,
     /// What one evaluation may use.
     #[serde(default)]
@@ -54,15 +56,19 @@ pub struct ServicePolicySpec {
 }
 
 /// Where the component is.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Module {
     /// A bare file name inside the directory of the policies.
+    #[schemars(length(max = 255), extend("x-kubernetes-validations" = [{
+        "rule": r"self != '' && !self.startsWith('.') && !self.contains('/') && !self.contains('\\')",
+        "message": "this is no bare file name; name a file in the directory of the policies, such as policy.wasm",
+    }]))]
     pub file: String,
 }
 
 /// What a violation means.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum Mode {
     /// The request is denied; patches are applied.
     #[default]
@@ -74,7 +80,7 @@ pub enum Mode {
 }
 
 /// What an evaluation error means in mode Enforce.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum FailurePolicy {
     /// The request is denied.
     #[default]
@@ -84,7 +90,7 @@ pub enum FailurePolicy {
 }
 
 /// What an update may keep.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum Updates {
     /// What the old object already violates is a warning.
     #[default]
@@ -94,7 +100,7 @@ pub enum Updates {
 }
 
 /// Which namespaces a policy is asked about. There is no selector for Services: who writes a Service writes its labels.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Match {
     /// By the namespace's labels; absent or empty: every namespace.
@@ -102,10 +108,17 @@ pub struct Match {
     namespace_selector: Option<NamespaceSelector>,
     /// By name, exactly.
     #[serde(default)]
+    #[schemars(length(max = 1024), inner(length(max = 63)))]
     exclude_namespaces: Vec<String>,
 }
 
 impl Match {
+    /// As it was written: the selector, and the names of namespaces that it leaves out.
+    pub fn written(&self) -> (Option<LabelSelector>, &[String]) {
+        let selector = self.namespace_selector.as_ref().map(|selector| selector.written.to_kubernetes());
+        (selector, &self.exclude_namespaces)
+    }
+
     /// Whether a namespace matches by its name and, where they are known, its labels. What is not known matches.
     pub fn matches(&self, name: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
         let selected = match (&self.namespace_selector, labels) {
@@ -117,7 +130,7 @@ impl Match {
 }
 
 /// A `LabelSelector` that is known to be valid.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(try_from = "StrictSelector", into = "StrictSelector")]
 struct NamespaceSelector {
     written: StrictSelector,
@@ -125,7 +138,7 @@ struct NamespaceSelector {
 }
 
 /// metav1.LabelSelector, with unknown keys refused.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct StrictSelector {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -134,30 +147,33 @@ struct StrictSelector {
     match_expressions: Vec<Requirement>,
 }
 
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Requirement {
+    #[schemars(length(max = 316))]
     key: String,
+    #[schemars(extend("enum" = ["In", "NotIn", "Exists", "DoesNotExist"]))]
     operator: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     values: Vec<String>,
+}
+
+impl StrictSelector {
+    fn to_kubernetes(&self) -> LabelSelector {
+        let requirements = self.match_expressions.iter().map(|requirement| LabelSelectorRequirement {
+            key: requirement.key.clone(),
+            operator: requirement.operator.clone(),
+            values: Some(requirement.values.clone()),
+        });
+        LabelSelector { match_expressions: Some(requirements.collect()), match_labels: Some(self.match_labels.clone()) }
+    }
 }
 
 impl TryFrom<StrictSelector> for NamespaceSelector {
     type Error = ParseExpressionError;
 
     fn try_from(written: StrictSelector) -> Result<Self, ParseExpressionError> {
-        let requirements = written.match_expressions.iter().map(|requirement| {
-            k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement {
-                key: requirement.key.clone(),
-                operator: requirement.operator.clone(),
-                values: Some(requirement.values.clone()),
-            }
-        });
-        let selector = Selector::try_from(LabelSelector {
-            match_expressions: Some(requirements.collect()),
-            match_labels: Some(written.match_labels.clone()),
-        })?;
+        let selector = Selector::try_from(written.to_kubernetes())?;
         Ok(Self { written, selector })
     }
 }
@@ -169,7 +185,7 @@ impl From<NamespaceSelector> for StrictSelector {
 }
 
 /// What one evaluation may use.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Wall-clock time of one evaluation; an update that ratchets may have two. Kept to a millisecond or two.

@@ -18,6 +18,7 @@ use crate::engine::{Budget, Candidate, Engine, Guest, LoadProblem, Order, Prepar
 use crate::manifest::ServicePolicy;
 use crate::units::{Bytes, Millis};
 use breaker::{Breaker, Change, Ended};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::component::Instance;
@@ -150,6 +151,7 @@ pub struct Policy {
 
 struct Loaded {
     prepared: Prepared,
+    settings: Value,
     engine: Arc<Engine>,
 }
 
@@ -174,8 +176,11 @@ impl Policy {
         }
         let candidate = Candidate::read(component)?;
         let written = &manifest.spec.settings;
+        let mut merged = Value::Null;
         let settle = |configure: &crate::engine::Configure, defaults| {
-            Ok::<_, LoadError>(settings::merge(&configure.settings, &defaults, written)?)
+            let settings = settings::merge(&configure.settings, &defaults, written)?;
+            merged = settings::to_value(&settings);
+            Ok::<_, LoadError>(settings)
         };
         let order = Order { candidate: &candidate, name: &name, memory: limit.get(), written };
         let prepared = engine.prepare(&order, settle)?;
@@ -187,7 +192,7 @@ impl Policy {
             name,
             manifest,
             digest,
-            loaded: Ok(Loaded { prepared, engine: Arc::clone(engine) }),
+            loaded: Ok(Loaded { prepared, settings: merged, engine: Arc::clone(engine) }),
             breaker: Breaker::new(),
         })
     }
@@ -240,6 +245,11 @@ impl Policy {
     /// What it says about itself; `None` when it is broken.
     pub fn description(&self) -> Option<&Description> {
         self.loaded.as_ref().ok().map(|loaded| &loaded.prepared.description)
+    }
+
+    /// Its settings as they were merged over its defaults; `None` when it is broken, null when it has none.
+    pub fn settings(&self) -> Option<&Value> {
+        self.loaded.as_ref().ok().map(|loaded| &loaded.settings)
     }
 
     /// Why its settings are not part of a snapshot, so that every instance is configured anew; `None` when they are.

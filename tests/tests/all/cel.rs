@@ -1,0 +1,48 @@
+//! CEL as an API server evaluates it: the language with Kubernetes' own functions.
+
+use kube_cel::KubeCelExt as _;
+pub(crate) use kube_cel::cel::Value as Cel;
+use kube_cel::cel::objects::{Key, Map};
+use kube_cel::cel::{Context, Program};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
+
+/// What an expression comes to; an error is one of the expression, or of the values that it is given.
+pub(crate) fn evaluate(expression: &str, variables: &[(&str, &Value)]) -> Result<Cel, String> {
+    let mut context = Context::default().with_all();
+    for (name, value) in variables {
+        context.add_variable_from_value(*name, cel(value));
+    }
+    let program = compiled(expression)?;
+    program.execute(&context).map_err(|error| format!("{expression}: {error}"))
+}
+
+/// Each expression is compiled once: the parser takes longer than all the rest.
+fn compiled(expression: &str) -> Result<Arc<Program>, String> {
+    static PROGRAMS: LazyLock<Mutex<HashMap<String, Arc<Program>>>> = LazyLock::new(Mutex::default);
+    let mut programs = PROGRAMS.lock().expect("no panic");
+    if let Some(program) = programs.get(expression) {
+        return Ok(Arc::clone(program));
+    }
+    let program = Program::compile(expression).map_err(|error| format!("{expression}: {error}"))?;
+    Ok(Arc::clone(programs.entry(expression.to_owned()).or_insert(Arc::new(program))))
+}
+
+/// As an API server has it: whole numbers are `int`, whatever their sign.
+fn cel(value: &Value) -> Cel {
+    match value {
+        Value::Null => Cel::Null,
+        Value::Bool(value) => Cel::Bool(*value),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => Cel::Int(whole),
+            None => Cel::Float(number.as_f64().unwrap_or_default()),
+        },
+        Value::String(text) => Cel::String(Arc::new(text.clone())),
+        Value::Array(items) => Cel::List(Arc::new(items.iter().map(cel).collect())),
+        Value::Object(members) => {
+            let members = members.iter().map(|(key, value)| (Key::String(Arc::new(key.clone())), cel(value)));
+            Cel::Map(Map { map: Arc::new(members.collect()) })
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! `sallyport lint`: every error of every file in one run, and what is allowed and rarely meant.
+
+use crate::command_line::{sallyport, sallyport_in};
+use crate::host::root;
+use serde_json::Value;
+use std::path::Path;
+use tempfile::TempDir;
+
+fn directory(files: &[(&str, &str)]) -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (name, text) in files {
+        std::fs::write(directory.path().join(name), text).expect("written");
+    }
+    directory
+}
+
+fn policy(name: &str, spec: &str) -> String {
+    format!("apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: {{ name: {name} }}\nspec:\n{spec}\n")
+}
+
+const RANGE: &str = "  module: { file: nodeport_range.wasm }";
+
+fn host_config(exemptions: &str) -> String {
+    format!(
+        "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nmetadata: {{ name: h }}\nspec:\n  exemptions:\n{exemptions}\n"
+    )
+}
+
+/// Level, field and line of each finding, and the exit code.
+fn lint(directory: &Path, more: &[&str]) -> (Vec<(String, String, u64)>, Option<i32>) {
+    let policies = root().join("target/policies");
+    let modules = ["--modules", policies.to_str().expect("UTF-8")];
+    let output = sallyport_in(directory, &[&["lint", ".", "--output", "json"], &modules[..], more].concat());
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    let manifests = report["manifests"].as_array().expect("a list").iter();
+    let findings = manifests.flat_map(|manifest| manifest["findings"].as_array().expect("a list"));
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    let row =
+        |finding: &Value| (text(finding, "level"), text(finding, "field"), finding["line"].as_u64().expect("a line"));
+    (findings.map(row).collect(), output.status.code())
+}
+
+fn row(level: &str, field: &str, line: u64) -> (String, String, u64) {
+    (level.to_owned(), field.to_owned(), line)
+}
+
+#[test]
+fn what_is_shipped_has_no_error() {
+    let output =
+        sallyport(&["lint", "policies", "deploy/base/config.yaml", "--modules", "target/policies", "--strict"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains(": 0 errors, 0 warnings, 0 notes, 0 files unread"), "{text}");
+}
+
+#[test]
+fn all_errors_of_all_files_are_told_in_one_run() {
+    let files = directory(&[
+        ("a.yaml", &policy("a", &format!("{RANGE}\n  mode: Enforc"))),
+        ("b.yaml", &policy("b", &format!("{RANGE}\n  settings: {{ rangs: [] }}"))),
+        ("c.yaml", &policy("c", "  module: { file: gone.wasm }")),
+        ("d.yaml", &policy("same", RANGE)),
+        ("e.yaml", &policy("same", RANGE)),
+        ("f.yaml", "a: [1"),
+        ("g.yaml", "apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicies\n"),
+        ("h.yaml", &host_config("    users: ['']")),
+    ]);
+    let (findings, code) = lint(files.path(), &[]);
+    let expected = [
+        row("error", "", 1),
+        row("error", "spec.mode", 6),
+        row("error", "spec.settings", 6),
+        row("error", "spec.module.file", 5),
+        row("error", "metadata.name", 3),
+        row("error", "kind", 2),
+        row("error", "spec.exemptions.users[0]", 6),
+    ];
+    assert_eq!(findings, expected);
+    assert_eq!(code, Some(1));
+}
+
+#[test]
+fn what_is_allowed_and_rarely_meant_is_a_warning() {
+    let spec = "  module: { file: nodeport_range.wasm }
+  failurePolicy: Ignore
+  match:
+    namespaceSelector: { matchLabels: { team: a }, matchExpressions: [{ key: team, operator: In, values: [b] }] }
+    excludeNamespaces: ['gw-*']
+  limits: { deadline: 3s }";
+    let exemptions = "    namespaces: [default]
+    services: ['*/gateway']
+    users: ['system:serviceaccount:a:b']
+    groups: ['system:masters']
+    breakGlass: { groups: [oncall], maxDuration: 720h }";
+    let files = directory(&[("a.yaml", &policy("a", spec)), ("b.yaml", &host_config(exemptions))]);
+    let (findings, code) = lint(files.path(), &[]);
+    let expected = [
+        row("note", "spec.failurePolicy", 6),
+        row("warning", "spec.match.namespaceSelector", 8),
+        row("warning", "spec.match.excludeNamespaces[0]", 9),
+        row("warning", "spec.limits.deadline", 10),
+        row("warning", "spec.exemptions.namespaces", 6),
+        row("warning", "spec.exemptions.namespaces[0]", 6),
+        row("warning", "spec.exemptions.services[0]", 7),
+        row("note", "spec.exemptions.users[0]", 8),
+        row("warning", "spec.exemptions.groups[0]", 9),
+        row("warning", "spec.exemptions.breakGlass.maxDuration", 10),
+    ];
+    assert_eq!(findings, expected);
+    assert_eq!(code, Some(0));
+    assert_eq!(lint(files.path(), &["--strict"]).1, Some(1));
+}
+
+#[test]
+fn without_its_module_a_policy_is_not_checked_and_that_is_said() {
+    let files = directory(&[("a.yaml", &policy("a", &format!("{RANGE}\n  settings: {{ rangs: [] }}")))]);
+    let output = sallyport_in(files.path(), &["lint", "a.yaml"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("the settings were not checked; name its directory with --modules"), "{text}");
+    assert_eq!(output.status.code(), Some(0));
+    let module = root().join("target/policies/nodeport_range.wasm");
+    std::fs::copy(module, files.path().join("nodeport_range.wasm")).expect("copied");
+    let output = sallyport_in(files.path(), &["lint", "a.yaml"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains(r#"unknown key "rangs" (did you mean "ranges"?)"#), "{text}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_self_test_that_fails_is_an_error_at_its_case() {
+    let suite = "apiVersion: sallyport.dev/v1alpha1
+kind: Suite
+metadata: { name: s }
+spec:
+  policy: { manifest: a.yaml }
+  cases:
+  - name: the port is denied
+    object: { metadata: { name: w }, spec: { type: NodePort, ports: [{ port: 80, nodePort: 30001 }] } }
+    expect: { allowed: false, violations: [{ rule: S02 }] }
+";
+    let files = directory(&[("a.yaml", &policy("a", RANGE)), ("a.suite.yaml", suite)]);
+    let (findings, code) = lint(files.path(), &[]);
+    assert_eq!(findings, [row("error", "", 7)]);
+    assert_eq!(code, Some(1));
+}
+
+#[test]
+fn annotations_and_sarif_name_file_and_line() {
+    let files = directory(&[("a.yaml", &policy("a", &format!("{RANGE}\n  mode: Enforc")))]);
+    let output = sallyport_in(files.path(), &["lint", "a.yaml", "--output", "github"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.starts_with("::error file=a.yaml,line=6,title=ServicePolicy a::[sallyport] spec.mode: "), "{text}");
+    let output = sallyport_in(files.path(), &["lint", "a.yaml", "--output", "sarif"]);
+    let sarif: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let location = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+    assert_eq!(location["region"]["startLine"], 6);
+}
+
+#[test]
+fn nothing_to_check_is_an_error_and_an_unread_file_is_exit_code_2() {
+    let files = directory(&[("a.yaml", "apiVersion: v1\nkind: Service\n")]);
+    let output = sallyport_in(files.path(), &["lint", "."]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&output.stderr)
+            .contains("no ServicePolicy, HostConfig or suite found (1 other objects)")
+    );
+    assert_eq!(sallyport_in(files.path(), &["lint", "gone.yaml"]).status.code(), Some(2));
+}

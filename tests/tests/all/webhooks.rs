@@ -1,0 +1,337 @@
+//! Webhook configurations and the net under them: what the program prints, and what an API server would make of it.
+
+use crate::cel::{Cel, evaluate};
+use crate::command_line::sallyport;
+use crate::host::{ENGINE, ask, root};
+use sallyport::admission::{Admission, Function};
+use sallyport::inventory::Inventory;
+use sallyport::manifest::Exemptions;
+use sallyport::policy::Policy;
+use sallyport::registration::backstop::{self, Backstop};
+use sallyport::registration::{Endpoint, NAME, OnFailure, Options, Registration};
+use sallyport::service;
+use sallyport::suite::{self, Case, ModuleSearch, Runner, Setup};
+use sallyport::yaml;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The objects that a command prints.
+fn printed(arguments: &[&str]) -> Vec<Value> {
+    let output = sallyport(arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    yaml::documents(&String::from_utf8(output.stdout).expect("UTF-8")).expect("YAML")
+}
+
+const BARE_METAL: [&str; 5] = ["webhooks", "--policies", "policies/presets/bare-metal", "--modules", "target/policies"];
+
+fn webhook(arguments: &[&str], kind: &str) -> Option<Value> {
+    let found = printed(arguments).into_iter().find(|object| object["kind"] == kind)?;
+    assert_eq!(found["webhooks"].as_array().map(Vec::len), Some(1));
+    Some(found["webhooks"][0].clone())
+}
+
+#[test]
+fn the_mutating_half_fails_open_and_the_validating_half_closed() {
+    let mutating = webhook(&BARE_METAL, "MutatingWebhookConfiguration").expect("some policy patches");
+    assert_eq!((&mutating["failurePolicy"], &mutating["reinvocationPolicy"]), (&json!("Ignore"), &json!("IfNeeded")));
+    let validating = webhook(&BARE_METAL, "ValidatingWebhookConfiguration").expect("some policy judges");
+    assert_eq!(validating["failurePolicy"], "Fail");
+    for webhook in [mutating, validating] {
+        assert_eq!(webhook["sideEffects"], "None");
+        assert_eq!(webhook["matchPolicy"], "Equivalent");
+        assert!(webhook["timeoutSeconds"].as_i64().is_some_and(|seconds| seconds <= 3));
+        let excluded = &webhook["namespaceSelector"]["matchExpressions"][0];
+        assert_eq!(excluded["key"], "kubernetes.io/metadata.name");
+        for namespace in ["kube-system", "kube-node-lease", "sallyport-system"] {
+            assert!(excluded["values"].as_array().is_some_and(|values| values.contains(&json!(namespace))));
+        }
+    }
+}
+
+/// A directory with one of the shipped policies.
+fn only(module: &str, spec: &Value) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut manifest = json!({
+        "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy", "metadata": {"name": "p"},
+        "spec": {"module": {"file": module}},
+    });
+    for (key, value) in spec.as_object().expect("an object") {
+        manifest["spec"][key] = value.clone();
+    }
+    std::fs::write(directory.path().join("p.json"), manifest.to_string()).expect("written");
+    directory
+}
+
+fn kinds(directory: &tempfile::TempDir) -> Vec<(String, Value)> {
+    let policies = directory.path().to_str().expect("UTF-8");
+    let objects = printed(&["webhooks", "--policies", policies, "--modules", "target/policies"]);
+    let kind = |object: &Value| object["kind"].as_str().unwrap_or_default().replace("WebhookConfiguration", "");
+    objects.iter().map(|object| (kind(object), object["webhooks"][0]["rules"].clone())).collect()
+}
+
+#[test]
+fn only_what_some_policy_wants_to_be_asked_is_asked() {
+    let rule = |operations: &[&str], resources: &[&str]| {
+        json!([{
+            "apiGroups": [""], "apiVersions": ["v1"], "operations": operations, "resources": resources, "scope": "Namespaced",
+        }])
+    };
+    let services = rule(&["CREATE", "UPDATE"], &["services"]);
+    let one = |kind: &str, rules: &Value| (kind.to_owned(), rules.clone());
+    assert_eq!(kinds(&only("external_ips.wasm", &json!({}))), [one("Validating", &services)]);
+    let both = [one("Mutating", &services), one("Validating", &services)];
+    assert_eq!(kinds(&only("service_type.wasm", &json!({}))), both);
+    assert_eq!(kinds(&only("service_type.wasm", &json!({"mode": "Warn"}))), [one("Validating", &services)]);
+    let status = kinds(&only("status_writes.wasm", &json!({})));
+    let resources = |rules: &Value| rules.to_string().contains("services/status");
+    assert!(status.iter().any(|(kind, rules)| kind == "Validating" && resources(rules)), "{status:?}");
+}
+
+#[test]
+fn an_old_cluster_gets_no_match_conditions_and_is_told_so() {
+    let arguments = [&BARE_METAL[..], &["--kubernetes", "1.27"]].concat();
+    let webhook = webhook(&arguments, "ValidatingWebhookConfiguration").expect("it is printed");
+    assert_eq!(webhook["matchConditions"], Value::Null);
+    let text = String::from_utf8(sallyport(&arguments).stdout).expect("UTF-8");
+    assert!(text.contains("# Without match conditions"), "{text}");
+}
+
+#[test]
+fn a_host_outside_the_cluster_is_called_by_its_url() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let bundle = directory.path().join("ca.crt");
+    let ca = sallyport::server::tls::self_signed().expect("a certificate").ca;
+    std::fs::write(&bundle, &ca).expect("written");
+    let bundle = bundle.to_str().expect("UTF-8");
+    let arguments = [&BARE_METAL[..], &["--url", "https://gate.example:8443/", "--ca-bundle", bundle]].concat();
+    let config = webhook(&arguments, "ValidatingWebhookConfiguration").expect("it is printed")["clientConfig"].clone();
+    assert_eq!(config["url"], "https://gate.example:8443/validate");
+    let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, ca);
+    assert_eq!(config["caBundle"], encoded);
+}
+
+#[test]
+fn what_can_be_no_registration_is_an_error() {
+    for (more, expected) in [
+        (["--url", "http://a.example"], "does not begin with https://"),
+        (["--ca-bundle", "Cargo.toml"], "holds no certificate"),
+        (["--kubernetes", "2"], "expected a version such as 1.30"),
+        (["--namespace", "Sally"], "use lower-case letters"),
+    ] {
+        let output = sallyport(&[&BARE_METAL[..], &more].concat());
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+/// A request as CEL sees it: what is empty has no member.
+fn variables(review: &Value) -> [(&'static str, Value); 3] {
+    let mut request = review["request"].clone();
+    let members = request.as_object_mut().expect("a request");
+    let (object, old) = (members.remove("object"), members.remove("oldObject"));
+    members.retain(|_, value| !(value.is_null() || value == "" || value == false));
+    if let Some(user) = members.get_mut("userInfo").and_then(Value::as_object_mut) {
+        user.retain(|_, value| value != &json!([]));
+    }
+    [("request", request), ("object", object.unwrap_or_default()), ("oldObject", old.unwrap_or_default())]
+}
+
+/// Whether all conditions hold.
+fn passes(conditions: &Value, review: &Value) -> bool {
+    let variables = variables(review);
+    let variables = variables.each_ref().map(|(name, value)| (*name, value));
+    conditions.as_array().into_iter().flatten().all(|condition| {
+        let expression = condition["expression"].as_str().expect("CEL");
+        match evaluate(expression, &variables) {
+            Ok(Cel::Bool(holds)) => holds,
+            other => panic!("{expression}: {other:?}\n{review}"),
+        }
+    })
+}
+
+/// Every case that the suites have, with the request that it sends.
+fn cases(path: &str) -> Vec<Case> {
+    let (files, errors) = suite::find(&[root().join(path)]);
+    assert!(errors.is_empty(), "{errors:?}");
+    let search = ModuleSearch { directory: Some(root().join("target/policies")) };
+    files.iter().flat_map(|file| suite::read(file, &search).expect("a suite").cases).collect()
+}
+
+/// What an API server would send: with objects that decode, and are written anew.
+fn review(case: &Case) -> Option<Value> {
+    let mut review: Value = serde_json::from_slice(&case.review_body()).ok()?;
+    for name in ["object", "oldObject"] {
+        let object = &mut review["request"][name];
+        if !object.is_null() {
+            service::from_value(object).ok()?;
+            without_null(object);
+        }
+    }
+    review["request"]["object"]["spec"].is_object().then_some(review)
+}
+
+fn without_null(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(without_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        _ => {}
+    }
+}
+
+fn options() -> Options {
+    Options {
+        name: NAME.to_owned(),
+        endpoint: Endpoint::Service { namespace: "sallyport-system".into(), name: "sallyport".into(), port: 443 },
+        ca_bundle: None,
+        on_failure: OnFailure::Fail,
+        include_kube_system: true,
+        match_conditions: true,
+    }
+}
+
+fn loaded(setup: &Setup) -> Option<Vec<Arc<Policy>>> {
+    let load = |source: &suite::Source| {
+        let component = std::fs::read(&source.component).expect("a component");
+        Policy::load(&ENGINE, source.manifest.clone(), &component).ok().map(Arc::new)
+    };
+    setup.policies.iter().map(load).collect()
+}
+
+#[test]
+fn no_condition_skips_what_the_host_would_judge() {
+    let mut runner = Runner::new(Arc::clone(&ENGINE));
+    let (mut skipped, mut asked) = (0, 0);
+    for case in cases("tests/fixtures/host") {
+        let Some(review) = review(&case) else { continue };
+        let options = options();
+        let registration = Registration { policies: &[], exemptions: &case.setup.exemptions, options: &options };
+        let conditions: Vec<Value> =
+            registration.conditions().iter().map(|condition| json!({"expression": condition.expression})).collect();
+        if passes(&json!(conditions), &review) {
+            asked += 1;
+            continue;
+        }
+        skipped += 1;
+        let exempt = runner.run(&case).got.exempt;
+        assert!(exempt.is_some(), "{}: the API server would not ask, and the host would judge", case.name);
+    }
+    assert!(skipped >= 5 && asked >= 20, "{skipped} skipped, {asked} asked");
+}
+
+#[test]
+fn a_condition_means_the_exemption_to_the_letter() {
+    let hostile = "o'brien\\\"]) || true\n";
+    let exemptions = json!({
+        "users": [hostile], "groups": ["ops"], "serviceAccounts": ["a/b"], "services": ["ingress-*/web.v1", "edge/*"],
+    });
+    let exemptions: Exemptions = serde_json::from_value(exemptions).expect("exemptions");
+    let options = options();
+    let registration = Registration { policies: &[], exemptions: &exemptions, options: &options };
+    let conditions: Vec<Value> =
+        registration.conditions().iter().map(|condition| json!({"expression": condition.expression})).collect();
+    let asked = |user: &str, groups: &[&str], namespace: &str, name: &str| {
+        let service = json!({"metadata": {}, "spec": {}});
+        let user = json!({"username": user, "groups": groups});
+        let request = json!({
+            "operation": "CREATE", "namespace": namespace, "name": name, "userInfo": user, "object": service,
+        });
+        passes(&json!(conditions), &json!({"request": request}))
+    };
+    for (user, groups, namespace, name) in [
+        (hostile, &[][..], "n", "w"),
+        ("jane", &["dev", "ops"], "n", "w"),
+        ("system:serviceaccount:a:b", &[], "n", "w"),
+        ("jane", &[], "ingress-nginx", "web.v1"),
+        ("jane", &[], "edge", "any"),
+        ("system:apiserver", &[], "default", "kubernetes"),
+    ] {
+        assert!(!asked(user, groups, namespace, name), "{user} {groups:?} {namespace}/{name}");
+    }
+    for (user, groups, namespace, name) in [
+        ("o'brien", &["op"][..], "n", "w"),
+        ("a:b", &[], "n", "w"),
+        ("jane", &[], "ingress-nginx", "web-v1"),
+        ("jane", &[], "my-ingress-nginx", "web.v1"),
+        ("jane", &[], "edge", ""),
+        ("jane", &[], "edge2", "any"),
+        ("jane", &[], "default", "kubernetes"),
+        ("system:apiserver", &[], "default", ""),
+    ] {
+        assert!(asked(user, groups, namespace, name), "{user} {groups:?} {namespace}/{name}");
+    }
+}
+
+/// Whether the net denies, conditions and namespaces included.
+fn denies(backstop: &Backstop, review: &Value) -> bool {
+    let spec = serde_json::to_value(&backstop.policy.spec).expect("JSON");
+    let request = &review["request"];
+    let asked = request["subResource"].as_str().unwrap_or_default().is_empty()
+        && (request["operation"] == "CREATE" || request["operation"] == "UPDATE");
+    asked && passes(&spec["matchConditions"], review) && !passes(&spec["validations"], review)
+}
+
+/// A host with the policies of a case, and the net under it.
+fn host_with_net(setup: &Setup) -> Option<(Admission, Vec<Backstop>)> {
+    let (policies, options) = (loaded(setup)?, options());
+    let registration = Registration { policies: &policies, exemptions: &setup.exemptions, options: &options };
+    let net = backstop::policies(&registration);
+    Some((Admission::new(policies, Inventory::from(setup.inventory.clone()), setup.exemptions.clone()), net))
+}
+
+/// What the net catches of a policy's denials. Every case that it denies, the policy must deny, too.
+fn caught(policy: &str) -> (usize, usize) {
+    // Compiling the policies takes most of the time: once for each choice of settings.
+    let mut hosts = BTreeMap::new();
+    let (mut caught, mut denied) = (0, 0);
+    for case in cases(&format!("tests/fixtures/{policy}")) {
+        let Some(review) = review(&case).filter(|_| matches!(case.function, Function::Validate(_))) else { continue };
+        let host = hosts.entry(case.setup.fingerprint()).or_insert_with(|| host_with_net(&case.setup));
+        let Some((admission, net)) = host else { continue };
+        let outcome = ask(admission, case.function, &case.review_body());
+        // The API server compares namespaces with `matchConstraints`, which are no CEL.
+        if outcome.evaluations.is_empty() && outcome.malformed.is_none() {
+            continue;
+        }
+        let is_denied = !outcome.response.allowed;
+        let is_caught = net.iter().any(|backstop| denies(backstop, &review));
+        assert!(is_denied || !is_caught, "{policy}: {}: the net denies what the policy allows", case.name);
+        denied += usize::from(is_denied);
+        caught += usize::from(is_caught);
+    }
+    (caught, denied)
+}
+
+#[test]
+fn the_net_denies_nothing_that_a_policy_allows_and_catches_its_share() {
+    let policies = [
+        ("service-type", 5),
+        ("nodeport-range", 17),
+        ("external-ips", 6),
+        ("external-name", 20),
+        ("loadbalancer-cloud-only", 6),
+        ("selectorless", 5),
+    ];
+    for (policy, least) in policies {
+        let (caught, denied) = caught(policy);
+        assert!(caught >= least, "{policy}: the net catches {caught} of {denied} denials");
+    }
+}
+
+#[test]
+fn the_net_says_what_it_does_not_cover() {
+    let arguments = [&BARE_METAL[..], &["--backstop"]].concat();
+    let text = String::from_utf8(sallyport(&arguments).stdout).expect("UTF-8");
+    assert!(text.contains("# Not covered: dormant-fields: its rules are not expressed in CEL"), "{text}");
+    let objects = yaml::documents(&text).expect("YAML");
+    for object in objects.iter().filter(|object| object["kind"] == "ValidatingAdmissionPolicy") {
+        let bound = |binding: &&Value| binding["spec"]["policyName"] == object["metadata"]["name"];
+        assert_eq!(objects.iter().filter(bound).count(), 1, "{}", object["metadata"]["name"]);
+    }
+    let output = sallyport(&[&arguments[..], &["--kubernetes", "1.29"]].concat());
+    assert_eq!(output.status.code(), Some(2));
+}

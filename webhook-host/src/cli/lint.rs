@@ -1,0 +1,190 @@
+//! `sallyport lint`: what `serve` would say of manifests, and what is odd about them, without serving.
+
+mod exemptions;
+mod files;
+mod matching;
+mod policy;
+
+use super::cache::CacheArgs;
+use super::check::located::Located;
+use crate::decode::DecodeError;
+use crate::engine::{Engine, EngineConfig};
+use crate::manifest::{HostConfig, ServicePolicy};
+use crate::report::check::{CheckReport, Finding, Level, Subject};
+use crate::report::{self, lint};
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use files::File;
+use policy::Loader;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Check ServicePolicy and HostConfig manifests as `serve` would, without a cluster, and say what is odd about them.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct LintArgs {
+    /// Manifests, or directories of them with all below.
+    #[arg(required = true, value_name = "FILE|DIR")]
+    paths: Vec<PathBuf>,
+    /// Directory of the modules that the manifests name [default: beside each manifest, where it is there].
+    #[arg(long, value_name = "DIR")]
+    modules: Option<PathBuf>,
+    /// Warnings count as errors for the exit code.
+    #[arg(long)]
+    strict: bool,
+    /// Format of the report.
+    #[arg(long, value_enum, default_value_t = Output::Human)]
+    output: Output,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Output {
+    Human,
+    Json,
+    Github,
+    Sarif,
+}
+
+const EXAMPLES: &str = "\
+Settings are checked by the module itself, and suites beside the policies (*.suite.yaml) are run; so
+modules must be at hand. A directory counts as one set of policies, as `serve --policies` takes it.
+Other objects are passed over.
+
+Examples:
+  sallyport lint policies/presets/baseline --modules target/policies
+  sallyport lint host.yaml --strict
+  sallyport lint policies/ --modules target/policies --output github
+
+Exit code: 0 clean, 1 errors (with --strict also warnings), 2 something can't be read.";
+
+/// Runs the subcommand.
+///
+/// # Errors
+///
+/// When the engine can't start, or there is nothing to check.
+pub(super) fn run(args: &LintArgs) -> Result<ExitCode> {
+    let engine = EngineConfig { concurrency: 1, cache: args.cache.open()?, ..EngineConfig::default() };
+    let loader = Loader::new(Arc::new(Engine::new(&engine)?), args.modules.clone());
+    let (files, unread) = files::find(&args.paths);
+    let mut linter = Linter { loader, names: BTreeMap::new(), report: CheckReport::default() };
+    linter.report.subjects.extend(unread);
+    for file in &files {
+        linter.file(file);
+    }
+    if linter.report.subjects.is_empty() {
+        let ignored = linter.report.ignored;
+        bail!(
+            "no ServicePolicy, HostConfig or suite found ({ignored} other objects); name files or directories of them"
+        );
+    }
+    print!("{}", render(args.output, &linter.report));
+    let warned = linter.report.subjects.iter().flat_map(|subject| &subject.findings).any(is_warning);
+    let code = linter.report.exit_code();
+    Ok(ExitCode::from(if code == 0 && args.strict && warned { 1 } else { code }))
+}
+
+fn is_warning(finding: &Finding) -> bool {
+    finding.level == Level::Warning
+}
+
+fn render(output: Output, report: &CheckReport) -> String {
+    match output {
+        Output::Human => lint::text(report),
+        Output::Json => lint::json(report),
+        Output::Github => report::github::commands(report),
+        Output::Sarif => report::sarif::sarif(report),
+    }
+}
+
+/// One run: all files, all their errors.
+struct Linter {
+    loader: Loader,
+    /// Directory and name of each policy, with the file that has it: a directory is one set.
+    names: BTreeMap<(PathBuf, String), String>,
+    report: CheckReport,
+}
+
+impl Linter {
+    fn file(&mut self, file: &File) {
+        if file.is_suite() {
+            let subject = self.loader.suite(&file.path);
+            self.report.subjects.push(subject);
+            return;
+        }
+        for document in &file.documents {
+            let text = |key: &str| document.get(key).and_then(|value| value.value().as_str().map(str::to_owned));
+            let kind = text("kind").unwrap_or_default();
+            let ours = text("apiVersion").is_some_and(|version| version.starts_with("sallyport.dev/"));
+            match kind.as_str() {
+                ServicePolicy::KIND => self.policy(file, document),
+                HostConfig::KIND => self.host_config(file, document),
+                "Suite" if ours => self.report.ignored += 1,
+                _ if ours => {
+                    let hint = crate::decode::suggestion(&kind, [ServicePolicy::KIND, HostConfig::KIND, "Suite"]);
+                    let problem = format!("{kind:?} is no kind of sallyport.dev{hint}");
+                    let findings = vec![error(document, "kind", problem)];
+                    self.add(file, document, &kind, findings);
+                }
+                _ => self.report.ignored += 1,
+            }
+        }
+    }
+
+    fn policy(&mut self, file: &File, document: &Located) {
+        let findings = match ServicePolicy::from_value(&document.value()) {
+            Err(problem) => vec![undecoded(document, problem)],
+            Ok(manifest) => {
+                let mut findings = self.duplicate(&file.path, document, &manifest);
+                findings.extend(self.loader.check(&file.path, document, &manifest));
+                findings
+            }
+        };
+        self.add(file, document, ServicePolicy::KIND, findings);
+    }
+
+    fn duplicate(&mut self, file: &Path, document: &Located, manifest: &ServicePolicy) -> Vec<Finding> {
+        let name = manifest.metadata.name.clone();
+        let key = (file.parent().unwrap_or(Path::new("")).to_owned(), name.clone());
+        let shown = file.display().to_string();
+        let other = self.names.insert(key, shown);
+        let problem = |other: String| format!("the ServicePolicy {name:?} is already in {other}; rename one");
+        other.map(|other| error(document, "metadata.name", problem(other))).into_iter().collect()
+    }
+
+    fn host_config(&mut self, file: &File, document: &Located) {
+        let findings = match HostConfig::from_value(&document.value()) {
+            Err(problem) => vec![undecoded(document, problem)],
+            Ok(config) => exemptions::findings(document, &config.spec),
+        };
+        self.add(file, document, HostConfig::KIND, findings);
+    }
+
+    fn add(&mut self, file: &File, document: &Located, kind: &str, findings: Vec<Finding>) {
+        let name = document.value().pointer("/metadata/name").and_then(|name| name.as_str().map(str::to_owned));
+        let what = [kind, name.as_deref().unwrap_or_default()].join(" ");
+        self.report.subjects.push(Subject {
+            source: file.path.display().to_string(),
+            line: document.line(),
+            service: Some(what.trim().to_owned()),
+            findings,
+            patch: vec![],
+        });
+    }
+}
+
+fn undecoded(document: &Located, problem: DecodeError) -> Finding {
+    error(document, &problem.path, problem.problem)
+}
+
+fn error(document: &Located, field: &str, problem: String) -> Finding {
+    finding(Level::Error, document, field, problem, "")
+}
+
+fn finding(level: Level, document: &Located, field: &str, message: String, fix: &str) -> Finding {
+    let line = document.line_of(field);
+    Finding { field: field.to_owned(), message, fix: fix.to_owned(), line, ..Finding::empty(level) }
+}

@@ -1,0 +1,74 @@
+//! Label selectors that nothing can match.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is asked of one label.
+#[derive(Default)]
+struct Asked<'a> {
+    /// Its value is among these.
+    among: Option<BTreeSet<&'a str>>,
+    without: BTreeSet<&'a str>,
+    present: bool,
+    absent: bool,
+}
+
+/// The first label of which the impossible is asked.
+pub(super) fn contradiction(selector: &LabelSelector) -> Option<String> {
+    let mut labels = BTreeMap::<&str, Asked<'_>>::new();
+    for (key, value) in selector.match_labels.iter().flatten() {
+        labels.entry(key).or_default().one_of(BTreeSet::from([value.as_str()]));
+    }
+    for requirement in selector.match_expressions.iter().flatten() {
+        let values: BTreeSet<&str> = requirement.values.iter().flatten().map(String::as_str).collect();
+        let asked = labels.entry(&requirement.key).or_default();
+        match requirement.operator.as_str() {
+            "In" => asked.one_of(values),
+            "NotIn" => asked.without.extend(values),
+            "Exists" => asked.present = true,
+            "DoesNotExist" => asked.absent = true,
+            _ => {}
+        }
+    }
+    labels.into_iter().find(|(_, asked)| asked.is_impossible()).map(|(key, _)| key.to_owned())
+}
+
+impl<'a> Asked<'a> {
+    fn one_of(&mut self, values: BTreeSet<&'a str>) {
+        self.among = Some(match self.among.take() {
+            Some(known) => known.intersection(&values).copied().collect(),
+            None => values,
+        });
+    }
+
+    fn is_impossible(&self) -> bool {
+        let none_left = self.among.as_ref().is_some_and(|among| among.is_subset(&self.without));
+        none_left || (self.absent && (self.present || self.among.is_some()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn contradictions_are_found_and_nothing_else_is() {
+        let expression =
+            |key: &str, operator: &str, values: &[&str]| json!({"key": key, "operator": operator, "values": values});
+        for (labels, expressions, expected) in [
+            (json!({}), vec![], None),
+            (json!({"a": "1"}), vec![expression("a", "In", &["1", "2"])], None),
+            (json!({}), vec![expression("a", "NotIn", &["1"]), expression("a", "DoesNotExist", &[])], None),
+            (json!({}), vec![expression("a", "Exists", &[]), expression("b", "DoesNotExist", &[])], None),
+            (json!({"a": "1"}), vec![expression("a", "In", &["2"])], Some("a")),
+            (json!({"a": "1"}), vec![expression("a", "NotIn", &["1"])], Some("a")),
+            (json!({}), vec![expression("a", "In", &[])], Some("a")),
+            (json!({}), vec![expression("b", "Exists", &[]), expression("b", "DoesNotExist", &[])], Some("b")),
+        ] {
+            let selector = json!({"matchLabels": labels, "matchExpressions": expressions});
+            let selector: LabelSelector = serde_json::from_value(selector.clone()).expect("a selector");
+            assert_eq!(contradiction(&selector).as_deref(), expected, "{selector:?}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A ServicePolicy with its module: loaded as `serve` loads it, and looked at for what is allowed and rarely meant.
+
+use super::matching;
+use super::{error, finding};
+use crate::cli::check::located::Located;
+use crate::engine::Engine;
+use crate::manifest::{FailurePolicy, Mode, ServicePolicy, is_label};
+use crate::policy::Policy;
+use crate::report::check::{Finding, Level, Subject};
+use crate::suite::{self, ModuleSearch, Runner};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a webhook's call may take in all; `sallyport webhooks` gives mutating ones this time.
+const CALL: Duration = Duration::from_secs(2);
+
+/// Loads modules from one directory, or from beside each manifest.
+pub(super) struct Loader {
+    engine: Arc<Engine>,
+    runner: Runner,
+    modules: Option<PathBuf>,
+}
+
+impl Loader {
+    pub(super) fn new(engine: Arc<Engine>, modules: Option<PathBuf>) -> Self {
+        Self { runner: Runner::new(Arc::clone(&engine)), engine, modules }
+    }
+
+    fn directory<'a>(&'a self, file: &'a Path) -> &'a Path {
+        self.modules.as_deref().unwrap_or_else(|| file.parent().unwrap_or(Path::new("")))
+    }
+
+    /// What `serve` would say of a policy, and what is odd about it.
+    pub(super) fn check(&self, file: &Path, document: &Located, manifest: &ServicePolicy) -> Vec<Finding> {
+        let module = self.directory(file).join(&manifest.spec.module.file);
+        let mut findings = odd(document, manifest);
+        match std::fs::read(&module) {
+            Ok(component) => findings.extend(self.load(document, manifest, &component, &module)),
+            Err(problem) if self.modules.is_some() => {
+                let problem = format!("can't read {}: {problem}", module.display());
+                findings.push(error(document, "spec.module.file", problem));
+            }
+            Err(_) => {
+                let message = format!(
+                    "{} is not beside the manifest, so that the settings were not checked",
+                    manifest.spec.module.file
+                );
+                let fix = "name its directory with --modules";
+                findings.push(finding(Level::Note, document, "spec.module.file", message, fix));
+            }
+        }
+        findings
+    }
+
+    fn load(&self, document: &Located, manifest: &ServicePolicy, component: &[u8], module: &Path) -> Option<Finding> {
+        match Policy::load(&self.engine, manifest.clone(), component) {
+            Ok(policy) => policy.configured_per_instance().map(|why| {
+                let message = format!("it is configured anew for every review, which is slow: {why}");
+                finding(Level::Note, document, "spec.module.file", message, "")
+            }),
+            Err(problem) => {
+                let text = problem.in_module(&module.display().to_string()).to_string();
+                let (field, problem) = text.split_once(": ").unwrap_or(("spec.settings", &text));
+                Some(error(document, field, problem.to_owned()))
+            }
+        }
+    }
+
+    /// Runs a suite beside the policies, where the modules are at hand.
+    pub(super) fn suite(&mut self, file: &Path) -> Subject {
+        let search = ModuleSearch { directory: Some(self.directory(file).to_owned()) };
+        let source = file.display().to_string();
+        let findings = match suite::read(file, &search) {
+            Err(problem) => vec![Finding { message: problem.problem, ..Finding::empty(Level::Error) }],
+            Ok(suite) => {
+                let ran = self.runner.run_suite(&suite, "");
+                let failed = ran.into_iter().filter_map(|(index, got, _)| {
+                    let case = &suite.cases[index];
+                    got.failure(case)?;
+                    let message = format!("case {:?} fails; see `sallyport test {source}`", case.name);
+                    Some(Finding { message, line: case.line, ..Finding::empty(Level::Error) })
+                });
+                failed.collect()
+            }
+        };
+        Subject { findings, service: Some("Suite".to_owned()), ..Subject::unread(&source, String::new()) }
+    }
+}
+
+/// What the format allows, and hardly anybody means.
+fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> {
+    let spec = &manifest.spec;
+    let warn = |field: &str, message: String, fix: &str| finding(Level::Warning, document, field, message, fix);
+    let mut findings = vec![];
+    if spec.mode == Mode::Enforce && spec.failure_policy == FailurePolicy::Ignore {
+        let message =
+            "mode Enforce with failurePolicy Ignore: whatever makes the policy fail lets a request pass".to_owned();
+        findings.push(finding(Level::Note, document, "spec.failurePolicy", message, "use Fail, unless that is meant"));
+    }
+    let (selector, excluded) = spec.r#match.written();
+    if let Some(key) = selector.as_ref().and_then(matching::contradiction) {
+        let message = format!("no namespace can match what is asked of the label {key:?}: the policy is never asked");
+        findings.push(warn("spec.match.namespaceSelector", message, "remove one of the requirements"));
+    }
+    for (index, name) in excluded.iter().enumerate().filter(|(_, name)| !is_label(name)) {
+        let message =
+            format!("{name:?} is no namespace's name, so that it excludes nothing; names are compared exactly");
+        findings.push(warn(
+            &format!("spec.match.excludeNamespaces[{index}]"),
+            message,
+            "write the name, without patterns",
+        ));
+    }
+    if spec.limits.deadline.duration() >= CALL {
+        let message = format!("{} is as long as an API server waits for all policies together", spec.limits.deadline);
+        findings.push(warn("spec.limits.deadline", message, "use some milliseconds, such as 50ms"));
+    }
+    findings
+}

@@ -1,0 +1,184 @@
+//! `sallyport webhooks`: the configurations by which an API server asks the host, and what it can judge without it.
+
+use super::cache::CacheArgs;
+use super::load::{self, PolicyFiles};
+use crate::engine::{Engine, EngineConfig};
+use crate::manifest::is_label;
+use crate::policy::Policy;
+use crate::registration::{self, BaseUrl, CaBundle, Endpoint, OnFailure, Options, Registration, backstop};
+use crate::report::registration as report;
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Print the webhook configurations for a set of policies; or with --backstop, ValidatingAdmissionPolicies as a net under them.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct WebhooksArgs {
+    /// ServicePolicy manifests and their components.
+    #[arg(long, value_name = "DIR", default_value = "target/policies")]
+    policies: PathBuf,
+    /// Directory of the modules that the manifests name [default: the directory of the manifests].
+    #[arg(long, value_name = "DIR")]
+    modules: Option<PathBuf>,
+    /// A HostConfig, for its exemptions.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print ValidatingAdmissionPolicies (Kubernetes 1.30) for the rules that CEL can express.
+    #[arg(long)]
+    backstop: bool,
+    /// Format.
+    #[arg(long, value_enum, default_value_t = Output::Yaml)]
+    output: Output,
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Registration")]
+#[group(skip)]
+struct Target {
+    /// What the configurations are called.
+    #[arg(long, value_name = "NAME", default_value = registration::NAME, value_parser = label)]
+    name: String,
+    /// The host's own namespace; never judged.
+    #[arg(long, value_name = "NAME", default_value = "sallyport-system", value_parser = label)]
+    namespace: String,
+    /// The host's Service.
+    #[arg(long, value_name = "NAME", default_value = "sallyport", value_parser = label)]
+    service: String,
+    /// Of the Service.
+    #[arg(long, value_name = "PORT", default_value_t = 443, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// A host outside the cluster, such as https://sallyport.example.com:8443, in place of a Service.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["namespace", "service", "port"])]
+    url: Option<BaseUrl>,
+    /// PEM file of the authority that signed the host's certificate.
+    #[arg(long, value_name = "FILE")]
+    ca_bundle: Option<PathBuf>,
+    /// What becomes of a request when the validating webhook does not answer.
+    #[arg(long, value_enum, default_value_t = FailurePolicy::Fail)]
+    failure_policy: FailurePolicy,
+    /// Judge kube-system, too, unless the HostConfig exempts it.
+    #[arg(long)]
+    include_kube_system: bool,
+    /// The cluster's version.
+    #[arg(long, value_name = "1.N", default_value = "1.30", value_parser = minor)]
+    kubernetes: u32,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Output {
+    Yaml,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+enum FailurePolicy {
+    Fail,
+    Ignore,
+}
+
+const EXAMPLES: &str = "\
+Two configurations: one that patches and fails open, where some policy patches; one that judges
+and fails closed. They ask about nothing that no policy wants to judge, and exclude the host's own
+namespace, kube-system, kube-node-lease, and whatever the HostConfig exempts.
+
+Examples:
+  sallyport webhooks --policies DIR --config host.yaml | kubectl apply --server-side -f -
+  sallyport webhooks --url https://sallyport.example.com:8443 --ca-bundle ca.crt
+  sallyport webhooks | sallyport doctor -
+  sallyport webhooks --backstop | kubectl apply --server-side -f -";
+
+/// The first versions with match conditions in beta, and with ValidatingAdmissionPolicies and the CEL functions for addresses.
+const MATCH_CONDITIONS: u32 = 28;
+const ADMISSION_POLICIES: u32 = 30;
+
+/// Runs the subcommand.
+///
+/// # Errors
+///
+/// When policies, configuration or the authority's certificate can't be read.
+pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
+    let options = args.target.options()?;
+    let exemptions = load::host_config(args.config.as_deref())?.exemptions;
+    let policies = args.policies()?;
+    let registration = Registration { policies: &policies, exemptions: &exemptions, options: &options };
+    let (head, documents) = if args.backstop {
+        let supported = args.target.kubernetes >= ADMISSION_POLICIES;
+        anyhow::ensure!(supported, "--backstop needs Kubernetes 1.{ADMISSION_POLICIES} or later");
+        (report::backstop_head(&backstop::gaps(&policies)), backstop_documents(&registration))
+    } else {
+        (report::head(&registration), report::webhooks(&registration))
+    };
+    match args.output {
+        Output::Yaml => print!("{}", report::yaml(&head, &documents)),
+        Output::Json => print!("{}", report::json(&documents)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn backstop_documents(registration: &Registration<'_>) -> Vec<report::Document> {
+    backstop::policies(registration).iter().flat_map(report::backstop).collect()
+}
+
+impl WebhooksArgs {
+    fn policies(&self) -> Result<Vec<Arc<Policy>>> {
+        let cache = self.cache.open()?;
+        let engine = Arc::new(Engine::new(&EngineConfig { concurrency: 1, cache, ..EngineConfig::default() })?);
+        let policies = load::policies(&engine, &PolicyFiles::new(&self.policies, self.modules.as_deref()), &[])?;
+        for policy in &policies {
+            if let Some(error) = policy.load_error() {
+                eprintln!(
+                    "warning: {error}\nwarning: {} is asked about everything until it can be loaded",
+                    policy.name()
+                );
+            }
+        }
+        Ok(policies)
+    }
+}
+
+impl Target {
+    fn options(&self) -> Result<Options> {
+        let ca_bundle = self.ca_bundle.as_deref().map(ca_bundle).transpose()?;
+        let endpoint = match &self.url {
+            Some(url) => Endpoint::Url(url.clone()),
+            None => {
+                Endpoint::Service { namespace: self.namespace.clone(), name: self.service.clone(), port: self.port }
+            }
+        };
+        let on_failure = match self.failure_policy {
+            FailurePolicy::Fail => OnFailure::Fail,
+            FailurePolicy::Ignore => OnFailure::Ignore,
+        };
+        Ok(Options {
+            name: self.name.clone(),
+            endpoint,
+            ca_bundle,
+            on_failure,
+            include_kube_system: self.include_kube_system,
+            match_conditions: self.kubernetes >= MATCH_CONDITIONS,
+        })
+    }
+}
+
+fn ca_bundle(file: &Path) -> Result<CaBundle> {
+    let pem = std::fs::read(file).with_context(|| format!("can't read {}", file.display()))?;
+    CaBundle::try_from(pem).with_context(|| format!("--ca-bundle {}", file.display()))
+}
+
+fn label(text: &str) -> Result<String, String> {
+    let allowed = "use lower-case letters, digits and '-', at most 63 characters";
+    if is_label(text) { Ok(text.to_owned()) } else { Err(allowed.to_owned()) }
+}
+
+fn minor(text: &str) -> Result<u32, String> {
+    let number = text.trim_start_matches('v').strip_prefix("1.").and_then(|minor| minor.parse().ok());
+    number.filter(|minor| (16..100).contains(minor)).ok_or_else(|| "expected a version such as 1.30".to_owned())
+}

@@ -1,0 +1,146 @@
+//! ValidatingAdmissionPolicies for the rules that CEL can express: a net under a webhook that does not answer.
+//!
+//! The net must never deny what the policy allows: whatever CEL can't see (who chose a port, what runs on the Nodes), whatever an
+//! update may keep and whoever is exempt passes. What it therefore lets through is told as gaps. The tests run every fixture of a
+//! policy through both.
+
+mod rules;
+
+pub use rules::Rule;
+
+use super::cel::{self, Condition, text};
+use super::{NAME_LABEL, Registration};
+use crate::manifest::{BreakGlass, Exemptions, Mode, ServicePolicy, Updates};
+use crate::policy::Policy;
+use k8s_openapi::api::admissionregistration::v1::{
+    MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+    ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec, Validation,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta};
+use std::sync::Arc;
+
+/// One policy's part of the net.
+#[derive(Debug, Clone)]
+pub struct Backstop {
+    /// What it denies.
+    pub policy: ValidatingAdmissionPolicy,
+    /// Where: everywhere that the policy allows itself.
+    pub binding: ValidatingAdmissionPolicyBinding,
+    /// What the policy denies beyond that.
+    pub gaps: Vec<String>,
+}
+
+/// The part that each policy has in the net; none for those that deny nothing, or nothing that CEL can express.
+pub fn policies(registration: &Registration<'_>) -> Vec<Backstop> {
+    let with_rules = registration.policies.iter().filter_map(|policy| Some((policy, Net::of(policy).ok()?)));
+    with_rules.map(|(policy, net)| backstop(registration, policy.manifest(), net)).collect()
+}
+
+/// The policies without a part in the net, and why.
+pub fn gaps(policies: &[Arc<Policy>]) -> Vec<String> {
+    policies.iter().filter_map(|policy| Some(format!("{}: {}", policy.name(), Net::of(policy).err()?))).collect()
+}
+
+/// What CEL can say of a policy with its settings.
+struct Net {
+    rules: Vec<Rule>,
+    gaps: Vec<String>,
+}
+
+impl Net {
+    fn of(policy: &Policy) -> Result<Self, String> {
+        let spec = &policy.manifest().spec;
+        if spec.mode != Mode::Enforce {
+            return Err("denies nothing: its mode is not Enforce".to_owned());
+        }
+        let (Some(description), Some(settings)) = (policy.description(), policy.settings()) else {
+            return Err("can't be loaded".to_owned());
+        };
+        let (rules, gaps) = rules::of(&description.name, policy.name(), settings, spec.updates == Updates::Ratchet)?;
+        if rules.is_empty() {
+            let why = if gaps.is_empty() { "denies nothing with these settings".to_owned() } else { gaps.join("; ") };
+            return Err(why);
+        }
+        Ok(Self { rules, gaps })
+    }
+}
+
+fn backstop(registration: &Registration<'_>, manifest: &ServicePolicy, net: Net) -> Backstop {
+    let name = format!("{}-{}", registration.options.name, manifest.metadata.name);
+    let conditions = conditions(registration.exemptions);
+    let spec = ValidatingAdmissionPolicySpec {
+        // A net that breaks (an expression that costs more than an API server spends) must not deny what the policy allows.
+        failure_policy: Some("Ignore".to_owned()),
+        match_conditions: Some(conditions.into_iter().map(Condition::into_match_condition).collect()),
+        match_constraints: Some(constraints(registration, manifest)),
+        validations: Some(net.rules.into_iter().map(Rule::into_validation).collect()),
+        ..ValidatingAdmissionPolicySpec::default()
+    };
+    let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
+    let binding = ValidatingAdmissionPolicyBindingSpec {
+        policy_name: name,
+        validation_actions: vec!["Deny".to_owned()],
+        ..ValidatingAdmissionPolicyBindingSpec::default()
+    };
+    Backstop {
+        policy: ValidatingAdmissionPolicy { metadata: metadata.clone(), spec: Some(spec), status: None },
+        binding: ValidatingAdmissionPolicyBinding { metadata, spec: binding },
+        gaps: net.gaps,
+    }
+}
+
+/// As the webhook's, and wider where that takes more than CEL to tell.
+fn conditions(exemptions: &Exemptions) -> Vec<Condition> {
+    let deletion = "request.operation == 'UPDATE' && has(object.metadata.deletionTimestamp)";
+    let mut conditions = cel::conditions(exemptions, deletion);
+    conditions.extend(exemptions.break_glass.as_ref().map(break_glass));
+    conditions
+}
+
+/// Whoever may break the glass is believed the time; what carries the annotation along is excused, too.
+fn break_glass(glass: &BreakGlass) -> Condition {
+    let key = text(glass.annotation.as_str());
+    let has = |object: &str| format!("has({object}.metadata.annotations) && {key} in {object}.metadata.annotations");
+    let who = cel::named(&glass.users, &glass.groups, &glass.service_accounts).unwrap_or_else(|| "false".to_owned());
+    let carried = format!("request.operation == 'UPDATE' && {}", has("oldObject"));
+    Condition::unless("not-with-broken-glass", &format!("{} && ({who} || ({carried}))", has("object")))
+}
+
+/// Services where the policy itself is asked.
+fn constraints(registration: &Registration<'_>, manifest: &ServicePolicy) -> MatchResources {
+    let mut excluded = registration.excluded_namespaces();
+    let (selector, own) = manifest.spec.r#match.written();
+    excluded.extend(own.iter().cloned());
+    let LabelSelector { match_labels, match_expressions } = selector.unwrap_or_default();
+    let mut expressions = match_expressions.unwrap_or_default();
+    expressions.push(LabelSelectorRequirement {
+        key: NAME_LABEL.to_owned(),
+        operator: "NotIn".to_owned(),
+        values: Some(excluded.into_iter().collect()),
+    });
+    let rule = NamedRuleWithOperations {
+        api_groups: Some(vec![String::new()]),
+        api_versions: Some(vec!["v1".to_owned()]),
+        operations: Some(vec!["CREATE".to_owned(), "UPDATE".to_owned()]),
+        resources: Some(vec!["services".to_owned()]),
+        scope: Some("Namespaced".to_owned()),
+        ..NamedRuleWithOperations::default()
+    };
+    MatchResources {
+        match_policy: Some("Equivalent".to_owned()),
+        namespace_selector: Some(LabelSelector { match_labels, match_expressions: Some(expressions) }),
+        resource_rules: Some(vec![rule]),
+        ..MatchResources::default()
+    }
+}
+
+impl Rule {
+    fn into_validation(self) -> Validation {
+        Validation {
+            expression: self.holds,
+            message: Some(self.message),
+            message_expression: self.says,
+            reason: Some("Forbidden".to_owned()),
+        }
+    }
+}

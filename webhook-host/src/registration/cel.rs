@@ -1,0 +1,95 @@
+//! The exemptions in CEL (Common Expression Language), as match conditions: exactly what `admission` exempts, or less.
+//!
+//! `request` has no member for what is empty, so that each is asked for by `has` first; an error in a condition counts as a failed
+//! webhook.
+
+use crate::manifest::{Exemptions, Group, ServiceAccount, ServicePattern, Subject};
+use k8s_openapi::api::admissionregistration::v1::MatchCondition;
+
+/// What must hold for a request to be reviewed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// A qualified name, such as `not-an-exempt-user`.
+    pub name: &'static str,
+    /// CEL, true for what is reviewed.
+    pub expression: String,
+}
+
+impl Condition {
+    pub(super) fn into_match_condition(self) -> MatchCondition {
+        MatchCondition { name: self.name.to_owned(), expression: self.expression }
+    }
+
+    pub(super) fn unless(name: &'static str, exempt: &str) -> Self {
+        Self { name, expression: format!("!({exempt})") }
+    }
+}
+
+/// The API server's own Service. The name alone would let anybody's pass.
+const API_SERVER: &str = "request.userInfo.username == 'system:apiserver' && request.namespace == 'default' && has(request.name) && request.name == 'kubernetes'";
+
+/// Every request that is exempt whatever the Service says, and what `deletion` says of Services in deletion.
+pub(super) fn conditions(exemptions: &Exemptions, deletion: &str) -> Vec<Condition> {
+    let mut conditions = vec![
+        Condition::unless("not-the-api-servers-own", API_SERVER),
+        Condition::unless("not-the-end-of-a-deletion", deletion),
+    ];
+    let who = named(&exemptions.users, &exemptions.groups, &exemptions.service_accounts);
+    conditions.extend(who.map(|who| Condition::unless("not-an-exempt-user", &who)));
+    if !exemptions.services.is_empty() {
+        let patterns: Vec<String> = exemptions.services.iter().map(pattern).collect();
+        let exempt = format!("has(request.name) && request.name != '' && ({})", patterns.join(" || "));
+        conditions.push(Condition::unless("not-an-exempt-service", &exempt));
+    }
+    conditions
+}
+
+/// An update that takes finalizers off a Service in deletion and leaves the rest alone.
+pub(super) fn end_of_a_deletion() -> String {
+    let parts = ["metadata.labels", "metadata.annotations", "spec", "status"].map(|part| {
+        format!(
+            "(has(object.{part}) ? has(oldObject.{part}) && object.{part} == oldObject.{part} : !has(oldObject.{part}))"
+        )
+    });
+    format!("request.operation == 'UPDATE' && has(object.metadata.deletionTimestamp) && {}", parts.join(" && "))
+}
+
+/// Who is meant by users, groups and service accounts; `None` when nobody is.
+pub(super) fn named(users: &[Subject], groups: &[Group], service_accounts: &[ServiceAccount]) -> Option<String> {
+    let names = users.iter().map(Subject::as_str).chain(service_accounts.iter().map(ServiceAccount::user_name));
+    let names: Vec<String> = names.map(text).collect();
+    let groups: Vec<String> = groups.iter().map(|group| text(group.as_str())).collect();
+    let by_name = (!names.is_empty()).then(|| format!("request.userInfo.username in [{}]", names.join(", ")));
+    let by_group = (!groups.is_empty()).then(|| {
+        let list = groups.join(", ");
+        format!("(has(request.userInfo.groups) && request.userInfo.groups.exists(g, g in [{list}]))")
+    });
+    let both: Vec<String> = by_name.into_iter().chain(by_group).collect();
+    (!both.is_empty()).then(|| both.join(" || "))
+}
+
+fn pattern(pattern: &ServicePattern) -> String {
+    let written = pattern.to_string();
+    let (namespace, name) = written.split_once('/').unwrap_or_default();
+    format!("({} && {})", matches("request.namespace", namespace), matches("request.name", name))
+}
+
+/// A part of a pattern is made of letters, digits, `-`, `.` and `*` alone.
+fn matches(field: &str, part: &str) -> String {
+    if !part.contains('*') {
+        return format!("{field} == {}", text(part));
+    }
+    format!("{field}.matches({})", text(&format!("^{}$", part.replace('.', "[.]").replace('*', ".*"))))
+}
+
+/// A text as CEL writes it.
+pub(super) fn text(text: &str) -> String {
+    let plain = |c: char| !c.is_control() && c != '\'' && c != '\\';
+    // JSON's escapes are CEL's, too.
+    if text.chars().all(plain) { format!("'{text}'") } else { serde_json::Value::from(text).to_string() }
+}
+
+/// A list of texts.
+pub(super) fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    format!("[{}]", texts.into_iter().map(text).collect::<Vec<_>>().join(", "))
+}

@@ -1,0 +1,114 @@
+//! Objects for `kubectl apply`, each under a comment that says why it is as it is.
+
+use crate::registration::backstop::Backstop;
+use crate::registration::{OnFailure, Registration};
+use crate::yaml;
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// An object and what its reader should know.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// Sentences; each becomes a line of comment.
+    pub remarks: Vec<String>,
+    /// As the API has it.
+    pub object: Value,
+}
+
+impl Document {
+    /// An object of Kubernetes.
+    ///
+    /// # Panics
+    ///
+    /// Never: every object of Kubernetes has a JSON form.
+    pub fn new(object: &impl Serialize, remarks: Vec<String>) -> Self {
+        Self { remarks, object: serde_json::to_value(object).expect("an object of Kubernetes has a JSON form") }
+    }
+}
+
+/// YAML of several documents; what holds for all of them stands first.
+pub fn yaml(head: &[String], documents: &[Document]) -> String {
+    let mut text = comment(head);
+    for (index, document) in documents.iter().enumerate() {
+        if index > 0 || !head.is_empty() {
+            text.push_str("---\n");
+        }
+        text.push_str(&comment(&document.remarks));
+        text.push_str(&yaml::to_string(&document.object));
+    }
+    text
+}
+
+/// One List.
+pub fn json(documents: &[Document]) -> String {
+    let items: Vec<&Value> = documents.iter().map(|document| &document.object).collect();
+    format!("{:#}\n", json!({"apiVersion": "v1", "kind": "List", "items": items}))
+}
+
+fn comment(lines: &[String]) -> String {
+    let mut text = String::new();
+    for line in lines.iter().flat_map(|line| line.lines()) {
+        let _ = writeln!(text, "# {}", super::printable(line));
+    }
+    text
+}
+
+/// Both webhook configurations, as far as some policy asks for them.
+pub fn webhooks(registration: &Registration<'_>) -> Vec<Document> {
+    let mutating = registration.mutating().map(|configuration: MutatingWebhookConfiguration| {
+        let remarks = ["Fails open: without its patches the validating webhook still has the last word."];
+        Document::new(&configuration, remarks.map(str::to_owned).to_vec())
+    });
+    let validating = registration.validating().map(|configuration: ValidatingWebhookConfiguration| {
+        Document::new(&configuration, validating_remarks(registration.options.on_failure))
+    });
+    mutating.into_iter().chain(validating).collect()
+}
+
+fn validating_remarks(on_failure: OnFailure) -> Vec<String> {
+    let remark = match on_failure {
+        OnFailure::Fail => {
+            "Fails closed: while no replica answers, Services outside the excluded namespaces can't change. If it ever stands in the way,\n`kubectl delete validatingwebhookconfiguration` it: webhook configurations are not subject to webhooks."
+        }
+        OnFailure::Ignore => {
+            "Fails open: while no replica answers, nothing is judged. `sallyport webhooks --backstop` prints what the API server itself can judge."
+        }
+    };
+    vec![remark.to_owned()]
+}
+
+/// What holds for both configurations.
+pub fn head(registration: &Registration<'_>) -> Vec<String> {
+    let names: Vec<&str> = registration.policies.iter().map(|policy| &**policy.name()).collect();
+    let mut lines = vec![
+        format!("Made by `sallyport webhooks`, for the policies {}.", names.join(", ")),
+        "Make it anew when policies or exemptions change: what is exempt here never reaches the host.".to_owned(),
+    ];
+    if registration.options.match_conditions {
+        lines.push("Match conditions need Kubernetes 1.28 or later; for older ones: --kubernetes 1.27.".to_owned());
+    } else {
+        lines.push(
+            "Without match conditions, which this Kubernetes doesn't know: the host itself lets the same requests pass while it answers."
+                .to_owned(),
+        );
+    }
+    lines
+}
+
+/// What holds for the whole net: who has no part in it.
+pub fn backstop_head(gaps: &[String]) -> Vec<String> {
+    let mut lines = vec![
+        "Made by `sallyport webhooks --backstop`: a net under a webhook that does not answer. It denies less than the policies do.".to_owned(),
+        "Make it anew when policies, settings or exemptions change.".to_owned(),
+    ];
+    lines.extend(gaps.iter().map(|gap| format!("Not covered: {gap}")));
+    lines
+}
+
+/// A policy of the net with its binding.
+pub fn backstop(backstop: &Backstop) -> [Document; 2] {
+    let gaps = backstop.gaps.iter().map(|gap| format!("Not covered: {gap}.")).collect();
+    [Document::new(&backstop.policy, gaps), Document::new(&backstop.binding, vec![])]
+}
