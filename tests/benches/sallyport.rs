@@ -387,7 +387,9 @@ async fn serve(policies: Vec<Policy>) -> Result<Serving> {
     let port = listener.local_addr()?.port();
     let ca = std::env::temp_dir().join(format!("sallyport-bench-{}-{port}.crt", std::process::id()));
     std::fs::write(&ca, &certificate.ca)?;
-    let server = Server::new(Live::new(admission), certificate.config, Limits::default());
+    let live = Live::new(admission);
+    live.tls().present(certificate.identity);
+    let server = Server::new(live, Limits::default());
     tokio::spawn(server.run(listener, std::future::pending(), Duration::ZERO));
     Ok(Serving { port, ca })
 }

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod cache;
+mod certificates;
 mod client;
 mod command_line;
 mod connections;

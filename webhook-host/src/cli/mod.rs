@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, and the only place that wires things, reads files and looks at the environment.
 
 mod cache;
+mod certificate;
 mod check;
 mod explain;
 mod inspect;
@@ -11,6 +12,7 @@ mod reload;
 mod serve;
 mod source;
 mod test;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

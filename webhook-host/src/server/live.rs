@@ -7,6 +7,7 @@
 
 use super::metrics::{Metrics, PolicyMetrics};
 use super::status::{Reload, Status};
+use super::tls::Tls;
 use crate::admission::{Admission, AdmissionRequest, Function, Outcome};
 use arc_swap::{ArcSwap, Guard};
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use std::time::{Duration, SystemTime};
 pub struct Live {
     current: ArcSwap<Set>,
     metrics: Metrics,
+    tls: Tls,
     /// Off the hot path.
     last: Mutex<Option<Reload>>,
 }
@@ -35,7 +37,8 @@ impl Live {
     pub fn new(admission: Arc<Admission>) -> Arc<Self> {
         let metrics = Metrics::new();
         let first = Set::new(admission, &metrics, 1);
-        Arc::new(Self { current: ArcSwap::from_pointee(first), metrics, last: Mutex::default() })
+        let tls = Tls::new(metrics.certificates.clone());
+        Arc::new(Self { current: ArcSwap::from_pointee(first), metrics, tls, last: Mutex::default() })
     }
 
     /// Requests that arrive from now on are answered by this set. Returns its generation.
@@ -75,11 +78,17 @@ impl Live {
         &self.metrics
     }
 
+    /// What handshakes use.
+    pub fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
     /// What serves, and what came of the last reload.
     pub fn status(&self) -> Status {
         let set = self.set();
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        Status::new(&set.admission, set.generation, set.since, last.as_ref())
+        let status = Status::new(&set.admission, set.generation, set.since, last.as_ref());
+        Status { certificate: self.tls.status(), ..status }
     }
 
     pub(super) fn set(&self) -> Guard<Arc<Set>> {

@@ -1,6 +1,7 @@
 //! What the host counts. Labels come from small, closed sets: functions, results, policies, modes, error kinds, status codes,
 //! reasons, time-outs.
 
+use super::certificate_metrics::CertificateMetrics;
 use super::refusal::Refusal;
 use crate::admission::{AdmissionRequest, Evaluation, Function, Operation, Outcome};
 use crate::manifest::Mode;
@@ -96,6 +97,7 @@ pub struct Metrics {
     in_flight: Gauge,
     reloads: Family<Ended, Counter>,
     last_success: Gauge,
+    pub(super) certificates: CertificateMetrics,
 }
 
 /// What took too long.
@@ -220,6 +222,7 @@ impl Metrics {
             last_success.clone(),
         );
         last_success.set(unix(SystemTime::now()));
+        let certificates = CertificateMetrics::register(&mut registry);
         Self {
             validate_seconds: seconds.get_or_create_owned(&Asked { function: "validate" }),
             mutate_seconds: seconds.get_or_create_owned(&Asked { function: "mutate" }),
@@ -237,6 +240,7 @@ impl Metrics {
             in_flight,
             reloads,
             last_success,
+            certificates,
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! `sallyport inspect --live` reads the JSON back; fields are added, never renamed.
 
+use super::certificate_status::CertificateStatus;
 use crate::admission::Admission;
 use crate::manifest::{FailurePolicy, Mode};
 use crate::policy::Policy;
@@ -23,6 +24,9 @@ pub struct Status {
     /// What came of the last reload; absent when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reload: Option<LastReload>,
+    /// What the host shows to clients; absent before there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateStatus>,
     /// In the order in which they are asked.
     pub policies: Vec<PolicyStatus>,
 }
@@ -73,6 +77,7 @@ pub(super) struct Reload {
 impl Status {
     pub(super) fn new(admission: &Admission, generation: u64, since: SystemTime, last: Option<&Reload>) -> Self {
         Self {
+            certificate: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation,
             since: rfc_3339(since),
@@ -101,7 +106,7 @@ impl Status {
         if let Some(LastReload { at, error: Some(error) }) = &self.last_reload {
             let _ = writeln!(text, "[-] reload failed at {at}, generation {generation} serves on: {error}");
         }
-        text
+        text + &self.certificate.as_ref().map(CertificateStatus::lines).unwrap_or_default()
     }
 }
 
