@@ -5,6 +5,7 @@
 //! write is read by [`manifest`], with errors by [`decode`].
 
 pub mod admission;
+pub mod certificates;
 pub mod cli;
 pub mod contract;
 pub mod decode;

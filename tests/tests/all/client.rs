@@ -32,6 +32,7 @@ pub(crate) struct Client {
     address: SocketAddr,
     roots: RootCertStore,
     shows: Option<(String, String)>,
+    name: &'static str,
 }
 
 /// One open connection.
@@ -55,7 +56,12 @@ impl Client {
         for ca in CertificateDer::pem_slice_iter(ca.as_bytes()) {
             roots.add(ca.expect("PEM")).expect("an authority");
         }
-        Self { address, roots, shows: None }
+        Self { address, roots, shows: None, name: "localhost" }
+    }
+
+    /// The same, expecting a certificate for another name than localhost.
+    pub(crate) fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
     }
 
     /// The same, showing a certificate of its own with this key (PEM).
@@ -93,7 +99,7 @@ impl Client {
         config.alpn_protocols = vec![alpn.to_vec()];
         let stream = TcpStream::connect(self.address).await.expect("the host listens");
         stream.set_nodelay(true).expect("a TCP stream");
-        let name = ServerName::try_from("localhost").expect("a name");
+        let name = ServerName::try_from(self.name).expect("a name");
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(alpn));
         Ok(stream)

@@ -87,6 +87,27 @@ impl Process {
     }
 }
 
+/// A host that may be waiting for something before it serves.
+pub(crate) struct Starting {
+    process: Process,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Starting {
+    pub(crate) fn serve(policies: &Path, more: &[&str]) -> Self {
+        let process = Process::serve(policies, more);
+        let admin = process.address("probes and metrics on http://");
+        Self { process, admin }
+    }
+
+    /// As soon as it serves; its client trusts this authority.
+    pub(crate) fn serving(self, ca: &str) -> Program {
+        let Self { process, admin } = self;
+        let webhook = process.address("serving on https://");
+        Program { process, client: Client::new(webhook, ca), admin, webhook }
+    }
+}
+
 impl Program {
     /// Serves the policies of a directory.
     pub(crate) fn serve(policies: &Path, more: &[&str]) -> Self {

@@ -3,6 +3,8 @@
 //! Files are followed as policies are: what has changed and stands still is read, checked, and replaces what handshakes use, as
 //! a whole or not at all.
 
+use super::kube::KubeArgs;
+use super::self_managed::SelfManagedArgs;
 use super::watch::{self, Ask, Fingerprint, Watch};
 use crate::server::Live;
 use crate::server::tls::{self, Clients, Identity, SelfSigned, Tls};
@@ -19,18 +21,22 @@ const REMIND: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Certificate")]
 #[group(skip)]
-#[command(group(ArgGroup::new("certificate").required(true).args(["tls_cert", "self_signed"])))]
+#[command(group(ArgGroup::new("certificate").required(true).args(["tls_cert", "self_signed", "self_managed_certificate"])))]
 pub(super) struct CertificateArgs {
     /// PEM file with the server's certificate, and after it the chain. It, --tls-key and --client-ca are looked at every
     /// --watch-interval and on SIGHUP: new ones serve without a restart
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// PEM file with its private key
-    #[arg(long, value_name = "FILE", requires = "tls_cert", conflicts_with = "self_signed")]
+    #[arg(long, value_name = "FILE", requires = "tls_cert", conflicts_with_all = ["self_signed", "self_managed_certificate"])]
     tls_key: Option<PathBuf>,
     /// Make an authority and a certificate for localhost, for as long as the process lives
     #[arg(long)]
     self_signed: bool,
+    /// Make an authority and a certificate for the Service, keep them in a Secret that all replicas share, renew them in time,
+    /// and write the caBundle of the webhook configurations
+    #[arg(long)]
+    self_managed_certificate: bool,
     /// Where the authority's certificate is written
     #[arg(long, value_name = "FILE", default_value = ".dev/ca.crt", requires = "self_signed")]
     ca_out: PathBuf,
@@ -41,6 +47,10 @@ pub(super) struct CertificateArgs {
     /// Let in only clients with this common name or alternative name; may be given several times
     #[arg(long = "client-name", value_name = "NAME", requires = "client_ca")]
     client_names: Vec<String>,
+    #[command(flatten)]
+    self_managed: SelfManagedArgs,
+    #[command(flatten)]
+    kube: KubeArgs,
 }
 
 impl CertificateArgs {
@@ -58,6 +68,9 @@ impl CertificateArgs {
             self.make(live.tls())?;
         }
         found.publish(live.tls());
+        if self.self_managed_certificate {
+            self.self_managed.start(&self.kube, live)?;
+        }
         files.follow(seen, interval).context("can't start the thread that follows the certificate's files")
     }
 

@@ -81,7 +81,11 @@ Examples:
 
   In a cluster, with cert-manager's Secret mounted:
     sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
-      --admin-listen 0.0.0.0:8081 --tls-cert /tls/tls.crt --tls-key /tls/tls.key --log-format json";
+      --admin-listen 0.0.0.0:8081 --tls-cert /tls/tls.crt --tls-key /tls/tls.key --log-format json
+
+  In a cluster, with a certificate that the replicas make and renew themselves:
+    sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
+      --admin-listen 0.0.0.0:8081 --self-managed-certificate --log-format json";
 
 /// What is more is refused with 503 and Retry-After, waits in the kernel's queue, or is closed; then the webhook's failurePolicy
 /// decides.
@@ -145,7 +149,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 const MOST: usize = 1 << 40;
 
 /// From 1 ms to an hour.
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let millis = match unit {
