@@ -163,7 +163,7 @@ pub(super) async fn remind(live: Arc<Live>) {
         hours.tick().await;
         let identity = live.tls().identity();
         if let Some(trouble) = identity.and_then(|identity| identity.certificate().trouble(Timestamp::now())) {
-            tracing::warn!("the certificate is {trouble}");
+            tracing::warn!("certificate {trouble}");
         }
     }
 }
