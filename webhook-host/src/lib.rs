@@ -7,6 +7,7 @@
 //! looks at that and at what others registered.
 
 pub mod admission;
+pub mod certificates;
 pub mod cli;
 pub mod contract;
 pub mod decode;

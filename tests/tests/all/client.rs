@@ -8,8 +8,8 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +31,8 @@ pub(crate) const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
 pub(crate) struct Client {
     address: SocketAddr,
     roots: RootCertStore,
+    shows: Option<(String, String)>,
+    name: &'static str,
 }
 
 /// One open connection.
@@ -51,17 +53,45 @@ pub(crate) struct Reply {
 impl Client {
     pub(crate) fn new(address: SocketAddr, ca: &str) -> Self {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).expect("PEM")).expect("an authority");
-        Self { address, roots }
+        for ca in CertificateDer::pem_slice_iter(ca.as_bytes()) {
+            roots.add(ca.expect("PEM")).expect("an authority");
+        }
+        Self { address, roots, shows: None, name: "localhost" }
+    }
+
+    /// The same, expecting a certificate for another name than localhost.
+    pub(crate) fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
+    /// The same, showing a certificate of its own with this key (PEM).
+    pub(crate) fn showing(&self, certificate: String, key: String) -> Self {
+        Self { shows: Some((certificate, key)), ..self.clone() }
     }
 
     /// A finished handshake, nothing sent.
     pub(crate) async fn handshake(&self, protocol: Protocol) -> TlsStream<TcpStream> {
-        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
+        self.try_handshake(protocol, ALL_VERSIONS).await.expect("a handshake")
+    }
+
+    /// The same, whatever comes of it; with TLS 1.3, what a host holds against a client shows only at the first read.
+    pub(crate) async fn try_handshake(
+        &self,
+        protocol: Protocol,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(versions)
             .expect("ring supports them")
-            .with_root_certificates(self.roots.clone())
-            .with_no_client_auth();
+            .with_root_certificates(self.roots.clone());
+        let mut config = match &self.shows {
+            None => config.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("PEM");
+                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
+                config.with_client_auth_cert(vec![certificate], key).expect("they fit")
+            }
+        };
         let alpn: &[u8] = match protocol {
             Protocol::Http1 => b"http/1.1",
             Protocol::Http2 => b"h2",
@@ -69,10 +99,10 @@ impl Client {
         config.alpn_protocols = vec![alpn.to_vec()];
         let stream = TcpStream::connect(self.address).await.expect("the host listens");
         stream.set_nodelay(true).expect("a TCP stream");
-        let name = ServerName::try_from("localhost").expect("a name");
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("a handshake");
+        let name = ServerName::try_from(self.name).expect("a name");
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(alpn));
-        stream
+        Ok(stream)
     }
 
     pub(crate) async fn connect(&self, protocol: Protocol) -> Connection {

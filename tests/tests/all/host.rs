@@ -190,7 +190,8 @@ impl Host {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let live = Live::new(Arc::clone(admission));
-        let server = Server::new(Arc::clone(&live), certificate.config, limits);
+        live.tls().present(certificate.identity);
+        let server = Server::new(Arc::clone(&live), limits);
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async { stopped.await.unwrap_or_default() };
         let served = tokio::spawn(server.run(listener, stopped, PATIENCE));

@@ -50,6 +50,23 @@ impl Process {
         Self { child, log }
     }
 
+    fn serve(policies: &Path, more: &[&str]) -> Self {
+        let child = Command::new(&*SALLYPORT)
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args([Path::new("--policies"), policies])
+            .args(more)
+            .current_dir(root())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        Self::new(child)
+    }
+
+    /// Of the admin port and of the webhook.
+    fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        (self.address("probes and metrics on http://"), self.address("serving on https://"))
+    }
+
     fn log(&self) -> String {
         self.log.lock().expect("no panic").clone()
     }
@@ -70,24 +87,44 @@ impl Process {
     }
 }
 
+/// A host that may be waiting for something before it serves.
+pub(crate) struct Starting {
+    process: Process,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Starting {
+    pub(crate) fn serve(policies: &Path, more: &[&str]) -> Self {
+        let process = Process::serve(policies, more);
+        let admin = process.address("probes and metrics on http://");
+        Self { process, admin }
+    }
+
+    /// As soon as it serves; its client trusts this authority.
+    pub(crate) fn serving(self, ca: &str) -> Program {
+        let Self { process, admin } = self;
+        let webhook = process.address("serving on https://");
+        Program { process, client: Client::new(webhook, ca), admin, webhook }
+    }
+}
+
 impl Program {
     /// Serves the policies of a directory.
     pub(crate) fn serve(policies: &Path, more: &[&str]) -> Self {
         let files = tempfile::tempdir().expect("a directory");
         let ca = files.path().join("ca.crt");
-        let child = Command::new(&*SALLYPORT)
-            .args(["serve", "--self-signed", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .args([Path::new("--policies"), policies, Path::new("--ca-out"), &ca])
-            .args(more)
-            .current_dir(root())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program runs");
-        let process = Process::new(child);
-        let (admin, webhook) =
-            (process.address("probes and metrics on http://"), process.address("serving on https://"));
+        let out = ["--self-signed", "--ca-out", ca.to_str().expect("UTF-8")];
+        let process = Process::serve(policies, &[&out, more].concat());
+        let (admin, webhook) = process.addresses();
         let client = Client::new(webhook, &std::fs::read_to_string(&ca).expect("it was written before"));
         Self { process, client, admin, webhook }
+    }
+
+    /// The same with a certificate of the test's own authority.
+    pub(crate) fn with_certificate(policies: &Path, ca: &str, more: &[&str]) -> Self {
+        let process = Process::serve(policies, more);
+        let (admin, webhook) = process.addresses();
+        Self { process, client: Client::new(webhook, ca), admin, webhook }
     }
 
     /// All that it logged so far.
@@ -124,6 +161,11 @@ impl Program {
             assert!(began.elapsed() < PATIENCE, "{status:#}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// What `/policies` says of the certificate, as soon as it is as it should be.
+    pub(crate) async fn status_of_certificate(&self, holds: impl Fn(&Value) -> bool) -> Value {
+        self.status(|status| holds(&status["certificate"])).await["certificate"].clone()
     }
 
     /// What the policies say of a Service that they deny.

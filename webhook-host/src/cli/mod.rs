@@ -1,12 +1,14 @@
 //! The command line: one file a subcommand, and the only place that wires things, reads files and looks at the environment.
 
 mod cache;
+mod certificate;
 mod check;
 mod crd;
 mod doctor;
 mod explain;
 mod inspect;
 mod lint;
+mod kube;
 mod load;
 mod logging;
 mod new;
@@ -17,6 +19,8 @@ mod serve;
 mod source;
 mod test;
 mod webhooks;
+mod self_managed;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

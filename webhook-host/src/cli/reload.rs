@@ -1,30 +1,17 @@
 //! Reload: when the files change, or on SIGHUP, what they say replaces what is served, as a whole or not at all.
 //!
-//! A thread of its own watches, compiles and tests, so that requests are served meanwhile. It looks at the files every now and
-//! then instead of being told by the kernel: that works alike for plain directories, for the links of a mounted ConfigMap, for
-//! network file systems and for the configuration's own directory, costs a few system calls, and has no queue that can
-//! overflow. A change is taken when it has stood still from one look to the next. Started by `cli::serve`.
+//! A thread of its own watches, compiles and tests, so that requests are served meanwhile. A change is taken when it has stood
+//! still from one look to the next; see `watch`. Started by `cli::serve`.
 
-use super::source::{Fingerprint, Source};
+use super::source::Source;
+use super::watch::{Ask, Fingerprint, Watch};
 use crate::admission::Admission;
 use crate::policy::Policy;
 use crate::server::Live;
 use anyhow::{Result, bail};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
-
-/// Asks for a reload at once.
-#[derive(Debug, Clone)]
-pub(super) struct Ask(Sender<()>);
-
-impl Ask {
-    pub(super) fn now(&self) {
-        // The thread ends with the process, not before.
-        let _ = self.0.send(());
-    }
-}
 
 /// Watches the files and keeps what is served up to date with them.
 pub(super) struct Reloader {
@@ -45,32 +32,13 @@ impl Reloader {
     ///
     /// When the process can't start one more thread.
     pub(super) fn start(self, interval: Option<Duration>) -> std::io::Result<Ask> {
-        let (ask, asked) = mpsc::channel();
-        std::thread::Builder::new().name("reload".into()).spawn(move || self.run(&asked, interval))?;
-        Ok(Ask(ask))
+        let (ask, watch) = Watch::new(interval);
+        std::thread::Builder::new().name("reload".into()).spawn(move || self.run(&watch))?;
+        Ok(ask)
     }
 
-    fn run(mut self, asked: &Receiver<()>, interval: Option<Duration>) {
-        let mut changed = None;
-        loop {
-            let next = match interval {
-                Some(interval) => asked.recv_timeout(interval),
-                None => asked.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match next {
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {
-                    let now = self.source.fingerprint();
-                    let stands = changed.as_ref() == Some(&now);
-                    changed = (now != self.seen).then_some(now);
-                    if !stands || changed.is_none() {
-                        continue;
-                    }
-                }
-                // Several at once are one.
-                Ok(()) => while asked.try_recv().is_ok() {},
-            }
-            changed = None;
+    fn run(mut self, watch: &Watch) {
+        while watch.next(&self.seen, || self.source.fingerprint()) {
             self.reload();
         }
     }

@@ -1,20 +1,20 @@
 //! `sallyport serve`: the webhook.
 
 use super::cache::CacheArgs;
+use super::certificate::{self, CertificateArgs};
 use super::load::PolicyFiles;
 use super::logging::Logging;
 use super::record::RecordArgs;
-use super::reload::{Ask, Reloader};
+use super::reload::Reloader;
 use super::source::Source;
+use super::watch::Ask;
 use crate::engine::{Engine, EngineConfig};
 use crate::policy::Policy;
-use crate::server::tls::{self, SelfSigned};
 use crate::server::{Admin, Limits, Live, Server};
 use anyhow::{Context as _, Result, bail};
-use clap::{ArgGroup, Args};
-use rustls::ServerConfig;
+use clap::Args;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +25,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Answers AdmissionReviews on /validate and /mutate over TLS (HTTP/2 and HTTP/1.1), and /livez, /readyz, /metrics and
 /// /policies on the admin address over plain HTTP.
 #[derive(Debug, Args)]
-#[command(
-    after_long_help = EXAMPLES,
-    group(ArgGroup::new("certificate").required(true).args(["tls_cert", "self_signed"]))
-)]
+#[command(after_long_help = EXAMPLES)]
 pub(super) struct Serve {
     /// Directory of ServicePolicy manifests and the modules that they name. Suites beside them (*.suite.yaml) are run as
     /// self-tests before policies serve
@@ -59,7 +56,7 @@ pub(super) struct Serve {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     admin_listen: SocketAddr,
     #[command(flatten)]
-    certificate: Certificate,
+    certificate: CertificateArgs,
     #[command(flatten)]
     bounds: Bounds,
     /// How long new connections are still taken after SIGTERM, not ready any more, until the cluster has noticed; in seconds
@@ -87,7 +84,11 @@ Examples:
 
   In a cluster, with cert-manager's Secret mounted:
     sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
-      --admin-listen 0.0.0.0:8081 --tls-cert /tls/tls.crt --tls-key /tls/tls.key --log-format json";
+      --admin-listen 0.0.0.0:8081 --tls-cert /tls/tls.crt --tls-key /tls/tls.key --log-format json
+
+  In a cluster, with a certificate that the replicas make and renew themselves:
+    sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
+      --admin-listen 0.0.0.0:8081 --self-managed-certificate --log-format json";
 
 /// What is more is refused with 503 and Retry-After, waits in the kernel's queue, or is closed; then the webhook's failurePolicy
 /// decides.
@@ -151,7 +152,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 const MOST: usize = 1 << 40;
 
 /// From 1 ms to an hour.
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let millis = match unit {
@@ -164,48 +165,6 @@ fn time(text: &str) -> Result<Duration, String> {
     let allowed = Duration::from_millis(1)..=Duration::from_secs(3600);
     time.filter(|time| allowed.contains(time))
         .ok_or_else(|| "expected a time from 1ms to 60m, such as 500ms or 5s".to_owned())
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Certificate")]
-#[group(skip)]
-struct Certificate {
-    /// PEM file with the server's certificate, and after it the chain
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-    /// PEM file with its private key
-    #[arg(long, value_name = "FILE", requires = "tls_cert", conflicts_with = "self_signed")]
-    tls_key: Option<PathBuf>,
-    /// Make an authority and a certificate for localhost, for as long as the process lives
-    #[arg(long)]
-    self_signed: bool,
-    /// Where the authority's certificate is written
-    #[arg(long, value_name = "FILE", default_value = ".dev/ca.crt", requires = "self_signed")]
-    ca_out: PathBuf,
-}
-
-impl Certificate {
-    fn load(&self) -> Result<Arc<ServerConfig>> {
-        match (&self.tls_cert, &self.tls_key) {
-            (Some(cert), Some(key)) => {
-                let read = |file: &Path| std::fs::read(file).with_context(|| format!("can't read {}", file.display()));
-                let (chain, secret) = (read(cert)?, read(key)?);
-                let from = || format!("certificate {} with key {}", cert.display(), key.display());
-                tls::from_pem(&chain, &secret).with_context(from)
-            }
-            _ => {
-                let SelfSigned { config, ca } = tls::self_signed()?;
-                write(&self.ca_out, &ca)?;
-                tracing::info!("the certificate's authority is in {}", self.ca_out.display());
-                Ok(config)
-            }
-        }
-    }
-}
-
-fn write(file: &Path, text: &str) -> Result<()> {
-    let written = file.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(file, text));
-    written.with_context(|| format!("can't write {}", file.display()))
 }
 
 impl Serve {
@@ -238,17 +197,19 @@ impl Serve {
         admin.serve(admin_listener).context("can't start the admin server")?;
         let listener = listen(self.listen, "--listen")?;
         // Last of all: a start that fails must not replace the authority that a running host's clients trust.
-        let tls = self.certificate.load()?;
-        let limits = self.bounds.limits(workers);
         let recorder = self.record.start(&live)?;
-        let server = Server::new(Arc::clone(&live), tls, limits);
         let interval = (!self.no_watch).then_some(self.watch_interval);
-        let reload = Reloader::new(source, live, seen).start(interval).context("can't start the reload thread")?;
+        let certificate = self.certificate.start(&live, interval)?;
+        let limits = self.bounds.limits(workers);
+        let server = Server::new(Arc::clone(&live), limits);
+        let reload =
+            Reloader::new(source, Arc::clone(&live), seen).start(interval).context("can't start the reload thread")?;
         // One more than guests may occupy: it accepts, refuses and answers while they run.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers + 1).enable_all().build()?;
         let drain =
             Drain { delay: Duration::from_secs(self.drain_delay), most: Duration::from_secs(self.drain_timeout) };
-        runtime.block_on(serve(server, listener, admin, reload, drain))?;
+        runtime.spawn(certificate::remind(live));
+        runtime.block_on(serve(server, listener, admin, [reload, certificate], drain))?;
         // Connections that outlived the drain are not waited for.
         runtime.shutdown_background();
         if let Some(recorder) = recorder {
@@ -309,12 +270,12 @@ struct Drain {
 /// What the shell is told when a second signal ends the drain.
 const IMPATIENT: i32 = 130;
 
-async fn serve(server: Server, listener: TcpListener, admin: Admin, reload: Ask, drain: Drain) -> Result<()> {
+async fn serve(server: Server, listener: TcpListener, admin: Admin, reload: [Ask; 2], drain: Drain) -> Result<()> {
     let mut signals = Signals::new()?;
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            reload.now();
+            reload.iter().for_each(Ask::now);
         }
     });
     let listener = tokio::net::TcpListener::from_std(listener)?;

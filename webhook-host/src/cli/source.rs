@@ -3,20 +3,14 @@
 //! What is read is of one moment: the files are looked at before and after, and read again when they changed meanwhile.
 
 use super::load::{self, PolicyFiles};
+use super::watch::{self, Fingerprint};
 use crate::admission::Admission;
 use crate::engine::Engine;
 use crate::inventory::Inventory;
 use crate::suite::{self, ModuleSearch, Runner};
 use anyhow::{Context as _, Result, bail};
-use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How often files that change while they are read are read again, and after what time.
-const ATTEMPTS: u32 = 5;
-const SETTLE: Duration = Duration::from_millis(200);
 
 /// Where the files are, and the engine that compiles them.
 pub(super) struct Source {
@@ -25,45 +19,26 @@ pub(super) struct Source {
     pub(super) config: Option<PathBuf>,
 }
 
-/// What the files look like from outside: it differs whenever one of them was written, replaced, added or removed, also by the
-/// swap of a link on the way to them, which is how a kubelet updates a mounted ConfigMap.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fingerprint(BTreeMap<PathBuf, Looks>);
-
-/// Of what a path leads to: device, inode, size, and the times of the last write and of the last change of the inode.
-type Looks = (u64, u64, u64, (i64, i64), (i64, i64));
-
 impl Source {
     /// What the files look like now. What can't be looked at is absent.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let entries = [&self.policies.manifests, &self.policies.modules].map(std::fs::read_dir);
         let entries = entries.into_iter().flatten().flatten().flatten().map(|entry| entry.path());
         let files = entries.filter(|path| !load::is_hidden(path)).chain(self.config.clone());
-        let look = |path: PathBuf| {
-            let found = std::fs::metadata(&path).ok()?;
-            let times = ((found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec()));
-            Some((path, (found.dev(), found.ino(), found.size(), times.0, times.1)))
-        };
-        Fingerprint(files.filter_map(look).collect())
+        Fingerprint::of(files)
     }
 
     /// What `read` makes of the files when nothing changes meanwhile, and what they looked like then.
     pub(super) fn settled<T>(&self, read: impl Fn() -> Result<T>) -> (Fingerprint, Result<T>) {
-        let mut before = self.fingerprint();
-        for _ in 0..ATTEMPTS {
-            let found = read();
-            let after = self.fingerprint();
-            if after == before {
-                return (before, found);
-            }
-            before = after;
-            std::thread::sleep(SETTLE);
-        }
+        let (seen, found) = watch::settled(|| self.fingerprint(), read);
+        (seen, found.unwrap_or_else(|| self.restless()))
+    }
+
+    fn restless<T>(&self) -> Result<T> {
         let directory = self.policies.manifests.display();
-        let error = anyhow::anyhow!(
+        bail!(
             "{directory}: the files changed each time while they were read; write them elsewhere, and move them here when they are whole"
-        );
-        (before, Err(error))
+        )
     }
 
     /// Everything that decides. Policies that are as they were are kept, not compiled again.

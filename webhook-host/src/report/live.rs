@@ -15,6 +15,11 @@ pub fn text(status: &Status) -> String {
         Some(LastReload { at, error: Some(error) }) => format!("at {at}, failed: {error}"),
     };
     row("last reload", &reload);
+    if let Some(certificate) = &status.certificate {
+        for line in certificate.lines().lines() {
+            row("certificate", line.get(4..).unwrap_or(line).trim_start_matches("certificate "));
+        }
+    }
     for policy in &status.policies {
         let told = |part: &Option<String>| part.clone().unwrap_or_else(|| "unknown".to_owned());
         row("policy", &policy.name);

@@ -3,6 +3,7 @@
 //! It is a task of its own, so that a slow client stalls nobody. Called by `Server::run`.
 
 use super::activity::{Activity, Watched};
+use super::certificate_metrics::ClientRefused;
 use super::limits::Limits;
 use super::live::Live;
 use super::metrics::TimedOut;
@@ -54,7 +55,6 @@ pub(super) enum Phase {
 
 /// What all connections of a server share.
 pub(super) struct Shared {
-    pub(super) acceptor: TlsAcceptor,
     pub(super) router: Router,
     pub(super) live: Arc<Live>,
     pub(super) limits: Limits,
@@ -130,9 +130,18 @@ fn overdue(
 
 impl Shared {
     async fn handshake(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
-        match tokio::time::timeout(self.limits.handshake_time, handshake(&self.acceptor, stream)).await {
+        let Some(config) = self.live.tls().config() else {
+            self.live.metrics().handshake_failed("there is no certificate yet");
+            return None;
+        };
+        match tokio::time::timeout(self.limits.handshake_time, handshake(config.into(), stream)).await {
             Ok(Ok(stream)) => return Some(stream),
-            Ok(Err(error)) => self.live.metrics().handshake_failed(&error.to_string()),
+            Ok(Err(error)) => {
+                self.live.metrics().handshake_failed(&error.to_string());
+                if let Some(why) = client_refused(&error) {
+                    self.live.tls().metrics().client_refused(why);
+                }
+            }
             Err(_) => {
                 self.live.metrics().timed_out(TimedOut::Handshake);
                 self.live.metrics().handshake_failed("it took too long");
@@ -142,7 +151,7 @@ impl Shared {
     }
 }
 
-async fn handshake(acceptor: &TlsAcceptor, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+async fn handshake(acceptor: TlsAcceptor, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
     // Head and body of a response are one write; delayed acknowledgements would cost 40 ms otherwise.
     stream.set_nodelay(true)?;
     let mut first = [0];
@@ -154,7 +163,33 @@ async fn handshake(acceptor: &TlsAcceptor, mut stream: TcpStream) -> io::Result<
         stream.shutdown().await?;
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the client doesn't speak TLS"));
     }
-    acceptor.accept(stream).await
+    match acceptor.accept(stream).into_fallible().await {
+        Ok(stream) => Ok(stream),
+        Err((error, stream)) => {
+            part(stream).await;
+            Err(error)
+        }
+    }
+}
+
+/// Lets the client read the alert that says why: closing while bytes of it are unread would reset the connection, and take the
+/// alert back.
+async fn part(mut stream: TcpStream) {
+    let read_the_rest = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(u64::from(HEAD)), &mut tokio::io::sink()).await
+    };
+    // The client's own end is no news.
+    let _ = tokio::time::timeout(GOODBYE, read_the_rest).await;
+}
+
+/// Whether it was the client's certificate that a handshake failed for.
+fn client_refused(error: &io::Error) -> Option<ClientRefused> {
+    match error.get_ref()?.downcast_ref()? {
+        rustls::Error::NoCertificatesPresented => Some(ClientRefused::Missing),
+        rustls::Error::InvalidCertificate(_) => Some(ClientRefused::Invalid),
+        _ => None,
+    }
 }
 
 /// The protocol is what the handshake agreed on; guessing it from the first bytes would wait for them without a deadline.

@@ -9,6 +9,7 @@ use super::metrics::{Metrics, PolicyMetrics};
 use super::recorder::Recorder;
 use super::status::{Reload, Status};
 use super::tally::Tally;
+use super::tls::Tls;
 use crate::admission::{Admission, AdmissionRequest, Function, Outcome};
 use arc_swap::{ArcSwap, Guard};
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub struct Live {
     metrics: Metrics,
     /// Where answers are recorded, if they are; from the start on.
     recorder: OnceLock<Arc<Recorder>>,
+    tls: Tls,
     /// Off the hot path.
     last: Mutex<Option<Reload>>,
 }
@@ -41,8 +43,8 @@ impl Live {
     pub fn new(admission: Arc<Admission>) -> Arc<Self> {
         let metrics = Metrics::new();
         let first = Set::new(admission, &metrics, 1);
-        let current = ArcSwap::from_pointee(first);
-        Arc::new(Self { current, metrics, recorder: OnceLock::new(), last: Mutex::default() })
+        let (current, tls) = (ArcSwap::from_pointee(first), Tls::new(metrics.certificates.clone()));
+        Arc::new(Self { current, metrics, recorder: OnceLock::new(), tls, last: Mutex::default() })
     }
 
     /// Answers are recorded from now on; there is one record at most.
@@ -92,11 +94,16 @@ impl Live {
         &self.metrics
     }
 
+    /// What handshakes use.
+    pub fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
     /// What serves, and what came of the last reload.
     pub fn status(&self) -> Status {
         let set = self.set();
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        Status::new(&set, last.as_ref())
+        Status { certificate: self.tls.status(), ..Status::new(&set, last.as_ref()) }
     }
 
     pub(super) fn set(&self) -> Guard<Arc<Set>> {

@@ -2,6 +2,7 @@
 //! reasons, time-outs.
 
 use super::recorder::RecordedReviews;
+use super::certificate_metrics::CertificateMetrics;
 use super::refusal::Refusal;
 use super::tally::Tallies;
 use crate::admission::{AdmissionRequest, Evaluation, Function, Operation, Outcome};
@@ -100,6 +101,7 @@ pub struct Metrics {
     last_success: Gauge,
     candidates: Tallies,
     recorded: RecordedReviews,
+    pub(super) certificates: CertificateMetrics,
 }
 
 /// What took too long.
@@ -227,6 +229,7 @@ impl Metrics {
         let candidates = Tallies::register(&mut registry);
         let recorded = RecordedReviews::default();
         registry.register("record_reviews", "Answered reviews, by what became of their records", recorded.clone());
+        let certificates = CertificateMetrics::register(&mut registry);
         Self {
             validate_seconds: seconds.get_or_create_owned(&Asked { function: "validate" }),
             mutate_seconds: seconds.get_or_create_owned(&Asked { function: "mutate" }),
@@ -246,6 +249,7 @@ impl Metrics {
             last_success,
             candidates,
             recorded,
+            certificates,
         }
     }
 

@@ -7,6 +7,8 @@
 mod activity;
 mod admin;
 mod capacity;
+mod certificate_metrics;
+mod certificate_status;
 mod connection;
 mod handlers;
 mod limits;
@@ -23,6 +25,7 @@ mod timeout;
 pub mod tls;
 
 pub use admin::Admin;
+pub use certificate_status::{CertificateStatus, CertificateTrouble, SelfManagedStatus, TroubleReason};
 pub use limits::Limits;
 pub use live::Live;
 pub use metrics::Metrics;
@@ -31,13 +34,11 @@ pub use status::{CandidateStatus, LastReload, PolicyStatus, Status};
 
 use capacity::Capacity;
 use connection::{Phase, Shared};
-use rustls::ServerConfig;
 use sentinel::Sentinel;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio_rustls::TlsAcceptor;
 
 /// More than a process has file descriptors.
 const MOST_CONNECTIONS: u32 = 1 << 20;
@@ -58,13 +59,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that answers with what the live set decides.
-    pub fn new(live: Arc<Live>, tls: Arc<ServerConfig>, limits: Limits) -> Self {
+    /// A server that answers with what the live set decides. Handshakes fail until [`Live::tls`] has an identity.
+    pub fn new(live: Arc<Live>, limits: Limits) -> Self {
         let capacity = Arc::new(Capacity::new(&limits, Arc::clone(&live)));
         let router = handlers::router(Arc::clone(&live), Arc::clone(&capacity), &limits);
         let connections = u32::try_from(limits.connections).unwrap_or(u32::MAX).clamp(1, MOST_CONNECTIONS);
         Self {
-            shared: Arc::new(Shared { acceptor: TlsAcceptor::from(tls), router, live, limits }),
+            shared: Arc::new(Shared { router, live, limits }),
             capacity,
             phase: watch::Sender::new(Phase::Open),
             places: Arc::new(Semaphore::new(connections as usize)),

@@ -2,6 +2,7 @@
 //!
 //! `sallyport inspect --live` reads the JSON back; fields are added, never renamed.
 
+use super::certificate_status::CertificateStatus;
 use super::live::Set;
 use crate::manifest::{FailurePolicy, Mode};
 use crate::policy::Policy;
@@ -24,6 +25,9 @@ pub struct Status {
     /// What came of the last reload; absent when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reload: Option<LastReload>,
+    /// What the host shows to clients; absent before there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateStatus>,
     /// In the order in which they are asked.
     pub policies: Vec<PolicyStatus>,
 }
@@ -99,6 +103,7 @@ pub(super) struct Reload {
 impl Status {
     pub(super) fn new(set: &Set, last: Option<&Reload>) -> Self {
         Self {
+            certificate: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: set.generation,
             since: rfc_3339(set.since),
@@ -130,7 +135,7 @@ impl Status {
         if let Some(LastReload { at, error: Some(error) }) = &self.last_reload {
             let _ = writeln!(text, "[-] reload failed at {at}, generation {generation} serves on: {error}");
         }
-        text
+        text + &self.certificate.as_ref().map(CertificateStatus::lines).unwrap_or_default()
     }
 }
 

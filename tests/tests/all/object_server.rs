@@ -1,0 +1,159 @@
+//! The part of the Kubernetes API that reads and writes one object by name, over HTTP on the loopback interface: resourceVersions,
+//! conflicts and refusals as kube-apiserver has them, on objects that a test puts there.
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// Clones are one.
+#[derive(Clone)]
+pub(crate) struct ObjectServer {
+    address: SocketAddr,
+    store: Arc<Mutex<Store>>,
+}
+
+/// While it lives, the server can be reached.
+pub(crate) struct Reachable(JoinHandle<()>);
+
+impl Drop for Reachable {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[derive(Default)]
+struct Store {
+    /// By path.
+    objects: BTreeMap<String, Value>,
+    version: u64,
+    /// Beginnings of paths that nobody may write.
+    forbidden: BTreeSet<String>,
+}
+
+impl ObjectServer {
+    /// It has an address, but nobody can reach it yet.
+    pub(crate) async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self { address: listener.local_addr().expect("it is bound"), store: Arc::default() }
+    }
+
+    pub(crate) async fn reachable(&self) -> Reachable {
+        let listener = TcpListener::bind(self.address).await.expect("the port is still free");
+        let router = Router::new().fallback(Self::answer).with_state(self.clone());
+        Reachable(tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.expect("a listening socket");
+                let service = hyper_util::service::TowerToHyperService::new(router.clone());
+                let http = hyper::server::conn::http1::Builder::new();
+                connections.spawn(http.serve_connection(hyper_util::rt::TokioIo::new(stream), service));
+            }
+        }))
+    }
+
+    /// A kubeconfig that leads here, into the namespace `test`.
+    pub(crate) fn kubeconfig(&self) -> (TempDir, PathBuf) {
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "test"}}],
+            "clusters": [{"name": "test", "cluster": {"server": format!("http://{}", self.address)}}],
+            "users": [{"name": "test", "user": {}}],
+        });
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("config");
+        std::fs::write(&file, config.to_string()).expect("written");
+        (directory, file)
+    }
+
+    /// What is there, or null.
+    pub(crate) fn object(&self, path: &str) -> Value {
+        self.store().objects.get(path).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn put(&self, path: &str, object: Value) {
+        self.store().put(path, object);
+    }
+
+    /// What RBAC does to who may read and not write.
+    pub(crate) fn forbid_writes(&self, path: &str, forbidden: bool) {
+        let mut store = self.store();
+        if forbidden {
+            store.forbidden.insert(path.to_owned())
+        } else {
+            store.forbidden.remove(path)
+        };
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().expect("no test panicked here")
+    }
+
+    async fn answer(State(server): State<Self>, method: Method, uri: Uri, body: Bytes) -> Response {
+        let mut store = server.store();
+        match store.act(&method, uri.path(), &body) {
+            Ok(object) => object.to_string().into_response(),
+            Err((code, reason, message)) => {
+                let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
+                    "message": message, "code": code.as_u16()});
+                (code, status.to_string()).into_response()
+            }
+        }
+    }
+}
+
+type Refusal = (StatusCode, &'static str, String);
+
+impl Store {
+    fn put(&mut self, path: &str, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        self.objects.insert(path.to_owned(), object.clone());
+        object
+    }
+
+    fn act(&mut self, method: &Method, path: &str, body: &[u8]) -> Result<Value, Refusal> {
+        if method != Method::GET && self.forbidden.iter().any(|start| path.starts_with(start)) {
+            return Err((
+                StatusCode::FORBIDDEN,
+                "Forbidden",
+                format!("{path} is forbidden: User \"test\" cannot write"),
+            ));
+        }
+        if method == Method::POST {
+            let object: Value = serde_json::from_slice(body).expect("JSON");
+            let path = format!("{path}/{}", object["metadata"]["name"].as_str().expect("a name"));
+            if self.objects.contains_key(&path) {
+                return Err((StatusCode::CONFLICT, "AlreadyExists", format!("{path} already exists")));
+            }
+            return Ok(self.put(&path, object));
+        }
+        let Some(old) = self.objects.get(path).cloned() else {
+            return Err((StatusCode::NOT_FOUND, "NotFound", format!("{path} not found")));
+        };
+        let new = match *method {
+            Method::PUT => serde_json::from_slice(body).expect("JSON"),
+            Method::PATCH => {
+                let mut new = old.clone();
+                let patch: json_patch::Patch = serde_json::from_slice(body).expect("a JSON patch");
+                json_patch::patch(&mut new, &patch)
+                    .map_err(|error| (StatusCode::UNPROCESSABLE_ENTITY, "Invalid", error.to_string()))?;
+                new
+            }
+            _ => return Ok(old),
+        };
+        if new["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"] {
+            return Err((StatusCode::CONFLICT, "Conflict", "the object has been modified".to_owned()));
+        }
+        Ok(self.put(path, new))
+    }
+}

@@ -1,0 +1,279 @@
+//! Certificates that hosts make themselves: replicas over one Secret, and whatever may be wrong with it or the API server.
+
+use crate::client::{Client, Connection, PROTOCOLS, Protocol, probe};
+use crate::host::told;
+use crate::object_server::ObjectServer;
+use crate::program::{Program, Starting, directory, manifest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const SECRETS: &str = "/api/v1/namespaces/test/secrets";
+const SECRET: &str = "/api/v1/namespaces/test/secrets/sallyport-certificate";
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/test/leases/sallyport-certificate";
+const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/sallyport";
+const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/sallyport";
+
+const NAME: &str = "sallyport.test.svc";
+
+/// As short as lives can be that fit each other: an authority turns over every 18 s, a certificate every 6 s.
+const DRILL: [&str; 6] = ["--certificate-lifetime", "9s", "--authority-lifetime", "27s", "--authority-overlap", "1s"];
+
+/// A cluster in which the webhook configurations were installed, without a caBundle.
+async fn cluster() -> ObjectServer {
+    let server = ObjectServer::new().await;
+    for (path, kind) in [(VALIDATING, "ValidatingWebhookConfiguration"), (MUTATING, "MutatingWebhookConfiguration")] {
+        let ours =
+            json!({"name": "a.sallyport.dev", "clientConfig": {"service": {"namespace": "test", "name": "sallyport"}}});
+        let other =
+            json!({"name": "b.example.com", "clientConfig": {"service": {"namespace": "other", "name": "sallyport"}}});
+        server.put(
+            path,
+            json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "sallyport"},
+                "webhooks": [other, ours]}),
+        );
+    }
+    server
+}
+
+fn policies() -> TempDir {
+    directory(&[("p.yaml", manifest("p", &json!({})))])
+}
+
+fn start(policies: &Path, kubeconfig: &Path, more: &[&str]) -> Starting {
+    let kubeconfig = kubeconfig.to_str().expect("UTF-8");
+    let flags = ["--self-managed-certificate", "--kubeconfig", kubeconfig, "--certificate-interval", "200ms"];
+    Starting::serve(policies, &[&flags, more].concat())
+}
+
+/// What API servers trust, as soon as they were told.
+async fn bundle(server: &ObjectServer) -> String {
+    eventually("a caBundle", || {
+        let found = server.object(VALIDATING)["webhooks"][1]["clientConfig"]["caBundle"].clone();
+        found.as_str().map(|text| String::from_utf8(STANDARD.decode(text).expect("base64")).expect("PEM"))
+    })
+    .await
+}
+
+async fn eventually<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{what} never came");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// `/readyz?verbose`, as soon as it has these words.
+async fn told_by(admin: std::net::SocketAddr, words: &str) -> String {
+    let began = Instant::now();
+    loop {
+        let answer = probe(admin, "/readyz?verbose").await;
+        if answer.contains(words) {
+            return answer;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "no {words:?} in {answer}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn answers(host: &Program, bundle: &str) {
+    for protocol in PROTOCOLS {
+        let client = Client::new(host.webhook, bundle).named(NAME);
+        assert_eq!(client.post(protocol, "/validate", told("nothing")).await.status, StatusCode::OK);
+    }
+}
+
+/// Asks as an API server does that heard of a new caBundle a third of an overlap late; what it saw of authorities.
+async fn ask_late(
+    server: ObjectServer,
+    host: std::net::SocketAddr,
+    protocol: Protocol,
+    stop: Arc<AtomicBool>,
+) -> (usize, BTreeSet<String>) {
+    let (mut requests, mut seen) = (0, BTreeSet::new());
+    while !stop.load(Ordering::Relaxed) {
+        let bundle = bundle(&server).await;
+        let client = Client::new(host, &bundle).named(NAME);
+        let heard = Instant::now();
+        while heard.elapsed() < Duration::from_millis(300) {
+            assert_eq!(client.post(protocol, "/validate", told("nothing")).await.status, StatusCode::OK);
+            requests += 1;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        seen.insert(bundle);
+    }
+    (requests, seen)
+}
+
+async fn stay(mut connection: Connection, stop: Arc<AtomicBool>) -> usize {
+    let mut requests = 0;
+    while !stop.load(Ordering::Relaxed) {
+        assert_eq!(connection.post("/validate", told("nothing")).await.status, StatusCode::OK);
+        requests += 1;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    requests
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn authority_and_certificate_turn_over_under_load_and_no_request_fails() {
+    let server = cluster().await;
+    let _reachable = server.reachable().await;
+    let (_directory, kubeconfig) = server.kubeconfig();
+    let policies = policies();
+    let replicas = [(); 2].map(|()| start(policies.path(), &kubeconfig, &DRILL));
+    let first = bundle(&server).await;
+    let replicas = replicas.map(|replica| replica.serving(&first));
+    let stop = Arc::new(AtomicBool::new(false));
+    let (mut late, mut stayed) = (vec![], vec![]);
+    for replica in &replicas {
+        for protocol in PROTOCOLS {
+            late.push(tokio::spawn(ask_late(server.clone(), replica.webhook, protocol, Arc::clone(&stop))));
+            let connection = Client::new(replica.webhook, &first).named(NAME).connect(protocol).await;
+            stayed.push(tokio::spawn(stay(connection, Arc::clone(&stop))));
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(43)).await;
+    stop.store(true, Ordering::Relaxed);
+    for client in late {
+        let (requests, seen) = client.await.expect("every request is answered");
+        assert!(requests > 50, "{requests}");
+        // One, one and two, two alone, two and three, three alone.
+        assert!(seen.len() >= 4, "{} caBundles", seen.len());
+    }
+    for client in stayed {
+        assert!(client.await.expect("every request is answered") > 50);
+    }
+    let mut leaders = 0;
+    for replica in &replicas {
+        let managed =
+            replica.status_of_certificate(|status| status["selfManaged"].is_object()).await["selfManaged"].clone();
+        leaders += usize::from(managed["leader"] == true);
+    }
+    assert_eq!(leaders, 1);
+    let foreign = &server.object(MUTATING)["webhooks"][0]["clientConfig"]["caBundle"];
+    assert!(foreign.is_null(), "somebody else's webhook was written");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_server_that_is_away_is_waited_for_and_later_not_needed() {
+    let server = cluster().await;
+    let (_directory, kubeconfig) = server.kubeconfig();
+    let policies = policies();
+    let starting = start(policies.path(), &kubeconfig, &[]);
+    let answer = told_by(starting.admin, "unreachable: Secret sallyport-certificate").await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("[-] certificate: none yet"), "{answer}");
+    let reachable = server.reachable().await;
+    let bundle = bundle(&server).await;
+    let host = starting.serving(&bundle);
+    answers(&host, &bundle).await;
+    drop(reachable);
+    let answer = told_by(host.admin, "unreachable: ").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answers(&host, &bundle).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_in_the_secret_is_never_served_and_the_last_good_comes_back() {
+    let server = cluster().await;
+    let _reachable = server.reachable().await;
+    let (_directory, kubeconfig) = server.kubeconfig();
+    let policies = policies();
+    let starting = start(policies.path(), &kubeconfig, &[]);
+    let bundle = bundle(&server).await;
+    let host = starting.serving(&bundle);
+    let good = server.object(SECRET)["data"].clone();
+    for key in ["tls.crt", "ca.key"] {
+        let mut secret = server.object(SECRET);
+        secret["data"][key] = STANDARD.encode("garbage").into();
+        server.put(SECRET, secret);
+        eventually("a whole Secret", || {
+            (server.object(SECRET)["data"][key] != STANDARD.encode("garbage")).then_some(())
+        })
+        .await;
+        answers(&host, &bundle).await;
+        assert_eq!(server.object(SECRET)["data"]["ca.crt"], good["ca.crt"]);
+    }
+    assert!(host.log().contains("garbage: Secret sallyport-certificate can't be used: ca.key"), "{}", host.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_of_somebody_else_is_left_alone() {
+    let server = cluster().await;
+    let _reachable = server.reachable().await;
+    let (_directory, kubeconfig) = server.kubeconfig();
+    let secret =
+        json!({"metadata": {"name": "sallyport-certificate"}, "data": {"password": STANDARD.encode("secret")}});
+    server.put(SECRET, secret);
+    let before = server.object(SECRET);
+    let policies = policies();
+    let starting = start(policies.path(), &kubeconfig, &[]);
+    told_by(starting.admin, "foreign: Secret sallyport-certificate is not ours").await;
+    assert_eq!(server.object(SECRET), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn missing_rights_are_told_and_served_with_as_soon_as_they_are_there() {
+    let server = cluster().await;
+    let _reachable = server.reachable().await;
+    let (_directory, kubeconfig) = server.kubeconfig();
+    server.forbid_writes(SECRETS, true);
+    server.forbid_writes(VALIDATING, true);
+    let policies = policies();
+    let starting = start(policies.path(), &kubeconfig, &[]);
+    told_by(starting.admin, "forbidden: Secret sallyport-certificate").await;
+    server.forbid_writes(SECRETS, false);
+    told_by(starting.admin, "forbidden: ValidatingWebhookConfiguration sallyport").await;
+    server.forbid_writes(VALIDATING, false);
+    let bundle = bundle(&server).await;
+    answers(&starting.serving(&bundle), &bundle).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_is_not_renewed_is_taken_and_one_that_is_renewed_is_not() {
+    let server = cluster().await;
+    let _reachable = server.reachable().await;
+    let (_directory, kubeconfig) = server.kubeconfig();
+    let held = |transitions: u64| {
+        json!({"metadata": {"name": "sallyport-certificate"}, "spec": {"holderIdentity": "other",
+            "leaseDurationSeconds": 2, "leaseTransitions": transitions}})
+    };
+    server.put(LEASE, held(0));
+    let policies = policies();
+    let starting = start(policies.path(), &kubeconfig, &[]);
+    for renewal in 1..=8 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        server.put(LEASE, held(renewal));
+    }
+    told_by(starting.admin, "follower: other looks after the certificate").await;
+    assert_eq!(server.object(SECRET), Value::Null);
+    let bundle = bundle(&server).await;
+    answers(&starting.serving(&bundle), &bundle).await;
+    assert_ne!(server.object(LEASE)["spec"]["holderIdentity"], "other");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_keeps_changing_the_bundle_back_is_not_fought_without_end() {
+    let server = cluster().await;
+    let _reachable = server.reachable().await;
+    let (_directory, kubeconfig) = server.kubeconfig();
+    let policies = policies();
+    let starting = start(policies.path(), &kubeconfig, &[]);
+    bundle(&server).await;
+    let mut changed = server.object(VALIDATING);
+    changed["webhooks"][1]["clientConfig"]["caBundle"] = "AAAA".into();
+    server.put(VALIDATING, changed.clone());
+    told_by(starting.admin, "contested: ValidatingWebhookConfiguration sallyport: somebody changed the caBundle back")
+        .await;
+    assert_eq!(server.object(VALIDATING)["webhooks"], changed["webhooks"]);
+}

@@ -1,0 +1,304 @@
+//! Looks after the Secret: reads it, serves what is in it, and as the holder of the Lease brings it forward.
+//!
+//! What goes wrong in a round is told and tried again in the next; what serves, serves on. Every write has the resourceVersion
+//! that was read as its precondition.
+
+use super::election::{Election, Standing};
+use super::material::Material;
+use super::schedule::{Schedule, Step};
+use super::webhooks::Configuration;
+use crate::server::{CertificateTrouble, Live, SelfManagedStatus, TroubleReason};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{Api, PostParams};
+use kube::{Client, ResourceExt as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// For all requests of a round, which take milliseconds each.
+const ROUND: Duration = Duration::from_secs(20);
+
+/// A leader that missed so many rounds is gone.
+const MISSED_ROUNDS: u32 = 3;
+
+/// Marks the Secret as one that may be written.
+const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "sallyport");
+
+/// Where things are.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// Of the Secret, the Lease and the Service.
+    pub namespace: String,
+    /// The Service that API servers call.
+    pub service: String,
+    /// The Secret; the Lease has its name.
+    pub secret: String,
+    /// The webhook configurations, of both kinds.
+    pub webhooks: String,
+}
+
+/// Keeps a certificate.
+pub struct Keeper {
+    secrets: Api<Secret>,
+    leases: Api<Lease>,
+    configurations: [Configuration; 2],
+    secret: String,
+    schedule: Schedule,
+    election: Election,
+    every: Duration,
+    live: Arc<Live>,
+    /// The last that was read or written without a defect.
+    good: Option<Material>,
+    /// What was told last; told again when it changes.
+    told: Vec<CertificateTrouble>,
+}
+
+impl Keeper {
+    /// A keeper that looks every so often, under a name that no other replica has.
+    pub fn new(
+        client: &Client,
+        places: &Places,
+        schedule: Schedule,
+        live: Arc<Live>,
+        me: String,
+        every: Duration,
+    ) -> Self {
+        Self {
+            secrets: Api::namespaced(client.clone(), &places.namespace),
+            leases: Api::namespaced(client.clone(), &places.namespace),
+            configurations: Configuration::both(client, places),
+            secret: places.secret.clone(),
+            schedule,
+            election: Election::new(me),
+            every,
+            live,
+            good: None,
+            told: vec![],
+        }
+    }
+
+    /// Never ends.
+    pub async fn run(mut self) {
+        loop {
+            let mut status = SelfManagedStatus::default();
+            let ended = match tokio::time::timeout(ROUND, self.round(&mut status)).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    let message = format!("the API server did not answer within {ROUND:?}");
+                    Err(CertificateTrouble { reason: TroubleReason::Unreachable, message })
+                }
+            };
+            status.troubles.extend(ended.err());
+            self.tell(status);
+            tokio::time::sleep(self.every).await;
+        }
+    }
+
+    /// Trouble is logged when it is new.
+    fn tell(&mut self, mut status: SelfManagedStatus) {
+        if status.state.is_empty() {
+            let serves = self.live.tls().identity().is_some();
+            status.state =
+                if serves { "serving the last good certificate" } else { "waiting for a certificate" }.to_owned();
+        }
+        status.authority_until = self.good.as_ref().map(|good| good.authority().not_after.to_string());
+        for trouble in status.troubles.iter().filter(|trouble| !self.told.contains(trouble)) {
+            tracing::warn!("self-managed certificate: {trouble}");
+        }
+        self.told.clone_from(&status.troubles);
+        self.live.tls().note(status);
+    }
+
+    async fn round(&mut self, status: &mut SelfManagedStatus) -> Result<(), CertificateTrouble> {
+        let found = self.secrets.get_opt(&self.secret).await.map_err(|error| trouble(&self.what(), &error))?;
+        let stored = self.read(found.as_ref(), status)?;
+        if let Some(stored) = &stored {
+            self.serve(stored);
+        }
+        match self.elect().await? {
+            None => {}
+            Some(holder) => {
+                status.state = format!("{holder} looks after the certificate");
+                return Ok(());
+            }
+        }
+        status.leader = true;
+        self.lead(found, stored, status).await
+    }
+
+    /// What the Secret holds, when that can be used.
+    fn read(
+        &self,
+        found: Option<&Secret>,
+        status: &mut SelfManagedStatus,
+    ) -> Result<Option<Material>, CertificateTrouble> {
+        let Some((secret, data)) = found.and_then(|secret| Some((secret, secret.data.as_ref()?))) else {
+            return Ok(None);
+        };
+        if data.is_empty() {
+            return Ok(None);
+        }
+        if secret.labels().get(LABEL.0).is_none_or(|value| value != LABEL.1) {
+            let message = format!(
+                "{} is not ours: it holds something and lacks the label {}={}; choose another with --certificate-secret, or delete it",
+                self.what(),
+                LABEL.0,
+                LABEL.1
+            );
+            return Err(CertificateTrouble { reason: TroubleReason::Foreign, message });
+        }
+        let garbage = |defect| {
+            let message = format!("{} can't be used: {defect}; the leader replaces it", self.what());
+            CertificateTrouble { reason: TroubleReason::Garbage, message }
+        };
+        match Material::from_data(data) {
+            Ok((material, defect)) => {
+                status.troubles.extend(defect.map(garbage));
+                Ok(Some(material))
+            }
+            Err(defect) => {
+                status.troubles.push(garbage(defect));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Handshakes use it from now on.
+    fn serve(&mut self, material: &Material) {
+        let Some(identity) = material.identity() else { return };
+        let shown = self.live.tls().identity();
+        if shown.is_none_or(|shown| !shown.is_the_same_as(identity)) {
+            let until = identity.certificate().not_after;
+            tracing::info!(%until, "serving a new self-managed certificate");
+            self.live.tls().present(identity.clone());
+        }
+        self.good = Some(material.clone());
+    }
+
+    /// `None` when this replica leads, or else who does.
+    async fn elect(&mut self) -> Result<Option<String>, CertificateTrouble> {
+        let what = format!("Lease {}", self.secret);
+        let failed = |error: kube::Error| trouble(&what, &error);
+        let found = self.leases.get_opt(&self.secret).await.map_err(failed)?;
+        let standing = self.election.look(found.as_ref().and_then(|lease| lease.spec.as_ref()), Instant::now());
+        let taken = match standing {
+            Standing::Follows(holder) => return Ok(Some(holder)),
+            Standing::MayLead => true,
+            Standing::Leads => false,
+        };
+        let old = found.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        let now = MicroTime(Timestamp::now());
+        let seconds = (self.every * MISSED_ROUNDS + ROUND).as_secs();
+        let spec = LeaseSpec {
+            holder_identity: Some(self.election.me().to_owned()),
+            lease_duration_seconds: Some(i32::try_from(seconds).unwrap_or(i32::MAX)),
+            acquire_time: if taken { Some(now.clone()) } else { old.acquire_time },
+            renew_time: Some(now),
+            lease_transitions: Some(old.lease_transitions.unwrap_or_default() + i32::from(taken)),
+            ..LeaseSpec::default()
+        };
+        let name = &self.secret;
+        match found {
+            None => {
+                let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
+                let lease = Lease { metadata, spec: Some(spec) };
+                self.leases.create(&PostParams::default(), &lease).await.map_err(failed)?;
+            }
+            Some(mut lease) => {
+                lease.spec = Some(spec);
+                self.leases.replace(name, &PostParams::default(), &lease).await.map_err(failed)?;
+            }
+        }
+        Ok(None)
+    }
+
+    async fn lead(
+        &mut self,
+        found: Option<Secret>,
+        stored: Option<Material>,
+        status: &mut SelfManagedStatus,
+    ) -> Result<(), CertificateTrouble> {
+        let now = Timestamp::now();
+        let failed = |error| CertificateTrouble { reason: TroubleReason::Garbage, message: format!("{error}") };
+        let mut trusted = match &stored {
+            Some(stored) => self.publish(stored, status).await,
+            None => false,
+        };
+        let mut changed = stored.is_none();
+        let mut material = match stored.or_else(|| self.good.clone()) {
+            Some(material) => material,
+            None => self.schedule.begin(now).map_err(failed)?,
+        };
+        loop {
+            let step = self.schedule.step(&material, now, trusted);
+            status.state = match step {
+                Step::Keep(next) => format!("nothing to do before {next}"),
+                Step::AwaitTrust => "waiting until the webhook configurations trust the new authority".to_owned(),
+                Step::Rotate | Step::Renew | Step::Retire => String::new(),
+            };
+            if !status.state.is_empty() {
+                break;
+            }
+            tracing::info!("self-managed certificate: {step:?}");
+            self.schedule.take(step, &mut material, now).map_err(failed)?;
+            (changed, trusted) = (true, trusted && step != Step::Rotate);
+        }
+        if changed {
+            self.write(found, &material).await?;
+            self.serve(&material);
+            self.publish(&material, status).await;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, found: Option<Secret>, material: &Material) -> Result<(), CertificateTrouble> {
+        let mut secret = found.unwrap_or_default();
+        secret.metadata.name = Some(self.secret.clone());
+        secret.labels_mut().insert(LABEL.0.to_owned(), LABEL.1.to_owned());
+        secret.data = Some(material.to_data());
+        let how = PostParams::default();
+        let written = match secret.metadata.resource_version {
+            None => self.secrets.create(&how, &secret).await,
+            Some(_) => self.secrets.replace(&self.secret, &how, &secret).await,
+        };
+        written.map(drop).map_err(|error| trouble(&self.what(), &error))
+    }
+
+    /// Whether API servers trust what is told.
+    async fn publish(&mut self, material: &Material, status: &mut SelfManagedStatus) -> bool {
+        let bundle = material.bundle();
+        let mut trusted = true;
+        for configuration in &mut self.configurations {
+            let told = configuration.tell(&bundle).await;
+            trusted &= told.is_ok();
+            let trouble = told.unwrap_or_else(Some);
+            status.troubles.extend(trouble.filter(|trouble| !status.troubles.contains(trouble)));
+        }
+        trusted
+    }
+
+    fn what(&self) -> String {
+        format!("Secret {}", self.secret)
+    }
+}
+
+/// What an API server's refusal, or its silence, means.
+pub(super) fn trouble(what: &str, error: &kube::Error) -> CertificateTrouble {
+    let (reason, message) = match error {
+        kube::Error::Api(status) => match status.code {
+            403 => {
+                (TroubleReason::Forbidden, format!("{}; see deploy/overlays/self-managed/rbac.yaml", status.message))
+            }
+            409 => (TroubleReason::Conflict, "somebody else wrote first; it is read again".to_owned()),
+            _ => (TroubleReason::Refused, status.message.clone()),
+        },
+        error => {
+            let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+            let causes: Vec<_> = causes.map(ToString::to_string).collect();
+            (TroubleReason::Unreachable, format!("the API server can't be asked: {}", causes.join(": ")))
+        }
+    };
+    CertificateTrouble { reason, message: format!("{what}: {message}") }
+}

@@ -1,0 +1,113 @@
+//! Tells API servers which authorities to trust: the `caBundle` of the webhook configurations, and nothing else of them.
+
+use super::keeper::{Places, trouble};
+use crate::server::{CertificateTrouble, TroubleReason};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::{Client, ResourceExt as _};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Who keeps changing a configuration back is answered ever more slowly: after so long at first, twice as long each time.
+const FIRST_WAIT: Duration = Duration::from_secs(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// One configuration that calls the host.
+pub(super) struct Configuration {
+    api: Api<DynamicObject>,
+    kind: String,
+    name: String,
+    service: Value,
+    /// What was written last, by which wait it is written again.
+    written: Option<(String, Duration, Instant)>,
+}
+
+impl Configuration {
+    /// Both kinds of the same name.
+    pub(super) fn both(client: &Client, places: &Places) -> [Self; 2] {
+        let kinds = [
+            ApiResource::erase::<ValidatingWebhookConfiguration>(&()),
+            ApiResource::erase::<MutatingWebhookConfiguration>(&()),
+        ];
+        kinds.map(|kind| Self {
+            api: Api::all_with(client.clone(), &kind),
+            kind: kind.kind,
+            name: places.webhooks.clone(),
+            service: json!({"namespace": places.namespace, "name": places.service}),
+            written: None,
+        })
+    }
+
+    /// Makes sure that the configuration has this bundle. One that is not there asks nobody, so there is nothing to tell it.
+    ///
+    /// # Errors
+    ///
+    /// Why API servers may trust something else.
+    pub(super) async fn tell(&mut self, bundle: &str) -> Result<Option<CertificateTrouble>, CertificateTrouble> {
+        let what = format!("{} {}", self.kind, self.name);
+        let found = self.api.get_opt(&self.name).await.map_err(|error| trouble(&what, &error))?;
+        let absent = |message: String| Some(CertificateTrouble { reason: TroubleReason::Absent, message });
+        let Some(found) = found else { return Ok(absent(format!("{what} is not there; apply it"))) };
+        let bundle = STANDARD.encode(bundle);
+        let ours = self.ours(&found);
+        if ours.is_empty() {
+            let service = &self.service;
+            return Ok(absent(format!(
+                "{what}: none of its webhooks calls the Service {service}; see --service and --namespace"
+            )));
+        }
+        let wrong: Vec<_> = ours.into_iter().filter(|(_, has)| has != &bundle).map(|(index, _)| index).collect();
+        if wrong.is_empty() {
+            return Ok(None);
+        }
+        self.contest(&bundle).map_err(|message| CertificateTrouble { reason: TroubleReason::Contested, message })?;
+        let version = found.resource_version().unwrap_or_default();
+        let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": version});
+        let add =
+            |index| json!({"op": "add", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": bundle});
+        let operations: Value = [test].into_iter().chain(wrong.into_iter().map(add)).collect();
+        let patch = serde_json::from_value(operations).expect("these are operations of a JSON patch");
+        let patched = self.api.patch(&self.name, &PatchParams::default(), &Patch::<()>::Json(patch)).await;
+        let patched = patched.map_err(|error| trouble(&what, &error))?;
+        if self.ours(&patched).iter().any(|(_, has)| has != &bundle) {
+            let message = format!("{what}: something changes the caBundle as it is written; remove what injects it");
+            return Err(CertificateTrouble { reason: TroubleReason::Contested, message });
+        }
+        tracing::info!("{what} trusts the self-managed certificate");
+        Ok(None)
+    }
+
+    /// Index and bundle of the webhooks that call the host.
+    fn ours(&self, found: &DynamicObject) -> Vec<(usize, String)> {
+        let webhooks = found.data["webhooks"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let calls = |webhook: &Value| {
+            let service = &webhook["clientConfig"]["service"];
+            service["namespace"] == self.service["namespace"] && service["name"] == self.service["name"]
+        };
+        let ours = webhooks.iter().enumerate().filter(|(_, webhook)| calls(webhook));
+        let bundle = |webhook: &Value| webhook["clientConfig"]["caBundle"].as_str().unwrap_or_default().to_owned();
+        ours.map(|(index, webhook)| (index, bundle(webhook))).collect()
+    }
+
+    /// Whether it may be written now; what was written before was changed by somebody.
+    fn contest(&mut self, bundle: &str) -> Result<(), String> {
+        let now = Instant::now();
+        let wait = match &self.written {
+            Some((written, wait, at)) if written == bundle => {
+                if now < *at + *wait {
+                    let (kind, name) = (&self.kind, &self.name);
+                    return Err(format!(
+                        "{kind} {name}: somebody changed the caBundle back; it is written again {wait:?} after the last time: \
+                         remove cert-manager.io/inject-ca-from, or don't apply a caBundle of your own"
+                    ));
+                }
+                (*wait * 2).min(LONGEST_WAIT)
+            }
+            _ => FIRST_WAIT,
+        };
+        self.written = Some((bundle.to_owned(), wait, now));
+        Ok(())
+    }
+}

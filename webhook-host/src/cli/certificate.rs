@@ -1,0 +1,178 @@
+//! The flags that say what the host shows to clients and whom it lets in, and the thread that follows the files.
+//!
+//! Files are followed as policies are: what has changed and stands still is read, checked, and replaces what handshakes use, as
+//! a whole or not at all.
+
+use super::kube::KubeArgs;
+use super::self_managed::SelfManagedArgs;
+use super::watch::{self, Ask, Fingerprint, Watch};
+use crate::server::Live;
+use crate::server::tls::{self, Clients, Identity, SelfSigned, Tls};
+use anyhow::{Context as _, Result, bail};
+use clap::{ArgGroup, Args};
+use jiff::Timestamp;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often what is wrong with the certificate is said again.
+const REMIND: Duration = Duration::from_secs(3600);
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Certificate")]
+#[group(skip)]
+#[command(group(ArgGroup::new("certificate").required(true).args(["tls_cert", "self_signed", "self_managed_certificate"])))]
+pub(super) struct CertificateArgs {
+    /// PEM file with the server's certificate, and after it the chain. It, --tls-key and --client-ca are looked at every
+    /// --watch-interval and on SIGHUP: new ones serve without a restart
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file with its private key
+    #[arg(long, value_name = "FILE", requires = "tls_cert", conflicts_with_all = ["self_signed", "self_managed_certificate"])]
+    tls_key: Option<PathBuf>,
+    /// Make an authority and a certificate for localhost, for as long as the process lives
+    #[arg(long)]
+    self_signed: bool,
+    /// Make an authority and a certificate for the Service, keep them in a Secret that all replicas share, renew them in time,
+    /// and write the caBundle of the webhook configurations
+    #[arg(long)]
+    self_managed_certificate: bool,
+    /// Where the authority's certificate is written
+    #[arg(long, value_name = "FILE", default_value = ".dev/ca.crt", requires = "self_signed")]
+    ca_out: PathBuf,
+    /// PEM file with the authorities of client certificates: who shows none by them is refused in the TLS handshake. Probes
+    /// and metrics need none [default: everybody may ask]
+    #[arg(long, value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+    /// Let in only clients with this common name or alternative name; may be given several times
+    #[arg(long = "client-name", value_name = "NAME", requires = "client_ca")]
+    client_names: Vec<String>,
+    #[command(flatten)]
+    self_managed: SelfManagedArgs,
+    #[command(flatten)]
+    kube: KubeArgs,
+}
+
+impl CertificateArgs {
+    /// Publishes what handshakes use from the start on.
+    ///
+    /// # Errors
+    ///
+    /// The file that can't be read or used.
+    pub(super) fn start(&self, live: &Arc<Live>, interval: Option<Duration>) -> Result<Ask> {
+        let files = Files { args: self.clone(), live: Arc::clone(live) };
+        let (seen, read) = watch::settled(|| files.look(), || files.read());
+        let Some(read) = read else { bail!("the certificate's files changed each time while they were read") };
+        let found = read?;
+        if self.self_signed {
+            self.make(live.tls())?;
+        }
+        found.publish(live.tls());
+        if self.self_managed_certificate {
+            self.self_managed.start(&self.kube, live)?;
+        }
+        files.follow(seen, interval).context("can't start the thread that follows the certificate's files")
+    }
+
+    fn make(&self, tls: &Tls) -> Result<()> {
+        let SelfSigned { identity, ca } = tls::self_signed()?;
+        write(&self.ca_out, &ca)?;
+        tracing::info!("the certificate's authority is in {}", self.ca_out.display());
+        tls.present(identity);
+        Ok(())
+    }
+
+    fn identity(&self) -> Result<Option<Identity>> {
+        let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(None) };
+        let (chain, secret) = (read(cert)?, read(key)?);
+        let from = || format!("certificate {} with key {}", cert.display(), key.display());
+        Identity::from_pem(&chain, &secret).map(Some).with_context(from)
+    }
+
+    fn clients(&self) -> Result<Option<Clients>> {
+        let Some(file) = &self.client_ca else { return Ok(None) };
+        let names = self.client_names.iter().cloned().collect();
+        Clients::from_pem(&read(file)?, names).map(Some).with_context(|| format!("--client-ca {}", file.display()))
+    }
+}
+
+/// The files, and where what is in them goes.
+struct Files {
+    args: CertificateArgs,
+    live: Arc<Live>,
+}
+
+/// What the files held, checked.
+struct Found {
+    identity: Option<Identity>,
+    clients: Option<Clients>,
+}
+
+impl Found {
+    fn publish(self, tls: &Tls) {
+        if let Some(clients) = self.clients {
+            tls.admit(clients);
+        }
+        if let Some(identity) = self.identity {
+            tls.present(identity);
+        }
+    }
+}
+
+impl Files {
+    fn look(&self) -> Fingerprint {
+        let CertificateArgs { tls_cert, tls_key, client_ca, .. } = &self.args;
+        Fingerprint::of([tls_cert, tls_key, client_ca].into_iter().flatten().cloned())
+    }
+
+    fn read(&self) -> Result<Found> {
+        Ok(Found { identity: self.args.identity()?, clients: self.args.clients()? })
+    }
+
+    fn follow(self, seen: Fingerprint, interval: Option<Duration>) -> std::io::Result<Ask> {
+        let (ask, watch) = Watch::new(interval);
+        std::thread::Builder::new().name("certificate".into()).spawn(move || self.run(&watch, seen))?;
+        Ok(ask)
+    }
+
+    fn run(self, watch: &Watch, mut seen: Fingerprint) {
+        while watch.next(&seen, || self.look()) {
+            let (now, read) = watch::settled(|| self.look(), || self.read());
+            seen = now;
+            match read.unwrap_or_else(|| bail!("the files changed each time while they were read")) {
+                Ok(found) => {
+                    let until = found.identity.as_ref().map(|identity| identity.certificate().not_after.to_string());
+                    found.publish(self.live.tls());
+                    self.live.tls().reloaded();
+                    tracing::info!(until, "the certificate's files were read again");
+                }
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::error!("the certificate from before serves on: {error}");
+                    self.live.tls().refuse(error);
+                }
+            }
+        }
+    }
+}
+
+/// Says what is wrong with the certificate, now and every hour.
+pub(super) async fn remind(live: Arc<Live>) {
+    let mut hours = tokio::time::interval(REMIND);
+    loop {
+        hours.tick().await;
+        let identity = live.tls().identity();
+        if let Some(trouble) = identity.and_then(|identity| identity.certificate().trouble(Timestamp::now())) {
+            tracing::warn!("certificate {trouble}");
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("can't read {}", file.display()))
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    let written = file.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(file, text));
+    written.with_context(|| format!("can't write {}", file.display()))
+}

@@ -1,0 +1,97 @@
+//! The flags of a certificate that the host makes itself, and the thread that keeps it.
+
+use super::kube::KubeArgs;
+use crate::certificates::{Keeper, Places, Schedule};
+use crate::server::Live;
+use anyhow::{Context as _, Result};
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use kube::Client;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the start looks whether there is a certificate yet.
+const LOOK: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Self-managed certificate")]
+pub(super) struct SelfManagedArgs {
+    /// Namespace of Secret, Lease and Service [default: the Pod's, or the kubeconfig's]
+    #[arg(long, value_name = "NAME", requires = "self_managed_certificate")]
+    namespace: Option<String>,
+    /// Service by which API servers call the host: the certificate is for SERVICE.NAMESPACE.svc
+    #[arg(long, value_name = "NAME", default_value = "sallyport", requires = "self_managed_certificate")]
+    service: String,
+    /// Secret that holds authority and certificate, and Lease of the replica that writes it
+    #[arg(long, value_name = "NAME", default_value = "sallyport-certificate", requires = "self_managed_certificate")]
+    certificate_secret: String,
+    /// ValidatingWebhookConfiguration and MutatingWebhookConfiguration whose caBundle is written
+    #[arg(long, value_name = "NAME", default_value = "sallyport", requires = "self_managed_certificate")]
+    webhook_configuration: String,
+    /// How long a certificate lives; it is renewed at two thirds of that
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = life, requires = "self_managed_certificate")]
+    certificate_lifetime: SignedDuration,
+    /// How long an authority lives: three times as long, at least; the next one is made at two thirds of that
+    #[arg(long, value_name = "TIME", default_value = "365d", value_parser = life, requires = "self_managed_certificate")]
+    authority_lifetime: SignedDuration,
+    /// How long a new authority is told to API servers before it makes certificates: a sixth of --certificate-lifetime, at most
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = life, requires = "self_managed_certificate")]
+    authority_overlap: SignedDuration,
+    /// How often Secret, Lease and webhook configurations are looked at
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = super::serve::time, requires = "self_managed_certificate")]
+    certificate_interval: Duration,
+}
+
+impl SelfManagedArgs {
+    /// Starts the thread, and waits for the first certificate: without one there is nothing to serve with.
+    pub(super) fn start(&self, kube: &KubeArgs, live: &Arc<Live>) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let keeper = runtime.block_on(self.keeper(kube, live)).context("--self-managed-certificate")?;
+        std::thread::Builder::new().name("keeper".into()).spawn(move || runtime.block_on(keeper.run()))?;
+        tracing::info!("waiting for the certificate in Secret {}", self.certificate_secret);
+        while live.tls().identity().is_none() {
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    async fn keeper(&self, kube: &KubeArgs, live: &Arc<Live>) -> Result<Keeper> {
+        let config = kube.config().await?;
+        let places = Places {
+            namespace: self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone()),
+            service: self.service.clone(),
+            secret: self.certificate_secret.clone(),
+            webhooks: self.webhook_configuration.clone(),
+        };
+        let name = format!("{}.{}.svc", places.service, places.namespace);
+        let names = vec![format!("{name}.cluster.local"), name];
+        let schedule =
+            Schedule::new(names, self.authority_lifetime, self.certificate_lifetime, self.authority_overlap)?;
+        let client = Client::try_from(config)?;
+        Ok(Keeper::new(&client, &places, schedule, Arc::clone(live), me(), self.certificate_interval))
+    }
+}
+
+/// A Pod's name is its host's; processes on one host differ by number and start.
+fn me() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "sallyport".to_owned());
+    format!("{host}_{}_{}", std::process::id(), Timestamp::now().as_millisecond())
+}
+
+/// From a second to ten years.
+fn life(text: &str) -> Result<SignedDuration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => 0,
+    };
+    let allowed = 1..=10 * 365 * 86_400;
+    let time = number.parse::<i64>().ok().and_then(|number| number.checked_mul(seconds));
+    time.filter(|time| allowed.contains(time))
+        .map(SignedDuration::from_secs)
+        .ok_or_else(|| "expected a time from 1s to 3650d, such as 12h or 90d".to_owned())
+}

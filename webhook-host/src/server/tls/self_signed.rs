@@ -1,0 +1,62 @@
+//! A certificate made on the spot, for local use.
+
+use super::{Identity, TlsError};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+
+/// Names for which a self-signed certificate is made: local use, and the Service that `deploy/` installs.
+const NAMES: [&str; 5] =
+    ["localhost", "127.0.0.1", "::1", "sallyport.sallyport-system.svc", "sallyport.sallyport-system.svc.cluster.local"];
+
+/// A certificate of its own authority, and that authority's certificate as PEM text, for clients to trust.
+pub struct SelfSigned {
+    /// What the server shows.
+    pub identity: Identity,
+    /// PEM.
+    pub ca: String,
+}
+
+/// Makes an authority and a certificate by it. Both keys live as long as the process.
+///
+/// # Errors
+///
+/// When the random source fails.
+pub fn self_signed() -> Result<SelfSigned, TlsError> {
+    let failed = |error: rcgen::Error| TlsError::Generate(error.to_string());
+    let key = KeyPair::generate().map_err(failed)?;
+    let ca = CertifiedIssuer::self_signed(authority(), key).map_err(failed)?;
+    let key = KeyPair::generate().map_err(failed)?;
+    let mut leaf = CertificateParams::new(NAMES.map(str::to_owned)).map_err(failed)?;
+    leaf.distinguished_name = name("sallyport");
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let leaf = leaf.signed_by(&key, &ca).map_err(failed)?;
+    let der = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    Ok(SelfSigned { identity: Identity::from_der(vec![leaf.der().clone()], der)?, ca: ca.pem() })
+}
+
+fn authority() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = name("Sallyport self-signed CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn name(common: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common);
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_self_signed_certificate_comes_with_its_authority() {
+        assert!(self_signed().expect("made").ca.starts_with("-----BEGIN CERTIFICATE-----"));
+    }
+}
