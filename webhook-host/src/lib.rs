@@ -1,11 +1,12 @@
 //! Sallyport decides how Kubernetes Services may be exposed: a TLS webhook host and an offline harness for WebAssembly policies.
 //!
 //! [`admission`] is the one evaluation path; [`server`] asks it over TLS, `cli` on files. A [`policy`] is a component that
-//! [`engine`] runs on a fresh instance for every review; what it may know beside the Service is in the [`inventory`]. What users
-//! write is read by [`manifest`], with errors by [`decode`].
+//! [`engine`] runs on a fresh instance for every review; what it may know beside the Service is in the [`inventory`], which
+//! [`cluster`] keeps up to date. What users write is read by [`manifest`], with errors by [`decode`].
 
 pub mod admission;
 pub mod cli;
+pub mod cluster;
 pub mod contract;
 pub mod decode;
 pub mod engine;

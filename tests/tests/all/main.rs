@@ -2,9 +2,11 @@
 //!
 //! One binary, since linking wasmtime takes longer than most of the tests. What it needs is built by `make policies`.
 
+mod api_server;
 mod bad_input;
 mod cache;
 mod client;
+mod cluster;
 mod command_line;
 mod connections;
 mod drain;

@@ -10,10 +10,14 @@ use crate::admission::Admission;
 use crate::policy::Policy;
 use crate::server::Live;
 use anyhow::{Result, bail};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
+
+/// How long a reload waits for the first list of what only the new policies ask about: most lists take less than a second.
+const LIST_WAIT: Duration = Duration::from_secs(10);
 
 /// Asks for a reload at once.
 #[derive(Debug, Clone)]
@@ -85,8 +89,13 @@ impl Reloader {
         match read {
             Ok(admission) => {
                 let kept = |policy: &&Arc<Policy>| current.policies().iter().any(|old| Arc::ptr_eq(old, policy));
+                self.watch_before(&admission);
+                let asks = admission.asks();
                 let (policies, kept) = (admission.policies().len(), admission.policies().iter().filter(kept).count());
                 let generation = self.live.publish(Arc::new(admission));
+                if let Some(watchers) = &self.source.watchers {
+                    watchers.want(asks);
+                }
                 tracing::info!(generation, policies, kept, took = ?began.elapsed(), "reloaded");
             }
             Err(error) => {
@@ -96,6 +105,20 @@ impl Reloader {
                     "not reloaded, the policies from before serve on: {error}"
                 );
                 self.live.refuse(error);
+            }
+        }
+    }
+
+    /// What the new policies ask about the cluster is listed before they are asked, when it can be; the old ones keep what they
+    /// have until then.
+    fn watch_before(&self, admission: &Admission) {
+        let Some(watchers) = &self.source.watchers else { return };
+        let wanted = watchers.wanted();
+        let both: BTreeSet<_> = admission.asks().union(&wanted).copied().collect();
+        if both != wanted {
+            watchers.want(both);
+            if let Err(unlisted) = watchers.wait(LIST_WAIT) {
+                tracing::error!("reloading all the same; to policies, this is unknown: {unlisted}");
             }
         }
     }

@@ -1,6 +1,7 @@
 //! `sallyport serve`: the webhook.
 
 use super::cache::CacheArgs;
+use super::cluster::ClusterArgs;
 use super::load::PolicyFiles;
 use super::logging::Logging;
 use super::reload::{Ask, Reloader};
@@ -58,6 +59,8 @@ pub(super) struct Serve {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     admin_listen: SocketAddr,
     #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(flatten)]
     certificate: Certificate,
     #[command(flatten)]
     bounds: Bounds,
@@ -84,7 +87,7 @@ Examples:
 
   In a cluster, with cert-manager's Secret mounted:
     sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
-      --admin-listen 0.0.0.0:8081 --tls-cert /tls/tls.crt --tls-key /tls/tls.key --log-format json";
+      --admin-listen 0.0.0.0:8081 --cluster --tls-cert /tls/tls.crt --tls-key /tls/tls.key --log-format json";
 
 /// What is more is refused with 503 and Retry-After, waits in the kernel's queue, or is closed; then the webhook's failurePolicy
 /// decides.
@@ -148,7 +151,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 const MOST: usize = 1 << 40;
 
 /// From 1 ms to an hour.
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let millis = match unit {
@@ -213,11 +216,15 @@ impl Serve {
         let cache = self.cache.open()?;
         let engine = Arc::new(Engine::new(&EngineConfig { concurrency, cache, ..EngineConfig::default() })?);
         let policies = PolicyFiles::new(&self.policies, self.modules.as_deref());
-        let source = Source { engine, policies, config: self.config };
+        let watchers = self.cluster.start()?;
+        let source = Source { engine, policies, config: self.config, watchers };
         let (seen, admission) = source.settled(|| source.admission(&[]));
         let admission = admission?;
         report(admission.policies(), self.strict)?;
         tracing::info!(compilations = source.engine.compilations(), "all policies are read");
+        if let Some(watchers) = &source.watchers {
+            watchers.want(admission.asks());
+        }
         let live = Live::new(Arc::new(admission));
         match source.self_test() {
             Err(error) if self.strict => return Err(error),
@@ -231,6 +238,9 @@ impl Serve {
         let admin_listener = listen(self.admin_listen, "--admin-listen")?;
         tracing::info!("probes and metrics on http://{}", admin_listener.local_addr()?);
         admin.serve(admin_listener).context("can't start the admin server")?;
+        if let Some(watchers) = &source.watchers {
+            self.cluster.wait(watchers, self.strict)?;
+        }
         let listener = listen(self.listen, "--listen")?;
         // Last of all: a start that fails must not replace the authority that a running host's clients trust.
         let tls = self.certificate.load()?;

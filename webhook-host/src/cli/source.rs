@@ -4,8 +4,10 @@
 
 use super::load::{self, PolicyFiles};
 use crate::admission::Admission;
+use crate::cluster::Watchers;
 use crate::engine::Engine;
 use crate::inventory::Inventory;
+use crate::manifest::HostConfigSpec;
 use crate::policy::Policy;
 use crate::suite::{self, ModuleSearch, Runner};
 use anyhow::{Context as _, Result, bail};
@@ -24,6 +26,8 @@ pub(super) struct Source {
     pub(super) engine: Arc<Engine>,
     pub(super) policies: PolicyFiles,
     pub(super) config: Option<PathBuf>,
+    /// With them, the inventory is what they know.
+    pub(super) watchers: Option<Watchers>,
 }
 
 /// What the files look like from outside: it differs whenever one of them was written, replaced, added or removed, also by the
@@ -69,9 +73,28 @@ impl Source {
 
     /// Everything that decides. Policies that are as they were are kept, not compiled again.
     pub(super) fn admission(&self, before: &[Arc<Policy>]) -> Result<Admission> {
-        let config = load::host_config(self.config.as_deref())?;
+        let config = self.host_config()?;
         let policies = load::policies(&self.engine, &self.policies, before)?;
-        Ok(Admission::new(policies, Inventory::from(config.inventory), config.exemptions))
+        let inventory = match &self.watchers {
+            None => Inventory::from(config.inventory),
+            Some(watchers) => {
+                if config.inventory.has_objects() {
+                    tracing::warn!(
+                        "spec.inventory: namespaces, nodes and pods of the configuration don't count with --cluster, which watches them; remove them"
+                    );
+                }
+                Inventory::of_cluster(&config.inventory, Arc::clone(watchers.watched()))
+            }
+        };
+        Ok(Admission::new(policies, inventory, config.exemptions))
+    }
+
+    /// The embedded configuration says that the cluster is no cloud; of one that is watched, the Nodes tell.
+    fn host_config(&self) -> Result<HostConfigSpec> {
+        match (&self.config, &self.watchers) {
+            (None, Some(_)) => Ok(HostConfigSpec::default()),
+            (file, _) => load::host_config(file.as_deref()),
+        }
     }
 
     /// Runs the suites that lie beside the policies.
@@ -115,7 +138,7 @@ mod tests {
 
     fn source(directory: &Path) -> Source {
         let engine = Engine::new(&EngineConfig { concurrency: 1, ..EngineConfig::default() }).expect("an engine");
-        Source { engine: Arc::new(engine), policies: PolicyFiles::new(directory, None), config: None }
+        Source { engine: Arc::new(engine), policies: PolicyFiles::new(directory, None), config: None, watchers: None }
     }
 
     #[test]

@@ -102,6 +102,11 @@ pub struct Match {
 }
 
 impl Match {
+    /// Whether the labels of a namespace have a say.
+    pub fn goes_by_labels(&self) -> bool {
+        self.namespace_selector.as_ref().is_some_and(|selector| !selector.selector.selects_all())
+    }
+
     /// Whether a namespace matches by its name and, where they are known, its labels. What is not known matches.
     pub fn matches(&self, name: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
         let selected = match (&self.namespace_selector, labels) {

@@ -15,6 +15,9 @@ pub fn text(status: &Status) -> String {
         Some(LastReload { at, error: Some(error) }) => format!("at {at}, failed: {error}"),
     };
     row("last reload", &reload);
+    for feed in &status.inventory {
+        row("inventory", &feed.text());
+    }
     for policy in &status.policies {
         let told = |part: &Option<String>| part.clone().unwrap_or_else(|| "unknown".to_owned());
         row("policy", &policy.name);

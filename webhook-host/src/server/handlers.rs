@@ -3,7 +3,7 @@
 //! What is no AdmissionReview is answered with 4xx and a sentence that says what to do; the API server's failurePolicy decides
 //! then. Evaluation runs inline on the worker: it takes microseconds, and a runaway policy is bounded by its own deadline.
 
-use super::capacity::{Capacity, Room};
+use super::capacity::{Capacity, Place, Room, Turn};
 use super::limits::Limits;
 use super::live::Live;
 use super::metrics::TimedOut;
@@ -26,6 +26,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Bytes of a refused body that are read and forgotten.
 const DISCARDED: usize = 64 << 20;
+
+/// For watchers to tell of a namespace that was created a moment ago: they are some milliseconds behind, and publish every 50 ms.
+const NAMESPACE_WAIT: Duration = Duration::from_millis(250);
 
 /// What all requests share.
 struct App {
@@ -107,15 +110,39 @@ impl App {
         let mut room = self.capacity.room();
         let body = self.read(&head.headers, body, &mut room).await?;
         let place = self.capacity.place()?;
-        let _turn = place.turn(clock.deadline).await?;
+        let turn = place.turn(clock.deadline).await?;
         let review =
             AdmissionRequest::parse(&body).map_err(|error| Refusal::bad_request("review", error.to_string()))?;
+        let _turn = self.acquaint(function, &review, &place, turn, clock.deadline).await?;
         // Once: the whole answer is of one set.
         let set = self.live.set();
         let outcome = set.admission.review(function, &review, clock);
         set.count(self.live.metrics(), function, &review, &outcome, arrived.elapsed());
         log(&review, &outcome);
         Ok(outcome.response.to_json())
+    }
+
+    /// Waits a moment for a namespace that is not known yet, without a turn meanwhile. One that stays unknown matches every
+    /// selector.
+    async fn acquaint<'p>(
+        &self,
+        function: Function,
+        review: &AdmissionRequest<'_>,
+        place: &'p Place<'p>,
+        turn: Turn<'p>,
+        deadline: Instant,
+    ) -> Result<Turn<'p>, Refusal> {
+        if !self.live.set().admission.expects_namespace(function, review) {
+            return Ok(turn);
+        }
+        drop(turn);
+        // Half of what is left at most: the policies need some of it.
+        let most = NAMESPACE_WAIT.min(deadline.saturating_duration_since(Instant::now()) / 2);
+        let admission = self.live.admission();
+        let known = admission.inventory().namespace_known(review.namespace());
+        let came = tokio::time::timeout(most, known).await.is_ok();
+        self.live.metrics().awaited_namespace(came);
+        place.turn(deadline).await
     }
 
     /// The body, which takes up room as it arrives.

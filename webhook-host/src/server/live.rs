@@ -33,7 +33,7 @@ pub(super) struct Set {
 impl Live {
     /// Starts with a first set.
     pub fn new(admission: Arc<Admission>) -> Arc<Self> {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(admission.inventory().watched());
         let first = Set::new(admission, &metrics, 1);
         Arc::new(Self { current: ArcSwap::from_pointee(first), metrics, last: Mutex::default() })
     }

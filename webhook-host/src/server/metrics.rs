@@ -1,8 +1,10 @@
 //! What the host counts. Labels come from small, closed sets: functions, results, policies, modes, error kinds, status codes,
 //! reasons, time-outs.
 
+use super::feed_metrics::FeedMetrics;
 use super::refusal::Refusal;
 use crate::admission::{AdmissionRequest, Evaluation, Function, Operation, Outcome};
+use crate::inventory::Watched;
 use crate::manifest::Mode;
 use crate::policy::Policy;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -65,6 +67,11 @@ struct Ended {
     result: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Awaited {
+    result: &'static str,
+}
+
 /// One policy's metrics, looked up once a set.
 pub(super) struct PolicyMetrics {
     seconds: Histogram,
@@ -95,6 +102,7 @@ pub struct Metrics {
     full: Counter,
     in_flight: Gauge,
     reloads: Family<Ended, Counter>,
+    namespaces: Family<Awaited, Counter>,
     last_success: Gauge,
 }
 
@@ -150,8 +158,17 @@ fn histogram() -> Histogram {
 
 impl Metrics {
     /// All zero.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(watched: Option<&Arc<Watched>>) -> Self {
         let mut registry = Registry::with_prefix("sallyport");
+        if let Some(watched) = watched {
+            registry.register_collector(Box::new(FeedMetrics::new(Arc::clone(watched))));
+        }
+        let namespaces = Family::default();
+        registry.register(
+            "namespace_waits",
+            "Reviews that waited for watchers to tell of their namespace, by result",
+            namespaces.clone(),
+        );
         let requests = Family::default();
         registry.register(
             "admission_requests",
@@ -236,6 +253,7 @@ impl Metrics {
             full,
             in_flight,
             reloads,
+            namespaces,
             last_success,
         }
     }
@@ -255,6 +273,11 @@ impl Metrics {
         for gone in before.iter().filter(|policy| !now.contains(policy.name())) {
             self.loaded.remove(&Of { policy: gone.name().to_string() });
         }
+    }
+
+    /// A review waited for watchers to tell of its namespace; whether they did.
+    pub(super) fn awaited_namespace(&self, came: bool) {
+        self.namespaces.get_or_create(&Awaited { result: if came { "known" } else { "unknown" } }).inc();
     }
 
     /// A reload ended: well, with the time, or not.

@@ -8,6 +8,7 @@ mod activity;
 mod admin;
 mod capacity;
 mod connection;
+mod feed_metrics;
 mod handlers;
 mod limits;
 mod live;
@@ -22,7 +23,7 @@ pub use admin::Admin;
 pub use limits::Limits;
 pub use live::Live;
 pub use metrics::Metrics;
-pub use status::{LastReload, PolicyStatus, Status};
+pub use status::{FeedStatus, LastReload, PolicyStatus, Status};
 
 use capacity::Capacity;
 use connection::{Phase, Shared};

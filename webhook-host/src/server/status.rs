@@ -3,6 +3,7 @@
 //! `sallyport inspect --live` reads the JSON back; fields are added, never renamed.
 
 use crate::admission::Admission;
+use crate::inventory::{Feed, Kind, State};
 use crate::manifest::{FailurePolicy, Mode};
 use crate::policy::Policy;
 use jiff::Timestamp;
@@ -23,6 +24,9 @@ pub struct Status {
     /// What came of the last reload; absent when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reload: Option<LastReload>,
+    /// What is watched of the cluster; empty when nothing is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inventory: Vec<FeedStatus>,
     /// In the order in which they are asked.
     pub policies: Vec<PolicyStatus>,
 }
@@ -64,6 +68,30 @@ pub struct PolicyStatus {
     pub error: Option<String>,
 }
 
+/// How the watcher of one kind fares.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FeedStatus {
+    /// `namespaces`, `nodes` or `pods`.
+    pub kind: String,
+    /// `waiting` for the first list, `synced`, or `stale`.
+    pub state: String,
+    /// That are known.
+    pub objects: usize,
+    /// When contact was found to be lost (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// When the API server was last heard of (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+    /// What is wrong, in a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What is wrong, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 /// A reload that was tried.
 pub(super) struct Reload {
     pub(super) at: SystemTime,
@@ -77,6 +105,7 @@ impl Status {
             generation,
             since: rfc_3339(since),
             last_reload: last.map(|last| LastReload { at: rfc_3339(last.at), error: last.error.clone() }),
+            inventory: feeds(admission),
             policies: admission.policies().iter().map(|policy| PolicyStatus::of(policy)).collect(),
         }
     }
@@ -96,12 +125,48 @@ impl Status {
                 }
             };
         }
+        for feed in &self.inventory {
+            let mark = if feed.state == State::Synced.name() { '+' } else { '-' };
+            let _ = writeln!(text, "[{mark}] inventory {}", feed.text());
+        }
         let (generation, since) = (self.generation, &self.since);
         let _ = writeln!(text, "[+] generation {generation} since {since}");
         if let Some(LastReload { at, error: Some(error) }) = &self.last_reload {
             let _ = writeln!(text, "[-] reload failed at {at}, generation {generation} serves on: {error}");
         }
         text
+    }
+}
+
+fn feeds(admission: &Admission) -> Vec<FeedStatus> {
+    let feeds = admission.inventory().watched().map(|watched| watched.feeds()).unwrap_or_default();
+    feeds.iter().map(|(kind, feed)| FeedStatus::of(*kind, feed)).collect()
+}
+
+impl FeedStatus {
+    fn of(kind: Kind, feed: &Feed) -> Self {
+        let since = match feed.state {
+            State::Stale { since, .. } => Some(rfc_3339(since)),
+            State::Waiting(_) | State::Synced => None,
+        };
+        let trouble = feed.state.trouble();
+        Self {
+            kind: kind.resource().to_owned(),
+            state: feed.state.name().to_owned(),
+            objects: feed.objects,
+            since,
+            contact: feed.contact.map(rfc_3339),
+            reason: trouble.map(|trouble| trouble.reason.to_owned()),
+            error: trouble.map(|trouble| trouble.message.clone()),
+        }
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let Self { kind, state, objects, .. } = self;
+        let since = self.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
+        let error = self.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        format!("{kind} {state}{since}, {objects} known{error}")
     }
 }
 

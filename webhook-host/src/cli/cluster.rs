@@ -1,0 +1,75 @@
+//! The flags that lead to a cluster.
+
+use super::serve::time;
+use crate::cluster::Watchers;
+use anyhow::{Context as _, Result};
+use clap::Args;
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+pub(super) struct ClusterArgs {
+    /// Watch the cluster for what the policies ask about it: labels of namespaces, providerIDs of Nodes, labels and ports of
+    /// Pods. They replace those of --config; `environment` and `nodePorts` of --config still count
+    #[arg(long)]
+    cluster: bool,
+    /// How to reach the API server [default: the Pod's service account, or else KUBECONFIG or ~/.kube/config]
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    context: Option<String>,
+    /// How long the start waits for the first lists. After that it serves on with what is missing unknown to policies, or with
+    /// --strict ends
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, requires = "cluster")]
+    cluster_wait: Duration,
+}
+
+impl ClusterArgs {
+    /// Watchers that watch nothing yet; `None` without --cluster.
+    pub(super) fn start(&self) -> Result<Option<Watchers>> {
+        if !self.cluster {
+            return Ok(None);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let config = runtime.block_on(self.config())?;
+        let url = config.cluster_url.to_string();
+        let watchers = Watchers::start(config).with_context(|| format!("--cluster: {url}"))?;
+        tracing::info!("watching the cluster at {url}");
+        Ok(Some(watchers))
+    }
+
+    async fn config(&self) -> Result<Config> {
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        if let Some(file) = &self.kubeconfig {
+            let name = || format!("--kubeconfig {}", file.display());
+            let kubeconfig = Kubeconfig::read_from(file).with_context(name)?;
+            return Config::from_custom_kubeconfig(kubeconfig, &options).await.with_context(name);
+        }
+        if self.context.is_some() {
+            return Config::from_kubeconfig(&options).await.context("--context");
+        }
+        Config::infer().await.context("--cluster: no way to the API server; use --kubeconfig")
+    }
+
+    /// Waits for what is wanted.
+    ///
+    /// # Errors
+    ///
+    /// With `strict`, what was not listed in time.
+    pub(super) fn wait(&self, watchers: &Watchers, strict: bool) -> Result<()> {
+        match watchers.wait(self.cluster_wait) {
+            Ok(()) => {}
+            Err(unlisted) if strict => {
+                return Err(unlisted).context("--strict is set; see --cluster-wait");
+            }
+            Err(unlisted) => {
+                tracing::error!("serving all the same, without --strict; to policies, this is unknown: {unlisted}");
+            }
+        }
+        Ok(())
+    }
+}
