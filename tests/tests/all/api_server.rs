@@ -9,7 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, patch};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -22,6 +22,9 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+
+/// ServicePolicies, as paths call them.
+pub(crate) const POLICIES: &str = "servicepolicies";
 
 /// An API server with a state of its own; clones are one.
 #[derive(Clone)]
@@ -70,6 +73,7 @@ impl ApiServer {
         let router = Router::new()
             .route("/api/v1/{resource}", get(Self::answer))
             .route("/apis/{group}/{version}/{resource}", get(Self::answer_of_group))
+            .route("/apis/{group}/{version}/{resource}/{name}/status", patch(Self::apply_status))
             .with_state(self.clone());
         Reachable(tokio::spawn(async move {
             // Aborted with this task, and with them their sockets.
@@ -151,6 +155,34 @@ impl ApiServer {
 
     fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().expect("no test panicked here")
+    }
+
+    /// A ServicePolicy, of a generation of its own each time.
+    pub(crate) fn policy(&self, name: &str, spec: &Value) {
+        let generation = self.store().log.len() + 1;
+        let metadata = json!({"name": name, "generation": generation});
+        self.put(POLICIES, json!({"metadata": metadata, "spec": spec}));
+    }
+
+    /// An object as it is now.
+    pub(crate) fn object(&self, resource: &str, name: &str) -> Value {
+        let key = (String::new(), name.to_owned());
+        self.store().objects[resource][&key].clone()
+    }
+
+    /// The part of a server-side apply that a writer of a status sees.
+    async fn apply_status(
+        State(server): State<Self>,
+        Path((_, _, resource, name)): Path<(String, String, String, String)>,
+        Query(query): Query<BTreeMap<String, String>>,
+        body: Bytes,
+    ) -> Response {
+        assert_eq!(query.get("fieldManager").map(String::as_str), Some("sallyport"));
+        let applied: Value = serde_json::from_slice(&body).expect("JSON is YAML, too");
+        let mut object = server.object(&resource, &name);
+        object["status"] = applied["status"].clone();
+        server.put(&resource, object.clone());
+        object.to_string().into_response()
     }
 
     async fn answer_of_group(

@@ -9,6 +9,7 @@ mod client;
 mod cluster;
 mod command_line;
 mod connections;
+mod custom_resources;
 mod drain;
 mod host;
 mod limits;

@@ -73,12 +73,18 @@ impl Process {
 impl Program {
     /// Serves the policies of a directory.
     pub(crate) fn serve(policies: &Path, more: &[&str]) -> Self {
+        let policies = policies.to_str().expect("UTF-8");
+        Self::start(&[&["--policies", policies], more].concat())
+    }
+
+    /// Serves what the arguments say.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let files = tempfile::tempdir().expect("a directory");
         let ca = files.path().join("ca.crt");
         let child = Command::new(&*SALLYPORT)
             .args(["serve", "--self-signed", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .args([Path::new("--policies"), policies, Path::new("--ca-out"), &ca])
-            .args(more)
+            .args([Path::new("--ca-out"), &ca])
+            .args(arguments)
             .current_dir(root())
             .stderr(Stdio::piped())
             .spawn()

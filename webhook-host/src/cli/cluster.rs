@@ -16,6 +16,9 @@ pub(super) struct ClusterArgs {
     /// Pods. They replace those of --config; `environment` and `nodePorts` of --config still count
     #[arg(long)]
     cluster: bool,
+    /// Serve the ServicePolicies of the cluster, beside those of --policies or without any. Their modules lie in --modules
+    #[arg(long, requires = "cluster")]
+    policies_from_cluster: bool,
     /// How to reach the API server [default: the Pod's service account, or else KUBECONFIG or ~/.kube/config]
     #[arg(long, value_name = "FILE", requires = "cluster")]
     kubeconfig: Option<PathBuf>,
@@ -29,7 +32,8 @@ pub(super) struct ClusterArgs {
 }
 
 impl ClusterArgs {
-    /// Watchers that watch nothing yet; `None` without --cluster.
+    /// Watchers that know the ServicePolicies, when these are asked for, and watch nothing else yet; `None` when nothing is to
+    /// be watched. A host without its policies would let everything pass, so that it must not start without.
     pub(super) fn start(&self) -> Result<Option<Watchers>> {
         if !self.cluster {
             return Ok(None);
@@ -37,8 +41,11 @@ impl ClusterArgs {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let config = runtime.block_on(self.config())?;
         let url = config.cluster_url.to_string();
-        let watchers = Watchers::start(config).with_context(|| format!("--cluster: {url}"))?;
+        let watchers = Watchers::start(config, self.policies_from_cluster).with_context(|| url.clone())?;
         tracing::info!("watching the cluster at {url}");
+        if self.policies_from_cluster {
+            watchers.wait_for_policies(self.cluster_wait).context("--policies-from-cluster; see --cluster-wait")?;
+        }
         Ok(Some(watchers))
     }
 
@@ -52,7 +59,7 @@ impl ClusterArgs {
         if self.context.is_some() {
             return Config::from_kubeconfig(&options).await.context("--context");
         }
-        Config::infer().await.context("--cluster: no way to the API server; use --kubeconfig")
+        Config::infer().await.context("no way to the API server; use --kubeconfig")
     }
 
     /// Waits for what is wanted.

@@ -71,16 +71,25 @@ pub(super) fn load(
     manifest: ServicePolicy,
     before: &[Arc<Policy>],
 ) -> Arc<Policy> {
+    component(engine, directory, manifest.clone(), before)
+        .unwrap_or_else(|error| Policy::broken(manifest, error.in_manifest(&file.display().to_string())).into())
+}
+
+/// The component of a manifest, with its settings. What is the same as in `before` is kept.
+pub(super) fn component(
+    engine: &Arc<Engine>,
+    directory: &Path,
+    manifest: ServicePolicy,
+    before: &[Arc<Policy>],
+) -> Result<Arc<Policy>, LoadError> {
     let module = directory.join(&manifest.spec.module.file);
-    let loaded = std::fs::read(&module)
-        .map_err(|error| LoadError::new(format!("spec.module.file: can't read {}: {error}", module.display())))
-        .and_then(|component| match before.iter().find(|policy| policy.is(&manifest, &component)) {
-            Some(policy) => Ok(Arc::clone(policy)),
-            None => Policy::load(engine, manifest.clone(), &component)
-                .map(Arc::new)
-                .map_err(|error| error.in_module(&module.display().to_string())),
-        });
-    loaded.unwrap_or_else(|error| Policy::broken(manifest, error.in_manifest(&file.display().to_string())).into())
+    let component = std::fs::read(&module)
+        .map_err(|error| LoadError::new(format!("spec.module.file: can't read {}: {error}", module.display())))?;
+    if let Some(policy) = before.iter().find(|policy| policy.is(&manifest, &component)) {
+        return Ok(Arc::clone(policy));
+    }
+    let loaded = Policy::load(engine, manifest, &component).map(Arc::new);
+    loaded.map_err(|error| error.in_module(&module.display().to_string()))
 }
 
 /// The ServicePolicies of one file.

@@ -3,6 +3,7 @@
 mod cache;
 mod check;
 mod cluster;
+mod custom;
 mod explain;
 mod inspect;
 mod load;

@@ -1,11 +1,11 @@
-//! Reload: when the files change, or on SIGHUP, what they say replaces what is served, as a whole or not at all.
+//! Reload: when the files or the cluster's ServicePolicies change, or on SIGHUP, what they say replaces what is served, as a whole or not at all.
 //!
 //! A thread of its own watches, compiles and tests, so that requests are served meanwhile. It looks at the files every now and
 //! then instead of being told by the kernel: that works alike for plain directories, for the links of a mounted ConfigMap, for
 //! network file systems and for the configuration's own directory, costs a few system calls, and has no queue that can
 //! overflow. A change is taken when it has stood still from one look to the next. Started by `cli::serve`.
 
-use super::source::{Fingerprint, Source};
+use super::source::{Fingerprint, Set, Source};
 use crate::admission::Admission;
 use crate::policy::Policy;
 use crate::server::Live;
@@ -87,7 +87,7 @@ impl Reloader {
         let (seen, read) = self.source.settled(read);
         self.seen = seen;
         match read {
-            Ok(admission) => {
+            Ok(Set { admission, custom }) => {
                 let kept = |policy: &&Arc<Policy>| current.policies().iter().any(|old| Arc::ptr_eq(old, policy));
                 self.watch_before(&admission);
                 let asks = admission.asks();
@@ -95,6 +95,11 @@ impl Reloader {
                 let generation = self.live.publish(Arc::new(admission));
                 if let Some(watchers) = &self.source.watchers {
                     watchers.want(asks);
+                }
+                self.source.report(&custom);
+                let setbacks = custom.setbacks();
+                if !setbacks.is_empty() {
+                    self.live.blemish(setbacks.join("; "));
                 }
                 tracing::info!(generation, policies, kept, took = ?began.elapsed(), "reloaded");
             }
@@ -123,16 +128,15 @@ impl Reloader {
         }
     }
 
-    /// A set without any fault.
-    fn read(&self, before: &[Arc<Policy>]) -> Result<Admission> {
-        let admission = self.source.admission(before)?;
-        let broken = admission.policies().iter().filter_map(|policy| policy.load_error());
-        let broken: Vec<_> = broken.map(ToString::to_string).collect();
+    /// A set of files without any fault, and what can be made of the custom resources.
+    fn read(&self, before: &[Arc<Policy>]) -> Result<Set> {
+        let set = self.source.read(before)?;
+        let broken: Vec<_> = set.broken_files().map(ToString::to_string).collect();
         if !broken.is_empty() {
             bail!("{}", broken.join("; "));
         }
         self.source.self_test()?;
-        Ok(admission)
+        Ok(set)
     }
 }
 

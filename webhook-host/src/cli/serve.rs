@@ -2,10 +2,9 @@
 
 use super::cache::CacheArgs;
 use super::cluster::ClusterArgs;
-use super::load::PolicyFiles;
 use super::logging::Logging;
 use super::reload::{Ask, Reloader};
-use super::source::Source;
+use super::source::{Set, Source};
 use crate::engine::{Engine, EngineConfig};
 use crate::policy::Policy;
 use crate::server::tls::{self, SelfSigned};
@@ -32,10 +31,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) struct Serve {
     /// Directory of ServicePolicy manifests and the modules that they name. Suites beside them (*.suite.yaml) are run as
     /// self-tests before policies serve
-    #[arg(long, value_name = "DIR")]
-    policies: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "policies_from_cluster")]
+    policies: Option<PathBuf>,
     /// Directory of the modules that the manifests name [default: the directory of the manifests]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", required_unless_present = "policies")]
     modules: Option<PathBuf>,
     /// HostConfig manifest: what policies may know about the cluster, and what is exempt [default: nothing is known, but
     /// that it is not a cloud]
@@ -45,7 +44,7 @@ pub(super) struct Serve {
     /// failurePolicy says
     #[arg(long)]
     strict: bool,
-    /// How often --policies and --config are looked at; what has changed and stands still from one look to the next is loaded,
+    /// How often --policies, --config and the cluster's ServicePolicies are looked at; what has changed and stands still from one look to the next is loaded,
     /// tested and swapped in as a whole, or else refused as a whole. SIGHUP does the same at once
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
     watch_interval: Duration,
@@ -215,16 +214,17 @@ impl Serve {
         let concurrency = u32::try_from(workers).unwrap_or(u32::MAX);
         let cache = self.cache.open()?;
         let engine = Arc::new(Engine::new(&EngineConfig { concurrency, cache, ..EngineConfig::default() })?);
-        let policies = PolicyFiles::new(&self.policies, self.modules.as_deref());
         let watchers = self.cluster.start()?;
-        let source = Source { engine, policies, config: self.config, watchers };
-        let (seen, admission) = source.settled(|| source.admission(&[]));
-        let admission = admission?;
+        let modules = self.modules.or_else(|| self.policies.clone()).context("--modules is missing")?;
+        let source = Source { engine, manifests: self.policies, modules, config: self.config, watchers };
+        let (seen, set) = source.settled(|| source.read(&[]));
+        let Set { admission, custom } = set?;
         report(admission.policies(), self.strict)?;
         tracing::info!(compilations = source.engine.compilations(), "all policies are read");
         if let Some(watchers) = &source.watchers {
             watchers.want(admission.asks());
         }
+        source.report(&custom);
         let live = Live::new(Arc::new(admission));
         match source.self_test() {
             Err(error) if self.strict => return Err(error),

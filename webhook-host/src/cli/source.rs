@@ -1,14 +1,16 @@
-//! The files that a host serves from: policies, configuration, self-tests. Read at start and at each reload.
+//! What a host serves from: files of policies, configuration and self-tests, and the ServicePolicies of the cluster. Read at
+//! start and at each reload.
 //!
 //! What is read is of one moment: the files are looked at before and after, and read again when they changed meanwhile.
 
+use super::custom::{self, Custom};
 use super::load::{self, PolicyFiles};
 use crate::admission::Admission;
-use crate::cluster::Watchers;
+use crate::cluster::{Policies, Watchers};
 use crate::engine::Engine;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, InventoryData};
 use crate::manifest::HostConfigSpec;
-use crate::policy::Policy;
+use crate::policy::{LoadError, Policy};
 use crate::suite::{self, ModuleSearch, Runner};
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeMap;
@@ -24,16 +26,38 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// Where the files are, and the engine that compiles them.
 pub(super) struct Source {
     pub(super) engine: Arc<Engine>,
-    pub(super) policies: PolicyFiles,
+    /// `None`: all policies are the cluster's.
+    pub(super) manifests: Option<PathBuf>,
+    /// The directory of the modules that manifests name.
+    pub(super) modules: PathBuf,
     pub(super) config: Option<PathBuf>,
     /// With them, the inventory is what they know.
     pub(super) watchers: Option<Watchers>,
 }
 
+/// What was read.
+pub(super) struct Set {
+    pub(super) admission: Admission,
+    /// What became of the ServicePolicies of the cluster.
+    pub(super) custom: Custom,
+}
+
+impl Set {
+    /// The policies of files that can't be loaded.
+    pub(super) fn broken_files(&self) -> impl Iterator<Item = &LoadError> {
+        let of_files = |policy: &&Arc<Policy>| !self.custom.reports.contains_key(&**policy.name());
+        self.admission.policies().iter().filter(of_files).filter_map(|policy| policy.load_error())
+    }
+}
+
 /// What the files look like from outside: it differs whenever one of them was written, replaced, added or removed, also by the
 /// swap of a link on the way to them, which is how a kubelet updates a mounted ConfigMap.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fingerprint(BTreeMap<PathBuf, Looks>);
+pub(super) struct Fingerprint {
+    files: BTreeMap<PathBuf, Looks>,
+    /// Of the ServicePolicies of the cluster.
+    revision: u64,
+}
 
 /// Of what a path leads to: device, inode, size, and the times of the last write and of the last change of the inode.
 type Looks = (u64, u64, u64, (i64, i64), (i64, i64));
@@ -41,15 +65,16 @@ type Looks = (u64, u64, u64, (i64, i64), (i64, i64));
 impl Source {
     /// What the files look like now. What can't be looked at is absent.
     pub(super) fn fingerprint(&self) -> Fingerprint {
-        let entries = [&self.policies.manifests, &self.policies.modules].map(std::fs::read_dir);
-        let entries = entries.into_iter().flatten().flatten().flatten().map(|entry| entry.path());
+        let directories = self.manifests.iter().chain([&self.modules]).map(std::fs::read_dir);
+        let entries = directories.flatten().flatten().flatten().map(|entry| entry.path());
         let files = entries.filter(|path| !load::is_hidden(path)).chain(self.config.clone());
         let look = |path: PathBuf| {
             let found = std::fs::metadata(&path).ok()?;
             let times = ((found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec()));
             Some((path, (found.dev(), found.ino(), found.size(), times.0, times.1)))
         };
-        Fingerprint(files.filter_map(look).collect())
+        let revision = self.served().map_or(0, |policies| policies.revision());
+        Fingerprint { files: files.filter_map(look).collect(), revision }
     }
 
     /// What `read` makes of the files when nothing changes meanwhile, and what they looked like then.
@@ -64,7 +89,7 @@ impl Source {
             before = after;
             std::thread::sleep(SETTLE);
         }
-        let directory = self.policies.manifests.display();
+        let directory = self.manifests.as_ref().unwrap_or(&self.modules).display();
         let error = anyhow::anyhow!(
             "{directory}: the files changed each time while they were read; write them elsewhere, and move them here when they are whole"
         );
@@ -72,21 +97,46 @@ impl Source {
     }
 
     /// Everything that decides. Policies that are as they were are kept, not compiled again.
-    pub(super) fn admission(&self, before: &[Arc<Policy>]) -> Result<Admission> {
+    pub(super) fn read(&self, before: &[Arc<Policy>]) -> Result<Set> {
         let config = self.host_config()?;
-        let policies = load::policies(&self.engine, &self.policies, before)?;
-        let inventory = match &self.watchers {
-            None => Inventory::from(config.inventory),
-            Some(watchers) => {
-                if config.inventory.has_objects() {
-                    tracing::warn!(
-                        "spec.inventory: namespaces, nodes and pods of the configuration don't count with --cluster, which watches them; remove them"
-                    );
-                }
-                Inventory::of_cluster(&config.inventory, Arc::clone(watchers.watched()))
-            }
+        let mut policies = match &self.manifests {
+            Some(manifests) => load::policies(&self.engine, &PolicyFiles::new(manifests, Some(&self.modules)), before)?,
+            None => vec![],
         };
-        Ok(Admission::new(policies, inventory, config.exemptions))
+        let custom = match self.served() {
+            Some(served) => custom::policies(&self.engine, &self.modules, served.all(), &policies, before),
+            None => Custom::default(),
+        };
+        policies.extend(custom.policies.iter().cloned());
+        if policies.is_empty() {
+            tracing::warn!("the cluster has no ServicePolicy: nothing is judged until it has one");
+        }
+        Ok(Set { admission: Admission::new(policies, self.inventory(config.inventory), config.exemptions), custom })
+    }
+
+    /// The ServicePolicies of the cluster, when they are served.
+    fn served(&self) -> Option<&Policies> {
+        self.watchers.as_ref()?.policies().map(AsRef::as_ref)
+    }
+
+    fn inventory(&self, data: InventoryData) -> Inventory {
+        let Some(watchers) = &self.watchers else { return Inventory::from(data) };
+        if data.has_objects() {
+            tracing::warn!(
+                "spec.inventory: namespaces, nodes and pods of the configuration don't count with --cluster, which watches them; remove them"
+            );
+        }
+        Inventory::of_cluster(&data, Arc::clone(watchers.watched()))
+    }
+
+    /// What became of the ServicePolicies of the cluster goes into their status.
+    pub(super) fn report(&self, custom: &Custom) {
+        for setback in custom.setbacks() {
+            tracing::error!("{setback}");
+        }
+        if let Some(watchers) = &self.watchers {
+            watchers.report(custom.reports.clone());
+        }
     }
 
     /// The embedded configuration says that the cluster is no cloud; of one that is watched, the Nodes tell.
@@ -103,9 +153,10 @@ impl Source {
     ///
     /// The first case that fails, or the first suite that can't be run.
     pub(super) fn self_test(&self) -> Result<()> {
-        let search = ModuleSearch { directory: Some(self.policies.modules.clone()) };
+        let Some(manifests) = &self.manifests else { return Ok(()) };
+        let search = ModuleSearch { directory: Some(self.modules.clone()) };
         let mut runner = Runner::new(Arc::clone(&self.engine));
-        for file in load::suite_files(&self.policies.manifests)? {
+        for file in load::suite_files(manifests)? {
             self.run(&mut runner, &file, &search).context("self-test")?;
         }
         Ok(())
@@ -116,7 +167,7 @@ impl Source {
         for (index, finding, _) in runner.run_suite(&suite, "") {
             let case = &suite.cases[index];
             if finding.failure(case).is_some() {
-                let (directory, place) = (self.policies.modules.display(), file.display());
+                let (directory, place) = (self.modules.display(), file.display());
                 bail!(
                     "{place}:{}: case {:?} fails; see `sallyport test {place} --policies {directory}`",
                     case.line,
@@ -138,7 +189,13 @@ mod tests {
 
     fn source(directory: &Path) -> Source {
         let engine = Engine::new(&EngineConfig { concurrency: 1, ..EngineConfig::default() }).expect("an engine");
-        Source { engine: Arc::new(engine), policies: PolicyFiles::new(directory, None), config: None, watchers: None }
+        Source {
+            engine: Arc::new(engine),
+            manifests: Some(directory.to_owned()),
+            modules: directory.to_owned(),
+            config: None,
+            watchers: None,
+        }
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! What a watcher's failure means, and what to do about it.
 
-use crate::inventory::{Kind, Trouble};
+use super::Resource;
+use crate::inventory::Trouble;
 use kube::core::Status;
 use kube::runtime::watcher;
 
 /// The code of what the API server forgot: changes since a resourceVersion.
 const GONE: u16 = 410;
 
-pub(super) fn of(kind: Kind, error: &watcher::Error) -> Trouble {
+pub(super) fn of(resource: Resource, error: &watcher::Error) -> Trouble {
     match error {
-        watcher::Error::InitialListFailed(error) => failed(kind, "list", error),
-        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => failed(kind, "watch", error),
-        watcher::Error::WatchError(status) => answered(kind, "watch", status),
+        watcher::Error::InitialListFailed(error) => failed(resource, "list", error),
+        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
+            failed(resource, "watch", error)
+        }
+        watcher::Error::WatchError(status) => answered(resource, "watch", status),
         watcher::Error::NoResourceVersion => {
             let message = "the API server's answer has no resourceVersion; does something stand in between?";
             Trouble { reason: "unreadable", message: message.to_owned() }
@@ -19,42 +22,43 @@ pub(super) fn of(kind: Kind, error: &watcher::Error) -> Trouble {
     }
 }
 
-fn failed(kind: Kind, verb: &str, error: &kube::Error) -> Trouble {
-    let resource = kind.resource();
+fn failed(resource: Resource, verb: &str, error: &kube::Error) -> Trouble {
+    let Resource { plural, .. } = resource;
     match error {
-        kube::Error::Api(status) => answered(kind, verb, status),
+        kube::Error::Api(status) => answered(resource, verb, status),
         kube::Error::SerdeError(error) => Trouble {
             reason: "unreadable",
-            message: format!("can't {verb} {resource}: the answer is not what was expected: {error}"),
+            message: format!("can't {verb} {plural}: the answer is not what was expected: {error}"),
         },
         error => {
             let causes: Vec<_> = causes(error).collect();
-            let message = format!("can't {verb} {resource}: {}", causes.join(": "));
+            let message = format!("can't {verb} {plural}: {}", causes.join(": "));
             Trouble { reason: "unreachable", message }
         }
     }
 }
 
-fn answered(kind: Kind, verb: &str, status: &Status) -> Trouble {
-    let (resource, said) = (kind.resource(), &status.message);
+fn answered(resource: Resource, verb: &str, status: &Status) -> Trouble {
+    let (Resource { group, plural }, said) = (resource, &status.message);
     let (reason, message) = match status.code {
         401 => (
             "forbidden",
             format!(
-                "can't {verb} {resource}: the API server does not know who asks; check the token or --kubeconfig: {said}"
+                "can't {verb} {plural}: the API server does not know who asks; check the token or --kubeconfig: {said}"
             ),
         ),
         403 => (
             "forbidden",
             format!(
-                "may not {verb} {resource}; a ClusterRole needs {{apiGroups: [\"\"], resources: [{resource}], verbs: [list, watch]}}, see deploy/base/rbac.yaml: {said}"
+                "may not {verb} {plural}; a ClusterRole needs {{apiGroups: [\"{group}\"], resources: [{plural}], verbs: [list, watch]}}, see deploy/base/rbac.yaml: {said}"
             ),
         ),
+        404 => ("missing", format!("the API server has no {plural}; apply its CustomResourceDefinition: {said}")),
         GONE => (
             "expired",
-            format!("the API server has forgotten the changes of {resource} since last time; listing again: {said}"),
+            format!("the API server has forgotten the changes of {plural} since last time; listing again: {said}"),
         ),
-        code => ("refused", format!("can't {verb} {resource}: the API server answered {code}: {said}")),
+        code => ("refused", format!("can't {verb} {plural}: the API server answered {code}: {said}")),
     };
     Trouble { reason, message }
 }

@@ -43,7 +43,7 @@ impl Batch {
             if let Event::Listed(kind) = event {
                 self.listed.push(kind);
             }
-            watched.took(kind, 1);
+            watched.took(kind.resource(), 1);
             self.changed |= index.apply(event);
         }
     }
@@ -54,7 +54,7 @@ impl Batch {
         }
         // Not before: whoever sees it listed sees the list.
         for kind in self.listed {
-            if watched.listed(kind) {
+            if watched.listed(kind.resource()) {
                 tracing::info!(kind = kind.resource(), objects = index.count(kind), "listed");
             }
         }

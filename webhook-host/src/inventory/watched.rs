@@ -11,16 +11,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
-/// The current version of what is known, and the state of the feed of each kind that is watched.
+/// The current version of what is known, and the state of the feed of each resource that is watched.
 #[derive(Debug)]
 pub struct Watched {
     known: ArcSwap<Known>,
     published: watch::Sender<()>,
-    /// Off the hot path.
-    feeds: Mutex<BTreeMap<Kind, Feed>>,
+    /// By resource, as the API calls it. Off the hot path.
+    feeds: Mutex<BTreeMap<&'static str, Feed>>,
 }
 
-/// How the watcher of one kind fares.
+/// How the watcher of one resource fares.
 #[derive(Debug, Clone)]
 pub struct Feed {
     /// Whether policies may rely on what is known.
@@ -37,7 +37,7 @@ pub struct Feed {
     listing: bool,
 }
 
-/// Whether policies may rely on what is known of a kind.
+/// Whether policies may rely on what is known of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// The first list has not ended: policies are told that nothing is known. Why, when something is wrong.
@@ -106,8 +106,8 @@ impl Watched {
     /// What reviews see from now on.
     pub fn publish(&self, index: &Index) {
         let known = index.known().clone();
-        for (kind, feed) in &mut *self.lock() {
-            feed.objects = known.count(*kind);
+        for kind in Kind::ALL {
+            self.holds(kind.resource(), known.count(kind));
         }
         self.known.store(Arc::new(known));
         self.published.send_replace(());
@@ -122,18 +122,23 @@ impl Watched {
         }
     }
 
-    /// The feeds of all kinds that are watched.
-    pub fn feeds(&self) -> BTreeMap<Kind, Feed> {
+    /// So many objects are known of a resource.
+    pub fn holds(&self, resource: &'static str, objects: usize) {
+        self.with(resource, |feed| feed.objects = objects);
+    }
+
+    /// The feeds of all resources that are watched.
+    pub fn feeds(&self) -> BTreeMap<&'static str, Feed> {
         self.lock().clone()
     }
 
     /// Whether a kind is watched, was listed, and is in contact.
     pub fn is_synced(&self, kind: Kind) -> bool {
-        self.lock().get(&kind).is_some_and(|feed| feed.state == State::Synced)
+        self.lock().get(kind.resource()).is_some_and(|feed| feed.state == State::Synced)
     }
 
-    /// A kind is watched from now on.
-    pub fn begin(&self, kind: Kind) {
+    /// A resource is watched from now on.
+    pub fn begin(&self, resource: &'static str) {
         let feed = Feed {
             state: State::Waiting(None),
             contact: None,
@@ -142,22 +147,22 @@ impl Watched {
             errors: BTreeMap::new(),
             listing: false,
         };
-        self.lock().insert(kind, feed);
+        self.lock().insert(resource, feed);
     }
 
-    /// A kind is not watched any more.
-    pub fn end(&self, kind: Kind) {
-        self.lock().remove(&kind);
+    /// A resource is not watched any more.
+    pub fn end(&self, resource: &'static str) {
+        self.lock().remove(resource);
     }
 
     /// So many events were taken in.
-    pub fn took(&self, kind: Kind, events: u64) {
-        self.with(kind, |feed| feed.events += events);
+    pub fn took(&self, resource: &'static str, events: u64) {
+        self.with(resource, |feed| feed.events += events);
     }
 
     /// The API server was heard of. Whether that ends a time without contact.
-    pub fn contact(&self, kind: Kind) -> bool {
-        self.with(kind, |feed| {
+    pub fn contact(&self, resource: &'static str) -> bool {
+        self.with(resource, |feed| {
             feed.contact = Some(SystemTime::now());
             let regained = matches!(feed.state, State::Stale { .. }) && !feed.listing;
             if regained {
@@ -169,13 +174,13 @@ impl Watched {
     }
 
     /// A list begins.
-    pub fn listing(&self, kind: Kind) {
-        self.with(kind, |feed| feed.listing = true);
+    pub fn listing(&self, resource: &'static str) {
+        self.with(resource, |feed| feed.listing = true);
     }
 
     /// A whole list was taken in and published. Whether that is news.
-    pub fn listed(&self, kind: Kind) -> bool {
-        self.with(kind, |feed| {
+    pub fn listed(&self, resource: &'static str) -> bool {
+        self.with(resource, |feed| {
             feed.listing = false;
             std::mem::replace(&mut feed.state, State::Synced) != State::Synced
         })
@@ -183,8 +188,8 @@ impl Watched {
     }
 
     /// Contact was lost, or could not be made. Whether that is news: the first trouble of a time, or of another reason.
-    pub fn lost(&self, kind: Kind, trouble: Trouble) -> bool {
-        self.with(kind, |feed| {
+    pub fn lost(&self, resource: &'static str, trouble: Trouble) -> bool {
+        self.with(resource, |feed| {
             *feed.errors.entry(trouble.reason).or_default() += 1;
             let news = feed.state.trouble().is_none_or(|known| known.reason != trouble.reason);
             feed.state = match &feed.state {
@@ -197,11 +202,11 @@ impl Watched {
         .unwrap_or_default()
     }
 
-    fn with<T>(&self, kind: Kind, change: impl FnOnce(&mut Feed) -> T) -> Option<T> {
-        self.lock().get_mut(&kind).map(change)
+    fn with<T>(&self, resource: &str, change: impl FnOnce(&mut Feed) -> T) -> Option<T> {
+        self.lock().get_mut(resource).map(change)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Kind, Feed>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Feed>> {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -217,43 +222,45 @@ impl Feed {
 mod tests {
     use super::*;
 
+    const PODS: &str = "pods";
+
     fn trouble(reason: &'static str) -> Trouble {
         Trouble { reason, message: String::new() }
     }
 
     fn state(watched: &Watched) -> &'static str {
-        watched.feeds()[&Kind::Pods].state.name()
+        watched.feeds()[PODS].state.name()
     }
 
     #[test]
     fn contact_alone_is_no_list() {
         let watched = Watched::new();
-        watched.begin(Kind::Pods);
-        watched.contact(Kind::Pods);
+        watched.begin(PODS);
+        watched.contact(PODS);
         assert_eq!(state(&watched), "waiting");
-        assert!(watched.lost(Kind::Pods, trouble("unreachable")));
-        assert!(!watched.lost(Kind::Pods, trouble("unreachable")), "the same again is no news");
-        assert!(watched.lost(Kind::Pods, trouble("forbidden")));
+        assert!(watched.lost(PODS, trouble("unreachable")));
+        assert!(!watched.lost(PODS, trouble("unreachable")), "the same again is no news");
+        assert!(watched.lost(PODS, trouble("forbidden")));
         assert_eq!(state(&watched), "waiting");
-        assert!(watched.listed(Kind::Pods));
+        assert!(watched.listed(PODS));
         assert_eq!(state(&watched), "synced");
-        assert_eq!(watched.feeds()[&Kind::Pods].errors, BTreeMap::from([("forbidden", 1), ("unreachable", 2)]));
+        assert_eq!(watched.feeds()[PODS].errors, BTreeMap::from([("forbidden", 1), ("unreachable", 2)]));
     }
 
     #[test]
     fn a_watch_that_is_resumed_is_in_sync_and_one_that_must_list_again_only_after_the_list() {
         let watched = Watched::new();
-        watched.begin(Kind::Pods);
-        watched.listed(Kind::Pods);
-        watched.lost(Kind::Pods, trouble("unreachable"));
+        watched.begin(PODS);
+        watched.listed(PODS);
+        watched.lost(PODS, trouble("unreachable"));
         assert_eq!(state(&watched), "stale");
-        assert!(watched.contact(Kind::Pods));
+        assert!(watched.contact(PODS));
         assert_eq!(state(&watched), "synced");
-        watched.lost(Kind::Pods, trouble("expired"));
-        watched.listing(Kind::Pods);
-        assert!(!watched.contact(Kind::Pods));
+        watched.lost(PODS, trouble("expired"));
+        watched.listing(PODS);
+        assert!(!watched.contact(PODS));
         assert_eq!(state(&watched), "stale");
-        assert!(watched.listed(Kind::Pods));
+        assert!(watched.listed(PODS));
         assert_eq!(state(&watched), "synced");
     }
 }

@@ -7,11 +7,13 @@ mod exemptions;
 mod host_config;
 mod names;
 mod service_policy;
+mod status;
 
 pub use exemptions::{BreakGlass, Exemptions};
 pub use host_config::{HostConfig, HostConfigSpec};
 pub use names::{AnnotationKey, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject};
 pub use service_policy::{FailurePolicy, Limits, Match, Mode, Module, ServicePolicy, ServicePolicySpec, Updates};
+pub use status::{ComponentStatus, Condition, ConditionStatus, ConditionType, Evaluations, ServicePolicyStatus};
 
 use crate::decode::{self, DecodeError, describe};
 use serde::de::DeserializeOwned;

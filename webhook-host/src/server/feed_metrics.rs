@@ -1,6 +1,6 @@
 //! What the metrics tell of the watchers: read when somebody asks, so that the watchers count nothing themselves.
 
-use crate::inventory::{Feed, Kind, State, Watched};
+use crate::inventory::{Feed, State, Watched};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
@@ -39,7 +39,7 @@ impl Collector for FeedMetrics {
 /// One answer to one scrape.
 struct Scrape<'a, 'e> {
     encoder: &'a mut DescriptorEncoder<'e>,
-    feeds: &'a BTreeMap<Kind, Feed>,
+    feeds: &'a BTreeMap<&'static str, Feed>,
 }
 
 impl Scrape<'_, '_> {
@@ -52,9 +52,9 @@ impl Scrape<'_, '_> {
     ) -> fmt::Result {
         let name = format!("inventory_{name}");
         let mut family = self.encoder.encode_descriptor(&name, help, unit, MetricType::Gauge)?;
-        for (kind, feed) in self.feeds {
+        for (resource, feed) in self.feeds {
             if let Some(value) = value(feed) {
-                ConstGauge::new(value).encode(family.encode_family(&[("kind", kind.resource())])?)?;
+                ConstGauge::new(value).encode(family.encode_family(&[("kind", *resource)])?)?;
             }
         }
         Ok(())
@@ -63,8 +63,8 @@ impl Scrape<'_, '_> {
     fn events(&mut self) -> fmt::Result {
         let help = "Events that watchers took in";
         let mut family = self.encoder.encode_descriptor("inventory_events", help, None, MetricType::Counter)?;
-        for (kind, feed) in self.feeds {
-            ConstCounter::new(feed.events).encode(family.encode_family(&[("kind", kind.resource())])?)?;
+        for (resource, feed) in self.feeds {
+            ConstCounter::new(feed.events).encode(family.encode_family(&[("kind", *resource)])?)?;
         }
         Ok(())
     }
@@ -72,9 +72,9 @@ impl Scrape<'_, '_> {
     fn errors(&mut self) -> fmt::Result {
         let help = "Failures of watchers, by reason";
         let mut family = self.encoder.encode_descriptor("inventory_errors", help, None, MetricType::Counter)?;
-        for (kind, feed) in self.feeds {
+        for (resource, feed) in self.feeds {
             for (reason, count) in &feed.errors {
-                let labels = [("kind", kind.resource()), ("reason", *reason)];
+                let labels = [("kind", *resource), ("reason", *reason)];
                 ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
             }
         }

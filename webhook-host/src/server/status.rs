@@ -3,7 +3,7 @@
 //! `sallyport inspect --live` reads the JSON back; fields are added, never renamed.
 
 use crate::admission::Admission;
-use crate::inventory::{Feed, Kind, State};
+use crate::inventory::{Feed, State};
 use crate::manifest::{FailurePolicy, Mode};
 use crate::policy::Policy;
 use jiff::Timestamp;
@@ -72,7 +72,7 @@ pub struct PolicyStatus {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FeedStatus {
-    /// `namespaces`, `nodes` or `pods`.
+    /// `namespaces`, `nodes`, `pods` or `servicepolicies`.
     pub kind: String,
     /// `waiting` for the first list, `synced`, or `stale`.
     pub state: String,
@@ -140,18 +140,18 @@ impl Status {
 
 fn feeds(admission: &Admission) -> Vec<FeedStatus> {
     let feeds = admission.inventory().watched().map(|watched| watched.feeds()).unwrap_or_default();
-    feeds.iter().map(|(kind, feed)| FeedStatus::of(*kind, feed)).collect()
+    feeds.iter().map(|(resource, feed)| FeedStatus::of(resource, feed)).collect()
 }
 
 impl FeedStatus {
-    fn of(kind: Kind, feed: &Feed) -> Self {
+    fn of(resource: &str, feed: &Feed) -> Self {
         let since = match feed.state {
             State::Stale { since, .. } => Some(rfc_3339(since)),
             State::Waiting(_) | State::Synced => None,
         };
         let trouble = feed.state.trouble();
         Self {
-            kind: kind.resource().to_owned(),
+            kind: resource.to_owned(),
             state: feed.state.name().to_owned(),
             objects: feed.objects,
             since,
