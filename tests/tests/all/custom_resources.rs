@@ -159,3 +159,64 @@ async fn a_host_that_never_saw_its_service_policies_does_not_start() {
         "{errors}"
     );
 }
+
+/// What the webhook for ServicePolicies answers: whether it may be written, and why not.
+async fn checked(host: &Program, operation: &str, object: &Value, old: &Value) -> (bool, String) {
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "u", "operation": operation, "name": "p", "object": object, "oldObject": old,
+            "kind": {"group": "sallyport.dev", "version": "v1alpha1", "kind": "ServicePolicy"},
+        },
+    });
+    let reply = host.client.post(PROTOCOLS[1], "/validate-policies", review.to_string()).await.json();
+    let response = &reply["response"];
+    let message = response["status"]["message"].as_str().unwrap_or_default().to_owned();
+    (response["allowed"].as_bool().expect("an answer"), message)
+}
+
+fn object(spec: &Value) -> Value {
+    json!({
+        "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy", "spec": spec,
+        "metadata": {"name": "p", "uid": "x", "generation": 3, "managedFields": []},
+        "status": {"conditions": []},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_service_policy_is_refused_before_the_cluster_has_it() {
+    let files = directory(&[("p.yaml", manifest("p", &json!({})))]);
+    let host = Program::serve(files.path(), &[]);
+    let good = object(&spec(&json!({})));
+    assert_eq!(checked(&host, "CREATE", &good, &Value::Null).await, (true, String::new()));
+    for (more, expected) in [
+        (json!({"module": {"file": "missing.wasm"}}), "spec.module.file: can't read "),
+        (json!({"settings": {"unheard": "of"}}), r#"spec.settings: unknown key "unheard""#),
+        (json!({"settings": {"atConfigure": "refuse"}}), "spec.settings.atConfigure: refused, as it was told"),
+        (json!({"mode": "Enforced"}), "spec.mode: "),
+        (
+            json!({"match": {"namespaceSelector": {"matchLabel": {}}}}),
+            r#"spec.match.namespaceSelector: unknown key "matchLabel""#,
+        ),
+    ] {
+        let (allowed, message) = checked(&host, "UPDATE", &object(&spec(&more)), &good).await;
+        assert!(!allowed && message.starts_with(expected), "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_service_policy_that_is_there_can_be_labelled_and_lose_its_finalizers_and_go() {
+    let files = directory(&[("p.yaml", manifest("p", &json!({})))]);
+    let host = Program::serve(files.path(), &[]);
+    let broken = object(&spec(&json!({"module": {"file": "missing.wasm"}})));
+    let mut labelled = broken.clone();
+    labelled["metadata"]["labels"] = json!({"team": "a"});
+    let mut terminating = object(&spec(&json!({"module": {"file": "another.wasm"}})));
+    terminating["metadata"]["deletionTimestamp"] = "2026-11-23T08:00:00Z".into();
+    for (operation, object, old) in
+        [("UPDATE", &labelled, &broken), ("UPDATE", &terminating, &broken), ("DELETE", &Value::Null, &broken)]
+    {
+        assert_eq!(checked(&host, operation, object, old).await, (true, String::new()), "{operation} {object}");
+    }
+}

@@ -10,9 +10,10 @@ use crate::cluster::{Found, Report, Reports, Serves};
 use crate::engine::Engine;
 use crate::manifest::{API_VERSION, ComponentStatus, ServicePolicy};
 use crate::policy::{LoadError, Policy};
+use crate::server::{Live, PolicyCheck};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What came of the ServicePolicies of a cluster.
@@ -44,6 +45,12 @@ pub(super) fn policies(
         custom.reports.insert(name, Report { generation, component, serves });
     }
     custom
+}
+
+/// What the webhook for ServicePolicies asks: whether the policy could be loaded now. What it compiles is kept on disk, so that
+/// the reload that follows need not.
+pub(super) fn check(engine: Arc<Engine>, modules: PathBuf, live: Arc<Live>) -> PolicyCheck {
+    Arc::new(move |manifest| load::component(&engine, &modules, manifest, live.admission().policies()).map(drop))
 }
 
 impl Custom {

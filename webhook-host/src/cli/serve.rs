@@ -2,6 +2,7 @@
 
 use super::cache::CacheArgs;
 use super::cluster::ClusterArgs;
+use super::custom;
 use super::logging::Logging;
 use super::reload::{Ask, Reloader};
 use super::source::{Set, Source};
@@ -21,7 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Serves the admission webhook
 ///
-/// Answers AdmissionReviews on /validate and /mutate over TLS (HTTP/2 and HTTP/1.1), and /livez, /readyz, /metrics and
+/// Answers AdmissionReviews on /validate and /mutate, and of ServicePolicies on /validate-policies, over TLS (HTTP/2 and HTTP/1.1), and /livez, /readyz, /metrics and
 /// /policies on the admin address over plain HTTP.
 #[derive(Debug, Args)]
 #[command(
@@ -245,7 +246,8 @@ impl Serve {
         // Last of all: a start that fails must not replace the authority that a running host's clients trust.
         let tls = self.certificate.load()?;
         let limits = self.bounds.limits(workers);
-        let server = Server::new(Arc::clone(&live), tls, limits);
+        let check = custom::check(Arc::clone(&source.engine), source.modules.clone(), Arc::clone(&live));
+        let server = Server::with_check(Arc::clone(&live), tls, limits, check);
         let interval = (!self.no_watch).then_some(self.watch_interval);
         let reload = Reloader::new(source, live, seen).start(interval).context("can't start the reload thread")?;
         // One more than guests may occupy: it accepts, refuses and answers while they run.

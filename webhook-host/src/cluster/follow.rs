@@ -13,6 +13,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long one watch lasts, in seconds; then the server ends it, and the watcher asks for the next where it was. That is what
+/// tells a quiet cluster from a dead connection: bookmarks come every minute or not at all (a kube-apiserver sends none before
+/// the first event since its own start), and a lost node never closes what it had open.
+pub(super) const WATCH: u32 = 60;
+
 /// A list that comes as a stream has to go on: servers before 1.27 take the request for an ordinary watch and never end it.
 const STREAM_SILENCE: Duration = Duration::from_secs(10);
 
@@ -36,7 +41,7 @@ impl Follower {
     where
         S: Stream<Item = watcher::Result<Event<K>>>,
     {
-        let config = Config::default();
+        let config = Config::default().timeout(WATCH);
         if let Ended::CannotStream = self.read(watch(config.clone().streaming_lists()), true, &mut take).await {
             tracing::debug!(resource = self.resource.plural, "the API server does not stream lists; listing in pages");
             self.read(watch(config), false, &mut take).await;

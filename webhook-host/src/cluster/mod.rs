@@ -27,9 +27,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, LocalSet};
 
-/// An API server sends a bookmark a minute on each watch; one that is silent for longer than this is gone, and a connection
-/// without a sender (a lost node, a dropped route) would never say so itself.
-const SILENCE: Duration = Duration::from_secs(90);
+/// For the next byte of an answer. Longer than a watch lasts: the watcher gives up on its end itself, 5 s after it is due.
+const SILENCE: Duration = Duration::from_secs(follow::WATCH as u64 + 15);
 
 /// For a TCP connection and TLS, which take milliseconds in a cluster.
 const CONNECT: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use crate::units::{Bytes, Millis};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{ParseExpressionError, Selector, SelectorExt as _};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// One policy as its user configured it.
@@ -204,6 +204,20 @@ impl ServicePolicy {
         Ok(manifest)
     }
 
+    /// Reads an object as an API server has it: the same, with metadata and a status that no file has.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServicePolicy::from_value`].
+    pub fn from_object(object: &Value) -> Result<Self, DecodeError> {
+        let mut manifest = object.clone();
+        if let Some(manifest) = manifest.as_object_mut() {
+            manifest.remove("status");
+            manifest.insert("metadata".to_owned(), json!({"name": object["metadata"]["name"]}));
+        }
+        Self::from_value(&manifest)
+    }
+
     fn check(&self) -> Result<(), DecodeError> {
         let name = &self.metadata.name;
         if !is_label(name) {
@@ -229,7 +243,6 @@ impl ServicePolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn manifest(spec: Value) -> Result<ServicePolicy, String> {
         let value = json!({

@@ -3,6 +3,10 @@
 //! What is no AdmissionReview is answered with 4xx and a sentence that says what to do; the API server's failurePolicy decides
 //! then. Evaluation runs inline on the worker: it takes microseconds, and a runaway policy is bounded by its own deadline.
 
+mod gate;
+
+pub use gate::PolicyCheck;
+
 use super::capacity::{Capacity, Place, Room, Turn};
 use super::limits::Limits;
 use super::live::Live;
@@ -20,6 +24,7 @@ use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::{Bytes, BytesMut};
+use gate::Gate;
 use http_body_util::BodyExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -34,13 +39,22 @@ const NAMESPACE_WAIT: Duration = Duration::from_millis(250);
 struct App {
     live: Arc<Live>,
     capacity: Arc<Capacity>,
+    gate: Option<Gate>,
     body_limit: usize,
     body_time: Duration,
 }
 
-pub(super) fn router(live: Arc<Live>, capacity: Arc<Capacity>, limits: &Limits) -> Router {
-    let app = App { live, capacity, body_limit: limits.body, body_time: limits.body_time };
-    Router::new()
+pub(super) fn router(live: Arc<Live>, capacity: Arc<Capacity>, limits: &Limits, check: Option<PolicyCheck>) -> Router {
+    let gate = check.map(Gate::new);
+    let (routes, paths) = match gate {
+        None => (Router::new(), "there are only /validate and /mutate here"),
+        Some(_) => (
+            Router::new().route("/validate-policies", post(gate::validate_policies)),
+            "there are only /validate, /mutate and /validate-policies here",
+        ),
+    };
+    let app = App { live, capacity, gate, body_limit: limits.body, body_time: limits.body_time };
+    routes
         .route("/validate", post(validate))
         .route("/mutate", post(mutate))
         .method_not_allowed_fallback(async |State(app): State<Arc<App>>, request: Request<Body>| {
@@ -50,12 +64,8 @@ pub(super) fn router(live: Arc<Live>, capacity: Arc<Capacity>, limits: &Limits) 
             )
             .await
         })
-        .fallback(async |State(app): State<Arc<App>>, request: Request<Body>| {
-            app.refuse(
-                request,
-                Refusal::new(StatusCode::NOT_FOUND, "path", "there are only /validate and /mutate here"),
-            )
-            .await
+        .fallback(async move |State(app): State<Arc<App>>, request: Request<Body>| {
+            app.refuse(request, Refusal::new(StatusCode::NOT_FOUND, "path", paths)).await
         })
         .with_state(Arc::new(app))
 }
@@ -72,12 +82,17 @@ impl App {
     async fn answer(&self, function: Function, request: Request<Body>) -> Response {
         let arrived = Instant::now();
         let (head, mut body) = request.into_parts();
-        match self.review(function, &head, &mut body, arrived).await {
+        let result = self.review(function, &head, &mut body, arrived).await;
+        self.respond(result, &mut body).await
+    }
+
+    async fn respond(&self, result: Result<Vec<u8>, Refusal>, body: &mut Body) -> Response {
+        match result {
             Ok(body) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),
             Err(refusal) => {
                 // Who let a body time out will not send the rest now.
                 if refusal.status != StatusCode::REQUEST_TIMEOUT {
-                    self.discard(&mut body).await;
+                    self.discard(body).await;
                 }
                 self.count(refusal)
             }

@@ -68,7 +68,7 @@ struct Ended {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Awaited {
+struct Came {
     result: &'static str,
 }
 
@@ -102,7 +102,8 @@ pub struct Metrics {
     full: Counter,
     in_flight: Gauge,
     reloads: Family<Ended, Counter>,
-    namespaces: Family<Awaited, Counter>,
+    namespaces: Family<Came, Counter>,
+    checks: Family<Came, Counter>,
     last_success: Gauge,
 }
 
@@ -163,6 +164,12 @@ impl Metrics {
         if let Some(watched) = watched {
             registry.register_collector(Box::new(FeedMetrics::new(Arc::clone(watched))));
         }
+        let checks = Family::default();
+        registry.register(
+            "policy_checks",
+            "ServicePolicies that were checked before the cluster had them",
+            checks.clone(),
+        );
         let namespaces = Family::default();
         registry.register(
             "namespace_waits",
@@ -254,6 +261,7 @@ impl Metrics {
             in_flight,
             reloads,
             namespaces,
+            checks,
             last_success,
         }
     }
@@ -277,7 +285,12 @@ impl Metrics {
 
     /// A review waited for watchers to tell of its namespace; whether they did.
     pub(super) fn awaited_namespace(&self, came: bool) {
-        self.namespaces.get_or_create(&Awaited { result: if came { "known" } else { "unknown" } }).inc();
+        self.namespaces.get_or_create(&Came { result: if came { "known" } else { "unknown" } }).inc();
+    }
+
+    /// A ServicePolicy was checked: `allowed`, `denied` or `late`.
+    pub(super) fn checked_policy(&self, result: &'static str) {
+        self.checks.get_or_create(&Came { result }).inc();
     }
 
     /// A reload ended: well, with the time, or not.

@@ -20,6 +20,7 @@ mod timeout;
 pub mod tls;
 
 pub use admin::Admin;
+pub use handlers::PolicyCheck;
 pub use limits::Limits;
 pub use live::Live;
 pub use metrics::Metrics;
@@ -56,8 +57,17 @@ pub struct Server {
 impl Server {
     /// A server that answers with what the live set decides.
     pub fn new(live: Arc<Live>, tls: Arc<ServerConfig>, limits: Limits) -> Self {
+        Self::build(live, tls, limits, None)
+    }
+
+    /// One that also says of ServicePolicies whether they could be loaded, on `/validate-policies`.
+    pub fn with_check(live: Arc<Live>, tls: Arc<ServerConfig>, limits: Limits, check: PolicyCheck) -> Self {
+        Self::build(live, tls, limits, Some(check))
+    }
+
+    fn build(live: Arc<Live>, tls: Arc<ServerConfig>, limits: Limits, check: Option<PolicyCheck>) -> Self {
         let capacity = Arc::new(Capacity::new(&limits, Arc::clone(&live)));
-        let router = handlers::router(Arc::clone(&live), Arc::clone(&capacity), &limits);
+        let router = handlers::router(Arc::clone(&live), Arc::clone(&capacity), &limits, check);
         let connections = u32::try_from(limits.connections).unwrap_or(u32::MAX).clamp(1, MOST_CONNECTIONS);
         Self {
             shared: Arc::new(Shared { acceptor: TlsAcceptor::from(tls), router, live, limits }),
