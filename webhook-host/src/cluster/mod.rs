@@ -228,7 +228,7 @@ impl Supervisor {
                 }
                 (true, None) => {
                     self.watched.begin(kind.resource());
-                    tracing::info!(kind = kind.resource(), "watching: a policy asks for it");
+                    tracing::info!(resource = kind.resource(), "watching: a policy asks for it");
                     let feeder = Feeder::new(*kind, Arc::clone(&self.watched), events.clone());
                     self.running.insert(*kind, tokio::task::spawn_local(feeder.run(client.clone())));
                 }
@@ -238,7 +238,7 @@ impl Supervisor {
                     let _ = running.await;
                     self.watched.end(kind.resource());
                     let _ = events.send(Event::Forget(*kind)).await;
-                    tracing::info!(kind = kind.resource(), "not watched any more: no policy asks for it");
+                    tracing::info!(resource = kind.resource(), "not watched any more: no policy asks for it");
                 }
                 (false, None) => {}
             }

@@ -55,7 +55,7 @@ impl Batch {
         // Not before: whoever sees it listed sees the list.
         for kind in self.listed {
             if watched.listed(kind.resource()) {
-                tracing::info!(kind = kind.resource(), objects = index.count(kind), "listed");
+                tracing::info!(resource = kind.resource(), objects = index.count(kind), "listed");
             }
         }
     }
