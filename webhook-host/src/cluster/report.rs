@@ -105,6 +105,7 @@ pub(super) async fn run(client: Client, policies: Arc<Policies>, mut reports: wa
             let written = api.patch_status(name, &params, &patch);
             let problem = match tokio::time::timeout(WRITE, written).await {
                 Ok(Ok(DynamicObject { .. })) => continue,
+                Ok(Err(kube::Error::Api(status))) => status.message,
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => format!("no answer within {WRITE:?}"),
             };
