@@ -104,7 +104,7 @@ fn review() -> Review {
         service,
         old_service: None,
         namespace: Namespace { name: "cap".to_owned(), labels: vec![], known: true },
-        cluster: sallyport::inventory::Inventory::default().cluster().clone(),
+        cluster: sallyport::inventory::Inventory::default().view().cluster(),
         selected_pods: None,
         time: 1_790_000_000,
     }

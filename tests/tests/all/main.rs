@@ -3,14 +3,17 @@
 //! One binary, since linking wasmtime takes longer than most of the tests. What it needs is built by `make policies`.
 
 mod about;
+mod api_server;
 mod bad_input;
 mod cache;
 mod cel;
 mod certificates;
 mod client;
+mod cluster;
 mod command_line;
 mod connections;
 mod crd;
+mod custom_resources;
 mod doctor;
 mod drain;
 mod generated;
@@ -27,7 +30,7 @@ mod program;
 mod record;
 mod reload;
 mod replay;
-mod shadow;
 mod self_managed;
+mod shadow;
 mod webhook;
 mod webhooks;

@@ -50,11 +50,10 @@ impl Process {
         Self { child, log }
     }
 
-    fn serve(policies: &Path, more: &[&str]) -> Self {
+    fn serve(arguments: &[&str]) -> Self {
         let child = Command::new(&*SALLYPORT)
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .args([Path::new("--policies"), policies])
-            .args(more)
+            .args(arguments)
             .current_dir(root())
             .stderr(Stdio::piped())
             .spawn()
@@ -87,6 +86,10 @@ impl Process {
     }
 }
 
+fn serving<'a>(policies: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    [&["--policies", policies.to_str().expect("UTF-8")], more].concat()
+}
+
 /// A host that may be waiting for something before it serves.
 pub(crate) struct Starting {
     process: Process,
@@ -95,7 +98,7 @@ pub(crate) struct Starting {
 
 impl Starting {
     pub(crate) fn serve(policies: &Path, more: &[&str]) -> Self {
-        let process = Process::serve(policies, more);
+        let process = Process::serve(&serving(policies, more));
         let admin = process.address("probes and metrics on http://");
         Self { process, admin }
     }
@@ -111,10 +114,15 @@ impl Starting {
 impl Program {
     /// Serves the policies of a directory.
     pub(crate) fn serve(policies: &Path, more: &[&str]) -> Self {
+        Self::start(&serving(policies, more))
+    }
+
+    /// Serves what the arguments say.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let files = tempfile::tempdir().expect("a directory");
         let ca = files.path().join("ca.crt");
         let out = ["--self-signed", "--ca-out", ca.to_str().expect("UTF-8")];
-        let process = Process::serve(policies, &[&out, more].concat());
+        let process = Process::serve(&[&out, arguments].concat());
         let (admin, webhook) = process.addresses();
         let client = Client::new(webhook, &std::fs::read_to_string(&ca).expect("it was written before"));
         Self { process, client, admin, webhook }
@@ -122,7 +130,7 @@ impl Program {
 
     /// The same with a certificate of the test's own authority.
     pub(crate) fn with_certificate(policies: &Path, ca: &str, more: &[&str]) -> Self {
-        let process = Process::serve(policies, more);
+        let process = Process::serve(&serving(policies, more));
         let (admin, webhook) = process.addresses();
         Self { process, client: Client::new(webhook, ca), admin, webhook }
     }

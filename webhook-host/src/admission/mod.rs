@@ -22,15 +22,16 @@ pub use outcome::{AdmissionResponse, Cause, Denial, Evaluation, Outcome};
 pub use request::{AdmissionRequest, GroupVersionKind, Operation, ReviewError, UserInfo};
 pub use shadow::Shadowed;
 
+use crate::contract::description::Context;
 use crate::contract::review::{Phase, Resource};
 use crate::contract::verdict::Violation;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Kind, View};
 use crate::manifest::{Exemptions, Mode, Updates};
 use crate::policy::Policy;
 use crate::service::Malformed;
 use break_glass::Glass;
 use mutation::Patched;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use subject::Subject;
@@ -123,14 +124,43 @@ impl Admission {
         &self.inventory
     }
 
+    /// What policies ask for of the cluster, themselves or by the selector of their manifest.
+    pub fn asks(&self) -> BTreeSet<Kind> {
+        let all = || self.policies.iter().chain(&self.candidates);
+        let needed = |context| all().any(|policy| policy.needs(context));
+        let selected = all().any(|policy| policy.manifest().spec.r#match.goes_by_labels());
+        let kinds = [
+            (Kind::Namespaces, selected || needed(Context::Namespace)),
+            (Kind::Nodes, needed(Context::Cluster)),
+            (Kind::Pods, needed(Context::Pods)),
+        ];
+        kinds.into_iter().filter_map(|(kind, asked)| asked.then_some(kind)).collect()
+    }
+
+    /// Whether a review should wait a moment: its namespace is unknown, watchers may tell about it any moment, and some policy
+    /// goes by its labels. Whoever creates a namespace and a Service in one go is faster than a watcher.
+    pub fn expects_namespace(&self, function: Function, request: &AdmissionRequest<'_>) -> bool {
+        let namespace = request.namespace();
+        if !self.inventory.expects_namespace(namespace) {
+            return false;
+        }
+        let Ok((operation, resource)) = exemption::scope(request, &self.exemptions) else { return false };
+        let policies = self.matching(function, &self.inventory.view(), namespace, operation, resource);
+        policies
+            .iter()
+            .any(|policy| policy.needs(Context::Namespace) || policy.manifest().spec.r#match.goes_by_labels())
+    }
+
     /// Reviews one request.
     pub fn review(&self, function: Function, request: &AdmissionRequest<'_>, clock: Clock) -> Outcome {
         let (operation, resource) = match exemption::scope(request, &self.exemptions) {
             Ok(scope) => scope,
             Err(exemption) => return Outcome::exempt(request, exemption),
         };
-        let policies = self.matching(function, request.namespace(), operation, resource);
-        let mut subject = match Subject::new(function, request, (operation, resource), clock.now) {
+        // Once: the whole answer is of one moment.
+        let view = self.inventory.view();
+        let policies = self.matching(function, &view, request.namespace(), operation, resource);
+        let mut subject = match Subject::new(function, request, (operation, resource), clock.now, view) {
             Ok(subject) => subject,
             Err(malformed) => return fold::malformed(function, request, &policies, malformed),
         };
@@ -151,12 +181,13 @@ impl Admission {
     fn matching(
         &self,
         function: Function,
+        view: &View<'_>,
         namespace: &str,
         operation: crate::contract::review::Operation,
         resource: Resource,
     ) -> Vec<&Policy> {
         let policies = self.policies.iter().map(AsRef::as_ref);
-        policies.filter(|policy| self.has_a_say(policy, function, namespace, (operation, resource))).collect()
+        policies.filter(|policy| self.has_a_say(policy, function, view, namespace, (operation, resource))).collect()
     }
 
     /// By namespace, by what the policy wants to be asked, and in the mutating phase by mode, since only Enforce patches.
@@ -164,18 +195,19 @@ impl Admission {
         &self,
         policy: &Policy,
         function: Function,
+        view: &View<'_>,
         namespace: &str,
         (operation, resource): (crate::contract::review::Operation, Resource),
     ) -> bool {
         let spec = &policy.manifest().spec;
-        spec.r#match.matches(namespace, self.inventory.namespace_labels(namespace))
+        spec.r#match.matches(namespace, view.namespace_labels(namespace))
             && policy.wants(function.wanted(), operation, resource)
             && (function != Function::Mutate || spec.mode == Mode::Enforce)
     }
 
     /// What the host itself may do in a namespace: deny where some policy may, whatever resource it is asked about; or else warn.
-    fn strictest(&self, namespace: &str) -> Mode {
-        let labels = self.inventory.namespace_labels(namespace);
+    fn strictest(&self, view: &View<'_>, namespace: &str) -> Mode {
+        let labels = view.namespace_labels(namespace);
         let mut specs = self.policies.iter().map(|policy| &policy.manifest().spec);
         let enforced = specs.any(|spec| spec.mode == Mode::Enforce && spec.r#match.matches(namespace, labels));
         if enforced { Mode::Enforce } else { Mode::Warn }
@@ -186,15 +218,15 @@ impl Admission {
         function: Function,
         request: &AdmissionRequest<'_>,
         policies: &[&Policy],
-        subject: &mut Subject,
+        subject: &mut Subject<'_>,
         glass: Glass,
         deadline: Instant,
     ) -> Outcome {
         let carried = glass == Glass::Carried;
-        let policies: Vec<_> = policies.iter().copied().filter(|policy| self.asks(policy, subject)).collect();
+        let policies: Vec<_> = policies.iter().copied().filter(|policy| self.would_ask(policy, subject)).collect();
         let judge = |policy: &&Policy| self.judge(function, policy, subject, carried, deadline);
         let evaluations = policies.iter().map(judge).collect();
-        let strictest = self.strictest(request.namespace());
+        let strictest = self.strictest(subject.view(), request.namespace());
         fold::validated(request, &policies, evaluations, glass, strictest)
     }
 
@@ -203,13 +235,13 @@ impl Admission {
         &self,
         function: Function,
         policy: &Policy,
-        subject: &mut Subject,
+        subject: &mut Subject<'_>,
         carried: bool,
         deadline: Instant,
     ) -> Evaluation {
         let began = Instant::now();
         let mut evaluation = Evaluation::of(policy, function);
-        let answer = subject.ask(policy, &self.inventory, |review| policy.validate(review, deadline));
+        let answer = subject.ask(policy, |review| policy.validate(review, deadline));
         match answer.and_then(|verdict| subject.hear(policy, verdict)) {
             Err(error) => evaluation.error = Some(error),
             Ok(verdict) => {
@@ -229,13 +261,13 @@ impl Admission {
         &self,
         evaluation: &mut Evaluation,
         policy: &Policy,
-        subject: &mut Subject,
+        subject: &mut Subject<'_>,
         violations: Vec<Violation>,
         keeps: Option<Instant>,
     ) {
-        let old = keeps.filter(|_| !violations.is_empty()).and_then(|deadline| {
-            subject.ask_of_old(policy, &self.inventory, |review| policy.validate(review, deadline))?.ok()
-        });
+        let old = keeps
+            .filter(|_| !violations.is_empty())
+            .and_then(|deadline| subject.ask_of_old(policy, |review| policy.validate(review, deadline))?.ok());
         let known: HashSet<_> = old.iter().flat_map(|old| &old.violations).map(|old| (&old.rule, &old.key)).collect();
         let stood =
             |violation: &Violation| !violation.key.is_empty() && known.contains(&(&violation.rule, &violation.key));
@@ -243,7 +275,7 @@ impl Admission {
     }
 
     /// Whether to ask a policy that matches: it is about the Service, or its word on that is to be tried.
-    fn asks(&self, policy: &Policy, subject: &Subject) -> bool {
+    fn would_ask(&self, policy: &Policy, subject: &Subject<'_>) -> bool {
         self.thorough || subject.concerns(policy)
     }
 
@@ -251,18 +283,18 @@ impl Admission {
         &self,
         request: &AdmissionRequest<'_>,
         policies: &[&'a Policy],
-        subject: &mut Subject,
+        subject: &mut Subject<'_>,
         deadline: Instant,
     ) -> Outcome {
         let mut patched = Patched::new(request);
         let improve = |&policy: &&'a Policy| {
             // What the ones before have patched may make it a Service of this one's.
-            if !self.asks(policy, subject) {
+            if !self.would_ask(policy, subject) {
                 return None;
             }
             let began = Instant::now();
             let mut evaluation = Evaluation::of(policy, Function::Mutate);
-            let answer = subject.ask(policy, &self.inventory, |review| policy.mutate(review, deadline));
+            let answer = subject.ask(policy, |review| policy.mutate(review, deadline));
             let answer = answer.and_then(|mutation| subject.hear(policy, mutation));
             match answer.and_then(|mutation| patched.apply(subject, mutation.patch.clone()).map(|()| mutation)) {
                 Err(error) => evaluation.error = Some(error),

@@ -149,7 +149,7 @@ impl Evaluation {
 
 impl AdmissionResponse {
     /// Go on, without a word.
-    pub(super) fn allow(uid: &str) -> Self {
+    pub(crate) fn allow(uid: &str) -> Self {
         Self {
             uid: uid.to_owned(),
             allowed: true,
@@ -158,6 +158,12 @@ impl AdmissionResponse {
             warnings: vec![],
             audit_annotations: BTreeMap::new(),
         }
+    }
+
+    /// Don't, for one reason.
+    pub(crate) fn deny(uid: &str, reason: &str, message: String) -> Self {
+        let cause = Cause { reason: reason.to_owned(), message: message.clone(), field: String::new() };
+        Self { allowed: false, denial: Some(Denial { message, causes: vec![cause] }), ..Self::allow(uid) }
     }
 
     /// The AdmissionReview that answers the API server.

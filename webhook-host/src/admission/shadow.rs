@@ -29,7 +29,7 @@ pub struct Shadowed {
 struct Again<'a> {
     admission: &'a Admission,
     function: Function,
-    subject: Subject,
+    subject: Subject<'a>,
     patched: Patched<'a>,
     carried: bool,
     /// For each candidate; its own limits hold all the same.
@@ -51,7 +51,7 @@ impl Admission {
             return vec![];
         }
         let Ok(scope) = exemption::scope(request, &self.exemptions) else { return vec![] };
-        let Ok(subject) = Subject::new(function, request, scope, now) else { return vec![] };
+        let Ok(subject) = Subject::new(function, request, scope, now, self.inventory.view()) else { return vec![] };
         let config = self.exemptions.break_glass.as_ref();
         let glass = Glass::of(config, &request.user_info, subject.service(), subject.old_service(), now);
         let carried = glass == Glass::Carried;
@@ -60,8 +60,11 @@ impl Admission {
         for policy in &self.policies {
             let evaluation = live.evaluations.iter().find(|evaluation| evaluation.policy == *policy.name());
             let candidate = self.candidate(policy.name()).map(AsRef::as_ref);
-            let has_a_say = |candidate: &&Policy| self.has_a_say(candidate, function, request.namespace(), scope);
-            let candidate_asked = candidate.filter(has_a_say).filter(|candidate| self.asks(candidate, &again.subject));
+            let has_a_say = |candidate: &&Policy| {
+                self.has_a_say(candidate, function, again.subject.view(), request.namespace(), scope)
+            };
+            let candidate_asked =
+                candidate.filter(has_a_say).filter(|candidate| self.would_ask(candidate, &again.subject));
             let asked = candidate_asked.map(|candidate| again.ask(candidate));
             if candidate.is_some() && (evaluation.is_some() || asked.is_some()) {
                 shadowed.push(Shadowed {
@@ -90,8 +93,7 @@ impl Again<'_> {
     /// As `Admission::mutate` does it, but the patch is only tried.
     fn improve(&mut self, candidate: &Policy, deadline: Instant) -> Evaluation {
         let mut evaluation = Evaluation::of(candidate, self.function);
-        let inventory = &self.admission.inventory;
-        let answer = self.subject.ask(candidate, inventory, |review| candidate.mutate(review, deadline));
+        let answer = self.subject.ask(candidate, |review| candidate.mutate(review, deadline));
         match answer.and_then(|mutation| self.patched.attempt(mutation.patch.clone()).map(|_| mutation)) {
             Err(error) => evaluation.error = Some(error),
             Ok(mutation) => (evaluation.patch, evaluation.warnings) = (mutation.patch, mutation.warnings),

@@ -6,7 +6,7 @@ use crate::contract::description::{About, Context};
 use crate::contract::review::{Cluster, Namespace, Operation, Pod, Resource, Review, User};
 use crate::contract::service::Service;
 use crate::contract::verdict::Verdict;
-use crate::inventory::{self, Inventory};
+use crate::inventory::{self, Inventory, View};
 use crate::policy::{EvaluationError, Policy};
 use crate::service::{self, Malformed};
 use serde_json::value::RawValue;
@@ -14,7 +14,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A review that is put together once and lent to each policy, with that part of the context which the policy asked for.
 /// What some policy asked for is kept and moved in and out, never copied.
-pub(super) struct Subject {
+pub(super) struct Subject<'a> {
+    view: View<'a>,
     review: Review,
     about: About,
     context: Parts,
@@ -35,12 +36,13 @@ struct Parts {
     pods: Option<Option<Vec<Pod>>>,
 }
 
-impl Subject {
+impl<'a> Subject<'a> {
     pub(super) fn new(
         function: Function,
         request: &AdmissionRequest<'_>,
         (operation, resource): (Operation, Resource),
         now: SystemTime,
+        view: View<'a>,
     ) -> Result<Self, Malformed> {
         let namespace = request.namespace();
         let service = parse(request.object, namespace)?
@@ -64,7 +66,11 @@ impl Subject {
             time: now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         };
         let about = about::about(&review.service, review.old_service.as_ref());
-        Ok(Self { review, about, context: Parts::default(), old: None })
+        Ok(Self { view, review, about, context: Parts::default(), old: None })
+    }
+
+    pub(super) fn view(&self) -> &View<'a> {
+        &self.view
     }
 
     pub(super) fn service(&self) -> &Service {
@@ -99,24 +105,19 @@ impl Subject {
         self.context.pods = None;
     }
 
-    pub(super) fn ask<T>(&mut self, policy: &Policy, inventory: &Inventory, ask: impl FnOnce(&Review) -> T) -> T {
-        lend(&mut self.review, &mut self.context, policy, inventory, ask)
+    pub(super) fn ask<T>(&mut self, policy: &Policy, ask: impl FnOnce(&Review) -> T) -> T {
+        lend(&mut self.review, &mut self.context, policy, &self.view, ask)
     }
 
     /// The same of the old object, as an update from old to old; `None` when there is no old object.
-    pub(super) fn ask_of_old<T>(
-        &mut self,
-        policy: &Policy,
-        inventory: &Inventory,
-        ask: impl FnOnce(&Review) -> T,
-    ) -> Option<T> {
+    pub(super) fn ask_of_old<T>(&mut self, policy: &Policy, ask: impl FnOnce(&Review) -> T) -> Option<T> {
         let review = &self.review;
         let old_service = review.old_service.as_ref()?;
         let old = self.old.get_or_insert_with(|| {
             let review = Review { service: old_service.clone(), ..review.clone() };
             Box::new(Old { review, context: Parts::default() })
         });
-        Some(lend(&mut old.review, &mut old.context, policy, inventory, ask))
+        Some(lend(&mut old.review, &mut old.context, policy, &self.view, ask))
     }
 }
 
@@ -125,10 +126,10 @@ fn lend<T>(
     review: &mut Review,
     parts: &mut Parts,
     policy: &Policy,
-    inventory: &Inventory,
+    view: &View<'_>,
     ask: impl FnOnce(&Review) -> T,
 ) -> T {
-    parts.look_up(review, policy, inventory);
+    parts.look_up(review, policy, view);
     parts.swap(review, policy);
     let answer = ask(review);
     parts.swap(review, policy);
@@ -136,16 +137,16 @@ fn lend<T>(
 }
 
 impl Parts {
-    fn look_up(&mut self, review: &Review, policy: &Policy, inventory: &Inventory) {
+    fn look_up(&mut self, review: &Review, policy: &Policy, view: &View<'_>) {
         let namespace = review.namespace.name.as_str();
         if policy.needs(Context::Namespace) {
-            self.namespace.get_or_insert_with(|| inventory.namespace(namespace));
+            self.namespace.get_or_insert_with(|| view.namespace(namespace));
         }
         if policy.needs(Context::Cluster) {
-            self.cluster.get_or_insert_with(|| inventory.cluster().clone());
+            self.cluster.get_or_insert_with(|| view.cluster());
         }
         if policy.needs(Context::Pods) {
-            self.pods.get_or_insert_with(|| inventory.selected_pods(namespace, &review.service.spec.selector));
+            self.pods.get_or_insert_with(|| view.selected_pods(namespace, &review.service.spec.selector));
         }
     }
 

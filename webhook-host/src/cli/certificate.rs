@@ -49,8 +49,6 @@ pub(super) struct CertificateArgs {
     client_names: Vec<String>,
     #[command(flatten)]
     self_managed: SelfManagedArgs,
-    #[command(flatten)]
-    kube: KubeArgs,
 }
 
 impl CertificateArgs {
@@ -59,7 +57,7 @@ impl CertificateArgs {
     /// # Errors
     ///
     /// The file that can't be read or used.
-    pub(super) fn start(&self, live: &Arc<Live>, interval: Option<Duration>) -> Result<Ask> {
+    pub(super) fn start(&self, kube: &KubeArgs, live: &Arc<Live>, interval: Option<Duration>) -> Result<Ask> {
         let files = Files { args: self.clone(), live: Arc::clone(live) };
         let (seen, read) = watch::settled(|| files.look(), || files.read());
         let Some(read) = read else { bail!("the certificate's files changed each time while they were read") };
@@ -69,7 +67,7 @@ impl CertificateArgs {
         }
         found.publish(live.tls());
         if self.self_managed_certificate {
-            self.self_managed.start(&self.kube, live)?;
+            self.self_managed.start(kube, live)?;
         }
         files.follow(seen, interval).context("can't start the thread that follows the certificate's files")
     }

@@ -12,16 +12,18 @@ const REQUEST: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Cluster")]
+#[group(skip)]
 pub(super) struct KubeArgs {
     /// How to reach the API server [default: the Pod's service account, or else KUBECONFIG or ~/.kube/config]
-    #[arg(long, value_name = "FILE", requires = "self_managed_certificate")]
+    #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig [default: its current one]
-    #[arg(long, value_name = "NAME", requires = "self_managed_certificate")]
+    #[arg(long, value_name = "NAME")]
     context: Option<String>,
 }
 
 impl KubeArgs {
+    /// For single requests, each within a time. What is watched has times of its own: see [`Self::find`].
     pub(super) async fn config(&self) -> Result<Config> {
         let mut config = self.find().await?;
         config.connect_timeout = Some(REQUEST);
@@ -30,7 +32,8 @@ impl KubeArgs {
         Ok(config)
     }
 
-    async fn find(&self) -> Result<Config> {
+    /// As it was found.
+    pub(super) async fn find(&self) -> Result<Config> {
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         if let Some(file) = &self.kubeconfig {
             let name = || format!("--kubeconfig {}", file.display());

@@ -77,11 +77,7 @@ pub(super) fn promoted(engine: &Arc<Engine>, from: &PolicyFiles) -> Result<Vec<A
 /// The candidates of the same ServicePolicies, for a host that serves. One that can't be loaded is broken and says why.
 pub(super) fn candidates(engine: &Arc<Engine>, from: &PolicyFiles, before: &[Arc<Policy>]) -> Result<Vec<Arc<Policy>>> {
     let load = |(file, manifest): (PathBuf, ServicePolicy)| {
-        let stated = manifest.spec.candidate.clone()?;
-        let next = manifest.split().1?;
-        let loaded = load(engine, &from.modules, &next, before, Policy::as_candidate);
-        let broken = |error: LoadError| error.in_candidate(&stated).in_manifest(&file.display().to_string());
-        Some(loaded.unwrap_or_else(|error| Policy::broken(next, broken(error)).as_candidate().into()))
+        candidate(engine, &from.modules, &file.display().to_string(), manifest, before)
     };
     Ok(manifests(&from.manifests)?.into_iter().filter_map(load).collect())
 }
@@ -101,6 +97,31 @@ fn manifests(directory: &Path) -> Result<Vec<(PathBuf, ServicePolicy)>> {
         bail!("no ServicePolicy in {}; expected manifests (*.yaml, *.yml, *.json)", directory.display());
     }
     Ok(manifests.into_values().collect())
+}
+
+/// The policy of a manifest; its module lies in `directory`.
+pub(super) fn component(
+    engine: &Arc<Engine>,
+    directory: &Path,
+    manifest: &ServicePolicy,
+    before: &[Arc<Policy>],
+) -> Result<Arc<Policy>, LoadError> {
+    load(engine, directory, manifest, before, |policy| policy)
+}
+
+/// The next version that a manifest states, if it does.
+pub(super) fn candidate(
+    engine: &Arc<Engine>,
+    directory: &Path,
+    place: &str,
+    manifest: ServicePolicy,
+    before: &[Arc<Policy>],
+) -> Option<Arc<Policy>> {
+    let stated = manifest.spec.candidate.clone()?;
+    let next = manifest.split().1?;
+    let broken = |error: LoadError| error.in_candidate(&stated).in_manifest(place);
+    let loaded = load(engine, directory, &next, before, Policy::as_candidate);
+    Some(loaded.unwrap_or_else(|error| Policy::broken(next, broken(error)).as_candidate().into()))
 }
 
 /// Loads one policy; its module lies in `directory`.

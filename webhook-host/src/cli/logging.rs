@@ -10,7 +10,7 @@ pub(super) struct Logging {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     log_format: Format,
     /// What is logged: error, warn, info, debug or trace, also per module (`info,sallyport::server=debug`)
-    #[arg(long, value_name = "FILTER", env = "SALLYPORT_LOG", default_value = "info")]
+    #[arg(long, value_name = "FILTER", env = "SALLYPORT_LOG", default_value = "info,kube_runtime=error")]
     log_level: EnvFilter,
 }
 

@@ -1,17 +1,21 @@
-//! Reload: when the files change, or on SIGHUP, what they say replaces what is served, as a whole or not at all.
+//! Reload: when the files or the cluster's ServicePolicies change, or on SIGHUP, what they say replaces what is served, as a whole or not at all.
 //!
 //! A thread of its own watches, compiles and tests, so that requests are served meanwhile. A change is taken when it has stood
 //! still from one look to the next; see `watch`. Started by `cli::serve`.
 
-use super::source::Source;
+use super::source::{Set, Source};
 use super::watch::{Ask, Fingerprint, Watch};
 use crate::admission::Admission;
 use crate::policy::Policy;
 use crate::server::Live;
 use anyhow::{Result, bail};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// How long a reload waits for the first list of what only the new policies ask about: most lists take less than a second.
+const LIST_WAIT: Duration = Duration::from_secs(10);
 
 /// Watches the files and keeps what is served up to date with them.
 pub(super) struct Reloader {
@@ -51,10 +55,20 @@ impl Reloader {
         let (seen, read) = self.source.settled(read);
         self.seen = seen;
         match read {
-            Ok(admission) => {
+            Ok(Set { admission, custom }) => {
                 let kept = |policy: &&Arc<Policy>| current.policies().iter().any(|old| Arc::ptr_eq(old, policy));
+                self.watch_before(&admission);
+                let asks = admission.asks();
                 let (policies, kept) = (admission.policies().len(), admission.policies().iter().filter(kept).count());
                 let generation = self.live.publish(Arc::new(admission));
+                if let Some(watchers) = &self.source.watchers {
+                    watchers.want(asks);
+                }
+                self.source.report(&custom);
+                let setbacks = custom.setbacks();
+                if !setbacks.is_empty() {
+                    self.live.blemish(setbacks.join("; "));
+                }
                 tracing::info!(generation, policies, kept, took = ?began.elapsed(), "reloaded");
             }
             Err(error) => {
@@ -68,17 +82,29 @@ impl Reloader {
         }
     }
 
-    /// A set without any fault.
-    fn read(&self, before: &Admission) -> Result<Admission> {
-        let admission = self.source.admission(Some(before))?;
-        let all = admission.policies().iter().chain(admission.candidates());
-        let broken = all.filter_map(|policy| policy.load_error());
-        let broken: Vec<_> = broken.map(ToString::to_string).collect();
+    /// What the new policies ask about the cluster is listed before they are asked, when it can be; the old ones keep what they
+    /// have until then.
+    fn watch_before(&self, admission: &Admission) {
+        let Some(watchers) = &self.source.watchers else { return };
+        let wanted = watchers.wanted();
+        let both: BTreeSet<_> = admission.asks().union(&wanted).copied().collect();
+        if both != wanted {
+            watchers.want(both);
+            if let Err(unlisted) = watchers.wait(LIST_WAIT) {
+                tracing::error!("reloading all the same; to policies, this is unknown: {unlisted}");
+            }
+        }
+    }
+
+    /// A set of files without any fault, and what can be made of the custom resources.
+    fn read(&self, before: &Admission) -> Result<Set> {
+        let set = self.source.read(Some(before))?;
+        let broken: Vec<_> = set.broken_files().map(ToString::to_string).collect();
         if !broken.is_empty() {
             bail!("{}", broken.join("; "));
         }
         self.source.self_test()?;
-        Ok(admission)
+        Ok(set)
     }
 }
 

@@ -2,11 +2,13 @@
 
 use super::cache::CacheArgs;
 use super::certificate::{self, CertificateArgs};
-use super::load::PolicyFiles;
+use super::cluster::ClusterArgs;
+use super::custom;
+use super::kube::KubeArgs;
 use super::logging::Logging;
 use super::record::RecordArgs;
 use super::reload::Reloader;
-use super::source::Source;
+use super::source::{Set, Source};
 use super::watch::Ask;
 use crate::engine::{Engine, EngineConfig};
 use crate::policy::Policy;
@@ -22,17 +24,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Serves the admission webhook
 ///
-/// Answers AdmissionReviews on /validate and /mutate over TLS (HTTP/2 and HTTP/1.1), and /livez, /readyz, /metrics and
+/// Answers AdmissionReviews on /validate and /mutate, and of ServicePolicies on /validate-policies, over TLS (HTTP/2 and HTTP/1.1), and /livez, /readyz, /metrics and
 /// /policies on the admin address over plain HTTP.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Serve {
     /// Directory of ServicePolicy manifests and the modules that they name. Suites beside them (*.suite.yaml) are run as
     /// self-tests before policies serve
-    #[arg(long, value_name = "DIR")]
-    policies: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "policies_from_cluster")]
+    policies: Option<PathBuf>,
     /// Directory of the modules that the manifests name [default: the directory of the manifests]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", required_unless_present = "policies")]
     modules: Option<PathBuf>,
     /// HostConfig manifest: what policies may know about the cluster, and what is exempt [default: nothing is known, but
     /// that it is not a cloud]
@@ -42,7 +44,7 @@ pub(super) struct Serve {
     /// failurePolicy says
     #[arg(long)]
     strict: bool,
-    /// How often --policies and --config are looked at; what has changed and stands still from one look to the next is loaded,
+    /// How often --policies, --config and the cluster's ServicePolicies are looked at; what has changed and stands still from one look to the next is loaded,
     /// tested and swapped in as a whole, or else refused as a whole. SIGHUP does the same at once
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
     watch_interval: Duration,
@@ -55,6 +57,10 @@ pub(super) struct Serve {
     /// Address of probes, metrics and the list of live policies
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     admin_listen: SocketAddr,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(flatten)]
+    kube: KubeArgs,
     #[command(flatten)]
     certificate: CertificateArgs,
     #[command(flatten)]
@@ -84,11 +90,11 @@ Examples:
 
   In a cluster, with cert-manager's Secret mounted:
     sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
-      --admin-listen 0.0.0.0:8081 --tls-cert /tls/tls.crt --tls-key /tls/tls.key --log-format json
+      --admin-listen 0.0.0.0:8081 --cluster --tls-cert /tls/tls.crt --tls-key /tls/tls.key --log-format json
 
   In a cluster, with a certificate that the replicas make and renew themselves:
     sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
-      --admin-listen 0.0.0.0:8081 --self-managed-certificate --log-format json";
+      --admin-listen 0.0.0.0:8081 --cluster --self-managed-certificate --log-format json";
 
 /// What is more is refused with 503 and Retry-After, waits in the kernel's queue, or is closed; then the webhook's failurePolicy
 /// decides.
@@ -175,13 +181,18 @@ impl Serve {
         let concurrency = u32::try_from(workers + 1).unwrap_or(u32::MAX);
         let cache = self.cache.open()?;
         let engine = Arc::new(Engine::new(&EngineConfig { concurrency, cache, ..EngineConfig::default() })?);
-        let policies = PolicyFiles::new(&self.policies, self.modules.as_deref());
-        let source = Source { engine, policies, config: self.config };
-        let (seen, admission) = source.settled(|| source.admission(None));
-        let admission = admission?;
+        let watchers = self.cluster.start(&self.kube)?;
+        let modules = self.modules.or_else(|| self.policies.clone()).context("--modules is missing")?;
+        let source = Source { engine, manifests: self.policies, modules, config: self.config, watchers };
+        let (seen, set) = source.settled(|| source.read(None));
+        let Set { admission, custom } = set?;
         let policies: Vec<_> = admission.policies().iter().chain(admission.candidates()).cloned().collect();
         report(&policies, self.strict)?;
         tracing::info!(compilations = source.engine.compilations(), "all policies are read");
+        if let Some(watchers) = &source.watchers {
+            watchers.want(admission.asks());
+        }
+        source.report(&custom);
         let live = Live::new(Arc::new(admission));
         match source.self_test() {
             Err(error) if self.strict => return Err(error),
@@ -195,13 +206,17 @@ impl Serve {
         let admin_listener = listen(self.admin_listen, "--admin-listen")?;
         tracing::info!("probes and metrics on http://{}", admin_listener.local_addr()?);
         admin.serve(admin_listener).context("can't start the admin server")?;
+        if let Some(watchers) = &source.watchers {
+            self.cluster.wait(watchers, self.strict)?;
+        }
         let listener = listen(self.listen, "--listen")?;
         // Last of all: a start that fails must not replace the authority that a running host's clients trust.
         let recorder = self.record.start(&live)?;
+        let check = custom::check(Arc::clone(&source.engine), source.modules.clone(), Arc::clone(&live));
         let interval = (!self.no_watch).then_some(self.watch_interval);
-        let certificate = self.certificate.start(&live, interval)?;
+        let certificate = self.certificate.start(&self.kube, &live, interval)?;
         let limits = self.bounds.limits(workers);
-        let server = Server::new(Arc::clone(&live), limits);
+        let server = Server::with_check(Arc::clone(&live), limits, check);
         let reload =
             Reloader::new(source, Arc::clone(&live), seen).start(interval).context("can't start the reload thread")?;
         // One more than guests may occupy: it accepts, refuses and answers while they run.

@@ -1,12 +1,17 @@
-//! The files that a host serves from: policies, configuration, self-tests. Read at start and at each reload.
+//! What a host serves from: files of policies, configuration and self-tests, and the ServicePolicies of the cluster. Read at
+//! start and at each reload.
 //!
 //! What is read is of one moment: the files are looked at before and after, and read again when they changed meanwhile.
 
+use super::custom::{self, Custom};
 use super::load::{self, PolicyFiles};
 use super::watch::{self, Fingerprint};
 use crate::admission::Admission;
+use crate::cluster::{Policies, Watchers};
 use crate::engine::Engine;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, InventoryData};
+use crate::manifest::HostConfigSpec;
+use crate::policy::{LoadError, Policy};
 use crate::suite::{self, ModuleSearch, Runner};
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
@@ -15,17 +20,38 @@ use std::sync::Arc;
 /// Where the files are, and the engine that compiles them.
 pub(super) struct Source {
     pub(super) engine: Arc<Engine>,
-    pub(super) policies: PolicyFiles,
+    /// `None`: all policies are the cluster's.
+    pub(super) manifests: Option<PathBuf>,
+    /// The directory of the modules that manifests name.
+    pub(super) modules: PathBuf,
     pub(super) config: Option<PathBuf>,
+    /// With them, the inventory is what they know.
+    pub(super) watchers: Option<Watchers>,
+}
+
+/// What was read.
+pub(super) struct Set {
+    pub(super) admission: Admission,
+    /// What became of the ServicePolicies of the cluster.
+    pub(super) custom: Custom,
+}
+
+impl Set {
+    /// What files have that can't be loaded: policies and candidates.
+    pub(super) fn broken_files(&self) -> impl Iterator<Item = &LoadError> {
+        let of_files = |policy: &&Arc<Policy>| !self.custom.reports.contains_key(&policy.manifest().metadata.name);
+        let all = self.admission.policies().iter().chain(self.admission.candidates());
+        all.filter(of_files).filter_map(|policy| policy.load_error())
+    }
 }
 
 impl Source {
     /// What the files look like now. What can't be looked at is absent.
     pub(super) fn fingerprint(&self) -> Fingerprint {
-        let entries = [&self.policies.manifests, &self.policies.modules].map(std::fs::read_dir);
-        let entries = entries.into_iter().flatten().flatten().flatten().map(|entry| entry.path());
+        let directories = self.manifests.iter().chain([&self.modules]).map(std::fs::read_dir);
+        let entries = directories.flatten().flatten().flatten().map(|entry| entry.path());
         let files = entries.filter(|path| !load::is_hidden(path)).chain(self.config.clone());
-        Fingerprint::of(files)
+        Fingerprint::of(files).with_revision(self.served().map_or(0, |policies| policies.revision()))
     }
 
     /// What `read` makes of the files when nothing changes meanwhile, and what they looked like then.
@@ -35,21 +61,70 @@ impl Source {
     }
 
     fn restless<T>(&self) -> Result<T> {
-        let directory = self.policies.manifests.display();
+        let directory = self.manifests.as_ref().unwrap_or(&self.modules).display();
         bail!(
             "{directory}: the files changed each time while they were read; write them elsewhere, and move them here when they are whole"
         )
     }
 
     /// Everything that decides. Policies that are as they were are kept, not compiled again.
-    pub(super) fn admission(&self, before: Option<&Admission>) -> Result<Admission> {
-        let config = load::host_config(self.config.as_deref())?;
-        let policies = before.map_or(&[][..], Admission::policies);
-        let policies = load::policies(&self.engine, &self.policies, policies)?;
-        let candidates = before.map_or(&[][..], Admission::candidates);
-        let candidates = load::candidates(&self.engine, &self.policies, candidates)?;
-        let admission = Admission::new(policies, Inventory::from(config.inventory), config.exemptions);
-        Ok(admission.with_candidates(candidates))
+    pub(super) fn read(&self, before: Option<&Admission>) -> Result<Set> {
+        let config = self.host_config()?;
+        let old = before.map_or(&[][..], Admission::policies);
+        let (mut policies, mut candidates) = self.of_files(before)?;
+        let custom = match self.served() {
+            Some(served) => custom::policies(&self.engine, &self.modules, served.all(), &policies, old),
+            None => Custom::default(),
+        };
+        policies.extend(custom.policies.iter().cloned());
+        let old = before.map_or(&[][..], Admission::candidates);
+        candidates.extend(custom.candidates(&self.engine, &self.modules, old));
+        if policies.is_empty() {
+            tracing::warn!("the cluster has no ServicePolicy: nothing is judged until it has one");
+        }
+        let admission = Admission::new(policies, self.inventory(config.inventory), config.exemptions);
+        Ok(Set { admission: admission.with_candidates(candidates), custom })
+    }
+
+    fn of_files(&self, before: Option<&Admission>) -> Result<(Vec<Arc<Policy>>, Vec<Arc<Policy>>)> {
+        let Some(manifests) = &self.manifests else { return Ok((vec![], vec![])) };
+        let files = PolicyFiles::new(manifests, Some(&self.modules));
+        let policies = load::policies(&self.engine, &files, before.map_or(&[][..], Admission::policies))?;
+        let candidates = load::candidates(&self.engine, &files, before.map_or(&[][..], Admission::candidates))?;
+        Ok((policies, candidates))
+    }
+
+    /// The ServicePolicies of the cluster, when they are served.
+    fn served(&self) -> Option<&Policies> {
+        self.watchers.as_ref()?.policies().map(AsRef::as_ref)
+    }
+
+    fn inventory(&self, data: InventoryData) -> Inventory {
+        let Some(watchers) = &self.watchers else { return Inventory::from(data) };
+        if data.has_objects() {
+            tracing::warn!(
+                "spec.inventory: namespaces, nodes and pods of the configuration don't count with --cluster, which watches them; remove them"
+            );
+        }
+        Inventory::of_cluster(&data, Arc::clone(watchers.watched()))
+    }
+
+    /// What became of the ServicePolicies of the cluster goes into their status.
+    pub(super) fn report(&self, custom: &Custom) {
+        for setback in custom.setbacks() {
+            tracing::error!("{setback}");
+        }
+        if let Some(watchers) = &self.watchers {
+            watchers.report(custom.reports.clone());
+        }
+    }
+
+    /// The embedded configuration says that the cluster is no cloud; of one that is watched, the Nodes tell.
+    fn host_config(&self) -> Result<HostConfigSpec> {
+        match (&self.config, &self.watchers) {
+            (None, Some(_)) => Ok(HostConfigSpec::default()),
+            (file, _) => load::host_config(file.as_deref()),
+        }
     }
 
     /// Runs the suites that lie beside the policies.
@@ -58,9 +133,10 @@ impl Source {
     ///
     /// The first case that fails, or the first suite that can't be run.
     pub(super) fn self_test(&self) -> Result<()> {
-        let search = ModuleSearch { directory: Some(self.policies.modules.clone()) };
+        let Some(manifests) = &self.manifests else { return Ok(()) };
+        let search = ModuleSearch { directory: Some(self.modules.clone()) };
         let mut runner = Runner::new(Arc::clone(&self.engine));
-        for file in load::suite_files(&self.policies.manifests)? {
+        for file in load::suite_files(manifests)? {
             self.run(&mut runner, &file, &search).context("self-test")?;
         }
         Ok(())
@@ -71,7 +147,7 @@ impl Source {
         for (index, finding, _) in runner.run_suite(&suite, "") {
             let case = &suite.cases[index];
             if finding.failure(case).is_some() {
-                let (directory, place) = (self.policies.modules.display(), file.display());
+                let (directory, place) = (self.modules.display(), file.display());
                 bail!(
                     "{place}:{}: case {:?} fails; see `sallyport test {place} --policies {directory}`",
                     case.line,
@@ -93,7 +169,13 @@ mod tests {
 
     fn source(directory: &Path) -> Source {
         let engine = Engine::new(&EngineConfig { concurrency: 1, ..EngineConfig::default() }).expect("an engine");
-        Source { engine: Arc::new(engine), policies: PolicyFiles::new(directory, None), config: None }
+        Source {
+            engine: Arc::new(engine),
+            manifests: Some(directory.to_owned()),
+            modules: directory.to_owned(),
+            config: None,
+            watchers: None,
+        }
     }
 
     #[test]

@@ -17,7 +17,11 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// What the files look like from outside: it differs whenever one of them was written, replaced, added or removed, also by the
 /// swap of a link on the way to them, which is how a kubelet updates a mounted ConfigMap or Secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fingerprint(BTreeMap<PathBuf, Looks>);
+pub(super) struct Fingerprint {
+    files: BTreeMap<PathBuf, Looks>,
+    /// Of what is no file.
+    revision: u64,
+}
 
 /// Of what a path leads to: device, inode, size, and the times of the last write and of the last change of the inode.
 type Looks = (u64, u64, u64, (i64, i64), (i64, i64));
@@ -30,7 +34,12 @@ impl Fingerprint {
             let times = ((found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec()));
             Some((path, (found.dev(), found.ino(), found.size(), times.0, times.1)))
         };
-        Self(files.filter_map(look).collect())
+        Self { files: files.filter_map(look).collect(), revision: 0 }
+    }
+
+    /// The same beside something that has revisions instead of looks.
+    pub(super) fn with_revision(self, revision: u64) -> Self {
+        Self { revision, ..self }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::{
     ClusterData, ContainerPortData, EnvironmentData, Inventory, InventoryData, NamespaceData, NodeData, PodData,
-    PortRangeData,
+    PortRangeData, View,
 };
 use crate::contract::review::{Environment, Pod, ProviderId};
 use crate::contract::service::Pair;
@@ -53,7 +53,8 @@ struct Pods {
 impl Excerpt {
     /// What is known of a namespace, of the cluster, and of the Pods that any of the selectors selects.
     pub fn of(inventory: &Inventory, namespace: &str, selectors: &[&[Pair]]) -> Self {
-        let cluster = inventory.cluster();
+        let view = inventory.view();
+        let cluster = view.cluster();
         let nodes = cluster.providers.iter().map(|provider| Nodes {
             provider_id: match &provider.id {
                 ProviderId::Scheme(scheme) => Some(format!("{scheme}://")),
@@ -63,14 +64,14 @@ impl Excerpt {
             count: provider.nodes,
         });
         Self {
-            labels: inventory.namespace_labels(namespace).cloned(),
+            labels: view.namespace_labels(namespace).cloned(),
             environment: cluster.environment.as_ref().map(|environment| match environment {
                 Environment::Cloud => EnvironmentData::Cloud,
                 Environment::OnPrem => EnvironmentData::OnPrem,
             }),
             node_ports: Some(PortRangeData { from: cluster.node_ports.from, to: cluster.node_ports.to }),
             nodes: nodes.collect(),
-            pods: Pods::selected(inventory, namespace, selectors),
+            pods: Pods::selected(&view, namespace, selectors),
         }
     }
 
@@ -107,13 +108,13 @@ fn most(count: u32) -> usize {
 
 impl Pods {
     /// In groups. A group that two selectors select is one: Pods that are alike are selected all or none.
-    fn selected(inventory: &Inventory, namespace: &str, selectors: &[&[Pair]]) -> Option<Vec<Self>> {
+    fn selected(view: &View<'_>, namespace: &str, selectors: &[&[Pair]]) -> Option<Vec<Self>> {
         let mut groups = BTreeMap::<_, (Vec<ContainerPortData>, u32)>::new();
         // Whether Pods are known at all shows without a selector, too.
-        inventory.selected_pods(namespace, &[])?;
+        view.selected_pods(namespace, &[])?;
         for selector in selectors {
             let mut alike = BTreeMap::<_, (Vec<ContainerPortData>, u32)>::new();
-            for Pod { labels, ports } in inventory.selected_pods(namespace, selector)? {
+            for Pod { labels, ports } in view.selected_pods(namespace, selector)? {
                 let key = (labels, ports.iter().map(|port| (port.name.clone(), port.number)).collect::<Vec<_>>());
                 let ports = || ports.iter().map(|port| data(port.name.as_ref(), port.number)).collect();
                 alike.entry(key).or_insert_with(|| (ports(), 0)).1 += 1;
@@ -158,11 +159,11 @@ mod tests {
         assert!(!text.contains("other"), "{text}");
         let read: Excerpt = serde_json::from_str(&text).expect("its own form");
         let again = Inventory::from(read.data("a"));
-        assert_eq!(again.cluster(), whole.cluster());
-        assert_eq!(again.namespace_labels("a"), whole.namespace_labels("a"));
-        assert_eq!(again.namespace_labels("b"), None);
+        assert_eq!(again.view().cluster(), whole.view().cluster());
+        assert_eq!(again.view().namespace_labels("a"), whole.view().namespace_labels("a"));
+        assert_eq!(again.view().namespace_labels("b"), None);
         for selector in &selectors {
-            assert_eq!(again.selected_pods("a", selector), whole.selected_pods("a", selector));
+            assert_eq!(again.view().selected_pods("a", selector), whole.view().selected_pods("a", selector));
         }
     }
 
@@ -170,7 +171,7 @@ mod tests {
     fn what_was_not_known_stays_unknown() {
         let excerpt = Excerpt::of(&Inventory::default(), "a", &[]);
         let again = Inventory::from(excerpt.data("a"));
-        assert_eq!(again.namespace_labels("a"), None);
-        assert_eq!(again.selected_pods("a", &[("app".to_owned(), "db".to_owned())]), None);
+        assert_eq!(again.view().namespace_labels("a"), None);
+        assert_eq!(again.view().selected_pods("a", &[("app".to_owned(), "db".to_owned())]), None);
     }
 }

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use kube::core::{ParseExpressionError, Selector, SelectorExt as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// One policy as its user configured it.
@@ -119,6 +119,11 @@ impl Match {
         (selector, &self.exclude_namespaces)
     }
 
+    /// Whether the labels of a namespace have a say.
+    pub fn goes_by_labels(&self) -> bool {
+        self.namespace_selector.as_ref().is_some_and(|selector| !selector.selector.selects_all())
+    }
+
     /// Whether a namespace matches by its name and, where they are known, its labels. What is not known matches.
     pub fn matches(&self, name: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
         let selected = match (&self.namespace_selector, labels) {
@@ -219,6 +224,20 @@ impl ServicePolicy {
         Ok(manifest)
     }
 
+    /// Reads an object as an API server has it: the same, with metadata and a status that no file has.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServicePolicy::from_value`].
+    pub fn from_object(object: &Value) -> Result<Self, DecodeError> {
+        let mut manifest = object.clone();
+        if let Some(manifest) = manifest.as_object_mut() {
+            manifest.remove("status");
+            manifest.insert("metadata".to_owned(), json!({"name": object["metadata"]["name"]}));
+        }
+        Self::from_value(&manifest)
+    }
+
     fn check(&self) -> Result<(), DecodeError> {
         let name = &self.metadata.name;
         if !is_label(name) {
@@ -251,7 +270,6 @@ impl Module {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn manifest(spec: Value) -> Result<ServicePolicy, String> {
         let value = json!({

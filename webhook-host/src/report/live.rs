@@ -20,6 +20,9 @@ pub fn text(status: &Status) -> String {
             row("certificate", line.get(4..).unwrap_or(line).trim_start_matches("certificate "));
         }
     }
+    for feed in &status.inventory {
+        row("inventory", &feed.text());
+    }
     for policy in &status.policies {
         let told = |part: &Option<String>| part.clone().unwrap_or_else(|| "unknown".to_owned());
         row("policy", &policy.name);

@@ -3,7 +3,11 @@
 //! What is no AdmissionReview is answered with 4xx and a sentence that says what to do; the API server's failurePolicy decides
 //! then. Evaluation runs inline on the worker: it takes microseconds, and a runaway policy is bounded by its own deadline.
 
-use super::capacity::{Capacity, Room};
+mod gate;
+
+pub use gate::PolicyCheck;
+
+use super::capacity::{Capacity, Place, Room, Turn};
 use super::limits::Limits;
 use super::live::Live;
 use super::metrics::TimedOut;
@@ -22,6 +26,7 @@ use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::{Bytes, BytesMut};
+use gate::Gate;
 use http_body_util::BodyExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -29,19 +34,31 @@ use std::time::{Duration, Instant, SystemTime};
 /// Bytes of a refused body that are read and forgotten.
 const DISCARDED: usize = 64 << 20;
 
+/// For watchers to tell of a namespace that was created a moment ago: they are some milliseconds behind, and publish every 50 ms.
+const NAMESPACE_WAIT: Duration = Duration::from_millis(250);
+
 /// What all requests share.
 struct App {
     live: Arc<Live>,
     capacity: Arc<Capacity>,
     shadow: Shadow,
+    gate: Option<Gate>,
     body_limit: usize,
     body_time: Duration,
 }
 
-pub(super) fn router(live: Arc<Live>, capacity: Arc<Capacity>, limits: &Limits) -> Router {
+pub(super) fn router(live: Arc<Live>, capacity: Arc<Capacity>, limits: &Limits, check: Option<PolicyCheck>) -> Router {
+    let gate = check.map(Gate::new);
+    let (routes, paths) = match gate {
+        None => (Router::new(), "there are only /validate and /mutate here"),
+        Some(_) => (
+            Router::new().route("/validate-policies", post(gate::validate_policies)),
+            "there are only /validate, /mutate and /validate-policies here",
+        ),
+    };
     let shadow = Shadow::start().expect("a process can start one more thread");
-    let app = App { live, capacity, shadow, body_limit: limits.body, body_time: limits.body_time };
-    Router::new()
+    let app = App { live, capacity, shadow, gate, body_limit: limits.body, body_time: limits.body_time };
+    routes
         .route("/validate", post(validate))
         .route("/mutate", post(mutate))
         .method_not_allowed_fallback(async |State(app): State<Arc<App>>, request: Request<Body>| {
@@ -51,12 +68,8 @@ pub(super) fn router(live: Arc<Live>, capacity: Arc<Capacity>, limits: &Limits) 
             )
             .await
         })
-        .fallback(async |State(app): State<Arc<App>>, request: Request<Body>| {
-            app.refuse(
-                request,
-                Refusal::new(StatusCode::NOT_FOUND, "path", "there are only /validate and /mutate here"),
-            )
-            .await
+        .fallback(async move |State(app): State<Arc<App>>, request: Request<Body>| {
+            app.refuse(request, Refusal::new(StatusCode::NOT_FOUND, "path", paths)).await
         })
         .with_state(Arc::new(app))
 }
@@ -73,12 +86,17 @@ impl App {
     async fn answer(&self, function: Function, request: Request<Body>) -> Response {
         let arrived = Instant::now();
         let (head, mut body) = request.into_parts();
-        match self.review(function, &head, &mut body, arrived).await {
+        let result = self.review(function, &head, &mut body, arrived).await;
+        self.respond(result, &mut body).await
+    }
+
+    async fn respond(&self, result: Result<Vec<u8>, Refusal>, body: &mut Body) -> Response {
+        match result {
             Ok(body) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),
             Err(refusal) => {
                 // Who let a body time out will not send the rest now.
                 if refusal.status != StatusCode::REQUEST_TIMEOUT {
-                    self.discard(&mut body).await;
+                    self.discard(body).await;
                 }
                 self.count(refusal)
             }
@@ -111,9 +129,10 @@ impl App {
         let mut room = self.capacity.room();
         let body = self.read(&head.headers, body, &mut room).await?;
         let place = self.capacity.place()?;
-        let _turn = place.turn(clock.deadline).await?;
+        let turn = place.turn(clock.deadline).await?;
         let review =
             AdmissionRequest::parse(&body).map_err(|error| Refusal::bad_request("review", error.to_string()))?;
+        let _turn = self.acquaint(function, &review, &place, turn, clock.deadline).await?;
         // Once: the whole answer is of one set.
         let set = self.live.set();
         let outcome = set.admission.review(function, &review, clock);
@@ -135,6 +154,29 @@ impl App {
         if let Some(recorder) = self.live.recorder() {
             recorder.take(&answered);
         }
+    }
+
+    /// Waits a moment for a namespace that is not known yet, without a turn meanwhile. One that stays unknown matches every
+    /// selector.
+    async fn acquaint<'p>(
+        &self,
+        function: Function,
+        review: &AdmissionRequest<'_>,
+        place: &'p Place<'p>,
+        turn: Turn<'p>,
+        deadline: Instant,
+    ) -> Result<Turn<'p>, Refusal> {
+        if !self.live.set().admission.expects_namespace(function, review) {
+            return Ok(turn);
+        }
+        drop(turn);
+        // Half of what is left at most: the policies need some of it.
+        let most = NAMESPACE_WAIT.min(deadline.saturating_duration_since(Instant::now()) / 2);
+        let admission = self.live.admission();
+        let known = admission.inventory().namespace_known(review.namespace());
+        let came = tokio::time::timeout(most, known).await.is_ok();
+        self.live.metrics().awaited_namespace(came);
+        place.turn(deadline).await
     }
 
     /// The body, which takes up room as it arrives.

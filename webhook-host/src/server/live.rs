@@ -41,7 +41,7 @@ pub(super) struct Set {
 impl Live {
     /// Starts with a first set.
     pub fn new(admission: Arc<Admission>) -> Arc<Self> {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(admission.inventory().watched());
         let first = Set::new(admission, &metrics, 1);
         let (current, tls) = (ArcSwap::from_pointee(first), Tls::new(metrics.certificates.clone()));
         Arc::new(Self { current, metrics, recorder: OnceLock::new(), tls, last: Mutex::default() })

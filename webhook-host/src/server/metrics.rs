@@ -1,11 +1,13 @@
 //! What the host counts. Labels come from small, closed sets: functions, results, policies, modes, error kinds, status codes,
 //! reasons, time-outs.
 
-use super::recorder::RecordedReviews;
 use super::certificate_metrics::CertificateMetrics;
+use super::feed_metrics::FeedMetrics;
+use super::recorder::RecordedReviews;
 use super::refusal::Refusal;
 use super::tally::Tallies;
 use crate::admission::{AdmissionRequest, Evaluation, Function, Operation, Outcome};
+use crate::inventory::Watched;
 use crate::manifest::Mode;
 use crate::policy::Policy;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -68,6 +70,11 @@ struct Ended {
     result: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Came {
+    result: &'static str,
+}
+
 /// One policy's metrics, looked up once a set.
 pub(super) struct PolicyMetrics {
     seconds: Histogram,
@@ -98,6 +105,8 @@ pub struct Metrics {
     full: Counter,
     in_flight: Gauge,
     reloads: Family<Ended, Counter>,
+    namespaces: Family<Came, Counter>,
+    checks: Family<Came, Counter>,
     last_success: Gauge,
     candidates: Tallies,
     recorded: RecordedReviews,
@@ -156,8 +165,23 @@ fn histogram() -> Histogram {
 
 impl Metrics {
     /// All zero.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(watched: Option<&Arc<Watched>>) -> Self {
         let mut registry = Registry::with_prefix("sallyport");
+        if let Some(watched) = watched {
+            registry.register_collector(Box::new(FeedMetrics::new(Arc::clone(watched))));
+        }
+        let checks = Family::default();
+        registry.register(
+            "policy_checks",
+            "ServicePolicies that were checked before the cluster had them",
+            checks.clone(),
+        );
+        let namespaces = Family::default();
+        registry.register(
+            "namespace_waits",
+            "Reviews that waited for watchers to tell of their namespace, by result",
+            namespaces.clone(),
+        );
         let requests = Family::default();
         registry.register(
             "admission_requests",
@@ -246,6 +270,8 @@ impl Metrics {
             full,
             in_flight,
             reloads,
+            namespaces,
+            checks,
             last_success,
             candidates,
             recorded,
@@ -268,6 +294,16 @@ impl Metrics {
         for gone in before.iter().filter(|policy| !now.contains(policy.name())) {
             self.loaded.remove(&Of { policy: gone.name().to_string() });
         }
+    }
+
+    /// A review waited for watchers to tell of its namespace; whether they did.
+    pub(super) fn awaited_namespace(&self, came: bool) {
+        self.namespaces.get_or_create(&Came { result: if came { "known" } else { "unknown" } }).inc();
+    }
+
+    /// A ServicePolicy was checked: `allowed`, `denied` or `late`.
+    pub(super) fn checked_policy(&self, result: &'static str) {
+        self.checks.get_or_create(&Came { result }).inc();
     }
 
     /// A reload ended: well, with the time, or not.

@@ -10,6 +10,7 @@ mod capacity;
 mod certificate_metrics;
 mod certificate_status;
 mod connection;
+mod feed_metrics;
 mod handlers;
 mod limits;
 mod live;
@@ -26,11 +27,12 @@ pub mod tls;
 
 pub use admin::Admin;
 pub use certificate_status::{CertificateStatus, CertificateTrouble, SelfManagedStatus, TroubleReason};
+pub use handlers::PolicyCheck;
 pub use limits::Limits;
 pub use live::Live;
 pub use metrics::Metrics;
 pub use recorder::Recorder;
-pub use status::{CandidateStatus, LastReload, PolicyStatus, Status};
+pub use status::{CandidateStatus, FeedStatus, LastReload, PolicyStatus, Status};
 
 use capacity::Capacity;
 use connection::{Phase, Shared};
@@ -61,8 +63,17 @@ pub struct Server {
 impl Server {
     /// A server that answers with what the live set decides. Handshakes fail until [`Live::tls`] has an identity.
     pub fn new(live: Arc<Live>, limits: Limits) -> Self {
+        Self::build(live, limits, None)
+    }
+
+    /// One that also says of ServicePolicies whether they could be loaded, on `/validate-policies`.
+    pub fn with_check(live: Arc<Live>, limits: Limits, check: PolicyCheck) -> Self {
+        Self::build(live, limits, Some(check))
+    }
+
+    fn build(live: Arc<Live>, limits: Limits, check: Option<PolicyCheck>) -> Self {
         let capacity = Arc::new(Capacity::new(&limits, Arc::clone(&live)));
-        let router = handlers::router(Arc::clone(&live), Arc::clone(&capacity), &limits);
+        let router = handlers::router(Arc::clone(&live), Arc::clone(&capacity), &limits, check);
         let connections = u32::try_from(limits.connections).unwrap_or(u32::MAX).clamp(1, MOST_CONNECTIONS);
         Self {
             shared: Arc::new(Shared { router, live, limits }),

@@ -4,6 +4,8 @@
 
 use super::certificate_status::CertificateStatus;
 use super::live::Set;
+use crate::admission::Admission;
+use crate::inventory::{Feed, State};
 use crate::manifest::{FailurePolicy, Mode};
 use crate::policy::Policy;
 use jiff::Timestamp;
@@ -28,6 +30,9 @@ pub struct Status {
     /// What the host shows to clients; absent before there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateStatus>,
+    /// What is watched of the cluster; empty when nothing is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inventory: Vec<FeedStatus>,
     /// In the order in which they are asked.
     pub policies: Vec<PolicyStatus>,
 }
@@ -94,6 +99,30 @@ pub struct CandidateStatus {
     pub reviews: BTreeMap<String, u64>,
 }
 
+/// How the watcher of one kind fares.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FeedStatus {
+    /// `namespaces`, `nodes`, `pods` or `servicepolicies`.
+    pub kind: String,
+    /// `waiting` for the first list, `synced`, or `stale`.
+    pub state: String,
+    /// That are known.
+    pub objects: usize,
+    /// When contact was found to be lost (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// When the API server was last heard of (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+    /// What is wrong, in a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What is wrong, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 /// A reload that was tried.
 pub(super) struct Reload {
     pub(super) at: SystemTime,
@@ -108,6 +137,7 @@ impl Status {
             generation: set.generation,
             since: rfc_3339(set.since),
             last_reload: last.map(|last| LastReload { at: rfc_3339(last.at), error: last.error.clone() }),
+            inventory: feeds(&set.admission),
             policies: set.admission.policies().iter().map(|policy| PolicyStatus::of(set, policy)).collect(),
         }
     }
@@ -130,12 +160,48 @@ impl Status {
                 let _ = writeln!(text, "{} {name} candidate {}", candidate.mark(), candidate.line());
             }
         }
+        for feed in &self.inventory {
+            let mark = if feed.state == State::Synced.name() { '+' } else { '-' };
+            let _ = writeln!(text, "[{mark}] inventory {}", feed.text());
+        }
         let (generation, since) = (self.generation, &self.since);
         let _ = writeln!(text, "[+] generation {generation} since {since}");
         if let Some(LastReload { at, error: Some(error) }) = &self.last_reload {
             let _ = writeln!(text, "[-] reload failed at {at}, generation {generation} serves on: {error}");
         }
         text + &self.certificate.as_ref().map(CertificateStatus::lines).unwrap_or_default()
+    }
+}
+
+fn feeds(admission: &Admission) -> Vec<FeedStatus> {
+    let feeds = admission.inventory().watched().map(|watched| watched.feeds()).unwrap_or_default();
+    feeds.iter().map(|(resource, feed)| FeedStatus::of(resource, feed)).collect()
+}
+
+impl FeedStatus {
+    fn of(resource: &str, feed: &Feed) -> Self {
+        let since = match feed.state {
+            State::Stale { since, .. } => Some(rfc_3339(since)),
+            State::Waiting(_) | State::Synced => None,
+        };
+        let trouble = feed.state.trouble();
+        Self {
+            kind: resource.to_owned(),
+            state: feed.state.name().to_owned(),
+            objects: feed.objects,
+            since,
+            contact: feed.contact.map(rfc_3339),
+            reason: trouble.map(|trouble| trouble.reason.to_owned()),
+            error: trouble.map(|trouble| trouble.message.clone()),
+        }
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let Self { kind, state, objects, .. } = self;
+        let since = self.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
+        let error = self.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        format!("{kind} {state}{since}, {objects} known{error}")
     }
 }
 

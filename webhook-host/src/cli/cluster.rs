@@ -1,0 +1,61 @@
+//! The flags that lead to a cluster.
+
+use super::kube::KubeArgs;
+use super::serve::time;
+use crate::cluster::Watchers;
+use anyhow::{Context as _, Result};
+use clap::Args;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+pub(super) struct ClusterArgs {
+    /// Watch the cluster for what the policies ask about it: labels of namespaces, providerIDs of Nodes, labels and ports of
+    /// Pods. They replace those of --config; `environment` and `nodePorts` of --config still count
+    #[arg(long)]
+    cluster: bool,
+    /// Serve the ServicePolicies of the cluster, beside those of --policies or without any. Their modules lie in --modules
+    #[arg(long, requires = "cluster")]
+    policies_from_cluster: bool,
+    /// How long the start waits for the first lists. After that it serves on with what is missing unknown to policies, or with
+    /// --strict ends
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, requires = "cluster")]
+    cluster_wait: Duration,
+}
+
+impl ClusterArgs {
+    /// Watchers that know the ServicePolicies, when these are asked for, and watch nothing else yet; `None` when nothing is to
+    /// be watched. A host without its policies would let everything pass, so that it must not start without.
+    pub(super) fn start(&self, kube: &KubeArgs) -> Result<Option<Watchers>> {
+        if !self.cluster {
+            return Ok(None);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let config = runtime.block_on(kube.find())?;
+        let url = config.cluster_url.to_string();
+        let watchers = Watchers::start(config, self.policies_from_cluster).with_context(|| url.clone())?;
+        tracing::info!("watching the cluster at {url}");
+        if self.policies_from_cluster {
+            watchers.wait_for_policies(self.cluster_wait).context("--policies-from-cluster; see --cluster-wait")?;
+        }
+        Ok(Some(watchers))
+    }
+
+    /// Waits for what is wanted.
+    ///
+    /// # Errors
+    ///
+    /// With `strict`, what was not listed in time.
+    pub(super) fn wait(&self, watchers: &Watchers, strict: bool) -> Result<()> {
+        match watchers.wait(self.cluster_wait) {
+            Ok(()) => {}
+            Err(unlisted) if strict => {
+                return Err(unlisted).context("--strict is set; see --cluster-wait");
+            }
+            Err(unlisted) => {
+                tracing::error!("serving all the same, without --strict; to policies, this is unknown: {unlisted}");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! Feeds the objects of one kind to the writer of the inventory.
+
+use super::Resource;
+use super::follow::Follower;
+use super::kinds::{Node, Pod};
+use crate::inventory::{Event, Kind, Object, Watched};
+use futures::Stream;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::{self, Config, watcher};
+use kube::{Api, Client};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Pods that ended are in no EndpointSlice (`ShouldPodBeInEndpoints` of k8s.io/endpointslice): no selector reaches them. Those
+/// that are about to end are served from until they have.
+const REACHABLE: &str = "status.phase!=Succeeded,status.phase!=Failed";
+
+/// The feed of one kind.
+pub(super) struct Feeder {
+    kind: Kind,
+    follower: Follower,
+    events: mpsc::Sender<Event>,
+}
+
+impl Feeder {
+    pub(super) fn new(kind: Kind, watched: Arc<Watched>, events: mpsc::Sender<Event>) -> Self {
+        Self { kind, follower: Follower { resource: Resource::of(kind), watched }, events }
+    }
+
+    /// Until it is aborted.
+    pub(super) async fn run(self, client: Client) {
+        match self.kind {
+            Kind::Namespaces => {
+                let api = Api::<PartialObjectMeta<Namespace>>::all(client);
+                self.feed(|config| watcher(api.clone(), config)).await;
+            }
+            Kind::Nodes => {
+                let api = Api::<Node>::all(client);
+                self.feed(|config| watcher(api.clone(), config)).await;
+            }
+            Kind::Pods => {
+                let api = Api::<Pod>::all(client);
+                self.feed(|config| watcher(api.clone(), config.fields(REACHABLE))).await;
+            }
+        }
+    }
+
+    async fn feed<K, S>(&self, watch: impl Fn(Config) -> S)
+    where
+        K: Into<Object>,
+        S: Stream<Item = watcher::Result<watcher::Event<K>>>,
+    {
+        let send = async |event| self.events.send(self.translated(event)).await.is_ok();
+        self.follower.follow(watch, send).await;
+    }
+
+    fn translated<K: Into<Object>>(&self, event: watcher::Event<K>) -> Event {
+        match event {
+            watcher::Event::Init => Event::Listing(self.kind),
+            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => Event::Apply(object.into()),
+            watcher::Event::Delete(object) => Event::Delete(object.into()),
+            watcher::Event::InitDone => Event::Listed(self.kind),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Objects as they are read from the API server: of the JSON, only what the inventory keeps is taken out of the buffer.
+
+use crate::inventory::Object;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use kube::core::PartialObjectMeta;
+use serde::Deserialize;
+
+/// A Node: its providerID and the keys of its taints.
+#[derive(Debug, Clone, Deserialize, Resource)]
+#[resource(inherit = core::Node)]
+pub(super) struct Node {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: NodeSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct NodeSpec {
+    #[serde(rename = "providerID")]
+    provider_id: Option<String>,
+    taints: Option<Vec<Taint>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Taint {
+    key: String,
+}
+
+/// A Pod: its labels and the ports of its containers.
+#[derive(Debug, Clone, Deserialize, Resource)]
+#[resource(inherit = core::Pod)]
+pub(super) struct Pod {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: PodSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PodSpec {
+    containers: Vec<Container>,
+    init_containers: Option<Vec<Container>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Container {
+    #[serde(default)]
+    ports: Option<Vec<Port>>,
+    #[serde(default)]
+    restart_policy: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Port {
+    #[serde(default)]
+    name: Option<String>,
+    container_port: i32,
+}
+
+impl Container {
+    /// Init containers end before others start, but for sidecars (KEP-753).
+    fn is_sidecar(&self) -> bool {
+        self.restart_policy.as_deref() == Some("Always")
+    }
+}
+
+impl From<PartialObjectMeta<core::Namespace>> for Object {
+    fn from(namespace: PartialObjectMeta<core::Namespace>) -> Self {
+        let ObjectMeta { name, labels, .. } = namespace.metadata;
+        Self::Namespace { name: name.unwrap_or_default(), labels: labels.unwrap_or_default() }
+    }
+}
+
+impl From<Node> for Object {
+    fn from(Node { metadata, spec }: Node) -> Self {
+        let taints = spec.taints.into_iter().flatten().map(|taint| taint.key).collect();
+        Self::Node { name: metadata.name.unwrap_or_default(), provider_id: spec.provider_id, taints }
+    }
+}
+
+impl From<Pod> for Object {
+    fn from(Pod { metadata, spec }: Pod) -> Self {
+        let sidecars = spec.init_containers.into_iter().flatten().filter(Container::is_sidecar);
+        let ports = spec.containers.into_iter().chain(sidecars).flat_map(|container| container.ports).flatten();
+        let ObjectMeta { namespace, name, labels, .. } = metadata;
+        Self::Pod {
+            namespace: namespace.unwrap_or_default(),
+            name: name.unwrap_or_default(),
+            labels: labels.unwrap_or_default(),
+            ports: ports.map(|port| (port.name, port.container_port)).collect(),
+        }
+    }
+}

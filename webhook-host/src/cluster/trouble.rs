@@ -1,0 +1,79 @@
+//! What a watcher's failure means, and what to do about it.
+
+use super::Resource;
+use crate::inventory::Trouble;
+use kube::core::Status;
+use kube::runtime::watcher;
+
+/// The code of what the API server forgot: changes since a resourceVersion.
+const GONE: u16 = 410;
+
+pub(super) fn of(resource: Resource, error: &watcher::Error) -> Trouble {
+    match error {
+        watcher::Error::InitialListFailed(error) => failed(resource, "list", error),
+        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
+            failed(resource, "watch", error)
+        }
+        watcher::Error::WatchError(status) => answered(resource, "watch", status),
+        watcher::Error::NoResourceVersion => {
+            let message = "the API server's answer has no resourceVersion; does something stand in between?";
+            Trouble { reason: "unreadable", message: message.to_owned() }
+        }
+    }
+}
+
+fn failed(resource: Resource, verb: &str, error: &kube::Error) -> Trouble {
+    let Resource { plural, .. } = resource;
+    match error {
+        kube::Error::Api(status) => answered(resource, verb, status),
+        kube::Error::SerdeError(error) => Trouble {
+            reason: "unreadable",
+            message: format!("can't {verb} {plural}: the answer is not what was expected: {error}"),
+        },
+        error => {
+            let causes: Vec<_> = causes(error).collect();
+            let message = format!("can't {verb} {plural}: {}", causes.join(": "));
+            Trouble { reason: "unreachable", message }
+        }
+    }
+}
+
+fn answered(resource: Resource, verb: &str, status: &Status) -> Trouble {
+    let (Resource { group, plural }, said) = (resource, &status.message);
+    let (reason, message) = match status.code {
+        401 => (
+            "forbidden",
+            format!(
+                "can't {verb} {plural}: the API server does not know who asks; check the token or --kubeconfig: {said}"
+            ),
+        ),
+        403 => (
+            "forbidden",
+            format!(
+                "may not {verb} {plural}; a ClusterRole needs {{apiGroups: [\"{group}\"], resources: [{plural}], verbs: [list, watch]}}, see deploy/base/rbac.yaml: {said}"
+            ),
+        ),
+        404 => ("missing", format!("the API server has no {plural}; apply its CustomResourceDefinition: {said}")),
+        GONE => (
+            "expired",
+            format!("the API server has forgotten the changes of {plural} since last time; listing again: {said}"),
+        ),
+        code => ("refused", format!("can't {verb} {plural}: the API server answered {code}: {said}")),
+    };
+    Trouble { reason, message }
+}
+
+/// An error and what caused it, without those that only repeat it.
+fn causes(error: &dyn std::error::Error) -> impl Iterator<Item = String> {
+    let mut next = Some(error);
+    let chain = std::iter::from_fn(move || {
+        let error = next?;
+        next = error.source();
+        Some(error.to_string())
+    });
+    let mut texts: Vec<String> = chain.collect();
+    let last = texts.pop();
+    texts.truncate(1);
+    texts.retain(|text| last.as_ref().is_none_or(|last| !text.contains(last.as_str())));
+    texts.into_iter().chain(last)
+}

@@ -1,0 +1,130 @@
+//! `POST /validate-policies`: refuses a ServicePolicy that could not be loaded, before the cluster has it.
+//!
+//! It helps its author and guards nothing: what gets past it (a host that is down, one that is busy, a module that goes later)
+//! is a broken policy, which the reload can deal with. So it lets pass whatever must stay possible while something is wrong:
+//! deletions, the removal of finalizers, a status, and a change that leaves the spec as it is.
+
+use super::{App, check_content_type};
+use crate::admission::{AdmissionRequest, AdmissionResponse, Operation};
+use crate::manifest::{API_VERSION, ServicePolicy};
+use crate::policy::LoadError;
+use crate::server::refusal::Refusal;
+use crate::server::timeout;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Request;
+use axum::http::request::Parts;
+use axum::response::Response;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::Semaphore;
+
+/// Whether a policy could be loaded, as `cli` loads it: it knows files, this server does not.
+pub type PolicyCheck = Arc<dyn Fn(ServicePolicy) -> Result<(), LoadError> + Send + Sync>;
+
+/// Checks at the same time. One takes a processor for up to a second or so, to compile.
+const AT_ONCE: usize = 1;
+
+/// Asks the check, on threads that serve no reviews.
+pub(super) struct Gate {
+    check: PolicyCheck,
+    places: Arc<Semaphore>,
+}
+
+/// What comes of a check.
+enum Checked {
+    Good,
+    Bad(String),
+    /// Not finished in time.
+    Late,
+}
+
+impl Gate {
+    pub(super) fn new(check: PolicyCheck) -> Self {
+        Self { check, places: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// What began goes on to its end, and holds its place until then, also when nobody waits for it any more.
+    async fn check(&self, manifest: ServicePolicy, deadline: Instant) -> Checked {
+        let (check, places) = (Arc::clone(&self.check), Arc::clone(&self.places));
+        let checked = async {
+            let place = places.acquire_owned().await.expect("the semaphore is never closed");
+            let run = move || {
+                let _place = place;
+                check(manifest)
+            };
+            tokio::task::spawn_blocking(run).await
+        };
+        match tokio::time::timeout_at(deadline.into(), checked).await {
+            Err(_) => Checked::Late,
+            Ok(Err(_)) => Checked::Bad("loading it panicked; see the host's log".to_owned()),
+            Ok(Ok(Err(error))) => Checked::Bad(error.to_string()),
+            Ok(Ok(Ok(()))) => Checked::Good,
+        }
+    }
+}
+
+pub(super) async fn validate_policies(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    let arrived = Instant::now();
+    let (head, mut body) = request.into_parts();
+    let result = app.gate(&head, &mut body, arrived).await;
+    app.respond(result, &mut body).await
+}
+
+impl App {
+    async fn gate(&self, head: &Parts, body: &mut Body, arrived: Instant) -> Result<Vec<u8>, Refusal> {
+        let time = timeout::time_to_answer(head.uri.query())
+            .map_err(|sentence| Refusal::bad_request("timeout-parameter", sentence))?;
+        check_content_type(&head.headers)?;
+        let mut room = self.capacity.room();
+        let body = self.read(&head.headers, body, &mut room).await?;
+        let request =
+            AdmissionRequest::parse(&body).map_err(|error| Refusal::bad_request("review", error.to_string()))?;
+        let checked = match (&self.gate, asked(&request)) {
+            (Some(gate), Some(object)) => match ServicePolicy::from_object(&object) {
+                Ok(manifest) => gate.check(manifest, arrived + time).await,
+                Err(error) => Checked::Bad(error.to_string()),
+            },
+            _ => Checked::Good,
+        };
+        Ok(self.judged(&request, checked).to_json())
+    }
+
+    fn judged(&self, request: &AdmissionRequest<'_>, checked: Checked) -> AdmissionResponse {
+        let (uid, name) = (&*request.uid, request.name());
+        let (result, response) = match checked {
+            Checked::Good => ("allowed", AdmissionResponse::allow(uid)),
+            Checked::Bad(problem) => {
+                let user = &request.user_info.username;
+                tracing::info!(uid, name = ?name, user = ?user, "refused a ServicePolicy: {problem}");
+                ("denied", AdmissionResponse::deny(uid, "Invalid", problem))
+            }
+            Checked::Late => {
+                let mut response = AdmissionResponse::allow(uid);
+                response.warnings.push("[sallyport] not checked in time; look at its status".to_owned());
+                ("late", response)
+            }
+        };
+        self.live.metrics().checked_policy(result);
+        response
+    }
+}
+
+/// The ServicePolicy that is to be checked, if any.
+fn asked(request: &AdmissionRequest<'_>) -> Option<Value> {
+    let kind = &request.kind;
+    let is_policy = kind.kind == ServicePolicy::KIND && API_VERSION.split('/').next() == Some(&*kind.group);
+    let writes = matches!(request.operation, Operation::Create | Operation::Update);
+    let itself = request.sub_resource.as_deref().is_none_or(str::is_empty);
+    if !(is_policy && writes && itself) {
+        return None;
+    }
+    let value = |raw: &RawValue| serde_json::from_str::<Value>(raw.get()).ok();
+    let object = value(request.object?)?;
+    let old = request.old_object.and_then(value).unwrap_or_default();
+    let deleted = !object["metadata"]["deletionTimestamp"].is_null();
+    let same = !old.is_null() && old["spec"] == object["spec"];
+    (!deleted && !same).then_some(object)
+}
