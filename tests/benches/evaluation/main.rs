@@ -43,6 +43,7 @@ fn main() -> Result<()> {
         .measurement_time(MEASURE)
         .sample_size(SAMPLES)
         .without_plots()
+        .output_directory(&table::directory())
         .configure_from_args();
     each(&mut criterion, &engine)?;
     several(&mut criterion, &engine)?;

@@ -4,6 +4,12 @@ use crate::USES;
 use crate::examples::{FOUR, names, root};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
+use std::path::PathBuf;
+
+/// Where criterion keeps what it measured.
+pub(crate) fn directory() -> PathBuf {
+    root().join("target/criterion")
+}
 
 /// Prints the tables, of whatever was measured last.
 ///
@@ -52,7 +58,7 @@ fn sizes() -> impl Iterator<Item = String> {
 
 /// The median.
 fn micros(group: &str, name: &str) -> Result<f64> {
-    let file = root().join(format!("target/criterion/{group}/{name}/new/estimates.json"));
+    let file = directory().join(format!("{group}/{name}/new/estimates.json"));
     let text = std::fs::read(&file).with_context(|| format!("{group}/{name} was not measured"))?;
     let estimates: Value = serde_json::from_slice(&text)?;
     let nanos = estimates.pointer("/median/point_estimate").and_then(Value::as_f64);

@@ -177,13 +177,19 @@ struct Asked {
 /// Calls one after the other, at their times if there are some: the first, and the pause from one to the next.
 async fn ask(began: Instant, times: Option<(Duration, Duration)>, body: Bytes, mut sender: Sender) -> Asked {
     let mut asked = Asked { took: vec![], failed: 0 };
-    let mut due = times.map(|(first, _)| began + first);
+    let mut due = times.map(|(first, pause)| (began + first, pause));
     while began.elapsed() < TIME && !sender.is_closed() {
-        if let (Some(at), Some((_, pause))) = (&mut due, times) {
-            tokio::time::sleep_until((*at).into()).await;
-            *at += pause;
+        let mut since = Instant::now();
+        if let Some((at, pause)) = &mut due {
+            if *at > since {
+                // The timer's own slack, up to a millisecond, is not the server's.
+                tokio::time::sleep_until((*at).into()).await;
+                since = Instant::now();
+            } else {
+                since = *at;
+            }
+            *at += *pause;
         }
-        let since = due.zip(times).map_or_else(Instant::now, |(next, (_, pause))| next - pause);
         match call(&mut sender, body.clone()).await {
             Ok(()) => asked.took.push(since.elapsed().as_secs_f64() * 1e6),
             Err(_) => asked.failed += 1,

@@ -2,7 +2,7 @@
 //!
 //! The program is a process of its own (this one, called again with the words of the command line), and so is the load generator,
 //! bounded in time. Client and server share the machine. Every figure stands beside a baseline of the same run, and rounds are
-//! interleaved, since machines differ and are shared; medians are told, nothing is asserted.
+//! interleaved, since machines differ and are shared; medians are told, nothing is asserted. Words after `--` choose parts.
 
 #[path = "../examples.rs"]
 mod examples;
@@ -31,21 +31,26 @@ fn main() -> Result<ExitCode> {
     match arguments.first().map(String::as_str) {
         Some("sallyport") => return Ok(Cli::parse_from(&arguments).run()),
         Some("load") => generator::run(&arguments[1])?,
-        _ => measure()?,
+        _ => measure(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure() -> Result<()> {
+/// Everything, or what the arguments name.
+fn measure(chosen: &[String]) -> Result<()> {
+    const PARTS: [(&str, fn() -> Result<()>); 8] = [
+        ("start", start),
+        ("throughput", throughput),
+        ("connections", connections),
+        ("payloads", payloads),
+        ("half", half_of_the_most),
+        ("memory", memory),
+        ("reload", reload),
+        ("neighbours", neighbours),
+    ];
     println!("medians of {ROUNDS} rounds; client and server share the machine\n");
-    start()?;
-    throughput()?;
-    connections()?;
-    payloads()?;
-    half_of_the_most()?;
-    memory()?;
-    reload()?;
-    neighbours()
+    let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
+    PARTS.iter().filter(|(name, _)| wanted(name)).try_for_each(|(_, part)| part())
 }
 
 /// From the start of the process to the first request that could be answered.
@@ -203,8 +208,9 @@ fn memory() -> Result<()> {
 
 /// Full load while every policy's manifest changes again and again.
 fn reload() -> Result<()> {
-    let set = Set::of(&FOUR)?;
-    let host = Program::start(&set, &Cache::new()?)?;
+    // The cache stays: what is measured is the swap of changed settings, not the compiler beside the requests.
+    let (set, cache) = (Set::of(&FOUR)?, Cache::new()?);
+    let host = Program::start(&set, &cache)?;
     for protocol in PROTOCOLS {
         let order = Order { protocol, clients: CONCURRENCY, body: body(NODE_PORT)?, rate: None };
         let quiet = host.load(&order)?;

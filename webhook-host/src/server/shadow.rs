@@ -87,10 +87,10 @@ impl Answered {
         }
     }
 
-    /// Counts it for the policies that it was about.
+    /// Counts it for each candidate, where any policy had a say: which ones would have been asked takes a look at the Service.
     fn skip(&self) {
-        for evaluation in &self.outcome.evaluations {
-            if let Some(tally) = self.set.tally(&evaluation.policy) {
+        for policy in self.set.admission.policies().iter().filter(|_| self.outcome.matched) {
+            if let Some(tally) = self.set.tally(policy.name()) {
                 tally.skip();
             }
         }
