@@ -43,6 +43,10 @@ test: policies ## everything: policies, the JavaScript twin, every cargo test, e
 	@[ ! -f target/js/service_type.wasm ] || { set -x; \
 		$(CARGO_RUN) test --policies target/js tests/fixtures/service-type; }
 
+.PHONY: assets
+assets: ## get kube-apiserver, etcd and kubectl for the tests against a real cluster (once; up to 10 minutes)
+	@scripts/assets.sh
+
 .PHONY: lint
 lint: fmt clippy doc ## formatting, clippy and rustdoc; every warning is an error
 

@@ -1,1 +1,38 @@
-//! The tests of Sallyport that need more than one crate: see `tests/`, `fixtures/` and `guests/`.
+//! The tests of Sallyport that need more than one crate: see `tests/`, `fixtures/` and `guests/`. Here is what all test
+//! binaries need: where the workspace is, and the real program.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+/// The real program, as `cargo build` makes it.
+pub static SALLYPORT: LazyLock<PathBuf> = LazyLock::new(|| {
+    let target = root().join("target");
+    let built = cargo()
+        .args(["build", "--quiet", "--package", "sallyport", "--bin", "sallyport", "--target-dir"])
+        .arg(&target)
+        .current_dir(root())
+        .status();
+    assert!(built.is_ok_and(|status| status.success()), "the program can't be built");
+    target.join("debug/sallyport")
+});
+
+/// `cargo`, as if no cargo ran these tests: build scripts such as ring's watch what it tells its children, and would run, and
+/// everything above them be compiled, each time anew.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let shown = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_"].iter().any(|prefix| shown.starts_with(prefix)) {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
+}
+
+/// The workspace.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}

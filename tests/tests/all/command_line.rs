@@ -1,37 +1,12 @@
 //! The command line: what can't be done is one clear line on standard error and exit code 2.
 
 use crate::host::root;
+pub(crate) use sallyport_tests::{SALLYPORT, cargo};
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::LazyLock;
 use tempfile::TempDir;
-
-/// The real program, as `cargo build` makes it.
-pub(crate) static SALLYPORT: LazyLock<PathBuf> = LazyLock::new(|| {
-    let target = root().join("target");
-    let built = cargo()
-        .args(["build", "--quiet", "--package", "sallyport", "--bin", "sallyport", "--target-dir"])
-        .arg(&target)
-        .current_dir(root())
-        .status();
-    assert!(built.is_ok_and(|status| status.success()), "the program can't be built");
-    target.join("debug/sallyport")
-});
-
-/// `cargo`, as if no cargo ran these tests: build scripts such as ring's watch what it tells its children, and would run, and
-/// everything above them be compiled, each time anew.
-pub(crate) fn cargo() -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    for (name, _) in std::env::vars_os() {
-        let shown = name.to_string_lossy();
-        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_"].iter().any(|prefix| shown.starts_with(prefix)) {
-            cargo.env_remove(&name);
-        }
-    }
-    cargo
-}
 
 /// The program, run in the workspace.
 pub(crate) fn sallyport(arguments: &[&str]) -> Output {

@@ -9,9 +9,10 @@ use sallyport::manifest::{Exemptions, HostConfig, ServicePolicy};
 use sallyport::policy::{LoadError, Policy};
 use sallyport::server::{Limits, Live, Server, tls};
 use sallyport::yaml;
+pub(crate) use sallyport_tests::root;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::net::TcpListener;
@@ -38,11 +39,6 @@ pub(crate) static SHIPPED: LazyLock<Arc<Admission>> = LazyLock::new(|| {
     let config = HostConfig::from_value(&config).expect("the default configuration is valid").spec;
     Arc::new(Admission::new(policies.collect(), Inventory::from(config.inventory), config.exemptions))
 });
-
-/// The workspace.
-pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 /// A component below `target/`.
 pub(crate) fn built(path: &str) -> Vec<u8> {

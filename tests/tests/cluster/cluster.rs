@@ -1,0 +1,238 @@
+//! An API server with its etcd on free ports of the loopback interface.
+//!
+//! Cluster IPs are loopback addresses, too. So a webhook that is registered by Service reference can listen on its Service's
+//! cluster IP itself, where a cluster would have kube-proxy in between, and the API server calls it as it calls any.
+
+use crate::assets::Assets;
+use crate::kubectl::Ran;
+use crate::process::Process;
+use crate::wait_for;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+/// Dropped, its processes are killed; logs stay.
+pub(crate) struct Cluster {
+    assets: &'static Assets,
+    files: PathBuf,
+    etcd_port: u16,
+    port: u16,
+    /// The minor version of Kubernetes.
+    pub(crate) minor: u32,
+    server: Mutex<Option<Process>>,
+    etcd: Option<Process>,
+}
+
+/// Linux takes all of 127.0.0.0/8 for its own.
+const CLUSTER_IPS: &str = "127.64.0.0/16";
+
+/// Wider than what the policies allow as shipped: what is outside its own range an API server refuses by itself, before it asks.
+const NODE_PORTS: &str = "29900-32767";
+
+/// Of `system:masters`. A token, since kubectl and any HTTP client can send one; the port is a loopback one.
+const TOKEN: &str = "sallyport-tests";
+
+impl Cluster {
+    /// One for all tests that leave it as it was. None where the machine has no API server.
+    pub(crate) fn shared() -> Option<Arc<Self>> {
+        // A test binary drops no statics. Weak, so that the folder of etcd's data goes with the last test.
+        static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(cluster) = shared.upgrade() {
+            return Some(cluster);
+        }
+        let cluster = Arc::new(Self::new("shared")?);
+        *shared = Arc::downgrade(&cluster);
+        Some(cluster)
+    }
+
+    /// One that a test may break.
+    pub(crate) fn new(name: &str) -> Option<Self> {
+        let assets = Assets::find()?;
+        let files =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster").join(format!("{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&files);
+        std::fs::create_dir_all(&files).expect("a folder");
+        write_credentials(&files);
+        let (etcd_port, port) = (free_port(), free_port());
+        let mut cluster = Self {
+            etcd: Some(start_etcd(assets, &files, etcd_port)),
+            assets,
+            etcd_port,
+            port,
+            minor: 0,
+            server: Mutex::new(None),
+            files,
+        };
+        cluster.write_kubeconfig();
+        cluster.start();
+        cluster.minor = cluster.ask_minor();
+        cluster.label_system_namespaces();
+        Some(cluster)
+    }
+
+    /// Starts the API server and waits until it is ready.
+    pub(crate) fn start(&self) {
+        let file = |name: &str| self.files.join(name).display().to_string();
+        let arguments = [
+            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--secure-port={}", self.port),
+            format!("--service-cluster-ip-range={CLUSTER_IPS}"),
+            format!("--service-node-port-range={NODE_PORTS}"),
+            "--authorization-mode=RBAC".to_owned(),
+            format!("--client-ca-file={}", file("ca.crt")),
+            format!("--tls-cert-file={}", file("server.crt")),
+            format!("--tls-private-key-file={}", file("server.key")),
+            format!("--token-auth-file={}", file("tokens.csv")),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            format!("--service-account-key-file={}", file("accounts.pub")),
+            format!("--service-account-signing-key-file={}", file("accounts.key")),
+            "--disable-admission-plugins=ServiceAccount".to_owned(),
+            "--endpoint-reconciler-type=none".to_owned(),
+        ];
+        let process = Process::start(&self.assets.program("kube-apiserver"), self.log("kube-apiserver"), &arguments);
+        let mut server = self.server.lock().expect("no panic");
+        let process = server.insert(process);
+        wait_for("the API server", || {
+            self.kubectl(&["get", "--raw", "/readyz"]).result().map_err(|error| format!("{error}\n{}", process.log()))
+        });
+        wait_for("namespace default", || self.kubectl(&["get", "namespace", "default"]).result());
+    }
+
+    /// Kills the API server and waits until it is gone.
+    pub(crate) fn stop(&self) {
+        drop(self.server.lock().expect("no panic").take());
+    }
+
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Ran {
+        self.kubectl_with(arguments, "")
+    }
+
+    /// With standard input, for `-f -`.
+    pub(crate) fn kubectl_with(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut command = self.command("kubectl");
+        command.args(arguments);
+        Ran::of(command, input)
+    }
+
+    /// A line as a user types it, in a shell whose `kubectl` is this cluster's and whose files stay with the cluster's.
+    pub(crate) fn shell(&self, line: &str) -> Ran {
+        let mut command = self.command("sh");
+        command.args(["-c", line]).current_dir(&self.files);
+        Ran::of(command, "")
+    }
+
+    /// A namespace of its own for a test.
+    pub(crate) fn namespace(&self, name: &str) {
+        self.kubectl(&["create", "namespace", name]).ok();
+        self.label_name(name);
+    }
+
+    /// Where a process of a test logs. Two tests may start theirs at the same moment.
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        self.files.join(format!("{name}-{}.log", COUNT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut path = self.assets.program("").into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        let program = if name == "kubectl" { self.assets.program(name) } else { name.into() };
+        let mut command = Command::new(program);
+        // HOME, since kubectl keeps what it discovers below it.
+        command.env("PATH", path).env("KUBECONFIG", self.files.join("kubeconfig")).env("HOME", &self.files);
+        command.current_dir(sallyport_tests::root());
+        command
+    }
+
+    fn write_kubeconfig(&self) {
+        let config = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {
+                "server": format!("https://127.0.0.1:{}", self.port),
+                "certificate-authority": self.files.join("ca.crt"),
+            }}],
+            "users": [{"name": "admin", "user": {"token": TOKEN}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+        });
+        std::fs::write(self.files.join("kubeconfig"), config.to_string()).expect("written");
+    }
+
+    fn ask_minor(&self) -> u32 {
+        let version = self.kubectl(&["get", "--raw", "/version"]).ok();
+        let version: serde_json::Value = serde_json::from_str(&version).expect("JSON");
+        let minor = version["minor"].as_str().unwrap_or_default();
+        minor.trim_end_matches('+').parse().unwrap_or_else(|error| panic!("{error}: {version}"))
+    }
+
+    /// 1.21 and later give each namespace a label with its name, which the webhook configurations select by.
+    fn label_system_namespaces(&self) {
+        for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
+            wait_for(name, || self.kubectl(&["get", "namespace", name]).result());
+            self.label_name(name);
+        }
+    }
+
+    fn label_name(&self, namespace: &str) {
+        if self.minor < 21 {
+            let label = format!("kubernetes.io/metadata.name={namespace}");
+            self.kubectl(&["label", "namespace", namespace, &label, "--overwrite"]).ok();
+        }
+    }
+}
+
+fn start_etcd(assets: &Assets, files: &Path, port: u16) -> Process {
+    let (client, peer) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{}", free_port()));
+    let arguments = [
+        format!("--data-dir={}", files.join("etcd").display()),
+        format!("--listen-client-urls={client}"),
+        format!("--advertise-client-urls={client}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
+        // Nothing here outlives the test.
+        "--unsafe-no-fsync".to_owned(),
+    ];
+    Process::start(&assets.program("etcd"), files.join("etcd.log"), &arguments)
+}
+
+fn write_credentials(files: &Path) {
+    let mut authority = CertificateParams::new([]).expect("no names");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("signed");
+    let names = ["127.0.0.1", "localhost"].map(str::to_owned);
+    let (server, accounts) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
+    let certificate = CertificateParams::new(names).expect("names").signed_by(&server, &authority).expect("signed");
+    for (name, text) in [
+        ("ca.crt", authority.pem()),
+        ("server.crt", certificate.pem()),
+        ("server.key", server.serialize_pem()),
+        ("accounts.pub", accounts.public_key_pem()),
+        ("accounts.key", accounts.serialize_pem()),
+        ("tokens.csv", format!("{TOKEN},admin,admin,system:masters\n")),
+    ] {
+        std::fs::write(files.join(name), text).expect("written");
+    }
+}
+
+/// Free a moment ago. Nothing that is started here can take port 0 and tell.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound").port()
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop();
+        drop(self.etcd.take());
+        // 64 MB each, and of no use without the server.
+        let _ = std::fs::remove_dir_all(self.files.join("etcd"));
+    }
+}

@@ -1,0 +1,43 @@
+//! One run of kubectl.
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+/// What kubectl wrote, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) done: bool,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    pub(crate) fn of(mut command: Command, input: &str) -> Self {
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        // A command that does not read its input may be gone already.
+        let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+        let Output { status, stdout, stderr } = child.wait_with_output().expect("it is a child");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8").trim_end().to_owned();
+        Self { done: status.success(), out: text(stdout), err: text(stderr) }
+    }
+
+    /// What it wrote to standard output, if all went well.
+    #[track_caller]
+    pub(crate) fn ok(self) -> String {
+        assert!(self.done, "{}\n{}", self.out, self.err);
+        self.out
+    }
+
+    /// The error, if it failed.
+    #[track_caller]
+    pub(crate) fn error(self) -> String {
+        assert!(!self.done, "it did not fail: {}\n{}", self.out, self.err);
+        self.err
+    }
+
+    /// For `wait_for`.
+    pub(crate) fn result(self) -> Result<String, String> {
+        if self.done { Ok(self.out) } else { Err(self.err) }
+    }
+}

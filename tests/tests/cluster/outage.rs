@@ -1,0 +1,88 @@
+//! When the webhook or the API server is gone: what stops, what goes on, and how it comes back.
+
+use crate::cluster::Cluster;
+use crate::wait_for;
+use crate::webhook::{At, Host, Registration, knows_match_conditions};
+use std::io::Write as _;
+
+const SERVICE: &str =
+    r#"{"apiVersion":"v1","kind":"Service","metadata":{"generateName":"web-"},"spec":{"ports":[{"port":80}]}}"#;
+
+/// A host with the shipped policies that is registered for the whole cluster.
+fn register(cluster: &Cluster, failure_policy: &str) -> Host {
+    let host = Host::shipped(cluster);
+    let at = At::Url(host.address);
+    Registration { name: "sallyport", at, ca: &host.ca, namespaces: &[], failure_policy }.apply(cluster);
+    host
+}
+
+fn create(cluster: &Cluster, namespace: &str) -> Result<String, String> {
+    cluster.kubectl_with(&["create", "--namespace", namespace, "-f", "-"], SERVICE).result()
+}
+
+#[test]
+fn without_its_host_a_webhook_that_fails_closed_stops_services_but_not_the_cluster() {
+    let Some(cluster) = Cluster::new("fails-closed") else { return };
+    let host = register(&cluster, "Fail");
+    create(&cluster, "default").expect("the host allows it");
+    drop(host);
+
+    let error = create(&cluster, "default").expect_err("nobody decides");
+    assert!(error.contains(r#"failed calling webhook "validate.sallyport.dev""#), "{error}");
+    assert!(error.contains("connection refused"), "{error}");
+
+    for namespace in ["kube-system", "kube-public", "kube-node-lease"] {
+        create(&cluster, namespace).unwrap_or_else(|error| panic!("{namespace} is locked out: {error}"));
+    }
+    cluster.kubectl(&["create", "configmap", "other-objects", "--namespace", "default"]).ok();
+    cluster.kubectl(&["delete", "services", "--all", "--namespace", "kube-public"]).ok();
+    the_api_servers_own_service_comes_back(&cluster);
+}
+
+/// Deleted, `default/kubernetes` is written anew by the API server, which the match condition lets pass.
+fn the_api_servers_own_service_comes_back(cluster: &Cluster) {
+    if !knows_match_conditions(cluster) {
+        let minor = cluster.minor;
+        let left_out =
+            format!("LEFT OUT: default/kubernetes while the host is down; Kubernetes 1.{minor} has no matchConditions");
+        writeln!(std::io::stderr(), "*** {left_out} ***").expect("standard error is open");
+        return;
+    }
+    cluster.kubectl(&["delete", "service", "kubernetes", "--namespace", "default"]).ok();
+    wait_for("default/kubernetes", || {
+        cluster.kubectl(&["get", "service", "kubernetes", "--namespace", "default"]).result()
+    });
+}
+
+#[test]
+fn without_its_host_a_webhook_that_fails_open_lets_services_pass() {
+    let Some(cluster) = Cluster::new("fails-open") else { return };
+    let host = register(&cluster, "Ignore");
+    let denied = cluster.kubectl(&["create", "-f", "docs/examples/load-balancer.yaml"]).error();
+    assert!(denied.contains("[loadbalancer-cloud-only]"), "{denied}");
+    drop(host);
+    cluster.kubectl(&["create", "-f", "docs/examples/load-balancer.yaml"]).ok();
+}
+
+#[test]
+fn a_host_goes_on_when_the_api_server_restarts() {
+    let Some(cluster) = Cluster::new("restart") else { return };
+    let host = register(&cluster, "Fail");
+    cluster.stop();
+    cluster.start();
+    wait_for("a Service", || create(&cluster, "default"));
+    let denied = cluster.kubectl(&["create", "-f", "docs/examples/load-balancer.yaml"]).error();
+    assert!(denied.contains("[loadbalancer-cloud-only]"), "{denied}");
+    drop(host);
+}
+
+#[test]
+fn the_api_servers_own_service_comes_back_while_the_host_serves() {
+    let Some(cluster) = Cluster::new("own-service") else { return };
+    let host = register(&cluster, "Fail");
+    cluster.kubectl(&["delete", "service", "kubernetes", "--namespace", "default"]).ok();
+    wait_for("default/kubernetes", || {
+        cluster.kubectl(&["get", "service", "kubernetes", "--namespace", "default"]).result()
+    });
+    drop(host);
+}

@@ -1,0 +1,54 @@
+//! A program in the background, with its output in a file.
+//!
+//! A shell stands between the test and the program, and kills it as soon as its own standard input ends: when the value is
+//! dropped, and also when the test binary ends without dropping anything, as it does with what is shared by all tests.
+
+use crate::wait_for;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Dropped, it is killed.
+pub(crate) struct Process {
+    guard: Child,
+    log: PathBuf,
+}
+
+/// `$1`: the log; the rest: the program and its arguments.
+const GUARD: &str = r#"log=$1; shift; "$@" >"$log" 2>&1 & read -r _; kill -KILL $! 2>/dev/null; wait"#;
+
+impl Process {
+    pub(crate) fn start(program: &Path, log: PathBuf, arguments: &[String]) -> Self {
+        let guard = Command::new("sh")
+            .current_dir(sallyport_tests::root())
+            .args(["-c", GUARD, "guard"])
+            .args([log.as_path(), program])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a shell runs");
+        Self { guard, log }
+    }
+
+    /// All that it wrote so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// What is logged after some words, up to the next space or quote.
+    pub(crate) fn told(&self, words: &str) -> String {
+        wait_for(words, || {
+            let log = self.log();
+            let told =
+                log.lines().find_map(|line| Some(line.split_once(words)?.1.split([' ', '"']).next()?.to_owned()));
+            told.ok_or(log)
+        })
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+}
