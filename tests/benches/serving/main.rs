@@ -36,9 +36,12 @@ fn main() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A part, and the word that chooses it.
+type Part = (&'static str, fn() -> Result<()>);
+
 /// Everything, or what the arguments name.
 fn measure(chosen: &[String]) -> Result<()> {
-    const PARTS: [(&str, fn() -> Result<()>); 8] = [
+    const PARTS: [Part; 8] = [
         ("start", start),
         ("throughput", throughput),
         ("connections", connections),
@@ -177,11 +180,14 @@ fn half_of_the_most() -> Result<()> {
     for protocol in PROTOCOLS {
         let full = Order { protocol, clients: CONCURRENCY, body: body(NODE_PORT)?, rate: None };
         let most = rounds(&[&host], &full)?.remove(0).rate;
+        let before = host.admissions()?;
         let half = rounds(&[&host], &Order { rate: Some(most / 2.0), ..full })?.remove(0);
+        let served = host.admissions()?.since(&before);
         println!(
-            "{protocol}, four policies, at half of the most ({:.0}/s): p50, p99, p99.9 {} us",
+            "{protocol}, four policies, at half of the most ({:.0}/s): p50, p99, p99.9 {} us; within the server under {}",
             half.rate,
-            half.latency()
+            half.latency(),
+            [0.5, 0.99, 0.999].map(|share| served.bound(share)).join(", "),
         );
     }
     println!();

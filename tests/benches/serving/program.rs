@@ -173,6 +173,17 @@ impl Program {
         policies["generation"].as_u64().context("no generation")
     }
 
+    /// How long validations took so far, by the server's own histogram: from the end of the request's head to the answer.
+    pub(crate) fn admissions(&self) -> Result<Histogram> {
+        let text = self.admin("/metrics")?;
+        let buckets = text.lines().filter_map(|line| {
+            let labels = line.strip_prefix("sallyport_admission_seconds_bucket{")?;
+            let (bound, count) = (labels.split_once("le=\"")?.1.split_once('"')?.0, labels.rsplit_once(' ')?.1);
+            labels.contains("function=\"validate\"").then(|| Some((bound.parse().ok()?, count.parse().ok()?)))?
+        });
+        Ok(Histogram(buckets.collect()))
+    }
+
     fn admin(&self, path: &str) -> Result<String> {
         let mut stream = TcpStream::connect(self.admin)?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
@@ -199,6 +210,23 @@ impl Program {
 
     fn proc(&self, file: &str) -> Result<String> {
         Ok(std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))?)
+    }
+}
+
+/// Upper bounds in seconds, the last one infinite, each with how many took no longer.
+pub(crate) struct Histogram(Vec<(f64, u64)>);
+
+impl Histogram {
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let earlier = |bound| before.0.iter().find(|(other, _)| *other == bound).map_or(0, |(_, count)| *count);
+        Self(self.0.iter().map(|(bound, count)| (*bound, count - earlier(*bound))).collect())
+    }
+
+    /// The least bound that a share keeps, in words.
+    pub(crate) fn bound(&self, share: f64) -> String {
+        let all = self.0.last().map_or(0, |(_, count)| *count);
+        let kept = self.0.iter().find(|(_, count)| all > 0 && *count as f64 >= share * all as f64);
+        kept.map_or("nothing was measured".to_owned(), |(bound, _)| format!("{:.0} us", bound * 1e6))
     }
 }
 

@@ -28,7 +28,7 @@ impl Start {
     }
 
     fn new(directory: &TempDir) -> Self {
-        Self::with(directory.path(), Cache::SIZE)
+        Self::with(directory.path(), Cache::SIZE.get() as u64)
     }
 
     fn load(&self, component: &[u8], spec: &Value) -> Result<Policy, LoadError> {

@@ -245,7 +245,7 @@ async fn other_clients_are_refused_with_the_alert_that_says_why() {
     // A refusal is counted when the client has left.
     let began = Instant::now();
     while host.metric(r#"sallyport_tls_client_refusals_total{reason="invalid"}"#) != 6 {
-        assert!(began.elapsed() < Duration::from_secs(10), "{}", host.live.metrics().to_text());
+        assert!(began.elapsed() < Duration::from_secs(10), "{}", host.live.metrics_text());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(host.metric(r#"sallyport_tls_client_refusals_total{reason="missing"}"#), 2);

@@ -149,6 +149,15 @@ fn strict_refuses_to_start_with_a_broken_policy() {
 }
 
 #[test]
+fn a_module_that_is_too_large_is_not_read() {
+    let policies = directory(&[("gone.yaml", BROKEN)]);
+    let module = std::fs::File::create(policies.path().join("gone.wasm")).expect("made");
+    module.set_len((64 << 20) + 1).expect("a hole takes no room");
+    let error = fails(&serve(&["--policies", shown(&policies), "--self-signed", "--strict"]));
+    assert!(error.contains("gone.wasm: it is larger than 64 MiB, the most that a module may have"), "{error}");
+}
+
+#[test]
 fn a_typo_in_a_manifest_is_named_with_the_nearest_key() {
     let policies = directory(&[("gone.yaml", &BROKEN.replace("module", "modul"))]);
     let error = fails(&serve(&["--policies", shown(&policies), "--self-signed"]));

@@ -196,7 +196,7 @@ impl Host {
 
     /// What `/metrics` says of one series, 0 when there is none; `series` is its name with all labels.
     pub(crate) fn metric(&self, series: &str) -> u64 {
-        let text = self.live.metrics().to_text();
+        let text = self.live.metrics_text();
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
         value.unwrap_or_default()
     }

@@ -1,7 +1,8 @@
 //! What `/metrics` says of the policies' work.
 
-use crate::client::Protocol;
+use crate::client::{Protocol, probe};
 use crate::host::{Host, misbehaving, told};
+use crate::program::{Program, directory, manifest};
 use serde_json::json;
 
 #[tokio::test]
@@ -10,6 +11,30 @@ async fn violations_are_counted_by_the_mode_in_which_they_were_found() {
         let host = Host::start(&misbehaving(&json!({"mode": mode}))).await;
         host.client.post(Protocol::Http2, "/validate", told("deny")).await;
         let series = format!(r#"sallyport_policy_violations_total{{policy="misbehave",mode="{mode}"}}"#);
-        assert_eq!(host.metric(&series), 1, "{}", host.live.metrics().to_text());
+        assert_eq!(host.metric(&series), 1, "{}", host.live.metrics_text());
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_is_not_asked_any_more_shows() {
+    let host = Host::start(&misbehaving(&json!({"limits": {"deadline": "1ms"}}))).await;
+    let series = r#"sallyport_policy_short_circuited{policy="misbehave"}"#;
+    assert_eq!(host.metric(series), 0, "{}", host.live.metrics_text());
+    // Three in a row; a busy machine may need no loop.
+    for _ in 0..3 {
+        host.client.post(Protocol::Http2, "/validate", told("loop")).await;
+    }
+    assert_eq!(host.metric(series), 1, "{}", host.live.metrics_text());
+}
+
+#[tokio::test]
+async fn a_second_start_shows_that_it_compiled_nothing() {
+    let files = directory(&[("p.yaml", manifest("p", &json!({})))]);
+    let cache = files.path().join("cache");
+    for (compiles, result) in [(true, "miss"), (false, "hit")] {
+        let host = Program::serve(files.path(), &["--cache-dir", cache.to_str().expect("text")]);
+        let text = probe(host.admin, "/metrics").await;
+        assert_eq!(!text.contains("sallyport_compilations_total 0"), compiles, "{text}");
+        assert!(text.contains(&format!("sallyport_code_cache_lookups_total{{result=\"{result}\"}} 1")), "{text}");
     }
 }

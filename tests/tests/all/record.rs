@@ -40,7 +40,7 @@ fn count(host: &Host, result: &str) -> u64 {
 async fn recorded(host: &Host, times: u64) {
     let began = Instant::now();
     while ["written", "dropped", "failed"].map(|result| count(host, result)).iter().sum::<u64>() < times {
-        assert!(began.elapsed() < PATIENCE, "{}", host.live.metrics().to_text());
+        assert!(began.elapsed() < PATIENCE, "{}", host.live.metrics_text());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -159,8 +159,8 @@ async fn reviews_beyond_the_bounds_of_the_queue_are_dropped_and_counted() {
         post(&host, "/validate", body.clone()).await;
     }
     recorded(&host, 6).await;
-    assert!(count(&host, "dropped") > 0, "{}", host.live.metrics().to_text());
-    assert!(count(&host, "written") > 0, "{}", host.live.metrics().to_text());
+    assert!(count(&host, "dropped") > 0, "{}", host.live.metrics_text());
+    assert!(count(&host, "written") > 0, "{}", host.live.metrics_text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

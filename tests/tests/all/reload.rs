@@ -115,7 +115,7 @@ async fn every_answer_is_of_one_set_while_sets_are_swapped() {
     assert_eq!(counted("one-a") + counted("one-b"), requests);
     assert_eq!(counted("two-a") + counted("two-b"), requests);
     assert_eq!(host.metric(r#"sallyport_reload_total{result="success"}"#), 40);
-    let text = host.live.metrics().to_text();
+    let text = host.live.metrics_text();
     assert!(!text.contains(r#"sallyport_policy_loaded{policy="one-b"}"#), "a policy that is gone is still listed");
 }
 

@@ -169,7 +169,11 @@ fn every_fixture_is_recorded_and_gives_the_same_verdict_again() {
             let clock = Clock { now: case.time, deadline: Instant::now() + PATIENCE };
             let outcome = admission.review(case.function, &request, clock);
             // A body that nests without end is counted as one that can't be recorded.
-            let Ok(record) = Record::of(case.function, &body, case.time, (&admission, 1), &outcome) else { continue };
+            let Ok(record) =
+                Record::of(case.function, &body, case.time, (&admission, 1), admission.inventory(), &outcome)
+            else {
+                continue;
+            };
             let line = serde_json::to_vec(&record).expect("a line");
             let record: Record = serde_json::from_slice(&line).expect("its own form");
             let verdict = replayer.verdict(&record).expect("a review");

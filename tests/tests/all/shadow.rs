@@ -82,7 +82,7 @@ fn total(host: &Host, policy: &str) -> u64 {
 async fn asked(host: &Host, policy: &str, times: u64) {
     let began = Instant::now();
     while total(host, policy) < times {
-        assert!(began.elapsed() < PATIENCE, "{}", host.live.metrics().to_text());
+        assert!(began.elapsed() < PATIENCE, "{}", host.live.metrics_text());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(total(host, policy), times, "each review counts once");
@@ -98,7 +98,7 @@ async fn a_review_counts_as_what_the_candidate_would_have_changed_and_its_answer
         let host = Host::start(&admission(vec![pair])).await;
         assert_eq!(allowed(&host, "/validate", body("CREATE", &service(30500), &Value::Null)).await, allows);
         asked(&host, &name, 1).await;
-        assert_eq!(count(&host, &name, result), 1, "{}", host.live.metrics().to_text());
+        assert_eq!(count(&host, &name, result), 1, "{}", host.live.metrics_text());
     }
 }
 
@@ -156,7 +156,7 @@ async fn a_candidate_that_loops_neither_slows_a_review_nor_harms_the_live_policy
     assert!(fastest < LOOP / 2, "the fastest review took {fastest:?}");
     asked(&host, "p", 6).await;
     assert_eq!(count(&host, "p", "error"), 6);
-    let text = host.live.metrics().to_text();
+    let text = host.live.metrics_text();
     assert!(!text.contains("sallyport_policy_failures_total{policy=\"p\""), "{text}");
     assert!(
         !allowed(&host, "/validate", body("CREATE", &service(29999), &Value::Null)).await,
@@ -173,7 +173,7 @@ async fn reviews_beyond_the_bounds_of_the_queue_are_skipped_and_counted() {
         assert!(allowed(&host, "/validate", padded()).await);
     }
     asked(&host, "p", 5).await;
-    assert!(count(&host, "p", "skipped") > 0, "{}", host.live.metrics().to_text());
+    assert!(count(&host, "p", "skipped") > 0, "{}", host.live.metrics_text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -184,7 +184,7 @@ async fn a_new_candidate_begins_to_count_at_zero() {
     host.live.publish(admission(vec![pair("p", range(30000, 32767), range(30000, 30499))]));
     assert_eq!(total(&host, "p"), 0);
     host.live.publish(Arc::new(Admission::new(Vec::<Policy>::new(), Inventory::default(), Exemptions::default())));
-    assert!(!host.live.metrics().to_text().contains("candidate_reviews_total{"));
+    assert!(!host.live.metrics_text().contains("candidate_reviews_total{"));
 }
 
 /// A manifest of the guest `misbehave` with a candidate.

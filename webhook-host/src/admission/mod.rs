@@ -153,12 +153,23 @@ impl Admission {
 
     /// Reviews one request.
     pub fn review(&self, function: Function, request: &AdmissionRequest<'_>, clock: Clock) -> Outcome {
+        self.review_with(&self.inventory, function, request, clock)
+    }
+
+    /// The same with the inventory of a moment, for a caller who must know what was known.
+    pub fn review_with(
+        &self,
+        inventory: &Inventory,
+        function: Function,
+        request: &AdmissionRequest<'_>,
+        clock: Clock,
+    ) -> Outcome {
         let (operation, resource) = match exemption::scope(request, &self.exemptions) {
             Ok(scope) => scope,
             Err(exemption) => return Outcome::exempt(request, exemption),
         };
         // Once: the whole answer is of one moment.
-        let view = self.inventory.view();
+        let view = inventory.view();
         let policies = self.matching(function, &view, request.namespace(), operation, resource);
         let mut subject = match Subject::new(function, request, (operation, resource), clock.now, view) {
             Ok(subject) => subject,

@@ -1,6 +1,6 @@
 //! Candidates' opinions on a review that the live policies have answered already.
 //!
-//! A candidate sees what its live policy saw: the same request, set and time, and in the mutating phase the object as the
+//! A candidate sees what its live policy saw: the same request, set, inventory and time, and in the mutating phase the object as the
 //! live policies before it patched it. Nothing of what it says reaches the answer. Called by `server`, off the hot path.
 
 use super::break_glass::Glass;
@@ -10,6 +10,7 @@ use super::outcome::{Evaluation, Outcome};
 use super::request::AdmissionRequest;
 use super::subject::Subject;
 use super::{Admission, Function, exemption};
+use crate::inventory::Inventory;
 use crate::policy::Policy;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -37,9 +38,11 @@ struct Again<'a> {
 }
 
 impl Admission {
-    /// Asks each candidate that has a say, or whose live policy has, as of the time when the request arrived.
+    /// Asks each candidate that has a say, or whose live policy has, as of the time when the request arrived and with the
+    /// inventory that the live policies saw.
     pub fn shadow(
         &self,
+        inventory: &Inventory,
         function: Function,
         request: &AdmissionRequest<'_>,
         now: SystemTime,
@@ -51,7 +54,7 @@ impl Admission {
             return vec![];
         }
         let Ok(scope) = exemption::scope(request, &self.exemptions) else { return vec![] };
-        let Ok(subject) = Subject::new(function, request, scope, now, self.inventory.view()) else { return vec![] };
+        let Ok(subject) = Subject::new(function, request, scope, now, inventory.view()) else { return vec![] };
         let config = self.exemptions.break_glass.as_ref();
         let glass = Glass::of(config, &request.user_info, subject.service(), subject.old_service(), now);
         let carried = glass == Glass::Carried;

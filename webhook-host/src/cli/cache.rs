@@ -1,6 +1,7 @@
 //! Where compiled policies are kept between two starts.
 
 use crate::engine::{Cache, CacheError};
+use crate::units::Bytes;
 use anyhow::{Result, bail};
 use clap::Args;
 use std::ffi::OsString;
@@ -13,19 +14,26 @@ pub(super) struct CacheArgs {
     /// $XDG_CACHE_HOME/sallyport or ~/.cache/sallyport]
     #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
     cache_dir: Option<PathBuf>,
+    /// How much may be kept, such as 512Mi; what was not used for longest goes first
+    #[arg(long, value_name = "SIZE", default_value_t = Cache::SIZE, conflicts_with = "no_cache")]
+    cache_size: Bytes,
     /// Compile anew, and keep nothing
     #[arg(long)]
     no_cache: bool,
 }
 
 impl CacheArgs {
+    fn limit(&self) -> u64 {
+        u64::try_from(self.cache_size.get()).unwrap_or(u64::MAX)
+    }
+
     /// The cache that was asked for. Without a home there is no default one, and all the same no reason to fail.
     pub(super) fn open(&self) -> Result<Option<Cache>> {
         if self.no_cache {
             return Ok(None);
         }
         if let Some(directory) = &self.cache_dir {
-            return match Cache::open(directory, Cache::SIZE) {
+            return match Cache::open(directory, self.limit()) {
                 Ok(cache) => Ok(Some(cache)),
                 Err(error) => bail!("--cache-dir: {error}"),
             };
@@ -34,7 +42,7 @@ impl CacheArgs {
             tracing::info!("compiled policies are not kept: there is no home directory; name one with --cache-dir");
             return Ok(None);
         };
-        match Cache::open(&directory, Cache::SIZE) {
+        match Cache::open(&directory, self.limit()) {
             Ok(cache) => Ok(Some(cache)),
             Err(error @ CacheError::Unusable { .. }) => {
                 tracing::info!("compiled policies are not kept: {error}; name another directory with --cache-dir");

@@ -7,11 +7,16 @@ use crate::yaml;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The configuration of a host that is given none: not a cloud.
 const DEFAULT_CONFIG: &str = include_str!("default-config.yaml");
+
+/// Bytes of a module: five times what one that carries a JavaScript engine takes. Compiling takes many times that of memory.
+const LARGEST: u64 = 64 << 20;
 
 /// A host's configuration, from a file or the embedded default.
 pub(super) fn host_config(file: Option<&Path>) -> Result<HostConfigSpec> {
@@ -133,13 +138,24 @@ fn load(
     named: impl Fn(Policy) -> Policy,
 ) -> Result<Arc<Policy>, LoadError> {
     let module = directory.join(&manifest.spec.module.file);
-    let component = std::fs::read(&module)
-        .map_err(|error| LoadError::new(format!("spec.module.file: can't read {}: {error}", module.display())))?;
+    let component = module_bytes(&module)
+        .map_err(|problem| LoadError::new(format!("spec.module.file: can't read {}: {problem}", module.display())))?;
     if let Some(policy) = before.iter().find(|policy| policy.is(manifest, &component)) {
         return Ok(Arc::clone(policy));
     }
     let loaded = Policy::load(engine, manifest.clone(), &component);
     loaded.map(|policy| named(policy).into()).map_err(|error| error.in_module(&module.display().to_string()))
+}
+
+/// The bytes of a module, at most [`LARGEST`].
+fn module_bytes(file: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = vec![];
+    let file = File::open(file).map_err(|error| error.to_string())?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(format!("it is larger than {} MiB, the most that a module may have", LARGEST >> 20));
+    }
+    Ok(bytes)
 }
 
 /// The ServicePolicies of one file.

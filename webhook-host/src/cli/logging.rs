@@ -1,6 +1,7 @@
 //! The log: lines on standard error, for people or for machines.
 
 use clap::{Args, ValueEnum};
+use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
 #[derive(Debug, Args)]
@@ -22,8 +23,13 @@ enum Format {
 
 impl Logging {
     pub(super) fn start(self) {
-        let log =
-            tracing_subscriber::fmt().with_env_filter(self.log_level).with_writer(std::io::stderr).with_target(false);
+        // Colours are for people: a file or a collector of logs gets none, nor does who says so (no-color.org).
+        let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(self.log_level)
+            .with_writer(std::io::stderr)
+            .with_ansi(colours)
+            .with_target(false);
         match self.log_format {
             Format::Text => log.init(),
             Format::Json => log.json().flatten_event(true).init(),

@@ -194,6 +194,7 @@ impl Serve {
         }
         source.report(&custom);
         let live = Live::new(Arc::new(admission));
+        live.watch_engine(Arc::clone(&source.engine));
         match source.self_test() {
             Err(error) if self.strict => return Err(error),
             Err(error) => {

@@ -71,7 +71,7 @@ impl Source {
     pub(super) fn read(&self, before: Option<&Admission>) -> Result<Set> {
         let config = self.host_config()?;
         let old = before.map_or(&[][..], Admission::policies);
-        let (mut policies, mut candidates) = self.of_files(before)?;
+        let [mut policies, mut candidates] = self.of_files(before)?;
         let custom = match self.served() {
             Some(served) => custom::policies(&self.engine, &self.modules, served.all(), &policies, old),
             None => Custom::default(),
@@ -86,12 +86,13 @@ impl Source {
         Ok(Set { admission: admission.with_candidates(candidates), custom })
     }
 
-    fn of_files(&self, before: Option<&Admission>) -> Result<(Vec<Arc<Policy>>, Vec<Arc<Policy>>)> {
-        let Some(manifests) = &self.manifests else { return Ok((vec![], vec![])) };
+    /// Policies and candidates.
+    fn of_files(&self, before: Option<&Admission>) -> Result<[Vec<Arc<Policy>>; 2]> {
+        let Some(manifests) = &self.manifests else { return Ok([vec![], vec![]]) };
         let files = PolicyFiles::new(manifests, Some(&self.modules));
         let policies = load::policies(&self.engine, &files, before.map_or(&[][..], Admission::policies))?;
         let candidates = load::candidates(&self.engine, &files, before.map_or(&[][..], Admission::candidates))?;
-        Ok((policies, candidates))
+        Ok([policies, candidates])
     }
 
     /// The ServicePolicies of the cluster, when they are served.

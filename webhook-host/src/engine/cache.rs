@@ -12,6 +12,7 @@
 //!
 //! Opened by `cli`; asked by `preinit`, at load, never during a review.
 
+use crate::units::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::hash::{Hash, Hasher};
@@ -107,7 +108,7 @@ pub(super) struct Cached {
 
 impl Cache {
     /// The size that a cache has by default: a thousand policies in Rust, or seven that carry a JavaScript engine.
-    pub const SIZE: u64 = 256 << 20;
+    pub const SIZE: Bytes = Bytes::new(256 << 20);
 
     /// Opens a directory, making it where it is missing. All its entries together stay within `limit` bytes.
     ///

@@ -88,6 +88,13 @@ impl Inventory {
         View { profile: &self.profile, known }
     }
 
+    /// The same for good: what watchers tell from now on does not change it.
+    #[must_use]
+    pub fn as_of_now(&self) -> Self {
+        let known = Guard::into_inner(self.view().known);
+        Self { profile: self.profile.clone(), source: Source::File(known) }
+    }
+
     /// What watchers tell, when it is them.
     pub fn watched(&self) -> Option<&Arc<Watched>> {
         match &self.source {
@@ -297,10 +304,11 @@ mod tests {
         let mut cluster = Cluster::new();
         cluster.apply([namespace("a", "one"), Event::Apply(pod("a", "p", "web")), Event::Listed(Kind::Pods)]);
         let inventory = cluster.inventory.clone();
-        let before = inventory.view();
+        let (before, snapshot) = (inventory.view(), inventory.as_of_now());
         cluster.apply([namespace("a", "two"), Event::Delete(pod("a", "p", "")), namespace("b", "two")]);
         assert_eq!(before.namespace_labels("a").map(|labels| labels["team"].as_str()), Some("one"));
         assert!(before.namespace_labels("b").is_none());
+        assert!(snapshot.view().namespace_labels("b").is_none() && snapshot.view().namespace_labels("a").is_some());
         let selector = [("app".to_owned(), "web".to_owned())];
         assert_eq!(before.selected_pods("a", &selector).map(|pods| pods.len()), Some(1));
         assert_eq!(cluster.inventory.view().namespace_labels("a").map(|labels| labels["team"].as_str()), Some("two"));

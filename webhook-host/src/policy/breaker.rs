@@ -65,6 +65,11 @@ impl Breaker {
         tries.then(|| Permit { breaker: self, is_trial: true })
     }
 
+    /// Whether the next evaluation would not run, or only as a trial.
+    pub(super) fn is_open(&self) -> bool {
+        self.state.load(Ordering::Relaxed) >= MISSES
+    }
+
     /// Forgets all misses.
     pub(super) fn reset(&self) {
         self.state.store(0, Ordering::Relaxed);

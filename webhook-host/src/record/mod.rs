@@ -12,7 +12,7 @@ pub use redaction::REDACTED;
 use crate::admission::{Admission, AdmissionRequest, Cause, Evaluation, Function, Opinion, Outcome};
 use crate::contract::review::Phase;
 use crate::contract::service::Pair;
-use crate::inventory::Excerpt;
+use crate::inventory::{Excerpt, Inventory};
 use crate::manifest::Mode;
 use crate::service;
 use jiff::Timestamp;
@@ -95,7 +95,7 @@ pub struct PolicyAnswer {
 }
 
 impl Record {
-    /// Records a review that was answered.
+    /// Records a review that was answered, by policies of a generation that saw this inventory.
     ///
     /// # Errors
     ///
@@ -105,10 +105,11 @@ impl Record {
         body: &[u8],
         now: SystemTime,
         (admission, generation): (&Admission, u64),
+        inventory: &Inventory,
         outcome: &Outcome,
     ) -> serde_json::Result<Self> {
         let mut review: Value = serde_json::from_slice(body)?;
-        let inventory = excerpt(admission, body);
+        let inventory = excerpt(inventory, body);
         let redaction = Redaction::of(&mut review);
         Ok(Self {
             time: now,
@@ -124,12 +125,12 @@ impl Record {
 }
 
 /// What this review could see of the inventory.
-fn excerpt(admission: &Admission, body: &[u8]) -> Excerpt {
+fn excerpt(inventory: &Inventory, body: &[u8]) -> Excerpt {
     let Ok(request) = AdmissionRequest::parse(body) else { return Excerpt::default() };
     let selector = |object: Option<&RawValue>| Some(service::parse(object?.get()).ok()?.spec.selector);
     let selectors: Vec<Vec<Pair>> = [request.object, request.old_object].into_iter().filter_map(selector).collect();
     let selectors: Vec<_> = selectors.iter().map(Vec::as_slice).collect();
-    Excerpt::of(admission.inventory(), request.namespace(), &selectors)
+    Excerpt::of(inventory, request.namespace(), &selectors)
 }
 
 /// The same without what quotes a secret.

@@ -121,7 +121,7 @@ async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> impl I
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, OPEN_METRICS)], admin.live.metrics().to_text())
+    ([(CONTENT_TYPE, OPEN_METRICS)], admin.live.metrics_text())
 }
 
 async fn policies(State(admin): State<Admin>) -> impl IntoResponse {

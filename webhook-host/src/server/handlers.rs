@@ -135,12 +135,15 @@ impl App {
         let _turn = self.acquaint(function, &review, &place, turn, clock.deadline).await?;
         // Once: the whole answer is of one set.
         let set = self.live.set();
-        let outcome = set.admission.review(function, &review, clock);
+        let is_retold = set.has_candidates() || self.live.recorder().is_some();
+        let seen = is_retold.then(|| set.admission.inventory().as_of_now());
+        let inventory = seen.as_ref().unwrap_or_else(|| set.admission.inventory());
+        let outcome = set.admission.review_with(inventory, function, &review, clock);
         set.count(self.live.metrics(), function, &review, &outcome, arrived.elapsed());
         log(&review, &outcome);
         let answer = outcome.response.to_json();
-        if set.has_candidates() || self.live.recorder().is_some() {
-            self.hand_over(Answered { function, body, now: clock.now, set: Arc::clone(&set), outcome });
+        if let Some(inventory) = seen {
+            self.hand_over(Answered { function, body, now: clock.now, set: Arc::clone(&set), inventory, outcome });
         }
         Ok(answer)
     }

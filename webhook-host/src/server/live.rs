@@ -11,6 +11,7 @@ use super::status::{Reload, Status};
 use super::tally::Tally;
 use super::tls::Tls;
 use crate::admission::{Admission, AdmissionRequest, Function, Outcome};
+use crate::engine::Engine;
 use arc_swap::{ArcSwap, Guard};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -50,6 +51,11 @@ impl Live {
     /// Answers are recorded from now on; there is one record at most.
     pub fn record(&self, recorder: Arc<Recorder>) {
         let _ = self.recorder.set(recorder);
+    }
+
+    /// What the engine compiled is told by the metrics from now on.
+    pub fn watch_engine(&self, engine: Arc<Engine>) {
+        self.metrics.engine.watch(engine);
     }
 
     pub(super) fn recorder(&self) -> Option<&Recorder> {
@@ -92,6 +98,11 @@ impl Live {
     /// What the host counts.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The metrics in the OpenMetrics text format.
+    pub fn metrics_text(&self) -> String {
+        self.metrics.to_text(self.set().admission.policies())
     }
 
     /// What handshakes use.

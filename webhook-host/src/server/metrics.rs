@@ -2,6 +2,7 @@
 //! reasons, time-outs.
 
 use super::certificate_metrics::CertificateMetrics;
+use super::engine_metrics::EngineMetrics;
 use super::feed_metrics::FeedMetrics;
 use super::recorder::RecordedReviews;
 use super::refusal::Refusal;
@@ -97,6 +98,7 @@ pub struct Metrics {
     evaluations: Family<Of, Histogram>,
     violations: Family<Found, Counter>,
     loaded: Family<Of, Gauge>,
+    short_circuited: Family<Of, Gauge>,
     failures: Family<Failure, Counter>,
     refusals: Family<Refused, Counter>,
     handshakes: Counter,
@@ -110,6 +112,7 @@ pub struct Metrics {
     last_success: Gauge,
     candidates: Tallies,
     recorded: RecordedReviews,
+    pub(super) engine: EngineMetrics,
     pub(super) certificates: CertificateMetrics,
 }
 
@@ -170,6 +173,8 @@ impl Metrics {
         if let Some(watched) = watched {
             registry.register_collector(Box::new(FeedMetrics::new(Arc::clone(watched))));
         }
+        let engine = EngineMetrics::default();
+        registry.register_collector(Box::new(engine.clone()));
         let checks = Family::default();
         registry.register(
             "policy_checks",
@@ -208,6 +213,12 @@ impl Metrics {
         registry.register("policy_failures", "Reviews on which a policy had no verdict, by kind", failures.clone());
         let loaded = Family::<Of, Gauge>::default();
         registry.register("policy_loaded", "1 when the policy is loaded, 0 when it is broken", loaded.clone());
+        let short_circuited = Family::default();
+        registry.register(
+            "policy_short_circuited",
+            "1 while the policy is not asked, because it missed its deadline again and again",
+            short_circuited.clone(),
+        );
         let refusals = Family::default();
         registry.register(
             "http_refusals",
@@ -262,6 +273,7 @@ impl Metrics {
             evaluations,
             violations,
             loaded,
+            short_circuited,
             failures,
             refusals,
             handshakes,
@@ -275,6 +287,7 @@ impl Metrics {
             last_success,
             candidates,
             recorded,
+            engine,
             certificates,
         }
     }
@@ -292,7 +305,9 @@ impl Metrics {
     pub(super) fn forget(&self, before: &[Arc<Policy>], now: &[Arc<Policy>]) {
         let now: BTreeSet<_> = now.iter().map(|policy| policy.name()).collect();
         for gone in before.iter().filter(|policy| !now.contains(policy.name())) {
-            self.loaded.remove(&Of { policy: gone.name().to_string() });
+            let of = Of { policy: gone.name().to_string() };
+            self.loaded.remove(&of);
+            self.short_circuited.remove(&of);
         }
     }
 
@@ -373,8 +388,12 @@ impl Metrics {
         &self.recorded
     }
 
-    /// The OpenMetrics text format.
-    pub fn to_text(&self) -> String {
+    /// The OpenMetrics text format. What nobody tells the metrics is asked now, of the policies that serve.
+    pub(super) fn to_text(&self, policies: &[Arc<Policy>]) -> String {
+        for policy in policies {
+            let of = Of { policy: policy.name().to_string() };
+            self.short_circuited.get_or_create(&of).set(policy.is_short_circuited().into());
+        }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a string can't fail");
         text

@@ -10,6 +10,7 @@ mod capacity;
 mod certificate_metrics;
 mod certificate_status;
 mod connection;
+mod engine_metrics;
 mod feed_metrics;
 mod handlers;
 mod limits;

@@ -4,6 +4,7 @@
 
 use super::live::Set;
 use crate::admission::{Function, Outcome};
+use crate::inventory::Inventory;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +24,8 @@ pub(super) struct Answered {
     /// When it arrived, as policies saw it.
     pub(super) now: SystemTime,
     pub(super) set: Arc<Set>,
+    /// As policies saw it: watchers may have told more since.
+    pub(super) inventory: Inventory,
     pub(super) outcome: Outcome,
 }
 

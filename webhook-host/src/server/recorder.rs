@@ -116,8 +116,8 @@ impl Writer {
     }
 
     fn write(&mut self, answered: &Answered) -> Result<()> {
-        let Answered { function, body, now, set, outcome } = answered;
-        let record = Record::of(*function, body, *now, (&set.admission, set.generation), outcome)?;
+        let Answered { function, body, now, set, inventory, outcome } = answered;
+        let record = Record::of(*function, body, *now, (&set.admission, set.generation), inventory, outcome)?;
         let line = serde_json::to_vec(&record)?;
         if self.looked.elapsed() >= LOOK {
             self.file.follow()?;

@@ -74,7 +74,7 @@ impl Answered {
         // It was read once already.
         let Ok(request) = AdmissionRequest::parse(&self.body) else { return };
         let admission = &self.set.admission;
-        for shadowed in admission.shadow(self.function, &request, self.now, PATIENCE, &self.outcome) {
+        for shadowed in admission.shadow(&self.inventory, self.function, &request, self.now, PATIENCE, &self.outcome) {
             let divergence = shadowed.live.diverges(&shadowed.candidate);
             if let Some(tally) = self.set.tally(&shadowed.policy) {
                 tally.count(divergence);
