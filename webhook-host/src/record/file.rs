@@ -1,9 +1,9 @@
 //! A file of lines that is rotated by size, and that only its owner reads.
 //!
 //! `FILE` is written, `FILE.1` is the one before, and so on. A line is in one file, whole: what a full disk let through of it is
-//! taken back. When somebody else moves or removes the file (logrotate), a new one is begun.
+//! taken back. One process writes it at a time, which a lock keeps. When somebody else moves or removes the file (logrotate), a new one is begun.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{Error, Read as _, Result, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ impl LogFile {
     ///
     /// # Errors
     ///
-    /// When it can't be written, or is no regular file.
+    /// When it can't be written, is no regular file, or is another process's.
     pub fn open(path: &Path, rotation: Rotation) -> Result<Self> {
         let (file, size) = open(path)?;
         Ok(Self { path: path.to_owned(), rotation, file, size })
@@ -109,6 +109,10 @@ fn open(path: &Path) -> Result<(File, u64)> {
         return Err(Error::other("it is no regular file"));
     }
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(MODE).open(path)?;
+    // Two that rotate one file lose each other's lines. Where a file system has no locks, there is none.
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        return Err(Error::other("another process writes it; give each one a file of its own"));
+    }
     file.set_permissions(Permissions::from_mode(MODE))?;
     let mut size = file.metadata()?.len();
     if size > 0 {
@@ -169,6 +173,21 @@ mod tests {
         log.follow().expect("followed");
         log.append(b"two").expect("written");
         assert_eq!([text(&moved), text(&path)], ["one\n", "two\n"]);
+    }
+
+    #[test]
+    fn a_file_is_one_writers() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("log");
+        let rotation = Rotation { size: 1, keep: 1 };
+        let mut log = LogFile::open(&path, rotation).expect("opened");
+        for line in ["one", "two"] {
+            log.append(line.as_bytes()).expect("written");
+            let error = LogFile::open(&path, rotation).expect_err("it is taken").to_string();
+            assert!(error.contains("another process writes it"), "{error}");
+        }
+        drop(log);
+        LogFile::open(&path, rotation).expect("it is free again");
     }
 
     #[test]
