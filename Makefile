@@ -72,7 +72,7 @@ deploy-files: policies ## what the program makes of deploy/: the custom resource
 
 .PHONY: bench
 bench: policies ## microseconds per evaluation; requests per second, start, reload and memory of the program
-	cargo bench $(LOCKED) --package sallyport-tests --bench evaluation --bench serving
+	cargo bench $(LOCKED) --package sallyport-tests --bench evaluation --bench serving --bench inventory
 
 .PHONY: clean
 clean: ## remove everything that was built
