@@ -12,7 +12,8 @@ const SERVICE: &str =
 fn register(cluster: &Cluster, failure_policy: &str) -> Host {
     let host = Host::shipped(cluster);
     let at = At::Url(host.address);
-    Registration { name: "sallyport", at, ca: &host.ca, namespaces: &[], failure_policy }.apply(cluster);
+    Registration { policies: &host.policies, name: "sallyport", at, ca: &host.ca, namespaces: &[], failure_policy }
+        .apply(cluster);
     host
 }
 

@@ -51,7 +51,8 @@ fn services_are_written_while_one_of_two_replicas_is_killed() {
     forward(SocketAddr::new(ip.parse().expect("an address"), port), [one.address, two.address]);
     let ca = [one.ca.as_str(), &two.ca].concat();
     let at = At::Service("sallyport-system", "sallyport", port);
-    Registration { name: "sallyport", at, ca: &ca, namespaces: &[], failure_policy: "Fail" }.apply(&cluster);
+    let policies = &two.policies;
+    Registration { policies, name: "sallyport", at, ca: &ca, namespaces: &[], failure_policy: "Fail" }.apply(&cluster);
 
     let mut one = Some(one);
     for count in 0..20 {

@@ -46,7 +46,8 @@ fn the_emergency_commands_do_what_the_document_says() {
     cluster.kubectl(&deploy).ok();
     let host = Host::shipped(&cluster);
     let at = At::Url(host.address);
-    Registration { name: "sallyport", at, ca: &host.ca, namespaces: &[], failure_policy: "Fail" }.apply(&cluster);
+    let (ca, policies) = (&host.ca, &host.policies);
+    Registration { policies, name: "sallyport", at, ca, namespaces: &[], failure_policy: "Fail" }.apply(&cluster);
     drop(host);
     wait_until_created(&cluster, "default", false);
 

@@ -1,14 +1,14 @@
-//! The real program as a webhook of the cluster, registered by the configurations of `deploy/base`.
+//! The real program as a webhook of the cluster, registered by what it prints itself: `sallyport webhooks`.
 
 use crate::cluster::Cluster;
 use crate::process::Process;
 use crate::wait_for;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use sallyport_tests::{SALLYPORT, root};
 use serde_json::{Value, json};
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// A running host.
@@ -16,6 +16,7 @@ pub(crate) struct Host {
     process: Process,
     pub(crate) address: SocketAddr,
     pub(crate) ca: String,
+    pub(crate) policies: PathBuf,
     _files: TempDir,
 }
 
@@ -27,15 +28,17 @@ pub(crate) enum At<'a> {
     Service(&'a str, &'a str, u16),
 }
 
-/// The webhook configurations of `deploy/base` as they fit a test.
+/// How a host is registered for a test.
 pub(crate) struct Registration<'a> {
+    /// Whose rules they are.
+    pub(crate) policies: &'a Path,
     /// Of both configurations.
     pub(crate) name: &'a str,
     pub(crate) at: At<'a>,
     pub(crate) ca: &'a str,
-    /// Only these namespaces; all but those that `deploy/base` excludes when empty.
+    /// Only these namespaces; all but those that are always excluded when empty.
     pub(crate) namespaces: &'a [&'a str],
-    /// Of the validating one; `deploy/base` says Fail.
+    /// Of the validating one.
     pub(crate) failure_policy: &'a str,
 }
 
@@ -52,7 +55,7 @@ impl Host {
         let process = Process::start(&SALLYPORT, cluster.log("sallyport"), &arguments);
         let address = process.told("serving on https://").parse().expect("an address");
         let ca = std::fs::read_to_string(&ca).expect("it was written before");
-        Self { process, address, ca, _files: files }
+        Self { process, address, ca, policies: policies.to_owned(), _files: files }
     }
 
     /// The policies as shipped.
@@ -66,12 +69,10 @@ impl Host {
 }
 
 impl Registration<'_> {
-    /// Applies both, and waits until the API server asks: until it refuses what the shipped policies deny.
+    /// Applies them, and waits until the API server asks: until it refuses what the shipped policies deny.
     pub(crate) fn apply(&self, cluster: &Cluster) {
-        for kind in ["mutating", "validating"] {
-            let configuration = self.configuration(cluster, kind);
-            cluster.kubectl_with(&["apply", "-f", "-"], &configuration.to_string()).ok();
-        }
+        let configurations = self.configurations(cluster);
+        cluster.kubectl_with(&["apply", "-f", "-"], &configurations.to_string()).ok();
         let namespace = self.namespaces.first().copied().unwrap_or("default");
         wait_for("the webhook is asked", || {
             let create =
@@ -81,39 +82,41 @@ impl Registration<'_> {
         });
     }
 
-    /// As `deploy/base` has it, but for where the host is, which namespaces it is asked about, and what the version lacks.
-    pub(crate) fn configuration(&self, cluster: &Cluster, kind: &str) -> Value {
-        let file = format!("deploy/base/{kind}-webhook.yaml");
-        let convert = ["create", "--dry-run=client", "--validate=false", "--output=json", "-f", &file];
-        let mut configuration: Value = serde_json::from_str(&cluster.kubectl(&convert).ok()).expect("JSON");
-        configuration["metadata"] = json!({"name": self.name});
-        let webhook = &mut configuration["webhooks"][0];
-        webhook["clientConfig"] = self.client_config(if kind == "mutating" { "mutate" } else { "validate" });
-        if kind == "validating" {
-            webhook["failurePolicy"] = self.failure_policy.into();
+    /// What the program prints, but for which namespaces it is asked about, and how long it may take.
+    fn configurations(&self, cluster: &Cluster) -> Value {
+        let mut list = self.printed(cluster);
+        let configurations = list["items"].as_array_mut().expect("a list").iter_mut();
+        for webhook in configurations.flat_map(|configuration| configuration["webhooks"].as_array_mut()).flatten() {
+            // The whole machine is busy with tests; how long the host takes is measured elsewhere.
+            webhook["timeoutSeconds"] = 10.into();
+            if !self.namespaces.is_empty() {
+                let only = json!({"key": "kubernetes.io/metadata.name", "operator": "In", "values": self.namespaces});
+                webhook["namespaceSelector"]["matchExpressions"].as_array_mut().expect("a list").push(only);
+            }
         }
-        // The whole machine is busy with tests; how long the host takes is measured elsewhere.
-        webhook["timeoutSeconds"] = 10.into();
-        if !self.namespaces.is_empty() {
-            let only = json!({"key": "kubernetes.io/metadata.name", "operator": "In", "values": self.namespaces});
-            webhook["namespaceSelector"]["matchExpressions"].as_array_mut().expect("deploy/base has them").push(only);
-        }
-        if !knows_match_conditions(cluster) {
-            webhook.as_object_mut().expect("an object").remove("matchConditions");
-        }
-        configuration
+        list
     }
 
-    fn client_config(&self, function: &str) -> Value {
-        let path = format!("/{function}");
-        let mut config = match self.at {
-            At::Url(address) => json!({"url": format!("https://{address}{path}")}),
-            At::Service(namespace, name, port) => {
-                json!({"service": {"namespace": namespace, "name": name, "port": port, "path": path}})
-            }
-        };
-        config["caBundle"] = BASE64_STANDARD.encode(self.ca).into();
-        config
+    fn printed(&self, cluster: &Cluster) -> Value {
+        let mut ca = tempfile::NamedTempFile::new().expect("a file");
+        ca.write_all(self.ca.as_bytes()).expect("written");
+        let minor = format!("1.{}", cluster.minor);
+        let output = Command::new(&*SALLYPORT)
+            .current_dir(root())
+            .args(["webhooks", "--output=json", "--modules=target/policies", "--kubernetes", &minor])
+            .args(["--name", self.name, "--failure-policy", self.failure_policy])
+            .args([Path::new("--policies"), self.policies, Path::new("--ca-bundle"), ca.path()])
+            .args(match self.at {
+                At::Url(address) => vec![format!("--url=https://{address}")],
+                At::Service(namespace, name, port) => {
+                    vec![format!("--namespace={namespace}"), format!("--service={name}"), format!("--port={port}")]
+                }
+            })
+            .output()
+            .expect("the program runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{error}");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|problem| panic!("{problem}: {error}"))
     }
 }
 
