@@ -72,14 +72,19 @@ fn configuration(kind: &str, over: &Value) -> Value {
 
 #[test]
 fn what_this_program_prints_is_in_good_health() {
-    let printed = sallyport(&["webhooks", "--policies", "policies/presets/bare-metal", "--modules", "target/policies"]);
-    let output = doctor(&String::from_utf8(printed.stdout).expect("UTF-8"), &[]);
-    let text = String::from_utf8_lossy(&output.stdout);
-    let ours = "Sallyport is registered by MutatingWebhookConfiguration sallyport and ValidatingWebhookConfiguration sallyport.";
-    assert!(text.starts_with(ours), "{text}");
-    assert!(text.contains("2 configurations: 0 errors, 2 warnings, 0 notes"), "{text}");
-    assert_eq!(text.matches("clientConfig.caBundle: none").count(), 2, "{text}");
-    assert_eq!(output.status.code(), Some(0));
+    const BARE_METAL: [&str; 5] =
+        ["webhooks", "--policies", "policies/presets/bare-metal", "--modules", "target/policies"];
+    let two = "MutatingWebhookConfiguration sallyport and ValidatingWebhookConfiguration sallyport";
+    let three = format!("{two} and ValidatingWebhookConfiguration sallyport-policies");
+    for (more, count, names) in [(None, 2, two), (Some("--policies-from-cluster"), 3, &three)] {
+        let arguments: Vec<_> = BARE_METAL.into_iter().chain(more).collect();
+        let output = doctor(&String::from_utf8(sallyport(&arguments).stdout).expect("UTF-8"), &[]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.starts_with(&format!("Sallyport is registered by {names}.\n")), "{text}");
+        assert!(text.contains(&format!("{count} configurations: 0 errors, {count} warnings, 0 notes")), "{text}");
+        assert_eq!(text.matches("clientConfig.caBundle: none").count(), count, "{text}");
+        assert_eq!(output.status.code(), Some(0));
+    }
 }
 
 #[test]

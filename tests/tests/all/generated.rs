@@ -24,17 +24,36 @@ fn the_custom_resource_definition_is_current() {
     is_current("deploy/base/crd.yaml", &["crd"]);
 }
 
-/// For every shipped policy, so that a choice among them needs no other registration.
+/// For any policy, so that a choice among them needs no other registration.
 #[test]
 fn the_webhook_configurations_are_current() {
-    let arguments = ["webhooks", "--policies", "target/policies", "--config", "deploy/base/config.yaml"];
+    let arguments = ["webhooks", "--policies-from-cluster", "--config", "deploy/base/config.yaml"];
     is_current("deploy/base/webhooks.yaml", &arguments);
+}
+
+/// A patch replaces the whole list of arguments.
+#[test]
+fn the_overlay_with_a_self_managed_certificate_starts_the_program_as_the_base_does() {
+    let arguments = |file: &str| {
+        let text = std::fs::read_to_string(root().join(file)).expect("readable");
+        let deployment = &yaml::documents(&text).expect("YAML")[0];
+        let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().expect("a list");
+        let mut arguments: Vec<_> =
+            arguments.iter().map(|argument| argument.as_str().expect("text").to_owned()).collect();
+        arguments.sort();
+        arguments
+    };
+    let mut base = arguments("deploy/base/deployment.yaml");
+    base.retain(|argument| !argument.starts_with("--tls-"));
+    base.push("--self-managed-certificate".to_owned());
+    base.sort();
+    assert_eq!(arguments("deploy/overlays/self-managed/deployment.yaml"), base);
 }
 
 #[test]
 fn every_file_that_a_kustomization_names_is_there() {
     let mut named = 0;
-    for directory in ["deploy/base", "deploy/overlays/cert-manager"] {
+    for directory in ["deploy/base", "deploy/overlays/cert-manager", "deploy/overlays/self-managed"] {
         let directory = root().join(directory);
         let text = std::fs::read_to_string(directory.join("kustomization.yaml")).expect("readable");
         let kustomization = &yaml::documents(&text).expect("YAML")[0];

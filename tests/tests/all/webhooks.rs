@@ -88,6 +88,39 @@ fn only_what_some_policy_wants_to_be_asked_is_asked() {
     assert!(status.iter().any(|(kind, rules)| kind == "Validating" && resources(rules)), "{status:?}");
 }
 
+/// Any ServicePolicy may come, and nobody prints a registration again for it.
+#[test]
+fn a_host_with_policies_from_the_cluster_is_asked_about_all_that_one_can_want_and_checks_them() {
+    let policies = only("external_ips.wasm", &json!({}));
+    let policies = ["--policies", policies.path().to_str().expect("UTF-8"), "--modules", "target/policies"];
+    let objects = printed(&[&["webhooks", "--policies-from-cluster"][..], &policies].concat());
+    let names: Vec<_> =
+        objects.iter().map(|object| (object["kind"].as_str(), object["metadata"]["name"].as_str())).collect();
+    let [mutating, validating, checking] =
+        ["Mutating", "Validating", "Validating"].map(|kind| format!("{kind}WebhookConfiguration"));
+    let expected = [(&mutating, "sallyport"), (&validating, "sallyport"), (&checking, "sallyport-policies")];
+    assert_eq!(names, expected.map(|(kind, name)| (Some(kind.as_str()), Some(name))));
+    for object in &objects[..2] {
+        let rules = &object["webhooks"][0]["rules"];
+        assert_eq!(
+            (&rules[0]["resources"], &rules[0]["operations"]),
+            (&json!(["services"]), &json!(["CREATE", "UPDATE"]))
+        );
+        assert_eq!(
+            (&rules[1]["resources"], &rules[1]["operations"]),
+            (&json!(["services/status"]), &json!(["UPDATE"]))
+        );
+    }
+    let webhook = &objects[2]["webhooks"][0];
+    assert_eq!((&webhook["failurePolicy"], &webhook["sideEffects"]), (&json!("Ignore"), &json!("None")));
+    assert_eq!(webhook["clientConfig"]["service"]["path"], "/validate-policies");
+    let rule = json!([{
+        "apiGroups": ["sallyport.dev"], "apiVersions": ["v1alpha1"], "operations": ["CREATE", "UPDATE"],
+        "resources": ["servicepolicies"], "scope": "Cluster",
+    }]);
+    assert_eq!(webhook["rules"], rule);
+}
+
 #[test]
 fn an_old_cluster_gets_no_match_conditions_and_is_told_so() {
     let arguments = [&BARE_METAL[..], &["--kubernetes", "1.27"]].concat();
@@ -185,6 +218,7 @@ fn without_null(value: &mut Value) {
 
 fn options() -> Options {
     Options {
+        policies_from_cluster: false,
         name: NAME.to_owned(),
         endpoint: Endpoint::Service { namespace: "sallyport-system".into(), name: "sallyport".into(), port: 443 },
         ca_bundle: None,

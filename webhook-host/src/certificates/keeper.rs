@@ -43,7 +43,7 @@ pub struct Places {
 pub struct Keeper {
     secrets: Api<Secret>,
     leases: Api<Lease>,
-    configurations: [Configuration; 2],
+    configurations: [Configuration; 3],
     secret: String,
     schedule: Schedule,
     election: Election,
@@ -68,7 +68,7 @@ impl Keeper {
         Self {
             secrets: Api::namespaced(client.clone(), &places.namespace),
             leases: Api::namespaced(client.clone(), &places.namespace),
-            configurations: Configuration::both(client, places),
+            configurations: Configuration::all(client, places),
             secret: places.secret.clone(),
             schedule,
             election: Election::new(me),

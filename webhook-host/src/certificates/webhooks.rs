@@ -1,6 +1,7 @@
 //! Tells API servers which authorities to trust: the `caBundle` of the webhook configurations, and nothing else of them.
 
 use super::keeper::{Places, trouble};
+use crate::registration::policies_name;
 use crate::server::{CertificateTrouble, TroubleReason};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,21 +21,27 @@ pub(super) struct Configuration {
     kind: String,
     name: String,
     service: Value,
+    /// Whether a host can do without it.
+    optional: bool,
     /// What was written last, by which wait it is written again.
     written: Option<(String, Duration, Instant)>,
 }
 
 impl Configuration {
-    /// Both kinds of the same name.
-    pub(super) fn both(client: &Client, places: &Places) -> [Self; 2] {
-        let kinds = [
-            ApiResource::erase::<ValidatingWebhookConfiguration>(&()),
-            ApiResource::erase::<MutatingWebhookConfiguration>(&()),
+    /// Those that `sallyport webhooks` prints under a name.
+    pub(super) fn all(client: &Client, places: &Places) -> [Self; 3] {
+        let validating = ApiResource::erase::<ValidatingWebhookConfiguration>(&());
+        let mutating = ApiResource::erase::<MutatingWebhookConfiguration>(&());
+        let all = [
+            (validating.clone(), places.webhooks.clone(), false),
+            (mutating, places.webhooks.clone(), false),
+            (validating, policies_name(&places.webhooks), true),
         ];
-        kinds.map(|kind| Self {
+        all.map(|(kind, name, optional)| Self {
             api: Api::all_with(client.clone(), &kind),
             kind: kind.kind,
-            name: places.webhooks.clone(),
+            name,
+            optional,
             service: json!({"namespace": places.namespace, "name": places.service}),
             written: None,
         })
@@ -49,7 +56,9 @@ impl Configuration {
         let what = format!("{} {}", self.kind, self.name);
         let found = self.api.get_opt(&self.name).await.map_err(|error| trouble(&what, &error))?;
         let absent = |message: String| Some(CertificateTrouble { reason: TroubleReason::Absent, message });
-        let Some(found) = found else { return Ok(absent(format!("{what} is not there; apply it"))) };
+        let Some(found) = found else {
+            return Ok(if self.optional { None } else { absent(format!("{what} is not there; apply it")) });
+        };
         let bundle = STANDARD.encode(bundle);
         let ours = self.ours(&found);
         if ours.is_empty() {

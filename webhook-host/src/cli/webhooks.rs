@@ -26,6 +26,10 @@ pub(super) struct WebhooksArgs {
     /// A HostConfig, for its exemptions.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// For a host that serves ServicePolicies of the cluster, too: asks about all that any policy may want, and has ServicePolicies
+    /// checked before the cluster takes them.
+    #[arg(long)]
+    policies_from_cluster: bool,
     /// Print ValidatingAdmissionPolicies (Kubernetes 1.30) for the rules that CEL can express.
     #[arg(long)]
     backstop: bool,
@@ -91,6 +95,7 @@ namespace, kube-system, kube-node-lease, and whatever the HostConfig exempts.
 
 Examples:
   sallyport webhooks --policies DIR --config host.yaml | kubectl apply --server-side -f -
+  sallyport webhooks --policies-from-cluster --config host.yaml | kubectl apply --server-side -f -
   sallyport webhooks --url https://sallyport.example.com:8443 --ca-bundle ca.crt
   sallyport webhooks | sallyport doctor -
   sallyport webhooks --backstop | kubectl apply --server-side -f -";
@@ -105,7 +110,7 @@ const ADMISSION_POLICIES: u32 = 30;
 ///
 /// When policies, configuration or the authority's certificate can't be read.
 pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
-    let options = args.target.options()?;
+    let options = args.target.options(args.policies_from_cluster)?;
     let exemptions = load::host_config(args.config.as_deref())?.exemptions;
     let policies = args.policies()?;
     let registration = Registration { policies: &policies, exemptions: &exemptions, options: &options };
@@ -145,7 +150,7 @@ impl WebhooksArgs {
 }
 
 impl Target {
-    fn options(&self) -> Result<Options> {
+    fn options(&self, policies_from_cluster: bool) -> Result<Options> {
         let ca_bundle = self.ca_bundle.as_deref().map(ca_bundle).transpose()?;
         let endpoint = match &self.url {
             Some(url) => Endpoint::Url(url.clone()),
@@ -163,6 +168,7 @@ impl Target {
             ca_bundle,
             on_failure,
             include_kube_system: self.include_kube_system,
+            policies_from_cluster,
             match_conditions: self.kubernetes >= MATCH_CONDITIONS,
         })
     }

@@ -13,7 +13,7 @@ pub use cel::Condition;
 pub use endpoint::{BadEndpoint, BaseUrl, CaBundle, Endpoint};
 
 use crate::contract::review::{Operation, Phase, Resource};
-use crate::manifest::{Exemptions, Mode};
+use crate::manifest::{API_VERSION, Exemptions, Mode};
 use crate::policy::Policy;
 use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhook,
@@ -31,13 +31,17 @@ pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 const MUTATING_TIMEOUT: i32 = 2;
 const VALIDATING_TIMEOUT: i32 = 3;
 
+/// Seconds. A ServicePolicy is written rarely, and its component may have to be compiled first; one that takes longer passes.
+const POLICIES_TIMEOUT: i32 = 5;
+
 /// What the configurations are called by default.
 pub const NAME: &str = "sallyport";
 
 /// What the webhooks are called, in whatever configuration: by these a registration is known again.
-pub const WEBHOOKS: [&str; 2] = [MUTATING, VALIDATING];
+pub const WEBHOOKS: [&str; 3] = [MUTATING, VALIDATING, POLICIES];
 const MUTATING: &str = "mutate.sallyport.dev";
 const VALIDATING: &str = "validate.sallyport.dev";
+const POLICIES: &str = "policies.sallyport.dev";
 
 /// How a host is registered.
 #[derive(Debug, Clone)]
@@ -52,6 +56,8 @@ pub struct Options {
     pub on_failure: OnFailure,
     /// Whether kube-system is judged, too, unless the exemptions say otherwise.
     pub include_kube_system: bool,
+    /// Whether the host serves ServicePolicies of the cluster, too. Then any may come, and it is asked about all that one can want.
+    pub policies_from_cluster: bool,
     /// Whether the API server knows match conditions (1.28 and later).
     pub match_conditions: bool,
 }
@@ -127,6 +133,33 @@ impl Registration<'_> {
         asks.then(|| ValidatingWebhookConfiguration { metadata: self.metadata(), webhooks: Some(vec![webhook]) })
     }
 
+    /// Refuses ServicePolicies that could not be loaded; `None` when the cluster's are not served. An object of its own, so that it
+    /// can be taken away alone. It helps authors and guards nothing, so that it fails open, and never stands in the way of a deletion.
+    pub fn policies(&self) -> Option<ValidatingWebhookConfiguration> {
+        let (group, version) = API_VERSION.split_once('/').unwrap_or_default();
+        let rule = RuleWithOperations {
+            api_groups: Some(vec![group.to_owned()]),
+            api_versions: Some(vec![version.to_owned()]),
+            operations: Some(vec!["CREATE".to_owned(), "UPDATE".to_owned()]),
+            resources: Some(vec!["servicepolicies".to_owned()]),
+            scope: Some("Cluster".to_owned()),
+        };
+        let webhook = ValidatingWebhook {
+            name: POLICIES.to_owned(),
+            admission_review_versions: vec!["v1".to_owned()],
+            client_config: self.options.endpoint.client_config("validate-policies", self.options.ca_bundle.as_ref()),
+            failure_policy: Some(OnFailure::Ignore.name().to_owned()),
+            match_policy: Some("Equivalent".to_owned()),
+            rules: Some(vec![rule]),
+            side_effects: "None".to_owned(),
+            timeout_seconds: Some(POLICIES_TIMEOUT),
+            ..ValidatingWebhook::default()
+        };
+        let metadata = ObjectMeta { name: Some(policies_name(&self.options.name)), ..ObjectMeta::default() };
+        let configuration = ValidatingWebhookConfiguration { metadata, webhooks: Some(vec![webhook]) };
+        self.options.policies_from_cluster.then_some(configuration)
+    }
+
     /// Namespaces that the API server never asks about.
     pub fn excluded_namespaces(&self) -> BTreeSet<String> {
         let mut excluded: BTreeSet<_> =
@@ -181,17 +214,29 @@ impl Registration<'_> {
     }
 
     fn operations(&self, phase: Phase, resource: Resource) -> Vec<String> {
-        let wanted = |operation| self.policies.iter().any(|policy| has_a_say(policy, phase, operation, resource));
+        let wanted = |operation| {
+            let any = self.options.policies_from_cluster && happens(operation, resource);
+            any || self.policies.iter().any(|policy| has_a_say(policy, phase, operation, resource))
+        };
         let operations = [(Operation::Create, "CREATE"), (Operation::Update, "UPDATE")];
         operations.into_iter().filter(|(operation, _)| wanted(*operation)).map(|(_, name)| name.to_owned()).collect()
     }
 }
 
-/// As `admission` has it: in the mutating phase only policies in Enforce are asked. A status is only ever updated.
+/// What the configuration is called that has ServicePolicies checked, beside those of this name.
+pub fn policies_name(name: &str) -> String {
+    format!("{name}-policies")
+}
+
+/// A status is only ever updated.
+fn happens(operation: Operation, resource: Resource) -> bool {
+    !(resource == Resource::ServicesStatus && operation == Operation::Create)
+}
+
+/// As `admission` has it: in the mutating phase only policies in Enforce are asked.
 fn has_a_say(policy: &Policy, phase: Phase, operation: Operation, resource: Resource) -> bool {
     let enforced = policy.manifest().spec.mode == Mode::Enforce;
-    let happens = !(resource == Resource::ServicesStatus && operation == Operation::Create);
-    happens && policy.wants(phase, operation, resource) && (phase != Phase::Mutating || enforced)
+    happens(operation, resource) && policy.wants(phase, operation, resource) && (phase != Phase::Mutating || enforced)
 }
 
 fn rule(resource: &str, operations: Vec<String>) -> RuleWithOperations {

@@ -55,7 +55,7 @@ fn comment(lines: &[String]) -> String {
     text
 }
 
-/// Both webhook configurations, as far as some policy asks for them.
+/// The webhook configurations, as far as some policy asks for them.
 pub fn webhooks(registration: &Registration<'_>) -> Vec<Document> {
     let mutating = registration.mutating().map(|configuration: MutatingWebhookConfiguration| {
         let remarks = ["Fails open: without its patches the validating webhook still has the last word."];
@@ -64,7 +64,11 @@ pub fn webhooks(registration: &Registration<'_>) -> Vec<Document> {
     let validating = registration.validating().map(|configuration: ValidatingWebhookConfiguration| {
         Document::new(&configuration, validating_remarks(registration.options.on_failure))
     });
-    mutating.into_iter().chain(validating).collect()
+    let policies = registration.policies().map(|configuration: ValidatingWebhookConfiguration| {
+        let remarks = ["Refuses ServicePolicies that could not be loaded. Fails open: what gets past it is a broken policy, and told to be one."];
+        Document::new(&configuration, remarks.map(str::to_owned).to_vec())
+    });
+    mutating.into_iter().chain(validating).chain(policies).collect()
 }
 
 fn validating_remarks(on_failure: OnFailure) -> Vec<String> {
@@ -79,11 +83,15 @@ fn validating_remarks(on_failure: OnFailure) -> Vec<String> {
     vec![remark.to_owned()]
 }
 
-/// What holds for both configurations.
+/// What holds for all configurations.
 pub fn head(registration: &Registration<'_>) -> Vec<String> {
     let names: Vec<&str> = registration.policies.iter().map(|policy| &**policy.name()).collect();
     let mut lines = vec![
-        format!("Made by `sallyport webhooks`, for the policies {}.", names.join(", ")),
+        if registration.options.policies_from_cluster {
+            "Made by `sallyport webhooks --policies-from-cluster`, for whatever ServicePolicies may come.".to_owned()
+        } else {
+            format!("Made by `sallyport webhooks`, for the policies {}.", names.join(", "))
+        },
         "Make it anew when policies or exemptions change: what is exempt here never reaches the host.".to_owned(),
     ];
     if registration.options.match_conditions {
