@@ -1,9 +1,12 @@
 //! The tests of Sallyport that need more than one crate: see `tests/`, `fixtures/` and `guests/`. Here is what all test
-//! binaries need: where the workspace is, and the real program.
+//! binaries need: where the workspace is, the real program, and a real API server.
+
+pub mod cluster;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 /// The real program, as `cargo build` makes it.
 pub static SALLYPORT: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -35,4 +38,23 @@ pub fn cargo() -> Command {
 #[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// For whatever must come true on a busy machine: an API server alone takes 13 s there.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two looks at what must come true; one look is often a run of kubectl.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Looks until something is there; what is told last says why it never was.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let began = Instant::now();
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(why) if began.elapsed() > PATIENCE => panic!("{what}: not after {PATIENCE:?}: {why}"),
+            Err(_) => std::thread::sleep(LOOK),
+        }
+    }
 }

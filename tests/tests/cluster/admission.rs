@@ -1,7 +1,7 @@
 //! What users of a cluster get to see: kubectl's verbs against the shipped policies.
 
-use crate::cluster::Cluster;
 use crate::webhook::{At, Host, Registration};
+use sallyport_tests::cluster::Cluster;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -39,11 +39,11 @@ impl Guarded {
     }
 
     /// kubectl in the namespace.
-    fn kubectl(&self, arguments: &[&str]) -> crate::kubectl::Ran {
+    fn kubectl(&self, arguments: &[&str]) -> sallyport_tests::cluster::Ran {
         self.cluster.kubectl(&[&["--namespace", self.namespace], arguments].concat())
     }
 
-    fn kubectl_with(&self, arguments: &[&str], object: &Value) -> crate::kubectl::Ran {
+    fn kubectl_with(&self, arguments: &[&str], object: &Value) -> sallyport_tests::cluster::Ran {
         self.cluster.kubectl_with(&[&["--namespace", self.namespace], arguments].concat(), &object.to_string())
     }
 

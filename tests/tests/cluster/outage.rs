@@ -1,8 +1,8 @@
 //! When the webhook or the API server is gone: what stops, what goes on, and how it comes back.
 
-use crate::cluster::Cluster;
-use crate::wait_for;
 use crate::webhook::{At, Host, Registration, knows_match_conditions};
+use sallyport_tests::cluster::Cluster;
+use sallyport_tests::wait_for;
 use std::io::Write as _;
 
 const SERVICE: &str =

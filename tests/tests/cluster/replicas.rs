@@ -3,9 +3,9 @@
 //! Where a cluster has kube-proxy, the test has `Endpoints`: it listens on the Service's cluster IP, a loopback address, and hands
 //! each connection to the first replica that accepts it.
 
-use crate::cluster::{Cluster, free_port};
-use crate::wait_for;
 use crate::webhook::{At, Host, Registration};
+use sallyport_tests::cluster::{Cluster, free_port};
+use sallyport_tests::wait_for;
 use serde_json::json;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

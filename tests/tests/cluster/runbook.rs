@@ -1,9 +1,9 @@
 //! `docs/operations.md`, "Switch it off in an emergency": its commands, as they stand there.
 
-use crate::cluster::Cluster;
-use crate::wait_for;
 use crate::webhook::{At, Host, Registration};
+use sallyport_tests::cluster::Cluster;
 use sallyport_tests::root;
+use sallyport_tests::wait_for;
 
 const HEADING: &str = "## Switch it off in an emergency";
 

@@ -1,8 +1,8 @@
 //! The real program as a webhook of the cluster, registered by what it prints itself: `sallyport webhooks`.
 
-use crate::cluster::Cluster;
-use crate::process::Process;
-use crate::wait_for;
+use sallyport_tests::cluster::Cluster;
+use sallyport_tests::cluster::Process;
+use sallyport_tests::wait_for;
 use sallyport_tests::{SALLYPORT, root};
 use serde_json::{Value, json};
 use std::io::Write as _;

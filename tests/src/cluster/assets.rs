@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 /// A folder with all three programs.
-pub(crate) struct Assets(PathBuf);
+pub(super) struct Assets(PathBuf);
 
 const PROGRAMS: [&str; 3] = ["kube-apiserver", "etcd", "kubectl"];
 
@@ -14,7 +14,7 @@ const ADVICE: &str = "no kube-apiserver: run `make assets` (seconds by setup-env
 
 impl Assets {
     /// Of this machine. Where there are none, says so past the test harness, which shows nothing of a test that passes.
-    pub(crate) fn find() -> Option<&'static Self> {
+    pub(super) fn find() -> Option<&'static Self> {
         static FOUND: LazyLock<Option<Assets>> = LazyLock::new(|| Assets::given().or_else(Assets::newest));
         if FOUND.is_none() {
             assert!(std::env::var_os("SALLYPORT_REQUIRE_CLUSTER").is_none_or(|value| value != "1"), "{ADVICE}");
@@ -24,7 +24,7 @@ impl Assets {
         FOUND.as_ref()
     }
 
-    pub(crate) fn program(&self, name: &str) -> PathBuf {
+    pub(super) fn program(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 

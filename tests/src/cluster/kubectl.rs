@@ -5,14 +5,17 @@ use std::process::{Command, Output, Stdio};
 
 /// What kubectl wrote, and how it ended.
 #[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) done: bool,
-    pub(crate) out: String,
-    pub(crate) err: String,
+pub struct Ran {
+    /// Whether its exit code was 0.
+    pub done: bool,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
 }
 
 impl Ran {
-    pub(crate) fn of(mut command: Command, input: &str) -> Self {
+    pub(super) fn of(mut command: Command, input: &str) -> Self {
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         // A command that does not read its input may be gone already.
@@ -24,20 +27,20 @@ impl Ran {
 
     /// What it wrote to standard output, if all went well.
     #[track_caller]
-    pub(crate) fn ok(self) -> String {
+    pub fn ok(self) -> String {
         assert!(self.done, "{}\n{}", self.out, self.err);
         self.out
     }
 
     /// The error, if it failed.
     #[track_caller]
-    pub(crate) fn error(self) -> String {
+    pub fn error(self) -> String {
         assert!(!self.done, "it did not fail: {}\n{}", self.out, self.err);
         self.err
     }
 
     /// For `wait_for`.
-    pub(crate) fn result(self) -> Result<String, String> {
+    pub fn result(self) -> Result<String, String> {
         if self.done { Ok(self.out) } else { Err(self.err) }
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// Dropped, it is killed.
-pub(crate) struct Process {
+pub struct Process {
     guard: Child,
     log: PathBuf,
 }
@@ -17,9 +17,14 @@ pub(crate) struct Process {
 const GUARD: &str = r#"log=$1; shift; "$@" >"$log" 2>&1 & read -r _; kill -KILL $! 2>/dev/null; wait"#;
 
 impl Process {
-    pub(crate) fn start(program: &Path, log: PathBuf, arguments: &[String]) -> Self {
+    /// Starts it in the workspace.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no shell.
+    pub fn start(program: &Path, log: PathBuf, arguments: &[String]) -> Self {
         let guard = Command::new("sh")
-            .current_dir(sallyport_tests::root())
+            .current_dir(crate::root())
             .args(["-c", GUARD, "guard"])
             .args([log.as_path(), program])
             .args(arguments)
@@ -31,12 +36,12 @@ impl Process {
     }
 
     /// All that it wrote so far.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// What is logged after some words, up to the next space or quote.
-    pub(crate) fn told(&self, words: &str) -> String {
+    pub fn told(&self, words: &str) -> String {
         wait_for(words, || {
             let log = self.log();
             let told =

@@ -3,10 +3,15 @@
 //! Cluster IPs are loopback addresses, too. So a webhook that is registered by Service reference can listen on its Service's
 //! cluster IP itself, where a cluster would have kube-proxy in between, and the API server calls it as it calls any.
 
-use crate::assets::Assets;
-use crate::kubectl::Ran;
-use crate::process::Process;
-use crate::wait_for;
+mod assets;
+mod kubectl;
+mod process;
+
+pub use kubectl::Ran;
+pub use process::Process;
+
+use crate::{root, wait_for};
+use assets::Assets;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -15,13 +20,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 /// Dropped, its processes are killed; logs stay.
-pub(crate) struct Cluster {
+pub struct Cluster {
     assets: &'static Assets,
     files: PathBuf,
     etcd_port: u16,
     port: u16,
     /// The minor version of Kubernetes.
-    pub(crate) minor: u32,
+    pub minor: u32,
     server: Mutex<Option<Process>>,
     etcd: Option<Process>,
 }
@@ -37,7 +42,7 @@ const TOKEN: &str = "sallyport-tests";
 
 impl Cluster {
     /// One for all tests that leave it as it was. None where the machine has no API server.
-    pub(crate) fn shared() -> Option<Arc<Self>> {
+    pub fn shared() -> Option<Arc<Self>> {
         // A test binary drops no statics. Weak, so that the folder of etcd's data goes with the last test.
         static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -50,10 +55,9 @@ impl Cluster {
     }
 
     /// One that a test may break.
-    pub(crate) fn new(name: &str) -> Option<Self> {
+    pub fn new(name: &str) -> Option<Self> {
         let assets = Assets::find()?;
-        let files =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster").join(format!("{name}-{}", std::process::id()));
+        let files = root().join("target/tmp/cluster").join(format!("{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&files);
         std::fs::create_dir_all(&files).expect("a folder");
         write_credentials(&files);
@@ -75,7 +79,7 @@ impl Cluster {
     }
 
     /// Starts the API server and waits until it is ready.
-    pub(crate) fn start(&self) {
+    pub fn start(&self) {
         let file = |name: &str| self.files.join(name).display().to_string();
         let arguments = [
             format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
@@ -104,36 +108,37 @@ impl Cluster {
     }
 
     /// Kills the API server and waits until it is gone.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         drop(self.server.lock().expect("no panic").take());
     }
 
-    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Ran {
+    /// Runs kubectl in the workspace.
+    pub fn kubectl(&self, arguments: &[&str]) -> Ran {
         self.kubectl_with(arguments, "")
     }
 
     /// With standard input, for `-f -`.
-    pub(crate) fn kubectl_with(&self, arguments: &[&str], input: &str) -> Ran {
+    pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Ran {
         let mut command = self.command("kubectl");
         command.args(arguments);
         Ran::of(command, input)
     }
 
     /// A line as a user types it, in a shell whose `kubectl` is this cluster's and whose files stay with the cluster's.
-    pub(crate) fn shell(&self, line: &str) -> Ran {
+    pub fn shell(&self, line: &str) -> Ran {
         let mut command = self.command("sh");
         command.args(["-c", line]).current_dir(&self.files);
         Ran::of(command, "")
     }
 
     /// A namespace of its own for a test.
-    pub(crate) fn namespace(&self, name: &str) {
+    pub fn namespace(&self, name: &str) {
         self.kubectl(&["create", "namespace", name]).ok();
         self.label_name(name);
     }
 
     /// Where a process of a test logs. Two tests may start theirs at the same moment.
-    pub(crate) fn log(&self, name: &str) -> PathBuf {
+    pub fn log(&self, name: &str) -> PathBuf {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         self.files.join(format!("{name}-{}.log", COUNT.fetch_add(1, Ordering::Relaxed)))
     }
@@ -145,9 +150,14 @@ impl Cluster {
         let program = if name == "kubectl" { self.assets.program(name) } else { name.into() };
         let mut command = Command::new(program);
         // HOME, since kubectl keeps what it discovers below it.
-        command.env("PATH", path).env("KUBECONFIG", self.files.join("kubeconfig")).env("HOME", &self.files);
-        command.current_dir(sallyport_tests::root());
+        command.env("PATH", path).env("KUBECONFIG", self.kubeconfig()).env("HOME", &self.files);
+        command.current_dir(root());
         command
+    }
+
+    /// Leads to it, as an administrator.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.files.join("kubeconfig")
     }
 
     fn write_kubeconfig(&self) {
@@ -162,7 +172,7 @@ impl Cluster {
             "users": [{"name": "admin", "user": {"token": TOKEN}}],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
         });
-        std::fs::write(self.files.join("kubeconfig"), config.to_string()).expect("written");
+        std::fs::write(self.kubeconfig(), config.to_string()).expect("written");
     }
 
     fn ask_minor(&self) -> u32 {
@@ -204,16 +214,12 @@ fn start_etcd(assets: &Assets, files: &Path, port: u16) -> Process {
 }
 
 fn write_credentials(files: &Path) {
-    let mut authority = CertificateParams::new([]).expect("no names");
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("signed");
-    let names = ["127.0.0.1", "localhost"].map(str::to_owned);
-    let (server, accounts) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
-    let certificate = CertificateParams::new(names).expect("names").signed_by(&server, &authority).expect("signed");
+    let server = Signed::new(&["127.0.0.1", "localhost"]);
+    let accounts = KeyPair::generate().expect("a key");
     for (name, text) in [
-        ("ca.crt", authority.pem()),
-        ("server.crt", certificate.pem()),
-        ("server.key", server.serialize_pem()),
+        ("ca.crt", server.ca),
+        ("server.crt", server.certificate),
+        ("server.key", server.key),
         ("accounts.pub", accounts.public_key_pem()),
         ("accounts.key", accounts.serialize_pem()),
         ("tokens.csv", format!("{TOKEN},admin,admin,system:masters\n")),
@@ -222,8 +228,35 @@ fn write_credentials(files: &Path) {
     }
 }
 
+/// A certificate with its key, signed by an authority of its own; all in PEM.
+pub struct Signed {
+    /// The authority's certificate.
+    pub ca: String,
+    /// For whoever has the key.
+    pub certificate: String,
+    /// The key.
+    pub key: String,
+}
+
+impl Signed {
+    /// For DNS names and addresses.
+    ///
+    /// # Panics
+    ///
+    /// When one is neither.
+    pub fn new(names: &[&str]) -> Self {
+        let mut authority = CertificateParams::new([]).expect("no names");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("signed");
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let key = KeyPair::generate().expect("a key");
+        let certificate = CertificateParams::new(names).expect("names").signed_by(&key, &authority).expect("signed");
+        Self { ca: authority.pem(), certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+}
+
 /// Free a moment ago. Nothing that is started here can take port 0 and tell.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("bound").port()
 }
