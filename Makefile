@@ -16,7 +16,7 @@ ARGS :=
 .PHONY: help
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target what; do \
-		printf '  make %-11s %s\n' "$$target" "$$what"; done
+		printf '  make %-13s %s\n' "$$target" "$$what"; done
 	@printf '\nVariables: ARGS (run), SALLYPORT_WASM=rustup|debian (how components are compiled; default: try both).\n'
 
 .PHONY: setup
@@ -73,6 +73,11 @@ deploy-files: policies ## what the program makes of deploy/: the custom resource
 .PHONY: bench
 bench: policies ## microseconds per evaluation; requests per second, start, reload and memory of the program
 	cargo bench $(LOCKED) --package sallyport-tests --bench evaluation --bench serving --bench inventory
+
+.PHONY: bench-cluster
+bench-cluster: policies assets ## milliseconds to create a Service on a real API server, by who judges it
+	@scripts/go-baseline.sh
+	cargo bench $(LOCKED) --package sallyport-tests --bench cluster
 
 .PHONY: clean
 clean: ## remove everything that was built

@@ -1,4 +1,4 @@
-//! What both benchmarks ask: bodies that a kube-apiserver 1.36 sent, and the shipped policies.
+//! What the benchmarks of reviews ask: bodies that a kube-apiserver 1.36 sent, and the shipped policies.
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;

@@ -1,0 +1,89 @@
+//! `make bench-cluster`: how long the create of a Service takes on a real API server, by who judges it.
+//!
+//! Nobody, a webhook in Go that allows everything, Sallyport, or the API server itself by CEL. Each has a namespace of its own, so
+//! that all are registered at once and rounds are interleaved; the webhooks are registered alike. One client creates one Service
+//! after the other over one connection, and deletes it again outside of the measurement. API server, etcd, webhooks and client
+//! share the machine: ratios count. Nothing is asserted but that each webhook was called.
+
+mod table;
+mod ways;
+
+use anyhow::{Context as _, Result};
+use clap::Parser as _;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{Api, DeleteParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use sallyport::cli::Cli;
+use sallyport_tests::cluster::Cluster;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use table::Table;
+use ways::{Way, Ways};
+
+/// In each, every way creates so many Services. About three minutes in all.
+const ROUNDS: usize = 20;
+const CREATES: usize = 50;
+
+fn main() -> Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if arguments.first().is_some_and(|word| word == "sallyport") {
+        return Ok(Cli::parse_from(&arguments).run());
+    }
+    // It says why, where there is none.
+    if let Some(cluster) = Cluster::new("latency") {
+        measure(&cluster)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(cluster: &Cluster) -> Result<()> {
+    let ways = Ways::register(cluster)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    println!("Kubernetes 1.{}; {ROUNDS} rounds of {CREATES} creates; all on this machine\n", cluster.minor);
+    let shapes = [("ClusterIP", json!({"port": 80})), ("NodePort", json!({"port": 80, "nodePort": 30911}))];
+    for (kind, port) in shapes {
+        let service = service(kind, &port)?;
+        let before = ways.calls(cluster)?;
+        let table = runtime.block_on(rounds(cluster, &ways, &service))?;
+        println!("{}", table.text(kind, &ways.calls_since(cluster, &before)?)?);
+    }
+    Ok(())
+}
+
+fn service(kind: &str, port: &Value) -> Result<Service> {
+    Ok(serde_json::from_value(json!({
+        "metadata": {"name": "web"},
+        "spec": {"type": kind, "selector": {"app": "web"}, "ports": [port]},
+    }))?)
+}
+
+async fn rounds<'a>(cluster: &Cluster, ways: &'a Ways, service: &Service) -> Result<Table<'a>> {
+    let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig())?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let client = Client::try_from(config)?;
+    let mut table = Table::new(ways);
+    for round in 0..=ROUNDS {
+        for way in ways.all() {
+            let api = Api::namespaced(client.clone(), way.namespace);
+            for _ in 0..CREATES {
+                let took = create(&api, service, way).await?;
+                // The first round fills caches and opens connections.
+                if round > 0 {
+                    table.add(way, took);
+                }
+            }
+        }
+    }
+    Ok(table)
+}
+
+async fn create(api: &Api<Service>, service: &Service, way: &Way) -> Result<Duration> {
+    let began = Instant::now();
+    let created = api.create(&PostParams::default(), service).await.with_context(|| way.what.clone());
+    let took = began.elapsed();
+    created?;
+    api.delete("web", &DeleteParams::default()).await?;
+    Ok(took)
+}
