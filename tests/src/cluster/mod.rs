@@ -40,6 +40,9 @@ const NODE_PORTS: &str = "29900-32767";
 /// Of `system:masters`. A token, since kubectl and any HTTP client can send one; the port is a loopback one.
 const TOKEN: &str = "sallyport-tests";
 
+/// Of a user who may do nothing.
+const POWERLESS: &str = "sallyport-powerless";
+
 impl Cluster {
     /// One for all tests that leave it as it was. None where the machine has no API server.
     pub fn shared() -> Option<Arc<Self>> {
@@ -71,7 +74,8 @@ impl Cluster {
             server: Mutex::new(None),
             files,
         };
-        cluster.write_kubeconfig();
+        cluster.write_kubeconfig(TOKEN, &cluster.kubeconfig());
+        cluster.write_kubeconfig(POWERLESS, &cluster.powerless());
         cluster.start();
         cluster.minor = cluster.ask_minor();
         cluster.label_system_namespaces();
@@ -160,7 +164,12 @@ impl Cluster {
         self.files.join("kubeconfig")
     }
 
-    fn write_kubeconfig(&self) {
+    /// Leads to it, as somebody who may do nothing.
+    pub fn powerless(&self) -> PathBuf {
+        self.files.join("powerless")
+    }
+
+    fn write_kubeconfig(&self, token: &str, file: &Path) {
         let config = serde_json::json!({
             "apiVersion": "v1",
             "kind": "Config",
@@ -169,10 +178,10 @@ impl Cluster {
                 "server": format!("https://127.0.0.1:{}", self.port),
                 "certificate-authority": self.files.join("ca.crt"),
             }}],
-            "users": [{"name": "admin", "user": {"token": TOKEN}}],
+            "users": [{"name": "admin", "user": {"token": token}}],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
         });
-        std::fs::write(self.kubeconfig(), config.to_string()).expect("written");
+        std::fs::write(file, config.to_string()).expect("written");
     }
 
     fn ask_minor(&self) -> u32 {
@@ -222,7 +231,7 @@ fn write_credentials(files: &Path) {
         ("server.key", server.key),
         ("accounts.pub", accounts.public_key_pem()),
         ("accounts.key", accounts.serialize_pem()),
-        ("tokens.csv", format!("{TOKEN},admin,admin,system:masters\n")),
+        ("tokens.csv", format!("{TOKEN},admin,admin,system:masters\n{POWERLESS},nobody,nobody\n")),
     ] {
         std::fs::write(files.join(name), text).expect("written");
     }

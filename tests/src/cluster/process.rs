@@ -4,17 +4,20 @@
 //! dropped, and also when the test binary ends without dropping anything, as it does with what is shared by all tests.
 
 use crate::wait_for;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// Dropped, it is killed.
 pub struct Process {
     guard: Child,
+    /// The program's, not the shell's.
+    pid: u32,
     log: PathBuf,
 }
 
 /// `$1`: the log; the rest: the program and its arguments.
-const GUARD: &str = r#"log=$1; shift; "$@" >"$log" 2>&1 & read -r _; kill -KILL $! 2>/dev/null; wait"#;
+const GUARD: &str = r#"log=$1; shift; "$@" >"$log" 2>&1 & echo $!; read -r _; kill -KILL $! 2>/dev/null; wait"#;
 
 impl Process {
     /// Starts it in the workspace.
@@ -23,16 +26,35 @@ impl Process {
     ///
     /// Where there is no shell.
     pub fn start(program: &Path, log: PathBuf, arguments: &[String]) -> Self {
-        let guard = Command::new("sh")
+        let mut guard = Command::new("sh")
             .current_dir(crate::root())
             .args(["-c", GUARD, "guard"])
             .args([log.as_path(), program])
             .args(arguments)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .spawn()
             .expect("a shell runs");
-        Self { guard, log }
+        let mut pid = String::new();
+        BufReader::new(guard.stdout.take().expect("piped")).read_line(&mut pid).expect("the shell tells");
+        Self { guard, pid: pid.trim().parse().expect("a number"), log }
+    }
+
+    /// Ends it by SIGTERM, and waits until it has ended.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end.
+    pub fn terminate(self) {
+        let sent = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "it is gone already:\n{}", self.log());
+        wait_for("the end of a process", || if self.has_ended() { Ok(()) } else { Err(self.log()) });
+    }
+
+    /// Nobody waits for it but the shell, which does so last.
+    fn has_ended(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('Z'))
     }
 
     /// All that it wrote so far.

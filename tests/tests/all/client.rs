@@ -47,6 +47,7 @@ pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) content_type: String,
     pub(crate) retry_after: Option<String>,
+    pub(crate) connection: Option<String>,
     pub(crate) body: Bytes,
 }
 
@@ -175,6 +176,7 @@ impl Reply {
             status: head.status,
             content_type: header("content-type").unwrap_or_default(),
             retry_after: header("retry-after"),
+            connection: header("connection"),
             body: body.collect().await.expect("a whole body").to_bytes(),
         }
     }

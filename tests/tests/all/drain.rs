@@ -2,7 +2,7 @@
 
 use crate::client::{PROTOCOLS, Protocol, Reply, probe};
 use crate::host::told;
-use crate::program::{Program, directory, manifest};
+use crate::program::{Program, Starting, directory, manifest};
 use hyper::StatusCode;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -55,8 +55,9 @@ async fn before_it_drains_it_is_not_ready_but_serves_as_before() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(probe(host.admin, "/livez").await.starts_with("HTTP/1.1 200 "));
-    for protocol in PROTOCOLS {
-        assert_eq!(host.client.post(protocol, "/validate", told("nothing")).await.status, StatusCode::OK);
+    for (protocol, connection) in PROTOCOLS.into_iter().zip([Some("close"), None]) {
+        let reply = host.client.post(protocol, "/validate", told("nothing")).await;
+        assert_eq!((reply.status, reply.connection.as_deref()), (StatusCode::OK, connection), "{protocol:?}");
     }
     assert_eq!(host.wait().code(), Some(0), "{}", host.log());
 }
@@ -90,4 +91,25 @@ async fn a_second_signal_ends_it_at_once() {
     assert_eq!(host.wait().code(), Some(130), "{}", host.log());
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     looping.abort();
+}
+
+#[test]
+fn a_signal_ends_a_host_that_still_waits_for_something() {
+    let policies = policies("1s");
+    // Nobody listens there.
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+        "clusters": [{"name": "a", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "users": [{"name": "a", "user": {}}],
+    });
+    let kubeconfig = policies.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, config.to_string()).expect("written");
+    let flags =
+        ["--self-managed-certificate", "--namespace", "test", "--kubeconfig", kubeconfig.to_str().expect("UTF-8")];
+    for signal in ["TERM", "INT"] {
+        let (status, log) = Starting::serve(policies.path(), &flags).end(signal);
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(log.contains("stopped before it served"), "{log}");
+    }
 }

@@ -7,7 +7,7 @@ use sallyport::engine::{Engine, EngineConfig};
 use sallyport::inventory::{Inventory, InventoryData};
 use sallyport::manifest::{Exemptions, HostConfig, ServicePolicy};
 use sallyport::policy::{LoadError, Policy};
-use sallyport::server::{Limits, Live, Server, tls};
+use sallyport::server::{Drain, Limits, Live, Server, tls};
 use sallyport::yaml;
 pub(crate) use sallyport_tests::root;
 use serde_json::{Value, json};
@@ -190,7 +190,7 @@ impl Host {
         let server = Server::new(Arc::clone(&live), limits);
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async { stopped.await.unwrap_or_default() };
-        let served = tokio::spawn(server.run(listener, stopped, PATIENCE));
+        let served = tokio::spawn(server.run(listener, stopped, Drain { delay: Duration::ZERO, most: PATIENCE }));
         Self { client: Client::new(address, &certificate.ca), address, live, stop, served }
     }
 

@@ -70,6 +70,22 @@ impl Process {
         self.log.lock().expect("no panic").clone()
     }
 
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "can't send {name}");
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            match self.child.try_wait().expect("it is a child") {
+                Some(status) => return status,
+                None if began.elapsed() > PATIENCE => panic!("it does not end:\n{}", self.log()),
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
     /// An address that is logged after some words.
     fn address(&self, words: &str) -> SocketAddr {
         let began = Instant::now();
@@ -101,6 +117,13 @@ impl Starting {
         let process = Process::serve(&serving(policies, more));
         let admin = process.address("probes and metrics on http://");
         Self { process, admin }
+    }
+
+    /// Ends it by a signal, with what it said by then.
+    pub(crate) fn end(mut self, signal: &str) -> (ExitStatus, String) {
+        self.process.signal(signal);
+        let status = self.process.wait();
+        (status, self.process.log())
     }
 
     /// As soon as it serves; its client trusts this authority.
@@ -141,19 +164,11 @@ impl Program {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([format!("-{name}"), self.process.child.id().to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "can't send {name}");
+        self.process.signal(name);
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let began = Instant::now();
-        loop {
-            match self.process.child.try_wait().expect("it is a child") {
-                Some(status) => return status,
-                None if began.elapsed() > PATIENCE => panic!("it does not end:\n{}", self.log()),
-                None => std::thread::sleep(Duration::from_millis(10)),
-            }
-        }
+        self.process.wait()
     }
 
     /// `/policies`, as soon as it is as it should be.

@@ -1,6 +1,6 @@
 //! What users of a cluster get to see: kubectl's verbs against the shipped policies.
 
-use crate::webhook::{At, Host, Registration};
+use crate::webhook::{Host, Registration};
 use sallyport_tests::cluster::Cluster;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -29,12 +29,9 @@ impl Guarded {
 
     fn registration(&self) -> Registration<'_> {
         Registration {
-            policies: &self.host.policies,
             name: self.namespace,
-            at: At::Url(self.host.address),
-            ca: &self.host.ca,
             namespaces: std::slice::from_ref(&self.namespace),
-            failure_policy: "Fail",
+            ..Registration::of(&self.host)
         }
     }
 
@@ -77,7 +74,7 @@ fn service(spec: &Value) -> Value {
     service
 }
 
-fn load_balancer() -> Value {
+pub(crate) fn load_balancer() -> Value {
     service(&json!({"type": "LoadBalancer"}))
 }
 
@@ -147,7 +144,7 @@ fn kubectl_prints_a_warning_of_a_policy_in_mode_warn() {
         ("loadbalancer-cloud-only", json!({"module": {"file": "loadbalancer_cloud_only.wasm"}, "mode": "Warn"})),
         ("nodeport-range", json!({"module": {"file": "nodeport_range.wasm"}})),
     ]);
-    let Some(guarded) = Guarded::with("warned", |cluster| Host::serve(cluster, policies.path(), "127.0.0.1:0")) else {
+    let Some(guarded) = Guarded::with("warned", |cluster| Host::serve(cluster, policies.path(), "")) else {
         return;
     };
     // The API server's range begins below that of the policies: a node port of its own choice may be denied.
@@ -163,7 +160,7 @@ fn a_policy_patches_what_kubectl_creates() {
         ("clusterip-internal", json!({"module": {"file": "clusterip_internal.wasm"}, "settings": {"coerce": true}})),
         ("nodeport-range", json!({"module": {"file": "nodeport_range.wasm"}})),
     ]);
-    let Some(guarded) = Guarded::with("patched", |cluster| Host::serve(cluster, policies.path(), "127.0.0.1:0")) else {
+    let Some(guarded) = Guarded::with("patched", |cluster| Host::serve(cluster, policies.path(), "")) else {
         return;
     };
     guarded.kubectl(&["create", "-f", "docs/examples/database.yaml"]).ok();
@@ -209,7 +206,7 @@ fn a_namespaces_services_are_deleted_at_once() {
 }
 
 /// A directory of ServicePolicies, by name and spec.
-fn manifests(policies: &[(&str, Value)]) -> tempfile::TempDir {
+pub(crate) fn manifests(policies: &[(&str, Value)]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     for (name, spec) in policies {
         let manifest = json!({

@@ -5,6 +5,9 @@
 //! named where a test leaves something out. Logs of all processes stay below `target/tmp/cluster`.
 
 mod admission;
+mod certificates;
+mod creator;
+mod custom_resources;
 mod outage;
 mod replicas;
 mod runbook;

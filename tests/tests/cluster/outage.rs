@@ -1,6 +1,6 @@
 //! When the webhook or the API server is gone: what stops, what goes on, and how it comes back.
 
-use crate::webhook::{At, Host, Registration, knows_match_conditions};
+use crate::webhook::{Host, Registration, knows_match_conditions};
 use sallyport_tests::cluster::Cluster;
 use sallyport_tests::wait_for;
 use std::io::Write as _;
@@ -11,9 +11,7 @@ const SERVICE: &str =
 /// A host with the shipped policies that is registered for the whole cluster.
 fn register(cluster: &Cluster, failure_policy: &str) -> Host {
     let host = Host::shipped(cluster);
-    let at = At::Url(host.address);
-    Registration { policies: &host.policies, name: "sallyport", at, ca: &host.ca, namespaces: &[], failure_policy }
-        .apply(cluster);
+    Registration { failure_policy, ..Registration::of(&host) }.apply(cluster);
     host
 }
 

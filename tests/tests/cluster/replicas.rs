@@ -3,30 +3,51 @@
 //! Where a cluster has kube-proxy, the test has `Endpoints`: it listens on the Service's cluster IP, a loopback address, and hands
 //! each connection to the first replica that accepts it.
 
+use crate::creator::Creator;
 use crate::webhook::{At, Host, Registration};
-use sallyport_tests::cluster::{Cluster, free_port};
+use sallyport_tests::cluster::{Cluster, Signed, free_port};
 use sallyport_tests::wait_for;
 use serde_json::json;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// Which replica gets the next connection first.
-static TURN: AtomicUsize = AtomicUsize::new(0);
+/// Where the replicas are now; which of them gets the next connection first.
+#[derive(Clone)]
+struct Endpoints {
+    replicas: Arc<Mutex<[SocketAddr; 2]>>,
+    turn: Arc<AtomicUsize>,
+}
 
-/// Forwards for as long as the test binary lives.
-fn forward(listen: SocketAddr, replicas: [SocketAddr; 2]) {
-    let listener = TcpListener::bind(listen).unwrap_or_else(|error| panic!("{listen}: {error}"));
-    thread::spawn(move || {
-        for client in listener.incoming().map_while(Result::ok) {
-            let first = TURN.fetch_add(1, Ordering::Relaxed) % replicas.len();
-            let order = [replicas[first], replicas[1 - first]];
-            if let Some(replica) = order.iter().find_map(|replica| TcpStream::connect(replica).ok()) {
-                join(&client, &replica).expect("both are open");
+impl Endpoints {
+    /// Forwards for as long as the test binary lives.
+    fn listen(address: SocketAddr, replicas: [SocketAddr; 2]) -> Self {
+        let endpoints = Self { replicas: Arc::new(Mutex::new(replicas)), turn: Arc::default() };
+        let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+        let forwarding = endpoints.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                forwarding.forward(&client);
             }
+        });
+        endpoints
+    }
+
+    fn forward(&self, client: &TcpStream) {
+        let replicas = *self.replicas.lock().expect("no panic");
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) % replicas.len();
+        let order = [replicas[first], replicas[1 - first]];
+        if let Some(replica) = order.iter().find_map(|replica| TcpStream::connect(replica).ok()) {
+            join(client, &replica).expect("both are open");
         }
-    });
+    }
+
+    /// New connections go to this one in its place.
+    fn replace(&self, place: usize, replica: SocketAddr) {
+        self.replicas.lock().expect("no panic")[place] = replica;
+    }
 }
 
 /// Copies both ways; one end's end is the other's.
@@ -48,11 +69,10 @@ fn services_are_written_while_one_of_two_replicas_is_killed() {
     let port = free_port();
     let ip = create_service(&cluster, port);
     let (one, two) = (Host::shipped(&cluster), Host::shipped(&cluster));
-    forward(SocketAddr::new(ip.parse().expect("an address"), port), [one.address, two.address]);
+    Endpoints::listen(SocketAddr::new(ip.parse().expect("an address"), port), [one.address, two.address]);
     let ca = [one.ca.as_str(), &two.ca].concat();
     let at = At::Service("sallyport-system", "sallyport", port);
-    let policies = &two.policies;
-    Registration { policies, name: "sallyport", at, ca: &ca, namespaces: &[], failure_policy: "Fail" }.apply(&cluster);
+    Registration { at, ca: &ca, ..Registration::of(&two) }.apply(&cluster);
 
     let mut one = Some(one);
     for count in 0..20 {
@@ -66,8 +86,37 @@ fn services_are_written_while_one_of_two_replicas_is_killed() {
     assert!(denied.contains("[loadbalancer-cloud-only]"), "{denied}");
 }
 
+/// As a Deployment does it with `maxSurge: 1` and `maxUnavailable: 0`: the next one first, and the old one drains.
+#[test]
+fn no_service_is_refused_while_both_replicas_are_replaced() {
+    let Some(cluster) = Cluster::new("restarted") else { return };
+    let port = free_port();
+    let ip = create_service(&cluster, port);
+    let files = tempfile::tempdir().expect("a directory");
+    let signed = Signed::new(&["sallyport.sallyport-system.svc"]);
+    let (certificate, key) = (files.path().join("tls.crt"), files.path().join("tls.key"));
+    std::fs::write(&certificate, &signed.certificate).expect("written");
+    std::fs::write(&key, &signed.key).expect("written");
+    let tls = format!("--tls-cert {} --tls-key {} --drain-delay 2", certificate.display(), key.display());
+    let start = || Host::start(&cluster, &format!("--strict --policies target/policies {tls}"));
+    let mut replicas = [start(), start()];
+    let addresses = [replicas[0].address, replicas[1].address];
+    let endpoints = Endpoints::listen(SocketAddr::new(ip.parse().expect("an address"), port), addresses);
+    let at = At::Service("sallyport-system", "sallyport", port);
+    Registration { at, ca: &signed.ca, ..Registration::of(&replicas[0]) }.apply(&cluster);
+
+    let creator = Creator::start(&cluster);
+    for (place, replica) in replicas.iter_mut().enumerate() {
+        let next = start();
+        endpoints.replace(place, next.address);
+        std::mem::replace(replica, next).terminate();
+    }
+    let created = creator.stop();
+    assert!(created > 100, "only {created} Services were created");
+}
+
 /// The Service of `deploy/base`, without a selector; answers its cluster IP.
-fn create_service(cluster: &Cluster, port: u16) -> String {
+pub(crate) fn create_service(cluster: &Cluster, port: u16) -> String {
     cluster.namespace("sallyport-system");
     let service = json!({
         "apiVersion": "v1",

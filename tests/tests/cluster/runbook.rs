@@ -1,6 +1,6 @@
 //! `docs/operations.md`, "Switch it off in an emergency": its commands, as they stand there.
 
-use crate::webhook::{At, Host, Registration};
+use crate::webhook::{Host, Registration};
 use sallyport_tests::cluster::Cluster;
 use sallyport_tests::root;
 use sallyport_tests::wait_for;
@@ -19,7 +19,7 @@ fn commands(beginning: &str) -> Vec<String> {
     block.lines().map(|line| line.strip_prefix("$ ").expect("only commands").to_owned()).collect()
 }
 
-fn run(cluster: &Cluster, beginning: &str) {
+pub(crate) fn run(cluster: &Cluster, beginning: &str) {
     for command in commands(beginning) {
         let ran = cluster.shell(&command);
         assert!(ran.done, "{command}: {}", ran.err);
@@ -45,9 +45,7 @@ fn the_emergency_commands_do_what_the_document_says() {
     let deploy = ["create", "deployment", "sallyport", "--image=sallyport", "--namespace=sallyport-system"];
     cluster.kubectl(&deploy).ok();
     let host = Host::shipped(&cluster);
-    let at = At::Url(host.address);
-    let (ca, policies) = (&host.ca, &host.policies);
-    Registration { policies, name: "sallyport", at, ca, namespaces: &[], failure_policy: "Fail" }.apply(&cluster);
+    Registration::of(&host).apply(&cluster);
     drop(host);
     wait_until_created(&cluster, "default", false);
 

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 pub(crate) struct Host {
     process: Process,
     pub(crate) address: SocketAddr,
+    /// Of a certificate that was made on the spot; else empty.
     pub(crate) ca: String,
     pub(crate) policies: PathBuf,
     _files: TempDir,
@@ -32,9 +33,12 @@ pub(crate) enum At<'a> {
 pub(crate) struct Registration<'a> {
     /// Whose rules they are.
     pub(crate) policies: &'a Path,
-    /// Of both configurations.
+    /// Whether ServicePolicies of the cluster serve, too.
+    pub(crate) from_cluster: bool,
+    /// Of the configurations.
     pub(crate) name: &'a str,
     pub(crate) at: At<'a>,
+    /// Empty: somebody else writes it.
     pub(crate) ca: &'a str,
     /// Only these namespaces; all but those that are always excluded when empty.
     pub(crate) namespaces: &'a [&'a str],
@@ -43,24 +47,39 @@ pub(crate) struct Registration<'a> {
 }
 
 impl Host {
-    /// Serves a directory of manifests, with the modules that `make policies` built.
-    pub(crate) fn serve(cluster: &Cluster, policies: &Path, listen: &str) -> Self {
-        let files = tempfile::tempdir().expect("a directory");
-        let ca = files.path().join("ca.crt");
-        let arguments = [
-            "serve --strict --self-signed --admin-listen 127.0.0.1:0 --modules target/policies".to_owned(),
-            format!("--listen {listen} --policies {} --ca-out {}", policies.display(), ca.display()),
-        ];
-        let arguments: Vec<String> = arguments.join(" ").split(' ').map(str::to_owned).collect();
-        let process = Process::start(&SALLYPORT, cluster.log("sallyport"), &arguments);
-        let address = process.told("serving on https://").parse().expect("an address");
-        let ca = std::fs::read_to_string(&ca).expect("it was written before");
-        Self { process, address, ca, policies: policies.to_owned(), _files: files }
-    }
-
     /// The policies as shipped.
     pub(crate) fn shipped(cluster: &Cluster) -> Self {
-        Self::serve(cluster, &root().join("target/policies"), "127.0.0.1:0")
+        Self::serve(cluster, &shipped(), "")
+    }
+
+    /// Serves a directory of manifests, with the modules that `make policies` built, and a certificate made on the spot.
+    pub(crate) fn serve(cluster: &Cluster, policies: &Path, more: &str) -> Self {
+        let mut host = Self::start(cluster, &format!("--strict --policies {} {more}", policies.display()));
+        policies.clone_into(&mut host.policies);
+        host
+    }
+
+    /// The same with any flags; the policies for its registration are those that are shipped.
+    pub(crate) fn start(cluster: &Cluster, flags: &str) -> Self {
+        let files = tempfile::tempdir().expect("a directory");
+        let ca = files.path().join("ca.crt");
+        let certificate = match flags.contains("--tls-cert") || flags.contains("--self-managed") {
+            true => String::new(),
+            false => format!("--self-signed --ca-out {}", ca.display()),
+        };
+        let listen = if flags.contains("--listen ") { "" } else { "--listen 127.0.0.1:0" };
+        let arguments =
+            format!("serve --admin-listen 127.0.0.1:0 --modules target/policies {listen} {certificate} {flags}");
+        let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
+        let process = Process::start(&SALLYPORT, cluster.log("sallyport"), &arguments);
+        let address = process.told("serving on https://").parse().expect("an address");
+        let ca = std::fs::read_to_string(&ca).unwrap_or_default();
+        Self { process, address, ca, policies: shipped(), _files: files }
+    }
+
+    /// Ends it as a kubelet does.
+    pub(crate) fn terminate(self) {
+        self.process.terminate();
     }
 
     pub(crate) fn log(&self) -> String {
@@ -68,11 +87,28 @@ impl Host {
     }
 }
 
-impl Registration<'_> {
+/// As `make policies` leaves them.
+fn shipped() -> PathBuf {
+    root().join("target/policies")
+}
+
+impl<'a> Registration<'a> {
+    /// By its url, for the whole cluster, failing closed.
+    pub(crate) fn of(host: &'a Host) -> Self {
+        Self {
+            policies: &host.policies,
+            from_cluster: false,
+            name: "sallyport",
+            at: At::Url(host.address),
+            ca: &host.ca,
+            namespaces: &[],
+            failure_policy: "Fail",
+        }
+    }
+
     /// Applies them, and waits until the API server asks: until it refuses what the shipped policies deny.
     pub(crate) fn apply(&self, cluster: &Cluster) {
-        let configurations = self.configurations(cluster);
-        cluster.kubectl_with(&["apply", "-f", "-"], &configurations.to_string()).ok();
+        self.configure(cluster);
         let namespace = self.namespaces.first().copied().unwrap_or("default");
         wait_for("the webhook is asked", || {
             let create =
@@ -80,6 +116,12 @@ impl Registration<'_> {
             let ran = cluster.kubectl(&create);
             if !ran.done && ran.err.contains("nodeport-range") { Ok(()) } else { Err(format!("{ran:?}")) }
         });
+    }
+
+    /// Applies them.
+    pub(crate) fn configure(&self, cluster: &Cluster) {
+        let configurations = self.configurations(cluster);
+        cluster.kubectl_with(&["apply", "-f", "-"], &configurations.to_string()).ok();
     }
 
     /// What the program prints, but for which namespaces it is asked about, and how long it may take.
@@ -105,7 +147,9 @@ impl Registration<'_> {
             .current_dir(root())
             .args(["webhooks", "--output=json", "--modules=target/policies", "--kubernetes", &minor])
             .args(["--name", self.name, "--failure-policy", self.failure_policy])
-            .args([Path::new("--policies"), self.policies, Path::new("--ca-bundle"), ca.path()])
+            .args([Path::new("--policies"), self.policies])
+            .args(self.from_cluster.then_some("--policies-from-cluster"))
+            .args((!self.ca.is_empty()).then(|| format!("--ca-bundle={}", ca.path().display())))
             .args(match self.at {
                 At::Url(address) => vec![format!("--url=https://{address}")],
                 At::Service(namespace, name, port) => {

@@ -12,7 +12,7 @@ use super::source::{Set, Source};
 use super::watch::Ask;
 use crate::engine::{Engine, EngineConfig};
 use crate::policy::Policy;
-use crate::server::{Admin, Limits, Live, Server};
+use crate::server::{Admin, Drain, Limits, Live, Server};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use std::net::{SocketAddr, TcpListener};
@@ -20,7 +20,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// Serves the admission webhook
 ///
@@ -177,6 +180,10 @@ impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
         self.logging.start();
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        // One more than guests may occupy: it accepts, refuses and answers while they run.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers + 1).enable_all().build()?;
+        // First of all: as process 1 of a container it would not even end by default.
+        let start = Start::watch(&runtime)?;
         // One more for candidates, which run beside the workers and must not take a worker's slot in the pool.
         let concurrency = u32::try_from(workers + 1).unwrap_or(u32::MAX);
         let cache = self.cache.open()?;
@@ -220,12 +227,11 @@ impl Serve {
         let server = Server::with_check(Arc::clone(&live), limits, check);
         let reload =
             Reloader::new(source, Arc::clone(&live), seen).start(interval).context("can't start the reload thread")?;
-        // One more than guests may occupy: it accepts, refuses and answers while they run.
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers + 1).enable_all().build()?;
         let drain =
             Drain { delay: Duration::from_secs(self.drain_delay), most: Duration::from_secs(self.drain_timeout) };
         runtime.spawn(certificate::remind(live));
-        runtime.block_on(serve(server, listener, admin, [reload, certificate], drain))?;
+        let signals = runtime.block_on(start.end())?;
+        runtime.block_on(serve(server, listener, admin, [reload, certificate], drain, signals))?;
         // Connections that outlived the drain are not waited for.
         runtime.shutdown_background();
         if let Some(recorder) = recorder {
@@ -277,18 +283,18 @@ fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener> {
     Ok(listener)
 }
 
-/// How a host stops.
-struct Drain {
-    delay: Duration,
-    most: Duration,
-}
-
 /// What the shell is told when a second signal ends the drain.
 const IMPATIENT: i32 = 130;
 
-async fn serve(server: Server, listener: TcpListener, admin: Admin, reload: [Ask; 2], drain: Drain) -> Result<()> {
-    let mut signals = Signals::new()?;
-    let mut hangup = signal(SignalKind::hangup())?;
+async fn serve(
+    server: Server,
+    listener: TcpListener,
+    admin: Admin,
+    reload: [Ask; 2],
+    drain: Drain,
+    signals: Signals,
+) -> Result<()> {
+    let Signals { mut hangup, mut end } = signals;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             reload.iter().for_each(Ask::now);
@@ -298,30 +304,69 @@ async fn serve(server: Server, listener: TcpListener, admin: Admin, reload: [Ask
     tracing::info!("serving on https://{}", listener.local_addr()?);
     admin.set_ready(true);
     let stop = async {
-        signals.next().await;
+        end.next().await;
         admin.set_ready(false);
         tracing::info!("stopping: no new connections, answering what has begun; a second signal ends it at once");
         tokio::spawn(async move {
-            signals.next().await;
+            end.next().await;
             std::process::exit(IMPATIENT);
         });
-        tokio::time::sleep(drain.delay).await;
     };
-    server.run(listener, stop, drain.most).await;
+    server.run(listener, stop, drain).await;
     Ok(())
 }
 
-/// SIGTERM, which a kubelet sends, and SIGINT, which a terminal does.
+/// The time before it serves, in which a signal ends it at once: nothing is in flight.
+struct Start {
+    watch: JoinHandle<Signals>,
+    serving: oneshot::Sender<()>,
+}
+
+impl Start {
+    fn watch(runtime: &Runtime) -> Result<Self> {
+        let _entered = runtime.enter();
+        let mut signals = Signals::new()?;
+        let (serving, is_serving) = oneshot::channel();
+        let watch = runtime.spawn(async move {
+            tokio::select! {
+                () = signals.end.next() => {
+                    tracing::info!("stopped before it served");
+                    std::process::exit(0);
+                }
+                _ = is_serving => signals,
+            }
+        });
+        Ok(Self { watch, serving })
+    }
+
+    /// Signals mean something else from now on.
+    async fn end(self) -> Result<Signals> {
+        let _ = self.serving.send(());
+        Ok(self.watch.await?)
+    }
+}
+
+/// What is sent to the process.
 struct Signals {
+    /// Reload. One that comes before it serves asks for what happens anyway.
+    hangup: Signal,
+    end: Ends,
+}
+
+/// SIGTERM, which a kubelet sends, and SIGINT, which a terminal does.
+struct Ends {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
     fn new() -> Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        let end = Ends { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+        Ok(Self { hangup: signal(SignalKind::hangup())?, end })
     }
+}
 
+impl Ends {
     async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

@@ -57,7 +57,11 @@ impl Report {
     fn status(&self, before: Option<&ServicePolicyStatus>, now: Timestamp) -> ServicePolicyStatus {
         let (ready, degraded) = match &self.serves {
             Serves::AsWritten => {
-                (("True", "Loaded", "it judges requests as it is written"), ("False", "AsWritten", ""))
+                (
+                    ("True", "Loaded", "it judges requests as it is written"),
+                    // Not empty: API servers of old take that for null in what is applied, and refuse it.
+                    ("False", "AsWritten", "nothing else serves in its place"),
+                )
             }
             Serves::AsBefore(error) => (
                 ("False", "NotLoaded", error.as_str()),

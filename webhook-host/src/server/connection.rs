@@ -8,6 +8,8 @@ use super::limits::Limits;
 use super::live::Live;
 use super::metrics::TimedOut;
 use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,6 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -49,6 +52,8 @@ pub(super) enum Phase {
     Open,
     /// All are taken: idle connections make room.
     Full,
+    /// It will end soon: who is answered over HTTP/1.1 is told to connect anew the next time, which leads elsewhere by then.
+    Leaving,
     /// It ends: requests in flight are answered, others not taken.
     Stopping,
 }
@@ -58,6 +63,8 @@ pub(super) struct Shared {
     pub(super) router: Router,
     pub(super) live: Arc<Live>,
     pub(super) limits: Limits,
+    /// Whether the phase is [`Phase::Leaving`] or later: read by every request, where the phase itself would take a lock.
+    pub(super) leaving: AtomicBool,
 }
 
 /// Serves one client until it, the server or a timeout ends it.
@@ -69,9 +76,14 @@ pub(super) async fn serve(shared: &Shared, stream: TcpStream, mut phase: watch::
     let watched = Watched { stream, activity: (!http2).then(|| Arc::clone(&activity)) };
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let busy = activity.begin();
+        // HTTP/2 has its own farewell, which comes when the server stops.
+        let leaving = !http2 && shared.leaving.load(Ordering::Relaxed);
         let answer = TowerToHyperService::new(shared.router.clone()).call(request);
         async move {
-            let answer = answer.await;
+            let mut answer = answer.await;
+            if let (true, Ok(answer)) = (leaving, &mut answer) {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             drop(busy);
             answer
         }
@@ -88,7 +100,8 @@ pub(super) async fn serve(shared: &Shared, stream: TcpStream, mut phase: watch::
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Ok(ended));
             }
-            overdue(&activity, &shared.limits, now != Phase::Open, timer.as_mut(), cx).map(Err)
+            overdue(&activity, &shared.limits, matches!(now, Phase::Full | Phase::Stopping), timer.as_mut(), cx)
+                .map(Err)
         });
         tokio::select! {
             ended = serve => match ended {

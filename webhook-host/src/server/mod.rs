@@ -39,6 +39,7 @@ use capacity::Capacity;
 use connection::{Phase, Shared};
 use sentinel::Sentinel;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -51,6 +52,16 @@ const ROOMY: usize = 8;
 
 /// After a failed accept, which is out of file descriptors most of the time.
 const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// How a server ends.
+#[derive(Debug, Clone, Copy)]
+pub struct Drain {
+    /// How long it serves on, until the cluster has noticed; answers over HTTP/1.1 then ask the client to connect anew, which
+    /// leads it to another replica.
+    pub delay: Duration,
+    /// How long requests in flight may take after that. No connection is accepted any more, and idle ones are closed.
+    pub most: Duration,
+}
 
 /// A webhook server, not listening yet.
 pub struct Server {
@@ -77,7 +88,7 @@ impl Server {
         let router = handlers::router(Arc::clone(&live), Arc::clone(&capacity), &limits, check);
         let connections = u32::try_from(limits.connections).unwrap_or(u32::MAX).clamp(1, MOST_CONNECTIONS);
         Self {
-            shared: Arc::new(Shared { router, live, limits }),
+            shared: Arc::new(Shared { router, live, limits, leaving: AtomicBool::new(false) }),
             capacity,
             phase: watch::Sender::new(Phase::Open),
             places: Arc::new(Semaphore::new(connections as usize)),
@@ -85,14 +96,28 @@ impl Server {
         }
     }
 
-    /// Serves until `stop` is ready; then accepts nothing more, and returns when all requests are answered or `drain` has passed.
-    pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>, drain: Duration) {
-        let mut stop = std::pin::pin!(stop);
+    /// Serves until `stop` is ready, and drains.
+    pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>, drain: Drain) {
         let _sentinel = Sentinel::start(Arc::clone(&self.capacity)).expect("a process can start one more thread");
+        self.serve(&listener, stop).await;
+        // A client that is busy all the time would find its connection closed in the middle of its next request.
+        self.shared.leaving.store(true, Ordering::Relaxed);
+        self.phase.send_replace(Phase::Leaving);
+        self.serve(&listener, tokio::time::sleep(drain.delay)).await;
+        drop(listener);
+        self.phase.send_replace(Phase::Stopping);
+        if tokio::time::timeout(drain.most, self.places.acquire_many(self.connections)).await.is_err() {
+            tracing::warn!("connections were still busy after {:?}; closing them", drain.most);
+        }
+    }
+
+    /// Accepts connections, each served on a task of its own, until `stop` is ready.
+    async fn serve(&self, listener: &TcpListener, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
         loop {
             let accepted = tokio::select! {
                 () = &mut stop => break,
-                accepted = self.accept(&listener) => accepted,
+                accepted = self.accept(listener) => accepted,
             };
             match accepted {
                 Ok((stream, place)) => {
@@ -107,11 +132,6 @@ impl Server {
                     tokio::time::sleep(BACK_OFF).await;
                 }
             }
-        }
-        drop(listener);
-        self.phase.send_replace(Phase::Stopping);
-        if tokio::time::timeout(drain, self.places.acquire_many(self.connections)).await.is_err() {
-            tracing::warn!("connections were still busy after {drain:?}; closing them");
         }
     }
 
@@ -135,7 +155,8 @@ impl Server {
     }
 
     fn enter(&self, phase: Phase) {
-        let entered = self.phase.send_if_modified(|now| std::mem::replace(now, phase) != phase);
+        let entered =
+            self.phase.send_if_modified(|now| *now != Phase::Leaving && std::mem::replace(now, phase) != phase);
         if entered && phase == Phase::Full {
             self.shared.live.metrics().full();
             tracing::warn!(

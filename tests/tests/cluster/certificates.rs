@@ -1,0 +1,44 @@
+//! A certificate that the host makes itself, with an API server that trusts what the webhook configurations say.
+
+use crate::creator::Creator;
+use crate::replicas::create_service;
+use crate::webhook::{At, Host, Registration};
+use sallyport_tests::cluster::{Cluster, free_port};
+use sallyport_tests::wait_for;
+use std::collections::BTreeSet;
+
+/// A certificate turns over every 8 s, the authority every 24 s; API servers have 2 s to notice.
+const LIVES: &str =
+    "--certificate-lifetime 12s --authority-lifetime 36s --authority-overlap 2s --certificate-interval 200ms";
+
+/// One authority, both, the next one.
+const BUNDLES: usize = 3;
+
+#[test]
+fn authority_and_certificate_turn_over_and_no_service_is_refused() {
+    let Some(cluster) = Cluster::new("certificates") else { return };
+    let port = free_port();
+    let ip = create_service(&cluster, port);
+    let namespace = ["--namespace", "sallyport-system"];
+    cluster.kubectl(&[&["apply", "-f", "deploy/overlays/self-managed/secret.yaml"], &namespace[..]].concat()).ok();
+    let kubeconfig = cluster.kubeconfig();
+    let host = Host::start(
+        &cluster,
+        &format!(
+            "--strict --policies target/policies --listen {ip}:{port} --self-managed-certificate {LIVES} \
+             --namespace sallyport-system --kubeconfig {}",
+            kubeconfig.display()
+        ),
+    );
+    Registration { at: At::Service("sallyport-system", "sallyport", port), ..Registration::of(&host) }.apply(&cluster);
+
+    let creator = Creator::start(&cluster);
+    let mut bundles = BTreeSet::new();
+    wait_for("another authority alone", || {
+        let get = "jsonpath={.webhooks[0].clientConfig.caBundle}";
+        bundles.insert(cluster.kubectl(&["get", "validatingwebhookconfiguration", "sallyport", "-o", get]).ok());
+        if bundles.len() >= BUNDLES { Ok(()) } else { Err(format!("{} bundles:\n{}", bundles.len(), host.log())) }
+    });
+    let created = creator.stop();
+    assert!(created > 100, "only {created} Services were created");
+}

@@ -1,0 +1,134 @@
+//! ServicePolicies as custom resources, and what the host knows of the cluster, with a real API server's own ideas of both.
+
+use crate::admission::{load_balancer, manifests};
+use crate::runbook;
+use crate::webhook::{Host, Registration};
+use sallyport_tests::cluster::{Cluster, Ran};
+use sallyport_tests::wait_for;
+use serde_json::{Value, json};
+
+fn policy(name: &str, spec: &Value) -> String {
+    json!({
+        "apiVersion": "sallyport.dev/v1alpha1",
+        "kind": "ServicePolicy",
+        "metadata": {"name": name},
+        "spec": spec,
+    })
+    .to_string()
+}
+
+/// 1.20 lacks rules in CEL, which it drops; kubectl's own check does not know them, either.
+fn define(cluster: &Cluster) {
+    cluster.kubectl(&["apply", "--validate=false", "-f", "deploy/base/crd.yaml"]).ok();
+    wait_for("the custom resource", || cluster.kubectl(&["get", "servicepolicies"]).result());
+}
+
+fn serve(cluster: &Cluster) -> Host {
+    let kubeconfig = cluster.kubeconfig();
+    let flags = "--cluster --policies-from-cluster --watch-interval 100ms";
+    Host::start(cluster, &format!("{flags} --kubeconfig {}", kubeconfig.display()))
+}
+
+fn out_of_range(cluster: &Cluster) -> Ran {
+    cluster.kubectl(&["create", "--dry-run=server", "-f", "docs/examples/out-of-range.yaml"])
+}
+
+/// The condition Ready of this generation, as `status reason`.
+fn wait_until_ready_is(cluster: &Cluster, name: &str, expected: &str) {
+    wait_for(&format!("{name}: {expected}"), || {
+        let object: Value = serde_json::from_str(&cluster.kubectl(&["get", "servicepolicy", name, "-o=json"]).ok())
+            .map_err(|error| error.to_string())?;
+        let status = &object["status"];
+        let condition = &status["conditions"][0];
+        let told =
+            format!("{} {}", condition["status"].as_str().unwrap_or("?"), condition["reason"].as_str().unwrap_or("?"));
+        let is_current = status["observedGeneration"] == object["metadata"]["generation"];
+        if is_current && condition["type"] == "Ready" && told == expected { Ok(()) } else { Err(status.to_string()) }
+    });
+}
+
+#[test]
+fn service_policies_are_applied_checked_told_of_and_switched_off_by_kubectl() {
+    let Some(cluster) = Cluster::new("custom-resources") else { return };
+    define(&cluster);
+    let range = policy("nodeport-range", &json!({"module": {"file": "nodeport_range.wasm"}}));
+    let apply = |text: &str| cluster.kubectl_with(&["apply", "-f", "-"], text);
+    apply(&range).ok();
+    let host = serve(&cluster);
+    let registration = Registration { from_cluster: true, ..Registration::of(&host) };
+    // It waits until the policy denies.
+    registration.apply(&cluster);
+    wait_until_ready_is(&cluster, "nodeport-range", "True Loaded");
+    let digest = ["get", "servicepolicy", "nodeport-range", "-o=jsonpath={.status.component.digest}"];
+    assert!(cluster.kubectl(&digest).ok().starts_with("sha256:"));
+    let columns = cluster.kubectl(&["get", "servicepolicies"]).ok();
+    assert!(columns.lines().next().is_some_and(|head| head.contains("READY")), "{columns}");
+
+    let missing = policy("broken", &json!({"module": {"file": "missing.wasm"}}));
+    let error = apply(&missing).error();
+    assert!(error.contains(r#"admission webhook "policies.sallyport.dev" denied the request"#), "{error}");
+    assert!(error.contains("spec.module.file: can't read"), "{error}");
+    cluster.kubectl(&["delete", "validatingwebhookconfiguration", "sallyport-policies"]).ok();
+    wait_for("nobody checks it", || apply(&missing).result());
+    wait_until_ready_is(&cluster, "broken", "False NotLoaded");
+    // Broken and failing closed, it stops all Services until it is gone.
+    cluster.kubectl(&["delete", "servicepolicy", "broken"]).ok();
+    registration.apply(&cluster);
+
+    drop(host);
+    runbook::run(&cluster, "One policy off");
+    let host = serve(&cluster);
+    Registration { from_cluster: true, ..Registration::of(&host) }.configure(&cluster);
+    wait_for("it is off", || out_of_range(&cluster).result());
+    runbook::run(&cluster, "And the same policy on again");
+    wait_for("it is on", || match out_of_range(&cluster) {
+        ran if ran.done => Err(ran.out),
+        ran if ran.err.contains("[nodeport-range]") => Ok(()),
+        ran => Err(ran.err),
+    });
+    drop(host);
+}
+
+const NODE: &str =
+    r#"{"apiVersion":"v1","kind":"Node","metadata":{"name":"a"},"spec":{"providerID":"aws:///eu-central-1a/i-1"}}"#;
+
+#[test]
+fn what_the_nodes_tell_decides_and_is_followed_after_an_api_server_restarts() {
+    let Some(cluster) = Cluster::new("nodes") else { return };
+    let policies = manifests(&[
+        ("loadbalancer-cloud-only", json!({"module": {"file": "loadbalancer_cloud_only.wasm"}})),
+        ("nodeport-range", json!({"module": {"file": "nodeport_range.wasm"}})),
+    ]);
+    let flags = format!("--cluster --kubeconfig {}", cluster.kubeconfig().display());
+    let host = Host::serve(&cluster, policies.path(), &flags);
+    Registration::of(&host).apply(&cluster);
+    let mut service = load_balancer();
+    service["spec"]["ports"][0]["nodePort"] = 30911.into();
+    let create = || cluster.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &service.to_string());
+    let denied = || match create() {
+        ran if ran.err.contains("[loadbalancer-cloud-only]") => Ok(()),
+        ran => Err(format!("{ran:?}")),
+    };
+    wait_for("without Nodes it is denied", denied);
+    cluster.kubectl_with(&["apply", "-f", "-"], NODE).ok();
+    wait_for("with a cloud's Node it is allowed", || create().result());
+    cluster.stop();
+    cluster.start();
+    cluster.kubectl(&["delete", "node", "a"]).ok();
+    wait_for("without it, it is denied again", denied);
+}
+
+#[test]
+fn a_host_without_rights_says_which_it_lacks_and_serves() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let flags = format!(
+        "--cluster --cluster-wait 1s --kubeconfig {} --policies target/policies",
+        cluster.powerless().display()
+    );
+    let host = Host::start(&cluster, &flags);
+    wait_for("what is missing", || {
+        let log = host.log();
+        let told = log.contains(r#"User "nobody" cannot list resource "nodes""#) || log.contains("nodes is forbidden");
+        if told { Ok(()) } else { Err(log) }
+    });
+}
