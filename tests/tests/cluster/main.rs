@@ -9,6 +9,7 @@ mod certificates;
 mod creator;
 mod custom_resources;
 mod outage;
+mod registered;
 mod replicas;
 mod runbook;
 mod webhook;

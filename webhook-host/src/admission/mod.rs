@@ -119,6 +119,11 @@ impl Admission {
         self.candidates.iter().find(|candidate| candidate.manifest().metadata.name == policy)
     }
 
+    /// What is never judged.
+    pub fn exemptions(&self) -> &Exemptions {
+        &self.exemptions
+    }
+
     /// What policies may know.
     pub fn inventory(&self) -> &Inventory {
         &self.inventory

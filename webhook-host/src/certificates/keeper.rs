@@ -174,6 +174,7 @@ impl Keeper {
             tracing::info!(%until, "serving a new self-managed certificate");
             self.live.tls().present(identity.clone());
         }
+        self.live.tls().entrust(material.bundle());
         self.good = Some(material.clone());
     }
 

@@ -21,6 +21,7 @@ const REMIND: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Certificate")]
 #[group(skip)]
+#[command(group(ArgGroup::new("called").multiple(true).args(["self_managed_certificate", "register"])))]
 #[command(group(ArgGroup::new("certificate").required(true).args(["tls_cert", "self_signed", "self_managed_certificate"])))]
 pub(super) struct CertificateArgs {
     /// PEM file with the server's certificate, and after it the chain. It, --tls-key and --client-ca are looked at every
@@ -70,6 +71,15 @@ impl CertificateArgs {
             self.self_managed.start(kube, live)?;
         }
         files.follow(seen, interval).context("can't start the thread that follows the certificate's files")
+    }
+
+    pub(super) fn is_self_managed(&self) -> bool {
+        self.self_managed_certificate
+    }
+
+    /// Namespace and name of the Service, and what the webhook configurations are called.
+    pub(super) fn places(&self, config: &kube::Config) -> (String, String, String) {
+        self.self_managed.places(config)
     }
 
     fn make(&self, tls: &Tls) -> Result<()> {

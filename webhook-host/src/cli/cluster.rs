@@ -41,6 +41,10 @@ impl ClusterArgs {
         Ok(Some(watchers))
     }
 
+    pub(super) fn serves_policies(&self) -> bool {
+        self.policies_from_cluster
+    }
+
     /// Waits for what is wanted.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ mod load;
 mod logging;
 mod new;
 mod record;
+mod register;
 mod reload;
 mod replay;
 mod self_managed;

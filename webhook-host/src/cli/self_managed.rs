@@ -6,7 +6,7 @@ use crate::server::Live;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use kube::Client;
+use kube::{Client, Config};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,16 +17,16 @@ const LOOK: Duration = Duration::from_millis(50);
 #[command(next_help_heading = "Self-managed certificate")]
 pub(super) struct SelfManagedArgs {
     /// Namespace of Secret, Lease and Service [default: the Pod's, or the kubeconfig's]
-    #[arg(long, value_name = "NAME", requires = "self_managed_certificate")]
+    #[arg(long, value_name = "NAME", requires = "called")]
     namespace: Option<String>,
     /// Service by which API servers call the host: the certificate is for SERVICE.NAMESPACE.svc
-    #[arg(long, value_name = "NAME", default_value = "sallyport", requires = "self_managed_certificate")]
+    #[arg(long, value_name = "NAME", default_value = "sallyport", requires = "called")]
     service: String,
     /// Secret that holds authority and certificate, and Lease of the replica that writes it
     #[arg(long, value_name = "NAME", default_value = "sallyport-certificate", requires = "self_managed_certificate")]
     certificate_secret: String,
-    /// ValidatingWebhookConfiguration and MutatingWebhookConfiguration whose caBundle is written
-    #[arg(long, value_name = "NAME", default_value = "sallyport", requires = "self_managed_certificate")]
+    /// ValidatingWebhookConfiguration and MutatingWebhookConfiguration whose caBundle is written, or with --register the whole
+    #[arg(long, value_name = "NAME", default_value = "sallyport", requires = "called")]
     webhook_configuration: String,
     /// How long a certificate lives; it is renewed at two thirds of that
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = life, requires = "self_managed_certificate")]
@@ -55,14 +55,16 @@ impl SelfManagedArgs {
         Ok(())
     }
 
+    /// Namespace and name of the Service, and what the webhook configurations are called.
+    pub(super) fn places(&self, config: &Config) -> (String, String, String) {
+        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        (namespace, self.service.clone(), self.webhook_configuration.clone())
+    }
+
     async fn keeper(&self, kube: &KubeArgs, live: &Arc<Live>) -> Result<Keeper> {
         let config = kube.config().await?;
-        let places = Places {
-            namespace: self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone()),
-            service: self.service.clone(),
-            secret: self.certificate_secret.clone(),
-            webhooks: self.webhook_configuration.clone(),
-        };
+        let (namespace, service, webhooks) = self.places(&config);
+        let places = Places { namespace, service, secret: self.certificate_secret.clone(), webhooks };
         let name = format!("{}.{}.svc", places.service, places.namespace);
         let names = vec![format!("{name}.cluster.local"), name];
         let schedule =

@@ -7,6 +7,7 @@ use super::custom;
 use super::kube::KubeArgs;
 use super::logging::Logging;
 use super::record::RecordArgs;
+use super::register::{RegisterArgs, Registering};
 use super::reload::Reloader;
 use super::source::{Set, Source};
 use super::watch::Ask;
@@ -66,6 +67,8 @@ pub(super) struct Serve {
     kube: KubeArgs,
     #[command(flatten)]
     certificate: CertificateArgs,
+    #[command(flatten)]
+    register: RegisterArgs,
     #[command(flatten)]
     bounds: Bounds,
     /// How long new connections are still taken after SIGTERM, not ready any more, until the cluster has noticed; in seconds
@@ -222,6 +225,8 @@ impl Serve {
         let recorder = self.record.start(&live)?;
         let check = custom::check(Arc::clone(&source.engine), source.modules.clone(), Arc::clone(&live));
         let interval = (!self.no_watch).then_some(self.watch_interval);
+        let registering =
+            self.register.prepare(&self.kube, &self.certificate, self.cluster.serves_policies(), &live)?;
         let certificate = self.certificate.start(&self.kube, &live, interval)?;
         let limits = self.bounds.limits(workers);
         let server = Server::with_check(Arc::clone(&live), limits, check);
@@ -231,7 +236,7 @@ impl Serve {
             Drain { delay: Duration::from_secs(self.drain_delay), most: Duration::from_secs(self.drain_timeout) };
         runtime.spawn(certificate::remind(live));
         let signals = runtime.block_on(start.end())?;
-        runtime.block_on(serve(server, listener, admin, [reload, certificate], drain, signals))?;
+        runtime.block_on(serve(server, listener, admin, [reload, certificate], drain, signals, registering))?;
         // Connections that outlived the drain are not waited for.
         runtime.shutdown_background();
         if let Some(recorder) = recorder {
@@ -293,6 +298,7 @@ async fn serve(
     reload: [Ask; 2],
     drain: Drain,
     signals: Signals,
+    registering: Option<Registering>,
 ) -> Result<()> {
     let Signals { mut hangup, mut end } = signals;
     tokio::spawn(async move {
@@ -303,6 +309,7 @@ async fn serve(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     tracing::info!("serving on https://{}", listener.local_addr()?);
     admin.set_ready(true);
+    registering.map_or(Ok(()), Registering::begin)?;
     let stop = async {
         end.next().await;
         admin.set_ready(false);

@@ -83,9 +83,18 @@ enum Output {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 #[value(rename_all = "PascalCase")]
-enum FailurePolicy {
+pub(super) enum FailurePolicy {
     Fail,
     Ignore,
+}
+
+impl From<FailurePolicy> for OnFailure {
+    fn from(policy: FailurePolicy) -> Self {
+        match policy {
+            FailurePolicy::Fail => Self::Fail,
+            FailurePolicy::Ignore => Self::Ignore,
+        }
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -158,15 +167,11 @@ impl Target {
                 Endpoint::Service { namespace: self.namespace.clone(), name: self.service.clone(), port: self.port }
             }
         };
-        let on_failure = match self.failure_policy {
-            FailurePolicy::Fail => OnFailure::Fail,
-            FailurePolicy::Ignore => OnFailure::Ignore,
-        };
         Ok(Options {
             name: self.name.clone(),
             endpoint,
             ca_bundle,
-            on_failure,
+            on_failure: self.failure_policy.into(),
             include_kube_system: self.include_kube_system,
             policies_from_cluster,
             match_conditions: self.kubernetes >= MATCH_CONDITIONS,

@@ -7,6 +7,7 @@
 
 use super::metrics::{Metrics, PolicyMetrics};
 use super::recorder::Recorder;
+use super::registration_status::RegistrationStatus;
 use super::status::{Reload, Status};
 use super::tally::Tally;
 use super::tls::Tls;
@@ -26,6 +27,8 @@ pub struct Live {
     tls: Tls,
     /// Off the hot path.
     last: Mutex<Option<Reload>>,
+    /// Off the hot path; `None` when the host doesn't register itself.
+    registration: Mutex<Option<RegistrationStatus>>,
 }
 
 /// What decides together.
@@ -45,7 +48,14 @@ impl Live {
         let metrics = Metrics::new(admission.inventory().watched());
         let first = Set::new(admission, &metrics, 1);
         let (current, tls) = (ArcSwap::from_pointee(first), Tls::new(metrics.certificates.clone()));
-        Arc::new(Self { current, metrics, recorder: OnceLock::new(), tls, last: Mutex::default() })
+        Arc::new(Self {
+            current,
+            metrics,
+            recorder: OnceLock::new(),
+            tls,
+            last: Mutex::default(),
+            registration: Mutex::default(),
+        })
     }
 
     /// Answers are recorded from now on; there is one record at most.
@@ -85,6 +95,12 @@ impl Live {
         self.note(Reload { at: SystemTime::now(), error: Some(error.into()) });
     }
 
+    /// How the webhook configurations stand, when the host keeps them.
+    pub fn note_registration(&self, status: RegistrationStatus) {
+        self.metrics.registered(status.troubles.is_empty());
+        *self.registration.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+
     /// The set that decides now.
     pub fn admission(&self) -> Arc<Admission> {
         Arc::clone(&self.set().admission)
@@ -114,7 +130,8 @@ impl Live {
     pub fn status(&self) -> Status {
         let set = self.set();
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        Status { certificate: self.tls.status(), ..Status::new(&set, last.as_ref()) }
+        let registration = self.registration.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Status { certificate: self.tls.status(), registration, ..Status::new(&set, last.as_ref()) }
     }
 
     pub(super) fn set(&self) -> Guard<Arc<Set>> {

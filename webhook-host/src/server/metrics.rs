@@ -62,6 +62,11 @@ struct Kind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Registered {
+    object: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Asked {
     function: &'static str,
 }
@@ -110,6 +115,8 @@ pub struct Metrics {
     namespaces: Family<Came, Counter>,
     checks: Family<Came, Counter>,
     last_success: Gauge,
+    /// One series, once there is something to tell.
+    registered: Family<Registered, Gauge>,
     candidates: Tallies,
     recorded: RecordedReviews,
     pub(super) engine: EngineMetrics,
@@ -261,6 +268,12 @@ impl Metrics {
             last_success.clone(),
         );
         last_success.set(unix(SystemTime::now()));
+        let registered = Family::default();
+        registry.register(
+            "registration_in_shape",
+            "1 while the webhook configurations are as this host keeps them, 0 while it can't",
+            registered.clone(),
+        );
         let candidates = Tallies::register(&mut registry);
         let recorded = RecordedReviews::default();
         registry.register("record_reviews", "Answered reviews, by what became of their records", recorded.clone());
@@ -285,6 +298,7 @@ impl Metrics {
             namespaces,
             checks,
             last_success,
+            registered,
             candidates,
             recorded,
             engine,
@@ -328,6 +342,11 @@ impl Metrics {
         if let Some(time) = success {
             self.last_success.set(unix(time));
         }
+    }
+
+    /// Whether the webhook configurations are in shape.
+    pub(super) fn registered(&self, in_shape: bool) {
+        self.registered.get_or_create(&Registered { object: "webhooks" }).set(in_shape.into());
     }
 
     pub(super) fn reviewed(

@@ -19,6 +19,7 @@ mod metrics;
 mod queue;
 mod recorder;
 mod refusal;
+mod registration_status;
 mod sentinel;
 mod shadow;
 mod status;
@@ -33,6 +34,7 @@ pub use limits::Limits;
 pub use live::Live;
 pub use metrics::Metrics;
 pub use recorder::Recorder;
+pub use registration_status::RegistrationStatus;
 pub use status::{CandidateStatus, FeedStatus, LastReload, PolicyStatus, Status};
 
 use capacity::Capacity;

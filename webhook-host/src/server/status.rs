@@ -4,6 +4,7 @@
 
 use super::certificate_status::CertificateStatus;
 use super::live::Set;
+use super::registration_status::RegistrationStatus;
 use crate::admission::Admission;
 use crate::inventory::{Feed, State};
 use crate::manifest::{FailurePolicy, Mode};
@@ -30,6 +31,9 @@ pub struct Status {
     /// What the host shows to clients; absent before there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateStatus>,
+    /// How the webhook configurations stand; absent when the host doesn't keep them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<RegistrationStatus>,
     /// What is watched of the cluster; empty when nothing is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inventory: Vec<FeedStatus>,
@@ -133,6 +137,7 @@ impl Status {
     pub(super) fn new(set: &Set, last: Option<&Reload>) -> Self {
         Self {
             certificate: None,
+            registration: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: set.generation,
             since: rfc_3339(set.since),
@@ -169,6 +174,7 @@ impl Status {
         if let Some(LastReload { at, error: Some(error) }) = &self.last_reload {
             let _ = writeln!(text, "[-] reload failed at {at}, generation {generation} serves on: {error}");
         }
+        text.push_str(&self.registration.as_ref().map(RegistrationStatus::lines).unwrap_or_default());
         text + &self.certificate.as_ref().map(CertificateStatus::lines).unwrap_or_default()
     }
 }

@@ -30,6 +30,7 @@ struct Parts {
     clients: Option<Clients>,
     last: Option<LastReload>,
     self_managed: Option<SelfManagedStatus>,
+    authorities: Option<String>,
 }
 
 impl Tls {
@@ -63,6 +64,16 @@ impl Tls {
     pub fn note(&self, state: SelfManagedStatus) {
         self.metrics.noted(&state);
         self.parts().self_managed = Some(state);
+    }
+
+    /// Whom clients must trust, when the host makes its own certificates.
+    pub fn entrust(&self, authorities: String) {
+        self.parts().authorities = Some(authorities);
+    }
+
+    /// Those authorities, in PEM.
+    pub fn authorities(&self) -> Option<String> {
+        self.parts().authorities.clone()
     }
 
     /// The certificate that is shown.

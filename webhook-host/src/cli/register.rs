@@ -1,0 +1,109 @@
+//! The flags by which a host registers itself, and the thread that keeps it registered.
+
+use super::certificate::CertificateArgs;
+use super::kube::KubeArgs;
+use super::webhooks::FailurePolicy;
+use crate::registrar::{Authority, Registrar};
+use crate::registration::{BaseUrl, Endpoint, Options};
+use crate::server::Live;
+use anyhow::{Context as _, Result};
+use clap::Args;
+use kube::{Client, Config};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Registration")]
+pub(super) struct RegisterArgs {
+    /// Keep the webhook configurations in shape that `sallyport webhooks` would print for the policies that serve: make what is
+    /// missing once this host serves, and change back what others change. Nothing is taken away at the end
+    #[arg(long)]
+    register: bool,
+    /// PEM file of the authority that signed the host's certificate; not needed with --self-managed-certificate
+    #[arg(long, value_name = "FILE", requires = "register", conflicts_with = "self_managed_certificate")]
+    ca_bundle: Option<PathBuf>,
+    /// Port of the Service
+    #[arg(long, value_name = "PORT", default_value_t = 443, requires = "register", value_parser = clap::value_parser!(u16).range(1..))]
+    service_port: u16,
+    /// For a host outside the cluster, such as https://sallyport.example.com:8443, in place of a Service
+    #[arg(long, value_name = "URL", requires = "register", conflicts_with = "service_port")]
+    register_url: Option<BaseUrl>,
+    /// What becomes of a request when the validating webhook does not answer
+    #[arg(long, value_enum, default_value_t = FailurePolicy::Fail, requires = "register")]
+    failure_policy: FailurePolicy,
+    /// Judge kube-system, too, unless the HostConfig exempts it
+    #[arg(long, requires = "register")]
+    include_kube_system: bool,
+}
+
+/// All that a registration needs; it begins once the host serves.
+pub(super) struct Registering {
+    config: Config,
+    options: Options,
+    authority: Authority,
+    live: Arc<Live>,
+}
+
+impl RegisterArgs {
+    /// What is needed to register, checked before anything serves.
+    pub(super) fn prepare(
+        &self,
+        kube: &KubeArgs,
+        certificate: &CertificateArgs,
+        policies_from_cluster: bool,
+        live: &Arc<Live>,
+    ) -> Result<Option<Registering>> {
+        if !self.register {
+            return Ok(None);
+        }
+        let authority = match &self.ca_bundle {
+            Some(file) => Authority::File(file.clone()),
+            None if certificate.is_self_managed() => Authority::SelfManaged,
+            None => anyhow::bail!(
+                "--register: API servers must know whom to trust; name the authority of the certificate with --ca-bundle, \
+                 or let the host make its own with --self-managed-certificate"
+            ),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let config = runtime.block_on(kube.config()).context("--register")?;
+        let (namespace, name, webhooks) = certificate.places(&config);
+        let endpoint = match &self.register_url {
+            Some(url) => Endpoint::Url(url.clone()),
+            None => Endpoint::Service { namespace, name, port: self.service_port },
+        };
+        let options = Options {
+            name: webhooks,
+            endpoint,
+            ca_bundle: None,
+            on_failure: self.failure_policy.into(),
+            include_kube_system: self.include_kube_system,
+            policies_from_cluster,
+            match_conditions: true,
+        };
+        // Its thread makes one anew: a client belongs to the runtime that it was made in.
+        runtime.block_on(async { Client::try_from(config.clone()) }).context("--register")?;
+        Ok(Some(Registering { config, options, authority, live: Arc::clone(live) }))
+    }
+}
+
+impl Registering {
+    /// The host serves now.
+    pub(super) fn begin(self) -> Result<()> {
+        std::thread::Builder::new().name("registrar".into()).spawn(move || {
+            if let Err(error) = self.run() {
+                tracing::error!("this host does not register itself: {error:#}");
+            }
+        })?;
+        Ok(())
+    }
+
+    fn run(self) -> Result<()> {
+        let Self { config, options, authority, live } = self;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let client = Client::try_from(config)?;
+            Registrar::new(client, live, options, authority).run().await;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,246 @@
+//! Keeps the webhook configurations of a running host in shape: what [`registration`](crate::registration) makes of the policies
+//! that serve is what API servers have.
+//!
+//! A configuration that is missing is made, one that somebody changed is changed back, ever more slowly when that goes on, and one that no
+//! policy needs any more goes. Every write has the resourceVersion that was read as its precondition, so that of two replicas one
+//! writes and the other finds it written. Invariants: nothing is written before there is a certificate that API servers will
+//! trust; a `caBundle` that somebody else keeps (`certificates`) is never touched; a host that ends takes nothing away, since
+//! failing closed must outlive it. One of the few modules that know `kube::Client`; started by `cli::serve`.
+
+mod shape;
+
+use crate::registration::{CaBundle, Options, Registration, policies_name};
+use crate::server::{Live, RegistrationStatus};
+use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, PostParams, Preconditions};
+use kube::{Client, ResourceExt as _};
+use serde_json::Value;
+use shape::Shape;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often it looks what API servers have.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// How often it looks whether other policies serve.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// For all requests of a round, which take milliseconds each.
+const ROUND: Duration = Duration::from_secs(20);
+
+/// Who keeps changing a configuration back is answered ever more slowly: after so long at first, twice as long each time.
+const FIRST_WAIT: Duration = Duration::from_secs(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// The first minor version with match conditions in beta.
+const MATCH_CONDITIONS: u32 = 28;
+
+/// Whom API servers trust to have signed the host's certificate.
+#[derive(Debug, Clone)]
+pub enum Authority {
+    /// The host makes its own, and another thread tells them. Here they are written once, into what is new.
+    SelfManaged,
+    /// Those of a PEM file, which is read every time.
+    File(PathBuf),
+}
+
+/// Keeps the configurations.
+pub struct Registrar {
+    client: Client,
+    live: Arc<Live>,
+    options: Options,
+    authority: Authority,
+    kept: [Kept; 3],
+    /// What was told last; told again when it changes.
+    told: RegistrationStatus,
+}
+
+/// One configuration.
+struct Kept {
+    api: Api<DynamicObject>,
+    resource: ApiResource,
+    name: String,
+    /// What was written last, by which wait it is written again.
+    written: Option<(Value, Duration, Instant)>,
+}
+
+/// What is wanted of the three, in their order; `None`: that nobody is asked.
+type Wanted = [Option<Value>; 3];
+
+impl Registrar {
+    /// Of whatever serves; of the options, the bundle and the match conditions are found out.
+    pub fn new(client: Client, live: Arc<Live>, options: Options, authority: Authority) -> Self {
+        let validating = ApiResource::erase::<ValidatingWebhookConfiguration>(&());
+        let mutating = ApiResource::erase::<MutatingWebhookConfiguration>(&());
+        let policies = policies_name(&options.name);
+        let kept =
+            [(mutating, options.name.clone()), (validating.clone(), options.name.clone()), (validating, policies)];
+        let kept = kept.map(|(resource, name)| Kept {
+            api: Api::all_with(client.clone(), &resource),
+            resource,
+            name,
+            written: None,
+        });
+        Self { client, live, options, authority, kept, told: RegistrationStatus::default() }
+    }
+
+    /// Never ends.
+    pub async fn run(mut self) {
+        loop {
+            let generation = self.live.generation();
+            let troubles = match tokio::time::timeout(ROUND, self.round()).await {
+                Ok(troubles) => troubles,
+                Err(_) => vec![format!("the API server did not answer within {ROUND:?}")],
+            };
+            self.tell(troubles);
+            let began = Instant::now();
+            while began.elapsed() < EVERY && self.live.generation() == generation {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    }
+
+    /// What can't be kept in shape, and why.
+    async fn round(&mut self) -> Vec<String> {
+        let wanted = match self.wanted().await {
+            Ok(wanted) => wanted,
+            Err(trouble) => return vec![trouble],
+        };
+        let keeps_bundle = matches!(self.authority, Authority::SelfManaged);
+        let mut troubles = vec![];
+        for (kept, wanted) in self.kept.iter_mut().zip(&wanted) {
+            if let Err(trouble) = kept.keep(wanted.as_ref(), keeps_bundle).await {
+                troubles.push(format!("{}: {trouble}", kept.what()));
+            }
+        }
+        troubles
+    }
+
+    async fn wanted(&mut self) -> Result<Wanted, String> {
+        let version = self.client.apiserver_version().await.map_err(|error| describe(&error))?;
+        let minor: u32 = version.minor.trim_end_matches('+').parse().unwrap_or(MATCH_CONDITIONS);
+        self.options.match_conditions = minor >= MATCH_CONDITIONS;
+        self.options.ca_bundle = Some(self.bundle()?);
+        let admission = self.live.admission();
+        let registration =
+            Registration { policies: admission.policies(), exemptions: admission.exemptions(), options: &self.options };
+        let value = |object: Result<Value, serde_json::Error>| object.expect("an object of Kubernetes has a JSON form");
+        Ok([
+            registration.mutating().map(|object| value(serde_json::to_value(object))),
+            registration.validating().map(|object| value(serde_json::to_value(object))),
+            registration.policies().map(|object| value(serde_json::to_value(object))),
+        ])
+    }
+
+    fn bundle(&self) -> Result<CaBundle, String> {
+        let (pem, place) = match &self.authority {
+            Authority::SelfManaged => {
+                let pem = self.live.tls().authorities().ok_or("there is no certificate yet")?;
+                (pem.into_bytes(), "the Secret".to_owned())
+            }
+            Authority::File(file) => {
+                let place = file.display().to_string();
+                (std::fs::read(file).map_err(|error| format!("can't read {place}: {error}"))?, place)
+            }
+        };
+        CaBundle::try_from(pem).map_err(|error| format!("{place} {error}"))
+    }
+
+    /// Trouble is logged when it is new.
+    fn tell(&mut self, troubles: Vec<String>) {
+        for trouble in troubles.iter().filter(|trouble| !self.told.troubles.contains(trouble)) {
+            tracing::warn!("registration: {trouble}");
+        }
+        let since = match troubles == self.told.troubles && !self.told.since.is_empty() {
+            true => std::mem::take(&mut self.told.since),
+            false => Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        };
+        self.told = RegistrationStatus { troubles, since };
+        self.live.note_registration(self.told.clone());
+    }
+}
+
+impl Kept {
+    fn what(&self) -> String {
+        format!("{} {}", self.resource.kind, self.name)
+    }
+
+    async fn keep(&mut self, wanted: Option<&Value>, keeps_bundle: bool) -> Result<(), String> {
+        let found = self.api.get_opt(&self.name).await.map_err(|error| describe(&error))?;
+        match (wanted, found) {
+            (None, None) => Ok(()),
+            (None, Some(found)) => self.remove(&found).await,
+            (Some(wanted), None) => {
+                self.contest(wanted)?;
+                let object = serde_json::from_value(wanted.clone()).map_err(|error| error.to_string())?;
+                self.api.create(&PostParams::default(), &object).await.map_err(|error| describe(&error))?;
+                tracing::info!("{} was made", self.what());
+                Ok(())
+            }
+            (Some(wanted), Some(found)) => self.mend(wanted, found, keeps_bundle).await,
+        }
+    }
+
+    /// Labels, annotations and finalizers are anybody's; the webhooks are ours.
+    async fn mend(&mut self, wanted: &Value, mut found: DynamicObject, keeps_bundle: bool) -> Result<(), String> {
+        let shape = Shape::new(wanted, keeps_bundle);
+        if shape.fits(&found.data["webhooks"]) {
+            return Ok(());
+        }
+        self.contest(wanted)?;
+        found.data["webhooks"] = shape.laid_over(&found.data["webhooks"]);
+        self.api.replace(&self.name, &PostParams::default(), &found).await.map_err(|error| describe(&error))?;
+        tracing::info!("{} was brought into shape", self.what());
+        Ok(())
+    }
+
+    /// No policy asks for it any more. One with a webhook of somebody else stays.
+    async fn remove(&mut self, found: &DynamicObject) -> Result<(), String> {
+        if !shape::is_all_ours(&found.data["webhooks"]) {
+            return Err("no policy needs it any more, but it has other webhooks, too; take ours out".to_owned());
+        }
+        let preconditions = Preconditions { resource_version: found.resource_version(), uid: found.uid() };
+        let how = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        self.api.delete(&self.name, &how).await.map_err(|error| describe(&error))?;
+        self.written = None;
+        tracing::info!("{} was removed: no policy needs it", self.what());
+        Ok(())
+    }
+
+    /// Whether it may be written now; what was written before was changed by somebody.
+    fn contest(&mut self, wanted: &Value) -> Result<(), String> {
+        let now = Instant::now();
+        let wait = match &self.written {
+            Some((written, wait, at)) if written == wanted => {
+                if now < *at + *wait {
+                    return Err(format!(
+                        "somebody changed it; it is written again {wait:?} after the last time; change the policies, the HostConfig or \
+                         the flags instead, or stop this host's --register"
+                    ));
+                }
+                (*wait * 2).min(LONGEST_WAIT)
+            }
+            _ => FIRST_WAIT,
+        };
+        self.written = Some((wanted.clone(), wait, now));
+        Ok(())
+    }
+}
+
+/// What an API server's refusal, or its silence, means.
+fn describe(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if status.code == 403 => {
+            format!("{}; see deploy/overlays/registered/rbac.yaml", status.message)
+        }
+        kube::Error::Api(status) if status.code == 409 => "somebody else wrote first; it is read again".to_owned(),
+        kube::Error::Api(status) => status.message.clone(),
+        error => {
+            let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+            let causes: Vec<_> = causes.map(ToString::to_string).collect();
+            format!("the API server can't be asked: {}", causes.join(": "))
+        }
+    }
+}
