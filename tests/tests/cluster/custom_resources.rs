@@ -25,7 +25,7 @@ fn define(cluster: &Cluster) {
 
 fn serve(cluster: &Cluster) -> Host {
     let kubeconfig = cluster.kubeconfig();
-    let flags = "--cluster --policies-from-cluster --watch-interval 100ms";
+    let flags = "--cluster --policies-from-cluster --watch-interval 100ms --counts-interval 500ms";
     Host::start(cluster, &format!("{flags} --kubeconfig {}", kubeconfig.display()))
 }
 
@@ -63,6 +63,12 @@ fn service_policies_are_applied_checked_told_of_and_switched_off_by_kubectl() {
     assert!(cluster.kubectl(&digest).ok().starts_with("sha256:"));
     let columns = cluster.kubectl(&["get", "servicepolicies"]).ok();
     assert!(columns.lines().next().is_some_and(|head| head.contains("READY")), "{columns}");
+
+    wait_for("its counts", || {
+        let counts = ["get", "servicepolicy", "nodeport-range", "-o=jsonpath={.status.evaluations[0].violating}"];
+        let violating = cluster.kubectl(&counts).ok();
+        if violating.parse().is_ok_and(|violating: u32| violating > 0) { Ok(()) } else { Err(format!("{violating:?}")) }
+    });
 
     let missing = policy("broken", &json!({"module": {"file": "missing.wasm"}}));
     let error = apply(&missing).error();

@@ -2,9 +2,11 @@
 
 use super::kube::KubeArgs;
 use super::serve::time;
-use crate::cluster::Watchers;
+use crate::cluster::{Counting, Watchers};
+use crate::server::Live;
 use anyhow::{Context as _, Result};
 use clap::Args;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
@@ -21,6 +23,9 @@ pub(super) struct ClusterArgs {
     /// --strict ends
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, requires = "cluster")]
     cluster_wait: Duration,
+    /// How often this replica writes into the status of ServicePolicies how often they were asked
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time, requires = "policies_from_cluster")]
+    counts_interval: Duration,
 }
 
 impl ClusterArgs {
@@ -39,6 +44,15 @@ impl ClusterArgs {
             watchers.wait_for_policies(self.cluster_wait).context("--policies-from-cluster; see --cluster-wait")?;
         }
         Ok(Some(watchers))
+    }
+
+    /// What serves is counted in the status of ServicePolicies from now on.
+    pub(super) fn count(&self, watchers: &Watchers, live: &Arc<Live>) {
+        // A Pod's name is its host's.
+        let replica = std::env::var("HOSTNAME").unwrap_or_else(|_| format!("sallyport-{}", std::process::id()));
+        let live = Arc::clone(live);
+        let of = Arc::new(move |policy: &str| live.counts(policy));
+        watchers.count(Counting { replica, every: self.counts_interval, of });
     }
 
     pub(super) fn serves_policies(&self) -> bool {

@@ -219,6 +219,7 @@ impl Serve {
         admin.serve(admin_listener).context("can't start the admin server")?;
         if let Some(watchers) = &source.watchers {
             self.cluster.wait(watchers, self.strict)?;
+            self.cluster.count(watchers, &live);
         }
         let listener = listen(self.listen, "--listen")?;
         // Last of all: a start that fails must not replace the authority that a running host's clients trust.

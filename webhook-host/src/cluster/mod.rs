@@ -7,6 +7,7 @@
 //! good by a new list. Beside `cli`, the only module that knows `kube::Client`. Started by `cli::serve`.
 
 mod contact;
+mod counts;
 mod feed;
 mod follow;
 mod kinds;
@@ -15,6 +16,7 @@ mod report;
 mod trouble;
 mod writer;
 
+pub use counts::{Counting, CountsOf};
 pub use policies::{Found, Policies};
 pub use report::{Report, Reports, Serves};
 
@@ -60,6 +62,7 @@ pub struct Watchers {
     /// When they are served.
     policies: Option<Arc<Policies>>,
     reports: watch::Sender<Reports>,
+    counting: watch::Sender<Option<Counting>>,
 }
 
 /// What could not be listed in time, and why.
@@ -104,18 +107,20 @@ impl Watchers {
             Ok::<_, kube::Error>((clients, contact::client(&config, policies::RESOURCE, &watched)?))
         })?;
         let (wanted, reports) = (watch::Sender::new(BTreeSet::new()), watch::Sender::new(Reports::new()));
-        let (asked, reported) = (wanted.subscribe(), reports.subscribe());
+        let counting = watch::Sender::new(None);
+        let (asked, reported, counted) = (wanted.subscribe(), reports.subscribe(), counting.subscribe());
         let (supervisor, policies) = (Supervisor::new(clients, Arc::clone(&watched)), Arc::new(Policies::default()));
         let (known, feeds) = (Arc::clone(&policies), Arc::clone(&watched));
         let run = async move {
             if served {
                 tokio::task::spawn_local(policies::run(own.clone(), Arc::clone(&known), feeds));
-                tokio::task::spawn_local(report::run(own, known, reported));
+                tokio::task::spawn_local(report::run(own.clone(), Arc::clone(&known), reported));
+                tokio::task::spawn_local(counts::run(own, known, counted));
             }
             supervisor.run(asked).await;
         };
         std::thread::Builder::new().name("cluster".into()).spawn(move || LocalSet::new().block_on(&runtime, run))?;
-        Ok(Self { wanted, watched, policies: served.then_some(policies), reports })
+        Ok(Self { wanted, watched, policies: served.then_some(policies), reports, counting })
     }
 
     /// What the watchers know.
@@ -141,6 +146,11 @@ impl Watchers {
     /// What became of the ServicePolicies, to be written into their status.
     pub fn report(&self, reports: Reports) {
         self.reports.send_replace(reports);
+    }
+
+    /// How often ServicePolicies were asked goes into their status from now on.
+    pub fn count(&self, counting: Counting) {
+        self.counting.send_replace(Some(counting));
     }
 
     /// Waits until everything wanted was listed once, in the calling thread.

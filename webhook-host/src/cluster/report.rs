@@ -90,7 +90,7 @@ impl Report {
             observed_generation: self.generation,
             conditions: vec![condition(ConditionType::Ready, ready), condition(ConditionType::Degraded, degraded)],
             component: self.component.clone(),
-            evaluations: None,
+            evaluations: vec![],
         }
     }
 }
@@ -131,7 +131,9 @@ pub(super) async fn run(client: Client, policies: Arc<Policies>, mut reports: wa
 fn patch(name: &str, report: &Report, found: &Found) -> Option<serde_json::Value> {
     let seconds = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let status = report.status(found.status.as_ref(), seconds);
-    let news = report.generation == found.generation && found.status.as_ref() != Some(&status);
+    // Counts are `counts`' own.
+    let stands = found.status.clone().map(|found| ServicePolicyStatus { evaluations: vec![], ..found });
+    let news = report.generation == found.generation && stands.as_ref() != Some(&status);
     news.then(|| {
         json!({"apiVersion": API_VERSION, "kind": ServicePolicy::KIND, "metadata": {"name": name}, "status": status})
     })

@@ -17,9 +17,10 @@ pub struct ServicePolicyStatus {
     /// The component that serves; absent while none does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<ComponentStatus>,
-    /// What the replica that wrote this status counted since its start; a hint, where metrics are the record.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub evaluations: Option<Evaluations>,
+    /// What each replica counted, some minutes old; a hint, where metrics are the record.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["replica"]), length(max = 128))]
+    pub evaluations: Vec<Evaluations>,
 }
 
 /// A condition as Kubernetes has them (`metav1.Condition`).
@@ -77,9 +78,11 @@ pub struct ComponentStatus {
 }
 
 /// Counts since the start of a replica.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct Evaluations {
+    /// The replica: a Pod's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub replica: String,
     /// Reviews that it was asked about.
     #[schemars(range(min = 0))]
     pub total: i64,
@@ -89,6 +92,9 @@ pub struct Evaluations {
     /// Of these, the ones on which it had no verdict.
     #[schemars(range(min = 0))]
     pub failed: i64,
+    /// When it was counted.
+    #[schemars(schema_with = "time")]
+    pub at: Timestamp,
 }
 
 /// RFC 3339, as `metav1.Time`.

@@ -5,7 +5,7 @@
 //! policies' names and outlive their sets. Read by `handlers` and `admin`, written by whoever reloads (`cli::reload`), one at a
 //! time.
 
-use super::metrics::{Metrics, PolicyMetrics};
+use super::metrics::{EvaluationCounts, Metrics, PolicyMetrics};
 use super::recorder::Recorder;
 use super::registration_status::RegistrationStatus;
 use super::status::{Reload, Status};
@@ -99,6 +99,11 @@ impl Live {
     pub fn note_registration(&self, status: RegistrationStatus) {
         self.metrics.registered(status.troubles.is_empty());
         *self.registration.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+
+    /// What a policy that serves was asked since the start.
+    pub fn counts(&self, policy: &str) -> Option<EvaluationCounts> {
+        Some(self.set().metrics.get(policy)?.counts())
     }
 
     /// The set that decides now.

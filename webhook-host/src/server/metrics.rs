@@ -18,8 +18,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// From 10 us, which one small policy takes, to the 10 s that an API server waits by default.
@@ -85,12 +86,42 @@ struct Came {
 pub(super) struct PolicyMetrics {
     seconds: Histogram,
     violations: Counter,
+    /// The same in few words, for a status.
+    counts: Arc<Counts>,
+}
+
+/// Reviews since the start in which a policy was asked, found violations, and had no verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EvaluationCounts {
+    /// Reviews that it was asked about.
+    pub total: u64,
+    /// Of these, the ones in which it found violations.
+    pub violating: u64,
+    /// Of these, the ones on which it had no verdict.
+    pub failed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    total: AtomicU64,
+    violating: AtomicU64,
+    failed: AtomicU64,
 }
 
 impl PolicyMetrics {
     pub(super) fn evaluated(&self, evaluation: &Evaluation) {
         self.seconds.observe(evaluation.elapsed.as_secs_f64());
         self.violations.inc_by(evaluation.violations.len() as u64);
+        let Counts { total, violating, failed } = &*self.counts;
+        total.fetch_add(1, Ordering::Relaxed);
+        violating.fetch_add((!evaluation.violations.is_empty()).into(), Ordering::Relaxed);
+        failed.fetch_add(evaluation.error.is_some().into(), Ordering::Relaxed);
+    }
+
+    pub(super) fn counts(&self) -> EvaluationCounts {
+        let [total, violating, failed] = [&self.counts.total, &self.counts.violating, &self.counts.failed]
+            .map(|count| count.load(Ordering::Relaxed));
+        EvaluationCounts { total, violating, failed }
     }
 }
 
@@ -102,6 +133,8 @@ pub struct Metrics {
     mutate_seconds: Histogram,
     evaluations: Family<Of, Histogram>,
     violations: Family<Found, Counter>,
+    /// By policy. Off the hot path.
+    counts: Mutex<BTreeMap<String, Arc<Counts>>>,
     loaded: Family<Of, Gauge>,
     short_circuited: Family<Of, Gauge>,
     failures: Family<Failure, Counter>,
@@ -285,6 +318,7 @@ impl Metrics {
             requests,
             evaluations,
             violations,
+            counts: Mutex::default(),
             loaded,
             short_circuited,
             failures,
@@ -311,8 +345,10 @@ impl Metrics {
         let of = Of { policy: policy.name().to_string() };
         self.loaded.get_or_create(&of).set(policy.load_error().is_none().into());
         let seconds = self.evaluations.get_or_create_owned(&of);
+        let mut all = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = Arc::clone(all.entry(of.policy.clone()).or_default());
         let found = Found { policy: of.policy, mode: mode(policy.manifest().spec.mode) };
-        PolicyMetrics { seconds, violations: self.violations.get_or_create_owned(&found) }
+        PolicyMetrics { seconds, violations: self.violations.get_or_create_owned(&found), counts }
     }
 
     /// Policies that are there no more are neither loaded nor broken. What they counted stays.

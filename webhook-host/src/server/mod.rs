@@ -32,7 +32,7 @@ pub use certificate_status::{CertificateStatus, CertificateTrouble, SelfManagedS
 pub use handlers::PolicyCheck;
 pub use limits::Limits;
 pub use live::Live;
-pub use metrics::Metrics;
+pub use metrics::{EvaluationCounts, Metrics};
 pub use recorder::Recorder;
 pub use registration_status::RegistrationStatus;
 pub use status::{CandidateStatus, FeedStatus, LastReload, PolicyStatus, Status};

@@ -1,0 +1,177 @@
+//! Writes into the status of ServicePolicies how often they were asked.
+//!
+//! Each replica has an entry of its own, by a field manager of its own, so that none overwrites another's; it is written every few
+//! minutes and only when it changed or would look dead. The entry of a replica that is gone is removed by the others. A hint for
+//! people: metrics are the record.
+
+use super::policies::{self, Found, Policies};
+use crate::manifest::{API_VERSION, Evaluations, ServicePolicy};
+use crate::server::EvaluationCounts;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// For one write.
+const WRITE: Duration = Duration::from_secs(5);
+
+/// An entry is written again after so many intervals, though nothing changed, and is a dead replica's after so many.
+const ALIVE: i32 = 6;
+const DEAD: i32 = 18;
+
+/// The longest name that fits beside `sallyport-` into a field manager's 128 bytes.
+const REPLICA: usize = 100;
+
+/// What a policy that serves was asked since the start.
+pub type CountsOf = dyn Fn(&str) -> Option<EvaluationCounts> + Send + Sync;
+
+/// Where counts come from.
+#[derive(Clone)]
+pub struct Counting {
+    /// Who counts: a Pod's name.
+    pub replica: String,
+    /// How often counts are written.
+    pub every: Duration,
+    /// By the policy's name.
+    pub of: Arc<CountsOf>,
+}
+
+impl fmt::Debug for Counting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counting").field("replica", &self.replica).field("every", &self.every).finish_non_exhaustive()
+    }
+}
+
+impl Counting {
+    fn entry(&self, policy: &str, now: Timestamp) -> Option<Evaluations> {
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let EvaluationCounts { total, violating, failed } = (self.of)(policy)?;
+        Some(Evaluations {
+            replica: self.replica.chars().take(REPLICA).collect(),
+            total: count(total),
+            violating: count(violating),
+            failed: count(failed),
+            at: now,
+        })
+    }
+
+    fn times(&self, times: i32) -> SignedDuration {
+        SignedDuration::try_from(self.every).unwrap_or(SignedDuration::MAX).saturating_mul(times)
+    }
+
+    /// What to write of this replica, unless as much stands there.
+    fn news(&self, policy: &str, found: &Found, now: Timestamp) -> Option<Evaluations> {
+        let entry = self.entry(policy, now)?;
+        let entries = found.status.iter().flat_map(|status| &status.evaluations);
+        let old = entries.into_iter().find(|old| old.replica == entry.replica);
+        let stands = old.is_some_and(|old| {
+            let same = Evaluations { at: entry.at, ..old.clone() } == entry;
+            same && now.duration_since(old.at) < self.times(ALIVE)
+        });
+        (!stands).then_some(entry)
+    }
+
+    /// Operations that take a dead replica's entry out, if there is one.
+    fn removal(&self, found: &Found, now: Timestamp) -> Option<Value> {
+        let entries = &found.status.as_ref()?.evaluations;
+        let dead = |entry: &&Evaluations| now.duration_since(entry.at) > self.times(DEAD);
+        let (index, entry) = entries.iter().enumerate().find(|(_, entry)| dead(entry))?;
+        let path = format!("/status/evaluations/{index}");
+        Some(json!([
+            {"op": "test", "path": format!("{path}/replica"), "value": entry.replica},
+            {"op": "remove", "path": path},
+        ]))
+    }
+}
+
+/// Writes counts, once there are some, until the host ends.
+pub(super) async fn run(client: Client, policies: Arc<Policies>, mut counting: watch::Receiver<Option<Counting>>) {
+    let api = policies::api(client);
+    let Ok(counting) = counting.wait_for(Option::is_some).await.map(|counting| counting.clone()) else { return };
+    let Some(counting) = counting else { return };
+    loop {
+        tokio::time::sleep(counting.every).await;
+        for (name, found) in policies.all() {
+            let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+            if let Some(entry) = counting.news(&name, &found, now) {
+                write(&api, &name, &entry).await;
+            } else if let Some(operations) = counting.removal(&found, now) {
+                remove(&api, &name, operations).await;
+            }
+        }
+    }
+}
+
+async fn write(api: &Api<DynamicObject>, name: &str, entry: &Evaluations) {
+    let params = PatchParams::apply(&format!("sallyport-{}", entry.replica)).force();
+    let patch = json!({
+        "apiVersion": API_VERSION, "kind": ServicePolicy::KIND, "metadata": {"name": name},
+        "status": {"evaluations": [entry]},
+    });
+    send(api, name, &params, &Patch::Apply(patch)).await;
+}
+
+/// Another replica may have been quicker.
+async fn remove(api: &Api<DynamicObject>, name: &str, operations: Value) {
+    let patch = serde_json::from_value(operations).expect("these are operations of a JSON patch");
+    send(api, name, &PatchParams::default(), &Patch::<Value>::Json(patch)).await;
+}
+
+/// The next round tries again; whoever may not write a status is told so by the conditions, which matter.
+async fn send(api: &Api<DynamicObject>, name: &str, params: &PatchParams, patch: &Patch<Value>) {
+    match tokio::time::timeout(WRITE, api.patch_status(name, params, patch)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(policy = name, "can't write its counts: {error}"),
+        Err(_) => tracing::debug!(policy = name, "can't write its counts: no answer within {WRITE:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::ServicePolicyStatus;
+
+    fn counting(total: u64) -> Counting {
+        let counts = EvaluationCounts { total, ..EvaluationCounts::default() };
+        let of = Arc::new(move |name: &str| (name == "p").then_some(counts));
+        Counting { replica: "a".into(), every: Duration::from_secs(10), of }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    fn found(evaluations: Vec<Evaluations>) -> Found {
+        let status = ServicePolicyStatus { evaluations, ..ServicePolicyStatus::default() };
+        Found { manifest: Value::Null, generation: None, status: Some(status) }
+    }
+
+    fn entry(replica: &str, total: i64, second: i64) -> Evaluations {
+        Evaluations { replica: replica.into(), total, violating: 0, failed: 0, at: at(second) }
+    }
+
+    #[test]
+    fn an_entry_is_written_when_it_changed_or_would_look_dead() {
+        let news = |found: &Found, second| counting(5).news("p", found, at(second));
+        assert_eq!(news(&found(vec![]), 0), Some(entry("a", 5, 0)));
+        assert_eq!(news(&found(vec![entry("b", 5, 0)]), 0), Some(entry("a", 5, 0)));
+        assert_eq!(news(&found(vec![entry("a", 4, 0)]), 1), Some(entry("a", 5, 1)));
+        assert_eq!(news(&found(vec![entry("a", 5, 0)]), 59), None);
+        assert_eq!(news(&found(vec![entry("a", 5, 0)]), 60), Some(entry("a", 5, 60)));
+        assert_eq!(counting(5).news("other", &found(vec![]), at(0)), None, "it does not serve");
+    }
+
+    #[test]
+    fn the_entry_of_a_replica_that_is_gone_is_taken_out_by_its_name() {
+        let both = found(vec![entry("a", 5, 180), entry("b", 5, 0)]);
+        assert_eq!(counting(5).removal(&both, at(180)), None);
+        let removal = counting(5).removal(&both, at(181)).expect("it is dead");
+        assert_eq!(removal[0], json!({"op": "test", "path": "/status/evaluations/1/replica", "value": "b"}));
+        assert_eq!(removal[1], json!({"op": "remove", "path": "/status/evaluations/1"}));
+    }
+}
