@@ -169,6 +169,17 @@ impl Cluster {
         self.files.join("powerless")
     }
 
+    /// Leads to it, as a service account.
+    pub fn service_account(&self, namespace: &str, name: &str) -> PathBuf {
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
+        let request = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{}}"#;
+        let answer = self.kubectl_with(&["create", "--raw", &path, "-f", "-"], request).ok();
+        let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+        let file = self.files.join(format!("{namespace}-{name}"));
+        self.write_kubeconfig(answer["status"]["token"].as_str().expect("a token"), &file);
+        file
+    }
+
     fn write_kubeconfig(&self, token: &str, file: &Path) {
         let config = serde_json::json!({
             "apiVersion": "v1",

@@ -2,7 +2,7 @@
 
 use crate::admission::{load_balancer, manifests};
 use crate::runbook;
-use crate::webhook::{Host, Registration};
+use crate::webhook::{Feature, Host, Registration};
 use sallyport_tests::cluster::{Cluster, Ran};
 use sallyport_tests::wait_for;
 use serde_json::{Value, json};
@@ -17,8 +17,8 @@ fn policy(name: &str, spec: &Value) -> String {
     .to_string()
 }
 
-/// 1.20 lacks rules in CEL, which it drops; kubectl's own check does not know them, either.
-fn define(cluster: &Cluster) {
+/// Where rules in CEL are unknown, they are dropped by the server, and a stumbling block for kubectl's own check.
+pub(crate) fn define(cluster: &Cluster) {
     cluster.kubectl(&["apply", "--validate=false", "-f", "deploy/base/crd.yaml"]).ok();
     wait_for("the custom resource", || cluster.kubectl(&["get", "servicepolicies"]).result());
 }
@@ -34,7 +34,7 @@ fn out_of_range(cluster: &Cluster) -> Ran {
 }
 
 /// The condition Ready of this generation, as `status reason`.
-fn wait_until_ready_is(cluster: &Cluster, name: &str, expected: &str) {
+pub(crate) fn wait_until_ready_is(cluster: &Cluster, name: &str, expected: &str) {
     wait_for(&format!("{name}: {expected}"), || {
         let object: Value = serde_json::from_str(&cluster.kubectl(&["get", "servicepolicy", name, "-o=json"]).ok())
             .map_err(|error| error.to_string())?;
@@ -45,6 +45,35 @@ fn wait_until_ready_is(cluster: &Cluster, name: &str, expected: &str) {
         let is_current = status["observedGeneration"] == object["metadata"]["generation"];
         if is_current && condition["type"] == "Ready" && told == expected { Ok(()) } else { Err(status.to_string()) }
     });
+}
+
+#[test]
+fn the_api_server_refuses_by_itself_what_the_rules_in_cel_forbid() {
+    let Some(cluster) = Cluster::shared() else { return };
+    if !Feature::ValidationRules.is_in(&cluster, "the CEL rules of ServicePolicies") {
+        return;
+    }
+    cluster.kubectl(&["apply", "--validate=strict", "-f", "deploy/base/crd.yaml"]).ok();
+    wait_for("the custom resource", || cluster.kubectl(&["get", "servicepolicies"]).result());
+    let create = |name: &str, spec: Value| {
+        cluster.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &policy(name, &spec))
+    };
+    let module = json!({"file": "p.wasm"});
+    wait_for("the rules", || match create("a.b", json!({"module": module})) {
+        ran if ran.err.contains("metadata.name stands in messages and metrics") => Ok(()),
+        ran => Err(format!("{ran:?}")),
+    });
+    create("p", json!({"module": module, "candidate": {"settings": {}}})).ok();
+    for (spec, told) in [
+        (json!({"module": {"file": "../p.wasm"}}), "spec.module.file: Invalid value"),
+        (json!({"module": {"file": "../p.wasm"}}), "this is no bare file name"),
+        (json!({"module": module, "candidate": {}}), "it would be the same as the live policy"),
+        (json!({"module": module, "mode": "Deny"}), "spec.mode: Unsupported value"),
+        (json!({"module": module, "limits": {"deadline": "soon"}}), "spec.limits.deadline: Invalid value"),
+    ] {
+        let error = create("p", spec.clone()).error();
+        assert!(error.contains(told), "{spec}: {error}");
+    }
 }
 
 #[test]

@@ -5,9 +5,11 @@
 //! named where a test leaves something out. Logs of all processes stay below `target/tmp/cluster`.
 
 mod admission;
+mod backstop;
 mod certificates;
 mod creator;
 mod custom_resources;
+mod installed;
 mod outage;
 mod registered;
 mod replicas;

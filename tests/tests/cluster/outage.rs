@@ -1,9 +1,8 @@
 //! When the webhook or the API server is gone: what stops, what goes on, and how it comes back.
 
-use crate::webhook::{Host, Registration, knows_match_conditions};
+use crate::webhook::{Feature, Host, Registration};
 use sallyport_tests::cluster::Cluster;
 use sallyport_tests::wait_for;
-use std::io::Write as _;
 
 const SERVICE: &str =
     r#"{"apiVersion":"v1","kind":"Service","metadata":{"generateName":"web-"},"spec":{"ports":[{"port":80}]}}"#;
@@ -40,11 +39,7 @@ fn without_its_host_a_webhook_that_fails_closed_stops_services_but_not_the_clust
 
 /// Deleted, `default/kubernetes` is written anew by the API server, which the match condition lets pass.
 fn the_api_servers_own_service_comes_back(cluster: &Cluster) {
-    if !knows_match_conditions(cluster) {
-        let minor = cluster.minor;
-        let left_out =
-            format!("LEFT OUT: default/kubernetes while the host is down; Kubernetes 1.{minor} has no matchConditions");
-        writeln!(std::io::stderr(), "*** {left_out} ***").expect("standard error is open");
+    if !Feature::MatchConditions.is_in(cluster, "default/kubernetes while the host is down") {
         return;
     }
     cluster.kubectl(&["delete", "service", "kubernetes", "--namespace", "default"]).ok();

@@ -15,7 +15,7 @@ fn configuration(cluster: &Cluster, kind: &str) -> Result<Value, String> {
     serde_json::from_str(&text).map_err(|error| error.to_string())
 }
 
-fn wait_until_denied(cluster: &Cluster) {
+pub(crate) fn wait_until_denied(cluster: &Cluster) {
     wait_for("it is asked", || {
         let ran = cluster.kubectl(&["create", "--dry-run=server", "-f", "docs/examples/out-of-range.yaml"]);
         if ran.err.contains("[nodeport-range]") { Ok(()) } else { Err(format!("{ran:?}")) }

@@ -164,7 +164,33 @@ impl<'a> Registration<'a> {
     }
 }
 
-/// 1.28 has them without a feature gate (beta).
-pub(crate) fn knows_match_conditions(cluster: &Cluster) -> bool {
-    cluster.minor >= 28
+/// What not every API server has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Feature {
+    /// Of custom resources.
+    ValidationRules,
+    /// Of webhooks.
+    MatchConditions,
+    /// With CEL's functions for addresses.
+    ValidatingAdmissionPolicies,
+    /// Every API version that `deploy` is written in.
+    Deploy,
+}
+
+impl Feature {
+    /// Whether the cluster has it. If not, says past the test harness what the test leaves out.
+    pub(crate) fn is_in(self, cluster: &Cluster, or_leave_out: &str) -> bool {
+        // By default, without a feature gate.
+        let (name, since) = match self {
+            Self::ValidationRules => ("x-kubernetes-validations", 25),
+            Self::MatchConditions => ("matchConditions", 28),
+            Self::ValidatingAdmissionPolicies => ("ValidatingAdmissionPolicy", 30),
+            Self::Deploy => ("what deploy/ is written in", 30),
+        };
+        if cluster.minor < since {
+            let left_out = format!("*** LEFT OUT: {or_leave_out}; Kubernetes 1.{} lacks {name} ***", cluster.minor);
+            writeln!(std::io::stderr(), "{left_out}").expect("standard error is open");
+        }
+        cluster.minor >= since
+    }
 }

@@ -1,0 +1,79 @@
+//! `deploy/`, as an API server takes it, and a host that has no more rights than it gives.
+
+use crate::custom_resources::{define, wait_until_ready_is};
+use crate::registered::wait_until_denied;
+use crate::replicas::create_service;
+use crate::webhook::{Feature, Host};
+use sallyport_tests::cluster::{Cluster, free_port};
+use sallyport_tests::wait_for;
+
+const NAMESPACE: &str = "sallyport-system";
+
+#[test]
+fn an_api_server_takes_the_manifests_without_a_warning() {
+    let Some(cluster) = Cluster::new("manifests") else { return };
+    if !Feature::Deploy.is_in(&cluster, "whether it takes deploy/") {
+        return;
+    }
+    // A dry run of the rest needs them. The namespace enforces the Pod Security Standard `restricted`.
+    cluster.kubectl(&["apply", "-f", "deploy/base/namespace.yaml"]).ok();
+    define(&cluster);
+    for overlay in ["deploy/base", "deploy/overlays/self-managed", "deploy/overlays/registered"] {
+        let ran = cluster.kubectl(&["apply", "--dry-run=server", "--validate=strict", "-k", overlay]);
+        assert!(ran.done && ran.out.contains("deployment.apps/sallyport created"), "{overlay}: {ran:?}");
+        assert!(!ran.err.contains("Warning"), "{overlay}: {}", ran.err);
+    }
+}
+
+/// Of the overlay `registered`, what its Pods stand on.
+fn install(cluster: &Cluster) {
+    define(cluster);
+    for file in [
+        "deploy/base/service-account.yaml",
+        "deploy/base/rbac.yaml",
+        "deploy/overlays/self-managed/rbac.yaml",
+        "deploy/overlays/self-managed/secret.yaml",
+        "deploy/overlays/registered/rbac.yaml",
+    ] {
+        cluster.kubectl(&["apply", "--namespace", NAMESPACE, "-f", file]).ok();
+    }
+}
+
+#[test]
+fn the_rights_that_deploy_gives_are_enough_for_all_that_a_host_does() {
+    let Some(cluster) = Cluster::new("installed") else { return };
+    let port = free_port();
+    let ip = create_service(&cluster, port);
+    install(&cluster);
+    for (name, module) in [
+        ("nodeport-range", "nodeport_range.wasm"),
+        ("loadbalancer-cloud-only", "loadbalancer_cloud_only.wasm"),
+        ("clusterip-internal", "clusterip_internal.wasm"),
+    ] {
+        let policy = serde_json::json!({
+            "apiVersion": "sallyport.dev/v1alpha1",
+            "kind": "ServicePolicy",
+            "metadata": {"name": name},
+            "spec": {"module": {"file": module}},
+        });
+        cluster.kubectl_with(&["apply", "-f", "-"], &policy.to_string()).ok();
+    }
+    let account = cluster.service_account(NAMESPACE, "sallyport");
+    let host = Host::start(
+        &cluster,
+        &format!(
+            "--listen {ip}:{port} --cluster --policies-from-cluster --self-managed-certificate --register \
+             --service-port {port} --counts-interval 500ms --namespace {NAMESPACE} --kubeconfig {}",
+            account.display()
+        ),
+    );
+    wait_until_denied(&cluster);
+    wait_until_ready_is(&cluster, "nodeport-range", "True Loaded");
+    wait_for("counts", || {
+        let counts = ["get", "servicepolicy", "nodeport-range", "-o=jsonpath={.status.evaluations[0].total}"];
+        let total = cluster.kubectl(&counts).ok();
+        if total.is_empty() { Err(host.log()) } else { Ok(()) }
+    });
+    let log = host.log();
+    assert!(!log.contains("forbidden") && !log.contains("User \"system:serviceaccount"), "{log}");
+}
