@@ -5,7 +5,7 @@ use crate::registered::wait_until_denied;
 use crate::replicas::create_service;
 use crate::webhook::{Feature, Host};
 use sallyport_tests::cluster::{Cluster, free_port};
-use sallyport_tests::wait_for;
+use sallyport_tests::{SALLYPORT, wait_for};
 
 const NAMESPACE: &str = "sallyport-system";
 
@@ -74,6 +74,11 @@ fn the_rights_that_deploy_gives_are_enough_for_all_that_a_host_does() {
         let total = cluster.kubectl(&counts).ok();
         if total.is_empty() { Err(host.log()) } else { Ok(()) }
     });
+    if Feature::MatchConditions.is_in(&cluster, "what the doctor says of the registration") {
+        let get = "kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations --output=yaml";
+        let ran = cluster.shell(&format!("{get} | {} doctor --strict -", SALLYPORT.display()));
+        assert!(ran.done, "{ran:?}");
+    }
     let log = host.log();
     assert!(!log.contains("forbidden") && !log.contains("User \"system:serviceaccount"), "{log}");
 }
