@@ -37,6 +37,8 @@ pub struct Places {
     pub secret: String,
     /// The webhook configurations, of both kinds.
     pub webhooks: String,
+    /// Whether the host makes those that it needs itself, once it serves.
+    pub registers: bool,
 }
 
 /// Keeps a certificate.

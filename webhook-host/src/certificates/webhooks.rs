@@ -21,7 +21,7 @@ pub(super) struct Configuration {
     kind: String,
     name: String,
     service: Value,
-    /// Whether a host can do without it.
+    /// Whether a host may do without it.
     optional: bool,
     /// What was written last, by which wait it is written again.
     written: Option<(String, Duration, Instant)>,
@@ -32,9 +32,10 @@ impl Configuration {
     pub(super) fn all(client: &Client, places: &Places) -> [Self; 3] {
         let validating = ApiResource::erase::<ValidatingWebhookConfiguration>(&());
         let mutating = ApiResource::erase::<MutatingWebhookConfiguration>(&());
+        // Few policies patch, and not every host serves the cluster's own.
         let all = [
-            (validating.clone(), places.webhooks.clone(), false),
-            (mutating, places.webhooks.clone(), false),
+            (validating.clone(), places.webhooks.clone(), places.registers),
+            (mutating, places.webhooks.clone(), true),
             (validating, policies_name(&places.webhooks), true),
         ];
         all.map(|(kind, name, optional)| Self {
@@ -57,7 +58,9 @@ impl Configuration {
         let found = self.api.get_opt(&self.name).await.map_err(|error| trouble(&what, &error))?;
         let absent = |message: String| Some(CertificateTrouble { reason: TroubleReason::Absent, message });
         let Some(found) = found else {
-            return Ok(if self.optional { None } else { absent(format!("{what} is not there; apply it")) });
+            let message =
+                || format!("{what} is not there, so nobody asks this host; apply what `sallyport webhooks` prints");
+            return Ok(if self.optional { None } else { absent(message()) });
         };
         let bundle = STANDARD.encode(bundle);
         let ours = self.ours(&found);

@@ -53,12 +53,18 @@ pub(super) struct CertificateArgs {
 }
 
 impl CertificateArgs {
-    /// Publishes what handshakes use from the start on.
+    /// Publishes what handshakes use from the start on; of a host that registers itself, or not.
     ///
     /// # Errors
     ///
     /// The file that can't be read or used.
-    pub(super) fn start(&self, kube: &KubeArgs, live: &Arc<Live>, interval: Option<Duration>) -> Result<Ask> {
+    pub(super) fn start(
+        &self,
+        kube: &KubeArgs,
+        live: &Arc<Live>,
+        interval: Option<Duration>,
+        registers: bool,
+    ) -> Result<Ask> {
         let files = Files { args: self.clone(), live: Arc::clone(live) };
         let (seen, read) = watch::settled(|| files.look(), || files.read());
         let Some(read) = read else { bail!("the certificate's files changed each time while they were read") };
@@ -68,7 +74,7 @@ impl CertificateArgs {
         }
         found.publish(live.tls());
         if self.self_managed_certificate {
-            self.self_managed.start(kube, live)?;
+            self.self_managed.start(kube, live, registers)?;
         }
         files.follow(seen, interval).context("can't start the thread that follows the certificate's files")
     }

@@ -26,7 +26,7 @@ pub(super) struct RegisterArgs {
     #[arg(long, value_name = "PORT", default_value_t = 443, requires = "register", value_parser = clap::value_parser!(u16).range(1..))]
     service_port: u16,
     /// For a host outside the cluster, such as https://sallyport.example.com:8443, in place of a Service
-    #[arg(long, value_name = "URL", requires = "register", conflicts_with = "service_port")]
+    #[arg(long, value_name = "URL", requires = "register", conflicts_with_all = ["service_port", "self_managed_certificate"])]
     register_url: Option<BaseUrl>,
     /// What becomes of a request when the validating webhook does not answer
     #[arg(long, value_enum, default_value_t = FailurePolicy::Fail, requires = "register")]

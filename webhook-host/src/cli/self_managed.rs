@@ -44,9 +44,9 @@ pub(super) struct SelfManagedArgs {
 
 impl SelfManagedArgs {
     /// Starts the thread, and waits for the first certificate: without one there is nothing to serve with.
-    pub(super) fn start(&self, kube: &KubeArgs, live: &Arc<Live>) -> Result<()> {
+    pub(super) fn start(&self, kube: &KubeArgs, live: &Arc<Live>, registers: bool) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let keeper = runtime.block_on(self.keeper(kube, live)).context("--self-managed-certificate")?;
+        let keeper = runtime.block_on(self.keeper(kube, live, registers)).context("--self-managed-certificate")?;
         std::thread::Builder::new().name("keeper".into()).spawn(move || runtime.block_on(keeper.run()))?;
         tracing::info!("waiting for the certificate in Secret {}", self.certificate_secret);
         while live.tls().identity().is_none() {
@@ -61,10 +61,10 @@ impl SelfManagedArgs {
         (namespace, self.service.clone(), self.webhook_configuration.clone())
     }
 
-    async fn keeper(&self, kube: &KubeArgs, live: &Arc<Live>) -> Result<Keeper> {
+    async fn keeper(&self, kube: &KubeArgs, live: &Arc<Live>, registers: bool) -> Result<Keeper> {
         let config = kube.config().await?;
         let (namespace, service, webhooks) = self.places(&config);
-        let places = Places { namespace, service, secret: self.certificate_secret.clone(), webhooks };
+        let places = Places { namespace, service, secret: self.certificate_secret.clone(), webhooks, registers };
         let name = format!("{}.{}.svc", places.service, places.namespace);
         let names = vec![format!("{name}.cluster.local"), name];
         let schedule =

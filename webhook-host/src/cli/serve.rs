@@ -228,7 +228,7 @@ impl Serve {
         let interval = (!self.no_watch).then_some(self.watch_interval);
         let registering =
             self.register.prepare(&self.kube, &self.certificate, self.cluster.serves_policies(), &live)?;
-        let certificate = self.certificate.start(&self.kube, &live, interval)?;
+        let certificate = self.certificate.start(&self.kube, &live, interval, registering.is_some())?;
         let limits = self.bounds.limits(workers);
         let server = Server::with_check(Arc::clone(&live), limits, check);
         let reload =
