@@ -12,7 +12,7 @@ pub use process::Process;
 
 use crate::{root, wait_for};
 use assets::Assets;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -64,6 +64,7 @@ impl Cluster {
         let _ = std::fs::remove_dir_all(&files);
         std::fs::create_dir_all(&files).expect("a folder");
         write_credentials(&files);
+        write_admission_configuration(&files);
         let (etcd_port, port) = (free_port(), free_port());
         let mut cluster = Self {
             etcd: Some(start_etcd(assets, &files, etcd_port)),
@@ -100,6 +101,7 @@ impl Cluster {
             format!("--service-account-key-file={}", file("accounts.pub")),
             format!("--service-account-signing-key-file={}", file("accounts.key")),
             "--disable-admission-plugins=ServiceAccount".to_owned(),
+            format!("--admission-control-config-file={}", file("admission.yaml")),
             "--endpoint-reconciler-type=none".to_owned(),
         ];
         let process = Process::start(&self.assets.program("kube-apiserver"), self.log("kube-apiserver"), &arguments);
@@ -167,6 +169,11 @@ impl Cluster {
     /// Leads to it, as somebody who may do nothing.
     pub fn powerless(&self) -> PathBuf {
         self.files.join("powerless")
+    }
+
+    /// The authority of the certificate `kube-apiserver` that it shows to webhooks which ask for one.
+    pub fn client_authority(&self) -> PathBuf {
+        self.files.join("clients.crt")
     }
 
     /// Leads to it, as a service account.
@@ -248,6 +255,30 @@ fn write_credentials(files: &Path) {
     }
 }
 
+/// As `docs/operations.md` says an API server is told what to show to webhooks, but for where files lie, and for whom: a user
+/// without a port is for port 443.
+fn write_admission_configuration(files: &Path) {
+    let client = Signed::new(&["kube-apiserver"]);
+    let document = std::fs::read_to_string(root().join("docs/operations.md")).expect("it is there");
+    let block = |beginning: &str| {
+        let blocks = document.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```"));
+        let block = blocks.map(|(block, _)| block).find(|block| block.starts_with(beginning));
+        let block = block.unwrap_or_else(|| panic!("docs/operations.md has no block that begins with {beginning:?}"));
+        let folder = format!("{}/", files.display());
+        let block = block.replace("/etc/kubernetes/pki/", &folder).replace("/etc/kubernetes/", &folder);
+        block.replace("sallyport.sallyport-system.svc", "'*'")
+    };
+    for (name, text) in [
+        ("clients.crt", client.ca),
+        ("webhook-client.crt", client.certificate),
+        ("webhook-client.key", client.key),
+        ("admission.yaml", block("apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration")),
+        ("webhooks.conf", block("apiVersion: v1\nkind: Config")),
+    ] {
+        std::fs::write(files.join(name), text).expect("written");
+    }
+}
+
 /// A certificate with its key, signed by an authority of its own; all in PEM.
 pub struct Signed {
     /// The authority's certificate.
@@ -266,6 +297,7 @@ impl Signed {
     /// When one is neither.
     pub fn new(names: &[&str]) -> Self {
         let mut authority = CertificateParams::new([]).expect("no names");
+        authority.distinguished_name.push(DnType::CommonName, format!("authority of {}", names.join(", ")));
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("signed");
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();

@@ -1,11 +1,14 @@
 //! A certificate that the host makes itself, with an API server that trusts what the webhook configurations say.
 
+use crate::admission::manifests;
 use crate::creator::Creator;
 use crate::replicas::create_service;
 use crate::webhook::{At, Host, Registration};
-use sallyport_tests::cluster::{Cluster, free_port};
+use sallyport_tests::cluster::{Cluster, Signed, free_port};
 use sallyport_tests::wait_for;
+use serde_json::json;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// A certificate turns over every 8 s, the authority every 24 s; API servers have 2 s to notice.
 const LIVES: &str =
@@ -41,4 +44,34 @@ fn authority_and_certificate_turn_over_and_no_service_is_refused() {
     });
     let created = creator.stop();
     assert!(created > 100, "only {created} Services were created");
+}
+
+#[test]
+fn only_the_api_server_may_ask_where_clients_need_a_certificate() {
+    let Some(cluster) = Cluster::new("clients") else { return };
+    let policies = manifests(&[("nodeport-range", json!({"module": {"file": "nodeport_range.wasm"}}))]);
+    let serve = |authority: &Path| {
+        let flags = format!("--client-ca {} --client-name kube-apiserver", authority.display());
+        Host::serve(&cluster, policies.path(), &flags)
+    };
+    let host = serve(&cluster.client_authority());
+    // It waits until the policy denies.
+    Registration::of(&host).apply(&cluster);
+    drop(host);
+
+    let other = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(other.path(), Signed::new(&["somebody-else"]).ca).expect("written");
+    let host = serve(other.path());
+    Registration::of(&host).configure(&cluster);
+    wait_for("a refusal in the handshake", || {
+        let create = ["create", "service", "clusterip", "probe", "--tcp=80", "--dry-run=server"];
+        match cluster.kubectl(&create) {
+            ran if ran.err.contains("failed calling webhook")
+                && ran.err.contains("tls: unknown certificate authority") =>
+            {
+                Ok(())
+            }
+            ran => Err(format!("{ran:?}")),
+        }
+    });
 }
