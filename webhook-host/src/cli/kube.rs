@@ -1,9 +1,10 @@
 //! The flags that lead to an API server.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use clap::Args;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,12 +38,17 @@ impl KubeArgs {
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         if let Some(file) = &self.kubeconfig {
             let name = || format!("--kubeconfig {}", file.display());
-            let kubeconfig = Kubeconfig::read_from(file).with_context(name)?;
-            return Config::from_custom_kubeconfig(kubeconfig, &options).await.with_context(name);
+            let kubeconfig = Kubeconfig::read_from(file).map_err(whole).with_context(name)?;
+            return Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(whole).with_context(name);
         }
         if self.context.is_some() {
-            return Config::from_kubeconfig(&options).await.context("--context");
+            return Config::from_kubeconfig(&options).await.map_err(whole).context("--context");
         }
-        Config::infer().await.context("no way to the API server; use --kubeconfig")
+        Config::infer().await.map_err(whole).context("no way to the API server; use --kubeconfig")
     }
+}
+
+/// Without its causes, which kube's errors tell by themselves.
+fn whole(error: impl Display) -> Error {
+    Error::msg(error.to_string())
 }
