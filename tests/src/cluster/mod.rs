@@ -60,7 +60,10 @@ impl Cluster {
     /// One that a test may break.
     pub fn new(name: &str) -> Option<Self> {
         let assets = Assets::find()?;
-        let files = root().join("target/tmp/cluster").join(format!("{name}-{}", std::process::id()));
+        // The shared one may be made anew while another thread still takes away the one before.
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let files = root().join("target/tmp/cluster").join(format!("{name}-{}-{count}", std::process::id()));
         let _ = std::fs::remove_dir_all(&files);
         std::fs::create_dir_all(&files).expect("a folder");
         write_credentials(&files);
@@ -105,11 +108,10 @@ impl Cluster {
             "--endpoint-reconciler-type=none".to_owned(),
         ];
         let process = Process::start(&self.assets.program("kube-apiserver"), self.log("kube-apiserver"), &arguments);
-        let mut server = self.server.lock().expect("no panic");
-        let process = server.insert(process);
         wait_for("the API server", || {
             self.kubectl(&["get", "--raw", "/readyz"]).result().map_err(|error| format!("{error}\n{}", process.log()))
         });
+        *self.server.lock().expect("no panic") = Some(process);
         wait_for("namespace default", || self.kubectl(&["get", "namespace", "default"]).result());
     }
 
