@@ -99,6 +99,8 @@ fn service_policies_are_applied_checked_told_of_and_switched_off_by_kubectl() {
         if violating.parse().is_ok_and(|violating: u32| violating > 0) { Ok(()) } else { Err(format!("{violating:?}")) }
     });
 
+    a_dead_replicas_counts_go(&cluster);
+
     let missing = policy("broken", &json!({"module": {"file": "missing.wasm"}}));
     let error = apply(&missing).error();
     assert!(error.contains(r#"admission webhook "policies.sallyport.dev" denied the request"#), "{error}");
@@ -122,6 +124,25 @@ fn service_policies_are_applied_checked_told_of_and_switched_off_by_kubectl() {
         ran => Err(ran.err),
     });
     drop(host);
+}
+
+fn a_dead_replicas_counts_go(cluster: &Cluster) {
+    let path = "/apis/sallyport.dev/v1alpha1/servicepolicies/nodeport-range";
+    let read = || -> Value { serde_json::from_str(&cluster.kubectl(&["get", "--raw", path]).ok()).expect("JSON") };
+    let is_gone = |replica: &Value| replica["replica"] != "gone";
+    let gone = json!({"replica": "gone", "total": 1, "violating": 0, "failed": 0, "at": "2026-01-01T00:00:00Z"});
+    wait_for("the counts of a replica that is no more", || {
+        let mut object = read();
+        object["status"]["evaluations"].as_array_mut().ok_or("no counts")?.push(gone.clone());
+        // The host may write in between.
+        cluster.kubectl_with(&["replace", "--raw", &format!("{path}/status"), "-f", "-"], &object.to_string()).result()
+    });
+    wait_for("their end", || {
+        let object = read();
+        let entries = object["status"]["evaluations"].as_array().ok_or("no counts")?;
+        assert!(!entries.is_empty(), "those of the replica that lives stay");
+        if entries.iter().all(is_gone) { Ok(()) } else { Err(object["status"].to_string()) }
+    });
 }
 
 const NODE: &str =
