@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -51,7 +51,7 @@ struct Store {
     objects: BTreeMap<String, Objects>,
     /// Resource, type of the event, the object: the place is the resourceVersion less one.
     log: Vec<(String, &'static str, Value)>,
-    forbidden: BTreeSet<String>,
+    refused: BTreeMap<String, StatusCode>,
     /// Whether lists are streamed on request.
     streams: bool,
     /// Changes up to this resourceVersion are forgotten.
@@ -127,14 +127,13 @@ impl ApiServer {
         self.put("namespaces", json!({"metadata": {"name": name, "labels": labels}}));
     }
 
-    /// What RBAC does to who has no role for a resource.
-    pub(crate) fn forbid(&self, resource: &str, forbidden: bool) {
+    /// Answers everything about a resource like this, as RBAC does for who has no role; `None`: no longer.
+    pub(crate) fn refuse(&self, resource: &str, code: Option<StatusCode>) {
         let mut store = self.store();
-        if forbidden {
-            store.forbidden.insert(resource.to_owned());
-        } else {
-            store.forbidden.remove(resource);
-        }
+        match code {
+            Some(code) => store.refused.insert(resource.to_owned(), code),
+            None => store.refused.remove(resource),
+        };
     }
 
     /// As servers since 1.32 do it.
@@ -203,9 +202,10 @@ impl ApiServer {
         let mut store = server.store();
         let accept = headers.get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default();
         store.requests.push(format!("{resource} {query:?} {accept}"));
-        if store.forbidden.contains(&resource) {
-            let message = format!("{resource} is forbidden: User \"test\" cannot list resource \"{resource}\"");
-            return refusal(StatusCode::FORBIDDEN, "Forbidden", &message);
+        if let Some(&code) = store.refused.get(&resource) {
+            let reason = code.canonical_reason().unwrap_or_default();
+            let message = format!("{resource}: {reason}: User \"test\" cannot list resource \"{resource}\"");
+            return refusal(code, reason, &message);
         }
         if query.get("watch").is_none_or(|watch| watch != "true") {
             return store.list(&resource, &query).to_string().into_response();

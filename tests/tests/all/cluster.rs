@@ -213,7 +213,7 @@ async fn without_an_api_server_it_serves_what_is_unknown_as_unknown_until_there_
 async fn a_missing_role_is_named_and_takes_nothing_from_other_kinds() {
     let server = ApiServer::new().await;
     server.namespace("open", &json!({}));
-    server.forbid("nodes", true);
+    server.refuse("nodes", Some(StatusCode::FORBIDDEN));
     let _reachable = server.reachable().await;
     let policies = directory(&[("p.yaml", by_label("p"))]);
     std::fs::copy(root().join("target/policies/loadbalancer_cloud_only.wasm"), policies.path().join("lb.wasm"))
@@ -228,7 +228,9 @@ async fn a_missing_role_is_named_and_takes_nothing_from_other_kinds() {
     );
     assert!(is("namespaces", "synced", 1)(&status), "{status:#}");
     assert!(!denied(&host, "open").await);
-    server.forbid("nodes", false);
+    server.refuse("nodes", Some(StatusCode::TOO_MANY_REQUESTS));
+    host.status(|status| feed(status, "nodes")["reason"] == "busy").await;
+    server.refuse("nodes", None);
     host.status(is("nodes", "synced", 0)).await;
 }
 

@@ -5,6 +5,7 @@ use crate::client::PROTOCOLS;
 use crate::command_line::sallyport;
 use crate::host::told;
 use crate::program::{Program, directory, manifest};
+use hyper::StatusCode;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -142,7 +143,7 @@ async fn files_and_cluster_serve_together_and_a_name_belongs_to_the_file() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_never_saw_its_service_policies_does_not_start() {
     let server = ApiServer::new().await;
-    server.forbid(POLICIES, true);
+    server.refuse(POLICIES, Some(StatusCode::FORBIDDEN));
     let _reachable = server.reachable().await;
     let (modules, kubeconfig) = (directory(&[]), server.kubeconfig());
     let (modules, config) = (modules.path().to_owned(), kubeconfig.path().join("config"));

@@ -58,6 +58,7 @@ fn answered(resource: Resource, verb: &str, status: &Status) -> Trouble {
             "expired",
             format!("the API server has forgotten the changes of {plural} since last time; listing again: {said}"),
         ),
+        429 | 503 => ("busy", format!("the API server is too busy to {verb} {plural} now; asking again: {said}")),
         code => ("refused", format!("can't {verb} {plural}: the API server answered {code}: {said}")),
     };
     Trouble { reason, message }

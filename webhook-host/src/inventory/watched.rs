@@ -81,7 +81,7 @@ impl State {
 /// Why a watcher has no contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
-    /// From a closed set: `unreachable`, `forbidden`, `expired`, `refused`, `unreadable`.
+    /// From a closed set: `unreachable`, `forbidden`, `expired`, `missing`, `busy`, `refused`, `unreadable`.
     pub reason: &'static str,
     /// What failed, and what to do.
     pub message: String,
