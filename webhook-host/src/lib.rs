@@ -17,6 +17,7 @@ pub mod engine;
 pub mod inventory;
 pub mod manifest;
 pub mod policy;
+mod pulse;
 pub mod record;
 pub mod registrar;
 pub mod registration;

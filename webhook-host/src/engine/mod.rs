@@ -74,7 +74,7 @@ pub struct Engine {
     memory: Bytes,
     cache: Option<Cache>,
     compilations: AtomicU64,
-    _ticker: Ticker,
+    ticker: Ticker,
 }
 
 impl std::fmt::Debug for Engine {
@@ -111,7 +111,7 @@ impl Engine {
             memory: config.memory,
             cache: config.cache.clone(),
             compilations: AtomicU64::new(0),
-            _ticker: ticker,
+            ticker,
         })
     }
 
@@ -142,7 +142,7 @@ impl Engine {
         store.limiter(|state| state);
         // Lists of strings may name the same memory again and again, so the memory limit doesn't bound them.
         store.set_hostcall_fuel(budget.output);
-        store.set_epoch_deadline(ticker::ticks(budget.time));
+        store.set_epoch_deadline(self.ticker.deadline(budget.time));
         store
     }
 }

@@ -1,54 +1,88 @@
-//! The clock of guests: a thread that moves the engine's epoch once a millisecond.
+//! The clock of guests: a thread that moves the engine's epoch once a millisecond, for as long as guests may run.
 //!
-//! It adds one a wake and never catches up, so that a throttled processor doesn't kill good guests.
+//! It adds one a tick and never catches up, so that a throttled processor doesn't kill good guests. When no guest was started for
+//! longer than any deadline, it sleeps until one is. So whoever starts a guest asks for its deadline here, which is what wakes it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::pulse::{Beat, Pulse};
 use std::time::Duration;
 
 /// One epoch. The resolution of every deadline.
 const TICK: Duration = Duration::from_millis(1);
 
+/// The longest deadline that can be kept, and that a manifest can ask for; a longer one is cut.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Ticks without a new guest, after which none can be running any more.
+const QUIET: u64 = 11_000;
+
 /// How many epochs a time is, rounded up, and one more: the running epoch has begun already.
-pub(super) fn ticks(time: Duration) -> u64 {
+fn ticks(time: Duration) -> u64 {
     u64::try_from(time.as_micros().div_ceil(TICK.as_micros())).unwrap_or(u64::MAX - 1) + 1
 }
 
 /// Ends its thread when dropped.
-pub(super) struct Ticker {
-    stop: Arc<AtomicBool>,
-}
+pub(super) struct Ticker(Pulse);
 
 impl Ticker {
     pub(super) fn start(engine: &wasmtime::Engine) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, engine) = (Arc::clone(&stop), engine.weak());
-        let run = move || {
-            while !stopped.load(Ordering::Relaxed) {
-                std::thread::sleep(TICK);
-                let Some(engine) = engine.upgrade() else { return };
-                engine.increment_epoch();
-            }
-        };
-        std::thread::Builder::new().name("epoch".into()).spawn(run).expect("a process can start one more thread");
-        Self { stop }
+        Self::sleeping_after(engine, QUIET)
     }
-}
 
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+    fn sleeping_after(engine: &wasmtime::Engine, quiet: u64) -> Self {
+        let engine = engine.weak();
+        let beat = move || match engine.upgrade() {
+            Some(engine) => {
+                engine.increment_epoch();
+                Beat::Idle
+            }
+            None => Beat::Over,
+        };
+        Self(Pulse::start("epoch", TICK, quiet, beat).expect("a process can start one more thread"))
+    }
+
+    /// The deadline of a guest that is started now, in epochs from now on.
+    pub(super) fn deadline(&self, time: Duration) -> u64 {
+        self.0.stirrer().stir();
+        ticks(time.min(LONGEST))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
+    use wasmtime::{Config, Engine, Instance, Module, Store, Trap};
+
+    /// `(module (func (loop br 0)) (start 0))`
+    const LOOP: &[u8] =
+        b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x08\x01\0\x0a\x09\x01\x07\0\x03\x40\x0c\0\x0b\x0b";
 
     #[test]
     fn a_time_is_rounded_up_and_never_short() {
         assert_eq!(ticks(Duration::ZERO), 1);
         assert_eq!(ticks(Duration::from_micros(1)), 2);
         assert_eq!(ticks(Duration::from_millis(50)), 51);
+    }
+
+    #[test]
+    fn no_deadline_is_longer_than_the_clock_goes_on() {
+        let ticker = Ticker::start(&Engine::default());
+        assert!(ticker.deadline(Duration::MAX) < QUIET);
+    }
+
+    #[test]
+    fn a_clock_that_sleeps_is_woken_by_the_next_guest_and_keeps_its_deadline() {
+        let engine = Engine::new(Config::new().epoch_interruption(true)).expect("an engine");
+        let module = Module::new(&engine, LOOP).expect("a module");
+        let ticker = Ticker::sleeping_after(&engine, 50);
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(200));
+            let mut store = Store::new(&engine, ());
+            store.set_epoch_deadline(ticker.deadline(Duration::from_millis(20)));
+            let began = Instant::now();
+            let error = Instance::new(&mut store, &module, &[]).expect_err("it loops");
+            assert_eq!(error.downcast_ref(), Some(&Trap::Interrupt));
+            assert!(began.elapsed() >= Duration::from_millis(20));
+        }
     }
 }

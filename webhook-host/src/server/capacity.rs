@@ -8,7 +8,8 @@ use super::limits::Limits;
 use super::live::Live;
 use super::metrics::{Counted, TimedOut};
 use super::refusal::Refusal;
-use std::sync::Arc;
+use crate::pulse::Stir;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -25,6 +26,8 @@ pub(super) struct Capacity {
     places: Semaphore,
     turns: Semaphore,
     most_turns: usize,
+    /// Told that a guest is about to run, while a server runs.
+    sentinel: OnceLock<Stir>,
     live: Arc<Live>,
 }
 
@@ -57,6 +60,7 @@ impl Capacity {
             places: semaphore(limits.in_flight),
             most_turns: turns.available_permits(),
             turns,
+            sentinel: OnceLock::new(),
             live,
         }
     }
@@ -69,6 +73,11 @@ impl Capacity {
     /// Whether any guest runs.
     pub(super) fn is_running(&self) -> bool {
         self.turns.available_permits() < self.most_turns
+    }
+
+    /// From now on this is told that a guest is about to run.
+    pub(super) fn tell(&self, sentinel: Stir) {
+        self.sentinel.get_or_init(|| sentinel);
     }
 
     /// No room yet.
@@ -118,6 +127,10 @@ impl Place<'_> {
             self.capacity.live.metrics().timed_out(TimedOut::Turn);
             Refusal::overload("turn", "other reviews took all the time that this one had; try again")
         })?;
-        Ok(Turn { _permit: permit.expect("the semaphore is never closed") })
+        let turn = Turn { _permit: permit.expect("the semaphore is never closed") };
+        if let Some(sentinel) = self.capacity.sentinel.get() {
+            sentinel.stir();
+        }
+        Ok(turn)
     }
 }

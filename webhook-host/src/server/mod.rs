@@ -100,7 +100,7 @@ impl Server {
 
     /// Serves until `stop` is ready, and drains.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>, drain: Drain) {
-        let _sentinel = Sentinel::start(Arc::clone(&self.capacity)).expect("a process can start one more thread");
+        let _sentinel = Sentinel::start(&self.capacity).expect("a process can start one more thread");
         self.serve(&listener, stop).await;
         // A client that is busy all the time would find its connection closed in the middle of its next request.
         self.shared.leaving.store(true, Ordering::Relaxed);
