@@ -10,6 +10,7 @@ pub mod admission;
 pub mod certificates;
 pub mod cli;
 pub mod cluster;
+mod contest;
 pub mod contract;
 pub mod decode;
 pub mod doctor;

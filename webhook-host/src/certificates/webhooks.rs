@@ -1,6 +1,7 @@
 //! Tells API servers which authorities to trust: the `caBundle` of the webhook configurations, and nothing else of them.
 
 use super::keeper::{Places, trouble};
+use crate::contest::Contest;
 use crate::registration::policies_name;
 use crate::server::{CertificateTrouble, TroubleReason};
 use base64::Engine as _;
@@ -9,11 +10,7 @@ use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, 
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
-
-/// Who keeps changing a configuration back is answered ever more slowly: after so long at first, twice as long each time.
-const FIRST_WAIT: Duration = Duration::from_secs(10);
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+use std::time::Instant;
 
 /// One configuration that calls the host.
 pub(super) struct Configuration {
@@ -23,8 +20,7 @@ pub(super) struct Configuration {
     service: Value,
     /// Whether a host may do without it.
     optional: bool,
-    /// What was written last, by which wait it is written again.
-    written: Option<(String, Duration, Instant)>,
+    contest: Contest<String>,
 }
 
 impl Configuration {
@@ -44,7 +40,7 @@ impl Configuration {
             name,
             optional,
             service: json!({"namespace": places.namespace, "name": places.service}),
-            written: None,
+            contest: Contest::new(),
         })
     }
 
@@ -74,7 +70,13 @@ impl Configuration {
         if wrong.is_empty() {
             return Ok(None);
         }
-        self.contest(&bundle).map_err(|message| CertificateTrouble { reason: TroubleReason::Contested, message })?;
+        self.contest.write(&bundle, Instant::now()).map_err(|wait| CertificateTrouble {
+            reason: TroubleReason::Contested,
+            message: format!(
+                "{what}: somebody changed the caBundle back; it is written again {wait:?} after the last time: remove \
+                 cert-manager.io/inject-ca-from, or don't apply a caBundle of your own"
+            ),
+        })?;
         let version = found.resource_version().unwrap_or_default();
         let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": version});
         let add =
@@ -101,25 +103,5 @@ impl Configuration {
         let ours = webhooks.iter().enumerate().filter(|(_, webhook)| calls(webhook));
         let bundle = |webhook: &Value| webhook["clientConfig"]["caBundle"].as_str().unwrap_or_default().to_owned();
         ours.map(|(index, webhook)| (index, bundle(webhook))).collect()
-    }
-
-    /// Whether it may be written now; what was written before was changed by somebody.
-    fn contest(&mut self, bundle: &str) -> Result<(), String> {
-        let now = Instant::now();
-        let wait = match &self.written {
-            Some((written, wait, at)) if written == bundle => {
-                if now < *at + *wait {
-                    let (kind, name) = (&self.kind, &self.name);
-                    return Err(format!(
-                        "{kind} {name}: somebody changed the caBundle back; it is written again {wait:?} after the last time: \
-                         remove cert-manager.io/inject-ca-from, or don't apply a caBundle of your own"
-                    ));
-                }
-                (*wait * 2).min(LONGEST_WAIT)
-            }
-            _ => FIRST_WAIT,
-        };
-        self.written = Some((bundle.to_owned(), wait, now));
-        Ok(())
     }
 }

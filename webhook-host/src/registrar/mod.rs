@@ -9,6 +9,7 @@
 
 mod shape;
 
+use crate::contest::Contest;
 use crate::registration::{CaBundle, Options, Registration, policies_name};
 use crate::server::{Live, RegistrationStatus};
 use jiff::Timestamp;
@@ -29,10 +30,6 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// For all requests of a round, which take milliseconds each.
 const ROUND: Duration = Duration::from_secs(20);
-
-/// Who keeps changing a configuration back is answered ever more slowly: after so long at first, twice as long each time.
-const FIRST_WAIT: Duration = Duration::from_secs(10);
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// The first minor version with match conditions in beta.
 const MATCH_CONDITIONS: u32 = 28;
@@ -62,8 +59,7 @@ struct Kept {
     api: Api<DynamicObject>,
     resource: ApiResource,
     name: String,
-    /// What was written last, by which wait it is written again.
-    written: Option<(Value, Duration, Instant)>,
+    contest: Contest<Value>,
 }
 
 /// What is wanted of the three, in their order; `None`: that nobody is asked.
@@ -81,7 +77,7 @@ impl Registrar {
             api: Api::all_with(client.clone(), &resource),
             resource,
             name,
-            written: None,
+            contest: Contest::new(),
         });
         Self { client, live, options, authority, kept, told: RegistrationStatus::default() }
     }
@@ -204,28 +200,19 @@ impl Kept {
         let preconditions = Preconditions { resource_version: found.resource_version(), uid: found.uid() };
         let how = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         self.api.delete(&self.name, &how).await.map_err(|error| describe(&error))?;
-        self.written = None;
+        self.contest = Contest::new();
         tracing::info!("{} was removed: no policy needs it", self.what());
         Ok(())
     }
 
-    /// Whether it may be written now; what was written before was changed by somebody.
+    /// Whether it may be written now.
     fn contest(&mut self, wanted: &Value) -> Result<(), String> {
-        let now = Instant::now();
-        let wait = match &self.written {
-            Some((written, wait, at)) if written == wanted => {
-                if now < *at + *wait {
-                    return Err(format!(
-                        "somebody changed it; it is written again {wait:?} after the last time; change the policies, the HostConfig or \
-                         the flags instead, or stop this host's --register"
-                    ));
-                }
-                (*wait * 2).min(LONGEST_WAIT)
-            }
-            _ => FIRST_WAIT,
-        };
-        self.written = Some((wanted.clone(), wait, now));
-        Ok(())
+        self.contest.write(wanted, Instant::now()).map_err(|wait| {
+            format!(
+                "somebody changed it; it is written again {wait:?} after the last time; change the policies, the HostConfig or \
+                 the flags instead, or stop this host's --register"
+            )
+        })
     }
 }
 

@@ -5,7 +5,8 @@
 //! policies' names and outlive their sets. Read by `handlers` and `admin`, written by whoever reloads (`cli::reload`), one at a
 //! time.
 
-use super::metrics::{EvaluationCounts, Metrics, PolicyMetrics};
+use super::metrics::Metrics;
+use super::policy_metrics::{EvaluationCounts, PolicyMetrics};
 use super::recorder::Recorder;
 use super::registration_status::RegistrationStatus;
 use super::status::{Reload, Status};

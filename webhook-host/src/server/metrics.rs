@@ -4,10 +4,11 @@
 use super::certificate_metrics::CertificateMetrics;
 use super::engine_metrics::EngineMetrics;
 use super::feed_metrics::FeedMetrics;
+use super::policy_metrics::{AllCounts, PolicyMetrics};
 use super::recorder::RecordedReviews;
 use super::refusal::Refusal;
 use super::tally::Tallies;
-use crate::admission::{AdmissionRequest, Evaluation, Function, Operation, Outcome};
+use crate::admission::{AdmissionRequest, Function, Operation, Outcome};
 use crate::inventory::Watched;
 use crate::manifest::Mode;
 use crate::policy::Policy;
@@ -18,9 +19,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// From 10 us, which one small policy takes, to the 10 s that an API server waits by default.
@@ -82,49 +82,6 @@ struct Came {
     result: &'static str,
 }
 
-/// One policy's metrics, looked up once a set.
-pub(super) struct PolicyMetrics {
-    seconds: Histogram,
-    violations: Counter,
-    /// The same in few words, for a status.
-    counts: Arc<Counts>,
-}
-
-/// Reviews since the start in which a policy was asked, found violations, and had no verdict.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct EvaluationCounts {
-    /// Reviews that it was asked about.
-    pub total: u64,
-    /// Of these, the ones in which it found violations.
-    pub violating: u64,
-    /// Of these, the ones on which it had no verdict.
-    pub failed: u64,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    total: AtomicU64,
-    violating: AtomicU64,
-    failed: AtomicU64,
-}
-
-impl PolicyMetrics {
-    pub(super) fn evaluated(&self, evaluation: &Evaluation) {
-        self.seconds.observe(evaluation.elapsed.as_secs_f64());
-        self.violations.inc_by(evaluation.violations.len() as u64);
-        let Counts { total, violating, failed } = &*self.counts;
-        total.fetch_add(1, Ordering::Relaxed);
-        violating.fetch_add((!evaluation.violations.is_empty()).into(), Ordering::Relaxed);
-        failed.fetch_add(evaluation.error.is_some().into(), Ordering::Relaxed);
-    }
-
-    pub(super) fn counts(&self) -> EvaluationCounts {
-        let [total, violating, failed] = [&self.counts.total, &self.counts.violating, &self.counts.failed]
-            .map(|count| count.load(Ordering::Relaxed));
-        EvaluationCounts { total, violating, failed }
-    }
-}
-
 /// All metrics of a host.
 pub struct Metrics {
     registry: Registry,
@@ -133,8 +90,7 @@ pub struct Metrics {
     mutate_seconds: Histogram,
     evaluations: Family<Of, Histogram>,
     violations: Family<Found, Counter>,
-    /// By policy. Off the hot path.
-    counts: Mutex<BTreeMap<String, Arc<Counts>>>,
+    counts: AllCounts,
     loaded: Family<Of, Gauge>,
     short_circuited: Family<Of, Gauge>,
     failures: Family<Failure, Counter>,
@@ -318,7 +274,7 @@ impl Metrics {
             requests,
             evaluations,
             violations,
-            counts: Mutex::default(),
+            counts: AllCounts::default(),
             loaded,
             short_circuited,
             failures,
@@ -345,8 +301,7 @@ impl Metrics {
         let of = Of { policy: policy.name().to_string() };
         self.loaded.get_or_create(&of).set(policy.load_error().is_none().into());
         let seconds = self.evaluations.get_or_create_owned(&of);
-        let mut all = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let counts = Arc::clone(all.entry(of.policy.clone()).or_default());
+        let counts = self.counts.of(&of.policy);
         let found = Found { policy: of.policy, mode: mode(policy.manifest().spec.mode) };
         PolicyMetrics { seconds, violations: self.violations.get_or_create_owned(&found), counts }
     }

@@ -16,6 +16,7 @@ mod handlers;
 mod limits;
 mod live;
 mod metrics;
+mod policy_metrics;
 mod queue;
 mod recorder;
 mod refusal;
@@ -32,7 +33,8 @@ pub use certificate_status::{CertificateStatus, CertificateTrouble, SelfManagedS
 pub use handlers::PolicyCheck;
 pub use limits::Limits;
 pub use live::Live;
-pub use metrics::{EvaluationCounts, Metrics};
+pub use metrics::Metrics;
+pub use policy_metrics::EvaluationCounts;
 pub use recorder::Recorder;
 pub use registration_status::RegistrationStatus;
 pub use status::{CandidateStatus, FeedStatus, LastReload, PolicyStatus, Status};
