@@ -4,7 +4,7 @@ use crate::api_server::{ApiServer, POLICIES};
 use crate::client::PROTOCOLS;
 use crate::command_line::sallyport;
 use crate::host::told;
-use crate::program::{Program, directory, manifest};
+use crate::program::{Program, directory, manifest, put};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -136,8 +136,45 @@ async fn files_and_cluster_serve_together_and_a_name_belongs_to_the_file() {
     let said = said(&host).await;
     assert!(said.contains("[file] metadata") && said.contains("[cluster] metadata"), "{said}");
     let status = ready(&server, "file", "False").await;
-    let message = status["conditions"][0]["message"].as_str().unwrap_or_default();
-    assert_eq!(message, "metadata.name: a file of --policies has a ServicePolicy of this name; rename one");
+    let conditions = &status["conditions"];
+    let message = "metadata.name: a file of --policies has a ServicePolicy of this name; rename one";
+    assert_eq!((&conditions[0]["reason"], &conditions[0]["message"]), (&json!("NameTaken"), &json!(message)));
+    assert_eq!(conditions[1]["reason"], "FileServes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_policy_with_the_name_of_a_file_lets_no_broken_edit_of_the_file_serve() {
+    let server = ApiServer::new().await;
+    server.policy("file", &spec(&json!({})));
+    let _reachable = server.reachable().await;
+    let files = directory(&[("p.yaml", manifest("file", &json!({})))]);
+    let (host, _kubeconfig) = serve(&server, files.path(), &["--policies", files.path().to_str().expect("UTF-8")]);
+    put(files.path(), "p.yaml", &manifest("file", &json!({"settings": {"unheard": "of"}})));
+    let refused = |status: &Value| status["lastReload"]["error"].as_str().is_some_and(|text| text.contains("p.yaml"));
+    assert_eq!(host.status(refused).await["generation"], 1);
+    assert!(said(&host).await.contains("[file] metadata.annotations: told to deny"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_policy_that_never_stands_still_holds_up_no_other() {
+    let server = ApiServer::new().await;
+    server.policy("other", &spec(&json!({})));
+    server.policy("restless", &spec(&json!({"mode": "Audit"})));
+    let _reachable = server.reachable().await;
+    let modules = directory(&[]);
+    let (host, _kubeconfig) = serve(&server, modules.path(), &["--strict"]);
+    let writer = server.clone();
+    let restless = tokio::spawn(async move {
+        for deadline in (50..100).cycle() {
+            let limits = json!({"deadline": format!("{deadline}ms")});
+            writer.policy("restless", &spec(&json!({"mode": "Audit", "limits": limits})));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    server.policy("other", &spec(&json!({"mode": "Audit"})));
+    ready(&server, "other", "True").await;
+    assert_eq!(said(&host).await, "");
+    restless.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

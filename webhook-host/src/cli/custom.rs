@@ -6,7 +6,7 @@
 //! ServicePolicies refuses it up front, most of the time.
 
 use super::load;
-use crate::cluster::{Found, Report, Reports, Serves};
+use crate::cluster::{Found, Report, Reports, Serves, TAKEN};
 use crate::engine::Engine;
 use crate::manifest::{API_VERSION, ComponentStatus, ServicePolicy};
 use crate::policy::{LoadError, Policy};
@@ -36,11 +36,13 @@ pub(super) fn policies(
 ) -> Custom {
     let mut custom = Custom::default();
     for (name, Found { manifest, generation, .. }) in found {
-        let taken = taken.iter().any(|policy| **policy.name() == *name);
-        let (policy, serves) = match try_load(engine, modules, &manifest, taken, before) {
-            Ok(policy) => (Some(policy), Serves::AsWritten),
-            Err(error) if taken => (None, Serves::Nothing(error.to_string())),
-            Err(error) => fall_back(&name, &manifest, error, before),
+        let (policy, serves) = if taken.iter().any(|policy| **policy.name() == *name) {
+            (None, Serves::Taken)
+        } else {
+            match try_load(engine, modules, &manifest, before) {
+                Ok(policy) => (Some(policy), Serves::AsWritten),
+                Err(error) => fall_back(&name, &manifest, error, before),
+            }
         };
         if let Serves::AsWritten = serves {
             custom.tried.extend(ServicePolicy::from_value(&manifest).ok().filter(|read| read.spec.candidate.is_some()));
@@ -78,6 +80,7 @@ impl Custom {
                 Some(format!("servicepolicies/{name}: its version from before serves on: {error}"))
             }
             Serves::Nothing(error) => Some(format!("servicepolicies/{name}: {error}")),
+            Serves::Taken => Some(format!("servicepolicies/{name}: {TAKEN}")),
         };
         self.reports.iter().filter_map(line).collect()
     }
@@ -87,12 +90,8 @@ fn try_load(
     engine: &Arc<Engine>,
     modules: &Path,
     manifest: &Value,
-    taken: bool,
     before: &[Arc<Policy>],
 ) -> Result<Arc<Policy>, LoadError> {
-    if taken {
-        return Err(LoadError::new("metadata.name: a file of --policies has a ServicePolicy of this name; rename one"));
-    }
     let manifest = ServicePolicy::from_value(manifest).map_err(|error| LoadError::new(error.to_string()))?;
     load::component(engine, modules, &manifest.split().0, before)
 }

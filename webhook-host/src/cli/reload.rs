@@ -1,7 +1,7 @@
 //! Reload: when the files or the cluster's ServicePolicies change, or on SIGHUP, what they say replaces what is served, as a whole or not at all.
 //!
-//! A thread of its own watches, compiles and tests, so that requests are served meanwhile. A change is taken when it has stood
-//! still from one look to the next; see `watch`. Started by `cli::serve`.
+//! A thread of its own watches, compiles and tests, so that requests are served meanwhile. A change of files is taken when they
+//! stood still from one look to the next; see `watch`. Started by `cli::serve`.
 
 use super::source::{Set, Source};
 use super::watch::{Ask, Fingerprint, Watch};
@@ -55,7 +55,7 @@ impl Reloader {
         let (seen, read) = self.source.settled(read);
         self.seen = seen;
         match read {
-            Ok(Set { admission, custom }) => {
+            Ok(Set { admission, custom, .. }) => {
                 let kept = |policy: &&Arc<Policy>| current.policies().iter().any(|old| Arc::ptr_eq(old, policy));
                 self.watch_before(&admission);
                 let asks = admission.asks();
@@ -99,9 +99,8 @@ impl Reloader {
     /// A set of files without any fault, and what can be made of the custom resources.
     fn read(&self, before: &Admission) -> Result<Set> {
         let set = self.source.read(Some(before))?;
-        let broken: Vec<_> = set.broken_files().map(ToString::to_string).collect();
-        if !broken.is_empty() {
-            bail!("{}", broken.join("; "));
+        if !set.broken_files.is_empty() {
+            bail!("{}", set.broken_files.join("; "));
         }
         self.source.self_test()?;
         Ok(set)

@@ -195,7 +195,7 @@ impl Serve {
         let modules = self.modules.or_else(|| self.policies.clone()).context("--modules is missing")?;
         let source = Source { engine, manifests: self.policies, modules, config: self.config, watchers };
         let (seen, set) = source.settled(|| source.read(None));
-        let Set { admission, custom } = set?;
+        let Set { admission, custom, .. } = set?;
         let policies: Vec<_> = admission.policies().iter().chain(admission.candidates()).cloned().collect();
         report(&policies, self.strict)?;
         tracing::info!(compilations = source.engine.compilations(), "all policies are read");

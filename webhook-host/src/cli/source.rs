@@ -1,7 +1,7 @@
 //! What a host serves from: files of policies, configuration and self-tests, and the ServicePolicies of the cluster. Read at
 //! start and at each reload.
 //!
-//! What is read is of one moment: the files are looked at before and after, and read again when they changed meanwhile.
+//! What is read of the files is of one moment: they are looked at before and after, and read again when they changed meanwhile.
 
 use super::custom::{self, Custom};
 use super::load::{self, PolicyFiles};
@@ -11,7 +11,7 @@ use crate::cluster::{Policies, Watchers};
 use crate::engine::Engine;
 use crate::inventory::{Inventory, InventoryData};
 use crate::manifest::HostConfigSpec;
-use crate::policy::{LoadError, Policy};
+use crate::policy::Policy;
 use crate::suite::{self, ModuleSearch, Runner};
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
@@ -32,17 +32,10 @@ pub(super) struct Source {
 /// What was read.
 pub(super) struct Set {
     pub(super) admission: Admission,
+    /// What can't be loaded of the files: policies and candidates.
+    pub(super) broken_files: Vec<String>,
     /// What became of the ServicePolicies of the cluster.
     pub(super) custom: Custom,
-}
-
-impl Set {
-    /// What files have that can't be loaded: policies and candidates.
-    pub(super) fn broken_files(&self) -> impl Iterator<Item = &LoadError> {
-        let of_files = |policy: &&Arc<Policy>| !self.custom.reports.contains_key(&policy.manifest().metadata.name);
-        let all = self.admission.policies().iter().chain(self.admission.candidates());
-        all.filter(of_files).filter_map(|policy| policy.load_error())
-    }
 }
 
 impl Source {
@@ -72,6 +65,8 @@ impl Source {
         let config = self.host_config()?;
         let old = before.map_or(&[][..], Admission::policies);
         let [mut policies, mut candidates] = self.of_files(before)?;
+        let of_files = policies.iter().chain(&candidates);
+        let broken_files = of_files.filter_map(|policy| policy.load_error()).map(ToString::to_string).collect();
         let custom = match self.served() {
             Some(served) => custom::policies(&self.engine, &self.modules, served.all(), &policies, old),
             None => Custom::default(),
@@ -83,7 +78,7 @@ impl Source {
             tracing::warn!("the cluster has no ServicePolicy: nothing is judged until it has one");
         }
         let admission = Admission::new(policies, self.inventory(config.inventory), config.exemptions);
-        Ok(Set { admission: admission.with_candidates(candidates), custom })
+        Ok(Set { admission: admission.with_candidates(candidates), broken_files, custom })
     }
 
     /// Policies and candidates.

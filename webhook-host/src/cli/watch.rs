@@ -1,4 +1,5 @@
-//! Files that change while the host serves: looked at every now and then, and read when they stand still.
+//! Files that change while the host serves: looked at every now and then, and read when they stand still. What has revisions
+//! instead is whole at any time, and need not stand still.
 //!
 //! Looking is preferred to being told by the kernel: it works alike for plain directories, for the links of a mounted ConfigMap
 //! or Secret, for network file systems and for a configuration's own directory, costs a few system calls, and has no queue that
@@ -19,7 +20,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     files: BTreeMap<PathBuf, Looks>,
-    /// Of what is no file.
+    /// Of what is no file, and never found half-written.
     revision: u64,
 }
 
@@ -41,16 +42,20 @@ impl Fingerprint {
     pub(super) fn with_revision(self, revision: u64) -> Self {
         Self { revision, ..self }
     }
+
+    fn has_files_of(&self, other: &Self) -> bool {
+        self.files == other.files
+    }
 }
 
-/// What `read` makes of the files when nothing changes meanwhile, and what they looked like then; nothing when they changed each
-/// time.
+/// What `read` makes of the files when none changes meanwhile, and what they looked like before; nothing when they changed each
+/// time. A revision that comes while it reads differs at the next look, whether it was read or not.
 pub(super) fn settled<T>(look: impl Fn() -> Fingerprint, read: impl Fn() -> T) -> (Fingerprint, Option<T>) {
     let mut before = look();
     for _ in 0..ATTEMPTS {
         let found = read();
         let after = look();
-        if after == before {
+        if after.has_files_of(&before) {
             return (before, Some(found));
         }
         before = after;
@@ -83,10 +88,10 @@ impl Watch {
         (Ask(ask), Self { asked, interval })
     }
 
-    /// Returns true when somebody asked, or when the files are not as they were `seen` and stand still from one look to the next;
-    /// false when nobody can ask any more.
+    /// Returns true when somebody asked, or when something is not as it was `seen` and the files stand still from one look to the
+    /// next; false when nobody can ask any more.
     pub(super) fn next(&self, seen: &Fingerprint, look: impl Fn() -> Fingerprint) -> bool {
-        let mut changed = None;
+        let mut last = seen.clone();
         loop {
             let next = match self.interval {
                 Some(interval) => self.asked.recv_timeout(interval),
@@ -96,11 +101,10 @@ impl Watch {
                 Err(RecvTimeoutError::Disconnected) => return false,
                 Err(RecvTimeoutError::Timeout) => {
                     let now = look();
-                    let stands = changed.as_ref() == Some(&now);
-                    changed = (now != *seen).then_some(now);
-                    if stands && changed.is_some() {
+                    if now != *seen && now.has_files_of(&last) {
                         return true;
                     }
+                    last = now;
                 }
                 Ok(()) => {
                     // Several at once are one.
@@ -109,5 +113,48 @@ impl Watch {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    const SOON: Duration = Duration::from_millis(1);
+
+    /// As if one file had this size.
+    fn print(size: u64, revision: u64) -> Fingerprint {
+        Fingerprint { files: BTreeMap::from([(PathBuf::from("p.yaml"), (0, 0, size, (0, 0), (0, 0)))]), revision }
+    }
+
+    /// How many looks it takes until what is seen over and over is reason to read.
+    fn looks(seen: &Fingerprint, look: impl Fn(u64) -> Fingerprint) -> u64 {
+        let (_ask, watch) = Watch::new(Some(SOON));
+        let count = Cell::new(0);
+        let counted = || {
+            count.set(count.get() + 1);
+            look(count.get())
+        };
+        assert!(watch.next(seen, counted));
+        count.get()
+    }
+
+    #[test]
+    fn files_have_to_stand_still_and_revisions_have_not() {
+        let seen = print(0, 0);
+        assert_eq!(looks(&seen, |count| print(count.min(3), 0)), 4, "written until the third look");
+        assert_eq!(looks(&seen, |count| print(0, count)), 1);
+        assert_eq!(looks(&seen, |count| print(count.min(3), count)), 4, "both");
+    }
+
+    #[test]
+    fn a_revision_that_comes_while_files_are_read_is_left_for_the_next_look() {
+        let count = Cell::new(0);
+        let look = || {
+            count.set(count.get() + 1);
+            print(0, count.get())
+        };
+        assert_eq!(settled(look, || "read"), (print(0, 1), Some("read")));
     }
 }

@@ -18,7 +18,7 @@ mod writer;
 
 pub use counts::{Counting, CountsOf};
 pub use policies::{Found, Policies};
-pub use report::{Report, Reports, Serves};
+pub use report::{Report, Reports, Serves, TAKEN};
 
 use crate::inventory::{Event, Feed, Kind, Trouble, Watched};
 use feed::Feeder;

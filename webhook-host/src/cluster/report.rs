@@ -47,7 +47,12 @@ pub enum Serves {
     AsBefore(String),
     /// Nothing: it can't be loaded, and each review is an evaluation error.
     Nothing(String),
+    /// Nothing of it: a file has its name, and serves.
+    Taken,
 }
+
+/// What is wrong with a ServicePolicy that is [`Serves::Taken`].
+pub const TAKEN: &str = "metadata.name: a file of --policies has a ServicePolicy of this name; rename one";
 
 /// By name.
 pub type Reports = BTreeMap<String, Report>;
@@ -71,6 +76,9 @@ impl Report {
                 ("False", "NotLoaded", error.as_str()),
                 ("True", "NothingServes", "each review is an evaluation error, under its failurePolicy"),
             ),
+            Serves::Taken => {
+                (("False", "NameTaken", TAKEN), ("True", "FileServes", "the file's ServicePolicy judges requests"))
+            }
         };
         let condition = |r#type, (status, reason, message): (&str, &str, &str)| {
             let status = if status == "True" { ConditionStatus::True } else { ConditionStatus::False };
