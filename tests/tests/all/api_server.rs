@@ -46,14 +46,20 @@ impl Drop for Reachable {
 /// Objects of one resource, by namespace and name.
 type Objects = BTreeMap<(String, String), Value>;
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Streams {
+    Whole,
+    Cut,
+}
+
 #[derive(Default)]
 struct Store {
     objects: BTreeMap<String, Objects>,
     /// Resource, type of the event, the object: the place is the resourceVersion less one.
     log: Vec<(String, &'static str, Value)>,
     refused: BTreeMap<String, StatusCode>,
-    /// Whether lists are streamed on request.
-    streams: bool,
+    /// Whether lists are streamed on request, and if so whether to their end.
+    streams: Option<Streams>,
     /// Changes up to this resourceVersion are forgotten.
     forgotten: usize,
     requests: Vec<String>,
@@ -138,7 +144,12 @@ impl ApiServer {
 
     /// As servers since 1.32 do it.
     pub(crate) fn stream_lists(&self) {
-        self.store().streams = true;
+        self.store().streams = Some(Streams::Whole);
+    }
+
+    /// As servers do it to whom a list takes longer than a watch may last: what was sent by then is no list.
+    pub(crate) fn cut_streamed_lists(&self) {
+        self.store().streams = Some(Streams::Cut);
     }
 
     /// What a compaction of etcd does: who was away has to list again.
@@ -211,11 +222,14 @@ impl ApiServer {
             return store.list(&resource, &query).to_string().into_response();
         }
         let initial = query.contains_key("sendInitialEvents");
-        if initial && !store.streams {
+        if initial && store.streams.is_none() {
             let message = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
             return refusal(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message);
         }
         let from = query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or_default();
+        if initial && store.streams == Some(Streams::Cut) {
+            return store.beginning(&resource).into_response();
+        }
         let (first, next) = if initial { store.initial(&resource) } else { store.resumed(from) };
         drop(store);
         let events = Events { server, resource, next };
@@ -240,10 +254,15 @@ impl Store {
         })
     }
 
+    /// A list as events, without its end.
+    fn beginning(&self, resource: &str) -> String {
+        let objects = self.objects.get(resource).into_iter().flat_map(Objects::values);
+        objects.map(|object| line("ADDED", object)).collect()
+    }
+
     /// A list as events, its end marked by a bookmark; and the first change after it.
     fn initial(&self, resource: &str) -> (Option<String>, usize) {
-        let objects = self.objects.get(resource).into_iter().flat_map(Objects::values);
-        let mut text: String = objects.map(|object| line("ADDED", object)).collect();
+        let mut text = self.beginning(resource);
         let annotations = json!({"k8s.io/initial-events-end": "true"});
         let version = self.log.len().to_string();
         text += &line(

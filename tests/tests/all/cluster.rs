@@ -275,6 +275,39 @@ async fn what_went_while_nobody_could_tell_is_gone_after_a_new_list() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_streamed_list_that_is_cut_off_is_no_list_and_is_read_in_pages() {
+    let server = ApiServer::new().await;
+    server.cut_streamed_lists();
+    server.namespace("open", &json!({}));
+    let _reachable = server.reachable().await;
+    let policies = directory(&[("p.yaml", by_label("p"))]);
+    let (host, _kubeconfig) = serve(&server, policies.path(), &["--strict"]);
+    host.status(is("namespaces", "synced", 1)).await;
+    assert!(server.requests().iter().any(|request| request.contains("limit")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_to_list_again_is_stale_until_the_list_has_ended() {
+    let server = ApiServer::new().await;
+    server.stream_lists();
+    server.namespace("open", &json!({}));
+    server.namespace("gone", &json!({}));
+    let reachable = server.reachable().await;
+    let policies = directory(&[("p.yaml", by_label("p"))]);
+    let (host, _kubeconfig) = serve(&server, policies.path(), &["--strict"]);
+    drop(reachable);
+    host.status(is("namespaces", "stale", 2)).await;
+    server.delete("namespaces", "", "gone");
+    server.forget_changes();
+    server.cut_streamed_lists();
+    let _reachable = server.reachable().await;
+    host.status(is("namespaces", "synced", 1)).await;
+    let log = host.log();
+    let (_, after) = log.split_once("has forgotten the changes of namespaces").expect("it was told");
+    assert!(!after.contains("in contact with the API server again"), "before the list: {log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_review_waits_a_moment_for_a_namespace_that_was_created_with_it() {
     let server = ApiServer::new().await;
     server.namespace("old", &json!({}));

@@ -178,6 +178,41 @@ async fn a_service_policy_that_never_stands_still_holds_up_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_that_a_replica_of_old_wrote_last_is_put_right() {
+    let server = ApiServer::new().await;
+    server.policy("one", &spec(&json!({})));
+    let _reachable = server.reachable().await;
+    let modules = directory(&[]);
+    let (_host, _kubeconfig) = serve(&server, modules.path(), &["--strict"]);
+    ready(&server, "one", "True").await;
+    let mut object = server.object(POLICIES, "one");
+    object["status"]["conditions"][0]["status"] = "False".into();
+    server.put(POLICIES, object);
+    ready(&server, "one", "True").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn to_write_a_status_is_no_contact_of_the_watcher() {
+    let server = ApiServer::new().await;
+    server.policy("one", &spec(&json!({})));
+    let reachable = server.reachable().await;
+    let modules = directory(&[]);
+    let (host, _kubeconfig) = serve(&server, modules.path(), &["--strict"]);
+    ready(&server, "one", "True").await;
+    drop(reachable);
+    let state = |status: &Value| {
+        let feeds = status["inventory"].as_array().into_iter().flatten();
+        feeds.filter(|feed| feed["kind"] == POLICIES).map(|feed| feed["state"].clone()).collect::<Vec<_>>()
+    };
+    host.status(|status| state(status) == ["stale"]).await;
+    server.refuse(POLICIES, Some(StatusCode::FORBIDDEN));
+    let _reachable = server.reachable().await;
+    std::fs::remove_file(modules.path().join("misbehave.wasm")).expect("removed");
+    ready(&server, "one", "False").await;
+    assert_eq!(state(&host.status(|_| true).await), ["stale"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_never_saw_its_service_policies_does_not_start() {
     let server = ApiServer::new().await;
     server.refuse(POLICIES, Some(StatusCode::FORBIDDEN));

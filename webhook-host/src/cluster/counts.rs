@@ -1,7 +1,7 @@
 //! Writes into the status of ServicePolicies how often they were asked.
 //!
 //! Each replica has an entry of its own, by a field manager of its own, so that none overwrites another's; it is written every few
-//! minutes and only when it changed or would look dead. The entry of a replica that is gone is removed by the others. A hint for
+//! minutes and only when it changed or would look dead. Entries of replicas that are gone are removed by the others. A hint for
 //! people: metrics are the record.
 
 use super::policies::{self, Found, Policies};
@@ -76,16 +76,21 @@ impl Counting {
         (!stands).then_some(entry)
     }
 
-    /// Operations that take a dead replica's entry out, if there is one.
+    /// Operations that take the entries of dead replicas out, if there are any.
     fn removal(&self, found: &Found, now: Timestamp) -> Option<Value> {
-        let entries = &found.status.as_ref()?.evaluations;
-        let dead = |entry: &&Evaluations| now.duration_since(entry.at) > self.times(DEAD);
-        let (index, entry) = entries.iter().enumerate().find(|(_, entry)| dead(entry))?;
-        let path = format!("/status/evaluations/{index}");
-        Some(json!([
-            {"op": "test", "path": format!("{path}/replica"), "value": entry.replica},
-            {"op": "remove", "path": path},
-        ]))
+        let entries = found.status.iter().flat_map(|status| &status.evaluations).enumerate();
+        let dead = entries.filter(|(_, entry)| now.duration_since(entry.at) > self.times(DEAD));
+        let mut dead: Vec<_> = dead.collect();
+        // From the end, so that each is still at its place when its turn comes.
+        dead.reverse();
+        let operations = dead.into_iter().flat_map(|(index, entry)| {
+            let path = format!("/status/evaluations/{index}");
+            [
+                json!({"op": "test", "path": format!("{path}/replica"), "value": entry.replica}),
+                json!({"op": "remove", "path": path}),
+            ]
+        });
+        Some(operations.collect::<Vec<_>>()).filter(|operations| !operations.is_empty()).map(Value::from)
     }
 }
 
@@ -98,10 +103,12 @@ pub(super) async fn run(client: Client, policies: Arc<Policies>, mut counting: w
         tokio::time::sleep(counting.every).await;
         for (name, found) in policies.all() {
             let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+            // First, since the list may be full of them.
+            if let Some(operations) = counting.removal(&found, now) {
+                remove(&api, &name, operations).await;
+            }
             if let Some(entry) = counting.news(&name, &found, now) {
                 write(&api, &name, &entry).await;
-            } else if let Some(operations) = counting.removal(&found, now) {
-                remove(&api, &name, operations).await;
             }
         }
     }
@@ -167,11 +174,16 @@ mod tests {
     }
 
     #[test]
-    fn the_entry_of_a_replica_that_is_gone_is_taken_out_by_its_name() {
+    fn entries_of_replicas_that_are_gone_are_taken_out_by_their_names() {
         let both = found(vec![entry("a", 5, 180), entry("b", 5, 0)]);
         assert_eq!(counting(5).removal(&both, at(180)), None);
-        let removal = counting(5).removal(&both, at(181)).expect("it is dead");
-        assert_eq!(removal[0], json!({"op": "test", "path": "/status/evaluations/1/replica", "value": "b"}));
-        assert_eq!(removal[1], json!({"op": "remove", "path": "/status/evaluations/1"}));
+        let gone = found(vec![entry("b", 5, 0), entry("a", 5, 180), entry("c", 5, 0)]);
+        let removal = json!([
+            {"op": "test", "path": "/status/evaluations/2/replica", "value": "c"},
+            {"op": "remove", "path": "/status/evaluations/2"},
+            {"op": "test", "path": "/status/evaluations/0/replica", "value": "b"},
+            {"op": "remove", "path": "/status/evaluations/0"},
+        ]);
+        assert_eq!(counting(5).removal(&gone, at(181)), Some(removal));
     }
 }

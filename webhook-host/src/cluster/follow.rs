@@ -18,7 +18,8 @@ use std::time::Duration;
 /// the first event since its own start), and a lost node never closes what it had open.
 pub(super) const WATCH: u32 = 60;
 
-/// A list that comes as a stream has to go on: servers before 1.27 take the request for an ordinary watch and never end it.
+/// A list that comes as a stream has to go on: servers before 1.27 take the request for an ordinary watch and never end it. Nor
+/// may it take longer than [`WATCH`], when the server cuts it off.
 const STREAM_SILENCE: Duration = Duration::from_secs(10);
 
 /// Reads one watcher, and notes how it fares.
@@ -29,7 +30,7 @@ pub(super) struct Follower {
 
 /// Why a watcher's stream is not read on.
 enum Ended {
-    /// The server does not stream lists.
+    /// The server does not stream lists, or not to their end.
     CannotStream,
     /// Nobody takes events any more: the host ends.
     NotTaken,
@@ -43,7 +44,10 @@ impl Follower {
     {
         let config = Config::default().timeout(WATCH);
         if let Ended::CannotStream = self.read(watch(config.clone().streaming_lists()), true, &mut take).await {
-            tracing::debug!(resource = self.resource.plural, "the API server does not stream lists; listing in pages");
+            tracing::debug!(
+                resource = self.resource.plural,
+                "the API server does not stream lists to their end; listing in pages"
+            );
             self.read(watch(config), false, &mut take).await;
         }
     }
@@ -66,6 +70,8 @@ impl Follower {
                 stream.next().await
             };
             match next {
+                // The last one was cut off, as this would be.
+                Some(Ok(Event::Init)) if streaming && listing => return Ended::CannotStream,
                 Some(Ok(event)) => {
                     if let Event::Init = event {
                         self.watched.listing(self.resource.plural);
@@ -76,13 +82,22 @@ impl Follower {
                     }
                 }
                 Some(Err(error)) if streaming && refuses_to_stream(&error) => return Ended::CannotStream,
-                Some(Err(error)) => self.lost(&error),
+                Some(Err(error)) => {
+                    self.lost(&error);
+                    if streaming && listing {
+                        return Ended::CannotStream;
+                    }
+                }
                 None => return Ended::NotTaken,
             }
         }
     }
 
     fn lost(&self, error: &watcher::Error) {
+        if trouble::ends_watch(error) {
+            // Before the API server is heard of again: only the end of the new list makes good what was missed.
+            self.watched.listing(self.resource.plural);
+        }
         let trouble = trouble::of(self.resource, error);
         let (resource, reason, message) = (self.resource.plural, trouble.reason, trouble.message.clone());
         if self.watched.lost(resource, trouble) {

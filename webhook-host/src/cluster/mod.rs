@@ -87,8 +87,8 @@ impl Unlisted {
 }
 
 impl Watchers {
-    /// Starts the thread; it watches nothing until it is told to, but ServicePolicies when they are `served`. An API server that can't be reached is no error: it is tried
-    /// again and again.
+    /// Starts the thread; it watches nothing until it is told to, but ServicePolicies when they are `served`. An API server that
+    /// can't be reached is no error: it is tried again and again.
     ///
     /// # Errors
     ///
@@ -101,10 +101,12 @@ impl Watchers {
         let watched = Watched::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         // Clients have tasks, hence the runtime.
-        let (clients, own) = runtime.block_on(async {
+        let (clients, own, writer) = runtime.block_on(async {
             let client = |kind| Ok((kind, contact::client(&config, Resource::of(kind), &watched)?));
             let clients = Kind::ALL.into_iter().map(client).collect::<kube::Result<BTreeMap<_, _>>>()?;
-            Ok::<_, kube::Error>((clients, contact::client(&config, policies::RESOURCE, &watched)?))
+            let own = contact::client(&config, policies::RESOURCE, &watched)?;
+            // To be heard by it is no contact of any watcher.
+            Ok::<_, kube::Error>((clients, own, Client::try_from(config)?))
         })?;
         let (wanted, reports) = (watch::Sender::new(BTreeSet::new()), watch::Sender::new(Reports::new()));
         let counting = watch::Sender::new(None);
@@ -113,9 +115,9 @@ impl Watchers {
         let (known, feeds) = (Arc::clone(&policies), Arc::clone(&watched));
         let run = async move {
             if served {
-                tokio::task::spawn_local(policies::run(own.clone(), Arc::clone(&known), feeds));
-                tokio::task::spawn_local(report::run(own.clone(), Arc::clone(&known), reported));
-                tokio::task::spawn_local(counts::run(own, known, counted));
+                tokio::task::spawn_local(policies::run(own, Arc::clone(&known), feeds));
+                tokio::task::spawn_local(report::run(writer.clone(), Arc::clone(&known), reported));
+                tokio::task::spawn_local(counts::run(writer, known, counted));
             }
             supervisor.run(asked).await;
         };

@@ -1,8 +1,8 @@
 //! Writes into the status of ServicePolicies what the host made of them.
 //!
 //! By server-side apply with a field manager of its own. Every replica writes the same of the same, so it does not matter which
-//! one does: what stands there already is not written again, and a time changes only with its condition. What can't be written
-//! is tried again, and holds up nothing.
+//! one does: what stands there already is not written again, and a time changes only with its condition. Replicas that differ, as
+//! in a rolling update, take turns, and the last that lives is right. What can't be written is tried again, and holds up nothing.
 
 use super::policies::{self, Found, Policies};
 use crate::manifest::{
@@ -10,9 +10,9 @@ use crate::manifest::{
 };
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams};
 use kube::core::DynamicObject;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +24,8 @@ const MANAGER: &str = "sallyport";
 /// For one write.
 const WRITE: Duration = Duration::from_secs(5);
 
-/// After writes that failed.
-const AGAIN: Duration = Duration::from_secs(30);
+/// How often it looks what stands there. Nothing is sent for that: the watcher knows.
+const EVERY: Duration = Duration::from_secs(10);
 
 /// What a host made of one ServicePolicy.
 #[derive(Debug, Clone)]
@@ -103,40 +103,44 @@ impl Report {
     }
 }
 
-/// Writes reports as they come, until the host ends.
+/// Writes reports as they come, until the host ends; and again where somebody else wrote last, such as a replica that is gone
+/// and judged differently.
 pub(super) async fn run(client: Client, policies: Arc<Policies>, mut reports: watch::Receiver<Reports>) {
     let api = policies::api(client);
-    let params = PatchParams::apply(MANAGER).force();
+    // What can't be written, and why: told when it is new.
+    let mut told = BTreeMap::new();
     loop {
         let now = reports.borrow_and_update().clone();
         let all = policies.all();
-        let mut failed = false;
+        let mut problems = BTreeMap::new();
         for (name, report) in &now {
             let Some(patch) = all.get(name).and_then(|found| patch(name, report, found)) else { continue };
-            let patch = Patch::Apply(&patch);
-            let written = api.patch_status(name, &params, &patch);
-            let problem = match tokio::time::timeout(WRITE, written).await {
-                Ok(Ok(DynamicObject { .. })) => continue,
-                Ok(Err(kube::Error::Api(status))) => status.message,
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("no answer within {WRITE:?}"),
-            };
-            failed = true;
-            tracing::warn!(policy = name, "can't write its status: {problem}");
+            let Err(problem) = write(&api, name, &patch).await else { continue };
+            if told.get(name) != Some(&problem) {
+                tracing::warn!(policy = name, "can't write its status: {problem}");
+            }
+            problems.insert(name.clone(), problem);
         }
-        let ended = if failed {
-            matches!(tokio::time::timeout(AGAIN, reports.changed()).await, Ok(Err(_)))
-        } else {
-            reports.changed().await.is_err()
-        };
-        if ended {
+        told = problems;
+        if let Ok(Err(_)) = tokio::time::timeout(EVERY, reports.changed()).await {
             return;
         }
     }
 }
 
+async fn write(api: &Api<DynamicObject>, name: &str, status: &Value) -> Result<(), String> {
+    let params = PatchParams::apply(MANAGER).force();
+    let patch = Patch::Apply(status);
+    match tokio::time::timeout(WRITE, api.patch_status(name, &params, &patch)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(kube::Error::Api(status))) => Err(status.message),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {WRITE:?}")),
+    }
+}
+
 /// What to write, unless it stands there or is about a generation that is past.
-fn patch(name: &str, report: &Report, found: &Found) -> Option<serde_json::Value> {
+fn patch(name: &str, report: &Report, found: &Found) -> Option<Value> {
     let seconds = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let status = report.status(found.status.as_ref(), seconds);
     // Counts are `counts`' own.

@@ -22,6 +22,15 @@ pub(super) fn of(resource: Resource, error: &watcher::Error) -> Trouble {
     }
 }
 
+/// Whether the watcher can't go on where it was, and lists anew.
+pub(super) fn ends_watch(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchError(status) => status.code == GONE,
+        watcher::Error::NoResourceVersion => true,
+        _ => false,
+    }
+}
+
 fn failed(resource: Resource, verb: &str, error: &kube::Error) -> Trouble {
     let Resource { plural, .. } = resource;
     match error {

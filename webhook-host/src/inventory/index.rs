@@ -115,6 +115,8 @@ impl Event {
 pub(super) struct Known {
     namespaces: Arc<BTreeMap<Arc<str>, Arc<Labels>>>,
     nodes: Arc<Nodes>,
+    /// Absent Nodes are known to be absent.
+    all_nodes: bool,
     pods: Arc<Pods>,
     /// Absent Pods are known to be absent.
     all_pods: bool,
@@ -125,8 +127,9 @@ impl Known {
         self.namespaces.get(namespace).map(AsRef::as_ref)
     }
 
+    /// None until all Nodes were listed once: some of them may be another's than the rest.
     pub(super) fn providers(&self) -> Vec<Provider> {
-        self.nodes.providers()
+        if self.all_nodes { self.nodes.providers() } else { vec![] }
     }
 
     /// `None` until all Pods were listed once.
@@ -254,9 +257,12 @@ impl Index {
         for (namespace, name) in gone {
             self.remove(kind, &namespace, &name);
         }
-        if kind == Kind::Pods {
-            changed |= !std::mem::replace(&mut self.known.all_pods, true);
-        }
+        let all = match kind {
+            Kind::Namespaces => return changed,
+            Kind::Nodes => &mut self.known.all_nodes,
+            Kind::Pods => &mut self.known.all_pods,
+        };
+        changed |= !std::mem::replace(all, true);
         changed
     }
 
@@ -265,7 +271,7 @@ impl Index {
         let known = &mut self.known;
         match kind {
             Kind::Namespaces => known.namespaces = Arc::default(),
-            Kind::Nodes => known.nodes = Arc::default(),
+            Kind::Nodes => (known.nodes, known.all_nodes) = Default::default(),
             Kind::Pods => (known.pods, known.all_pods) = Default::default(),
         }
         true

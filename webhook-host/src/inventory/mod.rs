@@ -176,7 +176,8 @@ impl InventoryData {
     fn into_events(self) -> impl Iterator<Item = Event> {
         let namespaces = self.namespaces.into_iter();
         let namespaces = namespaces.map(|(name, data)| Object::Namespace { name, labels: data.labels });
-        let listed = self.pods.is_some().then_some(Event::Listed(Kind::Pods));
+        let listed = [Some(Kind::Nodes), self.pods.is_some().then_some(Kind::Pods)];
+        let listed = listed.into_iter().flatten().map(Event::Listed);
         // Files give Pods no names, and those of Nodes are for people: their places will do.
         let nodes = self.cluster.nodes.into_iter().enumerate().map(|(place, node)| Object::Node {
             name: place.to_string(),
@@ -362,13 +363,28 @@ mod tests {
         assert!(!cluster.apply([Event::Delete(pod("a", "unheard-of", "x")), Event::Delete(node("m", None, None))]));
     }
 
+    fn providers(cluster: &Cluster) -> Vec<(ProviderId, u32)> {
+        let providers = cluster.inventory.view().cluster().providers;
+        providers.into_iter().map(|provider| (provider.id, provider.nodes)).collect()
+    }
+
+    #[test]
+    fn nodes_are_unknown_until_all_were_listed_and_again_when_they_are_not_watched_any_more() {
+        let mut cluster = Cluster::new();
+        cluster.apply([Event::Listing(Kind::Nodes), Event::Apply(node("a", Some("aws:///z/i-1"), None))]);
+        assert_eq!(providers(&cluster), []);
+        assert!(cluster.apply([Event::Listed(Kind::Nodes)]), "which policies can see");
+        assert_eq!(providers(&cluster), [(ProviderId::Scheme("aws".into()), 1)]);
+        cluster.apply([Event::Listing(Kind::Nodes)]);
+        assert_eq!(providers(&cluster).len(), 1, "what was known stays");
+        cluster.apply([Event::Forget(Kind::Nodes), Event::Apply(node("a", Some("aws:///z/i-1"), None))]);
+        assert_eq!(providers(&cluster), []);
+    }
+
     #[test]
     fn a_node_counts_once_its_cloud_controller_has_seen_it_and_until_it_is_gone() {
         let mut cluster = Cluster::new();
-        let providers = |cluster: &Cluster| {
-            let providers = cluster.inventory.view().cluster().providers;
-            providers.into_iter().map(|provider| (provider.id, provider.nodes)).collect::<Vec<_>>()
-        };
+        cluster.apply([Event::Listed(Kind::Nodes)]);
         let aws = ProviderId::Scheme("aws".into());
         cluster.apply([Event::Apply(node("a", None, Some("node.cloudprovider.kubernetes.io/uninitialized")))]);
         assert_eq!(providers(&cluster), []);
@@ -385,6 +401,7 @@ mod tests {
         let data = decode::from_value::<InventoryData>(&data).expect("valid");
         let (watched, mut index) = (Watched::new(), Index::new());
         index.apply(Event::Apply(node("a", Some("aws:///i-1"), None)));
+        index.apply(Event::Listed(Kind::Nodes));
         watched.publish(&index);
         let cluster = Inventory::of_cluster(&data, watched).view().cluster();
         assert_eq!((cluster.environment, cluster.node_ports.to), (Some(Environment::OnPrem), 2));

@@ -33,7 +33,7 @@ pub struct Feed {
     pub events: u64,
     /// Failures, by reason.
     pub errors: BTreeMap<&'static str, u64>,
-    /// A list is under way: contact alone does not make it whole.
+    /// A list is under way, or has to be: contact alone does not make it whole.
     listing: bool,
 }
 
@@ -173,7 +173,7 @@ impl Watched {
         .unwrap_or_default()
     }
 
-    /// A list begins.
+    /// A list begins, or has to.
     pub fn listing(&self, resource: &'static str) {
         self.with(resource, |feed| feed.listing = true);
     }
