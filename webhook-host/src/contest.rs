@@ -32,18 +32,23 @@ impl<T: PartialEq + Clone> Contest<T> {
     /// # Errors
     ///
     /// It is too early; by how long after the last time it is not.
-    pub(crate) fn write(&mut self, what: &T, now: Instant) -> Result<(), Duration> {
-        let wait = match &self.0 {
-            Some(before) if before.what == *what => {
-                if now < before.at + before.wait {
-                    return Err(before.wait);
-                }
-                (before.wait * 2).min(LONGEST_WAIT)
-            }
-            _ => FIRST_WAIT,
-        };
+    pub(crate) fn may_write(&self, what: &T, now: Instant) -> Result<(), Duration> {
+        match self.last(what) {
+            Some(last) if now < last.at + last.wait => Err(last.wait),
+            _ => Ok(()),
+        }
+    }
+
+    /// Told after each write that was made; one that failed contests nothing.
+    pub(crate) fn wrote(&mut self, what: &T, now: Instant) {
+        // Long after the last time, it begins anew.
+        let last = self.last(what).filter(|last| now < last.at + last.wait + LONGEST_WAIT);
+        let wait = last.map_or(FIRST_WAIT, |last| (last.wait * 2).min(LONGEST_WAIT));
         self.0 = Some(Written { what: what.clone(), at: now, wait });
-        Ok(())
+    }
+
+    fn last(&self, what: &T) -> Option<&Written<T>> {
+        self.0.as_ref().filter(|last| last.what == *what)
     }
 }
 
@@ -51,10 +56,17 @@ impl<T: PartialEq + Clone> Contest<T> {
 mod tests {
     use super::*;
 
+    fn second(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
     #[test]
     fn the_same_is_written_ever_more_slowly_and_something_else_at_once() {
         let (start, mut contest) = (Instant::now(), Contest::new());
-        let mut write = |what: &'static str, second: u64| contest.write(&what, start + Duration::from_secs(second));
+        let mut write = |what: &'static str, at: u64| {
+            let now = start + second(at);
+            contest.may_write(&what, now).map(|()| contest.wrote(&what, now))
+        };
         assert_eq!(write("a", 0), Ok(()));
         assert_eq!(write("a", 9), Err(FIRST_WAIT));
         assert_eq!(write("a", 10), Ok(()));
@@ -62,9 +74,19 @@ mod tests {
         assert_eq!(write("b", 29), Ok(()));
         assert_eq!(write("b", 30), Err(FIRST_WAIT));
         for round in 0..10 {
-            assert_eq!(write("b", 400 * (round + 1)), Ok(()));
+            assert_eq!(write("b", 300 * (round + 1)), Ok(()));
         }
-        assert_eq!(write("b", 4299), Err(LONGEST_WAIT));
-        assert_eq!(write("b", 4300), Ok(()));
+        assert_eq!(write("b", 3299), Err(LONGEST_WAIT));
+        assert_eq!(write("b", 3300), Ok(()));
+        // Peace for longer than it was ever waited for.
+        assert_eq!(write("b", 3900), Ok(()));
+        assert_eq!(write("b", 3909), Err(FIRST_WAIT));
+    }
+
+    #[test]
+    fn what_was_not_written_contests_nothing() {
+        let contest = Contest::new();
+        assert_eq!(contest.may_write(&"a", Instant::now()), Ok(()));
+        assert_eq!(contest.may_write(&"a", Instant::now()), Ok(()));
     }
 }

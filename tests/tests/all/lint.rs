@@ -113,6 +113,24 @@ fn what_is_allowed_and_rarely_meant_is_a_warning() {
 }
 
 #[test]
+fn a_candidate_is_checked_as_the_live_policy_is() {
+    let candidate = |what: &str| policy("a", &format!("{RANGE}\n  candidate:\n    {what}"));
+    let settings = "settings: { rangs: [] }";
+    for (text, module, expected) in [
+        (candidate(settings), RANGE, vec![row("error", "spec.candidate.settings", 7)]),
+        (candidate("module: { file: gone.wasm }"), RANGE, vec![row("error", "spec.candidate.module.file", 7)]),
+        (candidate("settings: { ranges: [{ from: 30000, to: 30100 }] }"), RANGE, vec![]),
+        // What both lack is told once.
+        (candidate(settings), "  module: { file: gone.wasm }", vec![row("error", "spec.module.file", 5)]),
+    ] {
+        let files = directory(&[("a.yaml", &text.replace(RANGE, module))]);
+        let (findings, code) = lint(files.path(), &[]);
+        assert_eq!(code, Some(i32::from(!expected.is_empty())), "{text}");
+        assert_eq!(findings, expected, "{text}");
+    }
+}
+
+#[test]
 fn without_its_module_a_policy_is_not_checked_and_that_is_said() {
     let files = directory(&[("a.yaml", &policy("a", &format!("{RANGE}\n  settings: {{ rangs: [] }}")))]);
     let output = sallyport_in(files.path(), &["lint", "a.yaml"]);

@@ -3,7 +3,7 @@
 use crate::client::{Client, Connection, PROTOCOLS, Protocol, probe};
 use crate::host::told;
 use crate::object_server::ObjectServer;
-use crate::program::{Program, Starting, directory, manifest};
+use crate::program::{Program, Starting, directory, manifest, put};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
@@ -234,9 +234,40 @@ async fn missing_rights_are_told_and_served_with_as_soon_as_they_are_there() {
     told_by(starting.admin, "forbidden: Secret sallyport-certificate").await;
     server.forbid_writes(SECRETS, false);
     told_by(starting.admin, "forbidden: ValidatingWebhookConfiguration sallyport").await;
+    // Some rounds.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     server.forbid_writes(VALIDATING, false);
     let bundle = bundle(&server).await;
-    answers(&starting.serving(&bundle), &bundle).await;
+    let host = starting.serving(&bundle);
+    answers(&host, &bundle).await;
+    assert!(!host.log().contains("somebody changed"), "what was never written, nobody changed: {}", host.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_register_does_so_as_soon_as_it_may() {
+    let server = ObjectServer::new().await;
+    let version = |key: &str| (key.to_owned(), Value::from("36"));
+    let keys =
+        ["major", "minor", "gitVersion", "gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"];
+    server.put("/version", keys.map(version).into_iter().collect());
+    server.forbid_writes("/apis/admissionregistration.k8s.io", true);
+    let _reachable = server.reachable().await;
+    let (directory, kubeconfig) = server.kubeconfig();
+    let ca = directory.path().join("ca.crt");
+    std::fs::write(&ca, sallyport_tests::cluster::Signed::new(&["localhost"]).ca).expect("written");
+    let policies = policies();
+    let [ca, kubeconfig] = [&ca, &kubeconfig].map(|path| path.to_str().expect("UTF-8"));
+    let flags = ["--register", "--ca-bundle", ca, "--kubeconfig", kubeconfig, "--watch-interval", "50ms"];
+    let host = Program::serve(policies.path(), &flags);
+    eventually("a refusal", || host.log().contains("User \"test\" cannot write").then_some(())).await;
+    // Each reload is a round.
+    put(policies.path(), "p.yaml", &format!("{} # again", manifest("p", &json!({}))));
+    host.status(|status| status["generation"] == 2).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.forbid_writes("/apis/admissionregistration.k8s.io", false);
+    put(policies.path(), "p.yaml", &manifest("p", &json!({})));
+    eventually("a registration", || (!server.object(VALIDATING).is_null()).then_some(())).await;
+    assert!(!host.log().contains("somebody changed"), "{}", host.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

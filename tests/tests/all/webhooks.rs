@@ -1,7 +1,7 @@
 //! Webhook configurations and the net under them: what the program prints, and what an API server would make of it.
 
 use crate::cel::{Cel, evaluate};
-use crate::command_line::sallyport;
+use crate::command_line::{sallyport, sallyport_in};
 use crate::host::{ENGINE, ask, root};
 use sallyport::admission::{Admission, Function};
 use sallyport::inventory::Inventory;
@@ -94,6 +94,13 @@ fn a_host_with_policies_from_the_cluster_is_asked_about_all_that_one_can_want_an
     let policies = only("external_ips.wasm", &json!({}));
     let policies = ["--policies", policies.path().to_str().expect("UTF-8"), "--modules", "target/policies"];
     let objects = printed(&[&["webhooks", "--policies-from-cluster"][..], &policies].concat());
+    let elsewhere = tempfile::tempdir().expect("a directory without any policy");
+    let output = sallyport_in(elsewhere.path(), &["webhooks", "--policies-from-cluster"]);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(yaml::documents(&text).expect("YAML"), objects, "{}", String::from_utf8_lossy(&output.stderr));
+    let output = sallyport_in(elsewhere.path(), &["webhooks", "--policies-from-cluster", "--backstop"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("name the policies that it stands in for"), "{errors}");
     let names: Vec<_> =
         objects.iter().map(|object| (object["kind"].as_str(), object["metadata"]["name"].as_str())).collect();
     let [mutating, validating, checking] =

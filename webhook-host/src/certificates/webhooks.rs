@@ -70,7 +70,7 @@ impl Configuration {
         if wrong.is_empty() {
             return Ok(None);
         }
-        self.contest.write(&bundle, Instant::now()).map_err(|wait| CertificateTrouble {
+        self.contest.may_write(&bundle, Instant::now()).map_err(|wait| CertificateTrouble {
             reason: TroubleReason::Contested,
             message: format!(
                 "{what}: somebody changed the caBundle back; it is written again {wait:?} after the last time: remove \
@@ -85,6 +85,7 @@ impl Configuration {
         let patch = serde_json::from_value(operations).expect("these are operations of a JSON patch");
         let patched = self.api.patch(&self.name, &PatchParams::default(), &Patch::<()>::Json(patch)).await;
         let patched = patched.map_err(|error| trouble(&what, &error))?;
+        self.contest.wrote(&bundle, Instant::now());
         if self.ours(&patched).iter().any(|(_, has)| has != &bundle) {
             let message = format!("{what}: something changes the caBundle as it is written; remove what injects it");
             return Err(CertificateTrouble { reason: TroubleReason::Contested, message });

@@ -17,9 +17,9 @@ use std::sync::Arc;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct WebhooksArgs {
-    /// ServicePolicy manifests and their components.
-    #[arg(long, value_name = "DIR", default_value = "target/policies")]
-    policies: PathBuf,
+    /// ServicePolicy manifests and their components [default: target/policies; none with --policies-from-cluster].
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
     /// Directory of the modules that the manifests name [default: the directory of the manifests].
     #[arg(long, value_name = "DIR")]
     modules: Option<PathBuf>,
@@ -126,6 +126,11 @@ pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
     let (head, documents) = if args.backstop {
         let supported = args.target.kubernetes >= ADMISSION_POLICIES;
         anyhow::ensure!(supported, "--backstop needs Kubernetes 1.{ADMISSION_POLICIES} or later");
+        let known = args.directory().is_some();
+        anyhow::ensure!(
+            known,
+            "--backstop: name the policies that it stands in for, of the cluster too, with --policies"
+        );
         (report::backstop_head(&backstop::gaps(&policies)), backstop_documents(&registration))
     } else {
         (report::head(&registration), report::webhooks(&registration))
@@ -142,10 +147,16 @@ fn backstop_documents(registration: &Registration<'_>) -> Vec<report::Document> 
 }
 
 impl WebhooksArgs {
+    fn directory(&self) -> Option<&Path> {
+        let default = Path::new("target/policies");
+        self.policies.as_deref().or((!self.policies_from_cluster).then_some(default))
+    }
+
     fn policies(&self) -> Result<Vec<Arc<Policy>>> {
+        let Some(directory) = self.directory() else { return Ok(vec![]) };
         let cache = self.cache.open()?;
         let engine = Arc::new(Engine::new(&EngineConfig { concurrency: 1, cache, ..EngineConfig::default() })?);
-        let policies = load::policies(&engine, &PolicyFiles::new(&self.policies, self.modules.as_deref()), &[])?;
+        let policies = load::policies(&engine, &PolicyFiles::new(directory, self.modules.as_deref()), &[])?;
         for policy in &policies {
             if let Some(error) = policy.load_error() {
                 eprintln!(

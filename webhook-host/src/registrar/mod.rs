@@ -59,7 +59,8 @@ struct Kept {
     api: Api<DynamicObject>,
     resource: ApiResource,
     name: String,
-    contest: Contest<Value>,
+    /// What is wanted of it; `None`: that it is not there.
+    contest: Contest<Option<Value>>,
 }
 
 /// What is wanted of the three, in their order; `None`: that nobody is asked.
@@ -169,10 +170,10 @@ impl Kept {
             (None, None) => Ok(()),
             (None, Some(found)) => self.remove(&found).await,
             (Some(wanted), None) => {
-                self.contest(wanted)?;
+                self.may_write(Some(wanted))?;
                 let object = serde_json::from_value(wanted.clone()).map_err(|error| error.to_string())?;
                 self.api.create(&PostParams::default(), &object).await.map_err(|error| describe(&error))?;
-                tracing::info!("{} was made", self.what());
+                self.wrote(Some(wanted), "made");
                 Ok(())
             }
             (Some(wanted), Some(found)) => self.mend(wanted, found, keeps_bundle).await,
@@ -185,10 +186,10 @@ impl Kept {
         if shape.fits(&found.data["webhooks"]) {
             return Ok(());
         }
-        self.contest(wanted)?;
+        self.may_write(Some(wanted))?;
         found.data["webhooks"] = shape.laid_over(&found.data["webhooks"]);
         self.api.replace(&self.name, &PostParams::default(), &found).await.map_err(|error| describe(&error))?;
-        tracing::info!("{} was brought into shape", self.what());
+        self.wrote(Some(wanted), "brought into shape");
         Ok(())
     }
 
@@ -197,22 +198,30 @@ impl Kept {
         if !shape::is_all_ours(&found.data["webhooks"]) {
             return Err("no policy needs it any more, but it has other webhooks, too; take ours out".to_owned());
         }
+        self.may_write(None)?;
         let preconditions = Preconditions { resource_version: found.resource_version(), uid: found.uid() };
         let how = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         self.api.delete(&self.name, &how).await.map_err(|error| describe(&error))?;
-        self.contest = Contest::new();
-        tracing::info!("{} was removed: no policy needs it", self.what());
+        self.wrote(None, "removed: no policy needs it");
         Ok(())
     }
 
-    /// Whether it may be written now.
-    fn contest(&mut self, wanted: &Value) -> Result<(), String> {
-        self.contest.write(wanted, Instant::now()).map_err(|wait| {
+    fn may_write(&self, wanted: Option<&Value>) -> Result<(), String> {
+        let (theirs, ours) = match wanted {
+            Some(_) => ("changed it", "written"),
+            None => ("made it, which no policy needs", "removed"),
+        };
+        self.contest.may_write(&wanted.cloned(), Instant::now()).map_err(|wait| {
             format!(
-                "somebody changed it; it is written again {wait:?} after the last time; change the policies, the HostConfig or \
+                "somebody {theirs}; it is {ours} again {wait:?} after the last time; change the policies, the HostConfig or \
                  the flags instead, or stop this host's --register"
             )
         })
+    }
+
+    fn wrote(&mut self, wanted: Option<&Value>, what: &str) {
+        self.contest.wrote(&wanted.cloned(), Instant::now());
+        tracing::info!("{} was {what}", self.what());
     }
 }
 

@@ -4,8 +4,8 @@ use super::matching;
 use super::{error, finding};
 use crate::cli::check::located::Located;
 use crate::engine::Engine;
-use crate::manifest::{FailurePolicy, Mode, ServicePolicy, is_label};
-use crate::policy::Policy;
+use crate::manifest::{Candidate, FailurePolicy, Mode, ServicePolicy, is_label};
+use crate::policy::{LoadError, Policy};
 use crate::report::check::{Finding, Level, Subject};
 use crate::suite::{self, ModuleSearch, Runner};
 use std::path::{Path, PathBuf};
@@ -31,36 +31,60 @@ impl Loader {
         self.modules.as_deref().unwrap_or_else(|| file.parent().unwrap_or(Path::new("")))
     }
 
-    /// What `serve` would say of a policy, and what is odd about it.
+    /// What `serve` would say of a policy and of its candidate, and what is odd about them.
     pub(super) fn check(&self, file: &Path, document: &Located, manifest: &ServicePolicy) -> Vec<Finding> {
-        let module = self.directory(file).join(&manifest.spec.module.file);
         let mut findings = odd(document, manifest);
-        match std::fs::read(&module) {
-            Ok(component) => findings.extend(self.load(document, manifest, &component, &module)),
-            Err(problem) if self.modules.is_some() => {
-                let problem = format!("can't read {}: {problem}", module.display());
-                findings.push(error(document, "spec.module.file", problem));
-            }
-            Err(_) => {
-                let message = format!(
-                    "{} is not beside the manifest, so that the settings were not checked",
-                    manifest.spec.module.file
-                );
-                let fix = "name its directory with --modules";
-                findings.push(finding(Level::Note, document, "spec.module.file", message, fix));
-            }
-        }
+        let stated = manifest.spec.candidate.as_ref();
+        let (live, next) = manifest.clone().split();
+        findings.extend(self.version(file, document, live, None));
+        let own_module = stated.is_some_and(|stated| stated.module.is_some());
+        // The live policy's own module was told of already.
+        let tell = own_module || findings.iter().all(|finding| finding.field != "spec.module.file");
+        findings.extend(next.filter(|_| tell).and_then(|next| self.version(file, document, next, stated)));
         findings
     }
 
-    fn load(&self, document: &Located, manifest: &ServicePolicy, component: &[u8], module: &Path) -> Option<Finding> {
-        match Policy::load(&self.engine, manifest.clone(), component) {
+    /// One of the two; with what is `stated` of it when it is the candidate.
+    fn version(
+        &self,
+        file: &Path,
+        document: &Located,
+        manifest: ServicePolicy,
+        stated: Option<&Candidate>,
+    ) -> Option<Finding> {
+        let field = if stated.is_some() { "spec.candidate.module.file" } else { "spec.module.file" };
+        let name = manifest.spec.module.file.clone();
+        let module = self.directory(file).join(&name);
+        match std::fs::read(&module) {
+            Ok(component) => self.load(document, manifest, &component, &module, stated),
+            Err(problem) if self.modules.is_some() => {
+                Some(error(document, field, format!("can't read {}: {problem}", module.display())))
+            }
+            Err(_) => {
+                let message = format!("{name} is not beside the manifest, so that the settings were not checked");
+                Some(finding(Level::Note, document, field, message, "name its directory with --modules"))
+            }
+        }
+    }
+
+    fn load(
+        &self,
+        document: &Located,
+        manifest: ServicePolicy,
+        component: &[u8],
+        module: &Path,
+        stated: Option<&Candidate>,
+    ) -> Option<Finding> {
+        match Policy::load(&self.engine, manifest, component) {
             Ok(policy) => policy.configured_per_instance().map(|why| {
                 let message = format!("it is configured anew for every review, which is slow: {why}");
-                finding(Level::Note, document, "spec.module.file", message, "")
+                let field = if stated.is_some() { "spec.candidate" } else { "spec.module.file" };
+                finding(Level::Note, document, field, message, "")
             }),
             Err(problem) => {
-                let text = problem.in_module(&module.display().to_string()).to_string();
+                let problem = problem.in_module(&module.display().to_string());
+                let problem = stated.into_iter().fold(problem, LoadError::in_candidate);
+                let text = problem.to_string();
                 let (field, problem) = text.split_once(": ").unwrap_or(("spec.settings", &text));
                 Some(error(document, field, problem.to_owned()))
             }
