@@ -126,6 +126,22 @@ async fn a_service_policy_that_was_never_good_fails_reviews_as_its_failure_polic
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_candidate_is_told_in_the_status_and_the_policy_serves() {
+    let server = ApiServer::new().await;
+    server.policy("one", &spec(&json!({"candidate": {"module": {"file": "missing.wasm"}}})));
+    let _reachable = server.reachable().await;
+    let modules = directory(&[]);
+    let (host, _kubeconfig) = serve(&server, modules.path(), &[]);
+    let condition = ready(&server, "one", "True").await["conditions"][0].clone();
+    assert_eq!(condition["reason"], "CandidateNotLoaded");
+    let message = condition["message"].as_str().unwrap_or_default();
+    assert!(message.contains("but servicepolicies/one: spec.candidate.module.file: can't read"), "{message}");
+    assert!(said(&host).await.contains("[one] metadata.annotations: told to deny"));
+    server.policy("one", &spec(&json!({"candidate": {"settings": {}}})));
+    assert_eq!(ready(&server, "one", "True").await["conditions"][0]["reason"], "Loaded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_and_cluster_serve_together_and_a_name_belongs_to_the_file() {
     let server = ApiServer::new().await;
     server.policy("file", &spec(&json!({"mode": "Audit"})));
@@ -267,6 +283,8 @@ async fn a_broken_service_policy_is_refused_before_the_cluster_has_it() {
         (json!({"module": {"file": "missing.wasm"}}), "spec.module.file: can't read "),
         (json!({"settings": {"unheard": "of"}}), r#"spec.settings: unknown key "unheard""#),
         (json!({"settings": {"atConfigure": "refuse"}}), "spec.settings.atConfigure: refused, as it was told"),
+        (json!({"candidate": {"settings": {"unheard": "of"}}}), r#"spec.candidate.settings: unknown key "unheard""#),
+        (json!({"candidate": {"module": {"file": "missing.wasm"}}}), "spec.candidate.module.file: can't read "),
         (json!({"mode": "Enforced"}), "spec.mode: "),
         (
             json!({"match": {"namespaceSelector": {"matchLabel": {}}}}),

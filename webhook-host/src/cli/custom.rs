@@ -49,33 +49,50 @@ pub(super) fn policies(
         }
         let component = policy.as_ref().and_then(|policy| component(policy));
         custom.policies.extend(policy);
-        custom.reports.insert(name, Report { generation, component, serves });
+        custom.reports.insert(name, Report { generation, component, serves, candidate: None });
     }
     custom
 }
 
-/// What the webhook for ServicePolicies asks: whether the policy could be loaded now. What it compiles is kept on disk, so that
-/// the reload that follows need not.
+/// What the webhook for ServicePolicies asks: whether the policy and its candidate could be loaded now. What it compiles is kept
+/// on disk, so that the reload that follows need not.
 pub(super) fn check(engine: Arc<Engine>, modules: PathBuf, live: Arc<Live>) -> PolicyCheck {
     Arc::new(move |manifest| {
-        load::component(&engine, &modules, &manifest.split().0, live.admission().policies()).map(drop)
+        let admission = live.admission();
+        let stated = manifest.spec.candidate.clone();
+        let (serves, next) = manifest.split();
+        load::component(&engine, &modules, &serves, admission.policies())?;
+        let (Some(stated), Some(next)) = (stated, next) else { return Ok(()) };
+        let loaded = load::component(&engine, &modules, &next, admission.candidates());
+        loaded.map(drop).map_err(|error| error.in_candidate(&stated))
     })
 }
 
 impl Custom {
-    /// Their next versions. One that can't be loaded is broken and says why.
-    pub(super) fn candidates(&self, engine: &Arc<Engine>, modules: &Path, before: &[Arc<Policy>]) -> Vec<Arc<Policy>> {
+    /// Their next versions. One that can't be loaded is broken and says why, as does the report of its policy.
+    pub(super) fn candidates(
+        &mut self,
+        engine: &Arc<Engine>,
+        modules: &Path,
+        before: &[Arc<Policy>],
+    ) -> Vec<Arc<Policy>> {
+        let Self { tried, reports, .. } = self;
         let load = |manifest: &ServicePolicy| {
-            let place = format!("servicepolicies/{}", manifest.metadata.name);
-            load::candidate(engine, modules, &place, manifest.clone(), before)
+            let name = &manifest.metadata.name;
+            let candidate =
+                load::candidate(engine, modules, &format!("servicepolicies/{name}"), manifest.clone(), before)?;
+            if let (Some(error), Some(report)) = (candidate.load_error(), reports.get_mut(name)) {
+                report.candidate = Some(error.to_string());
+            }
+            Some(candidate)
         };
-        self.tried.iter().filter_map(load).collect()
+        tried.iter().filter_map(load).collect()
     }
 
     /// What is not as it was written, a line each.
     pub(super) fn setbacks(&self) -> Vec<String> {
         let line = |(name, report): (&String, &Report)| match &report.serves {
-            Serves::AsWritten => None,
+            Serves::AsWritten => report.candidate.clone(),
             Serves::AsBefore(error) => {
                 Some(format!("servicepolicies/{name}: its version from before serves on: {error}"))
             }

@@ -67,7 +67,7 @@ impl Source {
         let [mut policies, mut candidates] = self.of_files(before)?;
         let of_files = policies.iter().chain(&candidates);
         let broken_files = of_files.filter_map(|policy| policy.load_error()).map(ToString::to_string).collect();
-        let custom = match self.served() {
+        let mut custom = match self.served() {
             Some(served) => custom::policies(&self.engine, &self.modules, served.all(), &policies, old),
             None => Custom::default(),
         };

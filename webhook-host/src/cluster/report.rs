@@ -36,6 +36,8 @@ pub struct Report {
     pub component: Option<ComponentStatus>,
     /// How far what serves is what is written.
     pub serves: Serves,
+    /// Why its candidate can't be tried, if that is so.
+    pub candidate: Option<String>,
 }
 
 /// How far what serves is what is written.
@@ -60,10 +62,14 @@ pub type Reports = BTreeMap<String, Report>;
 impl Report {
     /// The status, with the times of the one before where nothing changed.
     fn status(&self, before: Option<&ServicePolicyStatus>, now: Timestamp) -> ServicePolicyStatus {
+        let as_written = match &self.candidate {
+            None => ("Loaded", "it judges requests as it is written".to_owned()),
+            Some(error) => ("CandidateNotLoaded", format!("it judges requests as it is written, but {error}")),
+        };
         let (ready, degraded) = match &self.serves {
             Serves::AsWritten => {
                 (
-                    ("True", "Loaded", "it judges requests as it is written"),
+                    ("True", as_written.0, as_written.1.as_str()),
                     // Not empty: API servers of old take that for null in what is applied, and refuse it.
                     ("False", "AsWritten", "nothing else serves in its place"),
                 )
@@ -156,7 +162,7 @@ mod tests {
     use super::*;
 
     fn report(generation: i64, serves: Serves) -> Report {
-        Report { generation: Some(generation), component: None, serves }
+        Report { generation: Some(generation), component: None, serves, candidate: None }
     }
 
     fn found(generation: i64, status: Option<ServicePolicyStatus>) -> Found {
