@@ -3,7 +3,7 @@
 use crate::client::{Client, PROTOCOLS, Protocol, Reply, probe, request};
 use crate::host::{Host, misbehaving, told};
 use hyper::StatusCode;
-use sallyport::server::{Admin, Limits, Live};
+use sallyport::server::{Admin, Limits, Live, listen};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -361,10 +361,9 @@ async fn more_bodies_than_memory_are_refused() {
 
 /// An admin server on a free port, for the process' life.
 fn admin(admission: &Arc<sallyport::admission::Admission>) -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
     let address = listener.local_addr().expect("bound");
     let admin = Admin::new(Live::new(Arc::clone(admission)));
-    listener.set_nonblocking(true).expect("a socket");
     admin.serve(listener).expect("served");
     address
 }

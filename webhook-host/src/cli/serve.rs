@@ -13,7 +13,7 @@ use super::source::{Set, Source};
 use super::watch::Ask;
 use crate::engine::{Engine, EngineConfig};
 use crate::policy::Policy;
-use crate::server::{Admin, Drain, Limits, Live, Server};
+use crate::server::{self, Admin, Drain, Limits, Live, Server};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use std::net::{SocketAddr, TcpListener};
@@ -283,10 +283,8 @@ fn report(policies: &[Arc<Policy>], strict: bool) -> Result<()> {
 }
 
 fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener> {
-    let listener = TcpListener::bind(address)
-        .with_context(|| format!("can't listen on {address}; free the port or choose another with {flag}"))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    server::listen(address)
+        .with_context(|| format!("can't listen on {address}; free the port or choose another with {flag}"))
 }
 
 /// What the shell is told when a second signal ends the drain.
