@@ -228,3 +228,17 @@ fn check_without_a_service_is_2() {
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("no Service found (1 other objects)"), "{text}");
 }
+
+#[test]
+fn a_host_is_told_where_policies_and_modules_are() {
+    let errors = |arguments: &[&str]| {
+        let output = sallyport(&[&["serve", "--self-signed"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let nothing = errors(&[]);
+    assert!(nothing.contains("<--policies <DIR>|--policies-from-cluster>"), "{nothing}");
+    assert!(!nothing.contains("--modules"), "modules lie beside manifests: {nothing}");
+    let cluster = errors(&["--cluster", "--policies-from-cluster"]);
+    assert!(cluster.contains("name the directory of the modules with --modules"), "{cluster}");
+}

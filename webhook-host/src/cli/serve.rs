@@ -15,7 +15,7 @@ use crate::engine::{Engine, EngineConfig};
 use crate::policy::Policy;
 use crate::server::{self, Admin, Drain, Limits, Live, Server};
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,13 +32,14 @@ use tokio::task::JoinHandle;
 /// /policies on the admin address over plain HTTP.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
+#[command(group(ArgGroup::new("source").required(true).multiple(true).args(["policies", "policies_from_cluster"])))]
 pub(super) struct Serve {
     /// Directory of ServicePolicy manifests and the modules that they name. Suites beside them (*.suite.yaml) are run as
     /// self-tests before policies serve
-    #[arg(long, value_name = "DIR", required_unless_present = "policies_from_cluster")]
+    #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
-    /// Directory of the modules that the manifests name [default: the directory of the manifests]
-    #[arg(long, value_name = "DIR", required_unless_present = "policies")]
+    /// Directory of the modules that the manifests name [default: that of --policies]
+    #[arg(long, value_name = "DIR")]
     modules: Option<PathBuf>,
     /// HostConfig manifest: what policies may know about the cluster, and what is exempt [default: nothing is known, but
     /// that it is not a cloud]
@@ -48,8 +49,9 @@ pub(super) struct Serve {
     /// failurePolicy says
     #[arg(long)]
     strict: bool,
-    /// How often --policies, --config and the cluster's ServicePolicies are looked at; what has changed and stands still from one look to the next is loaded,
-    /// tested and swapped in as a whole, or else refused as a whole. SIGHUP does the same at once
+    /// How often --policies, --config and the cluster's ServicePolicies are looked at. What has changed is loaded, tested and swapped
+    /// in as a whole; files once they stand still from one look to the next, and refused as a whole when one is broken. SIGHUP
+    /// does the same at once
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
     watch_interval: Duration,
     /// Don't look; reload on SIGHUP alone
@@ -182,6 +184,8 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
         self.logging.start();
+        let modules = self.modules.clone().or_else(|| self.policies.clone());
+        let modules = modules.context("--policies-from-cluster: name the directory of the modules with --modules")?;
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
         // One more than guests may occupy: it accepts, refuses and answers while they run.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers + 1).enable_all().build()?;
@@ -192,7 +196,6 @@ impl Serve {
         let cache = self.cache.open()?;
         let engine = Arc::new(Engine::new(&EngineConfig { concurrency, cache, ..EngineConfig::default() })?);
         let watchers = self.cluster.start(&self.kube)?;
-        let modules = self.modules.or_else(|| self.policies.clone()).context("--modules is missing")?;
         let source = Source { engine, manifests: self.policies, modules, config: self.config, watchers };
         let (seen, set) = source.settled(|| source.read(None));
         let Set { admission, custom, .. } = set?;
