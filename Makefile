@@ -75,7 +75,7 @@ bench: policies ## microseconds per evaluation; requests per second, start, relo
 	cargo bench $(LOCKED) --package sallyport-tests --bench evaluation --bench serving --bench inventory
 
 .PHONY: bench-cluster
-bench-cluster: policies assets ## milliseconds to create a Service on a real API server, by who judges it
+bench-cluster: policies assets ## milliseconds to create a Service on a real API server, by who judges it; memory beside it
 	@scripts/go-baseline.sh
 	cargo bench $(LOCKED) --package sallyport-tests --bench cluster
 

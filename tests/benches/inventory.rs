@@ -162,9 +162,7 @@ fn labelled(place: usize, namespaces: usize, app: &str) -> Object {
     Object::Pod { namespace, name: format!("{app}-7c5ddbdf54-{place:05}"), labels, ports }
 }
 
-/// VmRSS of this process, in KiB.
+/// Of this process, in KiB.
 fn resident() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
+    sallyport_tests::resident(std::process::id()).context("no VmRSS")
 }

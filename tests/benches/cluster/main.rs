@@ -3,8 +3,10 @@
 //! Nobody, a webhook in Go that allows everything, Sallyport, or the API server itself by CEL. Each has a namespace of its own, so
 //! that all are registered at once and rounds are interleaved; the webhooks are registered alike. One client creates one Service
 //! after the other over one connection, and deletes it again outside of the measurement. API server, etcd, webhooks and client
-//! share the machine: ratios count. Nothing is asserted but that each webhook was called.
+//! share the machine: ratios count. Nothing is asserted but that each webhook was called. Last, what a host takes of memory beside
+//! a cluster of some size.
 
+mod memory;
 mod table;
 mod ways;
 
@@ -41,15 +43,23 @@ fn main() -> Result<ExitCode> {
 fn measure(cluster: &Cluster) -> Result<()> {
     let ways = Ways::register(cluster)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let client = runtime.block_on(client(cluster))?;
     println!("Kubernetes 1.{}; {ROUNDS} rounds of {CREATES} creates; all on this machine\n", cluster.minor);
     let shapes = [("ClusterIP", json!({"port": 80})), ("NodePort", json!({"port": 80, "nodePort": 30911}))];
     for (kind, port) in shapes {
         let service = service(kind, &port)?;
         let before = ways.calls(cluster)?;
-        let table = runtime.block_on(rounds(cluster, &ways, &service))?;
+        let table = runtime.block_on(rounds(&client, &ways, &service))?;
         println!("{}", table.text(kind, &ways.calls_since(cluster, &before)?)?);
     }
-    Ok(())
+    drop(ways);
+    runtime.block_on(memory::measure(cluster, &client))
+}
+
+async fn client(cluster: &Cluster) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig())?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
 }
 
 fn service(kind: &str, port: &Value) -> Result<Service> {
@@ -59,10 +69,7 @@ fn service(kind: &str, port: &Value) -> Result<Service> {
     }))?)
 }
 
-async fn rounds<'a>(cluster: &Cluster, ways: &'a Ways, service: &Service) -> Result<Table<'a>> {
-    let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig())?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    let client = Client::try_from(config)?;
+async fn rounds<'a>(client: &Client, ways: &'a Ways, service: &Service) -> Result<Table<'a>> {
     let mut table = Table::new(ways);
     for round in 0..=ROUNDS {
         for way in ways.all() {

@@ -193,23 +193,17 @@ impl Program {
         Ok(body.to_owned())
     }
 
-    /// VmRSS, in KiB.
+    /// In KiB.
     pub(crate) fn resident(&self) -> Result<u64> {
-        let status = self.proc("status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").parse()?)
+        sallyport_tests::resident(self.child.id()).context("no VmRSS")
     }
 
     /// Processor time of the process so far, kernel's included (proc_pid_stat(5), utime and stime).
     fn processor(&self) -> Result<Duration> {
-        let stat = self.proc("stat")?;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let (_, fields) = stat.rsplit_once(") ").context("no command in stat")?;
         let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
         Ok(Duration::from_secs_f64(ticks / TICKS))
-    }
-
-    fn proc(&self, file: &str) -> Result<String> {
-        Ok(std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))?)
     }
 }
 

@@ -57,6 +57,12 @@ impl Process {
         stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('Z'))
     }
 
+    /// What it has of memory, in KiB.
+    #[must_use]
+    pub fn resident(&self) -> Option<u64> {
+        crate::resident(self.pid)
+    }
+
     /// All that it wrote so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
