@@ -49,8 +49,15 @@ pub fn from_value(value: &Value) -> Result<Service, Malformed> {
     decode::from_value::<core::Service>(value).map_err(malformed).and_then(convert)
 }
 
-/// Decodes once more, slowly, for the field path. What is no JSON (or nested beyond serde_json's 128 levels) has no path.
+/// Bytes of an object that is decoded once more for the path: as a tree, it takes up to 30 times as many.
+const EXPLAINED: usize = 1 << 20;
+
+/// Decodes once more, slowly, for the field path. What is no JSON (or nested beyond serde_json's 128 levels), or too large, has no
+/// path.
 fn explain(json: &str, error: &serde_json::Error) -> Malformed {
+    if json.len() > EXPLAINED {
+        return Malformed::new("", format!("the object is no Service: {error}"));
+    }
     match serde_json::from_str::<Value>(json) {
         Err(error) => Malformed::new("", format!("the object is not valid JSON: {error}")),
         Ok(value) => match decode::from_value::<core::Service>(&value) {

@@ -1,10 +1,11 @@
 //! More than the host can do: it refuses early and cheaply, lets go of who is slow, and answers the others all the while.
 
 use crate::client::{Client, PROTOCOLS, Protocol, Reply, probe, request};
-use crate::host::{Host, misbehaving, told};
+use crate::host::{Host, body, misbehaving, told};
+use crate::program::{Program, directory, manifest};
 use hyper::StatusCode;
 use sallyport::server::{Admin, Limits, Live, listen};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -357,6 +358,43 @@ async fn more_bodies_than_memory_are_refused() {
     let reply = host.client.post(Protocol::Http1, "/validate", told("nothing")).await;
     assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(reply.text(), "the bodies of other requests take up all memory for bodies; try again");
+}
+
+/// A Service in deletion whose update brings so many ports: valid for a mutating webhook, which is asked before ports are compared.
+fn with_ports(count: usize) -> Vec<u8> {
+    let service = |ports: Value| {
+        let metadata = json!({"name": "web", "namespace": "default", "deletionTimestamp": "2026-11-23T08:00:00Z"});
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"type": "ClusterIP", "ports": ports}})
+    };
+    let port = json!({"protocol": "TCP", "port": 1, "targetPort": 0});
+    body("UPDATE", &service(json!(vec![port.clone(); count])), &service(json!([port])))
+}
+
+/// What is no Service, with so many items in a field that nobody knows.
+fn malformed(items: usize) -> Vec<u8> {
+    body("CREATE", &json!({"spec": {"ports": 1}, "items": vec![0; items]}), &Value::Null)
+}
+
+/// `resources.limits.memory` of `deploy/base/deployment.yaml`, in KiB.
+const DEPLOYED: u64 = 256 << 10;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_that_are_as_large_as_may_be_fit_into_memory() {
+    let policies = directory(&[("p.yaml", manifest("p", &json!({})))]);
+    let host = Program::serve(policies.path(), &[]);
+    let ask = async |path: &'static str, body: Vec<u8>| host.client.post(Protocol::Http2, path, body).await;
+    let many = ["/mutate", "/validate", "/mutate"].map(|path| ask(path, with_ports(80_000)));
+    for reply in futures::future::join_all(many).await {
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+    }
+    assert_eq!(ask("/validate", malformed(200_000)).await.status, StatusCode::OK);
+    for refused in [malformed(3_000_000), with_ports(180_000)] {
+        let reply = ask("/validate", refused).await;
+        assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(reply.text().contains("no real Service has so many fields"), "{}", reply.text());
+    }
+    let most = host.most_resident();
+    assert!(most < DEPLOYED, "{most} KiB");
 }
 
 /// An admin server on a free port, for the process' life.

@@ -4,6 +4,7 @@ use crate::client::{Client, PROTOCOLS, probe};
 use crate::command_line::SALLYPORT;
 use crate::host::{misbehave, root, told};
 use hyper::StatusCode;
+use sallyport_tests::most_resident;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
@@ -161,6 +162,11 @@ impl Program {
     /// All that it logged so far.
     pub(crate) fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// The most memory that it had so far, in KiB.
+    pub(crate) fn most_resident(&self) -> u64 {
+        most_resident(self.process.child.id()).expect("it runs")
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -7,7 +7,11 @@ use super::request::{AdmissionRequest, Operation, UserInfo};
 use crate::contract::review::{Operation as Reviewed, Resource};
 use crate::contract::service::Service;
 use crate::manifest::{Exemptions, Group, ServiceAccount, Subject};
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Why no policy is asked about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,26 +117,80 @@ pub(super) fn is_terminating(request: &AdmissionRequest<'_>, service: &Service) 
     if request.operation != Operation::Update || service.metadata.deletion_timestamp.is_none() {
         return false;
     }
-    let value = |raw: &serde_json::value::RawValue| serde_json::from_str::<Value>(raw.get()).unwrap_or_default();
-    let (object, old) = (value(object), value(old));
-    ["/spec", "/metadata/labels", "/metadata/annotations", "/status/loadBalancer"]
-        .into_iter()
-        .all(|part| gains_nothing(object.pointer(part), old.pointer(part)))
+    let (Some(new), Some(old)) = (Parts::of(object), Parts::of(old)) else { return false };
+    new.each().into_iter().zip(old.each()).all(|(new, old)| gains_nothing(new, old, DEEPEST))
 }
 
-/// Whether a part is unchanged or only lost entries.
-fn gains_nothing(new: Option<&Value>, old: Option<&Value>) -> bool {
-    match (new, old) {
-        (None | Some(Value::Null), _) => true,
-        (Some(Value::Object(new)), Some(Value::Object(old))) => {
-            new.iter().all(|(key, value)| gains_nothing(Some(value), old.get(key)))
-        }
-        (Some(Value::Array(new)), Some(Value::Array(old))) => {
-            let mut rest = old.iter();
-            new.iter().all(|item| rest.any(|old| old == item))
-        }
-        (new, old) => new == old,
+/// What may gain. Texts, since a Service can be so large that two trees of it would not fit into memory.
+#[derive(Deserialize)]
+struct Parts<'a> {
+    #[serde(borrow, default)]
+    spec: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    metadata: Metadata<'a>,
+    #[serde(borrow, default)]
+    status: Option<Status<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Metadata<'a> {
+    #[serde(borrow, default)]
+    labels: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    annotations: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Status<'a> {
+    #[serde(borrow, default, rename = "loadBalancer")]
+    load_balancer: Option<&'a RawValue>,
+}
+
+impl<'a> Parts<'a> {
+    /// `None` for what is no Service.
+    fn of(object: &'a RawValue) -> Option<Self> {
+        serde_json::from_str(object.get()).ok()
     }
+
+    fn each(&self) -> [Option<&'a RawValue>; 4] {
+        let load_balancer = self.status.as_ref().and_then(|status| status.load_balancer);
+        [self.spec, self.metadata.labels, self.metadata.annotations, load_balancer]
+    }
+}
+
+/// A Service has six levels; what is deeper counts as a gain.
+const DEEPEST: u32 = 32;
+
+/// Whether a part is unchanged or only lost entries.
+fn gains_nothing(new: Option<&RawValue>, old: Option<&RawValue>, levels: u32) -> bool {
+    let Some(levels) = levels.checked_sub(1) else { return false };
+    let Some(new) = new.map(RawValue::get).filter(|new| *new != "null") else { return true };
+    let Some(old) = old.map(RawValue::get) else { return false };
+    if new == old {
+        return true;
+    }
+    if let (Some(new), Some(old)) = (members(new), members(old)) {
+        return new.iter().all(|(key, value)| gains_nothing(Some(value), old.get(key).copied(), levels));
+    }
+    if let (Some(new), Some(old)) = (items(new), items(old)) {
+        let mut rest = old.iter();
+        return new.iter().all(|item| rest.any(|old| is_same(old.get(), item.get())));
+    }
+    is_same(new, old)
+}
+
+fn members(text: &str) -> Option<BTreeMap<Cow<'_, str>, &RawValue>> {
+    text.starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()
+}
+
+fn items(text: &str) -> Option<Vec<&RawValue>> {
+    text.starts_with('[').then(|| serde_json::from_str(text).ok()).flatten()
+}
+
+/// Whatever the order of members and the space between them.
+fn is_same(new: &str, old: &str) -> bool {
+    let value = |text| serde_json::from_str::<Value>(text).ok();
+    new == old || value(new).is_some_and(|new| value(old) == Some(new))
 }
 
 #[cfg(test)]
@@ -143,7 +201,8 @@ mod tests {
     #[test]
     fn losing_entries_is_no_gain_and_everything_else_is_one() {
         let old = json!({"type": "LoadBalancer", "ports": [{"port": 80}, {"port": 81}], "m": {"a": "1", "b": "2"}});
-        let gains = |new: Value| !gains_nothing(Some(&new), Some(&old));
+        let raw = |value: &Value| RawValue::from_string(value.to_string()).expect("JSON");
+        let gains = |new: Value| !gains_nothing(Some(&raw(&new)), Some(&raw(&old)), DEEPEST);
         assert!(!gains(old.clone()));
         assert!(!gains(json!({"type": "LoadBalancer", "ports": [{"port": 81}], "m": {"b": "2"}})));
         assert!(!gains(Value::Null));
@@ -151,5 +210,18 @@ mod tests {
         assert!(gains(json!({"ports": [{"port": 82}]})));
         assert!(gains(json!({"ports": [{"port": 81}, {"port": 80}]})));
         assert!(gains(json!({"m": {"c": "3"}})));
+    }
+
+    #[test]
+    fn parts_are_compared_by_what_they_say_and_the_deepest_count_as_a_gain() {
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).expect("JSON");
+        let gains = |new: &str, old: &str| !gains_nothing(Some(&raw(new)), Some(&raw(old)), DEEPEST);
+        assert!(!gains(r#"{"p":[{"a":1, "b":2}]}"#, r#"{"p":[{"b":2,"a":1}], "q":1}"#));
+        assert!(gains(r#"{"p":[{"a":1}]}"#, r#"{"p":[{"b":2,"a":1}]}"#), "an entry of a list is one thing");
+        let nested = |text: &str| format!("{}{text}{}", r#"{"a":"#.repeat(40), "}".repeat(40));
+        assert!(gains(&nested("1"), &nested("2")) && gains(&nested("null"), &nested("1")));
+        assert!(!gains(&nested("1"), &nested("1")));
+        let deep = |text: &str| format!("{}{text}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
+        assert!(gains(&deep("1"), &deep("2")), "without recursion to the bottom");
     }
 }

@@ -1,7 +1,7 @@
 //! How much the host takes on at a time, and the refusal of what is more.
 //!
-//! A review passes three gates: room for its body, a place among those in flight, and its turn to run. Only the turn is waited
-//! for, and that wait is part of the request's own time. Place and turn are held until the guest has really ended, since it runs
+//! A review passes three gates: room for its body, a place among those in flight, and its turn to run; a large one passes a fourth,
+//! alone. Only turns are waited for, and that wait is part of the request's own time. Place and turn are held until the guest has really ended, since it runs
 //! inside the future that holds them. Called by `handlers` for every request; nothing here takes a lock.
 
 use super::limits::Limits;
@@ -18,12 +18,18 @@ const PATIENCE: Duration = Duration::from_millis(250);
 
 const KIB: usize = 1024;
 
+/// Bytes of a body that is reviewed alone among its like, since what is made of it takes many times the room. The largest Service
+/// that people write (256 KiB of annotations) has about twice that much in an update.
+const LARGE: usize = 768 * KIB;
+
 /// The gates of one server.
 pub(super) struct Capacity {
     /// In KiB.
     room: Semaphore,
     most_room: usize,
     places: Semaphore,
+    /// The one place of a large body that is reviewed.
+    large: Semaphore,
     turns: Semaphore,
     most_turns: usize,
     /// Told that a guest is about to run, while a server runs.
@@ -49,6 +55,11 @@ pub(super) struct Turn<'a> {
     _permit: SemaphorePermit<'a>,
 }
 
+/// The right to make a tree of a body.
+pub(super) struct Share<'a> {
+    _permit: Option<SemaphorePermit<'a>>,
+}
+
 impl Capacity {
     pub(super) fn new(limits: &Limits, live: Arc<Live>) -> Self {
         let most_room = limits.held.div_ceil(KIB).min(Semaphore::MAX_PERMITS);
@@ -58,6 +69,7 @@ impl Capacity {
             room: Semaphore::new(most_room),
             most_room,
             places: semaphore(limits.in_flight),
+            large: Semaphore::new(1),
             most_turns: turns.available_permits(),
             turns,
             sentinel: OnceLock::new(),
@@ -120,6 +132,17 @@ impl Room<'_> {
 }
 
 impl Place<'_> {
+    /// At once, unless the body is large and another such is reviewed.
+    pub(super) async fn share(&self, body: usize, deadline: Instant) -> Result<Share<'_>, Refusal> {
+        if body <= LARGE {
+            return Ok(Share { _permit: None });
+        }
+        let permit = tokio::time::timeout_at(deadline.into(), self.capacity.large.acquire()).await;
+        let permit =
+            permit.map_err(|_| Refusal::overload("memory", "other large objects took all the time; try again"))?;
+        Ok(Share { _permit: Some(permit.expect("the semaphore is never closed")) })
+    }
+
     /// The turn to run, as soon as there is one, first come first served.
     pub(super) async fn turn(&self, deadline: Instant) -> Result<Turn<'_>, Refusal> {
         let turn = tokio::time::timeout_at(deadline.into(), self.capacity.turns.acquire()).await;

@@ -34,6 +34,9 @@ use std::time::{Duration, Instant, SystemTime};
 /// Bytes of a refused body that are read and forgotten.
 const DISCARDED: usize = 64 << 20;
 
+/// Members and items of a body, as far as commas tell.
+const MOST_ITEMS: usize = 250_000;
+
 /// For watchers to tell of a namespace that was created a moment ago: they are some milliseconds behind, and publish every 50 ms.
 const NAMESPACE_WAIT: Duration = Duration::from_millis(250);
 
@@ -128,7 +131,9 @@ impl App {
         self.capacity.check()?;
         let mut room = self.capacity.room();
         let body = self.read(&head.headers, body, &mut room).await?;
+        check_items(&body)?;
         let place = self.capacity.place()?;
+        let _share = place.share(body.len(), clock.deadline).await?;
         let turn = place.turn(clock.deadline).await?;
         let review =
             AdmissionRequest::parse(&body).map_err(|error| Refusal::bad_request("review", error.to_string()))?;
@@ -242,6 +247,20 @@ impl App {
         };
         let _ = tokio::time::timeout(self.body_time, read_on).await;
     }
+}
+
+/// What has so many members and items would take hundreds of bytes for each. A Service with 5,000 ports has 50,000 in an update.
+fn check_items(body: &[u8]) -> Result<(), Refusal> {
+    if body.len() <= MOST_ITEMS {
+        return Ok(());
+    }
+    let commas = body.iter().filter(|byte| **byte == b',').count();
+    if commas <= MOST_ITEMS {
+        return Ok(());
+    }
+    let sentence =
+        format!("the body has {commas} commas, and at most {MOST_ITEMS} are read: no real Service has so many fields");
+    Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "items", sentence))
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {

@@ -43,7 +43,7 @@ fn parse(mut text: &str) -> Option<Duration> {
             "ns" => 1e-9,
             _ => return None,
         };
-        total += Duration::try_from_secs_f64(digits.parse::<f64>().ok()? * seconds).ok()?;
+        total = total.checked_add(Duration::try_from_secs_f64(digits.parse::<f64>().ok()? * seconds).ok()?)?;
         text = rest;
     }
     Some(total)
@@ -59,7 +59,16 @@ mod tests {
         {
             assert_eq!(parse(text), Some(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "10", "s", "10x", "-1s", "1..5s", "99999999999999999999h"] {
+        for text in [
+            "",
+            "10",
+            "s",
+            "10x",
+            "-1s",
+            "1..5s",
+            "99999999999999999999h",
+            "10000000000000000000s10000000000000000000s",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -4,7 +4,7 @@
 //! is a broken policy, which the reload can deal with. So it lets pass whatever must stay possible while something is wrong:
 //! deletions, the removal of finalizers, a status, and a change that leaves the spec as it is.
 
-use super::{App, check_content_type};
+use super::{App, check_content_type, check_items};
 use crate::admission::{AdmissionRequest, AdmissionResponse, Operation};
 use crate::manifest::{API_VERSION, ServicePolicy};
 use crate::policy::LoadError;
@@ -27,10 +27,21 @@ pub type PolicyCheck = Arc<dyn Fn(ServicePolicy) -> Result<(), LoadError> + Send
 /// Checks at the same time. One takes a processor for up to a second or so, to compile.
 const AT_ONCE: usize = 1;
 
+/// Those that wait for it, and the one that runs: more are let pass unchecked, as they would be after waiting.
+const WAITING: usize = 16;
+
 /// Asks the check, on threads that serve no reviews.
 pub(super) struct Gate {
     check: PolicyCheck,
     places: Arc<Semaphore>,
+    waiting: Semaphore,
+}
+
+/// What is told of a request once its body is gone.
+struct Asker {
+    uid: String,
+    name: String,
+    user: String,
 }
 
 /// What comes of a check.
@@ -43,11 +54,12 @@ enum Checked {
 
 impl Gate {
     pub(super) fn new(check: PolicyCheck) -> Self {
-        Self { check, places: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { check, places: Arc::new(Semaphore::new(AT_ONCE)), waiting: Semaphore::new(WAITING) }
     }
 
     /// What began goes on to its end, and holds its place until then, also when nobody waits for it any more.
     async fn check(&self, manifest: ServicePolicy, deadline: Instant) -> Checked {
+        let Ok(_waits) = self.waiting.try_acquire() else { return Checked::Late };
         let (check, places) = (Arc::clone(&self.check), Arc::clone(&self.places));
         let checked = async {
             let place = places.acquire_owned().await.expect("the semaphore is never closed");
@@ -78,26 +90,33 @@ impl App {
         let time = timeout::time_to_answer(head.uri.query())
             .map_err(|sentence| Refusal::bad_request("timeout-parameter", sentence))?;
         check_content_type(&head.headers)?;
-        let mut room = self.capacity.room();
-        let body = self.read(&head.headers, body, &mut room).await?;
-        let request =
-            AdmissionRequest::parse(&body).map_err(|error| Refusal::bad_request("review", error.to_string()))?;
-        let checked = match (&self.gate, asked(&request)) {
+        let (asker, asked) = self.policy(head, body).await?;
+        let checked = match (&self.gate, asked) {
             (Some(gate), Some(object)) => match ServicePolicy::from_object(&object) {
                 Ok(manifest) => gate.check(manifest, arrived + time).await,
                 Err(error) => Checked::Bad(error.to_string()),
             },
             _ => Checked::Good,
         };
-        Ok(self.judged(&request, checked).to_json())
+        Ok(self.judged(&asker, checked).to_json())
     }
 
-    fn judged(&self, request: &AdmissionRequest<'_>, checked: Checked) -> AdmissionResponse {
-        let (uid, name) = (&*request.uid, request.name());
+    /// Who asks, and what is to be checked, if anything. The body takes no room while that waits.
+    async fn policy(&self, head: &Parts, body: &mut Body) -> Result<(Asker, Option<Value>), Refusal> {
+        let mut room = self.capacity.room();
+        let body = self.read(&head.headers, body, &mut room).await?;
+        check_items(&body)?;
+        let request =
+            AdmissionRequest::parse(&body).map_err(|error| Refusal::bad_request("review", error.to_string()))?;
+        let user = request.user_info.username.clone();
+        let asker = Asker { uid: request.uid.to_string(), name: request.name().to_owned(), user };
+        Ok((asker, asked(&request)))
+    }
+
+    fn judged(&self, Asker { uid, name, user }: &Asker, checked: Checked) -> AdmissionResponse {
         let (result, response) = match checked {
             Checked::Good => ("allowed", AdmissionResponse::allow(uid)),
             Checked::Bad(problem) => {
-                let user = &request.user_info.username;
                 tracing::info!(uid, name = ?name, user = ?user, "refused a ServicePolicy: {problem}");
                 ("denied", AdmissionResponse::deny(uid, "Invalid", problem))
             }
