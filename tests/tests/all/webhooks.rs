@@ -5,7 +5,7 @@ use crate::command_line::{sallyport, sallyport_in};
 use crate::host::{ENGINE, ask, root};
 use sallyport::admission::{Admission, Function};
 use sallyport::inventory::Inventory;
-use sallyport::manifest::Exemptions;
+use sallyport::manifest::{Exemptions, ServicePolicy};
 use sallyport::policy::Policy;
 use sallyport::registration::backstop::{self, Backstop};
 use sallyport::registration::{Endpoint, NAME, OnFailure, Options, Registration};
@@ -86,6 +86,29 @@ fn only_what_some_policy_wants_to_be_asked_is_asked() {
     let status = kinds(&only("status_writes.wasm", &json!({})));
     let resources = |rules: &Value| rules.to_string().contains("services/status");
     assert!(status.iter().any(|(kind, rules)| kind == "Validating" && resources(rules)), "{status:?}");
+}
+
+#[test]
+fn what_guards_the_glass_and_what_a_candidate_is_about_is_asked_too() {
+    let directory = only("nodeport_range.wasm", &json!({}));
+    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+    let rules = |more: &[&str]| {
+        let printed = printed(&[&["webhooks", "--policies", &path(""), "--modules", "target/policies"], more].concat());
+        printed.iter().map(|object| object["webhooks"][0]["rules"].to_string()).collect::<Vec<_>>()
+    };
+    assert!(rules(&[]).len() == 1 && !rules(&[])[0].contains("services/status"), "{:?}", rules(&[]));
+    let config = tempfile::tempdir().expect("a directory");
+    let file = config.path().join("host.json");
+    let host_config = json!({
+        "apiVersion": "sallyport.dev/v1alpha1", "kind": "HostConfig", "metadata": {"name": "h"},
+        "spec": {"exemptions": {"breakGlass": {"users": ["root"]}}},
+    });
+    std::fs::write(&file, host_config.to_string()).expect("written");
+    let guarded = rules(&["--config", file.to_str().expect("UTF-8")]);
+    assert!(guarded.len() == 1 && guarded[0].contains("services/status"), "{guarded:?}");
+    let candidate = json!({"candidate": {"module": {"file": "service_type.wasm"}}});
+    std::fs::copy(only("nodeport_range.wasm", &candidate).path().join("p.json"), path("p.json")).expect("copied");
+    assert_eq!(rules(&[]).len(), 2, "the candidate patches, and the live policy does not");
 }
 
 /// Any ServicePolicy may come, and nobody prints a registration again for it.
@@ -250,7 +273,8 @@ fn no_condition_skips_what_the_host_would_judge() {
     for case in cases("tests/fixtures/host") {
         let Some(review) = review(&case) else { continue };
         let options = options();
-        let registration = Registration { policies: &[], exemptions: &case.setup.exemptions, options: &options };
+        let registration =
+            Registration { policies: &[], candidates: &[], exemptions: &case.setup.exemptions, options: &options };
         let conditions: Vec<Value> =
             registration.conditions().iter().map(|condition| json!({"expression": condition.expression})).collect();
         if passes(&json!(conditions), &review) {
@@ -272,7 +296,7 @@ fn a_condition_means_the_exemption_to_the_letter() {
     });
     let exemptions: Exemptions = serde_json::from_value(exemptions).expect("exemptions");
     let options = options();
-    let registration = Registration { policies: &[], exemptions: &exemptions, options: &options };
+    let registration = Registration { policies: &[], candidates: &[], exemptions: &exemptions, options: &options };
     let conditions: Vec<Value> =
         registration.conditions().iter().map(|condition| json!({"expression": condition.expression})).collect();
     let asked = |user: &str, groups: &[&str], namespace: &str, name: &str| {
@@ -319,7 +343,8 @@ fn denies(backstop: &Backstop, review: &Value) -> bool {
 /// A host with the policies of a case, and the net under it.
 fn host_with_net(setup: &Setup) -> Option<(Admission, Vec<Backstop>)> {
     let (policies, options) = (loaded(setup)?, options());
-    let registration = Registration { policies: &policies, exemptions: &setup.exemptions, options: &options };
+    let registration =
+        Registration { policies: &policies, candidates: &[], exemptions: &setup.exemptions, options: &options };
     let net = backstop::policies(&registration);
     Some((Admission::new(policies, Inventory::from(setup.inventory.clone()), setup.exemptions.clone()), net))
 }
@@ -361,6 +386,60 @@ fn the_net_denies_nothing_that_a_policy_allows_and_catches_its_share() {
         let (caught, denied) = caught(policy);
         assert!(caught >= least, "{policy}: the net catches {caught} of {denied} denials");
     }
+}
+
+/// The net of `nodeport-range` with its default settings.
+fn net(updates: &str, exemptions: &Value) -> Backstop {
+    let manifest = json!({
+        "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy", "metadata": {"name": "p"},
+        "spec": {"module": {"file": "nodeport_range.wasm"}, "updates": updates, "settings": {"ranges": [{"from": 30000, "to": 32767}]}},
+    });
+    let component = std::fs::read(root().join("target/policies/nodeport_range.wasm")).expect("a component");
+    let policy =
+        Policy::load(&ENGINE, ServicePolicy::from_value(&manifest).expect("valid"), &component).expect("a policy");
+    let exemptions: Exemptions = serde_json::from_value(exemptions.clone()).expect("exemptions");
+    let registration =
+        Registration { policies: &[policy.into()], candidates: &[], exemptions: &exemptions, options: &options() };
+    backstop::policies(&registration).remove(0)
+}
+
+/// Of a Service with an annotation, whether in deletion or not, and with these node ports.
+fn object(annotations: &Value, deleted: bool, ports: &[u16]) -> Value {
+    let ports: Vec<Value> = ports.iter().map(|port| json!({"port": 80, "nodePort": port, "protocol": "TCP"})).collect();
+    let mut object = json!({"metadata": {"annotations": annotations}, "spec": {"type": "NodePort", "ports": ports}});
+    if deleted {
+        object["metadata"]["deletionTimestamp"] = "2026-11-23T08:00:00Z".into();
+    }
+    object
+}
+
+fn update(user: &str, object: &Value, old: &Value) -> Value {
+    json!({"request": {
+        "operation": "UPDATE", "namespace": "n", "name": "w", "userInfo": {"username": user}, "object": object, "oldObject": old,
+    }})
+}
+
+#[test]
+fn nobody_gets_through_the_net_by_an_annotation_or_a_deletion() {
+    const OUT: u16 = 29_999;
+    let glass = json!({"breakGlass": {"users": ["root"]}});
+    let broken = json!({"sallyport.dev/break-glass": "whatever"});
+    for updates in ["Ratchet", "Always"] {
+        let net = net(updates, &glass);
+        let old = object(&broken, false, &[30_000]);
+        let denied =
+            |user, ports: &[u16], old: &Value| denies(&net, &update(user, &object(&broken, false, ports), old));
+        assert!(denied("jane", &[OUT], &old), "{updates}: the annotation was there, and excuses what was");
+        assert!(!denied("root", &[OUT], &old), "{updates}: who may break the glass is believed");
+        assert!(!denied("jane", &[OUT], &object(&broken, false, &[OUT])), "{updates}: what was there may stay");
+    }
+    let none = json!({});
+    let deletion = |updates, ports: &[u16], old: &[u16]| {
+        denies(&net(updates, &none), &update("jane", &object(&none, true, ports), &object(&none, true, old)))
+    };
+    assert!(deletion("Ratchet", &[OUT], &[30_000]), "what is in deletion is programmed all the same");
+    assert!(!deletion("Ratchet", &[OUT], &[OUT, 29_998]));
+    assert!(!deletion("Always", &[OUT], &[OUT, 29_998]), "a host lets what loses entries pass");
 }
 
 #[test]

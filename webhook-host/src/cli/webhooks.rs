@@ -121,8 +121,9 @@ const ADMISSION_POLICIES: u32 = 30;
 pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
     let options = args.target.options(args.policies_from_cluster)?;
     let exemptions = load::host_config(args.config.as_deref())?.exemptions;
-    let policies = args.policies()?;
-    let registration = Registration { policies: &policies, exemptions: &exemptions, options: &options };
+    let [policies, candidates] = args.policies()?;
+    let registration =
+        Registration { policies: &policies, candidates: &candidates, exemptions: &exemptions, options: &options };
     let (head, documents) = if args.backstop {
         let supported = args.target.kubernetes >= ADMISSION_POLICIES;
         anyhow::ensure!(supported, "--backstop needs Kubernetes 1.{ADMISSION_POLICIES} or later");
@@ -131,7 +132,7 @@ pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
             known,
             "--backstop: name the policies that it stands in for, of the cluster too, with --policies"
         );
-        (report::backstop_head(&backstop::gaps(&policies)), backstop_documents(&registration))
+        (report::backstop_head(&backstop::gaps(&registration)), backstop_documents(&registration))
     } else {
         (report::head(&registration), report::webhooks(&registration))
     };
@@ -152,12 +153,14 @@ impl WebhooksArgs {
         self.policies.as_deref().or((!self.policies_from_cluster).then_some(default))
     }
 
-    fn policies(&self) -> Result<Vec<Arc<Policy>>> {
-        let Some(directory) = self.directory() else { return Ok(vec![]) };
+    /// And their candidates.
+    fn policies(&self) -> Result<[Vec<Arc<Policy>>; 2]> {
+        let Some(directory) = self.directory() else { return Ok([vec![], vec![]]) };
         let cache = self.cache.open()?;
         let engine = Arc::new(Engine::new(&EngineConfig { concurrency: 1, cache, ..EngineConfig::default() })?);
-        let policies = load::policies(&engine, &PolicyFiles::new(directory, self.modules.as_deref()), &[])?;
-        for policy in &policies {
+        let files = PolicyFiles::new(directory, self.modules.as_deref());
+        let both = [load::policies(&engine, &files, &[])?, load::candidates(&engine, &files, &[])?];
+        for policy in both.iter().flatten() {
             if let Some(error) = policy.load_error() {
                 eprintln!(
                     "warning: {error}\nwarning: {} is asked about everything until it can be loaded",
@@ -165,7 +168,7 @@ impl WebhooksArgs {
                 );
             }
         }
-        Ok(policies)
+        Ok(both)
     }
 }
 

@@ -121,8 +121,12 @@ impl Registrar {
         self.options.match_conditions = minor >= MATCH_CONDITIONS;
         self.options.ca_bundle = Some(self.bundle()?);
         let admission = self.live.admission();
-        let registration =
-            Registration { policies: admission.policies(), exemptions: admission.exemptions(), options: &self.options };
+        let registration = Registration {
+            policies: admission.policies(),
+            candidates: admission.candidates(),
+            exemptions: admission.exemptions(),
+            options: &self.options,
+        };
         let value = |object: Result<Value, serde_json::Error>| object.expect("an object of Kubernetes has a JSON form");
         Ok([
             registration.mutating().map(|object| value(serde_json::to_value(object))),

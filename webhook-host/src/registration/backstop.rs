@@ -32,23 +32,30 @@ pub struct Backstop {
 
 /// The part that each policy has in the net; none for those that deny nothing, or nothing that CEL can express.
 pub fn policies(registration: &Registration<'_>) -> Vec<Backstop> {
-    let with_rules = registration.policies.iter().filter_map(|policy| Some((policy, Net::of(policy).ok()?)));
+    let net = |policy: &Arc<Policy>| Net::of(policy, registration.exemptions).ok();
+    let with_rules = registration.policies.iter().filter_map(|policy| Some((policy, net(policy)?)));
     with_rules.map(|(policy, net)| backstop(registration, policy.manifest(), net)).collect()
 }
 
 /// The policies without a part in the net, and why.
-pub fn gaps(policies: &[Arc<Policy>]) -> Vec<String> {
-    policies.iter().filter_map(|policy| Some(format!("{}: {}", policy.name(), Net::of(policy).err()?))).collect()
+pub fn gaps(registration: &Registration<'_>) -> Vec<String> {
+    let gap = |policy: &Arc<Policy>| {
+        let why = Net::of(policy, registration.exemptions).err()?;
+        Some(format!("{}: {why}", policy.name()))
+    };
+    registration.policies.iter().filter_map(gap).collect()
 }
 
 /// What CEL can say of a policy with its settings.
 struct Net {
     rules: Vec<Rule>,
     gaps: Vec<String>,
+    /// Whether an update may keep what the old object has.
+    keeps: bool,
 }
 
 impl Net {
-    fn of(policy: &Policy) -> Result<Self, String> {
+    fn of(policy: &Policy, exemptions: &Exemptions) -> Result<Self, String> {
         let spec = &policy.manifest().spec;
         if spec.mode != Mode::Enforce {
             return Err("denies nothing: its mode is not Enforce".to_owned());
@@ -56,18 +63,29 @@ impl Net {
         let (Some(description), Some(settings)) = (policy.description(), policy.settings()) else {
             return Err("can't be loaded".to_owned());
         };
-        let (rules, gaps) = rules::of(&description.name, policy.name(), settings, spec.updates == Updates::Ratchet)?;
+        // A broken glass that is carried along excuses what the old object has, whatever `updates` says.
+        let keeps = spec.updates == Updates::Ratchet || exemptions.break_glass.is_some();
+        let (rules, mut gaps) = rules::of(&description.name, policy.name(), settings, keeps)?;
         if rules.is_empty() {
             let why = if gaps.is_empty() { "denies nothing with these settings".to_owned() } else { gaps.join("; ") };
             return Err(why);
         }
-        Ok(Self { rules, gaps })
+        if spec.updates == Updates::Always {
+            gaps.push(
+                match keeps {
+                    true => "updates that keep what the old object has, since the glass may be broken",
+                    false => "updates of Services in deletion",
+                }
+                .to_owned(),
+            );
+        }
+        Ok(Self { rules, gaps, keeps })
     }
 }
 
 fn backstop(registration: &Registration<'_>, manifest: &ServicePolicy, net: Net) -> Backstop {
     let name = format!("{}-{}", registration.options.name, manifest.metadata.name);
-    let conditions = conditions(registration.exemptions);
+    let conditions = conditions(registration.exemptions, net.keeps);
     let spec = ValidatingAdmissionPolicySpec {
         // A net that breaks (an expression that costs more than an API server spends) must not deny what the policy allows.
         failure_policy: Some("Ignore".to_owned()),
@@ -89,21 +107,21 @@ fn backstop(registration: &Registration<'_>, manifest: &ServicePolicy, net: Net)
     }
 }
 
-/// As the webhook's, and wider where that takes more than CEL to tell.
-fn conditions(exemptions: &Exemptions) -> Vec<Condition> {
-    let deletion = "request.operation == 'UPDATE' && has(object.metadata.deletionTimestamp)";
-    let mut conditions = cel::conditions(exemptions, deletion);
-    conditions.extend(exemptions.break_glass.as_ref().map(break_glass));
+/// As the webhook's, and wider where that takes more than CEL to tell. In a deletion a host lets whatever gains nothing pass; where
+/// an update may keep what there was, the rules themselves see to that.
+fn conditions(exemptions: &Exemptions, keeps: bool) -> Vec<Condition> {
+    let any = || "request.operation == 'UPDATE' && has(object.metadata.deletionTimestamp)".to_owned();
+    let mut conditions = cel::conditions(exemptions, &if keeps { cel::end_of_a_deletion() } else { any() });
+    conditions.extend(exemptions.break_glass.as_ref().and_then(break_glass));
     conditions
 }
 
-/// Whoever may break the glass is believed the time; what carries the annotation along is excused, too.
-fn break_glass(glass: &BreakGlass) -> Condition {
+/// Whoever may break the glass is believed the time.
+fn break_glass(glass: &BreakGlass) -> Option<Condition> {
+    let who = cel::named(&glass.users, &glass.groups, &glass.service_accounts)?;
     let key = text(glass.annotation.as_str());
-    let has = |object: &str| format!("has({object}.metadata.annotations) && {key} in {object}.metadata.annotations");
-    let who = cel::named(&glass.users, &glass.groups, &glass.service_accounts).unwrap_or_else(|| "false".to_owned());
-    let carried = format!("request.operation == 'UPDATE' && {}", has("oldObject"));
-    Condition::unless("not-with-broken-glass", &format!("{} && ({who} || ({carried}))", has("object")))
+    let has = format!("has(object.metadata.annotations) && {key} in object.metadata.annotations");
+    Some(Condition::unless("not-with-broken-glass", &format!("{has} && ({who})")))
 }
 
 /// Services where the policy itself is asked.
