@@ -135,6 +135,9 @@ fn each_fault_is_found_with_its_place_and_item() {
         (bundle(&certificate(20)), "warning", "clientConfig.caBundle", "api: WebhookClientConfig.caBundle"),
         (client(json!({"url": "http://a.example"})), "error", "clientConfig.url", "load-balancer-webhook"),
         (client(json!({"url": "https://a.example"})), "note", "clientConfig.url", "load-balancer-webhook"),
+        (client(json!({"url": "https://localhost.example"})), "note", "clientConfig.url", "load-balancer-webhook"),
+        (client(json!({"url": "https://localhost:8443/a"})), "warning", "clientConfig.url", "load-balancer-webhook"),
+        (client(json!({"url": "https://127.0.0.1/a"})), "warning", "clientConfig.url", "load-balancer-webhook"),
         (
             condition("object.metadata.labels['a'] == 'b'"),
             "warning",
@@ -146,6 +149,35 @@ fn each_fault_is_found_with_its_place_and_item() {
         let expected = (severity.to_owned(), format!("webhooks[0].{path}"), item.to_owned());
         assert_eq!(found, [expected], "{over}");
     }
+}
+
+#[test]
+fn what_only_looks_like_a_fault_is_a_note_or_nothing() {
+    let rule = |group: &str, resource: &str| {
+        json!({"namespaceSelector": {}, "rules": [{
+            "apiGroups": [group], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": [resource],
+        }]})
+    };
+    let severities = |over: &Value| {
+        let found = findings(&[configuration("Validating", over)]);
+        found.into_iter().map(|(severity, _, item)| (severity, item)).collect::<Vec<_>>()
+    };
+    let note = |item: &str| ("note".to_owned(), item.to_owned());
+    // No namespace has them, and nothing needs them to start again.
+    assert_eq!(severities(&rule("rbac.authorization.k8s.io", "clusterroles")), []);
+    assert_eq!(severities(&rule("example.com", "widgets")), [note("webhook-limit-scope"), note("avoid-self-mutation")]);
+    assert!(severities(&rule("", "pods")).iter().all(|(severity, _)| severity == "error"));
+    // The condition that Kubernetes' own documentation has.
+    let mut leases = rule("coordination.k8s.io", "leases");
+    leases["matchConditions"] = json!([{
+        "name": "exclude-leases",
+        "expression": "!(request.resource.group == 'coordination.k8s.io' && request.resource.resource == 'leases')",
+    }]);
+    assert!(severities(&leases).contains(&note("webhook-limit-scope")), "{:?}", severities(&leases));
+    let service = json!({"service": {"name": "a", "namespace": "a-system"}, "caBundle": "Cg=="});
+    let mut injected = configuration("Validating", &json!({"clientConfig": service}));
+    injected["metadata"]["annotations"] = json!({"cert-manager.io/inject-ca-from": "a-system/a"});
+    assert_eq!(findings(&[injected])[0].0, "note");
 }
 
 #[test]

@@ -131,6 +131,12 @@ fn a_candidate_is_checked_as_the_live_policy_is() {
 }
 
 #[test]
+fn a_file_that_is_named_twice_is_read_once() {
+    let files = directory(&[("a.yaml", &policy("a", RANGE))]);
+    assert_eq!(lint(files.path(), &["a.yaml", "./a.yaml"]), (vec![], Some(0)));
+}
+
+#[test]
 fn without_its_module_a_policy_is_not_checked_and_that_is_said() {
     let files = directory(&[("a.yaml", &policy("a", &format!("{RANGE}\n  settings: {{ rangs: [] }}")))]);
     let output = sallyport_in(files.path(), &["lint", "a.yaml"]);

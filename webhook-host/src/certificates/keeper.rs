@@ -24,7 +24,7 @@ const ROUND: Duration = Duration::from_secs(20);
 const MISSED_ROUNDS: u32 = 3;
 
 /// Marks the Secret as one that may be written.
-const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "sallyport");
+const LABEL: (&str, &str) = ("sallyport.dev/certificate", "self-managed");
 
 /// Where things are.
 #[derive(Debug, Clone)]

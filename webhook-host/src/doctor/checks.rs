@@ -1,13 +1,14 @@
 //! The items of the page that a configuration shows, one function each. An item is named by its anchor there.
 
 use super::certificate::{self, Fault};
-use super::rule::{asks, has_operation, resources};
+use super::rule::{asks, has_operation, is_broad, is_namespaced, is_needed_to_start, resources};
 use super::webhook::{Configuration, Kind, Webhook};
 use super::{Finding, Severity};
 use crate::registration::NAME_LABEL;
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::RuleWithOperations;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// Every check; those of `all` look at the other configurations, too.
 pub(super) fn of(configuration: &Configuration, all: &[Configuration], now: Timestamp) -> Vec<Finding> {
@@ -224,18 +225,24 @@ impl At<'_> {
     }
 
     fn asks_about_namespaced(&self) -> bool {
-        self.webhook.rules.iter().any(|rule| rule.scope.as_deref() != Some("Cluster"))
+        self.webhook.rules.iter().any(is_namespaced)
+    }
+
+    /// That a namespace is asked about which has to come back to life without the webhook.
+    fn of_namespace(&self) -> Severity {
+        let needed = self.webhook.rules.iter().any(is_needed_to_start);
+        match (self.webhook.fails_closed(), needed && !self.selects_by_other_labels()) {
+            (true, true) => Severity::Error,
+            (false, true) => Severity::Warning,
+            (_, false) => Severity::Note,
+        }
     }
 
     fn kube_system(&self) -> Option<Finding> {
         if !self.asks_about_namespaced() || !self.asks_in("kube-system") {
             return None;
         }
-        let severity = match (self.webhook.fails_closed(), self.selects_by_other_labels()) {
-            (true, false) => Severity::Error,
-            (false, false) => Severity::Warning,
-            (_, true) => Severity::Note,
-        };
+        let severity = self.of_namespace();
         let why =
             "what the cluster itself runs can't be mended while the webhook does not answer, or by what it patches";
         let fix = format!("exclude it: namespaceSelector with {NAME_LABEL} NotIn [kube-system]");
@@ -248,11 +255,7 @@ impl At<'_> {
         if !self.asks_about_namespaced() || !self.asks_in(&service.namespace) {
             return None;
         }
-        let severity = match (self.webhook.fails_closed(), self.selects_by_other_labels()) {
-            (true, false) => Severity::Error,
-            (false, false) => Severity::Warning,
-            (_, true) => Severity::Note,
-        };
+        let severity = self.of_namespace();
         let found = format!("{}, its own namespace, is asked about", service.namespace);
         let why = "once it is down, what it needs to start again waits for its answer";
         let fix = format!("exclude it: namespaceSelector with {NAME_LABEL} NotIn [{}]", service.namespace);
@@ -330,7 +333,7 @@ impl At<'_> {
                 "an API server refuses it: it calls nothing but https",
                 "use https",
             ),
-            (None, Some(url)) if ["https://localhost", "https://127."].iter().any(|local| url.starts_with(local)) => (
+            (None, Some(url)) if is_loopback(url) => (
                 Severity::Warning,
                 "url",
                 quoted(url),
@@ -360,9 +363,9 @@ impl At<'_> {
         const ITEM: &str = "api: WebhookClientConfig.caBundle";
         const FIELD: &str = "clientConfig.caBundle";
         let config = &self.webhook.client_config;
+        let annotations = configuration.metadata.annotations.iter().flatten();
+        let injected = annotations.into_iter().any(|(key, _)| key.contains("inject") && key.contains("ca"));
         let Some(bundle) = config.ca_bundle.as_ref().filter(|bundle| !bundle.0.is_empty()) else {
-            let annotations = configuration.metadata.annotations.iter().flatten();
-            let injected = annotations.into_iter().any(|(key, _)| key.contains("inject") && key.contains("ca"));
             let texts = (
                 "none".to_owned(),
                 "the API server then trusts only its own system's roots, which sign no certificate for a name ending in .svc",
@@ -372,6 +375,12 @@ impl At<'_> {
             return needed.then(|| self.finding(Severity::Warning, FIELD, ITEM, texts));
         };
         let (severity, found, why, fix) = match certificate::fault(&bundle.0, now)? {
+            Fault::Unreadable(why) if injected => (
+                Severity::Note,
+                why,
+                "until somebody injects one, as an annotation asks for, each call fails",
+                "in a cluster, see whether that works",
+            ),
             Fault::Unreadable(why) => (
                 Severity::Error,
                 why,
@@ -424,8 +433,18 @@ impl At<'_> {
         if spared || !writes || !asks(rule, group, resource) {
             return None;
         }
-        let severity = if self.webhook.fails_closed() || *reads { Severity::Error } else { Severity::Warning };
+        // What exactly it lets pass, only an evaluation would tell.
+        let is_named = self.webhook.match_conditions.iter().any(|condition| {
+            let names = |word: &str| !word.is_empty() && condition.expression.contains(word);
+            names(resource) || names(group) || names("system:nodes")
+        });
+        let severity = match self.webhook.fails_closed() || *reads {
+            _ if is_named => Severity::Note,
+            true => Severity::Error,
+            false => Severity::Warning,
+        };
         let fix = match namespace {
+            _ if is_named => format!("see that the match condition which names it leaves {resource} out"),
             Some(namespace) => format!("leave {resource} out, or exclude {namespace} by its name label"),
             None => format!("leave {resource} out"),
         };
@@ -493,9 +512,12 @@ const CRITICAL: [Critical; 9] = [
     webhook("validatingwebhookconfigurations"),
 ];
 
-fn is_broad(rule: &RuleWithOperations) -> bool {
-    let any = |names: Option<&Vec<String>>| names.into_iter().flatten().any(|name| name == "*" || name == "*/*");
-    any(rule.resources.as_ref()) || any(rule.api_groups.as_ref())
+/// Whether a URL leads to the machine that calls it.
+fn is_loopback(url: &str) -> bool {
+    let authority = url.trim_start_matches("https://").split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.trim_end_matches(|c: char| c.is_ascii_digit()).strip_suffix(':').unwrap_or(authority);
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn shown(names: Option<&Vec<String>>) -> String {

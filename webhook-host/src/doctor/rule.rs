@@ -2,6 +2,22 @@
 
 use k8s_openapi::api::admissionregistration::v1::RuleWithOperations;
 
+/// Kinds of Kubernetes itself that have no namespace, whatever a rule's scope says.
+const CLUSTER_SCOPED: [(&str, &[&str]); 9] = [
+    ("", &["namespaces", "nodes", "persistentvolumes"]),
+    ("admissionregistration.k8s.io", &["*"]),
+    ("apiextensions.k8s.io", &["*"]),
+    ("apiregistration.k8s.io", &["*"]),
+    ("authentication.k8s.io", &["*"]),
+    ("certificates.k8s.io", &["*"]),
+    ("rbac.authorization.k8s.io", &["clusterroles", "clusterrolebindings"]),
+    ("scheduling.k8s.io", &["priorityclasses"]),
+    ("storage.k8s.io", &["storageclasses", "volumeattachments", "csidrivers", "csinodes"]),
+];
+
+/// Groups without which nothing starts: Pods and what they need, their controllers, leases, EndpointSlices.
+const NEEDED_TO_START: [&str; 6] = ["", "*", "apps", "batch", "coordination.k8s.io", "discovery.k8s.io"];
+
 /// Whether a rule asks about a resource. `*` is every group and every resource but sub-resources, `*/*` every one.
 pub(super) fn asks(rule: &RuleWithOperations, group: &str, resource: &str) -> bool {
     let groups = rule.api_groups.iter().flatten();
@@ -16,4 +32,26 @@ pub(super) fn has_operation(rule: &RuleWithOperations, operation: &str) -> bool 
 
 pub(super) fn resources(rule: &RuleWithOperations) -> impl Iterator<Item = &str> {
     rule.resources.iter().flatten().map(String::as_str)
+}
+
+/// Whether a rule may be about objects of a namespace.
+pub(super) fn is_namespaced(rule: &RuleWithOperations) -> bool {
+    let has_none = |group: &String, resource: &str| {
+        let resource = resource.split('/').next().unwrap_or_default();
+        CLUSTER_SCOPED.iter().any(|(known, all)| known == group && (all.contains(&"*") || all.contains(&resource)))
+    };
+    let groups = || rule.api_groups.iter().flatten();
+    rule.scope.as_deref() != Some("Cluster") && groups().any(|group| resources(rule).any(|name| !has_none(group, name)))
+}
+
+/// Whether a rule is about what a namespace needs to come back to life.
+pub(super) fn is_needed_to_start(rule: &RuleWithOperations) -> bool {
+    let groups = rule.api_groups.iter().flatten();
+    is_namespaced(rule) && groups.into_iter().any(|group| NEEDED_TO_START.contains(&group.as_str()))
+}
+
+/// Whether it is about all groups, or all resources of one.
+pub(super) fn is_broad(rule: &RuleWithOperations) -> bool {
+    let any = |names: Option<&Vec<String>>| names.into_iter().flatten().any(|name| name == "*" || name == "*/*");
+    any(rule.resources.as_ref()) || any(rule.api_groups.as_ref())
 }

@@ -2,6 +2,7 @@
 
 use crate::cli::check::located::{self, Located};
 use crate::report::check::{Finding, Level, Subject};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,13 +23,19 @@ impl File {
     }
 }
 
-/// Every file under the paths, and those that can't be read.
+/// Every file under the paths, once, and those that can't be read.
 pub(super) fn find(paths: &[PathBuf]) -> (Vec<File>, Vec<Subject>) {
-    let (mut files, mut unread) = (vec![], vec![]);
+    let (mut files, mut unread, mut seen) = (vec![], vec![], BTreeSet::new());
     for path in paths {
-        visit(path, &mut |path| match read(path) {
-            Ok(file) => files.push(file),
-            Err(problem) => unread.push(problem),
+        visit(path, &mut |path| {
+            // Paths may overlap, as those do that git tells a hook.
+            if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned())) {
+                return;
+            }
+            match read(path) {
+                Ok(file) => files.push(file),
+                Err(problem) => unread.push(problem),
+            }
         });
     }
     (files, unread)
