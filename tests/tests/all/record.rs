@@ -148,7 +148,7 @@ async fn reviews_beyond_the_bounds_of_the_queue_are_dropped_and_counted() {
     // Exempt, so that the host reads the envelope alone, while the record takes the whole object to pieces.
     let mut annotations = String::new();
     while annotations.len() < 6 << 20 {
-        write!(annotations, r#""key-{}":"value","#, annotations.len()).expect("a string");
+        write!(annotations, r#""key-{}":"a-longer-value","#, annotations.len()).expect("a string");
     }
     let object = json!({"metadata": {"namespace": "kube-system"}});
     let body = String::from_utf8(body("CREATE", &object, &Value::Null)).expect("text");

@@ -1,8 +1,9 @@
 //! How much the host takes on at a time, and the refusal of what is more.
 //!
-//! A review passes three gates: room for its body, a place among those in flight, and its turn to run; a large one passes a fourth,
-//! alone. Only turns are waited for, and that wait is part of the request's own time. Place and turn are held until the guest has really ended, since it runs
-//! inside the future that holds them. Called by `handlers` for every request; nothing here takes a lock.
+//! A review passes three gates: room for its body, a place among those in flight, and its turn to run; a large one passes a
+//! fourth, alone. Only turns are waited for, and that wait is part of the request's own time. Place and turn are held until the
+//! guest has really ended, since it runs inside the future that holds them. Called by `handlers` for every request; nothing here
+//! takes a lock.
 
 use super::limits::Limits;
 use super::live::Live;
