@@ -27,7 +27,7 @@ use crate::contract::review::{Phase, Resource};
 use crate::contract::verdict::Violation;
 use crate::inventory::{Inventory, Kind, View};
 use crate::manifest::{Exemptions, Mode, Updates};
-use crate::policy::Policy;
+use crate::policy::{Policy, Used};
 use crate::service::Malformed;
 use break_glass::Glass;
 use mutation::Patched;
@@ -158,39 +158,43 @@ impl Admission {
 
     /// Reviews one request.
     pub fn review(&self, function: Function, request: &AdmissionRequest<'_>, clock: Clock) -> Outcome {
-        self.review_with(&self.inventory, function, request, clock)
+        self.review_with(&self.inventory, function, request, clock).0
     }
 
-    /// The same with the inventory of a moment, for a caller who must know what was known.
+    /// The same with the inventory of a moment, for a caller who must know what was known; with what is left to clear up, for one
+    /// who answers before that.
     pub fn review_with(
         &self,
         inventory: &Inventory,
         function: Function,
         request: &AdmissionRequest<'_>,
         clock: Clock,
-    ) -> Outcome {
+    ) -> (Outcome, Used) {
+        let done = |outcome| (outcome, Used::default());
         let (operation, resource) = match exemption::scope(request, &self.exemptions) {
             Ok(scope) => scope,
-            Err(exemption) => return Outcome::exempt(request, exemption),
+            Err(exemption) => return done(Outcome::exempt(request, exemption)),
         };
         // Once: the whole answer is of one moment.
         let view = inventory.view();
         let policies = self.matching(function, &view, request.namespace(), operation, resource);
         let mut subject = match Subject::new(function, request, (operation, resource), clock.now, view) {
             Ok(subject) => subject,
-            Err(malformed) => return fold::malformed(function, request, &policies, malformed),
+            Err(malformed) => return done(fold::malformed(function, request, &policies, malformed)),
         };
         if exemption::is_terminating(request, subject.service()) {
-            return Outcome::exempt(request, Exemption::Terminating);
+            return done(Outcome::exempt(request, Exemption::Terminating));
         }
         let config = self.exemptions.break_glass.as_ref();
         let glass = Glass::of(config, &request.user_info, subject.service(), subject.old_service(), clock.now);
         let outcome = match function {
-            Function::Mutate if glass.forbids_patches() => return Outcome::exempt(request, Exemption::BreakGlass),
+            Function::Mutate if glass.forbids_patches() => {
+                return done(Outcome::exempt(request, Exemption::BreakGlass));
+            }
             Function::Mutate => self.mutate(request, &policies, &mut subject, clock.deadline),
             Function::Validate(_) => self.validate(function, request, &policies, &mut subject, glass, clock.deadline),
         };
-        Outcome { matched: !policies.is_empty(), ..outcome }
+        (Outcome { matched: !policies.is_empty(), ..outcome }, subject.into_used())
     }
 
     /// The policies that have a say.
@@ -257,7 +261,7 @@ impl Admission {
     ) -> Evaluation {
         let began = Instant::now();
         let mut evaluation = Evaluation::of(policy, function);
-        let answer = subject.ask(policy, |review| policy.validate(review, deadline));
+        let answer = subject.ask(policy, |review, used| policy.validate(review, deadline, used));
         match answer.and_then(|verdict| subject.hear(policy, verdict)) {
             Err(error) => evaluation.error = Some(error),
             Ok(verdict) => {
@@ -281,9 +285,9 @@ impl Admission {
         violations: Vec<Violation>,
         keeps: Option<Instant>,
     ) {
-        let old = keeps
-            .filter(|_| !violations.is_empty())
-            .and_then(|deadline| subject.ask_of_old(policy, |review| policy.validate(review, deadline))?.ok());
+        let old = keeps.filter(|_| !violations.is_empty()).and_then(|deadline| {
+            subject.ask_of_old(policy, |review, used| policy.validate(review, deadline, used))?.ok()
+        });
         let known: HashSet<_> = old.iter().flat_map(|old| &old.violations).map(|old| (&old.rule, &old.key)).collect();
         let stood =
             |violation: &Violation| !violation.key.is_empty() && known.contains(&(&violation.rule, &violation.key));
@@ -310,7 +314,7 @@ impl Admission {
             }
             let began = Instant::now();
             let mut evaluation = Evaluation::of(policy, Function::Mutate);
-            let answer = subject.ask(policy, |review| policy.mutate(review, deadline));
+            let answer = subject.ask(policy, |review, used| policy.mutate(review, deadline, used));
             let answer = answer.and_then(|mutation| subject.hear(policy, mutation));
             match answer.and_then(|mutation| patched.apply(subject, mutation.patch.clone()).map(|()| mutation)) {
                 Err(error) => evaluation.error = Some(error),

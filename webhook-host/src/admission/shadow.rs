@@ -96,7 +96,7 @@ impl Again<'_> {
     /// As `Admission::mutate` does it, but the patch is only tried.
     fn improve(&mut self, candidate: &Policy, deadline: Instant) -> Evaluation {
         let mut evaluation = Evaluation::of(candidate, self.function);
-        let answer = self.subject.ask(candidate, |review| candidate.mutate(review, deadline));
+        let answer = self.subject.ask(candidate, |review, used| candidate.mutate(review, deadline, used));
         match answer.and_then(|mutation| self.patched.attempt(mutation.patch.clone()).map(|_| mutation)) {
             Err(error) => evaluation.error = Some(error),
             Ok(mutation) => (evaluation.patch, evaluation.warnings) = (mutation.patch, mutation.warnings),

@@ -7,7 +7,7 @@ use crate::contract::review::{Cluster, Namespace, Operation, Pod, Resource, Revi
 use crate::contract::service::Service;
 use crate::contract::verdict::Verdict;
 use crate::inventory::{self, Inventory, View};
-use crate::policy::{EvaluationError, Policy};
+use crate::policy::{EvaluationError, Policy, Used};
 use crate::service::{self, Malformed};
 use serde_json::value::RawValue;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,6 +21,7 @@ pub(super) struct Subject<'a> {
     context: Parts,
     /// As an update from old to old; made when the first policy ratchets.
     old: Option<Box<Old>>,
+    used: Used,
 }
 
 struct Old {
@@ -66,11 +67,16 @@ impl<'a> Subject<'a> {
             time: now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         };
         let about = about::about(&review.service, review.old_service.as_ref());
-        Ok(Self { view, review, about, context: Parts::default(), old: None })
+        Ok(Self { view, review, about, context: Parts::default(), old: None, used: Used::default() })
     }
 
     pub(super) fn view(&self) -> &View<'a> {
         &self.view
+    }
+
+    /// The instances that were asked.
+    pub(super) fn into_used(self) -> Used {
+        self.used
     }
 
     pub(super) fn service(&self) -> &Service {
@@ -105,19 +111,19 @@ impl<'a> Subject<'a> {
         self.context.pods = None;
     }
 
-    pub(super) fn ask<T>(&mut self, policy: &Policy, ask: impl FnOnce(&Review) -> T) -> T {
-        lend(&mut self.review, &mut self.context, policy, &self.view, ask)
+    pub(super) fn ask<T>(&mut self, policy: &Policy, ask: impl FnOnce(&Review, &mut Used) -> T) -> T {
+        lend(&mut self.review, &mut self.context, policy, &self.view, |review| ask(review, &mut self.used))
     }
 
     /// The same of the old object, as an update from old to old; `None` when there is no old object.
-    pub(super) fn ask_of_old<T>(&mut self, policy: &Policy, ask: impl FnOnce(&Review) -> T) -> Option<T> {
+    pub(super) fn ask_of_old<T>(&mut self, policy: &Policy, ask: impl FnOnce(&Review, &mut Used) -> T) -> Option<T> {
         let review = &self.review;
         let old_service = review.old_service.as_ref()?;
         let old = self.old.get_or_insert_with(|| {
             let review = Review { service: old_service.clone(), ..review.clone() };
             Box::new(Old { review, context: Parts::default() })
         });
-        Some(lend(&mut old.review, &mut old.context, policy, &self.view, ask))
+        Some(lend(&mut old.review, &mut old.context, policy, &self.view, |review| ask(review, &mut self.used)))
     }
 }
 

@@ -7,6 +7,7 @@ mod cache;
 mod component;
 mod guest;
 mod preinit;
+mod room;
 mod state;
 mod ticker;
 
@@ -14,12 +15,15 @@ pub use cache::{Cache, CacheCounts, CacheError};
 pub(crate) use component::{Candidate, Configure, LoadProblem};
 pub(crate) use guest::Guest;
 pub(crate) use preinit::{Order, Prepared, call_configure};
+pub(crate) use room::Room;
 pub(crate) use state::{Budget, State};
 
 use crate::contract::log;
 use crate::units::Bytes;
+use room::Rooms;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use ticker::Ticker;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
@@ -75,6 +79,7 @@ pub struct Engine {
     cache: Option<Cache>,
     compilations: AtomicU64,
     ticker: Ticker,
+    rooms: Rooms,
 }
 
 impl std::fmt::Debug for Engine {
@@ -112,6 +117,7 @@ impl Engine {
             cache: config.cache.clone(),
             compilations: AtomicU64::new(0),
             ticker,
+            rooms: Rooms::new(),
         })
     }
 
@@ -136,20 +142,30 @@ impl Engine {
         Component::from_binary(&self.inner, bytes)
     }
 
+    /// Room to let an instance lie around, which may have some already; `None` when it has become too large, or none is left.
+    pub(crate) fn room(&self, store: &Store<State>, held: Option<Room>) -> Option<Room> {
+        if room::is_small(store) { held.or_else(|| self.rooms.take()) } else { None }
+    }
+
+    /// From now on the guest has so long.
+    pub(crate) fn give_time(&self, store: &mut Store<State>, time: Duration) {
+        store.set_epoch_deadline(self.ticker.deadline(time));
+    }
+
     /// A store for one evaluation, its deadline running.
     pub(crate) fn store(&self, policy: &Arc<str>, budget: Budget) -> Store<State> {
         let mut store = Store::new(&self.inner, State::new(policy, budget.memory));
         store.limiter(|state| state);
         // Lists of strings may name the same memory again and again, so the memory limit doesn't bound them.
         store.set_hostcall_fuel(budget.output);
-        store.set_epoch_deadline(self.ticker.deadline(budget.time));
+        self.give_time(&mut store, budget.time);
         store
     }
 }
 
 fn wasmtime_config(config: &EngineConfig) -> Config {
     // Two more than evaluations run: pre-initialisation and inspection take slots too.
-    let slots = config.concurrency.max(1) + 2;
+    let slots = config.concurrency.max(1) + 2 + room::MOST;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots * CORE_INSTANCES)

@@ -7,8 +7,10 @@ mod breaker;
 mod inspection;
 mod schema;
 mod settings;
+mod spare;
 
 pub use inspection::Inspection;
+pub use spare::Used;
 
 use crate::contract::description::{About, Context, Description};
 use crate::contract::review::{Operation, Phase, Resource, Review};
@@ -19,6 +21,7 @@ use crate::manifest::ServicePolicy;
 use crate::units::{Bytes, Millis};
 use breaker::{Breaker, Change, Ended};
 use serde_json::Value;
+use spare::{Slot, Spare};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::component::Instance;
@@ -145,7 +148,7 @@ pub struct Policy {
     name: Arc<str>,
     manifest: ServicePolicy,
     digest: Option<String>,
-    loaded: Result<Loaded, Arc<LoadError>>,
+    loaded: Result<Arc<Loaded>, Arc<LoadError>>,
     breaker: Breaker,
 }
 
@@ -153,6 +156,9 @@ struct Loaded {
     prepared: Prepared,
     settings: Value,
     engine: Arc<Engine>,
+    /// Its own limits.
+    budget: Budget,
+    spare: Slot,
 }
 
 impl std::fmt::Debug for Policy {
@@ -188,13 +194,12 @@ impl Policy {
             return Err(LoadError::new("spec.settings: this policy has no settings; remove them"));
         }
         let digest = Some(Candidate::digest(component));
-        Ok(Self {
-            name,
-            manifest,
-            digest,
-            loaded: Ok(Loaded { prepared, settings: merged, engine: Arc::clone(engine) }),
-            breaker: Breaker::new(),
-        })
+        let limits = manifest.spec.limits;
+        let budget =
+            Budget { time: limits.deadline.duration(), memory: limits.memory.get(), output: limits.output.get() };
+        let (engine, spare) = (Arc::clone(engine), Slot::default());
+        let loaded = Loaded { prepared, settings: merged, engine, budget, spare };
+        Ok(Self { name, manifest, digest, loaded: Ok(Arc::new(loaded)), breaker: Breaker::new() })
     }
 
     /// A policy that can't be loaded.
@@ -279,8 +284,13 @@ impl Policy {
     }
 
     /// Asks `validate`, which may not patch.
-    pub(crate) fn validate(&self, review: &Review, deadline: Instant) -> Result<Verdict, EvaluationError> {
-        let verdict = self.call(deadline, |guest, store, instance| guest.validate(store, instance, review))?;
+    pub(crate) fn validate(
+        &self,
+        review: &Review,
+        deadline: Instant,
+        used: &mut Used,
+    ) -> Result<Verdict, EvaluationError> {
+        let verdict = self.call(deadline, used, |guest, store, instance| guest.validate(store, instance, review))?;
         if verdict.patch.is_empty() {
             return Ok(verdict);
         }
@@ -288,18 +298,24 @@ impl Policy {
     }
 
     /// Asks `mutate`, which may not deny.
-    pub(crate) fn mutate(&self, review: &Review, deadline: Instant) -> Result<Verdict, EvaluationError> {
-        let verdict = self.call(deadline, |guest, store, instance| guest.mutate(store, instance, review))?;
+    pub(crate) fn mutate(
+        &self,
+        review: &Review,
+        deadline: Instant,
+        used: &mut Used,
+    ) -> Result<Verdict, EvaluationError> {
+        let verdict = self.call(deadline, used, |guest, store, instance| guest.mutate(store, instance, review))?;
         if verdict.violations.is_empty() {
             return Ok(verdict);
         }
         Err(EvaluationError::Answer("mutate answered with a violation; only validate may".to_owned()))
     }
 
-    /// A fresh instance, one call, and nothing left.
+    /// A fresh instance and one call; what is left of one that has answered is kept for its owner to clear up.
     fn call(
         &self,
         deadline: Instant,
+        used: &mut Used,
         ask: impl FnOnce(&Guest, &mut Store<State>, &Instance) -> wasmtime::Result<Verdict>,
     ) -> Result<Verdict, EvaluationError> {
         let loaded = self.loaded.as_ref().map_err(|error| EvaluationError::Load(Arc::clone(error)))?;
@@ -311,15 +327,23 @@ impl Policy {
         }
         let permit = self.breaker.admit(now).ok_or(EvaluationError::ShortCircuit(limits.deadline))?;
         let time = left.min(limits.deadline.duration());
-        let budget = Budget { time, memory: limits.memory.get(), output: limits.output.get() };
-        let mut store = loaded.engine.store(&self.name, budget);
-        let answer = loaded.answer(&mut store, ask).map_err(|error| self.classify(&error, &store, left));
+        let (mut store, spare, room) = match loaded.spare.take() {
+            Some(Spare { store, instance, room }) => (store, Some(instance), Some(room)),
+            None => (loaded.engine.store(&self.name, loaded.budget), None, None),
+        };
+        loaded.engine.give_time(&mut store, time);
+        let instance = spare.map_or_else(|| loaded.instantiate(&mut store), Ok);
+        let answer = instance.and_then(|instance| ask(&loaded.prepared.guest, &mut store, &instance));
+        let answer = answer.map_err(|error| self.classify(&error, &store, left));
         let ended = match answer {
             Err(EvaluationError::Deadline(_)) => Ended::Missed,
             Err(EvaluationError::RequestDeadline) if time >= PLENTY => Ended::Missed,
             Err(EvaluationError::RequestDeadline) => Ended::CutShort,
             _ => Ended::InTime,
         };
+        if answer.is_ok() {
+            used.keep(loaded, store, room);
+        }
         match permit.end(ended, Instant::now()) {
             None => {}
             Some(Change::Opened) => {
@@ -357,17 +381,13 @@ impl Policy {
 }
 
 impl Loaded {
-    fn answer(
-        &self,
-        store: &mut Store<State>,
-        ask: impl FnOnce(&Guest, &mut Store<State>, &Instance) -> wasmtime::Result<Verdict>,
-    ) -> wasmtime::Result<Verdict> {
-        let guest = &self.prepared.guest;
-        let instance = guest.instantiate(store)?;
+    /// An instance that is configured.
+    fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Instance> {
+        let instance = self.prepared.guest.instantiate(store)?;
         if let Some(settings) = &self.prepared.per_instance {
             // They were accepted at load; a pure function accepts them again.
             call_configure(store, &instance, settings)?;
         }
-        ask(guest, store, &instance)
+        Ok(instance)
     }
 }

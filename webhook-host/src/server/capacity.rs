@@ -1,9 +1,9 @@
 //! How much the host takes on at a time, and the refusal of what is more.
 //!
 //! A review passes three gates: room for its body, a place among those in flight, and its turn to run; a large one passes a
-//! fourth, alone. Only turns are waited for, and that wait is part of the request's own time. Place and turn are held until the
-//! guest has really ended, since it runs inside the future that holds them. Called by `handlers` for every request; nothing here
-//! takes a lock.
+//! fourth, alone. Only turns are waited for, and that wait is part of the request's own time. A turn is held until no guest of
+//! its review runs any more: guests run inside the future that holds it, and what is cleared up after the answer takes it
+//! along. Called by `handlers` for every request; nothing here takes a lock.
 
 use super::limits::Limits;
 use super::live::Live;
@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 use crate::pulse::Stir;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// How long a request waits for room before it is told to come back.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -31,7 +31,7 @@ pub(super) struct Capacity {
     places: Semaphore,
     /// The one place of a large body that is reviewed.
     large: Semaphore,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     most_turns: usize,
     /// Told that a guest is about to run, while a server runs.
     sentinel: OnceLock<Stir>,
@@ -51,9 +51,9 @@ pub(super) struct Place<'a> {
     _counted: Counted,
 }
 
-/// The right to run a guest on this thread.
-pub(super) struct Turn<'a> {
-    _permit: SemaphorePermit<'a>,
+/// The right to run a guest on this thread. Whoever has something to run after the answer takes it along.
+pub(super) struct Turn {
+    _permit: OwnedSemaphorePermit,
 }
 
 /// The right to make a tree of a body.
@@ -65,7 +65,7 @@ impl Capacity {
     pub(super) fn new(limits: &Limits, live: Arc<Live>) -> Self {
         let most_room = limits.held.div_ceil(KIB).min(Semaphore::MAX_PERMITS);
         let semaphore = |permits: usize| Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS));
-        let turns = semaphore(limits.evaluations);
+        let turns = Arc::new(semaphore(limits.evaluations));
         Self {
             room: Semaphore::new(most_room),
             most_room,
@@ -145,8 +145,8 @@ impl Place<'_> {
     }
 
     /// The turn to run, as soon as there is one, first come first served.
-    pub(super) async fn turn(&self, deadline: Instant) -> Result<Turn<'_>, Refusal> {
-        let turn = tokio::time::timeout_at(deadline.into(), self.capacity.turns.acquire()).await;
+    pub(super) async fn turn(&self, deadline: Instant) -> Result<Turn, Refusal> {
+        let turn = tokio::time::timeout_at(deadline.into(), Arc::clone(&self.capacity.turns).acquire_owned()).await;
         let permit = turn.map_err(|_| {
             self.capacity.live.metrics().timed_out(TimedOut::Turn);
             Refusal::overload("turn", "other reviews took all the time that this one had; try again")

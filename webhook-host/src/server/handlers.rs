@@ -17,6 +17,7 @@ use super::shadow::Shadow;
 use super::timeout;
 use crate::admission::{AdmissionRequest, Clock, Function, Outcome};
 use crate::contract::review::Phase;
+use crate::policy::Used;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -137,16 +138,17 @@ impl App {
         let turn = place.turn(clock.deadline).await?;
         let review =
             AdmissionRequest::parse(&body).map_err(|error| Refusal::bad_request("review", error.to_string()))?;
-        let _turn = self.acquaint(function, &review, &place, turn, clock.deadline).await?;
+        let turn = self.acquaint(function, &review, &place, turn, clock.deadline).await?;
         // Once: the whole answer is of one set.
         let set = self.live.set();
         let is_retold = set.has_candidates() || self.live.recorder().is_some();
         let seen = is_retold.then(|| set.admission.inventory().as_of_now());
         let inventory = seen.as_ref().unwrap_or_else(|| set.admission.inventory());
-        let outcome = set.admission.review_with(inventory, function, &review, clock);
+        let (outcome, used) = set.admission.review_with(inventory, function, &review, clock);
         set.count(self.live.metrics(), function, &review, &outcome, arrived.elapsed());
         log(&review, &outcome);
         let answer = outcome.response.to_json();
+        clear_up(used, turn);
         if let Some(inventory) = seen {
             self.hand_over(Answered { function, body, now: clock.now, set: Arc::clone(&set), inventory, outcome });
         }
@@ -166,14 +168,14 @@ impl App {
 
     /// Waits a moment for a namespace that is not known yet, without a turn meanwhile. One that stays unknown matches every
     /// selector.
-    async fn acquaint<'p>(
+    async fn acquaint(
         &self,
         function: Function,
         review: &AdmissionRequest<'_>,
-        place: &'p Place<'p>,
-        turn: Turn<'p>,
+        place: &Place<'_>,
+        turn: Turn,
         deadline: Instant,
-    ) -> Result<Turn<'p>, Refusal> {
+    ) -> Result<Turn, Refusal> {
         if !self.live.set().admission.expects_namespace(function, review) {
             return Ok(turn);
         }
@@ -247,6 +249,17 @@ impl App {
         };
         let _ = tokio::time::timeout(self.body_time, read_on).await;
     }
+}
+
+/// Once the answer is sent: a worker comes to what was spawned when the task that writes the answer has nothing more to do.
+fn clear_up(used: Used, turn: Turn) {
+    if used.is_empty() {
+        return;
+    }
+    tokio::spawn(async move {
+        used.renew();
+        drop(turn);
+    });
 }
 
 /// What has so many members and items would take hundreds of bytes for each. A Service with 5,000 ports has 50,000 in an update.
