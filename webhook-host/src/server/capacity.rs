@@ -88,6 +88,11 @@ impl Capacity {
         self.turns.available_permits() < self.most_turns
     }
 
+    /// Whether one more guest may run at once.
+    pub(super) fn has_turns(&self) -> bool {
+        self.turns.available_permits() > 0
+    }
+
     /// From now on this is told that a guest is about to run.
     pub(super) fn tell(&self, sentinel: Stir) {
         self.sentinel.get_or_init(|| sentinel);

@@ -148,11 +148,23 @@ impl App {
         set.count(self.live.metrics(), function, &review, &outcome, arrived.elapsed());
         log(&review, &outcome);
         let answer = outcome.response.to_json();
-        clear_up(used, turn);
+        self.clear_up(used, turn);
         if let Some(inventory) = seen {
             self.hand_over(Answered { function, body, now: clock.now, set: Arc::clone(&set), inventory, outcome });
         }
         Ok(answer)
+    }
+
+    /// Once the answer is sent: a worker comes to what was spawned when the task that writes the answer has nothing more to do.
+    /// Where all turns are taken, somebody may wait for this one, so nothing is made ahead.
+    fn clear_up(&self, used: Used, turn: Turn) {
+        if used.is_empty() || !self.capacity.has_turns() {
+            return;
+        }
+        tokio::spawn(async move {
+            used.renew();
+            drop(turn);
+        });
     }
 
     /// To the threads in the background that want to know what was answered.
@@ -249,17 +261,6 @@ impl App {
         };
         let _ = tokio::time::timeout(self.body_time, read_on).await;
     }
-}
-
-/// Once the answer is sent: a worker comes to what was spawned when the task that writes the answer has nothing more to do.
-fn clear_up(used: Used, turn: Turn) {
-    if used.is_empty() {
-        return;
-    }
-    tokio::spawn(async move {
-        used.renew();
-        drop(turn);
-    });
 }
 
 /// What has so many members and items would take hundreds of bytes for each. A Service with 5,000 ports has 50,000 in an update.
