@@ -19,7 +19,7 @@ pub(crate) fn directory() -> PathBuf {
 pub(crate) fn print() -> Result<()> {
     let bare = micros("one", "without")?;
     println!("\nreview without policies (parse, answer): {bare:.1} us\n");
-    println!("{:<28}{:>14}{:>14}{:>12}{:>12}", "policy", "fresh, us", "reused, us", "native, us", "fresh/reused");
+    println!("{:<28}{:>14}{:>14}{:>12}{:>14}", "policy", "fresh, us", "reused, us", "native, us", "fresh/reused");
     for name in names()? {
         let Ok(fresh) = micros("one", &format!("fresh {name}")) else { continue };
         let fresh = fresh - bare;
@@ -29,7 +29,7 @@ pub(crate) fn print() -> Result<()> {
         }
         let reused = micros("one", &format!("reused {name}"))? / USES as f64;
         let native = micros("one", &format!("native {name}"))?;
-        println!("{name:<28}{fresh:>14.1}{reused:>14.1}{native:>12.3}{:>12.1}", fresh / reused);
+        println!("{name:<28}{fresh:>14.1}{reused:>14.1}{native:>12.3}{:>14.1}", fresh / reused);
     }
     println!("\n{:<28}{:>14}{:>14}", "so many asked", "together, us", "each, us");
     for count in [1, 4, 10, 50] {

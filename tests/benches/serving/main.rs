@@ -136,7 +136,7 @@ fn rounds(hosts: &[&Program], order: &Order) -> Result<Vec<Load>> {
 fn connections() -> Result<()> {
     let hosts = Hosts::start()?;
     println!(
-        "{:<34}{:>12}{:>12}{:>8}{:>26}",
+        "{:<34}{:>12}{:>12}{:>8}{:>30}",
         "http/1.1 connections", "none, 1/s", "four, 1/s", "ratio", "p50, p99, p99.9 us of four"
     );
     for clients in [1, 4, 16, 64, 256] {
@@ -144,7 +144,7 @@ fn connections() -> Result<()> {
         let loads = rounds(&[&hosts.none, &hosts.four], &order)?;
         let (none, four) = (&loads[0], &loads[1]);
         println!(
-            "{clients:<34}{:>12.0}{:>12.0}{:>8.2}{:>26}",
+            "{clients:<34}{:>12.0}{:>12.0}{:>8.2}{:>30}",
             none.rate,
             four.rate,
             four.rate / none.rate,
@@ -158,7 +158,7 @@ fn connections() -> Result<()> {
 fn payloads() -> Result<()> {
     let hosts = Hosts::start()?;
     println!(
-        "{:<34}{:>12}{:>12}{:>8}{:>26}",
+        "{:<34}{:>12}{:>12}{:>8}{:>30}",
         "h2, bytes of a request", "none, 1/s", "all, 1/s", "ratio", "p50, p99, p99.9 us of all"
     );
     let example = serde_json::from_slice(&body(NODE_PORT)?)?;
@@ -168,7 +168,7 @@ fn payloads() -> Result<()> {
         let loads =
             rounds(&[&hosts.none, &hosts.all], &Order { protocol: "h2", clients: CONCURRENCY, body, rate: None })?;
         let (none, all) = (&loads[0], &loads[1]);
-        println!("{bytes:<34}{:>12.0}{:>12.0}{:>8.2}{:>26}", none.rate, all.rate, all.rate / none.rate, all.latency());
+        println!("{bytes:<34}{:>12.0}{:>12.0}{:>8.2}{:>30}", none.rate, all.rate, all.rate / none.rate, all.latency());
     }
     println!();
     Ok(())
