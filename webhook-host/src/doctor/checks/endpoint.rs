@@ -1,0 +1,99 @@
+//! Where it is called, and whom the API server trusts there.
+
+use super::{At, quoted};
+use crate::doctor::certificate::{self, Fault};
+use crate::doctor::webhook::Configuration;
+use crate::doctor::{Finding, Severity};
+use jiff::Timestamp;
+use std::net::IpAddr;
+
+impl At<'_> {
+    pub(super) fn endpoint(&self) -> Vec<Finding> {
+        let config = &self.webhook.client_config;
+        let (severity, field, found, why, fix) = match (&config.service, &config.url) {
+            (Some(_), None) => return vec![],
+            (None, Some(url)) if !url.starts_with("https://") => (
+                Severity::Error,
+                "url",
+                quoted(url),
+                "an API server refuses it: it calls nothing but https",
+                "use https",
+            ),
+            (None, Some(url)) if is_loopback(url) => (
+                Severity::Warning,
+                "url",
+                quoted(url),
+                "every machine with an API server would have to run the webhook",
+                "run it in the cluster, behind a Service",
+            ),
+            (None, Some(url)) => (
+                Severity::Note,
+                "url",
+                quoted(url),
+                "whether more than one replica answers can't be seen, and the name must resolve from the API server's machine",
+                "put a load balancer in front of several replicas, or run it in the cluster behind a Service",
+            ),
+            (Some(_), Some(_)) | (None, None) => (
+                Severity::Error,
+                "",
+                "service and url, or neither".to_owned(),
+                "an API server refuses it",
+                "name exactly one of the two",
+            ),
+        };
+        let field = if field.is_empty() { "clientConfig".to_owned() } else { format!("clientConfig.{field}") };
+        vec![self.finding(severity, &field, "load-balancer-webhook", (found, why, fix))]
+    }
+
+    pub(super) fn certificate(&self, configuration: &Configuration, now: Timestamp) -> Option<Finding> {
+        const ITEM: &str = "api: WebhookClientConfig.caBundle";
+        const FIELD: &str = "clientConfig.caBundle";
+        let config = &self.webhook.client_config;
+        let annotations = configuration.metadata.annotations.iter().flatten();
+        let injected = annotations.into_iter().any(|(key, _)| key.contains("inject") && key.contains("ca"));
+        let Some(bundle) = config.ca_bundle.as_ref().filter(|bundle| !bundle.0.is_empty()) else {
+            let texts = (
+                "none".to_owned(),
+                "the API server then trusts only its own system's roots, which sign no certificate for a name ending in .svc",
+                "give the authority's certificate in PEM, or let cert-manager inject it (cert-manager.io/inject-ca-from)",
+            );
+            let needed = config.service.is_some() && !injected;
+            return needed.then(|| self.finding(Severity::Warning, FIELD, ITEM, texts));
+        };
+        let (severity, found, why, fix) = match certificate::fault(&bundle.0, now)? {
+            Fault::Unreadable(why) if injected => (
+                Severity::Note,
+                why,
+                "until somebody injects one, as an annotation asks for, each call fails",
+                "in a cluster, see whether that works",
+            ),
+            Fault::Unreadable(why) => (
+                Severity::Error,
+                why,
+                "no connection to the webhook can be trusted: each call fails",
+                "give the authority's certificate in PEM",
+            ),
+            Fault::Expired(end) => (
+                Severity::Error,
+                format!("expired at {end}"),
+                "no connection to the webhook can be trusted: each call fails",
+                "renew the authority, and the webhook's certificate",
+            ),
+            Fault::Expiring(end) => (
+                Severity::Warning,
+                format!("ends at {end}"),
+                "from then on each call fails",
+                "renew the authority before; put the new certificate beside the old one first",
+            ),
+        };
+        Some(self.finding(severity, FIELD, ITEM, (found, why, fix)))
+    }
+}
+
+/// Whether a URL leads to the machine that calls it.
+fn is_loopback(url: &str) -> bool {
+    let authority = url.trim_start_matches("https://").split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.trim_end_matches(|c: char| c.is_ascii_digit()).strip_suffix(':').unwrap_or(authority);
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
