@@ -1,19 +1,13 @@
 //! Each limit of an evaluation has the guest that breaks it, and none of them reaches the next review.
 
-use crate::client::PROTOCOLS;
-use crate::host::{
-    ENGINE, Host, PATIENCE, VALIDATE, ask, ask_within, body, load, manifest, misbehave, misbehave_unsnapshotable,
-    misbehaving, told,
-};
-use sallyport::admission::{Admission, AdmissionRequest, Clock, Function, Outcome};
-use sallyport::engine::{Engine, EngineConfig};
+use crate::host::{ENGINE, VALIDATE, ask, ask_within, body, manifest, misbehave, misbehaving, told};
+use sallyport::admission::{Admission, Function, Outcome};
 use sallyport::inventory::{Inventory, InventoryData};
 use sallyport::manifest::Exemptions;
-use sallyport::policy::{Policy, Used};
-use sallyport::server::Limits;
+use sallyport::policy::Policy;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// Room for what a guest does in an unoptimised test on a busy machine.
 fn host(spec: Value) -> std::sync::Arc<Admission> {
@@ -135,85 +129,6 @@ fn no_state_survives_between_reviews_at_the_same_time() {
             });
         }
     });
-}
-
-/// Asks as the server does, which clears up later.
-fn ask_first(host: &Admission, body: &[u8]) -> (Outcome, Used) {
-    let request = AdmissionRequest::parse(body).expect("the test sends an AdmissionReview");
-    let clock = Clock { now: SystemTime::now(), deadline: Instant::now() + PATIENCE };
-    host.review_with(host.inventory(), VALIDATE, &request, clock)
-}
-
-#[test]
-fn no_state_survives_where_the_next_instance_is_made_ahead() {
-    let limits = json!({"limits": {"deadline": "2s"}});
-    for guest in [misbehave(), misbehave_unsnapshotable()] {
-        let policy = load(&guest, &limits).expect("the guest can be loaded");
-        let host = Admission::new(vec![policy], Inventory::from(InventoryData::default()), Exemptions::default());
-        for _ in 0..5 {
-            let (outcome, used) = ask_first(&host, &told("nothing"));
-            assert_eq!(outcome.response.warnings, ["[misbehave] call 1 of this instance"]);
-            assert!(!used.is_empty());
-            used.renew();
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn no_state_survives_in_a_server_and_every_turn_is_given_on() {
-    let host = Host::with(&host(json!({})), Limits { evaluations: 2, ..Limits::default() }).await;
-    let ask = |protocol| {
-        let client = host.client.clone();
-        tokio::spawn(async move {
-            let mut connection = client.connect(protocol).await;
-            for _ in 0..25 {
-                let review = connection.post("/validate", told("nothing")).await.json();
-                assert_eq!(review["response"]["warnings"], json!(["[misbehave] call 1 of this instance"]));
-            }
-        })
-    };
-    let asking: Vec<_> = PROTOCOLS.into_iter().cycle().take(8).map(ask).collect();
-    for asked in asking {
-        asked.await.expect("every answer is as expected");
-    }
-}
-
-#[test]
-fn an_instance_that_was_made_ahead_has_all_the_time_of_its_review() {
-    let host = misbehaving(&json!({"limits": {"deadline": "200ms"}}));
-    for (word, error) in [("nothing", None), ("loop", Some("deadline")), ("nothing", None)] {
-        ask_first(&host, &told("nothing")).1.renew();
-        std::thread::sleep(Duration::from_millis(400));
-        assert_eq!(kind(&ask(&host, VALIDATE, &told(word))), error, "{word}");
-    }
-}
-
-#[test]
-fn what_was_not_given_back_yet_takes_nobodys_slot() {
-    let engine = EngineConfig { concurrency: 1, ..EngineConfig::default() };
-    let engine = Arc::new(Engine::new(&engine).expect("this machine carries the engine"));
-    let policy = Policy::load(&engine, manifest(&json!({"limits": {"deadline": "2s"}})), &misbehave());
-    let policy = policy.expect("the guest can be loaded");
-    let host = Admission::new(vec![policy], Inventory::from(InventoryData::default()), Exemptions::default());
-    let reviews: Vec<_> = (0..100).map(|_| ask_first(&host, &told("nothing"))).collect();
-    assert!(reviews.iter().all(|(outcome, _)| kind(outcome).is_none()));
-    let kept = reviews.iter().filter(|(_, used)| !used.is_empty()).count();
-    assert!((1..100).contains(&kept), "{kept}");
-    for (_, used) in reviews {
-        used.renew();
-        assert_eq!(kind(&ask(&host, VALIDATE, &told("nothing"))), None);
-    }
-}
-
-#[test]
-fn an_instance_that_took_much_memory_is_given_back_at_once() {
-    let host = host(json!({}));
-    for _ in 0..2 {
-        let (outcome, used) = ask_first(&host, &told("warnings"));
-        assert_eq!((kind(&outcome), used.is_empty()), (None, true));
-        // The next one is asked on an instance that has its place already.
-        ask_first(&host, &told("nothing")).1.renew();
-    }
 }
 
 #[test]

@@ -32,5 +32,6 @@ mod reload;
 mod replay;
 mod self_managed;
 mod shadow;
+mod spares;
 mod webhook;
 mod webhooks;
