@@ -23,6 +23,9 @@ const KIB: usize = 1024;
 /// that people write (256 KiB of annotations) has about twice that much in an update.
 const LARGE: usize = 768 * KIB;
 
+/// The same by its members and items.
+const MANY: usize = 60_000;
+
 /// The gates of one server.
 pub(super) struct Capacity {
     /// In KiB.
@@ -139,8 +142,8 @@ impl Room<'_> {
 
 impl Place<'_> {
     /// At once, unless the body is large and another such is reviewed.
-    pub(super) async fn share(&self, body: usize, deadline: Instant) -> Result<Share<'_>, Refusal> {
-        if body <= LARGE {
+    pub(super) async fn share(&self, body: usize, items: usize, deadline: Instant) -> Result<Share<'_>, Refusal> {
+        if body <= LARGE && items <= MANY {
             return Ok(Share { _permit: None });
         }
         let permit = tokio::time::timeout_at(deadline.into(), self.capacity.large.acquire()).await;
