@@ -344,14 +344,17 @@ impl Named<'_> {
     fn selectorless(&self, settings: &Selectorless) -> Translated {
         let has = |object: &str| format!("(has({object}.spec.selector) && size({object}.spec.selector) > 0)");
         let (found, old) = (type_of("object"), type_of("oldObject"));
-        let kept = self.kept(&format!("{old} == {found} && !{}", has("oldObject")));
+        // In a deletion, a host lets pass what only takes something off.
+        let excused = format!("(!{} || has(object.metadata.deletionTimestamp))", has("oldObject"));
+        let kept = self.kept(&format!("{old} == {found} && {excused}"));
         let types = list(settings.types.iter().map(String::as_str));
         let holds = format!("!({found} in {types}) || {} || {kept}", has("object"));
         let says = format!(
             "'spec.selector: a ' + {found} + ' must have a selector: without one it leads wherever its EndpointSlices say; name the labels of the Pods that it is for, or use type ClusterIP'"
         );
         let message = "spec.selector: a Service that opens a way into the cluster must have a selector";
-        (vec![self.rule(holds, message, Some(says))], vec![])
+        let gap = self.ratchets.then(|| "Services in deletion that lose their selector".to_owned());
+        (vec![self.rule(holds, message, Some(says))], gap.into_iter().collect())
     }
 }
 
