@@ -197,7 +197,7 @@ impl Owned {
         let specs = entries.filter(|entries| !entries.is_empty()).map(|entries| {
             let spec = |entry: ManagedFieldsEntry| {
                 let is_apply = entry.operation.as_deref() == Some("Apply");
-                Some((is_apply, entry.fields_v1?.0.get("f:spec").cloned()?))
+                Some((is_apply, entry.fields_v1?.0.get_mut("f:spec")?.take()))
             };
             entries.into_iter().filter_map(spec).collect()
         });

@@ -410,7 +410,7 @@ async fn objects_that_are_as_large_as_may_be_fit_into_memory() {
     assert_eq!(ask("/validate", malformed(200_000)).await.status, StatusCode::OK);
     let last = ask("/validate", with_commas(260_000)).await;
     assert_eq!(last.status, StatusCode::OK, "commas in a text are none: {}", last.text());
-    for nests in [900, 900] {
+    for nests in [600, 600] {
         assert_eq!(ask("/validate", with_nests(nests)).await.status, StatusCode::OK);
     }
     for refused in [malformed(3_000_000), with_ports(180_000), with_nests(10_000)] {
