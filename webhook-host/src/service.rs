@@ -4,11 +4,17 @@
 //! decode (rule S16) is refused here, with the field path, so that no policy ever meets malformed input. Duplicate keys: the
 //! last one wins, as in the API server. Called by `admission`.
 
+mod aside;
+mod managed;
+
 use crate::contract::service::{Ingress, Metadata, Pair, Port, Service, ServiceType, Spec, Status, TargetPort};
 use crate::decode;
+use aside::aside;
 use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use managed::Owned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -28,14 +34,40 @@ impl Malformed {
     }
 }
 
+/// As the API server writes it, but for what nobody asks about in its metadata.
+struct Written {
+    /// Without its metadata.
+    service: core::Service,
+    meta: ObjectMeta,
+    owned: Owned,
+}
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (service, metadata) = aside::<D, core::Service, Option<WrittenMeta>>(deserializer, "metadata")?;
+        let WrittenMeta(meta, owned) = metadata.unwrap_or_default();
+        Ok(Self { service, meta, owned })
+    }
+}
+
+/// Without its managedFields, and what they tell.
+#[derive(Default)]
+struct WrittenMeta(ObjectMeta, Owned);
+
+impl<'de> Deserialize<'de> for WrittenMeta {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        aside(deserializer, "managedFields").map(|(meta, owned)| Self(meta, owned))
+    }
+}
+
 /// Parses the JSON text of a Service.
 ///
 /// # Errors
 ///
 /// The first field that is no Service's.
 pub fn parse(json: &str) -> Result<Service, Malformed> {
-    match serde_json::from_str::<core::Service>(json) {
-        Ok(service) => convert(service),
+    match serde_json::from_str::<Written>(json) {
+        Ok(written) => convert(written),
         Err(error) => Err(explain(json, &error)),
     }
 }
@@ -46,7 +78,7 @@ pub fn parse(json: &str) -> Result<Service, Malformed> {
 ///
 /// The first field that is no Service's.
 pub fn from_value(value: &Value) -> Result<Service, Malformed> {
-    decode::from_value::<core::Service>(value).map_err(malformed).and_then(convert)
+    decode::from_value::<Written>(value).map_err(malformed).and_then(convert)
 }
 
 /// Bytes of an object that is decoded once more for the path: as a tree, it takes up to 30 times as many.
@@ -60,7 +92,7 @@ fn explain(json: &str, error: &serde_json::Error) -> Malformed {
     }
     match serde_json::from_str::<Value>(json) {
         Err(error) => Malformed::new("", format!("the object is not valid JSON: {error}")),
-        Ok(value) => match decode::from_value::<core::Service>(&value) {
+        Ok(value) => match decode::from_value::<Written>(&value) {
             Err(error) => malformed(error),
             Ok(_) => Malformed::new("", format!("the object is no Service: {error}")),
         },
@@ -71,10 +103,8 @@ fn malformed(error: decode::DecodeError) -> Malformed {
     Malformed { field: error.path, problem: error.problem }
 }
 
-fn convert(service: core::Service) -> Result<Service, Malformed> {
+fn convert(Written { service, meta, owned }: Written) -> Result<Service, Malformed> {
     let has_spec = service.spec.is_some();
-    let mut meta = service.metadata;
-    let owned = Owned::new(meta.managed_fields.take());
     Ok(Service {
         metadata: metadata(meta),
         has_spec,
@@ -106,14 +136,14 @@ fn spec(spec: core::ServiceSpec, owned: &Owned) -> Result<Spec, Malformed> {
         external_traffic_policy_by_client: spec
             .external_traffic_policy
             .as_deref()
-            .is_some_and(|policy| policy != "Cluster" || owned.by_apply("f:externalTrafficPolicy")),
+            .is_some_and(|policy| policy != "Cluster" || owned.external_traffic_policy()),
         external_traffic_policy: present(spec.external_traffic_policy),
         health_check_node_port: nonzero(spec.health_check_node_port),
-        health_check_node_port_by_client: owned.by_client("f:healthCheckNodePort"),
+        health_check_node_port_by_client: owned.health_check_node_port(),
         allocate_load_balancer_node_ports: spec.allocate_load_balancer_node_ports,
         allocate_load_balancer_node_ports_by_client: spec
             .allocate_load_balancer_node_ports
-            .is_some_and(|allocate| !allocate || owned.by_apply("f:allocateLoadBalancerNodePorts")),
+            .is_some_and(|allocate| !allocate || owned.allocate_load_balancer_node_ports()),
         load_balancer_class: load_balancer_class(spec.load_balancer_class)?,
         load_balancer_ip: present(spec.load_balancer_ip),
         load_balancer_source_ranges: spec.load_balancer_source_ranges.unwrap_or_default(),
@@ -151,7 +181,7 @@ fn convert_port(port: core::ServicePort, owned: &Owned) -> Port {
     let protocol = port.protocol.filter(|protocol| !protocol.is_empty()).unwrap_or_else(|| "TCP".to_owned());
     Port {
         node_port: nonzero(port.node_port),
-        node_port_by_client: port.node_port.is_some() && owned.node_port_by_client(port.port, &protocol),
+        node_port_by_client: port.node_port.is_some() && owned.node_port(port.port, &protocol),
         name: present(port.name),
         app_protocol: present(port.app_protocol),
         port: port.port,
@@ -182,48 +212,6 @@ fn nonzero(port: Option<i32>) -> Option<i32> {
 
 fn pairs(map: Option<BTreeMap<String, String>>) -> Vec<Pair> {
     map.unwrap_or_default().into_iter().collect()
-}
-
-/// Which fields of `spec` clients set, from `metadata.managedFields`. The API server never records there what it allocates. What
-/// it defaults it does record, but for server-side apply (seen on 1.20 and 1.36).
-struct Owned {
-    /// With whether the entry is an apply's. `None`: the object carries no managedFields, so that a client must have written
-    /// everything.
-    specs: Option<Vec<(bool, Value)>>,
-}
-
-impl Owned {
-    fn new(entries: Option<Vec<ManagedFieldsEntry>>) -> Self {
-        let specs = entries.filter(|entries| !entries.is_empty()).map(|entries| {
-            let spec = |entry: ManagedFieldsEntry| {
-                let is_apply = entry.operation.as_deref() == Some("Apply");
-                Some((is_apply, entry.fields_v1?.0.get_mut("f:spec")?.take()))
-            };
-            entries.into_iter().filter_map(spec).collect()
-        });
-        Self { specs }
-    }
-
-    /// Whether a client set a field that is never defaulted.
-    fn by_client(&self, field: &str) -> bool {
-        self.specs.as_ref().is_none_or(|specs| specs.iter().any(|(_, spec)| spec.get(field).is_some()))
-    }
-
-    /// Whether a client set a field that may be defaulted, for certain.
-    fn by_apply(&self, field: &str) -> bool {
-        self.specs
-            .as_ref()
-            .is_none_or(|specs| specs.iter().any(|(is_apply, spec)| *is_apply && spec.get(field).is_some()))
-    }
-
-    fn node_port_by_client(&self, port: i32, protocol: &str) -> bool {
-        let Some(specs) = &self.specs else { return true };
-        let key = format!(r#"k:{{"port":{port},"protocol":"{protocol}"}}"#);
-        specs.iter().any(|(_, spec)| {
-            let ports = spec.get("f:ports");
-            ports.and_then(|ports| ports.get(&key)).is_some_and(|fields| fields.get("f:nodePort").is_some())
-        })
-    }
 }
 
 #[cfg(test)]
@@ -305,5 +293,27 @@ mod tests {
         let service = parse(&value.to_string()).expect("valid");
         let by_client: Vec<_> = service.spec.ports.iter().map(|port| port.node_port_by_client).collect();
         assert_eq!(by_client, [true, false]);
+    }
+
+    #[test]
+    fn metadata_is_checked_but_for_what_managers_own_elsewhere() {
+        let with = |member: &str, value: Value| json!({"metadata": {member: value}, "spec": {}});
+        let entry = |name: &str, value: Value| with("managedFields", json!([{"manager": "m", name: value}]));
+        for (value, expected) in [
+            (json!({"metadata": 1}), "metadata: expected an object, found integer 1"),
+            (with("finalizers", json!([1])), "metadata.finalizers[0]: expected string, found integer 1"),
+            (with("managedFields", json!({})), "metadata.managedFields: expected a list, found an object"),
+            (entry("operation", json!(1)), "metadata.managedFields[0].operation: expected string, found integer 1"),
+            (
+                entry("fieldsV1", json!({"f:spec": 1})),
+                r#"metadata.managedFields[0].fieldsV1["f:spec"]: expected an object, found integer 1"#,
+            ),
+        ] {
+            assert_eq!(problem(&value), expected);
+        }
+        let elsewhere = json!({"f:metadata": {"f:labels": [1]}, "f:spec": {"f:selector": 1, "f:ports": {".": {}}}});
+        for value in [entry("fieldsV1", elsewhere), entry("fieldsV1", Value::Null), json!({"metadata": null})] {
+            parse(&value.to_string()).expect("valid");
+        }
     }
 }

@@ -1,0 +1,91 @@
+//! Which fields of `spec` clients set, from `metadata.managedFields`.
+//!
+//! The API server never records there what it allocates. What it defaults it does record, but for server-side apply (seen on 1.20
+//! and 1.36). Only what is asked for here is kept: managers may own anything, and as a tree that takes thirty times its text.
+
+use super::aside::aside;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+use std::collections::HashMap;
+
+/// What clients set. The default is that of an object without managedFields: a client must have written everything.
+#[derive(Default)]
+pub(super) struct Owned {
+    managers: Option<Vec<Manager>>,
+}
+
+struct Manager {
+    is_apply: bool,
+    spec: Spec,
+}
+
+#[derive(Default, Deserialize)]
+struct Fields {
+    #[serde(rename = "f:spec")]
+    spec: Option<Spec>,
+}
+
+/// A field is owned when it stands here: all its value says is which of its own fields are.
+#[derive(Default, Deserialize)]
+struct Spec {
+    #[serde(rename = "f:allocateLoadBalancerNodePorts")]
+    allocate_load_balancer_node_ports: Option<IgnoredAny>,
+    #[serde(rename = "f:externalTrafficPolicy")]
+    external_traffic_policy: Option<IgnoredAny>,
+    #[serde(rename = "f:healthCheckNodePort")]
+    health_check_node_port: Option<IgnoredAny>,
+    #[serde(rename = "f:ports", default)]
+    ports: HashMap<String, Port>,
+}
+
+#[derive(Deserialize)]
+struct Port {
+    #[serde(rename = "f:nodePort")]
+    node_port: Option<IgnoredAny>,
+}
+
+impl<'de> Deserialize<'de> for Owned {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let managers = Option::<Vec<Manager>>::deserialize(deserializer)?;
+        Ok(Self { managers: managers.filter(|managers| !managers.is_empty()) })
+    }
+}
+
+impl<'de> Deserialize<'de> for Manager {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (entry, fields) = aside::<D, ManagedFieldsEntry, Option<Fields>>(deserializer, "fieldsV1")?;
+        let is_apply = entry.operation.as_deref() == Some("Apply");
+        Ok(Self { is_apply, spec: fields.and_then(|fields| fields.spec).unwrap_or_default() })
+    }
+}
+
+impl Owned {
+    /// Of a field that is never defaulted.
+    pub(super) fn health_check_node_port(&self) -> bool {
+        self.any(|manager| manager.spec.health_check_node_port.is_some())
+    }
+
+    /// Of a port that has one.
+    pub(super) fn node_port(&self, port: i32, protocol: &str) -> bool {
+        if self.managers.is_none() {
+            return true;
+        }
+        let key = format!(r#"k:{{"port":{port},"protocol":"{protocol}"}}"#);
+        self.any(|manager| manager.spec.ports.get(&key).is_some_and(|port| port.node_port.is_some()))
+    }
+
+    /// Of a field that may be defaulted: for certain.
+    pub(super) fn external_traffic_policy(&self) -> bool {
+        self.any(|manager| manager.is_apply && manager.spec.external_traffic_policy.is_some())
+    }
+
+    /// Of a field that may be defaulted: for certain.
+    pub(super) fn allocate_load_balancer_node_ports(&self) -> bool {
+        self.any(|manager| manager.is_apply && manager.spec.allocate_load_balancer_node_ports.is_some())
+    }
+
+    fn any(&self, set: impl Fn(&Manager) -> bool) -> bool {
+        self.managers.as_ref().is_none_or(|managers| managers.iter().any(set))
+    }
+}
