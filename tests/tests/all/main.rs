@@ -18,6 +18,7 @@ mod doctor;
 mod drain;
 mod generated;
 mod host;
+mod large;
 mod limits;
 mod lint;
 mod loading;

@@ -1,11 +1,10 @@
 //! More than the host can do: it refuses early and cheaply, lets go of who is slow, and answers the others all the while.
 
 use crate::client::{Client, PROTOCOLS, Protocol, Reply, probe, request};
-use crate::host::{Host, body, misbehaving, told};
-use crate::program::{Program, directory, manifest};
+use crate::host::{Host, misbehaving, told};
 use hyper::StatusCode;
 use sallyport::server::{Admin, Limits, Live, listen};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -358,68 +357,6 @@ async fn more_bodies_than_memory_are_refused() {
     let reply = host.client.post(Protocol::Http1, "/validate", told("nothing")).await;
     assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(reply.text(), "the bodies of other requests take up all memory for bodies; try again");
-}
-
-/// A Service in deletion whose update brings so many ports: valid for a mutating webhook, which is asked before ports are compared.
-fn with_ports(count: usize) -> Vec<u8> {
-    let service = |ports: Value| {
-        let metadata = json!({"name": "web", "namespace": "default", "deletionTimestamp": "2026-11-23T08:00:00Z"});
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"type": "ClusterIP", "ports": ports}})
-    };
-    let port = json!({"protocol": "TCP", "port": 1, "targetPort": 0});
-    body("UPDATE", &service(json!(vec![port.clone(); count])), &service(json!([port])))
-}
-
-/// What is no Service, with so many items in a field that nobody knows.
-fn malformed(items: usize) -> Vec<u8> {
-    body("CREATE", &json!({"spec": {"ports": 1}, "items": vec![0; items]}), &Value::Null)
-}
-
-/// An annotation as long as may be, of commas alone, before and after an update.
-fn with_commas(count: usize) -> Vec<u8> {
-    let metadata = json!({"name": "web", "namespace": "default", "annotations": {"test/commas": ",".repeat(count)}});
-    let service =
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 1}]}});
-    body("UPDATE", &service, &service)
-}
-
-/// So many mappings of one member a hundred levels deep, where a Service may have any: few bytes, and much memory as a tree.
-fn with_nests(count: usize) -> Vec<u8> {
-    let nest = format!("{}1{}", r#"{"":"#.repeat(100), "}".repeat(100));
-    let fields = format!(r#"{{"f:spec":[{}]}}"#, vec![nest; count].join(","));
-    let managed = json!([{"manager": "m", "operation": "Update", "fieldsV1": "FIELDS"}]);
-    let metadata = json!({"name": "web", "namespace": "default", "managedFields": managed});
-    let service =
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 1}]}});
-    let text = String::from_utf8(body("CREATE", &service, &Value::Null)).expect("text");
-    text.replace(r#""FIELDS""#, &fields).into_bytes()
-}
-
-/// `resources.limits.memory` of `deploy/base/deployment.yaml`, in KiB.
-const DEPLOYED: u64 = 256 << 10;
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn objects_that_are_as_large_as_may_be_fit_into_memory() {
-    let policies = directory(&[("p.yaml", manifest("p", &json!({})))]);
-    let host = Program::serve(policies.path(), &[]);
-    let ask = async |path: &'static str, body: Vec<u8>| host.client.post(Protocol::Http2, path, body).await;
-    let many = ["/mutate", "/validate", "/mutate"].map(|path| ask(path, with_ports(49_000)));
-    for reply in futures::future::join_all(many).await {
-        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
-    }
-    assert_eq!(ask("/validate", malformed(200_000)).await.status, StatusCode::OK);
-    let last = ask("/validate", with_commas(260_000)).await;
-    assert_eq!(last.status, StatusCode::OK, "commas in a text are none: {}", last.text());
-    for nests in [600, 600] {
-        assert_eq!(ask("/validate", with_nests(nests)).await.status, StatusCode::OK);
-    }
-    for refused in [malformed(3_000_000), with_ports(180_000), with_nests(10_000)] {
-        let reply = ask("/validate", refused).await;
-        assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
-        assert!(reply.text().contains("no real Service has so many"), "{}", reply.text());
-    }
-    let most = host.most_resident();
-    assert!(most < DEPLOYED, "{most} KiB");
 }
 
 /// An admin server on a free port, for the process' life.

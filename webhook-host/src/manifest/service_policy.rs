@@ -229,13 +229,13 @@ impl ServicePolicy {
     /// # Errors
     ///
     /// As [`ServicePolicy::from_value`].
-    pub fn from_object(object: &Value) -> Result<Self, DecodeError> {
-        let mut manifest = object.clone();
-        if let Some(manifest) = manifest.as_object_mut() {
+    pub fn from_object(mut object: Value) -> Result<Self, DecodeError> {
+        if let Some(manifest) = object.as_object_mut() {
             manifest.remove("status");
-            manifest.insert("metadata".to_owned(), json!({"name": object["metadata"]["name"]}));
+            let name = manifest.get_mut("metadata").and_then(|metadata| metadata.get_mut("name")).map(Value::take);
+            manifest.insert("metadata".to_owned(), json!({"name": name}));
         }
-        Self::from_value(&manifest)
+        Self::from_value(&object)
     }
 
     fn check(&self) -> Result<(), DecodeError> {

@@ -1,14 +1,16 @@
 //! How much the host takes on at a time, and the refusal of what is more.
 //!
-//! A review passes three gates: room for its body, a place among those in flight, and its turn to run; a large one passes a
-//! fourth, alone. Only turns are waited for, and that wait is part of the request's own time. A turn is held until no guest of
-//! its review runs any more: guests run inside the future that holds it, and what is cleared up after the answer takes it
-//! along. Called by `handlers` for every request; nothing here takes a lock.
+//! A review passes three gates: room for its body, a place among those in flight, and its turn to run. What is large passes a
+//! fourth, alone: whoever makes something of its body does, also after the answer. Only that and turns are waited for, which is
+//! part of the request's own time. A turn is held until no guest of its review runs any more: guests run inside the future
+//! that holds it, and what is cleared up after the answer takes it along. Called by `handlers` for every request; nothing here
+//! takes a lock.
 
 use super::limits::Limits;
 use super::live::Live;
 use super::metrics::{Counted, TimedOut};
 use super::refusal::Refusal;
+use super::spare_memory;
 use crate::pulse::Stir;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -19,12 +21,12 @@ const PATIENCE: Duration = Duration::from_millis(250);
 
 const KIB: usize = 1024;
 
-/// Bytes of a body that is reviewed alone among its like, since what is made of it takes many times the room. The largest Service
+/// Bytes of a body that is alone among its like, since what is made of it takes many times the room. The largest Service
 /// that people write (256 KiB of annotations) has about twice that much in an update.
 const LARGE: usize = 768 * KIB;
 
-/// The same by its members and items.
-const MANY: usize = 60_000;
+/// The same by its weight: that of a Service with some hundred ports.
+const HEAVY: usize = 2 << 20;
 
 /// The gates of one server.
 pub(super) struct Capacity {
@@ -32,8 +34,8 @@ pub(super) struct Capacity {
     room: Semaphore,
     most_room: usize,
     places: Semaphore,
-    /// The one place of a large body that is reviewed.
-    large: Semaphore,
+    /// The one place for what is large.
+    large: Arc<Semaphore>,
     turns: Arc<Semaphore>,
     most_turns: usize,
     /// Told that a guest is about to run, while a server runs.
@@ -59,9 +61,16 @@ pub(super) struct Turn {
     _permit: OwnedSemaphorePermit,
 }
 
-/// The right to make a tree of a body.
-pub(super) struct Share<'a> {
-    _permit: Option<SemaphorePermit<'a>>,
+/// What making something of a body takes.
+#[derive(Clone)]
+pub(super) struct Load {
+    /// Where it is large: the place that there is one of.
+    large: Option<Arc<Semaphore>>,
+}
+
+/// The right to make something of a body.
+pub(super) struct Share {
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Capacity {
@@ -73,7 +82,7 @@ impl Capacity {
             room: Semaphore::new(most_room),
             most_room,
             places: semaphore(limits.in_flight),
-            large: Semaphore::new(1),
+            large: Arc::new(Semaphore::new(1)),
             most_turns: turns.available_permits(),
             turns,
             sentinel: OnceLock::new(),
@@ -104,6 +113,11 @@ impl Capacity {
     /// No room yet.
     pub(super) fn room(&self) -> Room<'_> {
         Room { capacity: self, taken: None }
+    }
+
+    /// Of a body of so many bytes, and of this weight.
+    pub(super) fn load(&self, body: usize, weight: usize) -> Load {
+        Load { large: (body > LARGE || weight > HEAVY).then(|| Arc::clone(&self.large)) }
     }
 
     /// A place, at once or not at all.
@@ -140,18 +154,34 @@ impl Room<'_> {
     }
 }
 
-impl Place<'_> {
-    /// At once, unless the body is large and another such is reviewed.
-    pub(super) async fn share(&self, body: usize, items: usize, deadline: Instant) -> Result<Share<'_>, Refusal> {
-        if body <= LARGE && items <= MANY {
-            return Ok(Share { _permit: None });
-        }
-        let permit = tokio::time::timeout_at(deadline.into(), self.capacity.large.acquire()).await;
-        let permit =
-            permit.map_err(|_| Refusal::overload("memory", "other large objects took all the time; try again"))?;
-        Ok(Share { _permit: Some(permit.expect("the semaphore is never closed")) })
+impl Load {
+    /// At once, unless it is large and something else is.
+    pub(super) async fn share(self, deadline: Instant) -> Result<Share, Refusal> {
+        let permit = tokio::time::timeout_at(deadline.into(), self.alone()).await;
+        permit.map_err(|_| Refusal::overload("memory", "other large objects took all the time; try again"))
     }
 
+    /// The same on a thread that has time.
+    pub(super) fn wait(self) -> Share {
+        pollster::block_on(self.alone())
+    }
+
+    async fn alone(self) -> Share {
+        let Some(large) = self.large else { return Share { permit: None } };
+        Share { permit: Some(large.acquire_owned().await.expect("the semaphore is never closed")) }
+    }
+}
+
+impl Drop for Share {
+    /// The next one begins with what there was before.
+    fn drop(&mut self) {
+        if self.permit.is_some() {
+            spare_memory::give_back();
+        }
+    }
+}
+
+impl Place<'_> {
     /// The turn to run, as soon as there is one, first come first served.
     pub(super) async fn turn(&self, deadline: Instant) -> Result<Turn, Refusal> {
         let turn = tokio::time::timeout_at(deadline.into(), Arc::clone(&self.capacity.turns).acquire_owned()).await;

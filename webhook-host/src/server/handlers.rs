@@ -7,7 +7,7 @@ mod gate;
 
 pub use gate::PolicyCheck;
 
-use super::capacity::{Capacity, Place, Room, Turn};
+use super::capacity::{Capacity, Load, Place, Room, Turn};
 use super::limits::Limits;
 use super::live::Live;
 use super::metrics::TimedOut;
@@ -15,6 +15,7 @@ use super::queue::Answered;
 use super::refusal::Refusal;
 use super::shadow::Shadow;
 use super::timeout;
+use super::weight;
 use crate::admission::{AdmissionRequest, Clock, Function, Outcome};
 use crate::contract::review::Phase;
 use crate::policy::Used;
@@ -35,11 +36,12 @@ use std::time::{Duration, Instant, SystemTime};
 /// Bytes of a refused body that are read and forgotten.
 const DISCARDED: usize = 64 << 20;
 
-/// Members and items of a body, about.
-const MOST_ITEMS: usize = 250_000;
+/// Bytes of memory for what a body holds. A Service with 5,000 ports takes less than 24 MiB in an update, with what its managers
+/// own.
+const HEAVIEST: usize = 32 << 20;
 
-/// Bytes of a body whose items are not counted.
-const FEW_BYTES: usize = 128 << 10;
+/// Bytes of a body that is not weighed.
+const SMALL: usize = 16 << 10;
 
 /// For watchers to tell of a namespace that was created a moment ago: they are some milliseconds behind, and publish every 50 ms.
 const NAMESPACE_WAIT: Duration = Duration::from_millis(250);
@@ -135,9 +137,9 @@ impl App {
         self.capacity.check()?;
         let mut room = self.capacity.room();
         let body = self.read(&head.headers, body, &mut room).await?;
-        let items = check_items(&body)?;
+        let load = self.load(&body)?;
         let place = self.capacity.place()?;
-        let _share = place.share(body.len(), items, clock.deadline).await?;
+        let share = load.clone().share(clock.deadline).await?;
         let turn = place.turn(clock.deadline).await?;
         let review =
             AdmissionRequest::parse(&body).map_err(|error| Refusal::bad_request("review", error.to_string()))?;
@@ -152,8 +154,10 @@ impl App {
         log(&review, &outcome);
         let answer = outcome.response.to_json();
         self.clear_up(used, turn);
+        drop(share);
         if let Some(inventory) = seen {
-            self.hand_over(Answered { function, body, now: clock.now, set: Arc::clone(&set), inventory, outcome });
+            let set = Arc::clone(&set);
+            self.hand_over(Answered { function, body, load, now: clock.now, set, inventory, outcome });
         }
         Ok(answer)
     }
@@ -243,6 +247,20 @@ impl App {
         Ok(if joined.is_empty() { first } else { joined.freeze() })
     }
 
+    /// What making something of a body takes.
+    fn load(&self, body: &[u8]) -> Result<Load, Refusal> {
+        let weight = if body.len() <= SMALL { 0 } else { weight::of(body) };
+        if weight <= HEAVIEST {
+            return Ok(self.capacity.load(body.len(), weight));
+        }
+        let sentence = format!(
+            "reading the body would take some {} MiB of memory, and at most {} are given: no real object has so many members and items",
+            weight >> 20,
+            HEAVIEST >> 20
+        );
+        Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body-weight", sentence))
+    }
+
     fn too_large(&self) -> Refusal {
         let limit = self.body_limit;
         let sentence = format!("the body has more than {limit} bytes; raise --body-limit if this is a real object");
@@ -264,44 +282,6 @@ impl App {
         };
         let _ = tokio::time::timeout(self.body_time, read_on).await;
     }
-}
-
-/// What has so many members and items would take hundreds of bytes for each. A Service with 5,000 ports has less than 200,000 in an
-/// update, with what its managers own. Gives the number; 0 for a body that is too small to matter.
-fn check_items(body: &[u8]) -> Result<usize, Refusal> {
-    if body.len() <= FEW_BYTES {
-        return Ok(0);
-    }
-    let items = items(body);
-    if items <= MOST_ITEMS {
-        return Ok(items);
-    }
-    let sentence = format!(
-        "the body has some {items} members and items, and at most {MOST_ITEMS} are read: no real Service has so many"
-    );
-    Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "items", sentence))
-}
-
-/// By the signs of JSON outside of strings. A mapping counts twice, since a tree of it takes much memory for a single member.
-fn items(body: &[u8]) -> usize {
-    let (mut items, mut rest) = (0, body.iter());
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'{' => items += 2,
-            b'[' | b',' => items += 1,
-            b'"' => {
-                while let Some(byte) = rest.next() {
-                    match byte {
-                        b'"' => break,
-                        b'\\' => drop(rest.next()),
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    items
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -332,16 +312,5 @@ fn log(request: &AdmissionRequest<'_>, outcome: &Outcome) {
             tracing::info!(uid, namespace = ?namespace, name = ?name, user = ?user, "denied: {}", denial.message.replace('\n', " | "));
         }
         None => tracing::debug!(uid, namespace = ?namespace, name = ?name, exempt = ?outcome.exemption, "allowed"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::items;
-
-    #[test]
-    fn items_are_counted_outside_of_strings() {
-        assert_eq!(items(br#"{"a":[1,2],"b":"x,{[\",{","c":{"d":{}}}"#), 10);
-        assert_eq!(items(br#""an end that is missing \"#), 0);
     }
 }

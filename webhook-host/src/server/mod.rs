@@ -24,10 +24,12 @@ mod refusal;
 mod registration_status;
 mod sentinel;
 mod shadow;
+mod spare_memory;
 mod status;
 mod tally;
 mod timeout;
 pub mod tls;
+mod weight;
 
 pub use admin::Admin;
 pub use certificate_status::{CertificateStatus, CertificateTrouble, SelfManagedStatus, TroubleReason};

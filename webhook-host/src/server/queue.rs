@@ -2,6 +2,7 @@
 //!
 //! The hot path hands over and goes on; what doesn't fit is the caller's to count. Used by `shadow` and `recorder`.
 
+use super::capacity::Load;
 use super::live::Set;
 use crate::admission::{Function, Outcome};
 use crate::inventory::Inventory;
@@ -21,6 +22,8 @@ const MOST_BYTES: usize = 16 << 20;
 pub(super) struct Answered {
     pub(super) function: Function,
     pub(super) body: Bytes,
+    /// Of the body, for whoever reads it once more.
+    pub(super) load: Load,
     /// When it arrived, as policies saw it.
     pub(super) now: SystemTime,
     pub(super) set: Arc<Set>,

@@ -116,9 +116,7 @@ impl Writer {
     }
 
     fn write(&mut self, answered: &Answered) -> Result<()> {
-        let Answered { function, body, now, set, inventory, outcome } = answered;
-        let record = Record::of(*function, body, *now, (&set.admission, set.generation), inventory, outcome)?;
-        let line = serde_json::to_vec(&record)?;
+        let line = line(answered)?;
         if self.looked.elapsed() >= LOOK {
             self.file.follow()?;
             self.looked = Instant::now();
@@ -143,4 +141,12 @@ impl Writer {
             }
         }
     }
+}
+
+/// The whole body is a tree meanwhile, but no more when the line is written: a disk may take its time.
+fn line(answered: &Answered) -> serde_json::Result<Vec<u8>> {
+    let Answered { function, body, load, now, set, inventory, outcome } = answered;
+    let _share = load.clone().wait();
+    let record = Record::of(*function, body, *now, (&set.admission, set.generation), inventory, outcome)?;
+    serde_json::to_vec(&record)
 }

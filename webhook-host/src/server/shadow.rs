@@ -71,6 +71,7 @@ fn run(waiting: &Waiting) {
 
 impl Answered {
     fn compare(&self, log: &mut Log) {
+        let _share = self.load.clone().wait();
         // It was read once already.
         let Ok(request) = AdmissionRequest::parse(&self.body) else { return };
         let admission = &self.set.admission;

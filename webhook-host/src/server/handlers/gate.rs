@@ -4,18 +4,20 @@
 //! is a broken policy, which the reload can deal with. So it lets pass whatever must stay possible while something is wrong:
 //! deletions, the removal of finalizers, a status, and a change that leaves the spec as it is.
 
-use super::{App, check_content_type, check_items};
+use super::{App, check_content_type};
 use crate::admission::{AdmissionRequest, AdmissionResponse, Operation};
 use crate::manifest::{API_VERSION, ServicePolicy};
 use crate::policy::LoadError;
+use crate::server::capacity::Load;
 use crate::server::refusal::Refusal;
 use crate::server::timeout;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::Request;
 use axum::http::request::Parts;
+use axum::http::{Request, StatusCode};
 use axum::response::Response;
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,6 +32,9 @@ const AT_ONCE: usize = 1;
 /// Those that wait for it, and the one that runs: more are let pass unchecked, as they would be after waiting.
 const WAITING: usize = 16;
 
+/// Bytes of a ServicePolicy, as many as etcd takes by default.
+const LARGEST: usize = 3 << 19;
+
 /// Asks the check, on threads that serve no reviews.
 pub(super) struct Gate {
     check: PolicyCheck,
@@ -42,6 +47,27 @@ struct Asker {
     uid: String,
     name: String,
     user: String,
+}
+
+/// A ServicePolicy that waits to be checked, as its text: a tree takes much more.
+struct Waits {
+    object: String,
+    load: Load,
+}
+
+/// As much of a ServicePolicy as tells whether it is to be checked.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Outline<'a> {
+    metadata: OutlineMeta,
+    #[serde(borrow)]
+    spec: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct OutlineMeta {
+    deletion_timestamp: Option<IgnoredAny>,
 }
 
 /// What comes of a check.
@@ -58,21 +84,23 @@ impl Gate {
     }
 
     /// What began goes on to its end, and holds its place until then, also when nobody waits for it any more.
-    async fn check(&self, manifest: ServicePolicy, deadline: Instant) -> Checked {
+    async fn check(&self, Waits { object, load }: Waits, deadline: Instant) -> Checked {
         let Ok(_waits) = self.waiting.try_acquire() else { return Checked::Late };
         let (check, places) = (Arc::clone(&self.check), Arc::clone(&self.places));
         let checked = async {
             let place = places.acquire_owned().await.expect("the semaphore is never closed");
             let run = move || {
-                let _place = place;
-                check(manifest)
+                let _held = (place, load.wait());
+                let object = serde_json::from_str(&object).map_err(|error| error.to_string())?;
+                let manifest = ServicePolicy::from_object(object).map_err(|error| error.to_string())?;
+                check(manifest).map_err(|error| error.to_string())
             };
             tokio::task::spawn_blocking(run).await
         };
         match tokio::time::timeout_at(deadline.into(), checked).await {
             Err(_) => Checked::Late,
             Ok(Err(_)) => Checked::Bad("loading it panicked; see the host's log".to_owned()),
-            Ok(Ok(Err(error))) => Checked::Bad(error.to_string()),
+            Ok(Ok(Err(problem))) => Checked::Bad(problem),
             Ok(Ok(Ok(()))) => Checked::Good,
         }
     }
@@ -92,25 +120,27 @@ impl App {
         check_content_type(&head.headers)?;
         let (asker, asked) = self.policy(head, body).await?;
         let checked = match (&self.gate, asked) {
-            (Some(gate), Some(object)) => match ServicePolicy::from_object(&object) {
-                Ok(manifest) => gate.check(manifest, arrived + time).await,
-                Err(error) => Checked::Bad(error.to_string()),
-            },
+            (Some(gate), Some(policy)) => gate.check(policy, arrived + time).await,
             _ => Checked::Good,
         };
         Ok(self.judged(&asker, checked).to_json())
     }
 
     /// Who asks, and what is to be checked, if anything. The body takes no room while that waits.
-    async fn policy(&self, head: &Parts, body: &mut Body) -> Result<(Asker, Option<Value>), Refusal> {
+    async fn policy(&self, head: &Parts, body: &mut Body) -> Result<(Asker, Option<Waits>), Refusal> {
         let mut room = self.capacity.room();
         let body = self.read(&head.headers, body, &mut room).await?;
-        check_items(&body)?;
+        let load = self.load(&body)?;
         let request =
             AdmissionRequest::parse(&body).map_err(|error| Refusal::bad_request("review", error.to_string()))?;
         let user = request.user_info.username.clone();
         let asker = Asker { uid: request.uid.to_string(), name: request.name().to_owned(), user };
-        Ok((asker, asked(&request)))
+        let Some(object) = asked(&request) else { return Ok((asker, None)) };
+        if object.len() > LARGEST {
+            let sentence = format!("the ServicePolicy has {} bytes, and etcd takes {LARGEST} at most", object.len());
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body-size", sentence));
+        }
+        Ok((asker, Some(Waits { object: object.to_owned(), load })))
     }
 
     fn judged(&self, Asker { uid, name, user }: &Asker, checked: Checked) -> AdmissionResponse {
@@ -131,8 +161,9 @@ impl App {
     }
 }
 
-/// The ServicePolicy that is to be checked, if any.
-fn asked(request: &AdmissionRequest<'_>) -> Option<Value> {
+/// The ServicePolicy that is to be checked, if any. Where its spec has the text that it had, so it is the same: one encoder writes
+/// both.
+fn asked<'a>(request: &AdmissionRequest<'a>) -> Option<&'a str> {
     let kind = &request.kind;
     let is_policy = kind.kind == ServicePolicy::KIND && API_VERSION.split('/').next() == Some(&*kind.group);
     let writes = matches!(request.operation, Operation::Create | Operation::Update);
@@ -140,10 +171,10 @@ fn asked(request: &AdmissionRequest<'_>) -> Option<Value> {
     if !(is_policy && writes && itself) {
         return None;
     }
-    let value = |raw: &RawValue| serde_json::from_str::<Value>(raw.get()).ok();
-    let object = value(request.object?)?;
-    let old = request.old_object.and_then(value).unwrap_or_default();
-    let deleted = !object["metadata"]["deletionTimestamp"].is_null();
-    let same = !old.is_null() && old["spec"] == object["spec"];
-    (!deleted && !same).then_some(object)
+    let outline = |raw: &'a RawValue| serde_json::from_str::<Outline<'a>>(raw.get()).unwrap_or_default();
+    let object = request.object?;
+    let (new, old) = (outline(object), request.old_object.map(outline).unwrap_or_default());
+    let deleted = new.metadata.deletion_timestamp.is_some();
+    let same = new.spec.is_some_and(|new| old.spec.is_some_and(|old| old.get() == new.get()));
+    (!deleted && !same).then(|| object.get())
 }

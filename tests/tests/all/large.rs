@@ -1,0 +1,159 @@
+//! Objects as large as may be: the host reads them within the memory that `deploy/` gives it, whatever they are made of.
+
+use crate::certificates::metric;
+use crate::client::{Protocol, Reply};
+use crate::host::body;
+use crate::program::{Program, directory, manifest};
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// `resources.limits.memory` of `deploy/base/deployment.yaml`, in KiB.
+const DEPLOYED: u64 = 256 << 10;
+
+/// A Service in deletion whose update brings so many ports: valid for a mutating webhook, which is asked before ports are compared.
+fn with_ports(count: usize) -> Vec<u8> {
+    let service = |ports: Value| {
+        let metadata = json!({"name": "web", "namespace": "default", "deletionTimestamp": "2026-11-23T08:00:00Z"});
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"type": "ClusterIP", "ports": ports}})
+    };
+    let port = json!({"protocol": "TCP", "port": 1, "targetPort": 0});
+    body("UPDATE", &service(json!(vec![port.clone(); count])), &service(json!([port])))
+}
+
+/// A review of the creation of an object, with this text for every `"?"` in it.
+fn created(object: &Value, text: &str) -> Vec<u8> {
+    let review = String::from_utf8(body("CREATE", object, &Value::Null)).expect("text");
+    review.replace(r#""?""#, text).into_bytes()
+}
+
+/// What is no Service, with this in a field that nobody knows.
+fn malformed(unknown: &str) -> Vec<u8> {
+    created(&json!({"spec": {"ports": 1}, "unknown": "?"}), unknown)
+}
+
+/// A Service that has this where managers may own anything.
+fn with_owned(anything: &str) -> Vec<u8> {
+    let managed = json!([{"manager": "m", "operation": "Update", "fieldsV1": {"f:spec": {"f:unknown": "?"}}}]);
+    let metadata = json!({"name": "web", "namespace": "default", "managedFields": managed});
+    let service =
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 1}]}});
+    created(&service, anything)
+}
+
+/// A ServicePolicy with this among its settings.
+fn policy(setting: &str) -> Vec<u8> {
+    let spec = json!({"module": {"file": "misbehave.wasm"}, "settings": {"unheard": "?"}});
+    let object = json!({
+        "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy", "metadata": {"name": "p"}, "spec": spec,
+    });
+    let kind = json!({"group": "sallyport.dev", "version": "v1alpha1", "kind": "ServicePolicy"});
+    let request = json!({"uid": "u", "operation": "CREATE", "name": "p", "kind": kind, "object": object});
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
+    review.to_string().replace(r#""?""#, setting).into_bytes()
+}
+
+/// An update of a Service with so many ports, all told as an API server tells them, and owned.
+fn with_owned_ports(count: u16) -> Vec<u8> {
+    let port = |number| {
+        let name = format!("port-{number}");
+        json!({"name": name, "protocol": "TCP", "port": number, "targetPort": name, "nodePort": number})
+    };
+    let fields = json!({".": {}, "f:name": {}, "f:nodePort": {}, "f:port": {}, "f:protocol": {}, "f:targetPort": {}});
+    let owned = |number| (format!(r#"k:{{"port":{number},"protocol":"TCP"}}"#), fields.clone());
+    let numbers = 30_000..30_000 + count;
+    let owned: serde_json::Map<_, _> = numbers.clone().map(owned).collect();
+    let managed = json!([{"manager": "m", "operation": "Update", "fieldsV1": {"f:spec": {"f:ports": owned}}}]);
+    let metadata = json!({"name": "web", "namespace": "default", "managedFields": managed});
+    let spec = json!({"type": "NodePort", "ports": numbers.map(port).collect::<Vec<_>>()});
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec});
+    body("UPDATE", &service, &service)
+}
+
+/// A list of so many numbers.
+fn numbers(count: usize) -> String {
+    json!(vec![0; count]).to_string()
+}
+
+/// A list of so many mappings of one member, each a hundred levels deep: few bytes, and much memory as a tree.
+fn nests(count: usize) -> String {
+    let nest = format!("{}1{}", r#"{"":"#.repeat(100), "}".repeat(100));
+    format!("[{}]", vec![nest; count].join(","))
+}
+
+/// An annotation as long as may be, of commas alone, before and after an update.
+fn with_commas(count: usize) -> Vec<u8> {
+    let metadata = json!({"name": "web", "namespace": "default", "annotations": {"test/commas": ",".repeat(count)}});
+    let service =
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 1}]}});
+    body("UPDATE", &service, &service)
+}
+
+async fn ask(host: &Program, path: &str, body: Vec<u8>) -> Reply {
+    host.client.post(Protocol::Http2, path, body).await
+}
+
+/// As large as may be, of all kinds, on all paths. The most memory that it took, in KiB.
+async fn ask_all(host: &Program) -> u64 {
+    let many = ["/mutate", "/validate", "/mutate"].map(|path| ask(host, path, with_ports(35_000)));
+    for reply in futures::future::join_all(many).await {
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+    }
+    let nests = nests(500);
+    let mixed = [
+        ("/validate", malformed(&numbers(330_000))),
+        ("/validate", with_commas(260_000)),
+        ("/validate", with_owned_ports(5000)),
+        ("/validate", malformed(&nests)),
+        ("/validate-policies", policy(&nests)),
+        ("/validate-policies", policy(&nests)),
+        ("/mutate", with_owned(&nests)),
+        ("/validate", with_owned(&nests)),
+    ];
+    let mixed = mixed.map(|(path, body)| ask(host, path, body));
+    for reply in futures::future::join_all(mixed).await {
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+    }
+    host.most_resident()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_that_are_as_large_as_may_be_fit_into_memory() {
+    let policies = directory(&[("p.yaml", manifest("p", &json!({})))]);
+    let host = Program::serve(policies.path(), &[]);
+    let most = ask_all(&host).await;
+    assert!(most < DEPLOYED, "{most} KiB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_they_do_where_reviews_are_recorded_and_candidates_asked() {
+    let candidate = json!({"settings": {}});
+    let policies = directory(&[("p.yaml", manifest("p", &json!({"candidate": candidate})))]);
+    let log = policies.path().join("record.log");
+    let host = Program::serve(policies.path(), &["--record", log.to_str().expect("text")]);
+    ask_all(&host).await;
+    let began = Instant::now();
+    while metric(&host, r#"sallyport_record_reviews_total{result="written"}"#).await < 9 {
+        assert!(began.elapsed() < Duration::from_secs(60), "{}", host.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let most = host.most_resident();
+    assert!(most < DEPLOYED, "{most} KiB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn larger_ones_are_refused() {
+    let policies = directory(&[("p.yaml", manifest("p", &json!({})))]);
+    let host = Program::serve(policies.path(), &[]);
+    for (path, body, expected) in [
+        ("/validate", malformed(&numbers(3_000_000)), "no real object has so many members and items"),
+        ("/mutate", with_ports(180_000), "no real object has so many members and items"),
+        ("/validate", with_owned(&nests(10_000)), "no real object has so many members and items"),
+        ("/validate-policies", policy(&nests(10_000)), "no real object has so many members and items"),
+        ("/validate-policies", policy(&format!("{:?}", "x".repeat(2 << 20))), "and etcd takes 1572864 at most"),
+    ] {
+        let reply = ask(&host, path, body).await;
+        assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(reply.text().contains(expected), "{}", reply.text());
+    }
+}
