@@ -23,6 +23,7 @@ mod limits;
 mod lint;
 mod loading;
 mod metrics;
+mod net;
 mod new_policy;
 mod object_server;
 mod overload;

@@ -1,19 +1,15 @@
-//! Webhook configurations and the net under them: what the program prints, and what an API server would make of it.
+//! Webhook configurations: what the program prints, and what an API server would make of it.
 
 use crate::cel::{Cel, evaluate};
 use crate::command_line::{sallyport, sallyport_in};
-use crate::host::{ENGINE, ask, root};
-use sallyport::admission::{Admission, Function};
-use sallyport::inventory::Inventory;
-use sallyport::manifest::{Exemptions, ServicePolicy};
+use crate::host::{ENGINE, root};
+use sallyport::manifest::Exemptions;
 use sallyport::policy::Policy;
-use sallyport::registration::backstop::{self, Backstop};
 use sallyport::registration::{Endpoint, NAME, OnFailure, Options, Registration};
 use sallyport::service;
 use sallyport::suite::{self, Case, ModuleSearch, Runner, Setup};
 use sallyport::yaml;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The objects that a command prints.
@@ -23,7 +19,8 @@ fn printed(arguments: &[&str]) -> Vec<Value> {
     yaml::documents(&String::from_utf8(output.stdout).expect("UTF-8")).expect("YAML")
 }
 
-const BARE_METAL: [&str; 5] = ["webhooks", "--policies", "policies/presets/bare-metal", "--modules", "target/policies"];
+pub(crate) const BARE_METAL: [&str; 5] =
+    ["webhooks", "--policies", "policies/presets/bare-metal", "--modules", "target/policies"];
 
 fn webhook(arguments: &[&str], kind: &str) -> Option<Value> {
     let found = printed(arguments).into_iter().find(|object| object["kind"] == kind)?;
@@ -202,7 +199,7 @@ fn variables(review: &Value) -> [(&'static str, Value); 3] {
 }
 
 /// Whether all conditions hold.
-fn passes(conditions: &Value, review: &Value) -> bool {
+pub(crate) fn passes(conditions: &Value, review: &Value) -> bool {
     let variables = variables(review);
     let variables = variables.each_ref().map(|(name, value)| (*name, value));
     conditions.as_array().into_iter().flatten().all(|condition| {
@@ -215,7 +212,7 @@ fn passes(conditions: &Value, review: &Value) -> bool {
 }
 
 /// Every case that the suites have, with the request that it sends.
-fn cases(path: &str) -> Vec<Case> {
+pub(crate) fn cases(path: &str) -> Vec<Case> {
     let (files, errors) = suite::find(&[root().join(path)]);
     assert!(errors.is_empty(), "{errors:?}");
     let search = ModuleSearch { directory: Some(root().join("target/policies")) };
@@ -223,7 +220,7 @@ fn cases(path: &str) -> Vec<Case> {
 }
 
 /// What an API server would send: with objects that decode, and are written anew.
-fn review(case: &Case) -> Option<Value> {
+pub(crate) fn review(case: &Case) -> Option<Value> {
     let mut review: Value = serde_json::from_slice(&case.review_body()).ok()?;
     for name in ["object", "oldObject"] {
         let object = &mut review["request"][name];
@@ -246,7 +243,7 @@ fn without_null(value: &mut Value) {
     }
 }
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options {
         policies_from_cluster: false,
         name: NAME.to_owned(),
@@ -258,7 +255,7 @@ fn options() -> Options {
     }
 }
 
-fn loaded(setup: &Setup) -> Option<Vec<Arc<Policy>>> {
+pub(crate) fn loaded(setup: &Setup) -> Option<Vec<Arc<Policy>>> {
     let load = |source: &suite::Source| {
         let component = std::fs::read(&source.component).expect("a component");
         Policy::load(&ENGINE, source.manifest.clone(), &component).ok().map(Arc::new)
@@ -329,129 +326,4 @@ fn a_condition_means_the_exemption_to_the_letter() {
     ] {
         assert!(asked(user, groups, namespace, name), "{user} {groups:?} {namespace}/{name}");
     }
-}
-
-/// Whether the net denies, conditions and namespaces included.
-fn denies(backstop: &Backstop, review: &Value) -> bool {
-    let spec = serde_json::to_value(&backstop.policy.spec).expect("JSON");
-    let request = &review["request"];
-    let asked = request["subResource"].as_str().unwrap_or_default().is_empty()
-        && (request["operation"] == "CREATE" || request["operation"] == "UPDATE");
-    asked && passes(&spec["matchConditions"], review) && !passes(&spec["validations"], review)
-}
-
-/// A host with the policies of a case, and the net under it.
-fn host_with_net(setup: &Setup) -> Option<(Admission, Vec<Backstop>)> {
-    let (policies, options) = (loaded(setup)?, options());
-    let registration =
-        Registration { policies: &policies, candidates: &[], exemptions: &setup.exemptions, options: &options };
-    let net = backstop::policies(&registration);
-    Some((Admission::new(policies, Inventory::from(setup.inventory.clone()), setup.exemptions.clone()), net))
-}
-
-/// What the net catches of a policy's denials. Every case that it denies, the policy must deny, too.
-fn caught(policy: &str) -> (usize, usize) {
-    // Compiling the policies takes most of the time: once for each choice of settings.
-    let mut hosts = BTreeMap::new();
-    let (mut caught, mut denied) = (0, 0);
-    for case in cases(&format!("tests/fixtures/{policy}")) {
-        let Some(review) = review(&case).filter(|_| matches!(case.function, Function::Validate(_))) else { continue };
-        let host = hosts.entry(case.setup.fingerprint()).or_insert_with(|| host_with_net(&case.setup));
-        let Some((admission, net)) = host else { continue };
-        let outcome = ask(admission, case.function, &case.review_body());
-        // The API server compares namespaces with `matchConstraints`, which are no CEL.
-        if outcome.evaluations.is_empty() && outcome.malformed.is_none() {
-            continue;
-        }
-        let is_denied = !outcome.response.allowed;
-        let is_caught = net.iter().any(|backstop| denies(backstop, &review));
-        assert!(is_denied || !is_caught, "{policy}: {}: the net denies what the policy allows", case.name);
-        denied += usize::from(is_denied);
-        caught += usize::from(is_caught);
-    }
-    (caught, denied)
-}
-
-#[test]
-fn the_net_denies_nothing_that_a_policy_allows_and_catches_its_share() {
-    let policies = [
-        ("service-type", 5),
-        ("nodeport-range", 17),
-        ("external-ips", 6),
-        ("external-name", 20),
-        ("loadbalancer-cloud-only", 6),
-        ("selectorless", 5),
-    ];
-    for (policy, least) in policies {
-        let (caught, denied) = caught(policy);
-        assert!(caught >= least, "{policy}: the net catches {caught} of {denied} denials");
-    }
-}
-
-/// The net of `nodeport-range` with its default settings.
-fn net(updates: &str, exemptions: &Value) -> Backstop {
-    let manifest = json!({
-        "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy", "metadata": {"name": "p"},
-        "spec": {"module": {"file": "nodeport_range.wasm"}, "updates": updates, "settings": {"ranges": [{"from": 30000, "to": 32767}]}},
-    });
-    let component = std::fs::read(root().join("target/policies/nodeport_range.wasm")).expect("a component");
-    let policy =
-        Policy::load(&ENGINE, ServicePolicy::from_value(&manifest).expect("valid"), &component).expect("a policy");
-    let exemptions: Exemptions = serde_json::from_value(exemptions.clone()).expect("exemptions");
-    let registration =
-        Registration { policies: &[policy.into()], candidates: &[], exemptions: &exemptions, options: &options() };
-    backstop::policies(&registration).remove(0)
-}
-
-/// Of a Service with an annotation, whether in deletion or not, and with these node ports.
-fn object(annotations: &Value, deleted: bool, ports: &[u16]) -> Value {
-    let ports: Vec<Value> = ports.iter().map(|port| json!({"port": 80, "nodePort": port, "protocol": "TCP"})).collect();
-    let mut object = json!({"metadata": {"annotations": annotations}, "spec": {"type": "NodePort", "ports": ports}});
-    if deleted {
-        object["metadata"]["deletionTimestamp"] = "2026-11-23T08:00:00Z".into();
-    }
-    object
-}
-
-fn update(user: &str, object: &Value, old: &Value) -> Value {
-    json!({"request": {
-        "operation": "UPDATE", "namespace": "n", "name": "w", "userInfo": {"username": user}, "object": object, "oldObject": old,
-    }})
-}
-
-#[test]
-fn nobody_gets_through_the_net_by_an_annotation_or_a_deletion() {
-    const OUT: u16 = 29_999;
-    let glass = json!({"breakGlass": {"users": ["root"]}});
-    let broken = json!({"sallyport.dev/break-glass": "whatever"});
-    for updates in ["Ratchet", "Always"] {
-        let net = net(updates, &glass);
-        let old = object(&broken, false, &[30_000]);
-        let denied =
-            |user, ports: &[u16], old: &Value| denies(&net, &update(user, &object(&broken, false, ports), old));
-        assert!(denied("jane", &[OUT], &old), "{updates}: the annotation was there, and excuses what was");
-        assert!(!denied("root", &[OUT], &old), "{updates}: who may break the glass is believed");
-        assert!(!denied("jane", &[OUT], &object(&broken, false, &[OUT])), "{updates}: what was there may stay");
-    }
-    let none = json!({});
-    let deletion = |updates, ports: &[u16], old: &[u16]| {
-        denies(&net(updates, &none), &update("jane", &object(&none, true, ports), &object(&none, true, old)))
-    };
-    assert!(deletion("Ratchet", &[OUT], &[30_000]), "what is in deletion is programmed all the same");
-    assert!(!deletion("Ratchet", &[OUT], &[OUT, 29_998]));
-    assert!(!deletion("Always", &[OUT], &[OUT, 29_998]), "a host lets what loses entries pass");
-}
-
-#[test]
-fn the_net_says_what_it_does_not_cover() {
-    let arguments = [&BARE_METAL[..], &["--backstop"]].concat();
-    let text = String::from_utf8(sallyport(&arguments).stdout).expect("UTF-8");
-    assert!(text.contains("# Not covered: dormant-fields: its rules are not expressed in CEL"), "{text}");
-    let objects = yaml::documents(&text).expect("YAML");
-    for object in objects.iter().filter(|object| object["kind"] == "ValidatingAdmissionPolicy") {
-        let bound = |binding: &&Value| binding["spec"]["policyName"] == object["metadata"]["name"];
-        assert_eq!(objects.iter().filter(bound).count(), 1, "{}", object["metadata"]["name"]);
-    }
-    let output = sallyport(&[&arguments[..], &["--kubernetes", "1.29"]].concat());
-    assert_eq!(output.status.code(), Some(2));
 }
