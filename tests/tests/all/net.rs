@@ -1,9 +1,10 @@
 //! The net under the webhook, `--backstop`: it denies nothing that the policies allow, and lets nobody through by a trick.
 
 use crate::command_line::sallyport;
-use crate::host::{ENGINE, ask, root};
-use crate::webhooks::{BARE_METAL, cases, loaded, options, passes, review};
+use crate::host::{ENGINE, ask, body, root};
+use crate::webhooks::{BARE_METAL, cases, loaded, options, passes, review, without_null};
 use sallyport::admission::{Admission, Function};
+use sallyport::contract::review::Phase;
 use sallyport::inventory::Inventory;
 use sallyport::manifest::{Exemptions, ServicePolicy};
 use sallyport::policy::Policy;
@@ -13,6 +14,7 @@ use sallyport::suite::Setup;
 use sallyport::yaml;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Whether the net denies, conditions and namespaces included.
 fn denies(backstop: &Backstop, review: &Value) -> bool {
@@ -71,19 +73,29 @@ fn the_net_denies_nothing_that_a_policy_allows_and_catches_its_share() {
     }
 }
 
-/// The net of `nodeport-range` with its default settings.
-fn net(updates: &str, exemptions: &Value) -> Backstop {
+/// A host with one of the shipped policies.
+fn host(module: &str, updates: &str, settings: &Value, exemptions: &Value) -> (Arc<Policy>, Exemptions) {
     let manifest = json!({
         "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy", "metadata": {"name": "p"},
-        "spec": {"module": {"file": "nodeport_range.wasm"}, "updates": updates, "settings": {"ranges": [{"from": 30000, "to": 32767}]}},
+        "spec": {"module": {"file": module}, "updates": updates, "settings": settings},
     });
-    let component = std::fs::read(root().join("target/policies/nodeport_range.wasm")).expect("a component");
-    let policy =
-        Policy::load(&ENGINE, ServicePolicy::from_value(&manifest).expect("valid"), &component).expect("a policy");
-    let exemptions: Exemptions = serde_json::from_value(exemptions.clone()).expect("exemptions");
-    let registration =
-        Registration { policies: &[policy.into()], candidates: &[], exemptions: &exemptions, options: &options() };
+    let component = std::fs::read(root().join("target/policies").join(module)).expect("a component");
+    let manifest = ServicePolicy::from_value(&manifest).expect("valid");
+    let policy = Policy::load(&ENGINE, manifest, &component).expect("a policy");
+    (Arc::new(policy), serde_json::from_value(exemptions.clone()).expect("exemptions"))
+}
+
+/// The net under it.
+fn under((policy, exemptions): &(Arc<Policy>, Exemptions)) -> Backstop {
+    let policies = [Arc::clone(policy)];
+    let registration = Registration { policies: &policies, candidates: &[], exemptions, options: &options() };
     backstop::policies(&registration).remove(0)
+}
+
+/// The net of `nodeport-range` with its default settings.
+fn net(updates: &str, exemptions: &Value) -> Backstop {
+    let settings = json!({"ranges": [{"from": 30000, "to": 32767}]});
+    under(&host("nodeport_range.wasm", updates, &settings, exemptions))
 }
 
 /// Of a Service with an annotation, whether in deletion or not, and with these node ports.
@@ -123,6 +135,37 @@ fn nobody_gets_through_the_net_by_an_annotation_or_a_deletion() {
     assert!(deletion("Ratchet", &[OUT], &[30_000]), "what is in deletion is programmed all the same");
     assert!(!deletion("Ratchet", &[OUT], &[OUT, 29_998]));
     assert!(!deletion("Always", &[OUT], &[OUT, 29_998]), "a host lets what loses entries pass");
+}
+
+#[test]
+fn a_service_may_lose_its_selector_in_its_deletion_alone() {
+    let object = |deleted: bool, selector: Value| {
+        let mut object = object(&json!({}), deleted, &[30_000]);
+        object["spec"]["selector"] = selector;
+        object
+    };
+    let some = || json!({"app": "web"});
+    for updates in ["Ratchet", "Always"] {
+        let host = host("selectorless.wasm", updates, &json!({}), &json!({}));
+        let (net, (policy, exemptions)) = (under(&host), host);
+        let admission = Admission::new(vec![policy], Inventory::default(), exemptions);
+        for (deleted, selector, old, allowed) in [
+            (true, json!({}), some(), true),
+            (true, Value::Null, some(), true),
+            (true, some(), some(), true),
+            (false, json!({}), some(), false),
+            (false, some(), json!({}), true),
+        ] {
+            let body = body("UPDATE", &object(deleted, selector), &object(deleted, old));
+            let mut review: Value = serde_json::from_slice(&body).expect("JSON");
+            let outcome = ask(&admission, Function::Validate(Phase::Validating), &body);
+            assert_eq!(outcome.response.allowed, allowed, "the host, {updates}: {review}");
+            for name in ["object", "oldObject"] {
+                without_null(&mut review["request"][name]);
+            }
+            assert_eq!(denies(&net, &review), !allowed, "the net, {updates}: {review}");
+        }
+    }
 }
 
 #[test]

@@ -232,7 +232,7 @@ pub(crate) fn review(case: &Case) -> Option<Value> {
     review["request"]["object"]["spec"].is_object().then_some(review)
 }
 
-fn without_null(value: &mut Value) {
+pub(crate) fn without_null(value: &mut Value) {
     match value {
         Value::Object(members) => {
             members.retain(|_, member| !member.is_null());
