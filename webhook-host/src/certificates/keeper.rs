@@ -144,7 +144,7 @@ impl Keeper {
         }
         if secret.labels().get(LABEL.0).is_none_or(|value| value != LABEL.1) {
             let message = format!(
-                "{} is not ours: it holds something and lacks the label {}={}; choose another with --certificate-secret, or delete it",
+                "{} is not ours: it holds something and lacks the label {}={}; choose another with --certificate-secret, delete it, or give it the label",
                 self.what(),
                 LABEL.0,
                 LABEL.1
