@@ -1,7 +1,7 @@
 //! What was compiled once is not compiled again, and what is damaged on disk is never run.
 
-use crate::command_line::sallyport;
-use crate::host::{VALIDATE, ask, built, manifest, misbehave, misbehave_unsnapshotable, told};
+use crate::command_line::{SALLYPORT, sallyport};
+use crate::host::{VALIDATE, ask, built, manifest, misbehave, misbehave_unsnapshotable, root, told};
 use sallyport::admission::Admission;
 use sallyport::engine::{Cache, CacheCounts, Engine, EngineConfig};
 use sallyport::inventory::Inventory;
@@ -11,6 +11,7 @@ use sallyport::units::Bytes;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -242,4 +243,21 @@ fn a_cache_that_others_may_enter_is_refused_with_the_fix() {
              make this process run their code; run `chmod 700 {shown}`\n"
         )
     );
+}
+
+/// `make assets` makes such a one: what it fetches lies beside the compiled policies.
+#[test]
+fn the_default_cache_is_private_where_the_directory_around_it_is_not() {
+    let caches = directory();
+    let ours = caches.path().join("sallyport");
+    std::fs::create_dir(&ours).expect("ours");
+    std::fs::set_permissions(&ours, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    let mut inspect = Command::new(&*SALLYPORT);
+    inspect.args(["inspect", "target/policies/service_type.wasm"]).env("XDG_CACHE_HOME", caches.path());
+    let output = inspect.current_dir(root()).output().expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let compiled = ours.join("compiled");
+    let mode = std::fs::metadata(&compiled).expect("it was made").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    assert!(std::fs::read_dir(&compiled).expect("readable").next().is_some(), "it keeps what was compiled");
 }

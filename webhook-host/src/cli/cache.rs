@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[command(next_help_heading = "Cache")]
 pub(super) struct CacheArgs {
     /// Where compiled policies are kept, so that the next start need not compile; private to its user [default:
-    /// $XDG_CACHE_HOME/sallyport or ~/.cache/sallyport]
+    /// $XDG_CACHE_HOME/sallyport/compiled or ~/.cache/sallyport/compiled]
     #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
     cache_dir: Option<PathBuf>,
     /// How much may be kept, such as 512Mi; what was not used for longest goes first
@@ -53,11 +53,12 @@ impl CacheArgs {
     }
 }
 
-/// As the XDG base directory specification has it: what is no absolute path does not count.
+/// As the XDG base directory specification has it: what is no absolute path does not count. A directory of its own: that of the
+/// program holds also what `scripts/` fetch, and need not be closed to others.
 fn default_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(caches.join("sallyport"))
+    Some(caches.join("sallyport/compiled"))
 }
 
 #[cfg(test)]
@@ -70,11 +71,14 @@ mod tests {
 
     #[test]
     fn the_default_directory_is_in_the_users_caches() {
-        assert_eq!(directory(&[("HOME", "/home/jane")]), Some("/home/jane/.cache/sallyport".into()));
-        assert_eq!(directory(&[("HOME", "/home/jane"), ("XDG_CACHE_HOME", "/c")]), Some("/c/sallyport".into()));
+        assert_eq!(directory(&[("HOME", "/home/jane")]), Some("/home/jane/.cache/sallyport/compiled".into()));
+        assert_eq!(
+            directory(&[("HOME", "/home/jane"), ("XDG_CACHE_HOME", "/c")]),
+            Some("/c/sallyport/compiled".into())
+        );
         assert_eq!(
             directory(&[("HOME", "/home/jane"), ("XDG_CACHE_HOME", "")]),
-            Some("/home/jane/.cache/sallyport".into())
+            Some("/home/jane/.cache/sallyport/compiled".into())
         );
     }
 
