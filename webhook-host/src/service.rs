@@ -2,7 +2,7 @@
 //!
 //! A Service is parsed once per review, whatever the number of policies. What the API server itself would refuse to
 //! decode (rule S16) is refused here, with the field path, so that no policy ever meets malformed input. Duplicate keys: the
-//! last one wins, as in the API server. Called by `admission`.
+//! last one wins, as in the API server (which writes what managers own itself, without any). Called by `admission`.
 
 mod aside;
 mod managed;
@@ -285,14 +285,19 @@ mod tests {
 
     #[test]
     fn managed_fields_tell_which_node_port_was_set() {
-        let fields = json!({"f:spec": {"f:ports": {r#"k:{"port":80,"protocol":"TCP"}"#: {"f:nodePort": {}}}}});
+        let key = |port: u16| format!(r#"k:{{"port":{port},"protocol":"TCP"}}"#);
+        let owned = |value: Value| json!({"f:port": {}, "f:nodePort": value});
+        let ports = json!({
+            ".": {}, key(80): owned(json!({})), key(81): {"f:port": {}}, key(82): owned(Value::Null), key(83): null,
+        });
+        let port = |number: u16| json!({"port": number, "nodePort": 30_000 + number});
         let value = json!({
-            "metadata": {"managedFields": [{"manager": "kubectl", "fieldsV1": fields}]},
-            "spec": {"ports": [{"port": 80, "nodePort": 30080}, {"port": 81, "nodePort": 30081}]},
+            "metadata": {"managedFields": [{"manager": "kubectl", "fieldsV1": {"f:spec": {"f:ports": ports}}}]},
+            "spec": {"ports": [port(80), port(81), port(82), port(83), port(84)]},
         });
         let service = parse(&value.to_string()).expect("valid");
         let by_client: Vec<_> = service.spec.ports.iter().map(|port| port.node_port_by_client).collect();
-        assert_eq!(by_client, [true, false]);
+        assert_eq!(by_client, [true, false, true, false, false]);
     }
 
     #[test]
@@ -312,8 +317,10 @@ mod tests {
             assert_eq!(problem(&value), expected);
         }
         let elsewhere = json!({"f:metadata": {"f:labels": [1]}, "f:spec": {"f:selector": 1, "f:ports": {".": {}}}});
-        for value in [entry("fieldsV1", elsewhere), entry("fieldsV1", Value::Null), json!({"metadata": null})] {
-            parse(&value.to_string()).expect("valid");
+        let nulls = json!({"f:spec": {"f:ports": null}});
+        for fields in [elsewhere, nulls, json!({"f:spec": null}), Value::Null] {
+            parse(&entry("fieldsV1", fields).to_string()).expect("valid");
         }
+        parse(r#"{"metadata": null}"#).expect("valid");
     }
 }

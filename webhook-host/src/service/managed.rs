@@ -26,23 +26,35 @@ struct Fields {
     spec: Option<Spec>,
 }
 
-/// A field is owned when it stands here: all its value says is which of its own fields are.
 #[derive(Default, Deserialize)]
+#[serde(default)]
 struct Spec {
     #[serde(rename = "f:allocateLoadBalancerNodePorts")]
-    allocate_load_balancer_node_ports: Option<IgnoredAny>,
+    allocate_load_balancer_node_ports: Stands,
     #[serde(rename = "f:externalTrafficPolicy")]
-    external_traffic_policy: Option<IgnoredAny>,
+    external_traffic_policy: Stands,
     #[serde(rename = "f:healthCheckNodePort")]
-    health_check_node_port: Option<IgnoredAny>,
-    #[serde(rename = "f:ports", default)]
-    ports: HashMap<String, Port>,
+    health_check_node_port: Stands,
+    #[serde(rename = "f:ports")]
+    ports: Option<HashMap<String, Option<Port>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Port {
     #[serde(rename = "f:nodePort")]
-    node_port: Option<IgnoredAny>,
+    node_port: Stands,
+}
+
+/// Whether a field stands here, and so is owned: all that its value says is which of its own fields are.
+#[derive(Default)]
+struct Stands(bool);
+
+impl<'de> Deserialize<'de> for Stands {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer)?;
+        Ok(Self(true))
+    }
 }
 
 impl<'de> Deserialize<'de> for Owned {
@@ -60,10 +72,16 @@ impl<'de> Deserialize<'de> for Manager {
     }
 }
 
+impl Spec {
+    fn port(&self, key: &str) -> Option<&Port> {
+        self.ports.as_ref()?.get(key)?.as_ref()
+    }
+}
+
 impl Owned {
     /// Of a field that is never defaulted.
     pub(super) fn health_check_node_port(&self) -> bool {
-        self.any(|manager| manager.spec.health_check_node_port.is_some())
+        self.any(|manager| manager.spec.health_check_node_port.0)
     }
 
     /// Of a port that has one.
@@ -72,17 +90,17 @@ impl Owned {
             return true;
         }
         let key = format!(r#"k:{{"port":{port},"protocol":"{protocol}"}}"#);
-        self.any(|manager| manager.spec.ports.get(&key).is_some_and(|port| port.node_port.is_some()))
+        self.any(|manager| manager.spec.port(&key).is_some_and(|port| port.node_port.0))
     }
 
     /// Of a field that may be defaulted: for certain.
     pub(super) fn external_traffic_policy(&self) -> bool {
-        self.any(|manager| manager.is_apply && manager.spec.external_traffic_policy.is_some())
+        self.any(|manager| manager.is_apply && manager.spec.external_traffic_policy.0)
     }
 
     /// Of a field that may be defaulted: for certain.
     pub(super) fn allocate_load_balancer_node_ports(&self) -> bool {
-        self.any(|manager| manager.is_apply && manager.spec.allocate_load_balancer_node_ports.is_some())
+        self.any(|manager| manager.is_apply && manager.spec.allocate_load_balancer_node_ports.0)
     }
 
     fn any(&self, set: impl Fn(&Manager) -> bool) -> bool {
