@@ -7,7 +7,7 @@ use sallyport::engine::{Engine, EngineConfig};
 use sallyport::inventory::{Inventory, InventoryData};
 use sallyport::manifest::{Exemptions, HostConfig, ServicePolicy};
 use sallyport::policy::{LoadError, Policy};
-use sallyport::server::{Drain, Limits, Live, Server, tls};
+use sallyport::server::{Drain, Limits, Live, PolicyCheck, Server, tls};
 use sallyport::yaml;
 pub(crate) use sallyport_tests::root;
 use serde_json::{Value, json};
@@ -182,12 +182,21 @@ impl Host {
     }
 
     pub(crate) async fn with(admission: &Arc<Admission>, limits: Limits) -> Self {
+        Self::of(admission, |live| Server::new(live, limits)).await
+    }
+
+    /// One that also checks ServicePolicies.
+    pub(crate) async fn checking(admission: &Arc<Admission>, check: PolicyCheck) -> Self {
+        Self::of(admission, |live| Server::with_check(live, Limits::default(), check)).await
+    }
+
+    async fn of(admission: &Arc<Admission>, server: impl FnOnce(Arc<Live>) -> Server) -> Self {
         let certificate = tls::self_signed().expect("a certificate");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let live = Live::new(Arc::clone(admission));
         live.tls().present(certificate.identity);
-        let server = Server::new(Arc::clone(&live), limits);
+        let server = server(Arc::clone(&live));
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async { stopped.await.unwrap_or_default() };
         let served = tokio::spawn(server.run(listener, stopped, Drain { delay: Duration::ZERO, most: PATIENCE }));

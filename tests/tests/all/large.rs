@@ -11,14 +11,19 @@ use std::time::{Duration, Instant};
 /// `resources.limits.memory` of `deploy/base/deployment.yaml`, in KiB.
 const DEPLOYED: u64 = 256 << 10;
 
-/// A Service in deletion whose update brings so many ports: valid for a mutating webhook, which is asked before ports are compared.
-fn with_ports(count: usize) -> Vec<u8> {
+/// A Service in deletion whose update brings this port so often: valid for a mutating webhook, which is asked before ports are
+/// compared.
+fn with_ports(port: &Value, count: usize) -> Vec<u8> {
     let service = |ports: Value| {
         let metadata = json!({"name": "web", "namespace": "default", "deletionTimestamp": "2026-11-23T08:00:00Z"});
         json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"type": "ClusterIP", "ports": ports}})
     };
-    let port = json!({"protocol": "TCP", "port": 1, "targetPort": 0});
     body("UPDATE", &service(json!(vec![port.clone(); count])), &service(json!([port])))
+}
+
+/// A port as an API server tells it.
+fn told() -> Value {
+    json!({"protocol": "TCP", "port": 1, "targetPort": 0})
 }
 
 /// A review of the creation of an object, with this text for every `"?"` in it.
@@ -42,7 +47,7 @@ fn with_owned(anything: &str) -> Vec<u8> {
 }
 
 /// A ServicePolicy with this among its settings.
-fn policy(setting: &str) -> Vec<u8> {
+pub(crate) fn policy(setting: &str) -> Vec<u8> {
     let spec = json!({"module": {"file": "misbehave.wasm"}, "settings": {"unheard": "?"}});
     let object = json!({
         "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy", "metadata": {"name": "p"}, "spec": spec,
@@ -89,24 +94,39 @@ fn with_commas(count: usize) -> Vec<u8> {
     body("UPDATE", &service, &service)
 }
 
+/// A Service with so many labels or annotations, each as short as may be.
+fn with_pairs(member: &str, count: u32) -> Vec<u8> {
+    let letter = |number: u32| char::from(b'a' + u8::try_from(number % 26).expect("a letter"));
+    let key = |number: u32| [17_576, 676, 26, 1].iter().map(|place| letter(number / place)).collect::<String>();
+    let pairs: serde_json::Map<_, _> = (0..count).map(|number| (key(number), json!("a"))).collect();
+    let metadata = json!({"name": "web", "namespace": "default", member: pairs});
+    let service =
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 1}]}});
+    body("CREATE", &service, &Value::Null)
+}
+
 async fn ask(host: &Program, path: &str, body: Vec<u8>) -> Reply {
     host.client.post(Protocol::Http2, path, body).await
 }
 
 /// As large as may be, of all kinds, on all paths. The most memory that it took, in KiB.
 async fn ask_all(host: &Program) -> u64 {
-    let many = ["/mutate", "/validate", "/mutate"].map(|path| ask(host, path, with_ports(35_000)));
+    let many = ["/mutate", "/validate", "/mutate"].map(|path| ask(host, path, with_ports(&told(), 35_000)));
     for reply in futures::future::join_all(many).await {
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
     }
-    let nests = nests(500);
+    let (nests, some) = (nests(500), nests(120));
     let mixed = [
+        ("/mutate", with_ports(&json!({}), 340_000)),
+        ("/mutate", with_pairs("labels", 187_000)),
+        ("/mutate", with_pairs("annotations", 187_000)),
+        ("/validate", with_pairs("annotations", 187_000)),
         ("/validate", malformed(&numbers(330_000))),
         ("/validate", with_commas(260_000)),
         ("/validate", with_owned_ports(5000)),
         ("/validate", malformed(&nests)),
-        ("/validate-policies", policy(&nests)),
-        ("/validate-policies", policy(&nests)),
+        ("/validate-policies", policy(&some)),
+        ("/validate-policies", policy(&some)),
         ("/mutate", with_owned(&nests)),
         ("/validate", with_owned(&nests)),
     ];
@@ -119,7 +139,7 @@ async fn ask_all(host: &Program) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_that_are_as_large_as_may_be_fit_into_memory() {
-    let policies = directory(&[("p.yaml", manifest("p", &json!({})))]);
+    let policies = directory(&[("p.yaml", manifest("p", &json!({"limits": {"deadline": "10s"}})))]);
     let host = Program::serve(policies.path(), &[]);
     let most = ask_all(&host).await;
     assert!(most < DEPLOYED, "{most} KiB");
@@ -128,12 +148,13 @@ async fn objects_that_are_as_large_as_may_be_fit_into_memory() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_they_do_where_reviews_are_recorded_and_candidates_asked() {
     let candidate = json!({"settings": {}});
-    let policies = directory(&[("p.yaml", manifest("p", &json!({"candidate": candidate})))]);
+    let policies =
+        directory(&[("p.yaml", manifest("p", &json!({"limits": {"deadline": "10s"}, "candidate": candidate})))]);
     let log = policies.path().join("record.log");
     let host = Program::serve(policies.path(), &["--record", log.to_str().expect("text")]);
     ask_all(&host).await;
     let began = Instant::now();
-    while metric(&host, r#"sallyport_record_reviews_total{result="written"}"#).await < 9 {
+    while metric(&host, r#"sallyport_record_reviews_total{result="written"}"#).await < 13 {
         assert!(began.elapsed() < Duration::from_secs(60), "{}", host.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -146,10 +167,11 @@ async fn larger_ones_are_refused() {
     let policies = directory(&[("p.yaml", manifest("p", &json!({})))]);
     let host = Program::serve(policies.path(), &[]);
     for (path, body, expected) in [
-        ("/validate", malformed(&numbers(3_000_000)), "no real object has so many members and items"),
-        ("/mutate", with_ports(180_000), "no real object has so many members and items"),
-        ("/validate", with_owned(&nests(10_000)), "no real object has so many members and items"),
-        ("/validate-policies", policy(&nests(10_000)), "no real object has so many members and items"),
+        ("/validate", malformed(&numbers(3_000_000)), "it has too many members and items"),
+        ("/mutate", with_ports(&told(), 180_000), "it has too many members and items"),
+        ("/validate", with_owned(&nests(10_000)), "it has too many members and items"),
+        ("/validate-policies", policy(&nests(150)), "reading the ServicePolicy would take some 10 MiB of memory"),
+        ("/validate-policies", policy(&nests(10_000)), "it has too many members and items"),
         ("/validate-policies", policy(&format!("{:?}", "x".repeat(2 << 20))), "and etcd takes 1572864 at most"),
     ] {
         let reply = ask(&host, path, body).await;

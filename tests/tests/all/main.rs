@@ -3,6 +3,7 @@
 //! One binary, since linking wasmtime takes longer than most of the tests. What it needs is built by `make policies`.
 
 mod about;
+mod alone;
 mod api_server;
 mod bad_input;
 mod cache;

@@ -36,7 +36,7 @@ async fn loops(host: &Host, count: u64) -> Vec<JoinHandle<Reply>> {
     loops
 }
 
-async fn eventually(mut holds: impl FnMut() -> bool) {
+pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < Duration::from_secs(10), "it never came true");

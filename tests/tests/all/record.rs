@@ -147,9 +147,9 @@ async fn reviews_beyond_the_bounds_of_the_queue_are_dropped_and_counted() {
     let (host, _directory) = recording(&misbehaving(&json!({})), ROOMY).await;
     // Exempt, so that the host reads the envelope alone, while the record takes the whole object to pieces. Large ones would wait
     // for their records.
-    let mut annotations = String::new();
+    let (mut annotations, value) = (String::new(), "a-longer-value".repeat(5));
     while annotations.len() < 600 << 10 {
-        write!(annotations, r#""key-{}":"a-longer-value","#, annotations.len()).expect("a string");
+        write!(annotations, r#""key-{}":"{value}","#, annotations.len()).expect("a string");
     }
     let object = json!({"metadata": {"namespace": "kube-system"}});
     let body = String::from_utf8(body("CREATE", &object, &Value::Null)).expect("text");

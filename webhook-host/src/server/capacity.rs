@@ -2,9 +2,9 @@
 //!
 //! A review passes three gates: room for its body, a place among those in flight, and its turn to run. What is large passes a
 //! fourth, alone: whoever makes something of its body does, also after the answer. Only that and turns are waited for, which is
-//! part of the request's own time. A turn is held until no guest of its review runs any more: guests run inside the future
-//! that holds it, and what is cleared up after the answer takes it along. Called by `handlers` for every request; nothing here
-//! takes a lock.
+//! part of the request's own time; of the large ones only some wait, so that they leave places to the small ones. A turn is held
+//! until no guest of its review runs any more: guests run inside the future that holds it, and what is cleared up after the answer
+//! takes it along. Called by `handlers` for every request; nothing here takes a lock.
 
 use super::limits::Limits;
 use super::live::Live;
@@ -28,14 +28,16 @@ const LARGE: usize = 768 * KIB;
 /// The same by its weight: that of a Service with some hundred ports.
 const HEAVY: usize = 2 << 20;
 
+/// Of so many places, one is for a large review that waits for its like.
+const WAITING: usize = 4;
+
 /// The gates of one server.
 pub(super) struct Capacity {
     /// In KiB.
     room: Semaphore,
     most_room: usize,
     places: Semaphore,
-    /// The one place for what is large.
-    large: Arc<Semaphore>,
+    large: Arc<Large>,
     turns: Arc<Semaphore>,
     most_turns: usize,
     /// Told that a guest is about to run, while a server runs.
@@ -61,11 +63,16 @@ pub(super) struct Turn {
     _permit: OwnedSemaphorePermit,
 }
 
+/// Where what is large passes.
+struct Large {
+    alone: Arc<Semaphore>,
+    /// Requests that may wait for that.
+    waiting: Semaphore,
+}
+
 /// What making something of a body takes.
-#[derive(Clone)]
 pub(super) struct Load {
-    /// Where it is large: the place that there is one of.
-    large: Option<Arc<Semaphore>>,
+    large: Option<Arc<Large>>,
 }
 
 /// The right to make something of a body.
@@ -82,7 +89,10 @@ impl Capacity {
             room: Semaphore::new(most_room),
             most_room,
             places: semaphore(limits.in_flight),
-            large: Arc::new(Semaphore::new(1)),
+            large: Arc::new(Large {
+                alone: Arc::new(Semaphore::new(1)),
+                waiting: semaphore(limits.in_flight.div_ceil(WAITING)),
+            }),
             most_turns: turns.available_permits(),
             turns,
             sentinel: OnceLock::new(),
@@ -156,19 +166,24 @@ impl Room<'_> {
 
 impl Load {
     /// At once, unless it is large and something else is.
-    pub(super) async fn share(self, deadline: Instant) -> Result<Share, Refusal> {
-        let permit = tokio::time::timeout_at(deadline.into(), self.alone()).await;
-        permit.map_err(|_| Refusal::overload("memory", "other large objects took all the time; try again"))
+    pub(super) async fn share(&self, deadline: Instant) -> Result<Share, Refusal> {
+        let Some(large) = &self.large else { return Ok(Share { permit: None }) };
+        let refused = |sentence| Refusal::overload("memory", sentence);
+        let _waits = large.waiting.try_acquire().map_err(|_| refused("too many large objects wait; try again"))?;
+        let permit = tokio::time::timeout_at(deadline.into(), large.alone()).await;
+        let permit = permit.map_err(|_| refused("other large objects took all the time; try again"))?;
+        Ok(Share { permit: Some(permit) })
     }
 
     /// The same on a thread that has time.
-    pub(super) fn wait(self) -> Share {
-        pollster::block_on(self.alone())
+    pub(super) fn wait(&self) -> Share {
+        Share { permit: self.large.as_ref().map(|large| pollster::block_on(large.alone())) }
     }
+}
 
-    async fn alone(self) -> Share {
-        let Some(large) = self.large else { return Share { permit: None } };
-        Share { permit: Some(large.acquire_owned().await.expect("the semaphore is never closed")) }
+impl Large {
+    async fn alone(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.alone).acquire_owned().await.expect("the semaphore is never closed")
     }
 }
 

@@ -7,7 +7,7 @@ mod gate;
 
 pub use gate::PolicyCheck;
 
-use super::capacity::{Capacity, Load, Place, Room, Turn};
+use super::capacity::{Capacity, Load, Room, Turn};
 use super::limits::Limits;
 use super::live::Live;
 use super::metrics::TimedOut;
@@ -36,8 +36,8 @@ use std::time::{Duration, Instant, SystemTime};
 /// Bytes of a refused body that are read and forgotten.
 const DISCARDED: usize = 64 << 20;
 
-/// Bytes of memory for what a body holds. A Service with 5,000 ports takes less than 24 MiB in an update, with what its managers
-/// own.
+/// Bytes of memory for what a body holds. A Service with 5,000 ports takes some 20 MiB in an update, where one manager owns
+/// them.
 const HEAVIEST: usize = 32 << 20;
 
 /// Bytes of a body that is not weighed.
@@ -139,11 +139,11 @@ impl App {
         let body = self.read(&head.headers, body, &mut room).await?;
         let load = self.load(&body)?;
         let place = self.capacity.place()?;
-        let share = load.clone().share(clock.deadline).await?;
-        let turn = place.turn(clock.deadline).await?;
         let review =
             AdmissionRequest::parse(&body).map_err(|error| Refusal::bad_request("review", error.to_string()))?;
-        let turn = self.acquaint(function, &review, &place, turn, clock.deadline).await?;
+        self.acquaint(function, &review, clock.deadline).await;
+        let share = load.share(clock.deadline).await?;
+        let turn = place.turn(clock.deadline).await?;
         // Once: the whole answer is of one set.
         let set = self.live.set();
         let is_retold = set.has_candidates() || self.live.recorder().is_some();
@@ -185,27 +185,17 @@ impl App {
         }
     }
 
-    /// Waits a moment for a namespace that is not known yet, without a turn meanwhile. One that stays unknown matches every
-    /// selector.
-    async fn acquaint(
-        &self,
-        function: Function,
-        review: &AdmissionRequest<'_>,
-        place: &Place<'_>,
-        turn: Turn,
-        deadline: Instant,
-    ) -> Result<Turn, Refusal> {
+    /// Waits a moment for a namespace that is not known yet. One that stays unknown matches every selector.
+    async fn acquaint(&self, function: Function, review: &AdmissionRequest<'_>, deadline: Instant) {
         if !self.live.set().admission.expects_namespace(function, review) {
-            return Ok(turn);
+            return;
         }
-        drop(turn);
         // Half of what is left at most: the policies need some of it.
         let most = NAMESPACE_WAIT.min(deadline.saturating_duration_since(Instant::now()) / 2);
         let admission = self.live.admission();
         let known = admission.inventory().namespace_known(review.namespace());
         let came = tokio::time::timeout(most, known).await.is_ok();
         self.live.metrics().awaited_namespace(came);
-        place.turn(deadline).await
     }
 
     /// The body, which takes up room as it arrives.
@@ -250,15 +240,11 @@ impl App {
     /// What making something of a body takes.
     fn load(&self, body: &[u8]) -> Result<Load, Refusal> {
         let weight = if body.len() <= SMALL { 0 } else { weight::of(body) };
-        if weight <= HEAVIEST {
-            return Ok(self.capacity.load(body.len(), weight));
+        if weight > HEAVIEST {
+            Err(too_heavy("the body", weight, HEAVIEST))
+        } else {
+            Ok(self.capacity.load(body.len(), weight))
         }
-        let sentence = format!(
-            "reading the body would take some {} MiB of memory, and at most {} are given: no real object has so many members and items",
-            weight >> 20,
-            HEAVIEST >> 20
-        );
-        Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body-weight", sentence))
     }
 
     fn too_large(&self) -> Refusal {
@@ -282,6 +268,15 @@ impl App {
         };
         let _ = tokio::time::timeout(self.body_time, read_on).await;
     }
+}
+
+fn too_heavy(what: &str, weight: usize, most: usize) -> Refusal {
+    let sentence = format!(
+        "reading {what} would take some {} MiB of memory, and at most {} are given: it has too many members and items",
+        weight.div_ceil(1 << 20),
+        most >> 20
+    );
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body-weight", sentence)
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {

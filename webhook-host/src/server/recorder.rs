@@ -146,7 +146,7 @@ impl Writer {
 /// The whole body is a tree meanwhile, but no more when the line is written: a disk may take its time.
 fn line(answered: &Answered) -> serde_json::Result<Vec<u8>> {
     let Answered { function, body, load, now, set, inventory, outcome } = answered;
-    let _share = load.clone().wait();
+    let _share = load.wait();
     let record = Record::of(*function, body, *now, (&set.admission, set.generation), inventory, outcome)?;
     serde_json::to_vec(&record)
 }

@@ -55,11 +55,13 @@ fn run(waiting: &Waiting) {
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => log.turn(Instant::now()),
             Ok(answered) => {
+                let share = answered.load.wait();
                 let began = Instant::now();
                 // A bug that one body brings to light must not end the thread.
                 if catch_unwind(AssertUnwindSafe(|| answered.compare(&mut log))).is_err() {
                     answered.skip();
                 }
+                drop(share);
                 debt += began.elapsed() * REST;
                 if debt >= NAP {
                     std::thread::sleep(std::mem::take(&mut debt));
@@ -71,7 +73,6 @@ fn run(waiting: &Waiting) {
 
 impl Answered {
     fn compare(&self, log: &mut Log) {
-        let _share = self.load.clone().wait();
         // It was read once already.
         let Ok(request) = AdmissionRequest::parse(&self.body) else { return };
         let admission = &self.set.admission;

@@ -4,13 +4,14 @@
 //! is a broken policy, which the reload can deal with. So it lets pass whatever must stay possible while something is wrong:
 //! deletions, the removal of finalizers, a status, and a change that leaves the spec as it is.
 
-use super::{App, check_content_type};
+use super::{App, check_content_type, too_heavy};
 use crate::admission::{AdmissionRequest, AdmissionResponse, Operation};
 use crate::manifest::{API_VERSION, ServicePolicy};
 use crate::policy::LoadError;
 use crate::server::capacity::Load;
 use crate::server::refusal::Refusal;
 use crate::server::timeout;
+use crate::server::weight;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::request::Parts;
@@ -34,6 +35,9 @@ const WAITING: usize = 16;
 
 /// Bytes of a ServicePolicy, as many as etcd takes by default.
 const LARGEST: usize = 3 << 19;
+
+/// Bytes of memory for what it holds, while it is loaded beside whatever else is large: settings for some 5,000 namespaces.
+const HEAVIEST: usize = 8 << 20;
 
 /// Asks the check, on threads that serve no reviews.
 pub(super) struct Gate {
@@ -84,15 +88,23 @@ impl Gate {
     }
 
     /// What began goes on to its end, and holds its place until then, also when nobody waits for it any more.
-    async fn check(&self, Waits { object, load }: Waits, deadline: Instant) -> Checked {
+    async fn check(&self, policy: Waits, deadline: Instant) -> Checked {
+        // What is no ServicePolicy at all is told so also while others are loaded.
+        let Ok(share) = policy.load.share(deadline).await else { return Checked::Late };
+        if let Err(problem) = policy.read() {
+            return Checked::Bad(problem);
+        }
+        drop(share);
         let Ok(_waits) = self.waiting.try_acquire() else { return Checked::Late };
         let (check, places) = (Arc::clone(&self.check), Arc::clone(&self.places));
         let checked = async {
             let place = places.acquire_owned().await.expect("the semaphore is never closed");
             let run = move || {
-                let _held = (place, load.wait());
-                let object = serde_json::from_str(&object).map_err(|error| error.to_string())?;
-                let manifest = ServicePolicy::from_object(object).map_err(|error| error.to_string())?;
+                let _place = place;
+                let share = policy.load.wait();
+                let manifest = policy.read()?;
+                // Compiling takes long, and has nothing to do with how large the object is.
+                drop(share);
                 check(manifest).map_err(|error| error.to_string())
             };
             tokio::task::spawn_blocking(run).await
@@ -103,6 +115,13 @@ impl Gate {
             Ok(Ok(Err(problem))) => Checked::Bad(problem),
             Ok(Ok(Ok(()))) => Checked::Good,
         }
+    }
+}
+
+impl Waits {
+    fn read(&self) -> Result<ServicePolicy, String> {
+        let object = serde_json::from_str(&self.object).map_err(|error| error.to_string())?;
+        ServicePolicy::from_object(object).map_err(|error| error.to_string())
     }
 }
 
@@ -139,6 +158,10 @@ impl App {
         if object.len() > LARGEST {
             let sentence = format!("the ServicePolicy has {} bytes, and etcd takes {LARGEST} at most", object.len());
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body-size", sentence));
+        }
+        let weight = weight::of(object.as_bytes());
+        if weight > HEAVIEST {
+            return Err(too_heavy("the ServicePolicy", weight, HEAVIEST));
         }
         Ok((asker, Some(Waits { object: object.to_owned(), load })))
     }

@@ -1,0 +1,68 @@
+//! What is large is worked on alone, and holds up nothing but its like.
+
+use crate::client::{Client, Protocol, Reply};
+use crate::host::{Host, misbehaving, told};
+use crate::large::policy;
+use crate::overload::eventually;
+use hyper::StatusCode;
+use sallyport::server::Limits;
+use serde_json::json;
+use std::sync::{Arc, Mutex, mpsc};
+use tokio::task::JoinHandle;
+
+const MEMORY: &str = r#"sallyport_http_refusals_total{code="503",reason="memory"}"#;
+
+/// The same body, large by its blanks.
+fn large(mut body: Vec<u8>) -> Vec<u8> {
+    body.resize(body.len() + (1 << 20), b' ');
+    body
+}
+
+/// Asks on a connection of its own.
+fn ask(client: &Client, path: &'static str, body: Vec<u8>) -> JoinHandle<Reply> {
+    let client = client.clone();
+    tokio::spawn(async move { client.post(Protocol::Http1, path, body).await })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn large_ones_that_wait_leave_places_to_the_others() {
+    let limits = Limits { in_flight: 8, evaluations: 2, ..Limits::default() };
+    let host = Host::with(&misbehaving(&json!({"limits": {"deadline": "2s"}})), limits).await;
+    // One loops, and two of eight may wait.
+    let asked: Vec<_> = (0..8).map(|_| ask(&host.client, "/validate", large(told("loop")))).collect();
+    eventually(|| host.metric(MEMORY) == 5).await;
+    let reply = host.client.post(Protocol::Http2, "/validate", told("nothing")).await;
+    assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+    let reply = host.client.post(Protocol::Http2, "/validate", large(told("nothing"))).await;
+    assert_eq!(reply.text(), "too many large objects wait; try again");
+    assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(reply.retry_after.as_deref(), Some("1"));
+    asked.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn while_a_policy_is_compiled_large_reviews_pass_and_typos_are_told() {
+    let (began, mut begun) = tokio::sync::mpsc::unbounded_channel();
+    let (end, ends) = mpsc::channel::<()>();
+    let ends = Mutex::new(ends);
+    let check = move |_| {
+        began.send(()).expect("the test waits");
+        // Dropped by a test that fails.
+        let _ = ends.lock().expect("no panic").recv();
+        Ok(())
+    };
+    let host = Host::checking(&misbehaving(&json!({})), Arc::new(check)).await;
+    let checked = ask(&host.client, "/validate-policies", large(policy("1")));
+    begun.recv().await.expect("it is checked");
+    for body in [told("nothing"), large(told("nothing"))] {
+        let reply = host.client.post(Protocol::Http1, "/validate?timeout=2s", body).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+    }
+    let typo = String::from_utf8(policy("1")).expect("text").replace("settings", "setings");
+    for body in [typo.clone().into_bytes(), large(typo.into_bytes())] {
+        let reply = host.client.post(Protocol::Http1, "/validate-policies?timeout=2s", body).await.json();
+        assert_eq!(reply["response"]["allowed"], false, "{reply}");
+    }
+    end.send(()).expect("it is being checked");
+    assert_eq!(checked.await.expect("answered").json()["response"]["allowed"], true);
+}
