@@ -19,7 +19,7 @@ const NODE: u8 = 11;
 /// Bytes of memory that a tree of the text takes, beside those of its strings. Of what is no JSON, any number.
 pub(super) fn of(text: &[u8]) -> usize {
     let (mut weight, mut begun) = (0, 0);
-    // Of each level that is open its members, or 0 where it is a list. So deep as to begin anew nobody reads.
+    // Of each open level its members so far, or 0 where it is a list. The depth wraps around at 256, and a tree has 128 at most.
     let (mut members, mut depth) = ([0; 256], 0_u8);
     let mut rest = text.iter();
     while let Some(byte) = rest.next() {
