@@ -1,6 +1,6 @@
 //! What `sallyport doctor` found, for people and for programs.
 
-use super::printable;
+use crate::printable::printable;
 use crate::doctor::{Diagnosis, PAGE, Severity};
 use serde_json::json;
 use std::fmt::Write as _;

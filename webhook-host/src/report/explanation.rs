@@ -1,6 +1,6 @@
 //! One Service as a row of the comparison of Service types: access scope, ports, address, cloud, load balancing, use.
 
-use super::printable;
+use crate::printable::printable;
 use crate::contract::service::{Port, Service, ServiceType, Spec, TargetPort};
 use serde::Serialize;
 use std::fmt::Write as _;
