@@ -98,11 +98,7 @@ impl Description {
         self
     }
 
-    fn compares<K: AsRef<str>>(
-        mut self,
-        keys: impl IntoIterator<Item = K>,
-        compared: fn(String) -> Compared,
-    ) -> Self {
+    fn compares<K: AsRef<str>>(mut self, keys: impl IntoIterator<Item = K>, compared: fn(String) -> Compared) -> Self {
         for key in keys {
             self.compares.push(compared(key.as_ref().to_owned()));
         }

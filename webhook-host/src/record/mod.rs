@@ -8,9 +8,9 @@ mod credential;
 mod file;
 mod redaction;
 
+pub(crate) use compared::{Compared, Subjects};
 pub use file::{LogFile, Rotation};
 pub use redaction::{HASHED, HashKey};
-pub(crate) use compared::{Compared, Subjects};
 
 use crate::admission::{Admission, AdmissionRequest, Cause, Evaluation, Function, Opinion, Outcome};
 use crate::contract::review::Phase;
@@ -138,8 +138,7 @@ impl Record {
 
 /// The texts that decided about a review: those of the policies that were asked, and the labels by which the others were not.
 fn compared(admission: &Admission, outcome: &Outcome) -> Compared {
-    let was_asked =
-        |policy: &Policy| outcome.evaluations.iter().any(|evaluation| evaluation.policy == *policy.name());
+    let was_asked = |policy: &Policy| outcome.evaluations.iter().any(|evaluation| evaluation.policy == *policy.name());
     let policies = admission.policies().iter().map(|policy| match was_asked(policy) {
         true => Compared::by(policy),
         false => Compared::by_selector(policy),

@@ -44,18 +44,12 @@ const OBJECT: &str = "object";
 /// addresses, names, times, or words of Kubernetes' own.
 const KEPT: [(&str, &[&str]); 17] = [
     ("", &["apiVersion", "kind"]),
-    (
-        "request",
-        &["uid", "subResource", "requestSubResource", "name", "namespace", "operation", "dryRun"],
-    ),
+    ("request", &["uid", "subResource", "requestSubResource", "name", "namespace", "operation", "dryRun"]),
     ("request/kind", &["group", "version", "kind"]),
     ("request/requestKind", &["group", "version", "kind"]),
     ("request/resource", &["group", "version", "resource"]),
     ("request/requestResource", &["group", "version", "resource"]),
-    (
-        "request/options",
-        &["apiVersion", "kind", "fieldManager", "fieldValidation", "force", "dryRun"],
-    ),
+    ("request/options", &["apiVersion", "kind", "fieldManager", "fieldValidation", "force", "dryRun"]),
     (OBJECT, &["apiVersion", "kind"]),
     (
         "object/metadata",
@@ -72,14 +66,8 @@ const KEPT: [(&str, &[&str]); 17] = [
             "finalizers",
         ],
     ),
-    (
-        "object/metadata/ownerReferences",
-        &["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"],
-    ),
-    (
-        "object/metadata/managedFields",
-        &["manager", "operation", "apiVersion", "time", "fieldsType", "subresource"],
-    ),
+    ("object/metadata/ownerReferences", &["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"]),
+    ("object/metadata/managedFields", &["manager", "operation", "apiVersion", "time", "fieldsType", "subresource"]),
     (
         "object/spec",
         &[
@@ -105,10 +93,7 @@ const KEPT: [(&str, &[&str]); 17] = [
     ("object/spec/sessionAffinityConfig/clientIP", &["timeoutSeconds"]),
     ("object/status/loadBalancer/ingress", &["ip", "hostname", "ipMode"]),
     ("object/status/loadBalancer/ingress/ports", &["port", "protocol", "error"]),
-    (
-        "object/status/conditions",
-        &["type", "status", "reason", "observedGeneration", "lastTransitionTime"],
-    ),
+    ("object/status/conditions", &["type", "status", "reason", "observedGeneration", "lastTransitionTime"]),
 ];
 
 /// A key for the hashes of one file.
@@ -416,7 +401,8 @@ mod tests {
         let (key, compared, subjects) = (key(), Compared::default(), Subjects::default());
         let redaction = Redaction::of(&mut review, &key, &compared, &subjects);
         let [long, short] = ["hunter22-hunter22", "db\n1"].map(|text| key.hash(text));
-        let mut answer = json!([{"field": "hunter22", "key": "NodePort:1", "message": "found \"hunter22-hun…\""}, "\"db\\n1\""]);
+        let mut answer =
+            json!([{"field": "hunter22", "key": "NodePort:1", "message": "found \"hunter22-hun…\""}, "\"db\\n1\""]);
         redaction.scrub(&mut answer);
         let expected = json!([
             {"field": "hunter22", "key": "NodePort:1", "message": format!("found \"{long}…\"")}, format!("\"{short}\""),
