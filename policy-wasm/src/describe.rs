@@ -1,6 +1,6 @@
 //! Descriptions, put together word by word.
 
-use crate::description::{About, Context, Description};
+use crate::description::{About, Compared, Context, Description};
 use crate::review::{Operation, Phase, Resource};
 
 impl Description {
@@ -15,6 +15,7 @@ impl Description {
             resources: vec![Resource::Services],
             context: vec![],
             about: About::empty(),
+            compares: vec![],
         }
     }
 
@@ -57,10 +58,50 @@ impl Description {
         self.with(Context::Pods)
     }
 
+    /// Its verdicts depend on the values of annotations with these keys. In a key, `*` stands for any characters.
+    #[must_use]
+    pub fn compares_annotations<K: AsRef<str>>(self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.compares(keys, Compared::Annotation)
+    }
+
+    /// Its verdicts depend on the values of labels with these keys, of the Service, its selector or the selected Pods. In a key,
+    /// `*` stands for any characters.
+    #[must_use]
+    pub fn compares_labels<K: AsRef<str>>(self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.compares(keys, Compared::Label)
+    }
+
+    /// Its verdicts depend on the values of the namespace's labels with these keys. In a key, `*` stands for any characters.
+    #[must_use]
+    pub fn compares_namespace_labels<K: AsRef<str>>(self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.compares(keys, Compared::NamespaceLabel)
+    }
+
+    /// Its verdicts depend on `spec.externalName`.
+    #[must_use]
+    pub fn compares_external_name(mut self) -> Self {
+        self.compares.push(Compared::ExternalName);
+        self
+    }
+
+    /// Its verdicts depend on who writes.
+    #[must_use]
+    pub fn compares_user(mut self) -> Self {
+        self.compares.push(Compared::User);
+        self
+    }
+
     /// The same, but it has nothing to say in [`crate::Policy::mutate`].
     #[must_use]
     pub fn not_mutating(mut self) -> Self {
         self.phases.retain(|phase| *phase != Phase::Mutating);
+        self
+    }
+
+    fn compares<K: AsRef<str>>(mut self, keys: impl IntoIterator<Item = K>, compared: fn(String) -> Compared) -> Self {
+        for key in keys {
+            self.compares.push(compared(key.as_ref().to_owned()));
+        }
         self
     }
 

@@ -38,6 +38,8 @@ export const policy = {
       context: [],
       // No flag is set: it wants to be asked about every Service.
       about: {},
+      // It compares no free-form text.
+      compares: [],
     };
   },
 

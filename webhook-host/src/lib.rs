@@ -18,6 +18,7 @@ pub mod engine;
 pub mod inventory;
 pub mod manifest;
 pub mod policy;
+pub mod printable;
 mod pulse;
 pub mod record;
 pub mod registrar;

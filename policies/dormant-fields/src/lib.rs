@@ -18,10 +18,10 @@ impl Policy for DormantFields {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).mutating().about(
-            // Of the annotations, the one with source ranges.
-            About::NODE_PORTS | About::ALIAS | About::LOAD_BALANCER_FIELDS | About::ANNOTATIONS,
-        )
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+            .mutating()
+            .about(About::NODE_PORTS | About::ALIAS | About::LOAD_BALANCER_FIELDS | About::ANNOTATIONS)
+            .compares_annotations([dormant::SOURCE_RANGES])
     }
 
     fn describe_configured(&self) -> Description {

@@ -22,6 +22,10 @@ impl Policy for ExposureAnnotations {
             .about(About::ANNOTATIONS)
     }
 
+    fn describe_configured(&self) -> Description {
+        Self::describe().compares_annotations(self.0.iter().map(|denied| &denied.key))
+    }
+
     fn defaults() -> Settings {
         let mut denied = vec![];
         for row in &EXPOSING {

@@ -31,7 +31,9 @@ impl Policy for ExternalNames {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).about(About::EXTERNAL_NAME)
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+            .about(About::EXTERNAL_NAME)
+            .compares_external_name()
     }
 
     fn defaults() -> Settings {

@@ -25,7 +25,7 @@ impl Policy for StatusWrites {
         Description {
             operations: vec![Operation::Update],
             resources: vec![Resource::ServicesStatus],
-            ..Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+            ..Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).compares_user()
         }
     }
 

@@ -199,7 +199,8 @@ async fn without_an_api_server_it_serves_what_is_unknown_as_unknown_until_there_
     let kubeconfig = kubeconfig.path().join("config");
     let (policies, kubeconfig) = (policies.path().to_str().expect("UTF-8"), kubeconfig.to_str().expect("UTF-8"));
     let arguments = ["serve", "--strict", "--self-signed", "--admin-listen", "127.0.0.1:0", "--cluster"];
-    let more = ["--cluster-wait", "100ms", "--policies", policies, "--kubeconfig", kubeconfig];
+    let ca = format!("{kubeconfig}.ca");
+    let more = ["--cluster-wait", "100ms", "--policies", policies, "--kubeconfig", kubeconfig, "--ca-out", &ca];
     let output = sallyport(&[&arguments[..], &more].concat());
     assert_eq!(output.status.code(), Some(2));
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -2,7 +2,7 @@
 
 use crate::host::root;
 pub(crate) use sallyport_tests::{SALLYPORT, cargo};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -241,4 +241,27 @@ fn a_host_is_told_where_policies_and_modules_are() {
     assert!(!nothing.contains("--modules"), "modules lie beside manifests: {nothing}");
     let cluster = errors(&["--cluster", "--policies-from-cluster"]);
     assert!(cluster.contains("name the directory of the modules with --modules"), "{cluster}");
+}
+
+#[test]
+fn a_second_host_does_not_replace_the_authority_of_the_first() {
+    let files = directory(&[]);
+    let ca = format!("{}/ca.crt", shown(&files));
+    let serving = serve(&["--policies", "target/policies", "--self-signed", "--ca-out", &ca]);
+    let mut first = Command::new(&*SALLYPORT)
+        .args(&serving)
+        .current_dir(root())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let log = BufReader::new(first.stderr.take().expect("piped"));
+    let mut lines = log.lines().map(|line| line.expect("text"));
+    assert!(lines.any(|line| line.contains("the certificate's authority is in")));
+    let authority = std::fs::read_to_string(&ca).expect("it was written");
+    let error = fails(&serving);
+    assert!(error.contains(&format!("another process serves with the authority in {ca}")), "{error}");
+    assert!(error.contains("give this one a file of its own, such as --ca-out "), "{error}");
+    assert_eq!(std::fs::read_to_string(&ca).expect("it is there"), authority);
+    first.kill().expect("it runs");
+    first.wait().expect("it ended");
 }

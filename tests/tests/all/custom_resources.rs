@@ -238,7 +238,8 @@ async fn a_host_that_never_saw_its_service_policies_does_not_start() {
     let start = tokio::task::spawn_blocking(move || {
         let (modules, config) = (modules.to_str().expect("UTF-8"), config.to_str().expect("UTF-8"));
         let arguments = ["serve", "--self-signed", "--cluster", "--policies-from-cluster", "--cluster-wait", "300ms"];
-        sallyport(&[&arguments[..], &["--modules", modules, "--kubeconfig", config]].concat())
+        let ca = format!("{config}.ca");
+        sallyport(&[&arguments[..], &["--modules", modules, "--kubeconfig", config, "--ca-out", &ca]].concat())
     });
     let output = start.await.expect("it ran");
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -19,8 +19,6 @@ use tempfile::TempDir;
 /// For whatever must come true on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const SECRET: &str = "hunter2-hunter2";
-
 /// A host in this process that records into a directory.
 async fn recording(admission: &Arc<sallyport::admission::Admission>, rotation: Rotation) -> (Host, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
@@ -86,46 +84,98 @@ async fn a_review_is_a_line_with_question_answer_and_what_was_known() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
+/// Credentials of the kinds that people paste into annotations, each with the part that must not be in the file.
+const CREDENTIALS: [(&str, &str); 14] = [
+    ("Server=db;User=x;Pwd=hunter2-hunter2", "hunter2"),
+    ("https://x.blob.core.windows.net/a?sv=1&sig=c2lnbmF0dXJl", "c2lnbmF0dXJl"),
+    (r#"{"auths":{"registry":{"auth":"dXNlcjpodW50ZXIy"}}}"#, "dXNlcjpodW50ZXIy"),
+    ("https://0123456789abcdef@sentry.example.com/1", "0123456789abcdef"),
+    ("client-key-data: LS0tLS1CRUdJTi", "LS0tLS1CRUdJTi"),
+    ("ya29.a0AfH6SMBx0123456789", "a0AfH6SMBx0123456789"),
+    ("hf_0123456789abcdefghij", "0123456789abcdefghij"),
+    ("pypi-AgEIcHlwaS5vcmcCJDAx", "AgEIcHlwaS5vcmcCJDAx"),
+    ("glrt-0123456789abcdefghij", "0123456789abcdefghij"),
+    ("SG.0123456789abcdefghij.klm", "0123456789abcdefghij"),
+    ("correct horse battery staple", "battery staple"),
+    ("4711", "4711"),
+    ("MIIEvQIBADANBgkqhkiG9w0B", "MIIEvQIBADANBgkqhkiG9w0B"),
+    ("postgres://app:hunter2-hunter2@db/x", "hunter2"),
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn no_credential_reaches_the_file_from_object_old_object_or_answer() {
+async fn no_free_text_reaches_the_file_wherever_it_stands() {
     let (host, directory) = recording(&misbehaving(&json!({})), ROOMY).await;
-    let applied = json!({"metadata": {"annotations": {"a": SECRET}}}).to_string();
-    let object = annotated(&json!({
-        "example.com/password": SECRET,
-        "example.com/dsn": format!("postgres://app:{SECRET}@db/x"),
-        "kubectl.kubernetes.io/last-applied-configuration": applied,
-        // The guest loops or denies by it, and policies may quote it.
-        "test/do": "deny",
-    }));
-    let mut review: Value = serde_json::from_slice(&body("UPDATE", &object, &object)).expect("JSON");
-    review["request"]["userInfo"]["extra"] = json!({"scopes": [SECRET]});
-    post(&host, "/validate", review.to_string().into_bytes()).await;
-    // An object that is no Service is none of the record's business.
-    review["request"]["kind"]["kind"] = "Secret".into();
-    review["request"]["object"] = json!({"data": {"password": SECRET}});
-    post(&host, "/validate", review.to_string().into_bytes()).await;
-    recorded(&host, 2).await;
+    for (secret, _) in CREDENTIALS {
+        let applied = json!({"metadata": {"annotations": {"a": secret}}}).to_string();
+        let mut object = annotated(&json!({
+            "example.com/note": secret,
+            "kubectl.kubernetes.io/last-applied-configuration": applied,
+            // The guest denies by it.
+            "test/do": "deny",
+        }));
+        object["metadata"]["labels"] = json!({"note": secret});
+        object["spec"]["selector"] = json!({"note": secret});
+        object["spec"]["externalName"] = secret.into();
+        object["spec"]["unknown"] = json!({"nested": [secret]});
+        object["stringData"] = json!({"key": secret});
+        let mut review: Value = serde_json::from_slice(&body("UPDATE", &object, &object)).expect("JSON");
+        review["request"]["userInfo"] = json!({"username": secret, "groups": [secret], "extra": {"scopes": [secret]}});
+        post(&host, "/validate", review.to_string().into_bytes()).await;
+        // An object that is no Service is none of the record's business.
+        review["request"]["kind"]["kind"] = "Secret".into();
+        review["request"]["object"] = json!({"data": {"key": secret}});
+        post(&host, "/validate", review.to_string().into_bytes()).await;
+    }
+    recorded(&host, 2 * CREDENTIALS.len() as u64).await;
     let text = read(&directory.path().join("log"));
-    assert!(!text.contains("hunter2"), "{text}");
-    let redacted = lines(&directory.path().join("log"))[0]["redacted"].as_array().expect("a list").len();
-    assert_eq!(redacted, 7, "{text}");
+    for (secret, part) in CREDENTIALS {
+        assert!(!text.contains(part), "{secret}: {text}");
+    }
+    let line = &lines(&directory.path().join("log"))[0];
+    let redacted = line["redacted"].as_array().expect("a list");
+    assert!(redacted.contains(&json!("/request/object/metadata/labels/note")), "{redacted:?}");
+    let object = &line["review"]["request"]["object"];
+    assert_eq!(object["metadata"]["labels"], object["spec"]["selector"], "equal values have equal hashes");
+    assert_eq!(object["spec"]["ports"][0]["nodePort"], 29999);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn annotations_that_policies_read_survive() {
-    let (host, directory) = recording(&misbehaving(&json!({})), ROOMY).await;
-    let mut annotations = json!({"sallyport.dev/break-glass": "2026-01-01T12:00:00Z; the load balancer is down"});
+async fn a_file_has_a_key_of_its_own() {
+    let (host, directory) = recording(&misbehaving(&json!({})), Rotation { size: 1, keep: 1 }).await;
+    for _ in 0..2 {
+        post(&host, "/validate", body("CREATE", &annotated(&json!({"note": "a-note-on-it"})), &Value::Null)).await;
+    }
+    recorded(&host, 2).await;
+    let note = |file: &str| {
+        let line = &lines(&directory.path().join(file))[0];
+        line["review"]["request"]["object"]["metadata"]["annotations"]["note"].clone()
+    };
+    let (new, old) = (note("log"), note("log.1"));
+    assert!(new.as_str().is_some_and(|note| note.starts_with("hashed-")), "{new}");
+    assert_ne!(new, old);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn annotations_that_policies_compare_stay_as_they_are() {
+    let (host, directory) = recording(&SHIPPED, ROOMY).await;
+    let mut annotations = json!({});
     for exposing in &EXPOSING {
         annotations[exposing.key] = (*exposing.values.first().unwrap_or(&"true")).into();
     }
     for switch in CONTROLLERS.iter().flat_map(|controller| controller.switches) {
         annotations[switch.key] = "true".into();
     }
-    post(&host, "/validate", body("CREATE", &annotated(&annotations), &Value::Null)).await;
-    recorded(&host, 1).await;
-    let [line] = lines(&directory.path().join("log")).try_into().expect("one line");
-    assert_eq!(line["redacted"], Value::Null);
-    assert_eq!(line["review"]["request"]["object"]["metadata"]["annotations"], annotations);
+    let mut object = annotated(&annotations);
+    for service_type in ["NodePort", "LoadBalancer"] {
+        object["spec"]["type"] = service_type.into();
+        post(&host, "/validate", body("CREATE", &object, &Value::Null)).await;
+    }
+    recorded(&host, 2).await;
+    let lines = lines(&directory.path().join("log"));
+    for (key, value) in annotations.as_object().expect("an object") {
+        let kept = |line: &Value| line["review"]["request"]["object"]["metadata"]["annotations"][key] == *value;
+        assert!(lines.iter().any(kept), "{key}: {lines:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -203,9 +253,13 @@ async fn what_was_answered_before_sigterm_is_in_the_file() {
 
 #[test]
 fn a_file_that_cannot_be_written_ends_the_start() {
+    let files = tempfile::tempdir().expect("a directory");
+    let ca = files.path().join("ca.crt");
     let output = crate::command_line::sallyport(&[
         "serve",
         "--self-signed",
+        "--ca-out",
+        ca.to_str().expect("text"),
         "--policies",
         "target/policies",
         "--listen",

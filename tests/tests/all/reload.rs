@@ -217,7 +217,18 @@ fn strict_refuses_to_start_when_a_self_test_fails() {
     let wrong = SUITE.replace("T01", "T02");
     let policies = directory(&[("p.yaml", manifest("p", &json!({}))), ("p.suite.yaml", wrong)]);
     let path = policies.path().to_str().expect("UTF-8");
-    let out = sallyport(&["serve", "--self-signed", "--strict", "--policies", path, "--listen", "127.0.0.1:0"]);
+    let ca = format!("{path}/ca.crt");
+    let out = sallyport(&[
+        "serve",
+        "--self-signed",
+        "--ca-out",
+        &ca,
+        "--strict",
+        "--policies",
+        path,
+        "--listen",
+        "127.0.0.1:0",
+    ]);
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     assert_eq!(out.status.code(), Some(2), "{text}");
     let expected =

@@ -7,8 +7,8 @@ use crate::parity;
 use crate::program::{Program, put};
 use hyper::StatusCode;
 use sallyport::admission::{AdmissionRequest, Clock};
-use sallyport::record::Record;
-use sallyport::replay::Replayer;
+use sallyport::record::{HashKey, Record};
+use sallyport::replay::{Change, Replayer};
 use sallyport::suite::Setup;
 use sallyport::units::Millis;
 use serde_json::{Value, json};
@@ -154,7 +154,8 @@ async fn what_an_api_server_asked_gives_the_same_answers_again_whatever_is_known
 
 #[test]
 fn every_fixture_is_recorded_and_gives_the_same_verdict_again() {
-    let (mut replayed, mut redacted) = (0, 0);
+    let key = HashKey::random().expect("random numbers");
+    let (mut replayed, mut hashed, mut unrepeatable) = (0, 0, 0);
     for cases in parity::cases().into_values() {
         let mut setup = Setup::clone(&cases[0].1.setup);
         for source in &mut setup.policies {
@@ -170,22 +171,25 @@ fn every_fixture_is_recorded_and_gives_the_same_verdict_again() {
             let outcome = admission.review(case.function, &request, clock);
             // A body that nests without end is counted as one that can't be recorded.
             let Ok(record) =
-                Record::of(case.function, &body, case.time, (&admission, 1), admission.inventory(), &outcome)
+                Record::of(case.function, &body, case.time, (&admission, 1), admission.inventory(), &outcome, &key)
             else {
                 continue;
             };
             let line = serde_json::to_vec(&record).expect("a line");
             let record: Record = serde_json::from_slice(&line).expect("its own form");
             let verdict = replayer.verdict(&record).expect("a review");
-            let differences = record.verdict().differences(&verdict, &record.redacted);
-            let explained = !record.redacted.is_empty() && differences.iter().all(|found| found.is_redacted);
-            assert!(differences.is_empty() || explained, "{name}: {differences:#?}");
+            let differences = record.verdict().differences(&verdict);
+            // What a policy compares and looks like a credential is hashed all the same.
+            let is_unrepeatable = differences.iter().any(|found| found.change == Change::CannotBeRepeated);
+            assert!(differences.is_empty() || is_unrepeatable, "{name}: {differences:#?}");
             replayed += 1;
-            redacted += usize::from(!differences.is_empty());
+            hashed += usize::from(!record.redacted.is_empty());
+            unrepeatable += usize::from(is_unrepeatable);
         }
     }
     assert!(replayed > 500, "{replayed}");
-    assert!(redacted * 20 < replayed, "{redacted} of {replayed} differ for what was redacted");
+    assert!(hashed * 2 > replayed, "{hashed} of {replayed} hold hashed texts");
+    assert!(unrepeatable * 100 < replayed, "{unrepeatable} of {replayed} cannot be repeated");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -248,19 +252,53 @@ async fn another_patch_is_a_difference() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_difference_that_comes_of_redaction_says_so() {
-    let denied = json!({"settings": {"denied": [{"key": "example.com/expose-token", "values": ["secret-*"]}]}});
+async fn a_policy_that_compares_what_was_hashed_gets_no_verdict() {
+    let denied = |key: &str| json!({"settings": {"denied": [{"key": key, "values": ["open-*"]}]}});
     let object = json!({
-        "metadata": {"name": "web", "namespace": "default", "annotations": {"example.com/expose-token": "secret-1234"}},
+        "metadata": {"name": "web", "namespace": "default", "annotations": {"example.com/a": "open-1", "example.com/b": "open-2"}},
         "spec": {"type": "ClusterIP", "ports": [{"port": 80}]},
     });
-    let policies = [("exposure-annotations", denied)];
+    let policies = [("exposure-annotations", denied("example.com/a"))];
     let recorded = Recorded::record(&policies, &[], &[("/validate", body("CREATE", &object, &Value::Null))]).await;
     let log = std::fs::read_to_string(recorded.path("log")).expect("a log");
-    assert!(!log.contains("1234"), "what the policy quoted is taken out too: {log}");
-    let output = recorded.replay(&["--policies", directory(&recorded.path("live"))]);
-    let text = text(&output);
-    assert!(text.contains("newly allowed") && text.contains("(touches a redacted annotation)"), "{text}");
+    assert!(log.contains("open-1") && !log.contains("open-2"), "{log}");
+    let same = recorded.replay(&["--policies", directory(&recorded.path("live"))]);
+    assert_eq!(same.status.code(), Some(0), "{}", text(&same));
+    let next = recorded.policies("next", &[("exposure-annotations", denied("*/b"))]);
+    let output = recorded.replay(&["--policies", directory(&next)]);
+    let (text, code) = (text(&output), output.status.code());
+    let expected =
+        "policy exposure-annotations compares a hashed field: /request/object/metadata/annotations/example.com~1b";
+    assert!(text.contains(expected) && text.contains("1 cannot be repeated"), "{text}");
+    assert_eq!(code, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn users_are_hashed_unless_an_exemption_names_them_and_another_exemption_cannot_be_tried() {
+    let config = |user: &str| {
+        json!({
+            "apiVersion": "sallyport.dev/v1alpha1", "kind": "HostConfig", "metadata": {"name": "x"},
+            "spec": {"exemptions": {"users": [user]}},
+        })
+        .to_string()
+    };
+    let recorded = Recorded { files: tempfile::tempdir().expect("a directory") };
+    put(recorded.files.path(), "recorded.yaml", &config("robot"));
+    put(recorded.files.path(), "other.yaml", &config("jane"));
+    let by = |user: &str| {
+        let mut review: Value = serde_json::from_slice(&node_port(29999)).expect("JSON");
+        review["request"]["userInfo"] = json!({"username": user, "groups": ["system:authenticated", "a-team"]});
+        ("/validate", review.to_string().into_bytes())
+    };
+    let policies = recorded.policies("live", &[("nodeport-range", range(30000, 32767))]);
+    let (was, other) = (recorded.path("recorded.yaml"), recorded.path("other.yaml"));
+    recorded.record_from(&policies, &["--config", directory(&was)], &[by("robot"), by("jane")]).await;
+    let log = std::fs::read_to_string(recorded.path("log")).expect("a log");
+    assert!(log.contains("robot") && !log.contains("jane") && !log.contains("a-team"), "{log}");
+    let replay = |config: &Path| recorded.replay(&["--policies", directory(&policies), "--config", directory(config)]);
+    assert_eq!(replay(&was).status.code(), Some(0), "{}", text(&replay(&was)));
+    let text = text(&replay(&other));
+    assert!(text.contains("an exemption compares a hashed field: /request/userInfo/"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

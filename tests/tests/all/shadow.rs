@@ -215,7 +215,9 @@ async fn a_broken_candidate_is_told_and_its_live_policy_serves() {
 fn with_strict_a_broken_candidate_ends_the_start() {
     let files = directory(&[("p.yaml", with_candidate(&json!({"settings": {"atConfigure": "refuse"}})))]);
     let policies = files.path().to_str().expect("text");
-    let output = sallyport(&["serve", "--self-signed", "--strict", "--listen", "127.0.0.1:0", "--policies", policies]);
+    let ca = format!("{policies}/ca.crt");
+    let serve = ["serve", "--self-signed", "--ca-out", &ca, "--strict", "--listen", "127.0.0.1:0"];
+    let output = sallyport(&[&serve[..], &["--policies", policies]].concat());
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(

@@ -10,6 +10,7 @@ use super::{Function, text};
 use crate::contract::verdict::Violation;
 use crate::manifest::{FailurePolicy, Mode};
 use crate::policy::Policy;
+use crate::printable::printable;
 use crate::service::Malformed;
 use std::collections::BTreeMap;
 
@@ -140,9 +141,9 @@ impl Answer {
         let line = text::line(policy, violation);
         if denies {
             let cause = Cause {
-                reason: text::clean(&violation.rule).into_owned(),
+                reason: printable(&violation.rule).into_owned(),
                 message: line,
-                field: text::clean(&violation.field).into_owned(),
+                field: printable(&violation.field).into_owned(),
             };
             self.denials.push(cause);
         } else if mode == Mode::Audit {
@@ -158,7 +159,7 @@ impl Answer {
             return false;
         }
         let until = grant.until;
-        self.note(HOST, "break-glass", &text::clean(&format!("until {until}: {}", grant.reason)));
+        self.note(HOST, "break-glass", &printable(&format!("until {until}: {}", grant.reason)));
         self.warnings.push(format!("[{HOST}] break-glass until {until} excuses {} of these", self.denials.len()));
         self.warnings.extend(std::mem::take(&mut self.denials).into_iter().map(|cause| cause.message));
         true
@@ -167,7 +168,7 @@ impl Answer {
     /// A policy's own warnings and audit annotations.
     fn hear(&mut self, mode: Mode, evaluation: &Evaluation) {
         for warning in &evaluation.warnings {
-            let line = format!("[{}] {}", evaluation.policy, text::clean(warning));
+            let line = format!("[{}] {}", evaluation.policy, printable(warning));
             if mode == Mode::Audit {
                 self.note(&evaluation.policy, "warnings", &line)
             } else {
@@ -175,7 +176,7 @@ impl Answer {
             }
         }
         for (key, value) in &evaluation.audit_annotations {
-            self.note(&evaluation.policy, key, &text::clean(value));
+            self.note(&evaluation.policy, key, &printable(value));
         }
     }
 

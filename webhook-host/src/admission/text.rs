@@ -1,7 +1,7 @@
 //! What reaches people's terminals and logs: lines without control characters or text that reorders itself, and not too long.
 
 use crate::contract::verdict::Violation;
-use std::borrow::Cow;
+use crate::printable::printable;
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 
@@ -15,26 +15,7 @@ pub(super) fn line(policy: &str, violation: &Violation) -> String {
     if !violation.fix.is_empty() {
         let _ = write!(line, "; {}", violation.fix);
     }
-    clean(&line).into_owned()
-}
-
-/// Escapes what could forge or hide a part of a line. Guests escape what they quote; this is for those that don't.
-pub(super) fn clean(text: &str) -> Cow<'_, str> {
-    if !text.contains(deceives) {
-        return Cow::Borrowed(text);
-    }
-    let mut clean = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if deceives(c) { clean.extend(c.escape_unicode()) } else { clean.push(c) }
-    }
-    Cow::Owned(clean)
-}
-
-/// Control characters, bidirectional controls, invisible characters, and separators that end a line.
-fn deceives(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+    printable(&line).into_owned()
 }
 
 /// At most so many characters, with an ellipsis where some were cut.
@@ -71,12 +52,6 @@ fn part(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_that_forges_lines_or_reorders_itself_is_escaped() {
-        assert_eq!(clean("plain ünïcode"), "plain ünïcode");
-        assert_eq!(clean("a\nb\u{202e}c\u{200b}"), "a\\u{a}b\\u{202e}c\\u{200b}");
-    }
 
     #[test]
     fn paths_are_ordered_by_index_as_a_number() {

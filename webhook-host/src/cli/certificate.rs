@@ -11,6 +11,8 @@ use crate::server::tls::{self, Clients, Identity, SelfSigned, Tls};
 use anyhow::{Context as _, Result, bail};
 use clap::{ArgGroup, Args};
 use jiff::Timestamp;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +33,8 @@ pub(super) struct CertificateArgs {
     /// PEM file with its private key
     #[arg(long, value_name = "FILE", requires = "tls_cert", conflicts_with_all = ["self_signed", "self_managed_certificate"])]
     tls_key: Option<PathBuf>,
-    /// Make an authority and a certificate for localhost, for as long as the process lives
+    /// Make an authority and a certificate for localhost, for as long as the process lives. Each process needs a
+    /// --ca-out of its own
     #[arg(long)]
     self_signed: bool,
     /// Make an authority and a certificate for the Service, keep them in a Secret that all replicas share, renew them in time,
@@ -65,12 +68,12 @@ impl CertificateArgs {
         interval: Option<Duration>,
         registers: bool,
     ) -> Result<Ask> {
-        let files = Files { args: self.clone(), live: Arc::clone(live) };
+        let mut files = Files { args: self.clone(), live: Arc::clone(live), ca: None };
         let (seen, read) = watch::settled(|| files.look(), || files.read());
         let Some(read) = read else { bail!("the certificate's files changed each time while they were read") };
         let found = read?;
         if self.self_signed {
-            self.make(live.tls())?;
+            files.ca = Some(self.make(live.tls())?);
         }
         found.publish(live.tls());
         if self.self_managed_certificate {
@@ -88,12 +91,13 @@ impl CertificateArgs {
         self.self_managed.places(config)
     }
 
-    fn make(&self, tls: &Tls) -> Result<()> {
+    /// Presents a certificate made on the spot. Returns the file with its authority, which stays locked while it is open.
+    fn make(&self, tls: &Tls) -> Result<File> {
         let SelfSigned { identity, ca } = tls::self_signed()?;
-        write(&self.ca_out, &ca)?;
+        let file = write_locked(&self.ca_out, &ca)?;
         tracing::info!("the certificate's authority is in {}", self.ca_out.display());
         tls.present(identity);
-        Ok(())
+        Ok(file)
     }
 
     fn identity(&self) -> Result<Option<Identity>> {
@@ -114,6 +118,8 @@ impl CertificateArgs {
 struct Files {
     args: CertificateArgs,
     live: Arc<Live>,
+    /// The self-signed certificate's authority: locked for as long as this process serves with it.
+    ca: Option<File>,
 }
 
 /// What the files held, checked.
@@ -186,7 +192,24 @@ fn read(file: &Path) -> Result<Vec<u8>> {
     std::fs::read(file).with_context(|| format!("can't read {}", file.display()))
 }
 
-fn write(file: &Path, text: &str) -> Result<()> {
-    let written = file.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(file, text));
-    written.with_context(|| format!("can't write {}", file.display()))
+/// Writes a file that no other process may write while this one has it open. Otherwise a second `serve --self-signed` would
+/// replace the authority that the clients of the first one trust.
+fn write_locked(path: &Path, text: &str) -> Result<File> {
+    let open = || {
+        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        OpenOptions::new().write(true).create(true).truncate(false).open(path)
+    };
+    let mut file = open().with_context(|| format!("can't write {}", path.display()))?;
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        bail!(
+            "another process serves with the authority in {}, and its clients trust that file; give this one a file of its \
+             own, such as --ca-out {}",
+            path.display(),
+            path.with_extension("2.crt").display()
+        );
+    }
+    file.set_len(0)
+        .and_then(|()| file.write_all(text.as_bytes()))
+        .with_context(|| format!("can't write {}", path.display()))?;
+    Ok(file)
 }

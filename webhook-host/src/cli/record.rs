@@ -11,8 +11,8 @@ use std::sync::Arc;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Record")]
 pub(super) struct RecordArgs {
-    /// Write each review with its answer to this file, a line of JSON each, for `sallyport replay`. Values that look like
-    /// credentials are left out. Only the owner may read it; it names users and what they did
+    /// Write each review with its answer to this file, a line of JSON each, for `sallyport replay`. Free-form texts
+    /// (annotations, labels, user names, ...) are hashed unless a policy compares them. Only the owner may read it
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Size from which on the file becomes FILE.1, FILE.1 becomes FILE.2, and so on

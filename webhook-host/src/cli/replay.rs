@@ -65,7 +65,10 @@ Examples:
   sallyport replay reviews.log.* reviews.log --policies next/ --against policies/
   zcat reviews.log.*.gz | sallyport replay - --policies next/ --output json
 
-Exit code: 0 no differences, 1 some, 2 nothing could be replayed.";
+Free-form texts were hashed in the log, but for those that the policies of that time compared. A policy that
+compares a hashed text gets no verdict: \"cannot be repeated\".
+
+Exit code: 0 no differences, 1 some, or some reviews can't be repeated, 2 nothing could be replayed.";
 
 /// Runs the subcommand.
 ///
@@ -153,6 +156,6 @@ impl Replay {
     fn compare(&self, record: &Record) -> Result<Vec<Difference>, String> {
         let verdict = |replayer: &Replayer| replayer.verdict(record).map_err(|error| error.to_string());
         let before = self.against.as_ref().map_or_else(|| Ok(record.verdict()), verdict)?;
-        Ok(before.differences(&verdict(&self.next)?, &record.redacted))
+        Ok(before.differences(&verdict(&self.next)?))
     }
 }

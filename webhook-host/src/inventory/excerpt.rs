@@ -75,6 +75,14 @@ impl Excerpt {
         }
     }
 
+    /// The namespace's labels, and those of each group of Pods.
+    pub(crate) fn labels_mut(
+        &mut self,
+    ) -> (Option<&mut BTreeMap<String, String>>, impl Iterator<Item = &mut BTreeMap<String, String>>) {
+        let pods = self.pods.iter_mut().flatten().map(|pods| &mut pods.labels);
+        (self.labels.as_mut(), pods)
+    }
+
     /// The inventory again, as far as a review in this namespace can see it.
     pub fn data(self, namespace: &str) -> InventoryData {
         let node = |nodes: Nodes| {

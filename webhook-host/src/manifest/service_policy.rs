@@ -124,6 +124,15 @@ impl Match {
         self.namespace_selector.as_ref().is_some_and(|selector| !selector.selector.selects_all())
     }
 
+    /// The keys of the labels that have a say.
+    pub fn compared_labels(&self) -> impl Iterator<Item = &str> {
+        self.namespace_selector.iter().flat_map(|selector| {
+            let StrictSelector { match_labels, match_expressions } = &selector.written;
+            let expressions = match_expressions.iter().map(|requirement| requirement.key.as_str());
+            match_labels.keys().map(String::as_str).chain(expressions)
+        })
+    }
+
     /// Whether a namespace matches by its name and, where they are known, its labels. What is not known matches.
     pub fn matches(&self, name: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
         let selected = match (&self.namespace_selector, labels) {

@@ -27,6 +27,7 @@ pub struct LogFile {
     rotation: Rotation,
     file: File,
     size: u64,
+    begun: u64,
 }
 
 impl LogFile {
@@ -37,7 +38,7 @@ impl LogFile {
     /// When it can't be written, is no regular file, or is another process's.
     pub fn open(path: &Path, rotation: Rotation) -> Result<Self> {
         let (file, size) = open(path)?;
-        Ok(Self { path: path.to_owned(), rotation, file, size })
+        Ok(Self { path: path.to_owned(), rotation, file, size, begun: 1 })
     }
 
     /// Writes a line, which has no line break in it.
@@ -46,9 +47,7 @@ impl LogFile {
     ///
     /// When there is no room, mostly. Nothing of the line is left then, and the next one may be tried.
     pub fn append(&mut self, line: &[u8]) -> Result<()> {
-        if self.size >= self.rotation.size {
-            self.rotate()?;
-        }
+        self.make_room()?;
         let written = self.file.write_all(&[line, b"\n"].concat());
         match written {
             Ok(()) => self.size += line.len() as u64 + 1,
@@ -56,6 +55,20 @@ impl LogFile {
             Err(_) => self.file.set_len(self.size).unwrap_or_default(),
         }
         written
+    }
+
+    /// Rotates the files when this one is full.
+    ///
+    /// # Errors
+    ///
+    /// When a file can't be moved or begun.
+    pub fn make_room(&mut self) -> Result<()> {
+        if self.size >= self.rotation.size { self.rotate() } else { Ok(()) }
+    }
+
+    /// Counts the files that were opened so far: another number means another file.
+    pub fn begun(&self) -> u64 {
+        self.begun
     }
 
     /// Begins a new file when the path leads elsewhere by now, or nowhere.
@@ -99,6 +112,7 @@ impl LogFile {
 
     fn reopen(&mut self) -> Result<()> {
         (self.file, self.size) = open(&self.path)?;
+        self.begun += 1;
         Ok(())
     }
 }

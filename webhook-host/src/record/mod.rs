@@ -1,19 +1,23 @@
 //! Reviews as lines of JSON: what was asked, what was answered and by whom, and what was known, so that each can be replayed.
 //!
-//! Written by `server` while it serves, read by `sallyport replay`. Credentials are taken out before a line is made. Fields are
+//! Written by `server` while it serves, read by `sallyport replay`. Free-form texts are hashed before a line is made ([`redaction`]). Fields are
 //! added, never renamed; readers ignore what they don't know.
 
+mod compared;
+mod credential;
 mod file;
 mod redaction;
 
+pub(crate) use compared::{Compared, Subjects};
 pub use file::{LogFile, Rotation};
-pub use redaction::REDACTED;
+pub use redaction::{HASHED, HashKey};
 
 use crate::admission::{Admission, AdmissionRequest, Cause, Evaluation, Function, Opinion, Outcome};
 use crate::contract::review::Phase;
 use crate::contract::service::Pair;
 use crate::inventory::{Excerpt, Inventory};
 use crate::manifest::Mode;
+use crate::policy::Policy;
 use crate::service;
 use jiff::Timestamp;
 use redaction::Redaction;
@@ -35,7 +39,7 @@ pub struct Record {
     pub generation: u64,
     /// The AdmissionReview, without what was redacted.
     pub review: Value,
-    /// JSON Pointers into the review: what is no more what it was.
+    /// JSON Pointers into the review, and below `/inventory` labels by key: what was hashed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<String>,
     /// What the API server was told.
@@ -45,6 +49,9 @@ pub struct Record {
     pub policies: Vec<PolicyAnswer>,
     /// What policies could know.
     pub inventory: Excerpt,
+    /// Tells which users and groups the exemptions named.
+    #[serde(default)]
+    pub subjects: String,
 }
 
 /// Which of the two was asked.
@@ -95,7 +102,7 @@ pub struct PolicyAnswer {
 }
 
 impl Record {
-    /// Records a review that was answered, by policies of a generation that saw this inventory.
+    /// Records a review that was answered, by policies of a generation that saw this inventory. The key is the file's.
     ///
     /// # Errors
     ///
@@ -107,10 +114,14 @@ impl Record {
         (admission, generation): (&Admission, u64),
         inventory: &Inventory,
         outcome: &Outcome,
+        key: &HashKey,
     ) -> serde_json::Result<Self> {
         let mut review: Value = serde_json::from_slice(body)?;
-        let inventory = excerpt(inventory, body);
-        let redaction = Redaction::of(&mut review);
+        let mut inventory = excerpt(inventory, body);
+        let subjects = Subjects::of(admission.exemptions());
+        let compared = compared(admission, outcome);
+        let mut redaction = Redaction::of(&mut review, key, &compared, &subjects);
+        inventory.hash_labels(&mut redaction);
         Ok(Self {
             time: now,
             function: function.into(),
@@ -120,7 +131,30 @@ impl Record {
             policies: scrubbed(&redaction, PolicyAnswer::all(admission, outcome))?,
             redacted: redaction.pointers,
             inventory,
+            subjects: subjects.digest(),
         })
+    }
+}
+
+/// The texts that decided about a review: those of the policies that were asked, and the labels by which the others were not.
+fn compared(admission: &Admission, outcome: &Outcome) -> Compared {
+    let was_asked = |policy: &Policy| outcome.evaluations.iter().any(|evaluation| evaluation.policy == *policy.name());
+    let policies = admission.policies().iter().map(|policy| match was_asked(policy) {
+        true => Compared::by(policy),
+        false => Compared::by_selector(policy),
+    });
+    policies.fold(Compared::default(), Compared::and)
+}
+
+impl Excerpt {
+    fn hash_labels(&mut self, redaction: &mut Redaction<'_>) {
+        let (namespace, pods) = self.labels_mut();
+        if let Some(labels) = namespace {
+            redaction.labels("/inventory/labels", labels, Compared::namespace_label);
+        }
+        for labels in pods {
+            redaction.labels("/inventory/pods", labels, Compared::label);
+        }
     }
 }
 
@@ -133,8 +167,8 @@ fn excerpt(inventory: &Inventory, body: &[u8]) -> Excerpt {
     Excerpt::of(inventory, request.namespace(), &selectors)
 }
 
-/// The same without what quotes a secret.
-fn scrubbed<T: Serialize + for<'de> Deserialize<'de>>(redaction: &Redaction, told: T) -> serde_json::Result<T> {
+/// An answer without what quotes a hashed text.
+fn scrubbed<T: Serialize + for<'de> Deserialize<'de>>(redaction: &Redaction<'_>, told: T) -> serde_json::Result<T> {
     if redaction.pointers.is_empty() {
         return Ok(told);
     }

@@ -1,154 +1,237 @@
-//! What looks like a credential never reaches the record.
+//! Free-form texts of a review, hashed before it is recorded.
 //!
-//! Annotations are where credentials end up in a Service: pasted by hand, or as a copy of the whole manifest. Values are
-//! replaced, keys stay, so that policies see the same annotations. Rather too much than too little; the record names each place.
-//! The tables below are the whole of it, and `docs/operations.md` shows them.
+//! A Service holds texts that nobody meant to publish: a password in an annotation, a customer's name in a label. A record
+//! keeps the fields of [`KEPT`], the texts that decide about the review ([`Compared`], [`Subjects`]), and the keys of all
+//! mappings. Every other text and number is replaced by its hash, also where a policy quotes it. Equal values have equal
+//! hashes within one file, so that a selector still selects its Pods, and what an update leaves alone is still unchanged.
+//! The hash is an HMAC whose key is made for each file and never written: nobody can try values against it.
+//!
+//! A kept text that looks like a credential is hashed all the same.
 
+use super::compared::{Compared, Subjects};
+use super::credential;
+use ring::hmac;
+use ring::rand::SystemRandom;
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
-/// What stands where something was.
-pub const REDACTED: &str = "<redacted>";
+/// The beginning of every hash.
+pub const HASHED: &str = "hashed-";
 
-/// A copy of the manifest as it was applied, with all its annotations.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// What stands in place of a text that could quote too many values to look for.
+const REMOVED: &str = "removed";
 
-/// Words that make a credential of an annotation by its key, and of a value by an assignment in it (`password=…`, `"token": …`).
-/// Compared in lower case and without `-`, `_` and `.`.
-const WORDS: [&str; 13] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "credential",
-    "apikey",
-    "privatekey",
-    "accesskey",
-    "authkey",
-    "bearer",
-    "authorization",
-    "cookie",
-];
+/// Bytes of an HMAC-SHA256 that are kept: enough that different values of one file have different hashes.
+const HASH_BYTES: usize = 8;
 
-/// How tokens of widely used services begin, and how many characters follow at least.
-const TOKENS: [(&str, usize); 20] = [
-    ("ghp_", 16),
-    ("gho_", 16),
-    ("ghu_", 16),
-    ("ghs_", 16),
-    ("github_pat_", 16),
-    ("glpat-", 16),
-    ("xoxb-", 8),
-    ("xoxp-", 8),
-    ("xoxa-", 8),
-    ("AKIA", 16),
-    ("ASIA", 16),
-    ("AIza", 24),
-    ("sk-", 16),
-    ("sk_live_", 8),
-    ("rk_live_", 8),
-    ("hvs.", 16),
-    ("dop_v1_", 16),
-    ("tskey-", 8),
-    ("npm_", 24),
-    ("eyJ", 24),
-];
+/// Shorter values (`true`) stand in too many texts by chance. They are replaced only where they stand in quotes.
+const SHORT: usize = 6;
 
-/// What an Authorization header's value begins with.
-const SCHEMES: [&str; 2] = ["bearer ", "basic "];
-
-/// The end of a PEM header of any private key.
-const PEM: &str = "PRIVATE KEY-----";
-
-/// Characters of a secret that make a text suspicious that quotes it: policies quote the beginning of long values.
+/// Characters of a value that make a text suspicious that quotes it: policies quote the beginning of long values.
 const QUOTED: usize = 8;
 
-/// Shorter secrets (`true`) would be found in every text.
-const SHORTEST: usize = 6;
-
-/// Secrets that are looked for. Of an object that has more, no message is kept: looking would take too long.
-const MOST: usize = 1000;
+/// Values that are looked for in answers. Where an object has more, no message is kept: looking would take too long.
+const MAX_VALUES: usize = 1000;
 
 /// Members of an answer that quote no values.
 const STRUCTURE: [&str; 8] = ["rule", "reason", "field", "policy", "digest", "kind", "op", "path"];
 
-/// What was taken out of a review.
-#[derive(Debug, Default)]
-pub(super) struct Redaction {
-    /// JSON Pointers (RFC 6901) into the AdmissionReview.
-    pub(super) pointers: Vec<String>,
-    secrets: Vec<String>,
+/// Where the two objects of a request stand in [`KEPT`].
+const OBJECT: &str = "object";
+
+/// Fields that a record keeps: mappings by their path, in which lists count for nothing, and their members. All are numbers,
+/// addresses, names, times, or words of Kubernetes' own.
+const KEPT: [(&str, &[&str]); 17] = [
+    ("", &["apiVersion", "kind"]),
+    ("request", &["uid", "subResource", "requestSubResource", "name", "namespace", "operation", "dryRun"]),
+    ("request/kind", &["group", "version", "kind"]),
+    ("request/requestKind", &["group", "version", "kind"]),
+    ("request/resource", &["group", "version", "resource"]),
+    ("request/requestResource", &["group", "version", "resource"]),
+    ("request/options", &["apiVersion", "kind", "fieldManager", "fieldValidation", "force", "dryRun"]),
+    (OBJECT, &["apiVersion", "kind"]),
+    (
+        "object/metadata",
+        &[
+            "name",
+            "generateName",
+            "namespace",
+            "uid",
+            "resourceVersion",
+            "generation",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "finalizers",
+        ],
+    ),
+    ("object/metadata/ownerReferences", &["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"]),
+    ("object/metadata/managedFields", &["manager", "operation", "apiVersion", "time", "fieldsType", "subresource"]),
+    (
+        "object/spec",
+        &[
+            "type",
+            "clusterIP",
+            "clusterIPs",
+            "externalIPs",
+            "loadBalancerIP",
+            "loadBalancerClass",
+            "loadBalancerSourceRanges",
+            "allocateLoadBalancerNodePorts",
+            "externalTrafficPolicy",
+            "internalTrafficPolicy",
+            "healthCheckNodePort",
+            "ipFamilies",
+            "ipFamilyPolicy",
+            "publishNotReadyAddresses",
+            "sessionAffinity",
+            "trafficDistribution",
+        ],
+    ),
+    ("object/spec/ports", &["name", "protocol", "appProtocol", "port", "targetPort", "nodePort"]),
+    ("object/spec/sessionAffinityConfig/clientIP", &["timeoutSeconds"]),
+    ("object/status/loadBalancer/ingress", &["ip", "hostname", "ipMode"]),
+    ("object/status/loadBalancer/ingress/ports", &["port", "protocol", "error"]),
+    ("object/status/conditions", &["type", "status", "reason", "observedGeneration", "lastTransitionTime"]),
+];
+
+/// A key for the hashes of one file.
+#[derive(Debug, Clone)]
+pub struct HashKey(hmac::Key);
+
+impl HashKey {
+    /// Makes a random key.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no randomness to give.
+    pub fn random() -> std::io::Result<Self> {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
+        key.map(Self).map_err(|_| std::io::Error::other("the system's source of random numbers failed"))
+    }
+
+    /// Returns the hash of a text: `hashed-` and 16 hexadecimal digits.
+    pub(super) fn hash(&self, text: &str) -> String {
+        let mut hash = HASHED.to_owned();
+        for byte in hmac::sign(&self.0, text.as_bytes()).as_ref().iter().take(HASH_BYTES) {
+            let _ = write!(hash, "{byte:02x}");
+        }
+        hash
+    }
 }
 
-impl Redaction {
-    /// Takes credentials out of an AdmissionReview.
-    pub(super) fn of(review: &mut Value) -> Self {
-        let mut redaction = Self::default();
-        let is_service = is_service(&review["request"]);
-        for member in ["object", "oldObject"] {
-            let place = format!("/request/{member}");
-            let Some(object) = review.pointer_mut(&place).filter(|object| !object.is_null()) else { continue };
-            if is_service {
-                redaction.take_from(object, &place);
-            } else {
-                // A webhook configuration that sends too much may send Secrets.
-                *object = Value::Null;
-                redaction.pointers.push(place);
+/// What was hashed in a review.
+#[derive(Debug)]
+pub(super) struct Redaction<'a> {
+    key: &'a HashKey,
+    compared: &'a Compared,
+    subjects: &'a Subjects,
+    /// JSON Pointers (RFC 6901) into the AdmissionReview.
+    pub(super) pointers: Vec<String>,
+    /// Hashes by value.
+    hashes: BTreeMap<String, String>,
+    /// Texts that stand in the record as they are, so that no message needs to hide them.
+    kept: BTreeSet<String>,
+}
+
+impl<'a> Redaction<'a> {
+    /// Hashes the free-form texts of an AdmissionReview.
+    pub(super) fn of(review: &mut Value, key: &'a HashKey, compared: &'a Compared, subjects: &'a Subjects) -> Self {
+        let mut redaction =
+            Self { key, compared, subjects, pointers: vec![], hashes: BTreeMap::new(), kept: BTreeSet::new() };
+        // A webhook configuration that sends too much may send Secrets: of what is no Service, nothing is kept.
+        if !is_service(&review["request"]) {
+            for member in ["object", "oldObject"] {
+                let place = format!("/request/{member}");
+                if let Some(object) = review.pointer_mut(&place).filter(|object| !object.is_null()) {
+                    *object = Value::Null;
+                    redaction.pointers.push(place);
+                }
             }
         }
-        if let Some(extra) = review.pointer_mut("/request/userInfo/extra").and_then(Value::as_object_mut) {
-            for (key, value) in extra {
-                // No policy sees them, so none can quote them.
-                *value = REDACTED.into();
-                redaction.pointers.push(format!("/request/userInfo/extra/{}", escaped(key)));
-            }
-        }
+        redaction.walk(review, &mut Place::default());
         redaction
     }
 
-    fn take_from(&mut self, object: &mut Value, place: &str) {
-        let Some(annotations) = object.pointer_mut("/metadata/annotations") else { return };
-        let place = format!("{place}/metadata/annotations");
-        let Value::Object(annotations) = annotations else {
-            // Not what an API server sends: whatever it is, nobody needs it.
-            if !annotations.is_null() {
-                self.take(annotations, place);
+    fn walk(&mut self, value: &mut Value, place: &mut Place) {
+        match value {
+            Value::Null => {}
+            Value::Array(values) => {
+                for (index, value) in values.iter_mut().enumerate() {
+                    place.element(index, |place| self.walk(value, place));
+                }
             }
-            return;
+            Value::Object(members) => {
+                for (name, value) in members {
+                    place.member(name, |place| self.walk(value, place));
+                }
+            }
+            Value::String(text) if text.is_empty() => {}
+            Value::String(text) if self.keeps(place, text) => {
+                self.kept.insert(text.clone());
+            }
+            Value::Number(_) | Value::Bool(_) if self.keeps(place, "") => {}
+            scalar => self.hide(scalar, place),
+        }
+    }
+
+    fn keeps(&self, place: &Place, text: &str) -> bool {
+        let (parent, name) = (place.parent(), place.name());
+        let decides = match parent {
+            "object/metadata/annotations" => {
+                // The copy of the manifest as it was applied repeats everything.
+                (self.compared.annotation(name) || self.subjects.annotation(name))
+                    && !credential::is_named_like_one(name)
+            }
+            "object/metadata/labels" | "object/spec/selector" => self.compared.label(name),
+            "object/spec" if name == "externalName" => self.compared.external_name(),
+            "request/userInfo" if matches!(name, "username" | "groups") => {
+                self.compared.user() || is_built_in(text) || self.subjects.name(text)
+            }
+            // Names may look like anything, and records are found by them.
+            "request" | "object/metadata" if matches!(name, "name" | "namespace" | "uid") => return true,
+            _ => KEPT.iter().any(|(path, members)| *path == parent && members.contains(&name)),
         };
-        for (key, value) in annotations {
-            let text = value.as_str();
-            if key == LAST_APPLIED || is_named_like_one(key) || text.is_none_or(looks_like_one) {
-                self.take(value, format!("{place}/{}", escaped(key)));
+        decides && !credential::looks_like_one(text)
+    }
+
+    fn hide(&mut self, scalar: &mut Value, place: &Place) {
+        let text = scalar.as_str().map_or_else(|| scalar.to_string(), str::to_owned);
+        let hash = self.hash(&text);
+        self.pointers.push(place.pointer.clone());
+        *scalar = hash.into();
+    }
+
+    /// The hash of a text, which is hidden in answers from now on.
+    fn hash(&mut self, text: &str) -> String {
+        self.hashes.entry(text.to_owned()).or_insert_with(|| self.key.hash(text)).clone()
+    }
+
+    /// The labels of what is in the inventory, at a place of the record.
+    pub(super) fn labels(
+        &mut self,
+        place: &str,
+        labels: &mut BTreeMap<String, String>,
+        is_compared: fn(&Compared, &str) -> bool,
+    ) {
+        for (key, value) in labels {
+            if value.is_empty() || is_compared(self.compared, key) && !credential::looks_like_one(value) {
+                continue;
+            }
+            *value = self.hash(value);
+            let pointer = format!("{place}/{}", escaped(key));
+            if !self.pointers.contains(&pointer) {
+                self.pointers.push(pointer);
             }
         }
     }
 
-    fn take(&mut self, value: &mut Value, pointer: String) {
-        let taken = std::mem::replace(value, REDACTED.into());
-        self.pointers.push(pointer);
-        self.remember(taken);
-    }
-
-    fn remember(&mut self, taken: Value) {
-        match taken {
-            Value::String(secret) if secret.len() >= SHORTEST => {
-                // As a message that escapes what it quotes has it.
-                let quoted = format!("{secret:?}").trim_matches('"').to_owned();
-                self.secrets.extend((quoted != secret).then_some(quoted));
-                self.secrets.push(secret);
-            }
-            Value::Array(values) => values.into_iter().for_each(|value| self.remember(value)),
-            Value::Object(values) => values.into_iter().for_each(|(_, value)| self.remember(value)),
-            _ => {}
-        }
-    }
-
-    /// Takes out what quotes a secret: a message, a warning, a patch.
+    /// Hides hashed values in what was answered: in messages, warnings, patches.
     pub(super) fn scrub(&self, value: &mut Value) {
         match value {
-            Value::String(text) if self.secrets.len() > MOST => REDACTED.clone_into(text),
-            Value::String(text) => self.secrets.iter().for_each(|secret| hide(text, secret)),
+            Value::String(text) if self.hashes.len() > MAX_VALUES => REMOVED.clone_into(text),
+            Value::String(text) => self.scrub_text(text),
             Value::Array(values) => values.iter_mut().for_each(|value| self.scrub(value)),
             Value::Object(members) => {
                 let values = members.iter_mut().filter(|(name, _)| !STRUCTURE.contains(&name.as_str()));
@@ -157,6 +240,73 @@ impl Redaction {
             _ => {}
         }
     }
+
+    fn scrub_text(&self, text: &mut String) {
+        for (value, hash) in self.hashes.iter().filter(|(value, _)| !self.kept.contains(*value)) {
+            // As a message that escapes what it quotes has it.
+            let quoted = format!("{value:?}");
+            if value.len() < SHORT {
+                *text = text.replace(&quoted, &format!("{hash:?}"));
+            } else {
+                hide(text, value, hash);
+                let escaped = quoted.trim_matches('"');
+                if escaped != value {
+                    hide(text, escaped, hash);
+                }
+            }
+        }
+    }
+}
+
+/// A place in the review.
+#[derive(Debug, Default)]
+struct Place {
+    /// As in [`KEPT`]: `object/spec/ports/name`.
+    path: String,
+    /// Where the last member of the path begins.
+    name: usize,
+    /// JSON Pointer.
+    pointer: String,
+}
+
+impl Place {
+    fn parent(&self) -> &str {
+        self.path[..self.name].trim_end_matches('/')
+    }
+
+    fn name(&self) -> &str {
+        &self.path[self.name..]
+    }
+
+    fn element(&mut self, index: usize, then: impl FnOnce(&mut Self)) {
+        let end = self.pointer.len();
+        let _ = write!(self.pointer, "/{index}");
+        then(self);
+        self.pointer.truncate(end);
+    }
+
+    fn member(&mut self, name: &str, then: impl FnOnce(&mut Self)) {
+        let (path, begin, pointer) = (self.path.clone(), self.name, self.pointer.len());
+        if path == "request" && matches!(name, "object" | "oldObject") {
+            OBJECT.clone_into(&mut self.path);
+            self.name = 0;
+        } else {
+            if !self.path.is_empty() {
+                self.path.push('/');
+            }
+            self.name = self.path.len();
+            self.path.push_str(name);
+        }
+        let _ = write!(self.pointer, "/{}", escaped(name));
+        then(self);
+        (self.path, self.name) = (path, begin);
+        self.pointer.truncate(pointer);
+    }
+}
+
+/// Whether a user or group is one of Kubernetes' own, service accounts included.
+fn is_built_in(name: &str) -> bool {
+    name.starts_with("system:")
 }
 
 /// Whether the objects of a request are core/v1 Services, or their status.
@@ -166,70 +316,17 @@ fn is_service(request: &Value) -> bool {
         && matches!(text("/subResource"), "" | "status")
 }
 
-/// Replaces every place where a text has the beginning of a secret, as far as it goes.
-fn hide(text: &mut String, secret: &str) {
-    let end = secret.char_indices().nth(QUOTED).map_or(secret.len(), |(end, _)| end);
-    let begin = &secret[..end];
+/// Replaces every place where a text has the beginning of a value, as far as it goes.
+fn hide(text: &mut String, value: &str, hash: &str) {
+    let end = value.char_indices().nth(QUOTED).map_or(value.len(), |(end, _)| end);
+    let begin = &value[..end];
     let mut from = 0;
     while let Some(found) = text[from..].find(begin).map(|found| from + found) {
-        let alike = text[found..].chars().zip(secret.chars()).take_while(|(a, b)| a == b);
+        let alike = text[found..].chars().zip(value.chars()).take_while(|(a, b)| a == b);
         let length: usize = alike.map(|(c, _)| c.len_utf8()).sum();
-        text.replace_range(found..found + length, REDACTED);
-        from = found + REDACTED.len();
+        text.replace_range(found..found + length, hash);
+        from = found + hash.len();
     }
-}
-
-fn is_named_like_one(key: &str) -> bool {
-    let plain = plain(key);
-    WORDS.iter().any(|word| plain.contains(word))
-}
-
-fn plain(text: &str) -> String {
-    text.chars().filter(|c| !matches!(c, '-' | '_' | '.')).map(|c| c.to_ascii_lowercase()).collect()
-}
-
-fn looks_like_one(value: &str) -> bool {
-    let words =
-        || value.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ';' | '=' | ':' | '/' | '@'));
-    value.contains(PEM)
-        || words().any(is_token)
-        || has_user_information(value)
-        || is_authorization(value)
-        || assigns(value)
-}
-
-fn is_token(word: &str) -> bool {
-    TOKENS.iter().any(|(begin, least)| word.strip_prefix(begin).is_some_and(|rest| rest.len() >= *least))
-}
-
-/// `scheme://user:password@host`.
-fn has_user_information(value: &str) -> bool {
-    value.split("://").skip(1).any(|rest| {
-        let authority = rest.split(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | ',')).next();
-        authority.and_then(|authority| authority.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':'))
-    })
-}
-
-fn is_authorization(value: &str) -> bool {
-    let lower = value.to_ascii_lowercase();
-    SCHEMES.iter().any(|scheme| {
-        lower.match_indices(scheme).any(|(at, _)| {
-            let stands_alone = !lower[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
-            let rest = lower[at + scheme.len()..].split(char::is_whitespace).next().unwrap_or_default();
-            stands_alone && rest.len() >= QUOTED
-        })
-    })
-}
-
-/// `password=x`, `"token": "x"`, `secret: x`.
-fn assigns(value: &str) -> bool {
-    value.match_indices(['=', ':']).any(|(at, _)| {
-        let name = value[..at].trim_end_matches(['"', '\'', ' ', '\\']);
-        let name = name.rsplit(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))).next();
-        let assigned = value[at + 1..].trim_start_matches(['"', '\'', ' ', '\\']);
-        let is_path = assigned.starts_with("//");
-        !assigned.is_empty() && !is_path && name.is_some_and(is_named_like_one)
-    })
 }
 
 /// A key as a step of a JSON Pointer.
@@ -242,64 +339,75 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    #[test]
-    fn values_of_credentials_are_recognised() {
-        for value in [
-            "-----BEGIN RSA PRIVATE KEY-----\nMIIE",
-            "postgres://app:hunter2@db/x",
-            "Bearer abcdefgh12345678",
-            "Authorization: basic dXNlcjpwYXNz",
-            "ghp_0123456789abcdef0123",
-            "key AKIAIOSFODNN7EXAMPLE",
-            "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.sig",
-            "user=x;password=hunter2",
-            r#"{"apiKey": "x"}"#,
-            "client_secret: x",
-        ] {
-            assert!(looks_like_one(value), "{value}");
-        }
+    fn key() -> HashKey {
+        HashKey::random().expect("random numbers")
     }
 
-    #[test]
-    fn what_policies_read_is_none() {
-        for value in [
-            "true",
-            "internal",
-            "10.0.0.0/8,192.0.2.0/24",
-            r#"{"0":{"type":"ingress"}}"#,
-            "https://example.com/a:b@c",
-            "2026-01-01T12:00:00Z; the load balancer is down",
-            "subnet-0123456789abcdef0",
-            "arn:aws:acm:eu-1:1:certificate/x",
-            "basic",
-            "tcp:80",
-        ] {
-            assert!(!looks_like_one(value), "{value}");
-        }
-        for key in ["service.beta.kubernetes.io/aws-load-balancer-internal", "sallyport.dev/break-glass"] {
-            assert!(!is_named_like_one(key), "{key}");
-        }
-    }
-
-    #[test]
-    fn a_credential_is_taken_out_wherever_it_stands_and_its_place_is_named() {
-        let annotations = json!({"example.com/api-token": "hunter22-hunter22", "kept": "true", LAST_APPLIED: "{}"});
-        let mut review = json!({"request": {
+    fn review(object: &Value) -> Value {
+        json!({"request": {
+            "uid": "1", "name": "web", "namespace": "shop", "operation": "CREATE",
             "kind": {"group": "", "version": "v1", "kind": "Service"},
-            "userInfo": {"username": "jane", "extra": {"scopes": ["one", "two-of-them"]}},
-            "object": {"metadata": {"annotations": annotations}}, "oldObject": null,
-        }});
-        let redaction = Redaction::of(&mut review);
-        let expected = [
-            "/request/object/metadata/annotations/example.com~1api-token",
-            "/request/object/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration",
-            "/request/userInfo/extra/scopes",
+            "userInfo": {"username": "jane@example.com", "groups": ["system:authenticated", "customer-7"],
+                "extra": {"scopes": ["one", "two-of-them"]}},
+            "object": object, "oldObject": null,
+        }})
+    }
+
+    #[test]
+    fn whatever_is_not_known_to_be_harmless_is_hashed_and_its_place_is_named() {
+        let mut review = review(&json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "web", "labels": {"customer": "acme"}, "annotations": {"note": "door code 1234"}},
+            "spec": {
+                "type": "ClusterIP", "selector": {"app": "acme"}, "externalName": "db.acme.example", "pin": 1234,
+                "ports": [{"port": 80, "name": "http", "comment": "acme"}],
+            },
+            "data": {"password": "aHVudGVyMg=="},
+        }));
+        let (key, compared, subjects) = (key(), Compared::default(), Subjects::default());
+        let redaction = Redaction::of(&mut review, &key, &compared, &subjects);
+        let mut expected = [
+            "/request/userInfo/username",
+            "/request/userInfo/groups/1",
+            "/request/userInfo/extra/scopes/0",
+            "/request/userInfo/extra/scopes/1",
+            "/request/object/metadata/labels/customer",
+            "/request/object/metadata/annotations/note",
+            "/request/object/spec/selector/app",
+            "/request/object/spec/externalName",
+            "/request/object/spec/pin",
+            "/request/object/spec/ports/0/comment",
+            "/request/object/data/password",
         ];
-        assert_eq!(redaction.pointers, expected);
-        assert_eq!(review["request"]["object"]["metadata"]["annotations"]["kept"], "true");
-        let mut answer = json!([{"field": "hunter22", "message": "found \"hunter22-hun…\""}, "hunter2 alone"]);
+        let mut found = redaction.pointers.clone();
+        found.sort();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+        let object = &review["request"]["object"];
+        assert_eq!(object["metadata"]["labels"]["customer"], object["spec"]["selector"]["app"], "equal stays equal");
+        assert_eq!(object["spec"]["ports"][0]["name"], "http");
+        assert_eq!(review["request"]["userInfo"]["groups"][0], "system:authenticated");
+        let text = review.to_string();
+        for secret in ["acme", "1234", "jane", "customer-7", "aHVudGVyMg", "two-of-them"] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_does_not_quote_what_was_hashed() {
+        let mut review = review(&json!({"metadata": {"annotations": {"a": "hunter22-hunter22", "b": "db\n1"}},
+            "spec": {"type": "NodePort"}}));
+        review["request"]["object"]["metadata"]["labels"] = json!({"type": "NodePort"});
+        let (key, compared, subjects) = (key(), Compared::default(), Subjects::default());
+        let redaction = Redaction::of(&mut review, &key, &compared, &subjects);
+        let [long, short] = ["hunter22-hunter22", "db\n1"].map(|text| key.hash(text));
+        let mut answer =
+            json!([{"field": "hunter22", "key": "NodePort:1", "message": "found \"hunter22-hun…\""}, "\"db\\n1\""]);
         redaction.scrub(&mut answer);
-        assert_eq!(answer, json!([{"field": "hunter22", "message": "found \"<redacted>…\""}, "hunter2 alone"]));
+        let expected = json!([
+            {"field": "hunter22", "key": "NodePort:1", "message": format!("found \"{long}…\"")}, format!("\"{short}\""),
+        ]);
+        assert_eq!(answer, expected);
     }
 
     #[test]
@@ -307,20 +415,26 @@ mod tests {
         let secret = json!({"kind": "Secret", "data": {"a": "aHVudGVyMg=="}});
         let kind = json!({"group": "", "version": "v1", "kind": "Secret"});
         let mut review = json!({"request": {"kind": kind, "operation": "DELETE", "object": null, "oldObject": secret}});
-        let redaction = Redaction::of(&mut review);
+        let (key, compared, subjects) = (key(), Compared::default(), Subjects::default());
+        let redaction = Redaction::of(&mut review, &key, &compared, &subjects);
         assert_eq!(redaction.pointers, ["/request/oldObject"]);
         assert_eq!(review["request"]["oldObject"], Value::Null);
     }
 
     #[test]
-    fn of_an_object_full_of_credentials_no_message_is_kept() {
-        let annotations = (0..=MOST).map(|number| (format!("token-{number}"), json!(format!("value-{number}"))));
+    fn of_an_object_full_of_hashed_texts_no_message_is_kept() {
+        let annotations = (0..=MAX_VALUES).map(|number| (format!("key-{number}"), json!(format!("value-{number}"))));
         let annotations: serde_json::Map<_, _> = annotations.collect();
-        let kind = json!({"group": "", "version": "v1", "kind": "Service"});
-        let mut review = json!({"request": {"kind": kind, "object": {"metadata": {"annotations": annotations}}}});
-        let redaction = Redaction::of(&mut review);
+        let mut review = review(&json!({"metadata": {"annotations": annotations}}));
+        let (key, compared, subjects) = (key(), Compared::default(), Subjects::default());
+        let redaction = Redaction::of(&mut review, &key, &compared, &subjects);
         let mut answer = json!({"rule": "S10", "message": "found nothing"});
         redaction.scrub(&mut answer);
-        assert_eq!(answer, json!({"rule": "S10", "message": "<redacted>"}));
+        assert_eq!(answer, json!({"rule": "S10", "message": REMOVED}));
+    }
+
+    #[test]
+    fn another_file_has_other_hashes() {
+        assert_ne!(key().hash("web"), key().hash("web"));
     }
 }

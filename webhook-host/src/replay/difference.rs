@@ -5,7 +5,7 @@
 
 use crate::admission::{Found, Offence, Opinion};
 use crate::manifest::Mode;
-use crate::record::{Answer, PolicyAnswer, REDACTED};
+use crate::record::{Answer, PolicyAnswer};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +17,17 @@ pub struct Verdict {
     pub answer: Answer,
     /// In the order in which they were asked.
     pub policies: Vec<PolicyAnswer>,
+    /// Whose part in it says nothing.
+    pub unrepeatable: Vec<Unrepeatable>,
+}
+
+/// A policy that compares a text which was hashed when the review was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unrepeatable {
+    /// Its name; `sallyport` is the host itself.
+    pub policy: String,
+    /// Where the text stands: a JSON Pointer into the record's review.
+    pub place: String,
 }
 
 /// What became different.
@@ -35,17 +46,20 @@ pub enum Change {
     OtherWarnings,
     /// A policy had a verdict, or an error, and now has none, or another one.
     EvaluationErrors,
+    /// Not known: a policy compares a text that was hashed.
+    CannotBeRepeated,
 }
 
 impl Change {
     /// All, as a report lists them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NewlyDenied,
         Self::NewlyAllowed,
         Self::OtherRules,
         Self::OtherPatch,
         Self::OtherWarnings,
         Self::EvaluationErrors,
+        Self::CannotBeRepeated,
     ];
 
     /// In a report.
@@ -57,6 +71,7 @@ impl Change {
             Self::OtherPatch => "other patch",
             Self::OtherWarnings => "other warnings",
             Self::EvaluationErrors => "evaluation errors",
+            Self::CannotBeRepeated => "cannot be repeated",
         }
     }
 }
@@ -72,28 +87,28 @@ pub struct Difference {
     pub rule: String,
     /// For people.
     pub message: String,
-    /// Whether it is about an annotation that was redacted, so that it may be none in the cluster.
-    pub is_redacted: bool,
 }
 
 /// The host, where no policy is concerned.
-const HOST: &str = "sallyport";
+pub(super) const HOST: &str = "sallyport";
 
 impl Verdict {
-    /// What is different in another verdict on the same review, of which these places were redacted.
-    pub fn differences(&self, next: &Self, redacted: &[String]) -> Vec<Difference> {
+    /// What is different in another verdict on the same review.
+    pub fn differences(&self, next: &Self) -> Vec<Difference> {
         let turned = Turned::of(&self.answer, &next.answer);
+        let unrepeatable: Vec<_> = self.unrepeatable.iter().chain(&next.unrepeatable).collect();
+        let is_repeatable = |name: &&str| unrepeatable.iter().all(|of| of.policy != *name);
         let policies = self.policies.iter().chain(&next.policies);
         let names: BTreeSet<&str> = policies.map(|policy| policy.policy.as_str()).collect();
-        let of = |name: &&str| self.part(name).differences(&next.part(name), turned);
-        let mut differences: Vec<_> = names.iter().flat_map(of).collect();
+        let of = |name: &str| self.part(name).differences(&next.part(name), turned);
+        let mut differences: Vec<_> = names.into_iter().filter(is_repeatable).flat_map(of).collect();
+        if !unrepeatable.is_empty() {
+            differences.extend(unrepeatable.into_iter().map(Unrepeatable::difference));
+            return differences;
+        }
         // No policy says otherwise, and the answer is another one: exemptions, malformed input, break-glass, failurePolicy.
         if turned != Turned::Not && !differences.iter().any(|difference| turned.explains(difference.change)) {
             differences.push(turned.by_the_host(&self.answer, &next.answer));
-        }
-        let keys = Redacted::of(redacted);
-        for difference in &mut differences {
-            difference.is_redacted = keys.are_in(&difference.message);
         }
         differences
     }
@@ -107,6 +122,19 @@ impl Verdict {
             mode: Mode::default(),
             opinion: Opinion::default(),
         })
+    }
+}
+
+impl Unrepeatable {
+    fn difference(&self) -> Difference {
+        let (policy, place) = (self.policy.clone(), &self.place);
+        let who = if policy == HOST { "an exemption".to_owned() } else { format!("policy {policy}") };
+        Difference {
+            change: Change::CannotBeRepeated,
+            policy,
+            rule: String::new(),
+            message: format!("{who} compares a hashed field: {place}; record again with these policies and exemptions"),
+        }
     }
 }
 
@@ -158,7 +186,6 @@ impl Turned {
             policy: HOST.to_owned(),
             rule: cause.map(|cause| cause.reason.clone()).unwrap_or_default(),
             message: exempt.unwrap_or(said),
-            is_redacted: false,
         }
     }
 }
@@ -197,7 +224,7 @@ impl PolicyAnswer {
     }
 
     fn difference(&self, change: Change, rule: &str, message: String) -> Difference {
-        Difference { change, policy: self.policy.clone(), rule: rule.to_owned(), message, is_redacted: false }
+        Difference { change, policy: self.policy.clone(), rule: rule.to_owned(), message }
     }
 
     /// By what is compared; whether they deny.
@@ -240,33 +267,6 @@ fn warnings(was: &Opinion, is: &Opinion) -> Option<String> {
     came.or_else(|| old.difference(&new).next().map(|gone| format!("no longer: {gone}")))
 }
 
-/// The annotations whose values are no more what they were.
-struct Redacted<'a> {
-    keys: Vec<String>,
-    /// All of them, where not even their keys are left.
-    whole: Option<&'a str>,
-}
-
-impl<'a> Redacted<'a> {
-    fn of(pointers: &'a [String]) -> Self {
-        const ANNOTATIONS: &str = "/metadata/annotations";
-        let key = |pointer: &String| {
-            let (_, key) = pointer.split_once(&format!("{ANNOTATIONS}/"))?;
-            Some(key.replace("~1", "/").replace("~0", "~"))
-        };
-        let whole = pointers.iter().find(|pointer| pointer.ends_with(ANNOTATIONS)).map(|_| "metadata.annotations");
-        Self { keys: pointers.iter().filter_map(key).collect(), whole }
-    }
-
-    fn are_in(&self, message: &str) -> bool {
-        let escaped = |key: &String| key.replace('~', "~0").replace('/', "~1");
-        let named = |key: &String| message.contains(key) || message.contains(&escaped(key));
-        message.contains(REDACTED)
-            || self.whole.is_some_and(|whole| message.contains(whole))
-            || self.keys.iter().any(named)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,7 +274,7 @@ mod tests {
 
     fn verdict(allowed: bool, policies: &Value) -> Verdict {
         let policies = serde_json::from_value(policies.clone()).expect("policies");
-        Verdict { answer: Answer { allowed, ..Answer::default() }, policies }
+        Verdict { answer: Answer { allowed, ..Answer::default() }, policies, unrepeatable: vec![] }
     }
 
     fn finds(rule: &str, mode: &str) -> Value {
@@ -282,7 +282,7 @@ mod tests {
     }
 
     fn changes(was: &Verdict, is: &Verdict) -> Vec<(Change, String)> {
-        was.differences(is, &[]).into_iter().map(|found| (found.change, found.rule)).collect()
+        was.differences(is).into_iter().map(|found| (found.change, found.rule)).collect()
     }
 
     #[test]
@@ -320,18 +320,20 @@ mod tests {
     #[test]
     fn an_answer_that_no_policy_explains_is_the_hosts() {
         let (was, is) = (verdict(true, &json!([])), verdict(false, &json!([])));
-        let found = was.differences(&is, &[]);
+        let found = was.differences(&is);
         assert_eq!((found.len(), found[0].policy.as_str(), found[0].change), (1, "sallyport", Change::NewlyDenied));
     }
 
     #[test]
-    fn a_difference_that_names_a_redacted_annotation_says_so() {
-        let mut is = finds("A", "Enforce");
-        is[0]["violations"][0]["field"] = r#"metadata.annotations["a/token"]"#.into();
-        let redacted = ["/request/object/metadata/annotations/a~1token".to_owned()];
-        let found = verdict(true, &json!([])).differences(&verdict(false, &is), &redacted);
-        assert!(found[0].is_redacted, "{found:?}");
-        let found = verdict(true, &json!([])).differences(&verdict(false, &finds("A", "Enforce")), &redacted);
-        assert!(!found[0].is_redacted, "{found:?}");
+    fn a_policy_that_compares_a_hashed_text_gets_no_verdict_and_the_others_do() {
+        let both = json!([
+            {"policy": "p", "mode": "Enforce", "violations": [{"rule": "A", "field": "spec", "message": "m"}]},
+            {"policy": "q", "mode": "Enforce", "violations": [{"rule": "B", "field": "spec", "message": "m"}]},
+        ]);
+        let place = "/request/object/metadata/annotations/a~1b".to_owned();
+        let unrepeatable = vec![Unrepeatable { policy: "p".into(), place }];
+        let is = Verdict { unrepeatable, ..verdict(false, &both) };
+        let expected = [(Change::NewlyDenied, "B".to_owned()), (Change::CannotBeRepeated, String::new())];
+        assert_eq!(changes(&verdict(true, &json!([])), &is), expected);
     }
 }

@@ -1,19 +1,20 @@
 //! Recorded reviews, asked again: of other policies, or of the same ones with other settings.
 //!
 //! Each is reviewed as it was: with its time, and with what the inventory knew. A difference is thus one of policies, settings
-//! or exemptions, and nothing else. Called by `cli::replay`; reads no file but through the reader that it is given.
+//! or exemptions, and nothing else. Free-form texts were hashed when the review was recorded, unless a policy of that time compared
+//! them: a policy that compares one that was hashed gets no verdict. Called by `cli::replay`; reads no file but through the reader that it is given.
 
 mod difference;
 mod log;
 
-pub use difference::{Change, Difference, Verdict};
+pub use difference::{Change, Difference, Unrepeatable, Verdict};
 pub use log::{Line, Lines};
 
 use crate::admission::{Admission, AdmissionRequest, Clock, Outcome, ReviewError};
 use crate::inventory::Inventory;
 use crate::manifest::Exemptions;
 use crate::policy::{EvaluationError, Policy};
-use crate::record::{Answer, PolicyAnswer, Record};
+use crate::record::{Answer, Compared, PolicyAnswer, Record, Subjects};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,7 +54,33 @@ impl Replayer {
                 outcome = self.ask(&admission, record, &request);
             }
         }
-        Ok(Verdict { answer: Answer::from(&outcome), policies: PolicyAnswer::all(&admission, &outcome) })
+        Ok(Verdict {
+            answer: Answer::from(&outcome),
+            policies: PolicyAnswer::all(&admission, &outcome),
+            unrepeatable: self.unrepeatable(record, &outcome),
+        })
+    }
+
+    /// The policies whose verdict depends on a text that was hashed: those that were asked, and those that select namespaces by a
+    /// label. The host's part depends on who writes, unless its exemptions are those of the host that recorded.
+    fn unrepeatable(&self, record: &Record, outcome: &Outcome) -> Vec<Unrepeatable> {
+        let hashed = &record.redacted;
+        let was_asked =
+            |policy: &Policy| outcome.evaluations.iter().any(|evaluation| evaluation.policy == *policy.name());
+        let mut unrepeatable = vec![];
+        for policy in &self.policies {
+            let compared = if was_asked(policy) { Compared::by(policy) } else { Compared::by_selector(policy) };
+            if let Some(place) = compared.first(hashed) {
+                unrepeatable.push(Unrepeatable { policy: policy.name().to_string(), place: place.to_owned() });
+            }
+        }
+        let subjects = Subjects::of(&self.exemptions);
+        if subjects.digest() != record.subjects
+            && let Some(place) = subjects.first(hashed)
+        {
+            unrepeatable.push(Unrepeatable { policy: difference::HOST.to_owned(), place: place.to_owned() });
+        }
+        unrepeatable
     }
 
     fn ask(&self, admission: &Admission, record: &Record, request: &AdmissionRequest<'_>) -> Outcome {
@@ -67,6 +94,6 @@ impl Replayer {
 impl Record {
     /// What was said when it was recorded.
     pub fn verdict(&self) -> Verdict {
-        Verdict { answer: self.answer.clone(), policies: self.policies.clone() }
+        Verdict { answer: self.answer.clone(), policies: self.policies.clone(), unrepeatable: vec![] }
     }
 }

@@ -1,6 +1,6 @@
 //! What `sallyport check` found: the model that all its formats share, text and JSON.
 
-use super::printable;
+use crate::printable::printable;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -91,7 +91,7 @@ impl Finding {
     pub fn sentence(&self) -> String {
         let field = if self.field.is_empty() { String::new() } else { format!("{}: ", self.field) };
         let fix = if self.fix.is_empty() { String::new() } else { format!("; {}", self.fix) };
-        printable(&format!("{field}{}{fix}", self.message))
+        printable(&format!("{field}{}{fix}", self.message)).into_owned()
     }
 
     /// The same behind `[policy]`.
@@ -122,7 +122,7 @@ pub fn text(report: &CheckReport) -> String {
     for subject in &report.subjects {
         let heading = match &subject.service {
             Some(service) => format!("{} ({}:{})", printable(service), printable(&subject.source), subject.line),
-            None => printable(&subject.source),
+            None => printable(&subject.source).into_owned(),
         };
         if subject.findings.is_empty() && subject.patch.is_empty() {
             continue;

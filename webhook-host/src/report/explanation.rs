@@ -1,7 +1,7 @@
 //! One Service as a row of the comparison of Service types: access scope, ports, address, cloud, load balancing, use.
 
-use super::printable;
 use crate::contract::service::{Port, Service, ServiceType, Spec, TargetPort};
+use crate::printable::printable;
 use serde::Serialize;
 use std::fmt::Write as _;
 

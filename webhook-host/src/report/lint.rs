@@ -1,7 +1,7 @@
 //! What `sallyport lint` found, for people and for programs.
 
 use super::check::{CheckReport, Level, Subject};
-use super::printable;
+use crate::printable::printable;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 

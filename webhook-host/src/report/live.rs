@@ -1,6 +1,6 @@
 //! What `sallyport inspect --live` found, for people.
 
-use super::printable;
+use crate::printable::printable;
 use crate::server::{LastReload, Status};
 
 /// The host, its last reload, and a block a policy.

@@ -13,16 +13,3 @@ pub mod registration;
 pub mod replay;
 pub mod sarif;
 pub mod tests;
-
-/// A text for a terminal: what could move the cursor or reorder the line is escaped.
-fn printable(text: &str) -> String {
-    let deceives = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if deceives(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
-    }
-    shown
-}

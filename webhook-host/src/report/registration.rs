@@ -50,7 +50,7 @@ pub fn json(documents: &[Document]) -> String {
 fn comment(lines: &[String]) -> String {
     let mut text = String::new();
     for line in lines.iter().flat_map(|line| line.lines()) {
-        let _ = writeln!(text, "# {}", super::printable(line));
+        let _ = writeln!(text, "# {}", crate::printable::printable(line));
     }
     text
 }

@@ -1,6 +1,6 @@
 //! What `sallyport replay` found: the differences by policy and rule with examples, for people and for programs.
 
-use super::printable;
+use crate::printable::printable;
 use crate::replay::{Change, Difference};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -30,7 +30,6 @@ pub struct ReplayReport {
 #[derive(Debug, Clone, Default)]
 struct Group {
     reviews: u64,
-    redacted: u64,
     examples: Vec<Example>,
 }
 
@@ -40,7 +39,6 @@ struct Example {
     service: String,
     uid: String,
     message: String,
-    redacted: bool,
 }
 
 /// Which review a difference is of.
@@ -92,17 +90,16 @@ impl ReplayReport {
         }
         // Several ports may break one rule; the review counts once for it.
         let mut counted = BTreeSet::new();
-        for Difference { change, policy, rule, message, is_redacted } in differences {
+        for Difference { change, policy, rule, message } in differences {
             let of = (change, policy, rule);
             let group = self.groups.entry(of.clone()).or_default();
             if !counted.insert(of) {
                 continue;
             }
             group.reviews += 1;
-            group.redacted += u64::from(is_redacted);
             if group.examples.len() < self.examples {
                 let (service, uid) = (replayed.service(), replayed.text("uid").to_owned());
-                group.examples.push(Example { service, uid, message, redacted: is_redacted });
+                group.examples.push(Example { service, uid, message });
             }
         }
     }
@@ -145,19 +142,14 @@ pub fn text(report: &ReplayReport) -> String {
     };
     let (policies, rules) = (width(|of| &of.1, 6), width(|of| &of.2, 4));
     if !report.groups.is_empty() {
-        let _ = writeln!(text, "REVIEWS  {:17}  {:policies$}  RULE", "CHANGE", "POLICY");
+        let _ = writeln!(text, "REVIEWS  {:18}  {:policies$}  RULE", "CHANGE", "POLICY");
     }
     for ((change, policy, rule), group) in &report.groups {
         let (policy, rule) = (printable(policy), printable(rule));
-        let row = format!("{:7}  {:17}  {policy:policies$}  {rule:rules$}", group.reviews, change.words());
+        let row = format!("{:7}  {:18}  {policy:policies$}  {rule:rules$}", group.reviews, change.words());
         let _ = writeln!(text, "{}", row.trim_end());
-        for Example { service, uid, message, redacted } in &group.examples {
-            let note = if *redacted { " (touches a redacted annotation)" } else { "" };
-            let _ =
-                writeln!(text, "           {} {}: {}{note}", printable(service), printable(uid), printable(message));
-        }
-        if group.redacted > 0 {
-            let _ = writeln!(text, "           {} of these touch an annotation that was redacted", group.redacted);
+        for Example { service, uid, message } in &group.examples {
+            let _ = writeln!(text, "           {} {}: {}", printable(service), printable(uid), printable(message));
         }
     }
     for place in &report.places {
@@ -175,7 +167,7 @@ pub fn text(report: &ReplayReport) -> String {
 pub fn json(report: &ReplayReport) -> String {
     let group = |((change, policy, rule), group): (&(Change, String, String), &Group)| {
         json!({
-            "change": change, "policy": policy, "rule": rule, "reviews": group.reviews, "redacted": group.redacted,
+            "change": change, "policy": policy, "rule": rule, "reviews": group.reviews,
             "examples": group.examples,
         })
     };

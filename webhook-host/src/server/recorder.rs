@@ -5,7 +5,7 @@
 
 use super::metrics::Metrics;
 use super::queue::{Answered, Queue, Waiting, queue};
-use crate::record::{LogFile, Record};
+use crate::record::{HashKey, LogFile, Record};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -45,6 +45,9 @@ pub struct Recorder {
 /// The thread's side.
 struct Writer {
     file: LogFile,
+    key: HashKey,
+    /// Which of the files that were begun the key is for.
+    keyed: u64,
     ending: Arc<AtomicBool>,
     written: Counter,
     failed: Counter,
@@ -59,12 +62,14 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// When the process can't start one more.
+    /// When the process can't start one more, or the system has no random numbers.
     pub fn start(file: LogFile, metrics: &Metrics) -> Result<Self> {
         let (queue, waiting) = queue();
         let ending = Arc::new(AtomicBool::new(false));
         let counter = |result| metrics.recorded().get_or_create_owned(&Recorded { result });
         let writer = Writer {
+            keyed: file.begun(),
+            key: HashKey::random()?,
             file,
             ending: Arc::clone(&ending),
             written: counter("written"),
@@ -116,11 +121,15 @@ impl Writer {
     }
 
     fn write(&mut self, answered: &Answered) -> Result<()> {
-        let line = line(answered)?;
         if self.looked.elapsed() >= LOOK {
             self.file.follow()?;
             self.looked = Instant::now();
         }
+        self.file.make_room()?;
+        if self.keyed != self.file.begun() {
+            (self.key, self.keyed) = (HashKey::random()?, self.file.begun());
+        }
+        let line = line(answered, &self.key)?;
         self.file.append(&line)
     }
 
@@ -144,9 +153,9 @@ impl Writer {
 }
 
 /// The whole body is a tree meanwhile, but no more when the line is written: a disk may take its time.
-fn line(answered: &Answered) -> serde_json::Result<Vec<u8>> {
+fn line(answered: &Answered, key: &HashKey) -> serde_json::Result<Vec<u8>> {
     let Answered { function, body, load, now, set, inventory, outcome } = answered;
     let _share = load.wait();
-    let record = Record::of(*function, body, *now, (&set.admission, set.generation), inventory, outcome)?;
+    let record = Record::of(*function, body, *now, (&set.admission, set.generation), inventory, outcome, key)?;
     serde_json::to_vec(&record)
 }

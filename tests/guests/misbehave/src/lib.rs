@@ -48,7 +48,7 @@ impl Policy for Misbehave {
         act(word(black_box(AT_DESCRIBE)));
         let name = if RENAMED.load(Ordering::Relaxed) { "renamed" } else { env!("CARGO_PKG_NAME") };
         let about = if NARROW.load(Ordering::Relaxed) { About::EXTERNAL_IPS } else { About::empty() };
-        Description::new(name, env!("CARGO_PKG_VERSION")).mutating().about(about)
+        Description::new(name, env!("CARGO_PKG_VERSION")).mutating().about(about).compares_annotations(["test/*"])
     }
 
     fn defaults() -> Settings {

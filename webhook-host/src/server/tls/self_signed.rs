@@ -27,7 +27,7 @@ pub struct SelfSigned {
 pub fn self_signed() -> Result<SelfSigned, TlsError> {
     let failed = |error: rcgen::Error| TlsError::Generate(error.to_string());
     let key = KeyPair::generate().map_err(failed)?;
-    let ca = CertifiedIssuer::self_signed(authority(), key).map_err(failed)?;
+    let ca = CertifiedIssuer::self_signed(authority(&key), key).map_err(failed)?;
     let key = KeyPair::generate().map_err(failed)?;
     let mut leaf = CertificateParams::new(NAMES.map(str::to_owned)).map_err(failed)?;
     leaf.distinguished_name = name("sallyport");
@@ -37,9 +37,13 @@ pub fn self_signed() -> Result<SelfSigned, TlsError> {
     Ok(SelfSigned { identity: Identity::from_der(vec![leaf.der().clone()], der)?, ca: ca.pem() })
 }
 
-fn authority() -> CertificateParams {
+/// The authority's name ends with the beginning of its key's identifier. Two authorities of one name would be taken for one
+/// another: a client then reports a bad signature instead of an unknown issuer.
+fn authority(key: &KeyPair) -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.distinguished_name = name("Sallyport self-signed CA");
+    let identifier = params.key_identifier(key);
+    let beginning: String = identifier.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    params.distinguished_name = name(&format!("Sallyport self-signed CA {beginning}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
@@ -58,5 +62,14 @@ mod tests {
     #[test]
     fn a_self_signed_certificate_comes_with_its_authority() {
         assert!(self_signed().expect("made").ca.starts_with("-----BEGIN CERTIFICATE-----"));
+    }
+
+    #[test]
+    fn each_authority_has_a_name_of_its_own() {
+        let [one, other] = [(); 2].map(|()| {
+            let key = KeyPair::generate().expect("made");
+            authority(&key).distinguished_name
+        });
+        assert_ne!(one, other);
     }
 }

@@ -1,0 +1,152 @@
+//! Which free-form texts of a review decide about it, and so have to be recorded as they are.
+//!
+//! A policy says so in its description ([`Compared`](crate::contract::description::Compared)), its manifest by the
+//! selector of namespaces, and the host's exemptions by the users and groups that they name. Everything else is hashed.
+
+use crate::contract::description::Compared as Declared;
+use crate::manifest::Exemptions;
+use crate::policy::Policy;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
+use wildmatch::WildMatch;
+
+/// Free-form texts by where they stand. In keys, `*` stands for any characters.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Compared {
+    annotations: Vec<String>,
+    labels: Vec<String>,
+    namespace_labels: Vec<String>,
+    external_name: bool,
+    user: bool,
+}
+
+impl Compared {
+    /// The texts that one policy compares, and those that its manifest's selector does. A policy that is broken
+    /// compares nothing.
+    pub(crate) fn by(policy: &Policy) -> Self {
+        let mut compared = Self::default();
+        for declared in policy.description().into_iter().flat_map(|description| &description.compares) {
+            match declared {
+                Declared::Annotation(key) => compared.annotations.push(key.clone()),
+                Declared::Label(key) => compared.labels.push(key.clone()),
+                Declared::NamespaceLabel(key) => compared.namespace_labels.push(key.clone()),
+                Declared::ExternalName => compared.external_name = true,
+                Declared::User => compared.user = true,
+            }
+        }
+        compared.and(Self::by_selector(policy))
+    }
+
+    /// The namespace labels by which a policy's manifest selects.
+    pub(crate) fn by_selector(policy: &Policy) -> Self {
+        let labels = policy.manifest().spec.r#match.compared_labels();
+        Self { namespace_labels: labels.map(str::to_owned).collect(), ..Self::default() }
+    }
+
+    /// Adds what another policy compares.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.annotations.extend(other.annotations);
+        self.labels.extend(other.labels);
+        self.namespace_labels.extend(other.namespace_labels);
+        self.external_name |= other.external_name;
+        self.user |= other.user;
+        self
+    }
+
+    pub(super) fn annotation(&self, key: &str) -> bool {
+        has(&self.annotations, key)
+    }
+
+    pub(super) fn label(&self, key: &str) -> bool {
+        has(&self.labels, key)
+    }
+
+    pub(super) fn namespace_label(&self, key: &str) -> bool {
+        has(&self.namespace_labels, key)
+    }
+
+    pub(super) fn external_name(&self) -> bool {
+        self.external_name
+    }
+
+    pub(super) fn user(&self) -> bool {
+        self.user
+    }
+
+    /// The first of these places of a record (JSON Pointers to hashed texts) that is compared.
+    pub(crate) fn first<'a>(&self, hashed: &'a [String]) -> Option<&'a str> {
+        hashed.iter().map(String::as_str).find(|pointer| self.compares(pointer))
+    }
+
+    fn compares(&self, pointer: &str) -> bool {
+        let steps: Vec<_> = pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+        let steps: Vec<_> = steps.iter().map(String::as_str).collect();
+        match steps[..] {
+            ["request", "object" | "oldObject", "metadata", "annotations"] => !self.annotations.is_empty(),
+            ["request", "object" | "oldObject", "metadata", "annotations", key, ..] => self.annotation(key),
+            ["request", "object" | "oldObject", "metadata", "labels", key, ..]
+            | ["request", "object" | "oldObject", "spec", "selector", key, ..]
+            | ["inventory", "pods", key] => self.label(key),
+            ["inventory", "labels", key] => self.namespace_label(key),
+            ["request", "object" | "oldObject", "spec", "externalName"] => self.external_name,
+            ["request", "userInfo", "username" | "groups", ..] => self.user,
+            _ => false,
+        }
+    }
+}
+
+fn has(keys: &[String], key: &str) -> bool {
+    keys.iter().any(|wanted| match wanted.contains('*') {
+        true => WildMatch::new_case_insensitive(wanted).matches(key),
+        false => wanted.eq_ignore_ascii_case(key),
+    })
+}
+
+/// Users and groups that exemptions name, and the annotation that breaks the glass.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Subjects {
+    names: BTreeSet<String>,
+    annotation: Option<String>,
+}
+
+impl Subjects {
+    /// Everybody whom these exemptions name, as the API server spells them.
+    pub(crate) fn of(exemptions: &Exemptions) -> Self {
+        let Exemptions { users, groups, service_accounts, break_glass, .. } = exemptions;
+        let mut names = BTreeSet::new();
+        let mut add = |users: &[_], groups: &[_], accounts: &[crate::manifest::ServiceAccount]| {
+            names.extend(users.iter().map(crate::manifest::Subject::to_string));
+            names.extend(groups.iter().map(crate::manifest::Group::to_string));
+            names.extend(accounts.iter().map(|account| account.user_name().to_owned()));
+        };
+        add(users, groups, service_accounts);
+        if let Some(glass) = break_glass {
+            add(&glass.users, &glass.groups, &glass.service_accounts);
+        }
+        Self { names, annotation: break_glass.as_ref().map(|glass| glass.annotation.to_string()) }
+    }
+
+    pub(super) fn name(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    pub(super) fn annotation(&self, key: &str) -> bool {
+        self.annotation.as_deref() == Some(key)
+    }
+
+    /// Tells two sets apart. Sixteen hexadecimal digits.
+    pub(crate) fn digest(&self) -> String {
+        let text = format!("{:?}", (&self.names, &self.annotation));
+        Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The first of these places that exemptions like these may compare, though it was hashed for other ones.
+    pub(crate) fn first<'a>(&self, hashed: &'a [String]) -> Option<&'a str> {
+        let is_subject = |pointer: &str| pointer.starts_with("/request/userInfo/") && !pointer.contains("/extra");
+        let annotation = self.annotation.as_ref().map(|key| key.replace('~', "~0").replace('/', "~1"));
+        hashed.iter().map(String::as_str).find(|pointer| {
+            (!self.names.is_empty() && is_subject(pointer))
+                || annotation.as_ref().is_some_and(|key| pointer.ends_with(&format!("/annotations/{key}")))
+        })
+    }
+}
