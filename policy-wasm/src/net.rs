@@ -159,6 +159,25 @@ fn parse_v6(text: &[u8]) -> Option<u128> {
     }
 }
 
+/// Whether blocks together hold a whole other block. Takes time proportional to the number of blocks, times the number that
+/// it takes to cover the other one.
+pub fn together_cover(blocks: &[Cidr], other: &Cidr) -> bool {
+    let mut next = other.first;
+    loop {
+        let mut last = None;
+        for block in blocks {
+            if block.is_v6 == other.is_v6 && block.first <= next && next <= block.last {
+                last = last.max(Some(block.last));
+            }
+        }
+        match last {
+            None => return false,
+            Some(last) if last >= other.last => return true,
+            Some(last) => next = last + 1,
+        }
+    }
+}
+
 /// Whether blocks together hold more than half of all IPv4 addresses, or of IPv6's global ones, `2000::/3` (RFC 4291; IANA has
 /// given out no other). `0.0.0.0/0` does, and so do `0.0.0.0/1` and `128.0.0.0/1`, or any finer split that leaves a few out.
 pub fn cover_the_world(blocks: &[Cidr]) -> bool {
@@ -282,6 +301,25 @@ mod tests {
         let everything = Cidr::parse("::/0").expect("a block");
         assert!(everything.contains(address("2001:db8::1")) && !everything.contains(address("10.0.0.1")));
         assert!(!Cidr::parse("10.1.2.3/8").expect("a block").is_exact());
+    }
+
+    #[test]
+    fn blocks_together_cover_what_none_of_them_does() {
+        let parts = blocks(&["10.128.0.0/9", "2001:db8::/32", "10.0.0.0/9", "10.1.0.0/16"]);
+        for (text, covered) in [
+            ("10.0.0.0/8", true),
+            ("10.200.0.0/16", true),
+            ("9.0.0.0/7", false),
+            ("11.0.0.0/32", false),
+            ("2001:db8:1::/48", true),
+            ("2001:db9::/32", false),
+            ("::a00:0/120", false),
+            ("0.0.0.0/0", false),
+        ] {
+            assert_eq!(together_cover(&parts, &Cidr::parse(text).expect("a block")), covered, "{text}");
+        }
+        assert!(!together_cover(&[], &Cidr::parse("::/128").expect("a block")));
+        assert!(together_cover(&blocks(&["::/0"]), &Cidr::parse("::/0").expect("a block")));
     }
 
     #[test]

@@ -62,8 +62,16 @@ impl Policy for ExternalNames {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        let found = review.service.spec.external_name.as_deref();
-        let Some(found) = found.filter(|_| review.service.service_type() == ServiceType::ExternalName) else {
+        // The name is in the key. A proxy that follows it takes the ports from the Service.
+        const WAYS: Widening = Widening::PORTS.or(Widening::TARGETS);
+        Verdict::of_update(review, |_| WAYS, |service| self.judge(service))
+    }
+}
+
+impl ExternalNames {
+    fn judge(&self, service: &Service) -> Verdict {
+        let found = service.spec.external_name.as_deref();
+        let Some(found) = found.filter(|_| service.service_type() == ServiceType::ExternalName) else {
             return Verdict::allow();
         };
         let name = normal(found);
@@ -75,9 +83,7 @@ impl Policy for ExternalNames {
             }
         }
     }
-}
 
-impl ExternalNames {
     /// What speaks against a normal name, and what to do about it.
     fn objection(&self, name: &str) -> Option<(String, String)> {
         let told = |problem: &str, fix: &str| Some((problem.to_owned(), fix.to_owned()));

@@ -48,18 +48,22 @@ impl Policy for LoadBalancerCloudOnly {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        if review.service.service_type() != ServiceType::LoadBalancer {
+        Verdict::of_update(review, |_| Widening::ANY, |service| self.judge(service, review))
+    }
+}
+
+impl LoadBalancerCloudOnly {
+    fn judge(&self, service: &Service, review: &Review) -> Verdict {
+        if service.service_type() != ServiceType::LoadBalancer {
             return Verdict::allow();
         }
-        let violation = match review.service.spec.load_balancer_class.as_deref() {
+        let violation = match service.spec.load_balancer_class.as_deref() {
             Some(class) => self.judge_class(class, review),
             None => self.judge_classless(review),
         };
         violation.into_iter().collect()
     }
-}
 
-impl LoadBalancerCloudOnly {
     fn judge_class(&self, class: &str, review: &Review) -> Option<Violation> {
         let allowed = &self.0.allowed_classes;
         if allowed.iter().any(|allowed| allowed == class) {

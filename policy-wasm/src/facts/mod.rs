@@ -8,9 +8,13 @@
 
 pub mod backends;
 pub mod classes;
+pub mod exports;
 pub mod exposing;
+pub mod forwarding;
 pub mod internal;
 pub mod metadata_services;
 pub mod nodes;
+pub mod port_names;
+pub mod reach;
 
 pub use internal::Controller;
