@@ -29,4 +29,5 @@ pub mod server;
 pub mod service;
 pub mod suite;
 pub mod units;
+pub mod write_gate;
 pub mod yaml;

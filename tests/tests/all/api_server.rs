@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -63,6 +63,15 @@ struct Store {
     /// Changes up to this resourceVersion are forgotten.
     forgotten: usize,
     requests: Vec<String>,
+    agents: BTreeSet<String>,
+    status_writes: usize,
+}
+
+impl Store {
+    fn heard_of(&mut self, headers: &HeaderMap) {
+        let agent = headers.get("user-agent").and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+        self.agents.insert(agent.to_owned());
+    }
 }
 
 impl ApiServer {
@@ -158,6 +167,16 @@ impl ApiServer {
         store.forgotten = store.log.len();
     }
 
+    /// Names of the clients of all requests so far.
+    pub(crate) fn agents(&self) -> BTreeSet<String> {
+        self.store().agents.clone()
+    }
+
+    /// How often a status was written so far.
+    pub(crate) fn status_writes(&self) -> usize {
+        self.store().status_writes
+    }
+
     /// Path, query and Accept of all requests so far.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.store().requests.clone()
@@ -185,12 +204,21 @@ impl ApiServer {
         State(server): State<Self>,
         Path((_, _, resource, name)): Path<(String, String, String, String)>,
         Query(query): Query<BTreeMap<String, String>>,
+        headers: HeaderMap,
         body: Bytes,
     ) -> Response {
-        assert_eq!(query.get("fieldManager").map(String::as_str), Some("sallyport"));
+        let manager = query.get("fieldManager").cloned().unwrap_or_default();
+        assert!(manager.starts_with("sallyport"), "{manager}");
+        {
+            let mut store = server.store();
+            store.heard_of(&headers);
+            store.status_writes += 1;
+        }
         let applied: Value = serde_json::from_slice(&body).expect("JSON is YAML, too");
         let mut object = server.object(&resource, &name);
-        object["status"] = applied["status"].clone();
+        for (key, value) in applied["status"].as_object().expect("a status") {
+            object["status"][key] = value.clone();
+        }
         server.put(&resource, object.clone());
         object.to_string().into_response()
     }
@@ -213,6 +241,7 @@ impl ApiServer {
         let mut store = server.store();
         let accept = headers.get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default();
         store.requests.push(format!("{resource} {query:?} {accept}"));
+        store.heard_of(&headers);
         if let Some(&code) = store.refused.get(&resource) {
             let reason = code.canonical_reason().unwrap_or_default();
             let message = format!("{resource}: {reason}: User \"test\" cannot list resource \"{resource}\"");

@@ -31,6 +31,7 @@ mod overload;
 mod parity;
 mod program;
 mod record;
+mod registering;
 mod reload;
 mod replay;
 mod self_managed;

@@ -4,13 +4,15 @@
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::header::{CONTENT_TYPE, USER_AGENT};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -38,6 +40,24 @@ struct Store {
     version: u64,
     /// Beginnings of paths that nobody may write.
     forbidden: BTreeSet<String>,
+    /// How long a write takes to be heard.
+    stalls: Duration,
+    requests: Vec<Request>,
+}
+
+/// What was asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) at: Instant,
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) agent: String,
+}
+
+impl Request {
+    pub(crate) fn writes(&self) -> bool {
+        self.method != Method::GET
+    }
 }
 
 impl ObjectServer {
@@ -84,6 +104,39 @@ impl ObjectServer {
         self.store().put(path, object);
     }
 
+    /// Whether it was there.
+    pub(crate) fn delete(&self, path: &str) -> bool {
+        self.store().objects.remove(path).is_some()
+    }
+
+    /// Paths of the objects in a collection.
+    pub(crate) fn paths(&self, collection: &str) -> Vec<String> {
+        let beginning = format!("{collection}/");
+        self.store().objects.keys().filter(|path| path.starts_with(&beginning)).cloned().collect()
+    }
+
+    /// What an API server under load does: from now on writes take so long, unless their client gives them up.
+    pub(crate) fn stall_writes(&self, time: Duration) {
+        self.store().stalls = time;
+    }
+
+    /// All requests so far.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.store().requests.clone()
+    }
+
+    /// What kube-controller-manager's garbage collector does: deletes what has owners, all of which are gone.
+    pub(crate) fn collect_garbage(&self) {
+        let mut store = self.store();
+        let uids: BTreeSet<String> =
+            store.objects.values().filter_map(|object| Some(object["metadata"]["uid"].as_str()?.to_owned())).collect();
+        let lives = |owner: &Value| owner["uid"].as_str().is_some_and(|uid| uids.contains(uid));
+        store.objects.retain(|_, object| match object["metadata"]["ownerReferences"].as_array() {
+            Some(owners) if !owners.is_empty() => owners.iter().any(lives),
+            _ => true,
+        });
+    }
+
     /// What RBAC does to who may read and not write.
     pub(crate) fn forbid_writes(&self, path: &str, forbidden: bool) {
         let mut store = self.store();
@@ -98,9 +151,22 @@ impl ObjectServer {
         self.store.lock().expect("no test panicked here")
     }
 
-    async fn answer(State(server): State<Self>, method: Method, uri: Uri, body: Bytes) -> Response {
-        let mut store = server.store();
-        match store.act(&method, uri.path(), &body) {
+    async fn answer(
+        State(server): State<Self>,
+        method: Method,
+        uri: Uri,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Response {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let (path, agent) = (uri.path().to_owned(), text(USER_AGENT));
+        let request = Request { at: Instant::now(), method: method.clone(), path, agent };
+        let (writes, stalls) = (request.writes(), server.store().stalls);
+        server.store().requests.push(request);
+        if writes {
+            tokio::time::sleep(stalls).await;
+        }
+        match server.store().act(&method, &uri, &text(CONTENT_TYPE), &body) {
             Ok(object) => object.to_string().into_response(),
             Err((code, reason, message)) => {
                 let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
@@ -121,7 +187,8 @@ impl Store {
         object
     }
 
-    fn act(&mut self, method: &Method, path: &str, body: &[u8]) -> Result<Value, Refusal> {
+    fn act(&mut self, method: &Method, uri: &Uri, format: &str, body: &[u8]) -> Result<Value, Refusal> {
+        let path = uri.path();
         if method != Method::GET && self.forbidden.iter().any(|start| path.starts_with(start)) {
             return Err((
                 StatusCode::FORBIDDEN,
@@ -137,11 +204,25 @@ impl Store {
             }
             return Ok(self.put(&path, object));
         }
+        if *method == Method::GET
+            && let Some(list) = self.list(path, uri.query().unwrap_or_default())
+        {
+            return Ok(list);
+        }
         let Some(old) = self.objects.get(path).cloned() else {
             return Err((StatusCode::NOT_FOUND, "NotFound", format!("{path} not found")));
         };
         let new = match *method {
             Method::PUT => serde_json::from_slice(body).expect("JSON"),
+            Method::DELETE => {
+                self.objects.remove(path);
+                return Ok(old);
+            }
+            Method::PATCH if format.contains("merge-patch") => {
+                let mut new = old.clone();
+                json_patch::merge(&mut new, &serde_json::from_slice(body).expect("JSON"));
+                new
+            }
             Method::PATCH => {
                 let mut new = old.clone();
                 let patch: json_patch::Patch = serde_json::from_slice(body).expect("a JSON patch");
@@ -155,5 +236,21 @@ impl Store {
             return Err((StatusCode::CONFLICT, "Conflict", "the object has been modified".to_owned()));
         }
         Ok(self.put(path, new))
+    }
+
+    /// Of a collection that has objects, those with the label of the query.
+    fn list(&self, path: &str, query: &str) -> Option<Value> {
+        let beginning = format!("{path}/");
+        let within = |(path, _): &(&String, &Value)| path.strip_prefix(&beginning).is_some_and(|name| !name.contains('/'));
+        let mut all = self.objects.iter().filter(within).map(|(_, object)| object).peekable();
+        all.peek()?;
+        let selector = query.split('&').find_map(|part| part.strip_prefix("labelSelector="));
+        let selector = selector.map(|text| text.replace("%2F", "/").replace("%3D", "="));
+        let selected = |object: &&Value| {
+            let label = selector.as_deref().and_then(|selector| selector.split_once('='));
+            label.is_none_or(|(key, value)| object["metadata"]["labels"][key] == value)
+        };
+        let items: Vec<_> = all.filter(selected).collect();
+        Some(json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}))
     }
 }

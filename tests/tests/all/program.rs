@@ -169,6 +169,10 @@ impl Program {
         most_resident(self.process.child.id()).expect("it runs")
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         self.process.signal(name);
     }

@@ -4,6 +4,7 @@ use crate::client::{Client, Connection, PROTOCOLS, Protocol, probe};
 use crate::host::told;
 use crate::object_server::ObjectServer;
 use crate::program::{Program, Starting, directory, manifest, put};
+use crate::registering::installed;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
@@ -245,11 +246,7 @@ async fn missing_rights_are_told_and_served_with_as_soon_as_they_are_there() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_not_register_does_so_as_soon_as_it_may() {
-    let server = ObjectServer::new().await;
-    let version = |key: &str| (key.to_owned(), Value::from("36"));
-    let keys =
-        ["major", "minor", "gitVersion", "gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"];
-    server.put("/version", keys.map(version).into_iter().collect());
+    let server = installed().await;
     server.forbid_writes("/apis/admissionregistration.k8s.io", true);
     let _reachable = server.reachable().await;
     let (directory, kubeconfig) = server.kubeconfig();

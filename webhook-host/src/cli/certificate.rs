@@ -8,6 +8,7 @@ use super::self_managed::SelfManagedArgs;
 use super::watch::{self, Ask, Fingerprint, Watch};
 use crate::server::Live;
 use crate::server::tls::{self, Clients, Identity, SelfSigned, Tls};
+use crate::write_gate::WriteGate;
 use anyhow::{Context as _, Result, bail};
 use clap::{ArgGroup, Args};
 use jiff::Timestamp;
@@ -65,6 +66,7 @@ impl CertificateArgs {
         &self,
         kube: &KubeArgs,
         live: &Arc<Live>,
+        writes: &WriteGate,
         interval: Option<Duration>,
         registers: bool,
     ) -> Result<Ask> {
@@ -77,7 +79,7 @@ impl CertificateArgs {
         }
         found.publish(live.tls());
         if self.self_managed_certificate {
-            self.self_managed.start(kube, live, registers)?;
+            self.self_managed.start(kube, live, writes, registers)?;
         }
         files.follow(seen, interval).context("can't start the thread that follows the certificate's files")
     }

@@ -4,6 +4,7 @@ use super::kube::KubeArgs;
 use super::serve::time;
 use crate::cluster::{Counting, Watchers};
 use crate::server::Live;
+use crate::write_gate::WriteGate;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::sync::Arc;
@@ -31,14 +32,14 @@ pub(super) struct ClusterArgs {
 impl ClusterArgs {
     /// Watchers that know the ServicePolicies, when these are asked for, and watch nothing else yet; `None` when nothing is to
     /// be watched. A host without its policies would let everything pass, so that it must not start without.
-    pub(super) fn start(&self, kube: &KubeArgs) -> Result<Option<Watchers>> {
+    pub(super) fn start(&self, kube: &KubeArgs, writes: &WriteGate) -> Result<Option<Watchers>> {
         if !self.cluster {
             return Ok(None);
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let config = runtime.block_on(kube.find())?;
+        let config = runtime.block_on(kube.find("cluster"))?;
         let url = config.cluster_url.to_string();
-        let watchers = Watchers::start(config, self.policies_from_cluster).with_context(|| url.clone())?;
+        let watchers = Watchers::start(config, self.policies_from_cluster, writes).with_context(|| url.clone())?;
         tracing::info!("watching the cluster at {url}");
         if self.policies_from_cluster {
             watchers.wait_for_policies(self.cluster_wait).context("--policies-from-cluster; see --cluster-wait")?;

@@ -1,6 +1,8 @@
 //! The flags that lead to an API server.
 
 use anyhow::{Context as _, Error, Result};
+use axum::http::HeaderValue;
+use axum::http::header::USER_AGENT;
 use clap::Args;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -24,17 +26,26 @@ pub(super) struct KubeArgs {
 }
 
 impl KubeArgs {
-    /// For single requests, each within a time. What is watched has times of its own: see [`Self::find`].
-    pub(super) async fn config(&self) -> Result<Config> {
-        let mut config = self.find().await?;
+    /// For single requests of a component, each within a time. What is watched has times of its own: see [`Self::find`].
+    pub(super) async fn config(&self, component: &str) -> Result<Config> {
+        let mut config = self.find(component).await?;
         config.connect_timeout = Some(REQUEST);
         config.read_timeout = Some(REQUEST);
+        // From the request on: the time that a connection was idle must not count.
+        config.reset_reader_on_write = true;
         config.default_retry = false;
         Ok(config)
     }
 
-    /// As it was found.
-    pub(super) async fn find(&self) -> Result<Config> {
+    /// As it was found, and with the name by which the API server's logs know the component.
+    pub(super) async fn find(&self, component: &str) -> Result<Config> {
+        let mut config = self.infer().await?;
+        let agent = HeaderValue::try_from(format!("sallyport/{} ({component})", env!("CARGO_PKG_VERSION")))?;
+        config.headers.push((USER_AGENT, agent));
+        Ok(config)
+    }
+
+    async fn infer(&self) -> Result<Config> {
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         if let Some(file) = &self.kubeconfig {
             let name = || format!("--kubeconfig {}", file.display());

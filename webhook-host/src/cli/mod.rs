@@ -17,6 +17,7 @@ mod new;
 mod record;
 mod register;
 mod reload;
+mod removal;
 mod replay;
 mod self_managed;
 mod serve;

@@ -3,9 +3,10 @@
 use super::certificate::CertificateArgs;
 use super::kube::KubeArgs;
 use super::webhooks::FailurePolicy;
-use crate::registrar::{Authority, Registrar};
+use crate::registrar::{Authority, INSTALLATION, Installation, Registrar};
 use crate::registration::{BaseUrl, Endpoint, Options};
 use crate::server::Live;
+use crate::write_gate::WriteGate;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use kube::{Client, Config};
@@ -16,9 +17,14 @@ use std::sync::Arc;
 #[command(next_help_heading = "Registration")]
 pub(super) struct RegisterArgs {
     /// Keep the webhook configurations in shape that `sallyport webhooks` would print for the policies that serve: make what is
-    /// missing once this host serves, and change back what others change. Nothing is taken away at the end
+    /// missing once this host serves, and change back what others change. Nothing is written from SIGTERM on, and nothing is
+    /// taken away at the end: `sallyport webhooks --delete` does that
     #[arg(long)]
     register: bool,
+    /// ClusterRole that stands for this installation: it owns the configurations, so that they go when it is deleted, and its
+    /// annotation sallyport.dev/hold keeps hosts from writing them
+    #[arg(long, value_name = "NAME", default_value = INSTALLATION, requires = "register")]
+    installation: String,
     /// PEM file of the authority that signed the host's certificate; not needed with --self-managed-certificate
     #[arg(long, value_name = "FILE", requires = "register", conflicts_with = "self_managed_certificate")]
     ca_bundle: Option<PathBuf>,
@@ -41,7 +47,9 @@ pub(super) struct Registering {
     config: Config,
     options: Options,
     authority: Authority,
+    installation: String,
     live: Arc<Live>,
+    writes: WriteGate,
 }
 
 impl RegisterArgs {
@@ -52,6 +60,7 @@ impl RegisterArgs {
         certificate: &CertificateArgs,
         policies_from_cluster: bool,
         live: &Arc<Live>,
+        writes: &WriteGate,
     ) -> Result<Option<Registering>> {
         if !self.register {
             return Ok(None);
@@ -65,7 +74,7 @@ impl RegisterArgs {
             ),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let config = runtime.block_on(kube.config()).context("--register")?;
+        let config = runtime.block_on(kube.config("registrar")).context("--register")?;
         let (namespace, name, webhooks) = certificate.places(&config);
         let endpoint = match &self.register_url {
             Some(url) => Endpoint::Url(url.clone()),
@@ -82,7 +91,8 @@ impl RegisterArgs {
         };
         // Its thread makes one anew: a client belongs to the runtime that it was made in.
         runtime.block_on(async { Client::try_from(config.clone()) }).context("--register")?;
-        Ok(Some(Registering { config, options, authority, live: Arc::clone(live) }))
+        let (installation, live, writes) = (self.installation.clone(), Arc::clone(live), writes.clone());
+        Ok(Some(Registering { config, options, authority, installation, live, writes }))
     }
 }
 
@@ -98,11 +108,13 @@ impl Registering {
     }
 
     fn run(self) -> Result<()> {
-        let Self { config, options, authority, live } = self;
+        let Self { config, options, authority, installation, live, writes } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let client = Client::try_from(config)?;
-            Registrar::new(client, live, options, authority).run().await;
+            let installation = Installation::new(client.clone(), installation);
+            let registrar = Registrar::new(client, live, options, authority, installation);
+            writes.run(registrar.run()).await;
             Ok(())
         })
     }

@@ -3,6 +3,7 @@
 use super::kube::KubeArgs;
 use crate::certificates::{Keeper, Places, Schedule};
 use crate::server::Live;
+use crate::write_gate::WriteGate;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
@@ -44,10 +45,18 @@ pub(super) struct SelfManagedArgs {
 
 impl SelfManagedArgs {
     /// Starts the thread, and waits for the first certificate: without one there is nothing to serve with.
-    pub(super) fn start(&self, kube: &KubeArgs, live: &Arc<Live>, registers: bool) -> Result<()> {
+    pub(super) fn start(
+        &self,
+        kube: &KubeArgs,
+        live: &Arc<Live>,
+        writes: &WriteGate,
+        registers: bool,
+    ) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let keeper = runtime.block_on(self.keeper(kube, live, registers)).context("--self-managed-certificate")?;
-        std::thread::Builder::new().name("keeper".into()).spawn(move || runtime.block_on(keeper.run()))?;
+        let writes = writes.clone();
+        let run = move || runtime.block_on(writes.run(keeper.run()));
+        std::thread::Builder::new().name("keeper".into()).spawn(run)?;
         tracing::info!("waiting for the certificate in Secret {}", self.certificate_secret);
         while live.tls().identity().is_none() {
             std::thread::sleep(LOOK);
@@ -62,7 +71,7 @@ impl SelfManagedArgs {
     }
 
     async fn keeper(&self, kube: &KubeArgs, live: &Arc<Live>, registers: bool) -> Result<Keeper> {
-        let config = kube.config().await?;
+        let config = kube.config("certificate").await?;
         let (namespace, service, webhooks) = self.places(&config);
         let places = Places { namespace, service, secret: self.certificate_secret.clone(), webhooks, registers };
         let name = format!("{}.{}.svc", places.service, places.namespace);

@@ -14,6 +14,7 @@ use super::watch::Ask;
 use crate::engine::{Engine, EngineConfig};
 use crate::policy::Policy;
 use crate::server::{self, Admin, Drain, Limits, Live, Server};
+use crate::write_gate::WriteGate;
 use anyhow::{Context as _, Result, bail};
 use clap::{ArgGroup, Args};
 use std::net::{SocketAddr, TcpListener};
@@ -195,7 +196,8 @@ impl Serve {
         let concurrency = u32::try_from(workers + 1).unwrap_or(u32::MAX);
         let cache = self.cache.open()?;
         let engine = Arc::new(Engine::new(&EngineConfig { concurrency, cache, ..EngineConfig::default() })?);
-        let watchers = self.cluster.start(&self.kube)?;
+        let writes = WriteGate::open();
+        let watchers = self.cluster.start(&self.kube, &writes)?;
         let source = Source { engine, manifests: self.policies, modules, config: self.config, watchers };
         let (seen, set) = source.settled(|| source.read(None));
         let Set { admission, custom, .. } = set?;
@@ -230,8 +232,8 @@ impl Serve {
         let check = custom::check(Arc::clone(&source.engine), source.modules.clone(), Arc::clone(&live));
         let interval = (!self.no_watch).then_some(self.watch_interval);
         let registering =
-            self.register.prepare(&self.kube, &self.certificate, self.cluster.serves_policies(), &live)?;
-        let certificate = self.certificate.start(&self.kube, &live, interval, registering.is_some())?;
+            self.register.prepare(&self.kube, &self.certificate, self.cluster.serves_policies(), &live, &writes)?;
+        let certificate = self.certificate.start(&self.kube, &live, &writes, interval, registering.is_some())?;
         let limits = self.bounds.limits(workers);
         let server = Server::with_check(Arc::clone(&live), limits, check);
         let reload =
@@ -240,7 +242,8 @@ impl Serve {
             Drain { delay: Duration::from_secs(self.drain_delay), most: Duration::from_secs(self.drain_timeout) };
         runtime.spawn(certificate::remind(live));
         let signals = runtime.block_on(start.end())?;
-        runtime.block_on(serve(server, listener, admin, [reload, certificate], drain, signals, registering))?;
+        let writers = Writers { writes, registering };
+        runtime.block_on(serve(server, listener, admin, [reload, certificate], drain, signals, writers))?;
         // Connections that outlived the drain are not waited for.
         runtime.shutdown_background();
         if let Some(recorder) = recorder {
@@ -293,6 +296,12 @@ fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener> {
 /// What the shell is told when a second signal ends the drain.
 const IMPATIENT: i32 = 130;
 
+/// What writes objects of the cluster until the signal.
+struct Writers {
+    writes: WriteGate,
+    registering: Option<Registering>,
+}
+
 async fn serve(
     server: Server,
     listener: TcpListener,
@@ -300,7 +309,7 @@ async fn serve(
     reload: [Ask; 2],
     drain: Drain,
     signals: Signals,
-    registering: Option<Registering>,
+    writers: Writers,
 ) -> Result<()> {
     let Signals { mut hangup, mut end } = signals;
     tokio::spawn(async move {
@@ -311,9 +320,11 @@ async fn serve(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     tracing::info!("serving on https://{}", listener.local_addr()?);
     admin.set_ready(true);
-    registering.map_or(Ok(()), Registering::begin)?;
+    writers.registering.map_or(Ok(()), Registering::begin)?;
     let stop = async {
         end.next().await;
+        // First of all: whatever is written from now on would outlive this host.
+        writers.writes.close();
         admin.set_ready(false);
         tracing::info!("stopping: no new connections, answering what has begun; a second signal ends it at once");
         tokio::spawn(async move {

@@ -2,6 +2,7 @@
 
 use super::cache::CacheArgs;
 use super::load::{self, PolicyFiles};
+use super::removal::RemovalArgs;
 use crate::engine::{Engine, EngineConfig};
 use crate::manifest::is_label;
 use crate::policy::Policy;
@@ -13,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Print the webhook configurations for a set of policies; or with --backstop, ValidatingAdmissionPolicies as a net under them.
+/// Print the webhook configurations for a set of policies; or with --backstop, ValidatingAdmissionPolicies as a net under them; or
+/// with --delete, take all of them out of the cluster.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct WebhooksArgs {
@@ -36,6 +38,12 @@ pub(super) struct WebhooksArgs {
     /// Format.
     #[arg(long, value_enum, default_value_t = Output::Yaml)]
     output: Output,
+    /// Uid of the installation's ClusterRole, which then owns what is printed: the cluster deletes it together with the
+    /// ClusterRole.
+    #[arg(long, value_name = "UID", value_parser = uid)]
+    owner_uid: Option<String>,
+    #[command(flatten)]
+    removal: RemovalArgs,
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
@@ -107,7 +115,12 @@ Examples:
   sallyport webhooks --policies-from-cluster --config host.yaml | kubectl apply --server-side -f -
   sallyport webhooks --url https://sallyport.example.com:8443 --ca-bundle ca.crt
   sallyport webhooks | sallyport doctor -
-  sallyport webhooks --backstop | kubectl apply --server-side -f -";
+  sallyport webhooks --backstop | kubectl apply --server-side -f -
+
+To uninstall, or to switch all off in an emergency: tells every host to write no configuration any
+more, then deletes the configurations and the backstop. --resume lets hosts write them again.
+  sallyport webhooks --delete
+  sallyport webhooks --resume";
 
 /// The first versions with match conditions in beta, and with ValidatingAdmissionPolicies and the CEL functions for addresses.
 const MATCH_CONDITIONS: u32 = 28;
@@ -119,12 +132,15 @@ const ADMISSION_POLICIES: u32 = 30;
 ///
 /// When policies, configuration or the authority's certificate can't be read.
 pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
+    if args.removal.is_wanted() {
+        return args.removal.run(&args.target.name);
+    }
     let options = args.target.options(args.policies_from_cluster)?;
     let exemptions = load::host_config(args.config.as_deref())?.exemptions;
     let [policies, candidates] = args.policies()?;
     let registration =
         Registration { policies: &policies, candidates: &candidates, exemptions: &exemptions, options: &options };
-    let (head, documents) = if args.backstop {
+    let (head, mut documents) = if args.backstop {
         let supported = args.target.kubernetes >= ADMISSION_POLICIES;
         anyhow::ensure!(supported, "--backstop needs Kubernetes 1.{ADMISSION_POLICIES} or later");
         let known = args.directory().is_some();
@@ -136,6 +152,9 @@ pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
     } else {
         (report::head(&registration), report::webhooks(&registration))
     };
+    if let Some(uid) = &args.owner_uid {
+        documents.iter_mut().for_each(|document| document.owned_by(args.removal.installation(), uid));
+    }
     match args.output {
         Output::Yaml => print!("{}", report::yaml(&head, &documents)),
         Output::Json => print!("{}", report::json(&documents)),
@@ -144,7 +163,9 @@ pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
 }
 
 fn backstop_documents(registration: &Registration<'_>) -> Vec<report::Document> {
-    backstop::policies(registration).iter().flat_map(report::backstop).collect()
+    let mut documents: Vec<_> = backstop::policies(registration).iter().flat_map(report::backstop).collect();
+    documents.iter_mut().for_each(|document| document.belongs_to(&registration.options.name));
+    documents
 }
 
 impl WebhooksArgs {
@@ -201,6 +222,12 @@ fn ca_bundle(file: &Path) -> Result<CaBundle> {
 fn label(text: &str) -> Result<String, String> {
     let allowed = "use lower-case letters, digits and '-', at most 63 characters";
     if is_label(text) { Ok(text.to_owned()) } else { Err(allowed.to_owned()) }
+}
+
+fn uid(text: &str) -> Result<String, String> {
+    let is_uid = !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let advice = "expected what `kubectl get clusterrole sallyport-installation --output=jsonpath={.metadata.uid}` prints";
+    if is_uid { Ok(text.to_owned()) } else { Err(advice.to_owned()) }
 }
 
 fn minor(text: &str) -> Result<u32, String> {

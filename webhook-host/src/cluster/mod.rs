@@ -21,6 +21,7 @@ pub use policies::{Found, Policies};
 pub use report::{Report, Reports, Serves, TAKEN};
 
 use crate::inventory::{Event, Feed, Kind, Trouble, Watched};
+use crate::write_gate::WriteGate;
 use feed::Feeder;
 use kube::{Client, Config};
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,13 +88,13 @@ impl Unlisted {
 }
 
 impl Watchers {
-    /// Starts the thread; it watches nothing until it is told to, but ServicePolicies when they are `served`. An API server that
-    /// can't be reached is no error: it is tried again and again.
+    /// Starts the thread; it watches nothing until it is told to, but ServicePolicies when they are `served`, and writes into their
+    /// status as long as the gate is open. An API server that can't be reached is no error: it is tried again and again.
     ///
     /// # Errors
     ///
     /// When a client can't be made of the configuration, or the process can't start one more thread.
-    pub fn start(mut config: Config, served: bool) -> Result<Self, StartError> {
+    pub fn start(mut config: Config, served: bool, writes: &WriteGate) -> Result<Self, StartError> {
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = Some(SILENCE);
         // Watchers try again by themselves, and tell meanwhile.
@@ -113,11 +114,14 @@ impl Watchers {
         let (asked, reported, counted) = (wanted.subscribe(), reports.subscribe(), counting.subscribe());
         let (supervisor, policies) = (Supervisor::new(clients, Arc::clone(&watched)), Arc::new(Policies::default()));
         let (known, feeds) = (Arc::clone(&policies), Arc::clone(&watched));
+        let writes = writes.clone();
         let run = async move {
             if served {
                 tokio::task::spawn_local(policies::run(own, Arc::clone(&known), feeds));
-                tokio::task::spawn_local(report::run(writer.clone(), Arc::clone(&known), reported));
-                tokio::task::spawn_local(counts::run(writer, known, counted));
+                let reporter = report::run(writer.clone(), Arc::clone(&known), reported);
+                let counter = counts::run(writer, known, counted);
+                let writers = async { _ = tokio::join!(reporter, counter) };
+                tokio::task::spawn_local(async move { writes.run(writers).await });
             }
             supervisor.run(asked).await;
         };

@@ -5,15 +5,23 @@
 //! policy needs any more goes. Every write has the resourceVersion that was read as its precondition, so that of two replicas one
 //! writes and the other finds it written. Invariants: nothing is written before there is a certificate that API servers will
 //! trust; a `caBundle` that somebody else keeps (`certificates`) is never touched; a host that ends takes nothing away, since
-//! failing closed must outlive it. One of the few modules that know `kube::Client`; started by `cli::serve`.
+//! failing closed must outlive it; nothing is written without an [`Installation`] that is read right before and carries no hold;
+//! a configuration that was there and is gone is made again only after [`ABSENCE`]. One of the few modules that know
+//! `kube::Client`; started by `cli::serve`, and ended by its [`WriteGate`](crate::write_gate::WriteGate).
 
+mod installation;
+mod removal;
 mod shape;
+
+pub use installation::{HOLD, INSTALLATION, Installation, Withheld, owner_reference};
+pub use removal::{REGISTRATION, Removal};
 
 use crate::contest::Contest;
 use crate::registration::{CaBundle, Options, Registration, policies_name};
 use crate::server::{Live, RegistrationStatus};
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, PostParams, Preconditions};
 use kube::{Client, ResourceExt as _};
 use serde_json::Value;
@@ -30,6 +38,13 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// For all requests of a round, which take milliseconds each.
 const ROUND: Duration = Duration::from_secs(20);
+
+/// For one write, the look for a hold before it included. Less than [`removal`] waits before it believes that nothing comes back.
+const WRITE: Duration = Duration::from_secs(2);
+
+/// How long a configuration stays deleted that was there before. An operator who deletes it and scales the hosts to zero, in
+/// whatever order, is done with both in that time, and a Pod has its signal a second or two later.
+const ABSENCE: Duration = Duration::from_secs(10);
 
 /// The first minor version with match conditions in beta.
 const MATCH_CONDITIONS: u32 = 28;
@@ -49,6 +64,7 @@ pub struct Registrar {
     live: Arc<Live>,
     options: Options,
     authority: Authority,
+    installation: Installation,
     kept: [Kept; 3],
     /// What was told last; told again when it changes.
     told: RegistrationStatus,
@@ -61,6 +77,10 @@ struct Kept {
     name: String,
     /// What is wanted of it; `None`: that it is not there.
     contest: Contest<Option<Value>>,
+    /// Whether this host has seen it.
+    was_there: bool,
+    /// When this host saw first that it is gone.
+    gone_since: Option<Instant>,
 }
 
 /// What is wanted of the three, in their order; `None`: that nobody is asked.
@@ -68,7 +88,13 @@ type Wanted = [Option<Value>; 3];
 
 impl Registrar {
     /// Of whatever serves; of the options, the bundle and the match conditions are found out.
-    pub fn new(client: Client, live: Arc<Live>, options: Options, authority: Authority) -> Self {
+    pub fn new(
+        client: Client,
+        live: Arc<Live>,
+        options: Options,
+        authority: Authority,
+        installation: Installation,
+    ) -> Self {
         let validating = ApiResource::erase::<ValidatingWebhookConfiguration>(&());
         let mutating = ApiResource::erase::<MutatingWebhookConfiguration>(&());
         let policies = policies_name(&options.name);
@@ -79,11 +105,13 @@ impl Registrar {
             resource,
             name,
             contest: Contest::new(),
+            was_there: false,
+            gone_since: None,
         });
-        Self { client, live, options, authority, kept, told: RegistrationStatus::default() }
+        Self { client, live, options, authority, installation, kept, told: RegistrationStatus::default() }
     }
 
-    /// Never ends.
+    /// Never ends by itself; a [`WriteGate`](crate::write_gate::WriteGate) ends it.
     pub async fn run(mut self) {
         loop {
             let generation = self.live.generation();
@@ -105,10 +133,15 @@ impl Registrar {
             Ok(wanted) => wanted,
             Err(trouble) => return vec![trouble],
         };
+        let owner = match self.installation.owner().await {
+            Ok(owner) => owner,
+            Err(withheld) => return vec![withheld.to_string()],
+        };
+        let owned = Owned { installation: &self.installation, owner };
         let keeps_bundle = matches!(self.authority, Authority::SelfManaged);
         let mut troubles = vec![];
         for (kept, wanted) in self.kept.iter_mut().zip(&wanted) {
-            if let Err(trouble) = kept.keep(wanted.as_ref(), keeps_bundle).await {
+            if let Err(trouble) = kept.keep(wanted.as_ref(), &owned, keeps_bundle).await {
                 troubles.push(format!("{}: {trouble}", kept.what()));
             }
         }
@@ -168,44 +201,66 @@ impl Kept {
         format!("{} {}", self.resource.kind, self.name)
     }
 
-    async fn keep(&mut self, wanted: Option<&Value>, keeps_bundle: bool) -> Result<(), String> {
+    async fn keep(&mut self, wanted: Option<&Value>, owned: &Owned<'_>, keeps_bundle: bool) -> Result<(), String> {
         let found = self.api.get_opt(&self.name).await.map_err(|error| describe(&error))?;
+        if found.is_some() || wanted.is_none() {
+            self.was_there = found.is_some();
+            self.gone_since = None;
+        }
         match (wanted, found) {
             (None, None) => Ok(()),
-            (None, Some(found)) => self.remove(&found).await,
-            (Some(wanted), None) => {
-                self.may_write(Some(wanted))?;
-                let object = serde_json::from_value(wanted.clone()).map_err(|error| error.to_string())?;
-                self.api.create(&PostParams::default(), &object).await.map_err(|error| describe(&error))?;
-                self.wrote(Some(wanted), "made");
-                Ok(())
-            }
-            (Some(wanted), Some(found)) => self.mend(wanted, found, keeps_bundle).await,
+            (None, Some(found)) => self.remove(&found, owned).await,
+            (Some(wanted), None) => self.make(wanted, owned).await,
+            (Some(wanted), Some(found)) => self.mend(wanted, found, owned, keeps_bundle).await,
         }
     }
 
-    /// Labels, annotations and finalizers are anybody's; the webhooks are ours.
-    async fn mend(&mut self, wanted: &Value, mut found: DynamicObject, keeps_bundle: bool) -> Result<(), String> {
+    async fn make(&mut self, wanted: &Value, owned: &Owned<'_>) -> Result<(), String> {
+        let gone_since = *self.gone_since.get_or_insert_with(Instant::now);
+        if self.was_there && gone_since.elapsed() < ABSENCE {
+            return Err(format!(
+                "somebody deleted it; it is made again when it is still gone after {ABSENCE:?}; `sallyport webhooks \
+                 --delete` takes it away for good"
+            ));
+        }
+        self.may_write(Some(wanted))?;
+        let mut object: DynamicObject = serde_json::from_value(wanted.clone()).map_err(|error| error.to_string())?;
+        object.metadata.owner_references = Some(vec![owned.owner.clone()]);
+        owned.write(self.api.create(&PostParams::default(), &object)).await?;
+        self.wrote(Some(wanted), "made");
+        (self.was_there, self.gone_since) = (true, None);
+        Ok(())
+    }
+
+    /// Labels, annotations, finalizers and other owners are anybody's; the webhooks and the owner are ours.
+    async fn mend(
+        &mut self,
+        wanted: &Value,
+        mut found: DynamicObject,
+        owned: &Owned<'_>,
+        keeps_bundle: bool,
+    ) -> Result<(), String> {
         let shape = Shape::new(wanted, keeps_bundle);
-        if shape.fits(&found.data["webhooks"]) {
+        if shape.fits(&found.data["webhooks"]) && found.owner_references().contains(&owned.owner) {
             return Ok(());
         }
         self.may_write(Some(wanted))?;
         found.data["webhooks"] = shape.laid_over(&found.data["webhooks"]);
-        self.api.replace(&self.name, &PostParams::default(), &found).await.map_err(|error| describe(&error))?;
+        owned.adopt(found.owner_references_mut());
+        owned.write(self.api.replace(&self.name, &PostParams::default(), &found)).await?;
         self.wrote(Some(wanted), "brought into shape");
         Ok(())
     }
 
     /// No policy asks for it any more. One with a webhook of somebody else stays.
-    async fn remove(&mut self, found: &DynamicObject) -> Result<(), String> {
+    async fn remove(&mut self, found: &DynamicObject, owned: &Owned<'_>) -> Result<(), String> {
         if !shape::is_all_ours(&found.data["webhooks"]) {
             return Err("no policy needs it any more, but it has other webhooks, too; take ours out".to_owned());
         }
         self.may_write(None)?;
         let preconditions = Preconditions { resource_version: found.resource_version(), uid: found.uid() };
         let how = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        self.api.delete(&self.name, &how).await.map_err(|error| describe(&error))?;
+        owned.write(self.api.delete(&self.name, &how)).await?;
         self.wrote(None, "removed: no policy needs it");
         Ok(())
     }
@@ -226,6 +281,33 @@ impl Kept {
     fn wrote(&mut self, wanted: Option<&Value>, what: &str) {
         self.contest.wrote(&wanted.cloned(), Instant::now());
         tracing::info!("{} was {what}", self.what());
+    }
+}
+
+/// The installation that configurations are written for, as it was at the beginning of a round.
+struct Owned<'a> {
+    installation: &'a Installation,
+    owner: OwnerReference,
+}
+
+impl Owned<'_> {
+    /// Sends one write, unless somebody holds the installation, took it away or made another one meanwhile.
+    async fn write<T>(&self, write: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
+        let checked = async {
+            let owner = self.installation.owner().await.map_err(|withheld| withheld.to_string())?;
+            if owner != self.owner {
+                return Err("the installation was made anew; it is read again".to_owned());
+            }
+            write.await.map_err(|error| describe(&error))
+        };
+        let silent = || Err(format!("the API server did not answer within {WRITE:?}"));
+        tokio::time::timeout(WRITE, checked).await.unwrap_or_else(|_| silent())
+    }
+
+    /// Makes the installation an owner, in place of one of its name that is gone.
+    fn adopt(&self, owners: &mut Vec<OwnerReference>) {
+        owners.retain(|other| (&other.kind, &other.name) != (&self.owner.kind, &self.owner.name));
+        owners.push(self.owner.clone());
     }
 }
 

@@ -1,5 +1,6 @@
 //! Objects for `kubectl apply`, each under a comment that says why it is as it is.
 
+use crate::registrar::{REGISTRATION, owner_reference};
 use crate::registration::backstop::Backstop;
 use crate::registration::{OnFailure, Registration};
 use crate::yaml;
@@ -25,6 +26,19 @@ impl Document {
     /// Never: every object of Kubernetes has a JSON form.
     pub fn new(object: &impl Serialize, remarks: Vec<String>) -> Self {
         Self { remarks, object: serde_json::to_value(object).expect("an object of Kubernetes has a JSON form") }
+    }
+}
+
+impl Document {
+    /// Makes the ClusterRole of an installation the owner of the object.
+    pub fn owned_by(&mut self, installation: &str, uid: &str) {
+        let owner = owner_reference(installation.to_owned(), uid.to_owned());
+        self.object["metadata"]["ownerReferences"] = json!([owner]);
+    }
+
+    /// Labels the object as part of the registration of this name.
+    pub fn belongs_to(&mut self, registration: &str) {
+        self.object["metadata"]["labels"][REGISTRATION] = registration.into();
     }
 }
 

@@ -1,0 +1,56 @@
+//! The permission to write objects that are shared with other replicas: webhook configurations, the Secret and the Lease of the
+//! certificate, the status of ServicePolicies.
+//!
+//! The gate closes at the signal that ends the host. A host that drains may live on for minutes, while its operator deletes what
+//! it used to keep; whatever it wrote then would outlive it. Invariant: every writer of a shared object runs inside
+//! [`WriteGate::run`], so a closed gate aborts its request in flight and no other one begins. Closed by `cli::serve`.
+
+use tokio::sync::watch;
+
+/// Open until the host drains. Clones are one gate.
+#[derive(Debug, Clone)]
+pub struct WriteGate(watch::Sender<bool>);
+
+impl WriteGate {
+    /// A gate that is open.
+    pub fn open() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
+    /// Ends all writers for good. Returns at once.
+    pub fn close(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Runs a writer until it ends or the gate closes, when it is dropped with the request that it waits for.
+    pub async fn run(&self, writer: impl Future<Output = ()>) {
+        let mut closed = self.0.subscribe();
+        tokio::select! {
+            // First, so that a writer that could go on at the same moment does not.
+            biased;
+            _ = closed.wait_for(|closed| *closed) => {}
+            () = writer => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_closed_gate_ends_the_writer_and_lets_none_begin() {
+        let (gate, mut written) = (WriteGate::open(), 0);
+        let other = gate.clone();
+        gate.run(async {
+            written += 1;
+            other.close();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            written += 1;
+        })
+        .await;
+        gate.run(async { written += 1 }).await;
+        assert_eq!(written, 1);
+    }
+}
