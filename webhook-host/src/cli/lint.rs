@@ -16,7 +16,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use files::File;
 use policy::Loader;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(super) struct LintArgs {
     #[arg(long)]
     strict: bool,
     /// Format of the report.
-    #[arg(long, value_enum, default_value_t = Output::Human)]
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
     #[command(flatten)]
     cache: CacheArgs,
@@ -43,7 +43,8 @@ pub(super) struct LintArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Output {
-    Human,
+    #[value(alias = "human")]
+    Text,
     Json,
     Github,
     Sarif,
@@ -93,7 +94,7 @@ fn is_warning(finding: &Finding) -> bool {
 
 fn render(output: Output, report: &CheckReport) -> String {
     match output {
-        Output::Human => lint::text(report),
+        Output::Text => lint::text(report),
         Output::Json => lint::json(report),
         Output::Github => report::github::commands(report),
         Output::Sarif => report::sarif::sarif(report),
@@ -170,6 +171,7 @@ impl Linter {
             source: file.path.display().to_string(),
             line: document.line(),
             service: Some(what.trim().to_owned()),
+            policies: BTreeSet::new(),
             findings,
             patch: vec![],
         });

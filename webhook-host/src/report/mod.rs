@@ -11,6 +11,7 @@ pub mod lint;
 pub mod live;
 pub mod registration;
 pub mod replay;
+mod rules;
 pub mod sarif;
 pub mod tests;
 
@@ -25,4 +26,14 @@ fn printable(text: &str) -> String {
         if deceives(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
     }
     shown
+}
+
+/// A number with a word that agrees with it: `1 error`, `2 errors`.
+fn counted(count: usize, word: &str) -> String {
+    counted_as(count, word, &format!("{word}s"))
+}
+
+/// As [`counted`], with a plural of its own.
+fn counted_as(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
