@@ -100,10 +100,20 @@ const TOLD: usize = 10;
 
 /// ` (did you mean "x.wasm"?)` when a directory has a module of nearly this name, else nothing.
 pub(super) fn nearest_module(directory: &Path, file: &str) -> String {
+    let names = modules_in(directory);
+    decode::suggestion(file, names.iter().map(String::as_str))
+}
+
+/// Whether a directory holds any module.
+pub(super) fn has_modules(directory: &Path) -> bool {
+    !modules_in(directory).is_empty()
+}
+
+fn modules_in(directory: &Path) -> Vec<String> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let names: Vec<_> = names.filter(|name| name.ends_with(".wasm")).collect();
-    decode::suggestion(file, names.iter().map(String::as_str))
+    names.filter(|name| name.ends_with(".wasm")).collect()
 }
 
 /// The same as if each candidate had taken the place of its live policy.

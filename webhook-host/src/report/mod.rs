@@ -9,6 +9,7 @@ pub mod github;
 pub mod inspection;
 pub mod lint;
 pub mod live;
+mod reach;
 pub mod registration;
 pub mod replay;
 mod rules;
