@@ -16,7 +16,16 @@ pub struct DecodeError {
     pub path: String,
     /// What was found there and what is allowed.
     pub problem: String,
+    /// The key that no such object has, where that is the problem.
+    pub unknown_key: Option<String>,
     placed: bool,
+}
+
+/// One problem is all problems.
+impl From<DecodeError> for Vec<DecodeError> {
+    fn from(error: DecodeError) -> Self {
+        vec![error]
+    }
 }
 
 impl Display for DecodeError {
@@ -28,11 +37,11 @@ impl Display for DecodeError {
 impl DecodeError {
     /// An error at a path that the caller knows.
     pub fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { path: path.into(), problem: problem.into(), placed: true }
+        Self { path: path.into(), problem: problem.into(), unknown_key: None, placed: true }
     }
 
     fn unplaced(problem: String) -> Self {
-        Self { path: String::new(), problem, placed: false }
+        Self { path: String::new(), problem, unknown_key: None, placed: false }
     }
 
     fn at(mut self, path: &Path<'_>) -> Self {
@@ -122,11 +131,12 @@ impl de::Error for DecodeError {
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         let hint = suggestion(field, expected.iter().copied());
-        Self::unplaced(format!("unknown key {}{hint}; known keys: {}", quoted(field), expected.join(", ")))
+        let problem = format!("unknown key {}{hint}; known keys: {}", quoted(field), expected.join(", "));
+        Self { unknown_key: Some(field.to_owned()), ..Self::unplaced(problem) }
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self { path: field.to_owned(), problem: "required, but missing".to_owned(), placed: false }
+        Self { path: field.to_owned(), ..Self::unplaced("required, but missing".to_owned()) }
     }
 
     fn duplicate_field(field: &'static str) -> Self {

@@ -8,6 +8,7 @@ mod signals;
 use elsewhere::Elsewhere;
 use sallyport_policy::facts::exports::EXPORTING_LABELS;
 use sallyport_policy::facts::exposing::EXPOSING;
+use sallyport_policy::description::Context;
 use sallyport_policy::prelude::*;
 use sallyport_policy::service::Port;
 use signals::{PortSignal, Signal};
@@ -37,6 +38,9 @@ impl Policy for ClusterIpInternal {
         let mut description = Self::describe();
         if !self.0.protect_labels {
             description.about = EXPOSED;
+        }
+        if self.0.namespace_labels.is_empty() {
+            description.context.retain(|context| *context != Context::Namespace);
         }
         if self.0.coerce { description } else { description.not_mutating() }
     }

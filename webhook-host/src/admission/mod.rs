@@ -269,6 +269,7 @@ impl Admission {
                 evaluation.audit_annotations = verdict.audit_annotations;
                 let keeps = carried || policy.manifest().spec.updates == Updates::Ratchet;
                 self.ratchet(&mut evaluation, policy, subject, verdict.violations, keeps.then_some(deadline));
+                blame_default(&mut evaluation.violations, policy, subject, deadline);
             }
         }
         evaluation.elapsed = began.elapsed();
@@ -329,6 +330,24 @@ impl Admission {
         };
         let (policies, evaluations): (Vec<_>, _) = policies.iter().filter_map(improve).unzip();
         fold::mutated(request, &policies, evaluations, patched.into_text())
+    }
+}
+
+/// Says of violations that a default of the host brings, and nobody's configuration, where they come from.
+fn blame_default(violations: &mut [Violation], policy: &Policy, subject: &mut Subject<'_>, deadline: Instant) {
+    let Some(environment) = subject.view().assumed_environment().filter(|_| policy.needs(Context::Cluster)) else {
+        return;
+    };
+    if violations.is_empty() {
+        return;
+    }
+    let without = subject.ask_without_environment(policy, |review, used| policy.validate(review, deadline, used));
+    let Ok(without) = without else { return };
+    for violation in violations.iter_mut().filter(|violation| !without.violations.contains(violation)) {
+        let and = if violation.fix.is_empty() { "" } else { "; " };
+        violation.fix += &format!(
+            "{and}{environment} is only the built-in default of a host without --config: name a HostConfig that says what the cluster is"
+        );
     }
 }
 

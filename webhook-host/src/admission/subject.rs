@@ -115,6 +115,20 @@ impl<'a> Subject<'a> {
         lend(&mut self.review, &mut self.context, policy, &self.view, |review| ask(review, &mut self.used))
     }
 
+    /// Asks once more, as if nobody had said whether the cluster is a cloud.
+    pub(super) fn ask_without_environment<T>(
+        &mut self,
+        policy: &Policy,
+        ask: impl FnOnce(&Review, &mut Used) -> T,
+    ) -> T {
+        let environment = self.context.cluster.as_mut().and_then(|cluster| cluster.environment.take());
+        let answer = self.ask(policy, ask);
+        if let Some(cluster) = &mut self.context.cluster {
+            cluster.environment = environment;
+        }
+        answer
+    }
+
     /// The same of the old object, as an update from old to old; `None` when there is no old object.
     pub(super) fn ask_of_old<T>(&mut self, policy: &Policy, ask: impl FnOnce(&Review, &mut Used) -> T) -> Option<T> {
         let review = &self.review;

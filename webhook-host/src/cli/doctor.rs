@@ -22,13 +22,14 @@ pub(super) struct DoctorArgs {
     #[arg(long)]
     strict: bool,
     /// Format.
-    #[arg(long, value_enum, default_value_t = Output::Human)]
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Output {
-    Human,
+    #[value(alias = "human")]
+    Text,
     Json,
 }
 
@@ -71,7 +72,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     }
     let diagnoses = doctor::diagnose(&configurations, jiff::Timestamp::now());
     match args.output {
-        Output::Human => print!("{}", report::text(&diagnoses)),
+        Output::Text => print!("{}", report::text(&diagnoses)),
         Output::Json => print!("{}", report::json(&diagnoses)),
     }
     let [errors, warnings, _] = report::counts(&diagnoses);

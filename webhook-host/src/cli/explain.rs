@@ -20,12 +20,13 @@ pub(super) struct ExplainArgs {
     #[arg(long, short, default_value = "default")]
     namespace: String,
     /// Format.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Output {
+    #[value(alias = "human")]
     Text,
     Json,
 }

@@ -23,7 +23,7 @@ pub(super) struct InspectArgs {
     #[arg(long, value_name = "URL", conflicts_with = "component")]
     live: Option<String>,
     /// Format.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
     #[command(flatten)]
     cache: CacheArgs,
@@ -31,6 +31,7 @@ pub(super) struct InspectArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Output {
+    #[value(alias = "human")]
     Text,
     Json,
 }

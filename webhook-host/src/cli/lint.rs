@@ -1,5 +1,6 @@
 //! `sallyport lint`: what `serve` would say of manifests, and what is odd about them, without serving.
 
+mod decoding;
 mod exemptions;
 mod files;
 mod matching;
@@ -9,14 +10,15 @@ use super::cache::CacheArgs;
 use super::check::located::Located;
 use crate::decode::DecodeError;
 use crate::engine::{Engine, EngineConfig};
-use crate::manifest::{HostConfig, ServicePolicy};
+use crate::manifest::{API_VERSION, HostConfig, ServicePolicy};
 use crate::report::check::{CheckReport, Finding, Level, Subject};
 use crate::report::{self, lint};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use files::File;
 use policy::Loader;
-use std::collections::BTreeMap;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,7 +37,7 @@ pub(super) struct LintArgs {
     #[arg(long)]
     strict: bool,
     /// Format of the report.
-    #[arg(long, value_enum, default_value_t = Output::Human)]
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
     #[command(flatten)]
     cache: CacheArgs,
@@ -43,7 +45,8 @@ pub(super) struct LintArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Output {
-    Human,
+    #[value(alias = "human")]
+    Text,
     Json,
     Github,
     Sarif,
@@ -93,7 +96,7 @@ fn is_warning(finding: &Finding) -> bool {
 
 fn render(output: Output, report: &CheckReport) -> String {
     match output {
-        Output::Human => lint::text(report),
+        Output::Text => lint::text(report),
         Output::Json => lint::json(report),
         Output::Github => report::github::commands(report),
         Output::Sarif => report::sarif::sarif(report),
@@ -135,14 +138,25 @@ impl Linter {
     }
 
     fn policy(&mut self, file: &File, document: &Located) {
-        let findings = match ServicePolicy::from_value(&document.value()) {
-            Err(problem) => vec![undecoded(document, problem)],
-            Ok(manifest) => {
-                let mut findings = self.duplicate(&file.path, document, &manifest);
-                findings.extend(self.loader.check(&file.path, document, &manifest));
-                findings
+        let template = json!({
+            "apiVersion": API_VERSION, "kind": ServicePolicy::KIND, "metadata": {"name": "x"},
+            "spec": {"module": {"file": "x.wasm"}},
+        });
+        let (errors, manifest) = decoding::all(&document.value(), &template, ServicePolicy::from_value);
+        // What stands in for a value that can't be used must not be looked at.
+        let usable =
+            |part: &str| !errors.iter().any(|error| error.path.starts_with(part) || part.starts_with(&error.path));
+        let (is_named, has_module) = (usable("metadata.name"), usable("spec.module.file"));
+        let mut findings: Vec<_> = errors.into_iter().map(|error| undecoded(document, error)).collect();
+        if let Some(manifest) = manifest {
+            if is_named {
+                findings.extend(self.duplicate(&file.path, document, &manifest));
             }
-        };
+            findings.extend(policy::odd(document, &manifest));
+            if has_module {
+                findings.extend(self.loader.check(&file.path, document, &manifest));
+            }
+        }
         self.add(file, document, ServicePolicy::KIND, findings);
     }
 
@@ -156,10 +170,10 @@ impl Linter {
     }
 
     fn host_config(&mut self, file: &File, document: &Located) {
-        let findings = match HostConfig::from_value(&document.value()) {
-            Err(problem) => vec![undecoded(document, problem)],
-            Ok(config) => exemptions::findings(document, &config.spec),
-        };
+        let template = json!({"apiVersion": API_VERSION, "kind": HostConfig::KIND, "spec": {}});
+        let (errors, config) = decoding::all(&document.value(), &template, HostConfig::from_value);
+        let mut findings: Vec<_> = errors.into_iter().map(|error| undecoded(document, error)).collect();
+        findings.extend(config.iter().flat_map(|config| exemptions::findings(document, &config.spec)));
         self.add(file, document, HostConfig::KIND, findings);
     }
 
@@ -170,6 +184,7 @@ impl Linter {
             source: file.path.display().to_string(),
             line: document.line(),
             service: Some(what.trim().to_owned()),
+            policies: BTreeSet::new(),
             findings,
             patch: vec![],
         });

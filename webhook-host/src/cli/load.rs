@@ -1,12 +1,13 @@
 //! Policies and configuration from files.
 
+use crate::decode;
 use crate::engine::Engine;
 use crate::manifest::{HostConfig, HostConfigSpec, ServicePolicy};
 use crate::policy::{LoadError, Policy};
 use crate::yaml;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,10 @@ use std::sync::Arc;
 
 /// The configuration of a host that is given none: not a cloud.
 const DEFAULT_CONFIG: &str = include_str!("default-config.yaml");
+
+/// What [`DEFAULT_CONFIG`] takes for granted.
+pub(super) const DEFAULT_CONFIG_IN_WORDS: &str =
+    "no --config, so the built-in default holds: environment onPrem, node ports 30000-32767, no known namespaces";
 
 /// Bytes of a module: five times what one that carries a JavaScript engine takes. Compiling takes many times that of memory.
 const LARGEST: u64 = 64 << 20;
@@ -58,6 +63,57 @@ pub(super) fn policies(engine: &Arc<Engine>, from: &PolicyFiles, before: &[Arc<P
         loaded.unwrap_or_else(|error| Policy::broken(live, error.in_manifest(&file.display().to_string())).into())
     };
     Ok(manifests(&from.manifests)?.into_iter().map(load).collect())
+}
+
+/// Every ServicePolicy of a directory, for a command that judges and can't do without one of them.
+///
+/// # Errors
+///
+/// One for all policies that can't be loaded.
+pub(super) fn sound_policies(engine: &Arc<Engine>, from: &PolicyFiles) -> Result<Vec<Arc<Policy>>> {
+    let manifests = manifests(&from.manifests)?;
+    let modules: BTreeSet<_> = manifests.iter().map(|(_, manifest)| manifest.spec.module.file.as_str()).collect();
+    let missing: Vec<_> = modules.iter().filter(|file| !from.modules.join(file).exists()).collect();
+    if !missing.is_empty() {
+        let near = |file: &&&str| format!("{file}{}", nearest_module(&from.modules, file));
+        let named = missing.iter().take(TOLD).map(near).collect::<Vec<_>>().join(", ");
+        let more = missing.len().saturating_sub(TOLD);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        bail!(
+            "{} of {} modules are not in {}: {named}{more}; name the directory of the modules with --modules, such as --modules target/policies",
+            missing.len(),
+            modules.len(),
+            from.modules.display()
+        );
+    }
+    let policies = policies(engine, from, &[])?;
+    let broken = policies.iter().filter_map(|policy| Some(format!("{}: {}", policy.name(), policy.load_error()?)));
+    let broken: Vec<_> = broken.collect();
+    if !broken.is_empty() {
+        bail!("{} of {} policies can't be loaded:\n  {}", broken.len(), policies.len(), broken.join("\n  "));
+    }
+    Ok(policies)
+}
+
+/// Names that an error tells one by one.
+const TOLD: usize = 10;
+
+/// ` (did you mean "x.wasm"?)` when a directory has a module of nearly this name, else nothing.
+pub(super) fn nearest_module(directory: &Path, file: &str) -> String {
+    let names = modules_in(directory);
+    decode::suggestion(file, names.iter().map(String::as_str))
+}
+
+/// Whether a directory holds any module.
+pub(super) fn has_modules(directory: &Path) -> bool {
+    !modules_in(directory).is_empty()
+}
+
+fn modules_in(directory: &Path) -> Vec<String> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(".wasm")).collect()
 }
 
 /// The same as if each candidate had taken the place of its live policy.
@@ -193,8 +249,10 @@ pub(super) fn is_hidden(file: &Path) -> bool {
 }
 
 fn files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(directory)
-        .with_context(|| format!("can't read the directory of policies, {}", directory.display()))?;
+    let entries = std::fs::read_dir(directory).map_err(|error| {
+        let directory = directory.display();
+        anyhow!("can't read the directory of policies, {directory}: {error}; name another one with --policies")
+    })?;
     let mut files = vec![];
     for entry in entries {
         let path = entry.with_context(|| format!("can't read {}", directory.display()))?.path();

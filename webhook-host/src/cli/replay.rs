@@ -42,7 +42,7 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(..=1000))]
     examples: u16,
     /// Format of the report.
-    #[arg(long, value_enum, default_value_t = Output::Human)]
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
     #[command(flatten)]
     cache: CacheArgs,
@@ -50,7 +50,8 @@ pub(super) struct ReplayArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Output {
-    Human,
+    #[value(alias = "human")]
+    Text,
     Json,
 }
 
@@ -122,7 +123,7 @@ fn replayer(policies: Vec<Arc<Policy>>, exemptions: &Exemptions) -> Result<Repla
 
 fn render(output: Output, report: &ReplayReport) -> String {
     match output {
-        Output::Human => report::replay::text(report),
+        Output::Text => report::replay::text(report),
         Output::Json => report::replay::json(report),
     }
 }

@@ -5,6 +5,7 @@ use super::certificate::{self, CertificateArgs};
 use super::cluster::ClusterArgs;
 use super::custom;
 use super::kube::KubeArgs;
+use super::load;
 use super::logging::Logging;
 use super::record::RecordArgs;
 use super::register::{RegisterArgs, Registering};
@@ -198,6 +199,9 @@ impl Serve {
         let engine = Arc::new(Engine::new(&EngineConfig { concurrency, cache, ..EngineConfig::default() })?);
         let writes = WriteGate::open();
         let watchers = self.cluster.start(&self.kube, &writes)?;
+        if self.config.is_none() && watchers.is_none() {
+            tracing::warn!("{}", load::DEFAULT_CONFIG_IN_WORDS);
+        }
         let source = Source { engine, manifests: self.policies, modules, config: self.config, watchers };
         let (seen, set) = source.settled(|| source.read(None));
         let Set { admission, custom, .. } = set?;

@@ -96,7 +96,10 @@ impl Source {
     }
 
     fn inventory(&self, data: InventoryData) -> Inventory {
-        let Some(watchers) = &self.watchers else { return Inventory::from(data) };
+        let Some(watchers) = &self.watchers else {
+            let inventory = Inventory::from(data);
+            return if self.config.is_none() { inventory.assumed() } else { inventory };
+        };
         if data.has_objects() {
             tracing::warn!(
                 "spec.inventory: namespaces, nodes and pods of the configuration don't count with --cluster, which watches them; remove them"

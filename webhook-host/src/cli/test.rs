@@ -27,7 +27,7 @@ pub(super) struct TestArgs {
     #[arg(long)]
     bless: bool,
     /// Format of the report.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
     #[command(flatten)]
     cache: CacheArgs,
@@ -35,6 +35,7 @@ pub(super) struct TestArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Output {
+    #[value(alias = "human")]
     Text,
     Json,
     Junit,

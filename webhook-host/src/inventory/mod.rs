@@ -42,6 +42,8 @@ pub struct Inventory {
 struct Profile {
     environment: Option<Environment>,
     node_ports: PortRange,
+    /// Nobody said so: it is a default.
+    is_assumed: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -77,6 +79,12 @@ impl Inventory {
     /// What watchers know. Of the data, what an operator says about the cluster counts; its objects don't.
     pub fn of_cluster(data: &InventoryData, watched: Arc<Watched>) -> Self {
         Self { profile: Profile::from(&data.cluster), source: Source::Cluster(watched) }
+    }
+
+    /// The same, but what it says about the cluster is a default that no operator wrote.
+    #[must_use]
+    pub fn assumed(self) -> Self {
+        Self { profile: Profile { is_assumed: true, ..self.profile }, ..self }
     }
 
     /// What is known now.
@@ -136,6 +144,15 @@ impl View<'_> {
         }
     }
 
+    /// The environment, when it is a default that no operator wrote.
+    pub fn assumed_environment(&self) -> Option<&'static str> {
+        let environment = self.profile.environment.filter(|_| self.profile.is_assumed)?;
+        Some(match environment {
+            Environment::Cloud => "environment cloud",
+            Environment::OnPrem => "environment onPrem",
+        })
+    }
+
     /// The cluster as policies see it.
     pub fn cluster(&self) -> Cluster {
         self.profile.with(self.known.providers())
@@ -162,6 +179,7 @@ impl From<&ClusterData> for Profile {
                 EnvironmentData::OnPrem => Environment::OnPrem,
             }),
             node_ports: PortRange { from: data.node_ports.from, to: data.node_ports.to },
+            is_assumed: false,
         }
     }
 }

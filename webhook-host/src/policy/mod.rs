@@ -30,6 +30,9 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 /// A policy that has not answered after so long loops, whatever its own deadline: a review takes microseconds.
 const PLENTY: Duration = Duration::from_millis(250);
 
+/// Problems of one policy's settings that are told one by one.
+const MAX_PROBLEMS: usize = 20;
+
 /// Why a policy can't be used. Says what is wrong, with its place in the manifest, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", problems.join("; "))]
@@ -41,6 +44,11 @@ impl LoadError {
     /// An error that the caller found, such as a missing file.
     pub fn new(problem: impl Into<String>) -> Self {
         Self { problems: vec![problem.into()] }
+    }
+
+    /// Each problem, with its place where it has one.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
     }
 
     /// The same, with the module's file.
@@ -83,9 +91,15 @@ impl From<LoadProblem> for LoadError {
     }
 }
 
-impl From<DecodeError> for LoadError {
-    fn from(error: DecodeError) -> Self {
-        Self::new(DecodeError::new(join("spec.settings", &error.path), error.problem).to_string())
+/// What is wrong with the settings by their type.
+impl From<Vec<DecodeError>> for LoadError {
+    fn from(errors: Vec<DecodeError>) -> Self {
+        let more = errors.len().saturating_sub(MAX_PROBLEMS);
+        let place =
+            |error: DecodeError| DecodeError::new(join("spec.settings", &error.path), error.problem).to_string();
+        let mut problems: Vec<_> = errors.into_iter().take(MAX_PROBLEMS).map(place).collect();
+        problems.extend((more > 0).then(|| format!("spec.settings: and {more} more")));
+        Self { problems }
     }
 }
 

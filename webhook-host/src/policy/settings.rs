@@ -47,16 +47,31 @@ pub(super) fn mapping(list: &List) -> Option<Type> {
     }
 }
 
+/// All that is wrong with a value.
+type Errors = Vec<DecodeError>;
+
 /// Lays a manifest's settings over the policy's defaults.
 ///
 /// # Errors
 ///
-/// The first value that the type does not allow; paths begin at the settings.
-pub(super) fn merge(settings: &Type, defaults: &Val, written: &Map<String, Value>) -> Result<Val, DecodeError> {
+/// Every value that the type does not allow; paths begin at the settings.
+pub(super) fn merge(settings: &Type, defaults: &Val, written: &Map<String, Value>) -> Result<Val, Errors> {
     let Type::Record(record) = settings else {
-        return Err(DecodeError::new("", "the policy's settings are no record"));
+        return Err(vec![DecodeError::new("", "the policy's settings are no record")]);
     };
     merge_record(record, Some(defaults), written, "")
+}
+
+/// All values, or all errors.
+fn all<T>(results: impl Iterator<Item = Result<T, Errors>>) -> Result<Vec<T>, Errors> {
+    let (mut values, mut errors) = (vec![], vec![]);
+    for result in results {
+        match result {
+            Ok(value) => values.push(value),
+            Err(more) => errors.extend(more),
+        }
+    }
+    if errors.is_empty() { Ok(values) } else { Err(errors) }
 }
 
 fn merge_record(
@@ -64,17 +79,23 @@ fn merge_record(
     defaults: Option<&Val>,
     written: &Map<String, Value>,
     path: &str,
-) -> Result<Val, DecodeError> {
+) -> Result<Val, Errors> {
     let names: Vec<String> = record.fields().map(|field| manifest_name(field.name)).collect();
-    if let Some(unknown) = written.keys().find(|key| !names.contains(key)) {
-        let hint = suggestion(unknown, names.iter().map(String::as_str));
-        return Err(DecodeError::new(path, format!("unknown key {unknown:?}{hint}; known keys: {}", names.join(", "))));
-    }
+    let unknown = written.keys().filter(|key| !names.contains(key)).map(|key| {
+        let hint = suggestion(key, names.iter().map(String::as_str));
+        DecodeError::new(path, format!("unknown key {key:?}{hint}; known keys: {}", names.join(", ")))
+    });
     let fields = record.fields().zip(&names).map(|(field, name)| {
         let value = merge_field(&field, default_of(defaults, field.name), written.get(name), &join(path, name))?;
         Ok((field.name.to_owned(), value))
     });
-    fields.collect::<Result<_, _>>().map(Val::Record)
+    let mut errors: Errors = unknown.collect();
+    match all(fields) {
+        Ok(fields) if errors.is_empty() => return Ok(Val::Record(fields)),
+        Ok(_) => {}
+        Err(more) => errors.extend(more),
+    }
+    Err(errors)
 }
 
 fn default_of<'a>(defaults: Option<&'a Val>, name: &str) -> Option<&'a Val> {
@@ -84,12 +105,7 @@ fn default_of<'a>(defaults: Option<&'a Val>, name: &str) -> Option<&'a Val> {
     }
 }
 
-fn merge_field(
-    field: &Field<'_>,
-    default: Option<&Val>,
-    written: Option<&Value>,
-    path: &str,
-) -> Result<Val, DecodeError> {
+fn merge_field(field: &Field<'_>, default: Option<&Val>, written: Option<&Value>, path: &str) -> Result<Val, Errors> {
     match (written, default, &field.ty) {
         (Some(Value::Object(written)), Some(default @ Val::Record(_)), Type::Record(record)) => {
             merge_record(record, Some(default), written, path)
@@ -97,13 +113,14 @@ fn merge_field(
         (Some(written), _, ty) => to_val(ty, written, path),
         (None, Some(default), _) => Ok(default.clone()),
         (None, None, Type::Option(_)) => Ok(Val::Option(None)),
-        (None, None, _) => Err(DecodeError::new(path, "required, but missing")),
+        (None, None, _) => Err(vec![DecodeError::new(path, "required, but missing")]),
     }
 }
 
 /// A manifest's value as a value of a type.
-fn to_val(ty: &Type, value: &Value, path: &str) -> Result<Val, DecodeError> {
-    let wrong = |expected: &str| Err(DecodeError::new(path, format!("expected {expected}, found {}", describe(value))));
+fn to_val(ty: &Type, value: &Value, path: &str) -> Result<Val, Errors> {
+    let wrong =
+        |expected: &str| Err(vec![DecodeError::new(path, format!("expected {expected}, found {}", describe(value)))]);
     match (ty, value) {
         (Type::Bool, Value::Bool(value)) => Ok(Val::Bool(*value)),
         (Type::Bool, _) => wrong("boolean"),
@@ -113,7 +130,7 @@ fn to_val(ty: &Type, value: &Value, path: &str) -> Result<Val, DecodeError> {
             Ok(Val::Char(text.chars().next().unwrap_or(' ')))
         }
         (Type::Char, _) => wrong("string of one character"),
-        (Type::Float32 | Type::Float64, Value::Number(number)) => float(ty, number),
+        (Type::Float32 | Type::Float64, Value::Number(number)) => Ok(float(ty, number)),
         (Type::Float32 | Type::Float64, _) => wrong("number"),
         (Type::Option(_), Value::Null) => Ok(Val::Option(None)),
         (Type::Option(option), _) => Ok(Val::Option(Some(Box::new(to_val(&option.ty(), value, path)?)))),
@@ -122,40 +139,34 @@ fn to_val(ty: &Type, value: &Value, path: &str) -> Result<Val, DecodeError> {
         (Type::List(list), _) => to_list(list, value, path),
         (Type::Tuple(tuple), Value::Array(items)) if items.len() == tuple.types().len() => {
             let items = tuple.types().zip(items).enumerate();
-            items
-                .map(|(i, (ty, item))| to_val(&ty, item, &format!("{path}[{i}]")))
-                .collect::<Result<_, _>>()
-                .map(Val::Tuple)
+            all(items.map(|(i, (ty, item))| to_val(&ty, item, &format!("{path}[{i}]")))).map(Val::Tuple)
         }
         (Type::Tuple(tuple), _) => wrong(&format!("a list of {} entries", tuple.types().len())),
-        (Type::Enum(cases), _) => to_case(cases.names(), value, path).map(Val::Enum),
+        (Type::Enum(cases), _) => Ok(Val::Enum(to_case(cases.names(), value, path)?)),
         (Type::Flags(flags), Value::Array(items)) => {
             let items = items.iter().enumerate();
-            let names = items.map(|(i, item)| to_case(flags.names(), item, &format!("{path}[{i}]")));
-            names.collect::<Result<_, _>>().map(Val::Flags)
+            let name = |(i, item)| to_case(flags.names(), item, &format!("{path}[{i}]")).map_err(Errors::from);
+            all(items.map(name)).map(Val::Flags)
         }
         (Type::Flags(_), _) => wrong("a list"),
         (Type::Variant(variant), _) => to_variant(variant, value, path),
-        _ => integer(ty, value, path),
+        _ => Ok(integer(ty, value, path)?),
     }
 }
 
-fn to_list(list: &List, value: &Value, path: &str) -> Result<Val, DecodeError> {
+fn to_list(list: &List, value: &Value, path: &str) -> Result<Val, Errors> {
     let items = match (mapping(list), value) {
-        (Some(ty), Value::Object(entries)) => entries
-            .iter()
-            .map(|(key, value)| {
-                let value = to_val(&ty, value, &format!("{path}[{key:?}]"))?;
-                Ok(Val::Tuple(vec![Val::String(key.clone()), value]))
-            })
-            .collect::<Result<_, _>>()?,
+        (Some(ty), Value::Object(entries)) => all(entries.iter().map(|(key, value)| {
+            let value = to_val(&ty, value, &format!("{path}[{key:?}]"))?;
+            Ok(Val::Tuple(vec![Val::String(key.clone()), value]))
+        }))?,
         (None, Value::Array(items)) => {
             let (ty, items) = (list.ty(), items.iter().enumerate());
-            items.map(|(i, item)| to_val(&ty, item, &format!("{path}[{i}]"))).collect::<Result<_, _>>()?
+            all(items.map(|(i, item)| to_val(&ty, item, &format!("{path}[{i}]"))))?
         }
         (mapping, _) => {
             let expected = if mapping.is_some() { "an object" } else { "a list" };
-            return Err(DecodeError::new(path, format!("expected {expected}, found {}", describe(value))));
+            return Err(vec![DecodeError::new(path, format!("expected {expected}, found {}", describe(value)))]);
         }
     };
     Ok(Val::List(items))
@@ -173,7 +184,7 @@ fn to_case<'a>(cases: impl Iterator<Item = &'a str>, value: &Value, path: &str) 
 }
 
 /// A case without payload is its name, one with a payload an object with one key.
-fn to_variant(variant: &wasmtime::component::types::Variant, value: &Value, path: &str) -> Result<Val, DecodeError> {
+fn to_variant(variant: &wasmtime::component::types::Variant, value: &Value, path: &str) -> Result<Val, Errors> {
     let single = value.as_object().filter(|object| object.len() == 1).and_then(|object| object.iter().next());
     let (name, payload) = match single {
         Some((name, payload)) => (Value::String(name.clone()), Some(payload)),
@@ -184,16 +195,16 @@ fn to_variant(variant: &wasmtime::component::types::Variant, value: &Value, path
     let payload = match (ty, payload) {
         (Some(ty), Some(payload)) => Some(Box::new(to_val(&ty, payload, &join(path, &case_name(&case)))?)),
         (None, None) => None,
-        (Some(_), None) => return Err(DecodeError::new(path, format!("expected {{{}: …}}", case_name(&case)))),
-        (None, Some(_)) => return Err(DecodeError::new(path, format!("expected {:?} alone", case_name(&case)))),
+        (Some(_), None) => return Err(vec![DecodeError::new(path, format!("expected {{{}: …}}", case_name(&case)))]),
+        (None, Some(_)) => return Err(vec![DecodeError::new(path, format!("expected {:?} alone", case_name(&case)))]),
     };
     Ok(Val::Variant(case, payload))
 }
 
-fn float(ty: &Type, number: &Number) -> Result<Val, DecodeError> {
+fn float(ty: &Type, number: &Number) -> Val {
     let value = number.as_f64().unwrap_or_default();
     #[expect(clippy::cast_possible_truncation, reason = "the policy asked for 32 bits")]
-    Ok(if *ty == Type::Float32 { Val::Float32(value as f32) } else { Val::Float64(value) })
+    if *ty == Type::Float32 { Val::Float32(value as f32) } else { Val::Float64(value) }
 }
 
 /// The integer types and their bounds.

@@ -1,8 +1,10 @@
 //! What `sallyport check` found: the model that all its formats share, text and JSON.
 
+use super::{counted, counted_as};
 use crate::printable::printable;
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// Everything that was found.
@@ -12,6 +14,21 @@ pub struct CheckReport {
     pub subjects: Vec<Subject>,
     /// Objects of other kinds.
     pub ignored: usize,
+    /// Loaded policies.
+    pub policies: usize,
+    /// Whether warnings count as violations for the exit code.
+    pub strict: bool,
+}
+
+/// How much of a report people are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// What is denied or wrong, and nothing else.
+    Quiet,
+    /// All findings and a summary.
+    Ordinary,
+    /// Services without findings too, and the policies that were asked.
+    Verbose,
 }
 
 /// A Service, or a file that can't be read.
@@ -24,6 +41,8 @@ pub struct Subject {
     pub line: usize,
     /// `namespace/name`; `None` for a file that can't be read.
     pub service: Option<String>,
+    /// The policies that were asked.
+    pub policies: BTreeSet<String>,
     /// What was found, mutation first.
     pub findings: Vec<Finding>,
     /// What `/mutate` would do.
@@ -50,7 +69,7 @@ pub struct Finding {
 }
 
 /// What a finding means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// No judgement was possible.
@@ -66,8 +85,10 @@ pub enum Level {
 impl Subject {
     /// A file that can't be read.
     pub fn unread(source: &str, problem: String) -> Self {
-        let findings = vec![Finding::unjudged("", problem, 1)];
-        Self { source: source.to_owned(), line: 1, service: None, findings, patch: vec![] }
+        let line = line_in(&problem).unwrap_or(1);
+        let findings = vec![Finding::unjudged("", problem, line)];
+        let (source, policies) = (source.to_owned(), BTreeSet::new());
+        Self { source, line, service: None, policies, findings, patch: vec![] }
     }
 
     fn has(&self, level: Level) -> bool {
@@ -106,50 +127,84 @@ impl CheckReport {
         self.subjects.iter().filter(|subject| subject.has(level)).count()
     }
 
-    /// 0 clean, 1 violations, 2 something could not be judged.
+    /// 0 clean, 1 violations (where it is strict, warnings too), 2 something could not be judged.
     pub fn exit_code(&self) -> u8 {
+        let warned = self.strict && self.count(Level::Warning) > 0;
         match (self.count(Level::Unjudged), self.count(Level::Error)) {
-            (0, 0) => 0,
+            (0, 0) if !warned => 0,
             (0, _) => 1,
             _ => 2,
         }
     }
 }
 
+/// The line that a parser's message names: `... at line 3 column 7`.
+fn line_in(problem: &str) -> Option<usize> {
+    let (_, after) = problem.split_once("line ")?;
+    let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    after[..digits].parse().ok().filter(|line| *line > 0)
+}
+
 /// For people: what is wrong, then one line of summary.
-pub fn text(report: &CheckReport) -> String {
+pub fn text(report: &CheckReport, detail: Detail) -> String {
     let mut text = String::new();
     for subject in &report.subjects {
-        let heading = match &subject.service {
-            Some(service) => format!("{} ({}:{})", printable(service), printable(&subject.source), subject.line),
-            None => printable(&subject.source).into_owned(),
-        };
-        if subject.findings.is_empty() && subject.patch.is_empty() {
-            continue;
-        }
-        let _ = writeln!(text, "{} {heading}", verdict(subject));
-        for finding in &subject.findings {
-            let rule = if finding.rule.is_empty() { String::new() } else { format!(" {}", printable(&finding.rule)) };
-            let _ = writeln!(text, "     {}{rule}: {}", word(finding.level), finding.line_of_text());
-        }
-        for operation in &subject.patch {
-            let _ = writeln!(text, "     patch {}", printable(&operation.to_string()));
-        }
+        subject_lines(subject, detail, &mut text);
     }
+    if detail != Detail::Quiet {
+        summary(report, &mut text);
+    }
+    text
+}
+
+fn subject_lines(subject: &Subject, detail: Detail, text: &mut String) {
+    let is_clean = subject.findings.is_empty() && subject.patch.is_empty();
+    let is_bad = subject.has(Level::Unjudged) || subject.has(Level::Error);
+    let is_shown = match detail {
+        Detail::Quiet => is_bad,
+        Detail::Ordinary => !is_clean,
+        Detail::Verbose => true,
+    };
+    if !is_shown {
+        return;
+    }
+    let heading = match &subject.service {
+        Some(service) => format!("{} ({}:{})", printable(service), printable(&subject.source), subject.line),
+        None => printable(&subject.source).into_owned(),
+    };
+    let _ = writeln!(text, "{} {heading}", verdict(subject));
+    let quiet = |finding: &&Finding| detail != Detail::Quiet || matches!(finding.level, Level::Unjudged | Level::Error);
+    for finding in subject.findings.iter().filter(quiet) {
+        let rule = if finding.rule.is_empty() { String::new() } else { format!(" {}", printable(&finding.rule)) };
+        let _ = writeln!(text, "     {}{rule}: {}", word(finding.level), finding.line_of_text());
+    }
+    for operation in subject.patch.iter().filter(|_| detail != Detail::Quiet) {
+        let _ = writeln!(text, "     patch {}", printable(&operation.to_string()));
+    }
+    if detail == Detail::Verbose && subject.service.is_some() {
+        let policies = subject.policies.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "     asked: {}", if policies.is_empty() { "no policy" } else { &policies });
+    }
+}
+
+/// `5 Services, 9 of 11 policies asked: 3 denied, 1 with warnings, 0 with errors; 1 other object ignored`.
+fn summary(report: &CheckReport, text: &mut String) {
     let services = report.subjects.iter().filter(|subject| subject.service.is_some()).count();
-    let (denied, unjudged) = (report.count(Level::Error), report.count(Level::Unjudged));
-    let warned = report.count(Level::Warning);
-    let ignored = report.ignored;
+    let asked: BTreeSet<_> = report.subjects.iter().flat_map(|subject| &subject.policies).collect();
+    let [denied, warned, unjudged] = [Level::Error, Level::Warning, Level::Unjudged].map(|level| report.count(level));
     let _ = writeln!(
         text,
-        "{services} Services: {denied} denied, {warned} with warnings, {unjudged} could not be judged; {ignored} other objects ignored"
+        "{}, {} of {} asked: {denied} denied, {warned} with warnings, {unjudged} with errors; {} ignored",
+        counted(services, "Service"),
+        asked.len(),
+        counted_as(report.policies, "policy", "policies"),
+        counted(report.ignored, "other object"),
     );
-    text
 }
 
 fn verdict(subject: &Subject) -> &'static str {
     match () {
-        () if subject.has(Level::Unjudged) => "????",
+        () if subject.has(Level::Unjudged) => "ERROR",
         () if subject.has(Level::Error) => "DENY",
         () if subject.has(Level::Warning) => "WARN",
         () => "PASS",
@@ -158,7 +213,7 @@ fn verdict(subject: &Subject) -> &'static str {
 
 fn word(level: Level) -> &'static str {
     match level {
-        Level::Unjudged => "could not judge",
+        Level::Unjudged => "error",
         Level::Error => "denied",
         Level::Warning => "warning",
         Level::Note => "note",
@@ -167,6 +222,32 @@ fn word(level: Level) -> &'static str {
 
 /// For programs.
 pub fn json(report: &CheckReport) -> String {
-    let value = json!({"exitCode": report.exit_code(), "ignored": report.ignored, "subjects": report.subjects});
+    let value = json!({
+        "exitCode": report.exit_code(),
+        "ignored": report.ignored,
+        "policies": report.policies,
+        "subjects": report.subjects,
+    });
     format!("{value:#}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_a_syntax_error_is_the_one_that_its_message_names() {
+        assert_eq!(line_in("not valid YAML: unexpected end at line 12 column 3"), Some(12));
+        assert_eq!(line_in("not valid YAML: line twelve"), None);
+        assert_eq!(line_in("no such file"), None);
+    }
+
+    #[test]
+    fn warnings_fail_only_where_it_is_strict() {
+        let warned = Subject { findings: vec![Finding::empty(Level::Warning)], ..Subject::unread("f", String::new()) };
+        let mut report = CheckReport { subjects: vec![warned], ..CheckReport::default() };
+        assert_eq!(report.exit_code(), 0);
+        report.strict = true;
+        assert_eq!(report.exit_code(), 1);
+    }
 }

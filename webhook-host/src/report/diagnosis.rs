@@ -1,5 +1,6 @@
 //! What `sallyport doctor` found, for people and for programs.
 
+use super::counted;
 use crate::doctor::{Diagnosis, PAGE, Severity};
 use crate::printable::printable;
 use serde_json::json;
@@ -18,7 +19,9 @@ pub fn text(diagnoses: &[Diagnosis]) -> String {
         }
     }
     let [errors, warnings, notes] = counts(diagnoses);
-    let _ = writeln!(text, "{} configurations: {errors} errors, {warnings} warnings, {notes} notes", diagnoses.len());
+    let configurations = counted(diagnoses.len(), "configuration");
+    let (errors_told, warnings_told) = (counted(errors, "error"), counted(warnings, "warning"));
+    let _ = writeln!(text, "{configurations}: {errors_told}, {warnings_told}, {}", counted(notes, "note"));
     if errors + warnings + notes > 0 {
         let _ = writeln!(text, "Items in brackets: {PAGE}");
     }

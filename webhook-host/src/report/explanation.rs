@@ -1,5 +1,6 @@
 //! One Service as a row of the comparison of Service types: access scope, ports, address, cloud, load balancing, use.
 
+use super::reach::Reach;
 use crate::contract::service::{Port, Service, ServiceType, Spec, TargetPort};
 use crate::printable::printable;
 use serde::Serialize;
@@ -36,11 +37,11 @@ impl Explanation {
         let namespace = if meta.namespace.is_empty() { namespace } else { &meta.namespace };
         let name = if meta.name.is_empty() { meta.generate_name.as_deref().unwrap_or("(unnamed)") } else { &meta.name };
         let spec = &service.spec;
-        let row = Row { spec, dns: format!("{name}.{namespace}.svc") };
+        let row = Row { spec, reach: Reach::of(service), dns: format!("{name}.{namespace}.svc") };
         Self {
             service: format!("{namespace}/{name}"),
             r#type: row.kind(),
-            access_scope: row.access_scope().to_owned(),
+            access_scope: row.access_scope(),
             ports: spec.ports.iter().map(|port| row.port(port)).collect(),
             address: row.address(),
             needs_cloud: row.needs_cloud(),
@@ -53,6 +54,7 @@ impl Explanation {
 
 struct Row<'a> {
     spec: &'a Spec,
+    reach: Reach,
     dns: String,
 }
 
@@ -87,19 +89,34 @@ impl Row<'_> {
         }
     }
 
-    fn access_scope(&self) -> &'static str {
-        match self.service_type() {
+    fn access_scope(&self) -> String {
+        let scope = match self.service_type() {
             ServiceType::ClusterIp if !self.spec.external_ips.is_empty() => {
                 "inside the cluster, and whoever routes its external IPs to a node"
             }
             ServiceType::ClusterIp => "inside the cluster only",
             ServiceType::NodePort => "whoever reaches any node's IP, on a static port",
-            ServiceType::LoadBalancer if self.spec.load_balancer_source_ranges.is_empty() => {
-                "external, via a provisioned load balancer"
-            }
-            ServiceType::LoadBalancer => "external, via a provisioned load balancer, from the listed source ranges",
+            ServiceType::LoadBalancer => return self.load_balancer_scope(),
             ServiceType::ExternalName => "an alias inside the cluster for a name outside",
-        }
+        };
+        scope.to_owned()
+    }
+
+    /// Which controller serves it is not known here, so all that read something of it count.
+    fn load_balancer_scope(&self) -> String {
+        let (internal, public) = (self.reach.internal.join(", "), self.reach.public.join(", "));
+        let scope = match (internal.is_empty(), public.is_empty()) {
+            (true, _) => "external, via a provisioned load balancer".to_owned(),
+            (false, true) => format!("internal, via a provisioned load balancer, where {internal} serves it"),
+            (false, false) => format!(
+                "via a provisioned load balancer, internal where {internal} serves it, and perhaps external where {public} does"
+            ),
+        };
+        let ranges = match self.spec.load_balancer_source_ranges.is_empty() {
+            true => "",
+            false => ", from the listed source ranges",
+        };
+        scope + ranges
     }
 
     fn port(&self, port: &Port) -> String {
@@ -135,7 +152,8 @@ impl Row<'_> {
             ServiceType::NodePort => "; any node's IP".to_owned(),
             ServiceType::LoadBalancer => match &spec.load_balancer_ip {
                 Some(ip) => format!("; external IP {ip}, as asked for (deprecated field)"),
-                None => "; an external IP or host name from the provider".to_owned(),
+                None if self.reach.internal.is_empty() => "; an external IP or host name from the provider".to_owned(),
+                None => "; an IP or host name from the provider".to_owned(),
             },
         };
         let external = match spec.external_ips.as_slice() {
@@ -174,6 +192,9 @@ impl Row<'_> {
             ServiceType::NodePort => {
                 "quick external access, development; LoadBalancer for production, ClusterIP for what stays inside"
             }
+            ServiceType::LoadBalancer if !self.reach.internal.is_empty() => {
+                "access from the provider's private network; ClusterIP for what stays inside the cluster"
+            }
             ServiceType::LoadBalancer => "production-grade external access; ClusterIP for what stays inside",
             ServiceType::ExternalName => "moving a dependency in or out of the cluster; ClusterIP for Pods",
         }
@@ -189,6 +210,12 @@ impl Row<'_> {
         }
         if kind == ServiceType::LoadBalancer && !spec.load_balancer_source_ranges.is_empty() {
             notes.push(format!("loadBalancerSourceRanges: {}", spec.load_balancer_source_ranges.join(", ")));
+        }
+        if kind == ServiceType::LoadBalancer && self.reach.internal.is_empty() && !self.reach.public.is_empty() {
+            let readers = self.reach.public.join(", ");
+            notes.push(format!(
+                "nothing makes it internal for certain where {readers} serves it; see docs/rules.md#facts"
+            ));
         }
         if kind == ServiceType::LoadBalancer && self.opens_node_ports() {
             notes.push(

@@ -16,10 +16,10 @@ fn command(subject: &Subject, finding: &Finding) -> String {
         Level::Warning => "warning",
         Level::Note => "notice",
     };
-    let title = [subject.service.as_deref().unwrap_or_default(), &finding.rule].join(" ");
+    let title = [subject.service.as_deref().unwrap_or("sallyport"), &finding.rule].join(" ");
     format!(
         "::{word} file={},line={},title={}::{}\n",
-        property(&subject.source),
+        property(subject.source.strip_prefix("./").unwrap_or(&subject.source)),
         finding.line,
         property(title.trim()),
         data(&finding.line_of_text())

@@ -1,6 +1,7 @@
 //! What `sallyport lint` found, for people and for programs.
 
 use super::check::{CheckReport, Level, Subject};
+use super::counted;
 use crate::printable::printable;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -22,7 +23,13 @@ pub fn text(report: &CheckReport) -> String {
     let ignored = report.ignored;
     let _ = writeln!(
         text,
-        "{manifests} manifests: {errors} errors, {warnings} warnings, {notes} notes, {unread} files unread; {ignored} other objects ignored"
+        "{}: {}, {}, {}, {} unread; {} ignored",
+        counted(manifests, "manifest"),
+        counted(errors, "error"),
+        counted(warnings, "warning"),
+        counted(notes, "note"),
+        counted(unread, "file"),
+        counted(ignored, "other object"),
     );
     text
 }

@@ -1,13 +1,11 @@
 //! SARIF 2.1.0 (OASIS), as code scanning services read it.
 
 use super::check::{CheckReport, Finding, Level, Subject};
+use super::rules;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
-
-/// The rule id of findings that belong to no rule.
-const HOST_RULE: &str = "sallyport";
 
 /// The report of one run.
 pub fn sarif(report: &CheckReport) -> String {
@@ -17,8 +15,8 @@ pub fn sarif(report: &CheckReport) -> String {
     let unjudged = all().filter(|(_, finding)| finding.level == Level::Unjudged);
     let results: Vec<Value> = judged.map(|(subject, finding)| result(subject, finding)).collect();
     let notifications: Vec<Value> = unjudged.map(|(subject, finding)| notification(subject, finding)).collect();
-    let rules: BTreeSet<&str> = all().map(|(_, finding)| rule(finding)).collect();
-    let rules: Vec<Value> = rules.into_iter().map(|id| json!({"id": id})).collect();
+    let rules: BTreeSet<String> = all().map(|(_, finding)| rules::id(finding)).collect();
+    let rules: Vec<Value> = rules.iter().map(|id| descriptor(id)).collect();
     let log = json!({
         "$schema": SCHEMA,
         "version": "2.1.0",
@@ -39,8 +37,8 @@ pub fn sarif(report: &CheckReport) -> String {
     format!("{log:#}\n")
 }
 
-fn rule(finding: &Finding) -> &str {
-    if finding.rule.is_empty() { HOST_RULE } else { &finding.rule }
+fn descriptor(id: &str) -> Value {
+    json!({"id": id, "shortDescription": {"text": rules::description(id)}, "helpUri": rules::page(id)})
 }
 
 fn result(subject: &Subject, finding: &Finding) -> Value {
@@ -50,7 +48,7 @@ fn result(subject: &Subject, finding: &Finding) -> Value {
         Level::Note => "note",
     };
     json!({
-        "ruleId": rule(finding),
+        "ruleId": rules::id(finding),
         "level": level,
         "message": {"text": finding.line_of_text()},
         "locations": [location(subject, finding)],

@@ -45,20 +45,6 @@ fn fill(object: &mut Map<String, Value>, key: &str, default: impl FnOnce() -> Va
     }
 }
 
-/// The ports whose node port the API server will choose: no policy can judge them yet.
-pub(in crate::cli) fn unallocated(service: &Value) -> Vec<String> {
-    let spec = &service["spec"];
-    let opens = match spec["type"].as_str() {
-        Some("NodePort") => true,
-        Some("LoadBalancer") => spec["allocateLoadBalancerNodePorts"] != false,
-        _ => false,
-    };
-    let chosen = |port: &Value| port["nodePort"].as_i64().is_some_and(|number| number != 0);
-    let ports = spec["ports"].as_array().map_or(&[][..], Vec::as_slice).iter().enumerate();
-    let open = ports.filter(|(_, port)| opens && !chosen(port));
-    open.map(|(index, _)| format!("spec.ports[{index}].nodePort")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,16 +89,5 @@ mod tests {
             assert_eq!(copy["spec"]["ports"], service["spec"]["ports"]);
             assert_eq!(copy["spec"]["type"], service["spec"]["type"]);
         }
-    }
-
-    #[test]
-    fn only_ports_without_a_number_are_unallocated() {
-        let ports = json!([{"port": 80, "nodePort": 30080}, {"port": 81}, {"port": 82, "nodePort": 0}]);
-        let of = |kind: &str| unallocated(&json!({"spec": {"type": kind, "ports": ports}}));
-        assert_eq!(of("NodePort"), ["spec.ports[1].nodePort", "spec.ports[2].nodePort"]);
-        assert_eq!(of("LoadBalancer").len(), 2);
-        assert!(of("ClusterIP").is_empty());
-        let without = json!({"spec": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": ports}});
-        assert!(unallocated(&without).is_empty());
     }
 }

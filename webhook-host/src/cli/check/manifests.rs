@@ -5,6 +5,7 @@ use crate::report::check::Subject;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use wildmatch::WildMatch;
 
 /// Larger files are no manifests.
 const LARGEST: u64 = 64 << 20;
@@ -16,24 +17,41 @@ pub(in crate::cli) struct Manifests {
     pub(in crate::cli) services: Vec<(String, Located)>,
     /// Files that can't be read.
     pub(in crate::cli) unread: Vec<Subject>,
+    /// Namespaces, each with its file: policies may go by their labels.
+    pub(in crate::cli) namespaces: Vec<(String, Located)>,
     /// Objects of other kinds.
     pub(in crate::cli) ignored: usize,
+    /// Paths that are passed over.
+    excluded: Vec<WildMatch>,
 }
 
 impl Manifests {
     /// Reads everything under the paths; `-` is standard input.
     pub(in crate::cli) fn read(paths: &[PathBuf]) -> Self {
-        let mut manifests = Self::default();
+        Self::read_except(paths, &[])
+    }
+
+    /// As [`Manifests::read`], without the paths that match a glob, in which `*` stands for any characters.
+    pub(in crate::cli) fn read_except(paths: &[PathBuf], globs: &[String]) -> Self {
+        let excluded = globs.iter().map(|glob| WildMatch::new(glob.trim_end_matches('/'))).collect();
+        let mut manifests = Self { excluded, ..Self::default() };
         for path in paths {
             if path.as_os_str() == "-" {
                 manifests.stdin();
-            } else if path.is_dir() {
+            } else if path.is_dir() && !manifests.excludes(path) {
                 manifests.directory(path);
-            } else {
+            } else if !manifests.excludes(path) {
                 manifests.file(path);
             }
         }
         manifests
+    }
+
+    /// By the path as it was named and found, or by its last part.
+    fn excludes(&self, path: &Path) -> bool {
+        let whole = path.strip_prefix(".").unwrap_or(path).to_string_lossy();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.excluded.iter().any(|glob| glob.matches(&whole) || glob.matches(&name))
     }
 
     fn stdin(&mut self) {
@@ -53,6 +71,9 @@ impl Manifests {
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
             let path = entry.path();
+            if self.excludes(&path) {
+                continue;
+            }
             // Symbolic links to directories are not followed: they make cycles.
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 self.directory(&path);
@@ -90,7 +111,13 @@ impl Manifests {
                 let items = document.into_member("items").map(Located::into_items).unwrap_or_default();
                 items.into_iter().for_each(|item| self.document(source, item));
             }
-            _ => self.ignored += 1,
+            (Some("v1"), Some("Namespace")) => self.namespaces.push((source.to_owned(), document)),
+            _ if document.value().is_object() => self.ignored += 1,
+            _ => {
+                let found = crate::decode::describe(&document.value());
+                let problem = format!("expected objects of Kubernetes, found {found}");
+                self.unread.push(Subject { line: document.line(), ..Subject::unread(source, problem) });
+            }
         }
     }
 }

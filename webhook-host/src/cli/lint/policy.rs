@@ -3,6 +3,7 @@
 use super::matching;
 use super::{error, finding};
 use crate::cli::check::located::Located;
+use crate::cli::load;
 use crate::engine::Engine;
 use crate::manifest::{Candidate, FailurePolicy, Mode, ServicePolicy, is_label};
 use crate::policy::{LoadError, Policy};
@@ -31,16 +32,17 @@ impl Loader {
         self.modules.as_deref().unwrap_or_else(|| file.parent().unwrap_or(Path::new("")))
     }
 
-    /// What `serve` would say of a policy and of its candidate, and what is odd about them.
+    /// What `serve` would say of a policy and of its candidate.
     pub(super) fn check(&self, file: &Path, document: &Located, manifest: &ServicePolicy) -> Vec<Finding> {
-        let mut findings = odd(document, manifest);
         let stated = manifest.spec.candidate.as_ref();
         let (live, next) = manifest.clone().split();
-        findings.extend(self.version(file, document, live, None));
+        let mut findings = self.version(file, document, live, None);
         let own_module = stated.is_some_and(|stated| stated.module.is_some());
         // The live policy's own module was told of already.
         let tell = own_module || findings.iter().all(|finding| finding.field != "spec.module.file");
-        findings.extend(next.filter(|_| tell).and_then(|next| self.version(file, document, next, stated)));
+        if let Some(next) = next.filter(|_| tell) {
+            findings.extend(self.version(file, document, next, stated));
+        }
         findings
     }
 
@@ -51,18 +53,20 @@ impl Loader {
         document: &Located,
         manifest: ServicePolicy,
         stated: Option<&Candidate>,
-    ) -> Option<Finding> {
+    ) -> Vec<Finding> {
         let field = if stated.is_some() { "spec.candidate.module.file" } else { "spec.module.file" };
         let name = manifest.spec.module.file.clone();
-        let module = self.directory(file).join(&name);
+        let directory = self.directory(file);
+        let module = directory.join(&name);
         match std::fs::read(&module) {
             Ok(component) => self.load(document, manifest, &component, &module, stated),
-            Err(problem) if self.modules.is_some() => {
-                Some(error(document, field, format!("can't read {}: {problem}", module.display())))
+            Err(problem) if self.modules.is_some() || load::has_modules(directory) => {
+                let hint = load::nearest_module(directory, &name);
+                vec![error(document, field, format!("can't read {}: {problem}{hint}", module.display()))]
             }
             Err(_) => {
                 let message = format!("{name} is not beside the manifest, so that the settings were not checked");
-                Some(finding(Level::Note, document, field, message, "name its directory with --modules"))
+                vec![finding(Level::Note, document, field, message, "name its directory with --modules")]
             }
         }
     }
@@ -74,7 +78,7 @@ impl Loader {
         component: &[u8],
         module: &Path,
         stated: Option<&Candidate>,
-    ) -> Option<Finding> {
+    ) -> Vec<Finding> {
         match Policy::load(&self.engine, manifest, component) {
             Ok(policy) => policy.configured_per_instance().map(|why| {
                 let message = format!("it is configured anew for every review, which is slow: {why}");
@@ -84,11 +88,15 @@ impl Loader {
             Err(problem) => {
                 let problem = problem.in_module(&module.display().to_string());
                 let problem = stated.into_iter().fold(problem, LoadError::in_candidate);
-                let text = problem.to_string();
-                let (field, problem) = text.split_once(": ").unwrap_or(("spec.settings", &text));
-                Some(error(document, field, problem.to_owned()))
+                let place = |text: &String| {
+                    let (field, problem) = text.split_once(": ").unwrap_or(("spec.settings", text));
+                    error(document, field, problem.to_owned())
+                };
+                return problem.problems().iter().map(place).collect();
             }
         }
+        .into_iter()
+        .collect()
     }
 
     /// Runs a suite beside the policies, where the modules are at hand.
@@ -113,7 +121,7 @@ impl Loader {
 }
 
 /// What the format allows, and hardly anybody means.
-fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> {
+pub(super) fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> {
     let spec = &manifest.spec;
     let warn = |field: &str, message: String, fix: &str| finding(Level::Warning, document, field, message, fix);
     let mut findings = vec![];

@@ -1,0 +1,52 @@
+//! From where a load balancer is reached, as far as the Service says so: by its class, and by the annotations that the controllers
+//! of load balancers read, each in its own way (`sallyport_policy::facts`, the tables that the policies decide by).
+
+use crate::contract::service::Service;
+use sallyport_policy::facts::internal::CONTROLLERS;
+use sallyport_policy::service as sdk;
+
+/// What a Service's class and annotations say to controllers.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Reach {
+    /// Controllers that make an internal load balancer of it.
+    pub(super) internal: Vec<&'static str>,
+    /// Controllers that read something of it, and may make a public one all the same.
+    pub(super) public: Vec<&'static str>,
+}
+
+impl Reach {
+    /// Asks each controller whether it reads the Service otherwise than one of which nothing is said.
+    pub(super) fn of(service: &Service) -> Self {
+        let (silent, service) = (sdk::Service::default(), converted(service));
+        let mut reach = Self::default();
+        for controller in &CONTROLLERS {
+            let public = controller.public(&service);
+            if public.is_none() && controller.public(&silent).is_some() {
+                reach.internal.push(controller.name);
+            } else if reads(controller, &service, public.is_some()) {
+                reach.public.push(controller.name);
+            }
+        }
+        reach
+    }
+}
+
+/// Whether a controller reads some annotation of a Service, or serves its class.
+fn reads(controller: &sallyport_policy::facts::Controller, service: &sdk::Service, is_public: bool) -> bool {
+    let class = service.spec.load_balancer_class.as_deref();
+    let serves = class.is_none_or(|class| controller.classes.iter().any(|known| known.name == class));
+    let switched = controller.switches.iter().any(|switch| service.annotation(switch.key).is_some());
+    is_public && serves && (class.is_some() || switched)
+}
+
+/// The parts of a Service that the tables look at, as the SDK's type.
+fn converted(service: &Service) -> sdk::Service {
+    let mut converted = sdk::Service::default();
+    converted.metadata.annotations.clone_from(&service.metadata.annotations);
+    converted.metadata.labels.clone_from(&service.metadata.labels);
+    converted.spec.type_ = Some(sdk::ServiceType::LoadBalancer);
+    converted.spec.load_balancer_class.clone_from(&service.spec.load_balancer_class);
+    converted.spec.load_balancer_ip.clone_from(&service.spec.load_balancer_ip);
+    converted.spec.load_balancer_source_ranges.clone_from(&service.spec.load_balancer_source_ranges);
+    converted
+}
