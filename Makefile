@@ -39,9 +39,9 @@ run: policies ## serve the shipped policies on https://127.0.0.1:8443 (CA: .dev/
 test: policies ## everything: policies, the JavaScript twin, every cargo test, every suite
 	@scripts/js-policy.sh --if-possible
 	cargo test $(LOCKED) --workspace
-	$(CARGO_RUN) test tests/fixtures
+	target/debug/sallyport-tested test tests/fixtures
 	@[ ! -f target/js/service_type.wasm ] || { set -x; \
-		$(CARGO_RUN) test --policies target/js tests/fixtures/service-type; }
+		target/debug/sallyport-tested test --policies target/js tests/fixtures/service-type; }
 
 .PHONY: assets
 assets: ## get kube-apiserver, etcd and kubectl for the tests against a real cluster (once; up to 10 minutes)

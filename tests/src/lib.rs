@@ -8,16 +8,14 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// The real program, as `cargo build` makes it.
+/// The real program: `src/bin/sallyport-tested.rs`, which cargo builds before it runs these tests.
 pub static SALLYPORT: LazyLock<PathBuf> = LazyLock::new(|| {
-    let target = root().join("target");
-    let built = cargo()
-        .args(["build", "--quiet", "--package", "sallyport", "--bin", "sallyport", "--target-dir"])
-        .arg(&target)
-        .current_dir(root())
-        .status();
-    assert!(built.is_ok_and(|status| status.success()), "the program can't be built");
-    target.join("debug/sallyport")
+    let test = std::env::current_exe().expect("a test is a file");
+    // target/debug/deps/TEST
+    let directory = test.ancestors().nth(2).expect("cargo's layout");
+    let program = directory.join("sallyport-tested");
+    assert!(program.exists(), "{} is missing: run the tests by cargo", program.display());
+    program
 });
 
 /// `cargo`, as if no cargo ran these tests: build scripts such as ring's watch what it tells its children, and would run, and

@@ -27,11 +27,11 @@ impl Policy for ExposureAnnotations {
     }
 
     fn describe_configured(&self) -> Description {
-        if self.0.denied_labels.is_empty() { Self::describe().about(About::ANNOTATIONS) } else { Self::describe() }
-    }
-
-    fn describe_configured(&self) -> Description {
-        Self::describe().compares_annotations(self.0.iter().map(|denied| &denied.key))
+        let Settings { denied, denied_labels } = &self.0;
+        let description = Self::describe()
+            .compares_annotations(denied.iter().map(|denied| &denied.key))
+            .compares_labels(denied_labels.iter().map(|denied| &denied.key));
+        if denied_labels.is_empty() { description.about(About::ANNOTATIONS) } else { description }
     }
 
     fn defaults() -> Settings {

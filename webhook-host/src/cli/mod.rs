@@ -32,7 +32,7 @@ use std::process::ExitCode;
 /// Decides how Kubernetes Services may be exposed, with WebAssembly policies: in the cluster as an admission webhook, and
 /// before it on manifests and fixtures.
 #[derive(Debug, Parser)]
-#[command(name = "sallyport", version, propagate_version = true, max_term_width = 110)]
+#[command(name = "sallyport", bin_name = "sallyport", version, propagate_version = true, max_term_width = 110)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -51,6 +51,11 @@ enum Command {
     Crd(crd::CrdArgs),
     New(new::NewArgs),
     Replay(replay::ReplayArgs),
+}
+
+/// Runs the program: reads the arguments of the process, and returns its exit code.
+pub fn main() -> ExitCode {
+    Cli::parse().run()
 }
 
 /// What the shell is told when a command can't do its work at all; 1 means that it did, and found something.
