@@ -3,7 +3,7 @@
 //! A value can stand in a Service without effect: an ExternalName may carry a `nodePort`. What is live depends on the type,
 //! and this is the one place that knows.
 
-use crate::service::{Port, Service, ServiceType};
+use crate::service::{Port, Service, ServiceType, TargetPort};
 use crate::text;
 use std::fmt;
 
@@ -63,6 +63,18 @@ impl NodePortInUse<'_> {
         match self.used_as {
             UsedAs::NodePort => text!["NodePort:", self.protocol, ":", self.number],
             UsedAs::HealthCheck => text!["HealthCheckNodePort:", self.number],
+        }
+    }
+}
+
+impl Port {
+    /// Where it leads on the selected Pods: a number, or else 0 and the name of a container port. The API server's default is the
+    /// port's own number.
+    pub fn target(&self) -> (i32, &str) {
+        match &self.target_port {
+            Some(TargetPort::Number(number)) => (*number, ""),
+            Some(TargetPort::Name(name)) => (0, name),
+            None => (self.port, ""),
         }
     }
 }

@@ -65,6 +65,7 @@ pub mod slot;
 pub mod testing;
 mod text;
 mod violations;
+mod widening;
 
 #[doc(hidden)]
 pub mod bindings {
@@ -91,6 +92,7 @@ pub use review::Review;
 pub use sallyport_policy_macros::policy;
 pub use text::{Part, quote};
 pub use verdict::{SettingsError, Verdict, Violation};
+pub use widening::Widening;
 #[doc(hidden)]
 pub use wit_bindgen;
 
@@ -100,7 +102,7 @@ pub mod prelude {
     pub use crate::service::{Service, ServiceType};
     pub use crate::{
         About, Description, Mutation, NodePortInUse, Patch, Policy, Review, SettingsError, SpecField, UsedAs, Verdict,
-        Violation, log, pairs, policy, quote, text,
+        Violation, Widening, log, pairs, policy, quote, text,
     };
 }
 

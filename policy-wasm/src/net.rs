@@ -159,6 +159,38 @@ fn parse_v6(text: &[u8]) -> Option<u128> {
     }
 }
 
+/// What blocks hold together.
+#[derive(Debug)]
+pub struct Union {
+    /// Family, first and last address, in ascending order; none touches another one.
+    parts: Vec<(bool, u128, u128)>,
+}
+
+impl Union {
+    /// Takes time proportional to `n log n` for `n` blocks.
+    pub fn of(blocks: &[Cidr]) -> Self {
+        let mut heap = BinaryHeap::with_capacity(blocks.len());
+        for block in blocks {
+            heap.push((block.is_v6, block.first, block.last));
+        }
+        let mut parts: Vec<(bool, u128, u128)> = vec![];
+        for (is_v6, first, last) in heap.into_sorted_vec() {
+            match parts.last_mut() {
+                Some(part) if part.0 == is_v6 && first <= part.2.saturating_add(1) => part.2 = part.2.max(last),
+                _ => parts.push((is_v6, first, last)),
+            }
+        }
+        Self { parts }
+    }
+
+    /// Whether a whole block lies inside.
+    pub fn covers(&self, block: &Cidr) -> bool {
+        let behind = self.parts.partition_point(|part| (part.0, part.1) <= (block.is_v6, block.first));
+        let part = behind.checked_sub(1).and_then(|index| self.parts.get(index));
+        part.is_some_and(|part| part.0 == block.is_v6 && block.last <= part.2)
+    }
+}
+
 /// Whether blocks together hold more than half of all IPv4 addresses, or of IPv6's global ones, `2000::/3` (RFC 4291; IANA has
 /// given out no other). `0.0.0.0/0` does, and so do `0.0.0.0/1` and `128.0.0.0/1`, or any finer split that leaves a few out.
 pub fn cover_the_world(blocks: &[Cidr]) -> bool {
@@ -282,6 +314,24 @@ mod tests {
         let everything = Cidr::parse("::/0").expect("a block");
         assert!(everything.contains(address("2001:db8::1")) && !everything.contains(address("10.0.0.1")));
         assert!(!Cidr::parse("10.1.2.3/8").expect("a block").is_exact());
+    }
+
+    #[test]
+    fn blocks_together_cover_what_none_of_them_does() {
+        let union = Union::of(&blocks(&["10.128.0.0/9", "2001:db8::/32", "10.0.0.0/9", "10.1.0.0/16"]));
+        for (text, covered) in [
+            ("10.0.0.0/8", true),
+            ("10.200.0.0/16", true),
+            ("9.0.0.0/7", false),
+            ("11.0.0.0/32", false),
+            ("2001:db8:1::/48", true),
+            ("2001:db9::/32", false),
+            ("::a00:0/120", false),
+            ("0.0.0.0/0", false),
+        ] {
+            assert_eq!(union.covers(&Cidr::parse(text).expect("a block")), covered, "{text}");
+        }
+        assert!(!Union::of(&[]).covers(&Cidr::parse("::/128").expect("a block")));
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Policy for ClusterIpInternal {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        let mut verdict = self.exposures(review);
+        let mut verdict = self.exposures(review).renewed(review, ways, |old| self.exposures(old));
         self.changed_labels(review, &mut verdict);
         verdict
     }
@@ -154,6 +154,23 @@ fn judge_port(exposures: &[Exposure<'_>], i: usize, port: &Port, signal: &PortSi
     }
 }
 
+/// In which ways an exposure that stood may not become wider. Each external IP has a key of its own, so that another one is an
+/// offence by itself; only what a port tells is told once for all of them.
+fn ways(violation: &Violation) -> Widening {
+    const BY_IP: Widening = Widening::LEADS.or(Widening::TYPE);
+    let by = |prefix: &str| violation.key.starts_with(prefix);
+    match () {
+        () if by(EXTERNAL_IPS) => BY_IP.or(Widening::EXTERNAL_IPS),
+        () if by(ServiceType::NodePort.as_str()) || by(ServiceType::LoadBalancer.as_str()) => {
+            Widening::ANY.without(Widening::EXTERNAL_IPS)
+        }
+        () => BY_IP,
+    }
+}
+
+/// How keys begin that a port has for all external IPs.
+const EXTERNAL_IPS: &str = "externalIPs";
+
 /// One way in which a Service is exposed.
 struct Exposure<'a> {
     field: String,
@@ -181,7 +198,7 @@ impl<'a> Exposure<'a> {
     }
 
     fn by_port(&self, field: &str, port: &Port, found: &str) -> Violation {
-        let way = if self.what == self.key { self.key } else { "externalIPs" };
+        let way = if self.what == self.key { self.key } else { EXTERNAL_IPS };
         self.violation(field, found).key(text![way, ":", port.protocol, ":", port.port, ":", found])
     }
 

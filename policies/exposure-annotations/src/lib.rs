@@ -51,6 +51,12 @@ impl Policy for ExposureAnnotations {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
+        self.judge(review).renewed(review, |_| Widening::ANY, |old| self.judge(old))
+    }
+}
+
+impl ExposureAnnotations {
+    fn judge(&self, review: &Review) -> Verdict {
         let found = review.service.service_type();
         if found == ServiceType::LoadBalancer {
             return Verdict::allow();

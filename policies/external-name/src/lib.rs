@@ -60,6 +60,14 @@ impl Policy for ExternalNames {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
+        // The name is in the key. A proxy that follows it takes the ports from the Service.
+        const WAYS: Widening = Widening::PORTS.or(Widening::TARGETS);
+        self.judge(review).renewed(review, |_| WAYS, |old| self.judge(old))
+    }
+}
+
+impl ExternalNames {
+    fn judge(&self, review: &Review) -> Verdict {
         let found = review.service.spec.external_name.as_deref();
         let Some(found) = found.filter(|_| review.service.service_type() == ServiceType::ExternalName) else {
             return Verdict::allow();
@@ -73,9 +81,7 @@ impl Policy for ExternalNames {
             }
         }
     }
-}
 
-impl ExternalNames {
     /// What speaks against a normal name, and what to do about it.
     fn objection(&self, name: &str) -> Option<(String, String)> {
         let told = |problem: &str, fix: &str| Some((problem.to_owned(), fix.to_owned()));

@@ -48,6 +48,12 @@ impl Policy for LoadBalancerCloudOnly {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
+        self.judge(review).renewed(review, |_| Widening::ANY, |old| self.judge(old))
+    }
+}
+
+impl LoadBalancerCloudOnly {
+    fn judge(&self, review: &Review) -> Verdict {
         if review.service.service_type() != ServiceType::LoadBalancer {
             return Verdict::allow();
         }
@@ -57,9 +63,7 @@ impl Policy for LoadBalancerCloudOnly {
         };
         violation.into_iter().collect()
     }
-}
 
-impl LoadBalancerCloudOnly {
     fn judge_class(&self, class: &str, review: &Review) -> Option<Violation> {
         let allowed = &self.0.allowed_classes;
         if allowed.iter().any(|allowed| allowed == class) {

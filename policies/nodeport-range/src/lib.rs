@@ -10,6 +10,7 @@ use sallyport_policy::prelude::*;
 use sallyport_policy::review::PortRange;
 use settings::AutoAssigned;
 use std::cell::OnceCell;
+use std::collections::BinaryHeap;
 
 policy!(NodePortRange, "policy.wit");
 
@@ -57,8 +58,16 @@ impl Policy for NodePortRange {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
+        // Each port has a key of its own: what counts besides is where it leads, and on how many nodes.
+        const WAYS: Widening = Widening::SELECTED.or(Widening::TYPE).or(Widening::NODES);
+        self.judge(review).renewed(review, |_| WAYS, |old| self.judge(old))
+    }
+}
+
+impl NodePortRange {
+    fn judge(&self, review: &Review) -> Verdict {
         let allowed = pairs::for_namespace(&self.per_namespace, &review.namespace.name, &self.allowed);
-        let check = Check { policy: self, allowed, review, texts: OnceCell::new() };
+        let check = Check { policy: self, allowed, review, targets: OnceCell::new(), texts: OnceCell::new() };
         let ports = review.service.live_node_ports();
         let counted = ports.filter(|port| self.include_health_check || port.used_as == UsedAs::NodePort);
         counted.filter_map(|port| check.judge(&port)).collect()
@@ -80,9 +89,14 @@ struct Check<'a> {
     policy: &'a NodePortRange,
     allowed: &'a Ranges,
     review: &'a Review,
+    /// Where the old object's node ports lead, sorted.
+    targets: OnceCell<Vec<Target<'a>>>,
     /// Made for the first offence; there may be thousands.
     texts: OnceCell<Texts>,
 }
+
+/// A node port (protocol, number), and the port of the Pods that it leads to (a number, or else a name).
+type Target<'a> = (&'a str, i32, (i32, &'a str));
 
 /// What every offence is told alike.
 struct Texts {
@@ -99,7 +113,19 @@ const NONE_LEFT: &str = "ask for other settings: ranges and staticOnly leave no 
 impl Check<'_> {
     fn judge(&self, port: &NodePortInUse<'_>) -> Option<Violation> {
         let (message, fix) = if port.by_client { self.judge_chosen(port.number)? } else { self.judge_assigned(port)? };
-        Some(Violation::new("S02", port.field(), message).key(port.key()).fix(fix))
+        // A port that leads elsewhere than before is an offence of its own, which nothing excuses.
+        let key = if self.leads_elsewhere(port) { String::new() } else { port.key() };
+        Some(Violation::new("S02", port.field(), message).key(key).fix(fix))
+    }
+
+    fn leads_elsewhere(&self, node_port: &NodePortInUse<'_>) -> bool {
+        let Some(old) = &self.review.old_service else { return false };
+        let port = self.review.service.spec.ports.get(node_port.index);
+        let Some(port) = port.filter(|_| node_port.used_as == UsedAs::NodePort) else { return false };
+        let (protocol, number) = (node_port.protocol, node_port.number);
+        let before = self.targets.get_or_init(|| targets(old));
+        let stood = before.binary_search_by(|old| (old.0, old.1).cmp(&(protocol, number))).is_ok();
+        stood && before.binary_search(&(protocol, number, port.target())).is_err()
     }
 
     fn judge_chosen(&self, number: i32) -> Option<(String, String)> {
@@ -164,6 +190,16 @@ impl Check<'_> {
         let in_band = self.allowed.within(band);
         if in_band.is_empty() && !self.policy.static_only { Some(self.allowed.clone()) } else { in_band.some() }
     }
+}
+
+fn targets(service: &Service) -> Vec<Target<'_>> {
+    let mut targets = BinaryHeap::new();
+    for node_port in service.live_node_ports() {
+        if let (UsedAs::NodePort, Some(port)) = (node_port.used_as, service.spec.ports.get(node_port.index)) {
+            targets.push((node_port.protocol, node_port.number, port.target()));
+        }
+    }
+    targets.into_sorted_vec()
 }
 
 #[cfg(test)]

@@ -12,5 +12,6 @@ pub mod exposing;
 pub mod internal;
 pub mod metadata_services;
 pub mod nodes;
+pub mod reach;
 
 pub use internal::Controller;
