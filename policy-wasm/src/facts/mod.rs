@@ -6,12 +6,18 @@
 //! Rows are facts, so that a change needs its source: the controller's code where it can be read, its documentation otherwise.
 //! "From memory" marks what nobody has checked yet.
 
+pub mod addresses;
 pub mod backends;
 pub mod classes;
+mod controllers;
 pub mod exposing;
 pub mod internal;
 pub mod metadata_services;
 pub mod nodes;
+#[cfg(not(target_family = "wasm"))]
+pub mod questions;
 pub mod reach;
+pub mod reads;
+pub mod voids;
 
 pub use internal::Controller;

@@ -1,0 +1,1 @@
+//! What each controller does, question by question, as `docs/rules.md` prints it.
