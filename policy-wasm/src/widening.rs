@@ -2,15 +2,17 @@
 //!
 //! An update may keep an offence that stood before (`updates: Ratchet`), and the host recognises it by rule and key. A key names
 //! the offence ("type NodePort"), not everything that the offence exposes (which ports, which Pods, to whom). So a policy asks
-//! here whether the update exposes more, and [`Verdict::renewed`] then takes the keys off what stood before: it is a new
+//! here whether the update exposes more, and [`Verdict::of_update`] then takes the keys off what stood before: it is a new
 //! offence. Harmless edits (labels, another order, fewer ports, narrower ranges) widen nothing.
 //!
 //! Invariant: an update from a Service to itself widens nothing, since that is what the host compares with. The comparison
-//! takes time proportional to `n log n` for `n` ports, addresses and ranges.
+//! takes time proportional to `n log n` for `n` ports and addresses.
+//!
+//! Every component carries this code, so that it compares texts in one kind of set in place of tuples in several.
 
 use crate::facts::reach;
 use crate::net::{self, Cidr};
-use crate::service::{Pair, Service, ServiceType};
+use crate::service::{Pair, Port, Service, ServiceType};
 use crate::{Review, Verdict, Violation, text};
 use std::collections::BinaryHeap;
 
@@ -108,35 +110,49 @@ impl Review {
 }
 
 impl Verdict {
-    /// Makes new offences of those that stood before and that the update widens: it takes off their keys, and their messages
-    /// say why. `ways` tells which ways of exposing more count for an offence; `judge` is the rule itself, asked again
-    /// about the old object.
-    #[must_use]
-    pub fn renewed(
-        mut self,
+    /// Judges the Service under review, and makes new offences of those that stood before and that the update widens: it takes
+    /// off their keys, and their messages say why. `ways` tells which ways of exposing more count for an offence; `judge` is the
+    /// rule itself, asked about the old object, too, where that matters.
+    pub fn of_update(
         review: &Review,
         ways: impl Fn(&Violation) -> Widening,
-        judge: impl FnOnce(&Review) -> Self,
+        judge: impl Fn(&Service) -> Self,
     ) -> Self {
-        let Some(old) = review.old_service.as_ref().filter(|_| !self.violations.is_empty()) else { return self };
+        let mut verdict = judge(&review.service);
         let widening = review.widening();
-        if widening.is_none() {
-            return self;
-        }
-        let before = judge(&Review { service: old.clone(), ..review.clone() });
-        let before: BinaryHeap<_> = before.violations.into_iter().map(|found| (found.key, found.rule)).collect();
-        let before = before.into_sorted_vec();
-        for violation in &mut self.violations {
+        let Some(old) = review.old_service.as_ref().filter(|_| !widening.is_none() && !verdict.violations.is_empty())
+        else {
+            return verdict;
+        };
+        let name = |violation: &Violation| text![&violation.rule, " ", &violation.key];
+        let before = Set::of(&judge(old).violations, |violation| Some(name(violation)));
+        for violation in &mut verdict.violations {
             let ways = widening.and(ways(violation));
-            let stood = |violation: &Violation| {
-                before.binary_search_by(|(key, rule)| (key, rule).cmp(&(&violation.key, &violation.rule))).is_ok()
-            };
-            if !ways.is_none() && !violation.key.is_empty() && stood(violation) {
+            if !ways.is_none() && !violation.key.is_empty() && before.has(&name(violation)) {
                 violation.key.clear();
-                violation.message.push_str(&text![" (kept until now, but the update adds ", ways.text(), ")"]);
+                violation.message.push_str(" (kept until now, but the update adds ");
+                violation.message.push_str(ways.text());
+                violation.message.push(')');
             }
         }
-        self
+        verdict
+    }
+}
+
+/// Texts that are looked up quickly.
+struct Set(Vec<String>);
+
+impl Set {
+    fn of<T>(items: &[T], text: impl Fn(&T) -> Option<String>) -> Self {
+        let mut heap = BinaryHeap::new();
+        for item in items {
+            heap.extend(text(item));
+        }
+        Self(heap.into_sorted_vec())
+    }
+
+    fn has(&self, text: &String) -> bool {
+        self.0.binary_search(text).is_ok()
     }
 }
 
@@ -152,67 +168,68 @@ fn is_greater_type(old: &Service, new: &Service) -> bool {
     new > old || new == 0 && old != 0
 }
 
-/// A port, and where it leads on the Pods: a number, or else a name.
-type Way<'a> = (i32, &'a str, i32, &'a str);
-
-fn ways(service: &Service) -> impl Iterator<Item = Way<'_>> {
-    service.spec.ports.iter().map(|port| {
-        let (number, name) = port.target();
-        (port.port, port.protocol.as_str(), number, name)
-    })
-}
-
 fn ports(old: &Service, new: &Service) -> Widening {
-    let before = ways(old).collect::<BinaryHeap<_>>().into_sorted_vec();
+    let name = |port: &Port| text![&port.protocol, ":", port.port];
+    let way = |port: &Port| {
+        let (number, target) = port.target();
+        text![&port.protocol, ":", port.port, ":", number, target]
+    };
+    let ports = Set::of(&old.spec.ports, |port| Some(name(port)));
+    let ways = Set::of(&old.spec.ports, |port| Some(way(port)));
     let mut widening = Widening::NONE;
-    for way in ways(new) {
-        if before.binary_search(&way).is_err() {
-            let same_port = before.binary_search_by(|old| (old.0, old.1).cmp(&(way.0, way.1))).is_ok();
-            widening = widening.or(if same_port { Widening::TARGETS } else { Widening::PORTS });
+    for port in &new.spec.ports {
+        if !ports.has(&name(port)) {
+            widening = widening.or(Widening::PORTS);
+        } else if !ways.has(&way(port)) {
+            widening = widening.or(Widening::TARGETS);
         }
     }
     widening
 }
 
 fn selects_more(old: &Service, new: &Service) -> bool {
+    let (before, after) = (&old.spec, &new.spec);
     if new.service_type() == ServiceType::ExternalName {
-        let name = |service: &Service| service.spec.external_name.as_deref().unwrap_or_default().to_ascii_lowercase();
-        return name(old) != name(new);
+        let name = after.external_name.as_deref().unwrap_or_default();
+        return !name.eq_ignore_ascii_case(before.external_name.as_deref().unwrap_or_default());
     }
-    let more_requirements = !old.spec.selector.is_empty() && is_subset(&old.spec.selector, &new.spec.selector);
-    let same = old.spec.selector == new.spec.selector;
-    !(same || more_requirements) || new.spec.publish_not_ready_addresses && !old.spec.publish_not_ready_addresses
+    let same = before.selector.is_empty() && after.selector.is_empty();
+    let more_requirements = !before.selector.is_empty() && is_subset(&before.selector, &after.selector);
+    !(same || more_requirements) || after.publish_not_ready_addresses && !before.publish_not_ready_addresses
 }
 
-/// Whether each pair is among the others, which are sorted by key.
+/// Whether each pair is among the others, which are sorted by key, as these are.
 fn is_subset(pairs: &[Pair], others: &[Pair]) -> bool {
-    pairs.iter().all(|pair| others.binary_search(pair).is_ok())
+    let mut others = others.iter();
+    pairs.iter().all(|pair| others.any(|other| other == pair))
 }
 
 fn opens_node_ports(old: &Service, new: &Service) -> bool {
     if !new.uses_node_ports() {
         return false;
     }
-    let opens = |service: &Service| {
-        service.uses_node_ports()
-            && (service.service_type() == ServiceType::NodePort
-                || service.spec.allocate_load_balancer_node_ports != Some(false))
-    };
-    if opens(new) && !opens(old) {
+    if opens_any(new) && !opens_any(old) {
         return true;
     }
-    fn numbers(service: &Service) -> impl Iterator<Item = (i32, &str, bool)> {
-        let ports = service.spec.ports.iter().filter(|_| service.uses_node_ports());
-        ports.filter_map(|port| Some((port.node_port?, port.protocol.as_str(), port.node_port_by_client)))
-    }
-    let before = numbers(old).map(|port| (port.0, port.1)).collect::<BinaryHeap<_>>().into_sorted_vec();
+    let name = |port: &Port| Some(text![&port.protocol, ":", port.node_port?]);
+    let before = Set::of(if old.uses_node_ports() { &old.spec.ports } else { &[] }, name);
     // What the API server allocates anew in place of another one is nobody's choice.
-    let (mut count, mut chosen) = (0, false);
-    for (number, protocol, by_client) in numbers(new) {
-        count += 1;
-        chosen |= by_client && before.binary_search(&(number, protocol)).is_err();
+    let mut count = 0;
+    for port in &new.spec.ports {
+        if let Some(name) = name(port) {
+            count += 1;
+            if port.node_port_by_client && !before.has(&name) {
+                return true;
+            }
+        }
     }
-    chosen || count > before.len()
+    count > before.0.len()
+}
+
+fn opens_any(service: &Service) -> bool {
+    service.service_type() == ServiceType::NodePort
+        || service.service_type() == ServiceType::LoadBalancer
+            && service.spec.allocate_load_balancer_node_ports != Some(false)
 }
 
 fn answers_on_more_nodes(old: &Service, new: &Service) -> bool {
@@ -221,28 +238,38 @@ fn answers_on_more_nodes(old: &Service, new: &Service) -> bool {
 }
 
 fn has_more_ips(old: &Service, new: &Service) -> bool {
-    let before = old.live_external_ips().iter().collect::<BinaryHeap<_>>().into_sorted_vec();
-    new.live_external_ips().iter().any(|ip| before.binary_search(&ip).is_err())
+    let ips = new.live_external_ips();
+    !ips.is_empty() && {
+        let before = Set::of(old.live_external_ips(), |ip| Some(ip.clone()));
+        ips.iter().any(|ip| !before.has(ip))
+    }
 }
+
+/// Ranges of which there are more than anybody needs are not compared one by one: they count as wider.
+const MOST_COMPARISONS: usize = 1 << 22;
 
 fn admits_more(old: &Service, new: &Service) -> bool {
     if new.service_type() != ServiceType::LoadBalancer || old.service_type() != ServiceType::LoadBalancer {
         return false;
     }
-    let (before, after) = (source_ranges(old), source_ranges(new));
-    if before == after || before.is_empty() {
+    let (before, mut after) = (source_ranges(old), source_ranges(new));
+    if before.is_empty() || before == after {
         return false;
     }
-    let (mut texts, mut blocks) = (BinaryHeap::new(), vec![]);
-    for text in before {
-        texts.push(text);
+    if after.is_empty() || before.len().saturating_mul(after.len()) > MOST_COMPARISONS {
+        return true;
+    }
+    after.retain(|text| !before.contains(text));
+    // Each block may be put together from all that stood.
+    if before.len().saturating_pow(2).saturating_mul(after.len()) > MOST_COMPARISONS {
+        return true;
+    }
+    let mut blocks = vec![];
+    for text in &before {
         blocks.extend(Cidr::parse(text));
     }
-    let (texts, union) = (texts.into_sorted_vec(), net::Union::of(&blocks));
-    let is_new = |text: &&str| {
-        texts.binary_search(text).is_err() && !Cidr::parse(text).is_some_and(|block| union.covers(&block))
-    };
-    after.is_empty() || after.iter().any(is_new)
+    let is_covered = |block: Cidr| net::together_cover(&blocks, &block);
+    !after.iter().all(|text| Cidr::parse(text).is_some_and(is_covered))
 }
 
 /// The older form of `loadBalancerSourceRanges`, which the field wins over.
@@ -250,22 +277,28 @@ const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ran
 
 /// The source ranges that count. None: the whole world.
 fn source_ranges(service: &Service) -> Vec<&str> {
-    let field = &service.spec.load_balancer_source_ranges;
-    if !field.is_empty() {
-        return field.iter().map(|range| range.trim_ascii()).collect();
+    let mut ranges = vec![];
+    for range in &service.spec.load_balancer_source_ranges {
+        ranges.push(range.trim_ascii());
     }
-    let ranges = service.annotation(SOURCE_RANGES).unwrap_or_default().split(',');
-    ranges.map(str::trim_ascii).filter(|range| !range.is_empty()).collect()
+    let mut rest = service.annotation(SOURCE_RANGES).filter(|_| ranges.is_empty()).unwrap_or_default();
+    while !rest.is_empty() {
+        let end = rest.bytes().position(|byte| byte == b',').unwrap_or(rest.len());
+        let range = rest.get(..end).unwrap_or_default().trim_ascii();
+        if !range.is_empty() {
+            ranges.push(range);
+        }
+        rest = rest.get(end + 1..).unwrap_or_default();
+    }
+    ranges
 }
 
 fn is_another_load_balancer(old: &Service, new: &Service) -> bool {
+    let (before, after) = (&old.spec, &new.spec);
     let is_served = |service: &Service| service.service_type() == ServiceType::LoadBalancer;
-    let changes = |read: fn(&Service) -> Option<&String>| read(new).is_some() && read(old) != read(new);
-    let by_field = is_served(new)
-        && is_served(old)
-        && (old.spec.load_balancer_class != new.spec.load_balancer_class
-            || changes(|service| service.spec.load_balancer_ip.as_ref()));
-    by_field || reach::widens(old, new)
+    let by_field = before.load_balancer_class != after.load_balancer_class
+        || after.load_balancer_ip.is_some() && before.load_balancer_ip != after.load_balancer_ip;
+    by_field && is_served(new) && is_served(old) || reach::widens(old, new)
 }
 
 #[cfg(test)]

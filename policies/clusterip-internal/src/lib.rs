@@ -1,9 +1,12 @@
 //! Internal backends stay inside the cluster: type ClusterIP, no external IPs (S07). Optionally they are put back there (M2).
 
 mod defaults;
+mod elsewhere;
 mod internal_lb;
 mod signals;
 
+use elsewhere::Elsewhere;
+use sallyport_policy::facts::exports::EXPORTING_LABELS;
 use sallyport_policy::facts::exposing::EXPOSING;
 use sallyport_policy::prelude::*;
 use sallyport_policy::service::Port;
@@ -60,7 +63,7 @@ impl Policy for ClusterIpInternal {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        let mut verdict = self.exposures(review).renewed(review, ways, |old| self.exposures(old));
+        let mut verdict = Verdict::of_update(review, ways, |service| self.exposures(service, review));
         self.changed_labels(review, &mut verdict);
         verdict
     }
@@ -69,10 +72,15 @@ impl Policy for ClusterIpInternal {
         let mut patch = Patch::new(&review.service);
         if self.coerces(review) {
             patch.make_cluster_ip().remove(SpecField::ExternalIps);
-            // Some controllers expose a ClusterIP by its annotations.
+            // Some controllers expose a ClusterIP by its annotations or labels.
             for (key, value) in &review.service.metadata.annotations {
                 if EXPOSING.iter().any(|row| row.exposes(key, value)) {
                     patch.remove_annotation(key);
+                }
+            }
+            for (key, value) in &review.service.metadata.labels {
+                if EXPORTING_LABELS.iter().any(|row| row.exposes(key, value)) {
+                    patch.remove_label(key);
                 }
             }
         }
@@ -82,28 +90,30 @@ impl Policy for ClusterIpInternal {
 
 impl ClusterIpInternal {
     /// The exposure of an internal backend: by every signal of the Service, and by every port.
-    fn exposures(&self, review: &Review) -> Verdict {
+    fn exposures(&self, service: &Service, review: &Review) -> Verdict {
         let mut verdict = Verdict::allow();
-        let exposures = self.forbidden(review);
+        let exposures = self.forbidden(service, review);
         if exposures.is_empty() {
             return verdict;
         }
-        for signal in Signal::all(&self.0, review) {
+        for signal in Signal::all(&self.0, service, review) {
             for exposure in &exposures {
                 verdict.violations.push(exposure.by_signal(&signal));
             }
         }
-        for (i, port) in review.service.spec.ports.iter().enumerate() {
+        for (i, port) in service.spec.ports.iter().enumerate() {
             if let Some(signal) = PortSignal::of(&self.0, port, review) {
                 judge_port(&exposures, i, port, &signal, &mut verdict);
             }
+        }
+        for elsewhere in Elsewhere::all(&self.0, service) {
+            judge_elsewhere(&exposures, &elsewhere, &mut verdict);
         }
         verdict
     }
 
     /// How the Service is exposed in a way that an internal backend must not be: by its type, and by each external IP.
-    fn forbidden<'a>(&self, review: &'a Review) -> Vec<Exposure<'a>> {
-        let service = &review.service;
+    fn forbidden<'a>(&self, service: &'a Service, review: &Review) -> Vec<Exposure<'a>> {
         let allowed = self.0.allow_internal_lb
             && service.service_type() == ServiceType::LoadBalancer
             && internal_lb::is_internal(service, &review.cluster);
@@ -136,7 +146,7 @@ impl ClusterIpInternal {
         self.0.coerce
             && review.resource == Resource::Services
             && (!stands || self.0.coerce_existing)
-            && !self.exposures(review).violations.is_empty()
+            && !self.exposures(&review.service, review).violations.is_empty()
     }
 }
 
@@ -150,6 +160,20 @@ fn judge_port(exposures: &[Exposure<'_>], i: usize, port: &Port, signal: &PortSi
     for exposure in exposures {
         if exposure.is_first {
             verdict.violations.push(exposure.by_port(&field, port, found));
+        }
+    }
+}
+
+fn judge_elsewhere(exposures: &[Exposure<'_>], elsewhere: &Elsewhere<'_>, verdict: &mut Verdict) {
+    let field = elsewhere.field();
+    let Some(found) = &elsewhere.found else {
+        let problem = " leads to other Services than the selector; are they no internal backends?";
+        verdict.warnings.push(text![field, problem]);
+        return;
+    };
+    for exposure in exposures {
+        if exposure.is_first {
+            verdict.violations.push(exposure.by_annotation(&field, elsewhere, found));
         }
     }
 }
@@ -198,8 +222,17 @@ impl<'a> Exposure<'a> {
     }
 
     fn by_port(&self, field: &str, port: &Port, found: &str) -> Violation {
-        let way = if self.what == self.key { self.key } else { EXTERNAL_IPS };
-        self.violation(field, found).key(text![way, ":", port.protocol, ":", port.port, ":", found])
+        self.violation(field, found).key(text![self.way(), ":", port.protocol, ":", port.port, ":", found])
+    }
+
+    fn by_annotation(&self, field: &str, elsewhere: &Elsewhere<'_>, found: &str) -> Violation {
+        let key = text![self.way(), ":", elsewhere.key, "=", elsewhere.value];
+        self.violation(field, found).key(key).fix("remove it")
+    }
+
+    /// The type, or all external IPs.
+    fn way(&self) -> &'a str {
+        if self.what == self.key { self.key } else { EXTERNAL_IPS }
     }
 
     fn violation(&self, field: &str, why: &str) -> Violation {

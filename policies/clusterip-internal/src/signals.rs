@@ -4,6 +4,7 @@
 //! goes. Match loosely to restrict: values fold case, and a remapped port counts by where it leads.
 
 use super::settings::{OnUnknown, Settings};
+use sallyport_policy::facts::port_names::{PART_PREFIXES, PROTOCOL_PREFIXES};
 use sallyport_policy::pairs::{Wanted, is_wanted};
 use sallyport_policy::prelude::*;
 use sallyport_policy::service::{Pair, Port, TargetPort};
@@ -17,8 +18,8 @@ pub(crate) struct Signal<'a> {
 
 impl<'a> Signal<'a> {
     /// Every signal. A pair that stands in two places is told once: a label that is in the selector too as what selects.
-    pub(crate) fn all(settings: &Settings, review: &'a Review) -> Vec<Self> {
-        let (namespace, service) = (&review.namespace, &review.service);
+    pub(crate) fn all(settings: &Settings, service: &'a Service, review: &'a Review) -> Vec<Self> {
+        let namespace = &review.namespace;
         let mut signals = vec![];
         tell("namespace label", &namespace.labels, &settings.namespace_labels, &mut signals);
         let unknown = !namespace.known && settings.on_unknown == OnUnknown::Deny;
@@ -120,13 +121,35 @@ fn by_name(settings: &Settings, port: &Port) -> Option<PortSignal> {
     None
 }
 
-/// Whole, or the token before the first `-`; without the domain that an `appProtocol` can have (`example.com/redis`).
+/// Whole, or the first word that is no prefix; without the domain that an `appProtocol` can have (`example.com/redis`).
+/// Prefixes say how it is spoken to (`tcp-postgresql`), or which part it is (`db-postgres`).
 fn is_known_name(settings: &Settings, name: &str) -> bool {
-    let name = name.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let token = name.split(|byte| *byte == b'-').next().unwrap_or(name);
-    settings
-        .names
-        .iter()
-        .map(String::as_bytes)
-        .any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(token))
+    let mut rest = name.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    loop {
+        let end = rest.iter().position(|byte| *byte == b'-').unwrap_or(rest.len());
+        let (word, behind) = rest.split_at(end);
+        if is_known_word(settings, rest) || is_known_word(settings, word) {
+            return true;
+        }
+        if behind.is_empty() || !is_prefix(word) {
+            return false;
+        }
+        rest = behind.get(1..).unwrap_or_default();
+    }
+}
+
+fn is_prefix(word: &[u8]) -> bool {
+    let prefixes = [PROTOCOL_PREFIXES.as_slice(), &PART_PREFIXES];
+    let is = |prefix: &&str| is_word(prefix, word);
+    prefixes.into_iter().any(|prefixes| prefixes.iter().any(|prefix| is(prefix)))
+}
+
+/// Whether a word is one of the names, as it is or with a number behind it (`redis1`).
+pub(crate) fn is_known_word(settings: &Settings, word: &[u8]) -> bool {
+    settings.names.iter().any(|known| is_word(known, word))
+}
+
+fn is_word(known: &str, word: &[u8]) -> bool {
+    let Some((start, rest)) = word.split_at_checked(known.len()) else { return false };
+    start.eq_ignore_ascii_case(known.as_bytes()) && rest.iter().all(u8::is_ascii_digit)
 }

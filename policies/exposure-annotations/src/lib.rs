@@ -1,82 +1,145 @@
-//! No annotation that exposes a Service which is no LoadBalancer (S10).
+//! No annotation or label that exposes a Service which is no LoadBalancer (S10).
 //!
-//! Some controllers act on annotations, whatever the type: a ClusterIP becomes public without a word of it in its spec. Writes to
-//! `services/status` are judged too, since they can change annotations.
+//! Some controllers act on annotations or labels, whatever the type: a ClusterIP becomes public, or is exported to other clusters,
+//! without a word of it in its spec. Writes to `services/status` are judged too, since they can change both.
 
-use sallyport_policy::facts::exposing::EXPOSING;
+use sallyport_policy::facts::exports::EXPORTING_LABELS;
+use sallyport_policy::facts::exposing::{EXPOSING, Exposing};
 use sallyport_policy::glob;
 use sallyport_policy::prelude::*;
+use sallyport_policy::service::Pair;
 use settings::Denied;
 
 policy!(ExposureAnnotations, "policy.wit");
 
-/// The annotations that expose.
-pub struct ExposureAnnotations(Vec<Denied>);
+/// The annotations and labels that expose.
+pub struct ExposureAnnotations(Settings);
+
+/// Every Service but a LoadBalancer. A label has no flag of its own.
+const INSIDE: About =
+    About::TYPE_UNSET.union(About::CLUSTER_IP).union(About::NODE_PORT).union(About::EXTERNAL_NAME);
 
 impl Policy for ExposureAnnotations {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
-            .with_status_writes()
-            .about(About::ANNOTATIONS)
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_status_writes().about(INSIDE)
+    }
+
+    fn describe_configured(&self) -> Description {
+        if self.0.denied_labels.is_empty() { Self::describe().about(About::ANNOTATIONS) } else { Self::describe() }
     }
 
     fn defaults() -> Settings {
-        let mut denied = vec![];
-        for row in &EXPOSING {
-            let values: Vec<_> = row.values.iter().map(|value| (*value).to_owned()).collect();
-            denied.push(Denied { key: row.key.to_owned(), values: (!values.is_empty()).then_some(values) });
-        }
-        Settings { denied }
+        Settings { denied: denied(&EXPOSING), denied_labels: denied(&EXPORTING_LABELS) }
     }
 
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
         let mut errors = vec![];
-        let mut refuse = |path: String, message: &str| errors.push(SettingsError::new(path, message));
-        if settings.denied.is_empty() {
-            refuse("denied".to_owned(), "an empty list denies nothing; remove the policy instead");
+        if settings.denied.is_empty() && settings.denied_labels.is_empty() {
+            let message = "an empty list denies nothing; remove the policy instead";
+            errors.push(SettingsError::new("denied", message));
         }
-        for (i, denied) in settings.denied.iter().enumerate() {
-            if denied.key.is_empty() {
-                refuse(text!["denied[", i, "].key"], "must not be empty; name an annotation");
-            } else if denied.key.bytes().all(|byte| byte == b'*') {
-                refuse(text!["denied[", i, "].key"], "denies every annotation; name some");
-            }
-            if denied.values.as_ref().is_some_and(Vec::is_empty) {
-                refuse(text!["denied[", i, "].values"], "an empty list denies nothing; leave it out for any value");
+        for (list, what, rows) in
+            [("denied", "annotation", &settings.denied), ("deniedLabels", "label", &settings.denied_labels)]
+        {
+            for (i, denied) in rows.iter().enumerate() {
+                check(denied, &text![list, "[", i, "]"], what, &mut errors);
             }
         }
-        if errors.is_empty() { Ok(Self(settings.denied)) } else { Err(errors) }
+        if errors.is_empty() { Ok(Self(settings)) } else { Err(errors) }
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        self.judge(review).renewed(review, |_| Widening::ANY, |old| self.judge(old))
-    }
-}
-
-impl ExposureAnnotations {
-    fn judge(&self, review: &Review) -> Verdict {
-        let found = review.service.service_type();
-        if found == ServiceType::LoadBalancer {
-            return Verdict::allow();
-        }
-        let mut verdict = Verdict::allow();
-        for (key, value) in &review.service.metadata.annotations {
-            if self.0.iter().any(|denied| exposes(denied, key, value)) {
-                let field = text!["metadata.annotations[", quote(key), "]"];
-                let message = text![quote(value), " exposes a Service of type ", found];
-                let violation = Violation::new("S10", field, message).key(text![key, "=", value]);
-                verdict.violations.push(violation.fix("remove it, or use type LoadBalancer"));
+        let mut verdict = Verdict::of_update(review, |_| Widening::ANY, |service| self.judge(service));
+        let Some(old) = &review.old_service else { return verdict };
+        for violation in &mut verdict.violations {
+            let is_reconfigured = violation.key.split_once('/').is_some_and(|(domain, _)| {
+                !is_shared(domain) && reconfigures(domain, &old.metadata.annotations, &review.service.metadata.annotations)
+            });
+            // What the same controller reads besides decides to whom and to what it is exposed.
+            if is_reconfigured {
+                violation.key.clear();
             }
         }
         verdict
     }
 }
 
-fn exposes(denied: &Denied, key: &str, value: &str) -> bool {
+impl ExposureAnnotations {
+    fn judge(&self, service: &Service) -> Verdict {
+        let mut verdict = Verdict::allow();
+        if service.service_type() == ServiceType::LoadBalancer {
+            return verdict;
+        }
+        let metadata = &service.metadata;
+        for (map, pairs, rows) in [
+            ("annotations", &metadata.annotations, &self.0.denied),
+            ("labels", &metadata.labels, &self.0.denied_labels),
+        ] {
+            for (key, value) in pairs {
+                if rows.iter().any(|denied| exposes(denied, key, value, &metadata.annotations)) {
+                    let field = text!["metadata.", map, "[", quote(key), "]"];
+                    let message = text![quote(value), " exposes a Service of type ", service.service_type()];
+                    let violation = Violation::new("S10", field, message).key(text![key, "=", value]);
+                    verdict.violations.push(violation.fix("remove it, or use type LoadBalancer"));
+                }
+            }
+        }
+        verdict
+    }
+}
+
+fn denied(rows: &[Exposing]) -> Vec<Denied> {
+    let mut denied = vec![];
+    for row in rows {
+        let mut values = vec![];
+        for value in row.values {
+            values.push((*value).to_owned());
+        }
+        let mut unless = vec![];
+        for (key, value) in row.unless {
+            unless.push(((*key).to_owned(), (*value).to_owned()));
+        }
+        denied.push(Denied {
+            key: row.key.to_owned(),
+            values: (!values.is_empty()).then_some(values),
+            unless: (!unless.is_empty()).then_some(unless),
+        });
+    }
+    denied
+}
+
+fn check(denied: &Denied, path: &str, what: &str, errors: &mut Vec<SettingsError>) {
+    let mut refuse = |field: &str, message: String| errors.push(SettingsError::new(text![path, ".", field], message));
+    if denied.key.is_empty() {
+        refuse("key", text!["must not be empty; name one ", what]);
+    } else if denied.key.bytes().all(|byte| byte == b'*') {
+        refuse("key", text!["denies every ", what, "; name some"]);
+    }
+    if denied.values.as_ref().is_some_and(Vec::is_empty) {
+        refuse("values", "an empty list denies nothing; leave it out for any value".to_owned());
+    }
+}
+
+fn exposes(denied: &Denied, key: &str, value: &str, annotations: &[Pair]) -> bool {
     glob::matches(&denied.key, key)
         && denied.values.as_ref().is_none_or(|values| values.iter().any(|wanted| glob::matches(wanted, value)))
+        && !denied.unless.iter().flatten().any(|(key, value)| pairs::get(annotations, key) == Some(value.as_str()))
+}
+
+/// Domains of annotations that many controllers share.
+fn is_shared(domain: &str) -> bool {
+    domain.ends_with("kubernetes.io") || domain.ends_with("cloud.google.com")
+}
+
+/// Whether an annotation of the domain is there that was not there before, or had another value, or is there no more.
+fn reconfigures(domain: &str, old: &[Pair], new: &[Pair]) -> bool {
+    let is_its = |key: &str| key.strip_prefix(domain).is_some_and(|rest| rest.starts_with('/'));
+    let lacks = |pairs: &[Pair], others: &[Pair]| {
+        pairs.iter().any(|(key, value)| is_its(key) && pairs::get(others, key) != Some(value.as_str()))
+    };
+    lacks(new, old) || lacks(old, new)
 }
 
 #[cfg(test)]
@@ -85,7 +148,8 @@ mod tests {
     use sallyport_policy::testing::*;
 
     fn configured(denied: Vec<Denied>) -> ExposureAnnotations {
-        ExposureAnnotations::configure(Settings { denied }).unwrap_or_else(|errors| panic!("{errors:?}"))
+        let settings = Settings { denied, denied_labels: vec![] };
+        ExposureAnnotations::configure(settings).unwrap_or_else(|errors| panic!("{errors:?}"))
     }
 
     fn with(key: &str, value: &str) -> Service {
@@ -109,24 +173,51 @@ mod tests {
     }
 
     #[test]
+    fn labels_that_export_to_other_clusters_are_denied() {
+        let policy = ExposureAnnotations::configure(ExposureAnnotations::defaults()).unwrap_or_else(|_| panic!("valid"));
+        for row in &EXPORTING_LABELS {
+            let mut service = cluster_ip("w");
+            service.metadata.labels = labels([(row.key, row.values[0])]);
+            let field = format!("metadata.labels[\"{}\"]", row.key);
+            assert_eq!(policy.validate(&create(service)).violations[0].field, field);
+        }
+        assert_eq!(policy.validate(&create(with("mirror.linkerd.io/exported", "true"))), Verdict::allow());
+    }
+
+    #[test]
+    fn another_annotation_of_the_same_controller_is_a_new_offence() {
+        let policy = configured(ExposureAnnotations::defaults().denied);
+        let key = |old: &Service, new: &Service| {
+            policy.validate(&update(old.clone(), new.clone())).violations[0].key.clone()
+        };
+        let exposed = with("tailscale.com/expose", "true");
+        let mut tagged = exposed.clone();
+        tagged.metadata.annotations = labels([("tailscale.com/expose", "true"), ("tailscale.com/tags", "tag:all")]);
+        assert_eq!(key(&exposed, &tagged), "");
+        assert_eq!(key(&tagged, &exposed), "");
+        assert_eq!(key(&tagged, &tagged), "tailscale.com/expose=true");
+    }
+
+    #[test]
     fn patterns_and_values_of_settings_count_in_place_of_what_is_known() {
-        let policy = configured(vec![Denied { key: "*.example.com/*".into(), values: Some(vec!["yes".into()]) }]);
+        let policy = configured(vec![Denied { key: "*.example.com/*".into(), values: Some(vec!["yes".into()]), unless: None }]);
         assert_eq!(policy.validate(&create(with("lb.example.com/expose", "YES"))).violations.len(), 1);
         assert_eq!(policy.validate(&create(with("lb.example.com/expose", "no"))), Verdict::allow());
-        assert_eq!(policy.validate(&create(with("tailscale.com/funnel", "true"))), Verdict::allow());
+        assert_eq!(policy.validate(&create(with("tailscale.com/expose", "true"))), Verdict::allow());
     }
 
     #[test]
     fn settings_that_mean_nothing_or_everything_are_refused() {
         let settings = Settings {
             denied: vec![
-                Denied { key: String::new(), values: None },
-                Denied { key: "*".into(), values: None },
-                Denied { key: "a/b".into(), values: Some(vec![]) },
+                Denied { key: String::new(), values: None, unless: None },
+                Denied { key: "*".into(), values: None, unless: None },
+                Denied { key: "a/b".into(), values: Some(vec![]), unless: None },
             ],
+            denied_labels: vec![Denied { key: "*".into(), values: None, unless: None }],
         };
         let errors = ExposureAnnotations::configure(settings).err().unwrap_or_default();
         let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
-        assert_eq!(paths, ["denied[0].key", "denied[1].key", "denied[2].values"]);
+        assert_eq!(paths, ["denied[0].key", "denied[1].key", "denied[2].values", "deniedLabels[0].key"]);
     }
 }

@@ -49,7 +49,8 @@ impl Policy for ExternalIps {
         // Each address has a key of its own: what counts besides is where it leads, once it has an effect.
         let is_live = !review.service.live_external_ips().is_empty();
         let ways = if is_live { Widening::LEADS.or(Widening::TYPE) } else { Widening::NONE };
-        self.judge(review).renewed(review, |_| ways, |old| self.judge(old))
+        let is_armed = is_armed(review);
+        Verdict::of_update(review, |_| ways, |service| self.judge(service, is_armed))
     }
 }
 
@@ -65,12 +66,12 @@ fn parse(text: &str) -> Result<Cidr, String> {
 }
 
 impl ExternalIps {
-    fn judge(&self, review: &Review) -> Verdict {
-        let ips = review.service.spec.external_ips.iter().enumerate();
-        ips.filter_map(|(index, ip)| self.judge_ip(review, index, ip)).collect()
+    fn judge(&self, service: &Service, is_armed: bool) -> Verdict {
+        let ips = service.spec.external_ips.iter().enumerate();
+        ips.filter_map(|(index, ip)| self.judge_ip(is_armed, index, ip)).collect()
     }
 
-    fn judge_ip(&self, review: &Review, index: usize, ip: &str) -> Option<Violation> {
+    fn judge_ip(&self, is_armed: bool, index: usize, ip: &str) -> Option<Violation> {
         let message = match Address::parse(ip) {
             Some(address) if self.blocks.iter().any(|block| block.contains(address)) => return None,
             None => format!("{} is no IP address in its usual form", quote(ip)),
@@ -79,7 +80,7 @@ impl ExternalIps {
         };
         let violation = Violation::new("S08", format!("spec.externalIPs[{index}]"), message).fix(self.fix.as_str());
         // To bring an external IP to life is an offence of its own, which nothing excuses.
-        let key = if is_armed(review) { String::new() } else { format!("externalIP:{ip}") };
+        let key = if is_armed { String::new() } else { format!("externalIP:{ip}") };
         Some(violation.key(key))
     }
 }

@@ -62,14 +62,14 @@ impl Policy for ExternalNames {
     fn validate(&self, review: &Review) -> Verdict {
         // The name is in the key. A proxy that follows it takes the ports from the Service.
         const WAYS: Widening = Widening::PORTS.or(Widening::TARGETS);
-        self.judge(review).renewed(review, |_| WAYS, |old| self.judge(old))
+        Verdict::of_update(review, |_| WAYS, |service| self.judge(service))
     }
 }
 
 impl ExternalNames {
-    fn judge(&self, review: &Review) -> Verdict {
-        let found = review.service.spec.external_name.as_deref();
-        let Some(found) = found.filter(|_| review.service.service_type() == ServiceType::ExternalName) else {
+    fn judge(&self, service: &Service) -> Verdict {
+        let found = service.spec.external_name.as_deref();
+        let Some(found) = found.filter(|_| service.service_type() == ServiceType::ExternalName) else {
             return Verdict::allow();
         };
         let name = normal(found);

@@ -48,16 +48,16 @@ impl Policy for LoadBalancerCloudOnly {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        self.judge(review).renewed(review, |_| Widening::ANY, |old| self.judge(old))
+        Verdict::of_update(review, |_| Widening::ANY, |service| self.judge(service, review))
     }
 }
 
 impl LoadBalancerCloudOnly {
-    fn judge(&self, review: &Review) -> Verdict {
-        if review.service.service_type() != ServiceType::LoadBalancer {
+    fn judge(&self, service: &Service, review: &Review) -> Verdict {
+        if service.service_type() != ServiceType::LoadBalancer {
             return Verdict::allow();
         }
-        let violation = match review.service.spec.load_balancer_class.as_deref() {
+        let violation = match service.spec.load_balancer_class.as_deref() {
             Some(class) => self.judge_class(class, review),
             None => self.judge_classless(review),
         };

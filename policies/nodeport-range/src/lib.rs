@@ -60,15 +60,15 @@ impl Policy for NodePortRange {
     fn validate(&self, review: &Review) -> Verdict {
         // Each port has a key of its own: what counts besides is where it leads, and on how many nodes.
         const WAYS: Widening = Widening::SELECTED.or(Widening::TYPE).or(Widening::NODES);
-        self.judge(review).renewed(review, |_| WAYS, |old| self.judge(old))
+        Verdict::of_update(review, |_| WAYS, |service| self.judge(service, review))
     }
 }
 
 impl NodePortRange {
-    fn judge(&self, review: &Review) -> Verdict {
+    fn judge(&self, service: &Service, review: &Review) -> Verdict {
         let allowed = pairs::for_namespace(&self.per_namespace, &review.namespace.name, &self.allowed);
-        let check = Check { policy: self, allowed, review, targets: OnceCell::new(), texts: OnceCell::new() };
-        let ports = review.service.live_node_ports();
+        let check = Check { policy: self, allowed, service, review, targets: OnceCell::new(), texts: OnceCell::new() };
+        let ports = service.live_node_ports();
         let counted = ports.filter(|port| self.include_health_check || port.used_as == UsedAs::NodePort);
         counted.filter_map(|port| check.judge(&port)).collect()
     }
@@ -88,6 +88,7 @@ fn allowed(path: &str, ranges: &[PortRange], reserved: &Ranges) -> Result<Ranges
 struct Check<'a> {
     policy: &'a NodePortRange,
     allowed: &'a Ranges,
+    service: &'a Service,
     review: &'a Review,
     /// Where the old object's node ports lead, sorted.
     targets: OnceCell<Vec<Target<'a>>>,
@@ -120,7 +121,7 @@ impl Check<'_> {
 
     fn leads_elsewhere(&self, node_port: &NodePortInUse<'_>) -> bool {
         let Some(old) = &self.review.old_service else { return false };
-        let port = self.review.service.spec.ports.get(node_port.index);
+        let port = self.service.spec.ports.get(node_port.index);
         let Some(port) = port.filter(|_| node_port.used_as == UsedAs::NodePort) else { return false };
         let (protocol, number) = (node_port.protocol, node_port.number);
         let before = self.targets.get_or_init(|| targets(old));

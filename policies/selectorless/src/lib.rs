@@ -31,13 +31,12 @@ impl Policy for Selectorless {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        self.judge(review).renewed(review, |_| Widening::ANY, |old| self.judge(old))
+        Verdict::of_update(review, |_| Widening::ANY, |service| self.judge(service))
     }
 }
 
 impl Selectorless {
-    fn judge(&self, review: &Review) -> Verdict {
-        let service = &review.service;
+    fn judge(&self, service: &Service) -> Verdict {
         let found = service.service_type();
         if !service.spec.selector.is_empty() || !self.0.iter().any(|needs| service_type(*needs) == found) {
             return Verdict::allow();

@@ -48,7 +48,7 @@ impl Policy for ServiceTypes {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        self.judge(review).renewed(review, |_| Widening::ANY, |old| self.judge(old))
+        Verdict::of_update(review, |_| Widening::ANY, |service| self.judge(service, &review.namespace.name))
     }
 
     /// Only raw manifests can lack a type: a live API server has set the default before any webhook runs.
@@ -62,13 +62,13 @@ impl Policy for ServiceTypes {
 }
 
 impl ServiceTypes {
-    fn judge(&self, review: &Review) -> Verdict {
-        let found = review.service.service_type();
-        let allowed = pairs::for_namespace(&self.0.per_namespace, &review.namespace.name, &self.0.allowed_types);
+    fn judge(&self, service: &Service, namespace: &str) -> Verdict {
+        let found = service.service_type();
+        let allowed = pairs::for_namespace(&self.0.per_namespace, namespace, &self.0.allowed_types);
         if allowed.contains(&found) {
             return Verdict::allow();
         }
-        let namespace = quote(&review.namespace.name);
+        let namespace = quote(namespace);
         let names = allowed.iter().map(|allowed| allowed.as_str()).collect::<Vec<_>>().join(" or ");
         let violation = Violation::new("S01", "spec.type", format!("{found} is not allowed in namespace {namespace}"));
         Verdict::deny(violation.key(found.as_str()).fix(format!("use {names}")))

@@ -10,12 +10,15 @@ pub mod addresses;
 pub mod backends;
 pub mod classes;
 mod controllers;
+pub mod exports;
 pub mod exposing;
+pub mod forwarding;
 pub mod internal;
 pub mod metadata_services;
 pub mod nodes;
 #[cfg(not(target_family = "wasm"))]
 pub mod questions;
+pub mod port_names;
 pub mod reach;
 pub mod reads;
 pub mod voids;

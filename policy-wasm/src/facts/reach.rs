@@ -51,7 +51,7 @@ pub static PARTS: [&str; 36] = [
 
 /// Whether an annotation may decide who reaches a load balancer, or what is reached.
 pub fn bears_on_reach(key: &str) -> bool {
-    let name = key.rsplit('/').next().unwrap_or(key).as_bytes();
+    let name = key.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let has = |part: &str| name.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part.as_bytes()));
     PARTS.iter().any(|part| has(part))
 }

@@ -92,15 +92,15 @@ fn a_greater_type_is_wider_and_an_alias_is_another_one() {
 
 #[test]
 fn what_stood_is_renewed_where_it_is_widened() {
-    let judge = |review: &Review| {
-        let found = review.service.spec.ports.iter();
+    let judge = |service: &Service| {
+        let found = service.spec.ports.iter();
         found.map(|port| Violation::new("X", "f", "bad").key(text!["port:", port.port])).collect::<Verdict>()
     };
     let keys = |change: fn(&mut Service)| {
         let mut new = base();
         change(&mut new);
         let review = update(base(), new);
-        let verdict = judge(&review).renewed(&review, |_| Widening::SELECTED, judge);
+        let verdict = Verdict::of_update(&review, |_| Widening::SELECTED, judge);
         verdict.violations.into_iter().map(|violation| violation.key).collect::<Vec<_>>()
     };
     assert_eq!(keys(|_| {}), ["port:443", "port:80"]);
