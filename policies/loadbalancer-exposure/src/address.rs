@@ -17,11 +17,10 @@ const FIX: &str = "remove it, so that the controller chooses an address";
 const MAX_ADDRESSES: usize = 64;
 
 impl LoadBalancerExposure {
-    pub(crate) fn judge_addresses(&self, review: &Review, verdict: &mut Verdict) {
+    pub(crate) fn judge_addresses(&self, review: &Review, service: &Service, verdict: &mut Verdict) {
         if self.settings.load_balancer_ip == LoadBalancerIp::Allow {
             return;
         }
-        let service = &review.service;
         let mut named: Vec<&str> = vec![];
         if let Some(ip) = &service.spec.load_balancer_ip {
             named.push(ip);

@@ -38,9 +38,9 @@ pub(crate) fn complete(policy: &LoadBalancerExposure, review: &Review) -> Mutati
 impl LoadBalancerExposure {
     /// Only where it is one controller that serves the Service, and this finds nothing that says what it is to be.
     fn switch_to_set(&self, review: &Review) -> Option<(&'static str, &'static str)> {
-        let controllers = self.controllers_for(review).ok()?;
+        let controllers = self.controllers_for(review, &review.service).ok()?;
         let [controller] = controllers.as_slice() else { return None };
-        if self.public(review).is_empty() {
+        if self.public(review, &review.service).is_empty() {
             return None;
         }
         controller.switch_to_set(&review.service)

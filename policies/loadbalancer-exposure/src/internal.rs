@@ -33,8 +33,8 @@ pub(crate) fn controllers(settings: &Settings, errors: &mut Vec<SettingsError>) 
 
 impl LoadBalancerExposure {
     /// Every reason why a load balancer may be a public one.
-    pub(crate) fn public(&self, review: &Review) -> Vec<Violation> {
-        let (service, old) = (&review.service, review.old_service.as_ref());
+    pub(crate) fn public(&self, review: &Review, service: &Service) -> Vec<Violation> {
+        let old = review.old_service.as_ref();
         let mut found = vec![];
         for by in BESIDE {
             found.extend(voiding(service, old, Voided::Internal, by).map(|voiding| voided(by, &voiding)));
@@ -44,7 +44,7 @@ impl LoadBalancerExposure {
             return found;
         }
         let is_extra = self.settings.extra.iter().any(|extra| has(service, extra));
-        match self.controllers_for(review) {
+        match self.controllers_for(review, service) {
             Ok(controllers) => {
                 for controller in controllers {
                     let mut reasons = controller.reasons(service, old);
@@ -64,14 +64,18 @@ impl LoadBalancerExposure {
     }
 
     /// Who serves the Service: what settings name, or one controller for each kind of Node.
-    pub(crate) fn controllers_for(&self, review: &Review) -> Result<Vec<&'static Controller>, String> {
+    pub(crate) fn controllers_for(
+        &self,
+        review: &Review,
+        service: &Service,
+    ) -> Result<Vec<&'static Controller>, String> {
         if !self.controllers.is_empty() {
             return Ok(self.controllers.clone());
         }
         let mut controllers = vec![];
         for provider in &review.cluster.providers {
             let infrastructure = provider.id.provider().unwrap_or_default();
-            match internal::on(infrastructure, &review.service) {
+            match internal::on(infrastructure, service) {
                 Some(controller) => controllers.push(controller),
                 None if infrastructure.is_empty() => return Err("a Node has no providerID".to_owned()),
                 None => return Err(text!["no switch is known for Nodes of ", quote(infrastructure)]),

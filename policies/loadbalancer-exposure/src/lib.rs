@@ -75,10 +75,7 @@ impl Policy for LoadBalancerExposure {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        if review.service.service_type() != ServiceType::LoadBalancer {
-            return Verdict::allow();
-        }
-        let verdict = self.judge(review).renewed(review, widening, |old| self.judge(old));
+        let verdict = Verdict::of_update(review, widening, |service| self.judge(review, service));
         self.renewed_by_reach(review, verdict)
     }
 
@@ -97,15 +94,19 @@ fn widening(violation: &Violation) -> Widening {
 }
 
 impl LoadBalancerExposure {
-    fn judge(&self, review: &Review) -> Verdict {
+    /// Judges a state of the Service under review: the new one, or the old one.
+    fn judge(&self, review: &Review, service: &Service) -> Verdict {
         let mut verdict = Verdict::allow();
+        if service.service_type() != ServiceType::LoadBalancer {
+            return verdict;
+        }
         let settings = &self.settings;
         let asks_reach =
             settings.require_internal || settings.require_source_ranges == RequireSourceRanges::UnlessInternal;
-        let public = if asks_reach { self.public(review) } else { vec![] };
-        self.judge_ranges(review, !public.is_empty(), &mut verdict);
-        self.judge_node_ports(&review.service, &mut verdict);
-        self.judge_addresses(review, &mut verdict);
+        let public = if asks_reach { self.public(review, service) } else { vec![] };
+        self.judge_ranges(review, service, !public.is_empty(), &mut verdict);
+        self.judge_node_ports(service, &mut verdict);
+        self.judge_addresses(review, service, &mut verdict);
         if settings.require_internal {
             verdict.violations.extend(public);
         }
@@ -118,9 +119,9 @@ impl LoadBalancerExposure {
         let Some(old) = review.old_service.as_ref().filter(|_| verdict.violations.iter().any(concerns)) else {
             return verdict;
         };
-        let before = self.public(&Review { service: old.clone(), ..review.clone() });
+        let before = self.public(review, old);
         let stood = |reason: &Violation| before.iter().any(|old| old.key == reason.key);
-        if !self.public(review).iter().all(stood) {
+        if !self.public(review, &review.service).iter().all(stood) {
             for violation in verdict.violations.iter_mut().filter(|violation| concerns(violation)) {
                 violation.key.clear();
             }

@@ -16,9 +16,8 @@ const FIELD: &str = "spec.loadBalancerSourceRanges";
 
 impl LoadBalancerExposure {
     /// `is_public` tells whether the load balancer may be a public one.
-    pub(crate) fn judge_ranges(&self, review: &Review, is_public: bool, verdict: &mut Verdict) {
-        let service = &review.service;
-        let controllers = self.controllers_for(review).ok();
+    pub(crate) fn judge_ranges(&self, review: &Review, service: &Service, is_public: bool, verdict: &mut Verdict) {
+        let controllers = self.controllers_for(review, service).ok();
         let controllers = controllers.as_deref();
         let ranges = Ranges::of(service, controllers);
         let required = match self.settings.require_source_ranges {
@@ -34,8 +33,8 @@ impl LoadBalancerExposure {
         }
         self.judge_each(&ranges, verdict);
         if ranges.are_read && (required || self.settings.forbid_world || !self.allowed.is_empty()) {
-            self.judge_voids(review, controllers, verdict);
-            judge_enforcement(review, controllers.unwrap_or_default(), verdict);
+            judge_voids(review, service, controllers, verdict);
+            judge_enforcement(review, service, controllers.unwrap_or_default(), verdict);
         }
     }
 
@@ -43,7 +42,10 @@ impl LoadBalancerExposure {
         let key = "LoadBalancer:no source ranges";
         let violation = match controllers {
             Some([first, ..]) if service.annotation(SOURCE_RANGES).is_some() => {
-                let message = text![first.name, " does not read the annotation, so that the load balancer is open to the whole world"];
+                let message = text![
+                    first.name,
+                    " does not read the annotation, so that the load balancer is open to the whole world"
+                ];
                 let fix = text!["use ", FIELD];
                 Violation::new("S05", annotation(SOURCE_RANGES), message).fix(fix)
             }
@@ -98,30 +100,6 @@ impl LoadBalancerExposure {
         }
     }
 
-    /// What voids the ranges: for the controllers that serve the Service, for all where they are not known, and for what runs
-    /// beside any of them.
-    fn judge_voids(&self, review: &Review, controllers: Option<&[&Controller]>, verdict: &mut Verdict) {
-        let mut judge = |by: &str| {
-            for voiding in voiding(&review.service, review.old_service.as_ref(), Voided::Ranges, by) {
-                let (row, found) = (voiding.row, voiding.found);
-                let message = text![quote(found), " ", row.cause.text(), ", so that source ranges do not certainly hold"];
-                let key = text!["sourceRanges:voided:", row.key, "=", found];
-                // Two controllers may read one annotation.
-                if verdict.violations.iter().all(|violation| violation.key != key) {
-                    let violation = Violation::new("S05", annotation(row.key), message);
-                    verdict.violations.push(violation.key(key).fix("remove it"));
-                }
-            }
-        };
-        for by in BESIDE {
-            judge(by);
-        }
-        match controllers {
-            Some(controllers) => controllers.iter().for_each(|controller| judge(controller.name)),
-            None => CONTROLLERS.iter().for_each(|controller| judge(controller.name)),
-        }
-    }
-
     fn name_blocks(&self) -> String {
         let mut fix = "name the addresses that need it".to_owned();
         for (i, block) in self.settings.allowed_cidrs.iter().enumerate() {
@@ -132,18 +110,47 @@ impl LoadBalancerExposure {
     }
 }
 
+/// What voids the ranges: for the controllers that serve the Service, for all where they are not known, and for what runs
+/// beside any of them.
+fn judge_voids(review: &Review, service: &Service, controllers: Option<&[&Controller]>, verdict: &mut Verdict) {
+    let mut judge = |by: &str| {
+        for voiding in voiding(service, review.old_service.as_ref(), Voided::Ranges, by) {
+            let (row, found) = (voiding.row, voiding.found);
+            let message = text![quote(found), " ", row.cause.text(), ", so that source ranges do not certainly hold"];
+            let key = text!["sourceRanges:voided:", row.key, "=", found];
+            // Two controllers may read one annotation.
+            if verdict.violations.iter().all(|violation| violation.key != key) {
+                let violation = Violation::new("S05", annotation(row.key), message);
+                verdict.violations.push(violation.key(key).fix("remove it"));
+            }
+        }
+    };
+    for by in BESIDE {
+        judge(by);
+    }
+    match controllers {
+        Some(controllers) => controllers.iter().for_each(|controller| judge(controller.name)),
+        None => CONTROLLERS.iter().for_each(|controller| judge(controller.name)),
+    }
+}
+
 /// Whether the controllers enforce source ranges at all.
-fn judge_enforcement(review: &Review, controllers: &[&Controller], verdict: &mut Verdict) {
+fn judge_enforcement(review: &Review, service: &Service, controllers: &[&Controller], verdict: &mut Verdict) {
     for controller in controllers {
         let name = controller.name;
-        match controller.enforces(&review.service) {
+        match controller.enforces(service) {
             Enforces::No => {
                 let message = text!["source ranges are not enforced by ", name, " for this load balancer"];
                 let violation = Violation::new("S05", FIELD, message).key(text!["sourceRanges:not enforced:", name]);
                 verdict.violations.push(violation.fix("restrict its clients in another way, or use type ClusterIP"));
             }
             Enforces::Depends if review.resource == Resource::Services => {
-                verdict.warnings.push(text![FIELD, ": whether ", name, " enforces source ranges depends on its settings"]);
+                verdict.warnings.push(text![
+                    FIELD,
+                    ": whether ",
+                    name,
+                    " enforces source ranges depends on its settings"
+                ]);
             }
             _ => {}
         }

@@ -35,7 +35,11 @@ pub(super) const fn class(name: &'static str, reach: Reach, served_by: &'static 
 
 /// Classes of controllers that have no switch of their own among [`super::internal::CONTROLLERS`].
 pub static OTHERS: [Class; 10] = [
-    class("tailscale", Reach::Depends, "Tailscale's operator: inside the tailnet; tailscale/tailscale cmd/k8s-operator/svc.go"),
+    class(
+        "tailscale",
+        Reach::Depends,
+        "Tailscale's operator: inside the tailnet; tailscale/tailscale cmd/k8s-operator/svc.go",
+    ),
     class("io.cilium/l2-announcer", Reach::Depends, "Cilium, L2 announcements"),
     class("io.cilium/bgp-control-plane", Reach::Depends, "Cilium, BGP control plane"),
     class("io.cilium/node", Reach::Depends, "Cilium, Node IPAM"),

@@ -16,9 +16,9 @@ pub mod forwarding;
 pub mod internal;
 pub mod metadata_services;
 pub mod nodes;
+pub mod port_names;
 #[cfg(not(target_family = "wasm"))]
 pub mod questions;
-pub mod port_names;
 pub mod reach;
 pub mod reads;
 pub mod voids;

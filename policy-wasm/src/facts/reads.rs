@@ -47,9 +47,7 @@ impl Reads {
                 _ => return Reading::Refused,
             },
             Self::Not(no) => !no.contains(&value),
-            Self::Inner => {
-                holds(value, r#""type":"inner""#) && !holds(value, r#""public""#) && !holds(value, "\\")
-            }
+            Self::Inner => holds(value, r#""type":"inner""#) && !holds(value, r#""public""#) && !holds(value, "\\"),
             Self::Contains(part) => holds(value, part),
         };
         if is_yes { Reading::Yes } else { Reading::No }

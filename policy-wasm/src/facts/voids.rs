@@ -475,9 +475,6 @@ mod tests {
         assert!(!adopts(&after, Some(&after)));
         assert!(adopts(&with(&[(ID, "b")]), Some(&after)));
         assert!(adopts(&after, Some(&cluster_ip("w"))));
-        let mut served = after;
-        served.status.load_balancer_ingress = vec![Default::default()];
-        assert!(!adopts(&served, None));
     }
 
     #[test]
