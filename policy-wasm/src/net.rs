@@ -178,16 +178,32 @@ pub fn together_cover(blocks: &[Cidr], other: &Cidr) -> bool {
     }
 }
 
-/// Whether blocks together hold more than half of all IPv4 addresses, or of IPv6's global ones, `2000::/3` (RFC 4291; IANA has
-/// given out no other). `0.0.0.0/0` does, and so do `0.0.0.0/1` and `128.0.0.0/1`, or any finer split that leaves a few out.
-pub fn cover_the_world(blocks: &[Cidr]) -> bool {
-    more_than_half(blocks, false, 0, u64::from(u32::MAX), 0)
-        || more_than_half(blocks, true, 0x2 << 60, (0x4 << 60) - 1, 64)
+/// How much of a family's addresses some blocks hold together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Share {
+    /// Half of them at most.
+    Part,
+    /// More than half.
+    Most,
+    /// Every one.
+    All,
 }
 
-/// Whether blocks of a family hold more than half of a part of it. Addresses count without their last bits, whose number is
-/// `fine`.
-fn more_than_half(blocks: &[Cidr], is_v6: bool, from: u64, to: u64, fine: u32) -> bool {
+/// How much of all IPv4 addresses blocks hold together, and of IPv6's global ones, `2000::/3` (RFC 4291; IANA has given out no
+/// other).
+pub fn shares(blocks: &[Cidr]) -> (Share, Share) {
+    (share(blocks, false, 0, u64::from(u32::MAX), 0), share(blocks, true, 0x2 << 60, (0x4 << 60) - 1, 64))
+}
+
+/// Whether blocks together hold more than half of all IPv4 addresses, or of IPv6's global ones. `0.0.0.0/0` does, and so do
+/// `0.0.0.0/1` and `128.0.0.0/1`, or any finer split that leaves a few out.
+pub fn cover_the_world(blocks: &[Cidr]) -> bool {
+    let (v4, v6) = shares(blocks);
+    v4.max(v6) > Share::Part
+}
+
+/// How much blocks of a family hold of a part of it. Addresses count without their last bits, whose number is `fine`.
+fn share(blocks: &[Cidr], is_v6: bool, from: u64, to: u64, fine: u32) -> Share {
     // A heap hands the blocks out in descending order; the library's sort is several times its size.
     let mut heap = BinaryHeap::with_capacity(blocks.len());
     for block in blocks {
@@ -204,7 +220,11 @@ fn more_than_half(blocks: &[Cidr], is_v6: bool, from: u64, to: u64, fine: u32) -
             below = first;
         }
     }
-    covered > (to - from) / 2 + 1
+    match covered {
+        covered if covered > to - from => Share::All,
+        covered if covered > (to - from) / 2 + 1 => Share::Most,
+        _ => Share::Part,
+    }
 }
 
 #[cfg(test)]
@@ -334,5 +354,7 @@ mod tests {
         assert!(!cover_the_world(&blocks(&["0.0.0.0/1", "10.0.0.0/8", "0.0.0.0/1"])));
         assert!(!cover_the_world(&blocks(&["0.0.0.0/1", "2000::/4", "fc00::/7"])));
         assert!(!cover_the_world(&[]));
+        assert_eq!(shares(&blocks(&["0.0.0.0/1", "128.0.0.0/1"])), (Share::All, Share::Part));
+        assert_eq!(shares(&blocks(&["0.0.0.0/1", "128.0.0.0/2", "::/0"])), (Share::Most, Share::All));
     }
 }

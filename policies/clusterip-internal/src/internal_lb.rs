@@ -1,16 +1,19 @@
 //! Is the load balancer an internal one on every cloud that the Nodes are on?
 
 use sallyport_policy::facts::internal;
+use sallyport_policy::facts::voids::{BESIDE, Voided, voiding};
 use sallyport_policy::review::Cluster;
 use sallyport_policy::service::Service;
 
-/// Whether every provider of the cluster makes an internal load balancer of this Service. Not known is not internal.
-pub(crate) fn is_internal(service: &Service, cluster: &Cluster) -> bool {
+/// Whether every provider of the cluster makes an internal load balancer of this Service. Not known is not internal. `old` is
+/// the Service before the update.
+pub(crate) fn is_internal(service: &Service, old: Option<&Service>, cluster: &Cluster) -> bool {
     let on = |infrastructure: Option<&str>| {
         let controller = infrastructure.and_then(|infrastructure| internal::on(infrastructure, service));
-        controller.is_some_and(|controller| controller.public(service).is_none())
+        controller.is_some_and(|controller| controller.reasons(service, old).is_empty())
     };
-    !cluster.providers.is_empty() && cluster.providers.iter().all(|provider| on(provider.id.provider()))
+    let is_voided = BESIDE.iter().any(|by| voiding(service, old, Voided::Internal, by).next().is_some());
+    !is_voided && !cluster.providers.is_empty() && cluster.providers.iter().all(|provider| on(provider.id.provider()))
 }
 
 #[cfg(test)]
@@ -24,7 +27,7 @@ mod tests {
         let mut service = load_balancer("w", 80);
         service.metadata.annotations = labels(annotations);
         let review = create(service).on_nodes_of(schemes);
-        is_internal(&review.service, &review.cluster)
+        is_internal(&review.service, None, &review.cluster)
     }
 
     #[test]
@@ -35,6 +38,12 @@ mod tests {
             assert!(!internal_on([scheme], [(AZURE, "true")]), "{scheme}");
         }
         assert!(!internal_on([], [(AZURE, "true")]));
+    }
+
+    #[test]
+    fn what_voids_the_switch_counts() {
+        assert!(!internal_on(["azure"], [(AZURE, "true"), ("service.beta.kubernetes.io/azure-pls-create", "true")]));
+        assert!(!internal_on(["azure"], [(AZURE, "true"), ("kube-vip.io/forwardUPNP", "true")]));
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl ClusterIpInternal {
     fn forbidden<'a>(&self, service: &'a Service, review: &Review) -> Vec<Exposure<'a>> {
         let allowed = self.0.allow_internal_lb
             && service.service_type() == ServiceType::LoadBalancer
-            && internal_lb::is_internal(service, &review.cluster);
+            && internal_lb::is_internal(service, review.old_service.as_ref(), &review.cluster);
         let mut exposures = vec![];
         if service.uses_node_ports() && !allowed {
             exposures.push(Exposure::by_type(service.service_type()));

@@ -1,9 +1,11 @@
-//! No external IPs but those from allowed blocks (S08).
+//! No external IPs but those from allowed blocks (S08), be they named by `spec.externalIPs` or by an annotation that makes a
+//! controller of load balancers take any address.
 //!
 //! kube-proxy sends whatever the cluster sends to an external IP to the Service's Pods, so that whoever writes a Service can take
 //! over any address (CVE-2020-8554). Of a headless Service and an ExternalName they have no effect yet; they are judged all the
 //! same, since they take effect with the next change of the type.
 
+use sallyport_policy::facts::addresses::{Asked, Checked, MAX_ASKED, asked};
 use sallyport_policy::net::{Address, Cidr};
 use sallyport_policy::prelude::*;
 
@@ -20,7 +22,9 @@ impl Policy for ExternalIps {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).about(About::EXTERNAL_IPS)
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+            .with_status_writes()
+            .about(About::EXTERNAL_IPS.union(About::LOAD_BALANCER))
     }
 
     fn defaults() -> Settings {
@@ -47,7 +51,8 @@ impl Policy for ExternalIps {
 
     fn validate(&self, review: &Review) -> Verdict {
         // Each address has a key of its own: what counts besides is where it leads, once it has an effect.
-        let is_live = !review.service.live_external_ips().is_empty();
+        let is_live =
+            !review.service.live_external_ips().is_empty() || !asked(&review.service, Checked::Nothing).is_empty();
         let ways = if is_live { Widening::LEADS.or(Widening::TYPE) } else { Widening::NONE };
         let is_armed = is_armed(review);
         Verdict::of_update(review, |_| ways, |service| self.judge(service, is_armed))
@@ -67,22 +72,50 @@ fn parse(text: &str) -> Result<Cidr, String> {
 
 impl ExternalIps {
     fn judge(&self, service: &Service, is_armed: bool) -> Verdict {
-        let ips = service.spec.external_ips.iter().enumerate();
-        ips.filter_map(|(index, ip)| self.judge_ip(is_armed, index, ip)).collect()
+        let mut verdict = Verdict::allow();
+        let external_ips = &service.spec.external_ips;
+        for (index, ip) in external_ips.iter().enumerate() {
+            if let Some(message) = self.problem(ip, "external IPs are not allowed") {
+                let violation = Violation::new("S08", format!("spec.externalIPs[{index}]"), message);
+                // To bring an external IP to life is an offence of its own, which nothing excuses.
+                let key = if is_armed { String::new() } else { format!("externalIP:{ip}") };
+                verdict.violations.push(violation.key(key).fix(self.fix.as_str()));
+            }
+        }
+        let asked = asked(service, Checked::Nothing);
+        if asked.len() == MAX_ASKED {
+            verdict.violations.push(too_many(asked[0].key));
+            return verdict;
+        }
+        let is_first = |i: usize, text: &str| {
+            asked.iter().take(i).all(|asked| asked.text != text) && external_ips.iter().all(|ip| ip != text)
+        };
+        let asked = asked.iter().enumerate().filter(|(i, asked)| is_first(*i, asked.text));
+        verdict.violations.extend(asked.filter_map(|(_, asked)| self.judge_asked(*asked)));
+        verdict
     }
 
-    fn judge_ip(&self, is_armed: bool, index: usize, ip: &str) -> Option<Violation> {
-        let message = match Address::parse(ip) {
-            Some(address) if self.blocks.iter().any(|block| block.contains(address)) => return None,
-            None => format!("{} is no IP address in its usual form", quote(ip)),
-            Some(_) if self.blocks.is_empty() => format!("{}: external IPs are not allowed", quote(ip)),
-            Some(_) => format!("{} is in none of the allowed blocks", quote(ip)),
-        };
-        let violation = Violation::new("S08", format!("spec.externalIPs[{index}]"), message).fix(self.fix.as_str());
-        // To bring an external IP to life is an offence of its own, which nothing excuses.
-        let key = if is_armed { String::new() } else { format!("externalIP:{ip}") };
-        Some(violation.key(key))
+    /// An address that an annotation names. The controller writes it into the status, so that the cluster sends its traffic here.
+    fn judge_asked(&self, asked: Asked<'_>) -> Option<Violation> {
+        let message = self.problem(asked.text, "the controller takes any address, as from spec.externalIPs")?;
+        let violation = Violation::new("S08", format!("metadata.annotations[{}]", quote(asked.key)), message);
+        Some(violation.key(format!("externalIP:{}", asked.text)).fix(self.fix.as_str()))
     }
+
+    /// Why an address may not be taken.
+    fn problem(&self, ip: &str, why_none: &str) -> Option<String> {
+        match Address::parse(ip) {
+            Some(address) if self.blocks.iter().any(|block| block.contains(address)) => None,
+            None => Some(format!("{} is no IP address in its usual form", quote(ip))),
+            Some(_) if self.blocks.is_empty() => Some(format!("{}: {why_none}", quote(ip))),
+            Some(_) => Some(format!("{} is in none of the allowed blocks", quote(ip))),
+        }
+    }
+}
+
+fn too_many(key: &str) -> Violation {
+    let message = format!("annotations name {MAX_ASKED} addresses or more");
+    Violation::new("S08", format!("metadata.annotations[{}]", quote(key)), message).fix("name fewer")
 }
 
 /// Whether the update gives effect to external IPs that had none before.
@@ -133,6 +166,39 @@ mod tests {
         assert_eq!(key(headless.clone(), with(&["8.8.8.8"])), "");
         assert_eq!(key(with(&["8.8.8.8"]), headless.clone()), "externalIP:8.8.8.8");
         assert_eq!(key(headless.clone(), headless), "externalIP:8.8.8.8");
+    }
+
+    const AZURE: &str = "service.beta.kubernetes.io/azure-additional-public-ips";
+
+    fn annotated(value: &str) -> Service {
+        let mut service = load_balancer("w", 80);
+        service.metadata.annotations = labels([(AZURE, value)]);
+        service
+    }
+
+    #[test]
+    fn an_annotation_that_makes_a_controller_take_any_address_counts_like_the_field() {
+        let fields = |cidrs: &[&str], service: Service| {
+            let policy = policy(cidrs).unwrap_or_else(|_| panic!("valid"));
+            policy.validate(&create(service)).violations.into_iter().map(|found| found.field).collect::<Vec<_>>()
+        };
+        let field = format!("metadata.annotations[\"{AZURE}\"]");
+        assert_eq!(fields(&[], annotated("8.8.8.8")), [field.as_str()]);
+        assert_eq!(fields(&["192.0.2.0/24"], annotated("192.0.2.7, 8.8.8.8")), [field.as_str()]);
+        let mut both = annotated("8.8.8.8,8.8.8.8");
+        both.spec.external_ips = vec!["8.8.8.8".to_owned()];
+        assert_eq!(fields(&[], both), ["spec.externalIPs[0]"]);
+        let mut other = annotated("8.8.8.8");
+        other.spec.type_ = Some(ServiceType::NodePort);
+        assert!(fields(&[], other).is_empty());
+    }
+
+    #[test]
+    fn thousands_of_addresses_are_one_offence() {
+        let policy = policy(&[]).unwrap_or_else(|_| panic!("valid"));
+        let many: Vec<_> = (0..20_000).map(|i| format!("10.0.{}.{}", i / 256, i % 256)).collect();
+        let found = policy.validate(&create(annotated(&many.join(",")))).violations;
+        assert_eq!((found.len(), found[0].key.as_str()), (1, ""));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! its author, and to the rules.
 
 use super::LoadBalancerExposure;
-use super::sources::ANNOTATION;
+use super::sources::Ranges;
 use sallyport_policy::prelude::*;
 
 pub(crate) fn complete(policy: &LoadBalancerExposure, review: &Review) -> Mutation {
@@ -23,7 +23,7 @@ pub(crate) fn complete(policy: &LoadBalancerExposure, review: &Review) -> Mutati
     if let (Some(class), None) = (&set.load_balancer_class, &spec.load_balancer_class) {
         patch.set_load_balancer_class(class);
     }
-    if spec.load_balancer_source_ranges.is_empty() && service.annotation(ANNOTATION).is_none() {
+    if !Ranges::is_any(service) {
         patch.set_load_balancer_source_ranges(&set.load_balancer_source_ranges);
     }
     if set.no_node_ports && !spec.allocate_load_balancer_node_ports_by_client {
@@ -38,9 +38,11 @@ pub(crate) fn complete(policy: &LoadBalancerExposure, review: &Review) -> Mutati
 impl LoadBalancerExposure {
     /// Only where it is one controller that serves the Service, and this finds nothing that says what it is to be.
     fn switch_to_set(&self, review: &Review) -> Option<(&'static str, &'static str)> {
-        let controllers = self.controllers_for(review).ok()?;
+        let controllers = self.controllers_for(review, &review.service).ok()?;
         let [controller] = controllers.as_slice() else { return None };
-        self.public(review)?;
+        if self.public(review, &review.service).is_empty() {
+            return None;
+        }
         controller.switch_to_set(&review.service)
     }
 }

@@ -1,8 +1,12 @@
 //! S04: why a load balancer is not certainly an internal one.
+//!
+//! Every reason is told, each with a key of its own: an update may not add one to those that stand. "Not certain" and "public"
+//! never share a key.
 
 use super::LoadBalancerExposure;
 use super::settings::{Extra, Settings};
 use sallyport_policy::facts::internal::{self, CONTROLLERS, Controller, Public};
+use sallyport_policy::facts::voids::{BESIDE, Voided, Voiding, voiding};
 use sallyport_policy::prelude::*;
 
 /// The controllers that settings name.
@@ -28,36 +32,50 @@ pub(crate) fn controllers(settings: &Settings, errors: &mut Vec<SettingsError>) 
 }
 
 impl LoadBalancerExposure {
-    /// Why a load balancer may be a public one.
-    pub(crate) fn public(&self, review: &Review) -> Option<Violation> {
-        let service = &review.service;
-        let class = service.spec.load_balancer_class.as_ref();
-        if class.is_some_and(|class| self.settings.internal_classes.contains(class))
-            || self.settings.extra.iter().any(|extra| has(service, extra))
-        {
-            return None;
+    /// Every reason why a load balancer may be a public one.
+    pub(crate) fn public(&self, review: &Review, service: &Service) -> Vec<Violation> {
+        let old = review.old_service.as_ref();
+        let mut found = vec![];
+        for by in BESIDE {
+            found.extend(voiding(service, old, Voided::Internal, by).map(|voiding| voided(by, &voiding)));
         }
-        match self.controllers_for(review) {
+        let class = service.spec.load_balancer_class.as_ref();
+        if class.is_some_and(|class| self.settings.internal_classes.contains(class)) {
+            return found;
+        }
+        let is_extra = self.settings.extra.iter().any(|extra| has(service, extra));
+        match self.controllers_for(review, service) {
             Ok(controllers) => {
-                controllers.iter().find_map(|controller| Some(explain(controller, controller.public(service)?)))
+                for controller in controllers {
+                    let mut reasons = controller.reasons(service, old);
+                    // What settings call internal stands in for the controller's own switch; what voids it does so all the same.
+                    reasons.retain(|reason| !is_extra || matches!(reason, Public::Voided(_)));
+                    found.extend(reasons.iter().map(|reason| explain(controller, reason)));
+                }
             }
+            Err(_) if is_extra => {}
             Err(why) => {
                 let message = text!["nothing makes the load balancer internal for certain: ", why];
                 let fix = "ask for the policy's providers or internalClasses to be set, or use type ClusterIP";
-                Some(Violation::new("S04", "spec.type", message).fix(fix))
+                found.push(Violation::new("S04", TYPE, message).key("LoadBalancer:not certain").fix(fix));
             }
         }
+        found
     }
 
     /// Who serves the Service: what settings name, or one controller for each kind of Node.
-    pub(crate) fn controllers_for(&self, review: &Review) -> Result<Vec<&'static Controller>, String> {
+    pub(crate) fn controllers_for(
+        &self,
+        review: &Review,
+        service: &Service,
+    ) -> Result<Vec<&'static Controller>, String> {
         if !self.controllers.is_empty() {
             return Ok(self.controllers.clone());
         }
         let mut controllers = vec![];
         for provider in &review.cluster.providers {
             let infrastructure = provider.id.provider().unwrap_or_default();
-            match internal::on(infrastructure, &review.service) {
+            match internal::on(infrastructure, service) {
                 Some(controller) => controllers.push(controller),
                 None if infrastructure.is_empty() => return Err("a Node has no providerID".to_owned()),
                 None => return Err(text!["no switch is known for Nodes of ", quote(infrastructure)]),
@@ -82,54 +100,50 @@ fn unknown(name: &str) -> String {
     problem
 }
 
-fn explain(controller: &Controller, public: Public<'_>) -> Violation {
+fn explain(controller: &Controller, public: &Public<'_>) -> Violation {
     let name = controller.name;
-    let mut place = Place::Field("spec.type");
-    let message = match public {
+    let deny = |field: String, message: String| Violation::new("S04", field, message);
+    let violation = match public {
+        Public::Voided(voiding) => return voided(name, voiding),
         Public::Class(class) => {
-            place = Place::Field(CLASS);
-            text![quote(class), " is not served by ", name, ", whose annotations say nothing here"]
+            let message = text![quote(class), " is not served by ", name, ", whose annotations say nothing here"];
+            deny(CLASS.to_owned(), message).fix(OTHER_CLASS)
         }
         Public::ExternalClass(class) => {
-            place = Place::Field(CLASS);
-            text![quote(class), " makes a public load balancer"]
+            deny(CLASS.to_owned(), text![quote(class), " makes a public load balancer"]).fix(OTHER_CLASS)
         }
-        Public::Value { key, found, .. } => {
-            place = Place::Annotation(key);
-            text![quote(found), " does not make the load balancer internal for ", name]
+        Public::Value { key, found, set, .. } => {
+            let message = text![quote(found), " does not make the load balancer internal for ", name];
+            let fix = set.map_or_else(|| "correct or remove it".to_owned(), |value| text!["set it to ", quote(value)]);
+            deny(annotation(key), message).fix(fix)
         }
-        Public::Unclear(key) => {
-            place = Place::Annotation(key);
-            text!["leaves open whether ", name, " makes the load balancer internal"]
+        Public::Missing { key, set, .. } => {
+            let message = text!["nothing makes the load balancer internal for ", name];
+            let value = set.map_or_else(String::new, |value| text![" to ", quote(value)]);
+            deny(TYPE.to_owned(), message).fix(text!["set the annotation ", key, value, ", or use type ClusterIP"])
         }
-        Public::Missing { .. } => text!["nothing makes the load balancer internal for ", name],
+        Public::NoSwitch => {
+            let message = text!["no annotation is known by which ", name, " makes an internal load balancer"];
+            deny(TYPE.to_owned(), message).fix("use type ClusterIP")
+        }
     };
-    let field = match place {
-        Place::Field(field) => field.to_owned(),
-        Place::Annotation(key) => annotation(key),
-    };
-    Violation::new("S04", field, message).fix(fix(public))
+    let degree = if public.is_certain() { "public" } else { "not certain" };
+    violation.key(text!["LoadBalancer:", degree, ":", name])
 }
 
+/// An annotation that voids the switch. Its value counts: another one may lead to another load balancer.
+fn voided(name: &str, voiding: &Voiding<'_>) -> Violation {
+    let Voiding { row, found } = voiding;
+    let message =
+        text![quote(found), " ", row.cause.text(), ", so that it is not certainly an internal one for ", name];
+    Violation::new("S04", annotation(row.key), message)
+        .key(text!["LoadBalancer:not certain:", row.key, "=", found])
+        .fix("remove it")
+}
+
+const TYPE: &str = "spec.type";
 const CLASS: &str = "spec.loadBalancerClass";
-
-enum Place<'a> {
-    Field(&'static str),
-    Annotation(&'a str),
-}
-
-fn fix(public: Public<'_>) -> String {
-    match public {
-        Public::Class(_) | Public::ExternalClass(_) => "use an internal class, or type ClusterIP".to_owned(),
-        Public::Unclear(_) => "remove it".to_owned(),
-        Public::Value { set: Some(value), .. } => text!["set it to ", quote(value)],
-        Public::Missing { key, set: Some(value) } => {
-            text!["set the annotation ", key, " to ", quote(value), ", or use type ClusterIP"]
-        }
-        Public::Missing { key, set: None } => text!["set the annotation ", key, ", or use type ClusterIP"],
-        Public::Value { set: None, .. } => "correct or remove it".to_owned(),
-    }
-}
+const OTHER_CLASS: &str = "use an internal class, or type ClusterIP";
 
 /// `metadata.annotations["example.com/key"]`.
 pub(crate) fn annotation(key: &str) -> String {

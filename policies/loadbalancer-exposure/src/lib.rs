@@ -1,6 +1,7 @@
-//! How load balancers are reached: internal (S04), from known addresses (S05), without node ports (S06), without the deprecated
-//! `loadBalancerIP` (S13); and what new ones get where their manifest says nothing (M3, M4).
+//! How load balancers are reached: internal (S04), from known addresses (S05), without node ports (S06), without an address that
+//! the Service names (S13); and what new ones get where their manifest says nothing (M3, M4).
 
+mod address;
 mod create;
 mod internal;
 mod sources;
@@ -74,17 +75,8 @@ impl Policy for LoadBalancerExposure {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        let mut verdict = Verdict::allow();
-        if review.service.service_type() == ServiceType::LoadBalancer {
-            let public = self.public(review);
-            self.judge_ranges(&review.service, public.is_some(), &mut verdict);
-            self.judge_node_ports(&review.service, &mut verdict);
-            self.judge_ip(review, &mut verdict);
-            if let (true, Some(public)) = (self.settings.require_internal, public) {
-                verdict.violations.push(public.key("LoadBalancer:public"));
-            }
-        }
-        verdict
+        let verdict = Verdict::of_update(review, widening, |service| self.judge(review, service));
+        self.renewed_by_reach(review, verdict)
     }
 
     fn mutate(&self, review: &Review) -> Mutation {
@@ -92,7 +84,51 @@ impl Policy for LoadBalancerExposure {
     }
 }
 
+/// In which ways an update that exposes more makes a new offence of one that stood.
+fn widening(violation: &Violation) -> Widening {
+    match violation.rule.as_str() {
+        "S04" | "S05" => Widening::LEADS.or(Widening::SOURCES),
+        "S06" => Widening::LEADS.or(Widening::NODE_PORTS).or(Widening::NODES).or(Widening::SOURCES),
+        _ => Widening::LEADS,
+    }
+}
+
 impl LoadBalancerExposure {
+    /// Judges a state of the Service under review: the new one, or the old one.
+    fn judge(&self, review: &Review, service: &Service) -> Verdict {
+        let mut verdict = Verdict::allow();
+        if service.service_type() != ServiceType::LoadBalancer {
+            return verdict;
+        }
+        let settings = &self.settings;
+        let asks_reach =
+            settings.require_internal || settings.require_source_ranges == RequireSourceRanges::UnlessInternal;
+        let public = if asks_reach { self.public(review, service) } else { vec![] };
+        self.judge_ranges(review, service, !public.is_empty(), &mut verdict);
+        self.judge_node_ports(service, &mut verdict);
+        self.judge_addresses(review, service, &mut verdict);
+        if settings.require_internal {
+            verdict.violations.extend(public);
+        }
+        verdict
+    }
+
+    /// A load balancer without ranges, or with node ports, offends more once it is less certainly an internal one.
+    fn renewed_by_reach(&self, review: &Review, mut verdict: Verdict) -> Verdict {
+        let concerns = |violation: &Violation| matches!(violation.rule.as_str(), "S05" | "S06");
+        let Some(old) = review.old_service.as_ref().filter(|_| verdict.violations.iter().any(concerns)) else {
+            return verdict;
+        };
+        let before = self.public(review, old);
+        let stood = |reason: &Violation| before.iter().any(|old| old.key == reason.key);
+        if !self.public(review, &review.service).iter().all(stood) {
+            for violation in verdict.violations.iter_mut().filter(|violation| concerns(violation)) {
+                violation.key.clear();
+            }
+        }
+        verdict
+    }
+
     /// A node port that is allocated later is told by the field that asks for it.
     fn judge_node_ports(&self, service: &Service, verdict: &mut Verdict) {
         if self.settings.node_ports == NodePorts::Allow {
@@ -111,24 +147,6 @@ impl LoadBalancerExposure {
                 let message = text![PROBLEM, ", but opens ", number];
                 let key = text!["NodePort:", port.protocol, ":", number];
                 verdict.violations.push(Violation::new("S06", field, message).key(key).fix("remove it"));
-            }
-        }
-    }
-
-    /// Controllers write the status again and again: nobody would read a warning there.
-    fn judge_ip(&self, review: &Review, verdict: &mut Verdict) {
-        let Some(ip) = &review.service.spec.load_balancer_ip else { return };
-        const FIELD: &str = "spec.loadBalancerIP";
-        const WHY: &str = "is deprecated since Kubernetes 1.24, and controllers differ in what they make of it";
-        const FIX: &str = "remove it and use the controller's annotation, or a loadBalancerClass";
-        match self.settings.load_balancer_ip {
-            LoadBalancerIp::Warn if review.resource == Resource::Services => {
-                verdict.warnings.push(text![FIELD, " ", WHY, "; ", FIX])
-            }
-            LoadBalancerIp::Warn | LoadBalancerIp::Allow => {}
-            LoadBalancerIp::Deny => {
-                let violation = Violation::new("S13", FIELD, text![quote(ip), ": the field ", WHY]);
-                verdict.violations.push(violation.key(text!["loadBalancerIP:", ip]).fix(FIX));
             }
         }
     }

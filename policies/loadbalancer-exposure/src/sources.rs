@@ -1,45 +1,85 @@
 //! S05: from where a load balancer may be reached.
 //!
-//! The field wins over the annotation, as in the controllers. A range that does not parse lies in no allowed block.
+//! The field wins over the annotations that its controller reads in place of it. A range that does not parse lies in no allowed
+//! block. Ranges count only where the controller enforces them and nothing else in the Service voids them.
 
 use super::LoadBalancerExposure;
 use super::internal::annotation;
 use super::settings::RequireSourceRanges;
-use sallyport_policy::net::{Cidr, cover_the_world};
+use sallyport_policy::facts::Controller;
+use sallyport_policy::facts::internal::{CONTROLLERS, Enforces, SOURCE_RANGES};
+use sallyport_policy::facts::voids::{BESIDE, Voided, voiding};
+use sallyport_policy::net::{Cidr, Share, cover_the_world, shares};
 use sallyport_policy::prelude::*;
-
-/// The older form of `loadBalancerSourceRanges`.
-pub(crate) const ANNOTATION: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
 const FIELD: &str = "spec.loadBalancerSourceRanges";
 
 impl LoadBalancerExposure {
-    pub(crate) fn judge_ranges(&self, service: &Service, is_public: bool, verdict: &mut Verdict) {
-        let ranges = Ranges::of(service);
-        if ranges.texts.is_empty() {
-            let required = match self.settings.require_source_ranges {
-                RequireSourceRanges::Never => false,
-                RequireSourceRanges::UnlessInternal => is_public,
-                RequireSourceRanges::Always => true,
-            };
-            if required {
-                let message = "missing, so that the load balancer is open to the whole world";
-                self.deny(verdict, FIELD.to_owned(), message.to_owned(), "LoadBalancer:no source ranges".to_owned());
-            }
+    /// `is_public` tells whether the load balancer may be a public one.
+    pub(crate) fn judge_ranges(&self, review: &Review, service: &Service, is_public: bool, verdict: &mut Verdict) {
+        let controllers = self.controllers_for(review, service).ok();
+        let controllers = controllers.as_deref();
+        let ranges = Ranges::of(service, controllers);
+        let required = match self.settings.require_source_ranges {
+            RequireSourceRanges::Never => false,
+            RequireSourceRanges::UnlessInternal => is_public,
+            RequireSourceRanges::Always => true,
+        };
+        if required && !ranges.are_read {
+            self.deny_missing(service, controllers, verdict);
+        }
+        if ranges.list.is_empty() {
             return;
         }
+        self.judge_each(&ranges, verdict);
+        if ranges.are_read && (required || self.settings.forbid_world || !self.allowed.is_empty()) {
+            judge_voids(review, service, controllers, verdict);
+            judge_enforcement(review, service, controllers.unwrap_or_default(), verdict);
+        }
+    }
+
+    fn deny_missing(&self, service: &Service, controllers: Option<&[&Controller]>, verdict: &mut Verdict) {
+        let key = "LoadBalancer:no source ranges";
+        let violation = match controllers {
+            Some([first, ..]) if service.annotation(SOURCE_RANGES).is_some() => {
+                let message = text![
+                    first.name,
+                    " does not read the annotation, so that the load balancer is open to the whole world"
+                ];
+                let fix = text!["use ", FIELD];
+                Violation::new("S05", annotation(SOURCE_RANGES), message).fix(fix)
+            }
+            _ => {
+                let message = "missing, so that the load balancer is open to the whole world";
+                Violation::new("S05", FIELD, message).fix(self.name_blocks())
+            }
+        };
+        verdict.violations.push(violation.key(key));
+    }
+
+    fn judge_each(&self, ranges: &Ranges<'_>, verdict: &mut Verdict) {
         let mut blocks = vec![];
-        for (i, text) in ranges.texts.iter().enumerate() {
-            let block = Cidr::parse(text);
+        for range in &ranges.list {
+            let block = Cidr::parse(range.text);
             // What is the world by itself is told by itself; the others may be it together.
             blocks.extend(block.filter(|block| !cover_the_world(&[*block])));
             if let Some(problem) = self.problem(block) {
-                self.deny(verdict, ranges.field(i), text![quote(text), " ", problem], text!["sourceRange:", text]);
+                let message = text![quote(range.text), " ", problem];
+                self.deny(verdict, range.field(), message, text!["sourceRange:", range.text]);
             }
         }
-        if self.settings.forbid_world && cover_the_world(&blocks) {
-            let message = "together the ranges open the load balancer to the whole world";
-            self.deny(verdict, ranges.root(), message.to_owned(), "sourceRanges:world".to_owned());
+        if self.settings.forbid_world {
+            let (v4, v6) = shares(&blocks);
+            for (share, family) in [(v4, "IPv4"), (v6, "IPv6")] {
+                let how_much = match share {
+                    Share::Part => continue,
+                    Share::Most => "most",
+                    Share::All => "all",
+                };
+                let what = text![how_much, " of ", family];
+                let message = text!["together the ranges open the load balancer to the whole world (", what, ")"];
+                self.deny(verdict, ranges.root(), message, text!["sourceRanges:", what]);
+            }
         }
     }
 
@@ -70,36 +110,108 @@ impl LoadBalancerExposure {
     }
 }
 
-/// The ranges that the controller reads.
-struct Ranges<'a> {
-    texts: Vec<&'a str>,
-    by_annotation: bool,
+/// What voids the ranges: for the controllers that serve the Service, for all where they are not known, and for what runs
+/// beside any of them.
+fn judge_voids(review: &Review, service: &Service, controllers: Option<&[&Controller]>, verdict: &mut Verdict) {
+    let mut judge = |by: &str| {
+        for voiding in voiding(service, review.old_service.as_ref(), Voided::Ranges, by) {
+            let (row, found) = (voiding.row, voiding.found);
+            let message = text![quote(found), " ", row.cause.text(), ", so that source ranges do not certainly hold"];
+            let key = text!["sourceRanges:voided:", row.key, "=", found];
+            // Two controllers may read one annotation.
+            if verdict.violations.iter().all(|violation| violation.key != key) {
+                let violation = Violation::new("S05", annotation(row.key), message);
+                verdict.violations.push(violation.key(key).fix("remove it"));
+            }
+        }
+    };
+    for by in BESIDE {
+        judge(by);
+    }
+    match controllers {
+        Some(controllers) => controllers.iter().for_each(|controller| judge(controller.name)),
+        None => CONTROLLERS.iter().for_each(|controller| judge(controller.name)),
+    }
+}
+
+/// Whether the controllers enforce source ranges at all.
+fn judge_enforcement(review: &Review, service: &Service, controllers: &[&Controller], verdict: &mut Verdict) {
+    for controller in controllers {
+        let name = controller.name;
+        match controller.enforces(service) {
+            Enforces::No => {
+                let message = text!["source ranges are not enforced by ", name, " for this load balancer"];
+                let violation = Violation::new("S05", FIELD, message).key(text!["sourceRanges:not enforced:", name]);
+                verdict.violations.push(violation.fix("restrict its clients in another way, or use type ClusterIP"));
+            }
+            Enforces::Depends if review.resource == Resource::Services => {
+                verdict.warnings.push(text![
+                    FIELD,
+                    ": whether ",
+                    name,
+                    " enforces source ranges depends on its settings"
+                ]);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The source ranges of a Service.
+pub(crate) struct Ranges<'a> {
+    list: Vec<Range<'a>>,
+    /// Whether there are some that every controller reads.
+    are_read: bool,
+}
+
+struct Range<'a> {
+    /// The annotation that has it; none: the field.
+    key: Option<&'static str>,
+    /// Its place among the field's.
+    index: usize,
+    text: &'a str,
+}
+
+impl Range<'_> {
+    fn field(&self) -> String {
+        self.key.map_or_else(|| text![FIELD, "[", self.index, "]"], annotation)
+    }
 }
 
 impl<'a> Ranges<'a> {
-    fn of(service: &'a Service) -> Self {
-        let mut texts = vec![];
-        for text in &service.spec.load_balancer_source_ranges {
-            texts.push(text.trim_ascii());
+    fn of(service: &'a Service, controllers: Option<&[&Controller]>) -> Self {
+        let mut list = vec![];
+        for (index, text) in service.spec.load_balancer_source_ranges.iter().enumerate() {
+            list.push(Range { key: None, index, text: text.trim_ascii() });
         }
-        let written = service.annotation(ANNOTATION).filter(|_| texts.is_empty());
-        let mut rest = written.unwrap_or_default();
-        while !rest.is_empty() {
-            let end = rest.bytes().position(|byte| byte == b',').unwrap_or(rest.len());
-            let text = rest.get(..end).unwrap_or_default().trim_ascii();
-            if !text.is_empty() {
-                texts.push(text);
+        if !list.is_empty() {
+            return Self { list, are_read: true };
+        }
+        let mut are_read = false;
+        let others = controllers.unwrap_or_default().iter().flat_map(|controller| controller.ranges);
+        for key in others.copied().filter(|key| *key != SOURCE_RANGES).chain([SOURCE_RANGES]) {
+            let before = list.len();
+            let mut rest = service.annotation(key).unwrap_or_default();
+            while !rest.is_empty() {
+                let end = rest.bytes().position(|byte| byte == b',').unwrap_or(rest.len());
+                let text = rest.get(..end).unwrap_or_default().trim_ascii();
+                if !text.is_empty() {
+                    list.push(Range { key: Some(key), index: 0, text });
+                }
+                rest = rest.get(end + 1..).unwrap_or_default();
             }
-            rest = rest.get(end + 1..).unwrap_or_default();
+            let reads = |controller: &&Controller| controller.ranges.contains(&key);
+            are_read |= list.len() > before && controllers.is_none_or(|controllers| controllers.iter().all(reads));
         }
-        Self { texts, by_annotation: written.is_some() }
+        Self { list, are_read }
+    }
+
+    /// Whether the Service names some, wherever.
+    pub(crate) fn is_any(service: &Service) -> bool {
+        !service.spec.load_balancer_source_ranges.is_empty() || service.annotation(SOURCE_RANGES).is_some()
     }
 
     fn root(&self) -> String {
-        if self.by_annotation { annotation(ANNOTATION) } else { FIELD.to_owned() }
-    }
-
-    fn field(&self, i: usize) -> String {
-        if self.by_annotation { annotation(ANNOTATION) } else { text![FIELD, "[", i, "]"] }
+        self.list.first().and_then(|range| range.key).map_or_else(|| FIELD.to_owned(), annotation)
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use sallyport_policy::testing::*;
 
+const RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 const AZURE: &str = "service.beta.kubernetes.io/azure-load-balancer-internal";
 
 fn configured(change: impl FnOnce(&mut Settings)) -> LoadBalancerExposure {
@@ -100,7 +101,7 @@ fn ranges_are_judged_one_by_one_and_together() {
 fn many_ranges_of_one_annotation_are_judged_in_time() {
     let policy = configured(|s| s.forbid_world = true);
     let ranges: Vec<_> = (0..20_000).map(|i| format!("10.{}.{}.0/24", i / 256, i % 256)).collect();
-    let verdict = policy.validate(&create(annotated(sources::ANNOTATION, &ranges.join(", "))));
+    let verdict = policy.validate(&create(annotated(RANGES, &ranges.join(", "))));
     assert_eq!(verdict, Verdict::allow());
 }
 
@@ -151,7 +152,7 @@ fn a_new_load_balancer_gets_what_its_manifest_leaves_open_and_nothing_else() {
     assert_eq!(policy.mutate(&mutating(update(service.clone(), service))), Mutation::default());
 
     let mut explicit = annotated(AZURE, "false");
-    explicit.metadata.annotations.push((sources::ANNOTATION.to_owned(), "192.0.2.0/24".to_owned()));
+    explicit.metadata.annotations.push((RANGES.to_owned(), "192.0.2.0/24".to_owned()));
     explicit.spec.allocate_load_balancer_node_ports = Some(true);
     explicit.spec.allocate_load_balancer_node_ports_by_client = true;
     explicit.spec.external_traffic_policy = Some("Cluster".into());
@@ -193,4 +194,103 @@ fn settings_that_cannot_be_meant_are_refused_with_their_path() {
         ]
     );
     assert!(errors[0].message.starts_with(r#""aws" is no controller that is known; use aws-lbc, aws-ccm, azure"#));
+}
+
+const LBC: &str = "service.beta.kubernetes.io/aws-load-balancer-scheme";
+
+/// The keys of what is denied after an update.
+fn keys(policy: &LoadBalancerExposure, old: &Service, new: &Service) -> Vec<String> {
+    let verdict = policy.validate(&update(old.clone(), new.clone()));
+    verdict.violations.into_iter().map(|violation| violation.key).collect()
+}
+
+#[test]
+fn not_certain_and_public_are_two_offences() {
+    let policy = configured(|s| {
+        s.require_internal = true;
+        s.providers = vec!["aws-lbc".into()];
+    });
+    let (open, facing) = (load_balancer("w", 80), annotated(LBC, "internet-facing"));
+    assert_eq!(keys(&policy, &open, &open), ["LoadBalancer:not certain:aws-lbc"]);
+    assert_eq!(keys(&policy, &open, &facing), ["LoadBalancer:public:aws-lbc"]);
+}
+
+#[test]
+fn what_voids_the_switch_adds_an_offence_to_those_that_stand() {
+    let policy = configured(|s| {
+        s.require_internal = true;
+        s.providers = vec!["azure".into()];
+    });
+    let (old, mut new) = (load_balancer("w", 80), annotated("service.beta.kubernetes.io/azure-pls-create", "true"));
+    assert_eq!(keys(&policy, &old, &new).len(), 2);
+    new.metadata.annotations = labels([(AZURE, "true"), ("kube-vip.io/forwardUPNP", "true")]);
+    assert_eq!(keys(&policy, &old, &new), ["LoadBalancer:not certain:kube-vip.io/forwardUPNP=true"]);
+}
+
+#[test]
+fn what_voids_a_switch_counts_beside_what_settings_call_internal() {
+    let policy = configured(|s| {
+        s.require_internal = true;
+        s.providers = vec!["azure".into()];
+        s.extra = vec![settings::Extra { key: "example.com/reach".into(), value: "inside".into() }];
+    });
+    let mut service = annotated("example.com/reach", "inside");
+    assert_eq!(policy.validate(&create(service.clone())), Verdict::allow());
+    service.metadata.annotations.push(("service.beta.kubernetes.io/azure-pls-create".into(), "true".into()));
+    assert_eq!(policy.validate(&create(service)).violations.len(), 1);
+}
+
+#[test]
+fn families_and_their_shares_are_offences_of_their_own() {
+    let policy = configured(|s| s.forbid_world = true);
+    let with = |ranges: &[&str]| {
+        let mut service = load_balancer("w", 80);
+        service.spec.load_balancer_source_ranges = ranges.iter().map(|&range| range.to_owned()).collect();
+        service
+    };
+    let most = with(&["0.0.0.0/1", "128.0.0.0/2"]);
+    let both = with(&["0.0.0.0/1", "128.0.0.0/2", "2000::/4", "3000::/4"]);
+    assert_eq!(keys(&policy, &most, &most), ["sourceRanges:most of IPv4"]);
+    assert_eq!(keys(&policy, &both, &both), ["sourceRanges:most of IPv4", "sourceRanges:all of IPv6"]);
+    // Wider ranges make a new offence, narrower ones don't.
+    let wider = with(&["0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3"]);
+    assert_eq!(keys(&policy, &most, &wider), [""]);
+    assert_eq!(keys(&policy, &wider, &most), ["sourceRanges:most of IPv4"]);
+    assert_eq!(keys(&policy, &most, &with(&["0.0.0.0/1", "128.0.0.0/1"])), ["sourceRanges:all of IPv4"]);
+}
+
+#[test]
+fn a_load_balancer_that_becomes_public_keeps_no_missing_ranges() {
+    let policy = configured(|s| {
+        s.require_source_ranges = RequireSourceRanges::Always;
+        s.providers = vec!["aws-lbc".into()];
+    });
+    let (inside, facing) = (annotated(LBC, "internal"), annotated(LBC, "internet-facing"));
+    assert_eq!(keys(&policy, &inside, &inside), ["LoadBalancer:no source ranges"]);
+    assert_eq!(keys(&policy, &inside, &facing), [""]);
+    assert_eq!(keys(&policy, &facing, &inside), ["LoadBalancer:no source ranges"]);
+}
+
+#[test]
+fn one_address_gives_one_violation() {
+    let policy = configured(|s| s.load_balancer_ip = LoadBalancerIp::Deny);
+    let mut service = load_balancer("w", 80);
+    service.spec.load_balancer_ip = Some("2001:db8::1".into());
+    service.metadata.annotations = labels([
+        ("kube-vip.io/loadbalancerIPs", "192.0.2.1"),
+        ("lbipam.cilium.io/ips", "2001:DB8::1, 192.0.2.2"),
+        ("metallb.io/loadBalancerIPs", "192.0.2.1"),
+    ]);
+    let found = policy.validate(&create(service));
+    let keys: Vec<_> = found.violations.iter().map(|violation| violation.key.as_str()).collect();
+    assert_eq!(keys, ["loadBalancerIP:2001:db8::1", "loadBalancerIP:192.0.2.1", "loadBalancerIP:192.0.2.2"]);
+}
+
+#[test]
+fn more_addresses_than_a_load_balancer_has_are_refused_together() {
+    let policy = configured(|s| s.load_balancer_ip = LoadBalancerIp::Deny);
+    let many: Vec<_> = (0..20_000).map(|i| format!("10.0.{}.{}", i / 256, i % 256)).collect();
+    let found = policy.validate(&create(annotated("metallb.io/loadBalancerIPs", &many.join(","))));
+    assert_eq!(found.violations.len(), 65);
+    assert_eq!(found.violations[64].key, "");
 }

@@ -4,37 +4,12 @@
 //! the controller (`"True"` on Azure). So the rules are the controllers' own: keys in their exact case, a row only for its own
 //! controller and the classes that this serves; and where two keys contradict each other, the load balancer is not internal.
 
-use super::classes::{Class, Reach, class};
+pub use super::controllers::CONTROLLERS;
+
+use super::classes::{Class, Reach};
+use super::reads::{Reading, Reads};
+use super::voids::{Voided, Voiding, voiding};
 use crate::service::Service;
-
-/// How a controller reads a value.
-#[derive(Debug, Clone, Copy)]
-pub enum Reads {
-    /// One of these, exactly.
-    Exactly(&'static [&'static str]),
-    /// Go's `strconv.ParseBool`, true.
-    ParseBool,
-    /// Any value but the empty one and exactly `false`.
-    NotFalse,
-    /// Any value but the empty one.
-    Presence,
-    /// A JSON object in which `"type"` is `"inner"`. Without a parser, only the plain spelling is believed.
-    Inner,
-}
-
-impl Reads {
-    /// Whether the value makes an internal load balancer.
-    pub fn as_internal(self, value: &str) -> bool {
-        let has = |part: &[u8]| value.as_bytes().windows(part.len()).any(|window| window == part);
-        match self {
-            Self::Exactly(values) => values.contains(&value),
-            Self::ParseBool => matches!(value, "1" | "t" | "T" | "TRUE" | "true" | "True"),
-            Self::NotFalse => !value.is_empty() && value != "false",
-            Self::Presence => !value.is_empty(),
-            Self::Inner => has(br#""type":"inner""#) && !has(br#""public""#) && !has(br"\"),
-        }
-    }
-}
 
 /// One annotation that makes a load balancer internal.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +34,50 @@ pub enum Precedence {
     First,
 }
 
+/// What a controller makes of a Service that says nothing about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Default {
+    /// A public load balancer.
+    Public,
+    /// A setting of the controller decides, or an existing load balancer, which no Service shows.
+    Unknown,
+    /// An internal one, whatever the controller's settings.
+    Internal,
+}
+
+/// Whether a controller enforces `loadBalancerSourceRanges`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enforces {
+    /// It does.
+    Yes,
+    /// It depends on settings or on the kind of load balancer, which no Service shows; or nobody has looked it up.
+    Depends,
+    /// It does not.
+    No,
+    /// It does where one of these annotations has one of these values, in any case.
+    Where(&'static [(&'static str, &'static [&'static str])]),
+}
+
+/// Another kind of load balancer of the same controller.
+#[derive(Debug, Clone, Copy)]
+pub struct Variant {
+    /// What asks for it.
+    pub when: When,
+    /// The annotations that are read instead.
+    pub switches: &'static [Switch],
+    /// Whether source ranges are enforced there.
+    pub enforces: Enforces,
+}
+
+/// What asks for another kind of load balancer.
+#[derive(Debug, Clone, Copy)]
+pub enum When {
+    /// This annotation with this value, in any case.
+    Annotation(&'static str, &'static str),
+    /// This class.
+    Class(&'static str),
+}
+
 /// A controller that makes load balancers of Services.
 #[derive(Debug, Clone, Copy)]
 pub struct Controller {
@@ -68,307 +87,25 @@ pub struct Controller {
     pub infrastructure: &'static str,
     /// The classes that it serves.
     pub classes: &'static [Class],
-    /// The annotations that it reads.
+    /// The annotations that it reads. None: it makes public load balancers only.
     pub switches: &'static [Switch],
     /// Which of them counts.
     pub precedence: Precedence,
-    /// Another kind of load balancer: by this annotation with this value, these are read instead.
-    pub variant: Option<(&'static str, &'static str, &'static [Switch])>,
-    /// By this annotation it takes an existing load balancer, which decides itself what it is.
-    pub adopts: Option<&'static str>,
+    /// What it makes where none of them is.
+    pub default: Default,
+    /// Another kind of load balancer, which reads other annotations.
+    pub variant: Option<Variant>,
+    /// Whether it enforces source ranges.
+    pub enforces: Enforces,
+    /// The annotations that it reads in place of `spec.loadBalancerSourceRanges`: comma-separated blocks.
+    pub ranges: &'static [&'static str],
     /// Its name in full.
     #[cfg(not(target_family = "wasm"))]
     pub title: &'static str,
 }
 
-#[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "the source is for people"))]
-const fn switch(key: &'static str, reads: Reads, set: Option<&'static str>, source: &'static str) -> Switch {
-    Switch {
-        key,
-        reads,
-        set,
-        #[cfg(not(target_family = "wasm"))]
-        source,
-    }
-}
-
-#[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "the title is for people"))]
-const fn controller(
-    name: &'static str,
-    title: &'static str,
-    infrastructure: &'static str,
-    switches: &'static [Switch],
-) -> Controller {
-    Controller {
-        name,
-        infrastructure,
-        classes: &[],
-        switches,
-        precedence: Precedence::All,
-        variant: None,
-        adopts: None,
-        #[cfg(not(target_family = "wasm"))]
-        title,
-    }
-}
-
-/// Every controller whose switch is known. AWS has two: who serves a Service there depends on the Service ([`on`]).
-pub static CONTROLLERS: [Controller; 16] = [
-    Controller {
-        classes: &[
-            class(
-                "service.k8s.aws/nlb",
-                Reach::Depends,
-                "AWS Load Balancer Controller, whose webhook sets it on new LoadBalancers without a class",
-            ),
-            class("eks.amazonaws.com/nlb", Reach::Depends, "EKS Auto Mode"),
-        ],
-        ..controller(
-            "aws-lbc",
-            "AWS Load Balancer Controller, EKS Auto Mode",
-            "aws",
-            &[
-                switch(
-                    "service.beta.kubernetes.io/aws-load-balancer-scheme",
-                    Reads::Exactly(&["internal"]),
-                    Some("internal"),
-                    "kubernetes-sigs/aws-load-balancer-controller pkg/service/model_build_load_balancer.go; without it the \
-                        load balancer's own scheme or --default-load-balancer-scheme holds, which no Service shows",
-                ),
-                switch(
-                    "service.beta.kubernetes.io/aws-load-balancer-internal",
-                    Reads::ParseBool,
-                    None,
-                    "the same file: legacy, and not read beside the scheme",
-                ),
-            ],
-        )
-    },
-    controller(
-        "aws-ccm",
-        "AWS cloud provider, in-tree or cloud-provider-aws",
-        "aws",
-        &[switch(
-            "service.beta.kubernetes.io/aws-load-balancer-internal",
-            Reads::NotFalse,
-            Some("true"),
-            "kubernetes/cloud-provider-aws pkg/providers/v1/aws.go; the scheme is not read, and the default is public",
-        )],
-    ),
-    controller(
-        "azure",
-        "Azure (AKS)",
-        "azure",
-        &[switch(
-            "service.beta.kubernetes.io/azure-load-balancer-internal",
-            Reads::Exactly(&["true"]),
-            Some("true"),
-            "kubernetes-sigs/cloud-provider-azure pkg/provider/azure_loadbalancer.go; \"True\" is public",
-        )],
-    ),
-    Controller {
-        precedence: Precedence::First,
-        classes: &[
-            class(
-                "networking.gke.io/l4-regional-internal",
-                Reach::Internal,
-                "GKE 1.33 and later; kubernetes/ingress-gce",
-            ),
-            class(
-                "networking.gke.io/l4-regional-internal-legacy",
-                Reach::Internal,
-                "GKE 1.33 and later; kubernetes/ingress-gce",
-            ),
-            class(
-                "networking.gke.io/l4-regional-external",
-                Reach::External,
-                "GKE 1.33 and later; kubernetes/ingress-gce",
-            ),
-            class(
-                "networking.gke.io/l4-regional-external-legacy",
-                Reach::External,
-                "GKE 1.33 and later; kubernetes/ingress-gce",
-            ),
-        ],
-        ..controller(
-            "gce",
-            "Google (GKE)",
-            "gce",
-            &[
-                switch(
-                    "networking.gke.io/load-balancer-type",
-                    Reads::Exactly(&["Internal", "internal"]),
-                    Some("Internal"),
-                    "kubernetes/legacy-cloud-providers gce/gce_annotations.go; a class wins over it",
-                ),
-                switch(
-                    "cloud.google.com/load-balancer-type",
-                    Reads::Exactly(&["Internal", "internal"]),
-                    None,
-                    "the same file: not read beside the newer key",
-                ),
-            ],
-        )
-    },
-    controller(
-        "openstack",
-        "OpenStack (Octavia)",
-        "openstack",
-        &[switch(
-            "service.beta.kubernetes.io/openstack-internal-load-balancer",
-            Reads::Exactly(&["true"]),
-            Some("true"),
-            "kubernetes/cloud-provider-openstack pkg/openstack/loadbalancer.go",
-        )],
-    ),
-    Controller {
-        variant: Some((
-            "oci.oraclecloud.com/load-balancer-type",
-            "nlb",
-            &[switch(
-                "oci-network-load-balancer.oraclecloud.com/internal",
-                Reads::ParseBool,
-                Some("true"),
-                "the same file: a network load balancer reads its own key and not the other's",
-            )],
-        )),
-        ..controller(
-            "oci",
-            "Oracle Cloud",
-            "oci",
-            &[switch(
-                "service.beta.kubernetes.io/oci-load-balancer-internal",
-                Reads::ParseBool,
-                Some("true"),
-                "oracle/oci-cloud-controller-manager pkg/cloudprovider/providers/oci/load_balancer_spec.go",
-            )],
-        )
-    },
-    controller(
-        "digitalocean",
-        "DigitalOcean",
-        "digitalocean",
-        &[switch(
-            "service.beta.kubernetes.io/do-loadbalancer-network",
-            Reads::Exactly(&["INTERNAL"]),
-            Some("INTERNAL"),
-            "digitalocean/digitalocean-cloud-controller-manager cloud-controller-manager/do/loadbalancers.go",
-        )],
-    ),
-    controller(
-        "hcloud",
-        "Hetzner Cloud",
-        "hcloud",
-        &[switch(
-            "load-balancer.hetzner.cloud/disable-public-network",
-            Reads::ParseBool,
-            Some("true"),
-            "hetznercloud/hcloud-cloud-controller-manager internal/annotation; use-private-ip is about targets only",
-        )],
-    ),
-    controller(
-        "ibm",
-        "IBM Cloud",
-        "ibm",
-        &[switch(
-            "service.kubernetes.io/ibm-load-balancer-cloud-provider-ip-type",
-            Reads::Exactly(&["private"]),
-            Some("private"),
-            "kubernetes/website content/en/docs/concepts/services-networking/service.md",
-        )],
-    ),
-    Controller {
-        classes: &[class("alibabacloud.com/nlb", Reach::Depends, "Alibaba's cloud controller manager")],
-        ..controller(
-            "alibaba",
-            "Alibaba Cloud",
-            "alicloud",
-            &[
-                switch(
-                    "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-address-type",
-                    Reads::Exactly(&["intranet"]),
-                    Some("intranet"),
-                    "alibabacloud.com documentation; case-sensitive",
-                ),
-                switch(
-                    "service.beta.kubernetes.io/alicloud-loadbalancer-address-type",
-                    Reads::Exactly(&["intranet"]),
-                    None,
-                    "the older spelling, read too",
-                ),
-            ],
-        )
-    },
-    controller(
-        "tencent",
-        "Tencent Cloud",
-        "qcloud",
-        &[switch(
-            "service.kubernetes.io/qcloud-loadbalancer-internal-subnetid",
-            Reads::Presence,
-            None,
-            "kubernetes/website service.md; the value is a subnet",
-        )],
-    ),
-    controller(
-        "baidu",
-        "Baidu Cloud",
-        "",
-        &[switch(
-            "service.beta.kubernetes.io/cce-load-balancer-internal-vpc",
-            Reads::Exactly(&["true"]),
-            Some("true"),
-            "kubernetes/website service.md",
-        )],
-    ),
-    Controller {
-        adopts: Some("kubernetes.io/elb.id"),
-        ..controller(
-            "huawei",
-            "Huawei Cloud (CCE)",
-            "",
-            &[switch(
-                "kubernetes.io/elb.autocreate",
-                Reads::Inner,
-                None,
-                "support.huaweicloud.com; kubernetes.io/elb.id takes an existing load balancer, of which no Service tells",
-            )],
-        )
-    },
-    controller(
-        "scaleway",
-        "Scaleway",
-        "scaleway",
-        &[switch(
-            "service.beta.kubernetes.io/scw-loadbalancer-private",
-            Reads::Exactly(&["true"]),
-            Some("true"),
-            "scaleway/scaleway-cloud-controller-manager docs/loadbalancer-annotations.md",
-        )],
-    ),
-    controller(
-        "yandex",
-        "Yandex Cloud",
-        "yandex",
-        &[switch(
-            "yandex.cloud/load-balancer-type",
-            Reads::Exactly(&["internal"]),
-            Some("internal"),
-            "yandex.cloud documentation",
-        )],
-    ),
-    controller(
-        "ctyun",
-        "China Telecom Cloud",
-        "",
-        &[switch(
-            "service.beta.kubernetes.io/ctyun-loadbalancer-address-type",
-            Reads::Exactly(&["intranet"]),
-            Some("intranet"),
-            "esurfingcloud.com documentation; the default is intranet, too, which is not relied on",
-        )],
-    ),
-];
+/// The common annotation for source ranges.
+pub const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
 /// By these values of its annotation, the AWS Load Balancer Controller takes a Service without a class from the cloud provider
 /// (aws-load-balancer-controller `pkg/service/service_utils.go`).
@@ -376,7 +113,7 @@ const AWS_TYPE: &str = "service.beta.kubernetes.io/aws-load-balancer-type";
 const AWS_LBC_TYPES: [&str; 2] = ["external", "nlb-ip"];
 
 /// Why a load balancer is not certainly an internal one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Public<'a> {
     /// The controller serves no Service of this class, so that nobody reads its annotations.
     Class(&'a str),
@@ -390,16 +127,34 @@ pub enum Public<'a> {
         found: &'a str,
         /// What to write instead.
         set: Option<&'static str>,
+        /// Whether it makes a public load balancer for certain; the controller refuses some values, and two annotations may
+        /// contradict each other.
+        is_certain: bool,
     },
-    /// An annotation that makes another kind of load balancer, or takes an existing one, leaves it open.
-    Unclear(&'static str),
     /// The controller's annotation is missing.
     Missing {
         /// The annotation.
         key: &'static str,
         /// What to write.
         set: Option<&'static str>,
+        /// Whether the load balancer is a public one for certain.
+        is_certain: bool,
     },
+    /// The controller makes public load balancers only.
+    NoSwitch,
+    /// An annotation voids the switch.
+    Voided(Voiding<'a>),
+}
+
+impl Public<'_> {
+    /// Whether the load balancer is a public one for certain.
+    pub fn is_certain(&self) -> bool {
+        match self {
+            Self::ExternalClass(_) | Self::NoSwitch => true,
+            Self::Value { is_certain, .. } | Self::Missing { is_certain, .. } => *is_certain,
+            Self::Class(_) | Self::Voided(_) => false,
+        }
+    }
 }
 
 /// A controller by its name.
@@ -423,56 +178,92 @@ pub fn on(infrastructure: &str, service: &Service) -> Option<&'static Controller
 
 impl Controller {
     /// Why this controller may make a public load balancer of a Service; `None` where it makes an internal one for certain.
-    pub fn public<'a>(&self, service: &'a Service) -> Option<Public<'a>> {
-        if let Some(class) = service.spec.load_balancer_class.as_deref() {
-            match self.classes.iter().find(|known| known.name == class).map(|known| known.reach) {
-                None => return Some(Public::Class(class)),
-                Some(Reach::Internal) => return None,
-                Some(Reach::External) => return Some(Public::ExternalClass(class)),
-                Some(Reach::Depends) => {}
+    pub fn public<'a>(&'a self, service: &'a Service) -> Option<Public<'a>> {
+        self.reasons(service, None).into_iter().next()
+    }
+
+    /// Every reason why this controller may make a public load balancer of a Service. None: it makes an internal one for certain.
+    /// `old` is the Service before the update ([`voiding`]).
+    pub fn reasons<'a>(&'a self, service: &'a Service, old: Option<&'a Service>) -> Vec<Public<'a>> {
+        let by_class = service.spec.load_balancer_class.as_deref().map(|class| (class, self.reach(class)));
+        let mut reasons = vec![];
+        match by_class {
+            Some((class, None)) => return vec![Public::Class(class)],
+            Some((class, Some(Reach::External))) => reasons.push(Public::ExternalClass(class)),
+            Some((_, Some(Reach::Internal))) => {}
+            Some((_, Some(Reach::Depends))) | None => reasons.extend(self.judge(service)),
+        }
+        reasons.extend(voiding(service, old, Voided::Internal, self.name).map(Public::Voided));
+        reasons
+    }
+
+    /// What this controller makes of a class; `None` where it does not serve it.
+    fn reach(&self, class: &str) -> Option<Reach> {
+        self.classes.iter().find(|known| known.name == class).map(|known| known.reach)
+    }
+
+    /// The kind of load balancer that the Service asks for, where it is not the usual one.
+    fn variant(&self, service: &Service) -> Option<&Variant> {
+        self.variant.as_ref().filter(|variant| match variant.when {
+            When::Annotation(key, value) => {
+                service.annotation(key).is_some_and(|found| found.eq_ignore_ascii_case(value))
             }
-        }
-        if let Some(key) = self.adopts.filter(|key| service.annotation(key).is_some()) {
-            return Some(Public::Unclear(key));
-        }
-        match self.switches_for(service) {
-            Ok(switches) => self.judge(switches, service),
-            Err(key) => Some(Public::Unclear(key)),
-        }
+            When::Class(class) => service.spec.load_balancer_class.as_deref() == Some(class),
+        })
     }
 
-    /// The annotations that count; or the one that leaves open which do.
-    fn switches_for(&self, service: &Service) -> Result<&'static [Switch], &'static str> {
-        let Some((key, value, switches)) = self.variant else { return Ok(self.switches) };
-        match service.annotation(key) {
-            Some(found) if found == value => Ok(switches),
-            // A parser that folds case would read the other ones.
-            Some(found) if found.eq_ignore_ascii_case(value) => Err(key),
-            _ => Ok(self.switches),
-        }
-    }
-
-    fn judge<'a>(&self, switches: &'static [Switch], service: &'a Service) -> Option<Public<'a>> {
-        let mut is_internal = false;
+    fn judge<'a>(&self, service: &'a Service) -> Option<Public<'a>> {
+        let switches = self.variant(service).map_or(self.switches, |variant| variant.switches);
+        let (mut is_internal, mut public) = (false, None);
         for switch in switches {
-            match service.annotation(switch.key) {
-                Some(found) if !switch.reads.as_internal(found) => {
-                    return Some(Public::Value { key: switch.key, found, set: switch.set });
-                }
-                Some(_) if self.precedence == Precedence::First => return None,
-                Some(_) => is_internal = true,
-                None => {}
+            let Some(found) = service.annotation(switch.key) else { continue };
+            let reading = switch.reads.read(found);
+            if reading == Reading::Yes {
+                is_internal = true;
+            } else if public.is_none() {
+                let is_certain = reading == Reading::No;
+                public = Some(Public::Value { key: switch.key, found, set: switch.set, is_certain });
+            }
+            if self.precedence == Precedence::First {
+                break;
             }
         }
-        let first = switches.first().filter(|_| !is_internal)?;
-        Some(Public::Missing { key: first.key, set: first.set })
+        match (public, switches.first()) {
+            (Some(Public::Value { key, found, set, .. }), _) if is_internal => {
+                Some(Public::Value { key, found, set, is_certain: false })
+            }
+            (Some(public), _) => Some(public),
+            (None, _) if is_internal || self.default == Default::Internal => None,
+            (None, Some(first)) => {
+                Some(Public::Missing { key: first.key, set: first.set, is_certain: self.default == Default::Public })
+            }
+            (None, None) => Some(Public::NoSwitch),
+        }
+    }
+
+    /// Whether source ranges of this Service are enforced, as far as they are not voided ([`super::voids`]).
+    pub fn enforces(&self, service: &Service) -> Enforces {
+        let class = service.spec.load_balancer_class.as_deref();
+        if class.is_some_and(|class| self.reach(class).is_none()) {
+            return Enforces::Depends;
+        }
+        match self.variant(service).map_or(self.enforces, |variant| variant.enforces) {
+            Enforces::Where(annotations) => {
+                let has = |key, values: &[&str]| {
+                    let found = service.annotation(key);
+                    found.is_some_and(|found| values.iter().any(|value| value.eq_ignore_ascii_case(found)))
+                };
+                if annotations.iter().any(|(key, values)| has(key, values)) { Enforces::Yes } else { Enforces::No }
+            }
+            enforces => enforces,
+        }
     }
 
     /// The annotation and its value that make a Service's load balancer internal, where nothing says what it is to be: no
     /// class, and none of the controller's annotations.
     pub fn switch_to_set(&self, service: &Service) -> Option<(&'static str, &'static str)> {
-        match self.public(service)? {
-            Public::Missing { key, set } => Some((key, set?)),
+        match self.reasons(service, None).as_slice() {
+            [Public::Missing { key, set, .. }] => Some((key, (*set)?)),
             _ => None,
         }
     }
@@ -508,8 +299,12 @@ mod tests {
         assert!(!is_internal("hcloud", None, [("load-balancer.hetzner.cloud/use-private-ip", "true")]));
         let huawei = "kubernetes.io/elb.autocreate";
         assert!(is_internal("huawei", None, [(huawei, r#"{"name":"n","type":"inner"}"#)]));
-        assert!(!is_internal("huawei", None, [(huawei, r#"{"type":"inner","type":"public"}"#)]));
-        assert!(!is_internal("huawei", None, [(huawei, r#"{"type":"inner","type":"\u0070ublic"}"#)]));
+        assert!(is_internal("scaleway", None, [("service.beta.kubernetes.io/scw-loadbalancer-private", "1")]));
+        assert!(is_internal("stackit", None, [("lb.stackit.cloud/internal-lb", "T")]));
+        assert!(!is_internal("vultr", None, [("service.beta.kubernetes.io/vultr-loadbalancer-vpc", "true")]));
+        let coreweave = "service.beta.kubernetes.io/coreweave-load-balancer-type";
+        assert!(is_internal("coreweave", None, []));
+        assert!(!is_internal("coreweave", None, [(coreweave, "public")]));
         assert!(!is_internal("huawei", None, [(huawei, r#"{"type":"inner"}"#), ("kubernetes.io/elb.id", "x")]));
     }
 
@@ -531,7 +326,11 @@ mod tests {
         assert!(is_internal("oci", None, [(lb, "true")]));
         assert!(!is_internal("oci", None, [(lb, "true"), (kind, "nlb")]));
         assert!(is_internal("oci", None, [(nlb, "true"), (kind, "nlb")]));
-        assert!(!is_internal("oci", None, [(nlb, "true"), (lb, "true"), (kind, "NLB")]));
+        assert!(is_internal("oci", None, [(nlb, "true"), (kind, "NLB")]));
+        assert!(!is_internal("oci", None, [(lb, "true"), (kind, "NLB")]));
+        let alibaba = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-address-type";
+        assert!(is_internal("alibaba", Some("alibabacloud.com/nlb"), [(alibaba, "Intranet")]));
+        assert!(!is_internal("alibaba", None, [(alibaba, "Intranet")]));
     }
 
     #[test]
@@ -562,9 +361,38 @@ mod tests {
                 continue;
             };
             service.metadata.annotations = labels([(key, value)]);
-            assert_eq!(controller.public(&service), None, "{}", controller.name);
+            assert!(controller.public(&service).is_none(), "{}", controller.name);
             service.metadata.annotations = labels([(key, "something else")]);
             assert_eq!(controller.switch_to_set(&service), None, "{}", controller.name);
         }
+    }
+
+    #[test]
+    fn what_is_certainly_public_is_told_from_what_is_not_certain() {
+        let certain = |name: &str, annotations: &[(&str, &str)]| {
+            let mut service = load_balancer("w", 80);
+            service.metadata.annotations = annotations.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+            let controller = by_name(name).expect("a controller");
+            controller.public(&service).map(|public| public.is_certain())
+        };
+        assert_eq!(certain("aws-lbc", &[]), Some(false));
+        assert_eq!(certain("aws-lbc", &[(AWS_SCHEME, "Internal")]), Some(false));
+        assert_eq!(certain("aws-lbc", &[(AWS_SCHEME, "internet-facing")]), Some(true));
+        assert_eq!(certain("aws-lbc", &[(AWS_INTERNAL, "false"), (AWS_SCHEME, "internal")]), Some(false));
+        assert_eq!(certain("aws-ccm", &[]), Some(true));
+        assert_eq!(certain("vultr", &[]), Some(true));
+    }
+
+    #[test]
+    fn a_network_load_balancer_enforces_ranges_where_its_rules_are_managed() {
+        let enforces = |annotations: &[(&str, &str)]| {
+            let mut service = load_balancer("w", 80);
+            service.metadata.annotations = annotations.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+            by_name("oci").expect("a controller").enforces(&service)
+        };
+        let kind = ("oci.oraclecloud.com/load-balancer-type", "nlb");
+        assert_eq!(enforces(&[]), Enforces::Yes);
+        assert_eq!(enforces(&[kind]), Enforces::No);
+        assert_eq!(enforces(&[kind, ("oci.oraclecloud.com/security-rule-management-mode", "nsg")]), Enforces::Yes);
     }
 }

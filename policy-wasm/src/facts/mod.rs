@@ -6,8 +6,10 @@
 //! Rows are facts, so that a change needs its source: the controller's code where it can be read, its documentation otherwise.
 //! "From memory" marks what nobody has checked yet.
 
+pub mod addresses;
 pub mod backends;
 pub mod classes;
+mod controllers;
 pub mod exports;
 pub mod exposing;
 pub mod forwarding;
@@ -15,6 +17,10 @@ pub mod internal;
 pub mod metadata_services;
 pub mod nodes;
 pub mod port_names;
+#[cfg(not(target_family = "wasm"))]
+pub mod questions;
 pub mod reach;
+pub mod reads;
+pub mod voids;
 
 pub use internal::Controller;

@@ -38,7 +38,7 @@ const fn row(name: &'static str, serves: Serves, source: &'static str) -> Infras
 
 /// Every beginning of a providerID that says something. What is missing here, or is `k3s` and `rke2` (written by embedded
 /// controllers even on a cloud's machines), is not known.
-pub static INFRASTRUCTURE: [Infrastructure; 27] = [
+pub static INFRASTRUCTURE: [Infrastructure; 29] = [
     row("aws", Serves::Cloud, "`aws:///zone/i-…`; kubernetes/cloud-provider-aws pkg/providers/v1/instances.go"),
     row("gce", Serves::Cloud, "`gce://project/zone/name`; kubernetes-sigs/kind issue 1711"),
     row("azure", Serves::Cloud, "`azure:///subscriptions/…`; from memory"),
@@ -72,6 +72,12 @@ pub static INFRASTRUCTURE: [Infrastructure; 27] = [
     row("exoscale", Serves::Cloud, "`exoscale://id`; from memory"),
     row("upcloud", Serves::Cloud, "`upcloud:////id`; from memory"),
     row("yandex", Serves::Cloud, "`yandex://id`; from memory"),
+    row(
+        "stackit",
+        Serves::Cloud,
+        "`stackit://id`; stackitcloud/cloud-provider-stackit pkg/ccm/instances.go (older Nodes: `openstack://`)",
+    ),
+    row("civo", Serves::Cloud, "`civo://id`; civo/civo-cloud-controller-manager cloud-controller-manager/civo"),
     row("vsphere", Serves::Nothing, "`vsphere://uuid`; from memory"),
     row("proxmox", Serves::Nothing, "`proxmox://cluster/vm`; sergelogvinov/proxmox-cloud-controller-manager issues"),
     row("nutanix", Serves::Nothing, "`nutanix://uuid`; from memory"),

@@ -1,8 +1,12 @@
 //! The tables by which the policies decide, with their sources.
 
 use super::cell;
-use sallyport_policy::facts::internal::{CONTROLLERS, Controller, Reads, Switch};
+use sallyport_policy::facts::addresses::{Checked, NAMES};
+use sallyport_policy::facts::internal::{CONTROLLERS, Controller, Default, Enforces, Switch, When};
 use sallyport_policy::facts::nodes::{INFRASTRUCTURE, Serves};
+use sallyport_policy::facts::questions::{Answers, QUESTIONS};
+use sallyport_policy::facts::reads::Reads;
+use sallyport_policy::facts::voids::{Cause, VOIDS, Void, Voided};
 use sallyport_policy::facts::{backends, classes, exposing, metadata_services};
 use std::fmt::Write as _;
 
@@ -10,7 +14,10 @@ pub(super) fn write(page: &mut String) {
     page.push_str(
         "## Facts\n\nThe tables by which the shipped policies decide; `sallyport_policy::facts` has them for your own.\n\n",
     );
+    questions(page);
     switches(page);
+    voids(page);
+    addresses(page);
     all_classes(page);
     nodes(page);
     exposing_annotations(page);
@@ -28,13 +35,37 @@ fn switches(page: &mut String) {
         for switch in controller.switches {
             row(page, controller, switch, "");
         }
-        if let Some((key, value, switches)) = &controller.variant {
-            for switch in *switches {
-                row(page, controller, switch, &format!(", with `{key}: {value}`"));
+        if let Some(variant) = &controller.variant {
+            let when = match variant.when {
+                When::Annotation(key, value) => format!(", with `{key}: {value}`"),
+                When::Class(class) => format!(", class `{class}`"),
+            };
+            for switch in variant.switches {
+                row(page, controller, switch, &when);
             }
         }
+        if controller.switches.is_empty() {
+            let _ = writeln!(
+                page,
+                "| `{}` | {} | none is known | never | its code has no annotation for it |",
+                controller.name, controller.title
+            );
+        }
     }
-    page.push('\n');
+    page.push_str("\nWithout any of them: ");
+    for (i, (default, makes)) in [
+        (Default::Public, "a public load balancer"),
+        (Default::Unknown, "what a setting of the controller says, which counts as not internal"),
+        (Default::Internal, "an internal load balancer"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let names: Vec<_> = CONTROLLERS.iter().filter(|controller| controller.default == default).collect();
+        let names = names.iter().map(|controller| format!("`{}`", controller.name)).collect::<Vec<_>>().join(", ");
+        let _ = write!(page, "{}{makes} ({names})", if i == 0 { "" } else { "; " });
+    }
+    page.push_str(".\n\n");
 }
 
 fn row(page: &mut String, controller: &Controller, switch: &Switch, when: &str) {
@@ -49,15 +80,135 @@ fn row(page: &mut String, controller: &Controller, switch: &Switch, when: &str) 
     );
 }
 
+/// The values that have the effect.
 fn reads(reads: Reads) -> String {
+    let list = |values: &[&str]| {
+        let quoted = values.iter().map(|value| if value.is_empty() { "empty".to_owned() } else { format!("`{value}`") });
+        quoted.collect::<Vec<_>>().join(" or ")
+    };
     match reads {
-        Reads::Exactly(values) => {
-            values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(" or ") + ", exactly"
-        }
-        Reads::ParseBool => "`1`, `t`, `T`, `TRUE`, `true`, `True`".to_owned(),
-        Reads::NotFalse => "anything but `false` and the empty text".to_owned(),
-        Reads::Presence => "not empty".to_owned(),
+        Reads::Exactly(values) => format!("{}, exactly", list(values)),
+        Reads::Either(yes, no) => format!("{}, exactly; {} is public, all else is refused", list(yes), list(no)),
+        Reads::Folded(value) => format!("`{value}`, in any case"),
+        Reads::ParseBool => "`1`, `t`, `T`, `TRUE`, `true`, `True`; what is no Boolean is refused".to_owned(),
+        Reads::Not([]) => "any value".to_owned(),
+        Reads::Not(values) => format!("anything but {}", list(values)),
         Reads::Inner => "JSON with `\"type\":\"inner\"`, plainly written".to_owned(),
+        Reads::Contains(part) => format!("holds `{part}`"),
+    }
+}
+
+/// The columns of the table of questions.
+const COLUMNS: [&str; 6] = [
+    "adopts a load balancer?",
+    "public second family?",
+    "private link?",
+    "addresses of the Service's choice?",
+    "source ranges?",
+    "leads elsewhere?",
+];
+
+/// The cells of one controller: the annotations of the tables, then what is said beside them.
+fn cells(answers: &Answers) -> [String; 6] {
+    let voids = |counts: fn(&Void) -> bool| {
+        VOIDS.iter().filter(|row| row.by == answers.by && counts(row)).map(|row| row.key).collect::<Vec<_>>()
+    };
+    let names = NAMES.iter().filter(|row| row.by == answers.by).map(|row| row.key).collect::<Vec<_>>();
+    [
+        filled(&voids(|row| matches!(row.cause, Cause::Adopts | Cause::AdoptsOrOwns)), answers.adopts),
+        filled(&voids(|row| row.cause == Cause::SecondFamily), answers.second_family),
+        filled(&voids(|row| row.cause == Cause::PrivateLink), answers.private_link),
+        filled(&names, answers.addresses),
+        filled(&voids(|row| row.voids.includes(Voided::Ranges)), answers.ranges),
+        answers.elsewhere.to_owned(),
+    ]
+}
+
+fn filled(keys: &[&str], text: &str) -> String {
+    let mut parts: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
+    if !text.is_empty() {
+        parts.push(text.to_owned());
+    }
+    parts.join("; ")
+}
+
+fn questions(page: &mut String) {
+    let _ = write!(
+        page,
+        "### What each controller does\n\nAn annotation that is named here voids the switch or the source ranges, or names an \
+         address; the tables below have its parser and its source. \"Not documented\" stands where neither code nor a \
+         document could be found.\n\n| controller | {} |\n|---|---|---|---|---|---|---|\n",
+        COLUMNS.join(" | ")
+    );
+    for answers in &QUESTIONS {
+        let cells = cells(answers).map(|text| cell(&text));
+        let _ = writeln!(page, "| `{}` | {} |", answers.by, cells.join(" | "));
+    }
+    page.push('\n');
+}
+
+fn voids(page: &mut String) {
+    page.push_str(
+        "### What voids an internal switch or source ranges\n\nAn ID that a controller writes itself counts where the Service \
+         has it from the beginning, or names another one.\n\n\
+         | controller | annotation | counts when | voids | it | source |\n|---|---|---|---|---|---|\n",
+    );
+    for row in &VOIDS {
+        let voided = match row.voids {
+            Voided::Internal => "the switch",
+            Voided::Ranges => "source ranges",
+            Voided::Both => "both",
+        };
+        let (values, does) = (cell(&reads(row.reads)), row.cause.text());
+        let _ =
+            writeln!(page, "| `{}` | `{}` | {values} | {voided} | {does} | {} |", row.by, row.key, cell(row.source));
+    }
+    page.push('\n');
+}
+
+fn addresses(page: &mut String) {
+    page.push_str(
+        "### Annotations that name addresses\n\nWhat nothing checks is judged like `spec.externalIPs` (S08), what a pool or an \
+         account bounds like `spec.loadBalancerIP` (S13).\n\n\
+         | controller | annotation | checked against | source |\n|---|---|---|---|\n",
+    );
+    for row in &NAMES {
+        let checked = match row.checked {
+            Checked::Nothing => "nothing",
+            Checked::Pool => "a pool, or the cloud's account",
+        };
+        let _ = writeln!(page, "| `{}` | `{}` | {checked} | {} |", row.by, row.key, cell(row.source));
+    }
+    page.push('\n');
+}
+
+#[test]
+fn no_question_about_a_controller_is_left_open() {
+    for controller in &CONTROLLERS {
+        assert!(QUESTIONS.iter().any(|answers| answers.by == controller.name), "{} is missing", controller.name);
+    }
+    for by in VOIDS.iter().map(|row| row.by).chain(NAMES.iter().map(|row| row.by)) {
+        assert!(QUESTIONS.iter().any(|answers| answers.by == by), "{by} is missing");
+    }
+    for answers in &QUESTIONS {
+        for (column, cell) in COLUMNS.iter().zip(cells(answers)) {
+            assert!(!cell.trim().is_empty(), "{}: {column}", answers.by);
+        }
+    }
+}
+
+/// The page must not say that a controller enforces source ranges where the policies say that it does not.
+#[test]
+fn the_answer_about_source_ranges_is_what_the_policies_decide_by() {
+    for controller in &CONTROLLERS {
+        let answers = QUESTIONS.iter().find(|answers| answers.by == controller.name).expect("a row");
+        let begins_with = match controller.enforces {
+            Enforces::Yes => "enforced",
+            Enforces::No => "not enforced",
+            Enforces::Depends | Enforces::Where(_) => continue,
+        };
+        let exception = answers.ranges.starts_with("enforced for class");
+        assert!(answers.ranges.starts_with(begins_with) || exception, "{}: {}", controller.name, answers.ranges);
     }
 }
 
