@@ -78,6 +78,7 @@ pub mod bindings {
             "sallyport:policy/service@0.1.0/metadata": [#[derive(Default)]],
             "sallyport:policy/service@0.1.0/spec": [#[derive(Default)]],
             "sallyport:policy/service@0.1.0/status": [#[derive(Default)]],
+            "sallyport:policy/service@0.1.0/ingress": [#[derive(Default)]],
             "sallyport:policy/verdict@0.1.0/verdict": [#[derive(Default)]],
         },
     });

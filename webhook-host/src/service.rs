@@ -7,7 +7,9 @@
 mod aside;
 mod managed;
 
-use crate::contract::service::{Ingress, Metadata, Pair, Port, Service, ServiceType, Spec, Status, TargetPort};
+use crate::contract::service::{
+    Ingress, Metadata, Pair, Port, PortStatus, Service, ServiceType, Spec, Status, TargetPort,
+};
 use crate::decode;
 use aside::aside;
 use k8s_openapi::api::core::v1 as core;
@@ -195,8 +197,20 @@ fn convert_port(port: core::ServicePort, owned: &Owned) -> Port {
 
 fn status(status: core::ServiceStatus) -> Status {
     let ingress = status.load_balancer.and_then(|balancer| balancer.ingress).unwrap_or_default().into_iter();
-    Status {
-        load_balancer_ingress: ingress.map(|i| Ingress { ip: present(i.ip), hostname: present(i.hostname) }).collect(),
+    Status { load_balancer_ingress: ingress.map(convert_ingress).collect() }
+}
+
+fn convert_ingress(ingress: core::LoadBalancerIngress) -> Ingress {
+    let port = |port: core::PortStatus| PortStatus {
+        port: port.port,
+        protocol: port.protocol,
+        error: present(port.error),
+    };
+    Ingress {
+        ip: present(ingress.ip),
+        hostname: present(ingress.hostname),
+        ip_mode: present(ingress.ip_mode),
+        ports: ingress.ports.unwrap_or_default().into_iter().map(port).collect(),
     }
 }
 
