@@ -57,6 +57,7 @@ pub mod glob;
 #[cfg(any(test, target_family = "wasm"))]
 mod heap;
 pub mod log;
+pub mod names;
 pub mod net;
 pub mod pairs;
 mod patch;
@@ -101,7 +102,7 @@ pub mod prelude {
     pub use crate::service::{Service, ServiceType};
     pub use crate::{
         About, Description, Mutation, NodePortInUse, Patch, Policy, Review, SettingsError, SpecField, UsedAs, Verdict,
-        Violation, log, pairs, policy, quote, text,
+        Violation, log, names, pairs, policy, quote, text,
     };
 }
 

@@ -2,15 +2,18 @@
 //!
 //! A Service is parsed once per review, whatever the number of policies. What the API server itself would refuse to
 //! decode (rule S16) is refused here, with the field path, so that no policy ever meets malformed input. Duplicate keys: the
-//! last one wins, as in the API server (which writes what managers own itself, without any). Called by `admission`.
+//! last one wins, as in the API server (which writes what managers own itself, without any). So is what is larger than any
+//! Service, by `bounds`. Called by `admission`.
 
 mod aside;
+mod bounds;
 mod managed;
 
 use crate::contract::service::{
     Ingress, Metadata, Pair, Port, PortStatus, Service, ServiceType, Spec, Status, TargetPort,
 };
 use crate::decode;
+use crate::excerpt::excerpt;
 use aside::aside;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -90,13 +93,13 @@ const EXPLAINED: usize = 1 << 20;
 /// path.
 fn explain(json: &str, error: &serde_json::Error) -> Malformed {
     if json.len() > EXPLAINED {
-        return Malformed::new("", format!("the object is no Service: {error}"));
+        return Malformed::new("", format!("the object is no Service: {}", excerpt(&error.to_string())));
     }
     match serde_json::from_str::<Value>(json) {
         Err(error) => Malformed::new("", format!("the object is not valid JSON: {error}")),
         Ok(value) => match decode::from_value::<Written>(&value) {
             Err(error) => malformed(error),
-            Ok(_) => Malformed::new("", format!("the object is no Service: {error}")),
+            Ok(_) => Malformed::new("", format!("the object is no Service: {}", excerpt(&error.to_string()))),
         },
     }
 }
@@ -106,6 +109,7 @@ fn malformed(error: decode::DecodeError) -> Malformed {
 }
 
 fn convert(Written { service, meta, owned }: Written) -> Result<Service, Malformed> {
+    bounds::check(&service, &meta, owned.managers())?;
     let has_spec = service.spec.is_some();
     Ok(Service {
         metadata: metadata(meta),
@@ -163,7 +167,7 @@ fn service_type(text: Option<&str>) -> Result<Option<ServiceType>, Malformed> {
         Some("ExternalName") => ServiceType::ExternalName,
         Some(other) => {
             let problem =
-                format!("{other:?} is no type of a Service; use ClusterIP, NodePort, LoadBalancer or ExternalName");
+                format!("{:?} is no type of a Service; use ClusterIP, NodePort, LoadBalancer or ExternalName", excerpt(other));
             return Err(Malformed::new("spec.type", problem));
         }
     }))

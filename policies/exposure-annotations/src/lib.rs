@@ -47,6 +47,9 @@ impl Policy for ExposureAnnotations {
                 refuse(text!["denied[", i, "].values"], "an empty list denies nothing; leave it out for any value");
             }
         }
+        for (i, denied) in settings.denied.iter().enumerate().filter(|(_, denied)| !denied.key.is_empty()) {
+            names::annotation_pattern(text!["denied[", i, "].key"], &denied.key, &mut errors);
+        }
         if errors.is_empty() { Ok(Self(settings.denied)) } else { Err(errors) }
     }
 

@@ -37,10 +37,11 @@ impl Policy for StatusWrites {
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
         let settings::Writers { mut users, groups, service_accounts } = settings.writers;
         let mut errors = vec![];
-        for (list, names) in [("users", &users), ("groups", &groups)] {
-            for (i, _) in names.iter().enumerate().filter(|(_, name)| name.is_empty()) {
-                errors.push(SettingsError::new(format!("writers.{list}[{i}]"), "must not be empty; remove it"));
-            }
+        names::exact("writers.users", &users, &mut errors);
+        names::exact("writers.groups", &groups, &mut errors);
+        for (i, group) in groups.iter().enumerate().filter(|(_, group)| EVERYBODY.contains(&group.as_str())) {
+            let problem = text![quote(group), " holds everybody, so that nothing is denied; name a smaller group"];
+            errors.push(SettingsError::new(text!["writers.groups[", i, "]"], problem));
         }
         for (i, account) in service_accounts.iter().enumerate() {
             match user_name(account) {
@@ -82,9 +83,13 @@ impl StatusWrites {
     }
 }
 
+/// Groups of everybody who can log in, or of every Pod.
+const EVERYBODY: [&str; 3] = ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"];
+
 /// The name of the user that a service account is.
 fn user_name(account: &str) -> Option<String> {
-    let is_name = |name: &str| !name.is_empty() && !name.contains([':', '/']);
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(allowed);
     let (namespace, name) = account.split_once('/').filter(|(namespace, name)| is_name(namespace) && is_name(name))?;
     Some(format!("system:serviceaccount:{namespace}:{name}"))
 }
@@ -263,7 +268,7 @@ mod tests {
 
     #[test]
     fn names_that_nobody_has_are_refused_with_their_path() {
-        let errors = policy(&["a", ""], &[""], &["a/b", "a", "a/b/c", "/b"]).err().unwrap_or_default();
+        let errors = policy(&["a", ""], &[""], &["a/b", "a", "a/b/c", "/b", "a/*"]).err().unwrap_or_default();
         let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
         let expected = [
             "writers.users[1]",
@@ -271,7 +276,16 @@ mod tests {
             "writers.serviceAccounts[1]",
             "writers.serviceAccounts[2]",
             "writers.serviceAccounts[3]",
+            "writers.serviceAccounts[4]",
         ];
         assert_eq!(paths, expected);
+    }
+
+    #[test]
+    fn writers_that_are_nobody_or_everybody_are_refused() {
+        let errors =
+            policy(&["system:serviceaccount:lb:*", " ccm"], &["system:authenticated"], &[]).err().unwrap_or_default();
+        let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
+        assert_eq!(paths, ["writers.users[0]", "writers.users[1]", "writers.groups[0]"]);
     }
 }

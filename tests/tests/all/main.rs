@@ -6,6 +6,7 @@ mod about;
 mod alone;
 mod api_server;
 mod bad_input;
+mod bounds;
 mod cache;
 mod cel;
 mod certificates;
