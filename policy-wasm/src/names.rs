@@ -20,8 +20,7 @@ use crate::{SettingsError, quote};
 pub fn namespaces<'a>(path: &str, names: impl IntoIterator<Item = &'a str>, errors: &mut Vec<SettingsError>) {
     for name in names {
         if !is_label(name) {
-            const PROBLEM: &str =
-                "no namespace can have this name, so that it has no effect; write the names one by one, without patterns";
+            const PROBLEM: &str = "no namespace can have this name, so that it has no effect; write the names one by one, without patterns";
             errors.push(SettingsError::new(text![path, "[", quote(name), "]"], PROBLEM));
         }
     }
@@ -31,11 +30,15 @@ pub fn namespaces<'a>(path: &str, names: impl IntoIterator<Item = &'a str>, erro
 pub fn labels(path: &str, wanted: &Wanted, errors: &mut Vec<SettingsError>) {
     for (key, values) in wanted {
         if !is_key(key, false) {
-            const PROBLEM: &str = "no label can have this key, so that it has no effect; write it as app.kubernetes.io/name";
+            const PROBLEM: &str =
+                "no label can have this key, so that it has no effect; write it as app.kubernetes.io/name";
             errors.push(SettingsError::new(text![path, "[", quote(key), "]"], PROBLEM));
         }
         for (i, value) in values.iter().enumerate().filter(|(_, value)| !is_value(value)) {
-            let problem = text![quote(value), " can be no label's value, so that it has no effect; write values without patterns"];
+            let problem = text![
+                quote(value),
+                " can be no label's value, so that it has no effect; write values without patterns"
+            ];
             errors.push(SettingsError::new(text![path, "[", quote(key), "][", i, "]"], problem));
         }
     }
@@ -44,7 +47,8 @@ pub fn labels(path: &str, wanted: &Wanted, errors: &mut Vec<SettingsError>) {
 /// Checks the key of an annotation, in which `*` may stand for any characters.
 pub fn annotation_pattern(path: String, key: &str, errors: &mut Vec<SettingsError>) {
     if !is_key(key, true) {
-        let problem = text![quote(key), " can be no annotation's key, so that it has no effect; write it as example.com/name"];
+        let problem =
+            text![quote(key), " can be no annotation's key, so that it has no effect; write it as example.com/name"];
         errors.push(SettingsError::new(path, problem));
     }
 }
@@ -82,7 +86,9 @@ fn is_label(found: &str) -> bool {
 fn is_key(found: &str, pattern: bool) -> bool {
     let (prefix, name) = found.split_once('/').unwrap_or(("a", found));
     let star = |byte: u8| pattern && byte == b'*';
-    let dns = |byte: u8| star(byte) || matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.') || pattern && byte.is_ascii_uppercase();
+    let dns = |byte: u8| {
+        star(byte) || matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.') || pattern && byte.is_ascii_uppercase()
+    };
     !prefix.is_empty() && prefix.len() <= 253 && prefix.bytes().all(dns) && is_name(name, star)
 }
 

@@ -166,8 +166,10 @@ fn service_type(text: Option<&str>) -> Result<Option<ServiceType>, Malformed> {
         Some("LoadBalancer") => ServiceType::LoadBalancer,
         Some("ExternalName") => ServiceType::ExternalName,
         Some(other) => {
-            let problem =
-                format!("{:?} is no type of a Service; use ClusterIP, NodePort, LoadBalancer or ExternalName", excerpt(other));
+            let problem = format!(
+                "{:?} is no type of a Service; use ClusterIP, NodePort, LoadBalancer or ExternalName",
+                excerpt(other)
+            );
             return Err(Malformed::new("spec.type", problem));
         }
     }))
@@ -205,11 +207,8 @@ fn status(status: core::ServiceStatus) -> Status {
 }
 
 fn convert_ingress(ingress: core::LoadBalancerIngress) -> Ingress {
-    let port = |port: core::PortStatus| PortStatus {
-        port: port.port,
-        protocol: port.protocol,
-        error: present(port.error),
-    };
+    let port =
+        |port: core::PortStatus| PortStatus { port: port.port, protocol: port.protocol, error: present(port.error) };
     Ingress {
         ip: present(ingress.ip),
         hostname: present(ingress.hostname),

@@ -39,7 +39,8 @@ impl Policy for LoadBalancerCloudOnly {
         for (name, list) in lists {
             names::exact(name, list, &mut errors);
         }
-        for (i, scheme) in settings.schemes.iter().enumerate().filter(|(_, scheme)| scheme.contains("://")) {
+        let is_url = |scheme: &String| scheme.bytes().any(|byte| matches!(byte, b':' | b'/'));
+        for (i, scheme) in settings.schemes.iter().enumerate().filter(|(_, scheme)| is_url(scheme)) {
             let problem = text![quote(scheme), " matches nothing; write what stands before ://"];
             errors.push(SettingsError::new(text!["schemes[", i, "]"], problem));
         }

@@ -66,7 +66,8 @@ impl Policy for StatusWrites {
         if self.users.is_empty() && self.groups.is_empty() {
             let Some(first) = changes.first() else { return Verdict::allow() };
             let more = if changes.len() > 1 { " and more" } else { "" };
-            let message = text![first.field, ": ", writer, " ", first.what, more, "; no writers are set, so anybody may"];
+            let message =
+                text![first.field, ": ", writer, " ", first.what, more, "; no writers are set, so anybody may"];
             return Verdict::allow().warn(message);
         }
         let violation = |Change { field, what }| {

@@ -112,9 +112,8 @@ fn what_is_allowed_and_rarely_meant_is_a_warning() {
 
 #[test]
 fn names_that_no_namespace_can_have_are_errors() {
-    let settings = |module: &str, settings: &str| {
-        format!("  module: {{ file: {module}.wasm }}\n  settings: {{ {settings} }}")
-    };
+    let settings =
+        |module: &str, settings: &str| format!("  module: {{ file: {module}.wasm }}\n  settings: {{ {settings} }}");
     for (spec, field) in [
         (format!("{RANGE}\n  match: {{ excludeNamespaces: ['gw-*'] }}"), "spec.match.excludeNamespaces[0]"),
         (

@@ -106,8 +106,11 @@ pub(super) fn malformed(
 }
 
 fn misfit(malformed: &Malformed) -> Violation {
-    let path =
-        excerpt(&malformed.field).split('.').map(|step| step.split('[').next().unwrap_or(step)).collect::<Vec<_>>().join(".");
+    let path = excerpt(&malformed.field)
+        .split('.')
+        .map(|step| step.split('[').next().unwrap_or(step))
+        .collect::<Vec<_>>()
+        .join(".");
     let explain = if path.is_empty() { String::new() } else { format!(".{path}") };
     Violation {
         rule: "S16".to_owned(),
@@ -277,7 +280,8 @@ mod tests {
         let mut answer = Answer::default();
         let long = "x".repeat(1 << 20);
         for index in 0..100 {
-            let violation = Violation { message: long.clone(), fix: long.clone(), rule: long.clone(), ..violation(index) };
+            let violation =
+                Violation { message: long.clone(), fix: long.clone(), rule: long.clone(), ..violation(index) };
             answer.tell(Mode::Enforce, true, "p", &violation);
             answer.note("p", &format!("{index}"), &long[..4000]);
         }

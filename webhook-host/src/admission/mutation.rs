@@ -59,17 +59,15 @@ impl<'a> Patched<'a> {
         let operations = [complete(&object, &operations), operations].concat();
         let patch: Patch = serde_json::from_value(operations.clone().into())
             .map_err(|error| answer("its patch is no JSON Patch", error))?;
-        json_patch::patch(&mut object, &patch)
-            .map_err(|error| answer("its patch doesn't fit the object", error))?;
-        let service = service::from_value(&object)
-            .map_err(|error| answer("its patch makes the object malformed", error))?;
+        json_patch::patch(&mut object, &patch).map_err(|error| answer("its patch doesn't fit the object", error))?;
+        let service =
+            service::from_value(&object).map_err(|error| answer("its patch makes the object malformed", error))?;
         Ok(Some(Attempt { object, service, operations }))
     }
 
     fn parse(&self) -> Result<Value, EvaluationError> {
         let raw = self.request.object.map_or("null", |object| object.get());
-        serde_json::from_str(raw)
-            .map_err(|error| answer("the object can't be patched", error))
+        serde_json::from_str(raw).map_err(|error| answer("the object can't be patched", error))
     }
 
     /// The JSON Patch for the API server, if there is anything to do.

@@ -58,18 +58,15 @@ pub(super) fn policies(
 /// compiles is kept on disk, so that the reload that follows need not.
 ///
 /// A name that a file of `--policies` has is allowed with a warning: whoever applies it may be about to remove the file.
-pub(super) fn check(
-    engine: Arc<Engine>,
-    modules: PathBuf,
-    manifests: Option<PathBuf>,
-    live: Arc<Live>,
-) -> PolicyCheck {
+pub(super) fn check(engine: Arc<Engine>, modules: PathBuf, manifests: Option<PathBuf>, live: Arc<Live>) -> PolicyCheck {
     Arc::new(move |manifest| {
         let name = &manifest.metadata.name;
         let file = manifests.as_deref().and_then(|directory| load::file_with(directory, name));
         let taken = |file: PathBuf| {
             let file = file.display();
-            format!("[sallyport] it does not serve: {file} of the host has a ServicePolicy named {name:?}; rename one, or remove the file's")
+            format!(
+                "[sallyport] it does not serve: {file} of the host has a ServicePolicy named {name:?}; rename one, or remove the file's"
+            )
         };
         let warnings = file.map(taken).into_iter().collect();
         let admission = live.admission();

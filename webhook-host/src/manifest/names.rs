@@ -138,7 +138,9 @@ impl FromStr for Group {
         match text {
             "" => Err("a group's name must not be empty; remove it".to_owned()),
             _ if text.contains('*') => Err(format!("{text:?}: groups are named exactly, without patterns")),
-            _ if text.trim() != text => Err(format!("{text:?}: no group has a name with blanks at an end; remove them")),
+            _ if text.trim() != text => {
+                Err(format!("{text:?}: no group has a name with blanks at an end; remove them"))
+            }
             "system:authenticated" | "system:unauthenticated" | "system:serviceaccounts" => {
                 Err(format!("{text:?} holds far more than those who can be meant; name a smaller group"))
             }

@@ -139,10 +139,13 @@ impl Match {
     fn check(&self) -> Result<(), DecodeError> {
         for (index, name) in self.exclude_namespaces.iter().enumerate().filter(|(_, name)| !is_label(name)) {
             let place = format!("spec.match.excludeNamespaces[{index}]");
-            let problem = format!("{:?} is no namespace's name; write names one by one, without patterns", excerpt(name));
+            let problem =
+                format!("{:?} is no namespace's name; write names one by one, without patterns", excerpt(name));
             return Err(DecodeError::new(place, problem));
         }
-        self.namespace_selector.as_ref().map_or(Ok(()), |selector| selector.written.check("spec.match.namespaceSelector"))
+        self.namespace_selector
+            .as_ref()
+            .map_or(Ok(()), |selector| selector.written.check("spec.match.namespaceSelector"))
     }
 }
 
@@ -458,7 +461,11 @@ mod tests {
         };
         const SELECTOR: &str = "spec.match.namespaceSelector";
         for (spec, place, problem) in [
-            (json!({"excludeNamespaces": ["a", "team-*"]}), "spec.match.excludeNamespaces[1]", "is no namespace's name"),
+            (
+                json!({"excludeNamespaces": ["a", "team-*"]}),
+                "spec.match.excludeNamespaces[1]",
+                "is no namespace's name",
+            ),
             (json!({"excludeNamespaces": ["Team"]}), "spec.match.excludeNamespaces[0]", "is no namespace's name"),
             (labels("team", "a-*"), ".matchLabels[\"team\"]", "can be no label's value"),
             (labels("team", "a "), ".matchLabels[\"team\"]", "can be no label's value"),

@@ -18,6 +18,7 @@ use crate::contract::service::Service;
 use crate::contract::verdict::Verdict;
 use crate::decode::{DecodeError, join};
 use crate::engine::{Budget, Candidate, Engine, Guest, LoadProblem, Order, Prepared, State, call_configure};
+use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
 use crate::manifest::ServicePolicy;
 use crate::units::{Bytes, Millis};
 use breaker::{Breaker, Change, Ended};
@@ -90,12 +91,18 @@ impl From<DecodeError> for LoadError {
     }
 }
 
-/// What a policy's own `configure` refused: path and message.
+/// What a policy's own `configure` refused: path and message, cut, and no more of them than anybody reads.
 impl From<Vec<(String, String)>> for LoadError {
     fn from(errors: Vec<(String, String)>) -> Self {
-        let place =
-            |(path, message): (String, String)| DecodeError::new(join("spec.settings", &path), message).to_string();
-        Self { problems: errors.into_iter().map(place).collect() }
+        const TOLD: usize = 20;
+        let more = errors.len().saturating_sub(TOLD);
+        let place = |(path, message): (String, String)| {
+            let path = join("spec.settings", &excerpt(&path));
+            DecodeError::new(path, cut(&message, MAX_MESSAGE)).to_string()
+        };
+        let mut problems: Vec<_> = errors.into_iter().take(TOLD).map(place).collect();
+        problems.extend((more > 0).then(|| format!("spec.settings: and {more} more")));
+        Self { problems }
     }
 }
 
@@ -151,17 +158,19 @@ const LARGE_ANNOTATIONS: usize = 64 << 10;
 
 /// Whether a Service is so large that it may take long.
 fn is_large(review: &Review) -> bool {
-    [Some(&review.service), review.old_service.as_ref()].into_iter().flatten().any(|Service { metadata, spec, status, .. }| {
-        let entries = metadata.labels.len()
-            + metadata.annotations.len()
-            + spec.selector.len()
-            + spec.ports.len()
-            + spec.external_ips.len()
-            + spec.load_balancer_source_ranges.len()
-            + status.load_balancer_ingress.iter().map(|ingress| 1 + ingress.ports.len()).sum::<usize>();
-        let annotations: usize = metadata.annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
-        entries > LARGE || annotations > LARGE_ANNOTATIONS
-    })
+    [Some(&review.service), review.old_service.as_ref()].into_iter().flatten().any(
+        |Service { metadata, spec, status, .. }| {
+            let entries = metadata.labels.len()
+                + metadata.annotations.len()
+                + spec.selector.len()
+                + spec.ports.len()
+                + spec.external_ips.len()
+                + spec.load_balancer_source_ranges.len()
+                + status.load_balancer_ingress.iter().map(|ingress| 1 + ingress.ports.len()).sum::<usize>();
+            let annotations: usize = metadata.annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
+            entries > LARGE || annotations > LARGE_ANNOTATIONS
+        },
+    )
 }
 
 /// One policy, ready to be asked or known to be broken.
@@ -311,7 +320,8 @@ impl Policy {
         deadline: Instant,
         used: &mut Used,
     ) -> Result<Verdict, EvaluationError> {
-        let ask = |guest: &Guest, store: &mut Store<State>, instance: &Instance| guest.validate(store, instance, review);
+        let ask =
+            |guest: &Guest, store: &mut Store<State>, instance: &Instance| guest.validate(store, instance, review);
         let verdict = self.call(review, deadline, used, ask)?;
         if verdict.patch.is_empty() {
             return Ok(verdict);

@@ -55,7 +55,9 @@ fn end_of_a_deletion() -> String {
         )
     });
     let has = |object: &str| {
-        format!("has({object}.status) && has({object}.status.loadBalancer) && has({object}.status.loadBalancer.ingress)")
+        format!(
+            "has({object}.status) && has({object}.status.loadBalancer) && has({object}.status.loadBalancer.ingress)"
+        )
     };
     let (new, old) = (has("object"), has("oldObject"));
     let list = "object.status.loadBalancer.ingress";

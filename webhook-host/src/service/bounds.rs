@@ -50,7 +50,8 @@ pub(super) fn check(service: &core::Service, meta: &ObjectMeta, managers: usize)
     service.spec.as_ref().map_or(Ok(()), |spec| texts.spec(spec))?;
     service.status.as_ref().map_or(Ok(()), |status| texts.status(status))?;
     if texts.bytes > MAX_ALL_TEXT {
-        let problem = format!("its texts have {} bytes, and etcd takes {MAX_ALL_TEXT} at most; shorten it", texts.bytes);
+        let problem =
+            format!("its texts have {} bytes, and etcd takes {MAX_ALL_TEXT} at most; shorten it", texts.bytes);
         return Err(Malformed::new("", problem));
     }
     Ok(())
@@ -199,7 +200,8 @@ mod tests {
         let ips = |count: usize| spec("externalIPs", json!(vec!["192.0.2.1"; count]));
         let ranges = |count: usize| spec("loadBalancerSourceRanges", json!(vec!["192.0.2.0/24"; count]));
         let ports = |count: usize| spec("ports", json!(vec![json!({"port": 80}); count]));
-        let served = |ports: usize| json!([{"ip": "192.0.2.1", "ports": vec![json!({"port": 80, "protocol": "TCP"}); ports]}]);
+        let served =
+            |ports: usize| json!([{"ip": "192.0.2.1", "ports": vec![json!({"port": 80, "protocol": "TCP"}); ports]}]);
         let annotation = |length: usize| metadata("annotations", json!({"key": "x".repeat(length - 3)}));
         let label = |length: usize| metadata("labels", json!({"app": "x".repeat(length)}));
         let managed = |count: usize| metadata("managedFields", json!(vec![json!({"manager": "m"}); count]));
@@ -213,7 +215,11 @@ mod tests {
                 ingress(json!(vec![json!({"ip": "192.0.2.1"}); 5001])),
                 "status.loadBalancer.ingress: expected at most 5000 entries, found 5001",
             ),
-            (ingress(served(10_000)), ingress(served(10_001)), "status.loadBalancer.ingress: expected at most 10000 ports"),
+            (
+                ingress(served(10_000)),
+                ingress(served(10_001)),
+                "status.loadBalancer.ingress: expected at most 10000 ports",
+            ),
             (annotation(262_144), annotation(262_145), "metadata.annotations: expected at most 262144 bytes in all"),
             (
                 metadata("annotations", pairs(1000, "")),
@@ -232,10 +238,18 @@ mod tests {
                 "spec.selector: expected at most 1000 entries",
             ),
             (managed(256), managed(257), "metadata.managedFields: expected at most 256 entries, found 257"),
-            (spec("externalName", text(317)), spec("externalName", text(318)), "spec.externalName: expected at most 317 bytes"),
+            (
+                spec("externalName", text(317)),
+                spec("externalName", text(318)),
+                "spec.externalName: expected at most 317 bytes",
+            ),
             (port("name", 317), port("name", 318), "spec.ports[0].name: expected at most 317 bytes, found 318"),
             (port("targetPort", 317), port("targetPort", 318), "spec.ports[0].targetPort: expected at most 317 bytes"),
-            (spec("externalIPs", json!([text(317)])), spec("externalIPs", json!([text(318)])), "spec.externalIPs[0]: expected"),
+            (
+                spec("externalIPs", json!([text(317)])),
+                spec("externalIPs", json!([text(318)])),
+                "spec.externalIPs[0]: expected",
+            ),
             (
                 ingress(json!([{"hostname": text(317)}])),
                 ingress(json!([{"hostname": text(318)}])),
