@@ -57,6 +57,7 @@ pub mod glob;
 #[cfg(any(test, target_family = "wasm"))]
 mod heap;
 pub mod log;
+pub mod names;
 pub mod net;
 pub mod pairs;
 mod patch;
@@ -79,6 +80,7 @@ pub mod bindings {
             "sallyport:policy/service@0.1.0/metadata": [#[derive(Default)]],
             "sallyport:policy/service@0.1.0/spec": [#[derive(Default)]],
             "sallyport:policy/service@0.1.0/status": [#[derive(Default)]],
+            "sallyport:policy/service@0.1.0/ingress": [#[derive(Default)]],
             "sallyport:policy/verdict@0.1.0/verdict": [#[derive(Default)]],
         },
     });
@@ -102,7 +104,7 @@ pub mod prelude {
     pub use crate::service::{Service, ServiceType};
     pub use crate::{
         About, Description, Mutation, NodePortInUse, Patch, Policy, Review, SettingsError, SpecField, UsedAs, Verdict,
-        Violation, Widening, log, pairs, policy, quote, text,
+        Violation, Widening, log, names, pairs, policy, quote, text,
     };
 }
 

@@ -4,6 +4,7 @@
 //! through here. The hot path does not: it lets serde_json decode, and comes here only to explain a failure. Callers are
 //! `manifest`, `suite` and `service`. Types that users write carry `deny_unknown_fields`.
 
+use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, Expected, IntoDeserializer, Unexpected, Visitor};
 use serde_json::Value;
@@ -109,7 +110,7 @@ fn quoted(text: &str) -> String {
 
 impl de::Error for DecodeError {
     fn custom<T: Display>(message: T) -> Self {
-        Self::unplaced(message.to_string())
+        Self::unplaced(cut(&message.to_string(), MAX_MESSAGE).into_owned())
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -214,9 +215,9 @@ fn step(key: &str) -> String {
     let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     let mut text = String::new();
     if plain {
-        text.push_str(key);
+        text.push_str(&excerpt(key));
     } else {
-        let _ = write!(text, "[{key:?}]");
+        let _ = write!(text, "[{:?}]", excerpt(key));
     }
     text
 }

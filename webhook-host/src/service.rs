@@ -2,13 +2,18 @@
 //!
 //! A Service is parsed once per review, whatever the number of policies. What the API server itself would refuse to
 //! decode (rule S16) is refused here, with the field path, so that no policy ever meets malformed input. Duplicate keys: the
-//! last one wins, as in the API server (which writes what managers own itself, without any). Called by `admission`.
+//! last one wins, as in the API server (which writes what managers own itself, without any). So is what is larger than any
+//! Service, by `bounds`. Called by `admission`.
 
 mod aside;
+mod bounds;
 mod managed;
 
-use crate::contract::service::{Ingress, Metadata, Pair, Port, Service, ServiceType, Spec, Status, TargetPort};
+use crate::contract::service::{
+    Ingress, Metadata, Pair, Port, PortStatus, Service, ServiceType, Spec, Status, TargetPort,
+};
 use crate::decode;
+use crate::excerpt::excerpt;
 use aside::aside;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -88,13 +93,13 @@ const EXPLAINED: usize = 1 << 20;
 /// path.
 fn explain(json: &str, error: &serde_json::Error) -> Malformed {
     if json.len() > EXPLAINED {
-        return Malformed::new("", format!("the object is no Service: {error}"));
+        return Malformed::new("", format!("the object is no Service: {}", excerpt(&error.to_string())));
     }
     match serde_json::from_str::<Value>(json) {
         Err(error) => Malformed::new("", format!("the object is not valid JSON: {error}")),
         Ok(value) => match decode::from_value::<Written>(&value) {
             Err(error) => malformed(error),
-            Ok(_) => Malformed::new("", format!("the object is no Service: {error}")),
+            Ok(_) => Malformed::new("", format!("the object is no Service: {}", excerpt(&error.to_string()))),
         },
     }
 }
@@ -104,6 +109,7 @@ fn malformed(error: decode::DecodeError) -> Malformed {
 }
 
 fn convert(Written { service, meta, owned }: Written) -> Result<Service, Malformed> {
+    bounds::check(&service, &meta, owned.managers())?;
     let has_spec = service.spec.is_some();
     Ok(Service {
         metadata: metadata(meta),
@@ -160,8 +166,10 @@ fn service_type(text: Option<&str>) -> Result<Option<ServiceType>, Malformed> {
         Some("LoadBalancer") => ServiceType::LoadBalancer,
         Some("ExternalName") => ServiceType::ExternalName,
         Some(other) => {
-            let problem =
-                format!("{other:?} is no type of a Service; use ClusterIP, NodePort, LoadBalancer or ExternalName");
+            let problem = format!(
+                "{:?} is no type of a Service; use ClusterIP, NodePort, LoadBalancer or ExternalName",
+                excerpt(other)
+            );
             return Err(Malformed::new("spec.type", problem));
         }
     }))
@@ -195,8 +203,17 @@ fn convert_port(port: core::ServicePort, owned: &Owned) -> Port {
 
 fn status(status: core::ServiceStatus) -> Status {
     let ingress = status.load_balancer.and_then(|balancer| balancer.ingress).unwrap_or_default().into_iter();
-    Status {
-        load_balancer_ingress: ingress.map(|i| Ingress { ip: present(i.ip), hostname: present(i.hostname) }).collect(),
+    Status { load_balancer_ingress: ingress.map(convert_ingress).collect() }
+}
+
+fn convert_ingress(ingress: core::LoadBalancerIngress) -> Ingress {
+    let port =
+        |port: core::PortStatus| PortStatus { port: port.port, protocol: port.protocol, error: present(port.error) };
+    Ingress {
+        ip: present(ingress.ip),
+        hostname: present(ingress.hostname),
+        ip_mode: present(ingress.ip_mode),
+        ports: ingress.ports.unwrap_or_default().into_iter().map(port).collect(),
     }
 }
 

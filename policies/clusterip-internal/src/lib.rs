@@ -57,12 +57,13 @@ impl Policy for ClusterIpInternal {
                 refuse(text!["ports.", list, "[", i, "]"], "0 is no port; use 1 to 65535");
             }
         }
-        if let Some(i) = settings.names.iter().position(String::is_empty) {
-            refuse(text!["names[", i, "]"], "must not be empty; remove it");
-        }
         if settings.coerce_existing && !settings.coerce {
             refuse("coerceExisting".to_owned(), "has no effect without coerce: true; set both or none");
         }
+        names::labels("labels", &settings.labels, &mut errors);
+        names::labels("selectors", &settings.selectors, &mut errors);
+        names::labels("namespaceLabels", &settings.namespace_labels, &mut errors);
+        names::exact("names", &settings.names, &mut errors);
         if errors.is_empty() { Ok(Self(settings)) } else { Err(errors) }
     }
 

@@ -51,6 +51,11 @@ impl Policy for ExposureAnnotations {
                 check(denied, &text![list, "[", i, "]"], what, &mut errors);
             }
         }
+        for (list, rows) in [("denied", &settings.denied), ("deniedLabels", &settings.denied_labels)] {
+            for (i, denied) in rows.iter().enumerate().filter(|(_, denied)| !denied.key.is_empty()) {
+                names::annotation_pattern(text![list, "[", i, "].key"], &denied.key, &mut errors);
+            }
+        }
         if errors.is_empty() { Ok(Self(settings)) } else { Err(errors) }
     }
 

@@ -37,9 +37,12 @@ impl Policy for LoadBalancerCloudOnly {
         let lists = [("schemes", &settings.schemes), ("allowedClasses", &settings.allowed_classes)];
         let mut errors = vec![];
         for (name, list) in lists {
-            let empty = list.iter().enumerate().filter(|(_, text)| text.is_empty());
-            errors
-                .extend(empty.map(|(i, _)| SettingsError::new(format!("{name}[{i}]"), "must not be empty; remove it")));
+            names::exact(name, list, &mut errors);
+        }
+        let is_url = |scheme: &String| scheme.bytes().any(|byte| matches!(byte, b':' | b'/'));
+        for (i, scheme) in settings.schemes.iter().enumerate().filter(|(_, scheme)| is_url(scheme)) {
+            let problem = text![quote(scheme), " matches nothing; write what stands before ://"];
+            errors.push(SettingsError::new(text!["schemes[", i, "]"], problem));
         }
         if settings.require_class && settings.allow_classless {
             errors.push(SettingsError::new("requireClass", "contradicts allowClassless: true; keep one of them"));

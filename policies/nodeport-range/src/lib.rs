@@ -42,6 +42,11 @@ impl Policy for NodePortRange {
     }
 
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
+        let mut errors = vec![];
+        names::namespaces("perNamespace", settings.per_namespace.iter().map(|(name, _)| name.as_str()), &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         let reserved = Ranges::parse("reserved", &settings.reserved)?;
         let allowed = allowed("ranges", &settings.ranges, &reserved)?;
         let per_namespace = settings.per_namespace.into_iter().map(|(name, ranges)| {

@@ -41,9 +41,10 @@ impl Policy for ServiceTypes {
             .iter()
             .map(|(name, types)| (format!("perNamespace[{}]", quote(name)), types.as_slice()));
         let empty = std::iter::once(common).chain(own).filter(|(_, types)| types.is_empty());
-        let errors: Vec<_> = empty
+        let mut errors: Vec<_> = empty
             .map(|(path, _)| SettingsError::new(path, "an empty list allows no Service at all; name at least one type"))
             .collect();
+        names::namespaces("perNamespace", settings.per_namespace.iter().map(|(name, _)| name.as_str()), &mut errors);
         if errors.is_empty() { Ok(Self(settings)) } else { Err(errors) }
     }
 

@@ -6,7 +6,8 @@
 
 use sallyport_policy::prelude::*;
 use sallyport_policy::review::User;
-use sallyport_policy::service::Ingress;
+use sallyport_policy::service::{Ingress, PortStatus};
+use std::borrow::Cow;
 use std::collections::BinaryHeap;
 
 policy!(StatusWrites, "policy.wit");
@@ -36,10 +37,11 @@ impl Policy for StatusWrites {
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
         let settings::Writers { mut users, groups, service_accounts } = settings.writers;
         let mut errors = vec![];
-        for (list, names) in [("users", &users), ("groups", &groups)] {
-            for (i, _) in names.iter().enumerate().filter(|(_, name)| name.is_empty()) {
-                errors.push(SettingsError::new(format!("writers.{list}[{i}]"), "must not be empty; remove it"));
-            }
+        names::exact("writers.users", &users, &mut errors);
+        names::exact("writers.groups", &groups, &mut errors);
+        for (i, group) in groups.iter().enumerate().filter(|(_, group)| EVERYBODY.contains(&group.as_str())) {
+            let problem = text![quote(group), " holds everybody, so that nothing is denied; name a smaller group"];
+            errors.push(SettingsError::new(text!["writers.groups[", i, "]"], problem));
         }
         for (i, account) in service_accounts.iter().enumerate() {
             match user_name(account) {
@@ -62,13 +64,14 @@ impl Policy for StatusWrites {
         let changes = changes(old, new);
         let writer = quote(&review.user.name);
         if self.users.is_empty() && self.groups.is_empty() {
-            let Some(Change { field, verb, value }) = changes.first() else { return Verdict::allow() };
-            let (value, more) = (quote(value), if changes.len() > 1 { " and more" } else { "" });
-            return Verdict::allow()
-                .warn(format!("{field}: {writer} {verb} {value}{more}; no writers are set, so anybody may"));
+            let Some(first) = changes.first() else { return Verdict::allow() };
+            let more = if changes.len() > 1 { " and more" } else { "" };
+            let message =
+                text![first.field, ": ", writer, " ", first.what, more, "; no writers are set, so anybody may"];
+            return Verdict::allow().warn(message);
         }
-        let violation = |Change { field, verb, value }| {
-            let message = format!("{writer} {verb} {}, but is none of the writers", quote(value));
+        let violation = |Change { field, what }| {
+            let message = text![writer, " ", what, ", but is none of the writers"];
             Violation::new("S14", field, message).fix("leave it to the controller of the load balancer")
         };
         changes.into_iter().map(violation).collect()
@@ -81,48 +84,92 @@ impl StatusWrites {
     }
 }
 
+/// Groups of everybody who can log in, or of every Pod.
+const EVERYBODY: [&str; 3] = ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"];
+
 /// The name of the user that a service account is.
 fn user_name(account: &str) -> Option<String> {
-    let is_name = |name: &str| !name.is_empty() && !name.contains([':', '/']);
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(allowed);
     let (namespace, name) = account.split_once('/').filter(|(namespace, name)| is_name(namespace) && is_name(name))?;
     Some(format!("system:serviceaccount:{namespace}:{name}"))
 }
 
-/// An address or a name that was not there before, or is there no more.
-struct Change<'a> {
+/// A fact that was not stated before, or is stated no more.
+struct Change {
     field: String,
-    verb: &'static str,
-    value: &'a str,
+    /// Such as `adds "192.0.2.1"`.
+    what: String,
 }
 
-fn changes<'a>(old: &'a [Ingress], new: &'a [Ingress]) -> Vec<Change<'a>> {
+/// What the status states of one ingress point. `of` is empty where the value is the address or the name itself.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Fact<'a> {
+    of: &'a str,
+    field: &'static str,
+    value: Cow<'a, str>,
+}
+
+impl Fact<'_> {
+    fn is_point(&self) -> bool {
+        self.of.is_empty()
+    }
+
+    /// `adds "VIP" for "192.0.2.1"`.
+    fn told(&self, verb: &str) -> String {
+        let value = quote(&self.value);
+        if self.is_point() { text![verb, " ", value] } else { text![verb, " ", value, " for ", quote(self.of)] }
+    }
+}
+
+/// Addresses and names that come or go, and what comes or goes of the modes and ports of those that stay. The order does not matter.
+fn changes(old: &[Ingress], new: &[Ingress]) -> Vec<Change> {
+    let (before, after) = (sorted(old), sorted(new));
+    let stays = |fact: &Fact<'_>, there: &[Fact<'_>]| {
+        let point = |field| Fact { of: "", field, value: Cow::Borrowed(fact.of) };
+        fact.is_point() || ["ip", "hostname"].into_iter().any(|field| there.binary_search(&point(field)).is_ok())
+    };
     let mut changes = vec![];
-    for (name, read) in VALUES {
-        let (before, after) = (sorted(old, read), sorted(new, read));
-        for (i, ingress) in new.iter().enumerate() {
-            if let Some(value) = read(ingress).filter(|value| before.binary_search(value).is_err()) {
-                let field = text!["status.loadBalancer.ingress[", i, "].", name];
-                changes.push(Change { field, verb: "adds", value });
+    for (i, ingress) in new.iter().enumerate() {
+        for fact in facts(ingress) {
+            if before.binary_search(&fact).is_err() && stays(&fact, &before) {
+                let field = text!["status.loadBalancer.ingress[", i, "].", fact.field];
+                changes.push(Change { field, what: fact.told("adds") });
             }
         }
-        for value in before {
-            if after.binary_search(&value).is_err() {
-                changes.push(Change { field: "status.loadBalancer.ingress".to_owned(), verb: "removes", value });
-            }
+    }
+    for fact in &before {
+        if after.binary_search(fact).is_err() && stays(fact, &after) {
+            changes.push(Change { field: "status.loadBalancer.ingress".to_owned(), what: fact.told("removes") });
         }
     }
     changes
 }
 
-type Read = fn(&Ingress) -> Option<&str>;
-
-/// What an entry leads to, by the field's name.
-const VALUES: [(&str, Read); 2] =
-    [("ip", |ingress| ingress.ip.as_deref()), ("hostname", |ingress| ingress.hostname.as_deref())];
+fn facts(ingress: &Ingress) -> Vec<Fact<'_>> {
+    let mut facts = vec![];
+    for (field, value) in [("ip", &ingress.ip), ("hostname", &ingress.hostname)] {
+        let Some(point) = value else { continue };
+        facts.push(Fact { of: "", field, value: Cow::Borrowed(point) });
+        if field == "ip" {
+            let mode = ingress.ip_mode.as_deref().unwrap_or("VIP");
+            facts.push(Fact { of: point, field: "ipMode", value: Cow::Borrowed(mode) });
+        }
+        for PortStatus { port, protocol, error } in &ingress.ports {
+            let mut value = text![*port, "/", protocol];
+            if let Some(error) = error {
+                value.push_str(": ");
+                value.push_str(error);
+            }
+            facts.push(Fact { of: point, field: "ports", value: Cow::Owned(value) });
+        }
+    }
+    facts
+}
 
 /// Whoever may write a status may write thousands of entries. (A heap sorts in a fraction of the code of `sort` or a set.)
-fn sorted(list: &[Ingress], read: Read) -> Vec<&str> {
-    list.iter().filter_map(read).collect::<BinaryHeap<_>>().into_sorted_vec()
+fn sorted(list: &[Ingress]) -> Vec<Fact<'_>> {
+    list.iter().flat_map(facts).collect::<BinaryHeap<_>>().into_sorted_vec()
 }
 
 #[cfg(test)]
@@ -139,7 +186,7 @@ mod tests {
 
     fn served(ips: &[&str]) -> Service {
         let mut service = load_balancer("w", 80);
-        let ingress = |ip: &&str| Ingress { ip: Some((*ip).to_owned()), hostname: None };
+        let ingress = |ip: &&str| Ingress { ip: Some((*ip).to_owned()), ..Ingress::default() };
         service.status.load_balancer_ingress = ips.iter().map(ingress).collect();
         service
     }
@@ -178,6 +225,33 @@ mod tests {
     }
 
     #[test]
+    fn the_mode_and_the_ports_of_an_address_are_part_of_it() {
+        let policy = policy(&["ccm"], &[], &[]).unwrap_or_else(|_| panic!("valid"));
+        let with = |mode: Option<&str>, ports: &[i32]| {
+            let mut service = served(&["192.0.2.1"]);
+            let ingress = &mut service.status.load_balancer_ingress[0];
+            ingress.ip_mode = mode.map(str::to_owned);
+            let status = |port: &i32| PortStatus { port: *port, protocol: "TCP".to_owned(), error: None };
+            ingress.ports = ports.iter().map(status).collect();
+            service
+        };
+        let judge = |old: &Service, new: &Service| policy.validate(&update(old.clone(), new.clone()).of_status());
+        let proxied = with(Some("Proxy"), &[443]);
+        let verdict = judge(&proxied, &with(Some("VIP"), &[443]));
+        let expected = [
+            r#""alice" adds "VIP" for "192.0.2.1", but is none of the writers"#,
+            r#""alice" removes "Proxy" for "192.0.2.1", but is none of the writers"#,
+        ];
+        assert_eq!(messages(&verdict), expected);
+        assert_eq!(verdict.violations[0].field, "status.loadBalancer.ingress[0].ipMode");
+        assert_eq!(judge(&proxied, &with(None, &[443])).violations.len(), 2, "no mode means VIP");
+        assert_eq!(judge(&with(None, &[]), &with(Some("VIP"), &[])), Verdict::allow());
+        let verdict = judge(&proxied, &with(Some("Proxy"), &[80]));
+        assert_eq!(verdict.violations[0].field, "status.loadBalancer.ingress[0].ports");
+        assert_eq!(messages(&judge(&served(&[]), &proxied)).len(), 1, "an address that is new is told once");
+    }
+
+    #[test]
     fn without_an_old_object_everything_is_new() {
         let policy = policy(&["ccm"], &[], &[]).unwrap_or_else(|_| panic!("valid"));
         let review = Review { old_service: None, ..written(&["8.8.8.8"], &["8.8.8.8"]) };
@@ -195,7 +269,7 @@ mod tests {
 
     #[test]
     fn names_that_nobody_has_are_refused_with_their_path() {
-        let errors = policy(&["a", ""], &[""], &["a/b", "a", "a/b/c", "/b"]).err().unwrap_or_default();
+        let errors = policy(&["a", ""], &[""], &["a/b", "a", "a/b/c", "/b", "a/*"]).err().unwrap_or_default();
         let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
         let expected = [
             "writers.users[1]",
@@ -203,7 +277,16 @@ mod tests {
             "writers.serviceAccounts[1]",
             "writers.serviceAccounts[2]",
             "writers.serviceAccounts[3]",
+            "writers.serviceAccounts[4]",
         ];
         assert_eq!(paths, expected);
+    }
+
+    #[test]
+    fn writers_that_are_nobody_or_everybody_are_refused() {
+        let errors =
+            policy(&["system:serviceaccount:lb:*", " ccm"], &["system:authenticated"], &[]).err().unwrap_or_default();
+        let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
+        assert_eq!(paths, ["writers.users[0]", "writers.users[1]", "writers.groups[0]"]);
     }
 }

@@ -119,7 +119,7 @@ fn throughput() -> Result<()> {
         }
     }
     println!();
-    Ok(())
+    hosts.none.never_asked("service-type")
 }
 
 /// The same order to each host, by turns.
@@ -252,6 +252,9 @@ fn neighbours() -> Result<()> {
         for _ in 0..ROUNDS {
             let noise = word.map(|word| host.noise(word)).transpose()?;
             loads.push(host.load(&order)?);
+            if word.is_none() {
+                host.never_asked("looping")?;
+            }
             noise.map(|mut noise| noise.wait()).transpose()?;
         }
         let load = Load::median(loads);

@@ -184,6 +184,17 @@ impl Program {
         Ok(Histogram(buckets.collect()))
     }
 
+    /// Fails when a policy was asked that the measurement takes to be asked about other namespaces only.
+    pub(crate) fn never_asked(&self, policy: &str) -> Result<()> {
+        let label = format!("policy=\"{policy}\"");
+        let counts =
+            |line: &&str| line.starts_with("sallyport_policy_evaluation_seconds_count{") && line.contains(&label);
+        match self.admin("/metrics")?.lines().filter(counts).find(|line| !line.ends_with(" 0")) {
+            Some(line) => bail!("{policy} was asked about a namespace that it does not match: {line}"),
+            None => Ok(()),
+        }
+    }
+
     fn admin(&self, path: &str) -> Result<String> {
         let mut stream = TcpStream::connect(self.admin)?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;

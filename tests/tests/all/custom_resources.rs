@@ -298,6 +298,29 @@ async fn a_broken_service_policy_is_refused_before_the_cluster_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_policy_that_a_files_name_hides_is_warned_of_when_it_is_applied() {
+    let files = directory(&[("shipped.yaml", manifest("p", &json!({})))]);
+    let host = Program::serve(files.path(), &[]);
+    let warnings = async |name: &str| {
+        let mut object = object(&spec(&json!({})));
+        object["metadata"]["name"] = name.into();
+        let kind = json!({"group": "sallyport.dev", "version": "v1alpha1", "kind": "ServicePolicy"});
+        let request = json!({"uid": "u", "operation": "CREATE", "name": name, "object": object, "kind": kind});
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
+        let reply = host.client.post(PROTOCOLS[1], "/validate-policies", review.to_string()).await.json();
+        assert_eq!(reply["response"]["allowed"], true, "{reply}");
+        reply["response"]["warnings"].clone()
+    };
+    let file = files.path().join("shipped.yaml");
+    let expected = format!(
+        "[sallyport] it does not serve: {} of the host has a ServicePolicy named \"p\"; rename one, or remove the file's",
+        file.display()
+    );
+    assert_eq!(warnings("p").await, json!([expected]));
+    assert_eq!(warnings("q").await, Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_service_policy_that_is_there_can_be_labelled_and_lose_its_finalizers_and_go() {
     let files = directory(&[("p.yaml", manifest("p", &json!({})))]);
     let host = Program::serve(files.path(), &[]);

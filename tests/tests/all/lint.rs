@@ -86,7 +86,6 @@ fn what_is_allowed_and_rarely_meant_is_a_warning() {
   failurePolicy: Ignore
   match:
     namespaceSelector: { matchLabels: { team: a }, matchExpressions: [{ key: team, operator: In, values: [b] }] }
-    excludeNamespaces: ['gw-*']
   limits: { deadline: 3s }";
     let exemptions = "    namespaces: [default]
     services: ['*/gateway']
@@ -96,10 +95,9 @@ fn what_is_allowed_and_rarely_meant_is_a_warning() {
     let files = directory(&[("a.yaml", &policy("a", spec)), ("b.yaml", &host_config(exemptions))]);
     let (findings, code) = lint(files.path(), &[]);
     let expected = [
-        row("note", "spec.failurePolicy", 6),
+        row("warning", "spec.failurePolicy", 6),
         row("warning", "spec.match.namespaceSelector", 8),
-        row("warning", "spec.match.excludeNamespaces[0]", 9),
-        row("warning", "spec.limits.deadline", 10),
+        row("warning", "spec.limits.deadline", 9),
         row("warning", "spec.exemptions.namespaces", 6),
         row("warning", "spec.exemptions.namespaces[0]", 6),
         row("warning", "spec.exemptions.services[0]", 7),
@@ -110,6 +108,34 @@ fn what_is_allowed_and_rarely_meant_is_a_warning() {
     assert_eq!(findings, expected);
     assert_eq!(code, Some(0));
     assert_eq!(lint(files.path(), &["--strict"]).1, Some(1));
+}
+
+#[test]
+fn names_that_no_namespace_can_have_are_errors() {
+    let settings =
+        |module: &str, settings: &str| format!("  module: {{ file: {module}.wasm }}\n  settings: {{ {settings} }}");
+    for (spec, field) in [
+        (format!("{RANGE}\n  match: {{ excludeNamespaces: ['gw-*'] }}"), "spec.match.excludeNamespaces[0]"),
+        (
+            format!("{RANGE}\n  match: {{ namespaceSelector: {{ matchLabels: {{ team: 'a-*' }} }} }}"),
+            "spec.match.namespaceSelector.matchLabels[\"team\"]",
+        ),
+        (
+            settings("nodeport_range", "perNamespace: { 'team-a-*': [{ from: 30000, to: 30100 }] }"),
+            "spec.settings.perNamespace[\"team-a-*\"]",
+        ),
+        (settings("service_type", "perNamespace: { Team: [ClusterIP] }"), "spec.settings.perNamespace[\"Team\"]"),
+        (settings("clusterip_internal", "labels: { 'tier': ['data*'] }"), "spec.settings.labels[\"tier\"][0]"),
+        (settings("status_writes", "writers: { users: ['ccm '] }"), "spec.settings.writers.users[0]"),
+        (settings("exposure_annotations", "denied: [{ key: 'a b' }]"), "spec.settings.denied[0].key"),
+        (settings("loadbalancer_cloud_only", "schemes: ['aws://']"), "spec.settings.schemes[0]"),
+    ] {
+        let files = directory(&[("a.yaml", &policy("a", &spec))]);
+        let (findings, code) = lint(files.path(), &[]);
+        let is_told = findings.iter().any(|(level, found, _)| level == "error" && found == field);
+        assert!(is_told, "{field}: {findings:?}");
+        assert_eq!(code, Some(1), "{field}");
+    }
 }
 
 #[test]

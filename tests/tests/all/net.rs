@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Whether the net denies, conditions and namespaces included.
-fn denies(backstop: &Backstop, review: &Value) -> bool {
+pub(crate) fn denies(backstop: &Backstop, review: &Value) -> bool {
     let spec = serde_json::to_value(&backstop.policy.spec).expect("JSON");
     let request = &review["request"];
     let asked = request["subResource"].as_str().unwrap_or_default().is_empty()
@@ -26,7 +26,7 @@ fn denies(backstop: &Backstop, review: &Value) -> bool {
 }
 
 /// A host with the policies of a case, and the net under it.
-fn host_with_net(setup: &Setup) -> Option<(Admission, Vec<Backstop>)> {
+pub(crate) fn host_with_net(setup: &Setup) -> Option<(Admission, Vec<Backstop>)> {
     let (policies, options) = (loaded(setup)?, options());
     let registration =
         Registration { policies: &policies, candidates: &[], exemptions: &setup.exemptions, options: &options };
@@ -134,11 +134,12 @@ fn nobody_gets_through_the_net_by_an_annotation_or_a_deletion() {
     };
     assert!(deletion("Ratchet", &[OUT], &[30_000]), "what is in deletion is programmed all the same");
     assert!(!deletion("Ratchet", &[OUT], &[OUT, 29_998]));
-    assert!(!deletion("Always", &[OUT], &[OUT, 29_998]), "a host lets what loses entries pass");
+    assert!(!deletion("Always", &[OUT], &[OUT, 29_998]), "a deletion ratchets, whatever `updates` says");
+    assert!(deletion("Always", &[OUT], &[30_000]));
 }
 
 #[test]
-fn a_service_may_lose_its_selector_in_its_deletion_alone() {
+fn a_service_may_not_lose_its_selector_in_its_deletion() {
     let object = |deleted: bool, selector: Value| {
         let mut object = object(&json!({}), deleted, &[30_000]);
         object["spec"]["selector"] = selector;
@@ -150,9 +151,10 @@ fn a_service_may_lose_its_selector_in_its_deletion_alone() {
         let (net, (policy, exemptions)) = (under(&host), host);
         let admission = Admission::new(vec![policy], Inventory::default(), exemptions);
         for (deleted, selector, old, allowed) in [
-            (true, json!({}), some(), true),
-            (true, Value::Null, some(), true),
+            (true, json!({}), some(), false),
+            (true, Value::Null, some(), false),
             (true, some(), some(), true),
+            (true, json!({}), json!({}), true),
             (false, json!({}), some(), false),
             (false, some(), json!({}), true),
         ] {

@@ -9,6 +9,7 @@ mod backstop;
 mod certificates;
 mod creator;
 mod custom_resources;
+mod deletion;
 mod installed;
 mod outage;
 mod registered;

@@ -8,6 +8,7 @@ use super::exemption::named;
 use super::request::UserInfo;
 use crate::contract::service::Service;
 use crate::contract::verdict::Violation;
+use crate::excerpt::excerpt;
 use crate::manifest::BreakGlass;
 use jiff::Timestamp;
 use std::time::SystemTime;
@@ -32,7 +33,7 @@ pub(super) enum Glass {
 pub struct Grant {
     /// When it ends.
     pub until: Timestamp,
-    /// The reason that was given, as it stands.
+    /// The reason that was given, cut.
     pub reason: String,
 }
 
@@ -93,7 +94,7 @@ fn parse(config: &BreakGlass, value: &str, now: SystemTime) -> Result<Grant, Str
     let now = now.ok_or("the host's clock is not set, so that no expiry can be judged")?;
     let (until, reason) = value.split_once(';').ok_or_else(|| format!("it has no reason; {FORM}"))?;
     let until: Timestamp =
-        until.trim().parse().map_err(|_| format!("{:?} is no time of RFC 3339; {FORM}", until.trim()))?;
+        until.trim().parse().map_err(|_| format!("{:?} is no time of RFC 3339; {FORM}", excerpt(until.trim())))?;
     let reason = reason.trim();
     if reason.is_empty() {
         return Err(format!("its reason is empty; {FORM}"));
@@ -105,7 +106,7 @@ fn parse(config: &BreakGlass, value: &str, now: SystemTime) -> Result<Grant, Str
     if until > latest {
         return Err(format!("{until} is more than {} ahead", config.max_duration));
     }
-    Ok(Grant { until, reason: reason.to_owned() })
+    Ok(Grant { until, reason: excerpt(reason).into_owned() })
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use super::outcome::{AdmissionResponse, Cause, Denial, Evaluation, Outcome};
 use super::request::AdmissionRequest;
 use super::{Function, text};
 use crate::contract::verdict::Violation;
+use crate::excerpt::{MAX_MESSAGE, MAX_VALUE, excerpt};
 use crate::manifest::{FailurePolicy, Mode};
 use crate::policy::Policy;
-use crate::printable::printable;
 use crate::service::Malformed;
 use std::collections::BTreeMap;
 
@@ -25,8 +25,9 @@ const WARNINGS: usize = 4096;
 /// The last part of a qualified name.
 const AUDIT_KEY: usize = 63;
 
-/// Bytes of one audit annotation.
+/// Bytes of one audit annotation, and how many there may be.
 const AUDIT_VALUE: usize = 4096;
+const AUDIT_ENTRIES: usize = 32;
 
 /// Whose violation malformed input is.
 const HOST: &str = "sallyport";
@@ -105,8 +106,11 @@ pub(super) fn malformed(
 }
 
 fn misfit(malformed: &Malformed) -> Violation {
-    let path =
-        malformed.field.split('.').map(|step| step.split('[').next().unwrap_or(step)).collect::<Vec<_>>().join(".");
+    let path = excerpt(&malformed.field)
+        .split('.')
+        .map(|step| step.split('[').next().unwrap_or(step))
+        .collect::<Vec<_>>()
+        .join(".");
     let explain = if path.is_empty() { String::new() } else { format!(".{path}") };
     Violation {
         rule: "S16".to_owned(),
@@ -141,9 +145,9 @@ impl Answer {
         let line = text::line(policy, violation);
         if denies {
             let cause = Cause {
-                reason: printable(&violation.rule).into_owned(),
+                reason: text::clean_cut(&violation.rule, MAX_VALUE),
                 message: line,
-                field: printable(&violation.field).into_owned(),
+                field: text::clean_cut(&violation.field, MAX_VALUE),
             };
             self.denials.push(cause);
         } else if mode == Mode::Audit {
@@ -159,7 +163,7 @@ impl Answer {
             return false;
         }
         let until = grant.until;
-        self.note(HOST, "break-glass", &printable(&format!("until {until}: {}", grant.reason)));
+        self.note(HOST, "break-glass", &text::clean_cut(&format!("until {until}: {}", grant.reason), MAX_MESSAGE));
         self.warnings.push(format!("[{HOST}] break-glass until {until} excuses {} of these", self.denials.len()));
         self.warnings.extend(std::mem::take(&mut self.denials).into_iter().map(|cause| cause.message));
         true
@@ -168,7 +172,7 @@ impl Answer {
     /// A policy's own warnings and audit annotations.
     fn hear(&mut self, mode: Mode, evaluation: &Evaluation) {
         for warning in &evaluation.warnings {
-            let line = format!("[{}] {}", evaluation.policy, printable(warning));
+            let line = format!("[{}] {}", evaluation.policy, text::clean_cut(warning, AUDIT_VALUE));
             if mode == Mode::Audit {
                 self.note(&evaluation.policy, "warnings", &line)
             } else {
@@ -176,17 +180,21 @@ impl Answer {
             }
         }
         for (key, value) in &evaluation.audit_annotations {
-            self.note(&evaluation.policy, key, &printable(value));
+            self.note(&evaluation.policy, key, &text::clean_cut(value, AUDIT_VALUE));
         }
     }
 
     /// The API server puts the webhook's name before the key, and drops what is no qualified name.
     fn note(&mut self, policy: &str, key: &str, line: &str) {
-        let key: String = format!("{policy}.{key}")
-            .chars()
+        let key: String = [policy, ".", key]
+            .into_iter()
+            .flat_map(str::chars)
             .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })
             .take(AUDIT_KEY)
             .collect();
+        if self.audit.len() == AUDIT_ENTRIES && !self.audit.contains_key(&key) {
+            return;
+        }
         let noted = self.audit.entry(key).or_default();
         if noted.len() + line.len() < AUDIT_VALUE {
             let separator = if noted.is_empty() { "" } else { "\n" };
@@ -207,9 +215,17 @@ impl Answer {
     }
 }
 
+/// The first causes, a line each: at most ten, and no more than fit into a message, but one at least.
 fn deny(mut causes: Vec<Cause>) -> Denial {
-    let more = causes.len().saturating_sub(TOLD);
-    causes.truncate(TOLD);
+    let mut length = 0;
+    let fits = |cause: &&Cause| {
+        let is_first = length == 0;
+        length += cause.message.len() + 1;
+        is_first || length <= MAX_MESSAGE
+    };
+    let told = causes.iter().take(TOLD).take_while(fits).count();
+    let more = causes.len() - told;
+    causes.truncate(told);
     let mut message = causes.iter().map(|cause| cause.message.as_str()).collect::<Vec<_>>().join("\n");
     if more > 0 {
         message.push_str(&format!("\nand {more} more"));
@@ -222,7 +238,7 @@ fn bounded(warnings: Vec<String>) -> Vec<String> {
     let (mut told, mut length) = (vec![], 0);
     let all = warnings.len();
     for warning in warnings {
-        let warning = text::cut(warning, WARNING);
+        let warning = text::cut_to_characters(warning, WARNING);
         length += warning.len();
         if told.len() == TOLD || length > WARNINGS {
             told.push(format!("[{HOST}] and {} more warnings", all - told.len()));
@@ -257,6 +273,24 @@ mod tests {
         assert!(denial.message.starts_with("[p] spec.ports[0].nodePort: bad\n"), "{}", denial.message);
         assert!(denial.message.ends_with("[p] spec.ports[9].nodePort: bad\nand 2990 more"), "{}", denial.message);
         assert_eq!(denial.causes.len(), 10);
+    }
+
+    #[test]
+    fn a_denial_has_some_kib_whatever_guests_say() {
+        let mut answer = Answer::default();
+        let long = "x".repeat(1 << 20);
+        for index in 0..100 {
+            let violation =
+                Violation { message: long.clone(), fix: long.clone(), rule: long.clone(), ..violation(index) };
+            answer.tell(Mode::Enforce, true, "p", &violation);
+            answer.note("p", &format!("{index}"), &long[..4000]);
+        }
+        let response = answer.into_response("u");
+        let size = response.to_json().len();
+        let denial = response.denial.expect("denied");
+        assert!(denial.message.len() < 2 * MAX_MESSAGE, "{}", denial.message.len());
+        assert!(denial.message.ends_with(&format!("\nand {} more", 100 - denial.causes.len())), "{}", denial.message);
+        assert!(size < 200 << 10, "{size}");
     }
 
     #[test]

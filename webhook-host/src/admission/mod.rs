@@ -175,6 +175,10 @@ impl Admission {
             Ok(scope) => scope,
             Err(exemption) => return done(Outcome::exempt(request, exemption)),
         };
+        // Before anything of the object is judged, even its form: finalizers can always be removed.
+        if exemption::ends_a_deletion(request) {
+            return done(Outcome::exempt(request, Exemption::Terminating));
+        }
         // Once: the whole answer is of one moment.
         let view = inventory.view();
         let policies = self.matching(function, &view, request.namespace(), operation, resource);
@@ -182,9 +186,6 @@ impl Admission {
             Ok(subject) => subject,
             Err(malformed) => return done(fold::malformed(function, request, &policies, malformed)),
         };
-        if exemption::is_terminating(request, subject.service()) {
-            return done(Outcome::exempt(request, Exemption::Terminating));
-        }
         let config = self.exemptions.break_glass.as_ref();
         let glass = Glass::of(config, &request.user_info, subject.service(), subject.old_service(), clock.now);
         let outcome = match function {
@@ -267,7 +268,9 @@ impl Admission {
             Ok(verdict) => {
                 evaluation.warnings = verdict.warnings;
                 evaluation.audit_annotations = verdict.audit_annotations;
-                let keeps = carried || policy.manifest().spec.updates == Updates::Ratchet;
+                // A deletion must not get stuck on what stood before it, so that it ratchets whatever `updates` says.
+                let in_deletion = exemption::is_in_deletion(subject.old_service());
+                let keeps = carried || in_deletion || policy.manifest().spec.updates == Updates::Ratchet;
                 self.ratchet(&mut evaluation, policy, subject, verdict.violations, keeps.then_some(deadline));
                 blame_default(&mut evaluation.violations, policy, subject, deadline);
             }

@@ -7,6 +7,7 @@ use super::request::AdmissionRequest;
 use super::subject::Subject;
 use crate::contract::service::Service;
 use crate::contract::verdict::{PatchOperation, PatchValue};
+use crate::excerpt::excerpt;
 use crate::policy::EvaluationError;
 use crate::service;
 use json_patch::Patch;
@@ -57,18 +58,16 @@ impl<'a> Patched<'a> {
         };
         let operations = [complete(&object, &operations), operations].concat();
         let patch: Patch = serde_json::from_value(operations.clone().into())
-            .map_err(|error| EvaluationError::Answer(format!("its patch is no JSON Patch: {error}")))?;
-        json_patch::patch(&mut object, &patch)
-            .map_err(|error| EvaluationError::Answer(format!("its patch doesn't fit the object: {error}")))?;
-        let service = service::from_value(&object)
-            .map_err(|error| EvaluationError::Answer(format!("its patch makes the object malformed: {error}")))?;
+            .map_err(|error| answer("its patch is no JSON Patch", error))?;
+        json_patch::patch(&mut object, &patch).map_err(|error| answer("its patch doesn't fit the object", error))?;
+        let service =
+            service::from_value(&object).map_err(|error| answer("its patch makes the object malformed", error))?;
         Ok(Some(Attempt { object, service, operations }))
     }
 
     fn parse(&self) -> Result<Value, EvaluationError> {
         let raw = self.request.object.map_or("null", |object| object.get());
-        serde_json::from_str(raw)
-            .map_err(|error| EvaluationError::Answer(format!("the object can't be patched: {error}")))
+        serde_json::from_str(raw).map_err(|error| answer("the object can't be patched", error))
     }
 
     /// The JSON Patch for the API server, if there is anything to do.
@@ -97,7 +96,7 @@ pub(super) fn to_json(operation: PatchOperation) -> Result<Value, EvaluationErro
     };
     check_path(&path)?;
     let value: Value = serde_json::from_str(&value)
-        .map_err(|error| EvaluationError::Answer(format!("the value for {path} is no JSON: {error}")))?;
+        .map_err(|error| answer(&format!("the value for {} is no JSON", excerpt(&path)), error))?;
     Ok(json!({"op": op, "path": path, "value": value}))
 }
 
@@ -106,5 +105,11 @@ fn check_path(path: &str) -> Result<(), EvaluationError> {
     if WRITABLE.into_iter().any(below) {
         return Ok(());
     }
-    Err(EvaluationError::Answer(format!("its patch touches {path:?}; a patch may touch only {}", WRITABLE.join(", "))))
+    let (path, writable) = (excerpt(path), WRITABLE.join(", "));
+    Err(EvaluationError::Answer(format!("its patch touches {path:?}; a patch may touch only {writable}")))
+}
+
+/// An answer that can't be used. Errors repeat parts of the patch, and are cut.
+fn answer(problem: &str, error: impl std::fmt::Display) -> EvaluationError {
+    EvaluationError::Answer(format!("{problem}: {}", excerpt(&error.to_string())))
 }

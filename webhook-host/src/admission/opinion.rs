@@ -7,6 +7,7 @@
 use super::mutation;
 use super::outcome::Evaluation;
 use crate::contract::verdict::Violation;
+use crate::excerpt::excerpt;
 use crate::policy::EvaluationError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -109,7 +110,8 @@ impl Opinion {
         for (word, offences) in [("denies", &self.violations), ("keeps", &self.kept)] {
             if let Some(first) = offences.first() {
                 let more = if offences.len() > 1 { format!(" and {} more", offences.len() - 1) } else { String::new() };
-                parts.push(format!("{word} {} {}{more}", first.rule, first.field));
+                let (rule, field) = (excerpt(&first.rule), excerpt(&first.field));
+                parts.push(format!("{word} {rule} {field}{more}"));
             }
         }
         parts.extend((!self.warnings.is_empty()).then(|| format!("warns {} times", self.warnings.len())));

@@ -1,6 +1,6 @@
 //! The Service under review with its context, as each policy asked for it.
 
-use super::request::AdmissionRequest;
+use super::request::{AdmissionRequest, UserInfo};
 use super::{Function, about};
 use crate::contract::description::{About, Context};
 use crate::contract::review::{Cluster, Namespace, Operation, Pod, Resource, Review, User};
@@ -45,6 +45,7 @@ impl<'a> Subject<'a> {
         now: SystemTime,
         view: View<'a>,
     ) -> Result<Self, Malformed> {
+        check_user(&request.user_info)?;
         let namespace = request.namespace();
         let service = parse(request.object, namespace)?
             .ok_or_else(|| Malformed { field: String::new(), problem: "the object is missing".to_owned() })?;
@@ -182,6 +183,20 @@ impl Parts {
             std::mem::swap(pods, &mut review.selected_pods);
         }
     }
+}
+
+/// Bytes of a user's name and groups. Policies see them, and no directory has users with more.
+const MAX_USER: usize = 256 << 10;
+
+fn check_user(user: &UserInfo) -> Result<(), Malformed> {
+    let bytes = user.username.len() + user.groups.iter().map(String::len).sum::<usize>();
+    if bytes <= MAX_USER {
+        return Ok(());
+    }
+    let problem = format!(
+        "the name and the groups of the user who sends the request have {bytes} bytes, and {MAX_USER} are the most; put the user into fewer groups"
+    );
+    Err(Malformed { field: String::new(), problem })
 }
 
 fn parse(object: Option<&RawValue>, namespace: &str) -> Result<Option<Service>, Malformed> {

@@ -1,25 +1,38 @@
 //! What reaches people's terminals and logs: lines without control characters or text that reorders itself, and not too long.
 
 use crate::contract::verdict::Violation;
+use crate::excerpt::{cut, excerpt};
 use crate::printable::printable;
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 
-/// `[policy] field: message; fix`.
+/// Bytes of one line of a denial or a warning; a shipped policy's have some hundred.
+const MAX_LINE: usize = 1500;
+
+/// `[policy] field: message; fix`, cut to [`MAX_LINE`].
 pub(super) fn line(policy: &str, violation: &Violation) -> String {
+    let Violation { field, message, fix, .. } = violation;
     let mut line = format!("[{policy}] ");
-    if !violation.field.is_empty() {
-        let _ = write!(line, "{}: ", violation.field);
+    if !field.is_empty() {
+        let _ = write!(line, "{}: ", excerpt(field));
     }
-    line.push_str(&violation.message);
-    if !violation.fix.is_empty() {
-        let _ = write!(line, "; {}", violation.fix);
+    line.push_str(&cut(message, MAX_LINE));
+    if !fix.is_empty() {
+        let _ = write!(line, "; {}", cut(fix, MAX_LINE));
     }
-    printable(&line).into_owned()
+    clean_cut(&line, MAX_LINE)
 }
 
-/// At most so many characters, with an ellipsis where some were cut.
-pub(super) fn cut(text: String, most: usize) -> String {
+/// A text of somebody else, cut and escaped. Cutting comes first, so that nothing large is escaped.
+pub(super) fn clean_cut(text: &str, most: usize) -> String {
+    let cut_text = cut(text, most);
+    let clean = printable(&cut_text);
+    // Escapes are longer than what they stand for.
+    if clean.len() <= 2 * most { clean.into_owned() } else { cut(&clean, most).into_owned() }
+}
+
+/// At most so many characters, as API servers count them, with an ellipsis where some were cut.
+pub(super) fn cut_to_characters(text: String, most: usize) -> String {
     match text.char_indices().nth(most.saturating_sub(1)) {
         Some((end, _)) if text.chars().count() > most => format!("{}…", &text[..end]),
         _ => text,
@@ -54,6 +67,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_line_is_short_whatever_a_guest_says() {
+        let long = |c: char| c.to_string().repeat(1 << 20);
+        let violation = Violation {
+            rule: "S02".into(),
+            key: String::new(),
+            field: long('f'),
+            message: long('\u{200b}'),
+            fix: long('x'),
+        };
+        let line = line("p", &violation);
+        assert!(line.len() < 2 * MAX_LINE + 200, "{}", line.len());
+        assert!(line.starts_with("[p] ffff") && line.contains("… (1048576 bytes): \\u{200b}"), "{line}");
+    }
+
+    #[test]
     fn paths_are_ordered_by_index_as_a_number() {
         let mut paths = ["spec.ports[10].x", "spec.type", "spec.ports[2].x", "spec.ports[2]", "a"];
         paths.sort_by(|a, b| by_path(a, b));
@@ -62,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_cut_text_says_so_and_never_splits_a_character() {
-        assert_eq!(cut("äöü".into(), 3), "äöü");
-        assert_eq!(cut("äöüß".into(), 3), "äö…");
+        assert_eq!(cut_to_characters("äöü".into(), 3), "äöü");
+        assert_eq!(cut_to_characters("äöüß".into(), 3), "äö…");
     }
 }

@@ -54,17 +54,28 @@ pub(super) fn policies(
     custom
 }
 
-/// What the webhook for ServicePolicies asks: whether the policy and its candidate could be loaded now. What it compiles is kept
-/// on disk, so that the reload that follows need not.
-pub(super) fn check(engine: Arc<Engine>, modules: PathBuf, live: Arc<Live>) -> PolicyCheck {
+/// What the webhook for ServicePolicies asks: whether the policy and its candidate could be loaded now, and would serve. What it
+/// compiles is kept on disk, so that the reload that follows need not.
+///
+/// A name that a file of `--policies` has is allowed with a warning: whoever applies it may be about to remove the file.
+pub(super) fn check(engine: Arc<Engine>, modules: PathBuf, manifests: Option<PathBuf>, live: Arc<Live>) -> PolicyCheck {
     Arc::new(move |manifest| {
+        let name = &manifest.metadata.name;
+        let file = manifests.as_deref().and_then(|directory| load::file_with(directory, name));
+        let taken = |file: PathBuf| {
+            let file = file.display();
+            format!(
+                "[sallyport] it does not serve: {file} of the host has a ServicePolicy named {name:?}; rename one, or remove the file's"
+            )
+        };
+        let warnings = file.map(taken).into_iter().collect();
         let admission = live.admission();
         let stated = manifest.spec.candidate.clone();
         let (serves, next) = manifest.split();
         load::component(&engine, &modules, &serves, admission.policies())?;
-        let (Some(stated), Some(next)) = (stated, next) else { return Ok(()) };
+        let (Some(stated), Some(next)) = (stated, next) else { return Ok(warnings) };
         let loaded = load::component(&engine, &modules, &next, admission.candidates());
-        loaded.map(drop).map_err(|error| error.in_candidate(&stated))
+        loaded.map(|_| warnings).map_err(|error| error.in_candidate(&stated))
     })
 }
 

@@ -160,6 +160,12 @@ fn manifests(directory: &Path) -> Result<Vec<(PathBuf, ServicePolicy)>> {
     Ok(manifests.into_values().collect())
 }
 
+/// The file of a directory that has a ServicePolicy of this name; `None` also where the directory can't be read.
+pub(super) fn file_with(directory: &Path, name: &str) -> Option<PathBuf> {
+    let (file, _) = manifests(directory).ok()?.into_iter().find(|(_, manifest)| manifest.metadata.name == name)?;
+    Some(file)
+}
+
 /// The policy of a manifest; its module lies in `directory`.
 pub(super) fn component(
     engine: &Arc<Engine>,

@@ -233,7 +233,12 @@ impl Serve {
         let listener = listen(self.listen, "--listen")?;
         // Last of all: a start that fails must not replace the authority that a running host's clients trust.
         let recorder = self.record.start(&live)?;
-        let check = custom::check(Arc::clone(&source.engine), source.modules.clone(), Arc::clone(&live));
+        let check = custom::check(
+            Arc::clone(&source.engine),
+            source.modules.clone(),
+            source.manifests.clone(),
+            Arc::clone(&live),
+        );
         let interval = (!self.no_watch).then_some(self.watch_interval);
         let registering =
             self.register.prepare(&self.kube, &self.certificate, self.cluster.serves_policies(), &live, &writes)?;

@@ -1,6 +1,6 @@
 //! `kind: HostConfig`: what is common to all policies of one host.
 
-use super::{Exemptions, Metadata, read};
+use super::{Exemptions, Metadata, is_label, read};
 use crate::decode::DecodeError;
 use crate::inventory::InventoryData;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,13 @@ impl HostConfig {
     ///
     /// The first value that the format does not allow, with its path.
     pub fn from_value(value: &Value) -> Result<Self, DecodeError> {
-        read(value, Self::KIND)
+        let config: Self = read(value, Self::KIND)?;
+        config.spec.inventory.namespaces.keys().try_for_each(|name| {
+            let place = || format!("spec.inventory.namespaces[{name:?}]");
+            let problem =
+                "no namespace can have this name; use lower-case letters, digits and '-', at most 63 characters";
+            if is_label(name) { Ok(()) } else { Err(DecodeError::new(place(), problem)) }
+        })?;
+        Ok(config)
     }
 }

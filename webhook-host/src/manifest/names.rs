@@ -122,6 +122,7 @@ impl FromStr for Subject {
         match text {
             "" => Err("a user's name must not be empty; remove it".to_owned()),
             _ if text.contains('*') => Err(format!("{text:?}: users are named exactly, without patterns")),
+            _ if text.trim() != text => Err(format!("{text:?}: no user has a name with blanks at an end; remove them")),
             "system:anonymous" => Err(format!("{text:?} is whoever did not say who they are; name a user")),
             _ => Ok(Self(text.to_owned())),
         }
@@ -137,6 +138,9 @@ impl FromStr for Group {
         match text {
             "" => Err("a group's name must not be empty; remove it".to_owned()),
             _ if text.contains('*') => Err(format!("{text:?}: groups are named exactly, without patterns")),
+            _ if text.trim() != text => {
+                Err(format!("{text:?}: no group has a name with blanks at an end; remove them"))
+            }
             "system:authenticated" | "system:unauthenticated" | "system:serviceaccounts" => {
                 Err(format!("{text:?} holds far more than those who can be meant; name a smaller group"))
             }

@@ -3,6 +3,8 @@
 use super::candidate::Candidate;
 use super::{Metadata, is_label, read};
 use crate::decode::DecodeError;
+use crate::excerpt::excerpt;
+use crate::registration::NAME_LABEL;
 use crate::units::{Bytes, Millis};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use kube::core::{ParseExpressionError, Selector, SelectorExt as _};
@@ -119,9 +121,9 @@ impl Match {
         (selector, &self.exclude_namespaces)
     }
 
-    /// Whether the labels of a namespace have a say.
+    /// Whether labels of a namespace have a say, other than its name.
     pub fn goes_by_labels(&self) -> bool {
-        self.namespace_selector.as_ref().is_some_and(|selector| !selector.selector.selects_all())
+        self.namespace_selector.as_ref().is_some_and(|selector| !selector.by_others.selects_all())
     }
 
     /// The keys of the labels that have a say.
@@ -133,13 +135,26 @@ impl Match {
         })
     }
 
-    /// Whether a namespace matches by its name and, where they are known, its labels. What is not known matches.
+    /// Whether a namespace matches by its name and its labels. The label `kubernetes.io/metadata.name` is always known: the API
+    /// server gives it to every namespace, and lets nobody change it. Requirements on other labels match where these are not
+    /// known.
     pub fn matches(&self, name: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
-        let selected = match (&self.namespace_selector, labels) {
-            (Some(selector), Some(labels)) => selector.selector.matches(labels),
-            _ => true,
-        };
+        let selected = self.namespace_selector.as_ref().is_none_or(|selector| selector.matches(name, labels));
         selected && !self.exclude_namespaces.iter().any(|excluded| excluded == name)
+    }
+
+    /// Refuses names and labels that no namespace can have: the policy would be asked about none, or about more than it
+    /// should, and nothing would say so.
+    fn check(&self) -> Result<(), DecodeError> {
+        for (index, name) in self.exclude_namespaces.iter().enumerate().filter(|(_, name)| !is_label(name)) {
+            let place = format!("spec.match.excludeNamespaces[{index}]");
+            let problem =
+                format!("{:?} is no namespace's name; write names one by one, without patterns", excerpt(name));
+            return Err(DecodeError::new(place, problem));
+        }
+        self.namespace_selector
+            .as_ref()
+            .map_or(Ok(()), |selector| selector.written.check("spec.match.namespaceSelector"))
     }
 }
 
@@ -148,7 +163,18 @@ impl Match {
 #[serde(try_from = "StrictSelector", into = "StrictSelector")]
 struct NamespaceSelector {
     written: StrictSelector,
-    selector: Selector,
+    /// The requirements on the label that bears the namespace's name.
+    by_name: Selector,
+    /// The others.
+    by_others: Selector,
+}
+
+impl NamespaceSelector {
+    fn matches(&self, name: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
+        let own = BTreeMap::from([(NAME_LABEL.to_owned(), name.to_owned())]);
+        (self.by_name.selects_all() || self.by_name.matches(&own))
+            && labels.is_none_or(|labels| self.by_others.matches(labels))
+    }
 }
 
 /// metav1.LabelSelector, with unknown keys refused.
@@ -181,14 +207,69 @@ impl StrictSelector {
         });
         LabelSelector { match_expressions: Some(requirements.collect()), match_labels: Some(self.match_labels.clone()) }
     }
+
+    /// The requirements on the labels that are `wanted`.
+    fn on(&self, wanted: impl Fn(&str) -> bool) -> Result<Selector, ParseExpressionError> {
+        let mut selector = self.to_kubernetes();
+        selector.match_labels.iter_mut().for_each(|labels| labels.retain(|key, _| wanted(key)));
+        selector.match_expressions.iter_mut().for_each(|all| all.retain(|requirement| wanted(&requirement.key)));
+        Selector::try_from(selector)
+    }
+
+    /// As an API server checks a selector (k8s.io/apimachinery `pkg/apis/meta/v1/validation`).
+    fn check(&self, path: &str) -> Result<(), DecodeError> {
+        for (key, value) in &self.match_labels {
+            check_label(&format!("{path}.matchLabels[{:?}]", excerpt(key)), key, value)?;
+        }
+        for (index, Requirement { key, operator, values }) in self.match_expressions.iter().enumerate() {
+            let path = format!("{path}.matchExpressions[{index}]");
+            let problem = match (operator.as_str(), values.is_empty()) {
+                ("In" | "NotIn", true) => Some("required with In and NotIn; name at least one value"),
+                ("Exists" | "DoesNotExist", false) => Some("not allowed with Exists and DoesNotExist; remove them"),
+                _ => None,
+            };
+            if let Some(problem) = problem {
+                return Err(DecodeError::new(format!("{path}.values"), problem));
+            }
+            check_label(&format!("{path}.key"), key, "")?;
+            for (index, value) in values.iter().enumerate() {
+                check_label(&format!("{path}.values[{index}]"), key, value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a label that no namespace can have. An empty value is one that any label but the name can have.
+fn check_label(place: &str, key: &str, value: &str) -> Result<(), DecodeError> {
+    let (prefix, name) = key.split_once('/').unwrap_or(("a", key));
+    let of_dns = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    let problem = if prefix.is_empty() || prefix.len() > 253 || !prefix.bytes().all(of_dns) || !is_label_text(name) {
+        format!("{:?} can be no label's key; write it as {NAME_LABEL}", excerpt(key))
+    } else if !value.is_empty() && !is_label_text(value) {
+        format!("{:?} can be no label's value; write values without patterns", excerpt(value))
+    } else if key == NAME_LABEL && !value.is_empty() && !is_label(value) {
+        format!("{value:?} is no namespace's name; use lower-case letters, digits and '-'")
+    } else {
+        return Ok(());
+    };
+    Err(DecodeError::new(place, problem))
+}
+
+/// Whether a text can be a label's value, or the name in its key.
+fn is_label_text(text: &str) -> bool {
+    let end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    text.len() <= 63 && text.bytes().all(inner) && end(text.as_bytes().first()) && end(text.as_bytes().last())
 }
 
 impl TryFrom<StrictSelector> for NamespaceSelector {
     type Error = ParseExpressionError;
 
     fn try_from(written: StrictSelector) -> Result<Self, ParseExpressionError> {
-        let selector = Selector::try_from(written.to_kubernetes())?;
-        Ok(Self { written, selector })
+        let by_name = written.on(|key| key == NAME_LABEL)?;
+        let by_others = written.on(|key| key != NAME_LABEL)?;
+        Ok(Self { written, by_name, by_others })
     }
 }
 
@@ -255,6 +336,7 @@ impl ServicePolicy {
                 format!("{name:?} is no name; use lower-case letters, digits and '-', at most 63 characters"),
             ));
         }
+        self.spec.r#match.check()?;
         self.spec.module.check("spec.module")?;
         self.spec.candidate.as_ref().map_or(Ok(()), Candidate::check)
     }
@@ -342,6 +424,71 @@ mod tests {
         assert!(!matches("x", &[]));
         assert!(!matches("gone", &[("team", "a")]));
         assert!(policy.spec.r#match.matches("x", None));
+    }
+
+    #[test]
+    fn the_name_of_a_namespace_is_known_where_its_labels_are_not() {
+        let matching = |selector: &Value| {
+            let spec = json!({"module": {"file": "p.wasm"}, "match": {"namespaceSelector": selector}});
+            manifest(spec).expect("valid").spec.r#match
+        };
+        let name = |operator: &str, values: &[&str]| {
+            let requirement = json!({"key": "kubernetes.io/metadata.name", "operator": operator, "values": values});
+            json!({"matchExpressions": [requirement]})
+        };
+        let label = json!({"matchLabels": {"kubernetes.io/metadata.name": "noisy"}});
+        for (selector, noisy, cap) in [
+            (label, true, false),
+            (name("In", &["noisy", "other"]), true, false),
+            (name("NotIn", &["noisy"]), false, true),
+            (name("Exists", &[]), true, true),
+            (name("DoesNotExist", &[]), false, false),
+        ] {
+            let matching = matching(&selector);
+            let empty = BTreeMap::new();
+            for labels in [None, Some(&empty)] {
+                assert_eq!(matching.matches("noisy", labels), noisy, "{selector}");
+                assert_eq!(matching.matches("cap", labels), cap, "{selector}");
+            }
+            assert!(!matching.goes_by_labels(), "nobody waits for the labels: {selector}");
+        }
+        let both = matching(&json!({"matchLabels": {"kubernetes.io/metadata.name": "noisy", "team": "a"}}));
+        assert!(both.matches("noisy", None) && !both.matches("cap", None) && both.goes_by_labels());
+        assert!(!both.matches("noisy", Some(&BTreeMap::new())));
+    }
+
+    #[test]
+    fn what_no_namespace_can_have_is_an_error_with_its_path() {
+        let error = |spec: Value| {
+            let spec = json!({"module": {"file": "p.wasm"}, "match": spec});
+            manifest(spec).expect_err("refused")
+        };
+        let labels = |key: &str, value: &str| json!({"namespaceSelector": {"matchLabels": {key: value}}});
+        let expression = |operator: &str, values: &[&str]| {
+            let requirement = json!({"key": "team", "operator": operator, "values": values});
+            json!({"namespaceSelector": {"matchExpressions": [requirement]}})
+        };
+        const SELECTOR: &str = "spec.match.namespaceSelector";
+        for (spec, place, problem) in [
+            (
+                json!({"excludeNamespaces": ["a", "team-*"]}),
+                "spec.match.excludeNamespaces[1]",
+                "is no namespace's name",
+            ),
+            (json!({"excludeNamespaces": ["Team"]}), "spec.match.excludeNamespaces[0]", "is no namespace's name"),
+            (labels("team", "a-*"), ".matchLabels[\"team\"]", "can be no label's value"),
+            (labels("team", "a "), ".matchLabels[\"team\"]", "can be no label's value"),
+            (labels("Example.com/team", "a"), ".matchLabels[\"Example.com/team\"]", "can be no label's key"),
+            (labels("kubernetes.io/metadata.name", "Noisy"), ".matchLabels", "is no namespace's name"),
+            (expression("In", &[]), ".matchExpressions[0].values", "name at least one value"),
+            (expression("Exists", &["a"]), ".matchExpressions[0].values", "remove them"),
+            (expression("NotIn", &["a", "b*"]), ".matchExpressions[0].values[1]", "can be no label's value"),
+        ] {
+            let text = error(spec);
+            let place = if place.starts_with('.') { format!("{SELECTOR}{place}") } else { place.to_owned() };
+            assert!(text.starts_with(&place) && text.contains(problem), "{text}");
+        }
+        manifest(json!({"module": {"file": "p.wasm"}, "match": labels("team", "")})).expect("an empty value is one");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(super) enum Ended {
     InTime,
     /// It was interrupted, and had had its time.
     Missed,
-    /// It was interrupted early, for somebody else's sake: that says nothing.
+    /// It was interrupted early by the request's deadline, or by a review that is large: no evidence against the policy.
     CutShort,
 }
 

@@ -14,9 +14,11 @@ pub use spare::Used;
 
 use crate::contract::description::{About, Context, Description};
 use crate::contract::review::{Operation, Phase, Resource, Review};
+use crate::contract::service::Service;
 use crate::contract::verdict::Verdict;
 use crate::decode::{DecodeError, join};
 use crate::engine::{Budget, Candidate, Engine, Guest, LoadProblem, Order, Prepared, State, call_configure};
+use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
 use crate::manifest::ServicePolicy;
 use crate::units::{Bytes, Millis};
 use breaker::{Breaker, Change, Ended};
@@ -103,12 +105,18 @@ impl From<Vec<DecodeError>> for LoadError {
     }
 }
 
-/// What a policy's own `configure` refused: path and message.
+/// What a policy's own `configure` refused: path and message, cut, and no more of them than anybody reads.
 impl From<Vec<(String, String)>> for LoadError {
     fn from(errors: Vec<(String, String)>) -> Self {
-        let place =
-            |(path, message): (String, String)| DecodeError::new(join("spec.settings", &path), message).to_string();
-        Self { problems: errors.into_iter().map(place).collect() }
+        const TOLD: usize = 20;
+        let more = errors.len().saturating_sub(TOLD);
+        let place = |(path, message): (String, String)| {
+            let path = join("spec.settings", &excerpt(&path));
+            DecodeError::new(path, cut(&message, MAX_MESSAGE)).to_string()
+        };
+        let mut problems: Vec<_> = errors.into_iter().take(TOLD).map(place).collect();
+        problems.extend((more > 0).then(|| format!("spec.settings: and {more} more")));
+        Self { problems }
     }
 }
 
@@ -155,6 +163,28 @@ impl EvaluationError {
             Self::Load(_) => "load",
         }
     }
+}
+
+/// Entries and bytes of annotations beyond which a review is no evidence against a policy that misses its deadline: whoever may
+/// create a Service could otherwise have the policy set aside for everybody.
+const LARGE: usize = 500;
+const LARGE_ANNOTATIONS: usize = 64 << 10;
+
+/// Whether a Service is so large that it may take long.
+fn is_large(review: &Review) -> bool {
+    [Some(&review.service), review.old_service.as_ref()].into_iter().flatten().any(
+        |Service { metadata, spec, status, .. }| {
+            let entries = metadata.labels.len()
+                + metadata.annotations.len()
+                + spec.selector.len()
+                + spec.ports.len()
+                + spec.external_ips.len()
+                + spec.load_balancer_source_ranges.len()
+                + status.load_balancer_ingress.iter().map(|ingress| 1 + ingress.ports.len()).sum::<usize>();
+            let annotations: usize = metadata.annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
+            entries > LARGE || annotations > LARGE_ANNOTATIONS
+        },
+    )
 }
 
 /// One policy, ready to be asked or known to be broken.
@@ -304,7 +334,9 @@ impl Policy {
         deadline: Instant,
         used: &mut Used,
     ) -> Result<Verdict, EvaluationError> {
-        let verdict = self.call(deadline, used, |guest, store, instance| guest.validate(store, instance, review))?;
+        let ask =
+            |guest: &Guest, store: &mut Store<State>, instance: &Instance| guest.validate(store, instance, review);
+        let verdict = self.call(review, deadline, used, ask)?;
         if verdict.patch.is_empty() {
             return Ok(verdict);
         }
@@ -318,7 +350,8 @@ impl Policy {
         deadline: Instant,
         used: &mut Used,
     ) -> Result<Verdict, EvaluationError> {
-        let verdict = self.call(deadline, used, |guest, store, instance| guest.mutate(store, instance, review))?;
+        let ask = |guest: &Guest, store: &mut Store<State>, instance: &Instance| guest.mutate(store, instance, review);
+        let verdict = self.call(review, deadline, used, ask)?;
         if verdict.violations.is_empty() {
             return Ok(verdict);
         }
@@ -328,6 +361,7 @@ impl Policy {
     /// A fresh instance and one call; what is left of one that has answered is kept for its owner to clear up.
     fn call(
         &self,
+        review: &Review,
         deadline: Instant,
         used: &mut Used,
         ask: impl FnOnce(&Guest, &mut Store<State>, &Instance) -> wasmtime::Result<Verdict>,
@@ -350,6 +384,7 @@ impl Policy {
         let answer = instance.and_then(|instance| ask(&loaded.prepared.guest, &mut store, &instance));
         let answer = answer.map_err(|error| self.classify(&error, &store, left));
         let ended = match answer {
+            Err(EvaluationError::Deadline(_) | EvaluationError::RequestDeadline) if is_large(review) => Ended::CutShort,
             Err(EvaluationError::Deadline(_)) => Ended::Missed,
             Err(EvaluationError::RequestDeadline) if time >= PLENTY => Ended::Missed,
             Err(EvaluationError::RequestDeadline) => Ended::CutShort,

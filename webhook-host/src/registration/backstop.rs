@@ -50,8 +50,6 @@ pub fn gaps(registration: &Registration<'_>) -> Vec<String> {
 struct Net {
     rules: Vec<Rule>,
     gaps: Vec<String>,
-    /// Whether an update may keep what the old object has.
-    keeps: bool,
 }
 
 impl Net {
@@ -71,21 +69,19 @@ impl Net {
             return Err(why);
         }
         if spec.updates == Updates::Always {
-            gaps.push(
-                match keeps {
-                    true => "updates that keep what the old object has, since the glass may be broken",
-                    false => "updates of Services in deletion",
-                }
-                .to_owned(),
-            );
+            let gap = match keeps {
+                true => "updates that keep what the old object has, since the glass may be broken",
+                false => "updates of Services in deletion that keep what the old object has",
+            };
+            gaps.push(gap.to_owned());
         }
-        Ok(Self { rules, gaps, keeps })
+        Ok(Self { rules, gaps })
     }
 }
 
 fn backstop(registration: &Registration<'_>, manifest: &ServicePolicy, net: Net) -> Backstop {
     let name = format!("{}-{}", registration.options.name, manifest.metadata.name);
-    let conditions = conditions(registration.exemptions, net.keeps);
+    let conditions = conditions(registration.exemptions);
     let spec = ValidatingAdmissionPolicySpec {
         // A net that breaks (an expression that costs more than an API server spends) must not deny what the policy allows.
         failure_policy: Some("Ignore".to_owned()),
@@ -107,11 +103,9 @@ fn backstop(registration: &Registration<'_>, manifest: &ServicePolicy, net: Net)
     }
 }
 
-/// As the webhook's, and wider where that takes more than CEL to tell. In a deletion a host lets whatever gains nothing pass; where
-/// an update may keep what there was, the rules themselves see to that.
-fn conditions(exemptions: &Exemptions, keeps: bool) -> Vec<Condition> {
-    let any = || "request.operation == 'UPDATE' && has(object.metadata.deletionTimestamp)".to_owned();
-    let mut conditions = cel::conditions(exemptions, &if keeps { cel::end_of_a_deletion() } else { any() });
+/// As the webhook's, and wider where it takes more than CEL to tell.
+fn conditions(exemptions: &Exemptions) -> Vec<Condition> {
+    let mut conditions = cel::conditions(exemptions);
     conditions.extend(exemptions.break_glass.as_ref().and_then(break_glass));
     conditions
 }

@@ -28,11 +28,11 @@ impl Condition {
 /// The API server's own Service. The name alone would let anybody's pass.
 const API_SERVER: &str = "request.userInfo.username == 'system:apiserver' && request.namespace == 'default' && has(request.name) && request.name == 'kubernetes'";
 
-/// Every request that is exempt whatever the Service says, and what `deletion` says of Services in deletion.
-pub(super) fn conditions(exemptions: &Exemptions, deletion: &str) -> Vec<Condition> {
+/// The condition of each exemption.
+pub(super) fn conditions(exemptions: &Exemptions) -> Vec<Condition> {
     let mut conditions = vec![
         Condition::unless("not-the-api-servers-own", API_SERVER),
-        Condition::unless("not-the-end-of-a-deletion", deletion),
+        Condition::unless("not-the-end-of-a-deletion", &end_of_a_deletion()),
     ];
     let who = named(&exemptions.users, &exemptions.groups, &exemptions.service_accounts);
     conditions.extend(who.map(|who| Condition::unless("not-an-exempt-user", &who)));
@@ -44,15 +44,32 @@ pub(super) fn conditions(exemptions: &Exemptions, deletion: &str) -> Vec<Conditi
     conditions
 }
 
-/// An update that takes finalizers off a Service in deletion and leaves the rest alone.
-pub(super) fn end_of_a_deletion() -> String {
-    let parts = ["metadata.labels", "metadata.annotations", "spec", "status"].map(|part| {
+/// Ingress points that are compared with each other in a condition, which has a budget; the host is asked about more.
+const MAX_INGRESS: usize = 100;
+
+/// An update of a Service in deletion that leaves alone what bears on its exposure, as `admission::exemption` has it.
+fn end_of_a_deletion() -> String {
+    let same = ["metadata.labels", "metadata.annotations", "spec"].map(|part| {
         format!(
             "(has(object.{part}) ? has(oldObject.{part}) && object.{part} == oldObject.{part} : !has(oldObject.{part}))"
         )
     });
-    format!("request.operation == 'UPDATE' && has(object.metadata.deletionTimestamp) && {}", parts.join(" && "))
+    let has = |object: &str| {
+        format!(
+            "has({object}.status) && has({object}.status.loadBalancer) && has({object}.status.loadBalancer.ingress)"
+        )
+    };
+    let (new, old) = (has("object"), has("oldObject"));
+    let list = "object.status.loadBalancer.ingress";
+    format!(
+        "{IN_DELETION} && {} && (!({new}) || {old} && size({list}) <= {MAX_INGRESS} && size(oldObject.status.loadBalancer.ingress) <= {MAX_INGRESS} && {list}.all(i, i in oldObject.status.loadBalancer.ingress))",
+        same.join(" && "),
+    )
 }
+
+/// An update of a Service in deletion: the old object counts.
+pub(super) const IN_DELETION: &str =
+    "request.operation == 'UPDATE' && oldObject != null && has(oldObject.metadata.deletionTimestamp)";
 
 /// Who is meant by users, groups and service accounts; `None` when nobody is.
 pub(super) fn named(users: &[Subject], groups: &[Group], service_accounts: &[ServiceAccount]) -> Option<String> {

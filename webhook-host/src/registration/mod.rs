@@ -178,8 +178,7 @@ impl Registration<'_> {
 
     /// Requests that the API server never asks about, where it knows match conditions.
     pub fn conditions(&self) -> Vec<Condition> {
-        let conditions = || cel::conditions(self.exemptions, &cel::end_of_a_deletion());
-        if self.options.match_conditions { conditions() } else { vec![] }
+        if self.options.match_conditions { cel::conditions(self.exemptions) } else { vec![] }
     }
 
     fn metadata(&self) -> ObjectMeta {

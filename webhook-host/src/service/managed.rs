@@ -79,6 +79,11 @@ impl Spec {
 }
 
 impl Owned {
+    /// How many entries there are.
+    pub(super) fn managers(&self) -> usize {
+        self.managers.as_ref().map_or(0, Vec::len)
+    }
+
     /// Of a field that is never defaulted.
     pub(super) fn health_check_node_port(&self) -> bool {
         self.any(|manager| manager.spec.health_check_node_port.0)

@@ -5,7 +5,7 @@ use super::{error, finding};
 use crate::cli::check::located::Located;
 use crate::cli::load;
 use crate::engine::Engine;
-use crate::manifest::{Candidate, FailurePolicy, Mode, ServicePolicy, is_label};
+use crate::manifest::{Candidate, FailurePolicy, Mode, ServicePolicy};
 use crate::policy::{LoadError, Policy};
 use crate::report::check::{Finding, Level, Subject};
 use crate::suite::{self, ModuleSearch, Runner};
@@ -128,21 +128,12 @@ pub(super) fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> 
     if spec.mode == Mode::Enforce && spec.failure_policy == FailurePolicy::Ignore {
         let message =
             "mode Enforce with failurePolicy Ignore: whatever makes the policy fail lets a request pass".to_owned();
-        findings.push(finding(Level::Note, document, "spec.failurePolicy", message, "use Fail, unless that is meant"));
+        findings.push(warn("spec.failurePolicy", message, "use Fail, unless that is meant"));
     }
-    let (selector, excluded) = spec.r#match.written();
+    let (selector, _) = spec.r#match.written();
     if let Some(key) = selector.as_ref().and_then(matching::contradiction) {
         let message = format!("no namespace can match what is asked of the label {key:?}: the policy is never asked");
         findings.push(warn("spec.match.namespaceSelector", message, "remove one of the requirements"));
-    }
-    for (index, name) in excluded.iter().enumerate().filter(|(_, name)| !is_label(name)) {
-        let message =
-            format!("{name:?} is no namespace's name, so that it excludes nothing; names are compared exactly");
-        findings.push(warn(
-            &format!("spec.match.excludeNamespaces[{index}]"),
-            message,
-            "write the name, without patterns",
-        ));
     }
     if spec.limits.deadline.duration() >= CALL {
         let message = format!("{} is as long as an API server waits for all policies together", spec.limits.deadline);

@@ -2,7 +2,7 @@
 //!
 //! A policy is known by the name of its component. `old` is only looked at in an update, and every optional field only behind `has`.
 
-use crate::registration::cel::{list, text};
+use crate::registration::cel::{IN_DELETION, list, text};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -160,9 +160,10 @@ impl Named<'_> {
         Rule { holds, message: self.message(message), says }
     }
 
-    /// What an update may keep.
+    /// Allows an update to keep something; where it must not, still that of a Service in deletion.
     fn kept(&self, same: &str) -> String {
-        if self.ratchets { format!("(request.operation == 'UPDATE' && {same})") } else { "false".to_owned() }
+        let update = if self.ratchets { "request.operation == 'UPDATE'" } else { IN_DELETION };
+        format!("({update} && {same})")
     }
 
     fn service_type(&self, settings: &ServiceType) -> Translated {
@@ -344,17 +345,14 @@ impl Named<'_> {
     fn selectorless(&self, settings: &Selectorless) -> Translated {
         let has = |object: &str| format!("(has({object}.spec.selector) && size({object}.spec.selector) > 0)");
         let (found, old) = (type_of("object"), type_of("oldObject"));
-        // In a deletion, a host lets pass what only takes something off.
-        let excused = format!("(!{} || has(object.metadata.deletionTimestamp))", has("oldObject"));
-        let kept = self.kept(&format!("{old} == {found} && {excused}"));
+        let kept = self.kept(&format!("{old} == {found} && !{}", has("oldObject")));
         let types = list(settings.types.iter().map(String::as_str));
         let holds = format!("!({found} in {types}) || {} || {kept}", has("object"));
         let says = format!(
             "'spec.selector: a ' + {found} + ' must have a selector: without one it leads wherever its EndpointSlices say; name the labels of the Pods that it is for, or use type ClusterIP'"
         );
         let message = "spec.selector: a Service that opens a way into the cluster must have a selector";
-        let gap = self.ratchets.then(|| "Services in deletion that lose their selector".to_owned());
-        (vec![self.rule(holds, message, Some(says))], gap.into_iter().collect())
+        (vec![self.rule(holds, message, Some(says))], vec![])
     }
 }
 

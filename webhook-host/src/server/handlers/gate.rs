@@ -24,8 +24,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
-/// Whether a policy could be loaded, as `cli` loads it: it knows files, this server does not.
-pub type PolicyCheck = Arc<dyn Fn(ServicePolicy) -> Result<(), LoadError> + Send + Sync>;
+/// Whether a policy could be loaded, as `cli` loads it, and what to warn of: it knows files, this server does not.
+pub type PolicyCheck = Arc<dyn Fn(ServicePolicy) -> Result<Vec<String>, LoadError> + Send + Sync>;
 
 /// Checks at the same time. One takes a processor for up to a second or so, to compile.
 const AT_ONCE: usize = 1;
@@ -76,7 +76,8 @@ struct OutlineMeta {
 
 /// What comes of a check.
 enum Checked {
-    Good,
+    /// It could be loaded, with these warnings.
+    Good(Vec<String>),
     Bad(String),
     /// Not finished in time.
     Late,
@@ -113,7 +114,7 @@ impl Gate {
             Err(_) => Checked::Late,
             Ok(Err(_)) => Checked::Bad("loading it panicked; see the host's log".to_owned()),
             Ok(Ok(Err(problem))) => Checked::Bad(problem),
-            Ok(Ok(Ok(()))) => Checked::Good,
+            Ok(Ok(Ok(warnings))) => Checked::Good(warnings),
         }
     }
 }
@@ -140,7 +141,7 @@ impl App {
         let (asker, asked) = self.policy(head, body).await?;
         let checked = match (&self.gate, asked) {
             (Some(gate), Some(policy)) => gate.check(policy, arrived + time).await,
-            _ => Checked::Good,
+            _ => Checked::Good(vec![]),
         };
         Ok(self.judged(&asker, checked).to_json())
     }
@@ -168,7 +169,7 @@ impl App {
 
     fn judged(&self, Asker { uid, name, user }: &Asker, checked: Checked) -> AdmissionResponse {
         let (result, response) = match checked {
-            Checked::Good => ("allowed", AdmissionResponse::allow(uid)),
+            Checked::Good(warnings) => ("allowed", AdmissionResponse { warnings, ..AdmissionResponse::allow(uid) }),
             Checked::Bad(problem) => {
                 tracing::info!(uid, name = ?name, user = ?user, "refused a ServicePolicy: {problem}");
                 ("denied", AdmissionResponse::deny(uid, "Invalid", problem))
