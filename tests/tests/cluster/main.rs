@@ -14,4 +14,5 @@ mod outage;
 mod registered;
 mod replicas;
 mod runbook;
+mod uninstall;
 mod webhook;

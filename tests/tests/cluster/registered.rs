@@ -28,6 +28,7 @@ fn a_host_registers_itself_and_keeps_it_so() {
     let port = free_port();
     let ip = create_service(&cluster, port);
     cluster.kubectl(&["apply", "-f", "deploy/overlays/self-managed/secret.yaml", "--namespace=sallyport-system"]).ok();
+    cluster.kubectl(&["apply", "-f", "deploy/base/installation.yaml"]).ok();
     // The second one patches.
     let policies = manifests(&[
         ("nodeport-range", json!({"module": {"file": "nodeport_range.wasm"}})),
