@@ -81,7 +81,7 @@ fn a_host_that_may_not_register_says_so_and_serves() {
     let host = Host::start(&cluster, &flags);
     wait_for("which right is missing", || {
         let log = host.log();
-        let told = log.contains(r#"User "nobody" cannot get resource "validatingwebhookconfigurations""#)
+        let told = log.contains(r#"User "nobody" cannot get resource "clusterroles""#)
             && log.contains("deploy/overlays/registered/rbac.yaml");
         if told { Ok(()) } else { Err(log) }
     });
