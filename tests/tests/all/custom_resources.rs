@@ -153,7 +153,8 @@ async fn files_and_cluster_serve_together_and_a_name_belongs_to_the_file() {
     assert!(said.contains("[file] metadata") && said.contains("[cluster] metadata"), "{said}");
     let status = ready(&server, "file", "False").await;
     let conditions = &status["conditions"];
-    let message = "metadata.name: a file of --policies has a ServicePolicy of this name; rename one";
+    let message = "metadata.name: a file of --policies has a ServicePolicy of this name, and the file's judges; rename one, or \
+                   take the file away (in deploy/: PRESET=none, see docs/operations.md)";
     assert_eq!((&conditions[0]["reason"], &conditions[0]["message"]), (&json!("NameTaken"), &json!(message)));
     assert_eq!(conditions[1]["reason"], "FileServes");
 }

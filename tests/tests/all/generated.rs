@@ -53,9 +53,16 @@ fn the_overlay_with_a_self_managed_certificate_starts_the_program_as_the_base_do
 #[test]
 fn every_file_that_a_kustomization_names_is_there() {
     let mut named = 0;
-    for directory in
-        ["deploy/base", "deploy/overlays/cert-manager", "deploy/overlays/self-managed", "deploy/overlays/registered"]
-    {
+    for directory in [
+        "deploy/base",
+        "deploy/components/bare-metal",
+        "deploy/components/cloud",
+        "deploy/components/cluster-policies-only",
+        "deploy/components/restricted",
+        "deploy/overlays/cert-manager",
+        "deploy/overlays/self-managed",
+        "deploy/overlays/registered",
+    ] {
         let directory = root().join(directory);
         let text = std::fs::read_to_string(directory.join("kustomization.yaml")).expect("readable");
         let kustomization = &yaml::documents(&text).expect("YAML")[0];

@@ -17,6 +17,7 @@ mod connections;
 mod crd;
 mod custom_resources;
 mod deletion;
+mod deployment;
 mod doctor;
 mod drain;
 mod generated;

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -297,6 +297,7 @@ struct Operator {
     server: ObjectServer,
     kubeconfig: PathBuf,
     host: Program,
+    signalled: AtomicBool,
 }
 
 impl Operator {
@@ -319,12 +320,16 @@ impl Operator {
         }
     }
 
+    /// A Pod has one signal, however often it is deleted.
     fn signal_later(&self) {
+        if self.signalled.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let pid = self.host.pid().to_string();
         tokio::spawn(async move {
             tokio::time::sleep(SIGNAL).await;
-            // It may have ended already.
-            let _ = Command::new("kill").args(["-TERM", &pid]).stderr(Stdio::null()).status();
+            let sent = Command::new("kill").args(["-TERM", &pid]).status();
+            assert!(sent.is_ok_and(|status| status.success()), "it ends by nothing else");
         });
     }
 }
@@ -344,7 +349,7 @@ async fn ends_clean(order: &[Step], policies: &Path) {
             }
         }
     });
-    let mut operator = Operator { server, kubeconfig, host };
+    let mut operator = Operator { server, kubeconfig, host, signalled: AtomicBool::new(false) };
     for step in order {
         operator.take(*step).await;
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -7,7 +7,7 @@ use crate::webhook::{Feature, Host};
 use sallyport_tests::cluster::{Cluster, free_port};
 use sallyport_tests::{SALLYPORT, wait_for};
 
-const NAMESPACE: &str = "sallyport-system";
+pub(crate) const NAMESPACE: &str = "sallyport-system";
 
 #[test]
 fn an_api_server_takes_the_manifests_without_a_warning() {
@@ -26,9 +26,10 @@ fn an_api_server_takes_the_manifests_without_a_warning() {
 }
 
 /// Of the overlay `registered`, what its Pods stand on.
-fn install(cluster: &Cluster) {
+pub(crate) fn install(cluster: &Cluster) {
     define(cluster);
     for file in [
+        "deploy/base/installation.yaml",
         "deploy/base/service-account.yaml",
         "deploy/base/rbac.yaml",
         "deploy/overlays/self-managed/rbac.yaml",

@@ -15,4 +15,5 @@ mod outage;
 mod registered;
 mod replicas;
 mod runbook;
+mod uninstall;
 mod webhook;

@@ -28,6 +28,7 @@ fn a_host_registers_itself_and_keeps_it_so() {
     let port = free_port();
     let ip = create_service(&cluster, port);
     cluster.kubectl(&["apply", "-f", "deploy/overlays/self-managed/secret.yaml", "--namespace=sallyport-system"]).ok();
+    cluster.kubectl(&["apply", "-f", "deploy/base/installation.yaml"]).ok();
     // The second one patches.
     let policies = manifests(&[
         ("nodeport-range", json!({"module": {"file": "nodeport_range.wasm"}})),
@@ -80,7 +81,7 @@ fn a_host_that_may_not_register_says_so_and_serves() {
     let host = Host::start(&cluster, &flags);
     wait_for("which right is missing", || {
         let log = host.log();
-        let told = log.contains(r#"User "nobody" cannot get resource "validatingwebhookconfigurations""#)
+        let told = log.contains(r#"User "nobody" cannot get resource "clusterroles""#)
             && log.contains("deploy/overlays/registered/rbac.yaml");
         if told { Ok(()) } else { Err(log) }
     });

@@ -27,7 +27,7 @@ pub(crate) fn run(cluster: &Cluster, beginning: &str) {
 }
 
 /// Whether a Service can be created, which changes a moment after a configuration does.
-fn wait_until_created(cluster: &Cluster, namespace: &str, expected: bool) {
+pub(crate) fn wait_until_created(cluster: &Cluster, namespace: &str, expected: bool) {
     let create = ["create", "service", "clusterip", "probe", "--tcp=80", "--dry-run=server", "--namespace", namespace];
     wait_for(&format!("created in {namespace}: {expected}"), || {
         let ran = cluster.kubectl(&create);

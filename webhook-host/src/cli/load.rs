@@ -240,6 +240,13 @@ fn manifest_files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files(directory)?.into_iter().filter(|file| !is_suite(file) && !is_list(file)).collect())
 }
 
+/// Whether a directory has no manifest, and a kustomization says that it is to have none. Without that, an empty directory is one
+/// that was not mounted or not written yet.
+pub(super) fn is_empty_on_purpose(directory: &Path) -> Result<bool> {
+    let is_there = directory.join("kustomization.yaml").exists();
+    Ok(is_there && manifest_files(directory)?.is_empty())
+}
+
 /// The suites of a directory of policies: `*.suite.yaml`. A ConfigMap has no sub-folders, so the name tells them.
 pub(super) fn suite_files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files(directory)?.into_iter().filter(|file| is_suite(file)).collect())

@@ -84,6 +84,9 @@ impl Source {
     /// Policies and candidates.
     fn of_files(&self, before: Option<&Admission>) -> Result<[Vec<Arc<Policy>>; 2]> {
         let Some(manifests) = &self.manifests else { return Ok([vec![], vec![]]) };
+        if self.served().is_some() && load::is_empty_on_purpose(manifests)? {
+            return Ok([vec![], vec![]]);
+        }
         let files = PolicyFiles::new(manifests, Some(&self.modules));
         let policies = load::policies(&self.engine, &files, before.map_or(&[][..], Admission::policies))?;
         let candidates = load::candidates(&self.engine, &files, before.map_or(&[][..], Admission::candidates))?;

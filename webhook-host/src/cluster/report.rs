@@ -54,7 +54,8 @@ pub enum Serves {
 }
 
 /// What is wrong with a ServicePolicy that is [`Serves::Taken`].
-pub const TAKEN: &str = "metadata.name: a file of --policies has a ServicePolicy of this name; rename one";
+pub const TAKEN: &str = "metadata.name: a file of --policies has a ServicePolicy of this name, and the file's judges; rename one, \
+                          or take the file away (in deploy/: PRESET=none, see docs/operations.md)";
 
 /// By name.
 pub type Reports = BTreeMap<String, Report>;

@@ -49,12 +49,11 @@ pub enum Withheld {
         name: String,
     },
     /// It can't be read.
-    #[error("ClusterRole {name}: {error}")]
+    #[error("ClusterRole {name}: {}", super::describe(error))]
     Unreadable {
         /// The installation.
         name: String,
         /// What the API server says.
-        #[source]
         error: kube::Error,
     },
 }

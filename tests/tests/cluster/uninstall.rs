@@ -1,0 +1,191 @@
+//! Hosts that register themselves, and every way of `docs/operations.md` to be rid of them, on a real API server.
+//!
+//! What a whole cluster has beyond that, the test does itself: in place of a kubelet it sends the signal of a Pod that is deleted, a
+//! second after kubectl returned; in place of kube-controller-manager's garbage collector it deletes configurations whose owner
+//! is gone, by the uid of the ownerReference that the host wrote.
+
+use crate::installed::{NAMESPACE, install};
+use crate::registered::wait_until_denied;
+use crate::replicas::create_service;
+use crate::runbook::{run, wait_until_created};
+use crate::webhook::{Feature, Host};
+use sallyport_tests::SALLYPORT;
+use sallyport_tests::cluster::{Cluster, free_port};
+use serde_json::Value;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long after kubectl a Pod has its signal.
+const SIGNAL: Duration = Duration::from_secs(1);
+
+/// `--drain-delay` of `deploy/`.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A live host makes again what is deleted within 20 s.
+const COMES_BACK: Duration = Duration::from_secs(22);
+
+/// A cluster with the overlay `registered`, as far as a host sees it, and where its Pods are reached.
+struct Installed {
+    cluster: Cluster,
+    ip: String,
+    port: u16,
+}
+
+impl Installed {
+    fn new(name: &str) -> Option<Self> {
+        let cluster = Cluster::new(name)?;
+        let port = free_port();
+        let ip = create_service(&cluster, port);
+        install(&cluster);
+        let deploy = ["create", "deployment", "sallyport", "--image=sallyport", "--namespace", NAMESPACE];
+        cluster.kubectl(&deploy).ok();
+        Some(Self { cluster, ip, port })
+    }
+
+    /// A Pod that is ready, with the rights that `deploy/` gives, when the API server asks it.
+    fn pod(&self) -> Host {
+        let account = self.cluster.service_account(NAMESPACE, "sallyport");
+        let flags = format!(
+            "--policies target/policies --listen {}:{} --self-managed-certificate --register --service-port {} \
+             --watch-interval 500ms --drain-delay {} --namespace {NAMESPACE} --kubeconfig {}",
+            self.ip,
+            self.port,
+            self.port,
+            DRAIN.as_secs(),
+            account.display()
+        );
+        let host = Host::start(&self.cluster, &flags);
+        wait_until_denied(&self.cluster);
+        host
+    }
+
+    /// All configurations of the cluster.
+    fn configurations(&self) -> Vec<Value> {
+        let get = ["get", "validatingwebhookconfigurations,mutatingwebhookconfigurations", "--output=json"];
+        let list: Value = serde_json::from_str(&self.cluster.kubectl(&get).ok()).expect("JSON");
+        list["items"].as_array().expect("a list").clone()
+    }
+
+    fn assert_nothing_is_left(&self, after: &str) {
+        let left = self.configurations();
+        assert!(left.is_empty(), "after {after}: {left:#?}");
+        wait_until_created(&self.cluster, "default", true);
+    }
+
+    fn delete_configurations(&self) {
+        let of = ["validatingwebhookconfiguration/sallyport", "mutatingwebhookconfiguration/sallyport"];
+        self.cluster.kubectl(&["delete", of[0], of[1]]).ok();
+    }
+
+    fn scale_to_zero(&self) {
+        self.cluster.kubectl(&["scale", "deployment/sallyport", "--replicas=0", "--namespace", NAMESPACE]).ok();
+    }
+
+    fn webhooks(&self, flag: &str) {
+        let command = format!("{} webhooks {flag}", SALLYPORT.display());
+        self.cluster.shell(&command).ok();
+    }
+
+    /// The garbage collector's part.
+    fn collect_garbage(&self) {
+        let role = ["get", "clusterroles", "--output=jsonpath={.items[*].metadata.uid}"];
+        let uids = self.cluster.kubectl(&role).ok();
+        for found in self.configurations() {
+            let metadata = &found["metadata"];
+            let [owner] = metadata["ownerReferences"].as_array().expect("an owner").as_slice() else {
+                panic!("one owner: {metadata:#}")
+            };
+            let whole = (owner["apiVersion"].as_str(), owner["kind"].as_str(), owner["name"].as_str());
+            let role = (Some("rbac.authorization.k8s.io/v1"), Some("ClusterRole"), Some("sallyport-installation"));
+            assert_eq!(whole, role);
+            let uid = owner["uid"].as_str().expect("a uid");
+            assert!(!uid.is_empty());
+            if !uids.split(' ').any(|other| other == uid) {
+                let [kind, name] = [&found["kind"], &metadata["name"]].map(|text| text.as_str().expect("a text"));
+                self.cluster.kubectl(&["delete", kind, name]).ok();
+            }
+        }
+    }
+}
+
+/// The end of a Pod that was deleted now: the signal a second later, and the drain.
+fn ends(host: Host) -> JoinHandle<()> {
+    thread::spawn(move || {
+        thread::sleep(SIGNAL);
+        let stopped = Instant::now();
+        host.terminate();
+        assert!(stopped.elapsed() >= DRAIN - Duration::from_secs(1), "it drained");
+    })
+}
+
+#[test]
+fn scaled_to_zero_and_deleted_in_either_order_no_configuration_comes_back() {
+    let Some(installed) = Installed::new("scaled") else { return };
+    let pod = installed.pod();
+    installed.scale_to_zero();
+    let end = ends(pod);
+    installed.delete_configurations();
+    end.join().expect("it ends");
+    installed.assert_nothing_is_left("scaling, deleting");
+
+    // The runbook, as it stands: the configurations first.
+    let pod = installed.pod();
+    run(&installed.cluster, "Everything off");
+    ends(pod).join().expect("it ends");
+    installed.assert_nothing_is_left("the runbook's order");
+}
+
+#[test]
+fn a_held_registration_stays_as_an_operator_leaves_it() {
+    let Some(installed) = Installed::new("held") else { return };
+    let pod = installed.pod();
+    run(&installed.cluster, "Where hosts register themselves");
+    run(&installed.cluster, "Let pass what no replica can judge");
+    thread::sleep(COMES_BACK);
+    let found = installed.configurations();
+    let validating = found.iter().find(|found| found["kind"] == "ValidatingWebhookConfiguration").expect("it is there");
+    assert_eq!(validating["webhooks"][0]["failurePolicy"], "Ignore", "{}", pod.log());
+    installed.delete_configurations();
+    thread::sleep(COMES_BACK);
+    installed.assert_nothing_is_left("a hold and a deletion under a live host");
+    run(&installed.cluster, "And let the hosts write the configurations again");
+    wait_until_denied(&installed.cluster);
+}
+
+#[test]
+fn webhooks_delete_takes_all_away_under_a_live_host_and_resume_brings_it_back() {
+    let Some(installed) = Installed::new("removed") else { return };
+    let pod = installed.pod();
+    installed.webhooks("--delete");
+    installed.assert_nothing_is_left("webhooks --delete");
+    thread::sleep(COMES_BACK);
+    installed.assert_nothing_is_left("webhooks --delete, for longer than a host needs");
+    assert!(pod.log().contains("has the annotation sallyport.dev/hold"), "{}", pod.log());
+    installed.webhooks("--resume");
+    wait_until_denied(&installed.cluster);
+    // What follows an uninstallation that began with the wrong command.
+    installed.scale_to_zero();
+    ends(pod).join().expect("it ends");
+    assert!(!installed.configurations().is_empty(), "failing closed outlives hosts");
+    installed.webhooks("--delete");
+    installed.assert_nothing_is_left("scaling, webhooks --delete");
+}
+
+#[test]
+fn deleting_the_overlay_takes_the_configurations_along() {
+    let Some(installed) = Installed::new("deleted") else { return };
+    let cluster = &installed.cluster;
+    let pod = installed.pod();
+    let end = ends(pod);
+    if Feature::Deploy.is_in(cluster, "kubectl delete -k; its files are deleted one by one") {
+        let delete = ["delete", "--wait=false", "--ignore-not-found", "-k", "deploy/overlays/registered"];
+        cluster.kubectl(&delete).ok();
+    } else {
+        for file in ["deploy/base/installation.yaml", "deploy/base/rbac.yaml", "deploy/overlays/registered/rbac.yaml"] {
+            cluster.kubectl(&["delete", "--namespace", NAMESPACE, "-f", file]).ok();
+        }
+    }
+    installed.collect_garbage();
+    end.join().expect("it ends");
+    installed.assert_nothing_is_left("delete -k");
+}
