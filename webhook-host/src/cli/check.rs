@@ -2,6 +2,7 @@
 
 pub(super) mod defaults;
 mod judge;
+mod likeness;
 pub(super) mod located;
 pub(super) mod manifests;
 
