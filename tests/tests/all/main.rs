@@ -19,6 +19,7 @@ mod doctor;
 mod drain;
 mod generated;
 mod host;
+mod kubectl;
 mod large;
 mod limits;
 mod lint;

@@ -5,6 +5,7 @@ mod judge;
 mod likeness;
 pub(super) mod located;
 pub(super) mod manifests;
+mod strict;
 
 use super::cache::CacheArgs;
 use super::load::{self, PolicyFiles};
@@ -85,7 +86,11 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         );
     }
     let judge = Judge { admission: &admission, namespace: &args.namespace };
-    let judged = manifests.services.iter().map(|(source, service)| judge.judge(source, service));
+    let judged = manifests.services.iter().map(|(source, service)| {
+        let mut subject = judge.judge(source, service);
+        subject.findings.extend(strict::findings(service));
+        subject
+    });
     let report =
         CheckReport { subjects: manifests.unread.into_iter().chain(judged).collect(), ignored: manifests.ignored };
     print!("{}", render(args.output, &report));

@@ -5,30 +5,43 @@
 //! takes the last one), content behind the document's end (`kubectl` ignores it), and what the two grammars read
 //! differently.
 
-use super::node::{Located, Node};
+use super::node::{Entry, Keys, Located, Node};
 use super::scalar::Scalar;
-use super::{MAX_DEPTH, YamlError};
+use super::{MAX_DEPTH, MAX_REPEATED, YamlError};
 use libyaml_safer::{Error, Event, EventData, MappingStyle, Mark, Parser, ScalarStyle, SequenceStyle};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io::{BufReader, Cursor};
+use std::sync::Arc;
 
 const MERGE_TAG: &str = "tag:yaml.org,2002:merge";
 /// A node in memory, beside its texts.
 const NODE_SIZE: usize = 64;
 
+/// What the documents of a file have in common.
+pub(super) struct Shared {
+    pub(super) keys: Keys,
+    /// Bytes that aliases may still repeat.
+    budget: usize,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { keys: Keys::default(), budget: MAX_REPEATED }
+    }
+}
+
 /// Composes the first document of a text; `None` where it has none.
 ///
-/// `first_line` is the line of the text's first line in its file, from 1. `budget` is the number of bytes that aliases may
-/// still repeat.
+/// `first_line` is the line of the text's first line in its file, from 1.
 ///
 /// # Errors
 ///
 /// The first problem, with its line.
-pub(super) fn compose(text: &str, first_line: usize, budget: &mut usize) -> Result<Option<Located>, YamlError> {
+pub(super) fn compose(text: &str, first_line: usize, shared: &mut Shared) -> Result<Option<Located>, YamlError> {
     refuse_tags_before_commas(text, first_line)?;
     let events = Events::new(text, first_line);
-    let mut composer = Composer { text, events, anchors: HashMap::new(), budget };
+    let mut composer = Composer { text, events, anchors: HashMap::new(), shared };
     composer.events.next()?;
     let event = composer.events.next()?;
     match event.data {
@@ -132,7 +145,7 @@ struct Composer<'a> {
     events: Events,
     /// `None` while the node is being composed: an alias within would repeat the node that holds it.
     anchors: HashMap<String, Option<Anchored>>,
-    budget: &'a mut usize,
+    shared: &'a mut Shared,
 }
 
 struct Anchored {
@@ -204,8 +217,8 @@ impl Composer<'_> {
         let Some(Anchored { node, size }) = anchored else {
             return fail(format!("the anchor &{name} contains itself"));
         };
-        match self.budget.checked_sub(*size) {
-            Some(left) => *self.budget = left,
+        match self.shared.budget.checked_sub(*size) {
+            Some(left) => self.shared.budget = left,
             None => return fail(format!("aliases repeat too much (here *{name}, {size} bytes); write the values out")),
         }
         Ok(node.clone().at(self.events.line(mark)))
@@ -216,7 +229,7 @@ impl Composer<'_> {
         loop {
             let event = self.events.next()?;
             if matches!(event.data, EventData::SequenceEnd) {
-                return Ok(Node::List(items));
+                return Ok(Node::List(items.into()));
             }
             items.push(self.node(event, context)?);
         }
@@ -228,7 +241,7 @@ impl Composer<'_> {
             let event = self.events.next()?;
             let mark = event.start_mark;
             if matches!(event.data, EventData::MappingEnd) {
-                return Ok(Node::Object(members.entries));
+                return Ok(Node::Object(members.entries.into()));
             }
             if is_merge(&event.data) {
                 let event = self.events.next()?;
@@ -239,10 +252,10 @@ impl Composer<'_> {
             }
             let key = self.node(event, context)?;
             let key = key_text(&key).map_err(|problem| self.events.error(mark, problem))?;
+            let key = self.shared.keys.share(&key);
             let event = self.events.next()?;
             let value = self.node(event, context)?;
-            if !members.set(key, value) {
-                let key = &members.entries.last().map_or("", |(key, _)| key);
+            if !members.set(&key, value) {
                 return Err(self.events.error(mark, format!("the key {key:?} stands twice; keep one")));
             }
         }
@@ -292,30 +305,26 @@ fn key_text(key: &Located) -> Result<String, String> {
 /// The members of an object that is being composed.
 #[derive(Default)]
 struct Members {
-    entries: Vec<(String, Located)>,
+    entries: Vec<Entry>,
     /// Where a key stands, and whether it was written here rather than merged.
-    places: HashMap<String, (usize, bool)>,
+    places: HashMap<Arc<str>, (usize, bool)>,
 }
 
 impl Members {
-    /// Returns false, with the key as the last entry, where it was written before.
-    fn set(&mut self, key: String, value: Located) -> bool {
-        match self.places.get_mut(&key) {
-            Some((_, true)) => {
-                self.entries.push((key, value));
-                false
-            }
+    /// Returns false where the key was written before.
+    fn set(&mut self, key: &Arc<str>, value: Located) -> bool {
+        match self.places.get_mut(key) {
+            Some((_, true)) => return false,
             Some((place, written)) => {
                 *written = true;
                 self.entries[*place].1 = value;
-                true
             }
             None => {
-                self.places.insert(key.clone(), (self.entries.len(), true));
-                self.entries.push((key, value));
-                true
+                self.places.insert(Arc::clone(key), (self.entries.len(), true));
+                self.entries.push((Arc::clone(key), value));
             }
         }
+        true
     }
 
     fn merge(&mut self, object: Located) {
@@ -323,7 +332,7 @@ impl Members {
             match self.places.get(&key) {
                 Some((place, _)) => self.entries[*place].1 = value,
                 None => {
-                    self.places.insert(key.clone(), (self.entries.len(), false));
+                    self.places.insert(Arc::clone(&key), (self.entries.len(), false));
                     self.entries.push((key, value));
                 }
             }

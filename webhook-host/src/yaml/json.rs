@@ -2,25 +2,27 @@
 //!
 //! Each value has been validated by serde_json before; the walk only finds where things stand.
 
-use super::node::{Located, Node};
+use super::node::{Keys, Located, Node};
 use super::scalar::float;
 use super::{MAX_DEPTH, YamlError};
 use serde_json::Value;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// Reads one JSON value, given a text that begins with a valid one. `line` is that of the text's beginning, from 1.
 ///
 /// # Errors
 ///
 /// A key that stands twice (`kubectl` takes the last one), a number or a text that can't be expressed, and too deep nesting.
-pub(super) fn read(text: &str, line: usize) -> Result<Located, YamlError> {
-    Walk { text, place: 0, line }.value(0)
+pub(super) fn read(text: &str, line: usize, keys: &mut Keys) -> Result<Located, YamlError> {
+    Walk { text, place: 0, line, keys }.value(0)
 }
 
 struct Walk<'a> {
     text: &'a str,
     place: usize,
     line: usize,
+    keys: &'a mut Keys,
 }
 
 impl Walk<'_> {
@@ -42,7 +44,8 @@ impl Walk<'_> {
         self.place += 1;
         while self.peek() != b'}' {
             let Value::String(key) = self.scalar()? else { return Err(self.error("a key must be a string")) };
-            if !keys.insert(key.clone()) {
+            let key = self.keys.share(&key);
+            if !keys.insert(Arc::clone(&key)) {
                 return Err(self.error(format!("the key {key:?} stands twice; keep one")));
             }
             self.skip(b':');
@@ -51,7 +54,7 @@ impl Walk<'_> {
             self.skip(b',');
         }
         self.place += 1;
-        Ok(Node::Object(entries))
+        Ok(Node::Object(entries.into()))
     }
 
     fn list(&mut self, depth: usize) -> Result<Node, YamlError> {
@@ -62,7 +65,7 @@ impl Walk<'_> {
             self.skip(b',');
         }
         self.place += 1;
-        Ok(Node::List(items))
+        Ok(Node::List(items.into()))
     }
 
     fn scalar(&mut self) -> Result<Value, YamlError> {

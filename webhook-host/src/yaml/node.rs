@@ -1,6 +1,8 @@
 //! A value with the line of every node, so that a finding can name the line of the field and not only the file.
 
 use serde_json::{Map, Value};
+use std::collections::HashSet;
+use std::sync::Arc;
 
 /// A node and where it stands.
 #[derive(Debug, Clone)]
@@ -12,8 +14,27 @@ pub(crate) struct Located {
 #[derive(Debug, Clone)]
 pub(super) enum Node {
     Scalar(Value),
-    List(Vec<Located>),
-    Object(Vec<(String, Located)>),
+    List(Box<[Located]>),
+    Object(Box<[Entry]>),
+}
+
+/// A member of an object.
+pub(crate) type Entry = (Arc<str>, Located);
+
+/// The keys of a file's objects, each once: ten thousands of objects share few.
+#[derive(Default)]
+pub(super) struct Keys(HashSet<Arc<str>>);
+
+impl Keys {
+    /// Returns the key that equals the text.
+    pub(super) fn share(&mut self, text: &str) -> Arc<str> {
+        if let Some(key) = self.0.get(text) {
+            return Arc::clone(key);
+        }
+        let key = Arc::from(text);
+        self.0.insert(Arc::clone(&key));
+        key
+    }
 }
 
 impl Located {
@@ -37,9 +58,9 @@ impl Located {
         match &self.node {
             Node::Scalar(value) => value.clone(),
             Node::List(items) => items.iter().map(Self::value).collect(),
-            Node::Object(entries) => {
-                Value::Object(entries.iter().map(|(key, value)| (key.clone(), value.value())).collect::<Map<_, _>>())
-            }
+            Node::Object(entries) => Value::Object(
+                entries.iter().map(|(key, value)| (key.to_string(), value.value())).collect::<Map<_, _>>(),
+            ),
         }
     }
 
@@ -63,11 +84,11 @@ impl Located {
 
     /// A member of an object.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
-        self.entries().iter().find(|(name, _)| name == key).map(|(_, value)| value)
+        self.entries().iter().find(|(name, _)| **name == *key).map(|(_, value)| value)
     }
 
     /// The members of an object, in their order; empty for anything else.
-    pub(crate) fn entries(&self) -> &[(String, Self)] {
+    pub(crate) fn entries(&self) -> &[Entry] {
         match &self.node {
             Node::Object(entries) => entries,
             _ => &[],
@@ -95,8 +116,8 @@ impl Located {
     /// Takes the items out of the list that a member is; empty for anything else.
     pub(crate) fn into_items(self, key: &str) -> Vec<Self> {
         let Node::Object(entries) = self.node else { return vec![] };
-        match entries.into_iter().find(|(name, _)| name == key).map(|(_, value)| value.node) {
-            Some(Node::List(items)) => items,
+        match entries.into_vec().into_iter().find(|(name, _)| **name == *key).map(|(_, value)| value.node) {
+            Some(Node::List(items)) => items.into_vec(),
             _ => vec![],
         }
     }
@@ -105,16 +126,19 @@ impl Located {
     pub(crate) fn set(&mut self, key: &str, text: &str) {
         let member = Self { line: self.line, node: Node::Scalar(text.into()) };
         let Node::Object(entries) = &mut self.node else { return };
-        match entries.iter_mut().find(|(name, _)| name == key) {
+        match entries.iter_mut().find(|(name, _)| **name == *key) {
             Some((_, value)) => *value = member,
-            None => entries.push((key.to_owned(), member)),
+            None => {
+                let all = std::mem::take(entries).into_vec().into_iter().chain([(Arc::from(key), member)]);
+                *entries = all.collect();
+            }
         }
     }
 
     /// The members of an object, to be moved elsewhere.
-    pub(super) fn into_entries(self) -> Vec<(String, Self)> {
+    pub(super) fn into_entries(self) -> Vec<Entry> {
         match self.node {
-            Node::Object(entries) => entries,
+            Node::Object(entries) => entries.into_vec(),
             _ => vec![],
         }
     }

@@ -4,8 +4,9 @@
 //! Elsewhere, lines that begin with `---` separate YAML documents, whatever stands around them. Each document is read for
 //! itself, so memory is bounded by the largest one.
 
+use super::document::Shared;
 use super::node::Located;
-use super::{MAX_REPEATED, YamlError, document, json};
+use super::{YamlError, document, json};
 use serde::de::IgnoredAny;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -16,8 +17,7 @@ pub(crate) struct Documents<'a> {
     /// The line at which the rest begins, from 1.
     line: usize,
     format: Format,
-    /// Bytes that aliases may still repeat, in all documents together.
-    budget: usize,
+    shared: Shared,
 }
 
 enum Format {
@@ -31,7 +31,7 @@ impl<'a> Documents<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         let rest = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let format = if rest.trim_start().starts_with('{') { Format::Json } else { Format::Yaml };
-        Self { rest, line: 1, format, budget: MAX_REPEATED }
+        Self { rest, line: 1, format, shared: Shared::default() }
     }
 
     fn json(&mut self) -> Option<Result<Located, YamlError>> {
@@ -42,7 +42,7 @@ impl<'a> Documents<'a> {
                 let end = values.byte_offset();
                 self.take(blank);
                 let (line, text) = (self.line, self.take(end - blank));
-                json::read(text, line)
+                json::read(text, line, &mut self.shared.keys)
             }
             Err(error) => {
                 let line = self.line + error.line().saturating_sub(1);
@@ -64,7 +64,7 @@ impl<'a> Documents<'a> {
             };
             // As bufio's ReadLine, which takes one carriage return with each line break.
             let normal = if text.contains('\r') { &text.replace("\r\n", "\n") } else { text };
-            match document::compose(normal, line, &mut self.budget) {
+            match document::compose(normal, line, &mut self.shared) {
                 Ok(Some(document)) if !document.is_null() => return Some(Ok(document)),
                 Ok(_) => {}
                 Err(error) => return Some(Err(error)),
