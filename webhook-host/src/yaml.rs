@@ -116,6 +116,16 @@ mod tests {
     }
 
     #[test]
+    fn after_a_broken_document_the_next_one_follows() {
+        let read: Vec<_> =
+            Documents::new("a: [\n---\nb: 1\nb: 2\n---\nc: 3\n").map(|document| document.is_ok()).collect();
+        assert_eq!(read, [false, false, true]);
+        let read: Vec<_> =
+            Documents::new("{\"a\": 1, \"a\": 2} {\"b\": 1} [").map(|document| document.is_ok()).collect();
+        assert_eq!(read, [false, true, false]);
+    }
+
+    #[test]
     fn line_breaks_of_unicode_end_a_comment() {
         for line_break in ['\u{85}', '\u{2028}', '\u{2029}', '\r'] {
             let text = format!("# a{line_break}type: NodePort\n");

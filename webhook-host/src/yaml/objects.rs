@@ -7,7 +7,7 @@
 use super::node::Located;
 use super::{Documents, YamlError};
 
-/// The objects of a text. After a syntax error nothing follows; after an object that `kubectl` refuses, the others do.
+/// The objects of a text. After an error the next document follows, where it is clear where that begins.
 pub(crate) struct Objects<'a> {
     documents: Documents<'a>,
     /// Of the list that is open.
@@ -18,7 +18,7 @@ pub(crate) struct Objects<'a> {
 /// What `kubectl` refuses.
 #[derive(Debug)]
 pub(crate) struct Refused {
-    /// Why, and where.
+    /// Why, as a phrase about the object, and where.
     pub(crate) error: YamlError,
     /// What was read; `None` where the text itself is at fault.
     pub(crate) node: Option<Located>,
@@ -47,7 +47,7 @@ impl<'a> Objects<'a> {
             refused => return Some(refused),
         };
         if !document.get("items").is_some_and(|items| items.is_list() || items.is_null()) {
-            return Some(refuse(document, "items is no list, so kubectl reads neither a list nor an object"));
+            return Some(refuse(document, "has items that are no list, so kubectl refuses it"));
         }
         let text = |key: &str| text(&document, key).unwrap_or_default();
         let item_kind = text("kind").strip_suffix("List").unwrap_or(text("kind")).to_owned();
@@ -58,7 +58,7 @@ impl<'a> Objects<'a> {
 
     fn item(&self, mut item: Located) -> Result<Located, Refused> {
         if item.get("items").is_some() {
-            return refuse(item, "a list within a list, which kubectl refuses; write its items into the outer one");
+            return refuse(item, "is a list within a list, which kubectl refuses; write its items into the outer one");
         }
         if text(&item, "kind").is_none() && text(&item, "apiVersion").is_none() {
             item.set("kind", &self.list.item_kind);
@@ -84,7 +84,7 @@ impl Iterator for Objects<'_> {
 
 fn checked(node: Located) -> Result<Located, Refused> {
     if !node.is_object() {
-        return refuse(node, "no object; kubectl applies objects only");
+        return refuse(node, "is no object; kubectl applies objects only");
     }
     for key in ["kind", "apiVersion"] {
         if text(&node, key).is_none() {

@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// The documents of a text that hold something, in their order. Ends behind the first error.
+/// The documents of a text that hold something, in their order. After an error within a document the next one follows.
 pub(crate) struct Documents<'a> {
     rest: &'a str,
     /// The line at which the rest begins, from 1.
@@ -45,6 +45,7 @@ impl<'a> Documents<'a> {
                 json::read(text, line, &mut self.shared.keys)
             }
             Err(error) => {
+                self.format = Format::Ended;
                 let line = self.line + error.line().saturating_sub(1);
                 let problem =
                     format!("not valid JSON, though the text begins with {{: {error}; begin YAML with a line ---");
@@ -60,7 +61,10 @@ impl<'a> Documents<'a> {
             }
             let (line, text) = match self.chunk() {
                 Ok(chunk) => chunk,
-                Err(error) => return Some(Err(error)),
+                Err(error) => {
+                    self.format = Format::Ended;
+                    return Some(Err(error));
+                }
             };
             // As bufio's ReadLine, which takes one carriage return with each line break.
             let normal = if text.contains('\r') { &text.replace("\r\n", "\n") } else { text };
@@ -116,14 +120,10 @@ impl Iterator for Documents<'_> {
     type Item = Result<Located, YamlError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = match self.format {
+        match self.format {
             Format::Json => self.json(),
             Format::Yaml => self.yaml(),
             Format::Ended => None,
-        };
-        if matches!(next, None | Some(Err(_))) {
-            self.format = Format::Ended;
         }
-        next
     }
 }

@@ -27,11 +27,11 @@ fn refusal(path: &str, key: &str, known: &[&'static str]) -> Refusal {
         ("metadata", fields::<ObjectMeta>()),
     ];
     let home = elsewhere.iter().find(|(home, fields)| *home != path && fields.contains(&key));
-    let fix = match (hint.is_empty(), home) {
-        (true, Some((home, _))) => format!("write it in {home}"),
-        _ => String::new(),
+    let (problem, fix) = match home {
+        _ if !hint.is_empty() => (format!("unknown field{hint}"), String::new()),
+        Some((home, _)) => ("unknown field here".to_owned(), format!("write it in {home}")),
+        None => (format!("unknown field; known here: {}", known.join(", ")), String::new()),
     };
-    let problem = format!("unknown field{hint}; known here: {}", known.join(", "));
     Refusal { field: join(path, key), problem, fix }
 }
 

@@ -162,7 +162,10 @@ impl Refusals {
             self.one_of(&at("protocol"), protocol, &["SCTP", "TCP", "UDP"]);
         }
         match &port.target_port {
-            Some(IntOrString::Int(number)) if *number != 0 => self.number(&at("targetPort"), *number),
+            // The default is the port itself, of which enough was said.
+            Some(IntOrString::Int(number)) if *number != 0 && *number != port.port => {
+                self.number(&at("targetPort"), *number)
+            }
             Some(IntOrString::String(name)) if !name.is_empty() => {
                 let problem = format!("{name:?} is no name of a container's port");
                 let fix = "use at most 15 lower case letters, digits and single hyphens, or a number without quotes";
