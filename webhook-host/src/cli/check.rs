@@ -4,9 +4,11 @@ mod allocation;
 mod conflicts;
 pub(super) mod defaults;
 mod judge;
+mod likeness;
 pub(super) mod located;
 pub(super) mod manifests;
 mod owned;
+mod strict;
 
 use super::cache::CacheArgs;
 use super::load::{self, PolicyFiles};
@@ -153,6 +155,7 @@ fn subjects(judge: &mut Judge<'_>, manifests: Manifests) -> Vec<Subject> {
     let mut node_ports = NodePorts::default();
     let judged = manifests.services.iter().map(|(source, located)| {
         let (mut subject, service) = judge.judge(source, located);
+        subject.findings.extend(strict::findings(located));
         node_ports.add(&mut subject, &service, located);
         subject
     });

@@ -1,21 +1,26 @@
-//! The Services in files, directories and standard input.
+//! The Services in files, directories and standard input, as `kubectl apply` would find them.
+//!
+//! What holds something else is counted and left alone. What looks like a Service and is none for `kubectl` is an error: it
+//! would pass unjudged otherwise.
 
-use super::located::{self, Located};
-use crate::report::check::Subject;
+use super::likeness;
+use super::located::Located;
+use crate::report::check::{Finding, Subject};
+use crate::yaml::{Objects, Refused};
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use wildmatch::WildMatch;
 
 /// Larger files are no manifests.
-const LARGEST: u64 = 64 << 20;
+const MAX_FILE_SIZE: u64 = 64 << 20;
 
 /// What was found.
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Manifests {
     /// Services, each with its file.
     pub(in crate::cli) services: Vec<(String, Located)>,
-    /// Files that can't be read.
+    /// Files that can't be read, and what looks like a Service and is none.
     pub(in crate::cli) unread: Vec<Subject>,
     /// Namespaces, each with its file: policies may go by their labels.
     pub(in crate::cli) namespaces: Vec<(String, Located)>,
@@ -37,7 +42,7 @@ impl Manifests {
         let mut manifests = Self { excluded, ..Self::default() };
         for path in paths {
             if path.as_os_str() == "-" {
-                manifests.stdin();
+                manifests.bytes("<stdin>", bytes(io::stdin()));
             } else if path.is_dir() && !manifests.excludes(path) {
                 manifests.directory(path);
             } else if !manifests.excludes(path) {
@@ -52,14 +57,6 @@ impl Manifests {
         let whole = path.strip_prefix(".").unwrap_or(path).to_string_lossy();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         self.excluded.iter().any(|glob| glob.matches(&whole) || glob.matches(&name))
-    }
-
-    fn stdin(&mut self) {
-        let mut text = String::new();
-        match io::stdin().take(LARGEST).read_to_string(&mut text) {
-            Ok(_) => self.text("<stdin>", &text),
-            Err(error) => self.unread.push(Subject::unread("<stdin>", error.to_string())),
-        }
     }
 
     fn directory(&mut self, path: &Path) {
@@ -85,39 +82,75 @@ impl Manifests {
     }
 
     fn file(&mut self, path: &Path) {
-        let source = path.display().to_string();
-        let text = fs::metadata(path).and_then(|data| match data.len() {
-            size if size > LARGEST => Err(io::Error::other(format!("{size} bytes; a manifest has at most {LARGEST}"))),
-            _ => fs::read_to_string(path),
-        });
-        match text {
-            Ok(text) => self.text(&source, &text),
-            Err(error) => self.unread.push(Subject::unread(&source, error.to_string())),
+        self.bytes(&path.display().to_string(), fs::File::open(path).and_then(bytes));
+    }
+
+    fn bytes(&mut self, source: &str, bytes: io::Result<Vec<u8>>) {
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(error) => return self.unread.push(Subject::unread(source, error.to_string())),
+        };
+        match String::from_utf8(bytes) {
+            Ok(text) => self.text(source, &text),
+            Err(error) => {
+                let read = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let line = 1 + read.iter().filter(|byte| **byte == b'\n').count();
+                self.fail(source, line, "not UTF-8; save the file as UTF-8".to_owned());
+            }
         }
     }
 
     fn text(&mut self, source: &str, text: &str) {
-        match located::documents(text) {
-            Ok(documents) => documents.into_iter().for_each(|document| self.document(source, document)),
-            Err(error) => self.unread.push(Subject::unread(source, error.to_string())),
+        for object in Objects::new(text) {
+            match object {
+                Ok(object) => self.object(source, object),
+                Err(refused) => self.refused(source, &refused),
+            }
         }
     }
 
-    fn document(&mut self, source: &str, document: Located) {
-        let text = |key: &str| document.get(key).and_then(|value| value.value().as_str().map(str::to_owned));
-        match (text("apiVersion").as_deref(), text("kind").as_deref()) {
-            (Some("v1"), Some("Service")) => self.services.push((source.to_owned(), document)),
-            (Some("v1"), Some("List" | "ServiceList")) => {
-                let items = document.into_member("items").map(Located::into_items).unwrap_or_default();
-                items.into_iter().for_each(|item| self.document(source, item));
-            }
-            (Some("v1"), Some("Namespace")) => self.namespaces.push((source.to_owned(), document)),
-            _ if document.value().is_object() => self.ignored += 1,
-            _ => {
-                let found = crate::decode::describe(&document.value());
-                let problem = format!("expected objects of Kubernetes, found {found}");
-                self.unread.push(Subject { line: document.line(), ..Subject::unread(source, problem) });
-            }
+    fn object(&mut self, source: &str, object: Located) {
+        if !object.is_object() {
+            let found = crate::decode::describe(&object.value());
+            self.fail(source, object.line(), format!("expected objects of Kubernetes, found {found}"));
+        } else if likeness::is_service(&object) {
+            self.services.push((source.to_owned(), object));
+        } else if is_namespace(&object) {
+            self.namespaces.push((source.to_owned(), object));
+        } else if let Some(problem) = likeness::misnamed(&object) {
+            self.fail(source, object.line(), problem);
+        } else {
+            self.ignored += 1;
         }
     }
+
+    fn refused(&mut self, source: &str, refused: &Refused) {
+        match &refused.node {
+            Some(node) if !likeness::may_hold_service(node) => self.ignored += 1,
+            Some(_) => {
+                let problem = format!("looks like a Service, but {}", refused.error.problem());
+                self.fail(source, refused.error.line(), problem);
+            }
+            None => self.fail(source, refused.error.line(), refused.error.problem().to_owned()),
+        }
+    }
+
+    fn fail(&mut self, source: &str, line: usize, problem: String) {
+        let findings = vec![Finding::unjudged("", format!("line {line}: {problem}"), line)];
+        self.unread.push(Subject { line, findings, ..Subject::unread(source, String::new()) });
+    }
+}
+
+fn is_namespace(object: &Located) -> bool {
+    let text = |key: &str| object.get(key).and_then(Located::text);
+    text("apiVersion") == Some("v1") && text("kind") == Some("Namespace")
+}
+
+fn bytes(source: impl io::Read) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![];
+    source.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_SIZE {
+        return Err(io::Error::other(format!("larger than {} MiB; split it", MAX_FILE_SIZE >> 20)));
+    }
+    Ok(bytes)
 }
