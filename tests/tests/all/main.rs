@@ -9,6 +9,7 @@ mod bad_input;
 mod cache;
 mod cel;
 mod certificates;
+mod check;
 mod client;
 mod cluster;
 mod command_line;
