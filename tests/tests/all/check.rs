@@ -182,7 +182,7 @@ fn what_the_api_server_fills_in_is_not_taken_for_the_clients_word() {
     let case = Case::policy("loadbalancer-exposure", settings).file("s.yaml", &service("w", LOAD_BALANCER));
     let (report, code) = case.report(&["s.yaml"]);
     assert_eq!((&report["subjects"][0]["findings"], code), (&json!([]), Some(0)), "{report:#}");
-    let patch = json!([{"op": "replace", "path": "/spec/allocateLoadBalancerNodePorts", "value": false}]);
+    let patch = json!([{"op": "add", "path": "/spec/allocateLoadBalancerNodePorts", "value": false}]);
     assert_eq!(report["subjects"][0]["patch"], patch);
 }
 
@@ -311,11 +311,10 @@ fn what_is_excluded_is_not_read() {
 
 #[test]
 fn who_applies_it_counts() {
-    let config = "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: { exemptions: { users: [ci], groups: [deployers], breakGlass: { groups: [oncall], maxDuration: 876000h } } }";
-    let glass = service("w", NODE_PORT).replace(
-        "namespace: shop",
-        "namespace: shop, annotations: { sallyport.dev/break-glass: \"2100-01-01T00:00:00Z; down\" }",
-    );
+    let config = "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: { exemptions: { users: [ci], groups: [deployers], breakGlass: { groups: [oncall], maxDuration: 72h } } }";
+    let until = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
+    let annotated = format!("namespace: shop, annotations: {{ sallyport.dev/break-glass: \"{until}; down\" }}");
+    let glass = service("w", NODE_PORT).replace("namespace: shop", &annotated);
     let case = Case::policy(RANGE, "  settings: { autoAssigned: deny }")
         .file("s.yaml", &service("w", NODE_PORT))
         .file("glass.yaml", &glass)
@@ -363,14 +362,16 @@ fn a_status_that_differs_from_the_old_one_is_judged_as_written_to_the_status() {
     let with = |ip: &str| {
         format!("{}status: {{ loadBalancer: {{ ingress: [{{ ip: {ip} }}] }} }}\n", service("w", LOAD_BALANCER))
     };
-    let writers = "  settings: { writers: ['system:serviceaccount:lb/*'] }";
+    let writers = "  settings: { writers: { serviceAccounts: [lb/controller] } }";
     let case =
         Case::policy("status-writes", writers).file("old.yaml", &with("192.0.2.1")).file("new.yaml", &with("8.8.8.8"));
-    let (findings, code) = case.findings(&["new.yaml", "--old", "old.yaml"]);
-    assert_eq!((findings.len(), code), (1, Some(1)), "{findings:#?}");
-    assert_eq!(findings[0]["rule"], "S14");
-    assert_eq!(case.rows(&["old.yaml", "--old", "old.yaml"]), (vec![], Some(0)));
-    assert_eq!(case.rows(&["new.yaml"]), (vec![], Some(0)), "a new Service has no status, whatever the manifest says");
+    let denied = |arguments: &[&str]| {
+        let (findings, code) = case.findings(arguments);
+        (findings.iter().filter(|finding| finding["rule"] == "S14").count(), code)
+    };
+    assert_eq!(denied(&["new.yaml", "--old", "old.yaml"]), (2, Some(1)));
+    assert_eq!(denied(&["old.yaml", "--old", "old.yaml"]), (0, Some(0)));
+    assert_eq!(denied(&["new.yaml"]), (0, Some(0)), "a new Service has no status, whatever the manifest says");
 }
 
 #[test]
@@ -515,6 +516,26 @@ fn explain_reads_annotations_as_the_controllers_do() {
     let two = format!("annotations: {{ {azure}: 'true', networking.gke.io/load-balancer-type: External }}");
     let mixed = scope(&two);
     assert!(mixed.contains("internal where azure serves it, and perhaps external where gce does"), "{mixed}");
+}
+
+#[test]
+fn explain_tells_what_else_makes_a_service_internal_or_exposes_it() {
+    let scope = |text: &str| {
+        let files = tempfile::tempdir().expect("a directory");
+        std::fs::write(files.path().join("s.yaml"), text).expect("written");
+        let output = sallyport_in(files.path(), &["explain", "s.yaml", "--output", "json"]);
+        let rows: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        rows[0]["accessScope"].as_str().expect("a text").to_owned()
+    };
+    let class =
+        LOAD_BALANCER.replace("selector", "loadBalancerClass: networking.gke.io/l4-regional-internal, selector");
+    assert!(scope(&service("w", &class)).starts_with("internal, via a provisioned load balancer, where gce"));
+    let inside = "{ selector: { app: a }, ports: [{ port: 80 }] }";
+    assert_eq!(scope(&service("w", inside)), "inside the cluster only");
+    let exposed = service("w", inside)
+        .replace("namespace: shop", "namespace: shop, annotations: { tailscale.com/expose: 'true' }");
+    let expected = "inside the cluster, and outside of it by the annotation tailscale.com/expose";
+    assert_eq!(scope(&exposed), expected);
 }
 
 #[test]
