@@ -13,7 +13,7 @@ mod stream;
 
 use serde_json::Value;
 
-pub(crate) use node::Located;
+pub(crate) use node::{Located, steps};
 pub(crate) use objects::{Objects, Refused};
 pub(crate) use stream::Documents;
 

@@ -218,3 +218,48 @@ fn nothing_to_check_is_an_error_and_an_unread_file_is_exit_code_2() {
     );
     assert_eq!(sallyport_in(files.path(), &["lint", "gone.yaml"]).status.code(), Some(2));
 }
+
+#[test]
+fn every_error_of_one_manifest_is_told_at_once() {
+    let spec = "  module: { file: nodeport_range.wasm }
+  mode: Enforc
+  failurPolicy: Fail
+  match: { excludeNamespaces: [1, a] }
+  limits: { deadline: 3 }
+  settings:
+    rangs: []
+    staticOnly: yess
+    ranges: [{ from: x, to: 1 }, { from: 1 }]";
+    let files = directory(&[("a.yaml", &policy("a", spec)), ("b.yaml", &host_config("    users: [1]\n    user: []"))]);
+    let (findings, code) = lint(files.path(), &[]);
+    let fields: std::collections::BTreeSet<_> = findings.iter().map(|(level, field, _)| (&**level, &**field)).collect();
+    let expected = [
+        "spec",
+        "spec.exemptions",
+        "spec.exemptions.users[0]",
+        "spec.limits.deadline",
+        "spec.match.excludeNamespaces[0]",
+        "spec.mode",
+        "spec.settings",
+        "spec.settings.ranges[0].from",
+        "spec.settings.ranges[1].to",
+        "spec.settings.staticOnly",
+    ];
+    assert_eq!(fields.into_iter().collect::<Vec<_>>(), expected.map(|field| ("error", field)));
+    assert_eq!(code, Some(1));
+}
+
+#[test]
+fn a_misspelt_module_beside_the_right_one_is_an_error_with_its_name() {
+    let files = directory(&[("a.yaml", &policy("a", "  module: { file: nodeport_rang.wasm }"))]);
+    let module = root().join("target/policies/nodeport_range.wasm");
+    std::fs::copy(module, files.path().join("nodeport_range.wasm")).expect("copied");
+    let output = sallyport_in(files.path(), &["lint", "a.yaml"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains(r#"(did you mean "nodeport_range.wasm"?)"#), "{text}");
+    assert!(
+        text.ends_with("1 manifest: 1 error, 0 warnings, 0 notes, 0 files unread; 0 other objects ignored\n"),
+        "{text}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+}

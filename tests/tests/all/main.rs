@@ -10,6 +10,7 @@ mod bounds;
 mod cache;
 mod cel;
 mod certificates;
+mod check;
 mod check_manifests;
 mod client;
 mod cluster;

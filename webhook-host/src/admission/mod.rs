@@ -349,7 +349,7 @@ fn blame_default(violations: &mut [Violation], policy: &Policy, subject: &mut Su
     for violation in violations.iter_mut().filter(|violation| !without.violations.contains(violation)) {
         let and = if violation.fix.is_empty() { "" } else { "; " };
         violation.fix += &format!(
-            "{and}{environment} is only the built-in default of a host without --config: name a HostConfig that says what the cluster is"
+            "{and}{environment} is the built-in default without --config: name a HostConfig that says what the cluster is"
         );
     }
 }

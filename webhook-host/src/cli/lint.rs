@@ -144,8 +144,10 @@ impl Linter {
         });
         let (errors, manifest) = decoding::all(&document.value(), &template, ServicePolicy::from_value);
         // What stands in for a value that can't be used must not be looked at.
-        let usable =
-            |part: &str| !errors.iter().any(|error| error.path.starts_with(part) || part.starts_with(&error.path));
+        let hides = |error: &DecodeError, part: &str| {
+            error.path.starts_with(part) || error.unknown_key.is_none() && part.starts_with(&error.path)
+        };
+        let usable = |part: &str| !errors.iter().any(|error| hides(error, part));
         let (is_named, has_module) = (usable("metadata.name"), usable("spec.module.file"));
         let mut findings: Vec<_> = errors.into_iter().map(|error| undecoded(document, error)).collect();
         if let Some(manifest) = manifest {

@@ -77,10 +77,11 @@ pub(super) fn sound_policies(engine: &Arc<Engine>, from: &PolicyFiles) -> Result
     if !missing.is_empty() {
         let near = |file: &&&str| format!("{file}{}", nearest_module(&from.modules, file));
         let named = missing.iter().take(TOLD).map(near).collect::<Vec<_>>().join(", ");
+        let is = if missing.len() == 1 { "is" } else { "are" };
         let more = missing.len().saturating_sub(TOLD);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         bail!(
-            "{} of {} modules are not in {}: {named}{more}; name the directory of the modules with --modules, such as --modules target/policies",
+            "{} of {} modules {is} not in {}: {named}{more}; name the directory of the modules with --modules, such as --modules target/policies",
             missing.len(),
             modules.len(),
             from.modules.display()

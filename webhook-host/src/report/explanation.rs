@@ -94,12 +94,16 @@ impl Row<'_> {
             ServiceType::ClusterIp if !self.spec.external_ips.is_empty() => {
                 "inside the cluster, and whoever routes its external IPs to a node"
             }
+            ServiceType::ClusterIp if !self.reach.exposing.is_empty() => "inside the cluster",
             ServiceType::ClusterIp => "inside the cluster only",
             ServiceType::NodePort => "whoever reaches any node's IP, on a static port",
             ServiceType::LoadBalancer => return self.load_balancer_scope(),
             ServiceType::ExternalName => "an alias inside the cluster for a name outside",
         };
-        scope.to_owned()
+        match self.reach.exposing.join(", ") {
+            none if none.is_empty() => scope.to_owned(),
+            annotations => format!("{scope}, and outside of it by the annotation {annotations}"),
+        }
     }
 
     /// Which controller serves it is not known here, so all that read something of it count.

@@ -2,6 +2,8 @@
 //! of load balancers read, each in its own way (`sallyport_policy::facts`, the tables that the policies decide by).
 
 use crate::contract::service::Service;
+use sallyport_policy::facts::Controller;
+use sallyport_policy::facts::exposing::EXPOSING;
 use sallyport_policy::facts::internal::CONTROLLERS;
 use sallyport_policy::service as sdk;
 
@@ -12,13 +14,17 @@ pub(super) struct Reach {
     pub(super) internal: Vec<&'static str>,
     /// Controllers that read something of it, and may make a public one all the same.
     pub(super) public: Vec<&'static str>,
+    /// Annotations that expose a Service of any type.
+    pub(super) exposing: Vec<String>,
 }
 
 impl Reach {
     /// Asks each controller whether it reads the Service otherwise than one of which nothing is said.
     pub(super) fn of(service: &Service) -> Self {
         let (silent, service) = (sdk::Service::default(), converted(service));
-        let mut reach = Self::default();
+        let annotations = service.metadata.annotations.iter();
+        let exposing = annotations.filter(|(key, value)| EXPOSING.iter().any(|row| row.exposes(key, value)));
+        let mut reach = Self { exposing: exposing.map(|(key, _)| key.clone()).collect(), ..Self::default() };
         for controller in &CONTROLLERS {
             let public = controller.public(&service);
             if public.is_none() && controller.public(&silent).is_some() {
@@ -32,7 +38,7 @@ impl Reach {
 }
 
 /// Whether a controller reads some annotation of a Service, or serves its class.
-fn reads(controller: &sallyport_policy::facts::Controller, service: &sdk::Service, is_public: bool) -> bool {
+fn reads(controller: &Controller, service: &sdk::Service, is_public: bool) -> bool {
     let class = service.spec.load_balancer_class.as_deref();
     let serves = class.is_none_or(|class| controller.classes.iter().any(|known| known.name == class));
     let switched = controller.switches.iter().any(|switch| service.annotation(switch.key).is_some());

@@ -355,7 +355,7 @@ fn whole(outcome: &Outcome, located: &Located) -> Option<Finding> {
     }
     let reason = match outcome.exemption {
         Some(exemption) => format!("exempt ({}); no policy is asked", exemption.name()),
-        None if !outcome.matched => "no policy matches this namespace".to_owned(),
+        None if !outcome.matched => "no policy matches, by namespace, operation and resource".to_owned(),
         None => return None,
     };
     Some(Finding {

@@ -78,7 +78,7 @@ fn put(value: &mut Value, pointer: &str, better: Value) -> bool {
 
 /// `spec.ports[0]["a.b/c"]` as a JSON Pointer (RFC 6901).
 fn pointer(path: &str) -> String {
-    let steps = crate::cli::check::located::steps(path);
+    let steps = crate::yaml::steps(path);
     steps.into_iter().map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect()
 }
 

@@ -34,7 +34,7 @@ pub(super) fn find(paths: &[PathBuf]) -> (Vec<File>, Vec<Subject>) {
             }
             match read(path) {
                 Ok(file) => files.push(file),
-                Err(problem) => unread.push(problem),
+                Err(problem) => unread.push(*problem),
             }
         });
     }
@@ -60,16 +60,16 @@ fn visit(path: &Path, see: &mut impl FnMut(&Path)) {
     }
 }
 
-fn read(path: &Path) -> Result<File, Subject> {
+fn read(path: &Path) -> Result<File, Box<Subject>> {
     let source = path.display().to_string();
     let text = fs::metadata(path).and_then(|data| match data.len() {
         size if size > LARGEST => Err(io::Error::other(format!("{size} bytes; a manifest has at most {LARGEST}"))),
         _ => fs::read_to_string(path),
     });
-    let text = text.map_err(|error| Subject::unread(&source, format!("can't be read: {error}")))?;
+    let text = text.map_err(|error| Box::new(Subject::unread(&source, format!("can't be read: {error}"))))?;
     let documents = located::documents(&text).map_err(|error| {
         let findings = vec![Finding { message: error.to_string(), ..Finding::empty(Level::Error) }];
-        Subject { findings, ..Subject::unread(&source, String::new()) }
+        Box::new(Subject { findings, ..Subject::unread(&source, String::new()) })
     })?;
     Ok(File { path: path.to_owned(), documents })
 }
