@@ -15,6 +15,7 @@ pub mod contract;
 pub mod decode;
 pub mod doctor;
 pub mod engine;
+mod excerpt;
 pub mod inventory;
 pub mod manifest;
 pub mod policy;
