@@ -198,8 +198,11 @@ impl Host {
         live.tls().present(certificate.identity);
         let server = server(Arc::clone(&live));
         let (stop, stopped) = oneshot::channel::<()>();
-        let stopped = async { stopped.await.unwrap_or_default() };
-        let served = tokio::spawn(server.run(listener, stopped, Drain { delay: Duration::ZERO, most: PATIENCE }));
+        let stopped = async {
+            stopped.await.unwrap_or_default();
+            Drain { delay: Duration::ZERO, most: PATIENCE }
+        };
+        let served = tokio::spawn(server.run(listener, stopped));
         Self { client: Client::new(address, &certificate.ca), address, live, stop, served }
     }
 

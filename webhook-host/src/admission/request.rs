@@ -2,6 +2,7 @@
 //!
 //! Everything that stays text borrows from the body. Callers: `server`, `suite` and `cli` through [`AdmissionRequest::parse`].
 
+use crate::excerpt::excerpt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -9,12 +10,15 @@ use std::borrow::Cow;
 /// The only version there is since Kubernetes 1.22, and the only one spoken here.
 const API_VERSION: &str = "admission.k8s.io/v1";
 
+/// Bytes of a request's uid, which is echoed and logged. An API server's is a UUID, of 36.
+const MAX_UID: usize = 128;
+
 /// Why a body is no AdmissionReview that this host can answer: the client's mistake, HTTP 400.
 #[derive(Debug, thiserror::Error)]
 pub enum ReviewError {
-    /// Not JSON, or a member of the envelope has the wrong type.
+    /// Not JSON, or a member of the envelope has the wrong type. What the parser quotes of the body is cut.
     #[error("the body is no AdmissionReview: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(String),
     /// Another kind.
     #[error("kind: expected AdmissionReview, found {0:?}")]
     Kind(String),
@@ -26,6 +30,9 @@ pub enum ReviewError {
     /// Nothing to answer.
     #[error("request: required, but missing; an AdmissionReview without a request asks nothing")]
     NoRequest,
+    /// Longer than any that an API server makes. It is not repeated.
+    #[error("request.uid: expected at most {MAX_UID} bytes, found {0}; an API server sends 36")]
+    Uid(usize),
 }
 
 /// Bytes of a uid; an API server's is a UUID. What has a longer one is no review as API servers send it.
@@ -128,6 +135,12 @@ pub struct UserInfo {
     pub groups: Vec<String>,
 }
 
+impl From<serde_json::Error> for ReviewError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(excerpt(&error.to_string()).into_owned())
+    }
+}
+
 impl<'a> AdmissionRequest<'a> {
     /// Reads the body of a webhook call.
     ///
@@ -141,12 +154,17 @@ impl<'a> AdmissionRequest<'a> {
         // Version first: the members of another version's request may have other types.
         let head: Head<'_> = serde_json::from_slice(body)?;
         if head.kind != "AdmissionReview" {
-            return Err(ReviewError::Kind(head.kind.into_owned()));
+            return Err(ReviewError::Kind(excerpt(&head.kind).into_owned()));
         }
         if head.api_version != API_VERSION {
-            return Err(ReviewError::ApiVersion(head.api_version.into_owned()));
+            return Err(ReviewError::ApiVersion(excerpt(&head.api_version).into_owned()));
         }
-        head.request.ok_or(ReviewError::NoRequest).and_then(|request| Ok(serde_json::from_str(request.get())?))
+        let request = head.request.ok_or(ReviewError::NoRequest)?;
+        let request: Self = serde_json::from_str(request.get())?;
+        if request.uid.len() > MAX_UID {
+            return Err(ReviewError::Uid(request.uid.len()));
+        }
+        Ok(request)
     }
 
     /// Reads a review as API servers send it in one pass. `None` for every other body, which is read once more for its error.

@@ -57,6 +57,11 @@ pub(super) struct CertificateArgs {
 }
 
 impl CertificateArgs {
+    /// Whether only clients are let in that show a certificate.
+    pub(super) fn knows_clients(&self) -> bool {
+        self.client_ca.is_some()
+    }
+
     /// Publishes what handshakes use from the start on; of a host that registers itself, or not.
     ///
     /// # Errors

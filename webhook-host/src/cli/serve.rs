@@ -18,7 +18,8 @@ use crate::server::{self, Admin, Drain, Limits, Live, Server};
 use crate::write_gate::WriteGate;
 use anyhow::{Context as _, Result, bail};
 use clap::{ArgGroup, Args};
-use std::net::{SocketAddr, TcpListener};
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -75,8 +76,9 @@ pub(super) struct Serve {
     register: RegisterArgs,
     #[command(flatten)]
     bounds: Bounds,
-    /// How long new connections are still taken after SIGTERM, not ready any more, until the cluster has noticed; in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, help_heading = "Drain")]
+    /// How long everything is still served after SIGTERM, though not ready any more, until the cluster has noticed; in seconds.
+    /// Clients that keep their connections are asked to connect anew meanwhile. SIGINT (Ctrl-C) does not wait
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, help_heading = "Drain")]
     drain_delay: u64,
     /// How long requests may still take after that, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, help_heading = "Drain")]
@@ -115,16 +117,21 @@ struct Bounds {
     /// the order in which they came, each at most as long as the API server waits for it
     #[arg(long, value_name = "N", default_value_t = Limits::default().in_flight, value_parser = at_least_one)]
     max_in_flight: usize,
-    /// Open connections. When all are taken, idle ones are closed after a second, and new ones wait in the kernel's queue
+    /// Open connections. When all are taken, each new one takes the place of one whose client keeps the host waiting
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = at_least_one)]
     max_connections: usize,
+    /// Where API servers call from, such as 10.0.0.0/28; several times for several ranges. A quarter of all connections and of all
+    /// reviews in flight is kept for them, whatever others do. Clients that --client-ca lets in count as API servers, too
+    #[arg(long, value_name = "CIDR", value_parser = range)]
+    api_server_cidr: Vec<IpNet>,
     /// Requests at the same time on one HTTP/2 connection
     #[arg(long, value_name = "N", default_value_t = Limits::default().streams, value_parser = clap::value_parser!(u32).range(1..))]
     max_streams: u32,
     /// Largest request body, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body, value_parser = at_least_one)]
     body_limit: usize,
-    /// Memory for the bodies of all requests, in bytes; what does not fit is refused with 503
+    /// Memory for the bodies of all requests and for answers that are not written yet, in bytes; what does not fit is refused with
+    /// 503. A quarter is for bodies of up to 64 KiB alone, a quarter for answers
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().held, value_parser = at_least_one)]
     body_memory: usize,
     /// For a TLS handshake
@@ -142,8 +149,10 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn limits(&self, evaluations: usize) -> Limits {
+    fn limits(&self, evaluations: usize, knows_clients: bool) -> Limits {
         Limits {
+            api_servers: self.api_server_cidr.clone(),
+            reserves: knows_clients || !self.api_server_cidr.is_empty(),
             body: self.body_limit,
             held: self.body_memory,
             in_flight: self.max_in_flight,
@@ -162,6 +171,13 @@ impl Bounds {
 fn at_least_one(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
     number.ok_or_else(|| format!("expected a number from 1 to {MOST}"))
+}
+
+/// A range of addresses, or one address.
+fn range(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    let range = text.parse::<IpNet>().or_else(|_| address());
+    range.map_err(|_| "expected a range of addresses such as 10.0.0.0/28 or fd00::/64, or one address".to_owned())
 }
 
 /// The most of anything; more is a typo.
@@ -243,7 +259,7 @@ impl Serve {
         let registering =
             self.register.prepare(&self.kube, &self.certificate, self.cluster.serves_policies(), &live, &writes)?;
         let certificate = self.certificate.start(&self.kube, &live, &writes, interval, registering.is_some())?;
-        let limits = self.bounds.limits(workers);
+        let limits = self.bounds.limits(workers, self.certificate.knows_clients());
         let server = Server::with_check(Arc::clone(&live), limits, check);
         let reload =
             Reloader::new(source, Arc::clone(&live), seen).start(interval).context("can't start the reload thread")?;
@@ -331,17 +347,22 @@ async fn serve(
     admin.set_ready(true);
     writers.registering.map_or(Ok(()), Registering::begin)?;
     let stop = async {
-        end.next().await;
+        let signal = end.next().await;
         // First of all: whatever is written from now on would outlive this host.
         writers.writes.close();
+        // Nobody who presses Ctrl-C waits for a cluster to notice.
+        let delay = if signal == End::Interrupt { Duration::ZERO } else { drain.delay };
         admin.set_ready(false);
-        tracing::info!("stopping: no new connections, answering what has begun; a second signal ends it at once");
+        tracing::info!(
+            "stopping: serving on for {delay:?}, then answering what has begun; a second signal ends it at once"
+        );
         tokio::spawn(async move {
             end.next().await;
             std::process::exit(IMPATIENT);
         });
+        Drain { delay, ..drain }
     };
-    server.run(listener, stop, drain).await;
+    server.run(listener, stop).await;
     Ok(())
 }
 
@@ -358,7 +379,7 @@ impl Start {
         let (serving, is_serving) = oneshot::channel();
         let watch = runtime.spawn(async move {
             tokio::select! {
-                () = signals.end.next() => {
+                _ = signals.end.next() => {
                     tracing::info!("stopped before it served");
                     std::process::exit(0);
                 }
@@ -382,6 +403,13 @@ struct Signals {
     end: Ends,
 }
 
+/// Which signal ends the process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Terminate,
+    Interrupt,
+}
+
 /// SIGTERM, which a kubelet sends, and SIGINT, which a terminal does.
 struct Ends {
     terminate: Signal,
@@ -396,10 +424,10 @@ impl Signals {
 }
 
 impl Ends {
-    async fn next(&mut self) {
+    async fn next(&mut self) -> End {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => End::Terminate,
+            _ = self.interrupt.recv() => End::Interrupt,
         }
     }
 }

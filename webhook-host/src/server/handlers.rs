@@ -11,6 +11,7 @@ use super::capacity::{Capacity, Load, Room, Turn};
 use super::limits::Limits;
 use super::live::Live;
 use super::metrics::TimedOut;
+use super::peer::Peer;
 use super::queue::Answered;
 use super::refusal::Refusal;
 use super::shadow::Shadow;
@@ -18,6 +19,7 @@ use super::timeout;
 use super::weight;
 use crate::admission::{AdmissionRequest, Clock, Function, Outcome};
 use crate::contract::review::Phase;
+use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
 use crate::policy::Used;
 use axum::Router;
 use axum::body::Body;
@@ -30,6 +32,7 @@ use axum::routing::post;
 use bytes::{Bytes, BytesMut};
 use gate::Gate;
 use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -54,6 +57,15 @@ struct App {
     gate: Option<Gate>,
     body_limit: usize,
     body_time: Duration,
+}
+
+/// A request without its body.
+struct Asked {
+    peer: Arc<Peer>,
+    /// Bytes that the body has by its head.
+    announced: Option<usize>,
+    /// How long the answer may take, where the head is as it should be.
+    time: Result<Duration, Refusal>,
 }
 
 pub(super) fn router(live: Arc<Live>, capacity: Arc<Capacity>, limits: &Limits, check: Option<PolicyCheck>) -> Router {
@@ -94,18 +106,18 @@ async fn mutate(State(app): State<Arc<App>>, request: Request<Body>) -> Response
 impl App {
     async fn answer(&self, function: Function, request: Request<Body>) -> Response {
         let arrived = Instant::now();
-        let (head, mut body) = request.into_parts();
-        let result = self.review(function, &head, &mut body, arrived).await;
-        self.respond(result, &mut body).await
+        let (asked, mut body) = Asked::of(request);
+        let result = self.review(function, &asked, &mut body, arrived).await;
+        self.respond(&asked.peer, result, &mut body).await
     }
 
-    async fn respond(&self, result: Result<Vec<u8>, Refusal>, body: &mut Body) -> Response {
+    async fn respond(&self, peer: &Arc<Peer>, result: Result<Vec<u8>, Refusal>, body: &mut Body) -> Response {
         match result {
             Ok(body) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),
             Err(refusal) => {
                 // Who let a body time out will not send the rest now.
                 if refusal.status != StatusCode::REQUEST_TIMEOUT {
-                    self.discard(body).await;
+                    self.discard(peer, body).await;
                 }
                 self.count(refusal)
             }
@@ -113,36 +125,34 @@ impl App {
     }
 
     async fn refuse(&self, request: Request<Body>, refusal: Refusal) -> Response {
-        self.discard(&mut request.into_body()).await;
+        let (asked, mut body) = Asked::of(request);
+        self.discard(&asked.peer, &mut body).await;
         self.count(refusal)
     }
 
     fn count(&self, refusal: Refusal) -> Response {
         self.live.metrics().refused(&refusal);
-        tracing::debug!(status = refusal.status.as_u16(), "refused: {}", refusal.sentence);
+        tracing::debug!(status = refusal.status.as_u16(), "refused: {}", excerpt(&refusal.sentence));
         refusal.into_response()
     }
 
     async fn review(
         &self,
         function: Function,
-        head: &Parts,
+        asked: &Asked,
         body: &mut Body,
         arrived: Instant,
     ) -> Result<Vec<u8>, Refusal> {
-        let time = timeout::time_to_answer(head.uri.query())
-            .map_err(|sentence| Refusal::bad_request("timeout-parameter", sentence))?;
-        let clock = Clock { now: SystemTime::now(), deadline: arrived + time };
-        check_content_type(&head.headers)?;
-        self.capacity.check()?;
-        let mut room = self.capacity.room();
-        let body = self.read(&head.headers, body, &mut room).await?;
+        let clock = Clock { now: SystemTime::now(), deadline: arrived + asked.time.clone()? };
+        self.capacity.check(&asked.peer)?;
+        let mut room = self.capacity.room(&asked.peer);
+        let body = self.read(asked, body, &mut room).await?;
         let load = self.load(&body)?;
-        let place = self.capacity.place()?;
-        let review =
-            AdmissionRequest::parse(&body).map_err(|error| Refusal::bad_request("review", error.to_string()))?;
-        self.acquaint(function, &review, clock.deadline).await;
+        let place = self.capacity.place(&asked.peer)?;
+        // Before it is parsed: large texts are copied when they are unescaped.
         let share = load.share(clock.deadline).await?;
+        let review = parse(&body)?;
+        self.acquaint(function, &review, clock.deadline).await;
         let turn = place.turn(clock.deadline).await?;
         // Once: the whole answer is of one set.
         let set = self.live.set();
@@ -198,12 +208,12 @@ impl App {
         self.live.metrics().awaited_namespace(came);
     }
 
-    /// The body, which takes up room as it arrives.
-    async fn read(&self, headers: &HeaderMap, body: &mut Body, room: &mut Room<'_>) -> Result<Bytes, Refusal> {
-        let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        if announced.is_some_and(|length| length > self.body_limit) {
+    /// The body, which takes memory as it arrives.
+    async fn read(&self, asked: &Asked, body: &mut Body, room: &mut Room<'_>) -> Result<Bytes, Refusal> {
+        if asked.announced.is_some_and(|length| length > self.body_limit) {
             return Err(self.too_large());
         }
+        let _waits = asked.peer.reads();
         match tokio::time::timeout(self.body_time, self.collect(body, room)).await {
             Ok(read) => read,
             Err(_) => {
@@ -255,7 +265,11 @@ impl App {
 
     /// Reads on, for a while, so that the client gets to read the refusal: an HTTP/2 stream whose request is dropped is reset,
     /// and its response is lost.
-    async fn discard(&self, body: &mut Body) {
+    async fn discard(&self, peer: &Arc<Peer>, body: &mut Body) {
+        if body.is_end_stream() {
+            return;
+        }
+        let _waits = peer.reads();
         let read_on = async {
             let mut left = DISCARDED;
             while let Some(Ok(frame)) = body.frame().await {
@@ -279,33 +293,84 @@ fn too_heavy(what: &str, weight: usize, most: usize) -> Refusal {
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body-weight", sentence)
 }
 
+fn parse(body: &[u8]) -> Result<AdmissionRequest<'_>, Refusal> {
+    AdmissionRequest::parse(body).map_err(|error| Refusal::bad_request("review", error.to_string()))
+}
+
+impl Asked {
+    /// What counts of a request's head, which takes memory and is forgotten at once, and its body.
+    fn of(request: Request<Body>) -> (Self, Body) {
+        let (mut head, body) = request.into_parts();
+        let peer = head.extensions.remove::<Arc<Peer>>().expect("`connection` tells whose request it is");
+        let announced = head.headers.get(CONTENT_LENGTH);
+        let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
+        (Self { peer, announced, time: time_to_answer(&head) }, body)
+    }
+}
+
+fn time_to_answer(head: &Parts) -> Result<Duration, Refusal> {
+    let time = timeout::time_to_answer(head.uri.query())
+        .map_err(|sentence| Refusal::bad_request("timeout-parameter", sentence))?;
+    check_content_type(&head.headers)?;
+    Ok(time)
+}
+
 fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let found = headers.get(CONTENT_TYPE).and_then(|found| found.to_str().ok()).unwrap_or_default();
     let media_type = found.split(';').next().unwrap_or_default().trim();
     if media_type.eq_ignore_ascii_case("application/json") {
         return Ok(());
     }
-    let sentence = format!("Content-Type: expected application/json, found {found:?}");
+    let sentence = format!("Content-Type: expected application/json, found {:?}", excerpt(found));
     Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", sentence))
 }
 
-/// One line for what someone will ask about later: denials, and policies that failed.
+/// One line for what someone will ask about later: denials, and policies that failed. What clients write is cut.
 fn log(request: &AdmissionRequest<'_>, outcome: &Outcome) {
-    let (uid, namespace, name) = (&*request.uid, request.namespace(), request.name());
+    let (uid, user) = (&*request.uid, || excerpt(&request.user_info.username));
+    let (namespace, name) = (|| excerpt(request.namespace()), || excerpt(request.name()));
     for evaluation in &outcome.evaluations {
         if let Some(error) = &evaluation.error {
-            tracing::error!(policy = &*evaluation.policy, kind = error.kind(), uid, namespace = ?namespace, name = ?name, "no verdict: {error}");
+            tracing::error!(
+                policy = &*evaluation.policy,
+                kind = error.kind(),
+                uid,
+                namespace = ?namespace(),
+                name = ?name(),
+                "no verdict: {}",
+                cut(&error.to_string(), MAX_MESSAGE)
+            );
         }
     }
     if let Some(grant) = &outcome.break_glass {
-        let (user, until, reason) = (&request.user_info.username, grant.until, &grant.reason);
-        tracing::warn!(uid, namespace = ?namespace, name = ?name, ?user, %until, ?reason, "excused by break-glass");
+        let (until, reason) = (grant.until, excerpt(&grant.reason));
+        tracing::warn!(
+            uid,
+            namespace = ?namespace(),
+            name = ?name(),
+            user = ?user(),
+            %until,
+            ?reason,
+            "excused by break-glass"
+        );
     }
     match &outcome.response.denial {
         Some(denial) => {
-            let user = &request.user_info.username;
-            tracing::info!(uid, namespace = ?namespace, name = ?name, user = ?user, "denied: {}", denial.message.replace('\n', " | "));
+            let message = cut(&denial.message, MAX_MESSAGE).replace('\n', " | ");
+            tracing::info!(
+                uid,
+                namespace = ?namespace(),
+                name = ?name(),
+                user = ?user(),
+                "denied: {message}"
+            );
         }
-        None => tracing::debug!(uid, namespace = ?namespace, name = ?name, exempt = ?outcome.exemption, "allowed"),
+        None => tracing::debug!(
+            uid,
+            namespace = ?namespace(),
+            name = ?name(),
+            exempt = ?outcome.exemption,
+            "allowed"
+        ),
     }
 }

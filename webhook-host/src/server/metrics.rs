@@ -99,6 +99,7 @@ pub struct Metrics {
     timeouts: Family<Kind, Counter>,
     connections: Gauge,
     full: Counter,
+    evicted: Counter,
     in_flight: Gauge,
     reloads: Family<Ended, Counter>,
     namespaces: Family<Came, Counter>,
@@ -121,6 +122,8 @@ pub(super) enum TimedOut {
     Head,
     /// A request's body.
     Body,
+    /// An answer, to be taken by the client.
+    Write,
     /// The next request.
     Idle,
     /// The other reviews, for one that waited for its turn.
@@ -128,13 +131,14 @@ pub(super) enum TimedOut {
 }
 
 impl TimedOut {
-    const ALL: [Self; 5] = [Self::Handshake, Self::Head, Self::Body, Self::Idle, Self::Turn];
+    const ALL: [Self; 6] = [Self::Handshake, Self::Head, Self::Body, Self::Write, Self::Idle, Self::Turn];
 
     fn kind(self) -> Kind {
         let kind = match self {
             Self::Handshake => "handshake",
             Self::Head => "head",
             Self::Body => "body",
+            Self::Write => "write",
             Self::Idle => "idle",
             Self::Turn => "turn",
         };
@@ -232,8 +236,14 @@ impl Metrics {
         let full = Counter::default();
         registry.register(
             "connections_full",
-            "Times that all connections were taken and accepting paused",
+            "Times that all connections were taken",
             full.clone(),
+        );
+        let evicted = Counter::default();
+        registry.register(
+            "connections_evicted",
+            "Connections that were closed because they kept the host waiting while others needed what they held",
+            evicted.clone(),
         );
         let in_flight = Gauge::default();
         registry.register("reviews_in_flight", "Reviews that run or wait for their turn", in_flight.clone());
@@ -283,6 +293,7 @@ impl Metrics {
             timeouts,
             connections,
             full,
+            evicted,
             in_flight,
             reloads,
             namespaces,
@@ -378,6 +389,10 @@ impl Metrics {
 
     pub(super) fn full(&self) {
         self.full.inc();
+    }
+
+    pub(super) fn evicted(&self, count: usize) {
+        self.evicted.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     pub(super) fn connection(&self) -> Counted {

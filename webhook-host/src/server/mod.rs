@@ -4,8 +4,8 @@
 //! deadline, every input and every queue a bound. Called by `cli::serve` and by tests; it is given sockets and certificates,
 //! and knows no files.
 
-mod activity;
 mod admin;
+mod answer;
 mod capacity;
 mod certificate_metrics;
 mod certificate_status;
@@ -17,6 +17,8 @@ mod limits;
 mod listen;
 mod live;
 mod metrics;
+mod peer;
+mod peers;
 mod policy_metrics;
 mod queue;
 mod recorder;
@@ -44,19 +46,20 @@ pub use registration_status::RegistrationStatus;
 pub use status::{CandidateStatus, FeedStatus, LastReload, PolicyStatus, Status};
 
 use capacity::Capacity;
-use connection::{Phase, Shared};
+use connection::{Shared, Stopping};
+use futures::FutureExt as _;
+use peers::{Peers, Scarce, Ticket};
 use sentinel::Sentinel;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// More than a process has file descriptors.
 const MOST_CONNECTIONS: u32 = 1 << 20;
-
-/// One in so many places must be free before idle connections may stay again.
-const ROOMY: usize = 8;
 
 /// After a failed accept, which is out of file descriptors most of the time.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -74,10 +77,7 @@ pub struct Drain {
 /// A webhook server, not listening yet.
 pub struct Server {
     shared: Arc<Shared>,
-    capacity: Arc<Capacity>,
-    phase: watch::Sender<Phase>,
-    places: Arc<Semaphore>,
-    connections: u32,
+    stopping: watch::Sender<Stopping>,
 }
 
 impl Server {
@@ -92,85 +92,65 @@ impl Server {
     }
 
     fn build(live: Arc<Live>, limits: Limits, check: Option<PolicyCheck>) -> Self {
-        let capacity = Arc::new(Capacity::new(&limits, Arc::clone(&live)));
-        let router = handlers::router(Arc::clone(&live), Arc::clone(&capacity), &limits, check);
         let connections = u32::try_from(limits.connections).unwrap_or(u32::MAX).clamp(1, MOST_CONNECTIONS);
+        let peers = Peers::new(&limits, connections);
+        let capacity = Arc::new(Capacity::new(&limits, Arc::clone(&live), Arc::clone(&peers)));
+        let router = handlers::router(Arc::clone(&live), Arc::clone(&capacity), &limits, check);
+        let leaving = AtomicBool::new(false);
         Self {
-            shared: Arc::new(Shared { router, live, limits, leaving: AtomicBool::new(false) }),
-            capacity,
-            phase: watch::Sender::new(Phase::Open),
-            places: Arc::new(Semaphore::new(connections as usize)),
-            connections,
+            shared: Arc::new(Shared { router, live, limits, capacity, peers, leaving }),
+            stopping: watch::Sender::new(None),
         }
     }
 
-    /// Serves until `stop` is ready, and drains.
-    pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>, drain: Drain) {
-        let _sentinel = Sentinel::start(&self.capacity).expect("a process can start one more thread");
-        self.serve(&listener, stop).await;
+    /// Serves until `stop` is ready, and drains as it says.
+    pub async fn run(self, listener: TcpListener, stop: impl Future<Output = Drain>) {
+        let _sentinel = Sentinel::start(&self.shared.capacity).expect("a process can start one more thread");
+        let drain = self.serve(&listener, stop).await;
         // A client that is busy all the time would find its connection closed in the middle of its next request.
         self.shared.leaving.store(true, Ordering::Relaxed);
-        self.phase.send_replace(Phase::Leaving);
         self.serve(&listener, tokio::time::sleep(drain.delay)).await;
+        // Who has connected may have sent its request already.
+        while let Some(Ok((stream, from))) = listener.accept().now_or_never() {
+            self.welcome(stream, from).await;
+        }
         drop(listener);
-        self.phase.send_replace(Phase::Stopping);
-        if tokio::time::timeout(drain.most, self.places.acquire_many(self.connections)).await.is_err() {
+        self.stopping.send_replace(Some(Instant::now()));
+        if tokio::time::timeout(drain.most, self.shared.peers.all_gone()).await.is_err() {
             tracing::warn!("connections were still busy after {:?}; closing them", drain.most);
         }
     }
 
     /// Accepts connections, each served on a task of its own, until `stop` is ready.
-    async fn serve(&self, listener: &TcpListener, stop: impl Future<Output = ()>) {
+    async fn serve<T>(&self, listener: &TcpListener, stop: impl Future<Output = T>) -> T {
         let mut stop = std::pin::pin!(stop);
         loop {
             let accepted = tokio::select! {
-                () = &mut stop => break,
-                accepted = self.accept(listener) => accepted,
+                stopped = &mut stop => return stopped,
+                accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, place)) => {
-                    let (shared, phase) = (Arc::clone(&self.shared), self.phase.subscribe());
-                    tokio::spawn(async move {
-                        connection::serve(&shared, stream, phase).await;
-                        drop(place);
-                    });
-                }
+                Ok((stream, from)) => self.welcome(stream, from).await,
                 Err(error) => {
                     tracing::warn!(%error, "can't accept a connection");
+                    self.shared.peers.evict(Scarce::Places, false, self.shared.live.metrics());
                     tokio::time::sleep(BACK_OFF).await;
                 }
             }
         }
     }
 
-    /// The next connection, once there is a place for it. Until then it waits in the kernel's queue, and idle connections are
-    /// asked to go.
-    async fn accept(&self, listener: &TcpListener) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
-        let places = Arc::clone(&self.places);
-        let place = match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => {
-                self.enter(Phase::Full);
-                places.acquire_owned().await.expect("the semaphore is never closed")
-            }
+    /// Serves a client, once there is a place for it.
+    async fn welcome(&self, stream: TcpStream, from: SocketAddr) {
+        let metrics = self.shared.live.metrics();
+        let Some(ticket) = self.shared.peers.enter(from.ip(), metrics).await else {
+            return tracing::debug!(%from, "no place for a connection");
         };
-        // Not at the first free place: each change of phase wakes every connection.
-        if self.places.available_permits() > self.connections as usize / ROOMY {
-            self.enter(Phase::Open);
-        }
-        let (stream, _) = listener.accept().await?;
-        Ok((stream, place))
+        self.spawn(stream, ticket);
     }
 
-    fn enter(&self, phase: Phase) {
-        let entered =
-            self.phase.send_if_modified(|now| *now != Phase::Leaving && std::mem::replace(now, phase) != phase);
-        if entered && phase == Phase::Full {
-            self.shared.live.metrics().full();
-            tracing::warn!(
-                "all {} connections are taken: further ones wait, idle ones are closed; see --max-connections",
-                self.connections
-            );
-        }
+    fn spawn(&self, stream: TcpStream, ticket: Ticket) {
+        let (shared, stopping) = (Arc::clone(&self.shared), self.stopping.subscribe());
+        tokio::spawn(connection::serve(shared, stream, ticket, stopping));
     }
 }

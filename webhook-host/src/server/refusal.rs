@@ -1,10 +1,12 @@
 //! Why a request gets no AdmissionReview back: a status and a sentence. The API server's failurePolicy decides then.
 
+use crate::excerpt::{MAX_MESSAGE, cut};
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 /// A request that is not reviewed.
+#[derive(Debug, Clone)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     /// A stable word for metrics.
@@ -15,7 +17,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, reason: &'static str, sentence: impl Into<String>) -> Self {
-        Self { status, reason, sentence: sentence.into() }
+        Self { status, reason, sentence: cut(&sentence.into(), MAX_MESSAGE).into_owned() }
     }
 
     /// The client's mistake.

@@ -4,17 +4,16 @@
 //! is a broken policy, which the reload can deal with. So it lets pass whatever must stay possible while something is wrong:
 //! deletions, the removal of finalizers, a status, and a change that leaves the spec as it is.
 
-use super::{App, check_content_type, too_heavy};
+use super::{App, Asked, parse, too_heavy};
 use crate::admission::{AdmissionRequest, AdmissionResponse, Operation};
+use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
 use crate::manifest::{API_VERSION, ServicePolicy};
 use crate::policy::LoadError;
 use crate::server::capacity::Load;
 use crate::server::refusal::Refusal;
-use crate::server::timeout;
 use crate::server::weight;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::request::Parts;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
@@ -128,17 +127,15 @@ impl Waits {
 
 pub(super) async fn validate_policies(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let arrived = Instant::now();
-    let (head, mut body) = request.into_parts();
-    let result = app.gate(&head, &mut body, arrived).await;
-    app.respond(result, &mut body).await
+    let (asked, mut body) = Asked::of(request);
+    let result = app.gate(&asked, &mut body, arrived).await;
+    app.respond(&asked.peer, result, &mut body).await
 }
 
 impl App {
-    async fn gate(&self, head: &Parts, body: &mut Body, arrived: Instant) -> Result<Vec<u8>, Refusal> {
-        let time = timeout::time_to_answer(head.uri.query())
-            .map_err(|sentence| Refusal::bad_request("timeout-parameter", sentence))?;
-        check_content_type(&head.headers)?;
-        let (asker, asked) = self.policy(head, body).await?;
+    async fn gate(&self, asked: &Asked, body: &mut Body, arrived: Instant) -> Result<Vec<u8>, Refusal> {
+        let time = asked.time.clone()?;
+        let (asker, asked) = self.policy(asked, body).await?;
         let checked = match (&self.gate, asked) {
             (Some(gate), Some(policy)) => gate.check(policy, arrived + time).await,
             _ => Checked::Good(vec![]),
@@ -146,16 +143,15 @@ impl App {
         Ok(self.judged(&asker, checked).to_json())
     }
 
-    /// Who asks, and what is to be checked, if anything. The body takes no room while that waits.
-    async fn policy(&self, head: &Parts, body: &mut Body) -> Result<(Asker, Option<Waits>), Refusal> {
-        let mut room = self.capacity.room();
-        let body = self.read(&head.headers, body, &mut room).await?;
+    /// Who asks, and what is to be checked, if anything. The body takes no memory while that waits.
+    async fn policy(&self, asked: &Asked, body: &mut Body) -> Result<(Asker, Option<Waits>), Refusal> {
+        let mut room = self.capacity.room(&asked.peer);
+        let body = self.read(asked, body, &mut room).await?;
         let load = self.load(&body)?;
-        let request =
-            AdmissionRequest::parse(&body).map_err(|error| Refusal::bad_request("review", error.to_string()))?;
-        let user = request.user_info.username.clone();
-        let asker = Asker { uid: request.uid.to_string(), name: request.name().to_owned(), user };
-        let Some(object) = asked(&request) else { return Ok((asker, None)) };
+        let request = parse(&body)?;
+        let user = excerpt(&request.user_info.username).into_owned();
+        let asker = Asker { uid: request.uid.to_string(), name: excerpt(request.name()).into_owned(), user };
+        let Some(object) = to_check(&request) else { return Ok((asker, None)) };
         if object.len() > LARGEST {
             let sentence = format!("the ServicePolicy has {} bytes, and etcd takes {LARGEST} at most", object.len());
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body-size", sentence));
@@ -171,6 +167,7 @@ impl App {
         let (result, response) = match checked {
             Checked::Good(warnings) => ("allowed", AdmissionResponse { warnings, ..AdmissionResponse::allow(uid) }),
             Checked::Bad(problem) => {
+                let problem = cut(&problem, MAX_MESSAGE).into_owned();
                 tracing::info!(uid, name = ?name, user = ?user, "refused a ServicePolicy: {problem}");
                 ("denied", AdmissionResponse::deny(uid, "Invalid", problem))
             }
@@ -187,7 +184,7 @@ impl App {
 
 /// The ServicePolicy that is to be checked, if any. Where its spec has the text that it had, so it is the same: one encoder writes
 /// both.
-fn asked<'a>(request: &AdmissionRequest<'a>) -> Option<&'a str> {
+fn to_check<'a>(request: &AdmissionRequest<'a>) -> Option<&'a str> {
     let kind = &request.kind;
     let is_policy = kind.kind == ServicePolicy::KIND && API_VERSION.split('/').next() == Some(&*kind.group);
     let writes = matches!(request.operation, Operation::Create | Operation::Update);
