@@ -145,7 +145,7 @@ const TYPE: &str = "spec.type";
 const CLASS: &str = "spec.loadBalancerClass";
 const OTHER_CLASS: &str = "use an internal class, or type ClusterIP";
 
-/// `metadata.annotations["example.com/key"]`.
-pub(crate) fn annotation(key: &str) -> String {
-    text!["metadata.annotations[", quote(key), "]"]
+/// `metadata.annotations["example.com/key"]`, for a key of our own tables: it needs no escapes, and stands in full.
+pub(crate) fn annotation(key: &'static str) -> String {
+    text!["metadata.annotations[\"", key, "\"]"]
 }
