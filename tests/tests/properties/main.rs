@@ -6,6 +6,7 @@
 mod review;
 mod services;
 mod shapes;
+mod widening;
 mod worlds;
 
 use proptest::collection::vec;

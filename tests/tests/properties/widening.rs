@@ -1,0 +1,282 @@
+//! An update that exposes strictly more keeps no offence, rule by rule; one that exposes no more keeps all of them.
+//!
+//! Each rule has a Service that offends it, ways to widen what that exposes, and edits that widen nothing. A pair is generated
+//! by any of the ways and edits together. That the ways are worth trying is shown by the keys of before ([`key_of_before`]): by
+//! these alone, the host would keep every one of them.
+
+use crate::review::{Json, Request, VALIDATE};
+use crate::worlds::{RESTRICTED, STRICT, TEAM, World};
+use proptest::prelude::*;
+use proptest::sample::subsequence;
+use sallyport::admission::Outcome;
+use sallyport::contract::verdict::Violation;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// An edit of a Service, by its name.
+type Edit = (&'static str, fn(&mut Value));
+
+/// A rule, a Service that offends it, and how that may become worse.
+struct Case {
+    rule: &'static str,
+    /// The name of the world's controller; none: bare metal.
+    world: Option<&'static str>,
+    old: Value,
+    ways: Vec<Edit>,
+}
+
+const AWS_SCHEME: &str = "service.beta.kubernetes.io/aws-load-balancer-scheme";
+
+fn service(spec: Value) -> Value {
+    let mut service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "w", "namespace": TEAM, "labels": {"team": "a"}, "annotations": {"example.com/x": "y"}},
+        "spec": spec,
+    });
+    if service["spec"]["ports"].is_null() {
+        service["spec"]["ports"] = json!([{"name": "a", "port": 80}, {"name": "b", "port": 443, "targetPort": 8443}]);
+    }
+    service
+}
+
+fn load_balancer(more: Value) -> Value {
+    let mut service = service(json!({
+        "type": "LoadBalancer", "selector": {"app": "web"}, "allocateLoadBalancerNodePorts": false,
+        "loadBalancerSourceRanges": ["10.0.0.0/8"],
+    }));
+    for (key, value) in more.as_object().expect("a map") {
+        service["spec"][key] = value.clone();
+    }
+    service
+}
+
+fn with_annotation(mut service: Value, key: &str, value: &str) -> Value {
+    service["metadata"]["annotations"][key] = json!(value);
+    service
+}
+
+const ADDED_PORT: Edit = ("a port is added", |s| {
+    let port = json!({"name": "added", "port": 8080, "targetPort": 8081});
+    s["spec"]["ports"].as_array_mut().expect("ports").push(port);
+});
+const ADDED_PROTOCOL: Edit = ("a protocol is added", |s| {
+    let port = json!({"name": "udp", "port": 80, "protocol": "UDP"});
+    s["spec"]["ports"].as_array_mut().expect("ports").push(port);
+});
+const OTHER_TARGET: Edit = ("a port leads elsewhere", |s| s["spec"]["ports"][0]["targetPort"] = json!(9999));
+const NAMED_TARGET: Edit = ("a port leads to a name", |s| s["spec"]["ports"][0]["targetPort"] = json!("admin"));
+const OTHER_SELECTOR: Edit = ("it selects other Pods", |s| s["spec"]["selector"] = json!({"app": "other"}));
+const UNREADY: Edit = ("it leads to unready Pods", |s| s["spec"]["publishNotReadyAddresses"] = json!(true));
+const ADDED_IP: Edit = ("an external IP is added", |s| s["spec"]["externalIPs"] = json!(["8.8.8.8", "8.8.4.4"]));
+const ALL_NODES: Edit = ("every node answers", |s| s["spec"]["externalTrafficPolicy"] = json!("Cluster"));
+const NO_RANGES: Edit = ("source ranges go", |s| s["spec"]["loadBalancerSourceRanges"] = json!([]));
+const ADDED_RANGE: Edit = ("a source range is added", |s| {
+    let ranges = s["spec"]["loadBalancerSourceRanges"].as_array_mut().expect("ranges");
+    ranges.push(json!("192.0.2.0/25"));
+});
+const PUBLIC: Edit = ("it becomes public", |s| s["metadata"]["annotations"][AWS_SCHEME] = json!("internet-facing"));
+
+fn leads() -> Vec<Edit> {
+    vec![ADDED_PORT, ADDED_PROTOCOL, OTHER_TARGET, NAMED_TARGET, OTHER_SELECTOR, UNREADY]
+}
+
+fn and(more: &[Edit]) -> Vec<Edit> {
+    leads().into_iter().chain(more.iter().copied()).collect()
+}
+
+fn cases() -> Vec<Case> {
+    let node_port = json!({
+        "type": "NodePort", "selector": {"app": "web"}, "externalTrafficPolicy": "Local",
+        "ports": [{"name": "a", "port": 80, "nodePort": 30001}, {"name": "b", "port": 443, "nodePort": 30002}],
+    });
+    let mut restricted = service(node_port.clone());
+    restricted["metadata"]["namespace"] = json!(RESTRICTED);
+    let mut out_of_range = service(node_port.clone());
+    out_of_range["spec"]["ports"][0]["nodePort"] = json!(31999);
+    let mut backend = service(node_port.clone());
+    backend["metadata"]["labels"]["tier"] = json!("database");
+    let mut selectorless = service(node_port);
+    selectorless["spec"].as_object_mut().expect("a map").remove("selector");
+    let aws = json!({"loadBalancerClass": "service.k8s.aws/nlb"});
+    let internal = |service| with_annotation(service, AWS_SCHEME, "internal");
+    let other_node_port: Edit = ("another node port", |s| s["spec"]["ports"][1]["nodePort"] = json!(30003));
+    let public_and_more = [PUBLIC, NO_RANGES, ADDED_RANGE, ADDED_IP];
+    vec![
+        Case { rule: "S01", world: None, old: restricted, ways: and(&[other_node_port, ADDED_IP, ALL_NODES]) },
+        Case {
+            rule: "S02",
+            world: None,
+            old: out_of_range,
+            ways: vec![OTHER_TARGET, NAMED_TARGET, OTHER_SELECTOR, UNREADY, ALL_NODES],
+        },
+        Case { rule: "S03", world: None, old: load_balancer(json!({})), ways: and(&[NO_RANGES, ADDED_RANGE, ADDED_IP]) },
+        Case { rule: "S04", world: Some("aws-lbc"), old: load_balancer(aws.clone()), ways: and(&[PUBLIC, NO_RANGES]) },
+        Case {
+            rule: "S05",
+            world: Some("aws-lbc"),
+            old: internal(load_balancer(json!({
+                "loadBalancerClass": "service.k8s.aws/nlb", "loadBalancerSourceRanges": ["172.16.0.0/12"],
+            }))),
+            ways: and(&[ADDED_RANGE]),
+        },
+        Case {
+            rule: "S06",
+            world: Some("aws-lbc"),
+            old: internal(load_balancer(json!({
+                "loadBalancerClass": "service.k8s.aws/nlb", "allocateLoadBalancerNodePorts": true,
+            }))),
+            ways: and(&[NO_RANGES, ADDED_RANGE]),
+        },
+        Case { rule: "S07", world: None, old: backend, ways: and(&[other_node_port, ALL_NODES]) },
+        Case {
+            rule: "S08",
+            world: None,
+            old: service(json!({"type": "ClusterIP", "selector": {"app": "web"}, "externalIPs": ["8.8.8.8"]})),
+            ways: and(&[("another type", |s| s["spec"]["type"] = json!("NodePort"))]),
+        },
+        Case {
+            rule: "S09",
+            world: None,
+            old: service(json!({"type": "ExternalName", "externalName": "localhost"})),
+            ways: vec![ADDED_PORT, ADDED_PROTOCOL, OTHER_TARGET],
+        },
+        Case {
+            rule: "S10",
+            world: None,
+            old: with_annotation(
+                service(json!({"type": "ClusterIP", "selector": {"app": "web"}})),
+                "tailscale.com/expose",
+                "true",
+            ),
+            ways: and(&[
+                ("another type", |s| s["spec"]["type"] = json!("NodePort")),
+                ("to others", |s| s["metadata"]["annotations"]["tailscale.com/tags"] = json!("tag:all")),
+            ]),
+        },
+        Case { rule: "S12", world: Some("azure"), old: load_balancer(json!({"loadBalancerClass": "a/b"})), ways: and(&public_and_more) },
+        Case {
+            rule: "S13",
+            world: Some("aws-lbc"),
+            old: internal(load_balancer(json!({
+                "loadBalancerClass": "service.k8s.aws/nlb", "loadBalancerIP": "192.0.2.9",
+            }))),
+            ways: leads(),
+        },
+        Case {
+            rule: "S15",
+            world: None,
+            old: selectorless,
+            ways: vec![ADDED_PORT, ADDED_PROTOCOL, OTHER_TARGET, UNREADY, other_node_port, ADDED_IP, ALL_NODES],
+        },
+    ]
+}
+
+/// Edits that expose no more than before.
+const HARMLESS: [Edit; 7] = [
+    ("a label", |s| s["metadata"]["labels"]["example.com/harmless"] = json!("x")),
+    ("an annotation", |s| s["metadata"]["annotations"]["example.com/harmless"] = json!("x")),
+    ("an annotation less", |s| _ = s["metadata"]["annotations"].as_object_mut().expect("a map").remove("example.com/x")),
+    ("another order", |s| s["spec"]["ports"].as_array_mut().expect("ports").reverse()),
+    ("another name", |s| s["spec"]["ports"][0]["name"] = json!("renamed")),
+    ("fewer Pods", |s| {
+        if let Some(selector) = s["spec"]["selector"].as_object_mut() {
+            selector.insert("example.com/part".to_owned(), json!("one"));
+        }
+    }),
+    ("narrower ranges", |s| {
+        if s["spec"]["loadBalancerSourceRanges"] == json!(["10.0.0.0/8"]) {
+            s["spec"]["loadBalancerSourceRanges"] = json!([" 10.1.0.0/16 ", "10.2.0.0/16"]);
+        }
+    }),
+];
+
+/// The edits in the order of their lists, so that those that name a port find it where it stood.
+fn edited(old: &Value, edits: &[Edit]) -> Json {
+    let mut new = old.clone();
+    for (_, edit) in edits {
+        edit(&mut new);
+    }
+    Json(new)
+}
+
+/// A case's number, and the edits.
+fn pairs(least: usize) -> impl Strategy<Value = (usize, Vec<Edit>)> {
+    (0..cases().len()).prop_flat_map(move |number| {
+        let ways = cases().swap_remove(number).ways;
+        let most = if least == 0 { 0 } else { ways.len() };
+        (Just(number), subsequence(ways, least..=most), subsequence(HARMLESS.to_vec(), 0..=HARMLESS.len()))
+            .prop_map(|(number, ways, harmless)| (number, [ways, harmless].concat()))
+    })
+}
+
+impl Case {
+    fn world(&self) -> &'static World {
+        match self.world {
+            Some(name) => World::of(&STRICT, name),
+            None => STRICT.last().expect("a world without a controller"),
+        }
+    }
+
+    fn of_rule<'a>(&self, violations: impl Iterator<Item = &'a Violation>) -> Vec<&'a Violation> {
+        violations.filter(|violation| violation.rule == self.rule).collect()
+    }
+
+    fn violations<'a>(&self, outcome: &'a Outcome) -> Vec<&'a Violation> {
+        self.of_rule(outcome.evaluations.iter().flat_map(|evaluation| &evaluation.violations))
+    }
+
+    fn kept<'a>(&self, outcome: &'a Outcome) -> Vec<&'a Violation> {
+        self.of_rule(outcome.evaluations.iter().flat_map(|evaluation| &evaluation.kept))
+    }
+
+    /// What Ratchet compared before widening counted: the keys of a Service by itself.
+    fn keys_of_before(&self, object: &Value) -> BTreeSet<String> {
+        let outcome = self.world().review(VALIDATE, &Request::create(object));
+        self.violations(&outcome).into_iter().map(key_of_before).collect()
+    }
+}
+
+/// The key that a violation had before keys said what is exposed. S04 had one for all reasons, and S05 one for each range,
+/// which its message names.
+fn key_of_before(violation: &Violation) -> String {
+    match violation.rule.as_str() {
+        "S04" => "LoadBalancer:public".to_owned(),
+        "S05" => violation.message.clone(),
+        _ => violation.key.clone(),
+    }
+}
+
+proptest! {
+    #![proptest_config(super::config())]
+
+    #[test]
+    fn is_a_new_offence((number, edits) in pairs(1)) {
+        let case = cases().swap_remove(number);
+        let Json(new) = edited(&case.old, &edits);
+        let outcome = case.world().review(VALIDATE, &Request::update(&case.old, &new));
+        let names: Vec<_> = edits.iter().map(|(name, _)| name).collect();
+        prop_assert!(!outcome.response.allowed, "{} allows {:?}: {}", case.rule, names, new);
+        prop_assert!(!case.violations(&outcome).is_empty(), "{} keeps {:?}: {}", case.rule, names, new);
+    }
+
+    #[test]
+    fn is_none_of_an_update_that_exposes_no_more((number, edits) in pairs(0)) {
+        let case = cases().swap_remove(number);
+        let Json(new) = edited(&case.old, &edits);
+        let outcome = case.world().review(VALIDATE, &Request::update(&case.old, &new));
+        prop_assert!(outcome.response.allowed, "{}: {:?}: {}", case.rule, outcome.response.denial, new);
+        prop_assert!(!case.kept(&outcome).is_empty(), "{} is not told: {}", case.rule, new);
+        prop_assert!(!outcome.response.warnings.is_empty());
+    }
+}
+
+#[test]
+fn was_kept_by_the_keys_of_before() {
+    for case in cases() {
+        let before = case.keys_of_before(&case.old);
+        assert!(!before.is_empty(), "{} is not offended: {}", case.rule, case.old);
+        let collide = |way: &&Edit| case.keys_of_before(&edited(&case.old, &[**way]).0).is_subset(&before);
+        let found: Vec<_> = case.ways.iter().filter(collide).map(|(name, _)| name).collect();
+        assert!(!found.is_empty(), "{}: no way has the keys of before", case.rule);
+    }
+}
