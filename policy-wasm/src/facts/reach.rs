@@ -5,7 +5,7 @@
 
 use super::internal::{CONTROLLERS, Controller, Public};
 use crate::pairs;
-use crate::service::Service;
+use crate::service::{Metadata, Service};
 
 /// Parts of the names of annotations by which controllers choose addresses, address families, networks, firewalls, an existing
 /// load balancer, or another Service to lead to. Compared without regard to case. Sources: the annotations of the controllers
@@ -67,7 +67,18 @@ pub fn widens(old: &Service, new: &Service) -> bool {
     let changed = before.iter().filter(|pair| changed(pair, after)).chain(after.iter().filter(|pair| changed(pair, before)));
     let mut counts = changed.filter(|(key, _)| bears_on_reach(key));
     counts.any(|(key, _)| !CONTROLLERS.iter().any(|controller| has_switch(controller, key)))
-        || CONTROLLERS.iter().any(|controller| degree(controller, new) > degree(controller, old))
+        || are_more_public(old, new)
+        // A controller can be told to serve a class that no table knows, and then reads its annotations as ever.
+        || new.spec.load_balancer_class.is_some() && are_more_public(&without_class(old), &without_class(new))
+}
+
+fn are_more_public(old: &Service, new: &Service) -> bool {
+    CONTROLLERS.iter().any(|controller| degree(controller, new) > degree(controller, old))
+}
+
+fn without_class(service: &Service) -> Service {
+    let annotations = service.metadata.annotations.clone();
+    Service { metadata: Metadata { annotations, ..Metadata::default() }, ..Service::default() }
 }
 
 fn has_switch(controller: &Controller, key: &str) -> bool {
@@ -89,6 +100,18 @@ mod tests {
     use crate::testing::{labels, load_balancer};
 
     const SCHEME: &str = "service.beta.kubernetes.io/aws-load-balancer-scheme";
+
+    #[test]
+    fn a_class_that_no_table_knows_may_be_served_by_any_controller() {
+        let with = |scheme| {
+            let mut service = load_balancer("w", 80);
+            service.spec.load_balancer_class = Some("example.com/own".to_owned());
+            service.metadata.annotations = labels([(SCHEME, scheme)]);
+            service
+        };
+        assert!(widens(&with("internal"), &with("internet-facing")));
+        assert!(!widens(&with("internet-facing"), &with("internal")));
+    }
 
     fn widened<const N: usize, const M: usize>(old: [(&str, &str); N], new: [(&str, &str); M]) -> bool {
         let with = |annotations| {
