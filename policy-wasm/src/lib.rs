@@ -92,6 +92,7 @@ pub use review::Review;
 pub use sallyport_policy_macros::policy;
 pub use text::{Part, quote};
 pub use verdict::{SettingsError, Verdict, Violation};
+pub use violations::MAX_VIOLATIONS;
 pub use widening::Widening;
 #[doc(hidden)]
 pub use wit_bindgen;

@@ -6,7 +6,8 @@
 //! offence. Harmless edits (labels, another order, fewer ports, narrower ranges) widen nothing.
 //!
 //! Invariant: an update from a Service to itself widens nothing, since that is what the host compares with. The comparison
-//! takes time proportional to `n log n` for `n` ports and addresses.
+//! takes time proportional to `n log n` for `n` ports and addresses, and stops where lists are
+//! longer than anybody needs.
 //!
 //! Every component carries this code, so that it compares texts in one kind of set in place of tuples in several.
 
@@ -118,7 +119,7 @@ impl Verdict {
         ways: impl Fn(&Violation) -> Widening,
         judge: impl Fn(&Service) -> Self,
     ) -> Self {
-        let mut verdict = judge(&review.service);
+        let mut verdict = judge(&review.service).bounded();
         let widening = review.widening();
         let Some(old) = review.old_service.as_ref().filter(|_| !widening.is_none() && !verdict.violations.is_empty())
         else {
@@ -168,7 +169,20 @@ fn is_greater_type(old: &Service, new: &Service) -> bool {
     new > old || new == 0 && old != 0
 }
 
+/// Lists that are longer than anybody needs are compared as they stand, entry by entry: another order counts as wider.
+const MOST_COMPARED: usize = 8192;
+
+fn is_long<T>(old: &[T], new: &[T]) -> bool {
+    old.len().max(new.len()) > MOST_COMPARED
+}
+
 fn ports(old: &Service, new: &Service) -> Widening {
+    if old.spec.ports == new.spec.ports {
+        return Widening::NONE;
+    }
+    if is_long(&old.spec.ports, &new.spec.ports) {
+        return Widening::LEADS;
+    }
     let name = |port: &Port| text![&port.protocol, ":", port.port];
     let way = |port: &Port| {
         let (number, target) = port.target();
@@ -211,6 +225,12 @@ fn opens_node_ports(old: &Service, new: &Service) -> bool {
     if opens_any(new) && !opens_any(old) {
         return true;
     }
+    if old.uses_node_ports() && old.spec.ports == new.spec.ports {
+        return false;
+    }
+    if is_long(&old.spec.ports, &new.spec.ports) {
+        return true;
+    }
     let name = |port: &Port| Some(text![&port.protocol, ":", port.node_port?]);
     let before = Set::of(if old.uses_node_ports() { &old.spec.ports } else { &[] }, name);
     // What the API server allocates anew in place of another one is nobody's choice.
@@ -238,11 +258,12 @@ fn answers_on_more_nodes(old: &Service, new: &Service) -> bool {
 }
 
 fn has_more_ips(old: &Service, new: &Service) -> bool {
-    let ips = new.live_external_ips();
-    !ips.is_empty() && {
-        let before = Set::of(old.live_external_ips(), |ip| Some(ip.clone()));
-        ips.iter().any(|ip| !before.has(ip))
+    let (before, after) = (old.live_external_ips(), new.live_external_ips());
+    if before == after || after.is_empty() || is_long(before, after) {
+        return before != after && !after.is_empty();
     }
+    let before = Set::of(before, |ip| Some(ip.clone()));
+    !after.iter().all(|ip| before.has(ip))
 }
 
 /// Ranges of which there are more than anybody needs are not compared one by one: they count as wider.

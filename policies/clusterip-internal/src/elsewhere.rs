@@ -41,7 +41,7 @@ fn backend(settings: &Settings, value: &str) -> Option<String> {
     let is_of_word = |byte: &u8| byte.is_ascii_alphanumeric();
     for word in value.as_bytes().split(|byte| !is_of_word(byte)) {
         let text = str::from_utf8(word).unwrap_or_default();
-        if settings.ports.strict.iter().any(|port| is_number(word, *port)) {
+        if number(word).is_some_and(|number| settings.ports.strict.contains(&number)) {
             return Some(text!["the annotation leads to port ", text]);
         }
         if is_known_word(settings, word) {
@@ -53,6 +53,12 @@ fn backend(settings: &Settings, value: &str) -> Option<String> {
     has_escape.then(|| "the annotation hides in escapes where it leads".to_owned())
 }
 
-fn is_number(word: &[u8], port: u16) -> bool {
-    text![port].as_bytes() == word
+/// A port's number, without allocation: a value can have hundreds of thousands of words.
+fn number(word: &[u8]) -> Option<u16> {
+    let mut number = 0_u16;
+    for byte in word {
+        let digit = byte.is_ascii_digit().then_some(u16::from(byte & 15))?;
+        number = number.checked_mul(10)?.checked_add(digit)?;
+    }
+    Some(number)
 }

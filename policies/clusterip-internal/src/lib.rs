@@ -8,6 +8,7 @@ mod signals;
 use elsewhere::Elsewhere;
 use sallyport_policy::facts::exports::EXPORTING_LABELS;
 use sallyport_policy::facts::exposing::EXPOSING;
+use sallyport_policy::MAX_VIOLATIONS;
 use sallyport_policy::prelude::*;
 use sallyport_policy::service::Port;
 use signals::{PortSignal, Signal};
@@ -98,7 +99,9 @@ impl ClusterIpInternal {
         }
         for signal in Signal::all(&self.0, service, review) {
             for exposure in &exposures {
-                verdict.violations.push(exposure.by_signal(&signal));
+                if !verdict.add(exposure.by_signal(&signal)) {
+                    return verdict;
+                }
             }
         }
         for (i, port) in service.spec.ports.iter().enumerate() {
@@ -121,7 +124,7 @@ impl ClusterIpInternal {
         if service.uses_node_ports() && !allowed {
             exposures.push(Exposure::by_type(service.service_type()));
         }
-        for (i, ip) in service.live_external_ips().iter().enumerate() {
+        for (i, ip) in service.live_external_ips().iter().enumerate().take(MAX_VIOLATIONS + 1) {
             exposures.push(Exposure::by_ip(i, ip));
         }
         exposures
@@ -150,16 +153,21 @@ impl ClusterIpInternal {
     }
 }
 
+/// API servers show about 4,096 characters of warnings; there may be a port for each of them.
+const MAX_WARNINGS: usize = 64;
+
 fn judge_port(exposures: &[Exposure<'_>], i: usize, port: &Port, signal: &PortSignal, verdict: &mut Verdict) {
     let found = &signal.found;
     let field = text!["spec.ports[", i, "].", signal.field];
     if !signal.is_certain {
-        verdict.warnings.push(text![field, ": ", found, " is often an internal backend's; should it be exposed?"]);
+        if verdict.warnings.len() < MAX_WARNINGS {
+            verdict.warnings.push(text![field, ": ", found, " is often an internal backend's; should it be exposed?"]);
+        }
         return;
     }
     for exposure in exposures {
         if exposure.is_first {
-            verdict.violations.push(exposure.by_port(&field, port, found));
+            verdict.add(exposure.by_port(&field, port, found));
         }
     }
 }
@@ -167,13 +175,15 @@ fn judge_port(exposures: &[Exposure<'_>], i: usize, port: &Port, signal: &PortSi
 fn judge_elsewhere(exposures: &[Exposure<'_>], elsewhere: &Elsewhere<'_>, verdict: &mut Verdict) {
     let field = elsewhere.field();
     let Some(found) = &elsewhere.found else {
-        let problem = " leads to other Services than the selector; are they no internal backends?";
-        verdict.warnings.push(text![field, problem]);
+        if verdict.warnings.len() < MAX_WARNINGS {
+            let problem = " leads to other Services than the selector; are they no internal backends?";
+            verdict.warnings.push(text![field, problem]);
+        }
         return;
     };
     for exposure in exposures {
         if exposure.is_first {
-            verdict.violations.push(exposure.by_annotation(&field, elsewhere, found));
+            verdict.add(exposure.by_annotation(&field, elsewhere, found));
         }
     }
 }

@@ -5,6 +5,7 @@
 //! pkg/registry/core/service/strategy.go). Those are no offence, and need no patch.
 
 use crate::settings::Fields;
+use sallyport_policy::MAX_VIOLATIONS;
 use sallyport_policy::prelude::*;
 use sallyport_policy::quote;
 
@@ -110,6 +111,9 @@ impl Found<'_> {
         let wiped = self.wiping_from(place).map(NodePorts::of);
         for (index, port) in service.spec.ports.iter().enumerate() {
             let number = port.node_port.filter(|number| !wiped.as_ref().is_some_and(|old| old.contains(*number)));
+            if self.values.len() > MAX_VIOLATIONS {
+                return;
+            }
             if let Some(number) = number {
                 let value = format!("{}:{number}", port.protocol);
                 self.values.push(Dormant { place: Place::NodePort(index), value, shown: number.to_string() });
@@ -162,6 +166,9 @@ impl Found<'_> {
             return;
         }
         for (index, range) in service.spec.load_balancer_source_ranges.iter().enumerate() {
+            if self.values.len() > MAX_VIOLATIONS {
+                return;
+            }
             let place = Place::SourceRange(index);
             self.values.push(Dormant { place, value: range.clone(), shown: quote(range) });
         }

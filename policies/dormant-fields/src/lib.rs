@@ -6,6 +6,7 @@
 mod dormant;
 
 use dormant::{Dormant, NodePorts, Place};
+use sallyport_policy::MAX_VIOLATIONS;
 use sallyport_policy::prelude::*;
 use settings::Fields;
 
@@ -63,7 +64,9 @@ impl Policy for DormantFields {
         let dormant = Dormant::all(&self.0.fields, review);
         let mut verdict: Verdict = dormant.iter().map(|value| value.violation(service_type)).collect();
         if self.0.fields.node_port {
-            verdict.violations.extend(armed(review));
+            for violation in armed(review) {
+                verdict.add(violation);
+            }
         }
         verdict
     }
@@ -104,7 +107,7 @@ fn armed(review: &Review) -> Vec<Violation> {
         let message = format!("{number} was never allocated: as {before} the Service did not use it");
         Violation::new("S11", port.field(), message).fix("remove the field or use another port")
     };
-    new.live_node_ports().filter(was_dormant).map(violation).collect()
+    new.live_node_ports().filter(was_dormant).map(violation).take(MAX_VIOLATIONS + 1).collect()
 }
 
 #[cfg(test)]

@@ -82,7 +82,9 @@ impl ExposureAnnotations {
                     let field = text!["metadata.", map, "[", quote(key), "]"];
                     let message = text![quote(value), " exposes a Service of type ", service.service_type()];
                     let violation = Violation::new("S10", field, message).key(text![key, "=", value]);
-                    verdict.violations.push(violation.fix("remove it, or use type LoadBalancer"));
+                    if !verdict.add(violation.fix("remove it, or use type LoadBalancer")) {
+                        return verdict;
+                    }
                 }
             }
         }

@@ -3,6 +3,7 @@
 //! The same cases in every run, unless PROPTEST_RNG_SEED says otherwise; PROPTEST_CASES is how many each property has. A failure
 //! shows the smallest request that was found, as JSON.
 
+mod large;
 mod review;
 mod services;
 mod shapes;
