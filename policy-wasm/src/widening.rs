@@ -114,11 +114,7 @@ impl Verdict {
     /// Judges the Service under review, and makes new offences of those that stood before and that the update widens: it takes
     /// off their keys, and their messages say why. `ways` tells which ways of exposing more count for an offence; `judge` is the
     /// rule itself, asked about the old object, too, where that matters.
-    pub fn of_update(
-        review: &Review,
-        ways: impl Fn(&Violation) -> Widening,
-        judge: impl Fn(&Service) -> Self,
-    ) -> Self {
+    pub fn of_update(review: &Review, ways: impl Fn(&Violation) -> Widening, judge: impl Fn(&Service) -> Self) -> Self {
         let mut verdict = judge(&review.service).bounded();
         let widening = review.widening();
         let Some(old) = review.old_service.as_ref().filter(|_| !widening.is_none() && !verdict.violations.is_empty())

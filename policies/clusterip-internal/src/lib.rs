@@ -6,9 +6,9 @@ mod internal_lb;
 mod signals;
 
 use elsewhere::Elsewhere;
+use sallyport_policy::MAX_VIOLATIONS;
 use sallyport_policy::facts::exports::EXPORTING_LABELS;
 use sallyport_policy::facts::exposing::EXPOSING;
-use sallyport_policy::MAX_VIOLATIONS;
 use sallyport_policy::prelude::*;
 use sallyport_policy::service::Port;
 use signals::{PortSignal, Signal};

@@ -16,8 +16,7 @@ policy!(ExposureAnnotations, "policy.wit");
 pub struct ExposureAnnotations(Settings);
 
 /// Every Service but a LoadBalancer. A label has no flag of its own.
-const INSIDE: About =
-    About::TYPE_UNSET.union(About::CLUSTER_IP).union(About::NODE_PORT).union(About::EXTERNAL_NAME);
+const INSIDE: About = About::TYPE_UNSET.union(About::CLUSTER_IP).union(About::NODE_PORT).union(About::EXTERNAL_NAME);
 
 impl Policy for ExposureAnnotations {
     type Settings = Settings;
@@ -55,7 +54,8 @@ impl Policy for ExposureAnnotations {
         let Some(old) = &review.old_service else { return verdict };
         for violation in &mut verdict.violations {
             let is_reconfigured = violation.key.split_once('/').is_some_and(|(domain, _)| {
-                !is_shared(domain) && reconfigures(domain, &old.metadata.annotations, &review.service.metadata.annotations)
+                !is_shared(domain)
+                    && reconfigures(domain, &old.metadata.annotations, &review.service.metadata.annotations)
             });
             // What the same controller reads besides decides to whom and to what it is exposed.
             if is_reconfigured {
@@ -176,7 +176,8 @@ mod tests {
 
     #[test]
     fn labels_that_export_to_other_clusters_are_denied() {
-        let policy = ExposureAnnotations::configure(ExposureAnnotations::defaults()).unwrap_or_else(|_| panic!("valid"));
+        let policy =
+            ExposureAnnotations::configure(ExposureAnnotations::defaults()).unwrap_or_else(|_| panic!("valid"));
         for row in &EXPORTING_LABELS {
             let mut service = cluster_ip("w");
             service.metadata.labels = labels([(row.key, row.values[0])]);
@@ -189,9 +190,8 @@ mod tests {
     #[test]
     fn another_annotation_of_the_same_controller_is_a_new_offence() {
         let policy = configured(ExposureAnnotations::defaults().denied);
-        let key = |old: &Service, new: &Service| {
-            policy.validate(&update(old.clone(), new.clone())).violations[0].key.clone()
-        };
+        let key =
+            |old: &Service, new: &Service| policy.validate(&update(old.clone(), new.clone())).violations[0].key.clone();
         let exposed = with("tailscale.com/expose", "true");
         let mut tagged = exposed.clone();
         tagged.metadata.annotations = labels([("tailscale.com/expose", "true"), ("tailscale.com/tags", "tag:all")]);
@@ -202,7 +202,8 @@ mod tests {
 
     #[test]
     fn patterns_and_values_of_settings_count_in_place_of_what_is_known() {
-        let policy = configured(vec![Denied { key: "*.example.com/*".into(), values: Some(vec!["yes".into()]), unless: None }]);
+        let policy =
+            configured(vec![Denied { key: "*.example.com/*".into(), values: Some(vec!["yes".into()]), unless: None }]);
         assert_eq!(policy.validate(&create(with("lb.example.com/expose", "YES"))).violations.len(), 1);
         assert_eq!(policy.validate(&create(with("lb.example.com/expose", "no"))), Verdict::allow());
         assert_eq!(policy.validate(&create(with("tailscale.com/expose", "true"))), Verdict::allow());

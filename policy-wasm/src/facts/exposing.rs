@@ -63,11 +63,14 @@ pub static EXPOSING: [Exposing; 12] = [
         &["true"],
         "kube-vip forwards its ports on the router in front of the cluster, by UPnP; kube-vip/kube-vip pkg/services",
     ),
-    Exposing { unless: &NOT_SHARED, ..row(
-        "service.cilium.io/global",
-        &["true"],
-        "Cilium shares it with every cluster of a cluster mesh; cilium/cilium pkg/annotation/k8s.go",
-    ) },
+    Exposing {
+        unless: &NOT_SHARED,
+        ..row(
+            "service.cilium.io/global",
+            &["true"],
+            "Cilium shares it with every cluster of a cluster mesh; cilium/cilium pkg/annotation/k8s.go",
+        )
+    },
     Exposing { unless: &NOT_SHARED, ..row("io.cilium/global-service", &["true"], "the same, by its older name") },
     row(
         "service.cilium.io/shared",

@@ -27,7 +27,10 @@ pub static FORWARDING: [Forwarding; 5] = [
         "the AWS Load Balancer Controller forwards a listener (actions.TCP-80) to target groups of other Services of the \
             namespace; kubernetes-sigs/aws-load-balancer-controller pkg/service",
     ),
-    row("service.kubernetes.io/actions.*", "the same: the controller reads both prefixes; pkg/annotations/constants.go"),
+    row(
+        "service.kubernetes.io/actions.*",
+        "the same: the controller reads both prefixes; pkg/annotations/constants.go",
+    ),
     row(
         "federation.tigera.io/serviceselector",
         "Calico Enterprise gives a Service without a selector the endpoints of the Services that the value selects, in this \
@@ -38,5 +41,8 @@ pub static FORWARDING: [Forwarding; 5] = [
         "Emissary-ingress (Ambassador) routes to the Services that Mapping and TCPMapping in it name; \
             emissary-ingress/emissary documentation",
     ),
-    row("skupper.io/target", "Skupper (1.x) leads to this Service in place of the annotated one; skupperproject/skupper api/types"),
+    row(
+        "skupper.io/target",
+        "Skupper (1.x) leads to this Service in place of the annotated one; skupperproject/skupper api/types",
+    ),
 ];

@@ -64,7 +64,8 @@ pub fn widens(old: &Service, new: &Service) -> bool {
         return false;
     }
     let changed = |(key, value): &(String, String), others| pairs::get(others, key) != Some(value.as_str());
-    let changed = before.iter().filter(|pair| changed(pair, after)).chain(after.iter().filter(|pair| changed(pair, before)));
+    let changed =
+        before.iter().filter(|pair| changed(pair, after)).chain(after.iter().filter(|pair| changed(pair, before)));
     let mut counts = changed.filter(|(key, _)| bears_on_reach(key));
     counts.any(|(key, _)| !CONTROLLERS.iter().any(|controller| has_switch(controller, key)))
         || are_more_public(old, new)

@@ -84,7 +84,8 @@ fn a_greater_type_is_wider_and_an_alias_is_another_one() {
     headless.spec.cluster_ip = Some("None".into());
     let mut alias = cluster_ip.clone();
     alias.spec.type_ = Some(ServiceType::ExternalName);
-    for (old, new) in [(&cluster_ip, &node_port), (&headless, &cluster_ip), (&alias, &cluster_ip), (&node_port, &alias)] {
+    for (old, new) in [(&cluster_ip, &node_port), (&headless, &cluster_ip), (&alias, &cluster_ip), (&node_port, &alias)]
+    {
         assert!(is_greater(old, new));
     }
     assert!(!is_greater(&node_port, &cluster_ip) && !is_greater(&cluster_ip, &headless));

@@ -49,24 +49,48 @@ fn large() -> Vec<(&'static str, Value)> {
     };
     let mut services = vec![
         ("external IPs", service(json!({"type": "ClusterIP", "externalIPs": list(ADDRESSES, |i| json!(ip(i)))}))),
-        ("external IPs and ports", service(json!({
-            "type": "NodePort", "externalIPs": list(ADDRESSES, |i| json!(ip(i))), "ports": ports(PORTS, |_| json!({})),
-        }))),
-        ("ports of backends", service(json!({"type": "LoadBalancer", "ports": ports(PORTS, |_| json!({"targetPort": 5432}))}))),
-        ("ports with a warning", service(json!({"type": "NodePort", "ports": ports(PORTS, |_| json!({"targetPort": 9000}))}))),
-        ("named target ports", service(json!({
-            "type": "NodePort", "selector": {"app": "shop"}, "ports": ports(PORTS, |_| json!({"targetPort": "data"})),
-        }))),
-        ("dormant node ports", service(json!({
-            "type": "ExternalName", "externalName": "localhost", "ports": ports(PORTS, |_| json!({})),
-        }))),
-        ("dormant source ranges", service(json!({
-            "type": "ClusterIP", "loadBalancerSourceRanges": list(ADDRESSES, |i| json!(format!("{}/32", ip(i)))),
-        }))),
-        ("source ranges", service(json!({
-            "type": "LoadBalancer", "loadBalancerSourceRanges": list(ADDRESSES, |i| json!(format!("{}/32", ip(i)))),
-        }))),
-        ("selector", service(json!({"type": "NodePort", "selector": map(PAIRS, |i| format!("example.com/k{i}"), "x")}))),
+        (
+            "external IPs and ports",
+            service(json!({
+                "type": "NodePort", "externalIPs": list(ADDRESSES, |i| json!(ip(i))), "ports": ports(PORTS, |_| json!({})),
+            })),
+        ),
+        (
+            "ports of backends",
+            service(json!({"type": "LoadBalancer", "ports": ports(PORTS, |_| json!({"targetPort": 5432}))})),
+        ),
+        (
+            "ports with a warning",
+            service(json!({"type": "NodePort", "ports": ports(PORTS, |_| json!({"targetPort": 9000}))})),
+        ),
+        (
+            "named target ports",
+            service(json!({
+                "type": "NodePort", "selector": {"app": "shop"}, "ports": ports(PORTS, |_| json!({"targetPort": "data"})),
+            })),
+        ),
+        (
+            "dormant node ports",
+            service(json!({
+                "type": "ExternalName", "externalName": "localhost", "ports": ports(PORTS, |_| json!({})),
+            })),
+        ),
+        (
+            "dormant source ranges",
+            service(json!({
+                "type": "ClusterIP", "loadBalancerSourceRanges": list(ADDRESSES, |i| json!(format!("{}/32", ip(i)))),
+            })),
+        ),
+        (
+            "source ranges",
+            service(json!({
+                "type": "LoadBalancer", "loadBalancerSourceRanges": list(ADDRESSES, |i| json!(format!("{}/32", ip(i)))),
+            })),
+        ),
+        (
+            "selector",
+            service(json!({"type": "NodePort", "selector": map(PAIRS, |i| format!("example.com/k{i}"), "x")})),
+        ),
         ("a long name", service(json!({"type": "ExternalName", "externalName": "a.".repeat(126)}))),
     ];
     let mut labels = service(json!({"type": "NodePort"}));

@@ -109,7 +109,12 @@ fn cases() -> Vec<Case> {
             old: out_of_range,
             ways: vec![OTHER_TARGET, NAMED_TARGET, OTHER_SELECTOR, UNREADY, ALL_NODES],
         },
-        Case { rule: "S03", world: None, old: load_balancer(json!({})), ways: and(&[NO_RANGES, ADDED_RANGE, ADDED_IP]) },
+        Case {
+            rule: "S03",
+            world: None,
+            old: load_balancer(json!({})),
+            ways: and(&[NO_RANGES, ADDED_RANGE, ADDED_IP]),
+        },
         Case { rule: "S04", world: Some("aws-lbc"), old: load_balancer(aws.clone()), ways: and(&[PUBLIC, NO_RANGES]) },
         Case {
             rule: "S05",
@@ -153,7 +158,12 @@ fn cases() -> Vec<Case> {
                 ("to others", |s| s["metadata"]["annotations"]["tailscale.com/tags"] = json!("tag:all")),
             ]),
         },
-        Case { rule: "S12", world: Some("azure"), old: load_balancer(json!({"loadBalancerClass": "a/b"})), ways: and(&public_and_more) },
+        Case {
+            rule: "S12",
+            world: Some("azure"),
+            old: load_balancer(json!({"loadBalancerClass": "a/b"})),
+            ways: and(&public_and_more),
+        },
         Case {
             rule: "S13",
             world: Some("aws-lbc"),
@@ -175,7 +185,9 @@ fn cases() -> Vec<Case> {
 const HARMLESS: [Edit; 7] = [
     ("a label", |s| s["metadata"]["labels"]["example.com/harmless"] = json!("x")),
     ("an annotation", |s| s["metadata"]["annotations"]["example.com/harmless"] = json!("x")),
-    ("an annotation less", |s| _ = s["metadata"]["annotations"].as_object_mut().expect("a map").remove("example.com/x")),
+    ("an annotation less", |s| {
+        _ = s["metadata"]["annotations"].as_object_mut().expect("a map").remove("example.com/x")
+    }),
     ("another order", |s| s["spec"]["ports"].as_array_mut().expect("ports").reverse()),
     ("another name", |s| s["spec"]["ports"][0]["name"] = json!("renamed")),
     ("fewer Pods", |s| {

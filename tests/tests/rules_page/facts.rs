@@ -269,7 +269,7 @@ fn known_backends(page: &mut String) {
          | `app.kubernetes.io/component` | {} |\n\
          | `tier`, `role`, `type` | {} |\n\
          | {} | any |\n\n\
-         Names of ports and `appProtocol`, whole or before the first `-`: {}.\n\n\
+         Names of ports and `appProtocol`, whole or the first word that is no prefix: {}.\n\n\
          Ports that hardly anything else uses: {}.\n\n\
          Ports that other things use, too (a warning): {}.\n",
         words(&backends::PRODUCTS),
