@@ -98,7 +98,7 @@ impl ExternalIps {
     /// An address that an annotation names. The controller writes it into the status, so that the cluster sends its traffic here.
     fn judge_asked(&self, asked: Asked<'_>) -> Option<Violation> {
         let message = self.problem(asked.text, "the controller takes any address, as from spec.externalIPs")?;
-        let violation = Violation::new("S08", format!("metadata.annotations[{}]", quote(asked.key)), message);
+        let violation = Violation::new("S08", annotation(asked.key), message);
         Some(violation.key(format!("externalIP:{}", asked.text)).fix(self.fix.as_str()))
     }
 
@@ -113,9 +113,14 @@ impl ExternalIps {
     }
 }
 
-fn too_many(key: &str) -> Violation {
+/// A field's path, for a key of our own tables: it needs no escapes, and stands in full.
+fn annotation(key: &'static str) -> String {
+    format!("metadata.annotations[\"{key}\"]")
+}
+
+fn too_many(key: &'static str) -> Violation {
     let message = format!("annotations name {MAX_ASKED} addresses or more");
-    Violation::new("S08", format!("metadata.annotations[{}]", quote(key)), message).fix("name fewer")
+    Violation::new("S08", annotation(key), message).fix("name fewer")
 }
 
 /// Whether the update gives effect to external IPs that had none before.

@@ -57,7 +57,7 @@ impl LoadBalancerExposure {
             Err(why) => {
                 let message = text!["nothing makes the load balancer internal for certain: ", why];
                 let fix = "ask for the policy's providers or internalClasses to be set, or use type ClusterIP";
-                found.push(Violation::new("S04", TYPE, message).key("LoadBalancer:not certain").fix(fix));
+                found.push(Violation::new("S04", TYPE, message).key(text![NOT_CERTAIN, "?"]).fix(fix));
             }
         }
         found
@@ -100,12 +100,27 @@ fn unknown(name: &str) -> String {
     problem
 }
 
+/// How public a load balancer may be, in ascending order: the beginning of a key, before the controller's name.
+const UNSERVED: &str = "LoadBalancer:class not served:";
+const NOT_CERTAIN: &str = "LoadBalancer:not certain:";
+const PUBLIC: &str = "LoadBalancer:public:";
+
+/// Keys of the same controller that name a more public load balancer than this one does.
+pub(crate) fn more_public(key: &str) -> Vec<String> {
+    for (degree, more) in [(UNSERVED, &[NOT_CERTAIN, PUBLIC][..]), (NOT_CERTAIN, &[PUBLIC])] {
+        if let Some(name) = key.strip_prefix(degree) {
+            return more.iter().map(|degree| text![degree, name]).collect();
+        }
+    }
+    vec![]
+}
+
 fn explain(controller: &Controller, public: &Public<'_>) -> Violation {
     let name = controller.name;
     let deny = |field: String, message: String| Violation::new("S04", field, message);
     let violation = match public {
         Public::Voided(voiding) => return voided(name, voiding),
-        Public::Class(class) => {
+        Public::Class { class, .. } => {
             let message = text![quote(class), " is not served by ", name, ", whose annotations say nothing here"];
             deny(CLASS.to_owned(), message).fix(OTHER_CLASS)
         }
@@ -127,8 +142,12 @@ fn explain(controller: &Controller, public: &Public<'_>) -> Violation {
             deny(TYPE.to_owned(), message).fix("use type ClusterIP")
         }
     };
-    let degree = if public.is_certain() { "public" } else { "not certain" };
-    violation.key(text!["LoadBalancer:", degree, ":", name])
+    let degree = match public {
+        Public::Class { public: None, .. } => UNSERVED,
+        public if public.is_certain() => PUBLIC,
+        _ => NOT_CERTAIN,
+    };
+    violation.key(text![degree, name])
 }
 
 /// An annotation that voids the switch. Its value counts: another one may lead to another load balancer.
@@ -136,16 +155,14 @@ fn voided(name: &str, voiding: &Voiding<'_>) -> Violation {
     let Voiding { row, found } = voiding;
     let message =
         text![quote(found), " ", row.cause.text(), ", so that it is not certainly an internal one for ", name];
-    Violation::new("S04", annotation(row.key), message)
-        .key(text!["LoadBalancer:not certain:", row.key, "=", found])
-        .fix("remove it")
+    Violation::new("S04", annotation(row.key), message).key(text!["LoadBalancer:", voiding.key()]).fix("remove it")
 }
 
 const TYPE: &str = "spec.type";
 const CLASS: &str = "spec.loadBalancerClass";
 const OTHER_CLASS: &str = "use an internal class, or type ClusterIP";
 
-/// `metadata.annotations["example.com/key"]`.
-pub(crate) fn annotation(key: &str) -> String {
-    text!["metadata.annotations[", quote(key), "]"]
+/// `metadata.annotations["example.com/key"]`, for a key of our own tables: it needs no escapes, and stands in full.
+pub(crate) fn annotation(key: &'static str) -> String {
+    text!["metadata.annotations[\"", key, "\"]"]
 }

@@ -76,7 +76,7 @@ impl Policy for LoadBalancerExposure {
 
     fn validate(&self, review: &Review) -> Verdict {
         let verdict = Verdict::of_update(review, widening, |service| self.judge(review, service));
-        self.renewed_by_reach(review, verdict)
+        self.renewed_by_reach(review, self.lessened(review, verdict))
     }
 
     fn mutate(&self, review: &Review) -> Mutation {
@@ -113,6 +113,28 @@ impl LoadBalancerExposure {
         verdict
     }
 
+    /// An update that makes an offence a lesser one keeps it: it gets the key of the greater one that stood.
+    fn lessened(&self, review: &Review, mut verdict: Verdict) -> Verdict {
+        let Some(old) = review.old_service.as_ref().filter(|_| !verdict.violations.is_empty()) else { return verdict };
+        let before = self.judge(review, old).violations;
+        let admits_more = !review.widening().and(Widening::SOURCES).is_none();
+        for violation in &mut verdict.violations {
+            let stood = |key: &str| before.iter().any(|old| old.rule == violation.rule && old.key == key);
+            if violation.key.is_empty() || stood(&violation.key) {
+                continue;
+            }
+            let greater = if violation.rule == "S04" {
+                internal::more_public(&violation.key).into_iter().find(|key| stood(key))
+            } else if !admits_more && sources::admits_too_many(violation) {
+                before.iter().find(|old| sources::admits_too_many(old)).map(|old| old.key.clone())
+            } else {
+                None
+            };
+            violation.key = greater.unwrap_or_else(|| violation.key.clone());
+        }
+        verdict
+    }
+
     /// A load balancer without ranges, or with node ports, offends more once it is less certainly an internal one.
     fn renewed_by_reach(&self, review: &Review, mut verdict: Verdict) -> Verdict {
         let concerns = |violation: &Violation| matches!(violation.rule.as_str(), "S05" | "S06");
@@ -120,7 +142,10 @@ impl LoadBalancerExposure {
             return verdict;
         };
         let before = self.public(review, old);
-        let stood = |reason: &Violation| before.iter().any(|old| old.key == reason.key);
+        let stood = |reason: &Violation| {
+            let greater = internal::more_public(&reason.key);
+            before.iter().any(|old| old.key == reason.key || greater.contains(&old.key))
+        };
         if !self.public(review, &review.service).iter().all(stood) {
             for violation in verdict.violations.iter_mut().filter(|violation| concerns(violation)) {
                 violation.key.clear();

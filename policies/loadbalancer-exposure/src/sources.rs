@@ -14,6 +14,17 @@ use sallyport_policy::prelude::*;
 
 const FIELD: &str = "spec.loadBalancerSourceRanges";
 
+/// The beginning of the keys of ranges that admit too many.
+const TOO_WIDE: &str = "sourceRange:";
+const TOO_WIDE_TOGETHER: &str = "sourceRanges:world:";
+const MISSING: &str = "LoadBalancer:no source ranges";
+
+/// Whether an offence is that the ranges admit too many clients.
+pub(crate) fn admits_too_many(violation: &Violation) -> bool {
+    let key = violation.key.as_str();
+    violation.rule == "S05" && (key == MISSING || key.starts_with(TOO_WIDE) || key.starts_with(TOO_WIDE_TOGETHER))
+}
+
 impl LoadBalancerExposure {
     /// `is_public` tells whether the load balancer may be a public one.
     pub(crate) fn judge_ranges(&self, review: &Review, service: &Service, is_public: bool, verdict: &mut Verdict) {
@@ -39,7 +50,6 @@ impl LoadBalancerExposure {
     }
 
     fn deny_missing(&self, service: &Service, controllers: Option<&[&Controller]>, verdict: &mut Verdict) {
-        let key = "LoadBalancer:no source ranges";
         let violation = match controllers {
             Some([first, ..]) if service.annotation(SOURCE_RANGES).is_some() => {
                 let message = text![
@@ -54,7 +64,7 @@ impl LoadBalancerExposure {
                 Violation::new("S05", FIELD, message).fix(self.name_blocks())
             }
         };
-        verdict.violations.push(violation.key(key));
+        verdict.violations.push(violation.key(MISSING));
     }
 
     fn judge_each(&self, ranges: &Ranges<'_>, verdict: &mut Verdict) {
@@ -65,7 +75,7 @@ impl LoadBalancerExposure {
             blocks.extend(block.filter(|block| !cover_the_world(&[*block])));
             if let Some(problem) = self.problem(block) {
                 let message = text![quote(range.text), " ", problem];
-                self.deny(verdict, range.field(), message, text!["sourceRange:", range.text]);
+                self.deny(verdict, range.field(), message, text![TOO_WIDE, range.text]);
             }
         }
         if self.settings.forbid_world {
@@ -78,7 +88,7 @@ impl LoadBalancerExposure {
                 };
                 let what = text![how_much, " of ", family];
                 let message = text!["together the ranges open the load balancer to the whole world (", what, ")"];
-                self.deny(verdict, ranges.root(), message, text!["sourceRanges:", what]);
+                self.deny(verdict, ranges.root(), message, text![TOO_WIDE_TOGETHER, what]);
             }
         }
     }
@@ -117,7 +127,7 @@ fn judge_voids(review: &Review, service: &Service, controllers: Option<&[&Contro
         for voiding in voiding(service, review.old_service.as_ref(), Voided::Ranges, by) {
             let (row, found) = (voiding.row, voiding.found);
             let message = text![quote(found), " ", row.cause.text(), ", so that source ranges do not certainly hold"];
-            let key = text!["sourceRanges:voided:", row.key, "=", found];
+            let key = text!["sourceRanges:", voiding.key()];
             // Two controllers may read one annotation.
             if verdict.violations.iter().all(|violation| violation.key != key) {
                 let violation = Violation::new("S05", annotation(row.key), message);

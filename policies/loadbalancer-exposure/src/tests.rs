@@ -213,6 +213,8 @@ fn not_certain_and_public_are_two_offences() {
     let (open, facing) = (load_balancer("w", 80), annotated(LBC, "internet-facing"));
     assert_eq!(keys(&policy, &open, &open), ["LoadBalancer:not certain:aws-lbc"]);
     assert_eq!(keys(&policy, &open, &facing), ["LoadBalancer:public:aws-lbc"]);
+    // What was public may become what is not certain, which is no more.
+    assert_eq!(keys(&policy, &facing, &open), ["LoadBalancer:public:aws-lbc"]);
 }
 
 #[test]
@@ -224,7 +226,7 @@ fn what_voids_the_switch_adds_an_offence_to_those_that_stand() {
     let (old, mut new) = (load_balancer("w", 80), annotated("service.beta.kubernetes.io/azure-pls-create", "true"));
     assert_eq!(keys(&policy, &old, &new).len(), 2);
     new.metadata.annotations = labels([(AZURE, "true"), ("kube-vip.io/forwardUPNP", "true")]);
-    assert_eq!(keys(&policy, &old, &new), ["LoadBalancer:not certain:kube-vip.io/forwardUPNP=true"]);
+    assert_eq!(keys(&policy, &old, &new), ["LoadBalancer:voided:kube-vip.io/forwardUPNP"]);
 }
 
 #[test]
@@ -250,13 +252,16 @@ fn families_and_their_shares_are_offences_of_their_own() {
     };
     let most = with(&["0.0.0.0/1", "128.0.0.0/2"]);
     let both = with(&["0.0.0.0/1", "128.0.0.0/2", "2000::/4", "3000::/4"]);
-    assert_eq!(keys(&policy, &most, &most), ["sourceRanges:most of IPv4"]);
-    assert_eq!(keys(&policy, &both, &both), ["sourceRanges:most of IPv4", "sourceRanges:all of IPv6"]);
+    assert_eq!(keys(&policy, &most, &most), ["sourceRanges:world:most of IPv4"]);
+    assert_eq!(keys(&policy, &both, &both), ["sourceRanges:world:most of IPv4", "sourceRanges:world:all of IPv6"]);
     // Wider ranges make a new offence, narrower ones don't.
     let wider = with(&["0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3"]);
     assert_eq!(keys(&policy, &most, &wider), [""]);
-    assert_eq!(keys(&policy, &wider, &most), ["sourceRanges:most of IPv4"]);
-    assert_eq!(keys(&policy, &most, &with(&["0.0.0.0/1", "128.0.0.0/1"])), ["sourceRanges:all of IPv4"]);
+    assert_eq!(keys(&policy, &wider, &most), ["sourceRanges:world:most of IPv4"]);
+    let all = with(&["0.0.0.0/1", "128.0.0.0/1"]);
+    assert_eq!(keys(&policy, &most, &all), ["sourceRanges:world:all of IPv4"]);
+    assert_eq!(keys(&policy, &all, &most), ["sourceRanges:world:all of IPv4"]);
+    assert_eq!(keys(&policy, &with(&["0.0.0.0/0"]), &most), ["sourceRange:0.0.0.0/0"]);
 }
 
 #[test]
@@ -293,4 +298,21 @@ fn more_addresses_than_a_load_balancer_has_are_refused_together() {
     let found = policy.validate(&create(annotated("metallb.io/loadBalancerIPs", &many.join(","))));
     assert_eq!(found.violations.len(), 65);
     assert_eq!(found.violations[64].key, "");
+}
+
+#[test]
+fn a_class_that_no_table_knows_may_be_served_all_the_same() {
+    let policy = configured(|s| {
+        s.require_internal = true;
+        s.providers = vec!["aws-lbc".into()];
+    });
+    let with = |scheme| {
+        let mut service = annotated(LBC, scheme);
+        service.spec.load_balancer_class = Some("example.com/own".into());
+        service
+    };
+    let (inside, facing) = (with("internal"), with("internet-facing"));
+    assert_eq!(keys(&policy, &inside, &inside), ["LoadBalancer:class not served:aws-lbc"]);
+    assert_eq!(keys(&policy, &inside, &facing), ["LoadBalancer:public:aws-lbc"]);
+    assert_eq!(keys(&policy, &facing, &inside), ["LoadBalancer:public:aws-lbc"]);
 }

@@ -115,8 +115,14 @@ const AWS_LBC_TYPES: [&str; 2] = ["external", "nlb-ip"];
 /// Why a load balancer is not certainly an internal one.
 #[derive(Debug, Clone, Copy)]
 pub enum Public<'a> {
-    /// The controller serves no Service of this class, so that nobody reads its annotations.
-    Class(&'a str),
+    /// The controller is not known to serve this class.
+    Class {
+        /// The class.
+        class: &'a str,
+        /// Whether the annotations would make a public load balancer, for certain or not, if it were told to serve it; `None`
+        /// where they would make an internal one.
+        public: Option<bool>,
+    },
     /// The class is an external one.
     ExternalClass(&'a str),
     /// An annotation has another value than those that make it internal.
@@ -152,7 +158,8 @@ impl Public<'_> {
         match self {
             Self::ExternalClass(_) | Self::NoSwitch => true,
             Self::Value { is_certain, .. } | Self::Missing { is_certain, .. } => *is_certain,
-            Self::Class(_) | Self::Voided(_) => false,
+            Self::Class { public, .. } => *public == Some(true),
+            Self::Voided(_) => false,
         }
     }
 }
@@ -188,7 +195,10 @@ impl Controller {
         let by_class = service.spec.load_balancer_class.as_deref().map(|class| (class, self.reach(class)));
         let mut reasons = vec![];
         match by_class {
-            Some((class, None)) => return vec![Public::Class(class)],
+            Some((class, None)) => {
+                let public = self.judge(service).map(|public| public.is_certain());
+                reasons.push(Public::Class { class, public });
+            }
             Some((class, Some(Reach::External))) => reasons.push(Public::ExternalClass(class)),
             Some((_, Some(Reach::Internal))) => {}
             Some((_, Some(Reach::Depends))) | None => reasons.extend(self.judge(service)),

@@ -5,6 +5,7 @@
 
 use super::reads::{Reading, Reads};
 use crate::service::{Service, ServiceType};
+use crate::text;
 
 /// What is voided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,14 @@ impl Cause {
             Self::Unmanaged => "makes the controller leave the load balancer as it was",
             Self::BesideField => "is refused beside spec.loadBalancerSourceRanges",
         }
+    }
+
+    /// Whether another value voids more, or something else: another load balancer, other clients.
+    pub fn depends_on_value(self) -> bool {
+        matches!(
+            self,
+            Self::Adopts | Self::AdoptsOrOwns | Self::Addresses | Self::Pool | Self::OwnRules | Self::BesideField
+        )
     }
 }
 
@@ -421,6 +430,14 @@ pub struct Voiding<'a> {
     pub row: &'static Void,
     /// The annotation's value.
     pub found: &'a str,
+}
+
+impl Voiding<'_> {
+    /// Names the offence: the annotation, and its value where another one would be another offence.
+    pub fn key(&self) -> String {
+        let value = if self.row.cause.depends_on_value() { text!["=", self.found] } else { String::new() };
+        text!["voided:", self.row.key, value]
+    }
 }
 
 /// Returns the annotations of a Service by which a controller voids something. `old` is the Service before the update: it tells

@@ -83,7 +83,8 @@ fn row(page: &mut String, controller: &Controller, switch: &Switch, when: &str) 
 /// The values that have the effect.
 fn reads(reads: Reads) -> String {
     let list = |values: &[&str]| {
-        let quoted = values.iter().map(|value| if value.is_empty() { "empty".to_owned() } else { format!("`{value}`") });
+        let quoted =
+            values.iter().map(|value| if value.is_empty() { "empty".to_owned() } else { format!("`{value}`") });
         quoted.collect::<Vec<_>>().join(" or ")
     };
     match reads {
