@@ -17,6 +17,7 @@ mod crd;
 mod custom_resources;
 mod doctor;
 mod drain;
+mod drill;
 mod generated;
 mod host;
 mod large;
