@@ -11,10 +11,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion};
 use serde_json::Value;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -33,6 +33,7 @@ pub(crate) struct Client {
     roots: RootCertStore,
     shows: Option<(String, String)>,
     name: &'static str,
+    from: Option<IpAddr>,
 }
 
 /// One open connection.
@@ -57,7 +58,7 @@ impl Client {
         for ca in CertificateDer::pem_slice_iter(ca.as_bytes()) {
             roots.add(ca.expect("PEM")).expect("an authority");
         }
-        Self { address, roots, shows: None, name: "localhost" }
+        Self { address, roots, shows: None, name: "localhost", from: None }
     }
 
     /// The same, expecting a certificate for another name than localhost.
@@ -68,6 +69,22 @@ impl Client {
     /// The same, showing a certificate of its own with this key (PEM).
     pub(crate) fn showing(&self, certificate: String, key: String) -> Self {
         Self { shows: Some((certificate, key)), ..self.clone() }
+    }
+
+    /// The same from this address of the loopback interface.
+    pub(crate) fn from(&self, address: impl Into<IpAddr>) -> Self {
+        Self { from: Some(address.into()), ..self.clone() }
+    }
+
+    /// An open connection without TLS, or none where the host refuses it.
+    pub(crate) async fn try_tcp(&self) -> std::io::Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        if let Some(from) = self.from {
+            socket.bind(SocketAddr::new(from, 0))?;
+        }
+        let stream = socket.connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
     }
 
     /// A finished handshake, nothing sent.
@@ -98,8 +115,7 @@ impl Client {
             Protocol::Http2 => b"h2",
         };
         config.alpn_protocols = vec![alpn.to_vec()];
-        let stream = TcpStream::connect(self.address).await.expect("the host listens");
-        stream.set_nodelay(true).expect("a TCP stream");
+        let stream = self.try_tcp().await?;
         let name = ServerName::try_from(self.name).expect("a name");
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(alpn));

@@ -65,7 +65,7 @@ async fn before_it_drains_it_is_not_ready_but_serves_as_before() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_takes_no_longer_than_it_may() {
     let policies = policies("10s");
-    let mut host = Program::serve(policies.path(), &["--no-watch", "--drain-timeout", "1"]);
+    let mut host = Program::serve(policies.path(), &["--no-watch", "--drain-delay", "0", "--drain-timeout", "1"]);
     let looping = loops(&host, Protocol::Http1).await;
     host.signal("TERM");
     let began = Instant::now();

@@ -22,6 +22,7 @@ mod deletion;
 mod deployment;
 mod doctor;
 mod drain;
+mod drill;
 mod generated;
 mod host;
 mod kubectl;

@@ -24,6 +24,38 @@ pub(crate) struct Program {
     pub(crate) client: Client,
     pub(crate) admin: SocketAddr,
     pub(crate) webhook: SocketAddr,
+    /// Removed after the process has ended.
+    _group: Option<MemoryGroup>,
+}
+
+/// A control group (version 1 or 2) that limits memory.
+struct MemoryGroup(PathBuf);
+
+impl MemoryGroup {
+    /// `None` where this process may not make one.
+    fn new(bytes: u64) -> Option<Self> {
+        let limits = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        limits.iter().find_map(|(parent, limit)| {
+            let group = Self(Path::new(parent).join(format!("sallyport-drill-{}", std::process::id())));
+            std::fs::create_dir(&group.0).ok()?;
+            std::fs::write(group.0.join(limit), bytes.to_string()).ok()?;
+            // Swapped out is not saved.
+            let _ = std::fs::write(group.0.join("memory.swap.max"), "0");
+            Some(group)
+        })
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        // What is in it is gone a moment after it was killed.
+        for _ in 0..100 {
+            if std::fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 /// Dropped, it is killed.
@@ -52,7 +84,19 @@ impl Process {
     }
 
     fn serve(arguments: &[&str]) -> Self {
-        let child = Command::new(&*SALLYPORT)
+        Self::spawn(Command::new(&*SALLYPORT), arguments)
+    }
+
+    /// In a control group with so many bytes of memory.
+    fn serve_in(group: &MemoryGroup, arguments: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        let script = r#"echo $$ > "$0" && exec "$@""#;
+        command.arg("-c").arg(script).arg(group.0.join("cgroup.procs")).arg(&*SALLYPORT);
+        Self::spawn(command, arguments)
+    }
+
+    fn spawn(mut command: Command, arguments: &[&str]) -> Self {
+        let child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .args(arguments)
             .current_dir(root())
@@ -131,7 +175,7 @@ impl Starting {
     pub(crate) fn serving(self, ca: &str) -> Program {
         let Self { process, admin } = self;
         let webhook = process.address("serving on https://");
-        Program { process, client: Client::new(webhook, ca), admin, webhook }
+        Program { process, client: Client::new(webhook, ca), admin, webhook, _group: None }
     }
 }
 
@@ -143,20 +187,37 @@ impl Program {
 
     /// Serves what the arguments say.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_in(None, arguments)
+    }
+
+    /// Serves the policies of a directory with so many bytes of memory, where this process may limit that.
+    pub(crate) fn serve_within(policies: &Path, more: &[&str], memory: u64) -> Self {
+        let group = MemoryGroup::new(memory);
+        if group.is_none() {
+            eprintln!("no control group for memory can be made here: the limit is only compared, and kills nobody");
+        }
+        Self::start_in(group, &serving(policies, more))
+    }
+
+    fn start_in(group: Option<MemoryGroup>, arguments: &[&str]) -> Self {
         let files = tempfile::tempdir().expect("a directory");
         let ca = files.path().join("ca.crt");
         let out = ["--self-signed", "--ca-out", ca.to_str().expect("UTF-8")];
-        let process = Process::serve(&[&out, arguments].concat());
+        let arguments = [&out, arguments].concat();
+        let process = match &group {
+            Some(group) => Process::serve_in(group, &arguments),
+            None => Process::serve(&arguments),
+        };
         let (admin, webhook) = process.addresses();
         let client = Client::new(webhook, &std::fs::read_to_string(&ca).expect("it was written before"));
-        Self { process, client, admin, webhook }
+        Self { process, client, admin, webhook, _group: group }
     }
 
     /// The same with a certificate of the test's own authority.
     pub(crate) fn with_certificate(policies: &Path, ca: &str, more: &[&str]) -> Self {
         let process = Process::serve(&serving(policies, more));
         let (admin, webhook) = process.addresses();
-        Self { process, client: Client::new(webhook, ca), admin, webhook }
+        Self { process, client: Client::new(webhook, ca), admin, webhook, _group: None }
     }
 
     /// All that it logged so far.

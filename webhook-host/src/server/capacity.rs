@@ -261,7 +261,7 @@ impl Capacity {
         let _waits = self.waiting.try_acquire().map_err(|_| refused())?;
         let (until, mut acquired) = (Instant::now() + PATIENCE, pin!(memory.free.acquire_many(permits)));
         while Instant::now() < until {
-            self.peers.evict(Scarce::Memory, peer.is_preferred(), self.live.metrics());
+            self.peers.evict(Scarce::Memory, Some(peer), self.live.metrics());
             if let Ok(permit) = tokio::time::timeout(LOOK, acquired.as_mut()).await {
                 return Ok(permit.expect("the semaphore is never closed"));
             }
@@ -284,6 +284,13 @@ impl Load {
     /// The same on a thread that has time.
     pub(super) fn wait(&self) -> Share {
         Share { permit: self.large.as_ref().map(|large| pollster::block_on(large.alone())) }
+    }
+}
+
+impl Share {
+    /// Whether nothing else that is large can have one now.
+    pub(super) fn is_alone(&self) -> bool {
+        self.permit.is_some()
     }
 }
 

@@ -146,7 +146,7 @@ async fn answer(
     http2: bool,
     mut request: Request<Incoming>,
 ) -> Result<Response<Answer>, h2::Error> {
-    let Some(held) = shared.peers.begin(&peer, shared.live.metrics()) else { return shared.refuse(http2) };
+    let Some(held) = shared.peers.begin(&peer, shared.live.metrics()).await else { return shared.refuse(http2) };
     request.extensions_mut().insert(Arc::clone(&peer));
     let Ok(answer) = TowerToHyperService::new(shared.router.clone()).call(request).await;
     let size = answer.body().size_hint().exact().and_then(|size| usize::try_from(size).ok());

@@ -7,12 +7,13 @@ mod gate;
 
 pub use gate::PolicyCheck;
 
-use super::capacity::{Capacity, Load, Room, Turn};
+use super::capacity::{Capacity, Load, Room, Share, Turn};
 use super::limits::Limits;
 use super::live::Live;
 use super::metrics::TimedOut;
 use super::peer::Peer;
 use super::queue::Answered;
+use super::received::Received;
 use super::refusal::Refusal;
 use super::shadow::Shadow;
 use super::timeout;
@@ -29,7 +30,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use gate::Gate;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
@@ -66,6 +67,13 @@ struct Asked {
     announced: Option<usize>,
     /// How long the answer may take, where the head is as it should be.
     time: Result<Duration, Refusal>,
+}
+
+/// A body that something can be made of.
+struct Whole {
+    body: Bytes,
+    load: Load,
+    share: Share,
 }
 
 pub(super) fn router(live: Arc<Live>, capacity: Arc<Capacity>, limits: &Limits, check: Option<PolicyCheck>) -> Router {
@@ -146,11 +154,9 @@ impl App {
         let clock = Clock { now: SystemTime::now(), deadline: arrived + asked.time.clone()? };
         self.capacity.check(&asked.peer)?;
         let mut room = self.capacity.room(&asked.peer);
-        let body = self.read(asked, body, &mut room).await?;
-        let load = self.load(&body)?;
+        let received = self.read(asked, body, &mut room).await?;
         let place = self.capacity.place(&asked.peer)?;
-        // Before it is parsed: large texts are copied when they are unescaped.
-        let share = load.share(clock.deadline).await?;
+        let Whole { body, load, share } = self.whole(received, clock.deadline).await?;
         let review = parse(&body)?;
         self.acquaint(function, &review, clock.deadline).await;
         let turn = place.turn(clock.deadline).await?;
@@ -209,7 +215,7 @@ impl App {
     }
 
     /// The body, which takes memory as it arrives.
-    async fn read(&self, asked: &Asked, body: &mut Body, room: &mut Room<'_>) -> Result<Bytes, Refusal> {
+    async fn read(&self, asked: &Asked, body: &mut Body, room: &mut Room<'_>) -> Result<Received, Refusal> {
         if asked.announced.is_some_and(|length| length > self.body_limit) {
             return Err(self.too_large());
         }
@@ -224,27 +230,29 @@ impl App {
         }
     }
 
-    async fn collect(&self, body: &mut Body, room: &mut Room<'_>) -> Result<Bytes, Refusal> {
-        // Most bodies are one frame, which need not be copied.
-        let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
+    async fn collect(&self, body: &mut Body, room: &mut Room<'_>) -> Result<Received, Refusal> {
+        let mut received = Received::default();
         while let Some(frame) = body.frame().await {
             let ended_early = |error| Refusal::bad_request("body", format!("the body ended early: {error}"));
             let Ok(data) = frame.map_err(ended_early)?.into_data() else { continue };
-            let length = first.len().max(joined.len()) + data.len();
+            let length = received.len() + data.len();
             if length > self.body_limit {
                 return Err(self.too_large());
             }
             room.grow(length).await?;
-            if first.is_empty() {
-                first = data;
-                continue;
-            }
-            if joined.is_empty() {
-                joined.extend_from_slice(&first);
-            }
-            joined.extend_from_slice(&data);
+            received.push(data);
         }
-        Ok(if joined.is_empty() { first } else { joined.freeze() })
+        Ok(received)
+    }
+
+    /// A body in one piece, once nothing else is large: putting it together, unescaping its texts and making a tree of it take its
+    /// bytes several times.
+    async fn whole(&self, received: Received, deadline: Instant) -> Result<Whole, Refusal> {
+        let share = self.capacity.load(received.len(), 0).share(deadline).await?;
+        let body = received.join();
+        let load = self.load(&body)?;
+        let share = if share.is_alone() { share } else { load.share(deadline).await? };
+        Ok(Whole { body, load, share })
     }
 
     /// What making something of a body takes.

@@ -43,8 +43,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body: 8 << 20,
-            // Together with what is made of one large body, half of the 256 MiB that `deploy/` gives.
-            held: 32 << 20,
+            // Together with what is made of one large body, less than half of the 256 MiB that `deploy/` gives.
+            held: 24 << 20,
             // What one API server sends at most: 200 changing requests at a time (`--max-mutating-requests-inflight`), and room.
             in_flight: 256,
             evaluations: std::thread::available_parallelism().map_or(2, usize::from),

@@ -21,6 +21,7 @@ mod peer;
 mod peers;
 mod policy_metrics;
 mod queue;
+mod received;
 mod recorder;
 mod refusal;
 mod registration_status;
@@ -105,6 +106,7 @@ impl Server {
 
     /// Serves until `stop` is ready, and drains as it says.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = Drain>) {
+        spare_memory::settle();
         let _sentinel = Sentinel::start(&self.shared.capacity).expect("a process can start one more thread");
         let drain = self.serve(&listener, stop).await;
         // A client that is busy all the time would find its connection closed in the middle of its next request.
@@ -133,7 +135,7 @@ impl Server {
                 Ok((stream, from)) => self.welcome(stream, from).await,
                 Err(error) => {
                     tracing::warn!(%error, "can't accept a connection");
-                    self.shared.peers.evict(Scarce::Places, false, self.shared.live.metrics());
+                    self.shared.peers.evict(Scarce::Places, None, self.shared.live.metrics());
                     tokio::time::sleep(BACK_OFF).await;
                 }
             }

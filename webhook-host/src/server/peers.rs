@@ -35,9 +35,13 @@ const SLOW: Duration = Duration::from_millis(200);
 /// Connections that go at once, where many do nothing.
 const BATCH: usize = 16;
 
-/// Between two looks for a place, and for how many of them a new connection waits before it is closed.
+/// Between two looks for a place, and after how many of them a new connection is closed, and a new request refused.
 const LOOK: Duration = Duration::from_millis(50);
 const LOOKS: usize = 20;
+const REQUEST_LOOKS: usize = 4;
+
+/// Requests that may wait for others to go: nothing of them is counted meanwhile.
+const MAX_WAITING_REQUESTS: usize = 128;
 
 /// What can run out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +55,7 @@ pub(super) enum Scarce {
 pub(super) struct Peers {
     places: Shares,
     requests: Shares,
+    waiting: Semaphore,
     api_servers: Vec<IpNet>,
     /// How long an answered client may be idle while others need its place.
     idle_time: Duration,
@@ -106,6 +111,12 @@ impl Shares {
         Some(Share { _of_all: one(&self.all)?, of_others })
     }
 
+    /// Waits until one may be free, but not for long.
+    async fn freed(&self, preferred: bool) {
+        let scarce = if preferred || self.free() == 0 { &self.all } else { &self.others };
+        let _ = tokio::time::timeout(LOOK, scarce.acquire()).await;
+    }
+
     /// How many nobody has.
     pub(super) fn free(&self) -> usize {
         self.all.available_permits()
@@ -122,6 +133,7 @@ impl Peers {
         Arc::new(Self {
             places: Shares::new(most as usize, limits.reserves),
             requests: Shares::new(limits.in_flight.saturating_mul(REQUESTS_A_REVIEW), limits.reserves),
+            waiting: Semaphore::new(MAX_WAITING_REQUESTS),
             api_servers: limits.api_servers.clone(),
             idle_time: limits.idle_time_in_a_hurry.min(limits.idle_time),
             most,
@@ -134,14 +146,14 @@ impl Peers {
     /// connections are being reviewed then.
     pub(super) async fn enter(self: &Arc<Self>, address: IpAddr, metrics: &Metrics) -> Option<Ticket> {
         let address = address.to_canonical();
-        let preferred = self.api_servers.iter().any(|range| range.contains(&address));
+        let peer = Peer::new(address, self.api_servers.iter().any(|range| range.contains(&address)));
         for _ in 0..LOOKS {
-            if let Some(share) = self.places.take(preferred) {
-                return Some(self.admit(Peer::new(address, preferred), share));
+            if let Some(share) = self.places.take(peer.is_preferred()) {
+                return Some(self.admit(peer, share));
             }
             self.tell_full(metrics);
-            self.evict(Scarce::Places, preferred, metrics);
-            self.freed(preferred).await;
+            self.evict(Scarce::Places, Some(&peer), metrics);
+            self.places.freed(peer.is_preferred()).await;
         }
         None
     }
@@ -158,12 +170,6 @@ impl Peers {
         Ticket { peers: Arc::clone(self), peer, number, share }
     }
 
-    /// A place may be free.
-    async fn freed(&self, preferred: bool) {
-        let scarce = if preferred || self.places.free() == 0 { &self.places.all } else { &self.places.others };
-        let _ = tokio::time::timeout(LOOK, scarce.acquire()).await;
-    }
-
     fn tell_full(&self, metrics: &Metrics) {
         if !self.is_full.swap(true, Ordering::Relaxed) {
             metrics.full();
@@ -176,13 +182,20 @@ impl Peers {
     }
 
     /// A request of a connection begins, unless there are too many and nobody else's can make room.
-    pub(super) fn begin(&self, peer: &Arc<Peer>, metrics: &Metrics) -> Option<Request> {
-        let take = || self.requests.take(peer.is_preferred());
-        let share = take().or_else(|| {
-            self.evict(Scarce::Requests, peer.is_preferred(), metrics);
-            take()
-        })?;
-        Some(Request { _busy: peer.begin(), _share: share })
+    pub(super) async fn begin(&self, peer: &Arc<Peer>, metrics: &Metrics) -> Option<Request> {
+        let request = |share| Request { _busy: peer.begin(), _share: share };
+        if let Some(share) = self.requests.take(peer.is_preferred()) {
+            return Some(request(share));
+        }
+        let _waits = self.waiting.try_acquire().ok()?;
+        for _ in 0..REQUEST_LOOKS {
+            self.evict(Scarce::Requests, Some(peer), metrics);
+            self.requests.freed(peer.is_preferred()).await;
+            if let Some(share) = self.requests.take(peer.is_preferred()) {
+                return Some(request(share));
+            }
+        }
+        None
     }
 
     /// Reviews in flight of all connections of an address.
@@ -192,10 +205,10 @@ impl Peers {
         of_it.map(|peer| peer.reviews().load(Ordering::Relaxed)).sum()
     }
 
-    /// Ends connections that keep the server waiting, where something has run out for a connection that is preferred or not.
-    pub(super) fn evict(&self, scarce: Scarce, preferred: bool, metrics: &Metrics) {
+    /// Ends connections that keep the server waiting, where something has run out, for a connection that needs it.
+    pub(super) fn evict(&self, scarce: Scarce, needy: Option<&Peer>, metrics: &Metrics) {
         let mut open = self.open();
-        let victims = self.victims(&open, scarce, preferred);
+        let victims = self.victims(&open, scarce, needy);
         for number in &victims {
             if let Some(peer) = open.peers.remove(number) {
                 peer.evict();
@@ -205,14 +218,15 @@ impl Peers {
         metrics.evicted(victims.len());
     }
 
-    fn victims(&self, open: &Open, scarce: Scarce, preferred: bool) -> Vec<u64> {
-        let waits = |peers_preferred: bool| {
-            let of_these = open.peers.iter().filter(move |(_, peer)| peer.is_preferred() == peers_preferred);
+    fn victims(&self, open: &Open, scarce: Scarce, needy: Option<&Peer>) -> Vec<u64> {
+        let waiting = |preferred: bool| {
+            let of_these = open.peers.iter().filter(|(_, peer)| peer.is_preferred() == preferred);
             of_these.filter_map(|(number, peer)| Waiting::of(*number, peer, scarce)).collect::<Vec<_>>()
         };
-        let mut candidates = self.eligible(waits(false), scarce);
-        if candidates.is_empty() && preferred {
-            candidates = self.eligible(waits(true), scarce);
+        let address = needy.map(|needy| needy.address());
+        let mut candidates = self.eligible(waiting(false), scarce, address);
+        if candidates.is_empty() && needy.is_some_and(Peer::is_preferred) {
+            candidates = self.eligible(waiting(true), scarce, address);
         }
         let mut amounts = HashMap::<IpAddr, usize>::new();
         for candidate in &candidates {
@@ -221,12 +235,12 @@ impl Peers {
         let Some((worst, _)) = amounts.into_iter().max_by_key(|(_, amount)| *amount) else { return vec![] };
         candidates.retain(|candidate| candidate.address == worst);
         candidates.sort_by_key(|candidate| (candidate.is_answered, Reverse(candidate.waited.time)));
-        let count = if candidates.iter().all(|candidate| candidate.is_stale()) { BATCH } else { 1 };
+        let count = if candidates.iter().all(Waiting::is_stale) { BATCH } else { 1 };
         candidates.into_iter().take(count).map(|candidate| candidate.number).collect()
     }
 
-    /// Those whose clients have done nothing for a second, and never got an answer. Where there are none, all that may go.
-    fn eligible(&self, mut waiting: Vec<Waiting>, scarce: Scarce) -> Vec<Waiting> {
+    /// Those whose clients never got an answer, and have done nothing for a second. Where there are none, all that may go.
+    fn eligible(&self, mut waiting: Vec<Waiting>, scarce: Scarce, needy: Option<IpAddr>) -> Vec<Waiting> {
         if waiting.iter().any(Waiting::is_stale) {
             waiting.retain(Waiting::is_stale);
             return waiting;
@@ -234,7 +248,8 @@ impl Peers {
         waiting.retain(|one| match scarce {
             Scarce::Places if one.waited.in_request => one.waited.time >= GRACE || !one.is_answered,
             Scarce::Places => one.waited.time >= self.idle_time || !one.is_answered,
-            Scarce::Requests => one.waited.in_request && one.waited.time >= SLOW,
+            // Who opens many requests at once refuses its own, not those of others.
+            Scarce::Requests => one.waited.in_request && (one.waited.time >= SLOW || needy != Some(one.address)),
             Scarce::Memory => one.waited.in_request && one.waited.time >= SLOW,
         });
         waiting

@@ -4,7 +4,7 @@
 //! is a broken policy, which the reload can deal with. So it lets pass whatever must stay possible while something is wrong:
 //! deletions, the removal of finalizers, a status, and a change that leaves the spec as it is.
 
-use super::{App, Asked, parse, too_heavy};
+use super::{App, Asked, Whole, parse, too_heavy};
 use crate::admission::{AdmissionRequest, AdmissionResponse, Operation};
 use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
 use crate::manifest::{API_VERSION, ServicePolicy};
@@ -135,19 +135,25 @@ pub(super) async fn validate_policies(State(app): State<Arc<App>>, request: Requ
 impl App {
     async fn gate(&self, asked: &Asked, body: &mut Body, arrived: Instant) -> Result<Vec<u8>, Refusal> {
         let time = asked.time.clone()?;
-        let (asker, asked) = self.policy(asked, body).await?;
+        let deadline = arrived + time;
+        let (asker, asked) = self.policy(asked, body, deadline).await?;
         let checked = match (&self.gate, asked) {
-            (Some(gate), Some(policy)) => gate.check(policy, arrived + time).await,
+            (Some(gate), Some(policy)) => gate.check(policy, deadline).await,
             _ => Checked::Good(vec![]),
         };
         Ok(self.judged(&asker, checked).to_json())
     }
 
     /// Who asks, and what is to be checked, if anything. The body takes no memory while that waits.
-    async fn policy(&self, asked: &Asked, body: &mut Body) -> Result<(Asker, Option<Waits>), Refusal> {
+    async fn policy(
+        &self,
+        asked: &Asked,
+        body: &mut Body,
+        deadline: Instant,
+    ) -> Result<(Asker, Option<Waits>), Refusal> {
         let mut room = self.capacity.room(&asked.peer);
-        let body = self.read(asked, body, &mut room).await?;
-        let load = self.load(&body)?;
+        let received = self.read(asked, body, &mut room).await?;
+        let Whole { body, load, share: _share } = self.whole(received, deadline).await?;
         let request = parse(&body)?;
         let user = excerpt(&request.user_info.username).into_owned();
         let asker = Asker { uid: request.uid.to_string(), name: excerpt(request.name()).into_owned(), user };
