@@ -15,6 +15,7 @@ mod command_line;
 mod connections;
 mod crd;
 mod custom_resources;
+mod dear_components;
 mod doctor;
 mod drain;
 mod generated;

@@ -4,6 +4,7 @@
 //! failurePolicy. Called by `admission`; built by `cli` and `suite`.
 
 mod breaker;
+mod compiling;
 mod inspection;
 mod schema;
 mod settings;
@@ -79,7 +80,10 @@ impl LoadError {
 
 impl From<LoadProblem> for LoadError {
     fn from(problem: LoadProblem) -> Self {
-        Self::new(problem.to_string())
+        match problem {
+            LoadProblem::Several(problems) => Self { problems },
+            problem => Self::new(problem.to_string()),
+        }
     }
 }
 
