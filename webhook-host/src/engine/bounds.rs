@@ -26,6 +26,8 @@ const SMALLER: &str = "link fewer dependencies into the policy";
 const SPLIT: &str = "split the function, or build it with optimisation";
 const MERGE: &str = "link the policy into one module";
 
+/// Five times what a component that carries StarlingMonkey has.
+const SIZE: Bound = Bound { noun: "bytes", most: 64 << 20, fix: SMALLER };
 /// A component that carries StarlingMonkey has 12,600.
 const FUNCTIONS: Bound = Bound { noun: "functions", most: 40_000, fix: SMALLER };
 /// StarlingMonkey: 172 KB. wasmparser itself allows 7.6 MB.
@@ -83,6 +85,16 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
+    /// Begins with a component of so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// When that is too much.
+    pub(super) fn new(bytes: usize) -> Result<Self, LoadProblem> {
+        SIZE.check(bytes as u64)?;
+        Ok(Self::default())
+    }
+
     /// Adds one part. `depth` is the number of components and modules around it.
     ///
     /// # Errors

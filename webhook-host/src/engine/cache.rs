@@ -344,9 +344,16 @@ fn parse(content: &[u8]) -> Option<(&str, &[u8])> {
 /// What decides which code comes out: versions of this host, of wasmtime and of entries; processor, compiler settings and
 /// WebAssembly features ([`wasmtime::Engine::precompile_compatibility_hash`]); the component; and the manifest's settings and
 /// limits, under which `configure` ran.
+#[derive(PartialEq, Eq)]
 pub(super) struct Key([u8; DIGEST]);
 
 impl Key {
+    /// One of many different keys.
+    #[cfg(test)]
+    pub(super) fn of(byte: u8) -> Self {
+        Self([byte; DIGEST])
+    }
+
     pub(super) fn new(engine: &wasmtime::Engine, component: &[u8], settings: &str, memory: usize) -> Self {
         let mut key = KeyHasher(Sha256::new());
         (VERSION, env!("CARGO_PKG_VERSION"), crate::contract::VERSION).hash(&mut key);
@@ -388,7 +395,7 @@ mod tests {
     use std::time::Duration;
 
     fn key(byte: u8) -> Key {
-        Key([byte; DIGEST])
+        Key::of(byte)
     }
 
     #[test]

@@ -57,7 +57,10 @@ pub(crate) enum LoadProblem {
         /// Its form.
         expected: &'static str,
     },
-    /// It is not compiled, or guest code failed at load.
+    /// Compiling it was given up.
+    #[error("{0}")]
+    TooDear(String),
+    /// It can't be compiled now, or guest code failed at load.
     #[error("{0}")]
     Guest(String),
     /// Several, as the process that compiles tells them.
@@ -71,6 +74,18 @@ impl LoadProblem {
         let sentence = error.split(['\n', '=']).next().unwrap_or(error);
         Self::Corrupt(sentence.trim_end_matches(" - expected").trim().to_owned())
     }
+}
+
+/// Bytes of one problem: names in a component and a guest's own words may be a mebibyte.
+const MAX_PROBLEM: usize = 2 << 10;
+
+/// Cuts a problem off that is too long to be logged or shown.
+pub(crate) fn shortened(mut problem: String) -> String {
+    if problem.len() > MAX_PROBLEM {
+        problem.truncate(problem.floor_char_boundary(MAX_PROBLEM));
+        problem.push('…');
+    }
+    problem
 }
 
 /// A file that was read but not run.
@@ -92,7 +107,7 @@ impl<'a> Candidate<'a> {
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, LoadProblem> {
         let corrupt = |error: wasmparser::BinaryReaderError| LoadProblem::corrupt(&error.to_string());
         let mut candidate = Self { bytes, wit: None, imports: vec![], exports: vec![] };
-        let (mut bounds, mut validator, mut depth) = (Bounds::default(), Validator::new(), 0_usize);
+        let (mut bounds, mut validator, mut depth) = (Bounds::new(bytes.len())?, Validator::new(), 0_usize);
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload.map_err(corrupt)?;
             bounds.add(&payload, depth)?;

@@ -4,7 +4,7 @@
 //! description and defaults is asked of that code. Guest code has a thread of its own here, with deadline and memory limit,
 //! where a panic is contained. A component that can't be snapshotted is configured in every fresh instance.
 
-use super::cache::{self, Cache, Key};
+use super::cache::{self, Key};
 use super::component::{self, Candidate, Configure, LoadProblem};
 use super::guest::Guest;
 use super::{Budget, Engine, State, child};
@@ -12,7 +12,7 @@ use crate::contract::description::Description;
 use serde_json::{Map, Value};
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wasmtime::component::{Component, Instance, Val};
 use wasmtime::{Store, Trap};
 
@@ -79,26 +79,27 @@ impl Engine {
 
     /// A component's code, and why it is no snapshot.
     fn compiled(&self, order: &Order<'_>) -> Result<(Component, Option<String>), LoadProblem> {
-        let entry = self.cache.as_ref().map(|cache| {
-            let settings = serde_json::to_string(order.written).expect("settings are JSON");
-            (cache, Key::new(&self.inner, order.candidate.bytes, &settings, order.memory))
-        });
-        match entry.as_ref().and_then(|(cache, key)| cache.find(&self.inner, key)) {
-            Some(cached) => Ok(cached),
-            None => self.compile(order, entry.as_ref()),
+        let settings = serde_json::to_string(order.written).expect("settings are JSON");
+        let key = Key::new(&self.inner, order.candidate.bytes, &settings, order.memory);
+        if let Some(cached) = self.cache.as_ref().and_then(|cache| cache.find(&self.inner, &key)) {
+            return Ok(cached);
         }
-    }
-
-    fn compile(
-        &self,
-        order: &Order<'_>,
-        entry: Option<&(&Cache, Key)>,
-    ) -> Result<(Component, Option<String>), LoadProblem> {
-        let made = child::compile(order, self.memory)?;
+        if let Some(problem) = self.given_up.find(&key, Instant::now()) {
+            return Err(LoadProblem::Guest(problem));
+        }
+        let made = match child::compile(order, self.memory) {
+            Ok(made) => made,
+            Err(problem) => {
+                if let LoadProblem::TooDear(problem) = &problem {
+                    self.given_up.add(key, problem, Instant::now());
+                }
+                return Err(problem);
+            }
+        };
         self.count_compilations(made.compilations);
         made.log.iter().for_each(|line| line.emit(order.name));
-        if let Some((kept, key)) = entry.filter(|_| made.keep) {
-            kept.keep(key, &made.compiled);
+        if let Some(cache) = self.cache.as_ref().filter(|_| made.keep) {
+            cache.keep(&key, &made.compiled);
         }
         let component = cache::component(&self.inner, &made.compiled.code);
         let component =

@@ -8,6 +8,7 @@ mod bounds;
 mod cache;
 mod child;
 mod component;
+mod given_up;
 mod guest;
 mod load;
 mod preinit;
@@ -17,7 +18,7 @@ mod ticker;
 
 pub use cache::{Cache, CacheCounts, CacheError};
 pub(crate) use child::run as compile_if_asked;
-pub(crate) use component::{Candidate, Configure, LoadProblem};
+pub(crate) use component::{Candidate, Configure, LoadProblem, shortened};
 pub(crate) use guest::Guest;
 pub(crate) use load::{Order, Prepared, call_configure};
 pub(crate) use preinit::SettingsRules;
@@ -26,6 +27,7 @@ pub(crate) use state::{Budget, State};
 
 use crate::contract::log;
 use crate::units::Bytes;
+use given_up::GivenUp;
 use room::Rooms;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,6 +89,7 @@ pub struct Engine {
     memory: Bytes,
     cache: Option<Cache>,
     compilations: AtomicU64,
+    given_up: GivenUp,
     ticker: Ticker,
     rooms: Rooms,
 }
@@ -137,6 +140,7 @@ impl Engine {
             memory: config.memory,
             cache: config.cache.clone(),
             compilations: AtomicU64::new(0),
+            given_up: GivenUp::default(),
             ticker,
             rooms: Rooms::new(),
         })

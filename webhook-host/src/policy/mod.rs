@@ -17,7 +17,7 @@ use crate::contract::description::{About, Context, Description};
 use crate::contract::review::{Operation, Phase, Resource, Review};
 use crate::contract::verdict::Verdict;
 use crate::decode::{DecodeError, join};
-use crate::engine::{Budget, Candidate, Engine, Guest, LoadProblem, Order, Prepared, State, call_configure};
+use crate::engine::{Budget, Candidate, Engine, Guest, LoadProblem, Order, Prepared, State, call_configure, shortened};
 use crate::manifest::ServicePolicy;
 use crate::units::{Bytes, Millis};
 use breaker::{Breaker, Change, Ended};
@@ -82,7 +82,7 @@ impl From<LoadProblem> for LoadError {
     fn from(problem: LoadProblem) -> Self {
         match problem {
             LoadProblem::Several(problems) => Self { problems },
-            problem => Self::new(problem.to_string()),
+            problem => Self::new(shortened(problem.to_string())),
         }
     }
 }

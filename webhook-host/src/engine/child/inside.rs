@@ -2,15 +2,15 @@
 
 use super::confinement::confine;
 use super::{Job, Limits, Outcome, Reply, VARIABLE, read_header, write_header};
+use crate::engine::component::shortened;
 use crate::engine::preinit::{self, SettingsRules};
 use std::io::{self, Read as _, Write as _};
 
 /// Exit code of a child that could not even answer.
 const FAILED: i32 = 2;
 
-/// Problems that are told, and bytes of each: a guest's own words may be a mebibyte.
+/// Problems of one component that are reported.
 const MAX_PROBLEMS: usize = 20;
-const MAX_PROBLEM: usize = 2 << 10;
 
 /// Whether this process was started to compile.
 pub(crate) fn is_child() -> bool {
@@ -49,12 +49,4 @@ fn work(limits: Limits, rules: SettingsRules) -> io::Result<()> {
     write_header(&mut stdout, &Reply { compilations, log, unconfined, result })?;
     stdout.write_all(&code)?;
     stdout.flush()
-}
-
-fn shortened(mut problem: String) -> String {
-    if problem.len() > MAX_PROBLEM {
-        problem.truncate(problem.floor_char_boundary(MAX_PROBLEM));
-        problem.push('…');
-    }
-    problem
 }

@@ -138,7 +138,10 @@ enum Failure {
 
 impl From<Failure> for LoadProblem {
     fn from(failure: Failure) -> Self {
-        Self::Guest(failure.to_string())
+        match failure {
+            Failure::Start(_) | Failure::NoRoom { .. } | Failure::Answer(_) => Self::Guest(failure.to_string()),
+            _ => Self::TooDear(failure.to_string()),
+        }
     }
 }
 
