@@ -1,11 +1,14 @@
-//! Bounds on the form of a component, checked while it is read and before anything of it is compiled.
+//! Bounds on the form of a component, checked while it is read and before anything of it is
+//! compiled.
 //!
-//! A compiler takes memory and time for more than the bytes of its input: a function of 46 KB with thousands of local
-//! variables and loops takes gigabytes. So whatever can make compiling dear has a bound here, far above what the largest
-//! honest component has: one that carries a JavaScript engine (12 MB, the numbers below). A child process with limits
-//! compiles what passes; see `child`. These bounds are there to say beforehand, and by name, what is wrong.
+//! A compiler takes memory and time for more than the bytes of its input: a function of 46 KB with
+//! thousands of local variables and loops takes gigabytes. So whatever can make compiling dear has
+//! a bound here, far above what the largest honest component has: one that carries a JavaScript
+//! engine (12 MB, the numbers below). A child process with limits compiles what passes; see
+//! `child`. These bounds are there to say beforehand, and by name, what is wrong.
 //!
-//! Reading takes memory for the parts counted here alone, and time proportional to the file. Asked by `component`.
+//! Reading takes memory for the parts counted here alone, and time proportional to the file. Asked
+//! by `component`.
 
 use super::LoadProblem;
 use wasmparser::{
@@ -36,9 +39,10 @@ const BODY: Bound = Bound { noun: "bytes of code", most: 512 << 10, fix: SPLIT }
 const LOCALS: Bound = Bound { noun: "local variables", most: 4_000, fix: SPLIT };
 /// Nested blocks, loops and ifs. StarlingMonkey: 456.
 const DEPTH: Bound = Bound { noun: "levels of nested blocks", most: 2_000, fix: SPLIT };
-/// Each local variable may need a place at the head of each block. StarlingMonkey: 194,000.
+/// Each local variable may need a place at the head of each block, and takes up to 1 KB for each.
+/// StarlingMonkey: 194,000.
 const PLACES: Bound =
-    Bound { noun: "pairs of a local variable and a block (their numbers multiplied)", most: 1_000_000, fix: SPLIT };
+    Bound { noun: "pairs of a local variable and a block (their numbers multiplied)", most: 500_000, fix: SPLIT };
 /// All of one function. StarlingMonkey: 453 in one table.
 const TARGETS: Bound = Bound { noun: "targets of br_table", most: 20_000, fix: SPLIT };
 /// A Rust guest has 1 to 3.

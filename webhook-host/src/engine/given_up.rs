@@ -1,7 +1,9 @@
-//! Components that were given up while they were compiled, because they took too much memory or time.
+//! Components that were given up while they were compiled, because they took too much memory or
+//! time.
 //!
-//! Each reload loads everything that does not serve yet, so one such component would hold up all later changes of other
-//! policies, again and again. So its error is given again for a while, without another try. Asked by `load`.
+//! Each reload loads everything that does not serve yet, so one such component would hold up all
+//! later changes of other policies, again and again. So its error is given again for a while,
+//! without another try. Asked by `load`.
 
 use super::cache::Key;
 use std::sync::{Mutex, PoisonError};

@@ -1,8 +1,10 @@
-//! A component made ready to be asked: from the cache, or by a child process that compiles and configures it.
+//! A component made ready to be asked: from the cache, or by a child process that compiles and
+//! configures it.
 //!
-//! Either way there is compiled code with the settings baked in where that can be, and the policy's own word on its
-//! description and defaults is asked of that code. Guest code has a thread of its own here, with deadline and memory limit,
-//! where a panic is contained. A component that can't be snapshotted is configured in every fresh instance.
+//! Either way there is compiled code with the settings baked in where that can be, and the policy's
+//! own word on its description and defaults is asked of that code. Guest code has a thread of its
+//! own here, with deadline and memory limit, where a panic is contained. A component that can't be
+//! snapshotted is configured in every fresh instance.
 
 use super::cache::{self, Key};
 use super::component::{self, Candidate, Configure, LoadProblem};
@@ -16,7 +18,8 @@ use std::time::{Duration, Instant};
 use wasmtime::component::{Component, Instance, Val};
 use wasmtime::{Store, Trap};
 
-/// Time for one guest function at load. Components that carry a language runtime initialise it here.
+/// Time for one guest function at load. Components that carry a language runtime initialise it
+/// here.
 const LOAD_TIME: Duration = Duration::from_secs(5);
 
 /// Bytes of the host that a description, defaults or settings errors may take.
@@ -29,7 +32,8 @@ pub(super) const LOAD_STACK: usize = 8 << 20;
 pub(crate) struct Prepared {
     pub(crate) guest: Guest,
     pub(crate) description: Description,
-    /// Settings that every instance must be given first; `None` when the snapshot holds them, or there are none.
+    /// Settings that every instance must be given first; `None` when the snapshot holds them, or
+    /// there are none.
     pub(crate) per_instance: Option<Val>,
     /// Why there is no snapshot, for people.
     pub(crate) no_snapshot: Option<String>,
@@ -59,8 +63,9 @@ pub(crate) struct Order<'a> {
 }
 
 impl Engine {
-    /// Compiles, checks and configures a component. `settle` turns the type of the settings and the policy's defaults into
-    /// the settings to configure with, by what the manifest has alone; it is not called when the policy has none.
+    /// Compiles, checks and configures a component. `settle` turns the type of the settings and the
+    /// policy's defaults into the settings to configure with, by what the manifest has alone; it is
+    /// not called when the policy has none.
     pub(crate) fn prepare<E, F>(&self, order: &Order<'_>, settle: F) -> Result<Prepared, E>
     where
         E: From<LoadProblem> + Send,

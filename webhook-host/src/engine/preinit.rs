@@ -1,11 +1,12 @@
 //! Settings baked in ahead of time, in the process that compiles.
 //!
-//! `configure` runs once, on an instrumented copy of the component; wasmtime-wizer makes a component of the state it leaves
-//! behind, and that snapshot is what every evaluation instantiates. We drive wizer's two halves ourselves: `configure` gets
-//! typed values instead of text, and wizer's own runner, which unwraps where a guest misbehaves, is left out.
+//! `configure` runs once, on an instrumented copy of the component; wasmtime-wizer makes a
+//! component of the state it leaves behind, and that snapshot is what every evaluation
+//! instantiates. We drive wizer's two halves ourselves: `configure` gets typed values instead of
+//! text, and wizer's own runner, which unwraps where a guest misbehaves, is left out.
 //!
-//! A later load has nothing but the snapshot to ask, so a policy that has other defaults once it is configured is not
-//! snapshotted. Called by `child`.
+//! A later load has nothing but the snapshot to ask, so a policy that has other defaults once it is
+//! configured is not snapshotted. Called by `child`.
 
 use super::cache::Compiled;
 use super::component::{self, Configure, LoadProblem};
@@ -19,7 +20,8 @@ use wasmtime::Store;
 use wasmtime::component::{Component, Instance, Lift, Val, WasmList};
 use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
 
-/// Bytes by which wizer's accessors grow each memory, to say where it is: a page whenever it is read, which is twice.
+/// Bytes by which wizer's accessors grow each memory, to say where it is: a page whenever it is
+/// read, which is twice.
 const ACCESSOR_MEMORY: usize = 2 * (64 << 10);
 
 /// How a manifest's settings become a value of the component's type; `policy` knows.
@@ -51,8 +53,8 @@ pub(super) struct Made {
     pub(super) log: Vec<Line>,
 }
 
-/// Compiles and configures, on a thread of its own where a panic is contained. Also returns how often it compiled.
-/// `slot` is the largest memory limit of any policy.
+/// Compiles and configures, on a thread of its own where a panic is contained. Also returns how
+/// often it compiled. `slot` is the largest memory limit of any policy.
 pub(super) fn make(order: &Order<'_>, slot: Bytes, rules: SettingsRules) -> (Result<Made, Vec<String>>, u64) {
     let engine = match Engine::for_compiling(slot) {
         Ok(engine) => engine,
@@ -120,8 +122,8 @@ impl Task<'_> {
         }
     }
 
-    /// A component with settings is instrumented before it is compiled, so that it is compiled once for `configure` and once
-    /// as a snapshot, and never for nothing.
+    /// A component with settings is instrumented before it is compiled, so that it is compiled once
+    /// for `configure` and once as a snapshot, and never for nothing.
     fn start(&self) -> Result<Start<'_>, LoadProblem> {
         let bytes = self.order.bytes;
         let compile = |bytes: &[u8]| {
@@ -167,8 +169,8 @@ struct Access<'a> {
 }
 
 impl Access<'_> {
-    /// The accessors are wizer's own code in the instrumented component. If one is missing or traps, the panic ends this
-    /// thread and is reported as a load error.
+    /// The accessors are wizer's own code in the instrumented component. If one is missing or
+    /// traps, the panic ends this thread and is reported as a load error.
     fn call<R, T>(&mut self, interface: &str, function: &str, read: impl FnOnce(&Store<State>, R) -> T) -> T
     where
         R: Lift + Send + Sync + 'static,

@@ -1,7 +1,8 @@
 //! The start of a process that compiles one component and exits; see `engine::child`.
 //!
-//! It must work in every executable that links this library, also in a test binary, whose `main` is not ours. So a constructor
-//! runs before `main`, and does nothing unless the process was started for this.
+//! It must work in every executable that links this library, also in a test binary, whose `main` is
+//! not ours. So a constructor runs before `main`, and does nothing unless the process was started
+//! for this.
 
 use super::{LoadError, settings};
 use crate::engine::{Configure, SettingsRules, compile_if_asked};

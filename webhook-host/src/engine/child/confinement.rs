@@ -1,9 +1,10 @@
 //! Rights that a child gives up before it reads its job.
 //!
-//! On Linux: descriptors that it inherited, new privileges, memory, processor time, files (no new descriptor, no byte
-//! written to one), core dumps, and by seccomp every system call but those that compute, wait, and read and write the pipes:
-//! so no network, no file, no other process. It yields to the reviews of the serving process, dies with it, and is the
-//! first to be ended where memory is short. Elsewhere nothing of that: the parent's limits remain.
+//! On Linux: descriptors that it inherited, new privileges, memory, processor time, files (no new
+//! descriptor, no byte written to one), core dumps, and by seccomp every system call but those that
+//! compute, wait, and read and write the pipes: so no network, no file, no other process. It yields
+//! to the reviews of the serving process, dies with it, and is the first to be ended where memory
+//! is short. Elsewhere nothing of that: the parent's limits remain.
 
 use super::Limits;
 
@@ -48,9 +49,11 @@ mod linux {
             // SAFETY: the structure lives as long as the call.
             checked(unsafe { libc::setrlimit(resource, &raw const limit) })
         };
-        // SAFETY: numbers only. Nothing in this process owns one of the descriptors that are closed: it has just begun.
+        // SAFETY: numbers only. Nothing in this process owns one of the descriptors that are
+        // closed: it has just begun.
         unsafe {
-            // Unknown to kernels before 5.9; then they are what this program inherited and closed on exec itself.
+            // Unknown to kernels before 5.9; then they are what this program inherited and closed
+            // on exec itself.
             libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32);
             checked(libc::setpriority(libc::PRIO_PROCESS, 0, NICE))?;
             checked(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
@@ -126,7 +129,8 @@ mod linux {
         /// Says that this process is the one that tries.
         const TRIES: &str = "SALLYPORT_TEST_CONFINED";
 
-        /// Everything that a confined process must not be able to do, by name, as far as it could do so.
+        /// Everything that a confined process must not be able to do, by name, as far as it could
+        /// do so.
         fn possible(address: &str) -> Vec<&'static str> {
             let attempts: [(&str, bool); 9] = [
                 ("read a file", std::fs::read("/proc/self/status").is_ok()),

@@ -17,7 +17,8 @@ pub(crate) fn is_child() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }
 
-/// Compiles what comes over standard input, if this process was started for that; then it does not return.
+/// Compiles what comes over standard input, if this process was started for that; then it does not
+/// return.
 pub(crate) fn run(rules: SettingsRules) {
     let Some(limits) = std::env::var_os(VARIABLE) else { return };
     let limits = limits.to_str().and_then(Limits::parse);

@@ -1,14 +1,15 @@
-//! How much memory a child may take: less than its container has left, because where a container's processes together exceed
-//! its limit, Kubernetes ends all of them.
+//! How much memory a child may take: less than its container has left, because where a container's
+//! processes together exceed its limit, Kubernetes ends all of them.
 //!
-//! Linux alone says so, in `/proc` and `/sys/fs/cgroup` (version 1 and 2); elsewhere nothing is known.
+//! Linux alone says so, in `/proc` and `/sys/fs/cgroup` (version 1 and 2); elsewhere nothing is
+//! known.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(super) const MIB: u64 = 1 << 20;
 
-/// The most of a child, however much is free. One with a JavaScript engine takes some 600 MiB.
+/// The most of a child, however much is free. One with a JavaScript engine takes some 400 MiB.
 const MOST: u64 = 1 << 30;
 
 /// The least with which it is worth trying: a Rust guest takes some 50 MiB.
@@ -54,8 +55,8 @@ fn kilobytes(text: &str, field: &str) -> Option<u64> {
     Some(value.trim().trim_end_matches(" kB").parse::<u64>().ok()? << 10)
 }
 
-/// The directories of this process' control groups that may limit memory, with those around them. Inside of a container the
-/// group's path may be the host's, and its files still lie at the root.
+/// The directories of this process' control groups that may limit memory, with those around them.
+/// Inside of a container the group's path may be the host's, and its files still lie at the root.
 fn groups() -> Vec<PathBuf> {
     let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let mut groups = vec![];

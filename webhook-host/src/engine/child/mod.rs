@@ -1,23 +1,27 @@
-//! Compilation in a child process, so that what a component costs to compile is never the serving process' cost.
+//! Compilation in a child process, so that what a component costs to compile is never the serving
+//! process' cost.
 //!
-//! **Start.** The child is this very executable, started again (`/proc/self/exe`) with one environment variable and nothing
-//! else of the environment. A constructor that this library registers (`policy::compiling`) runs before `main`, sees the
-//! variable, works and exits. So the child is there wherever the library is linked, in the program and in test binaries
-//! alike: nothing needs to be configured, and the two ends of the pipes are always of one build. (A fork without exec is
-//! not safe in a process with threads, and would share its secrets.)
+//! **Start.** The child is this very executable, started again (`/proc/self/exe`) with one
+//! environment variable and nothing else of the environment. A constructor that this library
+//! registers (`policy::compiling`) runs before `main`, sees the variable, works and exits. So the
+//! child is there wherever the library is linked, in the program and in test binaries alike:
+//! nothing needs to be configured, and the two ends of the pipes are always of one build. (A fork
+//! without exec is not safe in a process with threads, and would share its secrets.)
 //!
-//! **Pipes.** In: a [`Job`] and the component's bytes. Out: a [`Reply`] and the compiled code, as wasmtime serialises it, at
-//! most [`MAX_CODE`] bytes. Pre-initialisation runs in the child too, since it compiles twice: so a guest's `configure` leaves
-//! the serving process as well. The parent validates the component's form beforehand (`bounds`), computes the key and writes
-//! the cache.
+//! **Pipes.** In: a [`Job`] and the component's bytes. Out: a [`Reply`] and the compiled code, as
+//! wasmtime serialises it, at most [`MAX_CODE`] bytes. Pre-initialisation runs in the child too,
+//! since it compiles twice: so a guest's `configure` leaves the serving process as well. The parent
+//! validates the component's form beforehand (`bounds`), computes the key and writes the cache.
 //!
-//! **Trust.** The parent runs the code that the child returns: cranelift's output is trusted. The confinement below keeps
-//! a component that makes the compiler hang, swell or crash, or that breaks out of the sandbox while it is configured, from
-//! everything but that answer. Each component has a child of its own, so it can't touch another one's code.
+//! **Trust.** The parent runs the code that the child returns: cranelift's output is trusted. The
+//! confinement below keeps a component that makes the compiler hang, swell or crash, or that breaks
+//! out of the sandbox while it is configured, from everything but that answer. Each component has a
+//! child of its own, so it can't touch another one's code.
 //!
-//! **Limits**, enforced by the parent on every platform: wall-clock time ([`Limits`]), one child at a time in this process,
-//! sizes of both directions. On Linux the child gives up everything else before it reads its job (see `confinement`), and
-//! the parent looks at its resident size and at the memory that the container has left, every [`LOOK`].
+//! **Limits**, enforced by the parent on every platform: wall-clock time ([`Limits`]), one child at
+//! a time in this process, sizes of both directions. On Linux the child gives up everything else
+//! before it reads its job (see `confinement`), and the parent looks at its resident size and at
+//! the memory that the container has left, every [`LOOK`].
 //!
 //! Started by `load`, on a thread that serves no review.
 
@@ -43,7 +47,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The variable that makes this executable a child that compiles. Its value is the child's own limits.
+/// The variable that makes this executable a child that compiles. Its value is the child's own
+/// limits.
 const VARIABLE: &str = "SALLYPORT_COMPILE_CHILD";
 
 /// Bytes of compiled code: three times what a component with a JavaScript engine has.
@@ -52,15 +57,16 @@ const MAX_CODE: u64 = 128 << 20;
 /// Bytes of a job or a reply without component and code. A ServicePolicy has 1.5 MiB at most.
 const MAX_HEADER: u32 = 16 << 20;
 
-/// Processor time for a component of no size; a Rust guest takes 0.2 s, and each of `describe`, `defaults` and `configure`
-/// may take 5 s.
-const BASE_TIME: u64 = 20;
+/// Processor time for a component of no size; a Rust guest takes 0.2 s, and each of `describe`,
+/// `defaults` and `configure` may take 5 s.
+const BASE_TIME: u64 = 10;
 
 /// Processor time for each MiB: twice what a JavaScript engine takes in an unoptimised build.
 const TIME_PER_MIB: u64 = 5;
 
-/// Wall-clock time is this many times processor time: other processes want the processors too.
-const WALL_FACTOR: u32 = 3;
+/// Wall-clock time is this many times processor time, which is the limit that counts where there is
+/// one: other processes want the processors too.
+const WALL_FACTOR: u32 = 10;
 
 /// How often the parent looks at the child. In that time a process can touch some 20 MiB.
 const LOOK: Duration = Duration::from_millis(10);
@@ -198,7 +204,8 @@ pub(super) fn compile(order: &Order<'_>, slot: Bytes) -> Result<Made, LoadProble
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     if is_child() {
-        // `main` of a program that has lost its constructors: it must not start itself again and again.
+        // `main` of a program that has lost its constructors: it must not start itself again and
+        // again.
         return Err(Failure::Start(io::Error::other("this process is such a child")).into());
     }
     let component = order.candidate.bytes;
@@ -339,7 +346,8 @@ fn read_header<T: for<'a> Deserialize<'a>>(from: &mut impl Read) -> io::Result<T
 mod tests {
     use super::*;
 
-    /// A component with one module: so many functions, each of so many loops in loops over so many local variables.
+    /// A component with one module: so many functions, each of so many loops in loops over so many
+    /// local variables.
     fn component(functions: usize, loops: usize, locals: usize) -> Vec<u8> {
         let mut code = [vec![1], leb(locals), vec![0x7f]].concat();
         for index in 0..loops {
