@@ -261,3 +261,100 @@ fn the_default_cache_is_private_where_the_directory_around_it_is_not() {
     assert_eq!(mode & 0o777, 0o700);
     assert!(std::fs::read_dir(&compiled).expect("readable").next().is_some(), "it keeps what was compiled");
 }
+
+/// Everything in a directory that is no directory.
+fn files(directory: &Path) -> usize {
+    std::fs::read_dir(directory).expect("readable").count()
+}
+
+#[test]
+fn a_link_that_is_pointed_elsewhere_later_leads_nowhere() {
+    let parent = directory();
+    let [real, elsewhere, link] = ["real", "elsewhere", "link"].map(|name| parent.path().join(name));
+    std::fs::create_dir(&real).expect("ours");
+    std::fs::create_dir(&elsewhere).expect("ours");
+    // Others may write there.
+    std::fs::set_permissions(&elsewhere, std::fs::Permissions::from_mode(0o777)).expect("ours");
+    std::os::unix::fs::symlink(&real, &link).expect("ours");
+    // On the way to the directory a link is as good as any other name.
+    let start = Start::with(&link.join("compiled"), Cache::SIZE.get() as u64);
+    std::fs::remove_file(&link).expect("ours");
+    std::os::unix::fs::symlink(&elsewhere, &link).expect("ours");
+    std::fs::create_dir(elsewhere.join("compiled")).expect("ours");
+    start.works(&misbehave(), &json!({}));
+    assert_eq!(files(&elsewhere.join("compiled")), 0);
+    assert_eq!(files(&real.join("compiled")), 1);
+    start.works(&misbehave(), &json!({}));
+    assert_eq!(start.counts().0, [1, 1, 0], "and it is found there again");
+}
+
+#[test]
+fn a_directory_that_is_moved_away_and_replaced_is_used_on() {
+    let parent = directory();
+    let [path, moved] = ["compiled", "moved"].map(|name| parent.path().join(name));
+    let start = Start::with(&path, Cache::SIZE.get() as u64);
+    std::fs::rename(&path, &moved).expect("ours");
+    std::fs::create_dir(&path).expect("ours");
+    start.works(&misbehave(), &json!({}));
+    assert_eq!((files(&path), files(&moved)), (0, 1));
+}
+
+#[test]
+fn a_link_is_no_cache() {
+    let parent = directory();
+    let link = parent.path().join("link");
+    std::os::unix::fs::symlink(directory().path(), parent.path().join("dangling")).expect("ours");
+    std::fs::create_dir(parent.path().join("real")).expect("ours");
+    std::os::unix::fs::symlink(parent.path().join("real"), &link).expect("ours");
+    let error = Cache::open(&link, 1).expect_err("a link").to_string();
+    assert!(error.ends_with("it is a symbolic link or no directory; name the directory itself"), "{error}");
+    Cache::open(&parent.path().join("dangling"), 1).expect_err("a link to nowhere");
+}
+
+#[test]
+fn an_entry_that_others_could_have_written_is_not_used() {
+    let directory = directory();
+    let entry = filled(&directory);
+    let sound = std::fs::read(&entry).expect("readable");
+    let outside = self::directory();
+    let open = |mode| {
+        std::fs::write(&entry, &sound).expect("ours");
+        std::fs::set_permissions(&entry, std::fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    let link = |target: &Path| {
+        std::fs::write(target, &sound).expect("ours");
+        std::os::unix::fs::symlink(target, &entry).expect("ours");
+    };
+    let kinds: [(&str, &dyn Fn()); 4] = [
+        ("others may write", &|| open(0o622)),
+        ("others may read", &|| open(0o644)),
+        ("a link", &|| link(&outside.path().join("entry"))),
+        ("a named pipe", &|| {
+            let made = Command::new("mkfifo").args(["-m", "600"]).arg(&entry).status();
+            assert!(made.is_ok_and(|status| status.success()));
+        }),
+    ];
+    for (kind, make) in kinds {
+        std::fs::remove_file(&entry).expect("ours");
+        make();
+        let start = Start::new(&directory);
+        start.works(&misbehave(), &json!({}));
+        assert_eq!(start.counts(), ([0, 0, 1], 2), "{kind}");
+        let found = std::fs::symlink_metadata(&entry).expect("written anew");
+        assert!(found.is_file() && found.permissions().mode() & 0o777 == 0o600, "{kind}");
+    }
+    assert_eq!(std::fs::read(outside.path().join("entry")).expect("untouched"), sound);
+}
+
+/// An emptyDir of Kubernetes belongs to root and lets everybody write; with an fsGroup its group is inherited.
+#[test]
+fn a_private_directory_is_made_in_one_that_everybody_may_write() {
+    let volume = directory();
+    std::fs::set_permissions(volume.path(), std::fs::Permissions::from_mode(0o2777)).expect("ours");
+    let compiled = volume.path().join("compiled");
+    let shown = compiled.to_str().expect("UTF-8");
+    let output = sallyport(&["inspect", "target/policies/service_type.wasm", "--cache-dir", shown]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(std::fs::metadata(&compiled).expect("made").permissions().mode() & 0o777, 0o700);
+    assert_eq!(files(&compiled), 1);
+}

@@ -20,6 +20,7 @@ mod crd;
 mod custom_resources;
 mod deletion;
 mod deployment;
+mod dear_components;
 mod doctor;
 mod drain;
 mod drill;

@@ -3,10 +3,11 @@
 mod live;
 
 use super::cache::CacheArgs;
+use super::load;
 use crate::engine::{Engine, EngineConfig};
 use crate::policy::Inspection;
 use crate::report;
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -66,7 +67,7 @@ fn host(url: &str, output: Output) -> anyhow::Result<ExitCode> {
 
 fn component(file: &Path, cache: &CacheArgs, output: Output) -> anyhow::Result<ExitCode> {
     let path = file.display();
-    let bytes = std::fs::read(file).with_context(|| format!("{path}: can't be read"))?;
+    let bytes = load::module_bytes(file).map_err(|problem| anyhow!("{path}: can't be read: {problem}"))?;
     let engine = Engine::new(&EngineConfig { concurrency: 1, cache: cache.open()?, ..EngineConfig::default() })?;
     let inspection = Inspection::of(&engine, &bytes).with_context(|| format!("{path}: can't serve as a policy"))?;
     match output {

@@ -211,7 +211,7 @@ fn load(
 }
 
 /// The bytes of a module, at most [`LARGEST`].
-fn module_bytes(file: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn module_bytes(file: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = vec![];
     let file = File::open(file).map_err(|error| error.to_string())?;
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;

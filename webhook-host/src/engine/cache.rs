@@ -8,13 +8,15 @@
 //!
 //! **The directory is trusted.** The digest finds what a disk or a full file system did, not what somebody did who may write
 //! there: such a person can make this process run any code. So the directory must belong to the user of the process, and
-//! nobody else may enter it.
+//! nobody else may enter it. It is opened once, not by way of a link, checked, and used by that handle from then on, so that no
+//! later change of a path or a link leads elsewhere; and each entry must be the user's own file, closed to others.
 //!
-//! Opened by `cli`; asked by `preinit`, at load, never during a review.
+//! Opened by `cli`; asked by `load`, never during a review. What a child process compiled is written here by the parent.
 
 use crate::units::Bytes;
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use sha2::{Digest as _, Sha256};
-use std::fs::{self, DirBuilder, File, Metadata};
+use std::fs::{DirBuilder, File, Metadata};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -26,7 +28,7 @@ use wasmtime::component::Component;
 
 /// The form of entries and of the pre-initialisation that makes them. To be raised when either changes: entries of other
 /// versions are not found any more.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What entries and files that are about to become one are called. Nothing else in the directory is ever touched.
 const PREFIX: &str = "sallyport-";
@@ -38,7 +40,12 @@ const DIGEST: usize = 32;
 /// A directory of compiled code. Clones are one cache.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    directory: PathBuf,
+    /// For the log alone.
+    path: PathBuf,
+    /// The directory itself, whatever its path leads to by now.
+    directory: Arc<File>,
+    /// Its owner, and that of all entries.
+    owner: u32,
     limit: u64,
     counters: Arc<Counters>,
 }
@@ -73,6 +80,15 @@ pub enum CacheError {
         #[source]
         error: io::Error,
     },
+    /// It is a link, or no directory.
+    #[error(
+        "can't keep compiled policies in {}: it is a symbolic link or no directory; name the directory itself",
+        .0.display()
+    )]
+    Link(
+        /// The path.
+        PathBuf,
+    ),
     /// Others may enter it.
     #[error(
         "can't keep compiled policies in {0}: it is open to other users (mode {mode:o}), who could make this process run their code; run `chmod 700 {0}`",
@@ -99,11 +115,23 @@ pub enum CacheError {
     },
 }
 
-/// What an entry holds.
-pub(super) struct Cached {
-    pub(super) component: Component,
+/// Compiled code, as wasmtime serialises it.
+pub(super) struct Compiled {
+    pub(super) code: Vec<u8>,
     /// Why the component is no snapshot, if it should have been one.
     pub(super) no_snapshot: Option<String>,
+}
+
+/// The component of compiled code, ready to be instantiated.
+#[expect(unsafe_code, reason = "wasmtime trusts compiled code; this is the one place that hands it some")]
+pub(super) fn component(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `deserialize` wants bytes that `Component::serialize` gave, for a compatible engine, unmodified. They come from
+    // two places. A child process of this same executable, with the same engine configuration, serialised them and passed
+    // them over a pipe that nobody else holds. Or an entry of the cache holds what such a child gave: only `write` makes
+    // files whose digest matches, in a directory where nobody but this user can write, and the key is part of the digest and
+    // holds the engine's compatibility hash. The bytes are in memory of our own since before they were verified, so nothing
+    // changes them afterwards. (The compiler, and who can write here, are trusted; see above.)
+    unsafe { Component::deserialize(engine, code) }
 }
 
 impl Cache {
@@ -115,20 +143,28 @@ impl Cache {
     /// # Errors
     ///
     /// When it can't be used, or when anybody but the process' own user could write there.
-    pub fn open(directory: &Path, limit: u64) -> Result<Self, CacheError> {
-        let unusable = |error| CacheError::Unusable { directory: directory.to_owned(), error };
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
-        let found = fs::metadata(directory).map_err(unusable)?;
+    pub fn open(path: &Path, limit: u64) -> Result<Self, CacheError> {
+        let unusable = |error| CacheError::Unusable { directory: path.to_owned(), error };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(directory) => File::from(directory),
+            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => return Err(CacheError::Link(path.to_owned())),
+            Err(error) => return Err(unusable(error.into())),
+        };
+        let found = directory.metadata().map_err(unusable)?;
         let mode = found.mode() & 0o777;
         if mode & 0o077 != 0 {
-            return Err(CacheError::Shared { directory: directory.to_owned(), mode });
+            return Err(CacheError::Shared { directory: path.to_owned(), mode });
         }
+        let (path, owner) = (path.to_owned(), found.uid());
+        let cache = Self { path, directory: Arc::new(directory), owner, limit, counters: Arc::default() };
         // Who we are is told by a file that we make; it also shows early that files can be made.
-        let user = temporary(directory).and_then(|file| file.as_file().metadata()).map_err(unusable)?.uid();
-        if found.uid() != user {
-            return Err(CacheError::Foreign { directory: directory.to_owned(), owner: found.uid(), user });
+        let user = cache.temporary().and_then(|(_, file)| file.metadata()).map_err(unusable)?.uid();
+        if owner != user {
+            return Err(CacheError::Foreign { directory: cache.path, owner, user });
         }
-        Ok(Self { directory: directory.to_owned(), limit, counters: Arc::default() })
+        Ok(cache)
     }
 
     /// How often it had what it was asked for, since it was opened.
@@ -138,21 +174,22 @@ impl Cache {
         CacheCounts { hits: read(hits), misses: read(misses), corrupt: read(corrupt) }
     }
 
-    /// The verified entry of a key.
-    pub(super) fn find(&self, engine: &wasmtime::Engine, key: &Key) -> Option<Cached> {
-        let path = self.path(key);
-        let found = match File::open(&path) {
+    /// The verified entry of a key: the component, and why it is no snapshot.
+    pub(super) fn find(&self, engine: &wasmtime::Engine, key: &Key) -> Option<(Component, Option<String>)> {
+        let name = key.file_name();
+        let found = match self.open_entry(&name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.to_string()),
-            Ok(file) => read(engine, key, &file).map(Some),
+            Ok(file) => self.read(engine, key, &file).map(Some),
         };
         let counter = match &found {
             Ok(Some(_)) => &self.counters.hits,
             Ok(None) => &self.counters.misses,
             Err(why) => {
+                let path = self.path.join(&name);
                 tracing::warn!("compiling anew: the cache's entry {} can't be used: {why}", path.display());
                 // Gone already, or the next start says so again.
-                let _ = fs::remove_file(&path);
+                let _ = self.remove(&name);
                 &self.counters.corrupt
             }
         };
@@ -160,64 +197,131 @@ impl Cache {
         found.ok().flatten()
     }
 
-    /// Keeps a component. Where that fails, the next start compiles again, so it is only told.
-    pub(super) fn keep(&self, key: &Key, component: &Component, no_snapshot: Option<&str>) {
-        if let Err(error) = self.write(key, component, no_snapshot.unwrap_or_default()) {
-            tracing::warn!("a compiled policy can't be kept in {}: {error}", self.directory.display());
+    /// Keeps compiled code. Where that fails, the next start compiles again, so it is only logged.
+    pub(super) fn keep(&self, key: &Key, compiled: &Compiled) {
+        if let Err(error) = self.write(key, compiled) {
+            tracing::warn!("a compiled policy can't be kept in {}: {error}", self.path.display());
         }
     }
 
-    fn write(&self, key: &Key, component: &Component, no_snapshot: &str) -> io::Result<()> {
-        let code = component.serialize().map_err(|error| io::Error::other(format!("{error:#}")))?;
-        let content = content(no_snapshot, &code);
+    fn write(&self, key: &Key, compiled: &Compiled) -> io::Result<()> {
+        let content = content(compiled.no_snapshot.as_deref().unwrap_or_default(), &compiled.code);
         let size = (DIGEST + content.len()) as u64;
         if size > self.limit {
             return Err(io::Error::other(format!("it has {size} bytes, and the cache may have {}", self.limit)));
         }
         self.make_room(size)?;
-        let mut file = temporary(&self.directory)?;
+        let (temporary, mut file) = self.temporary()?;
         file.write_all(&key.digest(&content))?;
         file.write_all(&content)?;
         // Without fsync: what a power cut leaves behind is found by its digest.
-        file.persist(self.path(key))?;
-        Ok(())
+        temporary.rename(&key.file_name())
     }
 
     /// Removes entries until so many bytes fit, those first that were not used for longest.
     fn make_room(&self, bytes: u64) -> io::Result<()> {
         let mut entries = vec![];
-        for entry in fs::read_dir(&self.directory)? {
-            let path = entry?.path();
-            let ours = |name: &str| name.starts_with(PREFIX) && name.ends_with(SUFFIX);
-            // What another process removes meanwhile needs no room.
-            match fs::symlink_metadata(&path) {
-                Ok(found) if found.is_file() && path.file_name().and_then(|name| name.to_str()).is_some_and(ours) => {
-                    entries.push((used(&found), found.len(), path));
-                }
-                _ => {}
+        for entry in Dir::read_from(&*self.directory)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if !(name.starts_with(PREFIX) && name.ends_with(SUFFIX)) {
+                continue;
+            }
+            // What another process removes meanwhile, and what is no file, needs no room.
+            if let Ok(found) = self.open_file(name).and_then(|file| file.metadata())
+                && found.is_file()
+            {
+                entries.push((used(&found), found.len(), name.to_owned()));
             }
         }
         entries.sort();
         let mut total = bytes + entries.iter().map(|(_, size, _)| size).sum::<u64>();
-        for (_, size, path) in entries {
+        for (_, size, name) in entries {
             if total <= self.limit {
                 break;
             }
-            fs::remove_file(&path)?;
+            self.remove(&name)?;
             total -= size;
         }
         Ok(())
     }
 
-    fn path(&self, key: &Key) -> PathBuf {
-        let hex = key.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        self.directory.join(format!("{PREFIX}{hex}{SUFFIX}"))
+    /// An entry that nobody else can have written.
+    fn open_entry(&self, name: &str) -> io::Result<File> {
+        let file = self.open_file(name)?;
+        let found = file.metadata()?;
+        if !found.is_file() || found.uid() != self.owner || found.mode() & 0o077 != 0 {
+            let (owner, mode) = (found.uid(), found.mode() & 0o777);
+            return Err(io::Error::other(format!(
+                "it is no file that only user {} may use (owner {owner}, mode {mode:o})",
+                self.owner
+            )));
+        }
+        Ok(file)
+    }
+
+    /// Without waiting for anybody, as one would for the writer of a named pipe.
+    fn open_file(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&*self.directory, name, flags, Mode::empty())?.into())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&*self.directory, name, AtFlags::empty())?)
+    }
+
+    /// A new file, readable by its owner alone, that removes itself unless it becomes an entry.
+    fn temporary(&self) -> io::Result<(Temporary<'_>, File)> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("{PREFIX}new-{}-{count}{SUFFIX}", std::process::id());
+            match rustix::fs::openat(&*self.directory, &name, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(file) => return Ok((Temporary { cache: self, name }, file.into())),
+                // Left behind by a process of before that had the same number.
+                Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Reads the whole file instead of mapping it: what is verified must be what is executed, and a mapped file may change
+    /// afterwards. That is a few tenths of a millisecond for a policy in Rust.
+    fn read(&self, engine: &wasmtime::Engine, key: &Key, file: &File) -> Result<(Component, Option<String>), String> {
+        let mut bytes = vec![];
+        // Larger ones are not written.
+        file.take(self.limit).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        let (digest, content) = bytes.split_first_chunk::<DIGEST>().ok_or("it is cut off")?;
+        if *digest != key.digest(content) {
+            return Err("it is damaged: its SHA-256 is another one".to_owned());
+        }
+        let (sentence, code) = parse(content).ok_or("it has another form")?;
+        let component = component(engine, code).map_err(|error| format!("{error:#}"))?;
+        // It says when the entry was used last; if it can't, the entry goes earlier.
+        let _ = file.set_modified(SystemTime::now());
+        Ok((component, (!sentence.is_empty()).then(|| sentence.to_owned())))
     }
 }
 
-/// A file that removes itself unless it becomes an entry, readable by its owner alone.
-fn temporary(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
-    tempfile::Builder::new().prefix(&format!("{PREFIX}new-")).suffix(SUFFIX).tempfile_in(directory)
+/// A file that is about to become an entry.
+struct Temporary<'a> {
+    cache: &'a Cache,
+    name: String,
+}
+
+impl Temporary<'_> {
+    fn rename(self, name: &str) -> io::Result<()> {
+        let directory = &*self.cache.directory;
+        Ok(rustix::fs::renameat(directory, &self.name, directory, name)?)
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        // It has another name by now, unless something failed.
+        let _ = self.cache.remove(&self.name);
+    }
 }
 
 /// When an entry was last used: a hit touches it.
@@ -237,39 +341,31 @@ fn parse(content: &[u8]) -> Option<(&str, &[u8])> {
     Some((str::from_utf8(sentence).ok()?, code))
 }
 
-/// Reads the whole file instead of mapping it: what is verified must be what is executed, and a mapped file may change
-/// afterwards. That is a few tenths of a millisecond for a policy in Rust.
-#[expect(unsafe_code, reason = "wasmtime trusts compiled code; this is the one place that hands it some")]
-fn read(engine: &wasmtime::Engine, key: &Key, mut file: &File) -> Result<Cached, String> {
-    let mut bytes = vec![];
-    file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    let (digest, content) = bytes.split_first_chunk::<DIGEST>().ok_or("it is cut off")?;
-    if *digest != key.digest(content) {
-        return Err("it is damaged: its SHA-256 is another one".to_owned());
-    }
-    let (sentence, code) = parse(content).ok_or("it has another form")?;
-    // SAFETY: `deserialize` wants bytes that `Component::serialize` gave, for a compatible engine, unmodified. Only `write`
-    // makes files whose digest matches, in a directory where nobody but this user can write, and gives them such bytes
-    // whole. The key is part of the digest and holds the engine's compatibility hash. The bytes are in memory of our own
-    // since before they were verified, so nothing changes them afterwards. (Who can write here is trusted; see above.)
-    let component = unsafe { Component::deserialize(engine, code) }.map_err(|error| format!("{error:#}"))?;
-    // It says when the entry was used last; if it can't, the entry goes earlier.
-    let _ = file.set_modified(SystemTime::now());
-    Ok(Cached { component, no_snapshot: (!sentence.is_empty()).then(|| sentence.to_owned()) })
-}
-
 /// What decides which code comes out: versions of this host, of wasmtime and of entries; processor, compiler settings and
 /// WebAssembly features ([`wasmtime::Engine::precompile_compatibility_hash`]); the component; and the manifest's settings and
 /// limits, under which `configure` ran.
+#[derive(PartialEq, Eq)]
 pub(super) struct Key([u8; DIGEST]);
 
 impl Key {
+    /// One of many different keys.
+    #[cfg(test)]
+    pub(super) fn of(byte: u8) -> Self {
+        Self([byte; DIGEST])
+    }
+
     pub(super) fn new(engine: &wasmtime::Engine, component: &[u8], settings: &str, memory: usize) -> Self {
         let mut key = KeyHasher(Sha256::new());
         (VERSION, env!("CARGO_PKG_VERSION"), crate::contract::VERSION).hash(&mut key);
         engine.precompile_compatibility_hash().hash(&mut key);
         (Sha256::digest(component).as_slice(), settings, memory).hash(&mut key);
         Self(key.0.finalize().into())
+    }
+
+    /// The name of its entry.
+    fn file_name(&self) -> String {
+        let hex = self.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        format!("{PREFIX}{hex}{SUFFIX}")
     }
 
     fn digest(&self, content: &[u8]) -> [u8; DIGEST] {
@@ -294,11 +390,12 @@ impl Hasher for KeyHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
     use std::time::Duration;
 
     fn key(byte: u8) -> Key {
-        Key([byte; DIGEST])
+        Key::of(byte)
     }
 
     #[test]
@@ -340,7 +437,8 @@ mod tests {
         let cache = Cache::open(&directory, 250).expect("it is ours");
         let hours = |age: u64| SystemTime::now() - Duration::from_secs(age * 3600);
         let stranger = directory.join("notes.txt");
-        let names = [(cache.path(&key(1)), 1), (cache.path(&key(2)), 3), (cache.path(&key(3)), 2), (stranger, 9)];
+        let path = |byte| directory.join(key(byte).file_name());
+        let names = [(path(1), 1), (path(2), 3), (path(3), 2), (stranger, 9)];
         for (path, age) in &names {
             fs::write(path, [0; 100]).expect("written");
             File::open(path).and_then(|file| file.set_modified(hours(*age))).expect("aged");

@@ -1,9 +1,15 @@
-//! Is this file a policy? What a component imports and exports, read before any of its code runs.
+//! Is this file a policy? A component's imports, exports and bounds, read before any of it is compiled or run.
+//!
+//! Everything but the bodies of functions is validated here, since the types of imports are not known otherwise. The
+//! compiler validates the whole component again.
 
+use super::bounds::{self, Bounds};
 use crate::contract;
 use sha2::{Digest, Sha256};
-use wasmparser::{Encoding, Parser, Payload};
-use wasmtime::component::types::{self, ComponentItem};
+use wasmparser::component_types::{ComponentEntityType, ComponentItem};
+use wasmparser::types::{Types, TypesRef};
+use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator};
+use wasmtime::component::types::{self, ComponentItem as Compiled};
 use wasmtime::component::{Component, Type};
 
 /// Why a file can't serve as a policy. Says what is wrong and what to do; the caller says which file.
@@ -12,6 +18,9 @@ pub(crate) enum LoadProblem {
     /// Not WebAssembly, truncated, or invalid.
     #[error("not a valid WebAssembly component: {0}")]
     Corrupt(String),
+    /// Dearer to compile than any honest policy.
+    #[error("not compiled: {0}")]
+    Bound(String),
     /// A core module.
     #[error(
         "a core WebAssembly module, not a component; link it with wasm-component-ld (the SDK's .cargo/config.toml does so)"
@@ -48,9 +57,15 @@ pub(crate) enum LoadProblem {
         /// Its form.
         expected: &'static str,
     },
-    /// Guest code failed at load.
+    /// Compiling it was given up.
+    #[error("{0}")]
+    TooDear(String),
+    /// It can't be compiled now, or guest code failed at load.
     #[error("{0}")]
     Guest(String),
+    /// Several, as the process that compiles tells them.
+    #[error("{}", .0.join("; "))]
+    Several(Vec<String>),
 }
 
 impl LoadProblem {
@@ -59,6 +74,18 @@ impl LoadProblem {
         let sentence = error.split(['\n', '=']).next().unwrap_or(error);
         Self::Corrupt(sentence.trim_end_matches(" - expected").trim().to_owned())
     }
+}
+
+/// Bytes of one problem: names in a component and a guest's own words may be a mebibyte.
+const MAX_PROBLEM: usize = 2 << 10;
+
+/// Cuts a problem off that is too long to be logged or shown.
+pub(crate) fn shortened(mut problem: String) -> String {
+    if problem.len() > MAX_PROBLEM {
+        problem.truncate(problem.floor_char_boundary(MAX_PROBLEM));
+        problem.push('…');
+    }
+    problem
 }
 
 /// A file that was read but not run.
@@ -76,13 +103,15 @@ pub(crate) struct Candidate<'a> {
 const WIT_SECTION: &str = "sallyport:wit";
 
 impl<'a> Candidate<'a> {
-    /// Reads a component's sections.
+    /// Reads a component: bounds, imports and exports.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, LoadProblem> {
+        let corrupt = |error: wasmparser::BinaryReaderError| LoadProblem::corrupt(&error.to_string());
         let mut candidate = Self { bytes, wit: None, imports: vec![], exports: vec![] };
-        let mut depth = 0_u32;
+        let (mut bounds, mut validator, mut depth) = (Bounds::new(bytes.len())?, Validator::new(), 0_usize);
         for payload in Parser::new(0).parse_all(bytes) {
-            let payload = payload.map_err(|error| LoadProblem::corrupt(&error.to_string()))?;
-            match payload {
+            let payload = payload.map_err(corrupt)?;
+            bounds.add(&payload, depth)?;
+            match &payload {
                 Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
                     return Err(LoadProblem::CoreModule);
                 }
@@ -92,19 +121,31 @@ impl<'a> Candidate<'a> {
                     candidate.wit = String::from_utf8(section.data().to_vec()).ok();
                 }
                 Payload::ComponentImportSection(imports) if depth == 1 => {
-                    candidate
-                        .imports
-                        .extend(imports.into_iter().filter_map(Result::ok).map(|import| import.name.name.to_owned()));
+                    let names = imports.clone().into_iter().filter_map(Result::ok);
+                    candidate.imports.extend(names.map(|import| import.name.name.to_owned()));
                 }
                 Payload::ComponentExportSection(exports) if depth == 1 => {
-                    candidate
-                        .exports
-                        .extend(exports.into_iter().filter_map(Result::ok).map(|export| export.name.name.to_owned()));
+                    let names = exports.clone().into_iter().filter_map(Result::ok);
+                    candidate.exports.extend(names.map(|export| export.name.name.to_owned()));
                 }
+                _ => {}
+            }
+            match validator.payload(&payload).map_err(corrupt)? {
+                ValidPayload::Func(function, body) => bounds::check_function(&function, &body)?,
+                ValidPayload::End(types) if depth == 0 => candidate.check(&types)?,
                 _ => {}
             }
         }
         Ok(candidate)
+    }
+
+    fn check(&self, types: &Types) -> Result<(), LoadProblem> {
+        for name in &self.imports {
+            if let Some(item) = types.component_item_for_import(name) {
+                check_import(types.as_ref(), name, item)?;
+            }
+        }
+        check_exports(&self.exports)
     }
 
     /// Whether the policy's world has settings.
@@ -126,25 +167,13 @@ pub(crate) struct Configure {
     pub(crate) settings: Type,
 }
 
-/// Checks what a compiled component imports and exports.
-pub(super) fn check(component: &Component) -> Result<Option<Configure>, LoadProblem> {
-    let ty = component.component_type();
-    let engine = component.engine();
-    for (name, import) in ty.imports(engine) {
-        check_import(engine, name, &import.ty)?;
-    }
-    check_exports(engine, &ty)?;
-    settings_type(engine, &ty)
-}
-
-fn check_import(engine: &wasmtime::Engine, name: &str, item: &ComponentItem) -> Result<(), LoadProblem> {
-    match item {
-        ComponentItem::ComponentFunc(_) => Err(LoadProblem::ForeignImport(name.to_owned())),
-        ComponentItem::ComponentInstance(instance) => {
+fn check_import(types: TypesRef<'_>, name: &str, item: &ComponentItem) -> Result<(), LoadProblem> {
+    match item.ty {
+        ComponentEntityType::Instance(instance) => {
             check_version(name)?;
             let own = name == format!("{}/log@{}", contract::PACKAGE, contract::VERSION);
-            let function =
-                instance.exports(engine).find(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
+            let mut exports = types[instance].exports.iter();
+            let function = exports.find(|(_, item)| matches!(item.ty, ComponentEntityType::Func(_)));
             match function {
                 Some((function, _)) if !(own && function == "log") => {
                     Err(LoadProblem::ForeignImport(format!("{name}#{function}")))
@@ -152,7 +181,7 @@ fn check_import(engine: &wasmtime::Engine, name: &str, item: &ComponentItem) -> 
                 _ => Ok(()),
             }
         }
-        ComponentItem::Type(_) => Ok(()),
+        ComponentEntityType::Type { .. } => Ok(()),
         _ => Err(LoadProblem::ForeignImport(name.to_owned())),
     }
 }
@@ -166,8 +195,7 @@ fn check_version(interface: &str) -> Result<(), LoadProblem> {
     }
 }
 
-fn check_exports(engine: &wasmtime::Engine, ty: &types::Component) -> Result<(), LoadProblem> {
-    let names: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
+fn check_exports(names: &[String]) -> Result<(), LoadProblem> {
     let policy = format!("{}/policy@", contract::PACKAGE);
     if let Some(name) = names.iter().find(|name| name.starts_with(&policy)) {
         return check_version(name);
@@ -176,9 +204,11 @@ fn check_exports(engine: &wasmtime::Engine, ty: &types::Component) -> Result<(),
     Err(LoadProblem::ForeignWorld { exports })
 }
 
-fn settings_type(engine: &wasmtime::Engine, ty: &types::Component) -> Result<Option<Configure>, LoadProblem> {
+/// The type of a compiled component's settings; `None` when it has none.
+pub(super) fn settings_type(component: &Component) -> Result<Option<Configure>, LoadProblem> {
+    let (ty, engine) = (component.component_type(), component.engine());
     let function = |name| match ty.get_export(engine, name).map(|item| item.ty) {
-        Some(ComponentItem::ComponentFunc(function)) => Some(function),
+        Some(Compiled::ComponentFunc(function)) => Some(function),
         _ => None,
     };
     let (configure, defaults) = match (function("configure"), function("defaults")) {
@@ -200,7 +230,39 @@ fn settings_type(engine: &wasmtime::Engine, ty: &types::Component) -> Result<Opt
         return Err(LoadProblem::SettingsFunctions { function: "defaults", expected: "func() -> settings" });
     }
     drop(results);
+    if count_types(&settings, MAX_SETTINGS_TYPES) > MAX_SETTINGS_TYPES {
+        return Err(LoadProblem::Bound(format!(
+            "its settings consist of more than {MAX_SETTINGS_TYPES} fields and types, counted where they are used; use a \
+             list or fewer fields"
+        )));
+    }
     Ok(Some(Configure { settings }))
+}
+
+/// Fields and types of all settings, each counted as often as it is used: a type of a few bytes that uses another one
+/// twice, and so on, has a million. The schema and the settings themselves have that many parts in memory.
+const MAX_SETTINGS_TYPES: usize = 10_000;
+
+/// How many types one consists of, itself included; counting ends beyond `most`.
+fn count_types(ty: &Type, most: usize) -> usize {
+    let mut count = 1;
+    let mut add = |part: Option<Type>| {
+        if let Some(part) = part.filter(|_| count <= most) {
+            count += count_types(&part, most - count);
+        }
+    };
+    match ty {
+        Type::Record(record) => record.fields().for_each(|field| add(Some(field.ty))),
+        Type::Tuple(tuple) => tuple.types().for_each(|part| add(Some(part))),
+        Type::Variant(variant) => variant.cases().for_each(|case| add(case.ty)),
+        Type::Enum(cases) => count += cases.names().len(),
+        Type::Flags(flags) => count += flags.names().len(),
+        Type::List(list) => add(Some(list.ty())),
+        Type::Option(option) => add(Some(option.ty())),
+        Type::Result(result) => [result.ok(), result.err()].into_iter().for_each(add),
+        _ => {}
+    }
+    count
 }
 
 /// `result<_, list<settings-error>>`; a settings-error is a record of two strings.

@@ -1,25 +1,33 @@
 //! wasmtime, narrowed to what policies need: one engine a process, a fresh instance for every evaluation.
 //!
 //! Invariants: a guest can call `log` and nothing else; it runs under a deadline (epochs), a memory limit and a bounded
-//! stack; no state survives an evaluation. Used by `policy` alone.
+//! stack; no state survives an evaluation; nothing is compiled in this process, but in a child with limits (`child`). Used
+//! by `policy` alone.
 
+mod bounds;
 mod cache;
+mod child;
 mod component;
+mod given_up;
 mod guest;
+mod load;
 mod preinit;
 mod room;
 mod state;
 mod ticker;
 
 pub use cache::{Cache, CacheCounts, CacheError};
-pub(crate) use component::{Candidate, Configure, LoadProblem};
+pub(crate) use child::run as compile_if_asked;
+pub(crate) use component::{Candidate, Configure, LoadProblem, shortened};
 pub(crate) use guest::Guest;
-pub(crate) use preinit::{Order, Prepared, call_configure};
+pub(crate) use load::{Order, Prepared, call_configure};
+pub(crate) use preinit::SettingsRules;
 pub(crate) use room::Room;
 pub(crate) use state::{Budget, State};
 
 use crate::contract::log;
 use crate::units::Bytes;
+use given_up::GivenUp;
 use room::Rooms;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,6 +76,9 @@ const RESIDENT_TABLE: usize = 64 << 10;
 /// touched, about 100 KiB.
 const WARM_MEMORIES: u32 = 128;
 
+/// Instances at a time in a process that compiles one component; two, in fact.
+const COMPILING_SLOTS: u32 = 4;
+
 /// The guest's native stack. Half of what a tokio worker has (2 MiB), since the host's own frames lie above it.
 const STACK: usize = 512 << 10;
 
@@ -78,6 +89,7 @@ pub struct Engine {
     memory: Bytes,
     cache: Option<Cache>,
     compilations: AtomicU64,
+    given_up: GivenUp,
     ticker: Ticker,
     rooms: Rooms,
 }
@@ -106,7 +118,19 @@ impl Engine {
     ///
     /// When the operating system or the processor can't carry it.
     pub fn new(config: &EngineConfig) -> Result<Self, EngineError> {
-        let inner = wasmtime::Engine::new(&wasmtime_config(config))?;
+        // Two more than evaluations run: loads and inspection take slots too.
+        let slots = config.concurrency.max(1) + 2 + room::MOST;
+        Self::with_pool(pool(slots, WARM_MEMORIES, config.memory), config)
+    }
+
+    /// The engine of a process that compiles: with one thread, so that the others stay with reviews, and a small pool.
+    fn for_compiling(memory: Bytes) -> Result<Self, EngineError> {
+        let config = EngineConfig { concurrency: 1, memory, cache: None };
+        Self::with_pool(pool(COMPILING_SLOTS, 0, config.memory), &config)
+    }
+
+    fn with_pool(pool: PoolingAllocationConfig, config: &EngineConfig) -> Result<Self, EngineError> {
+        let inner = wasmtime::Engine::new(&wasmtime_config(pool))?;
         let mut linker = Linker::new(&inner);
         log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)?;
         let ticker = Ticker::start(&inner);
@@ -116,6 +140,7 @@ impl Engine {
             memory: config.memory,
             cache: config.cache.clone(),
             compilations: AtomicU64::new(0),
+            given_up: GivenUp::default(),
             ticker,
             rooms: Rooms::new(),
         })
@@ -137,8 +162,13 @@ impl Engine {
         self.memory
     }
 
-    fn compile(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
-        self.compilations.fetch_add(1, Ordering::Relaxed);
+    fn count_compilations(&self, more: u64) {
+        self.compilations.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// Compiles in this process: for the one that was started for that.
+    fn translate(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
+        self.count_compilations(1);
         Component::from_binary(&self.inner, bytes)
     }
 
@@ -163,28 +193,32 @@ impl Engine {
     }
 }
 
-fn wasmtime_config(config: &EngineConfig) -> Config {
-    // Two more than evaluations run: pre-initialisation and inspection take slots too.
-    let slots = config.concurrency.max(1) + 2 + room::MOST;
+/// A pool with so many slots, of which some that are not in use keep the memory that they last held.
+fn pool(slots: u32, warm: u32, memory: Bytes) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots * CORE_INSTANCES)
-        .total_memories(slots * MEMORIES + WARM_MEMORIES)
-        .max_unused_warm_slots(WARM_MEMORIES)
+        .total_memories(slots * MEMORIES + warm)
+        .max_unused_warm_slots(warm)
         .total_tables(slots * TABLES)
         .max_core_instances_per_component(CORE_INSTANCES)
         .max_memories_per_component(MEMORIES)
         .max_tables_per_component(TABLES)
         .table_elements(TABLE_ELEMENTS)
-        .max_memory_size(config.memory.get())
+        .max_memory_size(memory.get())
         .linear_memory_keep_resident(RESIDENT_MEMORY)
         .table_keep_resident(RESIDENT_TABLE)
         .pagemap_scan(Enabled::Auto);
+    pool
+}
+
+fn wasmtime_config(pool: PoolingAllocationConfig) -> Config {
     let mut wasmtime = Config::new();
     wasmtime
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .epoch_interruption(true)
         .max_wasm_stack(STACK)
+        .parallel_compilation(false)
         // A trap is told by its kind; frames of a stripped guest help nobody and cost on every trap.
         .wasm_backtrace_max_frames(None);
     wasmtime

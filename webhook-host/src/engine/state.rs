@@ -1,6 +1,7 @@
 //! What the host keeps for one evaluation: limits and the guest's log.
 
 use crate::contract::log::{self, Level};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::ResourceLimiter;
@@ -22,6 +23,35 @@ const LOG_LINES: u32 = 16;
 /// Bytes of one log line.
 const LOG_LINE: usize = 1024;
 
+/// One line of a guest's log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Line {
+    severity: Severity,
+    message: String,
+}
+
+/// The contract's `level`, for the way between two processes.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+enum Severity {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl Line {
+    /// Writes it to the process' own log.
+    pub(super) fn emit(&self, policy: &str) {
+        let message = self.message.escape_debug();
+        match self.severity {
+            Severity::Debug => tracing::debug!(policy, "{message}"),
+            Severity::Info => tracing::info!(policy, "{message}"),
+            Severity::Warn => tracing::warn!(policy, "{message}"),
+            Severity::Error => tracing::error!(policy, "{message}"),
+        }
+    }
+}
+
 /// The data of a store.
 pub(crate) struct State {
     policy: Arc<str>,
@@ -29,6 +59,8 @@ pub(crate) struct State {
     memory_left: usize,
     memory_refused: bool,
     log_lines_left: u32,
+    /// Lines that somebody else will write; `None`: they are written at once.
+    kept_lines: Option<Vec<Line>>,
 }
 
 impl State {
@@ -39,7 +71,17 @@ impl State {
             memory_left: memory,
             memory_refused: false,
             log_lines_left: LOG_LINES,
+            kept_lines: None,
         }
+    }
+
+    /// Keeps lines of the log from now on, for `take_lines`.
+    pub(super) fn keep_lines(&mut self) {
+        self.kept_lines = Some(vec![]);
+    }
+
+    pub(super) fn take_lines(&mut self) -> Vec<Line> {
+        self.kept_lines.take().unwrap_or_default()
     }
 
     /// Allows some more memory: for what is not the guest's own doing.
@@ -86,12 +128,16 @@ impl log::Host for State {
         let Some(left) = self.log_lines_left.checked_sub(1) else { return };
         self.log_lines_left = left;
         let end = message.floor_char_boundary(LOG_LINE);
-        let (policy, message) = (&*self.policy, message[..end].escape_debug());
-        match level {
-            Level::Debug => tracing::debug!(policy, "{message}"),
-            Level::Info => tracing::info!(policy, "{message}"),
-            Level::Warn => tracing::warn!(policy, "{message}"),
-            Level::Error => tracing::error!(policy, "{message}"),
+        let severity = match level {
+            Level::Debug => Severity::Debug,
+            Level::Info => Severity::Info,
+            Level::Warn => Severity::Warn,
+            Level::Error => Severity::Error,
+        };
+        let line = Line { severity, message: message[..end].to_owned() };
+        match &mut self.kept_lines {
+            Some(lines) => lines.push(line),
+            None => line.emit(&self.policy),
         }
     }
 }

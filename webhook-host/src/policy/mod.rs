@@ -4,6 +4,7 @@
 //! failurePolicy. Called by `admission`; built by `cli` and `suite`.
 
 mod breaker;
+mod compiling;
 mod inspection;
 mod schema;
 mod settings;
@@ -17,7 +18,7 @@ use crate::contract::review::{Operation, Phase, Resource, Review};
 use crate::contract::service::Service;
 use crate::contract::verdict::Verdict;
 use crate::decode::{DecodeError, join};
-use crate::engine::{Budget, Candidate, Engine, Guest, LoadProblem, Order, Prepared, State, call_configure};
+use crate::engine::{Budget, Candidate, Engine, Guest, LoadProblem, Order, Prepared, State, call_configure, shortened};
 use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
 use crate::manifest::ServicePolicy;
 use crate::units::{Bytes, Millis};
@@ -89,7 +90,10 @@ impl LoadError {
 
 impl From<LoadProblem> for LoadError {
     fn from(problem: LoadProblem) -> Self {
-        Self::new(problem.to_string())
+        match problem {
+            LoadProblem::Several(problems) => Self { problems },
+            problem => Self::new(shortened(problem.to_string())),
+        }
     }
 }
 

@@ -1,0 +1,195 @@
+//! A component that is dear to compile costs its author an error, and the host nothing: it is
+//! refused before anything is compiled, or the child process that compiles it is ended.
+//!
+//! Each component is the guest `misbehave`, which works, with a part that makes it dear.
+
+use crate::command_line::sallyport;
+use crate::host::{load, misbehave};
+use crate::program::{Program, directory, manifest, put};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+const TYPE: u8 = 1;
+const IMPORT: u8 = 2;
+const FUNCTION: u8 = 3;
+const GLOBAL: u8 = 6;
+const CODE: u8 = 10;
+const DATA: u8 = 11;
+
+/// Sections of a component.
+const MODULES: u8 = 1;
+const COMPONENTS: u8 = 4;
+const TYPES: u8 = 7;
+
+const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// An unsigned number in LEB128.
+fn number(mut value: usize) -> Vec<u8> {
+    let mut bytes = vec![];
+    loop {
+        let low = u8::try_from(value & 0x7f).expect("seven bits");
+        value >>= 7;
+        bytes.push(if value == 0 { low } else { low | 0x80 });
+        if value == 0 {
+            return bytes;
+        }
+    }
+}
+
+fn section(id: u8, content: &[u8]) -> Vec<u8> {
+    [&[id], &*number(content.len()), content].concat()
+}
+
+/// A vector of so many like items.
+fn items(id: u8, count: usize, item: &[u8]) -> Vec<u8> {
+    section(id, &[number(count), item.repeat(count)].concat())
+}
+
+fn module(sections: &[Vec<u8>]) -> Vec<u8> {
+    [b"\0asm\x01\0\0\0", &*sections.concat()].concat()
+}
+
+/// The guest with one more module, which is compiled though nobody instantiates it.
+fn with_module(module: &[u8]) -> Vec<u8> {
+    [misbehave(), section(MODULES, module)].concat()
+}
+
+/// A module of so many like functions without parameters: groups of locals, and code.
+fn functions(count: usize, locals: &[u8], code: &[u8]) -> Vec<u8> {
+    let body = [locals, code, &[0x0b]].concat();
+    let body = [number(body.len()), body].concat();
+    let types = items(TYPE, 1, &[0x60, 0, 0]);
+    module(&[types, items(FUNCTION, count, &[0]), items(CODE, count, &body)])
+}
+
+fn locals(count: usize) -> Vec<u8> {
+    // One group of i32.
+    [vec![1], number(count), vec![0x7f]].concat()
+}
+
+/// Loops in loops; each changes some of the locals, so that the head of each needs a place for
+/// every one of them.
+fn nested_loops(loops: usize, locals: usize) -> Vec<u8> {
+    let mut code = vec![];
+    for index in 0..loops {
+        let local = number(index * 7 % locals);
+        // loop, local.get, i32.const 1, i32.add, local.set
+        code.extend([0x03, 0x40, 0x20]);
+        code.extend(&local);
+        code.extend([0x41, 1, 0x6a, 0x21]);
+        code.extend(&local);
+    }
+    for index in 0..loops {
+        // local.get, br_if 0, end
+        code.push(0x20);
+        code.extend(number(index * 11 % locals));
+        code.extend([0x0d, 0, 0x0b]);
+    }
+    code
+}
+
+/// Passes every bound, and takes minutes.
+fn slow() -> Vec<u8> {
+    with_module(&functions(40, &locals(450), &nested_loops(1000, 450)))
+}
+
+/// A bound that is exceeded: the noun that names it, the number found, the component.
+fn exceeding() -> Vec<(&'static str, usize, Vec<u8>)> {
+    let nothing = number(0);
+    let many = |count, id, item: &[u8]| with_module(&module(&[items(id, count, item)]));
+    let block = [[0x02, 0x40].repeat(10_000), vec![0x0b; 10_000]].concat();
+    // i32.const 0, br_table with targets 0
+    let table = [vec![0x41, 0, 0x0e], number(100_000), vec![0; 100_001]].concat();
+    let small = section(MODULES, &module(&[]));
+    let nested =
+        (0..20).fold(EMPTY_COMPONENT.to_vec(), |inner, _| [EMPTY_COMPONENT, &*section(COMPONENTS, &inner)].concat());
+    let empty = section(COMPONENTS, EMPTY_COMPONENT);
+    vec![
+        ("pairs of a local variable", 501_000, with_module(&functions(1, &locals(3000), &nested_loops(1000, 3000)))),
+        ("local variables", 40_000, with_module(&functions(1, &locals(40_000), &[]))),
+        ("functions", 50_000, with_module(&functions(50_000, &nothing, &[]))),
+        ("bytes of code", 5_000_002, with_module(&functions(1, &nothing, &vec![0x01; 5_000_000]))),
+        ("levels of nested blocks", 2_001, with_module(&functions(1, &nothing, &block))),
+        ("targets of br_table", 100_000, with_module(&functions(1, &nothing, &table))),
+        ("core modules", 33, [misbehave(), small.repeat(100)].concat()),
+        ("nested components", 65, [misbehave(), empty.repeat(100)].concat()),
+        ("levels of components in components", 9, [misbehave(), section(COMPONENTS, &nested)].concat()),
+        ("types", 20_019, many(20_000, TYPE, &[0x60, 0, 0])),
+        ("types", 20_068, [misbehave(), items(TYPES, 20_000, &[0x7f])].concat()),
+        // i32, i32.const 0, end
+        ("globals", 20_003, many(20_000, GLOBAL, &[0x7f, 0, 0x41, 0, 0x0b])),
+        // Passive and empty.
+        ("data segments", 50_001, many(50_000, DATA, &[1, 0])),
+        // Of an immutable global without a name.
+        ("imports", 5_051, many(5_000, IMPORT, &[0, 0, 3, 0x7f, 0])),
+    ]
+}
+
+#[test]
+fn every_bound_is_named_with_what_was_found_and_the_way_out() {
+    for (noun, found, component) in exceeding() {
+        let began = Instant::now();
+        let error = load(&component, &json!({})).expect_err(noun).to_string();
+        assert!(error.starts_with("not compiled: "), "{noun}: {error}");
+        assert!(error.contains(&format!("has {found} {noun}")), "{noun}: {error}");
+        assert!(error.contains(", and a policy may have at most ") && error.contains("; "), "{noun}: {error}");
+        assert!(error.len() < 300 && began.elapsed() < Duration::from_secs(10), "{noun}: {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn a_foreign_import_is_refused_before_anything_is_compiled() {
+    // An import of a function of the type before it: `(type (func)) (import "wasi:clock" (func
+    // (type 0)))`, in a slow component.
+    let ty = section(7, b"\x01\x40\0\x01\0");
+    let import = section(10, b"\x01\0\x04back\x01\0");
+    let slow = section(MODULES, &functions(40, &locals(450), &nested_loops(1000, 450)));
+    let began = Instant::now();
+    let error = load(&[EMPTY_COMPONENT, &ty, &import, &slow].concat(), &json!({})).expect_err("foreign").to_string();
+    assert!(error.starts_with("imports the function back, which no policy may"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[test]
+fn inspect_and_test_refuse_a_dear_component_with_its_bound() {
+    let policy = manifest("dear", &json!({"module": {"file": "dear.wasm"}}));
+    let suite = "apiVersion: sallyport.dev/v1alpha1\nkind: Suite\nmetadata: {name: dear}\nspec:\n  policy: {manifest: \
+                 policy.yaml}\n  cases: [{name: any, object: {spec: {type: ClusterIP}}, expect: {allowed: true}}]\n";
+    let directory = directory(&[("policy.yaml", policy), ("dear.suite.yaml", suite.to_owned())]);
+    let dear = with_module(&functions(1, &locals(3000), &nested_loops(1000, 3000)));
+    std::fs::write(directory.path().join("dear.wasm"), dear).expect("written");
+    let path = |name| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+    for arguments in [["inspect", "--no-cache", &path("dear.wasm")], ["test", "--no-cache", &path("dear.suite.yaml")]] {
+        let output = sallyport(&arguments);
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert!(!output.status.success() && text.contains("pairs of a local variable and a block"), "{text}");
+    }
+}
+
+/// A reload is what a hostile ServicePolicy causes.
+#[tokio::test]
+async fn a_host_that_serves_pays_nothing_for_a_component_that_takes_too_long() {
+    let directory = directory(&[("sound.yaml", manifest("sound", &json!({})))]);
+    let host = Program::serve(directory.path(), &["--watch-interval", "100ms", "--no-cache"]);
+    host.verdict().await;
+    let before = host.most_resident();
+    std::fs::write(directory.path().join("slow.wasm"), slow()).expect("written");
+    put(directory.path(), "slow.yaml", &manifest("slow", &json!({"module": {"file": "slow.wasm"}})));
+    let (began, mut slowest) = (Instant::now(), Duration::ZERO);
+    let error = loop {
+        let asked = Instant::now();
+        assert!(host.verdict().await.contains("told to deny"), "{}", host.log());
+        slowest = slowest.max(asked.elapsed());
+        let status = host.status(|_| true).await;
+        if let Some(error) = status["lastReload"]["error"].as_str() {
+            break error.to_owned();
+        }
+        assert!(began.elapsed() < Duration::from_secs(150), "{}", host.log());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    assert!(error.contains("slow.wasm compiling it "), "{error}");
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    let after = host.most_resident();
+    assert!(after < before + 16 * 1024, "{before} KiB, then {after} KiB");
+}

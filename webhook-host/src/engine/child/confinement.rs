@@ -1,0 +1,172 @@
+//! Rights that a child gives up before it reads its job.
+//!
+//! On Linux: descriptors that it inherited, new privileges, memory, processor time, files (no new
+//! descriptor, no byte written to one), core dumps, and by seccomp every system call but those that
+//! compute, wait, and read and write the pipes: so no network, no file, no other process. It yields
+//! to the reviews of the serving process, dies with it, and is the first to be ended where memory
+//! is short. Elsewhere nothing of that: the parent's limits remain.
+
+use super::Limits;
+
+/// Gives up what a child does not need.
+///
+/// # Errors
+///
+/// Says what it could not give up.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn confine(_: Limits) -> Result<(), String> {
+    Err("only Linux has them".to_owned())
+}
+
+#[cfg(target_os = "linux")]
+pub(super) use linux::confine;
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::Limits;
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    };
+    use std::collections::BTreeMap;
+    use std::io;
+
+    /// Processor time, so that a guest review goes first.
+    const NICE: libc::c_int = 10;
+
+    pub(crate) fn confine(limits: Limits) -> Result<(), String> {
+        // First to go where memory is short. A sandbox without /proc has no such choice.
+        let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+        let limit = system_limits(limits).map_err(|error| format!("limits can't be set: {error}"));
+        let calls = filter().and_then(|filter| seccompiler::apply_filter(&filter).map_err(|error| error.to_string()));
+        limit.and(calls.map_err(|error| format!("system calls can't be restricted by seccomp: {error}")))
+    }
+
+    #[expect(unsafe_code, reason = "the system's own calls, on this process, with numbers and one structure")]
+    fn system_limits(limits: Limits) -> io::Result<()> {
+        let checked = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+        let limit = |resource, most: u64| {
+            let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+            // SAFETY: the structure lives as long as the call.
+            checked(unsafe { libc::setrlimit(resource, &raw const limit) })
+        };
+        // SAFETY: numbers only. Nothing in this process owns one of the descriptors that are
+        // closed: it has just begun.
+        unsafe {
+            // Unknown to kernels before 5.9; then they are what this program inherited and closed
+            // on exec itself.
+            libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32);
+            checked(libc::setpriority(libc::PRIO_PROCESS, 0, NICE))?;
+            checked(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
+            checked(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        }
+        limit(libc::RLIMIT_DATA, limits.memory)?;
+        limit(libc::RLIMIT_CPU, limits.processor)?;
+        limit(libc::RLIMIT_CORE, 0)?;
+        limit(libc::RLIMIT_FSIZE, 0)?;
+        limit(libc::RLIMIT_NOFILE, 3)
+    }
+
+    /// Everything else is answered with ENOSYS, on which libraries fall back.
+    const ALLOWED: [libc::c_long; 32] = [
+        libc::SYS_read,
+        libc::SYS_readv,
+        libc::SYS_write,
+        libc::SYS_writev,
+        libc::SYS_close,
+        libc::SYS_brk,
+        libc::SYS_mmap,
+        libc::SYS_munmap,
+        libc::SYS_mremap,
+        libc::SYS_mprotect,
+        libc::SYS_madvise,
+        libc::SYS_membarrier,
+        libc::SYS_futex,
+        libc::SYS_set_robust_list,
+        libc::SYS_rseq,
+        libc::SYS_exit,
+        libc::SYS_exit_group,
+        libc::SYS_gettid,
+        libc::SYS_getpid,
+        libc::SYS_tgkill,
+        libc::SYS_rt_sigaction,
+        libc::SYS_rt_sigprocmask,
+        libc::SYS_rt_sigreturn,
+        libc::SYS_sigaltstack,
+        libc::SYS_restart_syscall,
+        libc::SYS_sched_yield,
+        libc::SYS_sched_getaffinity,
+        libc::SYS_nanosleep,
+        libc::SYS_clock_nanosleep,
+        libc::SYS_clock_gettime,
+        libc::SYS_gettimeofday,
+        libc::SYS_getrandom,
+    ];
+
+    fn filter() -> Result<BpfProgram, String> {
+        let mut rules: BTreeMap<_, _> = ALLOWED.into_iter().map(|call| (call, vec![])).collect();
+        let threads = libc::CLONE_THREAD.unsigned_abs().into();
+        rules.insert(libc::SYS_clone, vec![first(SeccompCmpOp::MaskedEq(threads), threads)?]);
+        let name = libc::PR_SET_NAME.unsigned_abs().into();
+        rules.insert(libc::SYS_prctl, vec![first(SeccompCmpOp::Eq, name)?]);
+        let arch = std::env::consts::ARCH.try_into().map_err(|_| "no filter for this processor".to_owned())?;
+        let unknown = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+        let filter = SeccompFilter::new(rules, unknown, SeccompAction::Allow, arch);
+        filter.and_then(TryInto::try_into).map_err(|error: seccompiler::BackendError| error.to_string())
+    }
+
+    /// A call whose first argument is such.
+    fn first(operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, String> {
+        let condition = SeccompCondition::new(0, SeccompCmpArgLen::Qword, operator, value);
+        condition.and_then(|condition| SeccompRule::new(vec![condition])).map_err(|error| error.to_string())
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use std::net::{TcpListener, TcpStream, UdpSocket};
+        use std::process::{Command, Stdio};
+
+        /// Says that this process is the one that tries.
+        const TRIES: &str = "SALLYPORT_TEST_CONFINED";
+
+        /// Everything that a confined process must not be able to do, by name, as far as it could
+        /// do so.
+        fn possible(address: &str) -> Vec<&'static str> {
+            let attempts: [(&str, bool); 9] = [
+                ("read a file", std::fs::read("/proc/self/status").is_ok()),
+                ("write a file", std::fs::write("/tmp/sallyport-confined", "x").is_ok()),
+                ("list a directory", std::fs::read_dir("/").is_ok()),
+                ("remove a file", std::fs::remove_file("/tmp/sallyport-confined").is_ok()),
+                ("connect", TcpStream::connect(address).is_ok()),
+                ("listen", TcpListener::bind("127.0.0.1:0").is_ok()),
+                ("send datagrams", UdpSocket::bind("127.0.0.1:0").is_ok()),
+                ("start a process", Command::new("/bin/true").stdout(Stdio::null()).status().is_ok()),
+                ("take 300 MiB", vec![1_u8; 0].try_reserve_exact(300 << 20).is_ok()),
+            ];
+            attempts.into_iter().filter(|(_, possible)| *possible).map(|(name, _)| name).collect()
+        }
+
+        #[test]
+        fn a_confined_process_reaches_nothing() {
+            if let Ok(address) = std::env::var(TRIES) {
+                // Before: all of it, so that the attempts are real.
+                assert_eq!(possible(&address).len(), 9);
+                confine(Limits { memory: 200 << 20, processor: 60 }).expect("this kernel can do so");
+                assert_eq!(possible(&address), [""; 0]);
+                std::process::exit(77);
+            }
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let address = listener.local_addr().expect("an address").to_string();
+            let tried = Command::new(std::env::current_exe().expect("this test"))
+                .args([
+                    "--exact",
+                    "--test-threads=1",
+                    "engine::child::confinement::linux::tests::a_confined_process_reaches_nothing",
+                ])
+                .env(TRIES, address)
+                .output()
+                .expect("it runs");
+            assert_eq!(tried.status.code(), Some(77), "{}", String::from_utf8_lossy(&tried.stdout));
+        }
+    }
+}

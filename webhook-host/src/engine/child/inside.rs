@@ -1,0 +1,53 @@
+//! The child's own side: it gives up its rights, reads one job, does it, answers and exits.
+
+use super::confinement::confine;
+use super::{Job, Limits, Outcome, Reply, VARIABLE, read_header, write_header};
+use crate::engine::component::shortened;
+use crate::engine::preinit::{self, SettingsRules};
+use std::io::{self, Read as _, Write as _};
+
+/// Exit code of a child that could not even answer.
+const FAILED: i32 = 2;
+
+/// Problems of one component that are reported.
+const MAX_PROBLEMS: usize = 20;
+
+/// Whether this process was started to compile.
+pub(crate) fn is_child() -> bool {
+    std::env::var_os(VARIABLE).is_some()
+}
+
+/// Compiles what comes over standard input, if this process was started for that; then it does not
+/// return.
+pub(crate) fn run(rules: SettingsRules) {
+    let Some(limits) = std::env::var_os(VARIABLE) else { return };
+    let limits = limits.to_str().and_then(Limits::parse);
+    let done = limits.ok_or_else(|| io::Error::other("no limits")).and_then(|limits| work(limits, rules));
+    std::process::exit(if done.is_ok() { 0 } else { FAILED });
+}
+
+fn work(limits: Limits, rules: SettingsRules) -> io::Result<()> {
+    let unconfined = confine(limits).err();
+    let (mut stdin, mut stdout) = (io::stdin().lock(), io::stdout().lock());
+    let job: Job<'_> = read_header(&mut stdin)?;
+    let mut component = vec![];
+    stdin.read_to_end(&mut component)?;
+    let order = preinit::Order {
+        bytes: &component,
+        name: &job.name,
+        written: &job.settings,
+        has_settings: job.has_settings,
+        memory: job.memory,
+    };
+    let (made, compilations) = preinit::make(&order, job.slot, rules);
+    let (result, log, code) = match made {
+        Ok(made) => {
+            let outcome = Outcome { no_snapshot: made.compiled.no_snapshot, keep: made.keep };
+            (Ok(outcome), made.log, made.compiled.code)
+        }
+        Err(problems) => (Err(problems.into_iter().take(MAX_PROBLEMS).map(shortened).collect()), vec![], vec![]),
+    };
+    write_header(&mut stdout, &Reply { compilations, log, unconfined, result })?;
+    stdout.write_all(&code)?;
+    stdout.flush()
+}

@@ -1,0 +1,422 @@
+//! Compilation in a child process, so that what a component costs to compile is never the serving
+//! process' cost.
+//!
+//! **Start.** The child is this very executable, started again (`/proc/self/exe`) with one
+//! environment variable and nothing else of the environment. A constructor that this library
+//! registers (`policy::compiling`) runs before `main`, sees the variable, works and exits. So the
+//! child is there wherever the library is linked, in the program and in test binaries alike:
+//! nothing needs to be configured, and the two ends of the pipes are always of one build. (A fork
+//! without exec is not safe in a process with threads, and would share its secrets.)
+//!
+//! **Pipes.** In: a [`Job`] and the component's bytes. Out: a [`Reply`] and the compiled code, as
+//! wasmtime serialises it, at most [`MAX_CODE`] bytes. Pre-initialisation runs in the child too,
+//! since it compiles twice: so a guest's `configure` leaves the serving process as well. The parent
+//! validates the component's form beforehand (`bounds`), computes the key and writes the cache.
+//!
+//! **Trust.** The parent runs the code that the child returns: cranelift's output is trusted. The
+//! confinement below keeps a component that makes the compiler hang, swell or crash, or that breaks
+//! out of the sandbox while it is configured, from everything but that answer. Each component has a
+//! child of its own, so it can't touch another one's code.
+//!
+//! **Limits**, enforced by the parent on every platform: wall-clock time ([`Limits`]), one child at
+//! a time in this process, sizes of both directions. On Linux the child gives up everything else
+//! before it reads its job (see `confinement`), and the parent looks at its resident size and at
+//! the memory that the container has left, every [`LOOK`].
+//!
+//! Started by `load`, on a thread that serves no review.
+
+mod confinement;
+mod inside;
+mod memory;
+
+pub(crate) use inside::{is_child, run};
+
+use super::cache::Compiled;
+use super::state::Line;
+use super::{LoadProblem, Order};
+use crate::units::Bytes;
+use memory::MIB;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::io::{self, Read, Write};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The variable that makes this executable a child that compiles. Its value is the child's own
+/// limits.
+const VARIABLE: &str = "SALLYPORT_COMPILE_CHILD";
+
+/// Bytes of compiled code: three times what a component with a JavaScript engine has.
+const MAX_CODE: u64 = 128 << 20;
+
+/// Bytes of a job or a reply without component and code. A ServicePolicy has 1.5 MiB at most.
+const MAX_HEADER: u32 = 16 << 20;
+
+/// Processor time for a component of no size; a Rust guest takes 0.2 s, and each of `describe`,
+/// `defaults` and `configure` may take 5 s.
+const BASE_TIME: u64 = 10;
+
+/// Processor time for each MiB: twice what a JavaScript engine takes in an unoptimised build.
+const TIME_PER_MIB: u64 = 5;
+
+/// Wall-clock time is this many times processor time, which is the limit that counts where there is
+/// one: other processes want the processors too.
+const WALL_FACTOR: u32 = 10;
+
+/// How often the parent looks at the child. In that time a process can touch some 20 MiB.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How long a child that has closed its pipe may take to exit.
+const EXIT_TIME: Duration = Duration::from_secs(1);
+
+/// What is to be compiled; the component's bytes follow.
+#[derive(Serialize, Deserialize)]
+struct Job<'a> {
+    name: Cow<'a, str>,
+    /// Settings as the manifest has them.
+    settings: Cow<'a, Map<String, Value>>,
+    has_settings: bool,
+    /// The policy's memory limit, in bytes.
+    memory: usize,
+    /// The largest memory limit of any policy: the size of the pool's slots.
+    slot: Bytes,
+}
+
+/// What came of it; without an error, the compiled code follows.
+#[derive(Serialize, Deserialize)]
+struct Reply {
+    compilations: u64,
+    /// What `configure` logged.
+    log: Vec<Line>,
+    /// Why the child could not give up all its rights.
+    unconfined: Option<String>,
+    result: Result<Outcome, Vec<String>>,
+}
+
+/// What is known of the compiled code.
+#[derive(Serialize, Deserialize)]
+struct Outcome {
+    no_snapshot: Option<String>,
+    keep: bool,
+}
+
+/// What a child made.
+pub(super) struct Made {
+    pub(super) compiled: Compiled,
+    /// Whether a later load may use it too.
+    pub(super) keep: bool,
+    /// What `configure` logged.
+    pub(super) log: Vec<Line>,
+    pub(super) compilations: u64,
+}
+
+/// Why there is nothing of a child's.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the process that compiles it can't be started: {0}")]
+    Start(#[source] io::Error),
+    #[error(
+        "there are {free} MiB of memory left, and compiling needs {least} MiB beside {} MiB that stay free for reviews; raise the \
+         memory limit of this process, or compile elsewhere and share --cache-dir",
+        memory::RESERVE / MIB
+    )]
+    NoRoom { free: u64, least: u64 },
+    #[error(
+        "compiling it needs more than {0} MiB of memory; simplify its largest functions, or raise the memory limit of this process"
+    )]
+    Memory(u64),
+    #[error("compiling it takes too long: it was ended after {0} s; simplify its largest functions")]
+    Time(u64),
+    #[error("compiling it takes more than {0} s of processor time; simplify its largest functions")]
+    Processor(u64),
+    #[error("compiling it crashed the compiler ({0}); simplify its largest functions, and please report this")]
+    Crash(ExitStatus),
+    #[error("its compiled code has more than {} MiB; link fewer dependencies into it", MAX_CODE / MIB)]
+    Code,
+    #[error("the process that compiles it answered nothing that can be read: {0}")]
+    Answer(String),
+}
+
+impl From<Failure> for LoadProblem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Start(_) | Failure::NoRoom { .. } | Failure::Answer(_) => Self::Guest(failure.to_string()),
+            _ => Self::TooDear(failure.to_string()),
+        }
+    }
+}
+
+/// What one child may use.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Bytes, resident and of data.
+    memory: u64,
+    /// Seconds of processor time.
+    processor: u64,
+}
+
+impl Limits {
+    /// For a component of so many bytes, as long as so much memory is free.
+    fn new(component: usize, free: Option<u64>) -> Result<Self, Failure> {
+        let memory = memory::share(free).map_err(|(free, least)| Failure::NoRoom { free, least })?;
+        Ok(Self { memory, processor: BASE_TIME + TIME_PER_MIB * (component as u64).div_ceil(MIB) })
+    }
+
+    fn wall(self) -> Duration {
+        Duration::from_secs(self.processor) * WALL_FACTOR
+    }
+
+    /// As the environment variable has them.
+    fn to_text(self) -> String {
+        format!("{}:{}", self.memory, self.processor)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (memory, processor) = text.split_once(':')?;
+        Some(Self { memory: memory.parse().ok()?, processor: processor.parse().ok()? })
+    }
+
+    /// What a child that began then uses too much of.
+    fn exceeded(self, child: u32, began: Instant) -> Option<Failure> {
+        if began.elapsed() > self.wall() {
+            return Some(Failure::Time(self.wall().as_secs()));
+        }
+        let too_large = memory::resident(child).is_some_and(|resident| resident > self.memory);
+        (too_large || memory::is_short()).then(|| self.too_little_memory())
+    }
+
+    fn too_little_memory(self) -> Failure {
+        Failure::Memory(self.memory / MIB)
+    }
+}
+
+/// Compiles a component, its settings baked in, in a child process.
+///
+/// # Errors
+///
+/// When the component, its guest code or its settings are at fault, or it costs too much.
+pub(super) fn compile(order: &Order<'_>, slot: Bytes) -> Result<Made, LoadProblem> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if is_child() {
+        // `main` of a program that has lost its constructors: it must not start itself again and
+        // again.
+        return Err(Failure::Start(io::Error::other("this process is such a child")).into());
+    }
+    let component = order.candidate.bytes;
+    let limits = Limits::new(component.len(), memory::free())?;
+    let job = Job {
+        name: Cow::Borrowed(order.name),
+        settings: Cow::Borrowed(order.written),
+        has_settings: order.candidate.has_settings(),
+        memory: order.memory,
+        slot,
+    };
+    let (reply, code) = talk(limits, &job, component)?;
+    if let Some(why) = reply.unconfined {
+        static TOLD: Once = Once::new();
+        TOLD.call_once(|| {
+            tracing::warn!("policies are compiled in a process with fewer restrictions than usual: {why}")
+        });
+    }
+    let Outcome { no_snapshot, keep } = reply.result.map_err(LoadProblem::Several)?;
+    Ok(Made { compiled: Compiled { code, no_snapshot }, keep, log: reply.log, compilations: reply.compilations })
+}
+
+fn talk(limits: Limits, job: &Job<'_>, component: &[u8]) -> Result<(Reply, Vec<u8>), Failure> {
+    let began = Instant::now();
+    let mut child = start(limits).map_err(Failure::Start)?;
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    std::thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel();
+        let exchange = move || {
+            // Nobody listens any more when the child was ended meanwhile.
+            let _ = sender.send(exchange(stdin, stdout, job, component));
+        };
+        let thread = std::thread::Builder::new().name("compile pipe".into()).spawn_scoped(scope, exchange);
+        let answer = match thread {
+            Ok(_) => answer(&mut child, &receiver, limits, began),
+            Err(error) => Err(Failure::Start(error)),
+        };
+        // It has answered, or it must not go on. A child that is gone already can't be killed.
+        let _ = child.kill();
+        let _ = child.wait();
+        answer
+    })
+}
+
+fn start(limits: Limits) -> io::Result<Child> {
+    let mut command = Command::new(program()?);
+    command.env_clear().env(VARIABLE, limits.to_text()).current_dir("/");
+    // An executable that was started with its libraries elsewhere needs them again.
+    command.envs(std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path)));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+}
+
+/// This executable, also when its file was replaced meanwhile.
+fn program() -> io::Result<PathBuf> {
+    if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
+}
+
+/// Sends a job and reads what comes back.
+fn exchange(
+    stdin: Option<impl Write>,
+    stdout: Option<impl Read>,
+    job: &Job<'_>,
+    component: &[u8],
+) -> io::Result<(Reply, Vec<u8>)> {
+    let (mut stdin, mut stdout) = (stdin.ok_or(io::ErrorKind::BrokenPipe)?, stdout.ok_or(io::ErrorKind::BrokenPipe)?);
+    write_header(&mut stdin, job)?;
+    stdin.write_all(component)?;
+    drop(stdin);
+    let reply = read_header(&mut stdout)?;
+    let mut code = vec![];
+    stdout.take(MAX_CODE + 1).read_to_end(&mut code)?;
+    Ok((reply, code))
+}
+
+/// Waits for the answer, looking at the child meanwhile.
+fn answer(
+    child: &mut Child,
+    receiver: &Receiver<io::Result<(Reply, Vec<u8>)>>,
+    limits: Limits,
+    began: Instant,
+) -> Result<(Reply, Vec<u8>), Failure> {
+    loop {
+        match receiver.recv_timeout(LOOK) {
+            Ok(Ok((_, code))) if code.len() as u64 > MAX_CODE => return Err(Failure::Code),
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => return Err(why(child, limits, &error)),
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some(failure) = limits.exceeded(child.id(), began) {
+                    return Err(failure);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(Failure::Answer("its pipe was lost".to_owned())),
+        }
+    }
+}
+
+/// Why a child closed its pipe without an answer.
+fn why(child: &mut Child, limits: Limits, error: &io::Error) -> Failure {
+    let closed = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(None) if closed.elapsed() < EXIT_TIME => std::thread::sleep(LOOK),
+            Ok(None) | Err(_) => return Failure::Answer(error.to_string()),
+            Ok(Some(status)) => break status,
+        }
+    };
+    match status.signal() {
+        // The end of processor time.
+        Some(libc::SIGXCPU) => Failure::Processor(limits.processor),
+        // The allocator's word when there is no more, and a kernel's that has too little.
+        Some(libc::SIGABRT | libc::SIGKILL) => limits.too_little_memory(),
+        Some(_) => Failure::Crash(status),
+        None => Failure::Answer(error.to_string()),
+    }
+}
+
+fn write_header(to: &mut impl Write, header: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_vec(header)?;
+    let length = u32::try_from(text.len()).ok().filter(|length| *length <= MAX_HEADER);
+    let length = length.ok_or_else(|| io::Error::other(format!("more than {MAX_HEADER} bytes")))?;
+    to.write_all(&length.to_le_bytes())?;
+    to.write_all(&text)
+}
+
+fn read_header<T: for<'a> Deserialize<'a>>(from: &mut impl Read) -> io::Result<T> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length);
+    if length > MAX_HEADER {
+        return Err(io::Error::other(format!("more than {MAX_HEADER} bytes")));
+    }
+    let mut text = vec![];
+    from.take(length.into()).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A component with one module: so many functions, each of so many loops in loops over so many
+    /// local variables.
+    fn component(functions: usize, loops: usize, locals: usize) -> Vec<u8> {
+        let mut code = [vec![1], leb(locals), vec![0x7f]].concat();
+        for index in 0..loops {
+            let local = leb(index * 7 % locals);
+            // loop, local.get, i32.const 1, i32.add, local.set
+            code.extend([&[0x03, 0x40, 0x20], &*local, &[0x41, 1, 0x6a, 0x21], &local].concat());
+        }
+        for index in 0..loops {
+            // local.get, br_if 0, end
+            code.extend([&[0x20], &*leb(index * 11 % locals), &[0x0d, 0, 0x0b]].concat());
+        }
+        code.push(0x0b);
+        let body = [leb(code.len()), code].concat();
+        let section = |id: u8, content: Vec<u8>| [vec![id], leb(content.len()), content].concat();
+        let module = [
+            b"\0asm\x01\0\0\0".to_vec(),
+            section(1, vec![1, 0x60, 0, 0]),
+            section(3, [leb(functions), vec![0; functions]].concat()),
+            section(10, [leb(functions), body.repeat(functions)].concat()),
+        ];
+        [b"\0asm\x0d\0\x01\0".to_vec(), section(1, module.concat())].concat()
+    }
+
+    fn leb(mut value: usize) -> Vec<u8> {
+        let mut bytes = vec![];
+        while value >= 0x80 {
+            bytes.push(u8::try_from(value & 0x7f).expect("seven bits") | 0x80);
+            value >>= 7;
+        }
+        bytes.push(u8::try_from(value).expect("seven bits"));
+        bytes
+    }
+
+    fn failure(limits: Limits, component: &[u8]) -> String {
+        let job = Job {
+            name: "tried".into(),
+            settings: Cow::Owned(Map::new()),
+            has_settings: false,
+            memory: 1 << 20,
+            slot: Bytes::new(1 << 20),
+        };
+        match talk(limits, &job, component) {
+            Err(failure) => failure.to_string(),
+            Ok((reply, _)) => format!("{:?}", reply.result.map(|_| ())),
+        }
+    }
+
+    #[test]
+    fn a_child_that_needs_too_much_memory_is_ended() {
+        let limits = Limits { memory: 100 * MIB, processor: 60 };
+        let error = failure(limits, &component(1, 1000, 3000));
+        assert!(error.starts_with("compiling it needs more than 100 MiB of memory"), "{error}");
+    }
+
+    #[test]
+    fn a_child_that_needs_too_much_processor_time_is_ended() {
+        let limits = Limits { memory: MOST, processor: 1 };
+        let error = failure(limits, &component(1000, 500, 500));
+        let ended = ["compiling it takes more than 1 s of processor time", "compiling it takes too long"];
+        assert!(ended.iter().any(|text| error.starts_with(text)), "{error}");
+    }
+
+    #[test]
+    fn a_child_answers_with_the_problem_of_what_it_was_given() {
+        let limits = Limits { memory: MOST, processor: 60 };
+        let error = failure(limits, &component(1, 1, 1));
+        assert!(error.contains("sallyport:policy"), "{error}");
+        assert!(failure(limits, b"nothing").contains("not a valid WebAssembly component"));
+    }
+
+    const MOST: u64 = 1 << 30;
+}
