@@ -10,8 +10,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use sallyport_policy::facts::backends::{AMBIGUOUS_PORTS, OPERATOR_LABELS, PRODUCTS, PROTOCOLS, STRICT_PORTS, TIERS};
 use sallyport_policy::facts::classes;
-use sallyport_policy::facts::internal::{CONTROLLERS, Controller, Switch};
+use sallyport_policy::facts::internal::{CONTROLLERS, Controller, Switch, When};
 use sallyport_policy::facts::metadata_services::METADATA_SERVICES;
+use sallyport_policy::facts::reads::Reading;
+use sallyport_policy::facts::voids::VOIDS;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -147,13 +149,13 @@ fn fine_by_class(class: &str) -> Value {
 /// A value by which the controller makes an internal load balancer.
 pub(crate) fn internal_value(switch: &Switch) -> String {
     let values = ["true", "internal", "Internal", "INTERNAL", "private", "intranet", "inner", r#"{"type":"inner"}"#];
-    let value = switch.set.or_else(|| values.into_iter().find(|value| switch.reads.as_internal(value)));
+    let value = switch.set.or_else(|| values.into_iter().find(|value| switch.reads.read(value) == Reading::Yes));
     value.expect("a value that is internal").to_owned()
 }
 
 /// Every switch of every controller, its variants' too.
 pub(crate) fn all_switches() -> Vec<Switch> {
-    let variants = CONTROLLERS.iter().filter_map(|controller| Some(controller.variant?.2)).flatten();
+    let variants = CONTROLLERS.iter().filter_map(|controller| Some(controller.variant?.switches)).flatten();
     CONTROLLERS.iter().flat_map(|controller| controller.switches).chain(variants).copied().collect()
 }
 
@@ -161,13 +163,16 @@ pub(crate) fn all_switches() -> Vec<Switch> {
 /// what they read, what settings name, and the source ranges.
 pub(crate) fn permissions() -> BTreeSet<String> {
     let switches = all_switches().into_iter().map(|switch| switch.key);
-    let variants = CONTROLLERS.iter().filter_map(|controller| Some(controller.variant?.0));
+    let variants = CONTROLLERS.iter().filter_map(|controller| match controller.variant?.when {
+        When::Annotation(key, _) => Some(key),
+        When::Class(_) => None,
+    });
     switches.chain(variants).chain([EXTRA.0, SOURCE_RANGES, AWS_TYPE]).map(str::to_owned).collect()
 }
 
 /// Annotations and their values, as whoever wants to be admitted might try.
 pub(crate) fn annotation() -> BoxedStrategy<(String, String)> {
-    let adopts: Vec<_> = CONTROLLERS.iter().filter_map(|controller| controller.adopts).collect();
+    let voids: Vec<_> = VOIDS.iter().map(|void| void.key).collect();
     prop_oneof![
         6 => (any_switch(), 0..3_u8, switch_value()).prop_map(|(switch, wrong, value)| {
             (switch.key.to_owned(), if wrong == 0 { value } else { internal_value(&switch) })
@@ -176,7 +181,7 @@ pub(crate) fn annotation() -> BoxedStrategy<(String, String)> {
             .prop_map(|value| ("oci.oraclecloud.com/load-balancer-type".to_owned(), value.to_owned())),
         1 => select(vec!["external", "nlb-ip", "nlb", "External"])
             .prop_map(|value| (AWS_TYPE.to_owned(), value.to_owned())),
-        1 => select(adopts).prop_map(|key| (key.to_owned(), "x".to_owned())),
+        1 => select(voids).prop_map(|key| (key.to_owned(), "x".to_owned())),
         1 => vec(range(), 0..3).prop_map(|ranges| {
             let texts: Vec<_> = ranges.iter().filter_map(Value::as_str).collect();
             (SOURCE_RANGES.to_owned(), texts.join(","))
@@ -222,7 +227,7 @@ fn any_switch() -> impl Strategy<Value = Switch> {
 
 fn switches_of(controller: Option<&'static Controller>) -> BoxedStrategy<(String, String)> {
     let mut switches = controller.map_or_else(all_switches, |controller| controller.switches.to_vec());
-    switches.extend(controller.and_then(|controller| controller.variant).into_iter().flat_map(|variant| variant.2));
+    switches.extend(controller.and_then(|controller| controller.variant).into_iter().flat_map(|variant| variant.switches));
     (select(switches), switch_value()).prop_map(|(switch, value)| (switch.key.to_owned(), value)).boxed()
 }
 
