@@ -5,7 +5,7 @@
 //! over any address (CVE-2020-8554). Of a headless Service and an ExternalName they have no effect yet; they are judged all the
 //! same, since they take effect with the next change of the type.
 
-use sallyport_policy::facts::addresses::{Asked, Checked, MAX_ASKED, asked};
+use sallyport_policy::facts::addresses::{Asked, Checked, MAX_ASKED, NAMES, asked};
 use sallyport_policy::net::{Address, Cidr};
 use sallyport_policy::prelude::*;
 
@@ -23,6 +23,7 @@ impl Policy for ExternalIps {
 
     fn describe() -> Description {
         Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+            .compares_annotations(NAMES.iter().filter(|names| names.checked == Checked::Nothing).map(|names| names.key))
             .with_status_writes()
             .about(About::EXTERNAL_IPS.union(About::LOAD_BALANCER))
     }

@@ -6,7 +6,7 @@ mod create;
 mod internal;
 mod sources;
 
-use sallyport_policy::facts::Controller;
+use sallyport_policy::facts::{self, Controller};
 use sallyport_policy::net::{Cidr, cover_the_world};
 use sallyport_policy::prelude::*;
 use settings::{LoadBalancerIp, NodePorts, RequireSourceRanges, SetOnCreate};
@@ -30,6 +30,12 @@ impl Policy for LoadBalancerExposure {
             .with_status_writes()
             .with_cluster()
             .about(About::LOAD_BALANCER)
+    }
+
+    fn describe_configured(&self) -> Description {
+        Self::describe()
+            .compares_annotations(facts::keys::of_load_balancers())
+            .compares_annotations(self.settings.extra.iter().map(|extra| &extra.key))
     }
 
     fn defaults() -> Settings {

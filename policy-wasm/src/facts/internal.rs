@@ -109,7 +109,7 @@ pub const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source
 
 /// By these values of its annotation, the AWS Load Balancer Controller takes a Service without a class from the cloud provider
 /// (aws-load-balancer-controller `pkg/service/service_utils.go`).
-const AWS_TYPE: &str = "service.beta.kubernetes.io/aws-load-balancer-type";
+pub(super) const AWS_TYPE: &str = "service.beta.kubernetes.io/aws-load-balancer-type";
 const AWS_LBC_TYPES: [&str; 2] = ["external", "nlb-ip"];
 
 /// Why a load balancer is not certainly an internal one.

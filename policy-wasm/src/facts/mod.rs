@@ -14,6 +14,7 @@ pub mod exports;
 pub mod exposing;
 pub mod forwarding;
 pub mod internal;
+pub mod keys;
 pub mod metadata_services;
 pub mod nodes;
 pub mod port_names;
