@@ -72,6 +72,17 @@ impl Policy for ClusterIpInternal {
         if settings.coerce_existing && !settings.coerce {
             refuse("coerceExisting".to_owned(), "has no effect without coerce: true; set both or none");
         }
+        let is_empty = settings.labels.is_empty()
+            && settings.selectors.is_empty()
+            && settings.namespace_labels.is_empty()
+            && settings.names.is_empty()
+            && settings.ports.strict.is_empty()
+            && settings.ports.ambiguous.is_empty();
+        if is_empty {
+            const PROBLEM: &str =
+                "no label, selector, namespace label, port or name marks a backend; add one, or remove the policy";
+            errors.push(SettingsError::new("labels", PROBLEM));
+        }
         names::labels("labels", &settings.labels, &mut errors);
         names::labels("selectors", &settings.selectors, &mut errors);
         names::labels("namespaceLabels", &settings.namespace_labels, &mut errors);

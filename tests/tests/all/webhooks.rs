@@ -287,7 +287,7 @@ fn no_condition_skips_what_the_host_would_judge() {
 
 #[test]
 fn a_condition_means_the_exemption_to_the_letter() {
-    let hostile = "o'brien\\\"]) || true\n";
+    let hostile = "o'brien\\\"]) ||\n true";
     let exemptions = json!({
         "users": [hostile], "groups": ["ops"], "serviceAccounts": ["a/b"], "services": ["ingress-*/web.v1", "edge/*"],
     });

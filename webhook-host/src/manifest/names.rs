@@ -73,6 +73,9 @@ impl FromStr for ServicePattern {
         };
         let all = |part: &str| part.bytes().all(|byte| byte == b'*');
         match text.split_once('/') {
+            Some((namespace, _)) if namespace.contains('.') => {
+                Err(format!("{text:?} names no Services: no namespace has a dot in its name"))
+            }
             Some((namespace, name)) if plain(namespace) && plain(name) => {
                 if all(namespace) && all(name) {
                     return Err(format!("{text:?} exempts every Service; remove the policies instead"));
@@ -171,7 +174,7 @@ impl FromStr for ServiceAccount {
             !part.is_empty() && part.bytes().all(allowed)
         };
         match text.split_once('/') {
-            Some((namespace, name)) if plain(namespace) && plain(name) => {
+            Some((namespace, name)) if super::is_label(namespace) && plain(name) => {
                 Ok(Self(format!("{}{namespace}:{name}", Self::PREFIX)))
             }
             _ => Err(format!("{text:?} names no service account; write namespace/name")),
