@@ -105,12 +105,16 @@ async fn a_preset_is_switched_off_or_replaced_by_one_variable() {
 #[test]
 fn every_preset_has_a_component_that_chooses_it() {
     assert_eq!(container()["env"], json!([{"name": "PRESET", "value": "baseline"}]));
-    for (component, preset) in
-        [("restricted", "restricted"), ("cloud", "cloud"), ("bare-metal", "bare-metal"), ("cluster-policies-only", "none")]
-    {
+    for (component, preset) in [
+        ("restricted", "restricted"),
+        ("cloud", "cloud"),
+        ("bare-metal", "bare-metal"),
+        ("cluster-policies-only", "none"),
+    ] {
         let file = root().join(format!("deploy/components/{component}/kustomization.yaml"));
         let text = fs::read_to_string(&file).expect("it is there");
-        let patch = yaml::documents(&text).expect("YAML")[0]["patches"][0]["patch"].as_str().expect("a text").to_owned();
+        let patch =
+            yaml::documents(&text).expect("YAML")[0]["patches"][0]["patch"].as_str().expect("a text").to_owned();
         let patch = &yaml::documents(&patch).expect("YAML")[0];
         let container = &patch["spec"]["template"]["spec"]["containers"][0];
         assert_eq!(container["env"], json!([{"name": "PRESET", "value": preset}]), "{component}");

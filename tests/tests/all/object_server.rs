@@ -151,13 +151,7 @@ impl ObjectServer {
         self.store.lock().expect("no test panicked here")
     }
 
-    async fn answer(
-        State(server): State<Self>,
-        method: Method,
-        uri: Uri,
-        headers: HeaderMap,
-        body: Bytes,
-    ) -> Response {
+    async fn answer(State(server): State<Self>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         let (path, agent) = (uri.path().to_owned(), text(USER_AGENT));
         let request = Request { at: Instant::now(), method: method.clone(), path, agent };
@@ -241,7 +235,8 @@ impl Store {
     /// Of a collection that has objects, those with the label of the query.
     fn list(&self, path: &str, query: &str) -> Option<Value> {
         let beginning = format!("{path}/");
-        let within = |(path, _): &(&String, &Value)| path.strip_prefix(&beginning).is_some_and(|name| !name.contains('/'));
+        let within =
+            |(path, _): &(&String, &Value)| path.strip_prefix(&beginning).is_some_and(|name| !name.contains('/'));
         let mut all = self.objects.iter().filter(within).map(|(_, object)| object).peekable();
         all.peek()?;
         let selector = query.split('&').find_map(|part| part.strip_prefix("labelSelector="));

@@ -10,7 +10,6 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -24,6 +23,7 @@ const CONFIGURATIONS: [&str; 2] = [
 ];
 const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 const INSTALLATION: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/sallyport-installation";
+const NAMESPACE: &str = "/api/v1/namespaces/test";
 const SECRET: &str = "/api/v1/namespaces/test/secrets/sallyport-certificate";
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/test/leases/sallyport-certificate";
 
@@ -45,6 +45,7 @@ pub(crate) async fn installed() -> ObjectServer {
         ["major", "minor", "gitVersion", "gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"];
     server.put("/version", keys.map(version).into_iter().collect());
     server.put(INSTALLATION, installation("first"));
+    server.put(NAMESPACE, json!({"metadata": {"name": "test", "uid": "of-the-namespace"}}));
     server
 }
 
@@ -136,10 +137,8 @@ async fn a_host_that_drains_writes_no_status() {
     let modules = ["--modules", modules.path().to_str().expect("UTF-8")];
     let mut host = Program::start(&[&cluster[..], &fast, &modules].concat());
     let of = |name: &str| server.object(crate::api_server::POLICIES, name)["status"].clone();
-    eventually("a report and counts", || {
-        of("one")["conditions"].is_array() && of("one")["evaluations"].is_array()
-    })
-    .await;
+    eventually("a report and counts", || of("one")["conditions"].is_array() && of("one")["evaluations"].is_array())
+        .await;
     stops(&host).await;
     let before = server.status_writes();
     server.policy("two", &spec);
@@ -214,10 +213,7 @@ async fn a_hold_keeps_every_replica_from_writing_until_it_is_taken_away() {
     let output = sallyport(&resume);
     assert!(output.status.success(), "{output:?}");
     stir(policies.path(), 2);
-    eventually("it fails closed again", || {
-        server.object(VALIDATING)["webhooks"][0]["failurePolicy"] == "Fail"
-    })
-    .await;
+    eventually("it fails closed again", || server.object(VALIDATING)["webhooks"][0]["failurePolicy"] == "Fail").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -233,6 +229,9 @@ async fn what_a_host_registers_belongs_to_the_installation() {
     };
     let owners = || server.object(VALIDATING)["metadata"]["ownerReferences"].clone();
     assert_eq!(owners(), json!([owner("first")]));
+    // And the installation to the namespace, which a user may delete alone.
+    let namespace = json!([{"apiVersion": "v1", "kind": "Namespace", "name": "test", "uid": "of-the-namespace"}]);
+    assert_eq!(server.object(INSTALLATION)["metadata"]["ownerReferences"], namespace);
     // One that was applied before and belongs to somebody else, too.
     let other = json!({"apiVersion": "v1", "kind": "Namespace", "name": "a", "uid": "a"});
     let mut applied = server.object(VALIDATING);
@@ -283,11 +282,13 @@ enum Step {
     DeleteConfigurations,
     /// `kubectl delete -k`: the host's Pods and the installation's ClusterRole.
     DeleteAll,
+    /// `kubectl delete namespace`: the host's Pods, and the Namespace when they have ended.
+    DeleteNamespace,
     /// `sallyport webhooks --delete`.
     Webhooks,
 }
 
-use Step::{DeleteAll, DeleteConfigurations, Scale, Webhooks};
+use Step::{DeleteAll, DeleteConfigurations, DeleteNamespace, Scale, Webhooks};
 
 /// A Pod has its signal so long after kubectl returned.
 const SIGNAL: Duration = Duration::from_millis(700);
@@ -313,6 +314,15 @@ impl Operator {
                 self.signal_later();
                 self.server.delete(INSTALLATION);
             }
+            DeleteNamespace => {
+                self.signal_later();
+                let server = self.server.clone();
+                tokio::spawn(async move {
+                    // The Pods and their drain.
+                    tokio::time::sleep(Duration::from_secs(6)).await;
+                    server.delete(NAMESPACE);
+                });
+            }
             Webhooks => {
                 let output = delete(self.kubeconfig.clone()).await;
                 assert!(output.status.success(), "{output:?}");
@@ -335,11 +345,12 @@ impl Operator {
 }
 
 /// Whether nothing is left when the operator has taken these steps and the host has ended.
-async fn ends_clean(order: &[Step], policies: &Path) {
+async fn ends_clean(order: &[Step]) {
+    let policies = policies();
     let server = installed().await;
     let _reachable = server.reachable().await;
     let (_directory, kubeconfig) = server.kubeconfig();
-    let host = registered(&server, &kubeconfig, policies, &["--drain-delay", "3"]).await;
+    let host = registered(&server, &kubeconfig, policies.path(), &["--drain-delay", "3"]).await;
     let collector = tokio::spawn({
         let server = server.clone();
         async move {
@@ -349,18 +360,29 @@ async fn ends_clean(order: &[Step], policies: &Path) {
             }
         }
     });
+    // A live registrar looks all the time, and not once in ten seconds.
+    let stirring = tokio::spawn(async move {
+        for round in 0.. {
+            stir(policies.path(), round);
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    });
     let mut operator = Operator { server, kubeconfig, host, signalled: AtomicBool::new(false) };
     for step in order {
         operator.take(*step).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    if order.iter().any(|step| matches!(step, Scale | DeleteAll)) {
+    if order.iter().any(|step| matches!(step, Scale | DeleteAll | DeleteNamespace)) {
         let host = tokio::task::spawn_blocking(move || {
             let status = operator.host.wait();
             (status, operator.host.log(), operator.server)
         });
         let (status, log, server) = host.await.expect("it ends");
         assert_eq!(status.code(), Some(0), "{log}");
+        if order.contains(&DeleteNamespace) {
+            eventually("the end of the namespace", || server.object(NAMESPACE).is_null()).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         assert_eq!(configurations(&server), Vec::<String>::new(), "{order:?}\n{log}");
     } else {
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -368,6 +390,7 @@ async fn ends_clean(order: &[Step], policies: &Path) {
         assert_eq!(configurations(&operator.server), Vec::<String>::new(), "{order:?}\n{log}");
     }
     collector.abort();
+    stirring.abort();
 }
 
 /// Every order of some of the steps.
@@ -384,28 +407,15 @@ fn orders(steps: &[Step]) -> Vec<Vec<Step>> {
 /// to zero leaves the configurations, since failing closed must outlive hosts, and a live host makes again what is deleted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_an_operator_does_in_whatever_order_no_configuration_stays_without_a_host() {
-    let policies = Arc::new(policies());
-    let done = Arc::new(AtomicBool::new(false));
-    // Live registrars look all the time, and not once in ten seconds.
-    let stirring = tokio::spawn({
-        let (policies, done) = (Arc::clone(&policies), Arc::clone(&done));
-        async move {
-            let mut round = 0;
-            while !done.load(Ordering::Relaxed) {
-                round += 1;
-                stir(policies.path(), round);
-                tokio::time::sleep(Duration::from_millis(250)).await;
-            }
-        }
-    });
     let mut orders = orders(&[Scale, DeleteConfigurations, DeleteAll, Webhooks]);
     let takes_away = |step: &Step| matches!(step, DeleteAll | Webhooks);
     orders.retain(|order| matches!(order.len(), 2 | 4) || (order.len() == 1 && takes_away(&order[0])));
-    assert_eq!(orders.len(), 24 + 12 + 2);
-    let runs = orders.iter().map(|order| ends_clean(order, policies.path()));
+    orders.push(vec![DeleteNamespace]);
+    orders.extend([Scale, DeleteConfigurations, DeleteAll, Webhooks].map(|step| vec![step, DeleteNamespace]));
+    orders.extend([Scale, DeleteConfigurations, DeleteAll, Webhooks].map(|step| vec![DeleteNamespace, step]));
+    assert_eq!(orders.len(), 24 + 12 + 2 + 9);
+    let runs = orders.iter().map(|order| ends_clean(order));
     futures::stream::iter(runs).buffer_unordered(8).collect::<Vec<()>>().await;
-    done.store(true, Ordering::Relaxed);
-    stirring.await.expect("it stirs");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -445,7 +455,10 @@ async fn a_removal_takes_the_backstop_along_and_leaves_what_is_not_ours() {
     assert!(text.contains("ValidatingWebhookConfiguration sallyport is deleted"), "{text}");
     let first = server.requests().into_iter().find(Request::writes).expect("the hold");
     assert_eq!(first.path, INSTALLATION, "the hold comes first");
-    assert_eq!(server.object(INSTALLATION)["metadata"]["annotations"]["sallyport.dev/hold"], "sallyport webhooks --delete");
+    assert_eq!(
+        server.object(INSTALLATION)["metadata"]["annotations"]["sallyport.dev/hold"],
+        "sallyport webhooks --delete"
+    );
 
     // A configuration of our name with a webhook of somebody else.
     server.put(VALIDATING, json!({"metadata": {"name": "sallyport"}, "webhooks": [{"name": "a.example.com"}]}));
@@ -481,6 +494,8 @@ fn what_is_printed_belongs_to_the_installation_whose_uid_is_given() {
     }
     let output = sallyport_in(elsewhere.path(), &["webhooks", "--policies-from-cluster", "--owner-uid", ""]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("jsonpath={.metadata.uid}"), "{output:?}");
+    let output = sallyport_in(elsewhere.path(), &["webhooks", "--policies-from-cluster", "--context", "production"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("count with --delete and --resume only"), "{output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -494,8 +509,7 @@ async fn every_request_to_the_api_server_says_who_asks() {
     let _host = registered(&server, &kubeconfig, policies.path(), &[]).await;
     let output = sallyport(&["webhooks", "--delete", "--kubeconfig", kubeconfig.to_str().expect("UTF-8")]);
     assert!(output.status.success(), "{output:?}");
-    let agents: std::collections::BTreeSet<_> =
-        server.requests().into_iter().map(|request| request.agent).collect();
+    let agents: std::collections::BTreeSet<_> = server.requests().into_iter().map(|request| request.agent).collect();
     assert_eq!(agents, ["certificate", "registrar", "webhooks"].map(named).into());
 
     let server = ApiServer::new().await;

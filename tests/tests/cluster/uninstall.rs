@@ -189,3 +189,17 @@ fn deleting_the_overlay_takes_the_configurations_along() {
     end.join().expect("it ends");
     installed.assert_nothing_is_left("delete -k");
 }
+
+/// Not what the document says, but what many do. Where nothing deletes what is in a Namespace, as here, it never ends: the owner that
+/// the host wrote is what can be shown.
+#[test]
+fn the_installation_goes_with_its_namespace() {
+    let Some(installed) = Installed::new("namespaced") else { return };
+    let _pod = installed.pod();
+    let owner = "{.metadata.ownerReferences[*].kind} {.metadata.ownerReferences[*].uid}";
+    let get = |what: &str, name: &str, path: &str| {
+        installed.cluster.kubectl(&["get", what, name, &format!("--output=jsonpath={path}")]).ok()
+    };
+    let uid = get("namespace", NAMESPACE, "{.metadata.uid}");
+    assert_eq!(get("clusterrole", "sallyport-installation", owner), format!("Namespace {uid}"));
+}

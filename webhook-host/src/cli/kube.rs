@@ -26,6 +26,11 @@ pub(super) struct KubeArgs {
 }
 
 impl KubeArgs {
+    /// Whether the command line names a way to the API server.
+    pub(super) fn are_given(&self) -> bool {
+        self.kubeconfig.is_some() || self.context.is_some()
+    }
+
     /// For single requests of a component, each within a time. What is watched has times of its own: see [`Self::find`].
     pub(super) async fn config(&self, component: &str) -> Result<Config> {
         let mut config = self.find(component).await?;

@@ -36,6 +36,19 @@ impl RemovalArgs {
         self.delete || self.resume
     }
 
+    /// Checks that no flag is given that only a change of a cluster heeds.
+    ///
+    /// # Errors
+    ///
+    /// When there is one.
+    pub(super) fn ensure_unused(&self) -> Result<()> {
+        ensure!(
+            !self.kube.are_given(),
+            "--kubeconfig and --context count with --delete and --resume only; what is printed here asks no cluster"
+        );
+        Ok(())
+    }
+
     pub(super) fn installation(&self) -> &str {
         &self.installation
     }

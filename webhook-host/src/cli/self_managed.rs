@@ -45,13 +45,7 @@ pub(super) struct SelfManagedArgs {
 
 impl SelfManagedArgs {
     /// Starts the thread, and waits for the first certificate: without one there is nothing to serve with.
-    pub(super) fn start(
-        &self,
-        kube: &KubeArgs,
-        live: &Arc<Live>,
-        writes: &WriteGate,
-        registers: bool,
-    ) -> Result<()> {
+    pub(super) fn start(&self, kube: &KubeArgs, live: &Arc<Live>, writes: &WriteGate, registers: bool) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let keeper = runtime.block_on(self.keeper(kube, live, registers)).context("--self-managed-certificate")?;
         let writes = writes.clone();

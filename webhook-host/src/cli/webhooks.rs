@@ -135,6 +135,7 @@ pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
     if args.removal.is_wanted() {
         return args.removal.run(&args.target.name);
     }
+    args.removal.ensure_unused()?;
     let options = args.target.options(args.policies_from_cluster)?;
     let exemptions = load::host_config(args.config.as_deref())?.exemptions;
     let [policies, candidates] = args.policies()?;
@@ -226,7 +227,8 @@ fn label(text: &str) -> Result<String, String> {
 
 fn uid(text: &str) -> Result<String, String> {
     let is_uid = !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    let advice = "expected what `kubectl get clusterrole sallyport-installation --output=jsonpath={.metadata.uid}` prints";
+    let advice =
+        "expected what `kubectl get clusterrole sallyport-installation --output=jsonpath={.metadata.uid}` prints";
     if is_uid { Ok(text.to_owned()) } else { Err(advice.to_owned()) }
 }
 

@@ -17,7 +17,7 @@ pub use installation::{HOLD, INSTALLATION, Installation, Withheld, owner_referen
 pub use removal::{REGISTRATION, Removal};
 
 use crate::contest::Contest;
-use crate::registration::{CaBundle, Options, Registration, policies_name};
+use crate::registration::{CaBundle, Endpoint, Options, Registration, policies_name};
 use crate::server::{Live, RegistrationStatus};
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
@@ -40,7 +40,7 @@ const LOOK: Duration = Duration::from_millis(200);
 const ROUND: Duration = Duration::from_secs(20);
 
 /// For one write, the look for a hold before it included. Less than [`removal`] waits before it believes that nothing comes back.
-const WRITE: Duration = Duration::from_secs(2);
+const WRITE: Duration = Duration::from_secs(5);
 
 /// How long a configuration stays deleted that was there before. An operator who deletes it and scales the hosts to zero, in
 /// whatever order, is done with both in that time, and a Pod has its signal a second or two later.
@@ -137,9 +137,12 @@ impl Registrar {
             Ok(owner) => owner,
             Err(withheld) => return vec![withheld.to_string()],
         };
+        let mut troubles = vec![];
+        if let Endpoint::Service { namespace, .. } = &self.options.endpoint {
+            troubles.extend(self.installation.belong_to(namespace).await.err());
+        }
         let owned = Owned { installation: &self.installation, owner };
         let keeps_bundle = matches!(self.authority, Authority::SelfManaged);
-        let mut troubles = vec![];
         for (kept, wanted) in self.kept.iter_mut().zip(&wanted) {
             if let Err(trouble) = kept.keep(wanted.as_ref(), &owned, keeps_bundle).await {
                 troubles.push(format!("{}: {trouble}", kept.what()));
@@ -246,7 +249,7 @@ impl Kept {
         }
         self.may_write(Some(wanted))?;
         found.data["webhooks"] = shape.laid_over(&found.data["webhooks"]);
-        owned.adopt(found.owner_references_mut());
+        installation::adopt(found.owner_references_mut(), &owned.owner);
         owned.write(self.api.replace(&self.name, &PostParams::default(), &found)).await?;
         self.wrote(Some(wanted), "brought into shape");
         Ok(())
@@ -302,12 +305,6 @@ impl Owned<'_> {
         };
         let silent = || Err(format!("the API server did not answer within {WRITE:?}"));
         tokio::time::timeout(WRITE, checked).await.unwrap_or_else(|_| silent())
-    }
-
-    /// Makes the installation an owner, in place of one of its name that is gone.
-    fn adopt(&self, owners: &mut Vec<OwnerReference>) {
-        owners.retain(|other| (&other.kind, &other.name) != (&self.owner.kind, &self.owner.name));
-        owners.push(self.owner.clone());
     }
 }
 

@@ -16,7 +16,7 @@ pub const REGISTRATION: &str = "sallyport.dev/registration";
 
 /// How long nothing may come back before a removal counts as done: longer than [`super::WRITE`], in which a host that read no
 /// hold yet may still write.
-const SETTLED: Duration = Duration::from_secs(3);
+const SETTLED: Duration = Duration::from_secs(6);
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(250);
@@ -62,7 +62,9 @@ impl Removal {
     pub async fn run(&self, tell: impl Fn(&str)) -> Result<(), String> {
         let role = self.installation.name();
         let held = self.installation.hold("sallyport webhooks --delete").await;
-        match held.map_err(|error| format!("nothing was deleted: can't hold ClusterRole {role}: {}", describe(&error)))? {
+        match held
+            .map_err(|error| format!("nothing was deleted: can't hold ClusterRole {role}: {}", describe(&error)))?
+        {
             true => tell(&format!("ClusterRole {role} holds: no host writes webhook configurations any more")),
             false => tell(&format!("ClusterRole {role} is not there: no host writes webhook configurations")),
         }
