@@ -4,8 +4,8 @@ mod defaults;
 mod internal_lb;
 mod signals;
 
-use sallyport_policy::facts::exposing::EXPOSING;
 use sallyport_policy::description::Context;
+use sallyport_policy::facts::exposing::EXPOSING;
 use sallyport_policy::prelude::*;
 use sallyport_policy::service::Port;
 use signals::{PortSignal, Signal};
