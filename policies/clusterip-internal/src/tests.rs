@@ -119,6 +119,13 @@ fn an_ambiguous_port_only_warns() {
 }
 
 #[test]
+fn the_namespace_is_asked_for_where_the_settings_name_its_labels() {
+    let asks = |policy: ClusterIpInternal| policy.describe_configured().context.contains(&Context::Namespace);
+    assert!(!asks(configured(|_| {})));
+    assert!(asks(configured(|s| s.namespace_labels = vec![("exposure".into(), vec!["internal".into()])])));
+}
+
+#[test]
 fn a_namespace_whose_labels_are_not_known_counts_as_marked() {
     let policy = configured(|s| s.namespace_labels = vec![("exposure".into(), vec!["internal".into()])]);
     let mut review = create(load_balancer("w", 80));

@@ -1,9 +1,18 @@
 //! `sallyport check` gives the verdict that the cluster gives, and names what only the cluster can know.
 
+use crate::client::PROTOCOLS;
 use crate::command_line::{sallyport, sallyport_in};
-use crate::host::root;
+use crate::host::{ENGINE, PATIENCE, VALIDATE, body, built, root};
+use crate::program::{Program, message};
+use sallyport::admission::{Admission, AdmissionRequest, Clock};
+use sallyport::inventory::{Inventory, InventoryData};
+use sallyport::manifest::{Exemptions, ServicePolicy};
+use sallyport::policy::Policy;
+use sallyport::yaml;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::process::Output;
+use std::time::{Instant, SystemTime};
 use tempfile::TempDir;
 
 /// A directory with files, and policies among them.
@@ -536,6 +545,120 @@ fn explain_tells_what_else_makes_a_service_internal_or_exposes_it() {
         .replace("namespace: shop", "namespace: shop, annotations: { tailscale.com/expose: 'true' }");
     let expected = "inside the cluster, and outside of it by the annotation tailscale.com/expose";
     assert_eq!(scope(&exposed), expected);
+}
+
+/// What a recorded CREATE was before the API server allocated anything, and the review of what it became.
+fn recorded() -> Vec<(Value, Value)> {
+    let directory = root().join("tests/admission-reviews");
+    let files = std::fs::read_dir(&directory).expect("readable").map(|entry| entry.expect("an entry").path());
+    let mut files: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "json")).collect();
+    files.sort();
+    let read = |file: &std::path::PathBuf| -> Value {
+        serde_json::from_str(&std::fs::read_to_string(file).expect("readable")).expect("JSON")
+    };
+    let reviews: Vec<Value> = files.iter().map(read).collect();
+    let is_create = |review: &Value| review["request"]["operation"] == "CREATE" && review["request"]["dryRun"] == false;
+    let pairs = files.windows(2).zip(reviews.windows(2)).filter(|(files, reviews)| {
+        let is = |index: usize, word: &str| files[index].to_string_lossy().contains(word);
+        is(0, "-mutate-") && is(1, "-validate-") && reviews.iter().all(is_create)
+    });
+    let pairs = pairs.map(|(_, reviews)| {
+        let mut manifest = reviews[0]["request"]["object"].clone();
+        let metadata = manifest["metadata"].as_object_mut().expect("metadata");
+        metadata.remove("managedFields");
+        metadata.insert("namespace".to_owned(), reviews[0]["request"]["namespace"].clone());
+        (manifest, reviews[1].clone())
+    });
+    pairs.collect()
+}
+
+/// Policy, rule and field of what a policy finds.
+type Offence = (String, String, String);
+
+/// What policies find in a review, as a webhook asks them.
+fn offences(admission: &Admission, review: &Value) -> BTreeSet<Offence> {
+    let body = review.to_string().into_bytes();
+    let request = AdmissionRequest::parse(&body).expect("a review");
+    let clock = Clock { now: SystemTime::now(), deadline: Instant::now() + PATIENCE };
+    let evaluations = admission.review(VALIDATE, &request, clock).evaluations.into_iter();
+    let of = |policy: &str, rule: String, field: String| (policy.to_owned(), rule, field);
+    let found = evaluations.flat_map(|evaluation| {
+        let policy = evaluation.policy;
+        evaluation.violations.into_iter().map(move |violation| of(&policy, violation.rule, violation.field))
+    });
+    found.collect()
+}
+
+impl Case {
+    /// The same policies in this process.
+    fn admission(&self) -> Admission {
+        let files = std::fs::read_dir(self.files.path().join("policies")).expect("readable");
+        let policies = files.map(|file| {
+            let text = std::fs::read_to_string(file.expect("an entry").path()).expect("readable");
+            let manifest = ServicePolicy::from_value(&yaml::documents(&text).expect("YAML")[0]).expect("valid");
+            let component = built(&format!("policies/{}", manifest.spec.module.file));
+            Policy::load(&ENGINE, manifest, &component).expect("a sound policy")
+        });
+        Admission::new(policies.collect(), Inventory::from(InventoryData::default()), Exemptions::default())
+    }
+}
+
+#[test]
+fn the_verdict_is_the_one_that_recorded_reviews_get_after_allocation() {
+    let recorded = recorded();
+    assert!(recorded.len() >= 18, "{} recorded CREATEs", recorded.len());
+    let manifests: Vec<_> = recorded.iter().map(|(manifest, _)| manifest.clone()).collect();
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": manifests}).to_string();
+    let config = "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: { exemptions: { namespaces: [] } }";
+    let mut uncertain = 0;
+    for range in ["{ autoAssigned: deny }", "{ ranges: [{ from: 30100, to: 30199 }] }", "{}"] {
+        let case = Case::policy(RANGE, &format!("  settings: {range}"))
+            .and("loadbalancer-exposure", "  settings: { requireInternal: true, nodePorts: deny }")
+            .and("external-ips", "")
+            .and("external-name", "")
+            .and("selectorless", "")
+            .and("service-type", "  settings: { allowedTypes: [ClusterIP, LoadBalancer, ExternalName] }")
+            .file("all.json", &list)
+            .file("host.yaml", config);
+        let admission = case.admission();
+        let (report, _) = case.report(&["all.json", "--config", "host.yaml"]);
+        let subjects = report["subjects"].as_array().expect("a list");
+        assert_eq!(subjects.len(), recorded.len());
+        for (subject, (_, review)) in subjects.iter().zip(&recorded) {
+            let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+            let at = |level: &'static str| {
+                let findings = subject["findings"].as_array().expect("a list").iter();
+                let findings = findings.filter(move |finding| finding["level"] == level);
+                findings.map(|finding| (text(finding, "policy"), text(finding, "rule"), text(finding, "field")))
+            };
+            let in_cluster = offences(&admission, review);
+            let certain: BTreeSet<_> = at("error").collect();
+            let possible: BTreeSet<_> = at("warning").collect();
+            uncertain += possible.len();
+            assert!(certain.is_subset(&in_cluster), "{range}: {certain:?} is not in {in_cluster:?} of {review:#}");
+            let missed: Vec<_> = in_cluster.difference(&certain).filter(|found| !possible.contains(found)).collect();
+            // Which ports would be allocated does not matter where none may be.
+            let is_moot = |found: &&&Offence| found.0 == RANGE && !certain.is_empty();
+            assert!(missed.iter().all(|found| is_moot(&found)), "{range}: {missed:?} of {review:#}");
+        }
+    }
+    assert!(uncertain > 0, "some allocation could be refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_host_without_a_configuration_names_its_default_at_start_and_in_denials() {
+    let host = Program::serve(&root().join("target/policies"), &[]);
+    let log = host.log();
+    assert!(log.contains("no --config, so the built-in default holds: environment onPrem"), "{log}");
+    let service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"type": "LoadBalancer", "selector": {"app": "a"}, "ports": [{"port": 80, "protocol": "TCP"}]},
+    });
+    let reply = host.client.post(PROTOCOLS[0], "/validate", body("CREATE", &service, &Value::Null)).await;
+    let denial = message(&reply.json());
+    assert!(denial.contains("environment onPrem is the built-in default without --config"), "{denial}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ use judge::Judge;
 use located::Located;
 use manifests::Manifests;
 use serde_json::Value;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -139,8 +140,14 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let admission = Admission::new(policies, inventory, config.exemptions);
     let (old, unread) = old(args)?;
     manifests.unread.extend(unread);
-    let mut judge =
-        Judge { admission: &admission, namespace: &args.namespace, user: user(args), old, unknown: BTreeSet::new() };
+    let mut judge = Judge {
+        admission: &admission,
+        namespace: &args.namespace,
+        user: user(args),
+        old,
+        unknown: BTreeSet::new(),
+        is_slow: Cell::new(false),
+    };
     let report = CheckReport {
         ignored: manifests.ignored,
         policies: admission.policies().len(),

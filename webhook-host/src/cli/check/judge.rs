@@ -16,9 +16,13 @@ use crate::registration::NAME_LABEL;
 use crate::report::check::{Finding, Level, Subject};
 use crate::suite::{Asked, User};
 use serde_json::{Value, json};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+
+/// How often policies are asked again of which one missed its deadline: a busy machine must not change a verdict.
+const RETRIES: usize = 3;
 
 /// Nobody waits at the other end; the policies' own limits still hold.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,6 +41,8 @@ pub(super) struct Judge<'a> {
     pub(super) old: BTreeMap<Key, Value>,
     /// Namespaces of which it was said that their labels are not known.
     pub(super) unknown: BTreeSet<String>,
+    /// Some policy misses its deadline whenever it is asked.
+    pub(super) is_slow: Cell<bool>,
 }
 
 /// The Service of one manifest on its way through the API server.
@@ -141,7 +147,12 @@ impl Judge<'_> {
                 subject.findings.push(whole);
                 return Ok(());
             }
-            worlds.push(self.world(&outcome, request.located));
+            let world = self.world(&outcome, request.located);
+            if world.findings.iter().any(|finding| finding.level == Level::Unjudged) {
+                subject.findings.extend(world.findings);
+                return Ok(());
+            }
+            worlds.push(world);
             if outcome.evaluations.is_empty() {
                 break;
             }
@@ -190,8 +201,20 @@ impl Judge<'_> {
         };
         let body = asked.body(&service.to_string());
         let request = AdmissionRequest::parse(&body).map_err(|error| error.to_string())?;
-        let clock = Clock { now: SystemTime::now(), deadline: Instant::now() + PATIENCE };
-        Ok(self.admission.review(function, &request, clock))
+        let review = || {
+            let clock = Clock { now: SystemTime::now(), deadline: Instant::now() + PATIENCE };
+            self.admission.review(function, &request, clock)
+        };
+        let mut outcome = review();
+        for _ in 0..RETRIES {
+            if self.is_slow.get() || !outcome.evaluations.iter().any(missed_its_deadline) {
+                return Ok(outcome);
+            }
+            self.admission.policies().iter().for_each(|policy| policy.forget_misses());
+            outcome = review();
+        }
+        self.is_slow.set(outcome.evaluations.iter().any(missed_its_deadline));
+        Ok(outcome)
     }
 
     fn world(&self, outcome: &Outcome, located: &Located) -> World {
@@ -255,6 +278,10 @@ impl Judge<'_> {
             ..Finding::empty(Level::Warning)
         })
     }
+}
+
+fn missed_its_deadline(evaluation: &Evaluation) -> bool {
+    evaluation.error.as_ref().is_some_and(|error| error.kind() == "deadline")
 }
 
 /// Whether the policy's manifest selects namespaces by labels other than the name.
@@ -430,8 +457,8 @@ fn uncertain(possible: Vec<Finding>, chosen: &BTreeSet<String>, range: PortRange
         };
         let level = match finding.level {
             Level::Error if is_denied => Level::Error,
-            Level::Error | Level::Unjudged => Level::Warning,
-            Level::Warning | Level::Note => Level::Note,
+            Level::Error => Level::Warning,
+            Level::Unjudged | Level::Warning | Level::Note => Level::Note,
         };
         let fix =
             if finding.fix.is_empty() { "set it explicitly to check it now".to_owned() } else { finding.fix.clone() };
