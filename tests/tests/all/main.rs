@@ -18,6 +18,7 @@ mod custom_resources;
 mod doctor;
 mod drain;
 mod drill;
+mod fairness;
 mod generated;
 mod host;
 mod large;
