@@ -44,7 +44,7 @@ impl Authority {
         self.issue("localhost", ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    fn client(&self, name: &str) -> (String, String) {
+    pub(crate) fn client(&self, name: &str) -> (String, String) {
         self.issue(name, ExtendedKeyUsagePurpose::ClientAuth)
     }
 }

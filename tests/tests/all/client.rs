@@ -123,19 +123,7 @@ impl Client {
     }
 
     pub(crate) async fn connect(&self, protocol: Protocol) -> Connection {
-        let stream = TokioIo::new(self.handshake(protocol).await);
-        match protocol {
-            Protocol::Http1 => {
-                let (sender, connection) = http1::handshake(stream).await.expect("HTTP/1.1");
-                tokio::spawn(connection);
-                Connection::Http1(sender)
-            }
-            Protocol::Http2 => {
-                let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.expect("HTTP/2");
-                tokio::spawn(connection);
-                Connection::Http2(sender)
-            }
-        }
+        Connection::over(self.handshake(protocol).await, protocol).await.expect("HTTP")
     }
 
     /// One AdmissionReview on a connection of its own.
@@ -150,6 +138,40 @@ impl Client {
 }
 
 impl Connection {
+    /// `None` when the host closes it in the meantime.
+    pub(crate) async fn over(stream: TlsStream<TcpStream>, protocol: Protocol) -> Option<Self> {
+        let stream = TokioIo::new(stream);
+        match protocol {
+            Protocol::Http1 => {
+                let (sender, connection) = http1::handshake(stream).await.ok()?;
+                tokio::spawn(connection);
+                Some(Self::Http1(sender))
+            }
+            Protocol::Http2 => {
+                let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.ok()?;
+                tokio::spawn(connection);
+                Some(Self::Http2(sender))
+            }
+        }
+    }
+
+    /// Whether it takes another request.
+    pub(crate) async fn is_ready(&mut self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.ready().await.is_ok(),
+            Self::Http2(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
+    /// One request, whatever comes of it.
+    pub(crate) async fn try_send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Reply> {
+        let response = match self {
+            Self::Http1(sender) => sender.send_request(request).await,
+            Self::Http2(sender) => sender.send_request(request).await,
+        };
+        Ok(Reply::read(response?).await)
+    }
+
     /// One AdmissionReview.
     pub(crate) async fn post(&mut self, path: &str, body: impl Into<Bytes>) -> Reply {
         self.send(request("POST", path, "application/json", body)).await

@@ -1,6 +1,6 @@
 //! How the program ends: signals, sent to it by its process id.
 
-use crate::client::{PROTOCOLS, Protocol, Reply, probe};
+use crate::client::{Client, Connection, PROTOCOLS, Protocol, Reply, probe, request};
 use crate::host::told;
 use crate::program::{Program, Starting, directory, manifest};
 use hyper::StatusCode;
@@ -60,6 +60,72 @@ async fn before_it_drains_it_is_not_ready_but_serves_as_before() {
         assert_eq!((reply.status, reply.connection.as_deref()), (StatusCode::OK, connection), "{protocol:?}");
     }
     assert_eq!(host.wait().code(), Some(0), "{}", host.log());
+}
+
+/// What a client did that keeps its connection, until nobody listens any more.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Kept {
+    answered: usize,
+    lost: usize,
+}
+
+/// Asks over connections that it keeps as long as it may.
+async fn keeps(client: Client, protocol: Protocol, pause: Duration) -> Kept {
+    let mut kept = Kept::default();
+    while let Ok(stream) = client.try_handshake(protocol, rustls::ALL_VERSIONS).await {
+        let Some(mut connection) = Connection::over(stream, protocol).await else { continue };
+        while connection.is_ready().await {
+            let request = request("POST", "/validate", "application/json", told("nothing"));
+            match connection.try_send(request).await {
+                Ok(reply) => {
+                    assert_eq!(reply.status, StatusCode::OK);
+                    kept.answered += 1;
+                }
+                Err(error) if is_unsent(&error) => {}
+                Err(_) => kept.lost += 1,
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+    kept
+}
+
+/// It was never sent, or came after a GOAWAY, which says what was not begun: every client may send that again, and API servers do.
+fn is_unsent(error: &hyper::Error) -> bool {
+    let http2 = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    error.is_canceled() || http2.is_some_and(|error| error.is_go_away() && error.is_remote())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_keeps_a_connection_loses_no_request() {
+    let policies = policies("1s");
+    for protocol in PROTOCOLS {
+        let mut host = Program::serve(policies.path(), &["--no-watch"]);
+        let pauses = (0..20).map(|number| Duration::from_millis(number * number));
+        let clients: Vec<_> =
+            pauses.map(|pause| tokio::spawn(keeps(host.client.clone(), protocol, pause))).collect();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        host.signal("TERM");
+        let mut all = Kept::default();
+        for client in clients {
+            let kept = client.await.expect("no panic");
+            (all.answered, all.lost) = (all.answered + kept.answered, all.lost + kept.lost);
+        }
+        assert_eq!(host.wait().code(), Some(0), "{}", host.log());
+        assert!(all.lost == 0 && all.answered > 500, "{protocol:?}: {all:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminal_ends_it_at_once() {
+    let policies = policies("1s");
+    let mut host = Program::serve(policies.path(), &["--no-watch"]);
+    let mut idle = host.client.connect(Protocol::Http1).await;
+    idle.post("/validate", told("nothing")).await;
+    host.signal("INT");
+    let began = Instant::now();
+    assert_eq!(host.wait().code(), Some(0), "{}", host.log());
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

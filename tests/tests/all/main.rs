@@ -24,6 +24,7 @@ mod dear_components;
 mod doctor;
 mod drain;
 mod drill;
+mod fairness;
 mod generated;
 mod host;
 mod kubectl;

@@ -1,8 +1,8 @@
 //! All connections of a server, and who makes room when places, requests or memory run out.
 //!
 //! As long as there is enough, nobody is held back: an API server behind a proxy opens a connection for each call. When something
-//! runs out, the connection goes that has kept the server waiting, of the address that has most of what is scarce; the API
-//! server's own connections go last. A share of everything is kept for API servers, where the host can tell them: by
+//! runs out, the connection goes that has kept the server waiting, of the address that has most of what is scarce, or that has
+//! wasted most of it lately; the API server's own connections go last. A share of everything is kept for API servers, where the host can tell them: by
 //! `--api-server-cidr`, or by the certificate that `--client-ca` demands.
 //!
 //! The list of connections is locked when one comes or goes and when something runs out, and never across a wait.
@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Open requests for each review that may be in flight: those whose body or answer is under way take little but memory for
@@ -31,6 +31,12 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// A request may wait so long for its body also when others need the memory that it holds.
 const SLOW: Duration = Duration::from_millis(200);
+
+/// How soon an address that wasted places is forgiven half of them; as how many open connections one of them counts; and how many
+/// addresses are remembered.
+const HALF_LIFE: Duration = Duration::from_secs(10);
+const WASTED_WEIGHT: f64 = 32.0;
+const REMEMBERED: usize = 4096;
 
 /// Connections that go at once, where many do nothing.
 const BATCH: usize = 16;
@@ -68,6 +74,14 @@ pub(super) struct Peers {
 struct Open {
     peers: HashMap<u64, Arc<Peer>>,
     last: u64,
+    wasted: HashMap<IpAddr, Wasted>,
+}
+
+/// Places that an address had for nothing: its client got no answer, or had to be interrupted. Half is forgotten every
+/// `HALF_LIFE`.
+struct Wasted {
+    places: f64,
+    at: Instant,
 }
 
 /// A connection's place.
@@ -210,9 +224,12 @@ impl Peers {
         let mut open = self.open();
         let victims = self.victims(&open, scarce, needy);
         for number in &victims {
-            if let Some(peer) = open.peers.remove(number) {
-                peer.evict();
+            let Some(peer) = open.peers.remove(number) else { continue };
+            // One that never got an answer is counted when it has ended.
+            if peer.is_answered() && peer.waited().is_some_and(|waited| waited.in_request) {
+                open.waste(peer.address());
             }
+            peer.evict();
         }
         drop(open);
         metrics.evicted(victims.len());
@@ -232,7 +249,8 @@ impl Peers {
         for candidate in &candidates {
             *amounts.entry(candidate.address).or_default() += candidate.amount;
         }
-        let Some((worst, _)) = amounts.into_iter().max_by_key(|(_, amount)| *amount) else { return vec![] };
+        let worst = amounts.into_iter().map(|(address, amount)| (open.badness(address, amount), address));
+        let Some((_, worst)) = worst.max_by(|(a, _), (b, _)| a.total_cmp(b)) else { return vec![] };
         candidates.retain(|candidate| candidate.address == worst);
         candidates.sort_by_key(|candidate| (candidate.is_answered, Reverse(candidate.waited.time)));
         let count = if candidates.iter().all(Waiting::is_stale) { BATCH } else { 1 };
@@ -262,6 +280,31 @@ impl Peers {
 
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn waste(&mut self, address: IpAddr) {
+        if self.wasted.len() >= REMEMBERED && !self.wasted.contains_key(&address) {
+            self.wasted.retain(|_, wasted| wasted.now() >= 1.0);
+            if self.wasted.len() >= REMEMBERED {
+                return;
+            }
+        }
+        let places = self.wasted.get(&address).map_or(0.0, Wasted::now) + 1.0;
+        self.wasted.insert(address, Wasted { places, at: Instant::now() });
+    }
+
+    /// How much an address takes from others: what it has, and what it wasted.
+    fn badness(&self, address: IpAddr, amount: usize) -> f64 {
+        let wasted = self.wasted.get(&address).map_or(0.0, Wasted::now);
+        f64::from(u32::try_from(amount).unwrap_or(u32::MAX)) + WASTED_WEIGHT * wasted
+    }
+}
+
+impl Wasted {
+    fn now(&self) -> f64 {
+        self.places * (-self.at.elapsed().as_secs_f64() / HALF_LIFE.as_secs_f64()).exp2()
     }
 }
 
@@ -305,7 +348,11 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.peers.open().peers.remove(&self.number);
+        let mut open = self.peers.open();
+        open.peers.remove(&self.number);
+        if !self.peer.is_answered() {
+            open.waste(self.peer.address());
+        }
     }
 }
 
