@@ -138,16 +138,16 @@ impl Bounds {
 
 impl Bound {
     fn check(&self, found: u64) -> Result<(), LoadProblem> {
-        self.check_in("", found)
+        self.check_in("it", found)
     }
 
-    /// `place` is the part that has it; empty: the component.
+    /// `place` is the part that has it.
     fn check_in(&self, place: &str, found: u64) -> Result<(), LoadProblem> {
         let Self { noun, most, fix } = self;
         if found <= *most {
             return Ok(());
         }
-        Err(LoadProblem::Bound(format!("{place}has {found} {noun}, and a policy may have at most {most}; {fix}")))
+        Err(LoadProblem::Bound(format!("{place} has {found} {noun}, and a policy may have at most {most}; {fix}")))
     }
 }
 
@@ -157,7 +157,7 @@ pub(super) fn check_function(
     body: &FunctionBody<'_>,
 ) -> Result<(), LoadProblem> {
     let corrupt = |error: BinaryReaderError| LoadProblem::corrupt(&error.to_string());
-    let place = format!("its function {} ", function.index);
+    let place = format!("its function {}", function.index);
     BODY.check_in(&place, body.range().len() as u64)?;
     let ty = function.resources.sub_type_at(function.ty).map(|ty| &ty.composite_type.inner);
     let mut locals = match ty {
