@@ -10,6 +10,7 @@ use sallyport_policy::facts::{self, Controller};
 use sallyport_policy::net::{Cidr, cover_the_world};
 use sallyport_policy::prelude::*;
 use settings::{LoadBalancerIp, NodePorts, RequireSourceRanges, SetOnCreate};
+use std::collections::BinaryHeap;
 
 policy!(LoadBalancerExposure, "policy.wit");
 
@@ -123,20 +124,25 @@ impl LoadBalancerExposure {
     fn lessened(&self, review: &Review, mut verdict: Verdict) -> Verdict {
         let Some(old) = review.old_service.as_ref().filter(|_| !verdict.violations.is_empty()) else { return verdict };
         let before = self.judge(review, old).violations;
-        let admits_more = !review.widening().and(Widening::SOURCES).is_none();
+        let too_many = before.iter().find(|violation| sources::admits_too_many(violation));
+        let too_many = too_many.filter(|_| review.widening().and(Widening::SOURCES).is_none());
+        let keys: BinaryHeap<_> = before.iter().map(|violation| violation.key.as_str()).collect();
+        let keys = keys.into_sorted_vec();
+        let stood = |key: &str| keys.binary_search(&key).is_ok();
         for violation in &mut verdict.violations {
-            let stood = |key: &str| before.iter().any(|old| old.rule == violation.rule && old.key == key);
             if violation.key.is_empty() || stood(&violation.key) {
                 continue;
             }
-            let greater = if violation.rule == "S04" {
-                internal::more_public(&violation.key).into_iter().find(|key| stood(key))
-            } else if !admits_more && sources::admits_too_many(violation) {
-                before.iter().find(|old| sources::admits_too_many(old)).map(|old| old.key.clone())
-            } else {
-                None
+            let greater = match too_many {
+                Some(old) if sources::admits_too_many(violation) => Some(old.key.clone()),
+                _ if violation.rule == "S04" => {
+                    internal::more_public(&violation.key).into_iter().find(|key| stood(key))
+                }
+                _ => None,
             };
-            violation.key = greater.unwrap_or_else(|| violation.key.clone());
+            if let Some(key) = greater {
+                violation.key = key;
+            }
         }
         verdict
     }

@@ -94,7 +94,7 @@ impl LoadBalancerExposure {
     }
 
     fn deny(&self, verdict: &mut Verdict, field: String, message: String, key: String) {
-        verdict.violations.push(Violation::new("S05", field, message).key(key).fix(self.name_blocks()));
+        verdict.add(Violation::new("S05", field, message).key(key).fix(self.name_blocks()));
     }
 
     fn problem(&self, block: Option<Cidr>) -> Option<&'static str> {

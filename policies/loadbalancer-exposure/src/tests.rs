@@ -316,3 +316,13 @@ fn a_class_that_no_table_knows_may_be_served_all_the_same() {
     assert_eq!(keys(&policy, &inside, &facing), ["LoadBalancer:public:aws-lbc"]);
     assert_eq!(keys(&policy, &facing, &inside), ["LoadBalancer:public:aws-lbc"]);
 }
+
+#[test]
+fn many_offending_ranges_are_compared_in_time() {
+    let policy = configured(|s| s.allowed_cidrs = vec!["192.0.2.0/24".into()]);
+    let with = |from: usize| {
+        let ranges: Vec<_> = (from..from + 15_000).map(|i| format!("10.{}.{}.0/24", i / 256, i % 256)).collect();
+        annotated(RANGES, &ranges.join(","))
+    };
+    assert!(keys(&policy, &with(0), &with(1)).len() > 8000);
+}
