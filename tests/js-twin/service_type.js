@@ -1,5 +1,6 @@
 // The policy service-type (S01, M1) once more, in JavaScript. Its Rust twin is policies/service-type/src/lib.rs, its
-// world policies/service-type/policy.wit; both pass the same suites.
+// world policies/service-type/policy.wit; both pass the same suites. What an update widens (tests/fixtures/widening), only the
+// Rust one knows, by its SDK.
 //
 // The host calls `configure` once and takes its snapshot afterwards: `settings` is in place in every evaluation.
 
