@@ -227,7 +227,8 @@ fn any_switch() -> impl Strategy<Value = Switch> {
 
 fn switches_of(controller: Option<&'static Controller>) -> BoxedStrategy<(String, String)> {
     let mut switches = controller.map_or_else(all_switches, |controller| controller.switches.to_vec());
-    switches.extend(controller.and_then(|controller| controller.variant).into_iter().flat_map(|variant| variant.switches));
+    switches
+        .extend(controller.and_then(|controller| controller.variant).into_iter().flat_map(|variant| variant.switches));
     (select(switches), switch_value()).prop_map(|(switch, value)| (switch.key.to_owned(), value)).boxed()
 }
 
