@@ -39,13 +39,16 @@ impl LoadBalancerExposure {
         if required && !ranges.are_read {
             self.deny_missing(service, controllers, verdict);
         }
-        if ranges.list.is_empty() {
-            return;
-        }
         self.judge_each(&ranges, verdict);
-        if ranges.are_read && (required || self.settings.forbid_world || !self.allowed.is_empty()) {
+        let settings = &self.settings;
+        let may_have_ranges = ranges.are_read || !settings.set_on_create.load_balancer_source_ranges.is_empty();
+        let limited = settings.forbid_world || !self.allowed.is_empty();
+        if required || limited && may_have_ranges {
             judge_voids(review, service, controllers, verdict);
-            judge_enforcement(review, service, controllers.unwrap_or_default(), verdict);
+            let mut warnings = judge_enforcement(service, controllers.unwrap_or_default(), required, verdict);
+            // Of ranges that are not given there is nothing to say; and controllers write the status again and again.
+            warnings.retain(|_| ranges.are_read && review.resource == Resource::Services);
+            verdict.warnings.append(&mut warnings);
         }
     }
 
@@ -78,7 +81,7 @@ impl LoadBalancerExposure {
                 self.deny(verdict, range.field(), message, text![TOO_WIDE, range.text]);
             }
         }
-        if self.settings.forbid_world {
+        if self.settings.forbid_world && !blocks.is_empty() {
             let (v4, v6) = shares(&blocks);
             for (share, family) in [(v4, "IPv4"), (v6, "IPv6")] {
                 let how_much = match share {
@@ -144,27 +147,31 @@ fn judge_voids(review: &Review, service: &Service, controllers: Option<&[&Contro
     }
 }
 
-/// Whether the controllers enforce source ranges at all.
-fn judge_enforcement(review: &Review, service: &Service, controllers: &[&Controller], verdict: &mut Verdict) {
+/// Whether the controllers enforce source ranges at all. That they don't is an offence only where ranges are required: to give
+/// some is no worse than to give none. Returns what is to be warned of where ranges are given.
+fn judge_enforcement(
+    service: &Service,
+    controllers: &[&Controller],
+    required: bool,
+    verdict: &mut Verdict,
+) -> Vec<String> {
+    let mut warnings = vec![];
     for controller in controllers {
         let name = controller.name;
-        match controller.enforces(service) {
-            Enforces::No => {
+        let problem = match controller.enforces(service) {
+            Enforces::No if required => {
                 let message = text!["source ranges are not enforced by ", name, " for this load balancer"];
                 let violation = Violation::new("S05", FIELD, message).key(text!["sourceRanges:not enforced:", name]);
                 verdict.violations.push(violation.fix("restrict its clients in another way, or use type ClusterIP"));
+                continue;
             }
-            Enforces::Depends if review.resource == Resource::Services => {
-                verdict.warnings.push(text![
-                    FIELD,
-                    ": whether ",
-                    name,
-                    " enforces source ranges depends on its settings"
-                ]);
-            }
-            _ => {}
-        }
+            Enforces::No => text![FIELD, ": source ranges are not enforced by ", name, " for this load balancer"],
+            Enforces::Depends => text![FIELD, ": whether ", name, " enforces source ranges depends on its settings"],
+            Enforces::Yes | Enforces::Where(_) => continue,
+        };
+        warnings.push(problem);
     }
+    warnings
 }
 
 /// The source ranges of a Service.
@@ -216,9 +223,10 @@ impl<'a> Ranges<'a> {
         Self { list, are_read }
     }
 
-    /// Whether the Service names some, wherever.
+    /// Whether the Service names some, wherever a controller may read them.
     pub(crate) fn is_any(service: &Service) -> bool {
-        !service.spec.load_balancer_source_ranges.is_empty() || service.annotation(SOURCE_RANGES).is_some()
+        let mut keys = CONTROLLERS.iter().flat_map(|controller| controller.ranges);
+        !service.spec.load_balancer_source_ranges.is_empty() || keys.any(|key| service.annotation(key).is_some())
     }
 
     fn root(&self) -> String {

@@ -17,7 +17,7 @@ use proptest::test_runner::RngSeed;
 use review::{FUNCTIONS, Json, Request, VALIDATE, broken, keys, verdict};
 use sallyport::admission::{Exemption, Function, Outcome};
 use sallyport::contract::review::Phase;
-use sallyport_policy::facts::internal::{CONTROLLERS, Controller};
+use sallyport_policy::facts::internal::{CONTROLLERS, Controller, Default, Enforces};
 use serde_json::{Map, Value, json};
 use services::{AWS_TYPE, BREAK_GLASS, GLASS, SOURCE_RANGES, annotation, nearly_fine, pair, service};
 use std::collections::BTreeSet;
@@ -396,12 +396,22 @@ mod permission {
     fn comes_by_the_switch_of_the_controller_that_serves() {
         for controller in &CONTROLLERS {
             let world = World::of(&STRICT, controller.name);
+            let denied = |object: &Value| {
+                let outcome = world.review(VALIDATE, &Request::create(object));
+                rules(&outcome).into_iter().map(|(_, rule)| rule).collect::<Vec<_>>()
+            };
             let fine = services::fine_load_balancer(controller);
-            let outcome = world.review(VALIDATE, &Request::create(&fine));
-            assert!(outcome.response.allowed, "{}: {:?}", controller.name, outcome.response.denial);
+            let Some(switch) = controller.switches.first() else {
+                assert!(denied(&fine).contains(&"S04".to_owned()), "{}", controller.name);
+                continue;
+            };
+            // Where nobody enforces source ranges, that is what is left to say.
+            let enforces = controller.enforces != Enforces::No;
+            assert_eq!(denied(&fine), if enforces { vec![] } else { vec!["S05"] }, "{}", controller.name);
             let mut bare = fine;
-            bare["metadata"]["annotations"].as_object_mut().expect("a map").remove(controller.switches[0].key);
-            assert!(!allowed(world, &bare), "{}", controller.name);
+            bare["metadata"]["annotations"].as_object_mut().expect("a map").remove(switch.key);
+            let is_internal = controller.default == Default::Internal;
+            assert_eq!(denied(&bare).contains(&"S04".to_owned()), !is_internal, "{}", controller.name);
         }
     }
 

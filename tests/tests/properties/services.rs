@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use sallyport_policy::facts::backends::{AMBIGUOUS_PORTS, OPERATOR_LABELS, PRODUCTS, PROTOCOLS, STRICT_PORTS, TIERS};
 use sallyport_policy::facts::classes;
-use sallyport_policy::facts::internal::{CONTROLLERS, Controller, Switch, When};
+use sallyport_policy::facts::internal::{CONTROLLERS, Controller, Enforces, Switch, Variant, When};
 use sallyport_policy::facts::metadata_services::METADATA_SERVICES;
 use sallyport_policy::facts::reads::Reading;
 use sallyport_policy::facts::voids::VOIDS;
@@ -125,8 +125,9 @@ pub(crate) fn fine_load_balancer(controller: &Controller) -> Value {
     if controller.name == "aws-lbc" {
         service["metadata"]["annotations"][AWS_TYPE] = json!("external");
     }
-    let switch = controller.switches[0];
-    service["metadata"]["annotations"][switch.key] = json!(internal_value(&switch));
+    if let Some(switch) = controller.switches.first() {
+        service["metadata"]["annotations"][switch.key] = json!(internal_value(switch));
+    }
     service
 }
 
@@ -153,26 +154,36 @@ pub(crate) fn internal_value(switch: &Switch) -> String {
     value.expect("a value that is internal").to_owned()
 }
 
+fn variants() -> impl Iterator<Item = &'static Variant> {
+    CONTROLLERS.iter().filter_map(|controller| controller.variant.as_ref())
+}
+
 /// Every switch of every controller, its variants' too.
 pub(crate) fn all_switches() -> Vec<Switch> {
-    let variants = CONTROLLERS.iter().filter_map(|controller| Some(controller.variant?.switches)).flatten();
+    let variants = variants().flat_map(|variant| variant.switches);
     CONTROLLERS.iter().flat_map(|controller| controller.switches).chain(variants).copied().collect()
 }
 
-/// Keys by which policies may permit more than without them: what controllers read to make a load balancer internal or to choose
-/// what they read, what settings name, and the source ranges.
+/// Keys by which policies may permit more than without them: what controllers read to make a load balancer internal, to choose
+/// what they read, and to enforce source ranges; what settings name, and the source ranges.
 pub(crate) fn permissions() -> BTreeSet<String> {
     let switches = all_switches().into_iter().map(|switch| switch.key);
-    let variants = CONTROLLERS.iter().filter_map(|controller| match controller.variant?.when {
+    let kinds = variants().filter_map(|variant| match variant.when {
         When::Annotation(key, _) => Some(key),
         When::Class(_) => None,
     });
-    switches.chain(variants).chain([EXTRA.0, SOURCE_RANGES, AWS_TYPE]).map(str::to_owned).collect()
+    let enforcing = variants().flat_map(|variant| match variant.enforces {
+        Enforces::Where(annotations) => annotations.iter().map(|(key, _)| *key).collect(),
+        _ => vec![],
+    });
+    let ranges = CONTROLLERS.iter().flat_map(|controller| controller.ranges).copied();
+    let keys = switches.chain(kinds).chain(enforcing).chain(ranges).chain([EXTRA.0, SOURCE_RANGES, AWS_TYPE]);
+    keys.map(str::to_owned).collect()
 }
 
 /// Annotations and their values, as whoever wants to be admitted might try.
 pub(crate) fn annotation() -> BoxedStrategy<(String, String)> {
-    let voids: Vec<_> = VOIDS.iter().map(|void| void.key).collect();
+    let voids: Vec<_> = VOIDS.iter().map(|row| row.key).collect();
     prop_oneof![
         6 => (any_switch(), 0..3_u8, switch_value()).prop_map(|(switch, wrong, value)| {
             (switch.key.to_owned(), if wrong == 0 { value } else { internal_value(&switch) })
@@ -181,7 +192,7 @@ pub(crate) fn annotation() -> BoxedStrategy<(String, String)> {
             .prop_map(|value| ("oci.oraclecloud.com/load-balancer-type".to_owned(), value.to_owned())),
         1 => select(vec!["external", "nlb-ip", "nlb", "External"])
             .prop_map(|value| (AWS_TYPE.to_owned(), value.to_owned())),
-        1 => select(voids).prop_map(|key| (key.to_owned(), "x".to_owned())),
+        2 => (select(voids), switch_value()).prop_map(|(key, value)| (key.to_owned(), value)),
         1 => vec(range(), 0..3).prop_map(|ranges| {
             let texts: Vec<_> = ranges.iter().filter_map(Value::as_str).collect();
             (SOURCE_RANGES.to_owned(), texts.join(","))
@@ -227,8 +238,11 @@ fn any_switch() -> impl Strategy<Value = Switch> {
 
 fn switches_of(controller: Option<&'static Controller>) -> BoxedStrategy<(String, String)> {
     let mut switches = controller.map_or_else(all_switches, |controller| controller.switches.to_vec());
-    switches
-        .extend(controller.and_then(|controller| controller.variant).into_iter().flat_map(|variant| variant.switches));
+    let variant = controller.and_then(|controller| controller.variant);
+    switches.extend(variant.into_iter().flat_map(|variant| variant.switches));
+    if switches.is_empty() {
+        switches = all_switches();
+    }
     (select(switches), switch_value()).prop_map(|(switch, value)| (switch.key.to_owned(), value)).boxed()
 }
 
