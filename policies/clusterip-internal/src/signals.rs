@@ -140,8 +140,7 @@ fn is_known_name(settings: &Settings, name: &str) -> bool {
 
 fn is_prefix(word: &[u8]) -> bool {
     let prefixes = [PROTOCOL_PREFIXES.as_slice(), &PART_PREFIXES];
-    let is = |prefix: &&str| is_word(prefix, word);
-    prefixes.into_iter().any(|prefixes| prefixes.iter().any(|prefix| is(prefix)))
+    prefixes.into_iter().flatten().any(|prefix| is_word(prefix, word))
 }
 
 /// Whether a word is one of the names, as it is or with a number behind it (`redis1`).

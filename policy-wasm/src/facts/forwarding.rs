@@ -32,7 +32,7 @@ pub static FORWARDING: [Forwarding; 5] = [
         "the same: the controller reads both prefixes; pkg/annotations/constants.go",
     ),
     row(
-        "federation.tigera.io/serviceselector",
+        "federation.tigera.io/serviceSelector",
         "Calico Enterprise gives a Service without a selector the endpoints of the Services that the value selects, in this \
             and other clusters; docs.tigera.io, federated services",
     ),

@@ -3,6 +3,7 @@
 //! Nothing in it is written by hand twice: what a policy is for and its settings come from its component, messages and the cases
 //! covered from running every fixture, tables of facts from the SDK, presets from their manifests.
 
+mod elsewhere;
 mod facts;
 mod fixtures;
 mod policies;
@@ -39,6 +40,7 @@ fn the_reference_of_rules_is_current() {
     policies::write(&mut page, &fixtures);
     presets::write(&mut page);
     facts::write(&mut page);
+    elsewhere::write(&mut page);
     let file = root().join("docs/rules.md");
     if std::env::var_os("WRITE_DOCS").is_some() {
         std::fs::write(&file, &page).expect("docs/rules.md can be written");
