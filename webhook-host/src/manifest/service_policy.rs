@@ -146,7 +146,7 @@ impl Match {
     /// Refuses names and labels that no namespace can have: the policy would be asked about none, or about more than it
     /// should, and nothing would say so.
     fn check(&self) -> Result<(), DecodeError> {
-        for (index, name) in self.exclude_namespaces.iter().enumerate().filter(|(_, name)| !is_label(name)) {
+        if let Some((index, name)) = self.exclude_namespaces.iter().enumerate().find(|(_, name)| !is_label(name)) {
             let place = format!("spec.match.excludeNamespaces[{index}]");
             let problem =
                 format!("{:?} is no namespace's name; write names one by one, without patterns", excerpt(name));
