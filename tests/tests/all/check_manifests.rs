@@ -108,9 +108,9 @@ fn what_looks_like_a_service_and_is_none_is_an_error() {
 #[test]
 fn other_objects_are_counted_and_left_alone() {
     let others = "apiVersion: serving.knative.dev/v1\nkind: Service\nspec: {template: {}}\n---\n\
-                  apiVersion: apps/v1\nkind: Deployment\nspec: {ports: 1}\n---\nservice: {type: NodePort}\n---\n- 1\n";
+                  apiVersion: apps/v1\nkind: Deployment\nspec: {ports: 1}\n---\nservice: {type: NodePort}\n";
     let (report, code) = check(&format!("{HEAD}spec: {{ports: [{{port: 80}}]}}\n---\n{others}"));
-    assert!(code == Some(0) && report.contains("4 other objects ignored"), "{report}");
+    assert!(code == Some(0) && report.contains("3 other objects ignored"), "{report}");
 }
 
 #[test]
@@ -131,6 +131,14 @@ fn what_the_api_server_refuses_is_denied_by_kubernetes() {
         let start = format!("[kubernetes] {field}: the API server would refuse this: ");
         let line = report.lines().find(|line| line.contains(&start)).unwrap_or_else(|| panic!("{text}: {report}"));
         assert!(code == Some(1) && line.contains(part), "{report}");
+    }
+}
+
+#[test]
+fn a_document_that_is_no_object_is_an_error() {
+    for document in ["- 1", "a text"] {
+        let (report, code) = check(&format!("{HEAD}spec: {{ports: [{{port: 80}}]}}\n---\n{document}\n"));
+        assert!(code == Some(2) && report.contains("line 6: this is no object"), "{report}");
     }
 }
 

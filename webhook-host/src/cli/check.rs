@@ -82,7 +82,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     if manifests.services.is_empty() && manifests.unread.is_empty() {
         bail!(
             "no Service found ({} other objects); name files or directories that hold v1 Services",
-            manifests.ignored
+            manifests.ignored + manifests.namespaces.len()
         );
     }
     let judge = Judge { admission: &admission, namespace: &args.namespace };
@@ -91,8 +91,8 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         subject.findings.extend(strict::findings(service));
         subject
     });
-    let report =
-        CheckReport { subjects: manifests.unread.into_iter().chain(judged).collect(), ignored: manifests.ignored };
+    let ignored = manifests.ignored + manifests.namespaces.len();
+    let report = CheckReport { subjects: manifests.unread.into_iter().chain(judged).collect(), ignored };
     print!("{}", render(args.output, &report));
     Ok(ExitCode::from(report.exit_code()))
 }

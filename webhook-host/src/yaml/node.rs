@@ -161,7 +161,7 @@ impl Located {
 }
 
 /// `metadata.labels["a.b/c"]` is `metadata`, `labels`, `a.b/c`.
-fn steps(field: &str) -> Vec<String> {
+pub(crate) fn steps(field: &str) -> Vec<String> {
     let (mut steps, mut step, mut quoted) = (vec![], String::new(), false);
     for c in field.chars() {
         match c {

@@ -10,6 +10,7 @@ use crate::yaml::{Objects, Refused};
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use wildmatch::WildMatch;
 
 /// Larger files are no manifests.
 const MAX_FILE_SIZE: u64 = 64 << 20;
@@ -21,24 +22,41 @@ pub(in crate::cli) struct Manifests {
     pub(in crate::cli) services: Vec<(String, Located)>,
     /// Files that can't be read, and what looks like a Service and is none.
     pub(in crate::cli) unread: Vec<Subject>,
+    /// Namespaces, each with its file: policies may go by their labels.
+    pub(in crate::cli) namespaces: Vec<(String, Located)>,
     /// Objects of other kinds.
     pub(in crate::cli) ignored: usize,
+    /// Paths that are passed over.
+    excluded: Vec<WildMatch>,
 }
 
 impl Manifests {
     /// Reads everything under the paths; `-` is standard input.
     pub(in crate::cli) fn read(paths: &[PathBuf]) -> Self {
-        let mut manifests = Self::default();
+        Self::read_except(paths, &[])
+    }
+
+    /// As [`Manifests::read`], without the paths that match a glob, in which `*` stands for any characters.
+    pub(in crate::cli) fn read_except(paths: &[PathBuf], globs: &[String]) -> Self {
+        let excluded = globs.iter().map(|glob| WildMatch::new(glob.trim_end_matches('/'))).collect();
+        let mut manifests = Self { excluded, ..Self::default() };
         for path in paths {
             if path.as_os_str() == "-" {
                 manifests.bytes("<stdin>", bytes(io::stdin()));
-            } else if path.is_dir() {
+            } else if path.is_dir() && !manifests.excludes(path) {
                 manifests.directory(path);
-            } else {
+            } else if !manifests.excludes(path) {
                 manifests.file(path);
             }
         }
         manifests
+    }
+
+    /// By the path as it was named and found, or by its last part.
+    fn excludes(&self, path: &Path) -> bool {
+        let whole = path.strip_prefix(".").unwrap_or(path).to_string_lossy();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.excluded.iter().any(|glob| glob.matches(&whole) || glob.matches(&name))
     }
 
     fn directory(&mut self, path: &Path) {
@@ -50,6 +68,9 @@ impl Manifests {
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
             let path = entry.path();
+            if self.excludes(&path) {
+                continue;
+            }
             // Symbolic links to directories are not followed: they make cycles.
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 self.directory(&path);
@@ -93,6 +114,8 @@ impl Manifests {
             self.services.push((source.to_owned(), object));
         } else if let Some(problem) = likeness::misnamed(&object) {
             self.fail(source, object.line(), problem);
+        } else if likeness::is_namespace(&object) {
+            self.namespaces.push((source.to_owned(), object));
         } else {
             self.ignored += 1;
         }
@@ -100,11 +123,12 @@ impl Manifests {
 
     fn refused(&mut self, source: &str, refused: &Refused) {
         match &refused.node {
-            Some(node) if !likeness::may_hold_service(node) => self.ignored += 1,
-            Some(_) => {
+            Some(node) if likeness::may_hold_service(node) => {
                 let problem = format!("looks like a Service, but {}", refused.error.problem());
                 self.fail(source, refused.error.line(), problem);
             }
+            Some(node) if node.is_object() => self.ignored += 1,
+            Some(_) => self.fail(source, refused.error.line(), format!("this {}", refused.error.problem())),
             None => self.fail(source, refused.error.line(), refused.error.problem().to_owned()),
         }
     }
