@@ -6,7 +6,7 @@
 
 mod document;
 mod json;
-mod node;
+pub(crate) mod node;
 mod objects;
 mod scalar;
 mod stream;

@@ -108,9 +108,9 @@ fn what_looks_like_a_service_and_is_none_is_an_error() {
 #[test]
 fn other_objects_are_counted_and_left_alone() {
     let others = "apiVersion: serving.knative.dev/v1\nkind: Service\nspec: {template: {}}\n---\n\
-                  apiVersion: apps/v1\nkind: Deployment\nspec: {ports: 1}\n---\nservice: {type: NodePort}\n---\n- 1\n";
+                  apiVersion: apps/v1\nkind: Deployment\nspec: {ports: 1}\n---\nservice: {type: NodePort}\n";
     let (report, code) = check(&format!("{HEAD}spec: {{ports: [{{port: 80}}]}}\n---\n{others}"));
-    assert!(code == Some(0) && report.contains("4 other objects ignored"), "{report}");
+    assert!(code == Some(0) && report.contains("3 other objects ignored"), "{report}");
 }
 
 #[test]
@@ -134,11 +134,24 @@ fn what_the_api_server_refuses_is_denied_by_kubernetes() {
     }
 }
 
+#[test]
+fn a_document_that_is_no_object_is_an_error() {
+    for document in ["- 1", "a text"] {
+        let (report, code) = check(&format!("{HEAD}spec: {{ports: [{{port: 80}}]}}\n---\n{document}\n"));
+        assert!(code == Some(2) && report.contains("line 6: this is no object"), "{report}");
+    }
+}
+
+/// With a deadline that holds among other tests, too.
+const POLICY: &str = "apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: {name: service-type}\n\
+                      spec:\n  module: {file: service_type.wasm}\n  settings: {allowedTypes: [ClusterIP]}\n\
+                      \x20 limits: {deadline: 5s}\n";
+
 /// Runs `check` on a file and returns its last line, its exit code and the most memory that it had.
-fn measured(file: &Path) -> (String, Option<i32>, u64) {
+fn measured(policies: &Path, file: &Path) -> (String, Option<i32>, u64) {
     let mut child = Command::new(&*SALLYPORT)
-        .args(["check", "--policies", "target/policies"])
-        .arg(file)
+        .args(["check", "--modules", "target/policies", "--policies"])
+        .args([policies, file])
         .current_dir(root())
         .stdout(Stdio::piped())
         .spawn()
@@ -167,13 +180,16 @@ fn service(index: usize) -> String {
 #[test]
 fn many_services_are_judged_within_little_memory() {
     let directory = tempfile::tempdir().expect("a directory");
+    let policies = directory.path().join("policies");
+    std::fs::create_dir(&policies).expect("made");
+    std::fs::write(policies.join("service-type.yaml"), POLICY).expect("written");
     let stream = (0..5_000).map(|index| service(index) + "---\n").collect::<String>();
     let item = |index| format!("- {}\n", service(index).trim_end().replace('\n', "\n  "));
     let list = format!("apiVersion: v1\nkind: List\nitems:\n{}", (0..20_000).map(item).collect::<String>());
     for (name, text, count) in [("stream.yaml", stream, 5_000), ("list.yaml", list, 20_000)] {
         let file = directory.path().join(name);
         std::fs::write(&file, text).expect("written");
-        let (summary, code, most) = measured(&file);
+        let (summary, code, most) = measured(&policies, &file);
         assert!(code == Some(0) && summary.starts_with(&format!("{count} Services: 0 denied")), "{name}: {summary}");
         assert!(0 < most && most < MAX_RESIDENT_KIB, "{name}: {most} KiB");
     }

@@ -10,6 +10,11 @@ pub(super) fn is_service(object: &Located) -> bool {
     text(object, "apiVersion") == Some("v1") && text(object, "kind") == Some("Service")
 }
 
+/// Whether the API server takes an object for a Namespace.
+pub(super) fn is_namespace(object: &Located) -> bool {
+    text(object, "apiVersion") == Some("v1") && text(object, "kind") == Some("Namespace")
+}
+
 /// Why an object that looks like a Service is none; `None` for objects of other kinds.
 pub(super) fn misnamed(object: &Located) -> Option<String> {
     let (version, kind) = (text(object, "apiVersion")?, text(object, "kind")?);

@@ -119,6 +119,8 @@ impl Manifests {
             self.namespaces.push((source.to_owned(), object));
         } else if let Some(problem) = likeness::misnamed(&object) {
             self.fail(source, object.line(), problem);
+        } else if likeness::is_namespace(&object) {
+            self.namespaces.push((source.to_owned(), object));
         } else {
             self.ignored += 1;
         }
@@ -126,11 +128,12 @@ impl Manifests {
 
     fn refused(&mut self, source: &str, refused: &Refused) {
         match &refused.node {
-            Some(node) if !likeness::may_hold_service(node) => self.ignored += 1,
-            Some(_) => {
+            Some(node) if likeness::may_hold_service(node) => {
                 let problem = format!("looks like a Service, but {}", refused.error.problem());
                 self.fail(source, refused.error.line(), problem);
             }
+            Some(node) if node.is_object() => self.ignored += 1,
+            Some(_) => self.fail(source, refused.error.line(), format!("this {}", refused.error.problem())),
             None => self.fail(source, refused.error.line(), refused.error.problem().to_owned()),
         }
     }
