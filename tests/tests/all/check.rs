@@ -361,9 +361,28 @@ fn an_update_keeps_what_the_old_service_has_and_nothing_more() {
     let (findings, _) = case.findings(&["unset.yaml", "--old", "old.yaml"]);
     assert_eq!(findings.len(), 1);
     assert!(findings[0]["message"].as_str().is_some_and(|message| message.contains("30000")), "{findings:?}");
+    // So does one that was allocated before.
+    for old in ["unset.yaml", "old.yaml"] {
+        let (rows, code) = case.rows(&["unset.yaml", "--old", old]);
+        assert_eq!((rows.iter().all(|row| row.0 != "error"), code), (true, Some(0)), "{old}: {rows:?}");
+    }
     let output = case.run(&["same.yaml", "--old", "policies"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--old: no Service found in policies"));
+}
+
+#[test]
+fn a_port_that_was_allocated_before_is_kept_where_clients_must_choose_new_ones() {
+    let two = NODE_PORT.replace("{ port: 80 }", "{ port: 80, name: a }, { port: 81, name: b }");
+    let case = Case::policy(RANGE, "  settings: { autoAssigned: deny }")
+        .file("old.yaml", &service("w", NODE_PORT))
+        .file("more.yaml", &service("w", &two));
+    let (rows, code) = case.rows(&["old.yaml", "--old", "old.yaml"]);
+    assert_eq!((rows, code), (vec![row("warning", RANGE, PORT)], Some(0)));
+    let (rows, code) = case.rows(&["more.yaml", "--old", "old.yaml"]);
+    assert!(rows.contains(&row("error", RANGE, "spec.ports[1].nodePort")), "{rows:?}");
+    assert!(!rows.contains(&row("error", RANGE, PORT)), "{rows:?}");
+    assert_eq!(code, Some(1));
 }
 
 #[test]

@@ -207,7 +207,7 @@ fn labels(namespace: &Value) -> Result<BTreeMap<String, String>, String> {
 }
 
 /// The Services that `--old` names, as the API server has them, and the files that can't be read.
-fn old(args: &CheckArgs) -> anyhow::Result<(BTreeMap<judge::Key, Value>, Vec<Subject>)> {
+fn old(args: &CheckArgs) -> anyhow::Result<(BTreeMap<judge::Key, Arc<Value>>, Vec<Subject>)> {
     let manifests = Manifests::read(&args.old);
     if !args.old.is_empty() && manifests.services.is_empty() && manifests.unread.is_empty() {
         let named = args.old.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
@@ -217,7 +217,7 @@ fn old(args: &CheckArgs) -> anyhow::Result<(BTreeMap<judge::Key, Value>, Vec<Sub
         let mut service = located.value();
         defaults::apply(&mut service);
         owned::write(&mut service, None);
-        (judge::key(&service, &args.namespace), service)
+        (judge::key(&service, &args.namespace), Arc::new(service))
     });
     Ok((services.collect(), manifests.unread))
 }

@@ -32,6 +32,13 @@ pub(super) struct Choice {
     cluster_ip: (&'static str, &'static str),
 }
 
+impl Choice {
+    /// The lowest node ports.
+    pub(super) fn first(range: PortRange) -> Self {
+        Self { first: range.from, cluster_ip: CLUSTER_IPS[0] }
+    }
+}
+
 impl Allocation {
     /// What a Service with the API server's defaults leaves out.
     pub(super) fn of(service: &Value) -> Self {
@@ -72,9 +79,9 @@ impl Allocation {
         numbers.into_iter().zip(families).map(|(first, &cluster_ip)| Choice { first, cluster_ip }).collect()
     }
 
-    /// Fills in what the API server would have chosen.
-    pub(super) fn fill(&self, service: &mut Value, choice: Choice, range: PortRange) {
-        let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    /// Fills in what the API server would have chosen. Returns the choice that is left for another object.
+    pub(super) fn fill(&self, service: &mut Value, choice: Choice, range: PortRange) -> Choice {
+        let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else { return choice };
         let mut next = choice.first;
         let mut take = || {
             let number = next;
@@ -100,6 +107,7 @@ impl Allocation {
             fill_absent(spec, "ipFamilies", || json!([family]));
             fill_absent(spec, "ipFamilyPolicy", || "SingleStack".into());
         }
+        Choice { first: next, ..choice }
     }
 }
 

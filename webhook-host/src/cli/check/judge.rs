@@ -3,7 +3,7 @@
 //! Where the API server's choice matters, several choices are judged. What all of them have in common is certain; what only
 //! some bring is a warning that says so. Nothing is said where no choice makes a difference.
 
-use super::allocation::{self, Allocation};
+use super::allocation::{self, Allocation, Choice};
 use super::located::Located;
 use super::{defaults, owned};
 use crate::admission::{Admission, AdmissionRequest, Clock, Evaluation, Function, Outcome};
@@ -38,7 +38,7 @@ pub(super) struct Judge<'a> {
     /// Who applies them.
     pub(super) user: User,
     /// The Services that they replace, with the API server's defaults.
-    pub(super) old: BTreeMap<Key, Value>,
+    pub(super) old: BTreeMap<Key, Arc<Value>>,
     /// Namespaces of which it was said that their labels are not known.
     pub(super) unknown: BTreeSet<String>,
     /// Some policy misses its deadline whenever it is asked.
@@ -46,11 +46,12 @@ pub(super) struct Judge<'a> {
 }
 
 /// The Service of one manifest on its way through the API server.
+#[derive(Clone)]
 struct Request<'a> {
     namespace: String,
     name: String,
     service: Value,
-    old: Option<&'a Value>,
+    old: Option<Arc<Value>>,
     sub_resource: Option<&'static str>,
     located: &'a Located,
 }
@@ -69,6 +70,24 @@ pub(super) fn key(service: &Value, default_namespace: &str) -> Key {
     (namespace, name)
 }
 
+impl Request<'_> {
+    /// The request once the API server has chosen, first for the old object, as it did when that was stored. Returns what
+    /// was left to choose for the new one, too.
+    fn complete(&self, choice: Choice, range: PortRange) -> (Allocation, Self) {
+        let (mut world, mut choice) = (self.clone(), choice);
+        if let Some(old) = &self.old {
+            let mut old = Value::clone(old);
+            choice = Allocation::of(&old).fill(&mut old, choice, range);
+            allocation::carry_over(&mut world.service, &old);
+            world.old = Some(Arc::new(old));
+        }
+        allocation::share(&mut world.service);
+        let allocation = Allocation::of(&world.service);
+        allocation.fill(&mut world.service, choice, range);
+        (allocation, world)
+    }
+}
+
 impl Judge<'_> {
     /// Judges one Service. Returns it with the API server's defaults, too.
     pub(super) fn judge(&mut self, source: &str, located: &Located) -> (Subject, Value) {
@@ -84,9 +103,9 @@ impl Judge<'_> {
             patch: vec![],
         };
         defaults::apply(&mut service);
-        let old = self.old.get(&key);
+        let old = self.old.get(&key).cloned();
         if let (None, Some(since)) =
-            (old, service.pointer("/metadata/deletionTimestamp").filter(|time| !time.is_null()))
+            (&old, service.pointer("/metadata/deletionTimestamp").filter(|time| !time.is_null()))
         {
             subject.findings.push(in_deletion(since, located));
             return (subject, service);
@@ -104,7 +123,7 @@ impl Judge<'_> {
 
     fn review(&self, mut request: Request<'_>, subject: &mut Subject) -> Result<(), String> {
         let status = request.service["status"].clone();
-        owned::write(&mut request.service, request.old);
+        owned::write(&mut request.service, request.old.as_deref());
         let mutated = self.ask(Function::Mutate, &request, &request.service)?;
         if let Some(patch) = &mutated.response.patch {
             subject.patch = serde_json::from_str(patch).map_err(|error| error.to_string())?;
@@ -116,16 +135,12 @@ impl Judge<'_> {
             subject.findings.extend(self.findings(evaluation, request.located));
         }
         // Clients write the status by a request of its own.
-        let old_status = request.old.map_or_else(|| json!({"loadBalancer": {}}), |old| old["status"].clone());
+        let old_status = request.old.as_ref().map_or_else(|| json!({"loadBalancer": {}}), |old| old["status"].clone());
         set(&mut request.service, "status", old_status.clone());
-        if let Some(old) = request.old {
-            allocation::carry_over(&mut request.service, old);
-        }
-        allocation::share(&mut request.service);
         self.validate(&request, subject)?;
         let is_new = |status: &&Value| !status.is_null() && **status != old_status;
-        if let (Some(old), Some(status)) = (request.old, Some(&status).filter(is_new)) {
-            let mut service = old.clone();
+        if let (Some(old), Some(status)) = (request.old.clone(), Some(&status).filter(is_new)) {
+            let mut service = Value::clone(&old);
             set(&mut service, "status", status.clone());
             self.validate(&Request { service, sub_resource: Some("status"), ..request }, subject)?;
         }
@@ -134,14 +149,15 @@ impl Judge<'_> {
 
     /// Asks about every object that the API server may make of the Service, and says what is certain and what is not.
     fn validate(&self, request: &Request<'_>, subject: &mut Subject) -> Result<(), String> {
-        let (allocation, range) =
-            (Allocation::of(&request.service), self.admission.inventory().view().cluster().node_ports);
+        let range = self.admission.inventory().view().cluster().node_ports;
+        let (left, _) = request.complete(Choice::first(range), range);
+        let of_old = request.old.as_deref().map(Allocation::of).unwrap_or_default();
+        let wider = if of_old.has_ports() { of_old } else { left };
         let settings = self.admission.policies().iter().filter_map(|policy| policy.settings());
         let mut worlds = vec![];
-        for choice in allocation.choices(range, settings) {
-            let mut service = request.service.clone();
-            allocation.fill(&mut service, choice, range);
-            let outcome = self.ask(Function::Validate(Phase::Validating), request, &service)?;
+        for choice in wider.choices(range, settings) {
+            let (_, completed) = request.complete(choice, range);
+            let outcome = self.ask(Function::Validate(Phase::Validating), &completed, &completed.service)?;
             subject.policies.extend(outcome.evaluations.iter().map(|evaluation| evaluation.policy.to_string()));
             if let Some(whole) = whole(&outcome, request.located) {
                 subject.findings.push(whole);
@@ -158,7 +174,7 @@ impl Judge<'_> {
             }
         }
         let (certain, mut possible) = compare(&worlds);
-        let chosen = allocation.fields();
+        let chosen = Allocation::of(&request.service).fields();
         let is_chosen = |finding: &Finding| chosen.contains(&finding.field);
         if possible.iter().any(is_chosen) && self.forbids_node_ports(request, &certain)? {
             possible.retain(|finding| !is_chosen(finding));
@@ -197,7 +213,7 @@ impl Judge<'_> {
             user: self.user.clone(),
             dry_run: false,
             object: None,
-            old_object: request.old.cloned(),
+            old_object: request.old.as_deref().cloned(),
         };
         let body = asked.body(&service.to_string());
         let request = AdmissionRequest::parse(&body).map_err(|error| error.to_string())?;
