@@ -102,8 +102,7 @@ async fn who_keeps_a_connection_loses_no_request() {
     for protocol in PROTOCOLS {
         let mut host = Program::serve(policies.path(), &["--no-watch"]);
         let pauses = (0..20).map(|number| Duration::from_millis(number * number));
-        let clients: Vec<_> =
-            pauses.map(|pause| tokio::spawn(keeps(host.client.clone(), protocol, pause))).collect();
+        let clients: Vec<_> = pauses.map(|pause| tokio::spawn(keeps(host.client.clone(), protocol, pause))).collect();
         tokio::time::sleep(Duration::from_millis(500)).await;
         host.signal("TERM");
         let mut all = Kept::default();

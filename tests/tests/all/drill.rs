@@ -112,7 +112,8 @@ fn ask(client: &Client) -> (Duration, String) {
     let client = client.clone();
     let asked = runtime.block_on(async {
         // A connection that fails is a task that panics.
-        let post = tokio::spawn(async move { client.post(Protocol::Http1, "/validate?timeout=3s", told("nothing")).await });
+        let post =
+            tokio::spawn(async move { client.post(Protocol::Http1, "/validate?timeout=3s", told("nothing")).await });
         tokio::time::timeout(PATIENCE * 2, post).await
     });
     let came = match asked {
@@ -243,7 +244,8 @@ async fn odd_json(target: Target) {
         let (client, body) = (target.from(number), bodies[number % bodies.len()].clone());
         async move {
             let Ok(stream) = client.try_handshake(Protocol::Http2, rustls::ALL_VERSIONS).await else { return };
-            let Ok((mut sender, connection)) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await else {
+            let Ok((mut sender, connection)) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await
+            else {
                 return;
             };
             let answer = sender.send_request(request("/validate?timeout=3s", body));
@@ -259,7 +261,8 @@ async fn odd_json(target: Target) {
 /// How many connections this process may open for an attack.
 fn count(wanted: usize) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next()?.parse().ok());
+    let files =
+        limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next()?.parse().ok());
     let most = files.unwrap_or(1024_usize).saturating_sub(400);
     if most < wanted {
         eprintln!("only {most} connections instead of {wanted}: this process may not have more open files");

@@ -44,7 +44,8 @@ fn slow(client: &Client, count: usize) -> Vec<JoinHandle<()>> {
     let one = |client: Client| async move {
         loop {
             let Ok(mut stream) = client.try_handshake(Protocol::Http1, rustls::ALL_VERSIONS).await else { continue };
-            let head = "POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n";
+            let head =
+                "POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n";
             let _ = stream.write_all(head.as_bytes()).await;
             let _ = stream.read(&mut [0]).await;
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -246,18 +246,12 @@ impl Drop for Room<'_> {
 
 impl Capacity {
     /// So much memory, at once or soon. Who sends slowly meanwhile, and holds most, makes room.
-    async fn memory<'a>(
-        &self,
-        memory: &'a Memory,
-        permits: u32,
-        peer: &Peer,
-    ) -> Result<SemaphorePermit<'a>, Refusal> {
+    async fn memory<'a>(&self, memory: &'a Memory, permits: u32, peer: &Peer) -> Result<SemaphorePermit<'a>, Refusal> {
         if let Ok(permit) = memory.free.try_acquire_many(permits) {
             return Ok(permit);
         }
-        let refused = || {
-            Refusal::overload("memory", "the bodies of other requests take up all memory for bodies; try again")
-        };
+        let refused =
+            || Refusal::overload("memory", "the bodies of other requests take up all memory for bodies; try again");
         let _waits = self.waiting.try_acquire().map_err(|_| refused())?;
         let (until, mut acquired) = (Instant::now() + PATIENCE, pin!(memory.free.acquire_many(permits)));
         while Instant::now() < until {

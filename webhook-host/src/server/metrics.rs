@@ -234,11 +234,7 @@ impl Metrics {
             connections.clone(),
         );
         let full = Counter::default();
-        registry.register(
-            "connections_full",
-            "Times that all connections were taken",
-            full.clone(),
-        );
+        registry.register("connections_full", "Times that all connections were taken", full.clone());
         let evicted = Counter::default();
         registry.register(
             "connections_evicted",
