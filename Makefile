@@ -44,6 +44,10 @@ test: policies ## everything: policies, the JavaScript twin, every cargo test, e
 	@[ ! -f target/js/service_type.wasm ] || { set -x; \
 		target/debug/sallyport-tested test --policies target/js tests/fixtures/service-type; }
 
+.PHONY: drill
+drill: policies ## hostile clients against the program under the memory limit of deploy/ (a control group, as root; 1 minute)
+	cargo test $(LOCKED) --package sallyport-tests --test all -- drill:: --nocapture
+
 .PHONY: assets
 assets: ## get kube-apiserver, etcd and kubectl for the tests against a real cluster (once; up to 10 minutes)
 	@scripts/assets.sh

@@ -29,7 +29,7 @@ const DEPLOYED: u64 = 256 << 10;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long an attack lasts, and how often somebody else asks meanwhile.
-const ATTACK: Duration = Duration::from_millis(2500);
+const ATTACK: Duration = Duration::from_millis(1800);
 const ASKS: u32 = 3;
 
 /// Connections of the largest attacks, where this process may have so many files.
@@ -167,7 +167,8 @@ fn request(path: &str, body: Bytes) -> hyper::Request<Full<Bytes>> {
     crate::client::request("POST", path, "application/json", body)
 }
 
-/// As many as may be at the same time, each begun anew when it ends.
+/// As many as may be at the same time, each begun anew when it ends: at most 50 a second, since what makes them uses the same
+/// processors as what is tried.
 async fn many<F: Future<Output = ()> + Send + 'static>(count: usize, one: impl Fn(usize) -> F) {
     let mut all = JoinSet::new();
     for number in 0..count {
@@ -178,7 +179,7 @@ async fn many<F: Future<Output = ()> + Send + 'static>(count: usize, one: impl F
             Some(_) => _ = all.spawn(one(all.len())),
             None => return,
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -289,6 +290,8 @@ async fn slow_bodies(target: Target) {
     many(count(1200), move |number| {
         let client = target.from(number);
         async move {
+            // A thousand handshakes at once are work for a second, most of it the attacker's.
+            tokio::time::sleep(Duration::from_millis(u64::try_from(number).unwrap_or_default())).await;
             let Ok(mut stream) = client.try_handshake(Protocol::Http1, rustls::ALL_VERSIONS).await else { return };
             if stream.write_all(head("Content-Length: 1000\r\n").as_bytes()).await.is_err() {
                 return;

@@ -137,7 +137,7 @@ async fn an_answer_that_nobody_takes_ends_its_connection() {
     builder.initial_stream_window_size(0);
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.expect("HTTP/2");
     let request = crate::client::request("POST", "/validate", "application/json", told("nothing"));
-    let answer = tokio::spawn(async move { sender.send_request(request).await });
+    let answer = tokio::spawn(async move { (sender.send_request(request).await, sender) });
     let ended = tokio::time::timeout(Duration::from_secs(5), connection).await;
     assert!(ended.is_ok(), "the connection stays");
     assert_eq!(host.metric(r#"sallyport_timeouts_total{kind="write"}"#), 1);

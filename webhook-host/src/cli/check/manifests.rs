@@ -115,8 +115,6 @@ impl Manifests {
             self.fail(source, object.line(), format!("expected objects of Kubernetes, found {found}"));
         } else if likeness::is_service(&object) {
             self.services.push((source.to_owned(), object));
-        } else if is_namespace(&object) {
-            self.namespaces.push((source.to_owned(), object));
         } else if let Some(problem) = likeness::misnamed(&object) {
             self.fail(source, object.line(), problem);
         } else if likeness::is_namespace(&object) {
@@ -142,11 +140,6 @@ impl Manifests {
         let findings = vec![Finding::unjudged("", format!("line {line}: {problem}"), line)];
         self.unread.push(Subject { line, findings, ..Subject::unread(source, String::new()) });
     }
-}
-
-fn is_namespace(object: &Located) -> bool {
-    let text = |key: &str| object.get(key).and_then(Located::text);
-    text("apiVersion") == Some("v1") && text("kind") == Some("Namespace")
 }
 
 fn bytes(source: impl io::Read) -> io::Result<Vec<u8>> {
