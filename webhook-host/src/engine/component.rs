@@ -297,4 +297,30 @@ mod tests {
         let other = check_version("sallyport:policy/policy@0.2.0").expect_err("other version");
         assert!(other.to_string().contains("sallyport:policy@0.2.0, but this host speaks 0.1.0"), "{other}");
     }
+
+    /// A pair of pairs of pairs and so on, each part of which is the same type.
+    fn pairs(levels: u8) -> Type {
+        // tuple<u8, u8>, then tuple<type before, type before>, and a function that takes the last one.
+        let mut types = vec![levels + 2, 0x6f, 2, 0x7d, 0x7d];
+        types.extend((0..levels).flat_map(|before| [0x6f, 2, before, before]));
+        types.extend([0x40, 1, 1, b'x', levels, 1, 0]);
+        let import = [1, 0, 1, b'f', 1, levels + 1];
+        let section = |id, content: &[u8]| [&[id, u8::try_from(content.len()).expect("short")], content].concat();
+        let component = [b"\0asm\x0d\0\x01\0", &*section(7, &types), &section(10, &import)];
+        let engine = wasmtime::Engine::default();
+        let component = Component::from_binary(&engine, &component.concat()).expect("a component");
+        let ty = component.component_type();
+        let (_, import) = ty.imports(&engine).next().expect("one import");
+        let Compiled::ComponentFunc(function) = import.ty else { panic!("a function") };
+        let (_, ty) = function.params().next().expect("one parameter");
+        ty
+    }
+
+    #[test]
+    fn parts_of_settings_are_counted_where_they_are_used_and_no_further_than_needed() {
+        assert_eq!(count_types(&pairs(0), MAX_SETTINGS_TYPES), 3);
+        assert_eq!(count_types(&pairs(5), MAX_SETTINGS_TYPES), 127);
+        let counted = count_types(&pairs(17), MAX_SETTINGS_TYPES);
+        assert!((MAX_SETTINGS_TYPES + 1..MAX_SETTINGS_TYPES + 100).contains(&counted), "{counted}");
+    }
 }

@@ -24,11 +24,14 @@ use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
 /// read, which is twice.
 const ACCESSOR_MEMORY: usize = 2 * (64 << 10);
 
+/// From the type of settings, a policy's defaults and a manifest's settings to all settings, or problems.
+pub(crate) type Merge = fn(&Configure, &Val, &Map<String, Value>) -> Result<Val, Vec<String>>;
+
 /// How a manifest's settings become a value of the component's type; `policy` knows.
 #[derive(Clone, Copy)]
 pub(crate) struct SettingsRules {
     /// Lays a manifest's settings over a policy's defaults.
-    pub(crate) merge: fn(&Configure, &Val, &Map<String, Value>) -> Result<Val, Vec<String>>,
+    pub(crate) merge: Merge,
     /// Words the errors of a policy's own `configure`, path and message.
     pub(crate) refused: fn(Vec<(String, String)>) -> Vec<String>,
 }

@@ -49,6 +49,7 @@ mod linux {
             // SAFETY: the structure lives as long as the call.
             checked(unsafe { libc::setrlimit(resource, &raw const limit) })
         };
+        let [no, yes]: [libc::c_ulong; 2] = [0, 1];
         // SAFETY: numbers only. Nothing in this process owns one of the descriptors that are
         // closed: it has just begun.
         unsafe {
@@ -56,8 +57,8 @@ mod linux {
             // on exec itself.
             libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32);
             checked(libc::setpriority(libc::PRIO_PROCESS, 0, NICE))?;
-            checked(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
-            checked(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+            checked(libc::prctl(libc::PR_SET_PDEATHSIG, libc::c_ulong::from(libc::SIGKILL.unsigned_abs())))?;
+            checked(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, no, no, no))?;
         }
         limit(libc::RLIMIT_DATA, limits.memory)?;
         limit(libc::RLIMIT_CPU, limits.processor)?;
