@@ -207,7 +207,7 @@ fn labels(namespace: &Value) -> Result<BTreeMap<String, String>, String> {
 }
 
 /// The Services that `--old` names, as the API server has them, and the files that can't be read.
-fn old(args: &CheckArgs) -> anyhow::Result<(BTreeMap<judge::Key, Arc<Value>>, Vec<Subject>)> {
+fn old(args: &CheckArgs) -> anyhow::Result<(judge::OldServices, Vec<Subject>)> {
     let manifests = Manifests::read(&args.old);
     if !args.old.is_empty() && manifests.services.is_empty() && manifests.unread.is_empty() {
         let named = args.old.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");

@@ -30,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Namespace and name.
 pub(super) type Key = (String, String);
 
+/// The Services that others replace, with the API server's defaults.
+pub(super) type OldServices = BTreeMap<Key, Arc<Value>>;
+
 /// Judges Services that are about to be created or, where there is an old one, updated.
 pub(super) struct Judge<'a> {
     pub(super) admission: &'a Admission,
@@ -38,7 +41,7 @@ pub(super) struct Judge<'a> {
     /// Who applies them.
     pub(super) user: User,
     /// The Services that they replace, with the API server's defaults.
-    pub(super) old: BTreeMap<Key, Arc<Value>>,
+    pub(super) old: OldServices,
     /// Namespaces of which it was said that their labels are not known.
     pub(super) unknown: BTreeSet<String>,
     /// Some policy misses its deadline whenever it is asked.
