@@ -7,6 +7,7 @@
 
 use super::queue::{Answered, Queue, Waiting, queue};
 use crate::admission::{AdmissionRequest, Divergence, Shadowed};
+use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
@@ -104,10 +105,10 @@ fn tell(request: &AdmissionRequest<'_>, shadowed: &Shadowed, divergence: Diverge
         policy = &*shadowed.policy,
         result = divergence.name(),
         uid = &*request.uid,
-        namespace = ?request.namespace(),
-        name = ?request.name(),
-        live = ?shadowed.live.summary(),
-        candidate = ?shadowed.candidate.summary(),
+        namespace = ?excerpt(request.namespace()),
+        name = ?excerpt(request.name()),
+        live = ?cut(&shadowed.live.summary(), MAX_MESSAGE),
+        candidate = ?cut(&shadowed.candidate.summary(), MAX_MESSAGE),
         "the candidate diverges"
     );
 }
