@@ -44,8 +44,8 @@ mod linux {
     #[expect(unsafe_code, reason = "the system's own calls, on this process, with numbers and one structure")]
     fn system_limits(limits: Limits) -> io::Result<()> {
         let checked = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
-        let limit = |resource, most: u64| {
-            let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+        let limit = |resource, most: u64, hard: u64| {
+            let limit = libc::rlimit { rlim_cur: most, rlim_max: hard };
             // SAFETY: the structure lives as long as the call.
             checked(unsafe { libc::setrlimit(resource, &raw const limit) })
         };
@@ -60,11 +60,12 @@ mod linux {
             checked(libc::prctl(libc::PR_SET_PDEATHSIG, libc::c_ulong::from(libc::SIGKILL.unsigned_abs())))?;
             checked(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, no, no, no))?;
         }
-        limit(libc::RLIMIT_DATA, limits.memory)?;
-        limit(libc::RLIMIT_CPU, limits.processor)?;
-        limit(libc::RLIMIT_CORE, 0)?;
-        limit(libc::RLIMIT_FSIZE, 0)?;
-        limit(libc::RLIMIT_NOFILE, 3)
+        limit(libc::RLIMIT_DATA, limits.memory, limits.memory)?;
+        // At the hard limit the signal would be SIGKILL, which says nothing of its reason.
+        limit(libc::RLIMIT_CPU, limits.processor, limits.processor + 1)?;
+        limit(libc::RLIMIT_CORE, 0, 0)?;
+        limit(libc::RLIMIT_FSIZE, 0, 0)?;
+        limit(libc::RLIMIT_NOFILE, 3, 3)
     }
 
     /// Everything else is answered with ENOSYS, on which libraries fall back.

@@ -405,7 +405,7 @@ mod tests {
     #[test]
     fn a_child_that_needs_too_much_processor_time_is_ended() {
         let limits = Limits { memory: MOST, processor: 1 };
-        let error = failure(limits, &component(1000, 500, 500));
+        let error = failure(limits, &component(2000, 100, 100));
         let ended = ["compiling it takes more than 1 s of processor time", "compiling it takes too long"];
         assert!(ended.iter().any(|text| error.starts_with(text)), "{error}");
     }
