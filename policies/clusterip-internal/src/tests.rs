@@ -169,7 +169,7 @@ fn settings_that_can_have_no_effect_are_refused() {
     settings.names = vec!["a".into(), String::new()];
     let errors = ClusterIpInternal::configure(settings).err().unwrap_or_default();
     let paths: Vec<_> = errors.into_iter().map(|error| error.path).collect();
-    assert_eq!(paths, ["ports.strict[45]", "names[1]", "coerceExisting"]);
+    assert_eq!(paths, ["ports.strict[45]", "coerceExisting", "names[1]"]);
 }
 
 #[test]

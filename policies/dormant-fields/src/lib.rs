@@ -21,7 +21,7 @@ impl Policy for DormantFields {
     fn describe() -> Description {
         Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
             .mutating()
-            .about(About::NODE_PORTS | About::ALIAS | About::LOAD_BALANCER_FIELDS | About::ANNOTATIONS)
+            .about(About::NODE_PORTS | About::ALIAS | About::LOAD_BALANCER_FIELDS | About::COMPARED_ANNOTATIONS)
             .compares_annotations([dormant::SOURCE_RANGES])
     }
 

@@ -15,22 +15,20 @@ policy!(ExposureAnnotations, "policy.wit");
 /// The annotations and labels that expose.
 pub struct ExposureAnnotations(Settings);
 
-/// Every Service but a LoadBalancer. A label has no flag of its own.
-const INSIDE: About = About::TYPE_UNSET.union(About::CLUSTER_IP).union(About::NODE_PORT).union(About::EXTERNAL_NAME);
-
 impl Policy for ExposureAnnotations {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_status_writes().about(INSIDE)
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+            .with_status_writes()
+            .about(About::COMPARED_ANNOTATIONS | About::COMPARED_LABELS)
     }
 
     fn describe_configured(&self) -> Description {
         let Settings { denied, denied_labels } = &self.0;
-        let description = Self::describe()
+        Self::describe()
             .compares_annotations(denied.iter().map(|denied| &denied.key))
-            .compares_labels(denied_labels.iter().map(|denied| &denied.key));
-        if denied_labels.is_empty() { description.about(About::ANNOTATIONS) } else { description }
+            .compares_labels(denied_labels.iter().map(|denied| &denied.key))
     }
 
     fn defaults() -> Settings {

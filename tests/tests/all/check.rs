@@ -266,7 +266,7 @@ fn two_services_that_ask_for_one_node_port_are_both_named() {
         ports: [{ port: 80, nodePort: 30081 }] }";
     let case = Case::policy(RANGE, "")
         .file("a.yaml", &with("a", "{ port: 80, nodePort: 30080 }"))
-        .file("b.yaml", &with("b", "{ port: 81 }, { port: 80, nodePort: 30080 }"))
+        .file("b.yaml", &with("b", "{ port: 81, name: a }, { port: 80, nodePort: 30080, name: b }"))
         .file("udp.yaml", &with("udp", "{ port: 80, protocol: UDP, nodePort: 30080 }"))
         .file(
             "both.yaml",

@@ -190,7 +190,10 @@ fn many_services_are_judged_within_little_memory() {
         let file = directory.path().join(name);
         std::fs::write(&file, text).expect("written");
         let (summary, code, most) = measured(&policies, &file);
-        assert!(code == Some(0) && summary.starts_with(&format!("{count} Services: 0 denied")), "{name}: {summary}");
+        assert!(
+            code == Some(0) && summary.starts_with(&format!("{count} Services, ")) && summary.contains(": 0 denied"),
+            "{name}: {summary}"
+        );
         assert!(0 < most && most < MAX_RESIDENT_KIB, "{name}: {most} KiB");
     }
 }

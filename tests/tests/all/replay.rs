@@ -201,8 +201,8 @@ async fn a_changed_setting_shows_as_a_table_of_what_it_would_change() {
     let text = text(&output);
     let (table, totals) = text.trim_end().rsplit_once('\n').expect("several lines");
     let expected = "\
-REVIEWS  CHANGE             POLICY          RULE
-      1  newly denied       nodeport-range  S02
+REVIEWS  CHANGE              POLICY          RULE
+      1  newly denied        nodeport-range  S02
            default/web 5a11b0a7-0000-4000-8000-00000000000a: spec.ports[0].nodePort: 30500 is outside 30100-30199";
     assert_eq!(table, expected);
     assert!(totals.starts_with("3 reviews from 20") && totals.ends_with(": 2 the same, 1 newly denied"), "{totals}");

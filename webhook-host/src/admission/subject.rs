@@ -90,7 +90,7 @@ impl<'a> Subject<'a> {
 
     /// Whether the policy may have something to say about the object, as patched so far.
     pub(super) fn concerns(&self, policy: &Policy) -> bool {
-        policy.is_about(self.about)
+        policy.is_about(self.about, &self.review.service, self.review.old_service.as_ref())
     }
 
     /// An opinion on a Service that the policy is not about would not have been asked for by a webhook.

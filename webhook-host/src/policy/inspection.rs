@@ -134,6 +134,8 @@ fn about(description: &Description) -> Vec<&'static str> {
         (About::SELECTORLESS, "selectorless"),
         (About::ANNOTATIONS, "annotations"),
         (About::CHANGED_LABELS, "changedLabels"),
+        (About::COMPARED_ANNOTATIONS, "comparedAnnotations"),
+        (About::COMPARED_LABELS, "comparedLabels"),
     ];
     words.into_iter().filter(|(about, _)| description.about.contains(*about)).map(|(_, word)| word).collect()
 }

@@ -6,16 +6,18 @@
 mod breaker;
 mod compiling;
 mod inspection;
+mod keys;
 mod schema;
 mod settings;
 mod spare;
 
 pub use inspection::Inspection;
+pub(crate) use keys::Keys;
 pub use spare::Used;
 
-use crate::contract::description::{About, Context, Description};
+use crate::contract::description::{About, Compared, Context, Description};
 use crate::contract::review::{Operation, Phase, Resource, Review};
-use crate::contract::service::Service;
+use crate::contract::service::{Pair, Service};
 use crate::contract::verdict::Verdict;
 use crate::decode::{DecodeError, join};
 use crate::engine::{Budget, Candidate, Engine, Guest, LoadProblem, Order, Prepared, State, call_configure, shortened};
@@ -203,6 +205,10 @@ pub struct Policy {
 struct Loaded {
     prepared: Prepared,
     settings: Value,
+    /// The keys of annotations that it compares.
+    annotations: Keys,
+    /// The keys of labels that it compares.
+    labels: Keys,
     engine: Arc<Engine>,
     /// Its own limits.
     budget: Budget,
@@ -246,7 +252,17 @@ impl Policy {
         let budget =
             Budget { time: limits.deadline.duration(), memory: limits.memory.get(), output: limits.output.get() };
         let (engine, spare) = (Arc::clone(engine), Slot::default());
-        let loaded = Loaded { prepared, settings: merged, engine, budget, spare };
+        let compares = prepared.description.compares.iter();
+        let annotations = compares.clone().filter_map(|compared| match compared {
+            Compared::Annotation(key) => Some(key.as_str()),
+            _ => None,
+        });
+        let labels = compares.clone().filter_map(|compared| match compared {
+            Compared::Label(key) => Some(key.as_str()),
+            _ => None,
+        });
+        let (annotations, labels) = (annotations.collect(), labels.collect());
+        let loaded = Loaded { prepared, settings: merged, annotations, labels, engine, budget, spare };
         Ok(Self { name, manifest, digest, loaded: Ok(Arc::new(loaded)), breaker: Breaker::new() })
     }
 
@@ -320,10 +336,17 @@ impl Policy {
         })
     }
 
-    /// Whether it may have something to say about a Service with this about it. A broken policy has its error to say.
-    pub(crate) fn is_about(&self, found: About) -> bool {
-        self.description()
-            .is_none_or(|description| description.about == About::empty() || description.about.intersects(found))
+    /// Whether it may have something to say about a Service, or about what the Service was before, with this about them. A
+    /// broken policy has its error to say.
+    pub(crate) fn is_about(&self, found: About, service: &Service, old: Option<&Service>) -> bool {
+        let Ok(loaded) = &self.loaded else { return true };
+        let wanted = loaded.prepared.description.about;
+        wanted == About::empty() || wanted.intersects(found) || loaded.compares_keys_of(wanted, service, old)
+    }
+
+    /// The keys of annotations and of labels that it compares.
+    pub(crate) fn compared_keys(&self) -> Option<(&Keys, &Keys)> {
+        self.loaded.as_ref().ok().map(|loaded| (&loaded.annotations, &loaded.labels))
     }
 
     /// Whether it asks for a part of the context.
@@ -434,6 +457,15 @@ impl Policy {
 }
 
 impl Loaded {
+    fn compares_keys_of(&self, wanted: About, service: &Service, old: Option<&Service>) -> bool {
+        let has = |flag: About, keys: &Keys, pairs: fn(&Service) -> &[Pair]| {
+            let among = |service: &Service| pairs(service).iter().any(|(key, _)| keys.contain(key));
+            wanted.contains(flag) && (among(service) || old.is_some_and(among))
+        };
+        has(About::COMPARED_ANNOTATIONS, &self.annotations, |service| &service.metadata.annotations)
+            || has(About::COMPARED_LABELS, &self.labels, |service| &service.metadata.labels)
+    }
+
     /// An instance that is configured.
     fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Instance> {
         let instance = self.prepared.guest.instantiate(store)?;

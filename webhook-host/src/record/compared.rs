@@ -5,17 +5,16 @@
 
 use crate::contract::description::Compared as Declared;
 use crate::manifest::Exemptions;
-use crate::policy::Policy;
+use crate::policy::{Keys, Policy};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
-use wildmatch::WildMatch;
 
-/// Free-form texts by where they stand. In keys, `*` stands for any characters.
+/// Free-form texts by where they stand.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Compared {
-    annotations: Vec<String>,
-    labels: Vec<String>,
-    namespace_labels: Vec<String>,
+    annotations: Keys,
+    labels: Keys,
+    namespace_labels: Keys,
     external_name: bool,
     user: bool,
 }
@@ -25,44 +24,50 @@ impl Compared {
     /// compares nothing.
     pub(crate) fn by(policy: &Policy) -> Self {
         let mut compared = Self::default();
-        for declared in policy.description().into_iter().flat_map(|description| &description.compares) {
-            match declared {
-                Declared::Annotation(key) => compared.annotations.push(key.clone()),
-                Declared::Label(key) => compared.labels.push(key.clone()),
-                Declared::NamespaceLabel(key) => compared.namespace_labels.push(key.clone()),
-                Declared::ExternalName => compared.external_name = true,
-                Declared::User => compared.user = true,
-            }
+        if let Some((annotations, labels)) = policy.compared_keys() {
+            (compared.annotations, compared.labels) = (annotations.clone(), labels.clone());
         }
+        let declared = || policy.description().into_iter().flat_map(|description| &description.compares);
+        let namespace_label = |declared| match declared {
+            &Declared::NamespaceLabel(ref key) => Some(key.as_str()),
+            _ => None,
+        };
+        compared.namespace_labels = declared().filter_map(namespace_label).collect();
+        compared.external_name = declared().any(|declared| matches!(declared, Declared::ExternalName));
+        compared.user = declared().any(|declared| matches!(declared, Declared::User));
         compared.and(Self::by_selector(policy))
     }
 
     /// The namespace labels by which a policy's manifest selects.
     pub(crate) fn by_selector(policy: &Policy) -> Self {
-        let labels = policy.manifest().spec.r#match.compared_labels();
-        Self { namespace_labels: labels.map(str::to_owned).collect(), ..Self::default() }
+        Self { namespace_labels: policy.manifest().spec.r#match.compared_labels().collect(), ..Self::default() }
+    }
+
+    /// The same, but who writes may be hashed.
+    pub(crate) fn without_user(self) -> Self {
+        Self { user: false, ..self }
     }
 
     /// Adds what another policy compares.
     pub(crate) fn and(mut self, other: Self) -> Self {
-        self.annotations.extend(other.annotations);
-        self.labels.extend(other.labels);
-        self.namespace_labels.extend(other.namespace_labels);
+        self.annotations.extend([other.annotations]);
+        self.labels.extend([other.labels]);
+        self.namespace_labels.extend([other.namespace_labels]);
         self.external_name |= other.external_name;
         self.user |= other.user;
         self
     }
 
     pub(super) fn annotation(&self, key: &str) -> bool {
-        has(&self.annotations, key)
+        self.annotations.contain(key)
     }
 
     pub(super) fn label(&self, key: &str) -> bool {
-        has(&self.labels, key)
+        self.labels.contain(key)
     }
 
     pub(super) fn namespace_label(&self, key: &str) -> bool {
-        has(&self.namespace_labels, key)
+        self.namespace_labels.contain(key)
     }
 
     pub(super) fn external_name(&self) -> bool {
@@ -93,13 +98,6 @@ impl Compared {
             _ => false,
         }
     }
-}
-
-fn has(keys: &[String], key: &str) -> bool {
-    keys.iter().any(|wanted| match wanted.contains('*') {
-        true => WildMatch::new_case_insensitive(wanted).matches(key),
-        false => wanted.eq_ignore_ascii_case(key),
-    })
 }
 
 /// Users and groups that exemptions name, and the annotation that breaks the glass.

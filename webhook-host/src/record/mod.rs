@@ -136,12 +136,13 @@ impl Record {
     }
 }
 
-/// The texts that decided about a review: those of the policies that were asked, and the labels by which the others were not.
+/// The texts that decide about a review: those that the loaded policies compare. Who writes is kept only where a policy that was
+/// asked compares it.
 fn compared(admission: &Admission, outcome: &Outcome) -> Compared {
     let was_asked = |policy: &Policy| outcome.evaluations.iter().any(|evaluation| evaluation.policy == *policy.name());
     let policies = admission.policies().iter().map(|policy| match was_asked(policy) {
         true => Compared::by(policy),
-        false => Compared::by_selector(policy),
+        false => Compared::by(policy).without_user(),
     });
     policies.fold(Compared::default(), Compared::and)
 }

@@ -68,6 +68,11 @@ impl Net {
             let why = if gaps.is_empty() { "denies nothing with these settings".to_owned() } else { gaps.join("; ") };
             return Err(why);
         }
+        gaps.push(
+            "updates that keep what the old object has and expose more in another way, such as another port, another selector or \
+             wider source ranges, which the webhook denies"
+                .to_owned(),
+        );
         if spec.updates == Updates::Always {
             let gap = match keeps {
                 true => "updates that keep what the old object has, since the glass may be broken",

@@ -205,9 +205,11 @@ impl Refusals {
             let problem = format!("{text:?} is no address");
             self.require(ip(text).is_some(), field, problem, "write an IPv4 or IPv6 address, None alone, or nothing");
         }
-        let families: HashSet<bool> = ips.iter().filter_map(|text| ip(text)).map(|ip| ip.is_ipv4()).collect();
+        // Texts that are no addresses are named above.
+        let addresses: Vec<_> = ips.iter().filter_map(|text| ip(text)).collect();
+        let families: HashSet<bool> = addresses.iter().map(|ip| ip.is_ipv4()).collect();
         let problem = "at most one IPv4 and one IPv6 address";
-        self.require(ips.len() <= families.len().max(1), field, problem, "remove the others");
+        self.require(addresses.len() <= families.len(), field, problem, "remove the others");
     }
 
     fn external_ips(&mut self, spec: &Spec<'_>) {
