@@ -8,7 +8,6 @@ mod signals;
 use elsewhere::Elsewhere;
 use sallyport_policy::MAX_VIOLATIONS;
 use sallyport_policy::description::Context;
-use sallyport_policy::facts;
 use sallyport_policy::facts::exports::EXPORTING_LABELS;
 use sallyport_policy::facts::exposing::EXPOSING;
 use sallyport_policy::facts::forwarding::FORWARDING;
@@ -44,10 +43,8 @@ impl Policy for ClusterIpInternal {
             .compares_labels(EXPORTING_LABELS.iter().map(|row| row.key))
             .compares_namespace_labels(namespace_labels.iter().map(|(key, _)| key))
             .compares_annotations(FORWARDING.iter().map(|row| row.key))
-            .compares_annotations(EXPOSING.iter().map(|row| row.key));
-        if self.0.allow_internal_lb {
-            description = description.compares_annotations(facts::keys::of_load_balancers());
-        }
+            .compares_annotations(EXPOSING.iter().map(|row| row.key))
+            .compares_load_balancers();
         if !self.0.protect_labels {
             description.about = EXPOSED;
         }

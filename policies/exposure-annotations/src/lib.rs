@@ -15,6 +15,11 @@ policy!(ExposureAnnotations, "policy.wit");
 /// The annotations and labels that expose.
 pub struct ExposureAnnotations(Settings);
 
+/// The annotations beside which others are harmless.
+fn excuses(denied: &[Denied]) -> impl Iterator<Item = &String> {
+    denied.iter().flat_map(|denied| &denied.unless).flatten().map(|(key, _)| key)
+}
+
 impl Policy for ExposureAnnotations {
     type Settings = Settings;
 
@@ -27,7 +32,9 @@ impl Policy for ExposureAnnotations {
     fn describe_configured(&self) -> Description {
         let Settings { denied, denied_labels } = &self.0;
         Self::describe()
+            .compares_load_balancers()
             .compares_annotations(denied.iter().map(|denied| &denied.key))
+            .compares_annotations(excuses(denied).chain(excuses(denied_labels)))
             .compares_labels(denied_labels.iter().map(|denied| &denied.key))
     }
 

@@ -18,7 +18,10 @@ impl Policy for LoadBalancerCloudOnly {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_cluster().about(About::LOAD_BALANCER)
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+            .with_cluster()
+            .about(About::LOAD_BALANCER)
+            .compares_load_balancers()
     }
 
     fn defaults() -> Settings {

@@ -6,7 +6,7 @@ mod create;
 mod internal;
 mod sources;
 
-use sallyport_policy::facts::{self, Controller};
+use sallyport_policy::facts::Controller;
 use sallyport_policy::net::{Cidr, cover_the_world};
 use sallyport_policy::prelude::*;
 use settings::{LoadBalancerIp, NodePorts, RequireSourceRanges, SetOnCreate};
@@ -35,7 +35,7 @@ impl Policy for LoadBalancerExposure {
 
     fn describe_configured(&self) -> Description {
         Self::describe()
-            .compares_annotations(facts::keys::of_load_balancers())
+            .compares_load_balancers()
             .compares_annotations(self.settings.extra.iter().map(|extra| &extra.key))
     }
 

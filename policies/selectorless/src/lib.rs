@@ -15,7 +15,9 @@ impl Policy for Selectorless {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).about(About::SELECTORLESS)
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+            .about(About::SELECTORLESS)
+            .compares_load_balancers()
     }
 
     fn defaults() -> Settings {

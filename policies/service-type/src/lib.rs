@@ -11,7 +11,7 @@ impl Policy for ServiceTypes {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).mutating()
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).mutating().compares_load_balancers()
     }
 
     /// About those that some namespace may not use, and those that have none.

@@ -258,7 +258,7 @@ async fn who_may_not_register_does_so_as_soon_as_it_may() {
     let host = Program::serve(policies.path(), &flags);
     eventually("a refusal", || host.log().contains("User \"test\" cannot write").then_some(())).await;
     // Each reload is a round.
-    put(policies.path(), "p.yaml", &format!("{} # again", manifest("p", &json!({}))));
+    put(policies.path(), "p.yaml", &format!("{}\n\n", manifest("p", &json!({}))));
     host.status(|status| status["generation"] == 2).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     server.forbid_writes("/apis/admissionregistration.k8s.io", false);

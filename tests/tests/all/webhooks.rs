@@ -76,7 +76,7 @@ fn only_what_some_policy_wants_to_be_asked_is_asked() {
     };
     let services = rule(&["CREATE", "UPDATE"], &["services"]);
     let one = |kind: &str, rules: &Value| (kind.to_owned(), rules.clone());
-    assert_eq!(kinds(&only("external_ips.wasm", &json!({}))), [one("Validating", &services)]);
+    assert_eq!(kinds(&only("external_name.wasm", &json!({}))), [one("Validating", &services)]);
     let both = [one("Mutating", &services), one("Validating", &services)];
     assert_eq!(kinds(&only("service_type.wasm", &json!({}))), both);
     assert_eq!(kinds(&only("service_type.wasm", &json!({"mode": "Warn"}))), [one("Validating", &services)]);

@@ -111,6 +111,12 @@ impl HashKey {
         key.map(Self).map_err(|_| std::io::Error::other("the system's source of random numbers failed"))
     }
 
+    /// Returns a number of 48 bits in place of another one.
+    fn number(&self, number: &str) -> u64 {
+        let tag = hmac::sign(&self.0, number.as_bytes());
+        tag.as_ref().iter().take(6).fold(0, |bits, byte| (bits << 8) | u64::from(*byte))
+    }
+
     /// Returns the hash of a text: `hashed-` and 16 hexadecimal digits.
     pub(super) fn hash(&self, text: &str) -> String {
         let mut hash = HASHED.to_owned();
@@ -131,6 +137,8 @@ pub(super) struct Redaction<'a> {
     pub(super) pointers: Vec<String>,
     /// Hashes by value.
     hashes: BTreeMap<String, String>,
+    /// What stands in place of numbers.
+    numbers: BTreeMap<String, String>,
     /// Texts that stand in the record as they are, so that no message needs to hide them.
     kept: BTreeSet<String>,
 }
@@ -138,8 +146,15 @@ pub(super) struct Redaction<'a> {
 impl<'a> Redaction<'a> {
     /// Hashes the free-form texts of an AdmissionReview.
     pub(super) fn of(review: &mut Value, key: &'a HashKey, compared: &'a Compared, subjects: &'a Subjects) -> Self {
-        let mut redaction =
-            Self { key, compared, subjects, pointers: vec![], hashes: BTreeMap::new(), kept: BTreeSet::new() };
+        let mut redaction = Self {
+            key,
+            compared,
+            subjects,
+            pointers: vec![],
+            hashes: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            kept: BTreeSet::new(),
+        };
         // A webhook configuration that sends too much may send Secrets: of what is no Service, nothing is kept.
         if !is_service(&review["request"]) {
             for member in ["object", "oldObject"] {
@@ -171,7 +186,7 @@ impl<'a> Redaction<'a> {
             Value::String(text) if self.keeps(place, text) => {
                 self.kept.insert(text.clone());
             }
-            Value::Number(_) | Value::Bool(_) if self.keeps(place, "") => {}
+            Value::Number(_) if self.keeps(place, "") => {}
             scalar => self.hide(scalar, place),
         }
     }
@@ -196,11 +211,21 @@ impl<'a> Redaction<'a> {
         decides && !credential::looks_like_one(text)
     }
 
+    /// Replaces a text by its hash, and a number by one made of its hash: what is malformed stays so. Whether something holds is
+    /// no secret.
     fn hide(&mut self, scalar: &mut Value, place: &Place) {
-        let text = scalar.as_str().map_or_else(|| scalar.to_string(), str::to_owned);
-        let hash = self.hash(&text);
+        let hidden = match scalar {
+            Value::String(text) => self.hash(text).into(),
+            Value::Number(number) => {
+                let number = number.to_string();
+                let hidden = self.key.number(&number);
+                self.numbers.insert(number, hidden.to_string());
+                hidden.into()
+            }
+            _ => return,
+        };
+        *scalar = hidden;
         self.pointers.push(place.pointer.clone());
-        *scalar = hash.into();
     }
 
     /// The hash of a text, which is hidden in answers from now on.
@@ -248,12 +273,36 @@ impl<'a> Redaction<'a> {
             if value.len() < SHORT {
                 *text = text.replace(&quoted, &format!("{hash:?}"));
             } else {
-                hide(text, value, hash);
+                self.hide_in(text, value, hash);
                 let escaped = quoted.trim_matches('"');
                 if escaped != value {
-                    hide(text, escaped, hash);
+                    self.hide_in(text, escaped, hash);
                 }
             }
+        }
+        for (number, hidden) in &self.numbers {
+            *text = replace_number(text, number, hidden);
+        }
+    }
+}
+
+impl Redaction<'_> {
+    /// Replaces every place where a text has the beginning of a value, as far as it goes. A beginning that stands in the record
+    /// anyway, as a part of what is kept, is left alone.
+    fn hide_in(&self, text: &mut String, value: &str, hash: &str) {
+        let end = value.char_indices().nth(QUOTED).map_or(value.len(), |(end, _)| end);
+        let begin = &value[..end];
+        let mut from = 0;
+        while let Some(found) = text[from..].find(begin).map(|found| from + found) {
+            let alike = text[found..].chars().zip(value.chars()).take_while(|(a, b)| a == b);
+            let length: usize = alike.map(|(c, _)| c.len_utf8()).sum();
+            let quoted = &text[found..found + length];
+            if self.kept.iter().any(|kept| kept.contains(quoted)) {
+                from = found + length;
+                continue;
+            }
+            text.replace_range(found..found + length, hash);
+            from = found + hash.len();
         }
     }
 }
@@ -316,17 +365,19 @@ fn is_service(request: &Value) -> bool {
         && matches!(text("/subResource"), "" | "status")
 }
 
-/// Replaces every place where a text has the beginning of a value, as far as it goes.
-fn hide(text: &mut String, value: &str, hash: &str) {
-    let end = value.char_indices().nth(QUOTED).map_or(value.len(), |(end, _)| end);
-    let begin = &value[..end];
-    let mut from = 0;
-    while let Some(found) = text[from..].find(begin).map(|found| from + found) {
-        let alike = text[found..].chars().zip(value.chars()).take_while(|(a, b)| a == b);
-        let length: usize = alike.map(|(c, _)| c.len_utf8()).sum();
-        text.replace_range(found..found + length, hash);
-        from = found + hash.len();
+/// Replaces a number wherever it stands by itself.
+fn replace_number(text: &str, number: &str, hidden: &str) -> String {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-');
+    let (mut replaced, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(number) {
+        let (before, found) = rest.split_at(at);
+        let after = &found[number.len()..];
+        replaced.push_str(before);
+        let stands_alone = !before.ends_with(is_part) && !after.starts_with(char::is_alphanumeric);
+        replaced.push_str(if stands_alone { hidden } else { number });
+        rest = after;
     }
+    replaced + rest
 }
 
 /// A key as a step of a JSON Pointer.
@@ -408,6 +459,18 @@ mod tests {
             {"field": "hunter22", "key": "NodePort:1", "message": format!("found \"{long}…\"")}, format!("\"{short}\""),
         ]);
         assert_eq!(answer, expected);
+    }
+
+    #[test]
+    fn a_number_stays_a_number_and_no_answer_tells_it() {
+        let mut review = review(&json!({"metadata": {"labels": {"pin": 4711}}}));
+        let (key, compared, subjects) = (key(), Compared::default(), Subjects::default());
+        let redaction = Redaction::of(&mut review, &key, &compared, &subjects);
+        let hidden = &review["request"]["object"]["metadata"]["labels"]["pin"];
+        assert!(hidden.is_u64() && hidden != &json!(4711), "{hidden}");
+        let mut told = json!("labels.pin: expected string, found integer 4711, not 14711");
+        redaction.scrub(&mut told);
+        assert_eq!(told, json!(format!("labels.pin: expected string, found integer {hidden}, not 14711")));
     }
 
     #[test]

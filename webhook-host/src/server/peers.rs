@@ -46,7 +46,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const LOOKS: usize = 20;
 const REQUEST_LOOKS: usize = 4;
 
-/// Requests that may wait for others to go: nothing of them is counted meanwhile.
+/// Requests that may wait for others to go: nothing of them is counted meanwhile. A quarter is for connections that have no other
+/// request open, as an API server's have over HTTP/1.1: one client with hundreds of streams must not take them all.
 const MAX_WAITING_REQUESTS: usize = 128;
 
 /// What can run out.
@@ -61,7 +62,7 @@ pub(super) enum Scarce {
 pub(super) struct Peers {
     places: Shares,
     requests: Shares,
-    waiting: Semaphore,
+    waiting: Shares,
     api_servers: Vec<IpNet>,
     /// How long an answered client may be idle while others need its place.
     idle_time: Duration,
@@ -147,7 +148,7 @@ impl Peers {
         Arc::new(Self {
             places: Shares::new(most as usize, limits.reserves),
             requests: Shares::new(limits.in_flight.saturating_mul(REQUESTS_A_REVIEW), limits.reserves),
-            waiting: Semaphore::new(MAX_WAITING_REQUESTS),
+            waiting: Shares::new(MAX_WAITING_REQUESTS, true),
             api_servers: limits.api_servers.clone(),
             idle_time: limits.idle_time_in_a_hurry.min(limits.idle_time),
             most,
@@ -201,7 +202,8 @@ impl Peers {
         if let Some(share) = self.requests.take(peer.is_preferred()) {
             return Some(request(share));
         }
-        let _waits = self.waiting.try_acquire().ok()?;
+        let has_others = peer.requests() > 0;
+        let _waits = self.waiting.take(!has_others)?;
         for _ in 0..REQUEST_LOOKS {
             self.evict(Scarce::Requests, Some(peer), metrics);
             self.requests.freed(peer.is_preferred()).await;
