@@ -28,10 +28,6 @@ impl Compared {
             (compared.annotations, compared.labels) = (annotations.clone(), labels.clone());
         }
         let declared = || policy.description().into_iter().flat_map(|description| &description.compares);
-        let namespace_label = |declared| match declared {
-            &Declared::NamespaceLabel(ref key) => Some(key.as_str()),
-            _ => None,
-        };
         compared.namespace_labels = declared().filter_map(namespace_label).collect();
         compared.external_name = declared().any(|declared| matches!(declared, Declared::ExternalName));
         compared.user = declared().any(|declared| matches!(declared, Declared::User));
@@ -97,6 +93,13 @@ impl Compared {
             ["request", "userInfo", "username" | "groups", ..] => self.user,
             _ => false,
         }
+    }
+}
+
+fn namespace_label(declared: &Declared) -> Option<&str> {
+    match declared {
+        Declared::NamespaceLabel(key) => Some(key),
+        _ => None,
     }
 }
 
