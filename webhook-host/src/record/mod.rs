@@ -1,6 +1,6 @@
 //! Reviews as lines of JSON: what was asked, what was answered and by whom, and what was known, so that each can be replayed.
 //!
-//! Written by `server` while it serves, read by `sallyport replay`. Free-form texts are hashed before a line is made ([`redaction`]). Fields are
+//! Written by `server` while it serves, read by `sallyport replay`. Free-form texts are hashed before a line is made (`redaction`). Fields are
 //! added, never renamed; readers ignore what they don't know.
 
 mod compared;

@@ -6,7 +6,7 @@
 //! writes and the other finds it written. Invariants: nothing is written before there is a certificate that API servers will
 //! trust; a `caBundle` that somebody else keeps (`certificates`) is never touched; a host that ends takes nothing away, since
 //! failing closed must outlive it; nothing is written without an [`Installation`] that is read right before and carries no hold;
-//! a configuration that was there and is gone is made again only after [`ABSENCE`]. One of the few modules that know
+//! a configuration that was there and is gone is made again only after `ABSENCE`. One of the few modules that know
 //! `kube::Client`; started by `cli::serve`, and ended by its [`WriteGate`](crate::write_gate::WriteGate).
 
 mod installation;
