@@ -23,7 +23,7 @@ export function defaults() {
 
 /** An error is thrown as the list that the contract's `result` carries. */
 export function configure(given) {
-  const errors = emptyLists(given);
+  const errors = [...emptyLists(given), ...impossibleNames(given)];
   if (errors.length > 0) throw errors;
   settings = given;
 }
@@ -92,6 +92,15 @@ function emptyLists({ allowedTypes, perNamespace }) {
   return lists
     .filter(([, types]) => types.length === 0)
     .map(([path]) => ({ path, message: 'an empty list allows no Service at all; name at least one type' }));
+}
+
+/** As the Rust SDK's `names::namespaces`: a name that no namespace can have would have no effect (RFC 1123). */
+function impossibleNames({ perNamespace }) {
+  const message =
+    'no namespace can have this name, so that it has no effect; write the names one by one, without patterns';
+  return perNamespace
+    .filter(([name]) => !/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name))
+    .map(([name]) => ({ path: `perNamespace[${quote(name)}]`, message }));
 }
 
 /** As the Rust SDK's `quote`: whoever writes a Service must not be able to forge a line or to hide a part of one. */
