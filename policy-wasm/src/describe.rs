@@ -4,8 +4,8 @@ use crate::description::{About, Compared, Context, Description};
 use crate::review::{Operation, Phase, Resource};
 
 impl Description {
-    /// A policy that validates creates and updates of Services, and needs to know nothing else. `name` and `version` are
-    /// usually `env!("CARGO_PKG_NAME")` and `env!("CARGO_PKG_VERSION")`.
+    /// A policy that validates creates and updates of Services, and needs to know nothing else.
+    /// `name` and `version` are usually `env!("CARGO_PKG_NAME")` and `env!("CARGO_PKG_VERSION")`.
     pub fn new(name: &str, version: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -58,29 +58,35 @@ impl Description {
         self.with(Context::Pods)
     }
 
-    /// Its verdicts depend on the values of annotations with these keys. In a key, `*` stands for any characters.
+    /// Its verdicts depend on the values of annotations with these keys. In a key, `*` stands for
+    /// any characters.
     #[must_use]
     pub fn compares_annotations<K: AsRef<str>>(self, keys: impl IntoIterator<Item = K>) -> Self {
         self.compares(keys, Compared::Annotation)
     }
 
-    /// Its verdicts depend on the annotations that controllers of load balancers read, as those of every policy do that asks
-    /// whether an update makes another load balancer ([`crate::Widening::LOAD_BALANCER`]).
+    /// Its verdicts depend on the annotations that controllers of load balancers read, as those of
+    /// every policy do that asks whether an update makes another load balancer
+    /// ([`crate::Widening::LOAD_BALANCER`]).
     #[must_use]
     pub fn compares_load_balancers(self) -> Self {
         self.compares_annotations(crate::facts::keys::of_load_balancers())
     }
 
-    /// Its verdicts depend on the values of labels with these keys, of the Service, its selector or the selected Pods. In a key,
-    /// `*` stands for any characters.
+    /// Its verdicts depend on the values of labels with these keys, of the Service, its selector or
+    /// the selected Pods. In a key, `*` stands for any characters.
     #[must_use]
     pub fn compares_labels<K: AsRef<str>>(self, keys: impl IntoIterator<Item = K>) -> Self {
         self.compares(keys, Compared::Label)
     }
 
-    /// Its verdicts depend on the values of the namespace's labels with these keys. In a key, `*` stands for any characters.
+    /// Its verdicts depend on the values of the namespace's labels with these keys. In a key, `*`
+    /// stands for any characters.
     #[must_use]
-    pub fn compares_namespace_labels<K: AsRef<str>>(self, keys: impl IntoIterator<Item = K>) -> Self {
+    pub fn compares_namespace_labels<K: AsRef<str>>(
+        self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Self {
         self.compares(keys, Compared::NamespaceLabel)
     }
 
@@ -105,7 +111,11 @@ impl Description {
         self
     }
 
-    fn compares<K: AsRef<str>>(mut self, keys: impl IntoIterator<Item = K>, compared: fn(String) -> Compared) -> Self {
+    fn compares<K: AsRef<str>>(
+        mut self,
+        keys: impl IntoIterator<Item = K>,
+        compared: fn(String) -> Compared,
+    ) -> Self {
         for key in keys {
             self.compares.push(compared(key.as_ref().to_owned()));
         }

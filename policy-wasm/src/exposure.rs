@@ -1,7 +1,7 @@
 //! What a Service exposes: its type, and the node ports that are live.
 //!
-//! A value can stand in a Service without effect: an ExternalName may carry a `nodePort`. What is live depends on the type,
-//! and this is the one place that knows.
+//! A value can stand in a Service without effect: an ExternalName may carry a `nodePort`. What is
+//! live depends on the type, and this is the one place that knows.
 
 use crate::service::{Port, Service, ServiceType, TargetPort};
 use crate::text;
@@ -68,8 +68,8 @@ impl NodePortInUse<'_> {
 }
 
 impl Port {
-    /// Where it leads on the selected Pods: a number, or else 0 and the name of a container port. The API server's default is the
-    /// port's own number.
+    /// Where it leads on the selected Pods: a number, or else 0 and the name of a container port.
+    /// The API server's default is the port's own number.
     pub fn target(&self) -> (i32, &str) {
         match &self.target_port {
             Some(TargetPort::Number(number)) => (*number, ""),
@@ -87,18 +87,27 @@ impl Service {
 
     /// `clusterIP: None`: no address of its own, only DNS records of its Pods.
     pub fn is_headless(&self) -> bool {
-        self.service_type() == ServiceType::ClusterIp && self.spec.cluster_ip.as_deref() == Some("None")
+        self.service_type() == ServiceType::ClusterIp
+            && self.spec.cluster_ip.as_deref() == Some("None")
     }
 
     /// Whether the type opens ports on every node. A LoadBalancer does, unless told otherwise.
     pub fn uses_node_ports(&self) -> bool {
-        matches!(self.service_type(), ServiceType::NodePort | ServiceType::LoadBalancer)
+        matches!(
+            self.service_type(),
+            ServiceType::NodePort | ServiceType::LoadBalancer
+        )
     }
 
-    /// The external IPs that take effect: a headless Service and an ExternalName have no use for them.
+    /// The external IPs that take effect: a headless Service and an ExternalName have no use for
+    /// them.
     pub fn live_external_ips(&self) -> &[String] {
         let takes_them = self.service_type() != ServiceType::ExternalName && !self.is_headless();
-        if takes_them { &self.spec.external_ips } else { &[] }
+        if takes_them {
+            &self.spec.external_ips
+        } else {
+            &[]
+        }
     }
 
     /// Whether it can be reached from outside the cluster: by type, or by external IPs.
@@ -106,11 +115,19 @@ impl Service {
         self.uses_node_ports() || !self.live_external_ips().is_empty()
     }
 
-    /// The ports that the Service opens on every node and that are known so far. The API server uses `healthCheckNodePort`
-    /// only on a LoadBalancer with `externalTrafficPolicy: Local`.
+    /// The ports that the Service opens on every node and that are known so far. The API server
+    /// uses `healthCheckNodePort` only on a LoadBalancer with `externalTrafficPolicy: Local`.
     pub fn live_node_ports(&self) -> impl Iterator<Item = NodePortInUse<'_>> {
-        let ports = if self.uses_node_ports() { self.spec.ports.as_slice() } else { &[] };
-        ports.iter().enumerate().filter_map(|(index, port)| in_use(index, port)).chain(self.live_health_check())
+        let ports = if self.uses_node_ports() {
+            self.spec.ports.as_slice()
+        } else {
+            &[]
+        };
+        ports
+            .iter()
+            .enumerate()
+            .filter_map(|(index, port)| in_use(index, port))
+            .chain(self.live_health_check())
     }
 
     fn live_health_check(&self) -> Option<NodePortInUse<'_>> {
@@ -140,7 +157,13 @@ impl Service {
 fn in_use(index: usize, port: &Port) -> Option<NodePortInUse<'_>> {
     let number = port.node_port?;
     let by_client = port.node_port_by_client;
-    Some(NodePortInUse { used_as: UsedAs::NodePort, index, protocol: &port.protocol, number, by_client })
+    Some(NodePortInUse {
+        used_as: UsedAs::NodePort,
+        index,
+        protocol: &port.protocol,
+        number,
+        by_client,
+    })
 }
 
 #[cfg(test)]

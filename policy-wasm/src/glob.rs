@@ -1,4 +1,5 @@
-//! Patterns in settings: `*` stands for any characters, everything else for itself, without regard to ASCII case.
+//! Patterns in settings: `*` stands for any characters, everything else for itself, without regard
+//! to ASCII case.
 
 /// Whether a text is all that a pattern says. Anchored at both ends.
 ///
@@ -12,7 +13,8 @@
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
-    // Where to go on when what follows the last star does not fit: the place behind it, and one character further.
+    // Where to go on when what follows the last star does not fit: the place behind it, and one
+    // character further.
     let mut retry = None;
     while let Some(found) = text.get(t) {
         match pattern.get(p) {
@@ -25,7 +27,9 @@ pub fn matches(pattern: &str, text: &str) -> bool {
                 t += 1;
             }
             _ => {
-                let Some((behind, from)) = retry else { return false };
+                let Some((behind, from)) = retry else {
+                    return false;
+                };
                 (p, t) = (behind, from + 1);
                 retry = Some((behind, t));
             }

@@ -1,15 +1,18 @@
 //! The allocator of a component: it takes and never gives back.
 //!
-//! An instance lives for one evaluation, and its memory ends with it, so that freeing is wasted work and a general allocator is
-//! wasted size: the target's own is a tenth of a component's limit, and the smallest on crates.io is 2 KiB more than this.
-//! What grows at the end of the heap, as a text in the making does, grows in place.
+//! An instance lives for one evaluation, and its memory ends with it, so that freeing is wasted
+//! work and a general allocator is wasted size: the target's own is a tenth of a component's limit,
+//! and the smallest on crates.io is 2 KiB more than this. What grows at the end of the heap, as a
+//! text in the making does, grows in place.
 //!
-//! Invariant: every block lies below `next`, `next` is at most `end`, and no one else uses what lies between them.
+//! Invariant: every block lies below `next`, `next` is at most `end`, and no one else uses what
+//! lies between them.
 
 /// Bytes of one page of WebAssembly memory.
 const PAGE: usize = 65536;
 
-/// What is left of the memory: from `next` up to `end`. Both are zero until the first block is taken.
+/// What is left of the memory: from `next` up to `end`. Both are zero until the first block is
+/// taken.
 #[derive(Clone, Copy)]
 struct Free {
     next: usize,
@@ -25,13 +28,16 @@ impl Free {
         Some(start)
     }
 
-    /// How many pages are missing for a block, where the memory ends at `end` now. Another part of the program may have
-    /// grown the memory meanwhile: what lies between is not ours.
+    /// How many pages are missing for a block, where the memory ends at `end` now. Another part of
+    /// the program may have grown the memory meanwhile: what lies between is not ours.
     fn missing_pages(&mut self, end: usize, align: usize, size: usize) -> Option<usize> {
         if end != self.end {
             *self = Self { next: end, end };
         }
-        let next = self.next.checked_next_multiple_of(align)?.checked_add(size)?;
+        let next = self
+            .next
+            .checked_next_multiple_of(align)?
+            .checked_add(size)?;
         Some(next.saturating_sub(end).div_ceil(PAGE))
     }
 }
@@ -55,7 +61,9 @@ mod global {
     impl Heap {
         fn take(&self, align: usize, size: usize) -> *mut u8 {
             let mut free = self.0.get();
-            let start = free.take(align, size).or_else(|| grow(&mut free, align, size));
+            let start = free
+                .take(align, size)
+                .or_else(|| grow(&mut free, align, size));
             self.0.set(free);
             start.map_or(std::ptr::null_mut(), |start| start as *mut u8)
         }
@@ -76,8 +84,8 @@ mod global {
     }
 
     #[expect(unsafe_code, reason = "an allocator is unsafe to implement")]
-    // SAFETY: blocks are taken from `Free`, whose start only moves up past them, so that no two overlap; their alignment is
-    // that of `Free::take`.
+    // SAFETY: blocks are taken from `Free`, whose start only moves up past them, so that no two
+    // overlap; their alignment is that of `Free::take`.
     unsafe impl GlobalAlloc for Heap {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             self.take(layout.align(), layout.size())
@@ -87,13 +95,16 @@ mod global {
 
         unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
             let end = block as usize + layout.size();
-            let Some(more) = size.checked_sub(layout.size()) else { return block };
+            let Some(more) = size.checked_sub(layout.size()) else {
+                return block;
+            };
             if end == self.0.get().next && self.take(1, more) as usize == end {
                 return block;
             }
             let copy = self.take(layout.align(), size);
             if !copy.is_null() {
-                // SAFETY: both blocks are ours, the new one does not overlap the old one and is larger.
+                // SAFETY: both blocks are ours, the new one does not overlap the old one and is
+                // larger.
                 unsafe { std::ptr::copy_nonoverlapping(block, copy, layout.size()) };
             }
             copy
@@ -116,7 +127,11 @@ mod tests {
             if let Some(start) = self.free.take(align, size) {
                 return start;
             }
-            self.end += PAGE * self.free.missing_pages(self.end, align, size).expect("fits the address space");
+            self.end += PAGE
+                * self
+                    .free
+                    .missing_pages(self.end, align, size)
+                    .expect("fits the address space");
             self.free.end = self.end;
             self.free.take(align, size).expect("enough pages")
         }
@@ -124,13 +139,19 @@ mod tests {
 
     #[test]
     fn blocks_never_overlap_wherever_pages_end_and_waste_no_page() {
-        let mut memory = Memory { free: Free { next: 0, end: 0 }, end: 2 * PAGE };
+        let mut memory = Memory {
+            free: Free { next: 0, end: 0 },
+            end: 2 * PAGE,
+        };
         let mut last = memory.end;
         let mut taken = 0;
         for step in 0..20_000_usize {
             let (align, size) = (1 << (step % 4), 1 + step * 7 % 613);
             let start = memory.take(align, size);
-            assert!(start >= last && start.is_multiple_of(align) && start + size <= memory.end, "step {step}");
+            assert!(
+                start >= last && start.is_multiple_of(align) && start + size <= memory.end,
+                "step {step}"
+            );
             last = start + size;
             taken += size + align;
         }
@@ -139,7 +160,10 @@ mod tests {
 
     #[test]
     fn a_block_that_crosses_the_end_takes_only_what_is_missing() {
-        let mut free = Free { next: 3 * PAGE - 1000, end: 3 * PAGE };
+        let mut free = Free {
+            next: 3 * PAGE - 1000,
+            end: 3 * PAGE,
+        };
         assert_eq!(free.take(4, 2000), None);
         assert_eq!(free.missing_pages(3 * PAGE, 4, 2000), Some(1));
         assert_eq!(free.next, 3 * PAGE - 1000);
@@ -147,7 +171,10 @@ mod tests {
 
     #[test]
     fn memory_that_another_grew_is_left_to_it() {
-        let mut memory = Memory { free: Free { next: 0, end: 0 }, end: PAGE };
+        let mut memory = Memory {
+            free: Free { next: 0, end: 0 },
+            end: PAGE,
+        };
         memory.take(8, 100);
         memory.end += PAGE;
         memory.take(8, 100);
@@ -158,7 +185,10 @@ mod tests {
 
     #[test]
     fn more_than_the_address_space_is_refused() {
-        let mut free = Free { next: 10, end: PAGE };
+        let mut free = Free {
+            next: 10,
+            end: PAGE,
+        };
         assert_eq!(free.missing_pages(PAGE, 8, usize::MAX - 4), None);
     }
 }

@@ -1,11 +1,12 @@
 //! Write a Sallyport policy: typed Services in, a verdict out, one small WebAssembly component.
 //!
-//! A policy is typed settings and a pure function. It implements [`Policy`], and [`policy!`] makes a component of it. The
-//! host parses the Service, checks the settings against their WIT type, calls [`Policy::configure`] once and takes a snapshot;
-//! every review then runs on a fresh, already configured instance.
+//! A policy is typed settings and a pure function. It implements [`Policy`], and [`policy!`] makes
+//! a component of it. The host parses the Service, checks the settings against their WIT type,
+//! calls [`Policy::configure`] once and takes a snapshot; every review then runs on a fresh,
+//! already configured instance.
 //!
-//! A complete policy without settings (one with settings names its world file: `policy!(MyPolicy, "policy.wit")`, and gets the
-//! type `Settings` from it; `sallyport new` creates such a crate):
+//! A complete policy without settings (one with settings names its world file: `policy!(MyPolicy,
+//! "policy.wit")`, and gets the type `Settings` from it; `sallyport new` creates such a crate):
 //!
 //! ```
 //! use sallyport_policy::prelude::*;
@@ -104,8 +105,8 @@ pub mod prelude {
     pub use crate::review::{Operation, Phase, Resource};
     pub use crate::service::{Service, ServiceType};
     pub use crate::{
-        About, Description, Mutation, NodePortInUse, Patch, Policy, Review, SettingsError, SpecField, UsedAs, Verdict,
-        Violation, Widening, log, names, pairs, policy, quote, text,
+        About, Description, Mutation, NodePortInUse, Patch, Policy, Review, SettingsError,
+        SpecField, UsedAs, Verdict, Violation, Widening, log, names, pairs, policy, quote, text,
     };
 }
 
@@ -117,8 +118,9 @@ pub trait Policy: Sized + Send + Sync + 'static {
     /// What the policy says about itself, and what it wants to be asked.
     fn describe() -> Description;
 
-    /// The same, once the settings are known. A policy that they make narrower says so here, and is asked less: about fewer
-    /// Services ([`Description::about`]), in fewer phases, with less context to wait for.
+    /// The same, once the settings are known. A policy that they make narrower says so here, and is
+    /// asked less: about fewer Services ([`Description::about`]), in fewer phases, with less
+    /// context to wait for.
     fn describe_configured(&self) -> Description {
         Self::describe()
     }
@@ -126,7 +128,8 @@ pub trait Policy: Sized + Send + Sync + 'static {
     /// What holds where the manifest says nothing.
     fn defaults() -> Self::Settings;
 
-    /// Checks settings. Runs once, before the first review; what is computed here costs nothing later.
+    /// Checks settings. Runs once, before the first review; what is computed here costs nothing
+    /// later.
     ///
     /// # Errors
     ///
@@ -136,7 +139,8 @@ pub trait Policy: Sized + Send + Sync + 'static {
     /// Judges the object as it is.
     fn validate(&self, review: &Review) -> Verdict;
 
-    /// Improves the object. Called in the mutating phase, when the description asks for it ([`Description::mutating`]).
+    /// Improves the object. Called in the mutating phase, when the description asks for it
+    /// ([`Description::mutating`]).
     fn mutate(&self, _review: &Review) -> Mutation {
         Mutation::default()
     }

@@ -1,7 +1,7 @@
 //! The host's log: the only thing that a policy can do to the world.
 //!
-//! The host adds the policy's name and bounds count and length. Outside WebAssembly, where unit tests run, lines go to
-//! standard error.
+//! The host adds the policy's name and bounds count and length. Outside WebAssembly, where unit
+//! tests run, lines go to standard error.
 
 use crate::bindings::sallyport::policy::log::Level;
 

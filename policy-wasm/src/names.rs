@@ -1,14 +1,15 @@
 //! Names in settings, checked when a policy is configured.
 //!
-//! A name that nothing can have (a pattern where names are compared exactly, an upper-case namespace, blanks at an end) is
-//! refused, because the setting would have no effect, and nothing would say so. Each check adds to the errors of `configure`,
-//! with the setting's path.
+//! A name that nothing can have (a pattern where names are compared exactly, an upper-case
+//! namespace, blanks at an end) is refused, because the setting would have no effect, and nothing
+//! would say so. Each check adds to the errors of `configure`, with the setting's path.
 
 use crate::pairs::Wanted;
 use crate::text;
 use crate::{SettingsError, quote};
 
-/// Checks the keys of a setting by namespace: each is a label of RFC 1123, as every namespace's name is.
+/// Checks the keys of a setting by namespace: each is a label of RFC 1123, as every namespace's
+/// name is.
 ///
 /// ```
 /// use sallyport_policy::names;
@@ -17,11 +18,19 @@ use crate::{SettingsError, quote};
 /// names::namespaces("perNamespace", ["team-a", "team-*"], &mut errors);
 /// assert_eq!(errors[0].path, "perNamespace[\"team-*\"]");
 /// ```
-pub fn namespaces<'a>(path: &str, names: impl IntoIterator<Item = &'a str>, errors: &mut Vec<SettingsError>) {
+pub fn namespaces<'a>(
+    path: &str,
+    names: impl IntoIterator<Item = &'a str>,
+    errors: &mut Vec<SettingsError>,
+) {
     for name in names {
         if !is_label(name) {
-            const PROBLEM: &str = "no namespace can have this name, so that it has no effect; write the names one by one, without patterns";
-            errors.push(SettingsError::new(text![path, "[", quote(name), "]"], PROBLEM));
+            const PROBLEM: &str = "no namespace can have this name, so that it has no effect; \
+                write the names one by one, without patterns";
+            errors.push(SettingsError::new(
+                text![path, "[", quote(name), "]"],
+                PROBLEM,
+            ));
         }
     }
 }
@@ -30,16 +39,26 @@ pub fn namespaces<'a>(path: &str, names: impl IntoIterator<Item = &'a str>, erro
 pub fn labels(path: &str, wanted: &Wanted, errors: &mut Vec<SettingsError>) {
     for (key, values) in wanted {
         if !is_key(key, false) {
-            const PROBLEM: &str =
-                "no label can have this key, so that it has no effect; write it as app.kubernetes.io/name";
-            errors.push(SettingsError::new(text![path, "[", quote(key), "]"], PROBLEM));
+            const PROBLEM: &str = "no label can have this key, so that it has no effect; write it \
+                as app.kubernetes.io/name";
+            errors.push(SettingsError::new(
+                text![path, "[", quote(key), "]"],
+                PROBLEM,
+            ));
         }
-        for (i, value) in values.iter().enumerate().filter(|(_, value)| !is_value(value)) {
+        for (i, value) in values
+            .iter()
+            .enumerate()
+            .filter(|(_, value)| !is_value(value))
+        {
             let problem = text![
                 quote(value),
                 " can be no label's value, so that it has no effect; write values without patterns"
             ];
-            errors.push(SettingsError::new(text![path, "[", quote(key), "][", i, "]"], problem));
+            errors.push(SettingsError::new(
+                text![path, "[", quote(key), "][", i, "]"],
+                problem,
+            ));
         }
     }
 }
@@ -47,21 +66,30 @@ pub fn labels(path: &str, wanted: &Wanted, errors: &mut Vec<SettingsError>) {
 /// Checks the key of an annotation, in which `*` may stand for any characters.
 pub fn annotation_pattern(path: String, key: &str, errors: &mut Vec<SettingsError>) {
     if !is_key(key, true) {
-        let problem =
-            text![quote(key), " can be no annotation's key, so that it has no effect; write it as example.com/name"];
+        let problem = text![
+            quote(key),
+            " can be no annotation's key, so that it has no effect; write it as example.com/name"
+        ];
         errors.push(SettingsError::new(path, problem));
     }
 }
 
-/// Checks texts that are compared exactly: none is empty, has blanks at an end, or a `*`, which would stand for itself.
+/// Checks texts that are compared exactly: none is empty, has blanks at an end, or a `*`, which
+/// would stand for itself.
 pub fn exact(path: &str, texts: &[String], errors: &mut Vec<SettingsError>) {
     for (i, found) in texts.iter().enumerate() {
         let problem = if found.is_empty() {
             "must not be empty; remove it".to_owned()
         } else if found.bytes().any(|byte| byte == b'*') {
-            text![quote(found), " is compared exactly, so that it matches nothing; write each without patterns"]
+            text![
+                quote(found),
+                " is compared exactly, so that it matches nothing; write each without patterns"
+            ]
         } else if has_blanks(found) {
-            text![quote(found), " has blanks at an end, so that it matches nothing; remove them"]
+            text![
+                quote(found),
+                " has blanks at an end, so that it matches nothing; remove them"
+            ]
         } else {
             continue;
         };
@@ -87,7 +115,9 @@ fn is_key(found: &str, pattern: bool) -> bool {
     let (prefix, name) = found.split_once('/').unwrap_or(("a", found));
     let star = |byte: u8| pattern && byte == b'*';
     let dns = |byte: u8| {
-        star(byte) || matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.') || pattern && byte.is_ascii_uppercase()
+        star(byte)
+            || matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.')
+            || pattern && byte.is_ascii_uppercase()
     };
     !prefix.is_empty() && prefix.len() <= 253 && prefix.bytes().all(dns) && is_name(name, star)
 }
@@ -98,8 +128,11 @@ fn is_value(found: &str) -> bool {
 
 fn is_name(found: &str, also: impl Fn(u8) -> bool) -> bool {
     let bytes = found.as_bytes();
-    let end = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || also(*byte));
-    let inner = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') || also(*byte);
+    let end =
+        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || also(*byte));
+    let inner = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') || also(*byte)
+    };
     bytes.len() <= 63 && bytes.iter().all(inner) && end(bytes.first()) && end(bytes.last())
 }
 
@@ -116,8 +149,22 @@ mod tests {
     #[test]
     fn namespaces_are_labels() {
         let long = "x".repeat(64);
-        for name in ["team-a-*", "Team", "a.b", "", "-a", "a-", "a b", "a ", long.as_str()] {
-            assert_eq!(paths(|errors| namespaces("p", [name], errors)).len(), 1, "{name}");
+        for name in [
+            "team-a-*",
+            "Team",
+            "a.b",
+            "",
+            "-a",
+            "a-",
+            "a b",
+            "a ",
+            long.as_str(),
+        ] {
+            assert_eq!(
+                paths(|errors| namespaces("p", [name], errors)).len(),
+                1,
+                "{name}"
+            );
         }
         assert!(paths(|errors| namespaces("p", ["team-a", "0", &long[..63]], errors)).is_empty());
     }
@@ -125,22 +172,43 @@ mod tests {
     #[test]
     fn labels_that_nothing_can_have_are_refused() {
         let check = |key: &str, values: &[&str]| {
-            let wanted = [(key.to_owned(), values.iter().map(|&value| value.to_owned()).collect())];
+            let wanted = [(
+                key.to_owned(),
+                values.iter().map(|&value| value.to_owned()).collect(),
+            )];
             paths(|errors| labels("labels", &wanted, errors))
         };
         for key in ["app.kubernetes.io/name", "tier", "Tier_1", "a/b.c"] {
             assert!(check(key, &["", "Data-Base_1.0"]).is_empty(), "{key}");
         }
-        for key in ["", "a b", "app.kubernetes.io/*", "App.kubernetes.io/name", "a/b/c", "/a", "a/", "-a"] {
+        for key in [
+            "",
+            "a b",
+            "app.kubernetes.io/*",
+            "App.kubernetes.io/name",
+            "a/b/c",
+            "/a",
+            "a/",
+            "-a",
+        ] {
             assert_eq!(check(key, &[]).len(), 1, "{key}");
         }
-        assert_eq!(check("tier", &["db", "data*", "db "]), ["labels[\"tier\"][1]", "labels[\"tier\"][2]"]);
+        assert_eq!(
+            check("tier", &["db", "data*", "db "]),
+            ["labels[\"tier\"][1]", "labels[\"tier\"][2]"]
+        );
     }
 
     #[test]
     fn keys_of_annotations_may_be_patterns() {
         let check = |key: &str| paths(|errors| annotation_pattern("key".to_owned(), key, errors));
-        for key in ["tailscale.com/*", "*", "*/expose", "Tailscale.com/Expose", "plain"] {
+        for key in [
+            "tailscale.com/*",
+            "*",
+            "*/expose",
+            "Tailscale.com/Expose",
+            "plain",
+        ] {
             assert!(check(key).is_empty(), "{key}");
         }
         for key in ["a b", "a/b ", "a: b", "a/b/c"] {
@@ -151,6 +219,9 @@ mod tests {
     #[test]
     fn texts_that_are_compared_exactly_are_whole() {
         let texts = ["ccm", "", "a*", " a", "a\n", "a b"].map(str::to_owned);
-        assert_eq!(paths(|errors| exact("t", &texts, errors)), ["t[1]", "t[2]", "t[3]", "t[4]"]);
+        assert_eq!(
+            paths(|errors| exact("t", &texts, errors)),
+            ["t[1]", "t[2]", "t[3]", "t[4]"]
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! IP addresses and CIDR blocks, parsed as strictly as Kubernetes 1.36 does.
 //!
-//! What parses in one library and not in another, or to another value, is how an allowlist is got around: octets with
-//! leading zeros, IPv4 inside IPv6. Here an address that is written in such a way is compared by its canonical form, or does not
-//! parse at all; and what does not parse is never allowed.
+//! What parses in one library and not in another, or to another value, is how an allowlist is got
+//! around: octets with leading zeros, IPv4 inside IPv6. Here an address that is written in such a
+//! way is compared by its canonical form, or does not parse at all; and what does not parse is
+//! never allowed.
 
 use std::collections::BinaryHeap;
 
@@ -23,8 +24,9 @@ pub struct Cidr {
 }
 
 impl Address {
-    /// An address, strictly: IPv4 in four decimal octets without leading zeros, IPv6 as in RFC 4291 without a zone. (What the
-    /// standard library has for that accepts the same, and is 4 KiB of a component's 64.)
+    /// An address, strictly: IPv4 in four decimal octets without leading zeros, IPv6 as in RFC 4291
+    /// without a zone. (What the standard library has for that accepts the same, and is 4 KiB of a
+    /// component's 64.)
     ///
     /// ```
     /// use sallyport_policy::net::Address;
@@ -38,14 +40,20 @@ impl Address {
 
     fn written(text: &[u8]) -> Option<Self> {
         match parse_v4(text) {
-            Some(bits) => Some(Self { is_v6: false, bits: u128::from(bits) }),
+            Some(bits) => Some(Self {
+                is_v6: false,
+                bits: u128::from(bits),
+            }),
             None => parse_v6(text).map(|bits| Self { is_v6: true, bits }),
         }
     }
 
     fn canonical(self) -> Self {
         if self.is_v6 && self.bits >> 32 == MAPPED {
-            Self { is_v6: false, bits: self.bits & 0xffff_ffff }
+            Self {
+                is_v6: false,
+                bits: self.bits & 0xffff_ffff,
+            }
         } else {
             self
         }
@@ -68,17 +76,29 @@ impl Cidr {
     /// ```
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.as_bytes().split(|byte| *byte == b'/');
-        let (Some(address), Some(prefix), None) = (parts.next(), parts.next(), parts.next()) else { return None };
+        let (Some(address), Some(prefix), None) = (parts.next(), parts.next(), parts.next()) else {
+            return None;
+        };
         let written = Address::written(address)?;
         let width: u32 = if written.is_v6 { 128 } else { 32 };
         let free = width.checked_sub(decimal(prefix)?)?;
         // Of a block that reaches beyond IPv4 inside IPv6, nothing is IPv4.
-        let Address { is_v6, bits } = if free <= 32 { written.canonical() } else { written };
+        let Address { is_v6, bits } = if free <= 32 {
+            written.canonical()
+        } else {
+            written
+        };
         let hosts = 1_u128.checked_shl(free).map_or(u128::MAX, |size| size - 1);
-        Some(Self { is_v6, first: bits & !hosts, last: bits | hosts, is_exact: bits & hosts == 0 })
+        Some(Self {
+            is_v6,
+            first: bits & !hosts,
+            last: bits | hosts,
+            is_exact: bits & hosts == 0,
+        })
     }
 
-    /// Whether it was written without bits beyond the prefix: `10.1.2.3/8` is not, as a typo would be.
+    /// Whether it was written without bits beyond the prefix: `10.1.2.3/8` is not, as a typo would
+    /// be.
     pub fn is_exact(&self) -> bool {
         self.is_exact
     }
@@ -159,8 +179,8 @@ fn parse_v6(text: &[u8]) -> Option<u128> {
     }
 }
 
-/// Whether blocks together hold a whole other block. Takes time proportional to the number of blocks, times the number that
-/// it takes to cover the other one.
+/// Whether blocks together hold a whole other block. Takes time proportional to the number of
+/// blocks, times the number that it takes to cover the other one.
 pub fn together_cover(blocks: &[Cidr], other: &Cidr) -> bool {
     let mut next = other.first;
     loop {
@@ -189,22 +209,28 @@ pub enum Share {
     All,
 }
 
-/// How much of all IPv4 addresses blocks hold together, and of IPv6's global ones, `2000::/3` (RFC 4291; IANA has given out no
-/// other).
+/// How much of all IPv4 addresses blocks hold together, and of IPv6's global ones, `2000::/3` (RFC
+/// 4291; IANA has given out no other).
 pub fn shares(blocks: &[Cidr]) -> (Share, Share) {
-    (share(blocks, false, 0, u64::from(u32::MAX), 0), share(blocks, true, 0x2 << 60, (0x4 << 60) - 1, 64))
+    (
+        share(blocks, false, 0, u64::from(u32::MAX), 0),
+        share(blocks, true, 0x2 << 60, (0x4 << 60) - 1, 64),
+    )
 }
 
-/// Whether blocks together hold more than half of all IPv4 addresses, or of IPv6's global ones. `0.0.0.0/0` does, and so do
-/// `0.0.0.0/1` and `128.0.0.0/1`, or any finer split that leaves a few out.
+/// Whether blocks together hold more than half of all IPv4 addresses, or of IPv6's global ones.
+/// `0.0.0.0/0` does, and so do `0.0.0.0/1` and `128.0.0.0/1`, or any finer split that leaves a few
+/// out.
 pub fn cover_the_world(blocks: &[Cidr]) -> bool {
     let (v4, v6) = shares(blocks);
     v4.max(v6) > Share::Part
 }
 
-/// How much blocks of a family hold of a part of it. Addresses count without their last bits, whose number is `fine`.
+/// How much blocks of a family hold of a part of it. Addresses count without their last bits, whose
+/// number is `fine`.
 fn share(blocks: &[Cidr], is_v6: bool, from: u64, to: u64, fine: u32) -> Share {
-    // A heap hands the blocks out in descending order; the library's sort is several times its size.
+    // A heap hands the blocks out in descending order; the library's sort is several times its
+    // size.
     let mut heap = BinaryHeap::with_capacity(blocks.len());
     for block in blocks {
         let (first, last) = ((block.first >> fine) as u64, (block.last >> fine) as u64);
@@ -233,7 +259,10 @@ mod tests {
     use std::net::IpAddr;
 
     fn blocks(texts: &[&str]) -> Vec<Cidr> {
-        texts.iter().map(|text| Cidr::parse(text).unwrap_or_else(|| panic!("{text}"))).collect()
+        texts
+            .iter()
+            .map(|text| Cidr::parse(text).unwrap_or_else(|| panic!("{text}")))
+            .collect()
     }
 
     fn address(text: &str) -> Address {
@@ -243,8 +272,14 @@ mod tests {
     /// What the standard library makes of a text.
     fn expected(text: &str) -> Option<Address> {
         Some(match text.parse::<IpAddr>().ok()?.to_canonical() {
-            IpAddr::V4(v4) => Address { is_v6: false, bits: u128::from(v4.to_bits()) },
-            IpAddr::V6(v6) => Address { is_v6: true, bits: v6.to_bits() },
+            IpAddr::V4(v4) => Address {
+                is_v6: false,
+                bits: u128::from(v4.to_bits()),
+            },
+            IpAddr::V6(v6) => Address {
+                is_v6: true,
+                bits: v6.to_bits(),
+            },
         })
     }
 
@@ -270,7 +305,9 @@ mod tests {
         ];
         let mut parsed = 0;
         for i in 0..PIECES.len().pow(4) {
-            let text: String = (0..4).map(|place| PIECES[i / PIECES.len().pow(place) % PIECES.len()]).collect();
+            let text: String = (0..4)
+                .map(|place| PIECES[i / PIECES.len().pow(place) % PIECES.len()])
+                .collect();
             assert_eq!(Address::parse(&text), expected(&text), "{text:?}");
             parsed += usize::from(Address::parse(&text).is_some());
         }
@@ -299,14 +336,29 @@ mod tests {
 
     #[test]
     fn sloppy_addresses_are_none() {
-        for text in
-            ["010.0.0.1", "10.1", "0x0a.0.0.1", "167772161", " 10.0.0.1", "10.0.0.1 ", "fe80::1%eth0", "", "::g"]
-        {
+        for text in [
+            "010.0.0.1",
+            "10.1",
+            "0x0a.0.0.1",
+            "167772161",
+            " 10.0.0.1",
+            "10.0.0.1 ",
+            "fe80::1%eth0",
+            "",
+            "::g",
+        ] {
             assert_eq!(Address::parse(text), None, "{text:?}");
         }
-        for text in
-            ["10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/08", "/8", "::/129", "10.0.0.0/8/8", "10.0.0.0/-1"]
-        {
+        for text in [
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "10.0.0.0/08",
+            "/8",
+            "::/129",
+            "10.0.0.0/8/8",
+            "10.0.0.0/-1",
+        ] {
             assert_eq!(Cidr::parse(text), None, "{text:?}");
         }
     }
@@ -314,12 +366,18 @@ mod tests {
     #[test]
     fn an_address_is_compared_by_its_value_and_its_family() {
         let private = Cidr::parse("10.0.0.0/8").expect("a block");
-        assert!(private.contains(address("10.255.255.255")) && private.contains(address("::ffff:10.0.0.1")));
+        assert!(
+            private.contains(address("10.255.255.255"))
+                && private.contains(address("::ffff:10.0.0.1"))
+        );
         assert!(!private.contains(address("11.0.0.0")) && !private.contains(address("::a00:1")));
         let mapped = Cidr::parse("::ffff:10.0.0.0/104").expect("a block");
         assert!(mapped.covers(&private) && private.covers(&mapped));
         let everything = Cidr::parse("::/0").expect("a block");
-        assert!(everything.contains(address("2001:db8::1")) && !everything.contains(address("10.0.0.1")));
+        assert!(
+            everything.contains(address("2001:db8::1"))
+                && !everything.contains(address("10.0.0.1"))
+        );
         assert!(!Cidr::parse("10.1.2.3/8").expect("a block").is_exact());
     }
 
@@ -336,10 +394,20 @@ mod tests {
             ("::a00:0/120", false),
             ("0.0.0.0/0", false),
         ] {
-            assert_eq!(together_cover(&parts, &Cidr::parse(text).expect("a block")), covered, "{text}");
+            assert_eq!(
+                together_cover(&parts, &Cidr::parse(text).expect("a block")),
+                covered,
+                "{text}"
+            );
         }
-        assert!(!together_cover(&[], &Cidr::parse("::/128").expect("a block")));
-        assert!(together_cover(&blocks(&["::/0"]), &Cidr::parse("::/0").expect("a block")));
+        assert!(!together_cover(
+            &[],
+            &Cidr::parse("::/128").expect("a block")
+        ));
+        assert!(together_cover(
+            &blocks(&["::/0"]),
+            &Cidr::parse("::/0").expect("a block")
+        ));
     }
 
     #[test]
@@ -349,12 +417,31 @@ mod tests {
         assert!(cover_the_world(&blocks(&["2000::/3"])));
         assert!(cover_the_world(&blocks(&["128.0.0.0/1", "0.0.0.0/1"])));
         assert!(cover_the_world(&blocks(&["::ffff:0.0.0.0/96"])));
-        assert!(cover_the_world(&blocks(&["0.0.0.0/1", "10.0.0.0/8", "128.0.0.0/2", "192.0.0.0/3"])));
+        assert!(cover_the_world(&blocks(&[
+            "0.0.0.0/1",
+            "10.0.0.0/8",
+            "128.0.0.0/2",
+            "192.0.0.0/3"
+        ])));
         assert!(!cover_the_world(&blocks(&["0.0.0.0/1"])));
-        assert!(!cover_the_world(&blocks(&["0.0.0.0/1", "10.0.0.0/8", "0.0.0.0/1"])));
-        assert!(!cover_the_world(&blocks(&["0.0.0.0/1", "2000::/4", "fc00::/7"])));
+        assert!(!cover_the_world(&blocks(&[
+            "0.0.0.0/1",
+            "10.0.0.0/8",
+            "0.0.0.0/1"
+        ])));
+        assert!(!cover_the_world(&blocks(&[
+            "0.0.0.0/1",
+            "2000::/4",
+            "fc00::/7"
+        ])));
         assert!(!cover_the_world(&[]));
-        assert_eq!(shares(&blocks(&["0.0.0.0/1", "128.0.0.0/1"])), (Share::All, Share::Part));
-        assert_eq!(shares(&blocks(&["0.0.0.0/1", "128.0.0.0/2", "::/0"])), (Share::Most, Share::All));
+        assert_eq!(
+            shares(&blocks(&["0.0.0.0/1", "128.0.0.0/1"])),
+            (Share::All, Share::Part)
+        );
+        assert_eq!(
+            shares(&blocks(&["0.0.0.0/1", "128.0.0.0/2", "::/0"])),
+            (Share::Most, Share::All)
+        );
     }
 }

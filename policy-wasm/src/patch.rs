@@ -1,18 +1,21 @@
 //! JSON Patches that an API server accepts.
 //!
-//! A patch is made from the Service that it is for, and every operation fits that object: only what is present is removed,
-//! a parent map is created before something is added under it, and what is already so is left alone. Each path is changed
-//! once: the last word on it counts. Status and managedFields are out of reach.
+//! A patch is made from the Service that it is for, and every operation fits that object: only what
+//! is present is removed, a parent map is created before something is added under it, and what is
+//! already so is left alone. Each path is changed once: the last word on it counts. Status and
+//! managedFields are out of reach.
 
 use crate::service::{Pair, Service, ServiceType};
 use crate::text;
 use crate::text::{json_list, json_string};
 use crate::verdict::{PatchOperation, PatchValue, Verdict};
 
-/// The older form of `loadBalancerSourceRanges`; like the field, forbidden on anything but a LoadBalancer.
+/// The older form of `loadBalancerSourceRanges`; like the field, forbidden on anything but a
+/// LoadBalancer.
 const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
-/// The answer of [`crate::Policy::mutate`]. Empty: leave the object alone. It has no room for a violation.
+/// The answer of [`crate::Policy::mutate`]. Empty: leave the object alone. It has no room for a
+/// violation.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Mutation {
     /// From a [`Patch`].
@@ -24,8 +27,19 @@ pub struct Mutation {
 }
 
 impl From<Mutation> for Verdict {
-    fn from(Mutation { patch, warnings, audit_annotations }: Mutation) -> Self {
-        Self { violations: vec![], warnings, audit_annotations, patch }
+    fn from(
+        Mutation {
+            patch,
+            warnings,
+            audit_annotations,
+        }: Mutation,
+    ) -> Self {
+        Self {
+            violations: vec![],
+            warnings,
+            audit_annotations,
+            patch,
+        }
     }
 }
 
@@ -134,18 +148,25 @@ pub struct Patch<'a> {
 impl<'a> Patch<'a> {
     /// A patch for this object, empty so far.
     pub fn new(service: &'a Service) -> Self {
-        Self { service, changes: vec![] }
+        Self {
+            service,
+            changes: vec![],
+        }
     }
 
-    /// Sets `spec.type`, and nothing else. The API server refuses a type beside fields that it does not allow: see
-    /// [`Patch::make_cluster_ip`].
+    /// Sets `spec.type`, and nothing else. The API server refuses a type beside fields that it does
+    /// not allow: see [`Patch::make_cluster_ip`].
     pub fn set_type(&mut self, service_type: ServiceType) -> &mut Self {
         let is_so = self.service.spec.type_ == Some(service_type);
-        self.set("/spec/type".to_owned(), is_so, json_string(service_type.as_str()))
+        self.set(
+            "/spec/type".to_owned(),
+            is_so,
+            json_string(service_type.as_str()),
+        )
     }
 
-    /// Sets the type ClusterIP and removes whatever the API server refuses on one, or that would take effect when the type
-    /// changes again. External IPs stay.
+    /// Sets the type ClusterIP and removes whatever the API server refuses on one, or that would
+    /// take effect when the type changes again. External IPs stay.
     pub fn make_cluster_ip(&mut self) -> &mut Self {
         self.set_type(ServiceType::ClusterIp).remove_node_ports();
         for field in [
@@ -167,7 +188,8 @@ impl<'a> Patch<'a> {
         self.forget(PORTS, false);
         for (index, port) in self.service.spec.ports.iter().enumerate() {
             if port.node_port.is_some() {
-                self.changes.push(PatchOperation::Remove(node_port_path(index)));
+                self.changes
+                    .push(PatchOperation::Remove(node_port_path(index)));
             }
         }
         self
@@ -175,7 +197,12 @@ impl<'a> Patch<'a> {
 
     /// Removes `spec.ports[index].nodePort`, if it is present.
     pub fn remove_node_port(&mut self, index: usize) -> &mut Self {
-        let is_present = self.service.spec.ports.get(index).is_some_and(|port| port.node_port.is_some());
+        let is_present = self
+            .service
+            .spec
+            .ports
+            .get(index)
+            .is_some_and(|port| port.node_port.is_some());
         self.drop_path(node_port_path(index), is_present)
     }
 
@@ -187,7 +214,11 @@ impl<'a> Patch<'a> {
     /// Sets `spec.externalTrafficPolicy`: `Cluster` or `Local`.
     pub fn set_external_traffic_policy(&mut self, policy: &str) -> &mut Self {
         let is_so = self.service.spec.external_traffic_policy.as_deref() == Some(policy);
-        self.set(SpecField::ExternalTrafficPolicy.path(), is_so, json_string(policy))
+        self.set(
+            SpecField::ExternalTrafficPolicy.path(),
+            is_so,
+            json_string(policy),
+        )
     }
 
     /// Sets `spec.allocateLoadBalancerNodePorts`.
@@ -203,7 +234,11 @@ impl<'a> Patch<'a> {
     /// Sets `spec.loadBalancerClass`. The API server lets it be set together with the type only.
     pub fn set_load_balancer_class(&mut self, class: &str) -> &mut Self {
         let is_so = self.service.spec.load_balancer_class.as_deref() == Some(class);
-        self.set(SpecField::LoadBalancerClass.path(), is_so, json_string(class))
+        self.set(
+            SpecField::LoadBalancerClass.path(),
+            is_so,
+            json_string(class),
+        )
     }
 
     /// Sets `spec.loadBalancerIP`.
@@ -214,7 +249,11 @@ impl<'a> Patch<'a> {
 
     /// Sets `spec.loadBalancerSourceRanges`; an empty list removes it.
     pub fn set_load_balancer_source_ranges(&mut self, ranges: &[String]) -> &mut Self {
-        self.set_list(SpecField::LoadBalancerSourceRanges, &self.service.spec.load_balancer_source_ranges, ranges)
+        self.set_list(
+            SpecField::LoadBalancerSourceRanges,
+            &self.service.spec.load_balancer_source_ranges,
+            ranges,
+        )
     }
 
     /// Sets `spec.externalIPs`; an empty list removes it.
@@ -242,26 +281,36 @@ impl<'a> Patch<'a> {
         self.remove_pair(MetadataMap::Labels, key)
     }
 
-    /// The patch as the answer of [`crate::Policy::mutate`]. What it adds to has been created before.
+    /// The patch as the answer of [`crate::Policy::mutate`]. What it adds to has been created
+    /// before.
     pub fn finish(&mut self) -> Mutation {
         let mut patch = Vec::with_capacity(self.changes.len());
         let metadata = &self.service.metadata;
-        // An empty map and an absent one look alike here; replacing an empty map by another does no harm.
+        // An empty map and an absent one look alike here; replacing an empty map by another does no
+        // harm.
         let mut absent = [
             ("/spec", !self.service.has_spec),
             (MetadataMap::Labels.path(), metadata.labels.is_empty()),
-            (MetadataMap::Annotations.path(), metadata.annotations.is_empty()),
+            (
+                MetadataMap::Annotations.path(),
+                metadata.annotations.is_empty(),
+            ),
         ];
         for change in std::mem::take(&mut self.changes) {
             for (parent, is_absent) in &mut absent {
-                let is_below = path(&change).strip_prefix(*parent).is_some_and(|rest| rest.starts_with('/'));
+                let is_below = path(&change)
+                    .strip_prefix(*parent)
+                    .is_some_and(|rest| rest.starts_with('/'));
                 if is_below && std::mem::take(is_absent) {
                     patch.push(add((*parent).to_owned(), "{}".to_owned()));
                 }
             }
             patch.push(change);
         }
-        Mutation { patch, ..Mutation::default() }
+        Mutation {
+            patch,
+            ..Mutation::default()
+        }
     }
 
     fn set_list(&mut self, field: SpecField, found: &[String], wanted: &[String]) -> &mut Self {
@@ -277,7 +326,10 @@ impl<'a> Patch<'a> {
     }
 
     fn remove_pair(&mut self, map: MetadataMap, key: &str) -> &mut Self {
-        self.drop_path(map.path_of(key), crate::pairs::get(map.of(self.service), key).is_some())
+        self.drop_path(
+            map.path_of(key),
+            crate::pairs::get(map.of(self.service), key).is_some(),
+        )
     }
 
     fn set(&mut self, path: String, is_so: bool, json: String) -> &mut Self {
@@ -312,7 +364,8 @@ fn add(path: String, value: String) -> PatchOperation {
 
 fn path(change: &PatchOperation) -> &str {
     match change {
-        PatchOperation::Add(PatchValue { path, .. }) | PatchOperation::Replace(PatchValue { path, .. }) => path,
+        PatchOperation::Add(PatchValue { path, .. })
+        | PatchOperation::Replace(PatchValue { path, .. }) => path,
         PatchOperation::Remove(path) => path,
     }
 }

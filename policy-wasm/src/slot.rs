@@ -1,7 +1,7 @@
 //! Where a component keeps its configured policy.
 //!
-//! Invariant: the pointer is null or from a box that is never freed, so that whoever reads it may keep what it points to. A
-//! `OnceLock` would do the same for half a KiB more, in every component.
+//! Invariant: the pointer is null or from a box that is never freed, so that whoever reads it may
+//! keep what it points to. A `OnceLock` would do the same for half a KiB more, in every component.
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -19,7 +19,8 @@ impl<T: Send + Sync> Slot<T> {
 
     /// Sets the value, in place of an earlier one.
     pub fn set(&self, value: T) {
-        self.0.store(Box::into_raw(Box::new(value)), Ordering::Release);
+        self.0
+            .store(Box::into_raw(Box::new(value)), Ordering::Release);
     }
 
     /// The value, if one was set.

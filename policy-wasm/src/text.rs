@@ -2,8 +2,8 @@
 
 /// Puts a text together from its parts: texts and whole numbers.
 ///
-/// What `format!` brings along for widths and alignments is 3 KiB of a component's 64, so that the SDK and the shipped policies do
-/// without it. A policy with room to spare may use either.
+/// What `format!` brings along for widths and alignments is 3 KiB of a component's 64, so that the
+/// SDK and the shipped policies do without it. A policy with room to spare may use either.
 ///
 /// ```
 /// use sallyport_policy::text;
@@ -55,7 +55,8 @@ macro_rules! numbers {
     ($($number:ty),*) => {
         $(impl Part for $number {
             fn push_to(&self, text: &mut String) {
-                // Every one of these types fits, but a usize of 64 bits, which counts no more than memory holds.
+                // Every one of these types fits, but a usize of 64 bits, which counts no more than
+                // memory holds.
                 push_decimal(i64::try_from(*self).unwrap_or(i64::MAX), text);
             }
         })*
@@ -85,9 +86,10 @@ fn push_decimal(number: i64, text: &mut String) {
     }
 }
 
-/// A value as a message shows it: in quotes, escaped, cut after 64 characters. Whoever writes a Service could otherwise forge
-/// lines in a log, hide a part of a message by bidirectional controls, or pass one name off as another by letters that look
-/// alike. What the API server admits as a name, a label or a class is ASCII, so everything else is escaped.
+/// A value as a message shows it: in quotes, escaped, cut after 64 characters. Whoever writes a
+/// Service could otherwise forge lines in a log, hide a part of a message by bidirectional
+/// controls, or pass one name off as another by letters that look alike. What the API server admits
+/// as a name, a label or a class is ASCII, so everything else is escaped.
 ///
 /// ```
 /// use sallyport_policy::quote;
@@ -165,14 +167,23 @@ mod tests {
 
     #[test]
     fn numbers_are_written_in_full() {
-        assert_eq!(text![0, " ", -1, " ", i32::MIN, " ", i32::MAX], "0 -1 -2147483648 2147483647");
-        assert_eq!(text![u16::MAX, ":", 1_000_usize, ":", &String::from("x")], "65535:1000:x");
+        assert_eq!(
+            text![0, " ", -1, " ", i32::MIN, " ", i32::MAX],
+            "0 -1 -2147483648 2147483647"
+        );
+        assert_eq!(
+            text![u16::MAX, ":", 1_000_usize, ":", &String::from("x")],
+            "65535:1000:x"
+        );
     }
 
     #[test]
     fn quoted_text_can_forge_nothing() {
         assert_eq!(quote("plain"), "\"plain\"");
-        assert_eq!(quote("\u{430}\u{5d0}\u{e0041}"), "\"\\u{430}\\u{5d0}\\u{e0041}\"");
+        assert_eq!(
+            quote("\u{430}\u{5d0}\u{e0041}"),
+            "\"\\u{430}\\u{5d0}\\u{e0041}\""
+        );
         assert_eq!(quote("a\"b\\\n\u{202e}"), "\"a\\\"b\\\\\\u{a}\\u{202e}\"");
         assert_eq!(quote(&"x".repeat(100)).chars().count(), 64 + 3);
     }

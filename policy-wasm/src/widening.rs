@@ -1,15 +1,17 @@
 //! How an update makes a Service expose more than it did.
 //!
-//! An update may keep an offence that stood before (`updates: Ratchet`), and the host recognises it by rule and key. A key names
-//! the offence ("type NodePort"), not everything that the offence exposes (which ports, which Pods, to whom). So a policy asks
-//! here whether the update exposes more, and [`Verdict::of_update`] then takes the keys off what stood before: it is a new
-//! offence. Harmless edits (labels, another order, fewer ports, narrower ranges) widen nothing.
+//! An update may keep an offence that stood before (`updates: Ratchet`), and the host recognises it
+//! by rule and key. A key names the offence ("type NodePort"), not everything that the offence
+//! exposes (which ports, which Pods, to whom). So a policy asks here whether the update exposes
+//! more, and [`Verdict::of_update`] then takes the keys off what stood before: it is a new offence.
+//! Harmless edits (labels, another order, fewer ports, narrower ranges) widen nothing.
 //!
-//! Invariant: an update from a Service to itself widens nothing, since that is what the host compares with. The comparison
-//! takes time proportional to `n log n` for `n` ports and addresses, and stops where lists are
-//! longer than anybody needs.
+//! Invariant: an update from a Service to itself widens nothing, since that is what the host
+//! compares with. The comparison takes time proportional to `n log n` for `n` ports and addresses,
+//! and stops where lists are longer than anybody needs.
 //!
-//! Every component carries this code, so that it compares texts in one kind of set in place of tuples in several.
+//! Every component carries this code, so that it compares texts in one kind of set in place of
+//! tuples in several.
 
 use crate::facts::reach;
 use crate::net::{self, Cidr};
@@ -24,13 +26,15 @@ pub struct Widening(u16);
 impl Widening {
     /// In no way.
     pub const NONE: Self = Self(0);
-    /// Another type, unless it is a lesser one (LoadBalancer, NodePort, ClusterIP, headless in descending order).
+    /// Another type, unless it is a lesser one (LoadBalancer, NodePort, ClusterIP, headless in
+    /// descending order).
     pub const TYPE: Self = Self(1);
     /// A port that the Service did not have.
     pub const PORTS: Self = Self(1 << 1);
     /// A port that it had leads to another port of the Pods.
     pub const TARGETS: Self = Self(1 << 2);
-    /// Other Pods: another selector (unless it only adds requirements), Pods that are not ready, or another `externalName`.
+    /// Other Pods: another selector (unless it only adds requirements), Pods that are not ready, or
+    /// another `externalName`.
     pub const SELECTED: Self = Self(1 << 3);
     /// A node port that a client chose, or more of them than before.
     pub const NODE_PORTS: Self = Self(1 << 4);
@@ -38,7 +42,8 @@ impl Widening {
     pub const EXTERNAL_IPS: Self = Self(1 << 5);
     /// Clients that the source ranges of the load balancer did not admit.
     pub const SOURCES: Self = Self(1 << 6);
-    /// Another load balancer: its class, its address, or an annotation that bears on who reaches it.
+    /// Another load balancer: its class, its address, or an annotation that bears on who reaches
+    /// it.
     pub const LOAD_BALANCER: Self = Self(1 << 7);
     /// The node ports of every node, in place of those with Pods.
     pub const NODES: Self = Self(1 << 8);
@@ -81,9 +86,15 @@ impl Widening {
             (Widening::NODES, "more nodes"),
             (Widening::EXTERNAL_IPS, "another external IP"),
             (Widening::SOURCES, "wider source ranges"),
-            (Widening::LOAD_BALANCER, "another kind or address of load balancer"),
+            (
+                Widening::LOAD_BALANCER,
+                "another kind or address of load balancer",
+            ),
         ];
-        TEXTS.iter().find(|(way, _)| !self.and(*way).is_none()).map_or("", |(_, text)| text)
+        TEXTS
+            .iter()
+            .find(|(way, _)| !self.and(*way).is_none())
+            .map_or("", |(_, text)| text)
     }
 
     fn when(self, holds: bool) -> Self {
@@ -106,18 +117,28 @@ impl Widening {
 impl Review {
     /// How the update makes the Service expose more; not at all where nothing is updated.
     pub fn widening(&self) -> Widening {
-        self.old_service.as_ref().map_or(Widening::NONE, |old| Widening::between(old, &self.service))
+        self.old_service
+            .as_ref()
+            .map_or(Widening::NONE, |old| Widening::between(old, &self.service))
     }
 }
 
 impl Verdict {
-    /// Judges the Service under review, and makes new offences of those that stood before and that the update widens: it takes
-    /// off their keys, and their messages say why. `ways` tells which ways of exposing more count for an offence; `judge` is the
-    /// rule itself, asked about the old object, too, where that matters.
-    pub fn of_update(review: &Review, ways: impl Fn(&Violation) -> Widening, judge: impl Fn(&Service) -> Self) -> Self {
+    /// Judges the Service under review, and makes new offences of those that stood before and that
+    /// the update widens: it takes off their keys, and their messages say why. `ways` tells which
+    /// ways of exposing more count for an offence; `judge` is the rule itself, asked about the old
+    /// object, too, where that matters.
+    pub fn of_update(
+        review: &Review,
+        ways: impl Fn(&Violation) -> Widening,
+        judge: impl Fn(&Service) -> Self,
+    ) -> Self {
         let mut verdict = judge(&review.service).bounded();
         let widening = review.widening();
-        let Some(old) = review.old_service.as_ref().filter(|_| !widening.is_none() && !verdict.violations.is_empty())
+        let Some(old) = review
+            .old_service
+            .as_ref()
+            .filter(|_| !widening.is_none() && !verdict.violations.is_empty())
         else {
             return verdict;
         };
@@ -127,7 +148,9 @@ impl Verdict {
             let ways = widening.and(ways(violation));
             if !ways.is_none() && !violation.key.is_empty() && before.has(&name(violation)) {
                 violation.key.clear();
-                violation.message.push_str(" (kept until now, but the update adds ");
+                violation
+                    .message
+                    .push_str(" (kept until now, but the update adds ");
                 violation.message.push_str(ways.text());
                 violation.message.push(')');
             }
@@ -153,7 +176,8 @@ impl Set {
     }
 }
 
-/// Every change of the type but to a lesser one. An ExternalName is neither more nor less than the others.
+/// Every change of the type but to a lesser one. An ExternalName is neither more nor less than the
+/// others.
 fn is_greater_type(old: &Service, new: &Service) -> bool {
     let rank = |service: &Service| match service.service_type() {
         ServiceType::ExternalName => 0,
@@ -165,7 +189,8 @@ fn is_greater_type(old: &Service, new: &Service) -> bool {
     new > old || new == 0 && old != 0
 }
 
-/// Lists that are longer than anybody needs are compared as they stand, entry by entry: another order counts as wider.
+/// Lists that are longer than anybody needs are compared as they stand, entry by entry: another
+/// order counts as wider.
 const MOST_COMPARED: usize = 8192;
 
 fn is_long<T>(old: &[T], new: &[T]) -> bool {
@@ -204,8 +229,10 @@ fn selects_more(old: &Service, new: &Service) -> bool {
         return !name.eq_ignore_ascii_case(before.external_name.as_deref().unwrap_or_default());
     }
     let same = before.selector.is_empty() && after.selector.is_empty();
-    let more_requirements = !before.selector.is_empty() && is_subset(&before.selector, &after.selector);
-    !(same || more_requirements) || after.publish_not_ready_addresses && !before.publish_not_ready_addresses
+    let more_requirements =
+        !before.selector.is_empty() && is_subset(&before.selector, &after.selector);
+    !(same || more_requirements)
+        || after.publish_not_ready_addresses && !before.publish_not_ready_addresses
 }
 
 /// Whether each pair is among the others, which are sorted by key, as these are.
@@ -228,7 +255,14 @@ fn opens_node_ports(old: &Service, new: &Service) -> bool {
         return true;
     }
     let name = |port: &Port| Some(text![&port.protocol, ":", port.node_port?]);
-    let before = Set::of(if old.uses_node_ports() { &old.spec.ports } else { &[] }, name);
+    let before = Set::of(
+        if old.uses_node_ports() {
+            &old.spec.ports
+        } else {
+            &[]
+        },
+        name,
+    );
     // What the API server allocates anew in place of another one is nobody's choice.
     let mut count = 0;
     for port in &new.spec.ports {
@@ -249,7 +283,8 @@ fn opens_any(service: &Service) -> bool {
 }
 
 fn answers_on_more_nodes(old: &Service, new: &Service) -> bool {
-    let every_node = |service: &Service| service.spec.external_traffic_policy.as_deref() != Some("Local");
+    let every_node =
+        |service: &Service| service.spec.external_traffic_policy.as_deref() != Some("Local");
     new.is_exposed() && every_node(new) && !every_node(old)
 }
 
@@ -262,11 +297,14 @@ fn has_more_ips(old: &Service, new: &Service) -> bool {
     !after.iter().all(|ip| before.has(ip))
 }
 
-/// Ranges of which there are more than anybody needs are not compared one by one: they count as wider.
+/// Ranges of which there are more than anybody needs are not compared one by one: they count as
+/// wider.
 const MOST_COMPARISONS: usize = 1 << 22;
 
 fn admits_more(old: &Service, new: &Service) -> bool {
-    if new.service_type() != ServiceType::LoadBalancer || old.service_type() != ServiceType::LoadBalancer {
+    if new.service_type() != ServiceType::LoadBalancer
+        || old.service_type() != ServiceType::LoadBalancer
+    {
         return false;
     }
     let (before, mut after) = (source_ranges(old), source_ranges(new));
@@ -286,7 +324,9 @@ fn admits_more(old: &Service, new: &Service) -> bool {
         blocks.extend(Cidr::parse(text));
     }
     let is_covered = |block: Cidr| net::together_cover(&blocks, &block);
-    !after.iter().all(|text| Cidr::parse(text).is_some_and(is_covered))
+    !after
+        .iter()
+        .all(|text| Cidr::parse(text).is_some_and(is_covered))
 }
 
 /// The older form of `loadBalancerSourceRanges`, which the field wins over.
@@ -298,9 +338,15 @@ fn source_ranges(service: &Service) -> Vec<&str> {
     for range in &service.spec.load_balancer_source_ranges {
         ranges.push(range.trim_ascii());
     }
-    let mut rest = service.annotation(SOURCE_RANGES).filter(|_| ranges.is_empty()).unwrap_or_default();
+    let mut rest = service
+        .annotation(SOURCE_RANGES)
+        .filter(|_| ranges.is_empty())
+        .unwrap_or_default();
     while !rest.is_empty() {
-        let end = rest.bytes().position(|byte| byte == b',').unwrap_or(rest.len());
+        let end = rest
+            .bytes()
+            .position(|byte| byte == b',')
+            .unwrap_or(rest.len());
         let range = rest.get(..end).unwrap_or_default().trim_ascii();
         if !range.is_empty() {
             ranges.push(range);

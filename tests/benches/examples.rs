@@ -1,4 +1,5 @@
-//! What the benchmarks of reviews ask: bodies that a kube-apiserver 1.36 sent, and the shipped policies.
+//! What the benchmarks of reviews ask: bodies that a kube-apiserver 1.36 sent, and the shipped
+//! policies.
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -10,7 +11,12 @@ pub(crate) const NODE_PORT: &str = "018-validate-CREATE-services-nodeport-explic
 pub(crate) const CLUSTER_IP: &str = "012-validate-CREATE-services-clusterip";
 
 /// The first four policies, which the host began with.
-pub(crate) const FOUR: [&str; 4] = ["service-type", "nodeport-range", "loadbalancer-cloud-only", "clusterip-internal"];
+pub(crate) const FOUR: [&str; 4] = [
+    "service-type",
+    "nodeport-range",
+    "loadbalancer-cloud-only",
+    "clusterip-internal",
+];
 
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -29,19 +35,28 @@ pub(crate) fn body(name: &str) -> Result<Vec<u8>> {
 /// Every shipped policy.
 pub(crate) fn names() -> Result<Vec<String>> {
     let entries = std::fs::read_dir(directory()).context("run `make policies` first")?;
-    let files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    let manifests = files.iter().filter(|file| file.extension().is_some_and(|end| end == "yaml"));
-    let mut names: Vec<_> = manifests.filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect();
+    let files = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    let manifests = files
+        .iter()
+        .filter(|file| file.extension().is_some_and(|end| end == "yaml"));
+    let mut names: Vec<_> = manifests
+        .filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned()))
+        .collect();
     names.sort();
     Ok(names)
 }
 
-/// A policy's own manifest, with time enough to tell what a large Service costs where that is too much.
+/// A policy's own manifest, with time enough to tell what a large Service costs where that is too
+/// much.
 pub(crate) fn manifest(name: &str) -> Result<Value> {
-    let text =
-        std::fs::read_to_string(directory().join(format!("{name}.yaml"))).context("run `make policies` first")?;
+    let text = std::fs::read_to_string(directory().join(format!("{name}.yaml")))
+        .context("run `make policies` first")?;
     let documents = sallyport::yaml::documents(&text)?;
-    let [manifest] = documents.as_slice() else { bail!("{name}.yaml: expected one manifest") };
+    let [manifest] = documents.as_slice() else {
+        bail!("{name}.yaml: expected one manifest")
+    };
     let mut manifest = manifest.clone();
     manifest["spec"]["limits"]["deadline"] = "10s".into();
     Ok(manifest)
@@ -49,7 +64,8 @@ pub(crate) fn manifest(name: &str) -> Result<Value> {
 
 pub(crate) fn component(name: &str) -> Result<Vec<u8>> {
     let module = directory().join(format!("{}.wasm", name.replace('-', "_")));
-    std::fs::read(&module).with_context(|| format!("{}: run `make policies` first", module.display()))
+    std::fs::read(&module)
+        .with_context(|| format!("{}: run `make policies` first", module.display()))
 }
 
 /// The same review with so many bytes of annotations, in so many of them.

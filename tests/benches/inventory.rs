@@ -1,8 +1,8 @@
 //! What the inventory of a large cluster takes: memory, and time to change and to ask. Run by
 //! `cargo bench --package sallyport-tests --bench inventory`.
 //!
-//! Events as watchers send them go into the index as the host's writer puts them there. Small clusters stand beside large ones,
-//! so that what grows shows; no figure is asserted.
+//! Events as watchers send them go into the index as the host's writer puts them there. Small
+//! clusters stand beside large ones, so that what grows shows; no figure is asserted.
 
 use anyhow::{Context as _, Result, ensure};
 use sallyport::inventory::{Event, Index, Inventory, InventoryData, Kind, Object, Watched};
@@ -18,38 +18,95 @@ const BATCH: usize = 1000;
 /// Changes and look-ups that are measured.
 const ROUNDS: usize = 1000;
 
-/// What a cluster may hold; each is measured in a process of its own, since freed memory is used again.
+/// What a cluster may hold; each is measured in a process of its own, since freed memory is used
+/// again.
 struct Case {
     kind: Kind,
     objects: usize,
     namespaces: usize,
-    /// Pods that share their labels, as those of a Deployment do. One alone is the worst: a StatefulSet's Pods all differ.
+    /// Pods that share their labels, as those of a Deployment do. One alone is the worst: a
+    /// StatefulSet's Pods all differ.
     replicas: usize,
 }
 
 const CASES: [Case; 9] = [
-    Case { kind: Kind::Namespaces, objects: 1000, namespaces: 1000, replicas: 1 },
-    Case { kind: Kind::Namespaces, objects: 10_000, namespaces: 10_000, replicas: 1 },
-    Case { kind: Kind::Nodes, objects: 500, namespaces: 1, replicas: 1 },
-    Case { kind: Kind::Pods, objects: 5000, namespaces: 100, replicas: 10 },
-    Case { kind: Kind::Pods, objects: 50_000, namespaces: 1000, replicas: 10 },
-    Case { kind: Kind::Pods, objects: 50_000, namespaces: 1, replicas: 10 },
-    Case { kind: Kind::Pods, objects: 5000, namespaces: 100, replicas: 1 },
-    Case { kind: Kind::Pods, objects: 50_000, namespaces: 1000, replicas: 1 },
-    Case { kind: Kind::Pods, objects: 50_000, namespaces: 1, replicas: 1 },
+    Case {
+        kind: Kind::Namespaces,
+        objects: 1000,
+        namespaces: 1000,
+        replicas: 1,
+    },
+    Case {
+        kind: Kind::Namespaces,
+        objects: 10_000,
+        namespaces: 10_000,
+        replicas: 1,
+    },
+    Case {
+        kind: Kind::Nodes,
+        objects: 500,
+        namespaces: 1,
+        replicas: 1,
+    },
+    Case {
+        kind: Kind::Pods,
+        objects: 5000,
+        namespaces: 100,
+        replicas: 10,
+    },
+    Case {
+        kind: Kind::Pods,
+        objects: 50_000,
+        namespaces: 1000,
+        replicas: 10,
+    },
+    Case {
+        kind: Kind::Pods,
+        objects: 50_000,
+        namespaces: 1,
+        replicas: 10,
+    },
+    Case {
+        kind: Kind::Pods,
+        objects: 5000,
+        namespaces: 100,
+        replicas: 1,
+    },
+    Case {
+        kind: Kind::Pods,
+        objects: 50_000,
+        namespaces: 1000,
+        replicas: 1,
+    },
+    Case {
+        kind: Kind::Pods,
+        objects: 50_000,
+        namespaces: 1,
+        replicas: 1,
+    },
 ];
 
 fn main() -> Result<()> {
-    let case = std::env::args().nth(1).and_then(|place| CASES.get(place.parse::<usize>().ok()?));
+    let case = std::env::args()
+        .nth(1)
+        .and_then(|place| CASES.get(place.parse::<usize>().ok()?));
     if let Some(case) = case {
         return case.keep();
     }
-    println!("{:<50}{:>10}{:>12}{:>14}", "objects", "MiB more", "bytes each", "us an event");
+    println!(
+        "{:<50}{:>10}{:>12}{:>14}",
+        "objects", "MiB more", "bytes each", "us an event"
+    );
     for place in 0..CASES.len() {
-        let status = Command::new(std::env::current_exe()?).arg(place.to_string()).status()?;
+        let status = Command::new(std::env::current_exe()?)
+            .arg(place.to_string())
+            .status()?;
         ensure!(status.success(), "measuring failed: {status}");
     }
-    println!("\n{:<50}{:>14}{:>14}", "one Pod among", "us a change", "us a look-up");
+    println!(
+        "\n{:<50}{:>14}{:>14}",
+        "one Pod among", "us a change", "us a look-up"
+    );
     for (pods, namespaces) in [(500, 10), (5000, 100), (50_000, 1000), (50_000, 1)] {
         one(pods, namespaces);
     }
@@ -66,14 +123,20 @@ impl Case {
     }
 
     fn name(&self) -> String {
-        let Self { kind, objects, namespaces, replicas } = self;
+        let Self {
+            kind,
+            objects,
+            namespaces,
+            replicas,
+        } = self;
         match kind {
             Kind::Pods => format!("{objects} pods in {namespaces} namespaces, {replicas} alike"),
             kind => format!("{objects} {}", kind.resource()),
         }
     }
 
-    /// Lists the objects into an empty index, publishing after each batch as the writer does, and tells what it took.
+    /// Lists the objects into an empty index, publishing after each batch as the writer does, and
+    /// tells what it took.
     fn keep(&self) -> Result<()> {
         let before = resident()?;
         let (watched, mut index) = (Watched::new(), Index::new());
@@ -89,9 +152,17 @@ impl Case {
         watched.publish(&index);
         let took = began.elapsed().as_secs_f64() * 1e6;
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-        let (more, objects) = (resident()?.saturating_sub(before) as f64 * 1024.0, self.objects as f64);
+        let (more, objects) = (
+            resident()?.saturating_sub(before) as f64 * 1024.0,
+            self.objects as f64,
+        );
         let mib = more / f64::from(1 << 20);
-        println!("{:<50}{mib:>10.1}{:>12.0}{:>14.2}", self.name(), more / objects, took / objects);
+        println!(
+            "{:<50}{mib:>10.1}{:>12.0}{:>14.2}",
+            self.name(),
+            more / objects,
+            took / objects
+        );
         Ok(())
     }
 }
@@ -107,17 +178,28 @@ fn one(pods: usize, namespaces: usize) {
     let inventory = Inventory::of_cluster(&InventoryData::default(), Arc::clone(&watched));
     let began = Instant::now();
     for round in 0..ROUNDS {
-        index.apply(Event::Apply(labelled(0, namespaces, &format!("app-{round}"))));
+        index.apply(Event::Apply(labelled(
+            0,
+            namespaces,
+            &format!("app-{round}"),
+        )));
         watched.publish(&index);
     }
     let change = micros(began);
     let selector = [("app".to_owned(), "app-1".to_owned())];
     let began = Instant::now();
     for _ in 0..ROUNDS {
-        black_box(inventory.view().selected_pods("namespace-1", black_box(&selector)));
+        black_box(
+            inventory
+                .view()
+                .selected_pods("namespace-1", black_box(&selector)),
+        );
     }
     let look_up = micros(began);
-    println!("{:<50}{change:>14.1}{look_up:>14.1}", format!("{pods} in {namespaces} namespaces"));
+    println!(
+        "{:<50}{change:>14.1}{look_up:>14.1}",
+        format!("{pods} in {namespaces} namespaces")
+    );
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a small constant")]
@@ -126,26 +208,43 @@ fn micros(began: Instant) -> f64 {
 }
 
 fn pairs<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String> {
-    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }
 
 /// With labels as clusters have them.
 fn namespace(place: usize) -> Object {
     let labels = pairs([
-        ("pod-security.kubernetes.io/enforce", "restricted".to_owned()),
+        (
+            "pod-security.kubernetes.io/enforce",
+            "restricted".to_owned(),
+        ),
         ("team", format!("team-{}", place % 40)),
         ("exposure", "internal".to_owned()),
     ]);
-    Object::Namespace { name: format!("namespace-{place}"), labels }
+    Object::Namespace {
+        name: format!("namespace-{place}"),
+        labels,
+    }
 }
 
 fn node(place: usize) -> Object {
     let provider_id = Some(format!("aws:///eu-central-1a/i-{place:017x}"));
-    Object::Node { name: format!("ip-10-0-{}-{}.internal", place / 250, place % 250), provider_id, taints: vec![] }
+    Object::Node {
+        name: format!("ip-10-0-{}-{}.internal", place / 250, place % 250),
+        provider_id,
+        taints: vec![],
+    }
 }
 
 fn pod(place: usize, namespaces: usize, replicas: usize) -> Object {
-    labelled(place, namespaces, &format!("app-{}", place / namespaces / replicas))
+    labelled(
+        place,
+        namespaces,
+        &format!("app-{}", place / namespaces / replicas),
+    )
 }
 
 /// With the labels that Helm and a ReplicaSet give.
@@ -157,9 +256,17 @@ fn labelled(place: usize, namespaces: usize, app: &str) -> Object {
         ("app.kubernetes.io/managed-by", "Helm".to_owned()),
         ("pod-template-hash", "7c5ddbdf54".to_owned()),
     ]);
-    let ports = vec![(Some("http".to_owned()), 8080), (Some("metrics".to_owned()), 9090)];
+    let ports = vec![
+        (Some("http".to_owned()), 8080),
+        (Some("metrics".to_owned()), 9090),
+    ];
     let namespace = format!("namespace-{}", place % namespaces);
-    Object::Pod { namespace, name: format!("{app}-7c5ddbdf54-{place:05}"), labels, ports }
+    Object::Pod {
+        namespace,
+        name: format!("{app}-7c5ddbdf54-{place:05}"),
+        labels,
+        ports,
+    }
 }
 
 /// Of this process, in KiB.

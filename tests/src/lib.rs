@@ -1,5 +1,6 @@
-//! The tests of Sallyport that need more than one crate: see `tests/`, `fixtures/` and `guests/`. Here is what all test
-//! binaries need: where the workspace is, the real program, and a real API server.
+//! The tests of Sallyport that need more than one crate: see `tests/`, `fixtures/` and `guests/`.
+//! Here is what all test binaries need: where the workspace is, the real program, and a real API
+//! server.
 
 pub mod cluster;
 
@@ -14,18 +15,25 @@ pub static SALLYPORT: LazyLock<PathBuf> = LazyLock::new(|| {
     // target/debug/deps/TEST
     let directory = test.ancestors().nth(2).expect("cargo's layout");
     let program = directory.join("sallyport-tested");
-    assert!(program.exists(), "{} is missing: run the tests by cargo", program.display());
+    assert!(
+        program.exists(),
+        "{} is missing: run the tests by cargo",
+        program.display()
+    );
     program
 });
 
-/// `cargo`, as if no cargo ran these tests: build scripts such as ring's watch what it tells its children, and would run, and
-/// everything above them be compiled, each time anew.
+/// `cargo`, as if no cargo ran these tests: build scripts such as ring's watch what it tells its
+/// children, and would run, and everything above them be compiled, each time anew.
 #[must_use]
 pub fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
         let shown = name.to_string_lossy();
-        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_"].iter().any(|prefix| shown.starts_with(prefix)) {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_"]
+            .iter()
+            .any(|prefix| shown.starts_with(prefix))
+        {
             cargo.env_remove(&name);
         }
     }
@@ -51,7 +59,9 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T
     loop {
         match look() {
             Ok(found) => return found,
-            Err(why) if began.elapsed() > PATIENCE => panic!("{what}: not after {PATIENCE:?}: {why}"),
+            Err(why) if began.elapsed() > PATIENCE => {
+                panic!("{what}: not after {PATIENCE:?}: {why}")
+            }
             Err(_) => std::thread::sleep(LOOK),
         }
     }

@@ -1,7 +1,8 @@
-//! Objects of a cluster that a host keeps as they should be: whoever keeps changing one back is answered ever more slowly.
+//! Objects of a cluster that a host keeps as they should be: whoever keeps changing one back is
+//! answered ever more slowly.
 //!
-//! So that two who want different things do not write without end. One `Contest` for each object; used by
-//! [`certificates`](crate::certificates) and the [`registrar`](crate::registrar).
+//! So that two who want different things do not write without end. One `Contest` for each object;
+//! used by [`certificates`](crate::certificates) and the [`registrar`](crate::registrar).
 
 use std::time::{Duration, Instant};
 
@@ -42,9 +43,15 @@ impl<T: PartialEq + Clone> Contest<T> {
     /// Told after each write that was made; one that failed contests nothing.
     pub(crate) fn wrote(&mut self, what: &T, now: Instant) {
         // Long after the last time, it begins anew.
-        let last = self.last(what).filter(|last| now < last.at + last.wait + LONGEST_WAIT);
+        let last = self
+            .last(what)
+            .filter(|last| now < last.at + last.wait + LONGEST_WAIT);
         let wait = last.map_or(FIRST_WAIT, |last| (last.wait * 2).min(LONGEST_WAIT));
-        self.0 = Some(Written { what: what.clone(), at: now, wait });
+        self.0 = Some(Written {
+            what: what.clone(),
+            at: now,
+            wait,
+        });
     }
 
     fn last(&self, what: &T) -> Option<&Written<T>> {
@@ -65,7 +72,9 @@ mod tests {
         let (start, mut contest) = (Instant::now(), Contest::new());
         let mut write = |what: &'static str, at: u64| {
             let now = start + second(at);
-            contest.may_write(&what, now).map(|()| contest.wrote(&what, now))
+            contest
+                .may_write(&what, now)
+                .map(|()| contest.wrote(&what, now))
         };
         assert_eq!(write("a", 0), Ok(()));
         assert_eq!(write("a", 9), Err(FIRST_WAIT));

@@ -1,9 +1,13 @@
-//! The contract `sallyport:policy` as the host sees it: types generated from `policy-wasm/wit`, nothing else.
+//! The contract `sallyport:policy` as the host sees it: types generated from `policy-wasm/wit`,
+//! nothing else.
 //!
-//! A released record never changes; a new minor version gets a module of its own beside this one, and `policy` decides
-//! which one a component speaks.
+//! A released record never changes; a new minor version gets a module of its own beside this one,
+//! and `policy` decides which one a component speaks.
 
-#[expect(missing_docs, reason = "generated; the WIT files carry the documentation")]
+#[expect(
+    missing_docs,
+    reason = "generated; the WIT files carry the documentation"
+)]
 mod bindings {
     wasmtime::component::bindgen!({
         path: "../policy-wasm/wit",
@@ -23,10 +27,25 @@ pub const PACKAGE: &str = "sallyport:policy";
 /// The contract's WIT, as policy authors read it: file name and text.
 pub const WIT: [(&str, &str); 7] = [
     ("world.wit", include_str!("../../policy-wasm/wit/world.wit")),
-    ("policy.wit", include_str!("../../policy-wasm/wit/policy.wit")),
-    ("description.wit", include_str!("../../policy-wasm/wit/description.wit")),
-    ("review.wit", include_str!("../../policy-wasm/wit/review.wit")),
-    ("service.wit", include_str!("../../policy-wasm/wit/service.wit")),
-    ("verdict.wit", include_str!("../../policy-wasm/wit/verdict.wit")),
+    (
+        "policy.wit",
+        include_str!("../../policy-wasm/wit/policy.wit"),
+    ),
+    (
+        "description.wit",
+        include_str!("../../policy-wasm/wit/description.wit"),
+    ),
+    (
+        "review.wit",
+        include_str!("../../policy-wasm/wit/review.wit"),
+    ),
+    (
+        "service.wit",
+        include_str!("../../policy-wasm/wit/service.wit"),
+    ),
+    (
+        "verdict.wit",
+        include_str!("../../policy-wasm/wit/verdict.wit"),
+    ),
     ("log.wit", include_str!("../../policy-wasm/wit/log.wit")),
 ];

@@ -1,10 +1,13 @@
-//! Excerpts of texts that clients send: in log lines, messages and answers, where the whole might be some MiB.
+//! Excerpts of texts that clients send: in log lines, messages and answers, where the whole might
+//! be some MiB.
 //!
-//! Called wherever the host repeats a client's words. Cutting comes before escaping, so nothing large is ever escaped.
+//! Called wherever the host repeats a client's words. Cutting comes before escaping, so nothing
+//! large is ever escaped.
 
 use std::borrow::Cow;
 
-/// Bytes of one value in a log line or in a sentence. Names of objects have 253 at most, user names of service accounts 337.
+/// Bytes of one value in a log line or in a sentence. Names of objects have 253 at most, user names
+/// of service accounts 337.
 pub(crate) const MAX_VALUE: usize = 400;
 
 /// Bytes of a sentence or a message as a whole.
@@ -15,7 +18,8 @@ pub(crate) fn excerpt(text: &str) -> Cow<'_, str> {
     cut(text, MAX_VALUE)
 }
 
-/// The beginning of a text, at most `most` bytes of it. A text that was cut ends with its length, which takes some more bytes.
+/// The beginning of a text, at most `most` bytes of it. A text that was cut ends with its length,
+/// which takes some more bytes.
 pub(crate) fn cut(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return Cow::Borrowed(text);

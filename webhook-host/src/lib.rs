@@ -1,10 +1,13 @@
-//! Sallyport decides how Kubernetes Services may be exposed: a TLS webhook host and an offline harness for WebAssembly policies.
+//! Sallyport decides how Kubernetes Services may be exposed: a TLS webhook host and an offline
+//! harness for WebAssembly policies.
 //!
-//! [`admission`] is the one evaluation path; [`server`] asks it over TLS, `cli` on files. A [`policy`] is a component that
-//! [`engine`] runs on a fresh instance for every review; what it may know beside the Service is in the [`inventory`], which
-//! [`cluster`] keeps up to date. What users write is read by [`manifest`], with errors by [`decode`]. Reviews that were answered are
-//! kept as [`record`]s where that is wanted, and asked again by [`replay`]. How an API server comes to ask is in [`registration`], and kept so by a [`registrar`];
-//! [`doctor`] looks at that and at what others registered.
+//! [`admission`] is the one evaluation path; [`server`] asks it over TLS, `cli` on files. A
+//! [`policy`] is a component that [`engine`] runs on a fresh instance for every review; what it may
+//! know beside the Service is in the [`inventory`], which [`cluster`] keeps up to date. What users
+//! write is read by [`manifest`], with errors by [`decode`]. Reviews that were answered are kept as
+//! [`record`]s where that is wanted, and asked again by [`replay`]. How an API server comes to ask
+//! is in [`registration`], and kept so by a [`registrar`]; [`doctor`] looks at that and at what
+//! others registered.
 
 pub mod admission;
 pub mod certificates;

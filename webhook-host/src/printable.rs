@@ -1,8 +1,8 @@
 //! Text that is safe on a terminal and in a log line.
 //!
-//! Whoever writes a Service chooses texts that end up in messages, logs and reports. [`printable`] escapes every character
-//! that could forge a line, reorder it or hide a part of it. This is the host's only list of such characters: admission
-//! and all reports use it.
+//! Whoever writes a Service chooses texts that end up in messages, logs and reports. [`printable`]
+//! escapes every character that could forge a line, reorder it or hide a part of it. This is the
+//! host's only list of such characters: admission and all reports use it.
 
 use std::borrow::Cow;
 
@@ -13,22 +13,27 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     }
     let mut shown = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if is_deceptive(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+        if is_deceptive(c) {
+            shown.extend(c.escape_unicode())
+        } else {
+            shown.push(c)
+        }
     }
     Cow::Owned(shown)
 }
 
-/// Whether a character is not shown as what it is: control characters, line and paragraph separators, bidirectional
-/// controls, and Unicode's `Default_Ignorable_Code_Point` (DerivedCoreProperties.txt, Unicode 16), which covers
-/// zero-width characters, fillers, variation selectors and tags. The interlinear annotations and the blank braille
-/// pattern are invisible, too.
+/// Whether a character is not shown as what it is: control characters, line and paragraph
+/// separators, bidirectional controls, and Unicode's `Default_Ignorable_Code_Point`
+/// (DerivedCoreProperties.txt, Unicode 16), which covers zero-width characters, fillers, variation
+/// selectors and tags. The interlinear annotations and the blank braille pattern are invisible,
+/// too.
 pub fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
             | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
@@ -44,9 +49,24 @@ mod tests {
 
     #[test]
     fn characters_that_forge_reorder_or_hide_are_escaped() {
-        assert_eq!(printable("a\nb\u{202e}c\u{200b}"), "a\\u{a}b\\u{202e}c\\u{200b}");
-        for c in ['\u{61c}', '\u{e0041}', '\u{1b}', '\u{85}', '\u{2029}', '\u{3164}', '\u{fe0f}', '\u{e0100}'] {
-            assert_eq!(printable(&format!("a{c}b")), format!("a{}b", c.escape_unicode()));
+        assert_eq!(
+            printable("a\nb\u{202e}c\u{200b}"),
+            "a\\u{a}b\\u{202e}c\\u{200b}"
+        );
+        for c in [
+            '\u{61c}',
+            '\u{e0041}',
+            '\u{1b}',
+            '\u{85}',
+            '\u{2029}',
+            '\u{3164}',
+            '\u{fe0f}',
+            '\u{e0100}',
+        ] {
+            assert_eq!(
+                printable(&format!("a{c}b")),
+                format!("a{}b", c.escape_unicode())
+            );
         }
     }
 }

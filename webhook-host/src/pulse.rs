@@ -1,7 +1,9 @@
-//! A thread that does something at regular ticks for as long as there is cause, and sleeps while there is none.
+//! A thread that does something at regular ticks for as long as there is cause, and sleeps while
+//! there is none.
 //!
-//! So that a host which is asked nothing costs nothing. Who gives cause stirs it, on the hot path: mostly that is one read, since
-//! a pulse that was stirred a moment ago needs no more. Used by the clock of [`engine`](crate::engine) and by the server's sentinel.
+//! So that a host which is asked nothing costs nothing. Who gives cause stirs it, on the hot path:
+//! mostly that is one read, since a pulse that was stirred a moment ago needs no more. Used by the
+//! clock of [`engine`](crate::engine) and by the server's sentinel.
 
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -50,7 +52,10 @@ impl Pulse {
         quiet: u64,
         mut beat: impl FnMut() -> Beat + Send + 'static,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared { state: AtomicU8::new(STIRRED), thread: OnceLock::new() });
+        let shared = Arc::new(Shared {
+            state: AtomicU8::new(STIRRED),
+            thread: OnceLock::new(),
+        });
         let stir = Stir(Arc::clone(&shared));
         let run = move || {
             shared.thread.get_or_init(thread::current);
@@ -96,7 +101,12 @@ impl Stir {
     /// There is cause: that many ticks come, at least.
     pub(crate) fn stir(&self) {
         let news = |state| (state == WAITING || state == ASLEEP).then_some(STIRRED);
-        if self.0.state.fetch_update(Ordering::AcqRel, Ordering::Relaxed, news) == Ok(ASLEEP) {
+        if self
+            .0
+            .state
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, news)
+            == Ok(ASLEEP)
+        {
             self.0.wake();
         }
     }
@@ -104,7 +114,9 @@ impl Stir {
 
 impl Shared {
     fn change(&self, from: u8, to: u8) -> bool {
-        self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.state
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 
     fn wake(&self) {
@@ -125,7 +137,10 @@ mod tests {
     fn until(what: &str, look: impl Fn() -> bool) {
         let began = Instant::now();
         while !look() {
-            assert!(began.elapsed() < Duration::from_secs(10), "{what}: it never came to that");
+            assert!(
+                began.elapsed() < Duration::from_secs(10),
+                "{what}: it never came to that"
+            );
             thread::sleep(TICK);
         }
     }
@@ -159,7 +174,13 @@ mod tests {
     fn it_goes_on_while_it_is_busy() {
         let busy = Arc::new(AtomicBool::new(true));
         let told = Arc::clone(&busy);
-        let beat = move || if told.load(Ordering::Relaxed) { Beat::Busy } else { Beat::Idle };
+        let beat = move || {
+            if told.load(Ordering::Relaxed) {
+                Beat::Busy
+            } else {
+                Beat::Idle
+            }
+        };
         let pulse = Pulse::start("test", TICK, 0, beat).expect("a thread");
         thread::sleep(TICK * 50);
         assert!(!pulse.sleeps());
@@ -178,7 +199,9 @@ mod tests {
             if last != Beat::Over {
                 drop(pulse);
             }
-            until("ended", || Arc::strong_count(&stir.0) <= 2 - usize::from(last != Beat::Over));
+            until("ended", || {
+                Arc::strong_count(&stir.0) <= 2 - usize::from(last != Beat::Over)
+            });
             stir.stir();
         }
     }

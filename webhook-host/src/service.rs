@@ -1,9 +1,10 @@
 //! From the object of an AdmissionReview to the contract's typed Service.
 //!
-//! A Service is parsed once per review, whatever the number of policies. What the API server itself would refuse to
-//! decode (rule S16) is refused here, with the field path, so that no policy ever meets malformed input. Duplicate keys: the
-//! last one wins, as in the API server (which writes what managers own itself, without any). So is what is larger than any
-//! Service, by `bounds`. Called by `admission`.
+//! A Service is parsed once per review, whatever the number of policies. What the API server itself
+//! would refuse to decode (rule S16) is refused here, with the field path, so that no policy ever
+//! meets malformed input. Duplicate keys: the last one wins, as in the API server (which writes
+//! what managers own itself, without any). So is what is larger than any Service, by `bounds`.
+//! Called by `admission`.
 
 mod aside;
 mod bounds;
@@ -35,7 +36,10 @@ pub struct Malformed {
 
 impl Malformed {
     fn new(field: &str, problem: impl Into<String>) -> Self {
-        Self { field: field.to_owned(), problem: problem.into() }
+        Self {
+            field: field.to_owned(),
+            problem: problem.into(),
+        }
     }
 }
 
@@ -49,9 +53,14 @@ struct Written {
 
 impl<'de> Deserialize<'de> for Written {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (service, metadata) = aside::<D, core::Service, Option<WrittenMeta>>(deserializer, "metadata")?;
+        let (service, metadata) =
+            aside::<D, core::Service, Option<WrittenMeta>>(deserializer, "metadata")?;
         let WrittenMeta(meta, owned) = metadata.unwrap_or_default();
-        Ok(Self { service, meta, owned })
+        Ok(Self {
+            service,
+            meta,
+            owned,
+        })
     }
 }
 
@@ -83,32 +92,50 @@ pub fn parse(json: &str) -> Result<Service, Malformed> {
 ///
 /// The first field that is no Service's.
 pub fn from_value(value: &Value) -> Result<Service, Malformed> {
-    decode::from_value::<Written>(value).map_err(malformed).and_then(convert)
+    decode::from_value::<Written>(value)
+        .map_err(malformed)
+        .and_then(convert)
 }
 
-/// Bytes of an object that is decoded once more for the path: as a tree, it takes up to 30 times as many.
+/// Bytes of an object that is decoded once more for the path: as a tree, it takes up to 30 times as
+/// many.
 const EXPLAINED: usize = 1 << 20;
 
-/// Decodes once more, slowly, for the field path. What is no JSON (or nested beyond serde_json's 128 levels), or too large, has no
-/// path.
+/// Decodes once more, slowly, for the field path. What is no JSON (or nested beyond serde_json's
+/// 128 levels), or too large, has no path.
 fn explain(json: &str, error: &serde_json::Error) -> Malformed {
     if json.len() > EXPLAINED {
-        return Malformed::new("", format!("the object is no Service: {}", excerpt(&error.to_string())));
+        return Malformed::new(
+            "",
+            format!("the object is no Service: {}", excerpt(&error.to_string())),
+        );
     }
     match serde_json::from_str::<Value>(json) {
         Err(error) => Malformed::new("", format!("the object is not valid JSON: {error}")),
         Ok(value) => match decode::from_value::<Written>(&value) {
             Err(error) => malformed(error),
-            Ok(_) => Malformed::new("", format!("the object is no Service: {}", excerpt(&error.to_string()))),
+            Ok(_) => Malformed::new(
+                "",
+                format!("the object is no Service: {}", excerpt(&error.to_string())),
+            ),
         },
     }
 }
 
 fn malformed(error: decode::DecodeError) -> Malformed {
-    Malformed { field: error.path, problem: error.problem }
+    Malformed {
+        field: error.path,
+        problem: error.problem,
+    }
 }
 
-fn convert(Written { service, meta, owned }: Written) -> Result<Service, Malformed> {
+fn convert(
+    Written {
+        service,
+        meta,
+        owned,
+    }: Written,
+) -> Result<Service, Malformed> {
     bounds::check(&service, &meta, owned.managers())?;
     let has_spec = service.spec.is_some();
     Ok(Service {
@@ -157,7 +184,8 @@ fn spec(spec: core::ServiceSpec, owned: &Owned) -> Result<Spec, Malformed> {
     })
 }
 
-/// Exactly Kubernetes' spelling: another case is another type, which the API server refuses after the mutating phase.
+/// Exactly Kubernetes' spelling: another case is another type, which the API server refuses after
+/// the mutating phase.
 fn service_type(text: Option<&str>) -> Result<Option<ServiceType>, Malformed> {
     Ok(Some(match text {
         None | Some("") => return Ok(None),
@@ -167,7 +195,8 @@ fn service_type(text: Option<&str>) -> Result<Option<ServiceType>, Malformed> {
         Some("ExternalName") => ServiceType::ExternalName,
         Some(other) => {
             let problem = format!(
-                "{:?} is no type of a Service; use ClusterIP, NodePort, LoadBalancer or ExternalName",
+                "{:?} is no type of a Service; use ClusterIP, NodePort, LoadBalancer or \
+                 ExternalName",
                 excerpt(other)
             );
             return Err(Malformed::new("spec.type", problem));
@@ -178,15 +207,19 @@ fn service_type(text: Option<&str>) -> Result<Option<ServiceType>, Malformed> {
 /// The API server answers 422 for an empty class; a policy must not take it for "no class".
 fn load_balancer_class(class: Option<String>) -> Result<Option<String>, Malformed> {
     match class {
-        Some(class) if class.is_empty() => {
-            Err(Malformed::new("spec.loadBalancerClass", "must not be empty; name a class or remove the field"))
-        }
+        Some(class) if class.is_empty() => Err(Malformed::new(
+            "spec.loadBalancerClass",
+            "must not be empty; name a class or remove the field",
+        )),
         class => Ok(class),
     }
 }
 
 fn convert_port(port: core::ServicePort, owned: &Owned) -> Port {
-    let protocol = port.protocol.filter(|protocol| !protocol.is_empty()).unwrap_or_else(|| "TCP".to_owned());
+    let protocol = port
+        .protocol
+        .filter(|protocol| !protocol.is_empty())
+        .unwrap_or_else(|| "TCP".to_owned());
     Port {
         node_port: nonzero(port.node_port),
         node_port_by_client: port.node_port.is_some() && owned.node_port(port.port, &protocol),
@@ -202,18 +235,32 @@ fn convert_port(port: core::ServicePort, owned: &Owned) -> Port {
 }
 
 fn status(status: core::ServiceStatus) -> Status {
-    let ingress = status.load_balancer.and_then(|balancer| balancer.ingress).unwrap_or_default().into_iter();
-    Status { load_balancer_ingress: ingress.map(convert_ingress).collect() }
+    let ingress = status
+        .load_balancer
+        .and_then(|balancer| balancer.ingress)
+        .unwrap_or_default()
+        .into_iter();
+    Status {
+        load_balancer_ingress: ingress.map(convert_ingress).collect(),
+    }
 }
 
 fn convert_ingress(ingress: core::LoadBalancerIngress) -> Ingress {
-    let port =
-        |port: core::PortStatus| PortStatus { port: port.port, protocol: port.protocol, error: present(port.error) };
+    let port = |port: core::PortStatus| PortStatus {
+        port: port.port,
+        protocol: port.protocol,
+        error: present(port.error),
+    };
     Ingress {
         ip: present(ingress.ip),
         hostname: present(ingress.hostname),
         ip_mode: present(ingress.ip_mode),
-        ports: ingress.ports.unwrap_or_default().into_iter().map(port).collect(),
+        ports: ingress
+            .ports
+            .unwrap_or_default()
+            .into_iter()
+            .map(port)
+            .collect(),
     }
 }
 
@@ -237,19 +284,28 @@ mod tests {
     use serde_json::json;
 
     fn problem(value: &Value) -> String {
-        parse(&value.to_string()).expect_err("malformed").to_string()
+        parse(&value.to_string())
+            .expect_err("malformed")
+            .to_string()
     }
 
     #[test]
     fn zero_null_and_empty_are_absent() {
         let value = json!({
             "metadata": {"labels": null},
-            "spec": {"type": "", "externalName": "", "ports": [{"port": 80, "nodePort": 0}, {"port": 81, "nodePort": null}]},
+            "spec": {"type": "", "externalName": "",
+                "ports": [{"port": 80, "nodePort": 0}, {"port": 81, "nodePort": null}]},
         });
         let service = parse(&value.to_string()).expect("valid");
         assert_eq!(service.spec.type_, None);
         assert_eq!(service.spec.external_name, None);
-        assert!(service.spec.ports.iter().all(|port| port.node_port.is_none()));
+        assert!(
+            service
+                .spec
+                .ports
+                .iter()
+                .all(|port| port.node_port.is_none())
+        );
         assert!(service.has_spec);
     }
 
@@ -257,19 +313,26 @@ mod tests {
     fn a_type_in_another_case_is_malformed() {
         for found in ["nodeport", "NodePort ", "Nodeport"] {
             let text = problem(&json!({"spec": {"type": found}}));
-            assert!(text.starts_with(&format!("spec.type: {found:?} is no type of a Service")), "{text}");
+            assert!(
+                text.starts_with(&format!("spec.type: {found:?} is no type of a Service")),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn an_empty_class_is_malformed() {
         let text = problem(&json!({"spec": {"type": "LoadBalancer", "loadBalancerClass": ""}}));
-        assert!(text.starts_with("spec.loadBalancerClass: must not be empty"), "{text}");
+        assert!(
+            text.starts_with("spec.loadBalancerClass: must not be empty"),
+            "{text}"
+        );
     }
 
     #[test]
     fn the_last_of_two_keys_wins() {
-        let service = parse(r#"{"spec": {"type": "ClusterIP", "type": "NodePort"}}"#).expect("valid");
+        let service =
+            parse(r#"{"spec": {"type": "ClusterIP", "type": "NodePort"}}"#).expect("valid");
         assert_eq!(service.spec.type_, Some(ServiceType::NodePort));
     }
 
@@ -282,7 +345,8 @@ mod tests {
 
     #[test]
     fn a_node_port_without_managed_fields_is_the_clients() {
-        let service = parse(r#"{"spec": {"ports": [{"port": 80, "nodePort": 30080}]}}"#).expect("valid");
+        let service =
+            parse(r#"{"spec": {"ports": [{"port": 80, "nodePort": 30080}]}}"#).expect("valid");
         assert!(service.spec.ports[0].node_port_by_client);
     }
 
@@ -291,10 +355,14 @@ mod tests {
         let by_client = |operation: &str, allocate: bool| {
             let fields = json!({"f:spec": {"f:allocateLoadBalancerNodePorts": {}}});
             let value = json!({
-                "metadata": {"managedFields": [{"manager": "m", "operation": operation, "fieldsV1": fields}]},
+                "metadata": {"managedFields": [{"manager": "m", "operation": operation,
+                    "fieldsV1": fields}]},
                 "spec": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": allocate},
             });
-            parse(&value.to_string()).expect("valid").spec.allocate_load_balancer_node_ports_by_client
+            parse(&value.to_string())
+                .expect("valid")
+                .spec
+                .allocate_load_balancer_node_ports_by_client
         };
         assert!(!by_client("Update", true));
         assert!(by_client("Update", false) && by_client("Apply", true));
@@ -305,35 +373,58 @@ mod tests {
         let key = |port: u16| format!(r#"k:{{"port":{port},"protocol":"TCP"}}"#);
         let owned = |value: Value| json!({"f:port": {}, "f:nodePort": value});
         let ports = json!({
-            ".": {}, key(80): owned(json!({})), key(81): {"f:port": {}}, key(82): owned(Value::Null), key(83): null,
+            ".": {}, key(80): owned(json!({})), key(81): {"f:port": {}},
+            key(82): owned(Value::Null), key(83): null,
         });
         let port = |number: u16| json!({"port": number, "nodePort": 30_000 + number});
         let value = json!({
-            "metadata": {"managedFields": [{"manager": "kubectl", "fieldsV1": {"f:spec": {"f:ports": ports}}}]},
+            "metadata": {"managedFields": [{"manager": "kubectl",
+                "fieldsV1": {"f:spec": {"f:ports": ports}}}]},
             "spec": {"ports": [port(80), port(81), port(82), port(83), port(84)]},
         });
         let service = parse(&value.to_string()).expect("valid");
-        let by_client: Vec<_> = service.spec.ports.iter().map(|port| port.node_port_by_client).collect();
+        let by_client: Vec<_> = service
+            .spec
+            .ports
+            .iter()
+            .map(|port| port.node_port_by_client)
+            .collect();
         assert_eq!(by_client, [true, false, true, false, false]);
     }
 
     #[test]
     fn metadata_is_checked_but_for_what_managers_own_elsewhere() {
         let with = |member: &str, value: Value| json!({"metadata": {member: value}, "spec": {}});
-        let entry = |name: &str, value: Value| with("managedFields", json!([{"manager": "m", name: value}]));
+        let entry = |name: &str, value: Value| {
+            with("managedFields", json!([{"manager": "m", name: value}]))
+        };
         for (value, expected) in [
-            (json!({"metadata": 1}), "metadata: expected an object, found integer 1"),
-            (with("finalizers", json!([1])), "metadata.finalizers[0]: expected string, found integer 1"),
-            (with("managedFields", json!({})), "metadata.managedFields: expected a list, found an object"),
-            (entry("operation", json!(1)), "metadata.managedFields[0].operation: expected string, found integer 1"),
+            (
+                json!({"metadata": 1}),
+                "metadata: expected an object, found integer 1",
+            ),
+            (
+                with("finalizers", json!([1])),
+                "metadata.finalizers[0]: expected string, found integer 1",
+            ),
+            (
+                with("managedFields", json!({})),
+                "metadata.managedFields: expected a list, found an object",
+            ),
+            (
+                entry("operation", json!(1)),
+                "metadata.managedFields[0].operation: expected string, found integer 1",
+            ),
             (
                 entry("fieldsV1", json!({"f:spec": 1})),
-                r#"metadata.managedFields[0].fieldsV1["f:spec"]: expected an object, found integer 1"#,
+                "metadata.managedFields[0].fieldsV1[\"f:spec\"]: expected an object, found integer \
+                 1",
             ),
         ] {
             assert_eq!(problem(&value), expected);
         }
-        let elsewhere = json!({"f:metadata": {"f:labels": [1]}, "f:spec": {"f:selector": 1, "f:ports": {".": {}}}});
+        let elsewhere = json!({"f:metadata": {"f:labels": [1]},
+            "f:spec": {"f:selector": 1, "f:ports": {".": {}}}});
         let nulls = json!({"f:spec": {"f:ports": null}});
         for fields in [elsewhere, nulls, json!({"f:spec": null}), Value::Null] {
             parse(&entry("fieldsV1", fields).to_string()).expect("valid");

@@ -1,7 +1,7 @@
 //! Durations and memory sizes as manifests write them: `50ms`, `16Mi`.
 //!
-//! Kubernetes' own spellings (`metav1.Duration`, `resource.Quantity`), reduced to what a limit can be. A value out of its
-//! type's range can't be constructed.
+//! Kubernetes' own spellings (`metav1.Duration`, `resource.Quantity`), reduced to what a limit can
+//! be. A value out of its type's range can't be constructed.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -10,8 +10,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A whole number of milliseconds, from 1 ms to 10 s: nothing that the API server waits for takes longer, since a webhook's
-/// `timeoutSeconds` is 10 by default.
+/// A whole number of milliseconds, from 1 ms to 10 s: nothing that the API server waits for takes
+/// longer, since a webhook's `timeoutSeconds` is 10 by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(u32);
 
@@ -46,13 +46,19 @@ impl FromStr for Millis {
             })
             .and_then(|millis| u32::try_from(millis).ok())
             .filter(|millis| (1..=Self::MAX).contains(millis));
-        millis.map(Self).ok_or_else(|| format!("{text:?} is no duration from 1ms to 10s, such as 50ms or 2s"))
+        millis
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is no duration from 1ms to 10s, such as 50ms or 2s"))
     }
 }
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_multiple_of(1000) { write!(f, "{}s", self.0 / 1000) } else { write!(f, "{}ms", self.0) }
+        if self.0.is_multiple_of(1000) {
+            write!(f, "{}s", self.0 / 1000)
+        } else {
+            write!(f, "{}ms", self.0)
+        }
     }
 }
 
@@ -96,7 +102,9 @@ impl FromStr for Bytes {
             })
             .and_then(|bytes| u32::try_from(bytes).ok())
             .filter(|bytes| (Self::MIN..=Self::MAX).contains(bytes));
-        bytes.map(Self).ok_or_else(|| format!("{text:?} is no memory size from 64Ki to 1Gi, such as 16Mi"))
+        bytes
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is no memory size from 64Ki to 1Gi, such as 16Mi"))
     }
 }
 
@@ -159,7 +167,8 @@ as_pattern!(Millis, "^0*(([1-9][0-9]{0,3}|10000)ms|([1-9]|10)s)$");
 as_pattern!(
     Bytes,
     concat!(
-        "^0*((6[4-9]|[7-9][0-9]|[1-9][0-9]{2,5}|10[0-3][0-9]{4}|104[0-7][0-9]{3}|1048[0-4][0-9]{2}|10485[0-6][0-9]|104857[0-6])Ki",
+        "^0*((6[4-9]|[7-9][0-9]|[1-9][0-9]{2,5}|10[0-3][0-9]{4}|104[0-7][0-9]{3}|1048[0-4][0-9]{2}|\
+         10485[0-6][0-9]|104857[0-6])Ki",
         "|([1-9][0-9]{0,2}|10[01][0-9]|102[0-4])Mi|1Gi)$"
     )
 );
@@ -173,7 +182,17 @@ mod tests {
         for text in ["1ms", "50ms", "2s", "10s"] {
             assert_eq!(text.parse::<Millis>().expect(text).to_string(), text);
         }
-        for text in ["0ms", "11s", "50", "ms", "1m", "-1ms", "1.5s", "", "99999999999999999999s"] {
+        for text in [
+            "0ms",
+            "11s",
+            "50",
+            "ms",
+            "1m",
+            "-1ms",
+            "1.5s",
+            "",
+            "99999999999999999999s",
+        ] {
             assert!(text.parse::<Millis>().is_err(), "{text}");
         }
     }

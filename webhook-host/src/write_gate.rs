@@ -1,9 +1,10 @@
-//! The permission to write objects that are shared with other replicas: webhook configurations, the Secret and the Lease of the
-//! certificate, the status of ServicePolicies.
+//! The permission to write objects that are shared with other replicas: webhook configurations, the
+//! Secret and the Lease of the certificate, the status of ServicePolicies.
 //!
-//! The gate closes at the signal that ends the host. A host that drains may live on for minutes, while its operator deletes what
-//! it used to keep; whatever it wrote then would outlive it. Invariant: every writer of a shared object runs inside
-//! [`WriteGate::run`], so a closed gate aborts its request in flight and no other one begins. Closed by `cli::serve`.
+//! The gate closes at the signal that ends the host. A host that drains may live on for minutes,
+//! while its operator deletes what it used to keep; whatever it wrote then would outlive it.
+//! Invariant: every writer of a shared object runs inside [`WriteGate::run`], so a closed gate
+//! aborts its request in flight and no other one begins. Closed by `cli::serve`.
 
 use tokio::sync::watch;
 
@@ -22,7 +23,8 @@ impl WriteGate {
         self.0.send_replace(true);
     }
 
-    /// Runs a writer until it ends or the gate closes, when it is dropped with the request that it waits for.
+    /// Runs a writer until it ends or the gate closes, when it is dropped with the request that it
+    /// waits for.
     pub async fn run(&self, writer: impl Future<Output = ()>) {
         let mut closed = self.0.subscribe();
         tokio::select! {

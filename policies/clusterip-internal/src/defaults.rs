@@ -1,4 +1,5 @@
-//! What marks an internal backend by default: the tables of [`sallyport_policy::facts::backends`], as settings.
+//! What marks an internal backend by default: the tables of [`sallyport_policy::facts::backends`],
+//! as settings.
 
 use super::settings::{OnUnknown, Ports, Settings};
 use sallyport_policy::facts::backends::{
@@ -10,7 +11,10 @@ pub(crate) fn settings() -> Settings {
         labels: marks(),
         selectors: marks(),
         namespace_labels: vec![],
-        ports: Ports { strict: numbers(&STRICT_PORTS), ambiguous: numbers(&AMBIGUOUS_PORTS) },
+        ports: Ports {
+            strict: numbers(&STRICT_PORTS),
+            ambiguous: numbers(&AMBIGUOUS_PORTS),
+        },
         names: words(&PROTOCOLS),
         allow_internal_lb: false,
         protect_labels: false,

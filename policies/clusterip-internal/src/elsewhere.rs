@@ -1,7 +1,8 @@
 //! Annotations that lead a Service's traffic to other Services than its selector does.
 //!
-//! The labels of those Services are not looked at, so that names and ports in the annotation tell: each word of its value is
-//! compared, whatever syntax the controller reads. What tells nothing is worth a warning.
+//! The labels of those Services are not looked at, so that names and ports in the annotation tell:
+//! each word of its value is compared, whatever syntax the controller reads. What tells nothing is
+//! worth a warning.
 
 use super::settings::Settings;
 use super::signals::is_known_word;
@@ -23,7 +24,11 @@ impl<'a> Elsewhere<'a> {
         let mut all = vec![];
         for (key, value) in &service.metadata.annotations {
             if FORWARDING.iter().any(|row| glob::matches(row.key, key)) {
-                all.push(Self { key, value, found: backend(settings, value) });
+                all.push(Self {
+                    key,
+                    value,
+                    found: backend(settings, value),
+                });
             }
         }
         all
@@ -35,8 +40,8 @@ impl<'a> Elsewhere<'a> {
     }
 }
 
-/// The first word that marks an internal backend: a strict port, or a name, also as a part between dashes
-/// (`shop-postgresql-hl`). An escape could hide one.
+/// The first word that marks an internal backend: a strict port, or a name, also as a part between
+/// dashes (`shop-postgresql-hl`). An escape could hide one.
 fn backend(settings: &Settings, value: &str) -> Option<String> {
     let is_of_word = |byte: &u8| byte.is_ascii_alphanumeric();
     for word in value.as_bytes().split(|byte| !is_of_word(byte)) {
@@ -49,7 +54,9 @@ fn backend(settings: &Settings, value: &str) -> Option<String> {
         }
     }
     let bytes = value.as_bytes();
-    let has_escape = bytes.windows(2).any(|pair| matches!(pair, [b'\\', b'u' | b'U' | b'x']));
+    let has_escape = bytes
+        .windows(2)
+        .any(|pair| matches!(pair, [b'\\', b'u' | b'U' | b'x']));
     has_escape.then(|| "the annotation hides in escapes where it leads".to_owned())
 }
 

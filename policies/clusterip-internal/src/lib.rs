@@ -1,4 +1,5 @@
-//! Internal backends stay inside the cluster: type ClusterIP, no external IPs (S07). Optionally they are put back there (M2).
+//! Internal backends stay inside the cluster: type ClusterIP, no external IPs (S07). Optionally
+//! they are put back there (M2).
 
 mod defaults;
 mod elsewhere;
@@ -21,7 +22,9 @@ policy!(ClusterIpInternal, "policy.wit");
 pub struct ClusterIpInternal(Settings);
 
 /// What a Service must not be that is an internal backend's.
-const EXPOSED: About = About::NODE_PORT.union(About::LOAD_BALANCER).union(About::EXTERNAL_IPS);
+const EXPOSED: About = About::NODE_PORT
+    .union(About::LOAD_BALANCER)
+    .union(About::EXTERNAL_IPS);
 
 impl Policy for ClusterIpInternal {
     type Settings = Settings;
@@ -37,7 +40,12 @@ impl Policy for ClusterIpInternal {
     }
 
     fn describe_configured(&self) -> Description {
-        let Settings { labels, selectors, namespace_labels, .. } = &self.0;
+        let Settings {
+            labels,
+            selectors,
+            namespace_labels,
+            ..
+        } = &self.0;
         let mut description = Self::describe()
             .compares_labels(labels.iter().chain(selectors).map(|(key, _)| key))
             .compares_labels(EXPORTING_LABELS.iter().map(|row| row.key))
@@ -49,9 +57,15 @@ impl Policy for ClusterIpInternal {
             description.about = EXPOSED;
         }
         if self.0.namespace_labels.is_empty() {
-            description.context.retain(|context| *context != Context::Namespace);
+            description
+                .context
+                .retain(|context| *context != Context::Namespace);
         }
-        if self.0.coerce { description } else { description.not_mutating() }
+        if self.0.coerce {
+            description
+        } else {
+            description.not_mutating()
+        }
     }
 
     fn defaults() -> Settings {
@@ -60,14 +74,24 @@ impl Policy for ClusterIpInternal {
 
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
         let mut errors = vec![];
-        let mut refuse = |path: String, message: &str| errors.push(SettingsError::new(path, message));
-        for (list, ports) in [("strict", &settings.ports.strict), ("ambiguous", &settings.ports.ambiguous)] {
+        let mut refuse =
+            |path: String, message: &str| errors.push(SettingsError::new(path, message));
+        for (list, ports) in [
+            ("strict", &settings.ports.strict),
+            ("ambiguous", &settings.ports.ambiguous),
+        ] {
             if let Some(i) = ports.iter().position(|port| *port == 0) {
-                refuse(text!["ports.", list, "[", i, "]"], "0 is no port; use 1 to 65535");
+                refuse(
+                    text!["ports.", list, "[", i, "]"],
+                    "0 is no port; use 1 to 65535",
+                );
             }
         }
         if settings.coerce_existing && !settings.coerce {
-            refuse("coerceExisting".to_owned(), "has no effect without coerce: true; set both or none");
+            refuse(
+                "coerceExisting".to_owned(),
+                "has no effect without coerce: true; set both or none",
+            );
         }
         let is_empty = settings.labels.is_empty()
             && settings.selectors.is_empty()
@@ -76,19 +100,24 @@ impl Policy for ClusterIpInternal {
             && settings.ports.strict.is_empty()
             && settings.ports.ambiguous.is_empty();
         if is_empty {
-            const PROBLEM: &str =
-                "no label, selector, namespace label, port or name marks a backend; add one, or remove the policy";
+            const PROBLEM: &str = "no label, selector, namespace label, port or name marks a \
+                backend; add one, or remove the policy";
             errors.push(SettingsError::new("labels", PROBLEM));
         }
         names::labels("labels", &settings.labels, &mut errors);
         names::labels("selectors", &settings.selectors, &mut errors);
         names::labels("namespaceLabels", &settings.namespace_labels, &mut errors);
         names::exact("names", &settings.names, &mut errors);
-        if errors.is_empty() { Ok(Self(settings)) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Self(settings))
+        } else {
+            Err(errors)
+        }
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        let mut verdict = Verdict::of_update(review, ways, |service| self.exposures(service, review));
+        let mut verdict =
+            Verdict::of_update(review, ways, |service| self.exposures(service, review));
         self.changed_labels(review, &mut verdict);
         verdict
     }
@@ -139,7 +168,8 @@ impl ClusterIpInternal {
         verdict
     }
 
-    /// How the Service is exposed in a way that an internal backend must not be: by its type, and by each external IP.
+    /// How the Service is exposed in a way that an internal backend must not be: by its type, and
+    /// by each external IP.
     fn forbidden<'a>(&self, service: &'a Service, review: &Review) -> Vec<Exposure<'a>> {
         let allowed = self.0.allow_internal_lb
             && service.service_type() == ServiceType::LoadBalancer
@@ -148,44 +178,76 @@ impl ClusterIpInternal {
         if service.uses_node_ports() && !allowed {
             exposures.push(Exposure::by_type(service.service_type()));
         }
-        for (i, ip) in service.live_external_ips().iter().enumerate().take(MAX_VIOLATIONS + 1) {
+        for (i, ip) in service
+            .live_external_ips()
+            .iter()
+            .enumerate()
+            .take(MAX_VIOLATIONS + 1)
+        {
             exposures.push(Exposure::by_ip(i, ip));
         }
         exposures
     }
 
-    /// Labels that mark a backend, taken off or changed. The offence is the change itself, so that it has no key.
+    /// Labels that mark a backend, taken off or changed. The offence is the change itself, so that
+    /// it has no key.
     fn changed_labels(&self, review: &Review, verdict: &mut Verdict) {
-        let Some(old) = review.old_service.as_ref().filter(|_| self.0.protect_labels) else { return };
+        let Some(old) = review
+            .old_service
+            .as_ref()
+            .filter(|_| self.0.protect_labels)
+        else {
+            return;
+        };
         for (key, value) in &old.metadata.labels {
-            if pairs::is_wanted(key, value, &self.0.labels) && review.service.label(key) != Some(value.as_str()) {
-                let message = text!["the label marks an internal backend and must stay ", quote(value)];
-                let violation = Violation::new("S07", text!["metadata.labels[", quote(key), "]"], message);
+            if pairs::is_wanted(key, value, &self.0.labels)
+                && review.service.label(key) != Some(value.as_str())
+            {
+                let message = text![
+                    "the label marks an internal backend and must stay ",
+                    quote(value)
+                ];
+                let violation =
+                    Violation::new("S07", text!["metadata.labels[", quote(key), "]"], message);
                 verdict.violations.push(violation.fix("put it back"));
             }
         }
     }
 
-    /// On a create, or an update that brings the exposure; an exposure that stands only when that is wanted, since coercing
-    /// it deletes a live load balancer.
+    /// On a create, or an update that brings the exposure; an exposure that stands only when that
+    /// is wanted, since coercing it deletes a live load balancer.
     fn coerces(&self, review: &Review) -> bool {
         let stands = review.old_service.as_ref().is_some_and(Service::is_exposed);
         self.0.coerce
             && review.resource == Resource::Services
             && (!stands || self.0.coerce_existing)
-            && !self.exposures(&review.service, review).violations.is_empty()
+            && !self
+                .exposures(&review.service, review)
+                .violations
+                .is_empty()
     }
 }
 
 /// API servers show about 4,096 characters of warnings; there may be a port for each of them.
 const MAX_WARNINGS: usize = 64;
 
-fn judge_port(exposures: &[Exposure<'_>], i: usize, port: &Port, signal: &PortSignal, verdict: &mut Verdict) {
+fn judge_port(
+    exposures: &[Exposure<'_>],
+    i: usize,
+    port: &Port,
+    signal: &PortSignal,
+    verdict: &mut Verdict,
+) {
     let found = &signal.found;
     let field = text!["spec.ports[", i, "].", signal.field];
     if !signal.is_certain {
         if verdict.warnings.len() < MAX_WARNINGS {
-            verdict.warnings.push(text![field, ": ", found, " is often an internal backend's; should it be exposed?"]);
+            verdict.warnings.push(text![
+                field,
+                ": ",
+                found,
+                " is often an internal backend's; should it be exposed?"
+            ]);
         }
         return;
     }
@@ -200,7 +262,8 @@ fn judge_elsewhere(exposures: &[Exposure<'_>], elsewhere: &Elsewhere<'_>, verdic
     let field = elsewhere.field();
     let Some(found) = &elsewhere.found else {
         if verdict.warnings.len() < MAX_WARNINGS {
-            let problem = " leads to other Services than the selector; are they no internal backends?";
+            let problem =
+                " leads to other Services than the selector; are they no internal backends?";
             verdict.warnings.push(text![field, problem]);
         }
         return;
@@ -212,8 +275,9 @@ fn judge_elsewhere(exposures: &[Exposure<'_>], elsewhere: &Elsewhere<'_>, verdic
     }
 }
 
-/// In which ways an exposure that stood may not become wider. Each external IP has a key of its own, so that another one is an
-/// offence by itself; only what a port tells is told once for all of them.
+/// In which ways an exposure that stood may not become wider. Each external IP has a key of its
+/// own, so that another one is an offence by itself; only what a port tells is told once for all of
+/// them.
 fn ways(violation: &Violation) -> Widening {
     const BY_IP: Widening = Widening::LEADS.or(Widening::TYPE);
     let by = |prefix: &str| violation.key.starts_with(prefix);
@@ -235,7 +299,8 @@ struct Exposure<'a> {
     what: &'static str,
     /// The type, or the external IP.
     key: &'a str,
-    /// The only one, or the first one, of its kind. Ports are told once for all external IPs: there may be thousands of both.
+    /// The only one, or the first one, of its kind. Ports are told once for all external IPs: there
+    /// may be thousands of both.
     is_first: bool,
     fix: &'static str,
 }
@@ -243,20 +308,41 @@ struct Exposure<'a> {
 impl<'a> Exposure<'a> {
     fn by_type(service_type: ServiceType) -> Self {
         let what = service_type.as_str();
-        Self { field: "spec.type".to_owned(), what, key: what, is_first: true, fix: "use type ClusterIP" }
+        Self {
+            field: "spec.type".to_owned(),
+            what,
+            key: what,
+            is_first: true,
+            fix: "use type ClusterIP",
+        }
     }
 
     fn by_ip(index: usize, ip: &'a str) -> Self {
         let field = text!["spec.externalIPs[", index, "]"];
-        Self { field, what: "an external IP", key: ip, is_first: index == 0, fix: "remove externalIPs" }
+        Self {
+            field,
+            what: "an external IP",
+            key: ip,
+            is_first: index == 0,
+            fix: "remove externalIPs",
+        }
     }
 
     fn by_signal(&self, signal: &Signal<'_>) -> Violation {
-        self.violation(&self.field, &signal.text()).key(text![self.key, ":", signal.key()])
+        self.violation(&self.field, &signal.text())
+            .key(text![self.key, ":", signal.key()])
     }
 
     fn by_port(&self, field: &str, port: &Port, found: &str) -> Violation {
-        self.violation(field, found).key(text![self.way(), ":", port.protocol, ":", port.port, ":", found])
+        self.violation(field, found).key(text![
+            self.way(),
+            ":",
+            port.protocol,
+            ":",
+            port.port,
+            ":",
+            found
+        ])
     }
 
     fn by_annotation(&self, field: &str, elsewhere: &Elsewhere<'_>, found: &str) -> Violation {
@@ -266,7 +352,11 @@ impl<'a> Exposure<'a> {
 
     /// The type, or all external IPs.
     fn way(&self) -> &'a str {
-        if self.what == self.key { self.key } else { EXTERNAL_IPS }
+        if self.what == self.key {
+            self.key
+        } else {
+            EXTERNAL_IPS
+        }
     }
 
     fn violation(&self, field: &str, why: &str) -> Violation {

@@ -1,8 +1,9 @@
 //! Values that a Service's type does not use.
 //!
-//! In the mutating phase of an update, the API server has yet to wipe what it once set by itself: after a change of the type away
-//! from one that used a field, values that the client left alone go (`dropTypeDependentFields` in kubernetes'
-//! pkg/registry/core/service/strategy.go). Those are no offence, and need no patch.
+//! In the mutating phase of an update, the API server has yet to wipe what it once set by itself:
+//! after a change of the type away from one that used a field, values that the client left alone go
+//! (`dropTypeDependentFields` in kubernetes' pkg/registry/core/service/strategy.go). Those are no
+//! offence, and need no patch.
 
 use crate::settings::Fields;
 use sallyport_policy::MAX_VIOLATIONS;
@@ -37,7 +38,10 @@ pub(crate) enum Place {
 impl Dormant {
     /// All that count, and that the API server is not about to wipe.
     pub(crate) fn all(fields: &Fields, review: &Review) -> Vec<Self> {
-        let mut found = Found { review, values: vec![] };
+        let mut found = Found {
+            review,
+            values: vec![],
+        };
         if fields.node_port {
             found.node_ports();
         }
@@ -53,15 +57,24 @@ impl Dormant {
         let (name, field) = match self.place {
             Place::NodePort(index) => ("nodePort", format!("spec.ports[{index}].nodePort")),
             Place::Field(field) => (field.name(), format!("spec.{}", field.name())),
-            Place::SourceRange(index) => {
-                ("loadBalancerSourceRanges", format!("spec.loadBalancerSourceRanges[{index}]"))
-            }
-            Place::SourceRanges => ("annotation", format!("metadata.annotations[{}]", quote(SOURCE_RANGES))),
+            Place::SourceRange(index) => (
+                "loadBalancerSourceRanges",
+                format!("spec.loadBalancerSourceRanges[{index}]"),
+            ),
+            Place::SourceRanges => (
+                "annotation",
+                format!("metadata.annotations[{}]", quote(SOURCE_RANGES)),
+            ),
         };
         let users = self.place.users();
-        let message = format!("{} has no effect on type {service_type}: it is for {users} only", self.shown);
+        let message = format!(
+            "{} has no effect on type {service_type}: it is for {users} only",
+            self.shown
+        );
         let key = format!("{name}:{service_type}:{}", self.value);
-        Violation::new("S11", field, message).key(key).fix("remove it")
+        Violation::new("S11", field, message)
+            .key(key)
+            .fix("remove it")
     }
 }
 
@@ -77,7 +90,8 @@ impl Place {
                     && service.spec.external_traffic_policy.as_deref() == Some("Local")
             }
             Self::Field(SpecField::ExternalTrafficPolicy) => {
-                let has_ips = service_type == ServiceType::ClusterIp && !service.spec.external_ips.is_empty();
+                let has_ips =
+                    service_type == ServiceType::ClusterIp && !service.spec.external_ips.is_empty();
                 service.uses_node_ports() || has_ips
             }
             _ => service_type == ServiceType::LoadBalancer,
@@ -89,8 +103,12 @@ impl Place {
         match self {
             Self::NodePort(_) => "NodePort and LoadBalancer",
             Self::Field(SpecField::ExternalName) => "ExternalName",
-            Self::Field(SpecField::HealthCheckNodePort) => "LoadBalancer with externalTrafficPolicy Local",
-            Self::Field(SpecField::ExternalTrafficPolicy) => "NodePort, LoadBalancer, and ClusterIP with externalIPs",
+            Self::Field(SpecField::HealthCheckNodePort) => {
+                "LoadBalancer with externalTrafficPolicy Local"
+            }
+            Self::Field(SpecField::ExternalTrafficPolicy) => {
+                "NodePort, LoadBalancer, and ClusterIP with externalIPs"
+            }
             _ => "LoadBalancer",
         }
     }
@@ -110,24 +128,47 @@ impl Found<'_> {
         }
         let wiped = self.wiping_from(place).map(NodePorts::of);
         for (index, port) in service.spec.ports.iter().enumerate() {
-            let number = port.node_port.filter(|number| !wiped.as_ref().is_some_and(|old| old.contains(*number)));
+            let number = port
+                .node_port
+                .filter(|number| !wiped.as_ref().is_some_and(|old| old.contains(*number)));
             if self.values.len() > MAX_VIOLATIONS {
                 return;
             }
             if let Some(number) = number {
                 let value = format!("{}:{number}", port.protocol);
-                self.values.push(Dormant { place: Place::NodePort(index), value, shown: number.to_string() });
+                self.values.push(Dormant {
+                    place: Place::NodePort(index),
+                    value,
+                    shown: number.to_string(),
+                });
             }
         }
     }
 
     fn numbers_and_flags(&mut self, fields: &Fields) {
-        let number = |service: &Service| service.spec.health_check_node_port.map(|number| number.to_string());
-        let flag =
-            |service: &Service| service.spec.allocate_load_balancer_node_ports.map(|allocate| allocate.to_string());
+        let number = |service: &Service| {
+            service
+                .spec
+                .health_check_node_port
+                .map(|number| number.to_string())
+        };
+        let flag = |service: &Service| {
+            service
+                .spec
+                .allocate_load_balancer_node_ports
+                .map(|allocate| allocate.to_string())
+        };
         let places = [
-            (fields.health_check_node_port, SpecField::HealthCheckNodePort, number as fn(&Service) -> Option<String>),
-            (fields.allocate_load_balancer_node_ports, SpecField::AllocateLoadBalancerNodePorts, flag),
+            (
+                fields.health_check_node_port,
+                SpecField::HealthCheckNodePort,
+                number as fn(&Service) -> Option<String>,
+            ),
+            (
+                fields.allocate_load_balancer_node_ports,
+                SpecField::AllocateLoadBalancerNodePorts,
+                flag,
+            ),
         ];
         for (is_checked, field, read) in places {
             if is_checked {
@@ -141,14 +182,24 @@ impl Found<'_> {
     fn texts(&mut self, fields: &Fields) {
         type Read = fn(&Service) -> Option<&str>;
         let places: [(bool, SpecField, Read); 4] = [
-            (fields.external_name, SpecField::ExternalName, |service| service.spec.external_name.as_deref()),
-            (fields.load_balancer_ip, SpecField::LoadBalancerIp, |service| service.spec.load_balancer_ip.as_deref()),
-            (fields.load_balancer_class, SpecField::LoadBalancerClass, |service| {
-                service.spec.load_balancer_class.as_deref()
+            (fields.external_name, SpecField::ExternalName, |service| {
+                service.spec.external_name.as_deref()
             }),
-            (fields.external_traffic_policy, SpecField::ExternalTrafficPolicy, |service| {
-                service.spec.external_traffic_policy.as_deref()
-            }),
+            (
+                fields.load_balancer_ip,
+                SpecField::LoadBalancerIp,
+                |service| service.spec.load_balancer_ip.as_deref(),
+            ),
+            (
+                fields.load_balancer_class,
+                SpecField::LoadBalancerClass,
+                |service| service.spec.load_balancer_class.as_deref(),
+            ),
+            (
+                fields.external_traffic_policy,
+                SpecField::ExternalTrafficPolicy,
+                |service| service.spec.external_traffic_policy.as_deref(),
+            ),
         ];
         for (is_checked, field, read) in places {
             if is_checked {
@@ -170,18 +221,30 @@ impl Found<'_> {
                 return;
             }
             let place = Place::SourceRange(index);
-            self.values.push(Dormant { place, value: range.clone(), shown: quote(range) });
+            self.values.push(Dormant {
+                place,
+                value: range.clone(),
+                shown: quote(range),
+            });
         }
         if let Some(ranges) = service.annotation(SOURCE_RANGES) {
             let (value, shown) = (ranges.to_owned(), quote(ranges));
-            self.values.push(Dormant { place: Place::SourceRanges, value, shown });
+            self.values.push(Dormant {
+                place: Place::SourceRanges,
+                value,
+                shown,
+            });
         }
     }
 
     fn push(&mut self, field: SpecField, value: Option<(String, String)>) {
         let place = Place::Field(field);
         if let Some((value, shown)) = value.filter(|_| !place.is_used_by(&self.review.service)) {
-            self.values.push(Dormant { place, value, shown });
+            self.values.push(Dormant {
+                place,
+                value,
+                shown,
+            });
         }
     }
 
@@ -189,7 +252,9 @@ impl Found<'_> {
     fn wiping_from(&self, place: Place) -> Option<&Service> {
         let is_wiped = match place {
             Place::NodePort(_) => true,
-            Place::Field(field) => !matches!(field, SpecField::ExternalName | SpecField::LoadBalancerIp),
+            Place::Field(field) => {
+                !matches!(field, SpecField::ExternalName | SpecField::LoadBalancerIp)
+            }
             Place::SourceRange(_) | Place::SourceRanges => false,
         };
         let old = self.review.old_service.as_ref()?;

@@ -2,11 +2,18 @@ use super::*;
 use sallyport_policy::testing::*;
 
 fn policy() -> DormantFields {
-    DormantFields(Settings { strip: true, ..DormantFields::defaults() })
+    DormantFields(Settings {
+        strip: true,
+        ..DormantFields::defaults()
+    })
 }
 
 fn fields(verdict: &Verdict) -> Vec<&str> {
-    verdict.violations.iter().map(|violation| violation.field.as_str()).collect()
+    verdict
+        .violations
+        .iter()
+        .map(|violation| violation.field.as_str())
+        .collect()
 }
 
 /// Everything that a LoadBalancer can have.
@@ -26,9 +33,18 @@ fn full(service_type: ServiceType) -> Service {
 
 #[test]
 fn what_the_type_uses_is_fine() {
-    assert_eq!(policy().validate(&create(full(ServiceType::LoadBalancer))), Verdict::allow());
-    assert_eq!(policy().validate(&create(node_port("w", 80, 30080))), Verdict::allow());
-    assert_eq!(policy().mutate(&mutating(create(full(ServiceType::LoadBalancer)))), Mutation::default());
+    assert_eq!(
+        policy().validate(&create(full(ServiceType::LoadBalancer))),
+        Verdict::allow()
+    );
+    assert_eq!(
+        policy().validate(&create(node_port("w", 80, 30080))),
+        Verdict::allow()
+    );
+    assert_eq!(
+        policy().mutate(&mutating(create(full(ServiceType::LoadBalancer)))),
+        Mutation::default()
+    );
 }
 
 #[test]
@@ -47,22 +63,43 @@ fn everything_else_is_named_with_its_path() {
     ];
     assert_eq!(fields(&verdict), expected);
     assert_eq!(verdict.violations[0].key, "nodePort:ClusterIP:TCP:30080");
-    assert_eq!(verdict.violations[6].key, "loadBalancerSourceRanges:ClusterIP:10.0.0.0/8");
+    assert_eq!(
+        verdict.violations[6].key,
+        "loadBalancerSourceRanges:ClusterIP:10.0.0.0/8"
+    );
 }
 
 #[test]
 fn stripping_leaves_nothing_to_deny_or_to_strip() {
-    for service_type in [ServiceType::ClusterIp, ServiceType::NodePort, ServiceType::ExternalName] {
+    for service_type in [
+        ServiceType::ClusterIp,
+        ServiceType::NodePort,
+        ServiceType::ExternalName,
+    ] {
         let service = full(service_type);
-        let patched = apply(&service, &policy().mutate(&mutating(create(service.clone()))));
-        assert_eq!(policy().validate(&create(patched.clone())), Verdict::allow(), "{service_type}");
-        assert_eq!(policy().mutate(&mutating(create(patched))), Mutation::default(), "{service_type}");
+        let patched = apply(
+            &service,
+            &policy().mutate(&mutating(create(service.clone()))),
+        );
+        assert_eq!(
+            policy().validate(&create(patched.clone())),
+            Verdict::allow(),
+            "{service_type}"
+        );
+        assert_eq!(
+            policy().mutate(&mutating(create(patched))),
+            Mutation::default(),
+            "{service_type}"
+        );
     }
 }
 
 #[test]
 fn what_the_api_server_wipes_after_a_change_of_type_is_left_to_it() {
-    let review = update(full(ServiceType::LoadBalancer), full(ServiceType::ClusterIp));
+    let review = update(
+        full(ServiceType::LoadBalancer),
+        full(ServiceType::ClusterIp),
+    );
     let left = [
         "spec.loadBalancerIP",
         "spec.loadBalancerSourceRanges[0]",
@@ -70,7 +107,11 @@ fn what_the_api_server_wipes_after_a_change_of_type_is_left_to_it() {
         r#"metadata.annotations["service.beta.kubernetes.io/load-balancer-source-ranges"]"#,
     ];
     assert_eq!(fields(&policy().validate(&mutating(review.clone()))), left);
-    assert_eq!(policy().validate(&review).violations.len(), 9, "it has been wiped by the validating phase");
+    assert_eq!(
+        policy().validate(&review).violations.len(),
+        9,
+        "it has been wiped by the validating phase"
+    );
 }
 
 #[test]
@@ -82,8 +123,13 @@ fn what_the_client_changed_too_is_not_wiped() {
     new.spec.load_balancer_class = Some("c/d".into());
     let verdict = policy().validate(&mutating(update(full(ServiceType::LoadBalancer), new)));
     let found = fields(&verdict);
-    assert_eq!(found[..2], ["spec.ports[1].nodePort", "spec.healthCheckNodePort"]);
-    assert!(found.contains(&"spec.loadBalancerClass") && !found.contains(&"spec.externalTrafficPolicy"));
+    assert_eq!(
+        found[..2],
+        ["spec.ports[1].nodePort", "spec.healthCheckNodePort"]
+    );
+    assert!(
+        found.contains(&"spec.loadBalancerClass") && !found.contains(&"spec.externalTrafficPolicy")
+    );
 }
 
 #[test]
@@ -92,20 +138,35 @@ fn a_dormant_node_port_may_not_come_to_life() {
     let verdict = policy().validate(&update(old.clone(), node_port("w", 80, 30080)));
     assert_eq!(fields(&verdict), ["spec.ports[0].nodePort"]);
     assert_eq!(verdict.violations[0].key, "");
-    assert_eq!(policy().validate(&update(old, node_port("w", 80, 30081))), Verdict::allow());
-    assert_eq!(policy().validate(&update(cluster_ip("w"), node_port("w", 80, 30080))), Verdict::allow());
+    assert_eq!(
+        policy().validate(&update(old, node_port("w", 80, 30081))),
+        Verdict::allow()
+    );
+    assert_eq!(
+        policy().validate(&update(cluster_ip("w"), node_port("w", 80, 30080))),
+        Verdict::allow()
+    );
 }
 
 #[test]
 fn fields_that_are_not_checked_are_neither_denied_nor_stripped() {
     let mut settings = DormantFields::defaults();
     settings.fields.node_port = false;
-    let policy = DormantFields(Settings { strip: true, ..settings });
+    let policy = DormantFields(Settings {
+        strip: true,
+        ..settings
+    });
     let mut service = cluster_ip("w");
     service.spec.ports[0].node_port = Some(30080);
     assert_eq!(policy.validate(&create(service.clone())), Verdict::allow());
-    assert_eq!(policy.mutate(&mutating(create(service.clone()))), Mutation::default());
-    assert_eq!(policy.validate(&update(service, node_port("w", 80, 30080))), Verdict::allow());
+    assert_eq!(
+        policy.mutate(&mutating(create(service.clone()))),
+        Mutation::default()
+    );
+    assert_eq!(
+        policy.validate(&update(service, node_port("w", 80, 30080))),
+        Verdict::allow()
+    );
 }
 
 #[test]

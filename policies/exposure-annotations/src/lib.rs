@@ -1,7 +1,8 @@
 //! No annotation or label that exposes a Service which is no LoadBalancer (S10).
 //!
-//! Some controllers act on annotations or labels, whatever the type: a ClusterIP becomes public, or is exported to other clusters,
-//! without a word of it in its spec. Writes to `services/status` are judged too, since they can change both.
+//! Some controllers act on annotations or labels, whatever the type: a ClusterIP becomes public, or
+//! is exported to other clusters, without a word of it in its spec. Writes to `services/status` are
+//! judged too, since they can change both.
 
 use sallyport_policy::facts::exports::EXPORTING_LABELS;
 use sallyport_policy::facts::exposing::{EXPOSING, Exposing};
@@ -17,7 +18,11 @@ pub struct ExposureAnnotations(Settings);
 
 /// The annotations beside which others are harmless.
 fn excuses(denied: &[Denied]) -> impl Iterator<Item = &String> {
-    denied.iter().flat_map(|denied| &denied.unless).flatten().map(|(key, _)| key)
+    denied
+        .iter()
+        .flat_map(|denied| &denied.unless)
+        .flatten()
+        .map(|(key, _)| key)
 }
 
 impl Policy for ExposureAnnotations {
@@ -30,7 +35,10 @@ impl Policy for ExposureAnnotations {
     }
 
     fn describe_configured(&self) -> Description {
-        let Settings { denied, denied_labels } = &self.0;
+        let Settings {
+            denied,
+            denied_labels,
+        } = &self.0;
         Self::describe()
             .compares_load_balancers()
             .compares_annotations(denied.iter().map(|denied| &denied.key))
@@ -39,7 +47,10 @@ impl Policy for ExposureAnnotations {
     }
 
     fn defaults() -> Settings {
-        Settings { denied: denied(&EXPOSING), denied_labels: denied(&EXPORTING_LABELS) }
+        Settings {
+            denied: denied(&EXPOSING),
+            denied_labels: denied(&EXPORTING_LABELS),
+        }
     }
 
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
@@ -48,28 +59,47 @@ impl Policy for ExposureAnnotations {
             let message = "an empty list denies nothing; remove the policy instead";
             errors.push(SettingsError::new("denied", message));
         }
-        for (list, what, rows) in
-            [("denied", "annotation", &settings.denied), ("deniedLabels", "label", &settings.denied_labels)]
-        {
+        for (list, what, rows) in [
+            ("denied", "annotation", &settings.denied),
+            ("deniedLabels", "label", &settings.denied_labels),
+        ] {
             for (i, denied) in rows.iter().enumerate() {
                 check(denied, &text![list, "[", i, "]"], what, &mut errors);
             }
         }
-        for (list, rows) in [("denied", &settings.denied), ("deniedLabels", &settings.denied_labels)] {
-            for (i, denied) in rows.iter().enumerate().filter(|(_, denied)| !denied.key.is_empty()) {
+        for (list, rows) in [
+            ("denied", &settings.denied),
+            ("deniedLabels", &settings.denied_labels),
+        ] {
+            for (i, denied) in rows
+                .iter()
+                .enumerate()
+                .filter(|(_, denied)| !denied.key.is_empty())
+            {
                 names::annotation_pattern(text![list, "[", i, "].key"], &denied.key, &mut errors);
             }
         }
-        if errors.is_empty() { Ok(Self(settings)) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Self(settings))
+        } else {
+            Err(errors)
+        }
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        let mut verdict = Verdict::of_update(review, |_| Widening::ANY, |service| self.judge(service));
-        let Some(old) = &review.old_service else { return verdict };
+        let mut verdict =
+            Verdict::of_update(review, |_| Widening::ANY, |service| self.judge(service));
+        let Some(old) = &review.old_service else {
+            return verdict;
+        };
         for violation in &mut verdict.violations {
             let is_reconfigured = violation.key.split_once('/').is_some_and(|(domain, _)| {
                 !is_shared(domain)
-                    && reconfigures(domain, &old.metadata.annotations, &review.service.metadata.annotations)
+                    && reconfigures(
+                        domain,
+                        &old.metadata.annotations,
+                        &review.service.metadata.annotations,
+                    )
             });
             // What the same controller reads besides decides to whom and to what it is exposed.
             if is_reconfigured {
@@ -92,10 +122,18 @@ impl ExposureAnnotations {
             ("labels", &metadata.labels, &self.0.denied_labels),
         ] {
             for (key, value) in pairs {
-                if rows.iter().any(|denied| exposes(denied, key, value, &metadata.annotations)) {
+                if rows
+                    .iter()
+                    .any(|denied| exposes(denied, key, value, &metadata.annotations))
+                {
                     let field = text!["metadata.", map, "[", quote(key), "]"];
-                    let message = text![quote(value), " exposes a Service of type ", service.service_type()];
-                    let violation = Violation::new("S10", field, message).key(text![key, "=", value]);
+                    let message = text![
+                        quote(value),
+                        " exposes a Service of type ",
+                        service.service_type()
+                    ];
+                    let violation =
+                        Violation::new("S10", field, message).key(text![key, "=", value]);
                     if !verdict.add(violation.fix("remove it, or use type LoadBalancer")) {
                         return verdict;
                     }
@@ -127,21 +165,33 @@ fn denied(rows: &[Exposing]) -> Vec<Denied> {
 }
 
 fn check(denied: &Denied, path: &str, what: &str, errors: &mut Vec<SettingsError>) {
-    let mut refuse = |field: &str, message: String| errors.push(SettingsError::new(text![path, ".", field], message));
+    let mut refuse = |field: &str, message: String| {
+        errors.push(SettingsError::new(text![path, ".", field], message))
+    };
     if denied.key.is_empty() {
         refuse("key", text!["must not be empty; name one ", what]);
     } else if denied.key.bytes().all(|byte| byte == b'*') {
         refuse("key", text!["denies every ", what, "; name some"]);
     }
     if denied.values.as_ref().is_some_and(Vec::is_empty) {
-        refuse("values", "an empty list denies nothing; leave it out for any value".to_owned());
+        refuse(
+            "values",
+            "an empty list denies nothing; leave it out for any value".to_owned(),
+        );
     }
 }
 
 fn exposes(denied: &Denied, key: &str, value: &str, annotations: &[Pair]) -> bool {
     glob::matches(&denied.key, key)
-        && denied.values.as_ref().is_none_or(|values| values.iter().any(|wanted| glob::matches(wanted, value)))
-        && !denied.unless.iter().flatten().any(|(key, value)| pairs::get(annotations, key) == Some(value.as_str()))
+        && denied
+            .values
+            .as_ref()
+            .is_none_or(|values| values.iter().any(|wanted| glob::matches(wanted, value)))
+        && !denied
+            .unless
+            .iter()
+            .flatten()
+            .any(|(key, value)| pairs::get(annotations, key) == Some(value.as_str()))
 }
 
 /// Domains of annotations that many controllers share.
@@ -149,11 +199,17 @@ fn is_shared(domain: &str) -> bool {
     domain.ends_with("kubernetes.io") || domain.ends_with("cloud.google.com")
 }
 
-/// Whether an annotation of the domain is there that was not there before, or had another value, or is there no more.
+/// Whether an annotation of the domain is there that was not there before, or had another value, or
+/// is there no more.
 fn reconfigures(domain: &str, old: &[Pair], new: &[Pair]) -> bool {
-    let is_its = |key: &str| key.strip_prefix(domain).is_some_and(|rest| rest.starts_with('/'));
+    let is_its = |key: &str| {
+        key.strip_prefix(domain)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
     let lacks = |pairs: &[Pair], others: &[Pair]| {
-        pairs.iter().any(|(key, value)| is_its(key) && pairs::get(others, key) != Some(value.as_str()))
+        pairs
+            .iter()
+            .any(|(key, value)| is_its(key) && pairs::get(others, key) != Some(value.as_str()))
     };
     lacks(new, old) || lacks(old, new)
 }
@@ -164,7 +220,10 @@ mod tests {
     use sallyport_policy::testing::*;
 
     fn configured(denied: Vec<Denied>) -> ExposureAnnotations {
-        let settings = Settings { denied, denied_labels: vec![] };
+        let settings = Settings {
+            denied,
+            denied_labels: vec![],
+        };
         ExposureAnnotations::configure(settings).unwrap_or_else(|errors| panic!("{errors:?}"))
     }
 
@@ -178,37 +237,65 @@ mod tests {
     fn what_is_known_to_expose_is_denied_but_on_a_load_balancer() {
         let policy = configured(ExposureAnnotations::defaults().denied);
         for row in &EXPOSING {
-            let value = row.values.first().map_or("x".to_owned(), |value| value.replace('*', "x"));
+            let value = row
+                .values
+                .first()
+                .map_or("x".to_owned(), |value| value.replace('*', "x"));
             let mut service = with(row.key, &value);
-            assert_eq!(policy.validate(&create(service.clone())).violations.len(), 1, "{}", row.key);
+            assert_eq!(
+                policy.validate(&create(service.clone())).violations.len(),
+                1,
+                "{}",
+                row.key
+            );
             service.spec.type_ = Some(ServiceType::LoadBalancer);
             assert_eq!(policy.validate(&create(service)), Verdict::allow());
         }
-        assert_eq!(policy.validate(&create(with("cloud.google.com/neg", r#"{"ingress": true}"#))), Verdict::allow());
-        assert_eq!(policy.validate(&create(with("tailscale.com/expose", "false"))), Verdict::allow());
+        assert_eq!(
+            policy.validate(&create(with(
+                "cloud.google.com/neg",
+                r#"{"ingress": true}"#
+            ))),
+            Verdict::allow()
+        );
+        assert_eq!(
+            policy.validate(&create(with("tailscale.com/expose", "false"))),
+            Verdict::allow()
+        );
     }
 
     #[test]
     fn labels_that_export_to_other_clusters_are_denied() {
-        let policy =
-            ExposureAnnotations::configure(ExposureAnnotations::defaults()).unwrap_or_else(|_| panic!("valid"));
+        let policy = ExposureAnnotations::configure(ExposureAnnotations::defaults())
+            .unwrap_or_else(|_| panic!("valid"));
         for row in &EXPORTING_LABELS {
             let mut service = cluster_ip("w");
             service.metadata.labels = labels([(row.key, row.values[0])]);
             let field = format!("metadata.labels[\"{}\"]", row.key);
             assert_eq!(policy.validate(&create(service)).violations[0].field, field);
         }
-        assert_eq!(policy.validate(&create(with("mirror.linkerd.io/exported", "true"))), Verdict::allow());
+        assert_eq!(
+            policy.validate(&create(with("mirror.linkerd.io/exported", "true"))),
+            Verdict::allow()
+        );
     }
 
     #[test]
     fn another_annotation_of_the_same_controller_is_a_new_offence() {
         let policy = configured(ExposureAnnotations::defaults().denied);
-        let key =
-            |old: &Service, new: &Service| policy.validate(&update(old.clone(), new.clone())).violations[0].key.clone();
+        let key = |old: &Service, new: &Service| {
+            policy
+                .validate(&update(old.clone(), new.clone()))
+                .violations[0]
+                .key
+                .clone()
+        };
         let exposed = with("tailscale.com/expose", "true");
         let mut tagged = exposed.clone();
-        tagged.metadata.annotations = labels([("tailscale.com/expose", "true"), ("tailscale.com/tags", "tag:all")]);
+        tagged.metadata.annotations = labels([
+            ("tailscale.com/expose", "true"),
+            ("tailscale.com/tags", "tag:all"),
+        ]);
         assert_eq!(key(&exposed, &tagged), "");
         assert_eq!(key(&tagged, &exposed), "");
         assert_eq!(key(&tagged, &tagged), "tailscale.com/expose=true");
@@ -216,25 +303,66 @@ mod tests {
 
     #[test]
     fn patterns_and_values_of_settings_count_in_place_of_what_is_known() {
-        let policy =
-            configured(vec![Denied { key: "*.example.com/*".into(), values: Some(vec!["yes".into()]), unless: None }]);
-        assert_eq!(policy.validate(&create(with("lb.example.com/expose", "YES"))).violations.len(), 1);
-        assert_eq!(policy.validate(&create(with("lb.example.com/expose", "no"))), Verdict::allow());
-        assert_eq!(policy.validate(&create(with("tailscale.com/expose", "true"))), Verdict::allow());
+        let policy = configured(vec![Denied {
+            key: "*.example.com/*".into(),
+            values: Some(vec!["yes".into()]),
+            unless: None,
+        }]);
+        assert_eq!(
+            policy
+                .validate(&create(with("lb.example.com/expose", "YES")))
+                .violations
+                .len(),
+            1
+        );
+        assert_eq!(
+            policy.validate(&create(with("lb.example.com/expose", "no"))),
+            Verdict::allow()
+        );
+        assert_eq!(
+            policy.validate(&create(with("tailscale.com/expose", "true"))),
+            Verdict::allow()
+        );
     }
 
     #[test]
     fn settings_that_mean_nothing_or_everything_are_refused() {
         let settings = Settings {
             denied: vec![
-                Denied { key: String::new(), values: None, unless: None },
-                Denied { key: "*".into(), values: None, unless: None },
-                Denied { key: "a/b".into(), values: Some(vec![]), unless: None },
+                Denied {
+                    key: String::new(),
+                    values: None,
+                    unless: None,
+                },
+                Denied {
+                    key: "*".into(),
+                    values: None,
+                    unless: None,
+                },
+                Denied {
+                    key: "a/b".into(),
+                    values: Some(vec![]),
+                    unless: None,
+                },
             ],
-            denied_labels: vec![Denied { key: "*".into(), values: None, unless: None }],
+            denied_labels: vec![Denied {
+                key: "*".into(),
+                values: None,
+                unless: None,
+            }],
         };
-        let errors = ExposureAnnotations::configure(settings).err().unwrap_or_default();
+        let errors = ExposureAnnotations::configure(settings)
+            .err()
+            .unwrap_or_default();
         let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
-        assert_eq!(paths, ["denied[0].key", "denied[1].key", "denied[2].values", "deniedLabels[0].key"]);
+        assert_eq!(
+            paths,
+            [
+                "denied[0].key",
+                "denied[1].key",
+                "denied[2].values",
+                "deniedLabels[0].key"
+            ]
+        );
     }
 }

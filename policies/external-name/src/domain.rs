@@ -12,17 +12,22 @@ pub(crate) fn is_in(name: &str, domain: &str) -> bool {
 
 /// Whether a name is below the domain, at the boundary of a label.
 pub(crate) fn is_below(name: &str, domain: &str) -> bool {
-    name.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
+    name.strip_suffix(domain)
+        .is_some_and(|rest| rest.ends_with('.'))
 }
 
 /// What follows the last dot.
 pub(crate) fn last_label(name: &str) -> &[u8] {
-    name.as_bytes().rsplit(|byte| *byte == b'.').next().unwrap_or_default()
+    name.as_bytes()
+        .rsplit(|byte| *byte == b'.')
+        .next()
+        .unwrap_or_default()
 }
 
-/// Whether some resolver takes it for an IP address: IPv6, which alone has colons, or whatever ends in a number, decimal or
-/// hexadecimal. `127.1`, `0x7f.1` and `2130706433` are 127.0.0.1 to inet_aton, and to every browser (the URL standard's "ends in a
-/// number"). No name of a host ends so, as there is no such top-level domain (RFC 3696).
+/// Whether some resolver takes it for an IP address: IPv6, which alone has colons, or whatever ends
+/// in a number, decimal or hexadecimal. `127.1`, `0x7f.1` and `2130706433` are 127.0.0.1 to
+/// inet_aton, and to every browser (the URL standard's "ends in a number"). No name of a host ends
+/// so, as there is no such top-level domain (RFC 3696).
 pub(crate) fn is_address(name: &str) -> bool {
     name.contains(':') || is_number(last_label(name))
 }
@@ -38,7 +43,9 @@ fn is_number(label: &[u8]) -> bool {
 /// Whether a normal name is made of labels as hosts have them.
 pub(crate) fn is_valid(name: &str) -> bool {
     let of_host = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
-    name.as_bytes().split(|byte| *byte == b'.').all(|label| !label.is_empty() && label.iter().all(of_host))
+    name.as_bytes()
+        .split(|byte| *byte == b'.')
+        .all(|label| !label.is_empty() && label.iter().all(of_host))
 }
 
 #[cfg(test)]
@@ -48,7 +55,9 @@ mod tests {
     #[test]
     fn suffixes_match_at_the_boundary_of_a_label() {
         assert!(is_in("a.example.com", "example.com") && is_in("example.com", "example.com"));
-        assert!(is_below("a.example.com", "example.com") && !is_below("example.com", "example.com"));
+        assert!(
+            is_below("a.example.com", "example.com") && !is_below("example.com", "example.com")
+        );
         for name in ["evilexample.com", "example.com.evil.io", "com", ""] {
             assert!(!is_in(name, "example.com"), "{name}");
         }
@@ -75,7 +84,16 @@ mod tests {
         ] {
             assert!(is_address(name), "{name}");
         }
-        for name in ["10.0.0.1.example.com", "a1.b2", "0xg", "x0", "1a", "example.com", "deadbeef", ""] {
+        for name in [
+            "10.0.0.1.example.com",
+            "a1.b2",
+            "0xg",
+            "x0",
+            "1a",
+            "example.com",
+            "deadbeef",
+            "",
+        ] {
             assert!(!is_address(name), "{name}");
         }
     }
@@ -83,6 +101,12 @@ mod tests {
     #[test]
     fn names_are_normal_without_the_final_dot() {
         assert_eq!(normal("Kubernetes.Default.SVC."), "kubernetes.default.svc");
-        assert!(is_valid("a-1.b_c") && !is_valid("") && !is_valid("a..b") && !is_valid("*.a") && !is_valid("a."));
+        assert!(
+            is_valid("a-1.b_c")
+                && !is_valid("")
+                && !is_valid("a..b")
+                && !is_valid("*.a")
+                && !is_valid("a.")
+        );
     }
 }

@@ -1,9 +1,10 @@
 //! What an ExternalName Service may be an alias of (S09).
 //!
-//! DNS follows such an alias for any client in the cluster, and so does an Ingress controller or another proxy that takes the
-//! Service for a backend: with its own network, its own credentials and its own search path. So an alias to something internal
-//! opens a way around whatever protects that. Only the type ExternalName is judged; an `externalName` that another type leaves
-//! unused is dormant (S11), and judged here once the type changes.
+//! DNS follows such an alias for any client in the cluster, and so does an Ingress controller or
+//! another proxy that takes the Service for a backend: with its own network, its own credentials
+//! and its own search path. So an alias to something internal opens a way around whatever protects
+//! that. Only the type ExternalName is judged; an `externalName` that another type leaves unused is
+//! dormant (S11), and judged here once the type changes.
 
 mod domain;
 
@@ -21,9 +22,17 @@ pub struct ExternalNames {
     cluster_domains: Vec<String>,
 }
 
-/// Last labels inside a cluster. `kubernetes.default` is found along a Pod's search path, `db.shop.svc` too; the namespaces are
-/// those that every cluster has. None of these is a top-level domain.
-const INTERNAL: [&str; 6] = ["svc", "pod", "default", "kube-system", "kube-public", "kube-node-lease"];
+/// Last labels inside a cluster. `kubernetes.default` is found along a Pod's search path,
+/// `db.shop.svc` too; the namespaces are those that every cluster has. None of these is a top-level
+/// domain.
+const INTERNAL: [&str; 6] = [
+    "svc",
+    "pod",
+    "default",
+    "kube-system",
+    "kube-public",
+    "kube-node-lease",
+];
 /// RFC 6761, and what /etc/hosts makes of it: `localhost.localdomain`.
 const LOCALHOST: [&str; 2] = ["localhost", "localdomain"];
 
@@ -37,7 +46,10 @@ impl Policy for ExternalNames {
     }
 
     fn defaults() -> Settings {
-        Settings { allowed_suffixes: vec![], cluster_domains: vec!["cluster.local".to_owned()] }
+        Settings {
+            allowed_suffixes: vec![],
+            cluster_domains: vec!["cluster.local".to_owned()],
+        }
     }
 
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
@@ -46,7 +58,9 @@ impl Policy for ExternalNames {
         for (i, text) in settings.allowed_suffixes.iter().enumerate() {
             match Suffix::parse(text) {
                 Ok(suffix) => allowed.push(suffix),
-                Err(message) => errors.push(SettingsError::new(format!("allowedSuffixes[{i}]"), message)),
+                Err(message) => {
+                    errors.push(SettingsError::new(format!("allowedSuffixes[{i}]"), message))
+                }
             }
         }
         let mut cluster_domains = Vec::with_capacity(settings.cluster_domains.len());
@@ -58,7 +72,14 @@ impl Policy for ExternalNames {
             }
             cluster_domains.push(domain);
         }
-        if errors.is_empty() { Ok(Self { allowed, cluster_domains }) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Self {
+                allowed,
+                cluster_domains,
+            })
+        } else {
+            Err(errors)
+        }
     }
 
     fn validate(&self, review: &Review) -> Verdict {
@@ -71,14 +92,19 @@ impl Policy for ExternalNames {
 impl ExternalNames {
     fn judge(&self, service: &Service) -> Verdict {
         let found = service.spec.external_name.as_deref();
-        let Some(found) = found.filter(|_| service.service_type() == ServiceType::ExternalName) else {
+        let Some(found) = found.filter(|_| service.service_type() == ServiceType::ExternalName)
+        else {
             return Verdict::allow();
         };
         let name = normal(found);
         match self.objection(&name) {
             None => Verdict::allow(),
             Some((problem, fix)) => {
-                let violation = Violation::new("S09", "spec.externalName", format!("{} {problem}", quote(found)));
+                let violation = Violation::new(
+                    "S09",
+                    "spec.externalName",
+                    format!("{} {problem}", quote(found)),
+                );
                 Verdict::deny(violation.key(format!("externalName:{name}")).fix(fix))
             }
         }
@@ -91,13 +117,19 @@ impl ExternalNames {
             return told(problem, fix);
         }
         let mut permits = self.allowed.iter().filter(|suffix| suffix.matches(name));
-        if self.is_internal(name) && !permits.clone().any(|suffix| self.is_internal(&suffix.domain)) {
+        if self.is_internal(name)
+            && !permits
+                .clone()
+                .any(|suffix| self.is_internal(&suffix.domain))
+        {
             return told(
                 "is a name inside the cluster",
                 "let clients use that name itself, or ask for it to be allowed",
             );
         }
-        if last_label(name).len() == name.len() && !permits.clone().any(|suffix| suffix.domain == name) {
+        if last_label(name).len() == name.len()
+            && !permits.clone().any(|suffix| suffix.domain == name)
+        {
             return told(
                 "has no dot, so that it means what each resolver's search path makes of it",
                 "use the full name of a host outside the cluster",
@@ -111,12 +143,18 @@ impl ExternalNames {
             allowed.push_str(if allowed.is_empty() { "" } else { ", " });
             allowed.push_str(&suffix.text());
         }
-        Some((format!("is outside the allowed {allowed}"), "use a name with an allowed suffix".to_owned()))
+        Some((
+            format!("is outside the allowed {allowed}"),
+            "use a name with an allowed suffix".to_owned(),
+        ))
     }
 
     fn is_internal(&self, name: &str) -> bool {
         INTERNAL.iter().any(|label| is_below(name, label))
-            || self.cluster_domains.iter().any(|domain| is_in(name, domain))
+            || self
+                .cluster_domains
+                .iter()
+                .any(|domain| is_in(name, domain))
     }
 }
 
@@ -126,10 +164,18 @@ fn never(name: &str) -> Option<(&'static str, &'static str)> {
         return Some(("is an IP address, not a name", "use a DNS name"));
     }
     if LOCALHOST.iter().any(|domain| is_in(name, domain)) {
-        return Some(("is whatever machine asks for it", "use the name of the host that is meant"));
+        return Some((
+            "is whatever machine asks for it",
+            "use the name of the host that is meant",
+        ));
     }
-    let is_metadata = METADATA_SERVICES.iter().any(|service| service.is_called(name));
-    is_metadata.then_some(("is a cloud's metadata service, which hands out credentials", "use another name"))
+    let is_metadata = METADATA_SERVICES
+        .iter()
+        .any(|service| service.is_called(name));
+    is_metadata.then_some((
+        "is a cloud's metadata service, which hands out credentials",
+        "use another name",
+    ))
 }
 
 /// Where an alias may lead.
@@ -149,10 +195,15 @@ impl Suffix {
         };
         if !is_valid(&domain) {
             let shown = quote(text);
-            return Err(format!("{shown} is no suffix; use .example.com, or example.com for that name itself, too"));
+            return Err(format!(
+                "{shown} is no suffix; use .example.com, or example.com for that name itself, too"
+            ));
         }
         match never(&domain) {
-            Some((problem, _)) => Err(format!("{} {problem}, and never allowed; remove it", quote(text))),
+            Some((problem, _)) => Err(format!(
+                "{} {problem}, and never allowed; remove it",
+                quote(text)
+            )),
             None => Ok(Self { domain, itself }),
         }
     }
@@ -162,7 +213,11 @@ impl Suffix {
     }
 
     fn text(&self) -> String {
-        quote(&format!("{}{}", if self.itself { "" } else { "." }, self.domain))
+        quote(&format!(
+            "{}{}",
+            if self.itself { "" } else { "." },
+            self.domain
+        ))
     }
 }
 

@@ -3,7 +3,10 @@ use sallyport_policy::testing::*;
 
 fn policy(allowed: &[&str], domains: &[&str]) -> Result<ExternalNames, Vec<SettingsError>> {
     let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
-    ExternalNames::configure(Settings { allowed_suffixes: texts(allowed), cluster_domains: texts(domains) })
+    ExternalNames::configure(Settings {
+        allowed_suffixes: texts(allowed),
+        cluster_domains: texts(domains),
+    })
 }
 
 fn problem(allowed: &[&str], name: &str) -> Option<String> {
@@ -11,7 +14,12 @@ fn problem(allowed: &[&str], name: &str) -> Option<String> {
     let mut service = cluster_ip("alias");
     service.spec.type_ = Some(ServiceType::ExternalName);
     service.spec.external_name = Some(name.to_owned());
-    policy.validate(&create(service)).violations.into_iter().next().map(|violation| violation.message)
+    policy
+        .validate(&create(service))
+        .violations
+        .into_iter()
+        .next()
+        .map(|violation| violation.message)
 }
 
 fn is_denied(allowed: &[&str], name: &str) -> bool {
@@ -20,18 +28,26 @@ fn is_denied(allowed: &[&str], name: &str) -> bool {
 
 #[test]
 fn names_outside_are_fine() {
-    for name in
-        ["db.example.com", "db.example.com.", "a.svc.example.com", "localhost.example.com", "metadata.example.com"]
-    {
+    for name in [
+        "db.example.com",
+        "db.example.com.",
+        "a.svc.example.com",
+        "localhost.example.com",
+        "metadata.example.com",
+    ] {
         assert_eq!(problem(&[], name), None, "{name}");
     }
 }
 
 #[test]
 fn internal_names_are_denied_in_any_case() {
-    for name in
-        ["kubernetes.default.svc.cluster.local.", "Kubernetes.Default", "db.shop.svc", "cluster.local", "a.b.pod"]
-    {
+    for name in [
+        "kubernetes.default.svc.cluster.local.",
+        "Kubernetes.Default",
+        "db.shop.svc",
+        "cluster.local",
+        "a.b.pod",
+    ] {
         let told = problem(&[], name).unwrap_or_else(|| panic!("{name}"));
         assert!(told.contains("inside the cluster"), "{told}");
     }
@@ -40,9 +56,14 @@ fn internal_names_are_denied_in_any_case() {
 
 #[test]
 fn the_own_machine_and_metadata_services_are_denied() {
-    for name in
-        ["localhost", "a.localhost.", "localhost.localdomain", "METADATA.google.internal", "metadata", "instance-data"]
-    {
+    for name in [
+        "localhost",
+        "a.localhost.",
+        "localhost.localdomain",
+        "METADATA.google.internal",
+        "metadata",
+        "instance-data",
+    ] {
         assert!(is_denied(&[], name), "{name}");
     }
 }
@@ -58,15 +79,26 @@ fn every_metadata_service_of_the_table_is_denied_whatever_is_allowed() {
 #[test]
 fn allowed_suffixes_end_at_a_label() {
     assert!(!is_denied(&[".example.com"], "a.Example.com."));
-    assert!(is_denied(&[".example.com"], "example.com") && !is_denied(&["example.com"], "example.com"));
-    assert!(is_denied(&["example.com"], "evilexample.com") && is_denied(&["example.com"], "example.com.evil.io"));
+    assert!(
+        is_denied(&[".example.com"], "example.com") && !is_denied(&["example.com"], "example.com")
+    );
+    assert!(
+        is_denied(&["example.com"], "evilexample.com")
+            && is_denied(&["example.com"], "example.com.evil.io")
+    );
 }
 
 #[test]
 fn only_an_internal_suffix_permits_internal_names() {
     assert!(is_denied(&["local"], "db.shop.svc.cluster.local"));
-    assert!(!is_denied(&[".shared.svc.cluster.local"], "db.shared.svc.cluster.local"));
-    assert!(is_denied(&[".shared.svc.cluster.local"], "db.shop.svc.cluster.local"));
+    assert!(!is_denied(
+        &[".shared.svc.cluster.local"],
+        "db.shared.svc.cluster.local"
+    ));
+    assert!(is_denied(
+        &[".shared.svc.cluster.local"],
+        "db.shop.svc.cluster.local"
+    ));
     assert!(!is_denied(&["intranet"], "intranet") && is_denied(&["com"], "intranet"));
 }
 
@@ -80,9 +112,22 @@ fn a_dormant_external_name_is_not_judged() {
 
 #[test]
 fn what_is_no_suffix_is_refused_with_its_path() {
-    let errors = policy(&["a.example", "", "*.example.com", "10.0.0.1", ".localhost"], &[".cluster.local"]).err();
-    let paths: Vec<_> = errors.iter().flatten().map(|error| error.path.as_str()).collect();
-    let expected =
-        ["allowedSuffixes[1]", "allowedSuffixes[2]", "allowedSuffixes[3]", "allowedSuffixes[4]", "clusterDomains[0]"];
+    let errors = policy(
+        &["a.example", "", "*.example.com", "10.0.0.1", ".localhost"],
+        &[".cluster.local"],
+    )
+    .err();
+    let paths: Vec<_> = errors
+        .iter()
+        .flatten()
+        .map(|error| error.path.as_str())
+        .collect();
+    let expected = [
+        "allowedSuffixes[1]",
+        "allowedSuffixes[2]",
+        "allowedSuffixes[3]",
+        "allowedSuffixes[4]",
+        "clusterDomains[0]",
+    ];
     assert_eq!(paths, expected);
 }

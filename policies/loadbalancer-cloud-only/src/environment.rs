@@ -1,6 +1,7 @@
 //! Does something here serve LoadBalancer Services that name no class?
 //!
-//! That is not the same as running on a cloud's machines, and the Nodes can only hint at it: an explicit word wins.
+//! That is not the same as running on a cloud's machines, and the Nodes can only hint at it: an
+//! explicit word wins.
 
 use super::settings::{Environment, OnUnknown, Quantifier, Settings};
 use sallyport_policy::facts::nodes::{INFRASTRUCTURE, Serves};
@@ -9,7 +10,9 @@ use sallyport_policy::review::{Cluster, Environment as Profile, Provider, Provid
 
 /// Beginnings of a providerID whose cloud serves LoadBalancer Services.
 pub(crate) fn clouds() -> Vec<String> {
-    let clouds = INFRASTRUCTURE.iter().filter(|row| row.serves == Serves::Cloud);
+    let clouds = INFRASTRUCTURE
+        .iter()
+        .filter(|row| row.serves == Serves::Cloud);
     clouds.map(|row| row.name.to_owned()).collect()
 }
 
@@ -24,7 +27,9 @@ impl Served {
         match (settings.environment, cluster.environment) {
             (Environment::Cloud, _) | (Environment::Auto, Some(Profile::Cloud)) => Self::Yes,
             (Environment::OnPrem, _) => Self::No("the policy's environment is onPrem".to_owned()),
-            (Environment::Auto, Some(Profile::OnPrem)) => Self::No("the cluster's environment is onPrem".to_owned()),
+            (Environment::Auto, Some(Profile::OnPrem)) => {
+                Self::No("the cluster's environment is onPrem".to_owned())
+            }
             (Environment::Auto, None) => Self::by_nodes(settings, &cluster.providers),
         }
     }
@@ -32,7 +37,10 @@ impl Served {
     fn by_nodes(settings: &Settings, providers: &[Provider]) -> Self {
         let is_cloud = |provider: &&Provider| {
             let names = [provider.id.text(), provider.id.provider()];
-            names.into_iter().flatten().any(|name| settings.schemes.iter().any(|scheme| scheme == name))
+            names
+                .into_iter()
+                .flatten()
+                .any(|name| settings.schemes.iter().any(|scheme| scheme == name))
         };
         let clouds = providers.iter().filter(is_cloud).count();
         let enough = match settings.quantifier {
@@ -44,21 +52,31 @@ impl Served {
         }
         let mut others = providers.iter().filter(|provider| !is_cloud(provider));
         match others.clone().find(|provider| is_known(&provider.id)) {
-            Some(known) => {
-                Self::No(format!("the Nodes are on {}, which has no load balancer of its own", name(&known.id)))
-            }
+            Some(known) => Self::No(format!(
+                "the Nodes are on {}, which has no load balancer of its own",
+                name(&known.id)
+            )),
             None if settings.on_unknown == OnUnknown::Allow => Self::Yes,
             None => Self::No(others.next().map_or_else(
                 || "no Node is known".to_owned(),
-                |unknown| format!("unknown provider {}; set environment explicitly", name(&unknown.id)),
+                |unknown| {
+                    format!(
+                        "unknown provider {}; set environment explicitly",
+                        name(&unknown.id)
+                    )
+                },
             )),
         }
     }
 }
 
 fn is_known(id: &ProviderId) -> bool {
-    let ProviderId::Scheme(scheme) = id else { return false };
-    INFRASTRUCTURE.iter().any(|row| row.serves == Serves::Nothing && row.name == scheme)
+    let ProviderId::Scheme(scheme) = id else {
+        return false;
+    };
+    INFRASTRUCTURE
+        .iter()
+        .any(|row| row.serves == Serves::Nothing && row.name == scheme)
 }
 
 /// A provider in a message; its text comes from a Node.

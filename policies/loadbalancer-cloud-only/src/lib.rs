@@ -1,7 +1,9 @@
-//! LoadBalancer Services only where something serves them (S03), and only of the classes that are wanted (S12).
+//! LoadBalancer Services only where something serves them (S03), and only of the classes that are
+//! wanted (S12).
 //!
-//! A LoadBalancer that nothing serves stays `<pending>` for ever, with node ports open. An explicit setting decides first, then
-//! an allowed class, then the Nodes. An existing load balancer stays editable: the host ratchets by key.
+//! A LoadBalancer that nothing serves stays `<pending>` for ever, with node ports open. An explicit
+//! setting decides first, then an allowed class, then the Nodes. An existing load balancer stays
+//! editable: the host ratchets by key.
 
 mod environment;
 
@@ -37,24 +39,46 @@ impl Policy for LoadBalancerCloudOnly {
     }
 
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
-        let lists = [("schemes", &settings.schemes), ("allowedClasses", &settings.allowed_classes)];
+        let lists = [
+            ("schemes", &settings.schemes),
+            ("allowedClasses", &settings.allowed_classes),
+        ];
         let mut errors = vec![];
         for (name, list) in lists {
             names::exact(name, list, &mut errors);
         }
         let is_url = |scheme: &String| scheme.bytes().any(|byte| matches!(byte, b':' | b'/'));
-        for (i, scheme) in settings.schemes.iter().enumerate().filter(|(_, scheme)| is_url(scheme)) {
-            let problem = text![quote(scheme), " matches nothing; write what stands before ://"];
+        for (i, scheme) in settings
+            .schemes
+            .iter()
+            .enumerate()
+            .filter(|(_, scheme)| is_url(scheme))
+        {
+            let problem = text![
+                quote(scheme),
+                " matches nothing; write what stands before ://"
+            ];
             errors.push(SettingsError::new(text!["schemes[", i, "]"], problem));
         }
         if settings.require_class && settings.allow_classless {
-            errors.push(SettingsError::new("requireClass", "contradicts allowClassless: true; keep one of them"));
+            errors.push(SettingsError::new(
+                "requireClass",
+                "contradicts allowClassless: true; keep one of them",
+            ));
         }
-        if errors.is_empty() { Ok(Self(settings)) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Self(settings))
+        } else {
+            Err(errors)
+        }
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        Verdict::of_update(review, |_| Widening::ANY, |service| self.judge(service, review))
+        Verdict::of_update(
+            review,
+            |_| Widening::ANY,
+            |service| self.judge(service, review),
+        )
     }
 }
 
@@ -77,28 +101,54 @@ impl LoadBalancerCloudOnly {
         }
         let field = "spec.loadBalancerClass";
         let violation = if allowed.is_empty() {
-            let Served::No(why) = Served::by(&self.0, &review.cluster) else { return None };
-            Violation::new("S03", field, format!("nothing is known to serve the class {} here: {why}", quote(class)))
-                .fix("use type ClusterIP, or ask for the class to be allowed")
+            let Served::No(why) = Served::by(&self.0, &review.cluster) else {
+                return None;
+            };
+            Violation::new(
+                "S03",
+                field,
+                format!(
+                    "nothing is known to serve the class {} here: {why}",
+                    quote(class)
+                ),
+            )
+            .fix("use type ClusterIP, or ask for the class to be allowed")
         } else {
-            Violation::new("S12", field, format!("{} is not among the allowed classes", quote(class)))
-                .fix(format!("use {}", quoted_list(allowed)))
+            Violation::new(
+                "S12",
+                field,
+                format!("{} is not among the allowed classes", quote(class)),
+            )
+            .fix(format!("use {}", quoted_list(allowed)))
         };
         Some(violation.key(format!("LoadBalancer:{class}")))
     }
 
     fn judge_classless(&self, review: &Review) -> Option<Violation> {
         let violation = if self.0.require_class {
-            Violation::new("S12", "spec.loadBalancerClass", "a LoadBalancer must name its class")
-                .fix(self.name_a_class())
+            Violation::new(
+                "S12",
+                "spec.loadBalancerClass",
+                "a LoadBalancer must name its class",
+            )
+            .fix(self.name_a_class())
         } else if self.0.allow_classless {
             return None;
         } else {
-            let Served::No(why) = Served::by(&self.0, &review.cluster) else { return None };
-            let class =
-                if self.0.allowed_classes.is_empty() { String::new() } else { format!(", or {}", self.name_a_class()) };
-            Violation::new("S03", "spec.type", format!("nothing serves a LoadBalancer here: {why}"))
-                .fix(format!("use ClusterIP or NodePort{class}"))
+            let Served::No(why) = Served::by(&self.0, &review.cluster) else {
+                return None;
+            };
+            let class = if self.0.allowed_classes.is_empty() {
+                String::new()
+            } else {
+                format!(", or {}", self.name_a_class())
+            };
+            Violation::new(
+                "S03",
+                "spec.type",
+                format!("nothing serves a LoadBalancer here: {why}"),
+            )
+            .fix(format!("use ClusterIP or NodePort{class}"))
         };
         Some(violation.key("LoadBalancer:"))
     }
@@ -113,7 +163,11 @@ impl LoadBalancerCloudOnly {
 }
 
 fn quoted_list(texts: &[String]) -> String {
-    texts.iter().map(|text| quote(text)).collect::<Vec<_>>().join(" or ")
+    texts
+        .iter()
+        .map(|text| quote(text))
+        .collect::<Vec<_>>()
+        .join(" or ")
 }
 
 #[cfg(test)]
@@ -143,7 +197,10 @@ mod tests {
     }
 
     fn message(verdict: &Verdict) -> &str {
-        verdict.violations.first().map_or("", |violation| violation.message.as_str())
+        verdict
+            .violations
+            .first()
+            .map_or("", |violation| violation.message.as_str())
     }
 
     #[test]
@@ -153,15 +210,33 @@ mod tests {
             assert_eq!(policy.validate(&on(&[cloud])), Verdict::allow(), "{cloud}");
         }
         for (ids, why) in [
-            (&["rke2"][..], "unknown provider rke2; set environment explicitly"),
-            (&["us-west-9"], "unknown provider us-west-9; set environment explicitly"),
+            (
+                &["rke2"][..],
+                "unknown provider rke2; set environment explicitly",
+            ),
+            (
+                &["us-west-9"],
+                "unknown provider us-west-9; set environment explicitly",
+            ),
             (&["AWS"], "unknown provider AWS; set environment explicitly"),
-            (&["vsphere"], "the Nodes are on vsphere, which has no load balancer of its own"),
-            (&["aws", "k3s"], "unknown provider k3s; set environment explicitly"),
-            (&[""], "unknown provider (Nodes without providerID); set environment explicitly"),
+            (
+                &["vsphere"],
+                "the Nodes are on vsphere, which has no load balancer of its own",
+            ),
+            (
+                &["aws", "k3s"],
+                "unknown provider k3s; set environment explicitly",
+            ),
+            (
+                &[""],
+                "unknown provider (Nodes without providerID); set environment explicitly",
+            ),
             (&[], "no Node is known"),
         ] {
-            assert_eq!(message(&policy.validate(&on(ids))), format!("nothing serves a LoadBalancer here: {why}"));
+            assert_eq!(
+                message(&policy.validate(&on(ids))),
+                format!("nothing serves a LoadBalancer here: {why}")
+            );
         }
     }
 
@@ -169,13 +244,20 @@ mod tests {
     fn a_cloud_without_a_scheme_can_be_named_by_its_name_or_by_what_its_ids_begin_with() {
         for scheme in ["oci", "ocid1"] {
             let policy = configured(|s| s.schemes = vec![scheme.into()]);
-            assert_eq!(policy.validate(&on(&["ocid1"])), Verdict::allow(), "{scheme}");
+            assert_eq!(
+                policy.validate(&on(&["ocid1"])),
+                Verdict::allow(),
+                "{scheme}"
+            );
         }
     }
 
     #[test]
     fn one_node_can_be_enough_and_the_unknown_can_be_allowed() {
-        assert_eq!(configured(|s| s.quantifier = Quantifier::Any).validate(&on(&["aws", "k3s"])), Verdict::allow());
+        assert_eq!(
+            configured(|s| s.quantifier = Quantifier::Any).validate(&on(&["aws", "k3s"])),
+            Verdict::allow()
+        );
         let allow = configured(|s| s.on_unknown = OnUnknown::Allow);
         assert_eq!(allow.validate(&on(&[""])), Verdict::allow());
         assert_eq!(allow.validate(&on(&["vsphere"])).violations.len(), 1);
@@ -187,7 +269,10 @@ mod tests {
         review.cluster.environment = Some(Profile::Cloud);
         assert_eq!(configured(|_| {}).validate(&review), Verdict::allow());
         let on_prem = configured(|s| s.environment = Environment::OnPrem).validate(&review);
-        assert_eq!(message(&on_prem), "nothing serves a LoadBalancer here: the policy's environment is onPrem");
+        assert_eq!(
+            message(&on_prem),
+            "nothing serves a LoadBalancer here: the policy's environment is onPrem"
+        );
     }
 
     #[test]
@@ -199,16 +284,27 @@ mod tests {
         let judge = |class: &str| {
             let mut service = load_balancer("w", 80);
             service.spec.load_balancer_class = Some(class.into());
-            policy.validate(&create(service)).violations.into_iter().map(|v| (v.rule, v.field)).collect::<Vec<_>>()
+            policy
+                .validate(&create(service))
+                .violations
+                .into_iter()
+                .map(|v| (v.rule, v.field))
+                .collect::<Vec<_>>()
         };
         assert_eq!(judge("internal-vip"), []);
-        assert_eq!(judge("Internal-VIP"), [("S12".to_owned(), "spec.loadBalancerClass".to_owned())]);
+        assert_eq!(
+            judge("Internal-VIP"),
+            [("S12".to_owned(), "spec.loadBalancerClass".to_owned())]
+        );
     }
 
     #[test]
     fn other_types_are_none_of_its_business() {
         let policy = configured(|s| s.environment = Environment::OnPrem);
-        assert_eq!(policy.validate(&create(node_port("w", 80, 30080))), Verdict::allow());
+        assert_eq!(
+            policy.validate(&create(node_port("w", 80, 30080))),
+            Verdict::allow()
+        );
     }
 
     #[test]
@@ -217,7 +313,9 @@ mod tests {
         settings.require_class = true;
         settings.allow_classless = true;
         settings.allowed_classes = vec![String::new()];
-        let errors = LoadBalancerCloudOnly::configure(settings).err().unwrap_or_default();
+        let errors = LoadBalancerCloudOnly::configure(settings)
+            .err()
+            .unwrap_or_default();
         let paths: Vec<_> = errors.into_iter().map(|error| error.path).collect();
         assert_eq!(paths, ["allowedClasses[0]", "requireClass"]);
     }

@@ -1,6 +1,8 @@
-//! S13: the addresses that a Service asks for, by the deprecated `loadBalancerIP` or by an annotation of its controller.
+//! S13: the addresses that a Service asks for, by the deprecated `loadBalancerIP` or by an
+//! annotation of its controller.
 //!
-//! One address gives one violation, wherever it stands. An address that nothing bounds is rule S08's, of policy external-ips.
+//! One address gives one violation, wherever it stands. An address that nothing bounds is rule
+//! S08's, of policy external-ips.
 
 use super::LoadBalancerExposure;
 use super::internal::annotation;
@@ -10,14 +12,20 @@ use sallyport_policy::net::Address;
 use sallyport_policy::prelude::*;
 
 const FIELD: &str = "spec.loadBalancerIP";
-const WHY: &str = "is deprecated since Kubernetes 1.24, and controllers differ in what they make of it";
+const WHY: &str =
+    "is deprecated since Kubernetes 1.24, and controllers differ in what they make of it";
 const FIX: &str = "remove it, so that the controller chooses an address";
 
 /// The most addresses of one Service that are told apart. No load balancer has more.
 const MAX_ADDRESSES: usize = 64;
 
 impl LoadBalancerExposure {
-    pub(crate) fn judge_addresses(&self, review: &Review, service: &Service, verdict: &mut Verdict) {
+    pub(crate) fn judge_addresses(
+        &self,
+        review: &Review,
+        service: &Service,
+        verdict: &mut Verdict,
+    ) {
         if self.settings.load_balancer_ip == LoadBalancerIp::Allow {
             return;
         }
@@ -33,8 +41,14 @@ impl LoadBalancerExposure {
             named.push(asked.text);
             let field = annotation(asked.key);
             if named.len() > MAX_ADDRESSES {
-                let message = text!["the Service asks for more than ", MAX_ADDRESSES, " addresses"];
-                verdict.violations.push(Violation::new("S13", field, message).fix("name fewer"));
+                let message = text![
+                    "the Service asks for more than ",
+                    MAX_ADDRESSES,
+                    " addresses"
+                ];
+                verdict
+                    .violations
+                    .push(Violation::new("S13", field, message).fix("name fewer"));
                 return;
             }
             let why = "the annotation asks for an address, as spec.loadBalancerIP does";
@@ -47,10 +61,16 @@ impl LoadBalancerExposure {
         match self.settings.load_balancer_ip {
             LoadBalancerIp::Deny => {
                 let violation = Violation::new("S13", field, text![quote(ip), ": ", why]);
-                verdict.violations.push(violation.key(text!["loadBalancerIP:", ip]).fix(FIX));
+                verdict
+                    .violations
+                    .push(violation.key(text!["loadBalancerIP:", ip]).fix(FIX));
             }
             LoadBalancerIp::Warn if review.resource == Resource::Services => {
-                let what = if field == FIELD { text![field, " ", WHY] } else { text![field, ": ", why] };
+                let what = if field == FIELD {
+                    text![field, " ", WHY]
+                } else {
+                    text![field, ": ", why]
+                };
                 verdict.warnings.push(text![what, "; ", FIX]);
             }
             LoadBalancerIp::Warn | LoadBalancerIp::Allow => {}
@@ -60,5 +80,6 @@ impl LoadBalancerExposure {
 
 /// Whether two texts are one address, or one text that is none.
 fn is_same(one: &str, other: &str) -> bool {
-    one == other || Address::parse(one).is_some_and(|address| Some(address) == Address::parse(other))
+    one == other
+        || Address::parse(one).is_some_and(|address| Some(address) == Address::parse(other))
 }

@@ -1,7 +1,7 @@
 //! M3 and M4: what a new load balancer gets where its manifest says nothing.
 //!
-//! On a create only: the class can't be changed later, and what stands is somebody's. An update to type LoadBalancer is left to
-//! its author, and to the rules.
+//! On a create only: the class can't be changed later, and what stands is somebody's. An update to
+//! type LoadBalancer is left to its author, and to the rules.
 
 use super::LoadBalancerExposure;
 use super::sources::Ranges;
@@ -36,10 +36,13 @@ pub(crate) fn complete(policy: &LoadBalancerExposure, review: &Review) -> Mutati
 }
 
 impl LoadBalancerExposure {
-    /// Only where it is one controller that serves the Service, and this finds nothing that says what it is to be.
+    /// Only where it is one controller that serves the Service, and this finds nothing that says
+    /// what it is to be.
     fn switch_to_set(&self, review: &Review) -> Option<(&'static str, &'static str)> {
         let controllers = self.controllers_for(review, &review.service).ok()?;
-        let [controller] = controllers.as_slice() else { return None };
+        let [controller] = controllers.as_slice() else {
+            return None;
+        };
         if self.public(review, &review.service).is_empty() {
             return None;
         }

@@ -1,7 +1,7 @@
 //! S04: why a load balancer is not certainly an internal one.
 //!
-//! Every reason is told, each with a key of its own: an update may not add one to those that stand. "Not certain" and "public"
-//! never share a key.
+//! Every reason is told, each with a key of its own: an update may not add one to those that stand.
+//! "Not certain" and "public" never share a key.
 
 use super::LoadBalancerExposure;
 use super::settings::{Extra, Settings};
@@ -10,22 +10,34 @@ use sallyport_policy::facts::voids::{BESIDE, Voided, Voiding, voiding};
 use sallyport_policy::prelude::*;
 
 /// The controllers that settings name.
-pub(crate) fn controllers(settings: &Settings, errors: &mut Vec<SettingsError>) -> Vec<&'static Controller> {
+pub(crate) fn controllers(
+    settings: &Settings,
+    errors: &mut Vec<SettingsError>,
+) -> Vec<&'static Controller> {
     let mut controllers = vec![];
     for (i, name) in settings.providers.iter().enumerate() {
         match internal::by_name(name) {
             Some(controller) => controllers.push(controller),
-            None => errors.push(SettingsError::new(text!["providers[", i, "]"], unknown(name))),
+            None => errors.push(SettingsError::new(
+                text!["providers[", i, "]"],
+                unknown(name),
+            )),
         }
     }
     for (i, extra) in settings.extra.iter().enumerate() {
         if extra.key.is_empty() {
-            errors.push(SettingsError::new(text!["extra[", i, "].key"], "must not be empty; remove it"));
+            errors.push(SettingsError::new(
+                text!["extra[", i, "].key"],
+                "must not be empty; remove it",
+            ));
         }
     }
     for (i, class) in settings.internal_classes.iter().enumerate() {
         if class.is_empty() {
-            errors.push(SettingsError::new(text!["internalClasses[", i, "]"], "must not be empty; remove it"));
+            errors.push(SettingsError::new(
+                text!["internalClasses[", i, "]"],
+                "must not be empty; remove it",
+            ));
         }
     }
     controllers
@@ -37,7 +49,9 @@ impl LoadBalancerExposure {
         let old = review.old_service.as_ref();
         let mut found = vec![];
         for by in BESIDE {
-            found.extend(voiding(service, old, Voided::Internal, by).map(|voiding| voided(by, &voiding)));
+            found.extend(
+                voiding(service, old, Voided::Internal, by).map(|voiding| voided(by, &voiding)),
+            );
         }
         let class = service.spec.load_balancer_class.as_ref();
         if class.is_some_and(|class| self.settings.internal_classes.contains(class)) {
@@ -48,16 +62,25 @@ impl LoadBalancerExposure {
             Ok(controllers) => {
                 for controller in controllers {
                     let mut reasons = controller.reasons(service, old);
-                    // What settings call internal stands in for the controller's own switch; what voids it does so all the same.
+                    // What settings call internal stands in for the controller's own switch; what
+                    // voids it does so all the same.
                     reasons.retain(|reason| !is_extra || matches!(reason, Public::Voided(_)));
                     found.extend(reasons.iter().map(|reason| explain(controller, reason)));
                 }
             }
             Err(_) if is_extra => {}
             Err(why) => {
-                let message = text!["nothing makes the load balancer internal for certain: ", why];
-                let fix = "ask for the policy's providers or internalClasses to be set, or use type ClusterIP";
-                found.push(Violation::new("S04", TYPE, message).key(text![NOT_CERTAIN, "?"]).fix(fix));
+                let message = text![
+                    "nothing makes the load balancer internal for certain: ",
+                    why
+                ];
+                let fix = "ask for the policy's providers or internalClasses to be set, or use \
+                    type ClusterIP";
+                found.push(
+                    Violation::new("S04", TYPE, message)
+                        .key(text![NOT_CERTAIN, "?"])
+                        .fix(fix),
+                );
             }
         }
         found
@@ -77,11 +100,22 @@ impl LoadBalancerExposure {
             let infrastructure = provider.id.provider().unwrap_or_default();
             match internal::on(infrastructure, service) {
                 Some(controller) => controllers.push(controller),
-                None if infrastructure.is_empty() => return Err("a Node has no providerID".to_owned()),
-                None => return Err(text!["no switch is known for Nodes of ", quote(infrastructure)]),
+                None if infrastructure.is_empty() => {
+                    return Err("a Node has no providerID".to_owned());
+                }
+                None => {
+                    return Err(text![
+                        "no switch is known for Nodes of ",
+                        quote(infrastructure)
+                    ]);
+                }
             }
         }
-        if controllers.is_empty() { Err("no Node is known".to_owned()) } else { Ok(controllers) }
+        if controllers.is_empty() {
+            Err("no Node is known".to_owned())
+        } else {
+            Ok(controllers)
+        }
     }
 }
 
@@ -93,21 +127,29 @@ fn unknown(name: &str) -> String {
     let mut problem = text![quote(name), " is no controller that is known; use "];
     for (i, controller) in CONTROLLERS.iter().enumerate() {
         if i > 0 {
-            problem.push_str(if i + 1 == CONTROLLERS.len() { " or " } else { ", " });
+            problem.push_str(if i + 1 == CONTROLLERS.len() {
+                " or "
+            } else {
+                ", "
+            });
         }
         problem.push_str(controller.name);
     }
     problem
 }
 
-/// How public a load balancer may be, in ascending order: the beginning of a key, before the controller's name.
+/// How public a load balancer may be, in ascending order: the beginning of a key, before the
+/// controller's name.
 const UNSERVED: &str = "LoadBalancer:class not served:";
 const NOT_CERTAIN: &str = "LoadBalancer:not certain:";
 const PUBLIC: &str = "LoadBalancer:public:";
 
 /// Keys of the same controller that name a more public load balancer than this one does.
 pub(crate) fn more_public(key: &str) -> Vec<String> {
-    for (degree, more) in [(UNSERVED, &[NOT_CERTAIN, PUBLIC][..]), (NOT_CERTAIN, &[PUBLIC])] {
+    for (degree, more) in [
+        (UNSERVED, &[NOT_CERTAIN, PUBLIC][..]),
+        (NOT_CERTAIN, &[PUBLIC]),
+    ] {
         if let Some(name) = key.strip_prefix(degree) {
             return more.iter().map(|degree| text![degree, name]).collect();
         }
@@ -121,24 +163,49 @@ fn explain(controller: &Controller, public: &Public<'_>) -> Violation {
     let violation = match public {
         Public::Voided(voiding) => return voided(name, voiding),
         Public::Class { class, .. } => {
-            let message = text![quote(class), " is not served by ", name, ", whose annotations say nothing here"];
+            let message = text![
+                quote(class),
+                " is not served by ",
+                name,
+                ", whose annotations say nothing here"
+            ];
             deny(CLASS.to_owned(), message).fix(OTHER_CLASS)
         }
-        Public::ExternalClass(class) => {
-            deny(CLASS.to_owned(), text![quote(class), " makes a public load balancer"]).fix(OTHER_CLASS)
-        }
-        Public::Value { key, found, set, .. } => {
-            let message = text![quote(found), " does not make the load balancer internal for ", name];
-            let fix = set.map_or_else(|| "correct or remove it".to_owned(), |value| text!["set it to ", quote(value)]);
+        Public::ExternalClass(class) => deny(
+            CLASS.to_owned(),
+            text![quote(class), " makes a public load balancer"],
+        )
+        .fix(OTHER_CLASS),
+        Public::Value {
+            key, found, set, ..
+        } => {
+            let message = text![
+                quote(found),
+                " does not make the load balancer internal for ",
+                name
+            ];
+            let fix = set.map_or_else(
+                || "correct or remove it".to_owned(),
+                |value| text!["set it to ", quote(value)],
+            );
             deny(annotation(key), message).fix(fix)
         }
         Public::Missing { key, set, .. } => {
             let message = text!["nothing makes the load balancer internal for ", name];
             let value = set.map_or_else(String::new, |value| text![" to ", quote(value)]);
-            deny(TYPE.to_owned(), message).fix(text!["set the annotation ", key, value, ", or use type ClusterIP"])
+            deny(TYPE.to_owned(), message).fix(text![
+                "set the annotation ",
+                key,
+                value,
+                ", or use type ClusterIP"
+            ])
         }
         Public::NoSwitch => {
-            let message = text!["no annotation is known by which ", name, " makes an internal load balancer"];
+            let message = text![
+                "no annotation is known by which ",
+                name,
+                " makes an internal load balancer"
+            ];
             deny(TYPE.to_owned(), message).fix("use type ClusterIP")
         }
     };
@@ -150,19 +217,28 @@ fn explain(controller: &Controller, public: &Public<'_>) -> Violation {
     violation.key(text![degree, name])
 }
 
-/// An annotation that voids the switch. Its value counts: another one may lead to another load balancer.
+/// An annotation that voids the switch. Its value counts: another one may lead to another load
+/// balancer.
 fn voided(name: &str, voiding: &Voiding<'_>) -> Violation {
     let Voiding { row, found } = voiding;
-    let message =
-        text![quote(found), " ", row.cause.text(), ", so that it is not certainly an internal one for ", name];
-    Violation::new("S04", annotation(row.key), message).key(text!["LoadBalancer:", voiding.key()]).fix("remove it")
+    let message = text![
+        quote(found),
+        " ",
+        row.cause.text(),
+        ", so that it is not certainly an internal one for ",
+        name
+    ];
+    Violation::new("S04", annotation(row.key), message)
+        .key(text!["LoadBalancer:", voiding.key()])
+        .fix("remove it")
 }
 
 const TYPE: &str = "spec.type";
 const CLASS: &str = "spec.loadBalancerClass";
 const OTHER_CLASS: &str = "use an internal class, or type ClusterIP";
 
-/// `metadata.annotations["example.com/key"]`, for a key of our own tables: it needs no escapes, and stands in full.
+/// `metadata.annotations["example.com/key"]`, for a key of our own tables: it needs no escapes, and
+/// stands in full.
 pub(crate) fn annotation(key: &'static str) -> String {
     text!["metadata.annotations[\"", key, "\"]"]
 }

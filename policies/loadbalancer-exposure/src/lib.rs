@@ -1,5 +1,6 @@
-//! How load balancers are reached: internal (S04), from known addresses (S05), without node ports (S06), without an address that
-//! the Service names (S13); and what new ones get where their manifest says nothing (M3, M4).
+//! How load balancers are reached: internal (S04), from known addresses (S05), without node ports
+//! (S06), without an address that the Service names (S13); and what new ones get where their
+//! manifest says nothing (M3, M4).
 
 mod address;
 mod create;
@@ -67,18 +68,35 @@ impl Policy for LoadBalancerExposure {
         let set = &settings.set_on_create;
         const RANGES: &str = "setOnCreate.loadBalancerSourceRanges";
         let ranges = blocks(RANGES, &set.load_balancer_source_ranges, &mut errors);
-        let is_allowed = |range: &Cidr| allowed.is_empty() || allowed.iter().any(|allowed| allowed.covers(range));
+        let is_allowed = |range: &Cidr| {
+            allowed.is_empty() || allowed.iter().any(|allowed| allowed.covers(range))
+        };
         if !ranges.iter().all(is_allowed) || settings.forbid_world && cover_the_world(&ranges) {
-            errors.push(SettingsError::new(RANGES, "S05 would deny them; name other blocks"));
+            errors.push(SettingsError::new(
+                RANGES,
+                "S05 would deny them; name other blocks",
+            ));
         }
         if set.load_balancer_class.as_deref() == Some("") {
-            errors.push(SettingsError::new("setOnCreate.loadBalancerClass", "must not be empty; remove it"));
+            errors.push(SettingsError::new(
+                "setOnCreate.loadBalancerClass",
+                "must not be empty; remove it",
+            ));
         }
         if set.internal && set.load_balancer_class.is_some() {
-            let problem = "excludes loadBalancerClass, which decides by itself; keep one of the two";
+            let problem =
+                "excludes loadBalancerClass, which decides by itself; keep one of the two";
             errors.push(SettingsError::new("setOnCreate.internal", problem));
         }
-        if errors.is_empty() { Ok(Self { settings, controllers, allowed }) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Self {
+                settings,
+                controllers,
+                allowed,
+            })
+        } else {
+            Err(errors)
+        }
     }
 
     fn validate(&self, review: &Review) -> Verdict {
@@ -95,7 +113,10 @@ impl Policy for LoadBalancerExposure {
 fn widening(violation: &Violation) -> Widening {
     match violation.rule.as_str() {
         "S04" | "S05" => Widening::LEADS.or(Widening::SOURCES),
-        "S06" => Widening::LEADS.or(Widening::NODE_PORTS).or(Widening::NODES).or(Widening::SOURCES),
+        "S06" => Widening::LEADS
+            .or(Widening::NODE_PORTS)
+            .or(Widening::NODES)
+            .or(Widening::SOURCES),
         _ => Widening::LEADS,
     }
 }
@@ -108,9 +129,13 @@ impl LoadBalancerExposure {
             return verdict;
         }
         let settings = &self.settings;
-        let asks_reach =
-            settings.require_internal || settings.require_source_ranges == RequireSourceRanges::UnlessInternal;
-        let public = if asks_reach { self.public(review, service) } else { vec![] };
+        let asks_reach = settings.require_internal
+            || settings.require_source_ranges == RequireSourceRanges::UnlessInternal;
+        let public = if asks_reach {
+            self.public(review, service)
+        } else {
+            vec![]
+        };
         self.judge_ranges(review, service, !public.is_empty(), &mut verdict);
         self.judge_node_ports(service, &mut verdict);
         self.judge_addresses(review, service, &mut verdict);
@@ -120,13 +145,25 @@ impl LoadBalancerExposure {
         verdict
     }
 
-    /// An update that makes an offence a lesser one keeps it: it gets the key of the greater one that stood.
+    /// An update that makes an offence a lesser one keeps it: it gets the key of the greater one
+    /// that stood.
     fn lessened(&self, review: &Review, mut verdict: Verdict) -> Verdict {
-        let Some(old) = review.old_service.as_ref().filter(|_| !verdict.violations.is_empty()) else { return verdict };
+        let Some(old) = review
+            .old_service
+            .as_ref()
+            .filter(|_| !verdict.violations.is_empty())
+        else {
+            return verdict;
+        };
         let before = self.judge(review, old).violations;
-        let too_many = before.iter().find(|violation| sources::admits_too_many(violation));
+        let too_many = before
+            .iter()
+            .find(|violation| sources::admits_too_many(violation));
         let too_many = too_many.filter(|_| review.widening().and(Widening::SOURCES).is_none());
-        let keys: BinaryHeap<_> = before.iter().map(|violation| violation.key.as_str()).collect();
+        let keys: BinaryHeap<_> = before
+            .iter()
+            .map(|violation| violation.key.as_str())
+            .collect();
         let keys = keys.into_sorted_vec();
         let stood = |key: &str| keys.binary_search(&key).is_ok();
         for violation in &mut verdict.violations {
@@ -135,9 +172,9 @@ impl LoadBalancerExposure {
             }
             let greater = match too_many {
                 Some(old) if sources::admits_too_many(violation) => Some(old.key.clone()),
-                _ if violation.rule == "S04" => {
-                    internal::more_public(&violation.key).into_iter().find(|key| stood(key))
-                }
+                _ if violation.rule == "S04" => internal::more_public(&violation.key)
+                    .into_iter()
+                    .find(|key| stood(key)),
                 _ => None,
             };
             if let Some(key) = greater {
@@ -147,19 +184,30 @@ impl LoadBalancerExposure {
         verdict
     }
 
-    /// A load balancer without ranges, or with node ports, offends more once it is less certainly an internal one.
+    /// A load balancer without ranges, or with node ports, offends more once it is less certainly
+    /// an internal one.
     fn renewed_by_reach(&self, review: &Review, mut verdict: Verdict) -> Verdict {
         let concerns = |violation: &Violation| matches!(violation.rule.as_str(), "S05" | "S06");
-        let Some(old) = review.old_service.as_ref().filter(|_| verdict.violations.iter().any(concerns)) else {
+        let Some(old) = review
+            .old_service
+            .as_ref()
+            .filter(|_| verdict.violations.iter().any(concerns))
+        else {
             return verdict;
         };
         let before = self.public(review, old);
         let stood = |reason: &Violation| {
             let greater = internal::more_public(&reason.key);
-            before.iter().any(|old| old.key == reason.key || greater.contains(&old.key))
+            before
+                .iter()
+                .any(|old| old.key == reason.key || greater.contains(&old.key))
         };
         if !self.public(review, &review.service).iter().all(stood) {
-            for violation in verdict.violations.iter_mut().filter(|violation| concerns(violation)) {
+            for violation in verdict
+                .violations
+                .iter_mut()
+                .filter(|violation| concerns(violation))
+            {
                 violation.key.clear();
             }
         }
@@ -175,15 +223,27 @@ impl LoadBalancerExposure {
         let allocates = service.spec.allocate_load_balancer_node_ports != Some(false);
         if allocates {
             let violation = Violation::new("S06", "spec.allocateLoadBalancerNodePorts", PROBLEM);
-            verdict.violations.push(violation.key("LoadBalancer:node ports").fix("set it to false"));
+            verdict.violations.push(
+                violation
+                    .key("LoadBalancer:node ports")
+                    .fix("set it to false"),
+            );
         }
         for (i, port) in service.spec.ports.iter().enumerate() {
-            // An allocated port goes with the field; while that is false, each one that stays is open all the same.
-            if let Some(number) = port.node_port.filter(|_| port.node_port_by_client || !allocates) {
+            // An allocated port goes with the field; while that is false, each one that stays is
+            // open all the same.
+            if let Some(number) = port
+                .node_port
+                .filter(|_| port.node_port_by_client || !allocates)
+            {
                 let field = text!["spec.ports[", i, "].nodePort"];
                 let message = text![PROBLEM, ", but opens ", number];
                 let key = text!["NodePort:", port.protocol, ":", number];
-                verdict.violations.push(Violation::new("S06", field, message).key(key).fix("remove it"));
+                verdict.violations.push(
+                    Violation::new("S06", field, message)
+                        .key(key)
+                        .fix("remove it"),
+                );
             }
         }
     }
@@ -200,7 +260,10 @@ fn blocks(path: &str, texts: &[String], errors: &mut Vec<SettingsError>) -> Vec<
                     Some(_) => "has bits beyond its prefix; write the block's first address",
                     None => "is no block of addresses; write it as 10.0.0.0/8 or 2001:db8::/32",
                 };
-                errors.push(SettingsError::new(text![path, "[", i, "]"], text![quote(text), " ", problem]));
+                errors.push(SettingsError::new(
+                    text![path, "[", i, "]"],
+                    text![quote(text), " ", problem],
+                ));
             }
         }
     }

@@ -1,7 +1,8 @@
 //! S05: from where a load balancer may be reached.
 //!
-//! The field wins over the annotations that its controller reads in place of it. A range that does not parse lies in no allowed
-//! block. Ranges count only where the controller enforces them and nothing else in the Service voids them.
+//! The field wins over the annotations that its controller reads in place of it. A range that does
+//! not parse lies in no allowed block. Ranges count only where the controller enforces them and
+//! nothing else in the Service voids them.
 
 use super::LoadBalancerExposure;
 use super::internal::annotation;
@@ -22,12 +23,19 @@ const MISSING: &str = "LoadBalancer:no source ranges";
 /// Whether an offence is that the ranges admit too many clients.
 pub(crate) fn admits_too_many(violation: &Violation) -> bool {
     let key = violation.key.as_str();
-    violation.rule == "S05" && (key == MISSING || key.starts_with(TOO_WIDE) || key.starts_with(TOO_WIDE_TOGETHER))
+    violation.rule == "S05"
+        && (key == MISSING || key.starts_with(TOO_WIDE) || key.starts_with(TOO_WIDE_TOGETHER))
 }
 
 impl LoadBalancerExposure {
     /// `is_public` tells whether the load balancer may be a public one.
-    pub(crate) fn judge_ranges(&self, review: &Review, service: &Service, is_public: bool, verdict: &mut Verdict) {
+    pub(crate) fn judge_ranges(
+        &self,
+        review: &Review,
+        service: &Service,
+        is_public: bool,
+        verdict: &mut Verdict,
+    ) {
         let controllers = self.controllers_for(review, service).ok();
         let controllers = controllers.as_deref();
         let ranges = Ranges::of(service, controllers);
@@ -41,23 +49,35 @@ impl LoadBalancerExposure {
         }
         self.judge_each(&ranges, verdict);
         let settings = &self.settings;
-        let may_have_ranges = ranges.are_read || !settings.set_on_create.load_balancer_source_ranges.is_empty();
+        let may_have_ranges = ranges.are_read
+            || !settings
+                .set_on_create
+                .load_balancer_source_ranges
+                .is_empty();
         let limited = settings.forbid_world || !self.allowed.is_empty();
         if required || limited && may_have_ranges {
             judge_voids(review, service, controllers, verdict);
-            let mut warnings = judge_enforcement(service, controllers.unwrap_or_default(), required, verdict);
-            // Of ranges that are not given there is nothing to say; and controllers write the status again and again.
+            let mut warnings =
+                judge_enforcement(service, controllers.unwrap_or_default(), required, verdict);
+            // Of ranges that are not given there is nothing to say; and controllers write the
+            // status again and again.
             warnings.retain(|_| ranges.are_read && review.resource == Resource::Services);
             verdict.warnings.append(&mut warnings);
         }
     }
 
-    fn deny_missing(&self, service: &Service, controllers: Option<&[&Controller]>, verdict: &mut Verdict) {
+    fn deny_missing(
+        &self,
+        service: &Service,
+        controllers: Option<&[&Controller]>,
+        verdict: &mut Verdict,
+    ) {
         let violation = match controllers {
             Some([first, ..]) if service.annotation(SOURCE_RANGES).is_some() => {
                 let message = text![
                     first.name,
-                    " does not read the annotation, so that the load balancer is open to the whole world"
+                    " does not read the annotation, so that the load balancer is open to the whole \
+                     world"
                 ];
                 let fix = text!["use ", FIELD];
                 Violation::new("S05", annotation(SOURCE_RANGES), message).fix(fix)
@@ -90,23 +110,41 @@ impl LoadBalancerExposure {
                     Share::All => "all",
                 };
                 let what = text![how_much, " of ", family];
-                let message = text!["together the ranges open the load balancer to the whole world (", what, ")"];
-                self.deny(verdict, ranges.root(), message, text![TOO_WIDE_TOGETHER, what]);
+                let message = text![
+                    "together the ranges open the load balancer to the whole world (",
+                    what,
+                    ")"
+                ];
+                self.deny(
+                    verdict,
+                    ranges.root(),
+                    message,
+                    text![TOO_WIDE_TOGETHER, what],
+                );
             }
         }
     }
 
     fn deny(&self, verdict: &mut Verdict, field: String, message: String, key: String) {
-        verdict.add(Violation::new("S05", field, message).key(key).fix(self.name_blocks()));
+        verdict.add(
+            Violation::new("S05", field, message)
+                .key(key)
+                .fix(self.name_blocks()),
+        );
     }
 
     fn problem(&self, block: Option<Cidr>) -> Option<&'static str> {
         match block {
-            None if self.settings.forbid_world || !self.allowed.is_empty() => Some("is no block such as 192.0.2.1/32"),
+            None if self.settings.forbid_world || !self.allowed.is_empty() => {
+                Some("is no block such as 192.0.2.1/32")
+            }
             Some(block) if self.settings.forbid_world && cover_the_world(&[block]) => {
                 Some("opens the load balancer to the whole world")
             }
-            Some(block) if !self.allowed.is_empty() && !self.allowed.iter().any(|allowed| allowed.covers(&block)) => {
+            Some(block)
+                if !self.allowed.is_empty()
+                    && !self.allowed.iter().any(|allowed| allowed.covers(&block)) =>
+            {
                 Some("is outside the allowed blocks")
             }
             _ => None,
@@ -123,16 +161,30 @@ impl LoadBalancerExposure {
     }
 }
 
-/// What voids the ranges: for the controllers that serve the Service, for all where they are not known, and for what runs
-/// beside any of them.
-fn judge_voids(review: &Review, service: &Service, controllers: Option<&[&Controller]>, verdict: &mut Verdict) {
+/// What voids the ranges: for the controllers that serve the Service, for all where they are not
+/// known, and for what runs beside any of them.
+fn judge_voids(
+    review: &Review,
+    service: &Service,
+    controllers: Option<&[&Controller]>,
+    verdict: &mut Verdict,
+) {
     let mut judge = |by: &str| {
         for voiding in voiding(service, review.old_service.as_ref(), Voided::Ranges, by) {
             let (row, found) = (voiding.row, voiding.found);
-            let message = text![quote(found), " ", row.cause.text(), ", so that source ranges do not certainly hold"];
+            let message = text![
+                quote(found),
+                " ",
+                row.cause.text(),
+                ", so that source ranges do not certainly hold"
+            ];
             let key = text!["sourceRanges:", voiding.key()];
             // Two controllers may read one annotation.
-            if verdict.violations.iter().all(|violation| violation.key != key) {
+            if verdict
+                .violations
+                .iter()
+                .all(|violation| violation.key != key)
+            {
                 let violation = Violation::new("S05", annotation(row.key), message);
                 verdict.violations.push(violation.key(key).fix("remove it"));
             }
@@ -142,13 +194,18 @@ fn judge_voids(review: &Review, service: &Service, controllers: Option<&[&Contro
         judge(by);
     }
     match controllers {
-        Some(controllers) => controllers.iter().for_each(|controller| judge(controller.name)),
-        None => CONTROLLERS.iter().for_each(|controller| judge(controller.name)),
+        Some(controllers) => controllers
+            .iter()
+            .for_each(|controller| judge(controller.name)),
+        None => CONTROLLERS
+            .iter()
+            .for_each(|controller| judge(controller.name)),
     }
 }
 
-/// Whether the controllers enforce source ranges at all. That they don't is an offence only where ranges are required: to give
-/// some is no worse than to give none. Returns what is to be warned of where ranges are given.
+/// Whether the controllers enforce source ranges at all. That they don't is an offence only where
+/// ranges are required: to give some is no worse than to give none. Returns what is to be warned of
+/// where ranges are given.
 fn judge_enforcement(
     service: &Service,
     controllers: &[&Controller],
@@ -160,13 +217,30 @@ fn judge_enforcement(
         let name = controller.name;
         let problem = match controller.enforces(service) {
             Enforces::No if required => {
-                let message = text!["source ranges are not enforced by ", name, " for this load balancer"];
-                let violation = Violation::new("S05", FIELD, message).key(text!["sourceRanges:not enforced:", name]);
-                verdict.violations.push(violation.fix("restrict its clients in another way, or use type ClusterIP"));
+                let message = text![
+                    "source ranges are not enforced by ",
+                    name,
+                    " for this load balancer"
+                ];
+                let violation = Violation::new("S05", FIELD, message)
+                    .key(text!["sourceRanges:not enforced:", name]);
+                verdict.violations.push(
+                    violation.fix("restrict its clients in another way, or use type ClusterIP"),
+                );
                 continue;
             }
-            Enforces::No => text![FIELD, ": source ranges are not enforced by ", name, " for this load balancer"],
-            Enforces::Depends => text![FIELD, ": whether ", name, " enforces source ranges depends on its settings"],
+            Enforces::No => text![
+                FIELD,
+                ": source ranges are not enforced by ",
+                name,
+                " for this load balancer"
+            ],
+            Enforces::Depends => text![
+                FIELD,
+                ": whether ",
+                name,
+                " enforces source ranges depends on its settings"
+            ],
             Enforces::Yes | Enforces::Where(_) => continue,
         };
         warnings.push(problem);
@@ -191,7 +265,8 @@ struct Range<'a> {
 
 impl Range<'_> {
     fn field(&self) -> String {
-        self.key.map_or_else(|| text![FIELD, "[", self.index, "]"], annotation)
+        self.key
+            .map_or_else(|| text![FIELD, "[", self.index, "]"], annotation)
     }
 }
 
@@ -199,26 +274,48 @@ impl<'a> Ranges<'a> {
     fn of(service: &'a Service, controllers: Option<&[&Controller]>) -> Self {
         let mut list = vec![];
         for (index, text) in service.spec.load_balancer_source_ranges.iter().enumerate() {
-            list.push(Range { key: None, index, text: text.trim_ascii() });
+            list.push(Range {
+                key: None,
+                index,
+                text: text.trim_ascii(),
+            });
         }
         if !list.is_empty() {
-            return Self { list, are_read: true };
+            return Self {
+                list,
+                are_read: true,
+            };
         }
         let mut are_read = false;
-        let others = controllers.unwrap_or_default().iter().flat_map(|controller| controller.ranges);
-        for key in others.copied().filter(|key| *key != SOURCE_RANGES).chain([SOURCE_RANGES]) {
+        let others = controllers
+            .unwrap_or_default()
+            .iter()
+            .flat_map(|controller| controller.ranges);
+        for key in others
+            .copied()
+            .filter(|key| *key != SOURCE_RANGES)
+            .chain([SOURCE_RANGES])
+        {
             let before = list.len();
             let mut rest = service.annotation(key).unwrap_or_default();
             while !rest.is_empty() {
-                let end = rest.bytes().position(|byte| byte == b',').unwrap_or(rest.len());
+                let end = rest
+                    .bytes()
+                    .position(|byte| byte == b',')
+                    .unwrap_or(rest.len());
                 let text = rest.get(..end).unwrap_or_default().trim_ascii();
                 if !text.is_empty() {
-                    list.push(Range { key: Some(key), index: 0, text });
+                    list.push(Range {
+                        key: Some(key),
+                        index: 0,
+                        text,
+                    });
                 }
                 rest = rest.get(end + 1..).unwrap_or_default();
             }
             let reads = |controller: &&Controller| controller.ranges.contains(&key);
-            are_read |= list.len() > before && controllers.is_none_or(|controllers| controllers.iter().all(reads));
+            are_read |= list.len() > before
+                && controllers.is_none_or(|controllers| controllers.iter().all(reads));
         }
         Self { list, are_read }
     }
@@ -226,10 +323,14 @@ impl<'a> Ranges<'a> {
     /// Whether the Service names some, wherever a controller may read them.
     pub(crate) fn is_any(service: &Service) -> bool {
         let mut keys = CONTROLLERS.iter().flat_map(|controller| controller.ranges);
-        !service.spec.load_balancer_source_ranges.is_empty() || keys.any(|key| service.annotation(key).is_some())
+        !service.spec.load_balancer_source_ranges.is_empty()
+            || keys.any(|key| service.annotation(key).is_some())
     }
 
     fn root(&self) -> String {
-        self.list.first().and_then(|range| range.key).map_or_else(|| FIELD.to_owned(), annotation)
+        self.list
+            .first()
+            .and_then(|range| range.key)
+            .map_or_else(|| FIELD.to_owned(), annotation)
     }
 }

@@ -17,7 +17,11 @@ fn annotated(key: &str, value: &str) -> Service {
 }
 
 fn told(verdict: &Verdict) -> Vec<String> {
-    verdict.violations.iter().map(|v| format!("{} {}: {}; {}", v.rule, v.field, v.message, v.fix)).collect()
+    verdict
+        .violations
+        .iter()
+        .map(|v| format!("{} {}: {}; {}", v.rule, v.field, v.message, v.fix))
+        .collect()
 }
 
 #[test]
@@ -28,18 +32,28 @@ fn the_default_only_warns_of_a_deprecated_field() {
     service.spec.load_balancer_ip = Some("10.0.0.9".into());
     let verdict = policy.validate(&create(service.clone()));
     assert_eq!((verdict.violations.len(), verdict.warnings.len()), (0, 1));
-    assert_eq!(policy.validate(&update(service.clone(), service).of_status()), Verdict::allow());
+    assert_eq!(
+        policy.validate(&update(service.clone(), service).of_status()),
+        Verdict::allow()
+    );
 }
 
 #[test]
 fn who_makes_load_balancers_follows_from_the_nodes_and_not_known_is_public() {
     let policy = configured(|s| s.require_internal = true);
     let on = |review: Review| told(&policy.validate(&review)).concat();
-    assert_eq!(on(create(annotated(AZURE, "true")).on_nodes_of(["azure"])), "");
+    assert_eq!(
+        on(create(annotated(AZURE, "true")).on_nodes_of(["azure"])),
+        ""
+    );
     assert!(on(create(annotated(AZURE, "true")).on_nodes_of(["azure", "gce"])).contains("for gce"));
     assert!(on(create(annotated(AZURE, "true"))).contains("no Node is known"));
-    assert!(on(create(annotated(AZURE, "true")).on_nodes_of([""])).contains("a Node has no providerID"));
-    assert!(on(create(annotated(AZURE, "true")).on_nodes_of(["k3s"])).contains(r#"Nodes of "k3s""#));
+    assert!(
+        on(create(annotated(AZURE, "true")).on_nodes_of([""])).contains("a Node has no providerID")
+    );
+    assert!(
+        on(create(annotated(AZURE, "true")).on_nodes_of(["k3s"])).contains(r#"Nodes of "k3s""#)
+    );
 }
 
 #[test]
@@ -52,13 +66,15 @@ fn what_is_wrong_and_what_to_do_is_told() {
     assert_eq!(
         first(annotated(AZURE, "True")),
         format!(
-            r#"S04 metadata.annotations["{AZURE}"]: "True" does not make the load balancer internal for azure; set it to "true""#
+            "S04 metadata.annotations[\"{AZURE}\"]: \"True\" does not make the load balancer \
+             internal for azure; set it to \"true\""
         )
     );
     assert_eq!(
         first(load_balancer("w", 80)),
         format!(
-            r#"S04 spec.type: nothing makes the load balancer internal for azure; set the annotation {AZURE} to "true", or use type ClusterIP"#
+            "S04 spec.type: nothing makes the load balancer internal for azure; set the annotation \
+             {AZURE} to \"true\", or use type ClusterIP"
         )
     );
 }
@@ -67,7 +83,10 @@ fn what_is_wrong_and_what_to_do_is_told() {
 fn what_settings_call_internal_is_internal() {
     let policy = configured(|s| {
         s.require_internal = true;
-        s.extra = vec![settings::Extra { key: "example.com/reach".into(), value: "inside".into() }];
+        s.extra = vec![settings::Extra {
+            key: "example.com/reach".into(),
+            value: "inside".into(),
+        }];
         s.internal_classes = vec!["internal-vip".into()];
     });
     let denied = |service| policy.validate(&create(service)).violations.len();
@@ -86,13 +105,22 @@ fn ranges_are_judged_one_by_one_and_together() {
     });
     let fields = |ranges: &[&str]| {
         let mut service = load_balancer("w", 80);
-        service.spec.load_balancer_source_ranges = ranges.iter().map(|&range| range.to_owned()).collect();
-        policy.validate(&create(service)).violations.into_iter().map(|v| v.field).collect::<Vec<_>>()
+        service.spec.load_balancer_source_ranges =
+            ranges.iter().map(|&range| range.to_owned()).collect();
+        policy
+            .validate(&create(service))
+            .violations
+            .into_iter()
+            .map(|v| v.field)
+            .collect::<Vec<_>>()
     };
     assert_eq!(fields(&[" 10.1.0.0/16 ", "2001:db8:1::/48"]), [""; 0]);
     assert_eq!(
         fields(&["10.0.0.0/8", "11.0.0.0/8", "nonsense"]),
-        ["spec.loadBalancerSourceRanges[1]", "spec.loadBalancerSourceRanges[2]"]
+        [
+            "spec.loadBalancerSourceRanges[1]",
+            "spec.loadBalancerSourceRanges[2]"
+        ]
     );
     assert_eq!(fields(&["::/0"]), ["spec.loadBalancerSourceRanges[0]"]);
 }
@@ -100,7 +128,9 @@ fn ranges_are_judged_one_by_one_and_together() {
 #[test]
 fn many_ranges_of_one_annotation_are_judged_in_time() {
     let policy = configured(|s| s.forbid_world = true);
-    let ranges: Vec<_> = (0..20_000).map(|i| format!("10.{}.{}.0/24", i / 256, i % 256)).collect();
+    let ranges: Vec<_> = (0..20_000)
+        .map(|i| format!("10.{}.{}.0/24", i / 256, i % 256))
+        .collect();
     let verdict = policy.validate(&create(annotated(RANGES, &ranges.join(", "))));
     assert_eq!(verdict, Verdict::allow());
 }
@@ -111,8 +141,17 @@ fn an_internal_load_balancer_needs_no_ranges_where_that_is_wanted() {
         s.require_source_ranges = RequireSourceRanges::UnlessInternal;
         s.providers = vec!["azure".into()];
     });
-    assert_eq!(policy.validate(&create(annotated(AZURE, "true"))), Verdict::allow());
-    assert_eq!(policy.validate(&create(annotated(AZURE, "false"))).violations.len(), 1);
+    assert_eq!(
+        policy.validate(&create(annotated(AZURE, "true"))),
+        Verdict::allow()
+    );
+    assert_eq!(
+        policy
+            .validate(&create(annotated(AZURE, "false")))
+            .violations
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -121,7 +160,12 @@ fn node_ports_are_told_by_what_opens_them() {
     let mut service = load_balancer("w", 80);
     service.spec.ports[0].node_port = Some(30095);
     let fields = |service: &Service| {
-        policy.validate(&create(service.clone())).violations.into_iter().map(|v| v.field).collect::<Vec<_>>()
+        policy
+            .validate(&create(service.clone()))
+            .violations
+            .into_iter()
+            .map(|v| v.field)
+            .collect::<Vec<_>>()
     };
     assert_eq!(fields(&service), ["spec.allocateLoadBalancerNodePorts"]);
     service.spec.allocate_load_balancer_node_ports = Some(false);
@@ -147,39 +191,72 @@ fn a_new_load_balancer_gets_what_its_manifest_leaves_open_and_nothing_else() {
     assert_eq!(patched.annotation(AZURE), Some("true"));
     assert_eq!(patched.spec.load_balancer_source_ranges, ["10.0.0.0/8"]);
     assert_eq!(patched.spec.allocate_load_balancer_node_ports, Some(false));
-    assert_eq!(patched.spec.external_traffic_policy.as_deref(), Some("Local"));
-    assert_eq!(policy.mutate(&mutating(create(patched.clone()))), Mutation::default());
-    assert_eq!(policy.mutate(&mutating(update(service.clone(), service))), Mutation::default());
+    assert_eq!(
+        patched.spec.external_traffic_policy.as_deref(),
+        Some("Local")
+    );
+    assert_eq!(
+        policy.mutate(&mutating(create(patched.clone()))),
+        Mutation::default()
+    );
+    assert_eq!(
+        policy.mutate(&mutating(update(service.clone(), service))),
+        Mutation::default()
+    );
 
     let mut explicit = annotated(AZURE, "false");
-    explicit.metadata.annotations.push((RANGES.to_owned(), "192.0.2.0/24".to_owned()));
+    explicit
+        .metadata
+        .annotations
+        .push((RANGES.to_owned(), "192.0.2.0/24".to_owned()));
     explicit.spec.allocate_load_balancer_node_ports = Some(true);
     explicit.spec.allocate_load_balancer_node_ports_by_client = true;
     explicit.spec.external_traffic_policy = Some("Cluster".into());
     explicit.spec.external_traffic_policy_by_client = true;
-    assert_eq!(policy.mutate(&mutating(create(explicit))), Mutation::default());
+    assert_eq!(
+        policy.mutate(&mutating(create(explicit))),
+        Mutation::default()
+    );
 }
 
 #[test]
 fn a_class_is_set_where_there_is_none() {
-    let policy = configured(|s| s.set_on_create.load_balancer_class = Some("example.com/lb".into()));
+    let policy =
+        configured(|s| s.set_on_create.load_balancer_class = Some("example.com/lb".into()));
     let mut service = load_balancer("w", 80);
-    assert_eq!(policy.mutate(&mutating(create(service.clone()))).patch.len(), 1);
+    assert_eq!(
+        policy
+            .mutate(&mutating(create(service.clone())))
+            .patch
+            .len(),
+        1
+    );
     service.spec.load_balancer_class = Some("tailscale".into());
-    assert_eq!(policy.mutate(&mutating(create(service))), Mutation::default());
-    assert_eq!(policy.mutate(&mutating(create(node_port("w", 80, 30080)))), Mutation::default());
+    assert_eq!(
+        policy.mutate(&mutating(create(service))),
+        Mutation::default()
+    );
+    assert_eq!(
+        policy.mutate(&mutating(create(node_port("w", 80, 30080)))),
+        Mutation::default()
+    );
 }
 
 #[test]
 fn settings_that_cannot_be_meant_are_refused_with_their_path() {
     let mut settings = LoadBalancerExposure::defaults();
     settings.providers = vec!["aws".into()];
-    settings.extra = vec![settings::Extra { key: String::new(), value: "x".into() }];
+    settings.extra = vec![settings::Extra {
+        key: String::new(),
+        value: "x".into(),
+    }];
     settings.internal_classes = vec![String::new()];
     settings.allowed_cidrs = vec!["10.0.0.0/8".into(), "10.1.2.3/8".into(), "10.0.0.0".into()];
     settings.set_on_create.internal = true;
     settings.set_on_create.load_balancer_class = Some(String::new());
-    let errors = LoadBalancerExposure::configure(settings).err().unwrap_or_default();
+    let errors = LoadBalancerExposure::configure(settings)
+        .err()
+        .unwrap_or_default();
     let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
     assert_eq!(
         paths,
@@ -193,7 +270,11 @@ fn settings_that_cannot_be_meant_are_refused_with_their_path() {
             "setOnCreate.internal"
         ]
     );
-    assert!(errors[0].message.starts_with(r#""aws" is no controller that is known; use aws-lbc, aws-ccm, azure"#));
+    assert!(
+        errors[0]
+            .message
+            .starts_with(r#""aws" is no controller that is known; use aws-lbc, aws-ccm, azure"#)
+    );
 }
 
 const LBC: &str = "service.beta.kubernetes.io/aws-load-balancer-scheme";
@@ -201,7 +282,11 @@ const LBC: &str = "service.beta.kubernetes.io/aws-load-balancer-scheme";
 /// The keys of what is denied after an update.
 fn keys(policy: &LoadBalancerExposure, old: &Service, new: &Service) -> Vec<String> {
     let verdict = policy.validate(&update(old.clone(), new.clone()));
-    verdict.violations.into_iter().map(|violation| violation.key).collect()
+    verdict
+        .violations
+        .into_iter()
+        .map(|violation| violation.key)
+        .collect()
 }
 
 #[test]
@@ -211,10 +296,19 @@ fn not_certain_and_public_are_two_offences() {
         s.providers = vec!["aws-lbc".into()];
     });
     let (open, facing) = (load_balancer("w", 80), annotated(LBC, "internet-facing"));
-    assert_eq!(keys(&policy, &open, &open), ["LoadBalancer:not certain:aws-lbc"]);
-    assert_eq!(keys(&policy, &open, &facing), ["LoadBalancer:public:aws-lbc"]);
+    assert_eq!(
+        keys(&policy, &open, &open),
+        ["LoadBalancer:not certain:aws-lbc"]
+    );
+    assert_eq!(
+        keys(&policy, &open, &facing),
+        ["LoadBalancer:public:aws-lbc"]
+    );
     // What was public may become what is not certain, which is no more.
-    assert_eq!(keys(&policy, &facing, &open), ["LoadBalancer:public:aws-lbc"]);
+    assert_eq!(
+        keys(&policy, &facing, &open),
+        ["LoadBalancer:public:aws-lbc"]
+    );
 }
 
 #[test]
@@ -223,10 +317,16 @@ fn what_voids_the_switch_adds_an_offence_to_those_that_stand() {
         s.require_internal = true;
         s.providers = vec!["azure".into()];
     });
-    let (old, mut new) = (load_balancer("w", 80), annotated("service.beta.kubernetes.io/azure-pls-create", "true"));
+    let (old, mut new) = (
+        load_balancer("w", 80),
+        annotated("service.beta.kubernetes.io/azure-pls-create", "true"),
+    );
     assert_eq!(keys(&policy, &old, &new).len(), 2);
     new.metadata.annotations = labels([(AZURE, "true"), ("kube-vip.io/forwardUPNP", "true")]);
-    assert_eq!(keys(&policy, &old, &new), ["LoadBalancer:voided:kube-vip.io/forwardUPNP"]);
+    assert_eq!(
+        keys(&policy, &old, &new),
+        ["LoadBalancer:voided:kube-vip.io/forwardUPNP"]
+    );
 }
 
 #[test]
@@ -234,11 +334,17 @@ fn what_voids_a_switch_counts_beside_what_settings_call_internal() {
     let policy = configured(|s| {
         s.require_internal = true;
         s.providers = vec!["azure".into()];
-        s.extra = vec![settings::Extra { key: "example.com/reach".into(), value: "inside".into() }];
+        s.extra = vec![settings::Extra {
+            key: "example.com/reach".into(),
+            value: "inside".into(),
+        }];
     });
     let mut service = annotated("example.com/reach", "inside");
     assert_eq!(policy.validate(&create(service.clone())), Verdict::allow());
-    service.metadata.annotations.push(("service.beta.kubernetes.io/azure-pls-create".into(), "true".into()));
+    service.metadata.annotations.push((
+        "service.beta.kubernetes.io/azure-pls-create".into(),
+        "true".into(),
+    ));
     assert_eq!(policy.validate(&create(service)).violations.len(), 1);
 }
 
@@ -247,21 +353,43 @@ fn families_and_their_shares_are_offences_of_their_own() {
     let policy = configured(|s| s.forbid_world = true);
     let with = |ranges: &[&str]| {
         let mut service = load_balancer("w", 80);
-        service.spec.load_balancer_source_ranges = ranges.iter().map(|&range| range.to_owned()).collect();
+        service.spec.load_balancer_source_ranges =
+            ranges.iter().map(|&range| range.to_owned()).collect();
         service
     };
     let most = with(&["0.0.0.0/1", "128.0.0.0/2"]);
     let both = with(&["0.0.0.0/1", "128.0.0.0/2", "2000::/4", "3000::/4"]);
-    assert_eq!(keys(&policy, &most, &most), ["sourceRanges:world:most of IPv4"]);
-    assert_eq!(keys(&policy, &both, &both), ["sourceRanges:world:most of IPv4", "sourceRanges:world:all of IPv6"]);
+    assert_eq!(
+        keys(&policy, &most, &most),
+        ["sourceRanges:world:most of IPv4"]
+    );
+    assert_eq!(
+        keys(&policy, &both, &both),
+        [
+            "sourceRanges:world:most of IPv4",
+            "sourceRanges:world:all of IPv6"
+        ]
+    );
     // Wider ranges make a new offence, narrower ones don't.
     let wider = with(&["0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3"]);
     assert_eq!(keys(&policy, &most, &wider), [""]);
-    assert_eq!(keys(&policy, &wider, &most), ["sourceRanges:world:most of IPv4"]);
+    assert_eq!(
+        keys(&policy, &wider, &most),
+        ["sourceRanges:world:most of IPv4"]
+    );
     let all = with(&["0.0.0.0/1", "128.0.0.0/1"]);
-    assert_eq!(keys(&policy, &most, &all), ["sourceRanges:world:all of IPv4"]);
-    assert_eq!(keys(&policy, &all, &most), ["sourceRanges:world:all of IPv4"]);
-    assert_eq!(keys(&policy, &with(&["0.0.0.0/0"]), &most), ["sourceRange:0.0.0.0/0"]);
+    assert_eq!(
+        keys(&policy, &most, &all),
+        ["sourceRanges:world:all of IPv4"]
+    );
+    assert_eq!(
+        keys(&policy, &all, &most),
+        ["sourceRanges:world:all of IPv4"]
+    );
+    assert_eq!(
+        keys(&policy, &with(&["0.0.0.0/0"]), &most),
+        ["sourceRange:0.0.0.0/0"]
+    );
 }
 
 #[test]
@@ -270,10 +398,19 @@ fn a_load_balancer_that_becomes_public_keeps_no_missing_ranges() {
         s.require_source_ranges = RequireSourceRanges::Always;
         s.providers = vec!["aws-lbc".into()];
     });
-    let (inside, facing) = (annotated(LBC, "internal"), annotated(LBC, "internet-facing"));
-    assert_eq!(keys(&policy, &inside, &inside), ["LoadBalancer:no source ranges"]);
+    let (inside, facing) = (
+        annotated(LBC, "internal"),
+        annotated(LBC, "internet-facing"),
+    );
+    assert_eq!(
+        keys(&policy, &inside, &inside),
+        ["LoadBalancer:no source ranges"]
+    );
     assert_eq!(keys(&policy, &inside, &facing), [""]);
-    assert_eq!(keys(&policy, &facing, &inside), ["LoadBalancer:no source ranges"]);
+    assert_eq!(
+        keys(&policy, &facing, &inside),
+        ["LoadBalancer:no source ranges"]
+    );
 }
 
 #[test]
@@ -287,15 +424,31 @@ fn one_address_gives_one_violation() {
         ("metallb.io/loadBalancerIPs", "192.0.2.1"),
     ]);
     let found = policy.validate(&create(service));
-    let keys: Vec<_> = found.violations.iter().map(|violation| violation.key.as_str()).collect();
-    assert_eq!(keys, ["loadBalancerIP:2001:db8::1", "loadBalancerIP:192.0.2.1", "loadBalancerIP:192.0.2.2"]);
+    let keys: Vec<_> = found
+        .violations
+        .iter()
+        .map(|violation| violation.key.as_str())
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "loadBalancerIP:2001:db8::1",
+            "loadBalancerIP:192.0.2.1",
+            "loadBalancerIP:192.0.2.2"
+        ]
+    );
 }
 
 #[test]
 fn more_addresses_than_a_load_balancer_has_are_refused_together() {
     let policy = configured(|s| s.load_balancer_ip = LoadBalancerIp::Deny);
-    let many: Vec<_> = (0..20_000).map(|i| format!("10.0.{}.{}", i / 256, i % 256)).collect();
-    let found = policy.validate(&create(annotated("metallb.io/loadBalancerIPs", &many.join(","))));
+    let many: Vec<_> = (0..20_000)
+        .map(|i| format!("10.0.{}.{}", i / 256, i % 256))
+        .collect();
+    let found = policy.validate(&create(annotated(
+        "metallb.io/loadBalancerIPs",
+        &many.join(","),
+    )));
     assert_eq!(found.violations.len(), 65);
     assert_eq!(found.violations[64].key, "");
 }
@@ -312,16 +465,27 @@ fn a_class_that_no_table_knows_may_be_served_all_the_same() {
         service
     };
     let (inside, facing) = (with("internal"), with("internet-facing"));
-    assert_eq!(keys(&policy, &inside, &inside), ["LoadBalancer:class not served:aws-lbc"]);
-    assert_eq!(keys(&policy, &inside, &facing), ["LoadBalancer:public:aws-lbc"]);
-    assert_eq!(keys(&policy, &facing, &inside), ["LoadBalancer:public:aws-lbc"]);
+    assert_eq!(
+        keys(&policy, &inside, &inside),
+        ["LoadBalancer:class not served:aws-lbc"]
+    );
+    assert_eq!(
+        keys(&policy, &inside, &facing),
+        ["LoadBalancer:public:aws-lbc"]
+    );
+    assert_eq!(
+        keys(&policy, &facing, &inside),
+        ["LoadBalancer:public:aws-lbc"]
+    );
 }
 
 #[test]
 fn many_offending_ranges_are_compared_in_time() {
     let policy = configured(|s| s.allowed_cidrs = vec!["192.0.2.0/24".into()]);
     let with = |from: usize| {
-        let ranges: Vec<_> = (from..from + 15_000).map(|i| format!("10.{}.{}.0/24", i / 256, i % 256)).collect();
+        let ranges: Vec<_> = (from..from + 15_000)
+            .map(|i| format!("10.{}.{}.0/24", i / 256, i % 256))
+            .collect();
         annotated(RANGES, &ranges.join(","))
     };
     assert!(keys(&policy, &with(0), &with(1)).len() > 8000);

@@ -1,7 +1,7 @@
 //! Node ports and health-check node ports within a range (S02).
 //!
-//! Only ports that are live for the Service's type count. Who chose a port matters: one that the API server allocated can't be
-//! blamed on the client, and in a dry run it is invented.
+//! Only ports that are live for the Service's type count. Who chose a port matters: one that the
+//! API server allocated can't be blamed on the client, and in a dry run it is invented.
 
 mod ranges;
 
@@ -27,12 +27,17 @@ impl Policy for NodePortRange {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_cluster().about(About::NODE_PORTS)
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+            .with_cluster()
+            .about(About::NODE_PORTS)
     }
 
     fn defaults() -> Settings {
         Settings {
-            ranges: vec![PortRange { from: 30000, to: 32767 }],
+            ranges: vec![PortRange {
+                from: 30000,
+                to: 32767,
+            }],
             reserved: vec![],
             per_namespace: vec![],
             auto_assigned: AutoAssigned::Check,
@@ -43,14 +48,22 @@ impl Policy for NodePortRange {
 
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
         let mut errors = vec![];
-        names::namespaces("perNamespace", settings.per_namespace.iter().map(|(name, _)| name.as_str()), &mut errors);
+        names::namespaces(
+            "perNamespace",
+            settings.per_namespace.iter().map(|(name, _)| name.as_str()),
+            &mut errors,
+        );
         if !errors.is_empty() {
             return Err(errors);
         }
         let reserved = Ranges::parse("reserved", &settings.reserved)?;
         let allowed = allowed("ranges", &settings.ranges, &reserved)?;
         let per_namespace = settings.per_namespace.into_iter().map(|(name, ranges)| {
-            let allowed = self::allowed(&format!("perNamespace[{}]", quote(&name)), &ranges, &reserved)?;
+            let allowed = self::allowed(
+                &format!("perNamespace[{}]", quote(&name)),
+                &ranges,
+                &reserved,
+            )?;
             Ok::<_, Vec<SettingsError>>((name, allowed))
         });
         Ok(Self {
@@ -63,7 +76,8 @@ impl Policy for NodePortRange {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        // Each port has a key of its own: what counts besides is where it leads, and on how many nodes.
+        // Each port has a key of its own: what counts besides is where it leads, and on how many
+        // nodes.
         const WAYS: Widening = Widening::SELECTED.or(Widening::TYPE).or(Widening::NODES);
         Verdict::of_update(review, |_| WAYS, |service| self.judge(service, review))
     }
@@ -71,19 +85,33 @@ impl Policy for NodePortRange {
 
 impl NodePortRange {
     fn judge(&self, service: &Service, review: &Review) -> Verdict {
-        let allowed = pairs::for_namespace(&self.per_namespace, &review.namespace.name, &self.allowed);
-        let check = Check { policy: self, allowed, service, review, targets: OnceCell::new(), texts: OnceCell::new() };
+        let allowed =
+            pairs::for_namespace(&self.per_namespace, &review.namespace.name, &self.allowed);
+        let check = Check {
+            policy: self,
+            allowed,
+            service,
+            review,
+            targets: OnceCell::new(),
+            texts: OnceCell::new(),
+        };
         let ports = service.live_node_ports();
-        let counted = ports.filter(|port| self.include_health_check || port.used_as == UsedAs::NodePort);
+        let counted =
+            ports.filter(|port| self.include_health_check || port.used_as == UsedAs::NodePort);
         counted.filter_map(|port| check.judge(&port)).collect()
     }
 }
 
 /// Ranges without what is reserved; never empty.
-fn allowed(path: &str, ranges: &[PortRange], reserved: &Ranges) -> Result<Ranges, Vec<SettingsError>> {
+fn allowed(
+    path: &str,
+    ranges: &[PortRange],
+    reserved: &Ranges,
+) -> Result<Ranges, Vec<SettingsError>> {
     let allowed = Ranges::parse(path, ranges)?.without(reserved);
     if allowed.is_empty() {
-        let message = "allows no node port at all; add a range, or forbid NodePort with the policy service-type";
+        let message = "allows no node port at all; add a range, or forbid NodePort with the policy \
+            service-type";
         return Err(vec![SettingsError::new(path, message)]);
     }
     Ok(allowed)
@@ -101,7 +129,8 @@ struct Check<'a> {
     texts: OnceCell<Texts>,
 }
 
-/// A node port (protocol, number), and the port of the Pods that it leads to (a number, or else a name).
+/// A node port (protocol, number), and the port of the Pods that it leads to (a number, or else a
+/// name).
 type Target<'a> = (&'a str, i32, (i32, &'a str));
 
 /// What every offence is told alike.
@@ -118,41 +147,73 @@ const NONE_LEFT: &str = "ask for other settings: ranges and staticOnly leave no 
 
 impl Check<'_> {
     fn judge(&self, port: &NodePortInUse<'_>) -> Option<Violation> {
-        let (message, fix) = if port.by_client { self.judge_chosen(port.number)? } else { self.judge_assigned(port)? };
+        let (message, fix) = if port.by_client {
+            self.judge_chosen(port.number)?
+        } else {
+            self.judge_assigned(port)?
+        };
         // A port that leads elsewhere than before is an offence of its own, which nothing excuses.
-        let key = if self.leads_elsewhere(port) { String::new() } else { port.key() };
-        Some(Violation::new("S02", port.field(), message).key(key).fix(fix))
+        let key = if self.leads_elsewhere(port) {
+            String::new()
+        } else {
+            port.key()
+        };
+        Some(
+            Violation::new("S02", port.field(), message)
+                .key(key)
+                .fix(fix),
+        )
     }
 
     fn leads_elsewhere(&self, node_port: &NodePortInUse<'_>) -> bool {
-        let Some(old) = &self.review.old_service else { return false };
+        let Some(old) = &self.review.old_service else {
+            return false;
+        };
         let port = self.service.spec.ports.get(node_port.index);
-        let Some(port) = port.filter(|_| node_port.used_as == UsedAs::NodePort) else { return false };
+        let Some(port) = port.filter(|_| node_port.used_as == UsedAs::NodePort) else {
+            return false;
+        };
         let (protocol, number) = (node_port.protocol, node_port.number);
         let before = self.targets.get_or_init(|| targets(old));
-        let stood = before.binary_search_by(|old| (old.0, old.1).cmp(&(protocol, number))).is_ok();
-        stood && before.binary_search(&(protocol, number, port.target())).is_err()
+        let stood = before
+            .binary_search_by(|old| (old.0, old.1).cmp(&(protocol, number)))
+            .is_ok();
+        stood
+            && before
+                .binary_search(&(protocol, number, port.target()))
+                .is_err()
     }
 
     fn judge_chosen(&self, number: i32) -> Option<(String, String)> {
         let message = match self.band().filter(|_| self.policy.static_only) {
-            _ if !self.allowed.contains(number) => format!("{number} is outside {}", self.texts().allowed),
+            _ if !self.allowed.contains(number) => {
+                format!("{number} is outside {}", self.texts().allowed)
+            }
             Some(band) if !Ranges::contains_in(band, number) => {
-                format!("{number} is outside the static band {}-{}", band.from, band.to)
+                format!(
+                    "{number} is outside the static band {}-{}",
+                    band.from, band.to
+                )
             }
             _ => return None,
         };
         Some((message, self.texts().fix.clone()))
     }
 
-    /// A dry run invents ports, from 32769 up, so that only the rule against any allocation can hold there.
+    /// A dry run invents ports, from 32769 up, so that only the rule against any allocation can
+    /// hold there.
     fn judge_assigned(&self, port: &NodePortInUse<'_>) -> Option<(String, String)> {
         let number = port.number;
         let message = match self.policy.auto_assigned {
             AutoAssigned::Check if !self.review.dry_run && !self.allowed.contains(number) => {
-                format!("auto-assigned {number}, but only {} is allowed", self.texts().allowed)
+                format!(
+                    "auto-assigned {number}, but only {} is allowed",
+                    self.texts().allowed
+                )
             }
-            AutoAssigned::Deny => format!("auto-assigned {number}, but clients must choose their ports here"),
+            AutoAssigned::Deny => {
+                format!("auto-assigned {number}, but clients must choose their ports here")
+            }
             _ => return None,
         };
         let field = match port.used_as {
@@ -160,7 +221,13 @@ impl Check<'_> {
             UsedAs::HealthCheck => "healthCheckNodePort",
         };
         let choose = |choice| format!("set {field} explicitly to {choice}");
-        Some((message, self.texts().choice.as_ref().map_or_else(|| NONE_LEFT.to_owned(), choose)))
+        Some((
+            message,
+            self.texts()
+                .choice
+                .as_ref()
+                .map_or_else(|| NONE_LEFT.to_owned(), choose),
+        ))
     }
 
     fn band(&self) -> Option<PortRange> {
@@ -176,7 +243,11 @@ impl Check<'_> {
                 (None, true) => "remove the field".to_owned(),
                 (None, false) => NONE_LEFT.to_owned(),
             };
-            Texts { allowed: self.allowed.to_string(), fix, choice }
+            Texts {
+                allowed: self.allowed.to_string(),
+                fix,
+                choice,
+            }
         })
     }
 
@@ -189,19 +260,27 @@ impl Check<'_> {
         }
     }
 
-    /// Ports of the static band where some are allowed, since the API server doesn't take them by itself; else any that are
-    /// allowed, unless only the static band is.
+    /// Ports of the static band where some are allowed, since the API server doesn't take them by
+    /// itself; else any that are allowed, unless only the static band is.
     fn choice(&self) -> Option<Ranges> {
-        let Some(band) = self.band() else { return Some(self.allowed.clone()) };
+        let Some(band) = self.band() else {
+            return Some(self.allowed.clone());
+        };
         let in_band = self.allowed.within(band);
-        if in_band.is_empty() && !self.policy.static_only { Some(self.allowed.clone()) } else { in_band.some() }
+        if in_band.is_empty() && !self.policy.static_only {
+            Some(self.allowed.clone())
+        } else {
+            in_band.some()
+        }
     }
 }
 
 fn targets(service: &Service) -> Vec<Target<'_>> {
     let mut targets = BinaryHeap::new();
     for node_port in service.live_node_ports() {
-        if let (UsedAs::NodePort, Some(port)) = (node_port.used_as, service.spec.ports.get(node_port.index)) {
+        if let (UsedAs::NodePort, Some(port)) =
+            (node_port.used_as, service.spec.ports.get(node_port.index))
+        {
             targets.push((node_port.protocol, node_port.number, port.target()));
         }
     }
@@ -220,7 +299,10 @@ mod tests {
     }
 
     fn narrow(settings: &mut Settings) {
-        settings.ranges = vec![PortRange { from: 30100, to: 30199 }];
+        settings.ranges = vec![PortRange {
+            from: 30100,
+            to: 30199,
+        }];
     }
 
     fn assigned(number: i32) -> Service {
@@ -242,21 +324,30 @@ mod tests {
     fn both_ends_of_a_range_belong_to_it() {
         let policy = configured(|_| {});
         for (port, violations) in [(29999, 1), (30000, 0), (32767, 0), (32768, 1), (-1, 1)] {
-            assert_eq!(policy.validate(&create(node_port("w", 80, port))).violations.len(), violations, "{port}");
+            assert_eq!(
+                policy
+                    .validate(&create(node_port("w", 80, port)))
+                    .violations
+                    .len(),
+                violations,
+                "{port}"
+            );
         }
     }
 
     #[test]
     fn the_message_names_the_static_band() {
         let verdict = configured(|_| {}).validate(&create(node_port("w", 80, 29999)));
-        let expected = "spec.ports[0].nodePort: 29999 is outside 30000-32767; remove the field or use 30000-30085";
+        let expected = "spec.ports[0].nodePort: 29999 is outside 30000-32767; remove the field or \
+            use 30000-30085";
         assert_eq!(text(&verdict), expected);
     }
 
     #[test]
     fn a_range_narrower_than_the_clusters_makes_allocation_a_lottery() {
         let verdict = configured(narrow).validate(&create(assigned(31234)));
-        let expected = "spec.ports[0].nodePort: auto-assigned 31234, but only 30100-30199 is allowed; set nodePort explicitly to 30100-30199";
+        let expected = "spec.ports[0].nodePort: auto-assigned 31234, but only 30100-30199 is \
+            allowed; set nodePort explicitly to 30100-30199";
         assert_eq!(text(&verdict), expected);
         let allow = configured(|s| {
             narrow(s);
@@ -268,7 +359,8 @@ mod tests {
     #[test]
     fn where_clients_must_choose_an_assigned_port_inside_the_range_offends_too() {
         let deny = configured(|s| s.auto_assigned = AutoAssigned::Deny);
-        let expected = "spec.ports[0].nodePort: auto-assigned 31000, but clients must choose their ports here; \
+        let expected = "spec.ports[0].nodePort: auto-assigned 31000, but clients must choose their \
+            ports here; \
             set nodePort explicitly to 30000-30085";
         assert_eq!(text(&deny.validate(&create(assigned(31000)))), expected);
     }
@@ -290,7 +382,13 @@ mod tests {
         let policy = configured(|_| {});
         let dry = |service| create(service).in_dry_run();
         assert_eq!(policy.validate(&dry(assigned(32769))), Verdict::allow());
-        assert_eq!(policy.validate(&dry(node_port("w", 80, 80))).violations.len(), 1);
+        assert_eq!(
+            policy
+                .validate(&dry(node_port("w", 80, 80)))
+                .violations
+                .len(),
+            1
+        );
         let deny = configured(|s| s.auto_assigned = AutoAssigned::Deny);
         assert_eq!(deny.validate(&dry(assigned(32769))).violations.len(), 1);
     }
@@ -299,15 +397,24 @@ mod tests {
     fn the_static_band_is_for_chosen_ports_only() {
         let policy = configured(|s| s.static_only = true);
         assert!(
-            text(&policy.validate(&create(node_port("w", 80, 30090)))).contains("outside the static band 30000-30085")
+            text(&policy.validate(&create(node_port("w", 80, 30090))))
+                .contains("outside the static band 30000-30085")
         );
-        assert_eq!(policy.validate(&create(node_port("w", 80, 30085))), Verdict::allow());
+        assert_eq!(
+            policy.validate(&create(node_port("w", 80, 30085))),
+            Verdict::allow()
+        );
         assert_eq!(policy.validate(&create(assigned(30050))), Verdict::allow());
     }
 
     #[test]
     fn reserved_ports_are_not_allowed() {
-        let policy = configured(|s| s.reserved = vec![PortRange { from: 30080, to: 30080 }]);
+        let policy = configured(|s| {
+            s.reserved = vec![PortRange {
+                from: 30080,
+                to: 30080,
+            }]
+        });
         assert!(
             text(&policy.validate(&create(node_port("w", 80, 30080))))
                 .contains("30080 is outside 30000-30079, 30081-32767")
@@ -320,12 +427,24 @@ mod tests {
             let mut settings = NodePortRange::defaults();
             change(&mut settings);
             let errors = NodePortRange::configure(settings).err().unwrap_or_default();
-            errors.into_iter().map(|error| error.path).collect::<Vec<_>>()
+            errors
+                .into_iter()
+                .map(|error| error.path)
+                .collect::<Vec<_>>()
         };
         assert_eq!(refused(|s| s.ranges = vec![]), ["ranges"]);
-        assert_eq!(refused(|s| s.ranges = vec![PortRange { from: 0, to: 1 }]), ["ranges[0].from"]);
-        assert_eq!(refused(|s| s.ranges.push(PortRange { from: 2, to: 1 })), ["ranges[1]"]);
-        assert_eq!(refused(|s| s.per_namespace = vec![("a".into(), vec![])]), ["perNamespace[\"a\"]"]);
+        assert_eq!(
+            refused(|s| s.ranges = vec![PortRange { from: 0, to: 1 }]),
+            ["ranges[0].from"]
+        );
+        assert_eq!(
+            refused(|s| s.ranges.push(PortRange { from: 2, to: 1 })),
+            ["ranges[1]"]
+        );
+        assert_eq!(
+            refused(|s| s.per_namespace = vec![("a".into(), vec![])]),
+            ["perNamespace[\"a\"]"]
+        );
         assert_eq!(refused(|s| s.reserved = s.ranges.clone()), ["ranges"]);
     }
 }

@@ -11,13 +11,17 @@ impl Policy for ServiceTypes {
     type Settings = Settings;
 
     fn describe() -> Description {
-        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).mutating().compares_load_balancers()
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+            .mutating()
+            .compares_load_balancers()
     }
 
     /// About those that some namespace may not use, and those that have none.
     fn describe_configured(&self) -> Description {
-        let lists =
-            || std::iter::once(&self.0.allowed_types).chain(self.0.per_namespace.iter().map(|(_, types)| types));
+        let lists = || {
+            std::iter::once(&self.0.allowed_types)
+                .chain(self.0.per_namespace.iter().map(|(_, types)| types))
+        };
         let denied = |found: &ServiceType| lists().any(|types| !types.contains(found));
         let kinds = [
             (ServiceType::ClusterIp, About::CLUSTER_IP),
@@ -31,7 +35,10 @@ impl Policy for ServiceTypes {
 
     fn defaults() -> Settings {
         use ServiceType::{ClusterIp, ExternalName, LoadBalancer, NodePort};
-        Settings { allowed_types: vec![ClusterIp, NodePort, LoadBalancer, ExternalName], per_namespace: vec![] }
+        Settings {
+            allowed_types: vec![ClusterIp, NodePort, LoadBalancer, ExternalName],
+            per_namespace: vec![],
+        }
     }
 
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
@@ -40,19 +47,39 @@ impl Policy for ServiceTypes {
             .per_namespace
             .iter()
             .map(|(name, types)| (format!("perNamespace[{}]", quote(name)), types.as_slice()));
-        let empty = std::iter::once(common).chain(own).filter(|(_, types)| types.is_empty());
+        let empty = std::iter::once(common)
+            .chain(own)
+            .filter(|(_, types)| types.is_empty());
         let mut errors: Vec<_> = empty
-            .map(|(path, _)| SettingsError::new(path, "an empty list allows no Service at all; name at least one type"))
+            .map(|(path, _)| {
+                SettingsError::new(
+                    path,
+                    "an empty list allows no Service at all; name at least one type",
+                )
+            })
             .collect();
-        names::namespaces("perNamespace", settings.per_namespace.iter().map(|(name, _)| name.as_str()), &mut errors);
-        if errors.is_empty() { Ok(Self(settings)) } else { Err(errors) }
+        names::namespaces(
+            "perNamespace",
+            settings.per_namespace.iter().map(|(name, _)| name.as_str()),
+            &mut errors,
+        );
+        if errors.is_empty() {
+            Ok(Self(settings))
+        } else {
+            Err(errors)
+        }
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        Verdict::of_update(review, |_| Widening::ANY, |service| self.judge(service, &review.namespace.name))
+        Verdict::of_update(
+            review,
+            |_| Widening::ANY,
+            |service| self.judge(service, &review.namespace.name),
+        )
     }
 
-    /// Only raw manifests can lack a type: a live API server has set the default before any webhook runs.
+    /// Only raw manifests can lack a type: a live API server has set the default before any webhook
+    /// runs.
     fn mutate(&self, review: &Review) -> Mutation {
         let mut patch = Patch::new(&review.service);
         if review.service.spec.type_.is_none() {
@@ -70,8 +97,16 @@ impl ServiceTypes {
             return Verdict::allow();
         }
         let namespace = quote(namespace);
-        let names = allowed.iter().map(|allowed| allowed.as_str()).collect::<Vec<_>>().join(" or ");
-        let violation = Violation::new("S01", "spec.type", format!("{found} is not allowed in namespace {namespace}"));
+        let names = allowed
+            .iter()
+            .map(|allowed| allowed.as_str())
+            .collect::<Vec<_>>()
+            .join(" or ");
+        let violation = Violation::new(
+            "S01",
+            "spec.type",
+            format!("{found} is not allowed in namespace {namespace}"),
+        );
         Verdict::deny(violation.key(found.as_str()).fix(format!("use {names}")))
     }
 }
@@ -83,24 +118,35 @@ mod tests {
 
     fn policy(allowed: &[ServiceType], edge: &[ServiceType]) -> ServiceTypes {
         let per_namespace = vec![("edge".to_owned(), edge.to_vec())];
-        ServiceTypes::configure(Settings { allowed_types: allowed.to_vec(), per_namespace })
-            .unwrap_or_else(|_| panic!("valid"))
+        ServiceTypes::configure(Settings {
+            allowed_types: allowed.to_vec(),
+            per_namespace,
+        })
+        .unwrap_or_else(|_| panic!("valid"))
     }
 
     #[test]
     fn the_default_allows_every_type() {
-        let policy = ServiceTypes::configure(ServiceTypes::defaults()).unwrap_or_else(|_| panic!("valid"));
-        for service in [cluster_ip("a"), node_port("b", 80, 30080), load_balancer("c", 80)] {
+        let policy =
+            ServiceTypes::configure(ServiceTypes::defaults()).unwrap_or_else(|_| panic!("valid"));
+        for service in [
+            cluster_ip("a"),
+            node_port("b", 80, 30080),
+            load_balancer("c", 80),
+        ] {
             assert_eq!(policy.validate(&create(service)), Verdict::allow());
         }
     }
 
     #[test]
     fn another_type_is_denied_with_what_is_allowed() {
-        let verdict =
-            policy(&[ServiceType::ClusterIp], &[ServiceType::NodePort]).validate(&create(node_port("w", 80, 30080)));
+        let verdict = policy(&[ServiceType::ClusterIp], &[ServiceType::NodePort])
+            .validate(&create(node_port("w", 80, 30080)));
         let violation = &verdict.violations[0];
-        assert_eq!(violation.message, r#"NodePort is not allowed in namespace "default""#);
+        assert_eq!(
+            violation.message,
+            r#"NodePort is not allowed in namespace "default""#
+        );
         assert_eq!(violation.fix, "use ClusterIP");
     }
 
@@ -114,7 +160,10 @@ mod tests {
 
     #[test]
     fn empty_lists_are_refused_with_their_path() {
-        let settings = Settings { allowed_types: vec![], per_namespace: vec![("edge".into(), vec![])] };
+        let settings = Settings {
+            allowed_types: vec![],
+            per_namespace: vec![("edge".into(), vec![])],
+        };
         let errors = ServiceTypes::configure(settings).err().unwrap_or_default();
         let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
         assert_eq!(paths, ["allowedTypes", "perNamespace[\"edge\"]"]);
@@ -126,6 +175,9 @@ mod tests {
         let mut service = cluster_ip("w");
         service.spec.type_ = None;
         assert_eq!(policy.mutate(&mutating(create(service))).patch.len(), 1);
-        assert_eq!(policy.mutate(&mutating(create(cluster_ip("w")))), Mutation::default());
+        assert_eq!(
+            policy.mutate(&mutating(create(cluster_ip("w")))),
+            Mutation::default()
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! The `policy!` macro of `sallyport-policy`.
 //!
-//! Role: turn a type that implements `Policy` into a component. A policy author has no path to our WIT package, so the
-//! macro carries its text and hands wit-bindgen one inline document: the contract and, after it, the author's own world.
-//! Nothing else depends on this crate.
+//! Role: turn a type that implements `Policy` into a component. A policy author has no path to our
+//! WIT package, so the macro carries its text and hands wit-bindgen one inline document: the
+//! contract and, after it, the author's own world. Nothing else depends on this crate.
 
 use proc_macro::{Literal, TokenStream, TokenTree};
 use std::path::PathBuf;
@@ -22,18 +22,22 @@ const CONTRACT: [&str; 7] = [
 const PACKAGE: &str = "package sallyport:policy@0.1.0;";
 
 /// The world of a policy that has no settings.
-const PLAIN_WORLD: &str =
-    "package sallyport:plain-policy;\nworld plain-policy { include sallyport:policy/base@0.1.0; }\n";
+const PLAIN_WORLD: &str = "package sallyport:plain-policy;\nworld plain-policy { include \
+    sallyport:policy/base@0.1.0; }\n";
 
 /// Makes a component of a type that implements `sallyport_policy::Policy`.
 ///
-/// `policy!(MyPolicy, "policy.wit")` reads the policy's world from a file, relative to the crate's `Cargo.toml`; its
-/// `settings` record becomes the type `Settings` beside the macro call. `policy!(MyPolicy)` is for a policy without
-/// settings, whose `Policy::Settings` is `()`.
+/// `policy!(MyPolicy, "policy.wit")` reads the policy's world from a file, relative to the crate's
+/// `Cargo.toml`; its `settings` record becomes the type `Settings` beside the macro call.
+/// `policy!(MyPolicy)` is for a policy without settings, whose `Policy::Settings` is `()`.
 #[proc_macro]
 pub fn policy(input: TokenStream) -> TokenStream {
     let expanded = Invocation::parse(input).and_then(|invocation| invocation.expand());
-    expanded.unwrap_or_else(|message| format!("::core::compile_error!({message:?});").parse().expect("a literal"))
+    expanded.unwrap_or_else(|message| {
+        format!("::core::compile_error!({message:?});")
+            .parse()
+            .expect("a literal")
+    })
 }
 
 /// What stands between the parentheses.
@@ -50,17 +54,25 @@ struct World {
 
 impl Invocation {
     fn parse(input: TokenStream) -> Result<Self, String> {
-        const USAGE: &str = "expected policy!(TypeName) or policy!(TypeName, \"path/to/world.wit\")";
+        const USAGE: &str =
+            "expected policy!(TypeName) or policy!(TypeName, \"path/to/world.wit\")";
         let mut tokens = input.into_iter();
-        let Some(TokenTree::Ident(policy)) = tokens.next() else { return Err(USAGE.into()) };
+        let Some(TokenTree::Ident(policy)) = tokens.next() else {
+            return Err(USAGE.into());
+        };
         let world = match (tokens.next(), tokens.next(), tokens.next()) {
             (None, ..) => None,
-            (Some(TokenTree::Punct(comma)), Some(TokenTree::Literal(path)), None) if comma.as_char() == ',' => {
+            (Some(TokenTree::Punct(comma)), Some(TokenTree::Literal(path)), None)
+                if comma.as_char() == ',' =>
+            {
                 Some(World::read(&path)?)
             }
             _ => return Err(USAGE.into()),
         };
-        Ok(Self { policy: policy.to_string(), world })
+        Ok(Self {
+            policy: policy.to_string(),
+            world,
+        })
     }
 
     fn expand(&self) -> Result<TokenStream, String> {
@@ -74,10 +86,16 @@ impl Invocation {
                 .replace("$length", &world.compact().len().to_string())
                 .replace("$world", &world.name()?),
         };
-        let configured = if self.world.is_some() { CONFIGURED } else { UNCONFIGURED };
-        let text =
-            format!("{bindings}{glue}{COMPONENT}").replace("$configured", configured).replace("$policy", &self.policy);
-        text.parse().map_err(|error| format!("sallyport: the expansion does not parse: {error}"))
+        let configured = if self.world.is_some() {
+            CONFIGURED
+        } else {
+            UNCONFIGURED
+        };
+        let text = format!("{bindings}{glue}{COMPONENT}")
+            .replace("$configured", configured)
+            .replace("$policy", &self.policy);
+        text.parse()
+            .map_err(|error| format!("sallyport: the expansion does not parse: {error}"))
     }
 
     fn world_text(&self) -> &str {
@@ -92,15 +110,16 @@ impl World {
             .strip_prefix('"')
             .and_then(|rest| rest.strip_suffix('"'))
             .ok_or_else(|| format!("expected a path in quotes, found {quoted}"))?;
-        let root = std::env::var("CARGO_MANIFEST_DIR").map_err(|_| "CARGO_MANIFEST_DIR is not set".to_owned())?;
+        let root = std::env::var("CARGO_MANIFEST_DIR")
+            .map_err(|_| "CARGO_MANIFEST_DIR is not set".to_owned())?;
         let path = PathBuf::from(root).join(relative);
-        let text =
-            std::fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         Ok(Self { path, text })
     }
 
-    /// The text as a component carries it: what the settings' schema is made of, without indentation and blank lines. The rest
-    /// is the same in every world.
+    /// The text as a component carries it: what the settings' schema is made of, without
+    /// indentation and blank lines. The rest is the same in every world.
     fn compact(&self) -> String {
         const SAME: [&str; 4] = [
             "include sallyport:policy/base@",
@@ -108,17 +127,26 @@ impl World {
             "export defaults:",
             "export configure:",
         ];
-        let says = |line: &&str| !line.is_empty() && !SAME.iter().any(|same| line.starts_with(same));
+        let says =
+            |line: &&str| !line.is_empty() && !SAME.iter().any(|same| line.starts_with(same));
         let lines = self.text.lines().map(str::trim).filter(says);
-        lines.map(|line| line.replacen("/// ", "///", 1)).collect::<Vec<_>>().join("\n")
+        lines
+            .map(|line| line.replacen("/// ", "///", 1))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// The world's name, as wit-bindgen spells it in Rust.
     fn name(&self) -> Result<String, String> {
-        let mut words =
-            self.text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(str::split_whitespace);
+        let mut words = self
+            .text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .flat_map(str::split_whitespace);
         words.find(|word| *word == "world");
-        let name = words.next().map(|name| name.trim_end_matches('{').replace('-', "_"));
+        let name = words
+            .next()
+            .map(|name| name.trim_end_matches('{').replace('-', "_"));
         name.ok_or_else(|| format!("{} declares no world", self.path.display()))
     }
 }
@@ -126,7 +154,9 @@ impl World {
 /// The contract as a nested package, which is how one WIT document holds several.
 fn contract() -> Result<String, String> {
     let files = CONTRACT.concat();
-    let (_, items) = files.split_once(PACKAGE).ok_or_else(|| format!("the contract lacks the line `{PACKAGE}`"))?;
+    let (_, items) = files
+        .split_once(PACKAGE)
+        .ok_or_else(|| format!("the contract lacks the line `{PACKAGE}`"))?;
     Ok(format!("package sallyport:policy@0.1.0 {{\n{items}\n}}\n"))
 }
 
@@ -138,7 +168,8 @@ fn byte_literal(text: &str) -> String {
     Literal::byte_string(text.as_bytes()).to_string()
 }
 
-/// The types of the contract are those of the SDK; only what the policy's own world adds is generated here.
+/// The types of the contract are those of the SDK; only what the policy's own world adds is
+/// generated here.
 const BINDINGS: &str = r#"
 #[doc(hidden)]
 #[allow(missing_docs, unsafe_code, unreachable_pub, clippy::all)]
@@ -160,20 +191,24 @@ pub mod policy_bindings {
 }
 "#;
 
-/// The component lives as long as one evaluation; a policy with settings is in place before the host's snapshot.
+/// The component lives as long as one evaluation; a policy with settings is in place before the
+/// host's snapshot.
 ///
-/// `validate` and `mutate` have the same type, and lifting a review takes up most of a small policy. So the exports are written
-/// out here and share wit-bindgen's one adapter for `validate`; which of the two is asked stands beside it. (The names of the
-/// adapters are wit-bindgen's; the SDK pins its version.)
+/// `validate` and `mutate` have the same type, and lifting a review takes up most of a small
+/// policy. So the exports are written out here and share wit-bindgen's one adapter for `validate`;
+/// which of the two is asked stands beside it. (The names of the adapters are wit-bindgen's; the
+/// SDK pins its version.)
 ///
-/// Nothing is freed: the instance ends with the evaluation, and its memory with it. So there are no post-return functions, and
-/// the review is not dropped.
+/// Nothing is freed: the instance ends with the evaluation, and its memory with it. So there are no
+/// post-return functions, and the review is not dropped.
 const COMPONENT: &str = r#"
 #[doc(hidden)]
-static CONFIGURED_POLICY: ::sallyport_policy::slot::Slot<$policy> = ::sallyport_policy::slot::Slot::new();
+static CONFIGURED_POLICY: ::sallyport_policy::slot::Slot<$policy> =
+    ::sallyport_policy::slot::Slot::new();
 
 #[doc(hidden)]
-static MUTATE_IS_ASKED: ::core::sync::atomic::AtomicBool = ::core::sync::atomic::AtomicBool::new(false);
+static MUTATE_IS_ASKED: ::core::sync::atomic::AtomicBool =
+    ::core::sync::atomic::AtomicBool::new(false);
 
 #[doc(hidden)]
 struct PolicyComponent;
@@ -181,7 +216,9 @@ struct PolicyComponent;
 impl policy_bindings::exports::sallyport::policy::policy::Guest for PolicyComponent {
     fn describe() -> ::sallyport_policy::Description {
         match CONFIGURED_POLICY.value() {
-            ::core::option::Option::Some(policy) => ::sallyport_policy::Policy::describe_configured(policy),
+            ::core::option::Option::Some(policy) => {
+                ::sallyport_policy::Policy::describe_configured(policy)
+            }
             ::core::option::Option::None => <$policy as ::sallyport_policy::Policy>::describe(),
         }
     }
@@ -226,8 +263,8 @@ mod policy_export {
 }
 "#;
 
-/// A policy whose host never called `configure` must not guess. (It traps without a word, which nobody would hear; the words
-/// would bring 2 KiB of formatting with them.)
+/// A policy whose host never called `configure` must not guess. (It traps without a word, which
+/// nobody would hear; the words would bring 2 KiB of formatting with them.)
 const CONFIGURED: &str = "CONFIGURED_POLICY.value().unwrap_or_else(|| ::std::process::abort())";
 
 const UNCONFIGURED: &str = "CONFIGURED_POLICY.value().unwrap_or_else(|| { \
@@ -235,8 +272,8 @@ const UNCONFIGURED: &str = "CONFIGURED_POLICY.value().unwrap_or_else(|| { \
     CONFIGURED_POLICY.set(configured.unwrap_or_else(|_| ::std::process::abort())); \
     CONFIGURED_POLICY.value().unwrap_or_else(|| ::std::process::abort()) })";
 
-/// Settings in and out, and the author's WIT text in a custom section: doc comments do not survive into a component, and
-/// the host shows them in the settings' schema.
+/// Settings in and out, and the author's WIT text in a custom section: doc comments do not survive
+/// into a component, and the host shows them in the settings' schema.
 const SETTINGS: &str = r#"
 pub use policy_bindings::Settings;
 pub use policy_bindings as settings;
@@ -253,7 +290,9 @@ static POLICY_WIT: [u8; $length] = *$wit;
 #[allow(unsafe_code)]
 mod settings_export {
     use super::PolicyComponent;
-    super::policy_bindings::__export_world_$world_cabi!(PolicyComponent with_types_in super::policy_bindings);
+    super::policy_bindings::__export_world_$world_cabi!(
+        PolicyComponent with_types_in super::policy_bindings
+    );
 }
 
 impl policy_bindings::Guest for PolicyComponent {

@@ -1,7 +1,8 @@
 //! Annotations by which a controller takes an address that the Service names.
 //!
-//! Where nothing checks the address, whoever writes the Service takes over any address, as by `spec.externalIPs`
-//! (CVE-2020-8554): rule S08. Where a pool or the cloud's account bounds it, it is another form of `spec.loadBalancerIP`: rule S13.
+//! Where nothing checks the address, whoever writes the Service takes over any address, as by
+//! `spec.externalIPs` (CVE-2020-8554): rule S08. Where a pool or the cloud's account bounds it, it
+//! is another form of `spec.loadBalancerIP`: rule S13.
 
 use crate::service::{Service, ServiceType};
 
@@ -28,7 +29,10 @@ pub struct Names {
     pub source: &'static str,
 }
 
-#[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "the source is for people"))]
+#[cfg_attr(
+    target_family = "wasm",
+    expect(unused_variables, reason = "the source is for people")
+)]
 const fn row(by: &'static str, key: &'static str, checked: Checked, source: &'static str) -> Names {
     Names {
         by,
@@ -39,23 +43,30 @@ const fn row(by: &'static str, key: &'static str, checked: Checked, source: &'st
     }
 }
 
-/// Every annotation that is known to name addresses. Those that name an address by its resource's ID or name are missing: they
-/// say nothing about the address.
+/// Every annotation that is known to name addresses. Those that name an address by its resource's
+/// ID or name are missing: they say nothing about the address.
 pub static NAMES: [Names; 25] = [
     row(
         "azure",
         "service.beta.kubernetes.io/azure-additional-public-ips",
         Checked::Nothing,
-        "kubernetes-sigs/cloud-provider-azure pkg/provider/azure_loadbalancer.go copies them into the status, so that kube-proxy \
+        "kubernetes-sigs/cloud-provider-azure pkg/provider/azure_loadbalancer.go copies them into \
+         the status, so that kube-proxy \
             programs them; a list with commas",
     ),
     row(
         "kube-loxilb",
         "loxilb.io/staticIP",
         Checked::Nothing,
-        "loxilb-io/kube-loxilb pkg/agent/manager/loadbalancer/loadbalancer.go: any address that parses",
+        "loxilb-io/kube-loxilb pkg/agent/manager/loadbalancer/loadbalancer.go: any address that \
+         parses",
     ),
-    row("kube-loxilb", "loxilb.io/secondaryIPs", Checked::Nothing, "the same file; a list with commas"),
+    row(
+        "kube-loxilb",
+        "loxilb.io/secondaryIPs",
+        Checked::Nothing,
+        "the same file; a list with commas",
+    ),
     row(
         "f5-cis",
         "cis.f5.com/ip",
@@ -68,22 +79,38 @@ pub static NAMES: [Names; 25] = [
         Checked::Pool,
         "metallb/metallb controller/service.go; a list with commas, blanks trimmed",
     ),
-    row("metallb", "metallb.universe.tf/loadBalancerIPs", Checked::Pool, "the same file: the older key"),
+    row(
+        "metallb",
+        "metallb.universe.tf/loadBalancerIPs",
+        Checked::Pool,
+        "the same file: the older key",
+    ),
     row(
         "kube-vip",
         "kube-vip.io/loadbalancerIPs",
         Checked::Pool,
-        "kube-vip/kube-vip pkg/instance/instance.go; kube-vip itself takes any address, its cloud provider one of a pool where \
+        "kube-vip/kube-vip pkg/instance/instance.go; kube-vip itself takes any address, its cloud \
+         provider one of a pool where \
             none is named; a list with commas, blanks trimmed",
     ),
-    row("kube-vip", "kube-vip.io/requestedIP", Checked::Pool, "the same file: asked of the DHCP server"),
+    row(
+        "kube-vip",
+        "kube-vip.io/requestedIP",
+        Checked::Pool,
+        "the same file: asked of the DHCP server",
+    ),
     row(
         "cilium",
         "lbipam.cilium.io/ips",
         Checked::Pool,
         "cilium/cilium pkg/annotation/k8s.go and operator/pkg/lbipam; a list with commas",
     ),
-    row("cilium", "io.cilium/lb-ipam-ips", Checked::Pool, "the same file: the older key"),
+    row(
+        "cilium",
+        "io.cilium/lb-ipam-ips",
+        Checked::Pool,
+        "the same file: the older key",
+    ),
     row(
         "calico",
         "projectcalico.org/loadBalancerIPs",
@@ -106,41 +133,61 @@ pub static NAMES: [Names; 25] = [
         "azure",
         "service.beta.kubernetes.io/azure-load-balancer-ipv4",
         Checked::Pool,
-        "kubernetes-sigs/cloud-provider-azure pkg/provider/azure_utils.go; wins over spec.loadBalancerIP",
+        "kubernetes-sigs/cloud-provider-azure pkg/provider/azure_utils.go; wins over \
+         spec.loadBalancerIP",
     ),
-    row("azure", "service.beta.kubernetes.io/azure-load-balancer-ipv6", Checked::Pool, "the same file"),
+    row(
+        "azure",
+        "service.beta.kubernetes.io/azure-load-balancer-ipv6",
+        Checked::Pool,
+        "the same file",
+    ),
     row(
         "aws-lbc",
         "service.beta.kubernetes.io/aws-load-balancer-private-ipv4-addresses",
         Checked::Pool,
-        "kubernetes-sigs/aws-load-balancer-controller pkg/service/model_build_load_balancer.go: of the subnets; \
+        "kubernetes-sigs/aws-load-balancer-controller pkg/service/model_build_load_balancer.go: of \
+         the subnets; \
             kubernetes/cloud-provider-aws reads it, too",
     ),
-    row("aws-lbc", "service.beta.kubernetes.io/aws-load-balancer-ipv6-addresses", Checked::Pool, "the same file"),
+    row(
+        "aws-lbc",
+        "service.beta.kubernetes.io/aws-load-balancer-ipv6-addresses",
+        Checked::Pool,
+        "the same file",
+    ),
     row(
         "oci",
         "oci-network-load-balancer.oraclecloud.com/assigned-private-ipv4",
         Checked::Pool,
         "oracle/oci-cloud-controller-manager pkg/cloudprovider/providers/oci/load_balancer_spec.go",
     ),
-    row("oci", "oci-network-load-balancer.oraclecloud.com/assigned-ipv6", Checked::Pool, "the same file"),
+    row(
+        "oci",
+        "oci-network-load-balancer.oraclecloud.com/assigned-ipv6",
+        Checked::Pool,
+        "the same file",
+    ),
     row(
         "hcloud",
         "load-balancer.hetzner.cloud/private-ipv4",
         Checked::Pool,
-        "hetznercloud/hcloud-cloud-controller-manager internal/hcops/load_balancer.go: in the private network",
+        "hetznercloud/hcloud-cloud-controller-manager internal/hcops/load_balancer.go: in the \
+         private network",
     ),
     row(
         "alibaba",
         "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-ip",
         Checked::Pool,
-        "kubernetes/cloud-provider-alibaba-cloud pkg/controller/service/reconcile/annotation/annotations.go",
+        "kubernetes/cloud-provider-alibaba-cloud \
+         pkg/controller/service/reconcile/annotation/annotations.go",
     ),
     row(
         "digitalocean",
         "service.beta.kubernetes.io/do-loadbalancer-ip",
         Checked::Pool,
-        "digitalocean/digitalocean-cloud-controller-manager cloud-controller-manager/do/lb_annotations.go: of the account",
+        "digitalocean/digitalocean-cloud-controller-manager \
+         cloud-controller-manager/do/lb_annotations.go: of the account",
     ),
     row(
         "linode",
@@ -154,7 +201,12 @@ pub static NAMES: [Names; 25] = [
         Checked::Pool,
         "stackitcloud/cloud-provider-stackit pkg/ccm/loadbalancer_spec.go: of the project",
     ),
-    row("stackit", "yawol.stackit.cloud/existingFloatingIP", Checked::Pool, "the same file: the older key"),
+    row(
+        "stackit",
+        "yawol.stackit.cloud/existingFloatingIP",
+        Checked::Pool,
+        "the same file: the older key",
+    ),
 ];
 
 /// An address that a Service asks for by an annotation.
@@ -166,11 +218,12 @@ pub struct Asked<'a> {
     pub text: &'a str,
 }
 
-/// The most addresses that [`asked`] returns. No load balancer has so many, so that a caller that gets them refuses the Service.
+/// The most addresses that [`asked`] returns. No load balancer has so many, so that a caller that
+/// gets them refuses the Service.
 pub const MAX_ASKED: usize = 256;
 
-/// Returns the addresses that a LoadBalancer asks for by annotations, in the order of the table, up to [`MAX_ASKED`]. Other types
-/// ask for none.
+/// Returns the addresses that a LoadBalancer asks for by annotations, in the order of the table, up
+/// to [`MAX_ASKED`]. Other types ask for none.
 pub fn asked(service: &Service, checked: Checked) -> Vec<Asked<'_>> {
     let mut found = vec![];
     if service.service_type() != ServiceType::LoadBalancer {
@@ -209,11 +262,25 @@ mod tests {
         let mut service = load_balancer("w", 80);
         service.metadata.annotations = labels([
             ("metallb.io/loadBalancerIPs", " 192.0.2.1, 2001:db8::1 ,"),
-            ("projectcalico.org/loadBalancerIPs", r#"["192.0.2.2", "192.0.2.3"]"#),
-            ("service.beta.kubernetes.io/azure-additional-public-ips", "8.8.8.8"),
+            (
+                "projectcalico.org/loadBalancerIPs",
+                r#"["192.0.2.2", "192.0.2.3"]"#,
+            ),
+            (
+                "service.beta.kubernetes.io/azure-additional-public-ips",
+                "8.8.8.8",
+            ),
         ]);
-        let texts = |checked| asked(&service, checked).into_iter().map(|asked| asked.text).collect::<Vec<_>>();
-        assert_eq!(texts(Checked::Pool), ["192.0.2.1", "2001:db8::1", "192.0.2.2", "192.0.2.3"]);
+        let texts = |checked| {
+            asked(&service, checked)
+                .into_iter()
+                .map(|asked| asked.text)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            texts(Checked::Pool),
+            ["192.0.2.1", "2001:db8::1", "192.0.2.2", "192.0.2.3"]
+        );
         assert_eq!(texts(Checked::Nothing), ["8.8.8.8"]);
     }
 

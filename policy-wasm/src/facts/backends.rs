@@ -1,7 +1,8 @@
-//! What an internal backend looks like: a database, a cache, a broker, or another part that only its own cluster should reach.
+//! What an internal backend looks like: a database, a cache, a broker, or another part that only
+//! its own cluster should reach.
 //!
-//! Sources: the recommended labels of Kubernetes, the labels that the operators of databases and brokers set, IANA's registry
-//! of ports and the documentation of the products.
+//! Sources: the recommended labels of Kubernetes, the labels that the operators of databases and
+//! brokers set, IANA's registry of ports and the documentation of the products.
 
 /// A port that marks an internal backend.
 #[derive(Debug, Clone, Copy)]
@@ -13,7 +14,10 @@ pub struct KnownPort {
     pub used_by: &'static str,
 }
 
-#[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "what listens there is for people"))]
+#[cfg_attr(
+    target_family = "wasm",
+    expect(unused_variables, reason = "what listens there is for people")
+)]
 const fn port(number: u16, used_by: &'static str) -> KnownPort {
     KnownPort {
         number,
@@ -154,7 +158,8 @@ pub static PRODUCTS: [&str; 25] = [
 /// Words for a tier, as values of a label.
 pub static TIERS: [&str; 5] = ["backend", "data", "database", "db", "cache"];
 
-/// Labels that an operator sets on what it runs, whatever their value: cass-operator, CloudNativePG, ECK, Crunchy, Strimzi.
+/// Labels that an operator sets on what it runs, whatever their value: cass-operator,
+/// CloudNativePG, ECK, Crunchy, Strimzi.
 pub static OPERATOR_LABELS: [&str; 5] = [
     "cassandra.datastax.com/cluster",
     "cnpg.io/cluster",

@@ -23,7 +23,10 @@ pub enum Reach {
     Depends,
 }
 
-#[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "who serves it is for people"))]
+#[cfg_attr(
+    target_family = "wasm",
+    expect(unused_variables, reason = "who serves it is for people")
+)]
 pub(super) const fn class(name: &'static str, reach: Reach, served_by: &'static str) -> Class {
     Class {
         name,
@@ -40,18 +43,43 @@ pub static OTHERS: [Class; 10] = [
         Reach::Depends,
         "Tailscale's operator: inside the tailnet; tailscale/tailscale cmd/k8s-operator/svc.go",
     ),
-    class("io.cilium/l2-announcer", Reach::Depends, "Cilium, L2 announcements"),
-    class("io.cilium/bgp-control-plane", Reach::Depends, "Cilium, BGP control plane"),
+    class(
+        "io.cilium/l2-announcer",
+        Reach::Depends,
+        "Cilium, L2 announcements",
+    ),
+    class(
+        "io.cilium/bgp-control-plane",
+        Reach::Depends,
+        "Cilium, BGP control plane",
+    ),
     class("io.cilium/node", Reach::Depends, "Cilium, Node IPAM"),
     class("purelb.io/purelb", Reach::Depends, "PureLB 1"),
-    class("purelb.io/purelbv2", Reach::Depends, "PureLB 2; purelb/purelb pkg/apis/purelb/v2/classes.go"),
-    class("loxilb.io/loxilb", Reach::Depends, "kube-loxilb; loxilb-io/kube-loxilb cmd/loxilb-agent/options.go"),
-    class("calico", Reach::Depends, "Calico; projectcalico/calico kube-controllers/pkg/controllers/loadbalancer"),
+    class(
+        "purelb.io/purelbv2",
+        Reach::Depends,
+        "PureLB 2; purelb/purelb pkg/apis/purelb/v2/classes.go",
+    ),
+    class(
+        "loxilb.io/loxilb",
+        Reach::Depends,
+        "kube-loxilb; loxilb-io/kube-loxilb cmd/loxilb-agent/options.go",
+    ),
+    class(
+        "calico",
+        Reach::Depends,
+        "Calico; projectcalico/calico kube-controllers/pkg/controllers/loadbalancer",
+    ),
     class(
         "networking.gke.io/standalone-passthrough-lb-neg",
         Reach::Depends,
-        "GKE, where enabled: network endpoint groups for a load balancer of one's own; kubernetes/ingress-gce \
+        "GKE, where enabled: network endpoint groups for a load balancer of one's own; \
+         kubernetes/ingress-gce \
             pkg/l4/annotations/gce_annotations.go",
     ),
-    class("kube-vip.io/kube-vip-class", Reach::Depends, "kube-vip, which serves LoadBalancers without a class, too"),
+    class(
+        "kube-vip.io/kube-vip-class",
+        Reach::Depends,
+        "kube-vip, which serves LoadBalancers without a class, too",
+    ),
 ];

@@ -1,13 +1,25 @@
-//! The controllers that make load balancers of Services: one row each, with what the policies decide by.
+//! The controllers that make load balancers of Services: one row each, with what the policies
+//! decide by.
 //!
-//! A controller without a switch makes public load balancers only. What voids a switch or source ranges is in [`super::voids`].
+//! A controller without a switch makes public load balancers only. What voids a switch or source
+//! ranges is in [`super::voids`].
 
 use super::classes::{Reach, class};
-use super::internal::{Controller, Default, Enforces, Precedence, SOURCE_RANGES, Switch, Variant, When};
+use super::internal::{
+    Controller, Default, Enforces, Precedence, SOURCE_RANGES, Switch, Variant, When,
+};
 use super::reads::Reads;
 
-#[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "the source is for people"))]
-const fn switch(key: &'static str, reads: Reads, set: Option<&'static str>, source: &'static str) -> Switch {
+#[cfg_attr(
+    target_family = "wasm",
+    expect(unused_variables, reason = "the source is for people")
+)]
+const fn switch(
+    key: &'static str,
+    reads: Reads,
+    set: Option<&'static str>,
+    source: &'static str,
+) -> Switch {
     Switch {
         key,
         reads,
@@ -17,7 +29,10 @@ const fn switch(key: &'static str, reads: Reads, set: Option<&'static str>, sour
     }
 }
 
-#[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "the title is for people"))]
+#[cfg_attr(
+    target_family = "wasm",
+    expect(unused_variables, reason = "the title is for people")
+)]
 const fn controller(
     name: &'static str,
     title: &'static str,
@@ -39,14 +54,16 @@ const fn controller(
     }
 }
 
-/// Every controller whose switch is known. AWS has two: who serves a Service there depends on the Service ([`super::internal::on`]).
+/// Every controller whose switch is known. AWS has two: who serves a Service there depends on the
+/// Service ([`super::internal::on`]).
 pub static CONTROLLERS: [Controller; 24] = [
     Controller {
         classes: &[
             class(
                 "service.k8s.aws/nlb",
                 Reach::Depends,
-                "AWS Load Balancer Controller, whose webhook sets it on new LoadBalancers without a class",
+                "AWS Load Balancer Controller, whose webhook sets it on new LoadBalancers without \
+                 a class",
             ),
             class("eks.amazonaws.com/nlb", Reach::Depends, "EKS Auto Mode"),
         ],
@@ -62,8 +79,10 @@ pub static CONTROLLERS: [Controller; 24] = [
                     "service.beta.kubernetes.io/aws-load-balancer-scheme",
                     Reads::Either(&["internal"], &["internet-facing"]),
                     Some("internal"),
-                    "kubernetes-sigs/aws-load-balancer-controller pkg/service/model_build_load_balancer.go; without it the \
-                        load balancer's own scheme or --default-load-balancer-scheme holds, which no Service shows",
+                    "kubernetes-sigs/aws-load-balancer-controller \
+                     pkg/service/model_build_load_balancer.go; without it the \
+                        load balancer's own scheme or --default-load-balancer-scheme holds, which \
+                        no Service shows",
                 ),
                 switch(
                     "service.beta.kubernetes.io/aws-load-balancer-internal",
@@ -85,13 +104,17 @@ pub static CONTROLLERS: [Controller; 24] = [
                 "service.beta.kubernetes.io/aws-load-balancer-internal",
                 Reads::Not(&["", "false"]),
                 Some("true"),
-                "kubernetes/cloud-provider-aws pkg/providers/v1/aws.go; the scheme is not read, and the default is public",
+                "kubernetes/cloud-provider-aws pkg/providers/v1/aws.go; the scheme is not read, \
+                 and the default is public",
             )],
         )
     },
     Controller {
         enforces: Enforces::Yes,
-        ranges: &["service.beta.kubernetes.io/azure-allowed-ip-ranges", SOURCE_RANGES],
+        ranges: &[
+            "service.beta.kubernetes.io/azure-allowed-ip-ranges",
+            SOURCE_RANGES,
+        ],
         ..controller(
             "azure",
             "Azure (AKS)",
@@ -100,7 +123,8 @@ pub static CONTROLLERS: [Controller; 24] = [
                 "service.beta.kubernetes.io/azure-load-balancer-internal",
                 Reads::Exactly(&["true"]),
                 Some("true"),
-                "kubernetes-sigs/cloud-provider-azure pkg/provider/azure_loadbalancer.go; \"True\" is public",
+                "kubernetes-sigs/cloud-provider-azure \
+                 pkg/provider/azure_loadbalancer.go; \"True\" is public",
             )],
         )
     },
@@ -139,7 +163,8 @@ pub static CONTROLLERS: [Controller; 24] = [
                     "networking.gke.io/load-balancer-type",
                     Reads::Exactly(&["Internal", "internal"]),
                     Some("Internal"),
-                    "kubernetes/legacy-cloud-providers gce/gce_annotations.go; a class wins over it",
+                    "kubernetes/legacy-cloud-providers gce/gce_annotations.go; a class wins over \
+                     it",
                 ),
                 switch(
                     "cloud.google.com/load-balancer-type",
@@ -175,11 +200,18 @@ pub static CONTROLLERS: [Controller; 24] = [
                 "oci-network-load-balancer.oraclecloud.com/internal",
                 Reads::ParseBool,
                 Some("true"),
-                "the same file: a network load balancer reads its own key and not the other's; the type in any case",
+                "the same file: a network load balancer reads its own key and not the other's; the \
+                 type in any case",
             )],
             enforces: Enforces::Where(&[
-                ("oci-network-load-balancer.oraclecloud.com/security-list-management-mode", &["All", "Frontend"]),
-                ("oci.oraclecloud.com/security-rule-management-mode", &["SL-All", "SL-Frontend", "NSG"]),
+                (
+                    "oci-network-load-balancer.oraclecloud.com/security-list-management-mode",
+                    &["All", "Frontend"],
+                ),
+                (
+                    "oci.oraclecloud.com/security-rule-management-mode",
+                    &["SL-All", "SL-Frontend", "NSG"],
+                ),
             ]),
         }),
         ..controller(
@@ -190,7 +222,8 @@ pub static CONTROLLERS: [Controller; 24] = [
                 "service.beta.kubernetes.io/oci-load-balancer-internal",
                 Reads::ParseBool,
                 Some("true"),
-                "oracle/oci-cloud-controller-manager pkg/cloudprovider/providers/oci/load_balancer_spec.go",
+                "oracle/oci-cloud-controller-manager \
+                 pkg/cloudprovider/providers/oci/load_balancer_spec.go",
             )],
         )
     },
@@ -204,7 +237,8 @@ pub static CONTROLLERS: [Controller; 24] = [
                 "service.beta.kubernetes.io/do-loadbalancer-network",
                 Reads::Either(&["INTERNAL"], &["", "EXTERNAL"]),
                 Some("INTERNAL"),
-                "digitalocean/digitalocean-cloud-controller-manager cloud-controller-manager/do/loadbalancers.go getNetwork; other values are refused",
+                "digitalocean/digitalocean-cloud-controller-manager \
+                 cloud-controller-manager/do/loadbalancers.go getNetwork; other values are refused",
             )],
         )
     },
@@ -219,7 +253,8 @@ pub static CONTROLLERS: [Controller; 24] = [
                 "load-balancer.hetzner.cloud/disable-public-network",
                 Reads::ParseBool,
                 Some("true"),
-                "hetznercloud/hcloud-cloud-controller-manager internal/annotation; use-private-ip is about targets only",
+                "hetznercloud/hcloud-cloud-controller-manager internal/annotation; use-private-ip \
+                 is about targets only",
             )],
         )
     },
@@ -234,12 +269,17 @@ pub static CONTROLLERS: [Controller; 24] = [
                 "service.kubernetes.io/ibm-load-balancer-cloud-provider-ip-type",
                 Reads::Either(&["private"], &["", "public"]),
                 Some("private"),
-                "IBM-Cloud/cloud-provider-vpc-controller pkg/vpcctl/vpc_config.go isServicePublic; other values are not relied on",
+                "IBM-Cloud/cloud-provider-vpc-controller pkg/vpcctl/vpc_config.go isServicePublic; \
+                 other values are not relied on",
             )],
         )
     },
     Controller {
-        classes: &[class("alibabacloud.com/nlb", Reach::Depends, "Alibaba's cloud controller manager")],
+        classes: &[class(
+            "alibabacloud.com/nlb",
+            Reach::Depends,
+            "Alibaba's cloud controller manager",
+        )],
         precedence: Precedence::First,
         enforces: Enforces::No,
         variant: Some(Variant {
@@ -249,7 +289,8 @@ pub static CONTROLLERS: [Controller; 24] = [
                     "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-address-type",
                     Reads::Folded("intranet"),
                     Some("intranet"),
-                    "kubernetes/cloud-provider-alibaba-cloud pkg/model/nlb/nlb.go GetAddressType: in any case",
+                    "kubernetes/cloud-provider-alibaba-cloud pkg/model/nlb/nlb.go GetAddressType: \
+                     in any case",
                 ),
                 switch(
                     "service.beta.kubernetes.io/alicloud-loadbalancer-address-type",
@@ -269,7 +310,8 @@ pub static CONTROLLERS: [Controller; 24] = [
                     "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-address-type",
                     Reads::Exactly(&["intranet"]),
                     Some("intranet"),
-                    "kubernetes/cloud-provider-alibaba-cloud pkg/controller/service/clbv1/loadbalancer.go; case-sensitive",
+                    "kubernetes/cloud-provider-alibaba-cloud \
+                     pkg/controller/service/clbv1/loadbalancer.go; case-sensitive",
                 ),
                 switch(
                     "service.beta.kubernetes.io/alicloud-loadbalancer-address-type",
@@ -334,7 +376,8 @@ pub static CONTROLLERS: [Controller; 24] = [
                 "service.beta.kubernetes.io/scw-loadbalancer-private",
                 Reads::ParseBool,
                 Some("true"),
-                "scaleway/scaleway-cloud-controller-manager scaleway/loadbalancers_annotations.go svcPrivate",
+                "scaleway/scaleway-cloud-controller-manager scaleway/loadbalancers_annotations.go \
+                 svcPrivate",
             )],
         )
     },
@@ -365,7 +408,8 @@ pub static CONTROLLERS: [Controller; 24] = [
                 "service.beta.kubernetes.io/ctyun-loadbalancer-address-type",
                 Reads::Exactly(&["intranet"]),
                 Some("intranet"),
-                "esurfingcloud.com documentation; the default is intranet, too, which is not relied on",
+                "esurfingcloud.com documentation; the default is intranet, too, which is not \
+                 relied on",
             )],
         )
     },
@@ -381,7 +425,8 @@ pub static CONTROLLERS: [Controller; 24] = [
                     "lb.stackit.cloud/internal-lb",
                     Reads::ParseBool,
                     Some("true"),
-                    "stackitcloud/cloud-provider-stackit pkg/ccm/loadbalancer_spec.go lbSpecFromService",
+                    "stackitcloud/cloud-provider-stackit pkg/ccm/loadbalancer_spec.go \
+                     lbSpecFromService",
                 ),
                 switch(
                     "yawol.stackit.cloud/internalLB",
@@ -402,7 +447,8 @@ pub static CONTROLLERS: [Controller; 24] = [
                 "service.beta.kubernetes.io/linode-loadbalancer-frontend-subnet-id",
                 Reads::PRESENCE,
                 None,
-                "linode/linode-cloud-controller-manager cloud/linode/loadbalancers.go getFrontendVPCCreateOptions: a subnet of a \
+                "linode/linode-cloud-controller-manager cloud/linode/loadbalancers.go \
+                 getFrontendVPCCreateOptions: a subnet of a \
                     VPC, read when the load balancer is created and never again",
             )],
         )
@@ -418,7 +464,8 @@ pub static CONTROLLERS: [Controller; 24] = [
                 "service.beta.kubernetes.io/coreweave-load-balancer-type",
                 Reads::Not(&["public"]),
                 None,
-                "docs.coreweave.com/products/networking/ingress-service/expose-service-dns; without it the address is private",
+                "docs.coreweave.com/products/networking/ingress-service/expose-service-dns; \
+                 without it the address is private",
             )],
         )
     },
@@ -433,8 +480,20 @@ pub static CONTROLLERS: [Controller; 24] = [
             "guide.ncloud-docs.com/docs/en/nks-nks-1-8",
         )],
     ),
-    Controller { enforces: Enforces::No, ..controller("vultr", "Vultr", "vultr", &[]) },
-    Controller { enforces: Enforces::No, ..controller("civo", "Civo", "civo", &[]) },
-    Controller { enforces: Enforces::No, ..controller("exoscale", "Exoscale", "exoscale", &[]) },
-    Controller { enforces: Enforces::No, ..controller("upcloud", "UpCloud", "upcloud", &[]) },
+    Controller {
+        enforces: Enforces::No,
+        ..controller("vultr", "Vultr", "vultr", &[])
+    },
+    Controller {
+        enforces: Enforces::No,
+        ..controller("civo", "Civo", "civo", &[])
+    },
+    Controller {
+        enforces: Enforces::No,
+        ..controller("exoscale", "Exoscale", "exoscale", &[])
+    },
+    Controller {
+        enforces: Enforces::No,
+        ..controller("upcloud", "UpCloud", "upcloud", &[])
+    },
 ];

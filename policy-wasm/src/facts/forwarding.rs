@@ -1,4 +1,5 @@
-//! Annotations by which a controller leads a Service's traffic to other Services than its selector does.
+//! Annotations by which a controller leads a Service's traffic to other Services than its selector
+//! does.
 
 /// An annotation whose value names what is led to.
 #[derive(Debug, Clone, Copy)]
@@ -10,7 +11,10 @@ pub struct Forwarding {
     pub source: &'static str,
 }
 
-#[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "the source is for people"))]
+#[cfg_attr(
+    target_family = "wasm",
+    expect(unused_variables, reason = "the source is for people")
+)]
 const fn row(key: &'static str, source: &'static str) -> Forwarding {
     Forwarding {
         key,
@@ -19,12 +23,13 @@ const fn row(key: &'static str, source: &'static str) -> Forwarding {
     }
 }
 
-/// The annotations that are known. Alibaba's `vgroup-port` and Cilium's `lb-l7` lead nowhere else: they choose a server group
-/// for the Service's own Pods, and a proxy in front of them.
+/// The annotations that are known. Alibaba's `vgroup-port` and Cilium's `lb-l7` lead nowhere else:
+/// they choose a server group for the Service's own Pods, and a proxy in front of them.
 pub static FORWARDING: [Forwarding; 5] = [
     row(
         "service.beta.kubernetes.io/actions.*",
-        "the AWS Load Balancer Controller forwards a listener (actions.TCP-80) to target groups of other Services of the \
+        "the AWS Load Balancer Controller forwards a listener (actions.TCP-80) to target groups of \
+         other Services of the \
             namespace; kubernetes-sigs/aws-load-balancer-controller pkg/service",
     ),
     row(
@@ -33,16 +38,19 @@ pub static FORWARDING: [Forwarding; 5] = [
     ),
     row(
         "federation.tigera.io/serviceSelector",
-        "Calico Enterprise gives a Service without a selector the endpoints of the Services that the value selects, in this \
+        "Calico Enterprise gives a Service without a selector the endpoints of the Services that \
+         the value selects, in this \
             and other clusters; docs.tigera.io, federated services",
     ),
     row(
         "getambassador.io/config",
-        "Emissary-ingress (Ambassador) routes to the Services that Mapping and TCPMapping in it name; \
+        "Emissary-ingress (Ambassador) routes to the Services that Mapping and TCPMapping in it \
+         name; \
             emissary-ingress/emissary documentation",
     ),
     row(
         "skupper.io/target",
-        "Skupper (1.x) leads to this Service in place of the annotated one; skupperproject/skupper api/types",
+        "Skupper (1.x) leads to this Service in place of the annotated one; skupperproject/skupper \
+         api/types",
     ),
 ];

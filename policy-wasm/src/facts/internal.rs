@@ -1,8 +1,9 @@
 //! Is a load balancer an internal one, for certain?
 //!
-//! Each controller reads its own annotation with its own parser, and a value that looks internal to a person may be public to
-//! the controller (`"True"` on Azure). So the rules are the controllers' own: keys in their exact case, a row only for its own
-//! controller and the classes that this serves; and where two keys contradict each other, the load balancer is not internal.
+//! Each controller reads its own annotation with its own parser, and a value that looks internal to
+//! a person may be public to the controller (`"True"` on Azure). So the rules are the controllers'
+//! own: keys in their exact case, a row only for its own controller and the classes that this
+//! serves; and where two keys contradict each other, the load balancer is not internal.
 
 pub use super::controllers::CONTROLLERS;
 
@@ -50,7 +51,8 @@ pub enum Default {
 pub enum Enforces {
     /// It does.
     Yes,
-    /// It depends on settings or on the kind of load balancer, which no Service shows; or nobody has looked it up.
+    /// It depends on settings or on the kind of load balancer, which no Service shows; or nobody
+    /// has looked it up.
     Depends,
     /// It does not.
     No,
@@ -97,7 +99,8 @@ pub struct Controller {
     pub variant: Option<Variant>,
     /// Whether it enforces source ranges.
     pub enforces: Enforces,
-    /// The annotations that it reads in place of `spec.loadBalancerSourceRanges`: comma-separated blocks.
+    /// The annotations that it reads in place of `spec.loadBalancerSourceRanges`: comma-separated
+    /// blocks.
     pub ranges: &'static [&'static str],
     /// Its name in full.
     #[cfg(not(target_family = "wasm"))]
@@ -107,8 +110,8 @@ pub struct Controller {
 /// The common annotation for source ranges.
 pub const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
-/// By these values of its annotation, the AWS Load Balancer Controller takes a Service without a class from the cloud provider
-/// (aws-load-balancer-controller `pkg/service/service_utils.go`).
+/// By these values of its annotation, the AWS Load Balancer Controller takes a Service without a
+/// class from the cloud provider (aws-load-balancer-controller `pkg/service/service_utils.go`).
 pub(super) const AWS_TYPE: &str = "service.beta.kubernetes.io/aws-load-balancer-type";
 const AWS_LBC_TYPES: [&str; 2] = ["external", "nlb-ip"];
 
@@ -119,8 +122,8 @@ pub enum Public<'a> {
     Class {
         /// The class.
         class: &'a str,
-        /// Whether the annotations would make a public load balancer, for certain or not, if it were told to serve it; `None`
-        /// where they would make an internal one.
+        /// Whether the annotations would make a public load balancer, for certain or not, if it
+        /// were told to serve it; `None` where they would make an internal one.
         public: Option<bool>,
     },
     /// The class is an external one.
@@ -133,8 +136,8 @@ pub enum Public<'a> {
         found: &'a str,
         /// What to write instead.
         set: Option<&'static str>,
-        /// Whether it makes a public load balancer for certain; the controller refuses some values, and two annotations may
-        /// contradict each other.
+        /// Whether it makes a public load balancer for certain; the controller refuses some values,
+        /// and two annotations may contradict each other.
         is_certain: bool,
     },
     /// The controller's annotation is missing.
@@ -166,33 +169,49 @@ impl Public<'_> {
 
 /// A controller by its name.
 pub fn by_name(name: &str) -> Option<&'static Controller> {
-    CONTROLLERS.iter().find(|controller| controller.name == name)
+    CONTROLLERS
+        .iter()
+        .find(|controller| controller.name == name)
 }
 
-/// Who serves a Service on the Nodes of an infrastructure ([`crate::review::ProviderId::provider`]).
+/// Who serves a Service on the Nodes of an infrastructure
+/// ([`crate::review::ProviderId::provider`]).
 pub fn on(infrastructure: &str, service: &Service) -> Option<&'static Controller> {
     let class = service.spec.load_balancer_class.as_deref();
-    let by_aws_lbc =
-        class.is_some() || service.annotation(AWS_TYPE).is_some_and(|value| AWS_LBC_TYPES.contains(&value));
+    let by_aws_lbc = class.is_some()
+        || service
+            .annotation(AWS_TYPE)
+            .is_some_and(|value| AWS_LBC_TYPES.contains(&value));
     let name = match infrastructure {
         "aws" if by_aws_lbc => return by_name("aws-lbc"),
         "aws" => return by_name("aws-ccm"),
         "" => return None,
         other => other,
     };
-    CONTROLLERS.iter().find(|controller| controller.infrastructure == name)
+    CONTROLLERS
+        .iter()
+        .find(|controller| controller.infrastructure == name)
 }
 
 impl Controller {
-    /// Why this controller may make a public load balancer of a Service; `None` where it makes an internal one for certain.
+    /// Why this controller may make a public load balancer of a Service; `None` where it makes an
+    /// internal one for certain.
     pub fn public<'a>(&'a self, service: &'a Service) -> Option<Public<'a>> {
         self.reasons(service, None).into_iter().next()
     }
 
-    /// Every reason why this controller may make a public load balancer of a Service. None: it makes an internal one for certain.
-    /// `old` is the Service before the update ([`voiding`]).
-    pub fn reasons<'a>(&'a self, service: &'a Service, old: Option<&'a Service>) -> Vec<Public<'a>> {
-        let by_class = service.spec.load_balancer_class.as_deref().map(|class| (class, self.reach(class)));
+    /// Every reason why this controller may make a public load balancer of a Service. None: it
+    /// makes an internal one for certain. `old` is the Service before the update ([`voiding`]).
+    pub fn reasons<'a>(
+        &'a self,
+        service: &'a Service,
+        old: Option<&'a Service>,
+    ) -> Vec<Public<'a>> {
+        let by_class = service
+            .spec
+            .load_balancer_class
+            .as_deref()
+            .map(|class| (class, self.reach(class)));
         let mut reasons = vec![];
         match by_class {
             Some((class, None)) => {
@@ -209,68 +228,100 @@ impl Controller {
 
     /// What this controller makes of a class; `None` where it does not serve it.
     fn reach(&self, class: &str) -> Option<Reach> {
-        self.classes.iter().find(|known| known.name == class).map(|known| known.reach)
+        self.classes
+            .iter()
+            .find(|known| known.name == class)
+            .map(|known| known.reach)
     }
 
     /// The kind of load balancer that the Service asks for, where it is not the usual one.
     fn variant(&self, service: &Service) -> Option<&Variant> {
         self.variant.as_ref().filter(|variant| match variant.when {
-            When::Annotation(key, value) => {
-                service.annotation(key).is_some_and(|found| found.eq_ignore_ascii_case(value))
-            }
+            When::Annotation(key, value) => service
+                .annotation(key)
+                .is_some_and(|found| found.eq_ignore_ascii_case(value)),
             When::Class(class) => service.spec.load_balancer_class.as_deref() == Some(class),
         })
     }
 
     fn judge<'a>(&self, service: &'a Service) -> Option<Public<'a>> {
-        let switches = self.variant(service).map_or(self.switches, |variant| variant.switches);
+        let switches = self
+            .variant(service)
+            .map_or(self.switches, |variant| variant.switches);
         let (mut is_internal, mut public) = (false, None);
         for switch in switches {
-            let Some(found) = service.annotation(switch.key) else { continue };
+            let Some(found) = service.annotation(switch.key) else {
+                continue;
+            };
             let reading = switch.reads.read(found);
             if reading == Reading::Yes {
                 is_internal = true;
             } else if public.is_none() {
                 let is_certain = reading == Reading::No;
-                public = Some(Public::Value { key: switch.key, found, set: switch.set, is_certain });
+                public = Some(Public::Value {
+                    key: switch.key,
+                    found,
+                    set: switch.set,
+                    is_certain,
+                });
             }
             if self.precedence == Precedence::First {
                 break;
             }
         }
         match (public, switches.first()) {
-            (Some(Public::Value { key, found, set, .. }), _) if is_internal => {
-                Some(Public::Value { key, found, set, is_certain: false })
-            }
+            (
+                Some(Public::Value {
+                    key, found, set, ..
+                }),
+                _,
+            ) if is_internal => Some(Public::Value {
+                key,
+                found,
+                set,
+                is_certain: false,
+            }),
             (Some(public), _) => Some(public),
             (None, _) if is_internal || self.default == Default::Internal => None,
-            (None, Some(first)) => {
-                Some(Public::Missing { key: first.key, set: first.set, is_certain: self.default == Default::Public })
-            }
+            (None, Some(first)) => Some(Public::Missing {
+                key: first.key,
+                set: first.set,
+                is_certain: self.default == Default::Public,
+            }),
             (None, None) => Some(Public::NoSwitch),
         }
     }
 
-    /// Whether source ranges of this Service are enforced, as far as they are not voided ([`super::voids`]).
+    /// Whether source ranges of this Service are enforced, as far as they are not voided
+    /// ([`super::voids`]).
     pub fn enforces(&self, service: &Service) -> Enforces {
         let class = service.spec.load_balancer_class.as_deref();
         if class.is_some_and(|class| self.reach(class).is_none()) {
             return Enforces::Depends;
         }
-        match self.variant(service).map_or(self.enforces, |variant| variant.enforces) {
+        match self
+            .variant(service)
+            .map_or(self.enforces, |variant| variant.enforces)
+        {
             Enforces::Where(annotations) => {
                 let has = |key, values: &[&str]| {
                     let found = service.annotation(key);
-                    found.is_some_and(|found| values.iter().any(|value| value.eq_ignore_ascii_case(found)))
+                    found.is_some_and(|found| {
+                        values.iter().any(|value| value.eq_ignore_ascii_case(found))
+                    })
                 };
-                if annotations.iter().any(|(key, values)| has(key, values)) { Enforces::Yes } else { Enforces::No }
+                if annotations.iter().any(|(key, values)| has(key, values)) {
+                    Enforces::Yes
+                } else {
+                    Enforces::No
+                }
             }
             enforces => enforces,
         }
     }
 
-    /// The annotation and its value that make a Service's load balancer internal, where nothing says what it is to be: no
-    /// class, and none of the controller's annotations.
+    /// The annotation and its value that make a Service's load balancer internal, where nothing
+    /// says what it is to be: no class, and none of the controller's annotations.
     pub fn switch_to_set(&self, service: &Service) -> Option<(&'static str, &'static str)> {
         match self.reasons(service, None).as_slice() {
             [Public::Missing { key, set, .. }] => Some((key, (*set)?)),
@@ -289,11 +340,18 @@ mod tests {
     const GCE_NEW: &str = "networking.gke.io/load-balancer-type";
     const GCE_OLD: &str = "cloud.google.com/load-balancer-type";
 
-    fn is_internal<const N: usize>(name: &str, class: Option<&str>, annotations: [(&str, &str); N]) -> bool {
+    fn is_internal<const N: usize>(
+        name: &str,
+        class: Option<&str>,
+        annotations: [(&str, &str); N],
+    ) -> bool {
         let mut service = load_balancer("w", 80);
         service.spec.load_balancer_class = class.map(str::to_owned);
         service.metadata.annotations = labels(annotations);
-        by_name(name).expect("a controller").public(&service).is_none()
+        by_name(name)
+            .expect("a controller")
+            .public(&service)
+            .is_none()
     }
 
     #[test]
@@ -306,32 +364,81 @@ mod tests {
         assert!(!is_internal("aws-ccm", None, [(AWS_SCHEME, "internal")]));
         assert!(is_internal("gce", None, [(GCE_NEW, "Internal")]));
         assert!(!is_internal("gce", None, [(GCE_NEW, "INTERNAL")]));
-        assert!(!is_internal("hcloud", None, [("load-balancer.hetzner.cloud/use-private-ip", "true")]));
+        assert!(!is_internal(
+            "hcloud",
+            None,
+            [("load-balancer.hetzner.cloud/use-private-ip", "true")]
+        ));
         let huawei = "kubernetes.io/elb.autocreate";
-        assert!(is_internal("huawei", None, [(huawei, r#"{"name":"n","type":"inner"}"#)]));
-        assert!(is_internal("scaleway", None, [("service.beta.kubernetes.io/scw-loadbalancer-private", "1")]));
-        assert!(is_internal("stackit", None, [("lb.stackit.cloud/internal-lb", "T")]));
-        assert!(!is_internal("vultr", None, [("service.beta.kubernetes.io/vultr-loadbalancer-vpc", "true")]));
+        assert!(is_internal(
+            "huawei",
+            None,
+            [(huawei, r#"{"name":"n","type":"inner"}"#)]
+        ));
+        assert!(is_internal(
+            "scaleway",
+            None,
+            [("service.beta.kubernetes.io/scw-loadbalancer-private", "1")]
+        ));
+        assert!(is_internal(
+            "stackit",
+            None,
+            [("lb.stackit.cloud/internal-lb", "T")]
+        ));
+        assert!(!is_internal(
+            "vultr",
+            None,
+            [("service.beta.kubernetes.io/vultr-loadbalancer-vpc", "true")]
+        ));
         let coreweave = "service.beta.kubernetes.io/coreweave-load-balancer-type";
         assert!(is_internal("coreweave", None, []));
         assert!(!is_internal("coreweave", None, [(coreweave, "public")]));
-        assert!(!is_internal("huawei", None, [(huawei, r#"{"type":"inner"}"#), ("kubernetes.io/elb.id", "x")]));
+        assert!(!is_internal(
+            "huawei",
+            None,
+            [
+                (huawei, r#"{"type":"inner"}"#),
+                ("kubernetes.io/elb.id", "x")
+            ]
+        ));
     }
 
     #[test]
     fn a_contradiction_is_not_internal_and_a_newer_key_shadows_the_older_one() {
-        assert!(is_internal("aws-lbc", Some("service.k8s.aws/nlb"), [(AWS_SCHEME, "internal")]));
-        assert!(!is_internal("aws-lbc", None, [(AWS_SCHEME, "internet-facing"), (AWS_INTERNAL, "true")]));
-        assert!(!is_internal("aws-lbc", None, [(AWS_SCHEME, "internal"), (AWS_INTERNAL, "false")]));
-        assert!(!is_internal("gce", None, [(GCE_NEW, "External"), (GCE_OLD, "Internal")]));
-        assert!(is_internal("gce", None, [(GCE_NEW, "Internal"), (GCE_OLD, "External")]));
+        assert!(is_internal(
+            "aws-lbc",
+            Some("service.k8s.aws/nlb"),
+            [(AWS_SCHEME, "internal")]
+        ));
+        assert!(!is_internal(
+            "aws-lbc",
+            None,
+            [(AWS_SCHEME, "internet-facing"), (AWS_INTERNAL, "true")]
+        ));
+        assert!(!is_internal(
+            "aws-lbc",
+            None,
+            [(AWS_SCHEME, "internal"), (AWS_INTERNAL, "false")]
+        ));
+        assert!(!is_internal(
+            "gce",
+            None,
+            [(GCE_NEW, "External"), (GCE_OLD, "Internal")]
+        ));
+        assert!(is_internal(
+            "gce",
+            None,
+            [(GCE_NEW, "Internal"), (GCE_OLD, "External")]
+        ));
         assert!(is_internal("gce", None, [(GCE_OLD, "internal")]));
     }
 
     #[test]
     fn a_network_load_balancer_reads_its_own_key() {
-        let (kind, lb) =
-            ("oci.oraclecloud.com/load-balancer-type", "service.beta.kubernetes.io/oci-load-balancer-internal");
+        let (kind, lb) = (
+            "oci.oraclecloud.com/load-balancer-type",
+            "service.beta.kubernetes.io/oci-load-balancer-internal",
+        );
         let nlb = "oci-network-load-balancer.oraclecloud.com/internal";
         assert!(is_internal("oci", None, [(lb, "true")]));
         assert!(!is_internal("oci", None, [(lb, "true"), (kind, "nlb")]));
@@ -339,15 +446,31 @@ mod tests {
         assert!(is_internal("oci", None, [(nlb, "true"), (kind, "NLB")]));
         assert!(!is_internal("oci", None, [(lb, "true"), (kind, "NLB")]));
         let alibaba = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-address-type";
-        assert!(is_internal("alibaba", Some("alibabacloud.com/nlb"), [(alibaba, "Intranet")]));
+        assert!(is_internal(
+            "alibaba",
+            Some("alibabacloud.com/nlb"),
+            [(alibaba, "Intranet")]
+        ));
         assert!(!is_internal("alibaba", None, [(alibaba, "Intranet")]));
     }
 
     #[test]
     fn what_serves_another_class_does_not_read_the_annotations() {
-        assert!(!is_internal("aws-lbc", Some("tailscale"), [(AWS_SCHEME, "internal")]));
-        assert!(is_internal("gce", Some("networking.gke.io/l4-regional-internal"), []));
-        assert!(!is_internal("gce", Some("networking.gke.io/l4-regional-external"), [(GCE_NEW, "Internal")]));
+        assert!(!is_internal(
+            "aws-lbc",
+            Some("tailscale"),
+            [(AWS_SCHEME, "internal")]
+        ));
+        assert!(is_internal(
+            "gce",
+            Some("networking.gke.io/l4-regional-internal"),
+            []
+        ));
+        assert!(!is_internal(
+            "gce",
+            Some("networking.gke.io/l4-regional-external"),
+            [(GCE_NEW, "Internal")]
+        ));
     }
 
     #[test]
@@ -367,13 +490,25 @@ mod tests {
         for controller in &CONTROLLERS {
             let mut service = load_balancer("w", 80);
             let Some((key, value)) = controller.switch_to_set(&service) else {
-                assert!(controller.switches.iter().all(|switch| switch.set.is_none()), "{}", controller.name);
+                assert!(
+                    controller
+                        .switches
+                        .iter()
+                        .all(|switch| switch.set.is_none()),
+                    "{}",
+                    controller.name
+                );
                 continue;
             };
             service.metadata.annotations = labels([(key, value)]);
             assert!(controller.public(&service).is_none(), "{}", controller.name);
             service.metadata.annotations = labels([(key, "something else")]);
-            assert_eq!(controller.switch_to_set(&service), None, "{}", controller.name);
+            assert_eq!(
+                controller.switch_to_set(&service),
+                None,
+                "{}",
+                controller.name
+            );
         }
     }
 
@@ -381,14 +516,28 @@ mod tests {
     fn what_is_certainly_public_is_told_from_what_is_not_certain() {
         let certain = |name: &str, annotations: &[(&str, &str)]| {
             let mut service = load_balancer("w", 80);
-            service.metadata.annotations = annotations.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+            service.metadata.annotations = annotations
+                .iter()
+                .map(|&(k, v)| (k.to_owned(), v.to_owned()))
+                .collect();
             let controller = by_name(name).expect("a controller");
-            controller.public(&service).map(|public| public.is_certain())
+            controller
+                .public(&service)
+                .map(|public| public.is_certain())
         };
         assert_eq!(certain("aws-lbc", &[]), Some(false));
         assert_eq!(certain("aws-lbc", &[(AWS_SCHEME, "Internal")]), Some(false));
-        assert_eq!(certain("aws-lbc", &[(AWS_SCHEME, "internet-facing")]), Some(true));
-        assert_eq!(certain("aws-lbc", &[(AWS_INTERNAL, "false"), (AWS_SCHEME, "internal")]), Some(false));
+        assert_eq!(
+            certain("aws-lbc", &[(AWS_SCHEME, "internet-facing")]),
+            Some(true)
+        );
+        assert_eq!(
+            certain(
+                "aws-lbc",
+                &[(AWS_INTERNAL, "false"), (AWS_SCHEME, "internal")]
+            ),
+            Some(false)
+        );
         assert_eq!(certain("aws-ccm", &[]), Some(true));
         assert_eq!(certain("vultr", &[]), Some(true));
     }
@@ -397,12 +546,21 @@ mod tests {
     fn a_network_load_balancer_enforces_ranges_where_its_rules_are_managed() {
         let enforces = |annotations: &[(&str, &str)]| {
             let mut service = load_balancer("w", 80);
-            service.metadata.annotations = annotations.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+            service.metadata.annotations = annotations
+                .iter()
+                .map(|&(k, v)| (k.to_owned(), v.to_owned()))
+                .collect();
             by_name("oci").expect("a controller").enforces(&service)
         };
         let kind = ("oci.oraclecloud.com/load-balancer-type", "nlb");
         assert_eq!(enforces(&[]), Enforces::Yes);
         assert_eq!(enforces(&[kind]), Enforces::No);
-        assert_eq!(enforces(&[kind, ("oci.oraclecloud.com/security-rule-management-mode", "nsg")]), Enforces::Yes);
+        assert_eq!(
+            enforces(&[
+                kind,
+                ("oci.oraclecloud.com/security-rule-management-mode", "nsg")
+            ]),
+            Enforces::Yes
+        );
     }
 }

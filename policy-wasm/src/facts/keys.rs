@@ -1,10 +1,12 @@
-//! The keys of the annotations that controllers of load balancers read: what a policy compares that goes by the tables.
+//! The keys of the annotations that controllers of load balancers read: what a policy compares that
+//! goes by the tables.
 
 use super::addresses::NAMES;
 use super::internal::{AWS_TYPE, CONTROLLERS, Controller, Enforces, SOURCE_RANGES, Switch, When};
 use super::voids::VOIDS;
 
-/// Every key in the tables of switches, source ranges, addresses and what voids them; some more than once.
+/// Every key in the tables of switches, source ranges, addresses and what voids them; some more
+/// than once.
 pub fn of_load_balancers() -> Vec<&'static str> {
     let mut keys = vec![AWS_TYPE, SOURCE_RANGES];
     for controller in &CONTROLLERS {

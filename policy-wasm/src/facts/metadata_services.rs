@@ -1,4 +1,5 @@
-//! The names of clouds' metadata services, which hand credentials of the Node to whoever asks from there.
+//! The names of clouds' metadata services, which hand credentials of the Node to whoever asks from
+//! there.
 //!
 //! Most are reached by an IP address (169.254.169.254) that needs no name.
 
@@ -15,15 +16,25 @@ pub struct MetadataService {
 }
 
 impl MetadataService {
-    /// Whether a name, in lower case and without a dot at the end, is this service's, in any region.
+    /// Whether a name, in lower case and without a dot at the end, is this service's, in any
+    /// region.
     pub fn is_called(&self, name: &str) -> bool {
-        let rest = name.strip_prefix(self.host).and_then(|rest| rest.strip_suffix(self.domain));
+        let rest = name
+            .strip_prefix(self.host)
+            .and_then(|rest| rest.strip_suffix(self.domain));
         rest.is_some_and(|between| between.starts_with('.') && between.ends_with('.'))
     }
 }
 
-#[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "the source is for people"))]
-const fn service(host: &'static str, domain: &'static str, source: &'static str) -> MetadataService {
+#[cfg_attr(
+    target_family = "wasm",
+    expect(unused_variables, reason = "the source is for people")
+)]
+const fn service(
+    host: &'static str,
+    domain: &'static str,
+    source: &'static str,
+) -> MetadataService {
     MetadataService {
         host,
         domain,
@@ -34,13 +45,41 @@ const fn service(host: &'static str, domain: &'static str, source: &'static str)
 
 /// The names that are known.
 pub static METADATA_SERVICES: [MetadataService; 7] = [
-    service("metadata", "google.internal", "Google Compute Engine; docs.cloud.google.com/compute/docs/metadata"),
-    service("instance-data", "ec2.internal", "AWS EC2, us-east-1; from memory"),
-    service("instance-data", "compute.internal", "AWS EC2, other regions, which stand between the two; from memory"),
-    service("metadata", "tencentyun.com", "Tencent Cloud; cloud.tencent.com/developer/article/1883323"),
-    service("api", "metadata.cloud.ibm.com", "IBM Cloud VPC; cloud.ibm.com/apidocs/vpc-identity"),
-    service("metadata", "platformequinix.com", "Equinix Metal; pkg.go.dev/github.com/packethost/packngo/metadata"),
-    service("metadata", "packet.net", "Equinix Metal's former name; pkg.go.dev/github.com/coreos/coreos-cloudinit"),
+    service(
+        "metadata",
+        "google.internal",
+        "Google Compute Engine; docs.cloud.google.com/compute/docs/metadata",
+    ),
+    service(
+        "instance-data",
+        "ec2.internal",
+        "AWS EC2, us-east-1; from memory",
+    ),
+    service(
+        "instance-data",
+        "compute.internal",
+        "AWS EC2, other regions, which stand between the two; from memory",
+    ),
+    service(
+        "metadata",
+        "tencentyun.com",
+        "Tencent Cloud; cloud.tencent.com/developer/article/1883323",
+    ),
+    service(
+        "api",
+        "metadata.cloud.ibm.com",
+        "IBM Cloud VPC; cloud.ibm.com/apidocs/vpc-identity",
+    ),
+    service(
+        "metadata",
+        "platformequinix.com",
+        "Equinix Metal; pkg.go.dev/github.com/packethost/packngo/metadata",
+    ),
+    service(
+        "metadata",
+        "packet.net",
+        "Equinix Metal's former name; pkg.go.dev/github.com/coreos/coreos-cloudinit",
+    ),
 ];
 
 #[cfg(test)]
@@ -49,9 +88,22 @@ mod tests {
 
     #[test]
     fn a_region_may_stand_between() {
-        let is_known = |name: &str| METADATA_SERVICES.iter().any(|service| service.is_called(name));
-        assert!(is_known("metadata.google.internal") && is_known("instance-data.eu-west-1.compute.internal"));
-        for name in ["google.internal", "metadata.evilgoogle.internal", "metadatagoogle.internal", "metadata", ""] {
+        let is_known = |name: &str| {
+            METADATA_SERVICES
+                .iter()
+                .any(|service| service.is_called(name))
+        };
+        assert!(
+            is_known("metadata.google.internal")
+                && is_known("instance-data.eu-west-1.compute.internal")
+        );
+        for name in [
+            "google.internal",
+            "metadata.evilgoogle.internal",
+            "metadatagoogle.internal",
+            "metadata",
+            "",
+        ] {
             assert!(!is_known(name), "{name}");
         }
     }

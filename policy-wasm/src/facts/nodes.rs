@@ -1,7 +1,8 @@
-//! Which infrastructure a Node's `spec.providerID` means, and whether its cloud serves LoadBalancer Services.
+//! Which infrastructure a Node's `spec.providerID` means, and whether its cloud serves LoadBalancer
+//! Services.
 //!
-//! Two clouds write IDs without a scheme. They are recognised exactly, since a policy permits something where it knows the
-//! cloud: an ID that only looks alike means nothing.
+//! Two clouds write IDs without a scheme. They are recognised exactly, since a policy permits
+//! something where it knows the cloud: an ID that only looks alike means nothing.
 
 use crate::review::ProviderId;
 
@@ -26,7 +27,10 @@ pub struct Infrastructure {
     pub source: &'static str,
 }
 
-#[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "the source is for people"))]
+#[cfg_attr(
+    target_family = "wasm",
+    expect(unused_variables, reason = "the source is for people")
+)]
 const fn row(name: &'static str, serves: Serves, source: &'static str) -> Infrastructure {
     Infrastructure {
         name,
@@ -36,30 +40,56 @@ const fn row(name: &'static str, serves: Serves, source: &'static str) -> Infras
     }
 }
 
-/// Every beginning of a providerID that says something. What is missing here, or is `k3s` and `rke2` (written by embedded
-/// controllers even on a cloud's machines), is not known.
+/// Every beginning of a providerID that says something. What is missing here, or is `k3s` and
+/// `rke2` (written by embedded controllers even on a cloud's machines), is not known.
 pub static INFRASTRUCTURE: [Infrastructure; 29] = [
-    row("aws", Serves::Cloud, "`aws:///zone/i-…`; kubernetes/cloud-provider-aws pkg/providers/v1/instances.go"),
-    row("gce", Serves::Cloud, "`gce://project/zone/name`; kubernetes-sigs/kind issue 1711"),
-    row("azure", Serves::Cloud, "`azure:///subscriptions/…`; from memory"),
+    row(
+        "aws",
+        Serves::Cloud,
+        "`aws:///zone/i-…`; kubernetes/cloud-provider-aws pkg/providers/v1/instances.go",
+    ),
+    row(
+        "gce",
+        Serves::Cloud,
+        "`gce://project/zone/name`; kubernetes-sigs/kind issue 1711",
+    ),
+    row(
+        "azure",
+        Serves::Cloud,
+        "`azure:///subscriptions/…`; from memory",
+    ),
     row(
         "openstack",
         Serves::Cloud,
-        "`openstack:///uuid`, if Octavia is there; kubernetes/cloud-provider-openstack ProviderName",
+        "`openstack:///uuid`, if Octavia is there; kubernetes/cloud-provider-openstack \
+         ProviderName",
     ),
     row(
         "digitalocean",
         Serves::Cloud,
         "`digitalocean://id`; digitalocean/digitalocean-cloud-controller-manager droplets.go",
     ),
-    row("hcloud", Serves::Cloud, "`hcloud://id`; hetznercloud/hcloud-cloud-controller-manager internal/providerid"),
+    row(
+        "hcloud",
+        Serves::Cloud,
+        "`hcloud://id`; hetznercloud/hcloud-cloud-controller-manager internal/providerid",
+    ),
     row(
         "oci",
         Serves::Cloud,
-        "`oci://ocid1.…`, or `ocid1.…` without a scheme; oracle/oci-cloud-controller-manager util.go",
+        "`oci://ocid1.…`, or `ocid1.…` without a scheme; oracle/oci-cloud-controller-manager \
+         util.go",
     ),
-    row("ocid1", Serves::Cloud, "Oracle's IDs without a scheme, up to the first dot; as above"),
-    row("alicloud", Serves::Cloud, "`region.i-…` without a scheme; from memory"),
+    row(
+        "ocid1",
+        Serves::Cloud,
+        "Oracle's IDs without a scheme, up to the first dot; as above",
+    ),
+    row(
+        "alicloud",
+        Serves::Cloud,
+        "`region.i-…` without a scheme; from memory",
+    ),
     row(
         "scaleway",
         Serves::Cloud,
@@ -75,23 +105,57 @@ pub static INFRASTRUCTURE: [Infrastructure; 29] = [
     row(
         "stackit",
         Serves::Cloud,
-        "`stackit://id`; stackitcloud/cloud-provider-stackit pkg/ccm/instances.go (older Nodes: `openstack://`)",
+        "`stackit://id`; stackitcloud/cloud-provider-stackit pkg/ccm/instances.go (older Nodes: \
+         `openstack://`)",
     ),
-    row("civo", Serves::Cloud, "`civo://id`; civo/civo-cloud-controller-manager cloud-controller-manager/civo"),
+    row(
+        "civo",
+        Serves::Cloud,
+        "`civo://id`; civo/civo-cloud-controller-manager cloud-controller-manager/civo",
+    ),
     row("vsphere", Serves::Nothing, "`vsphere://uuid`; from memory"),
-    row("proxmox", Serves::Nothing, "`proxmox://cluster/vm`; sergelogvinov/proxmox-cloud-controller-manager issues"),
+    row(
+        "proxmox",
+        Serves::Nothing,
+        "`proxmox://cluster/vm`; sergelogvinov/proxmox-cloud-controller-manager issues",
+    ),
     row("nutanix", Serves::Nothing, "`nutanix://uuid`; from memory"),
     row("metal3", Serves::Nothing, "`metal3://…`; from memory"),
-    row("tinkerbell", Serves::Nothing, "`tinkerbell://…`; tinkerbell/cluster-api-provider-tinkerbell issues"),
-    row("equinixmetal", Serves::Nothing, "`equinixmetal://id`; from memory"),
-    row("kubevirt", Serves::Nothing, "`kubevirt://name`; from memory"),
-    row("harvester", Serves::Nothing, "`harvester://uuid`; from memory"),
-    row("hrobot", Serves::Nothing, "`hrobot://id`, `hcloud://bm-…`: Hetzner's dedicated servers; as hcloud"),
-    row("kind", Serves::Nothing, "`kind://docker/cluster/node`: only with cloud-provider-kind beside it; from memory"),
+    row(
+        "tinkerbell",
+        Serves::Nothing,
+        "`tinkerbell://…`; tinkerbell/cluster-api-provider-tinkerbell issues",
+    ),
+    row(
+        "equinixmetal",
+        Serves::Nothing,
+        "`equinixmetal://id`; from memory",
+    ),
+    row(
+        "kubevirt",
+        Serves::Nothing,
+        "`kubevirt://name`; from memory",
+    ),
+    row(
+        "harvester",
+        Serves::Nothing,
+        "`harvester://uuid`; from memory",
+    ),
+    row(
+        "hrobot",
+        Serves::Nothing,
+        "`hrobot://id`, `hcloud://bm-…`: Hetzner's dedicated servers; as hcloud",
+    ),
+    row(
+        "kind",
+        Serves::Nothing,
+        "`kind://docker/cluster/node`: only with cloud-provider-kind beside it; from memory",
+    ),
 ];
 
-/// Alibaba Cloud's IDs begin with the region, `cn-hangzhou.i-…`. Source: its list of regions and zones, from memory; a region
-/// that is missing here makes a Node of an unknown provider, which policies say by name.
+/// Alibaba Cloud's IDs begin with the region, `cn-hangzhou.i-…`. Source: its list of regions and
+/// zones, from memory; a region that is missing here makes a Node of an unknown provider, which
+/// policies say by name.
 pub const ALIBABA_REGIONS: [&str; 35] = [
     "cn-hangzhou",
     "cn-shanghai",
@@ -131,7 +195,8 @@ pub const ALIBABA_REGIONS: [&str; 35] = [
 ];
 
 impl ProviderId {
-    /// What the ID says, as it stands: the scheme, or what precedes the first dot. None where the Node has no ID.
+    /// What the ID says, as it stands: the scheme, or what precedes the first dot. None where the
+    /// Node has no ID.
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Scheme(text) | Self::Bare(text) => Some(text),
@@ -139,8 +204,8 @@ impl ProviderId {
         }
     }
 
-    /// The provider by the name that others have as their scheme: `oci` for a bare `ocid1`, `alicloud` for a region of
-    /// Alibaba Cloud, and [`ProviderId::text`] for everything else.
+    /// The provider by the name that others have as their scheme: `oci` for a bare `ocid1`,
+    /// `alicloud` for a region of Alibaba Cloud, and [`ProviderId::text`] for everything else.
     ///
     /// ```
     /// use sallyport_policy::review::ProviderId;
@@ -166,7 +231,14 @@ mod tests {
     #[test]
     fn every_name_stands_once() {
         for (i, row) in INFRASTRUCTURE.iter().enumerate() {
-            assert!(INFRASTRUCTURE.iter().take(i).all(|other| other.name != row.name), "{}", row.name);
+            assert!(
+                INFRASTRUCTURE
+                    .iter()
+                    .take(i)
+                    .all(|other| other.name != row.name),
+                "{}",
+                row.name
+            );
         }
     }
 }

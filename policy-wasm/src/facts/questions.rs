@@ -1,7 +1,8 @@
 //! What each controller does, question by question, as `docs/rules.md` prints it.
 //!
-//! A cell is the annotations of [`super::voids`] and [`super::addresses`] that answer its question, followed by the text here.
-//! An empty text is allowed only where there are such annotations: no cell of the table is empty (a test holds that).
+//! A cell is the annotations of [`super::voids`] and [`super::addresses`] that answer its question,
+//! followed by the text here. An empty text is allowed only where there are such annotations: no
+//! cell of the table is empty (a test holds that).
 
 /// The answers for one controller.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +32,8 @@ pub static QUESTIONS: [Answers; 35] = [
         private_link: "makes none itself",
         addresses: "`…aws-load-balancer-eip-allocations` by ID, public load balancers only",
         ranges: "enforced",
-        elsewhere: "`service.beta.kubernetes.io/actions.*` forwards to other Services of the namespace (S07)",
+        elsewhere: "`service.beta.kubernetes.io/actions.*` forwards to other Services of the \
+            namespace (S07)",
     },
     Answers {
         by: "aws-ccm",
@@ -44,7 +46,8 @@ pub static QUESTIONS: [Answers; 35] = [
     },
     Answers {
         by: "azure",
-        adopts: "no; `…azure-load-balancer-configurations` and `…-mode` choose among the cluster's own",
+        adopts: "no; `…azure-load-balancer-configurations` and `…-mode` choose among the cluster's \
+            own",
         second_family: "no, the switch holds for both",
         private_link: "",
         addresses: "`…azure-pip-name` by name, of the resource group",
@@ -53,7 +56,8 @@ pub static QUESTIONS: [Answers; 35] = [
     },
     Answers {
         by: "gce",
-        adopts: "no; class `networking.gke.io/standalone-passthrough-lb-neg` names forwarding rules, and is not taken for internal",
+        adopts: "no; class `networking.gke.io/standalone-passthrough-lb-neg` names forwarding \
+            rules, and is not taken for internal",
         second_family: "no, the switch holds for both",
         private_link: "by an object of its own (ServiceAttachment), not by an annotation",
         addresses: "`networking.gke.io/load-balancer-ip-addresses` by name, of the project",
@@ -75,7 +79,8 @@ pub static QUESTIONS: [Answers; 35] = [
         second_family: "no, the switch holds for both",
         private_link: "no",
         addresses: "",
-        ranges: "enforced; a network load balancer (`oci.oraclecloud.com/load-balancer-type: nlb`) enforces none unless an annotation \
+        ranges: "enforced; a network load balancer (`oci.oraclecloud.com/load-balancer-type: nlb`) \
+            enforces none unless an annotation \
             has its rules managed",
         elsewhere: "no",
     },
@@ -144,7 +149,8 @@ pub static QUESTIONS: [Answers; 35] = [
     },
     Answers {
         by: "scaleway",
-        adopts: "the switch is not read then; `…scw-loadbalancer-id` alone is the controller's own word, and the switch wins",
+        adopts: "the switch is not read then; `…scw-loadbalancer-id` alone is the controller's own \
+            word, and the switch wins",
         second_family: "no, a private load balancer has no public address at all",
         private_link: "no",
         addresses: "`…scw-loadbalancer-ip-ids` by ID, refused beside the switch",
@@ -239,7 +245,8 @@ pub static QUESTIONS: [Answers; 35] = [
         private_link: "no",
         addresses: "no",
         ranges: "not enforced",
-        elsewhere: "no; `…upcloud-load-balancer-config` is a whole configuration, of which nothing is read here",
+        elsewhere: "no; `…upcloud-load-balancer-config` is a whole configuration, of which nothing \
+            is read here",
     },
     Answers {
         by: "kube-vip",
@@ -247,7 +254,8 @@ pub static QUESTIONS: [Answers; 35] = [
         second_family: "by the addresses asked for",
         private_link: "no; `kube-vip.io/forwardUPNP: \"true\"` opens the router instead (S04, S10)",
         addresses: "",
-        ranges: "by kube-proxy; `kube-vip.io/ignore-service-security` opens other ports of the address",
+        ranges: "by kube-proxy; `kube-vip.io/ignore-service-security` opens other ports of the \
+            address",
         elsewhere: "no",
     },
     Answers {
@@ -337,7 +345,8 @@ pub static QUESTIONS: [Answers; 35] = [
         second_family: "no, IPv4 only",
         private_link: "no",
         addresses: "no, only spec.loadBalancerIP",
-        ranges: "depends on the network; `…cloudstack-load-balancer-source-cidrs` sets a rule's own list",
+        ranges: "depends on the network; `…cloudstack-load-balancer-source-cidrs` sets a rule's \
+            own list",
         elsewhere: "no",
     },
 ];

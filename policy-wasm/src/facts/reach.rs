@@ -1,15 +1,17 @@
 //! Annotations that bear on who reaches a load balancer, and whether a change of them lets in more.
 //!
-//! The tables of [`super::internal`] say for certain what is internal. What else bears on it has many names, so that these are
-//! recognised by their parts: match loosely to restrict. It counts on updates of what offends anyway, and nowhere else.
+//! The tables of [`super::internal`] say for certain what is internal. What else bears on it has
+//! many names, so that these are recognised by their parts: match loosely to restrict. It counts on
+//! updates of what offends anyway, and nowhere else.
 
 use super::internal::{CONTROLLERS, Controller, Public};
 use crate::pairs;
 use crate::service::{Metadata, Service};
 
-/// Parts of the names of annotations by which controllers choose addresses, address families, networks, firewalls, an existing
-/// load balancer, or another Service to lead to. Compared without regard to case. Sources: the annotations of the controllers
-/// in [`super::internal`], MetalLB, kube-vip, Cilium, PureLB and Tailscale.
+/// Parts of the names of annotations by which controllers choose addresses, address families,
+/// networks, firewalls, an existing load balancer, or another Service to lead to. Compared without
+/// regard to case. Sources: the annotations of the controllers in [`super::internal`], MetalLB,
+/// kube-vip, Cilium, PureLB and Tailscale.
 pub static PARTS: [&str; 36] = [
     "-rules",
     "access-control",
@@ -51,35 +53,56 @@ pub static PARTS: [&str; 36] = [
 
 /// Whether an annotation may decide who reaches a load balancer, or what is reached.
 pub fn bears_on_reach(key: &str) -> bool {
-    let name = key.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let has = |part: &str| name.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part.as_bytes()));
+    let name = key
+        .as_bytes()
+        .rsplit(|byte| *byte == b'/')
+        .next()
+        .unwrap_or_default();
+    let has = |part: &str| {
+        name.windows(part.len())
+            .any(|window| window.eq_ignore_ascii_case(part.as_bytes()))
+    };
     PARTS.iter().any(|part| has(part))
 }
 
-/// Whether annotations or the class may let in more than before: a controller made an internal load balancer for certain and
-/// does so no more, or left it open and makes a public one now; or an annotation changes that bears on it in another way.
+/// Whether annotations or the class may let in more than before: a controller made an internal load
+/// balancer for certain and does so no more, or left it open and makes a public one now; or an
+/// annotation changes that bears on it in another way.
 pub fn widens(old: &Service, new: &Service) -> bool {
     let (before, after) = (&old.metadata.annotations, &new.metadata.annotations);
     if before == after && old.spec.load_balancer_class == new.spec.load_balancer_class {
         return false;
     }
-    let changed = |(key, value): &(String, String), others| pairs::get(others, key) != Some(value.as_str());
     let changed =
-        before.iter().filter(|pair| changed(pair, after)).chain(after.iter().filter(|pair| changed(pair, before)));
+        |(key, value): &(String, String), others| pairs::get(others, key) != Some(value.as_str());
+    let changed = before
+        .iter()
+        .filter(|pair| changed(pair, after))
+        .chain(after.iter().filter(|pair| changed(pair, before)));
     let mut counts = changed.filter(|(key, _)| bears_on_reach(key));
     counts.any(|(key, _)| !CONTROLLERS.iter().any(|controller| has_switch(controller, key)))
         || are_more_public(old, new)
-        // A controller can be told to serve a class that no table knows, and then reads its annotations as ever.
-        || new.spec.load_balancer_class.is_some() && are_more_public(&without_class(old), &without_class(new))
+        // A controller can be told to serve a class that no table knows, and then reads its
+        // annotations as ever.
+        || new.spec.load_balancer_class.is_some() && are_more_public(&without_class(old),
+            &without_class(new))
 }
 
 fn are_more_public(old: &Service, new: &Service) -> bool {
-    CONTROLLERS.iter().any(|controller| degree(controller, new) > degree(controller, old))
+    CONTROLLERS
+        .iter()
+        .any(|controller| degree(controller, new) > degree(controller, old))
 }
 
 fn without_class(service: &Service) -> Service {
     let annotations = service.metadata.annotations.clone();
-    Service { metadata: Metadata { annotations, ..Metadata::default() }, ..Service::default() }
+    Service {
+        metadata: Metadata {
+            annotations,
+            ..Metadata::default()
+        },
+        ..Service::default()
+    }
 }
 
 fn has_switch(controller: &Controller, key: &str) -> bool {
@@ -114,7 +137,10 @@ mod tests {
         assert!(!widens(&with("internet-facing"), &with("internal")));
     }
 
-    fn widened<const N: usize, const M: usize>(old: [(&str, &str); N], new: [(&str, &str); M]) -> bool {
+    fn widened<const N: usize, const M: usize>(
+        old: [(&str, &str); N],
+        new: [(&str, &str); M],
+    ) -> bool {
         let with = |annotations| {
             let mut service = load_balancer("w", 80);
             service.metadata.annotations = annotations;
@@ -126,10 +152,16 @@ mod tests {
     #[test]
     fn a_load_balancer_that_becomes_more_public_is_widened() {
         assert!(widened([(SCHEME, "internal")], []));
-        assert!(widened([(SCHEME, "internal")], [(SCHEME, "internet-facing")]));
+        assert!(widened(
+            [(SCHEME, "internal")],
+            [(SCHEME, "internet-facing")]
+        ));
         assert!(widened([], [(SCHEME, "internet-facing")]));
         assert!(!widened([], [(SCHEME, "internal")]));
-        assert!(!widened([(SCHEME, "internet-facing")], [(SCHEME, "internal")]));
+        assert!(!widened(
+            [(SCHEME, "internet-facing")],
+            [(SCHEME, "internal")]
+        ));
     }
 
     #[test]

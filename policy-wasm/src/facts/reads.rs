@@ -1,4 +1,5 @@
-//! How controllers read the value of an annotation: each with its own parser, so that a table row names the parser.
+//! How controllers read the value of an annotation: each with its own parser, so that a table row
+//! names the parser.
 
 /// A controller's parser of one annotation.
 #[derive(Debug, Clone, Copy)]
@@ -13,7 +14,8 @@ pub enum Reads {
     ParseBool,
     /// Everything but these texts is a yes.
     Not(&'static [&'static str]),
-    /// A JSON object in which `"type"` is `"inner"`. Without a parser, only the plain spelling is a yes.
+    /// A JSON object in which `"type"` is `"inner"`. Without a parser, only the plain spelling is a
+    /// yes.
     Inner,
     /// Everything that holds this text is a yes.
     Contains(&'static str),
@@ -26,7 +28,8 @@ pub enum Reading {
     Yes,
     /// It has none.
     No,
-    /// The controller refuses the value and leaves the load balancer as it was, which no Service shows.
+    /// The controller refuses the value and leaves the load balancer as it was, which no Service
+    /// shows.
     Refused,
 }
 
@@ -38,7 +41,9 @@ impl Reads {
     pub fn read(self, value: &str) -> Reading {
         let is_yes = match self {
             Self::Exactly(yes) => yes.contains(&value),
-            Self::Either(yes, no) if !yes.contains(&value) && !no.contains(&value) => return Reading::Refused,
+            Self::Either(yes, no) if !yes.contains(&value) && !no.contains(&value) => {
+                return Reading::Refused;
+            }
             Self::Either(yes, _) => yes.contains(&value),
             Self::Folded(yes) => value.trim_ascii().eq_ignore_ascii_case(yes),
             Self::ParseBool => match value {
@@ -47,7 +52,11 @@ impl Reads {
                 _ => return Reading::Refused,
             },
             Self::Not(no) => !no.contains(&value),
-            Self::Inner => holds(value, r#""type":"inner""#) && !holds(value, r#""public""#) && !holds(value, "\\"),
+            Self::Inner => {
+                holds(value, r#""type":"inner""#)
+                    && !holds(value, r#""public""#)
+                    && !holds(value, "\\")
+            }
             Self::Contains(part) => holds(value, part),
         };
         if is_yes { Reading::Yes } else { Reading::No }
@@ -56,7 +65,9 @@ impl Reads {
 
 /// Whether a text is in another one. (The library's search is several times the size of this.)
 fn holds(text: &str, part: &str) -> bool {
-    text.as_bytes().windows(part.len()).any(|window| window == part.as_bytes())
+    text.as_bytes()
+        .windows(part.len())
+        .any(|window| window == part.as_bytes())
 }
 
 #[cfg(test)]
@@ -79,14 +90,29 @@ mod tests {
     #[test]
     fn each_parser_reads_as_it_says() {
         assert_eq!(Reads::Exactly(&["true"]).read("True"), Reading::No);
-        assert_eq!(Reads::Either(&["internal"], &["internet-facing"]).read("Internal"), Reading::Refused);
-        assert_eq!(Reads::Either(&["internal"], &["internet-facing"]).read("internet-facing"), Reading::No);
+        assert_eq!(
+            Reads::Either(&["internal"], &["internet-facing"]).read("Internal"),
+            Reading::Refused
+        );
+        assert_eq!(
+            Reads::Either(&["internal"], &["internet-facing"]).read("internet-facing"),
+            Reading::No
+        );
         assert_eq!(Reads::Folded("true").read(" TRUE\n"), Reading::Yes);
         assert_eq!(Reads::PRESENCE.read(""), Reading::No);
         assert_eq!(Reads::PRESENCE.read("x"), Reading::Yes);
-        assert_eq!(Reads::Inner.read(r#"{"name":"n","type":"inner"}"#), Reading::Yes);
-        assert_eq!(Reads::Inner.read(r#"{"type":"inner","type":"public"}"#), Reading::No);
-        assert_eq!(Reads::Inner.read(r#"{"type":"inner","type":"\u0070ublic"}"#), Reading::No);
+        assert_eq!(
+            Reads::Inner.read(r#"{"name":"n","type":"inner"}"#),
+            Reading::Yes
+        );
+        assert_eq!(
+            Reads::Inner.read(r#"{"type":"inner","type":"public"}"#),
+            Reading::No
+        );
+        assert_eq!(
+            Reads::Inner.read(r#"{"type":"inner","type":"\u0070ublic"}"#),
+            Reading::No
+        );
         assert_eq!(Reads::Contains("b=1").read("a=2,b=1"), Reading::Yes);
     }
 }

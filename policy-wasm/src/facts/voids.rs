@@ -1,7 +1,9 @@
-//! Annotations that void the effect of others: a switch that makes a load balancer internal, or source ranges.
+//! Annotations that void the effect of others: a switch that makes a load balancer internal, or
+//! source ranges.
 //!
-//! A controller that adopts an existing load balancer leaves it as public as it is; a second address family, an added address or
-//! a private-link service reaches around the switch; security groups and rules of the client's own reach around source ranges.
+//! A controller that adopts an existing load balancer leaves it as public as it is; a second
+//! address family, an added address or a private-link service reaches around the switch; security
+//! groups and rules of the client's own reach around source ranges.
 
 use super::reads::{Reading, Reads};
 use crate::service::{Service, ServiceType};
@@ -30,7 +32,8 @@ impl Voided {
 pub enum Cause {
     /// It takes an existing load balancer.
     Adopts,
-    /// Like `Adopts`, by an annotation that the controller writes itself once it has made a load balancer.
+    /// Like `Adopts`, by an annotation that the controller writes itself once it has made a load
+    /// balancer.
     AdoptsOrOwns,
     /// A second address family has a reach of its own.
     SecondFamily,
@@ -50,7 +53,8 @@ pub enum Cause {
     Inverts,
     /// The controller leaves the load balancer as it was.
     Unmanaged,
-    /// The controller refuses it beside `spec.loadBalancerSourceRanges`, and leaves the load balancer as it was.
+    /// The controller refuses it beside `spec.loadBalancerSourceRanges`, and leaves the load
+    /// balancer as it was.
     BesideField,
 }
 
@@ -76,7 +80,12 @@ impl Cause {
     pub fn depends_on_value(self) -> bool {
         matches!(
             self,
-            Self::Adopts | Self::AdoptsOrOwns | Self::Addresses | Self::Pool | Self::OwnRules | Self::BesideField
+            Self::Adopts
+                | Self::AdoptsOrOwns
+                | Self::Addresses
+                | Self::Pool
+                | Self::OwnRules
+                | Self::BesideField
         )
     }
 }
@@ -88,7 +97,8 @@ pub struct Void {
     pub by: &'static str,
     /// The annotation.
     pub key: &'static str,
-    /// How its value is read. A value that the controller refuses counts as one that voids: it leaves everything as it was.
+    /// How its value is read. A value that the controller refuses counts as one that voids: it
+    /// leaves everything as it was.
     pub reads: Reads,
     /// What it voids.
     pub voids: Voided,
@@ -99,7 +109,10 @@ pub struct Void {
     pub source: &'static str,
 }
 
-#[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "the source is for people"))]
+#[cfg_attr(
+    target_family = "wasm",
+    expect(unused_variables, reason = "the source is for people")
+)]
 const fn row(
     by: &'static str,
     key: &'static str,
@@ -131,11 +144,13 @@ pub static VOIDS: [Void; 37] = [
     row(
         "aws-lbc",
         "service.beta.kubernetes.io/aws-load-balancer-attributes",
-        // The default is right. Values are a list of `key=value`, so that only the plain spelling is told apart.
+        // The default is right. Values are a list of `key=value`, so that only the plain spelling
+        // is told apart.
         Contains("ipv6.deny_all_igw_traffic"),
         Internal,
         SecondFamily,
-        "AWS ELBv2 API, attribute ipv6.deny_all_igw_traffic, true for internal load balancers unless set",
+        "AWS ELBv2 API, attribute ipv6.deny_all_igw_traffic, true for internal load balancers \
+         unless set",
     ),
     row(
         "aws-lbc",
@@ -143,7 +158,8 @@ pub static VOIDS: [Void; 37] = [
         Reads::PRESENCE,
         Ranges,
         OwnRules,
-        "kubernetes-sigs/aws-load-balancer-controller pkg/service/model_build_load_balancer.go: in place of the managed group",
+        "kubernetes-sigs/aws-load-balancer-controller pkg/service/model_build_load_balancer.go: in \
+         place of the managed group",
     ),
     row(
         "aws-lbc",
@@ -167,7 +183,8 @@ pub static VOIDS: [Void; 37] = [
         Not(&["on"]),
         Ranges,
         PrivateLink,
-        "kubernetes-sigs/aws-load-balancer-controller pkg/service/model_build_load_balancer.go: off exempts PrivateLink",
+        "kubernetes-sigs/aws-load-balancer-controller pkg/service/model_build_load_balancer.go: \
+         off exempts PrivateLink",
     ),
     row(
         "aws-ccm",
@@ -175,7 +192,8 @@ pub static VOIDS: [Void; 37] = [
         Reads::PRESENCE,
         Ranges,
         OwnRules,
-        "kubernetes/cloud-provider-aws pkg/providers/v1/aws.go buildELBSecurityGroupList: no rules are set up then",
+        "kubernetes/cloud-provider-aws pkg/providers/v1/aws.go buildELBSecurityGroupList: no rules \
+         are set up then",
     ),
     row(
         "aws-ccm",
@@ -191,7 +209,8 @@ pub static VOIDS: [Void; 37] = [
         Folded("true"),
         Both,
         PrivateLink,
-        "kubernetes-sigs/cloud-provider-azure pkg/provider/azure_privatelinkservice.go; azure-pls-visibility tells to whom, \
+        "kubernetes-sigs/cloud-provider-azure pkg/provider/azure_privatelinkservice.go; \
+         azure-pls-visibility tells to whom, \
             `*` is every subscription",
     ),
     row(
@@ -208,7 +227,8 @@ pub static VOIDS: [Void; 37] = [
         Not(&[]),
         Ranges,
         OwnRules,
-        "kubernetes-sigs/cloud-provider-azure pkg/provider/loadbalancer/accesscontrol.go: a tag is `Internet`, too",
+        "kubernetes-sigs/cloud-provider-azure pkg/provider/loadbalancer/accesscontrol.go: a tag is \
+         `Internet`, too",
     ),
     row(
         "azure",
@@ -216,7 +236,8 @@ pub static VOIDS: [Void; 37] = [
         Not(&[]),
         Ranges,
         BesideField,
-        "kubernetes-sigs/cloud-provider-azure pkg/provider/loadbalancer/accesscontrol.go NewAccessControl; alone it stands for \
+        "kubernetes-sigs/cloud-provider-azure pkg/provider/loadbalancer/accesscontrol.go \
+         NewAccessControl; alone it stands for \
             the field",
     ),
     row(
@@ -225,7 +246,8 @@ pub static VOIDS: [Void; 37] = [
         Folded("true"),
         Ranges,
         NoRules,
-        "kubernetes-sigs/cloud-provider-azure pkg/consts/helpers.go and pkg/provider/azure_loadbalancer.go",
+        "kubernetes-sigs/cloud-provider-azure pkg/consts/helpers.go and \
+         pkg/provider/azure_loadbalancer.go",
     ),
     row(
         "oci",
@@ -233,7 +255,8 @@ pub static VOIDS: [Void; 37] = [
         Exactly(&["None"]),
         Ranges,
         NoRules,
-        "oracle/oci-cloud-controller-manager pkg/cloudprovider/providers/oci/load_balancer_spec.go getRuleManagementMode",
+        "oracle/oci-cloud-controller-manager pkg/cloudprovider/providers/oci/load_balancer_spec.go \
+         getRuleManagementMode",
     ),
     row(
         "oci",
@@ -265,7 +288,8 @@ pub static VOIDS: [Void; 37] = [
         ParseBool,
         Both,
         Unmanaged,
-        "digitalocean/digitalocean-cloud-controller-manager cloud-controller-manager/do/loadbalancers.go getDisownLB",
+        "digitalocean/digitalocean-cloud-controller-manager \
+         cloud-controller-manager/do/loadbalancers.go getDisownLB",
     ),
     row(
         "digitalocean",
@@ -281,7 +305,8 @@ pub static VOIDS: [Void; 37] = [
         Reads::PRESENCE,
         Both,
         Adopts,
-        "kubernetes/cloud-provider-alibaba-cloud pkg/controller/service/{clbv1,nlbv2}/loadbalancer.go",
+        "kubernetes/cloud-provider-alibaba-cloud \
+         pkg/controller/service/{clbv1,nlbv2}/loadbalancer.go",
     ),
     row(
         "alibaba",
@@ -289,7 +314,8 @@ pub static VOIDS: [Void; 37] = [
         Reads::PRESENCE,
         Both,
         Adopts,
-        "kubernetes/cloud-provider-alibaba-cloud pkg/controller/service/reconcile/annotation/annotations.go: the older prefix",
+        "kubernetes/cloud-provider-alibaba-cloud \
+         pkg/controller/service/reconcile/annotation/annotations.go: the older prefix",
     ),
     row(
         "alibaba",
@@ -313,7 +339,8 @@ pub static VOIDS: [Void; 37] = [
         Exactly(&["eip"]),
         Internal,
         Addresses,
-        "kubernetes/cloud-provider-alibaba-cloud pkg/controller/service/clbv1/service_controller.go",
+        "kubernetes/cloud-provider-alibaba-cloud \
+         pkg/controller/service/clbv1/service_controller.go",
     ),
     row(
         "alibaba",
@@ -354,7 +381,8 @@ pub static VOIDS: [Void; 37] = [
         Both,
         AdoptsOrOwns,
         "support.huaweicloud.com/usermanual-cce cce_10_0385; \
-            kubernetes-sigs/cloud-provider-huaweicloud pkg/cloudprovider/huaweicloud/dedicatedloadbalancer.go",
+            kubernetes-sigs/cloud-provider-huaweicloud \
+            pkg/cloudprovider/huaweicloud/dedicatedloadbalancer.go",
     ),
     row(
         "huawei",
@@ -362,7 +390,8 @@ pub static VOIDS: [Void; 37] = [
         Reads::PRESENCE,
         Internal,
         Addresses,
-        "kubernetes-sigs/cloud-provider-huaweicloud pkg/cloudprovider/huaweicloud/dedicatedloadbalancer.go",
+        "kubernetes-sigs/cloud-provider-huaweicloud \
+         pkg/cloudprovider/huaweicloud/dedicatedloadbalancer.go",
     ),
     row(
         "huawei",
@@ -370,7 +399,8 @@ pub static VOIDS: [Void; 37] = [
         Reads::PRESENCE,
         Internal,
         Addresses,
-        "kubernetes-sigs/cloud-provider-huaweicloud pkg/cloudprovider/huaweicloud/sharedloadbalancer.go",
+        "kubernetes-sigs/cloud-provider-huaweicloud \
+         pkg/cloudprovider/huaweicloud/sharedloadbalancer.go",
     ),
     row(
         "scaleway",
@@ -386,7 +416,8 @@ pub static VOIDS: [Void; 37] = [
         Not(&["", "0"]),
         Internal,
         Adopts,
-        "linode/linode-cloud-controller-manager cloud/linode/loadbalancers.go getNodeBalancerForService",
+        "linode/linode-cloud-controller-manager cloud/linode/loadbalancers.go \
+         getNodeBalancerForService",
     ),
     row(
         "linode",
@@ -404,7 +435,14 @@ pub static VOIDS: [Void; 37] = [
         Pool,
         "docs.coreweave.com/coreweave-kubernetes/exposing-applications: public pools have names",
     ),
-    row("coreweave", "metallb.io/address-pool", Reads::PRESENCE, Internal, Pool, "the newer key of MetalLB"),
+    row(
+        "coreweave",
+        "metallb.io/address-pool",
+        Reads::PRESENCE,
+        Internal,
+        Pool,
+        "the newer key of MetalLB",
+    ),
     row(
         "kube-vip",
         "kube-vip.io/forwardUPNP",
@@ -435,13 +473,18 @@ pub struct Voiding<'a> {
 impl Voiding<'_> {
     /// Names the offence: the annotation, and its value where another one would be another offence.
     pub fn key(&self) -> String {
-        let value = if self.row.cause.depends_on_value() { text!["=", self.found] } else { String::new() };
+        let value = if self.row.cause.depends_on_value() {
+            text!["=", self.found]
+        } else {
+            String::new()
+        };
         text!["voided:", self.row.key, value]
     }
 }
 
-/// Returns the annotations of a Service by which a controller voids something. `old` is the Service before the update: it tells
-/// whether the Service names an existing load balancer, or the controller has written down its own.
+/// Returns the annotations of a Service by which a controller voids something. `old` is the Service
+/// before the update: it tells whether the Service names an existing load balancer, or the
+/// controller has written down its own.
 pub fn voiding<'a>(
     service: &'a Service,
     old: Option<&'a Service>,
@@ -449,7 +492,9 @@ pub fn voiding<'a>(
     by: &'a str,
 ) -> impl Iterator<Item = Voiding<'a>> {
     VOIDS.iter().filter_map(move |row| {
-        let found = service.annotation(row.key).filter(|_| row.by == by && row.voids.includes(voided))?;
+        let found = service
+            .annotation(row.key)
+            .filter(|_| row.by == by && row.voids.includes(voided))?;
         let counts = match row.cause {
             AdoptsOrOwns => names_existing(service, old, row.key, found),
             BesideField => !service.spec.load_balancer_source_ranges.is_empty(),
@@ -459,7 +504,8 @@ pub fn voiding<'a>(
     })
 }
 
-/// Whether an ID was there before the controller could write it: from the beginning, or in place of another one.
+/// Whether an ID was there before the controller could write it: from the beginning, or in place of
+/// another one.
 fn names_existing(service: &Service, old: Option<&Service>, key: &str, found: &str) -> bool {
     match old {
         None => service.status.load_balancer_ingress.is_empty(),
@@ -477,7 +523,10 @@ mod tests {
 
     fn with(annotations: &[(&str, &str)]) -> Service {
         let mut service = load_balancer("w", 80);
-        service.metadata.annotations = annotations.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        service.metadata.annotations = annotations
+            .iter()
+            .map(|&(k, v)| (k.to_owned(), v.to_owned()))
+            .collect();
         service
     }
 
@@ -496,7 +545,9 @@ mod tests {
 
     #[test]
     fn a_value_without_the_effect_voids_nothing() {
-        let count = |annotations: &[(&str, &str)], voided, by| voiding(&with(annotations), None, voided, by).count();
+        let count = |annotations: &[(&str, &str)], voided, by| {
+            voiding(&with(annotations), None, voided, by).count()
+        };
         let pls = "service.beta.kubernetes.io/azure-pls-create";
         assert_eq!(count(&[(pls, "TRUE")], Voided::Internal, "azure"), 1);
         assert_eq!(count(&[(pls, "false")], Voided::Internal, "azure"), 0);
@@ -504,8 +555,22 @@ mod tests {
         let managed = "service.beta.kubernetes.io/scw-loadbalancer-externally-managed";
         assert_eq!(count(&[(managed, "1")], Voided::Internal, "scaleway"), 1);
         assert_eq!(count(&[(managed, "1")], Voided::Ranges, "scaleway"), 0);
-        assert_eq!(count(&[("service.cilium.io/src-ranges-policy", "Deny")], Voided::Ranges, "cilium"), 1);
-        assert_eq!(count(&[("service.cilium.io/src-ranges-policy", "allow")], Voided::Ranges, "cilium"), 0);
+        assert_eq!(
+            count(
+                &[("service.cilium.io/src-ranges-policy", "Deny")],
+                Voided::Ranges,
+                "cilium"
+            ),
+            1
+        );
+        assert_eq!(
+            count(
+                &[("service.cilium.io/src-ranges-policy", "allow")],
+                Voided::Ranges,
+                "cilium"
+            ),
+            0
+        );
     }
 
     #[test]

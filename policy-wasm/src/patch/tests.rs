@@ -24,7 +24,11 @@ const FIELDS: [SpecField; 8] = [
 /// A Service that has what the bits say.
 fn service(bits: u32) -> Service {
     let has = |bit: u32| bits >> bit & 1 == 1;
-    let mut service = if has(0) { Service::default() } else { node_port("web", 80, 30080) };
+    let mut service = if has(0) {
+        Service::default()
+    } else {
+        node_port("web", 80, 30080)
+    };
     if has(1) {
         service.metadata.annotations = labels([("a~/b", "1"), (SOURCE_RANGES, "10.0.0.0/8")]);
     }
@@ -34,9 +38,17 @@ fn service(bits: u32) -> Service {
     if !has(0) {
         let spec = &mut service.spec;
         spec.ports.push(port(81));
-        spec.external_ips = if has(3) { vec!["192.0.2.1".into()] } else { vec![] };
+        spec.external_ips = if has(3) {
+            vec!["192.0.2.1".into()]
+        } else {
+            vec![]
+        };
         spec.load_balancer_class = has(4).then(|| "a/b".into());
-        spec.load_balancer_source_ranges = if has(5) { vec!["10.0.0.0/8".into()] } else { vec![] };
+        spec.load_balancer_source_ranges = if has(5) {
+            vec!["10.0.0.0/8".into()]
+        } else {
+            vec![]
+        };
         spec.allocate_load_balancer_node_ports = has(6).then_some(true);
         spec.external_traffic_policy = has(7).then(|| "Local".into());
         spec.health_check_node_port = has(7).then_some(32000);
@@ -56,7 +68,10 @@ const STEPS: [Step; 12] = [
         patch.make_cluster_ip();
     },
     |patch| {
-        patch.remove_node_port(0).remove_node_port(1).remove_node_port(7);
+        patch
+            .remove_node_port(0)
+            .remove_node_port(1)
+            .remove_node_port(7);
     },
     |patch| {
         patch.set_annotation("a~/b", "\"\\\n\u{1f}ü");
@@ -74,13 +89,17 @@ const STEPS: [Step; 12] = [
         patch.set_external_ips(&["192.0.2.2".into(), "192.0.2.3".into()]);
     },
     |patch| {
-        patch.set_load_balancer_class("x/y").set_load_balancer_ip("10.0.0.1");
+        patch
+            .set_load_balancer_class("x/y")
+            .set_load_balancer_ip("10.0.0.1");
     },
     |patch| {
         patch.set_load_balancer_source_ranges(&["10.0.0.0/8".into()]);
     },
     |patch| {
-        patch.set_allocate_load_balancer_node_ports(false).set_external_traffic_policy("Local");
+        patch
+            .set_allocate_load_balancer_node_ports(false)
+            .set_external_traffic_policy("Local");
     },
     |patch| {
         FIELDS.into_iter().for_each(|field| {
@@ -103,9 +122,17 @@ fn any_two_steps_on_any_service_fit_it_are_idempotent_and_touch_each_path_once()
             let mutation = patched(&service);
             let mut paths: Vec<_> = mutation.patch.iter().map(path).collect();
             paths.sort_unstable();
-            assert!(paths.is_sorted_by(|a, b| a < b), "{bits:b} {code}: {paths:?}");
+            assert!(
+                paths.is_sorted_by(|a, b| a < b),
+                "{bits:b} {code}: {paths:?}"
+            );
             let result = apply(&service, &mutation);
-            assert_eq!(patched(&result), Mutation::default(), "{bits:b} {code}: {:?}", mutation.patch);
+            assert_eq!(
+                patched(&result),
+                Mutation::default(),
+                "{bits:b} {code}: {:?}",
+                mutation.patch
+            );
         }
     }
 }
@@ -117,7 +144,10 @@ fn what_is_absent_is_not_removed() {
     FIELDS.into_iter().for_each(|field| {
         patch.remove(field);
     });
-    patch.remove_node_ports().remove_annotation("a").remove_label("b");
+    patch
+        .remove_node_ports()
+        .remove_annotation("a")
+        .remove_label("b");
     assert_eq!(texts(patch.finish()), Vec::<String>::new());
 }
 
@@ -125,7 +155,10 @@ fn what_is_absent_is_not_removed() {
 fn what_is_so_already_is_left_alone() {
     let mut service = cluster_ip("web");
     service.metadata.annotations = labels([("a", "1")]);
-    let mutation = Patch::new(&service).set_type(ServiceType::ClusterIp).set_annotation("a", "1").finish();
+    let mutation = Patch::new(&service)
+        .set_type(ServiceType::ClusterIp)
+        .set_annotation("a", "1")
+        .finish();
     assert_eq!(texts(mutation), Vec::<String>::new());
 }
 
@@ -144,7 +177,10 @@ fn the_last_word_on_a_path_counts() {
 #[test]
 fn a_parent_is_created_once_and_pointers_are_escaped() {
     let service = cluster_ip("web");
-    let mutation = Patch::new(&service).set_annotation("a~b/c", "x\"y").set_annotation("d", "2").finish();
+    let mutation = Patch::new(&service)
+        .set_annotation("a~b/c", "x\"y")
+        .set_annotation("d", "2")
+        .finish();
     let expected = [
         "add /metadata/annotations {}",
         r#"add /metadata/annotations/a~0b~1c "x\"y""#,
@@ -155,8 +191,13 @@ fn a_parent_is_created_once_and_pointers_are_escaped() {
 
 #[test]
 fn a_spec_is_created_where_there_is_none() {
-    let mutation = Patch::new(&Service::default()).set_type(ServiceType::ClusterIp).finish();
-    assert_eq!(texts(mutation), ["add /spec {}", r#"add /spec/type "ClusterIP""#]);
+    let mutation = Patch::new(&Service::default())
+        .set_type(ServiceType::ClusterIp)
+        .finish();
+    assert_eq!(
+        texts(mutation),
+        ["add /spec {}", r#"add /spec/type "ClusterIP""#]
+    );
 }
 
 #[test]
@@ -164,8 +205,17 @@ fn node_ports_are_removed_one_by_one() {
     let mut service = node_port("web", 80, 30080);
     service.spec.ports.extend([port(81), port(82)]);
     service.spec.ports[2].node_port = Some(30082);
-    let mutation = Patch::new(&service).remove_node_port(2).remove_node_ports().finish();
-    assert_eq!(texts(mutation), ["remove /spec/ports/0/nodePort", "remove /spec/ports/2/nodePort"]);
+    let mutation = Patch::new(&service)
+        .remove_node_port(2)
+        .remove_node_ports()
+        .finish();
+    assert_eq!(
+        texts(mutation),
+        [
+            "remove /spec/ports/0/nodePort",
+            "remove /spec/ports/2/nodePort"
+        ]
+    );
 }
 
 #[test]
@@ -173,6 +223,9 @@ fn a_cluster_ip_keeps_nothing_of_a_load_balancer() {
     let service = service(0b1_1111_0010);
     let mutation = Patch::new(&service).make_cluster_ip().finish();
     let patched = apply(&service, &mutation);
-    assert!(FIELDS.iter().all(|field| !field.is_present(&patched)), "{patched:?}");
+    assert!(
+        FIELDS.iter().all(|field| !field.is_present(&patched)),
+        "{patched:?}"
+    );
     assert_eq!(patched.metadata.annotations, labels([("a~/b", "1")]));
 }

@@ -5,12 +5,13 @@ use crate::patch::Mutation;
 use crate::service::{Pair, Service, ServiceType};
 use crate::verdict::{PatchOperation, PatchValue};
 
-/// The Service after a mutation, to see what a policy makes of it, and that asking again changes nothing.
+/// The Service after a mutation, to see what a policy makes of it, and that asking again changes
+/// nothing.
 ///
 /// # Panics
 ///
-/// When an operation does not fit the object: it removes what is absent, adds below what is absent, or touches what no patch
-/// may touch. An API server would answer 500 or 422.
+/// When an operation does not fit the object: it removes what is absent, adds below what is absent,
+/// or touches what no patch may touch. An API server would answer 500 or 422.
 #[must_use]
 pub fn apply(service: &Service, mutation: &Mutation) -> Service {
     let mut patched = Patched {
@@ -20,8 +21,12 @@ pub fn apply(service: &Service, mutation: &Mutation) -> Service {
     };
     for operation in &mutation.patch {
         match operation {
-            PatchOperation::Add(PatchValue { path, value }) => patched.write(path, Some(value), false),
-            PatchOperation::Replace(PatchValue { path, value }) => patched.write(path, Some(value), true),
+            PatchOperation::Add(PatchValue { path, value }) => {
+                patched.write(path, Some(value), false)
+            }
+            PatchOperation::Replace(PatchValue { path, value }) => {
+                patched.write(path, Some(value), true)
+            }
             PatchOperation::Remove(path) => patched.write(path, None, true),
         }
     }
@@ -39,13 +44,25 @@ impl Patched {
     fn write(&mut self, path: &str, value: Option<&str>, must_be_present: bool) {
         let was_present = match path.split('/').collect::<Vec<_>>()[..] {
             ["", "spec"] => {
-                assert_eq!(value, Some("{}"), "{path}: only created, never removed or replaced");
+                assert_eq!(
+                    value,
+                    Some("{}"),
+                    "{path}: only created, never removed or replaced"
+                );
                 std::mem::replace(&mut self.service.has_spec, true)
             }
-            ["", "metadata", "labels"] => create(path, value, &mut self.has_labels, &self.service.metadata.labels),
-            ["", "metadata", "annotations"] => {
-                create(path, value, &mut self.has_annotations, &self.service.metadata.annotations)
-            }
+            ["", "metadata", "labels"] => create(
+                path,
+                value,
+                &mut self.has_labels,
+                &self.service.metadata.labels,
+            ),
+            ["", "metadata", "annotations"] => create(
+                path,
+                value,
+                &mut self.has_annotations,
+                &self.service.metadata.annotations,
+            ),
             ["", "metadata", "labels", key] => {
                 assert!(self.has_labels, "{path}: the parent is absent");
                 write_pair(&mut self.service.metadata.labels, key, value)
@@ -71,16 +88,25 @@ impl Patched {
             ["externalName"] => set(&mut spec.external_name, text()),
             ["externalTrafficPolicy"] => set(&mut spec.external_traffic_policy, text()),
             ["healthCheckNodePort"] => set(&mut spec.health_check_node_port, value.map(number)),
-            ["allocateLoadBalancerNodePorts"] => {
-                set(&mut spec.allocate_load_balancer_node_ports, value.map(|value| value == "true"))
-            }
+            ["allocateLoadBalancerNodePorts"] => set(
+                &mut spec.allocate_load_balancer_node_ports,
+                value.map(|value| value == "true"),
+            ),
             ["loadBalancerClass"] => set(&mut spec.load_balancer_class, text()),
             ["loadBalancerIP"] => set(&mut spec.load_balancer_ip, text()),
             ["loadBalancerSourceRanges"] => set_list(&mut spec.load_balancer_source_ranges, value),
             ["externalIPs"] => set_list(&mut spec.external_ips, value),
             ["ports", index, "nodePort"] => {
-                let port = index.parse().ok().and_then(|index: usize| spec.ports.get_mut(index));
-                set(&mut port.unwrap_or_else(|| panic!("{path}: no such port")).node_port, value.map(number))
+                let port = index
+                    .parse()
+                    .ok()
+                    .and_then(|index: usize| spec.ports.get_mut(index));
+                set(
+                    &mut port
+                        .unwrap_or_else(|| panic!("{path}: no such port"))
+                        .node_port,
+                    value.map(number),
+                )
             }
             _ => panic!("{path}: the SDK's own tests do not know this field"),
         }
@@ -88,7 +114,11 @@ impl Patched {
 }
 
 fn create(path: &str, value: Option<&str>, exists: &mut bool, pairs: &[Pair]) -> bool {
-    assert_eq!(value, Some("{}"), "{path}: only created, never removed or replaced");
+    assert_eq!(
+        value,
+        Some("{}"),
+        "{path}: only created, never removed or replaced"
+    );
     assert!(pairs.is_empty(), "{path}: would lose what is there");
     std::mem::replace(exists, true)
 }
@@ -114,11 +144,15 @@ fn service_type(json: &str) -> ServiceType {
     use ServiceType::{ClusterIp, ExternalName, LoadBalancer, NodePort};
     let types = [ClusterIp, NodePort, LoadBalancer, ExternalName];
     let text = string(json);
-    types.into_iter().find(|known| known.as_str() == text).unwrap_or_else(|| panic!("{json} is no type of a Service"))
+    types
+        .into_iter()
+        .find(|known| known.as_str() == text)
+        .unwrap_or_else(|| panic!("{json} is no type of a Service"))
 }
 
 fn number(json: &str) -> i32 {
-    json.parse().unwrap_or_else(|_| panic!("{json} is no number of 32 bits"))
+    json.parse()
+        .unwrap_or_else(|_| panic!("{json} is no number of 32 bits"))
 }
 
 fn string(json: &str) -> String {
@@ -128,8 +162,10 @@ fn string(json: &str) -> String {
 }
 
 fn list(json: &str) -> Vec<String> {
-    let mut rest =
-        json.strip_prefix('[').and_then(|json| json.strip_suffix(']')).unwrap_or_else(|| panic!("{json} is no list"));
+    let mut rest = json
+        .strip_prefix('[')
+        .and_then(|json| json.strip_suffix(']'))
+        .unwrap_or_else(|| panic!("{json} is no list"));
     let mut texts = vec![];
     while !rest.is_empty() {
         let (text, after) = take_string(rest.strip_prefix(',').unwrap_or(rest));
@@ -165,7 +201,9 @@ fn escaped(chars: &mut std::str::Chars<'_>) -> Option<char> {
         'u' => {
             let digits = chars.as_str().get(..4)?;
             chars.nth(3);
-            u32::from_str_radix(digits, 16).ok().and_then(char::from_u32)
+            u32::from_str_radix(digits, 16)
+                .ok()
+                .and_then(char::from_u32)
         }
         _ => None,
     }
@@ -177,34 +215,52 @@ mod tests {
     use crate::testing::{cluster_ip, labels};
 
     fn mutation(operation: PatchOperation) -> Mutation {
-        Mutation { patch: vec![operation], ..Mutation::default() }
+        Mutation {
+            patch: vec![operation],
+            ..Mutation::default()
+        }
     }
 
     #[test]
     #[should_panic(expected = "/spec/externalIPs: absent")]
     fn removing_what_is_absent_does_not_fit() {
-        let _ = apply(&cluster_ip("w"), &mutation(PatchOperation::Remove("/spec/externalIPs".into())));
+        let _ = apply(
+            &cluster_ip("w"),
+            &mutation(PatchOperation::Remove("/spec/externalIPs".into())),
+        );
     }
 
     #[test]
     #[should_panic(expected = "the parent is absent")]
     fn adding_below_what_is_absent_does_not_fit() {
-        let value = PatchValue { path: "/metadata/annotations/a".into(), value: "\"1\"".into() };
+        let value = PatchValue {
+            path: "/metadata/annotations/a".into(),
+            value: "\"1\"".into(),
+        };
         let _ = apply(&cluster_ip("w"), &mutation(PatchOperation::Add(value)));
     }
 
     #[test]
     #[should_panic(expected = "no patch may touch it")]
     fn the_status_is_out_of_reach() {
-        let _ = apply(&cluster_ip("w"), &mutation(PatchOperation::Remove("/status/loadBalancer".into())));
+        let _ = apply(
+            &cluster_ip("w"),
+            &mutation(PatchOperation::Remove("/status/loadBalancer".into())),
+        );
     }
 
     #[test]
     fn escapes_are_undone() {
-        let value = PatchValue { path: "/metadata/annotations/a~01~1b".into(), value: r#""x\"\\\u000aü""#.into() };
+        let value = PatchValue {
+            path: "/metadata/annotations/a~01~1b".into(),
+            value: r#""x\"\\\u000aü""#.into(),
+        };
         let mut service = cluster_ip("w");
         service.metadata.annotations = labels([("z", "")]);
         let patched = apply(&service, &mutation(PatchOperation::Add(value)));
-        assert_eq!(patched.metadata.annotations, labels([("a~1/b", "x\"\\\nü"), ("z", "")]));
+        assert_eq!(
+            patched.metadata.annotations,
+            labels([("a~1/b", "x\"\\\nü"), ("z", "")])
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Services and reviews for a policy's own unit tests, which run natively with `cargo test`.
 //!
-//! Each builder gives the smallest object of its kind; tests change what they are about, since all fields are public.
+//! Each builder gives the smallest object of its kind; tests change what they are about, since all
+//! fields are public.
 //!
 //! ```
 //! use sallyport_policy::prelude::*;
@@ -20,16 +21,25 @@ mod apply;
 pub use apply::apply;
 
 use crate::review::{
-    Cluster, Environment, Namespace, Operation, Phase, Pod, PortRange, Provider, ProviderId, Resource, Review, User,
+    Cluster, Environment, Namespace, Operation, Phase, Pod, PortRange, Provider, ProviderId,
+    Resource, Review, User,
 };
 use crate::service::{Metadata, Pair, Port, Service, ServiceType, Spec};
 
 /// A ClusterIP Service with one port, 80.
 pub fn cluster_ip(name: &str) -> Service {
     Service {
-        metadata: Metadata { name: name.to_owned(), namespace: "default".to_owned(), ..Metadata::default() },
+        metadata: Metadata {
+            name: name.to_owned(),
+            namespace: "default".to_owned(),
+            ..Metadata::default()
+        },
         has_spec: true,
-        spec: Spec { type_: Some(ServiceType::ClusterIp), ports: vec![port(80)], ..Spec::default() },
+        spec: Spec {
+            type_: Some(ServiceType::ClusterIp),
+            ports: vec![port(80)],
+            ..Spec::default()
+        },
         ..Service::default()
     }
 }
@@ -69,11 +79,13 @@ pub fn port(number: i32) -> Port {
 
 /// Pairs for labels, annotations and selectors.
 pub fn labels<const N: usize>(pairs: [(&str, &str); N]) -> Vec<Pair> {
-    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec()
+    pairs
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .to_vec()
 }
 
-/// The creation of a Service by `alice`, in the validating phase, in a namespace of which only the name is known and a
-/// cluster of which nothing is.
+/// The creation of a Service by `alice`, in the validating phase, in a namespace of which only the
+/// name is known and a cluster of which nothing is.
 pub fn create(service: Service) -> Review {
     let namespace = service.metadata.namespace.clone();
     Review {
@@ -81,7 +93,10 @@ pub fn create(service: Service) -> Review {
         operation: Operation::Create,
         resource: Resource::Services,
         dry_run: false,
-        user: User { name: "alice".to_owned(), groups: vec!["system:authenticated".to_owned()] },
+        user: User {
+            name: "alice".to_owned(),
+            groups: vec!["system:authenticated".to_owned()],
+        },
         service,
         old_service: None,
         namespace: Namespace {
@@ -89,7 +104,14 @@ pub fn create(service: Service) -> Review {
             name: namespace,
             known: false,
         },
-        cluster: Cluster { environment: None, providers: vec![], node_ports: PortRange { from: 30000, to: 32767 } },
+        cluster: Cluster {
+            environment: None,
+            providers: vec![],
+            node_ports: PortRange {
+                from: 30000,
+                to: 32767,
+            },
+        },
         selected_pods: None,
         time: 1_767_225_600,
     }
@@ -97,13 +119,20 @@ pub fn create(service: Service) -> Review {
 
 /// The update of a Service.
 pub fn update(old: Service, new: Service) -> Review {
-    Review { operation: Operation::Update, old_service: Some(old), ..create(new) }
+    Review {
+        operation: Operation::Update,
+        old_service: Some(old),
+        ..create(new)
+    }
 }
 
 /// The same review in the mutating phase.
 #[must_use]
 pub fn mutating(review: Review) -> Review {
-    Review { phase: Phase::Mutating, ..review }
+    Review {
+        phase: Phase::Mutating,
+        ..review
+    }
 }
 
 /// What a review is about beside the Service.
@@ -117,14 +146,21 @@ impl Review {
         for service in std::iter::once(&mut self.service).chain(&mut self.old_service) {
             name.clone_into(&mut service.metadata.namespace);
         }
-        self.namespace = Namespace { name: name.to_owned(), labels, known: true };
+        self.namespace = Namespace {
+            name: name.to_owned(),
+            labels,
+            known: true,
+        };
         self
     }
 
     /// Sent by another user than `alice`.
     #[must_use]
     pub fn by<const N: usize>(mut self, name: &str, groups: [&str; N]) -> Self {
-        self.user = User { name: name.to_owned(), groups: groups.map(str::to_owned).to_vec() };
+        self.user = User {
+            name: name.to_owned(),
+            groups: groups.map(str::to_owned).to_vec(),
+        };
         self
     }
 
@@ -149,7 +185,8 @@ impl Review {
         self
     }
 
-    /// In a cluster with one Node for each of these schemes of a providerID; an empty one stands for a Node without an ID.
+    /// In a cluster with one Node for each of these schemes of a providerID; an empty one stands
+    /// for a Node without an ID.
     #[must_use]
     pub fn on_nodes_of<const N: usize>(self, schemes: [&str; N]) -> Self {
         self.on_nodes(schemes.map(|scheme| match scheme {

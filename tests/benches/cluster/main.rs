@@ -1,10 +1,12 @@
-//! `make bench-cluster`: how long the create of a Service takes on a real API server, by who judges it.
+//! `make bench-cluster`: how long the create of a Service takes on a real API server, by who judges
+//! it.
 //!
-//! Nobody, a webhook in Go that allows everything, Sallyport, or the API server itself by CEL. Each has a namespace of its own, so
-//! that all are registered at once and rounds are interleaved; the webhooks are registered alike. One client creates one Service
-//! after the other over one connection, and deletes it again outside of the measurement. API server, etcd, webhooks and client
-//! share the machine: ratios count. Nothing is asserted but that each webhook was called. Last, what a host takes of memory beside
-//! a cluster of some size.
+//! Nobody, a webhook in Go that allows everything, Sallyport, or the API server itself by CEL. Each
+//! has a namespace of its own, so that all are registered at once and rounds are interleaved; the
+//! webhooks are registered alike. One client creates one Service after the other over one
+//! connection, and deletes it again outside of the measurement. API server, etcd, webhooks and
+//! client share the machine: ratios count. Nothing is asserted but that each webhook was called.
+//! Last, what a host takes of memory beside a cluster of some size.
 
 mod memory;
 mod table;
@@ -29,7 +31,10 @@ const ROUNDS: usize = 20;
 const CREATES: usize = 50;
 
 fn main() -> Result<ExitCode> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
     if arguments.first().is_some_and(|word| word == "sallyport") {
         return Ok(Cli::parse_from(&arguments).run());
     }
@@ -42,15 +47,26 @@ fn main() -> Result<ExitCode> {
 
 fn measure(cluster: &Cluster) -> Result<()> {
     let ways = Ways::register(cluster)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let client = runtime.block_on(client(cluster))?;
-    println!("Kubernetes 1.{}; {ROUNDS} rounds of {CREATES} creates; all on this machine\n", cluster.minor);
-    let shapes = [("ClusterIP", json!({"port": 80})), ("NodePort", json!({"port": 80, "nodePort": 30911}))];
+    println!(
+        "Kubernetes 1.{}; {ROUNDS} rounds of {CREATES} creates; all on this machine\n",
+        cluster.minor
+    );
+    let shapes = [
+        ("ClusterIP", json!({"port": 80})),
+        ("NodePort", json!({"port": 80, "nodePort": 30911})),
+    ];
     for (kind, port) in shapes {
         let service = service(kind, &port)?;
         let before = ways.calls(cluster)?;
         let table = runtime.block_on(rounds(&client, &ways, &service))?;
-        println!("{}", table.text(kind, &ways.calls_since(cluster, &before)?)?);
+        println!(
+            "{}",
+            table.text(kind, &ways.calls_since(cluster, &before)?)?
+        );
     }
     drop(ways);
     runtime.block_on(memory::measure(cluster, &client))
@@ -88,7 +104,10 @@ async fn rounds<'a>(client: &Client, ways: &'a Ways, service: &Service) -> Resul
 
 async fn create(api: &Api<Service>, service: &Service, way: &Way) -> Result<Duration> {
     let began = Instant::now();
-    let created = api.create(&PostParams::default(), service).await.with_context(|| way.what.clone());
+    let created = api
+        .create(&PostParams::default(), service)
+        .await
+        .with_context(|| way.what.clone());
     let took = began.elapsed();
     created?;
     api.delete("web", &DeleteParams::default()).await?;

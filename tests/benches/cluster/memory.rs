@@ -1,4 +1,5 @@
-//! What a host with all shipped policies takes of memory beside a cluster of some size, whether it watches it or not.
+//! What a host with all shipped policies takes of memory beside a cluster of some size, whether it
+//! watches it or not.
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
@@ -13,7 +14,10 @@ const PODS: usize = 5_000;
 
 /// Fills the cluster step by step, and prints a row for each.
 pub(crate) async fn measure(cluster: &Cluster, client: &Client) -> Result<()> {
-    println!("{:<58}{:>13}{:>8}", "all policies, from the cache", "resident, MiB", "ratio");
+    println!(
+        "{:<58}{:>13}{:>8}",
+        "all policies, from the cache", "resident, MiB", "ratio"
+    );
     let alone = resident(cluster, "")?;
     row("not watching a cluster", alone, alone);
     let watching = format!("--cluster --kubeconfig {}", cluster.kubeconfig().display());
@@ -31,39 +35,56 @@ pub(crate) async fn measure(cluster: &Cluster, client: &Client) -> Result<()> {
     row(&what, resident(cluster, &watching)?, alone);
     for number in 0..PODS {
         let namespace = format!("n{}", number % NAMESPACES);
-        let pods = Api::namespaced_with(client.clone(), &namespace, &ApiResource::erase::<Pod>(&()));
+        let pods =
+            Api::namespaced_with(client.clone(), &namespace, &ApiResource::erase::<Pod>(&()));
         create(&pods, pod(number)).await?;
     }
-    row(&format!("{what}, and {PODS} Pods"), resident(cluster, &watching)?, alone);
+    row(
+        &format!("{what}, and {PODS} Pods"),
+        resident(cluster, &watching)?,
+        alone,
+    );
     println!();
     Ok(())
 }
 
 fn row(what: &str, resident: u64, alone: u64) {
-    println!("{what:<58}{:>13.1}{:>8.2}", resident as f64 / 1024.0, resident as f64 / alone as f64);
+    println!(
+        "{what:<58}{:>13.1}{:>8.2}",
+        resident as f64 / 1024.0,
+        resident as f64 / alone as f64
+    );
 }
 
 /// Once it serves, which it does not before everything was listed.
 fn resident(cluster: &Cluster, flags: &str) -> Result<u64> {
     let arguments = format!(
-        "sallyport serve --strict --no-watch --self-signed --ca-out {} --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 \
+        "sallyport serve --strict --no-watch --self-signed --ca-out {} --listen 127.0.0.1:0 \
+         --admin-listen 127.0.0.1:0 \
          --policies target/policies {flags}",
         cluster.log("ca").display()
     );
     let arguments: Vec<_> = arguments.split_whitespace().map(str::to_owned).collect();
-    let host = Process::start(&std::env::current_exe()?, cluster.log("resident"), &arguments);
+    let host = Process::start(
+        &std::env::current_exe()?,
+        cluster.log("resident"),
+        &arguments,
+    );
     host.told("serving on https://");
     host.resident().context("no VmRSS")
 }
 
 async fn create(api: &Api<DynamicObject>, object: Value) -> Result<()> {
-    api.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
+    api.create(&PostParams::default(), &serde_json::from_value(object)?)
+        .await?;
     Ok(())
 }
 
 fn namespace(number: usize) -> Value {
-    let labels = json!({"team": format!("t{}", number % 50), "stage": "production", "exposure": "closed"});
-    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("n{number}"), "labels": labels}})
+    let labels =
+        json!({"team": format!("t{}", number % 50), "stage": "production", "exposure": "closed"});
+    json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": format!("n{number}"), "labels": labels}})
 }
 
 fn node(number: usize) -> Value {
@@ -75,13 +96,15 @@ fn node(number: usize) -> Value {
     })
 }
 
-/// Five in each namespace, each of an application of its own: as far as labels tell, no two are alike.
+/// Five in each namespace, each of an application of its own: as far as labels tell, no two are
+/// alike.
 fn pod(number: usize) -> Value {
     let labels = json!({"app": format!("app-{number}"), "app.kubernetes.io/name": "web"});
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": format!("pod-{number}"), "labels": labels},
-        "spec": {"containers": [{"name": "c", "image": "web", "ports": [{"name": "http", "containerPort": 8080}]}]},
+        "spec": {"containers": [{"name": "c", "image": "web",
+            "ports": [{"name": "http", "containerPort": 8080}]}]},
     })
 }

@@ -14,7 +14,10 @@ pub(crate) struct Table<'a> {
 
 impl<'a> Table<'a> {
     pub(crate) fn new(ways: &'a Ways) -> Self {
-        Self { ways, samples: BTreeMap::new() }
+        Self {
+            ways,
+            samples: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn add(&mut self, way: &Way, took: Duration) {
@@ -22,8 +25,14 @@ impl<'a> Table<'a> {
     }
 
     /// In milliseconds; each beside no webhook at all, and beside Go's that is called the same way.
-    pub(crate) fn text(mut self, kind: &str, calls: &BTreeMap<&'static str, Calls>) -> Result<String> {
-        self.samples.values_mut().for_each(|samples| samples.sort_unstable());
+    pub(crate) fn text(
+        mut self,
+        kind: &str,
+        calls: &BTreeMap<&'static str, Calls>,
+    ) -> Result<String> {
+        self.samples
+            .values_mut()
+            .for_each(|samples| samples.sort_unstable());
         let head = format!("create of a {kind} Service");
         let mut text = String::new();
         writeln!(
@@ -38,20 +47,30 @@ impl<'a> Table<'a> {
                 Some(baseline) => format!("{:.2}", median / self.at(baseline, 0.5)?),
                 None => "-".to_owned(),
             };
-            let call = calls.get(way.namespace).map_or("-".to_owned(), |calls| format!("{:.2}", millis(calls.mean())));
+            let call = calls.get(way.namespace).map_or("-".to_owned(), |calls| {
+                format!("{:.2}", millis(calls.mean()))
+            });
             let what = &way.what;
-            writeln!(text, "{what:<46}{median:>9.2}{tail:>9.2}{:>11.2}{of_go:>9}{call:>11}", median - none)?;
+            writeln!(
+                text,
+                "{what:<46}{median:>9.2}{tail:>9.2}{:>11.2}{of_go:>9}{call:>11}",
+                median - none
+            )?;
         }
         Ok(text)
     }
 
     fn baseline(&self, way: &Way) -> Option<&Way> {
-        let same = |other: &&Way| other.is_baseline && other.call == way.call && way.call != Call::Never;
+        let same =
+            |other: &&Way| other.is_baseline && other.call == way.call && way.call != Call::Never;
         self.ways.all().iter().find(same)
     }
 
     fn at(&self, way: &Way, share: f64) -> Result<f64> {
-        let samples = self.samples.get(way.namespace).context("nothing was measured")?;
+        let samples = self
+            .samples
+            .get(way.namespace)
+            .context("nothing was measured")?;
         let place = (share * (samples.len() - 1) as f64).round() as usize;
         Ok(millis(samples[place]))
     }

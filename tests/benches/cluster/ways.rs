@@ -23,7 +23,12 @@ const NAMESPACE: &str = "sallyport-system";
 const NAME: &str = "sallyport";
 
 /// The policies that the host began with.
-const FOUR: [&str; 4] = ["service-type", "nodeport-range", "loadbalancer-cloud-only", "clusterip-internal"];
+const FOUR: [&str; 4] = [
+    "service-type",
+    "nodeport-range",
+    "loadbalancer-cloud-only",
+    "clusterip-internal",
+];
 
 /// One who may judge.
 pub(crate) struct Way {
@@ -63,7 +68,11 @@ pub(crate) struct Calls {
 impl Calls {
     /// Of one call, as the API server sees it.
     pub(crate) fn mean(self) -> Duration {
-        if self.count > 0.0 { Duration::from_secs_f64(self.seconds / self.count) } else { Duration::ZERO }
+        if self.count > 0.0 {
+            Duration::from_secs_f64(self.seconds / self.count)
+        } else {
+            Duration::ZERO
+        }
     }
 }
 
@@ -81,9 +90,17 @@ impl Ways {
     pub(crate) fn register(cluster: &Cluster) -> Result<Self> {
         let files = tempfile::tempdir()?;
         let site = Site::new(cluster, files.path())?;
-        let hosts = [site.go()?, Some(site.sallyport(1, "Sallyport, four policies", &four(&files)?)?)];
+        let hosts = [
+            site.go()?,
+            Some(site.sallyport(1, "Sallyport, four policies", &four(&files)?)?),
+        ];
         let eleven = site.sallyport(2, "Sallyport, all policies", &shipped())?;
-        let mut all = vec![Way { namespace: "none", what: "no webhook".into(), is_baseline: false, call: Call::Never }];
+        let mut all = vec![Way {
+            namespace: "none",
+            what: "no webhook".into(),
+            is_baseline: false,
+            call: Call::Never,
+        }];
         let mut processes = vec![];
         for host in hosts.into_iter().flatten().chain([eleven]) {
             all.extend(site.register(&host)?);
@@ -95,7 +112,11 @@ impl Ways {
             cluster.namespace(way.namespace);
         }
         std::thread::sleep(NOTICE);
-        Ok(Self { all, _hosts: processes, _files: files })
+        Ok(Self {
+            all,
+            _hosts: processes,
+            _files: files,
+        })
     }
 
     pub(crate) fn all(&self) -> &[Way] {
@@ -106,7 +127,9 @@ impl Ways {
     pub(crate) fn calls(&self, cluster: &Cluster) -> Result<BTreeMap<&'static str, Calls>> {
         let text = cluster.kubectl(&["get", "--raw", "/metrics"]).ok();
         let called = self.all.iter().filter(|way| way.call != Call::Never);
-        called.map(|way| Ok((way.namespace, calls(&text, &webhook(way.namespace))?))).collect()
+        called
+            .map(|way| Ok((way.namespace, calls(&text, &webhook(way.namespace))?)))
+            .collect()
     }
 
     /// Since then; that a webhook was not called would make the figures worthless.
@@ -118,8 +141,14 @@ impl Ways {
         let mut calls = self.calls(cluster)?;
         for (namespace, calls) in &mut calls {
             let before = before.get(namespace).copied().unwrap_or_default();
-            *calls = Calls { count: calls.count - before.count, seconds: calls.seconds - before.seconds };
-            ensure!(calls.count > 0.0, "the webhook of namespace {namespace} was never called");
+            *calls = Calls {
+                count: calls.count - before.count,
+                seconds: calls.seconds - before.seconds,
+            };
+            ensure!(
+                calls.count > 0.0,
+                "the webhook of namespace {namespace} was never called"
+            );
         }
         Ok(calls)
     }
@@ -133,10 +162,16 @@ fn webhook(namespace: &str) -> String {
 fn calls(metrics: &str, webhook: &str) -> Result<Calls> {
     let read = |what: &str| {
         let name = format!("apiserver_admission_webhook_admission_duration_seconds_{what}{{");
-        let ours = metrics.lines().filter(|line| line.starts_with(&name) && line.contains(webhook));
-        ours.map(|line| Ok(line.rsplit_once(' ').context("a value")?.1.parse::<f64>()?)).sum::<Result<f64>>()
+        let ours = metrics
+            .lines()
+            .filter(|line| line.starts_with(&name) && line.contains(webhook));
+        ours.map(|line| Ok(line.rsplit_once(' ').context("a value")?.1.parse::<f64>()?))
+            .sum::<Result<f64>>()
     };
-    Ok(Calls { count: read("count")?, seconds: read("sum")? })
+    Ok(Calls {
+        count: read("count")?,
+        seconds: read("sum")?,
+    })
 }
 
 /// Every shipped policy, as `make policies` leaves them.
@@ -150,7 +185,8 @@ fn four(files: &TempDir) -> Result<PathBuf> {
     std::fs::create_dir(&directory)?;
     for name in FOUR {
         let file = format!("{name}.yaml");
-        std::fs::copy(shipped().join(&file), directory.join(&file)).context("run `make policies` first")?;
+        std::fs::copy(shipped().join(&file), directory.join(&file))
+            .context("run `make policies` first")?;
     }
     Ok(directory)
 }
@@ -175,14 +211,28 @@ impl<'a> Site<'a> {
             "metadata": {"name": NAME, "namespace": NAMESPACE},
             "spec": {"ports": numbered},
         });
-        cluster.kubectl_with(&["create", "-f", "-"], &service.to_string()).ok();
+        cluster
+            .kubectl_with(&["create", "-f", "-"], &service.to_string())
+            .ok();
         let namespace = format!("--namespace={NAMESPACE}");
-        let get = ["get", "service", NAME, &namespace, "--output=jsonpath={.spec.clusterIP}"];
+        let get = [
+            "get",
+            "service",
+            NAME,
+            &namespace,
+            "--output=jsonpath={.spec.clusterIP}",
+        ];
         let ip = wait_for("a cluster IP", || cluster.kubectl(&get).result());
         let signed = Signed::new(&[&ip, &format!("{NAME}.{NAMESPACE}.svc")]);
         std::fs::write(files.join("tls.crt"), &signed.certificate)?;
         std::fs::write(files.join("tls.key"), &signed.key)?;
-        Ok(Self { cluster, files, signed, ip, ports })
+        Ok(Self {
+            cluster,
+            files,
+            signed,
+            ip,
+            ports,
+        })
     }
 
     /// The webhook in Go, where `scripts/go-baseline.sh` built it.
@@ -193,31 +243,64 @@ impl<'a> Site<'a> {
             return Ok(None);
         }
         let port = self.ports[0];
-        let arguments = [format!("{}:{port}", self.ip), self.file("tls.crt"), self.file("tls.key")];
+        let arguments = [
+            format!("{}:{port}", self.ip),
+            self.file("tls.crt"),
+            self.file("tls.key"),
+        ];
         let process = Process::start(&program, self.cluster.log("go"), &arguments);
         process.told("serving on https://");
-        Ok(Some(Host { process, what: "Go, allows everything", port, namespaces: ["go-h2", "go-h1"] }))
+        Ok(Some(Host {
+            process,
+            what: "Go, allows everything",
+            port,
+            namespaces: ["go-h2", "go-h1"],
+        }))
     }
 
     fn sallyport(&self, place: usize, what: &'static str, policies: &Path) -> Result<Host> {
         let port = self.ports[place];
         let arguments = [
-            "sallyport serve --strict --no-watch --admin-listen 127.0.0.1:0 --modules target/policies".to_owned(),
-            format!("--listen {}:{port} --policies {}", self.ip, policies.display()),
-            format!("--tls-cert {} --tls-key {}", self.file("tls.crt"), self.file("tls.key")),
+            "sallyport serve --strict --no-watch --admin-listen 127.0.0.1:0 --modules \
+             target/policies"
+                .to_owned(),
+            format!(
+                "--listen {}:{port} --policies {}",
+                self.ip,
+                policies.display()
+            ),
+            format!(
+                "--tls-cert {} --tls-key {}",
+                self.file("tls.crt"),
+                self.file("tls.key")
+            ),
         ];
         let arguments: Vec<_> = arguments.join(" ").split(' ').map(str::to_owned).collect();
-        let process = Process::start(&std::env::current_exe()?, self.cluster.log("sallyport"), &arguments);
+        let process = Process::start(
+            &std::env::current_exe()?,
+            self.cluster.log("sallyport"),
+            &arguments,
+        );
         process.told("serving on https://");
-        let namespaces = if place == 1 { ["four-h2", "four-h1"] } else { ["all-h2", "all-h1"] };
-        Ok(Host { process, what, port, namespaces })
+        let namespaces = if place == 1 {
+            ["four-h2", "four-h1"]
+        } else {
+            ["all-h2", "all-h1"]
+        };
+        Ok(Host {
+            process,
+            what,
+            port,
+            namespaces,
+        })
     }
 
     /// Twice, each alone in its namespace.
     fn register(&self, host: &Host) -> Result<[Way; 2]> {
         let port = host.port;
         let url = json!({"url": format!("https://{}:{port}/validate", self.ip)});
-        let service = json!({"service": {"namespace": NAMESPACE, "name": NAME, "port": port, "path": "/validate"}});
+        let service = json!({"service": {"namespace": NAMESPACE, "name": NAME, "port": port,
+            "path": "/validate"}});
         let [h2, h1] = host.namespaces;
         self.apply(&self.configuration(h2, url));
         self.apply(&self.configuration(h1, service));
@@ -227,7 +310,10 @@ impl<'a> Site<'a> {
             is_baseline: host.what.starts_with("Go"),
             call,
         };
-        Ok([way(h2, Call::Http2, "url (h2)"), way(h1, Call::Http1, "Service (http/1.1)")])
+        Ok([
+            way(h2, Call::Http2, "url (h2)"),
+            way(h1, Call::Http1, "Service (http/1.1)"),
+        ])
     }
 
     /// The same for whoever answers.
@@ -245,7 +331,8 @@ impl<'a> Site<'a> {
                 "matchPolicy": "Equivalent",
                 "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
                 "rules": [{
-                    "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["services"],
+                    "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
+                    "resources": ["services"],
                 }],
                 "sideEffects": "None",
                 "timeoutSeconds": 10,
@@ -261,11 +348,22 @@ impl<'a> Site<'a> {
             return Ok(None);
         }
         let printed = Command::new(std::env::current_exe()?)
-            .args(["sallyport", "webhooks", "--backstop", "--output=json", "--modules=target/policies", "--policies"])
+            .args([
+                "sallyport",
+                "webhooks",
+                "--backstop",
+                "--output=json",
+                "--modules=target/policies",
+                "--policies",
+            ])
             .arg(self.files.join("four"))
             .current_dir(root())
             .output()?;
-        ensure!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+        ensure!(
+            printed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&printed.stderr)
+        );
         let mut list: Value = serde_json::from_slice(&printed.stdout)?;
         for object in list["items"].as_array_mut().context("a list")? {
             if object["kind"] == "ValidatingAdmissionPolicyBinding" {
@@ -275,11 +373,18 @@ impl<'a> Site<'a> {
         }
         self.apply(&list);
         let what = "CEL, of the four policies what it can".to_owned();
-        Ok(Some(Way { namespace: "cel", what, is_baseline: false, call: Call::Never }))
+        Ok(Some(Way {
+            namespace: "cel",
+            what,
+            is_baseline: false,
+            call: Call::Never,
+        }))
     }
 
     fn apply(&self, object: &Value) {
-        self.cluster.kubectl_with(&["apply", "-f", "-"], &object.to_string()).ok();
+        self.cluster
+            .kubectl_with(&["apply", "-f", "-"], &object.to_string())
+            .ok();
     }
 
     fn file(&self, name: &str) -> String {

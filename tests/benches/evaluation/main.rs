@@ -1,9 +1,12 @@
-//! What a review costs in process. Run by `make bench`; measured by criterion, which keeps its reports in target/criterion.
+//! What a review costs in process. Run by `make bench`; measured by criterion, which keeps its
+//! reports in target/criterion.
 //!
-//! No figure stands alone, since machines differ and are shared: a policy on a fresh instance beside the same Rust function called
-//! natively and beside an instance that is used again, many policies beside one, large Services beside small ones, and all of
-//! it beside a review without policies. The tables at the end put them beside one another; nothing is asserted. With the word
-//! `profile`, four policies are asked for ten seconds and nothing else is done, for a profiler to look at.
+//! No figure stands alone, since machines differ and are shared: a policy on a fresh instance
+//! beside the same Rust function called natively and beside an instance that is used again, many
+//! policies beside one, large Services beside small ones, and all of it beside a review without
+//! policies. The tables at the end put them beside one another; nothing is asserted. With the word
+//! `profile`, four policies are asked for ten seconds and nothing else is done, for a profiler to
+//! look at.
 
 #[path = "../examples.rs"]
 mod examples;
@@ -62,11 +65,18 @@ fn profile(engine: &Arc<Engine>) -> Result<()> {
 }
 
 fn policy(engine: &Arc<Engine>, name: &str) -> Result<Policy> {
-    Ok(Policy::load(engine, ServicePolicy::from_value(&manifest(name)?)?, &component(name)?)?)
+    Ok(Policy::load(
+        engine,
+        ServicePolicy::from_value(&manifest(name)?)?,
+        &component(name)?,
+    )?)
 }
 
 fn of(engine: &Arc<Engine>, names: &[impl AsRef<str>]) -> Result<Vec<Policy>> {
-    names.iter().map(|name| policy(engine, name.as_ref())).collect()
+    names
+        .iter()
+        .map(|name| policy(engine, name.as_ref()))
+        .collect()
 }
 
 fn admission(policies: Vec<Policy>) -> Admission {
@@ -81,15 +91,22 @@ fn asking_all(policies: Vec<Policy>) -> Admission {
 /// From the body's bytes to the answer's. How many policies were asked.
 fn review(admission: &Admission, body: &[u8]) -> usize {
     let request = AdmissionRequest::parse(body).expect("a captured body");
-    let clock = Clock { now: SystemTime::now(), deadline: Instant::now() + Duration::from_secs(10) };
+    let clock = Clock {
+        now: SystemTime::now(),
+        deadline: Instant::now() + Duration::from_secs(10),
+    };
     let outcome = admission.review(Function::Validate(Phase::Validating), &request, clock);
-    let error = outcome.evaluations.iter().find_map(|evaluation| evaluation.error.as_ref());
+    let error = outcome
+        .evaluations
+        .iter()
+        .find_map(|evaluation| evaluation.error.as_ref());
     assert!(error.is_none(), "{error:?}");
     black_box(outcome.response.to_json());
     outcome.evaluations.len()
 }
 
-/// Each policy alone, asked on a fresh instance; some of them beside the same function natively, and on a used instance.
+/// Each policy alone, asked on a fresh instance; some of them beside the same function natively,
+/// and on a used instance.
 fn each(criterion: &mut Criterion, engine: &Arc<Engine>) -> Result<()> {
     let body = body(NODE_PORT)?;
     let mut group = criterion.benchmark_group("one");
@@ -99,7 +116,9 @@ fn each(criterion: &mut Criterion, engine: &Arc<Engine>) -> Result<()> {
         let one = asking_all(of(engine, &[&name])?);
         // One is asked about writes to services/status alone.
         if review(&one, &body) > 0 {
-            group.bench_function(format!("fresh {name}"), |bencher| bencher.iter(|| review(&one, &body)));
+            group.bench_function(format!("fresh {name}"), |bencher| {
+                bencher.iter(|| review(&one, &body))
+            });
         }
     }
     for name in FOUR {
@@ -139,20 +158,27 @@ fn natively<P: sallyport_policy::Policy>() -> Box<dyn Fn()> {
     })
 }
 
-/// So many policies, on a Service that all of them are asked about, and the shipped ones on real Services.
+/// So many policies, on a Service that all of them are asked about, and the shipped ones on real
+/// Services.
 fn several(criterion: &mut Criterion, engine: &Arc<Engine>) -> Result<()> {
     let (node_port, cluster_ip) = (body(NODE_PORT)?, body(CLUSTER_IP)?);
     let mut group = criterion.benchmark_group("several");
     for count in [1, 4, 10, 50] {
-        let policies = (0..count).map(|i| policy(engine, FOUR[i % FOUR.len()])).collect::<Result<Vec<_>>>()?;
+        let policies = (0..count)
+            .map(|i| policy(engine, FOUR[i % FOUR.len()]))
+            .collect::<Result<Vec<_>>>()?;
         let many = asking_all(policies);
-        group.bench_function(format!("asked {count}"), |bencher| bencher.iter(|| review(&many, &node_port)));
+        group.bench_function(format!("asked {count}"), |bencher| {
+            bencher.iter(|| review(&many, &node_port))
+        });
     }
     let (four, all) = (of(engine, &FOUR)?, of(engine, &names()?)?);
     for (set, policies) in [("four", four), ("all", all)] {
         let admission = admission(policies);
         for (kind, body) in [("NodePort", &node_port), ("ClusterIP", &cluster_ip)] {
-            group.bench_function(format!("shipped {set} {kind}"), |bencher| bencher.iter(|| review(&admission, body)));
+            group.bench_function(format!("shipped {set} {kind}"), |bencher| {
+                bencher.iter(|| review(&admission, body))
+            });
         }
     }
     group.finish();
@@ -167,23 +193,37 @@ fn growth(criterion: &mut Criterion, engine: &Arc<Engine>) -> Result<()> {
     let mut measure = |name: String, large: &Value| {
         let body = large.to_string().into_bytes();
         group.throughput(Throughput::Bytes(body.len() as u64));
-        group.bench_function(format!("without {name}"), |bencher| bencher.iter(|| review(&none, &body)));
-        group.bench_function(format!("with {name}"), |bencher| bencher.iter(|| review(&all, &body)));
+        group.bench_function(format!("without {name}"), |bencher| {
+            bencher.iter(|| review(&none, &body))
+        });
+        group.bench_function(format!("with {name}"), |bencher| {
+            bencher.iter(|| review(&all, &body))
+        });
     };
     for ports in [1, 10, 100, 1_000, 5_000] {
-        measure(format!("{ports} ports in range"), &with_ports(&example, 30_000, ports));
+        measure(
+            format!("{ports} ports in range"),
+            &with_ports(&example, 30_000, ports),
+        );
     }
     for ports in [10, 100, 1_000, 5_000] {
-        measure(format!("{ports} ports out of range"), &with_ports(&example, 20_000, ports));
+        measure(
+            format!("{ports} ports out of range"),
+            &with_ports(&example, 20_000, ports),
+        );
     }
     for annotations in [1, 4_096] {
-        measure(format!("256 KiB in {annotations} annotations"), &with_annotations(&example, 256 << 10, annotations));
+        measure(
+            format!("256 KiB in {annotations} annotations"),
+            &with_annotations(&example, 256 << 10, annotations),
+        );
     }
     group.finish();
     Ok(())
 }
 
-/// The same review with so many ports, their node ports from a number up; as for any create, managedFields name each of them.
+/// The same review with so many ports, their node ports from a number up; as for any create,
+/// managedFields name each of them.
 fn with_ports(review: &Value, first: u32, count: u32) -> Value {
     let mut review = review.clone();
     let (mut ports, mut fields) = (vec![], serde_json::Map::new());
@@ -192,13 +232,18 @@ fn with_ports(review: &Value, first: u32, count: u32) -> Value {
         let (protocol, i) = (["TCP", "UDP", "SCTP"][(i % 3) as usize], i / 3);
         let port = 40_000 + i;
         ports.push(json!({
-            "name": format!("p{port}-{}", protocol.to_lowercase()), "protocol": protocol, "port": port,
+            "name": format!("p{port}-{}", protocol.to_lowercase()), "protocol": protocol,
+            "port": port,
             "targetPort": port, "nodePort": first + i,
         }));
         let key = format!(r#"k:{{"port":{port},"protocol":"{protocol}"}}"#);
-        fields.insert(key, json!({".": {}, "f:nodePort": {}, "f:port": {}, "f:protocol": {}}));
+        fields.insert(
+            key,
+            json!({".": {}, "f:nodePort": {}, "f:port": {}, "f:protocol": {}}),
+        );
     }
     review["request"]["object"]["spec"]["ports"] = ports.into();
-    review["request"]["object"]["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:ports"] = fields.into();
+    review["request"]["object"]["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:ports"] =
+        fields.into();
     review
 }

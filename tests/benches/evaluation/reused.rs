@@ -1,8 +1,10 @@
-//! A policy's component without a host around it: one instance, configured with its defaults, asked again and again. What the
-//! host never does, as the baseline of what a fresh instance costs.
+//! A policy's component without a host around it: one instance, configured with its defaults, asked
+//! again and again. What the host never does, as the baseline of what a fresh instance costs.
 
 use sallyport::contract::review::{Namespace, Operation, Phase, Resource, Review, User};
-use sallyport::contract::service::{Metadata, Port, Service, ServiceType, Spec, Status, TargetPort};
+use sallyport::contract::service::{
+    Metadata, Port, Service, ServiceType, Spec, Status, TargetPort,
+};
 use sallyport::contract::verdict::Verdict;
 use sallyport::contract::{PACKAGE, VERSION};
 use std::hint::black_box;
@@ -29,28 +31,51 @@ impl Reused {
         let engine = Engine::new(&config)?;
         let (component, mut linker) = (Component::new(&engine, component)?, Linker::new(&engine));
         linker.define_unknown_imports_as_traps(&component)?;
-        Ok(Self { pre: linker.instantiate_pre(&component)? })
+        Ok(Self {
+            pre: linker.instantiate_pre(&component)?,
+        })
     }
 
     pub(crate) fn instance(&self) -> Used {
         let mut store = Store::new(self.pre.engine(), ());
         store.set_epoch_deadline(u64::MAX / 2);
-        let instance = self.pre.instantiate(&mut store).expect("a shipped component");
+        let instance = self
+            .pre
+            .instantiate(&mut store)
+            .expect("a shipped component");
         let mut defaults = [Val::Bool(false)];
-        let function = |store: &mut Store<()>, name| instance.get_func(store, name).expect("exported");
-        function(&mut store, "defaults").call(&mut store, &[], &mut defaults).expect("defaults");
+        let function =
+            |store: &mut Store<()>, name| instance.get_func(store, name).expect("exported");
+        function(&mut store, "defaults")
+            .call(&mut store, &[], &mut defaults)
+            .expect("defaults");
         let mut answer = [Val::Bool(false)];
-        function(&mut store, "configure").call(&mut store, &defaults, &mut answer).expect("defaults are valid");
-        let interface = instance.get_export_index(&mut store, None, &format!("{PACKAGE}/policy@{VERSION}"));
-        let validate = instance.get_export_index(&mut store, interface.as_ref(), "validate").expect("exported");
-        let validate = instance.get_typed_func(&mut store, validate).expect("the contract's types");
-        Used { store, validate, review: Box::leak(Box::new(review())) }
+        function(&mut store, "configure")
+            .call(&mut store, &defaults, &mut answer)
+            .expect("defaults are valid");
+        let interface =
+            instance.get_export_index(&mut store, None, &format!("{PACKAGE}/policy@{VERSION}"));
+        let validate = instance
+            .get_export_index(&mut store, interface.as_ref(), "validate")
+            .expect("exported");
+        let validate = instance
+            .get_typed_func(&mut store, validate)
+            .expect("the contract's types");
+        Used {
+            store,
+            validate,
+            review: Box::leak(Box::new(review())),
+        }
     }
 }
 
 impl Used {
     pub(crate) fn ask(&mut self) {
-        black_box(self.validate.call(&mut self.store, (self.review,)).expect("a verdict"));
+        black_box(
+            self.validate
+                .call(&mut self.store, (self.review,))
+                .expect("a verdict"),
+        );
     }
 }
 
@@ -93,17 +118,26 @@ fn review() -> Review {
             load_balancer_source_ranges: vec![],
             publish_not_ready_addresses: false,
         },
-        status: Status { load_balancer_ingress: vec![] },
+        status: Status {
+            load_balancer_ingress: vec![],
+        },
     };
     Review {
         phase: Phase::Validating,
         operation: Operation::Create,
         resource: Resource::Services,
         dry_run: false,
-        user: User { name: "admin".to_owned(), groups: vec!["system:masters".to_owned()] },
+        user: User {
+            name: "admin".to_owned(),
+            groups: vec!["system:masters".to_owned()],
+        },
         service,
         old_service: None,
-        namespace: Namespace { name: "cap".to_owned(), labels: vec![], known: true },
+        namespace: Namespace {
+            name: "cap".to_owned(),
+            labels: vec![],
+            known: true,
+        },
         cluster: sallyport::inventory::Inventory::default().view().cluster(),
         selected_pods: None,
         time: 1_790_000_000,

@@ -1,5 +1,6 @@
-//! The load generator: this program as a process of its own, with one HTTP/2 connection and many streams, or a connection of
-//! HTTP/1.1 for each client. Bounded in time; clients that are given a rate wait for their times, and latency counts from these.
+//! The load generator: this program as a process of its own, with one HTTP/2 connection and many
+//! streams, or a connection of HTTP/1.1 for each client. Bounded in time; clients that are given a
+//! rate wait for their times, and latency counts from these.
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
@@ -77,14 +78,27 @@ impl Running {
 
     pub(crate) fn finish(mut self) -> Result<Load> {
         let mut text = String::new();
-        self.child.stdout.take().context("piped")?.read_to_string(&mut text)?;
+        self.child
+            .stdout
+            .take()
+            .context("piped")?
+            .read_to_string(&mut text)?;
         if !self.child.wait()?.success() {
             bail!("the load generator failed: {text}");
         }
         let told: Value = serde_json::from_str(&text)?;
-        let number = |name: &str| told[name].as_f64().with_context(|| format!("no {name} in {told}"));
+        let number = |name: &str| {
+            told[name]
+                .as_f64()
+                .with_context(|| format!("no {name} in {told}"))
+        };
         let latencies = [number("p50")?, number("p99")?, number("p99.9")?];
-        Ok(Load { rate: number("rate")?, failed: told["failed"].as_u64().unwrap_or(0), latencies, processor: 0.0 })
+        Ok(Load {
+            rate: number("rate")?,
+            failed: told["failed"].as_u64().unwrap_or(0),
+            latencies,
+            processor: 0.0,
+        })
     }
 }
 
@@ -92,10 +106,13 @@ pub(crate) fn spawn(order: &Order, port: u16, ca: &Path) -> Result<Running> {
     let mut body = NamedTempFile::new()?;
     body.write_all(&order.body)?;
     let told = json!({
-        "http2": order.protocol == "h2", "clients": order.clients, "rate": order.rate, "port": port, "ca": ca, "body": body.path(),
+        "http2": order.protocol == "h2", "clients": order.clients, "rate": order.rate,
+        "port": port, "ca": ca, "body": body.path(),
     });
-    let child =
-        Command::new(std::env::current_exe()?).args(["load", &told.to_string()]).stdout(Stdio::piped()).spawn()?;
+    let child = Command::new(std::env::current_exe()?)
+        .args(["load", &told.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()?;
     Ok(Running { child, _body: body })
 }
 
@@ -107,15 +124,25 @@ pub(crate) fn spawn(order: &Order, port: u16, ca: &Path) -> Result<Running> {
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn run(order: &str) -> Result<()> {
     let order: Value = serde_json::from_str(order)?;
-    let path = |name: &str| Ok::<_, anyhow::Error>(PathBuf::from(order[name].as_str().context("a path")?));
-    let (http2, port) = (order["http2"] == true, u16::try_from(order["port"].as_u64().context("a port")?)?);
+    let path =
+        |name: &str| Ok::<_, anyhow::Error>(PathBuf::from(order[name].as_str().context("a path")?));
+    let (http2, port) = (
+        order["http2"] == true,
+        u16::try_from(order["port"].as_u64().context("a port")?)?,
+    );
     let clients = order["clients"].as_u64().context("a number of clients")?;
     let connector = connector(http2, &std::fs::read(path("ca")?)?)?;
     let body = Bytes::from(std::fs::read(path("body")?)?);
     #[expect(clippy::cast_precision_loss, reason = "a handful of clients")]
-    let pause = order["rate"].as_f64().map(|rate| Duration::from_secs_f64(clients as f64 / rate));
+    let pause = order["rate"]
+        .as_f64()
+        .map(|rate| Duration::from_secs_f64(clients as f64 / rate));
     let mut senders = vec![];
-    let shared = if http2 { Some(connect_http2(&connector, port).await?) } else { None };
+    let shared = if http2 {
+        Some(connect_http2(&connector, port).await?)
+    } else {
+        None
+    };
     for _ in 0..clients {
         senders.push(match &shared {
             Some(sender) => Sender::Http2(sender.clone()),
@@ -139,11 +166,19 @@ fn tell(results: Vec<Asked>) -> Result<()> {
         bail!("{failed} requests failed, and none succeeded");
     }
     took.sort_by(f64::total_cmp);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a rank")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a rank"
+    )]
     let at = |share: f64| took[((took.len() as f64 * share) as usize).min(took.len() - 1)];
     #[expect(clippy::cast_precision_loss, reason = "a count of requests")]
     let rate = took.len() as f64 / TIME.as_secs_f64();
-    println!("{}", json!({"rate": rate, "failed": failed, "p50": at(0.5), "p99": at(0.99), "p99.9": at(0.999)}));
+    println!(
+        "{}",
+        json!({"rate": rate, "failed": failed, "p50": at(0.5), "p99": at(0.99), "p99.9": at(0.999)})
+    );
     Ok(())
 }
 
@@ -153,7 +188,10 @@ enum Sender {
 }
 
 impl Sender {
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<hyper::Response<hyper::body::Incoming>> {
+    async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> hyper::Result<hyper::Response<hyper::body::Incoming>> {
         match self {
             Self::Http1(sender) => sender.send_request(request).await,
             Self::Http2(sender) => sender.send_request(request).await,
@@ -174,9 +212,18 @@ struct Asked {
     failed: u64,
 }
 
-/// Calls one after the other, at their times if there are some: the first, and the pause from one to the next.
-async fn ask(began: Instant, times: Option<(Duration, Duration)>, body: Bytes, mut sender: Sender) -> Asked {
-    let mut asked = Asked { took: vec![], failed: 0 };
+/// Calls one after the other, at their times if there are some: the first, and the pause from one
+/// to the next.
+async fn ask(
+    began: Instant,
+    times: Option<(Duration, Duration)>,
+    body: Bytes,
+    mut sender: Sender,
+) -> Asked {
+    let mut asked = Asked {
+        took: vec![],
+        failed: 0,
+    };
     let mut due = times.map(|(first, pause)| (began + first, pause));
     while began.elapsed() < TIME && !sender.is_closed() {
         let mut since = Instant::now();
@@ -215,16 +262,28 @@ fn connector(http2: bool, ca: &[u8]) -> Result<TlsConnector> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca)?)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+    config.alpn_protocols = vec![if http2 {
+        b"h2".to_vec()
+    } else {
+        b"http/1.1".to_vec()
+    }];
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-async fn connect(connector: &TlsConnector, port: u16) -> Result<TokioIo<tokio_rustls::client::TlsStream<TcpStream>>> {
+async fn connect(
+    connector: &TlsConnector,
+    port: u16,
+) -> Result<TokioIo<tokio_rustls::client::TlsStream<TcpStream>>> {
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.set_nodelay(true)?;
-    Ok(TokioIo::new(connector.connect(ServerName::try_from("localhost")?, stream).await?))
+    Ok(TokioIo::new(
+        connector
+            .connect(ServerName::try_from("localhost")?, stream)
+            .await?,
+    ))
 }
 
 async fn connect_http2(
@@ -232,7 +291,8 @@ async fn connect_http2(
     port: u16,
 ) -> Result<hyper::client::conn::http2::SendRequest<Full<Bytes>>> {
     let stream = connect(connector, port).await?;
-    let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await?;
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await?;
     tokio::spawn(connection);
     Ok(sender)
 }

@@ -1,8 +1,10 @@
-//! What the program costs that serves: start, throughput, latency, memory, and a reload under load. Run by `make bench`.
+//! What the program costs that serves: start, throughput, latency, memory, and a reload under load.
+//! Run by `make bench`.
 //!
-//! The program is a process of its own (this one, called again with the words of the command line), and so is the load generator,
-//! bounded in time. Client and server share the machine. Every figure stands beside a baseline of the same run, and rounds are
-//! interleaved, since machines differ and are shared; medians are told, nothing is asserted. Words after `--` choose parts.
+//! The program is a process of its own (this one, called again with the words of the command line),
+//! and so is the load generator, bounded in time. Client and server share the machine. Every figure
+//! stands beside a baseline of the same run, and rounds are interleaved, since machines differ and
+//! are shared; medians are told, nothing is asserted. Words after `--` choose parts.
 
 #[path = "../examples.rs"]
 mod examples;
@@ -27,7 +29,10 @@ const CONCURRENCY: usize = 16;
 const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
 
 fn main() -> Result<ExitCode> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
     match arguments.first().map(String::as_str) {
         Some("sallyport") => return Ok(Cli::parse_from(&arguments).run()),
         Some("load") => generator::run(&arguments[1])?,
@@ -53,7 +58,10 @@ fn measure(chosen: &[String]) -> Result<()> {
     ];
     println!("medians of {ROUNDS} rounds; client and server share the machine\n");
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
-    PARTS.iter().filter(|(name, _)| wanted(name)).try_for_each(|(_, part)| part())
+    PARTS
+        .iter()
+        .filter(|(name, _)| wanted(name))
+        .try_for_each(|(_, part)| part())
 }
 
 /// From the start of the process to the first request that could be answered.
@@ -67,8 +75,14 @@ fn start() -> Result<()> {
         cold.push(Program::start(&set, &cache)?.took);
         warm.push(Program::start(&set, &cache)?.took);
     }
-    let median = |times: Vec<Duration>| generator::median(times.iter().map(|time| time.as_secs_f64() * 1e3).collect());
-    println!("ready with 10 policies: {:.0} ms cold, {:.0} ms with a warm cache\n", median(cold), median(warm));
+    let median = |times: Vec<Duration>| {
+        generator::median(times.iter().map(|time| time.as_secs_f64() * 1e3).collect())
+    };
+    println!(
+        "ready with 10 policies: {:.0} ms cold, {:.0} ms with a warm cache\n",
+        median(cold),
+        median(warm)
+    );
     Ok(())
 }
 
@@ -102,8 +116,17 @@ fn throughput() -> Result<()> {
     );
     for protocol in PROTOCOLS {
         for (kind, example) in [("NodePort", NODE_PORT), ("ClusterIP", CLUSTER_IP)] {
-            let order = Order { protocol, clients: CONCURRENCY, body: body(example)?, rate: None };
-            let rows = [("no policy", &hosts.none), ("four policies", &hosts.four), ("all eleven", &hosts.all)];
+            let order = Order {
+                protocol,
+                clients: CONCURRENCY,
+                body: body(example)?,
+                rate: None,
+            };
+            let rows = [
+                ("no policy", &hosts.none),
+                ("four policies", &hosts.four),
+                ("all eleven", &hosts.all),
+            ];
             let loads = rounds(&rows.map(|(_, host)| host), &order)?;
             let bare = loads[0].rate;
             for ((name, _), load) in rows.iter().zip(&loads) {
@@ -140,7 +163,12 @@ fn connections() -> Result<()> {
         "http/1.1 connections", "none, 1/s", "four, 1/s", "ratio", "p50, p99, p99.9 us of four"
     );
     for clients in [1, 4, 16, 64, 256] {
-        let order = Order { protocol: "http/1.1", clients, body: body(NODE_PORT)?, rate: None };
+        let order = Order {
+            protocol: "http/1.1",
+            clients,
+            body: body(NODE_PORT)?,
+            rate: None,
+        };
         let loads = rounds(&[&hosts.none, &hosts.four], &order)?;
         let (none, four) = (&loads[0], &loads[1]);
         println!(
@@ -163,31 +191,62 @@ fn payloads() -> Result<()> {
     );
     let example = serde_json::from_slice(&body(NODE_PORT)?)?;
     for kibibytes in [0, 10, 100, 1000] {
-        let body = with_annotations(&example, kibibytes << 10, 1.max(kibibytes / 4)).to_string().into_bytes();
+        let body = with_annotations(&example, kibibytes << 10, 1.max(kibibytes / 4))
+            .to_string()
+            .into_bytes();
         let bytes = body.len();
-        let loads =
-            rounds(&[&hosts.none, &hosts.all], &Order { protocol: "h2", clients: CONCURRENCY, body, rate: None })?;
+        let loads = rounds(
+            &[&hosts.none, &hosts.all],
+            &Order {
+                protocol: "h2",
+                clients: CONCURRENCY,
+                body,
+                rate: None,
+            },
+        )?;
         let (none, all) = (&loads[0], &loads[1]);
-        println!("{bytes:<34}{:>12.0}{:>12.0}{:>8.2}{:>30}", none.rate, all.rate, all.rate / none.rate, all.latency());
+        println!(
+            "{bytes:<34}{:>12.0}{:>12.0}{:>8.2}{:>30}",
+            none.rate,
+            all.rate,
+            all.rate / none.rate,
+            all.latency()
+        );
     }
     println!();
     Ok(())
 }
 
-/// Latency where there is no queue: each client asks at its times, and waits are counted from these.
+/// Latency where there is no queue: each client asks at its times, and waits are counted from
+/// these.
 fn half_of_the_most() -> Result<()> {
     let host = Program::start(&Set::of(&FOUR)?, &Cache::new()?)?;
     for protocol in PROTOCOLS {
-        let full = Order { protocol, clients: CONCURRENCY, body: body(NODE_PORT)?, rate: None };
+        let full = Order {
+            protocol,
+            clients: CONCURRENCY,
+            body: body(NODE_PORT)?,
+            rate: None,
+        };
         let most = rounds(&[&host], &full)?.remove(0).rate;
         let before = host.admissions()?;
-        let half = rounds(&[&host], &Order { rate: Some(most / 2.0), ..full })?.remove(0);
+        let half = rounds(
+            &[&host],
+            &Order {
+                rate: Some(most / 2.0),
+                ..full
+            },
+        )?
+        .remove(0);
         let served = host.admissions()?.since(&before);
         println!(
-            "{protocol}, four policies, at half of the most ({:.0}/s): p50, p99, p99.9 {} us; within the server under {}",
+            "{protocol}, four policies, at half of the most ({:.0}/s): p50, p99, p99.9 {} us; \
+             within the server under {}",
             half.rate,
             half.latency(),
-            [0.5, 0.99, 0.999].map(|share| served.bound(share)).join(", "),
+            [0.5, 0.99, 0.999]
+                .map(|share| served.bound(share))
+                .join(", "),
         );
     }
     println!();
@@ -195,16 +254,27 @@ fn half_of_the_most() -> Result<()> {
 }
 
 fn memory() -> Result<()> {
-    println!("{:<34}{:>14}{:>14}", "resident, KiB", "started", "after load");
+    println!(
+        "{:<34}{:>14}{:>14}",
+        "resident, KiB", "started", "after load"
+    );
     let ten: Vec<_> = names()?.into_iter().take(10).collect();
-    for (name, set) in [("no policy is asked", Set::none()?), ("10 policies", Set::of(&ten)?)] {
+    for (name, set) in [
+        ("no policy is asked", Set::none()?),
+        ("10 policies", Set::of(&ten)?),
+    ] {
         let cache = Cache::new()?;
         // What compiling took is not the server's.
         drop(Program::start(&set, &cache)?);
         let host = Program::start(&set, &cache)?;
         let started = host.resident()?;
         for protocol in PROTOCOLS {
-            host.load(&Order { protocol, clients: CONCURRENCY, body: body(NODE_PORT)?, rate: None })?;
+            host.load(&Order {
+                protocol,
+                clients: CONCURRENCY,
+                body: body(NODE_PORT)?,
+                rate: None,
+            })?;
         }
         println!("{name:<34}{started:>14}{:>14}", host.resident()?);
     }
@@ -214,11 +284,17 @@ fn memory() -> Result<()> {
 
 /// Full load while every policy's manifest changes again and again.
 fn reload() -> Result<()> {
-    // The cache stays: what is measured is the swap of changed settings, not the compiler beside the requests.
+    // The cache stays: what is measured is the swap of changed settings, not the compiler beside
+    // the requests.
     let (set, cache) = (Set::of(&FOUR)?, Cache::new()?);
     let host = Program::start(&set, &cache)?;
     for protocol in PROTOCOLS {
-        let order = Order { protocol, clients: CONCURRENCY, body: body(NODE_PORT)?, rate: None };
+        let order = Order {
+            protocol,
+            clients: CONCURRENCY,
+            body: body(NODE_PORT)?,
+            rate: None,
+        };
         let quiet = host.load(&order)?;
         let before = host.generation()?;
         let load = std::thread::scope(|scope| {
@@ -228,7 +304,8 @@ fn reload() -> Result<()> {
             load
         })?;
         println!(
-            "{protocol}: {} reloads under load, {} failed requests of {:.0}; p50, p99, p99.9 {} us, without a reload {} us",
+            "{protocol}: {} reloads under load, {} failed requests of {:.0}; p50, p99, p99.9 {} \
+             us, without a reload {} us",
             host.generation()? - before,
             load.failed,
             load.rate * generator::TIME.as_secs_f64(),
@@ -240,14 +317,25 @@ fn reload() -> Result<()> {
     Ok(())
 }
 
-/// What others notice of ten clients that make a policy loop, beside what they notice of ten that don't.
+/// What others notice of ten clients that make a policy loop, beside what they notice of ten that
+/// don't.
 fn neighbours() -> Result<()> {
     let host = Program::start(&Set::with_looping(&FOUR)?, &Cache::new()?)?;
-    let order = Order { protocol: "http/1.1", clients: CONCURRENCY, body: body(NODE_PORT)?, rate: None };
-    println!("{:<44}{:>12}{:>26}", "four policies over http/1.1, beside", "1/s", "p50, p99, p99.9 us");
-    for (name, word) in
-        [("nobody", None), ("ten clients of a fifth policy", Some("nothing")), ("ten that make it loop", Some("loop"))]
-    {
+    let order = Order {
+        protocol: "http/1.1",
+        clients: CONCURRENCY,
+        body: body(NODE_PORT)?,
+        rate: None,
+    };
+    println!(
+        "{:<44}{:>12}{:>26}",
+        "four policies over http/1.1, beside", "1/s", "p50, p99, p99.9 us"
+    );
+    for (name, word) in [
+        ("nobody", None),
+        ("ten clients of a fifth policy", Some("nothing")),
+        ("ten that make it loop", Some("loop")),
+    ] {
         let mut loads = vec![];
         for _ in 0..ROUNDS {
             let noise = word.map(|word| host.noise(word)).transpose()?;

@@ -14,7 +14,8 @@ use tempfile::TempDir;
 /// The namespace of those who make a policy loop; that policy is asked about no other.
 const NOISY: &str = "noisy";
 
-/// Ticks of a second in /proc/PID/stat; Linux has no other value on any architecture that Rust's tier 1 knows.
+/// Ticks of a second in /proc/PID/stat; Linux has no other value on any architecture that Rust's
+/// tier 1 knows.
 const TICKS: f64 = 100.0;
 
 /// A directory of policies.
@@ -26,7 +27,12 @@ pub(crate) struct Set {
 impl Set {
     /// Shipped ones.
     pub(crate) fn of(names: &[impl AsRef<str>]) -> Result<Self> {
-        Self::new(names.iter().map(|name| manifest(name.as_ref())).collect::<Result<_>>()?)
+        Self::new(
+            names
+                .iter()
+                .map(|name| manifest(name.as_ref()))
+                .collect::<Result<_>>()?,
+        )
     }
 
     /// One that is asked about no request of the load: the host parses and answers.
@@ -46,20 +52,31 @@ impl Set {
             "metadata": {"name": "looping"},
             "spec": {
                 "module": {"file": "misbehave.wasm"},
-                "match": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NOISY}}},
+                "match": {"namespaceSelector": {
+                    "matchLabels": {"kubernetes.io/metadata.name": NOISY}
+                }},
             },
         });
         let module = root().join("target/guests/misbehave.wasm");
-        std::fs::copy(&module, set.directory.path().join("misbehave.wasm")).context("run `make policies` first")?;
+        std::fs::copy(&module, set.directory.path().join("misbehave.wasm"))
+            .context("run `make policies` first")?;
         set.manifests.push(looping);
         set.write(0)?;
         Ok(set)
     }
 
     fn new(manifests: Vec<Value>) -> Result<Self> {
-        let set = Self { directory: tempfile::tempdir()?, manifests };
+        let set = Self {
+            directory: tempfile::tempdir()?,
+            manifests,
+        };
         for name in names()? {
-            std::fs::write(set.directory.path().join(format!("{}.wasm", name.replace('-', "_"))), component(&name)?)?;
+            std::fs::write(
+                set.directory
+                    .path()
+                    .join(format!("{}.wasm", name.replace('-', "_"))),
+                component(&name)?,
+            )?;
         }
         set.write(0)?;
         Ok(set)
@@ -71,7 +88,10 @@ impl Set {
             let mut manifest = manifest.clone();
             manifest["spec"]["limits"]["deadline"] = format!("{}ms", 50 + version % 50).into();
             let name = manifest["metadata"]["name"].as_str().context("a name")?;
-            let (file, aside) = (self.path().join(format!("{name}.yaml")), self.path().join(format!(".{name}")));
+            let (file, aside) = (
+                self.path().join(format!("{name}.yaml")),
+                self.path().join(format!(".{name}")),
+            );
             std::fs::write(&aside, manifest.to_string())?;
             std::fs::rename(aside, file)?;
         }
@@ -125,17 +145,43 @@ impl Program {
         let files = tempfile::tempdir()?;
         let began = Instant::now();
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["sallyport", "serve", "--strict", "--self-signed", "--watch-interval", "50ms"])
-            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--ca-out"])
+            .args([
+                "sallyport",
+                "serve",
+                "--strict",
+                "--self-signed",
+                "--watch-interval",
+                "50ms",
+            ])
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                "127.0.0.1:0",
+                "--ca-out",
+            ])
             .arg(ca(&files))
-            .args([Path::new("--policies"), set.path(), Path::new("--cache-dir"), &cache.0.path().join("code")])
+            .args([
+                Path::new("--policies"),
+                set.path(),
+                Path::new("--cache-dir"),
+                &cache.0.path().join("code"),
+            ])
             .stderr(Stdio::piped())
             .spawn()?;
         let mut lines = BufReader::new(child.stderr.take().context("piped")?).lines();
         let (mut said, mut admin) = (String::new(), None);
         let port = loop {
-            let Some(line) = lines.next().transpose()? else { bail!("the program ended:\n{said}") };
-            admin = admin.or_else(|| line.split_once("metrics on http://")?.1.trim().parse::<SocketAddr>().ok());
+            let Some(line) = lines.next().transpose()? else {
+                bail!("the program ended:\n{said}")
+            };
+            admin = admin.or_else(|| {
+                line.split_once("metrics on http://")?
+                    .1
+                    .trim()
+                    .parse::<SocketAddr>()
+                    .ok()
+            });
             if let Some((_, address)) = line.split_once("serving on https://") {
                 break address.trim().parse::<SocketAddr>()?.port();
             }
@@ -145,7 +191,13 @@ impl Program {
         let took = began.elapsed();
         // A pipe that nobody reads stops whoever writes.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Ok(Self { child, files, port, admin: admin.context("no admin address")?, took })
+        Ok(Self {
+            child,
+            files,
+            port,
+            admin: admin.context("no admin address")?,
+            took,
+        })
     }
 
     /// What a load generator sees of it, and what it costs the server.
@@ -163,7 +215,12 @@ impl Program {
         review["request"]["namespace"] = NOISY.into();
         review["request"]["object"]["metadata"]["namespace"] = NOISY.into();
         review["request"]["object"]["metadata"]["annotations"] = json!({"test/do": word});
-        let order = Order { protocol: "http/1.1", clients: 10, body: review.to_string().into_bytes(), rate: None };
+        let order = Order {
+            protocol: "http/1.1",
+            clients: 10,
+            body: review.to_string().into_bytes(),
+            rate: None,
+        };
         generator::spawn(&order, self.port, &ca(&self.files))
     }
 
@@ -173,31 +230,49 @@ impl Program {
         policies["generation"].as_u64().context("no generation")
     }
 
-    /// How long validations took so far, by the server's own histogram: from the end of the request's head to the answer.
+    /// How long validations took so far, by the server's own histogram: from the end of the
+    /// request's head to the answer.
     pub(crate) fn admissions(&self) -> Result<Histogram> {
         let text = self.admin("/metrics")?;
         let buckets = text.lines().filter_map(|line| {
             let labels = line.strip_prefix("sallyport_admission_seconds_bucket{")?;
-            let (bound, count) = (labels.split_once("le=\"")?.1.split_once('"')?.0, labels.rsplit_once(' ')?.1);
-            labels.contains("function=\"validate\"").then(|| Some((bound.parse().ok()?, count.parse().ok()?)))?
+            let (bound, count) = (
+                labels.split_once("le=\"")?.1.split_once('"')?.0,
+                labels.rsplit_once(' ')?.1,
+            );
+            labels
+                .contains("function=\"validate\"")
+                .then(|| Some((bound.parse().ok()?, count.parse().ok()?)))?
         });
         Ok(Histogram(buckets.collect()))
     }
 
-    /// Fails when a policy was asked that the measurement takes to be asked about other namespaces only.
+    /// Fails when a policy was asked that the measurement takes to be asked about other namespaces
+    /// only.
     pub(crate) fn never_asked(&self, policy: &str) -> Result<()> {
         let label = format!("policy=\"{policy}\"");
-        let counts =
-            |line: &&str| line.starts_with("sallyport_policy_evaluation_seconds_count{") && line.contains(&label);
-        match self.admin("/metrics")?.lines().filter(counts).find(|line| !line.ends_with(" 0")) {
-            Some(line) => bail!("{policy} was asked about a namespace that it does not match: {line}"),
+        let counts = |line: &&str| {
+            line.starts_with("sallyport_policy_evaluation_seconds_count{") && line.contains(&label)
+        };
+        match self
+            .admin("/metrics")?
+            .lines()
+            .filter(counts)
+            .find(|line| !line.ends_with(" 0"))
+        {
+            Some(line) => {
+                bail!("{policy} was asked about a namespace that it does not match: {line}")
+            }
             None => Ok(()),
         }
     }
 
     fn admin(&self, path: &str) -> Result<String> {
         let mut stream = TcpStream::connect(self.admin)?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (_, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
@@ -213,7 +288,12 @@ impl Program {
     fn processor(&self) -> Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let (_, fields) = stat.rsplit_once(") ").context("no command in stat")?;
-        let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
+        let ticks = fields
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .map(str::parse::<f64>)
+            .sum::<Result<f64, _>>()?;
         Ok(Duration::from_secs_f64(ticks / TICKS))
     }
 }
@@ -223,15 +303,31 @@ pub(crate) struct Histogram(Vec<(f64, u64)>);
 
 impl Histogram {
     pub(crate) fn since(&self, before: &Self) -> Self {
-        let earlier = |bound| before.0.iter().find(|(other, _)| *other == bound).map_or(0, |(_, count)| *count);
-        Self(self.0.iter().map(|(bound, count)| (*bound, count - earlier(*bound))).collect())
+        let earlier = |bound| {
+            before
+                .0
+                .iter()
+                .find(|(other, _)| *other == bound)
+                .map_or(0, |(_, count)| *count)
+        };
+        Self(
+            self.0
+                .iter()
+                .map(|(bound, count)| (*bound, count - earlier(*bound)))
+                .collect(),
+        )
     }
 
     /// The least bound that a share keeps, in words.
     pub(crate) fn bound(&self, share: f64) -> String {
         let all = self.0.last().map_or(0, |(_, count)| *count);
-        let kept = self.0.iter().find(|(_, count)| all > 0 && *count as f64 >= share * all as f64);
-        kept.map_or("nothing was measured".to_owned(), |(bound, _)| format!("{:.0} us", bound * 1e6))
+        let kept = self
+            .0
+            .iter()
+            .find(|(_, count)| all > 0 && *count as f64 >= share * all as f64);
+        kept.map_or("nothing was measured".to_owned(), |(bound, _)| {
+            format!("{:.0} us", bound * 1e6)
+        })
     }
 }
 

@@ -9,17 +9,25 @@ pub(super) struct Assets(PathBuf);
 
 const PROGRAMS: [&str; 3] = ["kube-apiserver", "etcd", "kubectl"];
 
-const ADVICE: &str = "no kube-apiserver: run `make assets` (seconds by setup-envtest, or some 10 minutes of compiling Debian's \
-                      source), or set KUBEBUILDER_ASSETS to a folder with kube-apiserver, etcd and kubectl";
+const ADVICE: &str = "no kube-apiserver: run `make assets` (seconds by setup-envtest, or some 10 \
+    minutes of compiling Debian's \
+                      source), or set KUBEBUILDER_ASSETS to a folder with kube-apiserver, etcd and \
+                      kubectl";
 
 impl Assets {
-    /// Of this machine. Where there are none, says so past the test harness, which shows nothing of a test that passes.
+    /// Of this machine. Where there are none, says so past the test harness, which shows nothing of
+    /// a test that passes.
     pub(super) fn find() -> Option<&'static Self> {
-        static FOUND: LazyLock<Option<Assets>> = LazyLock::new(|| Assets::given().or_else(Assets::newest));
+        static FOUND: LazyLock<Option<Assets>> =
+            LazyLock::new(|| Assets::given().or_else(Assets::newest));
         if FOUND.is_none() {
-            assert!(std::env::var_os("SALLYPORT_REQUIRE_CLUSTER").is_none_or(|value| value != "1"), "{ADVICE}");
+            assert!(
+                std::env::var_os("SALLYPORT_REQUIRE_CLUSTER").is_none_or(|value| value != "1"),
+                "{ADVICE}"
+            );
             let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            writeln!(std::io::stderr(), "\n*** SKIPPED: {test} ***\n    {ADVICE}").expect("standard error is open");
+            writeln!(std::io::stderr(), "\n*** SKIPPED: {test} ***\n    {ADVICE}")
+                .expect("standard error is open");
         }
         FOUND.as_ref()
     }
@@ -29,8 +37,14 @@ impl Assets {
     }
 
     fn given() -> Option<Self> {
-        let folder = PathBuf::from(std::env::var_os("KUBEBUILDER_ASSETS").filter(|folder| !folder.is_empty())?);
-        assert!(whole(&folder), "KUBEBUILDER_ASSETS is {}, which lacks one of {PROGRAMS:?}", folder.display());
+        let folder = PathBuf::from(
+            std::env::var_os("KUBEBUILDER_ASSETS").filter(|folder| !folder.is_empty())?,
+        );
+        assert!(
+            whole(&folder),
+            "KUBEBUILDER_ASSETS is {}, which lacks one of {PROGRAMS:?}",
+            folder.display()
+        );
         Some(Self(folder))
     }
 
@@ -40,21 +54,37 @@ impl Assets {
             Some(cache) => PathBuf::from(cache),
             None => user_cache()?.join("sallyport/kubebuilder-assets"),
         };
-        let folders = std::fs::read_dir(cache).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-        folders.filter(|folder| whole(folder)).max_by_key(|folder| version(folder)).map(Self)
+        let folders = std::fs::read_dir(cache)
+            .ok()?
+            .filter_map(|entry| Some(entry.ok()?.path()));
+        folders
+            .filter(|folder| whole(folder))
+            .max_by_key(|folder| version(folder))
+            .map(Self)
     }
 }
 
 fn user_cache() -> Option<PathBuf> {
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-    std::env::var_os("XDG_CACHE_HOME").filter(|set| !set.is_empty()).map(PathBuf::from).or_else(home)
+    std::env::var_os("XDG_CACHE_HOME")
+        .filter(|set| !set.is_empty())
+        .map(PathBuf::from)
+        .or_else(home)
 }
 
 fn whole(folder: &Path) -> bool {
-    PROGRAMS.iter().all(|program| folder.join(program).is_file())
+    PROGRAMS
+        .iter()
+        .all(|program| folder.join(program).is_file())
 }
 
 fn version(folder: &Path) -> Vec<u32> {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    name.split('.').map_while(|number| number.parse().ok()).collect()
+    let name = folder
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    name.split('.')
+        .map_while(|number| number.parse().ok())
+        .collect()
 }

@@ -16,13 +16,35 @@ pub struct Ran {
 
 impl Ran {
     pub(super) fn of(mut command: Command, input: &str) -> Self {
-        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = piped.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let piped = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = piped
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         // A command that does not read its input may be gone already.
-        let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
-        let Output { status, stdout, stderr } = child.wait_with_output().expect("it is a child");
-        let text = |bytes| String::from_utf8(bytes).expect("UTF-8").trim_end().to_owned();
-        Self { done: status.success(), out: text(stdout), err: text(stderr) }
+        let _ = child
+            .stdin
+            .take()
+            .expect("piped")
+            .write_all(input.as_bytes());
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = child.wait_with_output().expect("it is a child");
+        let text = |bytes| {
+            String::from_utf8(bytes)
+                .expect("UTF-8")
+                .trim_end()
+                .to_owned()
+        };
+        Self {
+            done: status.success(),
+            out: text(stdout),
+            err: text(stderr),
+        }
     }
 
     /// What it wrote to standard output, if all went well.
@@ -41,6 +63,10 @@ impl Ran {
 
     /// For `wait_for`.
     pub fn result(self) -> Result<String, String> {
-        if self.done { Ok(self.out) } else { Err(self.err) }
+        if self.done {
+            Ok(self.out)
+        } else {
+            Err(self.err)
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! An API server with its etcd on free ports of the loopback interface.
 //!
-//! Cluster IPs are loopback addresses, too. So a webhook that is registered by Service reference can listen on its Service's
-//! cluster IP itself, where a cluster would have kube-proxy in between, and the API server calls it as it calls any.
+//! Cluster IPs are loopback addresses, too. So a webhook that is registered by Service reference
+//! can listen on its Service's cluster IP itself, where a cluster would have kube-proxy in between,
+//! and the API server calls it as it calls any.
 
 mod assets;
 mod kubectl;
@@ -34,10 +35,12 @@ pub struct Cluster {
 /// Linux takes all of 127.0.0.0/8 for its own.
 const CLUSTER_IPS: &str = "127.64.0.0/16";
 
-/// Wider than what the policies allow as shipped: what is outside its own range an API server refuses by itself, before it asks.
+/// Wider than what the policies allow as shipped: what is outside its own range an API server
+/// refuses by itself, before it asks.
 const NODE_PORTS: &str = "29900-32767";
 
-/// Of `system:masters`. A token, since kubectl and any HTTP client can send one; the port is a loopback one.
+/// Of `system:masters`. A token, since kubectl and any HTTP client can send one; the port is a
+/// loopback one.
 const TOKEN: &str = "sallyport-tests";
 
 /// Of a user who may do nothing.
@@ -46,9 +49,12 @@ const POWERLESS: &str = "sallyport-powerless";
 impl Cluster {
     /// One for all tests that leave it as it was. None where the machine has no API server.
     pub fn shared() -> Option<Arc<Self>> {
-        // A test binary drops no statics. Weak, so that the folder of etcd's data goes with the last test.
+        // A test binary drops no statics. Weak, so that the folder of etcd's data goes with the
+        // last test.
         static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut shared = SHARED
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(cluster) = shared.upgrade() {
             return Some(cluster);
         }
@@ -63,7 +69,9 @@ impl Cluster {
         // The shared one may be made anew while another thread still takes away the one before.
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let files = root().join("target/tmp/cluster").join(format!("{name}-{}-{count}", std::process::id()));
+        let files = root()
+            .join("target/tmp/cluster")
+            .join(format!("{name}-{}-{count}", std::process::id()));
         let _ = std::fs::remove_dir_all(&files);
         std::fs::create_dir_all(&files).expect("a folder");
         write_credentials(&files);
@@ -102,17 +110,28 @@ impl Cluster {
             format!("--token-auth-file={}", file("tokens.csv")),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             format!("--service-account-key-file={}", file("accounts.pub")),
-            format!("--service-account-signing-key-file={}", file("accounts.key")),
+            format!(
+                "--service-account-signing-key-file={}",
+                file("accounts.key")
+            ),
             "--disable-admission-plugins=ServiceAccount".to_owned(),
             format!("--admission-control-config-file={}", file("admission.yaml")),
             "--endpoint-reconciler-type=none".to_owned(),
         ];
-        let process = Process::start(&self.assets.program("kube-apiserver"), self.log("kube-apiserver"), &arguments);
+        let process = Process::start(
+            &self.assets.program("kube-apiserver"),
+            self.log("kube-apiserver"),
+            &arguments,
+        );
         wait_for("the API server", || {
-            self.kubectl(&["get", "--raw", "/readyz"]).result().map_err(|error| format!("{error}\n{}", process.log()))
+            self.kubectl(&["get", "--raw", "/readyz"])
+                .result()
+                .map_err(|error| format!("{error}\n{}", process.log()))
         });
         *self.server.lock().expect("no panic") = Some(process);
-        wait_for("namespace default", || self.kubectl(&["get", "namespace", "default"]).result());
+        wait_for("namespace default", || {
+            self.kubectl(&["get", "namespace", "default"]).result()
+        });
     }
 
     /// Kills the API server and waits until it is gone.
@@ -132,7 +151,8 @@ impl Cluster {
         Ran::of(command, input)
     }
 
-    /// A line as a user types it, in a shell whose `kubectl` is this cluster's and whose files stay with the cluster's.
+    /// A line as a user types it, in a shell whose `kubectl` is this cluster's and whose files stay
+    /// with the cluster's.
     pub fn shell(&self, line: &str) -> Ran {
         let mut command = self.command("sh");
         command.args(["-c", line]).current_dir(&self.files);
@@ -148,17 +168,27 @@ impl Cluster {
     /// Where a process of a test logs. Two tests may start theirs at the same moment.
     pub fn log(&self, name: &str) -> PathBuf {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
-        self.files.join(format!("{name}-{}.log", COUNT.fetch_add(1, Ordering::Relaxed)))
+        self.files.join(format!(
+            "{name}-{}.log",
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        ))
     }
 
     fn command(&self, name: &str) -> Command {
         let mut path = self.assets.program("").into_os_string();
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
-        let program = if name == "kubectl" { self.assets.program(name) } else { name.into() };
+        let program = if name == "kubectl" {
+            self.assets.program(name)
+        } else {
+            name.into()
+        };
         let mut command = Command::new(program);
         // HOME, since kubectl keeps what it discovers below it.
-        command.env("PATH", path).env("KUBECONFIG", self.kubeconfig()).env("HOME", &self.files);
+        command
+            .env("PATH", path)
+            .env("KUBECONFIG", self.kubeconfig())
+            .env("HOME", &self.files);
         command.current_dir(root());
         command
     }
@@ -173,7 +203,8 @@ impl Cluster {
         self.files.join("powerless")
     }
 
-    /// The authority of the certificate `kube-apiserver` that it shows to webhooks which ask for one.
+    /// The authority of the certificate `kube-apiserver` that it shows to webhooks which ask for
+    /// one.
     pub fn client_authority(&self) -> PathBuf {
         self.files.join("clients.crt")
     }
@@ -181,8 +212,11 @@ impl Cluster {
     /// Leads to it, as a service account.
     pub fn service_account(&self, namespace: &str, name: &str) -> PathBuf {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
-        let request = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{}}"#;
-        let answer = self.kubectl_with(&["create", "--raw", &path, "-f", "-"], request).ok();
+        let request =
+            r#"{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{}}"#;
+        let answer = self
+            .kubectl_with(&["create", "--raw", &path, "-f", "-"], request)
+            .ok();
         let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
         let file = self.files.join(format!("{namespace}-{name}"));
         self.write_kubeconfig(answer["status"]["token"].as_str().expect("a token"), &file);
@@ -208,10 +242,14 @@ impl Cluster {
         let version = self.kubectl(&["get", "--raw", "/version"]).ok();
         let version: serde_json::Value = serde_json::from_str(&version).expect("JSON");
         let minor = version["minor"].as_str().unwrap_or_default();
-        minor.trim_end_matches('+').parse().unwrap_or_else(|error| panic!("{error}: {version}"))
+        minor
+            .trim_end_matches('+')
+            .parse()
+            .unwrap_or_else(|error| panic!("{error}: {version}"))
     }
 
-    /// 1.21 and later give each namespace a label with its name, which the webhook configurations select by.
+    /// 1.21 and later give each namespace a label with its name, which the webhook configurations
+    /// select by.
     fn label_system_namespaces(&self) {
         for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
             wait_for(name, || self.kubectl(&["get", "namespace", name]).result());
@@ -222,13 +260,17 @@ impl Cluster {
     fn label_name(&self, namespace: &str) {
         if self.minor < 21 {
             let label = format!("kubernetes.io/metadata.name={namespace}");
-            self.kubectl(&["label", "namespace", namespace, &label, "--overwrite"]).ok();
+            self.kubectl(&["label", "namespace", namespace, &label, "--overwrite"])
+                .ok();
         }
     }
 }
 
 fn start_etcd(assets: &Assets, files: &Path, port: u16) -> Process {
-    let (client, peer) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{}", free_port()));
+    let (client, peer) = (
+        format!("http://127.0.0.1:{port}"),
+        format!("http://127.0.0.1:{}", free_port()),
+    );
     let arguments = [
         format!("--data-dir={}", files.join("etcd").display()),
         format!("--listen-client-urls={client}"),
@@ -251,30 +293,45 @@ fn write_credentials(files: &Path) {
         ("server.key", server.key),
         ("accounts.pub", accounts.public_key_pem()),
         ("accounts.key", accounts.serialize_pem()),
-        ("tokens.csv", format!("{TOKEN},admin,admin,system:masters\n{POWERLESS},nobody,nobody\n")),
+        (
+            "tokens.csv",
+            format!("{TOKEN},admin,admin,system:masters\n{POWERLESS},nobody,nobody\n"),
+        ),
     ] {
         std::fs::write(files.join(name), text).expect("written");
     }
 }
 
-/// As `docs/operations.md` says an API server is told what to show to webhooks, but for where files lie, and for whom: a user
-/// without a port is for port 443.
+/// As `docs/operations.md` says an API server is told what to show to webhooks, but for where files
+/// lie, and for whom: a user without a port is for port 443.
 fn write_admission_configuration(files: &Path) {
     let client = Signed::new(&["kube-apiserver"]);
     let document = std::fs::read_to_string(root().join("docs/operations.md")).expect("it is there");
     let block = |beginning: &str| {
-        let blocks = document.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```"));
-        let block = blocks.map(|(block, _)| block).find(|block| block.starts_with(beginning));
-        let block = block.unwrap_or_else(|| panic!("docs/operations.md has no block that begins with {beginning:?}"));
+        let blocks = document
+            .split("```yaml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split_once("```"));
+        let block = blocks
+            .map(|(block, _)| block)
+            .find(|block| block.starts_with(beginning));
+        let block = block.unwrap_or_else(|| {
+            panic!("docs/operations.md has no block that begins with {beginning:?}")
+        });
         let folder = format!("{}/", files.display());
-        let block = block.replace("/etc/kubernetes/pki/", &folder).replace("/etc/kubernetes/", &folder);
+        let block = block
+            .replace("/etc/kubernetes/pki/", &folder)
+            .replace("/etc/kubernetes/", &folder);
         block.replace("sallyport.sallyport-system.svc", "'*'")
     };
     for (name, text) in [
         ("clients.crt", client.ca),
         ("webhook-client.crt", client.certificate),
         ("webhook-client.key", client.key),
-        ("admission.yaml", block("apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration")),
+        (
+            "admission.yaml",
+            block("apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration"),
+        ),
         ("webhooks.conf", block("apiVersion: v1\nkind: Config")),
     ] {
         std::fs::write(files.join(name), text).expect("written");
@@ -299,13 +356,25 @@ impl Signed {
     /// When one is neither.
     pub fn new(names: &[&str]) -> Self {
         let mut authority = CertificateParams::new([]).expect("no names");
-        authority.distinguished_name.push(DnType::CommonName, format!("authority of {}", names.join(", ")));
+        authority.distinguished_name.push(
+            DnType::CommonName,
+            format!("authority of {}", names.join(", ")),
+        );
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("signed");
+        let authority =
+            CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key"))
+                .expect("signed");
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let key = KeyPair::generate().expect("a key");
-        let certificate = CertificateParams::new(names).expect("names").signed_by(&key, &authority).expect("signed");
-        Self { ca: authority.pem(), certificate: certificate.pem(), key: key.serialize_pem() }
+        let certificate = CertificateParams::new(names)
+            .expect("names")
+            .signed_by(&key, &authority)
+            .expect("signed");
+        Self {
+            ca: authority.pem(),
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a policy says it is about: of other Services it is not asked, and the harness finds out where that is not true.
+//! What a policy says it is about: of other Services it is not asked, and the harness finds out
+//! where that is not true.
 
 use crate::host::{VALIDATE, ask, body, load, misbehave, told};
 use sallyport::admission::{Admission, Function};
@@ -6,9 +7,14 @@ use sallyport::inventory::Inventory;
 use sallyport::manifest::Exemptions;
 use serde_json::{Value, json};
 
-/// The guest `misbehave`, which says that it is about external IPs, and does what it is told of every Service.
+/// The guest `misbehave`, which says that it is about external IPs, and does what it is told of
+/// every Service.
 fn narrow() -> Admission {
-    let policy = load(&misbehave(), &json!({"settings": {"atConfigure": "narrow"}})).expect("the guest can be loaded");
+    let policy = load(
+        &misbehave(),
+        &json!({"settings": {"atConfigure": "narrow"}}),
+    )
+    .expect("the guest can be loaded");
     Admission::new(vec![policy], Inventory::default(), Exemptions::default())
 }
 
@@ -30,19 +36,42 @@ fn a_policy_is_not_asked_about_a_service_that_it_is_not_about() {
 #[test]
 fn it_is_asked_where_the_service_is_of_its_kind_or_was_before_the_update() {
     let (with, without) = (denied(&json!(["192.0.2.1"])), denied(&json!([])));
-    for (operation, new, old) in
-        [("CREATE", &with, &Value::Null), ("UPDATE", &with, &without), ("UPDATE", &without, &with)]
-    {
-        assert_eq!(ask(&narrow(), VALIDATE, &body(operation, new, old)).evaluations.len(), 1, "{operation}");
+    for (operation, new, old) in [
+        ("CREATE", &with, &Value::Null),
+        ("UPDATE", &with, &without),
+        ("UPDATE", &without, &with),
+    ] {
+        assert_eq!(
+            ask(&narrow(), VALIDATE, &body(operation, new, old))
+                .evaluations
+                .len(),
+            1,
+            "{operation}"
+        );
     }
-    assert!(ask(&narrow(), VALIDATE, &body("UPDATE", &without, &without)).evaluations.is_empty());
+    assert!(
+        ask(&narrow(), VALIDATE, &body("UPDATE", &without, &without))
+            .evaluations
+            .is_empty()
+    );
 }
 
 #[test]
 fn the_harness_calls_an_opinion_on_another_service_an_error() {
     let outcome = ask(&narrow().thorough(), VALIDATE, &told("deny"));
-    let error = outcome.evaluations[0].error.as_ref().map(ToString::to_string).unwrap_or_default();
-    assert!(error.contains("an opinion on a Service that it is not about"), "{error}");
-    let outcome = ask(&narrow().thorough(), VALIDATE, &body("CREATE", &denied(&json!(["192.0.2.1"])), &Value::Null));
+    let error = outcome.evaluations[0]
+        .error
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    assert!(
+        error.contains("an opinion on a Service that it is not about"),
+        "{error}"
+    );
+    let outcome = ask(
+        &narrow().thorough(),
+        VALIDATE,
+        &body("CREATE", &denied(&json!(["192.0.2.1"])), &Value::Null),
+    );
     assert_eq!(outcome.evaluations[0].violations.len(), 1);
 }

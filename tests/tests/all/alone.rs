@@ -26,14 +26,26 @@ fn ask(client: &Client, path: &'static str, body: Vec<u8>) -> JoinHandle<Reply> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn large_ones_that_wait_leave_places_to_the_others() {
-    let limits = Limits { in_flight: 8, evaluations: 2, ..Limits::default() };
+    let limits = Limits {
+        in_flight: 8,
+        evaluations: 2,
+        ..Limits::default()
+    };
     let host = Host::with(&misbehaving(&json!({"limits": {"deadline": "2s"}})), limits).await;
     // One loops, and two of eight may wait.
-    let asked: Vec<_> = (0..8).map(|_| ask(&host.client, "/validate", large(told("loop")))).collect();
+    let asked: Vec<_> = (0..8)
+        .map(|_| ask(&host.client, "/validate", large(told("loop"))))
+        .collect();
     eventually(|| host.metric(MEMORY) == 5).await;
-    let reply = host.client.post(Protocol::Http2, "/validate", told("nothing")).await;
+    let reply = host
+        .client
+        .post(Protocol::Http2, "/validate", told("nothing"))
+        .await;
     assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
-    let reply = host.client.post(Protocol::Http2, "/validate", large(told("nothing"))).await;
+    let reply = host
+        .client
+        .post(Protocol::Http2, "/validate", large(told("nothing")))
+        .await;
     assert_eq!(reply.text(), "too many large objects wait; try again");
     assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(reply.retry_after.as_deref(), Some("1"));
@@ -55,14 +67,26 @@ async fn while_a_policy_is_compiled_large_reviews_pass_and_typos_are_told() {
     let checked = ask(&host.client, "/validate-policies", large(policy("1")));
     begun.recv().await.expect("it is checked");
     for body in [told("nothing"), large(told("nothing"))] {
-        let reply = host.client.post(Protocol::Http1, "/validate?timeout=2s", body).await;
+        let reply = host
+            .client
+            .post(Protocol::Http1, "/validate?timeout=2s", body)
+            .await;
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
     }
-    let typo = String::from_utf8(policy("1")).expect("text").replace("settings", "setings");
+    let typo = String::from_utf8(policy("1"))
+        .expect("text")
+        .replace("settings", "setings");
     for body in [typo.clone().into_bytes(), large(typo.into_bytes())] {
-        let reply = host.client.post(Protocol::Http1, "/validate-policies?timeout=2s", body).await.json();
+        let reply = host
+            .client
+            .post(Protocol::Http1, "/validate-policies?timeout=2s", body)
+            .await
+            .json();
         assert_eq!(reply["response"]["allowed"], false, "{reply}");
     }
     end.send(()).expect("it is being checked");
-    assert_eq!(checked.await.expect("answered").json()["response"]["allowed"], true);
+    assert_eq!(
+        checked.await.expect("answered").json()["response"]["allowed"],
+        true
+    );
 }

@@ -1,8 +1,9 @@
-//! The list and watch part of the Kubernetes API, over HTTP on the loopback interface, from objects that a test puts there.
+//! The list and watch part of the Kubernetes API, over HTTP on the loopback interface, from objects
+//! that a test puts there.
 //!
-//! It speaks as kube-apiserver does (API concepts: list in pages, watch from a resourceVersion, streaming lists, bookmarks,
-//! 410, 403, 422), so that the watchers under test run as they are. Dropped or cut, its connections end as those of a lost
-//! server do.
+//! It speaks as kube-apiserver does (API concepts: list in pages, watch from a resourceVersion,
+//! streaming lists, bookmarks, 410, 403, 422), so that the watchers under test run as they are.
+//! Dropped or cut, its connections end as those of a lost server do.
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -69,7 +70,10 @@ struct Store {
 
 impl Store {
     fn heard_of(&mut self, headers: &HeaderMap) {
-        let agent = headers.get("user-agent").and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+        let agent = headers
+            .get("user-agent")
+            .and_then(|agent| agent.to_str().ok())
+            .unwrap_or_default();
         self.agents.insert(agent.to_owned());
     }
 }
@@ -79,16 +83,28 @@ impl ApiServer {
     pub(crate) async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        Self { address, store: Arc::default(), changed: watch::Sender::new(0) }
+        Self {
+            address,
+            store: Arc::default(),
+            changed: watch::Sender::new(0),
+        }
     }
 
     /// From now on it can be reached.
     pub(crate) async fn reachable(&self) -> Reachable {
-        let listener = TcpListener::bind(self.address).await.expect("the port is still free");
+        let listener = TcpListener::bind(self.address)
+            .await
+            .expect("the port is still free");
         let router = Router::new()
             .route("/api/v1/{resource}", get(Self::answer))
-            .route("/apis/{group}/{version}/{resource}", get(Self::answer_of_group))
-            .route("/apis/{group}/{version}/{resource}/{name}/status", patch(Self::apply_status))
+            .route(
+                "/apis/{group}/{version}/{resource}",
+                get(Self::answer_of_group),
+            )
+            .route(
+                "/apis/{group}/{version}/{resource}/{name}/status",
+                patch(Self::apply_status),
+            )
             .with_state(self.clone());
         Reachable(tokio::spawn(async move {
             // Aborted with this task, and with them their sockets.
@@ -96,7 +112,8 @@ impl ApiServer {
             loop {
                 let (stream, _) = listener.accept().await.expect("a listening socket");
                 let service = TowerToHyperService::new(router.clone());
-                connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                connections
+                    .spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
         }))
     }
@@ -108,7 +125,8 @@ impl ApiServer {
             "kind": "Config",
             "current-context": "test",
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-            "clusters": [{"name": "test", "cluster": {"server": format!("http://{}", self.address)}}],
+            "clusters": [{"name": "test",
+                "cluster": {"server": format!("http://{}", self.address)}}],
             "users": [{"name": "test", "user": {}}],
         });
         let directory = tempfile::tempdir().expect("a directory");
@@ -121,7 +139,11 @@ impl ApiServer {
         let mut store = self.store();
         let version = store.log.len() + 1;
         object["metadata"]["resourceVersion"] = version.to_string().into();
-        let old = store.objects.entry(resource.to_owned()).or_default().insert(key(&object), object.clone());
+        let old = store
+            .objects
+            .entry(resource.to_owned())
+            .or_default()
+            .insert(key(&object), object.clone());
         let event = if old.is_some() { "MODIFIED" } else { "ADDED" };
         store.log.push((resource.to_owned(), event, object));
         drop(store);
@@ -131,7 +153,11 @@ impl ApiServer {
     pub(crate) fn delete(&self, resource: &str, namespace: &str, name: &str) {
         let mut store = self.store();
         let key = (namespace.to_owned(), name.to_owned());
-        let mut object = store.objects.get_mut(resource).and_then(|objects| objects.remove(&key)).expect("it is there");
+        let mut object = store
+            .objects
+            .get_mut(resource)
+            .and_then(|objects| objects.remove(&key))
+            .expect("it is there");
         object["metadata"]["resourceVersion"] = (store.log.len() + 1).to_string().into();
         store.log.push((resource.to_owned(), "DELETED", object));
         drop(store);
@@ -139,10 +165,14 @@ impl ApiServer {
     }
 
     pub(crate) fn namespace(&self, name: &str, labels: &Value) {
-        self.put("namespaces", json!({"metadata": {"name": name, "labels": labels}}));
+        self.put(
+            "namespaces",
+            json!({"metadata": {"name": name, "labels": labels}}),
+        );
     }
 
-    /// Answers everything about a resource like this, as RBAC does for who has no role; `None`: no longer.
+    /// Answers everything about a resource like this, as RBAC does for who has no role; `None`: no
+    /// longer.
     pub(crate) fn refuse(&self, resource: &str, code: Option<StatusCode>) {
         let mut store = self.store();
         match code {
@@ -156,7 +186,8 @@ impl ApiServer {
         self.store().streams = Some(Streams::Whole);
     }
 
-    /// As servers do it to whom a list takes longer than a watch may last: what was sent by then is no list.
+    /// As servers do it to whom a list takes longer than a watch may last: what was sent by then is
+    /// no list.
     pub(crate) fn cut_streamed_lists(&self) {
         self.store().streams = Some(Streams::Cut);
     }
@@ -239,12 +270,18 @@ impl ApiServer {
         headers: HeaderMap,
     ) -> Response {
         let mut store = server.store();
-        let accept = headers.get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        store.requests.push(format!("{resource} {query:?} {accept}"));
+        let accept = headers
+            .get("accept")
+            .and_then(|accept| accept.to_str().ok())
+            .unwrap_or_default();
+        store
+            .requests
+            .push(format!("{resource} {query:?} {accept}"));
         store.heard_of(&headers);
         if let Some(&code) = store.refused.get(&resource) {
             let reason = code.canonical_reason().unwrap_or_default();
-            let message = format!("{resource}: {reason}: User \"test\" cannot list resource \"{resource}\"");
+            let message =
+                format!("{resource}: {reason}: User \"test\" cannot list resource \"{resource}\"");
             return refusal(code, reason, &message);
         }
         if query.get("watch").is_none_or(|watch| watch != "true") {
@@ -252,18 +289,33 @@ impl ApiServer {
         }
         let initial = query.contains_key("sendInitialEvents");
         if initial && store.streams.is_none() {
-            let message = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
+            let message = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch \
+                unless the WatchList feature gate is enabled";
             return refusal(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message);
         }
-        let from = query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or_default();
+        let from = query
+            .get("resourceVersion")
+            .and_then(|version| version.parse().ok())
+            .unwrap_or_default();
         if initial && store.streams == Some(Streams::Cut) {
             return store.beginning(&resource).into_response();
         }
-        let (first, next) = if initial { store.initial(&resource) } else { store.resumed(from) };
+        let (first, next) = if initial {
+            store.initial(&resource)
+        } else {
+            store.resumed(from)
+        };
         drop(store);
-        let events = Events { server, resource, next };
-        let first = futures::stream::iter(first.map(|first| Ok::<_, Infallible>(Bytes::from(first))));
-        let rest = futures::stream::unfold(events, async |mut events| Some((Ok(events.more().await), events)));
+        let events = Events {
+            server,
+            resource,
+            next,
+        };
+        let first =
+            futures::stream::iter(first.map(|first| Ok::<_, Infallible>(Bytes::from(first))));
+        let rest = futures::stream::unfold(events, async |mut events| {
+            Some((Ok(events.more().await), events))
+        });
         Body::from_stream(futures::StreamExt::chain(first, rest)).into_response()
     }
 }
@@ -271,21 +323,33 @@ impl ApiServer {
 impl Store {
     fn list(&self, resource: &str, query: &BTreeMap<String, String>) -> Value {
         let number = |name: &str| query.get(name).and_then(|text| text.parse::<usize>().ok());
-        let (from, most) = (number("continue").unwrap_or(0), number("limit").unwrap_or(usize::MAX));
-        let all = self.objects.get(resource).into_iter().flat_map(Objects::values);
+        let (from, most) = (
+            number("continue").unwrap_or(0),
+            number("limit").unwrap_or(usize::MAX),
+        );
+        let all = self
+            .objects
+            .get(resource)
+            .into_iter()
+            .flat_map(Objects::values);
         let items: Vec<_> = all.clone().skip(from).take(most).collect();
         let rest = all.count() - from - items.len();
         let next = (rest > 0).then(|| (from + items.len()).to_string());
         json!({
             "kind": "List", "apiVersion": "v1",
-            "metadata": {"resourceVersion": self.log.len().to_string(), "continue": next.unwrap_or_default()},
+            "metadata": {"resourceVersion": self.log.len().to_string(),
+                "continue": next.unwrap_or_default()},
             "items": items,
         })
     }
 
     /// A list as events, without its end.
     fn beginning(&self, resource: &str) -> String {
-        let objects = self.objects.get(resource).into_iter().flat_map(Objects::values);
+        let objects = self
+            .objects
+            .get(resource)
+            .into_iter()
+            .flat_map(Objects::values);
         objects.map(|object| line("ADDED", object)).collect()
     }
 
@@ -296,7 +360,8 @@ impl Store {
         let version = self.log.len().to_string();
         text += &line(
             "BOOKMARK",
-            &json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": version, "annotations": annotations}}),
+            &json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+                "metadata": {"resourceVersion": version, "annotations": annotations}}),
         );
         (Some(text), self.log.len())
     }
@@ -321,7 +386,11 @@ impl Events {
         loop {
             let text: String = {
                 let store = self.server.store();
-                let new = store.log.iter().skip(self.next).filter(|(resource, ..)| *resource == self.resource);
+                let new = store
+                    .log
+                    .iter()
+                    .skip(self.next)
+                    .filter(|(resource, ..)| *resource == self.resource);
                 let text = new.map(|(_, event, object)| line(event, object)).collect();
                 self.next = store.log.len();
                 text
@@ -339,12 +408,18 @@ fn line(event: &str, object: &Value) -> String {
 }
 
 fn key(object: &Value) -> (String, String) {
-    let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
+    let text = |key: &str| {
+        object["metadata"][key]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
     (text("namespace"), text("name"))
 }
 
 fn refusal(code: StatusCode, reason: &str, message: &str) -> Response {
-    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message,
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+        "reason": reason, "message": message,
         "code": code.as_u16()});
     (code, status.to_string()).into_response()
 }

@@ -1,4 +1,5 @@
-//! What is no AdmissionReview is answered with 4xx and a sentence, over both protocols, and the host lives on.
+//! What is no AdmissionReview is answered with 4xx and a sentence, over both protocols, and the
+//! host lives on.
 
 use crate::client::{PROTOCOLS, Protocol, Reply, request};
 use crate::host::{Host, misbehaving, told};
@@ -12,16 +13,33 @@ use tokio::net::TcpStream;
 const JSON: &str = "application/json";
 
 async fn host() -> Host {
-    Host::with(&misbehaving(&json!({})), Limits { body: 64 << 10, ..Limits::default() }).await
+    Host::with(
+        &misbehaving(&json!({})),
+        Limits {
+            body: 64 << 10,
+            ..Limits::default()
+        },
+    )
+    .await
 }
 
 impl Host {
-    /// One bad request over both protocols, which must agree; and then a good one, which must be answered.
-    async fn refuses(&self, method: &str, path: &str, content_type: &str, body: impl Into<Bytes>) -> (u16, String) {
+    /// One bad request over both protocols, which must agree; and then a good one, which must be
+    /// answered.
+    async fn refuses(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: impl Into<Bytes>,
+    ) -> (u16, String) {
         let body = body.into();
         let mut refusals = vec![];
         for protocol in PROTOCOLS {
-            let reply = self.client.send(protocol, request(method, path, content_type, body.clone())).await;
+            let reply = self
+                .client
+                .send(protocol, request(method, path, content_type, body.clone()))
+                .await;
             refusals.push((reply.status.as_u16(), reply.text().to_owned()));
             self.lives(protocol).await;
         }
@@ -30,14 +48,19 @@ impl Host {
     }
 
     async fn lives(&self, protocol: Protocol) {
-        let reply: Reply = self.client.post(protocol, "/validate", told("nothing")).await;
+        let reply: Reply = self
+            .client
+            .post(protocol, "/validate", told("nothing"))
+            .await;
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
         assert_eq!(reply.json()["response"]["allowed"], true);
     }
 
     /// What bytes get that are no TLS.
     async fn raw(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut stream = TcpStream::connect(self.address).await.expect("the host listens");
+        let mut stream = TcpStream::connect(self.address)
+            .await
+            .expect("the host listens");
         stream.write_all(bytes).await.expect("sent");
         let mut answer = vec![];
         // A reset ends the answer as well as an end does.
@@ -56,12 +79,21 @@ fn review(change: impl FnOnce(&mut serde_json::Value)) -> Vec<u8> {
 
 #[tokio::test]
 async fn plain_http_is_told_to_use_https() {
-    let answer = host().await.raw(b"GET /validate HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let answer = host()
+        .await
+        .raw(b"GET /validate HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
     let answer = String::from_utf8_lossy(&answer).into_owned();
-    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 400 Bad Request\r\n"),
+        "{answer}"
+    );
     let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
     assert_eq!(body, "this port speaks TLS; use https instead of http\n");
-    assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
+    assert!(
+        head.contains(&format!("Content-Length: {}", body.len())),
+        "{head}"
+    );
 }
 
 #[tokio::test]
@@ -77,7 +109,10 @@ async fn garbage_after_the_handshake_is_survived() {
     let host = host().await;
     for protocol in PROTOCOLS {
         let mut stream = host.client.handshake(protocol).await;
-        stream.write_all(b"\x00\x01\x02 this is no HTTP\r\n\r\n").await.expect("sent");
+        stream
+            .write_all(b"\x00\x01\x02 this is no HTTP\r\n\r\n")
+            .await
+            .expect("sent");
         let _ = stream.read_to_end(&mut vec![]).await;
         host.lives(protocol).await;
     }
@@ -85,26 +120,55 @@ async fn garbage_after_the_handshake_is_survived() {
 
 #[tokio::test]
 async fn another_content_type_is_415() {
-    let (status, sentence) = host().await.refuses("POST", "/validate", "text/yaml", told("nothing")).await;
-    assert_eq!((status, &*sentence), (415, r#"Content-Type: expected application/json, found "text/yaml""#));
+    let (status, sentence) = host()
+        .await
+        .refuses("POST", "/validate", "text/yaml", told("nothing"))
+        .await;
+    assert_eq!(
+        (status, &*sentence),
+        (
+            415,
+            r#"Content-Type: expected application/json, found "text/yaml""#
+        )
+    );
 }
 
 #[tokio::test]
 async fn a_content_type_with_a_charset_is_fine() {
-    let request = request("POST", "/validate", "application/json; charset=utf-8", told("nothing"));
-    assert_eq!(host().await.client.send(Protocol::Http1, request).await.status, StatusCode::OK);
+    let request = request(
+        "POST",
+        "/validate",
+        "application/json; charset=utf-8",
+        told("nothing"),
+    );
+    assert_eq!(
+        host()
+            .await
+            .client
+            .send(Protocol::Http1, request)
+            .await
+            .status,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_413() {
-    let (status, sentence) = host().await.refuses("POST", "/validate", JSON, vec![b' '; (64 << 10) + 1]).await;
-    let expected = "the body has more than 65536 bytes; raise --body-limit if this is a real object";
+    let (status, sentence) = host()
+        .await
+        .refuses("POST", "/validate", JSON, vec![b' '; (64 << 10) + 1])
+        .await;
+    let expected =
+        "the body has more than 65536 bytes; raise --body-limit if this is a real object";
     assert_eq!((status, &*sentence), (413, expected));
 }
 
 #[tokio::test]
 async fn a_body_far_over_the_limit_is_413() {
-    let (status, _) = host().await.refuses("POST", "/mutate", JSON, vec![b' '; 4 << 20]).await;
+    let (status, _) = host()
+        .await
+        .refuses("POST", "/mutate", JSON, vec![b' '; 4 << 20])
+        .await;
     assert_eq!(status, 413);
 }
 
@@ -112,28 +176,52 @@ async fn a_body_far_over_the_limit_is_413() {
 async fn a_body_at_the_limit_is_read() {
     let mut body = told("nothing");
     body.resize(64 << 10, b' ');
-    assert_eq!(host().await.client.post(Protocol::Http2, "/validate", body).await.status, StatusCode::OK);
+    assert_eq!(
+        host()
+            .await
+            .client
+            .post(Protocol::Http2, "/validate", body)
+            .await
+            .status,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
 async fn what_is_not_json_is_400() {
     let host = host().await;
-    for body in ["", "not json", "{", "\"AdmissionReview\"", "[1]", "{\"kind\": \"\u{0}\"}"] {
+    for body in [
+        "",
+        "not json",
+        "{",
+        "\"AdmissionReview\"",
+        "[1]",
+        "{\"kind\": \"\u{0}\"}",
+    ] {
         let (status, sentence) = host.refuses("POST", "/validate", JSON, body).await;
         assert_eq!(status, 400, "{body}");
-        assert!(sentence.starts_with("the body is no AdmissionReview: "), "{body}: {sentence}");
+        assert!(
+            sentence.starts_with("the body is no AdmissionReview: "),
+            "{body}: {sentence}"
+        );
     }
 }
 
 #[tokio::test]
 async fn bytes_that_are_no_text_are_400() {
-    let (status, _) = host().await.refuses("POST", "/validate", JSON, &[0xff, 0xfe, 0x00][..]).await;
+    let (status, _) = host()
+        .await
+        .refuses("POST", "/validate", JSON, &[0xff, 0xfe, 0x00][..])
+        .await;
     assert_eq!(status, 400);
 }
 
 #[tokio::test]
 async fn nesting_without_end_is_400() {
-    let (status, _) = host().await.refuses("POST", "/validate", JSON, "[".repeat(60_000)).await;
+    let (status, _) = host()
+        .await
+        .refuses("POST", "/validate", JSON, "[".repeat(60_000))
+        .await;
     assert_eq!(status, 400);
 }
 
@@ -141,7 +229,8 @@ async fn nesting_without_end_is_400() {
 async fn a_review_without_request_is_400() {
     let body = review(|review| review["request"] = serde_json::Value::Null);
     let (status, sentence) = host().await.refuses("POST", "/validate", JSON, body).await;
-    let expected = "request: required, but missing; an AdmissionReview without a request asks nothing";
+    let expected =
+        "request: required, but missing; an AdmissionReview without a request asks nothing";
     assert_eq!((status, &*sentence), (400, expected));
 }
 
@@ -149,7 +238,8 @@ async fn a_review_without_request_is_400() {
 async fn v1beta1_is_400_and_named() {
     let body = review(|review| review["apiVersion"] = "admission.k8s.io/v1beta1".into());
     let (status, sentence) = host().await.refuses("POST", "/validate", JSON, body).await;
-    let expected = "apiVersion: expected admission.k8s.io/v1, found \"admission.k8s.io/v1beta1\"; list only v1 in the \
+    let expected = "apiVersion: expected admission.k8s.io/v1, found \"admission.k8s.io/v1beta1\"; \
+        list only v1 in the \
                     webhook's admissionReviewVersions";
     assert_eq!((status, &*sentence), (400, expected));
 }
@@ -158,7 +248,10 @@ async fn v1beta1_is_400_and_named() {
 async fn another_kind_is_400_and_named() {
     let body = review(|review| review["kind"] = "Service".into());
     let (status, sentence) = host().await.refuses("POST", "/validate", JSON, body).await;
-    assert_eq!((status, &*sentence), (400, r#"kind: expected AdmissionReview, found "Service""#));
+    assert_eq!(
+        (status, &*sentence),
+        (400, r#"kind: expected AdmissionReview, found "Service""#)
+    );
 }
 
 #[tokio::test]
@@ -166,41 +259,76 @@ async fn a_uid_that_is_a_number_is_400() {
     let body = review(|review| review["request"]["uid"] = 5.into());
     let (status, sentence) = host().await.refuses("POST", "/validate", JSON, body).await;
     assert_eq!(status, 400);
-    assert!(sentence.starts_with("the body is no AdmissionReview: "), "{sentence}");
+    assert!(
+        sentence.starts_with("the body is no AdmissionReview: "),
+        "{sentence}"
+    );
 }
 
 #[tokio::test]
 async fn another_method_is_405() {
     let (status, sentence) = host().await.refuses("GET", "/validate", JSON, "").await;
-    assert_eq!((status, &*sentence), (405, "send an AdmissionReview by POST"));
+    assert_eq!(
+        (status, &*sentence),
+        (405, "send an AdmissionReview by POST")
+    );
 }
 
 #[tokio::test]
 async fn another_path_is_404() {
-    let (status, sentence) = host().await.refuses("POST", "/review", JSON, told("nothing")).await;
-    assert_eq!((status, &*sentence), (404, "there are only /validate and /mutate here"));
+    let (status, sentence) = host()
+        .await
+        .refuses("POST", "/review", JSON, told("nothing"))
+        .await;
+    assert_eq!(
+        (status, &*sentence),
+        (404, "there are only /validate and /mutate here")
+    );
 }
 
 #[tokio::test]
 async fn a_timeout_that_is_no_duration_is_400() {
-    let (status, sentence) = host().await.refuses("POST", "/validate?timeout=soon", JSON, told("nothing")).await;
+    let (status, sentence) = host()
+        .await
+        .refuses("POST", "/validate?timeout=soon", JSON, told("nothing"))
+        .await;
     let expected = r#"timeout: "soon" is no duration; write it as Go does, such as 10s or 500ms"#;
     assert_eq!((status, &*sentence), (400, expected));
 }
 
 #[tokio::test]
 async fn a_service_that_does_not_decode_is_denied_with_its_field() {
-    let body = review(|review| review["request"]["object"]["spec"]["ports"][0]["nodePort"] = "30080".into());
-    let reply = host().await.client.post(Protocol::Http1, "/validate", body).await.json();
+    let body = review(|review| {
+        review["request"]["object"]["spec"]["ports"][0]["nodePort"] = "30080".into()
+    });
+    let reply = host()
+        .await
+        .client
+        .post(Protocol::Http1, "/validate", body)
+        .await
+        .json();
     assert_eq!(reply["response"]["allowed"], false);
-    let message = reply["response"]["status"]["message"].as_str().expect("a message").to_owned();
-    assert!(message.contains(r#"spec.ports[0].nodePort: expected integer, found string "30080""#), "{message}");
+    let message = reply["response"]["status"]["message"]
+        .as_str()
+        .expect("a message")
+        .to_owned();
+    assert!(
+        message.contains(r#"spec.ports[0].nodePort: expected integer, found string "30080""#),
+        "{message}"
+    );
 }
 
 #[tokio::test]
 async fn a_service_that_does_not_decode_is_left_to_the_api_server_by_mutate() {
-    let body = review(|review| review["request"]["object"]["spec"]["ports"][0]["nodePort"] = "30080".into());
-    let reply = host().await.client.post(Protocol::Http1, "/mutate", body).await.json();
+    let body = review(|review| {
+        review["request"]["object"]["spec"]["ports"][0]["nodePort"] = "30080".into()
+    });
+    let reply = host()
+        .await
+        .client
+        .post(Protocol::Http1, "/mutate", body)
+        .await
+        .json();
     assert_eq!(reply["response"]["allowed"], true);
     assert!(reply["response"]["patch"].is_null());
 }

@@ -1,7 +1,9 @@
 //! What was compiled once is not compiled again, and what is damaged on disk is never run.
 
 use crate::command_line::{SALLYPORT, sallyport};
-use crate::host::{VALIDATE, ask, built, manifest, misbehave, misbehave_unsnapshotable, root, told};
+use crate::host::{
+    VALIDATE, ask, built, manifest, misbehave, misbehave_unsnapshotable, root, told,
+};
 use sallyport::admission::Admission;
 use sallyport::engine::{Cache, CacheCounts, Engine, EngineConfig};
 use sallyport::inventory::Inventory;
@@ -24,8 +26,15 @@ struct Start {
 impl Start {
     fn with(directory: &Path, limit: u64) -> Self {
         let cache = Cache::open(directory, limit).expect("a private directory");
-        let config = EngineConfig { concurrency: 1, memory: Bytes::new(16 << 20), cache: Some(cache.clone()) };
-        Self { engine: Arc::new(Engine::new(&config).expect("this machine carries the engine")), cache }
+        let config = EngineConfig {
+            concurrency: 1,
+            memory: Bytes::new(16 << 20),
+            cache: Some(cache.clone()),
+        };
+        Self {
+            engine: Arc::new(Engine::new(&config).expect("this machine carries the engine")),
+            cache,
+        }
     }
 
     fn new(directory: &TempDir) -> Self {
@@ -42,24 +51,36 @@ impl Start {
         let host = Admission::new(vec![policy], Inventory::default(), Exemptions::default());
         assert!(!ask(&host, VALIDATE, &told("deny")).response.allowed);
         let outcome = ask(&host, VALIDATE, &told("nothing"));
-        assert_eq!(outcome.response.warnings, ["[misbehave] call 1 of this instance"]);
+        assert_eq!(
+            outcome.response.warnings,
+            ["[misbehave] call 1 of this instance"]
+        );
     }
 
     /// Hits, misses, damaged entries; compilations.
     fn counts(&self) -> ([u64; 3], u64) {
-        let CacheCounts { hits, misses, corrupt } = self.cache.counts();
+        let CacheCounts {
+            hits,
+            misses,
+            corrupt,
+        } = self.cache.counts();
         ([hits, misses, corrupt], self.engine.compilations())
     }
 }
 
 fn directory() -> TempDir {
     let private = std::fs::Permissions::from_mode(0o700);
-    tempfile::Builder::new().permissions(private).tempdir().expect("a place to write")
+    tempfile::Builder::new()
+        .permissions(private)
+        .tempdir()
+        .expect("a place to write")
 }
 
 fn entries(directory: &TempDir) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory.path()).expect("readable");
-    entries.map(|entry| entry.expect("readable").path()).collect()
+    entries
+        .map(|entry| entry.expect("readable").path())
+        .collect()
 }
 
 /// The one entry of a cache after one load.
@@ -85,13 +106,18 @@ fn a_component_that_cannot_be_snapshotted_is_not_compiled_twice_either() {
     let (directory, component) = (directory(), misbehave_unsnapshotable());
     let why = |start: &Start| {
         start.works(&component, &json!({}));
-        let policy = start.load(&component, &json!({})).expect("the guest can be loaded");
+        let policy = start
+            .load(&component, &json!({}))
+            .expect("the guest can be loaded");
         policy.configured_per_instance().map(str::to_owned)
     };
     let first = why(&Start::new(&directory));
     let second = Start::new(&directory);
     assert_eq!(why(&second), first);
-    assert_eq!(first.as_deref(), Some("nested components with modules not currently supported"));
+    assert_eq!(
+        first.as_deref(),
+        Some("nested components with modules not currently supported")
+    );
     assert_eq!(second.counts(), ([2, 0, 0], 0));
 }
 
@@ -99,7 +125,11 @@ fn a_component_that_cannot_be_snapshotted_is_not_compiled_twice_either() {
 fn other_settings_and_other_limits_are_other_entries() {
     let directory = directory();
     let first = Start::new(&directory);
-    for spec in [json!({}), json!({"settings": {"atConfigure": "log"}}), json!({"limits": {"memory": "8Mi"}})] {
+    for spec in [
+        json!({}),
+        json!({"settings": {"atConfigure": "log"}}),
+        json!({"limits": {"memory": "8Mi"}}),
+    ] {
         first.works(&misbehave(), &spec);
     }
     assert_eq!(first.counts().0, [0, 3, 0]);
@@ -110,8 +140,14 @@ fn other_settings_and_other_limits_are_other_entries() {
 fn what_is_no_part_of_the_code_shares_an_entry() {
     let directory = directory();
     let first = Start::new(&directory);
-    for spec in [json!({}), json!({"failurePolicy": "Ignore"}), json!({"limits": {"deadline": "1s"}})] {
-        first.load(&misbehave(), &spec).expect("the guest can be loaded");
+    for spec in [
+        json!({}),
+        json!({"failurePolicy": "Ignore"}),
+        json!({"limits": {"deadline": "1s"}}),
+    ] {
+        first
+            .load(&misbehave(), &spec)
+            .expect("the guest can be loaded");
     }
     assert_eq!(first.counts().0, [2, 1, 0]);
 }
@@ -121,7 +157,12 @@ fn settings_that_are_refused_leave_nothing_behind() {
     let directory = directory();
     let start = Start::new(&directory);
     for _ in 0..2 {
-        start.load(&misbehave(), &json!({"settings": {"atConfigure": "refuse"}})).expect_err("refused");
+        start
+            .load(
+                &misbehave(),
+                &json!({"settings": {"atConfigure": "refuse"}}),
+            )
+            .expect_err("refused");
     }
     assert_eq!(entries(&directory), [""; 0].map(PathBuf::from));
 }
@@ -132,8 +173,13 @@ fn what_a_policy_says_about_itself_once_it_is_configured_counts_and_is_kept() {
     let renamed = json!({"settings": {"atConfigure": "rename"}});
     for counts in [[0, 1, 0], [1, 0, 0]] {
         let start = Start::new(&directory);
-        let policy = start.load(&misbehave(), &renamed).expect("the guest can be loaded");
-        assert_eq!(policy.description().map(|description| &*description.name), Some("renamed"));
+        let policy = start
+            .load(&misbehave(), &renamed)
+            .expect("the guest can be loaded");
+        assert_eq!(
+            policy.description().map(|description| &*description.name),
+            Some("renamed")
+        );
         assert_eq!(start.counts().0, counts);
     }
 }
@@ -144,7 +190,9 @@ fn a_policy_that_has_other_defaults_once_it_is_configured_is_not_kept() {
     let other = json!({"settings": {"atConfigure": "other-defaults"}});
     for _ in 0..2 {
         let start = Start::new(&directory);
-        start.load(&misbehave(), &other).expect("the guest can be loaded");
+        start
+            .load(&misbehave(), &other)
+            .expect("the guest can be loaded");
         assert_eq!(start.counts().0, [0, 1, 0]);
     }
 }
@@ -155,14 +203,25 @@ fn a_flipped_byte_is_noticed_wherever_it_is() {
     let entry = filled(&directory);
     let sound = std::fs::read(&entry).expect("readable");
     // The digest, the length of the sentence, the header of the code, and the code.
-    for place in [0, 31, 32, 40, sound.len() / 3, sound.len() / 2, sound.len() - 1] {
+    for place in [
+        0,
+        31,
+        32,
+        40,
+        sound.len() / 3,
+        sound.len() / 2,
+        sound.len() - 1,
+    ] {
         let mut damaged = sound.clone();
         damaged[place] ^= 1;
         std::fs::write(&entry, damaged).expect("ours");
         let start = Start::new(&directory);
         start.works(&misbehave(), &json!({}));
         assert_eq!(start.counts(), ([0, 0, 1], 2), "byte {place}");
-        assert!(std::fs::read(&entry).expect("written anew").len() == sound.len(), "byte {place}");
+        assert!(
+            std::fs::read(&entry).expect("written anew").len() == sound.len(),
+            "byte {place}"
+        );
     }
 }
 
@@ -185,7 +244,10 @@ fn an_entry_under_another_ones_name_is_noticed() {
     let first = filled(&directory);
     let logs = json!({"settings": {"atConfigure": "log"}});
     Start::new(&directory).works(&misbehave(), &logs);
-    let second = entries(&directory).into_iter().find(|entry| *entry != first).expect("two entries");
+    let second = entries(&directory)
+        .into_iter()
+        .find(|entry| *entry != first)
+        .expect("two entries");
     std::fs::copy(&first, &second).expect("ours");
     let start = Start::new(&directory);
     start.works(&misbehave(), &logs);
@@ -195,7 +257,9 @@ fn an_entry_under_another_ones_name_is_noticed() {
 #[test]
 fn all_entries_together_stay_within_the_limit() {
     let directory = directory();
-    let size = std::fs::metadata(filled(&directory)).expect("readable").len();
+    let size = std::fs::metadata(filled(&directory))
+        .expect("readable")
+        .len();
     let start = Start::with(directory.path(), size * 5 / 2);
     for word in ["a", "b", "c"] {
         start.works(&misbehave(), &json!({"settings": {"atConfigure": word}}));
@@ -232,14 +296,21 @@ fn what_inspect_tells_does_not_depend_on_the_cache() {
 #[test]
 fn a_cache_that_others_may_enter_is_refused_with_the_fix() {
     let directory = directory();
-    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).expect("ours");
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))
+        .expect("ours");
     let shown = directory.path().to_str().expect("UTF-8");
-    let output = sallyport(&["inspect", "target/policies/service_type.wasm", "--cache-dir", shown]);
+    let output = sallyport(&[
+        "inspect",
+        "target/policies/service_type.wasm",
+        "--cache-dir",
+        shown,
+    ]);
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),
         format!(
-            "error: --cache-dir: can't keep compiled policies in {shown}: it is open to other users (mode 755), who could \
+            "error: --cache-dir: can't keep compiled policies in {shown}: it is open to other \
+             users (mode 755), who could \
              make this process run their code; run `chmod 700 {shown}`\n"
         )
     );
@@ -253,13 +324,31 @@ fn the_default_cache_is_private_where_the_directory_around_it_is_not() {
     std::fs::create_dir(&ours).expect("ours");
     std::fs::set_permissions(&ours, std::fs::Permissions::from_mode(0o755)).expect("ours");
     let mut inspect = Command::new(&*SALLYPORT);
-    inspect.args(["inspect", "target/policies/service_type.wasm"]).env("XDG_CACHE_HOME", caches.path());
-    let output = inspect.current_dir(root()).output().expect("the program runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    inspect
+        .args(["inspect", "target/policies/service_type.wasm"])
+        .env("XDG_CACHE_HOME", caches.path());
+    let output = inspect
+        .current_dir(root())
+        .output()
+        .expect("the program runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let compiled = ours.join("compiled");
-    let mode = std::fs::metadata(&compiled).expect("it was made").permissions().mode();
+    let mode = std::fs::metadata(&compiled)
+        .expect("it was made")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o700);
-    assert!(std::fs::read_dir(&compiled).expect("readable").next().is_some(), "it keeps what was compiled");
+    assert!(
+        std::fs::read_dir(&compiled)
+            .expect("readable")
+            .next()
+            .is_some(),
+        "it keeps what was compiled"
+    );
 }
 
 /// Everything in a directory that is no directory.
@@ -270,7 +359,8 @@ fn files(directory: &Path) -> usize {
 #[test]
 fn a_link_that_is_pointed_elsewhere_later_leads_nowhere() {
     let parent = directory();
-    let [real, elsewhere, link] = ["real", "elsewhere", "link"].map(|name| parent.path().join(name));
+    let [real, elsewhere, link] =
+        ["real", "elsewhere", "link"].map(|name| parent.path().join(name));
     std::fs::create_dir(&real).expect("ours");
     std::fs::create_dir(&elsewhere).expect("ours");
     // Others may write there.
@@ -307,7 +397,10 @@ fn a_link_is_no_cache() {
     std::fs::create_dir(parent.path().join("real")).expect("ours");
     std::os::unix::fs::symlink(parent.path().join("real"), &link).expect("ours");
     let error = Cache::open(&link, 1).expect_err("a link").to_string();
-    assert!(error.ends_with("it is a symbolic link or no directory; name the directory itself"), "{error}");
+    assert!(
+        error.ends_with("it is a symbolic link or no directory; name the directory itself"),
+        "{error}"
+    );
     Cache::open(&parent.path().join("dangling"), 1).expect_err("a link to nowhere");
 }
 
@@ -330,7 +423,10 @@ fn an_entry_that_others_could_have_written_is_not_used() {
         ("others may read", &|| open(0o644)),
         ("a link", &|| link(&outside.path().join("entry"))),
         ("a named pipe", &|| {
-            let made = Command::new("mkfifo").args(["-m", "600"]).arg(&entry).status();
+            let made = Command::new("mkfifo")
+                .args(["-m", "600"])
+                .arg(&entry)
+                .status();
             assert!(made.is_ok_and(|status| status.success()));
         }),
     ];
@@ -341,20 +437,43 @@ fn an_entry_that_others_could_have_written_is_not_used() {
         start.works(&misbehave(), &json!({}));
         assert_eq!(start.counts(), ([0, 0, 1], 2), "{kind}");
         let found = std::fs::symlink_metadata(&entry).expect("written anew");
-        assert!(found.is_file() && found.permissions().mode() & 0o777 == 0o600, "{kind}");
+        assert!(
+            found.is_file() && found.permissions().mode() & 0o777 == 0o600,
+            "{kind}"
+        );
     }
-    assert_eq!(std::fs::read(outside.path().join("entry")).expect("untouched"), sound);
+    assert_eq!(
+        std::fs::read(outside.path().join("entry")).expect("untouched"),
+        sound
+    );
 }
 
-/// An emptyDir of Kubernetes belongs to root and lets everybody write; with an fsGroup its group is inherited.
+/// An emptyDir of Kubernetes belongs to root and lets everybody write; with an fsGroup its group is
+/// inherited.
 #[test]
 fn a_private_directory_is_made_in_one_that_everybody_may_write() {
     let volume = directory();
     std::fs::set_permissions(volume.path(), std::fs::Permissions::from_mode(0o2777)).expect("ours");
     let compiled = volume.path().join("compiled");
     let shown = compiled.to_str().expect("UTF-8");
-    let output = sallyport(&["inspect", "target/policies/service_type.wasm", "--cache-dir", shown]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(std::fs::metadata(&compiled).expect("made").permissions().mode() & 0o777, 0o700);
+    let output = sallyport(&[
+        "inspect",
+        "target/policies/service_type.wasm",
+        "--cache-dir",
+        shown,
+    ]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(
+        std::fs::metadata(&compiled)
+            .expect("made")
+            .permissions()
+            .mode()
+            & 0o777,
+        0o700
+    );
     assert_eq!(files(&compiled), 1);
 }

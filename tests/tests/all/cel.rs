@@ -8,14 +8,17 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
 
-/// What an expression comes to; an error is one of the expression, or of the values that it is given.
+/// What an expression comes to; an error is one of the expression, or of the values that it is
+/// given.
 pub(crate) fn evaluate(expression: &str, variables: &[(&str, &Value)]) -> Result<Cel, String> {
     let mut context = Context::default().with_all();
     for (name, value) in variables {
         context.add_variable_from_value(*name, cel(value));
     }
     let program = compiled(expression)?;
-    program.execute(&context).map_err(|error| format!("{expression}: {error}"))
+    program
+        .execute(&context)
+        .map_err(|error| format!("{expression}: {error}"))
 }
 
 /// Each expression is compiled once: the parser takes longer than all the rest.
@@ -26,7 +29,11 @@ fn compiled(expression: &str) -> Result<Arc<Program>, String> {
         return Ok(Arc::clone(program));
     }
     let program = Program::compile(expression).map_err(|error| format!("{expression}: {error}"))?;
-    Ok(Arc::clone(programs.entry(expression.to_owned()).or_insert(Arc::new(program))))
+    Ok(Arc::clone(
+        programs
+            .entry(expression.to_owned())
+            .or_insert(Arc::new(program)),
+    ))
 }
 
 /// As an API server has it: whole numbers are `int`, whatever their sign.
@@ -41,8 +48,12 @@ fn cel(value: &Value) -> Cel {
         Value::String(text) => Cel::String(Arc::new(text.clone())),
         Value::Array(items) => Cel::List(Arc::new(items.iter().map(cel).collect())),
         Value::Object(members) => {
-            let members = members.iter().map(|(key, value)| (Key::String(Arc::new(key.clone())), cel(value)));
-            Cel::Map(Map { map: Arc::new(members.collect()) })
+            let members = members
+                .iter()
+                .map(|(key, value)| (Key::String(Arc::new(key.clone())), cel(value)));
+            Cel::Map(Map {
+                map: Arc::new(members.collect()),
+            })
         }
     }
 }

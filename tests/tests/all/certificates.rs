@@ -25,7 +25,10 @@ impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority"))
+        Self(
+            CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key"))
+                .expect("an authority"),
+        )
     }
 
     pub(crate) fn pem(&self) -> String {
@@ -37,7 +40,13 @@ impl Authority {
         let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
         params.extended_key_usages = vec![usage];
         let key = KeyPair::generate().expect("a key");
-        (params.signed_by(&key, &self.0).expect("a certificate").pem(), key.serialize_pem())
+        (
+            params
+                .signed_by(&key, &self.0)
+                .expect("a certificate")
+                .pem(),
+            key.serialize_pem(),
+        )
     }
 
     fn server(&self) -> (String, String) {
@@ -62,7 +71,11 @@ impl Load {
         for protocol in PROTOCOLS {
             let connection = client.connect(protocol).await;
             clients.push(tokio::spawn(Self::stay(connection, Arc::clone(&stop))));
-            clients.push(tokio::spawn(Self::come_anew(client.clone(), protocol, Arc::clone(&stop))));
+            clients.push(tokio::spawn(Self::come_anew(
+                client.clone(),
+                protocol,
+                Arc::clone(&stop),
+            )));
         }
         Self { stop, clients }
     }
@@ -70,7 +83,10 @@ impl Load {
     async fn stay(mut connection: Connection, stop: Arc<AtomicBool>) -> usize {
         let mut requests = 0;
         while !stop.load(Ordering::Relaxed) {
-            assert_eq!(connection.post("/validate", told("nothing")).await.status, StatusCode::OK);
+            assert_eq!(
+                connection.post("/validate", told("nothing")).await.status,
+                StatusCode::OK
+            );
             requests += 1;
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -80,7 +96,13 @@ impl Load {
     async fn come_anew(client: Client, protocol: Protocol, stop: Arc<AtomicBool>) -> usize {
         let mut requests = 0;
         while !stop.load(Ordering::Relaxed) {
-            assert_eq!(client.post(protocol, "/validate", told("nothing")).await.status, StatusCode::OK);
+            assert_eq!(
+                client
+                    .post(protocol, "/validate", told("nothing"))
+                    .await
+                    .status,
+                StatusCode::OK
+            );
             requests += 1;
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -109,7 +131,14 @@ fn mounted((certificate, key): &(String, String)) -> TempDir {
 fn serve(policies: &TempDir, ca: &str, mount: &Path, more: &[&str]) -> Program {
     let file = |name: &str| mount.join(name).to_str().expect("UTF-8").to_owned();
     let (certificate, key) = (file("tls.crt"), file("tls.key"));
-    let files = ["--tls-cert", &certificate, "--tls-key", &key, "--watch-interval", "50ms"];
+    let files = [
+        "--tls-cert",
+        &certificate,
+        "--tls-key",
+        &key,
+        "--watch-interval",
+        "50ms",
+    ];
     Program::with_certificate(policies.path(), ca, &[&files, more].concat())
 }
 
@@ -120,13 +149,20 @@ fn policies() -> TempDir {
 /// The certificate that new connections are shown (DER).
 async fn shown(client: &Client, protocol: Protocol) -> Vec<u8> {
     let stream = client.handshake(protocol).await;
-    stream.get_ref().1.peer_certificates().expect("a server shows one")[0].to_vec()
+    stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .expect("a server shows one")[0]
+        .to_vec()
 }
 
 /// One series of `/metrics`.
 pub(crate) async fn metric(host: &Program, series: &str) -> i64 {
     let text = probe(host.admin, "/metrics").await;
-    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
     value.unwrap_or_else(|| panic!("no {series} in\n{text}"))
 }
 
@@ -143,7 +179,11 @@ async fn new_certificate_files_serve_without_a_failed_request() {
         put(mount.path(), "tls.key", &key);
         let began = Instant::now();
         while shown(&host.client, Protocol::Http1).await == before {
-            assert!(began.elapsed() < Duration::from_secs(30), "reload {reload}: {}", host.log());
+            assert!(
+                began.elapsed() < Duration::from_secs(30),
+                "reload {reload}: {}",
+                host.log()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         for protocol in PROTOCOLS {
@@ -151,10 +191,27 @@ async fn new_certificate_files_serve_without_a_failed_request() {
         }
     }
     let requests = load.stop().await;
-    assert!(requests.iter().all(|requests| *requests > 5), "{requests:?}");
-    assert!(metric(&host, r#"sallyport_certificate_reload_total{result="success"}"#).await >= 5);
+    assert!(
+        requests.iter().all(|requests| *requests > 5),
+        "{requests:?}"
+    );
+    assert!(
+        metric(
+            &host,
+            r#"sallyport_certificate_reload_total{result="success"}"#
+        )
+        .await
+            >= 5
+    );
     let year_3000 = 32_503_680_000;
-    assert!(metric(&host, r#"sallyport_certificate_expiry_timestamp_seconds{certificate="server"}"#).await > year_3000);
+    assert!(
+        metric(
+            &host,
+            r#"sallyport_certificate_expiry_timestamp_seconds{certificate="server"}"#
+        )
+        .await
+            > year_3000
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -165,16 +222,35 @@ async fn a_key_that_does_not_fit_is_told_and_the_old_certificate_serves_until_it
     let before = shown(&host.client, Protocol::Http2).await;
     let (certificate, key) = authority.server();
     put(mount.path(), "tls.crt", &certificate);
-    let status = host.status_of_certificate(|status| status["lastReload"]["error"].is_string()).await;
-    let error = status["lastReload"]["error"].as_str().expect("text").to_owned();
-    assert!(error.contains("tls.key: certificate and key can't be used together"), "{error}");
+    let status = host
+        .status_of_certificate(|status| status["lastReload"]["error"].is_string())
+        .await;
+    let error = status["lastReload"]["error"]
+        .as_str()
+        .expect("text")
+        .to_owned();
+    assert!(
+        error.contains("tls.key: certificate and key can't be used together"),
+        "{error}"
+    );
     assert_eq!(shown(&host.client, Protocol::Http2).await, before);
     let ready = probe(host.admin, "/readyz?verbose").await;
-    assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("[-] certificate reload failed at"), "{ready}");
+    assert!(
+        ready.starts_with("HTTP/1.1 200") && ready.contains("[-] certificate reload failed at"),
+        "{ready}"
+    );
     put(mount.path(), "tls.key", &key);
-    host.status_of_certificate(|status| status["lastReload"]["error"].is_null()).await;
+    host.status_of_certificate(|status| status["lastReload"]["error"].is_null())
+        .await;
     assert_ne!(shown(&host.client, Protocol::Http2).await, before);
-    assert_eq!(metric(&host, r#"sallyport_certificate_reload_total{result="failure"}"#).await, 1);
+    assert_eq!(
+        metric(
+            &host,
+            r#"sallyport_certificate_reload_total{result="failure"}"#
+        )
+        .await,
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -190,22 +266,32 @@ async fn hangup_reads_the_certificate_again() {
     put(mount.path(), "tls.crt", &certificate);
     put(mount.path(), "tls.key", &key);
     host.signal("HUP");
-    host.status_of_certificate(|status| !status["lastReload"].is_null()).await;
+    host.status_of_certificate(|status| !status["lastReload"].is_null())
+        .await;
     assert_ne!(shown(&host.client, Protocol::Http1).await, before);
 }
 
 /// A host that lets in clients of an authority, by name.
 async fn guarded(clients: &Authority, names: &[&str]) -> Host {
     let host = Host::start(&misbehaving(&json!({}))).await;
-    let names = names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-    host.live.tls().admit(Clients::from_pem(clients.pem().as_bytes(), names).expect("an authority"));
+    let names = names
+        .iter()
+        .map(|name| (*name).to_owned())
+        .collect::<BTreeSet<_>>();
+    host.live
+        .tls()
+        .admit(Clients::from_pem(clients.pem().as_bytes(), names).expect("an authority"));
     host
 }
 
 /// The alert that a client gets.
 async fn alert(client: &Client, version: &'static SupportedProtocolVersion) -> AlertDescription {
     let failed = async || -> io::Result<()> {
-        client.try_handshake(Protocol::Http1, &[version]).await?.read_exact(&mut [0]).await?;
+        client
+            .try_handshake(Protocol::Http1, &[version])
+            .await?
+            .read_exact(&mut [0])
+            .await?;
         Ok(())
     };
     let error = failed().await.expect_err("it is refused");
@@ -222,7 +308,13 @@ async fn a_client_with_a_good_certificate_is_let_in() {
     let (certificate, key) = authority.client("kube-apiserver");
     let client = host.client.showing(certificate, key);
     for protocol in PROTOCOLS {
-        assert_eq!(client.post(protocol, "/validate", told("nothing")).await.status, StatusCode::OK);
+        assert_eq!(
+            client
+                .post(protocol, "/validate", told("nothing"))
+                .await
+                .status,
+            StatusCode::OK
+        );
     }
 }
 
@@ -237,18 +329,37 @@ async fn other_clients_are_refused_with_the_alert_that_says_why() {
     let (certificate, key) = authority.issue("kube-apiserver", ExtendedKeyUsagePurpose::ServerAuth);
     let server = host.client.showing(certificate, key);
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        assert_eq!(alert(&host.client, version).await, AlertDescription::CertificateRequired);
-        assert_eq!(alert(&misnamed, version).await, AlertDescription::AccessDenied);
-        assert_eq!(alert(&foreign, version).await, AlertDescription::DecryptError);
-        assert_eq!(alert(&server, version).await, AlertDescription::UnsupportedCertificate);
+        assert_eq!(
+            alert(&host.client, version).await,
+            AlertDescription::CertificateRequired
+        );
+        assert_eq!(
+            alert(&misnamed, version).await,
+            AlertDescription::AccessDenied
+        );
+        assert_eq!(
+            alert(&foreign, version).await,
+            AlertDescription::DecryptError
+        );
+        assert_eq!(
+            alert(&server, version).await,
+            AlertDescription::UnsupportedCertificate
+        );
     }
     // A refusal is counted when the client has left.
     let began = Instant::now();
     while host.metric(r#"sallyport_tls_client_refusals_total{reason="invalid"}"#) != 6 {
-        assert!(began.elapsed() < Duration::from_secs(10), "{}", host.live.metrics_text());
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "{}",
+            host.live.metrics_text()
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(host.metric(r#"sallyport_tls_client_refusals_total{reason="missing"}"#), 2);
+    assert_eq!(
+        host.metric(r#"sallyport_tls_client_refusals_total{reason="missing"}"#),
+        2
+    );
 }
 
 #[tokio::test]
@@ -257,8 +368,16 @@ async fn a_client_of_an_authority_that_was_replaced_is_refused() {
     let host = guarded(&old, &[]).await;
     let (certificate, key) = old.client("anybody");
     let client = host.client.showing(certificate, key);
-    assert_eq!(client.post(Protocol::Http2, "/validate", told("nothing")).await.status, StatusCode::OK);
-    host.live.tls().admit(Clients::from_pem(new.pem().as_bytes(), BTreeSet::new()).expect("an authority"));
+    assert_eq!(
+        client
+            .post(Protocol::Http2, "/validate", told("nothing"))
+            .await
+            .status,
+        StatusCode::OK
+    );
+    host.live
+        .tls()
+        .admit(Clients::from_pem(new.pem().as_bytes(), BTreeSet::new()).expect("an authority"));
     alert(&client, &rustls::version::TLS13).await;
 }
 
@@ -271,9 +390,18 @@ async fn an_identity_is_published_to_the_next_handshake() {
     let mut open = host.client.connect(Protocol::Http2).await;
     host.live.tls().present(identity);
     let client = Client::new(host.address, &authority.pem());
-    assert_eq!(client.post(Protocol::Http2, "/validate", told("nothing")).await.status, StatusCode::OK);
+    assert_eq!(
+        client
+            .post(Protocol::Http2, "/validate", told("nothing"))
+            .await
+            .status,
+        StatusCode::OK
+    );
     // Who was connected before stays so.
-    assert_eq!(open.post("/validate", told("nothing")).await.status, StatusCode::OK);
+    assert_eq!(
+        open.post("/validate", told("nothing")).await.status,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -282,11 +410,26 @@ async fn probes_need_no_client_certificate() {
     let mount = mounted(&authority.server());
     put(mount.path(), "clients.crt", &clients.pem());
     let file = mount.path().join("clients.crt");
-    let flags = ["--client-ca", file.to_str().expect("UTF-8"), "--client-name", "kube-apiserver"];
+    let flags = [
+        "--client-ca",
+        file.to_str().expect("UTF-8"),
+        "--client-name",
+        "kube-apiserver",
+    ];
     let host = serve(&policies(), &authority.pem(), mount.path(), &flags);
-    assert!(probe(host.admin, "/readyz").await.starts_with("HTTP/1.1 200"));
+    assert!(
+        probe(host.admin, "/readyz")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
     alert(&host.client, &rustls::version::TLS13).await;
     let (certificate, key) = clients.client("kube-apiserver");
     let client = host.client.showing(certificate, key);
-    assert_eq!(client.post(Protocol::Http1, "/validate", told("nothing")).await.status, StatusCode::OK);
+    assert_eq!(
+        client
+            .post(Protocol::Http1, "/validate", told("nothing"))
+            .await
+            .status,
+        StatusCode::OK
+    );
 }

@@ -1,4 +1,5 @@
-//! `sallyport check` gives the verdict that the cluster gives, and names what only the cluster can know.
+//! `sallyport check` gives the verdict that the cluster gives, and names what only the cluster can
+//! know.
 
 use crate::client::PROTOCOLS;
 use crate::command_line::{sallyport, sallyport_in};
@@ -26,14 +27,18 @@ type Row = (String, String, String);
 impl Case {
     /// One policy with its settings.
     fn policy(name: &str, spec: &str) -> Self {
-        Self { files: tempfile::tempdir().expect("a directory") }.and(name, spec)
+        Self {
+            files: tempfile::tempdir().expect("a directory"),
+        }
+        .and(name, spec)
     }
 
     /// Another policy.
     fn and(self, name: &str, spec: &str) -> Self {
         let file = format!("{}.wasm", name.replace('-', "_"));
         let text = format!(
-            "apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: {{ name: {name} }}\nspec:\n  module: {{ file: {file} }}\n{spec}\n"
+            "apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: {{ name: {name} \
+             }}\nspec:\n  module: {{ file: {file} }}\n{spec}\n"
         );
         let policies = self.files.path().join("policies");
         std::fs::create_dir_all(&policies).expect("made");
@@ -50,8 +55,16 @@ impl Case {
 
     fn run(&self, arguments: &[&str]) -> Output {
         let modules = root().join("target/policies");
-        let policies = ["--policies", "policies", "--modules", modules.to_str().expect("UTF-8")];
-        sallyport_in(self.files.path(), &[&["check"], arguments, &policies].concat())
+        let policies = [
+            "--policies",
+            "policies",
+            "--modules",
+            modules.to_str().expect("UTF-8"),
+        ];
+        sallyport_in(
+            self.files.path(),
+            &[&["check"], arguments, &policies].concat(),
+        )
     }
 
     fn report(&self, arguments: &[&str]) -> (Value, Option<i32>) {
@@ -65,13 +78,26 @@ impl Case {
     fn findings(&self, arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
         let (report, code) = self.report(arguments);
         let subjects = report["subjects"].as_array().expect("a list").iter();
-        (subjects.flat_map(|subject| subject["findings"].as_array().expect("a list")).cloned().collect(), code)
+        (
+            subjects
+                .flat_map(|subject| subject["findings"].as_array().expect("a list"))
+                .cloned()
+                .collect(),
+            code,
+        )
     }
 
     fn rows(&self, arguments: &[&str]) -> (Vec<Row>, Option<i32>) {
         let (findings, code) = self.findings(arguments);
-        let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
-        let row = |finding| (text(finding, "level"), text(finding, "policy"), text(finding, "field"));
+        let text =
+            |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+        let row = |finding| {
+            (
+                text(finding, "level"),
+                text(finding, "policy"),
+                text(finding, "field"),
+            )
+        };
         (findings.iter().map(row).collect(), code)
     }
 }
@@ -82,7 +108,10 @@ fn row(level: &str, policy: &str, field: &str) -> Row {
 
 /// A Service `shop/NAME`.
 fn service(name: &str, spec: &str) -> String {
-    format!("apiVersion: v1\nkind: Service\nmetadata: {{ name: {name}, namespace: shop }}\nspec: {spec}\n")
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{ name: {name}, namespace: shop }}\nspec: \
+         {spec}\n"
+    )
 }
 
 fn namespace(name: &str, labels: &str) -> String {
@@ -92,26 +121,43 @@ fn namespace(name: &str, labels: &str) -> String {
 const RANGE: &str = "nodeport-range";
 const NODE_PORT: &str = "{ type: NodePort, selector: { app: a }, ports: [{ port: 80 }] }";
 const LOAD_BALANCER: &str = "{ type: LoadBalancer, selector: { app: a }, ports: [{ port: 80 }] }";
-const LOCAL: &str = "{ type: LoadBalancer, allocateLoadBalancerNodePorts: false, externalTrafficPolicy: Local, \
+const LOCAL: &str = "{ type: LoadBalancer, allocateLoadBalancerNodePorts: false, \
+    externalTrafficPolicy: Local, \
     selector: { app: a }, ports: [{ port: 80 }] }";
-/// The node port of the second port is the first one's, as the API server has it; and nobody chose it.
-const DNS: &str = "{ type: NodePort, selector: { app: a }, ports: [{ port: 53, nodePort: 30053, name: a }, \
+/// The node port of the second port is the first one's, as the API server has it; and nobody chose
+/// it.
+const DNS: &str = "{ type: NodePort, selector: { app: a }, ports: [{ port: 53, nodePort: 30053, \
+    name: a }, \
     { port: 53, protocol: UDP, name: b }] }";
 const PORT: &str = "spec.ports[0].nodePort";
 
 #[test]
 fn where_clients_must_choose_a_port_that_is_left_out_is_denied() {
     let denied = |spec: &str, fields: &[&str]| {
-        let case = Case::policy(RANGE, "  settings: { autoAssigned: deny }").file("s.yaml", &service("w", spec));
-        let expected: Vec<_> = fields.iter().map(|field| row("error", RANGE, field)).collect();
-        assert_eq!(case.rows(&["s.yaml"]), (expected, Some(i32::from(!fields.is_empty()))), "{spec}");
+        let case = Case::policy(RANGE, "  settings: { autoAssigned: deny }")
+            .file("s.yaml", &service("w", spec));
+        let expected: Vec<_> = fields
+            .iter()
+            .map(|field| row("error", RANGE, field))
+            .collect();
+        assert_eq!(
+            case.rows(&["s.yaml"]),
+            (expected, Some(i32::from(!fields.is_empty()))),
+            "{spec}"
+        );
     };
     denied(NODE_PORT, &[PORT]);
     denied(LOAD_BALANCER, &[PORT]);
     denied(LOCAL, &["spec.healthCheckNodePort"]);
     denied(DNS, &["spec.ports[1].nodePort"]);
-    denied(&NODE_PORT.replace("port: 80", "port: 80, nodePort: 30080"), &[]);
-    denied(&LOAD_BALANCER.replace("selector", "allocateLoadBalancerNodePorts: false, selector"), &[]);
+    denied(
+        &NODE_PORT.replace("port: 80", "port: 80, nodePort: 30080"),
+        &[],
+    );
+    denied(
+        &LOAD_BALANCER.replace("selector", "allocateLoadBalancerNodePorts: false, selector"),
+        &[],
+    );
 }
 
 #[test]
@@ -119,8 +165,14 @@ fn a_policy_that_warns_or_audits_says_of_what_is_certain_as_much_as_in_the_clust
     for (mode, level, strict) in [("Warn", "warning", 1), ("Audit", "note", 0)] {
         let spec = format!("  mode: {mode}\n  settings: {{ autoAssigned: deny }}");
         let case = Case::policy(RANGE, &spec).file("s.yaml", &service("w", NODE_PORT));
-        assert_eq!(case.rows(&["s.yaml"]), (vec![row(level, RANGE, PORT)], Some(0)));
-        assert_eq!(case.run(&["s.yaml", "--strict"]).status.code(), Some(strict));
+        assert_eq!(
+            case.rows(&["s.yaml"]),
+            (vec![row(level, RANGE, PORT)], Some(0))
+        );
+        assert_eq!(
+            case.run(&["s.yaml", "--strict"]).status.code(),
+            Some(strict)
+        );
     }
 }
 
@@ -132,26 +184,43 @@ fn an_allocation_that_some_policy_may_refuse_is_a_warning_that_says_which_rule()
         "{ reserved: [{ from: 31001, to: 31001 }] }",
         "{ perNamespace: { shop: [{ from: 32000, to: 32767 }] } }",
     ] {
-        let case = Case::policy(RANGE, &format!("  settings: {settings}")).file("s.yaml", &service("w", NODE_PORT));
+        let case = Case::policy(RANGE, &format!("  settings: {settings}"))
+            .file("s.yaml", &service("w", NODE_PORT));
         let (findings, code) = case.findings(&["s.yaml"]);
-        assert_eq!((findings.len(), code), (1, Some(0)), "{settings}: {findings:?}");
+        assert_eq!(
+            (findings.len(), code),
+            (1, Some(0)),
+            "{settings}: {findings:?}"
+        );
         let finding = &findings[0];
         assert_eq!(
             (&finding["level"], &finding["rule"], &finding["field"]),
             (&json!("warning"), &json!("S02"), &json!(PORT))
         );
         let message = finding["message"].as_str().unwrap_or_default();
-        assert!(message.starts_with("not set, so the API server will allocate a port of 30000-32767"), "{message}");
-        assert!(finding["fix"].as_str().is_some_and(|fix| fix.starts_with("set nodePort explicitly to ")), "{finding}");
+        assert!(
+            message.starts_with("not set, so the API server will allocate a port of 30000-32767"),
+            "{message}"
+        );
+        assert!(
+            finding["fix"]
+                .as_str()
+                .is_some_and(|fix| fix.starts_with("set nodePort explicitly to ")),
+            "{finding}"
+        );
     }
 }
 
 #[test]
 fn nothing_is_said_of_an_allocation_that_no_policy_may_refuse() {
-    let narrow = "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: { inventory: { cluster: { environment: cloud, nodePorts: { from: 31000, to: 31099 } } } }";
+    let narrow = "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: { inventory: { \
+        cluster: { environment: cloud, nodePorts: { from: 31000, to: 31099 } } } }";
     for (name, settings) in [
         (RANGE, "{}"),
-        (RANGE, "{ autoAssigned: allow, ranges: [{ from: 31050, to: 31059 }] }"),
+        (
+            RANGE,
+            "{ autoAssigned: allow, ranges: [{ from: 31050, to: 31059 }] }",
+        ),
         (RANGE, "{ ranges: [{ from: 31000, to: 31099 }] }"),
         ("dormant-fields", "{}"),
     ] {
@@ -159,7 +228,11 @@ fn nothing_is_said_of_an_allocation_that_no_policy_may_refuse() {
             let case = Case::policy(name, &format!("  settings: {settings}"))
                 .file("s.yaml", &service("w", spec))
                 .file("host.yaml", narrow);
-            assert_eq!(case.rows(&["s.yaml", "--config", "host.yaml"]), (vec![], Some(0)), "{name} {settings} {spec}");
+            assert_eq!(
+                case.rows(&["s.yaml", "--config", "host.yaml"]),
+                (vec![], Some(0)),
+                "{name} {settings} {spec}"
+            );
         }
     }
 }
@@ -171,27 +244,52 @@ fn where_node_ports_are_forbidden_nothing_is_said_of_which_would_be_allocated() 
     let case = Case::policy(RANGE, narrow)
         .and(exposure, "  settings: { nodePorts: deny }")
         .file("s.yaml", &service("w", LOAD_BALANCER));
-    assert_eq!(case.rows(&["s.yaml"]), (vec![row("error", exposure, "spec.allocateLoadBalancerNodePorts")], Some(1)));
+    assert_eq!(
+        case.rows(&["s.yaml"]),
+        (
+            vec![row("error", exposure, "spec.allocateLoadBalancerNodePorts")],
+            Some(1)
+        )
+    );
     let case = Case::policy(RANGE, narrow)
         .and("service-type", "  settings: { allowedTypes: [ClusterIP] }")
         .file("s.yaml", &service("w", NODE_PORT));
-    assert_eq!(case.rows(&["s.yaml"]), (vec![row("error", "service-type", "spec.type")], Some(1)));
+    assert_eq!(
+        case.rows(&["s.yaml"]),
+        (vec![row("error", "service-type", "spec.type")], Some(1))
+    );
     // Another denial says nothing about node ports.
-    let case = Case::policy(RANGE, narrow)
-        .and("external-ips", "")
-        .file("s.yaml", &service("w", &LOAD_BALANCER.replace("selector", "externalIPs: [192.0.2.1], selector")));
+    let case = Case::policy(RANGE, narrow).and("external-ips", "").file(
+        "s.yaml",
+        &service(
+            "w",
+            &LOAD_BALANCER.replace("selector", "externalIPs: [192.0.2.1], selector"),
+        ),
+    );
     let (mut rows, _) = case.rows(&["s.yaml"]);
     rows.sort();
-    assert_eq!(rows, [row("error", "external-ips", "spec.externalIPs[0]"), row("warning", RANGE, PORT)]);
+    assert_eq!(
+        rows,
+        [
+            row("error", "external-ips", "spec.externalIPs[0]"),
+            row("warning", RANGE, PORT)
+        ]
+    );
 }
 
 #[test]
 fn what_the_api_server_fills_in_is_not_taken_for_the_clients_word() {
     let settings = "  settings: { nodePorts: deny, setOnCreate: { noNodePorts: true } }";
-    let case = Case::policy("loadbalancer-exposure", settings).file("s.yaml", &service("w", LOAD_BALANCER));
+    let case = Case::policy("loadbalancer-exposure", settings)
+        .file("s.yaml", &service("w", LOAD_BALANCER));
     let (report, code) = case.report(&["s.yaml"]);
-    assert_eq!((&report["subjects"][0]["findings"], code), (&json!([]), Some(0)), "{report:#}");
-    let patch = json!([{"op": "add", "path": "/spec/allocateLoadBalancerNodePorts", "value": false}]);
+    assert_eq!(
+        (&report["subjects"][0]["findings"], code),
+        (&json!([]), Some(0)),
+        "{report:#}"
+    );
+    let patch =
+        json!([{"op": "add", "path": "/spec/allocateLoadBalancerNodePorts", "value": false}]);
     assert_eq!(report["subjects"][0]["patch"], patch);
 }
 
@@ -199,40 +297,61 @@ fn what_the_api_server_fills_in_is_not_taken_for_the_clients_word() {
 fn a_node_port_of_a_live_dump_is_whose_its_managed_fields_say() {
     let live = |managed: &str| {
         format!(
-            "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata: {{ name: w, namespace: shop, uid: x{managed} }}\n  spec: {{ type: NodePort, clusterIP: 10.0.0.1, selector: {{ a: b }}, ports: [{{ port: 80, protocol: TCP, nodePort: 31234 }}] }}\n"
+            "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata: {{ \
+             name: w, namespace: shop, uid: x{managed} }}\n  spec: {{ type: NodePort, clusterIP: \
+             10.0.0.1, selector: {{ a: b }}, ports: [{{ port: 80, protocol: TCP, nodePort: 31234 \
+             }}] }}\n"
         )
     };
-    let managed = r#", managedFields: [{ manager: kubectl, operation: Update, fieldsType: FieldsV1, fieldsV1: { "f:spec": { "f:ports": { ".": {}, 'k:{"port":80,"protocol":"TCP"}': { "f:port": {} } } } } }]"#;
+    let managed = ", managedFields: [{ manager: kubectl, operation: Update, fieldsType: FieldsV1, \
+        fieldsV1: { \"f:spec\": { \"f:ports\": { \".\": {}, \
+        'k:{\"port\":80,\"protocol\":\"TCP\"}': { \"f:port\": {} } } } } }]";
     let case = Case::policy(RANGE, "  settings: { autoAssigned: deny }")
         .file("hidden.yaml", &live(""))
         .file("shown.yaml", &live(managed));
     assert_eq!(case.rows(&["hidden.yaml"]), (vec![], Some(0)));
-    assert_eq!(case.rows(&["shown.yaml"]), (vec![row("error", RANGE, PORT)], Some(1)));
+    assert_eq!(
+        case.rows(&["shown.yaml"]),
+        (vec![row("error", RANGE, PORT)], Some(1))
+    );
 }
 
 #[test]
 fn a_service_in_deletion_is_noted_and_not_judged() {
-    let text = service("w", NODE_PORT)
-        .replace("namespace: shop", "namespace: shop, deletionTimestamp: \"2026-01-01T00:00:00Z\", finalizers: [a/b]");
+    let text = service("w", NODE_PORT).replace(
+        "namespace: shop",
+        "namespace: shop, deletionTimestamp: \"2026-01-01T00:00:00Z\", finalizers: [a/b]",
+    );
     let case = Case::policy(RANGE, "  settings: { autoAssigned: deny }").file("s.yaml", &text);
-    assert_eq!(case.rows(&["s.yaml"]), (vec![row("note", "", "metadata.deletionTimestamp")], Some(0)));
+    assert_eq!(
+        case.rows(&["s.yaml"]),
+        (vec![row("note", "", "metadata.deletionTimestamp")], Some(0))
+    );
 }
 
-const SELECTED: &str =
-    "  match: { namespaceSelector: { matchLabels: { tier: web } } }\n  settings: { autoAssigned: deny }";
+const SELECTED: &str = "  match: { namespaceSelector: { matchLabels: { tier: web } } \
+    }\n  settings: { autoAssigned: deny }";
 
 #[test]
 fn namespaces_among_the_manifests_tell_their_labels_and_the_configuration_wins() {
-    let config = "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: { inventory: { namespaces: { shop: { labels: { tier: web } } } } }";
+    let config = "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: { inventory: { \
+        namespaces: { shop: { labels: { tier: web } } } } }";
     let case = Case::policy(RANGE, SELECTED)
         .file("s.yaml", &service("w", NODE_PORT))
         .file("web.yaml", &namespace("shop", "{ tier: web }"))
         .file("data.yaml", &namespace("shop", "{ tier: data }"))
         .file("host.yaml", config);
-    assert_eq!(case.rows(&["s.yaml", "web.yaml"]), (vec![row("error", RANGE, PORT)], Some(1)));
+    assert_eq!(
+        case.rows(&["s.yaml", "web.yaml"]),
+        (vec![row("error", RANGE, PORT)], Some(1))
+    );
     let (rows, code) = case.rows(&["data.yaml", "s.yaml"]);
     assert_eq!((rows, code), (vec![row("note", "", "")], Some(0)));
-    assert_eq!(case.rows(&["s.yaml", "data.yaml", "--config", "host.yaml"]).1, Some(1));
+    assert_eq!(
+        case.rows(&["s.yaml", "data.yaml", "--config", "host.yaml"])
+            .1,
+        Some(1)
+    );
     let bad = case.file("bad.yaml", &namespace("shop", "[1]"));
     assert_eq!(bad.rows(&["bad.yaml", "s.yaml"]).1, Some(2));
 }
@@ -243,16 +362,25 @@ fn labels_that_a_policy_needs_and_that_are_unknown_are_named_once_a_namespace() 
     let by_name = SELECTED.replace("tier: web", "kubernetes.io/metadata.name: shop");
     let internal = "clusterip-internal";
     let marked = "  settings: { namespaceLabels: { exposure: [internal] }, onUnknown: allow }";
-    for (policy, spec, expected) in
-        [(RANGE, SELECTED, 1), (RANGE, by_name.as_str(), 0), (internal, marked, 1), (internal, "", 0)]
-    {
+    for (policy, spec, expected) in [
+        (RANGE, SELECTED, 1),
+        (RANGE, by_name.as_str(), 0),
+        (internal, marked, 1),
+        (internal, "", 0),
+    ] {
         let case = Case::policy(policy, spec).file("s.yaml", &services);
         let (findings, _) = case.findings(&["s.yaml"]);
-        let about: Vec<_> = findings.iter().filter(|finding| finding["rule"] == "namespace-labels").collect();
+        let about: Vec<_> = findings
+            .iter()
+            .filter(|finding| finding["rule"] == "namespace-labels")
+            .collect();
         assert_eq!(about.len(), expected, "{policy} {spec}: {findings:#?}");
         if let Some(finding) = about.first() {
             let message = finding["message"].as_str().unwrap_or_default();
-            assert_eq!(message, format!("the labels of namespace shop are not known, and {policy} goes by them"));
+            assert_eq!(
+                message,
+                format!("the labels of namespace shop are not known, and {policy} goes by them")
+            );
         }
     }
 }
@@ -260,49 +388,91 @@ fn labels_that_a_policy_needs_and_that_are_unknown_are_named_once_a_namespace() 
 #[test]
 fn two_services_that_ask_for_one_node_port_are_both_named() {
     let with = |name: &str, ports: &str| {
-        service(name, &format!("{{ type: NodePort, selector: {{ a: b }}, ports: [{ports}] }}"))
+        service(
+            name,
+            &format!("{{ type: NodePort, selector: {{ a: b }}, ports: [{ports}] }}"),
+        )
     };
-    let health = "{ type: LoadBalancer, externalTrafficPolicy: Local, healthCheckNodePort: 30080, selector: { a: b }, \
+    let health = "{ type: LoadBalancer, externalTrafficPolicy: Local, healthCheckNodePort: 30080, \
+        selector: { a: b }, \
         ports: [{ port: 80, nodePort: 30081 }] }";
     let case = Case::policy(RANGE, "")
         .file("a.yaml", &with("a", "{ port: 80, nodePort: 30080 }"))
-        .file("b.yaml", &with("b", "{ port: 81, name: a }, { port: 80, nodePort: 30080, name: b }"))
-        .file("udp.yaml", &with("udp", "{ port: 80, protocol: UDP, nodePort: 30080 }"))
+        .file(
+            "b.yaml",
+            &with(
+                "b",
+                "{ port: 81, name: a }, { port: 80, nodePort: 30080, name: b }",
+            ),
+        )
+        .file(
+            "udp.yaml",
+            &with("udp", "{ port: 80, protocol: UDP, nodePort: 30080 }"),
+        )
         .file(
             "both.yaml",
             &with(
                 "both",
-                "{ port: 80, nodePort: 30090, name: a }, { port: 80, nodePort: 30090, protocol: UDP, name: b }",
+                "{ port: 80, nodePort: 30090, name: a }, { port: 80, nodePort: 30090, protocol: \
+                 UDP, name: b }",
             ),
         )
         .file("health.yaml", &service("h", health));
     let (findings, code) = case.findings(&["a.yaml", "b.yaml"]);
     assert_eq!((findings.len(), code), (1, Some(0)), "{findings:#?}");
     assert_eq!(
-        (&findings[0]["level"], &findings[0]["field"], &findings[0]["line"]),
-        (&json!("warning"), &json!("spec.ports[1].nodePort"), &json!(4))
+        (
+            &findings[0]["level"],
+            &findings[0]["field"],
+            &findings[0]["line"]
+        ),
+        (
+            &json!("warning"),
+            &json!("spec.ports[1].nodePort"),
+            &json!(4)
+        )
     );
     let message = findings[0]["message"].as_str().unwrap_or_default();
-    assert!(message.starts_with("30080 (TCP) is also spec.ports[0].nodePort of shop/a (a.yaml:4);"), "{message}");
-    assert_eq!(case.rows(&["a.yaml", "health.yaml"]).0, [row("warning", "", "spec.healthCheckNodePort")]);
-    assert_eq!(case.rows(&["a.yaml", "udp.yaml"]).0, [row("note", "", PORT)]);
+    assert!(
+        message.starts_with("30080 (TCP) is also spec.ports[0].nodePort of shop/a (a.yaml:4);"),
+        "{message}"
+    );
+    assert_eq!(
+        case.rows(&["a.yaml", "health.yaml"]).0,
+        [row("warning", "", "spec.healthCheckNodePort")]
+    );
+    assert_eq!(
+        case.rows(&["a.yaml", "udp.yaml"]).0,
+        [row("note", "", PORT)]
+    );
     // The same object twice, and one object for two protocols, collide with nobody.
     assert_eq!(case.rows(&["a.yaml", "./a.yaml", "both.yaml"]).0, []);
-    assert_eq!(case.run(&["a.yaml", "b.yaml", "--strict"]).status.code(), Some(1));
+    assert_eq!(
+        case.run(&["a.yaml", "b.yaml", "--strict"]).status.code(),
+        Some(1)
+    );
 }
 
 #[test]
 fn nothing_to_judge_is_fine_where_that_is_allowed() {
-    let case = Case::policy(RANGE, "").file("c.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: c }\n");
+    let case = Case::policy(RANGE, "").file(
+        "c.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: c }\n",
+    );
     assert_eq!(case.run(&["c.yaml"]).status.code(), Some(2));
     let output = case.run(&["c.yaml", "--allow-empty"]);
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(
         text,
-        "0 Services, 0 of 1 policy asked: 0 denied, 0 with warnings, 0 with errors; 1 other object ignored\n"
+        "0 Services, 0 of 1 policy asked: 0 denied, 0 with warnings, 0 with errors; 1 other object \
+         ignored\n"
     );
-    assert_eq!(case.run(&["gone.yaml", "--allow-empty"]).status.code(), Some(2), "a file that is missing is an error");
+    assert_eq!(
+        case.run(&["gone.yaml", "--allow-empty"]).status.code(),
+        Some(2),
+        "a file that is missing is an error"
+    );
 }
 
 #[test]
@@ -312,7 +482,11 @@ fn what_is_excluded_is_not_read() {
         .file("chart/values.tpl.yaml", "a: [")
         .file("chart/s.yaml", &service("w", NODE_PORT));
     assert_eq!(case.rows(&["chart"]).1, Some(2));
-    for globs in [["templates", "*.tpl.yaml"], ["chart/templates/", "chart/values*"], ["chart/t*", "*.tpl.*"]] {
+    for globs in [
+        ["templates", "*.tpl.yaml"],
+        ["chart/templates/", "chart/values*"],
+        ["chart/t*", "*.tpl.*"],
+    ] {
         let arguments = ["chart", "--exclude", globs[0], "--exclude", globs[1]];
         assert_eq!(case.rows(&arguments), (vec![], Some(0)), "{globs:?}");
     }
@@ -320,19 +494,35 @@ fn what_is_excluded_is_not_read() {
 
 #[test]
 fn who_applies_it_counts() {
-    let config = "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: { exemptions: { users: [ci], groups: [deployers], breakGlass: { groups: [oncall], maxDuration: 72h } } }";
+    let config = "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: { exemptions: { \
+        users: [ci], groups: [deployers], breakGlass: { groups: [oncall], maxDuration: 72h } } }";
     let until = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
-    let annotated = format!("namespace: shop, annotations: {{ sallyport.dev/break-glass: \"{until}; down\" }}");
+    let annotated =
+        format!("namespace: shop, annotations: {{ sallyport.dev/break-glass: \"{until}; down\" }}");
     let glass = service("w", NODE_PORT).replace("namespace: shop", &annotated);
     let case = Case::policy(RANGE, "  settings: { autoAssigned: deny }")
         .file("s.yaml", &service("w", NODE_PORT))
         .file("glass.yaml", &glass)
         .file("host.yaml", config);
-    let code = |file: &str, who: &[&str]| case.run(&[&[file, "--config", "host.yaml"], who].concat()).status.code();
+    let code = |file: &str, who: &[&str]| {
+        case.run(&[&[file, "--config", "host.yaml"], who].concat())
+            .status
+            .code()
+    };
     assert_eq!(code("s.yaml", &[]), Some(1));
     assert_eq!(code("s.yaml", &["--user", "ci"]), Some(0));
-    assert_eq!(code("s.yaml", &["--user", "eve", "--group", "others", "--group", "deployers"]), Some(0));
-    assert_eq!(code("glass.yaml", &["--group", "oncall"]), Some(0), "excused");
+    assert_eq!(
+        code(
+            "s.yaml",
+            &["--user", "eve", "--group", "others", "--group", "deployers"]
+        ),
+        Some(0)
+    );
+    assert_eq!(
+        code("glass.yaml", &["--group", "oncall"]),
+        Some(0),
+        "excused"
+    );
     let (rows, exit) = case.rows(&["glass.yaml", "--config", "host.yaml"]);
     assert_eq!(exit, Some(1));
     let field = r#"metadata.annotations["sallyport.dev/break-glass"]"#;
@@ -345,42 +535,72 @@ fn an_update_keeps_what_the_old_service_has_and_nothing_more() {
         service(
             "w",
             &format!(
-                "{{ type: NodePort, selector: {{ app: {selector} }}, ports: [{{ port: 80, nodePort: {port} }}] }}"
+                "{{ type: NodePort, selector: {{ app: {selector} }}, ports: [{{ port: 80, \
+                 nodePort: {port} }}] }}"
             ),
         )
     };
-    let case = Case::policy(RANGE, "  settings: { ranges: [{ from: 30100, to: 30199 }] }")
-        .file("old.yaml", &at(30000, "a"))
-        .file("same.yaml", &at(30000, "a").replace("namespace: shop", "namespace: shop, labels: { a: b }"))
-        .file("other.yaml", &at(30001, "a"))
-        .file("unset.yaml", &service("w", NODE_PORT));
+    let case = Case::policy(
+        RANGE,
+        "  settings: { ranges: [{ from: 30100, to: 30199 }] }",
+    )
+    .file("old.yaml", &at(30000, "a"))
+    .file(
+        "same.yaml",
+        &at(30000, "a").replace("namespace: shop", "namespace: shop, labels: { a: b }"),
+    )
+    .file("other.yaml", &at(30001, "a"))
+    .file("unset.yaml", &service("w", NODE_PORT));
     assert_eq!(case.rows(&["same.yaml"]).1, Some(1));
-    assert_eq!(case.rows(&["same.yaml", "--old", "old.yaml"]), (vec![row("warning", RANGE, PORT)], Some(0)));
-    assert_eq!(case.rows(&["other.yaml", "--old", "old.yaml"]), (vec![row("error", RANGE, PORT)], Some(1)));
+    assert_eq!(
+        case.rows(&["same.yaml", "--old", "old.yaml"]),
+        (vec![row("warning", RANGE, PORT)], Some(0))
+    );
+    assert_eq!(
+        case.rows(&["other.yaml", "--old", "old.yaml"]),
+        (vec![row("error", RANGE, PORT)], Some(1))
+    );
     // The API server keeps the node port that an update leaves out.
     let (findings, _) = case.findings(&["unset.yaml", "--old", "old.yaml"]);
     assert_eq!(findings.len(), 1);
-    assert!(findings[0]["message"].as_str().is_some_and(|message| message.contains("30000")), "{findings:?}");
+    assert!(
+        findings[0]["message"]
+            .as_str()
+            .is_some_and(|message| message.contains("30000")),
+        "{findings:?}"
+    );
     // So does one that was allocated before.
     for old in ["unset.yaml", "old.yaml"] {
         let (rows, code) = case.rows(&["unset.yaml", "--old", old]);
-        assert_eq!((rows.iter().all(|row| row.0 != "error"), code), (true, Some(0)), "{old}: {rows:?}");
+        assert_eq!(
+            (rows.iter().all(|row| row.0 != "error"), code),
+            (true, Some(0)),
+            "{old}: {rows:?}"
+        );
     }
     let output = case.run(&["same.yaml", "--old", "policies"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--old: no Service found in policies"));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("--old: no Service found in policies")
+    );
 }
 
 #[test]
 fn a_port_that_was_allocated_before_is_kept_where_clients_must_choose_new_ones() {
-    let two = NODE_PORT.replace("{ port: 80 }", "{ port: 80, name: a }, { port: 81, name: b }");
+    let two = NODE_PORT.replace(
+        "{ port: 80 }",
+        "{ port: 80, name: a }, { port: 81, name: b }",
+    );
     let case = Case::policy(RANGE, "  settings: { autoAssigned: deny }")
         .file("old.yaml", &service("w", NODE_PORT))
         .file("more.yaml", &service("w", &two));
     let (rows, code) = case.rows(&["old.yaml", "--old", "old.yaml"]);
     assert_eq!((rows, code), (vec![row("warning", RANGE, PORT)], Some(0)));
     let (rows, code) = case.rows(&["more.yaml", "--old", "old.yaml"]);
-    assert!(rows.contains(&row("error", RANGE, "spec.ports[1].nodePort")), "{rows:?}");
+    assert!(
+        rows.contains(&row("error", RANGE, "spec.ports[1].nodePort")),
+        "{rows:?}"
+    );
     assert!(!rows.contains(&row("error", RANGE, PORT)), "{rows:?}");
     assert_eq!(code, Some(1));
 }
@@ -388,18 +608,32 @@ fn a_port_that_was_allocated_before_is_kept_where_clients_must_choose_new_ones()
 #[test]
 fn a_status_that_differs_from_the_old_one_is_judged_as_written_to_the_status() {
     let with = |ip: &str| {
-        format!("{}status: {{ loadBalancer: {{ ingress: [{{ ip: {ip} }}] }} }}\n", service("w", LOAD_BALANCER))
+        format!(
+            "{}status: {{ loadBalancer: {{ ingress: [{{ ip: {ip} }}] }} }}\n",
+            service("w", LOAD_BALANCER)
+        )
     };
     let writers = "  settings: { writers: { serviceAccounts: [lb/controller] } }";
-    let case =
-        Case::policy("status-writes", writers).file("old.yaml", &with("192.0.2.1")).file("new.yaml", &with("8.8.8.8"));
+    let case = Case::policy("status-writes", writers)
+        .file("old.yaml", &with("192.0.2.1"))
+        .file("new.yaml", &with("8.8.8.8"));
     let denied = |arguments: &[&str]| {
         let (findings, code) = case.findings(arguments);
-        (findings.iter().filter(|finding| finding["rule"] == "S14").count(), code)
+        (
+            findings
+                .iter()
+                .filter(|finding| finding["rule"] == "S14")
+                .count(),
+            code,
+        )
     };
     assert_eq!(denied(&["new.yaml", "--old", "old.yaml"]), (2, Some(1)));
     assert_eq!(denied(&["old.yaml", "--old", "old.yaml"]), (0, Some(0)));
-    assert_eq!(denied(&["new.yaml"]), (0, Some(0)), "a new Service has no status, whatever the manifest says");
+    assert_eq!(
+        denied(&["new.yaml"]),
+        (0, Some(0)),
+        "a new Service has no status, whatever the manifest says"
+    );
 }
 
 #[test]
@@ -411,73 +645,152 @@ fn missing_modules_are_one_error_with_the_flag_to_give() {
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let preset = error(&["--policies", "policies/presets/baseline"]);
-    assert!(preset.starts_with("error: 9 of 9 modules are not in policies/presets/baseline: "), "{preset}");
-    assert!(preset.trim_end().ends_with("with --modules, such as --modules target/policies"), "{preset}");
+    assert!(
+        preset.starts_with("error: 9 of 9 modules are not in policies/presets/baseline: "),
+        "{preset}"
+    );
+    assert!(
+        preset
+            .trim_end()
+            .ends_with("with --modules, such as --modules target/policies"),
+        "{preset}"
+    );
     assert_eq!(preset.lines().count(), 1, "{preset}");
     let case = Case::policy("nodeport-rang", "");
     let output = case.run(&["policies"]);
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("nodeport_rang.wasm (did you mean \"nodeport_range.wasm\"?)"), "{text}");
-    let case = Case::policy(RANGE, "  settings: { ranges: [] }").and("dormant-fields", "  settings: { field: [] }");
+    assert!(
+        text.contains("nodeport_rang.wasm (did you mean \"nodeport_range.wasm\"?)"),
+        "{text}"
+    );
+    let case = Case::policy(RANGE, "  settings: { ranges: [] }")
+        .and("dormant-fields", "  settings: { field: [] }");
     let output = case.run(&["policies"]);
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(text.starts_with("error: 2 of 2 policies can't be loaded:\n  dormant-fields: "), "{text}");
+    assert!(
+        text.starts_with("error: 2 of 2 policies can't be loaded:\n  dormant-fields: "),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_denial_that_a_default_of_the_host_brings_names_it_and_the_flag() {
     let case = Case::policy("loadbalancer-cloud-only", "")
         .and(RANGE, "")
-        .file("s.yaml", &service("w", &LOAD_BALANCER.replace("port: 80", "port: 80, nodePort: 1")))
-        .file("host.yaml", "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: { inventory: { cluster: { environment: onPrem } } }");
+        .file(
+            "s.yaml",
+            &service(
+                "w",
+                &LOAD_BALANCER.replace("port: 80", "port: 80, nodePort: 1"),
+            ),
+        )
+        .file(
+            "host.yaml",
+            "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: { \
+            inventory: { cluster: { environment: onPrem } } }",
+        );
     let output = case.run(&["s.yaml"]);
     let note = String::from_utf8_lossy(&output.stderr);
-    assert!(note.contains("no --config") && note.contains("environment onPrem"), "{note}");
+    assert!(
+        note.contains("no --config") && note.contains("environment onPrem"),
+        "{note}"
+    );
     let fix = |arguments: &[&str], rule: &str| {
         let (findings, _) = case.findings(arguments);
-        let finding = findings.into_iter().find(|finding| finding["rule"] == rule).expect("a finding");
+        let finding = findings
+            .into_iter()
+            .find(|finding| finding["rule"] == rule)
+            .expect("a finding");
         finding["fix"].as_str().expect("a text").to_owned()
     };
-    assert!(fix(&["s.yaml"], "S03").contains("environment onPrem is the built-in default without --config"));
-    assert!(!fix(&["s.yaml"], "S02").contains("--config"), "a node port has nothing to do with it");
+    assert!(
+        fix(&["s.yaml"], "S03")
+            .contains("environment onPrem is the built-in default without --config")
+    );
+    assert!(
+        !fix(&["s.yaml"], "S02").contains("--config"),
+        "a node port has nothing to do with it"
+    );
     assert!(!fix(&["s.yaml", "--config", "host.yaml"], "S03").contains("--config"));
 }
 
 #[test]
 fn a_warning_has_its_field_and_its_line() {
-    let spec =
-        "\n  type: LoadBalancer\n  selector: { app: a }\n  loadBalancerIP: 192.0.2.1\n  ports:\n  - port: 9090\n";
-    let case =
-        Case::policy("loadbalancer-exposure", "").and("clusterip-internal", "").file("s.yaml", &service("w", spec));
+    let spec = "\n  type: LoadBalancer\n  selector: { app: a }\n  loadBalancerIP: \
+        192.0.2.1\n  ports:\n  - port: 9090\n";
+    let case = Case::policy("loadbalancer-exposure", "")
+        .and("clusterip-internal", "")
+        .file("s.yaml", &service("w", spec));
     let (findings, _) = case.findings(&["s.yaml"]);
     let place = |finding: &Value| (finding["field"].clone(), finding["line"].clone());
-    let places: Vec<_> = findings.iter().filter(|finding| finding["level"] == "warning").map(place).collect();
-    assert!(places.contains(&(json!("spec.loadBalancerIP"), json!(7))), "{findings:#?}");
-    assert!(!places.iter().any(|(field, _)| field == ""), "{findings:#?}");
+    let places: Vec<_> = findings
+        .iter()
+        .filter(|finding| finding["level"] == "warning")
+        .map(place)
+        .collect();
+    assert!(
+        places.contains(&(json!("spec.loadBalancerIP"), json!(7))),
+        "{findings:#?}"
+    );
+    assert!(
+        !places.iter().any(|(field, _)| field == ""),
+        "{findings:#?}"
+    );
 }
 
 #[test]
 fn sarif_rules_say_what_they_are_and_warnings_have_their_own() {
     let services = [
         service("a", NODE_PORT),
-        service("b", &LOAD_BALANCER.replace("selector", "loadBalancerIP: 192.0.2.1, selector")),
+        service(
+            "b",
+            &LOAD_BALANCER.replace("selector", "loadBalancerIP: 192.0.2.1, selector"),
+        ),
     ];
-    let case = Case::policy("loadbalancer-exposure", "").and(RANGE, SELECTED).file("s.yaml", &services.join("---\n"));
+    let case = Case::policy("loadbalancer-exposure", "")
+        .and(RANGE, SELECTED)
+        .file("s.yaml", &services.join("---\n"));
     let output = case.run(&["s.yaml", "-o", "sarif"]);
     let sarif: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let rules = sarif["runs"][0]["tool"]["driver"]["rules"].as_array().expect("a list");
+    let rules = sarif["runs"][0]["tool"]["driver"]["rules"]
+        .as_array()
+        .expect("a list");
     for rule in rules {
-        assert!(rule["shortDescription"]["text"].as_str().is_some_and(|text| text.len() > 10), "{rule}");
-        assert!(rule["helpUri"].as_str().is_some_and(|uri| uri.starts_with("https://")), "{rule}");
+        assert!(
+            rule["shortDescription"]["text"]
+                .as_str()
+                .is_some_and(|text| text.len() > 10),
+            "{rule}"
+        );
+        assert!(
+            rule["helpUri"]
+                .as_str()
+                .is_some_and(|uri| uri.starts_with("https://")),
+            "{rule}"
+        );
     }
-    let ids: Vec<_> = rules.iter().filter_map(|rule| rule["id"].as_str()).collect();
-    assert_eq!(ids, ["S02", "loadbalancer-exposure/warning", "namespace-labels"]);
+    let ids: Vec<_> = rules
+        .iter()
+        .filter_map(|rule| rule["id"].as_str())
+        .collect();
+    assert_eq!(
+        ids,
+        ["S02", "loadbalancer-exposure/warning", "namespace-labels"]
+    );
 }
 
 #[test]
 fn annotations_of_unreadable_files_have_a_title_and_the_line() {
-    let case = Case::policy(RANGE, "").file("bad.yaml", "a: 1\nb: [\n").file("text.yaml", "just a text\n");
-    let output = case.run(&["./bad.yaml", "./text.yaml", "gone.yaml", "--output", "github"]);
+    let case = Case::policy(RANGE, "")
+        .file("bad.yaml", "a: 1\nb: [\n")
+        .file("text.yaml", "just a text\n");
+    let output = case.run(&[
+        "./bad.yaml",
+        "./text.yaml",
+        "gone.yaml",
+        "--output",
+        "github",
+    ]);
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8_lossy(&output.stdout);
     for (line, expected) in text.lines().zip([
@@ -485,23 +798,39 @@ fn annotations_of_unreadable_files_have_a_title_and_the_line() {
         "::error file=text.yaml,line=1,title=sallyport::",
         "::error file=gone.yaml,line=1,title=sallyport::",
     ]) {
-        assert!(line.starts_with(expected) && line.contains("title=sallyport::"), "{text}");
+        assert!(
+            line.starts_with(expected) && line.contains("title=sallyport::"),
+            "{text}"
+        );
     }
     assert!(!text.contains("bad.yaml,line=1,"), "{text}");
 }
 
 #[test]
 fn quiet_shows_what_is_wrong_and_verbose_what_passes_too() {
-    let services =
-        [service("bad", NODE_PORT), service("good", &NODE_PORT.replace("port: 80", "port: 80, nodePort: 30080"))];
-    let case = Case::policy(RANGE, "  settings: { autoAssigned: deny }").file("s.yaml", &services.join("---\n"));
-    let text = |flag: &str| String::from_utf8_lossy(&case.run(&["s.yaml", flag]).stdout).into_owned();
+    let services = [
+        service("bad", NODE_PORT),
+        service(
+            "good",
+            &NODE_PORT.replace("port: 80", "port: 80, nodePort: 30080"),
+        ),
+    ];
+    let case = Case::policy(RANGE, "  settings: { autoAssigned: deny }")
+        .file("s.yaml", &services.join("---\n"));
+    let text =
+        |flag: &str| String::from_utf8_lossy(&case.run(&["s.yaml", flag]).stdout).into_owned();
     let quiet = text("-q");
-    assert!(quiet.starts_with("DENY shop/bad (s.yaml:1)\n") && quiet.lines().count() == 2, "{quiet}");
+    assert!(
+        quiet.starts_with("DENY shop/bad (s.yaml:1)\n") && quiet.lines().count() == 2,
+        "{quiet}"
+    );
     let verbose = text("-v");
-    assert!(verbose.contains("PASS shop/good (s.yaml:6)\n     asked: nodeport-range\n"), "{verbose}");
-    let summary =
-        "2 Services, 1 of 1 policy asked: 1 denied, 0 with warnings, 0 with errors; 0 other objects ignored\n";
+    assert!(
+        verbose.contains("PASS shop/good (s.yaml:6)\n     asked: nodeport-range\n"),
+        "{verbose}"
+    );
+    let summary = "2 Services, 1 of 1 policy asked: 1 denied, 0 with warnings, 0 with errors; 0 \
+        other objects ignored\n";
     assert!(verbose.ends_with(summary), "{verbose}");
 }
 
@@ -518,7 +847,10 @@ fn the_word_for_people_is_the_same_in_every_command_and_the_old_one_still_works(
         &["test", "tests/fixtures/selectorless"],
     ] {
         let outputs = ["text", "human"].map(|word| sallyport(&[arguments, &["-o", word]].concat()));
-        assert!(outputs.iter().all(|output| output.status.code() != Some(2)), "{arguments:?}: {outputs:?}");
+        assert!(
+            outputs.iter().all(|output| output.status.code() != Some(2)),
+            "{arguments:?}: {outputs:?}"
+        );
         assert_eq!(outputs[0].stdout, outputs[1].stdout);
     }
 }
@@ -526,7 +858,8 @@ fn the_word_for_people_is_the_same_in_every_command_and_the_old_one_still_works(
 #[test]
 fn explain_reads_annotations_as_the_controllers_do() {
     let scope = |metadata: &str| {
-        let text = service("w", LOAD_BALANCER).replace("namespace: shop", &format!("namespace: shop, {metadata}"));
+        let text = service("w", LOAD_BALANCER)
+            .replace("namespace: shop", &format!("namespace: shop, {metadata}"));
         let files = tempfile::tempdir().expect("a directory");
         std::fs::write(files.path().join("s.yaml"), text).expect("written");
         let output = sallyport_in(files.path(), &["explain", "s.yaml", "--output", "json"]);
@@ -538,12 +871,24 @@ fn explain_reads_annotations_as_the_controllers_do() {
         scope(&format!("annotations: {{ {azure}: 'true' }}")),
         "internal, via a provisioned load balancer, where azure serves it"
     );
-    for metadata in ["labels: {}".to_owned(), format!("annotations: {{ {azure}: 'True' }}")] {
-        assert_eq!(scope(&metadata), "external, via a provisioned load balancer", "{metadata}");
+    for metadata in [
+        "labels: {}".to_owned(),
+        format!("annotations: {{ {azure}: 'True' }}"),
+    ] {
+        assert_eq!(
+            scope(&metadata),
+            "external, via a provisioned load balancer",
+            "{metadata}"
+        );
     }
-    let two = format!("annotations: {{ {azure}: 'true', networking.gke.io/load-balancer-type: External }}");
+    let two = format!(
+        "annotations: {{ {azure}: 'true', networking.gke.io/load-balancer-type: External }}"
+    );
     let mixed = scope(&two);
-    assert!(mixed.contains("internal where azure serves it, and perhaps external where gce does"), "{mixed}");
+    assert!(
+        mixed.contains("internal where azure serves it, and perhaps external where gce does"),
+        "{mixed}"
+    );
 }
 
 #[test]
@@ -555,37 +900,57 @@ fn explain_tells_what_else_makes_a_service_internal_or_exposes_it() {
         let rows: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         rows[0]["accessScope"].as_str().expect("a text").to_owned()
     };
-    let class =
-        LOAD_BALANCER.replace("selector", "loadBalancerClass: networking.gke.io/l4-regional-internal, selector");
-    assert!(scope(&service("w", &class)).starts_with("internal, via a provisioned load balancer, where gce"));
+    let class = LOAD_BALANCER.replace(
+        "selector",
+        "loadBalancerClass: networking.gke.io/l4-regional-internal, selector",
+    );
+    assert!(
+        scope(&service("w", &class))
+            .starts_with("internal, via a provisioned load balancer, where gce")
+    );
     let inside = "{ selector: { app: a }, ports: [{ port: 80 }] }";
     assert_eq!(scope(&service("w", inside)), "inside the cluster only");
-    let exposed = service("w", inside)
-        .replace("namespace: shop", "namespace: shop, annotations: { tailscale.com/expose: 'true' }");
+    let exposed = service("w", inside).replace(
+        "namespace: shop",
+        "namespace: shop, annotations: { tailscale.com/expose: 'true' }",
+    );
     let expected = "inside the cluster, and outside of it by the annotation tailscale.com/expose";
     assert_eq!(scope(&exposed), expected);
 }
 
-/// What a recorded CREATE was before the API server allocated anything, and the review of what it became.
+/// What a recorded CREATE was before the API server allocated anything, and the review of what it
+/// became.
 fn recorded() -> Vec<(Value, Value)> {
     let directory = root().join("tests/admission-reviews");
-    let files = std::fs::read_dir(&directory).expect("readable").map(|entry| entry.expect("an entry").path());
-    let mut files: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "json")).collect();
+    let files = std::fs::read_dir(&directory)
+        .expect("readable")
+        .map(|entry| entry.expect("an entry").path());
+    let mut files: Vec<_> = files
+        .filter(|file| file.extension().is_some_and(|end| end == "json"))
+        .collect();
     files.sort();
     let read = |file: &std::path::PathBuf| -> Value {
         serde_json::from_str(&std::fs::read_to_string(file).expect("readable")).expect("JSON")
     };
     let reviews: Vec<Value> = files.iter().map(read).collect();
-    let is_create = |review: &Value| review["request"]["operation"] == "CREATE" && review["request"]["dryRun"] == false;
-    let pairs = files.windows(2).zip(reviews.windows(2)).filter(|(files, reviews)| {
-        let is = |index: usize, word: &str| files[index].to_string_lossy().contains(word);
-        is(0, "-mutate-") && is(1, "-validate-") && reviews.iter().all(is_create)
-    });
+    let is_create = |review: &Value| {
+        review["request"]["operation"] == "CREATE" && review["request"]["dryRun"] == false
+    };
+    let pairs = files
+        .windows(2)
+        .zip(reviews.windows(2))
+        .filter(|(files, reviews)| {
+            let is = |index: usize, word: &str| files[index].to_string_lossy().contains(word);
+            is(0, "-mutate-") && is(1, "-validate-") && reviews.iter().all(is_create)
+        });
     let pairs = pairs.map(|(_, reviews)| {
         let mut manifest = reviews[0]["request"]["object"].clone();
         let metadata = manifest["metadata"].as_object_mut().expect("metadata");
         metadata.remove("managedFields");
-        metadata.insert("namespace".to_owned(), reviews[0]["request"]["namespace"].clone());
+        metadata.insert(
+            "namespace".to_owned(),
+            reviews[0]["request"]["namespace"].clone(),
+        );
         (manifest, reviews[1].clone())
     });
     pairs.collect()
@@ -598,12 +963,21 @@ type Offence = (String, String, String);
 fn offences(admission: &Admission, review: &Value) -> BTreeSet<Offence> {
     let body = review.to_string().into_bytes();
     let request = AdmissionRequest::parse(&body).expect("a review");
-    let clock = Clock { now: SystemTime::now(), deadline: Instant::now() + PATIENCE };
-    let evaluations = admission.review(VALIDATE, &request, clock).evaluations.into_iter();
+    let clock = Clock {
+        now: SystemTime::now(),
+        deadline: Instant::now() + PATIENCE,
+    };
+    let evaluations = admission
+        .review(VALIDATE, &request, clock)
+        .evaluations
+        .into_iter();
     let of = |policy: &str, rule: String, field: String| (policy.to_owned(), rule, field);
     let found = evaluations.flat_map(|evaluation| {
         let policy = evaluation.policy;
-        evaluation.violations.into_iter().map(move |violation| of(&policy, violation.rule, violation.field))
+        evaluation
+            .violations
+            .into_iter()
+            .map(move |violation| of(&policy, violation.rule, violation.field))
     });
     found.collect()
 }
@@ -614,11 +988,16 @@ impl Case {
         let files = std::fs::read_dir(self.files.path().join("policies")).expect("readable");
         let policies = files.map(|file| {
             let text = std::fs::read_to_string(file.expect("an entry").path()).expect("readable");
-            let manifest = ServicePolicy::from_value(&yaml::documents(&text).expect("YAML")[0]).expect("valid");
+            let manifest = ServicePolicy::from_value(&yaml::documents(&text).expect("YAML")[0])
+                .expect("valid");
             let component = built(&format!("policies/{}", manifest.spec.module.file));
             Policy::load(&ENGINE, manifest, &component).expect("a sound policy")
         });
-        Admission::new(policies.collect(), Inventory::from(InventoryData::default()), Exemptions::default())
+        Admission::new(
+            policies.collect(),
+            Inventory::from(InventoryData::default()),
+            Exemptions::default(),
+        )
     }
 }
 
@@ -626,17 +1005,31 @@ impl Case {
 fn the_verdict_is_the_one_that_recorded_reviews_get_after_allocation() {
     let recorded = recorded();
     assert!(recorded.len() >= 18, "{} recorded CREATEs", recorded.len());
-    let manifests: Vec<_> = recorded.iter().map(|(manifest, _)| manifest.clone()).collect();
+    let manifests: Vec<_> = recorded
+        .iter()
+        .map(|(manifest, _)| manifest.clone())
+        .collect();
     let list = json!({"apiVersion": "v1", "kind": "List", "items": manifests}).to_string();
-    let config = "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: { exemptions: { namespaces: [] } }";
+    let config = "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: { exemptions: { \
+        namespaces: [] } }";
     let mut uncertain = 0;
-    for range in ["{ autoAssigned: deny }", "{ ranges: [{ from: 30100, to: 30199 }] }", "{}"] {
+    for range in [
+        "{ autoAssigned: deny }",
+        "{ ranges: [{ from: 30100, to: 30199 }] }",
+        "{}",
+    ] {
         let case = Case::policy(RANGE, &format!("  settings: {range}"))
-            .and("loadbalancer-exposure", "  settings: { requireInternal: true, nodePorts: deny }")
+            .and(
+                "loadbalancer-exposure",
+                "  settings: { requireInternal: true, nodePorts: deny }",
+            )
             .and("external-ips", "")
             .and("external-name", "")
             .and("selectorless", "")
-            .and("service-type", "  settings: { allowedTypes: [ClusterIP, LoadBalancer, ExternalName] }")
+            .and(
+                "service-type",
+                "  settings: { allowedTypes: [ClusterIP, LoadBalancer, ExternalName] }",
+            )
             .file("all.json", &list)
             .file("host.yaml", config);
         let admission = case.admission();
@@ -644,21 +1037,37 @@ fn the_verdict_is_the_one_that_recorded_reviews_get_after_allocation() {
         let subjects = report["subjects"].as_array().expect("a list");
         assert_eq!(subjects.len(), recorded.len());
         for (subject, (_, review)) in subjects.iter().zip(&recorded) {
-            let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+            let text =
+                |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
             let at = |level: &'static str| {
                 let findings = subject["findings"].as_array().expect("a list").iter();
                 let findings = findings.filter(move |finding| finding["level"] == level);
-                findings.map(|finding| (text(finding, "policy"), text(finding, "rule"), text(finding, "field")))
+                findings.map(|finding| {
+                    (
+                        text(finding, "policy"),
+                        text(finding, "rule"),
+                        text(finding, "field"),
+                    )
+                })
             };
             let in_cluster = offences(&admission, review);
             let certain: BTreeSet<_> = at("error").collect();
             let possible: BTreeSet<_> = at("warning").collect();
             uncertain += possible.len();
-            assert!(certain.is_subset(&in_cluster), "{range}: {certain:?} is not in {in_cluster:?} of {review:#}");
-            let missed: Vec<_> = in_cluster.difference(&certain).filter(|found| !possible.contains(found)).collect();
+            assert!(
+                certain.is_subset(&in_cluster),
+                "{range}: {certain:?} is not in {in_cluster:?} of {review:#}"
+            );
+            let missed: Vec<_> = in_cluster
+                .difference(&certain)
+                .filter(|found| !possible.contains(found))
+                .collect();
             // Which ports would be allocated does not matter where none may be.
             let is_moot = |found: &&&Offence| found.0 == RANGE && !certain.is_empty();
-            assert!(missed.iter().all(|found| is_moot(&found)), "{range}: {missed:?} of {review:#}");
+            assert!(
+                missed.iter().all(|found| is_moot(&found)),
+                "{range}: {missed:?} of {review:#}"
+            );
         }
     }
     assert!(uncertain > 0, "some allocation could be refused");
@@ -668,29 +1077,51 @@ fn the_verdict_is_the_one_that_recorded_reviews_get_after_allocation() {
 async fn a_host_without_a_configuration_names_its_default_at_start_and_in_denials() {
     let host = Program::serve(&root().join("target/policies"), &[]);
     let log = host.log();
-    assert!(log.contains("no --config, so the built-in default holds: environment onPrem"), "{log}");
+    assert!(
+        log.contains("no --config, so the built-in default holds: environment onPrem"),
+        "{log}"
+    );
     let service = json!({
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "web", "namespace": "default"},
-        "spec": {"type": "LoadBalancer", "selector": {"app": "a"}, "ports": [{"port": 80, "protocol": "TCP"}]},
+        "spec": {"type": "LoadBalancer", "selector": {"app": "a"},
+            "ports": [{"port": 80, "protocol": "TCP"}]},
     });
-    let reply = host.client.post(PROTOCOLS[0], "/validate", body("CREATE", &service, &Value::Null)).await;
+    let reply = host
+        .client
+        .post(
+            PROTOCOLS[0],
+            "/validate",
+            body("CREATE", &service, &Value::Null),
+        )
+        .await;
     let denial = message(&reply.json());
-    assert!(denial.contains("environment onPrem is the built-in default without --config"), "{denial}");
+    assert!(
+        denial.contains("environment onPrem is the built-in default without --config"),
+        "{denial}"
+    );
 }
 
 #[test]
 fn the_readme_shows_what_check_and_explain_print() {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("it is there");
     let mut shown = 0;
-    for block in readme.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+    for block in readme
+        .split("```console\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+    {
         for command in block.split("$ target/debug/sallyport ").skip(1) {
             let (line, expected) = command.split_once('\n').expect("a line");
             let arguments: Vec<_> = line.split_whitespace().collect();
             if matches!(arguments[0], "check" | "explain") {
                 let output = sallyport(&arguments);
-                assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected.trim(), "{line}");
+                assert_eq!(
+                    String::from_utf8_lossy(&output.stdout).trim(),
+                    expected.trim(),
+                    "{line}"
+                );
                 shown += 1;
             }
         }

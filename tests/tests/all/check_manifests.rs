@@ -1,4 +1,5 @@
-//! `sallyport check` on manifests: what counts as a Service, what the API server itself would refuse, and how much is too much.
+//! `sallyport check` on manifests: what counts as a Service, what the API server itself would
+//! refuse, and how much is too much.
 
 use crate::command_line::{SALLYPORT, sallyport};
 use crate::host::root;
@@ -11,7 +12,10 @@ use std::time::Duration;
 const MAX_RESIDENT_KIB: u64 = 200 << 10;
 
 fn run(command: &str, text: &str) -> Output {
-    let file = tempfile::Builder::new().suffix(".yaml").tempfile().expect("a file");
+    let file = tempfile::Builder::new()
+        .suffix(".yaml")
+        .tempfile()
+        .expect("a file");
     std::fs::write(file.path(), text).expect("written");
     let path = file.path().to_str().expect("UTF-8");
     match command {
@@ -24,16 +28,26 @@ fn run(command: &str, text: &str) -> Output {
 #[track_caller]
 fn types(text: &str) -> Vec<String> {
     let output = run("explain", text);
-    assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{text}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let explained: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("JSON");
-    explained.iter().map(|service| service["type"].as_str().expect("a type").to_owned()).collect()
+    explained
+        .iter()
+        .map(|service| service["type"].as_str().expect("a type").to_owned())
+        .collect()
 }
 
 /// The report and the exit code.
 fn check(text: &str) -> (String, Option<i32>) {
     let output = run("check", text);
     let text = [output.stdout, output.stderr].concat();
-    (String::from_utf8_lossy(&text).into_owned(), output.status.code())
+    (
+        String::from_utf8_lossy(&text).into_owned(),
+        output.status.code(),
+    )
 }
 
 const HEAD: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n";
@@ -41,7 +55,9 @@ const HEAD: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n";
 #[test]
 fn a_line_break_of_unicode_hides_no_type() {
     for line_break in ["\u{85}", "\u{2028}", "\u{2029}", "\r"] {
-        let text = format!("{HEAD}spec:\n  # plain{line_break}  type: NodePort\n  ports: [{{port: 80}}]\n");
+        let text = format!(
+            "{HEAD}spec:\n  # plain{line_break}  type: NodePort\n  ports: [{{port: 80}}]\n"
+        );
         assert_eq!(types(&text), ["NodePort"], "{line_break:?}");
     }
 }
@@ -57,7 +73,8 @@ fn merge_keys_hide_no_type() {
         // Of another kind, so that it is no unknown field of the Service.
         let anchors = "metadata:\n  name: web\n  annotations: {}\n";
         let text = format!(
-            "apiVersion: v1\nkind: List\nx: [&node {{type: NodePort}}, &cluster {{type: ClusterIP}}]\nitems:\n\
+            "apiVersion: v1\nkind: List\nx: [&node {{type: NodePort}}, &cluster {{type: \
+             ClusterIP}}]\nitems:\n\
              - apiVersion: v1\n  kind: Service\n  {}\n  spec:\n{}",
             anchors.trim_end().replace('\n', "\n  "),
             spec.replace("  ", "    "),
@@ -70,7 +87,12 @@ fn merge_keys_hide_no_type() {
 fn every_list_is_opened() {
     let item = "{metadata: {name: a}, spec: {type: NodePort, ports: [{port: 80}]}}";
     let whole = item.replacen('{', "{apiVersion: v1, kind: Service, ", 1);
-    for (kind, item) in [("ServiceList", item), ("List", &*whole), ("PodList", &*whole), ("ConfigMapList", &*whole)] {
+    for (kind, item) in [
+        ("ServiceList", item),
+        ("List", &*whole),
+        ("PodList", &*whole),
+        ("ConfigMapList", &*whole),
+    ] {
         let text = format!("apiVersion: v1\nkind: {kind}\nitems:\n- {item}\n- {item}\n");
         assert_eq!(types(&text), ["NodePort", "NodePort"], "{kind}");
     }
@@ -92,44 +114,84 @@ fn what_looks_like_a_service_and_is_none_is_an_error() {
         "apiVersion: apps/v1\nkind: Service\n",
         "apiVersion: 1\nkind: Service\n",
     ] {
-        let (report, code) = check(&format!("{HEAD}spec: {{ports: [{{port: 80}}]}}\n---\n{head}{spec}"));
-        assert!(code == Some(2) && report.contains("line 6: looks like a Service, but "), "{head}: {report}");
+        let (report, code) = check(&format!(
+            "{HEAD}spec: {{ports: [{{port: 80}}]}}\n---\n{head}{spec}"
+        ));
+        assert!(
+            code == Some(2) && report.contains("line 6: looks like a Service, but "),
+            "{head}: {report}"
+        );
     }
     let item = format!("{HEAD}spec: {{}}").replace('\n', "\n  ");
     for text in [
         format!("- {item}\n"),
-        format!("apiVersion: v1\nkind: List\nitems:\n- items:\n  - {}\n", item.replace('\n', "\n  ")),
+        format!(
+            "apiVersion: v1\nkind: List\nitems:\n- items:\n  - {}\n",
+            item.replace('\n', "\n  ")
+        ),
     ] {
         let (report, code) = check(&text);
-        assert!(code == Some(2) && report.contains("looks like a Service, but "), "{text}: {report}");
+        assert!(
+            code == Some(2) && report.contains("looks like a Service, but "),
+            "{text}: {report}"
+        );
     }
 }
 
 #[test]
 fn other_objects_are_counted_and_left_alone() {
     let others = "apiVersion: serving.knative.dev/v1\nkind: Service\nspec: {template: {}}\n---\n\
-                  apiVersion: apps/v1\nkind: Deployment\nspec: {ports: 1}\n---\nservice: {type: NodePort}\n";
-    let (report, code) = check(&format!("{HEAD}spec: {{ports: [{{port: 80}}]}}\n---\n{others}"));
-    assert!(code == Some(0) && report.contains("3 other objects ignored"), "{report}");
+                  apiVersion: apps/v1\nkind: Deployment\nspec: {ports: 1}\n---\nservice: {type: \
+                  NodePort}\n";
+    let (report, code) = check(&format!(
+        "{HEAD}spec: {{ports: [{{port: 80}}]}}\n---\n{others}"
+    ));
+    assert!(
+        code == Some(0) && report.contains("3 other objects ignored"),
+        "{report}"
+    );
 }
 
 #[test]
 fn what_the_api_server_refuses_is_denied_by_kubernetes() {
     for (text, field, part) in [
-        ("spec: {selecter: {a: b}, ports: [{port: 80}]}", "spec.selecter", "did you mean \"selector\"?"),
-        ("type: NodePort\nspec: {ports: [{port: 80}]}", "type", "write it in spec"),
+        (
+            "spec: {selecter: {a: b}, ports: [{port: 80}]}",
+            "spec.selecter",
+            "did you mean \"selector\"?",
+        ),
+        (
+            "type: NodePort\nspec: {ports: [{port: 80}]}",
+            "type",
+            "write it in spec",
+        ),
         (
             "spec: {type: NodePort, ports: [{port: 80, nodeport: 20080}]}",
             "spec.ports[0].nodeport",
             "did you mean \"nodePort\"?",
         ),
-        ("spec: {ports: [{name: a, port: 80}, {name: b, port: 80}]}", "spec.ports[1].port", "stands twice"),
-        ("spec: {ports: [{port: 70000}]}", "spec.ports[0].port", "between 1 and 65535"),
-        ("spec: {ports: [{port: 80, name: Bad_Name}]}", "spec.ports[0].name", "lower case"),
+        (
+            "spec: {ports: [{name: a, port: 80}, {name: b, port: 80}]}",
+            "spec.ports[1].port",
+            "stands twice",
+        ),
+        (
+            "spec: {ports: [{port: 70000}]}",
+            "spec.ports[0].port",
+            "between 1 and 65535",
+        ),
+        (
+            "spec: {ports: [{port: 80, name: Bad_Name}]}",
+            "spec.ports[0].name",
+            "lower case",
+        ),
     ] {
         let (report, code) = check(&format!("{HEAD}{text}\n"));
         let start = format!("[kubernetes] {field}: the API server would refuse this: ");
-        let line = report.lines().find(|line| line.contains(&start)).unwrap_or_else(|| panic!("{text}: {report}"));
+        let line = report
+            .lines()
+            .find(|line| line.contains(&start))
+            .unwrap_or_else(|| panic!("{text}: {report}"));
         assert!(code == Some(1) && line.contains(part), "{report}");
     }
 }
@@ -137,14 +199,21 @@ fn what_the_api_server_refuses_is_denied_by_kubernetes() {
 #[test]
 fn a_document_that_is_no_object_is_an_error() {
     for document in ["- 1", "a text"] {
-        let (report, code) = check(&format!("{HEAD}spec: {{ports: [{{port: 80}}]}}\n---\n{document}\n"));
-        assert!(code == Some(2) && report.contains("line 6: this is no object"), "{report}");
+        let (report, code) = check(&format!(
+            "{HEAD}spec: {{ports: [{{port: 80}}]}}\n---\n{document}\n"
+        ));
+        assert!(
+            code == Some(2) && report.contains("line 6: this is no object"),
+            "{report}"
+        );
     }
 }
 
 /// With a deadline that holds among other tests, too.
-const POLICY: &str = "apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: {name: service-type}\n\
-                      spec:\n  module: {file: service_type.wasm}\n  settings: {allowedTypes: [ClusterIP]}\n\
+const POLICY: &str = "apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: {name: \
+    service-type}\n\
+                      spec:\n  module: {file: service_type.wasm}\n  settings: {allowedTypes: \
+                      [ClusterIP]}\n\
                       \x20 limits: {deadline: 5s}\n";
 
 /// Runs `check` on a file and returns its last line, its exit code and the most memory that it had.
@@ -167,13 +236,19 @@ fn measured(policies: &Path, file: &Path) -> (String, Option<i32>, u64) {
         }
     };
     let text = reader.join().expect("no panic");
-    (text.lines().last().unwrap_or_default().to_owned(), code, most)
+    (
+        text.lines().last().unwrap_or_default().to_owned(),
+        code,
+        most,
+    )
 }
 
 fn service(index: usize) -> String {
     format!(
-        "apiVersion: v1\nkind: Service\nmetadata:\n  name: web-{index}\n  namespace: shop\n  labels: {{app: web-{index}}}\n\
-         spec:\n  selector: {{app: web-{index}}}\n  ports:\n  - name: http\n    port: 80\n    targetPort: http\n"
+        "apiVersion: v1\nkind: Service\nmetadata:\n  name: web-{index}\n  namespace: \
+         shop\n  labels: {{app: web-{index}}}\n\
+         spec:\n  selector: {{app: web-{index}}}\n  ports:\n  - name: http\n    port: \
+         80\n    targetPort: http\n"
     )
 }
 
@@ -183,15 +258,22 @@ fn many_services_are_judged_within_little_memory() {
     let policies = directory.path().join("policies");
     std::fs::create_dir(&policies).expect("made");
     std::fs::write(policies.join("service-type.yaml"), POLICY).expect("written");
-    let stream = (0..5_000).map(|index| service(index) + "---\n").collect::<String>();
+    let stream = (0..5_000)
+        .map(|index| service(index) + "---\n")
+        .collect::<String>();
     let item = |index| format!("- {}\n", service(index).trim_end().replace('\n', "\n  "));
-    let list = format!("apiVersion: v1\nkind: List\nitems:\n{}", (0..20_000).map(item).collect::<String>());
+    let list = format!(
+        "apiVersion: v1\nkind: List\nitems:\n{}",
+        (0..20_000).map(item).collect::<String>()
+    );
     for (name, text, count) in [("stream.yaml", stream, 5_000), ("list.yaml", list, 20_000)] {
         let file = directory.path().join(name);
         std::fs::write(&file, text).expect("written");
         let (summary, code, most) = measured(&policies, &file);
         assert!(
-            code == Some(0) && summary.starts_with(&format!("{count} Services, ")) && summary.contains(": 0 denied"),
+            code == Some(0)
+                && summary.starts_with(&format!("{count} Services, "))
+                && summary.contains(": 0 denied"),
             "{name}: {summary}"
         );
         assert!(0 < most && most < MAX_RESIDENT_KIB, "{name}: {most} KiB");
@@ -206,5 +288,8 @@ fn an_alias_bomb_says_that_aliases_are_too_many() {
         text += &format!("a{i}: &a{i} [{aliases}]\n");
     }
     let (report, code) = check(&format!("{HEAD}spec: {{ports: [{{port: 80}}]}}\n{text}"));
-    assert!(code == Some(2) && report.contains("aliases repeat too much"), "{report}");
+    assert!(
+        code == Some(2) && report.contains("aliases repeat too much"),
+        "{report}"
+    );
 }

@@ -58,7 +58,13 @@ impl Client {
         for ca in CertificateDer::pem_slice_iter(ca.as_bytes()) {
             roots.add(ca.expect("PEM")).expect("an authority");
         }
-        Self { address, roots, shows: None, name: "localhost", from: None }
+        Self {
+            address,
+            roots,
+            shows: None,
+            name: "localhost",
+            from: None,
+        }
     }
 
     /// The same, expecting a certificate for another name than localhost.
@@ -68,12 +74,18 @@ impl Client {
 
     /// The same, showing a certificate of its own with this key (PEM).
     pub(crate) fn showing(&self, certificate: String, key: String) -> Self {
-        Self { shows: Some((certificate, key)), ..self.clone() }
+        Self {
+            shows: Some((certificate, key)),
+            ..self.clone()
+        }
     }
 
     /// The same from this address of the loopback interface.
     pub(crate) fn from(&self, address: impl Into<IpAddr>) -> Self {
-        Self { from: Some(address.into()), ..self.clone() }
+        Self {
+            from: Some(address.into()),
+            ..self.clone()
+        }
     }
 
     /// An open connection without TLS, or none where the host refuses it.
@@ -89,10 +101,13 @@ impl Client {
 
     /// A finished handshake, nothing sent.
     pub(crate) async fn handshake(&self, protocol: Protocol) -> TlsStream<TcpStream> {
-        self.try_handshake(protocol, ALL_VERSIONS).await.expect("a handshake")
+        self.try_handshake(protocol, ALL_VERSIONS)
+            .await
+            .expect("a handshake")
     }
 
-    /// The same, whatever comes of it; with TLS 1.3, what a host holds against a client shows only at the first read.
+    /// The same, whatever comes of it; with TLS 1.3, what a host holds against a client shows only
+    /// at the first read.
     pub(crate) async fn try_handshake(
         &self,
         protocol: Protocol,
@@ -105,9 +120,12 @@ impl Client {
         let mut config = match &self.shows {
             None => config.with_no_client_auth(),
             Some((certificate, key)) => {
-                let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("PEM");
+                let certificate =
+                    CertificateDer::from_pem_slice(certificate.as_bytes()).expect("PEM");
                 let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
-                config.with_client_auth_cert(vec![certificate], key).expect("they fit")
+                config
+                    .with_client_auth_cert(vec![certificate], key)
+                    .expect("they fit")
             }
         };
         let alpn: &[u8] = match protocol {
@@ -117,17 +135,26 @@ impl Client {
         config.alpn_protocols = vec![alpn.to_vec()];
         let stream = self.try_tcp().await?;
         let name = ServerName::try_from(self.name).expect("a name");
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await?;
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(alpn));
         Ok(stream)
     }
 
     pub(crate) async fn connect(&self, protocol: Protocol) -> Connection {
-        Connection::over(self.handshake(protocol).await, protocol).await.expect("HTTP")
+        Connection::over(self.handshake(protocol).await, protocol)
+            .await
+            .expect("HTTP")
     }
 
     /// One AdmissionReview on a connection of its own.
-    pub(crate) async fn post(&self, protocol: Protocol, path: &str, body: impl Into<Bytes>) -> Reply {
+    pub(crate) async fn post(
+        &self,
+        protocol: Protocol,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Reply {
         self.connect(protocol).await.post(path, body).await
     }
 
@@ -148,7 +175,8 @@ impl Connection {
                 Some(Self::Http1(sender))
             }
             Protocol::Http2 => {
-                let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.ok()?;
+                let (sender, connection) =
+                    http2::handshake(TokioExecutor::new(), stream).await.ok()?;
                 tokio::spawn(connection);
                 Some(Self::Http2(sender))
             }
@@ -174,7 +202,8 @@ impl Connection {
 
     /// One AdmissionReview.
     pub(crate) async fn post(&mut self, path: &str, body: impl Into<Bytes>) -> Reply {
-        self.send(request("POST", path, "application/json", body)).await
+        self.send(request("POST", path, "application/json", body))
+            .await
     }
 
     pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Reply {
@@ -190,10 +219,21 @@ impl Connection {
 }
 
 /// A request as either protocol wants it: authority in the URI and in `Host`.
-pub(crate) fn request(method: &str, path: &str, content_type: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
-    let request = Request::builder().method(method).uri(format!("https://localhost{path}"));
-    let request = request.header("host", "localhost").header("content-type", content_type);
-    request.body(Full::new(body.into())).expect("a valid request")
+pub(crate) fn request(
+    method: &str,
+    path: &str,
+    content_type: &str,
+    body: impl Into<Bytes>,
+) -> Request<Full<Bytes>> {
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("https://localhost{path}"));
+    let request = request
+        .header("host", "localhost")
+        .header("content-type", content_type);
+    request
+        .body(Full::new(body.into()))
+        .expect("a valid request")
 }
 
 /// What an admin port answers, head and body.
@@ -209,7 +249,11 @@ pub(crate) async fn probe(address: SocketAddr, path: &str) -> String {
 impl Reply {
     async fn read(response: Response<Incoming>) -> Self {
         let (head, body) = response.into_parts();
-        let header = |name| head.headers.get(name).map(|found| found.to_str().expect("text").to_owned());
+        let header = |name| {
+            head.headers
+                .get(name)
+                .map(|found| found.to_str().expect("text").to_owned())
+        };
         Self {
             status: head.status,
             content_type: header("content-type").unwrap_or_default(),

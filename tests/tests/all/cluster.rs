@@ -1,4 +1,5 @@
-//! A host that watches a cluster: what the API server tells decides, and what happens when it can't be asked.
+//! A host that watches a cluster: what the API server tells decides, and what happens when it can't
+//! be asked.
 
 use crate::api_server::ApiServer;
 use crate::client::{PROTOCOLS, Reply, probe};
@@ -21,8 +22,17 @@ fn by_label(name: &str) -> String {
 fn serve(server: &ApiServer, policies: &Path, more: &[&str]) -> (Program, TempDir) {
     let directory = server.kubeconfig();
     let kubeconfig = directory.path().join("config");
-    let cluster = ["--cluster", "--kubeconfig", kubeconfig.to_str().expect("UTF-8"), "--watch-interval", "50ms"];
-    (Program::serve(policies, &[&cluster, more].concat()), directory)
+    let cluster = [
+        "--cluster",
+        "--kubeconfig",
+        kubeconfig.to_str().expect("UTF-8"),
+        "--watch-interval",
+        "50ms",
+    ];
+    (
+        Program::serve(policies, &[&cluster, more].concat()),
+        directory,
+    )
 }
 
 fn service(namespace: &str, spec: &Value) -> Vec<u8> {
@@ -32,14 +42,18 @@ fn service(namespace: &str, spec: &Value) -> Vec<u8> {
         "metadata": {"name": "web", "namespace": namespace, "annotations": {"test/do": "deny"}},
         "spec": spec,
     });
-    let review: Value = serde_json::from_slice(&body("CREATE", &object, &Value::Null)).expect("JSON");
+    let review: Value =
+        serde_json::from_slice(&body("CREATE", &object, &Value::Null)).expect("JSON");
     let mut review = review;
     review["request"]["namespace"] = namespace.into();
     review.to_string().into_bytes()
 }
 
 async fn validate(host: &Program, namespace: &str, spec: &Value) -> Reply {
-    let reply = host.client.post(PROTOCOLS[0], "/validate", service(namespace, spec)).await;
+    let reply = host
+        .client
+        .post(PROTOCOLS[0], "/validate", service(namespace, spec))
+        .await;
     assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
     reply
 }
@@ -52,8 +66,14 @@ async fn denied(host: &Program, namespace: &str) -> bool {
 
 /// What the host tells of one kind.
 fn feed<'a>(status: &'a Value, kind: &str) -> &'a Value {
-    let feeds = status["inventory"].as_array().map(Vec::as_slice).unwrap_or_default();
-    feeds.iter().find(|feed| feed["kind"] == kind).unwrap_or(&Value::Null)
+    let feeds = status["inventory"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    feeds
+        .iter()
+        .find(|feed| feed["kind"] == kind)
+        .unwrap_or(&Value::Null)
 }
 
 fn is(kind: &'static str, state: &'static str, objects: u64) -> impl Fn(&Value) -> bool {
@@ -62,7 +82,8 @@ fn is(kind: &'static str, state: &'static str, objects: u64) -> impl Fn(&Value) 
 
 async fn metric(host: &Program, series: &str) -> Option<f64> {
     let text = probe(host.admin, "/metrics").await;
-    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,18 +98,35 @@ async fn labels_of_namespaces_decide_and_follow_the_cluster() {
         let _reachable = server.reachable().await;
         let policies = directory(&[("p.yaml", by_label("p"))]);
         let (host, _kubeconfig) = serve(&server, policies.path(), &["--strict"]);
-        assert_eq!([denied(&host, "open").await, denied(&host, "closed").await], [false, true]);
-        // Watches tell changes in their order: who knows three namespaces again knows what came before.
+        assert_eq!(
+            [denied(&host, "open").await, denied(&host, "closed").await],
+            [false, true]
+        );
+        // Watches tell changes in their order: who knows three namespaces again knows what came
+        // before.
         server.namespace("open", &json!({"exposure": "closed"}));
         server.delete("namespaces", "", "closed");
         server.namespace("third", &json!({}));
         server.namespace("fourth", &json!({}));
         host.status(is("namespaces", "synced", 3)).await;
-        assert_eq!([denied(&host, "open").await, denied(&host, "third").await], [true, false]);
-        assert_eq!(metric(&host, r#"sallyport_inventory_objects{kind="namespaces"}"#).await, Some(3.0));
-        assert_eq!(metric(&host, r#"sallyport_inventory_synced{kind="namespaces"}"#).await, Some(1.0));
+        assert_eq!(
+            [denied(&host, "open").await, denied(&host, "third").await],
+            [true, false]
+        );
+        assert_eq!(
+            metric(&host, r#"sallyport_inventory_objects{kind="namespaces"}"#).await,
+            Some(3.0)
+        );
+        assert_eq!(
+            metric(&host, r#"sallyport_inventory_synced{kind="namespaces"}"#).await,
+            Some(1.0)
+        );
         let requests = server.requests();
-        assert_eq!(requests.iter().any(|request| request.contains("limit")), !streams, "{requests:#?}");
+        assert_eq!(
+            requests.iter().any(|request| request.contains("limit")),
+            !streams,
+            "{requests:#?}"
+        );
     }
 }
 
@@ -107,57 +145,101 @@ async fn only_what_policies_ask_for_is_watched_and_a_reload_changes_that() {
     let status = host.status(|_| true).await;
     assert!(is("namespaces", "synced", 1)(&status), "{status:#}");
     let requests = server.requests();
-    let metadata =
-        |request: &String| request.starts_with("namespaces ") && request.contains("as=PartialObjectMetadata");
-    assert!(!requests.is_empty() && requests.iter().all(metadata), "{requests:#?}");
+    let metadata = |request: &String| {
+        request.starts_with("namespaces ") && request.contains("as=PartialObjectMetadata")
+    };
+    assert!(
+        !requests.is_empty() && requests.iter().all(metadata),
+        "{requests:#?}"
+    );
     put(policies.path(), "p.yaml", &manifest("p", &json!({})));
-    host.status(|status| status["generation"] == 3 && status["inventory"].is_null()).await;
+    host.status(|status| status["generation"] == 3 && status["inventory"].is_null())
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_nodes_and_pods_tell_reaches_the_policies_that_ask() {
     let server = ApiServer::new().await;
-    let taint = json!([{"key": "node.cloudprovider.kubernetes.io/uninitialized", "effect": "NoSchedule"}]);
+    let taint =
+        json!([{"key": "node.cloudprovider.kubernetes.io/uninitialized", "effect": "NoSchedule"}]);
     server.put(
         "nodes",
-        json!({"metadata": {"name": "new"}, "spec": {"taints": taint}, "status": {"capacity": {"cpu": "4"}}}),
+        json!({"metadata": {"name": "new"}, "spec": {"taints": taint},
+            "status": {"capacity": {"cpu": "4"}}}),
     );
-    server.put("pods", json!({
-        "metadata": {"name": "db-0", "namespace": "shop", "labels": {"app": "shop", "app.kubernetes.io/name": "postgresql"}},
-        "spec": {
-            "containers": [{"name": "db", "image": "x", "ports": [{"name": "db", "containerPort": 5432}]}],
-            "initContainers": [{"name": "proxy", "image": "y", "restartPolicy": "Always"}, {"name": "init", "image": "z"}],
-        },
-        "status": {"phase": "Running"},
-    }));
+    server.put(
+        "pods",
+        json!({
+            "metadata": {"name": "db-0", "namespace": "shop",
+                "labels": {"app": "shop", "app.kubernetes.io/name": "postgresql"}},
+            "spec": {
+                "containers": [{"name": "db", "image": "x",
+                    "ports": [{"name": "db", "containerPort": 5432}]}],
+                "initContainers": [{"name": "proxy", "image": "y", "restartPolicy": "Always"},
+                    {"name": "init", "image": "z"}],
+            },
+            "status": {"phase": "Running"},
+        }),
+    );
     server.namespace("shop", &json!({}));
     let _reachable = server.reachable().await;
     let policies = tempfile::tempdir().expect("a directory");
-    for (name, module) in [("lb", "loadbalancer_cloud_only.wasm"), ("internal", "clusterip_internal.wasm")] {
-        put(policies.path(), &format!("{name}.yaml"), &manifest(name, &json!({"module": {"file": module}})));
+    for (name, module) in [
+        ("lb", "loadbalancer_cloud_only.wasm"),
+        ("internal", "clusterip_internal.wasm"),
+    ] {
+        put(
+            policies.path(),
+            &format!("{name}.yaml"),
+            &manifest(name, &json!({"module": {"file": module}})),
+        );
     }
     let modules = root().join("target/policies");
-    let (host, _kubeconfig) =
-        serve(&server, policies.path(), &["--strict", "--modules", modules.to_str().expect("UTF-8")]);
+    let (host, _kubeconfig) = serve(
+        &server,
+        policies.path(),
+        &["--strict", "--modules", modules.to_str().expect("UTF-8")],
+    );
     let spec = json!({"type": "LoadBalancer", "ports": [{"port": 80, "protocol": "TCP"}]});
     let said = message(&validate(&host, "shop", &spec).await.json());
     assert!(said.contains("[lb] spec.type"), "{said}");
     // A cloud's Node: from now on a load balancer can be served.
-    server.put("nodes", json!({"metadata": {"name": "new"}, "spec": {"providerID": "aws:///eu-1a/i-1"}}));
-    server.put("nodes", json!({"metadata": {"name": "bare"}, "spec": {"providerID": "aws:///eu-1a/i-2"}}));
+    server.put(
+        "nodes",
+        json!({"metadata": {"name": "new"}, "spec": {"providerID": "aws:///eu-1a/i-1"}}),
+    );
+    server.put(
+        "nodes",
+        json!({"metadata": {"name": "bare"}, "spec": {"providerID": "aws:///eu-1a/i-2"}}),
+    );
     host.status(is("nodes", "synced", 2)).await;
-    assert_eq!(message(&validate(&host, "shop", &spec).await.json()), "allowed");
+    assert_eq!(
+        message(&validate(&host, "shop", &spec).await.json()),
+        "allowed"
+    );
     // A selector that tells nothing by itself, of a Pod whose label and port do.
     let spec = json!({"type": "NodePort", "selector": {"app": "shop"},
         "ports": [{"port": 80, "protocol": "TCP", "targetPort": "db", "nodePort": 30080}]});
     let said = message(&validate(&host, "shop", &spec).await.json());
-    assert!(said.contains("[internal]") && said.contains("Pod label"), "{said}");
+    assert!(
+        said.contains("[internal]") && said.contains("Pod label"),
+        "{said}"
+    );
     let pods = |request: &&String| request.starts_with("pods ");
     let requests = server.requests();
-    assert!(requests.iter().filter(pods).all(|request| request.contains("status.phase!=Succeeded")), "{requests:#?}");
+    assert!(
+        requests
+            .iter()
+            .filter(pods)
+            .all(|request| request.contains("status.phase!=Succeeded")),
+        "{requests:#?}"
+    );
     server.delete("pods", "shop", "db-0");
     host.status(is("pods", "synced", 0)).await;
-    assert_eq!(message(&validate(&host, "shop", &spec).await.json()), "allowed");
+    assert_eq!(
+        message(&validate(&host, "shop", &spec).await.json()),
+        "allowed"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -176,9 +258,16 @@ async fn the_start_waits_for_an_api_server_that_comes_up_late() {
     };
     let (host, _kubeconfig) = start.await.expect("it serves");
     let _reachable = reachable.await.expect("it can be reached");
-    assert!(!denied(&host, "open").await, "it serves before it knows the namespaces");
+    assert!(
+        !denied(&host, "open").await,
+        "it serves before it knows the namespaces"
+    );
     let errors = r#"sallyport_inventory_errors_total{kind="namespaces",reason="unreachable"}"#;
-    assert!(metric(&host, errors).await.is_some_and(|count| count >= 1.0));
+    assert!(
+        metric(&host, errors)
+            .await
+            .is_some_and(|count| count >= 1.0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,24 +276,57 @@ async fn without_an_api_server_it_serves_what_is_unknown_as_unknown_until_there_
     server.namespace("open", &json!({}));
     let policies = directory(&[("p.yaml", by_label("p"))]);
     let (host, kubeconfig) = serve(&server, policies.path(), &["--cluster-wait", "100ms"]);
-    let status = host.status(|status| feed(status, "namespaces")["reason"] == "unreachable").await;
+    let status = host
+        .status(|status| feed(status, "namespaces")["reason"] == "unreachable")
+        .await;
     assert_eq!(feed(&status, "namespaces")["state"], "waiting");
     assert!(
-        probe(host.admin, "/readyz?verbose").await.contains("[-] inventory namespaces waiting, 0 known: can't watch")
+        probe(host.admin, "/readyz?verbose")
+            .await
+            .contains("[-] inventory namespaces waiting, 0 known: can't watch")
     );
-    // No selector can spare a namespace of which nothing is known; and nothing is waited for in vain.
+    // No selector can spare a namespace of which nothing is known; and nothing is waited for in
+    // vain.
     let began = Instant::now();
     assert!(denied(&host, "open").await);
-    assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_millis(200),
+        "{:?}",
+        began.elapsed()
+    );
     let kubeconfig = kubeconfig.path().join("config");
-    let (policies, kubeconfig) = (policies.path().to_str().expect("UTF-8"), kubeconfig.to_str().expect("UTF-8"));
-    let arguments = ["serve", "--strict", "--self-signed", "--admin-listen", "127.0.0.1:0", "--cluster"];
+    let (policies, kubeconfig) = (
+        policies.path().to_str().expect("UTF-8"),
+        kubeconfig.to_str().expect("UTF-8"),
+    );
+    let arguments = [
+        "serve",
+        "--strict",
+        "--self-signed",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--cluster",
+    ];
     let ca = format!("{kubeconfig}.ca");
-    let more = ["--cluster-wait", "100ms", "--policies", policies, "--kubeconfig", kubeconfig, "--ca-out", &ca];
+    let more = [
+        "--cluster-wait",
+        "100ms",
+        "--policies",
+        policies,
+        "--kubeconfig",
+        kubeconfig,
+        "--ca-out",
+        &ca,
+    ];
     let output = sallyport(&[&arguments[..], &more].concat());
     assert_eq!(output.status.code(), Some(2));
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(errors.contains("the cluster was not listed within 100ms: namespaces: can't watch namespaces"), "{errors}");
+    assert!(
+        errors.contains(
+            "the cluster was not listed within 100ms: namespaces: can't watch namespaces"
+        ),
+        "{errors}"
+    );
     let _reachable = server.reachable().await;
     host.status(is("namespaces", "synced", 1)).await;
     assert!(!denied(&host, "open").await);
@@ -217,20 +339,32 @@ async fn a_missing_role_is_named_and_takes_nothing_from_other_kinds() {
     server.refuse("nodes", Some(StatusCode::FORBIDDEN));
     let _reachable = server.reachable().await;
     let policies = directory(&[("p.yaml", by_label("p"))]);
-    std::fs::copy(root().join("target/policies/loadbalancer_cloud_only.wasm"), policies.path().join("lb.wasm"))
-        .expect("copied");
-    put(policies.path(), "lb.yaml", &manifest("lb", &json!({"module": {"file": "lb.wasm"}})));
+    std::fs::copy(
+        root().join("target/policies/loadbalancer_cloud_only.wasm"),
+        policies.path().join("lb.wasm"),
+    )
+    .expect("copied");
+    put(
+        policies.path(),
+        "lb.yaml",
+        &manifest("lb", &json!({"module": {"file": "lb.wasm"}})),
+    );
     let (host, _kubeconfig) = serve(&server, policies.path(), &["--cluster-wait", "300ms"]);
-    let status = host.status(|status| feed(status, "nodes")["reason"] == "forbidden").await;
+    let status = host
+        .status(|status| feed(status, "nodes")["reason"] == "forbidden")
+        .await;
     let error = feed(&status, "nodes")["error"].as_str().unwrap_or_default();
     assert!(
-        error.contains(r#"a ClusterRole needs {apiGroups: [""], resources: [nodes], verbs: [list, watch]}"#),
+        error.contains(
+            r#"a ClusterRole needs {apiGroups: [""], resources: [nodes], verbs: [list, watch]}"#
+        ),
         "{error}"
     );
     assert!(is("namespaces", "synced", 1)(&status), "{status:#}");
     assert!(!denied(&host, "open").await);
     server.refuse("nodes", Some(StatusCode::TOO_MANY_REQUESTS));
-    host.status(|status| feed(status, "nodes")["reason"] == "busy").await;
+    host.status(|status| feed(status, "nodes")["reason"] == "busy")
+        .await;
     server.refuse("nodes", None);
     host.status(is("nodes", "synced", 0)).await;
 }
@@ -245,14 +379,33 @@ async fn what_was_known_when_contact_was_lost_stays_and_is_stale_until_contact_i
     let (host, _kubeconfig) = serve(&server, policies.path(), &["--strict"]);
     drop(reachable);
     let status = host.status(is("namespaces", "stale", 2)).await;
-    assert_eq!(feed(&status, "namespaces")["reason"], "unreachable", "{status:#}");
-    assert_eq!([denied(&host, "open").await, denied(&host, "closed").await], [false, true]);
-    assert_eq!(metric(&host, r#"sallyport_inventory_synced{kind="namespaces"}"#).await, Some(0.0));
-    assert!(probe(host.admin, "/readyz").await.starts_with("HTTP/1.1 200"), "what is known serves on");
+    assert_eq!(
+        feed(&status, "namespaces")["reason"],
+        "unreachable",
+        "{status:#}"
+    );
+    assert_eq!(
+        [denied(&host, "open").await, denied(&host, "closed").await],
+        [false, true]
+    );
+    assert_eq!(
+        metric(&host, r#"sallyport_inventory_synced{kind="namespaces"}"#).await,
+        Some(0.0)
+    );
+    assert!(
+        probe(host.admin, "/readyz")
+            .await
+            .starts_with("HTTP/1.1 200"),
+        "what is known serves on"
+    );
     // Back, and nothing happened meanwhile: no event would say so.
     let _reachable = server.reachable().await;
     host.status(is("namespaces", "synced", 2)).await;
-    assert!(host.log().contains("in contact with the API server again"), "{}", host.log());
+    assert!(
+        host.log().contains("in contact with the API server again"),
+        "{}",
+        host.log()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -270,7 +423,10 @@ async fn what_went_while_nobody_could_tell_is_gone_after_a_new_list() {
     server.forget_changes();
     let _reachable = server.reachable().await;
     host.status(is("namespaces", "synced", 1)).await;
-    assert!(denied(&host, "gone").await, "unknown again, and so selected");
+    assert!(
+        denied(&host, "gone").await,
+        "unknown again, and so selected"
+    );
     let expired = r#"sallyport_inventory_errors_total{kind="namespaces",reason="expired"}"#;
     assert_eq!(metric(&host, expired).await, Some(1.0));
 }
@@ -284,7 +440,12 @@ async fn a_streamed_list_that_is_cut_off_is_no_list_and_is_read_in_pages() {
     let policies = directory(&[("p.yaml", by_label("p"))]);
     let (host, _kubeconfig) = serve(&server, policies.path(), &["--strict"]);
     host.status(is("namespaces", "synced", 1)).await;
-    assert!(server.requests().iter().any(|request| request.contains("limit")));
+    assert!(
+        server
+            .requests()
+            .iter()
+            .any(|request| request.contains("limit"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -304,8 +465,13 @@ async fn who_has_to_list_again_is_stale_until_the_list_has_ended() {
     let _reachable = server.reachable().await;
     host.status(is("namespaces", "synced", 1)).await;
     let log = host.log();
-    let (_, after) = log.split_once("has forgotten the changes of namespaces").expect("it was told");
-    assert!(!after.contains("in contact with the API server again"), "before the list: {log}");
+    let (_, after) = log
+        .split_once("has forgotten the changes of namespaces")
+        .expect("it was told");
+    assert!(
+        !after.contains("in contact with the API server again"),
+        "before the list: {log}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -320,11 +486,21 @@ async fn a_review_waits_a_moment_for_a_namespace_that_was_created_with_it() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         late.namespace("new", &json!({"exposure": "open"}));
     });
-    assert!(!denied(&host, "new").await, "it did not wait for the labels");
+    assert!(
+        !denied(&host, "new").await,
+        "it did not wait for the labels"
+    );
     created.await.expect("created");
     let began = Instant::now();
-    assert!(denied(&host, "never").await, "a namespace that stays unknown is selected");
-    assert!(began.elapsed() >= Duration::from_millis(250), "{:?}", began.elapsed());
+    assert!(
+        denied(&host, "never").await,
+        "a namespace that stays unknown is selected"
+    );
+    assert!(
+        began.elapsed() >= Duration::from_millis(250),
+        "{:?}",
+        began.elapsed()
+    );
     let waits = |result: &str| format!("sallyport_namespace_waits_total{{result=\"{result}\"}}");
     assert_eq!(metric(&host, &waits("known")).await, Some(1.0));
     assert_eq!(metric(&host, &waits("unknown")).await, Some(1.0));
@@ -335,13 +511,23 @@ async fn ten_thousand_namespaces_are_listed_in_pages() {
     let server = ApiServer::new().await;
     for number in 0..10_000 {
         let exposure = if number % 2 == 0 { "open" } else { "closed" };
-        server.namespace(&format!("n{number}"), &json!({"exposure": exposure, "team": format!("t{number}")}));
+        server.namespace(
+            &format!("n{number}"),
+            &json!({"exposure": exposure, "team": format!("t{number}")}),
+        );
     }
     let _reachable = server.reachable().await;
     let policies = directory(&[("p.yaml", by_label("p"))]);
     let (host, _kubeconfig) = serve(&server, policies.path(), &["--strict"]);
     host.status(is("namespaces", "synced", 10_000)).await;
-    assert_eq!([denied(&host, "n9998").await, denied(&host, "n9999").await], [false, true]);
-    let lists = server.requests().into_iter().filter(|request| request.contains(r#""limit": "500""#)).count();
+    assert_eq!(
+        [denied(&host, "n9998").await, denied(&host, "n9999").await],
+        [false, true]
+    );
+    let lists = server
+        .requests()
+        .into_iter()
+        .filter(|request| request.contains(r#""limit": "500""#))
+        .count();
     assert_eq!(lists, 20);
 }

@@ -14,7 +14,11 @@ pub(crate) fn sallyport(arguments: &[&str]) -> Output {
 }
 
 pub(crate) fn sallyport_in(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(&*SALLYPORT).args(arguments).current_dir(directory).output().expect("the program runs")
+    Command::new(&*SALLYPORT)
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .expect("the program runs")
 }
 
 /// What a command that must fail writes to standard error. Log lines are no part of it.
@@ -22,12 +26,20 @@ fn fails(arguments: &[&str]) -> String {
     let output = sallyport(arguments);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{text}");
-    let error = text.find("error: ").unwrap_or_else(|| panic!("no error: {text}"));
+    let error = text
+        .find("error: ")
+        .unwrap_or_else(|| panic!("no error: {text}"));
     text[error..].trim_end().to_owned()
 }
 
 fn serve<'a>(more: &[&'a str]) -> Vec<&'a str> {
-    let all = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let all = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+    ];
     all.into_iter().chain(more.iter().copied()).collect()
 }
 
@@ -53,16 +65,27 @@ spec: { module: { file: gone.wasm } }
 
 #[test]
 fn an_error_in_a_file_of_several_manifests_names_the_policy() {
-    let several = format!("{BROKEN}---\n{}", BROKEN.replace("gone }", "typo }").replace("module:", "modul:"));
+    let several = format!(
+        "{BROKEN}---\n{}",
+        BROKEN
+            .replace("gone }", "typo }")
+            .replace("module:", "modul:")
+    );
     let files = directory(&[("policies.yaml", &several)]);
     let error = fails(&["check", "--policies", shown(&files), "README.md"]);
-    assert!(error.contains("policies.yaml (typo): spec: unknown key \"modul\""), "{error}");
+    assert!(
+        error.contains("policies.yaml (typo): spec: unknown key \"modul\""),
+        "{error}"
+    );
 }
 
 #[test]
 fn an_unknown_flag_is_named() {
     let error = fails(&["serve", "--polices", "x"]);
-    assert_eq!(error.lines().next(), Some("error: unexpected argument '--polices' found"));
+    assert_eq!(
+        error.lines().next(),
+        Some("error: unexpected argument '--polices' found")
+    );
 }
 
 #[test]
@@ -83,19 +106,35 @@ fn a_port_in_use_says_which_flag_chooses_another() {
         "--listen",
         &address,
     ]);
-    let expected = format!("error: can't listen on {address}; free the port or choose another with --listen: ");
-    assert!(error.starts_with(&expected) && error.lines().count() == 1, "{error}");
+    let expected = format!(
+        "error: can't listen on {address}; free the port or choose another with --listen: "
+    );
+    assert!(
+        error.starts_with(&expected) && error.lines().count() == 1,
+        "{error}"
+    );
 }
 
 #[test]
 fn a_certificate_that_is_none_is_named_with_its_file() {
     let files = directory(&[("tls.crt", "garbage"), ("tls.key", "garbage")]);
-    let (cert, key) = (format!("{}/tls.crt", shown(&files)), format!("{}/tls.key", shown(&files)));
-    let error = fails(&serve(&["--policies", "target/policies", "--tls-cert", &cert, "--tls-key", &key]));
+    let (cert, key) = (
+        format!("{}/tls.crt", shown(&files)),
+        format!("{}/tls.key", shown(&files)),
+    );
+    let error = fails(&serve(&[
+        "--policies",
+        "target/policies",
+        "--tls-cert",
+        &cert,
+        "--tls-key",
+        &key,
+    ]));
     assert_eq!(
         error,
         format!(
-            "error: certificate {cert} with key {key}: no certificate in it; expected PEM blocks BEGIN CERTIFICATE, the \
+            "error: certificate {cert} with key {key}: no certificate in it; expected PEM blocks \
+             BEGIN CERTIFICATE, the \
              server's own first"
         )
     );
@@ -111,14 +150,20 @@ fn a_certificate_that_is_missing_is_named() {
         "--tls-key",
         "/nowhere/tls.key",
     ]));
-    assert!(error.starts_with("error: can't read /nowhere/tls.crt: ") && error.lines().count() == 1, "{error}");
+    assert!(
+        error.starts_with("error: can't read /nowhere/tls.crt: ") && error.lines().count() == 1,
+        "{error}"
+    );
 }
 
 #[test]
 fn a_missing_directory_of_policies_is_named() {
     let error = fails(&serve(&["--policies", "/nowhere", "--self-signed"]));
     let expected = "error: can't read the directory of policies, /nowhere: ";
-    assert!(error.starts_with(expected) && error.lines().count() == 1, "{error}");
+    assert!(
+        error.starts_with(expected) && error.lines().count() == 1,
+        "{error}"
+    );
 }
 
 #[test]
@@ -126,54 +171,109 @@ fn an_empty_directory_of_policies_is_named() {
     let empty = directory(&[]);
     let error = fails(&serve(&["--policies", shown(&empty), "--self-signed"]));
     let expected = "expected manifests (*.yaml, *.yml, *.json)";
-    assert_eq!(error, format!("error: no ServicePolicy in {}; {expected}", shown(&empty)));
+    assert_eq!(
+        error,
+        format!("error: no ServicePolicy in {}; {expected}", shown(&empty))
+    );
 }
 
 #[test]
 fn a_preset_takes_its_modules_from_a_directory_of_their_own() {
-    let from = ["check", "--policies", "policies/presets/restricted", "--modules", "target/policies"];
+    let from = [
+        "check",
+        "--policies",
+        "policies/presets/restricted",
+        "--modules",
+        "target/policies",
+    ];
     let output = sallyport(&[&from[..], &["docs/examples/my-nodeport-service.yaml"]].concat());
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains(r#"[service-type] spec.type: NodePort is not allowed in namespace "default""#), "{text}");
+    assert!(
+        text.contains(
+            r#"[service-type] spec.type: NodePort is not allowed in namespace "default""#
+        ),
+        "{text}"
+    );
 }
 
 #[test]
 fn strict_refuses_to_start_with_a_broken_policy() {
     let policies = directory(&[("gone.yaml", BROKEN)]);
-    let error = fails(&serve(&["--policies", shown(&policies), "--self-signed", "--strict"]));
+    let error = fails(&serve(&[
+        "--policies",
+        shown(&policies),
+        "--self-signed",
+        "--strict",
+    ]));
     let mut lines = error.lines();
-    assert_eq!(lines.next(), Some("error: 1 of 1 policies can't be loaded, and --strict is set:"));
-    let place = format!("  gone: {0}/gone.yaml: spec.module.file: can't read {0}/gone.wasm: ", shown(&policies));
-    assert!(lines.next().is_some_and(|line| line.starts_with(&place)), "{error}");
+    assert_eq!(
+        lines.next(),
+        Some("error: 1 of 1 policies can't be loaded, and --strict is set:")
+    );
+    let place = format!(
+        "  gone: {0}/gone.yaml: spec.module.file: can't read {0}/gone.wasm: ",
+        shown(&policies)
+    );
+    assert!(
+        lines.next().is_some_and(|line| line.starts_with(&place)),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_module_that_is_too_large_is_not_read() {
     let policies = directory(&[("gone.yaml", BROKEN)]);
     let module = std::fs::File::create(policies.path().join("gone.wasm")).expect("made");
-    module.set_len((64 << 20) + 1).expect("a hole takes no room");
-    let error = fails(&serve(&["--policies", shown(&policies), "--self-signed", "--strict"]));
-    assert!(error.contains("gone.wasm: it is larger than 64 MiB, the most that a module may have"), "{error}");
+    module
+        .set_len((64 << 20) + 1)
+        .expect("a hole takes no room");
+    let error = fails(&serve(&[
+        "--policies",
+        shown(&policies),
+        "--self-signed",
+        "--strict",
+    ]));
+    assert!(
+        error.contains("gone.wasm: it is larger than 64 MiB, the most that a module may have"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_typo_in_a_manifest_is_named_with_the_nearest_key() {
     let policies = directory(&[("gone.yaml", &BROKEN.replace("module", "modul"))]);
     let error = fails(&serve(&["--policies", shown(&policies), "--self-signed"]));
-    let expected =
-        format!(r#"error: {}/gone.yaml: spec: unknown key "modul" (did you mean "module"?); "#, shown(&policies));
-    assert!(error.starts_with(&expected) && error.lines().count() == 1, "{error}");
+    let expected = format!(
+        r#"error: {}/gone.yaml: spec: unknown key "modul" (did you mean "module"?); "#,
+        shown(&policies)
+    );
+    assert!(
+        error.starts_with(&expected) && error.lines().count() == 1,
+        "{error}"
+    );
 }
 
 #[test]
 fn a_typo_in_the_configuration_is_named() {
-    let config =
-        directory(&[("host.yaml", "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: { inventori: {} }\n")]);
+    let config = directory(&[(
+        "host.yaml",
+        "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: { inventori: {} }\n",
+    )]);
     let file = format!("{}/host.yaml", shown(&config));
-    let error = fails(&serve(&["--policies", "target/policies", "--self-signed", "--config", &file]));
-    let expected = format!(r#"error: {file}: spec: unknown key "inventori" (did you mean "inventory"?); "#);
-    assert!(error.starts_with(&expected) && error.lines().count() == 1, "{error}");
+    let error = fails(&serve(&[
+        "--policies",
+        "target/policies",
+        "--self-signed",
+        "--config",
+        &file,
+    ]));
+    let expected =
+        format!(r#"error: {file}: spec: unknown key "inventori" (did you mean "inventory"?); "#);
+    assert!(
+        error.starts_with(&expected) && error.lines().count() == 1,
+        "{error}"
+    );
 }
 
 /// The exit code of `check` for a manifest on standard input, and what it prints.
@@ -186,10 +286,18 @@ fn check(manifest: &str) -> (Option<i32>, String) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program runs");
-    child.stdin.take().expect("piped").write_all(manifest.as_bytes()).expect("it reads");
+    child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(manifest.as_bytes())
+        .expect("it reads");
     let output = child.wait_with_output().expect("it ends");
     let text = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
 }
 
 fn service(spec: &str) -> String {
@@ -211,9 +319,14 @@ fn check_of_a_violation_is_1_and_names_rule_and_field() {
 
 #[test]
 fn check_of_a_service_that_does_not_decode_names_the_field() {
-    let (code, text) = check(&service(r#"{ type: NodePort, ports: [{ port: 80, nodePort: "30080" }] }"#));
+    let (code, text) = check(&service(
+        r#"{ type: NodePort, ports: [{ port: 80, nodePort: "30080" }] }"#,
+    ));
     assert_ne!(code, Some(0), "{text}");
-    assert!(text.contains(r#"spec.ports[0].nodePort: expected integer, found string "30080""#), "{text}");
+    assert!(
+        text.contains(r#"spec.ports[0].nodePort: expected integer, found string "30080""#),
+        "{text}"
+    );
 }
 
 #[test]
@@ -226,7 +339,10 @@ fn check_of_what_is_no_manifest_is_2() {
 fn check_without_a_service_is_2() {
     let (code, text) = check("apiVersion: v1\nkind: ConfigMap\nmetadata: { name: c }\n");
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("no Service found (1 other objects)"), "{text}");
+    assert!(
+        text.contains("no Service found (1 other objects)"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -237,17 +353,32 @@ fn a_host_is_told_where_policies_and_modules_are() {
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let nothing = errors(&[]);
-    assert!(nothing.contains("<--policies <DIR>|--policies-from-cluster>"), "{nothing}");
-    assert!(!nothing.contains("--modules"), "modules lie beside manifests: {nothing}");
+    assert!(
+        nothing.contains("<--policies <DIR>|--policies-from-cluster>"),
+        "{nothing}"
+    );
+    assert!(
+        !nothing.contains("--modules"),
+        "modules lie beside manifests: {nothing}"
+    );
     let cluster = errors(&["--cluster", "--policies-from-cluster"]);
-    assert!(cluster.contains("name the directory of the modules with --modules"), "{cluster}");
+    assert!(
+        cluster.contains("name the directory of the modules with --modules"),
+        "{cluster}"
+    );
 }
 
 #[test]
 fn a_second_host_does_not_replace_the_authority_of_the_first() {
     let files = directory(&[]);
     let ca = format!("{}/ca.crt", shown(&files));
-    let serving = serve(&["--policies", "target/policies", "--self-signed", "--ca-out", &ca]);
+    let serving = serve(&[
+        "--policies",
+        "target/policies",
+        "--self-signed",
+        "--ca-out",
+        &ca,
+    ]);
     let mut first = Command::new(&*SALLYPORT)
         .args(&serving)
         .current_dir(root())
@@ -259,9 +390,20 @@ fn a_second_host_does_not_replace_the_authority_of_the_first() {
     assert!(lines.any(|line| line.contains("the certificate's authority is in")));
     let authority = std::fs::read_to_string(&ca).expect("it was written");
     let error = fails(&serving);
-    assert!(error.contains(&format!("another process serves with the authority in {ca}")), "{error}");
-    assert!(error.contains("give this one a file of its own, such as --ca-out "), "{error}");
-    assert_eq!(std::fs::read_to_string(&ca).expect("it is there"), authority);
+    assert!(
+        error.contains(&format!(
+            "another process serves with the authority in {ca}"
+        )),
+        "{error}"
+    );
+    assert!(
+        error.contains("give this one a file of its own, such as --ca-out "),
+        "{error}"
+    );
+    assert_eq!(
+        std::fs::read_to_string(&ca).expect("it is there"),
+        authority
+    );
     first.kill().expect("it runs");
     first.wait().expect("it ended");
 }

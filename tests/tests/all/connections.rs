@@ -13,16 +13,32 @@ async fn clients_that_say_nothing_stall_nobody() {
     let host = Host::start(&misbehaving(&json!({}))).await;
     let mut silent = vec![];
     for _ in 0..50 {
-        silent.push(TcpStream::connect(host.address).await.expect("the host listens"));
+        silent.push(
+            TcpStream::connect(host.address)
+                .await
+                .expect("the host listens"),
+        );
     }
     // Half a handshake is no better.
-    let mut half = TcpStream::connect(host.address).await.expect("the host listens");
+    let mut half = TcpStream::connect(host.address)
+        .await
+        .expect("the host listens");
     half.write_all(&[22, 3]).await.expect("sent");
     let handshaken = host.client.handshake(Protocol::Http1).await;
     for protocol in PROTOCOLS {
         let began = Instant::now();
-        assert_eq!(host.client.post(protocol, "/validate", told("nothing")).await.status, StatusCode::OK);
-        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+        assert_eq!(
+            host.client
+                .post(protocol, "/validate", told("nothing"))
+                .await
+                .status,
+            StatusCode::OK
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            began.elapsed()
+        );
     }
     drop((silent, half, handshaken));
 }
@@ -30,7 +46,9 @@ async fn clients_that_say_nothing_stall_nobody() {
 #[tokio::test]
 async fn a_client_that_never_finishes_its_handshake_is_let_go() {
     let host = Host::start(&misbehaving(&json!({}))).await;
-    let mut silent = TcpStream::connect(host.address).await.expect("the host listens");
+    let mut silent = TcpStream::connect(host.address)
+        .await
+        .expect("the host listens");
     let closed = tokio::time::timeout(Duration::from_secs(15), silent.read(&mut [0])).await;
     assert!(matches!(closed, Ok(Ok(0) | Err(_))), "{closed:?}");
 }
@@ -39,10 +57,23 @@ async fn a_client_that_never_finishes_its_handshake_is_let_go() {
 async fn the_api_servers_timeout_is_the_reviews_deadline() {
     let host = Host::start(&misbehaving(&json!({"limits": {"deadline": "10s"}}))).await;
     let began = Instant::now();
-    let reply = host.client.post(Protocol::Http1, "/validate?timeout=1s", told("loop")).await;
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    let message = reply.json()["response"]["status"]["message"].as_str().unwrap_or_default().to_owned();
-    assert!(message.contains("the request's deadline was reached before it could answer"), "{message}");
+    let reply = host
+        .client
+        .post(Protocol::Http1, "/validate?timeout=1s", told("loop"))
+        .await;
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    let message = reply.json()["response"]["status"]["message"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    assert!(
+        message.contains("the request's deadline was reached before it could answer"),
+        "{message}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,14 +81,24 @@ async fn what_has_begun_is_answered_before_the_host_ends() {
     for protocol in PROTOCOLS {
         let host = Host::start(&misbehaving(&json!({"limits": {"deadline": "1s"}}))).await;
         let (client, address) = (host.client.clone(), host.address);
-        let slow = tokio::spawn(async move { client.post(protocol, "/validate", told("loop")).await });
+        let slow =
+            tokio::spawn(async move { client.post(protocol, "/validate", told("loop")).await });
         tokio::time::sleep(Duration::from_millis(400)).await;
         let served = host.stop();
         let reply = slow.await.expect("answered");
         assert_eq!(reply.status, StatusCode::OK, "{protocol:?}");
-        assert_eq!(reply.json()["response"]["status"]["details"]["causes"][0]["reason"], "EvaluationError");
-        tokio::time::timeout(Duration::from_secs(5), served).await.expect("the drain ends").expect("without a panic");
-        assert!(TcpStream::connect(address).await.is_err(), "{protocol:?}: it still listens");
+        assert_eq!(
+            reply.json()["response"]["status"]["details"]["causes"][0]["reason"],
+            "EvaluationError"
+        );
+        tokio::time::timeout(Duration::from_secs(5), served)
+            .await
+            .expect("the drain ends")
+            .expect("without a panic");
+        assert!(
+            TcpStream::connect(address).await.is_err(),
+            "{protocol:?}: it still listens"
+        );
     }
 }
 
@@ -67,10 +108,16 @@ async fn idle_connections_do_not_hold_up_the_end() {
     let mut idle = vec![];
     for protocol in PROTOCOLS {
         let mut connection = host.client.connect(protocol).await;
-        assert_eq!(connection.post("/validate", told("nothing")).await.status, StatusCode::OK);
+        assert_eq!(
+            connection.post("/validate", told("nothing")).await.status,
+            StatusCode::OK
+        );
         idle.push(connection);
     }
-    tokio::time::timeout(Duration::from_secs(5), host.stop()).await.expect("the drain ends").expect("without a panic");
+    tokio::time::timeout(Duration::from_secs(5), host.stop())
+        .await
+        .expect("the drain ends")
+        .expect("without a panic");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,7 +127,10 @@ async fn connections_that_never_asked_anything_do_not_hold_up_the_end() {
     for protocol in PROTOCOLS {
         silent.push(host.client.handshake(protocol).await);
     }
-    tokio::time::timeout(Duration::from_secs(5), host.stop()).await.expect("the drain ends").expect("without a panic");
+    tokio::time::timeout(Duration::from_secs(5), host.stop())
+        .await
+        .expect("the drain ends")
+        .expect("without a panic");
 }
 
 #[tokio::test]
@@ -89,13 +139,20 @@ async fn head_and_body_of_an_answer_arrive_together() {
     let mut stream = host.client.handshake(Protocol::Http1).await;
     let body = told("nothing");
     let head = format!(
-        "POST /validate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST /validate HTTP/1.1\r\nHost: localhost\r\nContent-Type: \
+         application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all(&[head.as_bytes(), &body].concat()).await.expect("sent");
+    stream
+        .write_all(&[head.as_bytes(), &body].concat())
+        .await
+        .expect("sent");
     // One read gives at most one TLS record.
     let mut record = vec![0; 16 << 10];
     let length = stream.read(&mut record).await.expect("an answer");
     let answer = String::from_utf8_lossy(&record[..length]);
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("}}"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("}}"),
+        "{answer}"
+    );
 }

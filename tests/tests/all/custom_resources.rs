@@ -1,4 +1,5 @@
-//! ServicePolicies of the cluster: served, changed, broken each for itself, and told in their status.
+//! ServicePolicies of the cluster: served, changed, broken each for itself, and told in their
+//! status.
 
 use crate::api_server::{ApiServer, POLICIES};
 use crate::client::PROTOCOLS;
@@ -26,18 +27,39 @@ fn spec(more: &Value) -> Value {
 fn serve(server: &ApiServer, files: &Path, more: &[&str]) -> (Program, TempDir) {
     let directory = server.kubeconfig();
     let kubeconfig = directory.path().join("config");
-    let (kubeconfig, modules) = (kubeconfig.to_str().expect("UTF-8"), files.to_str().expect("UTF-8"));
-    let cluster = ["--cluster", "--policies-from-cluster", "--kubeconfig", kubeconfig, "--watch-interval", "50ms"];
+    let (kubeconfig, modules) = (
+        kubeconfig.to_str().expect("UTF-8"),
+        files.to_str().expect("UTF-8"),
+    );
+    let cluster = [
+        "--cluster",
+        "--policies-from-cluster",
+        "--kubeconfig",
+        kubeconfig,
+        "--watch-interval",
+        "50ms",
+    ];
     let arguments = [&cluster[..], &["--modules", modules], more].concat();
     (Program::start(&arguments), directory)
 }
 
 /// What the policies warn of and deny, a line each.
 async fn said(host: &Program) -> String {
-    let reply = host.client.post(PROTOCOLS[0], "/validate", told("deny")).await.json();
+    let reply = host
+        .client
+        .post(PROTOCOLS[0], "/validate", told("deny"))
+        .await
+        .json();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let warnings = reply["response"]["warnings"].as_array().into_iter().flatten().map(text);
-    warnings.chain([text(&reply["response"]["status"]["message"])]).collect::<Vec<_>>().join("\n")
+    let warnings = reply["response"]["warnings"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(text);
+    warnings
+        .chain([text(&reply["response"]["status"]["message"])])
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The status of a ServicePolicy, as soon as its condition Ready is so.
@@ -46,7 +68,8 @@ async fn ready(server: &ApiServer, name: &str, ready: &str) -> Value {
     loop {
         let object = server.object(POLICIES, name);
         let (status, generation) = (&object["status"], &object["metadata"]["generation"]);
-        if status["observedGeneration"] == *generation && status["conditions"][0]["status"] == ready {
+        if status["observedGeneration"] == *generation && status["conditions"][0]["status"] == ready
+        {
             return status.clone();
         }
         assert!(began.elapsed() < PATIENCE, "{object:#}");
@@ -61,17 +84,36 @@ async fn service_policies_of_the_cluster_serve_and_change_and_go() {
     let _reachable = server.reachable().await;
     let modules = directory(&[]);
     let (host, _kubeconfig) = serve(&server, modules.path(), &["--strict"]);
-    assert!(said(&host).await.contains("[one] metadata.annotations: told to deny"));
+    assert!(
+        said(&host)
+            .await
+            .contains("[one] metadata.annotations: told to deny")
+    );
     let status = ready(&server, "one", "True").await;
     assert_eq!(status["component"]["name"], "misbehave");
-    assert!(status["component"]["digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{status:#}");
+    assert!(
+        status["component"]["digest"]
+            .as_str()
+            .is_some_and(|digest| digest.starts_with("sha256:")),
+        "{status:#}"
+    );
     server.policy("two", &spec(&json!({"mode": "Warn"})));
-    let status = host.status(|status| status["policies"].as_array().is_some_and(|policies| policies.len() == 2)).await;
-    assert_eq!(status["generation"], 2, "a status that was written is no change");
+    let status = host
+        .status(|status| {
+            status["policies"]
+                .as_array()
+                .is_some_and(|policies| policies.len() == 2)
+        })
+        .await;
+    assert_eq!(
+        status["generation"], 2,
+        "a status that was written is no change"
+    );
     ready(&server, "two", "True").await;
     server.delete(POLICIES, "", "one");
     server.delete(POLICIES, "", "two");
-    host.status(|status| status["policies"].as_array().is_some_and(Vec::is_empty)).await;
+    host.status(|status| status["policies"].as_array().is_some_and(Vec::is_empty))
+        .await;
     assert_eq!(said(&host).await, "");
 }
 
@@ -87,40 +129,76 @@ async fn a_broken_service_policy_keeps_its_last_good_version_and_holds_up_no_oth
     server.policy("two", &spec(&json!({"mode": "Warn"})));
     let status = ready(&server, "one", "False").await;
     let [ready_condition, degraded] = [&status["conditions"][0], &status["conditions"][1]];
-    assert!(ready_condition["message"].as_str().is_some_and(|text| text.contains("missing.wasm")), "{status:#}");
-    assert_eq!((&degraded["status"], &degraded["reason"]), (&json!("True"), &json!("LastGoodServes")));
+    assert!(
+        ready_condition["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("missing.wasm")),
+        "{status:#}"
+    );
+    assert_eq!(
+        (&degraded["status"], &degraded["reason"]),
+        (&json!("True"), &json!("LastGoodServes"))
+    );
     ready(&server, "two", "True").await;
     let said = said(&host).await;
-    assert!(said.contains("[one] metadata.annotations: told to deny"), "{said}");
-    let denial = said.lines().last().unwrap_or_default();
-    assert!(said.contains("[two] metadata") && denial.starts_with("[one]"), "two is not a warning: {said}");
-    let status = host.status(|status| status["lastReload"]["error"].is_string()).await;
     assert!(
-        status["lastReload"]["error"].as_str().is_some_and(
-            |text| text.starts_with("servicepolicies/one: its version from before serves on: spec.module.file")
-        ),
+        said.contains("[one] metadata.annotations: told to deny"),
+        "{said}"
+    );
+    let denial = said.lines().last().unwrap_or_default();
+    assert!(
+        said.contains("[two] metadata") && denial.starts_with("[one]"),
+        "two is not a warning: {said}"
+    );
+    let status = host
+        .status(|status| status["lastReload"]["error"].is_string())
+        .await;
+    assert!(
+        status["lastReload"]["error"]
+            .as_str()
+            .is_some_and(|text| text.starts_with(
+                "servicepolicies/one: its version from before serves on: spec.module.file"
+            )),
         "{status:#}"
     );
     // The module comes: no ServicePolicy changed, but a file did.
-    std::fs::copy(modules.path().join("misbehave.wasm"), modules.path().join("missing.wasm")).expect("copied");
+    std::fs::copy(
+        modules.path().join("misbehave.wasm"),
+        modules.path().join("missing.wasm"),
+    )
+    .expect("copied");
     ready(&server, "one", "True").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_policy_that_was_never_good_fails_reviews_as_its_failure_policy_says() {
     let server = ApiServer::new().await;
-    server.policy("lenient", &spec(&json!({"failurePolicy": "Ignore", "settings": {"unheard": "of"}})));
-    server.policy("typo", &spec(&json!({"mode": "Audit", "limits": {"deadlin": "1s"}})));
+    server.policy(
+        "lenient",
+        &spec(&json!({"failurePolicy": "Ignore", "settings": {"unheard": "of"}})),
+    );
+    server.policy(
+        "typo",
+        &spec(&json!({"mode": "Audit", "limits": {"deadlin": "1s"}})),
+    );
     let _reachable = server.reachable().await;
     let modules = directory(&[]);
     let (host, _kubeconfig) = serve(&server, modules.path(), &[]);
     let status = ready(&server, "lenient", "False").await;
     assert_eq!(status["conditions"][1]["reason"], "NothingServes");
     let said = said(&host).await;
-    assert!(said.contains("[lenient]") && !said.contains("[typo]"), "{said}");
+    assert!(
+        said.contains("[lenient]") && !said.contains("[typo]"),
+        "{said}"
+    );
     let status = ready(&server, "typo", "False").await;
-    let message = status["conditions"][0]["message"].as_str().unwrap_or_default();
-    assert!(message.starts_with(r#"spec.limits: unknown key "deadlin" (did you mean "deadline"?)"#), "{message}");
+    let message = status["conditions"][0]["message"]
+        .as_str()
+        .unwrap_or_default();
+    assert!(
+        message.starts_with(r#"spec.limits: unknown key "deadlin" (did you mean "deadline"?)"#),
+        "{message}"
+    );
     server.policy("lenient", &spec(&json!({})));
     ready(&server, "lenient", "True").await;
 }
@@ -128,17 +206,30 @@ async fn a_service_policy_that_was_never_good_fails_reviews_as_its_failure_polic
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_candidate_is_told_in_the_status_and_the_policy_serves() {
     let server = ApiServer::new().await;
-    server.policy("one", &spec(&json!({"candidate": {"module": {"file": "missing.wasm"}}})));
+    server.policy(
+        "one",
+        &spec(&json!({"candidate": {"module": {"file": "missing.wasm"}}})),
+    );
     let _reachable = server.reachable().await;
     let modules = directory(&[]);
     let (host, _kubeconfig) = serve(&server, modules.path(), &[]);
     let condition = ready(&server, "one", "True").await["conditions"][0].clone();
     assert_eq!(condition["reason"], "CandidateNotLoaded");
     let message = condition["message"].as_str().unwrap_or_default();
-    assert!(message.contains("but servicepolicies/one: spec.candidate.module.file: can't read"), "{message}");
-    assert!(said(&host).await.contains("[one] metadata.annotations: told to deny"));
+    assert!(
+        message.contains("but servicepolicies/one: spec.candidate.module.file: can't read"),
+        "{message}"
+    );
+    assert!(
+        said(&host)
+            .await
+            .contains("[one] metadata.annotations: told to deny")
+    );
     server.policy("one", &spec(&json!({"candidate": {"settings": {}}})));
-    assert_eq!(ready(&server, "one", "True").await["conditions"][0]["reason"], "Loaded");
+    assert_eq!(
+        ready(&server, "one", "True").await["conditions"][0]["reason"],
+        "Loaded"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,14 +239,25 @@ async fn files_and_cluster_serve_together_and_a_name_belongs_to_the_file() {
     server.policy("cluster", &spec(&json!({})));
     let _reachable = server.reachable().await;
     let files = directory(&[("p.yaml", manifest("file", &json!({})))]);
-    let (host, _kubeconfig) = serve(&server, files.path(), &["--policies", files.path().to_str().expect("UTF-8")]);
+    let (host, _kubeconfig) = serve(
+        &server,
+        files.path(),
+        &["--policies", files.path().to_str().expect("UTF-8")],
+    );
     let said = said(&host).await;
-    assert!(said.contains("[file] metadata") && said.contains("[cluster] metadata"), "{said}");
+    assert!(
+        said.contains("[file] metadata") && said.contains("[cluster] metadata"),
+        "{said}"
+    );
     let status = ready(&server, "file", "False").await;
     let conditions = &status["conditions"];
-    let message = "metadata.name: a file of --policies has a ServicePolicy of this name, and the file's judges; rename one, or \
+    let message = "metadata.name: a file of --policies has a ServicePolicy of this name, and the \
+        file's judges; rename one, or \
                    take the file away (in deploy/: PRESET=none, see docs/operations.md)";
-    assert_eq!((&conditions[0]["reason"], &conditions[0]["message"]), (&json!("NameTaken"), &json!(message)));
+    assert_eq!(
+        (&conditions[0]["reason"], &conditions[0]["message"]),
+        (&json!("NameTaken"), &json!(message))
+    );
     assert_eq!(conditions[1]["reason"], "FileServes");
 }
 
@@ -165,11 +267,27 @@ async fn a_service_policy_with_the_name_of_a_file_lets_no_broken_edit_of_the_fil
     server.policy("file", &spec(&json!({})));
     let _reachable = server.reachable().await;
     let files = directory(&[("p.yaml", manifest("file", &json!({})))]);
-    let (host, _kubeconfig) = serve(&server, files.path(), &["--policies", files.path().to_str().expect("UTF-8")]);
-    put(files.path(), "p.yaml", &manifest("file", &json!({"settings": {"unheard": "of"}})));
-    let refused = |status: &Value| status["lastReload"]["error"].as_str().is_some_and(|text| text.contains("p.yaml"));
+    let (host, _kubeconfig) = serve(
+        &server,
+        files.path(),
+        &["--policies", files.path().to_str().expect("UTF-8")],
+    );
+    put(
+        files.path(),
+        "p.yaml",
+        &manifest("file", &json!({"settings": {"unheard": "of"}})),
+    );
+    let refused = |status: &Value| {
+        status["lastReload"]["error"]
+            .as_str()
+            .is_some_and(|text| text.contains("p.yaml"))
+    };
     assert_eq!(host.status(refused).await["generation"], 1);
-    assert!(said(&host).await.contains("[file] metadata.annotations: told to deny"));
+    assert!(
+        said(&host)
+            .await
+            .contains("[file] metadata.annotations: told to deny")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -184,7 +302,10 @@ async fn a_service_policy_that_never_stands_still_holds_up_no_other() {
     let restless = tokio::spawn(async move {
         for deadline in (50..100).cycle() {
             let limits = json!({"deadline": format!("{deadline}ms")});
-            writer.policy("restless", &spec(&json!({"mode": "Audit", "limits": limits})));
+            writer.policy(
+                "restless",
+                &spec(&json!({"mode": "Audit", "limits": limits})),
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
@@ -219,7 +340,10 @@ async fn to_write_a_status_is_no_contact_of_the_watcher() {
     drop(reachable);
     let state = |status: &Value| {
         let feeds = status["inventory"].as_array().into_iter().flatten();
-        feeds.filter(|feed| feed["kind"] == POLICIES).map(|feed| feed["state"].clone()).collect::<Vec<_>>()
+        feeds
+            .filter(|feed| feed["kind"] == POLICIES)
+            .map(|feed| feed["state"].clone())
+            .collect::<Vec<_>>()
     };
     host.status(|status| state(status) == ["stale"]).await;
     server.refuse(POLICIES, Some(StatusCode::FORBIDDEN));
@@ -237,16 +361,41 @@ async fn a_host_that_never_saw_its_service_policies_does_not_start() {
     let (modules, kubeconfig) = (directory(&[]), server.kubeconfig());
     let (modules, config) = (modules.path().to_owned(), kubeconfig.path().join("config"));
     let start = tokio::task::spawn_blocking(move || {
-        let (modules, config) = (modules.to_str().expect("UTF-8"), config.to_str().expect("UTF-8"));
-        let arguments = ["serve", "--self-signed", "--cluster", "--policies-from-cluster", "--cluster-wait", "300ms"];
+        let (modules, config) = (
+            modules.to_str().expect("UTF-8"),
+            config.to_str().expect("UTF-8"),
+        );
+        let arguments = [
+            "serve",
+            "--self-signed",
+            "--cluster",
+            "--policies-from-cluster",
+            "--cluster-wait",
+            "300ms",
+        ];
         let ca = format!("{config}.ca");
-        sallyport(&[&arguments[..], &["--modules", modules, "--kubeconfig", config, "--ca-out", &ca]].concat())
+        sallyport(
+            &[
+                &arguments[..],
+                &[
+                    "--modules",
+                    modules,
+                    "--kubeconfig",
+                    config,
+                    "--ca-out",
+                    &ca,
+                ],
+            ]
+            .concat(),
+        )
     });
     let output = start.await.expect("it ran");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{errors}");
     assert!(
-        errors.contains(r#"{apiGroups: ["sallyport.dev"], resources: [servicepolicies], verbs: [list, watch]}"#),
+        errors.contains(
+            r#"{apiGroups: ["sallyport.dev"], resources: [servicepolicies], verbs: [list, watch]}"#
+        ),
         "{errors}"
     );
 }
@@ -261,9 +410,16 @@ async fn checked(host: &Program, operation: &str, object: &Value, old: &Value) -
             "kind": {"group": "sallyport.dev", "version": "v1alpha1", "kind": "ServicePolicy"},
         },
     });
-    let reply = host.client.post(PROTOCOLS[1], "/validate-policies", review.to_string()).await.json();
+    let reply = host
+        .client
+        .post(PROTOCOLS[1], "/validate-policies", review.to_string())
+        .await
+        .json();
     let response = &reply["response"];
-    let message = response["status"]["message"].as_str().unwrap_or_default().to_owned();
+    let message = response["status"]["message"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     (response["allowed"].as_bool().expect("an answer"), message)
 }
 
@@ -280,13 +436,31 @@ async fn a_broken_service_policy_is_refused_before_the_cluster_has_it() {
     let files = directory(&[("p.yaml", manifest("p", &json!({})))]);
     let host = Program::serve(files.path(), &[]);
     let good = object(&spec(&json!({})));
-    assert_eq!(checked(&host, "CREATE", &good, &Value::Null).await, (true, String::new()));
+    assert_eq!(
+        checked(&host, "CREATE", &good, &Value::Null).await,
+        (true, String::new())
+    );
     for (more, expected) in [
-        (json!({"module": {"file": "missing.wasm"}}), "spec.module.file: can't read "),
-        (json!({"settings": {"unheard": "of"}}), r#"spec.settings: unknown key "unheard""#),
-        (json!({"settings": {"atConfigure": "refuse"}}), "spec.settings.atConfigure: refused, as it was told"),
-        (json!({"candidate": {"settings": {"unheard": "of"}}}), r#"spec.candidate.settings: unknown key "unheard""#),
-        (json!({"candidate": {"module": {"file": "missing.wasm"}}}), "spec.candidate.module.file: can't read "),
+        (
+            json!({"module": {"file": "missing.wasm"}}),
+            "spec.module.file: can't read ",
+        ),
+        (
+            json!({"settings": {"unheard": "of"}}),
+            r#"spec.settings: unknown key "unheard""#,
+        ),
+        (
+            json!({"settings": {"atConfigure": "refuse"}}),
+            "spec.settings.atConfigure: refused, as it was told",
+        ),
+        (
+            json!({"candidate": {"settings": {"unheard": "of"}}}),
+            r#"spec.candidate.settings: unknown key "unheard""#,
+        ),
+        (
+            json!({"candidate": {"module": {"file": "missing.wasm"}}}),
+            "spec.candidate.module.file: can't read ",
+        ),
         (json!({"mode": "Enforced"}), "spec.mode: "),
         (
             json!({"match": {"namespaceSelector": {"matchLabel": {}}}}),
@@ -305,16 +479,24 @@ async fn a_service_policy_that_a_files_name_hides_is_warned_of_when_it_is_applie
     let warnings = async |name: &str| {
         let mut object = object(&spec(&json!({})));
         object["metadata"]["name"] = name.into();
-        let kind = json!({"group": "sallyport.dev", "version": "v1alpha1", "kind": "ServicePolicy"});
-        let request = json!({"uid": "u", "operation": "CREATE", "name": name, "object": object, "kind": kind});
-        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
-        let reply = host.client.post(PROTOCOLS[1], "/validate-policies", review.to_string()).await.json();
+        let kind =
+            json!({"group": "sallyport.dev", "version": "v1alpha1", "kind": "ServicePolicy"});
+        let request = json!({"uid": "u", "operation": "CREATE", "name": name, "object": object,
+            "kind": kind});
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": request});
+        let reply = host
+            .client
+            .post(PROTOCOLS[1], "/validate-policies", review.to_string())
+            .await
+            .json();
         assert_eq!(reply["response"]["allowed"], true, "{reply}");
         reply["response"]["warnings"].clone()
     };
     let file = files.path().join("shipped.yaml");
     let expected = format!(
-        "[sallyport] it does not serve: {} of the host has a ServicePolicy named \"p\"; rename one, or remove the file's",
+        "[sallyport] it does not serve: {} of the host has a ServicePolicy named \"p\"; rename \
+         one, or remove the file's",
         file.display()
     );
     assert_eq!(warnings("p").await, json!([expected]));
@@ -330,9 +512,15 @@ async fn a_broken_service_policy_that_is_there_can_be_labelled_and_lose_its_fina
     labelled["metadata"]["labels"] = json!({"team": "a"});
     let mut terminating = object(&spec(&json!({"module": {"file": "another.wasm"}})));
     terminating["metadata"]["deletionTimestamp"] = "2026-11-23T08:00:00Z".into();
-    for (operation, object, old) in
-        [("UPDATE", &labelled, &broken), ("UPDATE", &terminating, &broken), ("DELETE", &Value::Null, &broken)]
-    {
-        assert_eq!(checked(&host, operation, object, old).await, (true, String::new()), "{operation} {object}");
+    for (operation, object, old) in [
+        ("UPDATE", &labelled, &broken),
+        ("UPDATE", &terminating, &broken),
+        ("DELETE", &Value::Null, &broken),
+    ] {
+        assert_eq!(
+            checked(&host, operation, object, old).await,
+            (true, String::new()),
+            "{operation} {object}"
+        );
     }
 }

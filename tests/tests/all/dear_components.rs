@@ -59,7 +59,11 @@ fn functions(count: usize, locals: &[u8], code: &[u8]) -> Vec<u8> {
     let body = [locals, code, &[0x0b]].concat();
     let body = [number(body.len()), body].concat();
     let types = items(TYPE, 1, &[0x60, 0, 0]);
-    module(&[types, items(FUNCTION, count, &[0]), items(CODE, count, &body)])
+    module(&[
+        types,
+        items(FUNCTION, count, &[0]),
+        items(CODE, count, &body),
+    ])
 }
 
 fn locals(count: usize) -> Vec<u8> {
@@ -101,23 +105,68 @@ fn exceeding() -> Vec<(&'static str, usize, Vec<u8>)> {
     // i32.const 0, br_table with targets 0
     let table = [vec![0x41, 0, 0x0e], number(100_000), vec![0; 100_001]].concat();
     let small = section(MODULES, &module(&[]));
-    let nested =
-        (0..20).fold(EMPTY_COMPONENT.to_vec(), |inner, _| [EMPTY_COMPONENT, &*section(COMPONENTS, &inner)].concat());
+    let nested = (0..20).fold(EMPTY_COMPONENT.to_vec(), |inner, _| {
+        [EMPTY_COMPONENT, &*section(COMPONENTS, &inner)].concat()
+    });
     let empty = section(COMPONENTS, EMPTY_COMPONENT);
     vec![
-        ("pairs of a local variable", 501_000, with_module(&functions(1, &locals(3000), &nested_loops(1000, 3000)))),
-        ("local variables", 40_000, with_module(&functions(1, &locals(40_000), &[]))),
-        ("functions", 50_000, with_module(&functions(50_000, &nothing, &[]))),
-        ("bytes of code", 5_000_002, with_module(&functions(1, &nothing, &vec![0x01; 5_000_000]))),
-        ("levels of nested blocks", 2_001, with_module(&functions(1, &nothing, &block))),
-        ("targets of br_table", 100_000, with_module(&functions(1, &nothing, &table))),
-        ("core modules", 33, [misbehave(), small.repeat(100)].concat()),
-        ("nested components", 65, [misbehave(), empty.repeat(100)].concat()),
-        ("levels of components in components", 9, [misbehave(), section(COMPONENTS, &nested)].concat()),
+        (
+            "pairs of a local variable",
+            501_000,
+            with_module(&functions(1, &locals(3000), &nested_loops(1000, 3000))),
+        ),
+        (
+            "local variables",
+            40_000,
+            with_module(&functions(1, &locals(40_000), &[])),
+        ),
+        (
+            "functions",
+            50_000,
+            with_module(&functions(50_000, &nothing, &[])),
+        ),
+        (
+            "bytes of code",
+            5_000_002,
+            with_module(&functions(1, &nothing, &vec![0x01; 5_000_000])),
+        ),
+        (
+            "levels of nested blocks",
+            2_001,
+            with_module(&functions(1, &nothing, &block)),
+        ),
+        (
+            "targets of br_table",
+            100_000,
+            with_module(&functions(1, &nothing, &table)),
+        ),
+        (
+            "core modules",
+            33,
+            [misbehave(), small.repeat(100)].concat(),
+        ),
+        (
+            "nested components",
+            65,
+            [misbehave(), empty.repeat(100)].concat(),
+        ),
+        (
+            "levels of components in components",
+            9,
+            [misbehave(), section(COMPONENTS, &nested)].concat(),
+        ),
         ("types", 20_000, many(20_000, TYPE, &[0x60, 0, 0])),
-        ("types", 20_000, [misbehave(), items(TYPES, 20_000, &[0x7f])].concat()),
+        (
+            "types",
+            20_000,
+            [misbehave(), items(TYPES, 20_000, &[0x7f])].concat(),
+        ),
         // i32, i32.const 0, end
-        ("globals", 20_000, many(20_000, GLOBAL, &[0x7f, 0, 0x41, 0, 0x0b])),
+        (
+            "globals",
+            20_000,
+            many(20_000, GLOBAL, &[0x7f, 0, 0x41, 0, 0x0b]),
+        ),
         // Passive and empty.
         ("data segments", 50_000, many(50_000, DATA, &[1, 0])),
         // Of an immutable global without a name.
@@ -131,12 +180,25 @@ fn every_bound_is_named_with_what_was_found_and_the_way_out() {
         let began = Instant::now();
         let error = load(&component, &json!({})).expect_err(noun).to_string();
         assert!(error.starts_with("not compiled: "), "{noun}: {error}");
-        let number = error.split("has ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+        let number = error
+            .split("has ")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next()?.parse().ok());
         // Of the guest itself there are some too.
-        assert!(number.is_some_and(|number| (found..found + 500).contains(&number)), "{noun}: {error}");
+        assert!(
+            number.is_some_and(|number| (found..found + 500).contains(&number)),
+            "{noun}: {error}"
+        );
         assert!(error.contains(&format!(" {noun}")), "{noun}: {error}");
-        assert!(error.contains(", and a policy may have at most ") && error.contains("; "), "{noun}: {error}");
-        assert!(error.len() < 300 && began.elapsed() < Duration::from_secs(10), "{noun}: {:?}", began.elapsed());
+        assert!(
+            error.contains(", and a policy may have at most ") && error.contains("; "),
+            "{noun}: {error}"
+        );
+        assert!(
+            error.len() < 300 && began.elapsed() < Duration::from_secs(10),
+            "{noun}: {:?}",
+            began.elapsed()
+        );
     }
 }
 
@@ -146,27 +208,57 @@ fn a_foreign_import_is_refused_before_anything_is_compiled() {
     // (type 0)))`, in a slow component.
     let ty = section(7, b"\x01\x40\0\x01\0");
     let import = section(10, b"\x01\0\x04back\x01\0");
-    let slow = section(MODULES, &functions(40, &locals(450), &nested_loops(1000, 450)));
+    let slow = section(
+        MODULES,
+        &functions(40, &locals(450), &nested_loops(1000, 450)),
+    );
     let began = Instant::now();
-    let error = load(&[EMPTY_COMPONENT, &ty, &import, &slow].concat(), &json!({})).expect_err("foreign").to_string();
-    assert!(error.starts_with("imports the function back, which no policy may"), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let error = load(&[EMPTY_COMPONENT, &ty, &import, &slow].concat(), &json!({}))
+        .expect_err("foreign")
+        .to_string();
+    assert!(
+        error.starts_with("imports the function back, which no policy may"),
+        "{error}"
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[test]
 fn inspect_and_test_refuse_a_dear_component_with_its_bound() {
     let policy = manifest("dear", &json!({"module": {"file": "dear.wasm"}}));
-    let suite = "apiVersion: sallyport.dev/v1alpha1\nkind: Suite\nmetadata: {name: dear}\nspec:\n  policy: {manifest: \
-                 policy.yaml}\n  cases: [{name: any, object: {spec: {type: ClusterIP}}, expect: {allowed: true}}]\n";
-    let directory = directory(&[("policy.yaml", policy), ("dear.suite.yaml", suite.to_owned())]);
+    let suite = "apiVersion: sallyport.dev/v1alpha1\nkind: Suite\nmetadata: {name: \
+        dear}\nspec:\n  policy: {manifest: \
+                 policy.yaml}\n  cases: [{name: any, object: {spec: {type: ClusterIP}}, expect: \
+                 {allowed: true}}]\n";
+    let directory = directory(&[
+        ("policy.yaml", policy),
+        ("dear.suite.yaml", suite.to_owned()),
+    ]);
     let dear = with_module(&functions(1, &locals(3000), &nested_loops(1000, 3000)));
     std::fs::write(directory.path().join("dear.wasm"), dear).expect("written");
-    let path = |name| directory.path().join(name).to_str().expect("UTF-8").to_owned();
-    for arguments in [["inspect", "--no-cache", &path("dear.wasm")], ["test", "--no-cache", &path("dear.suite.yaml")]] {
+    let path = |name| {
+        directory
+            .path()
+            .join(name)
+            .to_str()
+            .expect("UTF-8")
+            .to_owned()
+    };
+    for arguments in [
+        ["inspect", "--no-cache", &path("dear.wasm")],
+        ["test", "--no-cache", &path("dear.suite.yaml")],
+    ] {
         let output = sallyport(&arguments);
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text);
-        assert!(!output.status.success() && text.contains("pairs of a local variable and a block"), "{text}");
+        assert!(
+            !output.status.success() && text.contains("pairs of a local variable and a block"),
+            "{text}"
+        );
     }
 }
 
@@ -174,15 +266,26 @@ fn inspect_and_test_refuse_a_dear_component_with_its_bound() {
 #[tokio::test]
 async fn a_host_that_serves_pays_nothing_for_a_component_that_takes_too_long() {
     let directory = directory(&[("sound.yaml", manifest("sound", &json!({})))]);
-    let host = Program::serve(directory.path(), &["--watch-interval", "100ms", "--no-cache"]);
+    let host = Program::serve(
+        directory.path(),
+        &["--watch-interval", "100ms", "--no-cache"],
+    );
     host.verdict().await;
     let before = host.most_resident();
     std::fs::write(directory.path().join("slow.wasm"), slow()).expect("written");
-    put(directory.path(), "slow.yaml", &manifest("slow", &json!({"module": {"file": "slow.wasm"}})));
+    put(
+        directory.path(),
+        "slow.yaml",
+        &manifest("slow", &json!({"module": {"file": "slow.wasm"}})),
+    );
     let (began, mut slowest) = (Instant::now(), Duration::ZERO);
     let error = loop {
         let asked = Instant::now();
-        assert!(host.verdict().await.contains("told to deny"), "{}", host.log());
+        assert!(
+            host.verdict().await.contains("told to deny"),
+            "{}",
+            host.log()
+        );
         slowest = slowest.max(asked.elapsed());
         let status = host.status(|_| true).await;
         if let Some(error) = status["lastReload"]["error"].as_str() {

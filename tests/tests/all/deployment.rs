@@ -1,4 +1,5 @@
-//! The container of `deploy/base/deployment.yaml`: its arguments, as a kubelet starts the program with them, on this machine's paths.
+//! The container of `deploy/base/deployment.yaml`: its arguments, as a kubelet starts the program
+//! with them, on this machine's paths.
 
 use crate::api_server::ApiServer;
 use crate::client::PROTOCOLS;
@@ -15,24 +16,43 @@ fn container() -> Value {
     yaml::documents(&text).expect("YAML")[0]["spec"]["template"]["spec"]["containers"][0].clone()
 }
 
-/// The arguments with a preset, as far as they don't concern addresses and certificates. Presets and modules lie in this
-/// repository, and the volume for compiled code in a directory of the test.
+/// The arguments with a preset, as far as they don't concern addresses and certificates. Presets
+/// and modules lie in this repository, and the volume for compiled code in a directory of the test.
 fn arguments(preset: &str, modules: &Path, volume: &Path) -> Vec<String> {
     let moved = |argument: &str| {
         argument
             .replace("$(PRESET)", preset)
-            .replace("/etc/sallyport/presets", &root().join("policies/presets").display().to_string())
+            .replace(
+                "/etc/sallyport/presets",
+                &root().join("policies/presets").display().to_string(),
+            )
             .replace("/etc/sallyport/policies", &modules.display().to_string())
-            .replace("/etc/sallyport/config/config.yaml", &root().join("deploy/base/config.yaml").display().to_string())
+            .replace(
+                "/etc/sallyport/config/config.yaml",
+                &root().join("deploy/base/config.yaml").display().to_string(),
+            )
             .replace("/var/cache/sallyport", &volume.display().to_string())
     };
     let container = container();
-    let all = container["args"].as_array().expect("a list").iter().filter_map(Value::as_str);
-    let elsewhere = ["serve", "--tls-", "--listen", "--admin-listen", "--drain-delay"];
-    all.filter(|argument| !elsewhere.iter().any(|start| argument.starts_with(start))).map(moved).collect()
+    let all = container["args"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(Value::as_str);
+    let elsewhere = [
+        "serve",
+        "--tls-",
+        "--listen",
+        "--admin-listen",
+        "--drain-delay",
+    ];
+    all.filter(|argument| !elsewhere.iter().any(|start| argument.starts_with(start)))
+        .map(moved)
+        .collect()
 }
 
-/// What a kubelet makes of an emptyDir for a Pod with an `fsGroup`: open to all, with the setgid bit.
+/// What a kubelet makes of an emptyDir for a Pod with an `fsGroup`: open to all, with the setgid
+/// bit.
 fn empty_dir() -> tempfile::TempDir {
     let volume = tempfile::tempdir().expect("a directory");
     fs::set_permissions(volume.path(), Permissions::from_mode(0o2777)).expect("it is ours");
@@ -42,7 +62,11 @@ fn empty_dir() -> tempfile::TempDir {
 fn start(server: &ApiServer, arguments: &[String]) -> Program {
     let kubeconfig = server.kubeconfig();
     let file = kubeconfig.path().join("config").display().to_string();
-    let arguments: Vec<_> = arguments.iter().map(String::as_str).chain(["--kubeconfig", &file]).collect();
+    let arguments: Vec<_> = arguments
+        .iter()
+        .map(String::as_str)
+        .chain(["--kubeconfig", &file])
+        .collect();
     Program::start(&arguments)
 }
 
@@ -54,15 +78,24 @@ async fn a_container_that_restarts_compiles_nothing() {
     let arguments = arguments("baseline", &root().join("target/policies"), volume.path());
     let compiled = |host: &Program| {
         let log = host.log();
-        let (_, rest) = log.split_once("all policies are read compilations=").unwrap_or_else(|| panic!("{log}"));
-        rest.split_whitespace().next().and_then(|number| number.parse::<usize>().ok()).expect("a number")
+        let (_, rest) = log
+            .split_once("all policies are read compilations=")
+            .unwrap_or_else(|| panic!("{log}"));
+        rest.split_whitespace()
+            .next()
+            .and_then(|number| number.parse::<usize>().ok())
+            .expect("a number")
     };
     let first = start(&server, &arguments);
     assert!(compiled(&first) > 0);
     // Killed, as by the memory limit.
     drop(first);
     let cache = fs::metadata(volume.path().join("compiled")).expect("made");
-    assert_eq!(cache.mode() & 0o777, 0o700, "closed to others, though the volume is not");
+    assert_eq!(
+        cache.mode() & 0o777,
+        0o700,
+        "closed to others, though the volume is not"
+    );
     assert_eq!(compiled(&start(&server, &arguments)), 0);
 }
 
@@ -70,33 +103,63 @@ async fn a_container_that_restarts_compiles_nothing() {
 fn the_volume_for_compiled_code_is_mounted_and_has_room_for_the_cache() {
     let container = container();
     let mounts = container["volumeMounts"].as_array().expect("mounts");
-    assert!(mounts.contains(&json!({"name": "compiled", "mountPath": "/var/cache/sallyport"})), "{mounts:?}");
-    assert!(container["args"].as_array().is_some_and(|all| all.contains(&json!("--cache-size=128Mi"))));
+    assert!(
+        mounts.contains(&json!({"name": "compiled", "mountPath": "/var/cache/sallyport"})),
+        "{mounts:?}"
+    );
+    assert!(
+        container["args"]
+            .as_array()
+            .is_some_and(|all| all.contains(&json!("--cache-size=128Mi")))
+    );
     let text = fs::read_to_string(root().join("deploy/base/deployment.yaml")).expect("it is there");
     let volumes = &yaml::documents(&text).expect("YAML")[0]["spec"]["template"]["spec"]["volumes"];
-    let compiled = volumes.as_array().expect("volumes").iter().find(|volume| volume["name"] == "compiled");
-    assert_eq!(compiled.expect("a volume")["emptyDir"]["sizeLimit"], "256Mi");
+    let compiled = volumes
+        .as_array()
+        .expect("volumes")
+        .iter()
+        .find(|volume| volume["name"] == "compiled");
+    assert_eq!(
+        compiled.expect("a volume")["emptyDir"]["sizeLimit"],
+        "256Mi"
+    );
 }
 
-/// `kubectl set env deployment/sallyport PRESET=none`, after ServicePolicies of the preset's own names were applied.
+/// `kubectl set env deployment/sallyport PRESET=none`, after ServicePolicies of the preset's own
+/// names were applied.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_preset_is_switched_off_or_replaced_by_one_variable() {
     let server = ApiServer::new().await;
     let _reachable = server.reachable().await;
     let (volume, modules) = (empty_dir(), directory(&[]));
-    server.policy("nodeport-range", &json!({"module": {"file": "misbehave.wasm"}}));
+    server.policy(
+        "nodeport-range",
+        &json!({"module": {"file": "misbehave.wasm"}}),
+    );
     let none = start(&server, &arguments("none", modules.path(), volume.path()));
     let status = none.status(|status| status["policies"].is_array()).await;
     let names = |status: &Value| -> Vec<String> {
         let all = status["policies"].as_array().expect("a list").iter();
-        all.map(|policy| policy["name"].as_str().unwrap_or_default().to_owned()).collect()
+        all.map(|policy| policy["name"].as_str().unwrap_or_default().to_owned())
+            .collect()
     };
-    assert_eq!(names(&status), ["nodeport-range"], "the cluster's serves, and no file has its name");
-    let reply = none.client.post(PROTOCOLS[0], "/validate", told("deny")).await.json();
+    assert_eq!(
+        names(&status),
+        ["nodeport-range"],
+        "the cluster's serves, and no file has its name"
+    );
+    let reply = none
+        .client
+        .post(PROTOCOLS[0], "/validate", told("deny"))
+        .await
+        .json();
     assert_eq!(reply["response"]["allowed"], false, "{reply:#}");
 
     for preset in ["baseline", "restricted", "cloud", "bare-metal"] {
-        let host = start(&server, &arguments(preset, &root().join("target/policies"), volume.path()));
+        let host = start(
+            &server,
+            &arguments(preset, &root().join("target/policies"), volume.path()),
+        );
         let status = host.status(|status| status["policies"].is_array()).await;
         assert!(names(&status).len() > 5, "{preset}: {status:#}");
     }
@@ -104,7 +167,10 @@ async fn a_preset_is_switched_off_or_replaced_by_one_variable() {
 
 #[test]
 fn every_preset_has_a_component_that_chooses_it() {
-    assert_eq!(container()["env"], json!([{"name": "PRESET", "value": "baseline"}]));
+    assert_eq!(
+        container()["env"],
+        json!([{"name": "PRESET", "value": "baseline"}])
+    );
     for (component, preset) in [
         ("restricted", "restricted"),
         ("cloud", "cloud"),
@@ -113,12 +179,21 @@ fn every_preset_has_a_component_that_chooses_it() {
     ] {
         let file = root().join(format!("deploy/components/{component}/kustomization.yaml"));
         let text = fs::read_to_string(&file).expect("it is there");
-        let patch =
-            yaml::documents(&text).expect("YAML")[0]["patches"][0]["patch"].as_str().expect("a text").to_owned();
+        let patch = yaml::documents(&text).expect("YAML")[0]["patches"][0]["patch"]
+            .as_str()
+            .expect("a text")
+            .to_owned();
         let patch = &yaml::documents(&patch).expect("YAML")[0];
         let container = &patch["spec"]["template"]["spec"]["containers"][0];
-        assert_eq!(container["env"], json!([{"name": "PRESET", "value": preset}]), "{component}");
-        assert!(root().join("policies/presets").join(preset).is_dir(), "{preset}");
+        assert_eq!(
+            container["env"],
+            json!([{"name": "PRESET", "value": preset}]),
+            "{component}"
+        );
+        assert!(
+            root().join("policies/presets").join(preset).is_dir(),
+            "{preset}"
+        );
     }
 }
 
@@ -126,13 +201,27 @@ fn every_preset_has_a_component_that_chooses_it() {
 #[test]
 fn an_empty_directory_of_policies_is_refused_unless_it_says_so() {
     let (empty, modules) = (tempfile::tempdir().expect("a directory"), directory(&[]));
-    let [policies, modules] = [&empty, &modules].map(|directory| directory.path().to_str().expect("UTF-8"));
-    let serve = ["serve", "--policies", policies, "--modules", modules, "--self-signed"];
+    let [policies, modules] =
+        [&empty, &modules].map(|directory| directory.path().to_str().expect("UTF-8"));
+    let serve = [
+        "serve",
+        "--policies",
+        policies,
+        "--modules",
+        modules,
+        "--self-signed",
+    ];
     let output = crate::command_line::sallyport(&serve);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && errors.contains("no ServicePolicy in"), "{errors}");
+    assert!(
+        !output.status.success() && errors.contains("no ServicePolicy in"),
+        "{errors}"
+    );
     // Nor with the file, where no cluster has policies.
-    fs::copy(root().join("policies/presets/none/kustomization.yaml"), empty.path().join("kustomization.yaml"))
-        .expect("copied");
+    fs::copy(
+        root().join("policies/presets/none/kustomization.yaml"),
+        empty.path().join("kustomization.yaml"),
+    )
+    .expect("copied");
     assert!(!crate::command_line::sallyport(&serve).status.success());
 }

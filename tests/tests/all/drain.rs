@@ -12,14 +12,21 @@ use tokio::task::JoinHandle;
 
 /// A guest that may loop for so long.
 fn policies(deadline: &str) -> TempDir {
-    directory(&[("p.yaml", manifest("p", &json!({"limits": {"deadline": deadline}})))])
+    directory(&[(
+        "p.yaml",
+        manifest("p", &json!({"limits": {"deadline": deadline}})),
+    )])
 }
 
 /// A request whose guest loops, once it does.
 async fn loops(host: &Program, protocol: Protocol) -> JoinHandle<Reply> {
     let client = host.client.clone();
-    let looping = tokio::spawn(async move { client.post(protocol, "/validate", told("loop")).await });
-    while !probe(host.admin, "/metrics").await.contains("sallyport_reviews_in_flight 1\n") {
+    let looping =
+        tokio::spawn(async move { client.post(protocol, "/validate", told("loop")).await });
+    while !probe(host.admin, "/metrics")
+        .await
+        .contains("sallyport_reviews_in_flight 1\n")
+    {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     looping
@@ -37,9 +44,15 @@ async fn a_signal_lets_requests_in_flight_be_answered() {
         host.signal(signal);
         let reply = looping.await.expect("answered");
         assert_eq!(reply.status, StatusCode::OK, "{protocol:?}");
-        assert_eq!(reply.json()["response"]["status"]["details"]["causes"][0]["reason"], "EvaluationError");
+        assert_eq!(
+            reply.json()["response"]["status"]["details"]["causes"][0]["reason"],
+            "EvaluationError"
+        );
         assert_eq!(host.wait().code(), Some(0), "{}", host.log());
-        assert!(TcpStream::connect(host.webhook).await.is_err(), "it still listens");
+        assert!(
+            TcpStream::connect(host.webhook).await.is_err(),
+            "it still listens"
+        );
     }
 }
 
@@ -47,17 +60,38 @@ async fn a_signal_lets_requests_in_flight_be_answered() {
 async fn before_it_drains_it_is_not_ready_but_serves_as_before() {
     let policies = policies("1s");
     let mut host = Program::serve(policies.path(), &["--no-watch", "--drain-delay", "2"]);
-    assert!(probe(host.admin, "/readyz").await.starts_with("HTTP/1.1 200 "));
+    assert!(
+        probe(host.admin, "/readyz")
+            .await
+            .starts_with("HTTP/1.1 200 ")
+    );
     host.signal("TERM");
     let began = Instant::now();
-    while probe(host.admin, "/readyz").await.starts_with("HTTP/1.1 200 ") {
-        assert!(began.elapsed() < Duration::from_secs(1), "it is still ready");
+    while probe(host.admin, "/readyz")
+        .await
+        .starts_with("HTTP/1.1 200 ")
+    {
+        assert!(
+            began.elapsed() < Duration::from_secs(1),
+            "it is still ready"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(probe(host.admin, "/livez").await.starts_with("HTTP/1.1 200 "));
+    assert!(
+        probe(host.admin, "/livez")
+            .await
+            .starts_with("HTTP/1.1 200 ")
+    );
     for (protocol, connection) in PROTOCOLS.into_iter().zip([Some("close"), None]) {
-        let reply = host.client.post(protocol, "/validate", told("nothing")).await;
-        assert_eq!((reply.status, reply.connection.as_deref()), (StatusCode::OK, connection), "{protocol:?}");
+        let reply = host
+            .client
+            .post(protocol, "/validate", told("nothing"))
+            .await;
+        assert_eq!(
+            (reply.status, reply.connection.as_deref()),
+            (StatusCode::OK, connection),
+            "{protocol:?}"
+        );
     }
     assert_eq!(host.wait().code(), Some(0), "{}", host.log());
 }
@@ -73,7 +107,9 @@ struct Kept {
 async fn keeps(client: Client, protocol: Protocol, pause: Duration) -> Kept {
     let mut kept = Kept::default();
     while let Ok(stream) = client.try_handshake(protocol, rustls::ALL_VERSIONS).await {
-        let Some(mut connection) = Connection::over(stream, protocol).await else { continue };
+        let Some(mut connection) = Connection::over(stream, protocol).await else {
+            continue;
+        };
         while connection.is_ready().await {
             let request = request("POST", "/validate", "application/json", told("nothing"));
             match connection.try_send(request).await {
@@ -90,9 +126,11 @@ async fn keeps(client: Client, protocol: Protocol, pause: Duration) -> Kept {
     kept
 }
 
-/// It was never sent, or came after a GOAWAY, which says what was not begun: every client may send that again, and API servers do.
+/// It was never sent, or came after a GOAWAY, which says what was not begun: every client may send
+/// that again, and API servers do.
 fn is_unsent(error: &hyper::Error) -> bool {
-    let http2 = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    let http2 =
+        std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
     error.is_canceled() || http2.is_some_and(|error| error.is_go_away() && error.is_remote())
 }
 
@@ -102,7 +140,9 @@ async fn who_keeps_a_connection_loses_no_request() {
     for protocol in PROTOCOLS {
         let mut host = Program::serve(policies.path(), &["--no-watch"]);
         let pauses = (0..20).map(|number| Duration::from_millis(number * number));
-        let clients: Vec<_> = pauses.map(|pause| tokio::spawn(keeps(host.client.clone(), protocol, pause))).collect();
+        let clients: Vec<_> = pauses
+            .map(|pause| tokio::spawn(keeps(host.client.clone(), protocol, pause)))
+            .collect();
         tokio::time::sleep(Duration::from_millis(500)).await;
         host.signal("TERM");
         let mut all = Kept::default();
@@ -124,19 +164,35 @@ async fn a_terminal_ends_it_at_once() {
     host.signal("INT");
     let began = Instant::now();
     assert_eq!(host.wait().code(), Some(0), "{}", host.log());
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_takes_no_longer_than_it_may() {
     let policies = policies("10s");
-    let mut host = Program::serve(policies.path(), &["--no-watch", "--drain-delay", "0", "--drain-timeout", "1"]);
+    let mut host = Program::serve(
+        policies.path(),
+        &["--no-watch", "--drain-delay", "0", "--drain-timeout", "1"],
+    );
     let looping = loops(&host, Protocol::Http1).await;
     host.signal("TERM");
     let began = Instant::now();
     assert_eq!(host.wait().code(), Some(0), "{}", host.log());
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    assert!(host.log().contains("connections were still busy after 1s; closing them"), "{}", host.log());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(
+        host.log()
+            .contains("connections were still busy after 1s; closing them"),
+        "{}",
+        host.log()
+    );
     looping.abort();
 }
 
@@ -154,7 +210,11 @@ async fn a_second_signal_ends_it_at_once() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     host.signal("TERM");
     assert_eq!(host.wait().code(), Some(130), "{}", host.log());
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
     looping.abort();
 }
 
@@ -170,8 +230,13 @@ fn a_signal_ends_a_host_that_still_waits_for_something() {
     });
     let kubeconfig = policies.path().join("kubeconfig");
     std::fs::write(&kubeconfig, config.to_string()).expect("written");
-    let flags =
-        ["--self-managed-certificate", "--namespace", "test", "--kubeconfig", kubeconfig.to_str().expect("UTF-8")];
+    let flags = [
+        "--self-managed-certificate",
+        "--namespace",
+        "test",
+        "--kubeconfig",
+        kubeconfig.to_str().expect("UTF-8"),
+    ];
     for signal in ["TERM", "INT"] {
         let (status, log) = Starting::serve(policies.path(), &flags).end(signal);
         assert_eq!(status.code(), Some(0), "{log}");

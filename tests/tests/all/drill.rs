@@ -1,9 +1,11 @@
-//! The drill: hostile clients of every kind that is known, one after another, against the program under the memory limit of
-//! `deploy/`, while an ordinary client asks once in a while. It is answered in time, and half of the limit is never used.
+//! The drill: hostile clients of every kind that is known, one after another, against the program
+//! under the memory limit of `deploy/`, while an ordinary client asks once in a while. It is
+//! answered in time, and half of the limit is never used.
 //!
-//! `make drill` runs it alone. Where this process may make a control group for memory, the program runs in one with that limit, and
-//! is killed when it goes beyond; else its own account of its memory is all there is, and the test says so. Each attack is bounded in
-//! time and in number, and stays on the loopback interface. A new kind of attack is one more line in [`ATTACKS`].
+//! `make drill` runs it alone. Where this process may make a control group for memory, the program
+//! runs in one with that limit, and is killed when it goes beyond; else its own account of its
+//! memory is all there is, and the test says so. Each attack is bounded in time and in number, and
+//! stays on the loopback interface. A new kind of attack is one more line in [`ATTACKS`].
 
 use crate::client::{Client, Protocol, probe};
 use crate::host::{body, told};
@@ -53,24 +55,66 @@ impl Target {
 }
 
 const ATTACKS: [(&str, Attack); 19] = [
-    ("uids of 7 MB over HTTP/2, whose answers nobody takes", |target| Box::pin(no_window(target, uid()))),
-    ("kinds of 8 MB of U+200B, whose answers nobody takes", |target| Box::pin(no_window(target, kind()))),
-    ("user names and names of 3 MB each", |target| Box::pin(no_window(target, names()))),
-    ("uids of 7 MB over HTTP/1.1, whose answers nobody reads", |target| Box::pin(no_reads(target, uid()))),
-    ("kinds of 8 MB over HTTP/1.1, whose answers nobody reads", |target| Box::pin(no_reads(target, kind()))),
-    ("large patches that nobody takes", |target| Box::pin(no_window(target, patched()))),
-    ("a selector's key of 450 KB", |target| Box::pin(no_reads(target, selector()))),
-    ("JSON that is deep, or says everything twice", |target| Box::pin(odd_json(target))),
-    ("silent connections from 50 addresses", |target| Box::pin(silent(target))),
-    ("slow bodies from 50 addresses", |target| Box::pin(slow_bodies(target))),
-    ("slow bodies on many streams", |target| Box::pin(slow_streams(target))),
-    ("bodies of 60 KB that never end", |target| Box::pin(halves(target))),
-    ("streams that are reset at once", |target| Box::pin(frames(target, resets))),
-    ("heads in frames without end", |target| Box::pin(frames(target, continuations))),
-    ("pings and settings whose answers nobody reads", |target| Box::pin(frames(target, pings))),
-    ("heads without end over HTTP/1.1", |target| Box::pin(heads(target))),
-    ("chunks of one byte, trailers, and bodies that say they are compressed", |target| Box::pin(chunks(target))),
-    ("ordinary reviews, as many as 20 connections carry", |target| Box::pin(reviews(target))),
+    (
+        "uids of 7 MB over HTTP/2, whose answers nobody takes",
+        |target| Box::pin(no_window(target, uid())),
+    ),
+    (
+        "kinds of 8 MB of U+200B, whose answers nobody takes",
+        |target| Box::pin(no_window(target, kind())),
+    ),
+    ("user names and names of 3 MB each", |target| {
+        Box::pin(no_window(target, names()))
+    }),
+    (
+        "uids of 7 MB over HTTP/1.1, whose answers nobody reads",
+        |target| Box::pin(no_reads(target, uid())),
+    ),
+    (
+        "kinds of 8 MB over HTTP/1.1, whose answers nobody reads",
+        |target| Box::pin(no_reads(target, kind())),
+    ),
+    ("large patches that nobody takes", |target| {
+        Box::pin(no_window(target, patched()))
+    }),
+    ("a selector's key of 450 KB", |target| {
+        Box::pin(no_reads(target, selector()))
+    }),
+    ("JSON that is deep, or says everything twice", |target| {
+        Box::pin(odd_json(target))
+    }),
+    ("silent connections from 50 addresses", |target| {
+        Box::pin(silent(target))
+    }),
+    ("slow bodies from 50 addresses", |target| {
+        Box::pin(slow_bodies(target))
+    }),
+    ("slow bodies on many streams", |target| {
+        Box::pin(slow_streams(target))
+    }),
+    ("bodies of 60 KB that never end", |target| {
+        Box::pin(halves(target))
+    }),
+    ("streams that are reset at once", |target| {
+        Box::pin(frames(target, resets))
+    }),
+    ("heads in frames without end", |target| {
+        Box::pin(frames(target, continuations))
+    }),
+    ("pings and settings whose answers nobody reads", |target| {
+        Box::pin(frames(target, pings))
+    }),
+    ("heads without end over HTTP/1.1", |target| {
+        Box::pin(heads(target))
+    }),
+    (
+        "chunks of one byte, trailers, and bodies that say they are compressed",
+        |target| Box::pin(chunks(target)),
+    ),
+    (
+        "ordinary reviews, as many as 20 connections carry",
+        |target| Box::pin(reviews(target)),
+    ),
     ("the admin port", |target| Box::pin(admin(target))),
 ];
 
@@ -79,7 +123,10 @@ fn hostile_clients_neither_starve_others_nor_exhaust_memory() {
     let policies = directory(&[("p.yaml", manifest("p", &json!({})))]);
     let host = Program::serve_within(policies.path(), &["--no-watch"], DEPLOYED << 10);
     let attackers = runtime(2);
-    let target = Target { client: host.client.clone(), admin: host.admin };
+    let target = Target {
+        client: host.client.clone(),
+        admin: host.admin,
+    };
     let mut slow = vec![];
     for (name, attack) in ATTACKS {
         let attack = attackers.spawn(attack(target.clone()));
@@ -87,12 +134,20 @@ fn hostile_clients_neither_starve_others_nor_exhaust_memory() {
             std::thread::sleep(ATTACK / ASKS);
             ask(&host.client)
         });
-        let slowest = slowest.max_by_key(|(took, _)| *took).expect("some were asked");
+        let slowest = slowest
+            .max_by_key(|(took, _)| *took)
+            .expect("some were asked");
         attack.abort();
         let most = host.most_resident();
-        eprintln!("{name}: answered after {:?} at most; {most} KiB so far", slowest.0);
+        eprintln!(
+            "{name}: answered after {:?} at most; {most} KiB so far",
+            slowest.0
+        );
         if slowest.0 > PATIENCE || slowest.1 != "200 OK" || most > DEPLOYED / 2 {
-            slow.push(format!("{name}: {} after {:?}; {most} KiB", slowest.1, slowest.0));
+            slow.push(format!(
+                "{name}: {} after {:?}; {most} KiB",
+                slowest.1, slowest.0
+            ));
         }
     }
     attackers.shutdown_background();
@@ -102,18 +157,28 @@ fn hostile_clients_neither_starve_others_nor_exhaust_memory() {
 }
 
 fn runtime(threads: usize) -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().expect("a runtime")
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 /// An ordinary review on a new connection: how long it took, and what came.
 fn ask(client: &Client) -> (Duration, String) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let began = Instant::now();
     let client = client.clone();
     let asked = runtime.block_on(async {
         // A connection that fails is a task that panics.
-        let post =
-            tokio::spawn(async move { client.post(Protocol::Http1, "/validate?timeout=3s", told("nothing")).await });
+        let post = tokio::spawn(async move {
+            client
+                .post(Protocol::Http1, "/validate?timeout=3s", told("nothing"))
+                .await
+        });
         tokio::time::timeout(PATIENCE * 2, post).await
     });
     let came = match asked {
@@ -148,27 +213,34 @@ fn names() -> Bytes {
 }
 
 fn selector() -> Bytes {
-    review(|review| review["request"]["object"]["spec"]["selector"] = json!({"s".repeat(450_000): "x"}))
+    review(|review| {
+        review["request"]["object"]["spec"]["selector"] = json!({"s".repeat(450_000): "x"})
+    })
 }
 
 /// What `misbehave` patches is small; the object is not.
 fn patched() -> Bytes {
     review(|review| {
-        let annotations = review["request"]["object"]["metadata"]["annotations"].as_object_mut().expect("it has some");
+        let annotations = review["request"]["object"]["metadata"]["annotations"]
+            .as_object_mut()
+            .expect("it has some");
         annotations.insert("large".to_owned(), "x".repeat(200_000).into());
     })
 }
 
 fn head(more: &str) -> String {
-    format!("POST /validate?timeout=3s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{more}\r\n")
+    format!(
+        "POST /validate?timeout=3s HTTP/1.1\r\nHost: localhost\r\nContent-Type: \
+         application/json\r\n{more}\r\n"
+    )
 }
 
 fn request(path: &str, body: Bytes) -> hyper::Request<Full<Bytes>> {
     crate::client::request("POST", path, "application/json", body)
 }
 
-/// As many as may be at the same time, each begun anew when it ends: at most 50 a second, since what makes them uses the same
-/// processors as what is tried.
+/// As many as may be at the same time, each begun anew when it ends: at most 50 a second, since
+/// what makes them uses the same processors as what is tried.
 async fn many<F: Future<Output = ()> + Send + 'static>(count: usize, one: impl Fn(usize) -> F) {
     let mut all = JoinSet::new();
     for number in 0..count {
@@ -188,16 +260,31 @@ async fn no_window(target: Target, review: Bytes) {
     many(4, move |number| {
         let (client, review) = (target.from(number), review.clone());
         async move {
-            let Ok(stream) = client.try_handshake(Protocol::Http2, rustls::ALL_VERSIONS).await else { return };
+            let Ok(stream) = client
+                .try_handshake(Protocol::Http2, rustls::ALL_VERSIONS)
+                .await
+            else {
+                return;
+            };
             let mut builder = http2::Builder::new(TokioExecutor::new());
-            builder.initial_stream_window_size(0).initial_connection_window_size(1 << 16);
-            let Ok((sender, connection)) = builder.handshake(TokioIo::new(stream)).await else { return };
+            builder
+                .initial_stream_window_size(0)
+                .initial_connection_window_size(1 << 16);
+            let Ok((sender, connection)) = builder.handshake(TokioIo::new(stream)).await else {
+                return;
+            };
             let post = |path| {
                 let mut sender = sender.clone();
                 let request = request(path, review.clone());
                 async move { sender.send_request(request).await }
             };
-            let posts = (0..30).map(|number| post(if number % 2 == 0 { "/validate" } else { "/mutate" }));
+            let posts = (0..30).map(|number| {
+                post(if number % 2 == 0 {
+                    "/validate"
+                } else {
+                    "/mutate"
+                })
+            });
             let answers = async {
                 let answers = futures::future::join_all(posts).await;
                 std::future::pending::<()>().await;
@@ -217,10 +304,17 @@ async fn no_reads(target: Target, review: Bytes) {
     many(30, move |number| {
         let (client, review) = (target.from(number), review.clone());
         async move {
-            let Ok(mut stream) = client.try_handshake(Protocol::Http1, rustls::ALL_VERSIONS).await else { return };
+            let Ok(mut stream) = client
+                .try_handshake(Protocol::Http1, rustls::ALL_VERSIONS)
+                .await
+            else {
+                return;
+            };
             let head = head(&format!("Content-Length: {}\r\n", review.len()));
             for _ in 0..20 {
-                if stream.write_all(head.as_bytes()).await.is_err() || stream.write_all(&review).await.is_err() {
+                if stream.write_all(head.as_bytes()).await.is_err()
+                    || stream.write_all(&review).await.is_err()
+                {
                     return;
                 }
             }
@@ -237,15 +331,28 @@ async fn odd_json(target: Target) {
         Bytes::from(review.replace(r#""?""#, object))
     };
     let deep = text(&format!("{}{}", "[".repeat(1 << 20), "]".repeat(1 << 20)));
-    let nested = text(&format!("{}1{}", r#"{"a":"#.repeat(500_000), "}".repeat(500_000)));
-    let twice = text(&format!(r#"{{{}"spec":{{}}}}"#, r#""spec":{"ports":[]},"#.repeat(200_000)));
+    let nested = text(&format!(
+        "{}1{}",
+        r#"{"a":"#.repeat(500_000),
+        "}".repeat(500_000)
+    ));
+    let twice = text(&format!(
+        r#"{{{}"spec":{{}}}}"#,
+        r#""spec":{"ports":[]},"#.repeat(200_000)
+    ));
     let numbers = text(&format!("[{}1e999]", "1e-9,".repeat(400_000)));
     let bodies = [deep, nested, twice, numbers];
     many(20, move |number| {
         let (client, body) = (target.from(number), bodies[number % bodies.len()].clone());
         async move {
-            let Ok(stream) = client.try_handshake(Protocol::Http2, rustls::ALL_VERSIONS).await else { return };
-            let Ok((mut sender, connection)) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await
+            let Ok(stream) = client
+                .try_handshake(Protocol::Http2, rustls::ALL_VERSIONS)
+                .await
+            else {
+                return;
+            };
+            let Ok((mut sender, connection)) =
+                http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await
             else {
                 return;
             };
@@ -262,11 +369,18 @@ async fn odd_json(target: Target) {
 /// How many connections this process may open for an attack.
 fn count(wanted: usize) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let files =
-        limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next()?.parse().ok());
+    let files = limits.lines().find_map(|line| {
+        line.strip_prefix("Max open files")?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    });
     let most = files.unwrap_or(1024_usize).saturating_sub(400);
     if most < wanted {
-        eprintln!("only {most} connections instead of {wanted}: this process may not have more open files");
+        eprintln!(
+            "only {most} connections instead of {wanted}: this process may not have more open files"
+        );
     }
     wanted.min(most)
 }
@@ -275,7 +389,9 @@ async fn silent(target: Target) {
     many(count(MANY), move |number| {
         let client = target.from(number);
         async move {
-            let Ok(mut stream) = client.try_tcp().await else { return };
+            let Ok(mut stream) = client.try_tcp().await else {
+                return;
+            };
             if number % 3 == 0 {
                 // Half a handshake.
                 let _ = stream.write_all(&[22, 3, 1, 2, 0, 1]).await;
@@ -291,9 +407,21 @@ async fn slow_bodies(target: Target) {
         let client = target.from(number);
         async move {
             // A thousand handshakes at once are work for a second, most of it the attacker's.
-            tokio::time::sleep(Duration::from_millis(u64::try_from(number).unwrap_or_default())).await;
-            let Ok(mut stream) = client.try_handshake(Protocol::Http1, rustls::ALL_VERSIONS).await else { return };
-            if stream.write_all(head("Content-Length: 1000\r\n").as_bytes()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(
+                u64::try_from(number).unwrap_or_default(),
+            ))
+            .await;
+            let Ok(mut stream) = client
+                .try_handshake(Protocol::Http1, rustls::ALL_VERSIONS)
+                .await
+            else {
+                return;
+            };
+            if stream
+                .write_all(head("Content-Length: 1000\r\n").as_bytes())
+                .await
+                .is_err()
+            {
                 return;
             }
             while stream.write_all(b" ").await.is_ok() {
@@ -308,7 +436,12 @@ async fn slow_streams(target: Target) {
     many(20, move |number| {
         let client = target.from(number);
         async move {
-            let Ok(mut stream) = client.try_handshake(Protocol::Http2, rustls::ALL_VERSIONS).await else { return };
+            let Ok(mut stream) = client
+                .try_handshake(Protocol::Http2, rustls::ALL_VERSIONS)
+                .await
+            else {
+                return;
+            };
             let mut bytes = preface(0);
             for stream in 0..250 {
                 bytes.extend(post_head(stream * 2 + 1));
@@ -325,8 +458,15 @@ async fn halves(target: Target) {
     many(200, move |number| {
         let client = target.from(number);
         async move {
-            let Ok(mut stream) = client.try_handshake(Protocol::Http1, rustls::ALL_VERSIONS).await else { return };
-            let _ = stream.write_all(head("Content-Length: 61000\r\n").as_bytes()).await;
+            let Ok(mut stream) = client
+                .try_handshake(Protocol::Http1, rustls::ALL_VERSIONS)
+                .await
+            else {
+                return;
+            };
+            let _ = stream
+                .write_all(head("Content-Length: 61000\r\n").as_bytes())
+                .await;
             let _ = stream.write_all(&vec![b' '; 60_000]).await;
             let _ = stream.read_to_end(&mut vec![]).await;
         }
@@ -339,7 +479,12 @@ async fn frames(target: Target, more: fn(u32) -> Vec<u8>) {
     many(6, move |number| {
         let client = target.from(number);
         async move {
-            let Ok(mut stream) = client.try_handshake(Protocol::Http2, rustls::ALL_VERSIONS).await else { return };
+            let Ok(mut stream) = client
+                .try_handshake(Protocol::Http2, rustls::ALL_VERSIONS)
+                .await
+            else {
+                return;
+            };
             if stream.write_all(&preface(0)).await.is_err() {
                 return;
             }
@@ -356,23 +501,38 @@ async fn frames(target: Target, more: fn(u32) -> Vec<u8>) {
 
 fn resets(round: u32) -> Vec<u8> {
     let streams = (0..100).map(|number| (round * 100 + number) * 2 + 1);
-    streams.flat_map(|stream| [post_head(stream), frame(3, 0, stream, &8_u32.to_be_bytes())].concat()).collect()
+    streams
+        .flat_map(|stream| [post_head(stream), frame(3, 0, stream, &8_u32.to_be_bytes())].concat())
+        .collect()
 }
 
 fn continuations(round: u32) -> Vec<u8> {
     let field = [&[0, 1, b'x', 127, 129, 62][..], &[b'y'; 8000]].concat();
-    if round == 0 { frame(1, 0, 1, &field) } else { frame(9, 0, 1, &field) }
+    if round == 0 {
+        frame(1, 0, 1, &field)
+    } else {
+        frame(9, 0, 1, &field)
+    }
 }
 
 fn pings(_: u32) -> Vec<u8> {
-    let one = [frame(6, 0, 0, &[0; 8]), frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]), frame(8, 0, 0, &1_u32.to_be_bytes())];
+    let one = [
+        frame(6, 0, 0, &[0; 8]),
+        frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]),
+        frame(8, 0, 0, &1_u32.to_be_bytes()),
+    ];
     one.concat().repeat(200)
 }
 
-/// HTTP/2 from the client's side (RFC 9113): the preface, and settings with this window for answers.
+/// HTTP/2 from the client's side (RFC 9113): the preface, and settings with this window for
+/// answers.
 fn preface(window: u32) -> Vec<u8> {
     let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
-    [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &settings)].concat()
+    [
+        &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..],
+        &frame(4, 0, 0, &settings),
+    ]
+    .concat()
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -391,7 +551,13 @@ fn post_head(stream: u32) -> Vec<u8> {
     ];
     let length = |text: &str| u8::try_from(text.len()).expect("short");
     let field = |(name, value): (&str, &str)| {
-        [&[0, length(name)][..], name.as_bytes(), &[length(value)], value.as_bytes()].concat()
+        [
+            &[0, length(name)][..],
+            name.as_bytes(),
+            &[length(value)],
+            value.as_bytes(),
+        ]
+        .concat()
     };
     frame(1, 4, stream, &fields.map(field).concat())
 }
@@ -400,9 +566,20 @@ async fn heads(target: Target) {
     many(300, move |number| {
         let client = target.from(number);
         async move {
-            let Ok(mut stream) = client.try_handshake(Protocol::Http1, rustls::ALL_VERSIONS).await else { return };
-            let _ = stream.write_all(b"POST /validate HTTP/1.1\r\nHost: localhost\r\n").await;
-            while stream.write_all(format!("X-{number}: {}\r\n", "y".repeat(500)).as_bytes()).await.is_ok() {
+            let Ok(mut stream) = client
+                .try_handshake(Protocol::Http1, rustls::ALL_VERSIONS)
+                .await
+            else {
+                return;
+            };
+            let _ = stream
+                .write_all(b"POST /validate HTTP/1.1\r\nHost: localhost\r\n")
+                .await;
+            while stream
+                .write_all(format!("X-{number}: {}\r\n", "y".repeat(500)).as_bytes())
+                .await
+                .is_ok()
+            {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
@@ -414,8 +591,17 @@ async fn chunks(target: Target) {
     many(60, move |number| {
         let client = target.from(number);
         async move {
-            let Ok(mut stream) = client.try_handshake(Protocol::Http1, rustls::ALL_VERSIONS).await else { return };
-            let encoding = if number % 2 == 0 { "Content-Encoding: gzip\r\n" } else { "" };
+            let Ok(mut stream) = client
+                .try_handshake(Protocol::Http1, rustls::ALL_VERSIONS)
+                .await
+            else {
+                return;
+            };
+            let encoding = if number % 2 == 0 {
+                "Content-Encoding: gzip\r\n"
+            } else {
+                ""
+            };
             let head = head(&format!("Transfer-Encoding: chunked\r\n{encoding}"));
             let mut bytes = head.into_bytes();
             bytes.extend(b"1;extension=x\r\n \r\n".repeat(5000));
@@ -432,13 +618,24 @@ async fn reviews(target: Target) {
     many(20, move |number| {
         let client = target.from(number);
         async move {
-            let Ok(stream) = client.try_handshake(Protocol::Http2, rustls::ALL_VERSIONS).await else { return };
-            let Ok((sender, connection)) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await else {
+            let Ok(stream) = client
+                .try_handshake(Protocol::Http2, rustls::ALL_VERSIONS)
+                .await
+            else {
+                return;
+            };
+            let Ok((sender, connection)) =
+                http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await
+            else {
                 return;
             };
             let posts = (0..200).map(|_| {
                 let mut sender = sender.clone();
-                async move { sender.send_request(request("/validate?timeout=3s", told("nothing").into())).await }
+                async move {
+                    sender
+                        .send_request(request("/validate?timeout=3s", told("nothing").into()))
+                        .await
+                }
             });
             tokio::select! {
                 _ = connection => {}
@@ -452,7 +649,9 @@ async fn reviews(target: Target) {
 async fn admin(target: Target) {
     let address = target.admin;
     many(count(300), move |number| async move {
-        let Ok(mut stream) = TcpStream::connect(address).await else { return };
+        let Ok(mut stream) = TcpStream::connect(address).await else {
+            return;
+        };
         let asked = match number % 3 {
             0 => b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000),
             1 => [&b"GET /policies HTTP/1.1\r\nX: "[..], &[b'x'; 100_000]].concat(),
@@ -468,7 +667,10 @@ async fn admin(target: Target) {
 async fn probes_are_answered_during_an_attack_on_the_admin_port() {
     let policies = directory(&[("p.yaml", manifest("p", &json!({})))]);
     let host = Program::serve(policies.path(), &["--no-watch"]);
-    let attack = tokio::spawn(admin(Target { client: host.client.clone(), admin: host.admin }));
+    let attack = tokio::spawn(admin(Target {
+        client: host.client.clone(),
+        admin: host.admin,
+    }));
     tokio::time::sleep(Duration::from_millis(500)).await;
     for _ in 0..3 {
         let answer = tokio::time::timeout(PATIENCE, probe(host.admin, "/livez")).await;

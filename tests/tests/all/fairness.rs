@@ -23,7 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const SHORT: Duration = Duration::from_millis(300);
 
 fn attacker(client: &Client, number: usize) -> Client {
-    client.from(Ipv4Addr::new(127, 0, 2, u8::try_from(number % 50).expect("less than 50") + 1))
+    client.from(Ipv4Addr::new(
+        127,
+        0,
+        2,
+        u8::try_from(number % 50).expect("less than 50") + 1,
+    ))
 }
 
 /// Connections that say nothing, of 50 addresses, each made again when it is closed.
@@ -36,29 +41,45 @@ fn silent(client: &Client, count: usize) -> Vec<JoinHandle<()>> {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    (0..count).map(|number| tokio::spawn(one(attacker(client, number)))).collect()
+    (0..count)
+        .map(|number| tokio::spawn(one(attacker(client, number))))
+        .collect()
 }
 
 /// Slow bodies, of 50 addresses.
 fn slow(client: &Client, count: usize) -> Vec<JoinHandle<()>> {
     let one = |client: Client| async move {
         loop {
-            let Ok(mut stream) = client.try_handshake(Protocol::Http1, rustls::ALL_VERSIONS).await else { continue };
-            let head =
-                "POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n";
+            let Ok(mut stream) = client
+                .try_handshake(Protocol::Http1, rustls::ALL_VERSIONS)
+                .await
+            else {
+                continue;
+            };
+            let head = "POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: \
+                application/json\r\nContent-Length: 9\r\n\r\n";
             let _ = stream.write_all(head.as_bytes()).await;
             let _ = stream.read(&mut [0]).await;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    (0..count).map(|number| tokio::spawn(one(attacker(client, number)))).collect()
+    (0..count)
+        .map(|number| tokio::spawn(one(attacker(client, number))))
+        .collect()
 }
 
 /// So many reviews at the same time, each on a connection of its own; the slowest of them.
 async fn crowd(client: &Client, count: usize) -> Duration {
     let began = Instant::now();
-    let one = |client: Client| async move { client.post(Protocol::Http1, "/validate", told("nothing")).await.status };
-    let all: Vec<_> = (0..count).map(|_| tokio::spawn(one(client.clone()))).collect();
+    let one = |client: Client| async move {
+        client
+            .post(Protocol::Http1, "/validate", told("nothing"))
+            .await
+            .status
+    };
+    let all: Vec<_> = (0..count)
+        .map(|_| tokio::spawn(one(client.clone())))
+        .collect();
     for answered in all {
         assert_eq!(answered.await.expect("answered"), StatusCode::OK);
     }
@@ -82,7 +103,13 @@ async fn two_hundred_calls_of_one_address_pass_while_fifty_attack() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn places_are_kept_for_the_range_of_the_api_servers() {
     let policies = directory(&[("p.yaml", manifest("p", &json!({})))]);
-    let flags = ["--no-watch", "--max-connections", "40", "--api-server-cidr", "127.0.0.1/32"];
+    let flags = [
+        "--no-watch",
+        "--max-connections",
+        "40",
+        "--api-server-cidr",
+        "127.0.0.1/32",
+    ];
     let host = Program::serve(policies.path(), &flags);
     let attack = slow(&host.client, 60);
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -94,9 +121,14 @@ async fn places_are_kept_for_the_range_of_the_api_servers() {
 #[tokio::test]
 async fn places_are_kept_for_clients_with_a_certificate() {
     let authority = Authority::new();
-    let limits = Limits { connections: 8, reserves: true, ..Limits::default() };
+    let limits = Limits {
+        connections: 8,
+        reserves: true,
+        ..Limits::default()
+    };
     let host = Host::with(&misbehaving(&json!({})), limits).await;
-    let clients = Clients::from_pem(authority.pem().as_bytes(), BTreeSet::new()).expect("an authority");
+    let clients =
+        Clients::from_pem(authority.pem().as_bytes(), BTreeSet::new()).expect("an authority");
     host.live.tls().admit(clients);
     let (certificate, key) = authority.client("api-server");
     let api_server = host.client.showing(certificate, key);
@@ -104,38 +136,60 @@ async fn places_are_kept_for_clients_with_a_certificate() {
     let mut kept = vec![];
     for protocol in PROTOCOLS.repeat(2) {
         let mut connection = api_server.connect(protocol).await;
-        assert_eq!(connection.post("/validate", told("nothing")).await.status, StatusCode::OK);
+        assert_eq!(
+            connection.post("/validate", told("nothing")).await.status,
+            StatusCode::OK
+        );
         kept.push(connection);
     }
     let attack = silent(&host.client, 20);
     eventually(|| host.metric("sallyport_connections_evicted_total") > 20).await;
     for connection in &mut kept {
-        assert_eq!(connection.post("/validate", told("nothing")).await.status, StatusCode::OK);
+        assert_eq!(
+            connection.post("/validate", told("nothing")).await.status,
+            StatusCode::OK
+        );
     }
     attack.iter().for_each(JoinHandle::abort);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_that_is_alone_may_have_all_places() {
-    let host = Host::with(&misbehaving(&json!({})), Limits { connections: 50, ..Limits::default() }).await;
+    let host = Host::with(
+        &misbehaving(&json!({})),
+        Limits {
+            connections: 50,
+            ..Limits::default()
+        },
+    )
+    .await;
     let mut kept = vec![];
     for _ in 0..50 {
         kept.push(host.client.connect(Protocol::Http1).await);
     }
     for connection in &mut kept {
-        assert_eq!(connection.post("/validate", told("nothing")).await.status, StatusCode::OK);
+        assert_eq!(
+            connection.post("/validate", told("nothing")).await.status,
+            StatusCode::OK
+        );
     }
     assert_eq!(host.metric("sallyport_connections_evicted_total"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_nobody_takes_ends_its_connection() {
-    let limits = Limits { write_time: SHORT, ..Limits::default() };
+    let limits = Limits {
+        write_time: SHORT,
+        ..Limits::default()
+    };
     let host = Host::with(&misbehaving(&json!({})), limits).await;
     let stream = host.client.handshake(Protocol::Http2).await;
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.initial_stream_window_size(0);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.expect("HTTP/2");
+    let (mut sender, connection) = builder
+        .handshake(TokioIo::new(stream))
+        .await
+        .expect("HTTP/2");
     let request = crate::client::request("POST", "/validate", "application/json", told("nothing"));
     let answer = tokio::spawn(async move { (sender.send_request(request).await, sender) });
     let ended = tokio::time::timeout(Duration::from_secs(5), connection).await;
@@ -146,12 +200,16 @@ async fn an_answer_that_nobody_takes_ends_its_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_reads_nothing_over_http1_is_let_go() {
-    let limits = Limits { write_time: SHORT, ..Limits::default() };
+    let limits = Limits {
+        write_time: SHORT,
+        ..Limits::default()
+    };
     let host = Host::with(&misbehaving(&json!({})), limits).await;
     let mut stream = host.client.handshake(Protocol::Http1).await;
     let body = told("nothing");
     let head = format!(
-        "POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: \
+         {}\r\n\r\n",
         body.len()
     );
     let request = [head.as_bytes(), &body].concat();
@@ -159,7 +217,12 @@ async fn who_reads_nothing_over_http1_is_let_go() {
         // Until the buffers of both kernels are full, and the host closes.
         while stream.write_all(&request).await.is_ok() {}
     };
-    assert!(tokio::time::timeout(Duration::from_secs(20), sent).await.is_ok(), "the connection stays");
+    assert!(
+        tokio::time::timeout(Duration::from_secs(20), sent)
+            .await
+            .is_ok(),
+        "the connection stays"
+    );
     assert_eq!(host.metric(r#"sallyport_timeouts_total{kind="write"}"#), 1);
 }
 
@@ -187,13 +250,24 @@ async fn what_clients_write_is_repeated_in_excerpts() {
         changed(|review| review["apiVersion"] = long()),
     ];
     for protocol in PROTOCOLS {
-        let reply = host.client.post(protocol, "/validate", denied.clone()).await;
+        let reply = host
+            .client
+            .post(protocol, "/validate", denied.clone())
+            .await;
         assert_eq!(reply.status, StatusCode::OK);
-        assert!(reply.body.len() < 8 << 10, "an answer of {} bytes", reply.body.len());
+        assert!(
+            reply.body.len() < 8 << 10,
+            "an answer of {} bytes",
+            reply.body.len()
+        );
         for body in &refused {
             let reply = host.client.post(protocol, "/validate", body.clone()).await;
             assert_eq!(reply.status, StatusCode::BAD_REQUEST);
-            assert!(reply.body.len() < 8 << 10, "an answer of {} bytes", reply.body.len());
+            assert!(
+                reply.body.len() < 8 << 10,
+                "an answer of {} bytes",
+                reply.body.len()
+            );
         }
     }
     let longest = host.log().lines().map(str::len).max();
@@ -208,7 +282,8 @@ async fn a_uid_is_short() {
         let reply = host.client.post(Protocol::Http1, "/validate", body).await;
         assert_eq!(reply.status, status);
         if status == StatusCode::BAD_REQUEST {
-            let expected = "request.uid: expected at most 128 bytes, found 129; an API server sends 36";
+            let expected =
+                "request.uid: expected at most 128 bytes, found 129; an API server sends 36";
             assert_eq!(reply.text(), expected);
         }
     }

@@ -1,4 +1,5 @@
-//! Files under `deploy/` that the program makes: each is checked to be what it prints now. `WRITE_DEPLOY=1` writes them.
+//! Files under `deploy/` that the program makes: each is checked to be what it prints now.
+//! `WRITE_DEPLOY=1` writes them.
 
 use crate::command_line::sallyport;
 use crate::host::root;
@@ -8,7 +9,11 @@ use serde_json::Value;
 /// What a command prints, beside the file that holds it.
 fn is_current(file: &str, arguments: &[&str]) {
     let output = sallyport(arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let made = String::from_utf8(output.stdout).expect("UTF-8");
     let path = root().join(file);
     if std::env::var_os("WRITE_DEPLOY").is_some() {
@@ -16,7 +21,10 @@ fn is_current(file: &str, arguments: &[&str]) {
         return;
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == made, "{file} is not current; run `make deploy-files` and look at the difference");
+    assert!(
+        written == made,
+        "{file} is not current; run `make deploy-files` and look at the difference"
+    );
 }
 
 #[test]
@@ -27,7 +35,12 @@ fn the_custom_resource_definition_is_current() {
 /// For any policy, so that a choice among them needs no other registration.
 #[test]
 fn the_webhook_configurations_are_current() {
-    let arguments = ["webhooks", "--policies-from-cluster", "--config", "deploy/base/config.yaml"];
+    let arguments = [
+        "webhooks",
+        "--policies-from-cluster",
+        "--config",
+        "deploy/base/config.yaml",
+    ];
     is_current("deploy/base/webhooks.yaml", &arguments);
 }
 
@@ -37,9 +50,13 @@ fn the_overlay_with_a_self_managed_certificate_starts_the_program_as_the_base_do
     let arguments = |file: &str| {
         let text = std::fs::read_to_string(root().join(file)).expect("readable");
         let deployment = &yaml::documents(&text).expect("YAML")[0];
-        let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().expect("a list");
-        let mut arguments: Vec<_> =
-            arguments.iter().map(|argument| argument.as_str().expect("text").to_owned()).collect();
+        let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+            .as_array()
+            .expect("a list");
+        let mut arguments: Vec<_> = arguments
+            .iter()
+            .map(|argument| argument.as_str().expect("text").to_owned())
+            .collect();
         arguments.sort();
         arguments
     };
@@ -47,7 +64,10 @@ fn the_overlay_with_a_self_managed_certificate_starts_the_program_as_the_base_do
     base.retain(|argument| !argument.starts_with("--tls-"));
     base.push("--self-managed-certificate".to_owned());
     base.sort();
-    assert_eq!(arguments("deploy/overlays/self-managed/deployment.yaml"), base);
+    assert_eq!(
+        arguments("deploy/overlays/self-managed/deployment.yaml"),
+        base
+    );
 }
 
 #[test]
@@ -66,10 +86,18 @@ fn every_file_that_a_kustomization_names_is_there() {
         let directory = root().join(directory);
         let text = std::fs::read_to_string(directory.join("kustomization.yaml")).expect("readable");
         let kustomization = &yaml::documents(&text).expect("YAML")[0];
-        let patches = kustomization["patches"].as_array().into_iter().flatten().map(|patch| &patch["path"]);
+        let patches = kustomization["patches"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|patch| &patch["path"]);
         let resources = kustomization["resources"].as_array().into_iter().flatten();
         for file in resources.chain(patches).filter_map(Value::as_str) {
-            assert!(directory.join(file).exists(), "{file} is not in {}", directory.display());
+            assert!(
+                directory.join(file).exists(),
+                "{file} is not in {}",
+                directory.display()
+            );
             named += 1;
         }
     }

@@ -25,8 +25,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const VALIDATE: Function = Function::Validate(Phase::Validating);
 
 /// One pool for all tests of this process.
-pub(crate) static ENGINE: LazyLock<Arc<Engine>> =
-    LazyLock::new(|| Arc::new(Engine::new(&EngineConfig::default()).expect("this machine carries the engine")));
+pub(crate) static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| {
+    Arc::new(Engine::new(&EngineConfig::default()).expect("this machine carries the engine"))
+});
 
 /// The four policies as shipped, on the embedded configuration: not a cloud.
 pub(crate) static SHIPPED: LazyLock<Arc<Admission>> = LazyLock::new(|| {
@@ -36,14 +37,25 @@ pub(crate) static SHIPPED: LazyLock<Arc<Admission>> = LazyLock::new(|| {
     });
     let config = root().join("webhook-host/src/cli/default-config.yaml");
     let [config] = documents(&config).try_into().expect("one HostConfig");
-    let config = HostConfig::from_value(&config).expect("the default configuration is valid").spec;
-    Arc::new(Admission::new(policies.collect(), Inventory::from(config.inventory), config.exemptions))
+    let config = HostConfig::from_value(&config)
+        .expect("the default configuration is valid")
+        .spec;
+    Arc::new(Admission::new(
+        policies.collect(),
+        Inventory::from(config.inventory),
+        config.exemptions,
+    ))
 });
 
 /// A component below `target/`.
 pub(crate) fn built(path: &str) -> Vec<u8> {
     let file = root().join("target").join(path);
-    std::fs::read(&file).unwrap_or_else(|error| panic!("can't read {}: {error}; run `make policies`", file.display()))
+    std::fs::read(&file).unwrap_or_else(|error| {
+        panic!(
+            "can't read {}: {error}; run `make policies`",
+            file.display()
+        )
+    })
 }
 
 pub(crate) fn misbehave() -> Vec<u8> {
@@ -56,7 +68,10 @@ fn modules(component: &[u8]) -> u8 {
     while let [id, after @ ..] = rest {
         modules += u8::from(*id == 1);
         let size = after.iter().take_while(|byte| **byte >= 0x80).count() + 1;
-        let length = after[..size].iter().rev().fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f));
+        let length = after[..size]
+            .iter()
+            .rev()
+            .fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f));
         rest = &after[size + length..];
     }
     modules
@@ -74,7 +89,8 @@ pub(crate) fn misbehave_with(sections: &[u8]) -> Vec<u8> {
     component
 }
 
-/// The same component with a module in a component inside of it, which wasmtime-wizer does not read.
+/// The same component with a module in a component inside of it, which wasmtime-wizer does not
+/// read.
 pub(crate) fn misbehave_unsnapshotable() -> Vec<u8> {
     const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
     let module = [b"\x01\x08", EMPTY_MODULE].concat();
@@ -85,8 +101,12 @@ pub(crate) fn misbehave_unsnapshotable() -> Vec<u8> {
 
 fn manifests() -> Vec<ServicePolicy> {
     let directory = root().join("target/policies");
-    let entries = std::fs::read_dir(&directory)
-        .unwrap_or_else(|error| panic!("can't read {}: {error}; run `make policies`", directory.display()));
+    let entries = std::fs::read_dir(&directory).unwrap_or_else(|error| {
+        panic!(
+            "can't read {}: {error}; run `make policies`",
+            directory.display()
+        )
+    });
     let files = entries.map(|entry| entry.expect("a readable directory").path());
     let manifests = files.filter(|file| file.extension().is_some_and(|end| end == "yaml"));
     manifests
@@ -96,7 +116,8 @@ fn manifests() -> Vec<ServicePolicy> {
 }
 
 fn documents(file: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let text =
+        std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     yaml::documents(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
@@ -122,7 +143,11 @@ pub(crate) fn load(component: &[u8], spec: &Value) -> Result<Policy, LoadError> 
 /// A host with the guest `misbehave` alone.
 pub(crate) fn misbehaving(spec: &Value) -> Arc<Admission> {
     let policy = load(&misbehave(), spec).expect("the guest can be loaded");
-    Arc::new(Admission::new(vec![policy], Inventory::from(InventoryData::default()), Exemptions::default()))
+    Arc::new(Admission::new(
+        vec![policy],
+        Inventory::from(InventoryData::default()),
+        Exemptions::default(),
+    ))
 }
 
 /// The body of a review of a Service that tells `misbehave` what to do.
@@ -131,7 +156,8 @@ pub(crate) fn told(word: &str) -> Vec<u8> {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "web", "namespace": "default", "annotations": {"test/do": word}},
-        "spec": {"type": "ClusterIP", "ports": [{"port": 80, "protocol": "TCP", "targetPort": 8080}]},
+        "spec": {"type": "ClusterIP",
+            "ports": [{"port": 80, "protocol": "TCP", "targetPort": 8080}]},
     });
     body("CREATE", &service, &Value::Null)
 }
@@ -162,9 +188,21 @@ pub(crate) fn ask(admission: &Admission, function: Function, body: &[u8]) -> Out
 }
 
 /// The same with the request's own deadline.
-pub(crate) fn ask_within(admission: &Admission, function: Function, body: &[u8], time: Duration) -> Outcome {
+pub(crate) fn ask_within(
+    admission: &Admission,
+    function: Function,
+    body: &[u8],
+    time: Duration,
+) -> Outcome {
     let request = AdmissionRequest::parse(body).expect("the test sends an AdmissionReview");
-    admission.review(function, &request, Clock { now: SystemTime::now(), deadline: Instant::now() + time })
+    admission.review(
+        function,
+        &request,
+        Clock {
+            now: SystemTime::now(),
+            deadline: Instant::now() + time,
+        },
+    )
 }
 
 /// The real server on a free port. Dropped, it ends with its runtime.
@@ -187,7 +225,10 @@ impl Host {
 
     /// One that also checks ServicePolicies.
     pub(crate) async fn checking(admission: &Arc<Admission>, check: PolicyCheck) -> Self {
-        Self::of(admission, |live| Server::with_check(live, Limits::default(), check)).await
+        Self::of(admission, |live| {
+            Server::with_check(live, Limits::default(), check)
+        })
+        .await
     }
 
     async fn of(admission: &Arc<Admission>, server: impl FnOnce(Arc<Live>) -> Server) -> Self {
@@ -200,16 +241,28 @@ impl Host {
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async {
             stopped.await.unwrap_or_default();
-            Drain { delay: Duration::ZERO, most: PATIENCE }
+            Drain {
+                delay: Duration::ZERO,
+                most: PATIENCE,
+            }
         };
         let served = tokio::spawn(server.run(listener, stopped));
-        Self { client: Client::new(address, &certificate.ca), address, live, stop, served }
+        Self {
+            client: Client::new(address, &certificate.ca),
+            address,
+            live,
+            stop,
+            served,
+        }
     }
 
-    /// What `/metrics` says of one series, 0 when there is none; `series` is its name with all labels.
+    /// What `/metrics` says of one series, 0 when there is none; `series` is its name with all
+    /// labels.
     pub(crate) fn metric(&self, series: &str) -> u64 {
         let text = self.live.metrics_text();
-        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
         value.unwrap_or_default()
     }
 

@@ -1,6 +1,8 @@
-//! What `check` reads against what `kubectl` reads, on a corpus of odd manifests and on files generated from it.
+//! What `check` reads against what `kubectl` reads, on a corpus of odd manifests and on files
+//! generated from it.
 //!
-//! `tests/kubectl/README.md` says where the answers come from. Without a kubectl, generated files are left out, loudly.
+//! `tests/kubectl/README.md` says where the answers come from. Without a kubectl, generated files
+//! are left out, loudly.
 
 use crate::host::root;
 use sallyport::yaml;
@@ -14,7 +16,8 @@ const GENERATED: usize = 200;
 const OLDEST_MINOR: u32 = 27;
 /// kubectl's words for a file without objects, which Sallyport takes for an empty one.
 const NO_OBJECTS: &str = "no objects passed to";
-/// kubectl's words for metadata of a wrong type, which is no matter of reading: `check` says it as rule S16.
+/// kubectl's words for metadata of a wrong type, which is no matter of reading: `check` says it as
+/// rule S16.
 const WRONG_METADATA: &str = "Go struct field metadataOnlyObject.metadata";
 
 /// What a reader makes of a file: its objects, or why there are none.
@@ -34,17 +37,27 @@ impl Kubectl {
     /// The first that is new enough.
     fn find() -> Option<Self> {
         let given = std::env::var_os("SALLYPORT_KUBECTL").map(PathBuf::from);
-        let candidates = given.into_iter().chain([root().join("target/kubectl/kubectl"), "kubectl".into()]);
+        let candidates = given
+            .into_iter()
+            .chain([root().join("target/kubectl/kubectl"), "kubectl".into()]);
         let found = candidates.filter_map(Self::new).next();
         if found.is_none() {
-            eprintln!("SKIPPED: no kubectl of 1.{OLDEST_MINOR} or newer; scripts/kubectl.sh gets one");
-            assert!(std::env::var_os("SALLYPORT_REQUIRE_KUBECTL").is_none(), "SALLYPORT_REQUIRE_KUBECTL is set");
+            eprintln!(
+                "SKIPPED: no kubectl of 1.{OLDEST_MINOR} or newer; scripts/kubectl.sh gets one"
+            );
+            assert!(
+                std::env::var_os("SALLYPORT_REQUIRE_KUBECTL").is_none(),
+                "SALLYPORT_REQUIRE_KUBECTL is set"
+            );
         }
         found
     }
 
     fn new(program: PathBuf) -> Option<Self> {
-        let output = Command::new(&program).args(["version", "--client", "-o", "json"]).output().ok()?;
+        let output = Command::new(&program)
+            .args(["version", "--client", "-o", "json"])
+            .output()
+            .ok()?;
         let answer: Value = serde_json::from_slice(&output.stdout).ok()?;
         let version = answer["clientVersion"]["gitVersion"].as_str()?.to_owned();
         let minor: u32 = version.split('.').nth(1)?.parse().ok()?;
@@ -54,8 +67,22 @@ impl Kubectl {
     /// Reads a file as `kubectl apply` does, without a server.
     fn read(&self, file: &Path) -> Reading {
         let mut command = Command::new(&self.program);
-        command.args(["patch", "--local", "--type=merge", "-p", "{}", "-o", "json", "-f"]).arg(file);
-        let output = command.env("KUBECONFIG", "/dev/null").output().expect("kubectl runs");
+        command
+            .args([
+                "patch",
+                "--local",
+                "--type=merge",
+                "-p",
+                "{}",
+                "-o",
+                "json",
+                "-f",
+            ])
+            .arg(file);
+        let output = command
+            .env("KUBECONFIG", "/dev/null")
+            .output()
+            .expect("kubectl runs");
         let error = String::from_utf8_lossy(&output.stderr);
         match output.status.success() {
             true => Ok(serde_json::Deserializer::from_slice(&output.stdout)
@@ -74,7 +101,11 @@ fn normal(value: &Value) -> Value {
         Value::Array(items) => items.iter().map(normal).collect(),
         Value::Object(map) => {
             let members = map.iter().filter(|(_, value)| !value.is_null());
-            Value::Object(members.map(|(key, value)| (key.clone(), normal(value))).collect::<Map<_, _>>())
+            Value::Object(
+                members
+                    .map(|(key, value)| (key.clone(), normal(value)))
+                    .collect::<Map<_, _>>(),
+            )
         }
         Value::Number(number) if !number.is_i64() => json!(number.as_f64()),
         other => other.clone(),
@@ -86,17 +117,23 @@ fn fault(ours: &Reading, theirs: &Reading) -> Option<String> {
     match (ours, theirs) {
         (Ok(ours), Ok(theirs)) => {
             let (ours, theirs) = (normal(&json!(ours)), normal(&json!(theirs)));
-            (ours != theirs).then(|| format!("read differently:\n  kubectl:   {theirs}\n  sallyport: {ours}"))
+            (ours != theirs)
+                .then(|| format!("read differently:\n  kubectl:   {theirs}\n  sallyport: {ours}"))
         }
         (Ok(_), Err(error)) if error.contains(WRONG_METADATA) => None,
-        (Ok(ours), Err(error)) => Some(format!("only sallyport reads it: {}\n  kubectl: {error}", json!(ours))),
+        (Ok(ours), Err(error)) => Some(format!(
+            "only sallyport reads it: {}\n  kubectl: {error}",
+            json!(ours)
+        )),
         (Err(_), _) => None,
     }
 }
 
 fn corpus() -> BTreeMap<String, Vec<u8>> {
     let directory = root().join("tests/kubectl/corpus");
-    let entries = std::fs::read_dir(directory).expect("a corpus").map(|entry| entry.expect("an entry"));
+    let entries = std::fs::read_dir(directory)
+        .expect("a corpus")
+        .map(|entry| entry.expect("an entry"));
     let file = |entry: std::fs::DirEntry| {
         let name = entry.file_name().into_string().expect("UTF-8");
         (name, std::fs::read(entry.path()).expect("readable"))
@@ -132,7 +169,10 @@ fn read_all(kubectl: &Kubectl, files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<St
 fn faults(files: &BTreeMap<String, Vec<u8>>, theirs: &BTreeMap<String, Reading>) -> Vec<String> {
     let fault = |(name, bytes): (&String, &Vec<u8>)| {
         let fault = fault(&sallyport(bytes), &theirs[name])?;
-        Some(format!("{name}: {fault}\n  {:?}", String::from_utf8_lossy(bytes)))
+        Some(format!(
+            "{name}: {fault}\n  {:?}",
+            String::from_utf8_lossy(bytes)
+        ))
     };
     files.iter().filter_map(fault).collect()
 }
@@ -153,9 +193,14 @@ fn every_file_of_the_corpus_is_read_as_kubectl_read_it() {
     if std::env::var_os("WRITE_KUBECTL").is_some() {
         let kubectl = Kubectl::find().expect("a kubectl");
         let theirs = read_all(&kubectl, &corpus);
-        let files: BTreeMap<_, _> =
-            corpus.iter().map(|(name, bytes)| (name, answer(&sallyport(bytes), &theirs[name]))).collect();
-        let text = format!("{:#}\n", json!({"kubectl": kubectl.version, "files": files}));
+        let files: BTreeMap<_, _> = corpus
+            .iter()
+            .map(|(name, bytes)| (name, answer(&sallyport(bytes), &theirs[name])))
+            .collect();
+        let text = format!(
+            "{:#}\n",
+            json!({"kubectl": kubectl.version, "files": files})
+        );
         std::fs::write(answers(), text).expect("written");
     }
     let text = std::fs::read_to_string(answers()).expect("answers");
@@ -171,29 +216,57 @@ fn every_file_of_the_corpus_is_read_as_kubectl_read_it() {
         let ours = sallyport(bytes);
         faults.extend(fault(&ours, &theirs).map(|fault| format!("{name}: {fault}")));
         if theirs.is_ok() && answer(&ours, &theirs)["here"] != recorded["here"] {
-            faults.push(format!("{name}: recorded {}, now {ours:?}", recorded["here"]));
+            faults.push(format!(
+                "{name}: recorded {}, now {ours:?}",
+                recorded["here"]
+            ));
         }
     }
-    assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "{} faults\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
 }
 
 #[test]
 fn kubectl_reads_the_corpus_alike() {
-    let Some(kubectl) = Kubectl::find() else { return };
+    let Some(kubectl) = Kubectl::find() else {
+        return;
+    };
     let corpus = corpus();
     let faults = faults(&corpus, &read_all(&kubectl, &corpus));
-    assert!(faults.is_empty(), "kubectl {}: {} faults\n{}", kubectl.version, faults.len(), faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "kubectl {}: {} faults\n{}",
+        kubectl.version,
+        faults.len(),
+        faults.join("\n")
+    );
 }
 
 #[test]
 fn kubectl_reads_generated_files_alike() {
-    let Some(kubectl) = Kubectl::find() else { return };
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let Some(kubectl) = Kubectl::find() else {
+        return;
+    };
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().expect("a number"))
+    };
     let seed = number("KUBECTL_SEED").unwrap_or(SEED);
-    let count = number("KUBECTL_GENERATED").map_or(GENERATED, |count| usize::try_from(count).expect("64 bits"));
-    let seeds: Vec<_> = corpus().into_values().filter(|bytes| bytes.len() < 3000).collect();
+    let count = number("KUBECTL_GENERATED")
+        .map_or(GENERATED, |count| usize::try_from(count).expect("64 bits"));
+    let seeds: Vec<_> = corpus()
+        .into_values()
+        .filter(|bytes| bytes.len() < 3000)
+        .collect();
     let mut random = Random(seed);
-    let files: BTreeMap<_, _> = (0..count).map(|i| (format!("{i:05}.yaml"), mutated(&seeds, &mut random))).collect();
+    let files: BTreeMap<_, _> = (0..count)
+        .map(|i| (format!("{i:05}.yaml"), mutated(&seeds, &mut random)))
+        .collect();
     let theirs = read_all(&kubectl, &files);
     let faults = faults(&files, &theirs);
     assert!(
@@ -203,8 +276,14 @@ fn kubectl_reads_generated_files_alike() {
         faults.len(),
         faults.join("\n")
     );
-    let both = files.iter().filter(|(name, bytes)| theirs[*name].is_ok() && sallyport(bytes).is_ok()).count();
-    assert!(both * 10 > count, "only {both} of {count} generated files are read by both");
+    let both = files
+        .iter()
+        .filter(|(name, bytes)| theirs[*name].is_ok() && sallyport(bytes).is_ok())
+        .count();
+    assert!(
+        both * 10 > count,
+        "only {both} of {count} generated files are read by both"
+    );
 }
 
 /// Knuth's multiplicative congruential generator: the same files everywhere.
@@ -212,7 +291,10 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).expect("64 bits") % bound.max(1)
     }
 
@@ -291,7 +373,11 @@ fn mutated(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     let mut bytes = random.of(seeds).clone();
     for _ in 0..=random.below(3) {
         // The head stays mostly whole, so that something is left to read.
-        let from = if random.below(5) == 0 { 0 } else { bytes.len().min(50) };
+        let from = if random.below(5) == 0 {
+            0
+        } else {
+            bytes.len().min(50)
+        };
         let place = from + random.below(bytes.len() - from + 1);
         let end = bytes.len().min(place + 1 + random.below(8));
         let piece = match random.below(10) {

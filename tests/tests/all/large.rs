@@ -1,4 +1,5 @@
-//! Objects as large as may be: the host reads them within the memory that `deploy/` gives it, whatever they are made of.
+//! Objects as large as may be: the host reads them within the memory that `deploy/` gives it,
+//! whatever they are made of.
 
 use crate::certificates::metric;
 use crate::client::{Protocol, Reply};
@@ -11,14 +12,20 @@ use std::time::{Duration, Instant};
 /// `resources.limits.memory` of `deploy/base/deployment.yaml`, in KiB.
 const DEPLOYED: u64 = 256 << 10;
 
-/// A Service in deletion whose update brings this port so often: valid for a mutating webhook, which is asked before ports are
-/// compared.
+/// A Service in deletion whose update brings this port so often: valid for a mutating webhook,
+/// which is asked before ports are compared.
 fn with_ports(port: &Value, count: usize) -> Vec<u8> {
     let service = |ports: Value| {
-        let metadata = json!({"name": "web", "namespace": "default", "deletionTimestamp": "2026-11-23T08:00:00Z"});
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"type": "ClusterIP", "ports": ports}})
+        let metadata = json!({"name": "web", "namespace": "default",
+            "deletionTimestamp": "2026-11-23T08:00:00Z"});
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata,
+            "spec": {"type": "ClusterIP", "ports": ports}})
     };
-    body("UPDATE", &service(json!(vec![port.clone(); count])), &service(json!([port])))
+    body(
+        "UPDATE",
+        &service(json!(vec![port.clone(); count])),
+        &service(json!([port])),
+    )
 }
 
 /// A port as an API server tells it.
@@ -39,10 +46,11 @@ fn malformed(unknown: &str) -> Vec<u8> {
 
 /// A Service that has this where managers may own anything.
 fn with_owned(anything: &str) -> Vec<u8> {
-    let managed = json!([{"manager": "m", "operation": "Update", "fieldsV1": {"f:spec": {"f:unknown": "?"}}}]);
+    let managed = json!([{"manager": "m", "operation": "Update",
+        "fieldsV1": {"f:spec": {"f:unknown": "?"}}}]);
     let metadata = json!({"name": "web", "namespace": "default", "managedFields": managed});
-    let service =
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 1}]}});
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata,
+        "spec": {"ports": [{"port": 1}]}});
     created(&service, anything)
 }
 
@@ -50,11 +58,14 @@ fn with_owned(anything: &str) -> Vec<u8> {
 pub(crate) fn policy(setting: &str) -> Vec<u8> {
     let spec = json!({"module": {"file": "misbehave.wasm"}, "settings": {"unheard": "?"}});
     let object = json!({
-        "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy", "metadata": {"name": "p"}, "spec": spec,
+        "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy", "metadata": {"name": "p"},
+        "spec": spec,
     });
     let kind = json!({"group": "sallyport.dev", "version": "v1alpha1", "kind": "ServicePolicy"});
-    let request = json!({"uid": "u", "operation": "CREATE", "name": "p", "kind": kind, "object": object});
-    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
+    let request =
+        json!({"uid": "u", "operation": "CREATE", "name": "p", "kind": kind, "object": object});
+    let review =
+        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
     review.to_string().replace(r#""?""#, setting).into_bytes()
 }
 
@@ -62,16 +73,25 @@ pub(crate) fn policy(setting: &str) -> Vec<u8> {
 fn with_owned_ports(count: u16) -> Vec<u8> {
     let port = |number| {
         let name = format!("port-{number}");
-        json!({"name": name, "protocol": "TCP", "port": number, "targetPort": name, "nodePort": number})
+        json!({"name": name, "protocol": "TCP", "port": number, "targetPort": name,
+            "nodePort": number})
     };
-    let fields = json!({".": {}, "f:name": {}, "f:nodePort": {}, "f:port": {}, "f:protocol": {}, "f:targetPort": {}});
-    let owned = |number| (format!(r#"k:{{"port":{number},"protocol":"TCP"}}"#), fields.clone());
+    let fields = json!({".": {}, "f:name": {}, "f:nodePort": {}, "f:port": {}, "f:protocol": {},
+        "f:targetPort": {}});
+    let owned = |number| {
+        (
+            format!(r#"k:{{"port":{number},"protocol":"TCP"}}"#),
+            fields.clone(),
+        )
+    };
     let numbers = 30_000..30_000 + count;
     let owned: serde_json::Map<_, _> = numbers.clone().map(owned).collect();
-    let managed = json!([{"manager": "m", "operation": "Update", "fieldsV1": {"f:spec": {"f:ports": owned}}}]);
+    let managed = json!([{"manager": "m", "operation": "Update",
+        "fieldsV1": {"f:spec": {"f:ports": owned}}}]);
     let metadata = json!({"name": "web", "namespace": "default", "managedFields": managed});
     let spec = json!({"type": "NodePort", "ports": numbers.map(port).collect::<Vec<_>>()});
-    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec});
+    let service =
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec});
     body("UPDATE", &service, &service)
 }
 
@@ -80,7 +100,8 @@ fn numbers(count: usize) -> String {
     json!(vec![0; count]).to_string()
 }
 
-/// A list of so many mappings of one member, each a hundred levels deep: few bytes, and much memory as a tree.
+/// A list of so many mappings of one member, each a hundred levels deep: few bytes, and much memory
+/// as a tree.
 fn nests(count: usize) -> String {
     let nest = format!("{}1{}", r#"{"":"#.repeat(100), "}".repeat(100));
     format!("[{}]", vec![nest; count].join(","))
@@ -88,20 +109,26 @@ fn nests(count: usize) -> String {
 
 /// An annotation as long as may be, of commas alone, before and after an update.
 fn with_commas(count: usize) -> Vec<u8> {
-    let metadata = json!({"name": "web", "namespace": "default", "annotations": {"test/commas": ",".repeat(count)}});
-    let service =
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 1}]}});
+    let metadata = json!({"name": "web", "namespace": "default",
+        "annotations": {"test/commas": ",".repeat(count)}});
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata,
+        "spec": {"ports": [{"port": 1}]}});
     body("UPDATE", &service, &service)
 }
 
 /// A Service with so many labels or annotations, each as short as may be.
 fn with_pairs(member: &str, count: u32) -> Vec<u8> {
     let letter = |number: u32| char::from(b'a' + u8::try_from(number % 26).expect("a letter"));
-    let key = |number: u32| [17_576, 676, 26, 1].iter().map(|place| letter(number / place)).collect::<String>();
+    let key = |number: u32| {
+        [17_576, 676, 26, 1]
+            .iter()
+            .map(|place| letter(number / place))
+            .collect::<String>()
+    };
     let pairs: serde_json::Map<_, _> = (0..count).map(|number| (key(number), json!("a"))).collect();
     let metadata = json!({"name": "web", "namespace": "default", member: pairs});
-    let service =
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 1}]}});
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata,
+        "spec": {"ports": [{"port": 1}]}});
     body("CREATE", &service, &Value::Null)
 }
 
@@ -111,7 +138,8 @@ async fn ask(host: &Program, path: &str, body: Vec<u8>) -> Reply {
 
 /// As large as may be, of all kinds, on all paths. The most memory that it took, in KiB.
 async fn ask_all(host: &Program) -> u64 {
-    let many = ["/mutate", "/validate", "/mutate"].map(|path| ask(host, path, with_ports(&told(), 35_000)));
+    let many = ["/mutate", "/validate", "/mutate"]
+        .map(|path| ask(host, path, with_ports(&told(), 35_000)));
     for reply in futures::future::join_all(many).await {
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
     }
@@ -139,7 +167,10 @@ async fn ask_all(host: &Program) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_that_are_as_large_as_may_be_fit_into_memory() {
-    let policies = directory(&[("p.yaml", manifest("p", &json!({"limits": {"deadline": "10s"}})))]);
+    let policies = directory(&[(
+        "p.yaml",
+        manifest("p", &json!({"limits": {"deadline": "10s"}})),
+    )]);
     let host = Program::serve(policies.path(), &[]);
     let most = ask_all(&host).await;
     assert!(most < DEPLOYED, "{most} KiB");
@@ -148,8 +179,13 @@ async fn objects_that_are_as_large_as_may_be_fit_into_memory() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_they_do_where_reviews_are_recorded_and_candidates_asked() {
     let candidate = json!({"settings": {}});
-    let policies =
-        directory(&[("p.yaml", manifest("p", &json!({"limits": {"deadline": "10s"}, "candidate": candidate})))]);
+    let policies = directory(&[(
+        "p.yaml",
+        manifest(
+            "p",
+            &json!({"limits": {"deadline": "10s"}, "candidate": candidate}),
+        ),
+    )]);
     let log = policies.path().join("record.log");
     let host = Program::serve(policies.path(), &["--record", log.to_str().expect("text")]);
     ask_all(&host).await;
@@ -167,12 +203,36 @@ async fn larger_ones_are_refused() {
     let policies = directory(&[("p.yaml", manifest("p", &json!({})))]);
     let host = Program::serve(policies.path(), &[]);
     for (path, body, expected) in [
-        ("/validate", malformed(&numbers(3_000_000)), "it has too many members and items"),
-        ("/mutate", with_ports(&told(), 180_000), "it has too many members and items"),
-        ("/validate", with_owned(&nests(10_000)), "it has too many members and items"),
-        ("/validate-policies", policy(&nests(150)), "reading the ServicePolicy would take some 10 MiB of memory"),
-        ("/validate-policies", policy(&nests(10_000)), "it has too many members and items"),
-        ("/validate-policies", policy(&format!("{:?}", "x".repeat(2 << 20))), "and etcd takes 1572864 at most"),
+        (
+            "/validate",
+            malformed(&numbers(3_000_000)),
+            "it has too many members and items",
+        ),
+        (
+            "/mutate",
+            with_ports(&told(), 180_000),
+            "it has too many members and items",
+        ),
+        (
+            "/validate",
+            with_owned(&nests(10_000)),
+            "it has too many members and items",
+        ),
+        (
+            "/validate-policies",
+            policy(&nests(150)),
+            "reading the ServicePolicy would take some 10 MiB of memory",
+        ),
+        (
+            "/validate-policies",
+            policy(&nests(10_000)),
+            "it has too many members and items",
+        ),
+        (
+            "/validate-policies",
+            policy(&format!("{:?}", "x".repeat(2 << 20))),
+            "and etcd takes 1572864 at most",
+        ),
     ] {
         let reply = ask(&host, path, body).await;
         assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);

@@ -1,6 +1,9 @@
-//! Each limit of an evaluation has the guest that breaks it, and none of them reaches the next review.
+//! Each limit of an evaluation has the guest that breaks it, and none of them reaches the next
+//! review.
 
-use crate::host::{ENGINE, VALIDATE, ask, ask_within, body, manifest, misbehave, misbehaving, told};
+use crate::host::{
+    ENGINE, VALIDATE, ask, ask_within, body, manifest, misbehave, misbehaving, told,
+};
 use sallyport::admission::{Admission, Function, Outcome};
 use sallyport::inventory::{Inventory, InventoryData};
 use sallyport::manifest::Exemptions;
@@ -20,7 +23,10 @@ fn host(spec: Value) -> std::sync::Arc<Admission> {
 
 /// The word for why the policy has no opinion.
 fn kind(outcome: &Outcome) -> Option<&'static str> {
-    outcome.evaluations[0].error.as_ref().map(|error| error.kind())
+    outcome.evaluations[0]
+        .error
+        .as_ref()
+        .map(|error| error.kind())
 }
 
 #[test]
@@ -29,35 +35,59 @@ fn a_policy_that_loops_is_ended_at_its_deadline() {
     let began = Instant::now();
     let outcome = ask(&host, VALIDATE, &told("loop"));
     assert_eq!(kind(&outcome), Some("deadline"));
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    let message = outcome.response.denial.expect("failurePolicy is Fail").message;
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    let message = outcome
+        .response
+        .denial
+        .expect("failurePolicy is Fail")
+        .message;
     assert_eq!(
         message,
-        "[misbehave] no verdict: it did not answer within its deadline of 30ms; see spec.limits.deadline; tell those who run \
+        "[misbehave] no verdict: it did not answer within its deadline of 30ms; see \
+         spec.limits.deadline; tell those who run \
          this cluster's policies"
     );
 }
 
 #[test]
 fn a_policy_that_hogs_memory_is_refused_more() {
-    assert_eq!(kind(&ask(&host(json!({})), VALIDATE, &told("hog"))), Some("memory"));
+    assert_eq!(
+        kind(&ask(&host(json!({})), VALIDATE, &told("hog"))),
+        Some("memory")
+    );
 }
 
 #[test]
 fn a_policy_that_panics_traps() {
-    assert_eq!(kind(&ask(&host(json!({})), VALIDATE, &told("panic"))), Some("trap"));
+    assert_eq!(
+        kind(&ask(&host(json!({})), VALIDATE, &told("panic"))),
+        Some("trap")
+    );
 }
 
 #[test]
 fn a_policy_that_recurses_without_end_traps() {
-    assert_eq!(kind(&ask(&host(json!({})), VALIDATE, &told("recurse"))), Some("trap"));
+    assert_eq!(
+        kind(&ask(&host(json!({})), VALIDATE, &told("recurse"))),
+        Some("trap")
+    );
 }
 
 #[test]
 fn a_policy_that_uses_up_the_native_stack_traps() {
     let outcome = ask(&host(json!({})), VALIDATE, &told("descend"));
-    let error = outcome.evaluations[0].error.as_ref().map(ToString::to_string);
-    assert_eq!(error.as_deref(), Some("it trapped: wasm trap: call stack exhausted"));
+    let error = outcome.evaluations[0]
+        .error
+        .as_ref()
+        .map(ToString::to_string);
+    assert_eq!(
+        error.as_deref(),
+        Some("it trapped: wasm trap: call stack exhausted")
+    );
 }
 
 #[test]
@@ -69,17 +99,28 @@ fn a_policy_that_logs_without_end_still_answers() {
 
 /// What the policy's answer is an error for.
 fn error(outcome: &Outcome) -> String {
-    outcome.evaluations[0].error.as_ref().map(ToString::to_string).unwrap_or_default()
+    outcome.evaluations[0]
+        .error
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }
 
 #[test]
 fn an_answer_that_is_too_large_is_no_answer() {
     let host = misbehaving(&json!({"limits": {"deadline": "2s", "output": "256Ki"}}));
-    for (function, word) in [(VALIDATE, "violations"), (VALIDATE, "warnings"), (Function::Mutate, "patch")] {
+    for (function, word) in [
+        (VALIDATE, "violations"),
+        (VALIDATE, "warnings"),
+        (Function::Mutate, "patch"),
+    ] {
         let outcome = ask(&host, function, &told(word));
         assert_eq!(kind(&outcome), Some("answer"), "{word}");
         let error = error(&outcome);
-        assert!(error.contains("too much data") && error.ends_with("; spec.limits.output is 256Ki"), "{error}");
+        assert!(
+            error.contains("too much data") && error.ends_with("; spec.limits.output is 256Ki"),
+            "{error}"
+        );
         assert_eq!(outcome.response.patch, None);
     }
 }
@@ -88,7 +129,10 @@ fn an_answer_that_is_too_large_is_no_answer() {
 fn the_limit_of_an_answer_is_the_manifests() {
     let host = misbehaving(&json!({"limits": {"deadline": "2s", "output": "8Mi"}}));
     let outcome = ask(&host, VALIDATE, &told("violations"));
-    assert_eq!((kind(&outcome), outcome.evaluations[0].violations.len()), (None, 20_000));
+    assert_eq!(
+        (kind(&outcome), outcome.evaluations[0].violations.len()),
+        (None, 20_000)
+    );
 }
 
 #[test]
@@ -103,7 +147,11 @@ fn the_review_after_a_misbehaviour_is_unaffected() {
     for word in ["loop", "panic", "hog", "recurse", "log"] {
         ask(&host, VALIDATE, &told(word));
         let next = ask(&host, VALIDATE, &told("nothing"));
-        assert_eq!((next.response.allowed, kind(&next)), (true, None), "after {word}");
+        assert_eq!(
+            (next.response.allowed, kind(&next)),
+            (true, None),
+            "after {word}"
+        );
     }
 }
 
@@ -112,7 +160,10 @@ fn no_state_survives_a_review() {
     let host = host(json!({}));
     for _ in 0..5 {
         let outcome = ask(&host, VALIDATE, &told("nothing"));
-        assert_eq!(outcome.response.warnings, ["[misbehave] call 1 of this instance"]);
+        assert_eq!(
+            outcome.response.warnings,
+            ["[misbehave] call 1 of this instance"]
+        );
     }
 }
 
@@ -124,7 +175,10 @@ fn no_state_survives_between_reviews_at_the_same_time() {
             scope.spawn(|| {
                 for _ in 0..50 {
                     let outcome = ask(&host, VALIDATE, &told("nothing"));
-                    assert_eq!(outcome.response.warnings, ["[misbehave] call 1 of this instance"]);
+                    assert_eq!(
+                        outcome.response.warnings,
+                        ["[misbehave] call 1 of this instance"]
+                    );
                 }
             });
         }
@@ -133,18 +187,38 @@ fn no_state_survives_between_reviews_at_the_same_time() {
 
 #[test]
 fn a_failure_denies_where_the_failure_policy_is_fail() {
-    let response = ask(&host(json!({"failurePolicy": "Fail"})), VALIDATE, &told("panic")).response;
+    let response = ask(
+        &host(json!({"failurePolicy": "Fail"})),
+        VALIDATE,
+        &told("panic"),
+    )
+    .response;
     let denial = response.denial.expect("denied");
     assert!(!response.allowed);
     assert_eq!(denial.causes[0].reason, "EvaluationError");
-    assert!(denial.message.starts_with("[misbehave] no verdict: it trapped: "), "{}", denial.message);
+    assert!(
+        denial
+            .message
+            .starts_with("[misbehave] no verdict: it trapped: "),
+        "{}",
+        denial.message
+    );
 }
 
 #[test]
 fn a_failure_warns_where_the_failure_policy_is_ignore() {
-    let response = ask(&host(json!({"failurePolicy": "Ignore"})), VALIDATE, &told("panic")).response;
+    let response = ask(
+        &host(json!({"failurePolicy": "Ignore"})),
+        VALIDATE,
+        &told("panic"),
+    )
+    .response;
     assert!(response.allowed);
-    assert!(response.warnings[0].starts_with("[misbehave] no verdict: it trapped: "), "{:?}", response.warnings);
+    assert!(
+        response.warnings[0].starts_with("[misbehave] no verdict: it trapped: "),
+        "{:?}",
+        response.warnings
+    );
 }
 
 #[test]
@@ -153,7 +227,11 @@ fn mode_warn_never_denies() {
     for word in ["deny", "panic"] {
         let response = ask(&host, VALIDATE, &told(word)).response;
         assert!(response.allowed, "{word}");
-        assert!(response.warnings[0].starts_with("[misbehave] "), "{word}: {:?}", response.warnings);
+        assert!(
+            response.warnings[0].starts_with("[misbehave] "),
+            "{word}: {:?}",
+            response.warnings
+        );
     }
 }
 
@@ -164,13 +242,26 @@ fn mode_audit_never_denies_and_tells_only_the_audit_log() {
         let response = ask(&host, VALIDATE, &told(word)).response;
         assert!(response.allowed, "{word}");
         assert_eq!(response.warnings, [""; 0], "{word}");
-        assert!(response.audit_annotations.contains_key("misbehave.violations"), "{word}");
+        assert!(
+            response
+                .audit_annotations
+                .contains_key("misbehave.violations"),
+            "{word}"
+        );
     }
 }
 
 #[test]
 fn only_mode_enforce_patches() {
-    let patch = |mode: &str| ask(&host(json!({"mode": mode})), Function::Mutate, &told("nothing")).response.patch;
+    let patch = |mode: &str| {
+        ask(
+            &host(json!({"mode": mode})),
+            Function::Mutate,
+            &told("nothing"),
+        )
+        .response
+        .patch
+    };
     assert!(patch("Enforce").is_some_and(|patch| patch.contains("test~1mutated")));
     assert_eq!((patch("Warn"), patch("Audit")), (None, None));
 }
@@ -189,25 +280,48 @@ fn an_update_may_keep_what_it_found() {
     let (old, new) = updated("deny");
     let response = ask(&host(json!({})), VALIDATE, &body("UPDATE", &new, &old)).response;
     assert!(response.allowed);
-    assert!(response.warnings.iter().any(|warning| warning.contains("told to deny")), "{:?}", response.warnings);
+    assert!(
+        response
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("told to deny")),
+        "{:?}",
+        response.warnings
+    );
 }
 
 #[test]
 fn an_update_may_not_bring_what_was_not_there() {
     let (old, new) = updated("nothing");
-    assert!(!ask(&host(json!({})), VALIDATE, &body("UPDATE", &new, &old)).response.allowed);
+    assert!(
+        !ask(&host(json!({})), VALIDATE, &body("UPDATE", &new, &old))
+            .response
+            .allowed
+    );
 }
 
 #[test]
 fn updates_always_excuses_nothing() {
     let (old, new) = updated("deny");
-    assert!(!ask(&host(json!({"updates": "Always"})), VALIDATE, &body("UPDATE", &new, &old)).response.allowed);
+    assert!(
+        !ask(
+            &host(json!({"updates": "Always"})),
+            VALIDATE,
+            &body("UPDATE", &new, &old)
+        )
+        .response
+        .allowed
+    );
 }
 
 #[test]
 fn a_failure_on_the_old_object_excuses_nothing() {
     let (old, new) = updated("panic");
-    assert!(!ask(&host(json!({})), VALIDATE, &body("UPDATE", &new, &old)).response.allowed);
+    assert!(
+        !ask(&host(json!({})), VALIDATE, &body("UPDATE", &new, &old))
+            .response
+            .allowed
+    );
 }
 
 #[test]
@@ -219,14 +333,24 @@ fn a_policy_that_is_not_reached_in_time_has_no_opinion() {
 #[test]
 fn the_requests_deadline_ends_a_policy_before_its_own() {
     let began = Instant::now();
-    let outcome = ask_within(&host(json!({})), VALIDATE, &told("loop"), Duration::from_millis(30));
+    let outcome = ask_within(
+        &host(json!({})),
+        VALIDATE,
+        &told("loop"),
+        Duration::from_millis(30),
+    );
     assert_eq!(kind(&outcome), Some("request-deadline"));
-    assert!(began.elapsed() < Duration::from_millis(1900), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_millis(1900),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 /// A host with a policy that was told to loop until it is not asked any more.
 fn short_circuited(failure_policy: &str) -> Arc<Admission> {
-    let host = misbehaving(&json!({"failurePolicy": failure_policy, "limits": {"deadline": "200ms"}}));
+    let host =
+        misbehaving(&json!({"failurePolicy": failure_policy, "limits": {"deadline": "200ms"}}));
     for _ in 0..3 {
         assert_eq!(kind(&ask(&host, VALIDATE, &told("loop"))), Some("deadline"));
     }
@@ -239,8 +363,13 @@ fn a_policy_that_keeps_missing_its_deadline_is_not_asked_for_a_while() {
     let outcome = ask(&host, VALIDATE, &told("nothing"));
     assert_eq!(kind(&outcome), Some("short-circuit"));
     assert_eq!(
-        outcome.response.denial.expect("failurePolicy is Fail").message,
-        "[misbehave] no verdict: it is not asked for now, since it kept missing its deadline of 200ms; it is tried again once \
+        outcome
+            .response
+            .denial
+            .expect("failurePolicy is Fail")
+            .message,
+        "[misbehave] no verdict: it is not asked for now, since it kept missing its deadline of \
+         200ms; it is tried again once \
          a second; tell those who run this cluster's policies"
     );
 }
@@ -249,7 +378,10 @@ fn a_policy_that_keeps_missing_its_deadline_is_not_asked_for_a_while() {
 fn a_short_circuit_is_an_evaluation_error_under_the_failure_policy() {
     let response = ask(&short_circuited("Ignore"), VALIDATE, &told("deny")).response;
     assert!(response.allowed);
-    assert!(response.warnings[0].starts_with("[misbehave] no verdict: it is not asked for now"), "{response:?}");
+    assert!(
+        response.warnings[0].starts_with("[misbehave] no verdict: it is not asked for now"),
+        "{response:?}"
+    );
 }
 
 #[test]
@@ -273,38 +405,74 @@ fn a_short_circuit_of_one_policy_is_no_other_policys() {
         Policy::load(&ENGINE, manifest, &misbehave()).expect("the guest can be loaded")
     };
     let (looping, sound) = (policy("looping"), policy("sound"));
-    let alone = Admission::new(vec![looping], Inventory::from(InventoryData::default()), Exemptions::default());
+    let alone = Admission::new(
+        vec![looping],
+        Inventory::from(InventoryData::default()),
+        Exemptions::default(),
+    );
     for _ in 0..4 {
         ask(&alone, VALIDATE, &told("loop"));
     }
-    let other = Admission::new(vec![sound], Inventory::from(InventoryData::default()), Exemptions::default());
-    assert_eq!(kind(&ask(&alone, VALIDATE, &told("nothing"))), Some("short-circuit"));
+    let other = Admission::new(
+        vec![sound],
+        Inventory::from(InventoryData::default()),
+        Exemptions::default(),
+    );
+    assert_eq!(
+        kind(&ask(&alone, VALIDATE, &told("nothing"))),
+        Some("short-circuit")
+    );
     assert_eq!(kind(&ask(&other, VALIDATE, &told("nothing"))), None);
 }
 
 #[test]
 fn policies_that_are_not_reached_in_time_fail_under_their_own_failure_policy() {
     let policy = |name: &str, failure_policy: &str| {
-        let mut manifest = manifest(&json!({"failurePolicy": failure_policy, "limits": {"deadline": "10s"}}));
+        let mut manifest =
+            manifest(&json!({"failurePolicy": failure_policy, "limits": {"deadline": "10s"}}));
         manifest.metadata.name = name.to_owned();
         Policy::load(&ENGINE, manifest, &misbehave()).expect("the guest can be loaded")
     };
-    let policies = vec![policy("a", "Ignore"), policy("b", "Ignore"), policy("c", "Fail")];
-    let host = Admission::new(policies, Inventory::from(InventoryData::default()), Exemptions::default());
+    let policies = vec![
+        policy("a", "Ignore"),
+        policy("b", "Ignore"),
+        policy("c", "Fail"),
+    ];
+    let host = Admission::new(
+        policies,
+        Inventory::from(InventoryData::default()),
+        Exemptions::default(),
+    );
     let began = Instant::now();
     let outcome = ask_within(&host, VALIDATE, &told("loop"), Duration::from_millis(100));
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    let kinds: Vec<_> = outcome.evaluations.iter().map(|one| one.error.as_ref().map(|error| error.kind())).collect();
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    let kinds: Vec<_> = outcome
+        .evaluations
+        .iter()
+        .map(|one| one.error.as_ref().map(|error| error.kind()))
+        .collect();
     assert_eq!(kinds, [Some("request-deadline"); 3]);
     let denial = outcome.response.denial.expect("c denies");
-    assert!(denial.message.starts_with("[c] no verdict: ") && denial.causes.len() == 1, "{}", denial.message);
+    assert!(
+        denial.message.starts_with("[c] no verdict: ") && denial.causes.len() == 1,
+        "{}",
+        denial.message
+    );
     assert_eq!(outcome.response.warnings.len(), 2);
 }
 
 #[test]
 fn more_memory_than_the_host_allows_is_a_load_error() {
-    let error = crate::host::load(&misbehave(), &json!({"limits": {"memory": "1Gi"}})).expect_err("too much");
-    assert_eq!(error.to_string(), "spec.limits.memory: 1Gi is more than the host allows, 64Mi");
+    let error = crate::host::load(&misbehave(), &json!({"limits": {"memory": "1Gi"}}))
+        .expect_err("too much");
+    assert_eq!(
+        error.to_string(),
+        "spec.limits.memory: 1Gi is more than the host allows, 64Mi"
+    );
 }
 
 /// A Service that was told `old`, now told to deny.

@@ -15,14 +15,18 @@ fn directory(files: &[(&str, &str)]) -> TempDir {
 }
 
 fn policy(name: &str, spec: &str) -> String {
-    format!("apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: {{ name: {name} }}\nspec:\n{spec}\n")
+    format!(
+        "apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: {{ name: {name} \
+         }}\nspec:\n{spec}\n"
+    )
 }
 
 const RANGE: &str = "  module: { file: nodeport_range.wasm }";
 
 fn host_config(exemptions: &str) -> String {
     format!(
-        "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nmetadata: {{ name: h }}\nspec:\n  exemptions:\n{exemptions}\n"
+        "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nmetadata: {{ name: h \
+         }}\nspec:\n  exemptions:\n{exemptions}\n"
     )
 }
 
@@ -30,14 +34,22 @@ fn host_config(exemptions: &str) -> String {
 fn lint(directory: &Path, more: &[&str]) -> (Vec<(String, String, u64)>, Option<i32>) {
     let policies = root().join("target/policies");
     let modules = ["--modules", policies.to_str().expect("UTF-8")];
-    let output = sallyport_in(directory, &[&["lint", ".", "--output", "json"], &modules[..], more].concat());
+    let output = sallyport_in(
+        directory,
+        &[&["lint", ".", "--output", "json"], &modules[..], more].concat(),
+    );
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
     let manifests = report["manifests"].as_array().expect("a list").iter();
     let findings = manifests.flat_map(|manifest| manifest["findings"].as_array().expect("a list"));
     let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
-    let row =
-        |finding: &Value| (text(finding, "level"), text(finding, "field"), finding["line"].as_u64().expect("a line"));
+    let row = |finding: &Value| {
+        (
+            text(finding, "level"),
+            text(finding, "field"),
+            finding["line"].as_u64().expect("a line"),
+        )
+    };
     (findings.map(row).collect(), output.status.code())
 }
 
@@ -47,23 +59,43 @@ fn row(level: &str, field: &str, line: u64) -> (String, String, u64) {
 
 #[test]
 fn what_is_shipped_has_no_error() {
-    let output =
-        sallyport(&["lint", "policies", "deploy/base/config.yaml", "--modules", "target/policies", "--strict"]);
+    let output = sallyport(&[
+        "lint",
+        "policies",
+        "deploy/base/config.yaml",
+        "--modules",
+        "target/policies",
+        "--strict",
+    ]);
     let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains(": 0 errors, 0 warnings, 0 notes, 0 files unread"), "{text}");
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        text.contains(": 0 errors, 0 warnings, 0 notes, 0 files unread"),
+        "{text}"
+    );
 }
 
 #[test]
 fn all_errors_of_all_files_are_told_in_one_run() {
     let files = directory(&[
         ("a.yaml", &policy("a", &format!("{RANGE}\n  mode: Enforc"))),
-        ("b.yaml", &policy("b", &format!("{RANGE}\n  settings: {{ rangs: [] }}"))),
+        (
+            "b.yaml",
+            &policy("b", &format!("{RANGE}\n  settings: {{ rangs: [] }}")),
+        ),
         ("c.yaml", &policy("c", "  module: { file: gone.wasm }")),
         ("d.yaml", &policy("same", RANGE)),
         ("e.yaml", &policy("same", RANGE)),
         ("f.yaml", "a: [1"),
-        ("g.yaml", "apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicies\n"),
+        (
+            "g.yaml",
+            "apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicies\n",
+        ),
         ("h.yaml", &host_config("    users: ['']")),
     ]);
     let (findings, code) = lint(files.path(), &[]);
@@ -85,14 +117,18 @@ fn what_is_allowed_and_rarely_meant_is_a_warning() {
     let spec = "  module: { file: nodeport_range.wasm }
   failurePolicy: Ignore
   match:
-    namespaceSelector: { matchLabels: { team: a }, matchExpressions: [{ key: team, operator: In, values: [b] }] }
+    namespaceSelector: { matchLabels: { team: a }, matchExpressions: [{ key: team, operator: In, \
+    values: [b] }] }
   limits: { deadline: 3s }";
     let exemptions = "    namespaces: [default]
     services: ['*/gateway']
     users: ['system:serviceaccount:a:b']
     groups: ['system:masters']
     breakGlass: { groups: [oncall], maxDuration: 720h }";
-    let files = directory(&[("a.yaml", &policy("a", spec)), ("b.yaml", &host_config(exemptions))]);
+    let files = directory(&[
+        ("a.yaml", &policy("a", spec)),
+        ("b.yaml", &host_config(exemptions)),
+    ]);
     let (findings, code) = lint(files.path(), &[]);
     let expected = [
         row("warning", "spec.failurePolicy", 6),
@@ -112,27 +148,53 @@ fn what_is_allowed_and_rarely_meant_is_a_warning() {
 
 #[test]
 fn names_that_no_namespace_can_have_are_errors() {
-    let settings =
-        |module: &str, settings: &str| format!("  module: {{ file: {module}.wasm }}\n  settings: {{ {settings} }}");
+    let settings = |module: &str, settings: &str| {
+        format!("  module: {{ file: {module}.wasm }}\n  settings: {{ {settings} }}")
+    };
     for (spec, field) in [
-        (format!("{RANGE}\n  match: {{ excludeNamespaces: ['gw-*'] }}"), "spec.match.excludeNamespaces[0]"),
         (
-            format!("{RANGE}\n  match: {{ namespaceSelector: {{ matchLabels: {{ team: 'a-*' }} }} }}"),
+            format!("{RANGE}\n  match: {{ excludeNamespaces: ['gw-*'] }}"),
+            "spec.match.excludeNamespaces[0]",
+        ),
+        (
+            format!(
+                "{RANGE}\n  match: {{ namespaceSelector: {{ matchLabels: {{ team: 'a-*' }} }} }}"
+            ),
             "spec.match.namespaceSelector.matchLabels[\"team\"]",
         ),
         (
-            settings("nodeport_range", "perNamespace: { 'team-a-*': [{ from: 30000, to: 30100 }] }"),
+            settings(
+                "nodeport_range",
+                "perNamespace: { 'team-a-*': [{ from: 30000, to: 30100 }] }",
+            ),
             "spec.settings.perNamespace[\"team-a-*\"]",
         ),
-        (settings("service_type", "perNamespace: { Team: [ClusterIP] }"), "spec.settings.perNamespace[\"Team\"]"),
-        (settings("clusterip_internal", "labels: { 'tier': ['data*'] }"), "spec.settings.labels[\"tier\"][0]"),
-        (settings("status_writes", "writers: { users: ['ccm '] }"), "spec.settings.writers.users[0]"),
-        (settings("exposure_annotations", "denied: [{ key: 'a b' }]"), "spec.settings.denied[0].key"),
-        (settings("loadbalancer_cloud_only", "schemes: ['aws://']"), "spec.settings.schemes[0]"),
+        (
+            settings("service_type", "perNamespace: { Team: [ClusterIP] }"),
+            "spec.settings.perNamespace[\"Team\"]",
+        ),
+        (
+            settings("clusterip_internal", "labels: { 'tier': ['data*'] }"),
+            "spec.settings.labels[\"tier\"][0]",
+        ),
+        (
+            settings("status_writes", "writers: { users: ['ccm '] }"),
+            "spec.settings.writers.users[0]",
+        ),
+        (
+            settings("exposure_annotations", "denied: [{ key: 'a b' }]"),
+            "spec.settings.denied[0].key",
+        ),
+        (
+            settings("loadbalancer_cloud_only", "schemes: ['aws://']"),
+            "spec.settings.schemes[0]",
+        ),
     ] {
         let files = directory(&[("a.yaml", &policy("a", &spec))]);
         let (findings, code) = lint(files.path(), &[]);
-        let is_told = findings.iter().any(|(level, found, _)| level == "error" && found == field);
+        let is_told = findings
+            .iter()
+            .any(|(level, found, _)| level == "error" && found == field);
         assert!(is_told, "{field}: {findings:?}");
         assert_eq!(code, Some(1), "{field}");
     }
@@ -143,11 +205,27 @@ fn a_candidate_is_checked_as_the_live_policy_is() {
     let candidate = |what: &str| policy("a", &format!("{RANGE}\n  candidate:\n    {what}"));
     let settings = "settings: { rangs: [] }";
     for (text, module, expected) in [
-        (candidate(settings), RANGE, vec![row("error", "spec.candidate.settings", 7)]),
-        (candidate("module: { file: gone.wasm }"), RANGE, vec![row("error", "spec.candidate.module.file", 7)]),
-        (candidate("settings: { ranges: [{ from: 30000, to: 30100 }] }"), RANGE, vec![]),
+        (
+            candidate(settings),
+            RANGE,
+            vec![row("error", "spec.candidate.settings", 7)],
+        ),
+        (
+            candidate("module: { file: gone.wasm }"),
+            RANGE,
+            vec![row("error", "spec.candidate.module.file", 7)],
+        ),
+        (
+            candidate("settings: { ranges: [{ from: 30000, to: 30100 }] }"),
+            RANGE,
+            vec![],
+        ),
         // What both lack is told once.
-        (candidate(settings), "  module: { file: gone.wasm }", vec![row("error", "spec.module.file", 5)]),
+        (
+            candidate(settings),
+            "  module: { file: gone.wasm }",
+            vec![row("error", "spec.module.file", 5)],
+        ),
     ] {
         let files = directory(&[("a.yaml", &text.replace(RANGE, module))]);
         let (findings, code) = lint(files.path(), &[]);
@@ -159,21 +237,33 @@ fn a_candidate_is_checked_as_the_live_policy_is() {
 #[test]
 fn a_file_that_is_named_twice_is_read_once() {
     let files = directory(&[("a.yaml", &policy("a", RANGE))]);
-    assert_eq!(lint(files.path(), &["a.yaml", "./a.yaml"]), (vec![], Some(0)));
+    assert_eq!(
+        lint(files.path(), &["a.yaml", "./a.yaml"]),
+        (vec![], Some(0))
+    );
 }
 
 #[test]
 fn without_its_module_a_policy_is_not_checked_and_that_is_said() {
-    let files = directory(&[("a.yaml", &policy("a", &format!("{RANGE}\n  settings: {{ rangs: [] }}")))]);
+    let files = directory(&[(
+        "a.yaml",
+        &policy("a", &format!("{RANGE}\n  settings: {{ rangs: [] }}")),
+    )]);
     let output = sallyport_in(files.path(), &["lint", "a.yaml"]);
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("the settings were not checked; name its directory with --modules"), "{text}");
+    assert!(
+        text.contains("the settings were not checked; name its directory with --modules"),
+        "{text}"
+    );
     assert_eq!(output.status.code(), Some(0));
     let module = root().join("target/policies/nodeport_range.wasm");
     std::fs::copy(module, files.path().join("nodeport_range.wasm")).expect("copied");
     let output = sallyport_in(files.path(), &["lint", "a.yaml"]);
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains(r#"unknown key "rangs" (did you mean "ranges"?)"#), "{text}");
+    assert!(
+        text.contains(r#"unknown key "rangs" (did you mean "ranges"?)"#),
+        "{text}"
+    );
     assert_eq!(output.status.code(), Some(1));
 }
 
@@ -186,7 +276,8 @@ spec:
   policy: { manifest: a.yaml }
   cases:
   - name: the port is denied
-    object: { metadata: { name: w }, spec: { type: NodePort, ports: [{ port: 80, nodePort: 30001 }] } }
+    object: { metadata: { name: w }, spec: { type: NodePort, ports: [{ port: 80, nodePort: 30001 \
+    }] } }
     expect: { allowed: false, violations: [{ rule: S02 }] }
 ";
     let files = directory(&[("a.yaml", &policy("a", RANGE)), ("a.suite.yaml", suite)]);
@@ -200,7 +291,12 @@ fn annotations_and_sarif_name_file_and_line() {
     let files = directory(&[("a.yaml", &policy("a", &format!("{RANGE}\n  mode: Enforc")))]);
     let output = sallyport_in(files.path(), &["lint", "a.yaml", "--output", "github"]);
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.starts_with("::error file=a.yaml,line=6,title=ServicePolicy a::[sallyport] spec.mode: "), "{text}");
+    assert!(
+        text.starts_with(
+            "::error file=a.yaml,line=6,title=ServicePolicy a::[sallyport] spec.mode: "
+        ),
+        "{text}"
+    );
     let output = sallyport_in(files.path(), &["lint", "a.yaml", "--output", "sarif"]);
     let sarif: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let location = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
@@ -216,7 +312,12 @@ fn nothing_to_check_is_an_error_and_an_unread_file_is_exit_code_2() {
         String::from_utf8_lossy(&output.stderr)
             .contains("no ServicePolicy, HostConfig or suite found (1 other objects)")
     );
-    assert_eq!(sallyport_in(files.path(), &["lint", "gone.yaml"]).status.code(), Some(2));
+    assert_eq!(
+        sallyport_in(files.path(), &["lint", "gone.yaml"])
+            .status
+            .code(),
+        Some(2)
+    );
 }
 
 #[test]
@@ -230,9 +331,15 @@ fn every_error_of_one_manifest_is_told_at_once() {
     rangs: []
     staticOnly: yess
     ranges: [{ from: x, to: 1 }, { from: 1 }]";
-    let files = directory(&[("a.yaml", &policy("a", spec)), ("b.yaml", &host_config("    users: [1]\n    user: []"))]);
+    let files = directory(&[
+        ("a.yaml", &policy("a", spec)),
+        ("b.yaml", &host_config("    users: [1]\n    user: []")),
+    ]);
     let (findings, code) = lint(files.path(), &[]);
-    let fields: std::collections::BTreeSet<_> = findings.iter().map(|(level, field, _)| (&**level, &**field)).collect();
+    let fields: std::collections::BTreeSet<_> = findings
+        .iter()
+        .map(|(level, field, _)| (&**level, &**field))
+        .collect();
     let expected = [
         "spec",
         "spec.exemptions",
@@ -245,20 +352,31 @@ fn every_error_of_one_manifest_is_told_at_once() {
         "spec.settings.ranges[1].to",
         "spec.settings.staticOnly",
     ];
-    assert_eq!(fields.into_iter().collect::<Vec<_>>(), expected.map(|field| ("error", field)));
+    assert_eq!(
+        fields.into_iter().collect::<Vec<_>>(),
+        expected.map(|field| ("error", field))
+    );
     assert_eq!(code, Some(1));
 }
 
 #[test]
 fn a_misspelt_module_beside_the_right_one_is_an_error_with_its_name() {
-    let files = directory(&[("a.yaml", &policy("a", "  module: { file: nodeport_rang.wasm }"))]);
+    let files = directory(&[(
+        "a.yaml",
+        &policy("a", "  module: { file: nodeport_rang.wasm }"),
+    )]);
     let module = root().join("target/policies/nodeport_range.wasm");
     std::fs::copy(module, files.path().join("nodeport_range.wasm")).expect("copied");
     let output = sallyport_in(files.path(), &["lint", "a.yaml"]);
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains(r#"(did you mean "nodeport_range.wasm"?)"#), "{text}");
     assert!(
-        text.ends_with("1 manifest: 1 error, 0 warnings, 0 notes, 0 files unread; 0 other objects ignored\n"),
+        text.contains(r#"(did you mean "nodeport_range.wasm"?)"#),
+        "{text}"
+    );
+    assert!(
+        text.ends_with(
+            "1 manifest: 1 error, 0 warnings, 0 notes, 0 files unread; 0 other objects ignored\n"
+        ),
         "{text}"
     );
     assert_eq!(output.status.code(), Some(1));

@@ -1,7 +1,8 @@
 //! What can't serve as a policy is said at load, with what is wrong and where.
 
 use crate::host::{
-    VALIDATE, ask, load, manifest, misbehave, misbehave_unsnapshotable, misbehave_with, misbehaving, told,
+    VALIDATE, ask, load, manifest, misbehave, misbehave_unsnapshotable, misbehave_with,
+    misbehaving, told,
 };
 use sallyport::admission::Admission;
 use sallyport::inventory::{Inventory, InventoryData};
@@ -14,14 +15,18 @@ const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
 fn refused(component: &[u8], settings: Value) -> String {
-    load(component, &json!({"settings": settings})).expect_err("it can't be used").to_string()
+    load(component, &json!({"settings": settings}))
+        .expect_err("it can't be used")
+        .to_string()
 }
 
 /// The guest with every occurrence of a text replaced by one of the same length.
 fn patched(from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let mut component = misbehave();
-    let starts: Vec<_> = (0..component.len()).filter(|&i| component[i..].starts_with(from.as_bytes())).collect();
+    let starts: Vec<_> = (0..component.len())
+        .filter(|&i| component[i..].starts_with(from.as_bytes()))
+        .collect();
     assert!(!starts.is_empty(), "{from} is not in the guest");
     for start in starts {
         component[start..start + to.len()].copy_from_slice(to.as_bytes());
@@ -33,13 +38,17 @@ fn patched(from: &str, to: &str) -> Vec<u8> {
 fn a_policy_that_refuses_its_settings_is_quoted_with_every_path() {
     assert_eq!(
         refused(&misbehave(), json!({"atConfigure": "refuse"})),
-        "spec.settings.atConfigure: refused, as it was told; spec.settings.atConfigure[1]: refused twice"
+        "spec.settings.atConfigure: refused, as it was told; spec.settings.atConfigure[1]: refused \
+         twice"
     );
 }
 
 #[test]
 fn a_policy_that_loops_in_configure_is_ended() {
-    assert_eq!(refused(&misbehave(), json!({"atConfigure": "loop"})), "configure did not end within 5 s");
+    assert_eq!(
+        refused(&misbehave(), json!({"atConfigure": "loop"})),
+        "configure did not end within 5 s"
+    );
 }
 
 #[test]
@@ -52,13 +61,19 @@ fn a_policy_that_traps_in_configure_is_refused() {
 fn a_policy_that_hogs_memory_in_configure_is_told_which_limit_to_raise() {
     let spec = json!({"settings": {"atConfigure": "hog"}, "limits": {"memory": "4Mi"}});
     let error = load(&misbehave(), &spec).expect_err("too much").to_string();
-    assert_eq!(error, "configure needs more than its memory limit of 4096 KiB; raise spec.limits.memory");
+    assert_eq!(
+        error,
+        "configure needs more than its memory limit of 4096 KiB; raise spec.limits.memory"
+    );
 }
 
 #[test]
 fn a_policy_that_uses_up_a_stack_in_configure_is_refused() {
     let own = refused(&misbehave(), json!({"atConfigure": "recurse"}));
-    assert_eq!(own, "configure trapped: wasm trap: out of bounds memory access");
+    assert_eq!(
+        own,
+        "configure trapped: wasm trap: out of bounds memory access"
+    );
     let native = refused(&misbehave(), json!({"atConfigure": "descend"}));
     assert_eq!(native, "configure trapped: wasm trap: call stack exhausted");
 }
@@ -66,19 +81,31 @@ fn a_policy_that_uses_up_a_stack_in_configure_is_refused() {
 #[test]
 fn a_policy_that_misbehaves_in_describe_is_refused() {
     let told = |word| refused(&patched("at-describe:accept", word), json!({}));
-    assert_eq!(told("at-describe:loop  "), "describe did not end within 5 s");
+    assert_eq!(
+        told("at-describe:loop  "),
+        "describe did not end within 5 s"
+    );
     assert!(told("at-describe:panic ").starts_with("describe trapped: "));
     let hogs = told("at-describe:hog   ");
-    assert_eq!(hogs, "describe needs more than its memory limit of 16384 KiB; raise spec.limits.memory");
+    assert_eq!(
+        hogs,
+        "describe needs more than its memory limit of 16384 KiB; raise spec.limits.memory"
+    );
 }
 
 #[test]
 fn a_policy_that_misbehaves_in_defaults_is_refused() {
     let told = |word| refused(&patched("at-defaults:accept", word), json!({}));
-    assert_eq!(told("at-defaults:loop  "), "defaults did not end within 5 s");
+    assert_eq!(
+        told("at-defaults:loop  "),
+        "defaults did not end within 5 s"
+    );
     assert!(told("at-defaults:panic ").starts_with("defaults trapped: "));
     let hogs = told("at-defaults:hog   ");
-    assert_eq!(hogs, "defaults needs more than its memory limit of 16384 KiB; raise spec.limits.memory");
+    assert_eq!(
+        hogs,
+        "defaults needs more than its memory limit of 16384 KiB; raise spec.limits.memory"
+    );
 }
 
 /// The guest with a module whose start function is this. It has an empty table, too.
@@ -107,13 +134,20 @@ fn a_policy_that_traps_when_it_is_instantiated_is_refused() {
 #[test]
 fn a_policy_with_a_table_larger_than_the_hosts_is_refused() {
     // A table of funcref with at least 40,001 elements.
-    let error = refused(&misbehave_with(b"\x04\x06\x01\x70\0\xc1\xb8\x02"), json!({}));
-    assert!(error.contains("table") && error.contains("40000"), "{error}");
+    let error = refused(
+        &misbehave_with(b"\x04\x06\x01\x70\0\xc1\xb8\x02"),
+        json!({}),
+    );
+    assert!(
+        error.contains("table") && error.contains("40000"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_policy_cannot_grow_a_table_beyond_the_hosts() {
-    // The start function: ref.null func, i32.const 40,001, table.grow 0, i32.const -1, i32.eq, if, unreachable, end, end.
+    // The start function: ref.null func, i32.const 40,001, table.grow 0, i32.const -1, i32.eq, if,
+    // unreachable, end, end.
     let grow = b"\xd0\x70\x41\xc1\xb8\x02\xfc\x0f\0\x41\x7f\x46\x04\x40\0\x0b\x0b";
     let error = refused(&starts_with(grow), json!({}));
     assert!(error.starts_with("instantiation trapped: "), "{error}");
@@ -129,9 +163,15 @@ fn a_policy_that_fills_its_memory_in_configure_is_snapshotted_all_the_same() {
 #[test]
 fn a_policy_that_fills_all_that_the_host_has_in_configure_is_refused() {
     let spec = json!({"settings": {"atConfigure": "fill"}, "limits": {"memory": "64Mi"}});
-    let error = load(&misbehave(), &spec).expect_err("no room for wizer").to_string();
+    let error = load(&misbehave(), &spec)
+        .expect_err("no room for wizer")
+        .to_string();
     let expected = "pre-initialisation failed (wizer's accessors don't trap: ";
-    assert!(error.starts_with(expected) && error.ends_with("memory that is filled up to the host's limit"), "{error}");
+    assert!(
+        error.starts_with(expected)
+            && error.ends_with("memory that is filled up to the host's limit"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -139,14 +179,25 @@ fn the_host_works_on_after_every_failed_load() {
     for word in ["trap", "hog", "refuse", "recurse"] {
         refused(&misbehave(), json!({"atConfigure": word}));
     }
-    assert!(!ask(&misbehaving(&json!({})), VALIDATE, &told("deny")).response.allowed);
+    assert!(
+        !ask(&misbehaving(&json!({})), VALIDATE, &told("deny"))
+            .response
+            .allowed
+    );
 }
 
 #[test]
 fn a_component_that_cannot_be_snapshotted_is_configured_for_every_review() {
     let policy = load(&misbehave_unsnapshotable(), &json!({})).expect("it works, slowly");
-    assert_eq!(policy.configured_per_instance(), Some("nested components with modules not currently supported"));
-    let host = Admission::new(vec![policy], Inventory::from(InventoryData::default()), Exemptions::default());
+    assert_eq!(
+        policy.configured_per_instance(),
+        Some("nested components with modules not currently supported")
+    );
+    let host = Admission::new(
+        vec![policy],
+        Inventory::from(InventoryData::default()),
+        Exemptions::default(),
+    );
     assert!(!ask(&host, VALIDATE, &told("deny")).response.allowed);
 }
 
@@ -154,7 +205,8 @@ fn a_component_that_cannot_be_snapshotted_is_configured_for_every_review() {
 fn an_unknown_setting_is_named_with_the_nearest_known_one() {
     assert_eq!(
         refused(&misbehave(), json!({"atConfigur": "accept"})),
-        r#"spec.settings: unknown key "atConfigur" (did you mean "atConfigure"?); known keys: atConfigure"#
+        "spec.settings: unknown key \"atConfigur\" (did you mean \"atConfigure\"?); known keys: \
+         atConfigure"
     );
 }
 
@@ -169,13 +221,19 @@ fn a_setting_of_another_type_is_named_with_its_path() {
 #[test]
 fn what_is_no_web_assembly_is_corrupt() {
     let error = refused(b"this is no policy", json!({}));
-    assert!(error.starts_with("not a valid WebAssembly component: "), "{error}");
+    assert!(
+        error.starts_with("not a valid WebAssembly component: "),
+        "{error}"
+    );
 }
 
 #[test]
 fn an_empty_file_is_corrupt() {
     let error = refused(b"", json!({}));
-    assert!(error.starts_with("not a valid WebAssembly component: "), "{error}");
+    assert!(
+        error.starts_with("not a valid WebAssembly component: "),
+        "{error}"
+    );
 }
 
 #[test]
@@ -184,7 +242,8 @@ fn a_truncated_component_is_corrupt_wherever_it_ends() {
     for length in (0..component.len()).step_by(component.len() / 40) {
         let error = refused(&component[..length], json!({}));
         // A cut between two sections leaves a valid component that exports nothing.
-        let told = error.starts_with("not a valid WebAssembly component: ") || error.starts_with("exports no ");
+        let told = error.starts_with("not a valid WebAssembly component: ")
+            || error.starts_with("exports no ");
         assert!(told, "cut at {length}: {error}");
     }
 }
@@ -192,19 +251,33 @@ fn a_truncated_component_is_corrupt_wherever_it_ends() {
 #[test]
 fn a_core_module_is_told_how_to_become_a_component() {
     let error = refused(EMPTY_MODULE, json!({}));
-    assert!(error.starts_with("a core WebAssembly module, not a component; link it with wasm-component-ld"), "{error}");
+    assert!(
+        error.starts_with(
+            "a core WebAssembly module, not a component; link it with wasm-component-ld"
+        ),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_component_of_a_foreign_world_is_told_what_it_lacks() {
     let error = refused(EMPTY_COMPONENT, json!({}));
-    assert!(error.starts_with("exports no sallyport:policy/policy@0.1.0; it exports nothing"), "{error}");
+    assert!(
+        error.starts_with("exports no sallyport:policy/policy@0.1.0; it exports nothing"),
+        "{error}"
+    );
 }
 
 #[test]
 fn an_import_of_another_function_is_named() {
-    let error = refused(&patched("sallyport:policy/log@0.1.0", "wasi:logging/loggers@0.1.0"), json!({}));
-    assert!(error.starts_with("imports the function wasi:logging/loggers@0.1.0"), "{error}");
+    let error = refused(
+        &patched("sallyport:policy/log@0.1.0", "wasi:logging/loggers@0.1.0"),
+        json!({}),
+    );
+    assert!(
+        error.starts_with("imports the function wasi:logging/loggers@0.1.0"),
+        "{error}"
+    );
     assert!(error.contains("which no policy may"), "{error}");
 }
 
@@ -218,16 +291,34 @@ fn another_version_of_the_contract_is_refused_with_both_versions() {
 
 #[test]
 fn a_broken_policy_fails_its_own_reviews_and_no_other_policys() {
-    let broken = Policy::broken(manifest(&json!({"mode": "Warn"})), LoadError::new("it is broken"));
+    let broken = Policy::broken(
+        manifest(&json!({"mode": "Warn"})),
+        LoadError::new("it is broken"),
+    );
     let mut sound = manifest(&json!({}));
     sound.metadata.name = "sound".into();
     let sound = Policy::load(&crate::host::ENGINE, sound, &misbehave()).expect("sound");
-    let host = Admission::new(vec![broken, sound], Inventory::from(InventoryData::default()), Exemptions::default());
+    let host = Admission::new(
+        vec![broken, sound],
+        Inventory::from(InventoryData::default()),
+        Exemptions::default(),
+    );
     let outcome = ask(&host, VALIDATE, &told("deny"));
-    let kinds: Vec<_> = outcome.evaluations.iter().map(|one| one.error.as_ref().map(|error| error.kind())).collect();
+    let kinds: Vec<_> = outcome
+        .evaluations
+        .iter()
+        .map(|one| one.error.as_ref().map(|error| error.kind()))
+        .collect();
     assert_eq!(kinds, [Some("load"), None]);
-    let message = outcome.response.denial.expect("the sound one denies").message;
-    assert!(message.starts_with("[sound] metadata.annotations: told to deny"), "{message}");
+    let message = outcome
+        .response
+        .denial
+        .expect("the sound one denies")
+        .message;
+    assert!(
+        message.starts_with("[sound] metadata.annotations: told to deny"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -1,6 +1,8 @@
-//! Tests through the public doors: engine with guests that misbehave, webhook over real TLS, command line.
+//! Tests through the public doors: engine with guests that misbehave, webhook over real TLS,
+//! command line.
 //!
-//! One binary, since linking wasmtime takes longer than most of the tests. What it needs is built by `make policies`.
+//! One binary, since linking wasmtime takes longer than most of the tests. What it needs is built
+//! by `make policies`.
 
 mod about;
 mod alone;

@@ -1,4 +1,5 @@
-//! The net under the webhook, `--backstop`: it denies nothing that the policies allow, and lets nobody through by a trick.
+//! The net under the webhook, `--backstop`: it denies nothing that the policies allow, and lets
+//! nobody through by a trick.
 
 use crate::command_line::sallyport;
 use crate::host::{ENGINE, ask, body, root};
@@ -20,7 +21,10 @@ use std::sync::Arc;
 pub(crate) fn denies(backstop: &Backstop, review: &Value) -> bool {
     let spec = serde_json::to_value(&backstop.policy.spec).expect("JSON");
     let request = &review["request"];
-    let asked = request["subResource"].as_str().unwrap_or_default().is_empty()
+    let asked = request["subResource"]
+        .as_str()
+        .unwrap_or_default()
+        .is_empty()
         && (request["operation"] == "CREATE" || request["operation"] == "UPDATE");
     asked && passes(&spec["matchConditions"], review) && !passes(&spec["validations"], review)
 }
@@ -28,21 +32,40 @@ pub(crate) fn denies(backstop: &Backstop, review: &Value) -> bool {
 /// A host with the policies of a case, and the net under it.
 pub(crate) fn host_with_net(setup: &Setup) -> Option<(Admission, Vec<Backstop>)> {
     let (policies, options) = (loaded(setup)?, options());
-    let registration =
-        Registration { policies: &policies, candidates: &[], exemptions: &setup.exemptions, options: &options };
+    let registration = Registration {
+        policies: &policies,
+        candidates: &[],
+        exemptions: &setup.exemptions,
+        options: &options,
+    };
     let net = backstop::policies(&registration);
-    Some((Admission::new(policies, Inventory::from(setup.inventory.clone()), setup.exemptions.clone()), net))
+    Some((
+        Admission::new(
+            policies,
+            Inventory::from(setup.inventory.clone()),
+            setup.exemptions.clone(),
+        ),
+        net,
+    ))
 }
 
-/// What the net catches of a policy's denials. Every case that it denies, the policy must deny, too.
+/// What the net catches of a policy's denials. Every case that it denies, the policy must deny,
+/// too.
 fn caught(policy: &str) -> (usize, usize) {
     // Compiling the policies takes most of the time: once for each choice of settings.
     let mut hosts = BTreeMap::new();
     let (mut caught, mut denied) = (0, 0);
     for case in cases(&format!("tests/fixtures/{policy}")) {
-        let Some(review) = review(&case).filter(|_| matches!(case.function, Function::Validate(_))) else { continue };
-        let host = hosts.entry(case.setup.fingerprint()).or_insert_with(|| host_with_net(&case.setup));
-        let Some((admission, net)) = host else { continue };
+        let Some(review) = review(&case).filter(|_| matches!(case.function, Function::Validate(_)))
+        else {
+            continue;
+        };
+        let host = hosts
+            .entry(case.setup.fingerprint())
+            .or_insert_with(|| host_with_net(&case.setup));
+        let Some((admission, net)) = host else {
+            continue;
+        };
         let outcome = ask(admission, case.function, &case.review_body());
         // The API server compares namespaces with `matchConstraints`, which are no CEL.
         if outcome.evaluations.is_empty() && outcome.malformed.is_none() {
@@ -50,7 +73,11 @@ fn caught(policy: &str) -> (usize, usize) {
         }
         let is_denied = !outcome.response.allowed;
         let is_caught = net.iter().any(|backstop| denies(backstop, &review));
-        assert!(is_denied || !is_caught, "{policy}: {}: the net denies what the policy allows", case.name);
+        assert!(
+            is_denied || !is_caught,
+            "{policy}: {}: the net denies what the policy allows",
+            case.name
+        );
         denied += usize::from(is_denied);
         caught += usize::from(is_caught);
     }
@@ -69,26 +96,43 @@ fn the_net_denies_nothing_that_a_policy_allows_and_catches_its_share() {
     ];
     for (policy, least) in policies {
         let (caught, denied) = caught(policy);
-        assert!(caught >= least, "{policy}: the net catches {caught} of {denied} denials");
+        assert!(
+            caught >= least,
+            "{policy}: the net catches {caught} of {denied} denials"
+        );
     }
 }
 
 /// A host with one of the shipped policies.
-fn host(module: &str, updates: &str, settings: &Value, exemptions: &Value) -> (Arc<Policy>, Exemptions) {
+fn host(
+    module: &str,
+    updates: &str,
+    settings: &Value,
+    exemptions: &Value,
+) -> (Arc<Policy>, Exemptions) {
     let manifest = json!({
         "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy", "metadata": {"name": "p"},
         "spec": {"module": {"file": module}, "updates": updates, "settings": settings},
     });
-    let component = std::fs::read(root().join("target/policies").join(module)).expect("a component");
+    let component =
+        std::fs::read(root().join("target/policies").join(module)).expect("a component");
     let manifest = ServicePolicy::from_value(&manifest).expect("valid");
     let policy = Policy::load(&ENGINE, manifest, &component).expect("a policy");
-    (Arc::new(policy), serde_json::from_value(exemptions.clone()).expect("exemptions"))
+    (
+        Arc::new(policy),
+        serde_json::from_value(exemptions.clone()).expect("exemptions"),
+    )
 }
 
 /// The net under it.
 fn under((policy, exemptions): &(Arc<Policy>, Exemptions)) -> Backstop {
     let policies = [Arc::clone(policy)];
-    let registration = Registration { policies: &policies, candidates: &[], exemptions, options: &options() };
+    let registration = Registration {
+        policies: &policies,
+        candidates: &[],
+        exemptions,
+        options: &options(),
+    };
     backstop::policies(&registration).remove(0)
 }
 
@@ -100,8 +144,12 @@ fn net(updates: &str, exemptions: &Value) -> Backstop {
 
 /// Of a Service with an annotation, whether in deletion or not, and with these node ports.
 fn object(annotations: &Value, deleted: bool, ports: &[u16]) -> Value {
-    let ports: Vec<Value> = ports.iter().map(|port| json!({"port": 80, "nodePort": port, "protocol": "TCP"})).collect();
-    let mut object = json!({"metadata": {"annotations": annotations}, "spec": {"type": "NodePort", "ports": ports}});
+    let ports: Vec<Value> = ports
+        .iter()
+        .map(|port| json!({"port": 80, "nodePort": port, "protocol": "TCP"}))
+        .collect();
+    let mut object = json!({"metadata": {"annotations": annotations},
+        "spec": {"type": "NodePort", "ports": ports}});
     if deleted {
         object["metadata"]["deletionTimestamp"] = "2026-11-23T08:00:00Z".into();
     }
@@ -110,7 +158,8 @@ fn object(annotations: &Value, deleted: bool, ports: &[u16]) -> Value {
 
 fn update(user: &str, object: &Value, old: &Value) -> Value {
     json!({"request": {
-        "operation": "UPDATE", "namespace": "n", "name": "w", "userInfo": {"username": user}, "object": object, "oldObject": old,
+        "operation": "UPDATE", "namespace": "n", "name": "w", "userInfo": {"username": user},
+        "object": object, "oldObject": old,
     }})
 }
 
@@ -122,19 +171,42 @@ fn nobody_gets_through_the_net_by_an_annotation_or_a_deletion() {
     for updates in ["Ratchet", "Always"] {
         let net = net(updates, &glass);
         let old = object(&broken, false, &[30_000]);
-        let denied =
-            |user, ports: &[u16], old: &Value| denies(&net, &update(user, &object(&broken, false, ports), old));
-        assert!(denied("jane", &[OUT], &old), "{updates}: the annotation was there, and excuses what was");
-        assert!(!denied("root", &[OUT], &old), "{updates}: who may break the glass is believed");
-        assert!(!denied("jane", &[OUT], &object(&broken, false, &[OUT])), "{updates}: what was there may stay");
+        let denied = |user, ports: &[u16], old: &Value| {
+            denies(&net, &update(user, &object(&broken, false, ports), old))
+        };
+        assert!(
+            denied("jane", &[OUT], &old),
+            "{updates}: the annotation was there, and excuses what was"
+        );
+        assert!(
+            !denied("root", &[OUT], &old),
+            "{updates}: who may break the glass is believed"
+        );
+        assert!(
+            !denied("jane", &[OUT], &object(&broken, false, &[OUT])),
+            "{updates}: what was there may stay"
+        );
     }
     let none = json!({});
     let deletion = |updates, ports: &[u16], old: &[u16]| {
-        denies(&net(updates, &none), &update("jane", &object(&none, true, ports), &object(&none, true, old)))
+        denies(
+            &net(updates, &none),
+            &update(
+                "jane",
+                &object(&none, true, ports),
+                &object(&none, true, old),
+            ),
+        )
     };
-    assert!(deletion("Ratchet", &[OUT], &[30_000]), "what is in deletion is programmed all the same");
+    assert!(
+        deletion("Ratchet", &[OUT], &[30_000]),
+        "what is in deletion is programmed all the same"
+    );
     assert!(!deletion("Ratchet", &[OUT], &[OUT, 29_998]));
-    assert!(!deletion("Always", &[OUT], &[OUT, 29_998]), "a deletion ratchets, whatever `updates` says");
+    assert!(
+        !deletion("Always", &[OUT], &[OUT, 29_998]),
+        "a deletion ratchets, whatever `updates` says"
+    );
     assert!(deletion("Always", &[OUT], &[30_000]));
 }
 
@@ -161,11 +233,18 @@ fn a_service_may_not_lose_its_selector_in_its_deletion() {
             let body = body("UPDATE", &object(deleted, selector), &object(deleted, old));
             let mut review: Value = serde_json::from_slice(&body).expect("JSON");
             let outcome = ask(&admission, Function::Validate(Phase::Validating), &body);
-            assert_eq!(outcome.response.allowed, allowed, "the host, {updates}: {review}");
+            assert_eq!(
+                outcome.response.allowed, allowed,
+                "the host, {updates}: {review}"
+            );
             for name in ["object", "oldObject"] {
                 without_null(&mut review["request"][name]);
             }
-            assert_eq!(denies(&net, &review), !allowed, "the net, {updates}: {review}");
+            assert_eq!(
+                denies(&net, &review),
+                !allowed,
+                "the net, {updates}: {review}"
+            );
         }
     }
 }
@@ -174,11 +253,22 @@ fn a_service_may_not_lose_its_selector_in_its_deletion() {
 fn the_net_says_what_it_does_not_cover() {
     let arguments = [&BARE_METAL[..], &["--backstop"]].concat();
     let text = String::from_utf8(sallyport(&arguments).stdout).expect("UTF-8");
-    assert!(text.contains("# Not covered: dormant-fields: its rules are not expressed in CEL"), "{text}");
+    assert!(
+        text.contains("# Not covered: dormant-fields: its rules are not expressed in CEL"),
+        "{text}"
+    );
     let objects = yaml::documents(&text).expect("YAML");
-    for object in objects.iter().filter(|object| object["kind"] == "ValidatingAdmissionPolicy") {
+    for object in objects
+        .iter()
+        .filter(|object| object["kind"] == "ValidatingAdmissionPolicy")
+    {
         let bound = |binding: &&Value| binding["spec"]["policyName"] == object["metadata"]["name"];
-        assert_eq!(objects.iter().filter(bound).count(), 1, "{}", object["metadata"]["name"]);
+        assert_eq!(
+            objects.iter().filter(bound).count(),
+            1,
+            "{}",
+            object["metadata"]["name"]
+        );
     }
     let output = sallyport(&[&arguments[..], &["--kubernetes", "1.29"]].concat());
     assert_eq!(output.status.code(), Some(2));

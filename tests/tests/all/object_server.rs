@@ -1,5 +1,6 @@
-//! The part of the Kubernetes API that reads and writes one object by name, over HTTP on the loopback interface: resourceVersions,
-//! conflicts and refusals as kube-apiserver has them, on objects that a test puts there.
+//! The part of the Kubernetes API that reads and writes one object by name, over HTTP on the
+//! loopback interface: resourceVersions, conflicts and refusals as kube-apiserver has them, on
+//! objects that a test puts there.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -64,19 +65,27 @@ impl ObjectServer {
     /// It has an address, but nobody can reach it yet.
     pub(crate) async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        Self { address: listener.local_addr().expect("it is bound"), store: Arc::default() }
+        Self {
+            address: listener.local_addr().expect("it is bound"),
+            store: Arc::default(),
+        }
     }
 
     pub(crate) async fn reachable(&self) -> Reachable {
-        let listener = TcpListener::bind(self.address).await.expect("the port is still free");
-        let router = Router::new().fallback(Self::answer).with_state(self.clone());
+        let listener = TcpListener::bind(self.address)
+            .await
+            .expect("the port is still free");
+        let router = Router::new()
+            .fallback(Self::answer)
+            .with_state(self.clone());
         Reachable(tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.expect("a listening socket");
                 let service = hyper_util::service::TowerToHyperService::new(router.clone());
                 let http = hyper::server::conn::http1::Builder::new();
-                connections.spawn(http.serve_connection(hyper_util::rt::TokioIo::new(stream), service));
+                connections
+                    .spawn(http.serve_connection(hyper_util::rt::TokioIo::new(stream), service));
             }
         }))
     }
@@ -85,8 +94,10 @@ impl ObjectServer {
     pub(crate) fn kubeconfig(&self) -> (TempDir, PathBuf) {
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "test"}}],
-            "clusters": [{"name": "test", "cluster": {"server": format!("http://{}", self.address)}}],
+            "contexts": [{"name": "test",
+                "context": {"cluster": "test", "user": "test", "namespace": "test"}}],
+            "clusters": [{"name": "test",
+                "cluster": {"server": format!("http://{}", self.address)}}],
             "users": [{"name": "test", "user": {}}],
         });
         let directory = tempfile::tempdir().expect("a directory");
@@ -112,10 +123,16 @@ impl ObjectServer {
     /// Paths of the objects in a collection.
     pub(crate) fn paths(&self, collection: &str) -> Vec<String> {
         let beginning = format!("{collection}/");
-        self.store().objects.keys().filter(|path| path.starts_with(&beginning)).cloned().collect()
+        self.store()
+            .objects
+            .keys()
+            .filter(|path| path.starts_with(&beginning))
+            .cloned()
+            .collect()
     }
 
-    /// What an API server under load does: from now on writes take so long, unless their client gives them up.
+    /// What an API server under load does: from now on writes take so long, unless their client
+    /// gives them up.
     pub(crate) fn stall_writes(&self, time: Duration) {
         self.store().stalls = time;
     }
@@ -125,16 +142,22 @@ impl ObjectServer {
         self.store().requests.clone()
     }
 
-    /// What kube-controller-manager's garbage collector does: deletes what has owners, all of which are gone.
+    /// What kube-controller-manager's garbage collector does: deletes what has owners, all of which
+    /// are gone.
     pub(crate) fn collect_garbage(&self) {
         let mut store = self.store();
-        let uids: BTreeSet<String> =
-            store.objects.values().filter_map(|object| Some(object["metadata"]["uid"].as_str()?.to_owned())).collect();
+        let uids: BTreeSet<String> = store
+            .objects
+            .values()
+            .filter_map(|object| Some(object["metadata"]["uid"].as_str()?.to_owned()))
+            .collect();
         let lives = |owner: &Value| owner["uid"].as_str().is_some_and(|uid| uids.contains(uid));
-        store.objects.retain(|_, object| match object["metadata"]["ownerReferences"].as_array() {
-            Some(owners) if !owners.is_empty() => owners.iter().any(lives),
-            _ => true,
-        });
+        store.objects.retain(
+            |_, object| match object["metadata"]["ownerReferences"].as_array() {
+                Some(owners) if !owners.is_empty() => owners.iter().any(lives),
+                _ => true,
+            },
+        );
     }
 
     /// What RBAC does to who may read and not write.
@@ -151,19 +174,40 @@ impl ObjectServer {
         self.store.lock().expect("no test panicked here")
     }
 
-    async fn answer(State(server): State<Self>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    async fn answer(
+        State(server): State<Self>,
+        method: Method,
+        uri: Uri,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Response {
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+                .to_owned()
+        };
         let (path, agent) = (uri.path().to_owned(), text(USER_AGENT));
-        let request = Request { at: Instant::now(), method: method.clone(), path, agent };
+        let request = Request {
+            at: Instant::now(),
+            method: method.clone(),
+            path,
+            agent,
+        };
         let (writes, stalls) = (request.writes(), server.store().stalls);
         server.store().requests.push(request);
         if writes {
             tokio::time::sleep(stalls).await;
         }
-        match server.store().act(&method, &uri, &text(CONTENT_TYPE), &body) {
+        match server
+            .store()
+            .act(&method, &uri, &text(CONTENT_TYPE), &body)
+        {
             Ok(object) => object.to_string().into_response(),
             Err((code, reason, message)) => {
-                let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
+                let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                    "reason": reason,
                     "message": message, "code": code.as_u16()});
                 (code, status.to_string()).into_response()
             }
@@ -181,7 +225,13 @@ impl Store {
         object
     }
 
-    fn act(&mut self, method: &Method, uri: &Uri, format: &str, body: &[u8]) -> Result<Value, Refusal> {
+    fn act(
+        &mut self,
+        method: &Method,
+        uri: &Uri,
+        format: &str,
+        body: &[u8],
+    ) -> Result<Value, Refusal> {
         let path = uri.path();
         if method != Method::GET && self.forbidden.iter().any(|start| path.starts_with(start)) {
             return Err((
@@ -192,9 +242,16 @@ impl Store {
         }
         if method == Method::POST {
             let object: Value = serde_json::from_slice(body).expect("JSON");
-            let path = format!("{path}/{}", object["metadata"]["name"].as_str().expect("a name"));
+            let path = format!(
+                "{path}/{}",
+                object["metadata"]["name"].as_str().expect("a name")
+            );
             if self.objects.contains_key(&path) {
-                return Err((StatusCode::CONFLICT, "AlreadyExists", format!("{path} already exists")));
+                return Err((
+                    StatusCode::CONFLICT,
+                    "AlreadyExists",
+                    format!("{path} already exists"),
+                ));
             }
             return Ok(self.put(&path, object));
         }
@@ -204,7 +261,11 @@ impl Store {
             return Ok(list);
         }
         let Some(old) = self.objects.get(path).cloned() else {
-            return Err((StatusCode::NOT_FOUND, "NotFound", format!("{path} not found")));
+            return Err((
+                StatusCode::NOT_FOUND,
+                "NotFound",
+                format!("{path} not found"),
+            ));
         };
         let new = match *method {
             Method::PUT => serde_json::from_slice(body).expect("JSON"),
@@ -220,14 +281,23 @@ impl Store {
             Method::PATCH => {
                 let mut new = old.clone();
                 let patch: json_patch::Patch = serde_json::from_slice(body).expect("a JSON patch");
-                json_patch::patch(&mut new, &patch)
-                    .map_err(|error| (StatusCode::UNPROCESSABLE_ENTITY, "Invalid", error.to_string()))?;
+                json_patch::patch(&mut new, &patch).map_err(|error| {
+                    (
+                        StatusCode::UNPROCESSABLE_ENTITY,
+                        "Invalid",
+                        error.to_string(),
+                    )
+                })?;
                 new
             }
             _ => return Ok(old),
         };
         if new["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"] {
-            return Err((StatusCode::CONFLICT, "Conflict", "the object has been modified".to_owned()));
+            return Err((
+                StatusCode::CONFLICT,
+                "Conflict",
+                "the object has been modified".to_owned(),
+            ));
         }
         Ok(self.put(path, new))
     }
@@ -235,14 +305,25 @@ impl Store {
     /// Of a collection that has objects, those with the label of the query.
     fn list(&self, path: &str, query: &str) -> Option<Value> {
         let beginning = format!("{path}/");
-        let within =
-            |(path, _): &(&String, &Value)| path.strip_prefix(&beginning).is_some_and(|name| !name.contains('/'));
-        let mut all = self.objects.iter().filter(within).map(|(_, object)| object).peekable();
+        let within = |(path, _): &(&String, &Value)| {
+            path.strip_prefix(&beginning)
+                .is_some_and(|name| !name.contains('/'))
+        };
+        let mut all = self
+            .objects
+            .iter()
+            .filter(within)
+            .map(|(_, object)| object)
+            .peekable();
         all.peek()?;
-        let selector = query.split('&').find_map(|part| part.strip_prefix("labelSelector="));
+        let selector = query
+            .split('&')
+            .find_map(|part| part.strip_prefix("labelSelector="));
         let selector = selector.map(|text| text.replace("%2F", "/").replace("%3D", "="));
         let selected = |object: &&Value| {
-            let label = selector.as_deref().and_then(|selector| selector.split_once('='));
+            let label = selector
+                .as_deref()
+                .and_then(|selector| selector.split_once('='));
             label.is_none_or(|(key, value)| object["metadata"]["labels"][key] == value)
         };
         let items: Vec<_> = all.filter(selected).collect();

@@ -1,4 +1,5 @@
-//! More than the host can do: it refuses early and cheaply, lets go of who is slow, and answers the others all the while.
+//! More than the host can do: it refuses early and cheaply, lets go of who is slow, and answers the
+//! others all the while.
 
 use crate::client::{Client, PROTOCOLS, Protocol, Reply, probe, request};
 use crate::host::{Host, misbehaving, told};
@@ -13,7 +14,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::client::TlsStream;
 
-/// Far more than an answer takes on a busy machine, and less than whatever would be waited for by mistake.
+/// Far more than an answer takes on a busy machine, and less than whatever would be waited for by
+/// mistake.
 const SOON: Duration = Duration::from_millis(700);
 
 /// A limit on time that tests wait for.
@@ -21,18 +23,31 @@ const SHORT: Duration = Duration::from_millis(250);
 
 /// A host whose guest may loop for so long.
 async fn host(deadline: &str, limits: Limits) -> Host {
-    Host::with(&misbehaving(&json!({"limits": {"deadline": deadline}})), limits).await
+    Host::with(
+        &misbehaving(&json!({"limits": {"deadline": deadline}})),
+        limits,
+    )
+    .await
 }
 
 /// Two guests at a time; the tests that use this have three workers.
 fn two() -> Limits {
-    Limits { evaluations: 2, ..Limits::default() }
+    Limits {
+        evaluations: 2,
+        ..Limits::default()
+    }
 }
 
 /// Requests whose guests loop, each on a connection of its own, once they are all in flight.
 async fn loops(host: &Host, count: u64) -> Vec<JoinHandle<Reply>> {
-    let one = |client: Client| async move { client.post(Protocol::Http1, "/validate", told("loop")).await };
-    let loops = (0..count).map(|_| tokio::spawn(one(host.client.clone()))).collect();
+    let one = |client: Client| async move {
+        client
+            .post(Protocol::Http1, "/validate", told("loop"))
+            .await
+    };
+    let loops = (0..count)
+        .map(|_| tokio::spawn(one(host.client.clone())))
+        .collect();
     eventually(|| host.metric("sallyport_reviews_in_flight") == count).await;
     loops
 }
@@ -40,7 +55,10 @@ async fn loops(host: &Host, count: u64) -> Vec<JoinHandle<Reply>> {
 pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(10), "it never came true");
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "it never came true"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -55,50 +73,95 @@ async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
 async fn closes(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> bool {
     let read = async {
         let mut buffer = [0; 4096];
-        while stream.read(&mut buffer).await.is_ok_and(|length| length > 0) {}
+        while stream
+            .read(&mut buffer)
+            .await
+            .is_ok_and(|length| length > 0)
+        {}
     };
-    tokio::time::timeout(Duration::from_secs(5), read).await.is_ok()
+    tokio::time::timeout(Duration::from_secs(5), read)
+        .await
+        .is_ok()
 }
 
 fn head(length: usize) -> String {
     format!(
-        "POST /validate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        "POST /validate HTTP/1.1\r\nHost: localhost\r\nContent-Type: \
+         application/json\r\nContent-Length: {length}\r\n\r\n"
     )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn more_reviews_than_may_be_in_flight_are_refused_at_once() {
-    let host = host("2s", Limits { in_flight: 4, ..two() }).await;
+    let host = host(
+        "2s",
+        Limits {
+            in_flight: 4,
+            ..two()
+        },
+    )
+    .await;
     let loops = loops(&host, 4).await;
     for protocol in PROTOCOLS {
         let (reply, took) = timed(host.client.post(protocol, "/validate", told("nothing"))).await;
-        assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{protocol:?}");
+        assert_eq!(
+            reply.status,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{protocol:?}"
+        );
         assert_eq!(reply.retry_after.as_deref(), Some("1"));
-        assert_eq!(reply.text(), "as many reviews as --max-in-flight allows are in flight; try again");
+        assert_eq!(
+            reply.text(),
+            "as many reviews as --max-in-flight allows are in flight; try again"
+        );
         assert!(took < SOON, "{protocol:?}: {took:?}");
     }
-    assert_eq!(host.metric(r#"sallyport_http_refusals_total{code="503",reason="in-flight"}"#), 2);
+    assert_eq!(
+        host.metric(r#"sallyport_http_refusals_total{code="503",reason="in-flight"}"#),
+        2
+    );
     loops.iter().for_each(JoinHandle::abort);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn what_is_in_flight_is_answered_and_makes_room() {
-    let host = host("100ms", Limits { in_flight: 4, ..two() }).await;
+    let host = host(
+        "100ms",
+        Limits {
+            in_flight: 4,
+            ..two()
+        },
+    )
+    .await;
     for answered in loops(&host, 4).await {
         assert_eq!(answered.await.expect("answered").status, StatusCode::OK);
     }
     assert_eq!(host.metric("sallyport_reviews_in_flight"), 0);
-    assert_eq!(host.client.post(Protocol::Http1, "/validate", told("nothing")).await.status, StatusCode::OK);
+    assert_eq!(
+        host.client
+            .post(Protocol::Http1, "/validate", told("nothing"))
+            .await
+            .status,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_review_waits_for_its_turn_no_longer_than_it_has_time() {
     let host = host("2s", two()).await;
     let loops = loops(&host, 2).await;
-    let (reply, took) = timed(host.client.post(Protocol::Http2, "/validate?timeout=400ms", told("nothing"))).await;
+    let (reply, took) = timed(host.client.post(
+        Protocol::Http2,
+        "/validate?timeout=400ms",
+        told("nothing"),
+    ))
+    .await;
     assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(reply.retry_after.as_deref(), Some("1"));
-    assert_eq!(reply.text(), "other reviews took all the time that this one had; try again");
+    assert_eq!(
+        reply.text(),
+        "other reviews took all the time that this one had; try again"
+    );
     assert!(took < SOON, "{took:?}");
     assert_eq!(host.metric(r#"sallyport_timeouts_total{kind="turn"}"#), 1);
     loops.iter().for_each(JoinHandle::abort);
@@ -106,15 +169,30 @@ async fn a_review_waits_for_its_turn_no_longer_than_it_has_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn the_wait_for_a_turn_is_part_of_the_time_for_the_answer() {
-    let host = host("2s", Limits { evaluations: 1, ..Limits::default() }).await;
+    let host = host(
+        "2s",
+        Limits {
+            evaluations: 1,
+            ..Limits::default()
+        },
+    )
+    .await;
     let first = loops(&host, 1).await;
     // After a wait of two seconds there is less than half a second left, and not two.
-    let (reply, took) = timed(host.client.post(Protocol::Http1, "/validate?timeout=2500ms", told("loop"))).await;
+    let (reply, took) = timed(host.client.post(
+        Protocol::Http1,
+        "/validate?timeout=2500ms",
+        told("loop"),
+    ))
+    .await;
     assert!(took < Duration::from_millis(3700), "{took:?}");
     // On a machine so busy that nothing is left, its turn never comes.
     let text = reply.text();
     let in_time = text.contains("the request's deadline was reached before it could answer");
-    assert!(in_time || text.starts_with("other reviews took all the time that this one had"), "{text}");
+    assert!(
+        in_time || text.starts_with("other reviews took all the time that this one had"),
+        "{text}"
+    );
     drop(first);
 }
 
@@ -122,7 +200,11 @@ async fn the_wait_for_a_turn_is_part_of_the_time_for_the_answer() {
 async fn ten_requests_that_loop_do_not_starve_the_others() {
     let host = host("50ms", two()).await;
     let loops = loops(&host, 10).await;
-    let (reply, took) = timed(host.client.post(Protocol::Http1, "/validate", told("nothing"))).await;
+    let (reply, took) = timed(
+        host.client
+            .post(Protocol::Http1, "/validate", told("nothing")),
+    )
+    .await;
     assert_eq!(reply.status, StatusCode::OK);
     assert!(took < SOON, "{took:?}");
     drop(loops);
@@ -131,10 +213,16 @@ async fn ten_requests_that_loop_do_not_starve_the_others() {
 /// The clients have a runtime of their own: what wakes them would wake the host's workers, too.
 #[test]
 fn a_guest_that_loops_never_holds_up_the_sockets() {
-    let workers =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build().expect("a runtime");
+    let workers = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(3)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let host = workers.block_on(host("1s", two()));
-    let clients = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let clients = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     clients.block_on(async {
         for looping in 1..=2 {
             // Everybody sleeps when the guests begin.
@@ -155,11 +243,19 @@ fn a_guest_that_loops_never_holds_up_the_sockets() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn who_leaves_while_it_waits_leaves_its_place() {
-    let host = host("3s", Limits { in_flight: 3, ..two() }).await;
+    let host = host(
+        "3s",
+        Limits {
+            in_flight: 3,
+            ..two()
+        },
+    )
+    .await;
     for protocol in PROTOCOLS {
         let mut waiting = loops(&host, 2).await;
         let client = host.client.clone();
-        let gone = tokio::spawn(async move { client.post(protocol, "/validate", told("nothing")).await });
+        let gone =
+            tokio::spawn(async move { client.post(protocol, "/validate", told("nothing")).await });
         eventually(|| host.metric("sallyport_reviews_in_flight") == 3).await;
         gone.abort();
         eventually(|| host.metric("sallyport_reviews_in_flight") == 2).await;
@@ -171,19 +267,38 @@ async fn who_leaves_while_it_waits_leaves_its_place() {
 
 #[tokio::test]
 async fn a_slow_handshake_is_ended() {
-    let host = host("1s", Limits { handshake_time: SHORT, ..two() }).await;
+    let host = host(
+        "1s",
+        Limits {
+            handshake_time: SHORT,
+            ..two()
+        },
+    )
+    .await;
     for said in [&b""[..], &[22, 3]] {
-        let mut stream = TcpStream::connect(host.address).await.expect("the host listens");
+        let mut stream = TcpStream::connect(host.address)
+            .await
+            .expect("the host listens");
         stream.write_all(said).await.expect("sent");
         assert!(closes(&mut stream).await, "after {said:?}");
     }
-    assert_eq!(host.metric(r#"sallyport_timeouts_total{kind="handshake"}"#), 2);
+    assert_eq!(
+        host.metric(r#"sallyport_timeouts_total{kind="handshake"}"#),
+        2
+    );
     assert_eq!(host.metric("sallyport_connections"), 0);
 }
 
 #[tokio::test]
 async fn a_slow_head_is_ended_however_it_drips() {
-    let host = host("1s", Limits { head_time: SHORT, ..two() }).await;
+    let host = host(
+        "1s",
+        Limits {
+            head_time: SHORT,
+            ..two()
+        },
+    )
+    .await;
     let (mut read, mut write) = tokio::io::split(host.client.handshake(Protocol::Http1).await);
     let drip = tokio::spawn(async move {
         for byte in head(5).bytes().cycle() {
@@ -201,11 +316,26 @@ async fn a_slow_head_is_ended_however_it_drips() {
 
 #[tokio::test]
 async fn a_second_slow_head_is_ended_too() {
-    let host = host("1s", Limits { head_time: SHORT, ..two() }).await;
+    let host = host(
+        "1s",
+        Limits {
+            head_time: SHORT,
+            ..two()
+        },
+    )
+    .await;
     let mut stream = host.client.handshake(Protocol::Http1).await;
     let body = told("nothing");
-    stream.write_all(&[head(body.len()).as_bytes(), &body].concat()).await.expect("sent");
-    assert!(stream.read(&mut [0; 4096]).await.is_ok_and(|length| length > 0));
+    stream
+        .write_all(&[head(body.len()).as_bytes(), &body].concat())
+        .await
+        .expect("sent");
+    assert!(
+        stream
+            .read(&mut [0; 4096])
+            .await
+            .is_ok_and(|length| length > 0)
+    );
     // Idleness alone is no slow head.
     tokio::time::sleep(SHORT * 2).await;
     stream.write_all(b"POST ").await.expect("sent");
@@ -215,21 +345,38 @@ async fn a_second_slow_head_is_ended_too() {
 
 #[tokio::test]
 async fn a_slow_body_is_408() {
-    let host = host("1s", Limits { body_time: SHORT, ..two() }).await;
+    let host = host(
+        "1s",
+        Limits {
+            body_time: SHORT,
+            ..two()
+        },
+    )
+    .await;
     let mut stream = host.client.handshake(Protocol::Http1).await;
     stream.write_all(head(100).as_bytes()).await.expect("sent");
     stream.write_all(b"{").await.expect("sent");
     let mut answer = vec![0; 4096];
     let length = stream.read(&mut answer).await.expect("an answer");
     let answer = String::from_utf8_lossy(&answer[..length]);
-    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
+        "{answer}"
+    );
     assert!(closes(&mut stream).await);
     assert_eq!(host.metric(r#"sallyport_timeouts_total{kind="body"}"#), 1);
 }
 
 #[tokio::test]
 async fn an_idle_connection_is_closed() {
-    let host = host("1s", Limits { idle_time: SHORT, ..two() }).await;
+    let host = host(
+        "1s",
+        Limits {
+            idle_time: SHORT,
+            ..two()
+        },
+    )
+    .await;
     for protocol in PROTOCOLS {
         let mut stream = host.client.handshake(protocol).await;
         assert!(closes(&mut stream).await, "{protocol:?}");
@@ -239,7 +386,15 @@ async fn an_idle_connection_is_closed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_slow_answer_is_no_idleness() {
-    let host = host("1s", Limits { idle_time: SHORT, head_time: SHORT, ..two() }).await;
+    let host = host(
+        "1s",
+        Limits {
+            idle_time: SHORT,
+            head_time: SHORT,
+            ..two()
+        },
+    )
+    .await;
     for protocol in PROTOCOLS {
         let reply = host.client.post(protocol, "/validate", told("loop")).await;
         assert_eq!(reply.status, StatusCode::OK, "{protocol:?}");
@@ -248,13 +403,21 @@ async fn a_slow_answer_is_no_idleness() {
 
 #[tokio::test]
 async fn idle_connections_make_room_when_all_are_taken() {
-    let limits = Limits { connections: 8, idle_time_in_a_hurry: SHORT, ..two() };
+    let limits = Limits {
+        connections: 8,
+        idle_time_in_a_hurry: SHORT,
+        ..two()
+    };
     let host = host("1s", limits).await;
     let mut idle = vec![];
     for protocol in PROTOCOLS.repeat(4) {
         idle.push(host.client.handshake(protocol).await);
     }
-    let (reply, took) = timed(host.client.post(Protocol::Http1, "/validate", told("nothing"))).await;
+    let (reply, took) = timed(
+        host.client
+            .post(Protocol::Http1, "/validate", told("nothing")),
+    )
+    .await;
     assert_eq!(reply.status, StatusCode::OK);
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert!(host.metric("sallyport_connections_full_total") >= 1);
@@ -263,22 +426,41 @@ async fn idle_connections_make_room_when_all_are_taken() {
 
 #[tokio::test]
 async fn a_flood_of_connections_never_has_more_than_its_places() {
-    let limits = Limits { connections: 8, handshake_time: SHORT, ..two() };
+    let limits = Limits {
+        connections: 8,
+        handshake_time: SHORT,
+        ..two()
+    };
     let host = host("1s", limits).await;
     let mut flood = vec![];
     for _ in 0..40 {
-        flood.push(TcpStream::connect(host.address).await.expect("the kernel's queue has room"));
+        flood.push(
+            TcpStream::connect(host.address)
+                .await
+                .expect("the kernel's queue has room"),
+        );
         assert!(host.metric("sallyport_connections") <= 8);
     }
     // 40 connections of 250 ms each, 8 at a time.
-    let (reply, took) = timed(host.client.post(Protocol::Http2, "/validate", told("nothing"))).await;
+    let (reply, took) = timed(
+        host.client
+            .post(Protocol::Http2, "/validate", told("nothing")),
+    )
+    .await;
     assert_eq!(reply.status, StatusCode::OK);
     assert!(took < Duration::from_secs(8), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn one_http2_connection_has_a_bounded_number_of_streams() {
-    let host = host("30ms", Limits { streams: 8, ..two() }).await;
+    let host = host(
+        "30ms",
+        Limits {
+            streams: 8,
+            ..two()
+        },
+    )
+    .await;
     // The first answer comes after the settings, which have the number.
     let mut connection = host.client.connect(Protocol::Http2).await;
     connection.post("/validate", told("nothing")).await;
@@ -302,44 +484,81 @@ async fn one_http2_connection_has_a_bounded_number_of_streams() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn streams_that_are_reset_as_soon_as_they_are_opened_leave_nothing_behind() {
-    let host = host("5ms", Limits { streams: 100, ..two() }).await;
+    let host = host(
+        "5ms",
+        Limits {
+            streams: 100,
+            ..two()
+        },
+    )
+    .await;
     for _ in 0..10 {
         let connection = host.client.connect(Protocol::Http2).await;
-        let crate::client::Connection::Http2(sender) = connection else { unreachable!("HTTP/2 was asked for") };
+        let crate::client::Connection::Http2(sender) = connection else {
+            unreachable!("HTTP/2 was asked for")
+        };
         let one = |sender| async move {
             let mut connection = crate::client::Connection::Http2(sender);
             // Dropped before it is answered: the stream is reset.
             let post = connection.post("/validate", told("loop"));
             let _ = tokio::time::timeout(Duration::from_millis(1), post).await;
         };
-        let flood: Vec<_> = (0..200).map(|_| tokio::spawn(one(sender.clone()))).collect();
+        let flood: Vec<_> = (0..200)
+            .map(|_| tokio::spawn(one(sender.clone())))
+            .collect();
         for reset in flood {
             // The host may end a connection that resets too much.
             let _ = reset.await;
         }
     }
     eventually(|| host.metric("sallyport_reviews_in_flight") == 0).await;
-    assert_eq!(host.client.post(Protocol::Http2, "/validate", told("nothing")).await.status, StatusCode::OK);
+    assert_eq!(
+        host.client
+            .post(Protocol::Http2, "/validate", told("nothing"))
+            .await
+            .status,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
 async fn a_head_without_end_is_refused() {
     let host = host("1s", two()).await;
     let mut stream = host.client.handshake(Protocol::Http1).await;
-    let endless = format!("POST /validate HTTP/1.1\r\nHost: localhost\r\nX: {}", "x".repeat(1 << 20));
+    let endless = format!(
+        "POST /validate HTTP/1.1\r\nHost: localhost\r\nX: {}",
+        "x".repeat(1 << 20)
+    );
     // The host stops reading before all of it is sent.
     let _ = stream.write_all(endless.as_bytes()).await;
     assert!(closes(&mut stream).await);
-    assert_eq!(host.client.post(Protocol::Http1, "/validate", told("nothing")).await.status, StatusCode::OK);
+    assert_eq!(
+        host.client
+            .post(Protocol::Http1, "/validate", told("nothing"))
+            .await
+            .status,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
 async fn bodies_that_are_announced_and_never_sent_take_no_room() {
-    let host = host("1s", Limits { held: 64 << 10, body: 64 << 10, ..two() }).await;
+    let host = host(
+        "1s",
+        Limits {
+            held: 64 << 10,
+            body: 64 << 10,
+            ..two()
+        },
+    )
+    .await;
     let mut slow = vec![];
     for _ in 0..10 {
         let mut stream = host.client.handshake(Protocol::Http1).await;
-        stream.write_all(head(60 << 10).as_bytes()).await.expect("sent");
+        stream
+            .write_all(head(60 << 10).as_bytes())
+            .await
+            .expect("sent");
         slow.push(stream);
     }
     for protocol in PROTOCOLS {
@@ -351,10 +570,24 @@ async fn bodies_that_are_announced_and_never_sent_take_no_room() {
 
 #[tokio::test]
 async fn more_bodies_than_memory_are_refused() {
-    let host = host("1s", Limits { held: 64 << 10, body: 64 << 10, ..two() }).await;
+    let host = host(
+        "1s",
+        Limits {
+            held: 64 << 10,
+            body: 64 << 10,
+            ..two()
+        },
+    )
+    .await;
     let fill = async |stream: &mut TlsStream<TcpStream>| {
-        stream.write_all(head(64 << 10).as_bytes()).await.expect("sent");
-        stream.write_all(&[b' '; (64 << 10) - 1]).await.expect("sent");
+        stream
+            .write_all(head(64 << 10).as_bytes())
+            .await
+            .expect("sent");
+        stream
+            .write_all(&[b' '; (64 << 10) - 1])
+            .await
+            .expect("sent");
     };
     let mut many = vec![];
     for _ in 0..4 {
@@ -370,12 +603,26 @@ async fn more_bodies_than_memory_are_refused() {
 
 #[tokio::test]
 async fn a_slow_body_makes_room_for_others() {
-    let host = host("1s", Limits { held: 64 << 10, body: 64 << 10, ..two() }).await;
+    let host = host(
+        "1s",
+        Limits {
+            held: 64 << 10,
+            body: 64 << 10,
+            ..two()
+        },
+    )
+    .await;
     let mut slow = host.client.handshake(Protocol::Http1).await;
-    slow.write_all(head(64 << 10).as_bytes()).await.expect("sent");
+    slow.write_all(head(64 << 10).as_bytes())
+        .await
+        .expect("sent");
     slow.write_all(&[b' '; (64 << 10) - 1]).await.expect("sent");
     tokio::time::sleep(SHORT).await;
-    let (reply, took) = timed(host.client.post(Protocol::Http1, "/validate", told("nothing"))).await;
+    let (reply, took) = timed(
+        host.client
+            .post(Protocol::Http1, "/validate", told("nothing")),
+    )
+    .await;
     assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
     assert!(took < SOON, "{took:?}");
     assert!(closes(&mut slow).await);

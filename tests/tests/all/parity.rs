@@ -14,21 +14,27 @@ use std::time::{Instant, SystemTime};
 /// A case with its suite's name, for messages.
 pub(crate) type Named = (String, Case);
 
-/// The cases of all fixtures, by setup, that an API server could ask: it knows no way to ask `validate` in the mutating phase,
-/// and what a policy says of bad settings is no review.
+/// The cases of all fixtures, by setup, that an API server could ask: it knows no way to ask
+/// `validate` in the mutating phase, and what a policy says of bad settings is no review.
 pub(crate) fn cases() -> HashMap<String, Vec<Named>> {
     let (files, errors) = suite::find(&[root().join("tests/fixtures")]);
     assert!(errors.is_empty(), "no fixture cases found: {errors:?}");
     // As `make policies` places them.
-    let search = ModuleSearch { directory: Some(root().join("target/policies")) };
+    let search = ModuleSearch {
+        directory: Some(root().join("target/policies")),
+    };
     let mut cases = HashMap::<String, Vec<Named>>::new();
     for file in files {
         let suite = suite::read(&file, &search).unwrap_or_else(|error| panic!("{error}"));
         for case in suite.cases {
-            let asked = case.function != Function::Validate(Phase::Mutating) && case.expect.settings_error.is_none();
+            let asked = case.function != Function::Validate(Phase::Mutating)
+                && case.expect.settings_error.is_none();
             if asked {
                 let name = format!("{}/{}", suite.name, case.name);
-                cases.entry(case.setup.fingerprint()).or_default().push((name, case));
+                cases
+                    .entry(case.setup.fingerprint())
+                    .or_default()
+                    .push((name, case));
             }
         }
     }
@@ -38,13 +44,21 @@ pub(crate) fn cases() -> HashMap<String, Vec<Named>> {
 
 pub(crate) fn admission(setup: &Setup) -> Arc<Admission> {
     let load = |source: &Source| {
-        let component = std::fs::read(&source.component)
-            .unwrap_or_else(|error| panic!("{}: {error}; run `make policies`", source.component.display()));
+        let component = std::fs::read(&source.component).unwrap_or_else(|error| {
+            panic!(
+                "{}: {error}; run `make policies`",
+                source.component.display()
+            )
+        });
         Policy::load(&ENGINE, source.manifest.clone(), &component)
             .unwrap_or_else(|error| Policy::broken(source.manifest.clone(), error))
     };
     let policies = setup.policies.iter().map(load).collect();
-    Arc::new(Admission::new(policies, Inventory::from(setup.inventory.clone()), setup.exemptions.clone()))
+    Arc::new(Admission::new(
+        policies,
+        Inventory::from(setup.inventory.clone()),
+        setup.exemptions.clone(),
+    ))
 }
 
 /// What the harness answers: a review, or the sentence of a refusal.
@@ -53,8 +67,17 @@ fn harness(admission: &Admission, case: &Case, body: &[u8]) -> (u16, Vec<u8>) {
         Err(error) => (400, format!("{error}\n").into_bytes()),
         Ok(request) => {
             // The webhook asks the real clock, whatever the case says.
-            let clock = Clock { now: SystemTime::now(), deadline: Instant::now() + PATIENCE };
-            (200, admission.review(case.function, &request, clock).response.to_json())
+            let clock = Clock {
+                now: SystemTime::now(),
+                deadline: Instant::now() + PATIENCE,
+            };
+            (
+                200,
+                admission
+                    .review(case.function, &request, clock)
+                    .response
+                    .to_json(),
+            )
         }
     }
 }
@@ -65,14 +88,24 @@ async fn every_fixture_gets_the_same_bytes_from_harness_and_webhook() {
     for cases in cases().into_values() {
         let admission = admission(&cases[0].1.setup);
         let host = Host::start(&admission).await;
-        let mut connections = [host.client.connect(Protocol::Http1).await, host.client.connect(Protocol::Http2).await];
+        let mut connections = [
+            host.client.connect(Protocol::Http1).await,
+            host.client.connect(Protocol::Http2).await,
+        ];
         for (name, case) in cases {
             let body = case.review_body();
             let expected = harness(&admission, &case, &body);
-            let path = if case.function == Function::Mutate { "/mutate" } else { "/validate" };
+            let path = if case.function == Function::Mutate {
+                "/mutate"
+            } else {
+                "/validate"
+            };
             for connection in &mut connections {
                 let Reply { status, body, .. } = connection.post(path, body.clone()).await;
-                let (expected, found) = ((expected.0, text(&expected.1)), (status.as_u16(), text(&body)));
+                let (expected, found) = (
+                    (expected.0, text(&expected.1)),
+                    (status.as_u16(), text(&body)),
+                );
                 assert_eq!(found, expected, "{name}");
             }
             compared += 1;

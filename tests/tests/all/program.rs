@@ -1,4 +1,5 @@
-//! The program itself as a child of the test, on free ports of the loopback interface; and how it ends.
+//! The program itself as a child of the test, on free ports of the loopback interface; and how it
+//! ends.
 
 use crate::client::{Client, PROTOCOLS, probe};
 use crate::command_line::SALLYPORT;
@@ -34,9 +35,13 @@ struct MemoryGroup(PathBuf);
 impl MemoryGroup {
     /// `None` where this process may not make one.
     fn new(bytes: u64) -> Option<Self> {
-        let limits = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        let limits = [
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            ("/sys/fs/cgroup", "memory.max"),
+        ];
         limits.iter().find_map(|(parent, limit)| {
-            let group = Self(Path::new(parent).join(format!("sallyport-drill-{}", std::process::id())));
+            let group =
+                Self(Path::new(parent).join(format!("sallyport-drill-{}", std::process::id())));
             std::fs::create_dir(&group.0).ok()?;
             std::fs::write(group.0.join(limit), bytes.to_string()).ok()?;
             // Swapped out is not saved.
@@ -74,7 +79,10 @@ impl Drop for Process {
 impl Process {
     fn new(mut child: Child) -> Self {
         let log = Arc::new(Mutex::new(String::new()));
-        let (lines, written) = (BufReader::new(child.stderr.take().expect("piped")), Arc::clone(&log));
+        let (lines, written) = (
+            BufReader::new(child.stderr.take().expect("piped")),
+            Arc::clone(&log),
+        );
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 writeln!(written.lock().expect("no panic"), "{line}").expect("a string");
@@ -91,13 +99,23 @@ impl Process {
     fn serve_in(group: &MemoryGroup, arguments: &[&str]) -> Self {
         let mut command = Command::new("sh");
         let script = r#"echo $$ > "$0" && exec "$@""#;
-        command.arg("-c").arg(script).arg(group.0.join("cgroup.procs")).arg(&*SALLYPORT);
+        command
+            .arg("-c")
+            .arg(script)
+            .arg(group.0.join("cgroup.procs"))
+            .arg(&*SALLYPORT);
         Self::spawn(command, arguments)
     }
 
     fn spawn(mut command: Command, arguments: &[&str]) -> Self {
         let child = command
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                "127.0.0.1:0",
+            ])
             .args(arguments)
             .current_dir(root())
             .stderr(Stdio::piped())
@@ -108,7 +126,10 @@ impl Process {
 
     /// Of the admin port and of the webhook.
     fn addresses(&self) -> (SocketAddr, SocketAddr) {
-        (self.address("probes and metrics on http://"), self.address("serving on https://"))
+        (
+            self.address("probes and metrics on http://"),
+            self.address("serving on https://"),
+        )
     }
 
     fn log(&self) -> String {
@@ -116,8 +137,13 @@ impl Process {
     }
 
     fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "can't send {name}");
+        let sent = Command::new("kill")
+            .args([format!("-{name}"), self.child.id().to_string()])
+            .status();
+        assert!(
+            sent.is_ok_and(|status| status.success()),
+            "can't send {name}"
+        );
     }
 
     fn wait(&mut self) -> ExitStatus {
@@ -136,9 +162,13 @@ impl Process {
         let began = Instant::now();
         loop {
             let log = self.log();
-            if let Some(found) =
-                log.lines().find_map(|line| line.split_once(words)?.1.trim_end_matches(['"', '}']).parse().ok())
-            {
+            if let Some(found) = log.lines().find_map(|line| {
+                line.split_once(words)?
+                    .1
+                    .trim_end_matches(['"', '}'])
+                    .parse()
+                    .ok()
+            }) {
                 return found;
             }
             assert!(began.elapsed() < PATIENCE, "it does not serve:\n{log}");
@@ -175,7 +205,13 @@ impl Starting {
     pub(crate) fn serving(self, ca: &str) -> Program {
         let Self { process, admin } = self;
         let webhook = process.address("serving on https://");
-        Program { process, client: Client::new(webhook, ca), admin, webhook, _group: None }
+        Program {
+            process,
+            client: Client::new(webhook, ca),
+            admin,
+            webhook,
+            _group: None,
+        }
     }
 }
 
@@ -190,11 +226,15 @@ impl Program {
         Self::start_in(None, arguments)
     }
 
-    /// Serves the policies of a directory with so many bytes of memory, where this process may limit that.
+    /// Serves the policies of a directory with so many bytes of memory, where this process may
+    /// limit that.
     pub(crate) fn serve_within(policies: &Path, more: &[&str], memory: u64) -> Self {
         let group = MemoryGroup::new(memory);
         if group.is_none() {
-            eprintln!("no control group for memory can be made here: the limit is only compared, and kills nobody");
+            eprintln!(
+                "no control group for memory can be made here: the limit is only compared, and \
+                 kills nobody"
+            );
         }
         Self::start_in(group, &serving(policies, more))
     }
@@ -209,15 +249,30 @@ impl Program {
             None => Process::serve(&arguments),
         };
         let (admin, webhook) = process.addresses();
-        let client = Client::new(webhook, &std::fs::read_to_string(&ca).expect("it was written before"));
-        Self { process, client, admin, webhook, _group: group }
+        let client = Client::new(
+            webhook,
+            &std::fs::read_to_string(&ca).expect("it was written before"),
+        );
+        Self {
+            process,
+            client,
+            admin,
+            webhook,
+            _group: group,
+        }
     }
 
     /// The same with a certificate of the test's own authority.
     pub(crate) fn with_certificate(policies: &Path, ca: &str, more: &[&str]) -> Self {
         let process = Process::serve(&serving(policies, more));
         let (admin, webhook) = process.addresses();
-        Self { process, client: Client::new(webhook, ca), admin, webhook, _group: None }
+        Self {
+            process,
+            client: Client::new(webhook, ca),
+            admin,
+            webhook,
+            _group: None,
+        }
     }
 
     /// All that it logged so far.
@@ -248,7 +303,8 @@ impl Program {
         loop {
             let answer = probe(self.admin, "/policies").await;
             let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
-            let status = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
+            let status =
+                serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
             if holds(&status) {
                 return status;
             }
@@ -264,14 +320,20 @@ impl Program {
 
     /// What the policies say of a Service that they deny.
     pub(crate) async fn verdict(&self) -> String {
-        let reply = self.client.post(PROTOCOLS[0], "/validate", told("deny")).await;
+        let reply = self
+            .client
+            .post(PROTOCOLS[0], "/validate", told("deny"))
+            .await;
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
         message(&reply.json())
     }
 }
 
 pub(crate) fn message(review: &Value) -> String {
-    review["response"]["status"]["message"].as_str().unwrap_or("allowed").to_owned()
+    review["response"]["status"]["message"]
+        .as_str()
+        .unwrap_or("allowed")
+        .to_owned()
 }
 
 /// A manifest of the guest `misbehave`; `spec` is laid over its own.

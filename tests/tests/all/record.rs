@@ -20,24 +20,39 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A host in this process that records into a directory.
-async fn recording(admission: &Arc<sallyport::admission::Admission>, rotation: Rotation) -> (Host, TempDir) {
+async fn recording(
+    admission: &Arc<sallyport::admission::Admission>,
+    rotation: Rotation,
+) -> (Host, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
     let host = Host::start(admission).await;
     let file = LogFile::open(&directory.path().join("log"), rotation).expect("opened");
-    host.live.record(Arc::new(Recorder::start(file, host.live.metrics()).expect("started")));
+    host.live.record(Arc::new(
+        Recorder::start(file, host.live.metrics()).expect("started"),
+    ));
     (host, directory)
 }
 
-const ROOMY: Rotation = Rotation { size: 1 << 30, keep: 1 };
+const ROOMY: Rotation = Rotation {
+    size: 1 << 30,
+    keep: 1,
+};
 
 fn count(host: &Host, result: &str) -> u64 {
-    host.metric(&format!(r#"sallyport_record_reviews_total{{result="{result}"}}"#))
+    host.metric(&format!(
+        r#"sallyport_record_reviews_total{{result="{result}"}}"#
+    ))
 }
 
 /// Waits until this many reviews are recorded, or not.
 async fn recorded(host: &Host, times: u64) {
     let began = Instant::now();
-    while ["written", "dropped", "failed"].map(|result| count(host, result)).iter().sum::<u64>() < times {
+    while ["written", "dropped", "failed"]
+        .map(|result| count(host, result))
+        .iter()
+        .sum::<u64>()
+        < times
+    {
         assert!(began.elapsed() < PATIENCE, "{}", host.live.metrics_text());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -53,7 +68,10 @@ fn read(file: &Path) -> String {
 }
 
 fn lines(file: &Path) -> Vec<Value> {
-    read(file).lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    read(file)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .collect()
 }
 
 fn annotated(annotations: &Value) -> Value {
@@ -67,29 +85,61 @@ fn annotated(annotations: &Value) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_review_is_a_line_with_question_answer_and_what_was_known() {
     let (host, directory) = recording(&SHIPPED, ROOMY).await;
-    post(&host, "/validate", body("CREATE", &annotated(&json!({})), &Value::Null)).await;
+    post(
+        &host,
+        "/validate",
+        body("CREATE", &annotated(&json!({})), &Value::Null),
+    )
+    .await;
     recorded(&host, 1).await;
     let file = directory.path().join("log");
     let [line] = lines(&file).try_into().expect("one line");
-    assert_eq!((&line["function"], &line["generation"]), (&json!("validate"), &json!(1)));
-    assert_eq!(line["review"]["request"]["object"]["spec"]["ports"][0]["nodePort"], 29999);
+    assert_eq!(
+        (&line["function"], &line["generation"]),
+        (&json!("validate"), &json!(1))
+    );
+    assert_eq!(
+        line["review"]["request"]["object"]["spec"]["ports"][0]["nodePort"],
+        29999
+    );
     assert_eq!(line["answer"]["allowed"], false);
     assert_eq!(line["answer"]["causes"][0]["reason"], "S02");
     let policies = line["policies"].as_array().expect("a list");
-    let range = policies.iter().find(|policy| policy["policy"] == "nodeport-range").expect("it was asked");
+    let range = policies
+        .iter()
+        .find(|policy| policy["policy"] == "nodeport-range")
+        .expect("it was asked");
     assert_eq!(range["violations"][0]["field"], "spec.ports[0].nodePort");
-    assert!(range["digest"].as_str().expect("a digest").starts_with("sha256:"));
+    assert!(
+        range["digest"]
+            .as_str()
+            .expect("a digest")
+            .starts_with("sha256:")
+    );
     assert_eq!(line["inventory"]["environment"], "onPrem");
-    let mode = std::fs::metadata(&file).expect("it is there").permissions().mode();
+    let mode = std::fs::metadata(&file)
+        .expect("it is there")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
-/// Credentials of the kinds that people paste into annotations, each with the part that must not be in the file.
+/// Credentials of the kinds that people paste into annotations, each with the part that must not be
+/// in the file.
 const CREDENTIALS: [(&str, &str); 14] = [
     ("Server=db;User=x;Pwd=hunter2-hunter2", "hunter2"),
-    ("https://x.blob.core.windows.net/a?sv=1&sig=c2lnbmF0dXJl", "c2lnbmF0dXJl"),
-    (r#"{"auths":{"registry":{"auth":"dXNlcjpodW50ZXIy"}}}"#, "dXNlcjpodW50ZXIy"),
-    ("https://0123456789abcdef@sentry.example.com/1", "0123456789abcdef"),
+    (
+        "https://x.blob.core.windows.net/a?sv=1&sig=c2lnbmF0dXJl",
+        "c2lnbmF0dXJl",
+    ),
+    (
+        r#"{"auths":{"registry":{"auth":"dXNlcjpodW50ZXIy"}}}"#,
+        "dXNlcjpodW50ZXIy",
+    ),
+    (
+        "https://0123456789abcdef@sentry.example.com/1",
+        "0123456789abcdef",
+    ),
     ("client-key-data: LS0tLS1CRUdJTi", "LS0tLS1CRUdJTi"),
     ("ya29.a0AfH6SMBx0123456789", "a0AfH6SMBx0123456789"),
     ("hf_0123456789abcdefghij", "0123456789abcdefghij"),
@@ -118,8 +168,10 @@ async fn no_free_text_reaches_the_file_wherever_it_stands() {
         object["spec"]["externalName"] = secret.into();
         object["spec"]["unknown"] = json!({"nested": [secret]});
         object["stringData"] = json!({"key": secret});
-        let mut review: Value = serde_json::from_slice(&body("UPDATE", &object, &object)).expect("JSON");
-        review["request"]["userInfo"] = json!({"username": secret, "groups": [secret], "extra": {"scopes": [secret]}});
+        let mut review: Value =
+            serde_json::from_slice(&body("UPDATE", &object, &object)).expect("JSON");
+        review["request"]["userInfo"] =
+            json!({"username": secret, "groups": [secret], "extra": {"scopes": [secret]}});
         post(&host, "/validate", review.to_string().into_bytes()).await;
         // An object that is no Service is none of the record's business.
         review["request"]["kind"]["kind"] = "Secret".into();
@@ -133,17 +185,33 @@ async fn no_free_text_reaches_the_file_wherever_it_stands() {
     }
     let line = &lines(&directory.path().join("log"))[0];
     let redacted = line["redacted"].as_array().expect("a list");
-    assert!(redacted.contains(&json!("/request/object/metadata/labels/note")), "{redacted:?}");
+    assert!(
+        redacted.contains(&json!("/request/object/metadata/labels/note")),
+        "{redacted:?}"
+    );
     let object = &line["review"]["request"]["object"];
-    assert_eq!(object["metadata"]["labels"], object["spec"]["selector"], "equal values have equal hashes");
+    assert_eq!(
+        object["metadata"]["labels"], object["spec"]["selector"],
+        "equal values have equal hashes"
+    );
     assert_eq!(object["spec"]["ports"][0]["nodePort"], 29999);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_file_has_a_key_of_its_own() {
-    let (host, directory) = recording(&misbehaving(&json!({})), Rotation { size: 1, keep: 1 }).await;
+    let (host, directory) =
+        recording(&misbehaving(&json!({})), Rotation { size: 1, keep: 1 }).await;
     for _ in 0..2 {
-        post(&host, "/validate", body("CREATE", &annotated(&json!({"note": "a-note-on-it"})), &Value::Null)).await;
+        post(
+            &host,
+            "/validate",
+            body(
+                "CREATE",
+                &annotated(&json!({"note": "a-note-on-it"})),
+                &Value::Null,
+            ),
+        )
+        .await;
     }
     recorded(&host, 2).await;
     let note = |file: &str| {
@@ -151,7 +219,10 @@ async fn a_file_has_a_key_of_its_own() {
         line["review"]["request"]["object"]["metadata"]["annotations"]["note"].clone()
     };
     let (new, old) = (note("log"), note("log.1"));
-    assert!(new.as_str().is_some_and(|note| note.starts_with("hashed-")), "{new}");
+    assert!(
+        new.as_str().is_some_and(|note| note.starts_with("hashed-")),
+        "{new}"
+    );
     assert_ne!(new, old);
 }
 
@@ -162,7 +233,10 @@ async fn annotations_that_policies_compare_stay_as_they_are() {
     for exposing in &EXPOSING {
         annotations[exposing.key] = (*exposing.values.first().unwrap_or(&"true")).into();
     }
-    for switch in CONTROLLERS.iter().flat_map(|controller| controller.switches) {
+    for switch in CONTROLLERS
+        .iter()
+        .flat_map(|controller| controller.switches)
+    {
         annotations[switch.key] = "true".into();
     }
     let mut object = annotated(&annotations);
@@ -173,30 +247,47 @@ async fn annotations_that_policies_compare_stay_as_they_are() {
     recorded(&host, 2).await;
     let lines = lines(&directory.path().join("log"));
     for (key, value) in annotations.as_object().expect("an object") {
-        let kept = |line: &Value| line["review"]["request"]["object"]["metadata"]["annotations"][key] == *value;
+        let kept = |line: &Value| {
+            line["review"]["request"]["object"]["metadata"]["annotations"][key] == *value
+        };
         assert!(lines.iter().any(kept), "{key}: {lines:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_full_file_is_rotated_and_no_review_is_lost_before_the_oldest_file_goes() {
-    let (host, directory) = recording(&misbehaving(&json!({})), Rotation { size: 2000, keep: 50 }).await;
+    let (host, directory) = recording(
+        &misbehaving(&json!({})),
+        Rotation {
+            size: 2000,
+            keep: 50,
+        },
+    )
+    .await;
     let mut connection = host.client.connect(PROTOCOLS[1]).await;
     for _ in 0..20 {
-        assert_eq!(connection.post("/validate", told("")).await.status, StatusCode::OK);
+        assert_eq!(
+            connection.post("/validate", told("")).await.status,
+            StatusCode::OK
+        );
     }
     recorded(&host, 20).await;
-    let files: Vec<_> =
-        std::fs::read_dir(directory.path()).expect("read").map(|file| file.expect("read").path()).collect();
+    let files: Vec<_> = std::fs::read_dir(directory.path())
+        .expect("read")
+        .map(|file| file.expect("read").path())
+        .collect();
     assert!(files.len() > 5, "{files:?}");
-    assert_eq!(files.iter().map(|file| lines(file).len()).sum::<usize>(), 20);
+    assert_eq!(
+        files.iter().map(|file| lines(file).len()).sum::<usize>(),
+        20
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn reviews_beyond_the_bounds_of_the_queue_are_dropped_and_counted() {
     let (host, _directory) = recording(&misbehaving(&json!({})), ROOMY).await;
-    // Exempt, so that the host reads the envelope alone, while the record takes the whole object to pieces. Large ones would wait
-    // for their records.
+    // Exempt, so that the host reads the envelope alone, while the record takes the whole object to
+    // pieces. Large ones would wait for their records.
     let (mut annotations, value) = (String::new(), "a-longer-value".repeat(5));
     while annotations.len() < 600 << 10 {
         write!(annotations, r#""key-{}":"{value}","#, annotations.len()).expect("a string");
@@ -235,7 +326,12 @@ async fn a_record_that_cannot_be_written_is_told_once_and_tried_again_and_review
         assert!(began.elapsed() < PATIENCE, "{}", host.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(host.log().matches("a review can't be recorded").count(), 1, "{}", host.log());
+    assert_eq!(
+        host.log().matches("a review can't be recorded").count(),
+        1,
+        "{}",
+        host.log()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -271,5 +367,8 @@ fn a_file_that_cannot_be_written_ends_the_start() {
     ]);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("--record: can't write /dev/null: it is no regular file"), "{text}");
+    assert!(
+        text.contains("--record: can't write /dev/null: it is no regular file"),
+        "{text}"
+    );
 }

@@ -1,4 +1,5 @@
-//! Hosts that keep their own webhook configurations: until when, for which installation, and every way to be rid of them.
+//! Hosts that keep their own webhook configurations: until when, for which installation, and every
+//! way to be rid of them.
 
 use crate::api_server::ApiServer;
 use crate::command_line::{sallyport, sallyport_in};
@@ -15,8 +16,10 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
-const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/sallyport";
-const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/sallyport";
+const VALIDATING: &str =
+    "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/sallyport";
+const MUTATING: &str =
+    "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/sallyport";
 const CONFIGURATIONS: [&str; 2] = [
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
@@ -31,7 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The ClusterRole of `deploy/base/installation.yaml`, as an API server has it.
 fn installation(uid: &str) -> Value {
-    let file = std::fs::read_to_string(crate::host::root().join("deploy/base/installation.yaml")).expect("it is there");
+    let file = std::fs::read_to_string(crate::host::root().join("deploy/base/installation.yaml"))
+        .expect("it is there");
     let mut role = sallyport::yaml::documents(&file).expect("YAML").remove(0);
     role["metadata"]["uid"] = uid.into();
     role
@@ -41,11 +45,23 @@ fn installation(uid: &str) -> Value {
 pub(crate) async fn installed() -> ObjectServer {
     let server = ObjectServer::new().await;
     let version = |key: &str| (key.to_owned(), Value::from("36"));
-    let keys =
-        ["major", "minor", "gitVersion", "gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"];
+    let keys = [
+        "major",
+        "minor",
+        "gitVersion",
+        "gitCommit",
+        "gitTreeState",
+        "buildDate",
+        "goVersion",
+        "compiler",
+        "platform",
+    ];
     server.put("/version", keys.map(version).into_iter().collect());
     server.put(INSTALLATION, installation("first"));
-    server.put(NAMESPACE, json!({"metadata": {"name": "test", "uid": "of-the-namespace"}}));
+    server.put(
+        NAMESPACE,
+        json!({"metadata": {"name": "test", "uid": "of-the-namespace"}}),
+    );
     server
 }
 
@@ -55,7 +71,11 @@ fn policies() -> TempDir {
 
 /// Changes the policies in a way that means nothing, so that a live registrar looks at once.
 fn stir(policies: &Path, round: usize) {
-    put(policies, "p.yaml", &format!("{} # {round}", manifest("p", &json!({}))));
+    put(
+        policies,
+        "p.yaml",
+        &format!("{} # {round}", manifest("p", &json!({}))),
+    );
 }
 
 async fn eventually(what: &str, holds: impl Fn() -> bool) {
@@ -72,30 +92,58 @@ fn is_registered(server: &ObjectServer) -> bool {
 }
 
 fn configurations(server: &ObjectServer) -> Vec<String> {
-    CONFIGURATIONS.iter().flat_map(|collection| server.paths(collection)).collect()
+    CONFIGURATIONS
+        .iter()
+        .flat_map(|collection| server.paths(collection))
+        .collect()
 }
 
-/// A host with the flags of `deploy/overlays/registered` that concern writers, once it is registered.
-async fn registered(server: &ObjectServer, kubeconfig: &Path, policies: &Path, more: &[&str]) -> Program {
+/// A host with the flags of `deploy/overlays/registered` that concern writers, once it is
+/// registered.
+async fn registered(
+    server: &ObjectServer,
+    kubeconfig: &Path,
+    policies: &Path,
+    more: &[&str],
+) -> Program {
     let kubeconfig = kubeconfig.to_str().expect("UTF-8");
-    let flags = ["--register", "--self-managed-certificate", "--kubeconfig", kubeconfig];
-    let fast = ["--certificate-interval", "100ms", "--watch-interval", "50ms"];
+    let flags = [
+        "--register",
+        "--self-managed-certificate",
+        "--kubeconfig",
+        kubeconfig,
+    ];
+    let fast = [
+        "--certificate-interval",
+        "100ms",
+        "--watch-interval",
+        "50ms",
+    ];
     let starting = Starting::serve(policies, &[&flags[..], &fast, more].concat());
     eventually("a registration", || is_registered(server)).await;
     let bundle = server.object(VALIDATING)["webhooks"][0]["clientConfig"]["caBundle"].clone();
-    let bundle = STANDARD.decode(bundle.as_str().expect("a text")).expect("base64");
+    let bundle = STANDARD
+        .decode(bundle.as_str().expect("a text"))
+        .expect("base64");
     let bundle = String::from_utf8(bundle).expect("PEM");
     starting.serving(&bundle)
 }
 
 /// What was written after a moment.
 fn writes_after(server: &ObjectServer, moment: Instant) -> Vec<Request> {
-    server.requests().into_iter().filter(|request| request.writes() && request.at > moment).collect()
+    server
+        .requests()
+        .into_iter()
+        .filter(|request| request.writes() && request.at > moment)
+        .collect()
 }
 
 async fn stops(host: &Program) -> Instant {
     host.signal("TERM");
-    eventually("the drain", || host.log().contains("a second signal ends it at once")).await;
+    eventually("the drain", || {
+        host.log().contains("a second signal ends it at once")
+    })
+    .await;
     Instant::now()
 }
 
@@ -106,10 +154,20 @@ async fn a_host_that_drains_writes_no_object_that_others_share() {
     let (_directory, kubeconfig) = server.kubeconfig();
     let policies = policies();
     // As in deploy/.
-    let mut host = registered(&server, &kubeconfig, policies.path(), &["--drain-delay", "10"]).await;
+    let mut host = registered(
+        &server,
+        &kubeconfig,
+        policies.path(),
+        &["--drain-delay", "10"],
+    )
+    .await;
     let stopped = stops(&host).await;
     let all = [VALIDATING, MUTATING, SECRET, LEASE];
-    assert!([VALIDATING, SECRET, LEASE].iter().all(|path| !server.object(path).is_null()));
+    assert!(
+        [VALIDATING, SECRET, LEASE]
+            .iter()
+            .all(|path| !server.object(path).is_null())
+    );
     for path in all {
         server.delete(path);
     }
@@ -118,7 +176,10 @@ async fn a_host_that_drains_writes_no_object_that_others_share() {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     assert_eq!(host.wait().code(), Some(0), "{}", host.log());
-    assert!(stopped.elapsed() >= Duration::from_secs(9), "it drained for as long as in deploy/");
+    assert!(
+        stopped.elapsed() >= Duration::from_secs(9),
+        "it drained for as long as in deploy/"
+    );
     let writes = writes_after(&server, stopped);
     assert!(writes.is_empty(), "{writes:?}");
     assert!(all.iter().all(|path| server.object(path).is_null()));
@@ -132,17 +193,36 @@ async fn a_host_that_drains_writes_no_status() {
     let _reachable = server.reachable().await;
     let (modules, directory) = (directory(&[]), server.kubeconfig());
     let kubeconfig = directory.path().join("config");
-    let cluster = ["--cluster", "--policies-from-cluster", "--kubeconfig", kubeconfig.to_str().expect("UTF-8")];
-    let fast = ["--watch-interval", "50ms", "--counts-interval", "100ms", "--drain-delay", "3"];
+    let cluster = [
+        "--cluster",
+        "--policies-from-cluster",
+        "--kubeconfig",
+        kubeconfig.to_str().expect("UTF-8"),
+    ];
+    let fast = [
+        "--watch-interval",
+        "50ms",
+        "--counts-interval",
+        "100ms",
+        "--drain-delay",
+        "3",
+    ];
     let modules = ["--modules", modules.path().to_str().expect("UTF-8")];
     let mut host = Program::start(&[&cluster[..], &fast, &modules].concat());
     let of = |name: &str| server.object(crate::api_server::POLICIES, name)["status"].clone();
-    eventually("a report and counts", || of("one")["conditions"].is_array() && of("one")["evaluations"].is_array())
-        .await;
+    eventually("a report and counts", || {
+        of("one")["conditions"].is_array() && of("one")["evaluations"].is_array()
+    })
+    .await;
     stops(&host).await;
     let before = server.status_writes();
     server.policy("two", &spec);
-    host.status(|status| status["policies"].as_array().is_some_and(|all| all.len() == 2)).await;
+    host.status(|status| {
+        status["policies"]
+            .as_array()
+            .is_some_and(|all| all.len() == 2)
+    })
+    .await;
     assert_eq!(host.wait().code(), Some(0), "{}", host.log());
     assert_eq!((server.status_writes(), of("two")), (before, Value::Null));
 }
@@ -153,12 +233,24 @@ async fn a_write_in_flight_at_the_signal_is_given_up() {
     let _reachable = server.reachable().await;
     let (directory, kubeconfig) = server.kubeconfig();
     let ca = directory.path().join("ca.crt");
-    std::fs::write(&ca, sallyport_tests::cluster::Signed::new(&["localhost"]).ca).expect("written");
+    std::fs::write(
+        &ca,
+        sallyport_tests::cluster::Signed::new(&["localhost"]).ca,
+    )
+    .expect("written");
     let policies = policies();
     // Less than the host's own patience with a write.
     server.stall_writes(Duration::from_millis(1500));
     let [ca, kubeconfig] = [&ca, &kubeconfig].map(|path| path.to_str().expect("UTF-8"));
-    let flags = ["--register", "--ca-bundle", ca, "--kubeconfig", kubeconfig, "--drain-delay", "4"];
+    let flags = [
+        "--register",
+        "--ca-bundle",
+        ca,
+        "--kubeconfig",
+        kubeconfig,
+        "--drain-delay",
+        "4",
+    ];
     let mut host = Program::serve(policies.path(), &flags);
     eventually("a write", || server.requests().iter().any(Request::writes)).await;
     stops(&host).await;
@@ -182,7 +274,11 @@ async fn a_configuration_that_is_deleted_under_a_live_host_comes_back_after_ten_
         stir(policies.path(), round);
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
-    assert!(deleted.elapsed() >= Duration::from_secs(10), "{:?}", deleted.elapsed());
+    assert!(
+        deleted.elapsed() >= Duration::from_secs(10),
+        "{:?}",
+        deleted.elapsed()
+    );
     assert!(host.log().contains("somebody deleted it"), "{}", host.log());
 }
 
@@ -205,15 +301,27 @@ async fn a_hold_keeps_every_replica_from_writing_until_it_is_taken_away() {
     server.put(VALIDATING, open);
     stir(policies.path(), 1);
     for replica in &replicas {
-        let words = "ClusterRole sallyport-installation has the annotation sallyport.dev/hold (\"incident 42\")";
+        let words = "ClusterRole sallyport-installation has the annotation sallyport.dev/hold \
+            (\"incident 42\")";
         eventually("the hold in the log", || replica.log().contains(words)).await;
     }
-    assert_eq!(server.object(VALIDATING)["webhooks"][0]["failurePolicy"], "Ignore");
-    let resume = ["webhooks", "--resume", "--kubeconfig", kubeconfig.to_str().expect("UTF-8")];
+    assert_eq!(
+        server.object(VALIDATING)["webhooks"][0]["failurePolicy"],
+        "Ignore"
+    );
+    let resume = [
+        "webhooks",
+        "--resume",
+        "--kubeconfig",
+        kubeconfig.to_str().expect("UTF-8"),
+    ];
     let output = sallyport(&resume);
     assert!(output.status.success(), "{output:?}");
     stir(policies.path(), 2);
-    eventually("it fails closed again", || server.object(VALIDATING)["webhooks"][0]["failurePolicy"] == "Fail").await;
+    eventually("it fails closed again", || {
+        server.object(VALIDATING)["webhooks"][0]["failurePolicy"] == "Fail"
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -230,8 +338,12 @@ async fn what_a_host_registers_belongs_to_the_installation() {
     let owners = || server.object(VALIDATING)["metadata"]["ownerReferences"].clone();
     assert_eq!(owners(), json!([owner("first")]));
     // And the installation to the namespace, which a user may delete alone.
-    let namespace = json!([{"apiVersion": "v1", "kind": "Namespace", "name": "test", "uid": "of-the-namespace"}]);
-    assert_eq!(server.object(INSTALLATION)["metadata"]["ownerReferences"], namespace);
+    let namespace = json!([{"apiVersion": "v1", "kind": "Namespace", "name": "test",
+        "uid": "of-the-namespace"}]);
+    assert_eq!(
+        server.object(INSTALLATION)["metadata"]["ownerReferences"],
+        namespace
+    );
     // One that was applied before and belongs to somebody else, too.
     let other = json!({"apiVersion": "v1", "kind": "Namespace", "name": "a", "uid": "a"});
     let mut applied = server.object(VALIDATING);
@@ -240,7 +352,10 @@ async fn what_a_host_registers_belongs_to_the_installation() {
     // Installed anew: a reference to the one before would have it deleted.
     server.put(INSTALLATION, installation("second"));
     stir(policies.path(), 1);
-    eventually("another owner", || owners() == json!([other, owner("second")])).await;
+    eventually("another owner", || {
+        owners() == json!([other, owner("second")])
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -250,14 +365,30 @@ async fn without_an_installation_nothing_is_registered_and_the_log_says_what_to_
     let _reachable = server.reachable().await;
     let (directory, kubeconfig) = server.kubeconfig();
     let ca = directory.path().join("ca.crt");
-    std::fs::write(&ca, sallyport_tests::cluster::Signed::new(&["localhost"]).ca).expect("written");
+    std::fs::write(
+        &ca,
+        sallyport_tests::cluster::Signed::new(&["localhost"]).ca,
+    )
+    .expect("written");
     let policies = policies();
     let [ca, kubeconfig] = [&ca, &kubeconfig].map(|path| path.to_str().expect("UTF-8"));
-    let flags = ["--register", "--ca-bundle", ca, "--kubeconfig", kubeconfig, "--watch-interval", "50ms"];
+    let flags = [
+        "--register",
+        "--ca-bundle",
+        ca,
+        "--kubeconfig",
+        kubeconfig,
+        "--watch-interval",
+        "50ms",
+    ];
     let host = Program::serve(policies.path(), &flags);
     let words = "ClusterRole sallyport-installation is not there";
     eventually("the reason", || host.log().contains(words)).await;
-    assert!(host.log().contains("deploy/base/installation.yaml"), "{}", host.log());
+    assert!(
+        host.log().contains("deploy/base/installation.yaml"),
+        "{}",
+        host.log()
+    );
     assert_eq!(configurations(&server), Vec::<String>::new());
     server.put(INSTALLATION, installation("first"));
     stir(policies.path(), 1);
@@ -270,7 +401,9 @@ async fn delete(kubeconfig: PathBuf) -> Output {
         let kubeconfig = kubeconfig.to_str().expect("UTF-8");
         sallyport(&["webhooks", "--delete", "--kubeconfig", kubeconfig])
     };
-    tokio::task::spawn_blocking(run).await.expect("the program runs")
+    tokio::task::spawn_blocking(run)
+        .await
+        .expect("the program runs")
 }
 
 /// The ways to be rid of an installation. An operator in need tries them in whatever order.
@@ -339,7 +472,10 @@ impl Operator {
         tokio::spawn(async move {
             tokio::time::sleep(SIGNAL).await;
             let sent = Command::new("kill").args(["-TERM", &pid]).status();
-            assert!(sent.is_ok_and(|status| status.success()), "it ends by nothing else");
+            assert!(
+                sent.is_ok_and(|status| status.success()),
+                "it ends by nothing else"
+            );
         });
     }
 }
@@ -350,7 +486,13 @@ async fn ends_clean(order: &[Step]) {
     let server = installed().await;
     let _reachable = server.reachable().await;
     let (_directory, kubeconfig) = server.kubeconfig();
-    let host = registered(&server, &kubeconfig, policies.path(), &["--drain-delay", "3"]).await;
+    let host = registered(
+        &server,
+        &kubeconfig,
+        policies.path(),
+        &["--drain-delay", "3"],
+    )
+    .await;
     let collector = tokio::spawn({
         let server = server.clone();
         async move {
@@ -367,12 +509,20 @@ async fn ends_clean(order: &[Step]) {
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
     });
-    let mut operator = Operator { server, kubeconfig, host, signalled: AtomicBool::new(false) };
+    let mut operator = Operator {
+        server,
+        kubeconfig,
+        host,
+        signalled: AtomicBool::new(false),
+    };
     for step in order {
         operator.take(*step).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    if order.iter().any(|step| matches!(step, Scale | DeleteAll | DeleteNamespace)) {
+    if order
+        .iter()
+        .any(|step| matches!(step, Scale | DeleteAll | DeleteNamespace))
+    {
         let host = tokio::task::spawn_blocking(move || {
             let status = operator.host.wait();
             (status, operator.host.log(), operator.server)
@@ -380,14 +530,25 @@ async fn ends_clean(order: &[Step]) {
         let (status, log, server) = host.await.expect("it ends");
         assert_eq!(status.code(), Some(0), "{log}");
         if order.contains(&DeleteNamespace) {
-            eventually("the end of the namespace", || server.object(NAMESPACE).is_null()).await;
+            eventually("the end of the namespace", || {
+                server.object(NAMESPACE).is_null()
+            })
+            .await;
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        assert_eq!(configurations(&server), Vec::<String>::new(), "{order:?}\n{log}");
+        assert_eq!(
+            configurations(&server),
+            Vec::<String>::new(),
+            "{order:?}\n{log}"
+        );
     } else {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let log = operator.host.log();
-        assert_eq!(configurations(&operator.server), Vec::<String>::new(), "{order:?}\n{log}");
+        assert_eq!(
+            configurations(&operator.server),
+            Vec::<String>::new(),
+            "{order:?}\n{log}"
+        );
     }
     collector.abort();
     stirring.abort();
@@ -398,24 +559,38 @@ fn orders(steps: &[Step]) -> Vec<Vec<Step>> {
     let mut all = vec![vec![]];
     for (index, step) in steps.iter().enumerate() {
         let rest = [&steps[..index], &steps[index + 1..]].concat();
-        all.extend(orders(&rest).into_iter().map(|order| [&[*step], &order[..]].concat()));
+        all.extend(
+            orders(&rest)
+                .into_iter()
+                .map(|order| [&[*step], &order[..]].concat()),
+        );
     }
     all
 }
 
-/// Every order of all steps, of two, and of each that has to be enough by itself. The others are not: a Deployment that is scaled
-/// to zero leaves the configurations, since failing closed must outlive hosts, and a live host makes again what is deleted.
+/// Every order of all steps, of two, and of each that has to be enough by itself. The others are
+/// not: a Deployment that is scaled to zero leaves the configurations, since failing closed must
+/// outlive hosts, and a live host makes again what is deleted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_an_operator_does_in_whatever_order_no_configuration_stays_without_a_host() {
     let mut orders = orders(&[Scale, DeleteConfigurations, DeleteAll, Webhooks]);
     let takes_away = |step: &Step| matches!(step, DeleteAll | Webhooks);
-    orders.retain(|order| matches!(order.len(), 2 | 4) || (order.len() == 1 && takes_away(&order[0])));
+    orders.retain(|order| {
+        matches!(order.len(), 2 | 4) || (order.len() == 1 && takes_away(&order[0]))
+    });
     orders.push(vec![DeleteNamespace]);
-    orders.extend([Scale, DeleteConfigurations, DeleteAll, Webhooks].map(|step| vec![step, DeleteNamespace]));
-    orders.extend([Scale, DeleteConfigurations, DeleteAll, Webhooks].map(|step| vec![DeleteNamespace, step]));
+    orders.extend(
+        [Scale, DeleteConfigurations, DeleteAll, Webhooks].map(|step| vec![step, DeleteNamespace]),
+    );
+    orders.extend(
+        [Scale, DeleteConfigurations, DeleteAll, Webhooks].map(|step| vec![DeleteNamespace, step]),
+    );
     assert_eq!(orders.len(), 24 + 12 + 2 + 9);
     let runs = orders.iter().map(|order| ends_clean(order));
-    futures::stream::iter(runs).buffer_unordered(8).collect::<Vec<()>>().await;
+    futures::stream::iter(runs)
+        .buffer_unordered(8)
+        .collect::<Vec<()>>()
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -425,24 +600,44 @@ async fn a_removal_takes_the_backstop_along_and_leaves_what_is_not_ours() {
     let (_directory, kubeconfig) = server.kubeconfig();
     let kubeconfig = kubeconfig.to_str().expect("UTF-8");
     let printed = |more: &[&str]| {
-        let policies = ["webhooks", "--policies", "policies/presets/baseline", "--modules", "target/policies"];
+        let policies = [
+            "webhooks",
+            "--policies",
+            "policies/presets/baseline",
+            "--modules",
+            "target/policies",
+        ];
         let output = sallyport(&[&policies[..], more].concat());
         assert!(output.status.success(), "{output:?}");
         sallyport::yaml::documents(&String::from_utf8(output.stdout).expect("UTF-8")).expect("YAML")
     };
     let path = |object: &Value| {
         let kind = object["kind"].as_str().unwrap_or_default().to_lowercase();
-        let plural = kind.strip_suffix('y').map_or_else(|| format!("{kind}s"), |kind| format!("{kind}ies"));
-        format!("{GROUP}/{plural}/{}", object["metadata"]["name"].as_str().unwrap_or_default())
+        let plural = kind
+            .strip_suffix('y')
+            .map_or_else(|| format!("{kind}s"), |kind| format!("{kind}ies"));
+        format!(
+            "{GROUP}/{plural}/{}",
+            object["metadata"]["name"].as_str().unwrap_or_default()
+        )
     };
     let ours = [printed(&[]), printed(&["--backstop"])].concat();
-    assert!(ours.iter().any(|object| object["kind"] == "ValidatingAdmissionPolicyBinding"));
+    assert!(
+        ours.iter()
+            .any(|object| object["kind"] == "ValidatingAdmissionPolicyBinding")
+    );
     for object in &ours {
         server.put(&path(object), object.clone());
     }
     let others = [
-        (format!("{GROUP}/validatingadmissionpolicies/sallyport-of-another"), json!({"metadata": {"name": "x"}})),
-        (format!("{GROUP}/validatingwebhookconfigurations/other"), json!({"webhooks": [{"name": "a.example.com"}]})),
+        (
+            format!("{GROUP}/validatingadmissionpolicies/sallyport-of-another"),
+            json!({"metadata": {"name": "x"}}),
+        ),
+        (
+            format!("{GROUP}/validatingwebhookconfigurations/other"),
+            json!({"webhooks": [{"name": "a.example.com"}]}),
+        ),
     ];
     for (path, object) in &others {
         server.put(path, object.clone());
@@ -450,10 +645,26 @@ async fn a_removal_takes_the_backstop_along_and_leaves_what_is_not_ours() {
     let output = sallyport(&["webhooks", "--delete", "--kubeconfig", kubeconfig]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{output:?}");
-    assert!(ours.iter().all(|object| server.object(&path(object)).is_null()), "{text}");
-    assert!(others.iter().all(|(path, _)| !server.object(path).is_null()), "{text}");
-    assert!(text.contains("ValidatingWebhookConfiguration sallyport is deleted"), "{text}");
-    let first = server.requests().into_iter().find(Request::writes).expect("the hold");
+    assert!(
+        ours.iter()
+            .all(|object| server.object(&path(object)).is_null()),
+        "{text}"
+    );
+    assert!(
+        others
+            .iter()
+            .all(|(path, _)| !server.object(path).is_null()),
+        "{text}"
+    );
+    assert!(
+        text.contains("ValidatingWebhookConfiguration sallyport is deleted"),
+        "{text}"
+    );
+    let first = server
+        .requests()
+        .into_iter()
+        .find(Request::writes)
+        .expect("the hold");
     assert_eq!(first.path, INSTALLATION, "the hold comes first");
     assert_eq!(
         server.object(INSTALLATION)["metadata"]["annotations"]["sallyport.dev/hold"],
@@ -461,11 +672,17 @@ async fn a_removal_takes_the_backstop_along_and_leaves_what_is_not_ours() {
     );
 
     // A configuration of our name with a webhook of somebody else.
-    server.put(VALIDATING, json!({"metadata": {"name": "sallyport"}, "webhooks": [{"name": "a.example.com"}]}));
+    server.put(
+        VALIDATING,
+        json!({"metadata": {"name": "sallyport"}, "webhooks": [{"name": "a.example.com"}]}),
+    );
     let output = sallyport(&["webhooks", "--delete", "--kubeconfig", kubeconfig]);
     assert!(!output.status.success() && !server.object(VALIDATING).is_null());
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(errors.contains("has webhooks that are not Sallyport's"), "{errors}");
+    assert!(
+        errors.contains("has webhooks that are not Sallyport's"),
+        "{errors}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -473,29 +690,66 @@ async fn without_the_right_to_hold_nothing_is_deleted() {
     let server = installed().await;
     let _reachable = server.reachable().await;
     let (_directory, kubeconfig) = server.kubeconfig();
-    server.put(VALIDATING, json!({"metadata": {"name": "sallyport"}, "webhooks": []}));
+    server.put(
+        VALIDATING,
+        json!({"metadata": {"name": "sallyport"}, "webhooks": []}),
+    );
     server.forbid_writes(ROLES, true);
-    let output = sallyport(&["webhooks", "--delete", "--kubeconfig", kubeconfig.to_str().expect("UTF-8")]);
+    let output = sallyport(&[
+        "webhooks",
+        "--delete",
+        "--kubeconfig",
+        kubeconfig.to_str().expect("UTF-8"),
+    ]);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(errors.contains("nothing was deleted: can't hold ClusterRole sallyport-installation"), "{errors}");
+    assert!(
+        errors.contains("nothing was deleted: can't hold ClusterRole sallyport-installation"),
+        "{errors}"
+    );
     assert!(!server.object(VALIDATING).is_null());
 }
 
 #[test]
 fn what_is_printed_belongs_to_the_installation_whose_uid_is_given() {
     let elsewhere = tempfile::tempdir().expect("a directory");
-    let arguments = ["webhooks", "--policies-from-cluster", "--owner-uid", "2f6c-1"];
+    let arguments = [
+        "webhooks",
+        "--policies-from-cluster",
+        "--owner-uid",
+        "2f6c-1",
+    ];
     let output = sallyport_in(elsewhere.path(), &arguments);
-    let objects = sallyport::yaml::documents(&String::from_utf8(output.stdout).expect("UTF-8")).expect("YAML");
+    let objects = sallyport::yaml::documents(&String::from_utf8(output.stdout).expect("UTF-8"))
+        .expect("YAML");
     assert_eq!(objects.len(), 3);
     for object in objects {
         let owner = &object["metadata"]["ownerReferences"][0];
-        assert_eq!((&owner["name"], &owner["uid"]), (&json!("sallyport-installation"), &json!("2f6c-1")));
+        assert_eq!(
+            (&owner["name"], &owner["uid"]),
+            (&json!("sallyport-installation"), &json!("2f6c-1"))
+        );
     }
-    let output = sallyport_in(elsewhere.path(), &["webhooks", "--policies-from-cluster", "--owner-uid", ""]);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("jsonpath={.metadata.uid}"), "{output:?}");
-    let output = sallyport_in(elsewhere.path(), &["webhooks", "--policies-from-cluster", "--context", "production"]);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("count with --delete and --resume only"), "{output:?}");
+    let output = sallyport_in(
+        elsewhere.path(),
+        &["webhooks", "--policies-from-cluster", "--owner-uid", ""],
+    );
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("jsonpath={.metadata.uid}"),
+        "{output:?}"
+    );
+    let output = sallyport_in(
+        elsewhere.path(),
+        &[
+            "webhooks",
+            "--policies-from-cluster",
+            "--context",
+            "production",
+        ],
+    );
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("count with --delete and --resume only"),
+        "{output:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -507,18 +761,41 @@ async fn every_request_to_the_api_server_says_who_asks() {
     let (_directory, kubeconfig) = server.kubeconfig();
     let policies = policies();
     let _host = registered(&server, &kubeconfig, policies.path(), &[]).await;
-    let output = sallyport(&["webhooks", "--delete", "--kubeconfig", kubeconfig.to_str().expect("UTF-8")]);
+    let output = sallyport(&[
+        "webhooks",
+        "--delete",
+        "--kubeconfig",
+        kubeconfig.to_str().expect("UTF-8"),
+    ]);
     assert!(output.status.success(), "{output:?}");
-    let agents: std::collections::BTreeSet<_> = server.requests().into_iter().map(|request| request.agent).collect();
-    assert_eq!(agents, ["certificate", "registrar", "webhooks"].map(named).into());
+    let agents: std::collections::BTreeSet<_> = server
+        .requests()
+        .into_iter()
+        .map(|request| request.agent)
+        .collect();
+    assert_eq!(
+        agents,
+        ["certificate", "registrar", "webhooks"].map(named).into()
+    );
 
     let server = ApiServer::new().await;
     server.policy("one", &json!({"module": {"file": "misbehave.wasm"}}));
     let _reachable = server.reachable().await;
     let (modules, directory) = (directory(&[]), server.kubeconfig());
     let kubeconfig = directory.path().join("config");
-    let cluster = ["--cluster", "--policies-from-cluster", "--kubeconfig", kubeconfig.to_str().expect("UTF-8")];
-    let _host = Program::start(&[&cluster[..], &["--modules", modules.path().to_str().expect("UTF-8")]].concat());
+    let cluster = [
+        "--cluster",
+        "--policies-from-cluster",
+        "--kubeconfig",
+        kubeconfig.to_str().expect("UTF-8"),
+    ];
+    let _host = Program::start(
+        &[
+            &cluster[..],
+            &["--modules", modules.path().to_str().expect("UTF-8")],
+        ]
+        .concat(),
+    );
     eventually("a report", || server.status_writes() > 0).await;
     assert_eq!(server.agents(), ["cluster"].map(named).into());
 }

@@ -1,4 +1,5 @@
-//! Policies and configuration change while requests are served: as a whole or not at all, and nobody notices but by the answer.
+//! Policies and configuration change while requests are served: as a whole or not at all, and
+//! nobody notices but by the answer.
 
 use crate::client::{Client, Connection, PROTOCOLS, probe};
 use crate::command_line::sallyport;
@@ -44,11 +45,13 @@ fn one(name: &str, spec: &Value) -> tempfile::TempDir {
 
 /// What the two policies of a set say together; a mixed set would say something else.
 fn said(set: &str) -> String {
-    let line = |name: &str| format!("[{name}-{set}] metadata.annotations: told to deny; remove test/do");
+    let line =
+        |name: &str| format!("[{name}-{set}] metadata.annotations: told to deny; remove test/do");
     format!("{}\n{}", line("one"), line("two"))
 }
 
-/// Asks without a pause, on connections of both protocols, until it is told to stop; the answers of each.
+/// Asks without a pause, on connections of both protocols, until it is told to stop; the answers of
+/// each.
 struct Hammer {
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Vec<String>>>,
@@ -59,7 +62,10 @@ impl Hammer {
         let stop = Arc::new(AtomicBool::new(false));
         let mut clients = vec![];
         for protocol in PROTOCOLS.repeat(2) {
-            clients.push(tokio::spawn(Self::ask(client.connect(protocol).await, Arc::clone(&stop))));
+            clients.push(tokio::spawn(Self::ask(
+                client.connect(protocol).await,
+                Arc::clone(&stop),
+            )));
         }
         Self { stop, clients }
     }
@@ -94,11 +100,17 @@ impl Hammer {
 async fn every_answer_is_of_one_set_while_sets_are_swapped() {
     let set = |set: &str| {
         let policies = ["one", "two"].map(|name| {
-            let manifest: Value = serde_json::from_str(&manifest(&format!("{name}-{set}"), &json!({}))).expect("JSON");
+            let manifest: Value =
+                serde_json::from_str(&manifest(&format!("{name}-{set}"), &json!({})))
+                    .expect("JSON");
             let manifest = ServicePolicy::from_value(&manifest).expect("valid");
             Policy::load(&ENGINE, manifest, &misbehave()).expect("loaded")
         });
-        Arc::new(Admission::new(policies.into(), Inventory::from(InventoryData::default()), Exemptions::default()))
+        Arc::new(Admission::new(
+            policies.into(),
+            Inventory::from(InventoryData::default()),
+            Exemptions::default(),
+        ))
     };
     let sets = [set("a"), set("b")];
     let host = Host::with(&sets[0], Limits::default()).await;
@@ -110,13 +122,22 @@ async fn every_answer_is_of_one_set_while_sets_are_swapped() {
     let requests = hammer.stop().await as u64;
     assert_eq!(host.live.generation(), 41);
     // Counters belong to names, and outlive the sets.
-    let counted =
-        |name| host.metric(&format!(r#"sallyport_policy_violations_total{{policy="{name}",mode="Enforce"}}"#));
+    let counted = |name| {
+        host.metric(&format!(
+            r#"sallyport_policy_violations_total{{policy="{name}",mode="Enforce"}}"#
+        ))
+    };
     assert_eq!(counted("one-a") + counted("one-b"), requests);
     assert_eq!(counted("two-a") + counted("two-b"), requests);
-    assert_eq!(host.metric(r#"sallyport_reload_total{result="success"}"#), 40);
+    assert_eq!(
+        host.metric(r#"sallyport_reload_total{result="success"}"#),
+        40
+    );
     let text = host.live.metrics_text();
-    assert!(!text.contains(r#"sallyport_policy_loaded{policy="one-b"}"#), "a policy that is gone is still listed");
+    assert!(
+        !text.contains(r#"sallyport_policy_loaded{policy="one-b"}"#),
+        "a policy that is gone is still listed"
+    );
 }
 
 /// One version of a mounted ConfigMap.
@@ -126,8 +147,11 @@ fn version(mount: &Path, number: usize) {
     let set = ["a", "b"][number % 2];
     std::fs::write(data.join("misbehave.wasm"), misbehave()).expect("written");
     for name in ["one", "two"] {
-        std::fs::write(data.join(format!("{name}.yaml")), manifest(&format!("{name}-{set}"), &json!({})))
-            .expect("written");
+        std::fs::write(
+            data.join(format!("{name}.yaml")),
+            manifest(&format!("{name}-{set}"), &json!({})),
+        )
+        .expect("written");
     }
     // As a kubelet does it: a new link, moved over the old one; then the old version goes.
     symlink(data.file_name().expect("a name"), mount.join("..data_tmp")).expect("linked");
@@ -148,13 +172,23 @@ async fn a_mounted_config_map_is_followed_and_no_request_is_lost() {
     let hammer = Hammer::start(&host.client).await;
     for number in 1..=5 {
         version(mount.path(), number);
-        host.status(|status| status["generation"] == number + 1).await;
+        host.status(|status| status["generation"] == number + 1)
+            .await;
     }
     hammer.stop().await;
     let metrics = probe(host.admin, "/metrics").await;
-    assert!(metrics.contains("sallyport_reload_total{result=\"success\"} 5\n"), "{metrics}");
-    assert!(metrics.contains("sallyport_reload_total{result=\"failure\"} 0\n"), "{metrics}");
-    assert!(!metrics.contains("sallyport_http_refusals_total{"), "{metrics}");
+    assert!(
+        metrics.contains("sallyport_reload_total{result=\"success\"} 5\n"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("sallyport_reload_total{result=\"failure\"} 0\n"),
+        "{metrics}"
+    );
+    assert!(
+        !metrics.contains("sallyport_http_refusals_total{"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -171,42 +205,95 @@ async fn whatever_is_wrong_with_new_files_the_old_set_serves_on_and_says_so() {
     for (failures, file, text, error) in [
         (1, "p.yaml", "{", "p.yaml: "),
         (2, "p.yaml", &*typo, r#"p.yaml: spec: unknown key "mod""#),
-        (3, "p.yaml", &*absent, "p.yaml: spec.module.file: can't read "),
-        (4, "p.yaml", &*refused, "p.yaml: spec.settings.atConfigure: refused, as it was told"),
-        (5, "p.suite.yaml", &*wrong, r#"p.suite.yaml:8: case "told to deny" fails; see `sallyport test "#),
+        (
+            3,
+            "p.yaml",
+            &*absent,
+            "p.yaml: spec.module.file: can't read ",
+        ),
+        (
+            4,
+            "p.yaml",
+            &*refused,
+            "p.yaml: spec.settings.atConfigure: refused, as it was told",
+        ),
+        (
+            5,
+            "p.suite.yaml",
+            &*wrong,
+            r#"p.suite.yaml:8: case "told to deny" fails; see `sallyport test "#,
+        ),
     ] {
         let before = std::fs::read_to_string(path.join(file)).ok();
         put(path, file, text);
-        let found = |status: &Value| status["lastReload"]["error"].as_str().is_some_and(|told| told.contains(error));
+        let found = |status: &Value| {
+            status["lastReload"]["error"]
+                .as_str()
+                .is_some_and(|told| told.contains(error))
+        };
         let status = host.status(found).await;
-        assert_eq!(status["generation"], failures, "each failure is followed by a success: {status:#}");
+        assert_eq!(
+            status["generation"], failures,
+            "each failure is followed by a success: {status:#}"
+        );
         assert_eq!(host.verdict().await, good);
         let ready = probe(host.admin, "/readyz?verbose").await;
-        assert!(ready.starts_with("HTTP/1.1 200 ") && ready.contains(error) && ready.ends_with("ready\n"), "{ready}");
+        assert!(
+            ready.starts_with("HTTP/1.1 200 ")
+                && ready.contains(error)
+                && ready.ends_with("ready\n"),
+            "{ready}"
+        );
         let metrics = probe(host.admin, "/metrics").await;
-        assert!(metrics.contains(&format!("sallyport_reload_total{{result=\"failure\"}} {failures}\n")), "{metrics}");
-        assert!(host.log().contains("not reloaded, the policies from before serve on: "), "{}", host.log());
+        assert!(
+            metrics.contains(&format!(
+                "sallyport_reload_total{{result=\"failure\"}} {failures}\n"
+            )),
+            "{metrics}"
+        );
+        assert!(
+            host.log()
+                .contains("not reloaded, the policies from before serve on: "),
+            "{}",
+            host.log()
+        );
         let inspected = sallyport(&["inspect", "--live", &format!("http://{}", host.admin)]);
         let inspected = String::from_utf8_lossy(&inspected.stdout).into_owned();
-        assert!(inspected.contains(", failed: ") && inspected.contains(error), "{inspected}");
+        assert!(
+            inspected.contains(", failed: ") && inspected.contains(error),
+            "{inspected}"
+        );
         match before {
             Some(text) => put(path, file, &text),
             None => std::fs::remove_file(path.join(file)).expect("removed"),
         }
-        host.status(|status| status["generation"] == failures + 1 && status["lastReload"]["error"].is_null()).await;
+        host.status(|status| {
+            status["generation"] == failures + 1 && status["lastReload"]["error"].is_null()
+        })
+        .await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_suite_beside_the_policies_is_their_self_test() {
-    let policies = directory(&[("p.yaml", manifest("p", &json!({}))), ("p.suite.yaml", SUITE.to_owned())]);
+    let policies = directory(&[
+        ("p.yaml", manifest("p", &json!({}))),
+        ("p.suite.yaml", SUITE.to_owned()),
+    ]);
     let host = Program::serve(policies.path(), &[&WATCH[..], &["--strict"]].concat());
     // In another mode nothing is denied any more, and the suite says that it should be.
-    put(policies.path(), "p.yaml", &manifest("p", &json!({"mode": "Audit"})));
-    let status = host.status(|status| !status["lastReload"]["error"].is_null()).await;
+    put(
+        policies.path(),
+        "p.yaml",
+        &manifest("p", &json!({"mode": "Audit"})),
+    );
+    let status = host
+        .status(|status| !status["lastReload"]["error"].is_null())
+        .await;
     assert_eq!(status["policies"][0]["mode"], "Enforce");
-    let audit =
-        SUITE.replace("allowed: false", "allowed: true").replace("      warnings: [{ contains: call 1 }]\n", "");
+    let audit = SUITE
+        .replace("allowed: false", "allowed: true")
+        .replace("      warnings: [{ contains: call 1 }]\n", "");
     put(policies.path(), "p.suite.yaml", &audit);
     let status = host.status(|status| status["generation"] == 2).await;
     assert_eq!(status["policies"][0]["mode"], "Audit");
@@ -215,7 +302,10 @@ async fn a_suite_beside_the_policies_is_their_self_test() {
 #[test]
 fn strict_refuses_to_start_when_a_self_test_fails() {
     let wrong = SUITE.replace("T01", "T02");
-    let policies = directory(&[("p.yaml", manifest("p", &json!({}))), ("p.suite.yaml", wrong)]);
+    let policies = directory(&[
+        ("p.yaml", manifest("p", &json!({}))),
+        ("p.suite.yaml", wrong),
+    ]);
     let path = policies.path().to_str().expect("UTF-8");
     let ca = format!("{path}/ca.crt");
     let out = sallyport(&[
@@ -231,23 +321,36 @@ fn strict_refuses_to_start_when_a_self_test_fails() {
     ]);
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     assert_eq!(out.status.code(), Some(2), "{text}");
-    let expected =
-        format!("error: self-test: {path}/p.suite.yaml:8: case \"told to deny\" fails; see `sallyport test ");
+    let expected = format!(
+        "error: self-test: {path}/p.suite.yaml:8: case \"told to deny\" fails; see `sallyport test "
+    );
     assert!(text.contains(&expected), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_has_not_changed_is_not_compiled_again() {
     let policies = one("p", &json!({}));
-    let host = Program::serve(policies.path(), &[&WATCH[..], &["--log-format", "json"]].concat());
+    let host = Program::serve(
+        policies.path(),
+        &[&WATCH[..], &["--log-format", "json"]].concat(),
+    );
     put(policies.path(), "q.yaml", &manifest("q", &json!({})));
     host.status(|status| status["generation"] == 2).await;
-    let reloaded = || host.log().lines().rfind(|line| line.contains("\"reloaded\"")).map(str::to_owned);
+    let reloaded = || {
+        host.log()
+            .lines()
+            .rfind(|line| line.contains("\"reloaded\""))
+            .map(str::to_owned)
+    };
     while reloaded().is_none() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let line: Value = serde_json::from_str(&reloaded().expect("logged")).expect("JSON");
-    assert_eq!((&line["policies"], &line["kept"]), (&json!(2), &json!(1)), "{line}");
+    assert_eq!(
+        (&line["policies"], &line["kept"]),
+        (&json!(2), &json!(1)),
+        "{line}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -267,7 +370,8 @@ async fn the_configuration_is_watched_too() {
     let files = tempfile::tempdir().expect("a directory");
     let config = |exempt: &str| {
         let text = format!(
-            "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: {{ exemptions: {{ namespaces: [{exempt}] }} }}\n"
+            "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: {{ exemptions: {{ \
+             namespaces: [{exempt}] }} }}\n"
         );
         put(files.path(), "host.yaml", &text);
     };
@@ -286,5 +390,8 @@ fn a_host_that_is_not_there_is_named() {
     let out = sallyport(&["inspect", "--live", "http://127.0.0.1:1"]);
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     assert_eq!(out.status.code(), Some(2), "{text}");
-    assert!(text.starts_with("error: http://127.0.0.1:1: can't ask; is it the admin address"), "{text}");
+    assert!(
+        text.starts_with("error: http://127.0.0.1:1: can't ask; is it the admin address"),
+        "{text}"
+    );
 }

@@ -1,4 +1,5 @@
-//! Certificates that hosts make themselves: replicas over one Secret, and whatever may be wrong with it or the API server.
+//! Certificates that hosts make themselves: replicas over one Secret, and whatever may be wrong
+//! with it or the API server.
 
 use crate::client::{Client, Connection, PROTOCOLS, Protocol, probe};
 use crate::host::told;
@@ -19,25 +20,39 @@ use tempfile::TempDir;
 const SECRETS: &str = "/api/v1/namespaces/test/secrets";
 const SECRET: &str = "/api/v1/namespaces/test/secrets/sallyport-certificate";
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/test/leases/sallyport-certificate";
-const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/sallyport";
-const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/sallyport";
+const VALIDATING: &str =
+    "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/sallyport";
+const MUTATING: &str =
+    "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/sallyport";
 
 const NAME: &str = "sallyport.test.svc";
 
-/// As short as lives can be that fit each other: an authority turns over every 18 s, a certificate every 6 s.
-const DRILL: [&str; 6] = ["--certificate-lifetime", "9s", "--authority-lifetime", "27s", "--authority-overlap", "1s"];
+/// As short as lives can be that fit each other: an authority turns over every 18 s, a certificate
+/// every 6 s.
+const DRILL: [&str; 6] = [
+    "--certificate-lifetime",
+    "9s",
+    "--authority-lifetime",
+    "27s",
+    "--authority-overlap",
+    "1s",
+];
 
 /// A cluster in which the webhook configurations were installed, without a caBundle.
 async fn cluster() -> ObjectServer {
     let server = ObjectServer::new().await;
-    for (path, kind) in [(VALIDATING, "ValidatingWebhookConfiguration"), (MUTATING, "MutatingWebhookConfiguration")] {
-        let ours =
-            json!({"name": "a.sallyport.dev", "clientConfig": {"service": {"namespace": "test", "name": "sallyport"}}});
-        let other =
-            json!({"name": "b.example.com", "clientConfig": {"service": {"namespace": "other", "name": "sallyport"}}});
+    for (path, kind) in [
+        (VALIDATING, "ValidatingWebhookConfiguration"),
+        (MUTATING, "MutatingWebhookConfiguration"),
+    ] {
+        let ours = json!({"name": "a.sallyport.dev",
+            "clientConfig": {"service": {"namespace": "test", "name": "sallyport"}}});
+        let other = json!({"name": "b.example.com",
+            "clientConfig": {"service": {"namespace": "other", "name": "sallyport"}}});
         server.put(
             path,
-            json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "sallyport"},
+            json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind,
+                "metadata": {"name": "sallyport"},
                 "webhooks": [other, ours]}),
         );
     }
@@ -50,7 +65,13 @@ fn policies() -> TempDir {
 
 fn start(policies: &Path, kubeconfig: &Path, more: &[&str]) -> Starting {
     let kubeconfig = kubeconfig.to_str().expect("UTF-8");
-    let flags = ["--self-managed-certificate", "--kubeconfig", kubeconfig, "--certificate-interval", "200ms"];
+    let flags = [
+        "--self-managed-certificate",
+        "--kubeconfig",
+        kubeconfig,
+        "--certificate-interval",
+        "200ms",
+    ];
     Starting::serve(policies, &[&flags, more].concat())
 }
 
@@ -58,7 +79,9 @@ fn start(policies: &Path, kubeconfig: &Path, more: &[&str]) -> Starting {
 async fn bundle(server: &ObjectServer) -> String {
     eventually("a caBundle", || {
         let found = server.object(VALIDATING)["webhooks"][1]["clientConfig"]["caBundle"].clone();
-        found.as_str().map(|text| String::from_utf8(STANDARD.decode(text).expect("base64")).expect("PEM"))
+        found
+            .as_str()
+            .map(|text| String::from_utf8(STANDARD.decode(text).expect("base64")).expect("PEM"))
     })
     .await
 }
@@ -69,7 +92,10 @@ async fn eventually<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "{what} never came");
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "{what} never came"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -82,7 +108,10 @@ async fn told_by(admin: std::net::SocketAddr, words: &str) -> String {
         if answer.contains(words) {
             return answer;
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "no {words:?} in {answer}");
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "no {words:?} in {answer}"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -90,11 +119,18 @@ async fn told_by(admin: std::net::SocketAddr, words: &str) -> String {
 async fn answers(host: &Program, bundle: &str) {
     for protocol in PROTOCOLS {
         let client = Client::new(host.webhook, bundle).named(NAME);
-        assert_eq!(client.post(protocol, "/validate", told("nothing")).await.status, StatusCode::OK);
+        assert_eq!(
+            client
+                .post(protocol, "/validate", told("nothing"))
+                .await
+                .status,
+            StatusCode::OK
+        );
     }
 }
 
-/// Asks as an API server does that heard of a new caBundle a third of an overlap late; what it saw of authorities.
+/// Asks as an API server does that heard of a new caBundle a third of an overlap late; what it saw
+/// of authorities.
 async fn ask_late(
     server: ObjectServer,
     host: std::net::SocketAddr,
@@ -107,7 +143,13 @@ async fn ask_late(
         let client = Client::new(host, &bundle).named(NAME);
         let heard = Instant::now();
         while heard.elapsed() < Duration::from_millis(300) {
-            assert_eq!(client.post(protocol, "/validate", told("nothing")).await.status, StatusCode::OK);
+            assert_eq!(
+                client
+                    .post(protocol, "/validate", told("nothing"))
+                    .await
+                    .status,
+                StatusCode::OK
+            );
             requests += 1;
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -119,7 +161,10 @@ async fn ask_late(
 async fn stay(mut connection: Connection, stop: Arc<AtomicBool>) -> usize {
     let mut requests = 0;
     while !stop.load(Ordering::Relaxed) {
-        assert_eq!(connection.post("/validate", told("nothing")).await.status, StatusCode::OK);
+        assert_eq!(
+            connection.post("/validate", told("nothing")).await.status,
+            StatusCode::OK
+        );
         requests += 1;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -139,8 +184,16 @@ async fn authority_and_certificate_turn_over_under_load_and_no_request_fails() {
     let (mut late, mut stayed) = (vec![], vec![]);
     for replica in &replicas {
         for protocol in PROTOCOLS {
-            late.push(tokio::spawn(ask_late(server.clone(), replica.webhook, protocol, Arc::clone(&stop))));
-            let connection = Client::new(replica.webhook, &first).named(NAME).connect(protocol).await;
+            late.push(tokio::spawn(ask_late(
+                server.clone(),
+                replica.webhook,
+                protocol,
+                Arc::clone(&stop),
+            )));
+            let connection = Client::new(replica.webhook, &first)
+                .named(NAME)
+                .connect(protocol)
+                .await;
             stayed.push(tokio::spawn(stay(connection, Arc::clone(&stop))));
         }
     }
@@ -157,8 +210,10 @@ async fn authority_and_certificate_turn_over_under_load_and_no_request_fails() {
     }
     let mut leaders = 0;
     for replica in &replicas {
-        let managed =
-            replica.status_of_certificate(|status| status["selfManaged"].is_object()).await["selfManaged"].clone();
+        let managed = replica
+            .status_of_certificate(|status| status["selfManaged"].is_object())
+            .await["selfManaged"]
+            .clone();
         leaders += usize::from(managed["leader"] == true);
     }
     assert_eq!(leaders, 1);
@@ -173,7 +228,10 @@ async fn an_api_server_that_is_away_is_waited_for_and_later_not_needed() {
     let policies = policies();
     let starting = start(policies.path(), &kubeconfig, &[]);
     let answer = told_by(starting.admin, "unreachable: Secret sallyport-certificate").await;
-    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("[-] certificate: none yet"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.contains("[-] certificate: none yet"),
+        "{answer}"
+    );
     let reachable = server.reachable().await;
     let bundle = bundle(&server).await;
     let host = starting.serving(&bundle);
@@ -205,7 +263,12 @@ async fn garbage_in_the_secret_is_never_served_and_the_last_good_comes_back() {
         answers(&host, &bundle).await;
         assert_eq!(server.object(SECRET)["data"]["ca.crt"], good["ca.crt"]);
     }
-    assert!(host.log().contains("garbage: Secret sallyport-certificate can't be used: ca.key"), "{}", host.log());
+    assert!(
+        host.log()
+            .contains("garbage: Secret sallyport-certificate can't be used: ca.key"),
+        "{}",
+        host.log()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -213,13 +276,17 @@ async fn a_secret_of_somebody_else_is_left_alone() {
     let server = cluster().await;
     let _reachable = server.reachable().await;
     let (_directory, kubeconfig) = server.kubeconfig();
-    let secret =
-        json!({"metadata": {"name": "sallyport-certificate"}, "data": {"password": STANDARD.encode("secret")}});
+    let secret = json!({"metadata": {"name": "sallyport-certificate"},
+        "data": {"password": STANDARD.encode("secret")}});
     server.put(SECRET, secret);
     let before = server.object(SECRET);
     let policies = policies();
     let starting = start(policies.path(), &kubeconfig, &[]);
-    told_by(starting.admin, "foreign: Secret sallyport-certificate is not ours").await;
+    told_by(
+        starting.admin,
+        "foreign: Secret sallyport-certificate is not ours",
+    )
+    .await;
     assert_eq!(server.object(SECRET), before);
 }
 
@@ -234,14 +301,22 @@ async fn missing_rights_are_told_and_served_with_as_soon_as_they_are_there() {
     let starting = start(policies.path(), &kubeconfig, &[]);
     told_by(starting.admin, "forbidden: Secret sallyport-certificate").await;
     server.forbid_writes(SECRETS, false);
-    told_by(starting.admin, "forbidden: ValidatingWebhookConfiguration sallyport").await;
+    told_by(
+        starting.admin,
+        "forbidden: ValidatingWebhookConfiguration sallyport",
+    )
+    .await;
     // Some rounds.
     tokio::time::sleep(Duration::from_secs(1)).await;
     server.forbid_writes(VALIDATING, false);
     let bundle = bundle(&server).await;
     let host = starting.serving(&bundle);
     answers(&host, &bundle).await;
-    assert!(!host.log().contains("somebody changed"), "what was never written, nobody changed: {}", host.log());
+    assert!(
+        !host.log().contains("somebody changed"),
+        "what was never written, nobody changed: {}",
+        host.log()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -251,19 +326,43 @@ async fn who_may_not_register_does_so_as_soon_as_it_may() {
     let _reachable = server.reachable().await;
     let (directory, kubeconfig) = server.kubeconfig();
     let ca = directory.path().join("ca.crt");
-    std::fs::write(&ca, sallyport_tests::cluster::Signed::new(&["localhost"]).ca).expect("written");
+    std::fs::write(
+        &ca,
+        sallyport_tests::cluster::Signed::new(&["localhost"]).ca,
+    )
+    .expect("written");
     let policies = policies();
     let [ca, kubeconfig] = [&ca, &kubeconfig].map(|path| path.to_str().expect("UTF-8"));
-    let flags = ["--register", "--ca-bundle", ca, "--kubeconfig", kubeconfig, "--watch-interval", "50ms"];
+    let flags = [
+        "--register",
+        "--ca-bundle",
+        ca,
+        "--kubeconfig",
+        kubeconfig,
+        "--watch-interval",
+        "50ms",
+    ];
     let host = Program::serve(policies.path(), &flags);
-    eventually("a refusal", || host.log().contains("User \"test\" cannot write").then_some(())).await;
+    eventually("a refusal", || {
+        host.log()
+            .contains("User \"test\" cannot write")
+            .then_some(())
+    })
+    .await;
     // Each reload is a round.
-    put(policies.path(), "p.yaml", &format!("{}\n\n", manifest("p", &json!({}))));
+    put(
+        policies.path(),
+        "p.yaml",
+        &format!("{}\n\n", manifest("p", &json!({}))),
+    );
     host.status(|status| status["generation"] == 2).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     server.forbid_writes("/apis/admissionregistration.k8s.io", false);
     put(policies.path(), "p.yaml", &manifest("p", &json!({})));
-    eventually("a registration", || (!server.object(VALIDATING).is_null()).then_some(())).await;
+    eventually("a registration", || {
+        (!server.object(VALIDATING).is_null()).then_some(())
+    })
+    .await;
     assert!(!host.log().contains("somebody changed"), "{}", host.log());
 }
 
@@ -283,7 +382,11 @@ async fn a_lease_that_is_not_renewed_is_taken_and_one_that_is_renewed_is_not() {
         tokio::time::sleep(Duration::from_millis(500)).await;
         server.put(LEASE, held(renewal));
     }
-    told_by(starting.admin, "follower: other looks after the certificate").await;
+    told_by(
+        starting.admin,
+        "follower: other looks after the certificate",
+    )
+    .await;
     assert_eq!(server.object(SECRET), Value::Null);
     let bundle = bundle(&server).await;
     answers(&starting.serving(&bundle), &bundle).await;
@@ -301,7 +404,10 @@ async fn who_keeps_changing_the_bundle_back_is_not_fought_without_end() {
     let mut changed = server.object(VALIDATING);
     changed["webhooks"][1]["clientConfig"]["caBundle"] = "AAAA".into();
     server.put(VALIDATING, changed.clone());
-    told_by(starting.admin, "contested: ValidatingWebhookConfiguration sallyport: somebody changed the caBundle back")
-        .await;
+    told_by(
+        starting.admin,
+        "contested: ValidatingWebhookConfiguration sallyport: somebody changed the caBundle back",
+    )
+    .await;
     assert_eq!(server.object(VALIDATING)["webhooks"], changed["webhooks"]);
 }

@@ -1,8 +1,10 @@
-//! Instances that are made and given back after the answer: each is asked once all the same, and nobody goes without.
+//! Instances that are made and given back after the answer: each is asked once all the same, and
+//! nobody goes without.
 
 use crate::client::PROTOCOLS;
 use crate::host::{
-    Host, PATIENCE, VALIDATE, ask, load, manifest, misbehave, misbehave_unsnapshotable, misbehaving, told,
+    Host, PATIENCE, VALIDATE, ask, load, manifest, misbehave, misbehave_unsnapshotable,
+    misbehaving, told,
 };
 use sallyport::admission::{Admission, AdmissionRequest, Clock, Outcome};
 use sallyport::engine::{Engine, EngineConfig};
@@ -21,13 +23,19 @@ fn patient() -> Arc<Admission> {
 
 /// The word for why the policy has no opinion.
 fn error(outcome: &Outcome) -> Option<&'static str> {
-    outcome.evaluations[0].error.as_ref().map(|error| error.kind())
+    outcome.evaluations[0]
+        .error
+        .as_ref()
+        .map(|error| error.kind())
 }
 
 /// Asks as the server does, which clears up later.
 fn ask_first(host: &Admission, body: &[u8]) -> (Outcome, Used) {
     let request = AdmissionRequest::parse(body).expect("the test sends an AdmissionReview");
-    let clock = Clock { now: SystemTime::now(), deadline: Instant::now() + PATIENCE };
+    let clock = Clock {
+        now: SystemTime::now(),
+        deadline: Instant::now() + PATIENCE,
+    };
     host.review_with(host.inventory(), VALIDATE, &request, clock)
 }
 
@@ -36,10 +44,17 @@ fn no_state_survives_where_the_next_instance_is_made_ahead() {
     let limits = json!({"limits": {"deadline": "2s"}});
     for guest in [misbehave(), misbehave_unsnapshotable()] {
         let policy = load(&guest, &limits).expect("the guest can be loaded");
-        let host = Admission::new(vec![policy], Inventory::from(InventoryData::default()), Exemptions::default());
+        let host = Admission::new(
+            vec![policy],
+            Inventory::from(InventoryData::default()),
+            Exemptions::default(),
+        );
         for _ in 0..5 {
             let (outcome, used) = ask_first(&host, &told("nothing"));
-            assert_eq!(outcome.response.warnings, ["[misbehave] call 1 of this instance"]);
+            assert_eq!(
+                outcome.response.warnings,
+                ["[misbehave] call 1 of this instance"]
+            );
             assert!(!used.is_empty());
             used.renew();
         }
@@ -48,14 +63,24 @@ fn no_state_survives_where_the_next_instance_is_made_ahead() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn no_state_survives_in_a_server_and_every_turn_is_given_on() {
-    let host = Host::with(&patient(), Limits { evaluations: 2, ..Limits::default() }).await;
+    let host = Host::with(
+        &patient(),
+        Limits {
+            evaluations: 2,
+            ..Limits::default()
+        },
+    )
+    .await;
     let ask = |protocol| {
         let client = host.client.clone();
         tokio::spawn(async move {
             let mut connection = client.connect(protocol).await;
             for _ in 0..25 {
                 let review = connection.post("/validate", told("nothing")).await.json();
-                assert_eq!(review["response"]["warnings"], json!(["[misbehave] call 1 of this instance"]));
+                assert_eq!(
+                    review["response"]["warnings"],
+                    json!(["[misbehave] call 1 of this instance"])
+                );
             }
         })
     };
@@ -68,21 +93,42 @@ async fn no_state_survives_in_a_server_and_every_turn_is_given_on() {
 #[test]
 fn an_instance_that_was_made_ahead_has_all_the_time_of_its_review() {
     let host = misbehaving(&json!({"limits": {"deadline": "200ms"}}));
-    for (word, expected) in [("nothing", None), ("loop", Some("deadline")), ("nothing", None)] {
+    for (word, expected) in [
+        ("nothing", None),
+        ("loop", Some("deadline")),
+        ("nothing", None),
+    ] {
         ask_first(&host, &told("nothing")).1.renew();
         std::thread::sleep(Duration::from_millis(400));
-        assert_eq!(error(&ask(&host, VALIDATE, &told(word))), expected, "{word}");
+        assert_eq!(
+            error(&ask(&host, VALIDATE, &told(word))),
+            expected,
+            "{word}"
+        );
     }
 }
 
 #[test]
 fn what_was_not_given_back_yet_takes_nobodys_slot() {
-    let engine = EngineConfig { concurrency: 1, ..EngineConfig::default() };
+    let engine = EngineConfig {
+        concurrency: 1,
+        ..EngineConfig::default()
+    };
     let engine = Arc::new(Engine::new(&engine).expect("this machine carries the engine"));
-    let policy = Policy::load(&engine, manifest(&json!({"limits": {"deadline": "2s"}})), &misbehave());
+    let policy = Policy::load(
+        &engine,
+        manifest(&json!({"limits": {"deadline": "2s"}})),
+        &misbehave(),
+    );
     let policy = policy.expect("the guest can be loaded");
-    let host = Admission::new(vec![policy], Inventory::from(InventoryData::default()), Exemptions::default());
-    let reviews: Vec<_> = (0..100).map(|_| ask_first(&host, &told("nothing"))).collect();
+    let host = Admission::new(
+        vec![policy],
+        Inventory::from(InventoryData::default()),
+        Exemptions::default(),
+    );
+    let reviews: Vec<_> = (0..100)
+        .map(|_| ask_first(&host, &told("nothing")))
+        .collect();
     assert!(reviews.iter().all(|(outcome, _)| error(outcome).is_none()));
     let kept = reviews.iter().filter(|(_, used)| !used.is_empty()).count();
     assert!((1..100).contains(&kept), "{kept}");

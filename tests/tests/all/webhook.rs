@@ -1,4 +1,5 @@
-//! The bodies that a real API server sent (`admission-reviews/`), answered over TLS by the shipped policies.
+//! The bodies that a real API server sent (`admission-reviews/`), answered over TLS by the shipped
+//! policies.
 
 use crate::client::{PROTOCOLS, Reply};
 use crate::host::{Host, SHIPPED};
@@ -9,8 +10,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What is denied on a cluster that is no cloud, with the rule: what becomes a LoadBalancer. Everything else is allowed; what
-/// was one before the update may stay one.
+/// What is denied on a cluster that is no cloud, with the rule: what becomes a LoadBalancer.
+/// Everything else is allowed; what was one before the update may stay one.
 const DENIED: [(&str, &str); 11] = [
     ("020-validate-CREATE-services-loadbalancer.json", "S03"),
     ("022-validate-CREATE-services-lb-noports.json", "S03"),
@@ -25,8 +26,8 @@ const DENIED: [(&str, &str); 11] = [
     ("116-validate-CREATE-services-bybot.json", "S03"),
 ];
 
-/// What is patched: nothing, since a live API server has set every default before it asks, and nothing else is defaulted by
-/// the settings as shipped.
+/// What is patched: nothing, since a live API server has set every default before it asks, and
+/// nothing else is defaulted by the settings as shipped.
 const PATCHED: [(&str, &str); 0] = [];
 
 /// One call as it was recorded.
@@ -40,21 +41,37 @@ impl Recorded {
     /// Every body; the index knows the path, with its timeout.
     fn all() -> Vec<Self> {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("admission-reviews");
-        let index = std::fs::read_to_string(directory.join("index.jsonl")).expect("the index is in the repository");
+        let index = std::fs::read_to_string(directory.join("index.jsonl"))
+            .expect("the index is in the repository");
         let mut paths = BTreeMap::new();
         for line in index.lines() {
             let line: Value = serde_json::from_str(line).expect("a line of JSON");
             let text = |key: &str| line[key].as_str().expect("a string").to_owned();
             paths.insert(text("file"), text("path"));
         }
-        let files = std::fs::read_dir(&directory).expect("a directory").map(|entry| entry.expect("readable").path());
-        let mut bodies: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "json")).collect();
+        let files = std::fs::read_dir(&directory)
+            .expect("a directory")
+            .map(|entry| entry.expect("readable").path());
+        let mut bodies: Vec<_> = files
+            .filter(|file| file.extension().is_some_and(|end| end == "json"))
+            .collect();
         bodies.sort();
         assert!(bodies.len() > 100, "the recorded bodies are missing");
         let recorded = |body: std::path::PathBuf| {
-            let file = body.file_name().expect("a file").to_string_lossy().into_owned();
-            let path = paths.get(&file).unwrap_or_else(|| panic!("{file} is not in the index")).clone();
-            Self { file, path, body: std::fs::read(&body).expect("readable") }
+            let file = body
+                .file_name()
+                .expect("a file")
+                .to_string_lossy()
+                .into_owned();
+            let path = paths
+                .get(&file)
+                .unwrap_or_else(|| panic!("{file} is not in the index"))
+                .clone();
+            Self {
+                file,
+                path,
+                body: std::fs::read(&body).expect("readable"),
+            }
         };
         bodies.into_iter().map(recorded).collect()
     }
@@ -67,7 +84,10 @@ impl Recorded {
 
 async fn answers() -> Vec<(Recorded, [Reply; 2])> {
     let host = Host::start(&SHIPPED).await;
-    let mut connections = [host.client.connect(PROTOCOLS[0]).await, host.client.connect(PROTOCOLS[1]).await];
+    let mut connections = [
+        host.client.connect(PROTOCOLS[0]).await,
+        host.client.connect(PROTOCOLS[1]).await,
+    ];
     let mut answers = vec![];
     for recorded in Recorded::all() {
         let [one, two] = &mut connections;
@@ -83,12 +103,27 @@ async fn answers() -> Vec<(Recorded, [Reply; 2])> {
 #[tokio::test]
 async fn every_recorded_body_is_answered_with_its_uid() {
     for (recorded, [reply, _]) in answers().await {
-        assert_eq!(reply.status, StatusCode::OK, "{}: {}", recorded.file, reply.text());
+        assert_eq!(
+            reply.status,
+            StatusCode::OK,
+            "{}: {}",
+            recorded.file,
+            reply.text()
+        );
         assert_eq!(reply.content_type, "application/json", "{}", recorded.file);
         let review = reply.json();
-        assert_eq!(review["apiVersion"], "admission.k8s.io/v1", "{}", recorded.file);
+        assert_eq!(
+            review["apiVersion"], "admission.k8s.io/v1",
+            "{}",
+            recorded.file
+        );
         assert_eq!(review["kind"], "AdmissionReview", "{}", recorded.file);
-        assert_eq!(review["response"]["uid"], recorded.uid(), "{}", recorded.file);
+        assert_eq!(
+            review["response"]["uid"],
+            recorded.uid(),
+            "{}",
+            recorded.file
+        );
     }
 }
 
@@ -105,8 +140,14 @@ async fn exactly_what_the_rules_forbid_is_denied() {
     for (recorded, [reply, _]) in answers().await {
         let response = &reply.json()["response"];
         if response["allowed"] == false {
-            let causes = response["status"]["details"]["causes"].as_array().expect("causes").clone();
-            let rules: Vec<_> = causes.iter().map(|cause| cause["reason"].as_str().expect("a rule")).collect();
+            let causes = response["status"]["details"]["causes"]
+                .as_array()
+                .expect("causes")
+                .clone();
+            let rules: Vec<_> = causes
+                .iter()
+                .map(|cause| cause["reason"].as_str().expect("a rule"))
+                .collect();
             denied.push((recorded.file, rules.join(" ")));
         } else {
             assert_eq!(response["status"], Value::Null, "{}", recorded.file);
@@ -128,10 +169,18 @@ async fn a_denial_says_the_same_to_people_and_to_programs() {
         assert_eq!(status["reason"], "Forbidden", "{file}");
         assert_eq!(status["code"], 403, "{file}");
         let causes = status["details"]["causes"].as_array().expect("causes");
-        let lines: Vec<_> = causes.iter().map(|cause| cause["message"].as_str().expect("a message")).collect();
+        let lines: Vec<_> = causes
+            .iter()
+            .map(|cause| cause["message"].as_str().expect("a message"))
+            .collect();
         assert_eq!(status["message"], lines.join("\n"), "{file}");
         for cause in causes {
-            assert!(cause["field"].as_str().is_some_and(|field| field.starts_with("spec.")), "{file}: {cause}");
+            assert!(
+                cause["field"]
+                    .as_str()
+                    .is_some_and(|field| field.starts_with("spec.")),
+                "{file}: {cause}"
+            );
         }
     }
 }
@@ -158,7 +207,12 @@ async fn only_mutate_patches_and_only_what_the_rules_default() {
 async fn what_ends_or_only_uses_a_service_is_always_allowed() {
     for (recorded, [reply, _]) in answers().await {
         if recorded.file.contains("-DELETE-") || recorded.file.contains("-CONNECT-") {
-            assert_eq!(reply.json()["response"]["allowed"], true, "{}", recorded.file);
+            assert_eq!(
+                reply.json()["response"]["allowed"],
+                true,
+                "{}",
+                recorded.file
+            );
         }
     }
 }

@@ -15,33 +15,57 @@ use std::sync::Arc;
 /// The objects that a command prints.
 fn printed(arguments: &[&str]) -> Vec<Value> {
     let output = sallyport(arguments);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     yaml::documents(&String::from_utf8(output.stdout).expect("UTF-8")).expect("YAML")
 }
 
-pub(crate) const BARE_METAL: [&str; 5] =
-    ["webhooks", "--policies", "policies/presets/bare-metal", "--modules", "target/policies"];
+pub(crate) const BARE_METAL: [&str; 5] = [
+    "webhooks",
+    "--policies",
+    "policies/presets/bare-metal",
+    "--modules",
+    "target/policies",
+];
 
 fn webhook(arguments: &[&str], kind: &str) -> Option<Value> {
-    let found = printed(arguments).into_iter().find(|object| object["kind"] == kind)?;
+    let found = printed(arguments)
+        .into_iter()
+        .find(|object| object["kind"] == kind)?;
     assert_eq!(found["webhooks"].as_array().map(Vec::len), Some(1));
     Some(found["webhooks"][0].clone())
 }
 
 #[test]
 fn the_mutating_half_fails_open_and_the_validating_half_closed() {
-    let mutating = webhook(&BARE_METAL, "MutatingWebhookConfiguration").expect("some policy patches");
-    assert_eq!((&mutating["failurePolicy"], &mutating["reinvocationPolicy"]), (&json!("Ignore"), &json!("IfNeeded")));
-    let validating = webhook(&BARE_METAL, "ValidatingWebhookConfiguration").expect("some policy judges");
+    let mutating =
+        webhook(&BARE_METAL, "MutatingWebhookConfiguration").expect("some policy patches");
+    assert_eq!(
+        (&mutating["failurePolicy"], &mutating["reinvocationPolicy"]),
+        (&json!("Ignore"), &json!("IfNeeded"))
+    );
+    let validating =
+        webhook(&BARE_METAL, "ValidatingWebhookConfiguration").expect("some policy judges");
     assert_eq!(validating["failurePolicy"], "Fail");
     for webhook in [mutating, validating] {
         assert_eq!(webhook["sideEffects"], "None");
         assert_eq!(webhook["matchPolicy"], "Equivalent");
-        assert!(webhook["timeoutSeconds"].as_i64().is_some_and(|seconds| seconds <= 3));
+        assert!(
+            webhook["timeoutSeconds"]
+                .as_i64()
+                .is_some_and(|seconds| seconds <= 3)
+        );
         let excluded = &webhook["namespaceSelector"]["matchExpressions"][0];
         assert_eq!(excluded["key"], "kubernetes.io/metadata.name");
         for namespace in ["kube-system", "kube-node-lease", "sallyport-system"] {
-            assert!(excluded["values"].as_array().is_some_and(|values| values.contains(&json!(namespace))));
+            assert!(
+                excluded["values"]
+                    .as_array()
+                    .is_some_and(|values| values.contains(&json!(namespace)))
+            );
         }
     }
 }
@@ -62,38 +86,90 @@ fn only(module: &str, spec: &Value) -> tempfile::TempDir {
 
 fn kinds(directory: &tempfile::TempDir) -> Vec<(String, Value)> {
     let policies = directory.path().to_str().expect("UTF-8");
-    let objects = printed(&["webhooks", "--policies", policies, "--modules", "target/policies"]);
-    let kind = |object: &Value| object["kind"].as_str().unwrap_or_default().replace("WebhookConfiguration", "");
-    objects.iter().map(|object| (kind(object), object["webhooks"][0]["rules"].clone())).collect()
+    let objects = printed(&[
+        "webhooks",
+        "--policies",
+        policies,
+        "--modules",
+        "target/policies",
+    ]);
+    let kind = |object: &Value| {
+        object["kind"]
+            .as_str()
+            .unwrap_or_default()
+            .replace("WebhookConfiguration", "")
+    };
+    objects
+        .iter()
+        .map(|object| (kind(object), object["webhooks"][0]["rules"].clone()))
+        .collect()
 }
 
 #[test]
 fn only_what_some_policy_wants_to_be_asked_is_asked() {
     let rule = |operations: &[&str], resources: &[&str]| {
         json!([{
-            "apiGroups": [""], "apiVersions": ["v1"], "operations": operations, "resources": resources, "scope": "Namespaced",
+            "apiGroups": [""], "apiVersions": ["v1"], "operations": operations,
+            "resources": resources, "scope": "Namespaced",
         }])
     };
     let services = rule(&["CREATE", "UPDATE"], &["services"]);
     let one = |kind: &str, rules: &Value| (kind.to_owned(), rules.clone());
-    assert_eq!(kinds(&only("external_name.wasm", &json!({}))), [one("Validating", &services)]);
+    assert_eq!(
+        kinds(&only("external_name.wasm", &json!({}))),
+        [one("Validating", &services)]
+    );
     let both = [one("Mutating", &services), one("Validating", &services)];
     assert_eq!(kinds(&only("service_type.wasm", &json!({}))), both);
-    assert_eq!(kinds(&only("service_type.wasm", &json!({"mode": "Warn"}))), [one("Validating", &services)]);
+    assert_eq!(
+        kinds(&only("service_type.wasm", &json!({"mode": "Warn"}))),
+        [one("Validating", &services)]
+    );
     let status = kinds(&only("status_writes.wasm", &json!({})));
     let resources = |rules: &Value| rules.to_string().contains("services/status");
-    assert!(status.iter().any(|(kind, rules)| kind == "Validating" && resources(rules)), "{status:?}");
+    assert!(
+        status
+            .iter()
+            .any(|(kind, rules)| kind == "Validating" && resources(rules)),
+        "{status:?}"
+    );
 }
 
 #[test]
 fn what_guards_the_glass_and_what_a_candidate_is_about_is_asked_too() {
     let directory = only("nodeport_range.wasm", &json!({}));
-    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
-    let rules = |more: &[&str]| {
-        let printed = printed(&[&["webhooks", "--policies", &path(""), "--modules", "target/policies"], more].concat());
-        printed.iter().map(|object| object["webhooks"][0]["rules"].to_string()).collect::<Vec<_>>()
+    let path = |name: &str| {
+        directory
+            .path()
+            .join(name)
+            .to_str()
+            .expect("UTF-8")
+            .to_owned()
     };
-    assert!(rules(&[]).len() == 1 && !rules(&[])[0].contains("services/status"), "{:?}", rules(&[]));
+    let rules = |more: &[&str]| {
+        let printed = printed(
+            &[
+                &[
+                    "webhooks",
+                    "--policies",
+                    &path(""),
+                    "--modules",
+                    "target/policies",
+                ],
+                more,
+            ]
+            .concat(),
+        );
+        printed
+            .iter()
+            .map(|object| object["webhooks"][0]["rules"].to_string())
+            .collect::<Vec<_>>()
+    };
+    assert!(
+        rules(&[]).len() == 1 && !rules(&[])[0].contains("services/status"),
+        "{:?}",
+        rules(&[])
+    );
     let config = tempfile::tempdir().expect("a directory");
     let file = config.path().join("host.json");
     let host_config = json!({
@@ -102,31 +178,69 @@ fn what_guards_the_glass_and_what_a_candidate_is_about_is_asked_too() {
     });
     std::fs::write(&file, host_config.to_string()).expect("written");
     let guarded = rules(&["--config", file.to_str().expect("UTF-8")]);
-    assert!(guarded.len() == 1 && guarded[0].contains("services/status"), "{guarded:?}");
+    assert!(
+        guarded.len() == 1 && guarded[0].contains("services/status"),
+        "{guarded:?}"
+    );
     let candidate = json!({"candidate": {"module": {"file": "service_type.wasm"}}});
-    std::fs::copy(only("nodeport_range.wasm", &candidate).path().join("p.json"), path("p.json")).expect("copied");
-    assert_eq!(rules(&[]).len(), 2, "the candidate patches, and the live policy does not");
+    std::fs::copy(
+        only("nodeport_range.wasm", &candidate)
+            .path()
+            .join("p.json"),
+        path("p.json"),
+    )
+    .expect("copied");
+    assert_eq!(
+        rules(&[]).len(),
+        2,
+        "the candidate patches, and the live policy does not"
+    );
 }
 
 /// Any ServicePolicy may come, and nobody prints a registration again for it.
 #[test]
 fn a_host_with_policies_from_the_cluster_is_asked_about_all_that_one_can_want_and_checks_them() {
     let policies = only("external_ips.wasm", &json!({}));
-    let policies = ["--policies", policies.path().to_str().expect("UTF-8"), "--modules", "target/policies"];
+    let policies = [
+        "--policies",
+        policies.path().to_str().expect("UTF-8"),
+        "--modules",
+        "target/policies",
+    ];
     let objects = printed(&[&["webhooks", "--policies-from-cluster"][..], &policies].concat());
     let elsewhere = tempfile::tempdir().expect("a directory without any policy");
     let output = sallyport_in(elsewhere.path(), &["webhooks", "--policies-from-cluster"]);
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    assert_eq!(yaml::documents(&text).expect("YAML"), objects, "{}", String::from_utf8_lossy(&output.stderr));
-    let output = sallyport_in(elsewhere.path(), &["webhooks", "--policies-from-cluster", "--backstop"]);
+    assert_eq!(
+        yaml::documents(&text).expect("YAML"),
+        objects,
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let output = sallyport_in(
+        elsewhere.path(),
+        &["webhooks", "--policies-from-cluster", "--backstop"],
+    );
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(errors.contains("name the policies that it stands in for"), "{errors}");
-    let names: Vec<_> =
-        objects.iter().map(|object| (object["kind"].as_str(), object["metadata"]["name"].as_str())).collect();
+    assert!(
+        errors.contains("name the policies that it stands in for"),
+        "{errors}"
+    );
+    let names: Vec<_> = objects
+        .iter()
+        .map(|object| (object["kind"].as_str(), object["metadata"]["name"].as_str()))
+        .collect();
     let [mutating, validating, checking] =
         ["Mutating", "Validating", "Validating"].map(|kind| format!("{kind}WebhookConfiguration"));
-    let expected = [(&mutating, "sallyport"), (&validating, "sallyport"), (&checking, "sallyport-policies")];
-    assert_eq!(names, expected.map(|(kind, name)| (Some(kind.as_str()), Some(name))));
+    let expected = [
+        (&mutating, "sallyport"),
+        (&validating, "sallyport"),
+        (&checking, "sallyport-policies"),
+    ];
+    assert_eq!(
+        names,
+        expected.map(|(kind, name)| (Some(kind.as_str()), Some(name)))
+    );
     for object in &objects[..2] {
         let rules = &object["webhooks"][0]["rules"];
         assert_eq!(
@@ -139,10 +253,17 @@ fn a_host_with_policies_from_the_cluster_is_asked_about_all_that_one_can_want_an
         );
     }
     let webhook = &objects[2]["webhooks"][0];
-    assert_eq!((&webhook["failurePolicy"], &webhook["sideEffects"]), (&json!("Ignore"), &json!("None")));
-    assert_eq!(webhook["clientConfig"]["service"]["path"], "/validate-policies");
+    assert_eq!(
+        (&webhook["failurePolicy"], &webhook["sideEffects"]),
+        (&json!("Ignore"), &json!("None"))
+    );
+    assert_eq!(
+        webhook["clientConfig"]["service"]["path"],
+        "/validate-policies"
+    );
     let rule = json!([{
-        "apiGroups": ["sallyport.dev"], "apiVersions": ["v1alpha1"], "operations": ["CREATE", "UPDATE"],
+        "apiGroups": ["sallyport.dev"], "apiVersions": ["v1alpha1"],
+        "operations": ["CREATE", "UPDATE"],
         "resources": ["servicepolicies"], "scope": "Cluster",
     }]);
     assert_eq!(webhook["rules"], rule);
@@ -161,11 +282,21 @@ fn an_old_cluster_gets_no_match_conditions_and_is_told_so() {
 fn a_host_outside_the_cluster_is_called_by_its_url() {
     let directory = tempfile::tempdir().expect("a directory");
     let bundle = directory.path().join("ca.crt");
-    let ca = sallyport::server::tls::self_signed().expect("a certificate").ca;
+    let ca = sallyport::server::tls::self_signed()
+        .expect("a certificate")
+        .ca;
     std::fs::write(&bundle, &ca).expect("written");
     let bundle = bundle.to_str().expect("UTF-8");
-    let arguments = [&BARE_METAL[..], &["--url", "https://gate.example:8443/", "--ca-bundle", bundle]].concat();
-    let config = webhook(&arguments, "ValidatingWebhookConfiguration").expect("it is printed")["clientConfig"].clone();
+    let arguments = [
+        &BARE_METAL[..],
+        &["--url", "https://gate.example:8443/", "--ca-bundle", bundle],
+    ]
+    .concat();
+    let config = webhook(&arguments, "ValidatingWebhookConfiguration").expect(
+        "it is \
+        printed",
+    )["clientConfig"]
+        .clone();
     assert_eq!(config["url"], "https://gate.example:8443/validate");
     let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, ca);
     assert_eq!(config["caBundle"], encoded);
@@ -174,7 +305,10 @@ fn a_host_outside_the_cluster_is_called_by_its_url() {
 #[test]
 fn what_can_be_no_registration_is_an_error() {
     for (more, expected) in [
-        (["--url", "http://a.example"], "does not begin with https://"),
+        (
+            ["--url", "http://a.example"],
+            "does not begin with https://",
+        ),
         (["--ca-bundle", "Cargo.toml"], "holds no certificate"),
         (["--kubernetes", "2"], "expected a version such as 1.30"),
         (["--namespace", "Sally"], "use lower-case letters"),
@@ -195,28 +329,41 @@ fn variables(review: &Value) -> [(&'static str, Value); 3] {
     if let Some(user) = members.get_mut("userInfo").and_then(Value::as_object_mut) {
         user.retain(|_, value| value != &json!([]));
     }
-    [("request", request), ("object", object.unwrap_or_default()), ("oldObject", old.unwrap_or_default())]
+    [
+        ("request", request),
+        ("object", object.unwrap_or_default()),
+        ("oldObject", old.unwrap_or_default()),
+    ]
 }
 
 /// Whether all conditions hold.
 pub(crate) fn passes(conditions: &Value, review: &Value) -> bool {
     let variables = variables(review);
     let variables = variables.each_ref().map(|(name, value)| (*name, value));
-    conditions.as_array().into_iter().flatten().all(|condition| {
-        let expression = condition["expression"].as_str().expect("CEL");
-        match evaluate(expression, &variables) {
-            Ok(Cel::Bool(holds)) => holds,
-            other => panic!("{expression}: {other:?}\n{review}"),
-        }
-    })
+    conditions
+        .as_array()
+        .into_iter()
+        .flatten()
+        .all(|condition| {
+            let expression = condition["expression"].as_str().expect("CEL");
+            match evaluate(expression, &variables) {
+                Ok(Cel::Bool(holds)) => holds,
+                other => panic!("{expression}: {other:?}\n{review}"),
+            }
+        })
 }
 
 /// Every case that the suites have, with the request that it sends.
 pub(crate) fn cases(path: &str) -> Vec<Case> {
     let (files, errors) = suite::find(&[root().join(path)]);
     assert!(errors.is_empty(), "{errors:?}");
-    let search = ModuleSearch { directory: Some(root().join("target/policies")) };
-    files.iter().flat_map(|file| suite::read(file, &search).expect("a suite").cases).collect()
+    let search = ModuleSearch {
+        directory: Some(root().join("target/policies")),
+    };
+    files
+        .iter()
+        .flat_map(|file| suite::read(file, &search).expect("a suite").cases)
+        .collect()
 }
 
 /// What an API server would send: with objects that decode, and are written anew.
@@ -229,7 +376,9 @@ pub(crate) fn review(case: &Case) -> Option<Value> {
             without_null(object);
         }
     }
-    review["request"]["object"]["spec"].is_object().then_some(review)
+    review["request"]["object"]["spec"]
+        .is_object()
+        .then_some(review)
 }
 
 pub(crate) fn without_null(value: &mut Value) {
@@ -247,7 +396,11 @@ pub(crate) fn options() -> Options {
     Options {
         policies_from_cluster: false,
         name: NAME.to_owned(),
-        endpoint: Endpoint::Service { namespace: "sallyport-system".into(), name: "sallyport".into(), port: 443 },
+        endpoint: Endpoint::Service {
+            namespace: "sallyport-system".into(),
+            name: "sallyport".into(),
+            port: 443,
+        },
         ca_bundle: None,
         on_failure: OnFailure::Fail,
         include_kube_system: true,
@@ -258,7 +411,9 @@ pub(crate) fn options() -> Options {
 pub(crate) fn loaded(setup: &Setup) -> Option<Vec<Arc<Policy>>> {
     let load = |source: &suite::Source| {
         let component = std::fs::read(&source.component).expect("a component");
-        Policy::load(&ENGINE, source.manifest.clone(), &component).ok().map(Arc::new)
+        Policy::load(&ENGINE, source.manifest.clone(), &component)
+            .ok()
+            .map(Arc::new)
     };
     setup.policies.iter().map(load).collect()
 }
@@ -268,39 +423,65 @@ fn no_condition_skips_what_the_host_would_judge() {
     let mut runner = Runner::new(Arc::clone(&ENGINE));
     let (mut skipped, mut asked) = (0, 0);
     for case in cases("tests/fixtures/host") {
-        let Some(review) = review(&case) else { continue };
+        let Some(review) = review(&case) else {
+            continue;
+        };
         let options = options();
-        let registration =
-            Registration { policies: &[], candidates: &[], exemptions: &case.setup.exemptions, options: &options };
-        let conditions: Vec<Value> =
-            registration.conditions().iter().map(|condition| json!({"expression": condition.expression})).collect();
+        let registration = Registration {
+            policies: &[],
+            candidates: &[],
+            exemptions: &case.setup.exemptions,
+            options: &options,
+        };
+        let conditions: Vec<Value> = registration
+            .conditions()
+            .iter()
+            .map(|condition| json!({"expression": condition.expression}))
+            .collect();
         if passes(&json!(conditions), &review) {
             asked += 1;
             continue;
         }
         skipped += 1;
         let exempt = runner.run(&case).got.exempt;
-        assert!(exempt.is_some(), "{}: the API server would not ask, and the host would judge", case.name);
+        assert!(
+            exempt.is_some(),
+            "{}: the API server would not ask, and the host would judge",
+            case.name
+        );
     }
-    assert!(skipped >= 5 && asked >= 20, "{skipped} skipped, {asked} asked");
+    assert!(
+        skipped >= 5 && asked >= 20,
+        "{skipped} skipped, {asked} asked"
+    );
 }
 
 #[test]
 fn a_condition_means_the_exemption_to_the_letter() {
     let hostile = "o'brien\\\"]) ||\n true";
     let exemptions = json!({
-        "users": [hostile], "groups": ["ops"], "serviceAccounts": ["a/b"], "services": ["ingress-*/web.v1", "edge/*"],
+        "users": [hostile], "groups": ["ops"], "serviceAccounts": ["a/b"],
+        "services": ["ingress-*/web.v1", "edge/*"],
     });
     let exemptions: Exemptions = serde_json::from_value(exemptions).expect("exemptions");
     let options = options();
-    let registration = Registration { policies: &[], candidates: &[], exemptions: &exemptions, options: &options };
-    let conditions: Vec<Value> =
-        registration.conditions().iter().map(|condition| json!({"expression": condition.expression})).collect();
+    let registration = Registration {
+        policies: &[],
+        candidates: &[],
+        exemptions: &exemptions,
+        options: &options,
+    };
+    let conditions: Vec<Value> = registration
+        .conditions()
+        .iter()
+        .map(|condition| json!({"expression": condition.expression}))
+        .collect();
     let asked = |user: &str, groups: &[&str], namespace: &str, name: &str| {
         let service = json!({"metadata": {}, "spec": {}});
         let user = json!({"username": user, "groups": groups});
         let request = json!({
-            "operation": "CREATE", "namespace": namespace, "name": name, "userInfo": user, "object": service,
+            "operation": "CREATE", "namespace": namespace, "name": name, "userInfo": user,
+            "object": service,
         });
         passes(&json!(conditions), &json!({"request": request}))
     };
@@ -312,7 +493,10 @@ fn a_condition_means_the_exemption_to_the_letter() {
         ("jane", &[], "edge", "any"),
         ("system:apiserver", &[], "default", "kubernetes"),
     ] {
-        assert!(!asked(user, groups, namespace, name), "{user} {groups:?} {namespace}/{name}");
+        assert!(
+            !asked(user, groups, namespace, name),
+            "{user} {groups:?} {namespace}/{name}"
+        );
     }
     for (user, groups, namespace, name) in [
         ("o'brien", &["op"][..], "n", "w"),
@@ -324,6 +508,9 @@ fn a_condition_means_the_exemption_to_the_letter() {
         ("jane", &[], "default", "kubernetes"),
         ("system:apiserver", &[], "default", ""),
     ] {
-        assert!(asked(user, groups, namespace, name), "{user} {groups:?} {namespace}/{name}");
+        assert!(
+            asked(user, groups, namespace, name),
+            "{user} {groups:?} {namespace}/{name}"
+        );
     }
 }

@@ -22,7 +22,11 @@ impl Guarded {
         let cluster = Cluster::shared()?;
         cluster.namespace(namespace);
         let host = host(&cluster);
-        let guarded = Self { cluster, namespace, host };
+        let guarded = Self {
+            cluster,
+            namespace,
+            host,
+        };
         guarded.registration().apply(&guarded.cluster);
         Some(guarded)
     }
@@ -37,22 +41,37 @@ impl Guarded {
 
     /// kubectl in the namespace.
     fn kubectl(&self, arguments: &[&str]) -> sallyport_tests::cluster::Ran {
-        self.cluster.kubectl(&[&["--namespace", self.namespace], arguments].concat())
+        self.cluster
+            .kubectl(&[&["--namespace", self.namespace], arguments].concat())
     }
 
     fn kubectl_with(&self, arguments: &[&str], object: &Value) -> sallyport_tests::cluster::Ran {
-        self.cluster.kubectl_with(&[&["--namespace", self.namespace], arguments].concat(), &object.to_string())
+        self.cluster.kubectl_with(
+            &[&["--namespace", self.namespace], arguments].concat(),
+            &object.to_string(),
+        )
     }
 
     fn spec(&self, name: &str, path: &str) -> String {
-        self.kubectl(&["get", "service", name, "--output", &format!("jsonpath={{.{path}}}")]).ok()
+        self.kubectl(&[
+            "get",
+            "service",
+            name,
+            "--output",
+            &format!("jsonpath={{.{path}}}"),
+        ])
+        .ok()
     }
 }
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
-            self.cluster.kubectl(&["delete", kind, self.namespace, "--ignore-not-found"]);
+        for kind in [
+            "mutatingwebhookconfiguration",
+            "validatingwebhookconfiguration",
+        ] {
+            self.cluster
+                .kubectl(&["delete", kind, self.namespace, "--ignore-not-found"]);
         }
         if std::thread::panicking() {
             eprintln!("the host's log:\n{}", self.host.log());
@@ -60,7 +79,8 @@ impl Drop for Guarded {
     }
 }
 
-/// A Service `web` with one port. Its protocol is named because 1.20 can't merge ports without one on the server's side.
+/// A Service `web` with one port. Its protocol is named because 1.20 can't merge ports without one
+/// on the server's side.
 fn service(spec: &Value) -> Value {
     let mut service = json!({
         "apiVersion": "v1",
@@ -78,35 +98,66 @@ pub(crate) fn load_balancer() -> Value {
     service(&json!({"type": "LoadBalancer"}))
 }
 
-const OUT_OF_RANGE: &str =
-    "[nodeport-range] spec.ports[0].nodePort: 29999 is outside 30000-32767; remove the field or use 30000-30085";
+const OUT_OF_RANGE: &str = "[nodeport-range] spec.ports[0].nodePort: 29999 is outside 30000-32767; \
+    remove the field or use 30000-30085";
 const NO_CLOUD: &str = "[loadbalancer-cloud-only] spec.type: nothing serves a LoadBalancer here";
 
 #[test]
 fn kubectl_prints_the_message_of_the_readme() {
-    let Some(guarded) = Guarded::namespace("message") else { return };
-    let readme = std::fs::read_to_string(sallyport_tests::root().join("README.md")).expect("it is there");
-    assert!(readme.contains(OUT_OF_RANGE), "README.md shows another message");
-    let error = guarded.kubectl(&["create", "-f", "docs/examples/out-of-range.yaml"]).error();
-    assert!(error.contains(r#"admission webhook "validate.sallyport.dev" denied the request: "#), "{error}");
+    let Some(guarded) = Guarded::namespace("message") else {
+        return;
+    };
+    let readme =
+        std::fs::read_to_string(sallyport_tests::root().join("README.md")).expect("it is there");
+    assert!(
+        readme.contains(OUT_OF_RANGE),
+        "README.md shows another message"
+    );
+    let error = guarded
+        .kubectl(&["create", "-f", "docs/examples/out-of-range.yaml"])
+        .error();
+    assert!(
+        error.contains(r#"admission webhook "validate.sallyport.dev" denied the request: "#),
+        "{error}"
+    );
     assert!(error.contains(OUT_OF_RANGE), "{error}");
 }
 
 #[test]
 fn what_the_policies_allow_is_created_and_changed() {
-    let Some(guarded) = Guarded::namespace("allowed") else { return };
-    guarded.kubectl(&["apply", "-f", "docs/examples/my-clusterip-service.yaml"]).ok();
-    guarded.kubectl(&["apply", "-f", "docs/examples/my-nodeport-service.yaml"]).ok();
+    let Some(guarded) = Guarded::namespace("allowed") else {
+        return;
+    };
     guarded
-        .kubectl(&["patch", "service", "my-nodeport-service", "-p", r#"{"spec":{"sessionAffinity":"ClientIP"}}"#])
+        .kubectl(&["apply", "-f", "docs/examples/my-clusterip-service.yaml"])
         .ok();
-    assert_eq!(guarded.spec("my-nodeport-service", "spec.ports[0].nodePort"), "30080");
-    assert_eq!(guarded.spec("my-nodeport-service", "spec.sessionAffinity"), "ClientIP");
+    guarded
+        .kubectl(&["apply", "-f", "docs/examples/my-nodeport-service.yaml"])
+        .ok();
+    guarded
+        .kubectl(&[
+            "patch",
+            "service",
+            "my-nodeport-service",
+            "-p",
+            r#"{"spec":{"sessionAffinity":"ClientIP"}}"#,
+        ])
+        .ok();
+    assert_eq!(
+        guarded.spec("my-nodeport-service", "spec.ports[0].nodePort"),
+        "30080"
+    );
+    assert_eq!(
+        guarded.spec("my-nodeport-service", "spec.sessionAffinity"),
+        "ClientIP"
+    );
 }
 
 #[test]
 fn every_way_to_write_a_load_balancer_is_denied() {
-    let Some(guarded) = Guarded::namespace("denied") else { return };
+    let Some(guarded) = Guarded::namespace("denied") else {
+        return;
+    };
     let clean = service(&json!({}));
     guarded.kubectl_with(&["apply", "-f", "-"], &clean).ok();
     let mut new = load_balancer();
@@ -119,10 +170,36 @@ fn every_way_to_write_a_load_balancer_is_denied() {
         (&["create", "--dry-run=server", "-f", "-"], &new),
         (&["apply", "-f", "-"], &load_balancer()),
         (&["apply", "--dry-run=server", "-f", "-"], &load_balancer()),
-        (&["apply", "--server-side", "--force-conflicts", "-f", "-"], &load_balancer()),
-        (&["patch", "service", "web", "--type=strategic", "-p", to_load_balancer], &no_input),
-        (&["patch", "service", "web", "--type=merge", "-p", to_load_balancer], &no_input),
-        (&["patch", "service", "web", "--type=json", "-p", json_patch], &no_input),
+        (
+            &["apply", "--server-side", "--force-conflicts", "-f", "-"],
+            &load_balancer(),
+        ),
+        (
+            &[
+                "patch",
+                "service",
+                "web",
+                "--type=strategic",
+                "-p",
+                to_load_balancer,
+            ],
+            &no_input,
+        ),
+        (
+            &[
+                "patch",
+                "service",
+                "web",
+                "--type=merge",
+                "-p",
+                to_load_balancer,
+            ],
+            &no_input,
+        ),
+        (
+            &["patch", "service", "web", "--type=json", "-p", json_patch],
+            &no_input,
+        ),
     ];
     for (way, object) in ways {
         let error = guarded.kubectl_with(way, object).error();
@@ -134,36 +211,65 @@ fn every_way_to_write_a_load_balancer_is_denied() {
 
 #[test]
 fn a_node_port_that_a_dry_run_invents_is_not_denied() {
-    let Some(guarded) = Guarded::namespace("dry-run") else { return };
-    guarded.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &service(&json!({"type": "NodePort"}))).ok();
+    let Some(guarded) = Guarded::namespace("dry-run") else {
+        return;
+    };
+    guarded
+        .kubectl_with(
+            &["create", "--dry-run=server", "-f", "-"],
+            &service(&json!({"type": "NodePort"})),
+        )
+        .ok();
 }
 
 #[test]
 fn kubectl_prints_a_warning_of_a_policy_in_mode_warn() {
     let policies = manifests(&[
-        ("loadbalancer-cloud-only", json!({"module": {"file": "loadbalancer_cloud_only.wasm"}, "mode": "Warn"})),
-        ("nodeport-range", json!({"module": {"file": "nodeport_range.wasm"}})),
+        (
+            "loadbalancer-cloud-only",
+            json!({"module": {"file": "loadbalancer_cloud_only.wasm"}, "mode": "Warn"}),
+        ),
+        (
+            "nodeport-range",
+            json!({"module": {"file": "nodeport_range.wasm"}}),
+        ),
     ]);
-    let Some(guarded) = Guarded::with("warned", |cluster| Host::serve(cluster, policies.path(), "")) else {
+    let Some(guarded) = Guarded::with("warned", |cluster| {
+        Host::serve(cluster, policies.path(), "")
+    }) else {
         return;
     };
-    // The API server's range begins below that of the policies: a node port of its own choice may be denied.
+    // The API server's range begins below that of the policies: a node port of its own choice may
+    // be denied.
     let mut service = load_balancer();
     service["spec"]["ports"][0]["nodePort"] = 30911.into();
     let ran = guarded.kubectl_with(&["create", "-f", "-"], &service);
-    assert!(ran.done && ran.err.contains(&format!("Warning: {NO_CLOUD}")), "{ran:?}");
+    assert!(
+        ran.done && ran.err.contains(&format!("Warning: {NO_CLOUD}")),
+        "{ran:?}"
+    );
 }
 
 #[test]
 fn a_policy_patches_what_kubectl_creates() {
     let policies = manifests(&[
-        ("clusterip-internal", json!({"module": {"file": "clusterip_internal.wasm"}, "settings": {"coerce": true}})),
-        ("nodeport-range", json!({"module": {"file": "nodeport_range.wasm"}})),
+        (
+            "clusterip-internal",
+            json!({"module": {"file": "clusterip_internal.wasm"}, "settings": {"coerce": true}}),
+        ),
+        (
+            "nodeport-range",
+            json!({"module": {"file": "nodeport_range.wasm"}}),
+        ),
     ]);
-    let Some(guarded) = Guarded::with("patched", |cluster| Host::serve(cluster, policies.path(), "")) else {
+    let Some(guarded) = Guarded::with("patched", |cluster| {
+        Host::serve(cluster, policies.path(), "")
+    }) else {
         return;
     };
-    guarded.kubectl(&["create", "-f", "docs/examples/database.yaml"]).ok();
+    guarded
+        .kubectl(&["create", "-f", "docs/examples/database.yaml"])
+        .ok();
     assert_eq!(guarded.spec("my-database", "spec.type"), "ClusterIP");
     assert_eq!(guarded.spec("my-database", "spec.ports[*].nodePort"), "");
 }
@@ -172,13 +278,19 @@ fn a_policy_patches_what_kubectl_creates() {
 fn a_write_to_the_status_is_judged_and_warned_of() {
     // Before the webhook, which denies it. Newer API servers refuse addresses of any other type.
     let Some(guarded) = Guarded::with("status", |cluster| {
-        cluster.kubectl_with(&["create", "--namespace", "status", "-f", "-"], &load_balancer().to_string()).ok();
+        cluster
+            .kubectl_with(
+                &["create", "--namespace", "status", "-f", "-"],
+                &load_balancer().to_string(),
+            )
+            .ok();
         Host::shipped(cluster)
     }) else {
         return;
     };
     let path = "/api/v1/namespaces/status/services/web/status";
-    let mut written: Value = serde_json::from_str(&guarded.kubectl(&["get", "--raw", path]).ok()).expect("JSON");
+    let mut written: Value =
+        serde_json::from_str(&guarded.kubectl(&["get", "--raw", path]).ok()).expect("JSON");
     written["status"] = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}});
     let ran = guarded.kubectl_with(&["replace", "--raw", path, "-f", "-"], &written);
     assert!(ran.done && ran.err.contains("status-writes"), "{ran:?}");
@@ -189,25 +301,51 @@ fn what_was_there_before_the_webhook_can_be_changed_and_deleted_and_loses_its_fi
     let mut old = load_balancer();
     old["metadata"]["finalizers"] = json!(["example.com/mine"]);
     let Some(guarded) = Guarded::with("before", |cluster| {
-        cluster.kubectl_with(&["create", "--namespace", "before", "-f", "-"], &old.to_string()).ok();
+        cluster
+            .kubectl_with(
+                &["create", "--namespace", "before", "-f", "-"],
+                &old.to_string(),
+            )
+            .ok();
         Host::shipped(cluster)
     }) else {
         return;
     };
     let ran = guarded.kubectl(&["label", "service", "web", "team=a"]);
-    assert!(ran.done && ran.err.contains(NO_CLOUD), "the ratchet excuses, and warns: {ran:?}");
-    guarded.kubectl(&["delete", "service", "web", "--wait=false"]).ok();
+    assert!(
+        ran.done && ran.err.contains(NO_CLOUD),
+        "the ratchet excuses, and warns: {ran:?}"
+    );
+    guarded
+        .kubectl(&["delete", "service", "web", "--wait=false"])
+        .ok();
     assert_ne!(guarded.spec("web", "metadata.deletionTimestamp"), "");
-    guarded.kubectl(&["patch", "service", "web", "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]).ok();
+    guarded
+        .kubectl(&[
+            "patch",
+            "service",
+            "web",
+            "--type=merge",
+            "-p",
+            r#"{"metadata":{"finalizers":null}}"#,
+        ])
+        .ok();
     guarded.kubectl(&["get", "service", "web"]).error();
 }
 
 #[test]
 fn a_namespaces_services_are_deleted_at_once() {
-    let Some(guarded) = Guarded::namespace("emptied") else { return };
-    guarded.kubectl_with(&["create", "-f", "-"], &service(&json!({}))).ok();
+    let Some(guarded) = Guarded::namespace("emptied") else {
+        return;
+    };
+    guarded
+        .kubectl_with(&["create", "-f", "-"], &service(&json!({})))
+        .ok();
     guarded.kubectl(&["delete", "services", "--all"]).ok();
-    assert_eq!(guarded.kubectl(&["get", "services", "--output=name"]).ok(), "");
+    assert_eq!(
+        guarded.kubectl(&["get", "services", "--output=name"]).ok(),
+        ""
+    );
 }
 
 /// A directory of ServicePolicies, by name and spec.
@@ -220,7 +358,11 @@ pub(crate) fn manifests(policies: &[(&str, Value)]) -> tempfile::TempDir {
             "metadata": {"name": name},
             "spec": spec,
         });
-        std::fs::write(directory.path().join(format!("{name}.yaml")), manifest.to_string()).expect("written");
+        std::fs::write(
+            directory.path().join(format!("{name}.yaml")),
+            manifest.to_string(),
+        )
+        .expect("written");
     }
     directory
 }

@@ -1,7 +1,9 @@
-//! `sallyport webhooks --backstop`: its ValidatingAdmissionPolicies, judged by the API server alone.
+//! `sallyport webhooks --backstop`: its ValidatingAdmissionPolicies, judged by the API server
+//! alone.
 //!
-//! They are applied with `failurePolicy: Fail`, so that an expression that the API server can't evaluate is a denial without
-//! our message, and fails a test. One policy at a time: an API server tells of one denial only.
+//! They are applied with `failurePolicy: Fail`, so that an expression that the API server can't
+//! evaluate is a denial without our message, and fails a test. One policy at a time: an API server
+//! tells of one denial only.
 
 use crate::admission::manifests;
 use crate::webhook::Feature;
@@ -28,13 +30,15 @@ fn nets() -> [Net; 6] {
         Net {
             policy: "nodeport-range",
             settings: json!({}),
-            denied: json!({"type": "NodePort", "selector": selector, "ports": [{"port": 80, "nodePort": 29990}]}),
+            denied: json!({"type": "NodePort", "selector": selector,
+                "ports": [{"port": 80, "nodePort": 29990}]}),
             told: "[nodeport-range] spec.ports: node port 29990 is outside 30000-32767",
         },
         Net {
             policy: "external-ips",
             settings: json!({"allowedCidrs": ["192.0.2.0/25", "2001:db8::/32"]}),
-            denied: json!({"selector": selector, "ports": ports, "externalIPs": ["192.0.2.1", "192.0.2.129"]}),
+            denied: json!({"selector": selector, "ports": ports,
+                "externalIPs": ["192.0.2.1", "192.0.2.129"]}),
             told: "[external-ips] spec.externalIPs",
         },
         Net {
@@ -46,7 +50,8 @@ fn nets() -> [Net; 6] {
         Net {
             policy: "loadbalancer-cloud-only",
             settings: json!({"environment": "onPrem"}),
-            denied: json!({"type": "LoadBalancer", "selector": selector, "ports": [{"port": 80, "nodePort": 30901}]}),
+            denied: json!({"type": "LoadBalancer", "selector": selector,
+                "ports": [{"port": 80, "nodePort": 30901}]}),
             told: "[loadbalancer-cloud-only] spec.type",
         },
         Net {
@@ -58,7 +63,8 @@ fn nets() -> [Net; 6] {
         Net {
             policy: "service-type",
             settings: json!({"allowedTypes": ["ClusterIP", "NodePort", "ExternalName"]}),
-            denied: json!({"type": "LoadBalancer", "selector": selector, "ports": [{"port": 80, "nodePort": 30903}]}),
+            denied: json!({"type": "LoadBalancer", "selector": selector,
+                "ports": [{"port": 80, "nodePort": 30903}]}),
             told: "[service-type] spec.type",
         },
     ]
@@ -70,9 +76,11 @@ fn allowed() -> [Value; 7] {
     [
         json!({"ports": [{"port": 80}]}),
         json!({"selector": selector, "clusterIP": "None"}),
-        json!({"selector": selector, "ports": [{"port": 80}], "externalIPs": ["192.0.2.1", "2001:db8::1"]}),
+        json!({"selector": selector, "ports": [{"port": 80}],
+            "externalIPs": ["192.0.2.1", "2001:db8::1"]}),
         json!({"type": "ExternalName", "externalName": "db.example.com"}),
-        json!({"type": "NodePort", "selector": selector, "ports": [{"port": 80, "nodePort": 30904}]}),
+        json!({"type": "NodePort", "selector": selector,
+            "ports": [{"port": 80, "nodePort": 30904}]}),
         json!({"type": "NodePort", "selector": selector, "ports": [
             {"name": "a", "port": 53, "nodePort": 30905},
             {"name": "b", "port": 53, "nodePort": 30905, "protocol": "UDP"},
@@ -83,7 +91,8 @@ fn allowed() -> [Value; 7] {
 }
 
 fn service(name: &str, spec: &Value) -> String {
-    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}).to_string()
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
+        .to_string()
 }
 
 impl Net {
@@ -94,17 +103,34 @@ impl Net {
         let policies = manifests(&[(self.policy, spec)]);
         let output = Command::new(&*SALLYPORT)
             .current_dir(root())
-            .args(["webhooks", "--backstop", "--output=json", "--modules=target/policies", "--policies"])
+            .args([
+                "webhooks",
+                "--backstop",
+                "--output=json",
+                "--modules=target/policies",
+                "--policies",
+            ])
             .arg(policies.path())
             .output()
             .expect("the program runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let mut list: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         let objects = list["items"].as_array_mut().expect("a list");
-        assert_eq!(objects.len(), 2, "{}: a policy and its binding", self.policy);
+        assert_eq!(
+            objects.len(),
+            2,
+            "{}: a policy and its binding",
+            self.policy
+        );
         for object in objects {
             match object["kind"].as_str() {
-                Some("ValidatingAdmissionPolicy") => object["spec"]["failurePolicy"] = "Fail".into(),
+                Some("ValidatingAdmissionPolicy") => {
+                    object["spec"]["failurePolicy"] = "Fail".into()
+                }
                 // Other tests use the same cluster.
                 _ => {
                     let only = json!({"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}});
@@ -117,43 +143,66 @@ impl Net {
 
     fn judge(&self, cluster: &Cluster) {
         let create = |name: &str, spec: &Value| {
-            cluster.kubectl_with(&["create", "--namespace", NAMESPACE, "-f", "-"], &service(name, spec))
+            cluster.kubectl_with(
+                &["create", "--namespace", NAMESPACE, "-f", "-"],
+                &service(name, spec),
+            )
         };
         create("before", &self.denied).ok();
         let list = self.printed().to_string();
-        cluster.kubectl_with(&["apply", "--validate=strict", "-f", "-"], &list).ok();
+        cluster
+            .kubectl_with(&["apply", "--validate=strict", "-f", "-"], &list)
+            .ok();
 
         let mut denied = self.denied.clone();
         if let Some(port) = denied["ports"][0]["nodePort"].as_u64() {
             denied["ports"][0]["nodePort"] = (port + 1).into();
         }
         let told = self.told.replace("29990", "29991");
-        wait_for(&format!("{}: it is denied", self.policy), || match create("after", &denied) {
-            ran if ran.err.contains(&told) => Ok(()),
-            ran if ran.done => {
-                cluster.kubectl(&["delete", "service", "after", "--namespace", NAMESPACE]).ok();
-                Err("it was created".to_owned())
+        wait_for(&format!("{}: it is denied", self.policy), || {
+            match create("after", &denied) {
+                ran if ran.err.contains(&told) => Ok(()),
+                ran if ran.done => {
+                    cluster
+                        .kubectl(&["delete", "service", "after", "--namespace", NAMESPACE])
+                        .ok();
+                    Err("it was created".to_owned())
+                }
+                ran => Err(ran.err),
             }
-            ran => Err(ran.err),
         });
-        let label = |name: &str| ["label", "service", name, "team=a", "--namespace", NAMESPACE].map(str::to_owned);
-        let change = |name: &str| cluster.kubectl(&label(name).each_ref().map(String::as_str)).ok();
+        let label = |name: &str| {
+            ["label", "service", name, "team=a", "--namespace", NAMESPACE].map(str::to_owned)
+        };
+        let change = |name: &str| {
+            cluster
+                .kubectl(&label(name).each_ref().map(String::as_str))
+                .ok()
+        };
         change("before");
         for (count, spec) in allowed().iter().enumerate() {
             let name = format!("allowed-{count}");
-            create(&name, spec).result().unwrap_or_else(|error| panic!("{}: {spec}: {error}", self.policy));
+            create(&name, spec)
+                .result()
+                .unwrap_or_else(|error| panic!("{}: {spec}: {error}", self.policy));
             change(&name);
         }
 
         cluster.kubectl_with(&["delete", "-f", "-"], &list).ok();
-        cluster.kubectl(&["delete", "services", "--all", "--namespace", NAMESPACE]).ok();
+        cluster
+            .kubectl(&["delete", "services", "--all", "--namespace", NAMESPACE])
+            .ok();
     }
 }
 
 #[test]
 fn the_net_denies_and_allows_without_any_host() {
-    let Some(cluster) = Cluster::shared() else { return };
-    if !Feature::ValidatingAdmissionPolicies.is_in(&cluster, "the net of ValidatingAdmissionPolicies") {
+    let Some(cluster) = Cluster::shared() else {
+        return;
+    };
+    if !Feature::ValidatingAdmissionPolicies
+        .is_in(&cluster, "the net of ValidatingAdmissionPolicies")
+    {
         return;
     }
     cluster.namespace(NAMESPACE);

@@ -1,4 +1,5 @@
-//! A certificate that the host makes itself, with an API server that trusts what the webhook configurations say.
+//! A certificate that the host makes itself, with an API server that trusts what the webhook
+//! configurations say.
 
 use crate::admission::manifests;
 use crate::creator::Creator;
@@ -11,36 +12,65 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A certificate turns over every 8 s, the authority every 24 s; API servers have 2 s to notice.
-const LIVES: &str =
-    "--certificate-lifetime 12s --authority-lifetime 36s --authority-overlap 2s --certificate-interval 200ms";
+const LIVES: &str = "--certificate-lifetime 12s --authority-lifetime 36s --authority-overlap 2s \
+    --certificate-interval 200ms";
 
 /// One authority, both, the next one.
 const BUNDLES: usize = 3;
 
 #[test]
 fn authority_and_certificate_turn_over_and_no_service_is_refused() {
-    let Some(cluster) = Cluster::new("certificates") else { return };
+    let Some(cluster) = Cluster::new("certificates") else {
+        return;
+    };
     let port = free_port();
     let ip = create_service(&cluster, port);
     let namespace = ["--namespace", "sallyport-system"];
-    cluster.kubectl(&[&["apply", "-f", "deploy/overlays/self-managed/secret.yaml"], &namespace[..]].concat()).ok();
+    cluster
+        .kubectl(
+            &[
+                &["apply", "-f", "deploy/overlays/self-managed/secret.yaml"],
+                &namespace[..],
+            ]
+            .concat(),
+        )
+        .ok();
     let kubeconfig = cluster.kubeconfig();
     let host = Host::start(
         &cluster,
         &format!(
-            "--strict --policies target/policies --listen {ip}:{port} --self-managed-certificate {LIVES} \
+            "--strict --policies target/policies --listen {ip}:{port} --self-managed-certificate \
+             {LIVES} \
              --namespace sallyport-system --kubeconfig {}",
             kubeconfig.display()
         ),
     );
-    Registration { at: At::Service("sallyport-system", "sallyport", port), ..Registration::of(&host) }.apply(&cluster);
+    Registration {
+        at: At::Service("sallyport-system", "sallyport", port),
+        ..Registration::of(&host)
+    }
+    .apply(&cluster);
 
     let creator = Creator::start(&cluster);
     let mut bundles = BTreeSet::new();
     wait_for("another authority alone", || {
         let get = "jsonpath={.webhooks[0].clientConfig.caBundle}";
-        bundles.insert(cluster.kubectl(&["get", "validatingwebhookconfiguration", "sallyport", "-o", get]).ok());
-        if bundles.len() >= BUNDLES { Ok(()) } else { Err(format!("{} bundles:\n{}", bundles.len(), host.log())) }
+        bundles.insert(
+            cluster
+                .kubectl(&[
+                    "get",
+                    "validatingwebhookconfiguration",
+                    "sallyport",
+                    "-o",
+                    get,
+                ])
+                .ok(),
+        );
+        if bundles.len() >= BUNDLES {
+            Ok(())
+        } else {
+            Err(format!("{} bundles:\n{}", bundles.len(), host.log()))
+        }
     });
     let created = creator.stop();
     assert!(created > 100, "only {created} Services were created");
@@ -48,10 +78,18 @@ fn authority_and_certificate_turn_over_and_no_service_is_refused() {
 
 #[test]
 fn only_the_api_server_may_ask_where_clients_need_a_certificate() {
-    let Some(cluster) = Cluster::new("clients") else { return };
-    let policies = manifests(&[("nodeport-range", json!({"module": {"file": "nodeport_range.wasm"}}))]);
+    let Some(cluster) = Cluster::new("clients") else {
+        return;
+    };
+    let policies = manifests(&[(
+        "nodeport-range",
+        json!({"module": {"file": "nodeport_range.wasm"}}),
+    )]);
     let serve = |authority: &Path| {
-        let flags = format!("--client-ca {} --client-name kube-apiserver", authority.display());
+        let flags = format!(
+            "--client-ca {} --client-name kube-apiserver",
+            authority.display()
+        );
         Host::serve(&cluster, policies.path(), &flags)
     };
     let host = serve(&cluster.client_authority());
@@ -64,7 +102,14 @@ fn only_the_api_server_may_ask_where_clients_need_a_certificate() {
     let host = serve(other.path());
     Registration::of(&host).configure(&cluster);
     wait_for("a refusal in the handshake", || {
-        let create = ["create", "service", "clusterip", "probe", "--tcp=80", "--dry-run=server"];
+        let create = [
+            "create",
+            "service",
+            "clusterip",
+            "probe",
+            "--tcp=80",
+            "--dry-run=server",
+        ];
         match cluster.kubectl(&create) {
             ran if ran.err.contains("failed calling webhook")
                 && ran.err.contains("tls: unknown certificate authority") =>

@@ -29,7 +29,10 @@ impl Creator {
     pub(crate) fn start(cluster: &Cluster) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (kubeconfig, stopped) = (cluster.kubeconfig(), Arc::clone(&stop));
-        Self { thread: std::thread::spawn(move || run(kubeconfig, &stopped)), stop }
+        Self {
+            thread: std::thread::spawn(move || run(kubeconfig, &stopped)),
+            stop,
+        }
     }
 
     /// How many were created; each must have been.
@@ -45,10 +48,15 @@ impl Creator {
 }
 
 fn run(kubeconfig: PathBuf, stop: &AtomicBool) -> Vec<Result<u32, String>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("the cluster wrote it");
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("whole");
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .expect("whole");
         let client = Client::try_from(config).expect("a client");
         join_all((0..CLIENTS).map(|number| create(client.clone(), number, stop))).await
     })
@@ -61,8 +69,12 @@ async fn create(client: Client, number: usize, stop: &AtomicBool) -> Result<u32,
     let service: Service = serde_json::from_value(service).expect("a Service");
     let mut created = 0;
     while !stop.load(Ordering::Relaxed) {
-        api.create(&PostParams::default(), &service).await.map_err(|error| format!("after {created}: {error}"))?;
-        api.delete(&name, &DeleteParams::default()).await.map_err(|error| error.to_string())?;
+        api.create(&PostParams::default(), &service)
+            .await
+            .map_err(|error| format!("after {created}: {error}"))?;
+        api.delete(&name, &DeleteParams::default())
+            .await
+            .map_err(|error| error.to_string())?;
         created += 1;
         tokio::time::sleep(PAUSE).await;
     }

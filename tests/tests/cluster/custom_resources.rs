@@ -1,4 +1,5 @@
-//! ServicePolicies as custom resources, and what the host knows of the cluster, with a real API server's own ideas of both.
+//! ServicePolicies as custom resources, and what the host knows of the cluster, with a real API
+//! server's own ideas of both.
 
 use crate::admission::{load_balancer, manifests};
 use crate::runbook;
@@ -17,59 +18,118 @@ fn policy(name: &str, spec: &Value) -> String {
     .to_string()
 }
 
-/// Where rules in CEL are unknown, they are dropped by the server, and a stumbling block for kubectl's own check.
+/// Where rules in CEL are unknown, they are dropped by the server, and a stumbling block for
+/// kubectl's own check.
 pub(crate) fn define(cluster: &Cluster) {
-    cluster.kubectl(&["apply", "--validate=false", "-f", "deploy/base/crd.yaml"]).ok();
-    wait_for("the custom resource", || cluster.kubectl(&["get", "servicepolicies"]).result());
+    cluster
+        .kubectl(&["apply", "--validate=false", "-f", "deploy/base/crd.yaml"])
+        .ok();
+    wait_for("the custom resource", || {
+        cluster.kubectl(&["get", "servicepolicies"]).result()
+    });
 }
 
 fn serve(cluster: &Cluster) -> Host {
     let kubeconfig = cluster.kubeconfig();
     let flags = "--cluster --policies-from-cluster --watch-interval 100ms --counts-interval 500ms";
-    Host::start(cluster, &format!("{flags} --kubeconfig {}", kubeconfig.display()))
+    Host::start(
+        cluster,
+        &format!("{flags} --kubeconfig {}", kubeconfig.display()),
+    )
 }
 
 fn out_of_range(cluster: &Cluster) -> Ran {
-    cluster.kubectl(&["create", "--dry-run=server", "-f", "docs/examples/out-of-range.yaml"])
+    cluster.kubectl(&[
+        "create",
+        "--dry-run=server",
+        "-f",
+        "docs/examples/out-of-range.yaml",
+    ])
 }
 
 /// The condition Ready of this generation, as `status reason`.
 pub(crate) fn wait_until_ready_is(cluster: &Cluster, name: &str, expected: &str) {
     wait_for(&format!("{name}: {expected}"), || {
-        let object: Value = serde_json::from_str(&cluster.kubectl(&["get", "servicepolicy", name, "-o=json"]).ok())
-            .map_err(|error| error.to_string())?;
+        let object: Value = serde_json::from_str(
+            &cluster
+                .kubectl(&["get", "servicepolicy", name, "-o=json"])
+                .ok(),
+        )
+        .map_err(|error| error.to_string())?;
         let status = &object["status"];
         let condition = &status["conditions"][0];
-        let told =
-            format!("{} {}", condition["status"].as_str().unwrap_or("?"), condition["reason"].as_str().unwrap_or("?"));
+        let told = format!(
+            "{} {}",
+            condition["status"].as_str().unwrap_or("?"),
+            condition["reason"].as_str().unwrap_or("?")
+        );
         let is_current = status["observedGeneration"] == object["metadata"]["generation"];
-        if is_current && condition["type"] == "Ready" && told == expected { Ok(()) } else { Err(status.to_string()) }
+        if is_current && condition["type"] == "Ready" && told == expected {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        }
     });
 }
 
 #[test]
 fn the_api_server_refuses_by_itself_what_the_rules_in_cel_forbid() {
-    let Some(cluster) = Cluster::shared() else { return };
+    let Some(cluster) = Cluster::shared() else {
+        return;
+    };
     if !Feature::ValidationRules.is_in(&cluster, "the CEL rules of ServicePolicies") {
         return;
     }
-    cluster.kubectl(&["apply", "--validate=strict", "-f", "deploy/base/crd.yaml"]).ok();
-    wait_for("the custom resource", || cluster.kubectl(&["get", "servicepolicies"]).result());
+    cluster
+        .kubectl(&["apply", "--validate=strict", "-f", "deploy/base/crd.yaml"])
+        .ok();
+    wait_for("the custom resource", || {
+        cluster.kubectl(&["get", "servicepolicies"]).result()
+    });
     let create = |name: &str, spec: Value| {
-        cluster.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &policy(name, &spec))
+        cluster.kubectl_with(
+            &["create", "--dry-run=server", "-f", "-"],
+            &policy(name, &spec),
+        )
     };
     let module = json!({"file": "p.wasm"});
-    wait_for("the rules", || match create("a.b", json!({"module": module})) {
-        ran if ran.err.contains("metadata.name stands in messages and metrics") => Ok(()),
-        ran => Err(format!("{ran:?}")),
+    wait_for("the rules", || {
+        match create("a.b", json!({"module": module})) {
+            ran if ran
+                .err
+                .contains("metadata.name stands in messages and metrics") =>
+            {
+                Ok(())
+            }
+            ran => Err(format!("{ran:?}")),
+        }
     });
-    create("p", json!({"module": module, "candidate": {"settings": {}}})).ok();
+    create(
+        "p",
+        json!({"module": module, "candidate": {"settings": {}}}),
+    )
+    .ok();
     for (spec, told) in [
-        (json!({"module": {"file": "../p.wasm"}}), "spec.module.file: Invalid value"),
-        (json!({"module": {"file": "../p.wasm"}}), "this is no bare file name"),
-        (json!({"module": module, "candidate": {}}), "it would be the same as the live policy"),
-        (json!({"module": module, "mode": "Deny"}), "spec.mode: Unsupported value"),
-        (json!({"module": module, "limits": {"deadline": "soon"}}), "spec.limits.deadline: Invalid value"),
+        (
+            json!({"module": {"file": "../p.wasm"}}),
+            "spec.module.file: Invalid value",
+        ),
+        (
+            json!({"module": {"file": "../p.wasm"}}),
+            "this is no bare file name",
+        ),
+        (
+            json!({"module": module, "candidate": {}}),
+            "it would be the same as the live policy",
+        ),
+        (
+            json!({"module": module, "mode": "Deny"}),
+            "spec.mode: Unsupported value",
+        ),
+        (
+            json!({"module": module, "limits": {"deadline": "soon"}}),
+            "spec.limits.deadline: Invalid value",
+        ),
     ] {
         let error = create("p", spec.clone()).error();
         assert!(error.contains(told), "{spec}: {error}");
@@ -78,34 +138,71 @@ fn the_api_server_refuses_by_itself_what_the_rules_in_cel_forbid() {
 
 #[test]
 fn service_policies_are_applied_checked_told_of_and_switched_off_by_kubectl() {
-    let Some(cluster) = Cluster::new("custom-resources") else { return };
+    let Some(cluster) = Cluster::new("custom-resources") else {
+        return;
+    };
     define(&cluster);
-    let range = policy("nodeport-range", &json!({"module": {"file": "nodeport_range.wasm"}}));
+    let range = policy(
+        "nodeport-range",
+        &json!({"module": {"file": "nodeport_range.wasm"}}),
+    );
     let apply = |text: &str| cluster.kubectl_with(&["apply", "-f", "-"], text);
     apply(&range).ok();
     let host = serve(&cluster);
-    let registration = Registration { from_cluster: true, ..Registration::of(&host) };
+    let registration = Registration {
+        from_cluster: true,
+        ..Registration::of(&host)
+    };
     // It waits until the policy denies.
     registration.apply(&cluster);
     wait_until_ready_is(&cluster, "nodeport-range", "True Loaded");
-    let digest = ["get", "servicepolicy", "nodeport-range", "-o=jsonpath={.status.component.digest}"];
+    let digest = [
+        "get",
+        "servicepolicy",
+        "nodeport-range",
+        "-o=jsonpath={.status.component.digest}",
+    ];
     assert!(cluster.kubectl(&digest).ok().starts_with("sha256:"));
     let columns = cluster.kubectl(&["get", "servicepolicies"]).ok();
-    assert!(columns.lines().next().is_some_and(|head| head.contains("READY")), "{columns}");
+    assert!(
+        columns
+            .lines()
+            .next()
+            .is_some_and(|head| head.contains("READY")),
+        "{columns}"
+    );
 
     wait_for("its counts", || {
-        let counts = ["get", "servicepolicy", "nodeport-range", "-o=jsonpath={.status.evaluations[0].violating}"];
+        let counts = [
+            "get",
+            "servicepolicy",
+            "nodeport-range",
+            "-o=jsonpath={.status.evaluations[0].violating}",
+        ];
         let violating = cluster.kubectl(&counts).ok();
-        if violating.parse().is_ok_and(|violating: u32| violating > 0) { Ok(()) } else { Err(format!("{violating:?}")) }
+        if violating.parse().is_ok_and(|violating: u32| violating > 0) {
+            Ok(())
+        } else {
+            Err(format!("{violating:?}"))
+        }
     });
 
     dead_replicas_counts_go(&cluster);
 
     let missing = policy("broken", &json!({"module": {"file": "missing.wasm"}}));
     let error = apply(&missing).error();
-    assert!(error.contains(r#"admission webhook "policies.sallyport.dev" denied the request"#), "{error}");
+    assert!(
+        error.contains(r#"admission webhook "policies.sallyport.dev" denied the request"#),
+        "{error}"
+    );
     assert!(error.contains("spec.module.file: can't read"), "{error}");
-    cluster.kubectl(&["delete", "validatingwebhookconfiguration", "sallyport-policies"]).ok();
+    cluster
+        .kubectl(&[
+            "delete",
+            "validatingwebhookconfiguration",
+            "sallyport-policies",
+        ])
+        .ok();
     wait_for("nobody checks it", || apply(&missing).result());
     wait_until_ready_is(&cluster, "broken", "False NotLoaded");
     // Broken and failing closed, it stops all Services until it is gone.
@@ -115,7 +212,11 @@ fn service_policies_are_applied_checked_told_of_and_switched_off_by_kubectl() {
     drop(host);
     runbook::run(&cluster, "One policy off");
     let host = serve(&cluster);
-    Registration { from_cluster: true, ..Registration::of(&host) }.configure(&cluster);
+    Registration {
+        from_cluster: true,
+        ..Registration::of(&host)
+    }
+    .configure(&cluster);
     wait_for("it is off", || out_of_range(&cluster).result());
     runbook::run(&cluster, "And the same policy on again");
     wait_for("it is on", || match out_of_range(&cluster) {
@@ -129,42 +230,75 @@ fn service_policies_are_applied_checked_told_of_and_switched_off_by_kubectl() {
 /// Though the policy is asked all the time, and though they are as many as there may be.
 fn dead_replicas_counts_go(cluster: &Cluster) {
     let path = "/apis/sallyport.dev/v1alpha1/servicepolicies/nodeport-range";
-    let read = || -> Value { serde_json::from_str(&cluster.kubectl(&["get", "--raw", path]).ok()).expect("JSON") };
-    let gone = |number: usize| json!({"replica": format!("gone-{number}"), "total": 1, "violating": 0, "failed": 0, "at": "2026-01-01T00:00:00Z"});
+    let read = || -> Value {
+        serde_json::from_str(&cluster.kubectl(&["get", "--raw", path]).ok()).expect("JSON")
+    };
+    let gone = |number: usize| {
+        json!({"replica": format!("gone-{number}"), "total": 1,
+        "violating": 0, "failed": 0, "at": "2026-01-01T00:00:00Z"})
+    };
     wait_for("the counts of replicas that are no more", || {
         let mut object = read();
         object["status"]["evaluations"] = (0..MOST_EVALUATIONS).map(gone).collect();
         // The host may write in between.
-        cluster.kubectl_with(&["replace", "--raw", &format!("{path}/status"), "-f", "-"], &object.to_string()).result()
+        cluster
+            .kubectl_with(
+                &["replace", "--raw", &format!("{path}/status"), "-f", "-"],
+                &object.to_string(),
+            )
+            .result()
     });
     wait_for("their end, and those of the replica that lives", || {
         out_of_range(cluster);
         let object = read();
-        let entries = object["status"]["evaluations"].as_array().ok_or("no counts")?;
-        let is_alive = |entry: &Value| !entry["replica"].as_str().is_some_and(|replica| replica.starts_with("gone-"));
-        if !entries.is_empty() && entries.iter().all(is_alive) { Ok(()) } else { Err(object["status"].to_string()) }
+        let entries = object["status"]["evaluations"]
+            .as_array()
+            .ok_or("no counts")?;
+        let is_alive = |entry: &Value| {
+            !entry["replica"]
+                .as_str()
+                .is_some_and(|replica| replica.starts_with("gone-"))
+        };
+        if !entries.is_empty() && entries.iter().all(is_alive) {
+            Ok(())
+        } else {
+            Err(object["status"].to_string())
+        }
     });
 }
 
 /// `maxItems` of the CRD.
 const MOST_EVALUATIONS: usize = 128;
 
-const NODE: &str =
-    r#"{"apiVersion":"v1","kind":"Node","metadata":{"name":"a"},"spec":{"providerID":"aws:///eu-central-1a/i-1"}}"#;
+const NODE: &str = "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"a\"},\
+    \"spec\":{\"providerID\":\"aws:///eu-central-1a/i-1\"}}";
 
 #[test]
 fn what_the_nodes_tell_decides_and_is_followed_after_an_api_server_restarts() {
-    let Some(cluster) = Cluster::new("nodes") else { return };
+    let Some(cluster) = Cluster::new("nodes") else {
+        return;
+    };
     let policies = manifests(&[
-        ("loadbalancer-cloud-only", json!({"module": {"file": "loadbalancer_cloud_only.wasm"}})),
-        ("nodeport-range", json!({"module": {"file": "nodeport_range.wasm"}})),
+        (
+            "loadbalancer-cloud-only",
+            json!({"module": {"file": "loadbalancer_cloud_only.wasm"}}),
+        ),
+        (
+            "nodeport-range",
+            json!({"module": {"file": "nodeport_range.wasm"}}),
+        ),
     ]);
     let flags = format!("--cluster --kubeconfig {}", cluster.kubeconfig().display());
     let host = Host::serve(&cluster, policies.path(), &flags);
     Registration::of(&host).apply(&cluster);
     let mut service = load_balancer();
     service["spec"]["ports"][0]["nodePort"] = 30911.into();
-    let create = || cluster.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &service.to_string());
+    let create = || {
+        cluster.kubectl_with(
+            &["create", "--dry-run=server", "-f", "-"],
+            &service.to_string(),
+        )
+    };
     let denied = || match create() {
         ran if ran.err.contains("[loadbalancer-cloud-only]") => Ok(()),
         ran => Err(format!("{ran:?}")),
@@ -180,7 +314,9 @@ fn what_the_nodes_tell_decides_and_is_followed_after_an_api_server_restarts() {
 
 #[test]
 fn a_host_without_rights_says_which_it_lacks_and_serves() {
-    let Some(cluster) = Cluster::shared() else { return };
+    let Some(cluster) = Cluster::shared() else {
+        return;
+    };
     let flags = format!(
         "--cluster --cluster-wait 1s --kubeconfig {} --policies target/policies",
         cluster.powerless().display()
@@ -188,7 +324,8 @@ fn a_host_without_rights_says_which_it_lacks_and_serves() {
     let host = Host::start(&cluster, &flags);
     wait_for("what is missing", || {
         let log = host.log();
-        let told = log.contains(r#"User "nobody" cannot list resource "nodes""#) || log.contains("nodes is forbidden");
+        let told = log.contains(r#"User "nobody" cannot list resource "nodes""#)
+            || log.contains("nodes is forbidden");
         if told { Ok(()) } else { Err(log) }
     });
 }

@@ -11,16 +11,34 @@ pub(crate) const NAMESPACE: &str = "sallyport-system";
 
 #[test]
 fn an_api_server_takes_the_manifests_without_a_warning() {
-    let Some(cluster) = Cluster::new("manifests") else { return };
+    let Some(cluster) = Cluster::new("manifests") else {
+        return;
+    };
     if !Feature::Deploy.is_in(&cluster, "whether it takes deploy/") {
         return;
     }
-    // A dry run of the rest needs them. The namespace enforces the Pod Security Standard `restricted`.
-    cluster.kubectl(&["apply", "-f", "deploy/base/namespace.yaml"]).ok();
+    // A dry run of the rest needs them. The namespace enforces the Pod Security Standard
+    // `restricted`.
+    cluster
+        .kubectl(&["apply", "-f", "deploy/base/namespace.yaml"])
+        .ok();
     define(&cluster);
-    for overlay in ["deploy/base", "deploy/overlays/self-managed", "deploy/overlays/registered"] {
-        let ran = cluster.kubectl(&["apply", "--dry-run=server", "--validate=strict", "-k", overlay]);
-        assert!(ran.done && ran.out.contains("deployment.apps/sallyport created"), "{overlay}: {ran:?}");
+    for overlay in [
+        "deploy/base",
+        "deploy/overlays/self-managed",
+        "deploy/overlays/registered",
+    ] {
+        let ran = cluster.kubectl(&[
+            "apply",
+            "--dry-run=server",
+            "--validate=strict",
+            "-k",
+            overlay,
+        ]);
+        assert!(
+            ran.done && ran.out.contains("deployment.apps/sallyport created"),
+            "{overlay}: {ran:?}"
+        );
         assert!(!ran.err.contains("Warning"), "{overlay}: {}", ran.err);
     }
 }
@@ -36,13 +54,17 @@ pub(crate) fn install(cluster: &Cluster) {
         "deploy/overlays/self-managed/secret.yaml",
         "deploy/overlays/registered/rbac.yaml",
     ] {
-        cluster.kubectl(&["apply", "--namespace", NAMESPACE, "-f", file]).ok();
+        cluster
+            .kubectl(&["apply", "--namespace", NAMESPACE, "-f", file])
+            .ok();
     }
 }
 
 #[test]
 fn the_rights_that_deploy_gives_are_enough_for_all_that_a_host_does() {
-    let Some(cluster) = Cluster::new("installed") else { return };
+    let Some(cluster) = Cluster::new("installed") else {
+        return;
+    };
     let port = free_port();
     let ip = create_service(&cluster, port);
     install(&cluster);
@@ -57,13 +79,16 @@ fn the_rights_that_deploy_gives_are_enough_for_all_that_a_host_does() {
             "metadata": {"name": name},
             "spec": {"module": {"file": module}},
         });
-        cluster.kubectl_with(&["apply", "-f", "-"], &policy.to_string()).ok();
+        cluster
+            .kubectl_with(&["apply", "-f", "-"], &policy.to_string())
+            .ok();
     }
     let account = cluster.service_account(NAMESPACE, "sallyport");
     let host = Host::start(
         &cluster,
         &format!(
-            "--listen {ip}:{port} --cluster --policies-from-cluster --self-managed-certificate --register \
+            "--listen {ip}:{port} --cluster --policies-from-cluster --self-managed-certificate \
+             --register \
              --service-port {port} --counts-interval 500ms --namespace {NAMESPACE} --kubeconfig {}",
             account.display()
         ),
@@ -71,13 +96,26 @@ fn the_rights_that_deploy_gives_are_enough_for_all_that_a_host_does() {
     wait_until_denied(&cluster);
     wait_until_ready_is(&cluster, "nodeport-range", "True Loaded");
     wait_for("counts", || {
-        let counts = ["get", "servicepolicy", "nodeport-range", "-o=jsonpath={.status.evaluations[0].total}"];
+        let counts = [
+            "get",
+            "servicepolicy",
+            "nodeport-range",
+            "-o=jsonpath={.status.evaluations[0].total}",
+        ];
         let total = cluster.kubectl(&counts).ok();
-        if total.is_empty() { Err(host.log()) } else { Ok(()) }
+        if total.is_empty() {
+            Err(host.log())
+        } else {
+            Ok(())
+        }
     });
     if Feature::MatchConditions.is_in(&cluster, "what the doctor says of the registration") {
-        let get = "kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations --output=yaml";
-        let ran = cluster.shell(&format!("{get} | {} doctor --strict -", SALLYPORT.display()));
+        let get = "kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations \
+            --output=yaml";
+        let ran = cluster.shell(&format!(
+            "{get} | {} doctor --strict -",
+            SALLYPORT.display()
+        ));
         assert!(ran.done, "{ran:?}");
     }
     let log = host.log();

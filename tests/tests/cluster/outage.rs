@@ -4,79 +4,122 @@ use crate::webhook::{Feature, Host, Registration};
 use sallyport_tests::cluster::Cluster;
 use sallyport_tests::wait_for;
 
-const SERVICE: &str =
-    r#"{"apiVersion":"v1","kind":"Service","metadata":{"generateName":"web-"},"spec":{"ports":[{"port":80}]}}"#;
+const SERVICE: &str = "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\
+    \"metadata\":{\"generateName\":\"web-\"},\"spec\":{\"ports\":[{\"port\":80}]}}";
 
 /// A host with the shipped policies that is registered for the whole cluster.
 fn register(cluster: &Cluster, failure_policy: &str) -> Host {
     let host = Host::shipped(cluster);
-    Registration { failure_policy, ..Registration::of(&host) }.apply(cluster);
+    Registration {
+        failure_policy,
+        ..Registration::of(&host)
+    }
+    .apply(cluster);
     host
 }
 
 fn create(cluster: &Cluster, namespace: &str) -> Result<String, String> {
-    cluster.kubectl_with(&["create", "--namespace", namespace, "-f", "-"], SERVICE).result()
+    cluster
+        .kubectl_with(&["create", "--namespace", namespace, "-f", "-"], SERVICE)
+        .result()
 }
 
 #[test]
 fn without_its_host_a_webhook_that_fails_closed_stops_services_but_not_the_cluster() {
-    let Some(cluster) = Cluster::new("fails-closed") else { return };
+    let Some(cluster) = Cluster::new("fails-closed") else {
+        return;
+    };
     let host = register(&cluster, "Fail");
     create(&cluster, "default").expect("the host allows it");
     drop(host);
 
     let error = create(&cluster, "default").expect_err("nobody decides");
-    assert!(error.contains(r#"failed calling webhook "validate.sallyport.dev""#), "{error}");
+    assert!(
+        error.contains(r#"failed calling webhook "validate.sallyport.dev""#),
+        "{error}"
+    );
     assert!(error.contains("connection refused"), "{error}");
 
     for namespace in ["kube-system", "kube-public", "kube-node-lease"] {
-        create(&cluster, namespace).unwrap_or_else(|error| panic!("{namespace} is locked out: {error}"));
+        create(&cluster, namespace)
+            .unwrap_or_else(|error| panic!("{namespace} is locked out: {error}"));
     }
-    cluster.kubectl(&["create", "configmap", "other-objects", "--namespace", "default"]).ok();
-    cluster.kubectl(&["delete", "services", "--all", "--namespace", "kube-public"]).ok();
+    cluster
+        .kubectl(&[
+            "create",
+            "configmap",
+            "other-objects",
+            "--namespace",
+            "default",
+        ])
+        .ok();
+    cluster
+        .kubectl(&["delete", "services", "--all", "--namespace", "kube-public"])
+        .ok();
     the_api_servers_own_service_comes_back(&cluster);
 }
 
-/// Deleted, `default/kubernetes` is written anew by the API server, which the match condition lets pass.
+/// Deleted, `default/kubernetes` is written anew by the API server, which the match condition lets
+/// pass.
 fn the_api_servers_own_service_comes_back(cluster: &Cluster) {
     if !Feature::MatchConditions.is_in(cluster, "default/kubernetes while the host is down") {
         return;
     }
-    cluster.kubectl(&["delete", "service", "kubernetes", "--namespace", "default"]).ok();
+    cluster
+        .kubectl(&["delete", "service", "kubernetes", "--namespace", "default"])
+        .ok();
     wait_for("default/kubernetes", || {
-        cluster.kubectl(&["get", "service", "kubernetes", "--namespace", "default"]).result()
+        cluster
+            .kubectl(&["get", "service", "kubernetes", "--namespace", "default"])
+            .result()
     });
 }
 
 #[test]
 fn without_its_host_a_webhook_that_fails_open_lets_services_pass() {
-    let Some(cluster) = Cluster::new("fails-open") else { return };
+    let Some(cluster) = Cluster::new("fails-open") else {
+        return;
+    };
     let host = register(&cluster, "Ignore");
-    let denied = cluster.kubectl(&["create", "-f", "docs/examples/load-balancer.yaml"]).error();
+    let denied = cluster
+        .kubectl(&["create", "-f", "docs/examples/load-balancer.yaml"])
+        .error();
     assert!(denied.contains("[loadbalancer-cloud-only]"), "{denied}");
     drop(host);
-    cluster.kubectl(&["create", "-f", "docs/examples/load-balancer.yaml"]).ok();
+    cluster
+        .kubectl(&["create", "-f", "docs/examples/load-balancer.yaml"])
+        .ok();
 }
 
 #[test]
 fn a_host_goes_on_when_the_api_server_restarts() {
-    let Some(cluster) = Cluster::new("restart") else { return };
+    let Some(cluster) = Cluster::new("restart") else {
+        return;
+    };
     let host = register(&cluster, "Fail");
     cluster.stop();
     cluster.start();
     wait_for("a Service", || create(&cluster, "default"));
-    let denied = cluster.kubectl(&["create", "-f", "docs/examples/load-balancer.yaml"]).error();
+    let denied = cluster
+        .kubectl(&["create", "-f", "docs/examples/load-balancer.yaml"])
+        .error();
     assert!(denied.contains("[loadbalancer-cloud-only]"), "{denied}");
     drop(host);
 }
 
 #[test]
 fn the_api_servers_own_service_comes_back_while_the_host_serves() {
-    let Some(cluster) = Cluster::new("own-service") else { return };
+    let Some(cluster) = Cluster::new("own-service") else {
+        return;
+    };
     let host = register(&cluster, "Fail");
-    cluster.kubectl(&["delete", "service", "kubernetes", "--namespace", "default"]).ok();
+    cluster
+        .kubectl(&["delete", "service", "kubernetes", "--namespace", "default"])
+        .ok();
     wait_for("default/kubernetes", || {
-        cluster.kubectl(&["get", "service", "kubernetes", "--namespace", "default"]).result()
+        cluster
+            .kubectl(&["get", "service", "kubernetes", "--namespace", "default"])
+            .result()
     });
     drop(host);
 }

@@ -11,34 +11,63 @@ const VALIDATING: &str = "validatingwebhookconfiguration";
 const MUTATING: &str = "mutatingwebhookconfiguration";
 
 fn configuration(cluster: &Cluster, kind: &str) -> Result<Value, String> {
-    let text = cluster.kubectl(&["get", kind, "sallyport", "-o=json"]).result()?;
+    let text = cluster
+        .kubectl(&["get", kind, "sallyport", "-o=json"])
+        .result()?;
     serde_json::from_str(&text).map_err(|error| error.to_string())
 }
 
 pub(crate) fn wait_until_denied(cluster: &Cluster) {
     wait_for("it is asked", || {
-        let ran = cluster.kubectl(&["create", "--dry-run=server", "-f", "docs/examples/out-of-range.yaml"]);
-        if ran.err.contains("[nodeport-range]") { Ok(()) } else { Err(format!("{ran:?}")) }
+        let ran = cluster.kubectl(&[
+            "create",
+            "--dry-run=server",
+            "-f",
+            "docs/examples/out-of-range.yaml",
+        ]);
+        if ran.err.contains("[nodeport-range]") {
+            Ok(())
+        } else {
+            Err(format!("{ran:?}"))
+        }
     });
 }
 
 #[test]
 fn a_host_registers_itself_and_keeps_it_so() {
-    let Some(cluster) = Cluster::new("registered") else { return };
+    let Some(cluster) = Cluster::new("registered") else {
+        return;
+    };
     let port = free_port();
     let ip = create_service(&cluster, port);
-    cluster.kubectl(&["apply", "-f", "deploy/overlays/self-managed/secret.yaml", "--namespace=sallyport-system"]).ok();
-    cluster.kubectl(&["apply", "-f", "deploy/base/installation.yaml"]).ok();
+    cluster
+        .kubectl(&[
+            "apply",
+            "-f",
+            "deploy/overlays/self-managed/secret.yaml",
+            "--namespace=sallyport-system",
+        ])
+        .ok();
+    cluster
+        .kubectl(&["apply", "-f", "deploy/base/installation.yaml"])
+        .ok();
     // The second one patches.
     let policies = manifests(&[
-        ("nodeport-range", json!({"module": {"file": "nodeport_range.wasm"}})),
-        ("service-type", json!({"module": {"file": "service_type.wasm"}})),
+        (
+            "nodeport-range",
+            json!({"module": {"file": "nodeport_range.wasm"}}),
+        ),
+        (
+            "service-type",
+            json!({"module": {"file": "service_type.wasm"}}),
+        ),
     ]);
     let host = Host::serve(
         &cluster,
         policies.path(),
         &format!(
-            "--listen {ip}:{port} --self-managed-certificate --register --service-port {port} --watch-interval 100ms \
+            "--listen {ip}:{port} --self-managed-certificate --register --service-port {port} \
+             --watch-interval 100ms \
              --namespace sallyport-system --kubeconfig {}",
             cluster.kubeconfig().display()
         ),
@@ -47,20 +76,30 @@ fn a_host_registers_itself_and_keeps_it_so() {
     configuration(&cluster, MUTATING).expect("a policy patches");
 
     // What a label says is anybody's; what the webhook does is the host's.
-    cluster.kubectl(&["label", VALIDATING, "sallyport", "team=a"]).ok();
+    cluster
+        .kubectl(&["label", VALIDATING, "sallyport", "team=a"])
+        .ok();
     let open = r#"[{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]"#;
-    cluster.kubectl(&["patch", VALIDATING, "sallyport", "--type=json", "-p", open]).ok();
+    cluster
+        .kubectl(&["patch", VALIDATING, "sallyport", "--type=json", "-p", open])
+        .ok();
     wait_for("it fails closed again", || {
         let found = configuration(&cluster, VALIDATING)?;
         assert_eq!(found["metadata"]["labels"]["team"], "a");
-        if found["webhooks"][0]["failurePolicy"] == "Fail" { Ok(()) } else { Err(host.log()) }
+        if found["webhooks"][0]["failurePolicy"] == "Fail" {
+            Ok(())
+        } else {
+            Err(host.log())
+        }
     });
 
     std::fs::remove_file(policies.path().join("service-type.yaml")).expect("it is there");
-    wait_for("nobody patches any more", || match configuration(&cluster, MUTATING) {
-        Ok(_) => Err(host.log()),
-        Err(error) if error.contains("not found") => Ok(()),
-        Err(error) => Err(error),
+    wait_for("nobody patches any more", || {
+        match configuration(&cluster, MUTATING) {
+            Ok(_) => Err(host.log()),
+            Err(error) if error.contains("not found") => Ok(()),
+            Err(error) => Err(error),
+        }
     });
     wait_until_denied(&cluster);
     drop(host);
@@ -69,10 +108,16 @@ fn a_host_registers_itself_and_keeps_it_so() {
 
 #[test]
 fn a_host_that_may_not_register_says_so_and_serves() {
-    let Some(cluster) = Cluster::shared() else { return };
+    let Some(cluster) = Cluster::shared() else {
+        return;
+    };
     let files = tempfile::tempdir().expect("a directory");
     let ca = files.path().join("ca.crt");
-    std::fs::write(&ca, sallyport_tests::cluster::Signed::new(&["localhost"]).ca).expect("written");
+    std::fs::write(
+        &ca,
+        sallyport_tests::cluster::Signed::new(&["localhost"]).ca,
+    )
+    .expect("written");
     let flags = format!(
         "--policies target/policies --register --namespace unknown --ca-bundle {} --kubeconfig {}",
         ca.display(),

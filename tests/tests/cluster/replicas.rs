@@ -1,7 +1,7 @@
 //! Two replicas behind one Service reference, which is called over HTTP/1.1.
 //!
-//! Where a cluster has kube-proxy, the test has `Endpoints`: it listens on the Service's cluster IP, a loopback address, and hands
-//! each connection to the first replica that accepts it.
+//! Where a cluster has kube-proxy, the test has `Endpoints`: it listens on the Service's cluster
+//! IP, a loopback address, and hands each connection to the first replica that accepts it.
 
 use crate::creator::Creator;
 use crate::webhook::{At, Host, Registration};
@@ -24,8 +24,12 @@ struct Endpoints {
 impl Endpoints {
     /// Forwards for as long as the test binary lives.
     fn listen(address: SocketAddr, replicas: [SocketAddr; 2]) -> Self {
-        let endpoints = Self { replicas: Arc::new(Mutex::new(replicas)), turn: Arc::default() };
-        let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+        let endpoints = Self {
+            replicas: Arc::new(Mutex::new(replicas)),
+            turn: Arc::default(),
+        };
+        let listener =
+            TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
         let forwarding = endpoints.clone();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -39,7 +43,10 @@ impl Endpoints {
         let replicas = *self.replicas.lock().expect("no panic");
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % replicas.len();
         let order = [replicas[first], replicas[1 - first]];
-        if let Some(replica) = order.iter().find_map(|replica| TcpStream::connect(replica).ok()) {
+        if let Some(replica) = order
+            .iter()
+            .find_map(|replica| TcpStream::connect(replica).ok())
+        {
             join(client, &replica).expect("both are open");
         }
     }
@@ -65,31 +72,52 @@ fn join(client: &TcpStream, replica: &TcpStream) -> io::Result<()> {
 
 #[test]
 fn services_are_written_while_one_of_two_replicas_is_killed() {
-    let Some(cluster) = Cluster::new("replicas") else { return };
+    let Some(cluster) = Cluster::new("replicas") else {
+        return;
+    };
     let port = free_port();
     let ip = create_service(&cluster, port);
     let (one, two) = (Host::shipped(&cluster), Host::shipped(&cluster));
-    Endpoints::listen(SocketAddr::new(ip.parse().expect("an address"), port), [one.address, two.address]);
+    Endpoints::listen(
+        SocketAddr::new(ip.parse().expect("an address"), port),
+        [one.address, two.address],
+    );
     let ca = [one.ca.as_str(), &two.ca].concat();
     let at = At::Service("sallyport-system", "sallyport", port);
-    Registration { at, ca: &ca, ..Registration::of(&two) }.apply(&cluster);
+    Registration {
+        at,
+        ca: &ca,
+        ..Registration::of(&two)
+    }
+    .apply(&cluster);
 
     let mut one = Some(one);
     for count in 0..20 {
         if count == 10 {
             drop(one.take());
         }
-        let written = cluster.kubectl(&["create", "service", "clusterip", &format!("web-{count}"), "--tcp=80"]);
+        let written = cluster.kubectl(&[
+            "create",
+            "service",
+            "clusterip",
+            &format!("web-{count}"),
+            "--tcp=80",
+        ]);
         assert!(written.done, "the Service after {count}: {}", written.err);
     }
-    let denied = cluster.kubectl(&["create", "-f", "docs/examples/load-balancer.yaml"]).error();
+    let denied = cluster
+        .kubectl(&["create", "-f", "docs/examples/load-balancer.yaml"])
+        .error();
     assert!(denied.contains("[loadbalancer-cloud-only]"), "{denied}");
 }
 
-/// As a Deployment does it with `maxSurge: 1` and `maxUnavailable: 0`: the next one first, and the old one drains.
+/// As a Deployment does it with `maxSurge: 1` and `maxUnavailable: 0`: the next one first, and the
+/// old one drains.
 #[test]
 fn no_service_is_refused_while_both_replicas_are_replaced() {
-    let Some(cluster) = Cluster::new("restarted") else { return };
+    let Some(cluster) = Cluster::new("restarted") else {
+        return;
+    };
     let port = free_port();
     let ip = create_service(&cluster, port);
     let files = tempfile::tempdir().expect("a directory");
@@ -97,13 +125,30 @@ fn no_service_is_refused_while_both_replicas_are_replaced() {
     let (certificate, key) = (files.path().join("tls.crt"), files.path().join("tls.key"));
     std::fs::write(&certificate, &signed.certificate).expect("written");
     std::fs::write(&key, &signed.key).expect("written");
-    let tls = format!("--tls-cert {} --tls-key {} --drain-delay 2", certificate.display(), key.display());
-    let start = || Host::start(&cluster, &format!("--strict --policies target/policies {tls}"));
+    let tls = format!(
+        "--tls-cert {} --tls-key {} --drain-delay 2",
+        certificate.display(),
+        key.display()
+    );
+    let start = || {
+        Host::start(
+            &cluster,
+            &format!("--strict --policies target/policies {tls}"),
+        )
+    };
     let mut replicas = [start(), start()];
     let addresses = [replicas[0].address, replicas[1].address];
-    let endpoints = Endpoints::listen(SocketAddr::new(ip.parse().expect("an address"), port), addresses);
+    let endpoints = Endpoints::listen(
+        SocketAddr::new(ip.parse().expect("an address"), port),
+        addresses,
+    );
     let at = At::Service("sallyport-system", "sallyport", port);
-    Registration { at, ca: &signed.ca, ..Registration::of(&replicas[0]) }.apply(&cluster);
+    Registration {
+        at,
+        ca: &signed.ca,
+        ..Registration::of(&replicas[0])
+    }
+    .apply(&cluster);
 
     let creator = Creator::start(&cluster);
     for (place, replica) in replicas.iter_mut().enumerate() {
@@ -124,7 +169,15 @@ pub(crate) fn create_service(cluster: &Cluster, port: u16) -> String {
         "metadata": {"name": "sallyport", "namespace": "sallyport-system"},
         "spec": {"ports": [{"port": port}]},
     });
-    cluster.kubectl_with(&["create", "-f", "-"], &service.to_string()).ok();
-    let ip = ["get", "service", "sallyport", "--namespace=sallyport-system", "--output=jsonpath={.spec.clusterIP}"];
+    cluster
+        .kubectl_with(&["create", "-f", "-"], &service.to_string())
+        .ok();
+    let ip = [
+        "get",
+        "service",
+        "sallyport",
+        "--namespace=sallyport-system",
+        "--output=jsonpath={.spec.clusterIP}",
+    ];
     wait_for("a cluster IP", || cluster.kubectl(&ip).result())
 }

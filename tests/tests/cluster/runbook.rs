@@ -12,11 +12,15 @@ fn commands(beginning: &str) -> Vec<String> {
     let document = std::fs::read_to_string(root().join("docs/operations.md")).expect("it is there");
     let (_, section) = document.split_once(HEADING).expect("the section");
     let section = section.split("\n## ").next().unwrap_or_default();
-    let (_, rest) =
-        section.split_once(&format!("\n{beginning}")).unwrap_or_else(|| panic!("no paragraph {beginning:?}"));
+    let (_, rest) = section
+        .split_once(&format!("\n{beginning}"))
+        .unwrap_or_else(|| panic!("no paragraph {beginning:?}"));
     let (_, block) = rest.split_once("```console\n").expect("a block");
     let (block, _) = block.split_once("```").expect("the block's end");
-    block.lines().map(|line| line.strip_prefix("$ ").expect("only commands").to_owned()).collect()
+    block
+        .lines()
+        .map(|line| line.strip_prefix("$ ").expect("only commands").to_owned())
+        .collect()
 }
 
 pub(crate) fn run(cluster: &Cluster, beginning: &str) {
@@ -28,21 +32,43 @@ pub(crate) fn run(cluster: &Cluster, beginning: &str) {
 
 /// Whether a Service can be created, which changes a moment after a configuration does.
 pub(crate) fn wait_until_created(cluster: &Cluster, namespace: &str, expected: bool) {
-    let create = ["create", "service", "clusterip", "probe", "--tcp=80", "--dry-run=server", "--namespace", namespace];
+    let create = [
+        "create",
+        "service",
+        "clusterip",
+        "probe",
+        "--tcp=80",
+        "--dry-run=server",
+        "--namespace",
+        namespace,
+    ];
     wait_for(&format!("created in {namespace}: {expected}"), || {
         let ran = cluster.kubectl(&create);
         let refused = ran.err.contains("failed calling webhook");
-        if ran.done == expected && refused != expected { Ok(()) } else { Err(format!("{ran:?}")) }
+        if ran.done == expected && refused != expected {
+            Ok(())
+        } else {
+            Err(format!("{ran:?}"))
+        }
     });
 }
 
 #[test]
 fn the_emergency_commands_do_what_the_document_says() {
-    let Some(cluster) = Cluster::new("runbook") else { return };
+    let Some(cluster) = Cluster::new("runbook") else {
+        return;
+    };
     cluster.namespace("sallyport-system");
     cluster.namespace("team-a");
-    // Not the one of deploy/base, since 1.20 does not know its hook that sleeps. No controller starts any Pod of it.
-    let deploy = ["create", "deployment", "sallyport", "--image=sallyport", "--namespace=sallyport-system"];
+    // Not the one of deploy/base, since 1.20 does not know its hook that sleeps. No controller
+    // starts any Pod of it.
+    let deploy = [
+        "create",
+        "deployment",
+        "sallyport",
+        "--image=sallyport",
+        "--namespace=sallyport-system",
+    ];
     cluster.kubectl(&deploy).ok();
     let host = Host::shipped(&cluster);
     Registration::of(&host).apply(&cluster);
@@ -69,6 +95,11 @@ fn the_emergency_commands_do_what_the_document_says() {
 }
 
 fn replicas(cluster: &Cluster) -> String {
-    let get = ["get", "deployment/sallyport", "--namespace=sallyport-system", "--output=jsonpath={.spec.replicas}"];
+    let get = [
+        "get",
+        "deployment/sallyport",
+        "--namespace=sallyport-system",
+        "--output=jsonpath={.spec.replicas}",
+    ];
     cluster.kubectl(&get).ok()
 }

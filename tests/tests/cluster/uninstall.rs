@@ -1,8 +1,10 @@
-//! Hosts that register themselves, and every way of `docs/operations.md` to be rid of them, on a real API server.
+//! Hosts that register themselves, and every way of `docs/operations.md` to be rid of them, on a
+//! real API server.
 //!
-//! What a whole cluster has beyond that, the test does itself: in place of a kubelet it sends the signal of a Pod that is deleted, a
-//! second after kubectl returned; in place of kube-controller-manager's garbage collector it deletes configurations whose owner
-//! is gone, by the uid of the ownerReference that the host wrote.
+//! What a whole cluster has beyond that, the test does itself: in place of a kubelet it sends the
+//! signal of a Pod that is deleted, a second after kubectl returned; in place of
+//! kube-controller-manager's garbage collector it deletes configurations whose owner is gone, by
+//! the uid of the ownerReference that the host wrote.
 
 use crate::installed::{NAMESPACE, install};
 use crate::registered::wait_until_denied;
@@ -24,7 +26,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// A live host makes again what is deleted within 20 s.
 const COMES_BACK: Duration = Duration::from_secs(22);
 
-/// A cluster with the overlay `registered`, as far as a host sees it, and where its Pods are reached.
+/// A cluster with the overlay `registered`, as far as a host sees it, and where its Pods are
+/// reached.
 struct Installed {
     cluster: Cluster,
     ip: String,
@@ -37,7 +40,14 @@ impl Installed {
         let port = free_port();
         let ip = create_service(&cluster, port);
         install(&cluster);
-        let deploy = ["create", "deployment", "sallyport", "--image=sallyport", "--namespace", NAMESPACE];
+        let deploy = [
+            "create",
+            "deployment",
+            "sallyport",
+            "--image=sallyport",
+            "--namespace",
+            NAMESPACE,
+        ];
         cluster.kubectl(&deploy).ok();
         Some(Self { cluster, ip, port })
     }
@@ -46,7 +56,8 @@ impl Installed {
     fn pod(&self) -> Host {
         let account = self.cluster.service_account(NAMESPACE, "sallyport");
         let flags = format!(
-            "--policies target/policies --listen {}:{} --self-managed-certificate --register --service-port {} \
+            "--policies target/policies --listen {}:{} --self-managed-certificate --register \
+             --service-port {} \
              --watch-interval 500ms --drain-delay {} --namespace {NAMESPACE} --kubeconfig {}",
             self.ip,
             self.port,
@@ -61,7 +72,11 @@ impl Installed {
 
     /// All configurations of the cluster.
     fn configurations(&self) -> Vec<Value> {
-        let get = ["get", "validatingwebhookconfigurations,mutatingwebhookconfigurations", "--output=json"];
+        let get = [
+            "get",
+            "validatingwebhookconfigurations,mutatingwebhookconfigurations",
+            "--output=json",
+        ];
         let list: Value = serde_json::from_str(&self.cluster.kubectl(&get).ok()).expect("JSON");
         list["items"].as_array().expect("a list").clone()
     }
@@ -73,12 +88,23 @@ impl Installed {
     }
 
     fn delete_configurations(&self) {
-        let of = ["validatingwebhookconfiguration/sallyport", "mutatingwebhookconfiguration/sallyport"];
+        let of = [
+            "validatingwebhookconfiguration/sallyport",
+            "mutatingwebhookconfiguration/sallyport",
+        ];
         self.cluster.kubectl(&["delete", of[0], of[1]]).ok();
     }
 
     fn scale_to_zero(&self) {
-        self.cluster.kubectl(&["scale", "deployment/sallyport", "--replicas=0", "--namespace", NAMESPACE]).ok();
+        self.cluster
+            .kubectl(&[
+                "scale",
+                "deployment/sallyport",
+                "--replicas=0",
+                "--namespace",
+                NAMESPACE,
+            ])
+            .ok();
     }
 
     fn webhooks(&self, flag: &str) {
@@ -88,20 +114,37 @@ impl Installed {
 
     /// The garbage collector's part.
     fn collect_garbage(&self) {
-        let role = ["get", "clusterroles", "--output=jsonpath={.items[*].metadata.uid}"];
+        let role = [
+            "get",
+            "clusterroles",
+            "--output=jsonpath={.items[*].metadata.uid}",
+        ];
         let uids = self.cluster.kubectl(&role).ok();
         for found in self.configurations() {
             let metadata = &found["metadata"];
-            let [owner] = metadata["ownerReferences"].as_array().expect("an owner").as_slice() else {
+            let [owner] = metadata["ownerReferences"]
+                .as_array()
+                .expect("an owner")
+                .as_slice()
+            else {
                 panic!("one owner: {metadata:#}")
             };
-            let whole = (owner["apiVersion"].as_str(), owner["kind"].as_str(), owner["name"].as_str());
-            let role = (Some("rbac.authorization.k8s.io/v1"), Some("ClusterRole"), Some("sallyport-installation"));
+            let whole = (
+                owner["apiVersion"].as_str(),
+                owner["kind"].as_str(),
+                owner["name"].as_str(),
+            );
+            let role = (
+                Some("rbac.authorization.k8s.io/v1"),
+                Some("ClusterRole"),
+                Some("sallyport-installation"),
+            );
             assert_eq!(whole, role);
             let uid = owner["uid"].as_str().expect("a uid");
             assert!(!uid.is_empty());
             if !uids.split(' ').any(|other| other == uid) {
-                let [kind, name] = [&found["kind"], &metadata["name"]].map(|text| text.as_str().expect("a text"));
+                let [kind, name] =
+                    [&found["kind"], &metadata["name"]].map(|text| text.as_str().expect("a text"));
                 self.cluster.kubectl(&["delete", kind, name]).ok();
             }
         }
@@ -114,13 +157,18 @@ fn ends(host: Host) -> JoinHandle<()> {
         thread::sleep(SIGNAL);
         let stopped = Instant::now();
         host.terminate();
-        assert!(stopped.elapsed() >= DRAIN - Duration::from_secs(1), "it drained");
+        assert!(
+            stopped.elapsed() >= DRAIN - Duration::from_secs(1),
+            "it drained"
+        );
     })
 }
 
 #[test]
 fn scaled_to_zero_and_deleted_in_either_order_no_configuration_comes_back() {
-    let Some(installed) = Installed::new("scaled") else { return };
+    let Some(installed) = Installed::new("scaled") else {
+        return;
+    };
     let pod = installed.pod();
     installed.scale_to_zero();
     let end = ends(pod);
@@ -137,52 +185,91 @@ fn scaled_to_zero_and_deleted_in_either_order_no_configuration_comes_back() {
 
 #[test]
 fn a_held_registration_stays_as_an_operator_leaves_it() {
-    let Some(installed) = Installed::new("held") else { return };
+    let Some(installed) = Installed::new("held") else {
+        return;
+    };
     let pod = installed.pod();
     run(&installed.cluster, "Where hosts register themselves");
     run(&installed.cluster, "Let pass what no replica can judge");
     thread::sleep(COMES_BACK);
     let found = installed.configurations();
-    let validating = found.iter().find(|found| found["kind"] == "ValidatingWebhookConfiguration").expect("it is there");
-    assert_eq!(validating["webhooks"][0]["failurePolicy"], "Ignore", "{}", pod.log());
+    let validating = found
+        .iter()
+        .find(|found| found["kind"] == "ValidatingWebhookConfiguration")
+        .expect("it is there");
+    assert_eq!(
+        validating["webhooks"][0]["failurePolicy"],
+        "Ignore",
+        "{}",
+        pod.log()
+    );
     installed.delete_configurations();
     thread::sleep(COMES_BACK);
     installed.assert_nothing_is_left("a hold and a deletion under a live host");
-    run(&installed.cluster, "And let the hosts write the configurations again");
+    run(
+        &installed.cluster,
+        "And let the hosts write the configurations again",
+    );
     wait_until_denied(&installed.cluster);
 }
 
 #[test]
 fn webhooks_delete_takes_all_away_under_a_live_host_and_resume_brings_it_back() {
-    let Some(installed) = Installed::new("removed") else { return };
+    let Some(installed) = Installed::new("removed") else {
+        return;
+    };
     let pod = installed.pod();
     installed.webhooks("--delete");
     installed.assert_nothing_is_left("webhooks --delete");
     thread::sleep(COMES_BACK);
     installed.assert_nothing_is_left("webhooks --delete, for longer than a host needs");
-    assert!(pod.log().contains("has the annotation sallyport.dev/hold"), "{}", pod.log());
+    assert!(
+        pod.log().contains("has the annotation sallyport.dev/hold"),
+        "{}",
+        pod.log()
+    );
     installed.webhooks("--resume");
     wait_until_denied(&installed.cluster);
     // What follows an uninstallation that began with the wrong command.
     installed.scale_to_zero();
     ends(pod).join().expect("it ends");
-    assert!(!installed.configurations().is_empty(), "failing closed outlives hosts");
+    assert!(
+        !installed.configurations().is_empty(),
+        "failing closed outlives hosts"
+    );
     installed.webhooks("--delete");
     installed.assert_nothing_is_left("scaling, webhooks --delete");
 }
 
 #[test]
 fn deleting_the_overlay_takes_the_configurations_along() {
-    let Some(installed) = Installed::new("deleted") else { return };
+    let Some(installed) = Installed::new("deleted") else {
+        return;
+    };
     let cluster = &installed.cluster;
     let pod = installed.pod();
     let end = ends(pod);
-    if Feature::Deploy.is_in(cluster, "kubectl delete -k; its files are deleted one by one") {
-        let delete = ["delete", "--wait=false", "--ignore-not-found", "-k", "deploy/overlays/registered"];
+    if Feature::Deploy.is_in(
+        cluster,
+        "kubectl delete -k; its files are deleted one by one",
+    ) {
+        let delete = [
+            "delete",
+            "--wait=false",
+            "--ignore-not-found",
+            "-k",
+            "deploy/overlays/registered",
+        ];
         cluster.kubectl(&delete).ok();
     } else {
-        for file in ["deploy/base/installation.yaml", "deploy/base/rbac.yaml", "deploy/overlays/registered/rbac.yaml"] {
-            cluster.kubectl(&["delete", "--namespace", NAMESPACE, "-f", file]).ok();
+        for file in [
+            "deploy/base/installation.yaml",
+            "deploy/base/rbac.yaml",
+            "deploy/overlays/registered/rbac.yaml",
+        ] {
+            cluster
+                .kubectl(&["delete", "--namespace", NAMESPACE, "-f", file])
+                .ok();
         }
     }
     installed.collect_garbage();
@@ -190,16 +277,24 @@ fn deleting_the_overlay_takes_the_configurations_along() {
     installed.assert_nothing_is_left("delete -k");
 }
 
-/// Not what the document says, but what many do. Where nothing deletes what is in a Namespace, as here, it never ends: the owner that
-/// the host wrote is what can be shown.
+/// Not what the document says, but what many do. Where nothing deletes what is in a Namespace, as
+/// here, it never ends: the owner that the host wrote is what can be shown.
 #[test]
 fn the_installation_goes_with_its_namespace() {
-    let Some(installed) = Installed::new("namespaced") else { return };
+    let Some(installed) = Installed::new("namespaced") else {
+        return;
+    };
     let _pod = installed.pod();
     let owner = "{.metadata.ownerReferences[*].kind} {.metadata.ownerReferences[*].uid}";
     let get = |what: &str, name: &str, path: &str| {
-        installed.cluster.kubectl(&["get", what, name, &format!("--output=jsonpath={path}")]).ok()
+        installed
+            .cluster
+            .kubectl(&["get", what, name, &format!("--output=jsonpath={path}")])
+            .ok()
     };
     let uid = get("namespace", NAMESPACE, "{.metadata.uid}");
-    assert_eq!(get("clusterrole", "sallyport-installation", owner), format!("Namespace {uid}"));
+    assert_eq!(
+        get("clusterrole", "sallyport-installation", owner),
+        format!("Namespace {uid}")
+    );
 }

@@ -1,4 +1,5 @@
-//! The real program as a webhook of the cluster, registered by what it prints itself: `sallyport webhooks`.
+//! The real program as a webhook of the cluster, registered by what it prints itself: `sallyport
+//! webhooks`.
 
 use sallyport_tests::cluster::Cluster;
 use sallyport_tests::cluster::Process;
@@ -52,9 +53,13 @@ impl Host {
         Self::serve(cluster, &shipped(), "")
     }
 
-    /// Serves a directory of manifests, with the modules that `make policies` built, and a certificate made on the spot.
+    /// Serves a directory of manifests, with the modules that `make policies` built, and a
+    /// certificate made on the spot.
     pub(crate) fn serve(cluster: &Cluster, policies: &Path, more: &str) -> Self {
-        let mut host = Self::start(cluster, &format!("--strict --policies {} {more}", policies.display()));
+        let mut host = Self::start(
+            cluster,
+            &format!("--strict --policies {} {more}", policies.display()),
+        );
         policies.clone_into(&mut host.policies);
         host
     }
@@ -67,14 +72,29 @@ impl Host {
             true => String::new(),
             false => format!("--self-signed --ca-out {}", ca.display()),
         };
-        let listen = if flags.contains("--listen ") { "" } else { "--listen 127.0.0.1:0" };
-        let arguments =
-            format!("serve --admin-listen 127.0.0.1:0 --modules target/policies {listen} {certificate} {flags}");
+        let listen = if flags.contains("--listen ") {
+            ""
+        } else {
+            "--listen 127.0.0.1:0"
+        };
+        let arguments = format!(
+            "serve --admin-listen 127.0.0.1:0 --modules target/policies {listen} {certificate} \
+             {flags}"
+        );
         let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
         let process = Process::start(&SALLYPORT, cluster.log("sallyport"), &arguments);
-        let address = process.told("serving on https://").parse().expect("an address");
+        let address = process
+            .told("serving on https://")
+            .parse()
+            .expect("an address");
         let ca = std::fs::read_to_string(&ca).unwrap_or_default();
-        Self { process, address, ca, policies: shipped(), _files: files }
+        Self {
+            process,
+            address,
+            ca,
+            policies: shipped(),
+            _files: files,
+        }
     }
 
     /// Ends it as a kubelet does.
@@ -106,35 +126,55 @@ impl<'a> Registration<'a> {
         }
     }
 
-    /// Applies them, and waits until the API server asks: until it refuses a NodePort out of the default range, which the policies
-    /// must deny.
+    /// Applies them, and waits until the API server asks: until it refuses a NodePort out of the
+    /// default range, which the policies must deny.
     pub(crate) fn apply(&self, cluster: &Cluster) {
         self.configure(cluster);
         let namespace = self.namespaces.first().copied().unwrap_or("default");
         wait_for("the webhook is asked", || {
-            let create =
-                ["create", "--namespace", namespace, "--dry-run=server", "-f", "docs/examples/out-of-range.yaml"];
+            let create = [
+                "create",
+                "--namespace",
+                namespace,
+                "--dry-run=server",
+                "-f",
+                "docs/examples/out-of-range.yaml",
+            ];
             let ran = cluster.kubectl(&create);
-            if !ran.done && ran.err.contains("denied the request") { Ok(()) } else { Err(format!("{ran:?}")) }
+            if !ran.done && ran.err.contains("denied the request") {
+                Ok(())
+            } else {
+                Err(format!("{ran:?}"))
+            }
         });
     }
 
     /// Applies them.
     pub(crate) fn configure(&self, cluster: &Cluster) {
         let configurations = self.configurations(cluster);
-        cluster.kubectl_with(&["apply", "-f", "-"], &configurations.to_string()).ok();
+        cluster
+            .kubectl_with(&["apply", "-f", "-"], &configurations.to_string())
+            .ok();
     }
 
-    /// What the program prints, but for which namespaces it is asked about, and how long it may take.
+    /// What the program prints, but for which namespaces it is asked about, and how long it may
+    /// take.
     fn configurations(&self, cluster: &Cluster) -> Value {
         let mut list = self.printed(cluster);
         let configurations = list["items"].as_array_mut().expect("a list").iter_mut();
-        for webhook in configurations.flat_map(|configuration| configuration["webhooks"].as_array_mut()).flatten() {
+        for webhook in configurations
+            .flat_map(|configuration| configuration["webhooks"].as_array_mut())
+            .flatten()
+        {
             // The whole machine is busy with tests; how long the host takes is measured elsewhere.
             webhook["timeoutSeconds"] = 10.into();
             if !self.namespaces.is_empty() {
-                let only = json!({"key": "kubernetes.io/metadata.name", "operator": "In", "values": self.namespaces});
-                webhook["namespaceSelector"]["matchExpressions"].as_array_mut().expect("a list").push(only);
+                let only = json!({"key": "kubernetes.io/metadata.name", "operator": "In",
+                    "values": self.namespaces});
+                webhook["namespaceSelector"]["matchExpressions"]
+                    .as_array_mut()
+                    .expect("a list")
+                    .push(only);
             }
         }
         list
@@ -146,7 +186,13 @@ impl<'a> Registration<'a> {
         let minor = format!("1.{}", cluster.minor);
         let output = Command::new(&*SALLYPORT)
             .current_dir(root())
-            .args(["webhooks", "--output=json", "--modules=target/policies", "--kubernetes", &minor])
+            .args([
+                "webhooks",
+                "--output=json",
+                "--modules=target/policies",
+                "--kubernetes",
+                &minor,
+            ])
             .args(["--name", self.name, "--failure-policy", self.failure_policy])
             .args([Path::new("--policies"), self.policies])
             .args(self.from_cluster.then_some("--policies-from-cluster"))
@@ -154,14 +200,19 @@ impl<'a> Registration<'a> {
             .args(match self.at {
                 At::Url(address) => vec![format!("--url=https://{address}")],
                 At::Service(namespace, name, port) => {
-                    vec![format!("--namespace={namespace}"), format!("--service={name}"), format!("--port={port}")]
+                    vec![
+                        format!("--namespace={namespace}"),
+                        format!("--service={name}"),
+                        format!("--port={port}"),
+                    ]
                 }
             })
             .output()
             .expect("the program runs");
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{error}");
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|problem| panic!("{problem}: {error}"))
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|problem| panic!("{problem}: {error}"))
     }
 }
 
@@ -189,7 +240,10 @@ impl Feature {
             Self::Deploy => ("what deploy/ is written in", 30),
         };
         if cluster.minor < since {
-            let left_out = format!("*** LEFT OUT: {or_leave_out}; Kubernetes 1.{} lacks {name} ***", cluster.minor);
+            let left_out = format!(
+                "*** LEFT OUT: {or_leave_out}; Kubernetes 1.{} lacks {name} ***",
+                cluster.minor
+            );
             writeln!(std::io::stderr(), "{left_out}").expect("standard error is open");
         }
         cluster.minor >= since

@@ -1,7 +1,8 @@
-//! Lists as long as the host lets through: no policy fails on them, since a policy that fails is asked no more (P13).
+//! Lists as long as the host lets through: no policy fails on them, since a policy that fails is
+//! asked no more (P13).
 //!
-//! The host refuses what is larger before it asks. What policies do is linear in the input, and they stop collecting after a
-//! bound.
+//! The host refuses what is larger before it asks. What policies do is linear in the input, and
+//! they stop collecting after a bound.
 
 use crate::review::{Request, VALIDATE};
 use crate::worlds::{PATCHING, STRICT, TEAM, World};
@@ -18,11 +19,13 @@ const PAIRS: usize = 1000;
 /// Bytes of all annotations.
 const ANNOTATIONS: usize = 256 << 10;
 
-/// A hundred times what most of this takes, since the machine may be busy, and less than what anything quadratic takes.
+/// A hundred times what most of this takes, since the machine may be busy, and less than what
+/// anything quadratic takes.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 fn service(spec: Value) -> Value {
-    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "w", "namespace": TEAM}, "spec": spec})
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "w", "namespace": TEAM},
+        "spec": spec})
 }
 
 fn list(count: usize, item: impl Fn(usize) -> Value) -> Value {
@@ -42,63 +45,83 @@ fn large() -> Vec<(&'static str, Value)> {
     let backend = json!({"tier": "database"});
     let ports = |count: usize, more: fn(usize) -> Value| {
         list(count, |i| {
-            let mut port = json!({"name": format!("p{i}"), "port": 1 + i % 65_535, "nodePort": 1 + i % 29_000});
-            port.as_object_mut().expect("a map").extend(more(i).as_object().expect("a map").clone());
+            let mut port = json!({"name": format!("p{i}"), "port": 1 + i % 65_535,
+                "nodePort": 1 + i % 29_000});
+            port.as_object_mut()
+                .expect("a map")
+                .extend(more(i).as_object().expect("a map").clone());
             port
         })
     };
     let mut services = vec![
-        ("external IPs", service(json!({"type": "ClusterIP", "externalIPs": list(ADDRESSES, |i| json!(ip(i)))}))),
+        (
+            "external IPs",
+            service(json!({"type": "ClusterIP", "externalIPs": list(ADDRESSES, |i| json!(ip(i)))})),
+        ),
         (
             "external IPs and ports",
             service(json!({
-                "type": "NodePort", "externalIPs": list(ADDRESSES, |i| json!(ip(i))), "ports": ports(PORTS, |_| json!({})),
+                "type": "NodePort", "externalIPs": list(ADDRESSES, |i| json!(ip(i))),
+                "ports": ports(PORTS, |_| json!({})),
             })),
         ),
         (
             "ports of backends",
-            service(json!({"type": "LoadBalancer", "ports": ports(PORTS, |_| json!({"targetPort": 5432}))})),
+            service(json!({"type": "LoadBalancer",
+                    "ports": ports(PORTS, |_| json!({"targetPort": 5432}))})),
         ),
         (
             "ports with a warning",
-            service(json!({"type": "NodePort", "ports": ports(PORTS, |_| json!({"targetPort": 9000}))})),
+            service(
+                json!({"type": "NodePort", "ports": ports(PORTS, |_| json!({"targetPort": 9000}))}),
+            ),
         ),
         (
             "named target ports",
             service(json!({
-                "type": "NodePort", "selector": {"app": "shop"}, "ports": ports(PORTS, |_| json!({"targetPort": "data"})),
+                "type": "NodePort", "selector": {"app": "shop"},
+                "ports": ports(PORTS, |_| json!({"targetPort": "data"})),
             })),
         ),
         (
             "dormant node ports",
             service(json!({
-                "type": "ExternalName", "externalName": "localhost", "ports": ports(PORTS, |_| json!({})),
+                "type": "ExternalName", "externalName": "localhost",
+                "ports": ports(PORTS, |_| json!({})),
             })),
         ),
         (
             "dormant source ranges",
             service(json!({
-                "type": "ClusterIP", "loadBalancerSourceRanges": list(ADDRESSES, |i| json!(format!("{}/32", ip(i)))),
+                "type": "ClusterIP", "loadBalancerSourceRanges": list(ADDRESSES,
+                    |i| json!(format!("{}/32", ip(i)))),
             })),
         ),
         (
             "source ranges",
             service(json!({
-                "type": "LoadBalancer", "loadBalancerSourceRanges": list(ADDRESSES, |i| json!(format!("{}/32", ip(i)))),
+                "type": "LoadBalancer",
+                "loadBalancerSourceRanges": list(ADDRESSES, |i| json!(format!("{}/32", ip(i)))),
             })),
         ),
         (
             "selector",
-            service(json!({"type": "NodePort", "selector": map(PAIRS, |i| format!("example.com/k{i}"), "x")})),
+            service(json!({"type": "NodePort",
+                    "selector": map(PAIRS, |i| format!("example.com/k{i}"), "x")})),
         ),
-        ("a long name", service(json!({"type": "ExternalName", "externalName": "a.".repeat(126)}))),
+        (
+            "a long name",
+            service(json!({"type": "ExternalName", "externalName": "a.".repeat(126)})),
+        ),
     ];
     let mut labels = service(json!({"type": "NodePort"}));
     labels["metadata"]["labels"] = map(PAIRS, |i| format!("example.com/k{i}"), "x");
     services.push(("labels", labels));
     let mut annotations = service(json!({"type": "ClusterIP"}));
-    annotations["metadata"]["annotations"] = map(PORTS, |i| format!("skupper.io/proxy-{i}"), "true");
-    annotations["metadata"]["annotations"]["getambassador.io/config"] = json!("x-".repeat(ANNOTATIONS / 4));
+    annotations["metadata"]["annotations"] =
+        map(PORTS, |i| format!("skupper.io/proxy-{i}"), "true");
+    annotations["metadata"]["annotations"]["getambassador.io/config"] =
+        json!("x-".repeat(ANNOTATIONS / 4));
     services.push(("annotations", annotations.clone()));
     annotations["spec"]["type"] = json!("LoadBalancer");
     services.push(("annotations of a load balancer", annotations));
@@ -113,7 +136,8 @@ fn large() -> Vec<(&'static str, Value)> {
     services
 }
 
-/// The same Service with each list in the opposite order and one entry more, so that nothing is found where it stood.
+/// The same Service with each list in the opposite order and one entry more, so that nothing is
+/// found where it stood.
 fn widened(service: &Value) -> Value {
     let mut service = service.clone();
     for list in ["ports", "externalIPs", "loadBalancerSourceRanges"] {
@@ -128,9 +152,19 @@ fn widened(service: &Value) -> Value {
 fn check(name: &str, outcome: &Outcome) {
     for evaluation in &outcome.evaluations {
         let policy = &evaluation.policy;
-        assert!(evaluation.error.is_none(), "{policy}, {name}: {:?}", evaluation.error);
-        assert!(evaluation.elapsed < PATIENCE, "{policy}, {name}: {:?}", evaluation.elapsed);
-        if std::env::var_os("SHOW_ELAPSED").is_some() && evaluation.elapsed > Duration::from_millis(10) {
+        assert!(
+            evaluation.error.is_none(),
+            "{policy}, {name}: {:?}",
+            evaluation.error
+        );
+        assert!(
+            evaluation.elapsed < PATIENCE,
+            "{policy}, {name}: {:?}",
+            evaluation.elapsed
+        );
+        if std::env::var_os("SHOW_ELAPSED").is_some()
+            && evaluation.elapsed > Duration::from_millis(10)
+        {
             println!("{policy}, {name}: {:?}", evaluation.elapsed);
         }
     }
@@ -141,10 +175,22 @@ fn no_policy_fails_on_a_large_service() {
     let world = World::of(&STRICT, "azure");
     for (name, service) in large() {
         check(name, &world.review(VALIDATE, &Request::create(&service)));
-        check(name, &World::of(&PATCHING, "azure").review(Function::Mutate, &Request::create(&service)));
-        check(name, &world.review(VALIDATE, &Request::update(&service, &service)));
-        check(name, &world.review(VALIDATE, &Request::update(&service, &widened(&service))));
-        let status = Request { status: true, ..Request::update(&json!({"metadata": service["metadata"]}), &service) };
+        check(
+            name,
+            &World::of(&PATCHING, "azure").review(Function::Mutate, &Request::create(&service)),
+        );
+        check(
+            name,
+            &world.review(VALIDATE, &Request::update(&service, &service)),
+        );
+        check(
+            name,
+            &world.review(VALIDATE, &Request::update(&service, &widened(&service))),
+        );
+        let status = Request {
+            status: true,
+            ..Request::update(&json!({"metadata": service["metadata"]}), &service)
+        };
         check(name, &world.review(VALIDATE, &status));
     }
 }

@@ -1,7 +1,8 @@
-//! What holds of every Service, shown on generated ones: the real components, through the one evaluation path.
+//! What holds of every Service, shown on generated ones: the real components, through the one
+//! evaluation path.
 //!
-//! The same cases in every run, unless PROPTEST_RNG_SEED says otherwise; PROPTEST_CASES is how many each property has. A failure
-//! shows the smallest request that was found, as JSON.
+//! The same cases in every run, unless PROPTEST_RNG_SEED says otherwise; PROPTEST_CASES is how many
+//! each property has. A failure shows the smallest request that was found, as JSON.
 
 mod large;
 mod review;
@@ -19,7 +20,9 @@ use sallyport::admission::{Exemption, Function, Outcome};
 use sallyport::contract::review::Phase;
 use sallyport_policy::facts::internal::{CONTROLLERS, Controller, Default, Enforces};
 use serde_json::{Map, Value, json};
-use services::{AWS_TYPE, BREAK_GLASS, GLASS, SOURCE_RANGES, annotation, nearly_fine, pair, service};
+use services::{
+    AWS_TYPE, BREAK_GLASS, GLASS, SOURCE_RANGES, annotation, nearly_fine, pair, service,
+};
 use std::collections::BTreeSet;
 use worlds::{EXTRA, GRANTER, PATCHING, PATCHING_MORE, STRICT, World};
 
@@ -27,12 +30,18 @@ use worlds::{EXTRA, GRANTER, PATCHING, PATCHING_MORE, STRICT, World};
 const CASES: u32 = 512;
 
 fn config() -> ProptestConfig {
-    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let mut config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = CASES;
     }
     match config.rng_seed {
-        RngSeed::Random => ProptestConfig { rng_seed: RngSeed::Fixed(20_261_123), ..config },
+        RngSeed::Random => ProptestConfig {
+            rng_seed: RngSeed::Fixed(20_261_123),
+            ..config
+        },
         RngSeed::Fixed(_) => config,
     }
 }
@@ -67,7 +76,8 @@ mod every_policy_has_an_opinion {
         #![proptest_config(config())]
 
         #[test]
-        fn on_any_service(world in services::world(), request in on(services::any_service().prop_map(|Json(it)| it).boxed())) {
+        fn on_any_service(world in services::world(),
+            request in on(services::any_service().prop_map(|Json(it)| it).boxed())) {
             for worlds in [&STRICT, &PATCHING, &PATCHING_MORE] {
                 for function in FUNCTIONS {
                     check_sound(&worlds[world].review(function, &request))?;
@@ -92,7 +102,8 @@ mod every_policy_has_an_opinion {
         #[test]
         fn on_a_captured_review_with_something_broken(Json(review) in shapes::broken_review()) {
             for function in FUNCTIONS {
-                if let Some(outcome) = PATCHING[0].try_review(function, review.to_string().as_bytes()) {
+                if let Some(outcome) = PATCHING[0].try_review(function,
+                    review.to_string().as_bytes()) {
                     check_sound(&outcome)?;
                 }
             }
@@ -105,9 +116,12 @@ mod patches {
 
     /// The object as the API server has it after the patch, if there is one.
     fn patched(object: &Value, outcome: &Outcome) -> Result<Option<Value>, TestCaseError> {
-        let Some(patch) = &outcome.response.patch else { return Ok(None) };
+        let Some(patch) = &outcome.response.patch else {
+            return Ok(None);
+        };
         let fits = |error: &dyn std::fmt::Display| TestCaseError::fail(format!("{patch}: {error}"));
-        let operations: json_patch::Patch = serde_json::from_str(patch).map_err(|error| fits(&error))?;
+        let operations: json_patch::Patch =
+            serde_json::from_str(patch).map_err(|error| fits(&error))?;
         let mut object = object.clone();
         json_patch::patch(&mut object, &operations).map_err(|error| fits(&error))?;
         Ok(Some(object))
@@ -116,20 +130,25 @@ mod patches {
     /// A create, or an update from another one.
     fn request() -> impl Strategy<Value = (usize, Request)> {
         services::world().prop_flat_map(|world| {
-            (service_in(world), prop::option::of(service_in(world))).prop_map(move |(Json(mut object), old)| {
-                let request = match old {
-                    None => {
-                        // Nothing is allocated yet: whatever stands there, the client wrote.
-                        object["metadata"].as_object_mut().expect("metadata").remove("managedFields");
-                        Request::create(&object)
-                    }
-                    Some(Json(mut old)) => {
-                        old["metadata"]["namespace"] = object["metadata"]["namespace"].clone();
-                        Request::update(&old, &object)
-                    }
-                };
-                (world, request)
-            })
+            (service_in(world), prop::option::of(service_in(world))).prop_map(
+                move |(Json(mut object), old)| {
+                    let request = match old {
+                        None => {
+                            // Nothing is allocated yet: whatever stands there, the client wrote.
+                            object["metadata"]
+                                .as_object_mut()
+                                .expect("metadata")
+                                .remove("managedFields");
+                            Request::create(&object)
+                        }
+                        Some(Json(mut old)) => {
+                            old["metadata"]["namespace"] = object["metadata"]["namespace"].clone();
+                            Request::update(&old, &object)
+                        }
+                    };
+                    (world, request)
+                },
+            )
         })
     }
 
@@ -140,7 +159,8 @@ mod patches {
         fn apply_and_leave_nothing_to_patch((world, request) in request()) {
             for worlds in [&PATCHING, &PATCHING_MORE] {
                 let world = &worlds[world];
-                if let Some(object) = patched(&request.object, &world.review(Function::Mutate, &request))? {
+                if let Some(object) = patched(&request.object,
+                    &world.review(Function::Mutate, &request))? {
                     let again = world.review(Function::Mutate, &request.of(object.clone()));
                     prop_assert_eq!(&again.response.patch, &None, "patched once: {}", object);
                 }
@@ -154,18 +174,23 @@ mod patches {
                 let mutated = world.review(Function::Mutate, &request);
                 let Some(object) = patched(&request.object, &mutated)? else { continue };
                 for phase in [Phase::Mutating, Phase::Validating] {
-                    let judge = |request: &Request| world.review(Function::Validate(phase), request);
+                    let judge = |request: &Request| world.review(Function::Validate(phase),
+                        request);
                     let (before, after) = (judge(&request), judge(&request.of(object.clone())));
                     let coerced = patches(&mutated, "clusterip-internal");
                     let new = &keys(&after) - &keys(&before);
-                    prop_assert!(new.is_empty(), "{:?} by {:?}: {}", new, mutated.response.patch, object);
-                    // What the API server is about to wipe after the mutating phase, M5 leaves to it.
+                    prop_assert!(new.is_empty(), "{:?} by {:?}: \
+                        {}", new, mutated.response.patch, object);
+                    // What the API server is about to wipe after the mutating phase, M5 leaves to
+                    // it.
                     let strips = phase == Phase::Mutating && patches(&mutated, "dormant-fields");
                     for (mends, rule) in [(coerced, "S07"), (strips, "S11")] {
                         if mends {
                             let left: Vec<_> =
-                                keys(&after).into_iter().filter(|(of, key)| of == rule && !key.is_empty()).collect();
-                            prop_assert!(left.is_empty(), "{:?} after {:?}: {}", left, mutated.response.patch, object);
+                                keys(&after).into_iter().filter(|(of,
+                                    key)| of == rule && !key.is_empty()).collect();
+                            prop_assert!(left.is_empty(), "{:?} after {:?}: \
+                                {}", left, mutated.response.patch, object);
                         }
                     }
                 }
@@ -176,19 +201,25 @@ mod patches {
     #[test]
     fn create_the_metadata_that_a_raw_object_lacks() {
         let world = World::of(&PATCHING, "azure");
-        for object in
-            [json!({"spec": {"type": "LoadBalancer"}}), json!({"metadata": null, "spec": {"type": "LoadBalancer"}})]
-        {
+        for object in [
+            json!({"spec": {"type": "LoadBalancer"}}),
+            json!({"metadata": null, "spec": {"type": "LoadBalancer"}}),
+        ] {
             let outcome = world.review(Function::Mutate, &Request::create(&object));
             assert_eq!(broken(&outcome), None);
-            let patched = patched(&object, &outcome).expect("it fits").expect("a patch");
+            let patched = patched(&object, &outcome)
+                .expect("it fits")
+                .expect("a patch");
             let switch = "service.beta.kubernetes.io/azure-load-balancer-internal";
             assert_eq!(patched["metadata"]["annotations"][switch], "true");
         }
     }
 
     fn patches(outcome: &Outcome, policy: &str) -> bool {
-        outcome.evaluations.iter().any(|evaluation| &*evaluation.policy == policy && !evaluation.patch.is_empty())
+        outcome
+            .evaluations
+            .iter()
+            .any(|evaluation| &*evaluation.policy == policy && !evaluation.patch.is_empty())
     }
 }
 
@@ -199,7 +230,8 @@ mod ratchet {
         #![proptest_config(config())]
 
         #[test]
-        fn never_denies_what_changes_nothing((world, Json(object)) in placed(), status in any::<bool>()) {
+        fn never_denies_what_changes_nothing((world, Json(object)) in placed(),
+            status in any::<bool>()) {
             let request = Request { status, ..Request::update(&object, &object) };
             check_allowed(&STRICT[world].review(VALIDATE, &request))?;
         }
@@ -257,7 +289,9 @@ mod order {
             Value::Object(map) => {
                 let mut entries: Vec<_> = map
                     .iter()
-                    .map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), text(value, places)))
+                    .map(|(key, value)| {
+                        format!("{}:{}", Value::from(key.as_str()), text(value, places))
+                    })
                     .collect();
                 shuffle(&mut entries, places);
                 format!("{{{}}}", entries.join(","))
@@ -284,8 +318,10 @@ mod order {
                 Some(Json(old)) => Request::update(old, object),
             };
             let one = STRICT[world].review(VALIDATE, &request(&object));
-            let body: Value = serde_json::from_slice(&request(&reorder(&object, &places)).body()).expect("JSON");
-            let other = STRICT[world].try_review(VALIDATE, text(&body, &places).as_bytes()).expect("a review");
+            let body: Value = serde_json::from_slice(&request(&reorder(&object,
+                &places)).body()).expect("JSON");
+            let other = STRICT[world].try_review(VALIDATE,
+                text(&body, &places).as_bytes()).expect("a review");
             prop_assert_eq!(verdict(&one), verdict(&other), "{}", text(&body, &places));
         }
 
@@ -296,7 +332,8 @@ mod order {
                 for function in FUNCTIONS {
                     let world = &worlds[world];
                     let [one, other] = [&world.admission, &world.reversed].map(|admission| {
-                        worlds::ask(admission, function, &body).expect("a review").response.to_json()
+                        worlds::ask(admission, function, &body).expect("a \
+                            review").response.to_json()
                     });
                     prop_assert_eq!(String::from_utf8_lossy(&one), String::from_utf8_lossy(&other));
                 }
@@ -305,8 +342,8 @@ mod order {
     }
 }
 
-/// Whoever writes a Service writes its labels and annotations: they may restrict what it is allowed, and only what a rule names
-/// as its permission may widen it.
+/// Whoever writes a Service writes its labels and annotations: they may restrict what it is
+/// allowed, and only what a rule names as its permission may widen it.
 mod permission {
     use super::*;
 
@@ -323,7 +360,11 @@ mod permission {
 
     /// Who denies by which rule.
     fn rules(outcome: &Outcome) -> BTreeSet<(String, String)> {
-        verdict(outcome).1.into_iter().map(|(policy, rule, ..)| (policy, rule)).collect()
+        verdict(outcome)
+            .1
+            .into_iter()
+            .map(|(policy, rule, ..)| (policy, rule))
+            .collect()
     }
 
     fn has(object: &Value, map: &str, key: &str) -> bool {
@@ -352,14 +393,17 @@ mod permission {
                     let object = with(&object, map, &key, &value);
                     let after = judge(&object);
                     let lost = &rules(&before) - &rules(&after);
-                    prop_assert!(lost.is_empty(), "{:?} by {}[{:?}] = {:?}: {}", lost, map, key, value, object);
+                    prop_assert!(lost.is_empty(), "{:?} by {}[{:?}] = {:?}: \
+                        {}", lost, map, key, value, object);
                     let allowed = after.response.allowed && !before.response.allowed;
-                    prop_assert!(!allowed, "allowed by {}[{:?}] = {:?}: {}", map, key, value, object);
+                    prop_assert!(!allowed, "allowed by {}[{:?}] = {:?}: \
+                        {}", map, key, value, object);
                 }
             }
         }
 
-        /// On AWS, one annotation says which of two controllers reads the others: beside none of these it permits nothing.
+        /// On AWS, one annotation says which of two controllers reads the others: beside none of
+        /// these it permits nothing.
         #[test]
         fn comes_by_no_choice_of_a_controller_alone(
             Json(object) in nearly_fine(World::of(&STRICT, "aws-lbc").controller),
@@ -368,10 +412,12 @@ mod permission {
             let world = World::of(&STRICT, "aws-lbc");
             let mut object = object;
             if let Some(annotations) = object["metadata"]["annotations"].as_object_mut() {
-                annotations.retain(|key, _| !services::all_switches().iter().any(|switch| switch.key == key));
+                annotations.retain(|key,
+                    _| !services::all_switches().iter().any(|switch| switch.key == key));
                 annotations.remove(AWS_TYPE);
             }
-            let is_allowed = |object: &Value| world.review(VALIDATE, &Request::create(object)).response.allowed;
+            let is_allowed = |object: &Value| world.review(VALIDATE,
+                &Request::create(object)).response.allowed;
             let chosen = with(&object, "annotations", AWS_TYPE, value);
             prop_assert!(is_allowed(&object) || !is_allowed(&chosen), "{}", chosen);
         }
@@ -389,7 +435,10 @@ mod permission {
     }
 
     fn allowed(world: &'static World, object: &Value) -> bool {
-        world.review(VALIDATE, &Request::create(object)).response.allowed
+        world
+            .review(VALIDATE, &Request::create(object))
+            .response
+            .allowed
     }
 
     #[test]
@@ -398,20 +447,40 @@ mod permission {
             let world = World::of(&STRICT, controller.name);
             let denied = |object: &Value| {
                 let outcome = world.review(VALIDATE, &Request::create(object));
-                rules(&outcome).into_iter().map(|(_, rule)| rule).collect::<Vec<_>>()
+                rules(&outcome)
+                    .into_iter()
+                    .map(|(_, rule)| rule)
+                    .collect::<Vec<_>>()
             };
             let fine = services::fine_load_balancer(controller);
             let Some(switch) = controller.switches.first() else {
-                assert!(denied(&fine).contains(&"S04".to_owned()), "{}", controller.name);
+                assert!(
+                    denied(&fine).contains(&"S04".to_owned()),
+                    "{}",
+                    controller.name
+                );
                 continue;
             };
             // Where nobody enforces source ranges, that is what is left to say.
             let enforces = controller.enforces != Enforces::No;
-            assert_eq!(denied(&fine), if enforces { vec![] } else { vec!["S05"] }, "{}", controller.name);
+            assert_eq!(
+                denied(&fine),
+                if enforces { vec![] } else { vec!["S05"] },
+                "{}",
+                controller.name
+            );
             let mut bare = fine;
-            bare["metadata"]["annotations"].as_object_mut().expect("a map").remove(switch.key);
+            bare["metadata"]["annotations"]
+                .as_object_mut()
+                .expect("a map")
+                .remove(switch.key);
             let is_internal = controller.default == Default::Internal;
-            assert_eq!(denied(&bare).contains(&"S04".to_owned()), !is_internal, "{}", controller.name);
+            assert_eq!(
+                denied(&bare).contains(&"S04".to_owned()),
+                !is_internal,
+                "{}",
+                controller.name
+            );
         }
     }
 
@@ -421,19 +490,35 @@ mod permission {
         let mut bare = services::fine_load_balancer(world.controller.expect("azure"));
         bare["metadata"]["annotations"] = json!({});
         assert!(!allowed(world, &bare));
-        assert!(allowed(world, &with(&bare, "annotations", EXTRA.0, EXTRA.1)));
+        assert!(allowed(
+            world,
+            &with(&bare, "annotations", EXTRA.0, EXTRA.1)
+        ));
         let mut open = services::fine_load_balancer(world.controller.expect("azure"));
-        open["spec"].as_object_mut().expect("a spec").remove("loadBalancerSourceRanges");
+        open["spec"]
+            .as_object_mut()
+            .expect("a spec")
+            .remove("loadBalancerSourceRanges");
         assert!(!allowed(world, &open));
-        assert!(allowed(world, &with(&open, "annotations", SOURCE_RANGES, "10.0.0.0/8")));
+        assert!(allowed(
+            world,
+            &with(&open, "annotations", SOURCE_RANGES, "10.0.0.0/8")
+        ));
     }
 
     /// The other annotation makes the controller read a switch that stands there already.
     #[test]
     fn comes_by_the_choice_of_a_controller_beside_its_switch() {
-        let fine = services::fine_load_balancer(World::of(&STRICT, "aws-lbc").controller.expect("a controller"));
+        let fine = services::fine_load_balancer(
+            World::of(&STRICT, "aws-lbc")
+                .controller
+                .expect("a controller"),
+        );
         let mut bare = fine.clone();
-        bare["metadata"]["annotations"].as_object_mut().expect("a map").remove(AWS_TYPE);
+        bare["metadata"]["annotations"]
+            .as_object_mut()
+            .expect("a map")
+            .remove(AWS_TYPE);
         assert!(!allowed(World::of(&STRICT, "aws-lbc"), &bare));
         assert!(allowed(World::of(&STRICT, "aws-lbc"), &fine));
     }
@@ -441,7 +526,8 @@ mod permission {
     #[test]
     fn the_mutating_phase_leaves_alone_what_is_excused() {
         let world = &PATCHING[0];
-        let bare = json!({"metadata": {"name": "w", "namespace": "team"}, "spec": {"type": "LoadBalancer"}});
+        let bare = json!({"metadata": {"name": "w", "namespace": "team"},
+            "spec": {"type": "LoadBalancer"}});
         let object = with(&bare, "annotations", BREAK_GLASS, GLASS);
         let by = |user| world.review(Function::Mutate, &Request::create(&object).by(user));
         assert_eq!(by(GRANTER).exemption, Some(Exemption::BreakGlass));

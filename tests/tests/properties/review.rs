@@ -13,8 +13,11 @@ use std::fmt;
 pub(crate) const VALIDATE: Function = Function::Validate(Phase::Validating);
 
 /// All that can be asked.
-pub(crate) const FUNCTIONS: [Function; 3] =
-    [Function::Mutate, Function::Validate(Phase::Mutating), Function::Validate(Phase::Validating)];
+pub(crate) const FUNCTIONS: [Function; 3] = [
+    Function::Mutate,
+    Function::Validate(Phase::Mutating),
+    Function::Validate(Phase::Validating),
+];
 
 /// JSON that a failure shows as JSON.
 #[derive(Clone, PartialEq)]
@@ -46,11 +49,22 @@ impl fmt::Debug for Request {
 impl Request {
     pub(crate) fn create(object: &Value) -> Self {
         let (object, old_object) = (object.clone(), Value::Null);
-        Self { operation: "CREATE", status: false, dry_run: false, user: "alice", object, old_object }
+        Self {
+            operation: "CREATE",
+            status: false,
+            dry_run: false,
+            user: "alice",
+            object,
+            old_object,
+        }
     }
 
     pub(crate) fn update(old_object: &Value, object: &Value) -> Self {
-        Self { operation: "UPDATE", old_object: old_object.clone(), ..Self::create(object) }
+        Self {
+            operation: "UPDATE",
+            old_object: old_object.clone(),
+            ..Self::create(object)
+        }
     }
 
     pub(crate) fn by(self, user: &'static str) -> Self {
@@ -58,7 +72,10 @@ impl Request {
     }
 
     pub(crate) fn of(&self, object: Value) -> Self {
-        Self { object, ..self.clone() }
+        Self {
+            object,
+            ..self.clone()
+        }
     }
 
     pub(crate) fn body(&self) -> Vec<u8> {
@@ -67,7 +84,12 @@ impl Request {
 
     fn json(&self) -> Value {
         let metadata = [&self.object, &self.old_object].map(|object| object.pointer("/metadata"));
-        let metadata = metadata.into_iter().flatten().next().cloned().unwrap_or_default();
+        let metadata = metadata
+            .into_iter()
+            .flatten()
+            .next()
+            .cloned()
+            .unwrap_or_default();
         let text = |key: &str| metadata.get(key).and_then(Value::as_str);
         json!({
             "apiVersion": "admission.k8s.io/v1",
@@ -89,14 +111,19 @@ impl Request {
     }
 }
 
-/// A violation without its place, which moves with its neighbours: policy, rule, field without indexes, message.
+/// A violation without its place, which moves with its neighbours: policy, rule, field without
+/// indexes, message.
 pub(crate) type Offence = (String, String, String, String);
 
 /// Whether it was allowed, and every offence, sorted.
 pub(crate) fn verdict(outcome: &Outcome) -> (bool, Vec<Offence>) {
     let offences = outcome.evaluations.iter().flat_map(|evaluation| {
         let offence = |violation: &Violation| {
-            let texts = (violation.rule.clone(), unindexed(&violation.field), violation.message.clone());
+            let texts = (
+                violation.rule.clone(),
+                unindexed(&violation.field),
+                violation.message.clone(),
+            );
             (evaluation.policy.to_string(), texts.0, texts.1, texts.2)
         };
         evaluation.violations.iter().map(offence)
@@ -120,8 +147,13 @@ fn unindexed(field: &str) -> String {
 
 /// What Ratchet compares.
 pub(crate) fn keys(outcome: &Outcome) -> BTreeSet<(String, String)> {
-    let violations = outcome.evaluations.iter().flat_map(|evaluation| &evaluation.violations);
-    violations.map(|violation| (violation.rule.clone(), violation.key.clone())).collect()
+    let violations = outcome
+        .evaluations
+        .iter()
+        .flat_map(|evaluation| &evaluation.violations);
+    violations
+        .map(|violation| (violation.rule.clone(), violation.key.clone()))
+        .collect()
 }
 
 /// The first evaluation that gave no opinion.
@@ -144,7 +176,14 @@ pub(crate) fn requests(objects: BoxedStrategy<(Value, Value)>) -> BoxedStrategy<
                 "other" => other,
                 _ => object.clone(),
             };
-            Request { operation, status, dry_run, user, object, old_object }
+            Request {
+                operation,
+                status,
+                dry_run,
+                user,
+                object,
+                old_object,
+            }
         })
         .boxed()
 }

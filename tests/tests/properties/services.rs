@@ -1,14 +1,16 @@
 //! Services, biased towards what policies look at.
 //!
-//! Each is decodable: what is not is the matter of [`crate::shapes`]. Fields come and go one by one, so that a failure shrinks
-//! to those that matter.
+//! Each is decodable: what is not is the matter of [`crate::shapes`]. Fields come and go one by
+//! one, so that a failure shrinks to those that matter.
 
 use crate::review::Json;
 use crate::worlds::{self, EXTRA, INTERNAL_CLASS, RESTRICTED, TEAM, UNKNOWN, VAULT};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use sallyport_policy::facts::backends::{AMBIGUOUS_PORTS, OPERATOR_LABELS, PRODUCTS, PROTOCOLS, STRICT_PORTS, TIERS};
+use sallyport_policy::facts::backends::{
+    AMBIGUOUS_PORTS, OPERATOR_LABELS, PRODUCTS, PROTOCOLS, STRICT_PORTS, TIERS,
+};
 use sallyport_policy::facts::classes;
 use sallyport_policy::facts::internal::{CONTROLLERS, Controller, Enforces, Switch, Variant, When};
 use sallyport_policy::facts::metadata_services::METADATA_SERVICES;
@@ -30,7 +32,11 @@ type Field = BoxedStrategy<Option<(String, Value)>>;
 /// Anything that decodes.
 pub(crate) fn any_service() -> BoxedStrategy<Json> {
     let metadata = object(vec![
-        field("name", 9, select(vec!["w", "db", "kubernetes"]).prop_map(Value::from)),
+        field(
+            "name",
+            9,
+            select(vec!["w", "db", "kubernetes"]).prop_map(Value::from),
+        ),
         field("generateName", 1, Just(json!("w-"))),
         field("namespace", 9, namespace()),
         field("labels", 6, odd(labels(), json!({}))),
@@ -41,18 +47,46 @@ pub(crate) fn any_service() -> BoxedStrategy<Json> {
     ]);
     let spec = object(vec![
         field("type", 14, service_type()),
-        field("ports", 12, odd(vec(port(), 0..5).prop_map(Value::from), json!([]))),
+        field(
+            "ports",
+            12,
+            odd(vec(port(), 0..5).prop_map(Value::from), json!([])),
+        ),
         field("selector", 8, odd(labels(), json!({}))),
-        field("clusterIP", 4, select(vec!["", "None", "10.96.0.7"]).prop_map(Value::from)),
-        field("externalIPs", 3, odd(vec(address(), 0..3).prop_map(Value::from), json!([]))),
+        field(
+            "clusterIP",
+            4,
+            select(vec!["", "None", "10.96.0.7"]).prop_map(Value::from),
+        ),
+        field(
+            "externalIPs",
+            3,
+            odd(vec(address(), 0..3).prop_map(Value::from), json!([])),
+        ),
         field("externalName", 3, host_name()),
-        field("externalTrafficPolicy", 4, select(vec!["Local", "Cluster", ""]).prop_map(Value::from)),
+        field(
+            "externalTrafficPolicy",
+            4,
+            select(vec!["Local", "Cluster", ""]).prop_map(Value::from),
+        ),
         field("healthCheckNodePort", 2, node_port()),
-        field("allocateLoadBalancerNodePorts", 6, odd(any::<bool>().prop_map(Value::from), Value::Null)),
+        field(
+            "allocateLoadBalancerNodePorts",
+            6,
+            odd(any::<bool>().prop_map(Value::from), Value::Null),
+        ),
         field("loadBalancerClass", 3, odd(class(), Value::Null)),
         field("loadBalancerIP", 2, address()),
-        field("loadBalancerSourceRanges", 6, odd(vec(range(), 0..4).prop_map(Value::from), json!([]))),
-        field("publishNotReadyAddresses", 1, any::<bool>().prop_map(Value::from)),
+        field(
+            "loadBalancerSourceRanges",
+            6,
+            odd(vec(range(), 0..4).prop_map(Value::from), json!([])),
+        ),
+        field(
+            "publishNotReadyAddresses",
+            1,
+            any::<bool>().prop_map(Value::from),
+        ),
         field("sessionAffinity", 1, Just(json!("None"))),
     ]);
     let service = object(vec![
@@ -67,7 +101,10 @@ pub(crate) fn any_service() -> BoxedStrategy<Json> {
 
 /// With a name and a namespace that is known.
 pub(crate) fn service() -> BoxedStrategy<Json> {
-    (any_service(), select(vec![TEAM, TEAM, TEAM, RESTRICTED, VAULT]))
+    (
+        any_service(),
+        select(vec![TEAM, TEAM, TEAM, RESTRICTED, VAULT]),
+    )
         .prop_map(|(Json(mut service), namespace)| {
             if !service["metadata"].is_object() {
                 service["metadata"] = json!({});
@@ -99,14 +136,23 @@ pub(crate) fn nearly_fine(controller: Option<&'static Controller>) -> BoxedStrat
         host_name().prop_map(|value| ("externalName", value)),
         address().prop_map(|value| ("loadBalancerIP", value)),
     ];
-    (vec(change, 0..3), vec(field, 0..2), select(vec![TEAM, TEAM, TEAM, VAULT, RESTRICTED]))
+    (
+        vec(change, 0..3),
+        vec(field, 0..2),
+        select(vec![TEAM, TEAM, TEAM, VAULT, RESTRICTED]),
+    )
         .prop_map(move |(changes, fields, namespace)| {
             let mut service = fine.clone();
             service["metadata"]["namespace"] = json!(namespace);
             for (map, key, value) in changes {
                 match value {
                     Some(value) => service["metadata"][map][key] = value.into(),
-                    None => _ = service["metadata"][map].as_object_mut().expect("a map").remove(&key),
+                    None => {
+                        _ = service["metadata"][map]
+                            .as_object_mut()
+                            .expect("a map")
+                            .remove(&key)
+                    }
                 }
             }
             for (key, value) in fields {
@@ -149,23 +195,44 @@ fn fine_by_class(class: &str) -> Value {
 
 /// A value by which the controller makes an internal load balancer.
 pub(crate) fn internal_value(switch: &Switch) -> String {
-    let values = ["true", "internal", "Internal", "INTERNAL", "private", "intranet", "inner", r#"{"type":"inner"}"#];
-    let value = switch.set.or_else(|| values.into_iter().find(|value| switch.reads.read(value) == Reading::Yes));
+    let values = [
+        "true",
+        "internal",
+        "Internal",
+        "INTERNAL",
+        "private",
+        "intranet",
+        "inner",
+        r#"{"type":"inner"}"#,
+    ];
+    let value = switch.set.or_else(|| {
+        values
+            .into_iter()
+            .find(|value| switch.reads.read(value) == Reading::Yes)
+    });
     value.expect("a value that is internal").to_owned()
 }
 
 fn variants() -> impl Iterator<Item = &'static Variant> {
-    CONTROLLERS.iter().filter_map(|controller| controller.variant.as_ref())
+    CONTROLLERS
+        .iter()
+        .filter_map(|controller| controller.variant.as_ref())
 }
 
 /// Every switch of every controller, its variants' too.
 pub(crate) fn all_switches() -> Vec<Switch> {
     let variants = variants().flat_map(|variant| variant.switches);
-    CONTROLLERS.iter().flat_map(|controller| controller.switches).chain(variants).copied().collect()
+    CONTROLLERS
+        .iter()
+        .flat_map(|controller| controller.switches)
+        .chain(variants)
+        .copied()
+        .collect()
 }
 
-/// Keys by which policies may permit more than without them: what controllers read to make a load balancer internal, to choose
-/// what they read, and to enforce source ranges; what settings name, and the source ranges.
+/// Keys by which policies may permit more than without them: what controllers read to make a load
+/// balancer internal, to choose what they read, and to enforce source ranges; what settings name,
+/// and the source ranges.
 pub(crate) fn permissions() -> BTreeSet<String> {
     let switches = all_switches().into_iter().map(|switch| switch.key);
     let kinds = variants().filter_map(|variant| match variant.when {
@@ -176,8 +243,15 @@ pub(crate) fn permissions() -> BTreeSet<String> {
         Enforces::Where(annotations) => annotations.iter().map(|(key, _)| *key).collect(),
         _ => vec![],
     });
-    let ranges = CONTROLLERS.iter().flat_map(|controller| controller.ranges).copied();
-    let keys = switches.chain(kinds).chain(enforcing).chain(ranges).chain([EXTRA.0, SOURCE_RANGES, AWS_TYPE]);
+    let ranges = CONTROLLERS
+        .iter()
+        .flat_map(|controller| controller.ranges)
+        .copied();
+    let keys = switches.chain(kinds).chain(enforcing).chain(ranges).chain([
+        EXTRA.0,
+        SOURCE_RANGES,
+        AWS_TYPE,
+    ]);
     keys.map(str::to_owned).collect()
 }
 
@@ -189,7 +263,8 @@ pub(crate) fn annotation() -> BoxedStrategy<(String, String)> {
             (switch.key.to_owned(), if wrong == 0 { value } else { internal_value(&switch) })
         }),
         1 => select(vec!["nlb", "NLB", "lb"])
-            .prop_map(|value| ("oci.oraclecloud.com/load-balancer-type".to_owned(), value.to_owned())),
+            .prop_map(|value| ("oci.oraclecloud.com/load-balancer-type".to_owned(),
+                value.to_owned())),
         1 => select(vec!["external", "nlb-ip", "nlb", "External"])
             .prop_map(|value| (AWS_TYPE.to_owned(), value.to_owned())),
         2 => (select(voids), switch_value()).prop_map(|(key, value)| (key.to_owned(), value)),
@@ -225,7 +300,8 @@ pub(crate) fn pair() -> BoxedStrategy<(String, String)> {
         3 => (Just("app"), select(PRODUCTS.to_vec())).prop_map(own),
         3 => (select(vec!["role", "tier", "type"]), select(TIERS.to_vec())).prop_map(own),
         2 => (select(OPERATOR_LABELS.to_vec()), select(vec!["", "x"])).prop_map(own),
-        6 => (select(vec!["app", "tier"]), select(vec!["web", "shop", "Database", "frontend"])).prop_map(own),
+        6 => (select(vec!["app", "tier"]),
+            select(vec!["web", "shop", "Database", "frontend"])).prop_map(own),
         2 => (select(vec!["example.com/exposure", "sallyport.dev/exempt", "example.com/x"]),
               select(vec!["internal", "public", "true"])).prop_map(own),
     ]
@@ -237,13 +313,16 @@ fn any_switch() -> impl Strategy<Value = Switch> {
 }
 
 fn switches_of(controller: Option<&'static Controller>) -> BoxedStrategy<(String, String)> {
-    let mut switches = controller.map_or_else(all_switches, |controller| controller.switches.to_vec());
+    let mut switches =
+        controller.map_or_else(all_switches, |controller| controller.switches.to_vec());
     let variant = controller.and_then(|controller| controller.variant);
     switches.extend(variant.into_iter().flat_map(|variant| variant.switches));
     if switches.is_empty() {
         switches = all_switches();
     }
-    (select(switches), switch_value()).prop_map(|(switch, value)| (switch.key.to_owned(), value)).boxed()
+    (select(switches), switch_value())
+        .prop_map(|(switch, value)| (switch.key.to_owned(), value))
+        .boxed()
 }
 
 fn switch_value() -> impl Strategy<Value = String> {
@@ -272,20 +351,38 @@ fn switch_value() -> impl Strategy<Value = String> {
 
 /// Some grant, if a granter sets them ([`worlds::NOW`]), some don't.
 fn glass() -> impl Strategy<Value = String> {
-    let values = vec![GLASS, "2027-01-01T00:00:00Z; far ahead", "2020-01-01T00:00:00Z; expired", "; ", ""];
+    let values = vec![
+        GLASS,
+        "2027-01-01T00:00:00Z; far ahead",
+        "2020-01-01T00:00:00Z; expired",
+        "; ",
+        "",
+    ];
     select(values).prop_map(str::to_owned)
 }
 
 fn namespace() -> impl Strategy<Value = Value> {
-    select(vec![TEAM, TEAM, TEAM, RESTRICTED, VAULT, UNKNOWN, "default", "kube-system"]).prop_map(Value::from)
+    select(vec![
+        TEAM,
+        TEAM,
+        TEAM,
+        RESTRICTED,
+        VAULT,
+        UNKNOWN,
+        "default",
+        "kube-system",
+    ])
+    .prop_map(Value::from)
 }
 
 fn labels() -> impl Strategy<Value = Value> {
-    vec(pair(), 0..4).prop_map(|pairs| Value::Object(pairs.into_iter().map(|(k, v)| (k, v.into())).collect()))
+    vec(pair(), 0..4)
+        .prop_map(|pairs| Value::Object(pairs.into_iter().map(|(k, v)| (k, v.into())).collect()))
 }
 
 fn annotations() -> impl Strategy<Value = Value> {
-    vec(annotation(), 0..5).prop_map(|pairs| Value::Object(pairs.into_iter().map(|(k, v)| (k, v.into())).collect()))
+    vec(annotation(), 0..5)
+        .prop_map(|pairs| Value::Object(pairs.into_iter().map(|(k, v)| (k, v.into())).collect()))
 }
 
 fn service_type() -> impl Strategy<Value = Value> {
@@ -308,12 +405,27 @@ fn port() -> impl Strategy<Value = Value> {
     let name = || {
         prop_oneof![
             select(PROTOCOLS.to_vec()).prop_map(Value::from),
-            select(vec!["web", "http", "REDIS", "redis-0", "example.com/redis", ""]).prop_map(Value::from),
+            select(vec![
+                "web",
+                "http",
+                "REDIS",
+                "redis-0",
+                "example.com/redis",
+                ""
+            ])
+            .prop_map(Value::from),
         ]
     };
     let rest = object(vec![
         field("name", 5, odd(name(), Value::Null)),
-        field("protocol", 5, odd(select(vec!["TCP", "UDP", "SCTP", ""]).prop_map(Value::from), Value::Null)),
+        field(
+            "protocol",
+            5,
+            odd(
+                select(vec!["TCP", "UDP", "SCTP", ""]).prop_map(Value::from),
+                Value::Null,
+            ),
+        ),
         field("targetPort", 6, odd(target, Value::Null)),
         field("nodePort", 7, odd(node_port(), Value::Null)),
         field("appProtocol", 2, odd(name(), Value::Null)),
@@ -326,7 +438,10 @@ fn port() -> impl Strategy<Value = Value> {
 
 fn port_number() -> impl Strategy<Value = Value> {
     let known = |ports: &[sallyport_policy::facts::backends::KnownPort]| {
-        ports.iter().map(|port| i32::from(port.number)).collect::<Vec<_>>()
+        ports
+            .iter()
+            .map(|port| i32::from(port.number))
+            .collect::<Vec<_>>()
     };
     prop_oneof![
         4 => select(vec![80, 443, 8080]).prop_map(Value::from),
@@ -345,9 +460,18 @@ fn node_port() -> impl Strategy<Value = Value> {
 }
 
 fn address() -> BoxedStrategy<Value> {
-    select(vec!["192.0.2.1", "192.0.2.77", "8.8.8.8", "10.0.0.1", "2001:db8::1", "127.0.0.1", "nonsense", ""])
-        .prop_map(Value::from)
-        .boxed()
+    select(vec![
+        "192.0.2.1",
+        "192.0.2.77",
+        "8.8.8.8",
+        "10.0.0.1",
+        "2001:db8::1",
+        "127.0.0.1",
+        "nonsense",
+        "",
+    ])
+    .prop_map(Value::from)
+    .boxed()
 }
 
 fn range() -> BoxedStrategy<Value> {
@@ -371,7 +495,9 @@ fn range() -> BoxedStrategy<Value> {
 }
 
 fn host_name() -> impl Strategy<Value = Value> {
-    let metadata = METADATA_SERVICES.iter().map(|service| format!("{}.{}", service.host, service.domain));
+    let metadata = METADATA_SERVICES
+        .iter()
+        .map(|service| format!("{}.{}", service.host, service.domain));
     let names = [
         "api.example.com",
         "example.com",
@@ -393,22 +519,43 @@ fn host_name() -> impl Strategy<Value = Value> {
 }
 
 fn class() -> impl Strategy<Value = Value> {
-    let known = CONTROLLERS.iter().flat_map(|controller| controller.classes).chain(&classes::OTHERS);
-    let names: Vec<_> = known.map(|class| class.name).chain([INTERNAL_CLASS, "example.com/other"]).collect();
+    let known = CONTROLLERS
+        .iter()
+        .flat_map(|controller| controller.classes)
+        .chain(&classes::OTHERS);
+    let names: Vec<_> = known
+        .map(|class| class.name)
+        .chain([INTERNAL_CLASS, "example.com/other"])
+        .collect();
     select(names).prop_map(Value::from)
 }
 
 fn managed_fields() -> impl Strategy<Value = Value> {
-    let names =
-        ["f:healthCheckNodePort", "f:externalTrafficPolicy", "f:allocateLoadBalancerNodePorts", "f:loadBalancerClass"];
-    let ports = vec((select(vec![80, 443, 5432]), select(vec!["TCP", "UDP"])), 0..3).prop_map(|ports| {
+    let names = [
+        "f:healthCheckNodePort",
+        "f:externalTrafficPolicy",
+        "f:allocateLoadBalancerNodePorts",
+        "f:loadBalancerClass",
+    ];
+    let ports = vec(
+        (select(vec![80, 443, 5432]), select(vec!["TCP", "UDP"])),
+        0..3,
+    )
+    .prop_map(|ports| {
         let key = |(port, protocol)| format!(r#"k:{{"port":{port},"protocol":"{protocol}"}}"#);
         let fields = json!({".": {}, "f:port": {}, "f:nodePort": {}});
-        Value::Object(ports.into_iter().map(|port| (key(port), fields.clone())).collect())
+        Value::Object(
+            ports
+                .into_iter()
+                .map(|port| (key(port), fields.clone()))
+                .collect(),
+        )
     });
     let fields = prop::sample::subsequence(names.to_vec(), 0..=names.len());
-    let entry = (select(vec!["Update", "Apply"]), fields, ports).prop_map(|(operation, fields, ports)| {
-        let mut spec: Map<_, _> = fields.into_iter().map(|name| (name.to_owned(), json!({}))).collect();
+    let entry = (select(vec!["Update", "Apply"]), fields,
+        ports).prop_map(|(operation, fields, ports)| {
+        let mut spec: Map<_, _> = fields.into_iter().map(|name| (name.to_owned(),
+            json!({}))).collect();
         spec.insert("f:ports".to_owned(), ports);
         json!({
             "manager": "m", "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1",
@@ -423,7 +570,10 @@ fn status() -> impl Strategy<Value = Value> {
         address().prop_map(|ip| json!({"ip": ip})),
         host_name().prop_map(|name| json!({"hostname": name})),
     ];
-    prop_oneof![Just(json!({})), vec(ingress, 0..3).prop_map(|ingress| json!({"loadBalancer": {"ingress": ingress}}))]
+    prop_oneof![
+        Just(json!({})),
+        vec(ingress, 0..3).prop_map(|ingress| json!({"loadBalancer": {"ingress": ingress}}))
+    ]
 }
 
 /// Mostly the value, sometimes null or what an API server takes for absent.
@@ -435,13 +585,17 @@ fn odd(value: impl Strategy<Value = Value> + 'static, empty: Value) -> BoxedStra
 fn field(name: &'static str, weight: u32, value: impl Strategy<Value = Value> + 'static) -> Field {
     let share = f64::from(weight.min(15)) / 15.0;
     if share >= 1.0 {
-        return value.prop_map(move |value| Some((name.to_owned(), value))).boxed();
+        return value
+            .prop_map(move |value| Some((name.to_owned(), value)))
+            .boxed();
     }
     prop::option::weighted(share, value.prop_map(move |value| (name.to_owned(), value))).boxed()
 }
 
 fn object(fields: Vec<Field>) -> BoxedStrategy<Value> {
-    fields.prop_map(|fields| Value::Object(fields.into_iter().flatten().collect())).boxed()
+    fields
+        .prop_map(|fields| Value::Object(fields.into_iter().flatten().collect()))
+        .boxed()
 }
 
 /// Which world a case plays in.

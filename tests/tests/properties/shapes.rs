@@ -1,4 +1,5 @@
-//! JSON of any shape where a Service is expected, and captured reviews with something broken in them.
+//! JSON of any shape where a Service is expected, and captured reviews with something broken in
+//! them.
 
 use crate::review::Json;
 use crate::services;
@@ -18,7 +19,9 @@ static CAPTURED: LazyLock<Vec<Value>> = LazyLock::new(|| {
         .filter(|file| file.extension().is_some_and(|end| end == "json"))
         .collect();
     files.sort();
-    let read = |file| serde_json::from_slice(&std::fs::read(file).expect("a readable file")).expect("JSON");
+    let read = |file| {
+        serde_json::from_slice(&std::fs::read(file).expect("a readable file")).expect("JSON")
+    };
     files.iter().map(read).collect()
 });
 
@@ -31,12 +34,22 @@ fn anything() -> BoxedStrategy<Value> {
         any::<f64>().prop_map(Value::from),
         (-70_000..70_000_i32).prop_map(Value::from),
         ".{0,12}".prop_map(Value::from),
-        select(vec!["LoadBalancer", "ClusterIP", "TCP", "8080", "\0", "\u{202e}"]).prop_map(Value::from),
+        select(vec![
+            "LoadBalancer",
+            "ClusterIP",
+            "TCP",
+            "8080",
+            "\0",
+            "\u{202e}"
+        ])
+        .prop_map(Value::from),
     ];
     let key = prop_oneof![
         4 => select(vec![
-            "metadata", "spec", "status", "type", "ports", "port", "nodePort", "targetPort", "annotations", "labels",
-            "selector", "externalIPs", "externalName", "loadBalancer", "ingress", "loadBalancerSourceRanges",
+            "metadata", "spec", "status", "type", "ports", "port", "nodePort", "targetPort",
+            "annotations", "labels",
+            "selector", "externalIPs", "externalName", "loadBalancer", "ingress",
+            "loadBalancerSourceRanges",
             "managedFields", "fieldsV1", "f:spec", "name", "namespace",
         ])
         .prop_map(str::to_owned),
@@ -45,7 +58,8 @@ fn anything() -> BoxedStrategy<Value> {
     leaf.prop_recursive(6, 48, 6, move |inner| {
         prop_oneof![
             vec(inner.clone(), 0..6).prop_map(Value::from),
-            vec((key.clone(), inner), 0..6).prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+            vec((key.clone(), inner), 0..6)
+                .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
         ]
     })
     .boxed()
@@ -54,7 +68,16 @@ fn anything() -> BoxedStrategy<Value> {
 /// The same, or a Service's parts of any shape.
 pub(crate) fn any_object() -> BoxedStrategy<Value> {
     let parts = (anything(), anything(), services::any_service());
-    let parts = (parts, select(vec!["/metadata", "/spec", "/spec/ports/0", "/spec/ports", "/status"]));
+    let parts = (
+        parts,
+        select(vec![
+            "/metadata",
+            "/spec",
+            "/spec/ports/0",
+            "/spec/ports",
+            "/status",
+        ]),
+    );
     let within = parts.prop_map(|((part, other, Json(mut service)), place)| {
         for (place, part) in [(place, part), ("/spec/selector", other)] {
             if let Some(found) = service.pointer_mut(place) {
@@ -77,8 +100,14 @@ pub(crate) fn broken_service() -> BoxedStrategy<Value> {
 }
 
 /// Mostly inside of the object, or else the host alone is asked.
-const ROOTS: [&str; 6] =
-    ["/request/object", "/request/object", "/request/object", "/request/oldObject", "/request", ""];
+const ROOTS: [&str; 6] = [
+    "/request/object",
+    "/request/object",
+    "/request/object",
+    "/request/oldObject",
+    "/request",
+    "",
+];
 
 /// A captured review in which something was.
 pub(crate) fn broken_review() -> BoxedStrategy<Json> {
@@ -115,18 +144,38 @@ enum Deed {
 fn damage() -> BoxedStrategy<Damage> {
     let value = prop_oneof![
         anything(),
-        select(vec![json!(null), json!(""), json!([]), json!({}), json!(0), json!(-1), json!(1e300), json!("None")]),
+        select(vec![
+            json!(null),
+            json!(""),
+            json!([]),
+            json!({}),
+            json!(0),
+            json!(-1),
+            json!(1e300),
+            json!("None")
+        ]),
     ];
     let word = prop_oneof![
-        select(vec!["LoadBalancer", "NodePort", "ExternalName", "None", "Local", "redis", "0.0.0.0/0", ""])
-            .prop_map(str::to_owned),
+        select(vec![
+            "LoadBalancer",
+            "NodePort",
+            "ExternalName",
+            "None",
+            "Local",
+            "redis",
+            "0.0.0.0/0",
+            ""
+        ])
+        .prop_map(str::to_owned),
         ".{0,12}",
     ];
     let number = prop_oneof![-1..70_000, any::<i32>()];
     let twist = (number, word).prop_map(|(number, word)| Deed::Twist(number, word));
-    let deed =
-        prop_oneof![3 => twist, 3 => value.prop_map(Deed::Replace), 2 => Just(Deed::Remove), 1 => Just(Deed::Double)];
-    (any::<Index>(), any::<Index>(), deed).prop_map(|(root, place, deed)| Damage { root, place, deed }).boxed()
+    let deed = prop_oneof![3 => twist, 3 => value.prop_map(Deed::Replace), 2 => Just(Deed::Remove),
+        1 => Just(Deed::Double)];
+    (any::<Index>(), any::<Index>(), deed)
+        .prop_map(|(root, place, deed)| Damage { root, place, deed })
+        .boxed()
 }
 
 impl Damage {
@@ -135,7 +184,9 @@ impl Damage {
         list(root, "", &mut paths);
         let path = self.place.get(&paths).as_str();
         match (&self.deed, path.rsplit_once('/')) {
-            (Deed::Replace(value), _) => *root.pointer_mut(path).expect("a path of it") = value.clone(),
+            (Deed::Replace(value), _) => {
+                *root.pointer_mut(path).expect("a path of it") = value.clone()
+            }
             (Deed::Twist(number, word), _) => match root.pointer_mut(path).expect("a path of it") {
                 Value::String(text) => *text = word.clone(),
                 Value::Number(found) => *found = (*number).into(),
@@ -171,7 +222,11 @@ fn list(value: &Value, path: &str, paths: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
             for (key, value) in map {
-                list(value, &format!("{path}/{}", key.replace('~', "~0").replace('/', "~1")), paths);
+                list(
+                    value,
+                    &format!("{path}/{}", key.replace('~', "~0").replace('/', "~1")),
+                    paths,
+                );
             }
         }
         Value::Array(items) => {

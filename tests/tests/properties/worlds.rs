@@ -1,7 +1,7 @@
 //! Clusters with every policy of `target/policies`, every rule of theirs switched on.
 //!
-//! Components are compiled once; a world is an inventory around them. A policy that these settings don't know comes as it is
-//! shipped, but enforced, so that a new one takes part by being built.
+//! Components are compiled once; a world is an inventory around them. A policy that these settings
+//! don't know comes as it is shipped, but enforced, so that a new one takes part by being built.
 
 use crate::review::Request;
 use sallyport::admission::{Admission, AdmissionRequest, Clock, Function, Outcome};
@@ -35,14 +35,16 @@ pub(crate) const GRANTER: &str = "root";
 /// Who may write `status.loadBalancer`.
 pub(crate) const WRITER: &str = "system:cloud-controller-manager";
 
-/// Longer than anything takes on a busy machine: what is looked for here are wrong answers, not late ones.
+/// Longer than anything takes on a busy machine: what is looked for here are wrong answers, not
+/// late ones.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// 2026-01-01T00:00:00Z, in all reviews.
 const NOW: Duration = Duration::from_secs(1_767_225_600);
 
-static ENGINE: LazyLock<Arc<Engine>> =
-    LazyLock::new(|| Arc::new(Engine::new(&EngineConfig::default()).expect("this machine carries the engine")));
+static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| {
+    Arc::new(Engine::new(&EngineConfig::default()).expect("this machine carries the engine"))
+});
 
 /// Which settings hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +53,8 @@ pub(crate) enum Set {
     Strict,
     /// The same, and everything that can patch does.
     Patching,
-    /// The same with the patches that exclude those: a class instead of an annotation, and coercion of what stands.
+    /// The same with the patches that exclude those: a class instead of an annotation, and coercion
+    /// of what stands.
     PatchingMore,
 }
 
@@ -67,7 +70,8 @@ pub(crate) struct World {
 /// One for every controller, and one without.
 pub(crate) static STRICT: LazyLock<Vec<World>> = LazyLock::new(|| World::all(Set::Strict));
 pub(crate) static PATCHING: LazyLock<Vec<World>> = LazyLock::new(|| World::all(Set::Patching));
-pub(crate) static PATCHING_MORE: LazyLock<Vec<World>> = LazyLock::new(|| World::all(Set::PatchingMore));
+pub(crate) static PATCHING_MORE: LazyLock<Vec<World>> =
+    LazyLock::new(|| World::all(Set::PatchingMore));
 
 impl World {
     /// How many there are of each set.
@@ -76,7 +80,8 @@ impl World {
     fn all(set: Set) -> Vec<Self> {
         let shared = policies(set, &[]);
         let new = |controller: Option<&'static Controller>| {
-            let told_by_nodes = controller.is_none_or(|controller| !controller.infrastructure.is_empty());
+            let told_by_nodes =
+                controller.is_none_or(|controller| !controller.infrastructure.is_empty());
             let mut policies = shared.clone();
             if let (Some(controller), false) = (controller, told_by_nodes) {
                 let own = load(manifest("loadbalancer-exposure"), set, &[controller.name]);
@@ -86,15 +91,31 @@ impl World {
             let inventory = Inventory::from(inventory(controller));
             let reversed = policies.iter().rev().cloned().collect();
             let reversed = Admission::new(reversed, inventory.clone(), exemptions());
-            Self { controller, admission: Admission::new(policies, inventory, exemptions()).thorough(), reversed }
+            Self {
+                controller,
+                admission: Admission::new(policies, inventory, exemptions()).thorough(),
+                reversed,
+            }
         };
-        CONTROLLERS.iter().map(Some).chain([None]).map(new).collect()
+        CONTROLLERS
+            .iter()
+            .map(Some)
+            .chain([None])
+            .map(new)
+            .collect()
     }
 
     /// The world of a controller.
     pub(crate) fn of(worlds: &'static [Self], name: &str) -> &'static Self {
-        let is_its = |world: &&Self| world.controller.is_some_and(|controller| controller.name == name);
-        worlds.iter().find(is_its).expect("a world for each controller")
+        let is_its = |world: &&Self| {
+            world
+                .controller
+                .is_some_and(|controller| controller.name == name)
+        };
+        worlds
+            .iter()
+            .find(is_its)
+            .expect("a world for each controller")
     }
 
     /// `None`: the body is no AdmissionReview at all, which the server answers by itself.
@@ -103,13 +124,17 @@ impl World {
     }
 
     pub(crate) fn review(&self, function: Function, request: &Request) -> Outcome {
-        self.try_review(function, &request.body()).expect("an AdmissionReview")
+        self.try_review(function, &request.body())
+            .expect("an AdmissionReview")
     }
 }
 
 pub(crate) fn ask(admission: &Admission, function: Function, body: &[u8]) -> Option<Outcome> {
     let request = AdmissionRequest::parse(body).ok()?;
-    let clock = Clock { now: SystemTime::UNIX_EPOCH + NOW, deadline: Instant::now() + PATIENCE };
+    let clock = Clock {
+        now: SystemTime::UNIX_EPOCH + NOW,
+        deadline: Instant::now() + PATIENCE,
+    };
     Some(admission.review(function, &request, clock))
 }
 
@@ -118,36 +143,61 @@ fn directory() -> PathBuf {
 }
 
 fn policies(set: Set, providers: &[&str]) -> Vec<Arc<Policy>> {
-    let entries = std::fs::read_dir(directory())
-        .unwrap_or_else(|error| panic!("can't read {}: {error}; run `make policies`", directory().display()));
+    let entries = std::fs::read_dir(directory()).unwrap_or_else(|error| {
+        panic!(
+            "can't read {}: {error}; run `make policies`",
+            directory().display()
+        )
+    });
     let files = entries.map(|entry| entry.expect("a readable directory").path());
     let names = files.filter(|file| file.extension().is_some_and(|end| end == "yaml"));
-    let mut names: Vec<_> =
-        names.map(|file| file.file_stem().expect("a name").to_string_lossy().into_owned()).collect();
+    let mut names: Vec<_> = names
+        .map(|file| {
+            file.file_stem()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
     names.sort();
-    names.iter().map(|name| load(manifest(name), set, providers)).collect()
+    names
+        .iter()
+        .map(|name| load(manifest(name), set, providers))
+        .collect()
 }
 
 fn manifest(name: &str) -> Value {
     let file = directory().join(format!("{name}.yaml"));
-    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    let documents = yaml::documents(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    let [manifest] = documents.as_slice() else { panic!("{}: expected one manifest", file.display()) };
+    let text = std::fs::read_to_string(&file)
+        .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let documents =
+        yaml::documents(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let [manifest] = documents.as_slice() else {
+        panic!("{}: expected one manifest", file.display())
+    };
     manifest.clone()
 }
 
 fn load(mut manifest: Value, set: Set, providers: &[&str]) -> Arc<Policy> {
-    let name = manifest["metadata"]["name"].as_str().expect("a name").to_owned();
+    let name = manifest["metadata"]["name"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
     manifest["spec"]["mode"] = json!("Enforce");
     // No property is about time, and the machine may be busy.
     manifest["spec"]["limits"]["deadline"] = json!("10s");
     if let Some(settings) = settings(&name, set, providers) {
         manifest["spec"]["settings"] = settings;
     }
-    let manifest = ServicePolicy::from_value(&manifest).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let manifest =
+        ServicePolicy::from_value(&manifest).unwrap_or_else(|error| panic!("{name}: {error}"));
     let file = directory().join(&manifest.spec.module.file);
-    let component = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    Arc::new(Policy::load(&ENGINE, manifest, &component).unwrap_or_else(|error| panic!("{name}: {error}")))
+    let component =
+        std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    Arc::new(
+        Policy::load(&ENGINE, manifest, &component)
+            .unwrap_or_else(|error| panic!("{name}: {error}")),
+    )
 }
 
 /// `None`: as shipped.
@@ -161,11 +211,13 @@ fn settings(name: &str, set: Set, providers: &[&str]) -> Option<Value> {
             "staticOnly": true,
         }),
         "loadbalancer-cloud-only" => json!({
-            "allowedClasses": [INTERNAL_CLASS, "service.k8s.aws/nlb", "networking.gke.io/l4-regional-internal"],
+            "allowedClasses": [INTERNAL_CLASS, "service.k8s.aws/nlb",
+                "networking.gke.io/l4-regional-internal"],
         }),
         "clusterip-internal" => json!({
             "namespaceLabels": {"example.com/exposure": ["internal"]},
-            // A class that is set is no cloud's: what a cloud would have made internal is so no more.
+            // A class that is set is no cloud's: what a cloud would have made internal is so no
+            // more.
             "allowInternalLB": set != Set::PatchingMore,
             "protectLabels": true,
             "coerce": patching,
@@ -184,7 +236,9 @@ fn settings(name: &str, set: Set, providers: &[&str]) -> Option<Value> {
             "setOnCreate": set_on_create(set),
         }),
         "dormant-fields" => json!({"strip": patching}),
-        "external-name" => json!({"allowedSuffixes": [".example.com", ".shared.svc.cluster.local"]}),
+        "external-name" => {
+            json!({"allowedSuffixes": [".example.com", ".shared.svc.cluster.local"]})
+        }
         "status-writes" => json!({"writers": {"users": [WRITER]}}),
         "external-ips" => json!({"allowedCidrs": ["192.0.2.0/24"]}),
         _ => return None,
@@ -196,7 +250,8 @@ fn set_on_create(set: Set) -> Value {
     match set {
         Set::Strict => json!({}),
         Set::Patching => json!({
-            "internal": true, "loadBalancerSourceRanges": ranges, "noNodePorts": true, "localTraffic": true,
+            "internal": true, "loadBalancerSourceRanges": ranges, "noNodePorts": true,
+            "localTraffic": true,
         }),
         Set::PatchingMore => json!({
             "loadBalancerClass": INTERNAL_CLASS, "loadBalancerSourceRanges": ranges,
@@ -210,16 +265,25 @@ fn inventory(controller: Option<&Controller>) -> InventoryData {
         None => json!(null),
         // Nodes of a cloud, of which settings must say who makes load balancers.
         Some(controller) if controller.infrastructure.is_empty() => json!("aws:///zone/i-1"),
-        Some(Controller { infrastructure: "oci", .. }) => json!("ocid1.instance.oc1..x"),
-        Some(Controller { infrastructure: "alicloud", .. }) => json!("cn-hangzhou.i-1"),
+        Some(Controller {
+            infrastructure: "oci",
+            ..
+        }) => json!("ocid1.instance.oc1..x"),
+        Some(Controller {
+            infrastructure: "alicloud",
+            ..
+        }) => json!("cn-hangzhou.i-1"),
         Some(controller) => json!(format!("{}://i-1", controller.infrastructure)),
     };
     let data = json!({
         "cluster": {"nodes": [{"name": "a", "providerID": id}]},
-        "namespaces": {TEAM: {}, RESTRICTED: {}, VAULT: {"labels": {"example.com/exposure": "internal"}}},
+        "namespaces": {TEAM: {}, RESTRICTED: {},
+            VAULT: {"labels": {"example.com/exposure": "internal"}}},
         "pods": [
-            {"namespace": TEAM, "labels": {"app": "web"}, "ports": [{"name": "web", "containerPort": 8080}]},
-            {"namespace": TEAM, "labels": {"app": "shop"}, "ports": [{"name": "data", "containerPort": 5432}]},
+            {"namespace": TEAM, "labels": {"app": "web"},
+                "ports": [{"name": "web", "containerPort": 8080}]},
+            {"namespace": TEAM, "labels": {"app": "shop"},
+                "ports": [{"name": "data", "containerPort": 5432}]},
             {"namespace": TEAM, "labels": {"app": "shop", "tier": "database"}},
         ],
     });
@@ -227,5 +291,6 @@ fn inventory(controller: Option<&Controller>) -> InventoryData {
 }
 
 fn exemptions() -> Exemptions {
-    decode::from_value(&json!({"breakGlass": {"users": [GRANTER]}})).unwrap_or_else(|error| panic!("{error}"))
+    decode::from_value(&json!({"breakGlass": {"users": [GRANTER]}}))
+        .unwrap_or_else(|error| panic!("{error}"))
 }

@@ -1,4 +1,5 @@
-//! Tables of what carries a Service beyond its type and selector: exports, annotations that lead elsewhere, names of ports.
+//! Tables of what carries a Service beyond its type and selector: exports, annotations that lead
+//! elsewhere, names of ports.
 
 use super::cell;
 use sallyport_policy::facts::exports::EXPORTING_LABELS;
@@ -8,25 +9,45 @@ use sallyport_policy::facts::reach::PARTS;
 use std::fmt::Write as _;
 
 pub(super) fn write(page: &mut String) {
-    let words = |words: &[&str]| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" ");
+    let words = |words: &[&str]| {
+        words
+            .iter()
+            .map(|word| format!("`{word}`"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     let _ = write!(
         page,
-        "\nPrefixes of names of ports that are skipped: transports and protocols {}; parts of a backend {}.\n\n",
+        "\nPrefixes of names of ports that are skipped: transports and protocols {}; parts of a \
+         backend {}.\n\n",
         words(&PROTOCOL_PREFIXES),
         words(&PART_PREFIXES),
     );
-    page.push_str("### Labels that export\n\n| label | values | what it does, and source |\n|---|---|---|\n");
+    page.push_str(
+        "### Labels that export\n\n| label | values | what it does, and source |\n|---|---|---|\n",
+    );
     for row in &EXPORTING_LABELS {
-        let _ = writeln!(page, "| `{}` | {} | {} |", row.key, words(row.values), cell(row.source));
+        let _ = writeln!(
+            page,
+            "| `{}` | {} | {} |",
+            row.key,
+            words(row.values),
+            cell(row.source)
+        );
     }
-    page.push_str("\n### Annotations that lead elsewhere\n\n| annotation | what it does, and source |\n|---|---|\n");
+    page.push_str(
+        "\n### Annotations that lead elsewhere\n\n| annotation | what it does, and \
+        source |\n|---|---|\n",
+    );
     for row in &FORWARDING {
         let _ = writeln!(page, "| `{}` | {} |", row.key, cell(row.source));
     }
     let _ = write!(
         page,
-        "\n### What an update widens\n\nAn update keeps no offence that it widens: by another port, target port, selector, node port, external IP, \
-         class or address, by wider source ranges, by a greater type, by a load balancer that is less certainly internal, or by another \
+        "\n### What an update widens\n\nAn update keeps no offence that it widens: by another \
+         port, target port, selector, node port, external IP, \
+         class or address, by wider source ranges, by a greater type, by a load balancer that is \
+         less certainly internal, or by another \
          value of an annotation whose name holds one of {}.\n",
         words(&PARTS),
     );

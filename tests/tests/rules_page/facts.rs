@@ -12,7 +12,8 @@ use std::fmt::Write as _;
 
 pub(super) fn write(page: &mut String) {
     page.push_str(
-        "## Facts\n\nThe tables by which the shipped policies decide; `sallyport_policy::facts` has them for your own.\n\n",
+        "## Facts\n\nThe tables by which the shipped policies decide; `sallyport_policy::facts` \
+         has them for your own.\n\n",
     );
     questions(page);
     switches(page);
@@ -27,7 +28,8 @@ pub(super) fn write(page: &mut String) {
 
 fn switches(page: &mut String) {
     page.push_str(
-        "### What makes a load balancer internal\n\nKeys count in their exact case, values by the controller's own parser. `providers` of \
+        "### What makes a load balancer internal\n\nKeys count in their exact case, values by the \
+         controller's own parser. `providers` of \
          loadbalancer-exposure names controllers by the first column.\n\n\
          | controller | of | annotation | internal when | source |\n|---|---|---|---|---|\n",
     );
@@ -55,14 +57,24 @@ fn switches(page: &mut String) {
     page.push_str("\nWithout any of them: ");
     for (i, (default, makes)) in [
         (Default::Public, "a public load balancer"),
-        (Default::Unknown, "what a setting of the controller says, which counts as not internal"),
+        (
+            Default::Unknown,
+            "what a setting of the controller says, which counts as not internal",
+        ),
         (Default::Internal, "an internal load balancer"),
     ]
     .into_iter()
     .enumerate()
     {
-        let names: Vec<_> = CONTROLLERS.iter().filter(|controller| controller.default == default).collect();
-        let names = names.iter().map(|controller| format!("`{}`", controller.name)).collect::<Vec<_>>().join(", ");
+        let names: Vec<_> = CONTROLLERS
+            .iter()
+            .filter(|controller| controller.default == default)
+            .collect();
+        let names = names
+            .iter()
+            .map(|controller| format!("`{}`", controller.name))
+            .collect::<Vec<_>>()
+            .join(", ");
         let _ = write!(page, "{}{makes} ({names})", if i == 0 { "" } else { "; " });
     }
     page.push_str(".\n\n");
@@ -83,15 +95,26 @@ fn row(page: &mut String, controller: &Controller, switch: &Switch, when: &str) 
 /// The values that have the effect.
 fn reads(reads: Reads) -> String {
     let list = |values: &[&str]| {
-        let quoted =
-            values.iter().map(|value| if value.is_empty() { "empty".to_owned() } else { format!("`{value}`") });
+        let quoted = values.iter().map(|value| {
+            if value.is_empty() {
+                "empty".to_owned()
+            } else {
+                format!("`{value}`")
+            }
+        });
         quoted.collect::<Vec<_>>().join(" or ")
     };
     match reads {
         Reads::Exactly(values) => format!("{}, exactly", list(values)),
-        Reads::Either(yes, no) => format!("{}, exactly; {} is public, all else is refused", list(yes), list(no)),
+        Reads::Either(yes, no) => format!(
+            "{}, exactly; {} is public, all else is refused",
+            list(yes),
+            list(no)
+        ),
         Reads::Folded(value) => format!("`{value}`, in any case"),
-        Reads::ParseBool => "`1`, `t`, `T`, `TRUE`, `true`, `True`; what is no Boolean is refused".to_owned(),
+        Reads::ParseBool => {
+            "`1`, `t`, `T`, `TRUE`, `true`, `True`; what is no Boolean is refused".to_owned()
+        }
         Reads::Not([]) => "any value".to_owned(),
         Reads::Not(values) => format!("anything but {}", list(values)),
         Reads::Inner => "JSON with `\"type\":\"inner\"`, plainly written".to_owned(),
@@ -112,15 +135,35 @@ const COLUMNS: [&str; 6] = [
 /// The cells of one controller: the annotations of the tables, then what is said beside them.
 fn cells(answers: &Answers) -> [String; 6] {
     let voids = |counts: fn(&Void) -> bool| {
-        VOIDS.iter().filter(|row| row.by == answers.by && counts(row)).map(|row| row.key).collect::<Vec<_>>()
+        VOIDS
+            .iter()
+            .filter(|row| row.by == answers.by && counts(row))
+            .map(|row| row.key)
+            .collect::<Vec<_>>()
     };
-    let names = NAMES.iter().filter(|row| row.by == answers.by).map(|row| row.key).collect::<Vec<_>>();
+    let names = NAMES
+        .iter()
+        .filter(|row| row.by == answers.by)
+        .map(|row| row.key)
+        .collect::<Vec<_>>();
     [
-        filled(&voids(|row| matches!(row.cause, Cause::Adopts | Cause::AdoptsOrOwns)), answers.adopts),
-        filled(&voids(|row| row.cause == Cause::SecondFamily), answers.second_family),
-        filled(&voids(|row| row.cause == Cause::PrivateLink), answers.private_link),
+        filled(
+            &voids(|row| matches!(row.cause, Cause::Adopts | Cause::AdoptsOrOwns)),
+            answers.adopts,
+        ),
+        filled(
+            &voids(|row| row.cause == Cause::SecondFamily),
+            answers.second_family,
+        ),
+        filled(
+            &voids(|row| row.cause == Cause::PrivateLink),
+            answers.private_link,
+        ),
         filled(&names, answers.addresses),
-        filled(&voids(|row| row.voids.includes(Voided::Ranges)), answers.ranges),
+        filled(
+            &voids(|row| row.voids.includes(Voided::Ranges)),
+            answers.ranges,
+        ),
         answers.elsewhere.to_owned(),
     ]
 }
@@ -136,8 +179,10 @@ fn filled(keys: &[&str], text: &str) -> String {
 fn questions(page: &mut String) {
     let _ = write!(
         page,
-        "### What each controller does\n\nAn annotation that is named here voids the switch or the source ranges, or names an \
-         address; the tables below have its parser and its source. \"Not documented\" stands where neither code nor a \
+        "### What each controller does\n\nAn annotation that is named here voids the switch or the \
+         source ranges, or names an \
+         address; the tables below have its parser and its source. \"Not documented\" stands where \
+         neither code nor a \
          document could be found.\n\n| controller | {} |\n|---|---|---|---|---|---|---|\n",
         COLUMNS.join(" | ")
     );
@@ -150,9 +195,11 @@ fn questions(page: &mut String) {
 
 fn voids(page: &mut String) {
     page.push_str(
-        "### What voids an internal switch or source ranges\n\nAn ID that a controller writes itself counts where the Service \
+        "### What voids an internal switch or source ranges\n\nAn ID that a controller writes \
+         itself counts where the Service \
          has it from the beginning, or names another one.\n\n\
-         | controller | annotation | counts when | voids | it | source |\n|---|---|---|---|---|---|\n",
+         | controller | annotation | counts when | voids | it | source \
+         |\n|---|---|---|---|---|---|\n",
     );
     for row in &VOIDS {
         let voided = match row.voids {
@@ -161,15 +208,21 @@ fn voids(page: &mut String) {
             Voided::Both => "both",
         };
         let (values, does) = (cell(&reads(row.reads)), row.cause.text());
-        let _ =
-            writeln!(page, "| `{}` | `{}` | {values} | {voided} | {does} | {} |", row.by, row.key, cell(row.source));
+        let _ = writeln!(
+            page,
+            "| `{}` | `{}` | {values} | {voided} | {does} | {} |",
+            row.by,
+            row.key,
+            cell(row.source)
+        );
     }
     page.push('\n');
 }
 
 fn addresses(page: &mut String) {
     page.push_str(
-        "### Annotations that name addresses\n\nWhat nothing checks is judged like `spec.externalIPs` (S08), what a pool or an \
+        "### Annotations that name addresses\n\nWhat nothing checks is judged like \
+         `spec.externalIPs` (S08), what a pool or an \
          account bounds like `spec.loadBalancerIP` (S13).\n\n\
          | controller | annotation | checked against | source |\n|---|---|---|---|\n",
     );
@@ -178,7 +231,13 @@ fn addresses(page: &mut String) {
             Checked::Nothing => "nothing",
             Checked::Pool => "a pool, or the cloud's account",
         };
-        let _ = writeln!(page, "| `{}` | `{}` | {checked} | {} |", row.by, row.key, cell(row.source));
+        let _ = writeln!(
+            page,
+            "| `{}` | `{}` | {checked} | {} |",
+            row.by,
+            row.key,
+            cell(row.source)
+        );
     }
     page.push('\n');
 }
@@ -186,10 +245,23 @@ fn addresses(page: &mut String) {
 #[test]
 fn no_question_about_a_controller_is_left_open() {
     for controller in &CONTROLLERS {
-        assert!(QUESTIONS.iter().any(|answers| answers.by == controller.name), "{} is missing", controller.name);
+        assert!(
+            QUESTIONS
+                .iter()
+                .any(|answers| answers.by == controller.name),
+            "{} is missing",
+            controller.name
+        );
     }
-    for by in VOIDS.iter().map(|row| row.by).chain(NAMES.iter().map(|row| row.by)) {
-        assert!(QUESTIONS.iter().any(|answers| answers.by == by), "{by} is missing");
+    for by in VOIDS
+        .iter()
+        .map(|row| row.by)
+        .chain(NAMES.iter().map(|row| row.by))
+    {
+        assert!(
+            QUESTIONS.iter().any(|answers| answers.by == by),
+            "{by} is missing"
+        );
     }
     for answers in &QUESTIONS {
         for (column, cell) in COLUMNS.iter().zip(cells(answers)) {
@@ -198,33 +270,56 @@ fn no_question_about_a_controller_is_left_open() {
     }
 }
 
-/// The page must not say that a controller enforces source ranges where the policies say that it does not.
+/// The page must not say that a controller enforces source ranges where the policies say that it
+/// does not.
 #[test]
 fn the_answer_about_source_ranges_is_what_the_policies_decide_by() {
     for controller in &CONTROLLERS {
-        let answers = QUESTIONS.iter().find(|answers| answers.by == controller.name).expect("a row");
+        let answers = QUESTIONS
+            .iter()
+            .find(|answers| answers.by == controller.name)
+            .expect("a row");
         let begins_with = match controller.enforces {
             Enforces::Yes => "enforced",
             Enforces::No => "not enforced",
             Enforces::Depends | Enforces::Where(_) => continue,
         };
         let exception = answers.ranges.starts_with("enforced for class");
-        assert!(answers.ranges.starts_with(begins_with) || exception, "{}: {}", controller.name, answers.ranges);
+        assert!(
+            answers.ranges.starts_with(begins_with) || exception,
+            "{}: {}",
+            controller.name,
+            answers.ranges
+        );
     }
 }
 
 fn all_classes(page: &mut String) {
-    page.push_str("### Classes of load balancers\n\n| `spec.loadBalancerClass` | reach | served by |\n|---|---|---|\n");
-    let classes = CONTROLLERS.iter().flat_map(|controller| controller.classes).chain(&classes::OTHERS);
+    page.push_str(
+        "### Classes of load balancers\n\n| `spec.loadBalancerClass` | reach | served by \
+        |\n|---|---|---|\n",
+    );
+    let classes = CONTROLLERS
+        .iter()
+        .flat_map(|controller| controller.classes)
+        .chain(&classes::OTHERS);
     for class in classes {
         let reach = format!("{:?}", class.reach).to_lowercase();
-        let _ = writeln!(page, "| `{}` | {reach} | {} |", class.name, cell(class.served_by));
+        let _ = writeln!(
+            page,
+            "| `{}` | {reach} | {} |",
+            class.name,
+            cell(class.served_by)
+        );
     }
     page.push('\n');
 }
 
 fn nodes(page: &mut String) {
-    page.push_str("### What a Node's providerID means\n\n| begins with | LoadBalancer Services are served | source |\n|---|---|---|\n");
+    page.push_str(
+        "### What a Node's providerID means\n\n| begins with | LoadBalancer Services are \
+        served | source |\n|---|---|---|\n",
+    );
     for row in &INFRASTRUCTURE {
         let serves = match row.serves {
             Serves::Cloud => "by the cloud",
@@ -233,16 +328,35 @@ fn nodes(page: &mut String) {
         let _ = writeln!(page, "| `{}` | {serves} | {} |", row.name, cell(row.source));
     }
     page.push_str(
-        "| `k3s`, `rke2`, anything else | not known | embedded controllers write them even on a cloud's machines |\n\n",
+        "| `k3s`, `rke2`, anything else | not known | embedded controllers write them even on a \
+         cloud's machines |\n\n",
     );
 }
 
 fn exposing_annotations(page: &mut String) {
-    page.push_str("### Annotations that expose\n\n| annotation | values | what it does, and source |\n|---|---|---|\n");
+    page.push_str(
+        "### Annotations that expose\n\n| annotation | values | what it does, and source \
+        |\n|---|---|---|\n",
+    );
     for row in &exposing::EXPOSING {
-        let values = row.values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(" ");
-        let values = if values.is_empty() { "any".to_owned() } else { values };
-        let _ = writeln!(page, "| `{}` | {} | {} |", row.key, cell(&values), cell(row.source));
+        let values = row
+            .values
+            .iter()
+            .map(|value| format!("`{value}`"))
+            .collect::<Vec<_>>()
+            .join(" ");
+        let values = if values.is_empty() {
+            "any".to_owned()
+        } else {
+            values
+        };
+        let _ = writeln!(
+            page,
+            "| `{}` | {} | {} |",
+            row.key,
+            cell(&values),
+            cell(row.source)
+        );
     }
     page.push('\n');
 }
@@ -250,20 +364,37 @@ fn exposing_annotations(page: &mut String) {
 fn metadata(page: &mut String) {
     page.push_str("### Metadata services\n\n| name | source |\n|---|---|\n");
     for row in &metadata_services::METADATA_SERVICES {
-        let _ = writeln!(page, "| `{}.{}`, also with a region between | {} |", row.host, row.domain, cell(row.source));
+        let _ = writeln!(
+            page,
+            "| `{}.{}`, also with a region between | {} |",
+            row.host,
+            row.domain,
+            cell(row.source)
+        );
     }
     page.push('\n');
 }
 
 fn known_backends(page: &mut String) {
-    let words = |words: &[&str]| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" ");
+    let words = |words: &[&str]| {
+        words
+            .iter()
+            .map(|word| format!("`{word}`"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     let ports = |ports: &[backends::KnownPort]| {
-        ports.iter().map(|port| format!("{} ({})", port.number, port.used_by)).collect::<Vec<_>>().join(", ")
+        ports
+            .iter()
+            .map(|port| format!("{} ({})", port.number, port.used_by))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let _ = write!(
         page,
         "### What marks an internal backend\n\n\
-         Labels, entries of a selector, and labels of selected Pods, values without regard to case:\n\n\
+         Labels, entries of a selector, and labels of selected Pods, values without regard to \
+         case:\n\n\
          | label | values |\n|---|---|\n\
          | `app`, `app.kubernetes.io/name` | {} |\n\
          | `app.kubernetes.io/component` | {} |\n\

@@ -29,13 +29,22 @@ const MESSAGES: usize = 8;
 
 /// Runs every fixture that is about one policy; by the name of the component, or [`HOST`].
 pub(super) fn run() -> BTreeMap<String, Told> {
-    let engine = Arc::new(Engine::new(&EngineConfig { concurrency: 1, ..EngineConfig::default() }).expect("an engine"));
+    let engine = Arc::new(
+        Engine::new(&EngineConfig {
+            concurrency: 1,
+            ..EngineConfig::default()
+        })
+        .expect("an engine"),
+    );
     let (files, errors) = suite::find(&[root().join("tests/fixtures")]);
     assert!(errors.is_empty(), "{errors:?}");
-    let search = ModuleSearch { directory: Some(root().join("target/policies")) };
+    let search = ModuleSearch {
+        directory: Some(root().join("target/policies")),
+    };
     let mut told = BTreeMap::<String, Told>::new();
     for file in files {
-        let suite = suite::read(&file, &search).unwrap_or_else(|error| panic!("{error}; run `make policies`"));
+        let suite = suite::read(&file, &search)
+            .unwrap_or_else(|error| panic!("{error}; run `make policies`"));
         let mut hosts = HashMap::new();
         for case in &suite.cases {
             let about = about(&file, &case.setup);
@@ -44,7 +53,9 @@ pub(super) fn run() -> BTreeMap<String, Told> {
             if case.setup.policies.len() > 1 || case.expect.settings_error.is_some() {
                 continue;
             }
-            let host = hosts.entry(case.setup.fingerprint()).or_insert_with(|| admission(&engine, &case.setup));
+            let host = hosts
+                .entry(case.setup.fingerprint())
+                .or_insert_with(|| admission(&engine, &case.setup));
             if let Some(outcome) = review(host, case) {
                 told.hear(&outcome, about == HOST);
             }
@@ -55,9 +66,19 @@ pub(super) fn run() -> BTreeMap<String, Told> {
 
 /// The component's name, as its folder has it.
 fn about(file: &Path, setup: &Setup) -> String {
-    let folder = file.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
+    let folder = file
+        .parent()
+        .and_then(Path::file_name)
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     match setup.policies.as_slice() {
-        [source] if folder != HOST => source.manifest.spec.module.file.trim_end_matches(".wasm").replace('_', "-"),
+        [source] if folder != HOST => source
+            .manifest
+            .spec
+            .module
+            .file
+            .trim_end_matches(".wasm")
+            .replace('_', "-"),
         _ => HOST.to_owned(),
     }
 }
@@ -69,20 +90,32 @@ fn admission(engine: &Arc<Engine>, setup: &Setup) -> Admission {
             .unwrap_or_else(|error| Policy::broken(source.manifest.clone(), error))
     };
     let policies: Vec<_> = setup.policies.iter().map(load).collect();
-    Admission::new(policies, Inventory::from(setup.inventory.clone()), setup.exemptions.clone())
+    Admission::new(
+        policies,
+        Inventory::from(setup.inventory.clone()),
+        setup.exemptions.clone(),
+    )
 }
 
 fn review(host: &Admission, case: &Case) -> Option<Outcome> {
     let body = case.review_body();
     let request = AdmissionRequest::parse(&body).ok()?;
-    let clock = Clock { now: case.time, deadline: Instant::now() + Duration::from_secs(30) };
+    let clock = Clock {
+        now: case.time,
+        deadline: Instant::now() + Duration::from_secs(30),
+    };
     Some(host.review(case.function, &request, clock))
 }
 
 impl Told {
     fn hear(&mut self, outcome: &Outcome, is_host: bool) {
         if is_host {
-            for cause in outcome.response.denial.iter().flat_map(|denial| &denial.causes) {
+            for cause in outcome
+                .response
+                .denial
+                .iter()
+                .flat_map(|denial| &denial.causes)
+            {
                 let by_host = cause.message.starts_with("[sallyport] ");
                 if by_host {
                     self.keep(&cause.reason, cause.message.clone());
@@ -92,8 +125,15 @@ impl Told {
         }
         for evaluation in &outcome.evaluations {
             for violation in evaluation.violations.iter().chain(&evaluation.kept) {
-                let fix = if violation.fix.is_empty() { String::new() } else { format!("; {}", violation.fix) };
-                self.keep(&violation.rule, format!("{}: {}{fix}", violation.field, violation.message));
+                let fix = if violation.fix.is_empty() {
+                    String::new()
+                } else {
+                    format!("; {}", violation.fix)
+                };
+                self.keep(
+                    &violation.rule,
+                    format!("{}: {}{fix}", violation.field, violation.message),
+                );
             }
             for warning in &evaluation.warnings {
                 self.keep("warnings", warning.clone());
@@ -112,8 +152,16 @@ impl Told {
 }
 
 fn form(message: &str) -> String {
-    let quoted = message.split('"').enumerate().map(|(index, part)| if index % 2 == 0 { part } else { "" });
-    quoted.collect::<Vec<_>>().join("\"").chars().filter(|c| !c.is_ascii_digit()).collect()
+    let quoted = message
+        .split('"')
+        .enumerate()
+        .map(|(index, part)| if index % 2 == 0 { part } else { "" });
+    quoted
+        .collect::<Vec<_>>()
+        .join("\"")
+        .chars()
+        .filter(|c| !c.is_ascii_digit())
+        .collect()
 }
 
 /// `(B, 17)` of `B17: …`.

@@ -1,7 +1,9 @@
-//! `docs/rules.md`, the reference of every rule, is made here and checked to be current. `make docs` writes it.
+//! `docs/rules.md`, the reference of every rule, is made here and checked to be current. `make
+//! docs` writes it.
 //!
-//! Nothing in it is written by hand twice: what a policy is for and its settings come from its component, messages and the cases
-//! covered from running every fixture, tables of facts from the SDK, presets from their manifests.
+//! Nothing in it is written by hand twice: what a policy is for and its settings come from its
+//! component, messages and the cases covered from running every fixture, tables of facts from the
+//! SDK, presets from their manifests.
 
 mod elsewhere;
 mod facts;
@@ -14,23 +16,31 @@ use std::path::{Path, PathBuf};
 const INTRODUCTION: &str = "\
 # Rules
 
-<!-- Made by `make docs` from the components, the fixtures, the presets and the SDK's tables. Don't edit. -->
+<!-- Made by `make docs` from the components, the fixtures, the presets and the SDK's tables. \
+    Don't edit. -->
 
-Every rule that the shipped policies know, what it says, and what it is told by. A denial names the policy, the field, the value found,
+Every rule that the shipped policies know, what it says, and what it is told by. A denial names \
+    the policy, the field, the value found,
 what is allowed, and what to do:
 
 ```text
-[nodeport-range] spec.ports[1].nodePort: 29999 is outside 30000-32767; remove the field or use 30000-30085
+[nodeport-range] spec.ports[1].nodePort: 29999 is outside 30000-32767; remove the field or use \
+    30000-30085
 ```
 
-Rules that begin with S judge, those with M improve an object before it is judged; S16 is the host's own. All violations are told in one
-response, sorted by field, the first ten one by one; `status.details.causes` holds them for programs. Ids in brackets, such as B17, are
+Rules that begin with S judge, those with M improve an object before it is judged; S16 is the \
+    host's own. All violations are told in one
+response, sorted by field, the first ten one by one; `status.details.causes` holds them for \
+    programs. Ids in brackets, such as B17, are
 cases of the conformance suite under `tests/fixtures`.
 
 ";
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ has a parent")
+        .to_owned()
 }
 
 #[test]
@@ -47,7 +57,10 @@ fn the_reference_of_rules_is_current() {
         return;
     }
     let written = std::fs::read_to_string(&file).unwrap_or_default();
-    let differs = written.lines().zip(page.lines()).position(|(written, made)| written != made);
+    let differs = written
+        .lines()
+        .zip(page.lines())
+        .position(|(written, made)| written != made);
     assert!(
         written == page,
         "docs/rules.md is not current (line {}); run `make docs` and look at the difference",
@@ -57,5 +70,8 @@ fn the_reference_of_rules_is_current() {
 
 /// A cell of a table: on one line, with its bars escaped.
 fn cell(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+    text.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace('|', "\\|")
 }

@@ -16,25 +16,38 @@ What holds for all policies alike. `HostConfig` (`--config`) says who is exempt:
 
 | `spec.exemptions` | what it exempts |
 |---|---|
-| built in | DELETE and CONNECT; what is no core/v1 Service; `default/kubernetes`, written by `system:apiserver`; an update of a Service that is being deleted and gains nothing |
-| `namespaces` | by name, exactly; `kube-system`, `kube-public` and `kube-node-lease`, unless you write others in their place |
-| `services` | by `namespace/name`, where `*` stands for any characters of either; a Service whose name is yet to be generated has none |
-| `users`, `groups`, `serviceAccounts` | whose requests, exactly; service accounts as `namespace/name` |
-| `breakGlass` | who may excuse a request: `users`, `groups`, `serviceAccounts`; `annotation` (`sallyport.dev/break-glass`) and `maxDuration` (`72h`, from `1m` to `720h`) |
+| built in | DELETE and CONNECT; what is no core/v1 Service; `default/kubernetes`, written by \
+    `system:apiserver`; an update of a Service that is being deleted and gains nothing |
+| `namespaces` | by name, exactly; `kube-system`, `kube-public` and `kube-node-lease`, unless you \
+    write others in their place |
+| `services` | by `namespace/name`, where `*` stands for any characters of either; a Service whose \
+    name is yet to be generated has none |
+| `users`, `groups`, `serviceAccounts` | whose requests, exactly; service accounts as \
+    `namespace/name` |
+| `breakGlass` | who may excuse a request: `users`, `groups`, `serviceAccounts`; `annotation` \
+    (`sallyport.dev/break-glass`) and `maxDuration` (`72h`, from `1m` to `720h`) |
 
-Break-glass is an annotation, such as `\"2026-01-01T12:00:00Z; the reason\"`: when it ends, and why. Set by somebody who may, it excuses what that request does, and nothing
-is mutated; the client is warned, and the API server's audit log has the reason. Carried along unchanged by others it excuses what the
-old object has, too, and nothing new. Expired, malformed or too far ahead it grants nothing and blocks nothing by itself. Nobody else may
-set or change it; anybody may take it off. Under `updates: Ratchet` its end has no effect on what already stands: an update may keep what
+Break-glass is an annotation, such as `\"2026-01-01T12:00:00Z; the reason\"`: when it ends, and \
+    why. Set by somebody who may, it excuses what that request does, and nothing
+is mutated; the client is warned, and the API server's audit log has the reason. Carried along \
+    unchanged by others it excuses what the
+old object has, too, and nothing new. Expired, malformed or too far ahead it grants nothing and \
+    blocks nothing by itself. Nobody else may
+set or change it; anybody may take it off. Under `updates: Ratchet` its end has no effect on what \
+    already stands: an update may keep what
 the old object has.
 
-What policies may know about the cluster stands in `spec.inventory`; what is not written there is unknown to them:
+What policies may know about the cluster stands in `spec.inventory`; what is not written there is \
+    unknown to them:
 
 | `spec.inventory` | what it is |
 |---|---|
-| `cluster.environment` | `cloud` or `onPrem`: whether some controller serves LoadBalancer Services without a class; wins over the Nodes |
-| `cluster.nodePorts` | `{ from: 30000, to: 32767 }`: `--service-node-port-range` of the API server |
-| `cluster.nodes` | `[{ name: node-1, providerID: \"aws:///eu-central-1a/i-0abc\" }]`, and `taints` |
+| `cluster.environment` | `cloud` or `onPrem`: whether some controller serves LoadBalancer \
+    Services without a class; wins over the Nodes |
+| `cluster.nodePorts` | `{ from: 30000, to: 32767 }`: `--service-node-port-range` of the API \
+    server |
+| `cluster.nodes` | `[{ name: node-1, providerID: \"aws:///eu-central-1a/i-0abc\" }]`, and \
+    `taints` |
 | `namespaces` | their labels, by name: `{ team-a: { labels: { tier: frontend } } }` |
 | `pods` | labels and ports of Pods, for what selectors lead to |
 
@@ -42,13 +55,18 @@ And each policy has, in its `ServicePolicy`:
 
 | `spec` | what it means |
 |---|---|
-| `mode` | `Enforce` denies (and mutates), `Warn` warns the client, `Audit` writes to the API server's audit log |
-| `failurePolicy` | `Fail` or `Ignore`: what it means in mode Enforce that the policy gave no verdict |
-| `updates` | `Ratchet`: an update may keep what the old object violates, by rule and key, with a warning; `Always`: updates are judged like creates |
-| `match` | `namespaceSelector`, `excludeNamespaces`; never a selector of Services, since who writes a Service writes its labels |
+| `mode` | `Enforce` denies (and mutates), `Warn` warns the client, `Audit` writes to the API \
+    server's audit log |
+| `failurePolicy` | `Fail` or `Ignore`: what it means in mode Enforce that the policy gave no \
+    verdict |
+| `updates` | `Ratchet`: an update may keep what the old object violates, by rule and key, with a \
+    warning; `Always`: updates are judged like creates |
+| `match` | `namespaceSelector`, `excludeNamespaces`; never a selector of Services, since who \
+    writes a Service writes its labels |
 | `limits` | `deadline`, `memory` and `output` of one evaluation ([engine.md](engine.md)) |
 
-- **S16**: what is no Service by the API's own types is refused with the field path, where an enforcing policy has a say.
+- **S16**: what is no Service by the API's own types is refused with the field path, where an \
+    enforcing policy has a say.
 - **BreakGlass**: the annotation is for those who may set it.
 
 ";
@@ -58,11 +76,16 @@ pub(super) fn write(page: &mut String, fixtures: &BTreeMap<String, Told>) {
     index(page, &policies);
     for policy in &policies {
         let name = &policy.name;
-        let documentation = policy.documentation.as_deref().unwrap_or_else(|| panic!("{name} has no documentation"));
+        let documentation = policy
+            .documentation
+            .as_deref()
+            .unwrap_or_else(|| panic!("{name} has no documentation"));
         let _ = write!(page, "## {name}\n\n{}\n\n", bold(documentation));
         let _ = writeln!(page, "{}.\n", asked(policy));
         settings(page, policy);
-        let told = fixtures.get(name).unwrap_or_else(|| panic!("no fixtures for {name}"));
+        let told = fixtures
+            .get(name)
+            .unwrap_or_else(|| panic!("no fixtures for {name}"));
         check_rules(documentation, name, told);
         messages(page, name, told);
         cases(page, told);
@@ -74,7 +97,11 @@ pub(super) fn write(page: &mut String, fixtures: &BTreeMap<String, Told>) {
 }
 
 fn inspect() -> Vec<Inspection> {
-    let engine = Engine::new(&EngineConfig { concurrency: 1, ..EngineConfig::default() }).expect("an engine");
+    let engine = Engine::new(&EngineConfig {
+        concurrency: 1,
+        ..EngineConfig::default()
+    })
+    .expect("an engine");
     let mut folders: Vec<_> = std::fs::read_dir(root().join("policies"))
         .expect("policies/")
         .map(|entry| entry.expect("an entry").path())
@@ -82,9 +109,14 @@ fn inspect() -> Vec<Inspection> {
         .collect();
     folders.sort();
     let inspect = |folder: std::path::PathBuf| {
-        let name = folder.file_name().expect("a name").to_string_lossy().replace('-', "_");
+        let name = folder
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .replace('-', "_");
         let file = root().join(format!("target/policies/{name}.wasm"));
-        let component = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let component =
+            std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         Inspection::of(&engine, &component).unwrap_or_else(|error| panic!("{name}: {error}"))
     };
     folders.into_iter().map(inspect).collect()
@@ -92,30 +124,50 @@ fn inspect() -> Vec<Inspection> {
 
 /// Every rule with its policy.
 fn index(page: &mut String, policies: &[Inspection]) {
-    let mut rows = vec![("S16", "the host", "what is no Service by the API's own types is refused.")];
+    let mut rows = vec![(
+        "S16",
+        "the host",
+        "what is no Service by the API's own types is refused.",
+    )];
     for policy in policies {
         rows.extend(
             rules(policy.documentation.as_deref().unwrap_or_default())
                 .map(|(id, text)| (id, policy.name.as_str(), text)),
         );
     }
-    rows.sort_by_key(|(id, _, _)| (id.starts_with('M'), id[1..].parse::<u32>().unwrap_or_default()));
+    rows.sort_by_key(|(id, _, _)| {
+        (
+            id.starts_with('M'),
+            id[1..].parse::<u32>().unwrap_or_default(),
+        )
+    });
     page.push_str("| rule | policy | what it says |\n|---|---|---|\n");
     for (id, policy, text) in rows {
-        let _ = writeln!(page, "| {id} | [{policy}](#{}) | {} |", policy.replace(' ', "-"), cell(text));
+        let _ = writeln!(
+            page,
+            "| {id} | [{policy}](#{}) | {} |",
+            policy.replace(' ', "-"),
+            cell(text)
+        );
     }
     page.push('\n');
 }
 
 /// The lines `- S04: a load balancer …` of a world's doc comment.
 fn rules(documentation: &str) -> impl Iterator<Item = (&str, &str)> {
-    documentation.lines().filter_map(|line| line.strip_prefix("- ")?.split_once(": "))
+    documentation
+        .lines()
+        .filter_map(|line| line.strip_prefix("- ")?.split_once(": "))
 }
 
 /// A rule that a component knows is one that it documents.
 fn check_rules(documentation: &str, name: &str, told: &Told) {
     let documented: BTreeSet<_> = rules(documentation).map(|(id, _)| id).collect();
-    for rule in told.messages.keys().filter(|rule| *rule != "warnings" && *rule != "S16") {
+    for rule in told
+        .messages
+        .keys()
+        .filter(|rule| *rule != "warnings" && *rule != "S16")
+    {
         assert!(
             documented.contains(rule.as_str()),
             "{name} tells of {rule}, which its world's doc comment doesn't list"
@@ -124,11 +176,18 @@ fn check_rules(documentation: &str, name: &str, told: &Told) {
 }
 
 fn bold(documentation: &str) -> String {
-    let line = |line: &str| match line.strip_prefix("- ").and_then(|rest| rest.split_once(": ")) {
+    let line = |line: &str| match line
+        .strip_prefix("- ")
+        .and_then(|rest| rest.split_once(": "))
+    {
         Some((id, text)) => format!("- **{id}**: {text}"),
         None => line.to_owned(),
     };
-    documentation.lines().map(line).collect::<Vec<_>>().join("\n")
+    documentation
+        .lines()
+        .map(line)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn asked(policy: &Inspection) -> String {
@@ -165,7 +224,12 @@ fn rows(page: &mut String, schema: &Value, prefix: &str) {
         let path = format!("{prefix}{name}");
         let description = property["description"].as_str().unwrap_or_default();
         let default = property.get("default").map_or_else(String::new, default);
-        let _ = writeln!(page, "| `{path}` | {} | {default} | {} |", cell(&kind(property)), cell(description));
+        let _ = writeln!(
+            page,
+            "| `{path}` | {} | {default} | {} |",
+            cell(&kind(property)),
+            cell(description)
+        );
         rows(page, property, &format!("{path}."));
         rows(page, &property["items"], &format!("{path}[]."));
     }
@@ -187,13 +251,21 @@ fn messages(page: &mut String, name: &str, told: &Told) {
     let shown = if name == HOST { "" } else { name };
     page.push_str("```text\n");
     for message in told.messages.values().flatten() {
-        let prefix = if shown.is_empty() { String::new() } else { format!("[{shown}] ") };
+        let prefix = if shown.is_empty() {
+            String::new()
+        } else {
+            format!("[{shown}] ")
+        };
         let _ = writeln!(page, "{prefix}{message}");
     }
     page.push_str("```\n\n");
 }
 
 fn cases(page: &mut String, told: &Told) {
-    let ids: Vec<_> = told.cases.iter().map(|(group, number)| format!("{group}{number}")).collect();
+    let ids: Vec<_> = told
+        .cases
+        .iter()
+        .map(|(group, number)| format!("{group}{number}"))
+        .collect();
     let _ = writeln!(page, "Cases covered: {}.\n", ids.join(" "));
 }

@@ -8,18 +8,30 @@ const NAMES: [&str; 4] = ["baseline", "restricted", "cloud", "bare-metal"];
 
 pub(super) fn write(page: &mut String) {
     page.push_str(
-        "## Presets\n\nSets of policies to start with, under `policies/presets`. `tests/fixtures/presets` holds what each says to the \
+        "## Presets\n\nSets of policies to start with, under `policies/presets`. \
+         `tests/fixtures/presets` holds what each says to the \
          Services of well-known charts.\n\n",
     );
     for name in NAMES {
         let file = root().join(format!("policies/presets/{name}/policies.yaml"));
-        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let whom = text.lines().next().and_then(|line| line.strip_prefix("# ")).expect("a preset says whom it is for");
-        let _ = write!(page, "**{name}**. {whom}\n\n| policy | mode | settings that it states |\n|---|---|---|\n");
+        let text = std::fs::read_to_string(&file)
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let whom = text
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix("# "))
+            .expect("a preset says whom it is for");
+        let _ = write!(
+            page,
+            "**{name}**. {whom}\n\n| policy | mode | settings that it states |\n|---|---|---|\n"
+        );
         for manifest in sallyport::yaml::documents(&text).expect("YAML") {
             let spec = &manifest["spec"];
             let settings = match &spec["settings"] {
-                Value::Object(settings) => settings.iter().map(|(key, value)| format!("`{key}: {value}`")).collect(),
+                Value::Object(settings) => settings
+                    .iter()
+                    .map(|(key, value)| format!("`{key}: {value}`"))
+                    .collect(),
                 _ => vec![],
             };
             let mode = spec["mode"].as_str().expect("a preset states the mode");

@@ -8,7 +8,9 @@ use crate::contract::service::{Service, ServiceType, Spec};
 /// What the Service, or the old one, has about it.
 pub(super) fn about(service: &Service, old: Option<&Service>) -> About {
     let changed = |old: &Service| old.metadata.labels != service.metadata.labels;
-    let update = old.map_or(About::empty(), |old| of(old) | when(changed(old), About::CHANGED_LABELS));
+    let update = old.map_or(About::empty(), |old| {
+        of(old) | when(changed(old), About::CHANGED_LABELS)
+    });
     of(service) | update
 }
 

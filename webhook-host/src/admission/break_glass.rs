@@ -1,8 +1,10 @@
-//! Break-glass: an annotation on the Service, by which a few people excuse what one request does, for a while.
+//! Break-glass: an annotation on the Service, by which a few people excuse what one request does,
+//! for a while.
 //!
-//! Only a request of theirs is excused. Carried along unchanged by others, the annotation excuses what the old object has, too, and
-//! nothing new. Expired, malformed or too far ahead it grants nothing and blocks nothing by itself; but nobody else may set or
-//! change it. Taking it off is everybody's right: that only ends a permission.
+//! Only a request of theirs is excused. Carried along unchanged by others, the annotation excuses
+//! what the old object has, too, and nothing new. Expired, malformed or too far ahead it grants
+//! nothing and blocks nothing by itself; but nobody else may set or change it. Taking it off is
+//! everybody's right: that only ends a permission.
 
 use super::exemption::named;
 use super::request::UserInfo;
@@ -48,11 +50,21 @@ impl Glass {
         old: Option<&Service>,
         now: SystemTime,
     ) -> Self {
-        let Some(config) = config else { return Self::Whole };
+        let Some(config) = config else {
+            return Self::Whole;
+        };
         let key = config.annotation.as_str();
-        let Some(value) = annotation(service, key) else { return Self::Whole };
+        let Some(value) = annotation(service, key) else {
+            return Self::Whole;
+        };
         let is_changed = old.and_then(|old| annotation(old, key)) != Some(value);
-        let is_granter = named(user, &config.users, &config.groups, &config.service_accounts).is_some();
+        let is_granter = named(
+            user,
+            &config.users,
+            &config.groups,
+            &config.service_accounts,
+        )
+        .is_some();
         if is_changed && !is_granter {
             return Self::Reserved(reserved(key));
         }
@@ -70,7 +82,12 @@ impl Glass {
 }
 
 fn annotation<'a>(service: &'a Service, key: &str) -> Option<&'a str> {
-    service.metadata.annotations.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    service
+        .metadata
+        .annotations
+        .iter()
+        .find(|(name, _)| name == key)
+        .map(|(_, value)| value.as_str())
 }
 
 fn reserved(key: &str) -> Violation {
@@ -90,11 +107,17 @@ fn violation(key: &str, message: String, fix: &str) -> Violation {
 
 fn parse(config: &BreakGlass, value: &str, now: SystemTime) -> Result<Grant, String> {
     const FORM: &str = "write when it ends (RFC 3339, in UTC), a semicolon, and the reason";
-    let now = Timestamp::try_from(now).ok().filter(|now| *now >= CLOCK_IS_SET);
+    let now = Timestamp::try_from(now)
+        .ok()
+        .filter(|now| *now >= CLOCK_IS_SET);
     let now = now.ok_or("the host's clock is not set, so that no expiry can be judged")?;
-    let (until, reason) = value.split_once(';').ok_or_else(|| format!("it has no reason; {FORM}"))?;
-    let until: Timestamp =
-        until.trim().parse().map_err(|_| format!("{:?} is no time of RFC 3339; {FORM}", excerpt(until.trim())))?;
+    let (until, reason) = value
+        .split_once(';')
+        .ok_or_else(|| format!("it has no reason; {FORM}"))?;
+    let until: Timestamp = until
+        .trim()
+        .parse()
+        .map_err(|_| format!("{:?} is no time of RFC 3339; {FORM}", excerpt(until.trim())))?;
     let reason = reason.trim();
     if reason.is_empty() {
         return Err(format!("its reason is empty; {FORM}"));
@@ -102,11 +125,19 @@ fn parse(config: &BreakGlass, value: &str, now: SystemTime) -> Result<Grant, Str
     if until <= now {
         return Err(format!("it expired at {until}"));
     }
-    let latest = now.saturating_add(config.max_duration.duration()).unwrap_or(Timestamp::MAX);
+    let latest = now
+        .saturating_add(config.max_duration.duration())
+        .unwrap_or(Timestamp::MAX);
     if until > latest {
-        return Err(format!("{until} is more than {} ahead", config.max_duration));
+        return Err(format!(
+            "{until} is more than {} ahead",
+            config.max_duration
+        ));
     }
-    Ok(Grant { until, reason: excerpt(reason).into_owned() })
+    Ok(Grant {
+        until,
+        reason: excerpt(reason).into_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -120,12 +151,17 @@ mod tests {
     const VALUE: &str = "2026-01-01T12:00:00Z; the load balancer is down";
 
     fn glass(user: &str, new: Option<&str>, old: Option<&str>) -> Glass {
-        let config = decode::from_value(&json!({"groups": ["oncall"], "users": ["root"]})).expect("valid");
+        let config =
+            decode::from_value(&json!({"groups": ["oncall"], "users": ["root"]})).expect("valid");
         let object = |value: Option<&str>| {
             let annotations = value.map(|value| json!({"sallyport.dev/break-glass": value}));
-            service::from_value(&json!({"metadata": {"name": "w", "annotations": annotations}})).expect("a Service")
+            service::from_value(&json!({"metadata": {"name": "w", "annotations": annotations}}))
+                .expect("a Service")
         };
-        let user = UserInfo { username: user.to_owned(), groups: vec![] };
+        let user = UserInfo {
+            username: user.to_owned(),
+            groups: vec![],
+        };
         let old = old.map(|old| object(Some(old)));
         // 2026-01-01T00:00:00Z
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
@@ -141,19 +177,30 @@ mod tests {
 
     #[test]
     fn only_those_who_may_set_it_are_excused() {
-        assert!(
-            matches!(glass("root", Some(VALUE), None), Glass::Granted(grant) if grant.reason.starts_with("the load"))
-        );
-        assert!(matches!(glass("alice", Some(VALUE), None), Glass::Reserved(_)));
+        assert!(matches!(glass("root", Some(VALUE), None),
+                Glass::Granted(grant) if grant.reason.starts_with("the load")));
+        assert!(matches!(
+            glass("alice", Some(VALUE), None),
+            Glass::Reserved(_)
+        ));
         assert_eq!(glass("alice", Some(VALUE), Some(VALUE)), Glass::Carried);
-        assert!(matches!(glass("alice", Some(VALUE), Some("2026-01-01T11:00:00Z; x")), Glass::Reserved(_)));
+        assert!(matches!(
+            glass("alice", Some(VALUE), Some("2026-01-01T11:00:00Z; x")),
+            Glass::Reserved(_)
+        ));
         assert_eq!(glass("alice", None, Some(VALUE)), Glass::Whole);
     }
 
     #[test]
     fn what_grants_nothing_says_why() {
-        assert_eq!(refused("2025-12-31T23:59:59Z; x"), "grants nothing: it expired at 2025-12-31T23:59:59Z");
-        assert_eq!(refused("2036-01-01T00:00:00Z; x"), "grants nothing: 2036-01-01T00:00:00Z is more than 72h ahead");
+        assert_eq!(
+            refused("2025-12-31T23:59:59Z; x"),
+            "grants nothing: it expired at 2025-12-31T23:59:59Z"
+        );
+        assert_eq!(
+            refused("2036-01-01T00:00:00Z; x"),
+            "grants nothing: 2036-01-01T00:00:00Z is more than 72h ahead"
+        );
         assert!(refused("2026-01-01T12:00:00Z").contains("it has no reason"));
         assert!(refused("2026-01-01T12:00:00Z; ").contains("its reason is empty"));
         assert!(refused("tomorrow; x").contains(r#""tomorrow" is no time of RFC 3339"#));

@@ -1,7 +1,7 @@
 //! Requests that no policy is asked about.
 //!
-//! These are what keeps a cluster from being locked out: whatever a policy thinks, objects can be deleted, finalizers
-//! removed, and the API server can write its own Service.
+//! These are what keeps a cluster from being locked out: whatever a policy thinks, objects can be
+//! deleted, finalizers removed, and the API server can write its own Service.
 
 use super::request::{AdmissionRequest, Operation, UserInfo};
 use crate::contract::review::{Operation as Reviewed, Resource};
@@ -68,7 +68,9 @@ pub(super) fn scope(
     // Knative has a kind Service too; lists and other versions never come from an API server.
     let kind = &request.kind;
     let resource = match request.sub_resource.as_deref() {
-        _ if !(kind.group.is_empty() && kind.version == "v1" && kind.kind == "Service") => return Err(Exemption::Kind),
+        _ if !(kind.group.is_empty() && kind.version == "v1" && kind.kind == "Service") => {
+            return Err(Exemption::Kind);
+        }
         None | Some("") => Resource::Services,
         Some("status") => Resource::ServicesStatus,
         Some(_) => return Err(Exemption::Kind),
@@ -83,13 +85,26 @@ pub(super) fn scope(
 
 fn configured(request: &AdmissionRequest<'_>, exemptions: &Exemptions) -> Option<Exemption> {
     let (namespace, name) = (request.namespace(), request.name());
-    if exemptions.namespaces.iter().any(|exempt| exempt.as_str() == namespace) {
+    if exemptions
+        .namespaces
+        .iter()
+        .any(|exempt| exempt.as_str() == namespace)
+    {
         return Some(Exemption::Namespace);
     }
-    if exemptions.services.iter().any(|pattern| pattern.matches(namespace, name)) {
+    if exemptions
+        .services
+        .iter()
+        .any(|pattern| pattern.matches(namespace, name))
+    {
         return Some(Exemption::Service);
     }
-    named(&request.user_info, &exemptions.users, &exemptions.groups, &exemptions.service_accounts)
+    named(
+        &request.user_info,
+        &exemptions.users,
+        &exemptions.groups,
+        &exemptions.service_accounts,
+    )
 }
 
 /// By what a user is named, if at all.
@@ -102,10 +117,15 @@ pub(super) fn named(
     if users.iter().any(|named| named.as_str() == user.username) {
         return Some(Exemption::User);
     }
-    if service_accounts.iter().any(|named| named.user_name() == user.username) {
+    if service_accounts
+        .iter()
+        .any(|named| named.user_name() == user.username)
+    {
         return Some(Exemption::ServiceAccount);
     }
-    let is_member = groups.iter().any(|named| user.groups.iter().any(|group| group == named.as_str()));
+    let is_member = groups
+        .iter()
+        .any(|named| user.groups.iter().any(|group| group == named.as_str()));
     is_member.then_some(Exemption::Group)
 }
 
@@ -116,19 +136,26 @@ pub(super) fn is_in_deletion(old: Option<&Service>) -> bool {
 
 /// Returns whether an update of a Service in deletion leaves alone what bears on its exposure.
 ///
-/// `deletionTimestamp` counts on the old object. The spec, the labels and the annotations must be equal, and
-/// `status.loadBalancer` must be unchanged or have lost ingress points. Everything else is reviewed, because a Service in
-/// deletion is still programmed, and losing source ranges, a selector or an annotation can expose more. Finalizers are not
-/// looked at, so that they can always be removed. `registration::cel` says the same in CEL; one table of cases
+/// `deletionTimestamp` counts on the old object. The spec, the labels and the annotations must be
+/// equal, and `status.loadBalancer` must be unchanged or have lost ingress points. Everything else
+/// is reviewed, because a Service in deletion is still programmed, and losing source ranges, a
+/// selector or an annotation can expose more. Finalizers are not looked at, so that they can always
+/// be removed. `registration::cel` says the same in CEL; one table of cases
 /// (`tests/fixtures/host/deletion.yaml`) holds for both.
 pub(super) fn ends_a_deletion(request: &AdmissionRequest<'_>) -> bool {
-    let (Some(object), Some(old)) = (request.object, request.old_object) else { return false };
+    let (Some(object), Some(old)) = (request.object, request.old_object) else {
+        return false;
+    };
     // Scanning for the key is cheap; few Services are in deletion.
     if request.operation != Operation::Update || !old.get().contains("\"deletionTimestamp\"") {
         return false;
     }
-    let (Some(new), Some(old)) = (Parts::of(object), Parts::of(old)) else { return false };
-    old.metadata.deletion_timestamp.is_some_and(|time| time.get() != "null")
+    let (Some(new), Some(old)) = (Parts::of(object), Parts::of(old)) else {
+        return false;
+    };
+    old.metadata
+        .deletion_timestamp
+        .is_some_and(|time| time.get() != "null")
         && is_same(new.spec, old.spec)
         && is_same(new.metadata.labels, old.metadata.labels)
         && is_same(new.metadata.annotations, old.metadata.annotations)
@@ -181,8 +208,9 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Bytes of a part that is compared as a tree where the texts differ. An API server writes equal parts alike, so that this is
-/// for callers that write JSON in another order; a tree takes up to 30 times its text.
+/// Bytes of a part that is compared as a tree where the texts differ. An API server writes equal
+/// parts alike, so that this is for callers that write JSON in another order; a tree takes up to 30
+/// times its text.
 const MAX_COMPARED: usize = 1 << 20;
 
 fn is_same(new: Option<&RawValue>, old: Option<&RawValue>) -> bool {
@@ -211,7 +239,9 @@ fn text(part: Option<&RawValue>) -> &str {
 }
 
 fn tree(text: &str) -> Option<Value> {
-    (text.len() <= MAX_COMPARED).then(|| serde_json::from_str(text).ok()).flatten()
+    (text.len() <= MAX_COMPARED)
+        .then(|| serde_json::from_str(text).ok())
+        .flatten()
 }
 
 #[cfg(test)]
@@ -233,11 +263,20 @@ mod tests {
     #[test]
     fn parts_are_compared_by_what_they_say() {
         assert!(same(r#"{"a":1, "b":[2]}"#, r#"{"b":[2],"a":1}"#));
-        assert!(!same(r#"{"a":1}"#, r#"{"a":1,"b":2}"#), "an entry less is a change");
+        assert!(
+            !same(r#"{"a":1}"#, r#"{"a":1,"b":2}"#),
+            "an entry less is a change"
+        );
         assert!(is_same(None, Some(&raw("null"))));
         let long = |space: &str| format!(r#"{{"a":{space}"{}"}}"#, "x".repeat(MAX_COMPARED));
-        assert!(same(&long(""), &long("")), "equal text of any length is equal");
-        assert!(!same(&long(" "), &long("")), "other text is not read beyond a limit");
+        assert!(
+            same(&long(""), &long("")),
+            "equal text of any length is equal"
+        );
+        assert!(
+            !same(&long(" "), &long("")),
+            "other text is not read beyond a limit"
+        );
         let deep = |text: &str| format!("{}{text}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(!same(&deep("1"), &deep("2")), "no recursion to the bottom");
     }
@@ -254,9 +293,18 @@ mod tests {
 
     #[test]
     fn long_lists_are_compared_in_linear_time() {
-        let list = |last: &str| format!(r#"[{}{{"ip":"{last}"}}]"#, r#"{"ip":"192.0.2.1"},"#.repeat(50_000));
+        let list = |last: &str| {
+            format!(
+                r#"[{}{{"ip":"{last}"}}]"#,
+                r#"{"ip":"192.0.2.1"},"#.repeat(50_000)
+            )
+        };
         let began = std::time::Instant::now();
         assert!(!subset(&list("192.0.2.2"), &list("192.0.2.3")));
-        assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < std::time::Duration::from_secs(20),
+            "{:?}",
+            began.elapsed()
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! From the policies' opinions to the cluster's answer: mode, failurePolicy, and who may deny what.
 //!
-//! `/mutate` never denies. Audit and Warn never deny, evaluation errors included. Every violation is told in one response,
-//! sorted by field path, the first ten of them.
+//! `/mutate` never denies. Audit and Warn never deny, evaluation errors included. Every violation
+//! is told in one response, sorted by field path, the first ten of them.
 
 use super::break_glass::{Glass, Grant};
 use super::outcome::{AdmissionResponse, Cause, Denial, Evaluation, Outcome};
@@ -14,7 +14,8 @@ use crate::policy::Policy;
 use crate::service::Malformed;
 use std::collections::BTreeMap;
 
-/// Violations that a response tells one by one; more help nobody, and a status has no room for thousands.
+/// Violations that a response tells one by one; more help nobody, and a status has no room for
+/// thousands.
 const TOLD: usize = 10;
 
 /// API servers cut a warning after about 256 characters, and all of them together after 4,096
@@ -49,7 +50,8 @@ pub(super) fn validated(
             answer.tell(mode, false, &evaluation.policy, violation);
         }
         if let Some(error) = &evaluation.error {
-            let denies = mode == Mode::Enforce && policy.manifest().spec.failure_policy == FailurePolicy::Fail;
+            let denies = mode == Mode::Enforce
+                && policy.manifest().spec.failure_policy == FailurePolicy::Fail;
             answer.tell(mode, denies, &evaluation.policy, &unevaluated(error));
         }
         answer.hear(mode, evaluation);
@@ -59,7 +61,12 @@ pub(super) fn validated(
         Glass::Granted(grant) => answer.excuse(&grant).then_some(grant),
         Glass::Refused(why) => {
             let denied = !answer.denials.is_empty();
-            answer.tell(if denied { strictest } else { Mode::Warn }, denied, HOST, &why);
+            answer.tell(
+                if denied { strictest } else { Mode::Warn },
+                denied,
+                HOST,
+                &why,
+            );
             None
         }
         Glass::Reserved(why) => {
@@ -67,7 +74,12 @@ pub(super) fn validated(
             None
         }
     };
-    Outcome { response: answer.into_response(&request.uid), evaluations, break_glass, ..Outcome::allow(request) }
+    Outcome {
+        response: answer.into_response(&request.uid),
+        evaluations,
+        break_glass,
+        ..Outcome::allow(request)
+    }
 }
 
 pub(super) fn mutated(
@@ -84,8 +96,15 @@ pub(super) fn mutated(
         }
         answer.hear(mode, evaluation);
     }
-    let response = AdmissionResponse { patch, ..answer.into_response(&request.uid) };
-    Outcome { response, evaluations, ..Outcome::allow(request) }
+    let response = AdmissionResponse {
+        patch,
+        ..answer.into_response(&request.uid)
+    };
+    Outcome {
+        response,
+        evaluations,
+        ..Outcome::allow(request)
+    }
 }
 
 /// Rule S16. The mutating phase leaves the answer to the API server, which is about to give it.
@@ -97,12 +116,18 @@ pub(super) fn malformed(
 ) -> Outcome {
     let mut answer = Answer::default();
     if function != Function::Mutate && !policies.is_empty() {
-        let enforced = policies.iter().any(|policy| policy.manifest().spec.mode == Mode::Enforce);
+        let enforced = policies
+            .iter()
+            .any(|policy| policy.manifest().spec.mode == Mode::Enforce);
         let mode = if enforced { Mode::Enforce } else { Mode::Warn };
         answer.tell(mode, enforced, HOST, &misfit(&malformed));
     }
     let response = answer.into_response(&request.uid);
-    Outcome { response, malformed: Some(malformed), ..Outcome::allow(request) }
+    Outcome {
+        response,
+        malformed: Some(malformed),
+        ..Outcome::allow(request)
+    }
 }
 
 fn misfit(malformed: &Malformed) -> Violation {
@@ -111,7 +136,11 @@ fn misfit(malformed: &Malformed) -> Violation {
         .map(|step| step.split('[').next().unwrap_or(step))
         .collect::<Vec<_>>()
         .join(".");
-    let explain = if path.is_empty() { String::new() } else { format!(".{path}") };
+    let explain = if path.is_empty() {
+        String::new()
+    } else {
+        format!(".{path}")
+    };
     Violation {
         rule: "S16".to_owned(),
         key: String::new(),
@@ -157,22 +186,38 @@ impl Answer {
         }
     }
 
-    /// Lets what was denied pass with warnings, and says who answers for it. Whether anything was denied.
+    /// Lets what was denied pass with warnings, and says who answers for it. Whether anything was
+    /// denied.
     fn excuse(&mut self, grant: &Grant) -> bool {
         if self.denials.is_empty() {
             return false;
         }
         let until = grant.until;
-        self.note(HOST, "break-glass", &text::clean_cut(&format!("until {until}: {}", grant.reason), MAX_MESSAGE));
-        self.warnings.push(format!("[{HOST}] break-glass until {until} excuses {} of these", self.denials.len()));
-        self.warnings.extend(std::mem::take(&mut self.denials).into_iter().map(|cause| cause.message));
+        self.note(
+            HOST,
+            "break-glass",
+            &text::clean_cut(&format!("until {until}: {}", grant.reason), MAX_MESSAGE),
+        );
+        self.warnings.push(format!(
+            "[{HOST}] break-glass until {until} excuses {} of these",
+            self.denials.len()
+        ));
+        self.warnings.extend(
+            std::mem::take(&mut self.denials)
+                .into_iter()
+                .map(|cause| cause.message),
+        );
         true
     }
 
     /// A policy's own warnings and audit annotations.
     fn hear(&mut self, mode: Mode, evaluation: &Evaluation) {
         for warning in &evaluation.warnings {
-            let line = format!("[{}] {}", evaluation.policy, text::clean_cut(warning, AUDIT_VALUE));
+            let line = format!(
+                "[{}] {}",
+                evaluation.policy,
+                text::clean_cut(warning, AUDIT_VALUE)
+            );
             if mode == Mode::Audit {
                 self.note(&evaluation.policy, "warnings", &line)
             } else {
@@ -180,7 +225,11 @@ impl Answer {
             }
         }
         for (key, value) in &evaluation.audit_annotations {
-            self.note(&evaluation.policy, key, &text::clean_cut(value, AUDIT_VALUE));
+            self.note(
+                &evaluation.policy,
+                key,
+                &text::clean_cut(value, AUDIT_VALUE),
+            );
         }
     }
 
@@ -189,7 +238,13 @@ impl Answer {
         let key: String = [policy, ".", key]
             .into_iter()
             .flat_map(str::chars)
-            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') {
+                    c
+                } else {
+                    '_'
+                }
+            })
             .take(AUDIT_KEY)
             .collect();
         if self.audit.len() == AUDIT_ENTRIES && !self.audit.contains_key(&key) {
@@ -203,7 +258,9 @@ impl Answer {
     }
 
     fn into_response(mut self, uid: &str) -> AdmissionResponse {
-        self.denials.sort_by(|a, b| text::by_path(&a.field, &b.field).then_with(|| a.message.cmp(&b.message)));
+        self.denials.sort_by(|a, b| {
+            text::by_path(&a.field, &b.field).then_with(|| a.message.cmp(&b.message))
+        });
         let denial = (!self.denials.is_empty()).then(|| deny(self.denials));
         AdmissionResponse {
             allowed: denial.is_none(),
@@ -215,7 +272,8 @@ impl Answer {
     }
 }
 
-/// The first causes, a line each: at most ten, and no more than fit into a message, but one at least.
+/// The first causes, a line each: at most ten, and no more than fit into a message, but one at
+/// least.
 fn deny(mut causes: Vec<Cause>) -> Denial {
     let mut length = 0;
     let fits = |cause: &&Cause| {
@@ -226,7 +284,11 @@ fn deny(mut causes: Vec<Cause>) -> Denial {
     let told = causes.iter().take(TOLD).take_while(fits).count();
     let more = causes.len() - told;
     causes.truncate(told);
-    let mut message = causes.iter().map(|cause| cause.message.as_str()).collect::<Vec<_>>().join("\n");
+    let mut message = causes
+        .iter()
+        .map(|cause| cause.message.as_str())
+        .collect::<Vec<_>>()
+        .join("\n");
     if more > 0 {
         message.push_str(&format!("\nand {more} more"));
     }
@@ -270,8 +332,20 @@ mod tests {
             answer.tell(Mode::Enforce, true, "p", &violation(index));
         }
         let denial = answer.into_response("u").denial.expect("denied");
-        assert!(denial.message.starts_with("[p] spec.ports[0].nodePort: bad\n"), "{}", denial.message);
-        assert!(denial.message.ends_with("[p] spec.ports[9].nodePort: bad\nand 2990 more"), "{}", denial.message);
+        assert!(
+            denial
+                .message
+                .starts_with("[p] spec.ports[0].nodePort: bad\n"),
+            "{}",
+            denial.message
+        );
+        assert!(
+            denial
+                .message
+                .ends_with("[p] spec.ports[9].nodePort: bad\nand 2990 more"),
+            "{}",
+            denial.message
+        );
         assert_eq!(denial.causes.len(), 10);
     }
 
@@ -280,16 +354,30 @@ mod tests {
         let mut answer = Answer::default();
         let long = "x".repeat(1 << 20);
         for index in 0..100 {
-            let violation =
-                Violation { message: long.clone(), fix: long.clone(), rule: long.clone(), ..violation(index) };
+            let violation = Violation {
+                message: long.clone(),
+                fix: long.clone(),
+                rule: long.clone(),
+                ..violation(index)
+            };
             answer.tell(Mode::Enforce, true, "p", &violation);
             answer.note("p", &format!("{index}"), &long[..4000]);
         }
         let response = answer.into_response("u");
         let size = response.to_json().len();
         let denial = response.denial.expect("denied");
-        assert!(denial.message.len() < 2 * MAX_MESSAGE, "{}", denial.message.len());
-        assert!(denial.message.ends_with(&format!("\nand {} more", 100 - denial.causes.len())), "{}", denial.message);
+        assert!(
+            denial.message.len() < 2 * MAX_MESSAGE,
+            "{}",
+            denial.message.len()
+        );
+        assert!(
+            denial
+                .message
+                .ends_with(&format!("\nand {} more", 100 - denial.causes.len())),
+            "{}",
+            denial.message
+        );
         assert!(size < 200 << 10, "{size}");
     }
 
@@ -300,17 +388,28 @@ mod tests {
             answer.warnings.push("w".repeat(1000));
         }
         let warnings = answer.into_response("u").warnings;
-        assert!(warnings.iter().all(|warning| warning.chars().count() <= WARNING));
+        assert!(
+            warnings
+                .iter()
+                .all(|warning| warning.chars().count() <= WARNING)
+        );
         assert!(warnings.iter().map(String::len).sum::<usize>() < WARNINGS);
-        assert_eq!(warnings.last().map(String::as_str), Some("[sallyport] and 90 more warnings"));
+        assert_eq!(
+            warnings.last().map(String::as_str),
+            Some("[sallyport] and 90 more warnings")
+        );
     }
 
     #[test]
     fn malformed_input_says_where_to_read_what_is_allowed() {
-        let malformed = Malformed { field: "spec.ports[0].nodePort".into(), problem: "expected integer".into() };
+        let malformed = Malformed {
+            field: "spec.ports[0].nodePort".into(),
+            problem: "expected integer".into(),
+        };
         assert_eq!(
             text::line(HOST, &misfit(&malformed)),
-            "[sallyport] spec.ports[0].nodePort: expected integer; see `kubectl explain service.spec.ports.nodePort`"
+            "[sallyport] spec.ports[0].nodePort: expected integer; see `kubectl explain \
+             service.spec.ports.nodePort`"
         );
     }
 }

@@ -1,7 +1,9 @@
-//! From an AdmissionRequest to an AdmissionResponse: the one evaluation path of webhook, harness and check.
+//! From an AdmissionRequest to an AdmissionResponse: the one evaluation path of webhook, harness
+//! and check.
 //!
-//! Reads no environment, no file and no network; the caller says when the request arrived and when it must be answered.
-//! `Verdict` is a policy's opinion, `AdmissionResponse` the cluster's answer, and only this module knows both.
+//! Reads no environment, no file and no network; the caller says when the request arrived and when
+//! it must be answered. `Verdict` is a policy's opinion, `AdmissionResponse` the cluster's answer,
+//! and only this module knows both.
 
 mod about;
 mod break_glass;
@@ -41,7 +43,8 @@ use subject::Subject;
 pub enum Function {
     /// `mutate`, in the mutating phase: patches, never denies.
     Mutate,
-    /// `validate`. The API server asks it in the validating phase; a suite may ask it of an object of the mutating phase.
+    /// `validate`. The API server asks it in the validating phase; a suite may ask it of an object
+    /// of the mutating phase.
     Validate(Phase),
 }
 
@@ -85,17 +88,31 @@ pub struct Admission {
 
 impl Admission {
     /// Policies are asked in the order of their names.
-    pub fn new(policies: Vec<impl Into<Arc<Policy>>>, inventory: Inventory, exemptions: Exemptions) -> Self {
+    pub fn new(
+        policies: Vec<impl Into<Arc<Policy>>>,
+        inventory: Inventory,
+        exemptions: Exemptions,
+    ) -> Self {
         let mut policies: Vec<_> = policies.into_iter().map(Into::into).collect();
         policies.sort_by(|a, b| a.name().cmp(b.name()));
-        Self { policies, candidates: vec![], inventory, exemptions, thorough: false }
+        Self {
+            policies,
+            candidates: vec![],
+            inventory,
+            exemptions,
+            thorough: false,
+        }
     }
 
-    /// The same, but policies are asked about Services, too, that they are not about by their own description; to have an
-    /// opinion on one is an evaluation error. For the harness, where such a policy is to be found out.
+    /// The same, but policies are asked about Services, too, that they are not about by their own
+    /// description; to have an opinion on one is an evaluation error. For the harness, where such a
+    /// policy is to be found out.
     #[must_use]
     pub fn thorough(self) -> Self {
-        Self { thorough: true, ..self }
+        Self {
+            thorough: true,
+            ..self
+        }
     }
 
     /// The same with next versions of some policies, by the same names.
@@ -116,7 +133,9 @@ impl Admission {
 
     /// The next version of a policy.
     pub fn candidate(&self, policy: &str) -> Option<&Arc<Policy>> {
-        self.candidates.iter().find(|candidate| candidate.manifest().metadata.name == policy)
+        self.candidates
+            .iter()
+            .find(|candidate| candidate.manifest().metadata.name == policy)
     }
 
     /// What is never judged.
@@ -139,30 +158,48 @@ impl Admission {
             (Kind::Nodes, needed(Context::Cluster)),
             (Kind::Pods, needed(Context::Pods)),
         ];
-        kinds.into_iter().filter_map(|(kind, asked)| asked.then_some(kind)).collect()
+        kinds
+            .into_iter()
+            .filter_map(|(kind, asked)| asked.then_some(kind))
+            .collect()
     }
 
-    /// Whether a review should wait a moment: its namespace is unknown, watchers may tell about it any moment, and some policy
-    /// goes by its labels. Whoever creates a namespace and a Service in one go is faster than a watcher.
+    /// Whether a review should wait a moment: its namespace is unknown, watchers may tell about it
+    /// any moment, and some policy goes by its labels. Whoever creates a namespace and a Service in
+    /// one go is faster than a watcher.
     pub fn expects_namespace(&self, function: Function, request: &AdmissionRequest<'_>) -> bool {
         let namespace = request.namespace();
         if !self.inventory.expects_namespace(namespace) {
             return false;
         }
-        let Ok((operation, resource)) = exemption::scope(request, &self.exemptions) else { return false };
-        let policies = self.matching(function, &self.inventory.view(), namespace, operation, resource);
-        policies
-            .iter()
-            .any(|policy| policy.needs(Context::Namespace) || policy.manifest().spec.r#match.goes_by_labels())
+        let Ok((operation, resource)) = exemption::scope(request, &self.exemptions) else {
+            return false;
+        };
+        let policies = self.matching(
+            function,
+            &self.inventory.view(),
+            namespace,
+            operation,
+            resource,
+        );
+        policies.iter().any(|policy| {
+            policy.needs(Context::Namespace) || policy.manifest().spec.r#match.goes_by_labels()
+        })
     }
 
     /// Reviews one request.
-    pub fn review(&self, function: Function, request: &AdmissionRequest<'_>, clock: Clock) -> Outcome {
-        self.review_with(&self.inventory, function, request, clock).0
+    pub fn review(
+        &self,
+        function: Function,
+        request: &AdmissionRequest<'_>,
+        clock: Clock,
+    ) -> Outcome {
+        self.review_with(&self.inventory, function, request, clock)
+            .0
     }
 
-    /// The same with the inventory of a moment, for a caller who must know what was known; with what is left to clear up, for one
-    /// who answers before that.
+    /// The same with the inventory of a moment, for a caller who must know what was known; with
+    /// what is left to clear up, for one who answers before that.
     pub fn review_with(
         &self,
         inventory: &Inventory,
@@ -182,20 +219,42 @@ impl Admission {
         // Once: the whole answer is of one moment.
         let view = inventory.view();
         let policies = self.matching(function, &view, request.namespace(), operation, resource);
-        let mut subject = match Subject::new(function, request, (operation, resource), clock.now, view) {
-            Ok(subject) => subject,
-            Err(malformed) => return done(fold::malformed(function, request, &policies, malformed)),
-        };
+        let mut subject =
+            match Subject::new(function, request, (operation, resource), clock.now, view) {
+                Ok(subject) => subject,
+                Err(malformed) => {
+                    return done(fold::malformed(function, request, &policies, malformed));
+                }
+            };
         let config = self.exemptions.break_glass.as_ref();
-        let glass = Glass::of(config, &request.user_info, subject.service(), subject.old_service(), clock.now);
+        let glass = Glass::of(
+            config,
+            &request.user_info,
+            subject.service(),
+            subject.old_service(),
+            clock.now,
+        );
         let outcome = match function {
             Function::Mutate if glass.forbids_patches() => {
                 return done(Outcome::exempt(request, Exemption::BreakGlass));
             }
             Function::Mutate => self.mutate(request, &policies, &mut subject, clock.deadline),
-            Function::Validate(_) => self.validate(function, request, &policies, &mut subject, glass, clock.deadline),
+            Function::Validate(_) => self.validate(
+                function,
+                request,
+                &policies,
+                &mut subject,
+                glass,
+                clock.deadline,
+            ),
         };
-        (Outcome { matched: !policies.is_empty(), ..outcome }, subject.into_used())
+        (
+            Outcome {
+                matched: !policies.is_empty(),
+                ..outcome
+            },
+            subject.into_used(),
+        )
     }
 
     /// The policies that have a say.
@@ -208,10 +267,15 @@ impl Admission {
         resource: Resource,
     ) -> Vec<&Policy> {
         let policies = self.policies.iter().map(AsRef::as_ref);
-        policies.filter(|policy| self.has_a_say(policy, function, view, namespace, (operation, resource))).collect()
+        policies
+            .filter(|policy| {
+                self.has_a_say(policy, function, view, namespace, (operation, resource))
+            })
+            .collect()
     }
 
-    /// By namespace, by what the policy wants to be asked, and in the mutating phase by mode, since only Enforce patches.
+    /// By namespace, by what the policy wants to be asked, and in the mutating phase by mode, since
+    /// only Enforce patches.
     fn has_a_say(
         &self,
         policy: &Policy,
@@ -221,16 +285,19 @@ impl Admission {
         (operation, resource): (crate::contract::review::Operation, Resource),
     ) -> bool {
         let spec = &policy.manifest().spec;
-        spec.r#match.matches(namespace, view.namespace_labels(namespace))
+        spec.r#match
+            .matches(namespace, view.namespace_labels(namespace))
             && policy.wants(function.wanted(), operation, resource)
             && (function != Function::Mutate || spec.mode == Mode::Enforce)
     }
 
-    /// What the host itself may do in a namespace: deny where some policy may, whatever resource it is asked about; or else warn.
+    /// What the host itself may do in a namespace: deny where some policy may, whatever resource it
+    /// is asked about; or else warn.
     fn strictest(&self, view: &View<'_>, namespace: &str) -> Mode {
         let labels = view.namespace_labels(namespace);
         let mut specs = self.policies.iter().map(|policy| &policy.manifest().spec);
-        let enforced = specs.any(|spec| spec.mode == Mode::Enforce && spec.r#match.matches(namespace, labels));
+        let enforced =
+            specs.any(|spec| spec.mode == Mode::Enforce && spec.r#match.matches(namespace, labels));
         if enforced { Mode::Enforce } else { Mode::Warn }
     }
 
@@ -244,7 +311,11 @@ impl Admission {
         deadline: Instant,
     ) -> Outcome {
         let carried = glass == Glass::Carried;
-        let policies: Vec<_> = policies.iter().copied().filter(|policy| self.would_ask(policy, subject)).collect();
+        let policies: Vec<_> = policies
+            .iter()
+            .copied()
+            .filter(|policy| self.would_ask(policy, subject))
+            .collect();
         let judge = |policy: &&Policy| self.judge(function, policy, subject, carried, deadline);
         let evaluations = policies.iter().map(judge).collect();
         let strictest = self.strictest(subject.view(), request.namespace());
@@ -262,16 +333,26 @@ impl Admission {
     ) -> Evaluation {
         let began = Instant::now();
         let mut evaluation = Evaluation::of(policy, function);
-        let answer = subject.ask(policy, |review, used| policy.validate(review, deadline, used));
+        let answer = subject.ask(policy, |review, used| {
+            policy.validate(review, deadline, used)
+        });
         match answer.and_then(|verdict| subject.hear(policy, verdict)) {
             Err(error) => evaluation.error = Some(error),
             Ok(verdict) => {
                 evaluation.warnings = verdict.warnings;
                 evaluation.audit_annotations = verdict.audit_annotations;
-                // A deletion must not get stuck on what stood before it, so that it ratchets whatever `updates` says.
+                // A deletion must not get stuck on what stood before it, so that it ratchets
+                // whatever `updates` says.
                 let in_deletion = exemption::is_in_deletion(subject.old_service());
-                let keeps = carried || in_deletion || policy.manifest().spec.updates == Updates::Ratchet;
-                self.ratchet(&mut evaluation, policy, subject, verdict.violations, keeps.then_some(deadline));
+                let keeps =
+                    carried || in_deletion || policy.manifest().spec.updates == Updates::Ratchet;
+                self.ratchet(
+                    &mut evaluation,
+                    policy,
+                    subject,
+                    verdict.violations,
+                    keeps.then_some(deadline),
+                );
                 blame_default(&mut evaluation.violations, policy, subject, deadline);
             }
         }
@@ -279,8 +360,8 @@ impl Admission {
         evaluation
     }
 
-    /// Parts the violations in those that the update brings and those that the old object has too, where it may keep these. An
-    /// evaluation error on the old object excuses nothing.
+    /// Parts the violations in those that the update brings and those that the old object has too,
+    /// where it may keep these. An evaluation error on the old object excuses nothing.
     fn ratchet(
         &self,
         evaluation: &mut Evaluation,
@@ -289,16 +370,28 @@ impl Admission {
         violations: Vec<Violation>,
         keeps: Option<Instant>,
     ) {
-        let old = keeps.filter(|_| !violations.is_empty()).and_then(|deadline| {
-            subject.ask_of_old(policy, |review, used| policy.validate(review, deadline, used))?.ok()
-        });
-        let known: HashSet<_> = old.iter().flat_map(|old| &old.violations).map(|old| (&old.rule, &old.key)).collect();
-        let stood =
-            |violation: &Violation| !violation.key.is_empty() && known.contains(&(&violation.rule, &violation.key));
+        let old = keeps
+            .filter(|_| !violations.is_empty())
+            .and_then(|deadline| {
+                subject
+                    .ask_of_old(policy, |review, used| {
+                        policy.validate(review, deadline, used)
+                    })?
+                    .ok()
+            });
+        let known: HashSet<_> = old
+            .iter()
+            .flat_map(|old| &old.violations)
+            .map(|old| (&old.rule, &old.key))
+            .collect();
+        let stood = |violation: &Violation| {
+            !violation.key.is_empty() && known.contains(&(&violation.rule, &violation.key))
+        };
         (evaluation.kept, evaluation.violations) = violations.into_iter().partition(stood);
     }
 
-    /// Whether to ask a policy that matches: it is about the Service, or its word on that is to be tried.
+    /// Whether to ask a policy that matches: it is about the Service, or its word on that is to be
+    /// tried.
     fn would_ask(&self, policy: &Policy, subject: &Subject<'_>) -> bool {
         self.thorough || subject.concerns(policy)
     }
@@ -320,7 +413,11 @@ impl Admission {
             let mut evaluation = Evaluation::of(policy, Function::Mutate);
             let answer = subject.ask(policy, |review, used| policy.mutate(review, deadline, used));
             let answer = answer.and_then(|mutation| subject.hear(policy, mutation));
-            match answer.and_then(|mutation| patched.apply(subject, mutation.patch.clone()).map(|()| mutation)) {
+            match answer.and_then(|mutation| {
+                patched
+                    .apply(subject, mutation.patch.clone())
+                    .map(|()| mutation)
+            }) {
                 Err(error) => evaluation.error = Some(error),
                 Ok(mutation) => {
                     evaluation.patch = mutation.patch;
@@ -336,27 +433,46 @@ impl Admission {
     }
 }
 
-/// Says of violations that a default of the host brings, and nobody's configuration, where they come from.
-fn blame_default(violations: &mut [Violation], policy: &Policy, subject: &mut Subject<'_>, deadline: Instant) {
-    let Some(environment) = subject.view().assumed_environment().filter(|_| policy.needs(Context::Cluster)) else {
+/// Says of violations that a default of the host brings, and nobody's configuration, where they
+/// come from.
+fn blame_default(
+    violations: &mut [Violation],
+    policy: &Policy,
+    subject: &mut Subject<'_>,
+    deadline: Instant,
+) {
+    let Some(environment) = subject
+        .view()
+        .assumed_environment()
+        .filter(|_| policy.needs(Context::Cluster))
+    else {
         return;
     };
     if violations.is_empty() {
         return;
     }
-    let without = subject.ask_without_environment(policy, |review, used| policy.validate(review, deadline, used));
+    let without = subject.ask_without_environment(policy, |review, used| {
+        policy.validate(review, deadline, used)
+    });
     let Ok(without) = without else { return };
-    for violation in violations.iter_mut().filter(|violation| !without.violations.contains(violation)) {
+    for violation in violations
+        .iter_mut()
+        .filter(|violation| !without.violations.contains(violation))
+    {
         let and = if violation.fix.is_empty() { "" } else { "; " };
         violation.fix += &format!(
-            "{and}{environment} is the built-in default without --config: name a HostConfig that says what the cluster is"
+            "{and}{environment} is the built-in default without --config: name a HostConfig that \
+             says what the cluster is"
         );
     }
 }
 
 impl Outcome {
     fn exempt(request: &AdmissionRequest<'_>, exemption: Exemption) -> Self {
-        Self { exemption: Some(exemption), ..Self::allow(request) }
+        Self {
+            exemption: Some(exemption),
+            ..Self::allow(request)
+        }
     }
 
     fn allow(request: &AdmissionRequest<'_>) -> Self {

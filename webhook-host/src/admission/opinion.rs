@@ -1,8 +1,9 @@
 //! What one policy made of one review, as it is recorded and compared.
 //!
-//! Two opinions say the same when they find the same offences (rule, key, field), tell the same warnings, and patch alike.
-//! Messages are for people, and differ between versions without a difference in judgement. Violations count before mode is
-//! applied: whom they are told is the manifest's business and the same on both sides.
+//! Two opinions say the same when they find the same offences (rule, key, field), tell the same
+//! warnings, and patch alike. Messages are for people, and differ between versions without a
+//! difference in judgement. Violations count before mode is applied: whom they are told is the
+//! manifest's business and the same on both sides.
 
 use super::mutation;
 use super::outcome::Evaluation;
@@ -67,7 +68,8 @@ pub enum Divergence {
     Stricter,
     /// It finds none where the live one does.
     Looser,
-    /// Both find some, or both none; but other ones, other warnings, another patch; or the live one has no opinion.
+    /// Both find some, or both none; but other ones, other warnings, another patch; or the live one
+    /// has no opinion.
     Different,
     /// It has no opinion.
     Error,
@@ -109,18 +111,42 @@ impl Opinion {
         let mut parts = vec![];
         for (word, offences) in [("denies", &self.violations), ("keeps", &self.kept)] {
             if let Some(first) = offences.first() {
-                let more = if offences.len() > 1 { format!(" and {} more", offences.len() - 1) } else { String::new() };
+                let more = if offences.len() > 1 {
+                    format!(" and {} more", offences.len() - 1)
+                } else {
+                    String::new()
+                };
                 let (rule, field) = (excerpt(&first.rule), excerpt(&first.field));
                 parts.push(format!("{word} {rule} {field}{more}"));
             }
         }
-        parts.extend((!self.warnings.is_empty()).then(|| format!("warns {} times", self.warnings.len())));
-        parts.extend((!self.patch.is_empty()).then(|| format!("patches {} times", self.patch.len())));
-        if parts.is_empty() { "allows".to_owned() } else { parts.join(", ") }
+        parts.extend(
+            (!self.warnings.is_empty()).then(|| format!("warns {} times", self.warnings.len())),
+        );
+        parts.extend(
+            (!self.patch.is_empty()).then(|| format!("patches {} times", self.patch.len())),
+        );
+        if parts.is_empty() {
+            "allows".to_owned()
+        } else {
+            parts.join(", ")
+        }
     }
 
-    fn says(&self) -> (BTreeSet<Found<'_>>, BTreeSet<Found<'_>>, &[String], &[Value]) {
-        (Offence::all(&self.violations), Offence::all(&self.kept), &self.warnings, &self.patch)
+    fn says(
+        &self,
+    ) -> (
+        BTreeSet<Found<'_>>,
+        BTreeSet<Found<'_>>,
+        &[String],
+        &[Value],
+    ) {
+        (
+            Offence::all(&self.violations),
+            Offence::all(&self.kept),
+            &self.warnings,
+            &self.patch,
+        )
     }
 }
 
@@ -142,7 +168,10 @@ impl From<&Evaluation> for Opinion {
     fn from(evaluation: &Evaluation) -> Self {
         let offences = |violations: &[Violation]| violations.iter().map(Offence::from).collect();
         // What was applied has a JSON form.
-        let operations = evaluation.patch.iter().filter_map(|operation| mutation::to_json(operation.clone()).ok());
+        let operations = evaluation
+            .patch
+            .iter()
+            .filter_map(|operation| mutation::to_json(operation.clone()).ok());
         Self {
             violations: offences(&evaluation.violations),
             kept: offences(&evaluation.kept),
@@ -155,14 +184,28 @@ impl From<&Evaluation> for Opinion {
 
 impl From<&Violation> for Offence {
     fn from(violation: &Violation) -> Self {
-        let Violation { rule, key, field, message, .. } = violation.clone();
-        Self { rule, key, field, message }
+        let Violation {
+            rule,
+            key,
+            field,
+            message,
+            ..
+        } = violation.clone();
+        Self {
+            rule,
+            key,
+            field,
+            message,
+        }
     }
 }
 
 impl From<&EvaluationError> for Failure {
     fn from(error: &EvaluationError) -> Self {
-        Self { kind: error.kind().to_owned(), message: error.to_string() }
+        Self {
+            kind: error.kind().to_owned(),
+            message: error.to_string(),
+        }
     }
 }
 
@@ -177,12 +220,21 @@ mod tests {
             field: "spec".to_owned(),
             message: "m".to_owned(),
         };
-        Opinion { violations: rules.iter().map(offence).collect(), ..Opinion::default() }
+        Opinion {
+            violations: rules.iter().map(offence).collect(),
+            ..Opinion::default()
+        }
     }
 
     fn fails() -> Opinion {
-        let error = Failure { kind: "trap".to_owned(), message: "it trapped".to_owned() };
-        Opinion { error: Some(error), ..Opinion::default() }
+        let error = Failure {
+            kind: "trap".to_owned(),
+            message: "it trapped".to_owned(),
+        };
+        Opinion {
+            error: Some(error),
+            ..Opinion::default()
+        }
     }
 
     #[test]
@@ -192,13 +244,22 @@ mod tests {
         assert_eq!(finds(&["A", "B"]).diverges(&reworded), Divergence::Same);
         assert_eq!(finds(&[]).diverges(&finds(&["A"])), Divergence::Stricter);
         assert_eq!(finds(&["A"]).diverges(&finds(&[])), Divergence::Looser);
-        assert_eq!(finds(&["A"]).diverges(&finds(&["A", "B"])), Divergence::Different);
+        assert_eq!(
+            finds(&["A"]).diverges(&finds(&["A", "B"])),
+            Divergence::Different
+        );
     }
 
     #[test]
     fn warnings_and_patches_are_part_of_what_is_said() {
-        let warns = Opinion { warnings: vec!["w".to_owned()], ..Opinion::default() };
-        let patches = Opinion { patch: vec![Value::Null], ..Opinion::default() };
+        let warns = Opinion {
+            warnings: vec!["w".to_owned()],
+            ..Opinion::default()
+        };
+        let patches = Opinion {
+            patch: vec![Value::Null],
+            ..Opinion::default()
+        };
         assert_eq!(finds(&[]).diverges(&warns), Divergence::Different);
         assert_eq!(finds(&[]).diverges(&patches), Divergence::Different);
     }

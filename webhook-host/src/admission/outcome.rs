@@ -1,7 +1,7 @@
 //! What comes of a review: the cluster's answer, and the policies' opinions behind it.
 //!
-//! `AdmissionResponse` is what the API server gets; `Evaluation` is what reports, metrics and tests read. Only `admission`
-//! makes them.
+//! `AdmissionResponse` is what the API server gets; `Evaluation` is what reports, metrics and tests
+//! read. Only `admission` makes them.
 
 use crate::admission::{Exemption, Function, Grant};
 use crate::contract::verdict::{PatchOperation, Violation};
@@ -24,9 +24,11 @@ pub struct Outcome {
     pub malformed: Option<crate::service::Malformed>,
     /// Who excused what would have been denied, and until when.
     pub break_glass: Option<Grant>,
-    /// Whether some policy matches: by namespace, mode, and the operations and resources of its description.
+    /// Whether some policy matches: by namespace, mode, and the operations and resources of its
+    /// description.
     pub matched: bool,
-    /// What each policy that was asked thinks, in the order of the policies: those that match and are about such a Service.
+    /// What each policy that was asked thinks, in the order of the policies: those that match and
+    /// are about such a Service.
     pub evaluations: Vec<Evaluation>,
 }
 
@@ -162,8 +164,19 @@ impl AdmissionResponse {
 
     /// Don't, for one reason.
     pub(crate) fn deny(uid: &str, reason: &str, message: String) -> Self {
-        let cause = Cause { reason: reason.to_owned(), message: message.clone(), field: String::new() };
-        Self { allowed: false, denial: Some(Denial { message, causes: vec![cause] }), ..Self::allow(uid) }
+        let cause = Cause {
+            reason: reason.to_owned(),
+            message: message.clone(),
+            field: String::new(),
+        };
+        Self {
+            allowed: false,
+            denial: Some(Denial {
+                message,
+                causes: vec![cause],
+            }),
+            ..Self::allow(uid)
+        }
     }
 
     /// The AdmissionReview that answers the API server.
@@ -173,7 +186,9 @@ impl AdmissionResponse {
             reason: "Forbidden",
             code: 403,
             message: &denial.message,
-            details: WireDetails { causes: &denial.causes },
+            details: WireDetails {
+                causes: &denial.causes,
+            },
         });
         let review = WireReview {
             api_version: "admission.k8s.io/v1",

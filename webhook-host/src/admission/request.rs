@@ -1,6 +1,7 @@
 //! The envelope: an AdmissionReview of `admission.k8s.io/v1`, its object kept as raw JSON.
 //!
-//! Everything that stays text borrows from the body. Callers: `server`, `suite` and `cli` through [`AdmissionRequest::parse`].
+//! Everything that stays text borrows from the body. Callers: `server`, `suite` and `cli` through
+//! [`AdmissionRequest::parse`].
 
 use crate::excerpt::excerpt;
 use serde::Deserialize;
@@ -16,7 +17,8 @@ const MAX_UID: usize = 128;
 /// Why a body is no AdmissionReview that this host can answer: the client's mistake, HTTP 400.
 #[derive(Debug, thiserror::Error)]
 pub enum ReviewError {
-    /// Not JSON, or a member of the envelope has the wrong type. What the parser quotes of the body is cut.
+    /// Not JSON, or a member of the envelope has the wrong type. What the parser quotes of the body
+    /// is cut.
     #[error("the body is no AdmissionReview: {0}")]
     Json(String),
     /// Another kind.
@@ -24,7 +26,8 @@ pub enum ReviewError {
     Kind(String),
     /// Another version.
     #[error(
-        "apiVersion: expected admission.k8s.io/v1, found {0:?}; list only v1 in the webhook's admissionReviewVersions"
+        "apiVersion: expected admission.k8s.io/v1, found {0:?}; list only v1 in the webhook's \
+         admissionReviewVersions"
     )]
     ApiVersion(String),
     /// Nothing to answer.
@@ -35,7 +38,8 @@ pub enum ReviewError {
     Uid(usize),
 }
 
-/// Bytes of a uid; an API server's is a UUID. What has a longer one is no review as API servers send it.
+/// Bytes of a uid; an API server's is a UUID. What has a longer one is no review as API servers
+/// send it.
 const UID: usize = 128;
 
 /// The whole envelope.
@@ -157,7 +161,9 @@ impl<'a> AdmissionRequest<'a> {
             return Err(ReviewError::Kind(excerpt(&head.kind).into_owned()));
         }
         if head.api_version != API_VERSION {
-            return Err(ReviewError::ApiVersion(excerpt(&head.api_version).into_owned()));
+            return Err(ReviewError::ApiVersion(
+                excerpt(&head.api_version).into_owned(),
+            ));
         }
         let request = head.request.ok_or(ReviewError::NoRequest)?;
         let request: Self = serde_json::from_str(request.get())?;
@@ -167,11 +173,14 @@ impl<'a> AdmissionRequest<'a> {
         Ok(request)
     }
 
-    /// Reads a review as API servers send it in one pass. `None` for every other body, which is read once more for its error.
+    /// Reads a review as API servers send it in one pass. `None` for every other body, which is
+    /// read once more for its error.
     fn at_once(body: &'a [u8]) -> Option<Self> {
         let review: Review<'_> = serde_json::from_slice(body).ok()?;
         let is_known = review.kind == "AdmissionReview" && review.api_version == API_VERSION;
-        review.request.filter(|request| is_known && request.uid.len() <= UID)
+        review
+            .request
+            .filter(|request| is_known && request.uid.len() <= UID)
     }
 
     /// The namespace, empty when there is none.

@@ -1,7 +1,8 @@
 //! Candidates' opinions on a review that the live policies have answered already.
 //!
-//! A candidate sees what its live policy saw: the same request, set, inventory and time, and in the mutating phase the object as the
-//! live policies before it patched it. Nothing of what it says reaches the answer. Called by `server`, off the hot path.
+//! A candidate sees what its live policy saw: the same request, set, inventory and time, and in the
+//! mutating phase the object as the live policies before it patched it. Nothing of what it says
+//! reaches the answer. Called by `server`, off the hot path.
 
 use super::break_glass::Glass;
 use super::mutation::Patched;
@@ -38,8 +39,8 @@ struct Again<'a> {
 }
 
 impl Admission {
-    /// Asks each candidate that has a say, or whose live policy has, as of the time when the request arrived and with the
-    /// inventory that the live policies saw.
+    /// Asks each candidate that has a say, or whose live policy has, as of the time when the
+    /// request arrived and with the inventory that the live policies saw.
     pub fn shadow(
         &self,
         inventory: &Inventory,
@@ -53,21 +54,48 @@ impl Admission {
         if self.candidates.is_empty() || live.exemption.is_some() || live.malformed.is_some() {
             return vec![];
         }
-        let Ok(scope) = exemption::scope(request, &self.exemptions) else { return vec![] };
-        let Ok(subject) = Subject::new(function, request, scope, now, inventory.view()) else { return vec![] };
+        let Ok(scope) = exemption::scope(request, &self.exemptions) else {
+            return vec![];
+        };
+        let Ok(subject) = Subject::new(function, request, scope, now, inventory.view()) else {
+            return vec![];
+        };
         let config = self.exemptions.break_glass.as_ref();
-        let glass = Glass::of(config, &request.user_info, subject.service(), subject.old_service(), now);
+        let glass = Glass::of(
+            config,
+            &request.user_info,
+            subject.service(),
+            subject.old_service(),
+            now,
+        );
         let carried = glass == Glass::Carried;
-        let mut again = Again { admission: self, function, subject, patched: Patched::new(request), carried, patience };
+        let mut again = Again {
+            admission: self,
+            function,
+            subject,
+            patched: Patched::new(request),
+            carried,
+            patience,
+        };
         let mut shadowed = vec![];
         for policy in &self.policies {
-            let evaluation = live.evaluations.iter().find(|evaluation| evaluation.policy == *policy.name());
+            let evaluation = live
+                .evaluations
+                .iter()
+                .find(|evaluation| evaluation.policy == *policy.name());
             let candidate = self.candidate(policy.name()).map(AsRef::as_ref);
             let has_a_say = |candidate: &&Policy| {
-                self.has_a_say(candidate, function, again.subject.view(), request.namespace(), scope)
+                self.has_a_say(
+                    candidate,
+                    function,
+                    again.subject.view(),
+                    request.namespace(),
+                    scope,
+                )
             };
-            let candidate_asked =
-                candidate.filter(has_a_say).filter(|candidate| self.would_ask(candidate, &again.subject));
+            let candidate_asked = candidate
+                .filter(has_a_say)
+                .filter(|candidate| self.would_ask(candidate, &again.subject));
             let asked = candidate_asked.map(|candidate| again.ask(candidate));
             if candidate.is_some() && (evaluation.is_some() || asked.is_some()) {
                 shadowed.push(Shadowed {
@@ -86,9 +114,13 @@ impl Again<'_> {
     fn ask(&mut self, candidate: &Policy) -> Evaluation {
         let deadline = Instant::now() + self.patience;
         match self.function {
-            Function::Validate(_) => {
-                self.admission.judge(self.function, candidate, &mut self.subject, self.carried, deadline)
-            }
+            Function::Validate(_) => self.admission.judge(
+                self.function,
+                candidate,
+                &mut self.subject,
+                self.carried,
+                deadline,
+            ),
             Function::Mutate => self.improve(candidate, deadline),
         }
     }
@@ -96,10 +128,18 @@ impl Again<'_> {
     /// As `Admission::mutate` does it, but the patch is only tried.
     fn improve(&mut self, candidate: &Policy, deadline: Instant) -> Evaluation {
         let mut evaluation = Evaluation::of(candidate, self.function);
-        let answer = self.subject.ask(candidate, |review, used| candidate.mutate(review, deadline, used));
-        match answer.and_then(|mutation| self.patched.attempt(mutation.patch.clone()).map(|_| mutation)) {
+        let answer = self.subject.ask(candidate, |review, used| {
+            candidate.mutate(review, deadline, used)
+        });
+        match answer.and_then(|mutation| {
+            self.patched
+                .attempt(mutation.patch.clone())
+                .map(|_| mutation)
+        }) {
             Err(error) => evaluation.error = Some(error),
-            Ok(mutation) => (evaluation.patch, evaluation.warnings) = (mutation.patch, mutation.warnings),
+            Ok(mutation) => {
+                (evaluation.patch, evaluation.warnings) = (mutation.patch, mutation.warnings)
+            }
         }
         evaluation
     }

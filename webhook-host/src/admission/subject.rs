@@ -12,8 +12,8 @@ use crate::service::{self, Malformed};
 use serde_json::value::RawValue;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A review that is put together once and lent to each policy, with that part of the context which the policy asked for.
-/// What some policy asked for is kept and moved in and out, never copied.
+/// A review that is put together once and lent to each policy, with that part of the context which
+/// the policy asked for. What some policy asked for is kept and moved in and out, never copied.
 pub(super) struct Subject<'a> {
     view: View<'a>,
     review: Review,
@@ -47,8 +47,10 @@ impl<'a> Subject<'a> {
     ) -> Result<Self, Malformed> {
         check_user(&request.user_info)?;
         let namespace = request.namespace();
-        let service = parse(request.object, namespace)?
-            .ok_or_else(|| Malformed { field: String::new(), problem: "the object is missing".to_owned() })?;
+        let service = parse(request.object, namespace)?.ok_or_else(|| Malformed {
+            field: String::new(),
+            problem: "the object is missing".to_owned(),
+        })?;
         let old_service = match operation {
             Operation::Create => None,
             // An old object that is missing or doesn't decode excuses nothing.
@@ -59,16 +61,28 @@ impl<'a> Subject<'a> {
             operation,
             resource,
             dry_run: request.dry_run.unwrap_or_default(),
-            user: User { name: request.user_info.username.clone(), groups: request.user_info.groups.clone() },
+            user: User {
+                name: request.user_info.username.clone(),
+                groups: request.user_info.groups.clone(),
+            },
             service,
             old_service,
             namespace: Inventory::unknown_namespace(namespace),
             cluster: inventory::no_cluster(),
             selected_pods: None,
-            time: now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            time: now
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
         };
         let about = about::about(&review.service, review.old_service.as_ref());
-        Ok(Self { view, review, about, context: Parts::default(), old: None, used: Used::default() })
+        Ok(Self {
+            view,
+            review,
+            about,
+            context: Parts::default(),
+            old: None,
+            used: Used::default(),
+        })
     }
 
     pub(super) fn view(&self) -> &View<'a> {
@@ -90,17 +104,31 @@ impl<'a> Subject<'a> {
 
     /// Whether the policy may have something to say about the object, as patched so far.
     pub(super) fn concerns(&self, policy: &Policy) -> bool {
-        policy.is_about(self.about, &self.review.service, self.review.old_service.as_ref())
+        policy.is_about(
+            self.about,
+            &self.review.service,
+            self.review.old_service.as_ref(),
+        )
     }
 
-    /// An opinion on a Service that the policy is not about would not have been asked for by a webhook.
-    pub(super) fn hear(&self, policy: &Policy, verdict: Verdict) -> Result<Verdict, EvaluationError> {
-        let silent = Verdict { violations: vec![], warnings: vec![], audit_annotations: vec![], patch: vec![] };
+    /// An opinion on a Service that the policy is not about would not have been asked for by a
+    /// webhook.
+    pub(super) fn hear(
+        &self,
+        policy: &Policy,
+        verdict: Verdict,
+    ) -> Result<Verdict, EvaluationError> {
+        let silent = Verdict {
+            violations: vec![],
+            warnings: vec![],
+            audit_annotations: vec![],
+            patch: vec![],
+        };
         if self.concerns(policy) || verdict == silent {
             return Ok(verdict);
         }
-        const PROBLEM: &str =
-            "it has an opinion on a Service that it is not about, by what `describe` says; add to `about`";
+        const PROBLEM: &str = "it has an opinion on a Service that it is not about, by what \
+            `describe` says; add to `about`";
         Err(EvaluationError::Answer(PROBLEM.to_owned()))
     }
 
@@ -112,8 +140,18 @@ impl<'a> Subject<'a> {
         self.context.pods = None;
     }
 
-    pub(super) fn ask<T>(&mut self, policy: &Policy, ask: impl FnOnce(&Review, &mut Used) -> T) -> T {
-        lend(&mut self.review, &mut self.context, policy, &self.view, |review| ask(review, &mut self.used))
+    pub(super) fn ask<T>(
+        &mut self,
+        policy: &Policy,
+        ask: impl FnOnce(&Review, &mut Used) -> T,
+    ) -> T {
+        lend(
+            &mut self.review,
+            &mut self.context,
+            policy,
+            &self.view,
+            |review| ask(review, &mut self.used),
+        )
     }
 
     /// Asks once more, as if nobody had said whether the cluster is a cloud.
@@ -122,7 +160,11 @@ impl<'a> Subject<'a> {
         policy: &Policy,
         ask: impl FnOnce(&Review, &mut Used) -> T,
     ) -> T {
-        let environment = self.context.cluster.as_mut().and_then(|cluster| cluster.environment.take());
+        let environment = self
+            .context
+            .cluster
+            .as_mut()
+            .and_then(|cluster| cluster.environment.take());
         let answer = self.ask(policy, ask);
         if let Some(cluster) = &mut self.context.cluster {
             cluster.environment = environment;
@@ -130,15 +172,32 @@ impl<'a> Subject<'a> {
         answer
     }
 
-    /// The same of the old object, as an update from old to old; `None` when there is no old object.
-    pub(super) fn ask_of_old<T>(&mut self, policy: &Policy, ask: impl FnOnce(&Review, &mut Used) -> T) -> Option<T> {
+    /// The same of the old object, as an update from old to old; `None` when there is no old
+    /// object.
+    pub(super) fn ask_of_old<T>(
+        &mut self,
+        policy: &Policy,
+        ask: impl FnOnce(&Review, &mut Used) -> T,
+    ) -> Option<T> {
         let review = &self.review;
         let old_service = review.old_service.as_ref()?;
         let old = self.old.get_or_insert_with(|| {
-            let review = Review { service: old_service.clone(), ..review.clone() };
-            Box::new(Old { review, context: Parts::default() })
+            let review = Review {
+                service: old_service.clone(),
+                ..review.clone()
+            };
+            Box::new(Old {
+                review,
+                context: Parts::default(),
+            })
         });
-        Some(lend(&mut old.review, &mut old.context, policy, &self.view, |review| ask(review, &mut self.used)))
+        Some(lend(
+            &mut old.review,
+            &mut old.context,
+            policy,
+            &self.view,
+            |review| ask(review, &mut self.used),
+        ))
     }
 }
 
@@ -161,17 +220,21 @@ impl Parts {
     fn look_up(&mut self, review: &Review, policy: &Policy, view: &View<'_>) {
         let namespace = review.namespace.name.as_str();
         if policy.needs(Context::Namespace) {
-            self.namespace.get_or_insert_with(|| view.namespace(namespace));
+            self.namespace
+                .get_or_insert_with(|| view.namespace(namespace));
         }
         if policy.needs(Context::Cluster) {
             self.cluster.get_or_insert_with(|| view.cluster());
         }
         if policy.needs(Context::Pods) {
-            self.pods.get_or_insert_with(|| view.selected_pods(namespace, &review.service.spec.selector));
+            self.pods.get_or_insert_with(|| {
+                view.selected_pods(namespace, &review.service.spec.selector)
+            });
         }
     }
 
-    /// Exchanges what the policy asked for with what stands in the review; done twice, it is undone.
+    /// Exchanges what the policy asked for with what stands in the review; done twice, it is
+    /// undone.
     fn swap(&mut self, review: &mut Review, policy: &Policy) {
         if let (true, Some(namespace)) = (policy.needs(Context::Namespace), &mut self.namespace) {
             std::mem::swap(namespace, &mut review.namespace);
@@ -194,13 +257,19 @@ fn check_user(user: &UserInfo) -> Result<(), Malformed> {
         return Ok(());
     }
     let problem = format!(
-        "the name and the groups of the user who sends the request have {bytes} bytes, and {MAX_USER} are the most; put the user into fewer groups"
+        "the name and the groups of the user who sends the request have {bytes} bytes, and \
+         {MAX_USER} are the most; put the user into fewer groups"
     );
-    Err(Malformed { field: String::new(), problem })
+    Err(Malformed {
+        field: String::new(),
+        problem,
+    })
 }
 
 fn parse(object: Option<&RawValue>, namespace: &str) -> Result<Option<Service>, Malformed> {
-    let Some(object) = object else { return Ok(None) };
+    let Some(object) = object else {
+        return Ok(None);
+    };
     let mut service = service::parse(object.get())?;
     adopt(&mut service, namespace);
     Ok(Some(service))

@@ -1,4 +1,5 @@
-//! What reaches people's terminals and logs: lines without control characters or text that reorders itself, and not too long.
+//! What reaches people's terminals and logs: lines without control characters or text that reorders
+//! itself, and not too long.
 
 use crate::contract::verdict::Violation;
 use crate::excerpt::{cut, excerpt};
@@ -11,7 +12,12 @@ const MAX_LINE: usize = 1500;
 
 /// `[policy] field: message; fix`, cut to [`MAX_LINE`].
 pub(super) fn line(policy: &str, violation: &Violation) -> String {
-    let Violation { field, message, fix, .. } = violation;
+    let Violation {
+        field,
+        message,
+        fix,
+        ..
+    } = violation;
     let mut line = format!("[{policy}] ");
     if !field.is_empty() {
         let _ = write!(line, "{}: ", excerpt(field));
@@ -28,7 +34,11 @@ pub(super) fn clean_cut(text: &str, most: usize) -> String {
     let cut_text = cut(text, most);
     let clean = printable(&cut_text);
     // Escapes are longer than what they stand for.
-    if clean.len() <= 2 * most { clean.into_owned() } else { cut(&clean, most).into_owned() }
+    if clean.len() <= 2 * most {
+        clean.into_owned()
+    } else {
+        cut(&clean, most).into_owned()
+    }
 }
 
 /// At most so many characters, as API servers count them, with an ellipsis where some were cut.
@@ -59,7 +69,10 @@ pub(super) fn by_path(a: &str, b: &str) -> Ordering {
 /// The digits at the beginning, or what stands before the first digit.
 fn part(text: &str) -> (&str, &str) {
     let digits = text.starts_with(|c: char| c.is_ascii_digit());
-    text.split_at(text.find(|c: char| c.is_ascii_digit() != digits).unwrap_or(text.len()))
+    text.split_at(
+        text.find(|c: char| c.is_ascii_digit() != digits)
+            .unwrap_or(text.len()),
+    )
 }
 
 #[cfg(test)]
@@ -78,14 +91,32 @@ mod tests {
         };
         let line = line("p", &violation);
         assert!(line.len() < 2 * MAX_LINE + 200, "{}", line.len());
-        assert!(line.starts_with("[p] ffff") && line.contains("… (1048576 bytes): \\u{200b}"), "{line}");
+        assert!(
+            line.starts_with("[p] ffff") && line.contains("… (1048576 bytes): \\u{200b}"),
+            "{line}"
+        );
     }
 
     #[test]
     fn paths_are_ordered_by_index_as_a_number() {
-        let mut paths = ["spec.ports[10].x", "spec.type", "spec.ports[2].x", "spec.ports[2]", "a"];
+        let mut paths = [
+            "spec.ports[10].x",
+            "spec.type",
+            "spec.ports[2].x",
+            "spec.ports[2]",
+            "a",
+        ];
         paths.sort_by(|a, b| by_path(a, b));
-        assert_eq!(paths, ["a", "spec.ports[2]", "spec.ports[2].x", "spec.ports[10].x", "spec.type"]);
+        assert_eq!(
+            paths,
+            [
+                "a",
+                "spec.ports[2]",
+                "spec.ports[2].x",
+                "spec.ports[10].x",
+                "spec.type"
+            ]
+        );
     }
 
     #[test]

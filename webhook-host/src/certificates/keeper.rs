@@ -1,7 +1,8 @@
-//! Looks after the Secret: reads it, serves what is in it, and as the holder of the Lease brings it forward.
+//! Looks after the Secret: reads it, serves what is in it, and as the holder of the Lease brings it
+//! forward.
 //!
-//! What goes wrong in a round is told and tried again in the next; what serves, serves on. Every write has the resourceVersion
-//! that was read as its precondition.
+//! What goes wrong in a round is told and tried again in the next; what serves, serves on. Every
+//! write has the resourceVersion that was read as its precondition.
 
 use super::election::{Election, Standing};
 use super::material::Material;
@@ -89,7 +90,10 @@ impl Keeper {
                 Ok(ended) => ended,
                 Err(_) => {
                     let message = format!("the API server did not answer within {ROUND:?}");
-                    Err(CertificateTrouble { reason: TroubleReason::Unreachable, message })
+                    Err(CertificateTrouble {
+                        reason: TroubleReason::Unreachable,
+                        message,
+                    })
                 }
             };
             status.troubles.extend(ended.err());
@@ -102,11 +106,22 @@ impl Keeper {
     fn tell(&mut self, mut status: SelfManagedStatus) {
         if status.state.is_empty() {
             let serves = self.live.tls().identity().is_some();
-            status.state =
-                if serves { "serving the last good certificate" } else { "waiting for a certificate" }.to_owned();
+            status.state = if serves {
+                "serving the last good certificate"
+            } else {
+                "waiting for a certificate"
+            }
+            .to_owned();
         }
-        status.authority_until = self.good.as_ref().map(|good| good.authority().not_after.to_string());
-        for trouble in status.troubles.iter().filter(|trouble| !self.told.contains(trouble)) {
+        status.authority_until = self
+            .good
+            .as_ref()
+            .map(|good| good.authority().not_after.to_string());
+        for trouble in status
+            .troubles
+            .iter()
+            .filter(|trouble| !self.told.contains(trouble))
+        {
             tracing::warn!("self-managed certificate: {trouble}");
         }
         self.told.clone_from(&status.troubles);
@@ -114,7 +129,11 @@ impl Keeper {
     }
 
     async fn round(&mut self, status: &mut SelfManagedStatus) -> Result<(), CertificateTrouble> {
-        let found = self.secrets.get_opt(&self.secret).await.map_err(|error| trouble(&self.what(), &error))?;
+        let found = self
+            .secrets
+            .get_opt(&self.secret)
+            .await
+            .map_err(|error| trouble(&self.what(), &error))?;
         let stored = self.read(found.as_ref(), status)?;
         if let Some(stored) = &stored {
             self.serve(stored);
@@ -136,24 +155,39 @@ impl Keeper {
         found: Option<&Secret>,
         status: &mut SelfManagedStatus,
     ) -> Result<Option<Material>, CertificateTrouble> {
-        let Some((secret, data)) = found.and_then(|secret| Some((secret, secret.data.as_ref()?))) else {
+        let Some((secret, data)) = found.and_then(|secret| Some((secret, secret.data.as_ref()?)))
+        else {
             return Ok(None);
         };
         if data.is_empty() {
             return Ok(None);
         }
-        if secret.labels().get(LABEL.0).is_none_or(|value| value != LABEL.1) {
+        if secret
+            .labels()
+            .get(LABEL.0)
+            .is_none_or(|value| value != LABEL.1)
+        {
             let message = format!(
-                "{} is not ours: it holds something and lacks the label {}={}; choose another with --certificate-secret, delete it, or give it the label",
+                "{} is not ours: it holds something and lacks the label {}={}; choose another with \
+                 --certificate-secret, delete it, or give it the label",
                 self.what(),
                 LABEL.0,
                 LABEL.1
             );
-            return Err(CertificateTrouble { reason: TroubleReason::Foreign, message });
+            return Err(CertificateTrouble {
+                reason: TroubleReason::Foreign,
+                message,
+            });
         }
         let garbage = |defect| {
-            let message = format!("{} can't be used: {defect}; the leader replaces it", self.what());
-            CertificateTrouble { reason: TroubleReason::Garbage, message }
+            let message = format!(
+                "{} can't be used: {defect}; the leader replaces it",
+                self.what()
+            );
+            CertificateTrouble {
+                reason: TroubleReason::Garbage,
+                message,
+            }
         };
         match Material::from_data(data) {
             Ok((material, defect)) => {
@@ -169,7 +203,9 @@ impl Keeper {
 
     /// Handshakes use it from now on.
     fn serve(&mut self, material: &Material) {
-        let Some(identity) = material.identity() else { return };
+        let Some(identity) = material.identity() else {
+            return;
+        };
         let shown = self.live.tls().identity();
         if shown.is_none_or(|shown| !shown.is_the_same_as(identity)) {
             let until = identity.certificate().not_after;
@@ -185,19 +221,29 @@ impl Keeper {
         let what = format!("Lease {}", self.secret);
         let failed = |error: kube::Error| trouble(&what, &error);
         let found = self.leases.get_opt(&self.secret).await.map_err(failed)?;
-        let standing = self.election.look(found.as_ref().and_then(|lease| lease.spec.as_ref()), Instant::now());
+        let standing = self.election.look(
+            found.as_ref().and_then(|lease| lease.spec.as_ref()),
+            Instant::now(),
+        );
         let taken = match standing {
             Standing::Follows(holder) => return Ok(Some(holder)),
             Standing::MayLead => true,
             Standing::Leads => false,
         };
-        let old = found.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        let old = found
+            .as_ref()
+            .and_then(|lease| lease.spec.clone())
+            .unwrap_or_default();
         let now = MicroTime(Timestamp::now());
         let seconds = (self.every * MISSED_ROUNDS + ROUND).as_secs();
         let spec = LeaseSpec {
             holder_identity: Some(self.election.me().to_owned()),
             lease_duration_seconds: Some(i32::try_from(seconds).unwrap_or(i32::MAX)),
-            acquire_time: if taken { Some(now.clone()) } else { old.acquire_time },
+            acquire_time: if taken {
+                Some(now.clone())
+            } else {
+                old.acquire_time
+            },
             renew_time: Some(now),
             lease_transitions: Some(old.lease_transitions.unwrap_or_default() + i32::from(taken)),
             ..LeaseSpec::default()
@@ -205,13 +251,25 @@ impl Keeper {
         let name = &self.secret;
         match found {
             None => {
-                let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
-                let lease = Lease { metadata, spec: Some(spec) };
-                self.leases.create(&PostParams::default(), &lease).await.map_err(failed)?;
+                let metadata = ObjectMeta {
+                    name: Some(name.clone()),
+                    ..ObjectMeta::default()
+                };
+                let lease = Lease {
+                    metadata,
+                    spec: Some(spec),
+                };
+                self.leases
+                    .create(&PostParams::default(), &lease)
+                    .await
+                    .map_err(failed)?;
             }
             Some(mut lease) => {
                 lease.spec = Some(spec);
-                self.leases.replace(name, &PostParams::default(), &lease).await.map_err(failed)?;
+                self.leases
+                    .replace(name, &PostParams::default(), &lease)
+                    .await
+                    .map_err(failed)?;
             }
         }
         Ok(None)
@@ -224,7 +282,10 @@ impl Keeper {
         status: &mut SelfManagedStatus,
     ) -> Result<(), CertificateTrouble> {
         let now = Timestamp::now();
-        let failed = |error| CertificateTrouble { reason: TroubleReason::Garbage, message: format!("{error}") };
+        let failed = |error| CertificateTrouble {
+            reason: TroubleReason::Garbage,
+            message: format!("{error}"),
+        };
         let mut trusted = match &stored {
             Some(stored) => self.publish(stored, status).await,
             None => false,
@@ -238,14 +299,18 @@ impl Keeper {
             let step = self.schedule.step(&material, now, trusted);
             status.state = match step {
                 Step::Keep(next) => format!("nothing to do before {next}"),
-                Step::AwaitTrust => "waiting until the webhook configurations trust the new authority".to_owned(),
+                Step::AwaitTrust => {
+                    "waiting until the webhook configurations trust the new authority".to_owned()
+                }
                 Step::Rotate | Step::Renew | Step::Retire => String::new(),
             };
             if !status.state.is_empty() {
                 break;
             }
             tracing::info!("self-managed certificate: {step:?}");
-            self.schedule.take(step, &mut material, now).map_err(failed)?;
+            self.schedule
+                .take(step, &mut material, now)
+                .map_err(failed)?;
             (changed, trusted) = (true, trusted && step != Step::Rotate);
         }
         if changed {
@@ -256,17 +321,25 @@ impl Keeper {
         Ok(())
     }
 
-    async fn write(&self, found: Option<Secret>, material: &Material) -> Result<(), CertificateTrouble> {
+    async fn write(
+        &self,
+        found: Option<Secret>,
+        material: &Material,
+    ) -> Result<(), CertificateTrouble> {
         let mut secret = found.unwrap_or_default();
         secret.metadata.name = Some(self.secret.clone());
-        secret.labels_mut().insert(LABEL.0.to_owned(), LABEL.1.to_owned());
+        secret
+            .labels_mut()
+            .insert(LABEL.0.to_owned(), LABEL.1.to_owned());
         secret.data = Some(material.to_data());
         let how = PostParams::default();
         let written = match secret.metadata.resource_version {
             None => self.secrets.create(&how, &secret).await,
             Some(_) => self.secrets.replace(&self.secret, &how, &secret).await,
         };
-        written.map(drop).map_err(|error| trouble(&self.what(), &error))
+        written
+            .map(drop)
+            .map_err(|error| trouble(&self.what(), &error))
     }
 
     /// Whether API servers trust what is told.
@@ -277,7 +350,9 @@ impl Keeper {
             let told = configuration.tell(&bundle).await;
             trusted &= told.is_ok();
             let trouble = told.unwrap_or_else(Some);
-            status.troubles.extend(trouble.filter(|trouble| !status.troubles.contains(trouble)));
+            status
+                .troubles
+                .extend(trouble.filter(|trouble| !status.troubles.contains(trouble)));
         }
         trusted
     }
@@ -291,17 +366,31 @@ impl Keeper {
 pub(super) fn trouble(what: &str, error: &kube::Error) -> CertificateTrouble {
     let (reason, message) = match error {
         kube::Error::Api(status) => match status.code {
-            403 => {
-                (TroubleReason::Forbidden, format!("{}; see deploy/overlays/self-managed/rbac.yaml", status.message))
-            }
-            409 => (TroubleReason::Conflict, "somebody else wrote first; it is read again".to_owned()),
+            403 => (
+                TroubleReason::Forbidden,
+                format!(
+                    "{}; see deploy/overlays/self-managed/rbac.yaml",
+                    status.message
+                ),
+            ),
+            409 => (
+                TroubleReason::Conflict,
+                "somebody else wrote first; it is read again".to_owned(),
+            ),
             _ => (TroubleReason::Refused, status.message.clone()),
         },
         error => {
-            let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+            let causes =
+                std::iter::successors(std::error::Error::source(error), |error| error.source());
             let causes: Vec<_> = causes.map(ToString::to_string).collect();
-            (TroubleReason::Unreachable, format!("the API server can't be asked: {}", causes.join(": ")))
+            (
+                TroubleReason::Unreachable,
+                format!("the API server can't be asked: {}", causes.join(": ")),
+            )
         }
     };
-    CertificateTrouble { reason, message: format!("{what}: {message}") }
+    CertificateTrouble {
+        reason,
+        message: format!("{what}: {message}"),
+    }
 }

@@ -1,6 +1,7 @@
 //! What the Secret holds: authorities, the newest one's key, and a certificate by one of them.
 //!
-//! Only what fits together is taken: the key fits the newest authority, and one of the authorities vouches for the certificate.
+//! Only what fits together is taken: the key fits the newest authority, and one of the authorities
+//! vouches for the certificate.
 
 use super::mint;
 use crate::server::tls::{Certificate, Identity, TlsError};
@@ -68,24 +69,36 @@ impl Material {
     /// # Errors
     ///
     /// When the random source fails.
-    pub fn begin(names: &[String], life: (SignedDuration, SignedDuration), now: Timestamp) -> Result<Self, TlsError> {
+    pub fn begin(
+        names: &[String],
+        life: (SignedDuration, SignedDuration),
+        now: Timestamp,
+    ) -> Result<Self, TlsError> {
         let (authority_life, leaf_life) = life;
         let (pem, key) = mint::authority(authority_life, now)?;
         let certificate = Certificate::from_der(&der(pem.as_bytes())?)?;
-        let mut material = Self { authorities: vec![Authority { pem, certificate }], key, leaf: None };
+        let mut material = Self {
+            authorities: vec![Authority { pem, certificate }],
+            key,
+            leaf: None,
+        };
         material.renew(names, leaf_life, now)?;
         Ok(material)
     }
 
-    /// Reads the data of a Secret. A certificate that can't be used is left out, and is why; the rest goes on without it.
+    /// Reads the data of a Secret. A certificate that can't be used is left out, and is why; the
+    /// rest goes on without it.
     ///
     /// # Errors
     ///
     /// [`Defect`] when it has no authority that could make a certificate.
-    pub fn from_data(data: &BTreeMap<String, ByteString>) -> Result<(Self, Option<Defect>), Defect> {
+    pub fn from_data(
+        data: &BTreeMap<String, ByteString>,
+    ) -> Result<(Self, Option<Defect>), Defect> {
         let authorities = authorities(value(data, AUTHORITIES)?)?;
         let key = text(AUTHORITY_KEY, value(data, AUTHORITY_KEY)?)?;
-        let newest = der(authorities[0].pem.as_bytes()).map_err(|error| unusable(AUTHORITIES, &error))?;
+        let newest =
+            der(authorities[0].pem.as_bytes()).map_err(|error| unusable(AUTHORITIES, &error))?;
         if !fits(&newest, &key).map_err(|error| Defect::Unusable(AUTHORITY_KEY, error))? {
             return Err(Defect::Unusable(
                 AUTHORITY_KEY,
@@ -96,23 +109,37 @@ impl Material {
             Ok(leaf) => (Some(leaf), None),
             Err(defect) => (None, Some(defect)),
         };
-        Ok((Self { authorities, key, leaf }, defect))
+        Ok((
+            Self {
+                authorities,
+                key,
+                leaf,
+            },
+            defect,
+        ))
     }
 
     /// What a Secret holds of it.
     pub fn to_data(&self) -> BTreeMap<String, ByteString> {
-        let mut data =
-            BTreeMap::from([(AUTHORITIES.to_owned(), self.bundle()), (AUTHORITY_KEY.to_owned(), self.key.clone())]);
+        let mut data = BTreeMap::from([
+            (AUTHORITIES.to_owned(), self.bundle()),
+            (AUTHORITY_KEY.to_owned(), self.key.clone()),
+        ]);
         if let Some(leaf) = &self.leaf {
             data.insert(CERTIFICATE.to_owned(), leaf.chain.clone());
             data.insert(KEY.to_owned(), leaf.key.clone());
         }
-        data.into_iter().map(|(key, text)| (key, ByteString(text.into_bytes()))).collect()
+        data.into_iter()
+            .map(|(key, text)| (key, ByteString(text.into_bytes())))
+            .collect()
     }
 
     /// The certificates of all authorities (PEM), for clients to trust.
     pub fn bundle(&self) -> String {
-        self.authorities.iter().map(|authority| authority.pem.as_str()).collect()
+        self.authorities
+            .iter()
+            .map(|authority| authority.pem.as_str())
+            .collect()
     }
 
     /// What a server shows; `None` when the Secret holds no usable certificate.
@@ -133,7 +160,8 @@ impl Material {
         &self.authorities[1..]
     }
 
-    /// A new authority, and with it the old ones; the certificate stays. The old one's key is gone: it makes no more.
+    /// A new authority, and with it the old ones; the certificate stays. The old one's key is gone:
+    /// it makes no more.
     pub(super) fn rotate(&mut self, life: SignedDuration, now: Timestamp) -> Result<(), TlsError> {
         let (pem, key) = mint::authority(life, now)?;
         let certificate = Certificate::from_der(&der(pem.as_bytes())?)?;
@@ -147,12 +175,22 @@ impl Material {
     }
 
     /// A new certificate by the newest authority.
-    pub(super) fn renew(&mut self, names: &[String], life: SignedDuration, now: Timestamp) -> Result<(), TlsError> {
+    pub(super) fn renew(
+        &mut self,
+        names: &[String],
+        life: SignedDuration,
+        now: Timestamp,
+    ) -> Result<(), TlsError> {
         let newest = self.newest();
         let end = (now + life).min(newest.certificate.not_after);
         let (chain, key) = mint::leaf(&newest.pem, &self.key, names, (now, end))?;
         let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes())?;
-        self.leaf = Some(Leaf { identity, chain, key, by_newest: true });
+        self.leaf = Some(Leaf {
+            identity,
+            chain,
+            key,
+            by_newest: true,
+        });
         Ok(())
     }
 
@@ -166,18 +204,31 @@ impl Material {
     }
 
     fn newest(&self) -> &Authority {
-        self.authorities.first().expect("a Material has at least one authority")
+        self.authorities
+            .first()
+            .expect("a Material has at least one authority")
     }
 }
 
 impl Leaf {
-    fn from_data(data: &BTreeMap<String, ByteString>, authorities: &[Authority]) -> Result<Self, Defect> {
-        let (chain, key) = (text(CERTIFICATE, value(data, CERTIFICATE)?)?, text(KEY, value(data, KEY)?)?);
-        let identity =
-            Identity::from_pem(chain.as_bytes(), key.as_bytes()).map_err(|error| unusable(CERTIFICATE, &error))?;
+    fn from_data(
+        data: &BTreeMap<String, ByteString>,
+        authorities: &[Authority],
+    ) -> Result<Self, Defect> {
+        let (chain, key) = (
+            text(CERTIFICATE, value(data, CERTIFICATE)?)?,
+            text(KEY, value(data, KEY)?)?,
+        );
+        let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes())
+            .map_err(|error| unusable(CERTIFICATE, &error))?;
         vouched(&chain, &identity, authorities).map_err(Defect::Untrusted)?;
         let by_newest = vouched(&chain, &identity, &authorities[..1]).is_ok();
-        Ok(Self { identity, chain, key, by_newest })
+        Ok(Self {
+            identity,
+            chain,
+            key,
+            by_newest,
+        })
     }
 }
 
@@ -193,10 +244,18 @@ fn vouched(chain: &str, identity: &Identity, authorities: &[Authority]) -> Resul
     let verifier = verifier.map_err(|error| error.to_string())?;
     let der = der(chain.as_bytes()).map_err(|error| error.to_string())?;
     // Alternative names come last, and count alone.
-    let name = identity.certificate().names.iter().rev().find_map(|name| ServerName::try_from(name.as_str()).ok());
+    let name = identity
+        .certificate()
+        .names
+        .iter()
+        .rev()
+        .find_map(|name| ServerName::try_from(name.as_str()).ok());
     let name = name.ok_or("it has no name")?;
     let at = UnixTime::since_unix_epoch(Duration::from_secs(at.as_second().unsigned_abs()));
-    verifier.verify_server_cert(&der, &[], &name, &[], at).map(drop).map_err(|error| error.to_string())
+    verifier
+        .verify_server_cert(&der, &[], &name, &[], at)
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 fn fits(authority: &CertificateDer<'_>, key: &str) -> Result<bool, String> {
@@ -209,11 +268,18 @@ fn authorities(pem: &[u8]) -> Result<Vec<Authority>, Defect> {
     let mut authorities = vec![];
     for der in CertificateDer::pem_slice_iter(pem) {
         let der = der.map_err(|error| Defect::Unusable(AUTHORITIES, error.to_string()))?;
-        let certificate = Certificate::from_der(&der).map_err(|error| unusable(AUTHORITIES, &error))?;
-        authorities.push(Authority { pem: mint::pem(&der), certificate });
+        let certificate =
+            Certificate::from_der(&der).map_err(|error| unusable(AUTHORITIES, &error))?;
+        authorities.push(Authority {
+            pem: mint::pem(&der),
+            certificate,
+        });
     }
     if authorities.is_empty() {
-        return Err(Defect::Unusable(AUTHORITIES, "no certificate in it".to_owned()));
+        return Err(Defect::Unusable(
+            AUTHORITIES,
+            "no certificate in it".to_owned(),
+        ));
     }
     Ok(authorities)
 }
@@ -222,8 +288,13 @@ fn der(pem: &[u8]) -> Result<CertificateDer<'static>, TlsError> {
     CertificateDer::from_pem_slice(pem).map_err(|error| TlsError::Pem(error.to_string()))
 }
 
-fn value<'a>(data: &'a BTreeMap<String, ByteString>, key: &'static str) -> Result<&'a [u8], Defect> {
-    data.get(key).map(|value| value.0.as_slice()).ok_or(Defect::Absent(key))
+fn value<'a>(
+    data: &'a BTreeMap<String, ByteString>,
+    key: &'static str,
+) -> Result<&'a [u8], Defect> {
+    data.get(key)
+        .map(|value| value.0.as_slice())
+        .ok_or(Defect::Absent(key))
 }
 
 fn text(key: &'static str, value: &[u8]) -> Result<String, Defect> {
@@ -239,32 +310,48 @@ mod tests {
     use super::*;
 
     fn data() -> BTreeMap<String, ByteString> {
-        let life = (SignedDuration::from_hours(24 * 365), SignedDuration::from_hours(24 * 90));
+        let life = (
+            SignedDuration::from_hours(24 * 365),
+            SignedDuration::from_hours(24 * 90),
+        );
         let now = Timestamp::now();
-        Material::begin(&["sallyport.test.svc".to_owned()], life, now).expect("made").to_data()
+        Material::begin(&["sallyport.test.svc".to_owned()], life, now)
+            .expect("made")
+            .to_data()
     }
 
     #[test]
     fn what_is_written_is_read_back() {
         let data = data();
         let (material, defect) = Material::from_data(&data).expect("whole");
-        assert!(defect.is_none() && material.leaf().is_some_and(|leaf| leaf.by_newest), "{defect:?}");
+        assert!(
+            defect.is_none() && material.leaf().is_some_and(|leaf| leaf.by_newest),
+            "{defect:?}"
+        );
         assert_eq!(material.to_data(), data);
     }
 
     #[test]
     fn garbage_in_any_key_is_a_defect_that_names_the_key() {
         for key in [CERTIFICATE, KEY, AUTHORITIES, AUTHORITY_KEY] {
-            for garbage in
-                [&b""[..], b"garbage", b"\xff\xfe", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
-            {
+            for garbage in [
+                &b""[..],
+                b"garbage",
+                b"\xff\xfe",
+                b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            ] {
                 let mut data = data();
                 data.insert(key.to_owned(), ByteString(garbage.to_owned()));
                 let defect = match Material::from_data(&data) {
                     Ok((_, defect)) => defect.expect("the garbage is seen"),
                     Err(defect) => defect,
                 };
-                assert!(defect.to_string().starts_with(if key == KEY { "tls." } else { key }), "{key}: {defect}");
+                assert!(
+                    defect
+                        .to_string()
+                        .starts_with(if key == KEY { "tls." } else { key }),
+                    "{key}: {defect}"
+                );
             }
         }
     }
@@ -272,9 +359,15 @@ mod tests {
     #[test]
     fn the_key_of_another_authority_is_a_defect() {
         let mut data = data();
-        data.insert(AUTHORITY_KEY.to_owned(), self::data()[AUTHORITY_KEY].clone());
+        data.insert(
+            AUTHORITY_KEY.to_owned(),
+            self::data()[AUTHORITY_KEY].clone(),
+        );
         let defect = Material::from_data(&data).expect_err("they don't fit");
-        assert!(defect.to_string().starts_with("ca.key: does not fit"), "{defect}");
+        assert!(
+            defect.to_string().starts_with("ca.key: does not fit"),
+            "{defect}"
+        );
     }
 
     #[test]
@@ -284,6 +377,9 @@ mod tests {
             data.insert(key.to_owned(), other[key].clone());
         }
         let (material, defect) = Material::from_data(&data).expect("the authority is good");
-        assert!(material.identity().is_none() && matches!(defect, Some(Defect::Untrusted(_))), "{defect:?}");
+        assert!(
+            material.identity().is_none() && matches!(defect, Some(Defect::Untrusted(_))),
+            "{defect:?}"
+        );
     }
 }

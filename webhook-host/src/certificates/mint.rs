@@ -5,8 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -18,7 +18,10 @@ pub(super) const SKEW: SignedDuration = SignedDuration::from_mins(5);
 const LINE: usize = 64;
 
 /// A new authority for so long: certificate and key (PEM).
-pub(super) fn authority(life: SignedDuration, now: Timestamp) -> Result<(String, String), TlsError> {
+pub(super) fn authority(
+    life: SignedDuration,
+    now: Timestamp,
+) -> Result<(String, String), TlsError> {
     let mut params = CertificateParams::default();
     // Each has a name of its own, so that clients find the right one among several.
     params.distinguished_name = name(&format!("Sallyport CA {now}"));
@@ -37,7 +40,8 @@ pub(super) fn leaf(
     names: &[String],
     time: (Timestamp, Timestamp),
 ) -> Result<(String, String), TlsError> {
-    let issuer = Issuer::from_ca_cert_pem(authority, KeyPair::from_pem(key).map_err(failed)?).map_err(failed)?;
+    let issuer = Issuer::from_ca_cert_pem(authority, KeyPair::from_pem(key).map_err(failed)?)
+        .map_err(failed)?;
     let mut params = CertificateParams::new(names).map_err(failed)?;
     // A common name has at most 64 characters; clients look at the alternative names alone.
     params.distinguished_name = name("sallyport");

@@ -1,22 +1,28 @@
 //! When a certificate is renewed, and how one authority follows another.
 //!
-//! An authority turns over in three steps, so that no client ever meets a certificate that it does not trust:
+//! An authority turns over in three steps, so that no client ever meets a certificate that it does
+//! not trust:
 //!
-//! 1. a new authority is made, and clients are told to trust both; the old one's certificate serves on;
+//! 1. a new authority is made, and clients are told to trust both; the old one's certificate serves
+//!    on;
 //! 2. an overlap later, and when clients were really told, a certificate by the new one serves;
-//! 3. when every certificate that the old one made has expired, clients are told to trust the new one alone.
+//! 3. when every certificate that the old one made has expired, clients are told to trust the new
+//!    one alone.
 //!
-//! Where it stands is read off the certificates themselves: there is no other state that could be lost or wrong.
+//! Where it stands is read off the certificates themselves: there is no other state that could be
+//! lost or wrong.
 
 use super::material::Material;
 use super::mint::SKEW;
 use crate::server::tls::{Certificate, TlsError};
 use jiff::{SignedDuration, Timestamp};
 
-/// An authority must outlive a certificate that it makes just before it turns over, with two thirds of its life behind it.
+/// An authority must outlive a certificate that it makes just before it turns over, with two thirds
+/// of its life behind it.
 const AUTHORITY_TO_LEAF: i32 = 3;
 
-/// A certificate that is due waits for at most an overlap; a sixth of its life is half of what it has left then.
+/// A certificate that is due waits for at most an overlap; a sixth of its life is half of what it
+/// has left then.
 const LEAF_TO_OVERLAP: i32 = 6;
 
 /// Certificates know whole seconds alone: one may have been made a second later than it says.
@@ -36,11 +42,15 @@ pub struct Schedule {
 pub enum ScheduleError {
     /// The authority's.
     #[error(
-        "an authority that lives {0:#} is too short for certificates that live {1:#}: it takes three times as long, at least"
+        "an authority that lives {0:#} is too short for certificates that live {1:#}: it takes \
+         three times as long, at least"
     )]
     Authority(SignedDuration, SignedDuration),
     /// The overlap's.
-    #[error("an overlap of {0:#} is too long for certificates that live {1:#}: it takes a sixth of that, at most")]
+    #[error(
+        "an overlap of {0:#} is too long for certificates that live {1:#}: it takes a sixth of \
+         that, at most"
+    )]
     Overlap(SignedDuration, SignedDuration),
 }
 
@@ -77,7 +87,12 @@ impl Schedule {
         if overlap * LEAF_TO_OVERLAP > leaf {
             return Err(ScheduleError::Overlap(overlap, leaf));
         }
-        Ok(Self { names, authority, leaf, overlap })
+        Ok(Self {
+            names,
+            authority,
+            leaf,
+            overlap,
+        })
     }
 
     /// For an empty Secret.
@@ -89,11 +104,14 @@ impl Schedule {
         Material::begin(&self.names, (self.authority, self.leaf), now)
     }
 
-    /// What is to be done with this now; `trusted` says that clients were told of all its authorities.
+    /// What is to be done with this now; `trusted` says that clients were told of all its
+    /// authorities.
     pub fn step(&self, material: &Material, now: Timestamp, trusted: bool) -> Step {
         let signs = self.signs(material);
         let rotate = due(material.authority());
-        let Some(leaf) = material.leaf() else { return Step::Renew };
+        let Some(leaf) = material.leaf() else {
+            return Step::Renew;
+        };
         let certificate = leaf.identity.certificate();
         if !leaf.by_newest {
             return match () {
@@ -107,7 +125,12 @@ impl Schedule {
             return Step::Rotate;
         }
         let renew = due(certificate);
-        if now >= renew || !self.names.iter().all(|name| certificate.names.contains(name)) {
+        if now >= renew
+            || !self
+                .names
+                .iter()
+                .all(|name| certificate.names.contains(name))
+        {
             return Step::Renew;
         }
         if material.older().is_empty() {
@@ -115,8 +138,16 @@ impl Schedule {
         }
         // Old authorities made their last certificate before the newest one signed its first.
         let retire = signs + self.leaf;
-        let end = material.older().iter().map(|old| old.certificate.not_after).fold(retire, Timestamp::min);
-        if now >= end { Step::Retire } else { Step::Keep(renew.min(rotate).min(end)) }
+        let end = material
+            .older()
+            .iter()
+            .map(|old| old.certificate.not_after)
+            .fold(retire, Timestamp::min);
+        if now >= end {
+            Step::Retire
+        } else {
+            Step::Keep(renew.min(rotate).min(end))
+        }
     }
 
     /// Does it; nothing for the steps that wait.
@@ -124,7 +155,12 @@ impl Schedule {
     /// # Errors
     ///
     /// When the random source fails.
-    pub fn take(&self, step: Step, material: &mut Material, now: Timestamp) -> Result<(), TlsError> {
+    pub fn take(
+        &self,
+        step: Step,
+        material: &mut Material,
+        now: Timestamp,
+    ) -> Result<(), TlsError> {
         match step {
             Step::Keep(_) | Step::AwaitTrust => Ok(()),
             Step::Rotate => material.rotate(self.authority, now),
@@ -145,11 +181,13 @@ impl Schedule {
     }
 }
 
-/// Two thirds of its life, less up to a twentieth: not all installations of a fleet are renewed in the same minute.
+/// Two thirds of its life, less up to a twentieth: not all installations of a fleet are renewed in
+/// the same minute.
 fn due(certificate: &Certificate) -> Timestamp {
     let start = made(certificate);
     let life = certificate.not_after.duration_since(start);
-    let spread = life / 20 * i32::try_from(start.as_second().rem_euclid(16)).unwrap_or_default() / 16;
+    let spread =
+        life / 20 * i32::try_from(start.as_second().rem_euclid(16)).unwrap_or_default() / 16;
     start + life * 2 / 3 - spread
 }
 
@@ -167,7 +205,13 @@ mod tests {
     const LEAF: SignedDuration = SignedDuration::from_hours(24 * 90);
 
     fn schedule() -> Schedule {
-        Schedule::new(vec!["sallyport.test.svc".to_owned()], DAY * 365, LEAF, OVERLAP).expect("they fit")
+        Schedule::new(
+            vec!["sallyport.test.svc".to_owned()],
+            DAY * 365,
+            LEAF,
+            OVERLAP,
+        )
+        .expect("they fit")
     }
 
     fn start() -> Timestamp {
@@ -203,12 +247,15 @@ mod tests {
                 Step::AwaitTrust => panic!("clients were told"),
             }
             recent.push_back(material.clone());
-            while recent.len() > usize::try_from(OVERLAP.as_hours() / look.as_hours()).expect("a few") {
+            while recent.len()
+                > usize::try_from(OVERLAP.as_hours() / look.as_hours()).expect("a few")
+            {
                 recent.pop_front();
             }
             if !matches!(step, Step::Keep(_)) {
-                for (client, replica) in
-                    recent.iter().flat_map(|client| recent.iter().map(move |replica| (client, replica)))
+                for (client, replica) in recent
+                    .iter()
+                    .flat_map(|client| recent.iter().map(move |replica| (client, replica)))
                 {
                     assert!(accepts(client, replica, now), "at {now} after {step:?}");
                 }
@@ -217,20 +264,36 @@ mod tests {
             now += look;
         }
         // One every 60 days or a little earlier, and one for each new authority.
-        assert!((36..=36 + 4 + rotated).contains(&renewed), "{renewed} certificates");
-        assert!((8..=10).contains(&rotated) && retired >= rotated - 1, "{rotated} authorities, {retired} retired");
+        assert!(
+            (36..=36 + 4 + rotated).contains(&renewed),
+            "{renewed} certificates"
+        );
+        assert!(
+            (8..=10).contains(&rotated) && retired >= rotated - 1,
+            "{rotated} authorities, {retired} retired"
+        );
     }
 
     #[test]
     fn a_new_authority_makes_no_certificate_before_clients_were_told() {
         let (schedule, mut material) = (schedule(), schedule().begin(start()).expect("made"));
         let now = start() + DAY * 244;
-        schedule.take(Step::Renew, &mut material, now).expect("renewed");
+        schedule
+            .take(Step::Renew, &mut material, now)
+            .expect("renewed");
         assert_eq!(schedule.step(&material, now, true), Step::Rotate);
-        schedule.take(Step::Rotate, &mut material, now).expect("rotated");
-        assert_eq!(schedule.step(&material, now, true), Step::Keep(now + GRAIN + OVERLAP));
+        schedule
+            .take(Step::Rotate, &mut material, now)
+            .expect("rotated");
+        assert_eq!(
+            schedule.step(&material, now, true),
+            Step::Keep(now + GRAIN + OVERLAP)
+        );
         let now = now + GRAIN;
-        assert_eq!(schedule.step(&material, now + OVERLAP, false), Step::AwaitTrust);
+        assert_eq!(
+            schedule.step(&material, now + OVERLAP, false),
+            Step::AwaitTrust
+        );
         assert_eq!(schedule.step(&material, now + OVERLAP, true), Step::Renew);
     }
 
@@ -239,41 +302,71 @@ mod tests {
         let (schedule, mut material) = (schedule(), schedule().begin(start()).expect("made"));
         let now = start() + DAY * 800;
         assert_eq!(schedule.step(&material, now, false), Step::Rotate);
-        schedule.take(Step::Rotate, &mut material, now).expect("rotated");
+        schedule
+            .take(Step::Rotate, &mut material, now)
+            .expect("rotated");
         assert_eq!(schedule.step(&material, now, false), Step::Renew);
-        schedule.take(Step::Renew, &mut material, now).expect("renewed");
-        assert!(material.older().is_empty(), "an expired authority is still told");
+        schedule
+            .take(Step::Renew, &mut material, now)
+            .expect("renewed");
+        assert!(
+            material.older().is_empty(),
+            "an expired authority is still told"
+        );
     }
 
     #[test]
     fn the_old_authority_stays_until_its_last_certificate_has_expired() {
         let (schedule, mut material) = (schedule(), schedule().begin(start()).expect("made"));
         let now = start() + DAY * 200;
-        schedule.take(Step::Rotate, &mut material, now).expect("rotated");
+        schedule
+            .take(Step::Rotate, &mut material, now)
+            .expect("rotated");
         let signs = now + GRAIN + OVERLAP;
-        schedule.take(Step::Renew, &mut material, signs).expect("renewed");
-        assert!(matches!(schedule.step(&material, signs + DAY, true), Step::Keep(_)));
-        schedule.take(Step::Renew, &mut material, signs + DAY * 60).expect("renewed");
-        assert_eq!(schedule.step(&material, signs + LEAF + DAY, true), Step::Retire);
+        schedule
+            .take(Step::Renew, &mut material, signs)
+            .expect("renewed");
+        assert!(matches!(
+            schedule.step(&material, signs + DAY, true),
+            Step::Keep(_)
+        ));
+        schedule
+            .take(Step::Renew, &mut material, signs + DAY * 60)
+            .expect("renewed");
+        assert_eq!(
+            schedule.step(&material, signs + LEAF + DAY, true),
+            Step::Retire
+        );
     }
 
     #[test]
     fn another_name_is_a_reason_to_renew() {
         let material = schedule().begin(start()).expect("made");
-        let other = Schedule::new(vec!["other.test.svc".to_owned()], DAY * 365, LEAF, OVERLAP).expect("they fit");
+        let other = Schedule::new(vec!["other.test.svc".to_owned()], DAY * 365, LEAF, OVERLAP)
+            .expect("they fit");
         assert_eq!(other.step(&material, start(), true), Step::Renew);
     }
 
     #[test]
     fn a_clock_that_goes_slow_takes_no_step() {
         let material = schedule().begin(start()).expect("made");
-        assert!(matches!(schedule().step(&material, start() - DAY * 30, true), Step::Keep(_)));
+        assert!(matches!(
+            schedule().step(&material, start() - DAY * 30, true),
+            Step::Keep(_)
+        ));
     }
 
     #[test]
     fn lives_that_do_not_fit_are_refused() {
-        let made = |authority, leaf, overlap| Schedule::new(vec![], authority, leaf, overlap).map(drop);
-        assert_eq!(made(DAY * 100, DAY * 90, DAY), Err(ScheduleError::Authority(DAY * 100, DAY * 90)));
-        assert_eq!(made(DAY * 365, DAY * 6, DAY * 2), Err(ScheduleError::Overlap(DAY * 2, DAY * 6)));
+        let made =
+            |authority, leaf, overlap| Schedule::new(vec![], authority, leaf, overlap).map(drop);
+        assert_eq!(
+            made(DAY * 100, DAY * 90, DAY),
+            Err(ScheduleError::Authority(DAY * 100, DAY * 90))
+        );
+        assert_eq!(
+            made(DAY * 365, DAY * 6, DAY * 2),
+            Err(ScheduleError::Overlap(DAY * 2, DAY * 6))
+        );
     }
 }

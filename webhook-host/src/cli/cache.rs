@@ -10,8 +10,8 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cache")]
 pub(super) struct CacheArgs {
-    /// Where compiled policies are kept, so that the next start need not compile; private to its user [default:
-    /// $XDG_CACHE_HOME/sallyport/compiled or ~/.cache/sallyport/compiled]
+    /// Where compiled policies are kept, so that the next start need not compile; private to its
+    /// user [default: $XDG_CACHE_HOME/sallyport/compiled or ~/.cache/sallyport/compiled]
     #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
     cache_dir: Option<PathBuf>,
     /// How much may be kept, such as 512Mi; what was not used for longest goes first
@@ -27,7 +27,8 @@ impl CacheArgs {
         u64::try_from(self.cache_size.get()).unwrap_or(u64::MAX)
     }
 
-    /// The cache that was asked for. Without a home there is no default one, and all the same no reason to fail.
+    /// The cache that was asked for. Without a home there is no default one, and all the same no
+    /// reason to fail.
     pub(super) fn open(&self) -> Result<Option<Cache>> {
         if self.no_cache {
             return Ok(None);
@@ -39,13 +40,19 @@ impl CacheArgs {
             };
         }
         let Some(directory) = default_directory(|name| std::env::var_os(name)) else {
-            tracing::info!("compiled policies are not kept: there is no home directory; name one with --cache-dir");
+            tracing::info!(
+                "compiled policies are not kept: there is no home directory; name one with \
+                 --cache-dir"
+            );
             return Ok(None);
         };
         match Cache::open(&directory, self.limit()) {
             Ok(cache) => Ok(Some(cache)),
             Err(error @ CacheError::Unusable { .. }) => {
-                tracing::info!("compiled policies are not kept: {error}; name another directory with --cache-dir");
+                tracing::info!(
+                    "compiled policies are not kept: {error}; name another directory with \
+                     --cache-dir"
+                );
                 Ok(None)
             }
             Err(error) => bail!("{error}, or choose with --cache-dir or --no-cache"),
@@ -53,10 +60,15 @@ impl CacheArgs {
     }
 }
 
-/// As the XDG base directory specification has it: what is no absolute path does not count. A directory of its own: that of the
-/// program holds also what `scripts/` fetch, and need not be closed to others.
+/// As the XDG base directory specification has it: what is no absolute path does not count. A
+/// directory of its own: that of the program holds also what `scripts/` fetch, and need not be
+/// closed to others.
 fn default_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name| {
+        variable(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
     Some(caches.join("sallyport/compiled"))
 }
@@ -66,12 +78,20 @@ mod tests {
     use super::*;
 
     fn directory(variables: &[(&str, &str)]) -> Option<PathBuf> {
-        default_directory(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+        default_directory(|name| {
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.into())
+        })
     }
 
     #[test]
     fn the_default_directory_is_in_the_users_caches() {
-        assert_eq!(directory(&[("HOME", "/home/jane")]), Some("/home/jane/.cache/sallyport/compiled".into()));
+        assert_eq!(
+            directory(&[("HOME", "/home/jane")]),
+            Some("/home/jane/.cache/sallyport/compiled".into())
+        );
         assert_eq!(
             directory(&[("HOME", "/home/jane"), ("XDG_CACHE_HOME", "/c")]),
             Some("/c/sallyport/compiled".into())

@@ -1,7 +1,8 @@
-//! The flags that say what the host shows to clients and whom it lets in, and the thread that follows the files.
+//! The flags that say what the host shows to clients and whom it lets in, and the thread that
+//! follows the files.
 //!
-//! Files are followed as policies are: what has changed and stands still is read, checked, and replaces what handshakes use, as
-//! a whole or not at all.
+//! Files are followed as policies are: what has changed and stands still is read, checked, and
+//! replaces what handshakes use, as a whole or not at all.
 
 use super::kube::KubeArgs;
 use super::self_managed::SelfManagedArgs;
@@ -24,29 +25,38 @@ const REMIND: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Certificate")]
 #[group(skip)]
-#[command(group(ArgGroup::new("called").multiple(true).args(["self_managed_certificate", "register"])))]
-#[command(group(ArgGroup::new("certificate").required(true).args(["tls_cert", "self_signed", "self_managed_certificate"])))]
+#[command(group(ArgGroup::new("called").multiple(true).args(["self_managed_certificate",
+    "register"])))]
+#[command(group(ArgGroup::new("certificate").required(true).args(["tls_cert", "self_signed",
+    "self_managed_certificate"])))]
 pub(super) struct CertificateArgs {
-    /// PEM file with the server's certificate, and after it the chain. It, --tls-key and --client-ca are looked at every
-    /// --watch-interval and on SIGHUP: new ones serve without a restart
+    /// PEM file with the server's certificate, and after it the chain. It, --tls-key and
+    /// --client-ca are looked at every --watch-interval and on SIGHUP: new ones serve without a
+    /// restart
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// PEM file with its private key
-    #[arg(long, value_name = "FILE", requires = "tls_cert", conflicts_with_all = ["self_signed", "self_managed_certificate"])]
+    #[arg(long, value_name = "FILE", requires = "tls_cert",
+        conflicts_with_all = ["self_signed", "self_managed_certificate"])]
     tls_key: Option<PathBuf>,
-    /// Make an authority and a certificate for localhost, for as long as the process lives. Each process needs a
-    /// --ca-out of its own
+    /// Make an authority and a certificate for localhost, for as long as the process lives. Each
+    /// process needs a --ca-out of its own
     #[arg(long)]
     self_signed: bool,
-    /// Make an authority and a certificate for the Service, keep them in a Secret that all replicas share, renew them in time,
-    /// and write the caBundle of the webhook configurations
+    /// Make an authority and a certificate for the Service, keep them in a Secret that all replicas
+    /// share, renew them in time, and write the caBundle of the webhook configurations
     #[arg(long)]
     self_managed_certificate: bool,
     /// Where the authority's certificate is written
-    #[arg(long, value_name = "FILE", default_value = ".dev/ca.crt", requires = "self_signed")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = ".dev/ca.crt",
+        requires = "self_signed"
+    )]
     ca_out: PathBuf,
-    /// PEM file with the authorities of client certificates: who shows none by them is refused in the TLS handshake. Probes
-    /// and metrics need none [default: everybody may ask]
+    /// PEM file with the authorities of client certificates: who shows none by them is refused in
+    /// the TLS handshake. Probes and metrics need none [default: everybody may ask]
     #[arg(long, value_name = "FILE")]
     client_ca: Option<PathBuf>,
     /// Let in only clients with this common name or alternative name; may be given several times
@@ -75,9 +85,15 @@ impl CertificateArgs {
         interval: Option<Duration>,
         registers: bool,
     ) -> Result<Ask> {
-        let mut files = Files { args: self.clone(), live: Arc::clone(live), ca: None };
+        let mut files = Files {
+            args: self.clone(),
+            live: Arc::clone(live),
+            ca: None,
+        };
         let (seen, read) = watch::settled(|| files.look(), || files.read());
-        let Some(read) = read else { bail!("the certificate's files changed each time while they were read") };
+        let Some(read) = read else {
+            bail!("the certificate's files changed each time while they were read")
+        };
         let found = read?;
         if self.self_signed {
             files.ca = Some(self.make(live.tls())?);
@@ -86,7 +102,9 @@ impl CertificateArgs {
         if self.self_managed_certificate {
             self.self_managed.start(kube, live, writes, registers)?;
         }
-        files.follow(seen, interval).context("can't start the thread that follows the certificate's files")
+        files
+            .follow(seen, interval)
+            .context("can't start the thread that follows the certificate's files")
     }
 
     pub(super) fn is_self_managed(&self) -> bool {
@@ -98,26 +116,38 @@ impl CertificateArgs {
         self.self_managed.places(config)
     }
 
-    /// Presents a certificate made on the spot. Returns the file with its authority, which stays locked while it is open.
+    /// Presents a certificate made on the spot. Returns the file with its authority, which stays
+    /// locked while it is open.
     fn make(&self, tls: &Tls) -> Result<File> {
         let SelfSigned { identity, ca } = tls::self_signed()?;
         let file = write_locked(&self.ca_out, &ca)?;
-        tracing::info!("the certificate's authority is in {}", self.ca_out.display());
+        tracing::info!(
+            "the certificate's authority is in {}",
+            self.ca_out.display()
+        );
         tls.present(identity);
         Ok(file)
     }
 
     fn identity(&self) -> Result<Option<Identity>> {
-        let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(None) };
+        let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) else {
+            return Ok(None);
+        };
         let (chain, secret) = (read(cert)?, read(key)?);
         let from = || format!("certificate {} with key {}", cert.display(), key.display());
-        Identity::from_pem(&chain, &secret).map(Some).with_context(from)
+        Identity::from_pem(&chain, &secret)
+            .map(Some)
+            .with_context(from)
     }
 
     fn clients(&self) -> Result<Option<Clients>> {
-        let Some(file) = &self.client_ca else { return Ok(None) };
+        let Some(file) = &self.client_ca else {
+            return Ok(None);
+        };
         let names = self.client_names.iter().cloned().collect();
-        Clients::from_pem(&read(file)?, names).map(Some).with_context(|| format!("--client-ca {}", file.display()))
+        Clients::from_pem(&read(file)?, names)
+            .map(Some)
+            .with_context(|| format!("--client-ca {}", file.display()))
     }
 }
 
@@ -148,17 +178,32 @@ impl Found {
 
 impl Files {
     fn look(&self) -> Fingerprint {
-        let CertificateArgs { tls_cert, tls_key, client_ca, .. } = &self.args;
-        Fingerprint::of([tls_cert, tls_key, client_ca].into_iter().flatten().cloned())
+        let CertificateArgs {
+            tls_cert,
+            tls_key,
+            client_ca,
+            ..
+        } = &self.args;
+        Fingerprint::of(
+            [tls_cert, tls_key, client_ca]
+                .into_iter()
+                .flatten()
+                .cloned(),
+        )
     }
 
     fn read(&self) -> Result<Found> {
-        Ok(Found { identity: self.args.identity()?, clients: self.args.clients()? })
+        Ok(Found {
+            identity: self.args.identity()?,
+            clients: self.args.clients()?,
+        })
     }
 
     fn follow(self, seen: Fingerprint, interval: Option<Duration>) -> std::io::Result<Ask> {
         let (ask, watch) = Watch::new(interval);
-        std::thread::Builder::new().name("certificate".into()).spawn(move || self.run(&watch, seen))?;
+        std::thread::Builder::new()
+            .name("certificate".into())
+            .spawn(move || self.run(&watch, seen))?;
         Ok(ask)
     }
 
@@ -166,9 +211,13 @@ impl Files {
         while watch.next(&seen, || self.look()) {
             let (now, read) = watch::settled(|| self.look(), || self.read());
             seen = now;
-            match read.unwrap_or_else(|| bail!("the files changed each time while they were read")) {
+            match read.unwrap_or_else(|| bail!("the files changed each time while they were read"))
+            {
                 Ok(found) => {
-                    let until = found.identity.as_ref().map(|identity| identity.certificate().not_after.to_string());
+                    let until = found
+                        .identity
+                        .as_ref()
+                        .map(|identity| identity.certificate().not_after.to_string());
                     found.publish(self.live.tls());
                     self.live.tls().reloaded();
                     tracing::info!(until, "the certificate's files were read again");
@@ -189,7 +238,9 @@ pub(super) async fn remind(live: Arc<Live>) {
     loop {
         hours.tick().await;
         let identity = live.tls().identity();
-        if let Some(trouble) = identity.and_then(|identity| identity.certificate().trouble(Timestamp::now())) {
+        if let Some(trouble) =
+            identity.and_then(|identity| identity.certificate().trouble(Timestamp::now()))
+        {
             tracing::warn!("certificate {trouble}");
         }
     }
@@ -199,17 +250,22 @@ fn read(file: &Path) -> Result<Vec<u8>> {
     std::fs::read(file).with_context(|| format!("can't read {}", file.display()))
 }
 
-/// Writes a file that no other process may write while this one has it open. Otherwise a second `serve --self-signed` would
-/// replace the authority that the clients of the first one trust.
+/// Writes a file that no other process may write while this one has it open. Otherwise a second
+/// `serve --self-signed` would replace the authority that the clients of the first one trust.
 fn write_locked(path: &Path, text: &str) -> Result<File> {
     let open = || {
         path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-        OpenOptions::new().write(true).create(true).truncate(false).open(path)
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
     };
     let mut file = open().with_context(|| format!("can't write {}", path.display()))?;
     if let Err(TryLockError::WouldBlock) = file.try_lock() {
         bail!(
-            "another process serves with the authority in {}, and its clients trust that file; give this one a file of its \
+            "another process serves with the authority in {}, and its clients trust that file; \
+             give this one a file of its \
              own, such as --ca-out {}",
             path.display(),
             path.with_extension("2.crt").display()

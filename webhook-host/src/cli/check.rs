@@ -36,7 +36,8 @@ use std::sync::Arc;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct CheckArgs {
-    /// Manifests (YAML with one or more documents, JSON, Lists), directories of them, or - for standard input.
+    /// Manifests (YAML with one or more documents, JSON, Lists), directories of them, or - for
+    /// standard input.
     #[arg(required = true, value_name = "FILE|DIR|-")]
     paths: Vec<PathBuf>,
     /// ServicePolicy manifests and their components.
@@ -51,11 +52,12 @@ pub(super) struct CheckArgs {
     /// The namespace of Services that name none.
     #[arg(long, short, default_value = "default")]
     namespace: String,
-    /// Files and directories to pass over, such as 'templates' or '*.tpl.yaml'; * stands for any characters. May be
-    /// repeated.
+    /// Files and directories to pass over, such as 'templates' or '*.tpl.yaml'; * stands for any
+    /// characters. May be repeated.
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
-    /// The Services as they are now: those in it are judged as updates, the others as new. May be repeated.
+    /// The Services as they are now: those in it are judged as updates, the others as new. May be
+    /// repeated.
     #[arg(long, value_name = "FILE|DIR")]
     old: Vec<PathBuf>,
     /// Who applies the manifests [default: a user without special rights].
@@ -117,13 +119,20 @@ Exit code: 0 clean, 1 violations (with --strict also warnings), 2 something coul
 /// When policies or configuration can't be read, or there is no Service at all.
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = load::host_config(args.config.as_deref())?;
-    let engine =
-        Arc::new(Engine::new(&EngineConfig { concurrency: 1, cache: args.cache.open()?, ..EngineConfig::default() })?);
-    let policies = load::sound_policies(&engine, &PolicyFiles::new(&args.policies, args.modules.as_deref()))?;
+    let engine = Arc::new(Engine::new(&EngineConfig {
+        concurrency: 1,
+        cache: args.cache.open()?,
+        ..EngineConfig::default()
+    })?);
+    let policies = load::sound_policies(
+        &engine,
+        &PolicyFiles::new(&args.policies, args.modules.as_deref()),
+    )?;
     let mut manifests = Manifests::read_except(&args.paths, &args.exclude);
     if manifests.services.is_empty() && manifests.unread.is_empty() && !args.allow_empty {
         bail!(
-            "no Service found ({} other objects); name files or directories that hold v1 Services, or allow that with --allow-empty",
+            "no Service found ({} other objects); name files or directories that hold v1 Services, \
+             or allow that with --allow-empty",
             manifests.ignored + manifests.namespaces.len()
         );
     }
@@ -170,19 +179,24 @@ fn subjects(judge: &mut Judge<'_>, manifests: Manifests) -> Vec<Subject> {
     manifests.unread.into_iter().chain(judged).collect()
 }
 
-/// Takes over the labels of Namespaces, but for those that the configuration has. Returns those that can't be read.
+/// Takes over the labels of Namespaces, but for those that the configuration has. Returns those
+/// that can't be read.
 fn namespaces(found: &[(String, Located)], inventory: &mut InventoryData) -> Vec<Subject> {
     let (mut known, mut unread) = (BTreeMap::new(), vec![]);
     for (source, located) in found {
         let value = located.value();
-        let Some(name) = value.pointer("/metadata/name").and_then(Value::as_str) else { continue };
+        let Some(name) = value.pointer("/metadata/name").and_then(Value::as_str) else {
+            continue;
+        };
         match labels(&value) {
             Ok(labels) => {
                 known.insert(name.to_owned(), NamespaceData { labels });
             }
             Err(problem) => {
-                let problem =
-                    Finding { field: "metadata.labels".to_owned(), ..Finding::unjudged("", problem, located.line()) };
+                let problem = Finding {
+                    field: "metadata.labels".to_owned(),
+                    ..Finding::unjudged("", problem, located.line())
+                };
                 unread.push(Subject {
                     line: located.line(),
                     findings: vec![problem],
@@ -200,9 +214,8 @@ fn namespaces(found: &[(String, Located)], inventory: &mut InventoryData) -> Vec
 fn labels(namespace: &Value) -> Result<BTreeMap<String, String>, String> {
     match namespace.pointer("/metadata/labels") {
         None | Some(Value::Null) => Ok(BTreeMap::new()),
-        Some(labels) => {
-            decode::from_value(labels).map_err(|_| format!("expected an object of strings, found {}", describe(labels)))
-        }
+        Some(labels) => decode::from_value(labels)
+            .map_err(|_| format!("expected an object of strings, found {}", describe(labels))),
     }
 }
 
@@ -210,8 +223,16 @@ fn labels(namespace: &Value) -> Result<BTreeMap<String, String>, String> {
 fn old(args: &CheckArgs) -> anyhow::Result<(judge::OldServices, Vec<Subject>)> {
     let manifests = Manifests::read(&args.old);
     if !args.old.is_empty() && manifests.services.is_empty() && manifests.unread.is_empty() {
-        let named = args.old.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
-        bail!("--old: no Service found in {named} ({} other objects)", manifests.ignored + manifests.namespaces.len());
+        let named = args
+            .old
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", ");
+        bail!(
+            "--old: no Service found in {named} ({} other objects)",
+            manifests.ignored + manifests.namespaces.len()
+        );
     }
     let services = manifests.services.iter().map(|(_, located)| {
         let mut service = located.value();
@@ -226,7 +247,10 @@ fn old(args: &CheckArgs) -> anyhow::Result<(judge::OldServices, Vec<Subject>)> {
 fn user(args: &CheckArgs) -> User {
     let default = User::default();
     let groups = args.group.iter().cloned().chain(default.groups).collect();
-    User { username: args.user.clone().unwrap_or(default.username), groups }
+    User {
+        username: args.user.clone().unwrap_or(default.username),
+        groups,
+    }
 }
 
 fn render(args: &CheckArgs, report: &CheckReport) -> String {

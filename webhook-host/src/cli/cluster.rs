@@ -13,36 +13,46 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cluster")]
 pub(super) struct ClusterArgs {
-    /// Watch the cluster for what the policies ask about it: labels of namespaces, providerIDs of Nodes, labels and ports of
-    /// Pods. They replace those of --config; `environment` and `nodePorts` of --config still count
+    /// Watch the cluster for what the policies ask about it: labels of namespaces, providerIDs of
+    /// Nodes, labels and ports of Pods. They replace those of --config; `environment` and
+    /// `nodePorts` of --config still count
     #[arg(long)]
     cluster: bool,
-    /// Serve the ServicePolicies of the cluster, beside those of --policies or without any. Their modules lie in --modules
+    /// Serve the ServicePolicies of the cluster, beside those of --policies or without any. Their
+    /// modules lie in --modules
     #[arg(long, requires = "cluster")]
     policies_from_cluster: bool,
-    /// How long the start waits for the first lists. After that it serves on with what is missing unknown to policies, or with
-    /// --strict ends
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, requires = "cluster")]
+    /// How long the start waits for the first lists. After that it serves on with what is missing
+    /// unknown to policies, or with --strict ends
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time,
+        requires = "cluster")]
     cluster_wait: Duration,
     /// How often this replica writes into the status of ServicePolicies how often they were asked
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time, requires = "policies_from_cluster")]
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time,
+        requires = "policies_from_cluster")]
     counts_interval: Duration,
 }
 
 impl ClusterArgs {
-    /// Watchers that know the ServicePolicies, when these are asked for, and watch nothing else yet; `None` when nothing is to
-    /// be watched. A host without its policies would let everything pass, so that it must not start without.
+    /// Watchers that know the ServicePolicies, when these are asked for, and watch nothing else
+    /// yet; `None` when nothing is to be watched. A host without its policies would let everything
+    /// pass, so that it must not start without.
     pub(super) fn start(&self, kube: &KubeArgs, writes: &WriteGate) -> Result<Option<Watchers>> {
         if !self.cluster {
             return Ok(None);
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let config = runtime.block_on(kube.find("cluster"))?;
         let url = config.cluster_url.to_string();
-        let watchers = Watchers::start(config, self.policies_from_cluster, writes).with_context(|| url.clone())?;
+        let watchers = Watchers::start(config, self.policies_from_cluster, writes)
+            .with_context(|| url.clone())?;
         tracing::info!("watching the cluster at {url}");
         if self.policies_from_cluster {
-            watchers.wait_for_policies(self.cluster_wait).context("--policies-from-cluster; see --cluster-wait")?;
+            watchers
+                .wait_for_policies(self.cluster_wait)
+                .context("--policies-from-cluster; see --cluster-wait")?;
         }
         Ok(Some(watchers))
     }
@@ -50,10 +60,15 @@ impl ClusterArgs {
     /// What serves is counted in the status of ServicePolicies from now on.
     pub(super) fn count(&self, watchers: &Watchers, live: &Arc<Live>) {
         // A Pod's name is its host's.
-        let replica = std::env::var("HOSTNAME").unwrap_or_else(|_| format!("sallyport-{}", std::process::id()));
+        let replica = std::env::var("HOSTNAME")
+            .unwrap_or_else(|_| format!("sallyport-{}", std::process::id()));
         let live = Arc::clone(live);
         let of = Arc::new(move |policy: &str| live.counts(policy));
-        watchers.count(Counting { replica, every: self.counts_interval, of });
+        watchers.count(Counting {
+            replica,
+            every: self.counts_interval,
+            of,
+        });
     }
 
     pub(super) fn serves_policies(&self) -> bool {
@@ -72,7 +87,10 @@ impl ClusterArgs {
                 return Err(unlisted).context("--strict is set; see --cluster-wait");
             }
             Err(unlisted) => {
-                tracing::error!("serving all the same, without --strict; to policies, this is unknown: {unlisted}");
+                tracing::error!(
+                    "serving all the same, without --strict; to policies, this is unknown: \
+                     {unlisted}"
+                );
             }
         }
         Ok(())

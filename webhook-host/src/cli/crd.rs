@@ -21,7 +21,8 @@ enum Output {
 }
 
 const EXAMPLES: &str = "\
-The schema is derived from the types that read the file format. A HostConfig stays a file: it has no custom resource.
+The schema is derived from the types that read the file format. A HostConfig stays a file: it has \
+    no custom resource.
 
 Examples:
   sallyport crd | kubectl apply --server-side -f -

@@ -1,8 +1,9 @@
 //! ServicePolicies of the cluster, loaded: each for itself.
 //!
-//! Files are swapped in as a whole or not at all, since they are one release that somebody made. Custom resources are written
-//! by several hands at several times, so that a broken one must not hold up the others' changes: it keeps its own last good
-//! version, or without one answers with evaluation errors under its failurePolicy, and its status says so. The webhook for
+//! Files are swapped in as a whole or not at all, since they are one release that somebody made.
+//! Custom resources are written by several hands at several times, so that a broken one must not
+//! hold up the others' changes: it keeps its own last good version, or without one answers with
+//! evaluation errors under its failurePolicy, and its status says so. The webhook for
 //! ServicePolicies refuses it up front, most of the time.
 
 use super::load;
@@ -26,7 +27,8 @@ pub(super) struct Custom {
     tried: Vec<ServicePolicy>,
 }
 
-/// Loads them beside policies that are `taken` already; those that served `before` are what broken ones fall back on.
+/// Loads them beside policies that are `taken` already; those that served `before` are what broken
+/// ones fall back on.
 pub(super) fn policies(
     engine: &Arc<Engine>,
     modules: &Path,
@@ -35,7 +37,15 @@ pub(super) fn policies(
     before: &[Arc<Policy>],
 ) -> Custom {
     let mut custom = Custom::default();
-    for (name, Found { manifest, generation, .. }) in found {
+    for (
+        name,
+        Found {
+            manifest,
+            generation,
+            ..
+        },
+    ) in found
+    {
         let (policy, serves) = if taken.iter().any(|policy| **policy.name() == *name) {
             (None, Serves::Taken)
         } else {
@@ -45,27 +55,49 @@ pub(super) fn policies(
             }
         };
         if let Serves::AsWritten = serves {
-            custom.tried.extend(ServicePolicy::from_value(&manifest).ok().filter(|read| read.spec.candidate.is_some()));
+            custom.tried.extend(
+                ServicePolicy::from_value(&manifest)
+                    .ok()
+                    .filter(|read| read.spec.candidate.is_some()),
+            );
         }
         let component = policy.as_ref().and_then(|policy| component(policy));
         custom.policies.extend(policy);
-        custom.reports.insert(name, Report { generation, component, serves, candidate: None });
+        custom.reports.insert(
+            name,
+            Report {
+                generation,
+                component,
+                serves,
+                candidate: None,
+            },
+        );
     }
     custom
 }
 
-/// What the webhook for ServicePolicies asks: whether the policy and its candidate could be loaded now, and would serve. What it
-/// compiles is kept on disk, so that the reload that follows need not.
+/// What the webhook for ServicePolicies asks: whether the policy and its candidate could be loaded
+/// now, and would serve. What it compiles is kept on disk, so that the reload that follows need
+/// not.
 ///
-/// A name that a file of `--policies` has is allowed with a warning: whoever applies it may be about to remove the file.
-pub(super) fn check(engine: Arc<Engine>, modules: PathBuf, manifests: Option<PathBuf>, live: Arc<Live>) -> PolicyCheck {
+/// A name that a file of `--policies` has is allowed with a warning: whoever applies it may be
+/// about to remove the file.
+pub(super) fn check(
+    engine: Arc<Engine>,
+    modules: PathBuf,
+    manifests: Option<PathBuf>,
+    live: Arc<Live>,
+) -> PolicyCheck {
     Arc::new(move |manifest| {
         let name = &manifest.metadata.name;
-        let file = manifests.as_deref().and_then(|directory| load::file_with(directory, name));
+        let file = manifests
+            .as_deref()
+            .and_then(|directory| load::file_with(directory, name));
         let taken = |file: PathBuf| {
             let file = file.display();
             format!(
-                "[sallyport] it does not serve: {file} of the host has a ServicePolicy named {name:?}; rename one, or remove the file's"
+                "[sallyport] it does not serve: {file} of the host has a ServicePolicy named \
+                 {name:?}; rename one, or remove the file's"
             )
         };
         let warnings = file.map(taken).into_iter().collect();
@@ -73,14 +105,19 @@ pub(super) fn check(engine: Arc<Engine>, modules: PathBuf, manifests: Option<Pat
         let stated = manifest.spec.candidate.clone();
         let (serves, next) = manifest.split();
         load::component(&engine, &modules, &serves, admission.policies())?;
-        let (Some(stated), Some(next)) = (stated, next) else { return Ok(warnings) };
+        let (Some(stated), Some(next)) = (stated, next) else {
+            return Ok(warnings);
+        };
         let loaded = load::component(&engine, &modules, &next, admission.candidates());
-        loaded.map(|_| warnings).map_err(|error| error.in_candidate(&stated))
+        loaded
+            .map(|_| warnings)
+            .map_err(|error| error.in_candidate(&stated))
     })
 }
 
 impl Custom {
-    /// Their next versions. One that can't be loaded is broken and says why, as does the report of its policy.
+    /// Their next versions. One that can't be loaded is broken and says why, as does the report of
+    /// its policy.
     pub(super) fn candidates(
         &mut self,
         engine: &Arc<Engine>,
@@ -90,8 +127,13 @@ impl Custom {
         let Self { tried, reports, .. } = self;
         let load = |manifest: &ServicePolicy| {
             let name = &manifest.metadata.name;
-            let candidate =
-                load::candidate(engine, modules, &format!("servicepolicies/{name}"), manifest.clone(), before)?;
+            let candidate = load::candidate(
+                engine,
+                modules,
+                &format!("servicepolicies/{name}"),
+                manifest.clone(),
+                before,
+            )?;
             if let (Some(error), Some(report)) = (candidate.load_error(), reports.get_mut(name)) {
                 report.candidate = Some(error.to_string());
             }
@@ -104,9 +146,9 @@ impl Custom {
     pub(super) fn setbacks(&self) -> Vec<String> {
         let line = |(name, report): (&String, &Report)| match &report.serves {
             Serves::AsWritten => report.candidate.clone(),
-            Serves::AsBefore(error) => {
-                Some(format!("servicepolicies/{name}: its version from before serves on: {error}"))
-            }
+            Serves::AsBefore(error) => Some(format!(
+                "servicepolicies/{name}: its version from before serves on: {error}"
+            )),
             Serves::Nothing(error) => Some(format!("servicepolicies/{name}: {error}")),
             Serves::Taken => Some(format!("servicepolicies/{name}: {TAKEN}")),
         };
@@ -120,24 +162,33 @@ fn try_load(
     manifest: &Value,
     before: &[Arc<Policy>],
 ) -> Result<Arc<Policy>, LoadError> {
-    let manifest = ServicePolicy::from_value(manifest).map_err(|error| LoadError::new(error.to_string()))?;
+    let manifest =
+        ServicePolicy::from_value(manifest).map_err(|error| LoadError::new(error.to_string()))?;
     load::component(engine, modules, &manifest.split().0, before)
 }
 
-fn fall_back(name: &str, manifest: &Value, error: LoadError, before: &[Arc<Policy>]) -> (Option<Arc<Policy>>, Serves) {
+fn fall_back(
+    name: &str,
+    manifest: &Value,
+    error: LoadError,
+    before: &[Arc<Policy>],
+) -> (Option<Arc<Policy>>, Serves) {
     let text = error.to_string();
-    let last = before.iter().find(|policy| **policy.name() == *name && policy.load_error().is_none());
+    let last = before
+        .iter()
+        .find(|policy| **policy.name() == *name && policy.load_error().is_none());
     match last {
         Some(last) => (Some(Arc::clone(last)), Serves::AsBefore(text)),
         None => {
-            let broken = readable(name, manifest).map(|manifest| Arc::new(Policy::broken(manifest, error)));
+            let broken =
+                readable(name, manifest).map(|manifest| Arc::new(Policy::broken(manifest, error)));
             (broken, Serves::Nothing(text))
         }
     }
 }
 
-/// As much of a manifest as can be read: what a policy that can't be loaded means should be what its author said. `None` when
-/// not even its name can be used.
+/// As much of a manifest as can be read: what a policy that can't be loaded means should be what
+/// its author said. `None` when not even its name can be used.
 fn readable(name: &str, manifest: &Value) -> Option<ServicePolicy> {
     let mut least = json!({
         "apiVersion": API_VERSION, "kind": ServicePolicy::KIND, "metadata": {"name": name},
@@ -155,5 +206,9 @@ fn readable(name: &str, manifest: &Value) -> Option<ServicePolicy> {
 
 fn component(policy: &Policy) -> Option<ComponentStatus> {
     let (digest, description) = (policy.digest()?.to_owned(), policy.description()?);
-    Some(ComponentStatus { digest, name: description.name.clone(), version: description.version.clone() })
+    Some(ComponentStatus {
+        digest,
+        name: description.name.clone(),
+        version: description.version.clone(),
+    })
 }

@@ -11,11 +11,13 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Hold webhook configurations against Kubernetes' "Admission Webhook Good Practices", and say for each finding what to do.
+/// Hold webhook configurations against Kubernetes' "Admission Webhook Good Practices", and say for
+/// each finding what to do.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct DoctorArgs {
-    /// Files with webhook configurations (YAML with one or more documents, JSON, Lists), or - for standard input.
+    /// Files with webhook configurations (YAML with one or more documents, JSON, Lists), or - for
+    /// standard input.
     #[arg(required = true, value_name = "FILE|-")]
     paths: Vec<PathBuf>,
     /// Warnings count as errors for the exit code.
@@ -67,7 +69,8 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     }
     if configurations.is_empty() {
         bail!(
-            "no webhook configuration found ({others} other objects); see `sallyport doctor --help` for how to get them"
+            "no webhook configuration found ({others} other objects); see `sallyport doctor \
+             --help` for how to get them"
         );
     }
     let diagnoses = doctor::diagnose(&configurations, jiff::Timestamp::now());
@@ -77,33 +80,55 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     }
     let [errors, warnings, _] = report::counts(&diagnoses);
     let is_bad = errors > 0 || (args.strict && warnings > 0);
-    Ok(if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if is_bad {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// The objects of a file; those of a List one by one.
 fn objects(path: &Path) -> Result<Vec<Value>> {
     let (text, name) = if path == Path::new("-") {
         let mut text = String::new();
-        std::io::stdin().take(MOST).read_to_string(&mut text).context("can't read standard input")?;
+        std::io::stdin()
+            .take(MOST)
+            .read_to_string(&mut text)
+            .context("can't read standard input")?;
         (text, "<stdin>".to_owned())
     } else {
         (load::read_text(path)?, path.display().to_string())
     };
     let documents = yaml::documents(&text).with_context(|| name)?;
-    let is_list = |object: &Value| object["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
-    let flat = documents.into_iter().flat_map(|mut object| match is_list(&object) {
-        true => items(&mut object),
-        false => vec![object],
-    });
+    let is_list = |object: &Value| {
+        object["kind"]
+            .as_str()
+            .is_some_and(|kind| kind.ends_with("List"))
+    };
+    let flat = documents
+        .into_iter()
+        .flat_map(|mut object| match is_list(&object) {
+            true => items(&mut object),
+            false => vec![object],
+        });
     Ok(flat.collect())
 }
 
 /// A list of one kind leaves kind and version to the list.
 fn items(list: &mut Value) -> Vec<Value> {
-    let kind = list["kind"].as_str().and_then(|kind| kind.strip_suffix("List")).unwrap_or_default().to_owned();
+    let kind = list["kind"]
+        .as_str()
+        .and_then(|kind| kind.strip_suffix("List"))
+        .unwrap_or_default()
+        .to_owned();
     let version = list["apiVersion"].clone();
-    let Value::Array(mut items) = list["items"].take() else { return vec![] };
-    for item in items.iter_mut().filter(|item| item.is_object() && item.get("kind").is_none()) {
+    let Value::Array(mut items) = list["items"].take() else {
+        return vec![];
+    };
+    for item in items
+        .iter_mut()
+        .filter(|item| item.is_object() && item.get("kind").is_none())
+    {
         item["kind"] = kind.as_str().into();
         item["apiVersion"] = version.clone();
     }

@@ -9,11 +9,13 @@ use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Explain how the Services in a manifest are exposed: access scope, ports, address, what it needs, when to use which.
+/// Explain how the Services in a manifest are exposed: access scope, ports, address, what it needs,
+/// when to use which.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ExplainArgs {
-    /// Manifests (YAML with one or more documents, JSON, Lists), directories of them, or - for standard input.
+    /// Manifests (YAML with one or more documents, JSON, Lists), directories of them, or - for
+    /// standard input.
     #[arg(required = true, value_name = "FILE|DIR|-")]
     paths: Vec<PathBuf>,
     /// The namespace of Services that name none.
@@ -48,12 +50,20 @@ Exit code: 0, or 2 when a file or a Service in it can't be read.";
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let manifests = Manifests::read(&args.paths);
     if manifests.services.is_empty() && manifests.unread.is_empty() {
-        bail!("no Service found ({} other objects); name a file that holds v1 Services", manifests.ignored);
+        bail!(
+            "no Service found ({} other objects); name a file that holds v1 Services",
+            manifests.ignored
+        );
     }
     let mut explanations = vec![];
     let mut problems: Vec<String> = vec![];
     for subject in &manifests.unread {
-        problems.extend(subject.findings.iter().map(|finding| format!("{}: {}", subject.source, finding.sentence())));
+        problems.extend(
+            subject
+                .findings
+                .iter()
+                .map(|finding| format!("{}: {}", subject.source, finding.sentence())),
+        );
     }
     for (source, located) in &manifests.services {
         let mut value = located.value();
@@ -61,7 +71,10 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         match service::from_value(&value) {
             Ok(service) => explanations.push(Explanation::of(&service, &args.namespace)),
             Err(malformed) => {
-                problems.push(format!("{source}:{}: {malformed}", located.line_of(&malformed.field)));
+                problems.push(format!(
+                    "{source}:{}: {malformed}",
+                    located.line_of(&malformed.field)
+                ));
             }
         }
     }
@@ -69,6 +82,8 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         Output::Text => print!("{}", explanation::text(&explanations)),
         Output::Json => println!("{}", serde_json::to_string_pretty(&explanations)?),
     }
-    problems.iter().for_each(|problem| eprintln!("error: {problem}"));
+    problems
+        .iter()
+        .for_each(|problem| eprintln!("error: {problem}"));
     Ok(ExitCode::from(if problems.is_empty() { 0 } else { 2 }))
 }

@@ -12,8 +12,9 @@ use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Show what a policy component is: name, version, contract, what it asks for, its settings with their schema; or with --live,
-/// which policies a running host serves, and what came of its last reload.
+/// Show what a policy component is: name, version, contract, what it asks for, its settings with
+/// their schema; or with --live, which policies a running host serves, and what came of its last
+/// reload.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct InspectArgs {
@@ -67,9 +68,15 @@ fn host(url: &str, output: Output) -> anyhow::Result<ExitCode> {
 
 fn component(file: &Path, cache: &CacheArgs, output: Output) -> anyhow::Result<ExitCode> {
     let path = file.display();
-    let bytes = load::module_bytes(file).map_err(|problem| anyhow!("{path}: can't be read: {problem}"))?;
-    let engine = Engine::new(&EngineConfig { concurrency: 1, cache: cache.open()?, ..EngineConfig::default() })?;
-    let inspection = Inspection::of(&engine, &bytes).with_context(|| format!("{path}: can't serve as a policy"))?;
+    let bytes =
+        load::module_bytes(file).map_err(|problem| anyhow!("{path}: can't be read: {problem}"))?;
+    let engine = Engine::new(&EngineConfig {
+        concurrency: 1,
+        cache: cache.open()?,
+        ..EngineConfig::default()
+    })?;
+    let inspection = Inspection::of(&engine, &bytes)
+        .with_context(|| format!("{path}: can't serve as a policy"))?;
     match output {
         Output::Text => print!("{}", report::inspection::text(&inspection)),
         Output::Json => println!("{}", serde_json::to_string_pretty(&inspection)?),

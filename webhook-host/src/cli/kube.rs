@@ -17,7 +17,8 @@ const REQUEST: Duration = Duration::from_secs(10);
 #[command(next_help_heading = "Cluster")]
 #[group(skip)]
 pub(super) struct KubeArgs {
-    /// How to reach the API server [default: the Pod's service account, or else KUBECONFIG or ~/.kube/config]
+    /// How to reach the API server [default: the Pod's service account, or else KUBECONFIG or
+    /// ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig [default: its current one]
@@ -31,7 +32,8 @@ impl KubeArgs {
         self.kubeconfig.is_some() || self.context.is_some()
     }
 
-    /// For single requests of a component, each within a time. What is watched has times of its own: see [`Self::find`].
+    /// For single requests of a component, each within a time. What is watched has times of its
+    /// own: see [`Self::find`].
     pub(super) async fn config(&self, component: &str) -> Result<Config> {
         let mut config = self.find(component).await?;
         config.connect_timeout = Some(REQUEST);
@@ -45,22 +47,39 @@ impl KubeArgs {
     /// As it was found, and with the name by which the API server's logs know the component.
     pub(super) async fn find(&self, component: &str) -> Result<Config> {
         let mut config = self.infer().await?;
-        let agent = HeaderValue::try_from(format!("sallyport/{} ({component})", env!("CARGO_PKG_VERSION")))?;
+        let agent = HeaderValue::try_from(format!(
+            "sallyport/{} ({component})",
+            env!("CARGO_PKG_VERSION")
+        ))?;
         config.headers.push((USER_AGENT, agent));
         Ok(config)
     }
 
     async fn infer(&self) -> Result<Config> {
-        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let options = KubeConfigOptions {
+            context: self.context.clone(),
+            ..KubeConfigOptions::default()
+        };
         if let Some(file) = &self.kubeconfig {
             let name = || format!("--kubeconfig {}", file.display());
-            let kubeconfig = Kubeconfig::read_from(file).map_err(whole).with_context(name)?;
-            return Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(whole).with_context(name);
+            let kubeconfig = Kubeconfig::read_from(file)
+                .map_err(whole)
+                .with_context(name)?;
+            return Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .map_err(whole)
+                .with_context(name);
         }
         if self.context.is_some() {
-            return Config::from_kubeconfig(&options).await.map_err(whole).context("--context");
+            return Config::from_kubeconfig(&options)
+                .await
+                .map_err(whole)
+                .context("--context");
         }
-        Config::infer().await.map_err(whole).context("no way to the API server; use --kubeconfig")
+        Config::infer()
+            .await
+            .map_err(whole)
+            .context("no way to the API server; use --kubeconfig")
     }
 }
 

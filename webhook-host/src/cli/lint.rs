@@ -1,4 +1,5 @@
-//! `sallyport lint`: what `serve` would say of manifests, and what is odd about them, without serving.
+//! `sallyport lint`: what `serve` would say of manifests, and what is odd about them, without
+//! serving.
 
 mod decoding;
 mod exemptions;
@@ -23,14 +24,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Check ServicePolicy and HostConfig manifests as `serve` would, without a cluster, and say what is odd about them.
+/// Check ServicePolicy and HostConfig manifests as `serve` would, without a cluster, and say what
+/// is odd about them.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct LintArgs {
     /// Manifests, or directories of them with all below.
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
-    /// Directory of the modules that the manifests name [default: beside each manifest, where it is there].
+    /// Directory of the modules that the manifests name [default: beside each manifest, where it is
+    /// there].
     #[arg(long, value_name = "DIR")]
     modules: Option<PathBuf>,
     /// Warnings count as errors for the exit code.
@@ -70,10 +73,18 @@ Exit code: 0 clean, 1 errors (with --strict also warnings), 2 something can't be
 ///
 /// When the engine can't start, or there is nothing to check.
 pub(super) fn run(args: &LintArgs) -> Result<ExitCode> {
-    let engine = EngineConfig { concurrency: 1, cache: args.cache.open()?, ..EngineConfig::default() };
+    let engine = EngineConfig {
+        concurrency: 1,
+        cache: args.cache.open()?,
+        ..EngineConfig::default()
+    };
     let loader = Loader::new(Arc::new(Engine::new(&engine)?), args.modules.clone());
     let (files, unread) = files::find(&args.paths);
-    let mut linter = Linter { loader, names: BTreeMap::new(), report: CheckReport::default() };
+    let mut linter = Linter {
+        loader,
+        names: BTreeMap::new(),
+        report: CheckReport::default(),
+    };
     linter.report.subjects.extend(unread);
     for file in &files {
         linter.file(file);
@@ -81,13 +92,23 @@ pub(super) fn run(args: &LintArgs) -> Result<ExitCode> {
     if linter.report.subjects.is_empty() {
         let ignored = linter.report.ignored;
         bail!(
-            "no ServicePolicy, HostConfig or suite found ({ignored} other objects); name files or directories of them"
+            "no ServicePolicy, HostConfig or suite found ({ignored} other objects); name files or \
+             directories of them"
         );
     }
     print!("{}", render(args.output, &linter.report));
-    let warned = linter.report.subjects.iter().flat_map(|subject| &subject.findings).any(is_warning);
+    let warned = linter
+        .report
+        .subjects
+        .iter()
+        .flat_map(|subject| &subject.findings)
+        .any(is_warning);
     let code = linter.report.exit_code();
-    Ok(ExitCode::from(if code == 0 && args.strict && warned { 1 } else { code }))
+    Ok(ExitCode::from(if code == 0 && args.strict && warned {
+        1
+    } else {
+        code
+    }))
 }
 
 fn is_warning(finding: &Finding) -> bool {
@@ -119,15 +140,23 @@ impl Linter {
             return;
         }
         for document in &file.documents {
-            let text = |key: &str| document.get(key).and_then(|value| value.value().as_str().map(str::to_owned));
+            let text = |key: &str| {
+                document
+                    .get(key)
+                    .and_then(|value| value.value().as_str().map(str::to_owned))
+            };
             let kind = text("kind").unwrap_or_default();
-            let ours = text("apiVersion").is_some_and(|version| version.starts_with("sallyport.dev/"));
+            let ours =
+                text("apiVersion").is_some_and(|version| version.starts_with("sallyport.dev/"));
             match kind.as_str() {
                 ServicePolicy::KIND => self.policy(file, document),
                 HostConfig::KIND => self.host_config(file, document),
                 "Suite" if ours => self.report.ignored += 1,
                 _ if ours => {
-                    let hint = crate::decode::suggestion(&kind, [ServicePolicy::KIND, HostConfig::KIND, "Suite"]);
+                    let hint = crate::decode::suggestion(
+                        &kind,
+                        [ServicePolicy::KIND, HostConfig::KIND, "Suite"],
+                    );
                     let problem = format!("{kind:?} is no kind of sallyport.dev{hint}");
                     let findings = vec![error(document, "kind", problem)];
                     self.add(file, document, &kind, findings);
@@ -142,14 +171,19 @@ impl Linter {
             "apiVersion": API_VERSION, "kind": ServicePolicy::KIND, "metadata": {"name": "x"},
             "spec": {"module": {"file": "x.wasm"}},
         });
-        let (errors, manifest) = decoding::all(&document.value(), &template, ServicePolicy::from_value);
+        let (errors, manifest) =
+            decoding::all(&document.value(), &template, ServicePolicy::from_value);
         // What stands in for a value that can't be used must not be looked at.
         let hides = |error: &DecodeError, part: &str| {
-            error.path.starts_with(part) || error.unknown_key.is_none() && part.starts_with(&error.path)
+            error.path.starts_with(part)
+                || error.unknown_key.is_none() && part.starts_with(&error.path)
         };
         let usable = |part: &str| !errors.iter().any(|error| hides(error, part));
         let (is_named, has_module) = (usable("metadata.name"), usable("spec.module.file"));
-        let mut findings: Vec<_> = errors.into_iter().map(|error| undecoded(document, error)).collect();
+        let mut findings: Vec<_> = errors
+            .into_iter()
+            .map(|error| undecoded(document, error))
+            .collect();
         if let Some(manifest) = manifest {
             if is_named {
                 findings.extend(self.duplicate(&file.path, document, &manifest));
@@ -162,25 +196,47 @@ impl Linter {
         self.add(file, document, ServicePolicy::KIND, findings);
     }
 
-    fn duplicate(&mut self, file: &Path, document: &Located, manifest: &ServicePolicy) -> Vec<Finding> {
+    fn duplicate(
+        &mut self,
+        file: &Path,
+        document: &Located,
+        manifest: &ServicePolicy,
+    ) -> Vec<Finding> {
         let name = manifest.metadata.name.clone();
-        let key = (file.parent().unwrap_or(Path::new("")).to_owned(), name.clone());
+        let key = (
+            file.parent().unwrap_or(Path::new("")).to_owned(),
+            name.clone(),
+        );
         let shown = file.display().to_string();
         let other = self.names.insert(key, shown);
-        let problem = |other: String| format!("the ServicePolicy {name:?} is already in {other}; rename one");
-        other.map(|other| error(document, "metadata.name", problem(other))).into_iter().collect()
+        let problem =
+            |other: String| format!("the ServicePolicy {name:?} is already in {other}; rename one");
+        other
+            .map(|other| error(document, "metadata.name", problem(other)))
+            .into_iter()
+            .collect()
     }
 
     fn host_config(&mut self, file: &File, document: &Located) {
         let template = json!({"apiVersion": API_VERSION, "kind": HostConfig::KIND, "spec": {}});
         let (errors, config) = decoding::all(&document.value(), &template, HostConfig::from_value);
-        let mut findings: Vec<_> = errors.into_iter().map(|error| undecoded(document, error)).collect();
-        findings.extend(config.iter().flat_map(|config| exemptions::findings(document, &config.spec)));
+        let mut findings: Vec<_> = errors
+            .into_iter()
+            .map(|error| undecoded(document, error))
+            .collect();
+        findings.extend(
+            config
+                .iter()
+                .flat_map(|config| exemptions::findings(document, &config.spec)),
+        );
         self.add(file, document, HostConfig::KIND, findings);
     }
 
     fn add(&mut self, file: &File, document: &Located, kind: &str, findings: Vec<Finding>) {
-        let name = document.value().pointer("/metadata/name").and_then(|name| name.as_str().map(str::to_owned));
+        let name = document
+            .value()
+            .pointer("/metadata/name")
+            .and_then(|name| name.as_str().map(str::to_owned));
         let what = [kind, name.as_deref().unwrap_or_default()].join(" ");
         self.report.subjects.push(Subject {
             source: file.path.display().to_string(),
@@ -203,5 +259,11 @@ fn error(document: &Located, field: &str, problem: String) -> Finding {
 
 fn finding(level: Level, document: &Located, field: &str, message: String, fix: &str) -> Finding {
     let line = document.line_of(field);
-    Finding { field: field.to_owned(), message, fix: fix.to_owned(), line, ..Finding::empty(level) }
+    Finding {
+        field: field.to_owned(),
+        message,
+        fix: fix.to_owned(),
+        line,
+        ..Finding::empty(level)
+    }
 }

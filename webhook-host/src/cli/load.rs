@@ -17,10 +17,11 @@ use std::sync::Arc;
 const DEFAULT_CONFIG: &str = include_str!("default-config.yaml");
 
 /// What [`DEFAULT_CONFIG`] takes for granted.
-pub(super) const DEFAULT_CONFIG_IN_WORDS: &str =
-    "no --config, so the built-in default holds: environment onPrem, node ports 30000-32767, no known namespaces";
+pub(super) const DEFAULT_CONFIG_IN_WORDS: &str = "no --config, so the built-in default holds: \
+    environment onPrem, node ports 30000-32767, no known namespaces";
 
-/// Bytes of a module: five times what one that carries a JavaScript engine takes. Compiling takes many times that of memory.
+/// Bytes of a module: five times what one that carries a JavaScript engine takes. Compiling takes
+/// many times that of memory.
 const LARGEST: u64 = 64 << 20;
 
 /// A host's configuration, from a file or the embedded default.
@@ -29,11 +30,19 @@ pub(super) fn host_config(file: Option<&Path>) -> Result<HostConfigSpec> {
         None => DEFAULT_CONFIG.to_owned(),
         Some(file) => read_text(file)?,
     };
-    let name =
-        || file.map_or_else(|| "the embedded default configuration".to_owned(), |file| file.display().to_string());
+    let name = || {
+        file.map_or_else(
+            || "the embedded default configuration".to_owned(),
+            |file| file.display().to_string(),
+        )
+    };
     let documents = yaml::documents(&text).with_context(name)?;
     let [document] = documents.as_slice() else {
-        bail!("{}: expected one HostConfig, found {} documents", name(), documents.len());
+        bail!(
+            "{}: expected one HostConfig, found {} documents",
+            name(),
+            documents.len()
+        );
     };
     Ok(HostConfig::from_value(document).with_context(name)?.spec)
 }
@@ -50,17 +59,27 @@ pub(super) struct PolicyFiles {
 impl PolicyFiles {
     /// Modules lie beside the manifests, unless they have a directory of their own.
     pub(super) fn new(manifests: &Path, modules: Option<&Path>) -> Self {
-        Self { manifests: manifests.to_owned(), modules: modules.unwrap_or(manifests).to_owned() }
+        Self {
+            manifests: manifests.to_owned(),
+            modules: modules.unwrap_or(manifests).to_owned(),
+        }
     }
 }
 
-/// Every ServicePolicy of a directory, loaded; those that can't be are broken and say why. What is no ServicePolicy at all is
-/// an error: a typo must not switch a rule off. What is the same as in `before` is kept.
-pub(super) fn policies(engine: &Arc<Engine>, from: &PolicyFiles, before: &[Arc<Policy>]) -> Result<Vec<Arc<Policy>>> {
+/// Every ServicePolicy of a directory, loaded; those that can't be are broken and say why. What is
+/// no ServicePolicy at all is an error: a typo must not switch a rule off. What is the same as in
+/// `before` is kept.
+pub(super) fn policies(
+    engine: &Arc<Engine>,
+    from: &PolicyFiles,
+    before: &[Arc<Policy>],
+) -> Result<Vec<Arc<Policy>>> {
     let load = |(file, manifest): (PathBuf, ServicePolicy)| {
         let (live, _) = manifest.split();
         let loaded = load(engine, &from.modules, &live, before, |policy| policy);
-        loaded.unwrap_or_else(|error| Policy::broken(live, error.in_manifest(&file.display().to_string())).into())
+        loaded.unwrap_or_else(|error| {
+            Policy::broken(live, error.in_manifest(&file.display().to_string())).into()
+        })
     };
     Ok(manifests(&from.manifests)?.into_iter().map(load).collect())
 }
@@ -72,26 +91,49 @@ pub(super) fn policies(engine: &Arc<Engine>, from: &PolicyFiles, before: &[Arc<P
 /// One for all policies that can't be loaded.
 pub(super) fn sound_policies(engine: &Arc<Engine>, from: &PolicyFiles) -> Result<Vec<Arc<Policy>>> {
     let manifests = manifests(&from.manifests)?;
-    let modules: BTreeSet<_> = manifests.iter().map(|(_, manifest)| manifest.spec.module.file.as_str()).collect();
-    let missing: Vec<_> = modules.iter().filter(|file| !from.modules.join(file).exists()).collect();
+    let modules: BTreeSet<_> = manifests
+        .iter()
+        .map(|(_, manifest)| manifest.spec.module.file.as_str())
+        .collect();
+    let missing: Vec<_> = modules
+        .iter()
+        .filter(|file| !from.modules.join(file).exists())
+        .collect();
     if !missing.is_empty() {
         let near = |file: &&&str| format!("{file}{}", nearest_module(&from.modules, file));
-        let named = missing.iter().take(TOLD).map(near).collect::<Vec<_>>().join(", ");
+        let named = missing
+            .iter()
+            .take(TOLD)
+            .map(near)
+            .collect::<Vec<_>>()
+            .join(", ");
         let is = if missing.len() == 1 { "is" } else { "are" };
         let more = missing.len().saturating_sub(TOLD);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
         bail!(
-            "{} of {} modules {is} not in {}: {named}{more}; name the directory of the modules with --modules, such as --modules target/policies",
+            "{} of {} modules {is} not in {}: {named}{more}; name the directory of the modules \
+             with --modules, such as --modules target/policies",
             missing.len(),
             modules.len(),
             from.modules.display()
         );
     }
     let policies = policies(engine, from, &[])?;
-    let broken = policies.iter().filter_map(|policy| Some(format!("{}: {}", policy.name(), policy.load_error()?)));
+    let broken = policies
+        .iter()
+        .filter_map(|policy| Some(format!("{}: {}", policy.name(), policy.load_error()?)));
     let broken: Vec<_> = broken.collect();
     if !broken.is_empty() {
-        bail!("{} of {} policies can't be loaded:\n  {}", broken.len(), policies.len(), broken.join("\n  "));
+        bail!(
+            "{} of {} policies can't be loaded:\n  {}",
+            broken.len(),
+            policies.len(),
+            broken.join("\n  ")
+        );
     }
     Ok(policies)
 }
@@ -111,7 +153,11 @@ pub(super) fn has_modules(directory: &Path) -> bool {
 }
 
 fn modules_in(directory: &Path) -> Vec<String> {
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let directory = if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    };
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| name.ends_with(".wasm")).collect()
@@ -124,24 +170,46 @@ fn modules_in(directory: &Path) -> Vec<String> {
 /// When there is no candidate at all, too.
 pub(super) fn promoted(engine: &Arc<Engine>, from: &PolicyFiles) -> Result<Vec<Arc<Policy>>> {
     let manifests = manifests(&from.manifests)?;
-    if manifests.iter().all(|(_, manifest)| manifest.spec.candidate.is_none()) {
-        bail!("no ServicePolicy in {} has a candidate; see spec.candidate", from.manifests.display());
+    if manifests
+        .iter()
+        .all(|(_, manifest)| manifest.spec.candidate.is_none())
+    {
+        bail!(
+            "no ServicePolicy in {} has a candidate; see spec.candidate",
+            from.manifests.display()
+        );
     }
     let load = |(file, manifest): (PathBuf, ServicePolicy)| {
         let (live, next) = manifest.split();
         let next = next.unwrap_or(live);
         let loaded = load(engine, &from.modules, &next, &[], |policy| policy);
-        loaded.unwrap_or_else(|error| Policy::broken(next, error.in_manifest(&file.display().to_string())).into())
+        loaded.unwrap_or_else(|error| {
+            Policy::broken(next, error.in_manifest(&file.display().to_string())).into()
+        })
     };
     Ok(manifests.into_iter().map(load).collect())
 }
 
-/// The candidates of the same ServicePolicies, for a host that serves. One that can't be loaded is broken and says why.
-pub(super) fn candidates(engine: &Arc<Engine>, from: &PolicyFiles, before: &[Arc<Policy>]) -> Result<Vec<Arc<Policy>>> {
+/// The candidates of the same ServicePolicies, for a host that serves. One that can't be loaded is
+/// broken and says why.
+pub(super) fn candidates(
+    engine: &Arc<Engine>,
+    from: &PolicyFiles,
+    before: &[Arc<Policy>],
+) -> Result<Vec<Arc<Policy>>> {
     let load = |(file, manifest): (PathBuf, ServicePolicy)| {
-        candidate(engine, &from.modules, &file.display().to_string(), manifest, before)
+        candidate(
+            engine,
+            &from.modules,
+            &file.display().to_string(),
+            manifest,
+            before,
+        )
     };
-    Ok(manifests(&from.manifests)?.into_iter().filter_map(load).collect())
+    Ok(manifests(&from.manifests)?
+        .into_iter()
+        .filter_map(load)
+        .collect())
 }
 
 /// The ServicePolicies of a directory in the order of their names, each with its file.
@@ -151,19 +219,30 @@ fn manifests(directory: &Path) -> Result<Vec<(PathBuf, ServicePolicy)>> {
         for manifest in manifests_of(&file)? {
             let name = manifest.metadata.name.clone();
             if let Some((other, _)) = manifests.insert(name.clone(), (file.clone(), manifest)) {
-                bail!("{}: the ServicePolicy {name:?} is already in {}; rename one", file.display(), other.display());
+                bail!(
+                    "{}: the ServicePolicy {name:?} is already in {}; rename one",
+                    file.display(),
+                    other.display()
+                );
             }
         }
     }
     if manifests.is_empty() {
-        bail!("no ServicePolicy in {}; expected manifests (*.yaml, *.yml, *.json)", directory.display());
+        bail!(
+            "no ServicePolicy in {}; expected manifests (*.yaml, *.yml, *.json)",
+            directory.display()
+        );
     }
     Ok(manifests.into_values().collect())
 }
 
-/// The file of a directory that has a ServicePolicy of this name; `None` also where the directory can't be read.
+/// The file of a directory that has a ServicePolicy of this name; `None` also where the directory
+/// can't be read.
 pub(super) fn file_with(directory: &Path, name: &str) -> Option<PathBuf> {
-    let (file, _) = manifests(directory).ok()?.into_iter().find(|(_, manifest)| manifest.metadata.name == name)?;
+    let (file, _) = manifests(directory)
+        .ok()?
+        .into_iter()
+        .find(|(_, manifest)| manifest.metadata.name == name)?;
     Some(file)
 }
 
@@ -201,22 +280,33 @@ fn load(
     named: impl Fn(Policy) -> Policy,
 ) -> Result<Arc<Policy>, LoadError> {
     let module = directory.join(&manifest.spec.module.file);
-    let component = module_bytes(&module)
-        .map_err(|problem| LoadError::new(format!("spec.module.file: can't read {}: {problem}", module.display())))?;
+    let component = module_bytes(&module).map_err(|problem| {
+        LoadError::new(format!(
+            "spec.module.file: can't read {}: {problem}",
+            module.display()
+        ))
+    })?;
     if let Some(policy) = before.iter().find(|policy| policy.is(manifest, &component)) {
         return Ok(Arc::clone(policy));
     }
     let loaded = Policy::load(engine, manifest.clone(), &component);
-    loaded.map(|policy| named(policy).into()).map_err(|error| error.in_module(&module.display().to_string()))
+    loaded
+        .map(|policy| named(policy).into())
+        .map_err(|error| error.in_module(&module.display().to_string()))
 }
 
 /// The bytes of a module, at most [`LARGEST`].
 pub(super) fn module_bytes(file: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = vec![];
     let file = File::open(file).map_err(|error| error.to_string())?;
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    file.take(LARGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
     if bytes.len() as u64 > LARGEST {
-        return Err(format!("it is larger than {} MiB, the most that a module may have", LARGEST >> 20));
+        return Err(format!(
+            "it is larger than {} MiB, the most that a module may have",
+            LARGEST >> 20
+        ));
     }
     Ok(bytes)
 }
@@ -228,7 +318,10 @@ pub(super) fn manifests_of(file: &Path) -> Result<Vec<ServicePolicy>> {
     let several = documents.len() > 1;
     let read = |document: &Value| {
         // Which of several, where it says so itself.
-        let of = document.pointer("/metadata/name").and_then(Value::as_str).filter(|_| several);
+        let of = document
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .filter(|_| several);
         let place = || of.map_or_else(|| name.to_string(), |of| format!("{name} ({of})"));
         ServicePolicy::from_value(document).with_context(place)
     };
@@ -238,39 +331,58 @@ pub(super) fn manifests_of(file: &Path) -> Result<Vec<ServicePolicy>> {
 fn manifest_files(directory: &Path) -> Result<Vec<PathBuf>> {
     // A kustomization lists manifests, and is kustomize's to read.
     let is_list = |file: &PathBuf| file.file_stem().is_some_and(|stem| stem == "kustomization");
-    Ok(files(directory)?.into_iter().filter(|file| !is_suite(file) && !is_list(file)).collect())
+    Ok(files(directory)?
+        .into_iter()
+        .filter(|file| !is_suite(file) && !is_list(file))
+        .collect())
 }
 
-/// Whether a directory has no manifest, and a kustomization says that it is to have none. Without that, an empty directory is one
-/// that was not mounted or not written yet.
+/// Whether a directory has no manifest, and a kustomization says that it is to have none. Without
+/// that, an empty directory is one that was not mounted or not written yet.
 pub(super) fn is_empty_on_purpose(directory: &Path) -> Result<bool> {
     let is_there = directory.join("kustomization.yaml").exists();
     Ok(is_there && manifest_files(directory)?.is_empty())
 }
 
-/// The suites of a directory of policies: `*.suite.yaml`. A ConfigMap has no sub-folders, so the name tells them.
+/// The suites of a directory of policies: `*.suite.yaml`. A ConfigMap has no sub-folders, so the
+/// name tells them.
 pub(super) fn suite_files(directory: &Path) -> Result<Vec<PathBuf>> {
-    Ok(files(directory)?.into_iter().filter(|file| is_suite(file)).collect())
+    Ok(files(directory)?
+        .into_iter()
+        .filter(|file| is_suite(file))
+        .collect())
 }
 
 fn is_suite(file: &Path) -> bool {
-    file.file_stem().is_some_and(|stem| Path::new(stem).extension().is_some_and(|end| end == "suite"))
+    file.file_stem().is_some_and(|stem| {
+        Path::new(stem)
+            .extension()
+            .is_some_and(|end| end == "suite")
+    })
 }
 
 /// A mounted ConfigMap holds a hidden directory, and links into it.
 pub(super) fn is_hidden(file: &Path) -> bool {
-    file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    file.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(directory).map_err(|error| {
         let directory = directory.display();
-        anyhow!("can't read the directory of policies, {directory}: {error}; name another one with --policies")
+        anyhow!(
+            "can't read the directory of policies, {directory}: {error}; name another one with \
+            --policies"
+        )
     })?;
     let mut files = vec![];
     for entry in entries {
-        let path = entry.with_context(|| format!("can't read {}", directory.display()))?.path();
-        let manifest = path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
+        let path = entry
+            .with_context(|| format!("can't read {}", directory.display()))?
+            .path();
+        let manifest = path
+            .extension()
+            .is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
         if manifest && !is_hidden(&path) && path.is_file() {
             files.push(path);
         }

@@ -10,8 +10,14 @@ pub(super) struct Logging {
     /// How log lines are written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     log_format: Format,
-    /// What is logged: error, warn, info, debug or trace, also per module (`info,sallyport::server=debug`)
-    #[arg(long, value_name = "FILTER", env = "SALLYPORT_LOG", default_value = "info,kube_runtime=error")]
+    /// What is logged: error, warn, info, debug or trace, also per module
+    /// (`info,sallyport::server=debug`)
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "SALLYPORT_LOG",
+        default_value = "info,kube_runtime=error"
+    )]
     log_level: EnvFilter,
 }
 
@@ -23,8 +29,10 @@ enum Format {
 
 impl Logging {
     pub(super) fn start(self) {
-        // Colours are for people: a file or a collector of logs gets none, nor does who says so (no-color.org).
-        let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+        // Colours are for people: a file or a collector of logs gets none, nor does who says so
+        // (no-color.org).
+        let colours = std::io::stderr().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
         let log = tracing_subscriber::fmt()
             .with_env_filter(self.log_level)
             .with_writer(std::io::stderr)

@@ -1,4 +1,5 @@
-//! The command line: one file a subcommand, and the only place that wires things, reads files and looks at the environment.
+//! The command line: one file a subcommand, and the only place that wires things, reads files and
+//! looks at the environment.
 
 mod cache;
 mod certificate;
@@ -29,10 +30,16 @@ mod webhooks;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Decides how Kubernetes Services may be exposed, with WebAssembly policies: in the cluster as an admission webhook, and
-/// before it on manifests and fixtures.
+/// Decides how Kubernetes Services may be exposed, with WebAssembly policies: in the cluster as an
+/// admission webhook, and before it on manifests and fixtures.
 #[derive(Debug, Parser)]
-#[command(name = "sallyport", bin_name = "sallyport", version, propagate_version = true, max_term_width = 110)]
+#[command(
+    name = "sallyport",
+    bin_name = "sallyport",
+    version,
+    propagate_version = true,
+    max_term_width = 110
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -58,7 +65,8 @@ pub fn main() -> ExitCode {
     Cli::parse().run()
 }
 
-/// What the shell is told when a command can't do its work at all; 1 means that it did, and found something.
+/// What the shell is told when a command can't do its work at all; 1 means that it did, and found
+/// something.
 const FAILED: u8 = 2;
 
 impl Cli {

@@ -85,7 +85,10 @@ const RESERVED: [&str; 33] = [
 /// When the name can't be used, the directory exists, or a file can't be written.
 pub(super) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     check_name(&args.name)?;
-    let directory = args.path.clone().unwrap_or_else(|| PathBuf::from(&args.name));
+    let directory = args
+        .path
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(&args.name));
     let shown = directory.display();
     if directory.exists() {
         bail!("{shown} exists already; choose another name, or another place with --path");
@@ -94,12 +97,14 @@ pub(super) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     for (path, template) in FILES {
         let file = directory.join(path);
         let parent = file.parent().unwrap_or(&directory);
-        fs::create_dir_all(parent).with_context(|| format!("{}: can't be created", parent.display()))?;
+        fs::create_dir_all(parent)
+            .with_context(|| format!("{}: can't be created", parent.display()))?;
         fs::write(&file, fill(template, &args.name, &sdk))
             .with_context(|| format!("{}: can't be written", file.display()))?;
     }
     println!(
-        "created {shown}; next: cd {shown} && cargo build --release --target wasm32-unknown-unknown && sallyport test ."
+        "created {shown}; next: cd {shown} && cargo build --release --target \
+         wasm32-unknown-unknown && sallyport test ."
     );
     Ok(ExitCode::SUCCESS)
 }
@@ -109,7 +114,8 @@ fn check_name(name: &str) -> anyhow::Result<()> {
     let word = |word: &str| word.starts_with(|c: char| c.is_ascii_lowercase());
     if !is_label(name) || !name.split('-').all(word) {
         bail!(
-            "{name:?} can't be a policy's name; use lower-case words that begin with a letter, with '-' between them, at most 63 characters, such as required-labels"
+            "{name:?} can't be a policy's name; use lower-case words that begin with a letter, \
+             with '-' between them, at most 63 characters, such as required-labels"
         );
     }
     if RESERVED.contains(&name) {
@@ -120,15 +126,19 @@ fn check_name(name: &str) -> anyhow::Result<()> {
 
 /// What stands behind `sallyport-policy =`.
 fn sdk(path: Option<&Path>) -> anyhow::Result<String> {
-    let Some(path) = path else { return Ok(format!("{:?}", env!("CARGO_PKG_VERSION"))) };
+    let Some(path) = path else {
+        return Ok(format!("{:?}", env!("CARGO_PKG_VERSION")));
+    };
     let shown = path.display();
     let advice = "name the folder policy-wasm in a clone of Sallyport";
-    let manifest =
-        fs::read_to_string(path.join("Cargo.toml")).with_context(|| format!("--sdk {shown}: no crate; {advice}"))?;
+    let manifest = fs::read_to_string(path.join("Cargo.toml"))
+        .with_context(|| format!("--sdk {shown}: no crate; {advice}"))?;
     if !manifest.contains("name = \"sallyport-policy\"") {
         bail!("--sdk {shown}: another crate than sallyport-policy; {advice}");
     }
-    let path = path.canonicalize().with_context(|| format!("--sdk {shown}"))?;
+    let path = path
+        .canonicalize()
+        .with_context(|| format!("--sdk {shown}"))?;
     Ok(format!("{{ path = {:?} }}", path.display().to_string()))
 }
 
@@ -155,7 +165,20 @@ mod tests {
         for name in ["required-labels", "a", "x509-rules"] {
             assert!(check_name(name).is_ok(), "{name}");
         }
-        for name in ["", "A", "a_b", "a--b", "-a", "a-", "1a", "a-1", "ä", "../x", "world", &"a".repeat(64)] {
+        for name in [
+            "",
+            "A",
+            "a_b",
+            "a--b",
+            "-a",
+            "a-",
+            "1a",
+            "a-1",
+            "ä",
+            "../x",
+            "world",
+            &"a".repeat(64),
+        ] {
             assert!(check_name(name).is_err(), "{name}");
         }
     }

@@ -11,15 +11,17 @@ use std::sync::Arc;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Record")]
 pub(super) struct RecordArgs {
-    /// Write each review with its answer to this file, a line of JSON each, for `sallyport replay`. Free-form texts
-    /// (annotations, labels, user names, ...) are hashed unless a policy compares them. Only the owner may read it
+    /// Write each review with its answer to this file, a line of JSON each, for `sallyport replay`.
+    /// Free-form texts (annotations, labels, user names, ...) are hashed unless a policy compares
+    /// them. Only the owner may read it
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Size from which on the file becomes FILE.1, FILE.1 becomes FILE.2, and so on
     #[arg(long, value_name = "SIZE", default_value = "64Mi", requires = "record")]
     record_max_size: Bytes,
     /// How many of these older files are kept
-    #[arg(long, value_name = "N", default_value_t = 4, requires = "record", value_parser = clap::value_parser!(u32).range(..=MOST))]
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "record",
+        value_parser = clap::value_parser!(u32).range(..=MOST))]
     record_keep: u32,
 }
 
@@ -29,11 +31,18 @@ const MOST: i64 = 1000;
 impl RecordArgs {
     /// From now on, if it was asked for.
     pub(super) fn start(&self, live: &Live) -> Result<Option<Arc<Recorder>>> {
-        let Some(path) = &self.record else { return Ok(None) };
-        let rotation = Rotation { size: self.record_max_size.get() as u64, keep: self.record_keep };
-        let file =
-            LogFile::open(path, rotation).with_context(|| format!("--record: can't write {}", path.display()))?;
-        let recorder = Arc::new(Recorder::start(file, live.metrics()).context("can't start the thread that records")?);
+        let Some(path) = &self.record else {
+            return Ok(None);
+        };
+        let rotation = Rotation {
+            size: self.record_max_size.get() as u64,
+            keep: self.record_keep,
+        };
+        let file = LogFile::open(path, rotation)
+            .with_context(|| format!("--record: can't write {}", path.display()))?;
+        let recorder = Arc::new(
+            Recorder::start(file, live.metrics()).context("can't start the thread that records")?,
+        );
         live.record(Arc::clone(&recorder));
         tracing::info!("reviews are recorded in {}", path.display());
         Ok(Some(recorder))

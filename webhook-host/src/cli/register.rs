@@ -16,23 +16,33 @@ use std::sync::Arc;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Registration")]
 pub(super) struct RegisterArgs {
-    /// Keep the webhook configurations in shape that `sallyport webhooks` would print for the policies that serve: make what is
-    /// missing once this host serves, and change back what others change. Nothing is written from SIGTERM on, and nothing is
-    /// taken away at the end: `sallyport webhooks --delete` does that
+    /// Keep the webhook configurations in shape that `sallyport webhooks` would print for the
+    /// policies that serve: make what is missing once this host serves, and change back what others
+    /// change. Nothing is written from SIGTERM on, and nothing is taken away at the end: `sallyport
+    /// webhooks --delete` does that
     #[arg(long)]
     register: bool,
-    /// ClusterRole that stands for this installation: it owns the configurations, so that they go when it is deleted, and its
-    /// annotation sallyport.dev/hold keeps hosts from writing them
+    /// ClusterRole that stands for this installation: it owns the configurations, so that they go
+    /// when it is deleted, and its annotation sallyport.dev/hold keeps hosts from writing them
     #[arg(long, value_name = "NAME", default_value = INSTALLATION, requires = "register")]
     installation: String,
-    /// PEM file of the authority that signed the host's certificate; not needed with --self-managed-certificate
-    #[arg(long, value_name = "FILE", requires = "register", conflicts_with = "self_managed_certificate")]
+    /// PEM file of the authority that signed the host's certificate; not needed with
+    /// --self-managed-certificate
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "register",
+        conflicts_with = "self_managed_certificate"
+    )]
     ca_bundle: Option<PathBuf>,
     /// Port of the Service
-    #[arg(long, value_name = "PORT", default_value_t = 443, requires = "register", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", default_value_t = 443, requires = "register",
+        value_parser = clap::value_parser!(u16).range(1..))]
     service_port: u16,
-    /// For a host outside the cluster, such as https://sallyport.example.com:8443, in place of a Service
-    #[arg(long, value_name = "URL", requires = "register", conflicts_with_all = ["service_port", "self_managed_certificate"])]
+    /// For a host outside the cluster, such as https://sallyport.example.com:8443, in place of a
+    /// Service
+    #[arg(long, value_name = "URL", requires = "register",
+        conflicts_with_all = ["service_port", "self_managed_certificate"])]
     register_url: Option<BaseUrl>,
     /// What becomes of a request when the validating webhook does not answer
     #[arg(long, value_enum, default_value_t = FailurePolicy::Fail, requires = "register")]
@@ -69,16 +79,25 @@ impl RegisterArgs {
             Some(file) => Authority::File(file.clone()),
             None if certificate.is_self_managed() => Authority::SelfManaged,
             None => anyhow::bail!(
-                "--register: API servers must know whom to trust; name the authority of the certificate with --ca-bundle, \
+                "--register: API servers must know whom to trust; name the authority of the \
+                 certificate with --ca-bundle, \
                  or let the host make its own with --self-managed-certificate"
             ),
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let config = runtime.block_on(kube.config("registrar")).context("--register")?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let config = runtime
+            .block_on(kube.config("registrar"))
+            .context("--register")?;
         let (namespace, name, webhooks) = certificate.places(&config);
         let endpoint = match &self.register_url {
             Some(url) => Endpoint::Url(url.clone()),
-            None => Endpoint::Service { namespace, name, port: self.service_port },
+            None => Endpoint::Service {
+                namespace,
+                name,
+                port: self.service_port,
+            },
         };
         let options = Options {
             name: webhooks,
@@ -90,26 +109,47 @@ impl RegisterArgs {
             match_conditions: true,
         };
         // Its thread makes one anew: a client belongs to the runtime that it was made in.
-        runtime.block_on(async { Client::try_from(config.clone()) }).context("--register")?;
-        let (installation, live, writes) = (self.installation.clone(), Arc::clone(live), writes.clone());
-        Ok(Some(Registering { config, options, authority, installation, live, writes }))
+        runtime
+            .block_on(async { Client::try_from(config.clone()) })
+            .context("--register")?;
+        let (installation, live, writes) =
+            (self.installation.clone(), Arc::clone(live), writes.clone());
+        Ok(Some(Registering {
+            config,
+            options,
+            authority,
+            installation,
+            live,
+            writes,
+        }))
     }
 }
 
 impl Registering {
     /// The host serves now.
     pub(super) fn begin(self) -> Result<()> {
-        std::thread::Builder::new().name("registrar".into()).spawn(move || {
-            if let Err(error) = self.run() {
-                tracing::error!("this host does not register itself: {error:#}");
-            }
-        })?;
+        std::thread::Builder::new()
+            .name("registrar".into())
+            .spawn(move || {
+                if let Err(error) = self.run() {
+                    tracing::error!("this host does not register itself: {error:#}");
+                }
+            })?;
         Ok(())
     }
 
     fn run(self) -> Result<()> {
-        let Self { config, options, authority, installation, live, writes } = self;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let Self {
+            config,
+            options,
+            authority,
+            installation,
+            live,
+            writes,
+        } = self;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async {
             let client = Client::try_from(config)?;
             let installation = Installation::new(client.clone(), installation);

@@ -1,7 +1,9 @@
-//! Reload: when the files or the cluster's ServicePolicies change, or on SIGHUP, what they say replaces what is served, as a whole or not at all.
+//! Reload: when the files or the cluster's ServicePolicies change, or on SIGHUP, what they say
+//! replaces what is served, as a whole or not at all.
 //!
-//! A thread of its own watches, compiles and tests, so that requests are served meanwhile. A change of files is taken when they
-//! stood still from one look to the next; see `watch`. Started by `cli::serve`.
+//! A thread of its own watches, compiles and tests, so that requests are served meanwhile. A change
+//! of files is taken when they stood still from one look to the next; see `watch`. Started by
+//! `cli::serve`.
 
 use super::source::{Set, Source};
 use super::watch::{Ask, Fingerprint, Watch};
@@ -14,7 +16,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a reload waits for the first list of what only the new policies ask about: most lists take less than a second.
+/// How long a reload waits for the first list of what only the new policies ask about: most lists
+/// take less than a second.
 const LIST_WAIT: Duration = Duration::from_secs(10);
 
 /// Watches the files and keeps what is served up to date with them.
@@ -37,7 +40,9 @@ impl Reloader {
     /// When the process can't start one more thread.
     pub(super) fn start(self, interval: Option<Duration>) -> std::io::Result<Ask> {
         let (ask, watch) = Watch::new(interval);
-        std::thread::Builder::new().name("reload".into()).spawn(move || self.run(&watch))?;
+        std::thread::Builder::new()
+            .name("reload".into())
+            .spawn(move || self.run(&watch))?;
         Ok(ask)
     }
 
@@ -51,15 +56,27 @@ impl Reloader {
         let began = Instant::now();
         let current = self.live.admission();
         // A bug that a policy's bytes bring to light must not end all later reloads.
-        let read = || catch_unwind(AssertUnwindSafe(|| self.read(&current))).unwrap_or_else(|_| panicked());
+        let read = || {
+            catch_unwind(AssertUnwindSafe(|| self.read(&current))).unwrap_or_else(|_| panicked())
+        };
         let (seen, read) = self.source.settled(read);
         self.seen = seen;
         match read {
-            Ok(Set { admission, custom, .. }) => {
-                let kept = |policy: &&Arc<Policy>| current.policies().iter().any(|old| Arc::ptr_eq(old, policy));
+            Ok(Set {
+                admission, custom, ..
+            }) => {
+                let kept = |policy: &&Arc<Policy>| {
+                    current
+                        .policies()
+                        .iter()
+                        .any(|old| Arc::ptr_eq(old, policy))
+                };
                 self.watch_before(&admission);
                 let asks = admission.asks();
-                let (policies, kept) = (admission.policies().len(), admission.policies().iter().filter(kept).count());
+                let (policies, kept) = (
+                    admission.policies().len(),
+                    admission.policies().iter().filter(kept).count(),
+                );
                 let generation = self.live.publish(Arc::new(admission));
                 if let Some(watchers) = &self.source.watchers {
                     watchers.want(asks);
@@ -82,10 +99,12 @@ impl Reloader {
         }
     }
 
-    /// What the new policies ask about the cluster is listed before they are asked, when it can be; the old ones keep what they
-    /// have until then.
+    /// What the new policies ask about the cluster is listed before they are asked, when it can be;
+    /// the old ones keep what they have until then.
     fn watch_before(&self, admission: &Admission) {
-        let Some(watchers) = &self.source.watchers else { return };
+        let Some(watchers) = &self.source.watchers else {
+            return;
+        };
         let wanted = watchers.wanted();
         let both: BTreeSet<_> = admission.asks().union(&wanted).copied().collect();
         if both != wanted {

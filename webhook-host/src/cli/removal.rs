@@ -11,17 +11,20 @@ use std::process::ExitCode;
 #[command(next_help_heading = "Removal")]
 #[group(skip)]
 pub(super) struct RemovalArgs {
-    /// Take the webhook configurations and the backstop of --name out of the cluster. Every host of the installation is first
-    /// told to write no configuration any more, so none comes back. Works in any order with scaling to zero and kubectl delete.
+    /// Take the webhook configurations and the backstop of --name out of the cluster. Every host of
+    /// the installation is first told to write no configuration any more, so none comes back. Works
+    /// in any order with scaling to zero and kubectl delete.
     #[arg(
         long,
-        conflicts_with_all = ["policies", "modules", "config", "policies_from_cluster", "backstop", "output", "owner_uid", "resume"]
+        conflicts_with_all = ["policies", "modules", "config", "policies_from_cluster", "backstop",
+            "output", "owner_uid", "resume"]
     )]
     delete: bool,
     /// Let hosts write webhook configurations again, after --delete.
     #[arg(
         long,
-        conflicts_with_all = ["policies", "modules", "config", "policies_from_cluster", "backstop", "output", "owner_uid"]
+        conflicts_with_all = ["policies", "modules", "config", "policies_from_cluster", "backstop",
+            "output", "owner_uid"]
     )]
     resume: bool,
     /// ClusterRole that stands for the installation.
@@ -44,7 +47,8 @@ impl RemovalArgs {
     pub(super) fn ensure_unused(&self) -> Result<()> {
         ensure!(
             !self.kube.are_given(),
-            "--kubeconfig and --context count with --delete and --resume only; what is printed here asks no cluster"
+            "--kubeconfig and --context count with --delete and --resume only; what is printed \
+             here asks no cluster"
         );
         Ok(())
     }
@@ -59,7 +63,9 @@ impl RemovalArgs {
     ///
     /// When the API server can't be reached, or refuses.
     pub(super) fn run(&self, registration: &str) -> Result<ExitCode> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async {
             let client = Client::try_from(self.kube.config("webhooks").await?)?;
             let installation = Installation::new(client.clone(), self.installation.clone());
@@ -67,17 +73,33 @@ impl RemovalArgs {
                 return self.resume(&installation).await;
             }
             let removal = Removal::new(&client, installation, registration);
-            removal.run(|line| println!("{line}")).await.map_err(Error::msg)?;
-            println!("nothing asks Sallyport any more; `sallyport webhooks --resume` lets hosts register again");
+            removal
+                .run(|line| println!("{line}"))
+                .await
+                .map_err(Error::msg)?;
+            println!(
+                "nothing asks Sallyport any more; `sallyport webhooks --resume` lets hosts \
+                register again"
+            );
             Ok(ExitCode::SUCCESS)
         })
     }
 
     async fn resume(&self, installation: &Installation) -> Result<ExitCode> {
         let name = installation.name();
-        let found = installation.resume().await.with_context(|| format!("ClusterRole {name}"))?;
-        ensure!(found, "ClusterRole {name} is not there; apply deploy/base, or name another one with --installation");
-        println!("ClusterRole {name} has no annotation {HOLD}: hosts with --register write the configurations again");
+        let found = installation
+            .resume()
+            .await
+            .with_context(|| format!("ClusterRole {name}"))?;
+        ensure!(
+            found,
+            "ClusterRole {name} is not there; apply deploy/base, or name another one with \
+             --installation"
+        );
+        println!(
+            "ClusterRole {name} has no annotation {HOLD}: hosts with --register write the \
+             configurations again"
+        );
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -35,11 +35,13 @@ pub(super) struct ReplayArgs {
     /// Directory of the modules that all manifests name [default: the directory of the manifests].
     #[arg(long, value_name = "DIR")]
     modules: Option<PathBuf>,
-    /// The HostConfig of the host that recorded, for its exemptions. What policies may know comes from the record.
+    /// The HostConfig of the host that recorded, for its exemptions. What policies may know comes
+    /// from the record.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Examples for each kind of difference.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 3,
+        value_parser = clap::value_parser!(u16).range(..=1000))]
     examples: u16,
     /// Format of the report.
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
@@ -55,7 +57,9 @@ enum Output {
     Json,
 }
 
-const EXAMPLES: &str = "Each review is asked as it was: with its time, and with what the inventory knew.
+const EXAMPLES: &str =
+    "Each review is asked as it was: with its time, and with what the inventory \
+    knew.
 Logs are read line by line, so they may be of any size.
 Lines that can't be read are named and counted.
 
@@ -66,10 +70,12 @@ Examples:
   sallyport replay reviews.log.* reviews.log --policies next/ --against policies/
   zcat reviews.log.*.gz | sallyport replay - --policies next/ --output json
 
-Free-form texts were hashed in the log, but for those that the policies of that time compared. A policy that
+Free-form texts were hashed in the log, but for those that the policies of that time compared. A \
+    policy that
 compares a hashed text gets no verdict: \"cannot be repeated\".
 
-Exit code: 0 no differences, 1 some, or some reviews can't be repeated, 2 nothing could be replayed.";
+Exit code: 0 no differences, 1 some, or some reviews can't be repeated, 2 nothing could be \
+    replayed.";
 
 /// Runs the subcommand.
 ///
@@ -78,32 +84,50 @@ Exit code: 0 no differences, 1 some, or some reviews can't be repeated, 2 nothin
 /// When policies, configuration or a log can't be read, or no line of the logs holds a review.
 pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let exemptions = load::host_config(args.config.as_deref())?.exemptions;
-    let engine =
-        Arc::new(Engine::new(&EngineConfig { concurrency: 1, cache: args.cache.open()?, ..EngineConfig::default() })?);
+    let engine = Arc::new(Engine::new(&EngineConfig {
+        concurrency: 1,
+        cache: args.cache.open()?,
+        ..EngineConfig::default()
+    })?);
     let files = |directory: &Path| PolicyFiles::new(directory, args.modules.as_deref());
     let next = match args.candidates {
         true => load::promoted(&engine, &files(&args.policies))?,
         false => load::policies(&engine, &files(&args.policies), &[])?,
     };
-    let against =
-        args.against.as_deref().map(|directory| load::policies(&engine, &files(directory), &[])).transpose()?;
+    let against = args
+        .against
+        .as_deref()
+        .map(|directory| load::policies(&engine, &files(directory), &[]))
+        .transpose()?;
     let replayer = |policies| replayer(policies, &exemptions);
-    let replay = Replay { next: replayer(next)?, against: against.map(replayer).transpose()? };
+    let replay = Replay {
+        next: replayer(next)?,
+        against: against.map(replayer).transpose()?,
+    };
     let mut report = ReplayReport::new(args.examples.into());
     for log in &args.logs {
         let name = log.display().to_string();
         let reader = open(log).with_context(|| format!("can't read {name}"))?;
-        replay.read(&name, reader, &mut report).with_context(|| format!("can't read {name}"))?;
+        replay
+            .read(&name, reader, &mut report)
+            .with_context(|| format!("can't read {name}"))?;
     }
     if report.is_empty() {
-        bail!("no recorded review in {} files{}", args.logs.len(), first(report.unread()));
+        bail!(
+            "no recorded review in {} files{}",
+            args.logs.len(),
+            first(report.unread())
+        );
     }
     print!("{}", render(args.output, &report));
     Ok(ExitCode::from(report.exit_code()))
 }
 
 fn first(unread: &[String]) -> String {
-    unread.first().map(|first| format!("; {first}")).unwrap_or_default()
+    unread
+        .first()
+        .map(|first| format!("; {first}"))
+        .unwrap_or_default()
 }
 
 fn open(log: &Path) -> std::io::Result<Box<dyn BufRead>> {
@@ -114,9 +138,17 @@ fn open(log: &Path) -> std::io::Result<Box<dyn BufRead>> {
 }
 
 fn replayer(policies: Vec<Arc<Policy>>, exemptions: &Exemptions) -> Result<Replayer> {
-    let broken: Vec<_> = policies.iter().filter_map(|policy| policy.load_error()).map(ToString::to_string).collect();
+    let broken: Vec<_> = policies
+        .iter()
+        .filter_map(|policy| policy.load_error())
+        .map(ToString::to_string)
+        .collect();
     if !broken.is_empty() {
-        bail!("{} policies can't be loaded, so that every review would differ: {}", broken.len(), broken.join("; "));
+        bail!(
+            "{} policies can't be loaded, so that every review would differ: {}",
+            broken.len(),
+            broken.join("; ")
+        );
     }
     Ok(Replayer::new(policies, exemptions.clone()))
 }
@@ -136,7 +168,12 @@ struct Replay {
 }
 
 impl Replay {
-    fn read(&self, name: &str, reader: impl BufRead, report: &mut ReplayReport) -> std::io::Result<()> {
+    fn read(
+        &self,
+        name: &str,
+        reader: impl BufRead,
+        report: &mut ReplayReport,
+    ) -> std::io::Result<()> {
         for line in Lines::new(reader) {
             let line = line?;
             let place = format!("{name}:{}", line.number);
@@ -146,7 +183,13 @@ impl Replay {
             });
             match compared {
                 Ok((record, differences)) => {
-                    report.add(Replayed { time: record.time, review: &record.review }, differences);
+                    report.add(
+                        Replayed {
+                            time: record.time,
+                            review: &record.review,
+                        },
+                        differences,
+                    );
                 }
                 Err(problem) => report.pass_over(&place, &problem),
             }
@@ -155,8 +198,12 @@ impl Replay {
     }
 
     fn compare(&self, record: &Record) -> Result<Vec<Difference>, String> {
-        let verdict = |replayer: &Replayer| replayer.verdict(record).map_err(|error| error.to_string());
-        let before = self.against.as_ref().map_or_else(|| Ok(record.verdict()), verdict)?;
+        let verdict =
+            |replayer: &Replayer| replayer.verdict(record).map_err(|error| error.to_string());
+        let before = self
+            .against
+            .as_ref()
+            .map_or_else(|| Ok(record.verdict()), verdict)?;
         Ok(before.differences(&verdict(&self.next)?))
     }
 }

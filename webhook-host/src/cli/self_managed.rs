@@ -21,37 +21,75 @@ pub(super) struct SelfManagedArgs {
     #[arg(long, value_name = "NAME", requires = "called")]
     namespace: Option<String>,
     /// Service by which API servers call the host: the certificate is for SERVICE.NAMESPACE.svc
-    #[arg(long, value_name = "NAME", default_value = "sallyport", requires = "called")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "sallyport",
+        requires = "called"
+    )]
     service: String,
     /// Secret that holds authority and certificate, and Lease of the replica that writes it
-    #[arg(long, value_name = "NAME", default_value = "sallyport-certificate", requires = "self_managed_certificate")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "sallyport-certificate",
+        requires = "self_managed_certificate"
+    )]
     certificate_secret: String,
-    /// ValidatingWebhookConfiguration and MutatingWebhookConfiguration whose caBundle is written, or with --register the whole
-    #[arg(long, value_name = "NAME", default_value = "sallyport", requires = "called")]
+    /// ValidatingWebhookConfiguration and MutatingWebhookConfiguration whose caBundle is written,
+    /// or with --register the whole
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "sallyport",
+        requires = "called"
+    )]
     webhook_configuration: String,
     /// How long a certificate lives; it is renewed at two thirds of that
-    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = life, requires = "self_managed_certificate")]
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = life,
+        requires = "self_managed_certificate")]
     certificate_lifetime: SignedDuration,
-    /// How long an authority lives: three times as long, at least; the next one is made at two thirds of that
-    #[arg(long, value_name = "TIME", default_value = "365d", value_parser = life, requires = "self_managed_certificate")]
+    /// How long an authority lives: three times as long, at least; the next one is made at two
+    /// thirds of that
+    #[arg(long, value_name = "TIME", default_value = "365d", value_parser = life,
+        requires = "self_managed_certificate")]
     authority_lifetime: SignedDuration,
-    /// How long a new authority is told to API servers before it makes certificates: a sixth of --certificate-lifetime, at most
-    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = life, requires = "self_managed_certificate")]
+    /// How long a new authority is told to API servers before it makes certificates: a sixth of
+    /// --certificate-lifetime, at most
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = life,
+        requires = "self_managed_certificate")]
     authority_overlap: SignedDuration,
     /// How often Secret, Lease and webhook configurations are looked at
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = super::serve::time, requires = "self_managed_certificate")]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = super::serve::time,
+        requires = "self_managed_certificate")]
     certificate_interval: Duration,
 }
 
 impl SelfManagedArgs {
-    /// Starts the thread, and waits for the first certificate: without one there is nothing to serve with.
-    pub(super) fn start(&self, kube: &KubeArgs, live: &Arc<Live>, writes: &WriteGate, registers: bool) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let keeper = runtime.block_on(self.keeper(kube, live, registers)).context("--self-managed-certificate")?;
+    /// Starts the thread, and waits for the first certificate: without one there is nothing to
+    /// serve with.
+    pub(super) fn start(
+        &self,
+        kube: &KubeArgs,
+        live: &Arc<Live>,
+        writes: &WriteGate,
+        registers: bool,
+    ) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let keeper = runtime
+            .block_on(self.keeper(kube, live, registers))
+            .context("--self-managed-certificate")?;
         let writes = writes.clone();
         let run = move || runtime.block_on(writes.run(keeper.run()));
-        std::thread::Builder::new().name("keeper".into()).spawn(run)?;
-        tracing::info!("waiting for the certificate in Secret {}", self.certificate_secret);
+        std::thread::Builder::new()
+            .name("keeper".into())
+            .spawn(run)?;
+        tracing::info!(
+            "waiting for the certificate in Secret {}",
+            self.certificate_secret
+        );
         while live.tls().identity().is_none() {
             std::thread::sleep(LOOK);
         }
@@ -60,27 +98,55 @@ impl SelfManagedArgs {
 
     /// Namespace and name of the Service, and what the webhook configurations are called.
     pub(super) fn places(&self, config: &Config) -> (String, String, String) {
-        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        (namespace, self.service.clone(), self.webhook_configuration.clone())
+        let namespace = self
+            .namespace
+            .clone()
+            .unwrap_or_else(|| config.default_namespace.clone());
+        (
+            namespace,
+            self.service.clone(),
+            self.webhook_configuration.clone(),
+        )
     }
 
     async fn keeper(&self, kube: &KubeArgs, live: &Arc<Live>, registers: bool) -> Result<Keeper> {
         let config = kube.config("certificate").await?;
         let (namespace, service, webhooks) = self.places(&config);
-        let places = Places { namespace, service, secret: self.certificate_secret.clone(), webhooks, registers };
+        let places = Places {
+            namespace,
+            service,
+            secret: self.certificate_secret.clone(),
+            webhooks,
+            registers,
+        };
         let name = format!("{}.{}.svc", places.service, places.namespace);
         let names = vec![format!("{name}.cluster.local"), name];
-        let schedule =
-            Schedule::new(names, self.authority_lifetime, self.certificate_lifetime, self.authority_overlap)?;
+        let schedule = Schedule::new(
+            names,
+            self.authority_lifetime,
+            self.certificate_lifetime,
+            self.authority_overlap,
+        )?;
         let client = Client::try_from(config)?;
-        Ok(Keeper::new(&client, &places, schedule, Arc::clone(live), me(), self.certificate_interval))
+        Ok(Keeper::new(
+            &client,
+            &places,
+            schedule,
+            Arc::clone(live),
+            me(),
+            self.certificate_interval,
+        ))
     }
 }
 
 /// A Pod's name is its host's; processes on one host differ by number and start.
 fn me() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "sallyport".to_owned());
-    format!("{host}_{}_{}", std::process::id(), Timestamp::now().as_millisecond())
+    format!(
+        "{host}_{}_{}",
+        std::process::id(),
+        Timestamp::now().as_millisecond()
+    )
 }
 
 /// From a second to ten years.
@@ -95,7 +161,10 @@ fn life(text: &str) -> Result<SignedDuration, String> {
         _ => 0,
     };
     let allowed = 1..=10 * 365 * 86_400;
-    let time = number.parse::<i64>().ok().and_then(|number| number.checked_mul(seconds));
+    let time = number
+        .parse::<i64>()
+        .ok()
+        .and_then(|number| number.checked_mul(seconds));
     time.filter(|time| allowed.contains(time))
         .map(SignedDuration::from_secs)
         .ok_or_else(|| "expected a time from 1s to 3650d, such as 12h or 90d".to_owned())

@@ -31,30 +31,32 @@ use tokio::task::JoinHandle;
 
 /// Serves the admission webhook
 ///
-/// Answers AdmissionReviews on /validate and /mutate, and of ServicePolicies on /validate-policies, over TLS (HTTP/2 and HTTP/1.1), and /livez, /readyz, /metrics and
-/// /policies on the admin address over plain HTTP.
+/// Answers AdmissionReviews on /validate and /mutate, and of ServicePolicies on /validate-policies,
+/// over TLS (HTTP/2 and HTTP/1.1), and /livez, /readyz, /metrics and /policies on the admin address
+/// over plain HTTP.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
-#[command(group(ArgGroup::new("source").required(true).multiple(true).args(["policies", "policies_from_cluster"])))]
+#[command(group(ArgGroup::new("source").required(true).multiple(true).args(["policies",
+    "policies_from_cluster"])))]
 pub(super) struct Serve {
-    /// Directory of ServicePolicy manifests and the modules that they name. Suites beside them (*.suite.yaml) are run as
-    /// self-tests before policies serve
+    /// Directory of ServicePolicy manifests and the modules that they name. Suites beside them
+    /// (*.suite.yaml) are run as self-tests before policies serve
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
     /// Directory of the modules that the manifests name [default: that of --policies]
     #[arg(long, value_name = "DIR")]
     modules: Option<PathBuf>,
-    /// HostConfig manifest: what policies may know about the cluster, and what is exempt [default: nothing is known, but
-    /// that it is not a cloud]
+    /// HostConfig manifest: what policies may know about the cluster, and what is exempt [default:
+    /// nothing is known, but that it is not a cloud]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Refuse to start when a policy or its candidate can't be loaded or a self-test fails. Without it, such a policy fails each review as its
-    /// failurePolicy says
+    /// Refuse to start when a policy or its candidate can't be loaded or a self-test fails. Without
+    /// it, such a policy fails each review as its failurePolicy says
     #[arg(long)]
     strict: bool,
-    /// How often --policies, --config and the cluster's ServicePolicies are looked at. What has changed is loaded, tested and swapped
-    /// in as a whole; files once they stand still from one look to the next, and refused as a whole when one is broken. SIGHUP
-    /// does the same at once
+    /// How often --policies, --config and the cluster's ServicePolicies are looked at. What has
+    /// changed is loaded, tested and swapped in as a whole; files once they stand still from one
+    /// look to the next, and refused as a whole when one is broken. SIGHUP does the same at once
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
     watch_interval: Duration,
     /// Don't look; reload on SIGHUP alone
@@ -76,12 +78,23 @@ pub(super) struct Serve {
     register: RegisterArgs,
     #[command(flatten)]
     bounds: Bounds,
-    /// How long everything is still served after SIGTERM, though not ready any more, until the cluster has noticed; in seconds.
-    /// Clients that keep their connections are asked to connect anew meanwhile. SIGINT (Ctrl-C) does not wait
-    #[arg(long, value_name = "SECONDS", default_value_t = 5, help_heading = "Drain")]
+    /// How long everything is still served after SIGTERM, though not ready any more, until the
+    /// cluster has noticed; in seconds. Clients that keep their connections are asked to connect
+    /// anew meanwhile. SIGINT (Ctrl-C) does not wait
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 5,
+        help_heading = "Drain"
+    )]
     drain_delay: u64,
     /// How long requests may still take after that, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, help_heading = "Drain")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 10,
+        help_heading = "Drain"
+    )]
     drain_timeout: u64,
     #[command(flatten)]
     record: RecordArgs,
@@ -95,44 +108,55 @@ const EXAMPLES: &str = "\
 Examples:
   Locally, with a certificate made on the spot:
     sallyport serve --policies target/policies --self-signed
-    curl --cacert .dev/ca.crt -H 'Content-Type: application/json' --data @review.json https://localhost:8443/validate
+    curl --cacert .dev/ca.crt -H 'Content-Type: application/json' --data @review.json \
+    https://localhost:8443/validate
 
   The same with the policies of a preset:
     sallyport serve --policies policies/presets/baseline --modules target/policies --self-signed
 
   In a cluster, with cert-manager's Secret mounted:
     sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
-      --admin-listen 0.0.0.0:8081 --cluster --tls-cert /tls/tls.crt --tls-key /tls/tls.key --log-format json
+      --admin-listen 0.0.0.0:8081 --cluster --tls-cert /tls/tls.crt --tls-key /tls/tls.key \
+      --log-format json
 
   In a cluster, with a certificate that the replicas make and renew themselves:
     sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
       --admin-listen 0.0.0.0:8081 --cluster --self-managed-certificate --log-format json";
 
-/// What is more is refused with 503 and Retry-After, waits in the kernel's queue, or is closed; then the webhook's failurePolicy
-/// decides.
+/// What is more is refused with 503 and Retry-After, waits in the kernel's queue, or is closed;
+/// then the webhook's failurePolicy decides.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 struct Bounds {
-    /// Reviews at the same time, those included that wait for one of the processors; one more is refused with 503. They wait in
-    /// the order in which they came, each at most as long as the API server waits for it
-    #[arg(long, value_name = "N", default_value_t = Limits::default().in_flight, value_parser = at_least_one)]
+    /// Reviews at the same time, those included that wait for one of the processors; one more is
+    /// refused with 503. They wait in the order in which they came, each at most as long as the API
+    /// server waits for it
+    #[arg(long, value_name = "N", default_value_t = Limits::default().in_flight,
+        value_parser = at_least_one)]
     max_in_flight: usize,
-    /// Open connections. When all are taken, each new one takes the place of one whose client keeps the host waiting
-    #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = at_least_one)]
+    /// Open connections. When all are taken, each new one takes the place of one whose client keeps
+    /// the host waiting
+    #[arg(long, value_name = "N", default_value_t = Limits::default().connections,
+        value_parser = at_least_one)]
     max_connections: usize,
-    /// Where API servers call from, such as 10.0.0.0/28; several times for several ranges. A quarter of all connections and of all
-    /// reviews in flight is kept for them, whatever others do. Clients that --client-ca lets in count as API servers, too
+    /// Where API servers call from, such as 10.0.0.0/28; several times for several ranges. A
+    /// quarter of all connections and of all reviews in flight is kept for them, whatever others
+    /// do. Clients that --client-ca lets in count as API servers, too
     #[arg(long, value_name = "CIDR", value_parser = range)]
     api_server_cidr: Vec<IpNet>,
     /// Requests at the same time on one HTTP/2 connection
-    #[arg(long, value_name = "N", default_value_t = Limits::default().streams, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().streams,
+        value_parser = clap::value_parser!(u32).range(1..))]
     max_streams: u32,
     /// Largest request body, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body, value_parser = at_least_one)]
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body,
+        value_parser = at_least_one)]
     body_limit: usize,
-    /// Memory for the bodies of all requests and for answers that are not written yet, in bytes; what does not fit is refused with
+    /// Memory for the bodies of all requests and for answers that are not written yet, in bytes;
+    /// what does not fit is refused with
     /// 503. A quarter is for bodies of up to 64 KiB alone, a quarter for answers
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().held, value_parser = at_least_one)]
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().held,
+        value_parser = at_least_one)]
     body_memory: usize,
     /// For a TLS handshake
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
@@ -143,7 +167,8 @@ struct Bounds {
     /// For the body of a request
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
     body_timeout: Duration,
-    /// For a connection without requests. An API server closes after 90s; closing earlier than it does can fail a request
+    /// For a connection without requests. An API server closes after 90s; closing earlier than it
+    /// does can fail a request
     #[arg(long, value_name = "TIME", default_value = "95s", value_parser = time)]
     idle_timeout: Duration,
 }
@@ -169,7 +194,10 @@ impl Bounds {
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (1..=MOST).contains(number));
     number.ok_or_else(|| format!("expected a number from 1 to {MOST}"))
 }
 
@@ -177,7 +205,9 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 fn range(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<IpAddr>().map(IpNet::from);
     let range = text.parse::<IpNet>().or_else(|_| address());
-    range.map_err(|_| "expected a range of addresses such as 10.0.0.0/28 or fd00::/64, or one address".to_owned())
+    range.map_err(|_| {
+        "expected a range of addresses such as 10.0.0.0/28 or fd00::/64, or one address".to_owned()
+    })
 }
 
 /// The most of anything; more is a typo.
@@ -193,7 +223,11 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
         "m" => 60_000,
         _ => 0,
     };
-    let time = number.parse::<u64>().ok().and_then(|number| number.checked_mul(millis)).map(Duration::from_millis);
+    let time = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(millis))
+        .map(Duration::from_millis);
     let allowed = Duration::from_millis(1)..=Duration::from_secs(3600);
     time.filter(|time| allowed.contains(time))
         .ok_or_else(|| "expected a time from 1ms to 60m, such as 500ms or 5s".to_owned())
@@ -203,27 +237,52 @@ impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
         self.logging.start();
         let modules = self.modules.clone().or_else(|| self.policies.clone());
-        let modules = modules.context("--policies-from-cluster: name the directory of the modules with --modules")?;
+        let modules = modules
+            .context("--policies-from-cluster: name the directory of the modules with --modules")?;
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
         // One more than guests may occupy: it accepts, refuses and answers while they run.
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers + 1).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(workers + 1)
+            .enable_all()
+            .build()?;
         // First of all: as process 1 of a container it would not even end by default.
         let start = Start::watch(&runtime)?;
-        // One more for candidates, which run beside the workers and must not take a worker's slot in the pool.
+        // One more for candidates, which run beside the workers and must not take a worker's slot
+        // in the pool.
         let concurrency = u32::try_from(workers + 1).unwrap_or(u32::MAX);
         let cache = self.cache.open()?;
-        let engine = Arc::new(Engine::new(&EngineConfig { concurrency, cache, ..EngineConfig::default() })?);
+        let engine = Arc::new(Engine::new(&EngineConfig {
+            concurrency,
+            cache,
+            ..EngineConfig::default()
+        })?);
         let writes = WriteGate::open();
         let watchers = self.cluster.start(&self.kube, &writes)?;
         if self.config.is_none() && watchers.is_none() {
             tracing::warn!("{}", load::DEFAULT_CONFIG_IN_WORDS);
         }
-        let source = Source { engine, manifests: self.policies, modules, config: self.config, watchers };
+        let source = Source {
+            engine,
+            manifests: self.policies,
+            modules,
+            config: self.config,
+            watchers,
+        };
         let (seen, set) = source.settled(|| source.read(None));
-        let Set { admission, custom, .. } = set?;
-        let policies: Vec<_> = admission.policies().iter().chain(admission.candidates()).cloned().collect();
+        let Set {
+            admission, custom, ..
+        } = set?;
+        let policies: Vec<_> = admission
+            .policies()
+            .iter()
+            .chain(admission.candidates())
+            .cloned()
+            .collect();
         report(&policies, self.strict)?;
-        tracing::info!(compilations = source.engine.compilations(), "all policies are read");
+        tracing::info!(
+            compilations = source.engine.compilations(),
+            "all policies are read"
+        );
         if let Some(watchers) = &source.watchers {
             watchers.want(admission.asks());
         }
@@ -240,14 +299,20 @@ impl Serve {
         }
         let admin = Admin::new(Arc::clone(&live));
         let admin_listener = listen(self.admin_listen, "--admin-listen")?;
-        tracing::info!("probes and metrics on http://{}", admin_listener.local_addr()?);
-        admin.serve(admin_listener).context("can't start the admin server")?;
+        tracing::info!(
+            "probes and metrics on http://{}",
+            admin_listener.local_addr()?
+        );
+        admin
+            .serve(admin_listener)
+            .context("can't start the admin server")?;
         if let Some(watchers) = &source.watchers {
             self.cluster.wait(watchers, self.strict)?;
             self.cluster.count(watchers, &live);
         }
         let listener = listen(self.listen, "--listen")?;
-        // Last of all: a start that fails must not replace the authority that a running host's clients trust.
+        // Last of all: a start that fails must not replace the authority that a running host's
+        // clients trust.
         let recorder = self.record.start(&live)?;
         let check = custom::check(
             Arc::clone(&source.engine),
@@ -256,19 +321,42 @@ impl Serve {
             Arc::clone(&live),
         );
         let interval = (!self.no_watch).then_some(self.watch_interval);
-        let registering =
-            self.register.prepare(&self.kube, &self.certificate, self.cluster.serves_policies(), &live, &writes)?;
-        let certificate = self.certificate.start(&self.kube, &live, &writes, interval, registering.is_some())?;
-        let limits = self.bounds.limits(workers, self.certificate.knows_clients());
+        let registering = self.register.prepare(
+            &self.kube,
+            &self.certificate,
+            self.cluster.serves_policies(),
+            &live,
+            &writes,
+        )?;
+        let certificate =
+            self.certificate
+                .start(&self.kube, &live, &writes, interval, registering.is_some())?;
+        let limits = self
+            .bounds
+            .limits(workers, self.certificate.knows_clients());
         let server = Server::with_check(Arc::clone(&live), limits, check);
-        let reload =
-            Reloader::new(source, Arc::clone(&live), seen).start(interval).context("can't start the reload thread")?;
-        let drain =
-            Drain { delay: Duration::from_secs(self.drain_delay), most: Duration::from_secs(self.drain_timeout) };
+        let reload = Reloader::new(source, Arc::clone(&live), seen)
+            .start(interval)
+            .context("can't start the reload thread")?;
+        let drain = Drain {
+            delay: Duration::from_secs(self.drain_delay),
+            most: Duration::from_secs(self.drain_timeout),
+        };
         runtime.spawn(certificate::remind(live));
         let signals = runtime.block_on(start.end())?;
-        let writers = Writers { writes, registering };
-        runtime.block_on(serve(server, listener, admin, [reload, certificate], drain, signals, writers))?;
+        let writers = Writers {
+            writes,
+            registering,
+        };
+        runtime.block_on(serve(
+            server,
+            listener,
+            admin,
+            [reload, certificate],
+            drain,
+            signals,
+            writers,
+        ))?;
         // Connections that outlived the drain are not waited for.
         runtime.shutdown_background();
         if let Some(recorder) = recorder {
@@ -294,10 +382,15 @@ fn report(policies: &[Arc<Policy>], strict: bool) -> Result<()> {
                 broken.push(format!("{name}: {error}"));
             }
             None => {
-                let version = policy.description().map_or("", |description| &description.version);
+                let version = policy
+                    .description()
+                    .map_or("", |description| &description.version);
                 tracing::info!(policy = &**name, version, ?mode, "loaded");
                 if let Some(why) = policy.configured_per_instance() {
-                    tracing::warn!(policy = &**name, "is configured anew for every review, which is slow: {why}");
+                    tracing::warn!(
+                        policy = &**name,
+                        "is configured anew for every review, which is slow: {why}"
+                    );
                 }
             }
         }
@@ -314,8 +407,9 @@ fn report(policies: &[Arc<Policy>], strict: bool) -> Result<()> {
 }
 
 fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener> {
-    server::listen(address)
-        .with_context(|| format!("can't listen on {address}; free the port or choose another with {flag}"))
+    server::listen(address).with_context(|| {
+        format!("can't listen on {address}; free the port or choose another with {flag}")
+    })
 }
 
 /// What the shell is told when a second signal ends the drain.
@@ -336,7 +430,10 @@ async fn serve(
     signals: Signals,
     writers: Writers,
 ) -> Result<()> {
-    let Signals { mut hangup, mut end } = signals;
+    let Signals {
+        mut hangup,
+        mut end,
+    } = signals;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             reload.iter().for_each(Ask::now);
@@ -351,10 +448,15 @@ async fn serve(
         // First of all: whatever is written from now on would outlive this host.
         writers.writes.close();
         // Nobody who presses Ctrl-C waits for a cluster to notice.
-        let delay = if signal == End::Interrupt { Duration::ZERO } else { drain.delay };
+        let delay = if signal == End::Interrupt {
+            Duration::ZERO
+        } else {
+            drain.delay
+        };
         admin.set_ready(false);
         tracing::info!(
-            "stopping: serving on for {delay:?}, then answering what has begun; a second signal ends it at once"
+            "stopping: serving on for {delay:?}, then answering what has begun; a second signal \
+             ends it at once"
         );
         tokio::spawn(async move {
             end.next().await;
@@ -418,8 +520,14 @@ struct Ends {
 
 impl Signals {
     fn new() -> Result<Self> {
-        let end = Ends { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
-        Ok(Self { hangup: signal(SignalKind::hangup())?, end })
+        let end = Ends {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        };
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            end,
+        })
     }
 }
 

@@ -1,7 +1,8 @@
-//! What a host serves from: files of policies, configuration and self-tests, and the ServicePolicies of the cluster. Read at
-//! start and at each reload.
+//! What a host serves from: files of policies, configuration and self-tests, and the
+//! ServicePolicies of the cluster. Read at start and at each reload.
 //!
-//! What is read of the files is of one moment: they are looked at before and after, and read again when they changed meanwhile.
+//! What is read of the files is of one moment: they are looked at before and after, and read again
+//! when they changed meanwhile.
 
 use super::custom::{self, Custom};
 use super::load::{self, PolicyFiles};
@@ -41,13 +42,25 @@ pub(super) struct Set {
 impl Source {
     /// What the files look like now. What can't be looked at is absent.
     pub(super) fn fingerprint(&self) -> Fingerprint {
-        let directories = self.manifests.iter().chain([&self.modules]).map(std::fs::read_dir);
-        let entries = directories.flatten().flatten().flatten().map(|entry| entry.path());
-        let files = entries.filter(|path| !load::is_hidden(path)).chain(self.config.clone());
-        Fingerprint::of(files).with_revision(self.served().map_or(0, |policies| policies.revision()))
+        let directories = self
+            .manifests
+            .iter()
+            .chain([&self.modules])
+            .map(std::fs::read_dir);
+        let entries = directories
+            .flatten()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
+        let files = entries
+            .filter(|path| !load::is_hidden(path))
+            .chain(self.config.clone());
+        Fingerprint::of(files)
+            .with_revision(self.served().map_or(0, |policies| policies.revision()))
     }
 
-    /// What `read` makes of the files when nothing changes meanwhile, and what they looked like then.
+    /// What `read` makes of the files when nothing changes meanwhile, and what they looked like
+    /// then.
     pub(super) fn settled<T>(&self, read: impl Fn() -> Result<T>) -> (Fingerprint, Result<T>) {
         let (seen, found) = watch::settled(|| self.fingerprint(), read);
         (seen, found.unwrap_or_else(|| self.restless()))
@@ -56,7 +69,8 @@ impl Source {
     fn restless<T>(&self) -> Result<T> {
         let directory = self.manifests.as_ref().unwrap_or(&self.modules).display();
         bail!(
-            "{directory}: the files changed each time while they were read; write them elsewhere, and move them here when they are whole"
+            "{directory}: the files changed each time while they were read; write them elsewhere, \
+             and move them here when they are whole"
         )
     }
 
@@ -66,9 +80,14 @@ impl Source {
         let old = before.map_or(&[][..], Admission::policies);
         let [mut policies, mut candidates] = self.of_files(before)?;
         let of_files = policies.iter().chain(&candidates);
-        let broken_files = of_files.filter_map(|policy| policy.load_error()).map(ToString::to_string).collect();
+        let broken_files = of_files
+            .filter_map(|policy| policy.load_error())
+            .map(ToString::to_string)
+            .collect();
         let mut custom = match self.served() {
-            Some(served) => custom::policies(&self.engine, &self.modules, served.all(), &policies, old),
+            Some(served) => {
+                custom::policies(&self.engine, &self.modules, served.all(), &policies, old)
+            }
             None => Custom::default(),
         };
         policies.extend(custom.policies.iter().cloned());
@@ -77,19 +96,37 @@ impl Source {
         if policies.is_empty() {
             tracing::warn!("the cluster has no ServicePolicy: nothing is judged until it has one");
         }
-        let admission = Admission::new(policies, self.inventory(config.inventory), config.exemptions);
-        Ok(Set { admission: admission.with_candidates(candidates), broken_files, custom })
+        let admission = Admission::new(
+            policies,
+            self.inventory(config.inventory),
+            config.exemptions,
+        );
+        Ok(Set {
+            admission: admission.with_candidates(candidates),
+            broken_files,
+            custom,
+        })
     }
 
     /// Policies and candidates.
     fn of_files(&self, before: Option<&Admission>) -> Result<[Vec<Arc<Policy>>; 2]> {
-        let Some(manifests) = &self.manifests else { return Ok([vec![], vec![]]) };
+        let Some(manifests) = &self.manifests else {
+            return Ok([vec![], vec![]]);
+        };
         if self.served().is_some() && load::is_empty_on_purpose(manifests)? {
             return Ok([vec![], vec![]]);
         }
         let files = PolicyFiles::new(manifests, Some(&self.modules));
-        let policies = load::policies(&self.engine, &files, before.map_or(&[][..], Admission::policies))?;
-        let candidates = load::candidates(&self.engine, &files, before.map_or(&[][..], Admission::candidates))?;
+        let policies = load::policies(
+            &self.engine,
+            &files,
+            before.map_or(&[][..], Admission::policies),
+        )?;
+        let candidates = load::candidates(
+            &self.engine,
+            &files,
+            before.map_or(&[][..], Admission::candidates),
+        )?;
         Ok([policies, candidates])
     }
 
@@ -101,11 +138,16 @@ impl Source {
     fn inventory(&self, data: InventoryData) -> Inventory {
         let Some(watchers) = &self.watchers else {
             let inventory = Inventory::from(data);
-            return if self.config.is_none() { inventory.assumed() } else { inventory };
+            return if self.config.is_none() {
+                inventory.assumed()
+            } else {
+                inventory
+            };
         };
         if data.has_objects() {
             tracing::warn!(
-                "spec.inventory: namespaces, nodes and pods of the configuration don't count with --cluster, which watches them; remove them"
+                "spec.inventory: namespaces, nodes and pods of the configuration don't count with \
+                 --cluster, which watches them; remove them"
             );
         }
         Inventory::of_cluster(&data, Arc::clone(watchers.watched()))
@@ -121,7 +163,8 @@ impl Source {
         }
     }
 
-    /// The embedded configuration says that the cluster is no cloud; of one that is watched, the Nodes tell.
+    /// The embedded configuration says that the cluster is no cloud; of one that is watched, the
+    /// Nodes tell.
     fn host_config(&self) -> Result<HostConfigSpec> {
         match (&self.config, &self.watchers) {
             (None, Some(_)) => Ok(HostConfigSpec::default()),
@@ -135,8 +178,12 @@ impl Source {
     ///
     /// The first case that fails, or the first suite that can't be run.
     pub(super) fn self_test(&self) -> Result<()> {
-        let Some(manifests) = &self.manifests else { return Ok(()) };
-        let search = ModuleSearch { directory: Some(self.modules.clone()) };
+        let Some(manifests) = &self.manifests else {
+            return Ok(());
+        };
+        let search = ModuleSearch {
+            directory: Some(self.modules.clone()),
+        };
         let mut runner = Runner::new(Arc::clone(&self.engine));
         for file in load::suite_files(manifests)? {
             self.run(&mut runner, &file, &search).context("self-test")?;
@@ -151,7 +198,8 @@ impl Source {
             if finding.failure(case).is_some() {
                 let (directory, place) = (self.modules.display(), file.display());
                 bail!(
-                    "{place}:{}: case {:?} fails; see `sallyport test {place} --policies {directory}`",
+                    "{place}:{}: case {:?} fails; see `sallyport test {place} --policies \
+                     {directory}`",
                     case.line,
                     case.name
                 );
@@ -170,7 +218,11 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     fn source(directory: &Path) -> Source {
-        let engine = Engine::new(&EngineConfig { concurrency: 1, ..EngineConfig::default() }).expect("an engine");
+        let engine = Engine::new(&EngineConfig {
+            concurrency: 1,
+            ..EngineConfig::default()
+        })
+        .expect("an engine");
         Source {
             engine: Arc::new(engine),
             manifests: Some(directory.to_owned()),
@@ -205,7 +257,8 @@ mod tests {
         let read = || {
             reads.set(reads.get() + 1);
             if reads.get() < 3 {
-                fs::write(directory.path().join("p.yaml"), "x".repeat(reads.get())).expect("written");
+                fs::write(directory.path().join("p.yaml"), "x".repeat(reads.get()))
+                    .expect("written");
             }
             Ok(reads.get())
         };
@@ -222,7 +275,14 @@ mod tests {
             fs::write(directory.path().join("p.yaml"), "x".repeat(reads.get())).expect("written");
             Ok(())
         };
-        let error = source.settled(read).1.expect_err("it never settles").to_string();
-        assert!(error.contains("changed each time while they were read"), "{error}");
+        let error = source
+            .settled(read)
+            .1
+            .expect_err("it never settles")
+            .to_string();
+        assert!(
+            error.contains("changed each time while they were read"),
+            "{error}"
+        );
     }
 }

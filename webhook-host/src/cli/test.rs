@@ -3,7 +3,9 @@
 use super::cache::CacheArgs;
 use crate::engine::{Engine, EngineConfig};
 use crate::report;
-use crate::suite::{self, Blessing, CaseReport, ModuleSearch, Runner, Suite, SuiteReport, TestReport};
+use crate::suite::{
+    self, Blessing, CaseReport, ModuleSearch, Runner, Suite, SuiteReport, TestReport,
+};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -21,7 +23,12 @@ pub(super) struct TestArgs {
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
     /// Only cases whose `suite/case` name contains this text.
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     filter: String,
     /// Rewrite the `expect` of failing cases with what was got. Read the diff before you commit it.
     #[arg(long)]
@@ -76,11 +83,21 @@ Exit code: 0 all passed, 1 something failed, 2 nothing could be run.";
 ///
 /// When the engine can't start or a blessed suite can't be written.
 pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
-    let search = ModuleSearch { directory: args.policies.clone() };
+    let search = ModuleSearch {
+        directory: args.policies.clone(),
+    };
     let (files, errors) = suite::find(&args.paths);
     let mut report = TestReport::default();
-    report.suites.extend(errors.into_iter().map(|error| broken(&error.path, error.problem)));
-    let engine = Engine::new(&EngineConfig { concurrency: 1, cache: args.cache.open()?, ..EngineConfig::default() })?;
+    report.suites.extend(
+        errors
+            .into_iter()
+            .map(|error| broken(&error.path, error.problem)),
+    );
+    let engine = Engine::new(&EngineConfig {
+        concurrency: 1,
+        cache: args.cache.open()?,
+        ..EngineConfig::default()
+    })?;
     let mut runner = Runner::new(Arc::new(engine));
     for file in files {
         report.suites.push(match suite::read(&file, &search) {
@@ -93,7 +110,12 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn broken(path: &Path, problem: String) -> SuiteReport {
-    SuiteReport { path: path.to_owned(), name: path.display().to_string(), problem: Some(problem), cases: vec![] }
+    SuiteReport {
+        path: path.to_owned(),
+        name: path.display().to_string(),
+        problem: Some(problem),
+        cases: vec![],
+    }
 }
 
 fn run_suite(args: &TestArgs, runner: &mut Runner, suite: &Suite) -> anyhow::Result<SuiteReport> {
@@ -107,24 +129,45 @@ fn run_suite(args: &TestArgs, runner: &mut Runner, suite: &Suite) -> anyhow::Res
             blessing.add(index, &finding.got);
             blessed.push(cases.len());
         }
-        cases.push(CaseReport { name: case.name.clone(), line: case.line, failure, elapsed });
+        cases.push(CaseReport {
+            name: case.name.clone(),
+            line: case.line,
+            failure,
+            elapsed,
+        });
     }
-    let mut report = SuiteReport { path: suite.path.clone(), name: suite.name.clone(), problem: None, cases };
+    let mut report = SuiteReport {
+        path: suite.path.clone(),
+        name: suite.name.clone(),
+        problem: None,
+        cases,
+    };
     if !blessed.is_empty() {
         write(&blessing, &blessed, &mut report)?;
     }
     Ok(report)
 }
 
-fn write(blessing: &Blessing<'_>, blessed: &[usize], report: &mut SuiteReport) -> anyhow::Result<()> {
+fn write(
+    blessing: &Blessing<'_>,
+    blessed: &[usize],
+    report: &mut SuiteReport,
+) -> anyhow::Result<()> {
     match blessing.text() {
         Err(error) => report.problem = Some(format!("not blessed: {error}")),
         Ok(text) => {
-            std::fs::write(&report.path, text).with_context(|| format!("{}: can't write", report.path.display()))?;
+            std::fs::write(&report.path, text)
+                .with_context(|| format!("{}: can't write", report.path.display()))?;
             for case in blessed {
                 let case = &mut report.cases[*case];
                 case.failure = None;
-                eprintln!("blessed {}/{} ({}:{})", report.name, case.name, report.path.display(), case.line);
+                eprintln!(
+                    "blessed {}/{} ({}:{})",
+                    report.name,
+                    case.name,
+                    report.path.display(),
+                    case.line
+                );
             }
         }
     }
@@ -142,7 +185,10 @@ fn render(output: Output, report: &TestReport) -> String {
 fn exit_code(args: &TestArgs, report: &TestReport) -> ExitCode {
     match report.count() {
         (0, 0) => {
-            eprintln!("error: no case matches --filter {:?}; case names are `suite/case`", args.filter);
+            eprintln!(
+                "error: no case matches --filter {:?}; case names are `suite/case`",
+                args.filter
+            );
             ExitCode::from(2)
         }
         (_, 0) => ExitCode::SUCCESS,

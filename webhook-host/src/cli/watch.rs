@@ -1,9 +1,10 @@
-//! Files that change while the host serves: looked at every now and then, and read when they stand still. What has revisions
-//! instead is whole at any time, and need not stand still.
+//! Files that change while the host serves: looked at every now and then, and read when they stand
+//! still. What has revisions instead is whole at any time, and need not stand still.
 //!
-//! Looking is preferred to being told by the kernel: it works alike for plain directories, for the links of a mounted ConfigMap
-//! or Secret, for network file systems and for a configuration's own directory, costs a few system calls, and has no queue that
-//! can overflow. Used by `reload` for policies and by `certificate` for certificates.
+//! Looking is preferred to being told by the kernel: it works alike for plain directories, for the
+//! links of a mounted ConfigMap or Secret, for network file systems and for a configuration's own
+//! directory, costs a few system calls, and has no queue that can overflow. Used by `reload` for
+//! policies and by `certificate` for certificates.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -15,8 +16,9 @@ use std::time::Duration;
 const ATTEMPTS: u32 = 5;
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// What the files look like from outside: it differs whenever one of them was written, replaced, added or removed, also by the
-/// swap of a link on the way to them, which is how a kubelet updates a mounted ConfigMap or Secret.
+/// What the files look like from outside: it differs whenever one of them was written, replaced,
+/// added or removed, also by the swap of a link on the way to them, which is how a kubelet updates
+/// a mounted ConfigMap or Secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     files: BTreeMap<PathBuf, Looks>,
@@ -24,7 +26,8 @@ pub(super) struct Fingerprint {
     revision: u64,
 }
 
-/// Of what a path leads to: device, inode, size, and the times of the last write and of the last change of the inode.
+/// Of what a path leads to: device, inode, size, and the times of the last write and of the last
+/// change of the inode.
 type Looks = (u64, u64, u64, (i64, i64), (i64, i64));
 
 impl Fingerprint {
@@ -32,10 +35,19 @@ impl Fingerprint {
     pub(super) fn of(files: impl Iterator<Item = PathBuf>) -> Self {
         let look = |path: PathBuf| {
             let found = std::fs::metadata(&path).ok()?;
-            let times = ((found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec()));
-            Some((path, (found.dev(), found.ino(), found.size(), times.0, times.1)))
+            let times = (
+                (found.mtime(), found.mtime_nsec()),
+                (found.ctime(), found.ctime_nsec()),
+            );
+            Some((
+                path,
+                (found.dev(), found.ino(), found.size(), times.0, times.1),
+            ))
         };
-        Self { files: files.filter_map(look).collect(), revision: 0 }
+        Self {
+            files: files.filter_map(look).collect(),
+            revision: 0,
+        }
     }
 
     /// The same beside something that has revisions instead of looks.
@@ -48,9 +60,13 @@ impl Fingerprint {
     }
 }
 
-/// What `read` makes of the files when none changes meanwhile, and what they looked like before; nothing when they changed each
-/// time. A revision that comes while it reads differs at the next look, whether it was read or not.
-pub(super) fn settled<T>(look: impl Fn() -> Fingerprint, read: impl Fn() -> T) -> (Fingerprint, Option<T>) {
+/// What `read` makes of the files when none changes meanwhile, and what they looked like before;
+/// nothing when they changed each time. A revision that comes while it reads differs at the next
+/// look, whether it was read or not.
+pub(super) fn settled<T>(
+    look: impl Fn() -> Fingerprint,
+    read: impl Fn() -> T,
+) -> (Fingerprint, Option<T>) {
     let mut before = look();
     for _ in 0..ATTEMPTS {
         let found = read();
@@ -88,14 +104,17 @@ impl Watch {
         (Ask(ask), Self { asked, interval })
     }
 
-    /// Returns true when somebody asked, or when something is not as it was `seen` and the files stand still from one look to the
-    /// next; false when nobody can ask any more.
+    /// Returns true when somebody asked, or when something is not as it was `seen` and the files
+    /// stand still from one look to the next; false when nobody can ask any more.
     pub(super) fn next(&self, seen: &Fingerprint, look: impl Fn() -> Fingerprint) -> bool {
         let mut last = seen.clone();
         loop {
             let next = match self.interval {
                 Some(interval) => self.asked.recv_timeout(interval),
-                None => self.asked.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                None => self
+                    .asked
+                    .recv()
+                    .map_err(|_| RecvTimeoutError::Disconnected),
             };
             match next {
                 Err(RecvTimeoutError::Disconnected) => return false,
@@ -125,7 +144,10 @@ mod tests {
 
     /// As if one file had this size.
     fn print(size: u64, revision: u64) -> Fingerprint {
-        Fingerprint { files: BTreeMap::from([(PathBuf::from("p.yaml"), (0, 0, size, (0, 0), (0, 0)))]), revision }
+        Fingerprint {
+            files: BTreeMap::from([(PathBuf::from("p.yaml"), (0, 0, size, (0, 0), (0, 0)))]),
+            revision,
+        }
     }
 
     /// How many looks it takes until what is seen over and over is reason to read.
@@ -143,7 +165,11 @@ mod tests {
     #[test]
     fn files_have_to_stand_still_and_revisions_have_not() {
         let seen = print(0, 0);
-        assert_eq!(looks(&seen, |count| print(count.min(3), 0)), 4, "written until the third look");
+        assert_eq!(
+            looks(&seen, |count| print(count.min(3), 0)),
+            4,
+            "written until the third look"
+        );
         assert_eq!(looks(&seen, |count| print(0, count)), 1);
         assert_eq!(looks(&seen, |count| print(count.min(3), count)), 4, "both");
     }

@@ -1,4 +1,5 @@
-//! `sallyport webhooks`: the configurations by which an API server asks the host, and what it can judge without it.
+//! `sallyport webhooks`: the configurations by which an API server asks the host, and what it can
+//! judge without it.
 
 use super::cache::CacheArgs;
 use super::load::{self, PolicyFiles};
@@ -6,7 +7,9 @@ use super::removal::RemovalArgs;
 use crate::engine::{Engine, EngineConfig};
 use crate::manifest::is_label;
 use crate::policy::Policy;
-use crate::registration::{self, BaseUrl, CaBundle, Endpoint, OnFailure, Options, Registration, backstop};
+use crate::registration::{
+    self, BaseUrl, CaBundle, Endpoint, OnFailure, Options, Registration, backstop,
+};
 use crate::report::registration as report;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
@@ -14,12 +17,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Print the webhook configurations for a set of policies; or with --backstop, ValidatingAdmissionPolicies as a net under them; or
-/// with --delete, take all of them out of the cluster.
+/// Print the webhook configurations for a set of policies; or with --backstop,
+/// ValidatingAdmissionPolicies as a net under them; or with --delete, take all of them out of the
+/// cluster.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct WebhooksArgs {
-    /// ServicePolicy manifests and their components [default: target/policies; none with --policies-from-cluster].
+    /// ServicePolicy manifests and their components [default: target/policies; none with
+    /// --policies-from-cluster].
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
     /// Directory of the modules that the manifests name [default: the directory of the manifests].
@@ -28,8 +33,8 @@ pub(super) struct WebhooksArgs {
     /// A HostConfig, for its exemptions.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// For a host that serves ServicePolicies of the cluster, too: asks about all that any policy may want, and has ServicePolicies
-    /// checked before the cluster takes them.
+    /// For a host that serves ServicePolicies of the cluster, too: asks about all that any policy
+    /// may want, and has ServicePolicies checked before the cluster takes them.
     #[arg(long)]
     policies_from_cluster: bool,
     /// Print ValidatingAdmissionPolicies (Kubernetes 1.30) for the rules that CEL can express.
@@ -38,8 +43,8 @@ pub(super) struct WebhooksArgs {
     /// Format.
     #[arg(long, value_enum, default_value_t = Output::Yaml)]
     output: Output,
-    /// Uid of the installation's ClusterRole, which then owns what is printed: the cluster deletes it together with the
-    /// ClusterRole.
+    /// Uid of the installation's ClusterRole, which then owns what is printed: the cluster deletes
+    /// it together with the ClusterRole.
     #[arg(long, value_name = "UID", value_parser = uid)]
     owner_uid: Option<String>,
     #[command(flatten)]
@@ -64,9 +69,11 @@ struct Target {
     #[arg(long, value_name = "NAME", default_value = "sallyport", value_parser = label)]
     service: String,
     /// Of the Service.
-    #[arg(long, value_name = "PORT", default_value_t = 443, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", default_value_t = 443,
+        value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
-    /// A host outside the cluster, such as https://sallyport.example.com:8443, in place of a Service.
+    /// A host outside the cluster, such as https://sallyport.example.com:8443, in place of a
+    /// Service.
     #[arg(long, value_name = "URL", conflicts_with_all = ["namespace", "service", "port"])]
     url: Option<BaseUrl>,
     /// PEM file of the authority that signed the host's certificate.
@@ -122,7 +129,8 @@ more, then deletes the configurations and the backstop. --resume lets hosts writ
   sallyport webhooks --delete
   sallyport webhooks --resume";
 
-/// The first versions with match conditions in beta, and with ValidatingAdmissionPolicies and the CEL functions for addresses.
+/// The first versions with match conditions in beta, and with ValidatingAdmissionPolicies and the
+/// CEL functions for addresses.
 const MATCH_CONDITIONS: u32 = 28;
 const ADMISSION_POLICIES: u32 = 30;
 
@@ -139,22 +147,35 @@ pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
     let options = args.target.options(args.policies_from_cluster)?;
     let exemptions = load::host_config(args.config.as_deref())?.exemptions;
     let [policies, candidates] = args.policies()?;
-    let registration =
-        Registration { policies: &policies, candidates: &candidates, exemptions: &exemptions, options: &options };
+    let registration = Registration {
+        policies: &policies,
+        candidates: &candidates,
+        exemptions: &exemptions,
+        options: &options,
+    };
     let (head, mut documents) = if args.backstop {
         let supported = args.target.kubernetes >= ADMISSION_POLICIES;
-        anyhow::ensure!(supported, "--backstop needs Kubernetes 1.{ADMISSION_POLICIES} or later");
+        anyhow::ensure!(
+            supported,
+            "--backstop needs Kubernetes 1.{ADMISSION_POLICIES} or later"
+        );
         let known = args.directory().is_some();
         anyhow::ensure!(
             known,
-            "--backstop: name the policies that it stands in for, of the cluster too, with --policies"
+            "--backstop: name the policies that it stands in for, of the cluster too, with \
+             --policies"
         );
-        (report::backstop_head(&backstop::gaps(&registration)), backstop_documents(&registration))
+        (
+            report::backstop_head(&backstop::gaps(&registration)),
+            backstop_documents(&registration),
+        )
     } else {
         (report::head(&registration), report::webhooks(&registration))
     };
     if let Some(uid) = &args.owner_uid {
-        documents.iter_mut().for_each(|document| document.owned_by(args.removal.installation(), uid));
+        documents
+            .iter_mut()
+            .for_each(|document| document.owned_by(args.removal.installation(), uid));
     }
     match args.output {
         Output::Yaml => print!("{}", report::yaml(&head, &documents)),
@@ -164,28 +185,45 @@ pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
 }
 
 fn backstop_documents(registration: &Registration<'_>) -> Vec<report::Document> {
-    let mut documents: Vec<_> = backstop::policies(registration).iter().flat_map(report::backstop).collect();
-    documents.iter_mut().for_each(|document| document.belongs_to(&registration.options.name));
+    let mut documents: Vec<_> = backstop::policies(registration)
+        .iter()
+        .flat_map(report::backstop)
+        .collect();
+    documents
+        .iter_mut()
+        .for_each(|document| document.belongs_to(&registration.options.name));
     documents
 }
 
 impl WebhooksArgs {
     fn directory(&self) -> Option<&Path> {
         let default = Path::new("target/policies");
-        self.policies.as_deref().or((!self.policies_from_cluster).then_some(default))
+        self.policies
+            .as_deref()
+            .or((!self.policies_from_cluster).then_some(default))
     }
 
     /// And their candidates.
     fn policies(&self) -> Result<[Vec<Arc<Policy>>; 2]> {
-        let Some(directory) = self.directory() else { return Ok([vec![], vec![]]) };
+        let Some(directory) = self.directory() else {
+            return Ok([vec![], vec![]]);
+        };
         let cache = self.cache.open()?;
-        let engine = Arc::new(Engine::new(&EngineConfig { concurrency: 1, cache, ..EngineConfig::default() })?);
+        let engine = Arc::new(Engine::new(&EngineConfig {
+            concurrency: 1,
+            cache,
+            ..EngineConfig::default()
+        })?);
         let files = PolicyFiles::new(directory, self.modules.as_deref());
-        let both = [load::policies(&engine, &files, &[])?, load::candidates(&engine, &files, &[])?];
+        let both = [
+            load::policies(&engine, &files, &[])?,
+            load::candidates(&engine, &files, &[])?,
+        ];
         for policy in both.iter().flatten() {
             if let Some(error) = policy.load_error() {
                 eprintln!(
-                    "warning: {error}\nwarning: {} is asked about everything until it can be loaded",
+                    "warning: {error}\nwarning: {} is asked about everything until it can be \
+                     loaded",
                     policy.name()
                 );
             }
@@ -199,9 +237,11 @@ impl Target {
         let ca_bundle = self.ca_bundle.as_deref().map(ca_bundle).transpose()?;
         let endpoint = match &self.url {
             Some(url) => Endpoint::Url(url.clone()),
-            None => {
-                Endpoint::Service { namespace: self.namespace.clone(), name: self.service.clone(), port: self.port }
-            }
+            None => Endpoint::Service {
+                namespace: self.namespace.clone(),
+                name: self.service.clone(),
+                port: self.port,
+            },
         };
         Ok(Options {
             name: self.name.clone(),
@@ -222,17 +262,32 @@ fn ca_bundle(file: &Path) -> Result<CaBundle> {
 
 fn label(text: &str) -> Result<String, String> {
     let allowed = "use lower-case letters, digits and '-', at most 63 characters";
-    if is_label(text) { Ok(text.to_owned()) } else { Err(allowed.to_owned()) }
+    if is_label(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(allowed.to_owned())
+    }
 }
 
 fn uid(text: &str) -> Result<String, String> {
-    let is_uid = !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    let advice =
-        "expected what `kubectl get clusterrole sallyport-installation --output=jsonpath={.metadata.uid}` prints";
-    if is_uid { Ok(text.to_owned()) } else { Err(advice.to_owned()) }
+    let is_uid = !text.is_empty()
+        && text.len() <= 64
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let advice = "expected what `kubectl get clusterrole sallyport-installation \
+        --output=jsonpath={.metadata.uid}` prints";
+    if is_uid {
+        Ok(text.to_owned())
+    } else {
+        Err(advice.to_owned())
+    }
 }
 
 fn minor(text: &str) -> Result<u32, String> {
-    let number = text.trim_start_matches('v').strip_prefix("1.").and_then(|minor| minor.parse().ok());
-    number.filter(|minor| (16..100).contains(minor)).ok_or_else(|| "expected a version such as 1.30".to_owned())
+    let number = text
+        .trim_start_matches('v')
+        .strip_prefix("1.")
+        .and_then(|minor| minor.parse().ok());
+    number
+        .filter(|minor| (16..100).contains(minor))
+        .ok_or_else(|| "expected a version such as 1.30".to_owned())
 }

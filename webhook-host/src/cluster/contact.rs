@@ -1,6 +1,7 @@
 //! A client that notes when the API server was heard of.
 //!
-//! A watcher tells of failures and of events, but not that a watch was resumed or that a bookmark came; both mean contact.
+//! A watcher tells of failures and of events, but not that a watch was resumed or that a bookmark
+//! came; both mean contact.
 
 use super::Resource;
 use crate::inventory::Watched;
@@ -12,13 +13,23 @@ use std::sync::Arc;
 use tower::util::MapResponseLayer;
 
 /// A client of its own for each resource, so that contact is known by resource.
-pub(super) fn client(config: &Config, resource: Resource, watched: &Arc<Watched>) -> kube::Result<Client> {
+pub(super) fn client(
+    config: &Config,
+    resource: Resource,
+    watched: &Arc<Watched>,
+) -> kube::Result<Client> {
     let watched = Arc::clone(watched);
     let layer = MapResponseLayer::new(move |response: Response<Box<DynBody>>| {
         let watched = response.status().is_success().then(|| Arc::clone(&watched));
         let heard = move || {
-            if watched.as_ref().is_some_and(|watched| watched.contact(resource.plural)) {
-                tracing::info!(resource = resource.plural, "in contact with the API server again");
+            if watched
+                .as_ref()
+                .is_some_and(|watched| watched.contact(resource.plural))
+            {
+                tracing::info!(
+                    resource = resource.plural,
+                    "in contact with the API server again"
+                );
             }
         };
         heard();
@@ -29,5 +40,7 @@ pub(super) fn client(config: &Config, resource: Resource, watched: &Arc<Watched>
             })
         })
     });
-    Ok(ClientBuilder::try_from(config.clone())?.with_layer(&layer).build())
+    Ok(ClientBuilder::try_from(config.clone())?
+        .with_layer(&layer)
+        .build())
 }

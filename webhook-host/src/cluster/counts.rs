@@ -1,8 +1,8 @@
 //! Writes into the status of ServicePolicies how often they were asked.
 //!
-//! Each replica has an entry of its own, by a field manager of its own, so that none overwrites another's; it is written every few
-//! minutes and only when it changed or would look dead. Entries of replicas that are gone are removed by the others. A hint for
-//! people: metrics are the record.
+//! Each replica has an entry of its own, by a field manager of its own, so that none overwrites
+//! another's; it is written every few minutes and only when it changed or would look dead. Entries
+//! of replicas that are gone are removed by the others. A hint for people: metrics are the record.
 
 use super::policies::{self, Found, Policies};
 use crate::manifest::{API_VERSION, Evaluations, ServicePolicy};
@@ -20,7 +20,8 @@ use tokio::sync::watch;
 /// For one write.
 const WRITE: Duration = Duration::from_secs(5);
 
-/// An entry is written again after so many intervals, though nothing changed, and is a dead replica's after so many.
+/// An entry is written again after so many intervals, though nothing changed, and is a dead
+/// replica's after so many.
 const ALIVE: i32 = 6;
 const DEAD: i32 = 18;
 
@@ -43,14 +44,21 @@ pub struct Counting {
 
 impl fmt::Debug for Counting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Counting").field("replica", &self.replica).field("every", &self.every).finish_non_exhaustive()
+        f.debug_struct("Counting")
+            .field("replica", &self.replica)
+            .field("every", &self.every)
+            .finish_non_exhaustive()
     }
 }
 
 impl Counting {
     fn entry(&self, policy: &str, now: Timestamp) -> Option<Evaluations> {
         let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        let EvaluationCounts { total, violating, failed } = (self.of)(policy)?;
+        let EvaluationCounts {
+            total,
+            violating,
+            failed,
+        } = (self.of)(policy)?;
         Some(Evaluations {
             replica: self.replica.chars().take(REPLICA).collect(),
             total: count(total),
@@ -61,7 +69,9 @@ impl Counting {
     }
 
     fn times(&self, times: i32) -> SignedDuration {
-        SignedDuration::try_from(self.every).unwrap_or(SignedDuration::MAX).saturating_mul(times)
+        SignedDuration::try_from(self.every)
+            .unwrap_or(SignedDuration::MAX)
+            .saturating_mul(times)
     }
 
     /// What to write of this replica, unless as much stands there.
@@ -70,7 +80,10 @@ impl Counting {
         let entries = found.status.iter().flat_map(|status| &status.evaluations);
         let old = entries.into_iter().find(|old| old.replica == entry.replica);
         let stands = old.is_some_and(|old| {
-            let same = Evaluations { at: entry.at, ..old.clone() } == entry;
+            let same = Evaluations {
+                at: entry.at,
+                ..old.clone()
+            } == entry;
             same && now.duration_since(old.at) < self.times(ALIVE)
         });
         (!stands).then_some(entry)
@@ -78,7 +91,11 @@ impl Counting {
 
     /// Operations that take the entries of dead replicas out, if there are any.
     fn removal(&self, found: &Found, now: Timestamp) -> Option<Value> {
-        let entries = found.status.iter().flat_map(|status| &status.evaluations).enumerate();
+        let entries = found
+            .status
+            .iter()
+            .flat_map(|status| &status.evaluations)
+            .enumerate();
         let dead = entries.filter(|(_, entry)| now.duration_since(entry.at) > self.times(DEAD));
         let mut dead: Vec<_> = dead.collect();
         // From the end, so that each is still at its place when its turn comes.
@@ -90,14 +107,26 @@ impl Counting {
                 json!({"op": "remove", "path": path}),
             ]
         });
-        Some(operations.collect::<Vec<_>>()).filter(|operations| !operations.is_empty()).map(Value::from)
+        Some(operations.collect::<Vec<_>>())
+            .filter(|operations| !operations.is_empty())
+            .map(Value::from)
     }
 }
 
 /// Writes counts, once there are some, until the host ends.
-pub(super) async fn run(client: Client, policies: Arc<Policies>, mut counting: watch::Receiver<Option<Counting>>) {
+pub(super) async fn run(
+    client: Client,
+    policies: Arc<Policies>,
+    mut counting: watch::Receiver<Option<Counting>>,
+) {
     let api = policies::api(client);
-    let Ok(counting) = counting.wait_for(Option::is_some).await.map(|counting| counting.clone()) else { return };
+    let Ok(counting) = counting
+        .wait_for(Option::is_some)
+        .await
+        .map(|counting| counting.clone())
+    else {
+        return;
+    };
     let Some(counting) = counting else { return };
     loop {
         tokio::time::sleep(counting.every).await;
@@ -126,15 +155,25 @@ async fn write(api: &Api<DynamicObject>, name: &str, entry: &Evaluations) {
 /// Another replica may have been quicker.
 async fn remove(api: &Api<DynamicObject>, name: &str, operations: Value) {
     let patch = serde_json::from_value(operations).expect("these are operations of a JSON patch");
-    send(api, name, &PatchParams::default(), &Patch::<Value>::Json(patch)).await;
+    send(
+        api,
+        name,
+        &PatchParams::default(),
+        &Patch::<Value>::Json(patch),
+    )
+    .await;
 }
 
-/// The next round tries again; whoever may not write a status is told so by the conditions, which matter.
+/// The next round tries again; whoever may not write a status is told so by the conditions, which
+/// matter.
 async fn send(api: &Api<DynamicObject>, name: &str, params: &PatchParams, patch: &Patch<Value>) {
     match tokio::time::timeout(WRITE, api.patch_status(name, params, patch)).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::debug!(policy = name, "can't write its counts: {error}"),
-        Err(_) => tracing::debug!(policy = name, "can't write its counts: no answer within {WRITE:?}"),
+        Err(_) => tracing::debug!(
+            policy = name,
+            "can't write its counts: no answer within {WRITE:?}"
+        ),
     }
 }
 
@@ -144,9 +183,16 @@ mod tests {
     use crate::manifest::ServicePolicyStatus;
 
     fn counting(total: u64) -> Counting {
-        let counts = EvaluationCounts { total, ..EvaluationCounts::default() };
+        let counts = EvaluationCounts {
+            total,
+            ..EvaluationCounts::default()
+        };
         let of = Arc::new(move |name: &str| (name == "p").then_some(counts));
-        Counting { replica: "a".into(), every: Duration::from_secs(10), of }
+        Counting {
+            replica: "a".into(),
+            every: Duration::from_secs(10),
+            of,
+        }
     }
 
     fn at(second: i64) -> Timestamp {
@@ -154,23 +200,49 @@ mod tests {
     }
 
     fn found(evaluations: Vec<Evaluations>) -> Found {
-        let status = ServicePolicyStatus { evaluations, ..ServicePolicyStatus::default() };
-        Found { manifest: Value::Null, generation: None, status: Some(status) }
+        let status = ServicePolicyStatus {
+            evaluations,
+            ..ServicePolicyStatus::default()
+        };
+        Found {
+            manifest: Value::Null,
+            generation: None,
+            status: Some(status),
+        }
     }
 
     fn entry(replica: &str, total: i64, second: i64) -> Evaluations {
-        Evaluations { replica: replica.into(), total, violating: 0, failed: 0, at: at(second) }
+        Evaluations {
+            replica: replica.into(),
+            total,
+            violating: 0,
+            failed: 0,
+            at: at(second),
+        }
     }
 
     #[test]
     fn an_entry_is_written_when_it_changed_or_would_look_dead() {
         let news = |found: &Found, second| counting(5).news("p", found, at(second));
         assert_eq!(news(&found(vec![]), 0), Some(entry("a", 5, 0)));
-        assert_eq!(news(&found(vec![entry("b", 5, 0)]), 0), Some(entry("a", 5, 0)));
-        assert_eq!(news(&found(vec![entry("a", 4, 0)]), 1), Some(entry("a", 5, 1)));
+        assert_eq!(
+            news(&found(vec![entry("b", 5, 0)]), 0),
+            Some(entry("a", 5, 0))
+        );
+        assert_eq!(
+            news(&found(vec![entry("a", 4, 0)]), 1),
+            Some(entry("a", 5, 1))
+        );
         assert_eq!(news(&found(vec![entry("a", 5, 0)]), 59), None);
-        assert_eq!(news(&found(vec![entry("a", 5, 0)]), 60), Some(entry("a", 5, 60)));
-        assert_eq!(counting(5).news("other", &found(vec![]), at(0)), None, "it does not serve");
+        assert_eq!(
+            news(&found(vec![entry("a", 5, 0)]), 60),
+            Some(entry("a", 5, 60))
+        );
+        assert_eq!(
+            counting(5).news("other", &found(vec![]), at(0)),
+            None,
+            "it does not serve"
+        );
     }
 
     #[test]

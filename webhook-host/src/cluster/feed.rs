@@ -12,8 +12,8 @@ use kube::{Api, Client};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Pods that ended are in no EndpointSlice (`ShouldPodBeInEndpoints` of k8s.io/endpointslice): no selector reaches them. Those
-/// that are about to end are served from until they have.
+/// Pods that ended are in no EndpointSlice (`ShouldPodBeInEndpoints` of k8s.io/endpointslice): no
+/// selector reaches them. Those that are about to end are served from until they have.
 const REACHABLE: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
 /// The feed of one kind.
@@ -25,7 +25,14 @@ pub(super) struct Feeder {
 
 impl Feeder {
     pub(super) fn new(kind: Kind, watched: Arc<Watched>, events: mpsc::Sender<Event>) -> Self {
-        Self { kind, follower: Follower { resource: Resource::of(kind), watched }, events }
+        Self {
+            kind,
+            follower: Follower {
+                resource: Resource::of(kind),
+                watched,
+            },
+            events,
+        }
     }
 
     /// Until it is aborted.
@@ -41,7 +48,8 @@ impl Feeder {
             }
             Kind::Pods => {
                 let api = Api::<Pod>::all(client);
-                self.feed(|config| watcher(api.clone(), config.fields(REACHABLE))).await;
+                self.feed(|config| watcher(api.clone(), config.fields(REACHABLE)))
+                    .await;
             }
         }
     }
@@ -58,7 +66,9 @@ impl Feeder {
     fn translated<K: Into<Object>>(&self, event: watcher::Event<K>) -> Event {
         match event {
             watcher::Event::Init => Event::Listing(self.kind),
-            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => Event::Apply(object.into()),
+            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
+                Event::Apply(object.into())
+            }
             watcher::Event::Delete(object) => Event::Delete(object.into()),
             watcher::Event::InitDone => Event::Listed(self.kind),
         }

@@ -1,4 +1,5 @@
-//! Objects as they are read from the API server: of the JSON, only what the inventory keeps is taken out of the buffer.
+//! Objects as they are read from the API server: of the JSON, only what the inventory keeps is
+//! taken out of the buffer.
 
 use crate::inventory::Object;
 use k8s_openapi::api::core::v1 as core;
@@ -72,22 +73,48 @@ impl Container {
 impl From<PartialObjectMeta<core::Namespace>> for Object {
     fn from(namespace: PartialObjectMeta<core::Namespace>) -> Self {
         let ObjectMeta { name, labels, .. } = namespace.metadata;
-        Self::Namespace { name: name.unwrap_or_default(), labels: labels.unwrap_or_default() }
+        Self::Namespace {
+            name: name.unwrap_or_default(),
+            labels: labels.unwrap_or_default(),
+        }
     }
 }
 
 impl From<Node> for Object {
     fn from(Node { metadata, spec }: Node) -> Self {
-        let taints = spec.taints.into_iter().flatten().map(|taint| taint.key).collect();
-        Self::Node { name: metadata.name.unwrap_or_default(), provider_id: spec.provider_id, taints }
+        let taints = spec
+            .taints
+            .into_iter()
+            .flatten()
+            .map(|taint| taint.key)
+            .collect();
+        Self::Node {
+            name: metadata.name.unwrap_or_default(),
+            provider_id: spec.provider_id,
+            taints,
+        }
     }
 }
 
 impl From<Pod> for Object {
     fn from(Pod { metadata, spec }: Pod) -> Self {
-        let sidecars = spec.init_containers.into_iter().flatten().filter(Container::is_sidecar);
-        let ports = spec.containers.into_iter().chain(sidecars).flat_map(|container| container.ports).flatten();
-        let ObjectMeta { namespace, name, labels, .. } = metadata;
+        let sidecars = spec
+            .init_containers
+            .into_iter()
+            .flatten()
+            .filter(Container::is_sidecar);
+        let ports = spec
+            .containers
+            .into_iter()
+            .chain(sidecars)
+            .flat_map(|container| container.ports)
+            .flatten();
+        let ObjectMeta {
+            namespace,
+            name,
+            labels,
+            ..
+        } = metadata;
         Self::Pod {
             namespace: namespace.unwrap_or_default(),
             name: name.unwrap_or_default(),

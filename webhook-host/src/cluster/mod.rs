@@ -1,10 +1,11 @@
-//! Watches the cluster: for what policies ask about it, which keeps the inventory up to date, and for its ServicePolicies, which
-//! the reload reads.
+//! Watches the cluster: for what policies ask about it, which keeps the inventory up to date, and
+//! for its ServicePolicies, which the reload reads.
 //!
-//! A thread and a runtime of its own, so that no policy can hold up a watcher, nor a watcher a review. One watcher a kind, and
-//! only for the kinds that the loaded policies ask for; all of them feed one writer, which puts a batch of events into the
-//! index and publishes the result. Losing contact takes nothing away: what is known stays, is told to be stale, and is made
-//! good by a new list. Beside `cli`, the only module that knows `kube::Client`. Started by `cli::serve`.
+//! A thread and a runtime of its own, so that no policy can hold up a watcher, nor a watcher a
+//! review. One watcher a kind, and only for the kinds that the loaded policies ask for; all of them
+//! feed one writer, which puts a batch of events into the index and publishes the result. Losing
+//! contact takes nothing away: what is known stays, is told to be stale, and is made good by a new
+//! list. Beside `cli`, the only module that knows `kube::Client`. Started by `cli::serve`.
 
 mod contact;
 mod counts;
@@ -30,7 +31,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, LocalSet};
 
-/// For the next byte of an answer. Longer than a watch lasts: the watcher gives up on its end itself, 5 s after it is due.
+/// For the next byte of an answer. Longer than a watch lasts: the watcher gives up on its end
+/// itself, 5 s after it is due.
 const SILENCE: Duration = Duration::from_secs(follow::WATCH as u64 + 15);
 
 /// For a TCP connection and TLS, which take milliseconds in a cluster.
@@ -51,7 +53,10 @@ struct Resource {
 
 impl Resource {
     fn of(kind: Kind) -> Self {
-        Self { group: "", plural: kind.resource() }
+        Self {
+            group: "",
+            plural: kind.resource(),
+        }
     }
 }
 
@@ -83,36 +88,62 @@ impl Unlisted {
             Some(trouble) => format!("{resource}: {}", trouble.message),
         };
         let resources: Vec<_> = self.resources.iter().map(of).collect();
-        format!("the cluster was not listed within {:?}: {}", self.waited, resources.join("; "))
+        format!(
+            "the cluster was not listed within {:?}: {}",
+            self.waited,
+            resources.join("; ")
+        )
     }
 }
 
 impl Watchers {
-    /// Starts the thread; it watches nothing until it is told to, but ServicePolicies when they are `served`, and writes into their
-    /// status as long as the gate is open. An API server that can't be reached is no error: it is tried again and again.
+    /// Starts the thread; it watches nothing until it is told to, but ServicePolicies when they are
+    /// `served`, and writes into their status as long as the gate is open. An API server that can't
+    /// be reached is no error: it is tried again and again.
     ///
     /// # Errors
     ///
-    /// When a client can't be made of the configuration, or the process can't start one more thread.
+    /// When a client can't be made of the configuration, or the process can't start one more
+    /// thread.
     pub fn start(mut config: Config, served: bool, writes: &WriteGate) -> Result<Self, StartError> {
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = Some(SILENCE);
         // Watchers try again by themselves, and tell meanwhile.
         config.default_retry = false;
         let watched = Watched::new();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         // Clients have tasks, hence the runtime.
         let (clients, own, writer) = runtime.block_on(async {
-            let client = |kind| Ok((kind, contact::client(&config, Resource::of(kind), &watched)?));
-            let clients = Kind::ALL.into_iter().map(client).collect::<kube::Result<BTreeMap<_, _>>>()?;
+            let client = |kind| {
+                Ok((
+                    kind,
+                    contact::client(&config, Resource::of(kind), &watched)?,
+                ))
+            };
+            let clients = Kind::ALL
+                .into_iter()
+                .map(client)
+                .collect::<kube::Result<BTreeMap<_, _>>>()?;
             let own = contact::client(&config, policies::RESOURCE, &watched)?;
             // To be heard by it is no contact of any watcher.
             Ok::<_, kube::Error>((clients, own, Client::try_from(config)?))
         })?;
-        let (wanted, reports) = (watch::Sender::new(BTreeSet::new()), watch::Sender::new(Reports::new()));
+        let (wanted, reports) = (
+            watch::Sender::new(BTreeSet::new()),
+            watch::Sender::new(Reports::new()),
+        );
         let counting = watch::Sender::new(None);
-        let (asked, reported, counted) = (wanted.subscribe(), reports.subscribe(), counting.subscribe());
-        let (supervisor, policies) = (Supervisor::new(clients, Arc::clone(&watched)), Arc::new(Policies::default()));
+        let (asked, reported, counted) = (
+            wanted.subscribe(),
+            reports.subscribe(),
+            counting.subscribe(),
+        );
+        let (supervisor, policies) = (
+            Supervisor::new(clients, Arc::clone(&watched)),
+            Arc::new(Policies::default()),
+        );
         let (known, feeds) = (Arc::clone(&policies), Arc::clone(&watched));
         let writes = writes.clone();
         let run = async move {
@@ -125,8 +156,16 @@ impl Watchers {
             }
             supervisor.run(asked).await;
         };
-        std::thread::Builder::new().name("cluster".into()).spawn(move || LocalSet::new().block_on(&runtime, run))?;
-        Ok(Self { wanted, watched, policies: served.then_some(policies), reports, counting })
+        std::thread::Builder::new()
+            .name("cluster".into())
+            .spawn(move || LocalSet::new().block_on(&runtime, run))?;
+        Ok(Self {
+            wanted,
+            watched,
+            policies: served.then_some(policies),
+            reports,
+            counting,
+        })
     }
 
     /// What the watchers know.
@@ -186,7 +225,10 @@ impl Watchers {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(Unlisted { resources, waited: most });
+                return Err(Unlisted {
+                    resources,
+                    waited: most,
+                });
             }
             std::thread::sleep(LOOK);
         }
@@ -195,9 +237,15 @@ impl Watchers {
     fn unlisted(&self, wanted: &[&'static str]) -> Vec<(&'static str, Option<Trouble>)> {
         let feeds = self.watched.feeds();
         let trouble = |feed: &Feed| feed.state.trouble().cloned();
-        let missing = |resource: &&'static str| feeds.get(*resource).is_none_or(|feed| !feed.state.is_listed());
+        let missing = |resource: &&'static str| {
+            feeds
+                .get(*resource)
+                .is_none_or(|feed| !feed.state.is_listed())
+        };
         let missing = wanted.iter().copied().filter(missing);
-        missing.map(|resource| (resource, feeds.get(resource).and_then(trouble))).collect()
+        missing
+            .map(|resource| (resource, feeds.get(resource).and_then(trouble)))
+            .collect()
     }
 }
 
@@ -221,7 +269,11 @@ struct Supervisor {
 
 impl Supervisor {
     fn new(clients: BTreeMap<Kind, Client>, watched: Arc<Watched>) -> Self {
-        Self { clients, watched, running: BTreeMap::new() }
+        Self {
+            clients,
+            watched,
+            running: BTreeMap::new(),
+        }
     }
 
     async fn run(mut self, mut wanted: watch::Receiver<BTreeSet<Kind>>) {
@@ -246,7 +298,8 @@ impl Supervisor {
                     self.watched.begin(kind.resource());
                     tracing::info!(resource = kind.resource(), "watching: a policy asks for it");
                     let feeder = Feeder::new(*kind, Arc::clone(&self.watched), events.clone());
-                    self.running.insert(*kind, tokio::task::spawn_local(feeder.run(client.clone())));
+                    self.running
+                        .insert(*kind, tokio::task::spawn_local(feeder.run(client.clone())));
                 }
                 (false, Some(running)) => {
                     running.abort();
@@ -254,7 +307,10 @@ impl Supervisor {
                     let _ = running.await;
                     self.watched.end(kind.resource());
                     let _ = events.send(Event::Forget(*kind)).await;
-                    tracing::info!(resource = kind.resource(), "not watched any more: no policy asks for it");
+                    tracing::info!(
+                        resource = kind.resource(),
+                        "not watched any more: no policy asks for it"
+                    );
                 }
                 (false, None) => {}
             }

@@ -1,6 +1,7 @@
 //! ServicePolicies as the cluster has them: what the reload reads, beside the files.
 //!
-//! Only what its users write of a ServicePolicy counts here: a written status, a label or a resourceVersion is no change.
+//! Only what its users write of a ServicePolicy counts here: a written status, a label or a
+//! resourceVersion is no change.
 
 use super::Resource;
 use super::follow::Follower;
@@ -14,7 +15,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// As API paths and rules of RBAC call them.
-pub(super) const RESOURCE: Resource = Resource { group: "sallyport.dev", plural: "servicepolicies" };
+pub(super) const RESOURCE: Resource = Resource {
+    group: "sallyport.dev",
+    plural: "servicepolicies",
+};
 
 /// All ServicePolicies of the cluster. Shared by the watcher and who reads them.
 #[derive(Debug, Default)]
@@ -43,10 +47,17 @@ impl From<DynamicObject> for Found {
     fn from(object: DynamicObject) -> Self {
         let spec = object.data.get("spec").cloned().unwrap_or_default();
         let metadata = json!({"name": object.metadata.name});
-        let manifest =
-            json!({"apiVersion": API_VERSION, "kind": ServicePolicy::KIND, "metadata": metadata, "spec": spec});
-        let status = object.data.get("status").and_then(|status| serde_json::from_value(status.clone()).ok());
-        Self { manifest, generation: object.metadata.generation, status }
+        let manifest = json!({"apiVersion": API_VERSION, "kind": ServicePolicy::KIND,
+            "metadata": metadata, "spec": spec});
+        let status = object
+            .data
+            .get("status")
+            .and_then(|status| serde_json::from_value(status.clone()).ok());
+        Self {
+            manifest,
+            generation: object.metadata.generation,
+            status,
+        }
     }
 }
 
@@ -71,7 +82,8 @@ impl Policies {
             }
             Event::InitDone => {
                 let listed = std::mem::take(&mut known.listing);
-                let written = |(name, found): (&String, &Found)| (name.clone(), found.manifest.clone());
+                let written =
+                    |(name, found): (&String, &Found)| (name.clone(), found.manifest.clone());
                 let before: BTreeMap<_, _> = known.policies.iter().map(written).collect();
                 known.revision += u64::from(before != listed.iter().map(written).collect());
                 known.policies = listed;
@@ -79,7 +91,10 @@ impl Policies {
             Event::Apply(object) => {
                 let name = object.metadata.name.clone().unwrap_or_default();
                 let found = Found::from(object);
-                let changed = known.policies.get(&name).is_none_or(|before| before.manifest != found.manifest);
+                let changed = known
+                    .policies
+                    .get(&name)
+                    .is_none_or(|before| before.manifest != found.manifest);
                 known.policies.insert(name, found);
                 known.revision += u64::from(changed);
             }
@@ -99,14 +114,20 @@ impl Policies {
 pub(super) fn api(client: Client) -> Api<DynamicObject> {
     let (group, version) = API_VERSION.split_once('/').expect("a group and a version");
     let kind = GroupVersionKind::gvk(group, version, ServicePolicy::KIND);
-    Api::all_with(client, &ApiResource::from_gvk_with_plural(&kind, RESOURCE.plural))
+    Api::all_with(
+        client,
+        &ApiResource::from_gvk_with_plural(&kind, RESOURCE.plural),
+    )
 }
 
 /// Keeps them up to date, until the host ends.
 pub(super) async fn run(client: Client, policies: Arc<Policies>, watched: Arc<Watched>) {
     let api = api(client);
     watched.begin(RESOURCE.plural);
-    let follower = Follower { resource: RESOURCE, watched: Arc::clone(&watched) };
+    let follower = Follower {
+        resource: RESOURCE,
+        watched: Arc::clone(&watched),
+    };
     let take = async |event: Event<DynamicObject>| {
         let listed = matches!(event, Event::InitDone);
         policies.apply(event);
@@ -117,7 +138,9 @@ pub(super) async fn run(client: Client, policies: Arc<Policies>, watched: Arc<Wa
         }
         true
     };
-    follower.follow(|config| watcher(api.clone(), config), take).await;
+    follower
+        .follow(|config| watcher(api.clone(), config), take)
+        .await;
 }
 
 #[cfg(test)]
@@ -143,7 +166,11 @@ mod tests {
         changes(Event::Init);
         changes(Event::InitApply(policy("p", &one, &Value::Null)));
         assert!(changes(Event::InitDone));
-        assert!(!changes(Event::Apply(policy("p", &one, &json!({"conditions": []})))));
+        assert!(!changes(Event::Apply(policy(
+            "p",
+            &one,
+            &json!({"conditions": []})
+        ))));
         assert!(changes(Event::Apply(policy("p", &two, &Value::Null))));
         assert!(!changes(Event::Delete(policy("q", &two, &Value::Null))));
         changes(Event::Init);

@@ -1,12 +1,14 @@
 //! Writes into the status of ServicePolicies what the host made of them.
 //!
-//! By server-side apply with a field manager of its own. Every replica writes the same of the same, so it does not matter which
-//! one does: what stands there already is not written again, and a time changes only with its condition. Replicas that differ, as
-//! in a rolling update, take turns, and the last that lives is right. What can't be written is tried again, and holds up nothing.
+//! By server-side apply with a field manager of its own. Every replica writes the same of the same,
+//! so it does not matter which one does: what stands there already is not written again, and a time
+//! changes only with its condition. Replicas that differ, as in a rolling update, take turns, and
+//! the last that lives is right. What can't be written is tried again, and holds up nothing.
 
 use super::policies::{self, Found, Policies};
 use crate::manifest::{
-    API_VERSION, ComponentStatus, Condition, ConditionStatus, ConditionType, ServicePolicy, ServicePolicyStatus,
+    API_VERSION, ComponentStatus, Condition, ConditionStatus, ConditionType, ServicePolicy,
+    ServicePolicyStatus,
 };
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
@@ -54,7 +56,8 @@ pub enum Serves {
 }
 
 /// What is wrong with a ServicePolicy that is [`Serves::Taken`].
-pub const TAKEN: &str = "metadata.name: a file of --policies has a ServicePolicy of this name, and the file's judges; rename one, \
+pub const TAKEN: &str = "metadata.name: a file of --policies has a ServicePolicy of this name, and \
+    the file's judges; rename one, \
                           or take the file away (in deploy/: PRESET=none, see docs/operations.md)";
 
 /// By name.
@@ -65,33 +68,55 @@ impl Report {
     fn status(&self, before: Option<&ServicePolicyStatus>, now: Timestamp) -> ServicePolicyStatus {
         let as_written = match &self.candidate {
             None => ("Loaded", "it judges requests as it is written".to_owned()),
-            Some(error) => ("CandidateNotLoaded", format!("it judges requests as it is written, but {error}")),
+            Some(error) => (
+                "CandidateNotLoaded",
+                format!("it judges requests as it is written, but {error}"),
+            ),
         };
         let (ready, degraded) = match &self.serves {
             Serves::AsWritten => {
                 (
                     ("True", as_written.0, as_written.1.as_str()),
-                    // Not empty: API servers of old take that for null in what is applied, and refuse it.
+                    // Not empty: API servers of old take that for null in what is applied, and
+                    // refuse it.
                     ("False", "AsWritten", "nothing else serves in its place"),
                 )
             }
             Serves::AsBefore(error) => (
                 ("False", "NotLoaded", error.as_str()),
-                ("True", "LastGoodServes", "what was written before judges requests until this is mended"),
+                (
+                    "True",
+                    "LastGoodServes",
+                    "what was written before judges requests until this is mended",
+                ),
             ),
             Serves::Nothing(error) => (
                 ("False", "NotLoaded", error.as_str()),
-                ("True", "NothingServes", "each review is an evaluation error, under its failurePolicy"),
+                (
+                    "True",
+                    "NothingServes",
+                    "each review is an evaluation error, under its failurePolicy",
+                ),
             ),
-            Serves::Taken => {
-                (("False", "NameTaken", TAKEN), ("True", "FileServes", "the file's ServicePolicy judges requests"))
-            }
+            Serves::Taken => (
+                ("False", "NameTaken", TAKEN),
+                (
+                    "True",
+                    "FileServes",
+                    "the file's ServicePolicy judges requests",
+                ),
+            ),
         };
         let condition = |r#type, (status, reason, message): (&str, &str, &str)| {
-            let status = if status == "True" { ConditionStatus::True } else { ConditionStatus::False };
+            let status = if status == "True" {
+                ConditionStatus::True
+            } else {
+                ConditionStatus::False
+            };
             let old = before.iter().flat_map(|before| &before.conditions);
-            let since =
-                old.filter(|old| old.r#type == r#type && old.status == status).map(|old| old.last_transition_time);
+            let since = old
+                .filter(|old| old.r#type == r#type && old.status == status)
+                .map(|old| old.last_transition_time);
             Condition {
                 r#type,
                 status,
@@ -103,16 +128,23 @@ impl Report {
         };
         ServicePolicyStatus {
             observed_generation: self.generation,
-            conditions: vec![condition(ConditionType::Ready, ready), condition(ConditionType::Degraded, degraded)],
+            conditions: vec![
+                condition(ConditionType::Ready, ready),
+                condition(ConditionType::Degraded, degraded),
+            ],
             component: self.component.clone(),
             evaluations: vec![],
         }
     }
 }
 
-/// Writes reports as they come, until the host ends; and again where somebody else wrote last, such as a replica that is gone
-/// and judged differently.
-pub(super) async fn run(client: Client, policies: Arc<Policies>, mut reports: watch::Receiver<Reports>) {
+/// Writes reports as they come, until the host ends; and again where somebody else wrote last, such
+/// as a replica that is gone and judged differently.
+pub(super) async fn run(
+    client: Client,
+    policies: Arc<Policies>,
+    mut reports: watch::Receiver<Reports>,
+) {
     let api = policies::api(client);
     // What can't be written, and why: told when it is new.
     let mut told = BTreeMap::new();
@@ -121,8 +153,12 @@ pub(super) async fn run(client: Client, policies: Arc<Policies>, mut reports: wa
         let all = policies.all();
         let mut problems = BTreeMap::new();
         for (name, report) in &now {
-            let Some(patch) = all.get(name).and_then(|found| patch(name, report, found)) else { continue };
-            let Err(problem) = write(&api, name, &patch).await else { continue };
+            let Some(patch) = all.get(name).and_then(|found| patch(name, report, found)) else {
+                continue;
+            };
+            let Err(problem) = write(&api, name, &patch).await else {
+                continue;
+            };
             if told.get(name) != Some(&problem) {
                 tracing::warn!(policy = name, "can't write its status: {problem}");
             }
@@ -151,10 +187,14 @@ fn patch(name: &str, report: &Report, found: &Found) -> Option<Value> {
     let seconds = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let status = report.status(found.status.as_ref(), seconds);
     // Counts are `counts`' own.
-    let stands = found.status.clone().map(|found| ServicePolicyStatus { evaluations: vec![], ..found });
+    let stands = found.status.clone().map(|found| ServicePolicyStatus {
+        evaluations: vec![],
+        ..found
+    });
     let news = report.generation == found.generation && stands.as_ref() != Some(&status);
     news.then(|| {
-        json!({"apiVersion": API_VERSION, "kind": ServicePolicy::KIND, "metadata": {"name": name}, "status": status})
+        json!({"apiVersion": API_VERSION, "kind": ServicePolicy::KIND, "metadata": {"name": name},
+            "status": status})
     })
 }
 
@@ -163,33 +203,61 @@ mod tests {
     use super::*;
 
     fn report(generation: i64, serves: Serves) -> Report {
-        Report { generation: Some(generation), component: None, serves, candidate: None }
+        Report {
+            generation: Some(generation),
+            component: None,
+            serves,
+            candidate: None,
+        }
     }
 
     fn found(generation: i64, status: Option<ServicePolicyStatus>) -> Found {
-        Found { manifest: json!({}), generation: Some(generation), status }
+        Found {
+            manifest: json!({}),
+            generation: Some(generation),
+            status,
+        }
     }
 
     #[test]
     fn what_stands_there_already_or_is_past_is_not_written() {
         let report = report(2, Serves::AsWritten);
-        assert!(patch("p", &report, &found(3, None)).is_none(), "a newer generation is being loaded");
+        assert!(
+            patch("p", &report, &found(3, None)).is_none(),
+            "a newer generation is being loaded"
+        );
         let patch_of = |status| patch("p", &report, &found(2, status));
         let first = patch_of(None).expect("news");
-        let status: ServicePolicyStatus = serde_json::from_value(first["status"].clone()).expect("a status");
+        let status: ServicePolicyStatus =
+            serde_json::from_value(first["status"].clone()).expect("a status");
         assert!(patch_of(Some(status)).is_none());
     }
 
     #[test]
     fn a_time_changes_only_with_its_condition() {
-        let (then, now) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(9).expect("a time"));
+        let (then, now) = (
+            Timestamp::UNIX_EPOCH,
+            Timestamp::from_second(9).expect("a time"),
+        );
         let before = report(1, Serves::AsWritten).status(None, then);
         let same = report(2, Serves::AsWritten).status(Some(&before), now);
-        assert!(same.conditions.iter().all(|condition| condition.last_transition_time == then));
+        assert!(
+            same.conditions
+                .iter()
+                .all(|condition| condition.last_transition_time == then)
+        );
         let worse = report(2, Serves::AsBefore("a typo".into())).status(Some(&before), now);
-        assert!(worse.conditions.iter().all(|condition| condition.last_transition_time == now));
+        assert!(
+            worse
+                .conditions
+                .iter()
+                .all(|condition| condition.last_transition_time == now)
+        );
         assert_eq!(
-            (worse.conditions[0].message.as_str(), worse.conditions[1].status),
+            (
+                worse.conditions[0].message.as_str(),
+                worse.conditions[1].status
+            ),
             ("a typo", ConditionStatus::True)
         );
     }

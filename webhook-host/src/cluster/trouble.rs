@@ -16,8 +16,12 @@ pub(super) fn of(resource: Resource, error: &watcher::Error) -> Trouble {
         }
         watcher::Error::WatchError(status) => answered(resource, "watch", status),
         watcher::Error::NoResourceVersion => {
-            let message = "the API server's answer has no resourceVersion; does something stand in between?";
-            Trouble { reason: "unreadable", message: message.to_owned() }
+            let message =
+                "the API server's answer has no resourceVersion; does something stand in between?";
+            Trouble {
+                reason: "unreadable",
+                message: message.to_owned(),
+            }
         }
     }
 }
@@ -42,7 +46,10 @@ fn failed(resource: Resource, verb: &str, error: &kube::Error) -> Trouble {
         error => {
             let causes: Vec<_> = causes(error).collect();
             let message = format!("can't {verb} {plural}: {}", causes.join(": "));
-            Trouble { reason: "unreachable", message }
+            Trouble {
+                reason: "unreachable",
+                message,
+            }
         }
     }
 }
@@ -53,22 +60,36 @@ fn answered(resource: Resource, verb: &str, status: &Status) -> Trouble {
         401 => (
             "forbidden",
             format!(
-                "can't {verb} {plural}: the API server does not know who asks; check the token or --kubeconfig: {said}"
+                "can't {verb} {plural}: the API server does not know who asks; check the token or \
+                 --kubeconfig: {said}"
             ),
         ),
         403 => (
             "forbidden",
             format!(
-                "may not {verb} {plural}; a ClusterRole needs {{apiGroups: [\"{group}\"], resources: [{plural}], verbs: [list, watch]}}, see deploy/base/rbac.yaml: {said}"
+                "may not {verb} {plural}; a ClusterRole needs {{apiGroups: [\"{group}\"], \
+                 resources: [{plural}], verbs: [list, watch]}}, see deploy/base/rbac.yaml: {said}"
             ),
         ),
-        404 => ("missing", format!("the API server has no {plural}; apply its CustomResourceDefinition: {said}")),
+        404 => (
+            "missing",
+            format!("the API server has no {plural}; apply its CustomResourceDefinition: {said}"),
+        ),
         GONE => (
             "expired",
-            format!("the API server has forgotten the changes of {plural} since last time; listing again: {said}"),
+            format!(
+                "the API server has forgotten the changes of {plural} since last time; listing \
+                 again: {said}"
+            ),
         ),
-        429 | 503 => ("busy", format!("the API server is too busy to {verb} {plural} now; asking again: {said}")),
-        code => ("refused", format!("can't {verb} {plural}: the API server answered {code}: {said}")),
+        429 | 503 => (
+            "busy",
+            format!("the API server is too busy to {verb} {plural} now; asking again: {said}"),
+        ),
+        code => (
+            "refused",
+            format!("can't {verb} {plural}: the API server answered {code}: {said}"),
+        ),
     };
     Trouble { reason, message }
 }
@@ -84,6 +105,9 @@ fn causes(error: &dyn std::error::Error) -> impl Iterator<Item = String> {
     let mut texts: Vec<String> = chain.collect();
     let last = texts.pop();
     texts.truncate(1);
-    texts.retain(|text| last.as_ref().is_none_or(|last| !text.contains(last.as_str())));
+    texts.retain(|text| {
+        last.as_ref()
+            .is_none_or(|last| !text.contains(last.as_str()))
+    });
     texts.into_iter().chain(last)
 }

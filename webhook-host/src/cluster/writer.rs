@@ -1,7 +1,9 @@
-//! The one that writes: takes events from all watchers, a batch at a time, and publishes what comes of them.
+//! The one that writes: takes events from all watchers, a batch at a time, and publishes what comes
+//! of them.
 //!
-//! A batch is what arrives within a moment of its first event: a list of 50,000 Pods is published some dozen times, not 50,000
-//! times, and a new namespace is known before the review that waits for it gives up.
+//! A batch is what arrives within a moment of its first event: a list of 50,000 Pods is published
+//! some dozen times, not 50,000 times, and a new namespace is known before the review that waits
+//! for it gives up.
 
 use crate::inventory::{Event, Index, Kind, Watched};
 use std::sync::Arc;
@@ -55,7 +57,11 @@ impl Batch {
         // Not before: whoever sees it listed sees the list.
         for kind in self.listed {
             if watched.listed(kind.resource()) {
-                tracing::info!(resource = kind.resource(), objects = index.count(kind), "listed");
+                tracing::info!(
+                    resource = kind.resource(),
+                    objects = index.count(kind),
+                    "listed"
+                );
             }
         }
     }

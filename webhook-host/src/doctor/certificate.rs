@@ -18,7 +18,8 @@ pub(super) enum Fault {
 /// A month: who renews by hand needs to hear of it in time, and a renewal by machine is overdue.
 const SOON_SECONDS: i64 = 30 * 24 * 3600;
 
-/// Looks at a bundle in PEM. Any certificate of it may be the one that signed, so that the last one to end counts.
+/// Looks at a bundle in PEM. Any certificate of it may be the one that signed, so that the last one
+/// to end counts.
 pub(super) fn fault(pem: &[u8], now: Timestamp) -> Option<Fault> {
     match last_end(pem) {
         Err(why) => Some(Fault::Unreadable(why)),
@@ -32,9 +33,12 @@ fn last_end(pem: &[u8]) -> Result<Timestamp, String> {
     let mut ends = vec![];
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| format!("no PEM: {error}"))?;
-        let (_, parsed) = parse_x509_certificate(&certificate).map_err(|error| format!("no X.509: {error}"))?;
+        let (_, parsed) =
+            parse_x509_certificate(&certificate).map_err(|error| format!("no X.509: {error}"))?;
         let end = parsed.validity().not_after.timestamp();
         ends.push(Timestamp::from_second(end).unwrap_or(Timestamp::MAX));
     }
-    ends.into_iter().max().ok_or_else(|| "no block `BEGIN CERTIFICATE`".to_owned())
+    ends.into_iter()
+        .max()
+        .ok_or_else(|| "no block `BEGIN CERTIFICATE`".to_owned())
 }

@@ -1,5 +1,6 @@
-//! The items of the page that a configuration shows, one function each. An item is named by its anchor there. Here are those of a
-//! configuration as a whole; those of one webhook are below, by what they look at.
+//! The items of the page that a configuration shows, one function each. An item is named by its
+//! anchor there. Here are those of a configuration as a whole; those of one webhook are below, by
+//! what they look at.
 
 mod endpoint;
 mod fields;
@@ -12,7 +13,11 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// Every check; those of `all` look at the other configurations, too.
-pub(super) fn of(configuration: &Configuration, all: &[Configuration], now: Timestamp) -> Vec<Finding> {
+pub(super) fn of(
+    configuration: &Configuration,
+    all: &[Configuration],
+    now: Timestamp,
+) -> Vec<Finding> {
     let mut findings = vec![];
     if configuration.webhooks.is_empty() {
         findings.push(no_webhooks());
@@ -20,12 +25,41 @@ pub(super) fn of(configuration: &Configuration, all: &[Configuration], now: Time
     findings.extend(same_names(configuration));
     findings.extend(many_webhooks(configuration));
     for (index, webhook) in configuration.webhooks.iter().enumerate() {
-        let at = At { webhook, kind: configuration.kind, path: format!("webhooks[{index}]") };
-        findings
-            .extend([at.timeout(), at.failure_policy(), at.side_effects(), at.match_policy()].into_iter().flatten());
-        findings.extend([at.reinvocation(), at.versions(), at.name(), at.object_selector()].into_iter().flatten());
-        findings
-            .extend([at.kube_system(), at.own_namespace(), at.conditions(), at.unvalidated(all)].into_iter().flatten());
+        let at = At {
+            webhook,
+            kind: configuration.kind,
+            path: format!("webhooks[{index}]"),
+        };
+        findings.extend(
+            [
+                at.timeout(),
+                at.failure_policy(),
+                at.side_effects(),
+                at.match_policy(),
+            ]
+            .into_iter()
+            .flatten(),
+        );
+        findings.extend(
+            [
+                at.reinvocation(),
+                at.versions(),
+                at.name(),
+                at.object_selector(),
+            ]
+            .into_iter()
+            .flatten(),
+        );
+        findings.extend(
+            [
+                at.kube_system(),
+                at.own_namespace(),
+                at.conditions(),
+                at.unvalidated(all),
+            ]
+            .into_iter()
+            .flatten(),
+        );
         findings.extend(at.namespace_label());
         findings.extend(at.condition_errors());
         findings.extend(at.endpoint());
@@ -74,7 +108,8 @@ fn many_webhooks(configuration: &Configuration) -> Option<Finding> {
         severity: Severity::Note,
         path: "webhooks".to_owned(),
         found: format!("{count} mutating webhooks"),
-        why: "mutating webhooks are called one after the other, and each adds its time to a request",
+        why: "mutating webhooks are called one after the other, and each adds its time to a \
+            request",
         item: "design-admission-webhooks-low-latency",
         fix: "consolidate those that ask about the same resources".to_owned(),
     })
@@ -96,8 +131,19 @@ impl At<'_> {
         texts: (String, &'static str, &str),
     ) -> Finding {
         let (found, why, fix) = texts;
-        let path = if field.is_empty() { self.path.clone() } else { format!("{}.{field}", self.path) };
-        Finding { severity, path, found, why, item, fix: fix.to_owned() }
+        let path = if field.is_empty() {
+            self.path.clone()
+        } else {
+            format!("{}.{field}", self.path)
+        };
+        Finding {
+            severity,
+            path,
+            found,
+            why,
+            item,
+            fix: fix.to_owned(),
+        }
     }
 }
 

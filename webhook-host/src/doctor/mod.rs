@@ -1,7 +1,9 @@
-//! What is wrong with a webhook configuration, and what to do: Kubernetes' page "Admission Webhook Good Practices", item by item.
+//! What is wrong with a webhook configuration, and what to do: Kubernetes' page "Admission Webhook
+//! Good Practices", item by item.
 //!
-//! Any configuration is looked at, not only ours; values in, findings out. What the page asks of a server (small patches, idempotence,
-//! no side effects) can't be seen in a configuration and is no finding, unless the configuration itself says that it is so.
+//! Any configuration is looked at, not only ours; values in, findings out. What the page asks of a
+//! server (small patches, idempotence, no side effects) can't be seen in a configuration and is no
+//! finding, unless the configuration itself says that it is so.
 
 mod certificate;
 mod checks;
@@ -15,7 +17,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 /// The page.
-pub const PAGE: &str = "https://kubernetes.io/docs/concepts/cluster-administration/admission-webhooks-good-practices/";
+pub const PAGE: &str =
+    "https://kubernetes.io/docs/concepts/cluster-administration/admission-webhooks-good-practices/";
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -64,12 +67,20 @@ pub fn diagnose(configurations: &[Configuration], now: Timestamp) -> Vec<Diagnos
     let one = |configuration: &Configuration| {
         let mut findings = checks::of(configuration, configurations, now);
         findings.sort_by(|a, b| (a.severity, &a.path).cmp(&(b.severity, &b.path)));
-        Diagnosis { kind: configuration.kind, name: configuration.name.clone(), ours: is_ours(configuration), findings }
+        Diagnosis {
+            kind: configuration.kind,
+            name: configuration.name.clone(),
+            ours: is_ours(configuration),
+            findings,
+        }
     };
     configurations.iter().map(one).collect()
 }
 
 /// By the names of the webhooks, which `sallyport webhooks` gives them.
 fn is_ours(configuration: &Configuration) -> bool {
-    configuration.webhooks.iter().any(|webhook| registration::WEBHOOKS.contains(&webhook.name.as_str()))
+    configuration
+        .webhooks
+        .iter()
+        .any(|webhook| registration::WEBHOOKS.contains(&webhook.name.as_str()))
 }

@@ -10,24 +10,49 @@ const CLUSTER_SCOPED: [(&str, &[&str]); 9] = [
     ("apiregistration.k8s.io", &["*"]),
     ("authentication.k8s.io", &["*"]),
     ("certificates.k8s.io", &["*"]),
-    ("rbac.authorization.k8s.io", &["clusterroles", "clusterrolebindings"]),
+    (
+        "rbac.authorization.k8s.io",
+        &["clusterroles", "clusterrolebindings"],
+    ),
     ("scheduling.k8s.io", &["priorityclasses"]),
-    ("storage.k8s.io", &["storageclasses", "volumeattachments", "csidrivers", "csinodes"]),
+    (
+        "storage.k8s.io",
+        &[
+            "storageclasses",
+            "volumeattachments",
+            "csidrivers",
+            "csinodes",
+        ],
+    ),
 ];
 
-/// Groups without which nothing starts: Pods and what they need, their controllers, leases, EndpointSlices.
-const NEEDED_TO_START: [&str; 6] = ["", "*", "apps", "batch", "coordination.k8s.io", "discovery.k8s.io"];
+/// Groups without which nothing starts: Pods and what they need, their controllers, leases,
+/// EndpointSlices.
+const NEEDED_TO_START: [&str; 6] = [
+    "",
+    "*",
+    "apps",
+    "batch",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+];
 
-/// Whether a rule asks about a resource. `*` is every group and every resource but sub-resources, `*/*` every one.
+/// Whether a rule asks about a resource. `*` is every group and every resource but sub-resources,
+/// `*/*` every one.
 pub(super) fn asks(rule: &RuleWithOperations, group: &str, resource: &str) -> bool {
     let groups = rule.api_groups.iter().flatten();
-    let in_group = groups.into_iter().any(|known| known == "*" || known == group);
+    let in_group = groups
+        .into_iter()
+        .any(|known| known == "*" || known == group);
     in_group && resources(rule).any(|known| known == resource || known == "*" || known == "*/*")
 }
 
 /// Whether an operation is among them.
 pub(super) fn has_operation(rule: &RuleWithOperations, operation: &str) -> bool {
-    rule.operations.iter().flatten().any(|known| known == operation || known == "*")
+    rule.operations
+        .iter()
+        .flatten()
+        .any(|known| known == operation || known == "*")
 }
 
 pub(super) fn resources(rule: &RuleWithOperations) -> impl Iterator<Item = &str> {
@@ -38,20 +63,31 @@ pub(super) fn resources(rule: &RuleWithOperations) -> impl Iterator<Item = &str>
 pub(super) fn is_namespaced(rule: &RuleWithOperations) -> bool {
     let has_none = |group: &String, resource: &str| {
         let resource = resource.split('/').next().unwrap_or_default();
-        CLUSTER_SCOPED.iter().any(|(known, all)| known == group && (all.contains(&"*") || all.contains(&resource)))
+        CLUSTER_SCOPED
+            .iter()
+            .any(|(known, all)| known == group && (all.contains(&"*") || all.contains(&resource)))
     };
     let groups = || rule.api_groups.iter().flatten();
-    rule.scope.as_deref() != Some("Cluster") && groups().any(|group| resources(rule).any(|name| !has_none(group, name)))
+    rule.scope.as_deref() != Some("Cluster")
+        && groups().any(|group| resources(rule).any(|name| !has_none(group, name)))
 }
 
 /// Whether a rule is about what a namespace needs to come back to life.
 pub(super) fn is_needed_to_start(rule: &RuleWithOperations) -> bool {
     let groups = rule.api_groups.iter().flatten();
-    is_namespaced(rule) && groups.into_iter().any(|group| NEEDED_TO_START.contains(&group.as_str()))
+    is_namespaced(rule)
+        && groups
+            .into_iter()
+            .any(|group| NEEDED_TO_START.contains(&group.as_str()))
 }
 
 /// Whether it is about all groups, or all resources of one.
 pub(super) fn is_broad(rule: &RuleWithOperations) -> bool {
-    let any = |names: Option<&Vec<String>>| names.into_iter().flatten().any(|name| name == "*" || name == "*/*");
+    let any = |names: Option<&Vec<String>>| {
+        names
+            .into_iter()
+            .flatten()
+            .any(|name| name == "*" || name == "*/*")
+    };
     any(rule.resources.as_ref()) || any(rule.api_groups.as_ref())
 }

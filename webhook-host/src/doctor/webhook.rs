@@ -1,8 +1,8 @@
 //! Both kinds of configuration as one type, with the API's defaults where something is left out.
 
 use k8s_openapi::api::admissionregistration::v1::{
-    MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhook,
-    ValidatingWebhookConfiguration, WebhookClientConfig,
+    MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations,
+    ValidatingWebhook, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::Serialize;
@@ -80,7 +80,13 @@ impl TryFrom<&Value> for Configuration {
     type Error = Unreadable;
 
     fn try_from(object: &Value) -> Result<Self, Unreadable> {
-        let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or("nothing").to_owned();
+        let text = |key: &str| {
+            object
+                .get(key)
+                .and_then(Value::as_str)
+                .unwrap_or("nothing")
+                .to_owned()
+        };
         let (version, kind) = (text("apiVersion"), text("kind"));
         match (version.as_str(), kind.as_str()) {
             ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration") => {
@@ -107,16 +113,34 @@ struct Owned<T>(T);
 impl From<MutatingWebhookConfiguration> for Configuration {
     fn from(configuration: MutatingWebhookConfiguration) -> Self {
         let MutatingWebhookConfiguration { metadata, webhooks } = configuration;
-        let webhooks = webhooks.unwrap_or_default().into_iter().map(Webhook::from).collect();
-        Self { kind: Kind::Mutating, name: metadata.name.clone().unwrap_or_default(), metadata, webhooks }
+        let webhooks = webhooks
+            .unwrap_or_default()
+            .into_iter()
+            .map(Webhook::from)
+            .collect();
+        Self {
+            kind: Kind::Mutating,
+            name: metadata.name.clone().unwrap_or_default(),
+            metadata,
+            webhooks,
+        }
     }
 }
 
 impl From<ValidatingWebhookConfiguration> for Configuration {
     fn from(configuration: ValidatingWebhookConfiguration) -> Self {
         let ValidatingWebhookConfiguration { metadata, webhooks } = configuration;
-        let webhooks = webhooks.unwrap_or_default().into_iter().map(Webhook::from).collect();
-        Self { kind: Kind::Validating, name: metadata.name.clone().unwrap_or_default(), metadata, webhooks }
+        let webhooks = webhooks
+            .unwrap_or_default()
+            .into_iter()
+            .map(Webhook::from)
+            .collect();
+        Self {
+            kind: Kind::Validating,
+            name: metadata.name.clone().unwrap_or_default(),
+            metadata,
+            webhooks,
+        }
     }
 }
 
@@ -132,7 +156,9 @@ macro_rules! from_webhook {
                     client_config: webhook.client_config,
                     failure_policy: webhook.failure_policy.unwrap_or_else(|| "Fail".to_owned()),
                     match_conditions: webhook.match_conditions.unwrap_or_default(),
-                    match_policy: webhook.match_policy.unwrap_or_else(|| "Equivalent".to_owned()),
+                    match_policy: webhook
+                        .match_policy
+                        .unwrap_or_else(|| "Equivalent".to_owned()),
                     namespace_selector: webhook.namespace_selector.unwrap_or_default(),
                     object_selector: webhook.object_selector.unwrap_or_default(),
                     rules: webhook.rules.unwrap_or_default(),
@@ -145,6 +171,11 @@ macro_rules! from_webhook {
 }
 
 from_webhook!(MutatingWebhook, |webhook: &MutatingWebhook| {
-    Some(webhook.reinvocation_policy.clone().unwrap_or_else(|| "Never".to_owned()))
+    Some(
+        webhook
+            .reinvocation_policy
+            .clone()
+            .unwrap_or_else(|| "Never".to_owned()),
+    )
 });
 from_webhook!(ValidatingWebhook, |_: &ValidatingWebhook| None);

@@ -12,8 +12,8 @@
 
 use super::LoadProblem;
 use wasmparser::{
-    BinaryReaderError, CompositeInnerType, FuncToValidate, FunctionBody, Operator, Payload, ValidatorResources,
-    WasmModuleResources as _,
+    BinaryReaderError, CompositeInnerType, FuncToValidate, FunctionBody, Operator, Payload,
+    ValidatorResources, WasmModuleResources as _,
 };
 
 /// Something countable of a component and the most of it.
@@ -30,45 +30,120 @@ const SPLIT: &str = "split the function, or build it with optimisation";
 const MERGE: &str = "link the policy into one module";
 
 /// Five times what a component that carries StarlingMonkey has.
-const SIZE: Bound = Bound { noun: "bytes", most: 64 << 20, fix: SMALLER };
+const SIZE: Bound = Bound {
+    noun: "bytes",
+    most: 64 << 20,
+    fix: SMALLER,
+};
 /// A component that carries StarlingMonkey has 12,600.
-const FUNCTIONS: Bound = Bound { noun: "functions", most: 40_000, fix: SMALLER };
+const FUNCTIONS: Bound = Bound {
+    noun: "functions",
+    most: 40_000,
+    fix: SMALLER,
+};
 /// StarlingMonkey: 172 KB. wasmparser itself allows 7.6 MB.
-const BODY: Bound = Bound { noun: "bytes of code", most: 512 << 10, fix: SPLIT };
+const BODY: Bound = Bound {
+    noun: "bytes of code",
+    most: 512 << 10,
+    fix: SPLIT,
+};
 /// StarlingMonkey: 118. wasmparser itself allows 50,000.
-const LOCALS: Bound = Bound { noun: "local variables", most: 4_000, fix: SPLIT };
+const LOCALS: Bound = Bound {
+    noun: "local variables",
+    most: 4_000,
+    fix: SPLIT,
+};
 /// Nested blocks, loops and ifs. StarlingMonkey: 456.
-const DEPTH: Bound = Bound { noun: "levels of nested blocks", most: 2_000, fix: SPLIT };
+const DEPTH: Bound = Bound {
+    noun: "levels of nested blocks",
+    most: 2_000,
+    fix: SPLIT,
+};
 /// Each local variable may need a place at the head of each block, and takes up to 1 KB for each.
 /// StarlingMonkey: 194,000.
-const PLACES: Bound =
-    Bound { noun: "pairs of a local variable and a block (their numbers multiplied)", most: 500_000, fix: SPLIT };
+const PLACES: Bound = Bound {
+    noun: "pairs of a local variable and a block (their numbers multiplied)",
+    most: 500_000,
+    fix: SPLIT,
+};
 /// All of one function. StarlingMonkey: 453 in one table.
-const TARGETS: Bound = Bound { noun: "targets of br_table", most: 20_000, fix: SPLIT };
+const TARGETS: Bound = Bound {
+    noun: "targets of br_table",
+    most: 20_000,
+    fix: SPLIT,
+};
 /// A Rust guest has 1 to 3.
-const MODULES: Bound = Bound { noun: "core modules", most: 32, fix: MERGE };
+const MODULES: Bound = Bound {
+    noun: "core modules",
+    most: 32,
+    fix: MERGE,
+};
 /// A Rust guest has 1.
-const COMPONENTS: Bound = Bound { noun: "nested components", most: 64, fix: MERGE };
+const COMPONENTS: Bound = Bound {
+    noun: "nested components",
+    most: 64,
+    fix: MERGE,
+};
 /// A Rust guest has 1.
-const NESTING: Bound = Bound { noun: "levels of components in components", most: 8, fix: MERGE };
+const NESTING: Bound = Bound {
+    noun: "levels of components in components",
+    most: 8,
+    fix: MERGE,
+};
 /// The pool has room for 16 of them; see `CORE_INSTANCES`.
-const INSTANCES: Bound = Bound { noun: "instances", most: 1_000, fix: MERGE };
+const INSTANCES: Bound = Bound {
+    noun: "instances",
+    most: 1_000,
+    fix: MERGE,
+};
 /// StarlingMonkey: 140, and 75 of the component.
-const TYPES: Bound = Bound { noun: "types", most: 10_000, fix: SMALLER };
+const TYPES: Bound = Bound {
+    noun: "types",
+    most: 10_000,
+    fix: SMALLER,
+};
 /// StarlingMonkey: 81.
-const IMPORTS: Bound = Bound { noun: "imports", most: 2_000, fix: SMALLER };
+const IMPORTS: Bound = Bound {
+    noun: "imports",
+    most: 2_000,
+    fix: SMALLER,
+};
 /// StarlingMonkey: 19.
-const EXPORTS: Bound = Bound { noun: "exports", most: 2_000, fix: SMALLER };
+const EXPORTS: Bound = Bound {
+    noun: "exports",
+    most: 2_000,
+    fix: SMALLER,
+};
 /// A component aliases what it uses of others: 57 in a Rust guest.
-const ALIASES: Bound = Bound { noun: "aliases and canonical functions", most: 10_000, fix: SMALLER };
+const ALIASES: Bound = Bound {
+    noun: "aliases and canonical functions",
+    most: 10_000,
+    fix: SMALLER,
+};
 /// StarlingMonkey: 1.
-const GLOBALS: Bound = Bound { noun: "globals", most: 10_000, fix: SMALLER };
+const GLOBALS: Bound = Bound {
+    noun: "globals",
+    most: 10_000,
+    fix: SMALLER,
+};
 /// Those of all modules together; StarlingMonkey: 1 each.
-const TABLES: Bound = Bound { noun: "tables and memories", most: 100, fix: MERGE };
+const TABLES: Bound = Bound {
+    noun: "tables and memories",
+    most: 100,
+    fix: MERGE,
+};
 /// StarlingMonkey: 1.
-const ELEMENTS: Bound = Bound { noun: "element segments", most: 10_000, fix: SMALLER };
+const ELEMENTS: Bound = Bound {
+    noun: "element segments",
+    most: 10_000,
+    fix: SMALLER,
+};
 /// StarlingMonkey: 6,714.
-const DATA: Bound = Bound { noun: "data segments", most: 30_000, fix: SMALLER };
+const DATA: Bound = Bound {
+    noun: "data segments",
+    most: 30_000,
+    fix: SMALLER,
+};
 
 /// Counts the parts of a component, all its modules and nested components together.
 #[derive(Default)]
@@ -114,16 +189,26 @@ impl Bounds {
                 (COMPONENTS, &mut self.components, 1)
             }
             Payload::InstanceSection(section) => (INSTANCES, &mut self.instances, section.count()),
-            Payload::ComponentInstanceSection(section) => (INSTANCES, &mut self.instances, section.count()),
+            Payload::ComponentInstanceSection(section) => {
+                (INSTANCES, &mut self.instances, section.count())
+            }
             Payload::TypeSection(section) => (TYPES, &mut self.types, section.count()),
             Payload::CoreTypeSection(section) => (TYPES, &mut self.types, section.count()),
             Payload::ComponentTypeSection(section) => (TYPES, &mut self.types, section.count()),
             Payload::ImportSection(section) => (IMPORTS, &mut self.imports, section.count()),
-            Payload::ComponentImportSection(section) => (IMPORTS, &mut self.imports, section.count()),
+            Payload::ComponentImportSection(section) => {
+                (IMPORTS, &mut self.imports, section.count())
+            }
             Payload::ExportSection(section) => (EXPORTS, &mut self.exports, section.count()),
-            Payload::ComponentExportSection(section) => (EXPORTS, &mut self.exports, section.count()),
-            Payload::ComponentAliasSection(section) => (ALIASES, &mut self.aliases, section.count()),
-            Payload::ComponentCanonicalSection(section) => (ALIASES, &mut self.aliases, section.count()),
+            Payload::ComponentExportSection(section) => {
+                (EXPORTS, &mut self.exports, section.count())
+            }
+            Payload::ComponentAliasSection(section) => {
+                (ALIASES, &mut self.aliases, section.count())
+            }
+            Payload::ComponentCanonicalSection(section) => {
+                (ALIASES, &mut self.aliases, section.count())
+            }
             Payload::GlobalSection(section) => (GLOBALS, &mut self.globals, section.count()),
             Payload::TableSection(section) => (TABLES, &mut self.tables, section.count()),
             Payload::MemorySection(section) => (TABLES, &mut self.tables, section.count()),
@@ -147,7 +232,9 @@ impl Bound {
         if found <= *most {
             return Ok(());
         }
-        Err(LoadProblem::Bound(format!("{place} has {found} {noun}, and a policy may have at most {most}; {fix}")))
+        Err(LoadProblem::Bound(format!(
+            "{place} has {found} {noun}, and a policy may have at most {most}; {fix}"
+        )))
     }
 }
 
@@ -159,7 +246,10 @@ pub(super) fn check_function(
     let corrupt = |error: BinaryReaderError| LoadProblem::corrupt(&error.to_string());
     let place = format!("its function {}", function.index);
     BODY.check_in(&place, body.range().len() as u64)?;
-    let ty = function.resources.sub_type_at(function.ty).map(|ty| &ty.composite_type.inner);
+    let ty = function
+        .resources
+        .sub_type_at(function.ty)
+        .map(|ty| &ty.composite_type.inner);
     let mut locals = match ty {
         Some(CompositeInnerType::Func(ty)) => ty.params().len() as u64,
         _ => 0,
@@ -171,7 +261,10 @@ pub(super) fn check_function(
     let (mut blocks, mut depth, mut targets) = (1, 0_u64, 0);
     for operator in body.get_operators_reader().map_err(corrupt)? {
         match operator.map_err(corrupt)? {
-            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } | Operator::TryTable { .. } => {
+            Operator::Block { .. }
+            | Operator::Loop { .. }
+            | Operator::If { .. }
+            | Operator::TryTable { .. } => {
                 (blocks, depth) = (blocks + 1, depth + 1);
                 DEPTH.check_in(&place, depth)?;
                 PLACES.check_in(&place, locals * blocks)?;

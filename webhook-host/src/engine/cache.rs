@@ -1,17 +1,22 @@
-//! Compiled code on disk, so that a start compiles nothing that an earlier one has compiled, and runs no `configure`.
+//! Compiled code on disk, so that a start compiles nothing that an earlier one has compiled, and
+//! runs no `configure`.
 //!
-//! An entry is what an evaluation instantiates: the snapshot with the settings baked in, or the component itself where there
-//! is none. Its key holds all that decides what the code is; see [`Key`]. Invariants: an entry is written whole or not at all
-//! (a file of its own, then renamed); what is executed was verified in memory first; a damaged entry is counted, told and
-//! removed, and costs a compilation, never more; all entries together stay within a size, the ones not used for longest
-//! going first.
+//! An entry is what an evaluation instantiates: the snapshot with the settings baked in, or the
+//! component itself where there is none. Its key holds all that decides what the code is; see
+//! [`Key`]. Invariants: an entry is written whole or not at all (a file of its own, then renamed);
+//! what is executed was verified in memory first; a damaged entry is counted, told and removed, and
+//! costs a compilation, never more; all entries together stay within a size, the ones not used for
+//! longest going first.
 //!
-//! **The directory is trusted.** The digest finds what a disk or a full file system did, not what somebody did who may write
-//! there: such a person can make this process run any code. So the directory must belong to the user of the process, and
-//! nobody else may enter it. It is opened once, not by way of a link, checked, and used by that handle from then on, so that no
-//! later change of a path or a link leads elsewhere; and each entry must be the user's own file, closed to others.
+//! **The directory is trusted.** The digest finds what a disk or a full file system did, not what
+//! somebody did who may write there: such a person can make this process run any code. So the
+//! directory must belong to the user of the process, and nobody else may enter it. It is opened
+//! once, not by way of a link, checked, and used by that handle from then on, so that no later
+//! change of a path or a link leads elsewhere; and each entry must be the user's own file, closed
+//! to others.
 //!
-//! Opened by `cli`; asked by `load`, never during a review. What a child process compiled is written here by the parent.
+//! Opened by `cli`; asked by `load`, never during a review. What a child process compiled is
+//! written here by the parent.
 
 use crate::units::Bytes;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
@@ -26,11 +31,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 use wasmtime::component::Component;
 
-/// The form of entries and of the pre-initialisation that makes them. To be raised when either changes: entries of other
-/// versions are not found any more.
+/// The form of entries and of the pre-initialisation that makes them. To be raised when either
+/// changes: entries of other versions are not found any more.
 const VERSION: u32 = 2;
 
-/// What entries and files that are about to become one are called. Nothing else in the directory is ever touched.
+/// What entries and files that are about to become one are called. Nothing else in the directory is
+/// ever touched.
 const PREFIX: &str = "sallyport-";
 const SUFFIX: &str = ".cwasm";
 
@@ -82,7 +88,8 @@ pub enum CacheError {
     },
     /// It is a link, or no directory.
     #[error(
-        "can't keep compiled policies in {}: it is a symbolic link or no directory; name the directory itself",
+        "can't keep compiled policies in {}: it is a symbolic link or no directory; name the \
+         directory itself",
         .0.display()
     )]
     Link(
@@ -91,7 +98,8 @@ pub enum CacheError {
     ),
     /// Others may enter it.
     #[error(
-        "can't keep compiled policies in {0}: it is open to other users (mode {mode:o}), who could make this process run their code; run `chmod 700 {0}`",
+        "can't keep compiled policies in {0}: it is open to other users (mode {mode:o}), who could \
+         make this process run their code; run `chmod 700 {0}`",
         directory.display()
     )]
     Shared {
@@ -102,7 +110,8 @@ pub enum CacheError {
     },
     /// It is another user's.
     #[error(
-        "can't keep compiled policies in {}: it belongs to user {owner} and this process runs as {user}; name a directory of your own",
+        "can't keep compiled policies in {}: it belongs to user {owner} and this process runs as \
+         {user}; name a directory of your own",
         directory.display()
     )]
     Foreign {
@@ -123,46 +132,79 @@ pub(super) struct Compiled {
 }
 
 /// The component of compiled code, ready to be instantiated.
-#[expect(unsafe_code, reason = "wasmtime trusts compiled code; this is the one place that hands it some")]
+#[expect(
+    unsafe_code,
+    reason = "wasmtime trusts compiled code; this is the one place that hands it some"
+)]
 pub(super) fn component(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: `deserialize` wants bytes that `Component::serialize` gave, for a compatible engine, unmodified. They come from
-    // two places. A child process of this same executable, with the same engine configuration, serialised them and passed
-    // them over a pipe that nobody else holds. Or an entry of the cache holds what such a child gave: only `write` makes
-    // files whose digest matches, in a directory where nobody but this user can write, and the key is part of the digest and
-    // holds the engine's compatibility hash. The bytes are in memory of our own since before they were verified, so nothing
-    // changes them afterwards. (The compiler, and who can write here, are trusted; see above.)
+    // SAFETY: `deserialize` wants bytes that `Component::serialize` gave, for a compatible engine,
+    // unmodified. They come from two places. A child process of this same executable, with the same
+    // engine configuration, serialised them and passed them over a pipe that nobody else holds. Or
+    // an entry of the cache holds what such a child gave: only `write` makes files whose digest
+    // matches, in a directory where nobody but this user can write, and the key is part of the
+    // digest and holds the engine's compatibility hash. The bytes are in memory of our own since
+    // before they were verified, so nothing changes them afterwards. (The compiler, and who can
+    // write here, are trusted; see above.)
     unsafe { Component::deserialize(engine, code) }
 }
 
 impl Cache {
-    /// The size that a cache has by default: a thousand policies in Rust, or seven that carry a JavaScript engine.
+    /// The size that a cache has by default: a thousand policies in Rust, or seven that carry a
+    /// JavaScript engine.
     pub const SIZE: Bytes = Bytes::new(256 << 20);
 
-    /// Opens a directory, making it where it is missing. All its entries together stay within `limit` bytes.
+    /// Opens a directory, making it where it is missing. All its entries together stay within
+    /// `limit` bytes.
     ///
     /// # Errors
     ///
     /// When it can't be used, or when anybody but the process' own user could write there.
     pub fn open(path: &Path, limit: u64) -> Result<Self, CacheError> {
-        let unusable = |error| CacheError::Unusable { directory: path.to_owned(), error };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
+        let unusable = |error| CacheError::Unusable {
+            directory: path.to_owned(),
+            error,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(unusable)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = match rustix::fs::open(path, flags, Mode::empty()) {
             Ok(directory) => File::from(directory),
-            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => return Err(CacheError::Link(path.to_owned())),
+            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
+                return Err(CacheError::Link(path.to_owned()));
+            }
             Err(error) => return Err(unusable(error.into())),
         };
         let found = directory.metadata().map_err(unusable)?;
         let mode = found.mode() & 0o777;
         if mode & 0o077 != 0 {
-            return Err(CacheError::Shared { directory: path.to_owned(), mode });
+            return Err(CacheError::Shared {
+                directory: path.to_owned(),
+                mode,
+            });
         }
         let (path, owner) = (path.to_owned(), found.uid());
-        let cache = Self { path, directory: Arc::new(directory), owner, limit, counters: Arc::default() };
+        let cache = Self {
+            path,
+            directory: Arc::new(directory),
+            owner,
+            limit,
+            counters: Arc::default(),
+        };
         // Who we are is told by a file that we make; it also shows early that files can be made.
-        let user = cache.temporary().and_then(|(_, file)| file.metadata()).map_err(unusable)?.uid();
+        let user = cache
+            .temporary()
+            .and_then(|(_, file)| file.metadata())
+            .map_err(unusable)?
+            .uid();
         if owner != user {
-            return Err(CacheError::Foreign { directory: cache.path, owner, user });
+            return Err(CacheError::Foreign {
+                directory: cache.path,
+                owner,
+                user,
+            });
         }
         Ok(cache)
     }
@@ -170,12 +212,24 @@ impl Cache {
     /// How often it had what it was asked for, since it was opened.
     pub fn counts(&self) -> CacheCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let Counters { hits, misses, corrupt } = &*self.counters;
-        CacheCounts { hits: read(hits), misses: read(misses), corrupt: read(corrupt) }
+        let Counters {
+            hits,
+            misses,
+            corrupt,
+        } = &*self.counters;
+        CacheCounts {
+            hits: read(hits),
+            misses: read(misses),
+            corrupt: read(corrupt),
+        }
     }
 
     /// The verified entry of a key: the component, and why it is no snapshot.
-    pub(super) fn find(&self, engine: &wasmtime::Engine, key: &Key) -> Option<(Component, Option<String>)> {
+    pub(super) fn find(
+        &self,
+        engine: &wasmtime::Engine,
+        key: &Key,
+    ) -> Option<(Component, Option<String>)> {
         let name = key.file_name();
         let found = match self.open_entry(&name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -187,7 +241,10 @@ impl Cache {
             Ok(None) => &self.counters.misses,
             Err(why) => {
                 let path = self.path.join(&name);
-                tracing::warn!("compiling anew: the cache's entry {} can't be used: {why}", path.display());
+                tracing::warn!(
+                    "compiling anew: the cache's entry {} can't be used: {why}",
+                    path.display()
+                );
                 // Gone already, or the next start says so again.
                 let _ = self.remove(&name);
                 &self.counters.corrupt
@@ -200,15 +257,24 @@ impl Cache {
     /// Keeps compiled code. Where that fails, the next start compiles again, so it is only logged.
     pub(super) fn keep(&self, key: &Key, compiled: &Compiled) {
         if let Err(error) = self.write(key, compiled) {
-            tracing::warn!("a compiled policy can't be kept in {}: {error}", self.path.display());
+            tracing::warn!(
+                "a compiled policy can't be kept in {}: {error}",
+                self.path.display()
+            );
         }
     }
 
     fn write(&self, key: &Key, compiled: &Compiled) -> io::Result<()> {
-        let content = content(compiled.no_snapshot.as_deref().unwrap_or_default(), &compiled.code);
+        let content = content(
+            compiled.no_snapshot.as_deref().unwrap_or_default(),
+            &compiled.code,
+        );
         let size = (DIGEST + content.len()) as u64;
         if size > self.limit {
-            return Err(io::Error::other(format!("it has {size} bytes, and the cache may have {}", self.limit)));
+            return Err(io::Error::other(format!(
+                "it has {size} bytes, and the cache may have {}",
+                self.limit
+            )));
         }
         self.make_room(size)?;
         let (temporary, mut file) = self.temporary()?;
@@ -223,7 +289,9 @@ impl Cache {
         let mut entries = vec![];
         for entry in Dir::read_from(&*self.directory)? {
             let entry = entry?;
-            let Ok(name) = entry.file_name().to_str() else { continue };
+            let Ok(name) = entry.file_name().to_str() else {
+                continue;
+            };
             if !(name.starts_with(PREFIX) && name.ends_with(SUFFIX)) {
                 continue;
             }
@@ -267,13 +335,18 @@ impl Cache {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(&*self.directory, name, AtFlags::empty())?)
+        Ok(rustix::fs::unlinkat(
+            &*self.directory,
+            name,
+            AtFlags::empty(),
+        )?)
     }
 
     /// A new file, readable by its owner alone, that removes itself unless it becomes an entry.
     fn temporary(&self) -> io::Result<(Temporary<'_>, File)> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
             let name = format!("{PREFIX}new-{}-{count}{SUFFIX}", std::process::id());
@@ -286,12 +359,20 @@ impl Cache {
         }
     }
 
-    /// Reads the whole file instead of mapping it: what is verified must be what is executed, and a mapped file may change
-    /// afterwards. That is a few tenths of a millisecond for a policy in Rust.
-    fn read(&self, engine: &wasmtime::Engine, key: &Key, file: &File) -> Result<(Component, Option<String>), String> {
+    /// Reads the whole file instead of mapping it: what is verified must be what is executed, and a
+    /// mapped file may change afterwards. That is a few tenths of a millisecond for a policy in
+    /// Rust.
+    fn read(
+        &self,
+        engine: &wasmtime::Engine,
+        key: &Key,
+        file: &File,
+    ) -> Result<(Component, Option<String>), String> {
         let mut bytes = vec![];
         // Larger ones are not written.
-        file.take(self.limit).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        file.take(self.limit)
+            .read_to_end(&mut bytes)
+            .map_err(|error| error.to_string())?;
         let (digest, content) = bytes.split_first_chunk::<DIGEST>().ok_or("it is cut off")?;
         if *digest != key.digest(content) {
             return Err("it is damaged: its SHA-256 is another one".to_owned());
@@ -300,7 +381,10 @@ impl Cache {
         let component = component(engine, code).map_err(|error| format!("{error:#}"))?;
         // It says when the entry was used last; if it can't, the entry goes earlier.
         let _ = file.set_modified(SystemTime::now());
-        Ok((component, (!sentence.is_empty()).then(|| sentence.to_owned())))
+        Ok((
+            component,
+            (!sentence.is_empty()).then(|| sentence.to_owned()),
+        ))
     }
 }
 
@@ -313,7 +397,9 @@ struct Temporary<'a> {
 impl Temporary<'_> {
     fn rename(self, name: &str) -> io::Result<()> {
         let directory = &*self.cache.directory;
-        Ok(rustix::fs::renameat(directory, &self.name, directory, name)?)
+        Ok(rustix::fs::renameat(
+            directory, &self.name, directory, name,
+        )?)
     }
 }
 
@@ -329,9 +415,12 @@ fn used(found: &Metadata) -> SystemTime {
     found.modified().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// A file is the digest of key and content, and the content: the length of a sentence, the sentence, the code.
+/// A file is the digest of key and content, and the content: the length of a sentence, the
+/// sentence, the code.
 fn content(no_snapshot: &str, code: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(no_snapshot.len()).expect("a sentence is short").to_le_bytes();
+    let length = u32::try_from(no_snapshot.len())
+        .expect("a sentence is short")
+        .to_le_bytes();
     [&length, no_snapshot.as_bytes(), code].concat()
 }
 
@@ -341,9 +430,10 @@ fn parse(content: &[u8]) -> Option<(&str, &[u8])> {
     Some((str::from_utf8(sentence).ok()?, code))
 }
 
-/// What decides which code comes out: versions of this host, of wasmtime and of entries; processor, compiler settings and
-/// WebAssembly features ([`wasmtime::Engine::precompile_compatibility_hash`]); the component; and the manifest's settings and
-/// limits, under which `configure` ran.
+/// What decides which code comes out: versions of this host, of wasmtime and of entries; processor,
+/// compiler settings and WebAssembly features
+/// ([`wasmtime::Engine::precompile_compatibility_hash`]); the component; and the manifest's
+/// settings and limits, under which `configure` ran.
 #[derive(PartialEq, Eq)]
 pub(super) struct Key([u8; DIGEST]);
 
@@ -354,7 +444,12 @@ impl Key {
         Self([byte; DIGEST])
     }
 
-    pub(super) fn new(engine: &wasmtime::Engine, component: &[u8], settings: &str, memory: usize) -> Self {
+    pub(super) fn new(
+        engine: &wasmtime::Engine,
+        component: &[u8],
+        settings: &str,
+        memory: usize,
+    ) -> Self {
         let mut key = KeyHasher(Sha256::new());
         (VERSION, env!("CARGO_PKG_VERSION"), crate::contract::VERSION).hash(&mut key);
         engine.precompile_compatibility_hash().hash(&mut key);
@@ -364,12 +459,20 @@ impl Key {
 
     /// The name of its entry.
     fn file_name(&self) -> String {
-        let hex = self.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let hex = self
+            .0
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>();
         format!("{PREFIX}{hex}{SUFFIX}")
     }
 
     fn digest(&self, content: &[u8]) -> [u8; DIGEST] {
-        Sha256::new().chain_update(self.0).chain_update(content).finalize().into()
+        Sha256::new()
+            .chain_update(self.0)
+            .chain_update(content)
+            .finalize()
+            .into()
     }
 }
 
@@ -383,7 +486,10 @@ impl Hasher for KeyHasher {
 
     fn finish(&self) -> u64 {
         let digest = self.0.clone().finalize();
-        digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+        digest
+            .iter()
+            .take(8)
+            .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
     }
 }
 
@@ -400,7 +506,10 @@ mod tests {
 
     #[test]
     fn an_entry_is_read_as_it_was_written() {
-        assert_eq!(parse(&content("several modules", b"code")), Some(("several modules", b"code".as_slice())));
+        assert_eq!(
+            parse(&content("several modules", b"code")),
+            Some(("several modules", b"code".as_slice()))
+        );
         assert_eq!(parse(&content("", b"")), Some(("", b"".as_slice())));
         assert_eq!(parse(&[9, 0, 0, 0, b'x']), None);
     }
@@ -415,18 +524,31 @@ mod tests {
         let parent = tempfile::tempdir().expect("a place to write");
         let directory = parent.path().join("a/b");
         Cache::open(&directory, 1).expect("it is made");
-        assert_eq!(fs::metadata(&directory).expect("made").mode() & 0o777, 0o700);
-        assert_eq!(fs::read_dir(&directory).expect("readable").count(), 0, "what was tried out is removed");
+        assert_eq!(
+            fs::metadata(&directory).expect("made").mode() & 0o777,
+            0o700
+        );
+        assert_eq!(
+            fs::read_dir(&directory).expect("readable").count(),
+            0,
+            "what was tried out is removed"
+        );
     }
 
     #[test]
     fn a_directory_that_others_may_enter_is_refused_with_the_fix() {
         let directory = tempfile::tempdir().expect("a place to write");
         for mode in [0o755, 0o770, 0o701] {
-            fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).expect("it is ours");
-            let error = Cache::open(directory.path(), 1).expect_err("open to others").to_string();
+            fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode))
+                .expect("it is ours");
+            let error = Cache::open(directory.path(), 1)
+                .expect_err("open to others")
+                .to_string();
             assert!(error.contains(&format!("mode {mode:o}")), "{error}");
-            assert!(error.ends_with(&format!("run `chmod 700 {}`", directory.path().display())), "{error}");
+            assert!(
+                error.ends_with(&format!("run `chmod 700 {}`", directory.path().display())),
+                "{error}"
+            );
         }
     }
 
@@ -441,7 +563,9 @@ mod tests {
         let names = [(path(1), 1), (path(2), 3), (path(3), 2), (stranger, 9)];
         for (path, age) in &names {
             fs::write(path, [0; 100]).expect("written");
-            File::open(path).and_then(|file| file.set_modified(hours(*age))).expect("aged");
+            File::open(path)
+                .and_then(|file| file.set_modified(hours(*age)))
+                .expect("aged");
         }
         cache.make_room(100).expect("room is made");
         let left = names.map(|(path, _)| path.exists());

@@ -1,7 +1,8 @@
-//! Is this file a policy? A component's imports, exports and bounds, read before any of it is compiled or run.
+//! Is this file a policy? A component's imports, exports and bounds, read before any of it is
+//! compiled or run.
 //!
-//! Everything but the bodies of functions is validated here, since the types of imports are not known otherwise. The
-//! compiler validates the whole component again.
+//! Everything but the bodies of functions is validated here, since the types of imports are not
+//! known otherwise. The compiler validates the whole component again.
 
 use super::bounds::{self, Bounds};
 use crate::contract;
@@ -12,7 +13,8 @@ use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator};
 use wasmtime::component::types::{self, ComponentItem as Compiled};
 use wasmtime::component::{Component, Type};
 
-/// Why a file can't serve as a policy. Says what is wrong and what to do; the caller says which file.
+/// Why a file can't serve as a policy. Says what is wrong and what to do; the caller says which
+/// file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LoadProblem {
     /// Not WebAssembly, truncated, or invalid.
@@ -23,12 +25,14 @@ pub(crate) enum LoadProblem {
     Bound(String),
     /// A core module.
     #[error(
-        "a core WebAssembly module, not a component; link it with wasm-component-ld (the SDK's .cargo/config.toml does so)"
+        "a core WebAssembly module, not a component; link it with wasm-component-ld (the SDK's \
+         .cargo/config.toml does so)"
     )]
     CoreModule,
     /// It wants to reach something.
     #[error(
-        "imports the function {0}, which no policy may; policies are pure functions and can call only sallyport:policy/log (disable WASI and language-runtime features when building)"
+        "imports the function {0}, which no policy may; policies are pure functions and can call \
+         only sallyport:policy/log (disable WASI and language-runtime features when building)"
     )]
     ForeignImport(String),
     /// Another version of the contract.
@@ -42,7 +46,8 @@ pub(crate) enum LoadProblem {
     },
     /// No policy at all.
     #[error(
-        "exports no sallyport:policy/policy@{}; it exports {exports}. Build it against the world sallyport:policy/base",
+        "exports no sallyport:policy/policy@{}; it exports {exports}. Build it against the world \
+         sallyport:policy/base",
         contract::VERSION
     )]
     ForeignWorld {
@@ -105,14 +110,24 @@ const WIT_SECTION: &str = "sallyport:wit";
 impl<'a> Candidate<'a> {
     /// Reads a component: bounds, imports and exports.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, LoadProblem> {
-        let corrupt = |error: wasmparser::BinaryReaderError| LoadProblem::corrupt(&error.to_string());
-        let mut candidate = Self { bytes, wit: None, imports: vec![], exports: vec![] };
-        let (mut bounds, mut validator, mut depth) = (Bounds::new(bytes.len())?, Validator::new(), 0_usize);
+        let corrupt =
+            |error: wasmparser::BinaryReaderError| LoadProblem::corrupt(&error.to_string());
+        let mut candidate = Self {
+            bytes,
+            wit: None,
+            imports: vec![],
+            exports: vec![],
+        };
+        let (mut bounds, mut validator, mut depth) =
+            (Bounds::new(bytes.len())?, Validator::new(), 0_usize);
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload.map_err(corrupt)?;
             bounds.add(&payload, depth)?;
             match &payload {
-                Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
+                Payload::Version {
+                    encoding: Encoding::Module,
+                    ..
+                } if depth == 0 => {
                     return Err(LoadProblem::CoreModule);
                 }
                 Payload::Version { .. } => depth += 1,
@@ -122,11 +137,15 @@ impl<'a> Candidate<'a> {
                 }
                 Payload::ComponentImportSection(imports) if depth == 1 => {
                     let names = imports.clone().into_iter().filter_map(Result::ok);
-                    candidate.imports.extend(names.map(|import| import.name.name.to_owned()));
+                    candidate
+                        .imports
+                        .extend(names.map(|import| import.name.name.to_owned()));
                 }
                 Payload::ComponentExportSection(exports) if depth == 1 => {
                     let names = exports.clone().into_iter().filter_map(Result::ok);
-                    candidate.exports.extend(names.map(|export| export.name.name.to_owned()));
+                    candidate
+                        .exports
+                        .extend(names.map(|export| export.name.name.to_owned()));
                 }
                 _ => {}
             }
@@ -155,7 +174,10 @@ impl<'a> Candidate<'a> {
 
     /// The component's digest, as registries write it.
     pub(crate) fn digest(bytes: &[u8]) -> String {
-        let hex = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let hex = Sha256::digest(bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>();
         format!("sha256:{hex}")
     }
 }
@@ -173,7 +195,8 @@ fn check_import(types: TypesRef<'_>, name: &str, item: &ComponentItem) -> Result
             check_version(name)?;
             let own = name == format!("{}/log@{}", contract::PACKAGE, contract::VERSION);
             let mut exports = types[instance].exports.iter();
-            let function = exports.find(|(_, item)| matches!(item.ty, ComponentEntityType::Func(_)));
+            let function =
+                exports.find(|(_, item)| matches!(item.ty, ComponentEntityType::Func(_)));
             match function {
                 Some((function, _)) if !(own && function == "log") => {
                     Err(LoadProblem::ForeignImport(format!("{name}#{function}")))
@@ -188,9 +211,13 @@ fn check_import(types: TypesRef<'_>, name: &str, item: &ComponentItem) -> Result
 
 /// An interface of our own package must be of our version.
 fn check_version(interface: &str) -> Result<(), LoadProblem> {
-    let found = interface.strip_prefix(contract::PACKAGE).and_then(|rest| rest.strip_prefix('/'));
+    let found = interface
+        .strip_prefix(contract::PACKAGE)
+        .and_then(|rest| rest.strip_prefix('/'));
     match found.and_then(|rest| rest.split_once('@')) {
-        Some((_, version)) if version != contract::VERSION => Err(LoadProblem::Version { found: version.to_owned() }),
+        Some((_, version)) if version != contract::VERSION => Err(LoadProblem::Version {
+            found: version.to_owned(),
+        }),
         _ => Ok(()),
     }
 }
@@ -200,7 +227,11 @@ fn check_exports(names: &[String]) -> Result<(), LoadProblem> {
     if let Some(name) = names.iter().find(|name| name.starts_with(&policy)) {
         return check_version(name);
     }
-    let exports = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    let exports = if names.is_empty() {
+        "nothing".to_owned()
+    } else {
+        names.join(", ")
+    };
     Err(LoadProblem::ForeignWorld { exports })
 }
 
@@ -215,32 +246,42 @@ pub(super) fn settings_type(component: &Component) -> Result<Option<Configure>, 
         (None, None) => return Ok(None),
         (Some(configure), Some(defaults)) => (configure, defaults),
         (Some(_), None) => {
-            return Err(LoadProblem::SettingsFunctions { function: "defaults", expected: "func() -> settings" });
+            return Err(LoadProblem::SettingsFunctions {
+                function: "defaults",
+                expected: "func() -> settings",
+            });
         }
         (None, Some(_)) => return Err(configure_form()),
     };
     let mut params = configure.params();
-    let (Some((_, settings)), None) = (params.next(), params.next()) else { return Err(configure_form()) };
+    let (Some((_, settings)), None) = (params.next(), params.next()) else {
+        return Err(configure_form());
+    };
     drop(params);
     if !matches!(settings, Type::Record(_)) || !is_settings_result(&configure) {
         return Err(configure_form());
     }
     let mut results = defaults.results();
     if results.next().as_ref() != Some(&settings) || defaults.params().len() != 0 {
-        return Err(LoadProblem::SettingsFunctions { function: "defaults", expected: "func() -> settings" });
+        return Err(LoadProblem::SettingsFunctions {
+            function: "defaults",
+            expected: "func() -> settings",
+        });
     }
     drop(results);
     if count_types(&settings, MAX_SETTINGS_TYPES) > MAX_SETTINGS_TYPES {
         return Err(LoadProblem::Bound(format!(
-            "its settings consist of more than {MAX_SETTINGS_TYPES} fields and types, counted where they are used; use a \
+            "its settings consist of more than {MAX_SETTINGS_TYPES} fields and types, counted \
+             where they are used; use a \
              list or fewer fields"
         )));
     }
     Ok(Some(Configure { settings }))
 }
 
-/// Fields and types of all settings, each counted as often as it is used: a type of a few bytes that uses another one
-/// twice, and so on, has a million. The schema and the settings themselves have that many parts in memory.
+/// Fields and types of all settings, each counted as often as it is used: a type of a few bytes
+/// that uses another one twice, and so on, has a million. The schema and the settings themselves
+/// have that many parts in memory.
 const MAX_SETTINGS_TYPES: usize = 10_000;
 
 /// How many types one consists of, itself included; counting ends beyond `most`.
@@ -267,16 +308,25 @@ fn count_types(ty: &Type, most: usize) -> usize {
 
 /// `result<_, list<settings-error>>`; a settings-error is a record of two strings.
 fn is_settings_result(configure: &types::ComponentFunc) -> bool {
-    let Some(Type::Result(result)) = configure.results().next() else { return false };
-    let Some(Type::List(errors)) = result.err() else { return false };
-    let Type::Record(error) = errors.ty() else { return false };
-    result.ok().is_none() && error.fields().all(|field| field.ty == Type::String) && error.fields().len() == 2
+    let Some(Type::Result(result)) = configure.results().next() else {
+        return false;
+    };
+    let Some(Type::List(errors)) = result.err() else {
+        return false;
+    };
+    let Type::Record(error) = errors.ty() else {
+        return false;
+    };
+    result.ok().is_none()
+        && error.fields().all(|field| field.ty == Type::String)
+        && error.fields().len() == 2
 }
 
 fn configure_form() -> LoadProblem {
     LoadProblem::SettingsFunctions {
         function: "configure",
-        expected: "func(settings: settings) -> result<_, list<settings-error>> with a record `settings`",
+        expected: "func(settings: settings) -> result<_, list<settings-error>> with a record \
+            `settings`",
     }
 }
 
@@ -286,32 +336,52 @@ mod tests {
 
     #[test]
     fn what_is_no_component_says_what_it_is() {
-        assert!(matches!(Candidate::read(b"hello, world"), Err(LoadProblem::Corrupt(_))));
+        assert!(matches!(
+            Candidate::read(b"hello, world"),
+            Err(LoadProblem::Corrupt(_))
+        ));
         assert!(matches!(Candidate::read(b""), Err(LoadProblem::Corrupt(_))));
-        assert!(matches!(Candidate::read(b"\0asm\x01\0\0\0").map(|_| ()), Err(LoadProblem::CoreModule)));
+        assert!(matches!(
+            Candidate::read(b"\0asm\x01\0\0\0").map(|_| ()),
+            Err(LoadProblem::CoreModule)
+        ));
     }
 
     #[test]
     fn another_version_of_the_contract_is_named() {
         assert_eq!(check_version("sallyport:policy/policy@0.1.0"), Ok(()));
         let other = check_version("sallyport:policy/policy@0.2.0").expect_err("other version");
-        assert!(other.to_string().contains("sallyport:policy@0.2.0, but this host speaks 0.1.0"), "{other}");
+        assert!(
+            other
+                .to_string()
+                .contains("sallyport:policy@0.2.0, but this host speaks 0.1.0"),
+            "{other}"
+        );
     }
 
     /// A pair of pairs of pairs and so on, each part of which is the same type.
     fn pairs(levels: u8) -> Type {
-        // tuple<u8, u8>, then tuple<type before, type before>, and a function that takes the last one.
+        // tuple<u8, u8>, then tuple<type before, type before>, and a function that takes the last
+        // one.
         let mut types = vec![levels + 2, 0x6f, 2, 0x7d, 0x7d];
         types.extend((0..levels).flat_map(|before| [0x6f, 2, before, before]));
         types.extend([0x40, 1, 1, b'x', levels, 1, 0]);
         let import = [1, 0, 1, b'f', 1, levels + 1];
-        let section = |id, content: &[u8]| [&[id, u8::try_from(content.len()).expect("short")], content].concat();
-        let component = [b"\0asm\x0d\0\x01\0", &*section(7, &types), &section(10, &import)];
+        let section = |id, content: &[u8]| {
+            [&[id, u8::try_from(content.len()).expect("short")], content].concat()
+        };
+        let component = [
+            b"\0asm\x0d\0\x01\0",
+            &*section(7, &types),
+            &section(10, &import),
+        ];
         let engine = wasmtime::Engine::default();
         let component = Component::from_binary(&engine, &component.concat()).expect("a component");
         let ty = component.component_type();
         let (_, import) = ty.imports(&engine).next().expect("one import");
-        let Compiled::ComponentFunc(function) = import.ty else { panic!("a function") };
+        let Compiled::ComponentFunc(function) = import.ty else {
+            panic!("a function")
+        };
         let (_, ty) = function.params().next().expect("one parameter");
         ty
     }
@@ -321,6 +391,9 @@ mod tests {
         assert_eq!(count_types(&pairs(0), MAX_SETTINGS_TYPES), 3);
         assert_eq!(count_types(&pairs(5), MAX_SETTINGS_TYPES), 127);
         let counted = count_types(&pairs(17), MAX_SETTINGS_TYPES);
-        assert!((MAX_SETTINGS_TYPES + 1..MAX_SETTINGS_TYPES + 100).contains(&counted), "{counted}");
+        assert!(
+            (MAX_SETTINGS_TYPES + 1..MAX_SETTINGS_TYPES + 100).contains(&counted),
+            "{counted}"
+        );
     }
 }

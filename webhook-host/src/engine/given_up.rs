@@ -31,7 +31,10 @@ impl GivenUp {
         entries.retain(|entry| now.duration_since(entry.since) < REMEMBERED);
         let entry = entries.iter().find(|entry| entry.key == *key)?;
         let minutes = REMEMBERED.as_secs() / 60;
-        Some(format!("{} (as of less than {minutes} minutes ago, it is not tried again before)", entry.problem))
+        Some(format!(
+            "{} (as of less than {minutes} minutes ago, it is not tried again before)",
+            entry.problem
+        ))
     }
 
     pub(super) fn add(&self, key: Key, problem: &str, now: Instant) {
@@ -39,7 +42,11 @@ impl GivenUp {
         if entries.len() == MOST {
             entries.remove(0);
         }
-        entries.push(Entry { key, since: now, problem: problem.to_owned() });
+        entries.push(Entry {
+            key,
+            since: now,
+            problem: problem.to_owned(),
+        });
     }
 }
 
@@ -51,7 +58,11 @@ mod tests {
     fn what_was_given_up_is_tried_again_after_a_while() {
         let (given_up, now) = (GivenUp::default(), Instant::now());
         given_up.add(Key::of(1), "too dear", now);
-        assert!(given_up.find(&Key::of(1), now).is_some_and(|problem| problem.starts_with("too dear (as of ")));
+        assert!(
+            given_up
+                .find(&Key::of(1), now)
+                .is_some_and(|problem| problem.starts_with("too dear (as of "))
+        );
         assert_eq!(given_up.find(&Key::of(2), now), None);
         assert_eq!(given_up.find(&Key::of(1), now + REMEMBERED), None);
     }

@@ -1,8 +1,9 @@
-//! A linked component: instantiated for every evaluation, the contract's functions looked up and type-checked once.
+//! A linked component: instantiated for every evaluation, the contract's functions looked up and
+//! type-checked once.
 //!
-//! wasmtime's generated bindings check the types of every export of every instance, which is a noticeable part of a review
-//! that takes microseconds. Here one instance is checked at load, and a call looks up the one function that it needs, by index.
-//! Made by `preinit`; called by `policy`.
+//! wasmtime's generated bindings check the types of every export of every instance, which is a
+//! noticeable part of a review that takes microseconds. Here one instance is checked at load, and a
+//! call looks up the one function that it needs, by index. Made by `preinit`; called by `policy`.
 
 use super::State;
 use crate::contract::description::Description;
@@ -11,7 +12,9 @@ use crate::contract::verdict::Verdict;
 use crate::contract::{PACKAGE, VERSION};
 use std::marker::PhantomData;
 use wasmtime::Store;
-use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower, TypedFunc};
+use wasmtime::component::{
+    ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower, TypedFunc,
+};
 
 /// A component that can be asked.
 pub(crate) struct Guest {
@@ -44,7 +47,11 @@ impl Guest {
         self.pre.instantiate(store)
     }
 
-    pub(super) fn describe(&self, store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<Description> {
+    pub(super) fn describe(
+        &self,
+        store: &mut Store<State>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Description> {
         Ok(self.describe.of(instance, store)?.call(store, ())?.0)
     }
 
@@ -78,25 +85,43 @@ where
     Params: ComponentNamedList + Lower,
     Results: ComponentNamedList + Lift,
 {
-    fn check(instance: &Instance, store: &mut Store<State>, function: &str) -> wasmtime::Result<Self> {
+    fn check(
+        instance: &Instance,
+        store: &mut Store<State>,
+        function: &str,
+    ) -> wasmtime::Result<Self> {
         let interface = format!("{PACKAGE}/policy@{VERSION}");
         let index = instance
             .get_export_index(&mut *store, None, &interface)
-            .and_then(|interface| instance.get_export_index(&mut *store, Some(&interface), function));
+            .and_then(|interface| {
+                instance.get_export_index(&mut *store, Some(&interface), function)
+            });
         let index = index.ok_or_else(|| wasmtime::format_err!("{interface} has no {function}"))?;
         instance.get_typed_func::<Params, Results>(store, index)?;
-        Ok(Self { index, types: PhantomData })
+        Ok(Self {
+            index,
+            types: PhantomData,
+        })
     }
 
     /// The function of another instance of the same component.
-    #[expect(unsafe_code, reason = "spares a type check of every instance; it was made of one")]
-    fn of(&self, instance: &Instance, store: &mut Store<State>) -> wasmtime::Result<TypedFunc<Params, Results>> {
+    #[expect(
+        unsafe_code,
+        reason = "spares a type check of every instance; it was made of one"
+    )]
+    fn of(
+        &self,
+        instance: &Instance,
+        store: &mut Store<State>,
+    ) -> wasmtime::Result<TypedFunc<Params, Results>> {
         // An index knows its component: there is no function for an instance of another one.
         let function = instance.get_func(store, self.index);
-        let function = function.ok_or_else(|| wasmtime::format_err!("an instance of another component"))?;
-        // SAFETY: the function has these types. `check`, the only constructor, asked `get_typed_func` of an instance of the
-        // same component, and a function's type is its component's: all that can differ between two instances is what a
-        // resource is, and the contract has no resources.
+        let function =
+            function.ok_or_else(|| wasmtime::format_err!("an instance of another component"))?;
+        // SAFETY: the function has these types. `check`, the only constructor, asked
+        // `get_typed_func` of an instance of the same component, and a function's type is its
+        // component's: all that can differ between two instances is what a resource is, and the
+        // contract has no resources.
         Ok(unsafe { TypedFunc::new_unchecked(function) })
     }
 }

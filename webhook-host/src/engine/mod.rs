@@ -1,8 +1,9 @@
-//! wasmtime, narrowed to what policies need: one engine a process, a fresh instance for every evaluation.
+//! wasmtime, narrowed to what policies need: one engine a process, a fresh instance for every
+//! evaluation.
 //!
-//! Invariants: a guest can call `log` and nothing else; it runs under a deadline (epochs), a memory limit and a bounded
-//! stack; no state survives an evaluation; nothing is compiled in this process, but in a child with limits (`child`). Used
-//! by `policy` alone.
+//! Invariants: a guest can call `log` and nothing else; it runs under a deadline (epochs), a memory
+//! limit and a bounded stack; no state survives an evaluation; nothing is compiled in this process,
+//! but in a child with limits (`child`). Used by `policy` alone.
 
 mod bounds;
 mod cache;
@@ -39,8 +40,8 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationCon
 /// What the pool is sized for.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// How many evaluations may run at the same time, at least 1. An evaluation runs inline on a worker thread, so the number
-    /// of workers is enough.
+    /// How many evaluations may run at the same time, at least 1. An evaluation runs inline on a
+    /// worker thread, so the number of workers is enough.
     pub concurrency: u32,
     /// The largest memory limit that a policy may have.
     pub memory: Bytes,
@@ -49,14 +50,19 @@ pub struct EngineConfig {
 }
 
 impl Default for EngineConfig {
-    /// Sixteen workers, memory for a component that carries a JavaScript engine (about 20 MiB at rest), and no cache.
+    /// Sixteen workers, memory for a component that carries a JavaScript engine (about 20 MiB at
+    /// rest), and no cache.
     fn default() -> Self {
-        Self { concurrency: 16, memory: Bytes::new(64 << 20), cache: None }
+        Self {
+            concurrency: 16,
+            memory: Bytes::new(64 << 20),
+            cache: None,
+        }
     }
 }
 
-/// Component instances that one policy may consist of. A Rust guest is one core instance and two shims; those that carry
-/// a language runtime have a few more.
+/// Component instances that one policy may consist of. A Rust guest is one core instance and two
+/// shims; those that carry a language runtime have a few more.
 const CORE_INSTANCES: u32 = 16;
 
 /// Memories and tables that one policy may have.
@@ -66,20 +72,21 @@ const TABLES: u32 = 8;
 /// Function table entries: a JavaScript engine has about 12,000.
 const TABLE_ELEMENTS: usize = 40_000;
 
-/// What stays mapped between two evaluations in one slot, so that resetting it is a copy and not a page fault. A Rust guest
-/// touches about 100 KiB.
+/// What stays mapped between two evaluations in one slot, so that resetting it is a copy and not a
+/// page fault. A Rust guest touches about 100 KiB.
 const RESIDENT_MEMORY: usize = 1 << 20;
 const RESIDENT_TABLE: usize = 64 << 10;
 
-/// Memories that keep the image of the policy that they last held, beyond those in use. To map another policy's takes 45 us instead of 9, so
-/// that there are enough for some dozen policies on each worker. A slot takes address space, and a warm one what its guest
-/// touched, about 100 KiB.
+/// Memories that keep the image of the policy that they last held, beyond those in use. To map
+/// another policy's takes 45 us instead of 9, so that there are enough for some dozen policies on
+/// each worker. A slot takes address space, and a warm one what its guest touched, about 100 KiB.
 const WARM_MEMORIES: u32 = 128;
 
 /// Instances at a time in a process that compiles one component; two, in fact.
 const COMPILING_SLOTS: u32 = 4;
 
-/// The guest's native stack. Half of what a tokio worker has (2 MiB), since the host's own frames lie above it.
+/// The guest's native stack. Half of what a tokio worker has (2 MiB), since the host's own frames
+/// lie above it.
 const STACK: usize = 512 << 10;
 
 /// The process' wasmtime engine, its pool and its clock.
@@ -96,11 +103,14 @@ pub struct Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("memory", &self.memory).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("memory", &self.memory)
+            .finish_non_exhaustive()
     }
 }
 
-/// The machine can't carry the engine: no virtual memory for the pool, or a processor that cranelift doesn't know.
+/// The machine can't carry the engine: no virtual memory for the pool, or a processor that
+/// cranelift doesn't know.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the WebAssembly engine can't start: {0}")]
 pub struct EngineError(String);
@@ -123,13 +133,21 @@ impl Engine {
         Self::with_pool(pool(slots, WARM_MEMORIES, config.memory), config)
     }
 
-    /// The engine of a process that compiles: with one thread, so that the others stay with reviews, and a small pool.
+    /// The engine of a process that compiles: with one thread, so that the others stay with
+    /// reviews, and a small pool.
     fn for_compiling(memory: Bytes) -> Result<Self, EngineError> {
-        let config = EngineConfig { concurrency: 1, memory, cache: None };
+        let config = EngineConfig {
+            concurrency: 1,
+            memory,
+            cache: None,
+        };
         Self::with_pool(pool(COMPILING_SLOTS, 0, config.memory), &config)
     }
 
-    fn with_pool(pool: PoolingAllocationConfig, config: &EngineConfig) -> Result<Self, EngineError> {
+    fn with_pool(
+        pool: PoolingAllocationConfig,
+        config: &EngineConfig,
+    ) -> Result<Self, EngineError> {
         let inner = wasmtime::Engine::new(&wasmtime_config(pool))?;
         let mut linker = Linker::new(&inner);
         log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)?;
@@ -146,8 +164,8 @@ impl Engine {
         })
     }
 
-    /// How often a component was compiled. A policy with settings is compiled twice, for `configure` and as a snapshot; one
-    /// from the cache, never.
+    /// How often a component was compiled. A policy with settings is compiled twice, for
+    /// `configure` and as a snapshot; one from the cache, never.
     pub fn compilations(&self) -> u64 {
         self.compilations.load(Ordering::Relaxed)
     }
@@ -172,9 +190,14 @@ impl Engine {
         Component::from_binary(&self.inner, bytes)
     }
 
-    /// Room to let an instance lie around, which may have some already; `None` when it has become too large, or none is left.
+    /// Room to let an instance lie around, which may have some already; `None` when it has become
+    /// too large, or none is left.
     pub(crate) fn room(&self, store: &Store<State>, held: Option<Room>) -> Option<Room> {
-        if room::is_small(store) { held.or_else(|| self.rooms.take()) } else { None }
+        if room::is_small(store) {
+            held.or_else(|| self.rooms.take())
+        } else {
+            None
+        }
     }
 
     /// From now on the guest has so long.
@@ -186,14 +209,16 @@ impl Engine {
     pub(crate) fn store(&self, policy: &Arc<str>, budget: Budget) -> Store<State> {
         let mut store = Store::new(&self.inner, State::new(policy, budget.memory));
         store.limiter(|state| state);
-        // Lists of strings may name the same memory again and again, so the memory limit doesn't bound them.
+        // Lists of strings may name the same memory again and again, so the memory limit doesn't
+        // bound them.
         store.set_hostcall_fuel(budget.output);
         self.give_time(&mut store, budget.time);
         store
     }
 }
 
-/// A pool with so many slots, of which some that are not in use keep the memory that they last held.
+/// A pool with so many slots, of which some that are not in use keep the memory that they last
+/// held.
 fn pool(slots: u32, warm: u32, memory: Bytes) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
@@ -219,7 +244,8 @@ fn wasmtime_config(pool: PoolingAllocationConfig) -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(STACK)
         .parallel_compilation(false)
-        // A trap is told by its kind; frames of a stripped guest help nobody and cost on every trap.
+        // A trap is told by its kind; frames of a stripped guest help nobody and cost on every
+        // trap.
         .wasm_backtrace_max_frames(None);
     wasmtime
 }

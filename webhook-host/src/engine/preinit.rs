@@ -24,7 +24,8 @@ use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
 /// read, which is twice.
 const ACCESSOR_MEMORY: usize = 2 * (64 << 10);
 
-/// From the type of settings, a policy's defaults and a manifest's settings to all settings, or problems.
+/// From the type of settings, a policy's defaults and a manifest's settings to all settings, or
+/// problems.
 pub(crate) type Merge = fn(&Configure, &Val, &Map<String, Value>) -> Result<Val, Vec<String>>;
 
 /// How a manifest's settings become a value of the component's type; `policy` knows.
@@ -58,20 +59,35 @@ pub(super) struct Made {
 
 /// Compiles and configures, on a thread of its own where a panic is contained. Also returns how
 /// often it compiled. `slot` is the largest memory limit of any policy.
-pub(super) fn make(order: &Order<'_>, slot: Bytes, rules: SettingsRules) -> (Result<Made, Vec<String>>, u64) {
+pub(super) fn make(
+    order: &Order<'_>,
+    slot: Bytes,
+    rules: SettingsRules,
+) -> (Result<Made, Vec<String>>, u64) {
     let engine = match Engine::for_compiling(slot) {
         Ok(engine) => engine,
         Err(error) => return (Err(vec![error.to_string()]), 0),
     };
     let name: Arc<str> = order.name.into();
-    let task = Task { load: Load::new(&engine, &name, order.memory), order, rules };
-    let thread = std::thread::Builder::new().name("compile".into()).stack_size(LOAD_STACK);
+    let task = Task {
+        load: Load::new(&engine, &name, order.memory),
+        order,
+        rules,
+    };
+    let thread = std::thread::Builder::new()
+        .name("compile".into())
+        .stack_size(LOAD_STACK);
     let made = std::thread::scope(|scope| {
         let run = match thread.spawn_scoped(scope, || task.run()) {
             Ok(run) => run,
-            Err(error) => return Err(LoadProblem::Guest(format!("no thread to compile on: {error}"))),
+            Err(error) => {
+                return Err(LoadProblem::Guest(format!(
+                    "no thread to compile on: {error}"
+                )));
+            }
         };
-        run.join().unwrap_or_else(|panic| Err(LoadProblem::panicked(&*panic)))
+        run.join()
+            .unwrap_or_else(|panic| Err(LoadProblem::panicked(&*panic)))
     });
     let problems = |problem| match problem {
         LoadProblem::Several(problems) => problems,
@@ -102,7 +118,8 @@ impl Task<'_> {
             return made(&start.component, None, true, vec![]);
         };
         let defaults = self.load.defaults(&guest)?;
-        let settings = (self.rules.merge)(&configure, &defaults, self.order.written).map_err(LoadProblem::Several)?;
+        let settings = (self.rules.merge)(&configure, &defaults, self.order.written)
+            .map_err(LoadProblem::Several)?;
         let (mut store, instance) = self.load.instantiate(&guest)?;
         store.data_mut().keep_lines();
         let refused = call_configure(&mut store, &instance, &settings)
@@ -116,7 +133,11 @@ impl Task<'_> {
             Ok(context) => {
                 let component = self.snapshot(&context, store, instance)?;
                 let (guest, _) = self.load.describe(&component)?;
-                if self.load.defaults(&guest).is_ok_and(|again| again == defaults) {
+                if self
+                    .load
+                    .defaults(&guest)
+                    .is_ok_and(|again| again == defaults)
+                {
                     return made(&component, None, true, log);
                 }
                 let why = "it has other defaults once it is configured".to_owned();
@@ -130,14 +151,26 @@ impl Task<'_> {
     fn start(&self) -> Result<Start<'_>, LoadProblem> {
         let bytes = self.order.bytes;
         let compile = |bytes: &[u8]| {
-            self.load.engine.translate(bytes).map_err(|error| LoadProblem::corrupt(&format!("{error:#}")))
+            self.load
+                .engine
+                .translate(bytes)
+                .map_err(|error| LoadProblem::corrupt(&format!("{error:#}")))
         };
         if !self.order.has_settings {
-            return Ok(Start { component: compile(bytes)?, snapshot: Err("the policy has no settings".into()) });
+            return Ok(Start {
+                component: compile(bytes)?,
+                snapshot: Err("the policy has no settings".into()),
+            });
         }
         match Wizer::new().instrument_component(bytes) {
-            Ok((context, instrumented)) => Ok(Start { component: compile(&instrumented)?, snapshot: Ok(context) }),
-            Err(error) => Ok(Start { component: compile(bytes)?, snapshot: Err(format!("{error:#}")) }),
+            Ok((context, instrumented)) => Ok(Start {
+                component: compile(&instrumented)?,
+                snapshot: Ok(context),
+            }),
+            Err(error) => Ok(Start {
+                component: compile(bytes)?,
+                snapshot: Err(format!("{error:#}")),
+            }),
         }
     }
 
@@ -151,18 +184,33 @@ impl Task<'_> {
         store.data_mut().allow(MEMORIES as usize * ACCESSOR_MEMORY);
         // wizer reads the whole memory, in place.
         store.set_hostcall_fuel(usize::MAX);
-        let mut access = Access { store: &mut store, instance };
+        let mut access = Access {
+            store: &mut store,
+            instance,
+        };
         let bytes = pollster::block_on(Wizer::new().snapshot_component(context, &mut access))
             .map_err(|error| LoadProblem::Guest(format!("can't be snapshotted: {error:#}")))?;
         let compiled = self.load.engine.translate(&bytes);
-        compiled.map_err(|error| LoadProblem::Guest(format!("its snapshot can't be compiled: {error:#}")))
+        compiled.map_err(|error| {
+            LoadProblem::Guest(format!("its snapshot can't be compiled: {error:#}"))
+        })
     }
 }
 
-fn made(component: &Component, no_snapshot: Option<String>, keep: bool, log: Vec<Line>) -> Result<Made, LoadProblem> {
+fn made(
+    component: &Component,
+    no_snapshot: Option<String>,
+    keep: bool,
+    log: Vec<Line>,
+) -> Result<Made, LoadProblem> {
     let code = component.serialize();
-    let code = code.map_err(|error| LoadProblem::Guest(format!("its code can't be passed on: {error:#}")))?;
-    Ok(Made { compiled: Compiled { code, no_snapshot }, keep, log })
+    let code = code
+        .map_err(|error| LoadProblem::Guest(format!("its code can't be passed on: {error:#}")))?;
+    Ok(Made {
+        compiled: Compiled { code, no_snapshot },
+        keep,
+        log,
+    })
 }
 
 /// wizer's view of the configured instance.
@@ -174,23 +222,44 @@ struct Access<'a> {
 impl Access<'_> {
     /// The accessors are wizer's own code in the instrumented component. If one is missing or
     /// traps, the panic ends this thread and is reported as a load error.
-    fn call<R, T>(&mut self, interface: &str, function: &str, read: impl FnOnce(&Store<State>, R) -> T) -> T
+    fn call<R, T>(
+        &mut self,
+        interface: &str,
+        function: &str,
+        read: impl FnOnce(&Store<State>, R) -> T,
+    ) -> T
     where
         R: Lift + Send + Sync + 'static,
     {
-        let export = self.instance.get_export_index(&mut *self.store, None, interface);
-        let export =
-            export.and_then(|interface| self.instance.get_export_index(&mut *self.store, Some(&interface), function));
+        let export = self
+            .instance
+            .get_export_index(&mut *self.store, None, interface);
+        let export = export.and_then(|interface| {
+            self.instance
+                .get_export_index(&mut *self.store, Some(&interface), function)
+        });
         let export = export.expect("wizer exports what it instrumented");
-        let accessor = self.instance.get_typed_func::<(), (R,)>(&mut *self.store, export).expect("wizer's own types");
-        let (value,) = accessor.call(&mut *self.store, ()).expect("wizer's accessors don't trap");
+        let accessor = self
+            .instance
+            .get_typed_func::<(), (R,)>(&mut *self.store, export)
+            .expect("wizer's own types");
+        let (value,) = accessor
+            .call(&mut *self.store, ())
+            .expect("wizer's accessors don't trap");
         read(&*self.store, value)
     }
 }
 
 impl ComponentInstanceState for Access<'_> {
-    async fn call_func_ret_list_u8(&mut self, interface: &str, function: &str, contents: impl FnOnce(&[u8]) + Send) {
-        self.call(interface, function, |store, list: WasmList<u8>| contents(list.as_le_slice(store)));
+    async fn call_func_ret_list_u8(
+        &mut self,
+        interface: &str,
+        function: &str,
+        contents: impl FnOnce(&[u8]) + Send,
+    ) {
+        self.call(interface, function, |store, list: WasmList<u8>| {
+            contents(list.as_le_slice(store))
+        });
     }
 
     async fn call_func_ret_s32(&mut self, interface: &str, function: &str) -> i32 {

@@ -1,7 +1,9 @@
-//! Room for instances that no evaluation has in hand: made and not asked yet, or asked and not given back yet.
+//! Room for instances that no evaluation has in hand: made and not asked yet, or asked and not
+//! given back yet.
 //!
-//! The pool has a slot for each evaluation that may run, and one for each of these. So whoever lets an instance lie around takes
-//! room for it first, and an evaluation always finds a slot. Taken by `policy`.
+//! The pool has a slot for each evaluation that may run, and one for each of these. So whoever lets
+//! an instance lie around takes room for it first, and an evaluation always finds a slot. Taken by
+//! `policy`.
 
 use super::{RESIDENT_MEMORY, State};
 use std::sync::Arc;
@@ -26,7 +28,10 @@ impl Rooms {
 
     /// Room for one more, if there is any.
     pub(super) fn take(&self) -> Option<Room> {
-        Arc::clone(&self.0).try_acquire_owned().ok().map(|permit| Room { _permit: permit })
+        Arc::clone(&self.0)
+            .try_acquire_owned()
+            .ok()
+            .map(|permit| Room { _permit: permit })
     }
 }
 

@@ -106,7 +106,12 @@ impl State {
 }
 
 impl ResourceLimiter for State {
-    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let growth = desired.saturating_sub(current);
         let granted = growth <= self.memory_left;
         if granted {
@@ -118,14 +123,21 @@ impl ResourceLimiter for State {
         Ok(granted)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         Ok(desired <= super::TABLE_ELEMENTS)
     }
 }
 
 impl log::Host for State {
     fn log(&mut self, level: Level, message: String) {
-        let Some(left) = self.log_lines_left.checked_sub(1) else { return };
+        let Some(left) = self.log_lines_left.checked_sub(1) else {
+            return;
+        };
         self.log_lines_left = left;
         let end = message.floor_char_boundary(LOG_LINE);
         let severity = match level {
@@ -134,7 +146,10 @@ impl log::Host for State {
             Level::Warn => Severity::Warn,
             Level::Error => Severity::Error,
         };
-        let line = Line { severity, message: message[..end].to_owned() };
+        let line = Line {
+            severity,
+            message: message[..end].to_owned(),
+        };
         match &mut self.kept_lines {
             Some(lines) => lines.push(line),
             None => line.emit(&self.policy),

@@ -1,7 +1,9 @@
-//! The clock of guests: a thread that moves the engine's epoch once a millisecond, for as long as guests may run.
+//! The clock of guests: a thread that moves the engine's epoch once a millisecond, for as long as
+//! guests may run.
 //!
-//! It adds one a tick and never catches up, so that a throttled processor doesn't kill good guests. When no guest was started for
-//! longer than any deadline, it sleeps until one is. So whoever starts a guest asks for its deadline here, which is what wakes it.
+//! It adds one a tick and never catches up, so that a throttled processor doesn't kill good guests.
+//! When no guest was started for longer than any deadline, it sleeps until one is. So whoever
+//! starts a guest asks for its deadline here, which is what wakes it.
 
 use crate::pulse::{Beat, Pulse};
 use std::time::Duration;
@@ -54,8 +56,8 @@ mod tests {
     use wasmtime::{Config, Engine, Instance, Module, Store, Trap};
 
     /// `(module (func (loop br 0)) (start 0))`
-    const LOOP: &[u8] =
-        b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x08\x01\0\x0a\x09\x01\x07\0\x03\x40\x0c\0\x0b\x0b";
+    const LOOP: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\
+          \x08\x01\0\x0a\x09\x01\x07\0\x03\x40\x0c\0\x0b\x0b";
 
     #[test]
     fn a_time_is_rounded_up_and_never_short() {

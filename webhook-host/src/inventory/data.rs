@@ -20,7 +20,8 @@ pub struct InventoryData {
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct ClusterData {
-    /// Whether some controller serves LoadBalancer Services that name no class. Wins over what the nodes suggest.
+    /// Whether some controller serves LoadBalancer Services that name no class. Wins over what the
+    /// nodes suggest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<EnvironmentData>,
     /// `--service-node-port-range` of the API server.
@@ -59,7 +60,9 @@ impl TryFrom<RawPortRange> for PortRangeData {
 
     fn try_from(RawPortRange { from, to }: RawPortRange) -> Result<Self, String> {
         if from == 0 || from > to {
-            return Err(format!("{from}-{to} is no range of ports; use 1 <= from <= to <= 65535"));
+            return Err(format!(
+                "{from}-{to} is no range of ports; use 1 <= from <= to <= 65535"
+            ));
         }
         Ok(Self { from, to })
     }
@@ -68,7 +71,10 @@ impl TryFrom<RawPortRange> for PortRangeData {
 impl Default for PortRangeData {
     /// The API server's own default.
     fn default() -> Self {
-        Self { from: 30000, to: 32767 }
+        Self {
+            from: 30000,
+            to: 32767,
+        }
     }
 }
 
@@ -79,7 +85,11 @@ pub struct NodeData {
     /// For people.
     pub name: String,
     /// `spec.providerID`.
-    #[serde(default, rename = "providerID", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "providerID",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub provider_id: Option<String>,
     /// Keys of `spec.taints`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -1,18 +1,21 @@
-//! What the inventory knew about one review: small enough for a line of a log, and complete, so that the review can be replayed.
+//! What the inventory knew about one review: small enough for a line of a log, and complete, so
+//! that the review can be replayed.
 //!
-//! The shape is that of [`InventoryData`], but counts stand for Nodes and Pods that are alike: a cluster of 5,000 Nodes takes
-//! as much room as one of a single Node. Made by `record`, read by `sallyport replay`.
+//! The shape is that of [`InventoryData`], but counts stand for Nodes and Pods that are alike: a
+//! cluster of 5,000 Nodes takes as much room as one of a single Node. Made by `record`, read by
+//! `sallyport replay`.
 
 use super::{
-    ClusterData, ContainerPortData, EnvironmentData, Inventory, InventoryData, NamespaceData, NodeData, PodData,
-    PortRangeData, View,
+    ClusterData, ContainerPortData, EnvironmentData, Inventory, InventoryData, NamespaceData,
+    NodeData, PodData, PortRangeData, View,
 };
 use crate::contract::review::{Environment, Pod, ProviderId};
 use crate::contract::service::Pair;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Nodes or Pods that one count can stand for: more than a cluster has, and few enough for memory where a log is corrupt.
+/// Nodes or Pods that one count can stand for: more than a cluster has, and few enough for memory
+/// where a log is corrupt.
 const MOST: usize = 200_000;
 
 /// An inventory reduced to one namespace and to the Pods that some selectors select.
@@ -36,7 +39,11 @@ pub struct Excerpt {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Nodes {
     /// The beginning that tells the provider; absent when they have none.
-    #[serde(default, rename = "providerID", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "providerID",
+        skip_serializing_if = "Option::is_none"
+    )]
     provider_id: Option<String>,
     count: u32,
 }
@@ -51,7 +58,8 @@ struct Pods {
 }
 
 impl Excerpt {
-    /// What is known of a namespace, of the cluster, and of the Pods that any of the selectors selects.
+    /// What is known of a namespace, of the cluster, and of the Pods that any of the selectors
+    /// selects.
     pub fn of(inventory: &Inventory, namespace: &str, selectors: &[&[Pair]]) -> Self {
         let view = inventory.view();
         let cluster = view.cluster();
@@ -65,11 +73,17 @@ impl Excerpt {
         });
         Self {
             labels: view.namespace_labels(namespace).cloned(),
-            environment: cluster.environment.as_ref().map(|environment| match environment {
-                Environment::Cloud => EnvironmentData::Cloud,
-                Environment::OnPrem => EnvironmentData::OnPrem,
+            environment: cluster
+                .environment
+                .as_ref()
+                .map(|environment| match environment {
+                    Environment::Cloud => EnvironmentData::Cloud,
+                    Environment::OnPrem => EnvironmentData::OnPrem,
+                }),
+            node_ports: Some(PortRangeData {
+                from: cluster.node_ports.from,
+                to: cluster.node_ports.to,
             }),
-            node_ports: Some(PortRangeData { from: cluster.node_ports.from, to: cluster.node_ports.to }),
             nodes: nodes.collect(),
             pods: Pods::selected(&view, namespace, selectors),
         }
@@ -78,7 +92,10 @@ impl Excerpt {
     /// The namespace's labels, and those of each group of Pods.
     pub(crate) fn labels_mut(
         &mut self,
-    ) -> (Option<&mut BTreeMap<String, String>>, impl Iterator<Item = &mut BTreeMap<String, String>>) {
+    ) -> (
+        Option<&mut BTreeMap<String, String>>,
+        impl Iterator<Item = &mut BTreeMap<String, String>>,
+    ) {
         let pods = self.pods.iter_mut().flatten().map(|pods| &mut pods.labels);
         (self.labels.as_mut(), pods)
     }
@@ -86,7 +103,11 @@ impl Excerpt {
     /// The inventory again, as far as a review in this namespace can see it.
     pub fn data(self, namespace: &str) -> InventoryData {
         let node = |nodes: Nodes| {
-            let node = NodeData { name: String::new(), provider_id: nodes.provider_id, taints: vec![] };
+            let node = NodeData {
+                name: String::new(),
+                provider_id: nodes.provider_id,
+                taints: vec![],
+            };
             std::iter::repeat_n(node, most(nodes.count))
         };
         let cluster = ClusterData {
@@ -95,7 +116,11 @@ impl Excerpt {
             nodes: self.nodes.into_iter().flat_map(node).collect(),
         };
         let pod = |pods: Pods| {
-            let pod = PodData { namespace: namespace.to_owned(), labels: pods.labels, ports: pods.ports };
+            let pod = PodData {
+                namespace: namespace.to_owned(),
+                labels: pods.labels,
+                ports: pods.ports,
+            };
             std::iter::repeat_n(pod, most(pods.count))
         };
         InventoryData {
@@ -105,7 +130,9 @@ impl Excerpt {
                 .map(|labels| (namespace.to_owned(), NamespaceData { labels }))
                 .into_iter()
                 .collect(),
-            pods: self.pods.map(|pods| pods.into_iter().flat_map(pod).collect()),
+            pods: self
+                .pods
+                .map(|pods| pods.into_iter().flat_map(pod).collect()),
         }
     }
 }
@@ -115,7 +142,8 @@ fn most(count: u32) -> usize {
 }
 
 impl Pods {
-    /// In groups. A group that two selectors select is one: Pods that are alike are selected all or none.
+    /// In groups. A group that two selectors select is one: Pods that are alike are selected all or
+    /// none.
     fn selected(view: &View<'_>, namespace: &str, selectors: &[&[Pair]]) -> Option<Vec<Self>> {
         let mut groups = BTreeMap::<_, (Vec<ContainerPortData>, u32)>::new();
         // Whether Pods are known at all shows without a selector, too.
@@ -123,23 +151,39 @@ impl Pods {
         for selector in selectors {
             let mut alike = BTreeMap::<_, (Vec<ContainerPortData>, u32)>::new();
             for Pod { labels, ports } in view.selected_pods(namespace, selector)? {
-                let key = (labels, ports.iter().map(|port| (port.name.clone(), port.number)).collect::<Vec<_>>());
-                let ports = || ports.iter().map(|port| data(port.name.as_ref(), port.number)).collect();
+                let key = (
+                    labels,
+                    ports
+                        .iter()
+                        .map(|port| (port.name.clone(), port.number))
+                        .collect::<Vec<_>>(),
+                );
+                let ports = || {
+                    ports
+                        .iter()
+                        .map(|port| data(port.name.as_ref(), port.number))
+                        .collect()
+                };
                 alike.entry(key).or_insert_with(|| (ports(), 0)).1 += 1;
             }
             groups.extend(alike);
         }
-        let pods = groups.into_iter().map(|((labels, _), (ports, count))| Self {
-            labels: labels.into_iter().collect(),
-            ports,
-            count,
-        });
+        let pods = groups
+            .into_iter()
+            .map(|((labels, _), (ports, count))| Self {
+                labels: labels.into_iter().collect(),
+                ports,
+                count,
+            });
         Some(pods.collect())
     }
 }
 
 fn data(name: Option<&String>, number: impl TryInto<u16>) -> ContainerPortData {
-    ContainerPortData { name: name.cloned(), container_port: number.try_into().unwrap_or_default() }
+    ContainerPortData {
+        name: name.cloned(),
+        container_port: number.try_into().unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]
@@ -150,11 +194,17 @@ mod tests {
 
     #[test]
     fn an_excerpt_says_of_its_review_what_the_whole_inventory_says() {
-        let pod = |app: &str| json!({"namespace": "a", "labels": {"app": app}, "ports": [{"containerPort": 80}]});
+        let pod = |app: &str| {
+            json!({"namespace": "a", "labels": {"app": app},
+            "ports": [{"containerPort": 80}]})
+        };
         let whole: Inventory = decode::from_value::<InventoryData>(&json!({
-            "cluster": {"environment": "cloud", "nodePorts": {"from": 31000, "to": 31099}, "nodes": [
-                {"name": "a", "providerID": "aws:///x/i-1"}, {"name": "b", "providerID": "aws:///x/i-2"},
-                {"name": "c", "providerID": "ocid1.instance"}, {"name": "d", "providerID": "hcloud://bm-1"}, {"name": "e"},
+            "cluster": {"environment": "cloud", "nodePorts": {"from": 31000, "to": 31099},
+                "nodes": [
+                {"name": "a", "providerID": "aws:///x/i-1"},
+                {"name": "b", "providerID": "aws:///x/i-2"},
+                {"name": "c", "providerID": "ocid1.instance"},
+                {"name": "d", "providerID": "hcloud://bm-1"}, {"name": "e"},
             ]},
             "namespaces": {"a": {"labels": {"team": "x"}}, "b": {}},
             "pods": [pod("db"), pod("db"), pod("web"), pod("other")],
@@ -168,10 +218,16 @@ mod tests {
         let read: Excerpt = serde_json::from_str(&text).expect("its own form");
         let again = Inventory::from(read.data("a"));
         assert_eq!(again.view().cluster(), whole.view().cluster());
-        assert_eq!(again.view().namespace_labels("a"), whole.view().namespace_labels("a"));
+        assert_eq!(
+            again.view().namespace_labels("a"),
+            whole.view().namespace_labels("a")
+        );
         assert_eq!(again.view().namespace_labels("b"), None);
         for selector in &selectors {
-            assert_eq!(again.view().selected_pods("a", selector), whole.view().selected_pods("a", selector));
+            assert_eq!(
+                again.view().selected_pods("a", selector),
+                whole.view().selected_pods("a", selector)
+            );
         }
     }
 
@@ -180,6 +236,11 @@ mod tests {
         let excerpt = Excerpt::of(&Inventory::default(), "a", &[]);
         let again = Inventory::from(excerpt.data("a"));
         assert_eq!(again.view().namespace_labels("a"), None);
-        assert_eq!(again.view().selected_pods("a", &[("app".to_owned(), "db".to_owned())]), None);
+        assert_eq!(
+            again
+                .view()
+                .selected_pods("a", &[("app".to_owned(), "db".to_owned())]),
+            None
+        );
     }
 }

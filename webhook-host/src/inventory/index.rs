@@ -1,7 +1,7 @@
 //! What is known of the cluster's objects, and how events change it.
 //!
-//! Plain data: watchers feed events, tests feed events, files are a list of them. Parts are copied on write, so that a version
-//! that was handed out stays as it is, and costs what changed since.
+//! Plain data: watchers feed events, tests feed events, files are a list of them. Parts are copied
+//! on write, so that a version that was handed out stays as it is, and costs what changed since.
 
 use super::nodes::{self, Nodes};
 use super::pods::{Look, Pods};
@@ -80,7 +80,9 @@ impl Object {
     fn key(&self) -> (&str, &str) {
         match self {
             Self::Namespace { name, .. } | Self::Node { name, .. } => ("", name),
-            Self::Pod { namespace, name, .. } => (namespace, name),
+            Self::Pod {
+                namespace, name, ..
+            } => (namespace, name),
         }
     }
 }
@@ -129,7 +131,11 @@ impl Known {
 
     /// None until all Nodes were listed once: some of them may be another's than the rest.
     pub(super) fn providers(&self) -> Vec<Provider> {
-        if self.all_nodes { self.nodes.providers() } else { vec![] }
+        if self.all_nodes {
+            self.nodes.providers()
+        } else {
+            vec![]
+        }
     }
 
     /// `None` until all Pods were listed once.
@@ -197,16 +203,29 @@ impl Index {
     fn keys(&self, kind: Kind) -> BTreeSet<Key> {
         let nowhere: Arc<str> = "".into();
         match kind {
-            Kind::Namespaces => {
-                self.known.namespaces.keys().map(|name| (Arc::clone(&nowhere), Arc::clone(name))).collect()
-            }
-            Kind::Nodes => self.known.nodes.names().into_iter().map(|name| (Arc::clone(&nowhere), name)).collect(),
+            Kind::Namespaces => self
+                .known
+                .namespaces
+                .keys()
+                .map(|name| (Arc::clone(&nowhere), Arc::clone(name)))
+                .collect(),
+            Kind::Nodes => self
+                .known
+                .nodes
+                .names()
+                .into_iter()
+                .map(|name| (Arc::clone(&nowhere), name))
+                .collect(),
             Kind::Pods => self.known.pods.names(),
         }
     }
 
     fn see(&mut self, object: &Object) {
-        if let Some(unseen) = self.unseen.get_mut(&object.kind()).filter(|unseen| !unseen.is_empty()) {
+        if let Some(unseen) = self
+            .unseen
+            .get_mut(&object.kind())
+            .filter(|unseen| !unseen.is_empty())
+        {
             let (namespace, name) = object.key();
             unseen.remove(&(Arc::from(namespace), Arc::from(name)));
         }
@@ -222,7 +241,11 @@ impl Index {
                 }
                 changed
             }
-            Object::Node { name, provider_id, taints } => {
+            Object::Node {
+                name,
+                provider_id,
+                taints,
+            } => {
                 let kind = nodes::Kind::of(provider_id.as_deref(), &taints);
                 let changed = !self.known.nodes.has(&name, &kind);
                 if changed {
@@ -230,7 +253,12 @@ impl Index {
                 }
                 changed
             }
-            Object::Pod { namespace, name, labels, ports } => {
+            Object::Pod {
+                namespace,
+                name,
+                labels,
+                ports,
+            } => {
                 let look = Look::new(labels, ports);
                 let changed = !self.known.pods.has(&namespace, &name, &look);
                 if changed {
@@ -244,7 +272,10 @@ impl Index {
     fn remove(&mut self, kind: Kind, namespace: &str, name: &str) -> bool {
         match kind {
             Kind::Namespaces => {
-                self.known.labels(name).is_some() && Arc::make_mut(&mut self.known.namespaces).remove(name).is_some()
+                self.known.labels(name).is_some()
+                    && Arc::make_mut(&mut self.known.namespaces)
+                        .remove(name)
+                        .is_some()
             }
             Kind::Nodes => Arc::make_mut(&mut self.known.nodes).remove(name),
             Kind::Pods => Arc::make_mut(&mut self.known.pods).remove(namespace, name),

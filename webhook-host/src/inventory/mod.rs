@@ -1,7 +1,8 @@
 //! What policies may know about the cluster beside the Service: namespaces, Nodes, Pods.
 //!
-//! Context is data, not a trait: an `Inventory` is filled by the host's configuration, by a suite, or by watchers. What is
-//! absent is unknown, which is not the same as empty. Read by `admission`, which takes one view for a whole review.
+//! Context is data, not a trait: an `Inventory` is filled by the host's configuration, by a suite,
+//! or by watchers. What is absent is unknown, which is not the same as empty. Read by `admission`,
+//! which takes one view for a whole review.
 
 mod data;
 mod excerpt;
@@ -11,7 +12,8 @@ mod pods;
 mod watched;
 
 pub use data::{
-    ClusterData, ContainerPortData, EnvironmentData, InventoryData, NamespaceData, NodeData, PodData, PortRangeData,
+    ClusterData, ContainerPortData, EnvironmentData, InventoryData, NamespaceData, NodeData,
+    PodData, PortRangeData,
 };
 pub use excerpt::Excerpt;
 pub use index::{Event, Index, Kind, Object};
@@ -71,20 +73,33 @@ impl From<InventoryData> for Inventory {
         for event in data.into_events() {
             index.apply(event);
         }
-        Self { profile, source: Source::File(Arc::new(index.known().clone())) }
+        Self {
+            profile,
+            source: Source::File(Arc::new(index.known().clone())),
+        }
     }
 }
 
 impl Inventory {
-    /// What watchers know. Of the data, what an operator says about the cluster counts; its objects don't.
+    /// What watchers know. Of the data, what an operator says about the cluster counts; its objects
+    /// don't.
     pub fn of_cluster(data: &InventoryData, watched: Arc<Watched>) -> Self {
-        Self { profile: Profile::from(&data.cluster), source: Source::Cluster(watched) }
+        Self {
+            profile: Profile::from(&data.cluster),
+            source: Source::Cluster(watched),
+        }
     }
 
     /// The same, but what it says about the cluster is a default that no operator wrote.
     #[must_use]
     pub fn assumed(self) -> Self {
-        Self { profile: Profile { is_assumed: true, ..self.profile }, ..self }
+        Self {
+            profile: Profile {
+                is_assumed: true,
+                ..self.profile
+            },
+            ..self
+        }
     }
 
     /// What is known now.
@@ -93,14 +108,20 @@ impl Inventory {
             Source::File(known) => Guard::from_inner(Arc::clone(known)),
             Source::Cluster(watched) => watched.known(),
         };
-        View { profile: &self.profile, known }
+        View {
+            profile: &self.profile,
+            known,
+        }
     }
 
     /// The same for good: what watchers tell from now on does not change it.
     #[must_use]
     pub fn as_of_now(&self) -> Self {
         let known = Guard::into_inner(self.view().known);
-        Self { profile: self.profile.clone(), source: Source::File(known) }
+        Self {
+            profile: self.profile.clone(),
+            source: Source::File(known),
+        }
     }
 
     /// What watchers tell, when it is them.
@@ -120,13 +141,18 @@ impl Inventory {
 
     /// Whether a namespace is unknown that watchers may tell about any moment.
     pub(crate) fn expects_namespace(&self, name: &str) -> bool {
-        self.watched()
-            .is_some_and(|watched| watched.known().labels(name).is_none() && watched.is_synced(Kind::Namespaces))
+        self.watched().is_some_and(|watched| {
+            watched.known().labels(name).is_none() && watched.is_synced(Kind::Namespaces)
+        })
     }
 
     /// A namespace of which nothing but the name is known.
     pub fn unknown_namespace(name: &str) -> Namespace {
-        Namespace { name: name.to_owned(), labels: vec![(NAME_LABEL.to_owned(), name.to_owned())], known: false }
+        Namespace {
+            name: name.to_owned(),
+            labels: vec![(NAME_LABEL.to_owned(), name.to_owned())],
+            known: false,
+        }
     }
 }
 
@@ -139,14 +165,21 @@ impl View<'_> {
     /// A namespace as policies see it; one that is not known has its name label all the same.
     pub fn namespace(&self, name: &str) -> Namespace {
         match self.known.labels(name) {
-            Some(labels) => Namespace { name: name.to_owned(), labels: pairs(labels), known: true },
+            Some(labels) => Namespace {
+                name: name.to_owned(),
+                labels: pairs(labels),
+                known: true,
+            },
             None => Inventory::unknown_namespace(name),
         }
     }
 
     /// The environment, when it is a default that no operator wrote.
     pub fn assumed_environment(&self) -> Option<&'static str> {
-        let environment = self.profile.environment.filter(|_| self.profile.is_assumed)?;
+        let environment = self
+            .profile
+            .environment
+            .filter(|_| self.profile.is_assumed)?;
         Some(match environment {
             Environment::Cloud => "environment cloud",
             Environment::OnPrem => "environment onPrem",
@@ -158,8 +191,9 @@ impl View<'_> {
         self.profile.with(self.known.providers())
     }
 
-    /// How the Pods look that a selector selects in a namespace, those that look alike told once; `None` when Pods are not
-    /// known. An empty selector selects none: the Service has no selector then.
+    /// How the Pods look that a selector selects in a namespace, those that look alike told once;
+    /// `None` when Pods are not known. An empty selector selects none: the Service has no selector
+    /// then.
     pub fn selected_pods(&self, namespace: &str, selector: &[Pair]) -> Option<Vec<Pod>> {
         Some(self.known.pods()?.selected(namespace, selector))
     }
@@ -167,7 +201,11 @@ impl View<'_> {
 
 impl Profile {
     fn with(&self, providers: Vec<Provider>) -> Cluster {
-        Cluster { environment: self.environment, providers, node_ports: self.node_ports }
+        Cluster {
+            environment: self.environment,
+            providers,
+            node_ports: self.node_ports,
+        }
     }
 }
 
@@ -178,7 +216,10 @@ impl From<&ClusterData> for Profile {
                 EnvironmentData::Cloud => Environment::Cloud,
                 EnvironmentData::OnPrem => Environment::OnPrem,
             }),
-            node_ports: PortRange { from: data.node_ports.from, to: data.node_ports.to },
+            node_ports: PortRange {
+                from: data.node_ports.from,
+                to: data.node_ports.to,
+            },
             is_assumed: false,
         }
     }
@@ -193,23 +234,39 @@ impl InventoryData {
     /// Objects of files have no events; these make the same inventory.
     fn into_events(self) -> impl Iterator<Item = Event> {
         let namespaces = self.namespaces.into_iter();
-        let namespaces = namespaces.map(|(name, data)| Object::Namespace { name, labels: data.labels });
+        let namespaces = namespaces.map(|(name, data)| Object::Namespace {
+            name,
+            labels: data.labels,
+        });
         let listed = [Some(Kind::Nodes), self.pods.is_some().then_some(Kind::Pods)];
         let listed = listed.into_iter().flatten().map(Event::Listed);
         // Files give Pods no names, and those of Nodes are for people: their places will do.
-        let nodes = self.cluster.nodes.into_iter().enumerate().map(|(place, node)| Object::Node {
-            name: place.to_string(),
-            provider_id: node.provider_id,
-            taints: node.taints,
-        });
+        let nodes = self
+            .cluster
+            .nodes
+            .into_iter()
+            .enumerate()
+            .map(|(place, node)| Object::Node {
+                name: place.to_string(),
+                provider_id: node.provider_id,
+                taints: node.taints,
+            });
         let pods = self.pods.into_iter().flatten().enumerate();
         let pods = pods.map(|(place, pod)| Object::Pod {
             namespace: pod.namespace,
             name: place.to_string(),
             labels: pod.labels,
-            ports: pod.ports.into_iter().map(|port| (port.name, port.container_port.into())).collect(),
+            ports: pod
+                .ports
+                .into_iter()
+                .map(|port| (port.name, port.container_port.into()))
+                .collect(),
         });
-        namespaces.chain(nodes).chain(pods).map(Event::Apply).chain(listed)
+        namespaces
+            .chain(nodes)
+            .chain(pods)
+            .map(Event::Apply)
+            .chain(listed)
     }
 }
 
@@ -219,7 +276,9 @@ pub(crate) fn no_cluster() -> Cluster {
 }
 
 fn pairs(map: &Labels) -> Vec<Pair> {
-    map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    map.iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -230,7 +289,9 @@ mod tests {
     use serde_json::{Value, json};
 
     fn inventory(value: &Value) -> Inventory {
-        decode::from_value::<InventoryData>(value).expect("valid").into()
+        decode::from_value::<InventoryData>(value)
+            .expect("valid")
+            .into()
     }
 
     #[test]
@@ -249,7 +310,10 @@ mod tests {
             (ProviderId::Bare("ocid1".into()), 1),
             (ProviderId::Missing, 1),
         ];
-        let expected: Vec<_> = expected.into_iter().map(|(id, nodes)| Provider { id, nodes }).collect();
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|(id, nodes)| Provider { id, nodes })
+            .collect();
         assert_eq!(inventory.view().cluster().providers, expected);
     }
 
@@ -260,35 +324,60 @@ mod tests {
         assert!(inventory.view().namespace("a").known);
         let unknown = inventory.view().namespace("b");
         assert!(!unknown.known);
-        assert_eq!(unknown.labels, vec![(NAME_LABEL.to_owned(), "b".to_owned())]);
+        assert_eq!(
+            unknown.labels,
+            vec![(NAME_LABEL.to_owned(), "b".to_owned())]
+        );
     }
 
     #[test]
     fn pods_are_unknown_unless_listed_and_an_empty_selector_selects_none() {
         let selector = [("app".to_owned(), "db".to_owned())];
-        assert_eq!(Inventory::default().view().selected_pods("a", &selector), None);
+        assert_eq!(
+            Inventory::default().view().selected_pods("a", &selector),
+            None
+        );
         let inventory = inventory(&json!({"pods": [
-            {"namespace": "a", "labels": {"app": "db"}, "ports": [{"name": "web", "containerPort": 5432}]},
+            {"namespace": "a", "labels": {"app": "db"},
+                "ports": [{"name": "web", "containerPort": 5432}]},
             {"namespace": "b", "labels": {"app": "db"}},
         ]}));
-        assert_eq!(inventory.view().selected_pods("a", &selector).map(|pods| pods.len()), Some(1));
+        assert_eq!(
+            inventory
+                .view()
+                .selected_pods("a", &selector)
+                .map(|pods| pods.len()),
+            Some(1)
+        );
         assert_eq!(inventory.view().selected_pods("a", &[]), Some(vec![]));
         assert_eq!(inventory.view().selected_pods("c", &selector), Some(vec![]));
     }
 
     fn namespace(name: &str, team: &str) -> Event {
         let labels = BTreeMap::from([("team".to_owned(), team.to_owned())]);
-        Event::Apply(Object::Namespace { name: name.to_owned(), labels })
+        Event::Apply(Object::Namespace {
+            name: name.to_owned(),
+            labels,
+        })
     }
 
     fn node(name: &str, provider_id: Option<&str>, taint: Option<&str>) -> Object {
         let taints = taint.into_iter().map(str::to_owned).collect();
-        Object::Node { name: name.to_owned(), provider_id: provider_id.map(str::to_owned), taints }
+        Object::Node {
+            name: name.to_owned(),
+            provider_id: provider_id.map(str::to_owned),
+            taints,
+        }
     }
 
     fn pod(namespace: &str, name: &str, app: &str) -> Object {
         let labels = BTreeMap::from([("app".to_owned(), app.to_owned())]);
-        Object::Pod { namespace: namespace.to_owned(), name: name.to_owned(), labels, ports: vec![(None, 80)] }
+        Object::Pod {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            labels,
+            ports: vec![(None, 80)],
+        }
     }
 
     /// What a watcher's host sees.
@@ -302,47 +391,90 @@ mod tests {
         fn new() -> Self {
             let watched = Watched::new();
             let inventory = Inventory::of_cluster(&InventoryData::default(), Arc::clone(&watched));
-            Self { index: Index::new(), watched, inventory }
+            Self {
+                index: Index::new(),
+                watched,
+                inventory,
+            }
         }
 
         /// Whether any of them changed anything.
         fn apply(&mut self, events: impl IntoIterator<Item = Event>) -> bool {
-            let changed = events.into_iter().fold(false, |changed, event| self.index.apply(event) | changed);
+            let changed = events
+                .into_iter()
+                .fold(false, |changed, event| self.index.apply(event) | changed);
             self.watched.publish(&self.index);
             changed
         }
 
         fn selected(&self, namespace: &str, app: &str) -> Option<usize> {
             let selector = [("app".to_owned(), app.to_owned())];
-            self.inventory.view().selected_pods(namespace, &selector).map(|pods| pods.len())
+            self.inventory
+                .view()
+                .selected_pods(namespace, &selector)
+                .map(|pods| pods.len())
         }
     }
 
     #[test]
     fn a_view_stays_as_it_was_while_events_arrive() {
         let mut cluster = Cluster::new();
-        cluster.apply([namespace("a", "one"), Event::Apply(pod("a", "p", "web")), Event::Listed(Kind::Pods)]);
+        cluster.apply([
+            namespace("a", "one"),
+            Event::Apply(pod("a", "p", "web")),
+            Event::Listed(Kind::Pods),
+        ]);
         let inventory = cluster.inventory.clone();
         let (before, snapshot) = (inventory.view(), inventory.as_of_now());
-        cluster.apply([namespace("a", "two"), Event::Delete(pod("a", "p", "")), namespace("b", "two")]);
-        assert_eq!(before.namespace_labels("a").map(|labels| labels["team"].as_str()), Some("one"));
+        cluster.apply([
+            namespace("a", "two"),
+            Event::Delete(pod("a", "p", "")),
+            namespace("b", "two"),
+        ]);
+        assert_eq!(
+            before
+                .namespace_labels("a")
+                .map(|labels| labels["team"].as_str()),
+            Some("one")
+        );
         assert!(before.namespace_labels("b").is_none());
-        assert!(snapshot.view().namespace_labels("b").is_none() && snapshot.view().namespace_labels("a").is_some());
+        assert!(
+            snapshot.view().namespace_labels("b").is_none()
+                && snapshot.view().namespace_labels("a").is_some()
+        );
         let selector = [("app".to_owned(), "web".to_owned())];
-        assert_eq!(before.selected_pods("a", &selector).map(|pods| pods.len()), Some(1));
-        assert_eq!(cluster.inventory.view().namespace_labels("a").map(|labels| labels["team"].as_str()), Some("two"));
+        assert_eq!(
+            before.selected_pods("a", &selector).map(|pods| pods.len()),
+            Some(1)
+        );
+        assert_eq!(
+            cluster
+                .inventory
+                .view()
+                .namespace_labels("a")
+                .map(|labels| labels["team"].as_str()),
+            Some("two")
+        );
         assert_eq!(cluster.selected("a", "web"), Some(0));
     }
 
     #[test]
     fn what_a_new_list_does_not_name_is_gone_when_the_list_ends_and_not_before() {
         let mut cluster = Cluster::new();
-        let list = |events: Vec<Event>| std::iter::once(Event::Listing(Kind::Namespaces)).chain(events);
-        cluster.apply(list(vec![namespace("a", "one"), namespace("b", "one"), Event::Listed(Kind::Namespaces)]));
+        let list =
+            |events: Vec<Event>| std::iter::once(Event::Listing(Kind::Namespaces)).chain(events);
+        cluster.apply(list(vec![
+            namespace("a", "one"),
+            namespace("b", "one"),
+            Event::Listed(Kind::Namespaces),
+        ]));
         cluster.apply(list(vec![namespace("b", "one")]));
         assert!(cluster.inventory.view().namespace("a").known);
         // The list failed half-way, and begins anew.
-        cluster.apply(list(vec![namespace("c", "one"), Event::Listed(Kind::Namespaces)]));
+        cluster.apply(list(vec![
+            namespace("c", "one"),
+            Event::Listed(Kind::Namespaces),
+        ]));
         let view = cluster.inventory.view();
         let known = ["a", "b", "c"].map(|name| view.namespace(name).known);
         assert_eq!(known, [false, false, true]);
@@ -351,10 +483,16 @@ mod tests {
     #[test]
     fn pods_are_unknown_until_all_were_listed_and_again_when_they_are_not_watched_any_more() {
         let mut cluster = Cluster::new();
-        cluster.apply([Event::Listing(Kind::Pods), Event::Apply(pod("a", "p", "web"))]);
+        cluster.apply([
+            Event::Listing(Kind::Pods),
+            Event::Apply(pod("a", "p", "web")),
+        ]);
         assert_eq!(cluster.selected("a", "web"), None);
         cluster.apply([Event::Listed(Kind::Pods)]);
-        assert_eq!((cluster.selected("a", "web"), cluster.selected("b", "web")), (Some(1), Some(0)));
+        assert_eq!(
+            (cluster.selected("a", "web"), cluster.selected("b", "web")),
+            (Some(1), Some(0))
+        );
         cluster.apply([Event::Forget(Kind::Pods)]);
         assert_eq!(cluster.selected("a", "web"), None);
     }
@@ -364,38 +502,73 @@ mod tests {
         let mut cluster = Cluster::new();
         let pods = ["x", "y", "z"].map(|name| Event::Apply(pod("a", name, "web")));
         cluster.apply(pods.into_iter().chain([Event::Listed(Kind::Pods)]));
-        assert_eq!((cluster.index.count(Kind::Pods), cluster.selected("a", "web")), (3, Some(1)));
-        cluster.apply([Event::Delete(pod("a", "x", "")), Event::Apply(pod("a", "y", "db"))]);
-        assert_eq!((cluster.selected("a", "web"), cluster.selected("a", "db")), (Some(1), Some(1)));
+        assert_eq!(
+            (
+                cluster.index.count(Kind::Pods),
+                cluster.selected("a", "web")
+            ),
+            (3, Some(1))
+        );
+        cluster.apply([
+            Event::Delete(pod("a", "x", "")),
+            Event::Apply(pod("a", "y", "db")),
+        ]);
+        assert_eq!(
+            (cluster.selected("a", "web"), cluster.selected("a", "db")),
+            (Some(1), Some(1))
+        );
         cluster.apply([Event::Delete(pod("a", "z", ""))]);
-        assert_eq!((cluster.selected("a", "web"), cluster.selected("a", "db")), (Some(0), Some(1)));
+        assert_eq!(
+            (cluster.selected("a", "web"), cluster.selected("a", "db")),
+            (Some(0), Some(1))
+        );
     }
 
     #[test]
     fn an_event_that_changes_nothing_that_policies_see_changes_nothing() {
         let mut cluster = Cluster::new();
-        let all =
-            || [namespace("a", "x"), Event::Apply(node("n", Some("aws:///i"), None)), Event::Apply(pod("a", "p", "x"))];
+        let all = || {
+            [
+                namespace("a", "x"),
+                Event::Apply(node("n", Some("aws:///i"), None)),
+                Event::Apply(pod("a", "p", "x")),
+            ]
+        };
         assert!(cluster.apply(all()));
         assert!(!cluster.apply(all()));
-        assert!(!cluster.apply([Event::Delete(pod("a", "unheard-of", "x")), Event::Delete(node("m", None, None))]));
+        assert!(!cluster.apply([
+            Event::Delete(pod("a", "unheard-of", "x")),
+            Event::Delete(node("m", None, None))
+        ]));
     }
 
     fn providers(cluster: &Cluster) -> Vec<(ProviderId, u32)> {
         let providers = cluster.inventory.view().cluster().providers;
-        providers.into_iter().map(|provider| (provider.id, provider.nodes)).collect()
+        providers
+            .into_iter()
+            .map(|provider| (provider.id, provider.nodes))
+            .collect()
     }
 
     #[test]
     fn nodes_are_unknown_until_all_were_listed_and_again_when_they_are_not_watched_any_more() {
         let mut cluster = Cluster::new();
-        cluster.apply([Event::Listing(Kind::Nodes), Event::Apply(node("a", Some("aws:///z/i-1"), None))]);
+        cluster.apply([
+            Event::Listing(Kind::Nodes),
+            Event::Apply(node("a", Some("aws:///z/i-1"), None)),
+        ]);
         assert_eq!(providers(&cluster), []);
-        assert!(cluster.apply([Event::Listed(Kind::Nodes)]), "which policies can see");
+        assert!(
+            cluster.apply([Event::Listed(Kind::Nodes)]),
+            "which policies can see"
+        );
         assert_eq!(providers(&cluster), [(ProviderId::Scheme("aws".into()), 1)]);
         cluster.apply([Event::Listing(Kind::Nodes)]);
         assert_eq!(providers(&cluster).len(), 1, "what was known stays");
-        cluster.apply([Event::Forget(Kind::Nodes), Event::Apply(node("a", Some("aws:///z/i-1"), None))]);
+        cluster.apply([
+            Event::Forget(Kind::Nodes),
+            Event::Apply(node("a", Some("aws:///z/i-1"), None)),
+        ]);
         assert_eq!(providers(&cluster), []);
     }
 
@@ -404,32 +577,56 @@ mod tests {
         let mut cluster = Cluster::new();
         cluster.apply([Event::Listed(Kind::Nodes)]);
         let aws = ProviderId::Scheme("aws".into());
-        cluster.apply([Event::Apply(node("a", None, Some("node.cloudprovider.kubernetes.io/uninitialized")))]);
+        cluster.apply([Event::Apply(node(
+            "a",
+            None,
+            Some("node.cloudprovider.kubernetes.io/uninitialized"),
+        ))]);
         assert_eq!(providers(&cluster), []);
-        cluster.apply([Event::Apply(node("a", Some("aws:///z/i-1"), None)), Event::Apply(node("b", None, None))]);
-        assert_eq!(providers(&cluster), [(aws.clone(), 1), (ProviderId::Missing, 1)]);
+        cluster.apply([
+            Event::Apply(node("a", Some("aws:///z/i-1"), None)),
+            Event::Apply(node("b", None, None)),
+        ]);
+        assert_eq!(
+            providers(&cluster),
+            [(aws.clone(), 1), (ProviderId::Missing, 1)]
+        );
         cluster.apply([Event::Delete(node("b", None, None))]);
         assert_eq!(providers(&cluster), [(aws, 1)]);
     }
 
     #[test]
     fn what_the_operator_says_wins_over_what_is_watched() {
-        let data =
-            json!({"cluster": {"environment": "onPrem", "nodePorts": {"from": 1, "to": 2}, "nodes": [{"name": "x"}]}});
+        let data = json!({"cluster": {"environment": "onPrem", "nodePorts": {"from": 1, "to": 2},
+            "nodes": [{"name": "x"}]}});
         let data = decode::from_value::<InventoryData>(&data).expect("valid");
         let (watched, mut index) = (Watched::new(), Index::new());
         index.apply(Event::Apply(node("a", Some("aws:///i-1"), None)));
         index.apply(Event::Listed(Kind::Nodes));
         watched.publish(&index);
         let cluster = Inventory::of_cluster(&data, watched).view().cluster();
-        assert_eq!((cluster.environment, cluster.node_ports.to), (Some(Environment::OnPrem), 2));
-        assert_eq!(cluster.providers, [Provider { id: ProviderId::Scheme("aws".into()), nodes: 1 }]);
+        assert_eq!(
+            (cluster.environment, cluster.node_ports.to),
+            (Some(Environment::OnPrem), 2)
+        );
+        assert_eq!(
+            cluster.providers,
+            [Provider {
+                id: ProviderId::Scheme("aws".into()),
+                nodes: 1
+            }]
+        );
     }
 
     #[test]
     fn an_inverted_range_is_an_error_with_its_path() {
         let value = json!({"cluster": {"nodePorts": {"from": 5, "to": 4}}});
-        let error = decode::from_value::<InventoryData>(&value).expect_err("inverted").to_string();
-        assert_eq!(error, "cluster.nodePorts: 5-4 is no range of ports; use 1 <= from <= to <= 65535");
+        let error = decode::from_value::<InventoryData>(&value)
+            .expect_err("inverted")
+            .to_string();
+        assert_eq!(
+            error,
+            "cluster.nodePorts: 5-4 is no range of ports; use 1 <= from <= to <= 65535"
+        );
     }
 }

@@ -1,10 +1,12 @@
-//! Nodes, reduced to who runs them: the beginning of a providerID, and whether a cloud controller has seen the Node yet.
+//! Nodes, reduced to who runs them: the beginning of a providerID, and whether a cloud controller
+//! has seen the Node yet.
 
 use crate::contract::review::{Provider, ProviderId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The taint of a Node whose cloud controller has not seen it yet (k8s.io/cloud-provider `api/well_known_taints.go`).
+/// The taint of a Node whose cloud controller has not seen it yet (k8s.io/cloud-provider
+/// `api/well_known_taints.go`).
 const UNINITIALIZED: &str = "node.cloudprovider.kubernetes.io/uninitialized";
 
 /// All Nodes that are known.
@@ -32,7 +34,8 @@ impl Kind {
         }
         match provider_id {
             None | Some("") => Self::Missing,
-            // hcloud-cloud-controller-manager, internal/providerid: the legacy form of a dedicated server.
+            // hcloud-cloud-controller-manager, internal/providerid: the legacy form of a dedicated
+            // server.
             Some(id) if id.starts_with("hcloud://bm-") => Self::Scheme("hrobot".into()),
             Some(id) => match id.split_once("://") {
                 Some((scheme, _)) => Self::Scheme(scheme.into()),
@@ -72,7 +75,9 @@ impl Nodes {
 
     /// Whether it was known.
     pub(super) fn remove(&mut self, name: &str) -> bool {
-        let Some(kind) = self.kinds.remove(name) else { return false };
+        let Some(kind) = self.kinds.remove(name) else {
+            return false;
+        };
         if let Some(count) = self.counts.get_mut(&kind) {
             *count -= 1;
             if *count == 0 {
@@ -84,7 +89,12 @@ impl Nodes {
 
     /// The initialized Nodes, by who runs them.
     pub(super) fn providers(&self) -> Vec<Provider> {
-        let provider = |(kind, nodes): (&Kind, &u32)| Some(Provider { id: kind.provider_id()?, nodes: *nodes });
+        let provider = |(kind, nodes): (&Kind, &u32)| {
+            Some(Provider {
+                id: kind.provider_id()?,
+                nodes: *nodes,
+            })
+        };
         self.counts.iter().filter_map(provider).collect()
     }
 }

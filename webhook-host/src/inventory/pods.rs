@@ -1,8 +1,9 @@
 //! Pods by namespace, reduced to what a Service selects and reaches.
 //!
-//! Pods of one Deployment are alike: each look (labels and ports) is held once a namespace, so that 50,000 Pods take some
-//! megabytes, and a selector is compared with looks instead of Pods. A change copies the one namespace that it touches, and
-//! nothing at all while no reader holds the version before.
+//! Pods of one Deployment are alike: each look (labels and ports) is held once a namespace, so that
+//! 50,000 Pods take some megabytes, and a selector is compared with looks instead of Pods. A change
+//! copies the one namespace that it touches, and nothing at all while no reader holds the version
+//! before.
 
 use crate::contract::review::{ContainerPort, Pod};
 use crate::contract::service::Pair;
@@ -32,18 +33,29 @@ pub(super) struct Look {
 
 impl Look {
     pub(super) fn new(labels: BTreeMap<String, String>, ports: Vec<(Option<String>, i32)>) -> Self {
-        Self { labels: labels.into_iter().collect(), ports: ports.into() }
+        Self {
+            labels: labels.into_iter().collect(),
+            ports: ports.into(),
+        }
     }
 
     fn is_selected(&self, selector: &[Pair]) -> bool {
-        selector.iter().all(|pair| self.labels.binary_search(pair).is_ok())
+        selector
+            .iter()
+            .all(|pair| self.labels.binary_search(pair).is_ok())
     }
 }
 
 impl From<&Look> for Pod {
     fn from(look: &Look) -> Self {
-        let port = |(name, number): &(Option<String>, i32)| ContainerPort { name: name.clone(), number: *number };
-        Self { labels: look.labels.to_vec(), ports: look.ports.iter().map(port).collect() }
+        let port = |(name, number): &(Option<String>, i32)| ContainerPort {
+            name: name.clone(),
+            number: *number,
+        };
+        Self {
+            labels: look.labels.to_vec(),
+            ports: look.ports.iter().map(port).collect(),
+        }
     }
 }
 
@@ -52,25 +64,43 @@ impl Pods {
         self.count
     }
 
-    /// How the Pods look that a selector selects; those that look alike are told once. An empty selector selects none: the
-    /// Service has no selector then.
+    /// How the Pods look that a selector selects; those that look alike are told once. An empty
+    /// selector selects none: the Service has no selector then.
     pub(super) fn selected(&self, namespace: &str, selector: &[Pair]) -> Vec<Pod> {
-        let Some(known) = self.namespaces.get(namespace).filter(|_| !selector.is_empty()) else { return vec![] };
-        known.looks.keys().filter(|look| look.is_selected(selector)).map(|look| Pod::from(&**look)).collect()
+        let Some(known) = self
+            .namespaces
+            .get(namespace)
+            .filter(|_| !selector.is_empty())
+        else {
+            return vec![];
+        };
+        known
+            .looks
+            .keys()
+            .filter(|look| look.is_selected(selector))
+            .map(|look| Pod::from(&**look))
+            .collect()
     }
 
     /// The names of all Pods: namespace, name.
     pub(super) fn names(&self) -> BTreeSet<(Arc<str>, Arc<str>)> {
         let of = |(namespace, known): (&Arc<str>, &Arc<InNamespace>)| {
             let namespace = Arc::clone(namespace);
-            known.pods.keys().map(move |name| (Arc::clone(&namespace), Arc::clone(name))).collect::<Vec<_>>()
+            known
+                .pods
+                .keys()
+                .map(move |name| (Arc::clone(&namespace), Arc::clone(name)))
+                .collect::<Vec<_>>()
         };
         self.namespaces.iter().flat_map(of).collect()
     }
 
     /// Whether a Pod is known to look so: most changes of a Pod are none of its labels or ports.
     pub(super) fn has(&self, namespace: &str, name: &str, look: &Look) -> bool {
-        self.namespaces.get(namespace).and_then(|known| known.pods.get(name)).is_some_and(|known| **known == *look)
+        self.namespaces
+            .get(namespace)
+            .and_then(|known| known.pods.get(name))
+            .is_some_and(|known| **known == *look)
     }
 
     pub(super) fn insert(&mut self, namespace: &str, name: &str, look: Look) {
@@ -78,14 +108,21 @@ impl Pods {
         if !self.namespaces.contains_key(namespace) {
             self.namespaces.insert(namespace.into(), Arc::default());
         }
-        let known = self.namespaces.get_mut(namespace).expect("it was just put there");
+        let known = self
+            .namespaces
+            .get_mut(namespace)
+            .expect("it was just put there");
         Arc::make_mut(known).insert(name.into(), look);
         self.count += 1;
     }
 
     /// Whether it was known.
     pub(super) fn remove(&mut self, namespace: &str, name: &str) -> bool {
-        let Some(known) = self.namespaces.get_mut(namespace).filter(|known| known.pods.contains_key(name)) else {
+        let Some(known) = self
+            .namespaces
+            .get_mut(namespace)
+            .filter(|known| known.pods.contains_key(name))
+        else {
             return false;
         };
         let known = Arc::make_mut(known);
@@ -101,13 +138,18 @@ impl Pods {
 
 impl InNamespace {
     fn insert(&mut self, name: Arc<str>, look: Look) {
-        let look = self.looks.get_key_value(&look).map_or_else(|| Arc::new(look), |(look, _)| Arc::clone(look));
+        let look = self
+            .looks
+            .get_key_value(&look)
+            .map_or_else(|| Arc::new(look), |(look, _)| Arc::clone(look));
         *self.looks.entry(Arc::clone(&look)).or_default() += 1;
         self.pods.insert(name, look);
     }
 
     fn remove(&mut self, name: &str) {
-        let Some(look) = self.pods.remove(name) else { return };
+        let Some(look) = self.pods.remove(name) else {
+            return;
+        };
         if let Some(count) = self.looks.get_mut(&look) {
             *count -= 1;
             if *count == 0 {

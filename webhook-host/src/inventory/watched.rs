@@ -1,8 +1,9 @@
-//! What watchers know of a cluster, and how they fare: shared by the one that writes and all that read.
+//! What watchers know of a cluster, and how they fare: shared by the one that writes and all that
+//! read.
 //!
-//! Readers take the current version without a lock and keep it for a whole review; a version, once published, never changes.
-//! What was known when contact was lost stays known, and `Feed` says that it is stale. Written by `cluster`, read by
-//! `admission` through `Inventory`, told by `server`.
+//! Readers take the current version without a lock and keep it for a whole review; a version, once
+//! published, never changes. What was known when contact was lost stays known, and `Feed` says that
+//! it is stale. Written by `cluster`, read by `admission` through `Inventory`, told by `server`.
 
 use super::index::{Index, Kind, Known};
 use arc_swap::{ArcSwap, Guard};
@@ -11,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
-/// The current version of what is known, and the state of the feed of each resource that is watched.
+/// The current version of what is known, and the state of the feed of each resource that is
+/// watched.
 #[derive(Debug)]
 pub struct Watched {
     known: ArcSwap<Known>,
@@ -40,7 +42,8 @@ pub struct Feed {
 /// Whether policies may rely on what is known of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// The first list has not ended: policies are told that nothing is known. Why, when something is wrong.
+    /// The first list has not ended: policies are told that nothing is known. Why, when something
+    /// is wrong.
     Waiting(Option<Trouble>),
     /// As the API server told last.
     Synced,
@@ -81,7 +84,8 @@ impl State {
 /// Why a watcher has no contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
-    /// From a closed set: `unreachable`, `forbidden`, `expired`, `missing`, `busy`, `refused`, `unreadable`.
+    /// From a closed set: `unreachable`, `forbidden`, `expired`, `missing`, `busy`, `refused`,
+    /// `unreadable`.
     pub reason: &'static str,
     /// What failed, and what to do.
     pub message: String,
@@ -89,7 +93,11 @@ pub struct Trouble {
 
 impl Default for Watched {
     fn default() -> Self {
-        Self { known: ArcSwap::default(), published: watch::Sender::new(()), feeds: Mutex::default() }
+        Self {
+            known: ArcSwap::default(),
+            published: watch::Sender::new(()),
+            feeds: Mutex::default(),
+        }
     }
 }
 
@@ -134,7 +142,9 @@ impl Watched {
 
     /// Whether a kind is watched, was listed, and is in contact.
     pub fn is_synced(&self, kind: Kind) -> bool {
-        self.lock().get(kind.resource()).is_some_and(|feed| feed.state == State::Synced)
+        self.lock()
+            .get(kind.resource())
+            .is_some_and(|feed| feed.state == State::Synced)
     }
 
     /// A resource is watched from now on.
@@ -187,15 +197,25 @@ impl Watched {
         .unwrap_or_default()
     }
 
-    /// Contact was lost, or could not be made. Whether that is news: the first trouble of a time, or of another reason.
+    /// Contact was lost, or could not be made. Whether that is news: the first trouble of a time,
+    /// or of another reason.
     pub fn lost(&self, resource: &'static str, trouble: Trouble) -> bool {
         self.with(resource, |feed| {
             *feed.errors.entry(trouble.reason).or_default() += 1;
-            let news = feed.state.trouble().is_none_or(|known| known.reason != trouble.reason);
+            let news = feed
+                .state
+                .trouble()
+                .is_none_or(|known| known.reason != trouble.reason);
             feed.state = match &feed.state {
                 State::Waiting(_) => State::Waiting(Some(trouble)),
-                State::Synced => State::Stale { since: SystemTime::now(), trouble },
-                State::Stale { since, .. } => State::Stale { since: *since, trouble },
+                State::Synced => State::Stale {
+                    since: SystemTime::now(),
+                    trouble,
+                },
+                State::Stale { since, .. } => State::Stale {
+                    since: *since,
+                    trouble,
+                },
             };
             news
         })
@@ -214,7 +234,8 @@ impl Watched {
 impl Feed {
     /// Since the API server was last heard of.
     pub fn silence(&self, now: SystemTime) -> Option<Duration> {
-        self.contact.map(|contact| now.duration_since(contact).unwrap_or_default())
+        self.contact
+            .map(|contact| now.duration_since(contact).unwrap_or_default())
     }
 }
 
@@ -225,7 +246,10 @@ mod tests {
     const PODS: &str = "pods";
 
     fn trouble(reason: &'static str) -> Trouble {
-        Trouble { reason, message: String::new() }
+        Trouble {
+            reason,
+            message: String::new(),
+        }
     }
 
     fn state(watched: &Watched) -> &'static str {
@@ -239,12 +263,18 @@ mod tests {
         watched.contact(PODS);
         assert_eq!(state(&watched), "waiting");
         assert!(watched.lost(PODS, trouble("unreachable")));
-        assert!(!watched.lost(PODS, trouble("unreachable")), "the same again is no news");
+        assert!(
+            !watched.lost(PODS, trouble("unreachable")),
+            "the same again is no news"
+        );
         assert!(watched.lost(PODS, trouble("forbidden")));
         assert_eq!(state(&watched), "waiting");
         assert!(watched.listed(PODS));
         assert_eq!(state(&watched), "synced");
-        assert_eq!(watched.feeds()[PODS].errors, BTreeMap::from([("forbidden", 1), ("unreachable", 2)]));
+        assert_eq!(
+            watched.feeds()[PODS].errors,
+            BTreeMap::from([("forbidden", 1), ("unreachable", 2)])
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! `spec.candidate` of a ServicePolicy: a next version, tried on real requests before it may decide any.
+//! `spec.candidate` of a ServicePolicy: a next version, tried on real requests before it may decide
+//! any.
 //!
-//! A candidate is a policy of the same name that differs in what its manifest states here. It never decides: `server` asks it
-//! after the answer was given, `test` and `check` not at all.
+//! A candidate is a policy of the same name that differs in what its manifest states here. It never
+//! decides: `server` asks it after the answer was given, `test` and `check` not at all.
 
 use super::service_policy::Module;
 use super::{ServicePolicy, ServicePolicySpec};
@@ -30,10 +31,13 @@ pub struct Candidate {
 impl Candidate {
     pub(super) fn check(&self) -> Result<(), DecodeError> {
         if self.module.is_none() && self.settings.is_none() {
-            let problem = "it would be the same as the live policy; state module, settings, or both";
+            let problem =
+                "it would be the same as the live policy; state module, settings, or both";
             return Err(DecodeError::new("spec.candidate", problem));
         }
-        self.module.as_ref().map_or(Ok(()), |module| module.check("spec.candidate.module"))
+        self.module
+            .as_ref()
+            .map_or(Ok(()), |module| module.check("spec.candidate.module"))
     }
 }
 
@@ -41,15 +45,22 @@ impl ServicePolicy {
     /// The manifest of the live policy alone, and that of its candidate, if it has one.
     #[must_use]
     pub fn split(mut self) -> (Self, Option<Self>) {
-        let candidate = self.spec.candidate.take().map(|Candidate { module, settings }| {
-            let live = self.spec.clone();
-            let spec = ServicePolicySpec {
-                module: module.unwrap_or_else(|| live.module.clone()),
-                settings: settings.unwrap_or_else(|| live.settings.clone()),
-                ..live
-            };
-            Self { spec, ..self.clone() }
-        });
+        let candidate = self
+            .spec
+            .candidate
+            .take()
+            .map(|Candidate { module, settings }| {
+                let live = self.spec.clone();
+                let spec = ServicePolicySpec {
+                    module: module.unwrap_or_else(|| live.module.clone()),
+                    settings: settings.unwrap_or_else(|| live.settings.clone()),
+                    ..live
+                };
+                Self {
+                    spec,
+                    ..self.clone()
+                }
+            });
         (self, candidate)
     }
 }
@@ -61,8 +72,10 @@ mod tests {
 
     fn manifest(candidate: &Value) -> Result<ServicePolicy, String> {
         let value = json!({
-            "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy", "metadata": {"name": "p"},
-            "spec": {"module": {"file": "p.wasm"}, "mode": "Warn", "settings": {"a": 1}, "candidate": candidate},
+            "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy",
+            "metadata": {"name": "p"},
+            "spec": {"module": {"file": "p.wasm"}, "mode": "Warn", "settings": {"a": 1},
+                "candidate": candidate},
         });
         ServicePolicy::from_value(&value).map_err(|error| error.to_string())
     }
@@ -72,10 +85,16 @@ mod tests {
         let of = |candidate: Value| manifest(&candidate).expect("valid").split();
         let (live, next) = of(json!({"module": {"file": "next.wasm"}}));
         let next = next.expect("a candidate").spec;
-        assert_eq!((next.module.file.as_str(), &next.settings), ("next.wasm", &live.spec.settings));
+        assert_eq!(
+            (next.module.file.as_str(), &next.settings),
+            ("next.wasm", &live.spec.settings)
+        );
         assert_eq!(next.mode, live.spec.mode);
         let next = of(json!({"settings": {}})).1.expect("a candidate").spec;
-        assert_eq!((next.module.file.as_str(), next.settings.len()), ("p.wasm", 0));
+        assert_eq!(
+            (next.module.file.as_str(), next.settings.len()),
+            ("p.wasm", 0)
+        );
         assert!(live.spec.candidate.is_none() && next.candidate.is_none());
     }
 
@@ -83,11 +102,15 @@ mod tests {
     fn a_candidate_states_something_and_nothing_unknown() {
         assert_eq!(
             manifest(&json!({})).expect_err("empty"),
-            "spec.candidate: it would be the same as the live policy; state module, settings, or both"
+            "spec.candidate: it would be the same as the live policy; state module, settings, or \
+             both"
         );
         let error = manifest(&json!({"module": {"file": "../p.wasm"}})).expect_err("a path");
         assert!(error.starts_with("spec.candidate.module.file: "), "{error}");
         let error = manifest(&json!({"limits": {}})).expect_err("limits are the live policy's");
-        assert_eq!(error, r#"spec.candidate: unknown key "limits"; known keys: module, settings"#);
+        assert_eq!(
+            error,
+            r#"spec.candidate: unknown key "limits"; known keys: module, settings"#
+        );
     }
 }

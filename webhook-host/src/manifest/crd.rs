@@ -1,7 +1,9 @@
-//! The CustomResourceDefinition of ServicePolicy: its schema is derived from the very types that read the file format.
+//! The CustomResourceDefinition of ServicePolicy: its schema is derived from the very types that
+//! read the file format.
 //!
-//! A structural schema can't refuse unknown keys: an API server prunes them, and `kubectl` refuses them before. Everything else
-//! that [`ServicePolicy::from_value`] refuses, the schema refuses too, but for the settings, whose type is the component's.
+//! A structural schema can't refuse unknown keys: an API server prunes them, and `kubectl` refuses
+//! them before. Everything else that [`ServicePolicy::from_value`] refuses, the schema refuses too,
+//! but for the settings, whose type is the component's.
 
 use super::{ServicePolicy, ServicePolicySpec, ServicePolicyStatus};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -56,7 +58,11 @@ fn definition() -> Value {
 }
 
 fn columns() -> Value {
-    let column = |name: &str, path: &str, priority: u8| json!({"name": name, "type": "string", "jsonPath": path, "priority": priority});
+    let column = |name: &str, path: &str, priority: u8| {
+        json!({
+            "name": name, "type": "string", "jsonPath": path, "priority": priority,
+        })
+    };
     json!([
         column("Mode", ".spec.mode", 0),
         column("Module", ".spec.module.file", 0),
@@ -71,7 +77,8 @@ fn columns() -> Value {
 fn root() -> Value {
     json!({
         "type": "object",
-        "description": "A policy about how Services may be exposed: which component runs, with which settings, on what, and what its opinion is worth.",
+        "description": "A policy about how Services may be exposed: which component runs, with \
+         which settings, on what, and what its opinion is worth.",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
@@ -81,8 +88,10 @@ fn root() -> Value {
             "status": structural::<ServicePolicyStatus>(),
         },
         "x-kubernetes-validations": [{
-            "rule": "size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
-            "message": "metadata.name stands in messages and metrics: use lower-case letters, digits and '-', at most 63 characters",
+            "rule": "size(self.metadata.name) <= 63 && \
+             self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+            "message": "metadata.name stands in messages and metrics: use lower-case letters, \
+             digits and '-', at most 63 characters",
         }],
     })
 }
@@ -97,12 +106,16 @@ fn structural<T: JsonSchema>() -> Value {
         .with_transform(AddNullable::default())
         .with_transform(StructuralSchemaRewriter)
         .with_transform(OptionalEnum);
-    let mut schema = rewritten.into_generator().into_root_schema_for::<T>().to_value();
+    let mut schema = rewritten
+        .into_generator()
+        .into_root_schema_for::<T>()
+        .to_value();
     tidy(&mut schema);
     schema
 }
 
-/// Takes off what a structural schema may not say, and the names of our types, which mean nothing to a cluster's user.
+/// Takes off what a structural schema may not say, and the names of our types, which mean nothing
+/// to a cluster's user.
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(object) => {

@@ -48,7 +48,8 @@ impl HostConfig {
         config.spec.inventory.namespaces.keys().try_for_each(|name| {
             let place = || format!("spec.inventory.namespaces[{name:?}]");
             let problem =
-                "no namespace can have this name; use lower-case letters, digits and '-', at most 63 characters";
+                "no namespace can have this name; use lower-case letters, digits and '-', at most \
+                 63 characters";
             if is_label(name) { Ok(()) } else { Err(DecodeError::new(place(), problem)) }
         })?;
         Ok(config)

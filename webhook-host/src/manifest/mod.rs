@@ -1,7 +1,9 @@
-//! What users write: `ServicePolicy` and `HostConfig` manifests, of `apiVersion: sallyport.dev/v1alpha1`.
+//! What users write: `ServicePolicy` and `HostConfig` manifests, of `apiVersion:
+//! sallyport.dev/v1alpha1`.
 //!
-//! A manifest that was read holds only usable values; whatever a key allows is in its type. Unknown keys are errors, with
-//! the path and the nearest known key. [`ServicePolicy::crd`] makes a custom resource of the same type.
+//! A manifest that was read holds only usable values; whatever a key allows is in its type. Unknown
+//! keys are errors, with the path and the nearest known key. [`ServicePolicy::crd`] makes a custom
+//! resource of the same type.
 
 mod candidate;
 mod crd;
@@ -15,8 +17,12 @@ pub use candidate::Candidate;
 pub use exemptions::{BreakGlass, Exemptions};
 pub use host_config::{HostConfig, HostConfigSpec};
 pub use names::{AnnotationKey, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject};
-pub use service_policy::{FailurePolicy, Limits, Match, Mode, Module, ServicePolicy, ServicePolicySpec, Updates};
-pub use status::{ComponentStatus, Condition, ConditionStatus, ConditionType, Evaluations, ServicePolicyStatus};
+pub use service_policy::{
+    FailurePolicy, Limits, Match, Mode, Module, ServicePolicy, ServicePolicySpec, Updates,
+};
+pub use status::{
+    ComponentStatus, Condition, ConditionStatus, ConditionType, Evaluations, ServicePolicyStatus,
+};
 
 use crate::decode::{self, DecodeError, describe};
 use serde::de::DeserializeOwned;
@@ -25,8 +31,8 @@ use serde_json::Value;
 /// The group and version of every manifest.
 pub const API_VERSION: &str = "sallyport.dev/v1alpha1";
 
-/// A manifest's name and nothing else that Kubernetes' metadata could hold, since nothing else has a meaning here.
-/// Labels and annotations are accepted, for the tools that set them.
+/// A manifest's name and nothing else that Kubernetes' metadata could hold, since nothing else has
+/// a meaning here. Labels and annotations are accepted, for the tools that set them.
 #[derive(Debug, Clone, Default, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metadata {
@@ -50,16 +56,25 @@ fn read<T: DeserializeOwned>(value: &Value, kind: &str) -> Result<T, DecodeError
 fn expect_text(value: &Value, key: &str, expected: &str) -> Result<(), DecodeError> {
     match value.get(key) {
         Some(Value::String(found)) if found == expected => Ok(()),
-        Some(found) => Err(DecodeError::new(key, format!("expected {expected}, found {}", describe(found)))),
-        None => Err(DecodeError::new(key, format!("required, but missing; use {expected}"))),
+        Some(found) => Err(DecodeError::new(
+            key,
+            format!("expected {expected}, found {}", describe(found)),
+        )),
+        None => Err(DecodeError::new(
+            key,
+            format!("required, but missing; use {expected}"),
+        )),
     }
 }
 
-/// Whether a text is a label of RFC 1123: what Kubernetes calls a name of at most 63 characters without dots.
+/// Whether a text is a label of RFC 1123: what Kubernetes calls a name of at most 63 characters
+/// without dots.
 pub(crate) fn is_label(text: &str) -> bool {
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     text.len() <= 63
         && ends(text.chars().next())
         && ends(text.chars().last())
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }

@@ -1,5 +1,5 @@
-//! Names and patterns as a HostConfig writes them: texts that are checked when they are read, so that what holds one holds a
-//! usable one.
+//! Names and patterns as a HostConfig writes them: texts that are checked when they are read, so
+//! that what holds one holds a usable one.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -13,7 +13,9 @@ macro_rules! checked_text {
     ($type:ty) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+                String::deserialize(deserializer)?
+                    .parse()
+                    .map_err(D::Error::custom)
             }
         }
 
@@ -57,7 +59,8 @@ pub struct ServicePattern {
 }
 
 impl ServicePattern {
-    /// Whether it names this Service. A Service without a name yet (`generateName`) is named by no pattern.
+    /// Whether it names this Service. A Service without a name yet (`generateName`) is named by no
+    /// pattern.
     pub fn matches(&self, namespace: &str, name: &str) -> bool {
         !name.is_empty() && self.namespace.matches(namespace) && self.name.matches(name)
     }
@@ -73,16 +76,23 @@ impl FromStr for ServicePattern {
         };
         let all = |part: &str| part.bytes().all(|byte| byte == b'*');
         match text.split_once('/') {
-            Some((namespace, _)) if namespace.contains('.') => {
-                Err(format!("{text:?} names no Services: no namespace has a dot in its name"))
-            }
+            Some((namespace, _)) if namespace.contains('.') => Err(format!(
+                "{text:?} names no Services: no namespace has a dot in its name"
+            )),
             Some((namespace, name)) if plain(namespace) && plain(name) => {
                 if all(namespace) && all(name) {
-                    return Err(format!("{text:?} exempts every Service; remove the policies instead"));
+                    return Err(format!(
+                        "{text:?} exempts every Service; remove the policies instead"
+                    ));
                 }
-                Ok(Self { namespace: WildMatch::new(namespace), name: WildMatch::new(name) })
+                Ok(Self {
+                    namespace: WildMatch::new(namespace),
+                    name: WildMatch::new(name),
+                })
             }
-            _ => Err(format!("{text:?} names no Services; write namespace/name, with `*` for any characters")),
+            _ => Err(format!(
+                "{text:?} names no Services; write namespace/name, with `*` for any characters"
+            )),
         }
     }
 }
@@ -100,7 +110,9 @@ text_type!(Namespace, "A namespace's name.");
 impl Namespace {
     /// Those that Kubernetes itself owns.
     pub(super) fn of_kubernetes() -> Vec<Self> {
-        ["kube-system", "kube-public", "kube-node-lease"].map(|name| Self(name.to_owned())).to_vec()
+        ["kube-system", "kube-public", "kube-node-lease"]
+            .map(|name| Self(name.to_owned()))
+            .to_vec()
     }
 }
 
@@ -111,7 +123,11 @@ impl FromStr for Namespace {
         if super::is_label(text) {
             return Ok(Self(text.to_owned()));
         }
-        let hint = if text.contains('*') { "; only `services` knows patterns, such as \"gateway-*/*\"" } else { "" };
+        let hint = if text.contains('*') {
+            "; only `services` knows patterns, such as \"gateway-*/*\""
+        } else {
+            ""
+        };
         Err(format!("{text:?} is no namespace's name{hint}"))
     }
 }
@@ -124,9 +140,15 @@ impl FromStr for Subject {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "" => Err("a user's name must not be empty; remove it".to_owned()),
-            _ if text.contains('*') => Err(format!("{text:?}: users are named exactly, without patterns")),
-            _ if text.trim() != text => Err(format!("{text:?}: no user has a name with blanks at an end; remove them")),
-            "system:anonymous" => Err(format!("{text:?} is whoever did not say who they are; name a user")),
+            _ if text.contains('*') => Err(format!(
+                "{text:?}: users are named exactly, without patterns"
+            )),
+            _ if text.trim() != text => Err(format!(
+                "{text:?}: no user has a name with blanks at an end; remove them"
+            )),
+            "system:anonymous" => Err(format!(
+                "{text:?} is whoever did not say who they are; name a user"
+            )),
             _ => Ok(Self(text.to_owned())),
         }
     }
@@ -140,12 +162,16 @@ impl FromStr for Group {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "" => Err("a group's name must not be empty; remove it".to_owned()),
-            _ if text.contains('*') => Err(format!("{text:?}: groups are named exactly, without patterns")),
-            _ if text.trim() != text => {
-                Err(format!("{text:?}: no group has a name with blanks at an end; remove them"))
-            }
+            _ if text.contains('*') => Err(format!(
+                "{text:?}: groups are named exactly, without patterns"
+            )),
+            _ if text.trim() != text => Err(format!(
+                "{text:?}: no group has a name with blanks at an end; remove them"
+            )),
             "system:authenticated" | "system:unauthenticated" | "system:serviceaccounts" => {
-                Err(format!("{text:?} holds far more than those who can be meant; name a smaller group"))
+                Err(format!(
+                    "{text:?} holds far more than those who can be meant; name a smaller group"
+                ))
             }
             _ => Ok(Self(text.to_owned())),
         }
@@ -177,14 +203,20 @@ impl FromStr for ServiceAccount {
             Some((namespace, name)) if super::is_label(namespace) && plain(name) => {
                 Ok(Self(format!("{}{namespace}:{name}", Self::PREFIX)))
             }
-            _ => Err(format!("{text:?} names no service account; write namespace/name")),
+            _ => Err(format!(
+                "{text:?} names no service account; write namespace/name"
+            )),
         }
     }
 }
 
 impl fmt::Display for ServiceAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (namespace, name) = self.0.trim_start_matches(Self::PREFIX).split_once(':').unwrap_or_default();
+        let (namespace, name) = self
+            .0
+            .trim_start_matches(Self::PREFIX)
+            .split_once(':')
+            .unwrap_or_default();
         write!(f, "{namespace}/{name}")
     }
 }
@@ -204,12 +236,16 @@ impl FromStr for AnnotationKey {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let name = text.rsplit('/').next().unwrap_or_default();
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/');
-        let qualified = !name.is_empty() && name.len() <= 63 && text.len() <= 253 && text.bytes().all(allowed);
+        let allowed =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/');
+        let qualified =
+            !name.is_empty() && name.len() <= 63 && text.len() <= 253 && text.bytes().all(allowed);
         if qualified && text.split('/').count() == 2 {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!("{text:?} is no annotation with a domain of yours; write it as example.com/break-glass"))
+        Err(format!(
+            "{text:?} is no annotation with a domain of yours; write it as example.com/break-glass"
+        ))
     }
 }
 

@@ -1,4 +1,5 @@
-//! `kind: ServicePolicy`: which component runs, with which settings, on what, and what its opinion is worth.
+//! `kind: ServicePolicy`: which component runs, with which settings, on what, and what its opinion
+//! is worth.
 
 use super::candidate::Candidate;
 use super::{Metadata, is_label, read};
@@ -63,8 +64,10 @@ pub struct ServicePolicySpec {
 pub struct Module {
     /// A bare file name inside the directory of the policies.
     #[schemars(length(max = 255), extend("x-kubernetes-validations" = [{
-        "rule": r"self != '' && !self.startsWith('.') && !self.contains('/') && !self.contains('\\')",
-        "message": "this is no bare file name; name a file in the directory of the policies, such as policy.wasm",
+        "rule": "self != '' && !self.startsWith('.') && !self.contains('/') && \
+         !self.contains('\\\\')",
+        "message": "this is no bare file name; name a file in the directory of the policies, such \
+         as policy.wasm",
     }]))]
     pub file: String,
 }
@@ -101,7 +104,8 @@ pub enum Updates {
     Always,
 }
 
-/// Which namespaces a policy is asked about. There is no selector for Services: who writes a Service writes its labels.
+/// Which namespaces a policy is asked about. There is no selector for Services: who writes a
+/// Service writes its labels.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Match {
@@ -110,51 +114,78 @@ pub struct Match {
     namespace_selector: Option<NamespaceSelector>,
     /// By name, exactly.
     #[serde(default)]
-    #[schemars(length(max = 1024), inner(length(max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
+    #[schemars(
+        length(max = 1024),
+        inner(length(max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
+    )]
     exclude_namespaces: Vec<String>,
 }
 
 impl Match {
     /// As it was written: the selector, and the names of namespaces that it leaves out.
     pub fn written(&self) -> (Option<LabelSelector>, &[String]) {
-        let selector = self.namespace_selector.as_ref().map(|selector| selector.written.to_kubernetes());
+        let selector = self
+            .namespace_selector
+            .as_ref()
+            .map(|selector| selector.written.to_kubernetes());
         (selector, &self.exclude_namespaces)
     }
 
     /// Whether labels of a namespace have a say, other than its name.
     pub fn goes_by_labels(&self) -> bool {
-        self.namespace_selector.as_ref().is_some_and(|selector| !selector.by_others.selects_all())
+        self.namespace_selector
+            .as_ref()
+            .is_some_and(|selector| !selector.by_others.selects_all())
     }
 
     /// The keys of the labels that have a say.
     pub fn compared_labels(&self) -> impl Iterator<Item = &str> {
         self.namespace_selector.iter().flat_map(|selector| {
-            let StrictSelector { match_labels, match_expressions } = &selector.written;
-            let expressions = match_expressions.iter().map(|requirement| requirement.key.as_str());
+            let StrictSelector {
+                match_labels,
+                match_expressions,
+            } = &selector.written;
+            let expressions = match_expressions
+                .iter()
+                .map(|requirement| requirement.key.as_str());
             match_labels.keys().map(String::as_str).chain(expressions)
         })
     }
 
-    /// Whether a namespace matches by its name and its labels. The label `kubernetes.io/metadata.name` is always known: the API
-    /// server gives it to every namespace, and lets nobody change it. Requirements on other labels match where these are not
-    /// known.
+    /// Whether a namespace matches by its name and its labels. The label
+    /// `kubernetes.io/metadata.name` is always known: the API server gives it to every namespace,
+    /// and lets nobody change it. Requirements on other labels match where these are not known.
     pub fn matches(&self, name: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
-        let selected = self.namespace_selector.as_ref().is_none_or(|selector| selector.matches(name, labels));
-        selected && !self.exclude_namespaces.iter().any(|excluded| excluded == name)
+        let selected = self
+            .namespace_selector
+            .as_ref()
+            .is_none_or(|selector| selector.matches(name, labels));
+        selected
+            && !self
+                .exclude_namespaces
+                .iter()
+                .any(|excluded| excluded == name)
     }
 
-    /// Refuses names and labels that no namespace can have: the policy would be asked about none, or about more than it
-    /// should, and nothing would say so.
+    /// Refuses names and labels that no namespace can have: the policy would be asked about none,
+    /// or about more than it should, and nothing would say so.
     fn check(&self) -> Result<(), DecodeError> {
-        if let Some((index, name)) = self.exclude_namespaces.iter().enumerate().find(|(_, name)| !is_label(name)) {
+        if let Some((index, name)) = self
+            .exclude_namespaces
+            .iter()
+            .enumerate()
+            .find(|(_, name)| !is_label(name))
+        {
             let place = format!("spec.match.excludeNamespaces[{index}]");
-            let problem =
-                format!("{:?} is no namespace's name; write names one by one, without patterns", excerpt(name));
+            let problem = format!(
+                "{:?} is no namespace's name; write names one by one, without patterns",
+                excerpt(name)
+            );
             return Err(DecodeError::new(place, problem));
         }
-        self.namespace_selector
-            .as_ref()
-            .map_or(Ok(()), |selector| selector.written.check("spec.match.namespaceSelector"))
+        self.namespace_selector.as_ref().map_or(Ok(()), |selector| {
+            selector.written.check("spec.match.namespaceSelector")
+        })
     }
 }
 
@@ -185,7 +216,8 @@ const LABEL_VALUE: &str = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct StrictSelector {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("additionalProperties" = {"type": "string", "maxLength": 63, "pattern": LABEL_VALUE}))]
+    #[schemars(extend("additionalProperties" = {"type": "string", "maxLength": 63,
+        "pattern": LABEL_VALUE}))]
     match_labels: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     match_expressions: Vec<Requirement>,
@@ -194,7 +226,10 @@ struct StrictSelector {
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Requirement {
-    #[schemars(length(max = 317), regex(pattern = "^([a-z0-9.-]+/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    #[schemars(
+        length(max = 317),
+        regex(pattern = "^([a-z0-9.-]+/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    )]
     key: String,
     #[schemars(extend("enum" = ["In", "NotIn", "Exists", "DoesNotExist"]))]
     operator: String,
@@ -205,28 +240,52 @@ struct Requirement {
 
 impl StrictSelector {
     fn to_kubernetes(&self) -> LabelSelector {
-        let requirements = self.match_expressions.iter().map(|requirement| LabelSelectorRequirement {
-            key: requirement.key.clone(),
-            operator: requirement.operator.clone(),
-            values: Some(requirement.values.clone()),
-        });
-        LabelSelector { match_expressions: Some(requirements.collect()), match_labels: Some(self.match_labels.clone()) }
+        let requirements =
+            self.match_expressions
+                .iter()
+                .map(|requirement| LabelSelectorRequirement {
+                    key: requirement.key.clone(),
+                    operator: requirement.operator.clone(),
+                    values: Some(requirement.values.clone()),
+                });
+        LabelSelector {
+            match_expressions: Some(requirements.collect()),
+            match_labels: Some(self.match_labels.clone()),
+        }
     }
 
     /// The requirements on the labels that are `wanted`.
     fn on(&self, wanted: impl Fn(&str) -> bool) -> Result<Selector, ParseExpressionError> {
         let mut selector = self.to_kubernetes();
-        selector.match_labels.iter_mut().for_each(|labels| labels.retain(|key, _| wanted(key)));
-        selector.match_expressions.iter_mut().for_each(|all| all.retain(|requirement| wanted(&requirement.key)));
+        selector
+            .match_labels
+            .iter_mut()
+            .for_each(|labels| labels.retain(|key, _| wanted(key)));
+        selector
+            .match_expressions
+            .iter_mut()
+            .for_each(|all| all.retain(|requirement| wanted(&requirement.key)));
         Selector::try_from(selector)
     }
 
     /// As an API server checks a selector (k8s.io/apimachinery `pkg/apis/meta/v1/validation`).
     fn check(&self, path: &str) -> Result<(), DecodeError> {
         for (key, value) in &self.match_labels {
-            check_label(&format!("{path}.matchLabels[{:?}]", excerpt(key)), key, value)?;
+            check_label(
+                &format!("{path}.matchLabels[{:?}]", excerpt(key)),
+                key,
+                value,
+            )?;
         }
-        for (index, Requirement { key, operator, values }) in self.match_expressions.iter().enumerate() {
+        for (
+            index,
+            Requirement {
+                key,
+                operator,
+                values,
+            },
+        ) in self.match_expressions.iter().enumerate()
+        {
             let path = format!("{path}.matchExpressions[{index}]");
             if matches!(operator.as_str(), "In" | "NotIn") && values.is_empty() {
                 let problem = "required with In and NotIn; name at least one value";
@@ -241,14 +300,25 @@ impl StrictSelector {
     }
 }
 
-/// Refuses a label that no namespace can have. An empty value is one that any label but the name can have.
+/// Refuses a label that no namespace can have. An empty value is one that any label but the name
+/// can have.
 fn check_label(place: &str, key: &str, value: &str) -> Result<(), DecodeError> {
     let (prefix, name) = key.split_once('/').unwrap_or(("a", key));
     let of_dns = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
-    let problem = if prefix.is_empty() || prefix.len() > 253 || !prefix.bytes().all(of_dns) || !is_label_text(name) {
-        format!("{:?} can be no label's key; write it as {NAME_LABEL}", excerpt(key))
+    let problem = if prefix.is_empty()
+        || prefix.len() > 253
+        || !prefix.bytes().all(of_dns)
+        || !is_label_text(name)
+    {
+        format!(
+            "{:?} can be no label's key; write it as {NAME_LABEL}",
+            excerpt(key)
+        )
     } else if !value.is_empty() && !is_label_text(value) {
-        format!("{:?} can be no label's value; write values without patterns", excerpt(value))
+        format!(
+            "{:?} can be no label's value; write values without patterns",
+            excerpt(value)
+        )
     } else if key == NAME_LABEL && !value.is_empty() && !is_label(value) {
         format!("{value:?} is no namespace's name; use lower-case letters, digits and '-'")
     } else {
@@ -261,7 +331,10 @@ fn check_label(place: &str, key: &str, value: &str) -> Result<(), DecodeError> {
 fn is_label_text(text: &str) -> bool {
     let end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    text.len() <= 63 && text.bytes().all(inner) && end(text.as_bytes().first()) && end(text.as_bytes().last())
+    text.len() <= 63
+        && text.bytes().all(inner)
+        && end(text.as_bytes().first())
+        && end(text.as_bytes().last())
 }
 
 impl TryFrom<StrictSelector> for NamespaceSelector {
@@ -270,7 +343,11 @@ impl TryFrom<StrictSelector> for NamespaceSelector {
     fn try_from(written: StrictSelector) -> Result<Self, ParseExpressionError> {
         let by_name = written.on(|key| key == NAME_LABEL)?;
         let by_others = written.on(|key| key != NAME_LABEL)?;
-        Ok(Self { written, by_name, by_others })
+        Ok(Self {
+            written,
+            by_name,
+            by_others,
+        })
     }
 }
 
@@ -284,19 +361,25 @@ impl From<NamespaceSelector> for StrictSelector {
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Wall-clock time of one evaluation; an update that ratchets may have two. Kept to a millisecond or two.
+    /// Wall-clock time of one evaluation; an update that ratchets may have two. Kept to a
+    /// millisecond or two.
     pub deadline: Millis,
     /// Linear memory, all memories of the component together.
     pub memory: Bytes,
-    /// What one answer may take up in the host: its texts, and a hundred bytes or so for each violation or operation.
+    /// What one answer may take up in the host: its texts, and a hundred bytes or so for each
+    /// violation or operation.
     pub output: Bytes,
 }
 
 impl Default for Limits {
-    /// A thousand times what an ordinary review takes, room for a Service of the largest size that etcd stores, and an answer
-    /// with a violation for each of some thousand ports.
+    /// A thousand times what an ordinary review takes, room for a Service of the largest size that
+    /// etcd stores, and an answer with a violation for each of some thousand ports.
     fn default() -> Self {
-        Self { deadline: Millis::new(50), memory: Bytes::new(16 << 20), output: Bytes::new(4 << 20) }
+        Self {
+            deadline: Millis::new(50),
+            memory: Bytes::new(16 << 20),
+            output: Bytes::new(4 << 20),
+        }
     }
 }
 
@@ -315,7 +398,8 @@ impl ServicePolicy {
         Ok(manifest)
     }
 
-    /// Reads an object as an API server has it: the same, with metadata and a status that no file has.
+    /// Reads an object as an API server has it: the same, with metadata and a status that no file
+    /// has.
     ///
     /// # Errors
     ///
@@ -323,7 +407,10 @@ impl ServicePolicy {
     pub fn from_object(mut object: Value) -> Result<Self, DecodeError> {
         if let Some(manifest) = object.as_object_mut() {
             manifest.remove("status");
-            let name = manifest.get_mut("metadata").and_then(|metadata| metadata.get_mut("name")).map(Value::take);
+            let name = manifest
+                .get_mut("metadata")
+                .and_then(|metadata| metadata.get_mut("name"))
+                .map(Value::take);
             manifest.insert("metadata".to_owned(), json!({"name": name}));
         }
         Self::from_value(&object)
@@ -334,12 +421,18 @@ impl ServicePolicy {
         if !is_label(name) {
             return Err(DecodeError::new(
                 "metadata.name",
-                format!("{name:?} is no name; use lower-case letters, digits and '-', at most 63 characters"),
+                format!(
+                    "{name:?} is no name; use lower-case letters, digits and '-', at most 63 \
+                     characters"
+                ),
             ));
         }
         self.spec.r#match.check()?;
         self.spec.module.check("spec.module")?;
-        self.spec.candidate.as_ref().map_or(Ok(()), Candidate::check)
+        self.spec
+            .candidate
+            .as_ref()
+            .map_or(Ok(()), Candidate::check)
     }
 }
 
@@ -351,7 +444,8 @@ impl Module {
             return Err(DecodeError::new(
                 format!("{place}.file"),
                 format!(
-                    "{file:?} is no bare file name; name a file in the directory of the policies, such as policy.wasm"
+                    "{file:?} is no bare file name; name a file in the directory of the policies, \
+                     such as policy.wasm"
                 ),
             ));
         }
@@ -365,7 +459,8 @@ mod tests {
 
     fn manifest(spec: Value) -> Result<ServicePolicy, String> {
         let value = json!({
-            "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy", "metadata": {"name": "p"}, "spec": spec,
+            "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy",
+            "metadata": {"name": "p"}, "spec": spec,
         });
         ServicePolicy::from_value(&value).map_err(|error| error.to_string())
     }
@@ -382,10 +477,12 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_an_error_with_its_path() {
-        let error = manifest(json!({"module": {"file": "p.wasm"}, "limits": {"deadlin": "1s"}})).expect_err("typo");
+        let error = manifest(json!({"module": {"file": "p.wasm"}, "limits": {"deadlin": "1s"}}))
+            .expect_err("typo");
         assert_eq!(
             error,
-            r#"spec.limits: unknown key "deadlin" (did you mean "deadline"?); known keys: deadline, memory, output"#
+            "spec.limits: unknown key \"deadlin\" (did you mean \"deadline\"?); known keys: \
+             deadline, memory, output"
         );
     }
 
@@ -399,8 +496,12 @@ mod tests {
 
     #[test]
     fn another_kind_or_version_is_named() {
-        let error = ServicePolicy::from_value(&json!({"apiVersion": "v1", "kind": "Service"})).expect_err("foreign");
-        assert_eq!(error.to_string(), r#"apiVersion: expected sallyport.dev/v1alpha1, found string "v1""#);
+        let error = ServicePolicy::from_value(&json!({"apiVersion": "v1", "kind": "Service"}))
+            .expect_err("foreign");
+        assert_eq!(
+            error.to_string(),
+            r#"apiVersion: expected sallyport.dev/v1alpha1, found string "v1""#
+        );
     }
 
     #[test]
@@ -417,9 +518,13 @@ mod tests {
         }))
         .expect("valid");
         let labels = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+            pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect()
         };
-        let matches = |name, pairs: &[(&str, &str)]| policy.spec.r#match.matches(name, Some(&labels(pairs)));
+        let matches =
+            |name, pairs: &[(&str, &str)]| policy.spec.r#match.matches(name, Some(&labels(pairs)));
         assert!(matches("x", &[("team", "a")]));
         assert!(!matches("x", &[("team", "a"), ("env", "dev")]));
         assert!(!matches("x", &[]));
@@ -430,11 +535,13 @@ mod tests {
     #[test]
     fn the_name_of_a_namespace_is_known_where_its_labels_are_not() {
         let matching = |selector: &Value| {
-            let spec = json!({"module": {"file": "p.wasm"}, "match": {"namespaceSelector": selector}});
+            let spec =
+                json!({"module": {"file": "p.wasm"}, "match": {"namespaceSelector": selector}});
             manifest(spec).expect("valid").spec.r#match
         };
         let name = |operator: &str, values: &[&str]| {
-            let requirement = json!({"key": "kubernetes.io/metadata.name", "operator": operator, "values": values});
+            let requirement = json!({"key": "kubernetes.io/metadata.name", "operator": operator,
+                "values": values});
             json!({"matchExpressions": [requirement]})
         };
         let label = json!({"matchLabels": {"kubernetes.io/metadata.name": "noisy"}});
@@ -451,9 +558,14 @@ mod tests {
                 assert_eq!(matching.matches("noisy", labels), noisy, "{selector}");
                 assert_eq!(matching.matches("cap", labels), cap, "{selector}");
             }
-            assert!(!matching.goes_by_labels(), "nobody waits for the labels: {selector}");
+            assert!(
+                !matching.goes_by_labels(),
+                "nobody waits for the labels: {selector}"
+            );
         }
-        let both = matching(&json!({"matchLabels": {"kubernetes.io/metadata.name": "noisy", "team": "a"}}));
+        let both = matching(
+            &json!({"matchLabels": {"kubernetes.io/metadata.name": "noisy", "team": "a"}}),
+        );
         assert!(both.matches("noisy", None) && !both.matches("cap", None) && both.goes_by_labels());
         assert!(!both.matches("noisy", Some(&BTreeMap::new())));
     }
@@ -464,7 +576,8 @@ mod tests {
             let spec = json!({"module": {"file": "p.wasm"}, "match": spec});
             manifest(spec).expect_err("refused")
         };
-        let labels = |key: &str, value: &str| json!({"namespaceSelector": {"matchLabels": {key: value}}});
+        let labels =
+            |key: &str, value: &str| json!({"namespaceSelector": {"matchLabels": {key: value}}});
         let expression = |operator: &str, values: &[&str]| {
             let requirement = json!({"key": "team", "operator": operator, "values": values});
             json!({"namespaceSelector": {"matchExpressions": [requirement]}})
@@ -476,26 +589,65 @@ mod tests {
                 "spec.match.excludeNamespaces[1]",
                 "is no namespace's name",
             ),
-            (json!({"excludeNamespaces": ["Team"]}), "spec.match.excludeNamespaces[0]", "is no namespace's name"),
-            (labels("team", "a-*"), ".matchLabels[\"team\"]", "can be no label's value"),
-            (labels("team", "a "), ".matchLabels[\"team\"]", "can be no label's value"),
-            (labels("Example.com/team", "a"), ".matchLabels[\"Example.com/team\"]", "can be no label's key"),
-            (labels("kubernetes.io/metadata.name", "Noisy"), ".matchLabels", "is no namespace's name"),
-            (expression("In", &[]), ".matchExpressions[0].values", "name at least one value"),
-            (expression("NotIn", &["a", "b*"]), ".matchExpressions[0].values[1]", "can be no label's value"),
+            (
+                json!({"excludeNamespaces": ["Team"]}),
+                "spec.match.excludeNamespaces[0]",
+                "is no namespace's name",
+            ),
+            (
+                labels("team", "a-*"),
+                ".matchLabels[\"team\"]",
+                "can be no label's value",
+            ),
+            (
+                labels("team", "a "),
+                ".matchLabels[\"team\"]",
+                "can be no label's value",
+            ),
+            (
+                labels("Example.com/team", "a"),
+                ".matchLabels[\"Example.com/team\"]",
+                "can be no label's key",
+            ),
+            (
+                labels("kubernetes.io/metadata.name", "Noisy"),
+                ".matchLabels",
+                "is no namespace's name",
+            ),
+            (
+                expression("In", &[]),
+                ".matchExpressions[0].values",
+                "name at least one value",
+            ),
+            (
+                expression("NotIn", &["a", "b*"]),
+                ".matchExpressions[0].values[1]",
+                "can be no label's value",
+            ),
         ] {
             let text = error(spec);
-            let place = if place.starts_with('.') { format!("{SELECTOR}{place}") } else { place.to_owned() };
+            let place = if place.starts_with('.') {
+                format!("{SELECTOR}{place}")
+            } else {
+                place.to_owned()
+            };
             assert!(text.starts_with(&place) && text.contains(problem), "{text}");
         }
-        manifest(json!({"module": {"file": "p.wasm"}, "match": labels("team", "")})).expect("an empty value is one");
+        manifest(json!({"module": {"file": "p.wasm"}, "match": labels("team", "")}))
+            .expect("an empty value is one");
     }
 
     #[test]
     fn a_bad_operator_is_an_error_with_its_path() {
-        let selector = json!({"matchExpressions": [{"key": "env", "operator": "Like", "values": ["x"]}]});
-        let error = manifest(json!({"module": {"file": "p.wasm"}, "match": {"namespaceSelector": selector}}))
-            .expect_err("operator");
-        assert!(error.starts_with("spec.match.namespaceSelector: "), "{error}");
+        let selector =
+            json!({"matchExpressions": [{"key": "env", "operator": "Like", "values": ["x"]}]});
+        let error = manifest(
+            json!({"module": {"file": "p.wasm"}, "match": {"namespaceSelector": selector}}),
+        )
+        .expect_err("operator");
+        assert!(
+            error.starts_with("spec.match.namespaceSelector: "),
+            "{error}"
+        );
     }
 }

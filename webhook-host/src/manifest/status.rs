@@ -1,4 +1,5 @@
-//! `status` of a ServicePolicy in a cluster: what a host made of it. Written by the host alone, through the status subresource.
+//! `status` of a ServicePolicy in a cluster: what a host made of it. Written by the host alone,
+//! through the status subresource.
 
 use k8s_openapi::jiff::Timestamp;
 use schemars::JsonSchema;
@@ -12,14 +13,16 @@ pub struct ServicePolicyStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready` and `Degraded`, one of each at most.
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]), length(max = 8))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]),
+        length(max = 8))]
     pub conditions: Vec<Condition>,
     /// The component that serves; absent while none does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<ComponentStatus>,
     /// What each replica counted, some minutes old; a hint, where metrics are the record.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["replica"]), length(max = 128))]
+    #[schemars(extend("x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["replica"]), length(max = 128))]
     pub evaluations: Vec<Evaluations>,
 }
 
@@ -32,7 +35,10 @@ pub struct Condition {
     /// Whether it holds.
     pub status: ConditionStatus,
     /// One word for programs, such as `Loaded` or `BadSettings`.
-    #[schemars(regex(pattern = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"), length(min = 1, max = 1024))]
+    #[schemars(
+        regex(pattern = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"),
+        length(min = 1, max = 1024)
+    )]
     pub reason: String,
     /// For people: what is wrong, and what to do.
     #[schemars(length(max = 32768))]

@@ -1,8 +1,10 @@
-//! A policy that keeps missing its deadline is not asked for a while, so that one loop can't occupy all workers.
+//! A policy that keeps missing its deadline is not asked for a while, so that one loop can't occupy
+//! all workers.
 //!
-//! Three misses in a row open the breaker. From then on, one evaluation a second is let through to try, one at a time; the
-//! first that ends before its deadline closes the breaker. It is one atomic word: nobody waits for it, and while all is well
-//! nobody writes to it. Used by `Policy::call` alone.
+//! Three misses in a row open the breaker. From then on, one evaluation a second is let through to
+//! try, one at a time; the first that ends before its deadline closes the breaker. It is one atomic
+//! word: nobody waits for it, and while all is well nobody writes to it. Used by `Policy::call`
+//! alone.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,14 +18,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Somebody is trying.
 const TRYING: u64 = u64::MAX;
 
-/// Below [`MISSES`]: closed, with so many misses in a row. [`TRYING`]: open, somebody tries. Else: open until so many
-/// milliseconds after `epoch`, plus [`MISSES`].
+/// Below [`MISSES`]: closed, with so many misses in a row. [`TRYING`]: open, somebody tries. Else:
+/// open until so many milliseconds after `epoch`, plus [`MISSES`].
 pub(super) struct Breaker {
     state: AtomicU64,
     epoch: Instant,
 }
 
-/// Leave to run one evaluation, which must say how it ended. One that doesn't (a panic) counts as in time.
+/// Leave to run one evaluation, which must say how it ended. One that doesn't (a panic) counts as
+/// in time.
 pub(super) struct Permit<'a> {
     breaker: &'a Breaker,
     is_trial: bool,
@@ -36,7 +39,8 @@ pub(super) enum Ended {
     InTime,
     /// It was interrupted, and had had its time.
     Missed,
-    /// It was interrupted early by the request's deadline, or by a review that is large: no evidence against the policy.
+    /// It was interrupted early by the request's deadline, or by a review that is large: no
+    /// evidence against the policy.
     CutShort,
 }
 
@@ -49,20 +53,33 @@ pub(super) enum Change {
 
 impl Breaker {
     pub(super) fn new() -> Self {
-        Self { state: AtomicU64::new(0), epoch: Instant::now() }
+        Self {
+            state: AtomicU64::new(0),
+            epoch: Instant::now(),
+        }
     }
 
     /// Leave to run one evaluation, unless the breaker is open.
     pub(super) fn admit(&self, now: Instant) -> Option<Permit<'_>> {
         let state = self.state.load(Ordering::Relaxed);
         if state < MISSES {
-            return Some(Permit { breaker: self, is_trial: false });
+            return Some(Permit {
+                breaker: self,
+                is_trial: false,
+            });
         }
         // TRYING is later than any time.
         let is_due = self.at(now) >= state;
-        let tries = is_due && self.state.compare_exchange(state, TRYING, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        let tries = is_due
+            && self
+                .state
+                .compare_exchange(state, TRYING, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
         // Not `then_some`: a permit that is dropped has an effect.
-        tries.then(|| Permit { breaker: self, is_trial: true })
+        tries.then(|| Permit {
+            breaker: self,
+            is_trial: true,
+        })
     }
 
     /// Whether the next evaluation would not run, or only as a trial.
@@ -76,14 +93,17 @@ impl Breaker {
     }
 
     fn at(&self, now: Instant) -> u64 {
-        MISSES + u64::try_from(now.saturating_duration_since(self.epoch).as_millis()).unwrap_or(TRYING - 1 - MISSES)
+        MISSES
+            + u64::try_from(now.saturating_duration_since(self.epoch).as_millis())
+                .unwrap_or(TRYING - 1 - MISSES)
     }
 
     fn end(&self, is_trial: bool, ended: Ended, now: Instant) -> Option<Change> {
         let open = self.at(now + PAUSE);
         if is_trial {
             let closes = ended == Ended::InTime;
-            self.state.store(if closes { 0 } else { open }, Ordering::Relaxed);
+            self.state
+                .store(if closes { 0 } else { open }, Ordering::Relaxed);
             return closes.then_some(Change::Closed);
         }
         if ended == Ended::InTime && self.state.load(Ordering::Relaxed) == 0 {
@@ -96,7 +116,9 @@ impl Breaker {
             (state, Ended::Missed) if state + 1 == MISSES => Some(open),
             (state, Ended::Missed) => Some(state + 1),
         };
-        let before = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted);
+        let before = self
+            .state
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted);
         (ended == Ended::Missed && before == Ok(MISSES - 1)).then_some(Change::Opened)
     }
 }
@@ -129,7 +151,10 @@ mod tests {
     }
 
     fn open(breaker: &Breaker, now: Instant) {
-        assert_eq!([run(breaker, Missed, now), run(breaker, Missed, now)], [None, None]);
+        assert_eq!(
+            [run(breaker, Missed, now), run(breaker, Missed, now)],
+            [None, None]
+        );
         assert_eq!(run(breaker, Missed, now), Some(Change::Opened));
     }
 
@@ -157,7 +182,10 @@ mod tests {
         open(&breaker, now);
         assert!(breaker.admit(now + PAUSE / 2).is_none());
         let trial = breaker.admit(now + PAUSE).expect("due");
-        assert!(breaker.admit(now + PAUSE * 5).is_none(), "one tries already");
+        assert!(
+            breaker.admit(now + PAUSE * 5).is_none(),
+            "one tries already"
+        );
         assert_eq!(trial.end(Missed, now + PAUSE * 5), None);
         assert!(breaker.admit(now + PAUSE * 5).is_none());
         assert!(breaker.admit(now + PAUSE * 6).is_some());
@@ -185,9 +213,13 @@ mod tests {
     #[test]
     fn what_began_before_it_opened_has_no_say() {
         let (breaker, now) = (Breaker::new(), Instant::now());
-        let [early, late] = [breaker.admit(now), breaker.admit(now)].map(|permit| permit.expect("closed"));
+        let [early, late] =
+            [breaker.admit(now), breaker.admit(now)].map(|permit| permit.expect("closed"));
         open(&breaker, now);
-        assert_eq!([early.end(InTime, now), late.end(Missed, now)], [None, None]);
+        assert_eq!(
+            [early.end(InTime, now), late.end(Missed, now)],
+            [None, None]
+        );
         assert!(breaker.admit(now).is_none());
     }
 

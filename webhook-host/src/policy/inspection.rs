@@ -1,4 +1,5 @@
-//! What a component says about itself, without a manifest: for `sallyport inspect` and the documentation.
+//! What a component says about itself, without a manifest: for `sallyport inspect` and the
+//! documentation.
 
 use super::{LoadError, schema, settings};
 use crate::contract::description::{About, Context, Description};
@@ -31,8 +32,8 @@ pub struct Inspection {
     pub resources: Vec<&'static str>,
     /// `namespace`, `cluster`, `pods`.
     pub context: Vec<&'static str>,
-    /// What a Service has about it that it has something to say about, `loadBalancer` or `externalIps`; none: it has of every
-    /// Service. With the default settings.
+    /// What a Service has about it that it has something to say about, `loadBalancer` or
+    /// `externalIps`; none: it has of every Service. With the default settings.
     pub about: Vec<&'static str>,
     /// Interfaces that it imports.
     pub imports: Vec<String>,
@@ -59,10 +60,19 @@ impl Inspection {
         let name: Arc<str> = "inspected".into();
         let (mut schema, written) = (None, Map::new());
         let settle = |configure: &crate::engine::Configure, defaults| {
-            schema = Some(schema::schema(&configure.settings, &defaults, candidate.wit.as_deref()));
+            schema = Some(schema::schema(
+                &configure.settings,
+                &defaults,
+                candidate.wit.as_deref(),
+            ));
             Ok::<_, LoadError>(settings::merge(&configure.settings, &defaults, &written)?)
         };
-        let order = Order { candidate: &candidate, name: &name, memory: engine.memory().get(), written: &written };
+        let order = Order {
+            candidate: &candidate,
+            name: &name,
+            memory: engine.memory().get(),
+            written: &written,
+        };
         let prepared = engine.prepare(&order, settle)?;
         let description = prepared.description;
         Ok(Self {
@@ -75,7 +85,12 @@ impl Inspection {
             context: context(&description),
             about: about(&description),
             // Types of the world itself are imports too, as far as the binary format goes.
-            imports: candidate.imports.iter().filter(|name| name.contains(':')).cloned().collect(),
+            imports: candidate
+                .imports
+                .iter()
+                .filter(|name| name.contains(':'))
+                .cloned()
+                .collect(),
             exports: candidate.exports.clone(),
             settings: schema,
             configured_per_instance: prepared.per_instance.and(prepared.no_snapshot),
@@ -137,21 +152,36 @@ fn about(description: &Description) -> Vec<&'static str> {
         (About::COMPARED_ANNOTATIONS, "comparedAnnotations"),
         (About::COMPARED_LABELS, "comparedLabels"),
     ];
-    words.into_iter().filter(|(about, _)| description.about.contains(*about)).map(|(_, word)| word).collect()
+    words
+        .into_iter()
+        .filter(|(about, _)| description.about.contains(*about))
+        .map(|(_, word)| word)
+        .collect()
 }
 
 /// `package:name/world` of the author's WIT.
 fn world_name(wit: &str) -> Option<String> {
     let package = schema::parse(wit)?;
     let world = &author_world(&package)?.name;
-    Some(format!("{}:{}/{world}", package.name.namespace, package.name.name))
+    Some(format!(
+        "{}:{}/{world}",
+        package.name.namespace, package.name.name
+    ))
 }
 
 fn world_documentation(wit: &str) -> Option<String> {
-    author_world(&schema::parse(wit)?)?.docs.contents.as_deref().map(|docs| docs.trim().to_owned())
+    author_world(&schema::parse(wit)?)?
+        .docs
+        .contents
+        .as_deref()
+        .map(|docs| docs.trim().to_owned())
 }
 
 /// While parsed alone, a world that includes another is preceded by a nameless stand-in for it.
 fn author_world(package: &UnresolvedPackage) -> Option<&World> {
-    package.worlds.iter().map(|(_, world)| world).find(|world| !world.name.is_empty())
+    package
+        .worlds
+        .iter()
+        .map(|(_, world)| world)
+        .find(|world| !world.name.is_empty())
 }

@@ -1,4 +1,5 @@
-//! Keys of annotations and labels that a policy compares, by what its description says (`compares`).
+//! Keys of annotations and labels that a policy compares, by what its description says
+//! (`compares`).
 
 use wildmatch::WildMatch;
 
@@ -48,7 +49,9 @@ mod tests {
 
     #[test]
     fn keys_fold_case_and_a_star_stands_for_anything() {
-        let keys: Keys = ["example.com/A", "service.beta.kubernetes.io/actions.*"].into_iter().collect();
+        let keys: Keys = ["example.com/A", "service.beta.kubernetes.io/actions.*"]
+            .into_iter()
+            .collect();
         assert!(keys.contain("Example.com/a"));
         assert!(keys.contain("service.beta.kubernetes.io/actions.TCP-80"));
         assert!(!keys.contain("example.com/ab"));

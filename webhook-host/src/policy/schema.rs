@@ -1,6 +1,8 @@
-//! The JSON Schema of a policy's settings: types and defaults from the component, descriptions from the author's WIT.
+//! The JSON Schema of a policy's settings: types and defaults from the component, descriptions from
+//! the author's WIT.
 //!
-//! Doc comments don't survive into a component, so the SDK embeds the WIT text; without it the schema has no descriptions.
+//! Doc comments don't survive into a component, so the SDK embeds the WIT text; without it the
+//! schema has no descriptions.
 
 use super::settings::{case_name, integer_bounds, manifest_name, mapping, to_value};
 use serde_json::{Map, Value, json};
@@ -12,30 +14,45 @@ use wit_parser::{SourceMap, Type as WitType, TypeDef, TypeDefKind, TypeId, Unres
 pub(super) fn schema(settings: &Type, defaults: &Val, wit: Option<&str>) -> Value {
     let docs = Docs::parse(wit);
     let root = docs.as_ref().and_then(|docs| docs.named("settings"));
-    let mut schema = Schema { docs: docs.as_ref() }.of(settings, root);
+    let mut schema = Schema {
+        docs: docs.as_ref(),
+    }
+    .of(settings, root);
     add_defaults(&mut schema, &to_value(defaults));
     let object = schema.as_object_mut().expect("a schema is an object");
-    object.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
+    object.insert(
+        "$schema".into(),
+        "https://json-schema.org/draft/2020-12/schema".into(),
+    );
     object.remove("required");
     schema
 }
 
 /// Every property with a default carries it; one that has a default is not required.
 fn add_defaults(schema: &mut Value, defaults: &Value) {
-    let (Some(properties), Some(defaults)) =
-        (schema.get_mut("properties").and_then(Value::as_object_mut), defaults.as_object())
-    else {
+    let (Some(properties), Some(defaults)) = (
+        schema.get_mut("properties").and_then(Value::as_object_mut),
+        defaults.as_object(),
+    ) else {
         return;
     };
     for (name, default) in defaults {
-        let Some(property) = properties.get_mut(name) else { continue };
+        let Some(property) = properties.get_mut(name) else {
+            continue;
+        };
         if property.get("properties").is_some() {
             add_defaults(property, default);
-            property.as_object_mut().map(|property| property.remove("required"));
+            property
+                .as_object_mut()
+                .map(|property| property.remove("required"));
         } else if !default.is_null() {
             // An empty list of pairs is an empty mapping.
             let is_map = property["type"] == "object";
-            property["default"] = if is_map && default == &json!([]) { json!({}) } else { default.clone() };
+            property["default"] = if is_map && default == &json!([]) {
+                json!({})
+            } else {
+                default.clone()
+            };
         }
     }
 }
@@ -47,11 +64,17 @@ struct Docs {
 
 impl Docs {
     fn parse(wit: Option<&str>) -> Option<Self> {
-        Some(Self { package: parse(wit?)? })
+        Some(Self {
+            package: parse(wit?)?,
+        })
     }
 
     fn named(&self, name: &str) -> Option<TypeId> {
-        self.package.types.iter().find(|(_, ty)| ty.name.as_deref() == Some(name)).map(|(id, _)| id)
+        self.package
+            .types
+            .iter()
+            .find(|(_, ty)| ty.name.as_deref() == Some(name))
+            .map(|(id, _)| id)
     }
 
     /// What a type stands for, aliases followed.
@@ -94,17 +117,24 @@ impl Schema<'_> {
             Type::Record(record) => self.record(record, wit),
             Type::List(list) => self.list(list, wit),
             Type::Tuple(tuple) => {
-                let items: Vec<Value> =
-                    tuple.types().enumerate().map(|(i, ty)| self.of(&ty, self.inner(wit, i))).collect();
-                json!({"type": "array", "minItems": items.len(), "maxItems": items.len(), "prefixItems": items})
+                let items: Vec<Value> = tuple
+                    .types()
+                    .enumerate()
+                    .map(|(i, ty)| self.of(&ty, self.inner(wit, i)))
+                    .collect();
+                json!({"type": "array", "minItems": items.len(), "maxItems": items.len(),
+                    "prefixItems": items})
             }
             Type::Enum(cases) => json!({"enum": cases.names().map(case_name).collect::<Vec<_>>()}),
             Type::Flags(flags) => {
-                json!({"type": "array", "items": {"enum": flags.names().map(case_name).collect::<Vec<_>>()}})
+                json!({"type": "array",
+                    "items": {"enum": flags.names().map(case_name).collect::<Vec<_>>()}})
             }
             Type::Variant(variant) => self.variant(variant),
             _ => match integer_bounds(ty) {
-                Some((min, max)) => json!({"type": "integer", "minimum": bound(min), "maximum": bound(max)}),
+                Some((min, max)) => {
+                    json!({"type": "integer", "minimum": bound(min), "maximum": bound(max)})
+                }
                 None => json!(false),
             },
         }
@@ -126,7 +156,10 @@ impl Schema<'_> {
     fn list(&self, list: &List, wit: Option<TypeId>) -> Value {
         let item = self.inner(wit, 0);
         match mapping(list) {
-            Some(value) => json!({"type": "object", "additionalProperties": self.of(&value, self.inner(item, 1))}),
+            Some(value) => {
+                json!({"type": "object",
+                    "additionalProperties": self.of(&value, self.inner(item, 1))})
+            }
             None => json!({"type": "array", "items": self.of(&list.ty(), item)}),
         }
     }
@@ -136,7 +169,8 @@ impl Schema<'_> {
             None => json!({"const": case_name(case.name)}),
             Some(ty) => {
                 let name = case_name(case.name);
-                json!({"type": "object", "properties": {&name: self.of(&ty, None)}, "required": [&name], "additionalProperties": false})
+                json!({"type": "object", "properties": {&name: self.of(&ty, None)},
+                    "required": [&name], "additionalProperties": false})
             }
         });
         json!({"oneOf": cases.collect::<Vec<_>>()})
@@ -156,19 +190,31 @@ impl Schema<'_> {
             }
             properties.insert(name, property);
         }
-        json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+        json!({"type": "object", "properties": properties, "required": required,
+            "additionalProperties": false})
     }
 
     /// The doc comment of a record's field and the author's type of it.
     fn field(&self, wit: Option<TypeId>, name: &str) -> (Option<String>, Option<TypeId>) {
         let record = self.docs.zip(wit).map(|(docs, wit)| &docs.def(wit).kind);
-        let Some(TypeDefKind::Record(record)) = record else { return (None, None) };
-        let Some(field) = record.fields.iter().find(|field| field.name == name) else { return (None, None) };
-        let docs = field.docs.contents.as_deref().map(|docs| docs.split_whitespace().collect::<Vec<_>>().join(" "));
+        let Some(TypeDefKind::Record(record)) = record else {
+            return (None, None);
+        };
+        let Some(field) = record.fields.iter().find(|field| field.name == name) else {
+            return (None, None);
+        };
+        let docs = field
+            .docs
+            .contents
+            .as_deref()
+            .map(|docs| docs.split_whitespace().collect::<Vec<_>>().join(" "));
         (docs, id(&field.ty))
     }
 }
 
 fn bound(bound: i128) -> Value {
-    i64::try_from(bound).map_or_else(|_| u64::try_from(bound).map_or(Value::Null, Value::from), Value::from)
+    i64::try_from(bound).map_or_else(
+        |_| u64::try_from(bound).map_or(Value::Null, Value::from),
+        Value::from,
+    )
 }

@@ -1,7 +1,8 @@
 //! Which free-form texts of a review decide about it, and so have to be recorded as they are.
 //!
-//! A policy says so in its description ([`Compared`](crate::contract::description::Compared)), its manifest by the
-//! selector of namespaces, and the host's exemptions by the users and groups that they name. Everything else is hashed.
+//! A policy says so in its description ([`Compared`](crate::contract::description::Compared)), its
+//! manifest by the selector of namespaces, and the host's exemptions by the users and groups that
+//! they name. Everything else is hashed.
 
 use crate::contract::description::Compared as Declared;
 use crate::manifest::Exemptions;
@@ -20,28 +21,40 @@ pub(crate) struct Compared {
 }
 
 impl Compared {
-    /// The texts that one policy compares, and those that its manifest's selector does. A policy that is broken
-    /// compares nothing.
+    /// The texts that one policy compares, and those that its manifest's selector does. A policy
+    /// that is broken compares nothing.
     pub(crate) fn by(policy: &Policy) -> Self {
         let mut compared = Self::default();
         if let Some((annotations, labels)) = policy.compared_keys() {
             (compared.annotations, compared.labels) = (annotations.clone(), labels.clone());
         }
-        let declared = || policy.description().into_iter().flat_map(|description| &description.compares);
+        let declared = || {
+            policy
+                .description()
+                .into_iter()
+                .flat_map(|description| &description.compares)
+        };
         compared.namespace_labels = declared().filter_map(namespace_label).collect();
-        compared.external_name = declared().any(|declared| matches!(declared, Declared::ExternalName));
+        compared.external_name =
+            declared().any(|declared| matches!(declared, Declared::ExternalName));
         compared.user = declared().any(|declared| matches!(declared, Declared::User));
         compared.and(Self::by_selector(policy))
     }
 
     /// The namespace labels by which a policy's manifest selects.
     pub(crate) fn by_selector(policy: &Policy) -> Self {
-        Self { namespace_labels: policy.manifest().spec.r#match.compared_labels().collect(), ..Self::default() }
+        Self {
+            namespace_labels: policy.manifest().spec.r#match.compared_labels().collect(),
+            ..Self::default()
+        }
     }
 
     /// The same, but who writes may be hashed.
     pub(crate) fn without_user(self) -> Self {
-        Self { user: false, ..self }
+        Self {
+            user: false,
+            ..self
+        }
     }
 
     /// Adds what another policy compares.
@@ -76,17 +89,47 @@ impl Compared {
 
     /// The first of these places of a record (JSON Pointers to hashed texts) that is compared.
     pub(crate) fn first<'a>(&self, hashed: &'a [String]) -> Option<&'a str> {
-        hashed.iter().map(String::as_str).find(|pointer| self.compares(pointer))
+        hashed
+            .iter()
+            .map(String::as_str)
+            .find(|pointer| self.compares(pointer))
     }
 
     fn compares(&self, pointer: &str) -> bool {
-        let steps: Vec<_> = pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+        let steps: Vec<_> = pointer
+            .split('/')
+            .skip(1)
+            .map(|step| step.replace("~1", "/").replace("~0", "~"))
+            .collect();
         let steps: Vec<_> = steps.iter().map(String::as_str).collect();
         match steps[..] {
-            ["request", "object" | "oldObject", "metadata", "annotations"] => !self.annotations.is_empty(),
-            ["request", "object" | "oldObject", "metadata", "annotations", key, ..] => self.annotation(key),
-            ["request", "object" | "oldObject", "metadata", "labels", key, ..]
-            | ["request", "object" | "oldObject", "spec", "selector", key, ..]
+            ["request", "object" | "oldObject", "metadata", "annotations"] => {
+                !self.annotations.is_empty()
+            }
+            [
+                "request",
+                "object" | "oldObject",
+                "metadata",
+                "annotations",
+                key,
+                ..,
+            ] => self.annotation(key),
+            [
+                "request",
+                "object" | "oldObject",
+                "metadata",
+                "labels",
+                key,
+                ..,
+            ]
+            | [
+                "request",
+                "object" | "oldObject",
+                "spec",
+                "selector",
+                key,
+                ..,
+            ]
             | ["inventory", "pods", key] => self.label(key),
             ["inventory", "labels", key] => self.namespace_label(key),
             ["request", "object" | "oldObject", "spec", "externalName"] => self.external_name,
@@ -113,18 +156,33 @@ pub(crate) struct Subjects {
 impl Subjects {
     /// Everybody whom these exemptions name, as the API server spells them.
     pub(crate) fn of(exemptions: &Exemptions) -> Self {
-        let Exemptions { users, groups, service_accounts, break_glass, .. } = exemptions;
+        let Exemptions {
+            users,
+            groups,
+            service_accounts,
+            break_glass,
+            ..
+        } = exemptions;
         let mut names = BTreeSet::new();
         let mut add = |users: &[_], groups: &[_], accounts: &[crate::manifest::ServiceAccount]| {
             names.extend(users.iter().map(crate::manifest::Subject::to_string));
             names.extend(groups.iter().map(crate::manifest::Group::to_string));
-            names.extend(accounts.iter().map(|account| account.user_name().to_owned()));
+            names.extend(
+                accounts
+                    .iter()
+                    .map(|account| account.user_name().to_owned()),
+            );
         };
         add(users, groups, service_accounts);
         if let Some(glass) = break_glass {
             add(&glass.users, &glass.groups, &glass.service_accounts);
         }
-        Self { names, annotation: break_glass.as_ref().map(|glass| glass.annotation.to_string()) }
+        Self {
+            names,
+            annotation: break_glass
+                .as_ref()
+                .map(|glass| glass.annotation.to_string()),
+        }
     }
 
     pub(super) fn name(&self, name: &str) -> bool {
@@ -138,16 +196,28 @@ impl Subjects {
     /// Tells two sets apart. Sixteen hexadecimal digits.
     pub(crate) fn digest(&self) -> String {
         let text = format!("{:?}", (&self.names, &self.annotation));
-        Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        Sha256::digest(text)
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
-    /// The first of these places that exemptions like these may compare, though it was hashed for other ones.
+    /// The first of these places that exemptions like these may compare, though it was hashed for
+    /// other ones.
     pub(crate) fn first<'a>(&self, hashed: &'a [String]) -> Option<&'a str> {
-        let is_subject = |pointer: &str| pointer.starts_with("/request/userInfo/") && !pointer.contains("/extra");
-        let annotation = self.annotation.as_ref().map(|key| key.replace('~', "~0").replace('/', "~1"));
+        let is_subject = |pointer: &str| {
+            pointer.starts_with("/request/userInfo/") && !pointer.contains("/extra")
+        };
+        let annotation = self
+            .annotation
+            .as_ref()
+            .map(|key| key.replace('~', "~0").replace('/', "~1"));
         hashed.iter().map(String::as_str).find(|pointer| {
             (!self.names.is_empty() && is_subject(pointer))
-                || annotation.as_ref().is_some_and(|key| pointer.ends_with(&format!("/annotations/{key}")))
+                || annotation
+                    .as_ref()
+                    .is_some_and(|key| pointer.ends_with(&format!("/annotations/{key}")))
         })
     }
 }

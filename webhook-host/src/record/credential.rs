@@ -1,13 +1,14 @@
 //! Texts that look like credentials.
 //!
-//! The second line of defence: [`redaction`](super::redaction) keeps only what is known to be harmless or what decides about a
-//! review, and of that nothing that looks like a credential. Rather too much than too little.
+//! The second line of defence: [`redaction`](super::redaction) keeps only what is known to be
+//! harmless or what decides about a review, and of that nothing that looks like a credential.
+//! Rather too much than too little.
 
 /// The fewest characters of a credential after a scheme such as `Bearer`.
 const SHORTEST: usize = 8;
 
-/// Words that make a credential of an annotation by its key, and of a value by an assignment in it (`password=…`, `"token": …`).
-/// Compared in lower case and without `-`, `_` and `.`.
+/// Words that make a credential of an annotation by its key, and of a value by an assignment in it
+/// (`password=…`, `"token": …`). Compared in lower case and without `-`, `_` and `.`.
 const WORDS: [&str; 18] = [
     "password",
     "pwd",
@@ -77,13 +78,19 @@ pub(super) fn is_named_like_one(key: &str) -> bool {
 }
 
 fn plain(text: &str) -> String {
-    text.chars().filter(|c| !matches!(c, '-' | '_' | '.')).map(|c| c.to_ascii_lowercase()).collect()
+    text.chars()
+        .filter(|c| !matches!(c, '-' | '_' | '.'))
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
 }
 
 /// Whether a text holds a credential.
 pub(super) fn looks_like_one(value: &str) -> bool {
-    let words =
-        || value.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ';' | '=' | ':' | '/' | '@'));
+    let words = || {
+        value.split(|c: char| {
+            c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ';' | '=' | ':' | '/' | '@')
+        })
+    };
     value.contains(PEM)
         || words().any(is_token)
         || has_user_information(value)
@@ -92,13 +99,18 @@ pub(super) fn looks_like_one(value: &str) -> bool {
 }
 
 fn is_token(word: &str) -> bool {
-    TOKENS.iter().any(|(begin, least)| word.strip_prefix(begin).is_some_and(|rest| rest.len() >= *least))
+    TOKENS.iter().any(|(begin, least)| {
+        word.strip_prefix(begin)
+            .is_some_and(|rest| rest.len() >= *least)
+    })
 }
 
 /// `scheme://user:password@host`, or `scheme://token@host`.
 fn has_user_information(value: &str) -> bool {
     value.split("://").skip(1).any(|rest| {
-        let authority = rest.split(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | ',')).next();
+        let authority = rest
+            .split(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | ','))
+            .next();
         // Tokens are given as the user alone: `https://TOKEN@host`.
         authority.is_some_and(|authority| authority.contains('@'))
     })
@@ -109,14 +121,17 @@ fn is_authorization(value: &str) -> bool {
     SCHEMES.iter().any(|scheme| {
         lower.match_indices(scheme).any(|(at, _)| {
             let stands_alone = !lower[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
-            let rest = lower[at + scheme.len()..].split(char::is_whitespace).next().unwrap_or_default();
+            let rest = lower[at + scheme.len()..]
+                .split(char::is_whitespace)
+                .next()
+                .unwrap_or_default();
             stands_alone && rest.len() >= SHORTEST
         })
     })
 }
 
-/// Short names that are one only where something is assigned to them: `sig=` of a signed URL, `auth` of Docker's
-/// configuration.
+/// Short names that are one only where something is assigned to them: `sig=` of a signed URL,
+/// `auth` of Docker's configuration.
 fn is_assigned_one(name: &str) -> bool {
     ["sig", "auth", "key", "pass", "sas", "jwt"].contains(&plain(name).as_str())
 }
@@ -125,10 +140,14 @@ fn is_assigned_one(name: &str) -> bool {
 fn assigns(value: &str) -> bool {
     value.match_indices(['=', ':']).any(|(at, _)| {
         let name = value[..at].trim_end_matches(['"', '\'', ' ', '\\']);
-        let name = name.rsplit(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))).next();
+        let name = name
+            .rsplit(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
+            .next();
         let assigned = value[at + 1..].trim_start_matches(['"', '\'', ' ', '\\']);
         let is_path = assigned.starts_with("//");
-        !assigned.is_empty() && !is_path && name.is_some_and(|name| is_named_like_one(name) || is_assigned_one(name))
+        !assigned.is_empty()
+            && !is_path
+            && name.is_some_and(|name| is_named_like_one(name) || is_assigned_one(name))
     })
 }
 
@@ -181,7 +200,10 @@ mod tests {
         ] {
             assert!(!looks_like_one(value), "{value}");
         }
-        for key in ["service.beta.kubernetes.io/aws-load-balancer-internal", "sallyport.dev/break-glass"] {
+        for key in [
+            "service.beta.kubernetes.io/aws-load-balancer-internal",
+            "sallyport.dev/break-glass",
+        ] {
             assert!(!is_named_like_one(key), "{key}");
         }
     }

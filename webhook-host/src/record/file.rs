@@ -1,7 +1,8 @@
 //! A file of lines that is rotated by size, and that only its owner reads.
 //!
-//! `FILE` is written, `FILE.1` is the one before, and so on. A line is in one file, whole: what a full disk let through of it is
-//! taken back. One process writes it at a time, which a lock keeps. When somebody else moves or removes the file (logrotate), a new one is begun.
+//! `FILE` is written, `FILE.1` is the one before, and so on. A line is in one file, whole: what a
+//! full disk let through of it is taken back. One process writes it at a time, which a lock keeps.
+//! When somebody else moves or removes the file (logrotate), a new one is begun.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{Error, Read as _, Result, Seek as _, SeekFrom, Write as _};
@@ -38,14 +39,21 @@ impl LogFile {
     /// When it can't be written, is no regular file, or is another process's.
     pub fn open(path: &Path, rotation: Rotation) -> Result<Self> {
         let (file, size) = open(path)?;
-        Ok(Self { path: path.to_owned(), rotation, file, size, begun: 1 })
+        Ok(Self {
+            path: path.to_owned(),
+            rotation,
+            file,
+            size,
+            begun: 1,
+        })
     }
 
     /// Writes a line, which has no line break in it.
     ///
     /// # Errors
     ///
-    /// When there is no room, mostly. Nothing of the line is left then, and the next one may be tried.
+    /// When there is no room, mostly. Nothing of the line is left then, and the next one may be
+    /// tried.
     pub fn append(&mut self, line: &[u8]) -> Result<()> {
         self.make_room()?;
         let written = self.file.write_all(&[line, b"\n"].concat());
@@ -63,7 +71,11 @@ impl LogFile {
     ///
     /// When a file can't be moved or begun.
     pub fn make_room(&mut self) -> Result<()> {
-        if self.size >= self.rotation.size { self.rotate() } else { Ok(()) }
+        if self.size >= self.rotation.size {
+            self.rotate()
+        } else {
+            Ok(())
+        }
     }
 
     /// Counts the files that were opened so far: another number means another file.
@@ -78,7 +90,10 @@ impl LogFile {
     /// When the new one can't be opened.
     pub fn follow(&mut self) -> Result<()> {
         let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
-        let (there, here) = (std::fs::metadata(&self.path).map(identity), self.file.metadata().map(identity)?);
+        let (there, here) = (
+            std::fs::metadata(&self.path).map(identity),
+            self.file.metadata().map(identity)?,
+        );
         if there.is_ok_and(|there| there == here) {
             return Ok(());
         }
@@ -122,10 +137,18 @@ fn open(path: &Path) -> Result<(File, u64)> {
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(Error::other("it is no regular file"));
     }
-    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(MODE).open(path)?;
-    // Two that rotate one file lose each other's lines. Where a file system has no locks, there is none.
+    let mut file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(MODE)
+        .open(path)?;
+    // Two that rotate one file lose each other's lines. Where a file system has no locks, there is
+    // none.
     if let Err(TryLockError::WouldBlock) = file.try_lock() {
-        return Err(Error::other("another process writes it; give each one a file of its own"));
+        return Err(Error::other(
+            "another process writes it; give each one a file of its own",
+        ));
     }
     file.set_permissions(Permissions::from_mode(MODE))?;
     let mut size = file.metadata()?.len();
@@ -160,9 +183,15 @@ mod tests {
             log.append(line.as_bytes()).expect("written");
         }
         let older = |number| text(&directory.path().join(format!("log.{number}")));
-        assert_eq!([text(&path), older(1), older(2), older(3)], ["five\n", "four\n", "three\n", ""]);
+        assert_eq!(
+            [text(&path), older(1), older(2), older(3)],
+            ["five\n", "four\n", "three\n", ""]
+        );
         for file in fs::read_dir(directory.path()).expect("read") {
-            assert_eq!(file.expect("an entry").metadata().expect("its mode").mode() & 0o777, MODE);
+            assert_eq!(
+                file.expect("an entry").metadata().expect("its mode").mode() & 0o777,
+                MODE
+            );
         }
     }
 
@@ -171,7 +200,14 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("log");
         fs::write(&path, "half").expect("written");
-        let mut log = LogFile::open(&path, Rotation { size: 1 << 20, keep: 1 }).expect("opened");
+        let mut log = LogFile::open(
+            &path,
+            Rotation {
+                size: 1 << 20,
+                keep: 1,
+            },
+        )
+        .expect("opened");
         log.append(b"whole").expect("written");
         assert_eq!(text(&path), "half\nwhole\n");
         assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, MODE);
@@ -180,8 +216,18 @@ mod tests {
     #[test]
     fn a_file_that_was_moved_is_begun_anew() {
         let directory = tempfile::tempdir().expect("a directory");
-        let (path, moved) = (directory.path().join("log"), directory.path().join("log-2026"));
-        let mut log = LogFile::open(&path, Rotation { size: 1 << 20, keep: 1 }).expect("opened");
+        let (path, moved) = (
+            directory.path().join("log"),
+            directory.path().join("log-2026"),
+        );
+        let mut log = LogFile::open(
+            &path,
+            Rotation {
+                size: 1 << 20,
+                keep: 1,
+            },
+        )
+        .expect("opened");
         log.append(b"one").expect("written");
         fs::rename(&path, &moved).expect("moved");
         log.follow().expect("followed");
@@ -197,7 +243,9 @@ mod tests {
         let mut log = LogFile::open(&path, rotation).expect("opened");
         for line in ["one", "two"] {
             log.append(line.as_bytes()).expect("written");
-            let error = LogFile::open(&path, rotation).expect_err("it is taken").to_string();
+            let error = LogFile::open(&path, rotation)
+                .expect_err("it is taken")
+                .to_string();
             assert!(error.contains("another process writes it"), "{error}");
         }
         drop(log);

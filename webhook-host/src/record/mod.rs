@@ -1,7 +1,9 @@
-//! Reviews as lines of JSON: what was asked, what was answered and by whom, and what was known, so that each can be replayed.
+//! Reviews as lines of JSON: what was asked, what was answered and by whom, and what was known, so
+//! that each can be replayed.
 //!
-//! Written by `server` while it serves, read by `sallyport replay`. Free-form texts are hashed before a line is made (`redaction`). Fields are
-//! added, never renamed; readers ignore what they don't know.
+//! Written by `server` while it serves, read by `sallyport replay`. Free-form texts are hashed
+//! before a line is made (`redaction`). Fields are added, never renamed; readers ignore what they
+//! don't know.
 
 mod compared;
 mod credential;
@@ -12,7 +14,9 @@ pub(crate) use compared::{Compared, Subjects};
 pub use file::{LogFile, Rotation};
 pub use redaction::{HASHED, HashKey};
 
-use crate::admission::{Admission, AdmissionRequest, Cause, Evaluation, Function, Opinion, Outcome};
+use crate::admission::{
+    Admission, AdmissionRequest, Cause, Evaluation, Function, Opinion, Outcome,
+};
 use crate::contract::review::Phase;
 use crate::contract::service::Pair;
 use crate::inventory::{Excerpt, Inventory};
@@ -102,7 +106,8 @@ pub struct PolicyAnswer {
 }
 
 impl Record {
-    /// Records a review that was answered, by policies of a generation that saw this inventory. The key is the file's.
+    /// Records a review that was answered, by policies of a generation that saw this inventory. The
+    /// key is the file's.
     ///
     /// # Errors
     ///
@@ -136,14 +141,22 @@ impl Record {
     }
 }
 
-/// The texts that decide about a review: those that the loaded policies compare. Who writes is kept only where a policy that was
-/// asked compares it.
+/// The texts that decide about a review: those that the loaded policies compare. Who writes is kept
+/// only where a policy that was asked compares it.
 fn compared(admission: &Admission, outcome: &Outcome) -> Compared {
-    let was_asked = |policy: &Policy| outcome.evaluations.iter().any(|evaluation| evaluation.policy == *policy.name());
-    let policies = admission.policies().iter().map(|policy| match was_asked(policy) {
-        true => Compared::by(policy),
-        false => Compared::by(policy).without_user(),
-    });
+    let was_asked = |policy: &Policy| {
+        outcome
+            .evaluations
+            .iter()
+            .any(|evaluation| evaluation.policy == *policy.name())
+    };
+    let policies = admission
+        .policies()
+        .iter()
+        .map(|policy| match was_asked(policy) {
+            true => Compared::by(policy),
+            false => Compared::by(policy).without_user(),
+        });
     policies.fold(Compared::default(), Compared::and)
 }
 
@@ -161,15 +174,24 @@ impl Excerpt {
 
 /// What this review could see of the inventory.
 fn excerpt(inventory: &Inventory, body: &[u8]) -> Excerpt {
-    let Ok(request) = AdmissionRequest::parse(body) else { return Excerpt::default() };
-    let selector = |object: Option<&RawValue>| Some(service::parse(object?.get()).ok()?.spec.selector);
-    let selectors: Vec<Vec<Pair>> = [request.object, request.old_object].into_iter().filter_map(selector).collect();
+    let Ok(request) = AdmissionRequest::parse(body) else {
+        return Excerpt::default();
+    };
+    let selector =
+        |object: Option<&RawValue>| Some(service::parse(object?.get()).ok()?.spec.selector);
+    let selectors: Vec<Vec<Pair>> = [request.object, request.old_object]
+        .into_iter()
+        .filter_map(selector)
+        .collect();
     let selectors: Vec<_> = selectors.iter().map(Vec::as_slice).collect();
     Excerpt::of(inventory, request.namespace(), &selectors)
 }
 
 /// An answer without what quotes a hashed text.
-fn scrubbed<T: Serialize + for<'de> Deserialize<'de>>(redaction: &Redaction<'_>, told: T) -> serde_json::Result<T> {
+fn scrubbed<T: Serialize + for<'de> Deserialize<'de>>(
+    redaction: &Redaction<'_>,
+    told: T,
+) -> serde_json::Result<T> {
     if redaction.pointers.is_empty() {
         return Ok(told);
     }
@@ -182,11 +204,16 @@ impl PolicyAnswer {
     /// All policies' parts in a review.
     pub fn all(admission: &Admission, outcome: &Outcome) -> Vec<Self> {
         let answer = |evaluation: &Evaluation| {
-            let policy = admission.policies().iter().find(|policy| *policy.name() == evaluation.policy);
+            let policy = admission
+                .policies()
+                .iter()
+                .find(|policy| *policy.name() == evaluation.policy);
             Self {
                 policy: evaluation.policy.to_string(),
                 digest: policy.and_then(|policy| policy.digest()).map(str::to_owned),
-                mode: policy.map(|policy| policy.manifest().spec.mode).unwrap_or_default(),
+                mode: policy
+                    .map(|policy| policy.manifest().spec.mode)
+                    .unwrap_or_default(),
                 opinion: Opinion::from(evaluation),
             }
         };
@@ -197,11 +224,20 @@ impl PolicyAnswer {
 impl From<&Outcome> for Answer {
     fn from(outcome: &Outcome) -> Self {
         let response = &outcome.response;
-        let patch = response.patch.as_ref().and_then(|patch| serde_json::from_str(patch).ok());
+        let patch = response
+            .patch
+            .as_ref()
+            .and_then(|patch| serde_json::from_str(patch).ok());
         Self {
             allowed: response.allowed,
-            exemption: outcome.exemption.map(|exemption| exemption.name().to_owned()),
-            causes: response.denial.as_ref().map(|denial| denial.causes.clone()).unwrap_or_default(),
+            exemption: outcome
+                .exemption
+                .map(|exemption| exemption.name().to_owned()),
+            causes: response
+                .denial
+                .as_ref()
+                .map(|denial| denial.causes.clone())
+                .unwrap_or_default(),
             warnings: response.warnings.clone(),
             patch: patch.unwrap_or_default(),
         }
@@ -231,13 +267,20 @@ mod rfc_3339 {
     use super::{SystemTime, Timestamp};
     use serde::{Deserialize as _, Deserializer, Serializer, de, ser};
 
-    pub(super) fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        time: &SystemTime,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&Timestamp::try_from(*time).map_err(ser::Error::custom)?)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<SystemTime, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let time: Timestamp = text.parse().map_err(|error| de::Error::custom(format!("{text:?}: {error}")))?;
+        let time: Timestamp = text
+            .parse()
+            .map_err(|error| de::Error::custom(format!("{text:?}: {error}")))?;
         Ok(time.into())
     }
 }

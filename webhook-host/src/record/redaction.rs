@@ -1,10 +1,12 @@
 //! Free-form texts of a review, hashed before it is recorded.
 //!
-//! A Service holds texts that nobody meant to publish: a password in an annotation, a customer's name in a label. A record
-//! keeps the fields of [`KEPT`], the texts that decide about the review ([`Compared`], [`Subjects`]), and the keys of all
-//! mappings. Every other text and number is replaced by its hash, also where a policy quotes it. Equal values have equal
-//! hashes within one file, so that a selector still selects its Pods, and what an update leaves alone is still unchanged.
-//! The hash is an HMAC whose key is made for each file and never written: nobody can try values against it.
+//! A Service holds texts that nobody meant to publish: a password in an annotation, a customer's
+//! name in a label. A record keeps the fields of [`KEPT`], the texts that decide about the review
+//! ([`Compared`], [`Subjects`]), and the keys of all mappings. Every other text and number is
+//! replaced by its hash, also where a policy quotes it. Equal values have equal hashes within one
+//! file, so that a selector still selects its Pods, and what an update leaves alone is still
+//! unchanged. The hash is an HMAC whose key is made for each file and never written: nobody can try
+//! values against it.
 //!
 //! A kept text that looks like a credential is hashed all the same.
 
@@ -22,34 +24,61 @@ pub const HASHED: &str = "hashed-";
 /// What stands in place of a text that could quote too many values to look for.
 const REMOVED: &str = "removed";
 
-/// Bytes of an HMAC-SHA256 that are kept: enough that different values of one file have different hashes.
+/// Bytes of an HMAC-SHA256 that are kept: enough that different values of one file have different
+/// hashes.
 const HASH_BYTES: usize = 8;
 
-/// Shorter values (`true`) stand in too many texts by chance. They are replaced only where they stand in quotes.
+/// Shorter values (`true`) stand in too many texts by chance. They are replaced only where they
+/// stand in quotes.
 const SHORT: usize = 6;
 
-/// Characters of a value that make a text suspicious that quotes it: policies quote the beginning of long values.
+/// Characters of a value that make a text suspicious that quotes it: policies quote the beginning
+/// of long values.
 const QUOTED: usize = 8;
 
-/// Values that are looked for in answers. Where an object has more, no message is kept: looking would take too long.
+/// Values that are looked for in answers. Where an object has more, no message is kept: looking
+/// would take too long.
 const MAX_VALUES: usize = 1000;
 
 /// Members of an answer that quote no values.
-const STRUCTURE: [&str; 8] = ["rule", "reason", "field", "policy", "digest", "kind", "op", "path"];
+const STRUCTURE: [&str; 8] = [
+    "rule", "reason", "field", "policy", "digest", "kind", "op", "path",
+];
 
 /// Where the two objects of a request stand in [`KEPT`].
 const OBJECT: &str = "object";
 
-/// Fields that a record keeps: mappings by their path, in which lists count for nothing, and their members. All are numbers,
-/// addresses, names, times, or words of Kubernetes' own.
+/// Fields that a record keeps: mappings by their path, in which lists count for nothing, and their
+/// members. All are numbers, addresses, names, times, or words of Kubernetes' own.
 const KEPT: [(&str, &[&str]); 17] = [
     ("", &["apiVersion", "kind"]),
-    ("request", &["uid", "subResource", "requestSubResource", "name", "namespace", "operation", "dryRun"]),
+    (
+        "request",
+        &[
+            "uid",
+            "subResource",
+            "requestSubResource",
+            "name",
+            "namespace",
+            "operation",
+            "dryRun",
+        ],
+    ),
     ("request/kind", &["group", "version", "kind"]),
     ("request/requestKind", &["group", "version", "kind"]),
     ("request/resource", &["group", "version", "resource"]),
     ("request/requestResource", &["group", "version", "resource"]),
-    ("request/options", &["apiVersion", "kind", "fieldManager", "fieldValidation", "force", "dryRun"]),
+    (
+        "request/options",
+        &[
+            "apiVersion",
+            "kind",
+            "fieldManager",
+            "fieldValidation",
+            "force",
+            "dryRun",
+        ],
+    ),
     (OBJECT, &["apiVersion", "kind"]),
     (
         "object/metadata",
@@ -66,8 +95,28 @@ const KEPT: [(&str, &[&str]); 17] = [
             "finalizers",
         ],
     ),
-    ("object/metadata/ownerReferences", &["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"]),
-    ("object/metadata/managedFields", &["manager", "operation", "apiVersion", "time", "fieldsType", "subresource"]),
+    (
+        "object/metadata/ownerReferences",
+        &[
+            "apiVersion",
+            "kind",
+            "name",
+            "uid",
+            "controller",
+            "blockOwnerDeletion",
+        ],
+    ),
+    (
+        "object/metadata/managedFields",
+        &[
+            "manager",
+            "operation",
+            "apiVersion",
+            "time",
+            "fieldsType",
+            "subresource",
+        ],
+    ),
     (
         "object/spec",
         &[
@@ -89,11 +138,39 @@ const KEPT: [(&str, &[&str]); 17] = [
             "trafficDistribution",
         ],
     ),
-    ("object/spec/ports", &["name", "protocol", "appProtocol", "port", "targetPort", "nodePort"]),
-    ("object/spec/sessionAffinityConfig/clientIP", &["timeoutSeconds"]),
-    ("object/status/loadBalancer/ingress", &["ip", "hostname", "ipMode"]),
-    ("object/status/loadBalancer/ingress/ports", &["port", "protocol", "error"]),
-    ("object/status/conditions", &["type", "status", "reason", "observedGeneration", "lastTransitionTime"]),
+    (
+        "object/spec/ports",
+        &[
+            "name",
+            "protocol",
+            "appProtocol",
+            "port",
+            "targetPort",
+            "nodePort",
+        ],
+    ),
+    (
+        "object/spec/sessionAffinityConfig/clientIP",
+        &["timeoutSeconds"],
+    ),
+    (
+        "object/status/loadBalancer/ingress",
+        &["ip", "hostname", "ipMode"],
+    ),
+    (
+        "object/status/loadBalancer/ingress/ports",
+        &["port", "protocol", "error"],
+    ),
+    (
+        "object/status/conditions",
+        &[
+            "type",
+            "status",
+            "reason",
+            "observedGeneration",
+            "lastTransitionTime",
+        ],
+    ),
 ];
 
 /// A key for the hashes of one file.
@@ -108,19 +185,27 @@ impl HashKey {
     /// When the system has no randomness to give.
     pub fn random() -> std::io::Result<Self> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
-        key.map(Self).map_err(|_| std::io::Error::other("the system's source of random numbers failed"))
+        key.map(Self)
+            .map_err(|_| std::io::Error::other("the system's source of random numbers failed"))
     }
 
     /// Returns a number of 48 bits in place of another one.
     fn number(&self, number: &str) -> u64 {
         let tag = hmac::sign(&self.0, number.as_bytes());
-        tag.as_ref().iter().take(6).fold(0, |bits, byte| (bits << 8) | u64::from(*byte))
+        tag.as_ref()
+            .iter()
+            .take(6)
+            .fold(0, |bits, byte| (bits << 8) | u64::from(*byte))
     }
 
     /// Returns the hash of a text: `hashed-` and 16 hexadecimal digits.
     pub(super) fn hash(&self, text: &str) -> String {
         let mut hash = HASHED.to_owned();
-        for byte in hmac::sign(&self.0, text.as_bytes()).as_ref().iter().take(HASH_BYTES) {
+        for byte in hmac::sign(&self.0, text.as_bytes())
+            .as_ref()
+            .iter()
+            .take(HASH_BYTES)
+        {
             let _ = write!(hash, "{byte:02x}");
         }
         hash
@@ -145,7 +230,12 @@ pub(super) struct Redaction<'a> {
 
 impl<'a> Redaction<'a> {
     /// Hashes the free-form texts of an AdmissionReview.
-    pub(super) fn of(review: &mut Value, key: &'a HashKey, compared: &'a Compared, subjects: &'a Subjects) -> Self {
+    pub(super) fn of(
+        review: &mut Value,
+        key: &'a HashKey,
+        compared: &'a Compared,
+        subjects: &'a Subjects,
+    ) -> Self {
         let mut redaction = Self {
             key,
             compared,
@@ -155,11 +245,15 @@ impl<'a> Redaction<'a> {
             numbers: BTreeMap::new(),
             kept: BTreeSet::new(),
         };
-        // A webhook configuration that sends too much may send Secrets: of what is no Service, nothing is kept.
+        // A webhook configuration that sends too much may send Secrets: of what is no Service,
+        // nothing is kept.
         if !is_service(&review["request"]) {
             for member in ["object", "oldObject"] {
                 let place = format!("/request/{member}");
-                if let Some(object) = review.pointer_mut(&place).filter(|object| !object.is_null()) {
+                if let Some(object) = review
+                    .pointer_mut(&place)
+                    .filter(|object| !object.is_null())
+                {
                     *object = Value::Null;
                     redaction.pointers.push(place);
                 }
@@ -205,14 +299,18 @@ impl<'a> Redaction<'a> {
                 self.compared.user() || is_built_in(text) || self.subjects.name(text)
             }
             // Names may look like anything, and records are found by them.
-            "request" | "object/metadata" if matches!(name, "name" | "namespace" | "uid") => return true,
-            _ => KEPT.iter().any(|(path, members)| *path == parent && members.contains(&name)),
+            "request" | "object/metadata" if matches!(name, "name" | "namespace" | "uid") => {
+                return true;
+            }
+            _ => KEPT
+                .iter()
+                .any(|(path, members)| *path == parent && members.contains(&name)),
         };
         decides && !credential::looks_like_one(text)
     }
 
-    /// Replaces a text by its hash, and a number by one made of its hash: what is malformed stays so. Whether something holds is
-    /// no secret.
+    /// Replaces a text by its hash, and a number by one made of its hash: what is malformed stays
+    /// so. Whether something holds is no secret.
     fn hide(&mut self, scalar: &mut Value, place: &Place) {
         let hidden = match scalar {
             Value::String(text) => self.hash(text).into(),
@@ -230,7 +328,10 @@ impl<'a> Redaction<'a> {
 
     /// The hash of a text, which is hidden in answers from now on.
     fn hash(&mut self, text: &str) -> String {
-        self.hashes.entry(text.to_owned()).or_insert_with(|| self.key.hash(text)).clone()
+        self.hashes
+            .entry(text.to_owned())
+            .or_insert_with(|| self.key.hash(text))
+            .clone()
     }
 
     /// The labels of what is in the inventory, at a place of the record.
@@ -241,7 +342,9 @@ impl<'a> Redaction<'a> {
         is_compared: fn(&Compared, &str) -> bool,
     ) {
         for (key, value) in labels {
-            if value.is_empty() || is_compared(self.compared, key) && !credential::looks_like_one(value) {
+            if value.is_empty()
+                || is_compared(self.compared, key) && !credential::looks_like_one(value)
+            {
                 continue;
             }
             *value = self.hash(value);
@@ -259,7 +362,9 @@ impl<'a> Redaction<'a> {
             Value::String(text) => self.scrub_text(text),
             Value::Array(values) => values.iter_mut().for_each(|value| self.scrub(value)),
             Value::Object(members) => {
-                let values = members.iter_mut().filter(|(name, _)| !STRUCTURE.contains(&name.as_str()));
+                let values = members
+                    .iter_mut()
+                    .filter(|(name, _)| !STRUCTURE.contains(&name.as_str()));
                 values.for_each(|(_, value)| self.scrub(value));
             }
             _ => {}
@@ -267,7 +372,11 @@ impl<'a> Redaction<'a> {
     }
 
     fn scrub_text(&self, text: &mut String) {
-        for (value, hash) in self.hashes.iter().filter(|(value, _)| !self.kept.contains(*value)) {
+        for (value, hash) in self
+            .hashes
+            .iter()
+            .filter(|(value, _)| !self.kept.contains(*value))
+        {
             // As a message that escapes what it quotes has it.
             let quoted = format!("{value:?}");
             if value.len() < SHORT {
@@ -287,14 +396,20 @@ impl<'a> Redaction<'a> {
 }
 
 impl Redaction<'_> {
-    /// Replaces every place where a text has the beginning of a value, as far as it goes. A beginning that stands in the record
-    /// anyway, as a part of what is kept, is left alone.
+    /// Replaces every place where a text has the beginning of a value, as far as it goes. A
+    /// beginning that stands in the record anyway, as a part of what is kept, is left alone.
     fn hide_in(&self, text: &mut String, value: &str, hash: &str) {
-        let end = value.char_indices().nth(QUOTED).map_or(value.len(), |(end, _)| end);
+        let end = value
+            .char_indices()
+            .nth(QUOTED)
+            .map_or(value.len(), |(end, _)| end);
         let begin = &value[..end];
         let mut from = 0;
         while let Some(found) = text[from..].find(begin).map(|found| from + found) {
-            let alike = text[found..].chars().zip(value.chars()).take_while(|(a, b)| a == b);
+            let alike = text[found..]
+                .chars()
+                .zip(value.chars())
+                .take_while(|(a, b)| a == b);
             let length: usize = alike.map(|(c, _)| c.len_utf8()).sum();
             let quoted = &text[found..found + length];
             if self.kept.iter().any(|kept| kept.contains(quoted)) {
@@ -360,8 +475,17 @@ fn is_built_in(name: &str) -> bool {
 
 /// Whether the objects of a request are core/v1 Services, or their status.
 fn is_service(request: &Value) -> bool {
-    let text = |pointer| request.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    [text("/kind/group"), text("/kind/version"), text("/kind/kind")] == ["", "v1", "Service"]
+    let text = |pointer| {
+        request
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    [
+        text("/kind/group"),
+        text("/kind/version"),
+        text("/kind/kind"),
+    ] == ["", "v1", "Service"]
         && matches!(text("/subResource"), "" | "status")
 }
 
@@ -398,7 +522,8 @@ mod tests {
         json!({"request": {
             "uid": "1", "name": "web", "namespace": "shop", "operation": "CREATE",
             "kind": {"group": "", "version": "v1", "kind": "Service"},
-            "userInfo": {"username": "jane@example.com", "groups": ["system:authenticated", "customer-7"],
+            "userInfo": {"username": "jane@example.com",
+                "groups": ["system:authenticated", "customer-7"],
                 "extra": {"scopes": ["one", "two-of-them"]}},
             "object": object, "oldObject": null,
         }})
@@ -408,9 +533,11 @@ mod tests {
     fn whatever_is_not_known_to_be_harmless_is_hashed_and_its_place_is_named() {
         let mut review = review(&json!({
             "apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": "web", "labels": {"customer": "acme"}, "annotations": {"note": "door code 1234"}},
+            "metadata": {"name": "web", "labels": {"customer": "acme"},
+                "annotations": {"note": "door code 1234"}},
             "spec": {
-                "type": "ClusterIP", "selector": {"app": "acme"}, "externalName": "db.acme.example", "pin": 1234,
+                "type": "ClusterIP", "selector": {"app": "acme"},
+                "externalName": "db.acme.example", "pin": 1234,
                 "ports": [{"port": 80, "name": "http", "comment": "acme"}],
             },
             "data": {"password": "aHVudGVyMg=="},
@@ -435,28 +562,44 @@ mod tests {
         expected.sort_unstable();
         assert_eq!(found, expected);
         let object = &review["request"]["object"];
-        assert_eq!(object["metadata"]["labels"]["customer"], object["spec"]["selector"]["app"], "equal stays equal");
+        assert_eq!(
+            object["metadata"]["labels"]["customer"], object["spec"]["selector"]["app"],
+            "equal stays equal"
+        );
         assert_eq!(object["spec"]["ports"][0]["name"], "http");
-        assert_eq!(review["request"]["userInfo"]["groups"][0], "system:authenticated");
+        assert_eq!(
+            review["request"]["userInfo"]["groups"][0],
+            "system:authenticated"
+        );
         let text = review.to_string();
-        for secret in ["acme", "1234", "jane", "customer-7", "aHVudGVyMg", "two-of-them"] {
+        for secret in [
+            "acme",
+            "1234",
+            "jane",
+            "customer-7",
+            "aHVudGVyMg",
+            "two-of-them",
+        ] {
             assert!(!text.contains(secret), "{secret}: {text}");
         }
     }
 
     #[test]
     fn an_answer_does_not_quote_what_was_hashed() {
-        let mut review = review(&json!({"metadata": {"annotations": {"a": "hunter22-hunter22", "b": "db\n1"}},
-            "spec": {"type": "NodePort"}}));
+        let mut review = review(
+            &json!({"metadata": {"annotations": {"a": "hunter22-hunter22", "b": "db\n1"}},
+            "spec": {"type": "NodePort"}}),
+        );
         review["request"]["object"]["metadata"]["labels"] = json!({"type": "NodePort"});
         let (key, compared, subjects) = (key(), Compared::default(), Subjects::default());
         let redaction = Redaction::of(&mut review, &key, &compared, &subjects);
         let [long, short] = ["hunter22-hunter22", "db\n1"].map(|text| key.hash(text));
-        let mut answer =
-            json!([{"field": "hunter22", "key": "NodePort:1", "message": "found \"hunter22-hun…\""}, "\"db\\n1\""]);
+        let mut answer = json!([{"field": "hunter22", "key": "NodePort:1",
+            "message": "found \"hunter22-hun…\""}, "\"db\\n1\""]);
         redaction.scrub(&mut answer);
         let expected = json!([
-            {"field": "hunter22", "key": "NodePort:1", "message": format!("found \"{long}…\"")}, format!("\"{short}\""),
+            {"field": "hunter22", "key": "NodePort:1", "message": format!("found \"{long}…\"")},
+            format!("\"{short}\""),
         ]);
         assert_eq!(answer, expected);
     }
@@ -470,14 +613,20 @@ mod tests {
         assert!(hidden.is_u64() && hidden != &json!(4711), "{hidden}");
         let mut told = json!("labels.pin: expected string, found integer 4711, not 14711");
         redaction.scrub(&mut told);
-        assert_eq!(told, json!(format!("labels.pin: expected string, found integer {hidden}, not 14711")));
+        assert_eq!(
+            told,
+            json!(format!(
+                "labels.pin: expected string, found integer {hidden}, not 14711"
+            ))
+        );
     }
 
     #[test]
     fn an_object_that_is_no_service_is_not_recorded() {
         let secret = json!({"kind": "Secret", "data": {"a": "aHVudGVyMg=="}});
         let kind = json!({"group": "", "version": "v1", "kind": "Secret"});
-        let mut review = json!({"request": {"kind": kind, "operation": "DELETE", "object": null, "oldObject": secret}});
+        let mut review = json!({"request": {"kind": kind, "operation": "DELETE", "object": null,
+            "oldObject": secret}});
         let (key, compared, subjects) = (key(), Compared::default(), Subjects::default());
         let redaction = Redaction::of(&mut review, &key, &compared, &subjects);
         assert_eq!(redaction.pointers, ["/request/oldObject"]);
@@ -486,7 +635,8 @@ mod tests {
 
     #[test]
     fn of_an_object_full_of_hashed_texts_no_message_is_kept() {
-        let annotations = (0..=MAX_VALUES).map(|number| (format!("key-{number}"), json!(format!("value-{number}"))));
+        let annotations = (0..=MAX_VALUES)
+            .map(|number| (format!("key-{number}"), json!(format!("value-{number}"))));
         let annotations: serde_json::Map<_, _> = annotations.collect();
         let mut review = review(&json!({"metadata": {"annotations": annotations}}));
         let (key, compared, subjects) = (key(), Compared::default(), Subjects::default());

@@ -1,11 +1,14 @@
-//! The object that stands for an installation in the cluster: a ClusterRole without rules, made by `deploy/base`.
+//! The object that stands for an installation in the cluster: a ClusterRole without rules, made by
+//! `deploy/base`.
 //!
-//! It owns the webhook configurations, so that the garbage collector takes them away with it: `kubectl delete -k` leaves none
-//! behind that would refuse every change to a Service. The Namespace of the hosts owns it in turn, so `kubectl delete namespace` ends
-//! the same way, once the Namespace is gone. And it carries the hold, by which an operator stops all replicas from
-//! writing the configurations. A ClusterRole, because the object has to be cluster-scoped (owners of cluster-scoped objects are),
-//! has to go at once (a Namespace ends only after its Pods, and may hang; deleting the CustomResourceDefinition deletes every
-//! policy), and because one without rules gives nobody a right: whoever may annotate it can't widen a role.
+//! It owns the webhook configurations, so that the garbage collector takes them away with it:
+//! `kubectl delete -k` leaves none behind that would refuse every change to a Service. The
+//! Namespace of the hosts owns it in turn, so `kubectl delete namespace` ends the same way, once
+//! the Namespace is gone. And it carries the hold, by which an operator stops all replicas from
+//! writing the configurations. A ClusterRole, because the object has to be cluster-scoped (owners
+//! of cluster-scoped objects are), has to go at once (a Namespace ends only after its Pods, and may
+//! hang; deleting the CustomResourceDefinition deletes every policy), and because one without rules
+//! gives nobody a right: whoever may annotate it can't widen a role.
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -33,7 +36,8 @@ pub struct Installation {
 pub enum Withheld {
     /// Somebody put the hold on the installation.
     #[error(
-        "ClusterRole {name} has the annotation {HOLD} ({why:?}), so the webhook configurations are left as they are; \
+        "ClusterRole {name} has the annotation {HOLD} ({why:?}), so the webhook configurations are \
+         left as they are; \
          `sallyport webhooks --resume` takes it away"
     )]
     Held {
@@ -44,7 +48,8 @@ pub enum Withheld {
     },
     /// The installation is not there, or is being deleted.
     #[error(
-        "ClusterRole {name} is not there, so Sallyport counts as not installed and no webhook configuration is written; \
+        "ClusterRole {name} is not there, so Sallyport counts as not installed and no webhook \
+         configuration is written; \
          apply deploy/base/installation.yaml, or name another ClusterRole with --installation"
     )]
     Gone {
@@ -64,7 +69,11 @@ pub enum Withheld {
 impl Installation {
     /// The installation that a ClusterRole of this name stands for.
     pub fn new(client: Client, name: String) -> Self {
-        Self { api: Api::all(client.clone()), namespaces: Api::all(client), name }
+        Self {
+            api: Api::all(client.clone()),
+            namespaces: Api::all(client),
+            name,
+        }
     }
 
     /// The ClusterRole's name.
@@ -78,10 +87,13 @@ impl Installation {
     ///
     /// Why no configuration may be written now.
     pub async fn owner(&self) -> Result<OwnerReference, Withheld> {
-        self.role().await.map(|role| owner_reference(self.name.clone(), role.uid().unwrap_or_default()))
+        self.role()
+            .await
+            .map(|role| owner_reference(self.name.clone(), role.uid().unwrap_or_default()))
     }
 
-    /// Makes a namespace an owner of the installation, so that both are deleted together. One that is not there owns nothing.
+    /// Makes a namespace an owner of the installation, so that both are deleted together. One that
+    /// is not there owns nothing.
     ///
     /// # Errors
     ///
@@ -89,12 +101,15 @@ impl Installation {
     pub async fn belong_to(&self, namespace: &str) -> Result<(), String> {
         let failed = |error: kube::Error| {
             format!(
-                "can't make Namespace {namespace} the owner of ClusterRole {}, so the webhook configurations outlive it: {}",
+                "can't make Namespace {namespace} the owner of ClusterRole {}, so the webhook \
+                 configurations outlive it: {}",
                 self.name,
                 super::describe(&error)
             )
         };
-        let Some(found) = self.namespaces.get_opt(namespace).await.map_err(failed)? else { return Ok(()) };
+        let Some(found) = self.namespaces.get_opt(namespace).await.map_err(failed)? else {
+            return Ok(());
+        };
         let owner = OwnerReference {
             api_version: "v1".to_owned(),
             kind: "Namespace".to_owned(),
@@ -108,8 +123,14 @@ impl Installation {
         }
         adopt(role.owner_references_mut(), &owner);
         let (version, owners) = (role.resource_version(), role.owner_references());
-        let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version, "ownerReferences": owners}}));
-        match self.api.patch(&self.name, &PatchParams::default(), &patch).await {
+        let patch = Patch::Merge(
+            json!({"metadata": {"resourceVersion": version, "ownerReferences": owners}}),
+        );
+        match self
+            .api
+            .patch(&self.name, &PatchParams::default(), &patch)
+            .await
+        {
             Ok(_) => Ok(()),
             // Another replica was quicker.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
@@ -121,17 +142,24 @@ impl Installation {
     async fn role(&self) -> Result<ClusterRole, Withheld> {
         let name = self.name.clone();
         let found = self.api.get_opt(&self.name).await;
-        let found = found.map_err(|error| Withheld::Unreadable { name: name.clone(), error })?;
+        let found = found.map_err(|error| Withheld::Unreadable {
+            name: name.clone(),
+            error,
+        })?;
         let Some(role) = found.filter(|role| role.metadata.deletion_timestamp.is_none()) else {
             return Err(Withheld::Gone { name });
         };
         match role.annotations().get(HOLD) {
-            Some(why) => Err(Withheld::Held { name, why: why.clone() }),
+            Some(why) => Err(Withheld::Held {
+                name,
+                why: why.clone(),
+            }),
             None => Ok(role),
         }
     }
 
-    /// Stops all replicas from writing webhook configurations; `false` when the installation is not there.
+    /// Stops all replicas from writing webhook configurations; `false` when the installation is not
+    /// there.
     ///
     /// # Errors
     ///
@@ -151,7 +179,11 @@ impl Installation {
 
     async fn annotate(&self, value: Value) -> kube::Result<bool> {
         let patch = Patch::Merge(json!({"metadata": {"annotations": {HOLD: value}}}));
-        match self.api.patch(&self.name, &PatchParams::default(), &patch).await {
+        match self
+            .api
+            .patch(&self.name, &PatchParams::default(), &patch)
+            .await
+        {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
             Err(error) => Err(error),

@@ -1,13 +1,16 @@
-//! Keeps the webhook configurations of a running host in shape: what [`registration`](crate::registration) makes of the policies
-//! that serve is what API servers have.
+//! Keeps the webhook configurations of a running host in shape: what
+//! [`registration`](crate::registration) makes of the policies that serve is what API servers have.
 //!
-//! A configuration that is missing is made, one that somebody changed is changed back, ever more slowly when that goes on, and one that no
-//! policy needs any more goes. Every write has the resourceVersion that was read as its precondition, so that of two replicas one
-//! writes and the other finds it written. Invariants: nothing is written before there is a certificate that API servers will
-//! trust; a `caBundle` that somebody else keeps (`certificates`) is never touched; a host that ends takes nothing away, since
-//! failing closed must outlive it; nothing is written without an [`Installation`] that is read right before and carries no hold;
-//! a configuration that was there and is gone is made again only after `ABSENCE`. One of the few modules that know
-//! `kube::Client`; started by `cli::serve`, and ended by its [`WriteGate`](crate::write_gate::WriteGate).
+//! A configuration that is missing is made, one that somebody changed is changed back, ever more
+//! slowly when that goes on, and one that no policy needs any more goes. Every write has the
+//! resourceVersion that was read as its precondition, so that of two replicas one writes and the
+//! other finds it written. Invariants: nothing is written before there is a certificate that API
+//! servers will trust; a `caBundle` that somebody else keeps (`certificates`) is never touched; a
+//! host that ends takes nothing away, since failing closed must outlive it; nothing is written
+//! without an [`Installation`] that is read right before and carries no hold; a configuration that
+//! was there and is gone is made again only after `ABSENCE`. One of the few modules that know
+//! `kube::Client`; started by `cli::serve`, and ended by its
+//! [`WriteGate`](crate::write_gate::WriteGate).
 
 mod installation;
 mod removal;
@@ -20,7 +23,9 @@ use crate::contest::Contest;
 use crate::registration::{CaBundle, Endpoint, Options, Registration, policies_name};
 use crate::server::{Live, RegistrationStatus};
 use jiff::Timestamp;
-use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, PostParams, Preconditions};
 use kube::{Client, ResourceExt as _};
@@ -39,11 +44,13 @@ const LOOK: Duration = Duration::from_millis(200);
 /// For all requests of a round, which take milliseconds each.
 const ROUND: Duration = Duration::from_secs(20);
 
-/// For one write, the look for a hold before it included. Less than [`removal`] waits before it believes that nothing comes back.
+/// For one write, the look for a hold before it included. Less than [`removal`] waits before it
+/// believes that nothing comes back.
 const WRITE: Duration = Duration::from_secs(5);
 
-/// How long a configuration stays deleted that was there before. An operator who deletes it and scales the hosts to zero, in
-/// whatever order, is done with both in that time, and a Pod has its signal a second or two later.
+/// How long a configuration stays deleted that was there before. An operator who deletes it and
+/// scales the hosts to zero, in whatever order, is done with both in that time, and a Pod has its
+/// signal a second or two later.
 const ABSENCE: Duration = Duration::from_secs(10);
 
 /// The first minor version with match conditions in beta.
@@ -52,7 +59,8 @@ const MATCH_CONDITIONS: u32 = 28;
 /// Whom API servers trust to have signed the host's certificate.
 #[derive(Debug, Clone)]
 pub enum Authority {
-    /// The host makes its own, and another thread tells them. Here they are written once, into what is new.
+    /// The host makes its own, and another thread tells them. Here they are written once, into what
+    /// is new.
     SelfManaged,
     /// Those of a PEM file, which is read every time.
     File(PathBuf),
@@ -98,8 +106,11 @@ impl Registrar {
         let validating = ApiResource::erase::<ValidatingWebhookConfiguration>(&());
         let mutating = ApiResource::erase::<MutatingWebhookConfiguration>(&());
         let policies = policies_name(&options.name);
-        let kept =
-            [(mutating, options.name.clone()), (validating.clone(), options.name.clone()), (validating, policies)];
+        let kept = [
+            (mutating, options.name.clone()),
+            (validating.clone(), options.name.clone()),
+            (validating, policies),
+        ];
         let kept = kept.map(|(resource, name)| Kept {
             api: Api::all_with(client.clone(), &resource),
             resource,
@@ -108,7 +119,15 @@ impl Registrar {
             was_there: false,
             gone_since: None,
         });
-        Self { client, live, options, authority, installation, kept, told: RegistrationStatus::default() }
+        Self {
+            client,
+            live,
+            options,
+            authority,
+            installation,
+            kept,
+            told: RegistrationStatus::default(),
+        }
     }
 
     /// Never ends by itself; a [`WriteGate`](crate::write_gate::WriteGate) ends it.
@@ -141,7 +160,10 @@ impl Registrar {
         if let Endpoint::Service { namespace, .. } = &self.options.endpoint {
             troubles.extend(self.installation.belong_to(namespace).await.err());
         }
-        let owned = Owned { installation: &self.installation, owner };
+        let owned = Owned {
+            installation: &self.installation,
+            owner,
+        };
         let keeps_bundle = matches!(self.authority, Authority::SelfManaged);
         for (kept, wanted) in self.kept.iter_mut().zip(&wanted) {
             if let Err(trouble) = kept.keep(wanted.as_ref(), &owned, keeps_bundle).await {
@@ -152,8 +174,16 @@ impl Registrar {
     }
 
     async fn wanted(&mut self) -> Result<Wanted, String> {
-        let version = self.client.apiserver_version().await.map_err(|error| describe(&error))?;
-        let minor: u32 = version.minor.trim_end_matches('+').parse().unwrap_or(MATCH_CONDITIONS);
+        let version = self
+            .client
+            .apiserver_version()
+            .await
+            .map_err(|error| describe(&error))?;
+        let minor: u32 = version
+            .minor
+            .trim_end_matches('+')
+            .parse()
+            .unwrap_or(MATCH_CONDITIONS);
         self.options.match_conditions = minor >= MATCH_CONDITIONS;
         self.options.ca_bundle = Some(self.bundle()?);
         let admission = self.live.admission();
@@ -163,23 +193,38 @@ impl Registrar {
             exemptions: admission.exemptions(),
             options: &self.options,
         };
-        let value = |object: Result<Value, serde_json::Error>| object.expect("an object of Kubernetes has a JSON form");
+        let value = |object: Result<Value, serde_json::Error>| {
+            object.expect("an object of Kubernetes has a JSON form")
+        };
         Ok([
-            registration.mutating().map(|object| value(serde_json::to_value(object))),
-            registration.validating().map(|object| value(serde_json::to_value(object))),
-            registration.policies().map(|object| value(serde_json::to_value(object))),
+            registration
+                .mutating()
+                .map(|object| value(serde_json::to_value(object))),
+            registration
+                .validating()
+                .map(|object| value(serde_json::to_value(object))),
+            registration
+                .policies()
+                .map(|object| value(serde_json::to_value(object))),
         ])
     }
 
     fn bundle(&self) -> Result<CaBundle, String> {
         let (pem, place) = match &self.authority {
             Authority::SelfManaged => {
-                let pem = self.live.tls().authorities().ok_or("there is no certificate yet")?;
+                let pem = self
+                    .live
+                    .tls()
+                    .authorities()
+                    .ok_or("there is no certificate yet")?;
                 (pem.into_bytes(), "the Secret".to_owned())
             }
             Authority::File(file) => {
                 let place = file.display().to_string();
-                (std::fs::read(file).map_err(|error| format!("can't read {place}: {error}"))?, place)
+                (
+                    std::fs::read(file).map_err(|error| format!("can't read {place}: {error}"))?,
+                    place,
+                )
             }
         };
         CaBundle::try_from(pem).map_err(|error| format!("{place} {error}"))
@@ -187,7 +232,10 @@ impl Registrar {
 
     /// Trouble is logged when it is new.
     fn tell(&mut self, troubles: Vec<String>) {
-        for trouble in troubles.iter().filter(|trouble| !self.told.troubles.contains(trouble)) {
+        for trouble in troubles
+            .iter()
+            .filter(|trouble| !self.told.troubles.contains(trouble))
+        {
             tracing::warn!("registration: {trouble}");
         }
         let since = match troubles == self.told.troubles && !self.told.since.is_empty() {
@@ -204,8 +252,17 @@ impl Kept {
         format!("{} {}", self.resource.kind, self.name)
     }
 
-    async fn keep(&mut self, wanted: Option<&Value>, owned: &Owned<'_>, keeps_bundle: bool) -> Result<(), String> {
-        let found = self.api.get_opt(&self.name).await.map_err(|error| describe(&error))?;
+    async fn keep(
+        &mut self,
+        wanted: Option<&Value>,
+        owned: &Owned<'_>,
+        keeps_bundle: bool,
+    ) -> Result<(), String> {
+        let found = self
+            .api
+            .get_opt(&self.name)
+            .await
+            .map_err(|error| describe(&error))?;
         if found.is_some() || wanted.is_none() {
             self.was_there = found.is_some();
             self.gone_since = None;
@@ -222,20 +279,25 @@ impl Kept {
         let gone_since = *self.gone_since.get_or_insert_with(Instant::now);
         if self.was_there && gone_since.elapsed() < ABSENCE {
             return Err(format!(
-                "somebody deleted it; it is made again when it is still gone after {ABSENCE:?}; `sallyport webhooks \
+                "somebody deleted it; it is made again when it is still gone after {ABSENCE:?}; \
+                 `sallyport webhooks \
                  --delete` takes it away for good"
             ));
         }
         self.may_write(Some(wanted))?;
-        let mut object: DynamicObject = serde_json::from_value(wanted.clone()).map_err(|error| error.to_string())?;
+        let mut object: DynamicObject =
+            serde_json::from_value(wanted.clone()).map_err(|error| error.to_string())?;
         object.metadata.owner_references = Some(vec![owned.owner.clone()]);
-        owned.write(self.api.create(&PostParams::default(), &object)).await?;
+        owned
+            .write(self.api.create(&PostParams::default(), &object))
+            .await?;
         self.wrote(Some(wanted), "made");
         (self.was_there, self.gone_since) = (true, None);
         Ok(())
     }
 
-    /// Labels, annotations, finalizers and other owners are anybody's; the webhooks and the owner are ours.
+    /// Labels, annotations, finalizers and other owners are anybody's; the webhooks and the owner
+    /// are ours.
     async fn mend(
         &mut self,
         wanted: &Value,
@@ -250,7 +312,9 @@ impl Kept {
         self.may_write(Some(wanted))?;
         found.data["webhooks"] = shape.laid_over(&found.data["webhooks"]);
         installation::adopt(found.owner_references_mut(), &owned.owner);
-        owned.write(self.api.replace(&self.name, &PostParams::default(), &found)).await?;
+        owned
+            .write(self.api.replace(&self.name, &PostParams::default(), &found))
+            .await?;
         self.wrote(Some(wanted), "brought into shape");
         Ok(())
     }
@@ -258,11 +322,20 @@ impl Kept {
     /// No policy asks for it any more. One with a webhook of somebody else stays.
     async fn remove(&mut self, found: &DynamicObject, owned: &Owned<'_>) -> Result<(), String> {
         if !shape::is_all_ours(&found.data["webhooks"]) {
-            return Err("no policy needs it any more, but it has other webhooks, too; take ours out".to_owned());
+            return Err(
+                "no policy needs it any more, but it has other webhooks, too; take ours out"
+                    .to_owned(),
+            );
         }
         self.may_write(None)?;
-        let preconditions = Preconditions { resource_version: found.resource_version(), uid: found.uid() };
-        let how = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let preconditions = Preconditions {
+            resource_version: found.resource_version(),
+            uid: found.uid(),
+        };
+        let how = DeleteParams {
+            preconditions: Some(preconditions),
+            ..DeleteParams::default()
+        };
         owned.write(self.api.delete(&self.name, &how)).await?;
         self.wrote(None, "removed: no policy needs it");
         Ok(())
@@ -275,7 +348,8 @@ impl Kept {
         };
         self.contest.may_write(&wanted.cloned(), Instant::now()).map_err(|wait| {
             format!(
-                "somebody {theirs}; it is {ours} again {wait:?} after the last time; change the policies, the HostConfig or \
+                "somebody {theirs}; it is {ours} again {wait:?} after the last time; change the \
+                 policies, the HostConfig or \
                  the flags instead, or stop this host's --register"
             )
         })
@@ -294,17 +368,24 @@ struct Owned<'a> {
 }
 
 impl Owned<'_> {
-    /// Sends one write, unless somebody holds the installation, took it away or made another one meanwhile.
+    /// Sends one write, unless somebody holds the installation, took it away or made another one
+    /// meanwhile.
     async fn write<T>(&self, write: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
         let checked = async {
-            let owner = self.installation.owner().await.map_err(|withheld| withheld.to_string())?;
+            let owner = self
+                .installation
+                .owner()
+                .await
+                .map_err(|withheld| withheld.to_string())?;
             if owner != self.owner {
                 return Err("the installation was made anew; it is read again".to_owned());
             }
             write.await.map_err(|error| describe(&error))
         };
         let silent = || Err(format!("the API server did not answer within {WRITE:?}"));
-        tokio::time::timeout(WRITE, checked).await.unwrap_or_else(|_| silent())
+        tokio::time::timeout(WRITE, checked)
+            .await
+            .unwrap_or_else(|_| silent())
     }
 }
 
@@ -312,12 +393,18 @@ impl Owned<'_> {
 fn describe(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if status.code == 403 => {
-            format!("{}; see deploy/overlays/registered/rbac.yaml", status.message)
+            format!(
+                "{}; see deploy/overlays/registered/rbac.yaml",
+                status.message
+            )
         }
-        kube::Error::Api(status) if status.code == 409 => "somebody else wrote first; it is read again".to_owned(),
+        kube::Error::Api(status) if status.code == 409 => {
+            "somebody else wrote first; it is read again".to_owned()
+        }
         kube::Error::Api(status) => status.message.clone(),
         error => {
-            let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+            let causes =
+                std::iter::successors(std::error::Error::source(error), |error| error.source());
             let causes: Vec<_> = causes.map(ToString::to_string).collect();
             format!("the API server can't be asked: {}", causes.join(": "))
         }

@@ -1,4 +1,5 @@
-//! Takes all of a registration away, for good: the hold first, so that no live host makes again what is deleted.
+//! Takes all of a registration away, for good: the hold first, so that no live host makes again
+//! what is deleted.
 
 use super::installation::Installation;
 use super::{describe, shape};
@@ -11,11 +12,12 @@ use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams};
 use kube::{Client, ResourceExt as _};
 use std::time::{Duration, Instant};
 
-/// The label of a backstop's objects; its value is the name of the registration that they belong to.
+/// The label of a backstop's objects; its value is the name of the registration that they belong
+/// to.
 pub const REGISTRATION: &str = "sallyport.dev/registration";
 
-/// How long nothing may come back before a removal counts as done: longer than [`super::WRITE`], in which a host that read no
-/// hold yet may still write.
+/// How long nothing may come back before a removal counts as done: longer than [`super::WRITE`], in
+/// which a host that read no hold yet may still write.
 const SETTLED: Duration = Duration::from_secs(6);
 
 /// How often it looks.
@@ -39,8 +41,11 @@ impl Removal {
         let api = |resource: &ApiResource| Api::all_with(client.clone(), resource);
         let validating = ApiResource::erase::<ValidatingWebhookConfiguration>(&());
         let mutating = ApiResource::erase::<MutatingWebhookConfiguration>(&());
-        let configurations =
-            [(validating.clone(), name.to_owned()), (mutating, name.to_owned()), (validating, policies_name(name))];
+        let configurations = [
+            (validating.clone(), name.to_owned()),
+            (mutating, name.to_owned()),
+            (validating, policies_name(name)),
+        ];
         // A binding is what gives a policy effect.
         let backstops = [
             ApiResource::erase::<ValidatingAdmissionPolicyBinding>(&()),
@@ -48,8 +53,12 @@ impl Removal {
         ];
         Self {
             installation,
-            configurations: configurations.map(|(resource, name)| (resource.clone(), api(&resource), name)).into(),
-            backstops: backstops.map(|resource| (resource.clone(), api(&resource))).into(),
+            configurations: configurations
+                .map(|(resource, name)| (resource.clone(), api(&resource), name))
+                .into(),
+            backstops: backstops
+                .map(|resource| (resource.clone(), api(&resource)))
+                .into(),
             selector: format!("{REGISTRATION}={name}"),
         }
     }
@@ -62,11 +71,18 @@ impl Removal {
     pub async fn run(&self, tell: impl Fn(&str)) -> Result<(), String> {
         let role = self.installation.name();
         let held = self.installation.hold("sallyport webhooks --delete").await;
-        match held
-            .map_err(|error| format!("nothing was deleted: can't hold ClusterRole {role}: {}", describe(&error)))?
-        {
-            true => tell(&format!("ClusterRole {role} holds: no host writes webhook configurations any more")),
-            false => tell(&format!("ClusterRole {role} is not there: no host writes webhook configurations")),
+        match held.map_err(|error| {
+            format!(
+                "nothing was deleted: can't hold ClusterRole {role}: {}",
+                describe(&error)
+            )
+        })? {
+            true => tell(&format!(
+                "ClusterRole {role} holds: no host writes webhook configurations any more"
+            )),
+            false => tell(&format!(
+                "ClusterRole {role} is not there: no host writes webhook configurations"
+            )),
         }
         let began = Instant::now();
         let mut quiet = began;
@@ -76,7 +92,8 @@ impl Removal {
             }
             if began.elapsed() > PATIENCE {
                 return Err(format!(
-                    "something made the objects again for {PATIENCE:?}: a host before 0.1.0, another --installation, or a \
+                    "something made the objects again for {PATIENCE:?}: a host before 0.1.0, \
+                     another --installation, or a \
                      controller that applies them (Argo CD, Flux); stop it first"
                 ));
             }
@@ -91,10 +108,13 @@ impl Removal {
         for (resource, api, name) in &self.configurations {
             let what = format!("{} {name}", resource.kind);
             let failed = |error| format!("{what}: {}", describe(&error));
-            let Some(found) = api.get_opt(name).await.map_err(failed)? else { continue };
+            let Some(found) = api.get_opt(name).await.map_err(failed)? else {
+                continue;
+            };
             if !shape::is_all_ours(&found.data["webhooks"]) {
                 return Err(format!(
-                    "{what} has webhooks that are not Sallyport's; take out those whose name ends in .sallyport.dev by hand"
+                    "{what} has webhooks that are not Sallyport's; take out those whose name ends \
+                     in .sallyport.dev by hand"
                 ));
             }
             deleted |= delete(api, name).await.map_err(failed)?;
@@ -113,7 +133,10 @@ impl Removal {
 
     /// API servers before 1.30 have no such resources.
     async fn labelled(&self, api: &Api<DynamicObject>) -> kube::Result<Vec<DynamicObject>> {
-        match api.list(&ListParams::default().labels(&self.selector)).await {
+        match api
+            .list(&ListParams::default().labels(&self.selector))
+            .await
+        {
             Ok(list) => Ok(list.items),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(vec![]),
             Err(error) => Err(error),

@@ -12,7 +12,10 @@ pub(super) struct Shape<'a> {
 
 impl<'a> Shape<'a> {
     pub(super) fn new(wanted: &'a Value, keeps_bundle: bool) -> Self {
-        Self { wanted: list(&wanted["webhooks"]), keeps_bundle }
+        Self {
+            wanted: list(&wanted["webhooks"]),
+            keeps_bundle,
+        }
     }
 
     /// Whether webhooks have this shape.
@@ -20,21 +23,26 @@ impl<'a> Shape<'a> {
         let found = list(found);
         found.len() == self.wanted.len()
             && self.wanted.iter().all(|wanted| {
-                named(found, wanted)
-                    .is_some_and(|found| normal(found) == normal(&self.with_bundle(wanted, Some(found))))
+                named(found, wanted).is_some_and(|found| {
+                    normal(found) == normal(&self.with_bundle(wanted, Some(found)))
+                })
             })
     }
 
     /// What to write in place of what was found.
     pub(super) fn laid_over(&self, found: &Value) -> Value {
         let found = list(found);
-        self.wanted.iter().map(|wanted| self.with_bundle(wanted, named(found, wanted))).collect()
+        self.wanted
+            .iter()
+            .map(|wanted| self.with_bundle(wanted, named(found, wanted)))
+            .collect()
     }
 
     fn with_bundle(&self, wanted: &Value, found: Option<&Value>) -> Value {
         let mut webhook = wanted.clone();
         let told = found.map(|found| &found["clientConfig"]["caBundle"]);
-        let told = told.filter(|told| self.keeps_bundle && told.as_str().is_some_and(|text| !text.is_empty()));
+        let told = told
+            .filter(|told| self.keeps_bundle && told.as_str().is_some_and(|text| !text.is_empty()));
         if let Some(told) = told {
             webhook["clientConfig"]["caBundle"] = told.clone();
         }
@@ -44,7 +52,11 @@ impl<'a> Shape<'a> {
 
 /// Whether no webhook is somebody else's.
 pub(super) fn is_all_ours(found: &Value) -> bool {
-    list(found).iter().all(|webhook| webhook["name"].as_str().is_some_and(|name| WEBHOOKS.contains(&name)))
+    list(found).iter().all(|webhook| {
+        webhook["name"]
+            .as_str()
+            .is_some_and(|name| WEBHOOKS.contains(&name))
+    })
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -93,7 +105,12 @@ mod tests {
             |found| found[0]["objectSelector"] = json!({"matchLabels": {"a": "b"}}),
             |found| found[0]["matchConditions"] = json!([{"name": "never", "expression": "false"}]),
             |found| *found = json!([]),
-            |found| found.as_array_mut().expect("a list").push(json!({"name": "other.example.com"})),
+            |found| {
+                found
+                    .as_array_mut()
+                    .expect("a list")
+                    .push(json!({"name": "other.example.com"}))
+            },
         ];
         for change in changes {
             let mut found = wanted["webhooks"].clone();
@@ -109,7 +126,9 @@ mod tests {
         let wanted = configuration("first", "Fail");
         let found = |bundle: &str| configuration(bundle, "Ignore")["webhooks"].clone();
         let told = |shape: &Shape<'_>, bundle: &str| {
-            shape.laid_over(&found(bundle))[0]["clientConfig"]["caBundle"].as_str().map(str::to_owned)
+            shape.laid_over(&found(bundle))[0]["clientConfig"]["caBundle"]
+                .as_str()
+                .map(str::to_owned)
         };
         let (kept, written) = (Shape::new(&wanted, true), Shape::new(&wanted, false));
         assert_eq!(told(&kept, "newer").as_deref(), Some("newer"));
@@ -120,6 +139,8 @@ mod tests {
     #[test]
     fn a_configuration_with_a_webhook_of_somebody_else_is_not_all_ours() {
         assert!(is_all_ours(&configuration("a", "Fail")["webhooks"]));
-        assert!(!is_all_ours(&json!([{"name": "validate.sallyport.dev"}, {"name": "other.example.com"}])));
+        assert!(!is_all_ours(
+            &json!([{"name": "validate.sallyport.dev"}, {"name": "other.example.com"}])
+        ));
     }
 }

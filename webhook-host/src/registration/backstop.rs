@@ -1,8 +1,9 @@
-//! ValidatingAdmissionPolicies for the rules that CEL can express: a net under a webhook that does not answer.
+//! ValidatingAdmissionPolicies for the rules that CEL can express: a net under a webhook that does
+//! not answer.
 //!
-//! The net must never deny what the policy allows: whatever CEL can't see (who chose a port, what runs on the Nodes), whatever an
-//! update may keep and whoever is exempt passes. What it therefore lets through is told as gaps. The tests run every fixture of a
-//! policy through both.
+//! The net must never deny what the policy allows: whatever CEL can't see (who chose a port, what
+//! runs on the Nodes), whatever an update may keep and whoever is exempt passes. What it therefore
+//! lets through is told as gaps. The tests run every fixture of a policy through both.
 
 mod rules;
 
@@ -13,10 +14,13 @@ use super::{NAME_LABEL, Registration};
 use crate::manifest::{BreakGlass, Exemptions, Mode, ServicePolicy, Updates};
 use crate::policy::Policy;
 use k8s_openapi::api::admissionregistration::v1::{
-    MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
-    ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec, Validation,
+    MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec,
+    ValidatingAdmissionPolicySpec, Validation,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    LabelSelector, LabelSelectorRequirement, ObjectMeta,
+};
 use std::sync::Arc;
 
 /// One policy's part of the net.
@@ -30,11 +34,17 @@ pub struct Backstop {
     pub gaps: Vec<String>,
 }
 
-/// The part that each policy has in the net; none for those that deny nothing, or nothing that CEL can express.
+/// The part that each policy has in the net; none for those that deny nothing, or nothing that CEL
+/// can express.
 pub fn policies(registration: &Registration<'_>) -> Vec<Backstop> {
     let net = |policy: &Arc<Policy>| Net::of(policy, registration.exemptions).ok();
-    let with_rules = registration.policies.iter().filter_map(|policy| Some((policy, net(policy)?)));
-    with_rules.map(|(policy, net)| backstop(registration, policy.manifest(), net)).collect()
+    let with_rules = registration
+        .policies
+        .iter()
+        .filter_map(|policy| Some((policy, net(policy)?)));
+    with_rules
+        .map(|(policy, net)| backstop(registration, policy.manifest(), net))
+        .collect()
 }
 
 /// The policies without a part in the net, and why.
@@ -61,15 +71,21 @@ impl Net {
         let (Some(description), Some(settings)) = (policy.description(), policy.settings()) else {
             return Err("can't be loaded".to_owned());
         };
-        // A broken glass that is carried along excuses what the old object has, whatever `updates` says.
+        // A broken glass that is carried along excuses what the old object has, whatever `updates`
+        // says.
         let keeps = spec.updates == Updates::Ratchet || exemptions.break_glass.is_some();
         let (rules, mut gaps) = rules::of(&description.name, policy.name(), settings, keeps)?;
         if rules.is_empty() {
-            let why = if gaps.is_empty() { "denies nothing with these settings".to_owned() } else { gaps.join("; ") };
+            let why = if gaps.is_empty() {
+                "denies nothing with these settings".to_owned()
+            } else {
+                gaps.join("; ")
+            };
             return Err(why);
         }
         gaps.push(
-            "updates that keep what the old object has and expose more in another way, such as another port, another selector or \
+            "updates that keep what the old object has and expose more in another way, such as \
+             another port, another selector or \
              wider source ranges, which the webhook denies"
                 .to_owned(),
         );
@@ -88,22 +104,38 @@ fn backstop(registration: &Registration<'_>, manifest: &ServicePolicy, net: Net)
     let name = format!("{}-{}", registration.options.name, manifest.metadata.name);
     let conditions = conditions(registration.exemptions);
     let spec = ValidatingAdmissionPolicySpec {
-        // A net that breaks (an expression that costs more than an API server spends) must not deny what the policy allows.
+        // A net that breaks (an expression that costs more than an API server spends) must not deny
+        // what the policy allows.
         failure_policy: Some("Ignore".to_owned()),
-        match_conditions: Some(conditions.into_iter().map(Condition::into_match_condition).collect()),
+        match_conditions: Some(
+            conditions
+                .into_iter()
+                .map(Condition::into_match_condition)
+                .collect(),
+        ),
         match_constraints: Some(constraints(registration, manifest)),
         validations: Some(net.rules.into_iter().map(Rule::into_validation).collect()),
         ..ValidatingAdmissionPolicySpec::default()
     };
-    let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
+    let metadata = ObjectMeta {
+        name: Some(name.clone()),
+        ..ObjectMeta::default()
+    };
     let binding = ValidatingAdmissionPolicyBindingSpec {
         policy_name: name,
         validation_actions: vec!["Deny".to_owned()],
         ..ValidatingAdmissionPolicyBindingSpec::default()
     };
     Backstop {
-        policy: ValidatingAdmissionPolicy { metadata: metadata.clone(), spec: Some(spec), status: None },
-        binding: ValidatingAdmissionPolicyBinding { metadata, spec: binding },
+        policy: ValidatingAdmissionPolicy {
+            metadata: metadata.clone(),
+            spec: Some(spec),
+            status: None,
+        },
+        binding: ValidatingAdmissionPolicyBinding {
+            metadata,
+            spec: binding,
+        },
         gaps: net.gaps,
     }
 }
@@ -120,7 +152,10 @@ fn break_glass(glass: &BreakGlass) -> Option<Condition> {
     let who = cel::named(&glass.users, &glass.groups, &glass.service_accounts)?;
     let key = text(glass.annotation.as_str());
     let has = format!("has(object.metadata.annotations) && {key} in object.metadata.annotations");
-    Some(Condition::unless("not-with-broken-glass", &format!("{has} && ({who})")))
+    Some(Condition::unless(
+        "not-with-broken-glass",
+        &format!("{has} && ({who})"),
+    ))
 }
 
 /// Services where the policy itself is asked.
@@ -128,7 +163,10 @@ fn constraints(registration: &Registration<'_>, manifest: &ServicePolicy) -> Mat
     let mut excluded = registration.excluded_namespaces();
     let (selector, own) = manifest.spec.r#match.written();
     excluded.extend(own.iter().cloned());
-    let LabelSelector { match_labels, match_expressions } = selector.unwrap_or_default();
+    let LabelSelector {
+        match_labels,
+        match_expressions,
+    } = selector.unwrap_or_default();
     let mut expressions = match_expressions.unwrap_or_default();
     expressions.push(LabelSelectorRequirement {
         key: NAME_LABEL.to_owned(),
@@ -145,7 +183,10 @@ fn constraints(registration: &Registration<'_>, manifest: &ServicePolicy) -> Mat
     };
     MatchResources {
         match_policy: Some("Equivalent".to_owned()),
-        namespace_selector: Some(LabelSelector { match_labels, match_expressions: Some(expressions) }),
+        namespace_selector: Some(LabelSelector {
+            match_labels,
+            match_expressions: Some(expressions),
+        }),
         resource_rules: Some(vec![rule]),
         ..MatchResources::default()
     }

@@ -1,7 +1,8 @@
-//! The exemptions in CEL (Common Expression Language), as match conditions: exactly what `admission` exempts, or less.
+//! The exemptions in CEL (Common Expression Language), as match conditions: exactly what
+//! `admission` exempts, or less.
 //!
-//! `request` has no member for what is empty, so that each is asked for by `has` first; an error in a condition counts as a failed
-//! webhook.
+//! `request` has no member for what is empty, so that each is asked for by `has` first; an error in
+//! a condition counts as a failed webhook.
 
 use crate::manifest::{Exemptions, Group, ServiceAccount, ServicePattern, Subject};
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
@@ -17,16 +18,23 @@ pub struct Condition {
 
 impl Condition {
     pub(super) fn into_match_condition(self) -> MatchCondition {
-        MatchCondition { name: self.name.to_owned(), expression: self.expression }
+        MatchCondition {
+            name: self.name.to_owned(),
+            expression: self.expression,
+        }
     }
 
     pub(super) fn unless(name: &'static str, exempt: &str) -> Self {
-        Self { name, expression: format!("!({exempt})") }
+        Self {
+            name,
+            expression: format!("!({exempt})"),
+        }
     }
 }
 
 /// The API server's own Service. The name alone would let anybody's pass.
-const API_SERVER: &str = "request.userInfo.username == 'system:apiserver' && request.namespace == 'default' && has(request.name) && request.name == 'kubernetes'";
+const API_SERVER: &str = "request.userInfo.username == 'system:apiserver' && request.namespace == \
+    'default' && has(request.name) && request.name == 'kubernetes'";
 
 /// The condition of each exemption.
 pub(super) fn conditions(exemptions: &Exemptions) -> Vec<Condition> {
@@ -34,52 +42,75 @@ pub(super) fn conditions(exemptions: &Exemptions) -> Vec<Condition> {
         Condition::unless("not-the-api-servers-own", API_SERVER),
         Condition::unless("not-the-end-of-a-deletion", &end_of_a_deletion()),
     ];
-    let who = named(&exemptions.users, &exemptions.groups, &exemptions.service_accounts);
+    let who = named(
+        &exemptions.users,
+        &exemptions.groups,
+        &exemptions.service_accounts,
+    );
     conditions.extend(who.map(|who| Condition::unless("not-an-exempt-user", &who)));
     if !exemptions.services.is_empty() {
         let patterns: Vec<String> = exemptions.services.iter().map(pattern).collect();
-        let exempt = format!("has(request.name) && request.name != '' && ({})", patterns.join(" || "));
+        let exempt = format!(
+            "has(request.name) && request.name != '' && ({})",
+            patterns.join(" || ")
+        );
         conditions.push(Condition::unless("not-an-exempt-service", &exempt));
     }
     conditions
 }
 
-/// Ingress points that are compared with each other in a condition, which has a budget; the host is asked about more.
+/// Ingress points that are compared with each other in a condition, which has a budget; the host is
+/// asked about more.
 const MAX_INGRESS: usize = 100;
 
-/// An update of a Service in deletion that leaves alone what bears on its exposure, as `admission::exemption` has it.
+/// An update of a Service in deletion that leaves alone what bears on its exposure, as
+/// `admission::exemption` has it.
 fn end_of_a_deletion() -> String {
     let same = ["metadata.labels", "metadata.annotations", "spec"].map(|part| {
         format!(
-            "(has(object.{part}) ? has(oldObject.{part}) && object.{part} == oldObject.{part} : !has(oldObject.{part}))"
+            "(has(object.{part}) ? has(oldObject.{part}) && object.{part} == oldObject.{part} : \
+             !has(oldObject.{part}))"
         )
     });
     let has = |object: &str| {
         format!(
-            "has({object}.status) && has({object}.status.loadBalancer) && has({object}.status.loadBalancer.ingress)"
+            "has({object}.status) && has({object}.status.loadBalancer) && \
+             has({object}.status.loadBalancer.ingress)"
         )
     };
     let (new, old) = (has("object"), has("oldObject"));
     let list = "object.status.loadBalancer.ingress";
     format!(
-        "{IN_DELETION} && {} && (!({new}) || {old} && size({list}) <= {MAX_INGRESS} && size(oldObject.status.loadBalancer.ingress) <= {MAX_INGRESS} && {list}.all(i, i in oldObject.status.loadBalancer.ingress))",
+        "{IN_DELETION} && {} && (!({new}) || {old} && size({list}) <= {MAX_INGRESS} && \
+         size(oldObject.status.loadBalancer.ingress) <= {MAX_INGRESS} && {list}.all(i, i in \
+         oldObject.status.loadBalancer.ingress))",
         same.join(" && "),
     )
 }
 
 /// An update of a Service in deletion: the old object counts.
-pub(super) const IN_DELETION: &str =
-    "request.operation == 'UPDATE' && oldObject != null && has(oldObject.metadata.deletionTimestamp)";
+pub(super) const IN_DELETION: &str = "request.operation == 'UPDATE' && oldObject != null && \
+    has(oldObject.metadata.deletionTimestamp)";
 
 /// Who is meant by users, groups and service accounts; `None` when nobody is.
-pub(super) fn named(users: &[Subject], groups: &[Group], service_accounts: &[ServiceAccount]) -> Option<String> {
-    let names = users.iter().map(Subject::as_str).chain(service_accounts.iter().map(ServiceAccount::user_name));
+pub(super) fn named(
+    users: &[Subject],
+    groups: &[Group],
+    service_accounts: &[ServiceAccount],
+) -> Option<String> {
+    let names = users
+        .iter()
+        .map(Subject::as_str)
+        .chain(service_accounts.iter().map(ServiceAccount::user_name));
     let names: Vec<String> = names.map(text).collect();
     let groups: Vec<String> = groups.iter().map(|group| text(group.as_str())).collect();
-    let by_name = (!names.is_empty()).then(|| format!("request.userInfo.username in [{}]", names.join(", ")));
+    let by_name =
+        (!names.is_empty()).then(|| format!("request.userInfo.username in [{}]", names.join(", ")));
     let by_group = (!groups.is_empty()).then(|| {
         let list = groups.join(", ");
-        format!("(has(request.userInfo.groups) && request.userInfo.groups.exists(g, g in [{list}]))")
+        format!(
+            "(has(request.userInfo.groups) && request.userInfo.groups.exists(g, g in [{list}]))"
+        )
     });
     let both: Vec<String> = by_name.into_iter().chain(by_group).collect();
     (!both.is_empty()).then(|| both.join(" || "))
@@ -88,7 +119,11 @@ pub(super) fn named(users: &[Subject], groups: &[Group], service_accounts: &[Ser
 fn pattern(pattern: &ServicePattern) -> String {
     let written = pattern.to_string();
     let (namespace, name) = written.split_once('/').unwrap_or_default();
-    format!("({} && {})", matches("request.namespace", namespace), matches("request.name", name))
+    format!(
+        "({} && {})",
+        matches("request.namespace", namespace),
+        matches("request.name", name)
+    )
 }
 
 /// A part of a pattern is made of letters, digits, `-`, `.` and `*` alone.
@@ -96,17 +131,30 @@ fn matches(field: &str, part: &str) -> String {
     if !part.contains('*') {
         return format!("{field} == {}", text(part));
     }
-    format!("{field}.matches({})", text(&format!("^{}$", part.replace('.', "[.]").replace('*', ".*"))))
+    format!(
+        "{field}.matches({})",
+        text(&format!(
+            "^{}$",
+            part.replace('.', "[.]").replace('*', ".*")
+        ))
+    )
 }
 
 /// A text as CEL writes it.
 pub(super) fn text(text: &str) -> String {
     let plain = |c: char| !c.is_control() && c != '\'' && c != '\\';
     // JSON's escapes are CEL's, too.
-    if text.chars().all(plain) { format!("'{text}'") } else { serde_json::Value::from(text).to_string() }
+    if text.chars().all(plain) {
+        format!("'{text}'")
+    } else {
+        serde_json::Value::from(text).to_string()
+    }
 }
 
 /// A list of texts.
 pub(super) fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
-    format!("[{}]", texts.into_iter().map(text).collect::<Vec<_>>().join(", "))
+    format!(
+        "[{}]",
+        texts.into_iter().map(text).collect::<Vec<_>>().join(", ")
+    )
 }

@@ -1,9 +1,11 @@
-//! Webhook configurations from the loaded policies: who calls the host, about what, and about what never.
+//! Webhook configurations from the loaded policies: who calls the host, about what, and about what
+//! never.
 //!
-//! Values in, Kubernetes objects out; no cluster is asked. A host that fails must lock nobody out of what a cluster needs to come back:
-//! its own namespace, kube-system and kube-node-lease are excluded by the namespace's name label, which the API server itself writes.
-//! No condition may end in an error, since the API server takes an error for a failure of the webhook: every optional field stands
-//! behind `has`.
+//! Values in, Kubernetes objects out; no cluster is asked. A host that fails must lock nobody out
+//! of what a cluster needs to come back: its own namespace, kube-system and kube-node-lease are
+//! excluded by the namespace's name label, which the API server itself writes. No condition may end
+//! in an error, since the API server takes an error for a failure of the webhook: every optional
+//! field stands behind `has`.
 
 pub mod backstop;
 mod cel;
@@ -16,22 +18,26 @@ use crate::contract::review::{Operation, Phase, Resource};
 use crate::manifest::{API_VERSION, Exemptions, Mode};
 use crate::policy::Policy;
 use k8s_openapi::api::admissionregistration::v1::{
-    MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhook,
-    ValidatingWebhookConfiguration,
+    MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations,
+    ValidatingWebhook, ValidatingWebhookConfiguration,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    LabelSelector, LabelSelectorRequirement, ObjectMeta,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The label that the API server gives every namespace, and lets nobody change.
 pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
-/// Seconds. An evaluation takes well under a millisecond; what takes seconds is a lost connection, and every write to a Service waits
-/// for it. Mutating calls come one after the other, so that they have less.
+/// Seconds. An evaluation takes well under a millisecond; what takes seconds is a lost connection,
+/// and every write to a Service waits for it. Mutating calls come one after the other, so that they
+/// have less.
 const MUTATING_TIMEOUT: i32 = 2;
 const VALIDATING_TIMEOUT: i32 = 3;
 
-/// Seconds. A ServicePolicy is written rarely, and its component may have to be compiled first; one that takes longer passes.
+/// Seconds. A ServicePolicy is written rarely, and its component may have to be compiled first; one
+/// that takes longer passes.
 const POLICIES_TIMEOUT: i32 = 5;
 
 /// What the configurations are called by default.
@@ -50,13 +56,15 @@ pub struct Options {
     pub name: String,
     /// Where the host answers.
     pub endpoint: Endpoint,
-    /// Whom the API server trusts to sign the host's certificate; `None`: somebody else writes it in, or the system's roots hold.
+    /// Whom the API server trusts to sign the host's certificate; `None`: somebody else writes it
+    /// in, or the system's roots hold.
     pub ca_bundle: Option<CaBundle>,
     /// What becomes of a request when the validating webhook does not answer.
     pub on_failure: OnFailure,
     /// Whether kube-system is judged, too, unless the exemptions say otherwise.
     pub include_kube_system: bool,
-    /// Whether the host serves ServicePolicies of the cluster, too. Then any may come, and it is asked about all that one can want.
+    /// Whether the host serves ServicePolicies of the cluster, too. Then any may come, and it is
+    /// asked about all that one can want.
     pub policies_from_cluster: bool,
     /// Whether the API server knows match conditions (1.28 and later).
     pub match_conditions: bool,
@@ -85,7 +93,8 @@ impl OnFailure {
 pub struct Registration<'a> {
     /// Those that were loaded; a broken one wants to be asked about everything.
     pub policies: &'a [Arc<Policy>],
-    /// Their next versions: what they ask about must come, or else they would be tried on less than they will judge.
+    /// Their next versions: what they ask about must come, or else they would be tried on less than
+    /// they will judge.
     pub candidates: &'a [Arc<Policy>],
     /// As the host's configuration has them.
     pub exemptions: &'a Exemptions,
@@ -100,7 +109,10 @@ impl Registration<'_> {
         let webhook = MutatingWebhook {
             name: MUTATING.to_owned(),
             admission_review_versions: vec!["v1".to_owned()],
-            client_config: self.options.endpoint.client_config("mutate", self.options.ca_bundle.as_ref()),
+            client_config: self
+                .options
+                .endpoint
+                .client_config("mutate", self.options.ca_bundle.as_ref()),
             failure_policy: Some(OnFailure::Ignore.name().to_owned()),
             match_conditions: self.match_conditions(),
             match_policy: Some("Equivalent".to_owned()),
@@ -111,8 +123,14 @@ impl Registration<'_> {
             timeout_seconds: Some(MUTATING_TIMEOUT),
             ..MutatingWebhook::default()
         };
-        let asks = webhook.rules.as_ref().is_some_and(|rules| !rules.is_empty());
-        asks.then(|| MutatingWebhookConfiguration { metadata: self.metadata(), webhooks: Some(vec![webhook]) })
+        let asks = webhook
+            .rules
+            .as_ref()
+            .is_some_and(|rules| !rules.is_empty());
+        asks.then(|| MutatingWebhookConfiguration {
+            metadata: self.metadata(),
+            webhooks: Some(vec![webhook]),
+        })
     }
 
     /// The validating half; `None` when no policy judges.
@@ -121,7 +139,10 @@ impl Registration<'_> {
         let webhook = ValidatingWebhook {
             name: VALIDATING.to_owned(),
             admission_review_versions: vec!["v1".to_owned()],
-            client_config: self.options.endpoint.client_config("validate", self.options.ca_bundle.as_ref()),
+            client_config: self
+                .options
+                .endpoint
+                .client_config("validate", self.options.ca_bundle.as_ref()),
             failure_policy: Some(self.options.on_failure.name().to_owned()),
             match_conditions: self.match_conditions(),
             match_policy: Some("Equivalent".to_owned()),
@@ -131,12 +152,19 @@ impl Registration<'_> {
             timeout_seconds: Some(VALIDATING_TIMEOUT),
             ..ValidatingWebhook::default()
         };
-        let asks = webhook.rules.as_ref().is_some_and(|rules| !rules.is_empty());
-        asks.then(|| ValidatingWebhookConfiguration { metadata: self.metadata(), webhooks: Some(vec![webhook]) })
+        let asks = webhook
+            .rules
+            .as_ref()
+            .is_some_and(|rules| !rules.is_empty());
+        asks.then(|| ValidatingWebhookConfiguration {
+            metadata: self.metadata(),
+            webhooks: Some(vec![webhook]),
+        })
     }
 
-    /// Refuses ServicePolicies that could not be loaded; `None` when the cluster's are not served. An object of its own, so that it
-    /// can be taken away alone. It helps authors and guards nothing, so that it fails open, and never stands in the way of a deletion.
+    /// Refuses ServicePolicies that could not be loaded; `None` when the cluster's are not served.
+    /// An object of its own, so that it can be taken away alone. It helps authors and guards
+    /// nothing, so that it fails open, and never stands in the way of a deletion.
     pub fn policies(&self) -> Option<ValidatingWebhookConfiguration> {
         let (group, version) = API_VERSION.split_once('/').unwrap_or_default();
         let rule = RuleWithOperations {
@@ -149,7 +177,10 @@ impl Registration<'_> {
         let webhook = ValidatingWebhook {
             name: POLICIES.to_owned(),
             admission_review_versions: vec!["v1".to_owned()],
-            client_config: self.options.endpoint.client_config("validate-policies", self.options.ca_bundle.as_ref()),
+            client_config: self
+                .options
+                .endpoint
+                .client_config("validate-policies", self.options.ca_bundle.as_ref()),
             failure_policy: Some(OnFailure::Ignore.name().to_owned()),
             match_policy: Some("Equivalent".to_owned()),
             rules: Some(vec![rule]),
@@ -157,15 +188,25 @@ impl Registration<'_> {
             timeout_seconds: Some(POLICIES_TIMEOUT),
             ..ValidatingWebhook::default()
         };
-        let metadata = ObjectMeta { name: Some(policies_name(&self.options.name)), ..ObjectMeta::default() };
-        let configuration = ValidatingWebhookConfiguration { metadata, webhooks: Some(vec![webhook]) };
+        let metadata = ObjectMeta {
+            name: Some(policies_name(&self.options.name)),
+            ..ObjectMeta::default()
+        };
+        let configuration = ValidatingWebhookConfiguration {
+            metadata,
+            webhooks: Some(vec![webhook]),
+        };
         self.options.policies_from_cluster.then_some(configuration)
     }
 
     /// Namespaces that the API server never asks about.
     pub fn excluded_namespaces(&self) -> BTreeSet<String> {
-        let mut excluded: BTreeSet<_> =
-            self.exemptions.namespaces.iter().map(|namespace| namespace.as_str().to_owned()).collect();
+        let mut excluded: BTreeSet<_> = self
+            .exemptions
+            .namespaces
+            .iter()
+            .map(|namespace| namespace.as_str().to_owned())
+            .collect();
         excluded.insert("kube-node-lease".to_owned());
         if !self.options.include_kube_system {
             excluded.insert("kube-system".to_owned());
@@ -178,11 +219,18 @@ impl Registration<'_> {
 
     /// Requests that the API server never asks about, where it knows match conditions.
     pub fn conditions(&self) -> Vec<Condition> {
-        if self.options.match_conditions { cel::conditions(self.exemptions) } else { vec![] }
+        if self.options.match_conditions {
+            cel::conditions(self.exemptions)
+        } else {
+            vec![]
+        }
     }
 
     fn metadata(&self) -> ObjectMeta {
-        ObjectMeta { name: Some(self.options.name.clone()), ..ObjectMeta::default() }
+        ObjectMeta {
+            name: Some(self.options.name.clone()),
+            ..ObjectMeta::default()
+        }
     }
 
     fn namespace_selector(&self) -> LabelSelector {
@@ -191,20 +239,32 @@ impl Registration<'_> {
             operator: "NotIn".to_owned(),
             values: Some(self.excluded_namespaces().into_iter().collect()),
         };
-        LabelSelector { match_expressions: Some(vec![not_in]), ..LabelSelector::default() }
+        LabelSelector {
+            match_expressions: Some(vec![not_in]),
+            ..LabelSelector::default()
+        }
     }
 
     fn match_conditions(&self) -> Option<Vec<MatchCondition>> {
-        let conditions: Vec<_> = self.conditions().into_iter().map(Condition::into_match_condition).collect();
+        let conditions: Vec<_> = self
+            .conditions()
+            .into_iter()
+            .map(Condition::into_match_condition)
+            .collect();
         (!conditions.is_empty()).then_some(conditions)
     }
 
     /// What some policy wants to be asked; resources with the same operations share a rule.
     fn rules(&self, phase: Phase) -> Vec<RuleWithOperations> {
         let mut rules: Vec<RuleWithOperations> = vec![];
-        for (resource, name) in [(Resource::Services, "services"), (Resource::ServicesStatus, "services/status")] {
+        for (resource, name) in [
+            (Resource::Services, "services"),
+            (Resource::ServicesStatus, "services/status"),
+        ] {
             let operations = self.operations(phase, resource);
-            let same = rules.iter_mut().find(|rule| rule.operations.as_ref() == Some(&operations));
+            let same = rules
+                .iter_mut()
+                .find(|rule| rule.operations.as_ref() == Some(&operations));
             match same.and_then(|rule| rule.resources.as_mut()) {
                 _ if operations.is_empty() => {}
                 Some(resources) => resources.push(name.to_owned()),
@@ -216,15 +276,22 @@ impl Registration<'_> {
 
     fn operations(&self, phase: Phase, resource: Resource) -> Vec<String> {
         let wanted = |operation| {
-            // Nobody but some may set the annotation that breaks the glass, whatever policies are about.
-            let guards =
-                phase == Phase::Validating && self.exemptions.break_glass.is_some() && !self.policies.is_empty();
-            let any = (self.options.policies_from_cluster || guards) && happens(operation, resource);
+            // Nobody but some may set the annotation that breaks the glass, whatever policies are
+            // about.
+            let guards = phase == Phase::Validating
+                && self.exemptions.break_glass.is_some()
+                && !self.policies.is_empty();
+            let any =
+                (self.options.policies_from_cluster || guards) && happens(operation, resource);
             let mut all = self.policies.iter().chain(self.candidates);
             any || all.any(|policy| has_a_say(policy, phase, operation, resource))
         };
         let operations = [(Operation::Create, "CREATE"), (Operation::Update, "UPDATE")];
-        operations.into_iter().filter(|(operation, _)| wanted(*operation)).map(|(_, name)| name.to_owned()).collect()
+        operations
+            .into_iter()
+            .filter(|(operation, _)| wanted(*operation))
+            .map(|(_, name)| name.to_owned())
+            .collect()
     }
 }
 
@@ -241,7 +308,9 @@ fn happens(operation: Operation, resource: Resource) -> bool {
 /// As `admission` has it: in the mutating phase only policies in Enforce are asked.
 fn has_a_say(policy: &Policy, phase: Phase, operation: Operation, resource: Resource) -> bool {
     let enforced = policy.manifest().spec.mode == Mode::Enforce;
-    happens(operation, resource) && policy.wants(phase, operation, resource) && (phase != Phase::Mutating || enforced)
+    happens(operation, resource)
+        && policy.wants(phase, operation, resource)
+        && (phase != Phase::Mutating || enforced)
 }
 
 fn rule(resource: &str, operations: Vec<String>) -> RuleWithOperations {

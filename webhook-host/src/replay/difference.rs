@@ -1,7 +1,8 @@
 //! What two verdicts on one review differ in: rule by rule, since that is what people change.
 //!
-//! Violations are compared by rule, key and field, and by whether they deny; messages are for people. A change of a violation is
-//! "newly denied" or "newly allowed" where the answer as a whole has changed so, and else one of "other rules".
+//! Violations are compared by rule, key and field, and by whether they deny; messages are for
+//! people. A change of a violation is "newly denied" or "newly allowed" where the answer as a whole
+//! has changed so, and else one of "other rules".
 
 use crate::admission::{Found, Offence, Opinion};
 use crate::manifest::Mode;
@@ -101,13 +102,22 @@ impl Verdict {
         let policies = self.policies.iter().chain(&next.policies);
         let names: BTreeSet<&str> = policies.map(|policy| policy.policy.as_str()).collect();
         let of = |name: &str| self.part(name).differences(&next.part(name), turned);
-        let mut differences: Vec<_> = names.into_iter().filter(is_repeatable).flat_map(of).collect();
+        let mut differences: Vec<_> = names
+            .into_iter()
+            .filter(is_repeatable)
+            .flat_map(of)
+            .collect();
         if !unrepeatable.is_empty() {
             differences.extend(unrepeatable.into_iter().map(Unrepeatable::difference));
             return differences;
         }
-        // No policy says otherwise, and the answer is another one: exemptions, malformed input, break-glass, failurePolicy.
-        if turned != Turned::Not && !differences.iter().any(|difference| turned.explains(difference.change)) {
+        // No policy says otherwise, and the answer is another one: exemptions, malformed input,
+        // break-glass, failurePolicy.
+        if turned != Turned::Not
+            && !differences
+                .iter()
+                .any(|difference| turned.explains(difference.change))
+        {
             differences.push(turned.by_the_host(&self.answer, &next.answer));
         }
         differences
@@ -115,7 +125,11 @@ impl Verdict {
 
     /// What a policy says; one that was not asked says nothing.
     fn part(&self, name: &str) -> PolicyAnswer {
-        let part = self.policies.iter().find(|policy| policy.policy == name).cloned();
+        let part = self
+            .policies
+            .iter()
+            .find(|policy| policy.policy == name)
+            .cloned();
         part.unwrap_or_else(|| PolicyAnswer {
             policy: name.to_owned(),
             digest: None,
@@ -128,12 +142,19 @@ impl Verdict {
 impl Unrepeatable {
     fn difference(&self) -> Difference {
         let (policy, place) = (self.policy.clone(), &self.place);
-        let who = if policy == HOST { "an exemption".to_owned() } else { format!("policy {policy}") };
+        let who = if policy == HOST {
+            "an exemption".to_owned()
+        } else {
+            format!("policy {policy}")
+        };
         Difference {
             change: Change::CannotBeRepeated,
             policy,
             rule: String::new(),
-            message: format!("{who} compares a hashed field: {place}; record again with these policies and exemptions"),
+            message: format!(
+                "{who} compares a hashed field: {place}; record again with these policies and \
+                 exemptions"
+            ),
         }
     }
 }
@@ -157,12 +178,20 @@ impl Turned {
 
     /// What a violation that came is called.
     fn coming(self, denies: bool) -> Change {
-        if self == Self::ToDenied && denies { Change::NewlyDenied } else { Change::OtherRules }
+        if self == Self::ToDenied && denies {
+            Change::NewlyDenied
+        } else {
+            Change::OtherRules
+        }
     }
 
     /// What a violation that went is called.
     fn going(self, denied: bool) -> Change {
-        if self == Self::ToAllowed && denied { Change::NewlyAllowed } else { Change::OtherRules }
+        if self == Self::ToAllowed && denied {
+            Change::NewlyAllowed
+        } else {
+            Change::OtherRules
+        }
     }
 
     fn explains(self, change: Change) -> bool {
@@ -179,8 +208,13 @@ impl Turned {
             _ => (Change::NewlyAllowed, was, "no longer: "),
         };
         let cause = told.causes.first();
-        let exempt = is.exemption.as_ref().map(|exemption| format!("exempt ({exemption})"));
-        let said = cause.map(|cause| format!("{word}{}", cause.message)).unwrap_or_default();
+        let exempt = is
+            .exemption
+            .as_ref()
+            .map(|exemption| format!("exempt ({exemption})"));
+        let said = cause
+            .map(|cause| format!("{word}{}", cause.message))
+            .unwrap_or_default();
         Difference {
             change,
             policy: HOST.to_owned(),
@@ -212,25 +246,42 @@ impl PolicyAnswer {
         let mut all = vec![];
         for (found, (denies, offence)) in &new {
             if old.get(found).is_none_or(|(denied, _)| !denied && *denies) {
-                all.push(self.difference(turned.coming(*denies), &offence.rule, sentence("", offence)));
+                all.push(self.difference(
+                    turned.coming(*denies),
+                    &offence.rule,
+                    sentence("", offence),
+                ));
             }
         }
         for (found, (denied, offence)) in &old {
             if new.get(found).is_none_or(|(denies, _)| *denied && !denies) {
-                all.push(self.difference(turned.going(*denied), &offence.rule, sentence("no longer: ", offence)));
+                all.push(self.difference(
+                    turned.going(*denied),
+                    &offence.rule,
+                    sentence("no longer: ", offence),
+                ));
             }
         }
         all
     }
 
     fn difference(&self, change: Change, rule: &str, message: String) -> Difference {
-        Difference { change, policy: self.policy.clone(), rule: rule.to_owned(), message }
+        Difference {
+            change,
+            policy: self.policy.clone(),
+            rule: rule.to_owned(),
+            message,
+        }
     }
 
     /// By what is compared; whether they deny.
     fn violations(&self) -> BTreeMap<Found<'_>, (bool, &Offence)> {
         let denies = self.mode == Mode::Enforce;
-        self.opinion.violations.iter().map(|offence| (offence.found(), (denies, offence))).collect()
+        self.opinion
+            .violations
+            .iter()
+            .map(|offence| (offence.found(), (denies, offence)))
+            .collect()
     }
 }
 
@@ -241,30 +292,48 @@ impl Opinion {
             (was, Some(is)) if was.as_ref().is_none_or(|was| was.kind != is.kind) => {
                 Some((is.kind.clone(), format!("no verdict: {}", is.message)))
             }
-            (Some(was), None) => Some((was.kind.clone(), format!("a verdict again; it was none: {}", was.message))),
+            (Some(was), None) => Some((
+                was.kind.clone(),
+                format!("a verdict again; it was none: {}", was.message),
+            )),
             _ => None,
         }
     }
 }
 
 fn sentence(word: &str, offence: &Offence) -> String {
-    let place = if offence.field.is_empty() { String::new() } else { format!("{}: ", offence.field) };
+    let place = if offence.field.is_empty() {
+        String::new()
+    } else {
+        format!("{}: ", offence.field)
+    };
     format!("{word}{place}{}", offence.message)
 }
 
 fn operations(patch: &[Value]) -> String {
-    if patch.is_empty() { "no patch".to_owned() } else { Value::from(patch).to_string() }
+    if patch.is_empty() {
+        "no patch".to_owned()
+    } else {
+        Value::from(patch).to_string()
+    }
 }
 
 /// The first line that one of them tells and the other doesn't.
 fn warnings(was: &Opinion, is: &Opinion) -> Option<String> {
     let lines = |opinion: &Opinion| -> BTreeSet<String> {
-        let kept = opinion.kept.iter().map(|offence| format!("{} {} is kept", offence.rule, offence.field));
+        let kept = opinion
+            .kept
+            .iter()
+            .map(|offence| format!("{} {} is kept", offence.rule, offence.field));
         kept.chain(opinion.warnings.iter().cloned()).collect()
     };
     let (old, new) = (lines(was), lines(is));
     let came = new.difference(&old).next().cloned();
-    came.or_else(|| old.difference(&new).next().map(|gone| format!("no longer: {gone}")))
+    came.or_else(|| {
+        old.difference(&new)
+            .next()
+            .map(|gone| format!("no longer: {gone}"))
+    })
 }
 
 #[cfg(test)]
@@ -274,66 +343,127 @@ mod tests {
 
     fn verdict(allowed: bool, policies: &Value) -> Verdict {
         let policies = serde_json::from_value(policies.clone()).expect("policies");
-        Verdict { answer: Answer { allowed, ..Answer::default() }, policies, unrepeatable: vec![] }
+        Verdict {
+            answer: Answer {
+                allowed,
+                ..Answer::default()
+            },
+            policies,
+            unrepeatable: vec![],
+        }
     }
 
     fn finds(rule: &str, mode: &str) -> Value {
-        json!([{"policy": "p", "mode": mode, "violations": [{"rule": rule, "field": "spec", "message": "m"}]}])
+        json!([{"policy": "p", "mode": mode,
+            "violations": [{"rule": rule, "field": "spec", "message": "m"}]}])
     }
 
     fn changes(was: &Verdict, is: &Verdict) -> Vec<(Change, String)> {
-        was.differences(is).into_iter().map(|found| (found.change, found.rule)).collect()
+        was.differences(is)
+            .into_iter()
+            .map(|found| (found.change, found.rule))
+            .collect()
     }
 
     #[test]
     fn a_violation_that_comes_or_goes_is_named_by_what_it_does_to_the_answer() {
-        let (clean, a) = (verdict(true, &json!([])), verdict(false, &finds("A", "Enforce")));
+        let (clean, a) = (
+            verdict(true, &json!([])),
+            verdict(false, &finds("A", "Enforce")),
+        );
         assert_eq!(changes(&clean, &a), [(Change::NewlyDenied, "A".to_owned())]);
-        assert_eq!(changes(&a, &clean), [(Change::NewlyAllowed, "A".to_owned())]);
+        assert_eq!(
+            changes(&a, &clean),
+            [(Change::NewlyAllowed, "A".to_owned())]
+        );
         assert_eq!(changes(&a, &a), []);
         let b = verdict(false, &finds("B", "Enforce"));
-        assert_eq!(changes(&a, &b), [(Change::OtherRules, "B".to_owned()), (Change::OtherRules, "A".to_owned())]);
+        assert_eq!(
+            changes(&a, &b),
+            [
+                (Change::OtherRules, "B".to_owned()),
+                (Change::OtherRules, "A".to_owned())
+            ]
+        );
     }
 
     #[test]
     fn a_violation_that_only_warns_now_is_newly_allowed() {
-        let (denied, warned) = (verdict(false, &finds("A", "Enforce")), verdict(true, &finds("A", "Warn")));
-        assert_eq!(changes(&denied, &warned), [(Change::NewlyAllowed, "A".to_owned())]);
-        assert_eq!(changes(&warned, &denied), [(Change::NewlyDenied, "A".to_owned())]);
+        let (denied, warned) = (
+            verdict(false, &finds("A", "Enforce")),
+            verdict(true, &finds("A", "Warn")),
+        );
+        assert_eq!(
+            changes(&denied, &warned),
+            [(Change::NewlyAllowed, "A".to_owned())]
+        );
+        assert_eq!(
+            changes(&warned, &denied),
+            [(Change::NewlyDenied, "A".to_owned())]
+        );
     }
 
     #[test]
     fn patches_warnings_and_errors_are_differences_of_their_own() {
         let says = |part: Value| {
             let mut policy = json!({"policy": "p"});
-            policy.as_object_mut().expect("an object").extend(part.as_object().expect("an object").clone());
+            policy
+                .as_object_mut()
+                .expect("an object")
+                .extend(part.as_object().expect("an object").clone());
             verdict(true, &json!([policy]))
         };
         let plain = says(json!({}));
-        assert_eq!(changes(&plain, &says(json!({"warnings": ["w"]}))), [(Change::OtherWarnings, String::new())]);
-        assert_eq!(changes(&plain, &says(json!({"patch": [{}]}))), [(Change::OtherPatch, String::new())]);
+        assert_eq!(
+            changes(&plain, &says(json!({"warnings": ["w"]}))),
+            [(Change::OtherWarnings, String::new())]
+        );
+        assert_eq!(
+            changes(&plain, &says(json!({"patch": [{}]}))),
+            [(Change::OtherPatch, String::new())]
+        );
         let error = says(json!({"error": {"kind": "trap", "message": "it trapped"}}));
-        assert_eq!(changes(&plain, &error), [(Change::EvaluationErrors, "trap".to_owned())]);
-        assert_eq!(changes(&error, &plain), [(Change::EvaluationErrors, "trap".to_owned())]);
+        assert_eq!(
+            changes(&plain, &error),
+            [(Change::EvaluationErrors, "trap".to_owned())]
+        );
+        assert_eq!(
+            changes(&error, &plain),
+            [(Change::EvaluationErrors, "trap".to_owned())]
+        );
     }
 
     #[test]
     fn an_answer_that_no_policy_explains_is_the_hosts() {
         let (was, is) = (verdict(true, &json!([])), verdict(false, &json!([])));
         let found = was.differences(&is);
-        assert_eq!((found.len(), found[0].policy.as_str(), found[0].change), (1, "sallyport", Change::NewlyDenied));
+        assert_eq!(
+            (found.len(), found[0].policy.as_str(), found[0].change),
+            (1, "sallyport", Change::NewlyDenied)
+        );
     }
 
     #[test]
     fn a_policy_that_compares_a_hashed_text_gets_no_verdict_and_the_others_do() {
         let both = json!([
-            {"policy": "p", "mode": "Enforce", "violations": [{"rule": "A", "field": "spec", "message": "m"}]},
-            {"policy": "q", "mode": "Enforce", "violations": [{"rule": "B", "field": "spec", "message": "m"}]},
+            {"policy": "p", "mode": "Enforce",
+                "violations": [{"rule": "A", "field": "spec", "message": "m"}]},
+            {"policy": "q", "mode": "Enforce",
+                "violations": [{"rule": "B", "field": "spec", "message": "m"}]},
         ]);
         let place = "/request/object/metadata/annotations/a~1b".to_owned();
-        let unrepeatable = vec![Unrepeatable { policy: "p".into(), place }];
-        let is = Verdict { unrepeatable, ..verdict(false, &both) };
-        let expected = [(Change::NewlyDenied, "B".to_owned()), (Change::CannotBeRepeated, String::new())];
+        let unrepeatable = vec![Unrepeatable {
+            policy: "p".into(),
+            place,
+        }];
+        let is = Verdict {
+            unrepeatable,
+            ..verdict(false, &both)
+        };
+        let expected = [
+            (Change::NewlyDenied, "B".to_owned()),
+            (Change::CannotBeRepeated, String::new()),
+        ];
         assert_eq!(changes(&verdict(true, &json!([])), &is), expected);
     }
 }

@@ -1,9 +1,11 @@
-//! Records line by line: a log of gigabytes is never in memory, and a line that can't be read is told and passed over.
+//! Records line by line: a log of gigabytes is never in memory, and a line that can't be read is
+//! told and passed over.
 
 use crate::record::Record;
 use std::io::{BufRead, Read as _, Result};
 
-/// Bytes of one line. A body has 8 MiB by default and escapes can double it; what is longer is no record.
+/// Bytes of one line. A body has 8 MiB by default and escapes can double it; what is longer is no
+/// record.
 const LONGEST: u64 = 64 << 20;
 
 /// The records of one file.
@@ -25,12 +27,20 @@ pub struct Line {
 impl<R: BufRead> Lines<R> {
     /// Nothing is read yet.
     pub fn new(reader: R) -> Self {
-        Self { reader, line: 0, buffer: vec![] }
+        Self {
+            reader,
+            line: 0,
+            buffer: vec![],
+        }
     }
 
     fn read(&mut self) -> Result<Option<std::result::Result<Box<Record>, String>>> {
         self.buffer.clear();
-        let read = self.reader.by_ref().take(LONGEST).read_until(b'\n', &mut self.buffer)?;
+        let read = self
+            .reader
+            .by_ref()
+            .take(LONGEST)
+            .read_until(b'\n', &mut self.buffer)?;
         if read == 0 {
             return Ok(None);
         }
@@ -40,7 +50,9 @@ impl<R: BufRead> Lines<R> {
             return Ok(Some(Err(format!("it is longer than {LONGEST} bytes"))));
         }
         let record = serde_json::from_slice(&self.buffer).map(Box::new);
-        Ok(Some(record.map_err(|error| format!("it is no recorded review: {error}"))))
+        Ok(Some(record.map_err(|error| {
+            format!("it is no recorded review: {error}")
+        })))
     }
 }
 
@@ -52,7 +64,10 @@ impl<R: BufRead> Iterator for Lines<R> {
         loop {
             let read = self.read().transpose()?;
             if !self.buffer.trim_ascii().is_empty() || read.is_err() {
-                return Some(read.map(|record| Line { number: self.line, record }));
+                return Some(read.map(|record| Line {
+                    number: self.line,
+                    record,
+                }));
             }
         }
     }
@@ -64,10 +79,18 @@ mod tests {
 
     #[test]
     fn a_line_that_cannot_be_read_is_passed_over_with_its_number() {
-        let lines: Vec<_> = Lines::new(&b"{}\n\nnonsense\n"[..]).map(|line| line.expect("memory")).collect();
-        let numbers: Vec<_> = lines.iter().map(|line| (line.number, line.record.is_err())).collect();
+        let lines: Vec<_> = Lines::new(&b"{}\n\nnonsense\n"[..])
+            .map(|line| line.expect("memory"))
+            .collect();
+        let numbers: Vec<_> = lines
+            .iter()
+            .map(|line| (line.number, line.record.is_err()))
+            .collect();
         assert_eq!(numbers, [(1, true), (3, true)]);
         let error = lines[0].record.as_ref().expect_err("no record");
-        assert!(error.starts_with("it is no recorded review: missing field"), "{error}");
+        assert!(
+            error.starts_with("it is no recorded review: missing field"),
+            "{error}"
+        );
     }
 }

@@ -1,8 +1,10 @@
 //! Recorded reviews, asked again: of other policies, or of the same ones with other settings.
 //!
-//! Each is reviewed as it was: with its time, and with what the inventory knew. A difference is thus one of policies, settings
-//! or exemptions, and nothing else. Free-form texts were hashed when the review was recorded, unless a policy of that time compared
-//! them: a policy that compares one that was hashed gets no verdict. Called by `cli::replay`; reads no file but through the reader that it is given.
+//! Each is reviewed as it was: with its time, and with what the inventory knew. A difference is
+//! thus one of policies, settings or exemptions, and nothing else. Free-form texts were hashed when
+//! the review was recorded, unless a policy of that time compared them: a policy that compares one
+//! that was hashed gets no verdict. Called by `cli::replay`; reads no file but through the reader
+//! that it is given.
 
 mod difference;
 mod log;
@@ -21,8 +23,8 @@ use std::time::{Duration, Instant};
 /// Nobody waits for a replay; the policies' own limits still hold.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often a review is asked on which a policy missed its deadline: a machine that is busy elsewhere must not invent
-/// differences, and a policy that loops does so each time.
+/// How often a review is asked on which a policy missed its deadline: a machine that is busy
+/// elsewhere must not invent differences, and a policy that loops does so each time.
 const ATTEMPTS: usize = 3;
 
 /// What decides on recorded reviews; what is known comes with each of them.
@@ -35,7 +37,10 @@ pub struct Replayer {
 impl Replayer {
     /// Policies and exemptions that are to be tried.
     pub fn new(policies: Vec<Arc<Policy>>, exemptions: Exemptions) -> Self {
-        Self { policies, exemptions }
+        Self {
+            policies,
+            exemptions,
+        }
     }
 
     /// What these policies say of a recorded review.
@@ -50,7 +55,11 @@ impl Replayer {
         let admission = Admission::new(self.policies.clone(), inventory, self.exemptions.clone());
         let mut outcome = self.ask(&admission, record, &request);
         for _ in 1..ATTEMPTS {
-            if outcome.evaluations.iter().any(|part| matches!(part.error, Some(EvaluationError::Deadline(_)))) {
+            if outcome
+                .evaluations
+                .iter()
+                .any(|part| matches!(part.error, Some(EvaluationError::Deadline(_))))
+            {
                 outcome = self.ask(&admission, record, &request);
             }
         }
@@ -61,32 +70,57 @@ impl Replayer {
         })
     }
 
-    /// The policies whose verdict depends on a text that was hashed: those that were asked, and those that select namespaces by a
-    /// label. The host's part depends on who writes, unless its exemptions are those of the host that recorded.
+    /// The policies whose verdict depends on a text that was hashed: those that were asked, and
+    /// those that select namespaces by a label. The host's part depends on who writes, unless its
+    /// exemptions are those of the host that recorded.
     fn unrepeatable(&self, record: &Record, outcome: &Outcome) -> Vec<Unrepeatable> {
         let hashed = &record.redacted;
-        let was_asked =
-            |policy: &Policy| outcome.evaluations.iter().any(|evaluation| evaluation.policy == *policy.name());
+        let was_asked = |policy: &Policy| {
+            outcome
+                .evaluations
+                .iter()
+                .any(|evaluation| evaluation.policy == *policy.name())
+        };
         let mut unrepeatable = vec![];
         for policy in &self.policies {
-            let compared = if was_asked(policy) { Compared::by(policy) } else { Compared::by_selector(policy) };
+            let compared = if was_asked(policy) {
+                Compared::by(policy)
+            } else {
+                Compared::by_selector(policy)
+            };
             if let Some(place) = compared.first(hashed) {
-                unrepeatable.push(Unrepeatable { policy: policy.name().to_string(), place: place.to_owned() });
+                unrepeatable.push(Unrepeatable {
+                    policy: policy.name().to_string(),
+                    place: place.to_owned(),
+                });
             }
         }
         let subjects = Subjects::of(&self.exemptions);
         if subjects.digest() != record.subjects
             && let Some(place) = subjects.first(hashed)
         {
-            unrepeatable.push(Unrepeatable { policy: difference::HOST.to_owned(), place: place.to_owned() });
+            unrepeatable.push(Unrepeatable {
+                policy: difference::HOST.to_owned(),
+                place: place.to_owned(),
+            });
         }
         unrepeatable
     }
 
-    fn ask(&self, admission: &Admission, record: &Record, request: &AdmissionRequest<'_>) -> Outcome {
+    fn ask(
+        &self,
+        admission: &Admission,
+        record: &Record,
+        request: &AdmissionRequest<'_>,
+    ) -> Outcome {
         // One review must not depend on the one before.
-        self.policies.iter().for_each(|policy| policy.forget_misses());
-        let clock = Clock { now: record.time, deadline: Instant::now() + PATIENCE };
+        self.policies
+            .iter()
+            .for_each(|policy| policy.forget_misses());
+        let clock = Clock {
+            now: record.time,
+            deadline: Instant::now() + PATIENCE,
+        };
         admission.review(record.function.into(), request, clock)
     }
 }
@@ -94,6 +128,10 @@ impl Replayer {
 impl Record {
     /// What was said when it was recorded.
     pub fn verdict(&self) -> Verdict {
-        Verdict { answer: self.answer.clone(), policies: self.policies.clone(), unrepeatable: vec![] }
+        Verdict {
+            answer: self.answer.clone(),
+            policies: self.policies.clone(),
+            unrepeatable: vec![],
+        }
     }
 }

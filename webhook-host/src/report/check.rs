@@ -88,7 +88,14 @@ impl Subject {
         let line = line_in(&problem).unwrap_or(1);
         let findings = vec![Finding::unjudged("", problem, line)];
         let (source, policies) = (source.to_owned(), BTreeSet::new());
-        Self { source, line, service: None, policies, findings, patch: vec![] }
+        Self {
+            source,
+            line,
+            service: None,
+            policies,
+            findings,
+            patch: vec![],
+        }
     }
 
     fn has(&self, level: Level) -> bool {
@@ -100,31 +107,59 @@ impl Finding {
     /// Says nothing yet.
     pub fn empty(level: Level) -> Self {
         let none = String::new;
-        Self { level, policy: none(), rule: none(), field: none(), message: none(), fix: none(), line: 1 }
+        Self {
+            level,
+            policy: none(),
+            rule: none(),
+            field: none(),
+            message: none(),
+            fix: none(),
+            line: 1,
+        }
     }
 
     /// Why there is no judgement.
     pub fn unjudged(policy: &str, problem: String, line: usize) -> Self {
-        Self { policy: policy.to_owned(), message: problem, line, ..Self::empty(Level::Unjudged) }
+        Self {
+            policy: policy.to_owned(),
+            message: problem,
+            line,
+            ..Self::empty(Level::Unjudged)
+        }
     }
 
     /// `field: message; fix`, as a denial says it.
     pub fn sentence(&self) -> String {
-        let field = if self.field.is_empty() { String::new() } else { format!("{}: ", self.field) };
-        let fix = if self.fix.is_empty() { String::new() } else { format!("; {}", self.fix) };
+        let field = if self.field.is_empty() {
+            String::new()
+        } else {
+            format!("{}: ", self.field)
+        };
+        let fix = if self.fix.is_empty() {
+            String::new()
+        } else {
+            format!("; {}", self.fix)
+        };
         printable(&format!("{field}{}{fix}", self.message)).into_owned()
     }
 
     /// The same behind `[policy]`.
     pub fn line_of_text(&self) -> String {
-        let policy = if self.policy.is_empty() { "sallyport" } else { &self.policy };
+        let policy = if self.policy.is_empty() {
+            "sallyport"
+        } else {
+            &self.policy
+        };
         format!("[{policy}] {}", self.sentence())
     }
 }
 
 impl CheckReport {
     fn count(&self, level: Level) -> usize {
-        self.subjects.iter().filter(|subject| subject.has(level)).count()
+        self.subjects
+            .iter()
+            .filter(|subject| subject.has(level))
+            .count()
     }
 
     /// 0 clean, 1 violations (where it is strict, warnings too), 2 something could not be judged.
@@ -169,32 +204,72 @@ fn subject_lines(subject: &Subject, detail: Detail, text: &mut String) {
         return;
     }
     let heading = match &subject.service {
-        Some(service) => format!("{} ({}:{})", printable(service), printable(&subject.source), subject.line),
+        Some(service) => format!(
+            "{} ({}:{})",
+            printable(service),
+            printable(&subject.source),
+            subject.line
+        ),
         None => printable(&subject.source).into_owned(),
     };
     let _ = writeln!(text, "{} {heading}", verdict(subject));
-    let quiet = |finding: &&Finding| detail != Detail::Quiet || matches!(finding.level, Level::Unjudged | Level::Error);
+    let quiet = |finding: &&Finding| {
+        detail != Detail::Quiet || matches!(finding.level, Level::Unjudged | Level::Error)
+    };
     for finding in subject.findings.iter().filter(quiet) {
-        let rule = if finding.rule.is_empty() { String::new() } else { format!(" {}", printable(&finding.rule)) };
-        let _ = writeln!(text, "     {}{rule}: {}", word(finding.level), finding.line_of_text());
+        let rule = if finding.rule.is_empty() {
+            String::new()
+        } else {
+            format!(" {}", printable(&finding.rule))
+        };
+        let _ = writeln!(
+            text,
+            "     {}{rule}: {}",
+            word(finding.level),
+            finding.line_of_text()
+        );
     }
     for operation in subject.patch.iter().filter(|_| detail != Detail::Quiet) {
         let _ = writeln!(text, "     patch {}", printable(&operation.to_string()));
     }
     if detail == Detail::Verbose && subject.service.is_some() {
-        let policies = subject.policies.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let _ = writeln!(text, "     asked: {}", if policies.is_empty() { "no policy" } else { &policies });
+        let policies = subject
+            .policies
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let _ = writeln!(
+            text,
+            "     asked: {}",
+            if policies.is_empty() {
+                "no policy"
+            } else {
+                &policies
+            }
+        );
     }
 }
 
-/// `5 Services, 9 of 11 policies asked: 3 denied, 1 with warnings, 0 with errors; 1 other object ignored`.
+/// `5 Services, 9 of 11 policies asked: 3 denied, 1 with warnings, 0 with errors; 1 other object
+/// ignored`.
 fn summary(report: &CheckReport, text: &mut String) {
-    let services = report.subjects.iter().filter(|subject| subject.service.is_some()).count();
-    let asked: BTreeSet<_> = report.subjects.iter().flat_map(|subject| &subject.policies).collect();
-    let [denied, warned, unjudged] = [Level::Error, Level::Warning, Level::Unjudged].map(|level| report.count(level));
+    let services = report
+        .subjects
+        .iter()
+        .filter(|subject| subject.service.is_some())
+        .count();
+    let asked: BTreeSet<_> = report
+        .subjects
+        .iter()
+        .flat_map(|subject| &subject.policies)
+        .collect();
+    let [denied, warned, unjudged] =
+        [Level::Error, Level::Warning, Level::Unjudged].map(|level| report.count(level));
     let _ = writeln!(
         text,
-        "{}, {} of {} asked: {denied} denied, {warned} with warnings, {unjudged} with errors; {} ignored",
+        "{}, {} of {} asked: {denied} denied, {warned} with warnings, {unjudged} with errors; {} \
+         ignored",
         counted(services, "Service"),
         asked.len(),
         counted_as(report.policies, "policy", "policies"),
@@ -237,15 +312,24 @@ mod tests {
 
     #[test]
     fn the_line_of_a_syntax_error_is_the_one_that_its_message_names() {
-        assert_eq!(line_in("not valid YAML: unexpected end at line 12 column 3"), Some(12));
+        assert_eq!(
+            line_in("not valid YAML: unexpected end at line 12 column 3"),
+            Some(12)
+        );
         assert_eq!(line_in("not valid YAML: line twelve"), None);
         assert_eq!(line_in("no such file"), None);
     }
 
     #[test]
     fn warnings_fail_only_where_it_is_strict() {
-        let warned = Subject { findings: vec![Finding::empty(Level::Warning)], ..Subject::unread("f", String::new()) };
-        let mut report = CheckReport { subjects: vec![warned], ..CheckReport::default() };
+        let warned = Subject {
+            findings: vec![Finding::empty(Level::Warning)],
+            ..Subject::unread("f", String::new())
+        };
+        let mut report = CheckReport {
+            subjects: vec![warned],
+            ..CheckReport::default()
+        };
         assert_eq!(report.exit_code(), 0);
         report.strict = true;
         assert_eq!(report.exit_code(), 1);

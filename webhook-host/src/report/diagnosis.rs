@@ -9,8 +9,16 @@ use std::fmt::Write as _;
 /// For people: which configurations were seen, and what is wrong with each.
 pub fn text(diagnoses: &[Diagnosis]) -> String {
     let mut text = recognised(diagnoses);
-    for diagnosis in diagnoses.iter().filter(|diagnosis| !diagnosis.findings.is_empty()) {
-        let _ = writeln!(text, "{} {}", diagnosis.kind.name(), printable(&diagnosis.name));
+    for diagnosis in diagnoses
+        .iter()
+        .filter(|diagnosis| !diagnosis.findings.is_empty())
+    {
+        let _ = writeln!(
+            text,
+            "{} {}",
+            diagnosis.kind.name(),
+            printable(&diagnosis.name)
+        );
         for finding in &diagnosis.findings {
             let (path, found) = (printable(&finding.path), printable(&finding.found));
             let _ = writeln!(text, "  {} {path}: {found}", word(finding.severity));
@@ -21,7 +29,11 @@ pub fn text(diagnoses: &[Diagnosis]) -> String {
     let [errors, warnings, notes] = counts(diagnoses);
     let configurations = counted(diagnoses.len(), "configuration");
     let (errors_told, warnings_told) = (counted(errors, "error"), counted(warnings, "warning"));
-    let _ = writeln!(text, "{configurations}: {errors_told}, {warnings_told}, {}", counted(notes, "note"));
+    let _ = writeln!(
+        text,
+        "{configurations}: {errors_told}, {warnings_told}, {}",
+        counted(notes, "note")
+    );
     if errors + warnings + notes > 0 {
         let _ = writeln!(text, "Items in brackets: {PAGE}");
     }
@@ -32,14 +44,20 @@ pub fn text(diagnoses: &[Diagnosis]) -> String {
 pub fn json(diagnoses: &[Diagnosis]) -> String {
     let [errors, warnings, notes] = counts(diagnoses);
     let counts = json!({"errors": errors, "warnings": warnings, "notes": notes});
-    format!("{:#}\n", json!({"page": PAGE, "counts": counts, "configurations": diagnoses}))
+    format!(
+        "{:#}\n",
+        json!({"page": PAGE, "counts": counts, "configurations": diagnoses})
+    )
 }
 
 /// How many findings of each severity there are, the worst first.
 pub fn counts(diagnoses: &[Diagnosis]) -> [usize; 3] {
     let findings = || diagnoses.iter().flat_map(|diagnosis| &diagnosis.findings);
-    [Severity::Error, Severity::Warning, Severity::Note]
-        .map(|severity| findings().filter(|finding| finding.severity == severity).count())
+    [Severity::Error, Severity::Warning, Severity::Note].map(|severity| {
+        findings()
+            .filter(|finding| finding.severity == severity)
+            .count()
+    })
 }
 
 fn recognised(diagnoses: &[Diagnosis]) -> String {

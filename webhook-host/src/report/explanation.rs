@@ -1,4 +1,5 @@
-//! One Service as a row of the comparison of Service types: access scope, ports, address, cloud, load balancing, use.
+//! One Service as a row of the comparison of Service types: access scope, ports, address, cloud,
+//! load balancing, use.
 
 use super::reach::Reach;
 use crate::contract::service::{Port, Service, ServiceType, Spec, TargetPort};
@@ -34,10 +35,22 @@ impl Explanation {
     /// Explains a Service that has the API server's defaults.
     pub fn of(service: &Service, namespace: &str) -> Self {
         let meta = &service.metadata;
-        let namespace = if meta.namespace.is_empty() { namespace } else { &meta.namespace };
-        let name = if meta.name.is_empty() { meta.generate_name.as_deref().unwrap_or("(unnamed)") } else { &meta.name };
+        let namespace = if meta.namespace.is_empty() {
+            namespace
+        } else {
+            &meta.namespace
+        };
+        let name = if meta.name.is_empty() {
+            meta.generate_name.as_deref().unwrap_or("(unnamed)")
+        } else {
+            &meta.name
+        };
         let spec = &service.spec;
-        let row = Row { spec, reach: Reach::of(service), dns: format!("{name}.{namespace}.svc") };
+        let row = Row {
+            spec,
+            reach: Reach::of(service),
+            dns: format!("{name}.{namespace}.svc"),
+        };
         Self {
             service: format!("{namespace}/{name}"),
             r#type: row.kind(),
@@ -111,9 +124,12 @@ impl Row<'_> {
         let (internal, public) = (self.reach.internal.join(", "), self.reach.public.join(", "));
         let scope = match (internal.is_empty(), public.is_empty()) {
             (true, _) => "external, via a provisioned load balancer".to_owned(),
-            (false, true) => format!("internal, via a provisioned load balancer, where {internal} serves it"),
+            (false, true) => {
+                format!("internal, via a provisioned load balancer, where {internal} serves it")
+            }
             (false, false) => format!(
-                "via a provisioned load balancer, internal where {internal} serves it, and perhaps external where {public} does"
+                "via a provisioned load balancer, internal where {internal} serves it, and perhaps \
+                 external where {public} does"
             ),
         };
         let ranges = match self.spec.load_balancer_source_ranges.is_empty() {
@@ -129,16 +145,24 @@ impl Row<'_> {
             Some(TargetPort::Number(number)) => number.to_string(),
             Some(TargetPort::Name(name)) => format!("named port {name}"),
         };
-        let name = port.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
+        let name = port
+            .name
+            .as_ref()
+            .map(|name| format!("{name}: "))
+            .unwrap_or_default();
         let node = match port.node_port {
             Some(number) if self.opens_node_ports() => format!(", on every node at {number}"),
             Some(number) => format!(", nodePort {number} without effect for this type"),
             None if self.opens_node_ports() => {
-                ", on every node at a port that the API server allocates (30000-32767 by default)".to_owned()
+                ", on every node at a port that the API server allocates (30000-32767 by default)"
+                    .to_owned()
             }
             None => String::new(),
         };
-        format!("{name}{} {} to {target} of the Pods{node}", port.protocol, port.port)
+        format!(
+            "{name}{} {} to {target} of the Pods{node}",
+            port.protocol, port.port
+        )
     }
 
     fn address(&self) -> String {
@@ -150,13 +174,19 @@ impl Row<'_> {
         };
         let outside = match self.service_type() {
             ServiceType::ExternalName => {
-                return format!("{} is a CNAME of {}", self.dns, spec.external_name.as_deref().unwrap_or("(nothing)"));
+                return format!(
+                    "{} is a CNAME of {}",
+                    self.dns,
+                    spec.external_name.as_deref().unwrap_or("(nothing)")
+                );
             }
             ServiceType::ClusterIp => String::new(),
             ServiceType::NodePort => "; any node's IP".to_owned(),
             ServiceType::LoadBalancer => match &spec.load_balancer_ip {
                 Some(ip) => format!("; external IP {ip}, as asked for (deprecated field)"),
-                None if self.reach.internal.is_empty() => "; an external IP or host name from the provider".to_owned(),
+                None if self.reach.internal.is_empty() => {
+                    "; an external IP or host name from the provider".to_owned()
+                }
                 None => "; an IP or host name from the provider".to_owned(),
             },
         };
@@ -169,8 +199,12 @@ impl Row<'_> {
 
     fn needs_cloud(&self) -> String {
         match (self.service_type(), &self.spec.load_balancer_class) {
-            (ServiceType::LoadBalancer, Some(class)) => format!("a controller that serves the class {class}"),
-            (ServiceType::LoadBalancer, None) => "yes (or another load-balancer controller)".to_owned(),
+            (ServiceType::LoadBalancer, Some(class)) => {
+                format!("a controller that serves the class {class}")
+            }
+            (ServiceType::LoadBalancer, None) => {
+                "yes (or another load-balancer controller)".to_owned()
+            }
             _ => "no".to_owned(),
         }
     }
@@ -188,19 +222,27 @@ impl Row<'_> {
     fn use_for(&self) -> &'static str {
         match self.service_type() {
             ServiceType::ClusterIp if self.is_headless() => {
-                "StatefulSets and clients that need each Pod; ClusterIP with an address for everything else"
+                "StatefulSets and clients that need each Pod; ClusterIP with an address for \
+                 everything else"
             }
             ServiceType::ClusterIp => {
-                "pod to pod: backend APIs, databases; NodePort or LoadBalancer only for what must be reached from outside"
+                "pod to pod: backend APIs, databases; NodePort or LoadBalancer only for what must \
+                 be reached from outside"
             }
             ServiceType::NodePort => {
-                "quick external access, development; LoadBalancer for production, ClusterIP for what stays inside"
+                "quick external access, development; LoadBalancer for production, ClusterIP for \
+                 what stays inside"
             }
             ServiceType::LoadBalancer if !self.reach.internal.is_empty() => {
-                "access from the provider's private network; ClusterIP for what stays inside the cluster"
+                "access from the provider's private network; ClusterIP for what stays inside the \
+                 cluster"
             }
-            ServiceType::LoadBalancer => "production-grade external access; ClusterIP for what stays inside",
-            ServiceType::ExternalName => "moving a dependency in or out of the cluster; ClusterIP for Pods",
+            ServiceType::LoadBalancer => {
+                "production-grade external access; ClusterIP for what stays inside"
+            }
+            ServiceType::ExternalName => {
+                "moving a dependency in or out of the cluster; ClusterIP for Pods"
+            }
         }
     }
 
@@ -210,28 +252,45 @@ impl Row<'_> {
         let outside = matches!(kind, ServiceType::NodePort | ServiceType::LoadBalancer);
         let mut notes = vec![];
         if outside && spec.external_traffic_policy.as_deref() == Some("Local") {
-            notes.push("externalTrafficPolicy Local: only nodes with a Pod answer; the client's IP is kept".to_owned());
+            notes.push(
+                "externalTrafficPolicy Local: only nodes with a Pod answer; the client's IP \
+                is kept"
+                    .to_owned(),
+            );
         }
         if kind == ServiceType::LoadBalancer && !spec.load_balancer_source_ranges.is_empty() {
-            notes.push(format!("loadBalancerSourceRanges: {}", spec.load_balancer_source_ranges.join(", ")));
+            notes.push(format!(
+                "loadBalancerSourceRanges: {}",
+                spec.load_balancer_source_ranges.join(", ")
+            ));
         }
-        if kind == ServiceType::LoadBalancer && self.reach.internal.is_empty() && !self.reach.public.is_empty() {
+        if kind == ServiceType::LoadBalancer
+            && self.reach.internal.is_empty()
+            && !self.reach.public.is_empty()
+        {
             let readers = self.reach.public.join(", ");
             notes.push(format!(
-                "nothing makes it internal for certain where {readers} serves it; see docs/rules.md#facts"
+                "nothing makes it internal for certain where {readers} serves it; see \
+                 docs/rules.md#facts"
             ));
         }
         if kind == ServiceType::LoadBalancer && self.opens_node_ports() {
             notes.push(
-                "it opens node ports too; allocateLoadBalancerNodePorts: false closes them, where the provider allows"
+                "it opens node ports too; allocateLoadBalancerNodePorts: false closes them, where \
+                 the provider allows"
                     .to_owned(),
             );
         }
         if kind != ServiceType::ExternalName && spec.selector.is_empty() {
-            notes.push("no selector: whoever writes its EndpointSlices decides where traffic goes".to_owned());
+            notes.push(
+                "no selector: whoever writes its EndpointSlices decides where traffic goes"
+                    .to_owned(),
+            );
         }
         if spec.publish_not_ready_addresses {
-            notes.push("publishNotReadyAddresses: Pods are reached before they are ready".to_owned());
+            notes.push(
+                "publishNotReadyAddresses: Pods are reached before they are ready".to_owned(),
+            );
         }
         notes
     }
@@ -239,11 +298,19 @@ impl Row<'_> {
 
 /// A block of lines for each Service.
 pub fn text(explanations: &[Explanation]) -> String {
-    explanations.iter().map(block).collect::<Vec<_>>().join("\n")
+    explanations
+        .iter()
+        .map(block)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn block(explanation: &Explanation) -> String {
-    let mut text = format!("{}: {}\n", printable(&explanation.service), printable(&explanation.r#type));
+    let mut text = format!(
+        "{}: {}\n",
+        printable(&explanation.service),
+        printable(&explanation.r#type)
+    );
     let mut row = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<15} {}", printable(value));
     };

@@ -1,13 +1,20 @@
 //! GitHub workflow commands: annotations on the lines of a pull request.
 //!
-//! Escaping as in actions/toolkit `packages/core/src/command.ts`: without it, a Service's name could issue commands.
+//! Escaping as in actions/toolkit `packages/core/src/command.ts`: without it, a Service's name
+//! could issue commands.
 
 use super::check::{CheckReport, Finding, Level, Subject};
 
 /// One command a finding.
 pub fn commands(report: &CheckReport) -> String {
-    let all = report.subjects.iter().flat_map(|subject| subject.findings.iter().map(move |finding| (subject, finding)));
-    all.map(|(subject, finding)| command(subject, finding)).collect()
+    let all = report.subjects.iter().flat_map(|subject| {
+        subject
+            .findings
+            .iter()
+            .map(move |finding| (subject, finding))
+    });
+    all.map(|(subject, finding)| command(subject, finding))
+        .collect()
 }
 
 fn command(subject: &Subject, finding: &Finding) -> String {
@@ -16,7 +23,11 @@ fn command(subject: &Subject, finding: &Finding) -> String {
         Level::Warning => "warning",
         Level::Note => "notice",
     };
-    let title = [subject.service.as_deref().unwrap_or("sallyport"), &finding.rule].join(" ");
+    let title = [
+        subject.service.as_deref().unwrap_or("sallyport"),
+        &finding.rule,
+    ]
+    .join(" ");
     format!(
         "::{word} file={},line={},title={}::{}\n",
         property(subject.source.strip_prefix("./").unwrap_or(&subject.source)),
@@ -27,7 +38,9 @@ fn command(subject: &Subject, finding: &Finding) -> String {
 }
 
 fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    text.replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
 }
 
 fn property(text: &str) -> String {
@@ -47,10 +60,14 @@ mod tests {
             policy: "p".into(),
             ..Finding::empty(Level::Warning)
         };
-        let subject = Subject { service: Some("a/b,c::d\n".into()), ..Subject::unread("x:y,z.yaml", String::new()) };
+        let subject = Subject {
+            service: Some("a/b,c::d\n".into()),
+            ..Subject::unread("x:y,z.yaml", String::new())
+        };
         assert_eq!(
             command(&subject, &finding),
-            "::warning file=x%3Ay%2Cz.yaml,line=3,title=a/b%2Cc%3A%3Ad%0A S02::[p] 100%25\\u{a}::error::x\n"
+            "::warning file=x%3Ay%2Cz.yaml,line=3,title=a/b%2Cc%3A%3Ad%0A S02::[p] \
+             100%25\\u{a}::error::x\n"
         );
     }
 }

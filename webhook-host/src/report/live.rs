@@ -6,18 +6,30 @@ use crate::server::{LastReload, Status};
 /// The host, its last reload, and a block a policy.
 pub fn text(status: &Status) -> String {
     let mut text = String::new();
-    let mut row = |name: &str, value: &str| text.push_str(&format!("{name:<16} {}\n", printable(value)));
+    let mut row =
+        |name: &str, value: &str| text.push_str(&format!("{name:<16} {}\n", printable(value)));
     row("version", &status.version);
-    row("generation", &format!("{} since {}", status.generation, status.since));
+    row(
+        "generation",
+        &format!("{} since {}", status.generation, status.since),
+    );
     let reload = match &status.last_reload {
         None => "none yet".to_owned(),
         Some(LastReload { at, error: None }) => format!("at {at}, successful"),
-        Some(LastReload { at, error: Some(error) }) => format!("at {at}, failed: {error}"),
+        Some(LastReload {
+            at,
+            error: Some(error),
+        }) => format!("at {at}, failed: {error}"),
     };
     row("last reload", &reload);
     if let Some(certificate) = &status.certificate {
         for line in certificate.lines().lines() {
-            row("certificate", line.get(4..).unwrap_or(line).trim_start_matches("certificate "));
+            row(
+                "certificate",
+                line.get(4..)
+                    .unwrap_or(line)
+                    .trim_start_matches("certificate "),
+            );
         }
     }
     for feed in &status.inventory {
@@ -26,11 +38,23 @@ pub fn text(status: &Status) -> String {
     for policy in &status.policies {
         let told = |part: &Option<String>| part.clone().unwrap_or_else(|| "unknown".to_owned());
         row("policy", &policy.name);
-        row("  mode", &format!("{:?}, failurePolicy {:?}", policy.mode, policy.failure_policy));
-        row("  module", &format!("{} {}", policy.module, told(&policy.digest)));
+        row(
+            "  mode",
+            &format!(
+                "{:?}, failurePolicy {:?}",
+                policy.mode, policy.failure_policy
+            ),
+        );
+        row(
+            "  module",
+            &format!("{} {}", policy.module, told(&policy.digest)),
+        );
         match &policy.error {
             Some(error) => row("  broken", error),
-            None => row("  component", &format!("{} {}", told(&policy.component), told(&policy.version))),
+            None => row(
+                "  component",
+                &format!("{} {}", told(&policy.component), told(&policy.version)),
+            ),
         }
         if let Some(candidate) = &policy.candidate {
             row("  candidate", &candidate.line());

@@ -1,5 +1,6 @@
-//! From where a load balancer is reached, as far as the Service says so: by its class, and by the annotations that the controllers
-//! of load balancers read, each in its own way (`sallyport_policy::facts`, the tables that the policies decide by).
+//! From where a load balancer is reached, as far as the Service says so: by its class, and by the
+//! annotations that the controllers of load balancers read, each in its own way
+//! (`sallyport_policy::facts`, the tables that the policies decide by).
 
 use crate::contract::service::Service;
 use sallyport_policy::facts::Controller;
@@ -19,12 +20,17 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// Asks each controller whether it reads the Service otherwise than one of which nothing is said.
+    /// Asks each controller whether it reads the Service otherwise than one of which nothing is
+    /// said.
     pub(super) fn of(service: &Service) -> Self {
         let (silent, service) = (sdk::Service::default(), converted(service));
         let annotations = service.metadata.annotations.iter();
-        let exposing = annotations.filter(|(key, value)| EXPOSING.iter().any(|row| row.exposes(key, value)));
-        let mut reach = Self { exposing: exposing.map(|(key, _)| key.clone()).collect(), ..Self::default() };
+        let exposing =
+            annotations.filter(|(key, value)| EXPOSING.iter().any(|row| row.exposes(key, value)));
+        let mut reach = Self {
+            exposing: exposing.map(|(key, _)| key.clone()).collect(),
+            ..Self::default()
+        };
         for controller in &CONTROLLERS {
             let public = controller.public(&service);
             if public.is_none() && controller.public(&silent).is_some() {
@@ -40,19 +46,38 @@ impl Reach {
 /// Whether a controller reads some annotation of a Service, or serves its class.
 fn reads(controller: &Controller, service: &sdk::Service, is_public: bool) -> bool {
     let class = service.spec.load_balancer_class.as_deref();
-    let serves = class.is_none_or(|class| controller.classes.iter().any(|known| known.name == class));
-    let switched = controller.switches.iter().any(|switch| service.annotation(switch.key).is_some());
+    let serves =
+        class.is_none_or(|class| controller.classes.iter().any(|known| known.name == class));
+    let switched = controller
+        .switches
+        .iter()
+        .any(|switch| service.annotation(switch.key).is_some());
     is_public && serves && (class.is_some() || switched)
 }
 
 /// The parts of a Service that the tables look at, as the SDK's type.
 fn converted(service: &Service) -> sdk::Service {
     let mut converted = sdk::Service::default();
-    converted.metadata.annotations.clone_from(&service.metadata.annotations);
-    converted.metadata.labels.clone_from(&service.metadata.labels);
+    converted
+        .metadata
+        .annotations
+        .clone_from(&service.metadata.annotations);
+    converted
+        .metadata
+        .labels
+        .clone_from(&service.metadata.labels);
     converted.spec.type_ = Some(sdk::ServiceType::LoadBalancer);
-    converted.spec.load_balancer_class.clone_from(&service.spec.load_balancer_class);
-    converted.spec.load_balancer_ip.clone_from(&service.spec.load_balancer_ip);
-    converted.spec.load_balancer_source_ranges.clone_from(&service.spec.load_balancer_source_ranges);
+    converted
+        .spec
+        .load_balancer_class
+        .clone_from(&service.spec.load_balancer_class);
+    converted
+        .spec
+        .load_balancer_ip
+        .clone_from(&service.spec.load_balancer_ip);
+    converted
+        .spec
+        .load_balancer_source_ranges
+        .clone_from(&service.spec.load_balancer_source_ranges);
     converted
 }

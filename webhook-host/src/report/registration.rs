@@ -4,7 +4,9 @@ use crate::registrar::{REGISTRATION, owner_reference};
 use crate::registration::backstop::Backstop;
 use crate::registration::{OnFailure, Registration};
 use crate::yaml;
-use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -25,7 +27,10 @@ impl Document {
     ///
     /// Never: every object of Kubernetes has a JSON form.
     pub fn new(object: &impl Serialize, remarks: Vec<String>) -> Self {
-        Self { remarks, object: serde_json::to_value(object).expect("an object of Kubernetes has a JSON form") }
+        Self {
+            remarks,
+            object: serde_json::to_value(object).expect("an object of Kubernetes has a JSON form"),
+        }
     }
 }
 
@@ -58,7 +63,10 @@ pub fn yaml(head: &[String], documents: &[Document]) -> String {
 /// One List.
 pub fn json(documents: &[Document]) -> String {
     let items: Vec<&Value> = documents.iter().map(|document| &document.object).collect();
-    format!("{:#}\n", json!({"apiVersion": "v1", "kind": "List", "items": items}))
+    format!(
+        "{:#}\n",
+        json!({"apiVersion": "v1", "kind": "List", "items": items})
+    )
 }
 
 fn comment(lines: &[String]) -> String {
@@ -71,27 +79,49 @@ fn comment(lines: &[String]) -> String {
 
 /// The webhook configurations, as far as some policy asks for them.
 pub fn webhooks(registration: &Registration<'_>) -> Vec<Document> {
-    let mutating = registration.mutating().map(|configuration: MutatingWebhookConfiguration| {
-        let remarks = ["Fails open: without its patches the validating webhook still has the last word."];
-        Document::new(&configuration, remarks.map(str::to_owned).to_vec())
-    });
-    let validating = registration.validating().map(|configuration: ValidatingWebhookConfiguration| {
-        Document::new(&configuration, validating_remarks(registration.options.on_failure))
-    });
-    let policies = registration.policies().map(|configuration: ValidatingWebhookConfiguration| {
-        let remarks = ["Refuses ServicePolicies that could not be loaded. Fails open: what gets past it is a broken policy, and told to be one."];
-        Document::new(&configuration, remarks.map(str::to_owned).to_vec())
-    });
-    mutating.into_iter().chain(validating).chain(policies).collect()
+    let mutating = registration
+        .mutating()
+        .map(|configuration: MutatingWebhookConfiguration| {
+            let remarks =
+                ["Fails open: without its patches the validating webhook still has the last word."];
+            Document::new(&configuration, remarks.map(str::to_owned).to_vec())
+        });
+    let validating =
+        registration
+            .validating()
+            .map(|configuration: ValidatingWebhookConfiguration| {
+                Document::new(
+                    &configuration,
+                    validating_remarks(registration.options.on_failure),
+                )
+            });
+    let policies = registration
+        .policies()
+        .map(|configuration: ValidatingWebhookConfiguration| {
+            let remarks = [
+                "Refuses ServicePolicies that could not be loaded. Fails open: what gets \
+            past it is a broken policy, and told to be one.",
+            ];
+            Document::new(&configuration, remarks.map(str::to_owned).to_vec())
+        });
+    mutating
+        .into_iter()
+        .chain(validating)
+        .chain(policies)
+        .collect()
 }
 
 fn validating_remarks(on_failure: OnFailure) -> Vec<String> {
     let remark = match on_failure {
         OnFailure::Fail => {
-            "Fails closed: while no replica answers, Services outside the excluded namespaces can't change. If it ever stands in the way,\n`kubectl delete validatingwebhookconfiguration` it: webhook configurations are not subject to webhooks."
+            "Fails closed: while no replica answers, Services outside the excluded namespaces \
+             can't change. If it ever stands in the way,\n`kubectl delete \
+             validatingwebhookconfiguration` it: webhook configurations are not subject to \
+             webhooks."
         }
         OnFailure::Ignore => {
-            "Fails open: while no replica answers, nothing is judged. `sallyport webhooks --backstop` prints what the API server itself can judge."
+            "Fails open: while no replica answers, nothing is judged. `sallyport webhooks \
+             --backstop` prints what the API server itself can judge."
         }
     };
     vec![remark.to_owned()]
@@ -99,20 +129,31 @@ fn validating_remarks(on_failure: OnFailure) -> Vec<String> {
 
 /// What holds for all configurations.
 pub fn head(registration: &Registration<'_>) -> Vec<String> {
-    let names: Vec<&str> = registration.policies.iter().map(|policy| &**policy.name()).collect();
-    let mut lines = vec![
+    let names: Vec<&str> = registration
+        .policies
+        .iter()
+        .map(|policy| &**policy.name())
+        .collect();
+    let mut lines =
+        vec![
         if registration.options.policies_from_cluster {
-            "Made by `sallyport webhooks --policies-from-cluster`, for whatever ServicePolicies may come.".to_owned()
+            "Made by `sallyport webhooks --policies-from-cluster`, for whatever ServicePolicies \
+             may come.".to_owned()
         } else {
             format!("Made by `sallyport webhooks`, for the policies {}.", names.join(", "))
         },
-        "Make it anew when policies or exemptions change: what is exempt here never reaches the host.".to_owned(),
+        "Make it anew when policies or exemptions change: what is exempt here never reaches the \
+         host.".to_owned(),
     ];
     if registration.options.match_conditions {
-        lines.push("Match conditions need Kubernetes 1.28 or later; for older ones: --kubernetes 1.27.".to_owned());
+        lines.push(
+            "Match conditions need Kubernetes 1.28 or later; for older ones: --kubernetes 1.27."
+                .to_owned(),
+        );
     } else {
         lines.push(
-            "Without match conditions, which this Kubernetes doesn't know: the host itself lets the same requests pass while it answers."
+            "Without match conditions, which this Kubernetes doesn't know: the host itself lets \
+             the same requests pass while it answers."
                 .to_owned(),
         );
     }
@@ -122,7 +163,9 @@ pub fn head(registration: &Registration<'_>) -> Vec<String> {
 /// What holds for the whole net: who has no part in it.
 pub fn backstop_head(gaps: &[String]) -> Vec<String> {
     let mut lines = vec![
-        "Made by `sallyport webhooks --backstop`: a net under a webhook that does not answer. It denies less than the policies do.".to_owned(),
+        "Made by `sallyport webhooks --backstop`: a net under a webhook that does not answer. It \
+         denies less than the policies do."
+            .to_owned(),
         "Make it anew when policies, settings or exemptions change.".to_owned(),
     ];
     lines.extend(gaps.iter().map(|gap| format!("Not covered: {gap}")));
@@ -131,6 +174,13 @@ pub fn backstop_head(gaps: &[String]) -> Vec<String> {
 
 /// A policy of the net with its binding.
 pub fn backstop(backstop: &Backstop) -> [Document; 2] {
-    let gaps = backstop.gaps.iter().map(|gap| format!("Not covered: {gap}.")).collect();
-    [Document::new(&backstop.policy, gaps), Document::new(&backstop.binding, vec![])]
+    let gaps = backstop
+        .gaps
+        .iter()
+        .map(|gap| format!("Not covered: {gap}."))
+        .collect();
+    [
+        Document::new(&backstop.policy, gaps),
+        Document::new(&backstop.binding, vec![]),
+    ]
 }

@@ -1,4 +1,5 @@
-//! What `sallyport replay` found: the differences by policy and rule with examples, for people and for programs.
+//! What `sallyport replay` found: the differences by policy and rule with examples, for people and
+//! for programs.
 
 use crate::printable::printable;
 use crate::replay::{Change, Difference};
@@ -84,13 +85,26 @@ impl ReplayReport {
         let time = replayed.time;
         self.reviews += 1;
         self.same += u64::from(differences.is_empty());
-        self.span = Some(self.span.map_or((time, time), |(from, to)| (from.min(time), to.max(time))));
-        for change in differences.iter().map(|difference| difference.change).collect::<BTreeSet<_>>() {
+        self.span = Some(
+            self.span
+                .map_or((time, time), |(from, to)| (from.min(time), to.max(time))),
+        );
+        for change in differences
+            .iter()
+            .map(|difference| difference.change)
+            .collect::<BTreeSet<_>>()
+        {
             *self.changes.entry(change).or_default() += 1;
         }
         // Several ports may break one rule; the review counts once for it.
         let mut counted = BTreeSet::new();
-        for Difference { change, policy, rule, message } in differences {
+        for Difference {
+            change,
+            policy,
+            rule,
+            message,
+        } in differences
+        {
             let of = (change, policy, rule);
             let group = self.groups.entry(of.clone()).or_default();
             if !counted.insert(of) {
@@ -99,7 +113,11 @@ impl ReplayReport {
             group.reviews += 1;
             if group.examples.len() < self.examples {
                 let (service, uid) = (replayed.service(), replayed.text("uid").to_owned());
-                group.examples.push(Example { service, uid, message });
+                group.examples.push(Example {
+                    service,
+                    uid,
+                    message,
+                });
             }
         }
     }
@@ -130,7 +148,11 @@ impl ReplayReport {
     fn span(&self) -> Option<[String; 2]> {
         let (from, to) = self.span?;
         let second = |time| Timestamp::try_from(time).map_or(0, Timestamp::as_second);
-        Some([from, to].map(|time| Timestamp::from_second(second(time)).unwrap_or_default().to_string()))
+        Some([from, to].map(|time| {
+            Timestamp::from_second(second(time))
+                .unwrap_or_default()
+                .to_string()
+        }))
     }
 }
 
@@ -138,28 +160,68 @@ impl ReplayReport {
 pub fn text(report: &ReplayReport) -> String {
     let mut text = String::new();
     let width = |pick: fn(&(Change, String, String)) -> &str, least: usize| {
-        report.groups.keys().map(|of| pick(of).chars().count()).fold(least, usize::max)
+        report
+            .groups
+            .keys()
+            .map(|of| pick(of).chars().count())
+            .fold(least, usize::max)
     };
     let (policies, rules) = (width(|of| &of.1, 6), width(|of| &of.2, 4));
     if !report.groups.is_empty() {
-        let _ = writeln!(text, "REVIEWS  {:18}  {:policies$}  RULE", "CHANGE", "POLICY");
+        let _ = writeln!(
+            text,
+            "REVIEWS  {:18}  {:policies$}  RULE",
+            "CHANGE", "POLICY"
+        );
     }
     for ((change, policy, rule), group) in &report.groups {
         let (policy, rule) = (printable(policy), printable(rule));
-        let row = format!("{:7}  {:18}  {policy:policies$}  {rule:rules$}", group.reviews, change.words());
+        let row = format!(
+            "{:7}  {:18}  {policy:policies$}  {rule:rules$}",
+            group.reviews,
+            change.words()
+        );
         let _ = writeln!(text, "{}", row.trim_end());
-        for Example { service, uid, message } in &group.examples {
-            let _ = writeln!(text, "           {} {}: {}", printable(service), printable(uid), printable(message));
+        for Example {
+            service,
+            uid,
+            message,
+        } in &group.examples
+        {
+            let _ = writeln!(
+                text,
+                "           {} {}: {}",
+                printable(service),
+                printable(uid),
+                printable(message)
+            );
         }
     }
     for place in &report.places {
         let _ = writeln!(text, "not read: {}", printable(place));
     }
-    let span = report.span().map(|[from, to]| format!(" from {from} to {to}")).unwrap_or_default();
-    let count = |change: Change| Some(format!(", {} {}", report.changes.get(&change)?, change.words()));
+    let span = report
+        .span()
+        .map(|[from, to]| format!(" from {from} to {to}"))
+        .unwrap_or_default();
+    let count = |change: Change| {
+        Some(format!(
+            ", {} {}",
+            report.changes.get(&change)?,
+            change.words()
+        ))
+    };
     let changes: String = Change::ALL.into_iter().filter_map(count).collect();
-    let unread = if report.unread > 0 { format!("; {} lines can't be read", report.unread) } else { String::new() };
-    let _ = writeln!(text, "{} reviews{span}: {} the same{changes}{unread}", report.reviews, report.same);
+    let unread = if report.unread > 0 {
+        format!("; {} lines can't be read", report.unread)
+    } else {
+        String::new()
+    };
+    let _ = writeln!(
+        text,
+        "{} reviews{span}: {} the same{changes}{unread}",
+        report.reviews, report.same
+    );
     text
 }
 
@@ -174,7 +236,12 @@ pub fn json(report: &ReplayReport) -> String {
     let changes: serde_json::Map<_, _> = report
         .changes
         .iter()
-        .filter_map(|(change, reviews)| Some((serde_json::to_value(change).ok()?.as_str()?.to_owned(), json!(reviews))))
+        .filter_map(|(change, reviews)| {
+            Some((
+                serde_json::to_value(change).ok()?.as_str()?.to_owned(),
+                json!(reviews),
+            ))
+        })
         .collect();
     let value = json!({
         "exitCode": report.exit_code(),

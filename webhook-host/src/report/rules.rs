@@ -1,4 +1,5 @@
-//! Names of findings for programs: an id for each kind, one sentence, and the page that explains it.
+//! Names of findings for programs: an id for each kind, one sentence, and the page that explains
+//! it.
 
 use super::check::{Finding, Level};
 
@@ -7,38 +8,119 @@ const DOCS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/");
 
 /// Id, anchor in docs/rules.md, and what it says.
 const SHIPPED: [(&str, &str, &str); 16] = [
-    ("S01", "service-type", "The type of a Service is among the allowed ones."),
-    ("S02", "nodeport-range", "Node ports and health-check node ports lie in the allowed ranges."),
-    ("S03", "loadbalancer-cloud-only", "A LoadBalancer is used only where something serves it."),
-    ("S04", "loadbalancer-exposure", "A load balancer is certainly internal."),
-    ("S05", "loadbalancer-exposure", "A load balancer is reached from known addresses only."),
-    ("S06", "loadbalancer-exposure", "A load balancer opens no node ports."),
-    ("S07", "clusterip-internal", "Internal backends stay inside the cluster."),
-    ("S08", "external-ips", "External IPs lie in the allowed blocks."),
-    ("S09", "external-name", "An ExternalName is no alias to internal names or addresses."),
-    ("S10", "exposure-annotations", "No annotation exposes a Service that is no LoadBalancer."),
-    ("S11", "dormant-fields", "No field is set that the type does not use."),
-    ("S12", "loadbalancer-cloud-only", "The load balancer class is among the allowed ones."),
-    ("S13", "loadbalancer-exposure", "The field loadBalancerIP is deprecated."),
-    ("S14", "status-writes", "The status of a load balancer is written by known writers only."),
-    ("S15", "selectorless", "A NodePort or LoadBalancer has a selector."),
-    ("S16", "the-host", "The object is a Service by the API's own types."),
+    (
+        "S01",
+        "service-type",
+        "The type of a Service is among the allowed ones.",
+    ),
+    (
+        "S02",
+        "nodeport-range",
+        "Node ports and health-check node ports lie in the allowed ranges.",
+    ),
+    (
+        "S03",
+        "loadbalancer-cloud-only",
+        "A LoadBalancer is used only where something serves it.",
+    ),
+    (
+        "S04",
+        "loadbalancer-exposure",
+        "A load balancer is certainly internal.",
+    ),
+    (
+        "S05",
+        "loadbalancer-exposure",
+        "A load balancer is reached from known addresses only.",
+    ),
+    (
+        "S06",
+        "loadbalancer-exposure",
+        "A load balancer opens no node ports.",
+    ),
+    (
+        "S07",
+        "clusterip-internal",
+        "Internal backends stay inside the cluster.",
+    ),
+    (
+        "S08",
+        "external-ips",
+        "External IPs lie in the allowed blocks.",
+    ),
+    (
+        "S09",
+        "external-name",
+        "An ExternalName is no alias to internal names or addresses.",
+    ),
+    (
+        "S10",
+        "exposure-annotations",
+        "No annotation exposes a Service that is no LoadBalancer.",
+    ),
+    (
+        "S11",
+        "dormant-fields",
+        "No field is set that the type does not use.",
+    ),
+    (
+        "S12",
+        "loadbalancer-cloud-only",
+        "The load balancer class is among the allowed ones.",
+    ),
+    (
+        "S13",
+        "loadbalancer-exposure",
+        "The field loadBalancerIP is deprecated.",
+    ),
+    (
+        "S14",
+        "status-writes",
+        "The status of a load balancer is written by known writers only.",
+    ),
+    (
+        "S15",
+        "selectorless",
+        "A NodePort or LoadBalancer has a selector.",
+    ),
+    (
+        "S16",
+        "the-host",
+        "The object is a Service by the API's own types.",
+    ),
 ];
 
 /// Ids of the host's own findings.
 const HOST: [(&str, &str); 7] = [
-    ("BreakGlass", "The break-glass annotation is used by those who may."),
+    (
+        "BreakGlass",
+        "The break-glass annotation is used by those who may.",
+    ),
     ("exempt", "No policy is asked about the Service."),
     ("in-deletion", "The Service is being deleted."),
-    ("namespace-labels", "A policy goes by labels of a namespace that are not known."),
-    ("node-port-conflict", "Two Services ask for the same node port."),
+    (
+        "namespace-labels",
+        "A policy goes by labels of a namespace that are not known.",
+    ),
+    (
+        "node-port-conflict",
+        "Two Services ask for the same node port.",
+    ),
     ("sallyport", "The manifest can be read and used."),
-    ("sallyport/warning", "The manifest allows what is rarely meant."),
+    (
+        "sallyport/warning",
+        "The manifest allows what is rarely meant.",
+    ),
 ];
 
 /// The id of a finding's kind. A policy's warnings have one of their own.
 pub(super) fn id(finding: &Finding) -> String {
-    let Finding { rule, policy, level, .. } = finding;
+    let Finding {
+        rule,
+        policy,
+        level,
+        ..
+    } = finding;
     let is_warning = matches!(level, Level::Warning | Level::Note);
     match (rule.is_empty(), policy.is_empty()) {
         (false, _) => rule.clone(),
@@ -51,8 +133,14 @@ pub(super) fn id(finding: &Finding) -> String {
 
 /// What the kind is about.
 pub(super) fn description(id: &str) -> String {
-    let shipped = SHIPPED.iter().find(|(rule, ..)| *rule == id).map(|(.., text)| *text);
-    let host = HOST.iter().find(|(rule, _)| *rule == id).map(|(_, text)| *text);
+    let shipped = SHIPPED
+        .iter()
+        .find(|(rule, ..)| *rule == id)
+        .map(|(.., text)| *text);
+    let host = HOST
+        .iter()
+        .find(|(rule, _)| *rule == id)
+        .map(|(_, text)| *text);
     match (shipped.or(host), id.rsplit_once('/')) {
         (Some(text), _) => text.to_owned(),
         (None, Some((policy, "warning"))) => format!("A warning of the policy {policy}."),
@@ -95,13 +183,26 @@ mod tests {
 
     #[test]
     fn the_kinds_of_one_policy_are_told_apart() {
-        let of =
-            |level, rule: &str| id(&Finding { policy: "p".to_owned(), rule: rule.to_owned(), ..Finding::empty(level) });
-        let ids = [of(Level::Error, "X1"), of(Level::Warning, ""), of(Level::Unjudged, "")];
+        let of = |level, rule: &str| {
+            id(&Finding {
+                policy: "p".to_owned(),
+                rule: rule.to_owned(),
+                ..Finding::empty(level)
+            })
+        };
+        let ids = [
+            of(Level::Error, "X1"),
+            of(Level::Warning, ""),
+            of(Level::Unjudged, ""),
+        ];
         assert_eq!(ids, ["X1", "p/warning", "p/error"]);
         assert_eq!(
             ids.map(|id| description(&id)),
-            ["Rule X1 of a policy.", "A warning of the policy p.", "The policy p has no verdict."]
+            [
+                "Rule X1 of a policy.",
+                "A warning of the policy p.",
+                "The policy p has no verdict."
+            ]
         );
     }
 }

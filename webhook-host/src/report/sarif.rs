@@ -9,12 +9,22 @@ const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
 /// The report of one run.
 pub fn sarif(report: &CheckReport) -> String {
-    let all =
-        || report.subjects.iter().flat_map(|subject| subject.findings.iter().map(move |finding| (subject, finding)));
+    let all = || {
+        report.subjects.iter().flat_map(|subject| {
+            subject
+                .findings
+                .iter()
+                .map(move |finding| (subject, finding))
+        })
+    };
     let judged = all().filter(|(_, finding)| finding.level != Level::Unjudged);
     let unjudged = all().filter(|(_, finding)| finding.level == Level::Unjudged);
-    let results: Vec<Value> = judged.map(|(subject, finding)| result(subject, finding)).collect();
-    let notifications: Vec<Value> = unjudged.map(|(subject, finding)| notification(subject, finding)).collect();
+    let results: Vec<Value> = judged
+        .map(|(subject, finding)| result(subject, finding))
+        .collect();
+    let notifications: Vec<Value> = unjudged
+        .map(|(subject, finding)| notification(subject, finding))
+        .collect();
     let rules: BTreeSet<String> = all().map(|(_, finding)| rules::id(finding)).collect();
     let rules: Vec<Value> = rules.iter().map(|id| descriptor(id)).collect();
     let log = json!({
@@ -38,7 +48,8 @@ pub fn sarif(report: &CheckReport) -> String {
 }
 
 fn descriptor(id: &str) -> Value {
-    json!({"id": id, "shortDescription": {"text": rules::description(id)}, "helpUri": rules::page(id)})
+    json!({"id": id, "shortDescription": {"text": rules::description(id)},
+        "helpUri": rules::page(id)})
 }
 
 fn result(subject: &Subject, finding: &Finding) -> Value {
@@ -72,7 +83,8 @@ fn location(subject: &Subject, finding: &Finding) -> Value {
     });
     if let Some(service) = &subject.service {
         let name = format!("{service} {}", finding.field);
-        location["logicalLocations"] = json!([{"fullyQualifiedName": name.trim_end(), "kind": "resource"}]);
+        location["logicalLocations"] =
+            json!([{"fullyQualifiedName": name.trim_end(), "kind": "resource"}]);
     }
     location
 }
@@ -81,7 +93,15 @@ fn location(subject: &Subject, finding: &Finding) -> Value {
 fn uri(file: &str) -> String {
     let file = file.strip_prefix("./").unwrap_or(file);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
-    file.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    file.bytes()
+        .map(|byte| {
+            if plain(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]

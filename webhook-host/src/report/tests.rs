@@ -14,7 +14,14 @@ pub fn text(report: &TestReport) -> String {
         }
         for case in &suite.cases {
             if let Some(failure) = &case.failure {
-                let _ = writeln!(text, "FAIL {}/{} ({}:{})", suite.name, case.name, suite.path.display(), case.line);
+                let _ = writeln!(
+                    text,
+                    "FAIL {}/{} ({}:{})",
+                    suite.name,
+                    case.name,
+                    suite.path.display(),
+                    case.line
+                );
                 failure.lines().for_each(|line| {
                     let _ = writeln!(text, "     {line}");
                 });
@@ -31,7 +38,10 @@ pub fn text(report: &TestReport) -> String {
 pub fn json(report: &TestReport) -> String {
     let (passed, failed) = report.count();
     let suites: Vec<Value> = report.suites.iter().map(json_suite).collect();
-    format!("{:#}\n", json!({"passed": passed, "failed": failed, "suites": suites}))
+    format!(
+        "{:#}\n",
+        json!({"passed": passed, "failed": failed, "suites": suites})
+    )
 }
 
 fn json_suite(suite: &SuiteReport) -> Value {
@@ -45,14 +55,17 @@ fn json_suite(suite: &SuiteReport) -> Value {
         })
     };
     let cases: Vec<Value> = suite.cases.iter().map(case).collect();
-    json!({"name": suite.name, "file": suite.path.display().to_string(), "problem": suite.problem, "cases": cases})
+    json!({"name": suite.name, "file": suite.path.display().to_string(), "problem": suite.problem,
+        "cases": cases})
 }
 
 /// For CI systems.
 pub fn junit(report: &TestReport) -> String {
     let mut junit = Report::new("sallyport");
     junit.add_test_suites(report.suites.iter().map(junit_suite));
-    junit.to_string().unwrap_or_else(|error| format!("<!-- {error} -->\n"))
+    junit
+        .to_string()
+        .unwrap_or_else(|error| format!("<!-- {error} -->\n"))
 }
 
 fn junit_suite(suite: &SuiteReport) -> TestSuite {
@@ -72,7 +85,8 @@ fn junit_suite(suite: &SuiteReport) -> TestSuite {
             }
         };
         let mut test = TestCase::new(case.name.as_str(), status);
-        test.set_classname(suite.name.as_str()).set_time(case.elapsed);
+        test.set_classname(suite.name.as_str())
+            .set_time(case.elapsed);
         test
     }));
     junit

@@ -1,6 +1,8 @@
-//! Probes, metrics and the live policies, on a port, a thread and a runtime of their own: a policy that hogs the workers can't fail a probe.
+//! Probes, metrics and the live policies, on a port, a thread and a runtime of their own: a policy
+//! that hogs the workers can't fail a probe.
 //!
-//! Nor can clients that hog this port: the newest connection is always served, the oldest goes when there are too many.
+//! Nor can clients that hog this port: the newest connection is always served, the oldest goes when
+//! there are too many.
 
 use super::live::Live;
 use axum::Router;
@@ -26,7 +28,8 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// A kubelet, a few that scrape, and someone who looks.
 const CONNECTIONS: usize = 64;
 
-/// From the end of an answer to the end of the next request's head. A kubelet connects for each probe.
+/// From the end of an answer to the end of the next request's head. A kubelet connects for each
+/// probe.
 const HEAD: Duration = Duration::from_secs(3);
 
 /// A whole connection: who reads metrics slower than this may ask again.
@@ -48,7 +51,10 @@ pub struct Admin {
 impl Admin {
     /// Not ready yet.
     pub fn new(live: Arc<Live>) -> Self {
-        Self { live, ready: Arc::new(AtomicBool::new(false)) }
+        Self {
+            live,
+            ready: Arc::new(AtomicBool::new(false)),
+        }
     }
 
     /// What `/readyz` says from now on.
@@ -69,13 +75,17 @@ impl Admin {
             .route("/metrics", get(metrics))
             .route("/policies", get(policies))
             .with_state(self.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let run = move || {
             if let Err(error) = runtime.block_on(accept(listener, &router)) {
                 tracing::error!(%error, "the admin server ended");
             }
         };
-        std::thread::Builder::new().name("admin".into()).spawn(run)?;
+        std::thread::Builder::new()
+            .name("admin".into())
+            .spawn(run)?;
         Ok(())
     }
 }
@@ -102,7 +112,9 @@ async fn accept(listener: TcpListener, router: &Router) -> std::io::Result<()> {
 
 async fn serve(stream: TcpStream, router: Router) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_BYTES);
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     // What ends a connection early is the client's business.
     let _ = tokio::time::timeout(LIFETIME, connection).await;
@@ -114,9 +126,16 @@ async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> impl I
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready")
     };
-    let verbose =
-        query.is_some_and(|query| query.split('&').any(|word| word == "verbose" || word.starts_with("verbose=")));
-    let policies = if verbose { admin.live.status().lines() } else { String::new() };
+    let verbose = query.is_some_and(|query| {
+        query
+            .split('&')
+            .any(|word| word == "verbose" || word.starts_with("verbose="))
+    });
+    let policies = if verbose {
+        admin.live.status().lines()
+    } else {
+        String::new()
+    };
     (status, format!("{policies}{word}\n"))
 }
 
@@ -125,6 +144,7 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
 }
 
 async fn policies(State(admin): State<Admin>) -> impl IntoResponse {
-    let status = serde_json::to_string(&admin.live.status()).expect("it is made of texts and numbers");
+    let status =
+        serde_json::to_string(&admin.live.status()).expect("it is made of texts and numbers");
     ([(CONTENT_TYPE, "application/json")], status)
 }

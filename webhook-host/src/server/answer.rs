@@ -1,8 +1,9 @@
 //! The body of an answer, which holds what it was given until its client has taken the last byte.
 //!
-//! An answer that nobody reads would otherwise cost nothing and take memory: over HTTP/2 a client may open no window, over
-//! HTTP/1.1 it may never read. So the memory of a large answer counts like that of a body, the request stays among the open ones,
-//! and `connection` closes what is not taken in time. Made by `connection` for every response.
+//! An answer that nobody reads would otherwise cost nothing and take memory: over HTTP/2 a client
+//! may open no window, over HTTP/1.1 it may never read. So the memory of a large answer counts like
+//! that of a body, the request stays among the open ones, and `connection` closes what is not taken
+//! in time. Made by `connection` for every response.
 
 use super::peer::Wait;
 use super::peers::Request;
@@ -40,7 +41,10 @@ impl AsRef<[u8]> for Holding {
 
 impl Answer {
     pub(super) fn new(body: Body, held: Held) -> Self {
-        Self { body, held: Some(held) }
+        Self {
+            body,
+            held: Some(held),
+        }
     }
 
     /// Of a request that was not even begun.

@@ -1,10 +1,12 @@
 //! How much the host takes on at a time, and the refusal of what is more.
 //!
-//! A review passes three gates: room for its body, a place among those in flight, and its turn to run. What is large passes a
-//! fourth, alone: whoever makes something of its body does, also after the answer. Only that and turns are waited for, which is
-//! part of the request's own time; of the large ones only some wait, so that they leave places to the small ones. A turn is held
-//! until no guest of its review runs any more: guests run inside the future that holds it, and what is cleared up after the answer
-//! takes it along. Called by `handlers` for every request; nothing here takes a lock.
+//! A review passes three gates: room for its body, a place among those in flight, and its turn to
+//! run. What is large passes a fourth, alone: whoever makes something of its body does, also after
+//! the answer. Only that and turns are waited for, which is part of the request's own time; of the
+//! large ones only some wait, so that they leave places to the small ones. A turn is held until no
+//! guest of its review runs any more: guests run inside the future that holds it, and what is
+//! cleared up after the answer takes it along. Called by `handlers` for every request; nothing here
+//! takes a lock.
 
 use super::limits::Limits;
 use super::live::Live;
@@ -20,28 +22,33 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-/// How long a request waits for memory before it is refused, and between two looks for a slow one that may go in its place.
+/// How long a request waits for memory before it is refused, and between two looks for a slow one
+/// that may go in its place.
 const PATIENCE: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Requests that may wait for memory. What their clients have sent meanwhile lies in buffers that nobody counts, up to
-/// `connection::STREAM_WINDOW` each.
+/// Requests that may wait for memory. What their clients have sent meanwhile lies in buffers that
+/// nobody counts, up to `connection::STREAM_WINDOW` each.
 const MAX_WAITING_FOR_MEMORY: usize = 128;
 
 const KIB: usize = 1024;
 
-/// A body of more KiB than that takes its memory where only such do, so that large ones leave some to ordinary ones. Of the memory
-/// for bodies, a quarter is for ordinary ones and a quarter for answers.
+/// A body of more KiB than that takes its memory where only such do, so that large ones leave some
+/// to ordinary ones. Of the memory for bodies, a quarter is for ordinary ones and a quarter for
+/// answers.
 const ORDINARY_BODY: usize = 64;
 
-/// Bytes of an answer that are not counted: ordinary answers, of which there are no more than open requests.
+/// Bytes of an answer that are not counted: ordinary answers, of which there are no more than open
+/// requests.
 const ORDINARY_ANSWER: usize = 4 << 10;
 
-/// One in so many reviews in flight is kept for addresses that have no more than that many themselves.
+/// One in so many reviews in flight is kept for addresses that have no more than that many
+/// themselves.
 const KEPT_FOR_FEW: usize = 8;
 
-/// Bytes of a body that is alone among its like, since what is made of it takes many times the room. The largest Service
-/// that people write (256 KiB of annotations) has about twice that much in an update.
+/// Bytes of a body that is alone among its like, since what is made of it takes many times the
+/// room. The largest Service that people write (256 KiB of annotations) has about twice that much
+/// in an update.
 const LARGE: usize = 768 * KIB;
 
 /// The same by its weight: that of a Service with some hundred ports.
@@ -90,7 +97,8 @@ pub(super) struct Place<'a> {
     _counted: Counted,
 }
 
-/// The right to run a guest on this thread. Whoever has something to run after the answer takes it along.
+/// The right to run a guest on this thread. Whoever has something to run after the answer takes it
+/// along.
 pub(super) struct Turn {
     _permit: OwnedSemaphorePermit,
 }
@@ -115,11 +123,14 @@ pub(super) struct Share {
 impl Memory {
     fn new(kib: usize) -> Self {
         let most = kib.clamp(1, Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(most)), most }
+        Self {
+            free: Arc::new(Semaphore::new(most)),
+            most,
+        }
     }
 
-    /// So many bytes, in permits. What is more than there is takes all: a body is never larger than --body-limit, which may be
-    /// more than all memory for bodies.
+    /// So many bytes, in permits. What is more than there is takes all: a body is never larger than
+    /// --body-limit, which may be more than all memory for bodies.
     fn permits(&self, bytes: usize) -> u32 {
         u32::try_from(bytes.div_ceil(KIB).clamp(1, self.most)).unwrap_or(u32::MAX)
     }
@@ -149,9 +160,14 @@ impl Capacity {
         }
     }
 
-    /// Whether a request has a chance at all: asked before its body is read, so that a refusal costs next to nothing.
+    /// Whether a request has a chance at all: asked before its body is read, so that a refusal
+    /// costs next to nothing.
     pub(super) fn check(&self, peer: &Peer) -> Result<(), Refusal> {
-        if self.places.left(peer.is_preferred()) == 0 { Err(full()) } else { Ok(()) }
+        if self.places.left(peer.is_preferred()) == 0 {
+            Err(full())
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether any guest runs.
@@ -171,7 +187,12 @@ impl Capacity {
 
     /// No memory yet.
     pub(super) fn room<'a>(&'a self, peer: &'a Arc<Peer>) -> Room<'a> {
-        Room { capacity: self, peer, taken: None, is_spacious: false }
+        Room {
+            capacity: self,
+            peer,
+            taken: None,
+            is_spacious: false,
+        }
     }
 
     /// Memory for an answer of so many bytes, until it is written. Ordinary ones take none.
@@ -182,47 +203,84 @@ impl Capacity {
         let permits = self.answers.permits(bytes);
         let memory = Arc::clone(&self.answers.free).try_acquire_many_owned(permits);
         memory.map(Some).map_err(|_| {
-            Refusal::overload("memory", "answers that were not read take up all memory for answers; try again")
+            Refusal::overload(
+                "memory",
+                "answers that were not read take up all memory for answers; try again",
+            )
         })
     }
 
     /// Of a body of so many bytes, and of this weight.
     pub(super) fn load(&self, body: usize, weight: usize) -> Load {
-        Load { large: (body > LARGE || weight > HEAVY).then(|| Arc::clone(&self.large)) }
+        Load {
+            large: (body > LARGE || weight > HEAVY).then(|| Arc::clone(&self.large)),
+        }
     }
 
-    /// A place, at once or not at all. The last ones are for addresses that have few, so that who asks a lot leaves some to
-    /// others.
+    /// A place, at once or not at all. The last ones are for addresses that have few, so that who
+    /// asks a lot leaves some to others.
     pub(super) fn place<'a>(&'a self, peer: &'a Arc<Peer>) -> Result<Place<'a>, Refusal> {
         let preferred = peer.is_preferred();
-        if !preferred && self.places.free() <= self.kept && self.peers.reviews_of(peer.address()) >= self.kept {
+        if !preferred
+            && self.places.free() <= self.kept
+            && self.peers.reviews_of(peer.address()) >= self.kept
+        {
             return Err(full());
         }
         let permits = self.places.take(preferred).ok_or_else(full)?;
         peer.reviews().fetch_add(1, Ordering::Relaxed);
-        Ok(Place { capacity: self, peer, _permits: permits, _counted: self.live.metrics().in_flight() })
+        Ok(Place {
+            capacity: self,
+            peer,
+            _permits: permits,
+            _counted: self.live.metrics().in_flight(),
+        })
     }
 }
 
 fn full() -> Refusal {
-    Refusal::overload("in-flight", "as many reviews as --max-in-flight allows are in flight; try again")
+    Refusal::overload(
+        "in-flight",
+        "as many reviews as --max-in-flight allows are in flight; try again",
+    )
 }
 
 impl<'a> Room<'a> {
-    /// Memory for so many bytes in all. A body takes it as it arrives: what a client announces but never sends takes none.
+    /// Memory for so many bytes in all. A body takes it as it arrives: what a client announces but
+    /// never sends takes none.
     pub(super) async fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let capacity = self.capacity;
         if !self.is_spacious && bytes > ORDINARY_BODY * KIB {
-            let permit = capacity.memory(&capacity.spacious, capacity.spacious.permits(bytes), self.peer).await?;
+            let permit = capacity
+                .memory(
+                    &capacity.spacious,
+                    capacity.spacious.permits(bytes),
+                    self.peer,
+                )
+                .await?;
             self.replace(Some(permit));
             self.is_spacious = true;
             return Ok(());
         }
-        let memory = if self.is_spacious { &capacity.spacious } else { &capacity.ordinary };
-        let taken = self.taken.as_ref().map_or(0, |taken| u32::try_from(taken.num_permits()).unwrap_or(u32::MAX));
-        let Some(more) = memory.permits(bytes).checked_sub(taken).filter(|more| *more > 0) else { return Ok(()) };
+        let memory = if self.is_spacious {
+            &capacity.spacious
+        } else {
+            &capacity.ordinary
+        };
+        let taken = self.taken.as_ref().map_or(0, |taken| {
+            u32::try_from(taken.num_permits()).unwrap_or(u32::MAX)
+        });
+        let Some(more) = memory
+            .permits(bytes)
+            .checked_sub(taken)
+            .filter(|more| *more > 0)
+        else {
+            return Ok(());
+        };
         let more = capacity.memory(memory, more, self.peer).await?;
-        self.peer.held().fetch_add(more.num_permits(), Ordering::Relaxed);
+        self.peer
+            .held()
+            .fetch_add(more.num_permits(), Ordering::Relaxed);
         match &mut self.taken {
             Some(taken) => taken.merge(more),
             None => self.taken = Some(more),
@@ -231,9 +289,13 @@ impl<'a> Room<'a> {
     }
 
     fn replace(&mut self, taken: Option<SemaphorePermit<'a>>) {
-        let count = |permit: &Option<SemaphorePermit<'_>>| permit.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let count = |permit: &Option<SemaphorePermit<'_>>| {
+            permit.as_ref().map_or(0, SemaphorePermit::num_permits)
+        };
         self.peer.held().fetch_add(count(&taken), Ordering::Relaxed);
-        self.peer.held().fetch_sub(count(&self.taken), Ordering::Relaxed);
+        self.peer
+            .held()
+            .fetch_sub(count(&self.taken), Ordering::Relaxed);
         self.taken = taken;
     }
 }
@@ -246,16 +308,29 @@ impl Drop for Room<'_> {
 
 impl Capacity {
     /// So much memory, at once or soon. Who sends slowly meanwhile, and holds most, makes room.
-    async fn memory<'a>(&self, memory: &'a Memory, permits: u32, peer: &Peer) -> Result<SemaphorePermit<'a>, Refusal> {
+    async fn memory<'a>(
+        &self,
+        memory: &'a Memory,
+        permits: u32,
+        peer: &Peer,
+    ) -> Result<SemaphorePermit<'a>, Refusal> {
         if let Ok(permit) = memory.free.try_acquire_many(permits) {
             return Ok(permit);
         }
-        let refused =
-            || Refusal::overload("memory", "the bodies of other requests take up all memory for bodies; try again");
+        let refused = || {
+            Refusal::overload(
+                "memory",
+                "the bodies of other requests take up all memory for bodies; try again",
+            )
+        };
         let _waits = self.waiting.try_acquire().map_err(|_| refused())?;
-        let (until, mut acquired) = (Instant::now() + PATIENCE, pin!(memory.free.acquire_many(permits)));
+        let (until, mut acquired) = (
+            Instant::now() + PATIENCE,
+            pin!(memory.free.acquire_many(permits)),
+        );
         while Instant::now() < until {
-            self.peers.evict(Scarce::Memory, Some(peer), self.live.metrics());
+            self.peers
+                .evict(Scarce::Memory, Some(peer), self.live.metrics());
             if let Ok(permit) = tokio::time::timeout(LOOK, acquired.as_mut()).await {
                 return Ok(permit.expect("the semaphore is never closed"));
             }
@@ -267,17 +342,30 @@ impl Capacity {
 impl Load {
     /// At once, unless it is large and something else is.
     pub(super) async fn share(&self, deadline: Instant) -> Result<Share, Refusal> {
-        let Some(large) = &self.large else { return Ok(Share { permit: None }) };
+        let Some(large) = &self.large else {
+            return Ok(Share { permit: None });
+        };
         let refused = |sentence| Refusal::overload("memory", sentence);
-        let _waits = large.waiting.try_acquire().map_err(|_| refused("too many large objects wait; try again"))?;
+        let _waits = large
+            .waiting
+            .try_acquire()
+            .map_err(|_| refused("too many large objects wait; try again"))?;
         let permit = tokio::time::timeout_at(deadline.into(), large.alone()).await;
-        let permit = permit.map_err(|_| refused("other large objects took all the time; try again"))?;
-        Ok(Share { permit: Some(permit) })
+        let permit =
+            permit.map_err(|_| refused("other large objects took all the time; try again"))?;
+        Ok(Share {
+            permit: Some(permit),
+        })
     }
 
     /// The same on a thread that has time.
     pub(super) fn wait(&self) -> Share {
-        Share { permit: self.large.as_ref().map(|large| pollster::block_on(large.alone())) }
+        Share {
+            permit: self
+                .large
+                .as_ref()
+                .map(|large| pollster::block_on(large.alone())),
+        }
     }
 }
 
@@ -290,7 +378,10 @@ impl Share {
 
 impl Large {
     async fn alone(&self) -> OwnedSemaphorePermit {
-        Arc::clone(&self.alone).acquire_owned().await.expect("the semaphore is never closed")
+        Arc::clone(&self.alone)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed")
     }
 }
 
@@ -312,12 +403,21 @@ impl Drop for Share {
 impl Place<'_> {
     /// The turn to run, as soon as there is one, first come first served.
     pub(super) async fn turn(&self, deadline: Instant) -> Result<Turn, Refusal> {
-        let turn = tokio::time::timeout_at(deadline.into(), Arc::clone(&self.capacity.turns).acquire_owned()).await;
+        let turn = tokio::time::timeout_at(
+            deadline.into(),
+            Arc::clone(&self.capacity.turns).acquire_owned(),
+        )
+        .await;
         let permit = turn.map_err(|_| {
             self.capacity.live.metrics().timed_out(TimedOut::Turn);
-            Refusal::overload("turn", "other reviews took all the time that this one had; try again")
+            Refusal::overload(
+                "turn",
+                "other reviews took all the time that this one had; try again",
+            )
         })?;
-        let turn = Turn { _permit: permit.expect("the semaphore is never closed") };
+        let turn = Turn {
+            _permit: permit.expect("the semaphore is never closed"),
+        };
         if let Some(sentinel) = self.capacity.sentinel.get() {
             sentinel.stir();
         }

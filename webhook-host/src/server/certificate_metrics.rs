@@ -93,11 +93,16 @@ impl CertificateMetrics {
         }
         registry.register_with_unit(
             "certificate_expiry_timestamp",
-            "The last second of a certificate, since 1970: the server's own, its authority's when the host makes it, the clients' authority's",
+            "The last second of a certificate, since 1970: the server's own, its authority's when \
+             the host makes it, the clients' authority's",
             Unit::Seconds,
             metrics.expiry.clone(),
         );
-        registry.register("certificate_reload", "Reloads of certificates, by result", metrics.reloads.clone());
+        registry.register(
+            "certificate_reload",
+            "Reloads of certificates, by result",
+            metrics.reloads.clone(),
+        );
         registry.register(
             "tls_client_refusals",
             "Handshakes refused for the client's certificate, by reason",
@@ -121,7 +126,11 @@ impl CertificateMetrics {
     }
 
     pub(super) fn reloaded(&self, well: bool) {
-        self.reloads.get_or_create(&Ended { result: if well { SUCCESS } else { FAILURE } }).inc();
+        self.reloads
+            .get_or_create(&Ended {
+                result: if well { SUCCESS } else { FAILURE },
+            })
+            .inc();
     }
 
     pub(super) fn client_refused(&self, why: ClientRefused) {
@@ -130,11 +139,19 @@ impl CertificateMetrics {
 
     pub(super) fn noted(&self, state: &SelfManagedStatus) {
         self.leader.set(state.leader.into());
-        if let Some(end) = state.authority_until.as_ref().and_then(|end| end.parse().ok()) {
+        if let Some(end) = state
+            .authority_until
+            .as_ref()
+            .and_then(|end| end.parse().ok())
+        {
             self.expires(Of::Authority, end);
         }
         for trouble in &state.troubles {
-            self.troubles.get_or_create(&Why { reason: trouble.reason.word() }).inc();
+            self.troubles
+                .get_or_create(&Why {
+                    reason: trouble.reason.word(),
+                })
+                .inc();
         }
     }
 }

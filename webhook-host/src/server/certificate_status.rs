@@ -109,12 +109,23 @@ impl CertificateStatus {
             (Some(_), Some(trouble)) => writeln!(text, "[-] certificate {trouble} ({names})"),
             (Some(end), None) => writeln!(text, "[+] certificate until {end} ({names})"),
         };
-        if let Some(LastReload { at, error: Some(error) }) = &self.last_reload {
-            let _ = writeln!(text, "[-] certificate reload failed at {at}, the one from before serves on: {error}");
+        if let Some(LastReload {
+            at,
+            error: Some(error),
+        }) = &self.last_reload
+        {
+            let _ = writeln!(
+                text,
+                "[-] certificate reload failed at {at}, the one from before serves on: {error}"
+            );
         }
         if let Some(managed) = &self.self_managed {
             let role = if managed.leader { "leader" } else { "follower" };
-            let _ = writeln!(text, "[+] certificate self-managed, {role}: {}", managed.state);
+            let _ = writeln!(
+                text,
+                "[+] certificate self-managed, {role}: {}",
+                managed.state
+            );
             for trouble in &managed.troubles {
                 let _ = writeln!(text, "[-] certificate {trouble}");
             }

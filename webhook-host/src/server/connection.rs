@@ -1,4 +1,5 @@
-//! One connection, from its first byte to its last: TLS handshake, HTTP/2 or HTTP/1.1, and the end of what takes too long.
+//! One connection, from its first byte to its last: TLS handshake, HTTP/2 or HTTP/1.1, and the end
+//! of what takes too long.
 //!
 //! It is a task of its own, so that a slow client stalls nobody. Called by `Server::run`.
 
@@ -42,13 +43,14 @@ const PONG: Duration = Duration::from_secs(20);
 /// Bytes of a request's head. Those of an API server have a few hundred.
 const HEAD: u32 = 16 << 10;
 
-/// Bytes that a client may send before they are read: of one request, and of all requests of an HTTP/2 connection. They are in
-/// nobody's count while a request waits for memory. A body of 1 MiB takes eight round trips.
+/// Bytes that a client may send before they are read: of one request, and of all requests of an
+/// HTTP/2 connection. They are in nobody's count while a request waits for memory. A body of 1 MiB
+/// takes eight round trips.
 const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
 
-/// How long a connection that is closed for idleness may take to say goodbye, and one that is closed because others need its
-/// place.
+/// How long a connection that is closed for idleness may take to say goodbye, and one that is
+/// closed because others need its place.
 const GOODBYE: Duration = Duration::from_secs(1);
 const QUICK_GOODBYE: Duration = Duration::from_millis(100);
 
@@ -56,10 +58,12 @@ const QUICK_GOODBYE: Duration = Duration::from_millis(100);
 const TLS_HANDSHAKE: u8 = 22;
 
 /// What a client gets that speaks plain HTTP.
-const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\
+const NOT_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\
     Content-Length: 48\r\n\r\nthis port speaks TLS; use https instead of http\n";
 
-/// When the server began to end: from then on requests in flight are answered, and no others taken. `None`: it serves.
+/// When the server began to end: from then on requests in flight are answered, and no others taken.
+/// `None`: it serves.
 pub(super) type Stopping = Option<Instant>;
 
 /// What all connections of a server share.
@@ -69,8 +73,8 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) capacity: Arc<Capacity>,
     pub(super) peers: Arc<Peers>,
-    /// Whether the server will end soon: responses over HTTP/1.1 carry `Connection: close`, so that clients connect to another
-    /// replica the next time.
+    /// Whether the server will end soon: responses over HTTP/1.1 carry `Connection: close`, so that
+    /// clients connect to another replica the next time.
     pub(super) leaving: AtomicBool,
 }
 
@@ -91,7 +95,8 @@ pub(super) async fn serve(
     if stream.get_ref().1.peer_certificates().is_some() {
         ticket.prefer();
     }
-    // On the heap, since a connection takes the memory of all this from its first moment on otherwise.
+    // On the heap, since a connection takes the memory of all this from its first moment on
+    // otherwise.
     Box::pin(serve_http(&shared, stream, peer, stopping)).await;
 }
 
@@ -102,15 +107,22 @@ async fn serve_http(
     mut stopping: watch::Receiver<Stopping>,
 ) {
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let watched = Watched { stream, peer: Arc::clone(&peer), http2 };
-    let service = service_fn(|request| answer(Arc::clone(shared), Arc::clone(&peer), http2, request));
+    let watched = Watched {
+        stream,
+        peer: Arc::clone(&peer),
+        http2,
+    };
+    let service =
+        service_fn(|request| answer(Arc::clone(shared), Arc::clone(&peer), http2, request));
     let builder = http(http2, shared.limits.streams);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(watched), service));
-    let mut timer = pin!(tokio::time::sleep(shared.limits.head_time.min(shared.limits.write_time)));
+    let mut timer = pin!(tokio::time::sleep(
+        shared.limits.head_time.min(shared.limits.write_time)
+    ));
     loop {
         let now = *stopping.borrow_and_update();
-        // Over HTTP/1.1 every answer says that it is the last one, and who asks nothing is idle; a connection that were closed at
-        // once would take a request along that is under way.
+        // Over HTTP/1.1 every answer says that it is the last one, and who asks nothing is idle; a
+        // connection that were closed at once would take a request along that is under way.
         if now.is_some() && http2 {
             connection.as_mut().graceful_shutdown();
         }
@@ -146,25 +158,39 @@ async fn answer(
     http2: bool,
     mut request: Request<Incoming>,
 ) -> Result<Response<Answer>, h2::Error> {
-    let Some(held) = shared.peers.begin(&peer, shared.live.metrics()).await else { return shared.refuse(http2) };
+    let Some(held) = shared.peers.begin(&peer, shared.live.metrics()).await else {
+        return shared.refuse(http2);
+    };
     request.extensions_mut().insert(Arc::clone(&peer));
-    let Ok(answer) = TowerToHyperService::new(shared.router.clone()).call(request).await;
-    let size = answer.body().size_hint().exact().and_then(|size| usize::try_from(size).ok());
+    let Ok(answer) = TowerToHyperService::new(shared.router.clone())
+        .call(request)
+        .await;
+    let size = answer
+        .body()
+        .size_hint()
+        .exact()
+        .and_then(|size| usize::try_from(size).ok());
     let (memory, answer) = match shared.capacity.answer(size.unwrap_or(usize::MAX)) {
         Ok(memory) => (memory, answer),
         Err(refusal) => (None, shared.refusal(refusal)),
     };
-    let held = Held { _request: held, _wait: peer.writes(), _memory: memory };
+    let held = Held {
+        _request: held,
+        _wait: peer.writes(),
+        _memory: memory,
+    };
     let mut answer = answer.map(|body| Answer::new(body, held));
     // HTTP/2 has its own farewell, which comes when the server stops.
     if !http2 && shared.leaving.load(Ordering::Relaxed) {
-        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        answer
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(answer)
 }
 
-/// Ready when the connection takes too long. The timer is set anew only when it would fire too late; when it fires too early, it
-/// looks again.
+/// Ready when the connection takes too long. The timer is set anew only when it would fire too
+/// late; when it fires too early, it looks again.
 fn overdue(
     peer: &Peer,
     limits: &Limits,
@@ -177,8 +203,12 @@ fn overdue(
         let now = Instant::now();
         match due {
             Some((at, kind)) if at <= now => return Poll::Ready(kind),
-            Some((at, _)) if at < timer.deadline() || timer.is_elapsed() => timer.as_mut().reset(at),
-            None if timer.is_elapsed() => timer.as_mut().reset(now + limits.head_time.min(limits.write_time)),
+            Some((at, _)) if at < timer.deadline() || timer.is_elapsed() => {
+                timer.as_mut().reset(at)
+            }
+            None if timer.is_elapsed() => timer
+                .as_mut()
+                .reset(now + limits.head_time.min(limits.write_time)),
             _ => {}
         }
         ready!(timer.as_mut().poll(cx));
@@ -188,13 +218,18 @@ fn overdue(
 impl Shared {
     /// More requests are open than may be, and nobody's can make room.
     fn refuse(&self, http2: bool) -> Result<Response<Answer>, h2::Error> {
-        let refusal = Refusal::overload("requests", "too many requests are open at the same time; try again");
+        let refusal = Refusal::overload(
+            "requests",
+            "too many requests are open at the same time; try again",
+        );
         let mut answer = self.refusal(refusal).map(Answer::of_nobody);
         if http2 {
             // An answer would have to be taken by the client, and take memory until then.
             return Err(h2::Reason::REFUSED_STREAM.into());
         }
-        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        answer
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
         Ok(answer)
     }
 
@@ -205,10 +240,14 @@ impl Shared {
 
     async fn handshake(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
         let Some(config) = self.live.tls().config() else {
-            self.live.metrics().handshake_failed("there is no certificate yet");
+            self.live
+                .metrics()
+                .handshake_failed("there is no certificate yet");
             return None;
         };
-        match tokio::time::timeout(self.limits.handshake_time, handshake(config.into(), stream)).await {
+        match tokio::time::timeout(self.limits.handshake_time, handshake(config.into(), stream))
+            .await
+        {
             Ok(Ok(stream)) => return Some(stream),
             Ok(Err(error)) => {
                 self.live.metrics().handshake_failed(&error.to_string());
@@ -225,8 +264,12 @@ impl Shared {
     }
 }
 
-async fn handshake(acceptor: TlsAcceptor, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-    // Head and body of a response are one write; delayed acknowledgements would cost 40 ms otherwise.
+async fn handshake(
+    acceptor: TlsAcceptor,
+    mut stream: TcpStream,
+) -> io::Result<TlsStream<TcpStream>> {
+    // Head and body of a response are one write; delayed acknowledgements would cost 40 ms
+    // otherwise.
     stream.set_nodelay(true)?;
     let mut first = [0];
     stream.peek(&mut first).await?;
@@ -235,7 +278,10 @@ async fn handshake(acceptor: TlsAcceptor, mut stream: TcpStream) -> io::Result<T
         let _ = stream.read(&mut [0; 4096]).await?;
         stream.write_all(NOT_TLS).await?;
         stream.shutdown().await?;
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the client doesn't speak TLS"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the client doesn't speak TLS",
+        ));
     }
     match acceptor.accept(stream).into_fallible().await {
         Ok(stream) => Ok(stream),
@@ -246,8 +292,8 @@ async fn handshake(acceptor: TlsAcceptor, mut stream: TcpStream) -> io::Result<T
     }
 }
 
-/// Lets the client read the alert that says why: closing while bytes of it are unread would reset the connection, and take the
-/// alert back.
+/// Lets the client read the alert that says why: closing while bytes of it are unread would reset
+/// the connection, and take the alert back.
 async fn part(mut stream: TcpStream) {
     let read_the_rest = async {
         stream.shutdown().await?;
@@ -266,12 +312,21 @@ fn client_refused(error: &io::Error) -> Option<ClientRefused> {
     }
 }
 
-/// The protocol is what the handshake agreed on; guessing it from the first bytes would wait for them without a deadline.
+/// The protocol is what the handshake agreed on; guessing it from the first bytes would wait for
+/// them without a deadline.
 fn http(http2: bool, streams: u32) -> auto::Builder<TokioExecutor> {
     let builder = auto::Builder::new(TokioExecutor::new());
-    let mut builder = if http2 { builder.http2_only() } else { builder.http1_only() };
+    let mut builder = if http2 {
+        builder.http2_only()
+    } else {
+        builder.http1_only()
+    };
     // `Peer` has the times of head and idleness.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD as usize);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(HEAD as usize);
     builder
         .http2()
         .timer(TokioTimer::new())

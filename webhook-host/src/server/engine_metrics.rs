@@ -1,4 +1,5 @@
-//! What the metrics tell of the engine: how often it compiled, and how often the cache spared it that. Read when somebody asks.
+//! What the metrics tell of the engine: how often it compiled, and how often the cache spared it
+//! that. Read when somebody asks.
 
 use crate::engine::Engine;
 use prometheus_client::collector::Collector;
@@ -21,14 +22,23 @@ impl EngineMetrics {
 
 impl Collector for EngineMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(engine) = self.0.get() else { return Ok(()) };
+        let Some(engine) = self.0.get() else {
+            return Ok(());
+        };
         let help = "Times that a component was compiled";
         let family = encoder.encode_descriptor("compilations", help, None, MetricType::Counter)?;
         ConstCounter::new(engine.compilations()).encode(family)?;
-        let Some(counts) = engine.cache().map(crate::engine::Cache::counts) else { return Ok(()) };
+        let Some(counts) = engine.cache().map(crate::engine::Cache::counts) else {
+            return Ok(());
+        };
         let help = "Look-ups of compiled code on disk, by result";
-        let mut family = encoder.encode_descriptor("code_cache_lookups", help, None, MetricType::Counter)?;
-        for (result, count) in [("hit", counts.hits), ("miss", counts.misses), ("corrupt", counts.corrupt)] {
+        let mut family =
+            encoder.encode_descriptor("code_cache_lookups", help, None, MetricType::Counter)?;
+        for (result, count) in [
+            ("hit", counts.hits),
+            ("miss", counts.misses),
+            ("corrupt", counts.corrupt),
+        ] {
             ConstCounter::new(count).encode(family.encode_family(&[("result", result)])?)?;
         }
         Ok(())

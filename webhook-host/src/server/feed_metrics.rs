@@ -1,4 +1,5 @@
-//! What the metrics tell of the watchers: read when somebody asks, so that the watchers count nothing themselves.
+//! What the metrics tell of the watchers: read when somebody asks, so that the watchers count
+//! nothing themselves.
 
 use crate::inventory::{Feed, State, Watched};
 use prometheus_client::collector::Collector;
@@ -25,12 +26,27 @@ impl FeedMetrics {
 impl Collector for FeedMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (feeds, now) = (self.0.feeds(), SystemTime::now());
-        let mut scrape = Scrape { encoder: &mut encoder, feeds: &feeds };
-        scrape.gauge("objects", "Objects that are known", None, |feed| Some(feed.objects as f64))?;
+        let mut scrape = Scrape {
+            encoder: &mut encoder,
+            feeds: &feeds,
+        };
+        scrape.gauge("objects", "Objects that are known", None, |feed| {
+            Some(feed.objects as f64)
+        })?;
         let synced = |feed: &Feed| Some(f64::from(u8::from(feed.state == State::Synced)));
-        scrape.gauge("synced", "1 while the objects are as the API server told last, 0 otherwise", None, synced)?;
+        scrape.gauge(
+            "synced",
+            "1 while the objects are as the API server told last, 0 otherwise",
+            None,
+            synced,
+        )?;
         let age = |feed: &Feed| feed.silence(now).map(|silence| silence.as_secs_f64());
-        scrape.gauge("contact_age", "Since the API server was last heard of", Some(&Unit::Seconds), age)?;
+        scrape.gauge(
+            "contact_age",
+            "Since the API server was last heard of",
+            Some(&Unit::Seconds),
+            age,
+        )?;
         scrape.events()?;
         scrape.errors()
     }
@@ -51,7 +67,9 @@ impl Scrape<'_, '_> {
         value: impl Fn(&Feed) -> Option<f64>,
     ) -> fmt::Result {
         let name = format!("inventory_{name}");
-        let mut family = self.encoder.encode_descriptor(&name, help, unit, MetricType::Gauge)?;
+        let mut family = self
+            .encoder
+            .encode_descriptor(&name, help, unit, MetricType::Gauge)?;
         for (resource, feed) in self.feeds {
             if let Some(value) = value(feed) {
                 ConstGauge::new(value).encode(family.encode_family(&[("kind", *resource)])?)?;
@@ -62,7 +80,9 @@ impl Scrape<'_, '_> {
 
     fn events(&mut self) -> fmt::Result {
         let help = "Events that watchers took in";
-        let mut family = self.encoder.encode_descriptor("inventory_events", help, None, MetricType::Counter)?;
+        let mut family =
+            self.encoder
+                .encode_descriptor("inventory_events", help, None, MetricType::Counter)?;
         for (resource, feed) in self.feeds {
             ConstCounter::new(feed.events).encode(family.encode_family(&[("kind", *resource)])?)?;
         }
@@ -71,7 +91,9 @@ impl Scrape<'_, '_> {
 
     fn errors(&mut self) -> fmt::Result {
         let help = "Failures of watchers, by reason";
-        let mut family = self.encoder.encode_descriptor("inventory_errors", help, None, MetricType::Counter)?;
+        let mut family =
+            self.encoder
+                .encode_descriptor("inventory_errors", help, None, MetricType::Counter)?;
         for (resource, feed) in self.feeds {
             for (reason, count) in &feed.errors {
                 let labels = [("kind", *resource), ("reason", *reason)];

@@ -1,7 +1,8 @@
 //! `POST /validate` and `POST /mutate`: one AdmissionReview in, one out.
 //!
-//! What is no AdmissionReview is answered with 4xx and a sentence that says what to do; the API server's failurePolicy decides
-//! then. Evaluation runs inline on the worker: it takes microseconds, and a runaway policy is bounded by its own deadline.
+//! What is no AdmissionReview is answered with 4xx and a sentence that says what to do; the API
+//! server's failurePolicy decides then. Evaluation runs inline on the worker: it takes
+//! microseconds, and a runaway policy is bounded by its own deadline.
 
 mod gate;
 
@@ -40,14 +41,15 @@ use std::time::{Duration, Instant, SystemTime};
 /// Bytes of a refused body that are read and forgotten.
 const DISCARDED: usize = 64 << 20;
 
-/// Bytes of memory for what a body holds. A Service with 5,000 ports takes some 20 MiB in an update, where one manager owns
-/// them.
+/// Bytes of memory for what a body holds. A Service with 5,000 ports takes some 20 MiB in an
+/// update, where one manager owns them.
 const HEAVIEST: usize = 32 << 20;
 
 /// Bytes of a body that is not weighed.
 const SMALL: usize = 16 << 10;
 
-/// For watchers to tell of a namespace that was created a moment ago: they are some milliseconds behind, and publish every 50 ms.
+/// For watchers to tell of a namespace that was created a moment ago: they are some milliseconds
+/// behind, and publish every 50 ms.
 const NAMESPACE_WAIT: Duration = Duration::from_millis(250);
 
 /// What all requests share.
@@ -76,7 +78,12 @@ struct Whole {
     share: Share,
 }
 
-pub(super) fn router(live: Arc<Live>, capacity: Arc<Capacity>, limits: &Limits, check: Option<PolicyCheck>) -> Router {
+pub(super) fn router(
+    live: Arc<Live>,
+    capacity: Arc<Capacity>,
+    limits: &Limits,
+    check: Option<PolicyCheck>,
+) -> Router {
     let gate = check.map(Gate::new);
     let (routes, paths) = match gate {
         None => (Router::new(), "there are only /validate and /mutate here"),
@@ -86,25 +93,42 @@ pub(super) fn router(live: Arc<Live>, capacity: Arc<Capacity>, limits: &Limits, 
         ),
     };
     let shadow = Shadow::start().expect("a process can start one more thread");
-    let app = App { live, capacity, shadow, gate, body_limit: limits.body, body_time: limits.body_time };
+    let app = App {
+        live,
+        capacity,
+        shadow,
+        gate,
+        body_limit: limits.body,
+        body_time: limits.body_time,
+    };
     routes
         .route("/validate", post(validate))
         .route("/mutate", post(mutate))
-        .method_not_allowed_fallback(async |State(app): State<Arc<App>>, request: Request<Body>| {
-            app.refuse(
-                request,
-                Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method", "send an AdmissionReview by POST"),
-            )
-            .await
-        })
-        .fallback(async move |State(app): State<Arc<App>>, request: Request<Body>| {
-            app.refuse(request, Refusal::new(StatusCode::NOT_FOUND, "path", paths)).await
-        })
+        .method_not_allowed_fallback(
+            async |State(app): State<Arc<App>>, request: Request<Body>| {
+                app.refuse(
+                    request,
+                    Refusal::new(
+                        StatusCode::METHOD_NOT_ALLOWED,
+                        "method",
+                        "send an AdmissionReview by POST",
+                    ),
+                )
+                .await
+            },
+        )
+        .fallback(
+            async move |State(app): State<Arc<App>>, request: Request<Body>| {
+                app.refuse(request, Refusal::new(StatusCode::NOT_FOUND, "path", paths))
+                    .await
+            },
+        )
         .with_state(Arc::new(app))
 }
 
 async fn validate(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    app.answer(Function::Validate(Phase::Validating), request).await
+    app.answer(Function::Validate(Phase::Validating), request)
+        .await
 }
 
 async fn mutate(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
@@ -119,9 +143,18 @@ impl App {
         self.respond(&asked.peer, result, &mut body).await
     }
 
-    async fn respond(&self, peer: &Arc<Peer>, result: Result<Vec<u8>, Refusal>, body: &mut Body) -> Response {
+    async fn respond(
+        &self,
+        peer: &Arc<Peer>,
+        result: Result<Vec<u8>, Refusal>,
+        body: &mut Body,
+    ) -> Response {
         match result {
-            Ok(body) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),
+            Ok(body) => (
+                [(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+                body,
+            )
+                .into_response(),
             Err(refusal) => {
                 // Who let a body time out will not send the rest now.
                 if refusal.status != StatusCode::REQUEST_TIMEOUT {
@@ -140,7 +173,11 @@ impl App {
 
     fn count(&self, refusal: Refusal) -> Response {
         self.live.metrics().refused(&refusal);
-        tracing::debug!(status = refusal.status.as_u16(), "refused: {}", excerpt(&refusal.sentence));
+        tracing::debug!(
+            status = refusal.status.as_u16(),
+            "refused: {}",
+            excerpt(&refusal.sentence)
+        );
         refusal.into_response()
     }
 
@@ -151,7 +188,10 @@ impl App {
         body: &mut Body,
         arrived: Instant,
     ) -> Result<Vec<u8>, Refusal> {
-        let clock = Clock { now: SystemTime::now(), deadline: arrived + asked.time.clone()? };
+        let clock = Clock {
+            now: SystemTime::now(),
+            deadline: arrived + asked.time.clone()?,
+        };
         self.capacity.check(&asked.peer)?;
         let mut room = self.capacity.room(&asked.peer);
         let received = self.read(asked, body, &mut room).await?;
@@ -165,21 +205,38 @@ impl App {
         let is_retold = set.has_candidates() || self.live.recorder().is_some();
         let seen = is_retold.then(|| set.admission.inventory().as_of_now());
         let inventory = seen.as_ref().unwrap_or_else(|| set.admission.inventory());
-        let (outcome, used) = set.admission.review_with(inventory, function, &review, clock);
-        set.count(self.live.metrics(), function, &review, &outcome, arrived.elapsed());
+        let (outcome, used) = set
+            .admission
+            .review_with(inventory, function, &review, clock);
+        set.count(
+            self.live.metrics(),
+            function,
+            &review,
+            &outcome,
+            arrived.elapsed(),
+        );
         log(&review, &outcome);
         let answer = outcome.response.to_json();
         self.clear_up(used, turn);
         drop(share);
         if let Some(inventory) = seen {
             let set = Arc::clone(&set);
-            self.hand_over(Answered { function, body, load, now: clock.now, set, inventory, outcome });
+            self.hand_over(Answered {
+                function,
+                body,
+                load,
+                now: clock.now,
+                set,
+                inventory,
+                outcome,
+            });
         }
         Ok(answer)
     }
 
-    /// Once the answer is sent: a worker comes to what was spawned when the task that writes the answer has nothing more to do.
-    /// Where all turns are taken, somebody may wait for this one, so nothing is made ahead.
+    /// Once the answer is sent: a worker comes to what was spawned when the task that writes the
+    /// answer has nothing more to do. Where all turns are taken, somebody may wait for this one, so
+    /// nothing is made ahead.
     fn clear_up(&self, used: Used, turn: Turn) {
         if used.is_empty() || !self.capacity.has_turns() {
             return;
@@ -201,9 +258,15 @@ impl App {
         }
     }
 
-    /// Waits a moment for a namespace that is not known yet. One that stays unknown matches every selector.
+    /// Waits a moment for a namespace that is not known yet. One that stays unknown matches every
+    /// selector.
     async fn acquaint(&self, function: Function, review: &AdmissionRequest<'_>, deadline: Instant) {
-        if !self.live.set().admission.expects_namespace(function, review) {
+        if !self
+            .live
+            .set()
+            .admission
+            .expects_namespace(function, review)
+        {
             return;
         }
         // Half of what is left at most: the policies need some of it.
@@ -215,8 +278,16 @@ impl App {
     }
 
     /// The body, which takes memory as it arrives.
-    async fn read(&self, asked: &Asked, body: &mut Body, room: &mut Room<'_>) -> Result<Received, Refusal> {
-        if asked.announced.is_some_and(|length| length > self.body_limit) {
+    async fn read(
+        &self,
+        asked: &Asked,
+        body: &mut Body,
+        room: &mut Room<'_>,
+    ) -> Result<Received, Refusal> {
+        if asked
+            .announced
+            .is_some_and(|length| length > self.body_limit)
+        {
             return Err(self.too_large());
         }
         let _waits = asked.peer.reads();
@@ -225,7 +296,11 @@ impl App {
             Err(_) => {
                 self.live.metrics().timed_out(TimedOut::Body);
                 let sentence = format!("the body took longer than {:?}", self.body_time);
-                Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "body-time", sentence))
+                Err(Refusal::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "body-time",
+                    sentence,
+                ))
             }
         }
     }
@@ -233,8 +308,11 @@ impl App {
     async fn collect(&self, body: &mut Body, room: &mut Room<'_>) -> Result<Received, Refusal> {
         let mut received = Received::default();
         while let Some(frame) = body.frame().await {
-            let ended_early = |error| Refusal::bad_request("body", format!("the body ended early: {error}"));
-            let Ok(data) = frame.map_err(ended_early)?.into_data() else { continue };
+            let ended_early =
+                |error| Refusal::bad_request("body", format!("the body ended early: {error}"));
+            let Ok(data) = frame.map_err(ended_early)?.into_data() else {
+                continue;
+            };
             let length = received.len() + data.len();
             if length > self.body_limit {
                 return Err(self.too_large());
@@ -245,19 +323,31 @@ impl App {
         Ok(received)
     }
 
-    /// A body in one piece, once nothing else is large: putting it together, unescaping its texts and making a tree of it take its
-    /// bytes several times.
+    /// A body in one piece, once nothing else is large: putting it together, unescaping its texts
+    /// and making a tree of it take its bytes several times.
     async fn whole(&self, received: Received, deadline: Instant) -> Result<Whole, Refusal> {
-        let share = self.capacity.load(received.len(), 0).share(deadline).await?;
+        let share = self
+            .capacity
+            .load(received.len(), 0)
+            .share(deadline)
+            .await?;
         let body = received.join();
         let load = self.load(&body)?;
-        let share = if share.is_alone() { share } else { load.share(deadline).await? };
+        let share = if share.is_alone() {
+            share
+        } else {
+            load.share(deadline).await?
+        };
         Ok(Whole { body, load, share })
     }
 
     /// What making something of a body takes.
     fn load(&self, body: &[u8]) -> Result<Load, Refusal> {
-        let weight = if body.len() <= SMALL { 0 } else { weight::of(body) };
+        let weight = if body.len() <= SMALL {
+            0
+        } else {
+            weight::of(body)
+        };
         if weight > HEAVIEST {
             Err(too_heavy("the body", weight, HEAVIEST))
         } else {
@@ -267,12 +357,14 @@ impl App {
 
     fn too_large(&self) -> Refusal {
         let limit = self.body_limit;
-        let sentence = format!("the body has more than {limit} bytes; raise --body-limit if this is a real object");
+        let sentence = format!(
+            "the body has more than {limit} bytes; raise --body-limit if this is a real object"
+        );
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body-size", sentence)
     }
 
-    /// Reads on, for a while, so that the client gets to read the refusal: an HTTP/2 stream whose request is dropped is reset,
-    /// and its response is lost.
+    /// Reads on, for a while, so that the client gets to read the refusal: an HTTP/2 stream whose
+    /// request is dropped is reset, and its response is lost.
     async fn discard(&self, peer: &Arc<Peer>, body: &mut Body) {
         if body.is_end_stream() {
             return;
@@ -294,7 +386,8 @@ impl App {
 
 fn too_heavy(what: &str, weight: usize, most: usize) -> Refusal {
     let sentence = format!(
-        "reading {what} would take some {} MiB of memory, and at most {} are given: it has too many members and items",
+        "reading {what} would take some {} MiB of memory, and at most {} are given: it has too \
+         many members and items",
         weight.div_ceil(1 << 20),
         most >> 20
     );
@@ -309,10 +402,20 @@ impl Asked {
     /// What counts of a request's head, which takes memory and is forgotten at once, and its body.
     fn of(request: Request<Body>) -> (Self, Body) {
         let (mut head, body) = request.into_parts();
-        let peer = head.extensions.remove::<Arc<Peer>>().expect("`connection` tells whose request it is");
+        let peer = head
+            .extensions
+            .remove::<Arc<Peer>>()
+            .expect("`connection` tells whose request it is");
         let announced = head.headers.get(CONTENT_LENGTH);
         let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
-        (Self { peer, announced, time: time_to_answer(&head) }, body)
+        (
+            Self {
+                peer,
+                announced,
+                time: time_to_answer(&head),
+            },
+            body,
+        )
     }
 }
 
@@ -324,16 +427,27 @@ fn time_to_answer(head: &Parts) -> Result<Duration, Refusal> {
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
-    let found = headers.get(CONTENT_TYPE).and_then(|found| found.to_str().ok()).unwrap_or_default();
+    let found = headers
+        .get(CONTENT_TYPE)
+        .and_then(|found| found.to_str().ok())
+        .unwrap_or_default();
     let media_type = found.split(';').next().unwrap_or_default().trim();
     if media_type.eq_ignore_ascii_case("application/json") {
         return Ok(());
     }
-    let sentence = format!("Content-Type: expected application/json, found {:?}", excerpt(found));
-    Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", sentence))
+    let sentence = format!(
+        "Content-Type: expected application/json, found {:?}",
+        excerpt(found)
+    );
+    Err(Refusal::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "content-type",
+        sentence,
+    ))
 }
 
-/// One line for what someone will ask about later: denials, and policies that failed. What clients write is cut.
+/// One line for what someone will ask about later: denials, and policies that failed. What clients
+/// write is cut.
 fn log(request: &AdmissionRequest<'_>, outcome: &Outcome) {
     let (uid, user) = (&*request.uid, || excerpt(&request.user_info.username));
     let (namespace, name) = (|| excerpt(request.namespace()), || excerpt(request.name()));

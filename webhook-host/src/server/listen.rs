@@ -4,8 +4,9 @@ use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-/// Connections that wait to be accepted. With the standard library's 128, a crowd makes the kernel drop what comes on top, and its
-/// clients wait for a second before they try again. The kernel takes no more than `net.core.somaxconn`, which is 4,096.
+/// Connections that wait to be accepted. With the standard library's 128, a crowd makes the kernel
+/// drop what comes on top, and its clients wait for a second before they try again. The kernel
+/// takes no more than `net.core.somaxconn`, which is 4,096.
 const BACKLOG: i32 = 1024;
 
 /// Listens on an address; the socket is ready for a runtime.

@@ -1,9 +1,10 @@
-//! The set that decides (policies, inventory, exemptions), and its replacement while requests are served.
+//! The set that decides (policies, inventory, exemptions), and its replacement while requests are
+//! served.
 //!
-//! A request loads the set once, without a lock, and is answered by it as a whole; who has begun with the old set ends with it.
-//! The set carries its policies' counters, so that counting takes no look-up that a swap could disturb; counters belong to the
-//! policies' names and outlive their sets. Read by `handlers` and `admin`, written by whoever reloads (`cli::reload`), one at a
-//! time.
+//! A request loads the set once, without a lock, and is answered by it as a whole; who has begun
+//! with the old set ends with it. The set carries its policies' counters, so that counting takes no
+//! look-up that a swap could disturb; counters belong to the policies' names and outlive their
+//! sets. Read by `handlers` and `admin`, written by whoever reloads (`cli::reload`), one at a time.
 
 use super::metrics::Metrics;
 use super::policy_metrics::{EvaluationCounts, PolicyMetrics};
@@ -48,7 +49,10 @@ impl Live {
     pub fn new(admission: Arc<Admission>) -> Arc<Self> {
         let metrics = Metrics::new(admission.inventory().watched());
         let first = Set::new(admission, &metrics, 1);
-        let (current, tls) = (ArcSwap::from_pointee(first), Tls::new(metrics.certificates.clone()));
+        let (current, tls) = (
+            ArcSwap::from_pointee(first),
+            Tls::new(metrics.certificates.clone()),
+        );
         Arc::new(Self {
             current,
             metrics,
@@ -76,12 +80,18 @@ impl Live {
     /// Requests that arrive from now on are answered by this set. Returns its generation.
     pub fn publish(&self, admission: Arc<Admission>) -> u64 {
         let generation = self.generation() + 1;
-        self.metrics.candidates().forget(self.set().admission.candidates(), admission.candidates());
+        self.metrics
+            .candidates()
+            .forget(self.set().admission.candidates(), admission.candidates());
         let set = Arc::new(Set::new(admission, &self.metrics, generation));
         let old = self.current.swap(Arc::clone(&set));
-        self.metrics.forget(old.admission.policies(), set.admission.policies());
+        self.metrics
+            .forget(old.admission.policies(), set.admission.policies());
         self.metrics.reloaded(Some(set.since));
-        self.note(Reload { at: set.since, error: None });
+        self.note(Reload {
+            at: set.since,
+            error: None,
+        });
         generation
     }
 
@@ -93,13 +103,19 @@ impl Live {
 
     /// The same for the first set, which serves all the same: there is no better one.
     pub fn blemish(&self, error: impl Into<String>) {
-        self.note(Reload { at: SystemTime::now(), error: Some(error.into()) });
+        self.note(Reload {
+            at: SystemTime::now(),
+            error: Some(error.into()),
+        });
     }
 
     /// How the webhook configurations stand, when the host keeps them.
     pub fn note_registration(&self, status: RegistrationStatus) {
         self.metrics.registered(status.troubles.is_empty());
-        *self.registration.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+        *self
+            .registration
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(status);
     }
 
     /// What a policy that serves was asked since the start.
@@ -136,8 +152,16 @@ impl Live {
     pub fn status(&self) -> Status {
         let set = self.set();
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let registration = self.registration.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Status { certificate: self.tls.status(), registration, ..Status::new(&set, last.as_ref()) }
+        let registration = self
+            .registration
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        Status {
+            certificate: self.tls.status(),
+            registration,
+            ..Status::new(&set, last.as_ref())
+        }
     }
 
     pub(super) fn set(&self) -> Guard<Arc<Set>> {
@@ -151,13 +175,23 @@ impl Live {
 
 impl Set {
     fn new(admission: Arc<Admission>, metrics: &Metrics, generation: u64) -> Self {
-        let of = |policy: &Arc<crate::policy::Policy>| (Arc::clone(policy.name()), metrics.of(policy));
+        let of =
+            |policy: &Arc<crate::policy::Policy>| (Arc::clone(policy.name()), metrics.of(policy));
         let policies = admission.policies().iter().map(of).collect();
         let of = |candidate: &Arc<crate::policy::Policy>| {
-            (candidate.manifest().metadata.name.as_str().into(), metrics.candidates().of(candidate))
+            (
+                candidate.manifest().metadata.name.as_str().into(),
+                metrics.candidates().of(candidate),
+            )
         };
         let tallies = admission.candidates().iter().map(of).collect();
-        Self { admission, metrics: policies, tallies, generation, since: SystemTime::now() }
+        Self {
+            admission,
+            metrics: policies,
+            tallies,
+            generation,
+            since: SystemTime::now(),
+        }
     }
 
     pub(super) fn has_candidates(&self) -> bool {

@@ -1,5 +1,5 @@
-//! What the host counts. Labels come from small, closed sets: functions, results, policies, modes, error kinds, status codes,
-//! reasons, time-outs.
+//! What the host counts. Labels come from small, closed sets: functions, results, policies, modes,
+//! error kinds, status codes, reasons, time-outs.
 
 use super::certificate_metrics::CertificateMetrics;
 use super::engine_metrics::EngineMetrics;
@@ -24,8 +24,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// From 10 us, which one small policy takes, to the 10 s that an API server waits by default.
-const SECONDS: [f64; 16] =
-    [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.5, 2.0, 10.0];
+const SECONDS: [f64; 16] = [
+    1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.5, 2.0,
+    10.0,
+];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
@@ -131,7 +133,14 @@ pub(super) enum TimedOut {
 }
 
 impl TimedOut {
-    const ALL: [Self; 6] = [Self::Handshake, Self::Head, Self::Body, Self::Write, Self::Idle, Self::Turn];
+    const ALL: [Self; 6] = [
+        Self::Handshake,
+        Self::Head,
+        Self::Body,
+        Self::Write,
+        Self::Idle,
+        Self::Turn,
+    ];
 
     fn kind(self) -> Kind {
         let kind = match self {
@@ -208,11 +217,23 @@ impl Metrics {
             evaluations.clone(),
         );
         let violations = Family::<Found, Counter>::default();
-        registry.register("policy_violations", "Violations found, by the policy's mode", violations.clone());
+        registry.register(
+            "policy_violations",
+            "Violations found, by the policy's mode",
+            violations.clone(),
+        );
         let failures = Family::default();
-        registry.register("policy_failures", "Reviews on which a policy had no verdict, by kind", failures.clone());
+        registry.register(
+            "policy_failures",
+            "Reviews on which a policy had no verdict, by kind",
+            failures.clone(),
+        );
         let loaded = Family::<Of, Gauge>::default();
-        registry.register("policy_loaded", "1 when the policy is loaded, 0 when it is broken", loaded.clone());
+        registry.register(
+            "policy_loaded",
+            "1 when the policy is loaded, 0 when it is broken",
+            loaded.clone(),
+        );
         let short_circuited = Family::default();
         registry.register(
             "policy_short_circuited",
@@ -226,7 +247,11 @@ impl Metrics {
             refusals.clone(),
         );
         let handshakes = Counter::default();
-        registry.register("tls_handshake_failures", "Connections that ended before HTTP began", handshakes.clone());
+        registry.register(
+            "tls_handshake_failures",
+            "Connections that ended before HTTP began",
+            handshakes.clone(),
+        );
         let connections = Gauge::default();
         registry.register(
             "connections",
@@ -234,24 +259,40 @@ impl Metrics {
             connections.clone(),
         );
         let full = Counter::default();
-        registry.register("connections_full", "Times that all connections were taken", full.clone());
+        registry.register(
+            "connections_full",
+            "Times that all connections were taken",
+            full.clone(),
+        );
         let evicted = Counter::default();
         registry.register(
             "connections_evicted",
-            "Connections that were closed because they kept the host waiting while others needed what they held",
+            "Connections that were closed because they kept the host waiting while others needed \
+             what they held",
             evicted.clone(),
         );
         let in_flight = Gauge::default();
-        registry.register("reviews_in_flight", "Reviews that run or wait for their turn", in_flight.clone());
+        registry.register(
+            "reviews_in_flight",
+            "Reviews that run or wait for their turn",
+            in_flight.clone(),
+        );
         let timeouts = Family::<Kind, Counter>::default();
         registry.register("timeouts", "What took too long, by kind", timeouts.clone());
         for timed_out in TimedOut::ALL {
             drop(timeouts.get_or_create(&timed_out.kind()));
         }
-        let build = Info::new([("version", env!("CARGO_PKG_VERSION")), ("contract", crate::contract::VERSION)]);
+        let build = Info::new([
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("contract", crate::contract::VERSION),
+        ]);
         registry.register("build", "The host's version and the contract's", build);
         let reloads = Family::<Ended, Counter>::default();
-        registry.register("reload", "Reloads of policies and configuration, by result", reloads.clone());
+        registry.register(
+            "reload",
+            "Reloads of policies and configuration, by result",
+            reloads.clone(),
+        );
         for result in [SUCCESS, FAILURE] {
             drop(reloads.get_or_create(&Ended { result }));
         }
@@ -271,10 +312,16 @@ impl Metrics {
         );
         let candidates = Tallies::register(&mut registry);
         let recorded = RecordedReviews::default();
-        registry.register("record_reviews", "Answered reviews, by what became of their records", recorded.clone());
+        registry.register(
+            "record_reviews",
+            "Answered reviews, by what became of their records",
+            recorded.clone(),
+        );
         let certificates = CertificateMetrics::register(&mut registry);
         Self {
-            validate_seconds: seconds.get_or_create_owned(&Asked { function: "validate" }),
+            validate_seconds: seconds.get_or_create_owned(&Asked {
+                function: "validate",
+            }),
             mutate_seconds: seconds.get_or_create_owned(&Asked { function: "mutate" }),
             registry,
             requests,
@@ -305,19 +352,32 @@ impl Metrics {
 
     /// The metrics of one policy: those that a policy of the same name had before.
     pub(super) fn of(&self, policy: &Policy) -> PolicyMetrics {
-        let of = Of { policy: policy.name().to_string() };
-        self.loaded.get_or_create(&of).set(policy.load_error().is_none().into());
+        let of = Of {
+            policy: policy.name().to_string(),
+        };
+        self.loaded
+            .get_or_create(&of)
+            .set(policy.load_error().is_none().into());
         let seconds = self.evaluations.get_or_create_owned(&of);
         let counts = self.counts.of(&of.policy);
-        let found = Found { policy: of.policy, mode: mode(policy.manifest().spec.mode) };
-        PolicyMetrics { seconds, violations: self.violations.get_or_create_owned(&found), counts }
+        let found = Found {
+            policy: of.policy,
+            mode: mode(policy.manifest().spec.mode),
+        };
+        PolicyMetrics {
+            seconds,
+            violations: self.violations.get_or_create_owned(&found),
+            counts,
+        }
     }
 
     /// Policies that are there no more are neither loaded nor broken. What they counted stays.
     pub(super) fn forget(&self, before: &[Arc<Policy>], now: &[Arc<Policy>]) {
         let now: BTreeSet<_> = now.iter().map(|policy| policy.name()).collect();
         for gone in before.iter().filter(|policy| !now.contains(policy.name())) {
-            let of = Of { policy: gone.name().to_string() };
+            let of = Of {
+                policy: gone.name().to_string(),
+            };
             self.loaded.remove(&of);
             self.short_circuited.remove(&of);
         }
@@ -325,7 +385,11 @@ impl Metrics {
 
     /// A review waited for watchers to tell of its namespace; whether they did.
     pub(super) fn awaited_namespace(&self, came: bool) {
-        self.namespaces.get_or_create(&Came { result: if came { "known" } else { "unknown" } }).inc();
+        self.namespaces
+            .get_or_create(&Came {
+                result: if came { "known" } else { "unknown" },
+            })
+            .inc();
     }
 
     /// A ServicePolicy was checked: `allowed`, `denied` or `late`.
@@ -344,7 +408,9 @@ impl Metrics {
 
     /// Whether the webhook configurations are in shape.
     pub(super) fn registered(&self, in_shape: bool) {
-        self.registered.get_or_create(&Registered { object: "webhooks" }).set(in_shape.into());
+        self.registered
+            .get_or_create(&Registered { object: "webhooks" })
+            .set(in_shape.into());
     }
 
     pub(super) fn reviewed(
@@ -359,18 +425,30 @@ impl Metrics {
             Function::Validate(_) => ("validate", &self.validate_seconds),
         };
         seconds.observe(took.as_secs_f64());
-        let labels = Request { function, operation: operation(request.operation), result: result(outcome) };
+        let labels = Request {
+            function,
+            operation: operation(request.operation),
+            result: result(outcome),
+        };
         self.requests.get_or_create(&labels).inc();
         for evaluation in &outcome.evaluations {
             if let Some(error) = &evaluation.error {
-                let labels = Failure { policy: evaluation.policy.to_string(), kind: error.kind() };
+                let labels = Failure {
+                    policy: evaluation.policy.to_string(),
+                    kind: error.kind(),
+                };
                 self.failures.get_or_create(&labels).inc();
             }
         }
     }
 
     pub(super) fn refused(&self, refusal: &Refusal) {
-        self.refusals.get_or_create(&Refused { code: refusal.status.as_u16(), reason: refusal.reason }).inc();
+        self.refusals
+            .get_or_create(&Refused {
+                code: refusal.status.as_u16(),
+                reason: refusal.reason,
+            })
+            .inc();
     }
 
     pub(super) fn handshake_failed(&self, why: &str) {
@@ -388,7 +466,8 @@ impl Metrics {
     }
 
     pub(super) fn evicted(&self, count: usize) {
-        self.evicted.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+        self.evicted
+            .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     pub(super) fn connection(&self) -> Counted {
@@ -409,14 +488,20 @@ impl Metrics {
         &self.recorded
     }
 
-    /// The OpenMetrics text format. What nobody tells the metrics is asked now, of the policies that serve.
+    /// The OpenMetrics text format. What nobody tells the metrics is asked now, of the policies
+    /// that serve.
     pub(super) fn to_text(&self, policies: &[Arc<Policy>]) -> String {
         for policy in policies {
-            let of = Of { policy: policy.name().to_string() };
-            self.short_circuited.get_or_create(&of).set(policy.is_short_circuited().into());
+            let of = Of {
+                policy: policy.name().to_string(),
+            };
+            self.short_circuited
+                .get_or_create(&of)
+                .set(policy.is_short_circuited().into());
         }
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a string can't fail");
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("writing to a string can't fail");
         text
     }
 }
@@ -425,7 +510,10 @@ const SUCCESS: &str = "success";
 const FAILURE: &str = "failure";
 
 fn unix(time: SystemTime) -> i64 {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let seconds = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 

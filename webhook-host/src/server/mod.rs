@@ -1,8 +1,8 @@
 //! The webhook's TLS server: accept, handshake, HTTP, drain.
 //!
-//! Every connection is a task of its own from its first byte on, so that a slow client stalls nobody. Every wait has a
-//! deadline, every input and every queue a bound. Called by `cli::serve` and by tests; it is given sockets and certificates,
-//! and knows no files.
+//! Every connection is a task of its own from its first byte on, so that a slow client stalls
+//! nobody. Every wait has a deadline, every input and every queue a bound. Called by `cli::serve`
+//! and by tests; it is given sockets and certificates, and knows no files.
 
 mod admin;
 mod answer;
@@ -35,7 +35,9 @@ pub mod tls;
 mod weight;
 
 pub use admin::Admin;
-pub use certificate_status::{CertificateStatus, CertificateTrouble, SelfManagedStatus, TroubleReason};
+pub use certificate_status::{
+    CertificateStatus, CertificateTrouble, SelfManagedStatus, TroubleReason,
+};
 pub use handlers::PolicyCheck;
 pub use limits::Limits;
 pub use listen::listen;
@@ -68,10 +70,11 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// How a server ends.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
-    /// How long it serves on, until the cluster has noticed; answers over HTTP/1.1 then ask the client to connect anew, which
-    /// leads it to another replica.
+    /// How long it serves on, until the cluster has noticed; answers over HTTP/1.1 then ask the
+    /// client to connect anew, which leads it to another replica.
     pub delay: Duration,
-    /// How long requests in flight may take after that. No connection is accepted any more, and idle ones are closed.
+    /// How long requests in flight may take after that. No connection is accepted any more, and
+    /// idle ones are closed.
     pub most: Duration,
 }
 
@@ -82,7 +85,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that answers with what the live set decides. Handshakes fail until [`Live::tls`] has an identity.
+    /// A server that answers with what the live set decides. Handshakes fail until [`Live::tls`]
+    /// has an identity.
     pub fn new(live: Arc<Live>, limits: Limits) -> Self {
         Self::build(live, limits, None)
     }
@@ -93,13 +97,26 @@ impl Server {
     }
 
     fn build(live: Arc<Live>, limits: Limits, check: Option<PolicyCheck>) -> Self {
-        let connections = u32::try_from(limits.connections).unwrap_or(u32::MAX).clamp(1, MOST_CONNECTIONS);
+        let connections = u32::try_from(limits.connections)
+            .unwrap_or(u32::MAX)
+            .clamp(1, MOST_CONNECTIONS);
         let peers = Peers::new(&limits, connections);
-        let capacity = Arc::new(Capacity::new(&limits, Arc::clone(&live), Arc::clone(&peers)));
+        let capacity = Arc::new(Capacity::new(
+            &limits,
+            Arc::clone(&live),
+            Arc::clone(&peers),
+        ));
         let router = handlers::router(Arc::clone(&live), Arc::clone(&capacity), &limits, check);
         let leaving = AtomicBool::new(false);
         Self {
-            shared: Arc::new(Shared { router, live, limits, capacity, peers, leaving }),
+            shared: Arc::new(Shared {
+                router,
+                live,
+                limits,
+                capacity,
+                peers,
+                leaving,
+            }),
             stopping: watch::Sender::new(None),
         }
     }
@@ -107,9 +124,11 @@ impl Server {
     /// Serves until `stop` is ready, and drains as it says.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = Drain>) {
         spare_memory::settle();
-        let _sentinel = Sentinel::start(&self.shared.capacity).expect("a process can start one more thread");
+        let _sentinel =
+            Sentinel::start(&self.shared.capacity).expect("a process can start one more thread");
         let drain = self.serve(&listener, stop).await;
-        // A client that is busy all the time would find its connection closed in the middle of its next request.
+        // A client that is busy all the time would find its connection closed in the middle of its
+        // next request.
         self.shared.leaving.store(true, Ordering::Relaxed);
         self.serve(&listener, tokio::time::sleep(drain.delay)).await;
         // Who has connected may have sent its request already.
@@ -118,8 +137,14 @@ impl Server {
         }
         drop(listener);
         self.stopping.send_replace(Some(Instant::now()));
-        if tokio::time::timeout(drain.most, self.shared.peers.all_gone()).await.is_err() {
-            tracing::warn!("connections were still busy after {:?}; closing them", drain.most);
+        if tokio::time::timeout(drain.most, self.shared.peers.all_gone())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "connections were still busy after {:?}; closing them",
+                drain.most
+            );
         }
     }
 
@@ -135,7 +160,9 @@ impl Server {
                 Ok((stream, from)) => self.welcome(stream, from).await,
                 Err(error) => {
                     tracing::warn!(%error, "can't accept a connection");
-                    self.shared.peers.evict(Scarce::Places, None, self.shared.live.metrics());
+                    self.shared
+                        .peers
+                        .evict(Scarce::Places, None, self.shared.live.metrics());
                     tokio::time::sleep(BACK_OFF).await;
                 }
             }

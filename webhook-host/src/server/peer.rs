@@ -1,8 +1,10 @@
-//! One connection as the server sees it: whose it is, what it is doing, and since when the server waits for its client.
+//! One connection as the server sees it: whose it is, what it is doing, and since when the server
+//! waits for its client.
 //!
-//! Written by the stream below hyper (a byte came, a byte could not be sent), by `handlers` (a body is being read) and by the
-//! service above hyper (a request began; its answer is written). Read by `connection`, which closes what takes too long, and by
-//! `peers`, which closes what keeps the server waiting while others need its place. Nothing here takes a lock.
+//! Written by the stream below hyper (a byte came, a byte could not be sent), by `handlers` (a body
+//! is being read) and by the service above hyper (a request began; its answer is written). Read by
+//! `connection`, which closes what takes too long, and by `peers`, which closes what keeps the
+//! server waiting while others need its place. Nothing here takes a lock.
 
 use super::limits::Limits;
 use super::metrics::TimedOut;
@@ -41,8 +43,8 @@ pub(super) struct Peer {
     evicted: Notify,
 }
 
-/// Since when, by the clock of [`Peer`], requests wait for their client: how many began in each tick. Waits longer than
-/// `TICKS` look shorter than they are, which nobody relies on.
+/// Since when, by the clock of [`Peer`], requests wait for their client: how many began in each
+/// tick. Waits longer than `TICKS` look shorter than they are, which nobody relies on.
 struct Waits([AtomicU32; TICKS as usize]);
 
 /// Milliseconds of a tick, and how many are told apart: 6.4 s.
@@ -153,7 +155,11 @@ impl Peer {
     fn wait(self: &Arc<Self>, kind: WaitKind) -> Wait {
         let tick = self.now() / TICK;
         self.waits(kind).begin(tick);
-        Wait { peer: Arc::clone(self), kind, tick }
+        Wait {
+            peer: Arc::clone(self),
+            kind,
+            tick,
+        }
     }
 
     fn waits(&self, kind: WaitKind) -> &Waits {
@@ -167,7 +173,10 @@ impl Peer {
     pub(super) fn waited(&self) -> Option<Waited> {
         let now = self.now();
         let stalled = Some(self.stalled.load(Ordering::Relaxed)).filter(|since| *since > 0);
-        let in_request = [stalled, self.reading.oldest(now), self.writing.oldest(now)].into_iter().flatten().min();
+        let in_request = [stalled, self.reading.oldest(now), self.writing.oldest(now)]
+            .into_iter()
+            .flatten()
+            .min();
         let since = match in_request {
             Some(since) => since,
             None if self.requests() > 0 => return None,
@@ -177,15 +186,26 @@ impl Peer {
             },
         };
         let time = Duration::from_millis(now.saturating_sub(since));
-        Some(Waited { time, in_request: in_request.is_some() })
+        Some(Waited {
+            time,
+            in_request: in_request.is_some(),
+        })
     }
 
-    /// When this connection takes too long, as it stands, and at what. A request that is being read or reviewed has deadlines of
-    /// its own. While the server ends (`stopping`), idleness takes too long sooner.
-    pub(super) fn due(&self, limits: &Limits, stopping: Option<Instant>) -> Option<(Instant, TimedOut)> {
+    /// When this connection takes too long, as it stands, and at what. A request that is being read
+    /// or reviewed has deadlines of its own. While the server ends (`stopping`), idleness takes too
+    /// long sooner.
+    pub(super) fn due(
+        &self,
+        limits: &Limits,
+        stopping: Option<Instant>,
+    ) -> Option<(Instant, TimedOut)> {
         let at = |millis: u64, most: Duration| self.born + Duration::from_millis(millis) + most;
         let stalled = Some(self.stalled.load(Ordering::Relaxed)).filter(|since| *since > 0);
-        let unwritten = [stalled, self.writing.oldest(self.now())].into_iter().flatten().min();
+        let unwritten = [stalled, self.writing.oldest(self.now())]
+            .into_iter()
+            .flatten()
+            .min();
         if let Some(since) = unwritten {
             return Some((at(since, limits.write_time), TimedOut::Write));
         }
@@ -193,10 +213,16 @@ impl Peer {
             return None;
         }
         match (self.head.load(Ordering::Relaxed), stopping) {
-            (0, None) => Some((at(self.rested.load(Ordering::Relaxed), limits.idle_time), TimedOut::Idle)),
+            (0, None) => Some((
+                at(self.rested.load(Ordering::Relaxed), limits.idle_time),
+                TimedOut::Idle,
+            )),
             (0, Some(stopping)) => {
                 let since = stopping.max(at(self.rested.load(Ordering::Relaxed), Duration::ZERO));
-                Some((since + limits.idle_time_in_a_hurry.min(limits.idle_time), TimedOut::Idle))
+                Some((
+                    since + limits.idle_time_in_a_hurry.min(limits.idle_time),
+                    TimedOut::Idle,
+                ))
             }
             (began, _) => Some((at(began, limits.head_time), TimedOut::Head)),
         }
@@ -256,7 +282,9 @@ impl Waits {
     fn oldest(&self, now: u64) -> Option<u64> {
         let last = now / TICK;
         let first = (last + 1).saturating_sub(TICKS);
-        (first..=last).find(|tick| self.of(*tick).load(Ordering::Relaxed) > 0).map(|tick| tick * TICK)
+        (first..=last)
+            .find(|tick| self.of(*tick).load(Ordering::Relaxed) > 0)
+            .map(|tick| tick * TICK)
     }
 
     fn of(&self, tick: u64) -> &AtomicU32 {
@@ -280,7 +308,11 @@ impl<S> Watched<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if !self.http2 && buffer.filled().len() > before {
@@ -291,7 +323,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.sent(written)
     }

@@ -1,11 +1,13 @@
 //! All connections of a server, and who makes room when places, requests or memory run out.
 //!
-//! As long as there is enough, nobody is held back: an API server behind a proxy opens a connection for each call. When something
-//! runs out, the connection goes that has kept the server waiting, of the address that has most of what is scarce, or that has
-//! wasted most of it lately; the API server's own connections go last. A share of everything is kept for API servers, where the host can tell them: by
-//! `--api-server-cidr`, or by the certificate that `--client-ca` demands.
+//! As long as there is enough, nobody is held back: an API server behind a proxy opens a connection
+//! for each call. When something runs out, the connection goes that has kept the server waiting, of
+//! the address that has most of what is scarce, or that has wasted most of it lately; the API
+//! server's own connections go last. A share of everything is kept for API servers, where the host
+//! can tell them: by `--api-server-cidr`, or by the certificate that `--client-ca` demands.
 //!
-//! The list of connections is locked when one comes or goes and when something runs out, and never across a wait.
+//! The list of connections is locked when one comes or goes and when something runs out, and never
+//! across a wait.
 
 use super::limits::Limits;
 use super::metrics::Metrics;
@@ -19,21 +21,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Open requests for each review that may be in flight: those whose body or answer is under way take little but memory for
-/// their heads.
+/// Open requests for each review that may be in flight: those whose body or answer is under way
+/// take little but memory for their heads.
 const REQUESTS_A_REVIEW: usize = 4;
 
 /// Of what is scarce, one in so many is kept for API servers where the host can tell them.
 const RESERVED: usize = 4;
 
-/// A client may take so long for its handshake and its first request also when others need its place.
+/// A client may take so long for its handshake and its first request also when others need its
+/// place.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// A request may wait so long for its body also when others need the memory that it holds.
 const SLOW: Duration = Duration::from_millis(200);
 
-/// How soon an address that wasted places is forgiven half of them; as how many open connections one of them counts; and how many
-/// addresses are remembered.
+/// How soon an address that wasted places is forgiven half of them; as how many open connections
+/// one of them counts; and how many addresses are remembered.
 const HALF_LIFE: Duration = Duration::from_secs(10);
 const WASTED_WEIGHT: f64 = 32.0;
 const REMEMBERED: usize = 4096;
@@ -41,13 +44,15 @@ const REMEMBERED: usize = 4096;
 /// Connections that go at once, where many do nothing.
 const BATCH: usize = 16;
 
-/// Between two looks for a place, and after how many of them a new connection is closed, and a new request refused.
+/// Between two looks for a place, and after how many of them a new connection is closed, and a new
+/// request refused.
 const LOOK: Duration = Duration::from_millis(50);
 const LOOKS: usize = 20;
 const REQUEST_LOOKS: usize = 4;
 
-/// Requests that may wait for others to go: nothing of them is counted meanwhile. A quarter is for connections that have no other
-/// request open, as an API server's have over HTTP/1.1: one client with hundreds of streams must not take them all.
+/// Requests that may wait for others to go: nothing of them is counted meanwhile. A quarter is for
+/// connections that have no other request open, as an API server's have over HTTP/1.1: one client
+/// with hundreds of streams must not take them all.
 const MAX_WAITING_REQUESTS: usize = 128;
 
 /// What can run out.
@@ -78,8 +83,8 @@ struct Open {
     wasted: HashMap<IpAddr, Wasted>,
 }
 
-/// Places that an address had for nothing: its client got no answer, or had to be interrupted. Half is forgotten every
-/// `HALF_LIFE`.
+/// Places that an address had for nothing: its client got no answer, or had to be interrupted. Half
+/// is forgotten every `HALF_LIFE`.
 struct Wasted {
     places: f64,
     at: Instant,
@@ -115,20 +120,38 @@ pub(super) struct Share {
 impl Shares {
     pub(super) fn new(all: usize, reserves: bool) -> Self {
         let all = all.clamp(1, Semaphore::MAX_PERMITS);
-        let others = if reserves { (all - all / RESERVED).max(1) } else { all };
-        Self { all: Arc::new(Semaphore::new(all)), others: Arc::new(Semaphore::new(others)) }
+        let others = if reserves {
+            (all - all / RESERVED).max(1)
+        } else {
+            all
+        };
+        Self {
+            all: Arc::new(Semaphore::new(all)),
+            others: Arc::new(Semaphore::new(others)),
+        }
     }
 
     /// One of them, unless they are all taken.
     pub(super) fn take(&self, preferred: bool) -> Option<Share> {
         let one = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_owned().ok();
-        let of_others = if preferred { None } else { Some(one(&self.others)?) };
-        Some(Share { _of_all: one(&self.all)?, of_others })
+        let of_others = if preferred {
+            None
+        } else {
+            Some(one(&self.others)?)
+        };
+        Some(Share {
+            _of_all: one(&self.all)?,
+            of_others,
+        })
     }
 
     /// Waits until one may be free, but not for long.
     async fn freed(&self, preferred: bool) {
-        let scarce = if preferred || self.free() == 0 { &self.all } else { &self.others };
+        let scarce = if preferred || self.free() == 0 {
+            &self.all
+        } else {
+            &self.others
+        };
         let _ = tokio::time::timeout(LOOK, scarce.acquire()).await;
     }
 
@@ -139,7 +162,11 @@ impl Shares {
 
     /// How many are left for anybody.
     pub(super) fn left(&self, preferred: bool) -> usize {
-        if preferred { self.free() } else { self.free().min(self.others.available_permits()) }
+        if preferred {
+            self.free()
+        } else {
+            self.free().min(self.others.available_permits())
+        }
     }
 }
 
@@ -147,7 +174,10 @@ impl Peers {
     pub(super) fn new(limits: &Limits, most: u32) -> Arc<Self> {
         Arc::new(Self {
             places: Shares::new(most as usize, limits.reserves),
-            requests: Shares::new(limits.in_flight.saturating_mul(REQUESTS_A_REVIEW), limits.reserves),
+            requests: Shares::new(
+                limits.in_flight.saturating_mul(REQUESTS_A_REVIEW),
+                limits.reserves,
+            ),
             waiting: Shares::new(MAX_WAITING_REQUESTS, true),
             api_servers: limits.api_servers.clone(),
             idle_time: limits.idle_time_in_a_hurry.min(limits.idle_time),
@@ -157,11 +187,20 @@ impl Peers {
         })
     }
 
-    /// A place for a connection, as soon as there is one. `None` when there is none for a second: all requests of all
-    /// connections are being reviewed then.
-    pub(super) async fn enter(self: &Arc<Self>, address: IpAddr, metrics: &Metrics) -> Option<Ticket> {
+    /// A place for a connection, as soon as there is one. `None` when there is none for a second:
+    /// all requests of all connections are being reviewed then.
+    pub(super) async fn enter(
+        self: &Arc<Self>,
+        address: IpAddr,
+        metrics: &Metrics,
+    ) -> Option<Ticket> {
         let address = address.to_canonical();
-        let peer = Peer::new(address, self.api_servers.iter().any(|range| range.contains(&address)));
+        let peer = Peer::new(
+            address,
+            self.api_servers
+                .iter()
+                .any(|range| range.contains(&address)),
+        );
         for _ in 0..LOOKS {
             if let Some(share) = self.places.take(peer.is_preferred()) {
                 return Some(self.admit(peer, share));
@@ -182,14 +221,20 @@ impl Peers {
         open.last += 1;
         let number = open.last;
         open.peers.insert(number, Arc::clone(&peer));
-        Ticket { peers: Arc::clone(self), peer, number, share }
+        Ticket {
+            peers: Arc::clone(self),
+            peer,
+            number,
+            share,
+        }
     }
 
     fn tell_full(&self, metrics: &Metrics) {
         if !self.is_full.swap(true, Ordering::Relaxed) {
             metrics.full();
             tracing::warn!(
-                "all connections are taken (of {}): those that keep the host waiting are closed for new ones; see \
+                "all connections are taken (of {}): those that keep the host waiting are closed \
+                 for new ones; see \
                  --max-connections and --api-server-cidr",
                 self.most
             );
@@ -198,7 +243,10 @@ impl Peers {
 
     /// A request of a connection begins, unless there are too many and nobody else's can make room.
     pub(super) async fn begin(&self, peer: &Arc<Peer>, metrics: &Metrics) -> Option<Request> {
-        let request = |share| Request { _busy: peer.begin(), _share: share };
+        let request = |share| Request {
+            _busy: peer.begin(),
+            _share: share,
+        };
         if let Some(share) = self.requests.take(peer.is_preferred()) {
             return Some(request(share));
         }
@@ -218,15 +266,20 @@ impl Peers {
     pub(super) fn reviews_of(&self, address: IpAddr) -> usize {
         let open = self.open();
         let of_it = open.peers.values().filter(|peer| peer.address() == address);
-        of_it.map(|peer| peer.reviews().load(Ordering::Relaxed)).sum()
+        of_it
+            .map(|peer| peer.reviews().load(Ordering::Relaxed))
+            .sum()
     }
 
-    /// Ends connections that keep the server waiting, where something has run out, for a connection that needs it.
+    /// Ends connections that keep the server waiting, where something has run out, for a connection
+    /// that needs it.
     pub(super) fn evict(&self, scarce: Scarce, needy: Option<&Peer>, metrics: &Metrics) {
         let mut open = self.open();
         let victims = self.victims(&open, scarce, needy);
         for number in &victims {
-            let Some(peer) = open.peers.remove(number) else { continue };
+            let Some(peer) = open.peers.remove(number) else {
+                continue;
+            };
             // One that never got an answer is counted when it has ended.
             if peer.is_answered() && peer.waited().is_some_and(|waited| waited.in_request) {
                 open.waste(peer.address());
@@ -239,8 +292,13 @@ impl Peers {
 
     fn victims(&self, open: &Open, scarce: Scarce, needy: Option<&Peer>) -> Vec<u64> {
         let waiting = |preferred: bool| {
-            let of_these = open.peers.iter().filter(|(_, peer)| peer.is_preferred() == preferred);
-            of_these.filter_map(|(number, peer)| Waiting::of(*number, peer, scarce)).collect::<Vec<_>>()
+            let of_these = open
+                .peers
+                .iter()
+                .filter(|(_, peer)| peer.is_preferred() == preferred);
+            of_these
+                .filter_map(|(number, peer)| Waiting::of(*number, peer, scarce))
+                .collect::<Vec<_>>()
         };
         let address = needy.map(|needy| needy.address());
         let mut candidates = self.eligible(waiting(false), scarce, address);
@@ -251,16 +309,34 @@ impl Peers {
         for candidate in &candidates {
             *amounts.entry(candidate.address).or_default() += candidate.amount;
         }
-        let worst = amounts.into_iter().map(|(address, amount)| (open.badness(address, amount), address));
-        let Some((_, worst)) = worst.max_by(|(a, _), (b, _)| a.total_cmp(b)) else { return vec![] };
+        let worst = amounts
+            .into_iter()
+            .map(|(address, amount)| (open.badness(address, amount), address));
+        let Some((_, worst)) = worst.max_by(|(a, _), (b, _)| a.total_cmp(b)) else {
+            return vec![];
+        };
         candidates.retain(|candidate| candidate.address == worst);
         candidates.sort_by_key(|candidate| (candidate.is_answered, Reverse(candidate.waited.time)));
-        let count = if candidates.iter().all(Waiting::is_stale) { BATCH } else { 1 };
-        candidates.into_iter().take(count).map(|candidate| candidate.number).collect()
+        let count = if candidates.iter().all(Waiting::is_stale) {
+            BATCH
+        } else {
+            1
+        };
+        candidates
+            .into_iter()
+            .take(count)
+            .map(|candidate| candidate.number)
+            .collect()
     }
 
-    /// Those whose clients never got an answer, and have done nothing for a second. Where there are none, all that may go.
-    fn eligible(&self, mut waiting: Vec<Waiting>, scarce: Scarce, needy: Option<IpAddr>) -> Vec<Waiting> {
+    /// Those whose clients never got an answer, and have done nothing for a second. Where there are
+    /// none, all that may go.
+    fn eligible(
+        &self,
+        mut waiting: Vec<Waiting>,
+        scarce: Scarce,
+        needy: Option<IpAddr>,
+    ) -> Vec<Waiting> {
         if waiting.iter().any(Waiting::is_stale) {
             waiting.retain(Waiting::is_stale);
             return waiting;
@@ -269,7 +345,9 @@ impl Peers {
             Scarce::Places if one.waited.in_request => one.waited.time >= GRACE || !one.is_answered,
             Scarce::Places => one.waited.time >= self.idle_time || !one.is_answered,
             // Who opens many requests at once refuses its own, not those of others.
-            Scarce::Requests => one.waited.in_request && (one.waited.time >= SLOW || needy != Some(one.address)),
+            Scarce::Requests => {
+                one.waited.in_request && (one.waited.time >= SLOW || needy != Some(one.address))
+            }
             Scarce::Memory => one.waited.in_request && one.waited.time >= SLOW,
         });
         waiting
@@ -294,7 +372,13 @@ impl Open {
             }
         }
         let places = self.wasted.get(&address).map_or(0.0, Wasted::now) + 1.0;
-        self.wasted.insert(address, Wasted { places, at: Instant::now() });
+        self.wasted.insert(
+            address,
+            Wasted {
+                places,
+                at: Instant::now(),
+            },
+        );
     }
 
     /// How much an address takes from others: what it has, and what it wasted.
@@ -328,7 +412,13 @@ impl Waiting {
             Scarce::Memory => peer.held().load(Ordering::Relaxed),
         };
         let waited = peer.waited().filter(|_| amount > 0)?;
-        Some(Self { number, address: peer.address(), is_answered: peer.is_answered(), waited, amount })
+        Some(Self {
+            number,
+            address: peer.address(),
+            is_answered: peer.is_answered(),
+            waited,
+            amount,
+        })
     }
 
     fn is_stale(&self) -> bool {

@@ -1,7 +1,8 @@
 //! What is counted of one policy: its metrics, and the same in few words for a status.
 //!
-//! A set of policies carries these, so that counting takes no look-up. What was counted belongs to the policy's name and outlives
-//! the set. Made by `metrics`, counted by `live`, read by `cluster::counts`.
+//! A set of policies carries these, so that counting takes no look-up. What was counted belongs to
+//! the policy's name and outlives the set. Made by `metrics`, counted by `live`, read by
+//! `cluster::counts`.
 
 use crate::admission::Evaluation;
 use prometheus_client::metrics::counter::Counter;
@@ -52,15 +53,30 @@ impl PolicyMetrics {
     pub(super) fn evaluated(&self, evaluation: &Evaluation) {
         self.seconds.observe(evaluation.elapsed.as_secs_f64());
         self.violations.inc_by(evaluation.violations.len() as u64);
-        let Counts { total, violating, failed } = &*self.counts;
+        let Counts {
+            total,
+            violating,
+            failed,
+        } = &*self.counts;
         total.fetch_add(1, Ordering::Relaxed);
-        violating.fetch_add((!evaluation.violations.is_empty()).into(), Ordering::Relaxed);
+        violating.fetch_add(
+            (!evaluation.violations.is_empty()).into(),
+            Ordering::Relaxed,
+        );
         failed.fetch_add(evaluation.error.is_some().into(), Ordering::Relaxed);
     }
 
     pub(super) fn counts(&self) -> EvaluationCounts {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Counts { total, violating, failed } = &*self.counts;
-        EvaluationCounts { total: read(total), violating: read(violating), failed: read(failed) }
+        let Counts {
+            total,
+            violating,
+            failed,
+        } = &*self.counts;
+        EvaluationCounts {
+            total: read(total),
+            violating: read(violating),
+            failed: read(failed),
+        }
     }
 }

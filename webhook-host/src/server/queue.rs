@@ -1,6 +1,8 @@
-//! What was answered and waits for a thread in the background: bounded by number and by bytes, and never waited for.
+//! What was answered and waits for a thread in the background: bounded by number and by bytes, and
+//! never waited for.
 //!
-//! The hot path hands over and goes on; what doesn't fit is the caller's to count. Used by `shadow` and `recorder`.
+//! The hot path hands over and goes on; what doesn't fit is the caller's to count. Used by `shadow`
+//! and `recorder`.
 
 use super::capacity::Load;
 use super::live::Set;
@@ -15,7 +17,8 @@ use std::time::{Duration, SystemTime};
 /// Reviews that may wait: some hundredths of a second of a busy cluster.
 const MOST: usize = 1024;
 
-/// Bytes of bodies that may wait, beside those of requests in flight: `--body-memory` does not count them.
+/// Bytes of bodies that may wait, beside those of requests in flight: `--body-memory` does not
+/// count them.
 const MOST_BYTES: usize = 16 << 20;
 
 /// A review with its answer, and all that it was answered by.
@@ -48,7 +51,13 @@ pub(super) struct Waiting {
 pub(super) fn queue() -> (Queue, Waiting) {
     let (sender, receiver) = sync_channel(MOST);
     let held = Arc::new(AtomicUsize::new(0));
-    (Queue { sender, held: Arc::clone(&held) }, Waiting { receiver, held })
+    (
+        Queue {
+            sender,
+            held: Arc::clone(&held),
+        },
+        Waiting { receiver, held },
+    )
 }
 
 impl Queue {
@@ -57,7 +66,8 @@ impl Queue {
     pub(super) fn offer(&self, answered: &Arc<Answered>) -> bool {
         let bytes = answered.body.len();
         let before = self.held.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before + bytes <= MOST_BYTES && self.sender.try_send(Arc::clone(answered)).is_ok();
+        let fits =
+            before + bytes <= MOST_BYTES && self.sender.try_send(Arc::clone(answered)).is_ok();
         if !fits {
             self.held.fetch_sub(bytes, Ordering::Relaxed);
         }

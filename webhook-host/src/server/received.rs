@@ -1,7 +1,8 @@
 //! A body as it arrives: in blocks, so that it takes the memory of its bytes and no more.
 //!
-//! One buffer that grows is copied as it grows, and takes twice its bytes meanwhile; a list of what arrives takes as much for a
-//! chunk of one byte as for a large one. Filled by `handlers`, which puts the blocks together when nothing else is large.
+//! One buffer that grows is copied as it grows, and takes twice its bytes meanwhile; a list of what
+//! arrives takes as much for a chunk of one byte as for a large one. Filled by `handlers`, which
+//! puts the blocks together when nothing else is large.
 
 use bytes::{Bytes, BytesMut};
 
@@ -39,7 +40,9 @@ impl Received {
             if self.blocks.last().is_none_or(|block| block.len() == BLOCK) {
                 self.blocks.push(BytesMut::with_capacity(BLOCK));
             }
-            let Some(block) = self.blocks.last_mut() else { return };
+            let Some(block) = self.blocks.last_mut() else {
+                return;
+            };
             let (fits, rest) = data.split_at(data.len().min(BLOCK - block.len()));
             block.extend_from_slice(fits);
             data = rest;
@@ -65,7 +68,9 @@ mod tests {
 
     #[test]
     fn a_body_is_what_arrived_however_it_was_cut() {
-        let body: Vec<u8> = (0..200_000_u32).map(|number| number.to_be_bytes()[3]).collect();
+        let body: Vec<u8> = (0..200_000_u32)
+            .map(|number| number.to_be_bytes()[3])
+            .collect();
         for size in [1, 7, 60_000, 65_536, 70_000, 200_000] {
             let mut received = Received::default();
             for chunk in body.chunks(size) {

@@ -1,7 +1,8 @@
 //! Answered reviews go to a file here: on a thread in the background, after the answer was given.
 //!
-//! A request hands over what it was answered with and goes on. What doesn't fit the queue is counted as dropped; what can't be
-//! written, because the disk is full, as failed, and logged once a minute at most. Started by `cli::serve`.
+//! A request hands over what it was answered with and goes on. What doesn't fit the queue is
+//! counted as dropped; what can't be written, because the disk is full, as failed, and logged once
+//! a minute at most. Started by `cli::serve`.
 
 use super::metrics::Metrics;
 use super::queue::{Answered, Queue, Waiting, queue};
@@ -20,7 +21,8 @@ use std::time::{Duration, Instant};
 /// How long the thread waits for a review before it looks whether it should end.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How often it is told at most that reviews can't be recorded: on a disk that is nearly full, now one fits and now none.
+/// How often it is told at most that reviews can't be recorded: on a disk that is nearly full, now
+/// one fits and now none.
 const TOLD: Duration = Duration::from_secs(60);
 
 /// How often the thread looks whether its file is still where it was.
@@ -79,8 +81,15 @@ impl Recorder {
             looked: Instant::now(),
         };
         let dropped = counter("dropped");
-        let thread = std::thread::Builder::new().name("record".into()).spawn(move || writer.run(&waiting))?;
-        Ok(Self { queue, dropped, ending, thread })
+        let thread = std::thread::Builder::new()
+            .name("record".into())
+            .spawn(move || writer.run(&waiting))?;
+        Ok(Self {
+            queue,
+            dropped,
+            ending,
+            thread,
+        })
     }
 
     /// Records this review, as soon as there is time, or not at all.
@@ -96,7 +105,9 @@ impl Recorder {
         self.ending.store(true, Ordering::Relaxed);
         while !self.thread.is_finished() {
             if began.elapsed() > patience {
-                tracing::warn!("not all reviews are recorded: writing them takes more than {patience:?}");
+                tracing::warn!(
+                    "not all reviews are recorded: writing them takes more than {patience:?}"
+                );
                 return;
             }
             std::thread::sleep(TICK / 10);
@@ -145,17 +156,35 @@ impl Writer {
                 self.failed.inc();
                 if self.told.is_none_or(|told| told.elapsed() >= TOLD) {
                     (self.told, self.is_failing) = (Some(Instant::now()), true);
-                    tracing::error!(%error, "a review can't be recorded; further ones that can't are only counted");
+                    tracing::error!(%error, "a review can't be recorded; further ones that can't \
+                        are only counted");
                 }
             }
         }
     }
 }
 
-/// The whole body is a tree meanwhile, but no more when the line is written: a disk may take its time.
+/// The whole body is a tree meanwhile, but no more when the line is written: a disk may take its
+/// time.
 fn line(answered: &Answered, key: &HashKey) -> serde_json::Result<Vec<u8>> {
-    let Answered { function, body, load, now, set, inventory, outcome } = answered;
+    let Answered {
+        function,
+        body,
+        load,
+        now,
+        set,
+        inventory,
+        outcome,
+    } = answered;
     let _share = load.wait();
-    let record = Record::of(*function, body, *now, (&set.admission, set.generation), inventory, outcome, key)?;
+    let record = Record::of(
+        *function,
+        body,
+        *now,
+        (&set.admission, set.generation),
+        inventory,
+        outcome,
+        key,
+    )?;
     serde_json::to_vec(&record)
 }

@@ -1,4 +1,5 @@
-//! Why a request gets no AdmissionReview back: a status and a sentence. The API server's failurePolicy decides then.
+//! Why a request gets no AdmissionReview back: a status and a sentence. The API server's
+//! failurePolicy decides then.
 
 use crate::excerpt::{MAX_MESSAGE, cut};
 use axum::http::header::RETRY_AFTER;
@@ -16,8 +17,16 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(status: StatusCode, reason: &'static str, sentence: impl Into<String>) -> Self {
-        Self { status, reason, sentence: cut(&sentence.into(), MAX_MESSAGE).into_owned() }
+    pub(super) fn new(
+        status: StatusCode,
+        reason: &'static str,
+        sentence: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            reason,
+            sentence: cut(&sentence.into(), MAX_MESSAGE).into_owned(),
+        }
     }
 
     /// The client's mistake.
@@ -35,7 +44,9 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = (self.status, format!("{}\n", self.sentence)).into_response();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }

@@ -1,4 +1,5 @@
-//! What `/policies` and `/readyz?verbose` tell of the webhook configurations that a host keeps in shape.
+//! What `/policies` and `/readyz?verbose` tell of the webhook configurations that a host keeps in
+//! shape.
 
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;

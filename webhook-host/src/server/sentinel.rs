@@ -1,9 +1,11 @@
 //! Somebody always looks after sockets and timers: a thread that wakes a worker while guests run.
 //!
-//! Guests run on the workers, and the worker that runs one may be the one that waited for sockets and timers on behalf of all.
-//! tokio wakes no other for a single event, so everybody else would sleep as long as that guest runs (its option for that,
-//! `enable_eager_driver_handoff`, is unstable). A task spawned from outside wakes a worker if one sleeps, and that one looks
-//! after them when it is done. Requests pay next to nothing for it, and a host without any sleeps. Started by `Server::run`.
+//! Guests run on the workers, and the worker that runs one may be the one that waited for sockets
+//! and timers on behalf of all. tokio wakes no other for a single event, so everybody else would
+//! sleep as long as that guest runs (its option for that, `enable_eager_driver_handoff`, is
+//! unstable). A task spawned from outside wakes a worker if one sleeps, and that one looks after
+//! them when it is done. Requests pay next to nothing for it, and a host without any sleeps.
+//! Started by `Server::run`.
 
 use super::capacity::Capacity;
 use crate::pulse::{Beat, Pulse};

@@ -1,9 +1,10 @@
 //! Candidates are asked here: on one thread in the background, after the answer was given.
 //!
-//! A request hands over what it was answered with and goes on. The thread takes at most a quarter of one processor: it rests
-//! three times as long as it worked, and what waits meanwhile beyond the queue's bounds is counted as skipped. A candidate that
-//! loops is bounded by its own deadline, by [`PATIENCE`], and by a breaker of its own, which is not the live policy's.
-//! Owned by `handlers`; the thread ends with it.
+//! A request hands over what it was answered with and goes on. The thread takes at most a quarter
+//! of one processor: it rests three times as long as it worked, and what waits meanwhile beyond the
+//! queue's bounds is counted as skipped. A candidate that loops is bounded by its own deadline, by
+//! [`PATIENCE`], and by a breaker of its own, which is not the live policy's. Owned by `handlers`;
+//! the thread ends with it.
 
 use super::queue::{Answered, Queue, Waiting, queue};
 use crate::admission::{AdmissionRequest, Divergence, Shadowed};
@@ -13,7 +14,8 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-/// For one candidate on one review, where its own deadline is longer. One that takes longer loops, and counts as a miss.
+/// For one candidate on one review, where its own deadline is longer. One that takes longer loops,
+/// and counts as a miss.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Rest for each time worked.
@@ -37,7 +39,9 @@ impl Shadow {
     /// Starts the thread.
     pub(super) fn start() -> std::io::Result<Self> {
         let (queue, waiting) = queue();
-        std::thread::Builder::new().name("shadow".into()).spawn(move || run(&waiting))?;
+        std::thread::Builder::new()
+            .name("shadow".into())
+            .spawn(move || run(&waiting))?;
         Ok(Self { queue })
     }
 
@@ -75,24 +79,42 @@ fn run(waiting: &Waiting) {
 impl Answered {
     fn compare(&self, log: &mut Log) {
         // It was read once already.
-        let Ok(request) = AdmissionRequest::parse(&self.body) else { return };
+        let Ok(request) = AdmissionRequest::parse(&self.body) else {
+            return;
+        };
         let admission = &self.set.admission;
-        for shadowed in admission.shadow(&self.inventory, self.function, &request, self.now, PATIENCE, &self.outcome) {
+        for shadowed in admission.shadow(
+            &self.inventory,
+            self.function,
+            &request,
+            self.now,
+            PATIENCE,
+            &self.outcome,
+        ) {
             let divergence = shadowed.live.diverges(&shadowed.candidate);
             if let Some(tally) = self.set.tally(&shadowed.policy) {
                 tally.count(divergence);
             }
             // That it is broken was told when it was loaded.
-            let is_broken = admission.candidate(&shadowed.policy).is_some_and(|next| next.load_error().is_some());
+            let is_broken = admission
+                .candidate(&shadowed.policy)
+                .is_some_and(|next| next.load_error().is_some());
             if divergence != Divergence::Same && !is_broken && log.may_tell(Instant::now()) {
                 tell(&request, &shadowed, divergence);
             }
         }
     }
 
-    /// Counts it for each candidate, where any policy had a say: which ones would have been asked takes a look at the Service.
+    /// Counts it for each candidate, where any policy had a say: which ones would have been asked
+    /// takes a look at the Service.
     fn skip(&self) {
-        for policy in self.set.admission.policies().iter().filter(|_| self.outcome.matched) {
+        for policy in self
+            .set
+            .admission
+            .policies()
+            .iter()
+            .filter(|_| self.outcome.matched)
+        {
             if let Some(tally) = self.set.tally(policy.name()) {
                 tally.skip();
             }
@@ -122,7 +144,11 @@ struct Log {
 
 impl Log {
     fn new(now: Instant) -> Self {
-        Self { since: now, told: 0, untold: 0 }
+        Self {
+            since: now,
+            told: 0,
+            untold: 0,
+        }
     }
 
     fn may_tell(&mut self, now: Instant) -> bool {
@@ -142,7 +168,10 @@ impl Log {
             return;
         }
         if self.untold > 0 {
-            tracing::info!(count = self.untold, "more divergences of candidates are counted and not logged");
+            tracing::info!(
+                count = self.untold,
+                "more divergences of candidates are counted and not logged"
+            );
         }
         *self = Self::new(now);
     }

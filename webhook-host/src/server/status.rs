@@ -1,4 +1,5 @@
-//! What `/policies` tells, as JSON, and `/readyz?verbose`, as lines: the set that serves, and the last reload.
+//! What `/policies` tells, as JSON, and `/readyz?verbose`, as lines: the set that serves, and the
+//! last reload.
 //!
 //! `sallyport inspect --live` reads the JSON back; fields are added, never renamed.
 
@@ -98,7 +99,8 @@ pub struct CandidateStatus {
     /// Why it is broken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// How many reviews it was `same`, `stricter`, `looser`, `different`, `error` or `skipped` on, since it is a candidate.
+    /// How many reviews it was `same`, `stricter`, `looser`, `different`, `error` or `skipped` on,
+    /// since it is a candidate.
     #[serde(default)]
     pub reviews: BTreeMap<String, u64>,
 }
@@ -141,9 +143,17 @@ impl Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: set.generation,
             since: rfc_3339(set.since),
-            last_reload: last.map(|last| LastReload { at: rfc_3339(last.at), error: last.error.clone() }),
+            last_reload: last.map(|last| LastReload {
+                at: rfc_3339(last.at),
+                error: last.error.clone(),
+            }),
             inventory: feeds(&set.admission),
-            policies: set.admission.policies().iter().map(|policy| PolicyStatus::of(set, policy)).collect(),
+            policies: set
+                .admission
+                .policies()
+                .iter()
+                .map(|policy| PolicyStatus::of(set, policy))
+                .collect(),
         }
     }
 
@@ -156,32 +166,68 @@ impl Status {
                 Some(error) => writeln!(text, "[-] {name} broken: {error}"),
                 None => {
                     let told = |part: &Option<String>| part.clone().unwrap_or_default();
-                    let (component, version, digest) =
-                        (told(&policy.component), told(&policy.version), told(&policy.digest));
+                    let (component, version, digest) = (
+                        told(&policy.component),
+                        told(&policy.version),
+                        told(&policy.digest),
+                    );
                     writeln!(text, "[+] {name} {component} {version} {mode:?} {digest}")
                 }
             };
             if let Some(candidate) = &policy.candidate {
-                let _ = writeln!(text, "{} {name} candidate {}", candidate.mark(), candidate.line());
+                let _ = writeln!(
+                    text,
+                    "{} {name} candidate {}",
+                    candidate.mark(),
+                    candidate.line()
+                );
             }
         }
         for feed in &self.inventory {
-            let mark = if feed.state == State::Synced.name() { '+' } else { '-' };
+            let mark = if feed.state == State::Synced.name() {
+                '+'
+            } else {
+                '-'
+            };
             let _ = writeln!(text, "[{mark}] inventory {}", feed.text());
         }
         let (generation, since) = (self.generation, &self.since);
         let _ = writeln!(text, "[+] generation {generation} since {since}");
-        if let Some(LastReload { at, error: Some(error) }) = &self.last_reload {
-            let _ = writeln!(text, "[-] reload failed at {at}, generation {generation} serves on: {error}");
+        if let Some(LastReload {
+            at,
+            error: Some(error),
+        }) = &self.last_reload
+        {
+            let _ = writeln!(
+                text,
+                "[-] reload failed at {at}, generation {generation} serves on: {error}"
+            );
         }
-        text.push_str(&self.registration.as_ref().map(RegistrationStatus::lines).unwrap_or_default());
-        text + &self.certificate.as_ref().map(CertificateStatus::lines).unwrap_or_default()
+        text.push_str(
+            &self
+                .registration
+                .as_ref()
+                .map(RegistrationStatus::lines)
+                .unwrap_or_default(),
+        );
+        text + &self
+            .certificate
+            .as_ref()
+            .map(CertificateStatus::lines)
+            .unwrap_or_default()
     }
 }
 
 fn feeds(admission: &Admission) -> Vec<FeedStatus> {
-    let feeds = admission.inventory().watched().map(|watched| watched.feeds()).unwrap_or_default();
-    feeds.iter().map(|(resource, feed)| FeedStatus::of(resource, feed)).collect()
+    let feeds = admission
+        .inventory()
+        .watched()
+        .map(|watched| watched.feeds())
+        .unwrap_or_default();
+    feeds
+        .iter()
+        .map(|(resource, feed)| FeedStatus::of(resource, feed))
+        .collect()
 }
 
 impl FeedStatus {
@@ -204,9 +250,22 @@ impl FeedStatus {
 
     /// For people.
     pub fn text(&self) -> String {
-        let Self { kind, state, objects, .. } = self;
-        let since = self.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
-        let error = self.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        let Self {
+            kind,
+            state,
+            objects,
+            ..
+        } = self;
+        let since = self
+            .since
+            .as_ref()
+            .map(|since| format!(" since {since}"))
+            .unwrap_or_default();
+        let error = self
+            .error
+            .as_ref()
+            .map(|error| format!(": {error}"))
+            .unwrap_or_default();
         format!("{kind} {state}{since}, {objects} known{error}")
     }
 }
@@ -224,7 +283,10 @@ impl PolicyStatus {
             component: description.map(|description| description.name.clone()),
             version: description.map(|description| description.version.clone()),
             error: policy.load_error().map(ToString::to_string),
-            candidate: set.admission.candidate(policy.name()).map(|next| CandidateStatus::of(set, policy, next)),
+            candidate: set
+                .admission
+                .candidate(policy.name())
+                .map(|next| CandidateStatus::of(set, policy, next)),
         }
     }
 }
@@ -233,16 +295,28 @@ impl CandidateStatus {
     fn of(set: &Set, live: &Policy, next: &Policy) -> Self {
         let (was, is) = (&live.manifest().spec, &next.manifest().spec);
         let differs = [
-            ("module", live.digest() != next.digest() || was.module.file != is.module.file),
+            (
+                "module",
+                live.digest() != next.digest() || was.module.file != is.module.file,
+            ),
             ("settings", was.settings != is.settings),
         ];
         Self {
-            changes: differs.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part.to_owned()).collect(),
+            changes: differs
+                .into_iter()
+                .filter(|(_, differs)| *differs)
+                .map(|(part, _)| part.to_owned())
+                .collect(),
             module: is.module.file.clone(),
             digest: next.digest().map(str::to_owned),
-            version: next.description().map(|description| description.version.clone()),
+            version: next
+                .description()
+                .map(|description| description.version.clone()),
             error: next.load_error().map(ToString::to_string),
-            reviews: set.tally(live.name()).map(super::tally::Tally::counts).unwrap_or_default(),
+            reviews: set
+                .tally(live.name())
+                .map(super::tally::Tally::counts)
+                .unwrap_or_default(),
         }
     }
 
@@ -256,16 +330,31 @@ impl CandidateStatus {
             return format!("broken: {error}");
         }
         let told = |part: &Option<String>| part.clone().unwrap_or_default();
-        let changes = if self.changes.is_empty() { "nothing".to_owned() } else { self.changes.join(", ") };
-        let count = |(result, count): (&String, &u64)| (*count > 0).then(|| format!("{count} {result}"));
+        let changes = if self.changes.is_empty() {
+            "nothing".to_owned()
+        } else {
+            self.changes.join(", ")
+        };
+        let count =
+            |(result, count): (&String, &u64)| (*count > 0).then(|| format!("{count} {result}"));
         let reviews: Vec<_> = self.reviews.iter().filter_map(count).collect();
-        let reviews = if reviews.is_empty() { "no reviews yet".to_owned() } else { reviews.join(", ") };
-        format!("{} {} changes {changes}: {reviews}", told(&self.version), told(&self.digest))
+        let reviews = if reviews.is_empty() {
+            "no reviews yet".to_owned()
+        } else {
+            reviews.join(", ")
+        };
+        format!(
+            "{} {} changes {changes}: {reviews}",
+            told(&self.version),
+            told(&self.digest)
+        )
     }
 }
 
 /// In whole seconds; a clock that is out of all range is shown as the epoch.
 fn rfc_3339(time: SystemTime) -> String {
     let second = Timestamp::try_from(time).map_or(0, Timestamp::as_second);
-    Timestamp::from_second(second).unwrap_or_default().to_string()
+    Timestamp::from_second(second)
+        .unwrap_or_default()
+        .to_string()
 }

@@ -13,8 +13,13 @@ use std::sync::Arc;
 /// Reviews for which the thread had no time.
 const SKIPPED: &str = "skipped";
 
-const DIVERGENCES: [Divergence; 5] =
-    [Divergence::Same, Divergence::Stricter, Divergence::Looser, Divergence::Different, Divergence::Error];
+const DIVERGENCES: [Divergence; 5] = [
+    Divergence::Same,
+    Divergence::Stricter,
+    Divergence::Looser,
+    Divergence::Different,
+    Divergence::Error,
+];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -45,25 +50,49 @@ impl Tallies {
             reviews.clone(),
         );
         let loaded = Family::<Of, Gauge>::default();
-        registry.register("candidate_loaded", "1 when the candidate is loaded, 0 when it is broken", loaded.clone());
+        registry.register(
+            "candidate_loaded",
+            "1 when the candidate is loaded, 0 when it is broken",
+            loaded.clone(),
+        );
         Self { reviews, loaded }
     }
 
     /// The counters of one candidate, from zero on unless it was there before.
     pub(super) fn of(&self, candidate: &Policy) -> Tally {
         let policy = &candidate.manifest().metadata.name;
-        self.loaded.get_or_create(&Of { policy: policy.clone() }).set(candidate.load_error().is_none().into());
-        let counter = |result| (result, self.reviews.get_or_create_owned(&Labels { policy: policy.clone(), result }));
+        self.loaded
+            .get_or_create(&Of {
+                policy: policy.clone(),
+            })
+            .set(candidate.load_error().is_none().into());
+        let counter = |result| {
+            (
+                result,
+                self.reviews.get_or_create_owned(&Labels {
+                    policy: policy.clone(),
+                    result,
+                }),
+            )
+        };
         Tally(results().map(counter).collect())
     }
 
     /// Forgets what candidates counted that are there no more, or are others now.
     pub(super) fn forget(&self, before: &[Arc<Policy>], now: &[Arc<Policy>]) {
-        for gone in before.iter().filter(|candidate| !now.iter().any(|now| Arc::ptr_eq(now, candidate))) {
+        for gone in before
+            .iter()
+            .filter(|candidate| !now.iter().any(|now| Arc::ptr_eq(now, candidate)))
+        {
             let policy = &gone.manifest().metadata.name;
-            self.loaded.remove(&Of { policy: policy.clone() });
+            self.loaded.remove(&Of {
+                policy: policy.clone(),
+            });
             for result in results() {
-                self.reviews.remove(&Labels { policy: policy.clone(), result });
+                self.reviews.remove(&Labels {
+                    policy: policy.clone(),
+                    result,
+                });
             }
         }
     }
@@ -80,10 +109,16 @@ impl Tally {
 
     /// How many of each.
     pub(super) fn counts(&self) -> BTreeMap<String, u64> {
-        self.0.iter().map(|(result, counter)| ((*result).to_owned(), counter.get())).collect()
+        self.0
+            .iter()
+            .map(|(result, counter)| ((*result).to_owned(), counter.get()))
+            .collect()
     }
 }
 
 fn results() -> impl Iterator<Item = &'static str> {
-    DIVERGENCES.into_iter().map(Divergence::name).chain([SKIPPED])
+    DIVERGENCES
+        .into_iter()
+        .map(Divergence::name)
+        .chain([SKIPPED])
 }

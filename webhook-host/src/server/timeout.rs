@@ -2,21 +2,28 @@
 
 use std::time::Duration;
 
-/// What a webhook configuration has when it says nothing, and the most that it can say (admissionregistration.k8s.io/v1
-/// `timeoutSeconds`).
+/// What a webhook configuration has when it says nothing, and the most that it can say
+/// (admissionregistration.k8s.io/v1 `timeoutSeconds`).
 const DEFAULT: Duration = Duration::from_secs(10);
 const MOST: Duration = Duration::from_secs(30);
 
 /// What is kept back for the way to the API server.
 const MARGIN: Duration = Duration::from_millis(100);
 
-/// How long policies have, by the query of a request's URL. A timeout that doesn't parse is the client's mistake.
+/// How long policies have, by the query of a request's URL. A timeout that doesn't parse is the
+/// client's mistake.
 pub(super) fn time_to_answer(query: Option<&str>) -> Result<Duration, String> {
-    let mut pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    let written = pairs.rfind(|(key, _)| *key == "timeout").map(|(_, value)| value);
+    let mut pairs = query
+        .unwrap_or_default()
+        .split('&')
+        .filter_map(|pair| pair.split_once('='));
+    let written = pairs
+        .rfind(|(key, _)| *key == "timeout")
+        .map(|(_, value)| value);
     let asked = written.map_or(Ok(DEFAULT), |text| {
-        parse(text)
-            .ok_or_else(|| format!("timeout: {text:?} is no duration; write it as Go does, such as 10s or 500ms"))
+        parse(text).ok_or_else(|| {
+            format!("timeout: {text:?} is no duration; write it as Go does, such as 10s or 500ms")
+        })
     })?;
     let asked = asked.min(MOST);
     // Half of a very short timeout is better than nothing.
@@ -32,7 +39,9 @@ fn parse(mut text: &str) -> Option<Duration> {
     while !text.is_empty() {
         let number = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (digits, rest) = text.split_at(number);
-        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let unit = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let (unit, rest) = rest.split_at(unit);
         let seconds = match unit {
             "h" => 3600.0,
@@ -43,7 +52,9 @@ fn parse(mut text: &str) -> Option<Duration> {
             "ns" => 1e-9,
             _ => return None,
         };
-        total = total.checked_add(Duration::try_from_secs_f64(digits.parse::<f64>().ok()? * seconds).ok()?)?;
+        total = total.checked_add(
+            Duration::try_from_secs_f64(digits.parse::<f64>().ok()? * seconds).ok()?,
+        )?;
         text = rest;
     }
     Some(total)
@@ -55,8 +66,13 @@ mod tests {
 
     #[test]
     fn durations_are_written_as_go_prints_them() {
-        for (text, millis) in [("10s", 10_000), ("1m0s", 60_000), ("500ms", 500), ("1.5s", 1500), ("1h1m1s", 3_661_000)]
-        {
+        for (text, millis) in [
+            ("10s", 10_000),
+            ("1m0s", 60_000),
+            ("500ms", 500),
+            ("1.5s", 1500),
+            ("1h1m1s", 3_661_000),
+        ] {
             assert_eq!(parse(text), Some(Duration::from_millis(millis)), "{text}");
         }
         for text in [

@@ -1,7 +1,9 @@
-//! Decodes an object as a type that is not ours, but for one member, which becomes what we make of it.
+//! Decodes an object as a type that is not ours, but for one member, which becomes what we make of
+//! it.
 //!
-//! So `managedFields` are read as far as anybody asks about them, and every other field of `ObjectMeta` is still checked by
-//! its own type. Nothing is read twice, nor held in between. Called by the parent module and `managed`.
+//! So `managedFields` are read as far as anybody asks about them, and every other field of
+//! `ObjectMeta` is still checked by its own type. Nothing is read twice, nor held in between.
+//! Called by the parent module and `managed`.
 
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
@@ -9,14 +11,21 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The object without the member, and the member; when it stands twice, the last one, as everywhere.
-pub(super) fn aside<'de, D, Rest, Member>(deserializer: D, name: &'static str) -> Result<(Rest, Member), D::Error>
+/// The object without the member, and the member; when it stands twice, the last one, as
+/// everywhere.
+pub(super) fn aside<'de, D, Rest, Member>(
+    deserializer: D,
+    name: &'static str,
+) -> Result<(Rest, Member), D::Error>
 where
     D: Deserializer<'de>,
     Rest: Deserialize<'de>,
     Member: Deserialize<'de> + Default,
 {
-    deserializer.deserialize_map(Object { name, types: PhantomData })
+    deserializer.deserialize_map(Object {
+        name,
+        types: PhantomData,
+    })
 }
 
 struct Object<Rest, Member> {
@@ -24,7 +33,9 @@ struct Object<Rest, Member> {
     types: PhantomData<(Rest, Member)>,
 }
 
-impl<'de, Rest: Deserialize<'de>, Member: Deserialize<'de> + Default> Visitor<'de> for Object<Rest, Member> {
+impl<'de, Rest: Deserialize<'de>, Member: Deserialize<'de> + Default> Visitor<'de>
+    for Object<Rest, Member>
+{
     type Value = (Rest, Member);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,7 +44,11 @@ impl<'de, Rest: Deserialize<'de>, Member: Deserialize<'de> + Default> Visitor<'d
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         let mut member = Member::default();
-        let others = Others { map, name: self.name, member: &mut member };
+        let others = Others {
+            map,
+            name: self.name,
+            member: &mut member,
+        };
         let rest = Rest::deserialize(MapAccessDeserializer::new(others))?;
         Ok((rest, member))
     }
@@ -49,9 +64,15 @@ struct Others<'a, A, Member> {
 impl<'de, A: MapAccess<'de>, Member: Deserialize<'de>> MapAccess<'de> for Others<'_, A, Member> {
     type Error = A::Error;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
         let mut seed = Some(seed);
-        while let Some(key) = self.map.next_key_seed(Key { name: self.name, seed: &mut seed })? {
+        while let Some(key) = self.map.next_key_seed(Key {
+            name: self.name,
+            seed: &mut seed,
+        })? {
             match key {
                 Some(key) => return Ok(Some(key)),
                 None => *self.member = self.map.next_value()?,

@@ -1,7 +1,8 @@
 //! Which fields of `spec` clients set, from `metadata.managedFields`.
 //!
-//! The API server never records there what it allocates. What it defaults it does record, but for server-side apply (seen on 1.20
-//! and 1.36). Only what is asked for here is kept: managers may own anything, and as a tree that takes thirty times its text.
+//! The API server never records there what it allocates. What it defaults it does record, but for
+//! server-side apply (seen on 1.20 and 1.36). Only what is asked for here is kept: managers may own
+//! anything, and as a tree that takes thirty times its text.
 
 use super::aside::aside;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
@@ -9,7 +10,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use std::collections::HashMap;
 
-/// What clients set. The default is that of an object without managedFields: a client must have written everything.
+/// What clients set. The default is that of an object without managedFields: a client must have
+/// written everything.
 #[derive(Default)]
 pub(super) struct Owned {
     managers: Option<Vec<Manager>>,
@@ -46,7 +48,8 @@ struct Port {
     node_port: Stands,
 }
 
-/// Whether a field stands here, and so is owned: all that its value says is which of its own fields are.
+/// Whether a field stands here, and so is owned: all that its value says is which of its own fields
+/// are.
 #[derive(Default)]
 struct Stands(bool);
 
@@ -60,15 +63,21 @@ impl<'de> Deserialize<'de> for Stands {
 impl<'de> Deserialize<'de> for Owned {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let managers = Option::<Vec<Manager>>::deserialize(deserializer)?;
-        Ok(Self { managers: managers.filter(|managers| !managers.is_empty()) })
+        Ok(Self {
+            managers: managers.filter(|managers| !managers.is_empty()),
+        })
     }
 }
 
 impl<'de> Deserialize<'de> for Manager {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (entry, fields) = aside::<D, ManagedFieldsEntry, Option<Fields>>(deserializer, "fieldsV1")?;
+        let (entry, fields) =
+            aside::<D, ManagedFieldsEntry, Option<Fields>>(deserializer, "fieldsV1")?;
         let is_apply = entry.operation.as_deref() == Some("Apply");
-        Ok(Self { is_apply, spec: fields.and_then(|fields| fields.spec).unwrap_or_default() })
+        Ok(Self {
+            is_apply,
+            spec: fields.and_then(|fields| fields.spec).unwrap_or_default(),
+        })
     }
 }
 
@@ -109,6 +118,8 @@ impl Owned {
     }
 
     fn any(&self, set: impl Fn(&Manager) -> bool) -> bool {
-        self.managers.as_ref().is_none_or(|managers| managers.iter().any(set))
+        self.managers
+            .as_ref()
+            .is_none_or(|managers| managers.iter().any(set))
     }
 }

@@ -1,7 +1,8 @@
-//! `--bless`: the expectations of failing cases become what was got, and nothing else in the file changes.
+//! `--bless`: the expectations of failing cases become what was got, and nothing else in the file
+//! changes.
 //!
-//! Line-based: the lines of a case's `expect` are replaced. Afterwards the new text is read again; if anything but those
-//! expectations is different, nothing is written.
+//! Line-based: the lines of a case's `expect` are replaced. Afterwards the new text is read again;
+//! if anything but those expectations is different, nothing is written.
 
 use super::expect::Expect;
 use super::model::Suite;
@@ -28,7 +29,10 @@ struct Written {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BlessError {
     /// The expectation doesn't stand on lines of its own.
-    #[error("line {line}: this case can't be rewritten; write it in block style, `expect:` on a line of its own")]
+    #[error(
+        "line {line}: this case can't be rewritten; write it in block style, `expect:` on a line \
+         of its own"
+    )]
     Layout {
         /// Of the case.
         line: usize,
@@ -41,13 +45,22 @@ pub enum BlessError {
 impl<'a> Blessing<'a> {
     /// Nothing blessed yet.
     pub fn new(suite: &'a Suite) -> Self {
-        Self { suite, expectations: BTreeMap::new() }
+        Self {
+            suite,
+            expectations: BTreeMap::new(),
+        }
     }
 
     /// Blesses the case at an index of `suite.cases`.
     pub fn add(&mut self, index: usize, got: &Expect) {
         let value = serde_json::to_value(got).expect("an expectation has a JSON form");
-        self.expectations.insert(index, Written { text: got.to_yaml(), value });
+        self.expectations.insert(
+            index,
+            Written {
+                text: got.to_yaml(),
+                value,
+            },
+        );
     }
 
     /// The suite's new text.
@@ -77,8 +90,11 @@ fn rewrite(text: &str, expectations: &BTreeMap<usize, Written>) -> Result<String
 fn outcome_of(text: &str, expectations: &BTreeMap<usize, Written>) -> Option<Vec<Value>> {
     let mut documents = yaml::documents(text).ok()?;
     for (index, written) in expectations {
-        let case = documents.first_mut()?.pointer_mut(&format!("/spec/cases/{index}"))?;
-        case.as_object_mut()?.insert("expect".to_owned(), written.value.clone());
+        let case = documents
+            .first_mut()?
+            .pointer_mut(&format!("/spec/cases/{index}"))?;
+        case.as_object_mut()?
+            .insert("expect".to_owned(), written.value.clone());
     }
     Some(documents)
 }
@@ -103,7 +119,8 @@ fn splice(lines: &mut Vec<String>, place: &Place, body: &str) -> Option<()> {
     Some(())
 }
 
-/// The line of the key `expect`, at or above the line of its value; and whether it opens the list item.
+/// The line of the key `expect`, at or above the line of its value; and whether it opens the list
+/// item.
 fn key_line(lines: &[String], start: usize, value: usize, indent: usize) -> Option<(usize, bool)> {
     (start..=value).rev().find_map(|at| {
         let line = lines.get(at)?;
@@ -114,7 +131,8 @@ fn key_line(lines: &[String], start: usize, value: usize, indent: usize) -> Opti
     })
 }
 
-/// One past the last line that is indented at least so far; blank lines and comments at the end belong to what follows.
+/// One past the last line that is indented at least so far; blank lines and comments at the end
+/// belong to what follows.
 fn end_of_block(lines: &[String], from: usize, indent: usize) -> usize {
     let mut end = from;
     for (at, line) in lines.iter().enumerate().skip(from) {
@@ -133,7 +151,13 @@ fn end_of_block(lines: &[String], from: usize, indent: usize) -> usize {
 fn render(body: &str, indent: usize, lead: Option<String>) -> String {
     let pad = " ".repeat(indent);
     let lead = lead.unwrap_or_else(|| pad.clone());
-    let indented = body.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("{pad}  {line}\n") });
+    let indented = body.lines().map(|line| {
+        if line.is_empty() {
+            "\n".to_owned()
+        } else {
+            format!("{pad}  {line}\n")
+        }
+    });
     format!("{lead}expect:\n{}", indented.collect::<String>())
 }
 
@@ -166,8 +190,17 @@ spec:
 ";
 
     fn bless(text: &str, expectations: &[(usize, Value)]) -> Result<String, BlessError> {
-        let written = |value: &Value| Written { text: yaml::to_string(value), value: value.clone() };
-        rewrite(text, &expectations.iter().map(|(index, value)| (*index, written(value))).collect())
+        let written = |value: &Value| Written {
+            text: yaml::to_string(value),
+            value: value.clone(),
+        };
+        rewrite(
+            text,
+            &expectations
+                .iter()
+                .map(|(index, value)| (*index, written(value)))
+                .collect(),
+        )
     }
 
     #[test]
@@ -183,23 +216,44 @@ spec:
 
     #[test]
     fn an_expectation_that_opens_its_case_keeps_the_dash_and_a_missing_one_is_added() {
-        let text = bless(SUITE, &[(1, json!({"allowed": false})), (2, json!({"allowed": true}))]).expect("block style");
-        assert!(text.contains("  # second\n  - expect:\n      allowed: false\n    name: \"b: quoted\"\n"), "{text}");
-        assert!(text.ends_with("      metadata: {name: x}\n    expect:\n      allowed: true\n# tail\n"), "{text}");
+        let text = bless(
+            SUITE,
+            &[
+                (1, json!({"allowed": false})),
+                (2, json!({"allowed": true})),
+            ],
+        )
+        .expect("block style");
+        assert!(
+            text.contains(
+                "  # second\n  - expect:\n      allowed: false\n    name: \"b: quoted\"\n"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("      metadata: {name: x}\n    expect:\n      allowed: true\n# tail\n"),
+            "{text}"
+        );
     }
 
     #[test]
     fn a_case_in_flow_style_is_left_alone() {
         let text = "spec:\n  cases:\n  - {name: a, expect: {allowed: true}}\n";
-        assert_eq!(bless(text, &[(0, json!({"allowed": false}))]), Err(BlessError::Layout { line: 3 }));
+        assert_eq!(
+            bless(text, &[(0, json!({"allowed": false}))]),
+            Err(BlessError::Layout { line: 3 })
+        );
     }
 
     #[test]
     fn text_inside_a_block_scalar_is_no_key() {
-        let text =
-            "spec:\n  cases:\n  - name: a\n    rawObject: |\n      expect: 1\n    expect:\n      allowed: true\n";
+        let text = "spec:\n  cases:\n  - name: a\n    rawObject: |\n      expect: \
+            1\n    expect:\n      allowed: true\n";
         let text = bless(text, &[(0, json!({"allowed": false}))]).expect("block style");
-        assert!(text.contains("      expect: 1\n    expect:\n      allowed: false\n"), "{text}");
+        assert!(
+            text.contains("      expect: 1\n    expect:\n      allowed: false\n"),
+            "{text}"
+        );
     }
 
     #[test]

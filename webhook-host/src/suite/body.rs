@@ -1,6 +1,7 @@
 //! From a case to the bytes that an API server would send.
 //!
-//! Text is spliced, not parsed: a case may hold what no JSON value can (duplicate keys, nesting without end).
+//! Text is spliced, not parsed: a case may hold what no JSON value can (duplicate keys, nesting
+//! without end).
 
 use super::model::{Case, Request};
 use serde::Deserialize;
@@ -34,7 +35,10 @@ pub(crate) struct User {
 
 impl Default for User {
     fn default() -> Self {
-        Self { username: "jane".to_owned(), groups: vec!["system:authenticated".to_owned()] }
+        Self {
+            username: "jane".to_owned(),
+            groups: vec!["system:authenticated".to_owned()],
+        }
     }
 }
 
@@ -66,9 +70,13 @@ impl Asked {
         let mut request = self.envelope().to_string();
         // The members that stay raw go where the closing brace was.
         request.pop();
-        let old_object = self.old_object.as_ref().map_or_else(|| "null".to_owned(), Value::to_string);
+        let old_object = self
+            .old_object
+            .as_ref()
+            .map_or_else(|| "null".to_owned(), Value::to_string);
         format!(
-            r#"{{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{request},"object":{object},"oldObject":{old_object}}}}}"#
+            "{{\"apiVersion\":\"admission.k8s.io/v1\",\"kind\":\"AdmissionReview\",\
+             \"request\":{request},\"object\":{object},\"oldObject\":{old_object}}}}}"
         )
         .into_bytes()
     }

@@ -1,8 +1,9 @@
 //! What a case expects, and the same form for what it got.
 //!
-//! An answer is *seen through* an expectation: where the expectation leaves something open (a violation's fix, a part of a
-//! message), the answer takes its words. What results equals the expectation exactly when the case passes; it is also the
-//! other side of the diff, and what `--bless` writes.
+//! An answer is *seen through* an expectation: where the expectation leaves something open (a
+//! violation's fix, a part of a message), the answer takes its words. What results equals the
+//! expectation exactly when the case passes; it is also the other side of the diff, and what
+//! `--bless` writes.
 
 use crate::contract::verdict::Violation;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
@@ -12,30 +13,33 @@ use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
 
-/// The `expect` of a case. What is not listed must not happen: no violations, no warnings, no patch, no error.
+/// The `expect` of a case. What is not listed must not happen: no violations, no warnings, no
+/// patch, no error.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Expect {
     /// Whether the request goes on. Required for `validate`; `mutate` never denies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed: Option<bool>,
-    /// Why the policy is not asked: an exemption (`operation`, `kind`, `api-server`, `terminating`, `namespace`, `service`, `user`,
-    /// `group`, `service-account`, `break-glass`),
-    /// `unmatched` (by `match`, mode or the policy's own description), `malformed` (the mutating phase leaves a Service
-    /// that doesn't decode to the API server).
+    /// Why the policy is not asked: an exemption (`operation`, `kind`, `api-server`, `terminating`,
+    /// `namespace`, `service`, `user`, `group`, `service-account`, `break-glass`), `unmatched` (by
+    /// `match`, mode or the policy's own description), `malformed` (the mutating phase leaves a
+    /// Service that doesn't decode to the API server).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exempt: Option<String>,
     /// The kind of evaluation error: `deadline`, `memory`, `trap`, `answer`, `load`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The violations, all of them, in the policy's order. Of a `mutate` case: those of the patched object.
+    /// The violations, all of them, in the policy's order. Of a `mutate` case: those of the patched
+    /// object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub violations: Option<Vec<ViolationPattern>>,
-    /// What the client of a denied request reads: the violations as rendered, sorted by field, the first ten and "and N more".
-    /// Where it is given, the violations need not be listed.
+    /// What the client of a denied request reads: the violations as rendered, sorted by field, the
+    /// first ten and "and N more". Where it is given, the violations need not be listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<TextPattern>,
-    /// Violations that the old object has too; only compared when listed, since they show as warnings.
+    /// Violations that the old object has too; only compared when listed, since they show as
+    /// warnings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<Vec<ViolationPattern>>,
     /// What the client is warned of, all of it.
@@ -105,7 +109,16 @@ const EXEMPT: [&str; 12] = [
 ];
 
 /// `EvaluationError::kind`.
-const ERRORS: [&str; 8] = ["deadline", "request-deadline", "memory", "trap", "answer", "busy", "short-circuit", "load"];
+const ERRORS: [&str; 8] = [
+    "deadline",
+    "request-deadline",
+    "memory",
+    "trap",
+    "answer",
+    "busy",
+    "short-circuit",
+    "load",
+];
 
 impl Expect {
     /// As suites write it, keys in the order of this type.
@@ -126,7 +139,10 @@ impl Expect {
     }
 
     fn contradiction(&self) -> Option<String> {
-        let alone = [("settingsError", self.settings_error.is_some()), ("refused", self.refused.is_some())];
+        let alone = [
+            ("settingsError", self.settings_error.is_some()),
+            ("refused", self.refused.is_some()),
+        ];
         let (key, _) = alone.into_iter().find(|(_, given)| *given)?;
         let mut rest = self.clone();
         if key == "settingsError" {
@@ -134,52 +150,70 @@ impl Expect {
         } else {
             rest.refused = None
         }
-        (rest != Self::default())
-            .then(|| format!("expect.{key} stands alone: no request is answered; remove the other keys"))
+        (rest != Self::default()).then(|| {
+            format!("expect.{key} stands alone: no request is answered; remove the other keys")
+        })
     }
 
     /// Why the case would pass whatever the policy does.
     fn silence(&self, mutates: bool) -> Option<&'static str> {
-        let unanswered = self.settings_error.is_some() || self.refused.is_some() || self.exempt.is_some();
+        let unanswered =
+            self.settings_error.is_some() || self.refused.is_some() || self.exempt.is_some();
         let patched = self.patch.is_some() || self.patched_object.is_some();
         if unanswered {
             return None;
         }
         if *self == Self::default() {
-            return Some("expect: says nothing; say `allowed`, or `patch` for a mutation (`[]`: none)");
+            return Some(
+                "expect: says nothing; say `allowed`, or `patch` for a mutation (`[]`: none)",
+            );
         }
         if mutates {
             return (!patched && self.error.is_none()).then_some(
-                "expect.patch: required, but missing; give the operations (`[]`: none), or `patchedObject`",
+                "expect.patch: required, but missing; give the operations (`[]`: none), or \
+                 `patchedObject`",
             );
         }
         if patched {
-            return Some("expect.patch: only `function: mutate` patches; set the case's function, or remove the key");
+            return Some(
+                "expect.patch: only `function: mutate` patches; set the case's function, or remove \
+                 the key",
+            );
         }
         match self.allowed {
-            None => Some("expect.allowed: required, but missing; use true or false beside the violations"),
+            None => Some(
+                "expect.allowed: required, but missing; use true or false beside the violations",
+            ),
             Some(false) if self.gives_no_reason() => Some(
-                "expect.violations: a denial has a reason; list the violations (rule, field, message), its `message`, or the `error`",
+                "expect.violations: a denial has a reason; list the violations (rule, field, \
+                 message), its `message`, or the `error`",
             ),
             Some(_) => self.empty_pattern(),
         }
     }
 
     fn gives_no_reason(&self) -> bool {
-        self.violations.as_ref().is_none_or(Vec::is_empty) && self.message.is_none() && self.error.is_none()
+        self.violations.as_ref().is_none_or(Vec::is_empty)
+            && self.message.is_none()
+            && self.error.is_none()
     }
 
     fn empty_pattern(&self) -> Option<&'static str> {
         let all = self.violations.iter().chain(&self.kept).flatten();
         let mut empty = all.filter(|pattern| **pattern == ViolationPattern::default());
-        empty.next().map(|_| "expect.violations: an entry without keys matches anything; give at least `rule`")
+        empty.next().map(
+            |_| "expect.violations: an entry without keys matches anything; give at least `rule`",
+        )
     }
 }
 
 fn known(key: &str, found: Option<&str>, allowed: &[&'static str]) -> Option<String> {
     let found = found.filter(|found| !allowed.contains(found))?;
     let hint = crate::decode::suggestion(found, allowed.iter().copied());
-    Some(format!("expect.{key}: {found:?} is not allowed here{hint}; use one of {}", allowed.join(", ")))
+    Some(format!(
+        "expect.{key}: {found:?} is not allowed here{hint}; use one of {}",
+        allowed.join(", ")
+    ))
 }
 
 impl TextPattern {
@@ -193,14 +227,23 @@ impl TextPattern {
 
     /// The expectation where it matches, else the text.
     pub(super) fn seen(text: &str, expected: Option<&Self>) -> Self {
-        expected.filter(|expected| expected.matches(text)).cloned().unwrap_or_else(|| Self::Exact(text.to_owned()))
+        expected
+            .filter(|expected| expected.matches(text))
+            .cloned()
+            .unwrap_or_else(|| Self::Exact(text.to_owned()))
     }
 }
 
 /// Texts as seen through the expected ones; `None` when there are none and none were listed.
-pub(super) fn seen_texts(texts: &[String], expected: Option<&Vec<TextPattern>>) -> Option<Vec<TextPattern>> {
+pub(super) fn seen_texts(
+    texts: &[String],
+    expected: Option<&Vec<TextPattern>>,
+) -> Option<Vec<TextPattern>> {
     let at = |index| expected.and_then(|expected| expected.get(index));
-    let seen = texts.iter().enumerate().map(|(index, text)| TextPattern::seen(text, at(index)));
+    let seen = texts
+        .iter()
+        .enumerate()
+        .map(|(index, text)| TextPattern::seen(text, at(index)));
     (expected.is_some() || !texts.is_empty()).then(|| seen.collect())
 }
 
@@ -213,14 +256,19 @@ pub(super) fn seen_violations(
     expected: Option<&Vec<ViolationPattern>>,
 ) -> Option<Vec<ViolationPattern>> {
     let at = |index| expected.and_then(|expected| expected.get(index));
-    let seen = violations.iter().enumerate().map(|(index, told)| ViolationPattern::seen(told, at(index)));
+    let seen = violations
+        .iter()
+        .enumerate()
+        .map(|(index, told)| ViolationPattern::seen(told, at(index)));
     (expected.is_some() || !violations.is_empty()).then(|| seen.collect())
 }
 
 impl ViolationPattern {
     /// With the keys that the expectation has; a new one gets rule, field and message.
     fn seen((policy, violation): &Told, expected: Option<&Self>) -> Self {
-        let part = |text: &str, expected: Option<&TextPattern>| expected.map(|e| TextPattern::seen(text, Some(e)));
+        let part = |text: &str, expected: Option<&TextPattern>| {
+            expected.map(|e| TextPattern::seen(text, Some(e)))
+        };
         match expected {
             Some(expected) => Self {
                 policy: part(policy, expected.policy.as_ref()),
@@ -260,12 +308,17 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TextPattern, A::Error> {
-        let (Some((key, part)), None) = (map.next_entry::<String, String>()?, map.next_key::<String>()?) else {
+        let (Some((key, part)), None) = (
+            map.next_entry::<String, String>()?,
+            map.next_key::<String>()?,
+        ) else {
             return Err(de::Error::custom("expected exactly one key, `contains`"));
         };
         match key.as_str() {
             "contains" if !part.is_empty() => Ok(TextPattern::Contains(part)),
-            "contains" => Err(de::Error::custom("an empty `contains` matches anything; name a part of the text")),
+            "contains" => Err(de::Error::custom(
+                "an empty `contains` matches anything; name a part of the text",
+            )),
             _ => Err(de::Error::unknown_field(&key, &["contains"])),
         }
     }

@@ -1,4 +1,5 @@
-//! Finds and reads suites with the manifests that they name. The components themselves are read by the runner, once a setup.
+//! Finds and reads suites with the manifests that they name. The components themselves are read by
+//! the runner, once a setup.
 
 use super::model::{PolicySource, Suite};
 use crate::decode::{DecodeError, describe};
@@ -24,12 +25,15 @@ pub struct SuiteError {
 
 impl SuiteError {
     pub(super) fn new(path: &Path, problem: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), problem: problem.into() }
+        Self {
+            path: path.to_owned(),
+            problem: problem.into(),
+        }
     }
 }
 
-/// Where components are looked for: in the given directory alone; without one, beside the manifest that names the file,
-/// where cargo puts it for a crate there, and in `target/policies`.
+/// Where components are looked for: in the given directory alone; without one, beside the manifest
+/// that names the file, where cargo puts it for a crate there, and in `target/policies`.
 #[derive(Debug, Clone, Default)]
 pub struct ModuleSearch {
     /// `--policies`.
@@ -51,21 +55,32 @@ impl ModuleSearch {
                 PathBuf::from("target/policies"),
             ],
         };
-        let found = places.iter().map(|place| place.join(file)).find(|path| path.is_file());
+        let found = places
+            .iter()
+            .map(|place| place.join(file))
+            .find(|path| path.is_file());
         found.ok_or_else(|| {
             let places: Vec<_> = places.iter().map(|place| shown(place)).collect();
-            format!("{file} is not in {}; build the policy, or name its directory with --policies", places.join(" or "))
+            format!(
+                "{file} is not in {}; build the policy, or name its directory with --policies",
+                places.join(" or ")
+            )
         })
     }
 }
 
 fn shown(place: &Path) -> String {
-    if place.as_os_str().is_empty() { ".".to_owned() } else { place.display().to_string() }
+    if place.as_os_str().is_empty() {
+        ".".to_owned()
+    } else {
+        place.display().to_string()
+    }
 }
 
 /// The files that hold suites: a file as given, a directory with all below it.
 ///
-/// The second list has each path that can't be read or holds no suite, and each file that looks like a suite but is none.
+/// The second list has each path that can't be read or holds no suite, and each file that looks
+/// like a suite but is none.
 pub fn find(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<SuiteError>) {
     let (mut files, mut errors) = (vec![], vec![]);
     for path in paths {
@@ -78,7 +93,10 @@ pub fn find(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<SuiteError>) {
             errors.push(SuiteError::new(path, error.to_string()));
         }
         if files.len() + errors.len() == before {
-            errors.push(SuiteError::new(path, "no suites here; a suite is a .yaml file with `kind: Suite`"));
+            errors.push(SuiteError::new(
+                path,
+                "no suites here; a suite is a .yaml file with `kind: Suite`",
+            ));
         }
     }
     files.sort();
@@ -86,7 +104,11 @@ pub fn find(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<SuiteError>) {
     (files, errors)
 }
 
-fn walk(directory: &Path, files: &mut Vec<PathBuf>, errors: &mut Vec<SuiteError>) -> io::Result<()> {
+fn walk(
+    directory: &Path,
+    files: &mut Vec<PathBuf>,
+    errors: &mut Vec<SuiteError>,
+) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let path = entry.path();
@@ -96,7 +118,10 @@ fn walk(directory: &Path, files: &mut Vec<PathBuf>, errors: &mut Vec<SuiteError>
             if !hidden && entry.file_name() != "target" {
                 walk(&path, files, errors)?;
             }
-        } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml")
+        {
             match holds_suite(&path) {
                 Ok(true) => files.push(path),
                 Ok(false) => {}
@@ -109,13 +134,19 @@ fn walk(directory: &Path, files: &mut Vec<PathBuf>, errors: &mut Vec<SuiteError>
 
 /// Other YAML may lie beside suites; but what is ours and no known kind is a suite with a typo.
 fn holds_suite(path: &Path) -> Result<bool, SuiteError> {
-    let documents = yaml::documents(&text(path)?).map_err(|error| SuiteError::new(path, error.to_string()))?;
+    let documents =
+        yaml::documents(&text(path)?).map_err(|error| SuiteError::new(path, error.to_string()))?;
     for document in &documents {
         let kind = document.get("kind").unwrap_or(&Value::Null);
         let known = ["Suite", ServicePolicy::KIND, HostConfig::KIND];
-        if document["apiVersion"] == API_VERSION && !kind.as_str().is_some_and(|kind| known.contains(&kind)) {
+        if document["apiVersion"] == API_VERSION
+            && !kind.as_str().is_some_and(|kind| known.contains(&kind))
+        {
             let found = describe(kind);
-            return Err(SuiteError::new(path, format!("kind: found {found}; use one of {}", known.join(", "))));
+            return Err(SuiteError::new(
+                path,
+                format!("kind: found {found}; use one of {}", known.join(", ")),
+            ));
         }
     }
     Ok(documents.iter().any(Suite::is))
@@ -128,7 +159,8 @@ fn holds_suite(path: &Path) -> Result<bool, SuiteError> {
 /// The first thing that keeps the suite from being run.
 pub fn read(path: &Path, search: &ModuleSearch) -> Result<Suite, SuiteError> {
     let text = text(path)?;
-    let documents = yaml::documents(&text).map_err(|error| SuiteError::new(path, error.to_string()))?;
+    let documents =
+        yaml::documents(&text).map_err(|error| SuiteError::new(path, error.to_string()))?;
     let [document] = documents.as_slice() else {
         let count = documents.len();
         return Err(SuiteError::new(
@@ -138,9 +170,15 @@ pub fn read(path: &Path, search: &ModuleSearch) -> Result<Suite, SuiteError> {
     };
     if !Suite::is(document) {
         let found = describe(document.get("kind").unwrap_or(&Value::Null));
-        return Err(SuiteError::new(path, format!("kind: expected Suite, found {found}")));
+        return Err(SuiteError::new(
+            path,
+            format!("kind: expected Suite, found {found}"),
+        ));
     }
-    let resolve = Files { directory: path.parent().unwrap_or(Path::new("")), search };
+    let resolve = Files {
+        directory: path.parent().unwrap_or(Path::new("")),
+        search,
+    };
     Suite::parse(path.to_owned(), text.clone(), document, &resolve)
 }
 
@@ -148,7 +186,10 @@ fn text(path: &Path) -> Result<String, SuiteError> {
     let fail = |error: io::Error| SuiteError::new(path, error.to_string());
     let size = fs::metadata(path).map_err(fail)?.len();
     if size > LARGEST {
-        return Err(SuiteError::new(path, format!("{size} bytes; a suite has at most {LARGEST}")));
+        return Err(SuiteError::new(
+            path,
+            format!("{size} bytes; a suite has at most {LARGEST}"),
+        ));
     }
     fs::read_to_string(path).map_err(fail)
 }
@@ -161,7 +202,8 @@ pub(super) struct Files<'a> {
 
 impl Files<'_> {
     fn documents(&self, key: &str, file: &Path) -> Result<Vec<Value>, DecodeError> {
-        let fail = |problem: String| DecodeError::new(key, format!("{}: {problem}", file.display()));
+        let fail =
+            |problem: String| DecodeError::new(key, format!("{}: {problem}", file.display()));
         let text = fs::read_to_string(file).map_err(|error| fail(error.to_string()))?;
         yaml::documents(&text).map_err(|error| fail(error.to_string()))
     }
@@ -171,22 +213,39 @@ impl Files<'_> {
         let mut documents = self.documents(key, &path)?;
         match documents.len() {
             1 => Ok(documents.remove(0)),
-            count => Err(DecodeError::new(key, format!("{}: expected one document, found {count}", path.display()))),
+            count => Err(DecodeError::new(
+                key,
+                format!("{}: expected one document, found {count}", path.display()),
+            )),
         }
     }
 
     /// The manifests and the components that a policy source names; at least one.
-    pub(super) fn policies(&self, source: &PolicySource) -> Result<Vec<(Value, PathBuf)>, DecodeError> {
-        let Some(set) = &source.set else { return Ok(vec![self.policy(source)?]) };
+    pub(super) fn policies(
+        &self,
+        source: &PolicySource,
+    ) -> Result<Vec<(Value, PathBuf)>, DecodeError> {
+        let Some(set) = &source.set else {
+            return Ok(vec![self.policy(source)?]);
+        };
         if source.manifest.is_some() || source.module.is_some() {
-            return Err(DecodeError::new("set", "excludes manifest and module; keep one of the three"));
+            return Err(DecodeError::new(
+                "set",
+                "excludes manifest and module; keep one of the three",
+            ));
         }
         let fail = |problem: String| DecodeError::new("set", problem);
         let path = self.directory.join(set);
         let mut policies = vec![];
-        for file in manifest_files(&path).map_err(|error| fail(format!("{}: {error}", path.display())))? {
+        for file in
+            manifest_files(&path).map_err(|error| fail(format!("{}: {error}", path.display())))?
+        {
             for manifest in self.documents("set", &file)? {
-                policies.push(self.with_component(manifest, file.parent().unwrap_or(Path::new("")), "set")?);
+                policies.push(self.with_component(
+                    manifest,
+                    file.parent().unwrap_or(Path::new("")),
+                    "set",
+                )?);
             }
         }
         if policies.is_empty() {
@@ -204,32 +263,49 @@ impl Files<'_> {
                 (self.document("manifest", file)?, beside, "manifest")
             }
             (None, Some(module)) => {
-                let file = module.get("file").and_then(Value::as_str).unwrap_or_default();
+                let file = module
+                    .get("file")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
                 let bare = file.rsplit('/').next().unwrap_or_default();
                 let name = bare.trim_end_matches(".wasm").replace('_', "-");
                 let manifest = json!({
-                    "apiVersion": API_VERSION, "kind": ServicePolicy::KIND, "metadata": {"name": name},
+                    "apiVersion": API_VERSION, "kind": ServicePolicy::KIND,
+                    "metadata": {"name": name},
                     "spec": {"module": module},
                 });
                 (manifest, self.directory.to_owned(), "module")
             }
             _ => {
-                let problem = "name the policy: `manifest: policy.yaml` or `module: {file: policy.wasm}`, not both";
+                let problem = "name the policy: `manifest: policy.yaml` or `module: {file: \
+                    policy.wasm}`, not both";
                 return Err(DecodeError::new("", problem));
             }
         };
         self.with_component(manifest, &beside, key)
     }
 
-    fn with_component(&self, manifest: Value, beside: &Path, key: &str) -> Result<(Value, PathBuf), DecodeError> {
-        let policy = ServicePolicy::from_value(&manifest).map_err(|error| DecodeError::new(key, error.to_string()))?;
+    fn with_component(
+        &self,
+        manifest: Value,
+        beside: &Path,
+        key: &str,
+    ) -> Result<(Value, PathBuf), DecodeError> {
+        let policy = ServicePolicy::from_value(&manifest)
+            .map_err(|error| DecodeError::new(key, error.to_string()))?;
         let component = self.search.find(&policy.spec.module.file, beside);
-        Ok((manifest, component.map_err(|problem| DecodeError::new(key, problem))?))
+        Ok((
+            manifest,
+            component.map_err(|problem| DecodeError::new(key, problem))?,
+        ))
     }
 
-    /// The one object in a file; or, of `file#name` and `file#namespace/name`, the one of that name.
+    /// The one object in a file; or, of `file#name` and `file#namespace/name`, the one of that
+    /// name.
     pub(super) fn object(&self, reference: &str) -> Result<Value, DecodeError> {
-        let Some((file, name)) = reference.split_once('#') else { return self.document("", reference) };
+        let Some((file, name)) = reference.split_once('#') else {
+            return self.document("", reference);
+        };
         let documents = self.documents("", &self.directory.join(file))?;
         let is_named = |object: &Value| match name.split_once('/') {
             Some((namespace, name)) => {
@@ -241,14 +317,22 @@ impl Files<'_> {
         match (named.next(), named.next()) {
             (Some(object), None) => Ok(object),
             (found, _) => {
-                let problem = if found.is_some() { "several objects are" } else { "no object is" };
-                Err(DecodeError::new("", format!("{file}: {problem} called {name:?}")))
+                let problem = if found.is_some() {
+                    "several objects are"
+                } else {
+                    "no object is"
+                };
+                Err(DecodeError::new(
+                    "",
+                    format!("{file}: {problem} called {name:?}"),
+                ))
             }
         }
     }
 }
 
-/// The manifests of a set: a file as given, or those of a directory. A kustomization beside them is kustomize's.
+/// The manifests of a set: a file as given, or those of a directory. A kustomization beside them is
+/// kustomize's.
 fn manifest_files(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -256,7 +340,9 @@ fn manifest_files(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = vec![];
     for entry in fs::read_dir(path)? {
         let file = entry?.path();
-        let is_manifest = file.extension().is_some_and(|end| end == "yaml" || end == "yml");
+        let is_manifest = file
+            .extension()
+            .is_some_and(|end| end == "yaml" || end == "yml");
         if is_manifest && file.file_stem().is_none_or(|stem| stem != "kustomization") {
             files.push(file);
         }
@@ -269,9 +355,10 @@ fn manifest_files(path: &Path) -> io::Result<Vec<PathBuf>> {
 mod tests {
     use super::*;
 
-    const MANIFEST: &str = "apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: {name: p}\nspec: {module: {file: p.wasm}}\n";
-    const HEAD: &str =
-        "apiVersion: sallyport.dev/v1alpha1\nkind: Suite\nmetadata: {name: s}\nspec:\n  policy: {manifest: p.yaml}\n";
+    const MANIFEST: &str = "apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: \
+        {name: p}\nspec: {module: {file: p.wasm}}\n";
+    const HEAD: &str = "apiVersion: sallyport.dev/v1alpha1\nkind: Suite\nmetadata: {name: \
+        s}\nspec:\n  policy: {manifest: p.yaml}\n";
     const CASE: &str = "  - name: a\n    object: {}\n    expect: {allowed: true}\n";
 
     fn directory(suite: &str) -> tempfile::TempDir {
@@ -284,16 +371,27 @@ mod tests {
 
     fn read_suite(suite: &str) -> Result<Suite, String> {
         let directory = directory(suite);
-        read(&directory.path().join("suite.yaml"), &ModuleSearch::default()).map_err(|error| error.problem)
+        read(
+            &directory.path().join("suite.yaml"),
+            &ModuleSearch::default(),
+        )
+        .map_err(|error| error.problem)
     }
 
     #[test]
     fn a_directory_holds_its_suites_and_a_typo_in_kind_is_no_other_file() {
-        let (files, errors) = find(&[directory(&format!("{HEAD}  cases:\n{CASE}")).path().to_owned()]);
+        let (files, errors) = find(&[directory(&format!("{HEAD}  cases:\n{CASE}"))
+            .path()
+            .to_owned()]);
         assert_eq!((files.len(), errors), (1, vec![]));
         let (files, errors) = find(&[directory(&HEAD.replace("Suite", "Suit")).path().to_owned()]);
         assert!(files.is_empty());
-        assert!(errors[0].problem.starts_with("kind: found string \"Suit\"; use one of Suite"), "{errors:?}");
+        assert!(
+            errors[0]
+                .problem
+                .starts_with("kind: found string \"Suit\"; use one of Suite"),
+            "{errors:?}"
+        );
     }
 
     #[test]
@@ -301,14 +399,20 @@ mod tests {
         let directory = tempfile::tempdir().expect("a place to write");
         let (files, errors) = find(&[directory.path().to_owned()]);
         assert!(files.is_empty());
-        assert!(errors[0].problem.starts_with("no suites here"), "{errors:?}");
+        assert!(
+            errors[0].problem.starts_with("no suites here"),
+            "{errors:?}"
+        );
     }
 
     #[test]
     fn what_would_prove_nothing_is_an_error_with_its_place() {
         for (cases, expected) in [
             ("  cases: []\n".to_owned(), "spec.cases: empty"),
-            (format!("  cases:\n{CASE}{CASE}"), "spec.cases[1].name: \"a\" stands twice"),
+            (
+                format!("  cases:\n{CASE}{CASE}"),
+                "spec.cases[1].name: \"a\" stands twice",
+            ),
             (
                 format!("  cases:\n{CASE}    expected: {{}}\n"),
                 "spec.cases[0]: unknown key \"expected\" (did you mean \"expect\"?)",
@@ -317,7 +421,10 @@ mod tests {
                 "  cases:\n  - name: a\n    expect: {allowed: true}\n".to_owned(),
                 "line 7: spec.cases[0].object: required, but missing",
             ),
-            (format!("  cases:\n{CASE}    policy: {{mode: enforce}}\n"), "line 7: spec.cases[0].policy.spec.mode: "),
+            (
+                format!("  cases:\n{CASE}    policy: {{mode: enforce}}\n"),
+                "line 7: spec.cases[0].policy.spec.mode: ",
+            ),
         ] {
             let problem = read_suite(&format!("{HEAD}{cases}")).expect_err(expected);
             assert!(problem.starts_with(expected), "{problem}\n{expected}");
@@ -329,21 +436,42 @@ mod tests {
         let directory = directory("");
         let other = MANIFEST.replace("name: p", "name: q");
         fs::create_dir(directory.path().join("set")).expect("made");
-        fs::write(directory.path().join("set/both.yaml"), format!("{MANIFEST}---\n{other}")).expect("written");
-        fs::write(directory.path().join("set/kustomization.yaml"), "resources: [both.yaml]").expect("written");
-        let search = ModuleSearch { directory: Some(directory.path().to_owned()) };
+        fs::write(
+            directory.path().join("set/both.yaml"),
+            format!("{MANIFEST}---\n{other}"),
+        )
+        .expect("written");
+        fs::write(
+            directory.path().join("set/kustomization.yaml"),
+            "resources: [both.yaml]",
+        )
+        .expect("written");
+        let search = ModuleSearch {
+            directory: Some(directory.path().to_owned()),
+        };
         let read = |spec: &str| {
             let suite = HEAD.replace("  policy: {manifest: p.yaml}\n", spec);
-            fs::write(directory.path().join("suite.yaml"), format!("{suite}  cases:\n{CASE}")).expect("written");
-            let suite = super::read(&directory.path().join("suite.yaml"), &search).map_err(|error| error.problem)?;
+            fs::write(
+                directory.path().join("suite.yaml"),
+                format!("{suite}  cases:\n{CASE}"),
+            )
+            .expect("written");
+            let suite = super::read(&directory.path().join("suite.yaml"), &search)
+                .map_err(|error| error.problem)?;
             Ok::<_, String>(suite.cases[0].setup.policies.len())
         };
         assert_eq!(read("  policy: {set: set}\n"), Ok(2));
         assert_eq!(read("  policy: {set: set/both.yaml}\n"), Ok(2));
         for (spec, expected) in [
-            ("  policy: {set: set, manifest: p.yaml}\n", "spec.policy.set: excludes manifest and module"),
+            (
+                "  policy: {set: set, manifest: p.yaml}\n",
+                "spec.policy.set: excludes manifest and module",
+            ),
             ("  policy: {set: nowhere}\n", "spec.policy.set: "),
-            ("  policy: {set: set}\n  settings: {a: 1}\n", "line 8: spec.cases[0].settings: the policies of a set"),
+            (
+                "  policy: {set: set}\n  settings: {a: 1}\n",
+                "line 8: spec.cases[0].settings: the policies of a set",
+            ),
         ] {
             let problem = read(spec).expect_err(expected);
             assert!(problem.starts_with(expected), "{problem}\n{expected}");
@@ -353,16 +481,31 @@ mod tests {
     #[test]
     fn an_object_is_named_by_its_file_and_its_name() {
         let directory = directory("");
-        let objects =
-            "metadata: {name: a, namespace: one}\n---\nmetadata: {name: a, namespace: two}\n---\nmetadata: {name: b}\n";
+        let objects = "metadata: {name: a, namespace: one}\n---\nmetadata: {name: a, namespace: \
+            two}\n---\nmetadata: {name: b}\n";
         fs::write(directory.path().join("objects.yaml"), objects).expect("written");
         let search = ModuleSearch::default();
-        let files = Files { directory: directory.path(), search: &search };
+        let files = Files {
+            directory: directory.path(),
+            search: &search,
+        };
         let problem = |reference| files.object(reference).expect_err("not one").problem;
-        assert_eq!(files.object("objects.yaml#b").expect("one")["metadata"]["name"], "b");
-        assert_eq!(files.object("objects.yaml#two/a").expect("one")["metadata"]["namespace"], "two");
-        assert_eq!(problem("objects.yaml#a"), "objects.yaml: several objects are called \"a\"");
-        assert_eq!(problem("objects.yaml#c"), "objects.yaml: no object is called \"c\"");
+        assert_eq!(
+            files.object("objects.yaml#b").expect("one")["metadata"]["name"],
+            "b"
+        );
+        assert_eq!(
+            files.object("objects.yaml#two/a").expect("one")["metadata"]["namespace"],
+            "two"
+        );
+        assert_eq!(
+            problem("objects.yaml#a"),
+            "objects.yaml: several objects are called \"a\""
+        );
+        assert_eq!(
+            problem("objects.yaml#c"),
+            "objects.yaml: no object is called \"c\""
+        );
         assert!(problem("objects.yaml").ends_with("expected one document, found 3"));
     }
 
@@ -379,16 +522,26 @@ mod tests {
             ("{exempt: operation}", false),
             ("{settingsError: x, allowed: true}", true),
         ] {
-            let suite = read_suite(&format!("{HEAD}  cases:\n  - name: a\n    object: {{}}\n    expect: {expect}\n"));
-            assert_eq!(suite.expect("valid").cases[0].silence.is_some(), silent, "{expect}");
+            let suite = read_suite(&format!(
+                "{HEAD}  cases:\n  - name: a\n    object: {{}}\n    expect: {expect}\n"
+            ));
+            assert_eq!(
+                suite.expect("valid").cases[0].silence.is_some(),
+                silent,
+                "{expect}"
+            );
         }
     }
 
     #[test]
     fn raw_text_reaches_the_body_untouched() {
-        let case = "  cases:\n  - name: a\n    rawObject: '{\"a\":1,\"a\":2}'\n    expect: {allowed: true}\n";
+        let case = "  cases:\n  - name: a\n    rawObject: '{\"a\":1,\"a\":2}'\n    expect: \
+            {allowed: true}\n";
         let body = read_suite(&format!("{HEAD}{case}")).expect("valid").cases[0].review_body();
         let body = String::from_utf8(body).expect("text");
-        assert!(body.ends_with(r#""object":{"a":1,"a":2},"oldObject":null}}"#), "{body}");
+        assert!(
+            body.ends_with(r#""object":{"a":1,"a":2},"oldObject":null}}"#),
+            "{body}"
+        );
     }
 }

@@ -111,7 +111,8 @@ struct Spec {
     cases: Vec<CaseFile>,
 }
 
-/// Which policy: a manifest, a module alone, or a set of manifests; and what differs from the manifest.
+/// Which policy: a manifest, a module alone, or a set of manifests; and what differs from the
+/// manifest.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct PolicySource {
@@ -183,12 +184,19 @@ impl Suite {
         document.get("kind").and_then(Value::as_str) == Some("Suite")
     }
 
-    pub(super) fn parse(path: PathBuf, text: String, document: &Value, files: &Files<'_>) -> Result<Self, SuiteError> {
+    pub(super) fn parse(
+        path: PathBuf,
+        text: String,
+        document: &Value,
+        files: &Files<'_>,
+    ) -> Result<Self, SuiteError> {
         let place = |error: DecodeError| SuiteError::new(&path, error.to_string());
         check_head(document).map_err(place)?;
         let file: File = decode::from_value(document).map_err(place)?;
         check_names(&file).map_err(place)?;
-        let base = files.policies(&file.spec.policy).map_err(|error| place(under("spec.policy", error)))?;
+        let base = files
+            .policies(&file.spec.policy)
+            .map_err(|error| place(under("spec.policy", error)))?;
         let lines = places::places(&text);
         let mut cases = vec![];
         for (index, case) in file.spec.cases.iter().enumerate() {
@@ -197,9 +205,17 @@ impl Suite {
                 let at = under(&format!("spec.cases[{index}]"), error);
                 SuiteError::new(&path, format!("line {line}: {at} (case {:?})", case.name))
             };
-            cases.push(case.resolve(line, &file.spec, &base, files).map_err(shown)?);
+            cases.push(
+                case.resolve(line, &file.spec, &base, files)
+                    .map_err(shown)?,
+            );
         }
-        Ok(Self { path, name: file.metadata.name, cases, text })
+        Ok(Self {
+            path,
+            name: file.metadata.name,
+            cases,
+            text,
+        })
     }
 }
 
@@ -210,7 +226,10 @@ fn under(parent: &str, error: DecodeError) -> DecodeError {
 fn check_head(document: &Value) -> Result<(), DecodeError> {
     match document.get("apiVersion").and_then(Value::as_str) {
         Some(API_VERSION) => Ok(()),
-        found => Err(DecodeError::new("apiVersion", format!("expected {API_VERSION}, found {found:?}"))),
+        found => Err(DecodeError::new(
+            "apiVersion",
+            format!("expected {API_VERSION}, found {found:?}"),
+        )),
     }
 }
 
@@ -218,19 +237,31 @@ fn check_names(file: &File) -> Result<(), DecodeError> {
     let name = &file.metadata.name;
     if !is_label(name) {
         let allowed = "use lower-case letters, digits and '-', at most 63 characters";
-        return Err(DecodeError::new("metadata.name", format!("{name:?} is no name; {allowed}")));
+        return Err(DecodeError::new(
+            "metadata.name",
+            format!("{name:?} is no name; {allowed}"),
+        ));
     }
     if file.spec.cases.is_empty() {
-        return Err(DecodeError::new("spec.cases", "empty; a suite without cases proves nothing"));
+        return Err(DecodeError::new(
+            "spec.cases",
+            "empty; a suite without cases proves nothing",
+        ));
     }
     let mut seen = BTreeSet::new();
     for (index, case) in file.spec.cases.iter().enumerate() {
         let path = format!("spec.cases[{index}].name");
         if case.name.trim().is_empty() {
-            return Err(DecodeError::new(path, "empty; say in a sentence what the case proves"));
+            return Err(DecodeError::new(
+                path,
+                "empty; say in a sentence what the case proves",
+            ));
         }
         if !seen.insert(case.name.as_str()) {
-            return Err(DecodeError::new(path, format!("{:?} stands twice; each case needs its own name", case.name)));
+            return Err(DecodeError::new(
+                path,
+                format!("{:?} stands twice; each case needs its own name", case.name),
+            ));
         }
     }
     Ok(())
@@ -260,27 +291,42 @@ impl CaseFile {
 
     fn function(&self) -> Result<Function, DecodeError> {
         match (self.function, self.phase) {
-            (FunctionWord::Mutate, Some(PhaseWord::Validating)) => {
-                Err(DecodeError::new("phase", "`function: mutate` belongs to the mutating phase; remove the key"))
-            }
+            (FunctionWord::Mutate, Some(PhaseWord::Validating)) => Err(DecodeError::new(
+                "phase",
+                "`function: mutate` belongs to the mutating phase; remove the key",
+            )),
             (FunctionWord::Mutate, _) => Ok(Function::Mutate),
-            (FunctionWord::Validate, Some(PhaseWord::Mutating)) => Ok(Function::Validate(Phase::Mutating)),
+            (FunctionWord::Validate, Some(PhaseWord::Mutating)) => {
+                Ok(Function::Validate(Phase::Mutating))
+            }
             (FunctionWord::Validate, _) => Ok(Function::Validate(Phase::Validating)),
         }
     }
 
     fn time(&self) -> Result<SystemTime, DecodeError> {
-        let Some(text) = &self.time else { return Ok(SystemTime::UNIX_EPOCH + TIME) };
-        let wrong =
-            |_| DecodeError::new("time", format!("{text:?} is no time of RFC 3339, such as 2026-01-01T00:00:00Z"));
-        text.parse::<jiff::Timestamp>().map(SystemTime::from).map_err(wrong)
+        let Some(text) = &self.time else {
+            return Ok(SystemTime::UNIX_EPOCH + TIME);
+        };
+        let wrong = |_| {
+            DecodeError::new(
+                "time",
+                format!("{text:?} is no time of RFC 3339, such as 2026-01-01T00:00:00Z"),
+            )
+        };
+        text.parse::<jiff::Timestamp>()
+            .map(SystemTime::from)
+            .map_err(wrong)
     }
 
     fn setup(&self, spec: &Spec, base: &[(Value, PathBuf)]) -> Result<Setup, DecodeError> {
-        if self.policy.manifest.is_some() || self.policy.module.is_some() || self.policy.set.is_some() {
+        if self.policy.manifest.is_some()
+            || self.policy.module.is_some()
+            || self.policy.set.is_some()
+        {
             return Err(DecodeError::new(
                 "policy",
-                "a suite is about one policy or one set; name manifest, module or set in spec.policy",
+                "a suite is about one policy or one set; name manifest, module or set in \
+                 spec.policy",
             ));
         }
         let settings = self.settings.as_ref().or(spec.settings.as_ref());
@@ -297,12 +343,20 @@ impl CaseFile {
             if let Some(settings) = settings {
                 manifest["spec"]["settings"] = Value::Object(settings.clone());
             }
-            let manifest = ServicePolicy::from_value(&manifest).map_err(|error| under("policy", error))?;
-            Ok(Source { manifest, component: component.clone() })
+            let manifest =
+                ServicePolicy::from_value(&manifest).map_err(|error| under("policy", error))?;
+            Ok(Source {
+                manifest,
+                component: component.clone(),
+            })
         };
         let policies = base.iter().map(source).collect::<Result<_, _>>()?;
         let inventory = self.inventory.as_ref().unwrap_or(&spec.inventory).clone();
-        Ok(Setup { policies, inventory, exemptions: spec.exemptions.clone() })
+        Ok(Setup {
+            policies,
+            inventory,
+            exemptions: spec.exemptions.clone(),
+        })
     }
 
     fn request(&self, expect: &Expect, files: &Files<'_>) -> Result<Request, DecodeError> {
@@ -312,11 +366,21 @@ impl CaseFile {
             ("rawObject", self.raw_object.is_some()),
             ("manifest", self.manifest.is_some()),
         ];
-        let given: Vec<_> = given.into_iter().filter(|(_, given)| *given).map(|(key, _)| key).collect();
+        let given: Vec<_> = given
+            .into_iter()
+            .filter(|(_, given)| *given)
+            .map(|(key, _)| key)
+            .collect();
         if let [_, second, ..] = given[..] {
-            return Err(DecodeError::new(second, format!("{} exclude each other; keep one", given.join(" and "))));
+            return Err(DecodeError::new(
+                second,
+                format!("{} exclude each other; keep one", given.join(" and ")),
+            ));
         }
-        let objectless = matches!(self.operation, Some(OperationWord::Delete | OperationWord::Connect));
+        let objectless = matches!(
+            self.operation,
+            Some(OperationWord::Delete | OperationWord::Connect)
+        );
         if given.is_empty() && !objectless && expect.settings_error.is_none() {
             return Err(DecodeError::new(
                 "object",
@@ -324,9 +388,10 @@ impl CaseFile {
             ));
         }
         match &self.request {
-            Some(_) if self.old_object.is_some() => {
-                Err(DecodeError::new("oldObject", "`request` is a whole AdmissionReview; put oldObject into it"))
-            }
+            Some(_) if self.old_object.is_some() => Err(DecodeError::new(
+                "oldObject",
+                "`request` is a whole AdmissionReview; put oldObject into it",
+            )),
             Some(body) => Ok(Request::Body(body.clone())),
             None => Ok(Request::Asked(Box::new(self.asked(files)?))),
         }
@@ -334,12 +399,18 @@ impl CaseFile {
 
     fn asked(&self, files: &Files<'_>) -> Result<Asked, DecodeError> {
         let object = match &self.manifest {
-            Some(file) => Some(files.object(file).map_err(|error| under("manifest", error))?),
+            Some(file) => Some(
+                files
+                    .object(file)
+                    .map_err(|error| under("manifest", error))?,
+            ),
             None => self.object.clone(),
         };
         let text = |pointer: &str| {
             let find = |object: &Option<Value>| {
-                object.as_ref().and_then(|object| Some(object.pointer(pointer)?.as_str()?.to_owned()))
+                object
+                    .as_ref()
+                    .and_then(|object| Some(object.pointer(pointer)?.as_str()?.to_owned()))
             };
             find(&object).or_else(|| find(&self.old_object))
         };
@@ -351,10 +422,17 @@ impl CaseFile {
             operation: self.operation(),
             sub_resource: self.sub_resource.clone(),
             name: text("/metadata/name").unwrap_or_default(),
-            namespace: self.namespace.clone().or_else(|| text("/metadata/namespace")).unwrap_or("default".to_owned()),
+            namespace: self
+                .namespace
+                .clone()
+                .or_else(|| text("/metadata/namespace"))
+                .unwrap_or("default".to_owned()),
             user: self.user.clone(),
             dry_run: self.dry_run,
-            object: self.raw_object.clone().or_else(|| object.as_ref().map(Value::to_string)),
+            object: self
+                .raw_object
+                .clone()
+                .or_else(|| object.as_ref().map(Value::to_string)),
             old_object: self.old_object.clone(),
         })
     }

@@ -32,12 +32,17 @@ struct CasePlace {
 /// The places of all cases. Empty when the text is no suite; whoever decodes it says why.
 pub(super) fn places(text: &str) -> Vec<Place> {
     let options = serde_saphyr::options! { with_snippet: false };
-    let Ok(file) = serde_saphyr::from_str_with_options::<File>(text, options) else { return vec![] };
+    let Ok(file) = serde_saphyr::from_str_with_options::<File>(text, options) else {
+        return vec![];
+    };
     let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let place = |case: Spanned<CasePlace>| Place {
         line: number(case.referenced.line()),
         column: number(case.referenced.column()),
-        expect: case.value.expect.map(|expect| number(expect.referenced.line())),
+        expect: case
+            .value
+            .expect
+            .map(|expect| number(expect.referenced.line())),
     };
     file.spec.cases.into_iter().map(place).collect()
 }

@@ -1,6 +1,7 @@
 //! Runs cases: one host per distinct setup, one review per case, and what every mutation must hold.
 //!
-//! The runner never compares; it renders what happened as an [`Expect`] seen through the case's own, and equality decides.
+//! The runner never compares; it renders what happened as an [`Expect`] seen through the case's
+//! own, and equality decides.
 
 use super::expect::{self, Expect, TextPattern, Told};
 use super::model::{Case, Setup, Source, Suite};
@@ -82,13 +83,18 @@ impl TestReport {
     pub fn count(&self) -> (usize, usize) {
         let cases = || self.suites.iter().flat_map(|suite| &suite.cases);
         let failed = cases().filter(|case| case.failure.is_some()).count();
-        let broken = self.suites.iter().filter(|suite| suite.problem.is_some()).count();
+        let broken = self
+            .suites
+            .iter()
+            .filter(|suite| suite.problem.is_some())
+            .count();
         (cases().count() - failed, failed + broken)
     }
 }
 
 impl Finding {
-    /// Whether `--bless` may write it down: an answer was got, and nothing is wrong that no expectation can excuse.
+    /// Whether `--bless` may write it down: an answer was got, and nothing is wrong that no
+    /// expectation can excuse.
     pub fn can_be_blessed(&self) -> bool {
         self.problems.is_empty() && self.got != Expect::default()
     }
@@ -102,27 +108,45 @@ impl Finding {
         if self.got != case.expect {
             let (expected, got) = (case.expect.to_yaml(), self.got.to_yaml());
             let diff = similar::TextDiff::from_lines(&expected, &got);
-            parts.push(diff.unified_diff().context_radius(5).header("expected", "got").to_string());
+            parts.push(
+                diff.unified_diff()
+                    .context_radius(5)
+                    .header("expected", "got")
+                    .to_string(),
+            );
         }
         parts.extend(self.problems.iter().cloned());
         if parts.is_empty() {
             return None;
         }
         parts.extend(self.details.iter().cloned());
-        Some(parts.iter().map(|part| part.trim_end()).collect::<Vec<_>>().join("\n"))
+        Some(
+            parts
+                .iter()
+                .map(|part| part.trim_end())
+                .collect::<Vec<_>>()
+                .join("\n"),
+        )
     }
 }
 
 impl Runner {
     /// A runner that loads components into this engine.
     pub fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, hosts: HashMap::new() }
+        Self {
+            engine,
+            hosts: HashMap::new(),
+        }
     }
 
     /// Runs the cases of a suite whose `suite/case` name contains the filter.
     pub fn run_suite(&mut self, suite: &Suite, filter: &str) -> Vec<(usize, Finding, Duration)> {
         let chosen = |case: &Case| format!("{}/{}", suite.name, case.name).contains(filter);
-        let cases = suite.cases.iter().enumerate().filter(|(_, case)| chosen(case));
+        let cases = suite
+            .cases
+            .iter()
+            .enumerate()
+            .filter(|(_, case)| chosen(case));
         let findings = cases.map(|(index, case)| {
             let began = Instant::now();
             let finding = self.run(case);
@@ -136,7 +160,10 @@ impl Runner {
 
     /// Runs one case.
     pub fn run(&mut self, case: &Case) -> Finding {
-        let host = self.hosts.entry(case.setup.fingerprint()).or_insert_with(|| Host::new(&self.engine, &case.setup));
+        let host = self
+            .hosts
+            .entry(case.setup.fingerprint())
+            .or_insert_with(|| Host::new(&self.engine, &case.setup));
         host.answer(case)
     }
 }
@@ -156,16 +183,25 @@ impl Host {
         };
         let policies = setup.policies.iter().map(&mut load).collect();
         let inventory = Inventory::from(setup.inventory.clone());
-        Self { admission: Admission::new(policies, inventory, setup.exemptions.clone()).thorough(), refused }
+        Self {
+            admission: Admission::new(policies, inventory, setup.exemptions.clone()).thorough(),
+            refused,
+        }
     }
 
     fn answer(&self, case: &Case) -> Finding {
-        self.admission.policies().iter().for_each(|policy| policy.forget_misses());
+        self.admission
+            .policies()
+            .iter()
+            .for_each(|policy| policy.forget_misses());
         let expected = &case.expect;
         match (&self.refused, &expected.settings_error) {
-            // A policy that can't be loaded answers with an evaluation error; a case may be about that.
+            // A policy that can't be loaded answers with an evaluation error; a case may be about
+            // that.
             (Some(_), None) if expected.error.as_deref() == Some("load") => self.review(case),
-            (Some(error), None) if !error.to_string().starts_with("spec.settings") => Finding::unloaded(error),
+            (Some(error), None) if !error.to_string().starts_with("spec.settings") => {
+                Finding::unloaded(error)
+            }
             (Some(error), pattern) => Finding::refused_settings(error, pattern.as_ref()),
             (None, Some(_)) => Finding {
                 got: Expect::default(),
@@ -191,29 +227,36 @@ impl Host {
 
     fn ask(&self, case: &Case, function: Function, body: &[u8]) -> Result<Outcome, String> {
         let request = AdmissionRequest::parse(body).map_err(|error| error.to_string())?;
-        let clock = Clock { now: case.time, deadline: Instant::now() + PATIENCE };
+        let clock = Clock {
+            now: case.time,
+            deadline: Instant::now() + PATIENCE,
+        };
         Ok(self.admission.review(function, &request, clock))
     }
 
-    /// Whatever a case says, its patch must fit, must be all there is to do, and must lead to an object that the same policy
-    /// accepts (or violates as the case says).
+    /// Whatever a case says, its patch must fit, must be all there is to do, and must lead to an
+    /// object that the same policy accepts (or violates as the case says).
     fn hold_mutation(&self, case: &Case, body: &[u8], outcome: &Outcome, finding: &mut Finding) {
         let expected = &case.expect;
         let Some(patch) = &outcome.response.patch else {
-            let says = expected.patch.is_some() || case.silence.is_some() && finding.got.exempt.is_none();
+            let says =
+                expected.patch.is_some() || case.silence.is_some() && finding.got.exempt.is_none();
             finding.got.patch = says.then(Vec::new);
             return;
         };
         let operations: Vec<Value> = serde_json::from_str(patch).unwrap_or_default();
         match apply(body, patch) {
-            Err(error) => finding.problems.push(format!("the patch does not apply: {error}")),
+            Err(error) => finding
+                .problems
+                .push(format!("the patch does not apply: {error}")),
             Ok(object) => {
                 self.hold_result(case, &object, finding);
                 finding.got.patched_object = expected.patched_object.is_some().then_some(object);
             }
         }
         // An expectation of the object alone leaves the operations open.
-        finding.got.patch = (expected.patched_object.is_none() || expected.patch.is_some()).then_some(operations);
+        finding.got.patch =
+            (expected.patched_object.is_none() || expected.patch.is_some()).then_some(operations);
     }
 
     fn hold_result(&self, case: &Case, object: &Value, finding: &mut Finding) {
@@ -222,13 +265,18 @@ impl Host {
             Ok(Outcome { response, .. }) if response.patch.is_none() => {}
             Ok(Outcome { response, .. }) => {
                 let again = response.patch.unwrap_or_default();
-                finding.problems.push(format!("not idempotent: the patched object is patched again with {again}"));
+                finding.problems.push(format!(
+                    "not idempotent: the patched object is patched again with {again}"
+                ));
             }
-            Err(error) => finding.problems.push(format!("the patched object can't be reviewed: {error}")),
+            Err(error) => finding
+                .problems
+                .push(format!("the patched object can't be reviewed: {error}")),
         }
         if let Ok(outcome) = self.ask(case, Function::Validate(Phase::Validating), &body) {
             let violations = violations(Function::Validate(Phase::Validating), &outcome);
-            finding.got.violations = expect::seen_violations(&violations, case.expect.violations.as_ref());
+            finding.got.violations =
+                expect::seen_violations(&violations, case.expect.violations.as_ref());
             finding.details.extend(errors(&outcome));
         }
     }
@@ -236,27 +284,52 @@ impl Host {
 
 fn apply(body: &[u8], patch: &str) -> Result<Value, String> {
     let review: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    let patch: json_patch::Patch = serde_json::from_str(patch).map_err(|error| error.to_string())?;
-    let mut object = review.pointer("/request/object").cloned().unwrap_or_default();
+    let patch: json_patch::Patch =
+        serde_json::from_str(patch).map_err(|error| error.to_string())?;
+    let mut object = review
+        .pointer("/request/object")
+        .cloned()
+        .unwrap_or_default();
     json_patch::patch(&mut object, &patch).map_err(|error| error.to_string())?;
     Ok(object)
 }
 
 impl Finding {
     fn unloaded(error: &LoadError) -> Self {
-        let got = Expect { error: Some("load".to_owned()), ..Expect::default() };
-        Self { got, problems: vec![format!("the policy could not be loaded: {error}")], details: vec![] }
+        let got = Expect {
+            error: Some("load".to_owned()),
+            ..Expect::default()
+        };
+        Self {
+            got,
+            problems: vec![format!("the policy could not be loaded: {error}")],
+            details: vec![],
+        }
     }
 
     fn refused_settings(error: &LoadError, expected: Option<&TextPattern>) -> Self {
         let text = error.to_string().replace("spec.settings.", "");
-        let got = Expect { settings_error: Some(TextPattern::seen(&text, expected)), ..Expect::default() };
-        Self { got, problems: vec![], details: vec![] }
+        let got = Expect {
+            settings_error: Some(TextPattern::seen(&text, expected)),
+            ..Expect::default()
+        };
+        Self {
+            got,
+            problems: vec![],
+            details: vec![],
+        }
     }
 
     fn refused_body(refusal: &str, expected: Option<&TextPattern>) -> Self {
-        let got = Expect { refused: Some(TextPattern::seen(refusal, expected)), ..Expect::default() };
-        Self { got, problems: vec![], details: vec![] }
+        let got = Expect {
+            refused: Some(TextPattern::seen(refusal, expected)),
+            ..Expect::default()
+        };
+        Self {
+            got,
+            problems: vec![],
+            details: vec![],
+        }
     }
 
     fn of(case: &Case, outcome: &Outcome) -> Self {
@@ -265,48 +338,80 @@ impl Finding {
         let mutates = case.function == Function::Mutate;
         let says = expected.allowed.is_some() || !(mutates || exempt.is_some());
         let kept = told(outcome, |evaluation| &evaluation.kept);
-        let error = outcome.evaluations.iter().find_map(|evaluation| evaluation.error.as_ref());
+        let error = outcome
+            .evaluations
+            .iter()
+            .find_map(|evaluation| evaluation.error.as_ref());
         let got = Expect {
             allowed: says.then_some(outcome.response.allowed),
             exempt: exempt.map(str::to_owned),
             error: error.map(|error| error.kind().to_owned()),
-            violations: expect::seen_violations(&violations(case.function, outcome), expected.violations.as_ref())
-                .filter(|_| expected.message.is_none() || expected.violations.is_some()),
+            violations: expect::seen_violations(
+                &violations(case.function, outcome),
+                expected.violations.as_ref(),
+            )
+            .filter(|_| expected.message.is_none() || expected.violations.is_some()),
             message: expected.message.as_ref().map(|message| {
-                let told = outcome.response.denial.as_ref().map_or("", |denial| &denial.message);
+                let told = outcome
+                    .response
+                    .denial
+                    .as_ref()
+                    .map_or("", |denial| &denial.message);
                 TextPattern::seen(told, Some(message))
             }),
-            kept: expected.kept.as_ref().and_then(|expected| expect::seen_violations(&kept, Some(expected))),
+            kept: expected
+                .kept
+                .as_ref()
+                .and_then(|expected| expect::seen_violations(&kept, Some(expected))),
             warnings: expect::seen_texts(&outcome.response.warnings, expected.warnings.as_ref()),
             ..Expect::default()
         };
-        Self { got, problems: vec![], details: errors(outcome) }
+        Self {
+            got,
+            problems: vec![],
+            details: errors(outcome),
+        }
     }
 }
 
 fn errors(outcome: &Outcome) -> Vec<String> {
-    let errors = outcome.evaluations.iter().filter_map(|evaluation| evaluation.error.as_ref());
+    let errors = outcome
+        .evaluations
+        .iter()
+        .filter_map(|evaluation| evaluation.error.as_ref());
     errors.map(|error| format!("no verdict: {error}")).collect()
 }
 
 /// All violations, before mode, with the name of their policy; malformed input is rule S16's.
 fn violations(function: Function, outcome: &Outcome) -> Vec<Told> {
-    let malformed = outcome.malformed.as_ref().filter(|_| function != Function::Mutate);
-    let malformed = malformed.filter(|_| exempt(function, outcome).is_none()).map(|malformed| {
-        let violation = Violation {
-            rule: "S16".to_owned(),
-            key: String::new(),
-            field: malformed.field.clone(),
-            message: malformed.problem.clone(),
-            fix: String::new(),
-        };
-        ("sallyport".into(), violation)
-    });
-    malformed.into_iter().chain(told(outcome, |evaluation| &evaluation.violations)).collect()
+    let malformed = outcome
+        .malformed
+        .as_ref()
+        .filter(|_| function != Function::Mutate);
+    let malformed = malformed
+        .filter(|_| exempt(function, outcome).is_none())
+        .map(|malformed| {
+            let violation = Violation {
+                rule: "S16".to_owned(),
+                key: String::new(),
+                field: malformed.field.clone(),
+                message: malformed.problem.clone(),
+                fix: String::new(),
+            };
+            ("sallyport".into(), violation)
+        });
+    malformed
+        .into_iter()
+        .chain(told(outcome, |evaluation| &evaluation.violations))
+        .collect()
 }
 
 fn told(outcome: &Outcome, which: impl Fn(&Evaluation) -> &Vec<Violation>) -> Vec<Told> {
-    let of = |evaluation| which(evaluation).iter().map(|violation| (Arc::clone(&evaluation.policy), violation.clone()));
+    let of = |evaluation| {
+        which(evaluation)
+            .iter()
+            .map(|violation| (Arc::clone(&evaluation.policy), violation.clone()))
+    };
     outcome.evaluations.iter().flat_map(of).collect()
 }
 

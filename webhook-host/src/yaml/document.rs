@@ -1,14 +1,16 @@
 //! One YAML document into a tree, the way Go's yaml.v2 composes it.
 //!
-//! The grammar is libyaml's, of which Go's is a port. Merge keys (`<<`) act where they stand: they replace members before
-//! them and are replaced by members after them. Beyond what `kubectl` refuses, this refuses duplicate keys (`kubectl`
-//! takes the last one), content behind the document's end (`kubectl` ignores it), and what the two grammars read
-//! differently.
+//! The grammar is libyaml's, of which Go's is a port. Merge keys (`<<`) act where they stand: they
+//! replace members before them and are replaced by members after them. Beyond what `kubectl`
+//! refuses, this refuses duplicate keys (`kubectl` takes the last one), content behind the
+//! document's end (`kubectl` ignores it), and what the two grammars read differently.
 
 use super::node::{Entry, Keys, Located, Node};
 use super::scalar::Scalar;
 use super::{MAX_DEPTH, MAX_REPEATED, YamlError};
-use libyaml_safer::{Error, Event, EventData, MappingStyle, Mark, Parser, ScalarStyle, SequenceStyle};
+use libyaml_safer::{
+    Error, Event, EventData, MappingStyle, Mark, Parser, ScalarStyle, SequenceStyle,
+};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io::{BufReader, Cursor};
@@ -27,7 +29,10 @@ pub(super) struct Shared {
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { keys: Keys::default(), budget: MAX_REPEATED }
+        Self {
+            keys: Keys::default(),
+            budget: MAX_REPEATED,
+        }
     }
 }
 
@@ -38,25 +43,44 @@ impl Default for Shared {
 /// # Errors
 ///
 /// The first problem, with its line.
-pub(super) fn compose(text: &str, first_line: usize, shared: &mut Shared) -> Result<Option<Located>, YamlError> {
+pub(super) fn compose(
+    text: &str,
+    first_line: usize,
+    shared: &mut Shared,
+) -> Result<Option<Located>, YamlError> {
     refuse_tags_before_commas(text, first_line)?;
     let events = Events::new(text, first_line);
-    let mut composer = Composer { text, events, anchors: HashMap::new(), shared };
+    let mut composer = Composer {
+        text,
+        events,
+        anchors: HashMap::new(),
+        shared,
+    };
     composer.events.next()?;
     let event = composer.events.next()?;
     match event.data {
-        EventData::DocumentStart { version_directive, .. } => {
+        EventData::DocumentStart {
+            version_directive, ..
+        } => {
             if version_directive.is_some_and(|version| (version.major, version.minor) != (1, 1)) {
-                return Err(composer
-                    .events
-                    .error(event.start_mark, "kubectl reads YAML 1.1 only; remove the directive"));
+                return Err(composer.events.error(
+                    event.start_mark,
+                    "kubectl reads YAML 1.1 only; remove the directive",
+                ));
             }
             let event = composer.events.next()?;
-            let root = composer.node(event, Context { depth: 0, flow: false })?;
+            let root = composer.node(
+                event,
+                Context {
+                    depth: 0,
+                    flow: false,
+                },
+            )?;
             composer.events.next()?;
             let end = composer.events.next()?;
             if !matches!(end.data, EventData::StreamEnd) {
-                let problem = "kubectl ignores what follows the end of a document (...); begin the next one with ---";
+                let problem = "kubectl ignores what follows the end of a document (...); begin the \
+                    next one with ---";
                 return Err(composer.events.error(end.start_mark, problem));
             }
             Ok(Some(root))
@@ -67,7 +91,10 @@ pub(super) fn compose(text: &str, first_line: usize, shared: &mut Shared) -> Res
 
 /// libyaml-safer 0.3 panics at a tag that a comma follows without a blank, which Go refuses, too.
 fn refuse_tags_before_commas(text: &str, first_line: usize) -> Result<(), YamlError> {
-    let suspect = |word: &str| word.find('!').is_some_and(|place| word[place..].contains(','));
+    let suspect = |word: &str| {
+        word.find('!')
+            .is_some_and(|place| word[place..].contains(','))
+    };
     if !text.split_whitespace().any(suspect) {
         return Ok(());
     }
@@ -82,7 +109,8 @@ fn refuse_tags_before_commas(text: &str, first_line: usize) -> Result<(), YamlEr
             _ => false,
         };
         if tagged {
-            let problem = "a tag, and elsewhere an exclamation mark before a comma, can't be read in one document; \
+            let problem = "a tag, and elsewhere an exclamation mark before a comma, can't be read \
+                in one document; \
                            remove the tag";
             return Err(events.error(event.start_mark, problem));
         }
@@ -109,7 +137,9 @@ impl Events {
     }
 
     fn explain(&self, error: &Error) -> YamlError {
-        let line = error.problem_mark().map_or(self.first_line, |mark| self.line(mark));
+        let line = error
+            .problem_mark()
+            .map_or(self.first_line, |mark| self.line(mark));
         let problem = match error.context() {
             Some(context) => format!("not valid YAML: {} {context}", error.problem()),
             None => format!("not valid YAML: {}", error.problem()),
@@ -122,7 +152,10 @@ impl Events {
     }
 
     fn error(&self, mark: Mark, problem: impl Into<String>) -> YamlError {
-        YamlError { line: self.line(mark), problem: problem.into() }
+        YamlError {
+            line: self.line(mark),
+            problem: problem.into(),
+        }
     }
 }
 
@@ -136,14 +169,18 @@ struct Context {
 
 impl Context {
     fn below(self, flow: bool) -> Self {
-        Self { depth: self.depth + 1, flow }
+        Self {
+            depth: self.depth + 1,
+            flow,
+        }
     }
 }
 
 struct Composer<'a> {
     text: &'a str,
     events: Events,
-    /// `None` while the node is being composed: an alias within would repeat the node that holds it.
+    /// `None` while the node is being composed: an alias within would repeat the node that holds
+    /// it.
     anchors: HashMap<String, Option<Anchored>>,
     shared: &'a mut Shared,
 }
@@ -157,37 +194,71 @@ impl Composer<'_> {
     fn node(&mut self, event: Event, context: Context) -> Result<Located, YamlError> {
         let mark = event.start_mark;
         if context.depth > MAX_DEPTH {
-            return Err(self.events.error(mark, format!("nested deeper than {MAX_DEPTH} levels")));
+            return Err(self
+                .events
+                .error(mark, format!("nested deeper than {MAX_DEPTH} levels")));
         }
         let (anchor, node) = match event.data {
             EventData::Alias { anchor } => return self.alias(&anchor, mark),
-            EventData::Scalar { anchor, tag, value, plain_implicit, style, .. } => {
+            EventData::Scalar {
+                anchor,
+                tag,
+                value,
+                plain_implicit,
+                style,
+                ..
+            } => {
                 let plain = style == ScalarStyle::Plain;
                 if plain && context.flow && value.contains('?') {
-                    let problem = format!("{value:?} has a question mark within {{}} or []; quote it");
+                    let problem =
+                        format!("{value:?} has a question mark within {{}} or []; quote it");
                     return Err(self.events.error(mark, problem));
                 }
                 if style == ScalarStyle::DoubleQuoted && self.escapes_slash(mark, event.end_mark) {
-                    return Err(self.events.error(mark, r"the escape \/, which kubectl refuses; write / alone"));
+                    return Err(self
+                        .events
+                        .error(mark, r"the escape \/, which kubectl refuses; write / alone"));
                 }
-                let scalar = Scalar { tag: tag.as_deref(), text: &value, plain: plain_implicit };
-                let value = scalar.resolve().map_err(|problem| self.events.error(mark, problem))?;
+                let scalar = Scalar {
+                    tag: tag.as_deref(),
+                    text: &value,
+                    plain: plain_implicit,
+                };
+                let value = scalar
+                    .resolve()
+                    .map_err(|problem| self.events.error(mark, problem))?;
                 (anchor, Node::Scalar(value))
             }
             EventData::SequenceStart { anchor, style, .. } => {
                 self.open(anchor.as_deref());
-                (anchor, self.list(context.below(style == SequenceStyle::Flow))?)
+                (
+                    anchor,
+                    self.list(context.below(style == SequenceStyle::Flow))?,
+                )
             }
             EventData::MappingStart { anchor, style, .. } => {
                 self.open(anchor.as_deref());
-                (anchor, self.object(context.below(style == MappingStyle::Flow))?)
+                (
+                    anchor,
+                    self.object(context.below(style == MappingStyle::Flow))?,
+                )
             }
-            _ => return Err(self.events.error(mark, "not valid YAML: a value is missing")),
+            _ => {
+                return Err(self
+                    .events
+                    .error(mark, "not valid YAML: a value is missing"));
+            }
         };
         let node = Located::new(self.events.line(mark), node);
         if let Some(name) = anchor {
             let size = size(&node);
-            self.anchors.insert(name, Some(Anchored { node: node.clone(), size }));
+            self.anchors.insert(
+                name,
+                Some(Anchored {
+                    node: node.clone(),
+                    size,
+                }),
+            );
         }
         Ok(node)
     }
@@ -195,7 +266,9 @@ impl Composer<'_> {
     /// JSON has the escape `\/`, and so has libyaml, but not Go's YAML.
     fn escapes_slash(&self, start: Mark, end: Mark) -> bool {
         let place = |mark: Mark| usize::try_from(mark.index).unwrap_or(usize::MAX);
-        let Some(quoted) = self.text.as_bytes().get(place(start)..place(end)) else { return true };
+        let Some(quoted) = self.text.as_bytes().get(place(start)..place(end)) else {
+            return true;
+        };
         let mut bytes = quoted.iter();
         while let Some(byte) = bytes.next() {
             if *byte == b'\\' && bytes.next() == Some(&b'/') {
@@ -213,13 +286,19 @@ impl Composer<'_> {
 
     fn alias(&mut self, name: &str, mark: Mark) -> Result<Located, YamlError> {
         let fail = |problem| Err(self.events.error(mark, problem));
-        let Some(anchored) = self.anchors.get(name) else { return fail(format!("the anchor &{name} is unknown")) };
+        let Some(anchored) = self.anchors.get(name) else {
+            return fail(format!("the anchor &{name} is unknown"));
+        };
         let Some(Anchored { node, size }) = anchored else {
             return fail(format!("the anchor &{name} contains itself"));
         };
         match self.shared.budget.checked_sub(*size) {
             Some(left) => self.shared.budget = left,
-            None => return fail(format!("aliases repeat too much (here *{name}, {size} bytes); write the values out")),
+            None => {
+                return fail(format!(
+                    "aliases repeat too much (here *{name}, {size} bytes); write the values out"
+                ));
+            }
         }
         Ok(node.clone().at(self.events.line(mark)))
     }
@@ -256,14 +335,27 @@ impl Composer<'_> {
             let event = self.events.next()?;
             let value = self.node(event, context)?;
             if !members.set(&key, value) {
-                return Err(self.events.error(mark, format!("the key {key:?} stands twice; keep one")));
+                return Err(self
+                    .events
+                    .error(mark, format!("the key {key:?} stands twice; keep one")));
             }
         }
     }
 
     /// Of several objects, earlier ones take precedence. Go takes no alias of a list.
-    fn merge(&self, members: &mut Members, value: Located, aliased: bool, mark: Mark) -> Result<(), YamlError> {
-        let fail = || Err(self.events.error(mark, "<< needs an object, an alias of one, or a list of them"));
+    fn merge(
+        &self,
+        members: &mut Members,
+        value: Located,
+        aliased: bool,
+        mark: Mark,
+    ) -> Result<(), YamlError> {
+        let fail = || {
+            Err(self.events.error(
+                mark,
+                "<< needs an object, an alias of one, or a list of them",
+            ))
+        };
         if value.is_object() {
             members.merge(value);
         } else if value.is_list() && !aliased {
@@ -283,9 +375,12 @@ impl Composer<'_> {
 /// Whether Go takes a key for a merge key: `<<` without quotes.
 fn is_merge(event: &EventData) -> bool {
     match event {
-        EventData::Scalar { value, tag, plain_implicit, .. } => {
-            value == "<<" && (*plain_implicit || tag.as_deref() == Some(MERGE_TAG))
-        }
+        EventData::Scalar {
+            value,
+            tag,
+            plain_implicit,
+            ..
+        } => value == "<<" && (*plain_implicit || tag.as_deref() == Some(MERGE_TAG)),
         _ => false,
     }
 }
@@ -320,7 +415,8 @@ impl Members {
                 self.entries[*place].1 = value;
             }
             None => {
-                self.places.insert(Arc::clone(key), (self.entries.len(), true));
+                self.places
+                    .insert(Arc::clone(key), (self.entries.len(), true));
                 self.entries.push((Arc::clone(key), value));
             }
         }
@@ -332,7 +428,8 @@ impl Members {
             match self.places.get(&key) {
                 Some((place, _)) => self.entries[*place].1 = value,
                 None => {
-                    self.places.insert(Arc::clone(&key), (self.entries.len(), false));
+                    self.places
+                        .insert(Arc::clone(&key), (self.entries.len(), false));
                     self.entries.push((key, value));
                 }
             }
@@ -346,6 +443,10 @@ fn size(node: &Located) -> usize {
         Some(Value::String(text)) => text.len(),
         _ => 0,
     };
-    let members: usize = node.entries().iter().map(|(key, value)| key.len() + size(value)).sum();
+    let members: usize = node
+        .entries()
+        .iter()
+        .map(|(key, value)| key.len() + size(value))
+        .sum();
     NODE_SIZE + own + members + node.items().iter().map(size).sum::<usize>()
 }

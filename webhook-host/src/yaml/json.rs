@@ -9,13 +9,21 @@ use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Reads one JSON value, given a text that begins with a valid one. `line` is that of the text's beginning, from 1.
+/// Reads one JSON value, given a text that begins with a valid one. `line` is that of the text's
+/// beginning, from 1.
 ///
 /// # Errors
 ///
-/// A key that stands twice (`kubectl` takes the last one), a number or a text that can't be expressed, and too deep nesting.
+/// A key that stands twice (`kubectl` takes the last one), a number or a text that can't be
+/// expressed, and too deep nesting.
 pub(super) fn read(text: &str, line: usize, keys: &mut Keys) -> Result<Located, YamlError> {
-    Walk { text, place: 0, line, keys }.value(0)
+    Walk {
+        text,
+        place: 0,
+        line,
+        keys,
+    }
+    .value(0)
 }
 
 struct Walk<'a> {
@@ -43,7 +51,9 @@ impl Walk<'_> {
         let (mut entries, mut keys) = (vec![], HashSet::new());
         self.place += 1;
         while self.peek() != b'}' {
-            let Value::String(key) = self.scalar()? else { return Err(self.error("a key must be a string")) };
+            let Value::String(key) = self.scalar()? else {
+                return Err(self.error("a key must be a string"));
+            };
             let key = self.keys.share(&key);
             if !keys.insert(Arc::clone(&key)) {
                 return Err(self.error(format!("the key {key:?} stands twice; keep one")));
@@ -73,16 +83,23 @@ impl Walk<'_> {
         let rest = &self.text[self.place..];
         let end = match rest.strip_prefix('"') {
             Some(string) => string_end(string) + 1,
-            None => rest.find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c))).unwrap_or(rest.len()),
+            None => rest
+                .find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c)))
+                .unwrap_or(rest.len()),
         };
         let text = &rest[..end];
         let value = if text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
-            text.parse::<i64>().ok().map(Value::from).or_else(|| float(text))
+            text.parse::<i64>()
+                .ok()
+                .map(Value::from)
+                .or_else(|| float(text))
         } else {
             serde_json::from_str(text).ok()
         };
         let value = value.ok_or_else(|| {
-            self.error(format!("{text} can't be read: a number that is too large, or half of a surrogate pair"))
+            self.error(format!(
+                "{text} can't be read: a number that is too large, or half of a surrogate pair"
+            ))
         })?;
         self.place += end;
         Ok(value)
@@ -108,7 +125,10 @@ impl Walk<'_> {
     }
 
     fn error(&self, problem: impl Into<String>) -> YamlError {
-        YamlError { line: self.line, problem: problem.into() }
+        YamlError {
+            line: self.line,
+            problem: problem.into(),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! A value with the line of every node, so that a finding can name the line of the field and not only the file.
+//! A value with the line of every node, so that a finding can name the line of the field and not
+//! only the file.
 
 use serde_json::{Map, Value};
 use std::collections::HashSet;
@@ -40,7 +41,10 @@ impl Keys {
 impl Located {
     /// A node at a line, from 1.
     pub(super) fn new(line: usize, node: Node) -> Self {
-        Self { line: u32::try_from(line).unwrap_or(u32::MAX), node }
+        Self {
+            line: u32::try_from(line).unwrap_or(u32::MAX),
+            node,
+        }
     }
 
     /// The same node, seen from a line that refers to it.
@@ -59,7 +63,10 @@ impl Located {
             Node::Scalar(value) => value.clone(),
             Node::List(items) => items.iter().map(Self::value).collect(),
             Node::Object(entries) => Value::Object(
-                entries.iter().map(|(key, value)| (key.to_string(), value.value())).collect::<Map<_, _>>(),
+                entries
+                    .iter()
+                    .map(|(key, value)| (key.to_string(), value.value()))
+                    .collect::<Map<_, _>>(),
             ),
         }
     }
@@ -84,7 +91,10 @@ impl Located {
 
     /// A member of an object.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
-        self.entries().iter().find(|(name, _)| **name == *key).map(|(_, value)| value)
+        self.entries()
+            .iter()
+            .find(|(name, _)| **name == *key)
+            .map(|(_, value)| value)
     }
 
     /// The members of an object, in their order; empty for anything else.
@@ -115,8 +125,15 @@ impl Located {
 
     /// Takes the items out of the list that a member is; empty for anything else.
     pub(crate) fn into_items(self, key: &str) -> Vec<Self> {
-        let Node::Object(entries) = self.node else { return vec![] };
-        match entries.into_vec().into_iter().find(|(name, _)| **name == *key).map(|(_, value)| value.node) {
+        let Node::Object(entries) = self.node else {
+            return vec![];
+        };
+        match entries
+            .into_vec()
+            .into_iter()
+            .find(|(name, _)| **name == *key)
+            .map(|(_, value)| value.node)
+        {
             Some(Node::List(items)) => items.into_vec(),
             _ => vec![],
         }
@@ -124,12 +141,20 @@ impl Located {
 
     /// Sets a text member of an object, at the object's own line.
     pub(crate) fn set(&mut self, key: &str, text: &str) {
-        let member = Self { line: self.line, node: Node::Scalar(text.into()) };
-        let Node::Object(entries) = &mut self.node else { return };
+        let member = Self {
+            line: self.line,
+            node: Node::Scalar(text.into()),
+        };
+        let Node::Object(entries) = &mut self.node else {
+            return;
+        };
         match entries.iter_mut().find(|(name, _)| **name == *key) {
             Some((_, value)) => *value = member,
             None => {
-                let all = std::mem::take(entries).into_vec().into_iter().chain([(Arc::from(key), member)]);
+                let all = std::mem::take(entries)
+                    .into_vec()
+                    .into_iter()
+                    .chain([(Arc::from(key), member)]);
                 *entries = all.collect();
             }
         }

@@ -1,13 +1,14 @@
-//! The objects that `kubectl` sends, one by one: documents, with lists opened (`StreamVisitor` and `FlattenListVisitor` in
-//! k8s.io/cli-runtime).
+//! The objects that `kubectl` sends, one by one: documents, with lists opened (`StreamVisitor` and
+//! `FlattenListVisitor` in k8s.io/cli-runtime).
 //!
-//! Whatever has `items` is a list. Items without `kind` and `apiVersion` get those of their list, without the suffix
-//! `List`. Lists within lists are refused.
+//! Whatever has `items` is a list. Items without `kind` and `apiVersion` get those of their list,
+//! without the suffix `List`. Lists within lists are refused.
 
 use super::node::Located;
 use super::{Documents, YamlError};
 
-/// The objects of a text. After an error the next document follows, where it is clear where that begins.
+/// The objects of a text. After an error the next document follows, where it is clear where that
+/// begins.
 pub(crate) struct Objects<'a> {
     documents: Documents<'a>,
     /// Of the list that is open.
@@ -34,7 +35,11 @@ struct ListMeta {
 impl<'a> Objects<'a> {
     /// The objects of a file's text.
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { documents: Documents::new(text), items: vec![].into_iter(), list: ListMeta::default() }
+        Self {
+            documents: Documents::new(text),
+            items: vec![].into_iter(),
+            list: ListMeta::default(),
+        }
     }
 
     /// An object that belongs to no list, or the first item of a list.
@@ -46,19 +51,35 @@ impl<'a> Objects<'a> {
             Ok(document) => document,
             refused => return Some(refused),
         };
-        if !document.get("items").is_some_and(|items| items.is_list() || items.is_null()) {
-            return Some(refuse(document, "has items that are no list, so kubectl refuses it"));
+        if !document
+            .get("items")
+            .is_some_and(|items| items.is_list() || items.is_null())
+        {
+            return Some(refuse(
+                document,
+                "has items that are no list, so kubectl refuses it",
+            ));
         }
         let text = |key: &str| text(&document, key).unwrap_or_default();
-        let item_kind = text("kind").strip_suffix("List").unwrap_or(text("kind")).to_owned();
-        self.list = ListMeta { item_kind, api_version: text("apiVersion").to_owned() };
+        let item_kind = text("kind")
+            .strip_suffix("List")
+            .unwrap_or(text("kind"))
+            .to_owned();
+        self.list = ListMeta {
+            item_kind,
+            api_version: text("apiVersion").to_owned(),
+        };
         self.items = document.into_items("items").into_iter();
         self.next()
     }
 
     fn item(&self, mut item: Located) -> Result<Located, Refused> {
         if item.get("items").is_some() {
-            return refuse(item, "is a list within a list, which kubectl refuses; write its items into the outer one");
+            return refuse(
+                item,
+                "is a list within a list, which kubectl refuses; write its items into the outer \
+                 one",
+            );
         }
         if text(&item, "kind").is_none() && text(&item, "apiVersion").is_none() {
             item.set("kind", &self.list.item_kind);
@@ -95,11 +116,19 @@ fn checked(node: Located) -> Result<Located, Refused> {
 }
 
 fn refuse(node: Located, problem: &str) -> Result<Located, Refused> {
-    let error = YamlError { line: node.line(), problem: problem.to_owned() };
-    Err(Refused { error, node: Some(node) })
+    let error = YamlError {
+        line: node.line(),
+        problem: problem.to_owned(),
+    };
+    Err(Refused {
+        error,
+        node: Some(node),
+    })
 }
 
 /// A member that is a text and not empty.
 fn text<'a>(node: &'a Located, key: &str) -> Option<&'a str> {
-    node.get(key).and_then(Located::text).filter(|text| !text.is_empty())
+    node.get(key)
+        .and_then(Located::text)
+        .filter(|text| !text.is_empty())
 }

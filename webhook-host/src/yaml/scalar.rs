@@ -1,7 +1,9 @@
-//! The value of a YAML scalar as `kubectl` reads it: YAML 1.1 with the exceptions of Go's yaml.v2, then through JSON.
+//! The value of a YAML scalar as `kubectl` reads it: YAML 1.1 with the exceptions of Go's yaml.v2,
+//! then through JSON.
 //!
-//! `yes`, `on` and `y` are booleans, `0o17`, `017` and `1_7` are integers, `3e4` is the integer 30000 (JSON has one kind
-//! of number), dates and `1:30` are texts. Source: `resolve` in go.yaml.in/yaml/v2, `YAMLToJSON` in sigs.k8s.io/yaml.
+//! `yes`, `on` and `y` are booleans, `0o17`, `017` and `1_7` are integers, `3e4` is the integer
+//! 30000 (JSON has one kind of number), dates and `1:30` are texts. Source: `resolve` in
+//! go.yaml.in/yaml/v2, `YAMLToJSON` in sigs.k8s.io/yaml.
 
 use serde_json::Value;
 
@@ -24,18 +26,30 @@ impl Scalar<'_> {
     /// Why `kubectl` would refuse it, or why its reading can't be told for certain.
     pub(super) fn resolve(&self) -> Result<Value, String> {
         let Some(tag) = self.tag else {
-            return if self.plain { plain(self.text) } else { Ok(self.text.into()) };
+            return if self.plain {
+                plain(self.text)
+            } else {
+                Ok(self.text.into())
+            };
         };
-        let mismatch = || Err(format!("{:?} is no !!{}", self.text, &tag[TAG_PREFIX.len()..]));
+        let mismatch = || {
+            Err(format!(
+                "{:?} is no !!{}",
+                self.text,
+                &tag[TAG_PREFIX.len()..]
+            ))
+        };
         match (tag.strip_prefix(TAG_PREFIX), plain(self.text)?) {
             (Some("str"), _) => Ok(self.text.into()),
-            (Some("bool"), value @ Value::Bool(_)) | (Some("null"), value @ Value::Null) => Ok(value),
+            (Some("bool"), value @ Value::Bool(_)) | (Some("null"), value @ Value::Null) => {
+                Ok(value)
+            }
             (Some("int"), value @ Value::Number(_)) if !is_float(self.text) => Ok(value),
             (Some("float"), value @ Value::Number(_)) => Ok(value),
             (Some("bool" | "null" | "int" | "float"), _) => mismatch(),
-            (Some(kind @ ("timestamp" | "binary")), _) => {
-                Err(format!("a !!{kind} value; write it as a quoted string without the tag"))
-            }
+            (Some(kind @ ("timestamp" | "binary")), _) => Err(format!(
+                "a !!{kind} value; write it as a quoted string without the tag"
+            )),
             // Other tags say nothing to kubectl.
             _ => Ok(self.text.into()),
         }
@@ -46,7 +60,9 @@ impl Scalar<'_> {
 fn plain(text: &str) -> Result<Value, String> {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Ok(Value::Null),
-        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => return Ok(true.into()),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+            return Ok(true.into());
+        }
         "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
             return Ok(false.into());
         }
@@ -54,10 +70,14 @@ fn plain(text: &str) -> Result<Value, String> {
     }
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     if matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
-        return Err(format!("{text} is a number that JSON can't express; quote it"));
+        return Err(format!(
+            "{text} is a number that JSON can't express; quote it"
+        ));
     }
     match text.as_bytes()[0] {
-        b'0'..=b'9' | b'+' | b'-' => Ok(number(&text.replace('_', "")).unwrap_or_else(|| text.into())),
+        b'0'..=b'9' | b'+' | b'-' => {
+            Ok(number(&text.replace('_', "")).unwrap_or_else(|| text.into()))
+        }
         b'.' => dotted(text),
         _ => Ok(text.into()),
     }
@@ -70,7 +90,9 @@ fn dotted(text: &str) -> Result<Value, String> {
     }
     let numeric = |c: char| c.is_ascii_hexdigit() || "+-._pPxX".contains(c);
     match text.as_bytes().get(1) {
-        Some(b'0'..=b'9') if text.chars().all(numeric) => Err(format!("{text} may be read as a number; quote it")),
+        Some(b'0'..=b'9') if text.chars().all(numeric) => {
+            Err(format!("{text} may be read as a number; quote it"))
+        }
         _ => Ok(text.into()),
     }
 }
@@ -99,7 +121,9 @@ fn integer(text: &str) -> Option<Value> {
         b'-' => 0i64.checked_sub_unsigned(magnitude).map(Value::from),
         b'+' => i64::try_from(magnitude).ok().map(Value::from),
         // Beyond an int64, JSON's readers in Kubernetes take it for a float.
-        _ => i64::try_from(magnitude).ok().map_or_else(|| float(&magnitude.to_string()), |n| Some(n.into())),
+        _ => i64::try_from(magnitude)
+            .ok()
+            .map_or_else(|| float(&magnitude.to_string()), |n| Some(n.into())),
     }
 }
 
@@ -108,7 +132,10 @@ fn is_decimal(text: &str) -> bool {
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let text = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))),
+        Some((mantissa, exponent)) => (
+            mantissa,
+            Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)),
+        ),
         None => (text, None),
     };
     let mantissa = match mantissa.split_once('.') {
@@ -123,15 +150,17 @@ fn is_float(text: &str) -> bool {
     integer(&text.replace('_', "")).is_none()
 }
 
-/// A decimal number as it arrives at the API server: Go writes a float without fraction as an integer, which is then read
-/// as one. `None` where it overflows.
+/// A decimal number as it arrives at the API server: Go writes a float without fraction as an
+/// integer, which is then read as one. `None` where it overflows.
 pub(super) fn float(text: &str) -> Option<Value> {
     let number: f64 = text.parse().ok()?;
     if !number.is_finite() {
         return None;
     }
     // As Go, Rust writes the shortest digits, padded with zeros.
-    let integer = (number.abs() < 1e21).then(|| format!("{number}").parse::<i64>().ok()).flatten();
+    let integer = (number.abs() < 1e21)
+        .then(|| format!("{number}").parse::<i64>().ok())
+        .flatten();
     Some(integer.map_or_else(|| number.into(), Value::from))
 }
 
@@ -193,7 +222,10 @@ mod tests {
 
     #[test]
     fn numbers_beyond_an_int64_are_floats() {
-        assert_eq!(value("9223372036854775807"), json!(9_223_372_036_854_775_807_i64));
+        assert_eq!(
+            value("9223372036854775807"),
+            json!(9_223_372_036_854_775_807_i64)
+        );
         assert_eq!(value("-9223372036854775808"), json!(i64::MIN));
         assert!(value("9223372036854775808").is_f64());
         assert!(value("1e300").is_f64());
@@ -202,7 +234,10 @@ mod tests {
 
     #[test]
     fn words_are_booleans_and_null() {
-        assert_eq!((value("y"), value("Off"), value("~")), (json!(true), json!(false), Value::Null));
+        assert_eq!(
+            (value("y"), value("Off"), value("~")),
+            (json!(true), json!(false), Value::Null)
+        );
         assert_eq!((value("yEs"), value("nULL")), (json!("yEs"), json!("nULL")));
         for text in [".inf", "-.INF", ".nan", ".5_0"] {
             assert!(plain(text).is_err(), "{text}");
@@ -212,14 +247,26 @@ mod tests {
     #[test]
     fn tags_force_or_refuse() {
         let tagged = |kind: &str, text: &str| {
-            Scalar { tag: Some(&format!("{TAG_PREFIX}{kind}")), text, plain: false }.resolve().ok()
+            Scalar {
+                tag: Some(&format!("{TAG_PREFIX}{kind}")),
+                text,
+                plain: false,
+            }
+            .resolve()
+            .ok()
         };
         assert_eq!(tagged("str", "80"), Some(json!("80")));
         assert_eq!(tagged("int", "80"), Some(json!(80)));
         assert_eq!(tagged("float", "80"), Some(json!(80)));
         assert_eq!(tagged("bool", "yes"), Some(json!(true)));
         assert_eq!(tagged("set", "80"), Some(json!("80")));
-        for (kind, text) in [("int", "8.5"), ("int", "x"), ("bool", "1"), ("null", "x"), ("binary", "eA==")] {
+        for (kind, text) in [
+            ("int", "8.5"),
+            ("int", "x"),
+            ("bool", "1"),
+            ("null", "x"),
+            ("binary", "eA=="),
+        ] {
             assert_eq!(tagged(kind, text), None, "{kind} {text}");
         }
     }

@@ -1,8 +1,10 @@
-//! A stream of documents, split as `kubectl` splits it (`YAMLOrJSONDecoder` in k8s.io/apimachinery).
+//! A stream of documents, split as `kubectl` splits it (`YAMLOrJSONDecoder` in
+//! k8s.io/apimachinery).
 //!
-//! A text that begins with `{` is a series of JSON values and nothing else: kubectl before 1.34 reads no YAML behind them.
-//! Elsewhere, lines that begin with `---` separate YAML documents, whatever stands around them. Each document is read for
-//! itself, so memory is bounded by the largest one.
+//! A text that begins with `{` is a series of JSON values and nothing else: kubectl before 1.34
+//! reads no YAML behind them. Elsewhere, lines that begin with `---` separate YAML documents,
+//! whatever stands around them. Each document is read for itself, so memory is bounded by the
+//! largest one.
 
 use super::document::Shared;
 use super::node::Located;
@@ -11,7 +13,8 @@ use serde::de::IgnoredAny;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// The documents of a text that hold something, in their order. After an error within a document the next one follows.
+/// The documents of a text that hold something, in their order. After an error within a document
+/// the next one follows.
 pub(crate) struct Documents<'a> {
     rest: &'a str,
     /// The line at which the rest begins, from 1.
@@ -30,8 +33,17 @@ impl<'a> Documents<'a> {
     /// The documents of a file's text.
     pub(crate) fn new(text: &'a str) -> Self {
         let rest = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-        let format = if rest.trim_start().starts_with('{') { Format::Json } else { Format::Yaml };
-        Self { rest, line: 1, format, shared: Shared::default() }
+        let format = if rest.trim_start().starts_with('{') {
+            Format::Json
+        } else {
+            Format::Yaml
+        };
+        Self {
+            rest,
+            line: 1,
+            format,
+            shared: Shared::default(),
+        }
     }
 
     fn json(&mut self) -> Option<Result<Located, YamlError>> {
@@ -47,8 +59,10 @@ impl<'a> Documents<'a> {
             Err(error) => {
                 self.format = Format::Ended;
                 let line = self.line + error.line().saturating_sub(1);
-                let problem =
-                    format!("not valid JSON, though the text begins with {{: {error}; begin YAML with a line ---");
+                let problem = format!(
+                    "not valid JSON, though the text begins with {{: {error}; begin YAML with a \
+                     line ---"
+                );
                 Err(YamlError { line, problem })
             }
         })
@@ -67,7 +81,11 @@ impl<'a> Documents<'a> {
                 }
             };
             // As bufio's ReadLine, which takes one carriage return with each line break.
-            let normal = if text.contains('\r') { &text.replace("\r\n", "\n") } else { text };
+            let normal = if text.contains('\r') {
+                &text.replace("\r\n", "\n")
+            } else {
+                text
+            };
             match document::compose(normal, line, &mut self.shared) {
                 Ok(Some(document)) if !document.is_null() => return Some(Ok(document)),
                 Ok(_) => {}
@@ -76,7 +94,8 @@ impl<'a> Documents<'a> {
         }
     }
 
-    /// Takes the lines up to the next separator, and that separator away. One that comes first belongs to the document.
+    /// Takes the lines up to the next separator, and that separator away. One that comes first
+    /// belongs to the document.
     fn chunk(&mut self) -> Result<(usize, &'a str), YamlError> {
         let (mut end, mut line) = (0, self.line);
         for text in self.rest.split_inclusive('\n') {
@@ -87,7 +106,10 @@ impl<'a> Documents<'a> {
                 return Ok(chunk);
             }
             if let Some(place) = text.find(BYTE_ORDER_MARK) {
-                let problem = format!("a byte order mark (U+FEFF) in column {}; remove it", place + 1);
+                let problem = format!(
+                    "a byte order mark (U+FEFF) in column {}; remove it",
+                    place + 1
+                );
                 return Err(YamlError { line, problem });
             }
             end += text.len();
@@ -106,13 +128,17 @@ impl<'a> Documents<'a> {
 
 /// Whether a line separates documents.
 fn separator(text: &str, line: usize) -> Result<bool, YamlError> {
-    let Some(rest) = text.strip_prefix("---") else { return Ok(false) };
+    let Some(rest) = text.strip_prefix("---") else {
+        return Ok(false);
+    };
     let rest = rest.trim();
     if rest.is_empty() || rest.starts_with('#') {
         return Ok(true);
     }
     let problem =
-        "kubectl takes no line that begins with --- and goes on; begin the document on the next line".to_owned();
+        "kubectl takes no line that begins with --- and goes on; begin the document on the next \
+         line"
+            .to_owned();
     Err(YamlError { line, problem })
 }
 

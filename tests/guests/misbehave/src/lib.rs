@@ -1,11 +1,12 @@
 //! A policy that misbehaves on demand: the annotation `test/do` of the Service says how.
 //!
-//! `validate` knows `loop`, `panic`, `hog`, `recurse`, `descend`, `log`, `shout` and `deny`, and `violations`, `warnings` and `patch` for
-//! answers that are too large; without the annotation it behaves. `mutate` misbehaves
-//! likewise, and else adds the label `test/mutated`. Every answer carries, as a warning, how often this instance was asked.
+//! `validate` knows `loop`, `panic`, `hog`, `recurse`, `descend`, `log`, `shout` and `deny`, and
+//! `violations`, `warnings` and `patch` for answers that are too large; without the annotation it
+//! behaves. `mutate` misbehaves likewise, and else adds the label `test/mutated`. Every answer
+//! carries, as a warning, how often this instance was asked.
 //!
-//! What is called at load misbehaves likewise: `configure` by its setting, the others by words that a test writes over the
-//! ones that are compiled in.
+//! What is called at load misbehaves likewise: `configure` by its setting, the others by words that
+//! a test writes over the ones that are compiled in.
 
 use sallyport_policy::prelude::*;
 use std::hint::black_box;
@@ -46,15 +47,32 @@ impl Policy for Misbehave {
 
     fn describe() -> Description {
         act(word(black_box(AT_DESCRIBE)));
-        let name = if RENAMED.load(Ordering::Relaxed) { "renamed" } else { env!("CARGO_PKG_NAME") };
-        let about = if NARROW.load(Ordering::Relaxed) { About::EXTERNAL_IPS } else { About::empty() };
-        Description::new(name, env!("CARGO_PKG_VERSION")).mutating().about(about).compares_annotations(["test/*"])
+        let name = if RENAMED.load(Ordering::Relaxed) {
+            "renamed"
+        } else {
+            env!("CARGO_PKG_NAME")
+        };
+        let about = if NARROW.load(Ordering::Relaxed) {
+            About::EXTERNAL_IPS
+        } else {
+            About::empty()
+        };
+        Description::new(name, env!("CARGO_PKG_VERSION"))
+            .mutating()
+            .about(about)
+            .compares_annotations(["test/*"])
     }
 
     fn defaults() -> Settings {
         act(word(black_box(AT_DEFAULTS)));
-        let word = if OTHER_DEFAULTS.load(Ordering::Relaxed) { "log" } else { "accept" };
-        Settings { at_configure: word.into() }
+        let word = if OTHER_DEFAULTS.load(Ordering::Relaxed) {
+            "log"
+        } else {
+            "accept"
+        };
+        Settings {
+            at_configure: word.into(),
+        }
     }
 
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
@@ -74,11 +92,16 @@ impl Policy for Misbehave {
     fn validate(&self, review: &Review) -> Verdict {
         let verdict = match told(review) {
             "deny" => Verdict::deny(
-                Violation::new("T01", "metadata.annotations", "told to deny").key("told").fix("remove test/do"),
+                Violation::new("T01", "metadata.annotations", "told to deny")
+                    .key("told")
+                    .fix("remove test/do"),
             ),
             "violations" => {
                 let violation = Violation::new("T01", "metadata.annotations", "told to deny");
-                Verdict { violations: vec![violation; MANY], ..Verdict::allow() }
+                Verdict {
+                    violations: vec![violation; MANY],
+                    ..Verdict::allow()
+                }
             }
             "warnings" => Verdict::allow().warn("w".repeat(MANY * 100)),
             word => {
@@ -92,7 +115,11 @@ impl Policy for Misbehave {
     fn mutate(&self, review: &Review) -> Mutation {
         act(told(review));
         let mut patch = Patch::new(&review.service);
-        let value = if told(review) == "patch" { "true".repeat(MANY * 100) } else { "true".to_owned() };
+        let value = if told(review) == "patch" {
+            "true".repeat(MANY * 100)
+        } else {
+            "true".to_owned()
+        };
         patch.set_label("test/mutated", &value);
         patch.finish()
     }
@@ -100,7 +127,10 @@ impl Policy for Misbehave {
 
 fn told(review: &Review) -> &str {
     let annotations = &review.service.metadata.annotations;
-    annotations.iter().find(|(key, _)| key == "test/do").map_or("", |(_, word)| word.as_str())
+    annotations
+        .iter()
+        .find(|(key, _)| key == "test/do")
+        .map_or("", |(_, word)| word.as_str())
 }
 
 /// The word of `at-describe:word`, which may be followed by blanks.
@@ -147,7 +177,11 @@ fn fill() {
 
 /// Without end, with a word in memory a turn: the guest's own stack reaches its end.
 fn recurse(depth: u64) -> u64 {
-    if black_box(depth) == 0 { 0 } else { black_box(recurse(depth.wrapping_add(1))).wrapping_add(1) }
+    if black_box(depth) == 0 {
+        0
+    } else {
+        black_box(recurse(depth.wrapping_add(1))).wrapping_add(1)
+    }
 }
 
 struct Step(fn(&Step, u64) -> u64);
@@ -165,5 +199,8 @@ fn chatter() {
 }
 
 fn count() -> String {
-    format!("call {} of this instance", CALLS.fetch_add(1, Ordering::Relaxed) + 1)
+    format!(
+        "call {} of this instance",
+        CALLS.fetch_add(1, Ordering::Relaxed) + 1
+    )
 }

@@ -1,6 +1,7 @@
 //! Node ports that several Services of one input ask for.
 //!
-//! The API server gives each to one of them, and refuses the other. Health-check node ports are TCP.
+//! The API server gives each to one of them, and refuses the other. Health-check node ports are
+//! TCP.
 
 use super::located::Located;
 use crate::report::check::{Finding, Level, Subject};
@@ -36,14 +37,24 @@ impl NodePorts {
             // One Service may use a number for several protocols, and may stand in the input twice.
             let other = |holder: &&Holder| {
                 let health_check = |field: &str| field == HEALTH_CHECK;
-                holder.service != own || holder.place != place && health_check(&holder.field) != health_check(&field)
+                holder.service != own
+                    || holder.place != place && health_check(&holder.field) != health_check(&field)
             };
             let rank = |holder: &&Holder| holder.protocol != protocol;
             if let Some(holder) = holders.iter().filter(other).min_by_key(rank) {
-                subject.findings.push(collision(holder, &field, number, &protocol, line));
+                subject
+                    .findings
+                    .push(collision(holder, &field, number, &protocol, line));
             }
-            if holders.len() < MAX_HOLDERS && holders.iter().all(|holder| holder.protocol != protocol) {
-                holders.push(Holder { protocol, service: own.clone(), place, field });
+            if holders.len() < MAX_HOLDERS
+                && holders.iter().all(|holder| holder.protocol != protocol)
+            {
+                holders.push(Holder {
+                    protocol,
+                    service: own.clone(),
+                    place,
+                    field,
+                });
             }
         }
     }
@@ -61,24 +72,42 @@ fn asked(service: &Value) -> Vec<(String, i64, String)> {
     let ports = spec["ports"].as_array().into_iter().flatten().enumerate();
     let ports = ports.map(|(index, port)| {
         let protocol = port["protocol"].as_str().unwrap_or("TCP").to_owned();
-        (format!("spec.ports[{index}].nodePort"), port["nodePort"].as_i64().unwrap_or_default(), protocol)
+        (
+            format!("spec.ports[{index}].nodePort"),
+            port["nodePort"].as_i64().unwrap_or_default(),
+            protocol,
+        )
     });
     let checks = kind == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local";
     let check = spec["healthCheckNodePort"].as_i64().filter(|_| checks);
     let check = check.map(|number| (HEALTH_CHECK.to_owned(), number, "TCP".to_owned()));
-    ports.chain(check).filter(|(_, number, _)| *number != 0).collect()
+    ports
+        .chain(check)
+        .filter(|(_, number, _)| *number != 0)
+        .collect()
 }
 
 fn collision(holder: &Holder, field: &str, number: i64, protocol: &str, line: usize) -> Finding {
-    let Holder { service, place, field: other, .. } = holder;
+    let Holder {
+        service,
+        place,
+        field: other,
+        ..
+    } = holder;
     let same = holder.protocol == protocol;
-    let fix = if same { "choose another port for one of them" } else { "" };
+    let fix = if same {
+        "choose another port for one of them"
+    } else {
+        ""
+    };
     let message = match same {
         true => format!(
-            "{number} ({protocol}) is also {other} of {service} ({place}); the API server gives it to one of them and refuses the other"
+            "{number} ({protocol}) is also {other} of {service} ({place}); the API server gives it \
+             to one of them and refuses the other"
         ),
         false => format!(
-            "{number} ({protocol}) is also {other} of {service} for {} ({place}); an API server may allow a number once only, whatever the protocol",
+            "{number} ({protocol}) is also {other} of {service} for {} ({place}); an API server \
+             may allow a number once only, whatever the protocol",
             holder.protocol
         ),
     };

@@ -1,4 +1,5 @@
-//! Tells Services from what looks like one: a `kind` in another case, a missing or wrong `apiVersion`.
+//! Tells Services from what looks like one: a `kind` in another case, a missing or wrong
+//! `apiVersion`.
 
 use super::located::Located;
 
@@ -25,18 +26,29 @@ pub(super) fn misnamed(object: &Located) -> Option<String> {
     };
     looks.then(|| {
         format!(
-            "looks like a Service, but is apiVersion {version:?}, kind {kind:?}; write apiVersion: v1 and kind: Service"
+            "looks like a Service, but is apiVersion {version:?}, kind {kind:?}; write apiVersion: \
+             v1 and kind: Service"
         )
     })
 }
 
 /// Whether a node that `kubectl` refuses may be meant as a Service or hold one.
 pub(super) fn may_hold_service(node: &Located) -> bool {
-    let lists = node.items().iter().chain(node.get("items").into_iter().flat_map(Located::items));
-    let kind = node.entries().iter().find(|(key, _)| key.eq_ignore_ascii_case("kind"));
-    let named = match kind.and_then(|(_, kind)| kind.text()).filter(|kind| !kind.is_empty()) {
+    let lists = node
+        .items()
+        .iter()
+        .chain(node.get("items").into_iter().flat_map(Located::items));
+    let kind = node
+        .entries()
+        .iter()
+        .find(|(key, _)| key.eq_ignore_ascii_case("kind"));
+    let named = match kind
+        .and_then(|(_, kind)| kind.text())
+        .filter(|kind| !kind.is_empty())
+    {
         Some(kind) => {
-            named_like_service(kind, 2) && text(node, "apiVersion").is_none_or(|version| group(version) != Group::Other)
+            named_like_service(kind, 2)
+                && text(node, "apiVersion").is_none_or(|version| group(version) != Group::Other)
         }
         None => has_service_spec(node),
     };
@@ -56,9 +68,14 @@ enum Group {
 fn group(version: &str) -> Group {
     match version.trim().split_once('/') {
         None => Group::Core,
-        Some((group, _)) if ["", "core", "api"].contains(&group.trim().to_lowercase().as_str()) => Group::Core,
+        Some((group, _)) if ["", "core", "api"].contains(&group.trim().to_lowercase().as_str()) => {
+            Group::Core
+        }
         // The groups of custom resources are domains.
-        Some((group, _)) if !group.contains('.') || group.ends_with(".k8s.io") && !group.ends_with(".x-k8s.io") => {
+        Some((group, _))
+            if !group.contains('.')
+                || group.ends_with(".k8s.io") && !group.ends_with(".x-k8s.io") =>
+        {
             Group::BuiltIn
         }
         Some(_) => Group::Other,
@@ -68,15 +85,22 @@ fn group(version: &str) -> Group {
 /// Within so many edits, whatever its case.
 fn named_like_service(kind: &str, edits: usize) -> bool {
     let kind = kind.trim().to_lowercase();
-    KINDS.contains(&kind.as_str()) || edits > 0 && strsim::damerau_levenshtein(&kind, KINDS[0]) <= edits
+    KINDS.contains(&kind.as_str())
+        || edits > 0 && strsim::damerau_levenshtein(&kind, KINDS[0]) <= edits
 }
 
-/// A spec with ports that lead somewhere or with a type of Service; of the kinds in core/v1, no other has one.
+/// A spec with ports that lead somewhere or with a type of Service; of the kinds in core/v1, no
+/// other has one.
 fn has_service_spec(object: &Located) -> bool {
-    let Some(spec) = object.get("spec") else { return false };
+    let Some(spec) = object.get("spec") else {
+        return false;
+    };
     let ports = spec.get("ports").into_iter().flat_map(Located::items);
     ports.into_iter().any(|port| port.get("port").is_some())
-        || spec.get("type").and_then(Located::text).is_some_and(|kind| TYPES.contains(&kind))
+        || spec
+            .get("type")
+            .and_then(Located::text)
+            .is_some_and(|kind| TYPES.contains(&kind))
 }
 
 fn text<'a>(object: &'a Located, key: &str) -> Option<&'a str> {

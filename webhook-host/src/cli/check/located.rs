@@ -1,4 +1,5 @@
-//! The documents of a file with the line of every node, so that a finding can name the line of the field.
+//! The documents of a file with the line of every node, so that a finding can name the line of the
+//! field.
 
 pub(in crate::cli) use crate::yaml::Located;
 use crate::yaml::{Documents, YamlError};

@@ -1,7 +1,7 @@
 //! The Services in files, directories and standard input, as `kubectl apply` would find them.
 //!
-//! What holds something else is counted and left alone. What looks like a Service and is none for `kubectl` is an error: it
-//! would pass unjudged otherwise.
+//! What holds something else is counted and left alone. What looks like a Service and is none for
+//! `kubectl` is an error: it would pass unjudged otherwise.
 
 use super::likeness;
 use super::located::Located;
@@ -36,10 +36,17 @@ impl Manifests {
         Self::read_except(paths, &[])
     }
 
-    /// As [`Manifests::read`], without the paths that match a glob, in which `*` stands for any characters.
+    /// As [`Manifests::read`], without the paths that match a glob, in which `*` stands for any
+    /// characters.
     pub(in crate::cli) fn read_except(paths: &[PathBuf], globs: &[String]) -> Self {
-        let excluded = globs.iter().map(|glob| WildMatch::new(glob.trim_end_matches('/'))).collect();
-        let mut manifests = Self { excluded, ..Self::default() };
+        let excluded = globs
+            .iter()
+            .map(|glob| WildMatch::new(glob.trim_end_matches('/')))
+            .collect();
+        let mut manifests = Self {
+            excluded,
+            ..Self::default()
+        };
         for path in paths {
             if path.as_os_str() == "-" {
                 manifests.bytes("<stdin>", bytes(io::stdin()));
@@ -56,14 +63,21 @@ impl Manifests {
     fn excludes(&self, path: &Path) -> bool {
         let whole = path.strip_prefix(".").unwrap_or(path).to_string_lossy();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        self.excluded.iter().any(|glob| glob.matches(&whole) || glob.matches(&name))
+        self.excluded
+            .iter()
+            .any(|glob| glob.matches(&whole) || glob.matches(&name))
     }
 
     fn directory(&mut self, path: &Path) {
         let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
         let mut entries = match entries {
             Ok(entries) => entries,
-            Err(error) => return self.unread.push(Subject::unread(&path.display().to_string(), error.to_string())),
+            Err(error) => {
+                return self.unread.push(Subject::unread(
+                    &path.display().to_string(),
+                    error.to_string(),
+                ));
+            }
         };
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
@@ -74,7 +88,9 @@ impl Manifests {
             // Symbolic links to directories are not followed: they make cycles.
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 self.directory(&path);
-            } else if path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|e| extension == *e))
+            } else if path
+                .extension()
+                .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|e| extension == *e))
             {
                 self.file(&path);
             }
@@ -82,7 +98,10 @@ impl Manifests {
     }
 
     fn file(&mut self, path: &Path) {
-        self.bytes(&path.display().to_string(), fs::File::open(path).and_then(bytes));
+        self.bytes(
+            &path.display().to_string(),
+            fs::File::open(path).and_then(bytes),
+        );
     }
 
     fn bytes(&mut self, source: &str, bytes: io::Result<Vec<u8>>) {
@@ -112,7 +131,11 @@ impl Manifests {
     fn object(&mut self, source: &str, object: Located) {
         if !object.is_object() {
             let found = crate::decode::describe(&object.value());
-            self.fail(source, object.line(), format!("expected objects of Kubernetes, found {found}"));
+            self.fail(
+                source,
+                object.line(),
+                format!("expected objects of Kubernetes, found {found}"),
+            );
         } else if likeness::is_service(&object) {
             self.services.push((source.to_owned(), object));
         } else if let Some(problem) = likeness::misnamed(&object) {
@@ -131,14 +154,30 @@ impl Manifests {
                 self.fail(source, refused.error.line(), problem);
             }
             Some(node) if node.is_object() => self.ignored += 1,
-            Some(_) => self.fail(source, refused.error.line(), format!("this {}", refused.error.problem())),
-            None => self.fail(source, refused.error.line(), refused.error.problem().to_owned()),
+            Some(_) => self.fail(
+                source,
+                refused.error.line(),
+                format!("this {}", refused.error.problem()),
+            ),
+            None => self.fail(
+                source,
+                refused.error.line(),
+                refused.error.problem().to_owned(),
+            ),
         }
     }
 
     fn fail(&mut self, source: &str, line: usize, problem: String) {
-        let findings = vec![Finding::unjudged("", format!("line {line}: {problem}"), line)];
-        self.unread.push(Subject { line, findings, ..Subject::unread(source, String::new()) });
+        let findings = vec![Finding::unjudged(
+            "",
+            format!("line {line}: {problem}"),
+            line,
+        )];
+        self.unread.push(Subject {
+            line,
+            findings,
+            ..Subject::unread(source, String::new())
+        });
     }
 }
 
@@ -146,7 +185,10 @@ fn bytes(source: impl io::Read) -> io::Result<Vec<u8>> {
     let mut bytes = vec![];
     source.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_SIZE {
-        return Err(io::Error::other(format!("larger than {} MiB; split it", MAX_FILE_SIZE >> 20)));
+        return Err(io::Error::other(format!(
+            "larger than {} MiB; split it",
+            MAX_FILE_SIZE >> 20
+        )));
     }
     Ok(bytes)
 }

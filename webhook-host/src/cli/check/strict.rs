@@ -1,8 +1,8 @@
-//! Refusals by the API server itself, whatever the policies say: unknown fields, for which `kubectl apply` is strict, and
-//! values that its own validation rejects.
+//! Refusals by the API server itself, whatever the policies say: unknown fields, for which `kubectl
+//! apply` is strict, and values that its own validation rejects.
 //!
-//! Only what every version of Kubernetes that is still supported refuses is said, and nothing about a Service that does not
-//! decode: that is the admission's to say (rule S16).
+//! Only what every version of Kubernetes that is still supported refuses is said, and nothing about
+//! a Service that does not decode: that is the admission's to say (rule S16).
 
 mod fields;
 mod names;

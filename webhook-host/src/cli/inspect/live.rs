@@ -21,17 +21,24 @@ const POLICIES: &str = "/policies";
 /// Asks the host with this admin address.
 pub(super) fn status(url: &str) -> Result<Status> {
     let authority = authority(url)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let body = runtime
         .block_on(async { tokio::time::timeout(PATIENCE, get(&authority)).await })
         .with_context(|| format!("{url}: no answer within {PATIENCE:?}"))?
-        .with_context(|| format!("{url}: can't ask; is it the admin address (--admin-listen) of a running host?"))?;
-    serde_json::from_slice(&body).with_context(|| format!("{url}{POLICIES}: not what a sallyport host answers"))
+        .with_context(|| {
+            format!("{url}: can't ask; is it the admin address (--admin-listen) of a running host?")
+        })?;
+    serde_json::from_slice(&body)
+        .with_context(|| format!("{url}{POLICIES}: not what a sallyport host answers"))
 }
 
 /// `127.0.0.1:8081` of `http://127.0.0.1:8081/`.
 fn authority(url: &str) -> Result<String> {
-    let uri: Uri = url.parse().with_context(|| format!("{url:?} is no URL; use one such as http://127.0.0.1:8081"))?;
+    let uri: Uri = url
+        .parse()
+        .with_context(|| format!("{url:?} is no URL; use one such as http://127.0.0.1:8081"))?;
     match (uri.scheme_str(), uri.authority(), uri.path()) {
         (Some("http"), Some(authority), "/" | POLICIES) => {
             let host = authority.host();
@@ -46,13 +53,17 @@ async fn get(authority: &str) -> Result<Bytes> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Ends with the connection.
     tokio::spawn(connection);
-    let request = Request::get(POLICIES).header("host", authority).body(Empty::<Bytes>::new())?;
+    let request = Request::get(POLICIES)
+        .header("host", authority)
+        .body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     if response.status() != StatusCode::OK {
         bail!("GET {POLICIES} was answered with {}", response.status());
     }
     let body = Limited::new(response.into_body(), LARGEST).collect().await;
-    Ok(body.map_err(|error| anyhow::anyhow!("the answer ended early: {error}"))?.to_bytes())
+    Ok(body
+        .map_err(|error| anyhow::anyhow!("the answer ended early: {error}"))?
+        .to_bytes())
 }
 
 #[cfg(test)]
@@ -61,11 +72,21 @@ mod tests {
 
     #[test]
     fn the_admin_address_is_an_http_url() {
-        for url in ["http://127.0.0.1:8081", "http://127.0.0.1:8081/", "http://127.0.0.1:8081/policies"] {
+        for url in [
+            "http://127.0.0.1:8081",
+            "http://127.0.0.1:8081/",
+            "http://127.0.0.1:8081/policies",
+        ] {
             assert_eq!(authority(url).expect("a URL"), "127.0.0.1:8081");
         }
         assert_eq!(authority("http://[::1]:8081").expect("a URL"), "[::1]:8081");
-        for url in ["", "127.0.0.1:8081", "https://127.0.0.1:8081", "http://", "http://h/metrics"] {
+        for url in [
+            "",
+            "127.0.0.1:8081",
+            "https://127.0.0.1:8081",
+            "http://",
+            "http://h/metrics",
+        ] {
             authority(url).expect_err(url);
         }
     }

@@ -1,6 +1,7 @@
 //! Every error of a manifest, though decoding ends at the first one.
 //!
-//! What is wrong is mended in a copy (taken out, or replaced by what a template has there), and the copy is decoded again.
+//! What is wrong is mended in a copy (taken out, or replaced by what a template has there), and the
+//! copy is decoded again.
 
 use crate::decode::DecodeError;
 use serde_json::Value;
@@ -40,7 +41,9 @@ fn mend(value: &mut Value, template: &Value, error: &DecodeError) -> bool {
         if let Some(better) = template.pointer(&pointer) {
             return put(value, &pointer, better.clone());
         }
-        let Some((parent, last)) = pointer.rsplit_once('/') else { return false };
+        let Some((parent, last)) = pointer.rsplit_once('/') else {
+            return false;
+        };
         let last = unescaped(last);
         if remove(value.pointer_mut(parent), &last) {
             return true;
@@ -71,7 +74,9 @@ fn put(value: &mut Value, pointer: &str, better: Value) -> bool {
         *there = better;
         return is_changed;
     }
-    let Some((parent, last)) = pointer.rsplit_once('/') else { return false };
+    let Some((parent, last)) = pointer.rsplit_once('/') else {
+        return false;
+    };
     let object = value.pointer_mut(parent).and_then(Value::as_object_mut);
     object.is_some_and(|object| object.insert(unescaped(last), better).is_none())
 }
@@ -79,7 +84,10 @@ fn put(value: &mut Value, pointer: &str, better: Value) -> bool {
 /// `spec.ports[0]["a.b/c"]` as a JSON Pointer (RFC 6901).
 fn pointer(path: &str) -> String {
     let steps = crate::yaml::steps(path);
-    steps.into_iter().map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect()
+    steps
+        .into_iter()
+        .map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1")))
+        .collect()
 }
 
 fn unescaped(step: &str) -> String {
@@ -94,11 +102,15 @@ mod tests {
 
     fn paths(written: &Value) -> (Vec<String>, bool) {
         let template = json!({
-            "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy", "metadata": {"name": "x"},
+            "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy",
+            "metadata": {"name": "x"},
             "spec": {"module": {"file": "x.wasm"}},
         });
         let (errors, manifest) = all(written, &template, ServicePolicy::from_value);
-        (errors.into_iter().map(|error| error.path).collect(), manifest.is_some())
+        (
+            errors.into_iter().map(|error| error.path).collect(),
+            manifest.is_some(),
+        )
     }
 
     #[test]
@@ -106,7 +118,8 @@ mod tests {
         let written = json!({
             "apiVersion": "v2", "kind": "ServicePolicy", "metadata": {"name": "Not A Name"},
             "spec": {
-                "module": {"file": "a/b"}, "mode": "Enforc", "limits": {"deadlin": "1s", "memory": 7},
+                "module": {"file": "a/b"}, "mode": "Enforc",
+                "limits": {"deadlin": "1s", "memory": 7},
                 "match": {"excludeNamespaces": [1, "a", 2]},
             },
         });

@@ -19,7 +19,11 @@ pub(super) struct File {
 impl File {
     /// Whether `serve` runs it as a self-test.
     pub(super) fn is_suite(&self) -> bool {
-        self.path.file_stem().is_some_and(|stem| Path::new(stem).extension().is_some_and(|end| end == "suite"))
+        self.path.file_stem().is_some_and(|stem| {
+            Path::new(stem)
+                .extension()
+                .is_some_and(|end| end == "suite")
+        })
     }
 }
 
@@ -41,16 +45,21 @@ pub(super) fn find(paths: &[PathBuf]) -> (Vec<File>, Vec<Subject>) {
     (files, unread)
 }
 
-/// Symbolic links to directories are not followed: they make cycles. A kustomization lists manifests, and is kustomize's to read.
+/// Symbolic links to directories are not followed: they make cycles. A kustomization lists
+/// manifests, and is kustomize's to read.
 fn visit(path: &Path, see: &mut impl FnMut(&Path)) {
-    let Ok(entries) = fs::read_dir(path) else { return see(path) };
+    let Ok(entries) = fs::read_dir(path) else {
+        return see(path);
+    };
     let mut below: Vec<_> = entries.flatten().collect();
     below.sort_by_key(fs::DirEntry::file_name);
     for entry in below {
         let path = entry.path();
         let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
         let is_list = path.file_stem().is_some_and(|stem| stem == "kustomization");
-        let manifest = path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
+        let manifest = path
+            .extension()
+            .is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
         match entry.file_type() {
             _ if hidden => {}
             Ok(kind) if kind.is_dir() => visit(&path, see),
@@ -63,13 +72,25 @@ fn visit(path: &Path, see: &mut impl FnMut(&Path)) {
 fn read(path: &Path) -> Result<File, Box<Subject>> {
     let source = path.display().to_string();
     let text = fs::metadata(path).and_then(|data| match data.len() {
-        size if size > LARGEST => Err(io::Error::other(format!("{size} bytes; a manifest has at most {LARGEST}"))),
+        size if size > LARGEST => Err(io::Error::other(format!(
+            "{size} bytes; a manifest has at most {LARGEST}"
+        ))),
         _ => fs::read_to_string(path),
     });
-    let text = text.map_err(|error| Box::new(Subject::unread(&source, format!("can't be read: {error}"))))?;
+    let text = text
+        .map_err(|error| Box::new(Subject::unread(&source, format!("can't be read: {error}"))))?;
     let documents = located::documents(&text).map_err(|error| {
-        let findings = vec![Finding { message: error.to_string(), ..Finding::empty(Level::Error) }];
-        Box::new(Subject { findings, ..Subject::unread(&source, String::new()) })
+        let findings = vec![Finding {
+            message: error.to_string(),
+            ..Finding::empty(Level::Error)
+        }];
+        Box::new(Subject {
+            findings,
+            ..Subject::unread(&source, String::new())
+        })
     })?;
-    Ok(File { path: path.to_owned(), documents })
+    Ok(File {
+        path: path.to_owned(),
+        documents,
+    })
 }

@@ -17,10 +17,18 @@ struct Asked<'a> {
 pub(super) fn contradiction(selector: &LabelSelector) -> Option<String> {
     let mut labels = BTreeMap::<&str, Asked<'_>>::new();
     for (key, value) in selector.match_labels.iter().flatten() {
-        labels.entry(key).or_default().one_of(BTreeSet::from([value.as_str()]));
+        labels
+            .entry(key)
+            .or_default()
+            .one_of(BTreeSet::from([value.as_str()]));
     }
     for requirement in selector.match_expressions.iter().flatten() {
-        let values: BTreeSet<&str> = requirement.values.iter().flatten().map(String::as_str).collect();
+        let values: BTreeSet<&str> = requirement
+            .values
+            .iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
         let asked = labels.entry(&requirement.key).or_default();
         match requirement.operator.as_str() {
             "In" => asked.one_of(values),
@@ -30,7 +38,10 @@ pub(super) fn contradiction(selector: &LabelSelector) -> Option<String> {
             _ => {}
         }
     }
-    labels.into_iter().find(|(_, asked)| asked.is_impossible()).map(|(key, _)| key.to_owned())
+    labels
+        .into_iter()
+        .find(|(_, asked)| asked.is_impossible())
+        .map(|(key, _)| key.to_owned())
 }
 
 impl<'a> Asked<'a> {
@@ -42,7 +53,10 @@ impl<'a> Asked<'a> {
     }
 
     fn is_impossible(&self) -> bool {
-        let none_left = self.among.as_ref().is_some_and(|among| among.is_subset(&self.without));
+        let none_left = self
+            .among
+            .as_ref()
+            .is_some_and(|among| among.is_subset(&self.without));
         none_left || (self.absent && (self.present || self.among.is_some()))
     }
 }
@@ -54,21 +68,62 @@ mod tests {
 
     #[test]
     fn contradictions_are_found_and_nothing_else_is() {
-        let expression =
-            |key: &str, operator: &str, values: &[&str]| json!({"key": key, "operator": operator, "values": values});
+        let expression = |key: &str, operator: &str, values: &[&str]| {
+            json!({
+                "key": key, "operator": operator, "values": values,
+            })
+        };
         for (labels, expressions, expected) in [
             (json!({}), vec![], None),
-            (json!({"a": "1"}), vec![expression("a", "In", &["1", "2"])], None),
-            (json!({}), vec![expression("a", "NotIn", &["1"]), expression("a", "DoesNotExist", &[])], None),
-            (json!({}), vec![expression("a", "Exists", &[]), expression("b", "DoesNotExist", &[])], None),
-            (json!({"a": "1"}), vec![expression("a", "In", &["2"])], Some("a")),
-            (json!({"a": "1"}), vec![expression("a", "NotIn", &["1"])], Some("a")),
+            (
+                json!({"a": "1"}),
+                vec![expression("a", "In", &["1", "2"])],
+                None,
+            ),
+            (
+                json!({}),
+                vec![
+                    expression("a", "NotIn", &["1"]),
+                    expression("a", "DoesNotExist", &[]),
+                ],
+                None,
+            ),
+            (
+                json!({}),
+                vec![
+                    expression("a", "Exists", &[]),
+                    expression("b", "DoesNotExist", &[]),
+                ],
+                None,
+            ),
+            (
+                json!({"a": "1"}),
+                vec![expression("a", "In", &["2"])],
+                Some("a"),
+            ),
+            (
+                json!({"a": "1"}),
+                vec![expression("a", "NotIn", &["1"])],
+                Some("a"),
+            ),
             (json!({}), vec![expression("a", "In", &[])], Some("a")),
-            (json!({}), vec![expression("b", "Exists", &[]), expression("b", "DoesNotExist", &[])], Some("b")),
+            (
+                json!({}),
+                vec![
+                    expression("b", "Exists", &[]),
+                    expression("b", "DoesNotExist", &[]),
+                ],
+                Some("b"),
+            ),
         ] {
             let selector = json!({"matchLabels": labels, "matchExpressions": expressions});
-            let selector: LabelSelector = serde_json::from_value(selector.clone()).expect("a selector");
-            assert_eq!(contradiction(&selector).as_deref(), expected, "{selector:?}");
+            let selector: LabelSelector =
+                serde_json::from_value(selector.clone()).expect("a selector");
+            assert_eq!(
+                contradiction(&selector).as_deref(),
+                expected,
+                "{selector:?}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A ServicePolicy with its module: loaded as `serve` loads it, and looked at for what is allowed and rarely meant.
+//! A ServicePolicy with its module: loaded as `serve` loads it, and looked at for what is allowed
+//! and rarely meant.
 
 use super::matching;
 use super::{error, finding};
@@ -25,21 +26,35 @@ pub(super) struct Loader {
 
 impl Loader {
     pub(super) fn new(engine: Arc<Engine>, modules: Option<PathBuf>) -> Self {
-        Self { runner: Runner::new(Arc::clone(&engine)), engine, modules }
+        Self {
+            runner: Runner::new(Arc::clone(&engine)),
+            engine,
+            modules,
+        }
     }
 
     fn directory<'a>(&'a self, file: &'a Path) -> &'a Path {
-        self.modules.as_deref().unwrap_or_else(|| file.parent().unwrap_or(Path::new("")))
+        self.modules
+            .as_deref()
+            .unwrap_or_else(|| file.parent().unwrap_or(Path::new("")))
     }
 
     /// What `serve` would say of a policy and of its candidate.
-    pub(super) fn check(&self, file: &Path, document: &Located, manifest: &ServicePolicy) -> Vec<Finding> {
+    pub(super) fn check(
+        &self,
+        file: &Path,
+        document: &Located,
+        manifest: &ServicePolicy,
+    ) -> Vec<Finding> {
         let stated = manifest.spec.candidate.as_ref();
         let (live, next) = manifest.clone().split();
         let mut findings = self.version(file, document, live, None);
         let own_module = stated.is_some_and(|stated| stated.module.is_some());
         // The live policy's own module was told of already.
-        let tell = own_module || findings.iter().all(|finding| finding.field != "spec.module.file");
+        let tell = own_module
+            || findings
+                .iter()
+                .all(|finding| finding.field != "spec.module.file");
         if let Some(next) = next.filter(|_| tell) {
             findings.extend(self.version(file, document, next, stated));
         }
@@ -54,7 +69,11 @@ impl Loader {
         manifest: ServicePolicy,
         stated: Option<&Candidate>,
     ) -> Vec<Finding> {
-        let field = if stated.is_some() { "spec.candidate.module.file" } else { "spec.module.file" };
+        let field = if stated.is_some() {
+            "spec.candidate.module.file"
+        } else {
+            "spec.module.file"
+        };
         let name = manifest.spec.module.file.clone();
         let directory = self.directory(file);
         let module = directory.join(&name);
@@ -62,11 +81,23 @@ impl Loader {
             Ok(component) => self.load(document, manifest, &component, &module, stated),
             Err(problem) if self.modules.is_some() || load::has_modules(directory) => {
                 let hint = load::nearest_module(directory, &name);
-                vec![error(document, field, format!("can't read {}: {problem}{hint}", module.display()))]
+                vec![error(
+                    document,
+                    field,
+                    format!("can't read {}: {problem}{hint}", module.display()),
+                )]
             }
             Err(_) => {
-                let message = format!("{name} is not beside the manifest, so that the settings were not checked");
-                vec![finding(Level::Note, document, field, message, "name its directory with --modules")]
+                let message = format!(
+                    "{name} is not beside the manifest, so that the settings were not checked"
+                );
+                vec![finding(
+                    Level::Note,
+                    document,
+                    field,
+                    message,
+                    "name its directory with --modules",
+                )]
             }
         }
     }
@@ -81,8 +112,13 @@ impl Loader {
     ) -> Vec<Finding> {
         match Policy::load(&self.engine, manifest, component) {
             Ok(policy) => policy.configured_per_instance().map(|why| {
-                let message = format!("it is configured anew for every review, which is slow: {why}");
-                let field = if stated.is_some() { "spec.candidate" } else { "spec.module.file" };
+                let message =
+                    format!("it is configured anew for every review, which is slow: {why}");
+                let field = if stated.is_some() {
+                    "spec.candidate"
+                } else {
+                    "spec.module.file"
+                };
                 finding(Level::Note, document, field, message, "")
             }),
             Err(problem) => {
@@ -101,43 +137,77 @@ impl Loader {
 
     /// Runs a suite beside the policies, where the modules are at hand.
     pub(super) fn suite(&mut self, file: &Path) -> Subject {
-        let search = ModuleSearch { directory: Some(self.directory(file).to_owned()) };
+        let search = ModuleSearch {
+            directory: Some(self.directory(file).to_owned()),
+        };
         let source = file.display().to_string();
         let findings = match suite::read(file, &search) {
-            Err(problem) => vec![Finding { message: problem.problem, ..Finding::empty(Level::Error) }],
+            Err(problem) => vec![Finding {
+                message: problem.problem,
+                ..Finding::empty(Level::Error)
+            }],
             Ok(suite) => {
                 let ran = self.runner.run_suite(&suite, "");
                 let failed = ran.into_iter().filter_map(|(index, got, _)| {
                     let case = &suite.cases[index];
                     got.failure(case)?;
-                    let message = format!("case {:?} fails; see `sallyport test {source}`", case.name);
-                    Some(Finding { message, line: case.line, ..Finding::empty(Level::Error) })
+                    let message =
+                        format!("case {:?} fails; see `sallyport test {source}`", case.name);
+                    Some(Finding {
+                        message,
+                        line: case.line,
+                        ..Finding::empty(Level::Error)
+                    })
                 });
                 failed.collect()
             }
         };
-        Subject { findings, service: Some("Suite".to_owned()), ..Subject::unread(&source, String::new()) }
+        Subject {
+            findings,
+            service: Some("Suite".to_owned()),
+            ..Subject::unread(&source, String::new())
+        }
     }
 }
 
 /// What the format allows, and hardly anybody means.
 pub(super) fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> {
     let spec = &manifest.spec;
-    let warn = |field: &str, message: String, fix: &str| finding(Level::Warning, document, field, message, fix);
+    let warn = |field: &str, message: String, fix: &str| {
+        finding(Level::Warning, document, field, message, fix)
+    };
     let mut findings = vec![];
     if spec.mode == Mode::Enforce && spec.failure_policy == FailurePolicy::Ignore {
         let message =
-            "mode Enforce with failurePolicy Ignore: whatever makes the policy fail lets a request pass".to_owned();
-        findings.push(warn("spec.failurePolicy", message, "use Fail, unless that is meant"));
+            "mode Enforce with failurePolicy Ignore: whatever makes the policy fail lets a request \
+             pass".to_owned();
+        findings.push(warn(
+            "spec.failurePolicy",
+            message,
+            "use Fail, unless that is meant",
+        ));
     }
     let (selector, _) = spec.r#match.written();
     if let Some(key) = selector.as_ref().and_then(matching::contradiction) {
-        let message = format!("no namespace can match what is asked of the label {key:?}: the policy is never asked");
-        findings.push(warn("spec.match.namespaceSelector", message, "remove one of the requirements"));
+        let message = format!(
+            "no namespace can match what is asked of the label {key:?}: the policy is never asked"
+        );
+        findings.push(warn(
+            "spec.match.namespaceSelector",
+            message,
+            "remove one of the requirements",
+        ));
     }
     if spec.limits.deadline.duration() >= CALL {
-        let message = format!("{} is as long as an API server waits for all policies together", spec.limits.deadline);
-        findings.push(warn("spec.limits.deadline", message, "use some milliseconds, such as 50ms"));
+        let message = format!(
+            "{} is as long as an API server waits for all policies together",
+            spec.limits.deadline
+        );
+        findings.push(warn(
+            "spec.limits.deadline",
+            message,
+            "use some milliseconds, such as 50ms",
+        ));
     }
     findings
 }

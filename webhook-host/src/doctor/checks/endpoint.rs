@@ -30,8 +30,10 @@ impl At<'_> {
                 Severity::Note,
                 "url",
                 quoted(url),
-                "whether more than one replica answers can't be seen, and the name must resolve from the API server's machine",
-                "put a load balancer in front of several replicas, or run it in the cluster behind a Service",
+                "whether more than one replica answers can't be seen, and the name must resolve \
+                 from the API server's machine",
+                "put a load balancer in front of several replicas, or run it in the cluster behind \
+                 a Service",
             ),
             (Some(_), Some(_)) | (None, None) => (
                 Severity::Error,
@@ -41,21 +43,37 @@ impl At<'_> {
                 "name exactly one of the two",
             ),
         };
-        let field = if field.is_empty() { "clientConfig".to_owned() } else { format!("clientConfig.{field}") };
+        let field = if field.is_empty() {
+            "clientConfig".to_owned()
+        } else {
+            format!("clientConfig.{field}")
+        };
         vec![self.finding(severity, &field, "load-balancer-webhook", (found, why, fix))]
     }
 
-    pub(super) fn certificate(&self, configuration: &Configuration, now: Timestamp) -> Option<Finding> {
+    pub(super) fn certificate(
+        &self,
+        configuration: &Configuration,
+        now: Timestamp,
+    ) -> Option<Finding> {
         const ITEM: &str = "api: WebhookClientConfig.caBundle";
         const FIELD: &str = "clientConfig.caBundle";
         let config = &self.webhook.client_config;
         let annotations = configuration.metadata.annotations.iter().flatten();
-        let injected = annotations.into_iter().any(|(key, _)| key.contains("inject") && key.contains("ca"));
-        let Some(bundle) = config.ca_bundle.as_ref().filter(|bundle| !bundle.0.is_empty()) else {
+        let injected = annotations
+            .into_iter()
+            .any(|(key, _)| key.contains("inject") && key.contains("ca"));
+        let Some(bundle) = config
+            .ca_bundle
+            .as_ref()
+            .filter(|bundle| !bundle.0.is_empty())
+        else {
             let texts = (
                 "none".to_owned(),
-                "the API server then trusts only its own system's roots, which sign no certificate for a name ending in .svc",
-                "give the authority's certificate in PEM, or let cert-manager inject it (cert-manager.io/inject-ca-from)",
+                "the API server then trusts only its own system's roots, which sign no certificate \
+                 for a name ending in .svc",
+                "give the authority's certificate in PEM, or let cert-manager inject it \
+                 (cert-manager.io/inject-ca-from)",
             );
             let needed = config.service.is_some() && !injected;
             return needed.then(|| self.finding(Severity::Warning, FIELD, ITEM, texts));
@@ -92,8 +110,18 @@ impl At<'_> {
 
 /// Whether a URL leads to the machine that calls it.
 fn is_loopback(url: &str) -> bool {
-    let authority = url.trim_start_matches("https://").split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.trim_end_matches(|c: char| c.is_ascii_digit()).strip_suffix(':').unwrap_or(authority);
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let authority = url
+        .trim_start_matches("https://")
+        .split(['/', '?', '#'])
+        .next()
+        .unwrap_or_default();
+    let host = authority
+        .trim_end_matches(|c: char| c.is_ascii_digit())
+        .strip_suffix(':')
+        .unwrap_or(authority);
+    let address = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }

@@ -1,4 +1,5 @@
-//! What single fields of a webhook say: how long it may take, what its failure means, what it claims about itself.
+//! What single fields of a webhook say: how long it may take, what its failure means, what it
+//! claims about itself.
 
 use super::{At, quoted};
 use crate::doctor::webhook::Kind;
@@ -13,23 +14,58 @@ impl At<'_> {
     pub(super) fn timeout(&self) -> Option<Finding> {
         let seconds = self.webhook.timeout_seconds;
         if !(1..=30).contains(&seconds) {
-            let texts = (seconds.to_string(), "an API server refuses it", "use a number from 1 to 30, best 1 to 5");
+            let texts = (
+                seconds.to_string(),
+                "an API server refuses it",
+                "use a number from 1 to 30, best 1 to 5",
+            );
             return Some(self.finding(Severity::Error, "timeoutSeconds", "small-timeout", texts));
         }
-        let severity =
-            if self.webhook.fails_closed() || seconds > DEFAULT_TIMEOUT { Severity::Warning } else { Severity::Note };
+        let severity = if self.webhook.fails_closed() || seconds > DEFAULT_TIMEOUT {
+            Severity::Warning
+        } else {
+            Severity::Note
+        };
         (seconds > LONG).then(|| {
-            let found = if seconds == DEFAULT_TIMEOUT { "10, the default".to_owned() } else { seconds.to_string() };
-            let why = "while the webhook does not answer, each request that it is asked about waits that long";
-            self.finding(severity, "timeoutSeconds", "small-timeout", (found, why, "use 1 to 5 seconds"))
+            let found = if seconds == DEFAULT_TIMEOUT {
+                "10, the \
+                default"
+                    .to_owned()
+            } else {
+                seconds.to_string()
+            };
+            let why = "while the webhook does not answer, each request that it is asked about \
+                waits that long";
+            self.finding(
+                severity,
+                "timeoutSeconds",
+                "small-timeout",
+                (
+                    found,
+                    why,
+                    "use 1 to 5 \
+                seconds",
+                ),
+            )
         })
     }
 
     pub(super) fn failure_policy(&self) -> Option<Finding> {
-        let why = "while it does not answer, requests fail that comply with every rule; what it patches can be checked by a validating webhook";
-        let texts = ("Fail".to_owned(), why, "set failurePolicy: Ignore, and validate the final state");
-        (self.kind == Kind::Mutating && self.webhook.fails_closed())
-            .then(|| self.finding(Severity::Warning, "failurePolicy", "fail-open-validate-final-state", texts))
+        let why = "while it does not answer, requests fail that comply with every rule; what it \
+            patches can be checked by a validating webhook";
+        let texts = (
+            "Fail".to_owned(),
+            why,
+            "set failurePolicy: Ignore, and validate the final state",
+        );
+        (self.kind == Kind::Mutating && self.webhook.fails_closed()).then(|| {
+            self.finding(
+                Severity::Warning,
+                "failurePolicy",
+                "fail-open-validate-final-state",
+                texts,
+            )
+        })
     }
 
     pub(super) fn side_effects(&self) -> Option<Finding> {
@@ -51,23 +87,46 @@ impl At<'_> {
     }
 
     pub(super) fn match_policy(&self) -> Option<Finding> {
-        let why = "a request for the same object in another version of its API gets around the webhook";
+        let why =
+            "a request for the same object in another version of its API gets around the webhook";
         let texts = ("Exact".to_owned(), why, "set matchPolicy: Equivalent");
-        (self.webhook.match_policy == "Exact")
-            .then(|| self.finding(Severity::Warning, "matchPolicy", "match-all-versions", texts))
+        (self.webhook.match_policy == "Exact").then(|| {
+            self.finding(
+                Severity::Warning,
+                "matchPolicy",
+                "match-all-versions",
+                texts,
+            )
+        })
     }
 
     pub(super) fn reinvocation(&self) -> Option<Finding> {
-        let why = "mutating webhooks have no order: what another one changes afterwards, it never sees";
-        let texts = ("Never".to_owned(), why, "set reinvocationPolicy: IfNeeded, when its patches are idempotent");
-        (self.webhook.reinvocation_policy.as_deref() == Some("Never"))
-            .then(|| self.finding(Severity::Note, "reinvocationPolicy", "dont-rely-webhook-order", texts))
+        let why =
+            "mutating webhooks have no order: what another one changes afterwards, it never sees";
+        let texts = (
+            "Never".to_owned(),
+            why,
+            "set reinvocationPolicy: IfNeeded, when its patches are idempotent",
+        );
+        (self.webhook.reinvocation_policy.as_deref() == Some("Never")).then(|| {
+            self.finding(
+                Severity::Note,
+                "reinvocationPolicy",
+                "dont-rely-webhook-order",
+                texts,
+            )
+        })
     }
 
     pub(super) fn versions(&self) -> Option<Finding> {
         let versions = &self.webhook.admission_review_versions;
-        let why = "API servers speak AdmissionReview v1; one that finds none of its versions fails the webhook";
-        let texts = (quoted(&versions.join(", ")), why, "add v1, first, and let the server answer it");
+        let why = "API servers speak AdmissionReview v1; one that finds none of its versions fails \
+            the webhook";
+        let texts = (
+            quoted(&versions.join(", ")),
+            why,
+            "add v1, first, and let the server answer it",
+        );
         (!versions.iter().any(|version| version == "v1")).then(|| {
             self.finding(
                 Severity::Error,
@@ -82,8 +141,18 @@ impl At<'_> {
         let name = &self.webhook.name;
         let label = |part: &str| crate::manifest::is_label(part);
         let qualified = name.split('.').count() >= 3 && name.split('.').all(label);
-        let texts =
-            (quoted(name), "an API server refuses it", "use at least three parts, such as validate.sallyport.dev");
-        (!qualified).then(|| self.finding(Severity::Error, "name", "api: ValidatingWebhook.name", texts))
+        let texts = (
+            quoted(name),
+            "an API server refuses it",
+            "use at least three parts, such as validate.sallyport.dev",
+        );
+        (!qualified).then(|| {
+            self.finding(
+                Severity::Error,
+                "name",
+                "api: ValidatingWebhook.name",
+                texts,
+            )
+        })
     }
 }

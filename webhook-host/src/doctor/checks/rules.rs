@@ -1,4 +1,5 @@
-//! Which resources it is asked about: too many, those that a cluster can't do without, those that nobody checks afterwards.
+//! Which resources it is asked about: too many, those that a cluster can't do without, those that
+//! nobody checks afterwards.
 
 use super::{At, quoted};
 use crate::doctor::rule::{asks, has_operation, is_broad, resources};
@@ -10,53 +11,110 @@ impl At<'_> {
     /// What is patched and never checked.
     pub(super) fn unvalidated(&self, all: &[Configuration]) -> Option<Finding> {
         let judged = |group: &str, resource: &str| {
-            let validating =
-                all.iter().filter(|other| other.kind == Kind::Validating).flat_map(|other| &other.webhooks);
-            validating.flat_map(|webhook| &webhook.rules).any(|rule| asks(rule, group, resource))
+            let validating = all
+                .iter()
+                .filter(|other| other.kind == Kind::Validating)
+                .flat_map(|other| &other.webhooks);
+            validating
+                .flat_map(|webhook| &webhook.rules)
+                .any(|rule| asks(rule, group, resource))
         };
         let unjudged = |rule: &RuleWithOperations| {
             let groups = rule.api_groups.iter().flatten();
-            groups
-                .into_iter()
-                .find_map(|group| resources(rule).find(|resource| !judged(group, resource)).map(str::to_owned))
+            groups.into_iter().find_map(|group| {
+                resources(rule)
+                    .find(|resource| !judged(group, resource))
+                    .map(str::to_owned)
+            })
         };
         if self.kind != Kind::Mutating {
             return None;
         }
         let resource = self.webhook.rules.iter().find_map(unjudged)?;
-        let found = format!("{resource} is patched, and judged by no validating webhook among these");
-        let why = "a later webhook may undo the patch, and a webhook that fails open does not patch at all";
+        let found =
+            format!("{resource} is patched, and judged by no validating webhook among these");
+        let why = "a later webhook may undo the patch, and a webhook that fails open does not \
+            patch at all";
         let fix = "validate the final state, by a webhook or a ValidatingAdmissionPolicy";
-        Some(self.finding(Severity::Note, "rules", "validate-mutations", (found, why, fix)))
+        Some(self.finding(
+            Severity::Note,
+            "rules",
+            "validate-mutations",
+            (found, why, fix),
+        ))
     }
 
     pub(super) fn rules(&self) -> Vec<Finding> {
         let rules = self.webhook.rules.iter().enumerate();
-        rules.flat_map(|(index, rule)| self.rule(rule, &format!("rules[{index}]"))).collect()
+        rules
+            .flat_map(|(index, rule)| self.rule(rule, &format!("rules[{index}]")))
+            .collect()
     }
 
     fn rule(&self, rule: &RuleWithOperations, path: &str) -> Vec<Finding> {
         let mut findings = vec![];
         if is_broad(rule) {
-            let found = format!("{} of {}", shown(rule.resources.as_ref()), shown(rule.api_groups.as_ref()));
+            let found = format!(
+                "{} of {}",
+                shown(rule.resources.as_ref()),
+                shown(rule.api_groups.as_ref())
+            );
             let why = "the webhook answers for parts of the cluster that it knows nothing about";
-            let severity = if self.webhook.fails_closed() { Severity::Error } else { Severity::Warning };
+            let severity = if self.webhook.fails_closed() {
+                Severity::Error
+            } else {
+                Severity::Warning
+            };
             let fix = "name groups and resources";
             findings.push(self.finding(severity, path, "webhook-limit-scope", (found, why, fix)));
         }
-        findings.extend(CRITICAL.iter().filter_map(|critical| self.critical(rule, path, critical)));
-        if rule.operations.iter().flatten().any(|operation| operation == "*") {
-            let why = "DELETE and CONNECT carry no object, and whatever is wrong with one, removing it must work";
-            let texts = ("*".to_owned(), why, "name the operations: CREATE and UPDATE, as a rule");
-            findings.push(self.finding(Severity::Warning, &format!("{path}.operations"), "webhook-limit-scope", texts));
+        findings.extend(
+            CRITICAL
+                .iter()
+                .filter_map(|critical| self.critical(rule, path, critical)),
+        );
+        if rule
+            .operations
+            .iter()
+            .flatten()
+            .any(|operation| operation == "*")
+        {
+            let why = "DELETE and CONNECT carry no object, and whatever is wrong with one, \
+                removing it must work";
+            let texts = (
+                "*".to_owned(),
+                why,
+                "name the operations: CREATE and UPDATE, as a rule",
+            );
+            findings.push(self.finding(
+                Severity::Warning,
+                &format!("{path}.operations"),
+                "webhook-limit-scope",
+                texts,
+            ));
         }
         findings
     }
 
-    fn critical(&self, rule: &RuleWithOperations, path: &str, critical: &Critical) -> Option<Finding> {
-        let Critical { group, resource, why, item, namespace, reads } = critical;
+    fn critical(
+        &self,
+        rule: &RuleWithOperations,
+        path: &str,
+        critical: &Critical,
+    ) -> Option<Finding> {
+        let Critical {
+            group,
+            resource,
+            why,
+            item,
+            namespace,
+            reads,
+        } = critical;
         let spared = namespace.is_some_and(|namespace| !self.asks_in(namespace));
-        let writes = *reads || ["CREATE", "UPDATE"].iter().any(|operation| has_operation(rule, operation));
+        let writes = *reads
+            || ["CREATE", "UPDATE"]
+                .iter()
+                .any(|operation| has_operation(rule, operation));
         if spared || !writes || !asks(rule, group, resource) {
             return None;
         }
@@ -71,11 +129,19 @@ impl At<'_> {
             false => Severity::Warning,
         };
         let fix = match namespace {
-            _ if is_named => format!("see that the match condition which names it leaves {resource} out"),
-            Some(namespace) => format!("leave {resource} out, or exclude {namespace} by its name label"),
+            _ if is_named => {
+                format!("see that the match condition which names it leaves {resource} out")
+            }
+            Some(namespace) => {
+                format!("leave {resource} out, or exclude {namespace} by its name label")
+            }
             None => format!("leave {resource} out"),
         };
-        let found = if group.is_empty() { (*resource).to_owned() } else { format!("{resource}.{group}") };
+        let found = if group.is_empty() {
+            (*resource).to_owned()
+        } else {
+            format!("{resource}.{group}")
+        };
         Some(self.finding(severity, path, item, (found, why, &fix)))
     }
 }
@@ -95,7 +161,8 @@ const fn review(resource: &'static str, group: &'static str) -> Critical {
     Critical {
         group,
         resource,
-        why: "such requests ask who somebody is or what they may do; intercepting them may break the cluster",
+        why: "such requests ask who somebody is or what they may do; intercepting them may break \
+            the cluster",
         item: "webhook-limit-scope",
         namespace: None,
         reads: true,
@@ -106,7 +173,8 @@ const fn webhook(resource: &'static str) -> Critical {
     Critical {
         group: "admissionregistration.k8s.io",
         resource,
-        why: "webhooks that guard webhooks can wait for each other; API servers never ask about them, so the rule is void at best",
+        why: "webhooks that guard webhooks can wait for each other; API servers never ask about \
+            them, so the rule is void at best",
         item: "avoid-dependency-loops",
         namespace: None,
         reads: false,
@@ -125,7 +193,8 @@ const CRITICAL: [Critical; 9] = [
     Critical {
         group: "",
         resource: "nodes",
-        why: "kubelets write their Nodes all the time; a webhook that does not answer makes the nodes NotReady",
+        why: "kubelets write their Nodes all the time; a webhook that does not answer makes the \
+            nodes NotReady",
         item: "ha-deployment",
         namespace: None,
         reads: false,
@@ -140,6 +209,10 @@ const CRITICAL: [Critical; 9] = [
 ];
 
 fn shown(names: Option<&Vec<String>>) -> String {
-    let names: Vec<_> = names.into_iter().flatten().map(|name| quoted(name)).collect();
+    let names: Vec<_> = names
+        .into_iter()
+        .flatten()
+        .map(|name| quoted(name))
+        .collect();
     names.join(", ")
 }

@@ -1,4 +1,5 @@
-//! Which objects it is asked about, by selectors and match conditions: too many, or those that it takes to come back to life.
+//! Which objects it is asked about, by selectors and match conditions: too many, or those that it
+//! takes to come back to life.
 
 use super::At;
 use crate::doctor::rule::{is_broad, is_namespaced, is_needed_to_start};
@@ -10,36 +11,67 @@ use std::collections::BTreeSet;
 impl At<'_> {
     pub(super) fn object_selector(&self) -> Option<Finding> {
         let selector = &self.webhook.object_selector;
-        let labels = selector.match_labels.iter().flatten().map(|(key, _)| key.as_str());
-        let keys: BTreeSet<&str> =
-            labels.chain(selector.match_expressions.iter().flatten().map(|e| e.key.as_str())).collect();
+        let labels = selector
+            .match_labels
+            .iter()
+            .flatten()
+            .map(|(key, _)| key.as_str());
+        let keys: BTreeSet<&str> = labels
+            .chain(
+                selector
+                    .match_expressions
+                    .iter()
+                    .flatten()
+                    .map(|e| e.key.as_str()),
+            )
+            .collect();
         if self.kind != Kind::Validating || keys.is_empty() {
             return None;
         }
-        let found = format!("a selector by {}", keys.into_iter().collect::<Vec<_>>().join(", "));
+        let found = format!(
+            "a selector by {}",
+            keys.into_iter().collect::<Vec<_>>().join(", ")
+        );
         let why = "who writes the object writes its labels, and so decides whether it is judged";
         let fix = "select by namespace, or exempt users by matchConditions";
-        Some(self.finding(Severity::Warning, "objectSelector", "webhook-limit-scope", (found, why, fix)))
+        Some(self.finding(
+            Severity::Warning,
+            "objectSelector",
+            "webhook-limit-scope",
+            (found, why, fix),
+        ))
     }
 
     /// Whether a namespace's objects are asked about, as far as its name label tells.
     pub(super) fn asks_in(&self, namespace: &str) -> bool {
         let selector = &self.webhook.namespace_selector;
-        let by_label =
-            selector.match_labels.iter().flatten().all(|(key, value)| key != NAME_LABEL || value == namespace);
-        let by_expression = selector.match_expressions.iter().flatten().all(|requirement| {
-            let listed = requirement.values.iter().flatten().any(|value| value == namespace);
-            match requirement.operator.as_str() {
-                _ if requirement.key != NAME_LABEL => true,
-                "In" => listed,
-                "NotIn" => !listed,
-                operator => operator == "Exists",
-            }
-        });
+        let by_label = selector
+            .match_labels
+            .iter()
+            .flatten()
+            .all(|(key, value)| key != NAME_LABEL || value == namespace);
+        let by_expression = selector
+            .match_expressions
+            .iter()
+            .flatten()
+            .all(|requirement| {
+                let listed = requirement
+                    .values
+                    .iter()
+                    .flatten()
+                    .any(|value| value == namespace);
+                match requirement.operator.as_str() {
+                    _ if requirement.key != NAME_LABEL => true,
+                    "In" => listed,
+                    "NotIn" => !listed,
+                    operator => operator == "Exists",
+                }
+            });
         let conditions = &self.webhook.match_conditions;
         let named = [format!("'{namespace}'"), format!("\"{namespace}\"")];
         let by_condition = !conditions.iter().any(|condition| {
-            condition.expression.contains("namespace") && named.iter().any(|name| condition.expression.contains(name))
+            condition.expression.contains("namespace")
+                && named.iter().any(|name| condition.expression.contains(name))
         });
         by_label && by_expression && (by_condition || namespace == "default")
     }
@@ -47,8 +79,16 @@ impl At<'_> {
     /// A selector by other labels may leave it out; that can't be seen.
     fn selects_by_other_labels(&self) -> bool {
         let selector = &self.webhook.namespace_selector;
-        selector.match_labels.iter().flatten().any(|(key, _)| key != NAME_LABEL)
-            || selector.match_expressions.iter().flatten().any(|requirement| requirement.key != NAME_LABEL)
+        selector
+            .match_labels
+            .iter()
+            .flatten()
+            .any(|(key, _)| key != NAME_LABEL)
+            || selector
+                .match_expressions
+                .iter()
+                .flatten()
+                .any(|requirement| requirement.key != NAME_LABEL)
     }
 
     fn asks_about_namespaced(&self) -> bool {
@@ -58,7 +98,10 @@ impl At<'_> {
     /// That a namespace is asked about which has to come back to life without the webhook.
     fn of_namespace(&self) -> Severity {
         let needed = self.webhook.rules.iter().any(is_needed_to_start);
-        match (self.webhook.fails_closed(), needed && !self.selects_by_other_labels()) {
+        match (
+            self.webhook.fails_closed(),
+            needed && !self.selects_by_other_labels(),
+        ) {
             (true, true) => Severity::Error,
             (false, true) => Severity::Warning,
             (_, false) => Severity::Note,
@@ -70,8 +113,8 @@ impl At<'_> {
             return None;
         }
         let severity = self.of_namespace();
-        let why =
-            "what the cluster itself runs can't be mended while the webhook does not answer, or by what it patches";
+        let why = "what the cluster itself runs can't be mended while the webhook does not answer, \
+            or by what it patches";
         let fix = format!("exclude it: namespaceSelector with {NAME_LABEL} NotIn [kube-system]");
         let texts = ("kube-system is asked about".to_owned(), why, fix.as_str());
         Some(self.finding(severity, "namespaceSelector", "webhook-limit-scope", texts))
@@ -85,41 +128,82 @@ impl At<'_> {
         let severity = self.of_namespace();
         let found = format!("{}, its own namespace, is asked about", service.namespace);
         let why = "once it is down, what it needs to start again waits for its answer";
-        let fix = format!("exclude it: namespaceSelector with {NAME_LABEL} NotIn [{}]", service.namespace);
-        Some(self.finding(severity, "namespaceSelector", "avoid-self-mutation", (found, why, &fix)))
+        let fix = format!(
+            "exclude it: namespaceSelector with {NAME_LABEL} NotIn [{}]",
+            service.namespace
+        );
+        Some(self.finding(
+            severity,
+            "namespaceSelector",
+            "avoid-self-mutation",
+            (found, why, &fix),
+        ))
     }
 
     /// A label that somebody may take off or put on.
     pub(super) fn namespace_label(&self) -> Option<Finding> {
         let why = "whoever may label a namespace switches the webhook off for it";
         let found = "a selector by labels other than the namespace's name".to_owned();
-        let fix = format!("select by {NAME_LABEL}, which the API server itself writes, or guard the label");
-        (self.kind == Kind::Validating && self.selects_by_other_labels())
-            .then(|| self.finding(Severity::Note, "namespaceSelector", "webhook-limit-scope", (found, why, &fix)))
+        let fix = format!(
+            "select by {NAME_LABEL}, which the API server itself writes, or guard the label"
+        );
+        (self.kind == Kind::Validating && self.selects_by_other_labels()).then(|| {
+            self.finding(
+                Severity::Note,
+                "namespaceSelector",
+                "webhook-limit-scope",
+                (found, why, &fix),
+            )
+        })
     }
 
     pub(super) fn conditions(&self) -> Option<Finding> {
         let broad = self.webhook.rules.iter().any(is_broad);
         let why = "every request that matches the rules costs a call";
-        let fix =
-            "say by CEL which requests matter, e.g. not those of nodes: !('system:nodes' in request.userInfo.groups)";
+        let fix = "say by CEL which requests matter, e.g. not those of nodes: !('system:nodes' in \
+            request.userInfo.groups)";
         let texts = ("none, with rules that match by '*'".to_owned(), why, fix);
-        (broad && self.webhook.match_conditions.is_empty())
-            .then(|| self.finding(Severity::Note, "matchConditions", "filter-match-conditions", texts))
+        (broad && self.webhook.match_conditions.is_empty()).then(|| {
+            self.finding(
+                Severity::Note,
+                "matchConditions",
+                "filter-match-conditions",
+                texts,
+            )
+        })
     }
 
     /// An optional field that is read without asking for it makes an expression fail.
     pub(super) fn condition_errors(&self) -> Vec<Finding> {
-        const OPTIONAL: [&str; 4] =
-            ["metadata.labels", "metadata.annotations", "metadata.deletionTimestamp", "oldObject.metadata"];
+        const OPTIONAL: [&str; 4] = [
+            "metadata.labels",
+            "metadata.annotations",
+            "metadata.deletionTimestamp",
+            "oldObject.metadata",
+        ];
         let conditions = self.webhook.match_conditions.iter().enumerate();
         let careless = conditions.filter_map(|(index, condition)| {
             let expression = &condition.expression;
-            let guarded = ["has(", "?", "request.operation", "orValue"].iter().any(|guard| expression.contains(guard));
-            let field = OPTIONAL.iter().find(|field| expression.contains(**field)).filter(|_| !guarded)?;
-            let why = "where the field is missing the expression ends in an error, and an error counts as a webhook that failed";
-            let texts = (format!("{field} without has()"), why, "ask for the field first: has(object.metadata.labels) && …");
-            let severity = if self.webhook.fails_closed() { Severity::Warning } else { Severity::Note };
+            let guarded = ["has(", "?", "request.operation", "orValue"]
+                .iter()
+                .any(|guard| expression.contains(guard));
+            let field = OPTIONAL
+                .iter()
+                .find(|field| expression.contains(**field))
+                .filter(|_| !guarded)?;
+            let why = "where the field is missing the expression ends in an error, and an error \
+                counts as a webhook that failed";
+            let texts = (
+                format!("{field} without has()"),
+                why,
+                "ask for the field first: \
+                has(object.metadata.labels) && …",
+            );
+            let severity = if self.webhook.fails_closed() {
+                Severity::Warning
+            } else {
+                Severity::Note
+            };
             let path = format!("matchConditions[{index}].expression");
             Some(self.finding(severity, &path, "filter-match-conditions", texts))
         });

@@ -25,7 +25,8 @@ pub(super) use linux::confine;
 mod linux {
     use super::Limits;
     use seccompiler::{
-        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+        SeccompRule,
     };
     use std::collections::BTreeMap;
     use std::io;
@@ -37,15 +38,31 @@ mod linux {
         // First to go where memory is short. A sandbox without /proc has no such choice.
         let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
         let limit = system_limits(limits).map_err(|error| format!("limits can't be set: {error}"));
-        let calls = filter().and_then(|filter| seccompiler::apply_filter(&filter).map_err(|error| error.to_string()));
-        limit.and(calls.map_err(|error| format!("system calls can't be restricted by seccomp: {error}")))
+        let calls = filter().and_then(|filter| {
+            seccompiler::apply_filter(&filter).map_err(|error| error.to_string())
+        });
+        limit.and(
+            calls.map_err(|error| format!("system calls can't be restricted by seccomp: {error}")),
+        )
     }
 
-    #[expect(unsafe_code, reason = "the system's own calls, on this process, with numbers and one structure")]
+    #[expect(
+        unsafe_code,
+        reason = "the system's own calls, on this process, with numbers and one structure"
+    )]
     fn system_limits(limits: Limits) -> io::Result<()> {
-        let checked = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+        let checked = |result: libc::c_int| {
+            if result == 0 {
+                Ok(())
+            } else {
+                Err(io::Error::last_os_error())
+            }
+        };
         let limit = |resource, most: u64, hard: u64| {
-            let limit = libc::rlimit { rlim_cur: most, rlim_max: hard };
+            let limit = libc::rlimit {
+                rlim_cur: most,
+                rlim_max: hard,
+            };
             // SAFETY: the structure lives as long as the call.
             checked(unsafe { libc::setrlimit(resource, &raw const limit) })
         };
@@ -57,7 +74,10 @@ mod linux {
             // on exec itself.
             libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32);
             checked(libc::setpriority(libc::PRIO_PROCESS, 0, NICE))?;
-            checked(libc::prctl(libc::PR_SET_PDEATHSIG, libc::c_ulong::from(libc::SIGKILL.unsigned_abs())))?;
+            checked(libc::prctl(
+                libc::PR_SET_PDEATHSIG,
+                libc::c_ulong::from(libc::SIGKILL.unsigned_abs()),
+            ))?;
             checked(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, no, no, no))?;
         }
         limit(libc::RLIMIT_DATA, limits.memory, limits.memory)?;
@@ -107,19 +127,28 @@ mod linux {
     fn filter() -> Result<BpfProgram, String> {
         let mut rules: BTreeMap<_, _> = ALLOWED.into_iter().map(|call| (call, vec![])).collect();
         let threads = libc::CLONE_THREAD.unsigned_abs().into();
-        rules.insert(libc::SYS_clone, vec![first(SeccompCmpOp::MaskedEq(threads), threads)?]);
+        rules.insert(
+            libc::SYS_clone,
+            vec![first(SeccompCmpOp::MaskedEq(threads), threads)?],
+        );
         let name = libc::PR_SET_NAME.unsigned_abs().into();
         rules.insert(libc::SYS_prctl, vec![first(SeccompCmpOp::Eq, name)?]);
-        let arch = std::env::consts::ARCH.try_into().map_err(|_| "no filter for this processor".to_owned())?;
+        let arch = std::env::consts::ARCH
+            .try_into()
+            .map_err(|_| "no filter for this processor".to_owned())?;
         let unknown = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
         let filter = SeccompFilter::new(rules, unknown, SeccompAction::Allow, arch);
-        filter.and_then(TryInto::try_into).map_err(|error: seccompiler::BackendError| error.to_string())
+        filter
+            .and_then(TryInto::try_into)
+            .map_err(|error: seccompiler::BackendError| error.to_string())
     }
 
     /// A call whose first argument is such.
     fn first(operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, String> {
         let condition = SeccompCondition::new(0, SeccompCmpArgLen::Qword, operator, value);
-        condition.and_then(|condition| SeccompRule::new(vec![condition])).map_err(|error| error.to_string())
+        condition
+            .and_then(|condition| SeccompRule::new(vec![condition]))
+            .map_err(|error| error.to_string())
     }
 
     #[cfg(test)]
@@ -136,16 +165,35 @@ mod linux {
         fn possible(address: &str) -> Vec<&'static str> {
             let attempts: [(&str, bool); 9] = [
                 ("read a file", std::fs::read("/proc/self/status").is_ok()),
-                ("write a file", std::fs::write("/tmp/sallyport-confined", "x").is_ok()),
+                (
+                    "write a file",
+                    std::fs::write("/tmp/sallyport-confined", "x").is_ok(),
+                ),
                 ("list a directory", std::fs::read_dir("/").is_ok()),
-                ("remove a file", std::fs::remove_file("/tmp/sallyport-confined").is_ok()),
+                (
+                    "remove a file",
+                    std::fs::remove_file("/tmp/sallyport-confined").is_ok(),
+                ),
                 ("connect", TcpStream::connect(address).is_ok()),
                 ("listen", TcpListener::bind("127.0.0.1:0").is_ok()),
                 ("send datagrams", UdpSocket::bind("127.0.0.1:0").is_ok()),
-                ("start a process", Command::new("/bin/true").stdout(Stdio::null()).status().is_ok()),
-                ("take 300 MiB", vec![1_u8; 0].try_reserve_exact(300 << 20).is_ok()),
+                (
+                    "start a process",
+                    Command::new("/bin/true")
+                        .stdout(Stdio::null())
+                        .status()
+                        .is_ok(),
+                ),
+                (
+                    "take 300 MiB",
+                    vec![1_u8; 0].try_reserve_exact(300 << 20).is_ok(),
+                ),
             ];
-            attempts.into_iter().filter(|(_, possible)| *possible).map(|(name, _)| name).collect()
+            attempts
+                .into_iter()
+                .filter(|(_, possible)| *possible)
+                .map(|(name, _)| name)
+                .collect()
         }
 
         #[test]
@@ -153,7 +201,11 @@ mod linux {
             if let Ok(address) = std::env::var(TRIES) {
                 // Before: all of it, so that the attempts are real.
                 assert_eq!(possible(&address).len(), 9);
-                confine(Limits { memory: 200 << 20, processor: 60 }).expect("this kernel can do so");
+                confine(Limits {
+                    memory: 200 << 20,
+                    processor: 60,
+                })
+                .expect("this kernel can do so");
                 assert_eq!(possible(&address), [""; 0]);
                 std::process::exit(77);
             }
@@ -168,7 +220,12 @@ mod linux {
                 .env(TRIES, address)
                 .output()
                 .expect("it runs");
-            assert_eq!(tried.status.code(), Some(77), "{}", String::from_utf8_lossy(&tried.stdout));
+            assert_eq!(
+                tried.status.code(),
+                Some(77),
+                "{}",
+                String::from_utf8_lossy(&tried.stdout)
+            );
         }
     }
 }

@@ -20,9 +20,13 @@ pub(crate) fn is_child() -> bool {
 /// Compiles what comes over standard input, if this process was started for that; then it does not
 /// return.
 pub(crate) fn run(rules: SettingsRules) {
-    let Some(limits) = std::env::var_os(VARIABLE) else { return };
+    let Some(limits) = std::env::var_os(VARIABLE) else {
+        return;
+    };
     let limits = limits.to_str().and_then(Limits::parse);
-    let done = limits.ok_or_else(|| io::Error::other("no limits")).and_then(|limits| work(limits, rules));
+    let done = limits
+        .ok_or_else(|| io::Error::other("no limits"))
+        .and_then(|limits| work(limits, rules));
     std::process::exit(if done.is_ok() { 0 } else { FAILED });
 }
 
@@ -42,12 +46,31 @@ fn work(limits: Limits, rules: SettingsRules) -> io::Result<()> {
     let (made, compilations) = preinit::make(&order, job.slot, rules);
     let (result, log, code) = match made {
         Ok(made) => {
-            let outcome = Outcome { no_snapshot: made.compiled.no_snapshot, keep: made.keep };
+            let outcome = Outcome {
+                no_snapshot: made.compiled.no_snapshot,
+                keep: made.keep,
+            };
             (Ok(outcome), made.log, made.compiled.code)
         }
-        Err(problems) => (Err(problems.into_iter().take(MAX_PROBLEMS).map(shortened).collect()), vec![], vec![]),
+        Err(problems) => (
+            Err(problems
+                .into_iter()
+                .take(MAX_PROBLEMS)
+                .map(shortened)
+                .collect()),
+            vec![],
+            vec![],
+        ),
     };
-    write_header(&mut stdout, &Reply { compilations, log, unconfined, result })?;
+    write_header(
+        &mut stdout,
+        &Reply {
+            compilations,
+            log,
+            unconfined,
+            result,
+        },
+    )?;
     stdout.write_all(&code)?;
     stdout.flush()
 }

@@ -26,7 +26,11 @@ pub(super) const RESERVE: u64 = 32 << 20;
 pub(super) fn share(free: Option<u64>) -> Result<u64, (u64, u64)> {
     let Some(free) = free else { return Ok(MOST) };
     let share = free.saturating_sub(RESERVE).min(MOST);
-    if share >= LEAST { Ok(share) } else { Err((free / MIB, LEAST / MIB)) }
+    if share >= LEAST {
+        Ok(share)
+    } else {
+        Err((free / MIB, LEAST / MIB))
+    }
 }
 
 /// Whether so little is free that reviews may suffer.
@@ -36,7 +40,11 @@ pub(super) fn is_short() -> bool {
 
 /// Bytes that this process, its children and its container together may still take.
 pub(super) fn free() -> Option<u64> {
-    groups().iter().filter_map(|group| free_in(group)).chain(available()).min()
+    groups()
+        .iter()
+        .filter_map(|group| free_in(group))
+        .chain(available())
+        .min()
 }
 
 /// Bytes of a process that are in memory.
@@ -64,7 +72,9 @@ fn groups() -> Vec<PathBuf> {
         let mut parts = line.splitn(3, ':').skip(1);
         let root = match parts.next() {
             Some("") => "/sys/fs/cgroup",
-            Some(controllers) if controllers.split(',').any(|one| one == "memory") => "/sys/fs/cgroup/memory",
+            Some(controllers) if controllers.split(',').any(|one| one == "memory") => {
+                "/sys/fs/cgroup/memory"
+            }
             _ => continue,
         };
         let path = Path::new(parts.next().unwrap_or_default().trim_start_matches('/'));
@@ -75,13 +85,26 @@ fn groups() -> Vec<PathBuf> {
 
 /// Limit less use, the page cache that can be dropped not counted. `None`: no limit here.
 fn free_in(group: &Path) -> Option<u64> {
-    let number = |file| fs::read_to_string(group.join(file)).ok()?.trim().parse::<u64>().ok();
+    let number = |file| {
+        fs::read_to_string(group.join(file))
+            .ok()?
+            .trim()
+            .parse::<u64>()
+            .ok()
+    };
     let (limit, used, dropped) = match number("memory.max") {
         Some(limit) => (limit, number("memory.current")?, "inactive_file "),
-        None => (number("memory.limit_in_bytes")?, number("memory.usage_in_bytes")?, "total_inactive_file "),
+        None => (
+            number("memory.limit_in_bytes")?,
+            number("memory.usage_in_bytes")?,
+            "total_inactive_file ",
+        ),
     };
     let statistics = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
-    let dropped = statistics.lines().find_map(|line| line.strip_prefix(dropped)?.parse().ok()).unwrap_or(0);
+    let dropped = statistics
+        .lines()
+        .find_map(|line| line.strip_prefix(dropped)?.parse().ok())
+        .unwrap_or(0);
     Some(limit.saturating_sub(used.saturating_sub(dropped)))
 }
 
@@ -106,10 +129,26 @@ mod tests {
             }
             free_in(directory.path())
         };
-        let stat = ("memory.stat", "anon 5\ninactive_file 30\ntotal_inactive_file 40\n");
-        assert_eq!(group(&[("memory.max", "100\n"), ("memory.current", "70\n"), stat]), Some(60));
-        assert_eq!(group(&[("memory.limit_in_bytes", "100\n"), ("memory.usage_in_bytes", "70\n"), stat]), Some(70));
-        assert_eq!(group(&[("memory.max", "max\n"), ("memory.current", "70\n")]), None);
+        let stat = (
+            "memory.stat",
+            "anon 5\ninactive_file 30\ntotal_inactive_file 40\n",
+        );
+        assert_eq!(
+            group(&[("memory.max", "100\n"), ("memory.current", "70\n"), stat]),
+            Some(60)
+        );
+        assert_eq!(
+            group(&[
+                ("memory.limit_in_bytes", "100\n"),
+                ("memory.usage_in_bytes", "70\n"),
+                stat
+            ]),
+            Some(70)
+        );
+        assert_eq!(
+            group(&[("memory.max", "max\n"), ("memory.current", "70\n")]),
+            None
+        );
         assert_eq!(group(&[]), None);
     }
 

@@ -121,22 +121,30 @@ enum Failure {
     #[error("the process that compiles it can't be started: {0}")]
     Start(#[source] io::Error),
     #[error(
-        "there are {free} MiB of memory left, and compiling needs {least} MiB beside {} MiB that stay free for reviews; raise the \
+        "there are {free} MiB of memory left, and compiling needs {least} MiB beside {} MiB that \
+         stay free for reviews; raise the \
          memory limit of this process, or compile elsewhere and share --cache-dir",
         memory::RESERVE / MIB
     )]
     NoRoom { free: u64, least: u64 },
     #[error(
-        "compiling it needs more than {0} MiB of memory; simplify its largest functions, or raise the memory limit of this process"
+        "compiling it needs more than {0} MiB of memory; simplify its largest functions, or raise \
+         the memory limit of this process"
     )]
     Memory(u64),
-    #[error("compiling it takes too long: it was ended after {0} s; simplify its largest functions")]
+    #[error(
+        "compiling it takes too long: it was ended after {0} s; simplify its largest functions"
+    )]
     Time(u64),
     #[error("compiling it takes more than {0} s of processor time; simplify its largest functions")]
     Processor(u64),
-    #[error("compiling it crashed the compiler ({0}); simplify its largest functions, and please report this")]
+    #[error(
+        "compiling it crashed the compiler ({0}); simplify its largest functions, and please \
+         report this"
+    )]
     Crash(ExitStatus),
-    #[error("its compiled code has more than {} MiB; link fewer dependencies into it", MAX_CODE / MIB)]
+    #[error("its compiled code has more than {} MiB; link fewer dependencies into \
+        it", MAX_CODE / MIB)]
     Code,
     #[error("the process that compiles it answered nothing that can be read: {0}")]
     Answer(String),
@@ -145,7 +153,9 @@ enum Failure {
 impl From<Failure> for LoadProblem {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Start(_) | Failure::NoRoom { .. } | Failure::Answer(_) => Self::Guest(failure.to_string()),
+            Failure::Start(_) | Failure::NoRoom { .. } | Failure::Answer(_) => {
+                Self::Guest(failure.to_string())
+            }
             _ => Self::TooDear(failure.to_string()),
         }
     }
@@ -163,8 +173,12 @@ struct Limits {
 impl Limits {
     /// For a component of so many bytes, as long as so much memory is free.
     fn new(component: usize, free: Option<u64>) -> Result<Self, Failure> {
-        let memory = memory::share(free).map_err(|(free, least)| Failure::NoRoom { free, least })?;
-        Ok(Self { memory, processor: BASE_TIME + TIME_PER_MIB * (component as u64).div_ceil(MIB) })
+        let memory =
+            memory::share(free).map_err(|(free, least)| Failure::NoRoom { free, least })?;
+        Ok(Self {
+            memory,
+            processor: BASE_TIME + TIME_PER_MIB * (component as u64).div_ceil(MIB),
+        })
     }
 
     fn wall(self) -> Duration {
@@ -178,7 +192,10 @@ impl Limits {
 
     fn parse(text: &str) -> Option<Self> {
         let (memory, processor) = text.split_once(':')?;
-        Some(Self { memory: memory.parse().ok()?, processor: processor.parse().ok()? })
+        Some(Self {
+            memory: memory.parse().ok()?,
+            processor: processor.parse().ok()?,
+        })
     }
 
     /// What a child that began then uses too much of.
@@ -221,11 +238,18 @@ pub(super) fn compile(order: &Order<'_>, slot: Bytes) -> Result<Made, LoadProble
     if let Some(why) = reply.unconfined {
         static TOLD: Once = Once::new();
         TOLD.call_once(|| {
-            tracing::warn!("policies are compiled in a process with fewer restrictions than usual: {why}")
+            tracing::warn!(
+                "policies are compiled in a process with fewer restrictions than usual: {why}"
+            )
         });
     }
     let Outcome { no_snapshot, keep } = reply.result.map_err(LoadProblem::Several)?;
-    Ok(Made { compiled: Compiled { code, no_snapshot }, keep, log: reply.log, compilations: reply.compilations })
+    Ok(Made {
+        compiled: Compiled { code, no_snapshot },
+        keep,
+        log: reply.log,
+        compilations: reply.compilations,
+    })
 }
 
 fn talk(limits: Limits, job: &Job<'_>, component: &[u8]) -> Result<(Reply, Vec<u8>), Failure> {
@@ -238,7 +262,9 @@ fn talk(limits: Limits, job: &Job<'_>, component: &[u8]) -> Result<(Reply, Vec<u
             // Nobody listens any more when the child was ended meanwhile.
             let _ = sender.send(exchange(stdin, stdout, job, component));
         };
-        let thread = std::thread::Builder::new().name("compile pipe".into()).spawn_scoped(scope, exchange);
+        let thread = std::thread::Builder::new()
+            .name("compile pipe".into())
+            .spawn_scoped(scope, exchange);
         let answer = match thread {
             Ok(_) => answer(&mut child, &receiver, limits, began),
             Err(error) => Err(Failure::Start(error)),
@@ -252,15 +278,26 @@ fn talk(limits: Limits, job: &Job<'_>, component: &[u8]) -> Result<(Reply, Vec<u
 
 fn start(limits: Limits) -> io::Result<Child> {
     let mut command = Command::new(program()?);
-    command.env_clear().env(VARIABLE, limits.to_text()).current_dir("/");
+    command
+        .env_clear()
+        .env(VARIABLE, limits.to_text())
+        .current_dir("/");
     // An executable that was started with its libraries elsewhere needs them again.
     command.envs(std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path)));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
 }
 
 /// This executable, also when its file was replaced meanwhile.
 fn program() -> io::Result<PathBuf> {
-    if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
+    if cfg!(target_os = "linux") {
+        Ok("/proc/self/exe".into())
+    } else {
+        std::env::current_exe()
+    }
 }
 
 /// Sends a job and reads what comes back.
@@ -270,7 +307,10 @@ fn exchange(
     job: &Job<'_>,
     component: &[u8],
 ) -> io::Result<(Reply, Vec<u8>)> {
-    let (mut stdin, mut stdout) = (stdin.ok_or(io::ErrorKind::BrokenPipe)?, stdout.ok_or(io::ErrorKind::BrokenPipe)?);
+    let (mut stdin, mut stdout) = (
+        stdin.ok_or(io::ErrorKind::BrokenPipe)?,
+        stdout.ok_or(io::ErrorKind::BrokenPipe)?,
+    );
     write_header(&mut stdin, job)?;
     stdin.write_all(component)?;
     drop(stdin);
@@ -297,7 +337,9 @@ fn answer(
                     return Err(failure);
                 }
             }
-            Err(RecvTimeoutError::Disconnected) => return Err(Failure::Answer("its pipe was lost".to_owned())),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Failure::Answer("its pipe was lost".to_owned()));
+            }
         }
     }
 }
@@ -324,7 +366,9 @@ fn why(child: &mut Child, limits: Limits, error: &io::Error) -> Failure {
 
 fn write_header(to: &mut impl Write, header: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_vec(header)?;
-    let length = u32::try_from(text.len()).ok().filter(|length| *length <= MAX_HEADER);
+    let length = u32::try_from(text.len())
+        .ok()
+        .filter(|length| *length <= MAX_HEADER);
     let length = length.ok_or_else(|| io::Error::other(format!("more than {MAX_HEADER} bytes")))?;
     to.write_all(&length.to_le_bytes())?;
     to.write_all(&text)
@@ -397,22 +441,37 @@ mod tests {
 
     #[test]
     fn a_child_that_needs_too_much_memory_is_ended() {
-        let limits = Limits { memory: 100 * MIB, processor: 60 };
+        let limits = Limits {
+            memory: 100 * MIB,
+            processor: 60,
+        };
         let error = failure(limits, &component(1, 1000, 3000));
-        assert!(error.starts_with("compiling it needs more than 100 MiB of memory"), "{error}");
+        assert!(
+            error.starts_with("compiling it needs more than 100 MiB of memory"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_child_that_needs_too_much_processor_time_is_ended() {
-        let limits = Limits { memory: MOST, processor: 1 };
+        let limits = Limits {
+            memory: MOST,
+            processor: 1,
+        };
         let error = failure(limits, &component(2000, 100, 100));
-        let ended = ["compiling it takes more than 1 s of processor time", "compiling it takes too long"];
+        let ended = [
+            "compiling it takes more than 1 s of processor time",
+            "compiling it takes too long",
+        ];
         assert!(ended.iter().any(|text| error.starts_with(text)), "{error}");
     }
 
     #[test]
     fn a_child_answers_with_the_problem_of_what_it_was_given() {
-        let limits = Limits { memory: MOST, processor: 60 };
+        let limits = Limits {
+            memory: MOST,
+            processor: 60,
+        };
         let error = failure(limits, &component(1, 1, 1));
         assert!(error.contains("sallyport:policy"), "{error}");
         assert!(failure(limits, b"nothing").contains("not a valid WebAssembly component"));

@@ -1,6 +1,7 @@
 //! The shipped policies' rules in CEL, each with the settings that it was loaded with.
 //!
-//! A policy is known by the name of its component. `old` is only looked at in an update, and every optional field only behind `has`.
+//! A policy is known by the name of its component. `old` is only looked at in an update, and every
+//! optional field only behind `has`.
 
 use crate::registration::cel::{IN_DELETION, list, text};
 use serde::Deserialize;
@@ -26,7 +27,12 @@ type Translated = (Vec<Rule>, Vec<String>);
 /// # Errors
 ///
 /// Why there are none.
-pub(super) fn of(component: &str, name: &str, settings: &Value, ratchets: bool) -> Result<Translated, String> {
+pub(super) fn of(
+    component: &str,
+    name: &str,
+    settings: &Value,
+    ratchets: bool,
+) -> Result<Translated, String> {
     let policy = Named { name, ratchets };
     match component {
         "service-type" => Ok(policy.service_type(&read(settings)?)),
@@ -41,7 +47,8 @@ pub(super) fn of(component: &str, name: &str, settings: &Value, ratchets: bool) 
 
 /// Another component may bear the name.
 fn read<T: DeserializeOwned>(settings: &Value) -> Result<T, String> {
-    T::deserialize(settings).map_err(|error| format!("its settings are not those of the shipped policy: {error}"))
+    T::deserialize(settings)
+        .map_err(|error| format!("its settings are not those of the shipped policy: {error}"))
 }
 
 /// An empty list of pairs has no keys to tell that it is a mapping.
@@ -119,14 +126,22 @@ fn type_of(object: &str) -> String {
 
 /// What a namespace's setting is: its own, or else the common one.
 fn for_namespace<T>(own: &Mapping<T>, common: &str, write: impl Fn(&T) -> String) -> String {
-    let Some(own) = own.get().filter(|own| !own.is_empty()) else { return common.to_owned() };
-    let pairs: Vec<String> = own.iter().map(|(name, value)| format!("{}: {}", text(name), write(value))).collect();
+    let Some(own) = own.get().filter(|own| !own.is_empty()) else {
+        return common.to_owned();
+    };
+    let pairs: Vec<String> = own
+        .iter()
+        .map(|(name, value)| format!("{}: {}", text(name), write(value)))
+        .collect();
     let map = format!("{{{}}}", pairs.join(", "));
     format!("(request.namespace in {map} ? {map}[request.namespace] : {common})")
 }
 
 fn pairs(ranges: &[Range]) -> String {
-    let pairs: Vec<String> = ranges.iter().map(|range| format!("[{}, {}]", range.from, range.to)).collect();
+    let pairs: Vec<String> = ranges
+        .iter()
+        .map(|range| format!("[{}, {}]", range.from, range.to))
+        .collect();
     format!("[{}]", pairs.join(", "))
 }
 
@@ -157,28 +172,48 @@ impl Named<'_> {
 
     fn rule(&self, holds: String, message: &str, says: Option<String>) -> Rule {
         let says = says.map(|says| format!("{} + {says}", text(&self.message(""))));
-        Rule { holds, message: self.message(message), says }
+        Rule {
+            holds,
+            message: self.message(message),
+            says,
+        }
     }
 
     /// Allows an update to keep something; where it must not, still that of a Service in deletion.
     fn kept(&self, same: &str) -> String {
-        let update = if self.ratchets { "request.operation == 'UPDATE'" } else { IN_DELETION };
+        let update = if self.ratchets {
+            "request.operation == 'UPDATE'"
+        } else {
+            IN_DELETION
+        };
         format!("({update} && {same})")
     }
 
     fn service_type(&self, settings: &ServiceType) -> Translated {
         const ALL: [&str; 4] = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"];
-        let is_all = |types: &[String]| ALL.iter().all(|ty| types.iter().any(|allowed| allowed == ty));
-        let mut own = settings.per_namespace.get().into_iter().flat_map(BTreeMap::values);
+        let is_all = |types: &[String]| {
+            ALL.iter()
+                .all(|ty| types.iter().any(|allowed| allowed == ty))
+        };
+        let mut own = settings
+            .per_namespace
+            .get()
+            .into_iter()
+            .flat_map(BTreeMap::values);
         if is_all(&settings.allowed_types) && own.all(|types| is_all(types)) {
             return (vec![], vec![]);
         }
         let write = |types: &Vec<String>| list(types.iter().map(String::as_str));
-        let allowed = for_namespace(&settings.per_namespace, &write(&settings.allowed_types), write);
+        let allowed = for_namespace(
+            &settings.per_namespace,
+            &write(&settings.allowed_types),
+            write,
+        );
         let found = type_of("object");
         let kept = self.kept(&format!("{} == {found}", type_of("oldObject")));
         let says = format!(
-            "'spec.type: ' + {found} + ' is not allowed in namespace \"' + request.namespace + '\"; use ' + {allowed}.join(' or ')"
+            "'spec.type: ' + {found} + ' is not allowed in namespace \"' + request.namespace + \
+             '\"; use ' + {allowed}.join(' or ')"
         );
         let rule = self.rule(
             format!("{found} in {allowed} || {kept}"),
@@ -193,11 +228,20 @@ impl Named<'_> {
             let why = "with autoAssigned: allow it matters who chose a port, which CEL can't tell";
             return (vec![], vec![why.to_owned()]);
         }
-        let ranges = for_namespace(&settings.per_namespace, &pairs(&settings.ranges), |ranges| pairs(ranges));
+        let ranges = for_namespace(
+            &settings.per_namespace,
+            &pairs(&settings.ranges),
+            |ranges| pairs(ranges),
+        );
         let reserved = pairs(&settings.reserved);
         let allowed = |port: &str| {
-            let within = |ranges: &str| format!("{ranges}.exists(r, {port} >= r[0] && {port} <= r[1])");
-            let free = if settings.reserved.is_empty() { String::new() } else { format!(" && !{}", within(&reserved)) };
+            let within =
+                |ranges: &str| format!("{ranges}.exists(r, {port} >= r[0] && {port} <= r[1])");
+            let free = if settings.reserved.is_empty() {
+                String::new()
+            } else {
+                format!(" && !{}", within(&reserved))
+            };
             format!("({}{free})", within(&ranges))
         };
         let what = match settings.per_namespace.get() {
@@ -219,33 +263,65 @@ impl Named<'_> {
     }
 
     fn node_ports(&self, allowed: &dyn Fn(&str) -> String, what: &str) -> Rule {
-        let opens =
-            |object: &str| format!("{} in ['NodePort', 'LoadBalancer'] && has({object}.spec.ports)", type_of(object));
+        let opens = |object: &str| {
+            format!(
+                "{} in ['NodePort', 'LoadBalancer'] && has({object}.spec.ports)",
+                type_of(object)
+            )
+        };
         let protocol = |port: &str| format!("(has({port}.protocol) ? {port}.protocol : 'TCP')");
-        let same = format!("has(o.nodePort) && o.nodePort == p.nodePort && {} == {}", protocol("o"), protocol("p"));
-        let kept = self.kept(&format!("{} && oldObject.spec.ports.exists(o, {same})", opens("oldObject")));
-        let fine = format!("!has(p.nodePort) || p.nodePort == 0 || {} || {kept}", allowed("p.nodePort"));
+        let same = format!(
+            "has(o.nodePort) && o.nodePort == p.nodePort && {} == {}",
+            protocol("o"),
+            protocol("p")
+        );
+        let kept = self.kept(&format!(
+            "{} && oldObject.spec.ports.exists(o, {same})",
+            opens("oldObject")
+        ));
+        let fine = format!(
+            "!has(p.nodePort) || p.nodePort == 0 || {} || {kept}",
+            allowed("p.nodePort")
+        );
         let first = format!("object.spec.ports.filter(p, !({fine}))[0].nodePort");
         self.rule(
-            format!("{DRY_RUN} || !({}) || object.spec.ports.all(p, {fine})", opens("object")),
+            format!(
+                "{DRY_RUN} || !({}) || object.spec.ports.all(p, {fine})",
+                opens("object")
+            ),
             &format!("spec.ports: a node port is outside {what}"),
-            Some(format!("'spec.ports: node port ' + string({first}) + ' is outside ' + {}", text(what))),
+            Some(format!(
+                "'spec.ports: node port ' + string({first}) + ' is outside ' + {}",
+                text(what)
+            )),
         )
     }
 
     fn health_checks(&self, allowed: &dyn Fn(&str) -> String, what: &str) -> Rule {
         let opens = |object: &str| {
             format!(
-                "{} == 'LoadBalancer' && has({object}.spec.externalTrafficPolicy) && {object}.spec.externalTrafficPolicy == 'Local' && has({object}.spec.healthCheckNodePort) && {object}.spec.healthCheckNodePort != 0",
+                "{} == 'LoadBalancer' && has({object}.spec.externalTrafficPolicy) && \
+                 {object}.spec.externalTrafficPolicy == 'Local' && \
+                 has({object}.spec.healthCheckNodePort) && {object}.spec.healthCheckNodePort != 0",
                 type_of(object)
             )
         };
         let port = "object.spec.healthCheckNodePort";
-        let kept = self.kept(&format!("{} && oldObject.spec.healthCheckNodePort == {port}", opens("oldObject")));
+        let kept = self.kept(&format!(
+            "{} && oldObject.spec.healthCheckNodePort == {port}",
+            opens("oldObject")
+        ));
         self.rule(
-            format!("{DRY_RUN} || !({}) || {} || {kept}", opens("object"), allowed(port)),
+            format!(
+                "{DRY_RUN} || !({}) || {} || {kept}",
+                opens("object"),
+                allowed(port)
+            ),
             &format!("spec.healthCheckNodePort: it is outside {what}"),
-            Some(format!("'spec.healthCheckNodePort: ' + string({port}) + ' is outside ' + {}", text(what))),
+            Some(format!(
+                "'spec.healthCheckNodePort: ' + string({port}) + ' is outside ' + {}",
+                text(what)
+            )),
         )
     }
 
@@ -253,44 +329,78 @@ impl Named<'_> {
         let kept = self.kept("has(oldObject.spec.externalIPs) && ip in oldObject.spec.externalIPs");
         let blocks = list(settings.allowed_cidrs.iter().map(String::as_str));
         let (fine, problem, fix) = if settings.allowed_cidrs.is_empty() {
-            ("false".to_owned(), "external IPs are not allowed", "remove it".to_owned())
+            (
+                "false".to_owned(),
+                "external IPs are not allowed",
+                "remove it".to_owned(),
+            )
         } else {
             let fine = format!("!isIP(ip) || {blocks}.exists(c, cidr(c).containsIP(ip))");
             let fix = format!("use an address in {}", settings.allowed_cidrs.join(" or "));
             (fine, "it is in none of the allowed blocks", fix)
         };
         let message = format!("spec.externalIPs: {problem}; {fix}");
-        let holds = format!("!has(object.spec.externalIPs) || object.spec.externalIPs.all(ip, {fine} || {kept})");
-        let gap = "external IPs that were without effect and come to life by a change of the type".to_owned();
-        (vec![self.rule(holds, &message, None)], if self.ratchets { vec![gap] } else { vec![] })
+        let holds = format!(
+            "!has(object.spec.externalIPs) || object.spec.externalIPs.all(ip, {fine} || {kept})"
+        );
+        let gap = "external IPs that were without effect and come to life by a change of the type"
+            .to_owned();
+        (
+            vec![self.rule(holds, &message, None)],
+            if self.ratchets { vec![gap] } else { vec![] },
+        )
     }
 
     fn external_name(&self, settings: &ExternalName) -> Translated {
-        let never = "n.contains(':') || n.matches('(^|[.])(0x[0-9a-f]*|[0-9]+)[.]?$') || n.matches('(^|[.])(localhost|localdomain)[.]?$')";
-        let domains: Vec<String> = settings.cluster_domains.iter().map(|domain| escaped(&normal(domain))).collect();
+        let never = "n.contains(':') || n.matches('(^|[.])(0x[0-9a-f]*|[0-9]+)[.]?$') || \
+            n.matches('(^|[.])(localhost|localdomain)[.]?$')";
+        let domains: Vec<String> = settings
+            .cluster_domains
+            .iter()
+            .map(|domain| escaped(&normal(domain)))
+            .collect();
         let internal = if domains.is_empty() {
             String::new()
         } else {
             format!(" || n.matches('(^|[.])({})[.]?$')", domains.join("|"))
         };
         let closed = format!(
-            "n.matches('[.](svc|pod|default|kube-system|kube-public|kube-node-lease)[.]?$'){internal} || n.matches('^[^.]*[.]?$')"
+            "n.matches('[.](svc|pod|default|kube-system|kube-public|kube-node-lease)[.]?$')\
+             {internal} || n.matches('^[^.]*[.]?$')"
         );
-        let permits: Vec<String> = settings.allowed_suffixes.iter().map(|suffix| permit(suffix)).collect();
+        let permits: Vec<String> = settings
+            .allowed_suffixes
+            .iter()
+            .map(|suffix| permit(suffix))
+            .collect();
         let (others, fix) = if permits.is_empty() {
-            (closed, "use the full name of a host outside the cluster".to_owned())
+            (
+                closed,
+                "use the full name of a host outside the cluster".to_owned(),
+            )
         } else {
-            let fix = format!("use a name with an allowed suffix: {}", settings.allowed_suffixes.join(", "));
+            let fix = format!(
+                "use a name with an allowed suffix: {}",
+                settings.allowed_suffixes.join(", ")
+            );
             (format!("!({})", permits.join(" || ")), fix)
         };
-        let old = "has(oldObject.spec.externalName) && [oldObject.spec.externalName.lowerAscii()].exists(o, o == n || o + '.' == n || o == n + '.')";
-        let kept = self.kept(&format!("{} == 'ExternalName' && {old}", type_of("oldObject")));
+        let old = "has(oldObject.spec.externalName) && \
+            [oldObject.spec.externalName.lowerAscii()].exists(o, o == n || o + '.' == n || o == n \
+            + '.')";
+        let kept = self.kept(&format!(
+            "{} == 'ExternalName' && {old}",
+            type_of("oldObject")
+        ));
         let holds = format!(
-            "{} != 'ExternalName' || !has(object.spec.externalName) || object.spec.externalName == '' || [object.spec.externalName.lowerAscii()].all(n, !({never} || {others}) || {kept})",
+            "{} != 'ExternalName' || !has(object.spec.externalName) || object.spec.externalName == \
+             '' || [object.spec.externalName.lowerAscii()].all(n, !({never} || {others}) || \
+             {kept})",
             type_of("object")
         );
         let says = format!(
-            "'spec.externalName: \"' + object.spec.externalName + '\" is no name that an alias may lead to; ' + {}",
+            "'spec.externalName: \"' + object.spec.externalName + '\" is no name that an alias may \
+             lead to; ' + {}",
             text(&fix)
         );
         let message = format!("spec.externalName: no name that an alias may lead to; {fix}");
@@ -304,14 +414,18 @@ impl Named<'_> {
     fn load_balancers(&self, settings: &LoadBalancers) -> Translated {
         let on_prem = settings.environment == "onPrem";
         let given = if !settings.allowed_classes.is_empty() {
-            format!("object.spec.loadBalancerClass in {}", list(settings.allowed_classes.iter().map(String::as_str)))
+            format!(
+                "object.spec.loadBalancerClass in {}",
+                list(settings.allowed_classes.iter().map(String::as_str))
+            )
         } else {
             (!on_prem).to_string()
         };
         let absent = !settings.require_class && (settings.allow_classless || !on_prem);
         let gaps = match settings.environment.as_str() {
             "auto" => vec![
-                "whether anything serves a LoadBalancer here, which the Nodes or the host's configuration tell"
+                "whether anything serves a LoadBalancer here, which the Nodes or the host's \
+                 configuration tell"
                     .to_owned(),
             ],
             _ => vec![],
@@ -320,7 +434,10 @@ impl Named<'_> {
             return (vec![], gaps);
         }
         let class = |object: &str| {
-            format!("(has({object}.spec.loadBalancerClass) ? 'class ' + {object}.spec.loadBalancerClass : '')")
+            format!(
+                "(has({object}.spec.loadBalancerClass) ? 'class ' + \
+                 {object}.spec.loadBalancerClass : '')"
+            )
         };
         let kept = self.kept(&format!(
             "{} == 'LoadBalancer' && {} == {}",
@@ -329,11 +446,13 @@ impl Named<'_> {
             class("object")
         ));
         let holds = format!(
-            "{} != 'LoadBalancer' || (has(object.spec.loadBalancerClass) ? {given} : {absent}) || {kept}",
+            "{} != 'LoadBalancer' || (has(object.spec.loadBalancerClass) ? {given} : {absent}) || \
+             {kept}",
             type_of("object")
         );
         let message = if settings.allowed_classes.is_empty() {
-            "spec.type: nothing serves this LoadBalancer here, or it must name its class; use ClusterIP or NodePort"
+            "spec.type: nothing serves this LoadBalancer here, or it must name its class; use \
+             ClusterIP or NodePort"
                 .to_owned()
         } else {
             let classes = settings.allowed_classes.join(" or ");
@@ -343,15 +462,20 @@ impl Named<'_> {
     }
 
     fn selectorless(&self, settings: &Selectorless) -> Translated {
-        let has = |object: &str| format!("(has({object}.spec.selector) && size({object}.spec.selector) > 0)");
+        let has = |object: &str| {
+            format!("(has({object}.spec.selector) && size({object}.spec.selector) > 0)")
+        };
         let (found, old) = (type_of("object"), type_of("oldObject"));
         let kept = self.kept(&format!("{old} == {found} && !{}", has("oldObject")));
         let types = list(settings.types.iter().map(String::as_str));
         let holds = format!("!({found} in {types}) || {} || {kept}", has("object"));
         let says = format!(
-            "'spec.selector: a ' + {found} + ' must have a selector: without one it leads wherever its EndpointSlices say; name the labels of the Pods that it is for, or use type ClusterIP'"
+            "'spec.selector: a ' + {found} + ' must have a selector: without one it leads wherever \
+             its EndpointSlices say; name the labels of the Pods that it is for, or use type \
+             ClusterIP'"
         );
-        let message = "spec.selector: a Service that opens a way into the cluster must have a selector";
+        let message =
+            "spec.selector: a Service that opens a way into the cluster must have a selector";
         (vec![self.rule(holds, message, Some(says))], vec![])
     }
 }

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use std::net::IpAddr;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-/// A certificate is about to end when less than this part of its life is left: those that are renewed in time are renewed with
-/// a third left.
+/// A certificate is about to end when less than this part of its life is left: those that are
+/// renewed in time are renewed with a third left.
 const LAST_PART: i64 = 6;
 
 /// The facts of one certificate.
@@ -30,10 +30,15 @@ impl Certificate {
     /// [`TlsError::Certificate`] when it is none.
     pub fn from_der(der: &[u8]) -> Result<Self, TlsError> {
         let invalid = |error: String| TlsError::Certificate(error);
-        let (_, parsed) = X509Certificate::from_der(der).map_err(|error| invalid(error.to_string()))?;
-        let second =
-            |time: i64| Timestamp::from_second(time).map_err(|_| invalid("its dates are out of all range".to_owned()));
-        let usage = parsed.extended_key_usage().map_err(|error| invalid(error.to_string()))?;
+        let (_, parsed) =
+            X509Certificate::from_der(der).map_err(|error| invalid(error.to_string()))?;
+        let second = |time: i64| {
+            Timestamp::from_second(time)
+                .map_err(|_| invalid("its dates are out of all range".to_owned()))
+        };
+        let usage = parsed
+            .extended_key_usage()
+            .map_err(|error| invalid(error.to_string()))?;
         Ok(Self {
             names: names(&parsed).map_err(invalid)?,
             not_before: second(parsed.validity().not_before.timestamp())?,
@@ -44,21 +49,31 @@ impl Certificate {
 
     /// What clients hold against it at this time, or soon will.
     pub fn trouble(&self, now: Timestamp) -> Option<String> {
-        let Self { not_before, not_after, .. } = self;
+        let Self {
+            not_before,
+            not_after,
+            ..
+        } = self;
         let life = not_after.as_second() - not_before.as_second();
         if now > *not_after {
-            Some(format!("expired at {not_after}: clients refuse it; renew it"))
+            Some(format!(
+                "expired at {not_after}: clients refuse it; renew it"
+            ))
         } else if now < *not_before {
             Some(format!(
-                "not valid before {not_before}, and here it is {now}: a clock is wrong, or it was made too early"
+                "not valid before {not_before}, and here it is {now}: a clock is wrong, or it was \
+                 made too early"
             ))
         } else if !self.for_servers {
             Some(
-                "not for servers (its extended key usage lacks serverAuth): clients refuse it; issue it anew"
+                "not for servers (its extended key usage lacks serverAuth): clients refuse it; \
+                 issue it anew"
                     .to_owned(),
             )
         } else if not_after.as_second() - now.as_second() < life / LAST_PART {
-            Some(format!("expires at {not_after}, which is soon: it should have been renewed by now"))
+            Some(format!(
+                "expires at {not_after}, which is soon: it should have been renewed by now"
+            ))
         } else {
             None
         }
@@ -66,12 +81,23 @@ impl Certificate {
 }
 
 fn names(parsed: &X509Certificate<'_>) -> Result<Vec<String>, String> {
-    let common = parsed.subject().iter_common_name().filter_map(|name| name.as_str().ok()).map(str::to_owned);
+    let common = parsed
+        .subject()
+        .iter_common_name()
+        .filter_map(|name| name.as_str().ok())
+        .map(str::to_owned);
     let mut names: Vec<String> = common.collect();
-    let alternative = parsed.subject_alternative_name().map_err(|error| error.to_string())?;
-    for name in alternative.iter().flat_map(|extension| &extension.value.general_names) {
+    let alternative = parsed
+        .subject_alternative_name()
+        .map_err(|error| error.to_string())?;
+    for name in alternative
+        .iter()
+        .flat_map(|extension| &extension.value.general_names)
+    {
         let name = match name {
-            GeneralName::DNSName(name) | GeneralName::URI(name) | GeneralName::RFC822Name(name) => (*name).to_owned(),
+            GeneralName::DNSName(name) | GeneralName::URI(name) | GeneralName::RFC822Name(name) => {
+                (*name).to_owned()
+            }
             GeneralName::IPAddress(bytes) => match address(bytes) {
                 Some(address) => address.to_string(),
                 None => continue,
@@ -87,7 +113,8 @@ fn names(parsed: &X509Certificate<'_>) -> Result<Vec<String>, String> {
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+        .ok()
 }
 
 #[cfg(test)]
@@ -96,21 +123,29 @@ mod tests {
     use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
 
     fn certificate(usage: ExtendedKeyUsagePurpose) -> Certificate {
-        let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("names");
-        (params.not_before, params.not_after) = (date_time_ymd(2026, 1, 1), date_time_ymd(2026, 4, 1));
+        let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()])
+            .expect("names");
+        (params.not_before, params.not_after) =
+            (date_time_ymd(2026, 1, 1), date_time_ymd(2026, 4, 1));
         params.extended_key_usages = vec![usage];
-        let made = params.self_signed(&KeyPair::generate().expect("a key")).expect("a certificate");
+        let made = params
+            .self_signed(&KeyPair::generate().expect("a key"))
+            .expect("a certificate");
         Certificate::from_der(made.der()).expect("a certificate")
     }
 
     fn trouble_at(time: &str) -> String {
         let time = time.parse().expect("a time");
-        certificate(ExtendedKeyUsagePurpose::ServerAuth).trouble(time).unwrap_or_default()
+        certificate(ExtendedKeyUsagePurpose::ServerAuth)
+            .trouble(time)
+            .unwrap_or_default()
     }
 
     #[test]
     fn every_phase_of_a_life_is_told_with_its_date() {
-        assert!(trouble_at("2025-12-31T23:59:59Z").starts_with("not valid before 2026-01-01T00:00:00Z"));
+        assert!(
+            trouble_at("2025-12-31T23:59:59Z").starts_with("not valid before 2026-01-01T00:00:00Z")
+        );
         assert_eq!(trouble_at("2026-01-01T00:00:00Z"), "");
         assert_eq!(trouble_at("2026-03-16T23:00:00Z"), "");
         assert!(trouble_at("2026-03-18T00:00:00Z").starts_with("expires at 2026-04-01T00:00:00Z"));
@@ -127,6 +162,9 @@ mod tests {
     #[test]
     fn names_are_those_of_the_subject_and_the_alternatives() {
         let names = certificate(ExtendedKeyUsagePurpose::ServerAuth).names;
-        assert!(names.contains(&"localhost".to_owned()) && names.contains(&"127.0.0.1".to_owned()), "{names:?}");
+        assert!(
+            names.contains(&"localhost".to_owned()) && names.contains(&"127.0.0.1".to_owned()),
+            "{names:?}"
+        );
     }
 }

@@ -1,6 +1,8 @@
-//! Which clients are let in: those with a certificate by an authority and, when names are given, with one of these names.
+//! Which clients are let in: those with a certificate by an authority and, when names are given,
+//! with one of these names.
 //!
-//! A client without is told so by a TLS alert: `certificate_required`, `unknown_ca`, `access_denied` and their like.
+//! A client without is told so by a TLS alert: `certificate_required`, `unknown_ca`,
+//! `access_denied` and their like.
 
 use super::{Certificate, TlsError, certificates};
 use rustls::client::danger::HandshakeSignatureValid;
@@ -8,7 +10,10 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    SignatureScheme,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -20,8 +25,8 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// From the PEM text of one or more authorities. Without names, whoever has a certificate by them is let in; else who has
-    /// one of them as common name or alternative name.
+    /// From the PEM text of one or more authorities. Without names, whoever has a certificate by
+    /// them is let in; else who has one of them as common name or alternative name.
     ///
     /// # Errors
     ///
@@ -37,9 +42,14 @@ impl Clients {
         let provider = Arc::new(ring::default_provider());
         let chains = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
         let chains = chains.map_err(|error| invalid(error.to_string()))?;
-        let authority =
-            ends.into_iter().min_by_key(|certificate| certificate.not_after).ok_or(TlsError::NoCertificate)?;
-        Ok(Self { verifier: Arc::new(Named { chains, names }), authority })
+        let authority = ends
+            .into_iter()
+            .min_by_key(|certificate| certificate.not_after)
+            .ok_or(TlsError::NoCertificate)?;
+        Ok(Self {
+            verifier: Arc::new(Named { chains, names }),
+            authority,
+        })
     }
 
     /// Of the authorities, the one that ends first.
@@ -67,12 +77,19 @@ impl ClientCertVerifier for Named {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.chains.verify_client_cert(end_entity, intermediates, now)?;
+        let verified = self
+            .chains
+            .verify_client_cert(end_entity, intermediates, now)?;
         if self.names.is_empty() {
             return Ok(verified);
         }
-        let certificate = Certificate::from_der(end_entity).map_err(|_| CertificateError::BadEncoding)?;
-        if certificate.names.iter().any(|name| self.names.contains(name)) {
+        let certificate =
+            Certificate::from_der(end_entity).map_err(|_| CertificateError::BadEncoding)?;
+        if certificate
+            .names
+            .iter()
+            .any(|name| self.names.contains(name))
+        {
             return Ok(verified);
         }
         Err(CertificateError::ApplicationVerificationFailure.into())

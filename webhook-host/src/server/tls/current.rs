@@ -1,8 +1,9 @@
 //! What handshakes use now, and its replacement.
 //!
-//! A handshake takes the current configuration without a lock; connections that are open live on with the one that they began
-//! with. The configuration is swapped as a whole, and its sessions with it: what was resumed before is shaken hands on anew,
-//! so that no session outlives the authority that its client was checked with.
+//! A handshake takes the current configuration without a lock; connections that are open live on
+//! with the one that they began with. The configuration is swapped as a whole, and its sessions
+//! with it: what was resumed before is shaken hands on anew, so that no session outlives the
+//! authority that its client was checked with.
 
 use super::{Clients, Identity};
 use crate::server::certificate_metrics::{CertificateMetrics, Of};
@@ -35,7 +36,11 @@ struct Parts {
 
 impl Tls {
     pub(in crate::server) fn new(metrics: CertificateMetrics) -> Self {
-        Self { current: ArcSwapOption::empty(), metrics, parts: Mutex::default() }
+        Self {
+            current: ArcSwapOption::empty(),
+            metrics,
+            parts: Mutex::default(),
+        }
     }
 
     /// Handshakes that begin from now on show this certificate.
@@ -51,13 +56,20 @@ impl Tls {
     /// New certificates were read, and serve.
     pub fn reloaded(&self) {
         self.metrics.reloaded(true);
-        self.parts().last = Some(LastReload { at: now(), error: None });
+        self.parts().last = Some(LastReload {
+            at: now(),
+            error: None,
+        });
     }
 
-    /// New certificates could not be read, or not be used: those from before serve on, and why is told by the admin port.
+    /// New certificates could not be read, or not be used: those from before serve on, and why is
+    /// told by the admin port.
     pub fn refuse(&self, error: impl Into<String>) {
         self.metrics.reloaded(false);
-        self.parts().last = Some(LastReload { at: now(), error: Some(error.into()) });
+        self.parts().last = Some(LastReload {
+            at: now(),
+            error: Some(error.into()),
+        });
     }
 
     /// How the host and the cluster stand, when the host makes its own certificates.
@@ -90,11 +102,16 @@ impl Tls {
         let certificate = parts.identity.as_ref().map(Identity::certificate);
         let time = |time: Timestamp| time.to_string();
         Some(CertificateStatus {
-            names: certificate.map(|certificate| certificate.names.clone()).unwrap_or_default(),
+            names: certificate
+                .map(|certificate| certificate.names.clone())
+                .unwrap_or_default(),
             not_before: certificate.map(|certificate| time(certificate.not_before)),
             not_after: certificate.map(|certificate| time(certificate.not_after)),
             trouble: certificate.and_then(|certificate| certificate.trouble(Timestamp::now())),
-            clients_until: parts.clients.as_ref().map(|clients| time(clients.authority().not_after)),
+            clients_until: parts
+                .clients
+                .as_ref()
+                .map(|clients| time(clients.authority().not_after)),
             last_reload: parts.last.clone(),
             self_managed: parts.self_managed.clone(),
         })
@@ -112,11 +129,16 @@ impl Tls {
         let mut parts = self.parts();
         change(&mut parts);
         if let Some(clients) = &parts.clients {
-            self.metrics.expires(Of::Clients, clients.authority().not_after);
+            self.metrics
+                .expires(Of::Clients, clients.authority().not_after);
         }
-        let Some(identity) = &parts.identity else { return };
-        self.metrics.expires(Of::Server, identity.certificate().not_after);
-        self.current.store(Some(Arc::new(configure(identity, parts.clients.as_ref()))));
+        let Some(identity) = &parts.identity else {
+            return;
+        };
+        self.metrics
+            .expires(Of::Server, identity.certificate().not_after);
+        self.current
+            .store(Some(Arc::new(configure(identity, parts.clients.as_ref()))));
     }
 
     fn parts(&self) -> MutexGuard<'_, Parts> {
@@ -125,7 +147,9 @@ impl Tls {
 }
 
 fn configure(identity: &Identity, clients: Option<&Clients>) -> ServerConfig {
-    let verifier = clients.map_or_else(WebPkiClientVerifier::no_client_auth, |clients| Arc::clone(&clients.verifier));
+    let verifier = clients.map_or_else(WebPkiClientVerifier::no_client_auth, |clients| {
+        Arc::clone(&clients.verifier)
+    });
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring supports TLS 1.2 and 1.3")
@@ -137,5 +161,7 @@ fn configure(identity: &Identity, clients: Option<&Clients>) -> ServerConfig {
 
 /// In whole seconds.
 fn now() -> String {
-    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default().to_string()
+    Timestamp::from_second(Timestamp::now().as_second())
+        .unwrap_or_default()
+        .to_string()
 }

@@ -21,15 +21,22 @@ impl Identity {
     ///
     /// [`TlsError`]; the caller says which file.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| TlsError::NoKey(error.to_string()));
+        let key =
+            PrivateKeyDer::from_pem_slice(key).map_err(|error| TlsError::NoKey(error.to_string()));
         Self::from_der(certificates(chain)?, key?)
     }
 
-    pub(super) fn from_der(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, TlsError> {
+    pub(super) fn from_der(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, TlsError> {
         let certificate = Certificate::from_der(chain.first().ok_or(TlsError::NoCertificate)?)?;
         let key = CertifiedKey::from_der(chain, key, &ring::default_provider())
             .map_err(|error| TlsError::Mismatch(error.to_string()))?;
-        Ok(Self { key: Arc::new(key), certificate })
+        Ok(Self {
+            key: Arc::new(key),
+            certificate,
+        })
     }
 
     /// The facts of the first certificate, which is the server's own.
@@ -48,7 +55,8 @@ mod tests {
     use super::*;
 
     fn pair() -> (String, String) {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let made =
+            rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         (made.cert.pem(), made.signing_key.serialize_pem())
     }
 
@@ -62,14 +70,20 @@ mod tests {
     #[test]
     fn another_key_is_refused() {
         let ((cert, _), (_, key)) = (pair(), pair());
-        assert!(matches!(Identity::from_pem(cert.as_bytes(), key.as_bytes()), Err(TlsError::Mismatch(_))));
+        assert!(matches!(
+            Identity::from_pem(cert.as_bytes(), key.as_bytes()),
+            Err(TlsError::Mismatch(_))
+        ));
     }
 
     #[test]
     fn garbage_says_what_is_expected() {
         let (cert, key) = pair();
         let from = |cert: &str, key: &str| Identity::from_pem(cert.as_bytes(), key.as_bytes());
-        assert!(matches!(from("garbage", &key), Err(TlsError::NoCertificate)));
+        assert!(matches!(
+            from("garbage", &key),
+            Err(TlsError::NoCertificate)
+        ));
         assert!(matches!(from(&cert, "garbage"), Err(TlsError::NoKey(_))));
         assert!(matches!(from(&cert, &cert), Err(TlsError::NoKey(_))));
         let empty = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";

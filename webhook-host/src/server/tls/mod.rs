@@ -1,7 +1,9 @@
-//! TLS: what the host shows to clients, which clients it lets in, and the replacement of both while requests are served.
+//! TLS: what the host shows to clients, which clients it lets in, and the replacement of both while
+//! requests are served.
 //!
-//! What is published was checked first: an [`Identity`] has a certificate that fits its key, [`Clients`] have an authority.
-//! [`Tls`] puts them together. Read by `connection` at each handshake, written by who reads files or the cluster (`cli`).
+//! What is published was checked first: an [`Identity`] has a certificate that fits its key,
+//! [`Clients`] have an authority. [`Tls`] puts them together. Read by `connection` at each
+//! handshake, written by who reads files or the cluster (`cli`).
 
 mod certificate;
 mod clients;
@@ -31,7 +33,9 @@ pub enum TlsError {
     #[error("not a valid certificate: {0}")]
     Certificate(String),
     /// The key's text holds none that can be read.
-    #[error("no usable private key in it ({0}); expected one unencrypted PEM block BEGIN PRIVATE KEY")]
+    #[error(
+        "no usable private key in it ({0}); expected one unencrypted PEM block BEGIN PRIVATE KEY"
+    )]
     NoKey(String),
     /// They don't fit together, or the key's algorithm is not supported.
     #[error("certificate and key can't be used together: {0}")]
@@ -48,5 +52,9 @@ pub enum TlsError {
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     let found = found.map_err(|error| TlsError::Pem(error.to_string()))?;
-    if found.is_empty() { Err(TlsError::NoCertificate) } else { Ok(found) }
+    if found.is_empty() {
+        Err(TlsError::NoCertificate)
+    } else {
+        Ok(found)
+    }
 }

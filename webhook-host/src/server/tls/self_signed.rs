@@ -2,16 +2,23 @@
 
 use super::{Identity, TlsError};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
-/// Names for which a self-signed certificate is made: local use, and the Service that `deploy/` installs.
-const NAMES: [&str; 5] =
-    ["localhost", "127.0.0.1", "::1", "sallyport.sallyport-system.svc", "sallyport.sallyport-system.svc.cluster.local"];
+/// Names for which a self-signed certificate is made: local use, and the Service that `deploy/`
+/// installs.
+const NAMES: [&str; 5] = [
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    "sallyport.sallyport-system.svc",
+    "sallyport.sallyport-system.svc.cluster.local",
+];
 
-/// A certificate of its own authority, and that authority's certificate as PEM text, for clients to trust.
+/// A certificate of its own authority, and that authority's certificate as PEM text, for clients to
+/// trust.
 pub struct SelfSigned {
     /// What the server shows.
     pub identity: Identity,
@@ -34,15 +41,23 @@ pub fn self_signed() -> Result<SelfSigned, TlsError> {
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let leaf = leaf.signed_by(&key, &ca).map_err(failed)?;
     let der = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-    Ok(SelfSigned { identity: Identity::from_der(vec![leaf.der().clone()], der)?, ca: ca.pem() })
+    Ok(SelfSigned {
+        identity: Identity::from_der(vec![leaf.der().clone()], der)?,
+        ca: ca.pem(),
+    })
 }
 
-/// The authority's name ends with the beginning of its key's identifier. Two authorities of one name would be taken for one
-/// another: a client then reports a bad signature instead of an unknown issuer.
+/// The authority's name ends with the beginning of its key's identifier. Two authorities of one
+/// name would be taken for one another: a client then reports a bad signature instead of an unknown
+/// issuer.
 fn authority(key: &KeyPair) -> CertificateParams {
     let mut params = CertificateParams::default();
     let identifier = params.key_identifier(key);
-    let beginning: String = identifier.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let beginning: String = identifier
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     params.distinguished_name = name(&format!("Sallyport self-signed CA {beginning}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -61,7 +76,12 @@ mod tests {
 
     #[test]
     fn a_self_signed_certificate_comes_with_its_authority() {
-        assert!(self_signed().expect("made").ca.starts_with("-----BEGIN CERTIFICATE-----"));
+        assert!(
+            self_signed()
+                .expect("made")
+                .ca
+                .starts_with("-----BEGIN CERTIFICATE-----")
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Unknown fields of a Service, by the types of Kubernetes' API: each type says its fields when it is decoded.
+//! Unknown fields of a Service, by the types of Kubernetes' API: each type says its fields when it
+//! is decoded.
 
 use super::Refusal;
 use crate::decode::{join, suggestion};
@@ -13,7 +14,11 @@ use std::cell::RefCell;
 /// Returns the fields that a Service does not have, up to the first one of a wrong type.
 pub(super) fn unknown(service: &Value) -> Vec<Refusal> {
     let found = RefCell::new(vec![]);
-    let decoded = Service::deserialize(Node { value: service, path: String::new(), found: &found });
+    let decoded = Service::deserialize(Node {
+        value: service,
+        path: String::new(),
+        found: &found,
+    });
     // A wrong type is said elsewhere, with the field.
     drop(decoded);
     found.into_inner()
@@ -26,13 +31,25 @@ fn refusal(path: &str, key: &str, known: &[&'static str]) -> Refusal {
         ("spec.ports[]", fields::<ServicePort>()),
         ("metadata", fields::<ObjectMeta>()),
     ];
-    let home = elsewhere.iter().find(|(home, fields)| *home != path && fields.contains(&key));
+    let home = elsewhere
+        .iter()
+        .find(|(home, fields)| *home != path && fields.contains(&key));
     let (problem, fix) = match home {
         _ if !hint.is_empty() => (format!("unknown field{hint}"), String::new()),
-        Some((home, _)) => ("unknown field here".to_owned(), format!("write it in {home}")),
-        None => (format!("unknown field; known here: {}", known.join(", ")), String::new()),
+        Some((home, _)) => (
+            "unknown field here".to_owned(),
+            format!("write it in {home}"),
+        ),
+        None => (
+            format!("unknown field; known here: {}", known.join(", ")),
+            String::new(),
+        ),
     };
-    Refusal { field: join(path, key), problem, fix }
+    Refusal {
+        field: join(path, key),
+        problem,
+        fix,
+    }
 }
 
 /// A value on its way into a type.
@@ -49,17 +66,34 @@ impl<'de> Deserializer<'de> for Node<'de> {
         let Node { value, path, found } = self;
         match value {
             Value::Null => visitor.visit_unit(),
-            Value::Array(items) => visitor.visit_seq(Items { items: items.iter().enumerate(), path, found }),
-            Value::Object(map) => visitor.visit_map(Entries { entries: map.iter(), next: None, path, found }),
+            Value::Array(items) => visitor.visit_seq(Items {
+                items: items.iter().enumerate(),
+                path,
+                found,
+            }),
+            Value::Object(map) => visitor.visit_map(Entries {
+                entries: map.iter(),
+                next: None,
+                path,
+                found,
+            }),
             scalar => scalar.deserialize_any(visitor).map_err(Error::custom),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.value.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.value.is_null() {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -69,17 +103,25 @@ impl<'de> Deserializer<'de> for Node<'de> {
         known: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        for key in self.value.as_object().into_iter().flat_map(|object| object.keys()) {
+        for key in self
+            .value
+            .as_object()
+            .into_iter()
+            .flat_map(|object| object.keys())
+        {
             if !known.contains(&key.as_str()) {
-                self.found.borrow_mut().push(refusal(&self.path, key, known));
+                self.found
+                    .borrow_mut()
+                    .push(refusal(&self.path, key, known));
             }
         }
         self.deserialize_any(visitor)
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map enum identifier ignored_any
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes
+        byte_buf unit unit_struct
+        seq tuple tuple_struct map enum identifier ignored_any
     }
 }
 
@@ -92,9 +134,19 @@ struct Items<'a> {
 impl<'de> SeqAccess<'de> for Items<'de> {
     type Error = Error;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        let Some((index, value)) = self.items.next() else { return Ok(None) };
-        seed.deserialize(Node { value, path: format!("{}[{index}]", self.path), found: self.found }).map(Some)
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Error> {
+        let Some((index, value)) = self.items.next() else {
+            return Ok(None);
+        };
+        seed.deserialize(Node {
+            value,
+            path: format!("{}[{index}]", self.path),
+            found: self.found,
+        })
+        .map(Some)
     }
 }
 
@@ -108,15 +160,28 @@ struct Entries<'a> {
 impl<'de> MapAccess<'de> for Entries<'de> {
     type Error = Error;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        let Some((key, value)) = self.entries.next() else { return Ok(None) };
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
+        let Some((key, value)) = self.entries.next() else {
+            return Ok(None);
+        };
         self.next = Some((key, value));
-        seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some)
+        seed.deserialize(BorrowedStrDeserializer::new(key))
+            .map(Some)
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
-        let (key, value) = self.next.take().ok_or_else(|| Error::custom("a value before its key"))?;
-        seed.deserialize(Node { value, path: join(&self.path, key), found: self.found })
+        let (key, value) = self
+            .next
+            .take()
+            .ok_or_else(|| Error::custom("a value before its key"))?;
+        seed.deserialize(Node {
+            value,
+            path: join(&self.path, key),
+            found: self.found,
+        })
     }
 }
 
@@ -148,8 +213,9 @@ impl<'de> Deserializer<'de> for Names<'_> {
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes
+        byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
 
@@ -170,7 +236,8 @@ mod tests {
         let service = json!({
             "apiVersion": "v1", "kind": "Service", "type": "NodePort",
             "metadata": {"name": "web", "annotation": {}},
-            "spec": {"selecter": {"any": "key"}, "ports": [{"port": 80}, {"port": 81, "nodeport": 20080}], "name": "x"},
+            "spec": {"selecter": {"any": "key"},
+                "ports": [{"port": 80}, {"port": 81, "nodeport": 20080}], "name": "x"},
             "status": {"loadBalancer": {"ingress": [{"ips": "x"}]}},
         });
         let found = found(service);
@@ -183,7 +250,12 @@ mod tests {
             ("status.loadBalancer.ingress[0].ips", "did you mean"),
         ] {
             let start = format!("{field}: ");
-            assert!(found.iter().any(|text| text.starts_with(&start) && text.contains(part)), "{field} in {found:#?}");
+            assert!(
+                found
+                    .iter()
+                    .any(|text| text.starts_with(&start) && text.contains(part)),
+                "{field} in {found:#?}"
+            );
         }
         assert_eq!(found.len(), 6, "{found:#?}");
     }
@@ -192,8 +264,10 @@ mod tests {
     fn known_fields_and_free_keys_are_not_found() {
         let service = json!({
             "apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": "web", "labels": {"any": "x"}, "managedFields": [{"manager": "m", "fieldsV1": {"f:x": {}}}]},
-            "spec": {"selector": {"any": "x"}, "ports": [{"port": 80, "targetPort": "http"}], "sessionAffinityConfig": null},
+            "metadata": {"name": "web", "labels": {"any": "x"},
+                "managedFields": [{"manager": "m", "fieldsV1": {"f:x": {}}}]},
+            "spec": {"selector": {"any": "x"}, "ports": [{"port": 80, "targetPort": "http"}],
+                "sessionAffinityConfig": null},
         });
         assert_eq!(found(service), Vec::<String>::new());
     }

@@ -1,4 +1,5 @@
-//! The forms of names, labels and addresses in Kubernetes (k8s.io/apimachinery `util/validation`, k8s.io/utils `net`).
+//! The forms of names, labels and addresses in Kubernetes (k8s.io/apimachinery `util/validation`,
+//! k8s.io/utils `net`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,12 +10,23 @@ const MAX_PORT_NAME: usize = 15;
 
 /// A DNS label of RFC 1123, such as `web-1`.
 pub(super) fn is_label(text: &str) -> bool {
-    text.len() <= MAX_LABEL && is_framed(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), |c| c == '-')
+    text.len() <= MAX_LABEL
+        && is_framed(
+            text,
+            |c| c.is_ascii_lowercase() || c.is_ascii_digit(),
+            |c| c == '-',
+        )
 }
 
 /// DNS labels with dots between them, such as `db.example.com`.
 pub(super) fn is_subdomain(text: &str) -> bool {
-    let part = |part: &str| is_framed(part, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), |c| c == '-');
+    let part = |part: &str| {
+        is_framed(
+            part,
+            |c| c.is_ascii_lowercase() || c.is_ascii_digit(),
+            |c| c == '-',
+        )
+    };
     text.len() <= MAX_SUBDOMAIN && text.split('.').all(part)
 }
 
@@ -34,7 +46,11 @@ pub(super) fn is_label_value(text: &str) -> bool {
 /// The name of a container's port.
 pub(super) fn is_port_name(text: &str) -> bool {
     text.len() <= MAX_PORT_NAME
-        && is_framed(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), |c| c == '-')
+        && is_framed(
+            text,
+            |c| c.is_ascii_lowercase() || c.is_ascii_digit(),
+            |c| c == '-',
+        )
         && text.contains(|c: char| c.is_ascii_lowercase())
         && !text.contains("--")
 }
@@ -51,13 +67,22 @@ fn is_framed(text: &str, outer: impl Fn(char) -> bool, inner: impl Fn(char) -> b
 /// An address. Kubernetes before 1.36 takes leading zeros in IPv4.
 pub(super) fn ip(text: &str) -> Option<IpAddr> {
     if text.contains(':') {
-        return text.parse::<Ipv6Addr>().ok().map(|address| address.to_canonical());
+        return text
+            .parse::<Ipv6Addr>()
+            .ok()
+            .map(|address| address.to_canonical());
     }
     let octet = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         digits
             .then(|| text.trim_start_matches('0'))
-            .and_then(|text| if text.is_empty() { Some(0) } else { text.parse().ok() })
+            .and_then(|text| {
+                if text.is_empty() {
+                    Some(0)
+                } else {
+                    text.parse().ok()
+                }
+            })
     };
     let octets: Option<Vec<u8>> = text.split('.').map(octet).collect();
     let octets: [u8; 4] = octets?.try_into().ok()?;
@@ -66,7 +91,9 @@ pub(super) fn ip(text: &str) -> Option<IpAddr> {
 
 /// A range in CIDR notation.
 pub(super) fn is_cidr(text: &str) -> bool {
-    let Some((address, length)) = text.split_once('/') else { return false };
+    let Some((address, length)) = text.split_once('/') else {
+        return false;
+    };
     let largest = if address.contains(':') { 128 } else { 32 };
     let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
     ip(address).is_some() && digits && length.parse::<u32>().is_ok_and(|length| length <= largest)
@@ -96,11 +123,31 @@ mod tests {
     fn names_have_forms() {
         let long = "a".repeat(64);
         for (form, good, bad) in [
-            (is_label as fn(&str) -> bool, ["a", "1a-b", "a--b"], ["", "Bad_Name", "a-", "a.b", &long]),
-            (is_subdomain, ["a", "a.b-c.1", &long], ["", "a..b", "A", ".a", "a."]),
-            (is_qualified, ["a_B.c", "x.y/A", "1"], ["", "/a", "a/b/c", "X/a", "-a"]),
-            (is_label_value, ["", "a_B.c", "1"], ["a b", "-a", "a.", "ä", &long]),
-            (is_port_name, ["http", "a-1", "8080x"], ["80", "a--b", "-a", "HTTP", "a123456789012345"]),
+            (
+                is_label as fn(&str) -> bool,
+                ["a", "1a-b", "a--b"],
+                ["", "Bad_Name", "a-", "a.b", &long],
+            ),
+            (
+                is_subdomain,
+                ["a", "a.b-c.1", &long],
+                ["", "a..b", "A", ".a", "a."],
+            ),
+            (
+                is_qualified,
+                ["a_B.c", "x.y/A", "1"],
+                ["", "/a", "a/b/c", "X/a", "-a"],
+            ),
+            (
+                is_label_value,
+                ["", "a_B.c", "1"],
+                ["a b", "-a", "a.", "ä", &long],
+            ),
+            (
+                is_port_name,
+                ["http", "a-1", "8080x"],
+                ["80", "a--b", "-a", "HTTP", "a123456789012345"],
+            ),
         ] {
             assert!(good.iter().all(|text| form(text)), "{good:?}");
             assert!(bad.iter().all(|text| !form(text)), "{bad:?}");
@@ -109,19 +156,61 @@ mod tests {
 
     #[test]
     fn addresses_and_ranges() {
-        for good in ["10.0.0.1", "010.0.0.01", "::1", "::ffff:1.2.3.4", "2001:db8::"] {
+        for good in [
+            "10.0.0.1",
+            "010.0.0.01",
+            "::1",
+            "::ffff:1.2.3.4",
+            "2001:db8::",
+        ] {
             assert!(ip(good).is_some(), "{good}");
         }
-        for bad in ["", "1.2.3", "1.2.3.256", "1.2.3.4.5", "a", "fe80::1%eth0", "1.2.3.4/8", " 1.2.3.4", "1.2.3.-4"] {
+        for bad in [
+            "",
+            "1.2.3",
+            "1.2.3.256",
+            "1.2.3.4.5",
+            "a",
+            "fe80::1%eth0",
+            "1.2.3.4/8",
+            " 1.2.3.4",
+            "1.2.3.-4",
+        ] {
             assert!(ip(bad).is_none(), "{bad}");
         }
-        assert!(["10.0.0.0/8", "0.0.0.0/0", "::/0", "10.0.0.1/32"].iter().all(|text| is_cidr(text)));
         assert!(
-            ["10.0.0.0", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/+8", "x/8"].iter().all(|text| !is_cidr(text))
+            ["10.0.0.0/8", "0.0.0.0/0", "::/0", "10.0.0.1/32"]
+                .iter()
+                .all(|text| is_cidr(text))
         );
-        for text in ["0.0.0.0", "127.0.0.1", "169.254.1.1", "224.0.0.1", "::", "::1", "fe80::1", "ff02::1"] {
+        assert!(
+            [
+                "10.0.0.0",
+                "10.0.0.0/33",
+                "::/129",
+                "10.0.0.0/",
+                "10.0.0.0/+8",
+                "x/8"
+            ]
+            .iter()
+            .all(|text| !is_cidr(text))
+        );
+        for text in [
+            "0.0.0.0",
+            "127.0.0.1",
+            "169.254.1.1",
+            "224.0.0.1",
+            "::",
+            "::1",
+            "fe80::1",
+            "ff02::1",
+        ] {
             assert!(ip(text).and_then(special).is_some(), "{text}");
         }
-        assert!(["192.0.2.1", "224.0.1.1", "2001:db8::1"].iter().all(|text| ip(text).and_then(special).is_none()));
+        assert!(
+            ["192.0.2.1", "224.0.1.1", "2001:db8::1"]
+                .iter()
+                .all(|text| ip(text).and_then(special).is_none())
+        );
     }
 }
