@@ -1,9 +1,9 @@
 //! Check: judges the Services in plain manifests as a cluster would, before they get there.
 //!
 //! Each Service is given the API server's defaults, `/mutate`'s patches, what the API server
-//! allocates and `/validate`'s judgement, through [`Admission`], as a cluster's host does. A verdict
-//! that only allocation decides is reported as uncertain. Called by `cli::check`, `cli::explain` and
-//! `lint`.
+//! allocates and `/validate`'s judgement, through [`Admission`], as a cluster's host does. A
+//! verdict that only allocation decides is reported as uncertain. Called by `cli::check`,
+//! `cli::explain` and `lint`.
 
 mod allocation;
 mod conflicts;
