@@ -9,20 +9,18 @@
 //! is in [`registration`], and kept so by a [`registrar`]; [`doctor`] looks at that and at what
 //! others registered.
 
+pub use sallyport_core::{contract, decode, excerpt, printable, service, units, yaml};
+
 pub mod admission;
 pub mod certificates;
 pub mod cli;
 pub mod cluster;
 mod contest;
-pub mod contract;
-pub mod decode;
 pub mod doctor;
 pub mod engine;
-mod excerpt;
 pub mod inventory;
 pub mod manifest;
 pub mod policy;
-pub mod printable;
 mod pulse;
 pub mod record;
 pub mod registrar;
@@ -30,8 +28,5 @@ pub mod registration;
 pub mod replay;
 pub mod report;
 pub mod server;
-pub mod service;
 pub mod suite;
-pub mod units;
 pub mod write_gate;
-pub mod yaml;

@@ -26,7 +26,7 @@ pub(crate) use preinit::SettingsRules;
 pub(crate) use room::Room;
 pub(crate) use state::{Budget, State};
 
-use crate::contract::log;
+use crate::contract;
 use crate::units::Bytes;
 use given_up::GivenUp;
 use room::Rooms;
@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use ticker::Ticker;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 
 /// What the pool is sized for.
@@ -150,7 +150,8 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let inner = wasmtime::Engine::new(&wasmtime_config(pool))?;
         let mut linker = Linker::new(&inner);
-        log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)?;
+        let log = format!("{}/log@{}", contract::PACKAGE, contract::VERSION);
+        linker.instance(&log)?.func_wrap("log", State::log)?;
         let ticker = Ticker::start(&inner);
         Ok(Self {
             inner,

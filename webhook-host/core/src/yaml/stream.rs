@@ -15,7 +15,7 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The documents of a text that hold something, in their order. After an error within a document
 /// the next one follows.
-pub(crate) struct Documents<'a> {
+pub struct Documents<'a> {
     rest: &'a str,
     /// The line at which the rest begins, from 1.
     line: usize,
@@ -31,7 +31,7 @@ enum Format {
 
 impl<'a> Documents<'a> {
     /// The documents of a file's text.
-    pub(crate) fn new(text: &'a str) -> Self {
+    pub fn new(text: &'a str) -> Self {
         let rest = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let format = if rest.trim_start().starts_with('{') {
             Format::Json

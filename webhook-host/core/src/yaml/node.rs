@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// A node and where it stands.
 #[derive(Debug, Clone)]
-pub(crate) struct Located {
+pub struct Located {
     line: u32,
     node: Node,
 }
@@ -20,7 +20,7 @@ pub(super) enum Node {
 }
 
 /// A member of an object.
-pub(crate) type Entry = (Arc<str>, Located);
+pub type Entry = (Arc<str>, Located);
 
 /// The keys of a file's objects, each once: ten thousands of objects share few.
 #[derive(Default)]
@@ -53,12 +53,12 @@ impl Located {
     }
 
     /// From 1.
-    pub(crate) fn line(&self) -> usize {
+    pub fn line(&self) -> usize {
         self.line as usize
     }
 
     /// The value, without the lines.
-    pub(crate) fn value(&self) -> Value {
+    pub fn value(&self) -> Value {
         match &self.node {
             Node::Scalar(value) => value.clone(),
             Node::List(items) => items.iter().map(Self::value).collect(),
@@ -80,17 +80,17 @@ impl Located {
     }
 
     /// Whether it is null.
-    pub(crate) fn is_null(&self) -> bool {
+    pub fn is_null(&self) -> bool {
         matches!(self.node, Node::Scalar(Value::Null))
     }
 
     /// The text of a scalar that is one.
-    pub(crate) fn text(&self) -> Option<&str> {
+    pub fn text(&self) -> Option<&str> {
         self.scalar().and_then(Value::as_str)
     }
 
     /// A member of an object.
-    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+    pub fn get(&self, key: &str) -> Option<&Self> {
         self.entries()
             .iter()
             .find(|(name, _)| **name == *key)
@@ -98,7 +98,7 @@ impl Located {
     }
 
     /// The members of an object, in their order; empty for anything else.
-    pub(crate) fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[Entry] {
         match &self.node {
             Node::Object(entries) => entries,
             _ => &[],
@@ -106,17 +106,17 @@ impl Located {
     }
 
     /// Whether it is an object.
-    pub(crate) fn is_object(&self) -> bool {
+    pub fn is_object(&self) -> bool {
         matches!(self.node, Node::Object(_))
     }
 
     /// Whether it is a list.
-    pub(crate) fn is_list(&self) -> bool {
+    pub fn is_list(&self) -> bool {
         matches!(self.node, Node::List(_))
     }
 
     /// The items of a list; empty for anything else.
-    pub(crate) fn items(&self) -> &[Self] {
+    pub fn items(&self) -> &[Self] {
         match &self.node {
             Node::List(items) => items,
             _ => &[],
@@ -124,7 +124,7 @@ impl Located {
     }
 
     /// Takes the items out of the list that a member is; empty for anything else.
-    pub(crate) fn into_items(self, key: &str) -> Vec<Self> {
+    pub fn into_items(self, key: &str) -> Vec<Self> {
         let Node::Object(entries) = self.node else {
             return vec![];
         };
@@ -140,7 +140,7 @@ impl Located {
     }
 
     /// Sets a text member of an object, at the object's own line.
-    pub(crate) fn set(&mut self, key: &str, text: &str) {
+    pub fn set(&mut self, key: &str, text: &str) {
         let member = Self {
             line: self.line,
             node: Node::Scalar(text.into()),
@@ -169,7 +169,7 @@ impl Located {
     }
 
     /// The line of the deepest node on a field path such as `spec.ports[1].nodePort`.
-    pub(crate) fn line_of(&self, field: &str) -> usize {
+    pub fn line_of(&self, field: &str) -> usize {
         let mut node = self;
         for step in steps(field) {
             let next = match step.parse::<usize>() {
@@ -186,7 +186,7 @@ impl Located {
 }
 
 /// `metadata.labels["a.b/c"]` is `metadata`, `labels`, `a.b/c`.
-pub(crate) fn steps(field: &str) -> Vec<String> {
+pub fn steps(field: &str) -> Vec<String> {
     let (mut steps, mut step, mut quoted) = (vec![], String::new(), false);
     for c in field.chars() {
         match c {

@@ -9,7 +9,7 @@ use super::{Documents, YamlError};
 
 /// The objects of a text. After an error the next document follows, where it is clear where that
 /// begins.
-pub(crate) struct Objects<'a> {
+pub struct Objects<'a> {
     documents: Documents<'a>,
     /// Of the list that is open.
     items: std::vec::IntoIter<Located>,
@@ -18,11 +18,11 @@ pub(crate) struct Objects<'a> {
 
 /// What `kubectl` refuses.
 #[derive(Debug)]
-pub(crate) struct Refused {
+pub struct Refused {
     /// Why, as a phrase about the object, and where.
-    pub(crate) error: YamlError,
+    pub error: YamlError,
     /// What was read; `None` where the text itself is at fault.
-    pub(crate) node: Option<Located>,
+    pub node: Option<Located>,
 }
 
 /// What the items of a list may leave out.
@@ -34,7 +34,7 @@ struct ListMeta {
 
 impl<'a> Objects<'a> {
     /// The objects of a file's text.
-    pub(crate) fn new(text: &'a str) -> Self {
+    pub fn new(text: &'a str) -> Self {
         Self {
             documents: Documents::new(text),
             items: vec![].into_iter(),

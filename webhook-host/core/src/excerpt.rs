@@ -8,19 +8,19 @@ use std::borrow::Cow;
 
 /// Bytes of one value in a log line or in a sentence. Names of objects have 253 at most, user names
 /// of service accounts 337.
-pub(crate) const MAX_VALUE: usize = 400;
+pub const MAX_VALUE: usize = 400;
 
 /// Bytes of a sentence or a message as a whole.
-pub(crate) const MAX_MESSAGE: usize = 4096;
+pub const MAX_MESSAGE: usize = 4096;
 
 /// The beginning of a value, at most [`MAX_VALUE`] bytes of it, and how long it was.
-pub(crate) fn excerpt(text: &str) -> Cow<'_, str> {
+pub fn excerpt(text: &str) -> Cow<'_, str> {
     cut(text, MAX_VALUE)
 }
 
 /// The beginning of a text, at most `most` bytes of it. A text that was cut ends with its length,
 /// which takes some more bytes.
-pub(crate) fn cut(text: &str, most: usize) -> Cow<'_, str> {
+pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return Cow::Borrowed(text);
     }

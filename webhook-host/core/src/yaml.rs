@@ -7,16 +7,16 @@
 
 mod document;
 mod json;
-pub(crate) mod node;
+pub mod node;
 mod objects;
 mod scalar;
 mod stream;
 
 use serde_json::Value;
 
-pub(crate) use node::{Located, steps};
-pub(crate) use objects::{Objects, Refused};
-pub(crate) use stream::Documents;
+pub use node::{Located, steps};
+pub use objects::{Objects, Refused};
+pub use stream::Documents;
 
 /// Levels of objects and lists. A Service has 5, a CustomResourceDefinition 30; what reads the
 /// values recurses.
