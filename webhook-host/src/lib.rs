@@ -9,24 +9,24 @@
 //! and [`doctor`] and [`lint`] find what is wrong before it hurts. `docs/architecture.md` shows the
 //! way of a review through all of them.
 
-pub use sallyport_core::{contract, decode, excerpt, printable, service, units, yaml};
+pub use sallyport_core::{
+    admission, check, component, contract, decode, excerpt, inventory, manifest, policy, printable,
+    service, settings, suite, units, yaml,
+};
 
-pub mod admission;
 pub mod certificates;
-pub mod check;
 pub mod cli;
 pub mod cluster;
 pub mod doctor;
 pub mod engine;
-pub mod inventory;
+pub mod evaluator;
 mod kube_error;
 mod large_body;
 pub mod lint;
 pub mod live;
-pub mod manifest;
+pub mod manifests;
 pub mod metrics;
 pub mod observers;
-pub mod policy;
 mod pulse;
 pub mod record;
 pub mod replay;
@@ -34,7 +34,8 @@ pub mod report;
 pub mod server;
 pub mod sources;
 pub mod status;
-pub mod suite;
+pub mod suites;
 pub mod tls;
+pub mod watchers;
 pub mod webhooks;
 pub mod write_gate;

@@ -3,12 +3,10 @@
 //!
 //! Invariants: a guest can call `log` and nothing else; it runs under a deadline (epochs), a memory
 //! limit and a bounded stack; no state survives an evaluation; nothing is compiled in this process,
-//! but in a child with limits (`child`). Used by `policy` alone.
+//! but in a child with limits (`child`). Used by `evaluator` alone.
 
-mod bounds;
 mod cache;
 mod child;
-mod component;
 mod given_up;
 mod guest;
 mod load;
@@ -16,13 +14,11 @@ mod preinit;
 mod room;
 mod state;
 mod ticker;
+mod values;
 
 pub use cache::{Cache, CacheCounts, CacheError};
-pub(crate) use child::run as compile_if_asked;
-pub(crate) use component::{Candidate, Configure, LoadProblem, shortened};
 pub(crate) use guest::Guest;
-pub(crate) use load::{Order, Prepared, call_configure};
-pub(crate) use preinit::SettingsRules;
+pub(crate) use load::{Order, PerInstance, Prepared, call_configure};
 pub(crate) use room::Room;
 pub(crate) use state::{Budget, State};
 

@@ -100,10 +100,7 @@ impl State {
     }
 
     /// The contract's `log`: writes a line, or keeps it.
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "the form that wasmtime asks for"
-    )]
+    #[expect(clippy::unnecessary_wraps, reason = "the form that wasmtime asks for")]
     pub(super) fn log(
         mut store: StoreContextMut<'_, Self>,
         (level, message): (Level, String),
@@ -167,4 +164,3 @@ impl ResourceLimiter for State {
         Ok(desired <= super::TABLE_ELEMENTS)
     }
 }
-

@@ -5,7 +5,11 @@ use super::review::{Operation, Phase, Resource};
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct Description {
     pub name: String,
     pub version: String,
@@ -18,7 +22,11 @@ pub struct Description {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(variant))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(variant)
+)]
 pub enum Compared {
     #[cfg_attr(feature = "wasmtime", component(name = "annotation"))]
     Annotation(String),
@@ -33,7 +41,11 @@ pub enum Compared {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(enum))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(enum)
+)]
 #[repr(u8)]
 pub enum Context {
     #[cfg_attr(feature = "wasmtime", component(name = "namespace"))]

@@ -4,7 +4,11 @@
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(enum))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(enum)
+)]
 #[repr(u8)]
 pub enum Level {
     #[cfg_attr(feature = "wasmtime", component(name = "debug"))]

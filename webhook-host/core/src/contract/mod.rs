@@ -28,11 +28,32 @@ pub const PACKAGE: &str = "sallyport:policy";
 
 /// The contract's WIT, as policy authors read it: file name and text.
 pub const WIT: [(&str, &str); 7] = [
-    ("world.wit", include_str!("../../../../policy-wasm/wit/world.wit")),
-    ("policy.wit", include_str!("../../../../policy-wasm/wit/policy.wit")),
-    ("description.wit", include_str!("../../../../policy-wasm/wit/description.wit")),
-    ("review.wit", include_str!("../../../../policy-wasm/wit/review.wit")),
-    ("service.wit", include_str!("../../../../policy-wasm/wit/service.wit")),
-    ("verdict.wit", include_str!("../../../../policy-wasm/wit/verdict.wit")),
-    ("log.wit", include_str!("../../../../policy-wasm/wit/log.wit")),
+    (
+        "world.wit",
+        include_str!("../../../../policy-wasm/wit/world.wit"),
+    ),
+    (
+        "policy.wit",
+        include_str!("../../../../policy-wasm/wit/policy.wit"),
+    ),
+    (
+        "description.wit",
+        include_str!("../../../../policy-wasm/wit/description.wit"),
+    ),
+    (
+        "review.wit",
+        include_str!("../../../../policy-wasm/wit/review.wit"),
+    ),
+    (
+        "service.wit",
+        include_str!("../../../../policy-wasm/wit/service.wit"),
+    ),
+    (
+        "verdict.wit",
+        include_str!("../../../../policy-wasm/wit/verdict.wit"),
+    ),
+    (
+        "log.wit",
+        include_str!("../../../../policy-wasm/wit/log.wit"),
+    ),
 ];

@@ -5,7 +5,11 @@ use super::service::{Pair, Service};
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(enum))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(enum)
+)]
 #[repr(u8)]
 pub enum Operation {
     #[cfg_attr(feature = "wasmtime", component(name = "create"))]
@@ -15,7 +19,11 @@ pub enum Operation {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(enum))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(enum)
+)]
 #[repr(u8)]
 pub enum Resource {
     #[cfg_attr(feature = "wasmtime", component(name = "services"))]
@@ -25,7 +33,11 @@ pub enum Resource {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(enum))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(enum)
+)]
 #[repr(u8)]
 pub enum Phase {
     #[cfg_attr(feature = "wasmtime", component(name = "mutating"))]
@@ -35,7 +47,11 @@ pub enum Phase {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct Review {
     pub phase: Phase,
     pub operation: Operation,
@@ -54,14 +70,22 @@ pub struct Review {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct User {
     pub name: String,
     pub groups: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct Namespace {
     pub name: String,
     pub labels: Vec<Pair>,
@@ -69,7 +93,11 @@ pub struct Namespace {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct Cluster {
     pub environment: Option<Environment>,
     pub providers: Vec<Provider>,
@@ -78,7 +106,11 @@ pub struct Cluster {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(enum))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(enum)
+)]
 #[repr(u8)]
 pub enum Environment {
     #[cfg_attr(feature = "wasmtime", component(name = "cloud"))]
@@ -88,14 +120,22 @@ pub enum Environment {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct Provider {
     pub id: ProviderId,
     pub nodes: u32,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(variant))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(variant)
+)]
 pub enum ProviderId {
     #[cfg_attr(feature = "wasmtime", component(name = "scheme"))]
     Scheme(String),
@@ -106,21 +146,33 @@ pub enum ProviderId {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct PortRange {
     pub from: u16,
     pub to: u16,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct Pod {
     pub labels: Vec<Pair>,
     pub ports: Vec<ContainerPort>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct ContainerPort {
     pub name: Option<String>,
     pub number: i32,

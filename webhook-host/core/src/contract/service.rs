@@ -6,7 +6,11 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 pub type Pair = (String, String);
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct Service {
     pub metadata: Metadata,
     #[cfg_attr(feature = "wasmtime", component(name = "has-spec"))]
@@ -16,7 +20,11 @@ pub struct Service {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct Metadata {
     pub name: String,
     #[cfg_attr(feature = "wasmtime", component(name = "generate-name"))]
@@ -29,7 +37,11 @@ pub struct Metadata {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(enum))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(enum)
+)]
 #[repr(u8)]
 pub enum ServiceType {
     #[cfg_attr(feature = "wasmtime", component(name = "cluster-ip"))]
@@ -43,7 +55,11 @@ pub enum ServiceType {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct Spec {
     #[cfg_attr(feature = "wasmtime", component(name = "type"))]
     pub type_: Option<ServiceType>,
@@ -57,15 +73,27 @@ pub struct Spec {
     pub external_name: Option<String>,
     #[cfg_attr(feature = "wasmtime", component(name = "external-traffic-policy"))]
     pub external_traffic_policy: Option<String>,
-    #[cfg_attr(feature = "wasmtime", component(name = "external-traffic-policy-by-client"))]
+    #[cfg_attr(
+        feature = "wasmtime",
+        component(name = "external-traffic-policy-by-client")
+    )]
     pub external_traffic_policy_by_client: bool,
     #[cfg_attr(feature = "wasmtime", component(name = "health-check-node-port"))]
     pub health_check_node_port: Option<i32>,
-    #[cfg_attr(feature = "wasmtime", component(name = "health-check-node-port-by-client"))]
+    #[cfg_attr(
+        feature = "wasmtime",
+        component(name = "health-check-node-port-by-client")
+    )]
     pub health_check_node_port_by_client: bool,
-    #[cfg_attr(feature = "wasmtime", component(name = "allocate-load-balancer-node-ports"))]
+    #[cfg_attr(
+        feature = "wasmtime",
+        component(name = "allocate-load-balancer-node-ports")
+    )]
     pub allocate_load_balancer_node_ports: Option<bool>,
-    #[cfg_attr(feature = "wasmtime", component(name = "allocate-load-balancer-node-ports-by-client"))]
+    #[cfg_attr(
+        feature = "wasmtime",
+        component(name = "allocate-load-balancer-node-ports-by-client")
+    )]
     pub allocate_load_balancer_node_ports_by_client: bool,
     #[cfg_attr(feature = "wasmtime", component(name = "load-balancer-class"))]
     pub load_balancer_class: Option<String>,
@@ -78,7 +106,11 @@ pub struct Spec {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct Port {
     pub name: Option<String>,
     pub protocol: String,
@@ -94,7 +126,11 @@ pub struct Port {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(variant))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(variant)
+)]
 pub enum TargetPort {
     #[cfg_attr(feature = "wasmtime", component(name = "number"))]
     Number(i32),
@@ -103,14 +139,22 @@ pub enum TargetPort {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct Status {
     #[cfg_attr(feature = "wasmtime", component(name = "load-balancer-ingress"))]
     pub load_balancer_ingress: Vec<Ingress>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct Ingress {
     pub ip: Option<String>,
     pub hostname: Option<String>,
@@ -120,7 +164,11 @@ pub struct Ingress {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct PortStatus {
     pub port: i32,
     pub protocol: String,

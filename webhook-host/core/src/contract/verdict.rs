@@ -5,7 +5,11 @@ use super::service::Pair;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct Verdict {
     pub violations: Vec<Violation>,
     pub warnings: Vec<String>,
@@ -15,7 +19,11 @@ pub struct Verdict {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct Violation {
     pub rule: String,
     pub key: String,
@@ -25,7 +33,11 @@ pub struct Violation {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(variant))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(variant)
+)]
 pub enum PatchOperation {
     #[cfg_attr(feature = "wasmtime", component(name = "add"))]
     Add(PatchValue),
@@ -36,14 +48,22 @@ pub enum PatchOperation {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct PatchValue {
     pub path: String,
     pub value: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "wasmtime", derive(ComponentType, Lift, Lower), component(record))]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct SettingsError {
     pub path: String,
     pub message: String,
