@@ -9,37 +9,33 @@
 //! and [`doctor`] and [`lint`] find what is wrong before it hurts. `docs/architecture.md` shows the
 //! way of a review through all of them.
 
-pub mod admission;
+pub use sallyport_core::{
+    admission, check, component, contract, decode, excerpt, inventory, manifest, policy, printable,
+    service, settings, suite, units, yaml,
+};
+
 pub mod certificates;
-pub mod check;
 pub mod cli;
 pub mod cluster;
-pub mod contract;
-pub mod decode;
 pub mod doctor;
 pub mod engine;
-mod excerpt;
-pub mod inventory;
+pub mod evaluator;
 mod kube_error;
 mod large_body;
 pub mod lint;
 pub mod live;
-pub mod manifest;
+pub mod manifests;
 pub mod metrics;
 pub mod observers;
-pub mod policy;
-pub mod printable;
 mod pulse;
 pub mod record;
 pub mod replay;
 pub mod report;
 pub mod server;
-pub mod service;
 pub mod sources;
 pub mod status;
-pub mod suite;
+pub mod suites;
 pub mod tls;
-pub mod units;
+pub mod watchers;
 pub mod webhooks;
 pub mod write_gate;
-pub mod yaml;

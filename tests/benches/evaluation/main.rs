@@ -20,6 +20,7 @@ use reused::Reused;
 use sallyport::admission::{Admission, AdmissionRequest, Clock, Function};
 use sallyport::contract::review::Phase;
 use sallyport::engine::{Engine, EngineConfig};
+use sallyport::evaluator;
 use sallyport::inventory::Inventory;
 use sallyport::manifest::{Exemptions, ServicePolicy};
 use sallyport::policy::Policy;
@@ -65,7 +66,7 @@ fn profile(engine: &Arc<Engine>) -> Result<()> {
 }
 
 fn policy(engine: &Arc<Engine>, name: &str) -> Result<Policy> {
-    Ok(Policy::load(
+    Ok(evaluator::load(
         engine,
         ServicePolicy::from_value(&manifest(name)?)?,
         &component(name)?,
@@ -93,7 +94,7 @@ fn review(admission: &Admission, body: &[u8]) -> usize {
     let request = AdmissionRequest::parse(body).expect("a captured body");
     let clock = Clock {
         now: SystemTime::now(),
-        deadline: Instant::now() + Duration::from_secs(10),
+        deadline: (Instant::now() + Duration::from_secs(10)).into(),
     };
     let outcome = admission.review(Function::Validate(Phase::Validating), &request, clock);
     let error = outcome

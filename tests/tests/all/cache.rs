@@ -6,9 +6,10 @@ use crate::host::{
 };
 use sallyport::admission::Admission;
 use sallyport::engine::{Cache, CacheCounts, Engine, EngineConfig};
+use sallyport::evaluator;
 use sallyport::inventory::Inventory;
 use sallyport::manifest::Exemptions;
-use sallyport::policy::{Inspection, LoadError, Policy};
+use sallyport::policy::{LoadError, Policy};
 use sallyport::units::Bytes;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
@@ -42,7 +43,7 @@ impl Start {
     }
 
     fn load(&self, component: &[u8], spec: &Value) -> Result<Policy, LoadError> {
-        Policy::load(&self.engine, manifest(spec), component)
+        evaluator::load(&self.engine, manifest(spec), component)
     }
 
     /// Loads the guest, and proves that it works.
@@ -284,7 +285,7 @@ fn what_inspect_tells_does_not_depend_on_the_cache() {
     let directory = directory();
     let component = built("policies/nodeport_range.wasm");
     let inspect = |start: &Start| {
-        let inspection = Inspection::of(&start.engine, &component).expect("a shipped policy");
+        let inspection = evaluator::inspect(&start.engine, &component).expect("a shipped policy");
         serde_json::to_value(inspection).expect("JSON")
     };
     let first = inspect(&Start::new(&directory));

@@ -6,14 +6,15 @@ use crate::command_line::{sallyport, sallyport_in};
 use crate::host::{ENGINE, PATIENCE, VALIDATE, body, built, root};
 use crate::program::{Program, message};
 use sallyport::admission::{Admission, AdmissionRequest, Clock};
+use sallyport::evaluator;
 use sallyport::inventory::{Inventory, InventoryData};
 use sallyport::manifest::{Exemptions, ServicePolicy};
-use sallyport::policy::Policy;
+use sallyport::policy::Deadline;
 use sallyport::yaml;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Output;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 use tempfile::TempDir;
 
 /// A directory with files, and policies among them.
@@ -965,7 +966,7 @@ fn offences(admission: &Admission, review: &Value) -> BTreeSet<Offence> {
     let request = AdmissionRequest::parse(&body).expect("a review");
     let clock = Clock {
         now: SystemTime::now(),
-        deadline: Instant::now() + PATIENCE,
+        deadline: Deadline::Each(PATIENCE),
     };
     let evaluations = admission
         .review(VALIDATE, &request, clock)
@@ -991,7 +992,7 @@ impl Case {
             let manifest = ServicePolicy::from_value(&yaml::documents(&text).expect("YAML")[0])
                 .expect("valid");
             let component = built(&format!("policies/{}", manifest.spec.module.file));
-            Policy::load(&ENGINE, manifest, &component).expect("a sound policy")
+            evaluator::load(&ENGINE, manifest, &component).expect("a sound policy")
         });
         Admission::new(
             policies.collect(),

@@ -6,6 +6,7 @@ use crate::host::{ENGINE, ask, body, root};
 use crate::webhooks::{BARE_METAL, cases, loaded, options, passes, review, without_null};
 use sallyport::admission::{Admission, Function};
 use sallyport::contract::review::Phase;
+use sallyport::evaluator;
 use sallyport::inventory::Inventory;
 use sallyport::manifest::{Exemptions, ServicePolicy};
 use sallyport::policy::Policy;
@@ -117,7 +118,7 @@ fn host(
     let component =
         std::fs::read(root().join("target/policies").join(module)).expect("a component");
     let manifest = ServicePolicy::from_value(&manifest).expect("valid");
-    let policy = Policy::load(&ENGINE, manifest, &component).expect("a policy");
+    let policy = evaluator::load(&ENGINE, manifest, &component).expect("a policy");
     (
         Arc::new(policy),
         serde_json::from_value(exemptions.clone()).expect("exemptions"),

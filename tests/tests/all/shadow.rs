@@ -6,6 +6,7 @@ use crate::host::{ENGINE, Host, body, built, told};
 use crate::program::{Program, directory, manifest, put};
 use hyper::StatusCode;
 use sallyport::admission::Admission;
+use sallyport::evaluator;
 use sallyport::inventory::{Inventory, InventoryData};
 use sallyport::manifest::{Exemptions, ServicePolicy};
 use sallyport::policy::Policy;
@@ -30,7 +31,7 @@ fn pair(name: &str, live: (&str, Value), next: (&str, Value)) -> (Arc<Policy>, A
             "metadata": {"name": name}, "spec": spec,
         });
         let manifest = ServicePolicy::from_value(&manifest).expect("a valid manifest");
-        Policy::load(&ENGINE, manifest, &built(component)).expect("a sound policy")
+        evaluator::load(&ENGINE, manifest, &built(component)).expect("a sound policy")
     };
     (load(live).into(), load(next).as_candidate().into())
 }

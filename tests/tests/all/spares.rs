@@ -8,13 +8,15 @@ use crate::host::{
 };
 use sallyport::admission::{Admission, AdmissionRequest, Clock, Outcome};
 use sallyport::engine::{Engine, EngineConfig};
+use sallyport::evaluator;
+use sallyport::evaluator::{Used, deferring};
 use sallyport::inventory::{Inventory, InventoryData};
 use sallyport::manifest::Exemptions;
-use sallyport::policy::{Policy, Used};
+use sallyport::policy::Deadline;
 use sallyport::server::Limits;
 use serde_json::json;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 /// A host whose guest has time on a busy machine.
 fn patient() -> Arc<Admission> {
@@ -34,9 +36,9 @@ fn ask_first(host: &Admission, body: &[u8]) -> (Outcome, Used) {
     let request = AdmissionRequest::parse(body).expect("the test sends an AdmissionReview");
     let clock = Clock {
         now: SystemTime::now(),
-        deadline: Instant::now() + PATIENCE,
+        deadline: Deadline::Each(PATIENCE),
     };
-    host.review_with(host.inventory(), VALIDATE, &request, clock)
+    deferring(|| host.review(VALIDATE, &request, clock))
 }
 
 #[test]
@@ -115,7 +117,7 @@ fn what_was_not_given_back_yet_takes_nobodys_slot() {
         ..EngineConfig::default()
     };
     let engine = Arc::new(Engine::new(&engine).expect("this machine carries the engine"));
-    let policy = Policy::load(
+    let policy = evaluator::load(
         &engine,
         manifest(&json!({"limits": {"deadline": "2s"}})),
         &misbehave(),

@@ -3,10 +3,12 @@
 use crate::cel::{Cel, evaluate};
 use crate::command_line::{sallyport, sallyport_in};
 use crate::host::{ENGINE, root};
+use sallyport::evaluator;
 use sallyport::manifest::Exemptions;
 use sallyport::policy::Policy;
 use sallyport::service;
-use sallyport::suite::{self, Case, ModuleSearch, Runner, Setup};
+use sallyport::suite::{self, Case, Setup};
+use sallyport::suites::{self, ModuleSearch};
 use sallyport::webhooks::registration::{Endpoint, NAME, OnFailure, Options, Registration};
 use sallyport::yaml;
 use serde_json::{Value, json};
@@ -353,14 +355,14 @@ pub(crate) fn passes(conditions: &Value, review: &Value) -> bool {
 
 /// Every case that the suites have, with the request that it sends.
 pub(crate) fn cases(path: &str) -> Vec<Case> {
-    let (files, errors) = suite::find(&[root().join(path)]);
+    let (files, errors) = suites::find(&[root().join(path)]);
     assert!(errors.is_empty(), "{errors:?}");
     let search = ModuleSearch {
         directory: Some(root().join("target/policies")),
     };
     files
         .iter()
-        .flat_map(|file| suite::read(file, &search).expect("a suite").cases)
+        .flat_map(|file| suites::read(file, &search).expect("a suite").cases)
         .collect()
 }
 
@@ -409,7 +411,7 @@ pub(crate) fn options() -> Options {
 pub(crate) fn loaded(setup: &Setup) -> Option<Vec<Arc<Policy>>> {
     let load = |source: &suite::Source| {
         let component = std::fs::read(&source.component).expect("a component");
-        Policy::load(&ENGINE, source.manifest.clone(), &component)
+        evaluator::load(&ENGINE, source.manifest.clone(), &component)
             .ok()
             .map(Arc::new)
     };
@@ -418,7 +420,7 @@ pub(crate) fn loaded(setup: &Setup) -> Option<Vec<Arc<Policy>>> {
 
 #[test]
 fn no_condition_skips_what_the_host_would_judge() {
-    let mut runner = Runner::new(Arc::clone(&ENGINE));
+    let mut runner = suites::runner(Arc::clone(&ENGINE));
     let (mut skipped, mut asked) = (0, 0);
     for case in cases("tests/fixtures/host") {
         let Some(review) = review(&case) else {

@@ -3,8 +3,9 @@
 use super::fixtures::{HOST, Told};
 use super::{cell, root};
 use sallyport::engine::{Engine, EngineConfig};
+use sallyport::evaluator;
 use sallyport::policy::Inspection;
-use sallyport::report::inspection::kind;
+use sallyport_core::report::inspection::kind;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -120,7 +121,7 @@ fn inspect() -> Vec<Inspection> {
         let file = root().join(format!("target/policies/{name}.wasm"));
         let component =
             std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        Inspection::of(&engine, &component).unwrap_or_else(|error| panic!("{name}: {error}"))
+        evaluator::inspect(&engine, &component).unwrap_or_else(|error| panic!("{name}: {error}"))
     };
     folders.into_iter().map(inspect).collect()
 }

@@ -5,15 +5,17 @@ use crate::admission::Admission;
 use crate::check::{self, Circumstances, Manifests};
 use crate::engine::{Engine, EngineConfig};
 use crate::inventory::Inventory;
-use crate::report;
-use crate::report::check::{CheckReport, Detail};
+use crate::manifests;
 use crate::sources::load::{self, PolicyFiles};
 use crate::suite::User;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use sallyport_core::report;
+use sallyport_core::report::check::{CheckReport, Detail};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Judge the Services in plain manifests as the cluster would, before they get there.
 #[derive(Debug, Args)]
@@ -111,7 +113,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         &engine,
         &PolicyFiles::new(&args.policies, args.modules.as_deref()),
     )?;
-    let mut manifests = Manifests::read_except(&args.paths, &args.exclude);
+    let mut manifests = manifests::read(&args.paths, &args.exclude);
     if manifests.services.is_empty() && manifests.unread.is_empty() && !args.allow_empty {
         bail!(
             "no Service found ({} other objects); name files or directories that hold v1 Services, \
@@ -137,6 +139,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         admission: &admission,
         namespace: &args.namespace,
         user: user(args),
+        now: SystemTime::now(),
         old: &old,
     };
     let report = CheckReport {
@@ -151,7 +154,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 
 /// Reads the files that `--old` names.
 fn old(args: &CheckArgs) -> anyhow::Result<Manifests> {
-    let manifests = Manifests::read(&args.old);
+    let manifests = manifests::read(&args.old, &[]);
     if !args.old.is_empty() && manifests.services.is_empty() && manifests.unread.is_empty() {
         let named = args
             .old

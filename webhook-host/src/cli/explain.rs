@@ -1,7 +1,7 @@
 //! `sallyport explain`: how a Service is reached, in the words of the comparison of Service types.
 
 use crate::check::defaults;
-use crate::check::manifests::Manifests;
+use crate::manifests;
 use crate::report::explanation::{self, Explanation};
 use crate::service;
 use anyhow::bail;
@@ -48,7 +48,7 @@ Exit code: 0, or 2 when a file or a Service in it can't be read.";
 ///
 /// When there is no Service.
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let manifests = Manifests::read(&args.paths);
+    let manifests = manifests::read(&args.paths, &[]);
     if manifests.services.is_empty() && manifests.unread.is_empty() {
         bail!(
             "no Service found ({} other objects); name a file that holds v1 Services",

@@ -4,7 +4,7 @@ mod live;
 
 use super::cache::CacheArgs;
 use crate::engine::{Engine, EngineConfig};
-use crate::policy::Inspection;
+use crate::evaluator;
 use crate::report;
 use crate::sources::load;
 use anyhow::{Context as _, anyhow, bail};
@@ -75,10 +75,10 @@ fn component(file: &Path, cache: &CacheArgs, output: Output) -> anyhow::Result<E
         cache: cache.open()?,
         ..EngineConfig::default()
     })?;
-    let inspection = Inspection::of(&engine, &bytes)
+    let inspection = evaluator::inspect(&engine, &bytes)
         .with_context(|| format!("{path}: can't serve as a policy"))?;
     match output {
-        Output::Text => print!("{}", report::inspection::text(&inspection)),
+        Output::Text => print!("{}", sallyport_core::report::inspection::text(&inspection)),
         Output::Json => println!("{}", serde_json::to_string_pretty(&inspection)?),
     }
     Ok(ExitCode::SUCCESS)

@@ -4,10 +4,10 @@
 use super::cache::CacheArgs;
 use crate::engine::{Engine, EngineConfig};
 use crate::lint;
-use crate::report;
-use crate::report::check::{CheckReport, Finding, Level};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use sallyport_core::report;
+use sallyport_core::report::check::{CheckReport, Finding, Level};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;

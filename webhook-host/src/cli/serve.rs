@@ -269,7 +269,11 @@ impl Serve {
             watchers.want(admission.asks());
         }
         source.report(&custom);
-        let live = Live::new(Arc::new(admission));
+        let watched = source
+            .watchers
+            .as_ref()
+            .map(|watchers| Arc::clone(watchers.watched()));
+        let live = Live::new(Arc::new(admission), watched);
         live.watch_engine(Arc::clone(&source.engine));
         match source.self_test() {
             Err(error) if self.strict => return Err(error),

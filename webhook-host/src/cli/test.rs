@@ -2,15 +2,15 @@
 
 use super::cache::CacheArgs;
 use crate::engine::{Engine, EngineConfig};
-use crate::report;
-use crate::suite::{
-    self, Blessing, CaseReport, ModuleSearch, Runner, Suite, SuiteReport, TestReport,
-};
+use crate::suite::{Blessing, CaseReport, Runner, Suite, SuiteReport, TestReport};
+use crate::suites::{self, ModuleSearch};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use sallyport_core::report;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Run test suites against policies, offline, exactly as the webhook would answer.
 #[derive(Debug, Args)]
@@ -86,7 +86,7 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let search = ModuleSearch {
         directory: args.policies.clone(),
     };
-    let (files, errors) = suite::find(&args.paths);
+    let (files, errors) = suites::find(&args.paths);
     let mut report = TestReport::default();
     report.suites.extend(
         errors
@@ -98,9 +98,9 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
         cache: args.cache.open()?,
         ..EngineConfig::default()
     })?;
-    let mut runner = Runner::new(Arc::new(engine));
+    let mut runner = suites::runner(Arc::new(engine));
     for file in files {
-        report.suites.push(match suite::read(&file, &search) {
+        report.suites.push(match suites::read(&file, &search) {
             Ok(suite) => run_suite(args, &mut runner, &suite)?,
             Err(error) => broken(&error.path, error.problem),
         });
@@ -122,7 +122,9 @@ fn run_suite(args: &TestArgs, runner: &mut Runner, suite: &Suite) -> anyhow::Res
     let mut blessing = Blessing::new(suite);
     let mut cases = vec![];
     let mut blessed = vec![];
-    for (index, finding, elapsed) in runner.run_suite(suite, &args.filter) {
+    let mut began = Instant::now();
+    for (index, finding) in runner.run_suite(suite, &args.filter) {
+        let elapsed = began.elapsed();
         let case = &suite.cases[index];
         let failure = finding.failure(case);
         if args.bless && failure.is_some() && finding.can_be_blessed() {
@@ -135,6 +137,7 @@ fn run_suite(args: &TestArgs, runner: &mut Runner, suite: &Suite) -> anyhow::Res
             failure,
             elapsed,
         });
+        began = Instant::now();
     }
     let mut report = SuiteReport {
         path: suite.path.clone(),

@@ -21,7 +21,8 @@ pub use counts::{Counting, CountsOf};
 pub use policies::{Found, Policies};
 pub use report::{Report, Reports, Serves, TAKEN};
 
-use crate::inventory::{Event, Feed, Kind, Trouble, Watched};
+use crate::inventory::{Event, Kind};
+use crate::watchers::{Feed, Trouble, Watched};
 use crate::write_gate::WriteGate;
 use feed::Feeder;
 use kube::{Client, Config};

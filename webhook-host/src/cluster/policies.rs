@@ -5,8 +5,8 @@
 
 use super::Resource;
 use super::follow::Follower;
-use crate::inventory::Watched;
 use crate::manifest::{API_VERSION, ServicePolicy, ServicePolicyStatus};
+use crate::watchers::Watched;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::watcher::{Event, watcher};
 use kube::{Api, Client};

@@ -3,12 +3,10 @@
 //!
 //! Invariants: a guest can call `log` and nothing else; it runs under a deadline (epochs), a memory
 //! limit and a bounded stack; no state survives an evaluation; nothing is compiled in this process,
-//! but in a child with limits (`child`). Used by `policy` alone.
+//! but in a child with limits (`child`). Used by `evaluator` alone.
 
-mod bounds;
 mod cache;
 mod child;
-mod component;
 mod given_up;
 mod guest;
 mod load;
@@ -16,17 +14,15 @@ mod preinit;
 mod room;
 mod state;
 mod ticker;
+mod values;
 
 pub use cache::{Cache, CacheCounts, CacheError};
-pub(crate) use child::run as compile_if_asked;
-pub(crate) use component::{Candidate, Configure, LoadProblem, shortened};
 pub(crate) use guest::Guest;
-pub(crate) use load::{Order, Prepared, call_configure};
-pub(crate) use preinit::SettingsRules;
+pub(crate) use load::{Order, PerInstance, Prepared, call_configure};
 pub(crate) use room::Room;
 pub(crate) use state::{Budget, State};
 
-use crate::contract::log;
+use crate::contract;
 use crate::units::Bytes;
 use given_up::GivenUp;
 use room::Rooms;
@@ -34,7 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use ticker::Ticker;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 
 /// What the pool is sized for.
@@ -150,7 +146,8 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let inner = wasmtime::Engine::new(&wasmtime_config(pool))?;
         let mut linker = Linker::new(&inner);
-        log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)?;
+        let log = format!("{}/log@{}", contract::PACKAGE, contract::VERSION);
+        linker.instance(&log)?.func_wrap("log", State::log)?;
         let ticker = Ticker::start(&inner);
         Ok(Self {
             inner,

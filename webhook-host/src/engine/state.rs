@@ -1,10 +1,10 @@
 //! What the host keeps for one evaluation: limits and the guest's log.
 
-use crate::contract::log::{self, Level};
+use crate::contract::log::Level;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
-use wasmtime::ResourceLimiter;
+use wasmtime::{ResourceLimiter, StoreContextMut};
 
 /// What one evaluation may use.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +99,38 @@ impl State {
         self.memory
     }
 
+    /// The contract's `log`: writes a line, or keeps it.
+    #[expect(clippy::unnecessary_wraps, reason = "the form that wasmtime asks for")]
+    pub(super) fn log(
+        mut store: StoreContextMut<'_, Self>,
+        (level, message): (Level, String),
+    ) -> wasmtime::Result<()> {
+        store.data_mut().take_line(level, &message);
+        Ok(())
+    }
+
+    fn take_line(&mut self, level: Level, message: &str) {
+        let Some(left) = self.log_lines_left.checked_sub(1) else {
+            return;
+        };
+        self.log_lines_left = left;
+        let end = message.floor_char_boundary(LOG_LINE);
+        let severity = match level {
+            Level::Debug => Severity::Debug,
+            Level::Info => Severity::Info,
+            Level::Warn => Severity::Warn,
+            Level::Error => Severity::Error,
+        };
+        let line = Line {
+            severity,
+            message: message[..end].to_owned(),
+        };
+        match &mut self.kept_lines {
+            Some(lines) => lines.push(line),
+            None => line.emit(&self.policy),
+        }
+    }
+
     /// Whether the guest was refused memory: its trap, if one follows, means that.
     pub(crate) fn memory_refused(&self) -> bool {
         self.memory_refused
@@ -130,29 +162,5 @@ impl ResourceLimiter for State {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         Ok(desired <= super::TABLE_ELEMENTS)
-    }
-}
-
-impl log::Host for State {
-    fn log(&mut self, level: Level, message: String) {
-        let Some(left) = self.log_lines_left.checked_sub(1) else {
-            return;
-        };
-        self.log_lines_left = left;
-        let end = message.floor_char_boundary(LOG_LINE);
-        let severity = match level {
-            Level::Debug => Severity::Debug,
-            Level::Info => Severity::Info,
-            Level::Warn => Severity::Warn,
-            Level::Error => Severity::Error,
-        };
-        let line = Line {
-            severity,
-            message: message[..end].to_owned(),
-        };
-        match &mut self.kept_lines {
-            Some(lines) => lines.push(line),
-            None => line.emit(&self.policy),
-        }
     }
 }

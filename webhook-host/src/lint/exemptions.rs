@@ -3,8 +3,8 @@
 
 use super::finding;
 use crate::manifest::{BreakGlass, Exemptions, HostConfigSpec};
-use crate::report::check::{Finding, Level};
 use crate::yaml::Located;
+use sallyport_core::report::check::{Finding, Level};
 use std::time::Duration;
 
 /// Namespaces without which a cluster does not come back.

@@ -15,9 +15,9 @@ pub(crate) use records::Recorded;
 pub(crate) use tally::Tally;
 
 use crate::admission::{AdmissionRequest, Function, Operation, Outcome};
-use crate::inventory::Watched;
 use crate::manifest::Mode;
 use crate::policy::Policy;
+use crate::watchers::Watched;
 use engine::EngineMetrics;
 use feed::FeedMetrics;
 use policy::AllCounts;

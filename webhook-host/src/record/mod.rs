@@ -126,7 +126,7 @@ impl Record {
         let subjects = Subjects::of(admission.exemptions());
         let compared = compared(admission, outcome);
         let mut redaction = Redaction::of(&mut review, key, &compared, &subjects);
-        inventory.hash_labels(&mut redaction);
+        hash_labels(&mut inventory, &mut redaction);
         Ok(Self {
             time: now,
             function: function.into(),
@@ -160,15 +160,13 @@ fn compared(admission: &Admission, outcome: &Outcome) -> Compared {
     policies.fold(Compared::default(), Compared::and)
 }
 
-impl Excerpt {
-    fn hash_labels(&mut self, redaction: &mut Redaction<'_>) {
-        let (namespace, pods) = self.labels_mut();
-        if let Some(labels) = namespace {
-            redaction.labels("/inventory/labels", labels, Compared::namespace_label);
-        }
-        for labels in pods {
-            redaction.labels("/inventory/pods", labels, Compared::label);
-        }
+fn hash_labels(inventory: &mut Excerpt, redaction: &mut Redaction<'_>) {
+    let (namespace, pods) = inventory.labels_mut();
+    if let Some(labels) = namespace {
+        redaction.labels("/inventory/labels", labels, Compared::namespace_label);
+    }
+    for labels in pods {
+        redaction.labels("/inventory/pods", labels, Compared::label);
     }
 }
 

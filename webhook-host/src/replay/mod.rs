@@ -15,10 +15,10 @@ pub use log::{Line, Lines};
 use crate::admission::{Admission, AdmissionRequest, Clock, Outcome, ReviewError};
 use crate::inventory::Inventory;
 use crate::manifest::Exemptions;
-use crate::policy::{EvaluationError, Policy};
+use crate::policy::{Deadline, EvaluationError, Policy};
 use crate::record::{Answer, Compared, PolicyAnswer, Record, Subjects};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Nobody waits for a replay; the policies' own limits still hold.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -119,7 +119,7 @@ impl Replayer {
             .for_each(|policy| policy.forget_misses());
         let clock = Clock {
             now: record.time,
-            deadline: Instant::now() + PATIENCE,
+            deadline: Deadline::Each(PATIENCE),
         };
         admission.review(record.function.into(), request, clock)
     }

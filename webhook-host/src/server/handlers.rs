@@ -17,12 +17,13 @@ use super::timeout;
 use super::weight;
 use crate::admission::{AdmissionRequest, Clock, Function, Outcome};
 use crate::contract::review::Phase;
+use crate::evaluator::{Used, deferring};
 use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
+use crate::inventory::Kind;
 use crate::large_body::{BodyGuard, BodyLock};
 use crate::live::Live;
 use crate::metrics::TimedOut;
 use crate::observers::{Answered, Recorder, Shadow};
-use crate::policy::Used;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -201,26 +202,27 @@ impl App {
         body: &mut Body,
         arrived: Instant,
     ) -> Result<Vec<u8>, Refusal> {
-        let clock = Clock {
-            now: SystemTime::now(),
-            deadline: arrived + asked.time.clone()?,
-        };
+        let (now, deadline) = (SystemTime::now(), arrived + asked.time.clone()?);
         self.capacity.check(&asked.peer)?;
         let mut room = self.capacity.room(&asked.peer);
         let received = self.read(asked, body, &mut room).await?;
         let place = self.capacity.place(&asked.peer)?;
-        let Whole { body, lock, guard } = self.whole(received, clock.deadline).await?;
+        let Whole { body, lock, guard } = self.whole(received, deadline).await?;
         let review = parse(&body)?;
-        self.acquaint(function, &review, clock.deadline).await;
-        let turn = place.turn(clock.deadline).await?;
+        self.acquaint(function, &review, deadline).await;
+        let turn = place.turn(deadline).await?;
         // Once: the whole answer is of one set.
         let set = self.live.set();
         let is_retold = set.has_candidates() || self.recorder.is_some();
         let seen = is_retold.then(|| set.admission.inventory().as_of_now());
         let inventory = seen.as_ref().unwrap_or_else(|| set.admission.inventory());
-        let (outcome, used) = set
-            .admission
-            .review_with(inventory, function, &review, clock);
+        let clock = Clock {
+            now,
+            deadline: deadline.into(),
+        };
+        let admission = &set.admission;
+        let (outcome, used) =
+            deferring(|| admission.review_with(inventory, function, &review, clock));
         set.count(
             self.live.metrics(),
             function,
@@ -238,7 +240,7 @@ impl App {
                 function,
                 body,
                 lock,
-                now: clock.now,
+                now,
                 set,
                 inventory,
                 outcome,
@@ -274,18 +276,16 @@ impl App {
     /// Waits a moment for a namespace that is not known yet. One that stays unknown matches every
     /// selector.
     async fn acquaint(&self, function: Function, review: &AdmissionRequest<'_>, deadline: Instant) {
-        if !self
-            .live
-            .set()
-            .admission
-            .expects_namespace(function, review)
-        {
+        let Some(watched) = self.live.watched() else {
+            return;
+        };
+        let lacks = self.live.set().admission.lacks_namespace(function, review);
+        if !lacks || !watched.is_synced(Kind::Namespaces) {
             return;
         }
         // Half of what is left at most: the policies need some of it.
         let most = NAMESPACE_WAIT.min(deadline.saturating_duration_since(Instant::now()) / 2);
-        let admission = self.live.admission();
-        let known = admission.inventory().namespace_known(review.namespace());
+        let known = watched.namespace_known(review.namespace());
         let came = tokio::time::timeout(most, known).await.is_ok();
         self.live.metrics().awaited_namespace(came);
     }

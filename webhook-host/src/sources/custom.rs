@@ -162,8 +162,7 @@ fn try_load(
     manifest: &Value,
     before: &[Arc<Policy>],
 ) -> Result<Arc<Policy>, LoadError> {
-    let manifest =
-        ServicePolicy::from_value(manifest).map_err(|error| LoadError::new(error.to_string()))?;
+    let manifest = ServicePolicy::from_value(manifest)?;
     load::component(engine, modules, &manifest.split().0, before)
 }
 

@@ -3,7 +3,7 @@
 //!
 //! **Start.** The child is this very executable, started again (`/proc/self/exe`) with one
 //! environment variable and nothing else of the environment. A constructor that this library
-//! registers (`policy::compiling`) runs before `main`, sees the variable, works and exits. So the
+//! registers (`start`) runs before `main`, sees the variable, works and exits. So the
 //! child is there wherever the library is linked, in the program and in test binaries alike:
 //! nothing needs to be configured, and the two ends of the pipes are always of one build. (A fork
 //! without exec is not safe in a process with threads, and would share its secrets.)
@@ -28,12 +28,15 @@
 mod confinement;
 mod inside;
 mod memory;
+mod start;
 
-pub(crate) use inside::{is_child, run};
+use inside::{is_child, run};
 
 use super::cache::Compiled;
+use super::load::Order;
 use super::state::Line;
-use super::{LoadProblem, Order};
+use crate::policy::{LoadError, Problem};
+use crate::settings::Record;
 use crate::units::Bytes;
 use memory::MIB;
 use serde::{Deserialize, Serialize};
@@ -79,8 +82,9 @@ const EXIT_TIME: Duration = Duration::from_secs(1);
 struct Job<'a> {
     name: Cow<'a, str>,
     /// Settings as the manifest has them.
-    settings: Cow<'a, Map<String, Value>>,
-    has_settings: bool,
+    written: Cow<'a, Map<String, Value>>,
+    /// The type of the settings; `None` when it has none.
+    settings: Option<Cow<'a, Record>>,
     /// The policy's memory limit, in bytes.
     memory: usize,
     /// The largest memory limit of any policy: the size of the pool's slots.
@@ -95,7 +99,7 @@ struct Reply {
     log: Vec<Line>,
     /// Why the child could not give up all its rights.
     unconfined: Option<String>,
-    result: Result<Outcome, Vec<String>>,
+    result: Result<Outcome, Vec<Problem>>,
 }
 
 /// What is known of the compiled code.
@@ -150,13 +154,21 @@ enum Failure {
     Answer(String),
 }
 
-impl From<Failure> for LoadProblem {
+/// Why nothing was compiled.
+pub(super) enum CompileError {
+    /// It takes too much memory or time. Says how much.
+    GivenUp(String),
+    /// The component or its settings are at fault, or nothing can be compiled now.
+    Refused(LoadError),
+}
+
+impl From<Failure> for CompileError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Start(_) | Failure::NoRoom { .. } | Failure::Answer(_) => {
-                Self::Guest(failure.to_string())
+                Self::Refused(LoadError::component(failure.to_string()))
             }
-            _ => Self::TooDear(failure.to_string()),
+            _ => Self::GivenUp(failure.to_string()),
         }
     }
 }
@@ -217,7 +229,7 @@ impl Limits {
 /// # Errors
 ///
 /// When the component, its guest code or its settings are at fault, or it costs too much.
-pub(super) fn compile(order: &Order<'_>, slot: Bytes) -> Result<Made, LoadProblem> {
+pub(super) fn compile(order: &Order<'_>, slot: Bytes) -> Result<Made, CompileError> {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     if is_child() {
@@ -225,12 +237,12 @@ pub(super) fn compile(order: &Order<'_>, slot: Bytes) -> Result<Made, LoadProble
         // again.
         return Err(Failure::Start(io::Error::other("this process is such a child")).into());
     }
-    let component = order.candidate.bytes;
+    let component = order.component.bytes();
     let limits = Limits::new(component.len(), memory::free())?;
     let job = Job {
         name: Cow::Borrowed(order.name),
-        settings: Cow::Borrowed(order.written),
-        has_settings: order.candidate.has_settings(),
+        written: Cow::Borrowed(order.written),
+        settings: order.component.settings().map(Cow::Borrowed),
         memory: order.memory,
         slot,
     };
@@ -243,7 +255,9 @@ pub(super) fn compile(order: &Order<'_>, slot: Bytes) -> Result<Made, LoadProble
             )
         });
     }
-    let Outcome { no_snapshot, keep } = reply.result.map_err(LoadProblem::Several)?;
+    let Outcome { no_snapshot, keep } = reply
+        .result
+        .map_err(|problems| CompileError::Refused(problems.into()))?;
     Ok(Made {
         compiled: Compiled { code, no_snapshot },
         keep,
@@ -428,8 +442,8 @@ mod tests {
     fn failure(limits: Limits, component: &[u8]) -> String {
         let job = Job {
             name: "tried".into(),
-            settings: Cow::Owned(Map::new()),
-            has_settings: false,
+            written: Cow::Owned(Map::new()),
+            settings: None,
             memory: 1 << 20,
             slot: Bytes::new(1 << 20),
         };

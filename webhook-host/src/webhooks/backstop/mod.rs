@@ -162,7 +162,7 @@ fn break_glass(glass: &BreakGlass) -> Option<Condition> {
 fn constraints(registration: &Registration<'_>, manifest: &ServicePolicy) -> MatchResources {
     let mut excluded = registration.excluded_namespaces();
     let (selector, own) = manifest.spec.r#match.written();
-    excluded.extend(own.iter().cloned());
+    excluded.extend(own.map(str::to_owned));
     let LabelSelector {
         match_labels,
         match_expressions,

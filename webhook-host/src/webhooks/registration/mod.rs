@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The label that the API server gives every namespace, and lets nobody change.
-pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+pub use crate::inventory::NAME_LABEL;
 
 /// Seconds. An evaluation takes well under a millisecond; what takes seconds is a lost connection,
 /// and every write to a Service waits for it. Mutating calls come one after the other, so that they
