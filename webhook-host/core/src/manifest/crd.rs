@@ -133,7 +133,10 @@ fn make_structural(schema: &mut Value) {
 /// that may be null (`anyOf`) as `nullable`.
 fn merge_alternatives(schema: &mut Map<String, Value>) {
     let words = schema.get("oneOf").and_then(Value::as_array).map(|cases| {
-        let word = |case: &Value| case.get("const").cloned();
+        let word = |case: &Value| match case.get("enum")?.as_array()?.as_slice() {
+            [word] => Some(word.clone()),
+            _ => None,
+        };
         cases.iter().map(word).collect::<Option<Vec<_>>>()
     });
     if let Some(Some(words)) = words {
