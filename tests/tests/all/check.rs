@@ -1105,7 +1105,7 @@ async fn a_host_without_a_configuration_names_its_default_at_start_and_in_denial
 }
 
 #[test]
-fn the_readme_shows_what_check_and_explain_print() {
+fn the_readme_shows_what_check_explain_and_replay_print() {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("it is there");
     let mut shown = 0;
     for block in readme
@@ -1116,7 +1116,7 @@ fn the_readme_shows_what_check_and_explain_print() {
         for command in block.split("$ target/debug/sallyport ").skip(1) {
             let (line, expected) = command.split_once('\n').expect("a line");
             let arguments: Vec<_> = line.split_whitespace().collect();
-            if matches!(arguments[0], "check" | "explain") {
+            if matches!(arguments[0], "check" | "explain" | "replay") {
                 let output = sallyport(&arguments);
                 assert_eq!(
                     String::from_utf8_lossy(&output.stdout).trim(),
@@ -1127,5 +1127,5 @@ fn the_readme_shows_what_check_and_explain_print() {
             }
         }
     }
-    assert!(shown >= 3, "README.md shows {shown} commands");
+    assert!(shown >= 4, "README.md shows {shown} commands");
 }

@@ -9,8 +9,8 @@ const NAMES: [&str; 4] = ["baseline", "restricted", "cloud", "bare-metal"];
 pub(super) fn write(page: &mut String) {
     page.push_str(
         "## Presets\n\nSets of policies to start with, under `policies/presets`. \
-         `tests/fixtures/presets` holds what each says to the \
-         Services of well-known charts.\n\n",
+         `tests/fixtures/presets` holds the verdict of each on the Services of well-known \
+         charts.\n\n",
     );
     for name in NAMES {
         let file = root().join(format!("policies/presets/{name}/policies.yaml"));

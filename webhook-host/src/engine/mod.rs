@@ -11,7 +11,6 @@ mod given_up;
 mod guest;
 mod load;
 mod preinit;
-mod room;
 mod state;
 mod ticker;
 mod values;
@@ -19,16 +18,13 @@ mod values;
 pub use cache::{Cache, CacheCounts, CacheError};
 pub(crate) use guest::Guest;
 pub(crate) use load::{Order, PerInstance, Prepared, call_configure};
-pub(crate) use room::Room;
 pub(crate) use state::{Budget, State};
 
 use crate::contract;
 use crate::units::Bytes;
 use given_up::GivenUp;
-use room::Rooms;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use ticker::Ticker;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
@@ -94,7 +90,6 @@ pub struct Engine {
     compilations: AtomicU64,
     given_up: GivenUp,
     ticker: Ticker,
-    rooms: Rooms,
 }
 
 impl std::fmt::Debug for Engine {
@@ -125,7 +120,7 @@ impl Engine {
     /// When the operating system or the processor can't carry it.
     pub fn new(config: &EngineConfig) -> Result<Self, EngineError> {
         // Two more than evaluations run: loads and inspection take slots too.
-        let slots = config.concurrency.max(1) + 2 + room::MOST;
+        let slots = config.concurrency.max(1) + 2;
         Self::with_pool(pool(slots, WARM_MEMORIES, config.memory), config)
     }
 
@@ -157,7 +152,6 @@ impl Engine {
             compilations: AtomicU64::new(0),
             given_up: GivenUp::default(),
             ticker,
-            rooms: Rooms::new(),
         })
     }
 
@@ -187,21 +181,6 @@ impl Engine {
         Component::from_binary(&self.inner, bytes)
     }
 
-    /// Room to let an instance lie around, which may have some already; `None` when it has become
-    /// too large, or none is left.
-    pub(crate) fn room(&self, store: &Store<State>, held: Option<Room>) -> Option<Room> {
-        if room::is_small(store) {
-            held.or_else(|| self.rooms.take())
-        } else {
-            None
-        }
-    }
-
-    /// From now on the guest has so long.
-    pub(crate) fn give_time(&self, store: &mut Store<State>, time: Duration) {
-        store.set_epoch_deadline(self.ticker.deadline(time));
-    }
-
     /// A store for one evaluation, its deadline running.
     pub(crate) fn store(&self, policy: &Arc<str>, budget: Budget) -> Store<State> {
         let mut store = Store::new(&self.inner, State::new(policy, budget.memory));
@@ -209,7 +188,7 @@ impl Engine {
         // Lists of strings may name the same memory again and again, so the memory limit doesn't
         // bound them.
         store.set_hostcall_fuel(budget.output);
-        self.give_time(&mut store, budget.time);
+        store.set_epoch_deadline(self.ticker.deadline(budget.time));
         store
     }
 }

@@ -55,7 +55,6 @@ impl Line {
 /// The data of a store.
 pub(crate) struct State {
     policy: Arc<str>,
-    memory: usize,
     memory_left: usize,
     memory_refused: bool,
     log_lines_left: u32,
@@ -67,7 +66,6 @@ impl State {
     pub(super) fn new(policy: &Arc<str>, memory: usize) -> Self {
         Self {
             policy: Arc::clone(policy),
-            memory: 0,
             memory_left: memory,
             memory_refused: false,
             log_lines_left: LOG_LINES,
@@ -87,16 +85,6 @@ impl State {
     /// Allows some more memory: for what is not the guest's own doing.
     pub(super) fn allow(&mut self, bytes: usize) {
         self.memory_left += bytes;
-    }
-
-    /// The name of its policy.
-    pub(crate) fn policy(&self) -> &Arc<str> {
-        &self.policy
-    }
-
-    /// Bytes of linear memory, all memories together.
-    pub(super) fn memory(&self) -> usize {
-        self.memory
     }
 
     /// The contract's `log`: writes a line, or keeps it.
@@ -148,7 +136,6 @@ impl ResourceLimiter for State {
         let granted = growth <= self.memory_left;
         if granted {
             self.memory_left -= growth;
-            self.memory += growth;
         } else {
             self.memory_refused = true;
         }

@@ -1,5 +1,5 @@
-//! Lint: reads ServicePolicy and HostConfig manifests as `serve` would, without serving, and reports
-//! errors and oddities.
+//! Lint: reads ServicePolicy and HostConfig manifests as `serve` would, without serving, and
+//! reports errors and oddities.
 //!
 //! Every error of every file is reported, each with its line. Settings are checked by the module
 //! itself, and suites beside the policies are run. Called by `cli::lint`.

@@ -8,7 +8,7 @@ mod gate;
 
 pub use gate::PolicyCheck;
 
-use super::capacity::{Capacity, Room, Turn};
+use super::capacity::{Capacity, Room};
 use super::limits::Limits;
 use super::peer::Peer;
 use super::received::Received;
@@ -17,7 +17,6 @@ use super::timeout;
 use super::weight;
 use crate::admission::{AdmissionRequest, Clock, Function, Outcome};
 use crate::contract::review::Phase;
-use crate::evaluator::{Used, deferring};
 use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
 use crate::inventory::Kind;
 use crate::large_body::{BodyGuard, BodyLock};
@@ -221,8 +220,7 @@ impl App {
             deadline: deadline.into(),
         };
         let admission = &set.admission;
-        let (outcome, used) =
-            deferring(|| admission.review_with(inventory, function, &review, clock));
+        let outcome = admission.review_with(inventory, function, &review, clock);
         set.count(
             self.live.metrics(),
             function,
@@ -232,8 +230,7 @@ impl App {
         );
         log(&review, &outcome);
         let answer = outcome.response.to_json();
-        self.clear_up(used, turn);
-        drop(guard);
+        drop((turn, guard));
         if let Some(inventory) = seen {
             let set = Arc::clone(&set);
             self.hand_over(Answered {
@@ -247,19 +244,6 @@ impl App {
             });
         }
         Ok(answer)
-    }
-
-    /// Once the answer is sent: a worker comes to what was spawned when the task that writes the
-    /// answer has nothing more to do. Where all turns are taken, somebody may wait for this one, so
-    /// nothing is made ahead.
-    fn clear_up(&self, used: Used, turn: Turn) {
-        if used.is_empty() || !self.capacity.has_turns() {
-            return;
-        }
-        tokio::spawn(async move {
-            used.renew();
-            drop(turn);
-        });
     }
 
     /// To the threads in the background that want to know what was answered.

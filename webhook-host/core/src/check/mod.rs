@@ -1,8 +1,8 @@
 //! Check: judges the Services in plain manifests as a cluster would, before they get there.
 //!
 //! Each Service is given the API server's defaults, `/mutate`'s patches, what the API server
-//! allocates and `/validate`'s judgement, through [`Admission`], as a cluster's host does. A verdict
-//! that only allocation decides is reported as uncertain. The caller reads the files and
+//! allocates and `/validate`'s judgement, through [`Admission`], as a cluster's host does. A
+//! verdict that only allocation decides is reported as uncertain. The caller reads the files and
 //! says what time it is.
 
 mod allocation;
