@@ -129,8 +129,8 @@ fn make_structural(schema: &mut Value) {
     }
 }
 
-/// Writes the words of an enum, which schemars describes one by one (`oneOf`), as `enum`, and a type
-/// that may be null (`anyOf`) as `nullable`.
+/// Writes the words of an enum, which schemars describes one by one (`oneOf`), as `enum`, and a
+/// type that may be null (`anyOf`) as `nullable`.
 fn merge_alternatives(schema: &mut Map<String, Value>) {
     let words = schema.get("oneOf").and_then(Value::as_array).map(|cases| {
         let word = |case: &Value| match case.get("enum")?.as_array()?.as_slice() {

@@ -1,5 +1,5 @@
-//! `spec.match.namespaceSelector` of a ServicePolicy: metav1.LabelSelector, checked as an API server
-//! checks one (k8s.io/apimachinery `pkg/apis/meta/v1/validation`).
+//! `spec.match.namespaceSelector` of a ServicePolicy: metav1.LabelSelector, checked as an API
+//! server checks one (k8s.io/apimachinery `pkg/apis/meta/v1/validation`).
 //!
 //! Invariant: a selector that was read has only keys and values that a namespace can have. The
 //! policy would be asked about no namespace otherwise, or about more than it should, and nothing
