@@ -117,6 +117,12 @@ fn make_structural(schema: &mut Value) {
         Value::Object(object) => {
             object.values_mut().for_each(make_structural);
             merge_alternatives(object);
+            if let Some(Value::String(description)) = object.get_mut("description") {
+                *description = description.replace('\n', " ");
+            }
+            if let Some(Value::Array(required)) = object.get_mut("required") {
+                required.sort_by_key(Value::to_string);
+            }
             if object.get("additionalProperties") == Some(&Value::Bool(false)) {
                 object.remove("additionalProperties");
             }
