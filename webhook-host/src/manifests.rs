@@ -9,8 +9,8 @@ use wildmatch::WildMatch;
 /// Bytes of a file of manifests. Larger files are none.
 const MAX_FILE_SIZE: u64 = 64 << 20;
 
-/// Reads everything under the paths; `-` is standard input. Passes over the paths that match a glob,
-/// in which `*` stands for any characters.
+/// Reads everything under the paths; `-` is standard input. Passes over the paths that match a
+/// glob, in which `*` stands for any characters.
 pub fn read(paths: &[PathBuf], excluded: &[String]) -> Manifests {
     let excluded = excluded
         .iter()

@@ -40,7 +40,7 @@ pub(crate) static SHIPPED: LazyLock<Arc<Admission>> = LazyLock::new(|| {
         let component = built(&format!("policies/{}", manifest.spec.module.file));
         evaluator::load(&ENGINE, manifest, &component).expect("a shipped policy can be loaded")
     });
-    let config = root().join("webhook-host/src/cli/default-config.yaml");
+    let config = root().join("webhook-host/src/sources/default-config.yaml");
     let [config] = documents(&config).try_into().expect("one HostConfig");
     let config = HostConfig::from_value(&config)
         .expect("the default configuration is valid")

@@ -9,14 +9,13 @@
 use super::cache::{self, Key};
 use super::child::{self, CompileError};
 use super::guest::Guest;
+use super::order::Order;
 use super::values::{from_val, to_val};
 use super::{Budget, Engine, State};
-use crate::component::PolicyComponent;
 use crate::contract::description::Description;
 use crate::contract::verdict::SettingsError;
 use crate::policy::LoadError;
 use crate::settings::{self, Value};
-use serde_json::Map;
 use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -72,17 +71,6 @@ pub(super) fn panicked(panic: &(dyn Any + Send)) -> LoadError {
          read, such as memory \
          that is filled up to the host's limit"
     ))
-}
-
-/// A component that is to be loaded.
-pub(crate) struct Order<'a> {
-    pub(crate) component: &'a PolicyComponent<'a>,
-    /// The policy's name, for the log.
-    pub(crate) name: &'a Arc<str>,
-    /// The memory limit, in bytes.
-    pub(crate) memory: usize,
-    /// The settings as the manifest has them.
-    pub(crate) written: &'a Map<String, serde_json::Value>,
 }
 
 impl Engine {

@@ -10,6 +10,7 @@ mod child;
 mod given_up;
 mod guest;
 mod load;
+mod order;
 mod preinit;
 mod state;
 mod ticker;
@@ -17,7 +18,8 @@ mod values;
 
 pub use cache::{Cache, CacheCounts, CacheError};
 pub(crate) use guest::Guest;
-pub(crate) use load::{Order, PerInstance, Prepared, call_configure};
+pub(crate) use load::{PerInstance, Prepared, call_configure};
+pub(crate) use order::Order;
 pub(crate) use state::{Budget, State};
 
 use crate::contract;

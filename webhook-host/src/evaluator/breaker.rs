@@ -1,8 +1,8 @@
-//! A circuit breaker: a policy that keeps missing its deadline is not asked for a while, so that one
-//! loop can't occupy all workers.
+//! A circuit breaker: a policy that keeps missing its deadline is not asked for a while, so that
+//! one loop can't occupy all workers.
 //!
-//! Three misses in a row open the breaker. From then on, one evaluation a second is let through as a
-//! trial, one at a time; the first that ends before its deadline closes the breaker.
+//! Three misses in a row open the breaker. From then on, one evaluation a second is let through as
+//! a trial, one at a time; the first that ends before its deadline closes the breaker.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

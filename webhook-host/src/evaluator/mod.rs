@@ -3,12 +3,12 @@
 //!
 //! Role: implements [`Evaluate`], core's seam, with `engine`. [`load`] makes a policy of a manifest
 //! and a component, [`inspect`] looks at a component by itself. Invariants: an instance is asked
-//! once; an evaluation ends within the policy's limits and the caller's deadline; a policy that keeps
-//! missing its deadline is asked once a second only (`breaker`).
+//! once; an evaluation ends within the policy's limits and the caller's deadline; a policy that
+//! keeps missing its deadline is asked once a second only (`breaker`).
 //!
-//! Instances are made and dropped within the evaluation. To make them ahead, and drop them after the
-//! answer is sent, was tried: a request then takes 2 to 3 us more of the processor (40 instead of 37
-//! with four policies; `make bench`), because a task is spawned for it, and no client sees a
+//! Instances are made and dropped within the evaluation. To make them ahead, and drop them after
+//! the answer is sent, was tried: a request then takes 2 to 3 us more of the processor (40 instead
+//! of 37 with four policies; `make bench`), because a task is spawned for it, and no client sees a
 //! difference in throughput or latency.
 
 mod breaker;

@@ -3,8 +3,8 @@
 //!
 //! Role: decides whether a file can be a policy, and says why not. Everything but the bodies of
 //! functions is validated here, since types are not known otherwise; `bounds` refuses what would be
-//! dear to compile. Invariant: a [`PolicyComponent`] imports no function but the contract's `log`, exports
-//! the contract's `policy`, and its settings are of a type that manifests can write.
+//! dear to compile. Invariant: a [`PolicyComponent`] imports no function but the contract's `log`,
+//! exports the contract's `policy`, and its settings are of a type that manifests can write.
 
 mod bounds;
 mod settings_type;

@@ -4,7 +4,7 @@
 //! A candidate is a policy of the same name that differs in what its manifest states here. It never
 //! decides: `server` asks it after the answer was given, `test` and `check` not at all.
 
-use super::service_policy::{Module, ServicePolicySpec};
+use super::module::Module;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -46,17 +46,6 @@ impl TryFrom<Written> for Candidate {
             return Err("it would be the same as the live policy; state module, settings, or both");
         }
         Ok(Self { module, settings })
-    }
-}
-
-impl Candidate {
-    /// The spec of the next version, given the live one's.
-    pub(super) fn over(self, live: ServicePolicySpec) -> ServicePolicySpec {
-        ServicePolicySpec {
-            module: self.module.unwrap_or(live.module),
-            settings: self.settings.unwrap_or(live.settings),
-            ..live
-        }
     }
 }
 

@@ -117,6 +117,12 @@ fn make_structural(schema: &mut Value) {
         Value::Object(object) => {
             object.values_mut().for_each(make_structural);
             merge_alternatives(object);
+            if let Some(Value::String(description)) = object.get_mut("description") {
+                *description = description.replace('\n', " ");
+            }
+            if let Some(Value::Array(required)) = object.get_mut("required") {
+                required.sort_by_key(Value::to_string);
+            }
             if object.get("additionalProperties") == Some(&Value::Bool(false)) {
                 object.remove("additionalProperties");
             }
@@ -129,11 +135,14 @@ fn make_structural(schema: &mut Value) {
     }
 }
 
-/// Writes the words of an enum, which schemars describes one by one (`oneOf`), as `enum`, and a type
-/// that may be null (`anyOf`) as `nullable`.
+/// Writes the words of an enum, which schemars describes one by one (`oneOf`), as `enum`, and a
+/// type that may be null (`anyOf`) as `nullable`.
 fn merge_alternatives(schema: &mut Map<String, Value>) {
     let words = schema.get("oneOf").and_then(Value::as_array).map(|cases| {
-        let word = |case: &Value| case.get("const").cloned();
+        let word = |case: &Value| match case.get("enum")?.as_array()?.as_slice() {
+            [word] => Some(word.clone()),
+            _ => None,
+        };
         cases.iter().map(word).collect::<Option<Vec<_>>>()
     });
     if let Some(Some(words)) = words {

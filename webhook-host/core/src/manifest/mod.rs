@@ -1,15 +1,15 @@
 //! What users write: `ServicePolicy` and `HostConfig` manifests, of `apiVersion:
 //! sallyport.dev/v1alpha1`.
 //!
-//! Role: text that was parsed as YAML becomes typed configuration, with errors that name path, value
-//! and fix. Invariants: a manifest that was read holds only usable values; whatever a key allows is
-//! in its type; unknown keys are errors. [`ServicePolicy::crd`] makes a custom resource of the same
-//! types.
+//! Role: parsed YAML becomes typed configuration, with errors that name path, value and fix.
+//! Invariants: a manifest that was read holds only usable values; whatever a key allows is in its
+//! type; unknown keys are errors. [`ServicePolicy::crd`] makes a custom resource of the same types.
 
 mod candidate;
 mod crd;
 mod exemptions;
 mod host_config;
+mod module;
 mod names;
 mod selector;
 mod service_policy;
@@ -18,9 +18,10 @@ mod status;
 pub use candidate::Candidate;
 pub use exemptions::{BreakGlass, Exemptions};
 pub use host_config::{HostConfig, HostConfigSpec};
+pub use module::Module;
 pub use names::{AnnotationKey, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject};
 pub use service_policy::{
-    FailurePolicy, Limits, Match, Mode, Module, ServicePolicy, ServicePolicySpec, Updates,
+    FailurePolicy, Limits, Match, Mode, ServicePolicy, ServicePolicySpec, Updates,
 };
 pub use status::{
     ComponentStatus, Condition, ConditionStatus, ConditionType, Evaluations, ServicePolicyStatus,

@@ -1,5 +1,5 @@
-//! `spec.match.namespaceSelector` of a ServicePolicy: metav1.LabelSelector, checked as an API server
-//! checks one (k8s.io/apimachinery `pkg/apis/meta/v1/validation`).
+//! `spec.match.namespaceSelector` of a ServicePolicy: metav1.LabelSelector, checked as an API
+//! server checks one (k8s.io/apimachinery `pkg/apis/meta/v1/validation`).
 //!
 //! Invariant: a selector that was read has only keys and values that a namespace can have. The
 //! policy would be asked about no namespace otherwise, or about more than it should, and nothing
@@ -40,7 +40,7 @@ struct Requirement {
     values: Vec<LabelValue>,
 }
 
-/// A requirement whose parts were checked, but not whether they fit together.
+/// A requirement on a label of the namespace.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Requirement")]
@@ -53,7 +53,7 @@ struct WrittenRequirement {
     key: LabelKey,
     #[schemars(with = "String", extend("enum" = ["In", "NotIn", "Exists", "DoesNotExist"]))]
     operator: Operator,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         with = "Vec<String>",
         inner(length(max = 63), regex(pattern = LabelValue::PATTERN))

@@ -4,9 +4,11 @@
 //! Invariant: a manifest that was read holds only usable values. Every value that a user writes is
 //! checked where it is read, so that its error has its path.
 
-use super::names::{ExcludedNamespace, bare_file_name};
+use super::candidate::Candidate;
+use super::module::Module;
+use super::names::ExcludedNamespace;
 use super::selector::NamespaceSelector;
-use super::{API_VERSION, Candidate, Metadata, is_label, read};
+use super::{API_VERSION, Metadata, is_label, read};
 use crate::decode::DecodeError;
 use crate::units::{Bytes, Millis};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -75,21 +77,6 @@ pub struct ServicePolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<super::candidate::Written>")]
     pub candidate: Option<Candidate>,
-}
-
-/// Where the component is.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Module {
-    /// A bare file name inside the directory of the policies.
-    #[serde(deserialize_with = "bare_file_name")]
-    #[schemars(with = "String", length(max = 255), extend("x-kubernetes-validations" = [{
-        "rule": "self != '' && !self.startsWith('.') && !self.contains('/') && \
-         !self.contains('\\\\')",
-        "message": "this is no bare file name; name a file in the directory of the policies, such \
-         as policy.wasm",
-    }]))]
-    pub file: String,
 }
 
 /// What a violation means.
@@ -239,9 +226,18 @@ impl ServicePolicy {
     /// The manifest of the live policy alone, and that of its candidate, if it has one.
     #[must_use]
     pub fn split(mut self) -> (Self, Option<Self>) {
-        let candidate = self.spec.candidate.take().map(|candidate| Self {
-            metadata: self.metadata.clone(),
-            spec: candidate.over(self.spec.clone()),
+        let candidate = self.spec.candidate.take();
+        let candidate = candidate.map(|Candidate { module, settings }| {
+            let live = self.spec.clone();
+            let spec = ServicePolicySpec {
+                module: module.unwrap_or(live.module),
+                settings: settings.unwrap_or(live.settings),
+                ..live
+            };
+            Self {
+                metadata: self.metadata.clone(),
+                spec,
+            }
         });
         (self, candidate)
     }

@@ -2,10 +2,10 @@
 //! asks the component.
 //!
 //! Role: [`Evaluate`] is the one seam between judging and running components. A host implements it
-//! with a WebAssembly engine and its limits, a browser with its own. Invariants: a policy that can't
-//! be loaded is a policy all the same: it answers with an evaluation error, and `admission` applies
-//! its failurePolicy; `validate` never patches and `mutate` never denies, whatever the component
-//! answers.
+//! with a WebAssembly engine and its limits, a browser with its own. Invariants: a policy that
+//! can't be loaded is a policy all the same: it answers with an evaluation error, and `admission`
+//! applies its failurePolicy; `validate` never patches and `mutate` never denies, whatever the
+//! component answers.
 
 mod inspection;
 mod keys;
@@ -29,8 +29,8 @@ use std::time::{Duration, Instant};
 
 /// Asks the component of one policy. Called by [`Policy`] alone.
 pub trait Evaluate: Send + Sync {
-    /// Asks one question on an instance that nobody has asked before, within the policy's own limits
-    /// and the question's deadline.
+    /// Asks one question on an instance that nobody has asked before, within the policy's own
+    /// limits and the question's deadline.
     fn evaluate(&self, question: &Question<'_>) -> Answer;
 
     /// Whether the policy is not asked for a while, since it missed its deadline several times in a

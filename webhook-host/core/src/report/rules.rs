@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn every_rule_that_judges_has_its_sentence_and_its_place() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/rules.md");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/rules.md");
         let page = std::fs::read_to_string(file).expect("docs/rules.md");
         let rows = page.lines().filter_map(|line| line.strip_prefix("| S"));
         let found: Vec<_> = rows

@@ -6,17 +6,19 @@
 //! holds in the cluster. A suite can't pass vacuously: whatever it leaves unsaid, or says of a
 //! policy that was never asked, is a failure. The caller brings files and components.
 
+mod asked;
 mod bless;
-mod body;
 mod expect;
 mod files;
 mod model;
 mod places;
+mod references;
 mod run;
 
+pub use asked::{Asked, User};
 pub use bless::{BlessError, Blessing};
-pub use body::{Asked, User};
 pub use expect::{Expect, TextPattern, ViolationPattern};
-pub use files::{Files, SuiteError, holds_suite, parse};
+pub use files::{holds_suite, parse};
 pub use model::{Case, Setup, Source, Suite};
+pub use references::{Files, SuiteError};
 pub use run::{CaseReport, Finding, Load, Runner, SuiteReport, TestReport};

@@ -2,10 +2,10 @@
 //!
 //! The raw serde types stay private; a [`Suite`] that exists can be run.
 
-use super::body::{Asked, User};
+use super::asked::{Asked, User};
 use super::expect::Expect;
-use super::files::{References, SuiteError};
 use super::places;
+use super::references::{PolicySource, References, SuiteError};
 use crate::admission::Function;
 use crate::contract::review::Phase;
 use crate::decode::{self, DecodeError, join};
@@ -111,22 +111,6 @@ struct Spec {
     cases: Vec<CaseFile>,
 }
 
-/// Which policy: a manifest, a module alone, or a set of manifests; and what differs from the
-/// manifest.
-#[derive(Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub(super) struct PolicySource {
-    pub(super) manifest: Option<String>,
-    pub(super) module: Option<Value>,
-    /// A file of several manifests, or a directory of such.
-    pub(super) set: Option<String>,
-    mode: Option<Value>,
-    failure_policy: Option<Value>,
-    updates: Option<Value>,
-    r#match: Option<Value>,
-    limits: Option<Value>,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct CaseFile {
@@ -176,6 +160,28 @@ enum OperationWord {
     Update,
     Delete,
     Connect,
+}
+
+impl Case {
+    /// The AdmissionReview of this case, as the API server would send it to the webhook.
+    pub fn review_body(&self) -> Vec<u8> {
+        match &self.request {
+            Request::Body(body) => body.to_string().into_bytes(),
+            Request::Asked(asked) => asked.body(asked.object.as_deref().unwrap_or("null")),
+        }
+    }
+
+    /// The AdmissionReview of this case with another object, such as the patched one.
+    pub(super) fn review_body_of(&self, object: &Value) -> Vec<u8> {
+        match &self.request {
+            Request::Body(body) => {
+                let mut body = body.clone();
+                body["request"]["object"] = object.clone();
+                body.to_string().into_bytes()
+            }
+            Request::Asked(asked) => asked.body(&object.to_string()),
+        }
+    }
 }
 
 impl Suite {
@@ -445,24 +451,6 @@ impl CaseFile {
             Some(OperationWord::Connect) => "CONNECT",
             None if self.old_object.is_some() => "UPDATE",
             None => "CREATE",
-        }
-    }
-}
-
-impl PolicySource {
-    /// Keys that are given replace those of the manifest.
-    fn lay_over(&self, spec: &mut Value) {
-        let keys = [
-            ("mode", &self.mode),
-            ("failurePolicy", &self.failure_policy),
-            ("updates", &self.updates),
-            ("match", &self.r#match),
-            ("limits", &self.limits),
-        ];
-        for (key, value) in keys {
-            if let Some(value) = value {
-                spec[key] = value.clone();
-            }
         }
     }
 }

@@ -33,7 +33,7 @@ mod start;
 use inside::{is_child, run};
 
 use super::cache::Compiled;
-use super::load::Order;
+use super::order::Order;
 use super::state::Line;
 use crate::policy::{LoadError, Problem};
 use crate::settings::Record;

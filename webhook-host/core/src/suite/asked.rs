@@ -1,9 +1,8 @@
-//! From a case to the bytes that an API server would send.
+//! A request, and the bytes that an API server would send.
 //!
 //! Text is spliced, not parsed: a case may hold what no JSON value can (duplicate keys, nesting
 //! without end).
 
-use super::model::{Case, Request};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -48,28 +47,6 @@ impl Default for User {
         Self {
             username: "jane".to_owned(),
             groups: vec!["system:authenticated".to_owned()],
-        }
-    }
-}
-
-impl Case {
-    /// The AdmissionReview of this case, as the API server would send it to the webhook.
-    pub fn review_body(&self) -> Vec<u8> {
-        match &self.request {
-            Request::Body(body) => body.to_string().into_bytes(),
-            Request::Asked(asked) => asked.body(asked.object.as_deref().unwrap_or("null")),
-        }
-    }
-
-    /// The same with another object: the patched one.
-    pub(super) fn review_body_of(&self, object: &Value) -> Vec<u8> {
-        match &self.request {
-            Request::Body(body) => {
-                let mut body = body.clone();
-                body["request"]["object"] = object.clone();
-                body.to_string().into_bytes()
-            }
-            Request::Asked(asked) => asked.body(&object.to_string()),
         }
     }
 }
