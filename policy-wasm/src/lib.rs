@@ -53,7 +53,6 @@
 
 mod describe;
 mod exposure;
-pub mod facts;
 pub mod glob;
 #[cfg(any(test, target_family = "wasm"))]
 mod heap;
@@ -62,6 +61,7 @@ pub mod names;
 pub mod net;
 pub mod pairs;
 mod patch;
+mod provider_id;
 #[doc(hidden)]
 pub mod slot;
 pub mod testing;

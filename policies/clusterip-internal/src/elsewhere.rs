@@ -6,7 +6,7 @@
 
 use super::settings::Settings;
 use super::signals::is_known_word;
-use sallyport_policy::facts::forwarding::FORWARDING;
+use sallyport_facts::forwarding::FORWARDING;
 use sallyport_policy::glob;
 use sallyport_policy::prelude::*;
 use std::str;

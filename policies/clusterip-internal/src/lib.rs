@@ -7,11 +7,12 @@ mod internal_lb;
 mod signals;
 
 use elsewhere::Elsewhere;
+use sallyport_facts::exports::EXPORTING_LABELS;
+use sallyport_facts::exposing::EXPOSING;
+use sallyport_facts::forwarding::FORWARDING;
+use sallyport_facts::{keys, reach};
 use sallyport_policy::MAX_VIOLATIONS;
 use sallyport_policy::description::Context;
-use sallyport_policy::facts::exports::EXPORTING_LABELS;
-use sallyport_policy::facts::exposing::EXPOSING;
-use sallyport_policy::facts::forwarding::FORWARDING;
 use sallyport_policy::prelude::*;
 use sallyport_policy::service::Port;
 use signals::{PortSignal, Signal};
@@ -52,7 +53,7 @@ impl Policy for ClusterIpInternal {
             .compares_namespace_labels(namespace_labels.iter().map(|(key, _)| key))
             .compares_annotations(FORWARDING.iter().map(|row| row.key))
             .compares_annotations(EXPOSING.iter().map(|row| row.key))
-            .compares_load_balancers();
+            .compares_annotations(keys::of_load_balancers());
         if !self.0.protect_labels {
             description.about = EXPOSED;
         }
@@ -116,8 +117,9 @@ impl Policy for ClusterIpInternal {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        let mut verdict =
-            Verdict::of_update(review, ways, |service| self.exposures(service, review));
+        let mut verdict = Verdict::of_update(review, reach::widening, ways, |service| {
+            self.exposures(service, review)
+        });
         self.changed_labels(review, &mut verdict);
         verdict
     }

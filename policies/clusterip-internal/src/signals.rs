@@ -5,7 +5,7 @@
 //! port counts by where it leads.
 
 use super::settings::{OnUnknown, Settings};
-use sallyport_policy::facts::port_names::{PART_PREFIXES, PROTOCOL_PREFIXES};
+use sallyport_facts::port_names::{PART_PREFIXES, PROTOCOL_PREFIXES};
 use sallyport_policy::pairs::{Wanted, is_wanted};
 use sallyport_policy::prelude::*;
 use sallyport_policy::service::{Pair, Port, TargetPort};

@@ -4,8 +4,9 @@
 //! is exported to other clusters, without a word of it in its spec. Writes to `services/status` are
 //! judged too, since they can change both.
 
-use sallyport_policy::facts::exports::EXPORTING_LABELS;
-use sallyport_policy::facts::exposing::{EXPOSING, Exposing};
+use sallyport_facts::exports::EXPORTING_LABELS;
+use sallyport_facts::exposing::{EXPOSING, Exposing};
+use sallyport_facts::{keys, reach};
 use sallyport_policy::glob;
 use sallyport_policy::prelude::*;
 use sallyport_policy::service::Pair;
@@ -40,7 +41,7 @@ impl Policy for ExposureAnnotations {
             denied_labels,
         } = &self.0;
         Self::describe()
-            .compares_load_balancers()
+            .compares_annotations(keys::of_load_balancers())
             .compares_annotations(denied.iter().map(|denied| &denied.key))
             .compares_annotations(excuses(denied).chain(excuses(denied_labels)))
             .compares_labels(denied_labels.iter().map(|denied| &denied.key))
@@ -87,8 +88,12 @@ impl Policy for ExposureAnnotations {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        let mut verdict =
-            Verdict::of_update(review, |_| Widening::ANY, |service| self.judge(service));
+        let mut verdict = Verdict::of_update(
+            review,
+            reach::widening,
+            |_| Widening::ANY,
+            |service| self.judge(service),
+        );
         let Some(old) = &review.old_service else {
             return verdict;
         };

@@ -8,6 +8,7 @@
 mod environment;
 
 use environment::{Served, clouds};
+use sallyport_facts::{keys, reach};
 use sallyport_policy::prelude::*;
 use settings::{Environment, OnUnknown, Quantifier};
 
@@ -23,7 +24,7 @@ impl Policy for LoadBalancerCloudOnly {
         Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
             .with_cluster()
             .about(About::LOAD_BALANCER)
-            .compares_load_balancers()
+            .compares_annotations(keys::of_load_balancers())
     }
 
     fn defaults() -> Settings {
@@ -76,6 +77,7 @@ impl Policy for LoadBalancerCloudOnly {
     fn validate(&self, review: &Review) -> Verdict {
         Verdict::of_update(
             review,
+            reach::widening,
             |_| Widening::ANY,
             |service| self.judge(service, review),
         )

@@ -7,7 +7,7 @@
 use super::LoadBalancerExposure;
 use super::internal::annotation;
 use super::settings::LoadBalancerIp;
-use sallyport_policy::facts::addresses::{Checked, asked};
+use sallyport_facts::addresses::{Checked, asked};
 use sallyport_policy::net::Address;
 use sallyport_policy::prelude::*;
 

@@ -5,8 +5,9 @@
 
 use super::LoadBalancerExposure;
 use super::settings::{Extra, Settings};
-use sallyport_policy::facts::internal::{self, CONTROLLERS, Controller, Public};
-use sallyport_policy::facts::voids::{BESIDE, Voided, Voiding, voiding};
+use sallyport_facts::internal::{self, CONTROLLERS, Controller, Public};
+use sallyport_facts::nodes;
+use sallyport_facts::voids::{BESIDE, Voided, Voiding, voiding};
 use sallyport_policy::prelude::*;
 
 /// The controllers that settings name.
@@ -97,7 +98,7 @@ impl LoadBalancerExposure {
         }
         let mut controllers = vec![];
         for provider in &review.cluster.providers {
-            let infrastructure = provider.id.provider().unwrap_or_default();
+            let infrastructure = nodes::provider(&provider.id).unwrap_or_default();
             match internal::on(infrastructure, service) {
                 Some(controller) => controllers.push(controller),
                 None if infrastructure.is_empty() => {

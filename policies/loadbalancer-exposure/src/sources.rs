@@ -7,9 +7,9 @@
 use super::LoadBalancerExposure;
 use super::internal::annotation;
 use super::settings::RequireSourceRanges;
-use sallyport_policy::facts::Controller;
-use sallyport_policy::facts::internal::{CONTROLLERS, Enforces, SOURCE_RANGES};
-use sallyport_policy::facts::voids::{BESIDE, Voided, voiding};
+use sallyport_facts::Controller;
+use sallyport_facts::internal::{CONTROLLERS, Enforces, SOURCE_RANGES};
+use sallyport_facts::voids::{BESIDE, Voided, voiding};
 use sallyport_policy::net::{Cidr, Share, cover_the_world, shares};
 use sallyport_policy::prelude::*;
 

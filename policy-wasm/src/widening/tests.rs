@@ -175,7 +175,7 @@ fn what_stood_is_renewed_where_it_is_widened() {
         let mut new = base();
         change(&mut new);
         let review = update(base(), new);
-        let verdict = Verdict::of_update(&review, |_| Widening::SELECTED, judge);
+        let verdict = Verdict::of_update(&review, Widening::between, |_| Widening::SELECTED, judge);
         verdict
             .violations
             .into_iter()

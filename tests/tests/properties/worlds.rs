@@ -11,7 +11,7 @@ use sallyport::inventory::{Inventory, InventoryData};
 use sallyport::manifest::{Exemptions, ServicePolicy};
 use sallyport::policy::Policy;
 use sallyport::yaml;
-use sallyport_policy::facts::internal::{CONTROLLERS, Controller};
+use sallyport_facts::internal::{CONTROLLERS, Controller};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};

@@ -6,8 +6,8 @@
 //! groups and rules of the client's own reach around source ranges.
 
 use super::reads::{Reading, Reads};
-use crate::service::{Service, ServiceType};
-use crate::text;
+use sallyport_policy::service::{Service, ServiceType};
+use sallyport_policy::text;
 
 /// What is voided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -517,7 +517,7 @@ fn names_existing(service: &Service, old: Option<&Service>, key: &str, found: &s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{cluster_ip, labels, load_balancer};
+    use sallyport_policy::testing::{cluster_ip, labels, load_balancer};
 
     const ID: &str = "kubernetes.digitalocean.com/load-balancer-id";
 
