@@ -56,6 +56,15 @@ pub fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
         .collect()
 }
 
+/// The documents of a file with the line of every node, empty ones left out.
+///
+/// # Errors
+///
+/// The first syntax error or duplicate key, with its line.
+pub(crate) fn located_documents(text: &str) -> Result<Vec<Located>, YamlError> {
+    Documents::new(text).collect()
+}
+
 /// The objects that `kubectl apply` would send to the API server: documents, with lists opened.
 ///
 /// # Errors

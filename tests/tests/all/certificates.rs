@@ -6,7 +6,7 @@ use crate::program::{Program, directory, manifest, put};
 use hyper::StatusCode;
 use rcgen::{CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use rustls::{AlertDescription, SupportedProtocolVersion};
-use sallyport::server::tls::{Clients, Identity};
+use sallyport::tls::{Clients, Identity};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::io;

@@ -4,7 +4,7 @@
 use crate::host::ask;
 use crate::net::{denies, host_with_net};
 use crate::webhooks::{cases, options, passes, review};
-use sallyport::registration::Registration;
+use sallyport::webhooks::registration::Registration;
 use serde_json::{Value, json};
 
 /// The cases, without those of other suites in the directory.

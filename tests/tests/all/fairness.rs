@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sallyport::server::Limits;
-use sallyport::server::tls::Clients;
+use sallyport::tls::Clients;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

@@ -5,9 +5,13 @@ use sallyport::admission::{Admission, AdmissionRequest, Clock, Function, Outcome
 use sallyport::contract::review::Phase;
 use sallyport::engine::{Engine, EngineConfig};
 use sallyport::inventory::{Inventory, InventoryData};
+use sallyport::live::Live;
 use sallyport::manifest::{Exemptions, HostConfig, ServicePolicy};
+use sallyport::observers::Recorder;
 use sallyport::policy::{LoadError, Policy};
-use sallyport::server::{Drain, Limits, Live, PolicyCheck, Server, tls};
+use sallyport::record::LogFile;
+use sallyport::server::{Drain, Extras, Limits, PolicyCheck, Server};
+use sallyport::tls;
 use sallyport::yaml;
 pub(crate) use sallyport_tests::root;
 use serde_json::{Value, json};
@@ -226,7 +230,24 @@ impl Host {
     /// One that also checks ServicePolicies.
     pub(crate) async fn checking(admission: &Arc<Admission>, check: PolicyCheck) -> Self {
         Self::of(admission, |live| {
-            Server::with_check(live, Limits::default(), check)
+            let extras = Extras {
+                check: Some(check),
+                recorder: None,
+            };
+            Server::with(live, Limits::default(), extras)
+        })
+        .await
+    }
+
+    /// A host that records what it answers.
+    pub(crate) async fn recording(admission: &Arc<Admission>, file: LogFile) -> Self {
+        Self::of(admission, |live| {
+            let recorder = Recorder::start(file, live.metrics()).expect("started");
+            let extras = Extras {
+                check: None,
+                recorder: Some(Arc::new(recorder)),
+            };
+            Server::with(live, Limits::default(), extras)
         })
         .await
     }

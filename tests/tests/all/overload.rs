@@ -4,7 +4,8 @@
 use crate::client::{Client, PROTOCOLS, Protocol, Reply, probe, request};
 use crate::host::{Host, misbehaving, told};
 use hyper::StatusCode;
-use sallyport::server::{Admin, Limits, Live, listen};
+use sallyport::live::Live;
+use sallyport::server::{Admin, Limits, listen};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -5,7 +5,6 @@ use crate::host::{Host, SHIPPED, body, misbehaving, told};
 use crate::program::{Program, directory, manifest};
 use hyper::StatusCode;
 use sallyport::record::{LogFile, Rotation};
-use sallyport::server::Recorder;
 use sallyport_facts::exposing::EXPOSING;
 use sallyport_facts::internal::CONTROLLERS;
 use serde_json::{Value, json};
@@ -25,12 +24,8 @@ async fn recording(
     rotation: Rotation,
 ) -> (Host, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
-    let host = Host::start(admission).await;
     let file = LogFile::open(&directory.path().join("log"), rotation).expect("opened");
-    host.live.record(Arc::new(
-        Recorder::start(file, host.live.metrics()).expect("started"),
-    ));
-    (host, directory)
+    (Host::recording(admission, file).await, directory)
 }
 
 const ROOMY: Rotation = Rotation {

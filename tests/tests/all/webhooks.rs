@@ -5,9 +5,9 @@ use crate::command_line::{sallyport, sallyport_in};
 use crate::host::{ENGINE, root};
 use sallyport::manifest::Exemptions;
 use sallyport::policy::Policy;
-use sallyport::registration::{Endpoint, NAME, OnFailure, Options, Registration};
 use sallyport::service;
 use sallyport::suite::{self, Case, ModuleSearch, Runner, Setup};
+use sallyport::webhooks::registration::{Endpoint, NAME, OnFailure, Options, Registration};
 use sallyport::yaml;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -282,9 +282,7 @@ fn an_old_cluster_gets_no_match_conditions_and_is_told_so() {
 fn a_host_outside_the_cluster_is_called_by_its_url() {
     let directory = tempfile::tempdir().expect("a directory");
     let bundle = directory.path().join("ca.crt");
-    let ca = sallyport::server::tls::self_signed()
-        .expect("a certificate")
-        .ca;
+    let ca = sallyport::tls::self_signed().expect("a certificate").ca;
     std::fs::write(&bundle, &ca).expect("written");
     let bundle = bundle.to_str().expect("UTF-8");
     let arguments = [

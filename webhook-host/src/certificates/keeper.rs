@@ -7,8 +7,10 @@
 use super::election::{Election, Standing};
 use super::material::Material;
 use super::schedule::{Schedule, Step};
-use super::webhooks::Configuration;
-use crate::server::{CertificateTrouble, Live, SelfManagedStatus, TroubleReason};
+use crate::kube_error;
+use crate::live::Live;
+use crate::status::{CertificateTrouble, SelfManagedStatus, TroubleReason};
+use crate::webhooks::ca_bundle::{Called, Configuration};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Secret;
@@ -42,6 +44,17 @@ pub struct Places {
     pub registers: bool,
 }
 
+impl Places {
+    fn called(&self) -> Called<'_> {
+        Called {
+            namespace: &self.namespace,
+            service: &self.service,
+            webhooks: &self.webhooks,
+            registers: self.registers,
+        }
+    }
+}
+
 /// Keeps a certificate.
 pub struct Keeper {
     secrets: Api<Secret>,
@@ -71,7 +84,7 @@ impl Keeper {
         Self {
             secrets: Api::namespaced(client.clone(), &places.namespace),
             leases: Api::namespaced(client.clone(), &places.namespace),
-            configurations: Configuration::all(client, places),
+            configurations: Configuration::all(client, &places.called()),
             secret: places.secret.clone(),
             schedule,
             election: Election::new(me),
@@ -362,33 +375,11 @@ impl Keeper {
     }
 }
 
-/// What an API server's refusal, or its silence, means.
-pub(super) fn trouble(what: &str, error: &kube::Error) -> CertificateTrouble {
-    let (reason, message) = match error {
-        kube::Error::Api(status) => match status.code {
-            403 => (
-                TroubleReason::Forbidden,
-                format!(
-                    "{}; see deploy/overlays/self-managed/rbac.yaml",
-                    status.message
-                ),
-            ),
-            409 => (
-                TroubleReason::Conflict,
-                "somebody else wrote first; it is read again".to_owned(),
-            ),
-            _ => (TroubleReason::Refused, status.message.clone()),
-        },
-        error => {
-            let causes =
-                std::iter::successors(std::error::Error::source(error), |error| error.source());
-            let causes: Vec<_> = causes.map(ToString::to_string).collect();
-            (
-                TroubleReason::Unreachable,
-                format!("the API server can't be asked: {}", causes.join(": ")),
-            )
-        }
-    };
+/// The manifest that grants the rights of a host which makes its own certificates.
+const RBAC: &str = "deploy/overlays/self-managed/rbac.yaml";
+
+fn trouble(what: &str, error: &kube::Error) -> CertificateTrouble {
+    let (reason, message) = kube_error::explain(error, RBAC);
     CertificateTrouble {
         reason,
         message: format!("{what}: {message}"),

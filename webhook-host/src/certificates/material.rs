@@ -4,7 +4,7 @@
 //! vouches for the certificate.
 
 use super::mint;
-use crate::server::tls::{Certificate, Identity, TlsError};
+use crate::tls::{Certificate, Identity, TlsError};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use rcgen::{KeyPair, PublicKeyData as _};

@@ -1,6 +1,6 @@
 //! Makes certificates. Times are given, not looked up.
 
-use crate::server::tls::TlsError;
+use crate::tls::TlsError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};

@@ -13,7 +13,6 @@ mod keeper;
 mod material;
 mod mint;
 mod schedule;
-mod webhooks;
 
 pub use keeper::{Keeper, Places};
 pub use material::{Defect, Material};

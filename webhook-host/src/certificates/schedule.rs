@@ -14,7 +14,7 @@
 
 use super::material::Material;
 use super::mint::SKEW;
-use crate::server::tls::{Certificate, TlsError};
+use crate::tls::{Certificate, TlsError};
 use jiff::{SignedDuration, Timestamp};
 
 /// An authority must outlive a certificate that it makes just before it turns over, with two thirds

@@ -6,9 +6,9 @@
 
 use super::kube::KubeArgs;
 use super::self_managed::SelfManagedArgs;
-use super::watch::{self, Ask, Fingerprint, Watch};
-use crate::server::Live;
-use crate::server::tls::{self, Clients, Identity, SelfSigned, Tls};
+use crate::live::Live;
+use crate::sources::watch::{self, Ask, Fingerprint, Watch};
+use crate::tls::{self, Clients, Identity, SelfSigned, Tls};
 use crate::write_gate::WriteGate;
 use anyhow::{Context as _, Result, bail};
 use clap::{ArgGroup, Args};

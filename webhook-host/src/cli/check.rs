@@ -1,33 +1,16 @@
 //! `sallyport check`: judges plain manifests.
 
-mod allocation;
-mod conflicts;
-pub(super) mod defaults;
-mod judge;
-mod likeness;
-pub(super) mod located;
-pub(super) mod manifests;
-mod owned;
-mod strict;
-
 use super::cache::CacheArgs;
-use super::load::{self, PolicyFiles};
 use crate::admission::Admission;
-use crate::decode::{self, describe};
+use crate::check::{self, Circumstances, Manifests};
 use crate::engine::{Engine, EngineConfig};
-use crate::inventory::{Inventory, InventoryData, NamespaceData};
+use crate::inventory::Inventory;
 use crate::report;
-use crate::report::check::{CheckReport, Detail, Finding, Subject};
+use crate::report::check::{CheckReport, Detail};
+use crate::sources::load::{self, PolicyFiles};
 use crate::suite::User;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use conflicts::NodePorts;
-use judge::Judge;
-use located::Located;
-use manifests::Manifests;
-use serde_json::Value;
-use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -140,87 +123,34 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         eprintln!("note: {}", load::DEFAULT_CONFIG_IN_WORDS);
     }
     let mut inventory = config.inventory;
-    let taken = namespaces(&manifests.namespaces, &mut inventory);
-    manifests.unread.extend(taken);
+    let unread = check::namespaces(&manifests.namespaces, &mut inventory);
+    manifests.unread.extend(unread);
     let mut inventory = Inventory::from(inventory);
     if args.config.is_none() {
         inventory = inventory.assumed();
     }
     let admission = Admission::new(policies, inventory, config.exemptions);
-    let (old, unread) = old(args)?;
-    manifests.unread.extend(unread);
-    let mut judge = Judge {
+    let mut old = old(args)?;
+    manifests.unread.append(&mut old.unread);
+    let (ignored, policies) = (manifests.ignored, admission.policies().len());
+    let circumstances = Circumstances {
         admission: &admission,
         namespace: &args.namespace,
         user: user(args),
-        old,
-        unknown: BTreeSet::new(),
-        is_slow: Cell::new(false),
+        old: &old,
     };
     let report = CheckReport {
-        ignored: manifests.ignored,
-        policies: admission.policies().len(),
+        ignored,
+        policies,
         strict: args.strict,
-        subjects: subjects(&mut judge, manifests),
+        subjects: check::check(circumstances, manifests),
     };
     print!("{}", render(args, &report));
     Ok(ExitCode::from(report.exit_code()))
 }
 
-fn subjects(judge: &mut Judge<'_>, manifests: Manifests) -> Vec<Subject> {
-    let mut node_ports = NodePorts::default();
-    let judged = manifests.services.iter().map(|(source, located)| {
-        let (mut subject, service) = judge.judge(source, located);
-        subject.findings.extend(strict::findings(located));
-        node_ports.add(&mut subject, &service, located);
-        subject
-    });
-    let judged: Vec<_> = judged.collect();
-    manifests.unread.into_iter().chain(judged).collect()
-}
-
-/// Takes over the labels of Namespaces, but for those that the configuration has. Returns those
-/// that can't be read.
-fn namespaces(found: &[(String, Located)], inventory: &mut InventoryData) -> Vec<Subject> {
-    let (mut known, mut unread) = (BTreeMap::new(), vec![]);
-    for (source, located) in found {
-        let value = located.value();
-        let Some(name) = value.pointer("/metadata/name").and_then(Value::as_str) else {
-            continue;
-        };
-        match labels(&value) {
-            Ok(labels) => {
-                known.insert(name.to_owned(), NamespaceData { labels });
-            }
-            Err(problem) => {
-                let problem = Finding {
-                    field: "metadata.labels".to_owned(),
-                    ..Finding::unjudged("", problem, located.line())
-                };
-                unread.push(Subject {
-                    line: located.line(),
-                    findings: vec![problem],
-                    ..Subject::unread(source, String::new())
-                });
-            }
-        }
-    }
-    for (name, data) in known {
-        inventory.namespaces.entry(name).or_insert(data);
-    }
-    unread
-}
-
-fn labels(namespace: &Value) -> Result<BTreeMap<String, String>, String> {
-    match namespace.pointer("/metadata/labels") {
-        None | Some(Value::Null) => Ok(BTreeMap::new()),
-        Some(labels) => decode::from_value(labels)
-            .map_err(|_| format!("expected an object of strings, found {}", describe(labels))),
-    }
-}
-
-/// The Services that `--old` names, as the API server has them, and the files that can't be read.
-fn old(args: &CheckArgs) -> anyhow::Result<(judge::OldServices, Vec<Subject>)> {
+/// Reads the files that `--old` names.
+fn old(args: &CheckArgs) -> anyhow::Result<Manifests> {
     let manifests = Manifests::read(&args.old);
     if !args.old.is_empty() && manifests.services.is_empty() && manifests.unread.is_empty() {
         let named = args
@@ -234,13 +164,7 @@ fn old(args: &CheckArgs) -> anyhow::Result<(judge::OldServices, Vec<Subject>)> {
             manifests.ignored + manifests.namespaces.len()
         );
     }
-    let services = manifests.services.iter().map(|(_, located)| {
-        let mut service = located.value();
-        defaults::apply(&mut service);
-        owned::write(&mut service, None);
-        (judge::key(&service, &args.namespace), Arc::new(service))
-    });
-    Ok((services.collect(), manifests.unread))
+    Ok(manifests)
 }
 
 /// The API server adds the group to everybody whom it knows.

@@ -1,9 +1,9 @@
 //! The flags that lead to a cluster.
 
 use super::kube::KubeArgs;
-use super::serve::time;
+use super::time::time;
 use crate::cluster::{Counting, Watchers};
-use crate::server::Live;
+use crate::live::Live;
 use crate::write_gate::WriteGate;
 use anyhow::{Context as _, Result};
 use clap::Args;

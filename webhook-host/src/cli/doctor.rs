@@ -1,8 +1,8 @@
 //! `sallyport doctor`: lints webhook configurations, ours and others'.
 
-use super::load;
 use crate::doctor::{self, Configuration, Unreadable};
 use crate::report::diagnosis as report;
+use crate::sources::load;
 use crate::yaml;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};

@@ -1,7 +1,7 @@
 //! `sallyport explain`: how a Service is reached, in the words of the comparison of Service types.
 
-use super::check::defaults;
-use super::check::manifests::Manifests;
+use crate::check::defaults;
+use crate::check::manifests::Manifests;
 use crate::report::explanation::{self, Explanation};
 use crate::service;
 use anyhow::bail;

@@ -3,10 +3,10 @@
 mod live;
 
 use super::cache::CacheArgs;
-use super::load;
 use crate::engine::{Engine, EngineConfig};
 use crate::policy::Inspection;
 use crate::report;
+use crate::sources::load;
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};

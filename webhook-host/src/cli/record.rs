@@ -1,7 +1,8 @@
 //! Where a serving host records the reviews that it answers.
 
+use crate::live::Live;
+use crate::observers::Recorder;
 use crate::record::{LogFile, Rotation};
-use crate::server::{Live, Recorder};
 use crate::units::Bytes;
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -29,7 +30,7 @@ pub(super) struct RecordArgs {
 const MOST: i64 = 1000;
 
 impl RecordArgs {
-    /// From now on, if it was asked for.
+    /// Starts the recorder, if one was asked for.
     pub(super) fn start(&self, live: &Live) -> Result<Option<Arc<Recorder>>> {
         let Some(path) = &self.record else {
             return Ok(None);
@@ -43,7 +44,6 @@ impl RecordArgs {
         let recorder = Arc::new(
             Recorder::start(file, live.metrics()).context("can't start the thread that records")?,
         );
-        live.record(Arc::clone(&recorder));
         tracing::info!("reviews are recorded in {}", path.display());
         Ok(Some(recorder))
     }

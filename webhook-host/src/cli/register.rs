@@ -3,9 +3,9 @@
 use super::certificate::CertificateArgs;
 use super::kube::KubeArgs;
 use super::webhooks::FailurePolicy;
-use crate::registrar::{Authority, INSTALLATION, Installation, Registrar};
-use crate::registration::{BaseUrl, Endpoint, Options};
-use crate::server::Live;
+use crate::live::Live;
+use crate::webhooks::registrar::{Authority, INSTALLATION, Installation, Registrar};
+use crate::webhooks::registration::{BaseUrl, Endpoint, Options};
 use crate::write_gate::WriteGate;
 use anyhow::{Context as _, Result};
 use clap::Args;

@@ -1,7 +1,7 @@
 //! The flags of `sallyport webhooks` that change a cluster: `--delete` and `--resume`.
 
 use super::kube::KubeArgs;
-use crate::registrar::{HOLD, INSTALLATION, Installation, Removal};
+use crate::webhooks::registrar::{HOLD, INSTALLATION, Installation, Removal};
 use anyhow::{Context as _, Error, Result, ensure};
 use clap::Args;
 use kube::Client;

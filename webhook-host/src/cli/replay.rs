@@ -1,13 +1,13 @@
 //! `sallyport replay`: recorded reviews, asked again of other policies.
 
 use super::cache::CacheArgs;
-use super::load::{self, PolicyFiles};
 use crate::engine::{Engine, EngineConfig};
 use crate::manifest::Exemptions;
 use crate::policy::Policy;
 use crate::record::Record;
 use crate::replay::{Difference, Lines, Replayer};
 use crate::report::{self, replay::ReplayReport, replay::Replayed};
+use crate::sources::load::{self, PolicyFiles};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use std::fs::File;

@@ -2,7 +2,7 @@
 
 use super::kube::KubeArgs;
 use crate::certificates::{Keeper, Places, Schedule};
-use crate::server::Live;
+use crate::live::Live;
 use crate::write_gate::WriteGate;
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -60,7 +60,7 @@ pub(super) struct SelfManagedArgs {
         requires = "self_managed_certificate")]
     authority_overlap: SignedDuration,
     /// How often Secret, Lease and webhook configurations are looked at
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = super::serve::time,
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = super::time::time,
         requires = "self_managed_certificate")]
     certificate_interval: Duration,
 }

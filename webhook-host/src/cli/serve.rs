@@ -3,18 +3,20 @@
 use super::cache::CacheArgs;
 use super::certificate::{self, CertificateArgs};
 use super::cluster::ClusterArgs;
-use super::custom;
 use super::kube::KubeArgs;
-use super::load;
 use super::logging::Logging;
 use super::record::RecordArgs;
 use super::register::{RegisterArgs, Registering};
-use super::reload::Reloader;
-use super::source::{Set, Source};
-use super::watch::Ask;
+use super::time::time;
 use crate::engine::{Engine, EngineConfig};
+use crate::live::Live;
 use crate::policy::Policy;
-use crate::server::{self, Admin, Drain, Limits, Live, Server};
+use crate::server::{self, Admin, Drain, Extras, Limits, Server};
+use crate::sources::custom;
+use crate::sources::load;
+use crate::sources::reload::Reloader;
+use crate::sources::source::{Set, Source};
+use crate::sources::watch::Ask;
 use crate::write_gate::WriteGate;
 use anyhow::{Context as _, Result, bail};
 use clap::{ArgGroup, Args};
@@ -213,26 +215,6 @@ fn range(text: &str) -> Result<IpNet, String> {
 /// The most of anything; more is a typo.
 const MOST: usize = 1 << 40;
 
-/// From 1 ms to an hour.
-pub(super) fn time(text: &str) -> Result<Duration, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        _ => 0,
-    };
-    let time = number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(millis))
-        .map(Duration::from_millis);
-    let allowed = Duration::from_millis(1)..=Duration::from_secs(3600);
-    time.filter(|time| allowed.contains(time))
-        .ok_or_else(|| "expected a time from 1ms to 60m, such as 500ms or 5s".to_owned())
-}
-
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
         self.logging.start();
@@ -334,7 +316,11 @@ impl Serve {
         let limits = self
             .bounds
             .limits(workers, self.certificate.knows_clients());
-        let server = Server::with_check(Arc::clone(&live), limits, check);
+        let extras = Extras {
+            check: Some(Arc::new(check)),
+            recorder: recorder.clone(),
+        };
+        let server = Server::with(Arc::clone(&live), limits, extras);
         let reload = Reloader::new(source, Arc::clone(&live), seen)
             .start(interval)
             .context("can't start the reload thread")?;

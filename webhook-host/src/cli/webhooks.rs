@@ -2,15 +2,16 @@
 //! judge without it.
 
 use super::cache::CacheArgs;
-use super::load::{self, PolicyFiles};
 use super::removal::RemovalArgs;
 use crate::engine::{Engine, EngineConfig};
 use crate::manifest::is_label;
 use crate::policy::Policy;
-use crate::registration::{
-    self, BaseUrl, CaBundle, Endpoint, OnFailure, Options, Registration, backstop,
-};
 use crate::report::registration as report;
+use crate::sources::load::{self, PolicyFiles};
+use crate::webhooks::backstop;
+use crate::webhooks::registration::{
+    self, BaseUrl, CaBundle, Endpoint, OnFailure, Options, Registration,
+};
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@
 
 use super::policies::{self, Found, Policies};
 use crate::manifest::{API_VERSION, Evaluations, ServicePolicy};
-use crate::server::EvaluationCounts;
+use crate::metrics::EvaluationCounts;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};

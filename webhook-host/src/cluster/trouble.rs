@@ -2,6 +2,7 @@
 
 use super::Resource;
 use crate::inventory::Trouble;
+use crate::kube_error;
 use kube::core::Status;
 use kube::runtime::watcher;
 
@@ -44,8 +45,7 @@ fn failed(resource: Resource, verb: &str, error: &kube::Error) -> Trouble {
             message: format!("can't {verb} {plural}: the answer is not what was expected: {error}"),
         },
         error => {
-            let causes: Vec<_> = causes(error).collect();
-            let message = format!("can't {verb} {plural}: {}", causes.join(": "));
+            let message = format!("can't {verb} {plural}: {}", kube_error::causes(error));
             Trouble {
                 reason: "unreachable",
                 message,
@@ -92,22 +92,4 @@ fn answered(resource: Resource, verb: &str, status: &Status) -> Trouble {
         ),
     };
     Trouble { reason, message }
-}
-
-/// An error and what caused it, without those that only repeat it.
-fn causes(error: &dyn std::error::Error) -> impl Iterator<Item = String> {
-    let mut next = Some(error);
-    let chain = std::iter::from_fn(move || {
-        let error = next?;
-        next = error.source();
-        Some(error.to_string())
-    });
-    let mut texts: Vec<String> = chain.collect();
-    let last = texts.pop();
-    texts.truncate(1);
-    texts.retain(|text| {
-        last.as_ref()
-            .is_none_or(|last| !text.contains(last.as_str()))
-    });
-    texts.into_iter().chain(last)
 }

@@ -12,7 +12,7 @@ mod webhook;
 
 pub use webhook::{Configuration, Kind, Unreadable};
 
-use crate::registration;
+use crate::webhooks::registration;
 use jiff::Timestamp;
 use serde::Serialize;
 

@@ -1,8 +1,8 @@
 //! Objects for `kubectl apply`, each under a comment that says why it is as it is.
 
-use crate::registrar::{REGISTRATION, owner_reference};
-use crate::registration::backstop::Backstop;
-use crate::registration::{OnFailure, Registration};
+use crate::webhooks::backstop::Backstop;
+use crate::webhooks::registrar::{REGISTRATION, owner_reference};
+use crate::webhooks::registration::{OnFailure, Registration};
 use crate::yaml;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,

@@ -4,7 +4,7 @@
 //! Nor can clients that hog this port: the newest connection is always served, the oldest goes when
 //! there are too many.
 
-use super::live::Live;
+use crate::live::Live;
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;

@@ -1,20 +1,19 @@
 //! How much the host takes on at a time, and the refusal of what is more.
 //!
 //! A review passes three gates: room for its body, a place among those in flight, and its turn to
-//! run. What is large passes a fourth, alone: whoever makes something of its body does, also after
-//! the answer. Only that and turns are waited for, which is part of the request's own time; of the
-//! large ones only some wait, so that they leave places to the small ones. A turn is held until no
+//! run. A large body passes a fourth, the lock of `large_body`. Only that lock and turns are waited
+//! for, which is part of the request's own time. A turn is held until no
 //! guest of its review runs any more: guests run inside the future that holds it, and what is
 //! cleared up after the answer takes it along. Called by `handlers` for every request; nothing here
 //! takes a lock.
 
 use super::limits::Limits;
-use super::live::Live;
-use super::metrics::{Counted, TimedOut};
 use super::peer::Peer;
 use super::peers::{Peers, Scarce, Share as Permits, Shares};
 use super::refusal::Refusal;
-use super::spare_memory;
+use crate::large_body::{BodyLock, LargeBodyLock};
+use crate::live::Live;
+use crate::metrics::{Counted, TimedOut};
 use crate::pulse::Stir;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
@@ -46,17 +45,6 @@ const ORDINARY_ANSWER: usize = 4 << 10;
 /// themselves.
 const KEPT_FOR_FEW: usize = 8;
 
-/// Bytes of a body that is alone among its like, since what is made of it takes many times the
-/// room. The largest Service that people write (256 KiB of annotations) has about twice that much
-/// in an update.
-const LARGE: usize = 768 * KIB;
-
-/// The same by its weight: that of a Service with some hundred ports.
-const HEAVY: usize = 2 << 20;
-
-/// Of so many places, one is for a large review that waits for its like.
-const WAITING: usize = 4;
-
 /// The gates of one server.
 pub(super) struct Capacity {
     peers: Arc<Peers>,
@@ -67,7 +55,7 @@ pub(super) struct Capacity {
     places: Shares,
     /// Places that are kept for addresses that have few.
     kept: usize,
-    large: Arc<Large>,
+    large: Arc<LargeBodyLock>,
     turns: Arc<Semaphore>,
     most_turns: usize,
     /// Told that a guest is about to run, while a server runs.
@@ -103,23 +91,6 @@ pub(super) struct Turn {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Where what is large passes.
-struct Large {
-    alone: Arc<Semaphore>,
-    /// Requests that may wait for that.
-    waiting: Semaphore,
-}
-
-/// What making something of a body takes.
-pub(super) struct Load {
-    large: Option<Arc<Large>>,
-}
-
-/// The right to make something of a body.
-pub(super) struct Share {
-    permit: Option<OwnedSemaphorePermit>,
-}
-
 impl Memory {
     fn new(kib: usize) -> Self {
         let most = kib.clamp(1, Semaphore::MAX_PERMITS);
@@ -149,10 +120,7 @@ impl Capacity {
             waiting: semaphore(MAX_WAITING_FOR_MEMORY),
             places: Shares::new(limits.in_flight, limits.reserves),
             kept: limits.in_flight / KEPT_FOR_FEW,
-            large: Arc::new(Large {
-                alone: Arc::new(Semaphore::new(1)),
-                waiting: semaphore(limits.in_flight.div_ceil(WAITING)),
-            }),
+            large: LargeBodyLock::new(limits.in_flight),
             most_turns: turns.available_permits(),
             turns,
             sentinel: OnceLock::new(),
@@ -210,11 +178,9 @@ impl Capacity {
         })
     }
 
-    /// Of a body of so many bytes, and of this weight.
-    pub(super) fn load(&self, body: usize, weight: usize) -> Load {
-        Load {
-            large: (body > LARGE || weight > HEAVY).then(|| Arc::clone(&self.large)),
-        }
+    /// The lock that a body of so many bytes needs, whose tree takes so many bytes.
+    pub(super) fn body_lock(&self, body: usize, tree: usize) -> BodyLock {
+        self.large.for_body(body, tree)
     }
 
     /// A place, at once or not at all. The last ones are for addresses that have few, so that who
@@ -339,64 +305,9 @@ impl Capacity {
     }
 }
 
-impl Load {
-    /// At once, unless it is large and something else is.
-    pub(super) async fn share(&self, deadline: Instant) -> Result<Share, Refusal> {
-        let Some(large) = &self.large else {
-            return Ok(Share { permit: None });
-        };
-        let refused = |sentence| Refusal::overload("memory", sentence);
-        let _waits = large
-            .waiting
-            .try_acquire()
-            .map_err(|_| refused("too many large objects wait; try again"))?;
-        let permit = tokio::time::timeout_at(deadline.into(), large.alone()).await;
-        let permit =
-            permit.map_err(|_| refused("other large objects took all the time; try again"))?;
-        Ok(Share {
-            permit: Some(permit),
-        })
-    }
-
-    /// The same on a thread that has time.
-    pub(super) fn wait(&self) -> Share {
-        Share {
-            permit: self
-                .large
-                .as_ref()
-                .map(|large| pollster::block_on(large.alone())),
-        }
-    }
-}
-
-impl Share {
-    /// Whether nothing else that is large can have one now.
-    pub(super) fn is_alone(&self) -> bool {
-        self.permit.is_some()
-    }
-}
-
-impl Large {
-    async fn alone(&self) -> OwnedSemaphorePermit {
-        Arc::clone(&self.alone)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed")
-    }
-}
-
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.peer.reviews().fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Share {
-    /// The next one begins with what there was before.
-    fn drop(&mut self) {
-        if self.permit.is_some() {
-            spare_memory::give_back();
-        }
     }
 }
 

@@ -5,13 +5,13 @@
 
 use super::answer::{Answer, Held};
 use super::capacity::Capacity;
-use super::certificate_metrics::ClientRefused;
 use super::limits::Limits;
-use super::live::Live;
-use super::metrics::TimedOut;
 use super::peer::{Peer, Watched};
 use super::peers::{Peers, Ticket};
 use super::refusal::Refusal;
+use crate::live::Live;
+use crate::metrics::ClientRefused;
+use crate::metrics::TimedOut;
 use axum::Router;
 use axum::body::Body;
 use axum::http::HeaderValue;
@@ -234,7 +234,9 @@ impl Shared {
     }
 
     fn refusal(&self, refusal: Refusal) -> Response<Body> {
-        self.live.metrics().refused(&refusal);
+        self.live
+            .metrics()
+            .refused(refusal.status.as_u16(), refusal.reason);
         refusal.into_response()
     }
 

@@ -8,20 +8,20 @@ mod gate;
 
 pub use gate::PolicyCheck;
 
-use super::capacity::{Capacity, Load, Room, Share, Turn};
+use super::capacity::{Capacity, Room, Turn};
 use super::limits::Limits;
-use super::live::Live;
-use super::metrics::TimedOut;
 use super::peer::Peer;
-use super::queue::Answered;
 use super::received::Received;
 use super::refusal::Refusal;
-use super::shadow::Shadow;
 use super::timeout;
 use super::weight;
 use crate::admission::{AdmissionRequest, Clock, Function, Outcome};
 use crate::contract::review::Phase;
 use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
+use crate::large_body::{BodyGuard, BodyLock};
+use crate::live::Live;
+use crate::metrics::TimedOut;
+use crate::observers::{Answered, Recorder, Shadow};
 use crate::policy::Used;
 use axum::Router;
 use axum::body::Body;
@@ -57,6 +57,7 @@ struct App {
     live: Arc<Live>,
     capacity: Arc<Capacity>,
     shadow: Shadow,
+    recorder: Option<Arc<Recorder>>,
     gate: Option<Gate>,
     body_limit: usize,
     body_time: Duration,
@@ -74,17 +75,26 @@ struct Asked {
 /// A body that something can be made of.
 struct Whole {
     body: Bytes,
-    load: Load,
-    share: Share,
+    lock: BodyLock,
+    guard: BodyGuard,
+}
+
+/// Duties of a server beside reviews.
+#[derive(Default)]
+pub struct Extras {
+    /// Answers `/validate-policies`; `None`: the server has no such path.
+    pub check: Option<PolicyCheck>,
+    /// Records answered reviews.
+    pub recorder: Option<Arc<Recorder>>,
 }
 
 pub(super) fn router(
     live: Arc<Live>,
     capacity: Arc<Capacity>,
     limits: &Limits,
-    check: Option<PolicyCheck>,
+    extras: Extras,
 ) -> Router {
-    let gate = check.map(Gate::new);
+    let gate = extras.check.map(Gate::new);
     let (routes, paths) = match gate {
         None => (Router::new(), "there are only /validate and /mutate here"),
         Some(_) => (
@@ -97,6 +107,7 @@ pub(super) fn router(
         live,
         capacity,
         shadow,
+        recorder: extras.recorder,
         gate,
         body_limit: limits.body,
         body_time: limits.body_time,
@@ -172,7 +183,9 @@ impl App {
     }
 
     fn count(&self, refusal: Refusal) -> Response {
-        self.live.metrics().refused(&refusal);
+        self.live
+            .metrics()
+            .refused(refusal.status.as_u16(), refusal.reason);
         tracing::debug!(
             status = refusal.status.as_u16(),
             "refused: {}",
@@ -196,13 +209,13 @@ impl App {
         let mut room = self.capacity.room(&asked.peer);
         let received = self.read(asked, body, &mut room).await?;
         let place = self.capacity.place(&asked.peer)?;
-        let Whole { body, load, share } = self.whole(received, clock.deadline).await?;
+        let Whole { body, lock, guard } = self.whole(received, clock.deadline).await?;
         let review = parse(&body)?;
         self.acquaint(function, &review, clock.deadline).await;
         let turn = place.turn(clock.deadline).await?;
         // Once: the whole answer is of one set.
         let set = self.live.set();
-        let is_retold = set.has_candidates() || self.live.recorder().is_some();
+        let is_retold = set.has_candidates() || self.recorder.is_some();
         let seen = is_retold.then(|| set.admission.inventory().as_of_now());
         let inventory = seen.as_ref().unwrap_or_else(|| set.admission.inventory());
         let (outcome, used) = set
@@ -218,13 +231,13 @@ impl App {
         log(&review, &outcome);
         let answer = outcome.response.to_json();
         self.clear_up(used, turn);
-        drop(share);
+        drop(guard);
         if let Some(inventory) = seen {
             let set = Arc::clone(&set);
             self.hand_over(Answered {
                 function,
                 body,
-                load,
+                lock,
                 now: clock.now,
                 set,
                 inventory,
@@ -253,7 +266,7 @@ impl App {
         if answered.set.has_candidates() {
             self.shadow.ask(&answered);
         }
-        if let Some(recorder) = self.live.recorder() {
+        if let Some(recorder) = &self.recorder {
             recorder.take(&answered);
         }
     }
@@ -326,23 +339,20 @@ impl App {
     /// A body in one piece, once nothing else is large: putting it together, unescaping its texts
     /// and making a tree of it take its bytes several times.
     async fn whole(&self, received: Received, deadline: Instant) -> Result<Whole, Refusal> {
-        let share = self
-            .capacity
-            .load(received.len(), 0)
-            .share(deadline)
-            .await?;
+        let by_length = self.capacity.body_lock(received.len(), 0);
+        let guard = by_length.acquire(deadline).await?;
         let body = received.join();
-        let load = self.load(&body)?;
-        let share = if share.is_alone() {
-            share
+        let lock = self.lock(&body)?;
+        let guard = if guard.is_exclusive() {
+            guard
         } else {
-            load.share(deadline).await?
+            lock.acquire(deadline).await?
         };
-        Ok(Whole { body, load, share })
+        Ok(Whole { body, lock, guard })
     }
 
-    /// What making something of a body takes.
-    fn load(&self, body: &[u8]) -> Result<Load, Refusal> {
+    /// The lock that a body needs before it is parsed.
+    fn lock(&self, body: &[u8]) -> Result<BodyLock, Refusal> {
         let weight = if body.len() <= SMALL {
             0
         } else {
@@ -351,7 +361,7 @@ impl App {
         if weight > HEAVIEST {
             Err(too_heavy("the body", weight, HEAVIEST))
         } else {
-            Ok(self.capacity.load(body.len(), weight))
+            Ok(self.capacity.body_lock(body.len(), weight))
         }
     }
 

@@ -7,47 +7,25 @@
 mod admin;
 mod answer;
 mod capacity;
-mod certificate_metrics;
-mod certificate_status;
 mod connection;
-mod engine_metrics;
-mod feed_metrics;
 mod handlers;
 mod limits;
 mod listen;
-mod live;
-mod metrics;
 mod peer;
 mod peers;
-mod policy_metrics;
-mod queue;
 mod received;
-mod recorder;
 mod refusal;
-mod registration_status;
 mod sentinel;
-mod shadow;
-mod spare_memory;
-mod status;
-mod tally;
 mod timeout;
-pub mod tls;
 mod weight;
 
 pub use admin::Admin;
-pub use certificate_status::{
-    CertificateStatus, CertificateTrouble, SelfManagedStatus, TroubleReason,
-};
-pub use handlers::PolicyCheck;
+pub use handlers::{Extras, PolicyCheck};
 pub use limits::Limits;
 pub use listen::listen;
-pub use live::Live;
-pub use metrics::Metrics;
-pub use policy_metrics::EvaluationCounts;
-pub use recorder::Recorder;
-pub use registration_status::RegistrationStatus;
-pub use status::{CandidateStatus, FeedStatus, LastReload, PolicyStatus, Status};
 
+use crate::large_body::spare_memory;
+use crate::live::Live;
 use capacity::Capacity;
 use connection::{Shared, Stopping};
 use futures::FutureExt as _;
@@ -88,15 +66,11 @@ impl Server {
     /// A server that answers with what the live set decides. Handshakes fail until [`Live::tls`]
     /// has an identity.
     pub fn new(live: Arc<Live>, limits: Limits) -> Self {
-        Self::build(live, limits, None)
+        Self::with(live, limits, Extras::default())
     }
 
-    /// One that also says of ServicePolicies whether they could be loaded, on `/validate-policies`.
-    pub fn with_check(live: Arc<Live>, limits: Limits, check: PolicyCheck) -> Self {
-        Self::build(live, limits, Some(check))
-    }
-
-    fn build(live: Arc<Live>, limits: Limits, check: Option<PolicyCheck>) -> Self {
+    /// A server that also checks ServicePolicies, or records what it answers.
+    pub fn with(live: Arc<Live>, limits: Limits, extras: Extras) -> Self {
         let connections = u32::try_from(limits.connections)
             .unwrap_or(u32::MAX)
             .clamp(1, MOST_CONNECTIONS);
@@ -106,7 +80,7 @@ impl Server {
             Arc::clone(&live),
             Arc::clone(&peers),
         ));
-        let router = handlers::router(Arc::clone(&live), Arc::clone(&capacity), &limits, check);
+        let router = handlers::router(Arc::clone(&live), Arc::clone(&capacity), &limits, extras);
         let leaving = AtomicBool::new(false);
         Self {
             shared: Arc::new(Shared {

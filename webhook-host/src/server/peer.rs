@@ -7,7 +7,7 @@
 //! server waiting while others need its place. Nothing here takes a lock.
 
 use super::limits::Limits;
-use super::metrics::TimedOut;
+use crate::metrics::TimedOut;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;

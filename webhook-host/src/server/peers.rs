@@ -10,8 +10,8 @@
 //! across a wait.
 
 use super::limits::Limits;
-use super::metrics::Metrics;
 use super::peer::{Busy, Peer, Waited};
+use crate::metrics::Metrics;
 use ipnet::IpNet;
 use std::cmp::Reverse;
 use std::collections::HashMap;

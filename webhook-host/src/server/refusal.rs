@@ -2,6 +2,7 @@
 //! failurePolicy decides then.
 
 use crate::excerpt::{MAX_MESSAGE, cut};
+use crate::large_body::TooManyLarge;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -37,6 +38,12 @@ impl Refusal {
     /// Nobody's mistake.
     pub(super) fn overload(reason: &'static str, sentence: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, reason, sentence)
+    }
+}
+
+impl From<TooManyLarge> for Refusal {
+    fn from(error: TooManyLarge) -> Self {
+        Self::overload("memory", error.to_string())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a running host serves, read from its admin port.
 
-use crate::server::Status;
+use crate::status::Status;
 use anyhow::{Context as _, Result, bail};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;

@@ -9,9 +9,9 @@
 use super::{App, Asked, Whole, parse, too_heavy};
 use crate::admission::{AdmissionRequest, AdmissionResponse, Operation};
 use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
+use crate::large_body::BodyLock;
 use crate::manifest::{API_VERSION, ServicePolicy};
 use crate::policy::LoadError;
-use crate::server::capacity::Load;
 use crate::server::refusal::Refusal;
 use crate::server::weight;
 use axum::body::Body;
@@ -60,7 +60,7 @@ struct Asker {
 /// A ServicePolicy that waits to be checked, as its text: a tree takes much more.
 struct Waits {
     object: String,
-    load: Load,
+    lock: BodyLock,
 }
 
 /// As much of a ServicePolicy as tells whether it is to be checked.
@@ -100,13 +100,13 @@ impl Gate {
     /// any more.
     async fn check(&self, policy: Waits, deadline: Instant) -> Checked {
         // What is no ServicePolicy at all is told so also while others are loaded.
-        let Ok(share) = policy.load.share(deadline).await else {
+        let Ok(guard) = policy.lock.acquire(deadline).await else {
             return Checked::Late;
         };
         if let Err(problem) = policy.read() {
             return Checked::Bad(problem);
         }
-        drop(share);
+        drop(guard);
         let Ok(_waits) = self.waiting.try_acquire() else {
             return Checked::Late;
         };
@@ -118,10 +118,10 @@ impl Gate {
                 .expect("the semaphore is never closed");
             let run = move || {
                 let _place = place;
-                let share = policy.load.wait();
+                let guard = policy.lock.acquire_blocking();
                 let manifest = policy.read()?;
                 // Compiling takes long, and has nothing to do with how large the object is.
-                drop(share);
+                drop(guard);
                 check(manifest).map_err(|error| error.to_string())
             };
             tokio::task::spawn_blocking(run).await
@@ -180,8 +180,8 @@ impl App {
         let received = self.read(asked, body, &mut room).await?;
         let Whole {
             body,
-            load,
-            share: _share,
+            lock,
+            guard: _guard,
         } = self.whole(received, deadline).await?;
         let request = parse(&body)?;
         let user = excerpt(&request.user_info.username).into_owned();
@@ -212,7 +212,7 @@ impl App {
             asker,
             Some(Waits {
                 object: object.to_owned(),
-                load,
+                lock,
             }),
         ))
     }

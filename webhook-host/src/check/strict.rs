@@ -1,0 +1,53 @@
+//! Refusals by the API server itself, whatever the policies say: unknown fields, for which `kubectl
+//! apply` is strict, and values that its own validation rejects.
+//!
+//! Only what every version of Kubernetes that is still supported refuses is said, and nothing about
+//! a Service that does not decode: that is the admission's to say (rule S16).
+
+mod fields;
+mod names;
+mod validation;
+
+use super::defaults;
+use crate::decode;
+use crate::report::check::{Finding, Level};
+use crate::yaml::Located;
+use k8s_openapi::api::core::v1::Service;
+use validation::Refusals;
+
+/// The author of these findings, where a policy's name stands otherwise.
+const API_SERVER: &str = "kubernetes";
+
+/// Returns what the API server refuses in a Service that is about to be created.
+pub(super) fn findings(located: &Located) -> Vec<Finding> {
+    let mut value = located.value();
+    let unknown = fields::unknown(&value);
+    defaults::apply(&mut value);
+    let mut refusals = Refusals::default();
+    if let Ok(service) = decode::from_value::<Service>(&value) {
+        refusals.service(&service);
+    }
+    let all = unknown.into_iter().chain(refusals.into_inner());
+    all.map(|refusal| finding(refusal, located)).collect()
+}
+
+/// A field that the API server refuses.
+#[derive(Debug, PartialEq, Eq)]
+struct Refusal {
+    /// JSON path from the Service's root.
+    field: String,
+    /// The value found and what is allowed.
+    problem: String,
+    fix: String,
+}
+
+fn finding(refusal: Refusal, located: &Located) -> Finding {
+    Finding {
+        policy: API_SERVER.to_owned(),
+        line: located.line_of(&refusal.field),
+        field: refusal.field,
+        message: format!("the API server would refuse this: {}", refusal.problem),
+        fix: refusal.fix,
+        ..Finding::empty(Level::Error)
+    }
+}

@@ -1,0 +1,96 @@
+//! The files that are checked, read once with the line of every node.
+
+use crate::report::check::{Finding, Level, Subject};
+use crate::yaml::{self, Located};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Larger files are no manifests.
+const LARGEST: u64 = 16 << 20;
+
+/// One file.
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    pub(super) documents: Vec<Located>,
+}
+
+impl File {
+    /// Whether `serve` runs it as a self-test.
+    pub(super) fn is_suite(&self) -> bool {
+        self.path.file_stem().is_some_and(|stem| {
+            Path::new(stem)
+                .extension()
+                .is_some_and(|end| end == "suite")
+        })
+    }
+}
+
+/// Every file under the paths, once, and those that can't be read.
+pub(super) fn find(paths: &[PathBuf]) -> (Vec<File>, Vec<Subject>) {
+    let (mut files, mut unread, mut seen) = (vec![], vec![], BTreeSet::new());
+    for path in paths {
+        visit(path, &mut |path| {
+            // Paths may overlap, as those do that git tells a hook.
+            if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned())) {
+                return;
+            }
+            match read(path) {
+                Ok(file) => files.push(file),
+                Err(problem) => unread.push(*problem),
+            }
+        });
+    }
+    (files, unread)
+}
+
+/// Symbolic links to directories are not followed: they make cycles. A kustomization lists
+/// manifests, and is kustomize's to read.
+fn visit(path: &Path, see: &mut impl FnMut(&Path)) {
+    let Ok(entries) = fs::read_dir(path) else {
+        return see(path);
+    };
+    let mut below: Vec<_> = entries.flatten().collect();
+    below.sort_by_key(fs::DirEntry::file_name);
+    for entry in below {
+        let path = entry.path();
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        let is_list = path.file_stem().is_some_and(|stem| stem == "kustomization");
+        let manifest = path
+            .extension()
+            .is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
+        match entry.file_type() {
+            _ if hidden => {}
+            Ok(kind) if kind.is_dir() => visit(&path, see),
+            _ if manifest && !is_list && !path.is_dir() => see(&path),
+            _ => {}
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<File, Box<Subject>> {
+    let source = path.display().to_string();
+    let text = fs::metadata(path).and_then(|data| match data.len() {
+        size if size > LARGEST => Err(io::Error::other(format!(
+            "{size} bytes; a manifest has at most {LARGEST}"
+        ))),
+        _ => fs::read_to_string(path),
+    });
+    let text = text
+        .map_err(|error| Box::new(Subject::unread(&source, format!("can't be read: {error}"))))?;
+    let documents = yaml::located_documents(&text).map_err(|error| {
+        let findings = vec![Finding {
+            message: error.to_string(),
+            ..Finding::empty(Level::Error)
+        }];
+        Box::new(Subject {
+            findings,
+            ..Subject::unread(&source, String::new())
+        })
+    })?;
+    Ok(File {
+        path: path.to_owned(),
+        documents,
+    })
+}

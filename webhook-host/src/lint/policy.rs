@@ -1,0 +1,213 @@
+//! A ServicePolicy with its module: loaded as `serve` loads it, and looked at for what is allowed
+//! and rarely meant.
+
+use super::matching;
+use super::{error, finding};
+use crate::engine::Engine;
+use crate::manifest::{Candidate, FailurePolicy, Mode, ServicePolicy};
+use crate::policy::{LoadError, Policy};
+use crate::report::check::{Finding, Level, Subject};
+use crate::sources::load;
+use crate::suite::{self, ModuleSearch, Runner};
+use crate::yaml::Located;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a webhook's call may take in all; `sallyport webhooks` gives mutating ones this time.
+const CALL: Duration = Duration::from_secs(2);
+
+/// Loads modules from one directory, or from beside each manifest.
+pub(super) struct Loader {
+    engine: Arc<Engine>,
+    runner: Runner,
+    modules: Option<PathBuf>,
+}
+
+impl Loader {
+    pub(super) fn new(engine: Arc<Engine>, modules: Option<PathBuf>) -> Self {
+        Self {
+            runner: Runner::new(Arc::clone(&engine)),
+            engine,
+            modules,
+        }
+    }
+
+    fn directory<'a>(&'a self, file: &'a Path) -> &'a Path {
+        self.modules
+            .as_deref()
+            .unwrap_or_else(|| file.parent().unwrap_or(Path::new("")))
+    }
+
+    /// What `serve` would say of a policy and of its candidate.
+    pub(super) fn check(
+        &self,
+        file: &Path,
+        document: &Located,
+        manifest: &ServicePolicy,
+    ) -> Vec<Finding> {
+        let stated = manifest.spec.candidate.as_ref();
+        let (live, next) = manifest.clone().split();
+        let mut findings = self.version(file, document, live, None);
+        let own_module = stated.is_some_and(|stated| stated.module.is_some());
+        // The live policy's own module was told of already.
+        let tell = own_module
+            || findings
+                .iter()
+                .all(|finding| finding.field != "spec.module.file");
+        if let Some(next) = next.filter(|_| tell) {
+            findings.extend(self.version(file, document, next, stated));
+        }
+        findings
+    }
+
+    /// One of the two; with what is `stated` of it when it is the candidate.
+    fn version(
+        &self,
+        file: &Path,
+        document: &Located,
+        manifest: ServicePolicy,
+        stated: Option<&Candidate>,
+    ) -> Vec<Finding> {
+        let field = if stated.is_some() {
+            "spec.candidate.module.file"
+        } else {
+            "spec.module.file"
+        };
+        let name = manifest.spec.module.file.clone();
+        let directory = self.directory(file);
+        let module = directory.join(&name);
+        match std::fs::read(&module) {
+            Ok(component) => self.load(document, manifest, &component, &module, stated),
+            Err(problem) if self.modules.is_some() || load::has_modules(directory) => {
+                let hint = load::nearest_module(directory, &name);
+                vec![error(
+                    document,
+                    field,
+                    format!("can't read {}: {problem}{hint}", module.display()),
+                )]
+            }
+            Err(_) => {
+                let message = format!(
+                    "{name} is not beside the manifest, so that the settings were not checked"
+                );
+                vec![finding(
+                    Level::Note,
+                    document,
+                    field,
+                    message,
+                    "name its directory with --modules",
+                )]
+            }
+        }
+    }
+
+    fn load(
+        &self,
+        document: &Located,
+        manifest: ServicePolicy,
+        component: &[u8],
+        module: &Path,
+        stated: Option<&Candidate>,
+    ) -> Vec<Finding> {
+        match Policy::load(&self.engine, manifest, component) {
+            Ok(policy) => policy.configured_per_instance().map(|why| {
+                let message =
+                    format!("it is configured anew for every review, which is slow: {why}");
+                let field = if stated.is_some() {
+                    "spec.candidate"
+                } else {
+                    "spec.module.file"
+                };
+                finding(Level::Note, document, field, message, "")
+            }),
+            Err(problem) => {
+                let problem = problem.in_module(&module.display().to_string());
+                let problem = stated.into_iter().fold(problem, LoadError::in_candidate);
+                let place = |text: &String| {
+                    let (field, problem) = text.split_once(": ").unwrap_or(("spec.settings", text));
+                    error(document, field, problem.to_owned())
+                };
+                return problem.problems().iter().map(place).collect();
+            }
+        }
+        .into_iter()
+        .collect()
+    }
+
+    /// Runs a suite beside the policies, where the modules are at hand.
+    pub(super) fn suite(&mut self, file: &Path) -> Subject {
+        let search = ModuleSearch {
+            directory: Some(self.directory(file).to_owned()),
+        };
+        let source = file.display().to_string();
+        let findings = match suite::read(file, &search) {
+            Err(problem) => vec![Finding {
+                message: problem.problem,
+                ..Finding::empty(Level::Error)
+            }],
+            Ok(suite) => {
+                let ran = self.runner.run_suite(&suite, "");
+                let failed = ran.into_iter().filter_map(|(index, got, _)| {
+                    let case = &suite.cases[index];
+                    got.failure(case)?;
+                    let message =
+                        format!("case {:?} fails; see `sallyport test {source}`", case.name);
+                    Some(Finding {
+                        message,
+                        line: case.line,
+                        ..Finding::empty(Level::Error)
+                    })
+                });
+                failed.collect()
+            }
+        };
+        Subject {
+            findings,
+            service: Some("Suite".to_owned()),
+            ..Subject::unread(&source, String::new())
+        }
+    }
+}
+
+/// What the format allows, and hardly anybody means.
+pub(super) fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> {
+    let spec = &manifest.spec;
+    let warn = |field: &str, message: String, fix: &str| {
+        finding(Level::Warning, document, field, message, fix)
+    };
+    let mut findings = vec![];
+    if spec.mode == Mode::Enforce && spec.failure_policy == FailurePolicy::Ignore {
+        let message =
+            "mode Enforce with failurePolicy Ignore: whatever makes the policy fail lets a request \
+             pass".to_owned();
+        findings.push(warn(
+            "spec.failurePolicy",
+            message,
+            "use Fail, unless that is meant",
+        ));
+    }
+    let (selector, _) = spec.r#match.written();
+    if let Some(key) = selector.as_ref().and_then(matching::contradiction) {
+        let message = format!(
+            "no namespace can match what is asked of the label {key:?}: the policy is never asked"
+        );
+        findings.push(warn(
+            "spec.match.namespaceSelector",
+            message,
+            "remove one of the requirements",
+        ));
+    }
+    if spec.limits.deadline.duration() >= CALL {
+        let message = format!(
+            "{} is as long as an API server waits for all policies together",
+            spec.limits.deadline
+        );
+        findings.push(warn(
+            "spec.limits.deadline",
+            message,
+            "use some milliseconds, such as 50ms",
+        ));
+    }
+    findings
+}

@@ -1,0 +1,552 @@
+//! What the host counts. Labels come from small, closed sets: functions, results, policies, modes,
+//! error kinds, status codes, reasons, time-outs.
+
+mod certificate;
+mod engine;
+mod feed;
+mod policy;
+mod records;
+mod tally;
+
+pub(crate) use certificate::{CertificateMetrics, ClientRefused, Whose};
+pub use policy::EvaluationCounts;
+pub(crate) use policy::PolicyMetrics;
+pub(crate) use records::Recorded;
+pub(crate) use tally::Tally;
+
+use crate::admission::{AdmissionRequest, Function, Operation, Outcome};
+use crate::inventory::Watched;
+use crate::manifest::Mode;
+use crate::policy::Policy;
+use engine::EngineMetrics;
+use feed::FeedMetrics;
+use policy::AllCounts;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use records::RecordedReviews;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tally::Tallies;
+
+/// From 10 us, which one small policy takes, to the 10 s that an API server waits by default.
+const SECONDS: [f64; 16] = [
+    1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.5, 2.0,
+    10.0,
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    function: &'static str,
+    operation: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Of {
+    policy: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failure {
+    policy: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Found {
+    policy: String,
+    mode: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    code: u16,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Registered {
+    object: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    function: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Came {
+    result: &'static str,
+}
+
+/// All metrics of a host.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Request, Counter>,
+    validate_seconds: Histogram,
+    mutate_seconds: Histogram,
+    evaluations: Family<Of, Histogram>,
+    violations: Family<Found, Counter>,
+    counts: AllCounts,
+    loaded: Family<Of, Gauge>,
+    short_circuited: Family<Of, Gauge>,
+    failures: Family<Failure, Counter>,
+    refusals: Family<Refused, Counter>,
+    handshakes: Counter,
+    timeouts: Family<Kind, Counter>,
+    connections: Gauge,
+    full: Counter,
+    evicted: Counter,
+    in_flight: Gauge,
+    reloads: Family<Ended, Counter>,
+    namespaces: Family<Came, Counter>,
+    checks: Family<Came, Counter>,
+    last_success: Gauge,
+    /// One series, once there is something to tell.
+    registered: Family<Registered, Gauge>,
+    candidates: Tallies,
+    recorded: RecordedReviews,
+    pub(crate) engine: EngineMetrics,
+    pub(crate) certificates: CertificateMetrics,
+}
+
+/// What took too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TimedOut {
+    /// A TLS handshake.
+    Handshake,
+    /// A request's head.
+    Head,
+    /// A request's body.
+    Body,
+    /// An answer, to be taken by the client.
+    Write,
+    /// The next request.
+    Idle,
+    /// The other reviews, for one that waited for its turn.
+    Turn,
+}
+
+impl TimedOut {
+    const ALL: [Self; 6] = [
+        Self::Handshake,
+        Self::Head,
+        Self::Body,
+        Self::Write,
+        Self::Idle,
+        Self::Turn,
+    ];
+
+    fn kind(self) -> Kind {
+        let kind = match self {
+            Self::Handshake => "handshake",
+            Self::Head => "head",
+            Self::Body => "body",
+            Self::Write => "write",
+            Self::Idle => "idle",
+            Self::Turn => "turn",
+        };
+        Kind { kind }
+    }
+}
+
+/// Counts what it stands for while it lives.
+pub(crate) struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn histogram() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+impl Metrics {
+    /// All zero.
+    pub(crate) fn new(watched: Option<&Arc<Watched>>) -> Self {
+        let mut registry = Registry::with_prefix("sallyport");
+        if let Some(watched) = watched {
+            registry.register_collector(Box::new(FeedMetrics::new(Arc::clone(watched))));
+        }
+        let engine = EngineMetrics::default();
+        registry.register_collector(Box::new(engine.clone()));
+        let checks = Family::default();
+        registry.register(
+            "policy_checks",
+            "ServicePolicies that were checked before the cluster had them",
+            checks.clone(),
+        );
+        let namespaces = Family::default();
+        registry.register(
+            "namespace_waits",
+            "Reviews that waited for watchers to tell of their namespace, by result",
+            namespaces.clone(),
+        );
+        let requests = Family::default();
+        registry.register(
+            "admission_requests",
+            "Reviews answered, by function, operation and result",
+            requests.clone(),
+        );
+        let seconds = Family::<Asked, Histogram>::new_with_constructor(histogram);
+        registry.register_with_unit(
+            "admission",
+            "From the end of the request's head to the answer",
+            Unit::Seconds,
+            seconds.clone(),
+        );
+        let evaluations = Family::<Of, Histogram>::new_with_constructor(histogram);
+        registry.register_with_unit(
+            "policy_evaluation",
+            "What a policy takes of a review",
+            Unit::Seconds,
+            evaluations.clone(),
+        );
+        let violations = Family::<Found, Counter>::default();
+        registry.register(
+            "policy_violations",
+            "Violations found, by the policy's mode",
+            violations.clone(),
+        );
+        let failures = Family::default();
+        registry.register(
+            "policy_failures",
+            "Reviews on which a policy had no verdict, by kind",
+            failures.clone(),
+        );
+        let loaded = Family::<Of, Gauge>::default();
+        registry.register(
+            "policy_loaded",
+            "1 when the policy is loaded, 0 when it is broken",
+            loaded.clone(),
+        );
+        let short_circuited = Family::default();
+        registry.register(
+            "policy_short_circuited",
+            "1 while the policy is not asked, because it missed its deadline again and again",
+            short_circuited.clone(),
+        );
+        let refusals = Family::default();
+        registry.register(
+            "http_refusals",
+            "Requests answered without a review, by status code and reason",
+            refusals.clone(),
+        );
+        let handshakes = Counter::default();
+        registry.register(
+            "tls_handshake_failures",
+            "Connections that ended before HTTP began",
+            handshakes.clone(),
+        );
+        let connections = Gauge::default();
+        registry.register(
+            "connections",
+            "Open connections, those included that are in their handshake",
+            connections.clone(),
+        );
+        let full = Counter::default();
+        registry.register(
+            "connections_full",
+            "Times that all connections were taken",
+            full.clone(),
+        );
+        let evicted = Counter::default();
+        registry.register(
+            "connections_evicted",
+            "Connections that were closed because they kept the host waiting while others needed \
+             what they held",
+            evicted.clone(),
+        );
+        let in_flight = Gauge::default();
+        registry.register(
+            "reviews_in_flight",
+            "Reviews that run or wait for their turn",
+            in_flight.clone(),
+        );
+        let timeouts = Family::<Kind, Counter>::default();
+        registry.register("timeouts", "What took too long, by kind", timeouts.clone());
+        for timed_out in TimedOut::ALL {
+            drop(timeouts.get_or_create(&timed_out.kind()));
+        }
+        let build = Info::new([
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("contract", crate::contract::VERSION),
+        ]);
+        registry.register("build", "The host's version and the contract's", build);
+        let reloads = Family::<Ended, Counter>::default();
+        registry.register(
+            "reload",
+            "Reloads of policies and configuration, by result",
+            reloads.clone(),
+        );
+        for result in [SUCCESS, FAILURE] {
+            drop(reloads.get_or_create(&Ended { result }));
+        }
+        let last_success = Gauge::default();
+        registry.register_with_unit(
+            "reload_last_success_timestamp",
+            "When the policies that serve were loaded, since 1970",
+            Unit::Seconds,
+            last_success.clone(),
+        );
+        last_success.set(unix(SystemTime::now()));
+        let registered = Family::default();
+        registry.register(
+            "registration_in_shape",
+            "1 while the webhook configurations are as this host keeps them, 0 while it can't",
+            registered.clone(),
+        );
+        let candidates = Tallies::register(&mut registry);
+        let recorded = RecordedReviews::default();
+        registry.register(
+            "record_reviews",
+            "Answered reviews, by what became of their records",
+            recorded.clone(),
+        );
+        let certificates = CertificateMetrics::register(&mut registry);
+        Self {
+            validate_seconds: seconds.get_or_create_owned(&Asked {
+                function: "validate",
+            }),
+            mutate_seconds: seconds.get_or_create_owned(&Asked { function: "mutate" }),
+            registry,
+            requests,
+            evaluations,
+            violations,
+            counts: AllCounts::default(),
+            loaded,
+            short_circuited,
+            failures,
+            refusals,
+            handshakes,
+            timeouts,
+            connections,
+            full,
+            evicted,
+            in_flight,
+            reloads,
+            namespaces,
+            checks,
+            last_success,
+            registered,
+            candidates,
+            recorded,
+            engine,
+            certificates,
+        }
+    }
+
+    /// The metrics of one policy: those that a policy of the same name had before.
+    pub(crate) fn of(&self, policy: &Policy) -> PolicyMetrics {
+        let of = Of {
+            policy: policy.name().to_string(),
+        };
+        self.loaded
+            .get_or_create(&of)
+            .set(policy.load_error().is_none().into());
+        let seconds = self.evaluations.get_or_create_owned(&of);
+        let counts = self.counts.of(&of.policy);
+        let found = Found {
+            policy: of.policy,
+            mode: mode(policy.manifest().spec.mode),
+        };
+        PolicyMetrics {
+            seconds,
+            violations: self.violations.get_or_create_owned(&found),
+            counts,
+        }
+    }
+
+    /// Policies that are there no more are neither loaded nor broken. What they counted stays.
+    pub(crate) fn forget(&self, before: &[Arc<Policy>], now: &[Arc<Policy>]) {
+        let now: BTreeSet<_> = now.iter().map(|policy| policy.name()).collect();
+        for gone in before.iter().filter(|policy| !now.contains(policy.name())) {
+            let of = Of {
+                policy: gone.name().to_string(),
+            };
+            self.loaded.remove(&of);
+            self.short_circuited.remove(&of);
+        }
+    }
+
+    /// A review waited for watchers to tell of its namespace; whether they did.
+    pub(crate) fn awaited_namespace(&self, came: bool) {
+        self.namespaces
+            .get_or_create(&Came {
+                result: if came { "known" } else { "unknown" },
+            })
+            .inc();
+    }
+
+    /// A ServicePolicy was checked: `allowed`, `denied` or `late`.
+    pub(crate) fn checked_policy(&self, result: &'static str) {
+        self.checks.get_or_create(&Came { result }).inc();
+    }
+
+    /// A reload ended: well, with the time, or not.
+    pub(crate) fn reloaded(&self, success: Option<SystemTime>) {
+        let result = if success.is_some() { SUCCESS } else { FAILURE };
+        self.reloads.get_or_create(&Ended { result }).inc();
+        if let Some(time) = success {
+            self.last_success.set(unix(time));
+        }
+    }
+
+    /// Whether the webhook configurations are in shape.
+    pub(crate) fn registered(&self, in_shape: bool) {
+        self.registered
+            .get_or_create(&Registered { object: "webhooks" })
+            .set(in_shape.into());
+    }
+
+    pub(crate) fn reviewed(
+        &self,
+        function: Function,
+        request: &AdmissionRequest<'_>,
+        outcome: &Outcome,
+        took: Duration,
+    ) {
+        let (function, seconds) = match function {
+            Function::Mutate => ("mutate", &self.mutate_seconds),
+            Function::Validate(_) => ("validate", &self.validate_seconds),
+        };
+        seconds.observe(took.as_secs_f64());
+        let labels = Request {
+            function,
+            operation: operation(request.operation),
+            result: result(outcome),
+        };
+        self.requests.get_or_create(&labels).inc();
+        for evaluation in &outcome.evaluations {
+            if let Some(error) = &evaluation.error {
+                let labels = Failure {
+                    policy: evaluation.policy.to_string(),
+                    kind: error.kind(),
+                };
+                self.failures.get_or_create(&labels).inc();
+            }
+        }
+    }
+
+    /// Counts a request that was answered without a review: its HTTP status and a stable word.
+    pub(crate) fn refused(&self, code: u16, reason: &'static str) {
+        self.refusals.get_or_create(&Refused { code, reason }).inc();
+    }
+
+    pub(crate) fn handshake_failed(&self, why: &str) {
+        self.handshakes.inc();
+        tracing::debug!("a TLS handshake failed: {why}");
+    }
+
+    pub(crate) fn timed_out(&self, what: TimedOut) {
+        self.timeouts.get_or_create(&what.kind()).inc();
+        tracing::debug!("{what:?} took too long");
+    }
+
+    pub(crate) fn full(&self) {
+        self.full.inc();
+    }
+
+    pub(crate) fn evicted(&self, count: usize) {
+        self.evicted
+            .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn connection(&self) -> Counted {
+        Counted::new(&self.connections)
+    }
+
+    pub(crate) fn in_flight(&self) -> Counted {
+        Counted::new(&self.in_flight)
+    }
+
+    /// What candidates' opinions came to.
+    pub(crate) fn candidates(&self) -> &Tallies {
+        &self.candidates
+    }
+
+    /// What became of records.
+    pub(crate) fn recorded(&self) -> &RecordedReviews {
+        &self.recorded
+    }
+
+    /// The OpenMetrics text format. What nobody tells the metrics is asked now, of the policies
+    /// that serve.
+    pub(crate) fn to_text(&self, policies: &[Arc<Policy>]) -> String {
+        for policy in policies {
+            let of = Of {
+                policy: policy.name().to_string(),
+            };
+            self.short_circuited
+                .get_or_create(&of)
+                .set(policy.is_short_circuited().into());
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("writing to a string can't fail");
+        text
+    }
+}
+
+const SUCCESS: &str = "success";
+const FAILURE: &str = "failure";
+
+fn unix(time: SystemTime) -> i64 {
+    let seconds = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+fn operation(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Create => "CREATE",
+        Operation::Update => "UPDATE",
+        Operation::Delete => "DELETE",
+        Operation::Connect => "CONNECT",
+    }
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "Enforce",
+        Mode::Warn => "Warn",
+        Mode::Audit => "Audit",
+    }
+}
+
+fn result(outcome: &Outcome) -> &'static str {
+    match (&outcome.exemption, &outcome.response) {
+        (Some(_), _) => "exempt",
+        (_, response) if !response.allowed => "denied",
+        _ if outcome.break_glass.is_some() => "excused",
+        (_, response) if response.patch.is_some() => "patched",
+        _ => "allowed",
+    }
+}

@@ -1,0 +1,14 @@
+//! Answered reviews, by what became of their records.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+/// The label: `written`, `failed` or `dropped`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Recorded {
+    pub(crate) result: &'static str,
+}
+
+/// One counter for each result.
+pub(crate) type RecordedReviews = Family<Recorded, Counter>;

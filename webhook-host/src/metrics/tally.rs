@@ -1,0 +1,124 @@
+//! What candidates' opinions came to, by policy. A new candidate begins at zero.
+
+use crate::admission::Divergence;
+use crate::policy::Policy;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Reviews for which the thread had no time.
+const SKIPPED: &str = "skipped";
+
+const DIVERGENCES: [Divergence; 5] = [
+    Divergence::Same,
+    Divergence::Stricter,
+    Divergence::Looser,
+    Divergence::Different,
+    Divergence::Error,
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    policy: String,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Of {
+    policy: String,
+}
+
+/// The metrics of all candidates.
+pub(crate) struct Tallies {
+    reviews: Family<Labels, Counter>,
+    loaded: Family<Of, Gauge>,
+}
+
+/// One candidate's counters, looked up once a set.
+pub(crate) struct Tally(BTreeMap<&'static str, Counter>);
+
+impl Tallies {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let reviews = Family::<Labels, Counter>::default();
+        registry.register(
+            "candidate_reviews",
+            "Reviews of a policy with a candidate, by what the candidate says of them",
+            reviews.clone(),
+        );
+        let loaded = Family::<Of, Gauge>::default();
+        registry.register(
+            "candidate_loaded",
+            "1 when the candidate is loaded, 0 when it is broken",
+            loaded.clone(),
+        );
+        Self { reviews, loaded }
+    }
+
+    /// The counters of one candidate, from zero on unless it was there before.
+    pub(crate) fn of(&self, candidate: &Policy) -> Tally {
+        let policy = &candidate.manifest().metadata.name;
+        self.loaded
+            .get_or_create(&Of {
+                policy: policy.clone(),
+            })
+            .set(candidate.load_error().is_none().into());
+        let counter = |result| {
+            (
+                result,
+                self.reviews.get_or_create_owned(&Labels {
+                    policy: policy.clone(),
+                    result,
+                }),
+            )
+        };
+        Tally(results().map(counter).collect())
+    }
+
+    /// Forgets what candidates counted that are there no more, or are others now.
+    pub(crate) fn forget(&self, before: &[Arc<Policy>], now: &[Arc<Policy>]) {
+        for gone in before
+            .iter()
+            .filter(|candidate| !now.iter().any(|now| Arc::ptr_eq(now, candidate)))
+        {
+            let policy = &gone.manifest().metadata.name;
+            self.loaded.remove(&Of {
+                policy: policy.clone(),
+            });
+            for result in results() {
+                self.reviews.remove(&Labels {
+                    policy: policy.clone(),
+                    result,
+                });
+            }
+        }
+    }
+}
+
+impl Tally {
+    pub(crate) fn count(&self, divergence: Divergence) {
+        self.0[divergence.name()].inc();
+    }
+
+    pub(crate) fn skip(&self) {
+        self.0[SKIPPED].inc();
+    }
+
+    /// How many of each.
+    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+        self.0
+            .iter()
+            .map(|(result, counter)| ((*result).to_owned(), counter.get()))
+            .collect()
+    }
+}
+
+fn results() -> impl Iterator<Item = &'static str> {
+    DIVERGENCES
+        .into_iter()
+        .map(Divergence::name)
+        .chain([SKIPPED])
+}

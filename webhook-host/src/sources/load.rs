@@ -1,0 +1,397 @@
+//! Policies and configuration from files.
+
+use crate::decode;
+use crate::engine::Engine;
+use crate::manifest::{HostConfig, HostConfigSpec, ServicePolicy};
+use crate::policy::{LoadError, Policy};
+use crate::yaml;
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The configuration of a host that is given none: not a cloud.
+const DEFAULT_CONFIG: &str = include_str!("default-config.yaml");
+
+/// What [`DEFAULT_CONFIG`] takes for granted.
+pub(crate) const DEFAULT_CONFIG_IN_WORDS: &str = "no --config, so the built-in default holds: \
+    environment onPrem, node ports 30000-32767, no known namespaces";
+
+/// Bytes of a module: five times what one that carries a JavaScript engine takes. Compiling takes
+/// many times that of memory.
+const LARGEST: u64 = 64 << 20;
+
+/// A host's configuration, from a file or the embedded default.
+pub(crate) fn host_config(file: Option<&Path>) -> Result<HostConfigSpec> {
+    let text = match file {
+        None => DEFAULT_CONFIG.to_owned(),
+        Some(file) => read_text(file)?,
+    };
+    let name = || {
+        file.map_or_else(
+            || "the embedded default configuration".to_owned(),
+            |file| file.display().to_string(),
+        )
+    };
+    let documents = yaml::documents(&text).with_context(name)?;
+    let [document] = documents.as_slice() else {
+        bail!(
+            "{}: expected one HostConfig, found {} documents",
+            name(),
+            documents.len()
+        );
+    };
+    Ok(HostConfig::from_value(document).with_context(name)?.spec)
+}
+
+/// Where policies are.
+#[derive(Debug, Clone)]
+pub(crate) struct PolicyFiles {
+    /// The directory of manifests.
+    pub(crate) manifests: PathBuf,
+    /// The directory of the modules that they name.
+    pub(crate) modules: PathBuf,
+}
+
+impl PolicyFiles {
+    /// Modules lie beside the manifests, unless they have a directory of their own.
+    pub(crate) fn new(manifests: &Path, modules: Option<&Path>) -> Self {
+        Self {
+            manifests: manifests.to_owned(),
+            modules: modules.unwrap_or(manifests).to_owned(),
+        }
+    }
+}
+
+/// Every ServicePolicy of a directory, loaded; those that can't be are broken and say why. What is
+/// no ServicePolicy at all is an error: a typo must not switch a rule off. What is the same as in
+/// `before` is kept.
+pub(crate) fn policies(
+    engine: &Arc<Engine>,
+    from: &PolicyFiles,
+    before: &[Arc<Policy>],
+) -> Result<Vec<Arc<Policy>>> {
+    let load = |(file, manifest): (PathBuf, ServicePolicy)| {
+        let (live, _) = manifest.split();
+        let loaded = load(engine, &from.modules, &live, before, |policy| policy);
+        loaded.unwrap_or_else(|error| {
+            Policy::broken(live, error.in_manifest(&file.display().to_string())).into()
+        })
+    };
+    Ok(manifests(&from.manifests)?.into_iter().map(load).collect())
+}
+
+/// Every ServicePolicy of a directory, for a command that judges and can't do without one of them.
+///
+/// # Errors
+///
+/// One for all policies that can't be loaded.
+pub(crate) fn sound_policies(engine: &Arc<Engine>, from: &PolicyFiles) -> Result<Vec<Arc<Policy>>> {
+    let manifests = manifests(&from.manifests)?;
+    let modules: BTreeSet<_> = manifests
+        .iter()
+        .map(|(_, manifest)| manifest.spec.module.file.as_str())
+        .collect();
+    let missing: Vec<_> = modules
+        .iter()
+        .filter(|file| !from.modules.join(file).exists())
+        .collect();
+    if !missing.is_empty() {
+        let near = |file: &&&str| format!("{file}{}", nearest_module(&from.modules, file));
+        let named = missing
+            .iter()
+            .take(TOLD)
+            .map(near)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let is = if missing.len() == 1 { "is" } else { "are" };
+        let more = missing.len().saturating_sub(TOLD);
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        bail!(
+            "{} of {} modules {is} not in {}: {named}{more}; name the directory of the modules \
+             with --modules, such as --modules target/policies",
+            missing.len(),
+            modules.len(),
+            from.modules.display()
+        );
+    }
+    let policies = policies(engine, from, &[])?;
+    let broken = policies
+        .iter()
+        .filter_map(|policy| Some(format!("{}: {}", policy.name(), policy.load_error()?)));
+    let broken: Vec<_> = broken.collect();
+    if !broken.is_empty() {
+        bail!(
+            "{} of {} policies can't be loaded:\n  {}",
+            broken.len(),
+            policies.len(),
+            broken.join("\n  ")
+        );
+    }
+    Ok(policies)
+}
+
+/// Names that an error tells one by one.
+const TOLD: usize = 10;
+
+/// ` (did you mean "x.wasm"?)` when a directory has a module of nearly this name, else nothing.
+pub(crate) fn nearest_module(directory: &Path, file: &str) -> String {
+    let names = modules_in(directory);
+    decode::suggestion(file, names.iter().map(String::as_str))
+}
+
+/// Whether a directory holds any module.
+pub(crate) fn has_modules(directory: &Path) -> bool {
+    !modules_in(directory).is_empty()
+}
+
+fn modules_in(directory: &Path) -> Vec<String> {
+    let directory = if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    };
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(".wasm")).collect()
+}
+
+/// The same as if each candidate had taken the place of its live policy.
+///
+/// # Errors
+///
+/// When there is no candidate at all, too.
+pub(crate) fn promoted(engine: &Arc<Engine>, from: &PolicyFiles) -> Result<Vec<Arc<Policy>>> {
+    let manifests = manifests(&from.manifests)?;
+    if manifests
+        .iter()
+        .all(|(_, manifest)| manifest.spec.candidate.is_none())
+    {
+        bail!(
+            "no ServicePolicy in {} has a candidate; see spec.candidate",
+            from.manifests.display()
+        );
+    }
+    let load = |(file, manifest): (PathBuf, ServicePolicy)| {
+        let (live, next) = manifest.split();
+        let next = next.unwrap_or(live);
+        let loaded = load(engine, &from.modules, &next, &[], |policy| policy);
+        loaded.unwrap_or_else(|error| {
+            Policy::broken(next, error.in_manifest(&file.display().to_string())).into()
+        })
+    };
+    Ok(manifests.into_iter().map(load).collect())
+}
+
+/// The candidates of the same ServicePolicies, for a host that serves. One that can't be loaded is
+/// broken and says why.
+pub(crate) fn candidates(
+    engine: &Arc<Engine>,
+    from: &PolicyFiles,
+    before: &[Arc<Policy>],
+) -> Result<Vec<Arc<Policy>>> {
+    let load = |(file, manifest): (PathBuf, ServicePolicy)| {
+        candidate(
+            engine,
+            &from.modules,
+            &file.display().to_string(),
+            manifest,
+            before,
+        )
+    };
+    Ok(manifests(&from.manifests)?
+        .into_iter()
+        .filter_map(load)
+        .collect())
+}
+
+/// The ServicePolicies of a directory in the order of their names, each with its file.
+fn manifests(directory: &Path) -> Result<Vec<(PathBuf, ServicePolicy)>> {
+    let mut manifests = BTreeMap::<String, (PathBuf, ServicePolicy)>::new();
+    for file in manifest_files(directory)? {
+        for manifest in manifests_of(&file)? {
+            let name = manifest.metadata.name.clone();
+            if let Some((other, _)) = manifests.insert(name.clone(), (file.clone(), manifest)) {
+                bail!(
+                    "{}: the ServicePolicy {name:?} is already in {}; rename one",
+                    file.display(),
+                    other.display()
+                );
+            }
+        }
+    }
+    if manifests.is_empty() {
+        bail!(
+            "no ServicePolicy in {}; expected manifests (*.yaml, *.yml, *.json)",
+            directory.display()
+        );
+    }
+    Ok(manifests.into_values().collect())
+}
+
+/// The file of a directory that has a ServicePolicy of this name; `None` also where the directory
+/// can't be read.
+pub(crate) fn file_with(directory: &Path, name: &str) -> Option<PathBuf> {
+    let (file, _) = manifests(directory)
+        .ok()?
+        .into_iter()
+        .find(|(_, manifest)| manifest.metadata.name == name)?;
+    Some(file)
+}
+
+/// The policy of a manifest; its module lies in `directory`.
+pub(crate) fn component(
+    engine: &Arc<Engine>,
+    directory: &Path,
+    manifest: &ServicePolicy,
+    before: &[Arc<Policy>],
+) -> Result<Arc<Policy>, LoadError> {
+    load(engine, directory, manifest, before, |policy| policy)
+}
+
+/// The next version that a manifest states, if it does.
+pub(crate) fn candidate(
+    engine: &Arc<Engine>,
+    directory: &Path,
+    place: &str,
+    manifest: ServicePolicy,
+    before: &[Arc<Policy>],
+) -> Option<Arc<Policy>> {
+    let stated = manifest.spec.candidate.clone()?;
+    let next = manifest.split().1?;
+    let broken = |error: LoadError| error.in_candidate(&stated).in_manifest(place);
+    let loaded = load(engine, directory, &next, before, Policy::as_candidate);
+    Some(loaded.unwrap_or_else(|error| Policy::broken(next, broken(error)).as_candidate().into()))
+}
+
+/// Loads one policy; its module lies in `directory`.
+fn load(
+    engine: &Arc<Engine>,
+    directory: &Path,
+    manifest: &ServicePolicy,
+    before: &[Arc<Policy>],
+    named: impl Fn(Policy) -> Policy,
+) -> Result<Arc<Policy>, LoadError> {
+    let module = directory.join(&manifest.spec.module.file);
+    let component = module_bytes(&module).map_err(|problem| {
+        LoadError::new(format!(
+            "spec.module.file: can't read {}: {problem}",
+            module.display()
+        ))
+    })?;
+    if let Some(policy) = before.iter().find(|policy| policy.is(manifest, &component)) {
+        return Ok(Arc::clone(policy));
+    }
+    let loaded = Policy::load(engine, manifest.clone(), &component);
+    loaded
+        .map(|policy| named(policy).into())
+        .map_err(|error| error.in_module(&module.display().to_string()))
+}
+
+/// The bytes of a module, at most [`LARGEST`].
+pub(crate) fn module_bytes(file: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = vec![];
+    let file = File::open(file).map_err(|error| error.to_string())?;
+    file.take(LARGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(format!(
+            "it is larger than {} MiB, the most that a module may have",
+            LARGEST >> 20
+        ));
+    }
+    Ok(bytes)
+}
+
+/// The ServicePolicies of one file.
+pub(crate) fn manifests_of(file: &Path) -> Result<Vec<ServicePolicy>> {
+    let name = file.display();
+    let documents = yaml::documents(&read_text(file)?).with_context(|| name.to_string())?;
+    let several = documents.len() > 1;
+    let read = |document: &Value| {
+        // Which of several, where it says so itself.
+        let of = document
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .filter(|_| several);
+        let place = || of.map_or_else(|| name.to_string(), |of| format!("{name} ({of})"));
+        ServicePolicy::from_value(document).with_context(place)
+    };
+    documents.iter().map(read).collect()
+}
+
+fn manifest_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    // A kustomization lists manifests, and is kustomize's to read.
+    let is_list = |file: &PathBuf| file.file_stem().is_some_and(|stem| stem == "kustomization");
+    Ok(files(directory)?
+        .into_iter()
+        .filter(|file| !is_suite(file) && !is_list(file))
+        .collect())
+}
+
+/// Whether a directory has no manifest, and a kustomization says that it is to have none. Without
+/// that, an empty directory is one that was not mounted or not written yet.
+pub(crate) fn is_empty_on_purpose(directory: &Path) -> Result<bool> {
+    let is_there = directory.join("kustomization.yaml").exists();
+    Ok(is_there && manifest_files(directory)?.is_empty())
+}
+
+/// The suites of a directory of policies: `*.suite.yaml`. A ConfigMap has no sub-folders, so the
+/// name tells them.
+pub(crate) fn suite_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    Ok(files(directory)?
+        .into_iter()
+        .filter(|file| is_suite(file))
+        .collect())
+}
+
+fn is_suite(file: &Path) -> bool {
+    file.file_stem().is_some_and(|stem| {
+        Path::new(stem)
+            .extension()
+            .is_some_and(|end| end == "suite")
+    })
+}
+
+/// A mounted ConfigMap holds a hidden directory, and links into it.
+pub(crate) fn is_hidden(file: &Path) -> bool {
+    file.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(directory).map_err(|error| {
+        let directory = directory.display();
+        anyhow!(
+            "can't read the directory of policies, {directory}: {error}; name another one with \
+            --policies"
+        )
+    })?;
+    let mut files = vec![];
+    for entry in entries {
+        let path = entry
+            .with_context(|| format!("can't read {}", directory.display()))?
+            .path();
+        let manifest = path
+            .extension()
+            .is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
+        if manifest && !is_hidden(&path) && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// A text file, with its name in the error.
+pub(crate) fn read_text(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))
+}

@@ -1,0 +1,370 @@
+//! What `/policies` tells, as JSON, and `/readyz?verbose`, as lines: the set that serves, and the
+//! last reload.
+//!
+//! `sallyport inspect --live` reads the JSON back; fields are added, never renamed.
+
+mod certificate;
+mod registration;
+
+pub use certificate::{CertificateStatus, CertificateTrouble, SelfManagedStatus, TroubleReason};
+pub use registration::RegistrationStatus;
+
+use crate::admission::Admission;
+use crate::inventory::{Feed, State};
+use crate::manifest::{FailurePolicy, Mode};
+use crate::policy::Policy;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+/// What a host serves.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The host's.
+    pub version: String,
+    /// 1 for the set that the host started with, one more for each that replaced it.
+    pub generation: u64,
+    /// When this set began to serve (RFC 3339).
+    pub since: String,
+    /// What came of the last reload; absent when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_reload: Option<LastReload>,
+    /// What the host shows to clients; absent before there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateStatus>,
+    /// How the webhook configurations stand; absent when the host doesn't keep them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<RegistrationStatus>,
+    /// What is watched of the cluster; empty when nothing is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inventory: Vec<FeedStatus>,
+    /// In the order in which they are asked.
+    pub policies: Vec<PolicyStatus>,
+}
+
+/// What came of a reload.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastReload {
+    /// When it ended (RFC 3339).
+    pub at: String,
+    /// Why the set before it serves on; absent when the reload did what it should.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// One policy of the set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// `metadata.name`.
+    pub name: String,
+    /// What a violation means.
+    pub mode: Mode,
+    /// What an evaluation error means.
+    pub failure_policy: FailurePolicy,
+    /// `spec.module.file`.
+    pub module: String,
+    /// `sha256:…` of the component; absent when it is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// What the component calls itself; absent when it is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+    /// The component's version; absent when it is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Why it is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Its next version, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<CandidateStatus>,
+}
+
+/// The next version of a policy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CandidateStatus {
+    /// What differs from the live policy: `module`, `settings`.
+    pub changes: Vec<String>,
+    /// The file of its component.
+    pub module: String,
+    /// `sha256:…` of the component; absent when it is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The component's version; absent when it is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Why it is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How many reviews it was `same`, `stricter`, `looser`, `different`, `error` or `skipped` on,
+    /// since it is a candidate.
+    #[serde(default)]
+    pub reviews: BTreeMap<String, u64>,
+}
+
+/// How the watcher of one kind fares.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FeedStatus {
+    /// `namespaces`, `nodes`, `pods` or `servicepolicies`.
+    pub kind: String,
+    /// `waiting` for the first list, `synced`, or `stale`.
+    pub state: String,
+    /// That are known.
+    pub objects: usize,
+    /// When contact was found to be lost (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// When the API server was last heard of (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+    /// What is wrong, in a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What is wrong, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A reload that was tried.
+pub(crate) struct Reload {
+    pub(crate) at: SystemTime,
+    pub(crate) error: Option<String>,
+}
+
+/// The set of policies that serves.
+pub(crate) struct Serving<'a> {
+    pub(crate) admission: &'a Admission,
+    /// 1 for the set that the host started with.
+    pub(crate) generation: u64,
+    pub(crate) since: SystemTime,
+    /// Counts the reviews of a policy's candidate, by result.
+    pub(crate) candidate_reviews: &'a dyn Fn(&str) -> BTreeMap<String, u64>,
+}
+
+impl Status {
+    pub(crate) fn new(set: &Serving<'_>, last: Option<&Reload>) -> Self {
+        Self {
+            certificate: None,
+            registration: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            generation: set.generation,
+            since: rfc_3339(set.since),
+            last_reload: last.map(|last| LastReload {
+                at: rfc_3339(last.at),
+                error: last.error.clone(),
+            }),
+            inventory: feeds(set.admission),
+            policies: set
+                .admission
+                .policies()
+                .iter()
+                .map(|policy| PolicyStatus::of(set, policy))
+                .collect(),
+        }
+    }
+
+    /// One line a policy, and one on the last reload.
+    pub fn lines(&self) -> String {
+        let mut text = String::new();
+        for policy in &self.policies {
+            let PolicyStatus { name, mode, .. } = policy;
+            let _ = match &policy.error {
+                Some(error) => writeln!(text, "[-] {name} broken: {error}"),
+                None => {
+                    let told = |part: &Option<String>| part.clone().unwrap_or_default();
+                    let (component, version, digest) = (
+                        told(&policy.component),
+                        told(&policy.version),
+                        told(&policy.digest),
+                    );
+                    writeln!(text, "[+] {name} {component} {version} {mode:?} {digest}")
+                }
+            };
+            if let Some(candidate) = &policy.candidate {
+                let _ = writeln!(
+                    text,
+                    "{} {name} candidate {}",
+                    candidate.mark(),
+                    candidate.line()
+                );
+            }
+        }
+        for feed in &self.inventory {
+            let mark = if feed.state == State::Synced.name() {
+                '+'
+            } else {
+                '-'
+            };
+            let _ = writeln!(text, "[{mark}] inventory {}", feed.text());
+        }
+        let (generation, since) = (self.generation, &self.since);
+        let _ = writeln!(text, "[+] generation {generation} since {since}");
+        if let Some(LastReload {
+            at,
+            error: Some(error),
+        }) = &self.last_reload
+        {
+            let _ = writeln!(
+                text,
+                "[-] reload failed at {at}, generation {generation} serves on: {error}"
+            );
+        }
+        text.push_str(
+            &self
+                .registration
+                .as_ref()
+                .map(RegistrationStatus::lines)
+                .unwrap_or_default(),
+        );
+        text + &self
+            .certificate
+            .as_ref()
+            .map(CertificateStatus::lines)
+            .unwrap_or_default()
+    }
+}
+
+fn feeds(admission: &Admission) -> Vec<FeedStatus> {
+    let feeds = admission
+        .inventory()
+        .watched()
+        .map(|watched| watched.feeds())
+        .unwrap_or_default();
+    feeds
+        .iter()
+        .map(|(resource, feed)| FeedStatus::of(resource, feed))
+        .collect()
+}
+
+impl FeedStatus {
+    fn of(resource: &str, feed: &Feed) -> Self {
+        let since = match feed.state {
+            State::Stale { since, .. } => Some(rfc_3339(since)),
+            State::Waiting(_) | State::Synced => None,
+        };
+        let trouble = feed.state.trouble();
+        Self {
+            kind: resource.to_owned(),
+            state: feed.state.name().to_owned(),
+            objects: feed.objects,
+            since,
+            contact: feed.contact.map(rfc_3339),
+            reason: trouble.map(|trouble| trouble.reason.to_owned()),
+            error: trouble.map(|trouble| trouble.message.clone()),
+        }
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let Self {
+            kind,
+            state,
+            objects,
+            ..
+        } = self;
+        let since = self
+            .since
+            .as_ref()
+            .map(|since| format!(" since {since}"))
+            .unwrap_or_default();
+        let error = self
+            .error
+            .as_ref()
+            .map(|error| format!(": {error}"))
+            .unwrap_or_default();
+        format!("{kind} {state}{since}, {objects} known{error}")
+    }
+}
+
+impl PolicyStatus {
+    fn of(set: &Serving<'_>, policy: &Policy) -> Self {
+        let spec = &policy.manifest().spec;
+        let description = policy.description();
+        Self {
+            name: policy.name().to_string(),
+            mode: spec.mode,
+            failure_policy: spec.failure_policy,
+            module: spec.module.file.clone(),
+            digest: policy.digest().map(str::to_owned),
+            component: description.map(|description| description.name.clone()),
+            version: description.map(|description| description.version.clone()),
+            error: policy.load_error().map(ToString::to_string),
+            candidate: set
+                .admission
+                .candidate(policy.name())
+                .map(|next| CandidateStatus::of(set, policy, next)),
+        }
+    }
+}
+
+impl CandidateStatus {
+    fn of(set: &Serving<'_>, live: &Policy, next: &Policy) -> Self {
+        let (was, is) = (&live.manifest().spec, &next.manifest().spec);
+        let differs = [
+            (
+                "module",
+                live.digest() != next.digest() || was.module.file != is.module.file,
+            ),
+            ("settings", was.settings != is.settings),
+        ];
+        Self {
+            changes: differs
+                .into_iter()
+                .filter(|(_, differs)| *differs)
+                .map(|(part, _)| part.to_owned())
+                .collect(),
+            module: is.module.file.clone(),
+            digest: next.digest().map(str::to_owned),
+            version: next
+                .description()
+                .map(|description| description.version.clone()),
+            error: next.load_error().map(ToString::to_string),
+            reviews: (set.candidate_reviews)(live.name()),
+        }
+    }
+
+    fn mark(&self) -> &'static str {
+        if self.error.is_some() { "[-]" } else { "[+]" }
+    }
+
+    /// What it changes and what came of it, or why it is broken.
+    pub fn line(&self) -> String {
+        if let Some(error) = &self.error {
+            return format!("broken: {error}");
+        }
+        let told = |part: &Option<String>| part.clone().unwrap_or_default();
+        let changes = if self.changes.is_empty() {
+            "nothing".to_owned()
+        } else {
+            self.changes.join(", ")
+        };
+        let count =
+            |(result, count): (&String, &u64)| (*count > 0).then(|| format!("{count} {result}"));
+        let reviews: Vec<_> = self.reviews.iter().filter_map(count).collect();
+        let reviews = if reviews.is_empty() {
+            "no reviews yet".to_owned()
+        } else {
+            reviews.join(", ")
+        };
+        format!(
+            "{} {} changes {changes}: {reviews}",
+            told(&self.version),
+            told(&self.digest)
+        )
+    }
+}
+
+/// In whole seconds; a clock that is out of all range is shown as the epoch.
+fn rfc_3339(time: SystemTime) -> String {
+    let second = Timestamp::try_from(time).map_or(0, Timestamp::as_second);
+    Timestamp::from_second(second)
+        .unwrap_or_default()
+        .to_string()
+}

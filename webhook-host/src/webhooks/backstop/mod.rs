@@ -1,0 +1,204 @@
+//! ValidatingAdmissionPolicies for the rules that CEL can express: a net under a webhook that does
+//! not answer.
+//!
+//! The net must never deny what the policy allows: whatever CEL can't see (who chose a port, what
+//! runs on the Nodes), whatever an update may keep and whoever is exempt passes. What it therefore
+//! lets through is told as gaps. The tests run every fixture of a policy through both.
+
+mod rules;
+
+pub use rules::Rule;
+
+use super::cel::{self, Condition, text};
+use super::registration::{NAME_LABEL, Registration};
+use crate::manifest::{BreakGlass, Exemptions, Mode, ServicePolicy, Updates};
+use crate::policy::Policy;
+use k8s_openapi::api::admissionregistration::v1::{
+    MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec,
+    ValidatingAdmissionPolicySpec, Validation,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    LabelSelector, LabelSelectorRequirement, ObjectMeta,
+};
+use std::sync::Arc;
+
+/// One policy's part of the net.
+#[derive(Debug, Clone)]
+pub struct Backstop {
+    /// What it denies.
+    pub policy: ValidatingAdmissionPolicy,
+    /// Where: everywhere that the policy allows itself.
+    pub binding: ValidatingAdmissionPolicyBinding,
+    /// What the policy denies beyond that.
+    pub gaps: Vec<String>,
+}
+
+/// The part that each policy has in the net; none for those that deny nothing, or nothing that CEL
+/// can express.
+pub fn policies(registration: &Registration<'_>) -> Vec<Backstop> {
+    let net = |policy: &Arc<Policy>| Net::of(policy, registration.exemptions).ok();
+    let with_rules = registration
+        .policies
+        .iter()
+        .filter_map(|policy| Some((policy, net(policy)?)));
+    with_rules
+        .map(|(policy, net)| backstop(registration, policy.manifest(), net))
+        .collect()
+}
+
+/// The policies without a part in the net, and why.
+pub fn gaps(registration: &Registration<'_>) -> Vec<String> {
+    let gap = |policy: &Arc<Policy>| {
+        let why = Net::of(policy, registration.exemptions).err()?;
+        Some(format!("{}: {why}", policy.name()))
+    };
+    registration.policies.iter().filter_map(gap).collect()
+}
+
+/// What CEL can say of a policy with its settings.
+struct Net {
+    rules: Vec<Rule>,
+    gaps: Vec<String>,
+}
+
+impl Net {
+    fn of(policy: &Policy, exemptions: &Exemptions) -> Result<Self, String> {
+        let spec = &policy.manifest().spec;
+        if spec.mode != Mode::Enforce {
+            return Err("denies nothing: its mode is not Enforce".to_owned());
+        }
+        let (Some(description), Some(settings)) = (policy.description(), policy.settings()) else {
+            return Err("can't be loaded".to_owned());
+        };
+        // A broken glass that is carried along excuses what the old object has, whatever `updates`
+        // says.
+        let keeps = spec.updates == Updates::Ratchet || exemptions.break_glass.is_some();
+        let (rules, mut gaps) = rules::of(&description.name, policy.name(), settings, keeps)?;
+        if rules.is_empty() {
+            let why = if gaps.is_empty() {
+                "denies nothing with these settings".to_owned()
+            } else {
+                gaps.join("; ")
+            };
+            return Err(why);
+        }
+        gaps.push(
+            "updates that keep what the old object has and expose more in another way, such as \
+             another port, another selector or \
+             wider source ranges, which the webhook denies"
+                .to_owned(),
+        );
+        if spec.updates == Updates::Always {
+            let gap = match keeps {
+                true => "updates that keep what the old object has, since the glass may be broken",
+                false => "updates of Services in deletion that keep what the old object has",
+            };
+            gaps.push(gap.to_owned());
+        }
+        Ok(Self { rules, gaps })
+    }
+}
+
+fn backstop(registration: &Registration<'_>, manifest: &ServicePolicy, net: Net) -> Backstop {
+    let name = format!("{}-{}", registration.options.name, manifest.metadata.name);
+    let conditions = conditions(registration.exemptions);
+    let spec = ValidatingAdmissionPolicySpec {
+        // A net that breaks (an expression that costs more than an API server spends) must not deny
+        // what the policy allows.
+        failure_policy: Some("Ignore".to_owned()),
+        match_conditions: Some(
+            conditions
+                .into_iter()
+                .map(Condition::into_match_condition)
+                .collect(),
+        ),
+        match_constraints: Some(constraints(registration, manifest)),
+        validations: Some(net.rules.into_iter().map(Rule::into_validation).collect()),
+        ..ValidatingAdmissionPolicySpec::default()
+    };
+    let metadata = ObjectMeta {
+        name: Some(name.clone()),
+        ..ObjectMeta::default()
+    };
+    let binding = ValidatingAdmissionPolicyBindingSpec {
+        policy_name: name,
+        validation_actions: vec!["Deny".to_owned()],
+        ..ValidatingAdmissionPolicyBindingSpec::default()
+    };
+    Backstop {
+        policy: ValidatingAdmissionPolicy {
+            metadata: metadata.clone(),
+            spec: Some(spec),
+            status: None,
+        },
+        binding: ValidatingAdmissionPolicyBinding {
+            metadata,
+            spec: binding,
+        },
+        gaps: net.gaps,
+    }
+}
+
+/// As the webhook's, and wider where it takes more than CEL to tell.
+fn conditions(exemptions: &Exemptions) -> Vec<Condition> {
+    let mut conditions = cel::conditions(exemptions);
+    conditions.extend(exemptions.break_glass.as_ref().and_then(break_glass));
+    conditions
+}
+
+/// Whoever may break the glass is believed the time.
+fn break_glass(glass: &BreakGlass) -> Option<Condition> {
+    let who = cel::named(&glass.users, &glass.groups, &glass.service_accounts)?;
+    let key = text(glass.annotation.as_str());
+    let has = format!("has(object.metadata.annotations) && {key} in object.metadata.annotations");
+    Some(Condition::unless(
+        "not-with-broken-glass",
+        &format!("{has} && ({who})"),
+    ))
+}
+
+/// Services where the policy itself is asked.
+fn constraints(registration: &Registration<'_>, manifest: &ServicePolicy) -> MatchResources {
+    let mut excluded = registration.excluded_namespaces();
+    let (selector, own) = manifest.spec.r#match.written();
+    excluded.extend(own.iter().cloned());
+    let LabelSelector {
+        match_labels,
+        match_expressions,
+    } = selector.unwrap_or_default();
+    let mut expressions = match_expressions.unwrap_or_default();
+    expressions.push(LabelSelectorRequirement {
+        key: NAME_LABEL.to_owned(),
+        operator: "NotIn".to_owned(),
+        values: Some(excluded.into_iter().collect()),
+    });
+    let rule = NamedRuleWithOperations {
+        api_groups: Some(vec![String::new()]),
+        api_versions: Some(vec!["v1".to_owned()]),
+        operations: Some(vec!["CREATE".to_owned(), "UPDATE".to_owned()]),
+        resources: Some(vec!["services".to_owned()]),
+        scope: Some("Namespaced".to_owned()),
+        ..NamedRuleWithOperations::default()
+    };
+    MatchResources {
+        match_policy: Some("Equivalent".to_owned()),
+        namespace_selector: Some(LabelSelector {
+            match_labels,
+            match_expressions: Some(expressions),
+        }),
+        resource_rules: Some(vec![rule]),
+        ..MatchResources::default()
+    }
+}
+
+impl Rule {
+    fn into_validation(self) -> Validation {
+        Validation {
+            expression: self.holds,
+            message: Some(self.message),
+            message_expression: self.says,
+            reason: Some("Forbidden".to_owned()),
+        }
+    }
+}

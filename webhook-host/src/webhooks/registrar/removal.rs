@@ -1,0 +1,154 @@
+//! Takes all of a registration away, for good: the hold first, so that no live host makes again
+//! what is deleted.
+
+use super::installation::Installation;
+use super::{describe, shape};
+use crate::webhooks::registration::policies_name;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+    ValidatingWebhookConfiguration,
+};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams};
+use kube::{Client, ResourceExt as _};
+use std::time::{Duration, Instant};
+
+/// The label of a backstop's objects; its value is the name of the registration that they belong
+/// to.
+pub const REGISTRATION: &str = "sallyport.dev/registration";
+
+/// How long nothing may come back before a removal counts as done: longer than [`super::WRITE`], in
+/// which a host that read no hold yet may still write.
+const SETTLED: Duration = Duration::from_secs(6);
+
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long somebody else may make again what is deleted.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Everything that a registration of one name consists of.
+pub struct Removal {
+    installation: Installation,
+    configurations: Vec<(ApiResource, Api<DynamicObject>, String)>,
+    backstops: Vec<(ApiResource, Api<DynamicObject>)>,
+    /// Of the backstop's objects.
+    selector: String,
+}
+
+impl Removal {
+    /// The removal of the configurations of this name, and of the backstop that was printed for it.
+    pub fn new(client: &Client, installation: Installation, name: &str) -> Self {
+        let api = |resource: &ApiResource| Api::all_with(client.clone(), resource);
+        let validating = ApiResource::erase::<ValidatingWebhookConfiguration>(&());
+        let mutating = ApiResource::erase::<MutatingWebhookConfiguration>(&());
+        let configurations = [
+            (validating.clone(), name.to_owned()),
+            (mutating, name.to_owned()),
+            (validating, policies_name(name)),
+        ];
+        // A binding is what gives a policy effect.
+        let backstops = [
+            ApiResource::erase::<ValidatingAdmissionPolicyBinding>(&()),
+            ApiResource::erase::<ValidatingAdmissionPolicy>(&()),
+        ];
+        Self {
+            installation,
+            configurations: configurations
+                .map(|(resource, name)| (resource.clone(), api(&resource), name))
+                .into(),
+            backstops: backstops
+                .map(|resource| (resource.clone(), api(&resource)))
+                .into(),
+            selector: format!("{REGISTRATION}={name}"),
+        }
+    }
+
+    /// Holds, deletes, and waits until nothing comes back. Tells each thing that it does.
+    ///
+    /// # Errors
+    ///
+    /// What could not be held or deleted. Without the hold nothing is deleted.
+    pub async fn run(&self, tell: impl Fn(&str)) -> Result<(), String> {
+        let role = self.installation.name();
+        let held = self.installation.hold("sallyport webhooks --delete").await;
+        match held.map_err(|error| {
+            format!(
+                "nothing was deleted: can't hold ClusterRole {role}: {}",
+                describe(&error)
+            )
+        })? {
+            true => tell(&format!(
+                "ClusterRole {role} holds: no host writes webhook configurations any more"
+            )),
+            false => tell(&format!(
+                "ClusterRole {role} is not there: no host writes webhook configurations"
+            )),
+        }
+        let began = Instant::now();
+        let mut quiet = began;
+        while quiet.elapsed() < SETTLED {
+            if self.delete_all(&tell).await? {
+                quiet = Instant::now();
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(format!(
+                    "something made the objects again for {PATIENCE:?}: a host before 0.1.0, \
+                     another --installation, or a \
+                     controller that applies them (Argo CD, Flux); stop it first"
+                ));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Whether there was anything to delete.
+    async fn delete_all(&self, tell: &impl Fn(&str)) -> Result<bool, String> {
+        let mut deleted = false;
+        for (resource, api, name) in &self.configurations {
+            let what = format!("{} {name}", resource.kind);
+            let failed = |error| format!("{what}: {}", describe(&error));
+            let Some(found) = api.get_opt(name).await.map_err(failed)? else {
+                continue;
+            };
+            if !shape::is_all_ours(&found.data["webhooks"]) {
+                return Err(format!(
+                    "{what} has webhooks that are not Sallyport's; take out those whose name ends \
+                     in .sallyport.dev by hand"
+                ));
+            }
+            deleted |= delete(api, name).await.map_err(failed)?;
+            tell(&format!("{what} is deleted"));
+        }
+        for (resource, api) in &self.backstops {
+            let failed = |error| format!("{}: {}", resource.plural, describe(&error));
+            for found in self.labelled(api).await.map_err(failed)? {
+                let name = found.name_any();
+                deleted |= delete(api, &name).await.map_err(failed)?;
+                tell(&format!("{} {name} is deleted", resource.kind));
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// API servers before 1.30 have no such resources.
+    async fn labelled(&self, api: &Api<DynamicObject>) -> kube::Result<Vec<DynamicObject>> {
+        match api
+            .list(&ListParams::default().labels(&self.selector))
+            .await
+        {
+            Ok(list) => Ok(list.items),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(vec![]),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether it was there.
+async fn delete(api: &Api<DynamicObject>, name: &str) -> kube::Result<bool> {
+    match api.delete(name, &DeleteParams::default()).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(error),
+    }
+}

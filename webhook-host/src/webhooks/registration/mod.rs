@@ -1,0 +1,323 @@
+//! Webhook configurations from the loaded policies: who calls the host, about what, and about what
+//! never.
+//!
+//! Values in, Kubernetes objects out; no cluster is asked. A host that fails must lock nobody out
+//! of what a cluster needs to come back: its own namespace, kube-system and kube-node-lease are
+//! excluded by the namespace's name label, which the API server itself writes. No condition may end
+//! in an error, since the API server takes an error for a failure of the webhook: every optional
+//! field stands behind `has`.
+
+mod endpoint;
+
+pub use super::cel::Condition;
+pub use endpoint::{BadEndpoint, BaseUrl, CaBundle, Endpoint};
+
+use super::cel;
+use crate::contract::review::{Operation, Phase, Resource};
+use crate::manifest::{API_VERSION, Exemptions, Mode};
+use crate::policy::Policy;
+use k8s_openapi::api::admissionregistration::v1::{
+    MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations,
+    ValidatingWebhook, ValidatingWebhookConfiguration,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    LabelSelector, LabelSelectorRequirement, ObjectMeta,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The label that the API server gives every namespace, and lets nobody change.
+pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// Seconds. An evaluation takes well under a millisecond; what takes seconds is a lost connection,
+/// and every write to a Service waits for it. Mutating calls come one after the other, so that they
+/// have less.
+const MUTATING_TIMEOUT: i32 = 2;
+const VALIDATING_TIMEOUT: i32 = 3;
+
+/// Seconds. A ServicePolicy is written rarely, and its component may have to be compiled first; one
+/// that takes longer passes.
+const POLICIES_TIMEOUT: i32 = 5;
+
+/// What the configurations are called by default.
+pub const NAME: &str = "sallyport";
+
+/// What the webhooks are called, in whatever configuration: by these a registration is known again.
+pub const WEBHOOKS: [&str; 3] = [MUTATING, VALIDATING, POLICIES];
+const MUTATING: &str = "mutate.sallyport.dev";
+const VALIDATING: &str = "validate.sallyport.dev";
+const POLICIES: &str = "policies.sallyport.dev";
+
+/// How a host is registered.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Of both configurations.
+    pub name: String,
+    /// Where the host answers.
+    pub endpoint: Endpoint,
+    /// Whom the API server trusts to sign the host's certificate; `None`: somebody else writes it
+    /// in, or the system's roots hold.
+    pub ca_bundle: Option<CaBundle>,
+    /// What becomes of a request when the validating webhook does not answer.
+    pub on_failure: OnFailure,
+    /// Whether kube-system is judged, too, unless the exemptions say otherwise.
+    pub include_kube_system: bool,
+    /// Whether the host serves ServicePolicies of the cluster, too. Then any may come, and it is
+    /// asked about all that one can want.
+    pub policies_from_cluster: bool,
+    /// Whether the API server knows match conditions (1.28 and later).
+    pub match_conditions: bool,
+}
+
+/// `failurePolicy` of the validating webhook; the mutating one fails open always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// The request is refused.
+    Fail,
+    /// The request passes.
+    Ignore,
+}
+
+impl OnFailure {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fail => "Fail",
+            Self::Ignore => "Ignore",
+        }
+    }
+}
+
+/// Policies, whom they never judge, and how their host is reached.
+#[derive(Debug, Clone, Copy)]
+pub struct Registration<'a> {
+    /// Those that were loaded; a broken one wants to be asked about everything.
+    pub policies: &'a [Arc<Policy>],
+    /// Their next versions: what they ask about must come, or else they would be tried on less than
+    /// they will judge.
+    pub candidates: &'a [Arc<Policy>],
+    /// As the host's configuration has them.
+    pub exemptions: &'a Exemptions,
+    /// The rest.
+    pub options: &'a Options,
+}
+
+impl Registration<'_> {
+    /// The mutating half; `None` when no policy patches.
+    pub fn mutating(&self) -> Option<MutatingWebhookConfiguration> {
+        let rules = self.rules(Phase::Mutating);
+        let webhook = MutatingWebhook {
+            name: MUTATING.to_owned(),
+            admission_review_versions: vec!["v1".to_owned()],
+            client_config: self
+                .options
+                .endpoint
+                .client_config("mutate", self.options.ca_bundle.as_ref()),
+            failure_policy: Some(OnFailure::Ignore.name().to_owned()),
+            match_conditions: self.match_conditions(),
+            match_policy: Some("Equivalent".to_owned()),
+            namespace_selector: Some(self.namespace_selector()),
+            reinvocation_policy: Some("IfNeeded".to_owned()),
+            rules: Some(rules),
+            side_effects: "None".to_owned(),
+            timeout_seconds: Some(MUTATING_TIMEOUT),
+            ..MutatingWebhook::default()
+        };
+        let asks = webhook
+            .rules
+            .as_ref()
+            .is_some_and(|rules| !rules.is_empty());
+        asks.then(|| MutatingWebhookConfiguration {
+            metadata: self.metadata(),
+            webhooks: Some(vec![webhook]),
+        })
+    }
+
+    /// The validating half; `None` when no policy judges.
+    pub fn validating(&self) -> Option<ValidatingWebhookConfiguration> {
+        let rules = self.rules(Phase::Validating);
+        let webhook = ValidatingWebhook {
+            name: VALIDATING.to_owned(),
+            admission_review_versions: vec!["v1".to_owned()],
+            client_config: self
+                .options
+                .endpoint
+                .client_config("validate", self.options.ca_bundle.as_ref()),
+            failure_policy: Some(self.options.on_failure.name().to_owned()),
+            match_conditions: self.match_conditions(),
+            match_policy: Some("Equivalent".to_owned()),
+            namespace_selector: Some(self.namespace_selector()),
+            rules: Some(rules),
+            side_effects: "None".to_owned(),
+            timeout_seconds: Some(VALIDATING_TIMEOUT),
+            ..ValidatingWebhook::default()
+        };
+        let asks = webhook
+            .rules
+            .as_ref()
+            .is_some_and(|rules| !rules.is_empty());
+        asks.then(|| ValidatingWebhookConfiguration {
+            metadata: self.metadata(),
+            webhooks: Some(vec![webhook]),
+        })
+    }
+
+    /// Refuses ServicePolicies that could not be loaded; `None` when the cluster's are not served.
+    /// An object of its own, so that it can be taken away alone. It helps authors and guards
+    /// nothing, so that it fails open, and never stands in the way of a deletion.
+    pub fn policies(&self) -> Option<ValidatingWebhookConfiguration> {
+        let (group, version) = API_VERSION.split_once('/').unwrap_or_default();
+        let rule = RuleWithOperations {
+            api_groups: Some(vec![group.to_owned()]),
+            api_versions: Some(vec![version.to_owned()]),
+            operations: Some(vec!["CREATE".to_owned(), "UPDATE".to_owned()]),
+            resources: Some(vec!["servicepolicies".to_owned()]),
+            scope: Some("Cluster".to_owned()),
+        };
+        let webhook = ValidatingWebhook {
+            name: POLICIES.to_owned(),
+            admission_review_versions: vec!["v1".to_owned()],
+            client_config: self
+                .options
+                .endpoint
+                .client_config("validate-policies", self.options.ca_bundle.as_ref()),
+            failure_policy: Some(OnFailure::Ignore.name().to_owned()),
+            match_policy: Some("Equivalent".to_owned()),
+            rules: Some(vec![rule]),
+            side_effects: "None".to_owned(),
+            timeout_seconds: Some(POLICIES_TIMEOUT),
+            ..ValidatingWebhook::default()
+        };
+        let metadata = ObjectMeta {
+            name: Some(policies_name(&self.options.name)),
+            ..ObjectMeta::default()
+        };
+        let configuration = ValidatingWebhookConfiguration {
+            metadata,
+            webhooks: Some(vec![webhook]),
+        };
+        self.options.policies_from_cluster.then_some(configuration)
+    }
+
+    /// Namespaces that the API server never asks about.
+    pub fn excluded_namespaces(&self) -> BTreeSet<String> {
+        let mut excluded: BTreeSet<_> = self
+            .exemptions
+            .namespaces
+            .iter()
+            .map(|namespace| namespace.as_str().to_owned())
+            .collect();
+        excluded.insert("kube-node-lease".to_owned());
+        if !self.options.include_kube_system {
+            excluded.insert("kube-system".to_owned());
+        }
+        if let Endpoint::Service { namespace, .. } = &self.options.endpoint {
+            excluded.insert(namespace.clone());
+        }
+        excluded
+    }
+
+    /// Requests that the API server never asks about, where it knows match conditions.
+    pub fn conditions(&self) -> Vec<Condition> {
+        if self.options.match_conditions {
+            cel::conditions(self.exemptions)
+        } else {
+            vec![]
+        }
+    }
+
+    fn metadata(&self) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(self.options.name.clone()),
+            ..ObjectMeta::default()
+        }
+    }
+
+    fn namespace_selector(&self) -> LabelSelector {
+        let not_in = LabelSelectorRequirement {
+            key: NAME_LABEL.to_owned(),
+            operator: "NotIn".to_owned(),
+            values: Some(self.excluded_namespaces().into_iter().collect()),
+        };
+        LabelSelector {
+            match_expressions: Some(vec![not_in]),
+            ..LabelSelector::default()
+        }
+    }
+
+    fn match_conditions(&self) -> Option<Vec<MatchCondition>> {
+        let conditions: Vec<_> = self
+            .conditions()
+            .into_iter()
+            .map(Condition::into_match_condition)
+            .collect();
+        (!conditions.is_empty()).then_some(conditions)
+    }
+
+    /// What some policy wants to be asked; resources with the same operations share a rule.
+    fn rules(&self, phase: Phase) -> Vec<RuleWithOperations> {
+        let mut rules: Vec<RuleWithOperations> = vec![];
+        for (resource, name) in [
+            (Resource::Services, "services"),
+            (Resource::ServicesStatus, "services/status"),
+        ] {
+            let operations = self.operations(phase, resource);
+            let same = rules
+                .iter_mut()
+                .find(|rule| rule.operations.as_ref() == Some(&operations));
+            match same.and_then(|rule| rule.resources.as_mut()) {
+                _ if operations.is_empty() => {}
+                Some(resources) => resources.push(name.to_owned()),
+                None => rules.push(rule(name, operations)),
+            }
+        }
+        rules
+    }
+
+    fn operations(&self, phase: Phase, resource: Resource) -> Vec<String> {
+        let wanted = |operation| {
+            // Nobody but some may set the annotation that breaks the glass, whatever policies are
+            // about.
+            let guards = phase == Phase::Validating
+                && self.exemptions.break_glass.is_some()
+                && !self.policies.is_empty();
+            let any =
+                (self.options.policies_from_cluster || guards) && happens(operation, resource);
+            let mut all = self.policies.iter().chain(self.candidates);
+            any || all.any(|policy| has_a_say(policy, phase, operation, resource))
+        };
+        let operations = [(Operation::Create, "CREATE"), (Operation::Update, "UPDATE")];
+        operations
+            .into_iter()
+            .filter(|(operation, _)| wanted(*operation))
+            .map(|(_, name)| name.to_owned())
+            .collect()
+    }
+}
+
+/// What the configuration is called that has ServicePolicies checked, beside those of this name.
+pub fn policies_name(name: &str) -> String {
+    format!("{name}-policies")
+}
+
+/// A status is only ever updated.
+fn happens(operation: Operation, resource: Resource) -> bool {
+    !(resource == Resource::ServicesStatus && operation == Operation::Create)
+}
+
+/// As `admission` has it: in the mutating phase only policies in Enforce are asked.
+fn has_a_say(policy: &Policy, phase: Phase, operation: Operation, resource: Resource) -> bool {
+    let enforced = policy.manifest().spec.mode == Mode::Enforce;
+    happens(operation, resource)
+        && policy.wants(phase, operation, resource)
+        && (phase != Phase::Mutating || enforced)
+}
+
+fn rule(resource: &str, operations: Vec<String>) -> RuleWithOperations {
+    RuleWithOperations {
+        api_groups: Some(vec![String::new()]),
+        api_versions: Some(vec!["v1".to_owned()]),
+        operations: Some(operations),
+        resources: Some(vec![resource.to_owned()]),
+        scope: Some("Namespaced".to_owned()),
+    }
+}
