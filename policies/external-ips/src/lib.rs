@@ -10,7 +10,7 @@ use sallyport_facts::addresses::{Asked, Checked, MAX_ASKED, NAMES, asked};
 use sallyport_policy::net::{Address, Cidr};
 use sallyport_policy::prelude::*;
 
-policy!(ExternalIps, "policy.wit");
+policy!(ExternalIps, "policy.wit", backstop = "backstop.yaml");
 
 /// Where external IPs may be taken from.
 pub struct ExternalIps {

@@ -12,7 +12,7 @@ use domain::{is_address, is_below, is_in, is_valid, last_label, normal};
 use sallyport_facts::metadata_services::METADATA_SERVICES;
 use sallyport_policy::prelude::*;
 
-policy!(ExternalNames, "policy.wit");
+policy!(ExternalNames, "policy.wit", backstop = "backstop.yaml");
 
 /// Where aliases may lead.
 pub struct ExternalNames {

@@ -12,7 +12,11 @@ use sallyport_facts::{keys, reach};
 use sallyport_policy::prelude::*;
 use settings::{Environment, OnUnknown, Quantifier};
 
-policy!(LoadBalancerCloudOnly, "policy.wit");
+policy!(
+    LoadBalancerCloudOnly,
+    "policy.wit",
+    backstop = "backstop.yaml"
+);
 
 /// Where load balancers are served, and of which classes.
 pub struct LoadBalancerCloudOnly(Settings);

@@ -12,7 +12,7 @@ use settings::AutoAssigned;
 use std::cell::OnceCell;
 use std::collections::BinaryHeap;
 
-policy!(NodePortRange, "policy.wit");
+policy!(NodePortRange, "policy.wit", backstop = "backstop.yaml");
 
 /// The ports that are allowed, per namespace.
 pub struct NodePortRange {

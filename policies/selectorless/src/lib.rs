@@ -8,7 +8,7 @@ use sallyport_facts::{keys, reach};
 use sallyport_policy::prelude::*;
 use settings::ExposedType;
 
-policy!(Selectorless, "policy.wit");
+policy!(Selectorless, "policy.wit", backstop = "backstop.yaml");
 
 /// The types that need a selector.
 pub struct Selectorless(Vec<ExposedType>);

@@ -3,7 +3,7 @@
 use sallyport_facts::{keys, reach};
 use sallyport_policy::prelude::*;
 
-policy!(ServiceTypes, "policy.wit");
+policy!(ServiceTypes, "policy.wit", backstop = "backstop.yaml");
 
 /// The types that are allowed, per namespace.
 pub struct ServiceTypes(Settings);

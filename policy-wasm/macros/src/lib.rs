@@ -30,6 +30,35 @@ const PLAIN_WORLD: &str = "package sallyport:plain-policy;\nworld plain-policy {
 /// `policy!(MyPolicy, "policy.wit")` reads the policy's world from a file, relative to the crate's
 /// `Cargo.toml`; its `settings` record becomes the type `Settings` beside the macro call.
 /// `policy!(MyPolicy)` is for a policy without settings, whose `Policy::Settings` is `()`.
+///
+/// # The backstop
+///
+/// `policy!(MyPolicy, "policy.wit", backstop = "backstop.yaml")` embeds a file with the policy's
+/// rules in CEL, as far as CEL can express them. `sallyport webhooks --backstop` prints
+/// ValidatingAdmissionPolicies of them, which the API server evaluates itself while no host
+/// answers. They must deny nothing that the policy allows. A file:
+///
+/// ```yaml
+/// variables:                          # optional; a variable may use those before it
+///   - name: kept
+///     expression: "variables.mayKeep && has(oldObject.metadata.labels) && 'team' in oldObject.metadata.labels"
+/// validations:
+///   - rule: X01                       # the rule of the policy
+///     when: {mode: [strict]}          # optional: settings, each with the values with which the rule applies
+///     expression: "has(object.metadata.labels) && 'team' in object.metadata.labels || variables.kept"
+///     message: "metadata.labels: the label team is missing"
+///     messageExpression: "'metadata.labels: set team to one of ' + variables.settings.teams.join(', ')"
+/// gaps:                               # optional: what the policy denies and CEL can't
+///   - text: namespaces of which no team is known
+/// ```
+///
+/// An expression is true for what is allowed, and has the variables of a
+/// [ValidatingAdmissionPolicy](https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/)
+/// (`object`, `oldObject`, `request`). The host adds two. `variables.settings` is the policy's
+/// settings with the names of the manifest; an option that is not set is `null`, and a mapping
+/// without entries is an empty list, for which `in`, `size` and `exists` mean the same.
+/// `variables.mayKeep` is true for an update that may keep what `oldObject` has. `oldObject` is
+/// `null` on creation, and an optional field must be asked for by `has` first.
 #[proc_macro]
 pub fn policy(input: TokenStream) -> TokenStream {
     let expanded = Invocation::parse(input).and_then(|invocation| invocation.expand());
@@ -44,6 +73,7 @@ pub fn policy(input: TokenStream) -> TokenStream {
 struct Invocation {
     policy: String,
     world: Option<World>,
+    backstop: Option<PathBuf>,
 }
 
 /// The author's WIT file.
@@ -54,24 +84,34 @@ struct World {
 
 impl Invocation {
     fn parse(input: TokenStream) -> Result<Self, String> {
-        const USAGE: &str =
-            "expected policy!(TypeName) or policy!(TypeName, \"path/to/world.wit\")";
-        let mut tokens = input.into_iter();
-        let Some(TokenTree::Ident(policy)) = tokens.next() else {
-            return Err(USAGE.into());
+        use TokenTree::{Ident, Literal, Punct};
+        const USAGE: &str = "expected policy!(TypeName), policy!(TypeName, \"policy.wit\") or \
+            policy!(TypeName, \"policy.wit\", backstop = \"backstop.yaml\")";
+        let tokens: Vec<_> = input.into_iter().collect();
+        let (policy, rest) = match tokens.as_slice() {
+            [Ident(policy), rest @ ..] => (policy.to_string(), rest),
+            _ => return Err(USAGE.into()),
         };
-        let world = match (tokens.next(), tokens.next(), tokens.next()) {
-            (None, ..) => None,
-            (Some(TokenTree::Punct(comma)), Some(TokenTree::Literal(path)), None)
-                if comma.as_char() == ',' =>
+        let (world, rest) = match rest {
+            [Punct(comma), Literal(path), rest @ ..] if comma.as_char() == ',' => {
+                (Some(World::read(path)?), rest)
+            }
+            rest => (None, rest),
+        };
+        let backstop = match rest {
+            [] => None,
+            [Punct(comma), Ident(name), Punct(equals), Literal(path)]
+                if (comma.as_char(), equals.as_char()) == (',', '=')
+                    && name.to_string() == "backstop" =>
             {
-                Some(World::read(&path)?)
+                Some(file(path)?)
             }
             _ => return Err(USAGE.into()),
         };
         Ok(Self {
-            policy: policy.to_string(),
+            policy,
             world,
+            backstop,
         })
     }
 
@@ -91,7 +131,10 @@ impl Invocation {
         } else {
             UNCONFIGURED
         };
-        let text = format!("{bindings}{glue}{COMPONENT}")
+        let backstop = self.backstop.as_ref().map_or_else(String::new, |path| {
+            BACKSTOP.replace("$path", &literal(&path.display().to_string()))
+        });
+        let text = format!("{bindings}{glue}{backstop}{COMPONENT}")
             .replace("$configured", configured)
             .replace("$policy", &self.policy);
         text.parse()
@@ -105,14 +148,7 @@ impl Invocation {
 
 impl World {
     fn read(path: &Literal) -> Result<Self, String> {
-        let quoted = path.to_string();
-        let relative = quoted
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'))
-            .ok_or_else(|| format!("expected a path in quotes, found {quoted}"))?;
-        let root = std::env::var("CARGO_MANIFEST_DIR")
-            .map_err(|_| "CARGO_MANIFEST_DIR is not set".to_owned())?;
-        let path = PathBuf::from(root).join(relative);
+        let path = file(path)?;
         let text = std::fs::read_to_string(&path)
             .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         Ok(Self { path, text })
@@ -149,6 +185,18 @@ impl World {
             .map(|name| name.trim_end_matches('{').replace('-', "_"));
         name.ok_or_else(|| format!("{} declares no world", self.path.display()))
     }
+}
+
+/// The path of a file that the invocation names, which is relative to the crate's `Cargo.toml`.
+fn file(path: &Literal) -> Result<PathBuf, String> {
+    let quoted = path.to_string();
+    let relative = quoted
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .ok_or_else(|| format!("expected a path in quotes, found {quoted}"))?;
+    let root = std::env::var("CARGO_MANIFEST_DIR")
+        .map_err(|_| "CARGO_MANIFEST_DIR is not set".to_owned())?;
+    Ok(PathBuf::from(root).join(relative))
 }
 
 /// The contract as a nested package, which is how one WIT document holds several.
@@ -271,6 +319,17 @@ const UNCONFIGURED: &str = "CONFIGURED_POLICY.value().unwrap_or_else(|| { \
     let configured = <$policy as ::sallyport_policy::Policy>::configure(()); \
     CONFIGURED_POLICY.set(configured.unwrap_or_else(|_| ::std::process::abort())); \
     CONFIGURED_POLICY.value().unwrap_or_else(|| ::std::process::abort()) })";
+
+/// The file is read natively, too, so that a missing one is an error of `cargo test`.
+const BACKSTOP: &str = r#"
+#[doc(hidden)]
+const BACKSTOP: &[u8] = include_bytes!($path);
+
+#[cfg(target_family = "wasm")]
+#[allow(unsafe_code)]
+#[unsafe(link_section = "sallyport:backstop")]
+static POLICY_BACKSTOP: [u8; BACKSTOP.len()] = *include_bytes!($path);
+"#;
 
 /// Settings in and out, and the author's WIT text in a custom section: doc comments do not survive
 /// into a component, and the host shows them in the settings' schema.

@@ -98,6 +98,8 @@ pub(crate) struct Candidate<'a> {
     pub(super) bytes: &'a [u8],
     /// The author's WIT, which the SDK embeds for its doc comments.
     pub(crate) wit: Option<String>,
+    /// The author's rules in CEL, which the SDK embeds.
+    pub(crate) backstop: Option<String>,
     /// Names of what it imports.
     pub(crate) imports: Vec<String>,
     /// Names of what it exports.
@@ -107,6 +109,11 @@ pub(crate) struct Candidate<'a> {
 /// The custom section that the SDK's macro writes.
 const WIT_SECTION: &str = "sallyport:wit";
 
+/// The custom section of the backstop (`policy::backstop`).
+const BACKSTOP_SECTION: &str = "sallyport:backstop";
+/// Bytes of it. Those of the shipped policies have 4 KiB at most.
+const MAX_BACKSTOP: usize = 64 << 10;
+
 impl<'a> Candidate<'a> {
     /// Reads a component: bounds, imports and exports.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, LoadProblem> {
@@ -115,6 +122,7 @@ impl<'a> Candidate<'a> {
         let mut candidate = Self {
             bytes,
             wit: None,
+            backstop: None,
             imports: vec![],
             exports: vec![],
         };
@@ -134,6 +142,9 @@ impl<'a> Candidate<'a> {
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::CustomSection(section) if section.name() == WIT_SECTION => {
                     candidate.wit = String::from_utf8(section.data().to_vec()).ok();
+                }
+                Payload::CustomSection(section) if section.name() == BACKSTOP_SECTION => {
+                    candidate.backstop = Some(backstop(section.data())?);
                 }
                 Payload::ComponentImportSection(imports) if depth == 1 => {
                     let names = imports.clone().into_iter().filter_map(Result::ok);
@@ -180,6 +191,17 @@ impl<'a> Candidate<'a> {
             .collect::<String>();
         format!("sha256:{hex}")
     }
+}
+
+fn backstop(section: &[u8]) -> Result<String, LoadProblem> {
+    if section.len() > MAX_BACKSTOP {
+        return Err(LoadProblem::Bound(format!(
+            "its section {BACKSTOP_SECTION} has {} bytes; at most {MAX_BACKSTOP} are read",
+            section.len()
+        )));
+    }
+    String::from_utf8(section.to_vec())
+        .map_err(|_| LoadProblem::Corrupt(format!("its section {BACKSTOP_SECTION} is not UTF-8")))
 }
 
 /// The type of a policy's settings, read from the component.

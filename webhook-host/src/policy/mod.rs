@@ -4,6 +4,7 @@
 //! A policy that can't be loaded is a policy all the same: it answers with an evaluation error, and
 //! `admission` applies its failurePolicy. Called by `admission`; built by `cli` and `suite`.
 
+pub mod backstop;
 mod breaker;
 mod compiling;
 mod inspection;
@@ -28,6 +29,7 @@ use crate::engine::{
 use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
 use crate::manifest::ServicePolicy;
 use crate::units::{Bytes, Millis};
+use backstop::Backstop;
 use breaker::{Breaker, Change, Ended};
 use serde_json::Value;
 use spare::{Slot, Spare};
@@ -238,6 +240,7 @@ pub struct Policy {
 struct Loaded {
     prepared: Prepared,
     settings: Value,
+    backstop: Option<Backstop>,
     /// The keys of annotations that it compares.
     annotations: Keys,
     /// The keys of labels that it compares.
@@ -296,6 +299,11 @@ impl Policy {
                 "spec.settings: this policy has no settings; remove them",
             ));
         }
+        let backstop = candidate
+            .backstop
+            .as_deref()
+            .map(|text| Backstop::parse(text, &merged))
+            .transpose()?;
         let digest = Some(Candidate::digest(component));
         let limits = manifest.spec.limits;
         let budget = Budget {
@@ -317,6 +325,7 @@ impl Policy {
         let loaded = Loaded {
             prepared,
             settings: merged,
+            backstop,
             annotations,
             labels,
             engine,
@@ -392,6 +401,11 @@ impl Policy {
     /// has none.
     pub fn settings(&self) -> Option<&Value> {
         self.loaded.as_ref().ok().map(|loaded| &loaded.settings)
+    }
+
+    /// Its rules in CEL; `None` when it brings none, or is broken.
+    pub fn backstop(&self) -> Option<&Backstop> {
+        self.loaded.as_ref().ok()?.backstop.as_ref()
     }
 
     /// Why its settings are not part of a snapshot, so that every instance is configured anew;
