@@ -15,7 +15,7 @@
 
 use crate::net::{self, Cidr};
 use crate::service::{Pair, Port, Service, ServiceType};
-use crate::{Review, Verdict, Violation, text};
+use crate::{Review, Verdict, Violation};
 use std::collections::BinaryHeap;
 
 /// Ways in which an update exposes more, as a set.
@@ -140,7 +140,7 @@ impl Verdict {
         if widening.is_none() {
             return verdict;
         }
-        let name = |violation: &Violation| text![&violation.rule, " ", &violation.key];
+        let name = |violation: &Violation| format!("{} {}", violation.rule, violation.key);
         let before = Set::of(&judge(old).violations, |violation| Some(name(violation)));
         for violation in &mut verdict.violations {
             let ways = widening.and(ways(violation));
@@ -202,10 +202,10 @@ fn ports(old: &Service, new: &Service) -> Widening {
     if is_long(&old.spec.ports, &new.spec.ports) {
         return Widening::LEADS;
     }
-    let name = |port: &Port| text![&port.protocol, ":", port.port];
+    let name = |port: &Port| format!("{}:{}", port.protocol, port.port);
     let way = |port: &Port| {
         let (number, target) = port.target();
-        text![&port.protocol, ":", port.port, ":", number, target]
+        format!("{}:{}:{number}{target}", port.protocol, port.port)
     };
     let ports = Set::of(&old.spec.ports, |port| Some(name(port)));
     let ways = Set::of(&old.spec.ports, |port| Some(way(port)));
@@ -252,7 +252,7 @@ fn opens_node_ports(old: &Service, new: &Service) -> bool {
     if is_long(&old.spec.ports, &new.spec.ports) {
         return true;
     }
-    let name = |port: &Port| Some(text![&port.protocol, ":", port.node_port?]);
+    let name = |port: &Port| Some(format!("{}:{}", port.protocol, port.node_port?));
     let before = Set::of(
         if old.uses_node_ports() {
             &old.spec.ports

@@ -61,15 +61,15 @@ impl<'a> Signal<'a> {
         let Some((key, value)) = self.pair else {
             return "the namespace's labels are not known".to_owned();
         };
-        text![self.what, " ", key, " is ", quote(value)]
+        format!("{} {key} is {}", self.what, quote(value))
     }
 
     /// Part of the violation's key.
     pub(crate) fn key(&self) -> String {
         let Some((key, value)) = self.pair else {
-            return text![self.what, ":?"];
+            return format!("{}:?", self.what);
         };
-        text![self.what, ":", key, "=", value]
+        format!("{}:{key}={value}", self.what)
     }
 }
 
@@ -115,7 +115,7 @@ fn by_number(
         if known.iter().any(|known| i32::from(*known) == number) {
             return Some(PortSignal {
                 field,
-                found: text!["port ", number],
+                found: format!("port {number}"),
                 is_certain,
             });
         }

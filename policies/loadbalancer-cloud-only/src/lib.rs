@@ -59,11 +59,11 @@ impl Policy for LoadBalancerCloudOnly {
             .enumerate()
             .filter(|(_, scheme)| is_url(scheme))
         {
-            let problem = text![
-                quote(scheme),
-                " matches nothing; write what stands before ://"
-            ];
-            errors.push(SettingsError::new(text!["schemes[", i, "]"], problem));
+            let problem = format!(
+                "{} matches nothing; write what stands before ://",
+                quote(scheme)
+            );
+            errors.push(SettingsError::new(format!("schemes[{i}]"), problem));
         }
         if settings.require_class && settings.allow_classless {
             errors.push(SettingsError::new(

@@ -242,9 +242,9 @@ impl LoadBalancerExposure {
                 .node_port
                 .filter(|_| port.node_port_by_client || !allocates)
             {
-                let field = text!["spec.ports[", i, "].nodePort"];
-                let message = text![PROBLEM, ", but opens ", number];
-                let key = text!["NodePort:", port.protocol, ":", number];
+                let field = format!("spec.ports[{i}].nodePort");
+                let message = format!("{PROBLEM}, but opens {number}");
+                let key = format!("NodePort:{}:{number}", port.protocol);
                 verdict.violations.push(
                     Violation::new("S06", field, message)
                         .key(key)
@@ -267,8 +267,8 @@ fn blocks(path: &str, texts: &[String], errors: &mut Vec<SettingsError>) -> Vec<
                     None => "is no block of addresses; write it as 10.0.0.0/8 or 2001:db8::/32",
                 };
                 errors.push(SettingsError::new(
-                    text![path, "[", i, "]"],
-                    text![quote(text), " ", problem],
+                    format!("{path}[{i}]"),
+                    format!("{} {problem}", quote(text)),
                 ));
             }
         }

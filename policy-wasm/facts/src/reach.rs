@@ -65,8 +65,8 @@ pub fn bears_on_reach(key: &str) -> bool {
     PARTS.iter().any(|part| has(part))
 }
 
-/// Compares two states of a Service as [`Widening::between`] does, and also the annotations that bear
-/// on who reaches its load balancer: where these may let in more, the result has
+/// Compares two states of a Service as [`Widening::between`] does, and also the annotations that
+/// bear on who reaches its load balancer: where these may let in more, the result has
 /// [`Widening::LOAD_BALANCER`].
 pub fn widening(old: &Service, new: &Service) -> Widening {
     let fields = Widening::between(old, new);

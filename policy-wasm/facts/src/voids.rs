@@ -7,7 +7,6 @@
 
 use super::reads::{Reading, Reads};
 use sallyport_policy::service::{Service, ServiceType};
-use sallyport_policy::text;
 
 /// What is voided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -474,11 +473,11 @@ impl Voiding<'_> {
     /// Names the offence: the annotation, and its value where another one would be another offence.
     pub fn key(&self) -> String {
         let value = if self.row.cause.depends_on_value() {
-            text!["=", self.found]
+            format!("={}", self.found)
         } else {
             String::new()
         };
-        text!["voided:", self.row.key, value]
+        format!("voided:{}{value}", self.row.key)
     }
 }
 

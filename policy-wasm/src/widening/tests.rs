@@ -168,7 +168,7 @@ fn what_stood_is_renewed_where_it_is_widened() {
     let judge = |service: &Service| {
         let found = service.spec.ports.iter();
         found
-            .map(|port| Violation::new("X", "f", "bad").key(text!["port:", port.port]))
+            .map(|port| Violation::new("X", "f", "bad").key(format!("port:{}", port.port)))
             .collect::<Verdict>()
     };
     let keys = |change: fn(&mut Service)| {
