@@ -63,8 +63,6 @@ pub mod net;
 pub mod pairs;
 mod patch;
 mod provider_id;
-#[doc(hidden)]
-pub mod slot;
 pub mod testing;
 mod text;
 mod violations;
