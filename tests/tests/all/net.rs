@@ -305,7 +305,8 @@ fn any_policy_brings_its_own_rules() {
         let manifest = ServicePolicy::from_value(&manifest).expect("valid");
         Policy::load(&ENGINE, manifest, &with_section(&component, text))
     };
-    let rule = r#"validations: [{rule: X, message: "spec.x: no", expression: "variables.settings.strip == dyn(false)"}]"#;
+    let rule = r#"validations:
+        - {rule: X, message: "spec.x: no", expression: "variables.settings.strip == dyn(false)"}"#;
     let policy = Arc::new(load(rule).expect("a policy"));
     let net = under(&(policy, Exemptions::default()));
     assert_eq!(net.rules, ["X"]);

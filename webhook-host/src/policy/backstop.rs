@@ -91,7 +91,7 @@ impl Backstop {
     ///
     /// # Errors
     ///
-    /// When it is no YAML, has other fields than these, or can't become a ValidatingAdmissionPolicy.
+    /// When it is no YAML, has other fields than these, or can be no ValidatingAdmissionPolicy.
     pub(super) fn parse(text: &str, settings: &Value) -> Result<Self, LoadError> {
         let problem = |problem: String| {
             LoadError::new(format!(
