@@ -65,14 +65,6 @@ impl Description {
         self.compares(keys, Compared::Annotation)
     }
 
-    /// Its verdicts depend on the annotations that controllers of load balancers read, as those of
-    /// every policy do that asks whether an update makes another load balancer
-    /// ([`crate::Widening::LOAD_BALANCER`]).
-    #[must_use]
-    pub fn compares_load_balancers(self) -> Self {
-        self.compares_annotations(crate::facts::keys::of_load_balancers())
-    }
-
     /// Its verdicts depend on the values of labels with these keys, of the Service, its selector or
     /// the selected Pods. In a key, `*` stands for any characters.
     #[must_use]

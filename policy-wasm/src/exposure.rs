@@ -4,7 +4,6 @@
 //! live depends on the type, and this is the one place that knows.
 
 use crate::service::{Port, Service, ServiceType, TargetPort};
-use crate::text;
 use std::fmt;
 
 impl ServiceType {
@@ -53,7 +52,7 @@ impl NodePortInUse<'_> {
     /// `spec.ports[1].nodePort`.
     pub fn field(&self) -> String {
         match self.used_as {
-            UsedAs::NodePort => text!["spec.ports[", self.index, "].nodePort"],
+            UsedAs::NodePort => format!("spec.ports[{}].nodePort", self.index),
             UsedAs::HealthCheck => "spec.healthCheckNodePort".to_owned(),
         }
     }
@@ -61,8 +60,8 @@ impl NodePortInUse<'_> {
     /// Names the port independent of its index: `NodePort:TCP:30022`.
     pub fn key(&self) -> String {
         match self.used_as {
-            UsedAs::NodePort => text!["NodePort:", self.protocol, ":", self.number],
-            UsedAs::HealthCheck => text!["HealthCheckNodePort:", self.number],
+            UsedAs::NodePort => format!("NodePort:{}:{}", self.protocol, self.number),
+            UsedAs::HealthCheck => format!("HealthCheckNodePort:{}", self.number),
         }
     }
 }

@@ -1,12 +1,13 @@
-//! The allocator of a component: it takes and never gives back.
+//! The allocator of a component, which never frees.
 //!
 //! An instance lives for one evaluation, and its memory ends with it, so that freeing is wasted
-//! work and a general allocator is wasted size: the target's own is a tenth of a component's limit,
-//! and the smallest on crates.io is 2 KiB more than this. What grows at the end of the heap, as a
-//! text in the making does, grows in place.
+//! work. Measured beside the allocator of the target (dlmalloc): a component has 7 to 8 KiB less,
+//! and an evaluation takes 35 to 40 % fewer instructions in the guest, which is up to 7 % of its
+//! time (clusterip-internal: 23.5 in place of 25.3 us). A block at the end of the heap grows in
+//! place, as a text does while it is put together.
 //!
-//! Invariant: every block lies below `next`, `next` is at most `end`, and no one else uses what
-//! lies between them.
+//! Invariant: every block lies below `next`, `next` is at most `end`, and nothing else uses the
+//! bytes between them.
 
 /// Bytes of one page of WebAssembly memory.
 const PAGE: usize = 65536;

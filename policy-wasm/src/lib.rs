@@ -33,7 +33,8 @@
 //!         let addresses = review.service.spec.external_ips.iter().enumerate();
 //!         addresses
 //!             .map(|(i, ip)| {
-//!                 Violation::new("X01", format!("spec.externalIPs[{i}]"), format!("{} is not allowed", quote(ip)))
+//!                 let field = format!("spec.externalIPs[{i}]");
+//!                 Violation::new("X01", field, format!("{} is not allowed", quote(ip)))
 //!                     .key(format!("externalIP:{ip}"))
 //!                     .fix("remove it")
 //!             })
@@ -53,7 +54,6 @@
 
 mod describe;
 mod exposure;
-pub mod facts;
 pub mod glob;
 #[cfg(any(test, target_family = "wasm"))]
 mod heap;
@@ -62,8 +62,7 @@ pub mod names;
 pub mod net;
 pub mod pairs;
 mod patch;
-#[doc(hidden)]
-pub mod slot;
+mod provider_id;
 pub mod testing;
 mod text;
 mod violations;
@@ -93,7 +92,7 @@ pub use exposure::{NodePortInUse, UsedAs};
 pub use patch::{Mutation, Patch, SpecField};
 pub use review::Review;
 pub use sallyport_policy_macros::policy;
-pub use text::{Part, quote};
+pub use text::quote;
 pub use verdict::{SettingsError, Verdict, Violation};
 pub use violations::MAX_VIOLATIONS;
 pub use widening::Widening;
@@ -106,7 +105,7 @@ pub mod prelude {
     pub use crate::service::{Service, ServiceType};
     pub use crate::{
         About, Description, Mutation, NodePortInUse, Patch, Policy, Review, SettingsError,
-        SpecField, UsedAs, Verdict, Violation, Widening, log, names, pairs, policy, quote, text,
+        SpecField, UsedAs, Verdict, Violation, Widening, log, names, pairs, policy, quote,
     };
 }
 

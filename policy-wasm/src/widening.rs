@@ -13,10 +13,9 @@
 //! Every component carries this code, so that it compares texts in one kind of set in place of
 //! tuples in several.
 
-use crate::facts::reach;
 use crate::net::{self, Cidr};
 use crate::service::{Pair, Port, Service, ServiceType};
-use crate::{Review, Verdict, Violation, text};
+use crate::{Review, Verdict, Violation};
 use std::collections::BinaryHeap;
 
 /// Ways in which an update exposes more, as a set.
@@ -42,8 +41,8 @@ impl Widening {
     pub const EXTERNAL_IPS: Self = Self(1 << 5);
     /// Clients that the source ranges of the load balancer did not admit.
     pub const SOURCES: Self = Self(1 << 6);
-    /// Another load balancer: its class, its address, or an annotation that bears on who reaches
-    /// it.
+    /// Another load balancer: its class or its address. The crate `sallyport-facts` also finds
+    /// annotations that bear on who reaches it.
     pub const LOAD_BALANCER: Self = Self(1 << 7);
     /// The node ports of every node, in place of those with Pods.
     pub const NODES: Self = Self(1 << 8);
@@ -101,7 +100,8 @@ impl Widening {
         if holds { self } else { Self::NONE }
     }
 
-    /// Compares two states of a Service.
+    /// Compares the fields of two states of a Service. Annotations are not looked at, except
+    /// for source ranges: `sallyport_facts::reach::widening` compares those of load balancers, too.
     pub fn between(old: &Service, new: &Service) -> Self {
         ports(old, new)
             .or(Self::TYPE.when(is_greater_type(old, new)))
@@ -114,35 +114,33 @@ impl Widening {
     }
 }
 
-impl Review {
-    /// How the update makes the Service expose more; not at all where nothing is updated.
-    pub fn widening(&self) -> Widening {
-        self.old_service
-            .as_ref()
-            .map_or(Widening::NONE, |old| Widening::between(old, &self.service))
-    }
-}
-
 impl Verdict {
     /// Judges the Service under review, and makes new offences of those that stood before and that
-    /// the update widens: it takes off their keys, and their messages say why. `ways` tells which
-    /// ways of exposing more count for an offence; `judge` is the rule itself, asked about the old
-    /// object, too, where that matters.
+    /// the update widens: it takes off their keys, and their messages say why.
+    ///
+    /// `compare` compares the old and the new Service: [`Widening::between`], or
+    /// `sallyport_facts::reach::widening` where annotations of load balancers count. `ways` returns
+    /// the ways of exposing more that count for an offence. `judge` is the rule itself; it is asked
+    /// about the old object, too, where the update widens something.
     pub fn of_update(
         review: &Review,
+        compare: impl Fn(&Service, &Service) -> Widening,
         ways: impl Fn(&Violation) -> Widening,
         judge: impl Fn(&Service) -> Self,
     ) -> Self {
         let mut verdict = judge(&review.service).bounded();
-        let widening = review.widening();
         let Some(old) = review
             .old_service
             .as_ref()
-            .filter(|_| !widening.is_none() && !verdict.violations.is_empty())
+            .filter(|_| !verdict.violations.is_empty())
         else {
             return verdict;
         };
-        let name = |violation: &Violation| text![&violation.rule, " ", &violation.key];
+        let widening = compare(old, &review.service);
+        if widening.is_none() {
+            return verdict;
+        }
+        let name = |violation: &Violation| format!("{} {}", violation.rule, violation.key);
         let before = Set::of(&judge(old).violations, |violation| Some(name(violation)));
         for violation in &mut verdict.violations {
             let ways = widening.and(ways(violation));
@@ -204,10 +202,10 @@ fn ports(old: &Service, new: &Service) -> Widening {
     if is_long(&old.spec.ports, &new.spec.ports) {
         return Widening::LEADS;
     }
-    let name = |port: &Port| text![&port.protocol, ":", port.port];
+    let name = |port: &Port| format!("{}:{}", port.protocol, port.port);
     let way = |port: &Port| {
         let (number, target) = port.target();
-        text![&port.protocol, ":", port.port, ":", number, target]
+        format!("{}:{}:{number}{target}", port.protocol, port.port)
     };
     let ports = Set::of(&old.spec.ports, |port| Some(name(port)));
     let ways = Set::of(&old.spec.ports, |port| Some(way(port)));
@@ -254,7 +252,7 @@ fn opens_node_ports(old: &Service, new: &Service) -> bool {
     if is_long(&old.spec.ports, &new.spec.ports) {
         return true;
     }
-    let name = |port: &Port| Some(text![&port.protocol, ":", port.node_port?]);
+    let name = |port: &Port| Some(format!("{}:{}", port.protocol, port.node_port?));
     let before = Set::of(
         if old.uses_node_ports() {
             &old.spec.ports
@@ -361,7 +359,7 @@ fn is_another_load_balancer(old: &Service, new: &Service) -> bool {
     let is_served = |service: &Service| service.service_type() == ServiceType::LoadBalancer;
     let by_field = before.load_balancer_class != after.load_balancer_class
         || after.load_balancer_ip.is_some() && before.load_balancer_ip != after.load_balancer_ip;
-    by_field && is_served(new) && is_served(old) || reach::widens(old, new)
+    by_field && is_served(new) && is_served(old)
 }
 
 #[cfg(test)]

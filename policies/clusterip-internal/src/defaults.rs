@@ -1,8 +1,8 @@
-//! What marks an internal backend by default: the tables of [`sallyport_policy::facts::backends`],
+//! What marks an internal backend by default: the tables of [`sallyport_facts::backends`],
 //! as settings.
 
 use super::settings::{OnUnknown, Ports, Settings};
-use sallyport_policy::facts::backends::{
+use sallyport_facts::backends::{
     AMBIGUOUS_PORTS, KnownPort, OPERATOR_LABELS, PRODUCTS, PROTOCOLS, ROLES, STRICT_PORTS, TIERS,
 };
 

@@ -1,7 +1,7 @@
 //! Is the load balancer an internal one on every cloud that the Nodes are on?
 
-use sallyport_policy::facts::internal;
-use sallyport_policy::facts::voids::{BESIDE, Voided, voiding};
+use sallyport_facts::voids::{BESIDE, Voided, voiding};
+use sallyport_facts::{internal, nodes};
 use sallyport_policy::review::Cluster;
 use sallyport_policy::service::Service;
 
@@ -21,7 +21,7 @@ pub(crate) fn is_internal(service: &Service, old: Option<&Service>, cluster: &Cl
         && cluster
             .providers
             .iter()
-            .all(|provider| on(provider.id.provider()))
+            .all(|provider| on(nodes::provider(&provider.id)))
 }
 
 #[cfg(test)]

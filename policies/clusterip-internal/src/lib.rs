@@ -7,11 +7,12 @@ mod internal_lb;
 mod signals;
 
 use elsewhere::Elsewhere;
+use sallyport_facts::exports::EXPORTING_LABELS;
+use sallyport_facts::exposing::EXPOSING;
+use sallyport_facts::forwarding::FORWARDING;
+use sallyport_facts::{keys, reach};
 use sallyport_policy::MAX_VIOLATIONS;
 use sallyport_policy::description::Context;
-use sallyport_policy::facts::exports::EXPORTING_LABELS;
-use sallyport_policy::facts::exposing::EXPOSING;
-use sallyport_policy::facts::forwarding::FORWARDING;
 use sallyport_policy::prelude::*;
 use sallyport_policy::service::Port;
 use signals::{PortSignal, Signal};
@@ -52,7 +53,7 @@ impl Policy for ClusterIpInternal {
             .compares_namespace_labels(namespace_labels.iter().map(|(key, _)| key))
             .compares_annotations(FORWARDING.iter().map(|row| row.key))
             .compares_annotations(EXPOSING.iter().map(|row| row.key))
-            .compares_load_balancers();
+            .compares_annotations(keys::of_load_balancers());
         if !self.0.protect_labels {
             description.about = EXPOSED;
         }
@@ -81,10 +82,7 @@ impl Policy for ClusterIpInternal {
             ("ambiguous", &settings.ports.ambiguous),
         ] {
             if let Some(i) = ports.iter().position(|port| *port == 0) {
-                refuse(
-                    text!["ports.", list, "[", i, "]"],
-                    "0 is no port; use 1 to 65535",
-                );
+                refuse(format!("ports.{list}[{i}]"), "0 is no port; use 1 to 65535");
             }
         }
         if settings.coerce_existing && !settings.coerce {
@@ -116,8 +114,9 @@ impl Policy for ClusterIpInternal {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        let mut verdict =
-            Verdict::of_update(review, ways, |service| self.exposures(service, review));
+        let mut verdict = Verdict::of_update(review, reach::widening, ways, |service| {
+            self.exposures(service, review)
+        });
         self.changed_labels(review, &mut verdict);
         verdict
     }
@@ -203,12 +202,12 @@ impl ClusterIpInternal {
             if pairs::is_wanted(key, value, &self.0.labels)
                 && review.service.label(key) != Some(value.as_str())
             {
-                let message = text![
-                    "the label marks an internal backend and must stay ",
+                let message = format!(
+                    "the label marks an internal backend and must stay {}",
                     quote(value)
-                ];
+                );
                 let violation =
-                    Violation::new("S07", text!["metadata.labels[", quote(key), "]"], message);
+                    Violation::new("S07", format!("metadata.labels[{}]", quote(key)), message);
                 verdict.violations.push(violation.fix("put it back"));
             }
         }
@@ -239,15 +238,12 @@ fn judge_port(
     verdict: &mut Verdict,
 ) {
     let found = &signal.found;
-    let field = text!["spec.ports[", i, "].", signal.field];
+    let field = format!("spec.ports[{i}].{}", signal.field);
     if !signal.is_certain {
         if verdict.warnings.len() < MAX_WARNINGS {
-            verdict.warnings.push(text![
-                field,
-                ": ",
-                found,
-                " is often an internal backend's; should it be exposed?"
-            ]);
+            verdict.warnings.push(format!(
+                "{field}: {found} is often an internal backend's; should it be exposed?"
+            ));
         }
         return;
     }
@@ -264,7 +260,7 @@ fn judge_elsewhere(exposures: &[Exposure<'_>], elsewhere: &Elsewhere<'_>, verdic
         if verdict.warnings.len() < MAX_WARNINGS {
             let problem =
                 " leads to other Services than the selector; are they no internal backends?";
-            verdict.warnings.push(text![field, problem]);
+            verdict.warnings.push(format!("{field}{problem}"));
         }
         return;
     };
@@ -318,7 +314,7 @@ impl<'a> Exposure<'a> {
     }
 
     fn by_ip(index: usize, ip: &'a str) -> Self {
-        let field = text!["spec.externalIPs[", index, "]"];
+        let field = format!("spec.externalIPs[{index}]");
         Self {
             field,
             what: "an external IP",
@@ -330,23 +326,20 @@ impl<'a> Exposure<'a> {
 
     fn by_signal(&self, signal: &Signal<'_>) -> Violation {
         self.violation(&self.field, &signal.text())
-            .key(text![self.key, ":", signal.key()])
+            .key(format!("{}:{}", self.key, signal.key()))
     }
 
     fn by_port(&self, field: &str, port: &Port, found: &str) -> Violation {
-        self.violation(field, found).key(text![
+        self.violation(field, found).key(format!(
+            "{}:{}:{}:{found}",
             self.way(),
-            ":",
             port.protocol,
-            ":",
-            port.port,
-            ":",
-            found
-        ])
+            port.port
+        ))
     }
 
     fn by_annotation(&self, field: &str, elsewhere: &Elsewhere<'_>, found: &str) -> Violation {
-        let key = text![self.way(), ":", elsewhere.key, "=", elsewhere.value];
+        let key = format!("{}:{}={}", self.way(), elsewhere.key, elsewhere.value);
         self.violation(field, found).key(key).fix("remove it")
     }
 
@@ -360,7 +353,7 @@ impl<'a> Exposure<'a> {
     }
 
     fn violation(&self, field: &str, why: &str) -> Violation {
-        let message = text![self.what, " would expose an internal backend (", why, ")"];
+        let message = format!("{} would expose an internal backend ({why})", self.what);
         Violation::new("S07", field, message).fix(self.fix)
     }
 }

@@ -5,7 +5,7 @@
 //! port counts by where it leads.
 
 use super::settings::{OnUnknown, Settings};
-use sallyport_policy::facts::port_names::{PART_PREFIXES, PROTOCOL_PREFIXES};
+use sallyport_facts::port_names::{PART_PREFIXES, PROTOCOL_PREFIXES};
 use sallyport_policy::pairs::{Wanted, is_wanted};
 use sallyport_policy::prelude::*;
 use sallyport_policy::service::{Pair, Port, TargetPort};
@@ -61,15 +61,15 @@ impl<'a> Signal<'a> {
         let Some((key, value)) = self.pair else {
             return "the namespace's labels are not known".to_owned();
         };
-        text![self.what, " ", key, " is ", quote(value)]
+        format!("{} {key} is {}", self.what, quote(value))
     }
 
     /// Part of the violation's key.
     pub(crate) fn key(&self) -> String {
         let Some((key, value)) = self.pair else {
-            return text![self.what, ":?"];
+            return format!("{}:?", self.what);
         };
-        text![self.what, ":", key, "=", value]
+        format!("{}:{key}={value}", self.what)
     }
 }
 
@@ -115,7 +115,7 @@ fn by_number(
         if known.iter().any(|known| i32::from(*known) == number) {
             return Some(PortSignal {
                 field,
-                found: text!["port ", number],
+                found: format!("port {number}"),
                 is_certain,
             });
         }

@@ -6,11 +6,11 @@
 //! ExternalName they have no effect yet; they are judged all the same, since they take effect with
 //! the next change of the type.
 
-use sallyport_policy::facts::addresses::{Asked, Checked, MAX_ASKED, NAMES, asked};
+use sallyport_facts::addresses::{Asked, Checked, MAX_ASKED, NAMES, asked};
 use sallyport_policy::net::{Address, Cidr};
 use sallyport_policy::prelude::*;
 
-policy!(ExternalIps, "policy.wit");
+policy!(ExternalIps, "policy.wit", backstop = "backstop.yaml");
 
 /// Where external IPs may be taken from.
 pub struct ExternalIps {
@@ -75,7 +75,12 @@ impl Policy for ExternalIps {
             Widening::NONE
         };
         let is_armed = is_armed(review);
-        Verdict::of_update(review, |_| ways, |service| self.judge(service, is_armed))
+        Verdict::of_update(
+            review,
+            Widening::between,
+            |_| ways,
+            |service| self.judge(service, is_armed),
+        )
     }
 }
 

@@ -9,10 +9,10 @@
 mod domain;
 
 use domain::{is_address, is_below, is_in, is_valid, last_label, normal};
-use sallyport_policy::facts::metadata_services::METADATA_SERVICES;
+use sallyport_facts::metadata_services::METADATA_SERVICES;
 use sallyport_policy::prelude::*;
 
-policy!(ExternalNames, "policy.wit");
+policy!(ExternalNames, "policy.wit", backstop = "backstop.yaml");
 
 /// Where aliases may lead.
 pub struct ExternalNames {
@@ -85,7 +85,12 @@ impl Policy for ExternalNames {
     fn validate(&self, review: &Review) -> Verdict {
         // The name is in the key. A proxy that follows it takes the ports from the Service.
         const WAYS: Widening = Widening::PORTS.or(Widening::TARGETS);
-        Verdict::of_update(review, |_| WAYS, |service| self.judge(service))
+        Verdict::of_update(
+            review,
+            Widening::between,
+            |_| WAYS,
+            |service| self.judge(service),
+        )
     }
 }
 

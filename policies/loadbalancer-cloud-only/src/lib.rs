@@ -8,10 +8,15 @@
 mod environment;
 
 use environment::{Served, clouds};
+use sallyport_facts::{keys, reach};
 use sallyport_policy::prelude::*;
 use settings::{Environment, OnUnknown, Quantifier};
 
-policy!(LoadBalancerCloudOnly, "policy.wit");
+policy!(
+    LoadBalancerCloudOnly,
+    "policy.wit",
+    backstop = "backstop.yaml"
+);
 
 /// Where load balancers are served, and of which classes.
 pub struct LoadBalancerCloudOnly(Settings);
@@ -23,7 +28,7 @@ impl Policy for LoadBalancerCloudOnly {
         Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
             .with_cluster()
             .about(About::LOAD_BALANCER)
-            .compares_load_balancers()
+            .compares_annotations(keys::of_load_balancers())
     }
 
     fn defaults() -> Settings {
@@ -54,11 +59,11 @@ impl Policy for LoadBalancerCloudOnly {
             .enumerate()
             .filter(|(_, scheme)| is_url(scheme))
         {
-            let problem = text![
-                quote(scheme),
-                " matches nothing; write what stands before ://"
-            ];
-            errors.push(SettingsError::new(text!["schemes[", i, "]"], problem));
+            let problem = format!(
+                "{} matches nothing; write what stands before ://",
+                quote(scheme)
+            );
+            errors.push(SettingsError::new(format!("schemes[{i}]"), problem));
         }
         if settings.require_class && settings.allow_classless {
             errors.push(SettingsError::new(
@@ -76,6 +81,7 @@ impl Policy for LoadBalancerCloudOnly {
     fn validate(&self, review: &Review) -> Verdict {
         Verdict::of_update(
             review,
+            reach::widening,
             |_| Widening::ANY,
             |service| self.judge(service, review),
         )

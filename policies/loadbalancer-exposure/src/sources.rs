@@ -7,9 +7,9 @@
 use super::LoadBalancerExposure;
 use super::internal::annotation;
 use super::settings::RequireSourceRanges;
-use sallyport_policy::facts::Controller;
-use sallyport_policy::facts::internal::{CONTROLLERS, Enforces, SOURCE_RANGES};
-use sallyport_policy::facts::voids::{BESIDE, Voided, voiding};
+use sallyport_facts::Controller;
+use sallyport_facts::internal::{CONTROLLERS, Enforces, SOURCE_RANGES};
+use sallyport_facts::voids::{BESIDE, Voided, voiding};
 use sallyport_policy::net::{Cidr, Share, cover_the_world, shares};
 use sallyport_policy::prelude::*;
 
@@ -74,12 +74,12 @@ impl LoadBalancerExposure {
     ) {
         let violation = match controllers {
             Some([first, ..]) if service.annotation(SOURCE_RANGES).is_some() => {
-                let message = text![
-                    first.name,
-                    " does not read the annotation, so that the load balancer is open to the whole \
-                     world"
-                ];
-                let fix = text!["use ", FIELD];
+                let message = format!(
+                    "{} does not read the annotation, so that the load balancer is open to the \
+                     whole world",
+                    first.name
+                );
+                let fix = format!("use {FIELD}");
                 Violation::new("S05", annotation(SOURCE_RANGES), message).fix(fix)
             }
             _ => {
@@ -97,8 +97,13 @@ impl LoadBalancerExposure {
             // What is the world by itself is told by itself; the others may be it together.
             blocks.extend(block.filter(|block| !cover_the_world(&[*block])));
             if let Some(problem) = self.problem(block) {
-                let message = text![quote(range.text), " ", problem];
-                self.deny(verdict, range.field(), message, text![TOO_WIDE, range.text]);
+                let message = format!("{} {problem}", quote(range.text));
+                self.deny(
+                    verdict,
+                    range.field(),
+                    message,
+                    format!("{}{}", TOO_WIDE, range.text),
+                );
             }
         }
         if self.settings.forbid_world && !blocks.is_empty() {
@@ -109,17 +114,15 @@ impl LoadBalancerExposure {
                     Share::Most => "most",
                     Share::All => "all",
                 };
-                let what = text![how_much, " of ", family];
-                let message = text![
-                    "together the ranges open the load balancer to the whole world (",
-                    what,
-                    ")"
-                ];
+                let what = format!("{how_much} of {family}");
+                let message = format!(
+                    "together the ranges open the load balancer to the whole world ({what})"
+                );
                 self.deny(
                     verdict,
                     ranges.root(),
                     message,
-                    text![TOO_WIDE_TOGETHER, what],
+                    format!("{}{what}", TOO_WIDE_TOGETHER),
                 );
             }
         }
@@ -172,13 +175,12 @@ fn judge_voids(
     let mut judge = |by: &str| {
         for voiding in voiding(service, review.old_service.as_ref(), Voided::Ranges, by) {
             let (row, found) = (voiding.row, voiding.found);
-            let message = text![
+            let message = format!(
+                "{} {}, so that source ranges do not certainly hold",
                 quote(found),
-                " ",
-                row.cause.text(),
-                ", so that source ranges do not certainly hold"
-            ];
-            let key = text!["sourceRanges:", voiding.key()];
+                row.cause.text()
+            );
+            let key = format!("sourceRanges:{}", voiding.key());
             // Two controllers may read one annotation.
             if verdict
                 .violations
@@ -217,30 +219,23 @@ fn judge_enforcement(
         let name = controller.name;
         let problem = match controller.enforces(service) {
             Enforces::No if required => {
-                let message = text![
-                    "source ranges are not enforced by ",
-                    name,
-                    " for this load balancer"
-                ];
+                let message =
+                    format!("source ranges are not enforced by {name} for this load balancer");
                 let violation = Violation::new("S05", FIELD, message)
-                    .key(text!["sourceRanges:not enforced:", name]);
+                    .key(format!("sourceRanges:not enforced:{name}"));
                 verdict.violations.push(
                     violation.fix("restrict its clients in another way, or use type ClusterIP"),
                 );
                 continue;
             }
-            Enforces::No => text![
-                FIELD,
-                ": source ranges are not enforced by ",
-                name,
-                " for this load balancer"
-            ],
-            Enforces::Depends => text![
-                FIELD,
-                ": whether ",
-                name,
-                " enforces source ranges depends on its settings"
-            ],
+            Enforces::No => format!(
+                "{}: source ranges are not enforced by {name} for this load balancer",
+                FIELD
+            ),
+            Enforces::Depends => format!(
+                "{}: whether {name} enforces source ranges depends on its settings",
+                FIELD
+            ),
             Enforces::Yes | Enforces::Where(_) => continue,
         };
         warnings.push(problem);
@@ -266,7 +261,7 @@ struct Range<'a> {
 impl Range<'_> {
     fn field(&self) -> String {
         self.key
-            .map_or_else(|| text![FIELD, "[", self.index, "]"], annotation)
+            .map_or_else(|| format!("{}[{}]", FIELD, self.index), annotation)
     }
 }
 

@@ -12,7 +12,7 @@ use settings::AutoAssigned;
 use std::cell::OnceCell;
 use std::collections::BinaryHeap;
 
-policy!(NodePortRange, "policy.wit");
+policy!(NodePortRange, "policy.wit", backstop = "backstop.yaml");
 
 /// The ports that are allowed, per namespace.
 pub struct NodePortRange {
@@ -79,7 +79,12 @@ impl Policy for NodePortRange {
         // Each port has a key of its own: what counts besides is where it leads, and on how many
         // nodes.
         const WAYS: Widening = Widening::SELECTED.or(Widening::TYPE).or(Widening::NODES);
-        Verdict::of_update(review, |_| WAYS, |service| self.judge(service, review))
+        Verdict::of_update(
+            review,
+            Widening::between,
+            |_| WAYS,
+            |service| self.judge(service, review),
+        )
     }
 }
 

@@ -12,7 +12,7 @@ use sallyport::inventory::{Inventory, InventoryData};
 use sallyport::manifest::{Exemptions, ServicePolicy};
 use sallyport::policy::{Deadline, Policy};
 use sallyport::yaml;
-use sallyport_policy::facts::internal::{CONTROLLERS, Controller};
+use sallyport_facts::internal::{CONTROLLERS, Controller};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};

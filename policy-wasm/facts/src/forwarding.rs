@@ -4,7 +4,7 @@
 /// An annotation whose value names what is led to.
 #[derive(Debug, Clone, Copy)]
 pub struct Forwarding {
-    /// The annotation, as a pattern of [`crate::glob`].
+    /// The annotation, as a pattern of [`sallyport_policy::glob`].
     pub key: &'static str,
     /// What it does, and where that is known from.
     #[cfg(not(target_family = "wasm"))]

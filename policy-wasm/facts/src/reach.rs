@@ -5,8 +5,8 @@
 //! updates of what offends anyway, and nowhere else.
 
 use super::internal::{CONTROLLERS, Controller, Public};
-use crate::pairs;
-use crate::service::{Metadata, Service};
+use sallyport_policy::service::{Metadata, Service};
+use sallyport_policy::{Widening, pairs};
 
 /// Parts of the names of annotations by which controllers choose addresses, address families,
 /// networks, firewalls, an existing load balancer, or another Service to lead to. Compared without
@@ -65,6 +65,18 @@ pub fn bears_on_reach(key: &str) -> bool {
     PARTS.iter().any(|part| has(part))
 }
 
+/// Compares two states of a Service as [`Widening::between`] does, and also the annotations that
+/// bear on who reaches its load balancer: where these may let in more, the result has
+/// [`Widening::LOAD_BALANCER`].
+pub fn widening(old: &Service, new: &Service) -> Widening {
+    let fields = Widening::between(old, new);
+    if widens(old, new) {
+        fields.or(Widening::LOAD_BALANCER)
+    } else {
+        fields
+    }
+}
+
 /// Whether annotations or the class may let in more than before: a controller made an internal load
 /// balancer for certain and does so no more, or left it open and makes a public one now; or an
 /// annotation changes that bears on it in another way.
@@ -121,7 +133,7 @@ fn degree(controller: &Controller, service: &Service) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{labels, load_balancer};
+    use sallyport_policy::testing::{labels, load_balancer};
 
     const SCHEME: &str = "service.beta.kubernetes.io/aws-load-balancer-scheme";
 

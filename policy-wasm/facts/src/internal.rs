@@ -10,7 +10,7 @@ pub use super::controllers::CONTROLLERS;
 use super::classes::{Class, Reach};
 use super::reads::{Reading, Reads};
 use super::voids::{Voided, Voiding, voiding};
-use crate::service::Service;
+use sallyport_policy::service::Service;
 
 /// One annotation that makes a load balancer internal.
 #[derive(Debug, Clone, Copy)]
@@ -175,7 +175,7 @@ pub fn by_name(name: &str) -> Option<&'static Controller> {
 }
 
 /// Who serves a Service on the Nodes of an infrastructure
-/// ([`crate::review::ProviderId::provider`]).
+/// ([`super::nodes::provider`]).
 pub fn on(infrastructure: &str, service: &Service) -> Option<&'static Controller> {
     let class = service.spec.load_balancer_class.as_deref();
     let by_aws_lbc = class.is_some()
@@ -333,7 +333,7 @@ impl Controller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{labels, load_balancer};
+    use sallyport_policy::testing::{labels, load_balancer};
 
     const AWS_SCHEME: &str = "service.beta.kubernetes.io/aws-load-balancer-scheme";
     const AWS_INTERNAL: &str = "service.beta.kubernetes.io/aws-load-balancer-internal";

@@ -6,8 +6,7 @@
 //! groups and rules of the client's own reach around source ranges.
 
 use super::reads::{Reading, Reads};
-use crate::service::{Service, ServiceType};
-use crate::text;
+use sallyport_policy::service::{Service, ServiceType};
 
 /// What is voided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -474,11 +473,11 @@ impl Voiding<'_> {
     /// Names the offence: the annotation, and its value where another one would be another offence.
     pub fn key(&self) -> String {
         let value = if self.row.cause.depends_on_value() {
-            text!["=", self.found]
+            format!("={}", self.found)
         } else {
             String::new()
         };
-        text!["voided:", self.row.key, value]
+        format!("voided:{}{value}", self.row.key)
     }
 }
 
@@ -517,7 +516,7 @@ fn names_existing(service: &Service, old: Option<&Service>, key: &str, found: &s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{cluster_ip, labels, load_balancer};
+    use sallyport_policy::testing::{cluster_ip, labels, load_balancer};
 
     const ID: &str = "kubernetes.digitalocean.com/load-balancer-id";
 

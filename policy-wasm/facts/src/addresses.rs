@@ -4,7 +4,7 @@
 //! `spec.externalIPs` (CVE-2020-8554): rule S08. Where a pool or the cloud's account bounds it, it
 //! is another form of `spec.loadBalancerIP`: rule S13.
 
-use crate::service::{Service, ServiceType};
+use sallyport_policy::service::{Service, ServiceType};
 
 /// What bounds the addresses that a Service can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,7 +255,7 @@ fn is_separator(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{labels, load_balancer, node_port};
+    use sallyport_policy::testing::{labels, load_balancer, node_port};
 
     #[test]
     fn every_spelling_of_a_list_is_taken_apart() {

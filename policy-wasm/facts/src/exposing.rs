@@ -1,13 +1,13 @@
 //! Annotations by which some controller exposes a Service that is no LoadBalancer.
 
-use crate::glob;
+use sallyport_policy::glob;
 
 /// An annotation with the values that expose.
 #[derive(Debug, Clone, Copy)]
 pub struct Exposing {
     /// The annotation.
     pub key: &'static str,
-    /// Patterns of [`crate::glob`]; empty: any value.
+    /// Patterns of [`sallyport_policy::glob`]; empty: any value.
     pub values: &'static [&'static str],
     /// Annotations with one of which, at exactly this value, it exposes nothing.
     pub unless: &'static [(&'static str, &'static str)],
