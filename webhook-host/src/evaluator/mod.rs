@@ -13,17 +13,17 @@
 
 mod breaker;
 
-use crate::component::PolicyComponent;
-use crate::contract::review::Review;
-use crate::contract::service::Service;
-use crate::contract::verdict::Verdict;
 use crate::engine::{Budget, Engine, Guest, Order, PerInstance, Prepared, State, call_configure};
-use crate::manifest::{Limits, ServicePolicy};
-use crate::policy::{
+use breaker::{Breaker, Change, Ended};
+use sallyport_core::component::PolicyComponent;
+use sallyport_core::contract::review::Review;
+use sallyport_core::contract::service::Service;
+use sallyport_core::contract::verdict::Verdict;
+use sallyport_core::manifest::{Limits, ServicePolicy};
+use sallyport_core::policy::{
     Answer, Deadline, Entry, Evaluate, EvaluationError, Inspection, LoadError, Loaded, Policy,
     Question,
 };
-use breaker::{Breaker, Change, Ended};
 use serde_json::Map;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

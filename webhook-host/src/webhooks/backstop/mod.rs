@@ -10,9 +10,7 @@ mod rules;
 pub use rules::Rule;
 
 use super::cel::{self, Condition, text};
-use super::registration::{NAME_LABEL, Registration};
-use crate::manifest::{BreakGlass, Exemptions, Mode, ServicePolicy, Updates};
-use crate::policy::Policy;
+use super::registration::Registration;
 use k8s_openapi::api::admissionregistration::v1::{
     MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec,
@@ -21,6 +19,9 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     LabelSelector, LabelSelectorRequirement, ObjectMeta,
 };
+use sallyport_core::inventory::NAME_LABEL;
+use sallyport_core::manifest::{BreakGlass, Exemptions, Mode, ServicePolicy, Updates};
+use sallyport_core::policy::Policy;
 use std::sync::Arc;
 
 /// One policy's part of the net.
