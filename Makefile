@@ -42,6 +42,7 @@ run: policies ## serve the shipped policies on https://127.0.0.1:8443 (CA: .dev/
 test: policies ## everything: policies, the JavaScript twin, every cargo test, every suite
 	@scripts/js-policy.sh --if-possible
 	@scripts/kubectl.sh --if-possible >/dev/null
+	@scripts/check-core.sh
 	cargo test $(WORKSPACE)
 	target/debug/sallyport-tested test tests/fixtures
 	@[ ! -f target/js/service_type.wasm ] || { set -x; \

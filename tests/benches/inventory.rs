@@ -5,8 +5,8 @@
 //! clusters stand beside large ones, so that what grows shows; no figure is asserted.
 
 use anyhow::{Context as _, Result, ensure};
-use sallyport::inventory::{Event, Index, Inventory, InventoryData, Kind, Object};
 use sallyport::watchers::Watched;
+use sallyport_core::inventory::{Event, Index, Inventory, InventoryData, Kind, Object};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::Command;

@@ -1,18 +1,13 @@
 //! Sallyport decides how Kubernetes Services may be exposed: a TLS webhook host and an offline
 //! harness for WebAssembly policies.
 //!
-//! [`admission`] is the one evaluation path: [`server`] calls it over TLS, [`check`] and [`suite`]
-//! on files, [`replay`] on recorded reviews. A [`policy`] is a component that [`engine`] runs on a
-//! fresh instance for every review; facts about the cluster come from the [`inventory`], which
-//! [`cluster`] keeps up to date. [`sources`] load policies and configuration, [`live`] holds the
-//! set that serves. [`webhooks`] make API servers ask, [`certificates`] make them trust the answer,
-//! and [`doctor`] and [`lint`] find what is wrong before it hurts. `docs/architecture.md` shows the
-//! way of a review through all of them.
-
-pub use sallyport_core::{
-    admission, check, component, contract, decode, excerpt, inventory, manifest, policy, printable,
-    service, settings, suite, units, yaml,
-};
+//! `sallyport_core` decides: it holds everything between an AdmissionRequest and its answer, and
+//! compiles without what this crate brings. [`evaluator`] runs its policies with [`engine`], on a
+//! fresh instance for every review; [`cluster`] keeps its inventory up to date by way of
+//! [`watchers`]. [`sources`] load policies and configuration, [`live`] holds the set that serves,
+//! [`server`] asks it over TLS, [`replay`] on recorded reviews. [`webhooks`] make API servers ask,
+//! [`certificates`] make them trust the answer, and [`doctor`] and [`lint`] find what is wrong
+//! before it hurts. `docs/architecture.md` shows the way of a review through all of them.
 
 pub mod certificates;
 pub mod cli;

@@ -6,13 +6,13 @@
 //! look-up that a swap could disturb; counters belong to the policies' names and outlive their
 //! sets. Read by `handlers` and `admin`, written by whoever reloads (`cli::reload`), one at a time.
 
-use crate::admission::{Admission, AdmissionRequest, Function, Outcome};
 use crate::engine::Engine;
 use crate::metrics::{EvaluationCounts, Metrics, PolicyMetrics, Tally};
 use crate::status::{RegistrationStatus, Reload, Serving, Status};
 use crate::tls::Tls;
 use crate::watchers::Watched;
 use arc_swap::{ArcSwap, Guard};
+use sallyport_core::admission::{Admission, AdmissionRequest, Function, Outcome};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -168,10 +168,11 @@ impl Live {
 
 impl Set {
     fn new(admission: Arc<Admission>, metrics: &Metrics, generation: u64) -> Self {
-        let of =
-            |policy: &Arc<crate::policy::Policy>| (Arc::clone(policy.name()), metrics.of(policy));
+        let of = |policy: &Arc<sallyport_core::policy::Policy>| {
+            (Arc::clone(policy.name()), metrics.of(policy))
+        };
         let policies = admission.policies().iter().map(of).collect();
-        let of = |candidate: &Arc<crate::policy::Policy>| {
+        let of = |candidate: &Arc<sallyport_core::policy::Policy>| {
             (
                 candidate.manifest().metadata.name.as_str().into(),
                 metrics.candidates().of(candidate),

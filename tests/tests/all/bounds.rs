@@ -2,10 +2,10 @@
 //! repeated.
 
 use crate::host::{ENGINE, VALIDATE, ask, body, built, misbehaving};
-use sallyport::admission::Admission;
 use sallyport::evaluator;
-use sallyport::inventory::Inventory;
-use sallyport::manifest::{Exemptions, ServicePolicy};
+use sallyport_core::admission::Admission;
+use sallyport_core::inventory::Inventory;
+use sallyport_core::manifest::{Exemptions, ServicePolicy};
 use serde_json::{Value, json};
 
 /// A host with `external-ips` in mode Enforce.

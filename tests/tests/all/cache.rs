@@ -4,13 +4,13 @@ use crate::command_line::{SALLYPORT, sallyport};
 use crate::host::{
     VALIDATE, ask, built, manifest, misbehave, misbehave_unsnapshotable, root, told,
 };
-use sallyport::admission::Admission;
 use sallyport::engine::{Cache, CacheCounts, Engine, EngineConfig};
 use sallyport::evaluator;
-use sallyport::inventory::Inventory;
-use sallyport::manifest::Exemptions;
-use sallyport::policy::{LoadError, Policy};
-use sallyport::units::Bytes;
+use sallyport_core::admission::Admission;
+use sallyport_core::inventory::Inventory;
+use sallyport_core::manifest::Exemptions;
+use sallyport_core::policy::{LoadError, Policy};
+use sallyport_core::units::Bytes;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

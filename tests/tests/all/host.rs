@@ -1,19 +1,19 @@
 //! Hosts in this process: engine, policies from `target/`, and the real server on a free port.
 
 use crate::client::Client;
-use sallyport::admission::{Admission, AdmissionRequest, Clock, Function, Outcome};
-use sallyport::contract::review::Phase;
 use sallyport::engine::{Engine, EngineConfig};
 use sallyport::evaluator;
-use sallyport::inventory::{Inventory, InventoryData};
 use sallyport::live::Live;
-use sallyport::manifest::{Exemptions, HostConfig, ServicePolicy};
 use sallyport::observers::Recorder;
-use sallyport::policy::{LoadError, Policy};
 use sallyport::record::LogFile;
 use sallyport::server::{Drain, Extras, Limits, PolicyCheck, Server};
 use sallyport::tls;
-use sallyport::yaml;
+use sallyport_core::admission::{Admission, AdmissionRequest, Clock, Function, Outcome};
+use sallyport_core::contract::review::Phase;
+use sallyport_core::inventory::{Inventory, InventoryData};
+use sallyport_core::manifest::{Exemptions, HostConfig, ServicePolicy};
+use sallyport_core::policy::{LoadError, Policy};
+use sallyport_core::yaml;
 pub(crate) use sallyport_tests::root;
 use serde_json::{Value, json};
 use std::net::SocketAddr;

@@ -4,10 +4,10 @@
 use crate::host::{
     ENGINE, VALIDATE, ask, ask_within, body, manifest, misbehave, misbehaving, told,
 };
-use sallyport::admission::{Admission, Function, Outcome};
 use sallyport::evaluator;
-use sallyport::inventory::{Inventory, InventoryData};
-use sallyport::manifest::Exemptions;
+use sallyport_core::admission::{Admission, Function, Outcome};
+use sallyport_core::inventory::{Inventory, InventoryData};
+use sallyport_core::manifest::Exemptions;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

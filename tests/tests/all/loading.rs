@@ -4,11 +4,11 @@ use crate::host::{
     VALIDATE, ask, load, manifest, misbehave, misbehave_unsnapshotable, misbehave_with,
     misbehaving, told,
 };
-use sallyport::admission::Admission;
 use sallyport::evaluator;
-use sallyport::inventory::{Inventory, InventoryData};
-use sallyport::manifest::Exemptions;
-use sallyport::policy::{LoadError, Policy};
+use sallyport_core::admission::Admission;
+use sallyport_core::inventory::{Inventory, InventoryData};
+use sallyport_core::manifest::Exemptions;
+use sallyport_core::policy::{LoadError, Policy};
 use serde_json::{Value, json};
 
 /// The preambles of binary WebAssembly.

@@ -2,13 +2,13 @@
 
 use crate::client::{Protocol, Reply};
 use crate::host::{ENGINE, Host, PATIENCE, root};
-use sallyport::admission::{Admission, AdmissionRequest, Clock, Function};
-use sallyport::contract::review::Phase;
 use sallyport::evaluator;
-use sallyport::inventory::Inventory;
-use sallyport::policy::{Deadline, Policy};
-use sallyport::suite::{Case, Setup, Source};
 use sallyport::suites::{self, ModuleSearch};
+use sallyport_core::admission::{Admission, AdmissionRequest, Clock, Function};
+use sallyport_core::contract::review::Phase;
+use sallyport_core::inventory::Inventory;
+use sallyport_core::policy::{Deadline, Policy};
+use sallyport_core::suite::{Case, Setup, Source};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;

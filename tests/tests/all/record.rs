@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A host in this process that records into a directory.
 async fn recording(
-    admission: &Arc<sallyport::admission::Admission>,
+    admission: &Arc<sallyport_core::admission::Admission>,
     rotation: Rotation,
 ) -> (Host, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");

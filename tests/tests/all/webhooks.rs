@@ -4,13 +4,13 @@ use crate::cel::{Cel, evaluate};
 use crate::command_line::{sallyport, sallyport_in};
 use crate::host::{ENGINE, root};
 use sallyport::evaluator;
-use sallyport::manifest::Exemptions;
-use sallyport::policy::Policy;
-use sallyport::service;
-use sallyport::suite::{self, Case, Setup};
 use sallyport::suites::{self, ModuleSearch};
 use sallyport::webhooks::registration::{Endpoint, NAME, OnFailure, Options, Registration};
-use sallyport::yaml;
+use sallyport_core::manifest::Exemptions;
+use sallyport_core::policy::Policy;
+use sallyport_core::service;
+use sallyport_core::suite::{self, Case, Setup};
+use sallyport_core::yaml;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

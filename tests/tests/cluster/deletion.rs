@@ -19,7 +19,7 @@ struct Case {
 fn cases() -> Vec<Case> {
     let text = std::fs::read_to_string(root().join("tests/fixtures/host/deletion.yaml"))
         .expect("the table");
-    let [suite] = sallyport::yaml::documents(&text)
+    let [suite] = sallyport_core::yaml::documents(&text)
         .expect("YAML")
         .try_into()
         .expect("one suite");

@@ -4,14 +4,14 @@
 //! don't know comes as it is shipped, but enforced, so that a new one takes part by being built.
 
 use crate::review::Request;
-use sallyport::admission::{Admission, AdmissionRequest, Clock, Function, Outcome};
-use sallyport::decode;
 use sallyport::engine::{Engine, EngineConfig};
 use sallyport::evaluator;
-use sallyport::inventory::{Inventory, InventoryData};
-use sallyport::manifest::{Exemptions, ServicePolicy};
-use sallyport::policy::{Deadline, Policy};
-use sallyport::yaml;
+use sallyport_core::admission::{Admission, AdmissionRequest, Clock, Function, Outcome};
+use sallyport_core::decode;
+use sallyport_core::inventory::{Inventory, InventoryData};
+use sallyport_core::manifest::{Exemptions, ServicePolicy};
+use sallyport_core::policy::{Deadline, Policy};
+use sallyport_core::yaml;
 use sallyport_facts::internal::{CONTROLLERS, Controller};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};

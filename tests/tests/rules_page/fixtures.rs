@@ -1,13 +1,13 @@
 //! What the fixtures tell of each component: messages, and the conformance cases that cover it.
 
 use super::root;
-use sallyport::admission::{Admission, AdmissionRequest, Clock, Outcome};
 use sallyport::engine::{Engine, EngineConfig};
 use sallyport::evaluator;
-use sallyport::inventory::Inventory;
-use sallyport::policy::{Deadline, Policy};
-use sallyport::suite::{self, Case, Setup};
 use sallyport::suites::{self, ModuleSearch};
+use sallyport_core::admission::{Admission, AdmissionRequest, Clock, Outcome};
+use sallyport_core::inventory::Inventory;
+use sallyport_core::policy::{Deadline, Policy};
+use sallyport_core::suite::{self, Case, Setup};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;

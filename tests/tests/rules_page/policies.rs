@@ -4,7 +4,7 @@ use super::fixtures::{HOST, Told};
 use super::{cell, root};
 use sallyport::engine::{Engine, EngineConfig};
 use sallyport::evaluator;
-use sallyport::policy::Inspection;
+use sallyport_core::policy::Inspection;
 use sallyport_core::report::inspection::kind;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

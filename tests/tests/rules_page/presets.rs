@@ -25,7 +25,7 @@ pub(super) fn write(page: &mut String) {
             page,
             "**{name}**. {whom}\n\n| policy | mode | settings that it states |\n|---|---|---|\n"
         );
-        for manifest in sallyport::yaml::documents(&text).expect("YAML") {
+        for manifest in sallyport_core::yaml::documents(&text).expect("YAML") {
             let spec = &manifest["spec"];
             let settings = match &spec["settings"] {
                 Value::Object(settings) => settings

@@ -1,9 +1,9 @@
 //! YAML (and so JSON) text into values, the way `kubectl` reads it.
 //!
-//! The rule of this module: what `kubectl apply` would send to the API server, or an error with its
-//! line, and never something else without a word. A differential test compares it with a real
-//! `kubectl`. Callers: `manifest`, `suite` and `cli`. What a file may cost is bounded by its bytes:
-//! nesting has a limit, and so has what aliases repeat.
+//! Role: every file that users write is read here. Invariants: the values are those that `kubectl
+//! apply` would send to the API server, or there is an error with its line (a differential test
+//! compares with a real `kubectl`); what a file may cost is bounded by its bytes, since nesting and
+//! what aliases repeat have limits.
 
 mod document;
 mod json;

@@ -1,17 +1,17 @@
 //! `sallyport check`: judges plain manifests.
 
 use super::cache::CacheArgs;
-use crate::admission::Admission;
-use crate::check::{self, Circumstances, Manifests};
 use crate::engine::{Engine, EngineConfig};
-use crate::inventory::Inventory;
 use crate::manifests;
 use crate::sources::load::{self, PolicyFiles};
-use crate::suite::User;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use sallyport_core::admission::Admission;
+use sallyport_core::check::{self, Circumstances, Manifests};
+use sallyport_core::inventory::Inventory;
 use sallyport_core::report;
 use sallyport_core::report::check::{CheckReport, Detail};
+use sallyport_core::suite::User;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! `sallyport crd`: what makes an API server serve ServicePolicies.
 
-use crate::manifest::ServicePolicy;
-use crate::yaml;
 use clap::{Args, ValueEnum};
+use sallyport_core::manifest::ServicePolicy;
+use sallyport_core::yaml;
 use std::process::ExitCode;
 
 /// Print the CustomResourceDefinition of ServicePolicy.

@@ -3,9 +3,9 @@
 use crate::doctor::{self, Configuration, Unreadable};
 use crate::report::diagnosis as report;
 use crate::sources::load;
-use crate::yaml;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
+use sallyport_core::yaml;
 use serde_json::Value;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};

@@ -1,11 +1,11 @@
 //! `sallyport explain`: how a Service is reached, in the words of the comparison of Service types.
 
-use crate::check::defaults;
 use crate::manifests;
 use crate::report::explanation::{self, Explanation};
-use crate::service;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use sallyport_core::check::defaults;
+use sallyport_core::service;
 use std::path::PathBuf;
 use std::process::ExitCode;
 

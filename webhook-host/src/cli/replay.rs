@@ -2,14 +2,14 @@
 
 use super::cache::CacheArgs;
 use crate::engine::{Engine, EngineConfig};
-use crate::manifest::Exemptions;
-use crate::policy::Policy;
 use crate::record::Record;
 use crate::replay::{Difference, Lines, Replayer};
 use crate::report::{self, replay::ReplayReport, replay::Replayed};
 use crate::sources::load::{self, PolicyFiles};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
+use sallyport_core::manifest::Exemptions;
+use sallyport_core::policy::Policy;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -2,11 +2,11 @@
 
 use super::cache::CacheArgs;
 use crate::engine::{Engine, EngineConfig};
-use crate::suite::{Blessing, CaseReport, Runner, Suite, SuiteReport, TestReport};
 use crate::suites::{self, ModuleSearch};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use sallyport_core::report;
+use sallyport_core::suite::{Blessing, CaseReport, Runner, Suite, SuiteReport, TestReport};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;

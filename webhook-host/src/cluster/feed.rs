@@ -3,13 +3,13 @@
 use super::Resource;
 use super::follow::Follower;
 use super::kinds::{IntoObject, Node, Pod};
-use crate::inventory::{Event, Kind};
 use crate::watchers::Watched;
 use futures::Stream;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Config, watcher};
 use kube::{Api, Client};
+use sallyport_core::inventory::{Event, Kind};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 

@@ -1,11 +1,11 @@
 //! Objects as they are read from the API server: of the JSON, only what the inventory keeps is
 //! taken out of the buffer.
 
-use crate::inventory::Object;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::PartialObjectMeta;
+use sallyport_core::inventory::Object;
 use serde::Deserialize;
 
 /// A Node: its providerID and the keys of its taints.

@@ -18,8 +18,8 @@
 //! Opened by `cli`; asked by `load`, never during a review. What a child process compiled is
 //! written here by the parent.
 
-use crate::units::Bytes;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use sallyport_core::units::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::fs::{DirBuilder, File, Metadata};
 use std::hash::{Hash, Hasher};
@@ -451,7 +451,12 @@ impl Key {
         memory: usize,
     ) -> Self {
         let mut key = KeyHasher(Sha256::new());
-        (VERSION, env!("CARGO_PKG_VERSION"), crate::contract::VERSION).hash(&mut key);
+        (
+            VERSION,
+            env!("CARGO_PKG_VERSION"),
+            sallyport_core::contract::VERSION,
+        )
+            .hash(&mut key);
         engine.precompile_compatibility_hash().hash(&mut key);
         (Sha256::digest(component).as_slice(), settings, memory).hash(&mut key);
         Self(key.0.finalize().into())

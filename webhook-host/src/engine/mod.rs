@@ -22,9 +22,9 @@ pub(crate) use load::{PerInstance, Prepared, call_configure};
 pub(crate) use order::Order;
 pub(crate) use state::{Budget, State};
 
-use crate::contract;
-use crate::units::Bytes;
 use given_up::GivenUp;
+use sallyport_core::contract;
+use sallyport_core::units::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use ticker::Ticker;

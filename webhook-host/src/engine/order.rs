@@ -1,6 +1,6 @@
 //! What is to be loaded.
 
-use crate::component::PolicyComponent;
+use sallyport_core::component::PolicyComponent;
 use serde_json::Map;
 use std::sync::Arc;
 

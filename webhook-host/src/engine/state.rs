@@ -1,6 +1,6 @@
 //! What the host keeps for one evaluation: limits and the guest's log.
 
-use crate::contract::log::Level;
+use sallyport_core::contract::log::Level;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Settings on their way into a component and out of it: core's values as wasmtime's, and back.
 
-use crate::settings::{Integer, Value};
+use sallyport_core::settings::{Integer, Value};
 use wasmtime::component::Val;
 
 /// The value as wasmtime passes it. wasmtime checks it against the function's type.

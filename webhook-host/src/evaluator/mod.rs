@@ -13,18 +13,18 @@
 
 mod breaker;
 
-use crate::component::PolicyComponent;
-use crate::contract::review::Review;
-use crate::contract::service::Service;
-use crate::contract::verdict::Verdict;
 use crate::engine::{Budget, Engine, Guest, Order, PerInstance, Prepared, State, call_configure};
-use crate::manifest::{Limits, ServicePolicy};
-use crate::policy::backstop::Backstop;
-use crate::policy::{
+use breaker::{Breaker, Change, Ended};
+use sallyport_core::component::PolicyComponent;
+use sallyport_core::contract::review::Review;
+use sallyport_core::contract::service::Service;
+use sallyport_core::contract::verdict::Verdict;
+use sallyport_core::manifest::{Limits, ServicePolicy};
+use sallyport_core::policy::backstop::Backstop;
+use sallyport_core::policy::{
     Answer, Deadline, Entry, Evaluate, EvaluationError, Inspection, LoadError, Loaded, Policy,
     Question,
 };
-use breaker::{Breaker, Change, Ended};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -76,7 +76,7 @@ pub fn load(
         .unzip();
     let merged = settings
         .as_ref()
-        .map_or(Value::Null, crate::settings::Value::to_json);
+        .map_or(Value::Null, sallyport_core::settings::Value::to_json);
     let backstop = component
         .backstop()
         .map(|text| Backstop::parse(text, &merged))

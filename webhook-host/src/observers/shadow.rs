@@ -7,8 +7,8 @@
 //! the thread ends with it.
 
 use super::queue::{Answered, Queue, Waiting, queue};
-use crate::admission::{AdmissionRequest, Divergence, Shadowed};
-use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
+use sallyport_core::admission::{AdmissionRequest, Divergence, Shadowed};
+use sallyport_core::excerpt::{MAX_MESSAGE, cut, excerpt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;

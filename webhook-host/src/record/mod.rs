@@ -14,17 +14,17 @@ pub(crate) use compared::{Compared, Subjects};
 pub use file::{LogFile, Rotation};
 pub use redaction::{HASHED, HashKey};
 
-use crate::admission::{
-    Admission, AdmissionRequest, Cause, Evaluation, Function, Opinion, Outcome,
-};
-use crate::contract::review::Phase;
-use crate::contract::service::Pair;
-use crate::inventory::{Excerpt, Inventory};
-use crate::manifest::Mode;
-use crate::policy::Policy;
-use crate::service;
 use jiff::Timestamp;
 use redaction::Redaction;
+use sallyport_core::admission::{
+    Admission, AdmissionRequest, Cause, Evaluation, Function, Opinion, Outcome,
+};
+use sallyport_core::contract::review::Phase;
+use sallyport_core::contract::service::Pair;
+use sallyport_core::inventory::{Excerpt, Inventory};
+use sallyport_core::manifest::Mode;
+use sallyport_core::policy::Policy;
+use sallyport_core::service;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;

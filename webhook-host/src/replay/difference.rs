@@ -4,9 +4,9 @@
 //! people. A change of a violation is "newly denied" or "newly allowed" where the answer as a whole
 //! has changed so, and else one of "other rules".
 
-use crate::admission::{Found, Offence, Opinion};
-use crate::manifest::Mode;
 use crate::record::{Answer, PolicyAnswer};
+use sallyport_core::admission::{Found, Offence, Opinion};
+use sallyport_core::manifest::Mode;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

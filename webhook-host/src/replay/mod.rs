@@ -12,11 +12,11 @@ mod log;
 pub use difference::{Change, Difference, Unrepeatable, Verdict};
 pub use log::{Line, Lines};
 
-use crate::admission::{Admission, AdmissionRequest, Clock, Outcome, ReviewError};
-use crate::inventory::Inventory;
-use crate::manifest::Exemptions;
-use crate::policy::{Deadline, EvaluationError, Policy};
 use crate::record::{Answer, Compared, PolicyAnswer, Record, Subjects};
+use sallyport_core::admission::{Admission, AdmissionRequest, Clock, Outcome, ReviewError};
+use sallyport_core::inventory::Inventory;
+use sallyport_core::manifest::Exemptions;
+use sallyport_core::policy::{Deadline, EvaluationError, Policy};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! What `sallyport doctor` found, for people and for programs.
 
 use crate::doctor::{Diagnosis, PAGE, Severity};
-use crate::printable::printable;
+use sallyport_core::printable::printable;
 use sallyport_core::report::counted;
 use serde_json::json;
 use std::fmt::Write as _;

@@ -2,7 +2,7 @@
 //! annotations that the controllers of load balancers read, each in its own way
 //! (`sallyport_facts`, the tables that the policies decide by).
 
-use crate::contract::service::Service;
+use sallyport_core::contract::service::Service;
 use sallyport_facts::Controller;
 use sallyport_facts::exposing::EXPOSING;
 use sallyport_facts::internal::CONTROLLERS;

@@ -3,10 +3,10 @@
 use crate::webhooks::backstop::Backstop;
 use crate::webhooks::registrar::{REGISTRATION, owner_reference};
 use crate::webhooks::registration::{OnFailure, Registration};
-use crate::yaml;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
+use sallyport_core::yaml;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -72,7 +72,7 @@ pub fn json(documents: &[Document]) -> String {
 fn comment(lines: &[String]) -> String {
     let mut text = String::new();
     for line in lines.iter().flat_map(|line| line.lines()) {
-        let _ = writeln!(text, "# {}", crate::printable::printable(line));
+        let _ = writeln!(text, "# {}", sallyport_core::printable::printable(line));
     }
     text
 }

@@ -1,12 +1,12 @@
 //! Policies and configuration from files.
 
-use crate::decode;
 use crate::engine::Engine;
 use crate::evaluator;
-use crate::manifest::{HostConfig, HostConfigSpec, ServicePolicy};
-use crate::policy::{LoadError, Policy};
-use crate::yaml;
 use anyhow::{Context as _, Result, anyhow, bail};
+use sallyport_core::decode;
+use sallyport_core::manifest::{HostConfig, HostConfigSpec, ServicePolicy};
+use sallyport_core::policy::{LoadError, Policy};
+use sallyport_core::yaml;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

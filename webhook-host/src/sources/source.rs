@@ -7,15 +7,15 @@
 use super::custom::{self, Custom};
 use super::load::{self, PolicyFiles};
 use super::watch::{self, Fingerprint};
-use crate::admission::Admission;
 use crate::cluster::{Policies, Watchers};
 use crate::engine::Engine;
-use crate::inventory::{Inventory, InventoryData};
-use crate::manifest::HostConfigSpec;
-use crate::policy::Policy;
-use crate::suite::Runner;
 use crate::suites::{self, ModuleSearch};
 use anyhow::{Context as _, Result, bail};
+use sallyport_core::admission::Admission;
+use sallyport_core::inventory::{Inventory, InventoryData};
+use sallyport_core::manifest::HostConfigSpec;
+use sallyport_core::policy::Policy;
+use sallyport_core::suite::Runner;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

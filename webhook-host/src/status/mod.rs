@@ -9,11 +9,11 @@ mod registration;
 pub use certificate::{CertificateStatus, CertificateTrouble, SelfManagedStatus, TroubleReason};
 pub use registration::RegistrationStatus;
 
-use crate::admission::Admission;
-use crate::manifest::{FailurePolicy, Mode};
-use crate::policy::Policy;
 use crate::watchers::{Feed, State, Watched};
 use jiff::Timestamp;
+use sallyport_core::admission::Admission;
+use sallyport_core::manifest::{FailurePolicy, Mode};
+use sallyport_core::policy::Policy;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -6,7 +6,7 @@
 //! it is stale. Written by `cluster`, read by reviews through
 //! [`Current`], shown by `status` and `metrics`.
 
-use crate::inventory::{Current, Index, Kind};
+use sallyport_core::inventory::{Current, Index, Kind};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};

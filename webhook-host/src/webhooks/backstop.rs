@@ -6,10 +6,7 @@
 //! lets through is told as gaps. The tests run every fixture of a policy through both.
 
 use super::cel::{self, Condition, IN_DELETION, literal, text};
-use super::registration::{NAME_LABEL, Registration};
-use crate::manifest::{BreakGlass, Exemptions, Mode, ServicePolicy, Updates};
-use crate::policy::Policy;
-use crate::policy::backstop::{self as rules, MAY_KEEP, SETTINGS};
+use super::registration::Registration;
 use k8s_openapi::api::admissionregistration::v1::{
     MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec,
@@ -18,6 +15,10 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     LabelSelector, LabelSelectorRequirement, ObjectMeta,
 };
+use sallyport_core::inventory::NAME_LABEL;
+use sallyport_core::manifest::{BreakGlass, Exemptions, Mode, ServicePolicy, Updates};
+use sallyport_core::policy::Policy;
+use sallyport_core::policy::backstop::{self as rules, MAY_KEEP, SETTINGS};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -4,8 +4,8 @@
 //! `request` has no member for what is empty, so that each is asked for by `has` first; an error in
 //! a condition counts as a failed webhook.
 
-use crate::manifest::{Exemptions, Group, ServiceAccount, ServicePattern, Subject};
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
+use sallyport_core::manifest::{Exemptions, Group, ServiceAccount, ServicePattern, Subject};
 use serde_json::Value;
 
 /// What must hold for a request to be reviewed.

@@ -1,7 +1,7 @@
 //! The envelope: an AdmissionReview of `admission.k8s.io/v1`, its object kept as raw JSON.
 //!
-//! Everything that stays text borrows from the body. Callers: `server`, `suite` and `cli` through
-//! [`AdmissionRequest::parse`].
+//! Role: [`AdmissionRequest::parse`] reads what an API server, a suite or a check sends. Invariant:
+//! everything that stays text borrows from the body.
 
 use crate::excerpt::excerpt;
 use serde::Deserialize;

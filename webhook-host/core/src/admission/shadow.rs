@@ -2,7 +2,7 @@
 //!
 //! A candidate sees what its live policy saw: the same request, set, inventory and time, and in the
 //! mutating phase the object as the live policies before it patched it. Nothing of what it says
-//! reaches the answer. Called by `server`, off the hot path.
+//! reaches the answer. Called after the answer is sent.
 
 use super::break_glass::Glass;
 use super::mutation::Patched;

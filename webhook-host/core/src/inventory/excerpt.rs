@@ -1,9 +1,9 @@
-//! What the inventory knew about one review: small enough for a line of a log, and complete, so
+//! An excerpt of the inventory for one review: small enough for a line of a log, and complete, so
 //! that the review can be replayed.
 //!
 //! The shape is that of [`InventoryData`], but counts stand for Nodes and Pods that are alike: a
-//! cluster of 5,000 Nodes takes as much room as one of a single Node. Made by `record`, read by
-//! `sallyport replay`.
+//! cluster of 5,000 Nodes takes as much room as one of a single Node. It stands
+//! in the record of a review.
 
 use super::{
     ClusterData, ContainerPortData, EnvironmentData, Inventory, InventoryData, NamespaceData,

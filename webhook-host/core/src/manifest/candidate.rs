@@ -2,7 +2,7 @@
 //! any.
 //!
 //! A candidate is a policy of the same name that differs in what its manifest states here. It never
-//! decides: `server` asks it after the answer was given, `test` and `check` not at all.
+//! decides: a serving host asks it after the answer was given, and suites and checks do not ask it.
 
 use super::module::Module;
 use schemars::JsonSchema;

@@ -3,7 +3,7 @@
 use super::confinement::confine;
 use super::{Job, Limits, Outcome, Reply, VARIABLE, read_header, write_header};
 use crate::engine::preinit;
-use crate::policy::LoadError;
+use sallyport_core::policy::LoadError;
 use std::io::{self, Read as _, Write as _};
 
 /// Exit code of a child that could not even answer.
@@ -23,7 +23,7 @@ pub(super) fn run() {
     let limits = limits.to_str().and_then(Limits::parse);
     let done = limits
         .ok_or_else(|| io::Error::other("no limits"))
-        .and_then(|limits| work(limits));
+        .and_then(work);
     std::process::exit(if done.is_ok() { 0 } else { FAILED });
 }
 
