@@ -73,7 +73,7 @@ pub fn policy(input: TokenStream) -> TokenStream {
     })
 }
 
-/// What stands between the parentheses.
+/// The arguments of the macro.
 struct Invocation {
     policy: String,
     world: Option<World>,
