@@ -12,8 +12,7 @@
 /// Bytes of one page of WebAssembly memory.
 const PAGE: usize = 65536;
 
-/// What is left of the memory: from `next` up to `end`. Both are zero until the first block is
-/// taken.
+/// The free memory, from `next` up to `end`. Both are zero until the first block is taken.
 #[derive(Clone, Copy)]
 struct Free {
     next: usize,
@@ -21,7 +20,7 @@ struct Free {
 }
 
 impl Free {
-    /// The start of a block, if there is room for it.
+    /// Takes a block and returns its start, if there is room for it.
     fn take(&mut self, align: usize, size: usize) -> Option<usize> {
         let start = self.next.checked_next_multiple_of(align)?;
         let next = start.checked_add(size).filter(|next| *next <= self.end)?;
@@ -29,8 +28,8 @@ impl Free {
         Some(start)
     }
 
-    /// How many pages are missing for a block, where the memory ends at `end` now. Another part of
-    /// the program may have grown the memory meanwhile: what lies between is not ours.
+    /// Returns how many pages are missing for a block, where the memory ends at `end` now. Another
+    /// part of the program may have grown the memory: the bytes in between are not ours.
     fn missing_pages(&mut self, end: usize, align: usize, size: usize) -> Option<usize> {
         if end != self.end {
             *self = Self { next: end, end };
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_never_overlap_wherever_pages_end_and_waste_no_page() {
+    fn blocks_never_overlap_and_waste_no_page() {
         let mut memory = Memory {
             free: Free { next: 0, end: 0 },
             end: 2 * PAGE,

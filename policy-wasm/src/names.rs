@@ -1,8 +1,8 @@
 //! Names in settings, checked when a policy is configured.
 //!
 //! A name that nothing can have (a pattern where names are compared exactly, an upper-case
-//! namespace, blanks at an end) is refused, because the setting would have no effect, and nothing
-//! would say so. Each check adds to the errors of `configure`, with the setting's path.
+//! namespace, a blank at an end) is refused, because the setting would silently have no effect.
+//! Each check adds to the errors of `configure`, with the setting's path.
 
 use crate::pairs::Wanted;
 use crate::{SettingsError, quote};
@@ -102,7 +102,7 @@ fn has_blanks(found: &str) -> bool {
     blank(found.as_bytes().first()) || blank(found.as_bytes().last())
 }
 
-/// A label of RFC 1123.
+/// Returns true for a label of RFC 1123.
 fn is_label(found: &str) -> bool {
     let bytes = found.as_bytes();
     let inner = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
@@ -110,7 +110,8 @@ fn is_label(found: &str) -> bool {
     bytes.len() <= 63 && bytes.iter().all(inner) && end(bytes.first()) && end(bytes.last())
 }
 
-/// A qualified name: a name of at most 63 characters, or a DNS name, a slash, and such a name.
+/// Returns true for a qualified name: a name of at most 63 characters, or a DNS name, a slash, and
+/// such a name.
 fn is_key(found: &str, pattern: bool) -> bool {
     let (prefix, name) = found.split_once('/').unwrap_or(("a", found));
     let star = |byte: u8| pattern && byte == b'*';

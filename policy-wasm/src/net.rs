@@ -1,9 +1,8 @@
 //! IP addresses and CIDR blocks, parsed as strictly as Kubernetes 1.36 does.
 //!
-//! What parses in one library and not in another, or to another value, is how an allowlist is got
-//! around: octets with leading zeros, IPv4 inside IPv6. Here an address that is written in such a
-//! way is compared by its canonical form, or does not parse at all; and what does not parse is
-//! never allowed.
+//! An allowlist is got around with addresses that one library refuses and another parses, or parses
+//! to another value: octets with leading zeros, IPv4 inside IPv6. Here such an address is compared
+//! by its canonical form, or does not parse at all; what does not parse is never allowed.
 
 use std::collections::BinaryHeap;
 use std::net::IpAddr;
@@ -67,7 +66,7 @@ impl Address {
 const MAPPED: u128 = 0xffff;
 
 impl Cidr {
-    /// A block as `10.0.0.0/8`, or `None`.
+    /// Parses a block such as `10.0.0.0/8`.
     ///
     /// ```
     /// use sallyport_policy::net::{Address, Cidr};
@@ -82,7 +81,7 @@ impl Cidr {
         let written = Address::written(address)?;
         let width: u32 = if written.is_v6 { 128 } else { 32 };
         let free = width.checked_sub(prefix_length(prefix)?)?;
-        // Of a block that reaches beyond IPv4 inside IPv6, nothing is IPv4.
+        // A block that reaches beyond IPv4 inside IPv6 is IPv6.
         let Address { is_v6, bits } = if free <= 32 {
             written.canonical()
         } else {
@@ -97,18 +96,18 @@ impl Cidr {
         })
     }
 
-    /// Whether it was written without bits beyond the prefix: `10.1.2.3/8` is not, as a typo would
-    /// be.
+    /// Returns true if the text has no bits beyond the prefix. `10.1.2.3/8` has, which is probably
+    /// a typo.
     pub fn is_exact(&self) -> bool {
         self.is_exact
     }
 
-    /// Whether an address lies inside.
+    /// Returns true if an address lies inside.
     pub fn contains(&self, address: Address) -> bool {
         address.is_v6 == self.is_v6 && self.first <= address.bits && address.bits <= self.last
     }
 
-    /// Whether a whole block lies inside.
+    /// Returns true if a whole block lies inside.
     pub fn covers(&self, other: &Self) -> bool {
         self.is_v6 == other.is_v6 && self.first <= other.first && other.last <= self.last
     }
@@ -120,8 +119,8 @@ fn prefix_length(digits: &str) -> Option<u32> {
     digits.parse().ok().filter(|_| is_plain)
 }
 
-/// Whether blocks together hold a whole other block. Takes time proportional to the number of
-/// blocks, times the number that it takes to cover the other one.
+/// Returns true if blocks together contain another block. Takes time proportional to the number of
+/// blocks, times the number of them that it takes to cover the other one.
 pub fn together_cover(blocks: &[Cidr], other: &Cidr) -> bool {
     let mut next = other.first;
     loop {
@@ -139,7 +138,7 @@ pub fn together_cover(blocks: &[Cidr], other: &Cidr) -> bool {
     }
 }
 
-/// How much of a family's addresses some blocks hold together.
+/// The share of a family's addresses that some blocks contain together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Share {
     /// Half of them at most.
@@ -150,8 +149,8 @@ pub enum Share {
     All,
 }
 
-/// How much of all IPv4 addresses blocks hold together, and of IPv6's global ones, `2000::/3` (RFC
-/// 4291; IANA has given out no other).
+/// Returns the share of all IPv4 addresses that blocks contain together, and of IPv6's global ones,
+/// `2000::/3` (RFC 4291; IANA has assigned no others).
 pub fn shares(blocks: &[Cidr]) -> (Share, Share) {
     (
         share(blocks, false, 0, u64::from(u32::MAX), 0),
@@ -159,16 +158,16 @@ pub fn shares(blocks: &[Cidr]) -> (Share, Share) {
     )
 }
 
-/// Whether blocks together hold more than half of all IPv4 addresses, or of IPv6's global ones.
-/// `0.0.0.0/0` does, and so do `0.0.0.0/1` and `128.0.0.0/1`, or any finer split that leaves a few
-/// out.
+/// Returns true if blocks together contain more than half of all IPv4 addresses, or of IPv6's
+/// global ones. `0.0.0.0/0` does, and so do `0.0.0.0/1` and `128.0.0.0/1`, or any finer split that
+/// leaves a few out.
 pub fn cover_the_world(blocks: &[Cidr]) -> bool {
     let (v4, v6) = shares(blocks);
     v4.max(v6) > Share::Part
 }
 
-/// How much blocks of a family hold of a part of it. Addresses count without their last bits, whose
-/// number is `fine`.
+/// Returns the share of a range that blocks of a family contain. Addresses are compared without
+/// their last `fine` bits.
 fn share(blocks: &[Cidr], is_v6: bool, from: u64, to: u64, fine: u32) -> Share {
     // A heap hands the blocks out in descending order; the library's sort is several times its
     // size.

@@ -82,7 +82,7 @@ impl SpecField {
         format!("/spec/{}", self.name())
     }
 
-    /// Whether a Service has it.
+    /// Returns true if a Service has the field.
     pub fn is_present(self, service: &Service) -> bool {
         let spec = &service.spec;
         match self {
@@ -372,7 +372,7 @@ fn path(change: &PatchOperation) -> &str {
     }
 }
 
-/// Where the ports stand; nothing else of them is ever changed than their node port.
+/// The path of the ports. Only their node ports are ever changed.
 const PORTS: &str = "/spec/ports/";
 
 fn node_port_path(index: usize) -> String {

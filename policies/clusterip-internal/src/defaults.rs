@@ -1,5 +1,4 @@
-//! What marks an internal backend by default: the tables of [`sallyport_facts::backends`],
-//! as settings.
+//! Default settings: the tables of [`sallyport_facts::backends`].
 
 use super::settings::{OnUnknown, Ports, Settings};
 use sallyport_facts::backends::{

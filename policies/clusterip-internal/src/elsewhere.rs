@@ -15,7 +15,7 @@ use std::str;
 pub(crate) struct Elsewhere<'a> {
     pub(crate) key: &'a str,
     pub(crate) value: &'a str,
-    /// What in it marks an internal backend; none: nothing does.
+    /// The part that marks an internal backend, if any.
     pub(crate) found: Option<String>,
 }
 

@@ -19,10 +19,10 @@ use signals::{PortSignal, Signal};
 
 policy!(ClusterIpInternal, "policy.wit");
 
-/// What marks an internal backend, and what may become of it.
+/// The policy, with its settings.
 pub struct ClusterIpInternal(Settings);
 
-/// What a Service must not be that is an internal backend's.
+/// Properties by which a Service is exposed.
 const EXPOSED: About = About::NODE_PORT
     .union(About::LOAD_BALANCER)
     .union(About::EXTERNAL_IPS);
@@ -167,8 +167,8 @@ impl ClusterIpInternal {
         verdict
     }
 
-    /// How the Service is exposed in a way that an internal backend must not be: by its type, and
-    /// by each external IP.
+    /// Returns the ways in which the Service is exposed, which an internal backend must not be: its
+    /// type, and each external IP.
     fn forbidden<'a>(&self, service: &'a Service, review: &Review) -> Vec<Exposure<'a>> {
         let allowed = self.0.allow_internal_lb
             && service.service_type() == ServiceType::LoadBalancer
@@ -271,9 +271,9 @@ fn judge_elsewhere(exposures: &[Exposure<'_>], elsewhere: &Elsewhere<'_>, verdic
     }
 }
 
-/// In which ways an exposure that stood may not become wider. Each external IP has a key of its
-/// own, so that another one is an offence by itself; only what a port tells is told once for all of
-/// them.
+/// Returns the ways of exposing more that make a kept exposure a new offence. Each external IP has
+/// a key of its own, so that another one is an offence anyway; only an offence found by a port has
+/// one key for all external IPs.
 fn ways(violation: &Violation) -> Widening {
     const BY_IP: Widening = Widening::LEADS.or(Widening::TYPE);
     let by = |prefix: &str| violation.key.starts_with(prefix);
@@ -286,7 +286,7 @@ fn ways(violation: &Violation) -> Widening {
     }
 }
 
-/// How keys begin that a port has for all external IPs.
+/// The beginning of the key that a port's offence has for all external IPs.
 const EXTERNAL_IPS: &str = "externalIPs";
 
 /// One way in which a Service is exposed.

@@ -106,7 +106,7 @@ impl Policy for ExposureAnnotations {
                         &review.service.metadata.annotations,
                     )
             });
-            // What the same controller reads besides decides to whom and to what it is exposed.
+            // Other annotations of the same controller may change how and to whom it is exposed.
             if is_reconfigured {
                 violation.key.clear();
             }
@@ -204,8 +204,7 @@ fn is_shared(domain: &str) -> bool {
     domain.ends_with("kubernetes.io") || domain.ends_with("cloud.google.com")
 }
 
-/// Whether an annotation of the domain is there that was not there before, or had another value, or
-/// is there no more.
+/// Returns true if an annotation of the domain was added, changed or removed.
 fn reconfigures(domain: &str, old: &[Pair], new: &[Pair]) -> bool {
     let is_its = |key: &str| {
         key.strip_prefix(domain)

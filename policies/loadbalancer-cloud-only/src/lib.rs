@@ -18,7 +18,7 @@ policy!(
     backstop = "backstop.yaml"
 );
 
-/// Where load balancers are served, and of which classes.
+/// The policy, with its settings.
 pub struct LoadBalancerCloudOnly(Settings);
 
 impl Policy for LoadBalancerCloudOnly {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cloud_without_a_scheme_can_be_named_by_its_name_or_by_what_its_ids_begin_with() {
+    fn a_cloud_without_a_scheme_has_two_names() {
         for scheme in ["oci", "ocid1"] {
             let policy = configured(|s| s.schemes = vec![scheme.into()]);
             assert_eq!(
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_setting_wins_over_the_profile_and_the_profile_over_the_nodes() {
+    fn setting_wins_over_profile_and_profile_over_nodes() {
         let mut review = on(&["vsphere"]);
         review.cluster.environment = Some(Profile::Cloud);
         assert_eq!(configured(|_| {}).validate(&review), Verdict::allow());

@@ -74,7 +74,7 @@ impl LoadBalancerExposure {
     }
 }
 
-/// Whether two texts are one address, or one text that is none.
+/// Returns true if two texts are the same address, or the same text that is no address.
 fn is_same(one: &str, other: &str) -> bool {
     one == other
         || Address::parse(one).is_some_and(|address| Some(address) == Address::parse(other))

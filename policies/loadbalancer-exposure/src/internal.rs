@@ -60,8 +60,8 @@ impl LoadBalancerExposure {
             Ok(controllers) => {
                 for controller in controllers {
                     let mut reasons = controller.reasons(service, old);
-                    // What settings call internal stands in for the controller's own switch; what
-                    // voids it does so all the same.
+                    // The settings' own annotation or class stands in for the controller's switch;
+                    // annotations that void the switch count all the same.
                     reasons.retain(|reason| !is_extra || matches!(reason, Public::Voided(_)));
                     found.extend(reasons.iter().map(|reason| explain(controller, reason)));
                 }
@@ -82,7 +82,8 @@ impl LoadBalancerExposure {
         found
     }
 
-    /// Who serves the Service: what settings name, or one controller for each kind of Node.
+    /// Returns the controllers that may serve the Service: those that the settings name, or one for
+    /// each kind of Node.
     pub(crate) fn controllers_for(
         &self,
         review: &Review,
@@ -134,8 +135,8 @@ fn unknown(name: &str) -> String {
     problem
 }
 
-/// How public a load balancer may be, in ascending order: the beginning of a key, before the
-/// controller's name.
+/// Beginnings of keys, before the controller's name; in ascending order of how public the load
+/// balancer may be.
 const UNSERVED: &str = "LoadBalancer:class not served:";
 const NOT_CERTAIN: &str = "LoadBalancer:not certain:";
 const PUBLIC: &str = "LoadBalancer:public:";

@@ -1,6 +1,6 @@
-//! How load balancers are reached: internal (S04), from known addresses (S05), without node ports
-//! (S06), without an address that the Service names (S13); and what new ones get where their
-//! manifest says nothing (M3, M4).
+//! Restricts how load balancers are reached: internal (S04), from known addresses (S05), without
+//! node ports (S06), without an address that the Service names (S13). Gives new ones safe values
+//! where their manifest has none (M3, M4).
 
 mod address;
 mod create;
@@ -18,7 +18,7 @@ policy!(LoadBalancerExposure, "policy.wit");
 /// Checked settings.
 pub struct LoadBalancerExposure {
     settings: Settings,
-    /// Who makes load balancers here. Empty: the Nodes tell.
+    /// The controllers that serve this cluster. Empty: the Nodes decide.
     controllers: Vec<&'static Controller>,
     allowed: Vec<Cidr>,
 }
@@ -111,7 +111,7 @@ impl Policy for LoadBalancerExposure {
     }
 }
 
-/// In which ways an update that exposes more makes a new offence of one that stood.
+/// Returns the ways of exposing more that make a kept violation a new offence.
 fn widening(violation: &Violation) -> Widening {
     match violation.rule.as_str() {
         "S04" | "S05" => Widening::LEADS.or(Widening::SOURCES),

@@ -20,7 +20,7 @@ const TOO_WIDE: &str = "sourceRange:";
 const TOO_WIDE_TOGETHER: &str = "sourceRanges:world:";
 const MISSING: &str = "LoadBalancer:no source ranges";
 
-/// Whether an offence is that the ranges admit too many clients.
+/// Returns true if the violation is that the ranges admit too many clients.
 pub(crate) fn admits_too_many(violation: &Violation) -> bool {
     let key = violation.key.as_str();
     violation.rule == "S05"
@@ -59,8 +59,7 @@ impl LoadBalancerExposure {
             judge_voids(review, service, controllers, verdict);
             let mut warnings =
                 judge_enforcement(service, controllers.unwrap_or_default(), required, verdict);
-            // Of ranges that are not given there is nothing to say; and controllers write the
-            // status again and again.
+            // The warnings are about ranges that are given; and controllers write the status often.
             warnings.retain(|_| ranges.are_read && review.resource == Resource::Services);
             verdict.warnings.append(&mut warnings);
         }
@@ -94,7 +93,8 @@ impl LoadBalancerExposure {
         let mut blocks = vec![];
         for range in &ranges.list {
             let block = Cidr::parse(range.text);
-            // What is the world by itself is told by itself; the others may be it together.
+            // A block that is the world by itself has a violation already; the others may be it
+            // together.
             blocks.extend(block.filter(|block| !cover_the_world(&[*block])));
             if let Some(problem) = self.problem(block) {
                 let message = format!("{} {problem}", quote(range.text));
@@ -164,8 +164,8 @@ impl LoadBalancerExposure {
     }
 }
 
-/// What voids the ranges: for the controllers that serve the Service, for all where they are not
-/// known, and for what runs beside any of them.
+/// Adds a violation for each annotation that voids the ranges: of the controllers that serve the
+/// Service, or of all where they are not known, and of what runs beside any of them.
 fn judge_voids(
     review: &Review,
     service: &Service,
@@ -205,9 +205,8 @@ fn judge_voids(
     }
 }
 
-/// Whether the controllers enforce source ranges at all. That they don't is an offence only where
-/// ranges are required: to give some is no worse than to give none. Returns what is to be warned of
-/// where ranges are given.
+/// Adds a violation where the controllers don't enforce source ranges and ranges are required:
+/// ranges without effect are no worse than none. Returns the warnings for ranges that are given.
 fn judge_enforcement(
     service: &Service,
     controllers: &[&Controller],
@@ -246,7 +245,7 @@ fn judge_enforcement(
 /// The source ranges of a Service.
 pub(crate) struct Ranges<'a> {
     list: Vec<Range<'a>>,
-    /// Whether there are some that every controller reads.
+    /// True if there are ranges that every controller reads.
     are_read: bool,
 }
 
@@ -315,7 +314,7 @@ impl<'a> Ranges<'a> {
         Self { list, are_read }
     }
 
-    /// Whether the Service names some, wherever a controller may read them.
+    /// Returns true if the Service names ranges, wherever a controller may read them.
     pub(crate) fn is_any(service: &Service) -> bool {
         let mut keys = CONTROLLERS.iter().flat_map(|controller| controller.ranges);
         !service.spec.load_balancer_source_ranges.is_empty()

@@ -1,4 +1,5 @@
-//! Which Service types a namespace may use (S01), and ClusterIP where a manifest names none (M1).
+//! Restricts the Service types that a namespace may use (S01), and sets ClusterIP where a manifest
+//! names no type (M1).
 
 use sallyport_facts::{keys, reach};
 use sallyport_policy::prelude::*;

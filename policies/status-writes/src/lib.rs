@@ -13,7 +13,7 @@ use std::collections::BinaryHeap;
 
 policy!(StatusWrites, "policy.wit");
 
-/// Who may write.
+/// The policy, with its lists sorted.
 pub struct StatusWrites {
     /// Service accounts among them, by their user name.
     users: Vec<String>,
@@ -145,8 +145,8 @@ struct Change {
     what: String,
 }
 
-/// What the status states of one ingress point. `of` is empty where the value is the address or the
-/// name itself.
+/// A value that the status states of one ingress point. `of` is empty where the value is the
+/// address or the name itself.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Fact<'a> {
     of: &'a str,

@@ -11,14 +11,14 @@ pub struct Exposing {
     pub values: &'static [&'static str],
     /// Annotations with one of which, at exactly this value, it exposes nothing.
     pub unless: &'static [(&'static str, &'static str)],
-    /// What it does, and where that is known from.
+    /// Its effect, and the source.
     #[cfg(not(target_family = "wasm"))]
     pub source: &'static str,
 }
 
 impl Exposing {
-    /// Whether an annotation with this value is meant. Loosely, without regard to case: it is what
-    /// restricts.
+    /// Returns true if an annotation with this value exposes a Service. Compares without regard to
+    /// case, because the match restricts.
     pub fn exposes(&self, key: &str, value: &str) -> bool {
         self.key.eq_ignore_ascii_case(key)
             && (self.values.is_empty()

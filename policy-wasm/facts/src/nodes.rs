@@ -1,12 +1,12 @@
-//! Which infrastructure a Node's `spec.providerID` means, and whether its cloud serves LoadBalancer
-//! Services.
+//! Infrastructures by the beginning of a Node's `spec.providerID`, and whether their clouds serve
+//! LoadBalancer Services.
 //!
 //! Two clouds write IDs without a scheme. They are recognised exactly, since a policy permits
 //! something where it knows the cloud: an ID that only looks alike means nothing.
 
 use sallyport_policy::review::ProviderId;
 
-/// What the beginning of a providerID says about Services of type LoadBalancer without a class.
+/// The support of an infrastructure for Services of type LoadBalancer without a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Serves {
     /// The cloud's controller serves them.
@@ -20,9 +20,9 @@ pub enum Serves {
 pub struct Infrastructure {
     /// The text before `://`; or, for IDs without a scheme, the name that we give it.
     pub name: &'static str,
-    /// What it says.
+    /// Its support for load balancers.
     pub serves: Serves,
-    /// How its IDs look, and where that is known from.
+    /// The form of its IDs, and the source.
     #[cfg(not(target_family = "wasm"))]
     pub source: &'static str,
 }

@@ -51,7 +51,7 @@ pub static PARTS: [&str; 36] = [
     "subnet",
 ];
 
-/// Whether an annotation may decide who reaches a load balancer, or what is reached.
+/// Returns true if an annotation may decide who reaches a load balancer, or what is reached.
 pub fn bears_on_reach(key: &str) -> bool {
     let name = key
         .as_bytes()
@@ -77,9 +77,9 @@ pub fn widening(old: &Service, new: &Service) -> Widening {
     }
 }
 
-/// Whether annotations or the class may let in more than before: a controller made an internal load
-/// balancer for certain and does so no more, or left it open and makes a public one now; or an
-/// annotation changes that bears on it in another way.
+/// Returns true if annotations or the class may let in more than before: a controller no longer
+/// makes a certainly internal load balancer, or makes a certainly public one that was uncertain
+/// before, or another annotation changes that bears on it.
 pub fn widens(old: &Service, new: &Service) -> bool {
     let (before, after) = (&old.metadata.annotations, &new.metadata.annotations);
     if before == after && old.spec.load_balancer_class == new.spec.load_balancer_class {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn annotations_about_addresses_and_firewalls_count_and_others_do_not() {
+    fn annotations_about_addresses_and_firewalls_count() {
         for key in [
             "service.beta.kubernetes.io/azure-additional-public-ips",
             "service.beta.kubernetes.io/azure-allowed-service-tags",

@@ -4,19 +4,11 @@
 //! WIT package, so the macro carries its text and hands wit-bindgen one inline document: the
 //! contract and, after it, the author's own world. Nothing else depends on this crate.
 
+mod world;
+
 use proc_macro::{Literal, TokenStream, TokenTree};
 use std::path::PathBuf;
-
-/// The files of package `sallyport:policy`, in any order.
-const CONTRACT: [&str; 7] = [
-    include_str!("../wit/service.wit"),
-    include_str!("../wit/review.wit"),
-    include_str!("../wit/verdict.wit"),
-    include_str!("../wit/description.wit"),
-    include_str!("../wit/policy.wit"),
-    include_str!("../wit/log.wit"),
-    include_str!("../wit/world.wit"),
-];
+use world::{CONTRACT, World};
 
 /// The line that names the contract's package; it stands in one of its files.
 const PACKAGE: &str = "package sallyport:policy@0.1.0;";
@@ -81,17 +73,11 @@ pub fn policy(input: TokenStream) -> TokenStream {
     })
 }
 
-/// What stands between the parentheses.
+/// The arguments of the macro.
 struct Invocation {
     policy: String,
     world: Option<World>,
     backstop: Option<PathBuf>,
-}
-
-/// The author's WIT file.
-struct World {
-    path: PathBuf,
-    text: String,
 }
 
 impl Invocation {
@@ -106,7 +92,7 @@ impl Invocation {
         };
         let (world, rest) = match rest {
             [Punct(comma), Literal(path), rest @ ..] if comma.as_char() == ',' => {
-                (Some(World::read(path)?), rest)
+                (Some(World::read(file(path)?)?), rest)
             }
             rest => (None, rest),
         };
@@ -135,8 +121,7 @@ impl Invocation {
             Some(world) => SETTINGS
                 .replace("$path", &literal(&world.path.display().to_string()))
                 .replace("$wit", &byte_literal(&world.compact()))
-                .replace("$length", &world.compact().len().to_string())
-                .replace("$world", &world.name()?),
+                .replace("$length", &world.compact().len().to_string()),
         };
         let configured = if self.world.is_some() {
             CONFIGURED
@@ -155,47 +140,6 @@ impl Invocation {
 
     fn world_text(&self) -> &str {
         self.world.as_ref().map_or(PLAIN_WORLD, |world| &world.text)
-    }
-}
-
-impl World {
-    fn read(path: &Literal) -> Result<Self, String> {
-        let path = file(path)?;
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        Ok(Self { path, text })
-    }
-
-    /// The text as a component carries it: what the settings' schema is made of, without
-    /// indentation and blank lines. The rest is the same in every world.
-    fn compact(&self) -> String {
-        const SAME: [&str; 4] = [
-            "include sallyport:policy/base@",
-            "use sallyport:policy/verdict@",
-            "export defaults:",
-            "export configure:",
-        ];
-        let says =
-            |line: &&str| !line.is_empty() && !SAME.iter().any(|same| line.starts_with(same));
-        let lines = self.text.lines().map(str::trim).filter(says);
-        lines
-            .map(|line| line.replacen("/// ", "///", 1))
-            .collect::<Vec<_>>()
-            .join("\n")
-    }
-
-    /// The world's name, as wit-bindgen spells it in Rust.
-    fn name(&self) -> Result<String, String> {
-        let mut words = self
-            .text
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("//"))
-            .flat_map(str::split_whitespace);
-        words.find(|word| *word == "world");
-        let name = words
-            .next()
-            .map(|name| name.trim_end_matches('{').replace('-', "_"));
-        name.ok_or_else(|| format!("{} declares no world", self.path.display()))
     }
 }
 
