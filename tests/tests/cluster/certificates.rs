@@ -12,8 +12,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A certificate turns over every 8 s, the authority every 24 s; API servers have 2 s to notice.
-const LIVES: &str = "--certificate-lifetime 12s --authority-lifetime 36s --authority-overlap 2s \
-    --certificate-interval 200ms";
+const LIVES: &str = "--certificate-lifetime 12s --authority-lifetime 36s";
 
 /// One authority, both, the next one.
 const BUNDLES: usize = 3;
