@@ -292,7 +292,7 @@ async fn a_timeout_that_is_no_duration_is_400() {
         .await
         .refuses("POST", "/validate?timeout=soon", JSON, told("nothing"))
         .await;
-    let expected = r#"timeout: "soon" is no duration; write it as Go does, such as 10s or 500ms"#;
+    let expected = r#"timeout: "soon" is no duration; write it as in 10s, 1m0s or 500ms"#;
     assert_eq!((status, &*sentence), (400, expected));
 }
 

@@ -245,7 +245,9 @@ fn agree<T: FromStr<Err: Debug> + Debug>(limit: &str, texts: impl Iterator<Item 
 #[test]
 fn the_patterns_of_limits_accept_what_the_parser_does() {
     let odd = [
-        "", "ms", "1", "-1ms", "1.5s", "0050ms", " 1s", "1s\n", "64ki", "1m",
+        "", "ms", "1", "-1ms", "1.5s", "0050ms", " 1s", "1s\n", "64ki", "1m", "1s500ms",
+        "01s050ms", "9s999ms", "9s1000ms", "10s0ms", "10s1ms", "0s5ms", "s5ms", "500ms1s", "1s1s",
+        "0065536",
     ]
     .map(str::to_owned);
     let numbers = (0..1200)
@@ -256,8 +258,12 @@ fn the_patterns_of_limits_accept_what_the_parser_does() {
     let kibibytes = (0..200)
         .chain((1000..1_100_000).step_by(9973))
         .chain(1_048_560..1_048_590);
+    let bytes = (65_500..65_600)
+        .chain((0..1_200_000_000).step_by(999_983))
+        .chain(1_073_741_700..1_073_741_900);
     let sizes = kibibytes
         .map(|number| format!("{number}Ki"))
+        .chain(bytes.map(|number| number.to_string()))
         .chain((0..1100).map(|number| format!("{number}Mi")));
     agree::<Bytes>(
         "memory",

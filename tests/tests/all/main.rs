@@ -35,6 +35,7 @@ mod large;
 mod limits;
 mod lint;
 mod loading;
+mod logging;
 mod metrics;
 mod net;
 mod new_policy;

@@ -115,12 +115,7 @@ async fn registered(
         "--kubeconfig",
         kubeconfig,
     ];
-    let fast = [
-        "--certificate-interval",
-        "100ms",
-        "--watch-interval",
-        "50ms",
-    ];
+    let fast = ["--certificate-lifetime", "30s", "--watch-interval", "50ms"];
     let starting = Starting::serve(policies, &[&flags[..], &fast, more].concat());
     eventually("a registration", || is_registered(server)).await;
     let bundle = server.object(VALIDATING)["webhooks"][0]["clientConfig"]["caBundle"].clone();

@@ -29,14 +29,15 @@ const NAME: &str = "sallyport.test.svc";
 
 /// As short as lives can be that fit each other: an authority turns over every 18 s, a certificate
 /// every 6 s.
-const DRILL: [&str; 6] = [
+const DRILL: [&str; 4] = [
     "--certificate-lifetime",
     "9s",
     "--authority-lifetime",
     "27s",
-    "--authority-overlap",
-    "1s",
 ];
+
+/// Long enough for a test without a renewal, and so short that the Secret is read twice a second.
+const STEADY: [&str; 2] = ["--certificate-lifetime", "30s"];
 
 /// A cluster in which the webhook configurations were installed, without a caBundle.
 async fn cluster() -> ObjectServer {
@@ -65,13 +66,7 @@ fn policies() -> TempDir {
 
 fn start(policies: &Path, kubeconfig: &Path, more: &[&str]) -> Starting {
     let kubeconfig = kubeconfig.to_str().expect("UTF-8");
-    let flags = [
-        "--self-managed-certificate",
-        "--kubeconfig",
-        kubeconfig,
-        "--certificate-interval",
-        "200ms",
-    ];
+    let flags = ["--self-managed-certificate", "--kubeconfig", kubeconfig];
     Starting::serve(policies, &[&flags, more].concat())
 }
 
@@ -226,7 +221,7 @@ async fn an_api_server_that_is_away_is_waited_for_and_later_not_needed() {
     let server = cluster().await;
     let (_directory, kubeconfig) = server.kubeconfig();
     let policies = policies();
-    let starting = start(policies.path(), &kubeconfig, &[]);
+    let starting = start(policies.path(), &kubeconfig, &STEADY);
     let answer = told_by(starting.admin, "unreachable: Secret sallyport-certificate").await;
     assert!(
         answer.starts_with("HTTP/1.1 503") && answer.contains("[-] certificate: none yet"),
@@ -248,7 +243,7 @@ async fn garbage_in_the_secret_is_never_served_and_the_last_good_comes_back() {
     let _reachable = server.reachable().await;
     let (_directory, kubeconfig) = server.kubeconfig();
     let policies = policies();
-    let starting = start(policies.path(), &kubeconfig, &[]);
+    let starting = start(policies.path(), &kubeconfig, &STEADY);
     let bundle = bundle(&server).await;
     let host = starting.serving(&bundle);
     let good = server.object(SECRET)["data"].clone();
@@ -281,7 +276,7 @@ async fn a_secret_of_somebody_else_is_left_alone() {
     server.put(SECRET, secret);
     let before = server.object(SECRET);
     let policies = policies();
-    let starting = start(policies.path(), &kubeconfig, &[]);
+    let starting = start(policies.path(), &kubeconfig, &STEADY);
     told_by(
         starting.admin,
         "foreign: Secret sallyport-certificate is not ours",
@@ -298,7 +293,7 @@ async fn missing_rights_are_told_and_served_with_as_soon_as_they_are_there() {
     server.forbid_writes(SECRETS, true);
     server.forbid_writes(VALIDATING, true);
     let policies = policies();
-    let starting = start(policies.path(), &kubeconfig, &[]);
+    let starting = start(policies.path(), &kubeconfig, &STEADY);
     told_by(starting.admin, "forbidden: Secret sallyport-certificate").await;
     server.forbid_writes(SECRETS, false);
     told_by(
@@ -377,7 +372,7 @@ async fn a_lease_that_is_not_renewed_is_taken_and_one_that_is_renewed_is_not() {
     };
     server.put(LEASE, held(0));
     let policies = policies();
-    let starting = start(policies.path(), &kubeconfig, &[]);
+    let starting = start(policies.path(), &kubeconfig, &STEADY);
     for renewal in 1..=8 {
         tokio::time::sleep(Duration::from_millis(500)).await;
         server.put(LEASE, held(renewal));
@@ -399,7 +394,7 @@ async fn who_keeps_changing_the_bundle_back_is_not_fought_without_end() {
     let _reachable = server.reachable().await;
     let (_directory, kubeconfig) = server.kubeconfig();
     let policies = policies();
-    let starting = start(policies.path(), &kubeconfig, &[]);
+    let starting = start(policies.path(), &kubeconfig, &STEADY);
     bundle(&server).await;
     let mut changed = server.object(VALIDATING);
     changed["webhooks"][1]["clientConfig"]["caBundle"] = "AAAA".into();

@@ -353,6 +353,18 @@ pub(crate) fn passes(conditions: &Value, review: &Value) -> bool {
         })
 }
 
+/// The text that an expression makes of a review.
+pub(crate) fn said(expression: &str, review: &Value) -> String {
+    let variables = variables(review);
+    match evaluate(
+        expression,
+        &variables.each_ref().map(|(name, value)| (*name, value)),
+    ) {
+        Ok(Cel::String(text)) => text.to_string(),
+        other => panic!("{expression}: {other:?}\n{review}"),
+    }
+}
+
 /// Every case that the suites have, with the request that it sends.
 pub(crate) fn cases(path: &str) -> Vec<Case> {
     let (files, errors) = suites::find(&[root().join(path)]);

@@ -193,17 +193,22 @@ impl<'a> Registration<'a> {
                 "--kubernetes",
                 &minor,
             ])
-            .args(["--name", self.name, "--failure-policy", self.failure_policy])
+            .args([
+                "--webhook-configuration",
+                self.name,
+                "--failure-policy",
+                self.failure_policy,
+            ])
             .args([Path::new("--policies"), self.policies])
             .args(self.from_cluster.then_some("--policies-from-cluster"))
             .args((!self.ca.is_empty()).then(|| format!("--ca-bundle={}", ca.path().display())))
             .args(match self.at {
-                At::Url(address) => vec![format!("--url=https://{address}")],
+                At::Url(address) => vec![format!("--webhook-url=https://{address}")],
                 At::Service(namespace, name, port) => {
                     vec![
                         format!("--namespace={namespace}"),
                         format!("--service={name}"),
-                        format!("--port={port}"),
+                        format!("--service-port={port}"),
                     ]
                 }
             })

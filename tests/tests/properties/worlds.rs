@@ -12,7 +12,7 @@ use sallyport_core::inventory::{Inventory, InventoryData};
 use sallyport_core::manifest::{Exemptions, ServicePolicy};
 use sallyport_core::policy::{Deadline, Policy};
 use sallyport_core::yaml;
-use sallyport_policy::facts::internal::{CONTROLLERS, Controller};
+use sallyport_facts::internal::{CONTROLLERS, Controller};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};

@@ -2,10 +2,10 @@
 //! elsewhere, names of ports.
 
 use super::cell;
-use sallyport_policy::facts::exports::EXPORTING_LABELS;
-use sallyport_policy::facts::forwarding::FORWARDING;
-use sallyport_policy::facts::port_names::{PART_PREFIXES, PROTOCOL_PREFIXES};
-use sallyport_policy::facts::reach::PARTS;
+use sallyport_facts::exports::EXPORTING_LABELS;
+use sallyport_facts::forwarding::FORWARDING;
+use sallyport_facts::port_names::{PART_PREFIXES, PROTOCOL_PREFIXES};
+use sallyport_facts::reach::PARTS;
 use std::fmt::Write as _;
 
 pub(super) fn write(page: &mut String) {

@@ -1,18 +1,18 @@
 //! The tables by which the policies decide, with their sources.
 
 use super::cell;
-use sallyport_policy::facts::addresses::{Checked, NAMES};
-use sallyport_policy::facts::internal::{CONTROLLERS, Controller, Default, Enforces, Switch, When};
-use sallyport_policy::facts::nodes::{INFRASTRUCTURE, Serves};
-use sallyport_policy::facts::questions::{Answers, QUESTIONS};
-use sallyport_policy::facts::reads::Reads;
-use sallyport_policy::facts::voids::{Cause, VOIDS, Void, Voided};
-use sallyport_policy::facts::{backends, classes, exposing, metadata_services};
+use sallyport_facts::addresses::{Checked, NAMES};
+use sallyport_facts::internal::{CONTROLLERS, Controller, Default, Enforces, Switch, When};
+use sallyport_facts::nodes::{INFRASTRUCTURE, Serves};
+use sallyport_facts::questions::{Answers, QUESTIONS};
+use sallyport_facts::reads::Reads;
+use sallyport_facts::voids::{Cause, VOIDS, Void, Voided};
+use sallyport_facts::{backends, classes, exposing, metadata_services};
 use std::fmt::Write as _;
 
 pub(super) fn write(page: &mut String) {
     page.push_str(
-        "## Facts\n\nThe tables by which the shipped policies decide; `sallyport_policy::facts` \
+        "## Facts\n\nThe tables by which the shipped policies decide; `sallyport_facts` \
          has them for your own.\n\n",
     );
     questions(page);

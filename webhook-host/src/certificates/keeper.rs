@@ -72,23 +72,22 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// A keeper that looks every so often, under a name that no other replica has.
+    /// A keeper under a name that no other replica has.
     pub fn new(
         client: &Client,
         places: &Places,
         schedule: Schedule,
         live: Arc<Live>,
         me: String,
-        every: Duration,
     ) -> Self {
         Self {
             secrets: Api::namespaced(client.clone(), &places.namespace),
             leases: Api::namespaced(client.clone(), &places.namespace),
             configurations: Configuration::all(client, &places.called()),
             secret: places.secret.clone(),
+            every: schedule.interval(),
             schedule,
             election: Election::new(me),
-            every,
             live,
             good: None,
             told: vec![],

@@ -16,14 +16,24 @@ use super::material::Material;
 use super::mint::SKEW;
 use crate::tls::{Certificate, TlsError};
 use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
 
 /// An authority must outlive a certificate that it makes just before it turns over, with two thirds
 /// of its life behind it.
 const AUTHORITY_TO_LEAF: i32 = 3;
 
-/// A certificate that is due waits for at most an overlap; a sixth of its life is half of what it
+/// How long clients are told to trust a new authority before it signs: API servers notice a changed
+/// webhook configuration within seconds, and a person who must intervene has a day.
+const OVERLAP: SignedDuration = SignedDuration::from_hours(24);
+
+/// A certificate that is due waits for at most an overlap. A sixth of its life is half of what it
 /// has left then.
 const LEAF_TO_OVERLAP: i32 = 6;
+
+/// How often Secret, Lease and webhook configurations are read, unless certificates are so
+/// short-lived that a sixtieth of their life is less.
+const INTERVAL: SignedDuration = SignedDuration::from_secs(10);
+const LEAF_TO_INTERVAL: i32 = 60;
 
 /// Certificates know whole seconds alone: one may have been made a second later than it says.
 const GRAIN: SignedDuration = SignedDuration::from_secs(1);
@@ -37,21 +47,15 @@ pub struct Schedule {
     overlap: SignedDuration,
 }
 
-/// Lives that don't fit each other.
+/// An authority that lives too short for the certificates that it makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ScheduleError {
-    /// The authority's.
-    #[error(
-        "an authority that lives {0:#} is too short for certificates that live {1:#}: it takes \
-         three times as long, at least"
-    )]
-    Authority(SignedDuration, SignedDuration),
-    /// The overlap's.
-    #[error(
-        "an overlap of {0:#} is too long for certificates that live {1:#}: it takes a sixth of \
-         that, at most"
-    )]
-    Overlap(SignedDuration, SignedDuration),
+#[error(
+    "an authority that lives {authority:#} is too short for certificates that live {leaf:#}: it \
+     must live at least three times as long"
+)]
+pub struct ScheduleError {
+    authority: SignedDuration,
+    leaf: SignedDuration,
 }
 
 /// What to do with a Secret.
@@ -70,29 +74,30 @@ pub enum Step {
 }
 
 impl Schedule {
-    /// Certificates for these names.
+    /// Certificates for these names, by the lives of an authority and of a certificate.
     ///
     /// # Errors
     ///
-    /// When the lives don't fit each other.
+    /// When the authority lives less than three times as long as a certificate.
     pub fn new(
         names: Vec<String>,
         authority: SignedDuration,
         leaf: SignedDuration,
-        overlap: SignedDuration,
     ) -> Result<Self, ScheduleError> {
         if authority < leaf * AUTHORITY_TO_LEAF {
-            return Err(ScheduleError::Authority(authority, leaf));
-        }
-        if overlap * LEAF_TO_OVERLAP > leaf {
-            return Err(ScheduleError::Overlap(overlap, leaf));
+            return Err(ScheduleError { authority, leaf });
         }
         Ok(Self {
             names,
             authority,
             leaf,
-            overlap,
+            overlap: OVERLAP.min(leaf / LEAF_TO_OVERLAP),
         })
+    }
+
+    /// How often to look whether there is something to do.
+    pub fn interval(&self) -> Duration {
+        INTERVAL.min(self.leaf / LEAF_TO_INTERVAL).unsigned_abs()
     }
 
     /// For an empty Secret.
@@ -201,17 +206,10 @@ mod tests {
     use std::collections::VecDeque;
 
     const DAY: SignedDuration = SignedDuration::from_hours(24);
-    const OVERLAP: SignedDuration = SignedDuration::from_hours(24);
     const LEAF: SignedDuration = SignedDuration::from_hours(24 * 90);
 
     fn schedule() -> Schedule {
-        Schedule::new(
-            vec!["sallyport.test.svc".to_owned()],
-            DAY * 365,
-            LEAF,
-            OVERLAP,
-        )
-        .expect("they fit")
+        Schedule::new(vec!["sallyport.test.svc".to_owned()], DAY * 365, LEAF).expect("they fit")
     }
 
     fn start() -> Timestamp {
@@ -342,8 +340,8 @@ mod tests {
     #[test]
     fn another_name_is_a_reason_to_renew() {
         let material = schedule().begin(start()).expect("made");
-        let other = Schedule::new(vec!["other.test.svc".to_owned()], DAY * 365, LEAF, OVERLAP)
-            .expect("they fit");
+        let other =
+            Schedule::new(vec!["other.test.svc".to_owned()], DAY * 365, LEAF).expect("they fit");
         assert_eq!(other.step(&material, start(), true), Step::Renew);
     }
 
@@ -358,15 +356,21 @@ mod tests {
 
     #[test]
     fn lives_that_do_not_fit_are_refused() {
-        let made =
-            |authority, leaf, overlap| Schedule::new(vec![], authority, leaf, overlap).map(drop);
-        assert_eq!(
-            made(DAY * 100, DAY * 90, DAY),
-            Err(ScheduleError::Authority(DAY * 100, DAY * 90))
+        let error = Schedule::new(vec![], DAY * 100, DAY * 90).expect_err("too short");
+        assert!(
+            error
+                .to_string()
+                .contains("must live at least three times as long")
         );
-        assert_eq!(
-            made(DAY * 365, DAY * 6, DAY * 2),
-            Err(ScheduleError::Overlap(DAY * 2, DAY * 6))
-        );
+    }
+
+    #[test]
+    fn overlap_and_interval_shrink_with_the_life_of_a_certificate() {
+        let made = |leaf| Schedule::new(vec![], DAY * 365, leaf).expect("they fit");
+        let of = |schedule: Schedule| (schedule.overlap, schedule.interval());
+        assert_eq!(of(made(LEAF)), (OVERLAP, Duration::from_secs(10)));
+        let short = made(SignedDuration::from_secs(12));
+        let expected = (SignedDuration::from_secs(2), Duration::from_millis(200));
+        assert_eq!(of(short), expected);
     }
 }

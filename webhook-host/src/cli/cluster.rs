@@ -1,7 +1,7 @@
 //! The flags that lead to a cluster.
 
 use super::kube::KubeArgs;
-use super::time::time;
+use super::quantity::short_time;
 use crate::cluster::{Counting, Watchers};
 use crate::live::Live;
 use crate::write_gate::WriteGate;
@@ -24,12 +24,13 @@ pub(super) struct ClusterArgs {
     policies_from_cluster: bool,
     /// How long the start waits for the first lists. After that it serves on with what is missing
     /// unknown to policies, or with --strict ends
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time,
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = short_time,
         requires = "cluster")]
     cluster_wait: Duration,
     /// How often this replica writes into the status of ServicePolicies how often they were asked
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time,
-        requires = "policies_from_cluster")]
+    // For tests of the program, which can't wait for minutes.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = short_time,
+        requires = "policies_from_cluster", hide = true)]
     counts_interval: Duration,
 }
 

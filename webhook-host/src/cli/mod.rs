@@ -13,6 +13,7 @@ mod kube;
 mod lint;
 mod logging;
 mod new;
+mod quantity;
 mod record;
 mod register;
 mod removal;
@@ -20,7 +21,6 @@ mod replay;
 mod self_managed;
 mod serve;
 mod test;
-mod time;
 mod webhooks;
 
 use clap::{Parser, Subcommand};

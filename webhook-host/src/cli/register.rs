@@ -41,9 +41,9 @@ pub(super) struct RegisterArgs {
     service_port: u16,
     /// For a host outside the cluster, such as https://sallyport.example.com:8443, in place of a
     /// Service
-    #[arg(long, value_name = "URL", requires = "register",
+    #[arg(long, alias = "register-url", value_name = "URL", requires = "register",
         conflicts_with_all = ["service_port", "self_managed_certificate"])]
-    register_url: Option<BaseUrl>,
+    webhook_url: Option<BaseUrl>,
     /// What becomes of a request when the validating webhook does not answer
     #[arg(long, value_enum, default_value_t = FailurePolicy::Fail, requires = "register")]
     failure_policy: FailurePolicy,
@@ -91,7 +91,7 @@ impl RegisterArgs {
             .block_on(kube.config("registrar"))
             .context("--register")?;
         let (namespace, name, webhooks) = certificate.places(&config);
-        let endpoint = match &self.register_url {
+        let endpoint = match &self.webhook_url {
             Some(url) => Endpoint::Url(url.clone()),
             None => Endpoint::Service {
                 namespace,

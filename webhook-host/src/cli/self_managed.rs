@@ -1,12 +1,13 @@
 //! The flags of a certificate that the host makes itself, and the thread that keeps it.
 
 use super::kube::KubeArgs;
+use super::quantity::lifetime;
 use crate::certificates::{Keeper, Places, Schedule};
 use crate::live::Live;
 use crate::write_gate::WriteGate;
 use anyhow::{Context as _, Result};
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::{Client, Config};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +37,8 @@ pub(super) struct SelfManagedArgs {
         requires = "self_managed_certificate"
     )]
     certificate_secret: String,
-    /// ValidatingWebhookConfiguration and MutatingWebhookConfiguration whose caBundle is written,
-    /// or with --register the whole
+    /// Name of the webhook configurations. Their caBundle is written, or with --register all of
+    /// them
     #[arg(
         long,
         value_name = "NAME",
@@ -45,24 +46,15 @@ pub(super) struct SelfManagedArgs {
         requires = "called"
     )]
     webhook_configuration: String,
-    /// How long a certificate lives; it is renewed at two thirds of that
-    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = life,
+    /// How long a certificate lives. It is renewed at two thirds of that
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = lifetime,
         requires = "self_managed_certificate")]
-    certificate_lifetime: SignedDuration,
-    /// How long an authority lives: three times as long, at least; the next one is made at two
-    /// thirds of that
-    #[arg(long, value_name = "TIME", default_value = "365d", value_parser = life,
+    certificate_lifetime: Duration,
+    /// How long an authority lives, at least three times as long as a certificate. The next one is
+    /// made at two thirds of that
+    #[arg(long, value_name = "TIME", default_value = "365d", value_parser = lifetime,
         requires = "self_managed_certificate")]
-    authority_lifetime: SignedDuration,
-    /// How long a new authority is told to API servers before it makes certificates: a sixth of
-    /// --certificate-lifetime, at most
-    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = life,
-        requires = "self_managed_certificate")]
-    authority_overlap: SignedDuration,
-    /// How often Secret, Lease and webhook configurations are looked at
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = super::time::time,
-        requires = "self_managed_certificate")]
-    certificate_interval: Duration,
+    authority_lifetime: Duration,
 }
 
 impl SelfManagedArgs {
@@ -123,9 +115,8 @@ impl SelfManagedArgs {
         let names = vec![format!("{name}.cluster.local"), name];
         let schedule = Schedule::new(
             names,
-            self.authority_lifetime,
-            self.certificate_lifetime,
-            self.authority_overlap,
+            self.authority_lifetime.try_into()?,
+            self.certificate_lifetime.try_into()?,
         )?;
         let client = Client::try_from(config)?;
         Ok(Keeper::new(
@@ -134,7 +125,6 @@ impl SelfManagedArgs {
             schedule,
             Arc::clone(live),
             me(),
-            self.certificate_interval,
         ))
     }
 }
@@ -147,25 +137,4 @@ fn me() -> String {
         std::process::id(),
         Timestamp::now().as_millisecond()
     )
-}
-
-/// From a second to ten years.
-fn life(text: &str) -> Result<SignedDuration, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => 0,
-    };
-    let allowed = 1..=10 * 365 * 86_400;
-    let time = number
-        .parse::<i64>()
-        .ok()
-        .and_then(|number| number.checked_mul(seconds));
-    time.filter(|time| allowed.contains(time))
-        .map(SignedDuration::from_secs)
-        .ok_or_else(|| "expected a time from 1s to 3650d, such as 12h or 90d".to_owned())
 }

@@ -5,9 +5,9 @@ use super::certificate::{self, CertificateArgs};
 use super::cluster::ClusterArgs;
 use super::kube::KubeArgs;
 use super::logging::Logging;
+use super::quantity::{body_size, drain_time, short_time};
 use super::record::RecordArgs;
 use super::register::{RegisterArgs, Registering};
-use super::time::time;
 use crate::engine::{Engine, EngineConfig};
 use crate::live::Live;
 use crate::server::{self, Admin, Drain, Extras, Limits, Server};
@@ -59,7 +59,7 @@ pub(super) struct Serve {
     /// How often --policies, --config and the cluster's ServicePolicies are looked at. What has
     /// changed is loaded, tested and swapped in as a whole; files once they stand still from one
     /// look to the next, and refused as a whole when one is broken. SIGHUP does the same at once
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = short_time)]
     watch_interval: Duration,
     /// Don't look; reload on SIGHUP alone
     #[arg(long, conflicts_with = "watch_interval")]
@@ -80,24 +80,16 @@ pub(super) struct Serve {
     register: RegisterArgs,
     #[command(flatten)]
     bounds: Bounds,
-    /// How long everything is still served after SIGTERM, though not ready any more, until the
-    /// cluster has noticed; in seconds. Clients that keep their connections are asked to connect
-    /// anew meanwhile. SIGINT (Ctrl-C) does not wait
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value_t = 5,
-        help_heading = "Drain"
-    )]
-    drain_delay: u64,
-    /// How long requests may still take after that, in seconds
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value_t = 10,
-        help_heading = "Drain"
-    )]
-    drain_timeout: u64,
+    /// How long the host serves on after SIGTERM, while /readyz fails, so that the cluster stops
+    /// sending requests. Clients that keep their connections are asked to reconnect meanwhile.
+    /// SIGINT (Ctrl-C) does not wait
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = drain_time,
+        help_heading = "Drain")]
+    drain_delay: Duration,
+    /// How long requests may still take after that
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = drain_time,
+        help_heading = "Drain")]
+    drain_timeout: Duration,
     #[command(flatten)]
     record: RecordArgs,
     #[command(flatten)]
@@ -146,32 +138,15 @@ struct Bounds {
     /// do. Clients that --client-ca lets in count as API servers, too
     #[arg(long, value_name = "CIDR", value_parser = range)]
     api_server_cidr: Vec<IpNet>,
-    /// Requests at the same time on one HTTP/2 connection
-    #[arg(long, value_name = "N", default_value_t = Limits::default().streams,
-        value_parser = clap::value_parser!(u32).range(1..))]
-    max_streams: u32,
-    /// Largest request body, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body,
-        value_parser = at_least_one)]
+    /// Largest request body
+    #[arg(long, value_name = "SIZE", default_value = "8Mi", value_parser = body_size)]
     body_limit: usize,
-    /// Memory for the bodies of all requests and for answers that are not written yet, in bytes;
-    /// what does not fit is refused with
-    /// 503. A quarter is for bodies of up to 64 KiB alone, a quarter for answers
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().held,
-        value_parser = at_least_one)]
-    body_memory: usize,
-    /// For a TLS handshake
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
-    handshake_timeout: Duration,
-    /// For the head of a request, from its first byte on
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
-    header_timeout: Duration,
     /// For the body of a request
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = short_time)]
     body_timeout: Duration,
     /// For a connection without requests. An API server closes after 90s; closing earlier than it
     /// does can fail a request
-    #[arg(long, value_name = "TIME", default_value = "95s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "95s", value_parser = short_time)]
     idle_timeout: Duration,
 }
 
@@ -181,13 +156,9 @@ impl Bounds {
             api_servers: self.api_server_cidr.clone(),
             reserves: knows_clients || !self.api_server_cidr.is_empty(),
             body: self.body_limit,
-            held: self.body_memory,
             in_flight: self.max_in_flight,
             evaluations,
             connections: self.max_connections,
-            streams: self.max_streams,
-            handshake_time: self.handshake_timeout,
-            head_time: self.header_timeout,
             body_time: self.body_timeout,
             idle_time: self.idle_timeout,
             ..Limits::default()
@@ -199,8 +170,8 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     let number = text
         .parse()
         .ok()
-        .filter(|number| (1..=MOST).contains(number));
-    number.ok_or_else(|| format!("expected a number from 1 to {MOST}"))
+        .filter(|number| (1..=MAX_COUNT).contains(number));
+    number.ok_or_else(|| format!("expected a number from 1 to {MAX_COUNT}"))
 }
 
 /// A range of addresses, or one address.
@@ -212,8 +183,8 @@ fn range(text: &str) -> Result<IpNet, String> {
     })
 }
 
-/// The most of anything; more is a typo.
-const MOST: usize = 1 << 40;
+/// The most connections or reviews. A larger number is a typo.
+const MAX_COUNT: usize = 1 << 20;
 
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
@@ -329,8 +300,8 @@ impl Serve {
             .start(interval)
             .context("can't start the reload thread")?;
         let drain = Drain {
-            delay: Duration::from_secs(self.drain_delay),
-            most: Duration::from_secs(self.drain_timeout),
+            delay: self.drain_delay,
+            most: self.drain_timeout,
         };
         runtime.spawn(certificate::remind(live));
         let signals = runtime.block_on(start.end())?;

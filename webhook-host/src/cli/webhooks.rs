@@ -60,23 +60,25 @@ pub(super) struct WebhooksArgs {
 #[command(next_help_heading = "Registration")]
 #[group(skip)]
 struct Target {
-    /// What the configurations are called.
-    #[arg(long, value_name = "NAME", default_value = registration::NAME, value_parser = label)]
-    name: String,
+    /// Name of the webhook configurations.
+    #[arg(long, alias = "name", value_name = "NAME", default_value = registration::NAME,
+        value_parser = label)]
+    webhook_configuration: String,
     /// The host's own namespace; never judged.
     #[arg(long, value_name = "NAME", default_value = "sallyport-system", value_parser = label)]
     namespace: String,
     /// The host's Service.
     #[arg(long, value_name = "NAME", default_value = "sallyport", value_parser = label)]
     service: String,
-    /// Of the Service.
-    #[arg(long, value_name = "PORT", default_value_t = 443,
+    /// Port of the host's Service.
+    #[arg(long, alias = "port", value_name = "PORT", default_value_t = 443,
         value_parser = clap::value_parser!(u16).range(1..))]
-    port: u16,
+    service_port: u16,
     /// A host outside the cluster, such as https://sallyport.example.com:8443, in place of a
     /// Service.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["namespace", "service", "port"])]
-    url: Option<BaseUrl>,
+    #[arg(long, alias = "url", value_name = "URL",
+        conflicts_with_all = ["namespace", "service", "service_port"])]
+    webhook_url: Option<BaseUrl>,
     /// PEM file of the authority that signed the host's certificate.
     #[arg(long, value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
@@ -121,7 +123,7 @@ namespace, kube-system, kube-node-lease, and whatever the HostConfig exempts.
 Examples:
   sallyport webhooks --policies DIR --config host.yaml | kubectl apply --server-side -f -
   sallyport webhooks --policies-from-cluster --config host.yaml | kubectl apply --server-side -f -
-  sallyport webhooks --url https://sallyport.example.com:8443 --ca-bundle ca.crt
+  sallyport webhooks --webhook-url https://sallyport.example.com:8443 --ca-bundle ca.crt
   sallyport webhooks | sallyport doctor -
   sallyport webhooks --backstop | kubectl apply --server-side -f -
 
@@ -142,7 +144,7 @@ const ADMISSION_POLICIES: u32 = 30;
 /// When policies, configuration or the authority's certificate can't be read.
 pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
     if args.removal.is_wanted() {
-        return args.removal.run(&args.target.name);
+        return args.removal.run(&args.target.webhook_configuration);
     }
     args.removal.ensure_unused()?;
     let options = args.target.options(args.policies_from_cluster)?;
@@ -236,16 +238,16 @@ impl WebhooksArgs {
 impl Target {
     fn options(&self, policies_from_cluster: bool) -> Result<Options> {
         let ca_bundle = self.ca_bundle.as_deref().map(ca_bundle).transpose()?;
-        let endpoint = match &self.url {
+        let endpoint = match &self.webhook_url {
             Some(url) => Endpoint::Url(url.clone()),
             None => Endpoint::Service {
                 namespace: self.namespace.clone(),
                 name: self.service.clone(),
-                port: self.port,
+                port: self.service_port,
             },
         };
         Ok(Options {
-            name: self.name.clone(),
+            name: self.webhook_configuration.clone(),
             endpoint,
             ca_bundle,
             on_failure: self.failure_policy.into(),

@@ -59,8 +59,8 @@ impl Default for EngineConfig {
 /// shims; those that carry a language runtime have a few more.
 const CORE_INSTANCES: u32 = 16;
 
-/// Memories and tables that one policy may have: a component of QuickJS has 3 memories, one of
-/// Rust 1.
+/// Memories and tables that one policy may have. A component of QuickJS has 3 memories, one of Rust
+/// has 1.
 const MEMORIES: u32 = 4;
 const TABLES: u32 = 8;
 

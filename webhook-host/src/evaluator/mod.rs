@@ -20,11 +20,12 @@ use sallyport_core::contract::review::Review;
 use sallyport_core::contract::service::Service;
 use sallyport_core::contract::verdict::Verdict;
 use sallyport_core::manifest::{Limits, ServicePolicy};
+use sallyport_core::policy::backstop::Backstop;
 use sallyport_core::policy::{
     Answer, Deadline, Entry, Evaluate, EvaluationError, Inspection, LoadError, Loaded, Policy,
     Question,
 };
-use serde_json::Map;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::component::Instance;
@@ -73,6 +74,13 @@ pub fn load(
     let (settings, per_instance) = settings
         .map(|settled| (settled.merged, settled.per_instance))
         .unzip();
+    let merged = settings
+        .as_ref()
+        .map_or(Value::Null, sallyport_core::settings::Value::to_json);
+    let backstop = component
+        .backstop()
+        .map(|text| Backstop::parse(text, &merged))
+        .transpose()?;
     let instances = Instances {
         guest,
         per_instance: per_instance.flatten(),
@@ -92,6 +100,7 @@ pub fn load(
         digest: PolicyComponent::digest(component.bytes()),
         description,
         settings,
+        backstop,
         evaluator: Box::new(evaluator),
     };
     Ok(Policy::new(manifest, loaded))

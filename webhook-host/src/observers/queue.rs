@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 /// Reviews that may wait: some hundredths of a second of a busy cluster.
 const MOST: usize = 1024;
 
-/// Bytes of bodies that may wait, beside those of requests in flight: `--body-memory` does not
+/// Bytes of bodies that may wait, beside those of requests in flight: `Limits::held` does not
 /// count them.
 const MOST_BYTES: usize = 16 << 20;
 

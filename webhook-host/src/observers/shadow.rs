@@ -127,10 +127,10 @@ fn tell(request: &AdmissionRequest<'_>, shadowed: &Shadowed, divergence: Diverge
         policy = &*shadowed.policy,
         result = divergence.name(),
         uid = &*request.uid,
-        namespace = ?excerpt(request.namespace()),
-        name = ?excerpt(request.name()),
-        live = ?cut(&shadowed.live.summary(), MAX_MESSAGE),
-        candidate = ?cut(&shadowed.candidate.summary(), MAX_MESSAGE),
+        namespace = &*excerpt(request.namespace()),
+        name = &*excerpt(request.name()),
+        live = &*cut(&shadowed.live.summary(), MAX_MESSAGE),
+        candidate = &*cut(&shadowed.candidate.summary(), MAX_MESSAGE),
         "the candidate diverges"
     );
 }

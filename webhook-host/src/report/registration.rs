@@ -174,13 +174,14 @@ pub fn backstop_head(gaps: &[String]) -> Vec<String> {
 
 /// A policy of the net with its binding.
 pub fn backstop(backstop: &Backstop) -> [Document; 2] {
+    let rules = format!("Denies: {}.", backstop.rules.join(", "));
     let gaps = backstop
         .gaps
         .iter()
-        .map(|gap| format!("Not covered: {gap}."))
-        .collect();
+        .map(|gap| format!("Not covered: {gap}."));
+    let head = [rules].into_iter().chain(gaps).collect();
     [
-        Document::new(&backstop.policy, gaps),
+        Document::new(&backstop.policy, head),
         Document::new(&backstop.binding, vec![]),
     ]
 }

@@ -451,8 +451,8 @@ fn log(request: &AdmissionRequest<'_>, outcome: &Outcome) {
                 policy = &*evaluation.policy,
                 kind = error.kind(),
                 uid,
-                namespace = ?namespace(),
-                name = ?name(),
+                namespace = &*namespace(),
+                name = &*name(),
                 "no verdict: {}",
                 cut(&error.to_string(), MAX_MESSAGE)
             );
@@ -462,11 +462,11 @@ fn log(request: &AdmissionRequest<'_>, outcome: &Outcome) {
         let (until, reason) = (grant.until, excerpt(&grant.reason));
         tracing::warn!(
             uid,
-            namespace = ?namespace(),
-            name = ?name(),
-            user = ?user(),
+            namespace = &*namespace(),
+            name = &*name(),
+            user = &*user(),
             %until,
-            ?reason,
+            reason = &*reason,
             "excused by break-glass"
         );
     }
@@ -475,16 +475,16 @@ fn log(request: &AdmissionRequest<'_>, outcome: &Outcome) {
             let message = cut(&denial.message, MAX_MESSAGE).replace('\n', " | ");
             tracing::info!(
                 uid,
-                namespace = ?namespace(),
-                name = ?name(),
-                user = ?user(),
+                namespace = &*namespace(),
+                name = &*name(),
+                user = &*user(),
                 "denied: {message}"
             );
         }
         None => tracing::debug!(
             uid,
-            namespace = ?namespace(),
-            name = ?name(),
+            namespace = &*namespace(),
+            name = &*name(),
             exempt = ?outcome.exemption,
             "allowed"
         ),

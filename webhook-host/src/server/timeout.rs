@@ -1,11 +1,14 @@
-//! The API server's `?timeout=`: how long it waits for an answer.
+//! The API server's `?timeout=`: how long it waits for an answer. It is written as Go prints
+//! durations, which for the whole seconds that API servers send (`10s`, `1m0s`) is the notation of
+//! [`units`].
 
+use sallyport_core::units;
 use std::time::Duration;
 
 /// What a webhook configuration has when it says nothing, and the most that it can say
 /// (admissionregistration.k8s.io/v1 `timeoutSeconds`).
 const DEFAULT: Duration = Duration::from_secs(10);
-const MOST: Duration = Duration::from_secs(30);
+const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What is kept back for the way to the API server.
 const MARGIN: Duration = Duration::from_millis(100);
@@ -21,73 +24,18 @@ pub(super) fn time_to_answer(query: Option<&str>) -> Result<Duration, String> {
         .rfind(|(key, _)| *key == "timeout")
         .map(|(_, value)| value);
     let asked = written.map_or(Ok(DEFAULT), |text| {
-        parse(text).ok_or_else(|| {
-            format!("timeout: {text:?} is no duration; write it as Go does, such as 10s or 500ms")
+        units::duration(text).ok_or_else(|| {
+            format!("timeout: {text:?} is no duration; write it as in 10s, 1m0s or 500ms")
         })
     })?;
-    let asked = asked.min(MOST);
+    let asked = asked.min(MAX_TIMEOUT);
     // Half of a very short timeout is better than nothing.
     Ok(asked.saturating_sub(MARGIN).max(asked / 2))
-}
-
-/// A duration as Go prints it: `10s`, `1m0s`, `500ms`, `1.5s`.
-fn parse(mut text: &str) -> Option<Duration> {
-    let mut total = Duration::ZERO;
-    if text.is_empty() {
-        return None;
-    }
-    while !text.is_empty() {
-        let number = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (digits, rest) = text.split_at(number);
-        let unit = rest
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(rest.len());
-        let (unit, rest) = rest.split_at(unit);
-        let seconds = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        total = total.checked_add(
-            Duration::try_from_secs_f64(digits.parse::<f64>().ok()? * seconds).ok()?,
-        )?;
-        text = rest;
-    }
-    Some(total)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_written_as_go_prints_them() {
-        for (text, millis) in [
-            ("10s", 10_000),
-            ("1m0s", 60_000),
-            ("500ms", 500),
-            ("1.5s", 1500),
-            ("1h1m1s", 3_661_000),
-        ] {
-            assert_eq!(parse(text), Some(Duration::from_millis(millis)), "{text}");
-        }
-        for text in [
-            "",
-            "10",
-            "s",
-            "10x",
-            "-1s",
-            "1..5s",
-            "99999999999999999999h",
-            "10000000000000000000s10000000000000000000s",
-        ] {
-            assert_eq!(parse(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn a_margin_is_kept_back_and_the_longest_timeout_is_the_apis() {

@@ -80,6 +80,7 @@ impl ComponentError {
 pub struct PolicyComponent<'a> {
     bytes: &'a [u8],
     wit: Option<String>,
+    backstop: Option<String>,
     imports: Vec<String>,
     exports: Vec<String>,
     settings: Option<Record>,
@@ -87,6 +88,11 @@ pub struct PolicyComponent<'a> {
 
 /// The custom section that the SDK's macro writes.
 const WIT_SECTION: &str = "sallyport:wit";
+
+/// The custom section of the backstop (`policy::backstop`).
+const BACKSTOP_SECTION: &str = "sallyport:backstop";
+/// Bytes of it. Those of the shipped policies have 4 KiB at most.
+const MAX_BACKSTOP: usize = 64 << 10;
 
 impl<'a> PolicyComponent<'a> {
     /// Reads a component.
@@ -100,6 +106,7 @@ impl<'a> PolicyComponent<'a> {
         let mut component = Self {
             bytes,
             wit: None,
+            backstop: None,
             imports: vec![],
             exports: vec![],
             settings: None,
@@ -120,6 +127,9 @@ impl<'a> PolicyComponent<'a> {
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::CustomSection(section) if section.name() == WIT_SECTION => {
                     component.wit = String::from_utf8(section.data().to_vec()).ok();
+                }
+                Payload::CustomSection(section) if section.name() == BACKSTOP_SECTION => {
+                    component.backstop = Some(backstop(section.data())?);
                 }
                 Payload::ComponentImportSection(imports) if depth == 1 => {
                     let names = imports.clone().into_iter().filter_map(Result::ok);
@@ -165,6 +175,11 @@ impl<'a> PolicyComponent<'a> {
         self.wit.as_deref()
     }
 
+    /// The author's rules in CEL, where the SDK embedded some.
+    pub fn backstop(&self) -> Option<&str> {
+        self.backstop.as_deref()
+    }
+
     /// Names of the interfaces, types and functions that it imports.
     pub fn imports(&self) -> &[String] {
         &self.imports
@@ -188,6 +203,18 @@ impl<'a> PolicyComponent<'a> {
             .collect::<String>();
         format!("sha256:{hex}")
     }
+}
+
+fn backstop(section: &[u8]) -> Result<String, ComponentError> {
+    if section.len() > MAX_BACKSTOP {
+        return Err(ComponentError::Bound(format!(
+            "its section {BACKSTOP_SECTION} has {} bytes; at most {MAX_BACKSTOP} are read",
+            section.len()
+        )));
+    }
+    String::from_utf8(section.to_vec()).map_err(|_| {
+        ComponentError::Corrupt(format!("its section {BACKSTOP_SECTION} is not UTF-8"))
+    })
 }
 
 fn check_import(

@@ -3,6 +3,7 @@
 
 use crate::excerpt::excerpt;
 use crate::inventory::NAME_LABEL;
+use crate::units;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -335,25 +336,24 @@ impl FromStr for AnnotationKey {
     }
 }
 
-/// From 1 minute to 30 days: `90m`, `72h`.
+/// A duration from 1 minute to 30 days: `90m`, `72h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hours {
-    minutes: u32,
-}
+pub struct Hours(Duration);
 
 impl Hours {
-    const MAX: u32 = 30 * 24 * 60;
+    const MIN: Duration = Duration::from_mins(1);
+    const MAX: Duration = Duration::from_hours(30 * 24);
 
     /// Converts into the standard library's type.
     pub fn duration(self) -> Duration {
-        Duration::from_secs(u64::from(self.minutes) * 60)
+        self.0
     }
 }
 
 impl Default for Hours {
     /// A long weekend.
     fn default() -> Self {
-        Self { minutes: 72 * 60 }
+        Self(Duration::from_hours(72))
     }
 }
 
@@ -361,26 +361,16 @@ impl FromStr for Hours {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let minutes = match (digits.parse::<u32>(), &text[digits.len()..]) {
-            (Ok(number), "h") => number.checked_mul(60),
-            (Ok(number), "m") => Some(number),
-            _ => None,
-        };
-        let minutes = minutes.filter(|minutes| (1..=Self::MAX).contains(minutes));
-        minutes
-            .map(|minutes| Self { minutes })
+        units::duration(text)
+            .filter(|time| (Self::MIN..=Self::MAX).contains(time))
+            .map(Self)
             .ok_or_else(|| format!("{text:?} is no duration from 1m to 720h, such as 90m or 72h"))
     }
 }
 
 impl fmt::Display for Hours {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.minutes.is_multiple_of(60) {
-            write!(f, "{}h", self.minutes / 60)
-        } else {
-            write!(f, "{}m", self.minutes)
-        }
+        units::display(self.0).fmt(f)
     }
 }
 

@@ -7,6 +7,7 @@
 //! applies its failurePolicy; `validate` never patches and `mutate` never denies, whatever the
 //! component answers.
 
+pub mod backstop;
 mod inspection;
 mod keys;
 mod load_error;
@@ -23,6 +24,7 @@ use crate::contract::verdict::Verdict;
 use crate::manifest::ServicePolicy;
 use crate::settings;
 use crate::units::{Bytes, Millis};
+use backstop::Backstop;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -155,6 +157,7 @@ struct Facts {
     description: Description,
     /// As a manifest would write them; null when there are none.
     settings: Value,
+    backstop: Option<Backstop>,
     /// The keys of annotations that it compares.
     annotations: Keys,
     /// The keys of labels that it compares.
@@ -170,6 +173,8 @@ pub struct Loaded {
     pub description: Description,
     /// The settings as they were merged over the defaults; `None` when there are none.
     pub settings: Option<settings::Value>,
+    /// Its rules in CEL, where it brings some.
+    pub backstop: Option<Backstop>,
     /// Asks the component.
     pub evaluator: Box<dyn Evaluate>,
 }
@@ -245,6 +250,11 @@ impl Policy {
     /// has none.
     pub fn settings(&self) -> Option<&Value> {
         self.loaded.as_ref().ok().map(|facts| &facts.settings)
+    }
+
+    /// Its rules in CEL; `None` when it brings none, or is broken.
+    pub fn backstop(&self) -> Option<&Backstop> {
+        self.loaded.as_ref().ok()?.backstop.as_ref()
     }
 
     /// Why its settings are not part of a snapshot, so that every instance is configured anew;
@@ -359,6 +369,7 @@ impl From<Loaded> for Facts {
             digest,
             description,
             settings,
+            backstop,
             evaluator,
         } = loaded;
         let compares = description.compares.iter();
@@ -374,6 +385,7 @@ impl From<Loaded> for Facts {
             annotations: annotations.collect(),
             labels: labels.collect(),
             settings: settings.map_or(Value::Null, |settings| settings.to_json()),
+            backstop,
             digest,
             description,
             evaluator,

@@ -228,8 +228,13 @@ impl App {
             ),
             Checked::Bad(problem) => {
                 let problem = cut(&problem, MAX_MESSAGE).into_owned();
-                tracing::info!(uid, name = ?name, user = ?user, "refused a ServicePolicy: \
-                    {problem}");
+                tracing::info!(
+                    uid,
+                    name = &**name,
+                    user = &**user,
+                    "refused a ServicePolicy: \
+                    {problem}"
+                );
                 ("denied", AdmissionResponse::deny(uid, "Invalid", problem))
             }
             Checked::Late => {

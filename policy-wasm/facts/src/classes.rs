@@ -5,19 +5,19 @@
 pub struct Class {
     /// The class.
     pub name: &'static str,
-    /// What a load balancer of this class is, whatever the annotations say.
+    /// The reach of its load balancers, whatever the annotations say.
     pub reach: Reach,
-    /// Who serves it, and where that is known from.
+    /// The controller that serves it, and the source.
     #[cfg(not(target_family = "wasm"))]
     pub served_by: &'static str,
 }
 
-/// From where a class's load balancers can be reached.
+/// The place from which a class's load balancers can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// From inside the cloud's network only.
+    /// The cloud's network only.
     Internal,
-    /// From anywhere.
+    /// Anywhere.
     External,
     /// Annotations or the network around it decide.
     Depends,

@@ -1,5 +1,5 @@
-//! What an internal backend looks like: a database, a cache, a broker, or another part that only
-//! its own cluster should reach.
+//! Ports, labels and names of internal backends: databases, caches, brokers, and other parts that
+//! only their own cluster should reach.
 //!
 //! Sources: the recommended labels of Kubernetes, the labels that the operators of databases and
 //! brokers set, IANA's registry of ports and the documentation of the products.
@@ -9,7 +9,7 @@
 pub struct KnownPort {
     /// The number.
     pub number: u16,
-    /// What listens there.
+    /// The product that listens there.
     #[cfg(not(target_family = "wasm"))]
     pub used_by: &'static str,
 }

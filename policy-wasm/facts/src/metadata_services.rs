@@ -16,7 +16,7 @@ pub struct MetadataService {
 }
 
 impl MetadataService {
-    /// Whether a name, in lower case and without a dot at the end, is this service's, in any
+    /// Returns true if a name, in lower case and without a final dot, is this service's in any
     /// region.
     pub fn is_called(&self, name: &str) -> bool {
         let rest = name

@@ -5,16 +5,12 @@
 //! runs on the Nodes), whatever an update may keep and whoever is exempt passes. What it therefore
 //! lets through is told as gaps. The tests run every fixture of a policy through both.
 
-mod rules;
-
-pub use rules::Rule;
-
-use super::cel::{self, Condition, text};
+use super::cel::{self, Condition, IN_DELETION, literal, text};
 use super::registration::Registration;
 use k8s_openapi::api::admissionregistration::v1::{
     MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec,
-    ValidatingAdmissionPolicySpec, Validation,
+    ValidatingAdmissionPolicySpec, Validation, Variable,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     LabelSelector, LabelSelectorRequirement, ObjectMeta,
@@ -22,6 +18,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
 use sallyport_core::inventory::NAME_LABEL;
 use sallyport_core::manifest::{BreakGlass, Exemptions, Mode, ServicePolicy, Updates};
 use sallyport_core::policy::Policy;
+use sallyport_core::policy::backstop::{self as rules, MAY_KEEP, SETTINGS};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// One policy's part of the net.
@@ -31,6 +29,8 @@ pub struct Backstop {
     pub policy: ValidatingAdmissionPolicy,
     /// Where: everywhere that the policy allows itself.
     pub binding: ValidatingAdmissionPolicyBinding,
+    /// The rules of the policy that it stands for, such as `S01`; each once.
+    pub rules: Vec<String>,
     /// What the policy denies beyond that.
     pub gaps: Vec<String>,
 }
@@ -57,11 +57,17 @@ pub fn gaps(registration: &Registration<'_>) -> Vec<String> {
     registration.policies.iter().filter_map(gap).collect()
 }
 
-/// What CEL can say of a policy with its settings.
+/// A policy's rules in CEL, with the settings that it was loaded with.
 struct Net {
-    rules: Vec<Rule>,
+    variables: Vec<Variable>,
+    validations: Vec<Validation>,
+    rules: Vec<String>,
     gaps: Vec<String>,
 }
+
+/// Characters of an expression that an API server compiles (`ExpressionSizeCodePointLimit` of
+/// cel-go).
+const MAX_EXPRESSION: usize = 100_000;
 
 impl Net {
     fn of(policy: &Policy, exemptions: &Exemptions) -> Result<Self, String> {
@@ -69,35 +75,103 @@ impl Net {
         if spec.mode != Mode::Enforce {
             return Err("denies nothing: its mode is not Enforce".to_owned());
         }
-        let (Some(description), Some(settings)) = (policy.description(), policy.settings()) else {
+        let Some(settings) = policy.settings() else {
             return Err("can't be loaded".to_owned());
         };
-        // A broken glass that is carried along excuses what the old object has, whatever `updates`
-        // says.
-        let keeps = spec.updates == Updates::Ratchet || exemptions.break_glass.is_some();
-        let (rules, mut gaps) = rules::of(&description.name, policy.name(), settings, keeps)?;
-        if rules.is_empty() {
-            let why = if gaps.is_empty() {
+        let Some(backstop) = policy.backstop() else {
+            return Err("its rules are not expressed in CEL".to_owned());
+        };
+        let applying = backstop
+            .validations
+            .iter()
+            .filter(|validation| validation.when.holds(settings));
+        let (rules, validations): (Vec<_>, Vec<_>) = applying
+            .map(|found| (found.rule.clone(), validation(policy.name(), found)))
+            .unzip();
+        let rules = BTreeSet::from_iter(rules).into_iter().collect();
+        let mut gaps: Vec<String> = backstop
+            .gaps
+            .iter()
+            .filter(|gap| gap.when.holds(settings))
+            .map(|gap| gap.text.clone())
+            .collect();
+        if validations.is_empty() {
+            return Err(if gaps.is_empty() {
                 "denies nothing with these settings".to_owned()
             } else {
                 gaps.join("; ")
-            };
-            return Err(why);
+            });
         }
-        gaps.push(
-            "updates that keep what the old object has and expose more in another way, such as \
-             another port, another selector or \
-             wider source ranges, which the webhook denies"
-                .to_owned(),
-        );
-        if spec.updates == Updates::Always {
-            let gap = match keeps {
-                true => "updates that keep what the old object has, since the glass may be broken",
-                false => "updates of Services in deletion that keep what the old object has",
-            };
-            gaps.push(gap.to_owned());
+        let literal = literal(settings);
+        if literal.chars().count() > MAX_EXPRESSION {
+            return Err(format!(
+                "its settings are longer than the {MAX_EXPRESSION} characters that an expression \
+                 may have"
+            ));
         }
-        Ok(Self { rules, gaps })
+        // A broken glass that is carried along excuses what the old object has, whatever `updates`
+        // says.
+        let keeps = spec.updates == Updates::Ratchet || exemptions.break_glass.is_some();
+        gaps.extend(gaps_of_updates(spec.updates, keeps).map(str::to_owned));
+        Ok(Self {
+            variables: variables(backstop, literal, keeps),
+            validations,
+            rules,
+            gaps,
+        })
+    }
+}
+
+/// What every net lets through: the webhook compares more of an update than CEL can.
+fn gaps_of_updates(updates: Updates, keeps: bool) -> impl Iterator<Item = &'static str> {
+    let always = match keeps {
+        true => "updates that keep what the old object has, since the glass may be broken",
+        false => "updates of Services in deletion that keep what the old object has",
+    };
+    let widened = "updates that keep what the old object has and expose more in another way, such \
+        as another port, another selector or wider source ranges, which the webhook denies";
+    [
+        Some(widened),
+        (updates == Updates::Always).then_some(always),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// The variables of the host, then those of the policy's own file.
+fn variables(backstop: &rules::Backstop, settings: String, keeps: bool) -> Vec<Variable> {
+    let may_keep = if keeps {
+        "request.operation == 'UPDATE'"
+    } else {
+        IN_DELETION
+    };
+    let of_host = [(SETTINGS, settings), (MAY_KEEP, may_keep.to_owned())];
+    let of_file = backstop
+        .variables
+        .iter()
+        .map(|variable| (variable.name.as_str(), variable.expression.clone()));
+    of_host
+        .into_iter()
+        .chain(of_file)
+        .map(|(name, expression)| Variable {
+            name: name.to_owned(),
+            expression,
+        })
+        .collect()
+}
+
+/// A rule whose messages name the policy.
+fn validation(policy: &str, rule: &rules::Validation) -> Validation {
+    let prefix = format!("[{policy}] ");
+    let says = rule
+        .message_expression
+        .as_ref()
+        .map(|expression| format!("{} + ({expression})", text(&prefix)));
+    Validation {
+        expression: rule.expression.clone(),
+        message: Some(format!("{prefix}{}", rule.message)),
+        message_expression: says,
+        reason: Some("Forbidden".to_owned()),
     }
 }
 
@@ -115,7 +189,8 @@ fn backstop(registration: &Registration<'_>, manifest: &ServicePolicy, net: Net)
                 .collect(),
         ),
         match_constraints: Some(constraints(registration, manifest)),
-        validations: Some(net.rules.into_iter().map(Rule::into_validation).collect()),
+        validations: Some(net.validations),
+        variables: Some(net.variables),
         ..ValidatingAdmissionPolicySpec::default()
     };
     let metadata = ObjectMeta {
@@ -137,6 +212,7 @@ fn backstop(registration: &Registration<'_>, manifest: &ServicePolicy, net: Net)
             metadata,
             spec: binding,
         },
+        rules: net.rules,
         gaps: net.gaps,
     }
 }
@@ -190,16 +266,5 @@ fn constraints(registration: &Registration<'_>, manifest: &ServicePolicy) -> Mat
         }),
         resource_rules: Some(vec![rule]),
         ..MatchResources::default()
-    }
-}
-
-impl Rule {
-    fn into_validation(self) -> Validation {
-        Validation {
-            expression: self.holds,
-            message: Some(self.message),
-            message_expression: self.says,
-            reason: Some("Forbidden".to_owned()),
-        }
     }
 }

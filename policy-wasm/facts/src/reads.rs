@@ -1,5 +1,4 @@
-//! How controllers read the value of an annotation: each with its own parser, so that a table row
-//! names the parser.
+//! Parsers of annotation values. Each controller has its own, which a table row names.
 
 /// A controller's parser of one annotation.
 #[derive(Debug, Clone, Copy)]
@@ -12,12 +11,12 @@ pub enum Reads {
     Folded(&'static str),
     /// Go's `strconv.ParseBool`. The controller refuses what does not parse.
     ParseBool,
-    /// Everything but these texts is a yes.
+    /// These texts are a no. Everything else is a yes.
     Not(&'static [&'static str]),
     /// A JSON object in which `"type"` is `"inner"`. Without a parser, only the plain spelling is a
     /// yes.
     Inner,
-    /// Everything that holds this text is a yes.
+    /// A value that contains this text is a yes. Everything else is a no.
     Contains(&'static str),
 }
 
@@ -26,7 +25,7 @@ pub enum Reads {
 pub enum Reading {
     /// The annotation has its effect.
     Yes,
-    /// It has none.
+    /// The annotation has no effect.
     No,
     /// The controller refuses the value and leaves the load balancer as it was, which no Service
     /// shows.
@@ -63,7 +62,8 @@ impl Reads {
     }
 }
 
-/// Whether a text is in another one. (The library's search is several times the size of this.)
+/// Returns true if a text contains another one. `str::contains` is several times larger in a
+/// component.
 fn holds(text: &str, part: &str) -> bool {
     text.as_bytes()
         .windows(part.len())

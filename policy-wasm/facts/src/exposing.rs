@@ -1,24 +1,24 @@
 //! Annotations by which some controller exposes a Service that is no LoadBalancer.
 
-use crate::glob;
+use sallyport_policy::glob;
 
 /// An annotation with the values that expose.
 #[derive(Debug, Clone, Copy)]
 pub struct Exposing {
     /// The annotation.
     pub key: &'static str,
-    /// Patterns of [`crate::glob`]; empty: any value.
+    /// Patterns of [`sallyport_policy::glob`]; empty: any value.
     pub values: &'static [&'static str],
     /// Annotations with one of which, at exactly this value, it exposes nothing.
     pub unless: &'static [(&'static str, &'static str)],
-    /// What it does, and where that is known from.
+    /// Its effect, and the source.
     #[cfg(not(target_family = "wasm"))]
     pub source: &'static str,
 }
 
 impl Exposing {
-    /// Whether an annotation with this value is meant. Loosely, without regard to case: it is what
-    /// restricts.
+    /// Returns true if an annotation with this value exposes a Service. Compares without regard to
+    /// case, because the match restricts.
     pub fn exposes(&self, key: &str, value: &str) -> bool {
         self.key.eq_ignore_ascii_case(key)
             && (self.values.is_empty()

@@ -5,8 +5,8 @@
 //! updates of what offends anyway, and nowhere else.
 
 use super::internal::{CONTROLLERS, Controller, Public};
-use crate::pairs;
-use crate::service::{Metadata, Service};
+use sallyport_policy::service::{Metadata, Service};
+use sallyport_policy::{Widening, pairs};
 
 /// Parts of the names of annotations by which controllers choose addresses, address families,
 /// networks, firewalls, an existing load balancer, or another Service to lead to. Compared without
@@ -51,7 +51,7 @@ pub static PARTS: [&str; 36] = [
     "subnet",
 ];
 
-/// Whether an annotation may decide who reaches a load balancer, or what is reached.
+/// Returns true if an annotation may decide who reaches a load balancer, or what is reached.
 pub fn bears_on_reach(key: &str) -> bool {
     let name = key
         .as_bytes()
@@ -65,9 +65,21 @@ pub fn bears_on_reach(key: &str) -> bool {
     PARTS.iter().any(|part| has(part))
 }
 
-/// Whether annotations or the class may let in more than before: a controller made an internal load
-/// balancer for certain and does so no more, or left it open and makes a public one now; or an
-/// annotation changes that bears on it in another way.
+/// Compares two states of a Service as [`Widening::between`] does, and also the annotations that
+/// bear on who reaches its load balancer: where these may let in more, the result has
+/// [`Widening::LOAD_BALANCER`].
+pub fn widening(old: &Service, new: &Service) -> Widening {
+    let fields = Widening::between(old, new);
+    if widens(old, new) {
+        fields.or(Widening::LOAD_BALANCER)
+    } else {
+        fields
+    }
+}
+
+/// Returns true if annotations or the class may let in more than before: a controller no longer
+/// makes a certainly internal load balancer, or makes a certainly public one that was uncertain
+/// before, or another annotation changes that bears on it.
 pub fn widens(old: &Service, new: &Service) -> bool {
     let (before, after) = (&old.metadata.annotations, &new.metadata.annotations);
     if before == after && old.spec.load_balancer_class == new.spec.load_balancer_class {
@@ -121,7 +133,7 @@ fn degree(controller: &Controller, service: &Service) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{labels, load_balancer};
+    use sallyport_policy::testing::{labels, load_balancer};
 
     const SCHEME: &str = "service.beta.kubernetes.io/aws-load-balancer-scheme";
 
@@ -165,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn annotations_about_addresses_and_firewalls_count_and_others_do_not() {
+    fn annotations_about_addresses_and_firewalls_count() {
         for key in [
             "service.beta.kubernetes.io/azure-additional-public-ips",
             "service.beta.kubernetes.io/azure-allowed-service-tags",

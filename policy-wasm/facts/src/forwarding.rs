@@ -4,9 +4,9 @@
 /// An annotation whose value names what is led to.
 #[derive(Debug, Clone, Copy)]
 pub struct Forwarding {
-    /// The annotation, as a pattern of [`crate::glob`].
+    /// The annotation, as a pattern of [`sallyport_policy::glob`].
     pub key: &'static str,
-    /// What it does, and where that is known from.
+    /// Its effect, and the source.
     #[cfg(not(target_family = "wasm"))]
     pub source: &'static str,
 }

@@ -1,12 +1,12 @@
 //! Annotations by which a controller takes an address that the Service names.
 //!
-//! Where nothing checks the address, whoever writes the Service takes over any address, as by
-//! `spec.externalIPs` (CVE-2020-8554): rule S08. Where a pool or the cloud's account bounds it, it
-//! is another form of `spec.loadBalancerIP`: rule S13.
+//! Where nothing checks the address, a Service can take over any address, as with
+//! `spec.externalIPs` (CVE-2020-8554): rule S08. Where a pool or the cloud's account limits it, the
+//! annotation is another form of `spec.loadBalancerIP`: rule S13.
 
-use crate::service::{Service, ServiceType};
+use sallyport_policy::service::{Service, ServiceType};
 
-/// What bounds the addresses that a Service can ask for.
+/// The limit on the addresses that a Service can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checked {
     /// Nothing: the controller takes any address.
@@ -22,9 +22,9 @@ pub struct Names {
     pub by: &'static str,
     /// The annotation.
     pub key: &'static str,
-    /// What bounds the addresses.
+    /// The limit on the addresses.
     pub checked: Checked,
-    /// Where that is known from.
+    /// The source.
     #[cfg(not(target_family = "wasm"))]
     pub source: &'static str,
 }
@@ -255,7 +255,7 @@ fn is_separator(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{labels, load_balancer, node_port};
+    use sallyport_policy::testing::{labels, load_balancer, node_port};
 
     #[test]
     fn every_spelling_of_a_list_is_taken_apart() {

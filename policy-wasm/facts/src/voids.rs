@@ -6,10 +6,9 @@
 //! groups and rules of the client's own reach around source ranges.
 
 use super::reads::{Reading, Reads};
-use crate::service::{Service, ServiceType};
-use crate::text;
+use sallyport_policy::service::{Service, ServiceType};
 
-/// What is voided.
+/// The effect that an annotation voids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Voided {
     /// The switch that makes a load balancer internal.
@@ -21,7 +20,7 @@ pub enum Voided {
 }
 
 impl Voided {
-    /// Whether this is among what a row voids.
+    /// Returns true if this includes the other effect.
     pub fn includes(self, other: Self) -> bool {
         self == other || self == Self::Both
     }
@@ -30,9 +29,9 @@ impl Voided {
 /// The reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// It takes an existing load balancer.
+    /// The annotation takes an existing load balancer.
     Adopts,
-    /// Like `Adopts`, by an annotation that the controller writes itself once it has made a load
+    /// Like `Adopts`, with an annotation that the controller itself writes once it has made a load
     /// balancer.
     AdoptsOrOwns,
     /// A second address family has a reach of its own.
@@ -59,7 +58,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// What the annotation does, for a message.
+    /// Returns the effect of the annotation, for a message.
     pub fn text(self) -> &'static str {
         match self {
             Self::Adopts | Self::AdoptsOrOwns => "takes an existing load balancer",
@@ -76,7 +75,8 @@ impl Cause {
         }
     }
 
-    /// Whether another value voids more, or something else: another load balancer, other clients.
+    /// Returns true if another value voids more, or something else: another load balancer, other
+    /// clients.
     pub fn depends_on_value(self) -> bool {
         matches!(
             self,
@@ -97,14 +97,14 @@ pub struct Void {
     pub by: &'static str,
     /// The annotation.
     pub key: &'static str,
-    /// How its value is read. A value that the controller refuses counts as one that voids: it
-    /// leaves everything as it was.
+    /// The parser of its value. A value that the controller refuses counts as one that voids,
+    /// because the controller then changes nothing.
     pub reads: Reads,
-    /// What it voids.
+    /// The effect that it voids.
     pub voids: Voided,
     /// The reason.
     pub cause: Cause,
-    /// Where that is known from.
+    /// The source.
     #[cfg(not(target_family = "wasm"))]
     pub source: &'static str,
 }
@@ -132,7 +132,7 @@ const fn row(
     }
 }
 
-/// What runs beside a cloud's controller, whichever it is.
+/// Controllers that run beside a cloud's own.
 pub const BESIDE: [&str; 2] = ["cilium", "kube-vip"];
 
 use Cause::*;
@@ -474,11 +474,11 @@ impl Voiding<'_> {
     /// Names the offence: the annotation, and its value where another one would be another offence.
     pub fn key(&self) -> String {
         let value = if self.row.cause.depends_on_value() {
-            text!["=", self.found]
+            format!("={}", self.found)
         } else {
             String::new()
         };
-        text!["voided:", self.row.key, value]
+        format!("voided:{}{value}", self.row.key)
     }
 }
 
@@ -504,8 +504,8 @@ pub fn voiding<'a>(
     })
 }
 
-/// Whether an ID was there before the controller could write it: from the beginning, or in place of
-/// another one.
+/// Returns true if an ID was there before the controller could write it: from the beginning, or in
+/// place of another one.
 fn names_existing(service: &Service, old: Option<&Service>, key: &str, found: &str) -> bool {
     match old {
         None => service.status.load_balancer_ingress.is_empty(),
@@ -517,7 +517,7 @@ fn names_existing(service: &Service, old: Option<&Service>, key: &str, found: &s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{cluster_ip, labels, load_balancer};
+    use sallyport_policy::testing::{cluster_ip, labels, load_balancer};
 
     const ID: &str = "kubernetes.digitalocean.com/load-balancer-id";
 

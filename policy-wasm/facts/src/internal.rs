@@ -1,32 +1,32 @@
-//! Is a load balancer an internal one, for certain?
+//! Decides whether a load balancer is certainly an internal one.
 //!
 //! Each controller reads its own annotation with its own parser, and a value that looks internal to
 //! a person may be public to the controller (`"True"` on Azure). So the rules are the controllers'
-//! own: keys in their exact case, a row only for its own controller and the classes that this
-//! serves; and where two keys contradict each other, the load balancer is not internal.
+//! own: keys in their exact case, and a row only for its own controller and the classes that this
+//! serves. Where two keys contradict each other, the load balancer is not internal.
 
 pub use super::controllers::CONTROLLERS;
 
 use super::classes::{Class, Reach};
 use super::reads::{Reading, Reads};
 use super::voids::{Voided, Voiding, voiding};
-use crate::service::Service;
+use sallyport_policy::service::Service;
 
 /// One annotation that makes a load balancer internal.
 #[derive(Debug, Clone, Copy)]
 pub struct Switch {
     /// The annotation.
     pub key: &'static str,
-    /// How its value is read.
+    /// The parser of its value.
     pub reads: Reads,
     /// The value to write. None: it can't be chosen without knowing the network.
     pub set: Option<&'static str>,
-    /// Where that is known from, and what else to know.
+    /// The source, with remarks.
     #[cfg(not(target_family = "wasm"))]
     pub source: &'static str,
 }
 
-/// Which of several switches counts.
+/// The order in which a controller reads several switches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precedence {
     /// All that are present must agree.
@@ -35,7 +35,7 @@ pub enum Precedence {
     First,
 }
 
-/// What a controller makes of a Service that says nothing about it.
+/// The load balancer that a controller makes where no switch is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Default {
     /// A public load balancer.
@@ -46,32 +46,32 @@ pub enum Default {
     Internal,
 }
 
-/// Whether a controller enforces `loadBalancerSourceRanges`.
+/// A controller's treatment of `loadBalancerSourceRanges`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enforces {
-    /// It does.
+    /// They are enforced.
     Yes,
-    /// It depends on settings or on the kind of load balancer, which no Service shows; or nobody
-    /// has looked it up.
+    /// Settings or the kind of load balancer decide, which no Service shows; or nobody has looked
+    /// it up.
     Depends,
-    /// It does not.
+    /// They are not enforced.
     No,
-    /// It does where one of these annotations has one of these values, in any case.
+    /// They are enforced where one of these annotations has one of these values, in any case.
     Where(&'static [(&'static str, &'static [&'static str])]),
 }
 
-/// Another kind of load balancer of the same controller.
+/// Another kind of load balancer that the same controller can make.
 #[derive(Debug, Clone, Copy)]
 pub struct Variant {
-    /// What asks for it.
+    /// The request for it.
     pub when: When,
     /// The annotations that are read instead.
     pub switches: &'static [Switch],
-    /// Whether source ranges are enforced there.
+    /// Its treatment of source ranges.
     pub enforces: Enforces,
 }
 
-/// What asks for another kind of load balancer.
+/// A request for another kind of load balancer.
 #[derive(Debug, Clone, Copy)]
 pub enum When {
     /// This annotation with this value, in any case.
@@ -83,7 +83,7 @@ pub enum When {
 /// A controller that makes load balancers of Services.
 #[derive(Debug, Clone, Copy)]
 pub struct Controller {
-    /// What settings call it.
+    /// The name in settings.
     pub name: &'static str,
     /// The beginning of the providerID of the Nodes where it runs; empty where that tells nothing.
     pub infrastructure: &'static str,
@@ -91,13 +91,13 @@ pub struct Controller {
     pub classes: &'static [Class],
     /// The annotations that it reads. None: it makes public load balancers only.
     pub switches: &'static [Switch],
-    /// Which of them counts.
+    /// The order in which it reads them.
     pub precedence: Precedence,
-    /// What it makes where none of them is.
+    /// The load balancer without any of them.
     pub default: Default,
-    /// Another kind of load balancer, which reads other annotations.
+    /// Another kind of load balancer, for which it reads other annotations.
     pub variant: Option<Variant>,
-    /// Whether it enforces source ranges.
+    /// Its treatment of source ranges.
     pub enforces: Enforces,
     /// The annotations that it reads in place of `spec.loadBalancerSourceRanges`: comma-separated
     /// blocks.
@@ -115,15 +115,15 @@ pub const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source
 pub(super) const AWS_TYPE: &str = "service.beta.kubernetes.io/aws-load-balancer-type";
 const AWS_LBC_TYPES: [&str; 2] = ["external", "nlb-ip"];
 
-/// Why a load balancer is not certainly an internal one.
+/// A reason why a load balancer is not certainly internal.
 #[derive(Debug, Clone, Copy)]
 pub enum Public<'a> {
     /// The controller is not known to serve this class.
     Class {
         /// The class.
         class: &'a str,
-        /// Whether the annotations would make a public load balancer, for certain or not, if it
-        /// were told to serve it; `None` where they would make an internal one.
+        /// Some if the annotations make no internal load balancer for a controller that serves the
+        /// class: true if it is certainly public.
         public: Option<bool>,
     },
     /// The class is an external one.
@@ -132,21 +132,21 @@ pub enum Public<'a> {
     Value {
         /// The annotation.
         key: &'static str,
-        /// What was found.
+        /// The value found.
         found: &'a str,
-        /// What to write instead.
+        /// The value to write instead.
         set: Option<&'static str>,
-        /// Whether it makes a public load balancer for certain; the controller refuses some values,
-        /// and two annotations may contradict each other.
+        /// True if the load balancer is certainly public. A controller refuses some values, and two
+        /// annotations may contradict each other.
         is_certain: bool,
     },
     /// The controller's annotation is missing.
     Missing {
         /// The annotation.
         key: &'static str,
-        /// What to write.
+        /// The value to write.
         set: Option<&'static str>,
-        /// Whether the load balancer is a public one for certain.
+        /// True if the load balancer is certainly public.
         is_certain: bool,
     },
     /// The controller makes public load balancers only.
@@ -156,7 +156,7 @@ pub enum Public<'a> {
 }
 
 impl Public<'_> {
-    /// Whether the load balancer is a public one for certain.
+    /// True if the load balancer is certainly public.
     pub fn is_certain(&self) -> bool {
         match self {
             Self::ExternalClass(_) | Self::NoSwitch => true,
@@ -174,8 +174,8 @@ pub fn by_name(name: &str) -> Option<&'static Controller> {
         .find(|controller| controller.name == name)
 }
 
-/// Who serves a Service on the Nodes of an infrastructure
-/// ([`crate::review::ProviderId::provider`]).
+/// Returns the controller that serves a Service on the Nodes of an infrastructure
+/// ([`super::nodes::provider`]).
 pub fn on(infrastructure: &str, service: &Service) -> Option<&'static Controller> {
     let class = service.spec.load_balancer_class.as_deref();
     let by_aws_lbc = class.is_some()
@@ -194,8 +194,8 @@ pub fn on(infrastructure: &str, service: &Service) -> Option<&'static Controller
 }
 
 impl Controller {
-    /// Why this controller may make a public load balancer of a Service; `None` where it makes an
-    /// internal one for certain.
+    /// Returns the first reason why this controller may make a public load balancer of a Service;
+    /// `None` where it certainly makes an internal one.
     pub fn public<'a>(&'a self, service: &'a Service) -> Option<Public<'a>> {
         self.reasons(service, None).into_iter().next()
     }
@@ -226,7 +226,7 @@ impl Controller {
         reasons
     }
 
-    /// What this controller makes of a class; `None` where it does not serve it.
+    /// Returns the reach of a class; `None` where this controller does not serve it.
     fn reach(&self, class: &str) -> Option<Reach> {
         self.classes
             .iter()
@@ -292,8 +292,8 @@ impl Controller {
         }
     }
 
-    /// Whether source ranges of this Service are enforced, as far as they are not voided
-    /// ([`super::voids`]).
+    /// Returns how this controller treats the source ranges of a Service, unless an annotation
+    /// voids them ([`super::voids`]).
     pub fn enforces(&self, service: &Service) -> Enforces {
         let class = service.spec.load_balancer_class.as_deref();
         if class.is_some_and(|class| self.reach(class).is_none()) {
@@ -333,7 +333,7 @@ impl Controller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{labels, load_balancer};
+    use sallyport_policy::testing::{labels, load_balancer};
 
     const AWS_SCHEME: &str = "service.beta.kubernetes.io/aws-load-balancer-scheme";
     const AWS_INTERNAL: &str = "service.beta.kubernetes.io/aws-load-balancer-internal";
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_contradiction_is_not_internal_and_a_newer_key_shadows_the_older_one() {
+    fn a_contradiction_is_not_internal_and_newer_keys_win() {
         assert!(is_internal(
             "aws-lbc",
             Some("service.k8s.aws/nlb"),
@@ -486,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_set_makes_it_internal_and_nothing_is_overridden() {
+    fn the_switch_to_set_makes_it_internal_and_overrides_nothing() {
         for controller in &CONTROLLERS {
             let mut service = load_balancer("w", 80);
             let Some((key, value)) = controller.switch_to_set(&service) else {
@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_certainly_public_is_told_from_what_is_not_certain() {
+    fn certainly_public_differs_from_not_certain() {
         let certain = |name: &str, annotations: &[(&str, &str)]| {
             let mut service = load_balancer("w", 80);
             service.metadata.annotations = annotations
@@ -543,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_load_balancer_enforces_ranges_where_its_rules_are_managed() {
+    fn a_network_load_balancer_with_managed_rules_enforces_ranges() {
         let enforces = |annotations: &[(&str, &str)]| {
             let mut service = load_balancer("w", 80);
             service.metadata.annotations = annotations

@@ -1,4 +1,4 @@
-//! What each controller does, question by question, as `docs/rules.md` prints it.
+//! The behaviour of each controller, question by question, as `docs/rules.md` prints it.
 //!
 //! A cell is the annotations of [`super::voids`] and [`super::addresses`] that answer its question,
 //! followed by the text here. An empty text is allowed only where there are such annotations: no

@@ -1,12 +1,12 @@
-//! Which infrastructure a Node's `spec.providerID` means, and whether its cloud serves LoadBalancer
-//! Services.
+//! Infrastructures by the beginning of a Node's `spec.providerID`, and whether their clouds serve
+//! LoadBalancer Services.
 //!
 //! Two clouds write IDs without a scheme. They are recognised exactly, since a policy permits
 //! something where it knows the cloud: an ID that only looks alike means nothing.
 
-use crate::review::ProviderId;
+use sallyport_policy::review::ProviderId;
 
-/// What the beginning of a providerID says about Services of type LoadBalancer without a class.
+/// The support of an infrastructure for Services of type LoadBalancer without a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Serves {
     /// The cloud's controller serves them.
@@ -20,9 +20,9 @@ pub enum Serves {
 pub struct Infrastructure {
     /// The text before `://`; or, for IDs without a scheme, the name that we give it.
     pub name: &'static str,
-    /// What it says.
+    /// Its support for load balancers.
     pub serves: Serves,
-    /// How its IDs look, and where that is known from.
+    /// The form of its IDs, and the source.
     #[cfg(not(target_family = "wasm"))]
     pub source: &'static str,
 }
@@ -194,33 +194,23 @@ pub const ALIBABA_REGIONS: [&str; 35] = [
     "cn-north-2-gov-1",
 ];
 
-impl ProviderId {
-    /// What the ID says, as it stands: the scheme, or what precedes the first dot. None where the
-    /// Node has no ID.
-    pub fn text(&self) -> Option<&str> {
-        match self {
-            Self::Scheme(text) | Self::Bare(text) => Some(text),
-            Self::Missing => None,
-        }
-    }
-
-    /// The provider by the name that others have as their scheme: `oci` for a bare `ocid1`,
-    /// `alicloud` for a region of Alibaba Cloud, and [`ProviderId::text`] for everything else.
-    ///
-    /// ```
-    /// use sallyport_policy::review::ProviderId;
-    ///
-    /// assert_eq!(ProviderId::Scheme("aws".into()).provider(), Some("aws"));
-    /// assert_eq!(ProviderId::Bare("ocid1".into()).provider(), Some("oci"));
-    /// assert_eq!(ProviderId::Bare("cn-hangzhou".into()).provider(), Some("alicloud"));
-    /// assert_eq!(ProviderId::Missing.provider(), None);
-    /// ```
-    pub fn provider(&self) -> Option<&str> {
-        match self {
-            Self::Bare(text) if text == "ocid1" => Some("oci"),
-            Self::Bare(text) if ALIBABA_REGIONS.contains(&text.as_str()) => Some("alicloud"),
-            _ => self.text(),
-        }
+/// Returns the provider by the name that others have as their scheme: `oci` for a bare `ocid1`,
+/// `alicloud` for a region of Alibaba Cloud, and [`ProviderId::text`] for everything else.
+///
+/// ```
+/// use sallyport_facts::nodes::provider;
+/// use sallyport_policy::review::ProviderId;
+///
+/// assert_eq!(provider(&ProviderId::Scheme("aws".into())), Some("aws"));
+/// assert_eq!(provider(&ProviderId::Bare("ocid1".into())), Some("oci"));
+/// assert_eq!(provider(&ProviderId::Bare("cn-hangzhou".into())), Some("alicloud"));
+/// assert_eq!(provider(&ProviderId::Missing), None);
+/// ```
+pub fn provider(id: &ProviderId) -> Option<&str> {
+    match id {
+        ProviderId::Bare(text) if text == "ocid1" => Some("oci"),
+        ProviderId::Bare(text) if ALIBABA_REGIONS.contains(&text.as_str()) => Some("alicloud"),
+        _ => id.text(),
     }
 }
 
