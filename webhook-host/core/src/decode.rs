@@ -20,7 +20,7 @@ use std::fmt::{self, Display, Write as _};
 pub struct DecodeError {
     /// JSON path from the root, such as `spec.ports[0].nodePort`; empty for the root itself.
     pub path: String,
-    /// What was found there and what is allowed.
+    /// The value found there, and the values allowed.
     pub problem: String,
     /// The key that no such object has, where that is the problem.
     pub unknown_key: Option<String>,
@@ -66,7 +66,7 @@ impl DecodeError {
 
     fn at(mut self, path: &Path<'_>) -> Self {
         if !self.placed {
-            // What the error already carries lies below this path: a missing field.
+            // A path that the error already has lies below this one: a missing field.
             self.path = join(&path.to_string(), &self.path);
             self.placed = true;
         }
@@ -199,7 +199,7 @@ impl de::Error for DecodeError {
     }
 }
 
-/// What serde expects, in Kubernetes' words.
+/// Says in Kubernetes' words what serde expects.
 fn word(expected: &dyn Expected) -> String {
     let text = expected.to_string();
     match text.as_str() {

@@ -1,4 +1,5 @@
-//! How Sallyport judges Services: everything but running WebAssembly and talking to the outside.
+//! The part of Sallyport that judges Services: everything but running WebAssembly and talking to
+//! the outside.
 //!
 //! [`admission`] is the one evaluation path, from an AdmissionRequest to its answer; [`suite`] and
 //! [`check`] take it on files. It asks each [`policy`] by way of [`policy::Evaluate`], the one seam

@@ -22,7 +22,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Whether a character is not shown as what it is: control characters, line and paragraph
+/// Returns whether a character is not shown as what it is: control characters, line and paragraph
 /// separators, bidirectional controls, and Unicode's `Default_Ignorable_Code_Point`
 /// (DerivedCoreProperties.txt, Unicode 16), which covers zero-width characters, fillers, variation
 /// selectors and tags. The interlinear annotations and the blank braille pattern are invisible,

@@ -101,7 +101,7 @@ impl Millis {
         Self(millis)
     }
 
-    /// The same as the standard library's type.
+    /// Converts into the standard library's type.
     pub fn duration(self) -> Duration {
         Duration::from_millis(self.0.into())
     }

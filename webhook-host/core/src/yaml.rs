@@ -39,7 +39,7 @@ impl YamlError {
         self.line
     }
 
-    /// What is wrong and what to do, without the line.
+    /// The problem and the fix, without the line.
     pub fn problem(&self) -> &str {
         &self.problem
     }

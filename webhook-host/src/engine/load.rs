@@ -231,7 +231,7 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// What a configured instance says about itself.
+    /// Asks a configured instance for its description.
     fn describe_again(
         &self,
         guest: &Guest,

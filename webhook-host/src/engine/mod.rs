@@ -31,11 +31,11 @@ use ticker::Ticker;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 
-/// What the pool is sized for.
+/// The load that the pool is sized for.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// How many evaluations may run at the same time, at least 1. An evaluation runs inline on a
-    /// worker thread, so the number of workers is enough.
+    /// The largest number of evaluations at the same time, at least 1. An evaluation runs inline on
+    /// a worker thread, so the number of workers is enough.
     pub concurrency: u32,
     /// The largest memory limit that a policy may have.
     pub memory: Bytes,
@@ -67,8 +67,8 @@ const TABLES: u32 = 8;
 /// Function table entries: a JavaScript engine has about 12,000.
 const TABLE_ELEMENTS: usize = 40_000;
 
-/// What stays mapped between two evaluations in one slot, so that resetting it is a copy and not a
-/// page fault. A Rust guest touches about 100 KiB.
+/// Bytes that stay mapped between two evaluations in one slot, so that resetting it is a copy and
+/// not a page fault. A Rust guest touches about 100 KiB.
 const RESIDENT_MEMORY: usize = 1 << 20;
 const RESIDENT_TABLE: usize = 64 << 10;
 
@@ -158,8 +158,8 @@ impl Engine {
         })
     }
 
-    /// How often a component was compiled. A policy with settings is compiled twice, for
-    /// `configure` and as a snapshot; one from the cache, never.
+    /// Counts compilations. A policy with settings is compiled twice, for `configure` and as a
+    /// snapshot; one from the cache, never.
     pub fn compilations(&self) -> u64 {
         self.compilations.load(Ordering::Relaxed)
     }

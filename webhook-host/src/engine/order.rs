@@ -1,4 +1,4 @@
-//! What is to be loaded.
+//! A component that is to be loaded, with its settings and limits.
 
 use sallyport_core::component::PolicyComponent;
 use serde_json::Map;

@@ -42,9 +42,9 @@ pub(super) struct Order<'a> {
 /// A compiled component.
 pub(super) struct Made {
     pub(super) compiled: Compiled,
-    /// Whether a later load may use it too.
+    /// True if a later load may use it too.
     pub(super) keep: bool,
-    /// What `configure` logged.
+    /// The lines that `configure` logged.
     pub(super) log: Vec<Line>,
 }
 
@@ -158,7 +158,7 @@ impl Task<'_> {
         mut store: Store<State>,
         instance: Instance,
     ) -> Result<Component, LoadError> {
-        // Of a memory that the guest has filled up, too.
+        // The accessors grow a memory that the guest has filled up, too.
         store.data_mut().allow(MEMORIES as usize * ACCESSOR_MEMORY);
         // wizer reads the whole memory, in place.
         store.set_hostcall_fuel(usize::MAX);

@@ -1,4 +1,4 @@
-//! What the host keeps for one evaluation: limits and the guest's log.
+//! The host's data for one evaluation: limits and the guest's log.
 
 use sallyport_core::contract::log::Level;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::{ResourceLimiter, StoreContextMut};
 
-/// What one evaluation may use.
+/// The limits of one evaluation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
     /// Wall-clock time, counted in epochs.
@@ -119,7 +119,7 @@ impl State {
         }
     }
 
-    /// Whether the guest was refused memory: its trap, if one follows, means that.
+    /// Returns whether the guest was refused memory: its trap, if one follows, means that.
     pub(crate) fn memory_refused(&self) -> bool {
         self.memory_refused
     }

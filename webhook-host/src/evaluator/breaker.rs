@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Misses in a row that open the breaker. One may be a processor that was busy elsewhere.
 const MISSES: u32 = 3;
 
-/// How long it stays open before it is tried again.
+/// The time for which the breaker stays open before a trial.
 const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Breaker(Mutex<State>);
@@ -32,10 +32,10 @@ pub(super) struct Permit<'a> {
     is_trial: bool,
 }
 
-/// How an evaluation ended.
+/// The end of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// Of its own accord, whatever it answered.
+    /// It ended of its own accord, whatever it answered.
     InTime,
     /// It was interrupted, and had had its time.
     Missed,
@@ -44,7 +44,7 @@ pub(super) enum Ended {
     CutShort,
 }
 
-/// What an evaluation did to the breaker, for the log.
+/// A change of the breaker that an evaluation brought, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     Opened,
@@ -76,7 +76,7 @@ impl Breaker {
         })
     }
 
-    /// Whether the next evaluation would not run, or only as a trial.
+    /// Returns whether the next evaluation would not run, or only as a trial.
     pub(super) fn is_open(&self) -> bool {
         self.with(|state| !matches!(state, State::Closed(_)))
     }
@@ -114,7 +114,7 @@ impl Permit<'_> {
     /// Tells the breaker how the evaluation ended.
     pub(super) fn end(mut self, ended: Ended, now: Instant) -> Option<Change> {
         let change = self.breaker.end(self.is_trial, ended, now);
-        // What `drop` would do is done.
+        // Keeps `drop` from resetting the breaker.
         self.is_trial = false;
         change
     }

@@ -138,7 +138,7 @@ struct Evaluator {
     breaker: Breaker,
 }
 
-/// What instances of one policy are made of.
+/// The parts of which instances of one policy are made.
 struct Instances {
     guest: Guest,
     per_instance: Option<PerInstance>,
@@ -221,7 +221,7 @@ impl Evaluator {
         verdict.map_err(|error| self.classify(&error, &store, left))
     }
 
-    /// What an answer says about the policy.
+    /// Returns what an answer says about the policy.
     fn ended(
         &self,
         verdict: &Result<Verdict, EvaluationError>,
@@ -288,7 +288,7 @@ impl Instances {
 const LARGE: usize = 500;
 const LARGE_ANNOTATIONS: usize = 64 << 10;
 
-/// Whether a Service is so large that it may take long.
+/// Returns whether a Service is so large that it may take long.
 fn is_large(review: &Review) -> bool {
     [Some(&review.service), review.old_service.as_ref()]
         .into_iter()

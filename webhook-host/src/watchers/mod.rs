@@ -1,5 +1,4 @@
-//! What watchers know of a cluster, and how they fare: shared by the one that writes and all that
-//! read.
+//! The state of the watchers of a cluster: the objects that they know, and how each of them fares.
 //!
 //! Readers take the current version without a lock and keep it for a whole review; a version, once
 //! published, never changes. What was known when contact was lost stays known, and `Feed` says that
@@ -22,10 +21,10 @@ pub struct Watched {
     feeds: Mutex<BTreeMap<&'static str, Feed>>,
 }
 
-/// How the watcher of one resource fares.
+/// The state of the watcher of one resource.
 #[derive(Debug, Clone)]
 pub struct Feed {
-    /// Whether policies may rely on what is known.
+    /// Says if policies may rely on the objects that are known.
     pub state: State,
     /// When the API server was last heard of by this watcher; bookmarks count.
     pub contact: Option<SystemTime>,
@@ -39,7 +38,7 @@ pub struct Feed {
     listing: bool,
 }
 
-/// Whether policies may rely on what is known of a resource.
+/// Says if policies may rely on the objects that are known of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// The first list has not ended: policies are told that nothing is known. Why, when something
@@ -66,12 +65,12 @@ impl State {
         }
     }
 
-    /// Whether there was a whole list, at some time.
+    /// Returns whether there was a whole list, at some time.
     pub fn is_listed(&self) -> bool {
         !matches!(self, Self::Waiting(_))
     }
 
-    /// What is wrong, if anything.
+    /// Returns the trouble, if there is any.
     pub fn trouble(&self) -> Option<&Trouble> {
         match self {
             Self::Waiting(trouble) => trouble.as_ref(),
@@ -87,7 +86,7 @@ pub struct Trouble {
     /// From a closed set: `unreachable`, `forbidden`, `expired`, `missing`, `busy`, `refused`,
     /// `unreadable`.
     pub reason: &'static str,
-    /// What failed, and what to do.
+    /// The failure, and the fix.
     pub message: String,
 }
 
@@ -107,12 +106,12 @@ impl Watched {
         Arc::new(Self::default())
     }
 
-    /// What reviews see, to make an inventory of.
+    /// Returns what reviews see, to make an inventory of.
     pub fn current(&self) -> &Arc<Current> {
         &self.current
     }
 
-    /// What reviews see from now on.
+    /// Publishes an index. Reviews see it from now on.
     pub fn publish(&self, index: &Index) {
         for kind in Kind::ALL {
             self.holds(kind.resource(), index.count(kind));
@@ -140,7 +139,7 @@ impl Watched {
         self.lock().clone()
     }
 
-    /// Whether a kind is watched, was listed, and is in contact.
+    /// Returns whether a kind is watched, was listed, and is in contact.
     pub fn is_synced(&self, kind: Kind) -> bool {
         self.lock()
             .get(kind.resource())

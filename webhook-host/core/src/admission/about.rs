@@ -1,11 +1,11 @@
-//! What a Service has about it, for policies that have something to say about some Services only.
+//! The properties of a Service by which policies say which Services they judge.
 //!
 //! Asking a policy costs a fresh instance, looking costs nothing. Called by `subject`.
 
 use crate::contract::description::About;
 use crate::contract::service::{Service, ServiceType, Spec};
 
-/// What the Service, or the old one, has about it.
+/// The properties that the Service or the old one has.
 pub(super) fn about(service: &Service, old: Option<&Service>) -> About {
     let changed = |old: &Service| old.metadata.labels != service.metadata.labels;
     let update = old.map_or(About::empty(), |old| {

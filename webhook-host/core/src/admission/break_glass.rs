@@ -15,14 +15,14 @@ use crate::manifest::BreakGlass;
 use jiff::Timestamp;
 use std::time::SystemTime;
 
-/// What the annotation means for a request.
+/// The effect of the annotation on a request.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Glass {
     /// There is none.
     Whole,
     /// The request is excused.
     Granted(Grant),
-    /// What the old object has is excused.
+    /// The offences that the old object has too are excused.
     Carried,
     /// It grants nothing, and why.
     Refused(Violation),
@@ -75,7 +75,8 @@ impl Glass {
         }
     }
 
-    /// Whether the object is left as it is: what somebody excused must not be improved away.
+    /// Returns whether the object is left as it is: what somebody excused must not be improved
+    /// away.
     pub(super) fn forbids_patches(&self) -> bool {
         matches!(self, Self::Granted(_) | Self::Carried)
     }

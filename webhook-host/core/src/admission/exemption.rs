@@ -55,7 +55,7 @@ impl Exemption {
     }
 }
 
-/// What is reviewed, unless the request is exempt.
+/// Returns the operation and the resource, unless the request is exempt.
 pub(super) fn scope(
     request: &AdmissionRequest<'_>,
     exemptions: &Exemptions,
@@ -129,7 +129,7 @@ pub(super) fn named(
     is_member.then_some(Exemption::Group)
 }
 
-/// Whether the old object waits for its finalizers: it has a `deletionTimestamp`.
+/// Returns whether the old object waits for its finalizers: it has a `deletionTimestamp`.
 pub(super) fn is_in_deletion(old: Option<&Service>) -> bool {
     old.is_some_and(|old| old.metadata.deletion_timestamp.is_some())
 }
@@ -218,7 +218,7 @@ fn is_same(new: Option<&RawValue>, old: Option<&RawValue>) -> bool {
     new == old || tree(new).is_some_and(|new| tree(old) == Some(new))
 }
 
-/// Whether each entry of one list is an entry of the other one.
+/// Returns whether each entry of one list is an entry of the other one.
 fn is_subset(new: Option<&RawValue>, old: Option<&RawValue>) -> bool {
     let (new, old) = (text(new), text(old));
     let entries = |text: &str| match tree(text)? {
@@ -233,7 +233,7 @@ fn is_subset(new: Option<&RawValue>, old: Option<&RawValue>) -> bool {
         })
 }
 
-/// What is absent is null.
+/// An absent member is null.
 fn text(part: Option<&RawValue>) -> &str {
     part.map_or("null", RawValue::get)
 }

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use subject::Subject;
 
-/// What policies are asked.
+/// The function that policies are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Function {
     /// `mutate`, in the mutating phase: patches, never denies.
@@ -57,7 +57,7 @@ impl Function {
         }
     }
 
-    /// What a policy's description calls it.
+    /// The phase by which a policy's description asks for this function.
     fn wanted(self) -> Phase {
         match self {
             Self::Mutate => Phase::Mutating,
@@ -104,9 +104,9 @@ impl Admission {
         }
     }
 
-    /// The same, but policies are asked about Services, too, that they are not about by their own
-    /// description; to have an opinion on one is an evaluation error. For the harness, where such a
-    /// policy is to be found out.
+    /// Also asks policies about Services that they do not judge by their own description; an
+    /// opinion on such a Service is an evaluation error. For the harness, which finds out such
+    /// policies.
     #[must_use]
     pub fn thorough(self) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl Admission {
         }
     }
 
-    /// The same with next versions of some policies, by the same names.
+    /// Adds next versions of some policies, by the same names.
     #[must_use]
     pub fn with_candidates(self, candidates: Vec<Arc<Policy>>) -> Self {
         Self { candidates, ..self }
@@ -138,17 +138,17 @@ impl Admission {
             .find(|candidate| candidate.manifest().metadata.name == policy)
     }
 
-    /// What is never judged.
+    /// The requests that are never judged.
     pub fn exemptions(&self) -> &Exemptions {
         &self.exemptions
     }
 
-    /// What policies may know.
+    /// The facts that policies may know.
     pub fn inventory(&self) -> &Inventory {
         &self.inventory
     }
 
-    /// What policies ask for of the cluster, themselves or by the selector of their manifest.
+    /// The kinds of objects that policies ask for, themselves or by the selector of their manifest.
     pub fn asks(&self) -> BTreeSet<Kind> {
         let all = || self.policies.iter().chain(&self.candidates);
         let needed = |context| all().any(|policy| policy.needs(context));
@@ -164,8 +164,8 @@ impl Admission {
             .collect()
     }
 
-    /// Whether a review would be better informed if its namespace were known: its labels are not,
-    /// and some policy goes by them.
+    /// Returns whether a review would be better informed if its namespace were known: its labels
+    /// are not, and some policy goes by them.
     pub fn lacks_namespace(&self, function: Function, request: &AdmissionRequest<'_>) -> bool {
         let (view, namespace) = (self.inventory.view(), request.namespace());
         if view.namespace_labels(namespace).is_some() {
@@ -277,8 +277,8 @@ impl Admission {
             && (function != Function::Mutate || spec.mode == Mode::Enforce)
     }
 
-    /// What the host itself may do in a namespace: deny where some policy may, whatever resource it
-    /// is asked about; or else warn.
+    /// Returns the mode of the host's own findings in a namespace: Enforce where some policy may
+    /// deny, whatever resource it is asked about; Warn otherwise.
     fn strictest(&self, view: &View<'_>, namespace: &str) -> Mode {
         let labels = view.namespace_labels(namespace);
         let mut specs = self.policies.iter().map(|policy| &policy.manifest().spec);
@@ -369,8 +369,8 @@ impl Admission {
         (evaluation.kept, evaluation.violations) = violations.into_iter().partition(stood);
     }
 
-    /// Whether to ask a policy that matches: it is about the Service, or its word on that is to be
-    /// tried.
+    /// Returns whether to ask a policy that matches: it is about the Service, or its word on that
+    /// is to be tried.
     fn would_ask(&self, policy: &Policy, subject: &Subject<'_>) -> bool {
         self.thorough || subject.concerns(policy)
     }
@@ -384,7 +384,7 @@ impl Admission {
     ) -> Outcome {
         let mut patched = Patched::new(request);
         let improve = |&policy: &&'a Policy| {
-            // What the ones before have patched may make it a Service of this one's.
+            // A Service that others have patched may be one that this policy judges.
             if !self.would_ask(policy, subject) {
                 return None;
             }

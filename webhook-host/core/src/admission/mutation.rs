@@ -14,7 +14,7 @@ use crate::service;
 use json_patch::Patch;
 use serde_json::{Value, json};
 
-/// What a patch may touch. Status and managedFields are others' to write.
+/// The parts of an object that a patch may touch. Status and managedFields are others' to write.
 const WRITABLE: [&str; 3] = ["/spec", "/metadata/labels", "/metadata/annotations"];
 
 /// The object and what was done to it.
@@ -60,7 +60,7 @@ impl<'a> Patched<'a> {
         Ok(())
     }
 
-    /// What a patch would do; `None` when it does nothing.
+    /// Tries a patch; `None` when it does nothing.
     pub(super) fn attempt(
         &self,
         patch: Vec<PatchOperation>,

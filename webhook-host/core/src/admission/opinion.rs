@@ -1,4 +1,4 @@
-//! What one policy made of one review, as it is recorded and compared.
+//! The opinion of one policy on one review, as it is recorded and compared.
 //!
 //! Two opinions say the same when they find the same offences (rule, key, field), tell the same
 //! warnings, and patch alike. Messages are for people, and differ between versions without a
@@ -59,7 +59,7 @@ pub struct Failure {
     pub message: String,
 }
 
-/// How a next version's opinion differs from the live one's.
+/// The difference between the opinions of a next version and of the live one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Divergence {
     /// It doesn't.
@@ -89,7 +89,7 @@ impl Divergence {
 }
 
 impl Opinion {
-    /// How the opinion of a next version differs from this one.
+    /// Compares this opinion with that of a next version.
     pub fn diverges(&self, next: &Self) -> Divergence {
         if next.error.is_some() {
             return Divergence::Error;
@@ -150,7 +150,7 @@ impl Opinion {
     }
 }
 
-/// What is compared of an offence: rule, key, field.
+/// The part of an offence that is compared: rule, key, field.
 pub type Found<'a> = (&'a str, &'a str, &'a str);
 
 impl Offence {
@@ -158,7 +158,7 @@ impl Offence {
         offences.iter().map(Self::found).collect()
     }
 
-    /// What is compared.
+    /// Returns the part that is compared.
     pub fn found(&self) -> Found<'_> {
         (&self.rule, &self.key, &self.field)
     }
@@ -167,7 +167,7 @@ impl Offence {
 impl From<&Evaluation> for Opinion {
     fn from(evaluation: &Evaluation) -> Self {
         let offences = |violations: &[Violation]| violations.iter().map(Offence::from).collect();
-        // What was applied has a JSON form.
+        // A patch that was applied has a JSON form.
         let operations = evaluation
             .patch
             .iter()

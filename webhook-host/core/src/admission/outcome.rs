@@ -1,4 +1,4 @@
-//! What comes of a review: the cluster's answer, and the policies' opinions behind it.
+//! The outcome of a review: the cluster's answer, and the policies' opinions behind it.
 //!
 //! `AdmissionResponse` is what the API server gets; `Evaluation` is what reports, metrics and tests
 //! read. Only `admission` makes them.
@@ -23,13 +23,13 @@ pub struct Outcome {
     pub exemption: Option<Exemption>,
     /// Why the object is no Service, if it is none (rule S16).
     pub malformed: Option<crate::service::Malformed>,
-    /// Who excused what would have been denied, and until when.
+    /// The user who excused a denial, and until when.
     pub break_glass: Option<Grant>,
-    /// Whether some policy matches: by namespace, mode, and the operations and resources of its
+    /// True if some policy matches: by namespace, mode, and the operations and resources of its
     /// description.
     pub matched: bool,
-    /// What each policy that was asked thinks, in the order of the policies: those that match and
-    /// are about such a Service.
+    /// The opinions of the policies that were asked, in the order of the policies: those that match
+    /// and judge such a Service.
     pub evaluations: Vec<Evaluation>,
 }
 
@@ -38,7 +38,7 @@ pub struct Outcome {
 pub struct Evaluation {
     /// The name of the ServicePolicy.
     pub policy: Arc<str>,
-    /// What was asked.
+    /// The function that was asked.
     pub function: Function,
     /// Violations that count, before mode is applied.
     pub violations: Vec<Violation>,
@@ -52,7 +52,7 @@ pub struct Evaluation {
     pub patch: Vec<PatchOperation>,
     /// Why there is no opinion.
     pub error: Option<EvaluationError>,
-    /// How long the policy ran, the old object included.
+    /// The time that the policy took, the review of the old object included.
     pub elapsed: Duration,
 }
 
@@ -61,7 +61,7 @@ pub struct Evaluation {
 pub struct AdmissionResponse {
     /// The request's.
     pub uid: String,
-    /// Whether the request may go on.
+    /// True if the request may go on.
     pub allowed: bool,
     /// Why not.
     pub denial: Option<Denial>,
@@ -78,7 +78,7 @@ pub struct AdmissionResponse {
 pub struct Denial {
     /// The first violations, a line each.
     pub message: String,
-    /// The same for programs: `status.details.causes`.
+    /// The violations for programs: `status.details.causes`.
     pub causes: Vec<Cause>,
 }
 

@@ -85,9 +85,9 @@ pub struct AdmissionRequest<'a> {
     /// Where the object is.
     #[serde(borrow, default)]
     pub namespace: Option<Cow<'a, str>>,
-    /// What is done.
+    /// The operation.
     pub operation: Operation,
-    /// Who does it.
+    /// The user who sends the request.
     #[serde(default)]
     pub user_info: UserInfo,
     /// Null on DELETE.
@@ -115,17 +115,17 @@ pub struct GroupVersionKind<'a> {
     pub kind: Cow<'a, str>,
 }
 
-/// What a request does.
+/// The operation of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Operation {
-    /// Of a new object.
+    /// Stores a new object.
     Create,
-    /// Of an object or a sub-resource; a patch is one too.
+    /// Changes an object or a sub-resource; a patch is an update too.
     Update,
-    /// Of one object or a collection.
+    /// Deletes one object or a collection.
     Delete,
-    /// To a sub-resource such as `services/proxy`.
+    /// Uses a sub-resource such as `services/proxy`.
     Connect,
 }
 

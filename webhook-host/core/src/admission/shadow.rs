@@ -16,14 +16,14 @@ use crate::policy::{Deadline, Entry, Policy};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// What the live policy and its candidate think of one review.
+/// The opinions of a live policy and of its candidate on one review.
 #[derive(Debug, Clone)]
 pub struct Shadowed {
     /// The name of both.
     pub policy: Arc<str>,
-    /// What the answer was made of.
+    /// The live policy's, of which the answer was made.
     pub live: Opinion,
-    /// What it would have been made of.
+    /// The candidate's.
     pub candidate: Opinion,
 }
 
@@ -142,7 +142,7 @@ impl Again<'_> {
         evaluation
     }
 
-    /// What the live policy did to the object stands.
+    /// Applies the live policy's patch, which stands.
     fn follow(&mut self, live: Option<&Evaluation>) {
         if let Some(live) = live.filter(|live| !live.patch.is_empty()) {
             // It fitted when it was applied first.

@@ -95,7 +95,7 @@ impl<'a> Subject<'a> {
         self.review.old_service.as_ref()
     }
 
-    /// Whether the policy may have something to say about the object, as patched so far.
+    /// Returns whether the policy may have something to say about the object, as patched so far.
     pub(super) fn concerns(&self, policy: &Policy) -> bool {
         policy.is_about(
             self.about,

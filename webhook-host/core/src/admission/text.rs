@@ -1,4 +1,4 @@
-//! What reaches people's terminals and logs: lines without control characters or text that reorders
+//! Texts for people's terminals and logs: lines without control characters or text that reorders
 //! itself, and not too long.
 
 use crate::contract::verdict::Violation;

@@ -1,5 +1,5 @@
-//! What only the API server decides when it stores a Service: node ports, the health-check node
-//! port, cluster IPs.
+//! The fields that only the API server decides when it stores a Service: node ports, the
+//! health-check node port, cluster IPs.
 //!
 //! A manifest leaves them out, and policies are asked about the object that has them. So `check`
 //! asks about several objects that the API server could make of a manifest, and compares the
@@ -17,7 +17,7 @@ const MAX_CHOICES: usize = 128;
 /// Cluster IPs, one of each family: ranges differ from cluster to cluster.
 const CLUSTER_IPS: [(&str, &str); 2] = [("10.96.0.10", "IPv4"), ("fd00:10:96::a", "IPv6")];
 
-/// What is left to the API server.
+/// The fields of a Service that are left to the API server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Allocation {
     /// Indexes of ports that get one node port together: the API server gives ports of one number
@@ -46,7 +46,7 @@ impl Choice {
 }
 
 impl Allocation {
-    /// What a Service with the API server's defaults leaves out.
+    /// The fields that a Service with the API server's defaults leaves out.
     pub(super) fn of(service: &Value) -> Self {
         let spec = &service["spec"];
         let kind = spec["type"].as_str().unwrap_or_default();
@@ -71,7 +71,7 @@ impl Allocation {
         }
     }
 
-    /// Whether a node port of some kind is left to the API server.
+    /// Returns whether a node port of some kind is left to the API server.
     pub(super) fn has_ports(&self) -> bool {
         !self.groups.is_empty() || self.health_check
     }

@@ -8,7 +8,7 @@ use crate::yaml::Located;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Who asked for which node port so far.
+/// The node ports that Services have asked for so far.
 #[derive(Debug, Default)]
 pub(super) struct NodePorts {
     /// By number; a few Services at most for each.

@@ -1,6 +1,7 @@
-//! What an API server fills in before the first webhook sees a Service (`SetDefaults_Service` in
-//! Kubernetes' `pkg/apis/core/v1/defaults.go`), on JSON, since the object may be malformed. Nothing
-//! that is present is changed, and nothing is added beside what has the wrong type.
+//! The defaults that an API server fills in before the first webhook sees a Service
+//! (`SetDefaults_Service` in Kubernetes' `pkg/apis/core/v1/defaults.go`), on JSON, since the object
+//! may be malformed. Nothing that is present is changed, and nothing is added beside a value of a
+//! wrong type.
 
 use serde_json::{Map, Value, json};
 

@@ -23,8 +23,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// How often policies are asked again of which one missed its deadline: a busy machine must not
-/// change a verdict.
+/// Retries of a review in which a policy missed its deadline: a busy machine must not change a
+/// verdict.
 const RETRIES: usize = 3;
 
 /// Nobody waits at the other end; the policies' own limits still hold.
@@ -39,11 +39,11 @@ pub(super) type OldServices = BTreeMap<Key, Arc<Value>>;
 /// Judges Services that are about to be created or, where there is an old one, updated.
 pub(super) struct Judge<'a> {
     pub(super) admission: &'a Admission,
-    /// Of Services that name none.
+    /// The namespace of Services that name none.
     pub(super) namespace: &'a str,
-    /// Who applies them.
+    /// The user who applies them.
     pub(super) user: User,
-    /// When they are applied.
+    /// The time at which they are applied.
     pub(super) now: SystemTime,
     /// The Services that they replace, with the API server's defaults.
     pub(super) old: OldServices,
@@ -64,7 +64,7 @@ struct Request<'a> {
     located: &'a Located,
 }
 
-/// What is found when the API server has chosen in one way.
+/// The findings for one choice of the API server.
 struct World {
     findings: Vec<Finding>,
     is_denied: bool,
@@ -264,8 +264,8 @@ impl Judge<'_> {
         Ok(())
     }
 
-    /// Whether the Service is denied because it opens node ports at all, whichever these are:
-    /// without them, some certain denial is gone.
+    /// Returns whether the Service is denied because it opens node ports at all, whichever these
+    /// are: without them, some certain denial is gone.
     fn forbids_node_ports(
         &self,
         request: &Request<'_>,
@@ -455,7 +455,7 @@ fn missed_its_deadline(evaluation: &Evaluation) -> bool {
         .is_some_and(|error| error.kind() == "deadline")
 }
 
-/// Whether the policy's manifest selects namespaces by labels other than the name.
+/// Returns whether the policy's manifest selects namespaces by labels other than the name.
 fn selects_by_labels(policy: &Policy) -> bool {
     let (selector, _) = policy.manifest().spec.r#match.written();
     let Some(selector) = selector else {
@@ -537,7 +537,7 @@ fn split_field(text: &str) -> (&str, &str) {
     }
 }
 
-/// What the host itself says: about break-glass.
+/// The findings of the host itself: about break-glass.
 fn of_host(outcome: &Outcome, located: &Located) -> Vec<Finding> {
     const HOST: &str = "[sallyport] ";
     let causes = outcome
@@ -566,7 +566,7 @@ fn of_host(outcome: &Outcome, located: &Located) -> Vec<Finding> {
     denials.chain(warnings).collect()
 }
 
-/// What concerns the object as a whole: it is no Service, or no policy is asked.
+/// The finding about the object as a whole: it is no Service, or no policy is asked.
 fn whole(outcome: &Outcome, located: &Located) -> Option<Finding> {
     if let Some(malformed) = &outcome.malformed {
         let finding = Finding::unjudged(
@@ -626,7 +626,7 @@ fn identified(world: &World) -> Vec<(Identity<'_>, &Finding)> {
     world.findings.iter().map(identify).collect()
 }
 
-/// What is found in every world, and what in some.
+/// Separates the findings that every world has from those that some have.
 fn compare(worlds: &[World]) -> (Vec<Finding>, Vec<Finding>) {
     let mut all = BTreeMap::<Identity<'_>, Vec<&Finding>>::new();
     let mut order = vec![];
@@ -652,8 +652,8 @@ fn compare(worlds: &[World]) -> (Vec<Finding>, Vec<Finding>) {
     (certain, possible)
 }
 
-/// What depends on the API server's choice, each rule once. With `is_denied`, it denies in one way
-/// or another.
+/// Reports the findings that depend on the API server's choice, each rule once. With `is_denied`,
+/// every choice is denied, each for a reason of its own.
 fn uncertain(
     possible: Vec<Finding>,
     chosen: &BTreeSet<String>,

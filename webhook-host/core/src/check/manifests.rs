@@ -1,7 +1,7 @@
 //! The Services in manifests, as `kubectl apply` would find them.
 //!
-//! What holds something else is counted and left alone. What looks like a Service and is none for
-//! `kubectl` is an error: it would pass unjudged otherwise.
+//! Objects of other kinds are counted and left alone. An object that looks like a Service and is
+//! none for `kubectl` is an error: it would pass unjudged otherwise.
 
 use super::likeness;
 use crate::report::check::{Finding, Subject};
@@ -9,7 +9,7 @@ use crate::yaml::Located;
 use crate::yaml::{Objects, Refused};
 use std::io;
 
-/// What was found.
+/// The Services and Namespaces of manifests.
 #[derive(Debug, Default)]
 pub struct Manifests {
     /// Services, each with its file.

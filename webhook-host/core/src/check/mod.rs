@@ -32,13 +32,13 @@ use std::time::SystemTime;
 
 /// The circumstances in which manifests are judged.
 pub struct Circumstances<'a> {
-    /// What decides.
+    /// The policies, and the inventory that they see.
     pub admission: &'a Admission,
     /// The namespace of Services that name none.
     pub namespace: &'a str,
-    /// Who applies the manifests.
+    /// The user who applies the manifests.
     pub user: User,
-    /// When they are applied.
+    /// The time at which they are applied.
     pub now: SystemTime,
     /// The Services as they are now: those in it are judged as updates, the others as new.
     pub old: &'a Manifests,

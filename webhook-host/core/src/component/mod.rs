@@ -45,7 +45,7 @@ pub enum ComponentError {
         contract::VERSION
     )]
     Version {
-        /// What the component speaks.
+        /// The version that the component speaks.
         found: String,
     },
     /// No policy at all.
@@ -55,7 +55,7 @@ pub enum ComponentError {
         contract::VERSION
     )]
     ForeignWorld {
-        /// What it exports.
+        /// The names of its exports.
         exports: String,
     },
     /// `configure` or `defaults` has another form than the contract asks for.

@@ -149,8 +149,8 @@ fn is_record(types: &Types, ty: ComponentValType) -> bool {
     matches!(defined(types, ty), Some(ComponentDefinedType::Record(_)))
 }
 
-/// Whether a function returns `result<_, list<settings-error>>`; a settings-error is a record of
-/// two strings.
+/// Returns whether a function returns `result<_, list<settings-error>>`; a settings-error is a
+/// record of two strings.
 fn gives_settings_errors(types: &Types, configure: &ComponentFuncType) -> bool {
     let result = configure.result.and_then(|ty| defined(types, ty));
     let Some(ComponentDefinedType::Result {

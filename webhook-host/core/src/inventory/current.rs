@@ -1,4 +1,5 @@
-//! What is known at the moment, replaced as a whole by what watches a cluster.
+//! The current version of the objects that are known, replaced as a whole by whatever watches a
+//! cluster.
 //!
 //! Readers take the current version without a lock and keep it for a whole review; a version, once
 //! published, never changes.
@@ -7,7 +8,7 @@ use super::index::{Index, Kind, Known};
 use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;
 
-/// What is known at the moment: shared by one that writes and all that read.
+/// The current version of the objects that are known: shared by one writer and all readers.
 #[derive(Debug, Default)]
 pub struct Current(ArcSwap<Known>);
 
@@ -17,12 +18,12 @@ impl Current {
         self.0.store(Arc::new(index.known().clone()));
     }
 
-    /// Whether the labels of a namespace are known.
+    /// Returns whether the labels of a namespace are known.
     pub fn knows_namespace(&self, name: &str) -> bool {
         self.known().labels(name).is_some()
     }
 
-    /// How many objects of a kind are known.
+    /// Counts the objects of a kind that are known.
     pub fn count(&self, kind: Kind) -> usize {
         self.known().count(kind)
     }

@@ -20,7 +20,7 @@ pub struct InventoryData {
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct ClusterData {
-    /// Whether some controller serves LoadBalancer Services that name no class. Wins over what the
+    /// Says if some controller serves LoadBalancer Services that name no class. Wins over what the
     /// nodes suggest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<EnvironmentData>,

@@ -58,8 +58,8 @@ struct Pods {
 }
 
 impl Excerpt {
-    /// What is known of a namespace, of the cluster, and of the Pods that any of the selectors
-    /// selects.
+    /// Takes the labels of a namespace, the facts about the cluster, and the Pods that any of the
+    /// selectors selects.
     pub fn of(inventory: &Inventory, namespace: &str, selectors: &[&[Pair]]) -> Self {
         let view = inventory.view();
         let cluster = view.cluster();
@@ -146,7 +146,7 @@ impl Pods {
     /// none.
     fn selected(view: &View<'_>, namespace: &str, selectors: &[&[Pair]]) -> Option<Vec<Self>> {
         let mut groups = BTreeMap::<_, (Vec<ContainerPortData>, u32)>::new();
-        // Whether Pods are known at all shows without a selector, too.
+        // An empty selector shows if Pods are known at all.
         view.selected_pods(namespace, &[])?;
         for selector in selectors {
             let mut alike = BTreeMap::<_, (Vec<ContainerPortData>, u32)>::new();

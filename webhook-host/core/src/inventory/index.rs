@@ -1,4 +1,4 @@
-//! What is known of the cluster's objects, and how events change it.
+//! The cluster's objects as far as they are known, and the events that change them.
 //!
 //! Plain data: watchers feed events, tests feed events, files are a list of them. Parts are copied
 //! on write, so that a version that was handed out stays as it is, and costs what changed since.
@@ -10,12 +10,12 @@ use crate::contract::review::Provider;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What may be known of a cluster.
+/// A kind of objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Their labels.
     Namespaces,
-    /// Who runs them.
+    /// Their providers.
     Nodes,
     /// Their labels and ports.
     Pods,
@@ -87,7 +87,7 @@ impl Object {
     }
 }
 
-/// What a watcher tells, in order, a kind for itself.
+/// An event from a watcher. Each kind has its own order of events.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A list of all objects of a kind begins; until it ends, what was known stays.
@@ -103,7 +103,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Of what it tells.
+    /// The kind of objects that it is about.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Listing(kind) | Self::Listed(kind) | Self::Forget(kind) => *kind,
@@ -112,7 +112,7 @@ impl Event {
     }
 }
 
-/// What is known at one moment.
+/// The objects that are known at one moment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
     namespaces: Arc<BTreeMap<Arc<str>, Arc<Labels>>>,
@@ -155,11 +155,12 @@ impl Known {
 /// Namespace and name.
 type Key = (Arc<str>, Arc<str>);
 
-/// What is known, and what events make of it.
+/// The objects that are known, kept up to date by events.
 #[derive(Debug, Default)]
 pub struct Index {
     known: Known,
-    /// Of each kind whose list is under way: what was known when it began and did not come up yet.
+    /// For each kind whose list is under way: the objects that were known when it began and did not
+    /// come up yet.
     unseen: BTreeMap<Kind, BTreeSet<Key>>,
 }
 
@@ -169,12 +170,12 @@ impl Index {
         Self::default()
     }
 
-    /// What is known now: a few references, whatever the size.
+    /// Returns the objects that are known now: a few references, whatever their number.
     pub(super) fn known(&self) -> &Known {
         &self.known
     }
 
-    /// How many objects of a kind are known.
+    /// Counts the objects of a kind that are known.
     pub fn count(&self, kind: Kind) -> usize {
         self.known.count(kind)
     }

@@ -1,4 +1,4 @@
-//! What policies may know about the cluster beside the Service: namespaces, Nodes, Pods.
+//! The facts about the cluster that policies may know beside the Service: namespaces, Nodes, Pods.
 //!
 //! Role: an `Inventory` is filled by a HostConfig, by a suite, or by a host's watchers, which
 //! publish to a [`Current`]. Invariants: what is absent is unknown, which is not the same as empty;
@@ -39,7 +39,7 @@ pub struct Inventory {
     source: Source,
 }
 
-/// What an operator says about the cluster.
+/// An operator's statements about the cluster.
 #[derive(Debug, Clone)]
 struct Profile {
     environment: Option<Environment>,
@@ -54,7 +54,7 @@ enum Source {
     Cluster(Arc<Current>),
 }
 
-/// What is known at the moment of one review.
+/// The inventory at the moment of one review.
 pub struct View<'a> {
     profile: &'a Profile,
     known: Guard<Arc<Known>>,
@@ -90,7 +90,7 @@ impl Inventory {
         }
     }
 
-    /// The same, but what it says about the cluster is a default that no operator wrote.
+    /// Marks the statements about the cluster as a default that no operator wrote.
     #[must_use]
     pub fn assumed(self) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl Inventory {
         }
     }
 
-    /// What is known now.
+    /// Takes a view of the inventory as it is now.
     pub fn view(&self) -> View<'_> {
         let known = match &self.source {
             Source::File(known) => Guard::from_inner(Arc::clone(known)),
@@ -169,9 +169,8 @@ impl View<'_> {
         self.profile.with(self.known.providers())
     }
 
-    /// How the Pods look that a selector selects in a namespace, those that look alike told once;
-    /// `None` when Pods are not known. An empty selector selects none: the Service has no selector
-    /// then.
+    /// Returns the looks of the Pods that a selector selects in a namespace, each once; `None` when
+    /// Pods are not known. An empty selector selects none: the Service has no selector then.
     pub fn selected_pods(&self, namespace: &str, selector: &[Pair]) -> Option<Vec<Pod>> {
         Some(self.known.pods()?.selected(namespace, selector))
     }
@@ -204,7 +203,7 @@ impl From<&ClusterData> for Profile {
 }
 
 impl InventoryData {
-    /// Whether it names objects, and not only what an operator says about the cluster.
+    /// Returns whether it names objects, and not only what an operator says about the cluster.
     pub fn has_objects(&self) -> bool {
         !(self.namespaces.is_empty() && self.cluster.nodes.is_empty() && self.pods.is_none())
     }
@@ -248,7 +247,7 @@ impl InventoryData {
     }
 }
 
-/// What a policy sees that did not ask for the cluster.
+/// The cluster as a policy sees it that did not ask for it.
 pub(crate) fn no_cluster() -> Cluster {
     Profile::from(&ClusterData::default()).with(vec![])
 }
@@ -358,7 +357,7 @@ mod tests {
         }
     }
 
-    /// What a watcher's host sees.
+    /// The inventory of a host with watchers.
     struct Cluster {
         index: Index,
         current: Arc<Current>,
@@ -376,7 +375,7 @@ mod tests {
             }
         }
 
-        /// Whether any of them changed anything.
+        /// Returns whether any of them changed anything.
         fn apply(&mut self, events: impl IntoIterator<Item = Event>) -> bool {
             let changed = events
                 .into_iter()

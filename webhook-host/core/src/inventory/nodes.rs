@@ -13,11 +13,11 @@ const UNINITIALIZED: &str = "node.cloudprovider.kubernetes.io/uninitialized";
 #[derive(Debug, Clone, Default)]
 pub(super) struct Nodes {
     kinds: BTreeMap<Arc<str>, Kind>,
-    /// How many Nodes of a kind there are; at least one.
+    /// The number of Nodes of each kind; at least one.
     counts: BTreeMap<Kind, u32>,
 }
 
-/// What a Node says about who runs it.
+/// The provider of a Node, as far as the Node shows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Scheme(Box<str>),
@@ -73,7 +73,7 @@ impl Nodes {
         self.kinds.insert(name.into(), kind);
     }
 
-    /// Whether it was known.
+    /// Returns whether it was known.
     pub(super) fn remove(&mut self, name: &str) -> bool {
         let Some(kind) = self.kinds.remove(name) else {
             return false;

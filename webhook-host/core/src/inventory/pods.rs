@@ -20,11 +20,11 @@ pub(super) struct Pods {
 #[derive(Debug, Clone, Default)]
 struct InNamespace {
     pods: BTreeMap<Arc<str>, Arc<Look>>,
-    /// How many Pods look so; at least one.
+    /// The number of Pods that look so; at least one.
     looks: BTreeMap<Arc<Look>, usize>,
 }
 
-/// What policies see of a Pod.
+/// The part of a Pod that policies see.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Look {
     labels: Box<[Pair]>,
@@ -64,8 +64,8 @@ impl Pods {
         self.count
     }
 
-    /// How the Pods look that a selector selects; those that look alike are told once. An empty
-    /// selector selects none: the Service has no selector then.
+    /// Returns the looks of the Pods that a selector selects, each once. An empty selector selects
+    /// none: the Service has no selector then.
     pub(super) fn selected(&self, namespace: &str, selector: &[Pair]) -> Vec<Pod> {
         let Some(known) = self
             .namespaces
@@ -95,7 +95,8 @@ impl Pods {
         self.namespaces.iter().flat_map(of).collect()
     }
 
-    /// Whether a Pod is known to look so: most changes of a Pod are none of its labels or ports.
+    /// Returns whether a Pod is known to look so: most changes of a Pod are none of its labels or
+    /// ports.
     pub(super) fn has(&self, namespace: &str, name: &str, look: &Look) -> bool {
         self.namespaces
             .get(namespace)
@@ -116,7 +117,7 @@ impl Pods {
         self.count += 1;
     }
 
-    /// Whether it was known.
+    /// Returns whether it was known.
     pub(super) fn remove(&mut self, namespace: &str, name: &str) -> bool {
         let Some(known) = self
             .namespaces

@@ -9,7 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What the next version changes; the rest is as in the live one: mode, match, updates, limits too.
+/// The part of a policy that its next version changes. Mode, match, updates and limits are the live
+/// policy's.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "Written")]
 pub struct Candidate {
@@ -21,7 +22,8 @@ pub struct Candidate {
     pub settings: Option<Map<String, Value>>,
 }
 
-/// What the next version changes; the rest is as in the live one: mode, match, updates, limits too.
+/// The part of a policy that its next version changes. Mode, match, updates and limits are the live
+/// policy's.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Candidate", extend("x-kubernetes-validations" = [{

@@ -18,7 +18,7 @@ impl ServicePolicy {
     /// `servicepolicies.sallyport.dev`.
     pub const CRD_NAME: &'static str = "servicepolicies.sallyport.dev";
 
-    /// What makes an API server serve ServicePolicies.
+    /// The definition that makes an API server serve ServicePolicies.
     ///
     /// # Panics
     ///

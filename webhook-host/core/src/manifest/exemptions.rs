@@ -43,7 +43,7 @@ impl Default for Exemptions {
     }
 }
 
-/// Who may excuse a request, by which annotation, and for how long.
+/// Permission to excuse a request by an annotation: whose, which annotation, and for how long.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(
     deny_unknown_fields,
@@ -53,7 +53,7 @@ impl Default for Exemptions {
 pub struct BreakGlass {
     /// The annotation; its value is `2026-01-01T12:00:00Z; the reason`.
     pub annotation: AnnotationKey,
-    /// How far ahead the expiry may be.
+    /// The longest time until the expiry.
     pub max_duration: Hours,
     /// Users by name, exactly.
     pub users: Vec<Subject>,

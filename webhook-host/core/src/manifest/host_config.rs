@@ -26,7 +26,7 @@ pub struct HostConfig {
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HostConfigSpec {
-    /// What policies may know about the cluster.
+    /// The facts about the cluster that policies may know.
     #[serde(default)]
     pub inventory: InventoryData,
     /// Requests that no policy is asked about.

@@ -1,4 +1,4 @@
-//! What users write: `ServicePolicy` and `HostConfig` manifests, of `apiVersion:
+//! The manifests that users write: `ServicePolicy` and `HostConfig`, of `apiVersion:
 //! sallyport.dev/v1alpha1`.
 //!
 //! Role: parsed YAML becomes typed configuration, with errors that name path, value and fix.
@@ -71,8 +71,8 @@ fn expect_text(value: &Value, key: &str, expected: &str) -> Result<(), DecodeErr
     }
 }
 
-/// Whether a text is a label of RFC 1123: what Kubernetes calls a name of at most 63 characters
-/// without dots.
+/// Returns whether a text is a label of RFC 1123: what Kubernetes calls a name of at most 63
+/// characters without dots.
 pub fn is_label(text: &str) -> bool {
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     text.len() <= 63

@@ -30,7 +30,7 @@ macro_rules! checked_text {
     };
 }
 
-/// The same, of nothing but the text.
+/// A checked text that is held as it was written.
 macro_rules! text_type {
     ($visibility:vis $type:ident, $doc:literal) => {
         #[doc = $doc]
@@ -62,8 +62,8 @@ pub struct ServicePattern {
 }
 
 impl ServicePattern {
-    /// Whether it names this Service. A Service without a name yet (`generateName`) is named by no
-    /// pattern.
+    /// Returns whether it names this Service. A Service without a name yet (`generateName`) is
+    /// named by no pattern.
     pub fn matches(&self, namespace: &str, name: &str) -> bool {
         !name.is_empty() && self.namespace.matches(namespace) && self.name.matches(name)
     }
@@ -194,7 +194,7 @@ impl FromStr for LabelValue {
     }
 }
 
-/// Whether a text can be a label's value, or the name in its key.
+/// Returns whether a text can be a label's value, or the name in its key.
 fn is_label_text(text: &str) -> bool {
     let end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -344,7 +344,7 @@ impl Hours {
     const MIN: Duration = Duration::from_mins(1);
     const MAX: Duration = Duration::from_hours(30 * 24);
 
-    /// The same as the standard library's type.
+    /// Converts into the standard library's type.
     pub fn duration(self) -> Duration {
         self.0
     }

@@ -61,7 +61,7 @@ struct WrittenRequirement {
     values: Vec<LabelValue>,
 }
 
-/// How a requirement compares.
+/// The comparison that a requirement makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 enum Operator {
     In,
@@ -82,8 +82,8 @@ impl Operator {
 }
 
 impl NamespaceSelector {
-    /// Whether a namespace matches by its name and its labels. Requirements on labels other than
-    /// the name's match where the labels are not known.
+    /// Returns whether a namespace matches by its name and its labels. Requirements on labels other
+    /// than the name's match where the labels are not known.
     pub(super) fn matches(&self, name: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
         let holds = |key: &LabelKey, holds: &dyn Fn(Option<&str>) -> bool| {
             if key.as_str() == NAME_LABEL {
@@ -102,7 +102,7 @@ impl NamespaceSelector {
                 .all(|requirement| holds(&requirement.key, &|found| requirement.holds(found)))
     }
 
-    /// Whether labels have a say, other than the one that bears the namespace's name.
+    /// Returns whether labels have a say, other than the one that bears the namespace's name.
     pub(super) fn goes_by_labels(&self) -> bool {
         self.keys().any(|key| key != NAME_LABEL)
     }
@@ -138,7 +138,7 @@ impl NamespaceSelector {
 }
 
 impl Requirement {
-    /// Whether a label's value is as required; `None`: there is no such label.
+    /// Returns whether a label's value is as required; `None`: there is no such label.
     fn holds(&self, found: Option<&str>) -> bool {
         let is_listed = |found: &str| self.values.iter().any(|value| value.as_str() == found);
         match self.operator {

@@ -54,23 +54,23 @@ impl From<ServicePolicy> for Written {
 pub struct ServicePolicySpec {
     /// The component.
     pub module: Module,
-    /// What a violation means.
+    /// The effect of a violation.
     #[serde(default)]
     pub mode: Mode,
-    /// What an evaluation error means, in mode Enforce.
+    /// The effect of an evaluation error, in mode Enforce.
     #[serde(default)]
     pub failure_policy: FailurePolicy,
     /// Which namespaces the policy is asked about.
     #[serde(default)]
     pub r#match: Match,
-    /// What an update may keep.
+    /// The violations that an update may keep.
     #[serde(default)]
     pub updates: Updates,
     /// The policy's own settings, laid over its defaults.
     #[serde(default)]
     #[schemars(schema_with = "super::crd::settings", default)]
     pub settings: Map<String, Value>,
-    /// What one evaluation may use.
+    /// The limits of one evaluation.
     #[serde(default)]
     pub limits: Limits,
     /// A next version, which a serving host evaluates beside the live one, without effect.
@@ -79,7 +79,7 @@ pub struct ServicePolicySpec {
     pub candidate: Option<Candidate>,
 }
 
-/// What a violation means.
+/// The effect of a violation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum Mode {
     /// The request is denied; patches are applied.
@@ -91,7 +91,7 @@ pub enum Mode {
     Audit,
 }
 
-/// What an evaluation error means in mode Enforce.
+/// The effect of an evaluation error in mode Enforce.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum FailurePolicy {
     /// The request is denied.
@@ -101,10 +101,10 @@ pub enum FailurePolicy {
     Ignore,
 }
 
-/// What an update may keep.
+/// The violations that an update may keep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum Updates {
-    /// What the old object already violates is a warning.
+    /// A violation that the old object has too is a warning.
     #[default]
     Ratchet,
     /// An update is judged like a create.
@@ -143,7 +143,7 @@ impl Match {
         (selector, excluded)
     }
 
-    /// Whether labels of a namespace have a say, other than its name.
+    /// Returns whether labels of a namespace have a say, other than its name.
     pub fn goes_by_labels(&self) -> bool {
         self.namespace_selector
             .as_ref()
@@ -157,7 +157,7 @@ impl Match {
             .flat_map(NamespaceSelector::keys)
     }
 
-    /// Whether a namespace matches by its name and its labels. The label
+    /// Returns whether a namespace matches by its name and its labels. The label
     /// `kubernetes.io/metadata.name` is always known: the API server gives it to every namespace,
     /// and lets nobody change it. Requirements on other labels match where these are not known.
     pub fn matches(&self, name: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
@@ -173,7 +173,7 @@ impl Match {
     }
 }
 
-/// What one evaluation may use.
+/// The limits of one evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
@@ -182,8 +182,8 @@ pub struct Limits {
     pub deadline: Millis,
     /// Linear memory, all memories of the component together.
     pub memory: Bytes,
-    /// What one answer may take up in the host: its texts, and a hundred bytes or so for each
-    /// violation or operation.
+    /// The memory that one answer may take in the host: its texts, and about a hundred bytes for
+    /// each violation or operation.
     pub output: Bytes,
 }
 

@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a host made of a ServicePolicy.
+/// The state of a ServicePolicy in a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ServicePolicyStatus {
@@ -19,7 +19,7 @@ pub struct ServicePolicyStatus {
     /// The component that serves; absent while none does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<ComponentStatus>,
-    /// What each replica counted, some minutes old; a hint, where metrics are the record.
+    /// The counts of each replica, some minutes old; a hint, where metrics are the record.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map",
         "x-kubernetes-list-map-keys" = ["replica"]), length(max = 128))]
@@ -32,7 +32,7 @@ pub struct ServicePolicyStatus {
 pub struct Condition {
     /// Which condition.
     pub r#type: ConditionType,
-    /// Whether it holds.
+    /// True, False or Unknown.
     pub status: ConditionStatus,
     /// One word for programs, such as `Loaded` or `BadSettings`.
     #[schemars(
@@ -61,7 +61,7 @@ pub enum ConditionType {
     Degraded,
 }
 
-/// Whether a condition holds.
+/// The status of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum ConditionStatus {
     /// It does.
@@ -92,10 +92,10 @@ pub struct Evaluations {
     /// Reviews that it was asked about.
     #[schemars(range(min = 0))]
     pub total: i64,
-    /// Of these, the ones in which it found violations.
+    /// Reviews in which it found violations.
     #[schemars(range(min = 0))]
     pub violating: i64,
-    /// Of these, the ones on which it had no verdict.
+    /// Reviews on which it had no verdict.
     #[schemars(range(min = 0))]
     pub failed: i64,
     /// When it was counted.

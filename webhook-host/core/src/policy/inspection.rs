@@ -1,4 +1,4 @@
-//! What a component says about itself, without a manifest: for `sallyport inspect` and the
+//! The description of a component without a manifest, for `sallyport inspect` and the
 //! documentation.
 
 use crate::component::PolicyComponent;
@@ -22,7 +22,7 @@ pub struct Inspection {
     pub contract: String,
     /// The world of the author's WIT, when the SDK embedded it.
     pub world: Option<String>,
-    /// What the world's doc comment says: what the policy is for, and its rules.
+    /// The world's doc comment: the purpose of the policy, and its rules.
     pub documentation: Option<String>,
     /// `mutating`, `validating`.
     pub phases: Vec<&'static str>,
@@ -32,8 +32,8 @@ pub struct Inspection {
     pub resources: Vec<&'static str>,
     /// `namespace`, `cluster`, `pods`.
     pub context: Vec<&'static str>,
-    /// What a Service has about it that it has something to say about, `loadBalancer` or
-    /// `externalIps`; none: it has of every Service. With the default settings.
+    /// The properties of Services that the policy judges, such as `loadBalancer` or `externalIps`,
+    /// with the default settings; empty: it judges every Service.
     pub about: Vec<String>,
     /// Interfaces that it imports.
     pub imports: Vec<String>,

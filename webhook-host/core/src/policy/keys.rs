@@ -14,7 +14,7 @@ enum Key {
 }
 
 impl Keys {
-    /// Whether a key is among them.
+    /// Returns whether a key is among them.
     pub fn contain(&self, key: &str) -> bool {
         self.0.iter().any(|wanted| match wanted {
             Key::Exact(exact) => exact.eq_ignore_ascii_case(key),
@@ -22,7 +22,7 @@ impl Keys {
         })
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

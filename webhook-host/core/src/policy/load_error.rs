@@ -32,7 +32,7 @@ pub struct LoadError {
 pub struct Problem {
     /// The part of the policy that is at fault.
     pub subject: Subject,
-    /// What is wrong, what is allowed, what to do.
+    /// The value found, the values allowed, and the fix.
     pub message: String,
 }
 
@@ -47,7 +47,7 @@ pub enum Subject {
     Field(String),
 }
 
-/// What a candidate states itself; the rest is the live policy's.
+/// The fields that a candidate states itself; the others are the live policy's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stated {
     module: bool,
@@ -230,7 +230,7 @@ impl From<Vec<DecodeError>> for LoadError {
 }
 
 impl From<Vec<SettingsError>> for LoadError {
-    /// What the policy's own `configure` refused.
+    /// Settings that the policy's own `configure` refused.
     fn from(errors: Vec<SettingsError>) -> Self {
         Self::several(errors, |SettingsError { path, message }| {
             let message = cut(&message, MAX_MESSAGE).into_owned();

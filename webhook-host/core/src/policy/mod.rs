@@ -35,8 +35,8 @@ pub trait Evaluate: Send + Sync {
     /// limits and the question's deadline.
     fn evaluate(&self, question: &Question<'_>) -> Answer;
 
-    /// Whether the policy is not asked for a while, since it missed its deadline several times in a
-    /// row.
+    /// Returns whether the policy is not asked for a while, since it missed its deadline several
+    /// times in a row.
     fn is_short_circuited(&self) -> bool {
         false
     }
@@ -51,7 +51,7 @@ pub trait Evaluate: Send + Sync {
     }
 }
 
-/// What an evaluator is to ask.
+/// A question to a component.
 pub struct Question<'a> {
     /// The policy's name, for the log.
     pub policy: &'a Arc<str>,
@@ -87,12 +87,12 @@ impl From<Instant> for Deadline {
     }
 }
 
-/// What came of a question.
+/// The answer to a question.
 #[derive(Debug)]
 pub struct Answer {
     /// The component's opinion.
     pub verdict: Result<Verdict, EvaluationError>,
-    /// How long it took.
+    /// The time from question to answer.
     pub elapsed: Duration,
 }
 
@@ -151,7 +151,7 @@ pub struct Policy {
     loaded: Result<Facts, Arc<LoadError>>,
 }
 
-/// What a policy that was loaded is asked with.
+/// The parts of a policy that was loaded.
 struct Facts {
     digest: String,
     description: Description,
@@ -165,11 +165,11 @@ struct Facts {
     evaluator: Box<dyn Evaluate>,
 }
 
-/// What is known of a component that was loaded with a manifest.
+/// A component that was loaded with a manifest.
 pub struct Loaded {
     /// `sha256:…` of the component.
     pub digest: String,
-    /// What the component says about itself.
+    /// The component's own description.
     pub description: Description,
     /// The settings as they were merged over the defaults; `None` when there are none.
     pub settings: Option<settings::Value>,
@@ -216,7 +216,7 @@ impl Policy {
         }
     }
 
-    /// Whether loading this manifest and component would give the same policy again.
+    /// Returns whether loading this manifest and component would give the same policy again.
     pub fn is(&self, manifest: &ServicePolicy, component: &[u8]) -> bool {
         self.manifest == *manifest && self.digest() == Some(&*PolicyComponent::digest(component))
     }
@@ -241,7 +241,7 @@ impl Policy {
         self.loaded.as_ref().err().map(AsRef::as_ref)
     }
 
-    /// What it says about itself; `None` when it is broken.
+    /// Its component's description; `None` when it is broken.
     pub fn description(&self) -> Option<&Description> {
         self.loaded.as_ref().ok().map(|facts| &facts.description)
     }
@@ -263,8 +263,8 @@ impl Policy {
         self.evaluator()?.configured_per_instance()
     }
 
-    /// Whether it wants to be asked. What a broken policy wants is not known: it is asked, and
-    /// answers with its error.
+    /// Returns whether it wants to be asked. What a broken policy wants is not known: it is asked,
+    /// and answers with its error.
     pub fn wants(&self, function: Phase, operation: Operation, resource: Resource) -> bool {
         self.description().is_none_or(|description| {
             description.phases.contains(&function)
@@ -273,8 +273,8 @@ impl Policy {
         })
     }
 
-    /// Whether it may have something to say about a Service, or about what the Service was before,
-    /// with this about them. A broken policy has its error to say.
+    /// Returns whether it may have something to say about a Service, or about what the Service was
+    /// before, with this about them. A broken policy has its error to say.
     pub(crate) fn is_about(&self, found: About, service: &Service, old: Option<&Service>) -> bool {
         let Ok(facts) = &self.loaded else {
             return true;
@@ -293,7 +293,7 @@ impl Policy {
             .map(|facts| (&facts.annotations, &facts.labels))
     }
 
-    /// Whether it asks for a part of the context.
+    /// Returns whether it asks for a part of the context.
     pub fn needs(&self, context: Context) -> bool {
         self.description()
             .is_some_and(|description| description.context.contains(&context))
@@ -346,7 +346,7 @@ impl Policy {
         answer
     }
 
-    /// Whether it is not asked for now, because it missed its deadline again and again.
+    /// Returns whether it is not asked for now, because it missed its deadline again and again.
     pub fn is_short_circuited(&self) -> bool {
         self.evaluator().is_some_and(Evaluate::is_short_circuited)
     }
@@ -404,5 +404,132 @@ impl Facts {
         }) || has(About::COMPARED_LABELS, &self.labels, |service| {
             &service.metadata.labels
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::{Admission, AdmissionRequest, Clock, Function, Outcome};
+    use crate::contract::verdict::{PatchOperation, Violation};
+    use crate::inventory::Inventory;
+    use crate::manifest::Exemptions;
+    use serde_json::json;
+    use std::time::SystemTime;
+
+    /// An evaluator without any WebAssembly, as a browser has one.
+    struct Always(fn() -> Verdict);
+
+    impl Evaluate for Always {
+        fn evaluate(&self, question: &Question<'_>) -> Answer {
+            assert_eq!(question.review.service.metadata.name, "web");
+            Answer {
+                verdict: Ok((self.0)()),
+                elapsed: Duration::from_micros(7),
+            }
+        }
+    }
+
+    const SILENCE: fn() -> Verdict = || Verdict {
+        violations: vec![],
+        warnings: vec![],
+        audit_annotations: vec![],
+        patch: vec![],
+    };
+
+    const PATCH: fn() -> Verdict = || Verdict {
+        patch: vec![PatchOperation::Remove("/spec/type".to_owned())],
+        ..SILENCE()
+    };
+
+    const DENIAL: fn() -> Verdict = || Verdict {
+        violations: vec![Violation {
+            rule: "X01".to_owned(),
+            key: String::new(),
+            field: "spec.type".to_owned(),
+            message: "it is not allowed".to_owned(),
+            fix: String::new(),
+        }],
+        ..SILENCE()
+    };
+
+    fn manifest() -> ServicePolicy {
+        let manifest = json!({
+            "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy",
+            "metadata": {"name": "p"}, "spec": {"module": {"file": "p.wasm"}},
+        });
+        ServicePolicy::from_value(&manifest).expect("valid")
+    }
+
+    fn policy(verdict: fn() -> Verdict) -> Policy {
+        let description = Description {
+            name: "p".to_owned(),
+            version: "1.0.0".to_owned(),
+            phases: vec![Phase::Mutating, Phase::Validating],
+            operations: vec![Operation::Create],
+            resources: vec![Resource::Services],
+            context: vec![],
+            about: About::empty(),
+            compares: vec![],
+        };
+        let loaded = Loaded {
+            digest: "sha256:0".to_owned(),
+            description,
+            settings: None,
+            evaluator: Box::new(Always(verdict)),
+        };
+        Policy::new(manifest(), loaded)
+    }
+
+    fn review(policy: Policy, function: Function) -> Outcome {
+        let body = json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": {
+                "uid": "1", "operation": "CREATE", "namespace": "default", "name": "web",
+                "kind": {"group": "", "version": "v1", "kind": "Service"},
+                "object": {"metadata": {"name": "web"}, "spec": {"type": "ClusterIP"}},
+            },
+        });
+        let body = body.to_string();
+        let request = AdmissionRequest::parse(body.as_bytes()).expect("an AdmissionReview");
+        let clock = Clock {
+            now: SystemTime::UNIX_EPOCH,
+            deadline: Deadline::Each(Duration::from_secs(1)),
+        };
+        let admission = Admission::new(vec![policy], Inventory::default(), Exemptions::default());
+        admission.review(function, &request, clock)
+    }
+
+    fn error(outcome: &Outcome) -> Option<&'static str> {
+        let error = outcome.evaluations[0].error.as_ref();
+        error.map(EvaluationError::kind)
+    }
+
+    const VALIDATE: Function = Function::Validate(Phase::Validating);
+
+    #[test]
+    fn any_evaluator_decides() {
+        let outcome = review(policy(DENIAL), VALIDATE);
+        assert!(!outcome.response.allowed);
+        assert_eq!(outcome.evaluations[0].elapsed, Duration::from_micros(7));
+        let outcome = review(policy(PATCH), Function::Mutate);
+        assert!(outcome.response.allowed && outcome.response.patch.is_some());
+    }
+
+    #[test]
+    fn validate_never_patches_and_mutate_never_denies() {
+        for (verdict, function) in [(PATCH, VALIDATE), (DENIAL, Function::Mutate)] {
+            let outcome = review(policy(verdict), function);
+            assert_eq!(error(&outcome), Some("answer"));
+            assert_eq!(outcome.response.patch, None);
+        }
+    }
+
+    #[test]
+    fn a_policy_that_is_not_loaded_answers_with_its_error() {
+        let broken = Policy::broken(manifest(), LoadError::component("is empty"));
+        let outcome = review(broken, VALIDATE);
+        assert!(!outcome.response.allowed, "its failurePolicy is Fail");
+        assert_eq!(error(&outcome), Some("load"));
     }
 }

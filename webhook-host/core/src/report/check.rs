@@ -1,4 +1,4 @@
-//! What `sallyport check` found: the model that all its formats share, text and JSON.
+//! The report of `sallyport check`: the model that all its formats share, text and JSON.
 
 use super::{counted, counted_as};
 use crate::printable::printable;
@@ -16,14 +16,14 @@ pub struct CheckReport {
     pub ignored: usize,
     /// Loaded policies.
     pub policies: usize,
-    /// Whether warnings count as violations for the exit code.
+    /// True if warnings count as violations for the exit code.
     pub strict: bool,
 }
 
-/// How much of a report people are shown.
+/// The part of a report that people are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// What is denied or wrong, and nothing else.
+    /// Denials and errors only.
     Quiet,
     /// All findings and a summary.
     Ordinary,
@@ -43,16 +43,16 @@ pub struct Subject {
     pub service: Option<String>,
     /// The policies that were asked.
     pub policies: BTreeSet<String>,
-    /// What was found, mutation first.
+    /// Its findings, those of the mutating phase first.
     pub findings: Vec<Finding>,
-    /// What `/mutate` would do.
+    /// The patch that `/mutate` would make.
     pub patch: Vec<Value>,
 }
 
 /// One thing that was found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
-    /// What it means.
+    /// Its severity.
     pub level: Level,
     /// The policy that says so; empty for the host.
     pub policy: String,
@@ -62,13 +62,13 @@ pub struct Finding {
     pub field: String,
     /// The value found and what is allowed.
     pub message: String,
-    /// What to do; may be empty.
+    /// The fix; may be empty.
     pub fix: String,
-    /// Of the field, from 1.
+    /// The line of the field, from 1.
     pub line: usize,
 }
 
-/// What a finding means.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -143,7 +143,7 @@ impl Finding {
         printable(&format!("{field}{}{fix}", self.message)).into_owned()
     }
 
-    /// The same behind `[policy]`.
+    /// The sentence, with `[policy]` before it.
     pub fn line_of_text(&self) -> String {
         let policy = if self.policy.is_empty() {
             "sallyport"

@@ -1,4 +1,4 @@
-//! What `sallyport inspect` found, for people.
+//! The report of `sallyport inspect`, for people.
 
 use crate::policy::Inspection;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! What `sallyport lint` found, for people and for programs.
+//! The report of `sallyport lint`, for people and for programs.
 
 use super::check::{CheckReport, Level, Subject};
 use super::counted;

@@ -131,7 +131,7 @@ pub(super) fn id(finding: &Finding) -> String {
     }
 }
 
-/// What the kind is about.
+/// The subject of a kind of findings.
 pub(super) fn description(id: &str) -> String {
     let shipped = SHIPPED
         .iter()

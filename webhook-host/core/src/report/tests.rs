@@ -1,4 +1,4 @@
-//! What `sallyport test` found: text, JSON, JUnit.
+//! The report of `sallyport test`: text, JSON, JUnit.
 
 use crate::suite::{CaseReport, SuiteReport, TestReport};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};

@@ -1,5 +1,5 @@
-//! How large the parts of a Service may be that policies see: an API server's own limits first,
-//! then ours.
+//! Limits on the size of the parts of a Service that policies see: an API server's own limits
+//! first, then ours.
 //!
 //! Whatever is larger is refused by name (rule S16) before any policy is asked. Otherwise a client
 //! could make a policy miss its deadline, and so be let through where the policy fails open. Our

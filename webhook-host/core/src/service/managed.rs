@@ -10,8 +10,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use std::collections::HashMap;
 
-/// What clients set. The default is that of an object without managedFields: a client must have
-/// written everything.
+/// The fields that clients set. The default is that of an object without managedFields: a client
+/// must have written everything.
 #[derive(Default)]
 pub(super) struct Owned {
     managers: Option<Vec<Manager>>,
@@ -48,7 +48,7 @@ struct Port {
     node_port: Stands,
 }
 
-/// Whether a field stands here, and so is owned: all that its value says is which of its own fields
+/// True if a field stands here, and so is owned: all that its value says is which of its own fields
 /// are.
 #[derive(Default)]
 struct Stands(bool);
@@ -88,17 +88,17 @@ impl Spec {
 }
 
 impl Owned {
-    /// How many entries there are.
+    /// Counts the entries.
     pub(super) fn managers(&self) -> usize {
         self.managers.as_ref().map_or(0, Vec::len)
     }
 
-    /// Of a field that is never defaulted.
+    /// Returns whether a client set a field that is never defaulted.
     pub(super) fn health_check_node_port(&self) -> bool {
         self.any(|manager| manager.spec.health_check_node_port.0)
     }
 
-    /// Of a port that has one.
+    /// Returns whether a client set the node port of a port that has one.
     pub(super) fn node_port(&self, port: i32, protocol: &str) -> bool {
         if self.managers.is_none() {
             return true;
@@ -107,12 +107,12 @@ impl Owned {
         self.any(|manager| manager.spec.port(&key).is_some_and(|port| port.node_port.0))
     }
 
-    /// Of a field that may be defaulted: for certain.
+    /// Returns whether a client certainly set a field that may be defaulted.
     pub(super) fn external_traffic_policy(&self) -> bool {
         self.any(|manager| manager.is_apply && manager.spec.external_traffic_policy.0)
     }
 
-    /// Of a field that may be defaulted: for certain.
+    /// Returns whether a client certainly set a field that may be defaulted.
     pub(super) fn allocate_load_balancer_node_ports(&self) -> bool {
         self.any(|manager| manager.is_apply && manager.spec.allocate_load_balancer_node_ports.0)
     }

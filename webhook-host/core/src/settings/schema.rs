@@ -76,7 +76,7 @@ impl Docs {
             .map(|(id, _)| id)
     }
 
-    /// What a type stands for, aliases followed.
+    /// Follows aliases to the type itself.
     fn def(&self, id: TypeId) -> &TypeDef {
         let def = &self.package.types[id];
         match &def.kind {

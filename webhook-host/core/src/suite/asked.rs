@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// Any uid will do; a fixed one makes answers comparable.
 const UID: &str = "5a11b0a7-0000-4000-8000-000000000001";
 
-/// What an API server puts around an object.
+/// The parts of a request around its object.
 #[derive(Debug, Clone)]
 pub struct Asked {
     /// Group, version and kind of the object.
@@ -22,9 +22,9 @@ pub struct Asked {
     pub name: String,
     /// The object's namespace.
     pub namespace: String,
-    /// Who asks.
+    /// The user who sends the request.
     pub user: User,
-    /// Whether nothing is stored.
+    /// True if nothing is stored.
     pub dry_run: bool,
     /// JSON text, or what a hostile client calls so.
     pub object: Option<String>,
@@ -32,7 +32,7 @@ pub struct Asked {
     pub old_object: Option<Value>,
 }
 
-/// Who asks; a person with no special rights where the case doesn't say.
+/// The user who sends a request; by default a person without special rights.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct User {

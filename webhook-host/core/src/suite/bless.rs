@@ -34,7 +34,7 @@ pub enum BlessError {
          of its own"
     )]
     Layout {
-        /// Of the case.
+        /// The line of the case.
         line: usize,
     },
     /// Some layout that line-based rewriting doesn't understand.
@@ -86,7 +86,7 @@ fn rewrite(text: &str, expectations: &BTreeMap<usize, Written>) -> Result<String
     same.then_some(rewritten).ok_or(BlessError::Unsafe)
 }
 
-/// What the rewritten text must read as.
+/// The values that the rewritten text must have.
 fn outcome_of(text: &str, expectations: &BTreeMap<usize, Written>) -> Option<Vec<Value>> {
     let mut documents = yaml::documents(text).ok()?;
     for (index, written) in expectations {

@@ -1,4 +1,4 @@
-//! What a case expects, and the same form for what it got.
+//! The outcome that a case expects, and in the same form the outcome that it got.
 //!
 //! An answer is *seen through* an expectation: where the expectation leaves something open (a
 //! violation's fix, a part of a message), the answer takes its words. What results equals the
@@ -18,7 +18,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Expect {
-    /// Whether the request goes on. Required for `validate`; `mutate` never denies.
+    /// True if the request goes on. Required for `validate`; `mutate` never denies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed: Option<bool>,
     /// Why the policy is not asked: an exemption (`operation`, `kind`, `api-server`, `terminating`,
@@ -34,15 +34,15 @@ pub struct Expect {
     /// object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub violations: Option<Vec<ViolationPattern>>,
-    /// What the client of a denied request reads: the violations as rendered, sorted by field, the
-    /// first ten and "and N more". Where it is given, the violations need not be listed.
+    /// The message that the client of a denied request reads: the violations as rendered, sorted by
+    /// field, the first ten and "and N more". Where it is given, the violations need not be listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<TextPattern>,
     /// Violations that the old object has too; only compared when listed, since they show as
     /// warnings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<Vec<ViolationPattern>>,
-    /// What the client is warned of, all of it.
+    /// All warnings that the client gets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warnings: Option<Vec<TextPattern>>,
     /// The exact JSON Patch; `[]`: none.
@@ -87,7 +87,7 @@ pub struct ViolationPattern {
     /// The value found and what is allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<TextPattern>,
-    /// What to do.
+    /// The fix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<TextPattern>,
 }
@@ -130,7 +130,7 @@ impl Expect {
         serde_saphyr::to_string(self).expect("an expectation has a YAML form")
     }
 
-    /// What makes the expectation say too little or contradict itself, as `path: sentence`.
+    /// Says why the expectation says too little or contradicts itself, as `path: sentence`.
     pub(super) fn problem(&self, mutates: bool) -> Option<String> {
         known("exempt", self.exempt.as_deref(), &EXEMPT)
             .or_else(|| known("error", self.error.as_deref(), &ERRORS))
@@ -217,7 +217,7 @@ fn known(key: &str, found: Option<&str>, allowed: &[&'static str]) -> Option<Str
 }
 
 impl TextPattern {
-    /// Whether the text is as expected.
+    /// Returns whether the text is as expected.
     pub fn matches(&self, text: &str) -> bool {
         match self {
             Self::Exact(expected) => expected == text,

@@ -11,7 +11,7 @@ use crate::yaml;
 use serde_json::Value;
 use std::path::Path;
 
-/// Whether a file holds a suite. Other YAML may lie beside suites.
+/// Returns whether a file holds a suite. Other YAML may lie beside suites.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What a suite file says, with everything resolved that does not depend on running it.
+//! A suite, with everything resolved that does not depend on running it.
 //!
 //! The raw serde types stay private; a [`Suite`] that exists can be run.
 
@@ -41,13 +41,13 @@ pub struct Case {
     pub name: String,
     /// Where it begins in the file, from 1.
     pub line: usize,
-    /// What the policy is asked.
+    /// The function that the policy is asked.
     pub function: Function,
     /// When the request arrives.
     pub time: SystemTime,
     /// The host that it is sent to.
     pub setup: Arc<Setup>,
-    /// What must come of it.
+    /// The expected outcome.
     pub expect: Expect,
     /// Why the expectation proves nothing, so that the case fails; `--bless` cures it.
     pub(super) silence: Option<String>,
@@ -59,7 +59,7 @@ pub struct Case {
 pub struct Setup {
     /// The policy, or the policies of a set, with the suite's and the case's settings; never empty.
     pub policies: Vec<Source>,
-    /// What it may know.
+    /// The facts that it may know.
     pub inventory: InventoryData,
     /// Whom it is not asked about.
     pub exemptions: Exemptions,
@@ -185,7 +185,7 @@ impl Case {
 }
 
 impl Suite {
-    /// Whether a document claims to be a suite.
+    /// Returns whether a document claims to be a suite.
     pub(super) fn is(document: &Value) -> bool {
         document.get("kind").and_then(Value::as_str) == Some("Suite")
     }

@@ -1,4 +1,4 @@
-//! What a suite refers to: manifests, components and objects, by paths relative to its file.
+//! The files that a suite refers to: manifests, components and objects, by paths relative to it.
 
 use crate::decode::DecodeError;
 use crate::manifest::{API_VERSION, ServicePolicy};
@@ -38,7 +38,7 @@ pub trait Files {
 pub struct SuiteError {
     /// The suite's file, or the path that was to hold suites.
     pub path: PathBuf,
-    /// What is wrong and what to do.
+    /// The problem, and the fix.
     pub problem: String,
 }
 
@@ -86,7 +86,7 @@ impl PolicySource {
     }
 }
 
-/// What a suite refers to, by paths relative to it.
+/// The files that a suite refers to, by paths relative to it.
 pub(super) struct References<'a> {
     pub(super) directory: &'a Path,
     pub(super) files: &'a dyn Files,

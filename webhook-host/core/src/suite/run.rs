@@ -34,14 +34,14 @@ struct Host {
     refused: Option<LoadError>,
 }
 
-/// What came of one case.
+/// The outcome of one case.
 #[derive(Debug, Clone)]
 pub struct Finding {
     /// The answer, in the words of the expectation.
     pub got: Expect,
-    /// What no expectation can excuse: a mutation that is not idempotent.
+    /// Problems that no expectation can excuse: a mutation that is not idempotent.
     pub problems: Vec<String>,
-    /// What explains the answer: the text of an evaluation error.
+    /// Explanations of the answer: the text of an evaluation error.
     pub details: Vec<String>,
 }
 
@@ -79,7 +79,7 @@ pub struct CaseReport {
 }
 
 impl TestReport {
-    /// How many cases passed, and how many cases and suites failed.
+    /// Counts the cases that passed, and the cases and suites that failed.
     pub fn count(&self) -> (usize, usize) {
         let cases = || self.suites.iter().flat_map(|suite| &suite.cases);
         let failed = cases().filter(|case| case.failure.is_some()).count();
@@ -93,7 +93,7 @@ impl TestReport {
 }
 
 impl Finding {
-    /// Whether `--bless` may write it down: an answer was got, and nothing is wrong that no
+    /// Returns whether `--bless` may write it down: an answer was got, and nothing is wrong that no
     /// expectation can excuse.
     pub fn can_be_blessed(&self) -> bool {
         self.problems.is_empty() && self.got != Expect::default()

@@ -20,7 +20,7 @@ const MERGE_TAG: &str = "tag:yaml.org,2002:merge";
 /// A node in memory, beside its texts.
 const NODE_SIZE: usize = 64;
 
-/// What the documents of a file have in common.
+/// State that the documents of a file share.
 pub(super) struct Shared {
     pub(super) keys: Keys,
     /// Bytes that aliases may still repeat.
@@ -342,7 +342,8 @@ impl Composer<'_> {
         }
     }
 
-    /// Of several objects, earlier ones take precedence. Go takes no alias of a list.
+    /// Merges a list of objects, of which earlier ones take precedence. Go takes no alias of a
+    /// list.
     fn merge(
         &self,
         members: &mut Members,
@@ -372,7 +373,7 @@ impl Composer<'_> {
     }
 }
 
-/// Whether Go takes a key for a merge key: `<<` without quotes.
+/// Returns whether Go takes a key for a merge key: `<<` without quotes.
 fn is_merge(event: &EventData) -> bool {
     match event {
         EventData::Scalar {

@@ -47,7 +47,7 @@ impl Located {
         }
     }
 
-    /// The same node, seen from a line that refers to it.
+    /// Returns the node as seen from a line that refers to it.
     pub(super) fn at(self, line: usize) -> Self {
         Self::new(line, self.node)
     }
@@ -79,7 +79,7 @@ impl Located {
         }
     }
 
-    /// Whether it is null.
+    /// Returns whether it is null.
     pub fn is_null(&self) -> bool {
         matches!(self.node, Node::Scalar(Value::Null))
     }
@@ -105,12 +105,12 @@ impl Located {
         }
     }
 
-    /// Whether it is an object.
+    /// Returns whether it is an object.
     pub fn is_object(&self) -> bool {
         matches!(self.node, Node::Object(_))
     }
 
-    /// Whether it is a list.
+    /// Returns whether it is a list.
     pub fn is_list(&self) -> bool {
         matches!(self.node, Node::List(_))
     }

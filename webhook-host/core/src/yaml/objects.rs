@@ -11,21 +11,21 @@ use super::{Documents, YamlError};
 /// begins.
 pub struct Objects<'a> {
     documents: Documents<'a>,
-    /// Of the list that is open.
+    /// The list that is open.
     items: std::vec::IntoIter<Located>,
     list: ListMeta,
 }
 
-/// What `kubectl` refuses.
+/// An object that `kubectl` refuses.
 #[derive(Debug)]
 pub struct Refused {
     /// Why, as a phrase about the object, and where.
     pub error: YamlError,
-    /// What was read; `None` where the text itself is at fault.
+    /// The node that was read; `None` where the text itself is at fault.
     pub node: Option<Located>,
 }
 
-/// What the items of a list may leave out.
+/// The members that items of a list may leave out.
 #[derive(Default)]
 struct ListMeta {
     item_kind: String,

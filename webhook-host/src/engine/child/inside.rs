@@ -9,7 +9,7 @@ use std::io::{self, Read as _, Write as _};
 /// Exit code of a child that could not even answer.
 const FAILED: i32 = 2;
 
-/// Whether this process was started to compile.
+/// Returns whether this process was started to compile.
 pub(super) fn is_child() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }

@@ -71,13 +71,14 @@ const TIME_PER_MIB: u64 = 5;
 /// one: other processes want the processors too.
 const WALL_FACTOR: u32 = 10;
 
-/// How often the parent looks at the child. In that time a process can touch some 20 MiB.
+/// The interval at which the parent looks at the child. In that time a process can touch some 20
+/// MiB.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How long a child that has closed its pipe may take to exit.
+/// The time that a child may take to exit after it closed its pipe.
 const EXIT_TIME: Duration = Duration::from_secs(1);
 
-/// What is to be compiled; the component's bytes follow.
+/// An order to compile; the component's bytes follow.
 #[derive(Serialize, Deserialize)]
 struct Job<'a> {
     name: Cow<'a, str>,
@@ -91,30 +92,30 @@ struct Job<'a> {
     slot: Bytes,
 }
 
-/// What came of it; without an error, the compiled code follows.
+/// The reply to a job; without an error, the compiled code follows.
 #[derive(Serialize, Deserialize)]
 struct Reply {
     compilations: u64,
-    /// What `configure` logged.
+    /// The lines that `configure` logged.
     log: Vec<Line>,
     /// Why the child could not give up all its rights.
     unconfined: Option<String>,
     result: Result<Outcome, Vec<Problem>>,
 }
 
-/// What is known of the compiled code.
+/// The circumstances of the compiled code.
 #[derive(Serialize, Deserialize)]
 struct Outcome {
     no_snapshot: Option<String>,
     keep: bool,
 }
 
-/// What a child made.
+/// The product of a child.
 pub(super) struct Made {
     pub(super) compiled: Compiled,
-    /// Whether a later load may use it too.
+    /// True if a later load may use it too.
     pub(super) keep: bool,
-    /// What `configure` logged.
+    /// The lines that `configure` logged.
     pub(super) log: Vec<Line>,
     pub(super) compilations: u64,
 }
@@ -173,7 +174,7 @@ impl From<Failure> for CompileError {
     }
 }
 
-/// What one child may use.
+/// The limits of one child.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     /// Bytes, resident and of data.
@@ -210,7 +211,7 @@ impl Limits {
         })
     }
 
-    /// What a child that began then uses too much of.
+    /// Returns the limit that a child exceeds, if it does; `began` is its start.
     fn exceeded(self, child: u32, began: Instant) -> Option<Failure> {
         if began.elapsed() > self.wall() {
             return Some(Failure::Time(self.wall().as_secs()));

@@ -21,7 +21,7 @@ const NONE: &str = "None";
 const MAX_ANNOTATIONS: usize = 256 << 10;
 const MAX_AFFINITY_SECONDS: i32 = 86_400;
 
-/// What the API server refuses, in the order of its fields.
+/// The problems for which the API server refuses a Service, in the order of its fields.
 #[derive(Default)]
 pub(super) struct Refusals(Vec<Refusal>);
 
@@ -139,7 +139,7 @@ impl Refusals {
         }
     }
 
-    /// What a type needs, and what it excludes.
+    /// Checks the fields that a type needs, and those that it excludes.
     fn presence(&mut self, spec: &Spec<'_>) {
         let (headless, kind) = (spec.is_headless(), spec.kind);
         if spec.ports().is_empty() && !headless && kind != "ExternalName" {
