@@ -38,6 +38,7 @@ pub mod service;
 pub mod sources;
 pub mod status;
 pub mod suite;
+mod timestamp;
 pub mod tls;
 pub mod units;
 pub mod webhooks;

@@ -5,6 +5,7 @@
 
 use super::likeness;
 use crate::report::check::{Finding, Subject};
+use crate::report::counted;
 use crate::yaml::Located;
 use crate::yaml::{Objects, Refused};
 use std::fs;
@@ -57,6 +58,11 @@ impl Manifests {
             }
         }
         manifests
+    }
+
+    /// Objects of other kinds in words: `1 other object`.
+    pub(crate) fn others(&self) -> String {
+        counted(self.ignored + self.namespaces.len(), "other object")
     }
 
     /// By the path as it was named and found, or by its last part.

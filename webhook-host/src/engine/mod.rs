@@ -129,7 +129,7 @@ impl Engine {
     /// When the operating system or the processor can't carry it.
     pub fn new(config: &EngineConfig) -> Result<Self, EngineError> {
         // Two more than evaluations run: loads and inspection take slots too.
-        let slots = config.concurrency.max(1) + 2 + room::MOST;
+        let slots = config.concurrency.max(1) + 2 + room::MAX_SPARE_INSTANCES;
         Self::with_pool(pool(slots, WARM_MEMORIES, config.memory), config)
     }
 

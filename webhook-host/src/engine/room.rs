@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Store;
 
 /// Instances that may lie around at the same time, all policies together.
-pub(super) const MOST: u32 = 64;
+pub(super) const MAX_SPARE_INSTANCES: u32 = 64;
 
 /// All the room that there is.
 pub(super) struct Rooms(Arc<Semaphore>);
@@ -23,7 +23,7 @@ pub(crate) struct Room {
 
 impl Rooms {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MOST as usize)))
+        Self(Arc::new(Semaphore::new(MAX_SPARE_INSTANCES as usize)))
     }
 
     /// Room for one more, if there is any.

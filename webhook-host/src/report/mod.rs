@@ -15,13 +15,16 @@ pub mod replay;
 mod rules;
 pub mod sarif;
 pub mod tests;
+mod view;
+
+pub use view::{Detail, View};
 
 /// A number with a word that agrees with it: `1 error`, `2 errors`.
-fn counted(count: usize, word: &str) -> String {
+pub(crate) fn counted(count: usize, word: &str) -> String {
     counted_as(count, word, &format!("{word}s"))
 }
 
-/// As [`counted`], with a plural of its own.
-fn counted_as(count: usize, one: &str, many: &str) -> String {
+/// A number with one of two words: `1 policy`, `2 policies`.
+pub(crate) fn counted_as(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Files larger than this are no suites; a typo should not read a disk image.
-const LARGEST: u64 = 16 << 20;
+const MAX_SUITE: u64 = 16 << 20;
 
 /// Why a suite can't be run: a failure of the test run, not of a case.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -185,10 +185,10 @@ pub fn read(path: &Path, search: &ModuleSearch) -> Result<Suite, SuiteError> {
 fn text(path: &Path) -> Result<String, SuiteError> {
     let fail = |error: io::Error| SuiteError::new(path, error.to_string());
     let size = fs::metadata(path).map_err(fail)?.len();
-    if size > LARGEST {
+    if size > MAX_SUITE {
         return Err(SuiteError::new(
             path,
-            format!("{size} bytes; a suite has at most {LARGEST}"),
+            format!("{size} bytes; a suite has at most {MAX_SUITE}"),
         ));
     }
     fs::read_to_string(path).map_err(fail)
