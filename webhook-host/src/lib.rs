@@ -30,6 +30,7 @@ pub mod server;
 pub mod sources;
 pub mod status;
 pub mod suites;
+mod timestamp;
 pub mod tls;
 pub mod watchers;
 pub mod webhooks;

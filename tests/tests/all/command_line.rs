@@ -339,10 +339,7 @@ fn check_of_what_is_no_manifest_is_2() {
 fn check_without_a_service_is_2() {
     let (code, text) = check("apiVersion: v1\nkind: ConfigMap\nmetadata: { name: c }\n");
     assert_eq!(code, Some(2), "{text}");
-    assert!(
-        text.contains("no Service found (1 other objects)"),
-        "{text}"
-    );
+    assert!(text.contains("no Service found (1 other object)"), "{text}");
 }
 
 #[test]
@@ -406,4 +403,206 @@ fn a_second_host_does_not_replace_the_authority_of_the_first() {
     );
     first.kill().expect("it runs");
     first.wait().expect("it ended");
+}
+
+#[test]
+fn sizes_and_durations_have_one_notation_in_all_flags() {
+    let base = ["--policies", "target/policies", "--self-signed", "--ca-out"];
+    for (flag, value) in [
+        ("--drain-delay", "10"),
+        ("--drain-delay", "1m30s"),
+        ("--body-limit", "8Mi"),
+        ("--body-limit", "65536"),
+        ("--cache-size", "134217728"),
+        ("--watch-interval", "1s500ms"),
+        ("--max-in-flight", "8"),
+    ] {
+        // The directory for the authority is a file, so that every start ends.
+        let arguments = [&base[..], &["Cargo.toml/ca.crt", flag, value]].concat();
+        let error = fails(&serve(&arguments));
+        assert!(
+            error.starts_with("error: can't write Cargo.toml/ca.crt"),
+            "{flag}: {error}"
+        );
+    }
+    for (flag, value, expected) in [
+        (
+            "--drain-delay",
+            "2h",
+            "expected a duration from 0s to 1h, such as 10s or 1m30s",
+        ),
+        (
+            "--watch-interval",
+            "5",
+            "expected a duration from 1ms to 1h",
+        ),
+        (
+            "--body-limit",
+            "8M",
+            "expected a size from 1 byte to 1Gi, such as 8Mi or 65536",
+        ),
+    ] {
+        let arguments = [&base[..], &["x", flag, value]].concat();
+        let error = fails(&serve(&arguments));
+        assert!(error.contains(expected), "{flag} {value}: {error}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_a_command_quietly() {
+    for arguments in [
+        &["check", "tests/fixtures", "--verbose"][..],
+        &["test", "tests/fixtures/selectorless", "--verbose"],
+        &["crd"],
+        &["doctor", "deploy/base/webhooks.yaml", "--output", "json"],
+        &["inspect", "target/policies/nodeport_range.wasm"],
+        &["explain", "docs/examples/my-clusterip-service.yaml"],
+    ] {
+        let mut child = Command::new(&*SALLYPORT)
+            .args(arguments)
+            .current_dir(root())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {error}");
+        assert!(!error.contains("panicked"), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn outside_of_a_clone_a_command_says_which_flag_names_the_policies() {
+    let elsewhere = directory(&[("s.yaml", &service("{ ports: [{ port: 80 }] }"))]);
+    for arguments in [&["check", "s.yaml"][..], &["webhooks"]] {
+        let output = sallyport_in(elsewhere.path(), arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(
+            error.starts_with(
+                "error: which policies? Name a directory of ServicePolicy manifests with --policies"
+            ),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn variables_of_the_environment_stand_for_common_flags() {
+    let elsewhere = directory(&[("s.yaml", &service("{ ports: [{ port: 80 }] }"))]);
+    let run = |arguments: &[&str]| {
+        Command::new(&*SALLYPORT)
+            .args(arguments)
+            .current_dir(elsewhere.path())
+            .env(
+                "SALLYPORT_POLICIES",
+                root().join("policies/presets/baseline"),
+            )
+            .env("SALLYPORT_MODULES", root().join("target/policies"))
+            .env("SALLYPORT_CONFIG", root().join("deploy/base/config.yaml"))
+            .output()
+            .expect("the program runs")
+    };
+    let output = run(&["check", "s.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stderr.is_empty(), "--config is given: {output:?}");
+    let output = run(&["check", "s.yaml", "--policies", "nowhere"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("nowhere"), "the flag wins: {error}");
+}
+
+#[test]
+fn files_are_named_by_position_or_with_f() {
+    let outputs = [
+        &["explain", "docs/examples/my-clusterip-service.yaml"][..],
+        &["explain", "-f", "docs/examples/my-clusterip-service.yaml"],
+    ]
+    .map(sallyport);
+    assert_eq!(outputs[0].status.code(), Some(0));
+    assert_eq!(outputs[0].stdout, outputs[1].stdout);
+}
+
+#[test]
+fn what_passed_is_listed_on_request_and_a_quiet_success_says_nothing() {
+    for (arguments, line) in [
+        (
+            &["check", "docs/examples/my-clusterip-service.yaml"][..],
+            "PASS ",
+        ),
+        (
+            &["test", "tests/fixtures/selectorless"],
+            "PASS selectorless/",
+        ),
+        (&["lint", "deploy/base/config.yaml"], ": no findings"),
+        (
+            &["doctor", "deploy/base/webhooks.yaml"],
+            "Configuration sallyport",
+        ),
+    ] {
+        let run = |flag: &str| {
+            let output = sallyport(&[arguments, &[flag]].concat());
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        assert!(
+            run("--verbose").contains(line),
+            "{arguments:?}: {}",
+            run("-v")
+        );
+        assert_eq!(run("--quiet"), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_those_who_force_them() {
+    let run = |variable: &str| {
+        let output = Command::new(&*SALLYPORT)
+            .args(["test", "tests/fixtures/selectorless", "--verbose"])
+            .current_dir(root())
+            .env(variable, "1")
+            .output()
+            .expect("the program runs");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    assert!(run("CLICOLOR_FORCE").starts_with("\u{1b}[1m\u{1b}[32mPASS\u{1b}[0m "));
+    assert!(run("NO_COLOR").starts_with("PASS "));
+}
+
+#[test]
+fn the_version_names_commit_contract_and_wasmtime() {
+    let output = sallyport(&["--version"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("sallyport 0.1.0 (commit "), "{text}");
+    assert_eq!(
+        lines[1],
+        format!("contract {}", sallyport_core::contract::VERSION)
+    );
+    assert!(lines[2].starts_with("wasmtime 48."), "{text}");
+}
+
+#[test]
+fn examples_of_the_help_can_be_copied() {
+    for command in [
+        "serve", "test", "check", "explain", "inspect", "webhooks", "lint", "doctor", "crd", "new",
+        "replay",
+    ] {
+        let output = sallyport(&[command, "--help"]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (_, examples) = text
+            .rsplit_once("\nExample")
+            .unwrap_or_else(|| panic!("{command}"));
+        for line in examples.lines() {
+            assert!(line.len() <= 100, "{command}: {line:?} may be wrapped");
+        }
+        // A line that ends in the middle of a command says so.
+        let lines: Vec<&str> = examples.lines().collect();
+        for pair in lines.windows(2) {
+            let goes_on = pair[1].trim_start().starts_with("--")
+                || pair[1].trim_start().starts_with("https://");
+            let says_so = pair[0].ends_with('\\') || pair[0].ends_with('|');
+            assert!(!goes_on || says_so, "{command}: {pair:?}");
+        }
+    }
 }

@@ -100,7 +100,7 @@ fn all_errors_of_all_files_are_told_in_one_run() {
     ]);
     let (findings, code) = lint(files.path(), &[]);
     let expected = [
-        row("error", "", 1),
+        row("error", "", 2),
         row("error", "spec.mode", 6),
         row("error", "spec.settings", 6),
         row("error", "spec.module.file", 5),
@@ -310,7 +310,7 @@ fn nothing_to_check_is_an_error_and_an_unread_file_is_exit_code_2() {
     assert_eq!(output.status.code(), Some(2));
     assert!(
         String::from_utf8_lossy(&output.stderr)
-            .contains("no ServicePolicy, HostConfig or suite found (1 other objects)")
+            .contains("no ServicePolicy, HostConfig or suite found (1 other object)")
     );
     assert_eq!(
         sallyport_in(files.path(), &["lint", "gone.yaml"])

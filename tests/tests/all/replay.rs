@@ -516,7 +516,7 @@ fn nothing_to_replay_and_broken_policies_are_failures() {
     let output = recorded.replay(&["--policies", directory(&sound)]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        text(&output).contains("no recorded review in 1 files; "),
+        text(&output).contains("no recorded review in 1 file; "),
         "{}",
         text(&output)
     );

@@ -22,6 +22,14 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Joins the parts of a finding into `field: message; fix`, the form of denials, warnings and
+/// reports. Field and fix may be empty.
+pub fn sentence(field: &str, message: &str, fix: &str) -> String {
+    let colon = if field.is_empty() { "" } else { ": " };
+    let semicolon = if fix.is_empty() { "" } else { "; " };
+    format!("{field}{colon}{message}{semicolon}{fix}")
+}
+
 /// Returns whether a character is not shown as what it is: control characters, line and paragraph
 /// separators, bidirectional controls, and Unicode's `Default_Ignorable_Code_Point`
 /// (DerivedCoreProperties.txt, Unicode 16), which covers zero-width characters, fillers, variation
@@ -45,6 +53,12 @@ mod tests {
     fn plain_text_is_borrowed_as_it_stands() {
         let text = "plain ünïcode, naïve e\u{301}, 漢字";
         assert!(matches!(printable(text), Cow::Borrowed(shown) if shown == text));
+    }
+
+    #[test]
+    fn a_sentence_leaves_out_what_is_empty() {
+        assert_eq!(sentence("a.b", "1", "use 2"), "a.b: 1; use 2");
+        assert_eq!(sentence("", "1", ""), "1");
     }
 
     #[test]

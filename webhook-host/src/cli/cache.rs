@@ -1,23 +1,24 @@
 //! Where compiled policies are kept between two starts.
 
-use crate::engine::{Cache, CacheError};
+use crate::engine::{Cache, CacheError, Engine, EngineConfig};
 use anyhow::{Result, bail};
 use clap::Args;
 use sallyport_core::units::Bytes;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cache")]
 pub(super) struct CacheArgs {
-    /// Where compiled policies are kept, so that the next start need not compile; private to its
-    /// user [default: $XDG_CACHE_HOME/sallyport/compiled or ~/.cache/sallyport/compiled]
-    #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
+    /// Directory of compiled policies, so that the next start need not compile them. Private to
+    /// its user [default: $XDG_CACHE_HOME/sallyport/compiled or ~/.cache/sallyport/compiled]
+    #[arg(long, value_name = "DIR", env = "SALLYPORT_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
-    /// How much may be kept, such as 512Mi; what was not used for longest goes first
+    /// Size of that directory, such as 512Mi. What was not used for longest goes first
     #[arg(long, value_name = "SIZE", default_value_t = Cache::SIZE, conflicts_with = "no_cache")]
     cache_size: Bytes,
-    /// Compile anew, and keep nothing
+    /// Compile all policies, and keep nothing
     #[arg(long)]
     no_cache: bool,
 }
@@ -25,6 +26,16 @@ pub(super) struct CacheArgs {
 impl CacheArgs {
     fn limit(&self) -> u64 {
         u64::try_from(self.cache_size.get()).unwrap_or(u64::MAX)
+    }
+
+    /// An engine for a command that asks one policy at a time.
+    pub(super) fn engine(&self) -> Result<Arc<Engine>> {
+        let config = EngineConfig {
+            concurrency: 1,
+            cache: self.open()?,
+            ..EngineConfig::default()
+        };
+        Ok(Arc::new(Engine::new(&config)?))
     }
 
     /// The cache that was asked for. Without a home there is no default one, and all the same no

@@ -160,12 +160,12 @@ struct Files {
 }
 
 /// What the files held, checked.
-struct Found {
+struct Material {
     identity: Option<Identity>,
     clients: Option<Clients>,
 }
 
-impl Found {
+impl Material {
     fn publish(self, tls: &Tls) {
         if let Some(clients) = self.clients {
             tls.admit(clients);
@@ -192,8 +192,8 @@ impl Files {
         )
     }
 
-    fn read(&self) -> Result<Found> {
-        Ok(Found {
+    fn read(&self) -> Result<Material> {
+        Ok(Material {
             identity: self.args.identity()?,
             clients: self.args.clients()?,
         })

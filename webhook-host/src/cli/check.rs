@@ -1,39 +1,30 @@
 //! `sallyport check`: judges plain manifests.
 
 use super::cache::CacheArgs;
-use crate::engine::{Engine, EngineConfig};
+use super::inputs::{PathArgs, PolicyArgs};
+use super::output::{DetailArgs, FindingsFormat, Progress, note, print};
 use crate::manifests;
-use crate::sources::load::{self, PolicyFiles};
+use crate::sources::load;
 use anyhow::bail;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use sallyport_core::admission::Admission;
-use sallyport_core::check::{self, Circumstances, Manifests};
+use sallyport_core::check::{Circumstances, Manifests};
 use sallyport_core::inventory::Inventory;
-use sallyport_core::report;
-use sallyport_core::report::check::{CheckReport, Detail};
+use sallyport_core::report::check::CheckReport;
 use sallyport_core::suite::User;
+use sallyport_core::{check, report};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Judge the Services in plain manifests as the cluster would, before they get there.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct CheckArgs {
-    /// Manifests (YAML with one or more documents, JSON, Lists), directories of them, or - for
-    /// standard input.
-    #[arg(required = true, value_name = "FILE|DIR|-")]
-    paths: Vec<PathBuf>,
-    /// ServicePolicy manifests and their components.
-    #[arg(long, value_name = "DIR", default_value = "target/policies")]
-    policies: PathBuf,
-    /// Directory of the modules that the manifests name [default: the directory of the manifests].
-    #[arg(long, value_name = "DIR")]
-    modules: Option<PathBuf>,
-    /// A HostConfig: what policies may know about the cluster, and the exemptions.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    paths: PathArgs,
+    #[command(flatten)]
+    policies: PolicyArgs,
     /// The namespace of Services that name none.
     #[arg(long, short, default_value = "default")]
     namespace: String,
@@ -57,26 +48,13 @@ pub(super) struct CheckArgs {
     /// Warnings fail: exit code 1.
     #[arg(long)]
     strict: bool,
-    /// Show only what is denied or could not be judged.
-    #[arg(long, short, conflicts_with = "verbose")]
-    quiet: bool,
-    /// Show the Services that pass too, and which policies were asked.
-    #[arg(long, short)]
-    verbose: bool,
+    #[command(flatten)]
+    detail: DetailArgs,
     /// Format of the report.
-    #[arg(long, short, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[arg(long, short, value_enum, default_value_t = FindingsFormat::Text)]
+    output: FindingsFormat,
     #[command(flatten)]
     cache: CacheArgs,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Output {
-    #[value(alias = "human")]
-    Text,
-    Json,
-    Sarif,
-    Github,
 }
 
 const EXAMPLES: &str = "\
@@ -103,44 +81,40 @@ Exit code: 0 clean, 1 violations (with --strict also warnings), 2 something coul
 ///
 /// When policies or configuration can't be read, or there is no Service at all.
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let config = load::host_config(args.config.as_deref())?;
-    let engine = Arc::new(Engine::new(&EngineConfig {
-        concurrency: 1,
-        cache: args.cache.open()?,
-        ..EngineConfig::default()
-    })?);
-    let policies = load::sound_policies(
-        &engine,
-        &PolicyFiles::new(&args.policies, args.modules.as_deref()),
-    )?;
-    let mut manifests = manifests::read(&args.paths, &args.exclude);
+    let config = load::host_config(args.policies.config())?;
+    let files = args.policies.files()?;
+    let policies = load::sound_policies(&args.cache.engine()?, &files)?;
+    let mut manifests = manifests::read(&args.paths.all(), &args.exclude);
     if manifests.services.is_empty() && manifests.unread.is_empty() && !args.allow_empty {
         bail!(
-            "no Service found ({} other objects); name files or directories that hold v1 Services, \
-             or allow that with --allow-empty",
-            manifests.ignored + manifests.namespaces.len()
+            "no Service found ({}); name files or directories that hold v1 Services, or allow \
+             that with --allow-empty",
+            manifests.others()
         );
     }
-    if args.config.is_none() && !args.quiet {
-        eprintln!("note: {}", load::DEFAULT_CONFIG_IN_WORDS);
+    let is_default = args.policies.config().is_none();
+    if is_default && !args.detail.is_quiet() {
+        note(format_args!("note: {}", load::DEFAULT_CONFIG_IN_WORDS));
     }
     let mut inventory = config.inventory;
     let unread = check::namespaces(&manifests.namespaces, &mut inventory);
     manifests.unread.extend(unread);
     let mut inventory = Inventory::from(inventory);
-    if args.config.is_none() {
+    if is_default {
         inventory = inventory.assumed();
     }
     let admission = Admission::new(policies, inventory, config.exemptions);
     let mut old = old(args)?;
     manifests.unread.append(&mut old.unread);
     let (ignored, policies) = (manifests.ignored, admission.policies().len());
+    let mut progress = Progress::new();
     let circumstances = Circumstances {
         admission: &admission,
         namespace: &args.namespace,
         user: user(args),
         now: SystemTime::now(),
         old: &old,
+        progress: &mut |done, all| progress.show(done, all, "Services"),
     };
     let report = CheckReport {
         ignored,
@@ -148,7 +122,8 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         strict: args.strict,
         subjects: check::check(circumstances, manifests),
     };
-    print!("{}", render(args, &report));
+    drop(progress);
+    print(&render(args, &report))?;
     Ok(ExitCode::from(report.exit_code()))
 }
 
@@ -163,8 +138,8 @@ fn old(args: &CheckArgs) -> anyhow::Result<Manifests> {
             .collect::<Vec<_>>()
             .join(", ");
         bail!(
-            "--old: no Service found in {named} ({} other objects)",
-            manifests.ignored + manifests.namespaces.len()
+            "--old: no Service found in {named} ({})",
+            manifests.others()
         );
     }
     Ok(manifests)
@@ -181,15 +156,10 @@ fn user(args: &CheckArgs) -> User {
 }
 
 fn render(args: &CheckArgs, report: &CheckReport) -> String {
-    let detail = match (args.quiet, args.verbose) {
-        (true, _) => Detail::Quiet,
-        (_, true) => Detail::Verbose,
-        _ => Detail::Ordinary,
-    };
     match args.output {
-        Output::Text => report::check::text(report, detail),
-        Output::Json => report::check::json(report),
-        Output::Sarif => report::sarif::sarif(report),
-        Output::Github => report::github::commands(report),
+        FindingsFormat::Text => report::check::text(report, args.detail.view()),
+        FindingsFormat::Json => report::check::json(report),
+        FindingsFormat::Sarif => report::sarif::sarif(report),
+        FindingsFormat::Github => report::github::commands(report),
     }
 }

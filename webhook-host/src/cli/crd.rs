@@ -1,6 +1,8 @@
 //! `sallyport crd`: what makes an API server serve ServicePolicies.
 
-use clap::{Args, ValueEnum};
+use super::output::ObjectFormat;
+use super::output::print;
+use clap::Args;
 use sallyport_core::manifest::ServicePolicy;
 use sallyport_core::yaml;
 use std::process::ExitCode;
@@ -10,19 +12,13 @@ use std::process::ExitCode;
 #[command(after_help = EXAMPLES)]
 pub(super) struct CrdArgs {
     /// Format.
-    #[arg(long, value_enum, default_value_t = Output::Yaml)]
-    output: Output,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Output {
-    Yaml,
-    Json,
+    #[arg(long, short, value_enum, default_value_t = ObjectFormat::Yaml)]
+    output: ObjectFormat,
 }
 
 const EXAMPLES: &str = "\
-The schema is derived from the types that read the file format. A HostConfig stays a file: it has \
-    no custom resource.
+The schema is derived from the types that read the file format. A HostConfig stays a file: it has
+no custom resource.
 
 Examples:
   sallyport crd | kubectl apply --server-side -f -
@@ -34,12 +30,12 @@ const HEAD: &str = "# Made by `sallyport crd`. Don't edit.\n";
 ///
 /// # Errors
 ///
-/// Never.
+/// When standard output can't be written.
 pub(super) fn run(args: &CrdArgs) -> anyhow::Result<ExitCode> {
     let crd = serde_json::to_value(ServicePolicy::crd())?;
-    match args.output {
-        Output::Yaml => print!("{HEAD}{}", yaml::to_string(&crd)),
-        Output::Json => println!("{crd:#}"),
-    }
+    print(&match args.output {
+        ObjectFormat::Yaml => format!("{HEAD}{}", yaml::to_string(&crd)),
+        ObjectFormat::Json => format!("{crd:#}\n"),
+    })?;
     Ok(ExitCode::SUCCESS)
 }

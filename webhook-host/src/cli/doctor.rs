@@ -1,38 +1,37 @@
 //! `sallyport doctor`: lints webhook configurations, ours and others'.
 
+use super::inputs::PathArgs;
+use super::output::{DetailArgs, TextFormat, print};
 use crate::doctor::{self, Configuration, Unreadable};
 use crate::report::diagnosis as report;
 use crate::sources::load;
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
+use sallyport_core::report::counted;
 use sallyport_core::yaml;
 use serde_json::Value;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Hold webhook configurations against Kubernetes' "Admission Webhook Good Practices", and say for
 /// each finding what to do.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("paths", |paths| paths.value_name("FILE|-").help("Files with webhook \
+    configurations (YAML or JSON, Lists too), or - for standard input")))]
+#[command(mut_arg("filename", |filename| filename.value_name("FILE|-")))]
 pub(super) struct DoctorArgs {
-    /// Files with webhook configurations (YAML with one or more documents, JSON, Lists), or - for
-    /// standard input.
-    #[arg(required = true, value_name = "FILE|-")]
-    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    paths: PathArgs,
     /// Warnings count as errors for the exit code.
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    detail: DetailArgs,
     /// Format.
-    #[arg(long, short, value_enum, default_value_t = Output::Text)]
-    output: Output,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Output {
-    #[value(alias = "human")]
-    Text,
-    Json,
+    #[arg(long, short, value_enum, default_value_t = TextFormat::Text)]
+    output: TextFormat,
 }
 
 const EXAMPLES: &str = "\
@@ -47,8 +46,8 @@ Examples:
 
 Exit code: 0 clean, 1 errors (with --strict also warnings), 2 something can't be read.";
 
-/// What standard input may hold: a cluster's configurations are some hundred kilobytes.
-const MOST: u64 = 64 << 20;
+/// Bytes of standard input. A cluster's configurations are some hundred kilobytes.
+const MAX_INPUT: u64 = 64 << 20;
 
 /// Runs the subcommand.
 ///
@@ -58,8 +57,8 @@ const MOST: u64 = 64 << 20;
 pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let mut configurations = vec![];
     let mut others = 0;
-    for path in &args.paths {
-        for object in objects(path)? {
+    for path in args.paths.all() {
+        for object in objects(&path)? {
             match Configuration::try_from(&object) {
                 Ok(configuration) => configurations.push(configuration),
                 Err(Unreadable::Kind(_)) => others += 1,
@@ -69,14 +68,15 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     }
     if configurations.is_empty() {
         bail!(
-            "no webhook configuration found ({others} other objects); see `sallyport doctor \
-             --help` for how to get them"
+            "no webhook configuration found ({}); see `sallyport doctor --help` for how to get \
+             them",
+            counted(others, "other object")
         );
     }
     let diagnoses = doctor::diagnose(&configurations, jiff::Timestamp::now());
     match args.output {
-        Output::Text => print!("{}", report::text(&diagnoses)),
-        Output::Json => print!("{}", report::json(&diagnoses)),
+        TextFormat::Text => print(&report::text(&diagnoses, args.detail.view()))?,
+        TextFormat::Json => print(&report::json(&diagnoses))?,
     }
     let [errors, warnings, _] = report::counts(&diagnoses);
     let is_bad = errors > 0 || (args.strict && warnings > 0);
@@ -92,7 +92,7 @@ fn objects(path: &Path) -> Result<Vec<Value>> {
     let (text, name) = if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin()
-            .take(MOST)
+            .take(MAX_INPUT)
             .read_to_string(&mut text)
             .context("can't read standard input")?;
         (text, "<stdin>".to_owned())

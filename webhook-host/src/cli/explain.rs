@@ -1,12 +1,13 @@
 //! `sallyport explain`: how a Service is reached, in the words of the comparison of Service types.
 
+use super::inputs::PathArgs;
+use super::output::{TextFormat, error, print, print_json};
 use crate::manifests;
 use crate::report::explanation::{self, Explanation};
 use anyhow::bail;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use sallyport_core::check::defaults;
 use sallyport_core::service;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Explain how the Services in a manifest are exposed: access scope, ports, address, what it needs,
@@ -14,23 +15,14 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ExplainArgs {
-    /// Manifests (YAML with one or more documents, JSON, Lists), directories of them, or - for
-    /// standard input.
-    #[arg(required = true, value_name = "FILE|DIR|-")]
-    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    paths: PathArgs,
     /// The namespace of Services that name none.
     #[arg(long, short, default_value = "default")]
     namespace: String,
     /// Format.
-    #[arg(long, short, value_enum, default_value_t = Output::Text)]
-    output: Output,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Output {
-    #[value(alias = "human")]
-    Text,
-    Json,
+    #[arg(long, short, value_enum, default_value_t = TextFormat::Text)]
+    output: TextFormat,
 }
 
 const EXAMPLES: &str = "\
@@ -48,11 +40,11 @@ Exit code: 0, or 2 when a file or a Service in it can't be read.";
 ///
 /// When there is no Service.
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let manifests = manifests::read(&args.paths, &[]);
+    let manifests = manifests::read(&args.paths.all(), &[]);
     if manifests.services.is_empty() && manifests.unread.is_empty() {
         bail!(
-            "no Service found ({} other objects); name a file that holds v1 Services",
-            manifests.ignored
+            "no Service found ({}); name a file that holds v1 Services",
+            manifests.others()
         );
     }
     let mut explanations = vec![];
@@ -79,11 +71,9 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         }
     }
     match args.output {
-        Output::Text => print!("{}", explanation::text(&explanations)),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&explanations)?),
+        TextFormat::Text => print(&explanation::text(&explanations))?,
+        TextFormat::Json => print_json(&explanations)?,
     }
-    problems
-        .iter()
-        .for_each(|problem| eprintln!("error: {problem}"));
+    problems.iter().for_each(error);
     Ok(ExitCode::from(if problems.is_empty() { 0 } else { 2 }))
 }

@@ -3,12 +3,14 @@
 mod live;
 
 use super::cache::CacheArgs;
-use crate::engine::{Engine, EngineConfig};
+use super::output::TextFormat;
+use super::output::print;
+use super::output::print_json;
 use crate::evaluator;
 use crate::report;
 use crate::sources::load;
 use anyhow::{Context as _, anyhow, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,28 +23,21 @@ pub(super) struct InspectArgs {
     /// The component.
     #[arg(value_name = "X.wasm", required_unless_present = "live")]
     component: Option<PathBuf>,
-    /// The admin address of a running host.
-    #[arg(long, value_name = "URL", conflicts_with = "component")]
+    /// The admin address of a running host, such as 127.0.0.1:8081.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "component")]
     live: Option<String>,
     /// Format.
-    #[arg(long, short, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[arg(long, short, value_enum, default_value_t = TextFormat::Text)]
+    output: TextFormat,
     #[command(flatten)]
     cache: CacheArgs,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Output {
-    #[value(alias = "human")]
-    Text,
-    Json,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   sallyport inspect target/policies/nodeport_range.wasm
   sallyport inspect policy.wasm --output json | jq .settings     # JSON Schema of spec.settings
-  sallyport inspect --live http://127.0.0.1:8081";
+  sallyport inspect --live 127.0.0.1:8081";
 
 /// Runs the subcommand.
 ///
@@ -57,29 +52,24 @@ pub(super) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn host(url: &str, output: Output) -> anyhow::Result<ExitCode> {
+fn host(url: &str, output: TextFormat) -> anyhow::Result<ExitCode> {
     let status = live::status(url)?;
     match output {
-        Output::Text => print!("{}", report::live::text(&status)),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&status)?),
+        TextFormat::Text => print(&report::live::text(&status))?,
+        TextFormat::Json => print_json(&status)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn component(file: &Path, cache: &CacheArgs, output: Output) -> anyhow::Result<ExitCode> {
+fn component(file: &Path, cache: &CacheArgs, output: TextFormat) -> anyhow::Result<ExitCode> {
     let path = file.display();
     let bytes =
         load::module_bytes(file).map_err(|problem| anyhow!("{path}: can't be read: {problem}"))?;
-    let engine = Engine::new(&EngineConfig {
-        concurrency: 1,
-        cache: cache.open()?,
-        ..EngineConfig::default()
-    })?;
-    let inspection = evaluator::inspect(&engine, &bytes)
+    let inspection = evaluator::inspect(&*cache.engine()?, &bytes)
         .with_context(|| format!("{path}: can't serve as a policy"))?;
     match output {
-        Output::Text => print!("{}", sallyport_core::report::inspection::text(&inspection)),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&inspection)?),
+        TextFormat::Text => print(&sallyport_core::report::inspection::text(&inspection))?,
+        TextFormat::Json => print_json(&inspection)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,45 +2,42 @@
 //! serving.
 
 use super::cache::CacheArgs;
-use crate::engine::{Engine, EngineConfig};
+use super::inputs::PathArgs;
+use super::output::{DetailArgs, FindingsFormat, print};
 use crate::lint;
 use anyhow::{Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use sallyport_core::report;
-use sallyport_core::report::check::{CheckReport, Finding, Level};
+use sallyport_core::report::check::CheckReport;
+use sallyport_core::report::check::Finding;
+use sallyport_core::report::check::Level;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 /// Check ServicePolicy and HostConfig manifests as `serve` would, without a cluster, and say what
 /// is odd about them.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("paths", |paths| paths.value_name("FILE|DIR")
+    .help("Manifests, or directories of them with all below")))]
+#[command(mut_arg("filename", |filename| filename.value_name("FILE|DIR")))]
 pub(super) struct LintArgs {
-    /// Manifests, or directories of them with all below.
-    #[arg(required = true, value_name = "FILE|DIR")]
-    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    paths: PathArgs,
     /// Directory of the modules that the manifests name [default: beside each manifest, where it is
     /// there].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "SALLYPORT_MODULES")]
     modules: Option<PathBuf>,
     /// Warnings count as errors for the exit code.
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    detail: DetailArgs,
     /// Format of the report.
-    #[arg(long, short, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[arg(long, short, value_enum, default_value_t = FindingsFormat::Text)]
+    output: FindingsFormat,
     #[command(flatten)]
     cache: CacheArgs,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Output {
-    #[value(alias = "human")]
-    Text,
-    Json,
-    Github,
-    Sarif,
 }
 
 const EXAMPLES: &str = "\
@@ -61,21 +58,19 @@ Exit code: 0 clean, 1 errors (with --strict also warnings), 2 something can't be
 ///
 /// When the engine can't start, or there is nothing to check.
 pub(super) fn run(args: &LintArgs) -> Result<ExitCode> {
-    let engine = EngineConfig {
-        concurrency: 1,
-        cache: args.cache.open()?,
-        ..EngineConfig::default()
-    };
-    let engine = Arc::new(Engine::new(&engine)?);
-    let report = lint::lint(engine, args.modules.clone(), &args.paths);
+    let report = lint::lint(
+        args.cache.engine()?,
+        args.modules.clone(),
+        &args.paths.all(),
+    );
     if report.subjects.is_empty() {
-        let ignored = report.ignored;
+        let ignored = report::counted(report.ignored, "other object");
         bail!(
-            "no ServicePolicy, HostConfig or suite found ({ignored} other objects); name files or \
-             directories of them"
+            "no ServicePolicy, HostConfig or suite found ({ignored}); name files or directories \
+             of them"
         );
     }
-    print!("{}", render(args.output, &report));
+    print(&render(args, &report))?;
     let warned = report
         .subjects
         .iter()
@@ -93,11 +88,11 @@ fn is_warning(finding: &Finding) -> bool {
     finding.level == Level::Warning
 }
 
-fn render(output: Output, report: &CheckReport) -> String {
-    match output {
-        Output::Text => report::lint::text(report),
-        Output::Json => report::lint::json(report),
-        Output::Github => report::github::commands(report),
-        Output::Sarif => report::sarif::sarif(report),
+fn render(args: &LintArgs, report: &CheckReport) -> String {
+    match args.output {
+        FindingsFormat::Text => report::lint::text(report, args.detail.view()),
+        FindingsFormat::Json => report::lint::json(report),
+        FindingsFormat::Github => report::github::commands(report),
+        FindingsFormat::Sarif => report::sarif::sarif(report),
     }
 }

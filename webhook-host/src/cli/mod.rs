@@ -8,11 +8,13 @@ mod cluster;
 mod crd;
 mod doctor;
 mod explain;
+mod inputs;
 mod inspect;
 mod kube;
 mod lint;
 mod logging;
 mod new;
+mod output;
 mod quantity;
 mod record;
 mod register;
@@ -24,7 +26,25 @@ mod test;
 mod webhooks;
 
 use clap::{Parser, Subcommand};
+use sallyport_core::contract;
 use std::process::ExitCode;
+use std::sync::LazyLock;
+
+/// Version and commit. Builds name the commit in SALLYPORT_COMMIT, so that they need no git and a
+/// commit alone makes nobody compile again.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let commit = option_env!("SALLYPORT_COMMIT").unwrap_or("unknown");
+    format!("{} (commit {commit})", env!("CARGO_PKG_VERSION"))
+});
+
+static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{}\ncontract {}\nwasmtime {}",
+        *VERSION,
+        contract::VERSION,
+        wasmtime_environ::VERSION
+    )
+});
 
 /// Decides how Kubernetes Services may be exposed, with WebAssembly policies: in the cluster as an
 /// admission webhook, and before it on manifests and fixtures.
@@ -32,7 +52,8 @@ use std::process::ExitCode;
 #[command(
     name = "sallyport",
     bin_name = "sallyport",
-    version,
+    version = VERSION.as_str(),
+    long_version = LONG_VERSION.as_str(),
     propagate_version = true,
     max_term_width = 110
 )]
@@ -61,8 +82,7 @@ pub fn main() -> ExitCode {
     Cli::parse().run()
 }
 
-/// What the shell is told when a command can't do its work at all; 1 means that it did, and found
-/// something.
+/// Exit code of a command that can't do its work. 1 is for one that did, and found something.
 const FAILED: u8 = 2;
 
 impl Cli {
@@ -82,7 +102,7 @@ impl Cli {
             Command::Replay(args) => replay::run(&args),
         };
         result.unwrap_or_else(|error| {
-            eprintln!("error: {error:#}");
+            output::error(format_args!("{error:#}"));
             ExitCode::from(FAILED)
         })
     }

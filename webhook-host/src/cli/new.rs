@@ -1,5 +1,6 @@
 //! `sallyport new`: a policy crate that builds, with manifest, suite and README.
 
+use super::output::print;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use sallyport_core::manifest::is_label;
@@ -102,10 +103,10 @@ pub(super) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
         fs::write(&file, fill(template, &args.name, &sdk))
             .with_context(|| format!("{}: can't be written", file.display()))?;
     }
-    println!(
+    print(&format!(
         "created {shown}; next: cd {shown} && cargo build --release --target \
-         wasm32-unknown-unknown && sallyport test ."
-    );
+         wasm32-unknown-unknown && sallyport test .\n"
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -22,12 +22,12 @@ pub(super) struct RecordArgs {
     record_max_size: Bytes,
     /// How many of these older files are kept
     #[arg(long, value_name = "N", default_value_t = 4, requires = "record",
-        value_parser = clap::value_parser!(u32).range(..=MOST))]
+        value_parser = clap::value_parser!(u32).range(..=MAX_KEPT))]
     record_keep: u32,
 }
 
 /// Each rotation renames all of them.
-const MOST: i64 = 1000;
+const MAX_KEPT: i64 = 1000;
 
 impl RecordArgs {
     /// Starts the recorder, if one was asked for.

@@ -1,10 +1,12 @@
 //! The flags of `sallyport webhooks` that change a cluster: `--delete` and `--resume`.
 
 use super::kube::KubeArgs;
+use super::output::print;
 use crate::webhooks::registrar::{HOLD, INSTALLATION, Installation, Removal};
 use anyhow::{Context as _, Error, Result, ensure};
 use clap::Args;
 use kube::Client;
+use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
@@ -16,15 +18,13 @@ pub(super) struct RemovalArgs {
     /// in any order with scaling to zero and kubectl delete.
     #[arg(
         long,
-        conflicts_with_all = ["policies", "modules", "config", "policies_from_cluster", "backstop",
-            "output", "owner_uid", "resume"]
+        conflicts_with_all = ["policies_from_cluster", "backstop", "output", "owner_uid", "resume"]
     )]
     delete: bool,
     /// Let hosts write webhook configurations again, after --delete.
     #[arg(
         long,
-        conflicts_with_all = ["policies", "modules", "config", "policies_from_cluster", "backstop",
-            "output", "owner_uid"]
+        conflicts_with_all = ["policies_from_cluster", "backstop", "output", "owner_uid"]
     )]
     resume: bool,
     /// ClusterRole that stands for the installation.
@@ -74,13 +74,14 @@ impl RemovalArgs {
             }
             let removal = Removal::new(&client, installation, registration);
             removal
-                .run(|line| println!("{line}"))
+                // That nobody reads it any more must not end a deletion halfway.
+                .run(|line| drop(writeln!(stdout(), "{line}")))
                 .await
                 .map_err(Error::msg)?;
-            println!(
+            print(
                 "nothing asks Sallyport any more; `sallyport webhooks --resume` lets hosts \
-                register again"
-            );
+                 register again\n",
+            )?;
             Ok(ExitCode::SUCCESS)
         })
     }
@@ -96,10 +97,10 @@ impl RemovalArgs {
             "ClusterRole {name} is not there; apply deploy/base, or name another one with \
              --installation"
         );
-        println!(
+        print(&format!(
             "ClusterRole {name} has no annotation {HOLD}: hosts with --register write the \
-             configurations again"
-        );
+             configurations again\n"
+        ))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,15 +1,18 @@
 //! `sallyport replay`: recorded reviews, asked again of other policies.
 
 use super::cache::CacheArgs;
-use crate::engine::{Engine, EngineConfig};
+use super::inputs::PolicyArgs;
+use super::output::{TextFormat, print};
 use crate::record::Record;
 use crate::replay::{Difference, Lines, Replayer};
-use crate::report::{self, replay::ReplayReport, replay::Replayed};
-use crate::sources::load::{self, PolicyFiles};
+use crate::report;
+use crate::report::replay::{ReplayReport, Replayed};
+use crate::sources::load;
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use sallyport_core::manifest::Exemptions;
 use sallyport_core::policy::Policy;
+use sallyport_core::report::{counted, counted_as};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -19,47 +22,35 @@ use std::sync::Arc;
 /// Ask recorded reviews again: what would other policies, or other settings, have answered?
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("policies", |policies| policies.required(true).help("Directory of the \
+    ServicePolicy manifests to try")))]
+#[command(mut_arg("config", |config| config.help("HostConfig of the host that recorded, for its \
+    exemptions. What policies may know comes from the record")))]
 pub(super) struct ReplayArgs {
     /// Files that `serve --record` wrote, rotated ones too, or - for standard input.
     #[arg(required = true, value_name = "LOG|-")]
     logs: Vec<PathBuf>,
-    /// ServicePolicy manifests and their components: what is to be tried.
-    #[arg(long, value_name = "DIR")]
-    policies: PathBuf,
+    #[command(flatten)]
+    policies: PolicyArgs,
     /// Try the candidates (spec.candidate) of these policies in place of the live ones.
     #[arg(long)]
     candidates: bool,
     /// Compare with what these policies say now, instead of with what was answered then.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
-    /// Directory of the modules that all manifests name [default: the directory of the manifests].
-    #[arg(long, value_name = "DIR")]
-    modules: Option<PathBuf>,
-    /// The HostConfig of the host that recorded, for its exemptions. What policies may know comes
-    /// from the record.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
     /// Examples for each kind of difference.
     #[arg(long, value_name = "N", default_value_t = 3,
         value_parser = clap::value_parser!(u16).range(..=1000))]
     examples: u16,
     /// Format of the report.
-    #[arg(long, short, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[arg(long, short, value_enum, default_value_t = TextFormat::Text)]
+    output: TextFormat,
     #[command(flatten)]
     cache: CacheArgs,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Output {
-    #[value(alias = "human")]
-    Text,
-    Json,
-}
-
-const EXAMPLES: &str =
-    "Each review is asked as it was: with its time, and with what the inventory \
-    knew.
+const EXAMPLES: &str = "\
+Each review is asked as it was: with its time, and with what the inventory knew.
 Logs are read line by line, so they may be of any size.
 Lines that can't be read are named and counted.
 
@@ -70,12 +61,10 @@ Examples:
   sallyport replay reviews.log.* reviews.log --policies next/ --against policies/
   zcat reviews.log.*.gz | sallyport replay - --policies next/ --output json
 
-Free-form texts were hashed in the log, but for those that the policies of that time compared. A \
-    policy that
-compares a hashed text gets no verdict: \"cannot be repeated\".
+The log holds hashes of free-form texts, except of those that the policies of that time compared.
+A policy that compares a hashed text gets no verdict: \"cannot be repeated\".
 
-Exit code: 0 no differences, 1 some, or some reviews can't be repeated, 2 nothing could be \
-    replayed.";
+Exit code: 0 no differences, 1 some, or some reviews can't be repeated, 2 nothing was replayed.";
 
 /// Runs the subcommand.
 ///
@@ -83,21 +72,17 @@ Exit code: 0 no differences, 1 some, or some reviews can't be repeated, 2 nothin
 ///
 /// When policies, configuration or a log can't be read, or no line of the logs holds a review.
 pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
-    let exemptions = load::host_config(args.config.as_deref())?.exemptions;
-    let engine = Arc::new(Engine::new(&EngineConfig {
-        concurrency: 1,
-        cache: args.cache.open()?,
-        ..EngineConfig::default()
-    })?);
-    let files = |directory: &Path| PolicyFiles::new(directory, args.modules.as_deref());
+    let exemptions = load::host_config(args.policies.config())?.exemptions;
+    let engine = args.cache.engine()?;
+    let files = args.policies.files()?;
     let next = match args.candidates {
-        true => load::promoted(&engine, &files(&args.policies))?,
-        false => load::policies(&engine, &files(&args.policies), &[])?,
+        true => load::promoted(&engine, &files)?,
+        false => load::policies(&engine, &files, &[])?,
     };
     let against = args
         .against
         .as_deref()
-        .map(|directory| load::policies(&engine, &files(directory), &[]))
+        .map(|directory| load::policies(&engine, &args.policies.files_in(directory), &[]))
         .transpose()?;
     let replayer = |policies| replayer(policies, &exemptions);
     let replay = Replay {
@@ -114,12 +99,12 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     }
     if report.is_empty() {
         bail!(
-            "no recorded review in {} files{}",
-            args.logs.len(),
+            "no recorded review in {}{}",
+            counted(args.logs.len(), "file"),
             first(report.unread())
         );
     }
-    print!("{}", render(args.output, &report));
+    print(&render(args.output, &report))?;
     Ok(ExitCode::from(report.exit_code()))
 }
 
@@ -145,18 +130,18 @@ fn replayer(policies: Vec<Arc<Policy>>, exemptions: &Exemptions) -> Result<Repla
         .collect();
     if !broken.is_empty() {
         bail!(
-            "{} policies can't be loaded, so that every review would differ: {}",
-            broken.len(),
+            "{} can't be loaded, so that every review would differ: {}",
+            counted_as(broken.len(), "policy", "policies"),
             broken.join("; ")
         );
     }
     Ok(Replayer::new(policies, exemptions.clone()))
 }
 
-fn render(output: Output, report: &ReplayReport) -> String {
+fn render(output: TextFormat, report: &ReplayReport) -> String {
     match output {
-        Output::Text => report::replay::text(report),
-        Output::Json => report::replay::json(report),
+        TextFormat::Text => report::replay::text(report),
+        TextFormat::Json => report::replay::json(report),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::cache::CacheArgs;
 use super::certificate::{self, CertificateArgs};
 use super::cluster::ClusterArgs;
+use super::inputs::PolicyArgs;
 use super::kube::KubeArgs;
 use super::logging::Logging;
 use super::quantity::{body_size, drain_time, short_time};
@@ -22,7 +23,7 @@ use clap::{ArgGroup, Args};
 use ipnet::IpNet;
 use sallyport_core::policy::Policy;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,20 +39,16 @@ use tokio::task::JoinHandle;
 /// over plain HTTP.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
+#[command(mut_arg("policies", |policies| policies.help("Directory of ServicePolicy manifests and \
+    the modules that they name. Suites beside them (*.suite.yaml) are run as self-tests before \
+    policies serve")))]
+#[command(mut_arg("config", |config| config.help("HostConfig manifest: what policies may know \
+    about the cluster, and what is exempt [default: only that it is not a cloud]")))]
 #[command(group(ArgGroup::new("source").required(true).multiple(true).args(["policies",
     "policies_from_cluster"])))]
 pub(super) struct Serve {
-    /// Directory of ServicePolicy manifests and the modules that they name. Suites beside them
-    /// (*.suite.yaml) are run as self-tests before policies serve
-    #[arg(long, value_name = "DIR")]
-    policies: Option<PathBuf>,
-    /// Directory of the modules that the manifests name [default: that of --policies]
-    #[arg(long, value_name = "DIR")]
-    modules: Option<PathBuf>,
-    /// HostConfig manifest: what policies may know about the cluster, and what is exempt [default:
-    /// nothing is known, but that it is not a cloud]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    policies: PolicyArgs,
     /// Refuse to start when a policy or its candidate can't be loaded or a self-test fails. Without
     /// it, such a policy fails each review as its failurePolicy says
     #[arg(long)]
@@ -102,16 +99,16 @@ const EXAMPLES: &str = "\
 Examples:
   Locally, with a certificate made on the spot:
     sallyport serve --policies target/policies --self-signed
-    curl --cacert .dev/ca.crt -H 'Content-Type: application/json' --data @review.json \
-    https://localhost:8443/validate
+    curl --cacert .dev/ca.crt -H 'Content-Type: application/json' \\
+      --data @review.json https://localhost:8443/validate
 
   The same with the policies of a preset:
     sallyport serve --policies policies/presets/baseline --modules target/policies --self-signed
 
   In a cluster, with cert-manager's Secret mounted:
     sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
-      --admin-listen 0.0.0.0:8081 --cluster --tls-cert /tls/tls.crt --tls-key /tls/tls.key \
-      --log-format json
+      --admin-listen 0.0.0.0:8081 --cluster --tls-cert /tls/tls.crt \\
+      --tls-key /tls/tls.key --log-format json
 
   In a cluster, with a certificate that the replicas make and renew themselves:
     sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
@@ -189,9 +186,11 @@ const MAX_COUNT: usize = 1 << 20;
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
         self.logging.start();
-        let modules = self.modules.clone().or_else(|| self.policies.clone());
-        let modules = modules
-            .context("--policies-from-cluster: name the directory of the modules with --modules")?;
+        let modules = self
+            .policies
+            .modules()
+            .context("--policies-from-cluster: name the directory of the modules with --modules")?
+            .to_owned();
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
         // One more than guests may occupy: it accepts, refuses and answers while they run.
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -211,14 +210,15 @@ impl Serve {
         })?);
         let writes = WriteGate::open();
         let watchers = self.cluster.start(&self.kube, &writes)?;
-        if self.config.is_none() && watchers.is_none() {
+        let config = self.policies.config().map(Path::to_owned);
+        if config.is_none() && watchers.is_none() {
             tracing::warn!("{}", load::DEFAULT_CONFIG_IN_WORDS);
         }
         let source = Source {
             engine,
-            manifests: self.policies,
+            manifests: self.policies.directory().map(Path::to_owned),
             modules,
-            config: self.config,
+            config,
             watchers,
         };
         let (seen, set) = source.settled(|| source.read(None));

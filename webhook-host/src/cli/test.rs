@@ -1,27 +1,36 @@
 //! `sallyport test`: runs suites.
 
 use super::cache::CacheArgs;
-use crate::engine::{Engine, EngineConfig};
-use crate::suites::{self, ModuleSearch};
+use super::inputs::PathArgs;
+use super::output::{DetailArgs, Progress, TestFormat, error, note, print};
+use crate::suites;
+use crate::suites::ModuleSearch;
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use sallyport_core::report;
 use sallyport_core::suite::{Blessing, CaseReport, Runner, Suite, SuiteReport, TestReport};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Run test suites against policies, offline, exactly as the webhook would answer.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("paths", |paths| paths.value_name("FILE|DIR").help("Suite files, or directories \
+    of them with all below")))]
+#[command(mut_arg("filename", |filename| filename.value_name("FILE|DIR")))]
 pub(super) struct TestArgs {
-    /// Suite files, or directories that hold some.
-    #[arg(required = true)]
-    paths: Vec<PathBuf>,
-    /// Where the components (.wasm) are [default: beside the manifest, then target/policies].
-    #[arg(long, value_name = "DIR")]
-    policies: Option<PathBuf>,
+    #[command(flatten)]
+    paths: PathArgs,
+    /// Directory of the modules that the suites' manifests name [default: beside the manifest, then
+    /// target/policies].
+    #[arg(
+        long,
+        alias = "policies",
+        value_name = "DIR",
+        env = "SALLYPORT_MODULES"
+    )]
+    modules: Option<PathBuf>,
     /// Only cases whose `suite/case` name contains this text.
     #[arg(
         long,
@@ -33,19 +42,13 @@ pub(super) struct TestArgs {
     /// Rewrite the `expect` of failing cases with what was got. Read the diff before you commit it.
     #[arg(long)]
     bless: bool,
+    #[command(flatten)]
+    detail: DetailArgs,
     /// Format of the report.
-    #[arg(long, short, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[arg(long, short, value_enum, default_value_t = TestFormat::Text)]
+    output: TestFormat,
     #[command(flatten)]
     cache: CacheArgs,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Output {
-    #[value(alias = "human")]
-    Text,
-    Json,
-    Junit,
 }
 
 const EXAMPLES: &str = "\
@@ -84,28 +87,27 @@ Exit code: 0 all passed, 1 something failed, 2 nothing could be run.";
 /// When the engine can't start or a blessed suite can't be written.
 pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let search = ModuleSearch {
-        directory: args.policies.clone(),
+        directory: args.modules.clone(),
     };
-    let (files, errors) = suites::find(&args.paths);
+    let (files, errors) = suites::find(&args.paths.all());
     let mut report = TestReport::default();
     report.suites.extend(
         errors
             .into_iter()
             .map(|error| broken(&error.path, error.problem)),
     );
-    let engine = Engine::new(&EngineConfig {
-        concurrency: 1,
-        cache: args.cache.open()?,
-        ..EngineConfig::default()
-    })?;
-    let mut runner = suites::runner(Arc::new(engine));
-    for file in files {
+    let mut runner = suites::runner(args.cache.engine()?);
+    let mut progress = Progress::new();
+    let all = files.len();
+    for (index, file) in files.into_iter().enumerate() {
+        progress.show(index, all, "suites");
         report.suites.push(match suites::read(&file, &search) {
             Ok(suite) => run_suite(args, &mut runner, &suite)?,
             Err(error) => broken(&error.path, error.problem),
         });
     }
-    print!("{}", render(args.output, &report));
+    drop(progress);
+    print(&render(args, &report))?;
     Ok(exit_code(args, &report))
 }
 
@@ -164,34 +166,34 @@ fn write(
             for case in blessed {
                 let case = &mut report.cases[*case];
                 case.failure = None;
-                eprintln!(
+                note(format_args!(
                     "blessed {}/{} ({}:{})",
                     report.name,
                     case.name,
                     report.path.display(),
                     case.line
-                );
+                ));
             }
         }
     }
     Ok(())
 }
 
-fn render(output: Output, report: &TestReport) -> String {
-    match output {
-        Output::Text => report::tests::text(report),
-        Output::Json => report::tests::json(report),
-        Output::Junit => report::tests::junit(report),
+fn render(args: &TestArgs, report: &TestReport) -> String {
+    match args.output {
+        TestFormat::Text => report::tests::text(report, args.detail.view()),
+        TestFormat::Json => report::tests::json(report),
+        TestFormat::Junit => report::tests::junit(report),
     }
 }
 
 fn exit_code(args: &TestArgs, report: &TestReport) -> ExitCode {
     match report.count() {
         (0, 0) => {
-            eprintln!(
-                "error: no case matches --filter {:?}; case names are `suite/case`",
+            error(format_args!(
+                "no case matches --filter {:?}; case names are `suite/case`",
                 args.filter
-            );
+            ));
             ExitCode::from(2)
         }
         (_, 0) => ExitCode::SUCCESS,

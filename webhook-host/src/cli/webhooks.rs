@@ -2,10 +2,11 @@
 //! judge without it.
 
 use super::cache::CacheArgs;
+use super::inputs::PolicyArgs;
+use super::output::{ObjectFormat, note, print};
 use super::removal::RemovalArgs;
-use crate::engine::{Engine, EngineConfig};
 use crate::report::registration as report;
-use crate::sources::load::{self, PolicyFiles};
+use crate::sources::load;
 use crate::webhooks::backstop;
 use crate::webhooks::registration::{
     self, BaseUrl, CaBundle, Endpoint, OnFailure, Options, Registration,
@@ -23,17 +24,12 @@ use std::sync::Arc;
 /// cluster.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("policies", |policies| policies.help("Directory of ServicePolicy manifests \
+    [default: target/policies, where a clone builds them; none with --policies-from-cluster]")))]
+#[command(mut_arg("config", |config| config.help("HostConfig manifest, for its exemptions")))]
 pub(super) struct WebhooksArgs {
-    /// ServicePolicy manifests and their components [default: target/policies; none with
-    /// --policies-from-cluster].
-    #[arg(long, value_name = "DIR")]
-    policies: Option<PathBuf>,
-    /// Directory of the modules that the manifests name [default: the directory of the manifests].
-    #[arg(long, value_name = "DIR")]
-    modules: Option<PathBuf>,
-    /// A HostConfig, for its exemptions.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    policies: PolicyArgs,
     /// For a host that serves ServicePolicies of the cluster, too: asks about all that any policy
     /// may want, and has ServicePolicies checked before the cluster takes them.
     #[arg(long)]
@@ -42,8 +38,8 @@ pub(super) struct WebhooksArgs {
     #[arg(long)]
     backstop: bool,
     /// Format.
-    #[arg(long, value_enum, default_value_t = Output::Yaml)]
-    output: Output,
+    #[arg(long, short, value_enum, default_value_t = ObjectFormat::Yaml)]
+    output: ObjectFormat,
     /// Uid of the installation's ClusterRole, which then owns what is printed: the cluster deletes
     /// it together with the ClusterRole.
     #[arg(long, value_name = "UID", value_parser = uid)]
@@ -91,12 +87,6 @@ struct Target {
     /// The cluster's version.
     #[arg(long, value_name = "1.N", default_value = "1.30", value_parser = minor)]
     kubernetes: u32,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Output {
-    Yaml,
-    Json,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -148,8 +138,8 @@ pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
     }
     args.removal.ensure_unused()?;
     let options = args.target.options(args.policies_from_cluster)?;
-    let exemptions = load::host_config(args.config.as_deref())?.exemptions;
-    let [policies, candidates] = args.policies()?;
+    let exemptions = load::host_config(args.policies.config())?.exemptions;
+    let [policies, candidates] = args.load()?;
     let registration = Registration {
         policies: &policies,
         candidates: &candidates,
@@ -162,7 +152,7 @@ pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
             supported,
             "--backstop needs Kubernetes 1.{ADMISSION_POLICIES} or later"
         );
-        let known = args.directory().is_some();
+        let known = args.policies.are_given() || !args.policies_from_cluster;
         anyhow::ensure!(
             known,
             "--backstop: name the policies that it stands in for, of the cluster too, with \
@@ -180,10 +170,10 @@ pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
             .iter_mut()
             .for_each(|document| document.owned_by(args.removal.installation(), uid));
     }
-    match args.output {
-        Output::Yaml => print!("{}", report::yaml(&head, &documents)),
-        Output::Json => print!("{}", report::json(&documents)),
-    }
+    print(&match args.output {
+        ObjectFormat::Yaml => report::yaml(&head, &documents),
+        ObjectFormat::Json => report::json(&documents),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -199,36 +189,24 @@ fn backstop_documents(registration: &Registration<'_>) -> Vec<report::Document> 
 }
 
 impl WebhooksArgs {
-    fn directory(&self) -> Option<&Path> {
-        let default = Path::new("target/policies");
-        self.policies
-            .as_deref()
-            .or((!self.policies_from_cluster).then_some(default))
-    }
-
-    /// And their candidates.
-    fn policies(&self) -> Result<[Vec<Arc<Policy>>; 2]> {
-        let Some(directory) = self.directory() else {
+    /// The policies and their candidates. Those of a cluster are none that are known here.
+    fn load(&self) -> Result<[Vec<Arc<Policy>>; 2]> {
+        if self.policies_from_cluster && !self.policies.are_given() {
             return Ok([vec![], vec![]]);
-        };
-        let cache = self.cache.open()?;
-        let engine = Arc::new(Engine::new(&EngineConfig {
-            concurrency: 1,
-            cache,
-            ..EngineConfig::default()
-        })?);
-        let files = PolicyFiles::new(directory, self.modules.as_deref());
+        }
+        let files = self.policies.files()?;
+        let engine = self.cache.engine()?;
         let both = [
             load::policies(&engine, &files, &[])?,
             load::candidates(&engine, &files, &[])?,
         ];
         for policy in both.iter().flatten() {
             if let Some(error) = policy.load_error() {
-                eprintln!(
+                note(format_args!(
                     "warning: {error}\nwarning: {} is asked about everything until it can be \
                      loaded",
                     policy.name()
-                );
+                ));
             }
         }
         Ok(both)

@@ -6,6 +6,7 @@
 
 use super::policies::{self, Found, Policies};
 use crate::metrics::EvaluationCounts;
+use crate::{kube_error, timestamp};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
@@ -131,7 +132,7 @@ pub(super) async fn run(
     loop {
         tokio::time::sleep(counting.every).await;
         for (name, found) in policies.all() {
-            let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+            let now = timestamp::now();
             // First, since the list may be full of them.
             if let Some(operations) = counting.removal(&found, now) {
                 remove(&api, &name, operations).await;
@@ -169,7 +170,11 @@ async fn remove(api: &Api<DynamicObject>, name: &str, operations: Value) {
 async fn send(api: &Api<DynamicObject>, name: &str, params: &PatchParams, patch: &Patch<Value>) {
     match tokio::time::timeout(WRITE, api.patch_status(name, params, patch)).await {
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::debug!(policy = name, "can't write its counts: {error}"),
+        Ok(Err(error)) => tracing::debug!(
+            policy = name,
+            "can't write its counts: {}",
+            kube_error::causes(&error)
+        ),
         Err(_) => tracing::debug!(
             policy = name,
             "can't write its counts: no answer within {WRITE:?}"

@@ -6,6 +6,7 @@
 //! the last that lives is right. What can't be written is tried again, and holds up nothing.
 
 use super::policies::{self, Found, Policies};
+use crate::{kube_error, timestamp};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
@@ -171,21 +172,22 @@ pub(super) async fn run(
     }
 }
 
+/// The manifest that grants the right to write a status.
+const RBAC: &str = "deploy/base/rbac.yaml";
+
 async fn write(api: &Api<DynamicObject>, name: &str, status: &Value) -> Result<(), String> {
     let params = PatchParams::apply(MANAGER).force();
     let patch = Patch::Apply(status);
     match tokio::time::timeout(WRITE, api.patch_status(name, &params, &patch)).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(kube::Error::Api(status))) => Err(status.message),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => Err(kube_error::explain(&error, RBAC).1),
         Err(_) => Err(format!("no answer within {WRITE:?}")),
     }
 }
 
 /// What to write, unless it stands there or is about a generation that is past.
 fn patch(name: &str, report: &Report, found: &Found) -> Option<Value> {
-    let seconds = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
-    let status = report.status(found.status.as_ref(), seconds);
+    let status = report.status(found.status.as_ref(), timestamp::now());
     // Counts are `counts`' own.
     let stands = found.status.clone().map(|found| ServicePolicyStatus {
         evaluations: vec![],

@@ -8,7 +8,7 @@ mod rules;
 mod scope;
 
 use super::webhook::{Configuration, Kind, Webhook};
-use super::{Finding, Severity};
+use super::{Finding, Level};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -71,9 +71,9 @@ pub(super) fn of(
 
 fn no_webhooks() -> Finding {
     Finding {
-        severity: Severity::Warning,
-        path: "webhooks".to_owned(),
-        found: "an empty list".to_owned(),
+        level: Level::Warning,
+        field: "webhooks".to_owned(),
+        message: "an empty list".to_owned(),
         why: "nothing is ever asked",
         item: "identify-admission-webhooks",
         fix: "add a webhook, or delete the configuration".to_owned(),
@@ -86,9 +86,9 @@ fn same_names(configuration: &Configuration) -> Vec<Finding> {
     for (index, webhook) in configuration.webhooks.iter().enumerate() {
         if let Some(first) = seen.insert(webhook.name.as_str(), index) {
             findings.push(Finding {
-                severity: Severity::Error,
-                path: format!("webhooks[{index}].name"),
-                found: format!("{:?}, as in webhooks[{first}]", webhook.name),
+                level: Level::Error,
+                field: format!("webhooks[{index}].name"),
+                message: format!("{:?}, as in webhooks[{first}]", webhook.name),
                 why: "an API server refuses a configuration with equal names",
                 item: "api: ValidatingWebhook.name",
                 fix: "give each webhook a name of its own".to_owned(),
@@ -105,9 +105,9 @@ fn many_webhooks(configuration: &Configuration) -> Option<Finding> {
     let count = configuration.webhooks.len();
     let calls = configuration.kind == Kind::Mutating && count > MANY;
     calls.then(|| Finding {
-        severity: Severity::Note,
-        path: "webhooks".to_owned(),
-        found: format!("{count} mutating webhooks"),
+        level: Level::Note,
+        field: "webhooks".to_owned(),
+        message: format!("{count} mutating webhooks"),
         why: "mutating webhooks are called one after the other, and each adds its time to a \
             request",
         item: "design-admission-webhooks-low-latency",
@@ -125,7 +125,7 @@ struct At<'a> {
 impl At<'_> {
     fn finding(
         &self,
-        severity: Severity,
+        level: Level,
         field: &str,
         item: &'static str,
         texts: (String, &'static str, &str),
@@ -137,9 +137,9 @@ impl At<'_> {
             format!("{}.{field}", self.path)
         };
         Finding {
-            severity,
-            path,
-            found,
+            level,
+            field: path,
+            message: found,
             why,
             item,
             fix: fix.to_owned(),

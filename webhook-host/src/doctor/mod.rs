@@ -20,10 +20,10 @@ use serde::Serialize;
 pub const PAGE: &str =
     "https://kubernetes.io/docs/concepts/cluster-administration/admission-webhooks-good-practices/";
 
-/// How bad it is.
+/// What a finding means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
+pub enum Level {
     /// It breaks, or can lock a cluster out.
     Error,
     /// It goes well until something else fails.
@@ -35,12 +35,12 @@ pub enum Severity {
 /// One thing that is not as the page has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
+    /// What it means.
+    pub level: Level,
     /// Where, such as `webhooks[0].timeoutSeconds`.
-    pub path: String,
-    /// What was found there.
-    pub found: String,
+    pub field: String,
+    /// The value found there.
+    pub message: String,
     /// Why that is bad.
     pub why: &'static str,
     /// The item: an anchor of the page, or of the API's reference.
@@ -66,7 +66,7 @@ pub struct Diagnosis {
 pub fn diagnose(configurations: &[Configuration], now: Timestamp) -> Vec<Diagnosis> {
     let one = |configuration: &Configuration| {
         let mut findings = checks::of(configuration, configurations, now);
-        findings.sort_by(|a, b| (a.severity, &a.path).cmp(&(b.severity, &b.path)));
+        findings.sort_by(|a, b| (a.level, &a.field).cmp(&(b.level, &b.field)));
         Diagnosis {
             kind: configuration.kind,
             name: configuration.name.clone(),

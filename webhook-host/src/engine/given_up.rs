@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// Components that are remembered, the last ones.
-const MOST: usize = 64;
+const MAX_GIVEN_UP: usize = 64;
 
 #[derive(Default)]
 pub(super) struct GivenUp(Mutex<Vec<Entry>>);
@@ -40,7 +40,7 @@ impl GivenUp {
 
     pub(super) fn add(&self, key: Key, problem: &str, now: Instant) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() == MOST {
+        if entries.len() == MAX_GIVEN_UP {
             entries.remove(0);
         }
         entries.push(Entry {
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn only_the_last_ones_are_remembered() {
         let (given_up, now) = (GivenUp::default(), Instant::now());
-        for number in 0..=MOST {
+        for number in 0..=MAX_GIVEN_UP {
             given_up.add(Key::of(u8::try_from(number).expect("few")), "too dear", now);
         }
         assert_eq!(given_up.find(&Key::of(0), now), None);

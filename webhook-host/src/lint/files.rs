@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Larger files are no manifests.
-const LARGEST: u64 = 16 << 20;
+const MAX_FILE: u64 = 16 << 20;
 
 /// One file.
 pub(super) struct File {
@@ -72,8 +72,8 @@ fn visit(path: &Path, see: &mut impl FnMut(&Path)) {
 fn read(path: &Path) -> Result<File, Box<Subject>> {
     let source = path.display().to_string();
     let text = fs::metadata(path).and_then(|data| match data.len() {
-        size if size > LARGEST => Err(io::Error::other(format!(
-            "{size} bytes; a manifest has at most {LARGEST}"
+        size if size > MAX_FILE => Err(io::Error::other(format!(
+            "{size} bytes; a manifest has at most {MAX_FILE}"
         ))),
         _ => fs::read_to_string(path),
     });
@@ -81,10 +81,12 @@ fn read(path: &Path) -> Result<File, Box<Subject>> {
         .map_err(|error| Box::new(Subject::unread(&source, format!("can't be read: {error}"))))?;
     let documents = yaml::located_documents(&text).map_err(|error| {
         let findings = vec![Finding {
-            message: error.to_string(),
+            message: error.problem().to_owned(),
+            line: error.line(),
             ..Finding::empty(Level::Error)
         }];
         Box::new(Subject {
+            line: error.line(),
             findings,
             ..Subject::unread(&source, String::new())
         })

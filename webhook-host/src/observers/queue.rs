@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
 
 /// Reviews that may wait: some hundredths of a second of a busy cluster.
-const MOST: usize = 1024;
+const MAX_WAITING: usize = 1024;
 
 /// Bytes of bodies that may wait, beside those of requests in flight: `Limits::held` does not
 /// count them.
@@ -49,7 +49,7 @@ pub(crate) struct Waiting {
 
 /// Both ends.
 pub(crate) fn queue() -> (Queue, Waiting) {
-    let (sender, receiver) = sync_channel(MOST);
+    let (sender, receiver) = sync_channel(MAX_WAITING);
     let held = Arc::new(AtomicUsize::new(0));
     (
         Queue {

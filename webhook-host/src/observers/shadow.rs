@@ -3,7 +3,7 @@
 //! A request hands over what it was answered with and goes on. The thread takes at most a quarter
 //! of one processor: it rests three times as long as it worked, and what waits meanwhile beyond the
 //! queue's bounds is counted as skipped. A candidate that loops is bounded by its own deadline, by
-//! [`PATIENCE`], and by a breaker of its own, which is not the live policy's. Owned by `handlers`;
+//! [`MAX_EVALUATION`], and by a breaker of its own, which is not the live policy's. Owned by `handlers`;
 //! the thread ends with it.
 
 use super::queue::{Answered, Queue, Waiting, queue};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// For one candidate on one review, where its own deadline is longer. One that takes longer loops,
 /// and counts as a miss.
-const PATIENCE: Duration = Duration::from_millis(250);
+const MAX_EVALUATION: Duration = Duration::from_millis(250);
 
 /// Rest for each time worked.
 const REST: u32 = 3;
@@ -88,7 +88,7 @@ impl Answered {
             self.function,
             &request,
             self.now,
-            PATIENCE,
+            MAX_EVALUATION,
             &self.outcome,
         ) {
             let divergence = shadowed.live.diverges(&shadowed.candidate);

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Nobody waits for a replay; the policies' own limits still hold.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_EVALUATION: Duration = Duration::from_secs(30);
 
 /// How often a review is asked on which a policy missed its deadline: a machine that is busy
 /// elsewhere must not invent differences, and a policy that loops does so each time.
@@ -119,7 +119,7 @@ impl Replayer {
             .for_each(|policy| policy.forget_misses());
         let clock = Clock {
             now: record.time,
-            deadline: Deadline::Each(PATIENCE),
+            deadline: Deadline::Each(MAX_EVALUATION),
         };
         admission.review(record.function.into(), request, clock)
     }

@@ -1,30 +1,51 @@
 //! What `sallyport doctor` found, for people and for programs.
 
-use crate::doctor::{Diagnosis, PAGE, Severity};
+use crate::doctor::Diagnosis;
+use crate::doctor::Level;
+use crate::doctor::PAGE;
 use sallyport_core::printable::printable;
-use sallyport_core::report::counted;
+use sallyport_core::report::{Detail, View, counted};
 use serde_json::json;
 use std::fmt::Write as _;
 
 /// For people: which configurations were seen, and what is wrong with each.
-pub fn text(diagnoses: &[Diagnosis]) -> String {
-    let mut text = recognised(diagnoses);
-    for diagnosis in diagnoses
-        .iter()
-        .filter(|diagnosis| !diagnosis.findings.is_empty())
-    {
+pub fn text(diagnoses: &[Diagnosis], view: View) -> String {
+    let is_quiet = view.detail == Detail::Quiet;
+    let is_shown = |level| !is_quiet || level <= Level::Error;
+    let mut text = if is_quiet {
+        String::new()
+    } else {
+        recognised(diagnoses)
+    };
+    for diagnosis in diagnoses {
+        let mut findings = diagnosis.findings.iter().map(|finding| finding.level);
+        if view.detail != Detail::Verbose && !findings.any(is_shown) {
+            continue;
+        }
         let _ = writeln!(
             text,
-            "{} {}",
+            "{} {}{}",
             diagnosis.kind.name(),
-            printable(&diagnosis.name)
+            printable(&diagnosis.name),
+            if diagnosis.findings.is_empty() {
+                ": no findings"
+            } else {
+                ""
+            },
         );
-        for finding in &diagnosis.findings {
-            let (path, found) = (printable(&finding.path), printable(&finding.found));
-            let _ = writeln!(text, "  {} {path}: {found}", word(finding.severity));
+        let shown = diagnosis
+            .findings
+            .iter()
+            .filter(|finding| is_shown(finding.level));
+        for finding in shown {
+            let (field, message) = (printable(&finding.field), printable(&finding.message));
+            let _ = writeln!(text, "  {} {field}: {message}", word(finding.level, view));
             let _ = writeln!(text, "          {} ({})", finding.why, finding.item);
             let _ = writeln!(text, "          {}", printable(&finding.fix));
         }
+    }
+    if is_quiet {
+        return text;
     }
     let [errors, warnings, notes] = counts(diagnoses);
     let configurations = counted(diagnoses.len(), "configuration");
@@ -50,14 +71,11 @@ pub fn json(diagnoses: &[Diagnosis]) -> String {
     )
 }
 
-/// How many findings of each severity there are, the worst first.
+/// How many errors, warnings and notes there are.
 pub fn counts(diagnoses: &[Diagnosis]) -> [usize; 3] {
     let findings = || diagnoses.iter().flat_map(|diagnosis| &diagnosis.findings);
-    [Severity::Error, Severity::Warning, Severity::Note].map(|severity| {
-        findings()
-            .filter(|finding| finding.severity == severity)
-            .count()
-    })
+    [Level::Error, Level::Warning, Level::Note]
+        .map(|level| findings().filter(|finding| finding.level == level).count())
 }
 
 fn recognised(diagnoses: &[Diagnosis]) -> String {
@@ -72,10 +90,10 @@ fn recognised(diagnoses: &[Diagnosis]) -> String {
     format!("Sallyport is registered by {}.\n", ours.join(" and "))
 }
 
-fn word(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Error => "error  ",
-        Severity::Warning => "warning",
-        Severity::Note => "note   ",
+fn word(level: Level, view: View) -> String {
+    match level {
+        Level::Error => view.bad("error  "),
+        Level::Warning => view.odd("warning"),
+        Level::Note => "note   ".to_owned(),
     }
 }

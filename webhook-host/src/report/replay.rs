@@ -2,7 +2,7 @@
 //! for programs.
 
 use crate::replay::{Change, Difference};
-use jiff::Timestamp;
+use crate::timestamp;
 use sallyport_core::printable::printable;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -147,12 +147,7 @@ impl ReplayReport {
 
     fn span(&self) -> Option<[String; 2]> {
         let (from, to) = self.span?;
-        let second = |time| Timestamp::try_from(time).map_or(0, Timestamp::as_second);
-        Some([from, to].map(|time| {
-            Timestamp::from_second(second(time))
-                .unwrap_or_default()
-                .to_string()
-        }))
+        Some([from, to].map(|time| timestamp::whole_second(time).to_string()))
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// How long a request waits for memory before it is refused, and between two looks for a slow one
 /// that may go in its place.
-const PATIENCE: Duration = Duration::from_millis(500);
+const MAX_WAIT_FOR_MEMORY: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Requests that may wait for memory. What their clients have sent meanwhile lies in buffers that
@@ -284,7 +284,7 @@ impl Capacity {
         };
         let _waits = self.waiting.try_acquire().map_err(|_| refused())?;
         let (until, mut acquired) = (
-            Instant::now() + PATIENCE,
+            Instant::now() + MAX_WAIT_FOR_MEMORY,
             pin!(memory.free.acquire_many(permits)),
         );
         while Instant::now() < until {

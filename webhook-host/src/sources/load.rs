@@ -23,7 +23,7 @@ pub(crate) const DEFAULT_CONFIG_IN_WORDS: &str = "no --config, so the built-in d
 
 /// Bytes of a module: five times what one that carries a JavaScript engine takes. Compiling takes
 /// many times that of memory.
-const LARGEST: u64 = 64 << 20;
+const MAX_MODULE: u64 = 64 << 20;
 
 /// A host's configuration, from a file or the embedded default.
 pub(crate) fn host_config(file: Option<&Path>) -> Result<HostConfigSpec> {
@@ -296,17 +296,17 @@ fn load(
         .map_err(|error| error.in_module(module.display().to_string()))
 }
 
-/// The bytes of a module, at most [`LARGEST`].
+/// The bytes of a module, at most [`MAX_MODULE`].
 pub(crate) fn module_bytes(file: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = vec![];
     let file = File::open(file).map_err(|error| error.to_string())?;
-    file.take(LARGEST + 1)
+    file.take(MAX_MODULE + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > LARGEST {
+    if bytes.len() as u64 > MAX_MODULE {
         return Err(format!(
             "it is larger than {} MiB, the most that a module may have",
-            LARGEST >> 20
+            MAX_MODULE >> 20
         ));
     }
     Ok(bytes)

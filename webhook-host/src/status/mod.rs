@@ -9,10 +9,12 @@ mod registration;
 pub use certificate::{CertificateStatus, CertificateTrouble, SelfManagedStatus, TroubleReason};
 pub use registration::RegistrationStatus;
 
-use crate::watchers::{Feed, State, Watched};
-use jiff::Timestamp;
+use crate::timestamp;
+use crate::watchers::Watched;
+use crate::watchers::{Feed, State};
 use sallyport_core::admission::Admission;
-use sallyport_core::manifest::{FailurePolicy, Mode};
+use sallyport_core::manifest::FailurePolicy;
+use sallyport_core::manifest::Mode;
 use sallyport_core::policy::Policy;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -157,9 +159,9 @@ impl Status {
             registration: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: set.generation,
-            since: rfc_3339(set.since),
+            since: timestamp::whole_second(set.since).to_string(),
             last_reload: last.map(|last| LastReload {
-                at: rfc_3339(last.at),
+                at: timestamp::whole_second(last.at).to_string(),
                 error: last.error.clone(),
             }),
             inventory: feeds(set.watched),
@@ -244,7 +246,7 @@ fn feeds(watched: Option<&Watched>) -> Vec<FeedStatus> {
 impl FeedStatus {
     fn of(resource: &str, feed: &Feed) -> Self {
         let since = match feed.state {
-            State::Stale { since, .. } => Some(rfc_3339(since)),
+            State::Stale { since, .. } => Some(timestamp::whole_second(since).to_string()),
             State::Waiting(_) | State::Synced => None,
         };
         let trouble = feed.state.trouble();
@@ -253,7 +255,9 @@ impl FeedStatus {
             state: feed.state.name().to_owned(),
             objects: feed.objects,
             since,
-            contact: feed.contact.map(rfc_3339),
+            contact: feed
+                .contact
+                .map(|time| timestamp::whole_second(time).to_string()),
             reason: trouble.map(|trouble| trouble.reason.to_owned()),
             error: trouble.map(|trouble| trouble.message.clone()),
         }
@@ -357,12 +361,4 @@ impl CandidateStatus {
             told(&self.digest)
         )
     }
-}
-
-/// In whole seconds; a clock that is out of all range is shown as the epoch.
-fn rfc_3339(time: SystemTime) -> String {
-    let second = Timestamp::try_from(time).map_or(0, Timestamp::as_second);
-    Timestamp::from_second(second)
-        .unwrap_or_default()
-        .to_string()
 }

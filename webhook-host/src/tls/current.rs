@@ -9,6 +9,7 @@ use super::{Clients, Identity};
 use crate::metrics::{CertificateMetrics, Whose};
 use crate::status::LastReload;
 use crate::status::{CertificateStatus, SelfManagedStatus};
+use crate::timestamp;
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use rustls::ServerConfig;
@@ -57,7 +58,7 @@ impl Tls {
     pub fn reloaded(&self) {
         self.metrics.reloaded(true);
         self.parts().last = Some(LastReload {
-            at: now(),
+            at: timestamp::now().to_string(),
             error: None,
         });
     }
@@ -67,7 +68,7 @@ impl Tls {
     pub fn refuse(&self, error: impl Into<String>) {
         self.metrics.reloaded(false);
         self.parts().last = Some(LastReload {
-            at: now(),
+            at: timestamp::now().to_string(),
             error: Some(error.into()),
         });
     }
@@ -157,11 +158,4 @@ fn configure(identity: &Identity, clients: Option<&Clients>) -> ServerConfig {
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.key))));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config
-}
-
-/// In whole seconds.
-fn now() -> String {
-    Timestamp::from_second(Timestamp::now().as_second())
-        .unwrap_or_default()
-        .to_string()
 }

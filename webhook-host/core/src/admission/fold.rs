@@ -10,7 +10,7 @@ use super::{Function, text};
 use crate::contract::verdict::Violation;
 use crate::excerpt::{MAX_MESSAGE, MAX_VALUE, excerpt};
 use crate::manifest::{FailurePolicy, Mode};
-use crate::policy::Policy;
+use crate::policy::{EvaluationError, Policy};
 use crate::service::Malformed;
 use std::collections::BTreeMap;
 
@@ -150,13 +150,25 @@ fn misfit(malformed: &Malformed) -> Violation {
     }
 }
 
-fn unevaluated(error: &crate::policy::EvaluationError) -> Violation {
+/// Whoever writes a Service can't mend a policy, so that paths and settings of one that could not be
+/// loaded are left to the log and `/readyz?verbose`.
+fn unevaluated(error: &EvaluationError) -> Violation {
+    let (why, fix) = match error {
+        EvaluationError::Load(_) => (
+            "it could not be loaded".to_owned(),
+            "tell those who run this cluster's policies; the host's log and /readyz?verbose say why",
+        ),
+        error => (
+            error.to_string(),
+            "tell those who run this cluster's policies",
+        ),
+    };
     Violation {
         rule: "EvaluationError".to_owned(),
         key: String::new(),
         field: String::new(),
-        message: format!("no verdict: {error}"),
-        fix: "tell those who run this cluster's policies".to_owned(),
+        message: format!("no verdict: {why}"),
+        fix: fix.to_owned(),
     }
 }
 

@@ -3,9 +3,8 @@
 
 use crate::contract::verdict::Violation;
 use crate::excerpt::{cut, excerpt};
-use crate::printable::printable;
+use crate::printable::{printable, sentence};
 use std::cmp::Ordering;
-use std::fmt::Write as _;
 
 /// Bytes of one line of a denial or a warning; a shipped policy's have some hundred.
 const MAX_LINE: usize = 1500;
@@ -18,15 +17,9 @@ pub(super) fn line(policy: &str, violation: &Violation) -> String {
         fix,
         ..
     } = violation;
-    let mut line = format!("[{policy}] ");
-    if !field.is_empty() {
-        let _ = write!(line, "{}: ", excerpt(field));
-    }
-    line.push_str(&cut(message, MAX_LINE));
-    if !fix.is_empty() {
-        let _ = write!(line, "; {}", cut(fix, MAX_LINE));
-    }
-    clean_cut(&line, MAX_LINE)
+    let (message, fix) = (cut(message, MAX_LINE), cut(fix, MAX_LINE));
+    let sentence = sentence(&excerpt(field), &message, &fix);
+    clean_cut(&format!("[{policy}] {sentence}"), MAX_LINE)
 }
 
 /// A text of somebody else, cut and escaped. Cutting comes first, so that nothing large is escaped.

@@ -28,7 +28,7 @@ use std::time::{Duration, SystemTime};
 const RETRIES: usize = 3;
 
 /// Nobody waits at the other end; the policies' own limits still hold.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_EVALUATION: Duration = Duration::from_secs(30);
 
 /// Namespace and name.
 pub(super) type Key = (String, String);
@@ -315,7 +315,7 @@ impl Judge<'_> {
         let review = || {
             let clock = Clock {
                 now: self.now,
-                deadline: Deadline::Each(PATIENCE),
+                deadline: Deadline::Each(MAX_EVALUATION),
             };
             self.admission.review(function, &request, clock)
         };

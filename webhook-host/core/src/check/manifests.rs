@@ -5,6 +5,7 @@
 
 use super::likeness;
 use crate::report::check::{Finding, Subject};
+use crate::report::counted;
 use crate::yaml::Located;
 use crate::yaml::{Objects, Refused};
 use std::io;
@@ -23,6 +24,11 @@ pub struct Manifests {
 }
 
 impl Manifests {
+    /// Objects of other kinds in words: `1 other object`.
+    pub fn others(&self) -> String {
+        counted(self.ignored + self.namespaces.len(), "other object")
+    }
+
     /// Takes in the content of a file; where it could not be read, why.
     pub fn add(&mut self, source: &str, bytes: io::Result<Vec<u8>>) {
         let bytes = match bytes {

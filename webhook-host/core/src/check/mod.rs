@@ -42,6 +42,8 @@ pub struct Circumstances<'a> {
     pub now: SystemTime,
     /// The Services as they are now: those in it are judged as updates, the others as new.
     pub old: &'a Manifests,
+    /// Learns after each Service how many of how many are judged.
+    pub progress: &'a mut dyn FnMut(usize, usize),
 }
 
 /// Judges every Service of the manifests, in their order. Files that can't be read come first.
@@ -52,6 +54,7 @@ pub fn check(circumstances: Circumstances<'_>, manifests: Manifests) -> Vec<Subj
         user,
         now,
         old,
+        progress,
     } = circumstances;
     let mut judge = Judge {
         admission,
@@ -63,12 +66,18 @@ pub fn check(circumstances: Circumstances<'_>, manifests: Manifests) -> Vec<Subj
         is_slow: Cell::new(false),
     };
     let mut node_ports = NodePorts::default();
-    let judged = manifests.services.iter().map(|(source, located)| {
-        let (mut subject, service) = judge.judge(source, located);
-        subject.findings.extend(strict::findings(located));
-        node_ports.add(&mut subject, &service, located);
-        subject
-    });
+    let all = manifests.services.len();
+    let judged = manifests
+        .services
+        .iter()
+        .enumerate()
+        .map(|(index, (source, located))| {
+            let (mut subject, service) = judge.judge(source, located);
+            subject.findings.extend(strict::findings(located));
+            node_ports.add(&mut subject, &service, located);
+            progress(index + 1, all);
+            subject
+        });
     let judged: Vec<_> = judged.collect();
     manifests.unread.into_iter().chain(judged).collect()
 }

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 /// Nodes or Pods that one count can stand for: more than a cluster has, and few enough for memory
 /// where a log is corrupt.
-const MOST: usize = 200_000;
+const MAX_COUNT: usize = 200_000;
 
 /// An inventory reduced to one namespace and to the Pods that some selectors select.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,7 +138,7 @@ impl Excerpt {
 }
 
 fn most(count: u32) -> usize {
-    usize::try_from(count).unwrap_or(MOST).min(MOST)
+    usize::try_from(count).unwrap_or(MAX_COUNT).min(MAX_COUNT)
 }
 
 impl Pods {

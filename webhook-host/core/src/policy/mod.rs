@@ -475,6 +475,7 @@ mod tests {
         let loaded = Loaded {
             digest: "sha256:0".to_owned(),
             description,
+            backstop: None,
             settings: None,
             evaluator: Box::new(Always(verdict)),
         };

@@ -1,7 +1,7 @@
 //! The report of `sallyport check`: the model that all its formats share, text and JSON.
 
-use super::{counted, counted_as};
-use crate::printable::printable;
+use super::{Detail, View, counted, counted_as};
+use crate::printable::{printable, sentence};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -18,17 +18,6 @@ pub struct CheckReport {
     pub policies: usize,
     /// True if warnings count as violations for the exit code.
     pub strict: bool,
-}
-
-/// The part of a report that people are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Detail {
-    /// Denials and errors only.
-    Quiet,
-    /// All findings and a summary.
-    Ordinary,
-    /// Services without findings too, and the policies that were asked.
-    Verbose,
 }
 
 /// A Service, or a file that can't be read.
@@ -85,12 +74,11 @@ pub enum Level {
 impl Subject {
     /// A file that can't be read.
     pub fn unread(source: &str, problem: String) -> Self {
-        let line = line_in(&problem).unwrap_or(1);
-        let findings = vec![Finding::unjudged("", problem, line)];
+        let findings = vec![Finding::unjudged("", problem, 1)];
         let (source, policies) = (source.to_owned(), BTreeSet::new());
         Self {
             source,
-            line,
+            line: 1,
             service: None,
             policies,
             findings,
@@ -130,20 +118,10 @@ impl Finding {
 
     /// `field: message; fix`, as a denial says it.
     pub fn sentence(&self) -> String {
-        let field = if self.field.is_empty() {
-            String::new()
-        } else {
-            format!("{}: ", self.field)
-        };
-        let fix = if self.fix.is_empty() {
-            String::new()
-        } else {
-            format!("; {}", self.fix)
-        };
-        printable(&format!("{field}{}{fix}", self.message)).into_owned()
+        printable(&sentence(&self.field, &self.message, &self.fix)).into_owned()
     }
 
-    /// The sentence, with `[policy]` before it.
+    /// `[policy] field: message; fix`, with `sallyport` for the host.
     pub fn line_of_text(&self) -> String {
         let policy = if self.policy.is_empty() {
             "sallyport"
@@ -173,26 +151,20 @@ impl CheckReport {
     }
 }
 
-/// The line that a parser's message names: `... at line 3 column 7`.
-fn line_in(problem: &str) -> Option<usize> {
-    let (_, after) = problem.split_once("line ")?;
-    let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    after[..digits].parse().ok().filter(|line| *line > 0)
-}
-
 /// For people: what is wrong, then one line of summary.
-pub fn text(report: &CheckReport, detail: Detail) -> String {
+pub fn text(report: &CheckReport, view: View) -> String {
     let mut text = String::new();
     for subject in &report.subjects {
-        subject_lines(subject, detail, &mut text);
+        subject_lines(subject, view, &mut text);
     }
-    if detail != Detail::Quiet {
+    if view.detail != Detail::Quiet {
         summary(report, &mut text);
     }
     text
 }
 
-fn subject_lines(subject: &Subject, detail: Detail, text: &mut String) {
+fn subject_lines(subject: &Subject, view: View, text: &mut String) {
+    let detail = view.detail;
     let is_clean = subject.findings.is_empty() && subject.patch.is_empty();
     let is_bad = subject.has(Level::Unjudged) || subject.has(Level::Error);
     let is_shown = match detail {
@@ -212,7 +184,7 @@ fn subject_lines(subject: &Subject, detail: Detail, text: &mut String) {
         ),
         None => printable(&subject.source).into_owned(),
     };
-    let _ = writeln!(text, "{} {heading}", verdict(subject));
+    let _ = writeln!(text, "{} {heading}", verdict(subject, view));
     let quiet = |finding: &&Finding| {
         detail != Detail::Quiet || matches!(finding.level, Level::Unjudged | Level::Error)
     };
@@ -277,12 +249,12 @@ fn summary(report: &CheckReport, text: &mut String) {
     );
 }
 
-fn verdict(subject: &Subject) -> &'static str {
+fn verdict(subject: &Subject, view: View) -> String {
     match () {
-        () if subject.has(Level::Unjudged) => "ERROR",
-        () if subject.has(Level::Error) => "DENY",
-        () if subject.has(Level::Warning) => "WARN",
-        () => "PASS",
+        () if subject.has(Level::Unjudged) => view.bad("ERROR"),
+        () if subject.has(Level::Error) => view.bad("DENY"),
+        () if subject.has(Level::Warning) => view.odd("WARN"),
+        () => view.good("PASS"),
     }
 }
 
@@ -309,16 +281,6 @@ pub fn json(report: &CheckReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_line_of_a_syntax_error_is_the_one_that_its_message_names() {
-        assert_eq!(
-            line_in("not valid YAML: unexpected end at line 12 column 3"),
-            Some(12)
-        );
-        assert_eq!(line_in("not valid YAML: line twelve"), None);
-        assert_eq!(line_in("no such file"), None);
-    }
 
     #[test]
     fn warnings_fail_only_where_it_is_strict() {

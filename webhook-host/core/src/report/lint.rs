@@ -1,36 +1,49 @@
 //! The report of `sallyport lint`, for people and for programs.
 
 use super::check::{CheckReport, Level, Subject};
-use super::counted;
+use super::{Detail, View, counted};
 use crate::printable::printable;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-/// For people: each manifest with findings, then one line of summary.
-pub fn text(report: &CheckReport) -> String {
+/// For people: each manifest with findings, in detail also those without, then one line of summary.
+pub fn text(report: &CheckReport, view: View) -> String {
     let mut text = String::new();
-    for subject in report
-        .subjects
-        .iter()
-        .filter(|subject| !subject.findings.is_empty())
-    {
+    let is_shown = |level| view.detail != Detail::Quiet || level <= Level::Error;
+    for subject in &report.subjects {
+        let mut findings = subject.findings.iter().map(|finding| finding.level);
+        if view.detail != Detail::Verbose && !findings.any(is_shown) {
+            continue;
+        }
         let what = subject.service.as_deref().unwrap_or("not read");
         let _ = writeln!(
             text,
-            "{}:{}: {}",
+            "{}:{}: {}{}",
             printable(&subject.source),
             subject.line,
-            printable(what)
+            printable(what),
+            if subject.findings.is_empty() {
+                ": no findings"
+            } else {
+                ""
+            },
         );
-        for finding in &subject.findings {
+        let shown = subject
+            .findings
+            .iter()
+            .filter(|finding| is_shown(finding.level));
+        for finding in shown {
             let _ = writeln!(
                 text,
                 "  {} line {}: {}",
-                word(finding.level),
+                word(finding.level, view),
                 finding.line,
                 finding.sentence()
             );
         }
+    }
+    if view.detail == Detail::Quiet {
+        return text;
     }
     let count = |level: Level| findings(report, level);
     let (errors, unread) = (count(Level::Error), count(Level::Unjudged));
@@ -77,11 +90,11 @@ fn findings(report: &CheckReport, level: Level) -> usize {
         .count()
 }
 
-fn word(level: Level) -> &'static str {
+fn word(level: Level, view: View) -> String {
     match level {
-        Level::Unjudged => "unread",
-        Level::Error => "error",
-        Level::Warning => "warning",
-        Level::Note => "note",
+        Level::Unjudged => view.bad("unread"),
+        Level::Error => view.bad("error"),
+        Level::Warning => view.odd("warning"),
+        Level::Note => "note".to_owned(),
     }
 }

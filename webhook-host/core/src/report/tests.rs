@@ -1,37 +1,44 @@
 //! The report of `sallyport test`: text, JSON, JUnit.
 
+use super::{Detail, View};
 use crate::suite::{CaseReport, SuiteReport, TestReport};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-/// For people: failures with their diffs, then one line of summary.
-pub fn text(report: &TestReport) -> String {
+/// For people: failures with their diffs, in detail also what passed, then one line of summary.
+pub fn text(report: &TestReport, view: View) -> String {
     let mut text = String::new();
     for suite in &report.suites {
         if let Some(problem) = &suite.problem {
-            let _ = writeln!(text, "FAIL {}: {problem}\n", suite.path.display());
+            let path = suite.path.display();
+            let _ = writeln!(text, "{} {path}: {problem}\n", view.bad("FAIL"));
         }
         for case in &suite.cases {
-            if let Some(failure) = &case.failure {
-                let _ = writeln!(
-                    text,
-                    "FAIL {}/{} ({}:{})",
-                    suite.name,
-                    case.name,
-                    suite.path.display(),
-                    case.line
-                );
-                failure.lines().for_each(|line| {
-                    let _ = writeln!(text, "     {line}");
-                });
-                text.push('\n');
-            }
+            case_lines(suite, case, view, &mut text);
         }
     }
-    let (passed, failed) = report.count();
-    let _ = writeln!(text, "{passed} passed, {failed} failed");
+    if view.detail != Detail::Quiet {
+        let (passed, failed) = report.count();
+        let _ = writeln!(text, "{passed} passed, {failed} failed");
+    }
     text
+}
+
+fn case_lines(suite: &SuiteReport, case: &CaseReport, view: View, text: &mut String) {
+    let word = match &case.failure {
+        Some(_) => view.bad("FAIL"),
+        None if view.detail == Detail::Verbose => view.good("PASS"),
+        None => return,
+    };
+    let (path, line) = (suite.path.display(), case.line);
+    let _ = writeln!(text, "{word} {}/{} ({path}:{line})", suite.name, case.name);
+    if let Some(failure) = &case.failure {
+        failure.lines().for_each(|line| {
+            let _ = writeln!(text, "     {line}");
+        });
+        text.push('\n');
+    }
 }
 
 /// For programs.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A harness on a busy machine must not invent deadlines; the policies' own limits still hold.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_EVALUATION: Duration = Duration::from_secs(30);
 
 /// Runs the cases of suites.
 pub struct Runner {
@@ -225,7 +225,7 @@ impl Host {
         let request = AdmissionRequest::parse(body).map_err(|error| error.to_string())?;
         let clock = Clock {
             now: case.time,
-            deadline: Deadline::Each(PATIENCE),
+            deadline: Deadline::Each(MAX_EVALUATION),
         };
         Ok(self.admission.review(function, &request, clock))
     }

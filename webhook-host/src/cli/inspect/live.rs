@@ -11,10 +11,10 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// For connection, request and answer together.
-const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// Bytes of an answer: some thousand policies.
-const LARGEST: usize = 4 << 20;
+const MAX_ANSWER: usize = 4 << 20;
 
 const POLICIES: &str = "/policies";
 
@@ -25,8 +25,8 @@ pub(super) fn status(url: &str) -> Result<Status> {
         .enable_all()
         .build()?;
     let body = runtime
-        .block_on(async { tokio::time::timeout(PATIENCE, get(&authority)).await })
-        .with_context(|| format!("{url}: no answer within {PATIENCE:?}"))?
+        .block_on(async { tokio::time::timeout(MAX_WAIT, get(&authority)).await })
+        .with_context(|| format!("{url}: no answer within {MAX_WAIT:?}"))?
         .with_context(|| {
             format!("{url}: can't ask; is it the admin address (--admin-listen) of a running host?")
         })?;
@@ -34,17 +34,19 @@ pub(super) fn status(url: &str) -> Result<Status> {
         .with_context(|| format!("{url}{POLICIES}: not what a sallyport host answers"))
 }
 
-/// `127.0.0.1:8081` of `http://127.0.0.1:8081/`.
-fn authority(url: &str) -> Result<String> {
-    let uri: Uri = url
+/// Returns `127.0.0.1:8081` of `127.0.0.1:8081` or `http://127.0.0.1:8081/`.
+fn authority(address: &str) -> Result<String> {
+    let expected = "expected a host and a port, such as 127.0.0.1:8081";
+    let uri: Uri = address
         .parse()
-        .with_context(|| format!("{url:?} is no URL; use one such as http://127.0.0.1:8081"))?;
+        .with_context(|| format!("{address:?}: {expected}"))?;
     match (uri.scheme_str(), uri.authority(), uri.path()) {
         (Some("http"), Some(authority), "/" | POLICIES) => {
             let host = authority.host();
             Ok(format!("{host}:{}", authority.port_u16().unwrap_or(80)))
         }
-        _ => bail!("{url:?}: expected http, a host and a port, such as http://127.0.0.1:8081"),
+        (None, Some(authority), "") if authority.port().is_some() => Ok(authority.to_string()),
+        _ => bail!("{address:?}: {expected}"),
     }
 }
 
@@ -60,7 +62,9 @@ async fn get(authority: &str) -> Result<Bytes> {
     if response.status() != StatusCode::OK {
         bail!("GET {POLICIES} was answered with {}", response.status());
     }
-    let body = Limited::new(response.into_body(), LARGEST).collect().await;
+    let body = Limited::new(response.into_body(), MAX_ANSWER)
+        .collect()
+        .await;
     Ok(body
         .map_err(|error| anyhow::anyhow!("the answer ended early: {error}"))?
         .to_bytes())
@@ -71,8 +75,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_admin_address_is_an_http_url() {
+    fn the_admin_address_is_a_host_with_a_port_or_an_http_url() {
         for url in [
+            "127.0.0.1:8081",
             "http://127.0.0.1:8081",
             "http://127.0.0.1:8081/",
             "http://127.0.0.1:8081/policies",
@@ -82,7 +87,8 @@ mod tests {
         assert_eq!(authority("http://[::1]:8081").expect("a URL"), "[::1]:8081");
         for url in [
             "",
-            "127.0.0.1:8081",
+            "localhost",
+            "127.0.0.1",
             "https://127.0.0.1:8081",
             "http://",
             "http://h/metrics",

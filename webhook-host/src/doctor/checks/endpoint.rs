@@ -2,32 +2,33 @@
 
 use super::{At, quoted};
 use crate::doctor::certificate::{self, Fault};
+use crate::doctor::is_ours;
 use crate::doctor::webhook::Configuration;
-use crate::doctor::{Finding, Severity};
+use crate::doctor::{Finding, Level};
 use jiff::Timestamp;
 use std::net::IpAddr;
 
 impl At<'_> {
     pub(super) fn endpoint(&self) -> Vec<Finding> {
         let config = &self.webhook.client_config;
-        let (severity, field, found, why, fix) = match (&config.service, &config.url) {
+        let (level, field, found, why, fix) = match (&config.service, &config.url) {
             (Some(_), None) => return vec![],
             (None, Some(url)) if !url.starts_with("https://") => (
-                Severity::Error,
+                Level::Error,
                 "url",
                 quoted(url),
                 "an API server refuses it: it calls nothing but https",
                 "use https",
             ),
             (None, Some(url)) if is_loopback(url) => (
-                Severity::Warning,
+                Level::Warning,
                 "url",
                 quoted(url),
                 "every machine with an API server would have to run the webhook",
                 "run it in the cluster, behind a Service",
             ),
             (None, Some(url)) => (
-                Severity::Note,
+                Level::Note,
                 "url",
                 quoted(url),
                 "whether more than one replica answers can't be seen, and the name must resolve \
@@ -36,7 +37,7 @@ impl At<'_> {
                  a Service",
             ),
             (Some(_), Some(_)) | (None, None) => (
-                Severity::Error,
+                Level::Error,
                 "",
                 "service and url, or neither".to_owned(),
                 "an API server refuses it",
@@ -48,7 +49,7 @@ impl At<'_> {
         } else {
             format!("clientConfig.{field}")
         };
-        vec![self.finding(severity, &field, "load-balancer-webhook", (found, why, fix))]
+        vec![self.finding(level, &field, "load-balancer-webhook", (found, why, fix))]
     }
 
     pub(super) fn certificate(
@@ -68,43 +69,52 @@ impl At<'_> {
             .as_ref()
             .filter(|bundle| !bundle.0.is_empty())
         else {
+            let fix = match is_ours(configuration) {
+                true => {
+                    "let the host write it (serve --self-managed-certificate), or give the \
+                     authority's certificate in PEM (sallyport webhooks --ca-bundle)"
+                }
+                false => {
+                    "give the authority's certificate in PEM, or let cert-manager inject it \
+                     (cert-manager.io/inject-ca-from)"
+                }
+            };
             let texts = (
                 "none".to_owned(),
                 "the API server then trusts only its own system's roots, which sign no certificate \
                  for a name ending in .svc",
-                "give the authority's certificate in PEM, or let cert-manager inject it \
-                 (cert-manager.io/inject-ca-from)",
+                fix,
             );
             let needed = config.service.is_some() && !injected;
-            return needed.then(|| self.finding(Severity::Warning, FIELD, ITEM, texts));
+            return needed.then(|| self.finding(Level::Warning, FIELD, ITEM, texts));
         };
-        let (severity, found, why, fix) = match certificate::fault(&bundle.0, now)? {
+        let (level, found, why, fix) = match certificate::fault(&bundle.0, now)? {
             Fault::Unreadable(why) if injected => (
-                Severity::Note,
+                Level::Note,
                 why,
                 "until somebody injects one, as an annotation asks for, each call fails",
                 "in a cluster, see whether that works",
             ),
             Fault::Unreadable(why) => (
-                Severity::Error,
+                Level::Error,
                 why,
                 "no connection to the webhook can be trusted: each call fails",
                 "give the authority's certificate in PEM",
             ),
             Fault::Expired(end) => (
-                Severity::Error,
+                Level::Error,
                 format!("expired at {end}"),
                 "no connection to the webhook can be trusted: each call fails",
                 "renew the authority, and the webhook's certificate",
             ),
             Fault::Expiring(end) => (
-                Severity::Warning,
+                Level::Warning,
                 format!("ends at {end}"),
                 "from then on each call fails",
                 "renew the authority before; put the new certificate beside the old one first",
             ),
         };
-        Some(self.finding(severity, FIELD, ITEM, (found, why, fix)))
+        Some(self.finding(level, FIELD, ITEM, (found, why, fix)))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{At, quoted};
 use crate::doctor::webhook::Kind;
-use crate::doctor::{Finding, Severity};
+use crate::doctor::{Finding, Level};
 
 /// The order of mutating webhooks is nobody's to rely on; their timeouts add up.
 const LONG: i32 = 5;
@@ -19,12 +19,12 @@ impl At<'_> {
                 "an API server refuses it",
                 "use a number from 1 to 30, best 1 to 5",
             );
-            return Some(self.finding(Severity::Error, "timeoutSeconds", "small-timeout", texts));
+            return Some(self.finding(Level::Error, "timeoutSeconds", "small-timeout", texts));
         }
-        let severity = if self.webhook.fails_closed() || seconds > DEFAULT_TIMEOUT {
-            Severity::Warning
+        let level = if self.webhook.fails_closed() || seconds > DEFAULT_TIMEOUT {
+            Level::Warning
         } else {
-            Severity::Note
+            Level::Note
         };
         (seconds > LONG).then(|| {
             let found = if seconds == DEFAULT_TIMEOUT {
@@ -37,7 +37,7 @@ impl At<'_> {
             let why = "while the webhook does not answer, each request that it is asked about \
                 waits that long";
             self.finding(
-                severity,
+                level,
                 "timeoutSeconds",
                 "small-timeout",
                 (
@@ -60,7 +60,7 @@ impl At<'_> {
         );
         (self.kind == Kind::Mutating && self.webhook.fails_closed()).then(|| {
             self.finding(
-                Severity::Warning,
+                Level::Warning,
                 "failurePolicy",
                 "fail-open-validate-final-state",
                 texts,
@@ -69,35 +69,29 @@ impl At<'_> {
     }
 
     pub(super) fn side_effects(&self) -> Option<Finding> {
-        let (severity, why, fix) = match self.webhook.side_effects.as_str() {
+        let (level, why, fix) = match self.webhook.side_effects.as_str() {
             "None" => return None,
             "NoneOnDryRun" => (
-                Severity::Note,
+                Level::Note,
                 "what it changes elsewhere stays changed when the request fails later",
                 "make sure that something reconciles its side effects; without any, say None",
             ),
             _ => (
-                Severity::Error,
+                Level::Error,
                 "an API server refuses it, or every dry run that the webhook is asked about",
                 "set sideEffects: None, or NoneOnDryRun where there are some",
             ),
         };
         let texts = (quoted(&self.webhook.side_effects), why, fix);
-        Some(self.finding(severity, "sideEffects", "avoid-side-effects", texts))
+        Some(self.finding(level, "sideEffects", "avoid-side-effects", texts))
     }
 
     pub(super) fn match_policy(&self) -> Option<Finding> {
         let why =
             "a request for the same object in another version of its API gets around the webhook";
         let texts = ("Exact".to_owned(), why, "set matchPolicy: Equivalent");
-        (self.webhook.match_policy == "Exact").then(|| {
-            self.finding(
-                Severity::Warning,
-                "matchPolicy",
-                "match-all-versions",
-                texts,
-            )
-        })
+        (self.webhook.match_policy == "Exact")
+            .then(|| self.finding(Level::Warning, "matchPolicy", "match-all-versions", texts))
     }
 
     pub(super) fn reinvocation(&self) -> Option<Finding> {
@@ -110,7 +104,7 @@ impl At<'_> {
         );
         (self.webhook.reinvocation_policy.as_deref() == Some("Never")).then(|| {
             self.finding(
-                Severity::Note,
+                Level::Note,
                 "reinvocationPolicy",
                 "dont-rely-webhook-order",
                 texts,
@@ -129,7 +123,7 @@ impl At<'_> {
         );
         (!versions.iter().any(|version| version == "v1")).then(|| {
             self.finding(
-                Severity::Error,
+                Level::Error,
                 "admissionReviewVersions",
                 "api: ValidatingWebhook.admissionReviewVersions",
                 texts,
@@ -146,13 +140,7 @@ impl At<'_> {
             "an API server refuses it",
             "use at least three parts, such as validate.sallyport.dev",
         );
-        (!qualified).then(|| {
-            self.finding(
-                Severity::Error,
-                "name",
-                "api: ValidatingWebhook.name",
-                texts,
-            )
-        })
+        (!qualified)
+            .then(|| self.finding(Level::Error, "name", "api: ValidatingWebhook.name", texts))
     }
 }

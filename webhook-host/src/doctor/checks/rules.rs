@@ -4,7 +4,7 @@
 use super::{At, quoted};
 use crate::doctor::rule::{asks, has_operation, is_broad, resources};
 use crate::doctor::webhook::{Configuration, Kind};
-use crate::doctor::{Finding, Severity};
+use crate::doctor::{Finding, Level};
 use k8s_openapi::api::admissionregistration::v1::RuleWithOperations;
 
 impl At<'_> {
@@ -37,7 +37,7 @@ impl At<'_> {
             patch at all";
         let fix = "validate the final state, by a webhook or a ValidatingAdmissionPolicy";
         Some(self.finding(
-            Severity::Note,
+            Level::Note,
             "rules",
             "validate-mutations",
             (found, why, fix),
@@ -52,27 +52,17 @@ impl At<'_> {
     }
 
     fn rule(&self, rule: &RuleWithOperations, path: &str) -> Vec<Finding> {
-        let mut findings = vec![];
-        if is_broad(rule) {
-            let found = format!(
-                "{} of {}",
-                shown(rule.resources.as_ref()),
-                shown(rule.api_groups.as_ref())
-            );
-            let why = "the webhook answers for parts of the cluster that it knows nothing about";
-            let severity = if self.webhook.fails_closed() {
-                Severity::Error
-            } else {
-                Severity::Warning
-            };
-            let fix = "name groups and resources";
-            findings.push(self.finding(severity, path, "webhook-limit-scope", (found, why, fix)));
-        }
-        findings.extend(
+        let critical = || {
             CRITICAL
                 .iter()
-                .filter_map(|critical| self.critical(rule, path, critical)),
-        );
+                .filter(|critical| self.asks_critical(rule, critical))
+        };
+        let mut findings: Vec<_> = match is_broad(rule) {
+            true => vec![self.broad(rule, path, critical())],
+            false => critical()
+                .map(|critical| self.critical(path, critical))
+                .collect(),
+        };
         if rule
             .operations
             .iter()
@@ -87,7 +77,7 @@ impl At<'_> {
                 "name the operations: CREATE and UPDATE, as a rule",
             );
             findings.push(self.finding(
-                Severity::Warning,
+                Level::Warning,
                 &format!("{path}.operations"),
                 "webhook-limit-scope",
                 texts,
@@ -96,40 +86,72 @@ impl At<'_> {
         findings
     }
 
-    fn critical(
+    /// One finding for a wildcard, whatever it includes: the fix is the same for all of that.
+    fn broad<'a>(
         &self,
         rule: &RuleWithOperations,
         path: &str,
-        critical: &Critical,
-    ) -> Option<Finding> {
+        critical: impl Iterator<Item = &'a Critical>,
+    ) -> Finding {
+        let mut level = match self.webhook.fails_closed() {
+            true => Level::Error,
+            false => Level::Warning,
+        };
+        let mut found = format!(
+            "{} of {}",
+            shown(rule.resources.as_ref()),
+            shown(rule.api_groups.as_ref())
+        );
+        for (index, critical) in critical.enumerate() {
+            found += if index == 0 {
+                ", which includes "
+            } else {
+                ", "
+            };
+            found += &critical.name();
+            level = level.min(self.level(critical));
+        }
+        let why = "the webhook answers for parts of the cluster that it knows nothing about";
+        let texts = (found, why, "name groups and resources");
+        self.finding(level, path, "webhook-limit-scope", texts)
+    }
+
+    fn asks_critical(&self, rule: &RuleWithOperations, critical: &Critical) -> bool {
+        let is_spared = critical
+            .namespace
+            .is_some_and(|namespace| !self.asks_in(namespace));
+        let writes = ["CREATE", "UPDATE"]
+            .iter()
+            .any(|operation| has_operation(rule, operation));
+        !is_spared && (critical.reads || writes) && asks(rule, critical.group, critical.resource)
+    }
+
+    /// Whether a match condition names it. Only an evaluation could say what that lets pass.
+    fn is_named(&self, critical: &Critical) -> bool {
+        self.webhook.match_conditions.iter().any(|condition| {
+            let names = |word: &str| !word.is_empty() && condition.expression.contains(word);
+            names(critical.resource) || names(critical.group) || names("system:nodes")
+        })
+    }
+
+    fn level(&self, critical: &Critical) -> Level {
+        match self.webhook.fails_closed() || critical.reads {
+            _ if self.is_named(critical) => Level::Note,
+            true => Level::Error,
+            false => Level::Warning,
+        }
+    }
+
+    fn critical(&self, path: &str, critical: &Critical) -> Finding {
         let Critical {
-            group,
             resource,
             why,
             item,
             namespace,
-            reads,
+            ..
         } = critical;
-        let spared = namespace.is_some_and(|namespace| !self.asks_in(namespace));
-        let writes = *reads
-            || ["CREATE", "UPDATE"]
-                .iter()
-                .any(|operation| has_operation(rule, operation));
-        if spared || !writes || !asks(rule, group, resource) {
-            return None;
-        }
-        // What exactly it lets pass, only an evaluation would tell.
-        let is_named = self.webhook.match_conditions.iter().any(|condition| {
-            let names = |word: &str| !word.is_empty() && condition.expression.contains(word);
-            names(resource) || names(group) || names("system:nodes")
-        });
-        let severity = match self.webhook.fails_closed() || *reads {
-            _ if is_named => Severity::Note,
-            true => Severity::Error,
-            false => Severity::Warning,
-        };
         let fix = match namespace {
-            _ if is_named => {
+            _ if self.is_named(critical) => {
                 format!("see that the match condition which names it leaves {resource} out")
             }
             Some(namespace) => {
@@ -137,12 +159,12 @@ impl At<'_> {
             }
             None => format!("leave {resource} out"),
         };
-        let found = if group.is_empty() {
-            (*resource).to_owned()
-        } else {
-            format!("{resource}.{group}")
-        };
-        Some(self.finding(severity, path, item, (found, why, &fix)))
+        self.finding(
+            self.level(critical),
+            path,
+            item,
+            (critical.name(), why, &fix),
+        )
     }
 }
 
@@ -155,6 +177,16 @@ struct Critical {
     namespace: Option<&'static str>,
     /// Requests for it only read.
     reads: bool,
+}
+
+impl Critical {
+    /// `leases.coordination.k8s.io`.
+    fn name(&self) -> String {
+        match self.group {
+            "" => self.resource.to_owned(),
+            group => format!("{}.{group}", self.resource),
+        }
+    }
 }
 
 const fn review(resource: &'static str, group: &'static str) -> Critical {

@@ -2,9 +2,10 @@
 //! takes to come back to life.
 
 use super::At;
+use crate::doctor::Finding;
+use crate::doctor::Level;
 use crate::doctor::rule::{is_broad, is_namespaced, is_needed_to_start};
 use crate::doctor::webhook::Kind;
-use crate::doctor::{Finding, Severity};
 use sallyport_core::inventory::NAME_LABEL;
 use std::collections::BTreeSet;
 
@@ -35,7 +36,7 @@ impl At<'_> {
         let why = "who writes the object writes its labels, and so decides whether it is judged";
         let fix = "select by namespace, or exempt users by matchConditions";
         Some(self.finding(
-            Severity::Warning,
+            Level::Warning,
             "objectSelector",
             "webhook-limit-scope",
             (found, why, fix),
@@ -96,15 +97,15 @@ impl At<'_> {
     }
 
     /// That a namespace is asked about which has to come back to life without the webhook.
-    fn of_namespace(&self) -> Severity {
+    fn of_namespace(&self) -> Level {
         let needed = self.webhook.rules.iter().any(is_needed_to_start);
         match (
             self.webhook.fails_closed(),
             needed && !self.selects_by_other_labels(),
         ) {
-            (true, true) => Severity::Error,
-            (false, true) => Severity::Warning,
-            (_, false) => Severity::Note,
+            (true, true) => Level::Error,
+            (false, true) => Level::Warning,
+            (_, false) => Level::Note,
         }
     }
 
@@ -112,12 +113,12 @@ impl At<'_> {
         if !self.asks_about_namespaced() || !self.asks_in("kube-system") {
             return None;
         }
-        let severity = self.of_namespace();
+        let level = self.of_namespace();
         let why = "what the cluster itself runs can't be mended while the webhook does not answer, \
             or by what it patches";
         let fix = format!("exclude it: namespaceSelector with {NAME_LABEL} NotIn [kube-system]");
         let texts = ("kube-system is asked about".to_owned(), why, fix.as_str());
-        Some(self.finding(severity, "namespaceSelector", "webhook-limit-scope", texts))
+        Some(self.finding(level, "namespaceSelector", "webhook-limit-scope", texts))
     }
 
     pub(super) fn own_namespace(&self) -> Option<Finding> {
@@ -125,7 +126,7 @@ impl At<'_> {
         if !self.asks_about_namespaced() || !self.asks_in(&service.namespace) {
             return None;
         }
-        let severity = self.of_namespace();
+        let level = self.of_namespace();
         let found = format!("{}, its own namespace, is asked about", service.namespace);
         let why = "once it is down, what it needs to start again waits for its answer";
         let fix = format!(
@@ -133,7 +134,7 @@ impl At<'_> {
             service.namespace
         );
         Some(self.finding(
-            severity,
+            level,
             "namespaceSelector",
             "avoid-self-mutation",
             (found, why, &fix),
@@ -149,7 +150,7 @@ impl At<'_> {
         );
         (self.kind == Kind::Validating && self.selects_by_other_labels()).then(|| {
             self.finding(
-                Severity::Note,
+                Level::Note,
                 "namespaceSelector",
                 "webhook-limit-scope",
                 (found, why, &fix),
@@ -165,7 +166,7 @@ impl At<'_> {
         let texts = ("none, with rules that match by '*'".to_owned(), why, fix);
         (broad && self.webhook.match_conditions.is_empty()).then(|| {
             self.finding(
-                Severity::Note,
+                Level::Note,
                 "matchConditions",
                 "filter-match-conditions",
                 texts,
@@ -199,13 +200,13 @@ impl At<'_> {
                 "ask for the field first: \
                 has(object.metadata.labels) && …",
             );
-            let severity = if self.webhook.fails_closed() {
-                Severity::Warning
+            let level = if self.webhook.fails_closed() {
+                Level::Warning
             } else {
-                Severity::Note
+                Level::Note
             };
             let path = format!("matchConditions[{index}].expression");
-            Some(self.finding(severity, &path, "filter-match-conditions", texts))
+            Some(self.finding(level, &path, "filter-match-conditions", texts))
         });
         careless.collect()
     }

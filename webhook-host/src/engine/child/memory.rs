@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub(super) const MIB: u64 = 1 << 20;
 
 /// The most of a child, however much is free. One with a JavaScript engine takes some 400 MiB.
-const MOST: u64 = 1 << 30;
+const MAX_CHILD_MEMORY: u64 = 1 << 30;
 
 /// The least with which it is worth trying: a Rust guest takes some 50 MiB.
 const LEAST: u64 = 64 << 20;
@@ -24,8 +24,10 @@ pub(super) const RESERVE: u64 = 32 << 20;
 ///
 /// Where that is too little, what is free and what is needed, in MiB.
 pub(super) fn share(free: Option<u64>) -> Result<u64, (u64, u64)> {
-    let Some(free) = free else { return Ok(MOST) };
-    let share = free.saturating_sub(RESERVE).min(MOST);
+    let Some(free) = free else {
+        return Ok(MAX_CHILD_MEMORY);
+    };
+    let share = free.saturating_sub(RESERVE).min(MAX_CHILD_MEMORY);
     if share >= LEAST {
         Ok(share)
     } else {
@@ -114,8 +116,8 @@ mod tests {
 
     #[test]
     fn a_child_gets_less_than_is_free() {
-        assert_eq!(share(None), Ok(MOST));
-        assert_eq!(share(Some(u64::MAX)), Ok(MOST));
+        assert_eq!(share(None), Ok(MAX_CHILD_MEMORY));
+        assert_eq!(share(Some(u64::MAX)), Ok(MAX_CHILD_MEMORY));
         assert_eq!(share(Some(200 * MIB)), Ok(168 * MIB));
         assert_eq!(share(Some(95 * MIB)), Err((95, 64)));
     }

@@ -470,7 +470,7 @@ mod tests {
     #[test]
     fn a_child_that_needs_too_much_processor_time_is_ended() {
         let limits = Limits {
-            memory: MOST,
+            memory: MAX_MEMORY,
             processor: 1,
         };
         let error = failure(limits, &component(2000, 100, 100));
@@ -484,7 +484,7 @@ mod tests {
     #[test]
     fn a_child_answers_with_the_problem_of_what_it_was_given() {
         let limits = Limits {
-            memory: MOST,
+            memory: MAX_MEMORY,
             processor: 60,
         };
         let error = failure(limits, &component(1, 1, 1));
@@ -492,5 +492,5 @@ mod tests {
         assert!(failure(limits, b"nothing").contains("not a valid WebAssembly component"));
     }
 
-    const MOST: u64 = 1 << 30;
+    const MAX_MEMORY: u64 = 1 << 30;
 }

@@ -37,7 +37,7 @@ const AT_ONCE: usize = 1;
 const WAITING: usize = 16;
 
 /// Bytes of a ServicePolicy, as many as etcd takes by default.
-const LARGEST: usize = 3 << 19;
+const MAX_SERVICE_POLICY: usize = 3 << 19;
 
 /// Bytes of memory for what it holds, while it is loaded beside whatever else is large: settings
 /// for some 5,000 namespaces.
@@ -193,9 +193,9 @@ impl App {
         let Some(object) = to_check(&request) else {
             return Ok((asker, None));
         };
-        if object.len() > LARGEST {
+        if object.len() > MAX_SERVICE_POLICY {
             let sentence = format!(
-                "the ServicePolicy has {} bytes, and etcd takes {LARGEST} at most",
+                "the ServicePolicy has {} bytes, and etcd takes {MAX_SERVICE_POLICY} at most",
                 object.len()
             );
             return Err(Refusal::new(

@@ -23,9 +23,9 @@ pub use removal::{REGISTRATION, Removal};
 use crate::kube_error;
 use crate::live::Live;
 use crate::status::RegistrationStatus;
+use crate::timestamp;
 use crate::webhooks::contest::Contest;
 use crate::webhooks::registration::{CaBundle, Endpoint, Options, Registration, policies_name};
-use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
@@ -243,7 +243,7 @@ impl Registrar {
         }
         let since = match troubles == self.told.troubles && !self.told.since.is_empty() {
             true => std::mem::take(&mut self.told.since),
-            false => Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            false => timestamp::now().to_string(),
         };
         self.told = RegistrationStatus { troubles, since };
         self.live.note_registration(self.told.clone());

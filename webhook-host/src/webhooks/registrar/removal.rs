@@ -24,7 +24,7 @@ const SETTLED: Duration = Duration::from_secs(6);
 const LOOK: Duration = Duration::from_millis(250);
 
 /// How long somebody else may make again what is deleted.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_CONTEST: Duration = Duration::from_secs(30);
 
 /// Everything that a registration of one name consists of.
 pub struct Removal {
@@ -90,9 +90,9 @@ impl Removal {
             if self.delete_all(&tell).await? {
                 quiet = Instant::now();
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > MAX_CONTEST {
                 return Err(format!(
-                    "something made the objects again for {PATIENCE:?}: a host before 0.1.0, \
+                    "something made the objects again for {MAX_CONTEST:?}: a host before 0.1.0, \
                      another --installation, or a \
                      controller that applies them (Argo CD, Flux); stop it first"
                 ));

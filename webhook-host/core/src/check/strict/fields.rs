@@ -222,12 +222,13 @@ impl<'de> Deserializer<'de> for Names<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::printable::sentence;
     use serde_json::json;
 
     fn found(service: Value) -> Vec<String> {
         unknown(&service)
             .iter()
-            .map(|refusal| format!("{}: {}; {}", refusal.field, refusal.problem, refusal.fix))
+            .map(|refusal| sentence(&refusal.field, &refusal.problem, &refusal.fix))
             .collect()
     }
 

@@ -1,0 +1,86 @@
+//! Arguments that several commands share: which files they read, and which policies they ask.
+
+use crate::sources::load::PolicyFiles;
+use anyhow::{Result, ensure};
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// Files and directories to read, by position or as kubectl has it with `-f`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct PathArgs {
+    /// Files, directories of them with all below, or - for standard input
+    #[arg(value_name = "FILE|DIR|-", required_unless_present = "filename")]
+    paths: Vec<PathBuf>,
+    /// Another way to name a file or directory. May be repeated
+    #[arg(long, short = 'f', value_name = "FILE|DIR|-")]
+    filename: Vec<PathBuf>,
+}
+
+impl PathArgs {
+    pub(super) fn all(&self) -> Vec<PathBuf> {
+        [&*self.paths, &*self.filename].concat()
+    }
+}
+
+/// Where a build of Sallyport puts its policies.
+const BUILT: &str = "target/policies";
+
+/// The policies of an offline command, and what they may know.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct PolicyArgs {
+    /// Directory of ServicePolicy manifests [default: target/policies, where a clone builds them]
+    #[arg(long, value_name = "DIR", env = "SALLYPORT_POLICIES")]
+    policies: Option<PathBuf>,
+    /// Directory of the modules that the manifests name [default: that of --policies]
+    #[arg(long, value_name = "DIR", env = "SALLYPORT_MODULES")]
+    modules: Option<PathBuf>,
+    /// HostConfig manifest: what policies may know about the cluster, and what is exempt
+    #[arg(long, value_name = "FILE", env = "SALLYPORT_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl PolicyArgs {
+    pub(super) fn are_given(&self) -> bool {
+        self.policies.is_some()
+    }
+
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// The directory of the manifests, where one is named.
+    pub(super) fn directory(&self) -> Option<&Path> {
+        self.policies.as_deref()
+    }
+
+    /// The directory of the modules, where it or that of the manifests is named.
+    pub(super) fn modules(&self) -> Option<&Path> {
+        self.modules.as_deref().or(self.directory())
+    }
+
+    /// The manifests of `--policies`, by default those of a clone, with their modules.
+    ///
+    /// # Errors
+    ///
+    /// When nothing is named and this is no clone in which policies were built.
+    pub(super) fn files(&self) -> Result<PolicyFiles> {
+        let Some(directory) = &self.policies else {
+            ensure!(
+                Path::new(BUILT).is_dir(),
+                "which policies? Name a directory of ServicePolicy manifests with --policies (or \
+                 SALLYPORT_POLICIES), and with --modules the directory of their .wasm files; the \
+                 default, {BUILT}, is there only in a clone of Sallyport after \
+                 scripts/build-policies.sh"
+            );
+            return Ok(self.files_in(Path::new(BUILT)));
+        };
+        Ok(self.files_in(directory))
+    }
+
+    /// The manifests of another directory, with the same modules.
+    pub(super) fn files_in(&self, directory: &Path) -> PolicyFiles {
+        PolicyFiles::new(directory, self.modules.as_deref())
+    }
+}

@@ -1,0 +1,154 @@
+//! Standard output and standard error of all commands but `serve`, which logs: formats, colours,
+//! and the end of a pipe.
+
+use super::Cli;
+use anstream::{AutoStream, ColorChoice};
+use anyhow::{Context as _, Result};
+use clap::{Args, CommandFactory as _, ValueEnum};
+use std::fmt::Display;
+use std::io::{ErrorKind, IsTerminal as _, Stderr, Write as _, stderr, stdout};
+use std::time::{Duration, Instant};
+
+use sallyport_core::report::{Detail, View};
+
+/// Formats of facts and of reports without places in files.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum TextFormat {
+    #[value(alias = "human")]
+    Text,
+    Json,
+}
+
+/// Formats of findings in files.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum FindingsFormat {
+    #[value(alias = "human")]
+    Text,
+    Json,
+    Sarif,
+    Github,
+}
+
+/// Formats of test results.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum TestFormat {
+    #[value(alias = "human")]
+    Text,
+    Json,
+    Junit,
+}
+
+/// Formats of Kubernetes objects.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum ObjectFormat {
+    Yaml,
+    Json,
+}
+
+/// How much of a text report is printed.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct DetailArgs {
+    /// Print only what fails
+    #[arg(long, short, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Print what passes, too
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+impl DetailArgs {
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// The view for standard output: in colours on a terminal, unless NO_COLOR is set
+    /// (no-color.org).
+    pub(super) fn view(&self) -> View {
+        let detail = match (self.quiet, self.verbose) {
+            (true, _) => Detail::Quiet,
+            (_, true) => Detail::Verbose,
+            _ => Detail::Ordinary,
+        };
+        View {
+            detail,
+            colours: AutoStream::choice(&stdout()) != ColorChoice::Never,
+        }
+    }
+}
+
+/// Prints to standard output. A reader that has enough, such as `head`, ends the program with
+/// success.
+///
+/// # Errors
+///
+/// When nothing can be written for another reason, such as a full disk.
+pub(super) fn print(text: &str) -> Result<()> {
+    let mut out = stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        written => written.context("can't write to standard output"),
+    }
+}
+
+/// Prints a value as indented JSON.
+///
+/// # Errors
+///
+/// As [`print`].
+pub(super) fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
+}
+
+/// Writes an error to standard error, as clap does. That nobody reads it changes nothing.
+pub(super) fn error(problem: impl Display) {
+    let style = *Cli::command().get_styles().get_error();
+    let mut stream = anstream::stderr();
+    let _ = writeln!(stream, "{style}error:{style:#} {problem}");
+}
+
+/// Writes a line for people to standard error. That nobody reads it changes nothing.
+pub(super) fn note(line: impl Display) {
+    let _ = writeln!(stderr(), "{line}");
+}
+
+/// A line on a terminal's standard error that says how far a long run has come, and is gone at the
+/// end.
+pub(super) struct Progress {
+    stream: Option<Stderr>,
+    next: Instant,
+    is_shown: bool,
+}
+
+impl Progress {
+    /// A run that is over within this time shows nothing.
+    const DELAY: Duration = Duration::from_millis(700);
+    const INTERVAL: Duration = Duration::from_millis(100);
+
+    pub(super) fn new() -> Self {
+        Self {
+            stream: Some(stderr()).filter(Stderr::is_terminal),
+            next: Instant::now() + Self::DELAY,
+            is_shown: false,
+        }
+    }
+
+    /// Shows that so many of all are done.
+    pub(super) fn show(&mut self, done: usize, all: usize, noun: &str) {
+        let now = Instant::now();
+        if let Some(stream) = self.stream.as_mut().filter(|_| now >= self.next) {
+            let _ = write!(stream, "\r\x1b[K{done} of {all} {noun}");
+            let _ = stream.flush();
+            self.next = now + Self::INTERVAL;
+            self.is_shown = true;
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream.as_mut().filter(|_| self.is_shown) {
+            let _ = write!(stream, "\r\x1b[K");
+        }
+    }
+}
