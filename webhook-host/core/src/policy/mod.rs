@@ -476,6 +476,7 @@ mod tests {
             digest: "sha256:0".to_owned(),
             description,
             settings: None,
+            backstop: None,
             evaluator: Box::new(Always(verdict)),
         };
         Policy::new(manifest(), loaded)
