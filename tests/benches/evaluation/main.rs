@@ -8,6 +8,7 @@
 //! `profile`, four policies are asked for ten seconds and nothing else is done, for a profiler to
 //! look at.
 
+mod circumstances;
 #[path = "../examples.rs"]
 mod examples;
 mod reused;
@@ -53,7 +54,8 @@ fn main() -> Result<()> {
     several(&mut criterion, &engine)?;
     growth(&mut criterion, &engine)?;
     criterion.final_summary();
-    table::print()
+    table::print()?;
+    circumstances::print(&engine)
 }
 
 fn profile(engine: &Arc<Engine>) -> Result<()> {
