@@ -477,6 +477,7 @@ mod tests {
             description,
             backstop: None,
             settings: None,
+            backstop: None,
             evaluator: Box::new(Always(verdict)),
         };
         Policy::new(manifest(), loaded)
