@@ -5,7 +5,7 @@
 //! ranges is in [`super::voids`].
 
 use super::classes::{Reach, class};
-use super::internal::{
+use super::controller::{
     Controller, Default, Enforces, Precedence, SOURCE_RANGES, Switch, Variant, When,
 };
 use super::reads::Reads;

@@ -2,7 +2,8 @@
 //! goes by the tables.
 
 use super::addresses::NAMES;
-use super::internal::{AWS_TYPE, CONTROLLERS, Controller, Enforces, SOURCE_RANGES, Switch, When};
+use super::controller::{AWS_TYPE, Controller, Enforces, SOURCE_RANGES, Switch, When};
+use super::controllers::CONTROLLERS;
 use super::voids::VOIDS;
 
 /// Every key in the tables of switches, source ranges, addresses and what voids them; some more

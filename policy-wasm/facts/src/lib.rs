@@ -12,6 +12,7 @@
 pub mod addresses;
 pub mod backends;
 pub mod classes;
+mod controller;
 mod controllers;
 pub mod exports;
 pub mod exposing;

@@ -62,7 +62,8 @@ const PLAIN_WORLD: &str = "package sallyport:plain-policy;\nworld plain-policy {
 /// expression that fails denies nothing. Messages are `field: problem; fix`; the host writes the
 /// policy's name before them.
 ///
-/// [ValidatingAdmissionPolicy]: https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/
+/// [ValidatingAdmissionPolicy]:
+/// https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/
 #[proc_macro]
 pub fn policy(input: TokenStream) -> TokenStream {
     let expanded = Invocation::parse(input).and_then(|invocation| invocation.expand());

@@ -3,8 +3,8 @@
 //! A request hands over what it was answered with and goes on. The thread takes at most a quarter
 //! of one processor: it rests three times as long as it worked, and what waits meanwhile beyond the
 //! queue's bounds is counted as skipped. A candidate that loops is bounded by its own deadline, by
-//! [`MAX_EVALUATION`], and by a breaker of its own, which is not the live policy's. Owned by `handlers`;
-//! the thread ends with it.
+//! [`MAX_EVALUATION`], and by a breaker of its own, which is not the live policy's. Owned by
+//! `handlers`; the thread ends with it.
 
 use super::queue::{Answered, Queue, Waiting, queue};
 use sallyport_core::admission::{AdmissionRequest, Divergence, Shadowed};

@@ -1,8 +1,9 @@
 //! Which free-form texts of a review decide about it, and so have to be recorded as they are.
 //!
-//! A policy says so in its description ([`Compared`](sallyport_core::contract::description::Compared)), its
-//! manifest by the selector of namespaces, and the host's exemptions by the users and groups that
-//! they name. Everything else is hashed.
+//! A policy says so in its description
+//! ([`Compared`](sallyport_core::contract::description::Compared)), its manifest by the selector of
+//! namespaces, and the host's exemptions by the users and groups that they name. Everything else is
+//! hashed.
 
 use sallyport_core::contract::description::Compared as Declared;
 use sallyport_core::manifest::Exemptions;

@@ -150,13 +150,14 @@ fn misfit(malformed: &Malformed) -> Violation {
     }
 }
 
-/// Whoever writes a Service can't mend a policy, so that paths and settings of one that could not be
-/// loaded are left to the log and `/readyz?verbose`.
+/// Whoever writes a Service can't mend a policy, so that paths and settings of one that could not
+/// be loaded are left to the log and `/readyz?verbose`.
 fn unevaluated(error: &EvaluationError) -> Violation {
     let (why, fix) = match error {
         EvaluationError::Load(_) => (
             "it could not be loaded".to_owned(),
-            "tell those who run this cluster's policies; the host's log and /readyz?verbose say why",
+            "tell those who run this cluster's policies; the host's log and /readyz?verbose say \
+             why",
         ),
         error => (
             error.to_string(),
