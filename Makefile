@@ -5,7 +5,9 @@ SHELL := bash
 
 # What CI sets: nothing may be resolved anew.
 LOCKED := $(if $(filter true,$(CI)),--locked)
-CARGO_RUN := cargo run $(LOCKED) --quiet --package sallyport --bin sallyport --
+
+# Always the whole workspace: a single package would have other features of its dependencies, which would be compiled again.
+WORKSPACE := $(LOCKED) --workspace
 
 # `make run` serves https on 127.0.0.1:8443 with the host's embedded configuration, whose cluster profile says "not a
 # cloud". The certificate is made anew at each start; its CA is .dev/ca.crt.
@@ -33,20 +35,22 @@ js-policy: ## build the JavaScript twin of service-type into target/js (needs no
 
 .PHONY: run
 run: policies ## serve the shipped policies on https://127.0.0.1:8443 (CA: .dev/ca.crt)
-	$(CARGO_RUN) $(SERVE) $(ARGS)
+	cargo build $(WORKSPACE) --bin sallyport
+	target/debug/sallyport $(SERVE) $(ARGS)
 
 .PHONY: test
 test: policies ## everything: policies, the JavaScript twin, every cargo test, every suite
 	@scripts/js-policy.sh --if-possible
 	@scripts/kubectl.sh --if-possible >/dev/null
-	cargo test $(LOCKED) --workspace
+	@scripts/check-core.sh
+	cargo test $(WORKSPACE)
 	target/debug/sallyport-tested test tests/fixtures
 	@[ ! -f target/js/service_type.wasm ] || { set -x; \
 		target/debug/sallyport-tested test --policies target/js tests/fixtures/service-type; }
 
 .PHONY: drill
 drill: policies ## hostile clients against the program under the memory limit of deploy/ (a control group, as root; 1 minute)
-	cargo test $(LOCKED) --package sallyport-tests --test all -- drill:: --nocapture
+	cargo test $(WORKSPACE) --test all -- drill:: --nocapture
 
 .PHONY: assets
 assets: ## get kube-apiserver, etcd and kubectl for the tests against a real cluster (once; up to 10 minutes)
@@ -61,28 +65,28 @@ fmt:
 
 .PHONY: clippy
 clippy:
-	cargo clippy $(LOCKED) --workspace --all-targets -- --deny warnings
+	cargo clippy $(WORKSPACE) --all-targets -- --deny warnings
 
 .PHONY: doc
 doc:
-	RUSTDOCFLAGS='--deny warnings' cargo doc $(LOCKED) --workspace --no-deps
+	RUSTDOCFLAGS='--deny warnings' cargo doc $(WORKSPACE) --no-deps
 
 .PHONY: docs
 docs: policies ## docs/rules.md, from the components, the fixtures and the presets
-	WRITE_DOCS=1 cargo test $(LOCKED) --package sallyport-tests --test rules_page
+	WRITE_DOCS=1 cargo test $(WORKSPACE) --test rules_page
 
 .PHONY: deploy-files
 deploy-files: policies ## what the program makes of deploy/: the custom resource definition, the webhook configurations
-	WRITE_DEPLOY=1 cargo test $(LOCKED) --package sallyport-tests --test all generated
+	WRITE_DEPLOY=1 cargo test $(WORKSPACE) --test all generated
 
 .PHONY: bench
 bench: policies ## microseconds per evaluation; requests per second, start, reload and memory of the program
-	cargo bench $(LOCKED) --package sallyport-tests --bench evaluation --bench serving --bench inventory
+	cargo bench $(WORKSPACE) --bench evaluation --bench serving --bench inventory
 
 .PHONY: bench-cluster
 bench-cluster: policies assets ## milliseconds to create a Service on a real API server, by who judges it; memory beside it
 	@scripts/go-baseline.sh
-	cargo bench $(LOCKED) --package sallyport-tests --bench cluster
+	cargo bench $(WORKSPACE) --bench cluster
 
 .PHONY: clean
 clean: ## remove everything that was built

@@ -24,8 +24,8 @@ flags=(--target "$TARGET" --profile policy)
 if [[ $way == debian ]]; then
     target_directory=target/debian
     export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
-    # The library is built here anyway, so it is built for size, since a shipped policy may have 128 KiB: without the words of a
-    # panic, which nobody would read (a component has no standard error). It traps all the same.
+    # The library is built here anyway, so it is built for size: without the words of a panic, which nobody would read (a
+    # component has no standard error). It traps all the same.
     flags+=("-Zbuild-std=std,panic_abort" "-Zbuild-std-features=optimize_for_size")
     flags+=("-Zpanic-immediate-abort" --config 'profile.policy.panic="immediate-abort"')
     # Debian's compiler carries no wasm-ld of its own.

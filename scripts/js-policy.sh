@@ -53,7 +53,7 @@ newer_sources() {
 install_packages() {
     # npm writes this file at the end of a complete install.
     [[ $SOURCES/package-lock.json -nt $SOURCES/node_modules/.package-lock.json ]] || return 0
-    say "installing the packages of $SOURCES (190 MB)"
+    say "installing the packages of $SOURCES (30 MB)"
     npm --prefix "$SOURCES" ci --loglevel=error >&2 </dev/null ||
         die "npm could not install the packages that $SOURCES/package-lock.json names (its words stand above). They come" \
             "from the npm registry, or from the one that your npm configuration names."

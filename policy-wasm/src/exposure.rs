@@ -1,14 +1,13 @@
-//! What a Service exposes: its type, and the node ports that are live.
+//! The exposure of a Service: its type, and the node ports that take effect.
 //!
-//! A value can stand in a Service without effect: an ExternalName may carry a `nodePort`. What is
-//! live depends on the type, and this is the one place that knows.
+//! A field can have a value without effect: an ExternalName may carry a `nodePort`. Which values
+//! take effect ("live") depends on the type, and is decided here only.
 
 use crate::service::{Port, Service, ServiceType, TargetPort};
-use crate::text;
 use std::fmt;
 
 impl ServiceType {
-    /// Kubernetes' spelling.
+    /// Returns Kubernetes' spelling.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClusterIp => "ClusterIP",
@@ -25,7 +24,7 @@ impl fmt::Display for ServiceType {
     }
 }
 
-/// What a port of every node is used for.
+/// The use of a port on every node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UsedAs {
     /// `spec.ports[].nodePort`.
@@ -37,7 +36,7 @@ pub enum UsedAs {
 /// A port that a Service opens on every node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodePortInUse<'a> {
-    /// What for.
+    /// The field that opens it.
     pub used_as: UsedAs,
     /// Index into `spec.ports`; 0 for a health check.
     pub index: usize,
@@ -45,31 +44,31 @@ pub struct NodePortInUse<'a> {
     pub protocol: &'a str,
     /// The port. Out of every range at worst: the mutating phase sees what clients send.
     pub number: i32,
-    /// Whether a client chose it.
+    /// True if a client chose it, and not the API server.
     pub by_client: bool,
 }
 
 impl NodePortInUse<'_> {
-    /// `spec.ports[1].nodePort`.
+    /// Returns the path of the field: `spec.ports[1].nodePort`.
     pub fn field(&self) -> String {
         match self.used_as {
-            UsedAs::NodePort => text!["spec.ports[", self.index, "].nodePort"],
+            UsedAs::NodePort => format!("spec.ports[{}].nodePort", self.index),
             UsedAs::HealthCheck => "spec.healthCheckNodePort".to_owned(),
         }
     }
 
-    /// Names the port independent of its index: `NodePort:TCP:30022`.
+    /// Returns a key that names the port independent of its index: `NodePort:TCP:30022`.
     pub fn key(&self) -> String {
         match self.used_as {
-            UsedAs::NodePort => text!["NodePort:", self.protocol, ":", self.number],
-            UsedAs::HealthCheck => text!["HealthCheckNodePort:", self.number],
+            UsedAs::NodePort => format!("NodePort:{}:{}", self.protocol, self.number),
+            UsedAs::HealthCheck => format!("HealthCheckNodePort:{}", self.number),
         }
     }
 }
 
 impl Port {
-    /// Where it leads on the selected Pods: a number, or else 0 and the name of a container port.
-    /// The API server's default is the port's own number.
+    /// Returns the port's target on the selected Pods: a number, or else 0 and the name of a
+    /// container port. The API server's default is the port's own number.
     pub fn target(&self) -> (i32, &str) {
         match &self.target_port {
             Some(TargetPort::Number(number)) => (*number, ""),
@@ -80,18 +79,19 @@ impl Port {
 }
 
 impl Service {
-    /// The type; ClusterIP when unset, as the API server has it.
+    /// Returns the type; ClusterIP when unset, like the API server.
     pub fn service_type(&self) -> ServiceType {
         self.spec.type_.unwrap_or(ServiceType::ClusterIp)
     }
 
-    /// `clusterIP: None`: no address of its own, only DNS records of its Pods.
+    /// Returns true for `clusterIP: None`: the Service has no address of its own, only DNS records
+    /// of its Pods.
     pub fn is_headless(&self) -> bool {
         self.service_type() == ServiceType::ClusterIp
             && self.spec.cluster_ip.as_deref() == Some("None")
     }
 
-    /// Whether the type opens ports on every node. A LoadBalancer does, unless told otherwise.
+    /// Returns true if the type can open ports on every node: NodePort and LoadBalancer.
     pub fn uses_node_ports(&self) -> bool {
         matches!(
             self.service_type(),
@@ -99,8 +99,8 @@ impl Service {
         )
     }
 
-    /// The external IPs that take effect: a headless Service and an ExternalName have no use for
-    /// them.
+    /// Returns the external IPs that take effect. Those of a headless Service and an ExternalName
+    /// do not.
     pub fn live_external_ips(&self) -> &[String] {
         let takes_them = self.service_type() != ServiceType::ExternalName && !self.is_headless();
         if takes_them {
@@ -110,13 +110,14 @@ impl Service {
         }
     }
 
-    /// Whether it can be reached from outside the cluster: by type, or by external IPs.
+    /// Returns true if the Service can be reached from outside the cluster: by type, or by external
+    /// IPs.
     pub fn is_exposed(&self) -> bool {
         self.uses_node_ports() || !self.live_external_ips().is_empty()
     }
 
-    /// The ports that the Service opens on every node and that are known so far. The API server
-    /// uses `healthCheckNodePort` only on a LoadBalancer with `externalTrafficPolicy: Local`.
+    /// Returns the known ports that the Service opens on every node. The API server uses
+    /// `healthCheckNodePort` only on a LoadBalancer with `externalTrafficPolicy: Local`.
     pub fn live_node_ports(&self) -> impl Iterator<Item = NodePortInUse<'_>> {
         let ports = if self.uses_node_ports() {
             self.spec.ports.as_slice()
@@ -143,12 +144,13 @@ impl Service {
         })
     }
 
-    /// The value of a label.
+    /// Returns the value of a label.
     pub fn label(&self, key: &str) -> Option<&str> {
         crate::pairs::get(&self.metadata.labels, key)
     }
 
-    /// The value of an annotation. Controllers match keys in their exact case, and so does this.
+    /// Returns the value of an annotation. Keys match in their exact case, as controllers match
+    /// them.
     pub fn annotation(&self, key: &str) -> Option<&str> {
         crate::pairs::get(&self.metadata.annotations, key)
     }

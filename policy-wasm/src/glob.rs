@@ -1,7 +1,7 @@
 //! Patterns in settings: `*` stands for any characters, everything else for itself, without regard
 //! to ASCII case.
 
-/// Whether a text is all that a pattern says. Anchored at both ends.
+/// Returns true if a pattern matches the whole text.
 ///
 /// ```
 /// use sallyport_policy::glob;
@@ -13,8 +13,8 @@
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
-    // Where to go on when what follows the last star does not fit: the place behind it, and one
-    // character further.
+    // Where to resume if the text after the last star does not fit: the pattern behind the star,
+    // and one character further in the text.
     let mut retry = None;
     while let Some(found) = text.get(t) {
         match pattern.get(p) {

@@ -1,18 +1,18 @@
-//! The allocator of a component: it takes and never gives back.
+//! The allocator of a component, which never frees.
 //!
 //! An instance lives for one evaluation, and its memory ends with it, so that freeing is wasted
-//! work and a general allocator is wasted size: the target's own is a tenth of a component's limit,
-//! and the smallest on crates.io is 2 KiB more than this. What grows at the end of the heap, as a
-//! text in the making does, grows in place.
+//! work. Measured beside the allocator of the target (dlmalloc): a component has 7 to 8 KiB less,
+//! and an evaluation takes 35 to 40 % fewer instructions in the guest, which is up to 7 % of its
+//! time (clusterip-internal: 23.5 in place of 25.3 us). A block at the end of the heap grows in
+//! place, as a text does while it is put together.
 //!
-//! Invariant: every block lies below `next`, `next` is at most `end`, and no one else uses what
-//! lies between them.
+//! Invariant: every block lies below `next`, `next` is at most `end`, and nothing else uses the
+//! bytes between them.
 
 /// Bytes of one page of WebAssembly memory.
 const PAGE: usize = 65536;
 
-/// What is left of the memory: from `next` up to `end`. Both are zero until the first block is
-/// taken.
+/// The free memory, from `next` up to `end`. Both are zero until the first block is taken.
 #[derive(Clone, Copy)]
 struct Free {
     next: usize,
@@ -20,7 +20,7 @@ struct Free {
 }
 
 impl Free {
-    /// The start of a block, if there is room for it.
+    /// Takes a block and returns its start, if there is room for it.
     fn take(&mut self, align: usize, size: usize) -> Option<usize> {
         let start = self.next.checked_next_multiple_of(align)?;
         let next = start.checked_add(size).filter(|next| *next <= self.end)?;
@@ -28,8 +28,8 @@ impl Free {
         Some(start)
     }
 
-    /// How many pages are missing for a block, where the memory ends at `end` now. Another part of
-    /// the program may have grown the memory meanwhile: what lies between is not ours.
+    /// Returns how many pages are missing for a block, where the memory ends at `end` now. Another
+    /// part of the program may have grown the memory: the bytes in between are not ours.
     fn missing_pages(&mut self, end: usize, align: usize, size: usize) -> Option<usize> {
         if end != self.end {
             *self = Self { next: end, end };
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_never_overlap_wherever_pages_end_and_waste_no_page() {
+    fn blocks_never_overlap_and_waste_no_page() {
         let mut memory = Memory {
             free: Free { next: 0, end: 0 },
             end: 2 * PAGE,

@@ -33,7 +33,8 @@
 //!         let addresses = review.service.spec.external_ips.iter().enumerate();
 //!         addresses
 //!             .map(|(i, ip)| {
-//!                 Violation::new("X01", format!("spec.externalIPs[{i}]"), format!("{} is not allowed", quote(ip)))
+//!                 let field = format!("spec.externalIPs[{i}]");
+//!                 Violation::new("X01", field, format!("{} is not allowed", quote(ip)))
 //!                     .key(format!("externalIP:{ip}"))
 //!                     .fix("remove it")
 //!             })
@@ -53,7 +54,6 @@
 
 mod describe;
 mod exposure;
-pub mod facts;
 pub mod glob;
 #[cfg(any(test, target_family = "wasm"))]
 mod heap;
@@ -62,8 +62,7 @@ pub mod names;
 pub mod net;
 pub mod pairs;
 mod patch;
-#[doc(hidden)]
-pub mod slot;
+mod provider_id;
 pub mod testing;
 mod text;
 mod violations;
@@ -93,20 +92,20 @@ pub use exposure::{NodePortInUse, UsedAs};
 pub use patch::{Mutation, Patch, SpecField};
 pub use review::Review;
 pub use sallyport_policy_macros::policy;
-pub use text::{Part, quote};
+pub use text::quote;
 pub use verdict::{SettingsError, Verdict, Violation};
 pub use violations::MAX_VIOLATIONS;
 pub use widening::Widening;
 #[doc(hidden)]
 pub use wit_bindgen;
 
-/// Everything that a policy usually needs.
+/// The items that a policy usually needs.
 pub mod prelude {
     pub use crate::review::{Operation, Phase, Resource};
     pub use crate::service::{Service, ServiceType};
     pub use crate::{
         About, Description, Mutation, NodePortInUse, Patch, Policy, Review, SettingsError,
-        SpecField, UsedAs, Verdict, Violation, Widening, log, names, pairs, policy, quote, text,
+        SpecField, UsedAs, Verdict, Violation, Widening, log, names, pairs, policy, quote,
     };
 }
 
@@ -115,31 +114,31 @@ pub trait Policy: Sized + Send + Sync + 'static {
     /// The record `settings` of the policy's world, or `()`.
     type Settings;
 
-    /// What the policy says about itself, and what it wants to be asked.
+    /// Describes the policy, and the requests that it is asked about.
     fn describe() -> Description;
 
-    /// The same, once the settings are known. A policy that they make narrower says so here, and is
-    /// asked less: about fewer Services ([`Description::about`]), in fewer phases, with less
-    /// context to wait for.
+    /// Describes the configured policy. Where settings make the policy narrower, it can return less
+    /// here than [`Policy::describe`]: fewer Services ([`Description::about`]), fewer phases, less
+    /// context.
     fn describe_configured(&self) -> Description {
         Self::describe()
     }
 
-    /// What holds where the manifest says nothing.
+    /// Returns the settings that the manifest's are laid over.
     fn defaults() -> Self::Settings;
 
-    /// Checks settings. Runs once, before the first review; what is computed here costs nothing
+    /// Checks settings. Runs once, before the first review, so that work done here costs nothing
     /// later.
     ///
     /// # Errors
     ///
-    /// Every setting that can't be used, with its path as the manifest spells it.
+    /// All settings that can't be used, each with its path in the manifest.
     fn configure(settings: Self::Settings) -> Result<Self, Vec<SettingsError>>;
 
-    /// Judges the object as it is.
+    /// Judges the object.
     fn validate(&self, review: &Review) -> Verdict;
 
-    /// Improves the object. Called in the mutating phase, when the description asks for it
+    /// Patches the object. Called in the mutating phase, if the description includes it
     /// ([`Description::mutating`]).
     fn mutate(&self, _review: &Review) -> Mutation {
         Mutation::default()

@@ -5,22 +5,22 @@
 
 use crate::bindings::sallyport::policy::log::Level;
 
-/// For who writes the policy.
+/// Writes a line for the policy's author.
 pub fn debug(message: &str) {
     write(Level::Debug, message);
 }
 
-/// For who runs the policy.
+/// Writes a line for the policy's operator.
 pub fn info(message: &str) {
     write(Level::Info, message);
 }
 
-/// Something is odd.
+/// Writes a warning.
 pub fn warn(message: &str) {
     write(Level::Warn, message);
 }
 
-/// Something is wrong.
+/// Writes an error.
 pub fn error(message: &str) {
     write(Level::Error, message);
 }

@@ -1,11 +1,10 @@
 //! Names in settings, checked when a policy is configured.
 //!
 //! A name that nothing can have (a pattern where names are compared exactly, an upper-case
-//! namespace, blanks at an end) is refused, because the setting would have no effect, and nothing
-//! would say so. Each check adds to the errors of `configure`, with the setting's path.
+//! namespace, a blank at an end) is refused, because the setting would silently have no effect.
+//! Each check adds to the errors of `configure`, with the setting's path.
 
 use crate::pairs::Wanted;
-use crate::text;
 use crate::{SettingsError, quote};
 
 /// Checks the keys of a setting by namespace: each is a label of RFC 1123, as every namespace's
@@ -28,7 +27,7 @@ pub fn namespaces<'a>(
             const PROBLEM: &str = "no namespace can have this name, so that it has no effect; \
                 write the names one by one, without patterns";
             errors.push(SettingsError::new(
-                text![path, "[", quote(name), "]"],
+                format!("{path}[{}]", quote(name)),
                 PROBLEM,
             ));
         }
@@ -42,7 +41,7 @@ pub fn labels(path: &str, wanted: &Wanted, errors: &mut Vec<SettingsError>) {
             const PROBLEM: &str = "no label can have this key, so that it has no effect; write it \
                 as app.kubernetes.io/name";
             errors.push(SettingsError::new(
-                text![path, "[", quote(key), "]"],
+                format!("{path}[{}]", quote(key)),
                 PROBLEM,
             ));
         }
@@ -51,12 +50,13 @@ pub fn labels(path: &str, wanted: &Wanted, errors: &mut Vec<SettingsError>) {
             .enumerate()
             .filter(|(_, value)| !is_value(value))
         {
-            let problem = text![
-                quote(value),
-                " can be no label's value, so that it has no effect; write values without patterns"
-            ];
+            let problem = format!(
+                "{} can be no label's value, so that it has no effect; write values without \
+                 patterns",
+                quote(value)
+            );
             errors.push(SettingsError::new(
-                text![path, "[", quote(key), "][", i, "]"],
+                format!("{path}[{}][{i}]", quote(key)),
                 problem,
             ));
         }
@@ -66,10 +66,10 @@ pub fn labels(path: &str, wanted: &Wanted, errors: &mut Vec<SettingsError>) {
 /// Checks the key of an annotation, in which `*` may stand for any characters.
 pub fn annotation_pattern(path: String, key: &str, errors: &mut Vec<SettingsError>) {
     if !is_key(key, true) {
-        let problem = text![
-            quote(key),
-            " can be no annotation's key, so that it has no effect; write it as example.com/name"
-        ];
+        let problem = format!(
+            "{} can be no annotation's key, so that it has no effect; write it as example.com/name",
+            quote(key)
+        );
         errors.push(SettingsError::new(path, problem));
     }
 }
@@ -81,19 +81,19 @@ pub fn exact(path: &str, texts: &[String], errors: &mut Vec<SettingsError>) {
         let problem = if found.is_empty() {
             "must not be empty; remove it".to_owned()
         } else if found.bytes().any(|byte| byte == b'*') {
-            text![
-                quote(found),
-                " is compared exactly, so that it matches nothing; write each without patterns"
-            ]
+            format!(
+                "{} is compared exactly, so that it matches nothing; write each without patterns",
+                quote(found)
+            )
         } else if has_blanks(found) {
-            text![
-                quote(found),
-                " has blanks at an end, so that it matches nothing; remove them"
-            ]
+            format!(
+                "{} has blanks at an end, so that it matches nothing; remove them",
+                quote(found)
+            )
         } else {
             continue;
         };
-        errors.push(SettingsError::new(text![path, "[", i, "]"], problem));
+        errors.push(SettingsError::new(format!("{path}[{i}]"), problem));
     }
 }
 
@@ -102,7 +102,7 @@ fn has_blanks(found: &str) -> bool {
     blank(found.as_bytes().first()) || blank(found.as_bytes().last())
 }
 
-/// A label of RFC 1123.
+/// Returns true for a label of RFC 1123.
 fn is_label(found: &str) -> bool {
     let bytes = found.as_bytes();
     let inner = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
@@ -110,7 +110,8 @@ fn is_label(found: &str) -> bool {
     bytes.len() <= 63 && bytes.iter().all(inner) && end(bytes.first()) && end(bytes.last())
 }
 
-/// A qualified name: a name of at most 63 characters, or a DNS name, a slash, and such a name.
+/// Returns true for a qualified name: a name of at most 63 characters, or a DNS name, a slash, and
+/// such a name.
 fn is_key(found: &str, pattern: bool) -> bool {
     let (prefix, name) = found.split_once('/').unwrap_or(("a", found));
     let star = |byte: u8| pattern && byte == b'*';

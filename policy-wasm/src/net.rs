@@ -1,11 +1,11 @@
 //! IP addresses and CIDR blocks, parsed as strictly as Kubernetes 1.36 does.
 //!
-//! What parses in one library and not in another, or to another value, is how an allowlist is got
-//! around: octets with leading zeros, IPv4 inside IPv6. Here an address that is written in such a
-//! way is compared by its canonical form, or does not parse at all; and what does not parse is
-//! never allowed.
+//! An allowlist is got around with addresses that one library refuses and another parses, or parses
+//! to another value: octets with leading zeros, IPv4 inside IPv6. Here such an address is compared
+//! by its canonical form, or does not parse at all; what does not parse is never allowed.
 
 use std::collections::BinaryHeap;
+use std::net::IpAddr;
 
 /// An IP address. IPv4 inside IPv6 (`::ffff:192.0.2.1`) is the IPv4 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +24,8 @@ pub struct Cidr {
 }
 
 impl Address {
-    /// An address, strictly: IPv4 in four decimal octets without leading zeros, IPv6 as in RFC 4291
-    /// without a zone. (What the standard library has for that accepts the same, and is 4 KiB of a
-    /// component's 64.)
+    /// Parses an address strictly: IPv4 in four decimal octets without leading zeros, IPv6 as in
+    /// RFC 4291 without a zone.
     ///
     /// ```
     /// use sallyport_policy::net::Address;
@@ -35,17 +34,20 @@ impl Address {
     /// assert_eq!(Address::parse("010.0.0.1"), None);
     /// ```
     pub fn parse(text: &str) -> Option<Self> {
-        Some(Self::written(text.as_bytes())?.canonical())
+        Some(Self::written(text)?.canonical())
     }
 
-    fn written(text: &[u8]) -> Option<Self> {
-        match parse_v4(text) {
-            Some(bits) => Some(Self {
+    fn written(text: &str) -> Option<Self> {
+        Some(match text.parse().ok()? {
+            IpAddr::V4(v4) => Self {
                 is_v6: false,
-                bits: u128::from(bits),
-            }),
-            None => parse_v6(text).map(|bits| Self { is_v6: true, bits }),
-        }
+                bits: u128::from(v4.to_bits()),
+            },
+            IpAddr::V6(v6) => Self {
+                is_v6: true,
+                bits: v6.to_bits(),
+            },
+        })
     }
 
     fn canonical(self) -> Self {
@@ -64,7 +66,7 @@ impl Address {
 const MAPPED: u128 = 0xffff;
 
 impl Cidr {
-    /// A block as `10.0.0.0/8`, or `None`.
+    /// Parses a block such as `10.0.0.0/8`.
     ///
     /// ```
     /// use sallyport_policy::net::{Address, Cidr};
@@ -75,14 +77,11 @@ impl Cidr {
     /// assert_eq!(Cidr::parse("10.0.0.0/08"), None);
     /// ```
     pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.as_bytes().split(|byte| *byte == b'/');
-        let (Some(address), Some(prefix), None) = (parts.next(), parts.next(), parts.next()) else {
-            return None;
-        };
+        let (address, prefix) = text.split_once('/')?;
         let written = Address::written(address)?;
         let width: u32 = if written.is_v6 { 128 } else { 32 };
-        let free = width.checked_sub(decimal(prefix)?)?;
-        // Of a block that reaches beyond IPv4 inside IPv6, nothing is IPv4.
+        let free = width.checked_sub(prefix_length(prefix)?)?;
+        // A block that reaches beyond IPv4 inside IPv6 is IPv6.
         let Address { is_v6, bits } = if free <= 32 {
             written.canonical()
         } else {
@@ -97,90 +96,31 @@ impl Cidr {
         })
     }
 
-    /// Whether it was written without bits beyond the prefix: `10.1.2.3/8` is not, as a typo would
-    /// be.
+    /// Returns true if the text has no bits beyond the prefix. `10.1.2.3/8` has, which is probably
+    /// a typo.
     pub fn is_exact(&self) -> bool {
         self.is_exact
     }
 
-    /// Whether an address lies inside.
+    /// Returns true if an address lies inside.
     pub fn contains(&self, address: Address) -> bool {
         address.is_v6 == self.is_v6 && self.first <= address.bits && address.bits <= self.last
     }
 
-    /// Whether a whole block lies inside.
+    /// Returns true if a whole block lies inside.
     pub fn covers(&self, other: &Self) -> bool {
         self.is_v6 == other.is_v6 && self.first <= other.first && other.last <= self.last
     }
 }
 
-/// One to three decimal digits without a leading zero.
-fn decimal(digits: &[u8]) -> Option<u32> {
-    let is_plain = matches!(digits, [_] | [b'1'..=b'9', _] | [b'1'..=b'9', _, _]);
-    if is_plain { number(digits, 10) } else { None }
+/// Parses a number without a sign or a leading zero.
+fn prefix_length(digits: &str) -> Option<u32> {
+    let is_plain = digits == "0" || digits.starts_with(|first| matches!(first, '1'..='9'));
+    digits.parse().ok().filter(|_| is_plain)
 }
 
-fn number(digits: &[u8], radix: u32) -> Option<u32> {
-    let mut number = 0;
-    for digit in digits {
-        number = number * radix + char::from(*digit).to_digit(radix)?;
-    }
-    Some(number)
-}
-
-fn parse_v4(text: &[u8]) -> Option<u32> {
-    let (mut bits, mut octets) = (0, 0);
-    for octet in text.split(|byte| *byte == b'.') {
-        octets += 1;
-        bits = bits << 8 | decimal(octet).filter(|octet| *octet < 256 && octets <= 4)?;
-    }
-    (octets == 4).then_some(bits)
-}
-
-/// Groups before the gap `::`, and those behind it.
-fn parse_v6(text: &[u8]) -> Option<u128> {
-    // At an end, the gap makes two empty groups of what is one elsewhere.
-    let text = match text {
-        b"" => return None,
-        b"::" => return Some(0),
-        [b':', rest @ ..] if rest.starts_with(b":") => rest,
-        [rest @ .., b':'] if rest.ends_with(b":") => rest,
-        [b':', ..] | [.., b':'] => return None,
-        text => text,
-    };
-    let (mut head, mut bits, mut groups) = (None, 0_u128, 0);
-    for group in text.split(|byte| *byte == b':') {
-        if groups == 8 {
-            return None;
-        }
-        match group {
-            [] if head.is_none() => {
-                head = Some((bits, groups));
-                bits = 0;
-            }
-            [_] | [_, _] | [_, _, _] | [_, _, _, _] => {
-                bits = bits << 16 | u128::from(number(group, 16)?);
-                groups += 1;
-            }
-            // IPv4, which only the end may be.
-            _ if group.as_ptr_range().end == text.as_ptr_range().end && groups <= 6 => {
-                bits = bits << 32 | u128::from(parse_v4(group)?);
-                groups += 2;
-            }
-            _ => return None,
-        }
-    }
-    match head {
-        None => (groups == 8).then_some(bits),
-        Some((head, before)) if groups < 8 => {
-            Some(u128::checked_shl(head, 128 - 16 * before).unwrap_or_default() | bits)
-        }
-        Some(_) => None,
-    }
-}
-
-/// Whether blocks together hold a whole other block. Takes time proportional to the number of
-/// blocks, times the number that it takes to cover the other one.
+/// Returns true if blocks together contain another block. Takes time proportional to the number of
+/// blocks, times the number of them that it takes to cover the other one.
 pub fn together_cover(blocks: &[Cidr], other: &Cidr) -> bool {
     let mut next = other.first;
     loop {
@@ -198,7 +138,7 @@ pub fn together_cover(blocks: &[Cidr], other: &Cidr) -> bool {
     }
 }
 
-/// How much of a family's addresses some blocks hold together.
+/// The share of a family's addresses that some blocks contain together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Share {
     /// Half of them at most.
@@ -209,8 +149,8 @@ pub enum Share {
     All,
 }
 
-/// How much of all IPv4 addresses blocks hold together, and of IPv6's global ones, `2000::/3` (RFC
-/// 4291; IANA has given out no other).
+/// Returns the share of all IPv4 addresses that blocks contain together, and of IPv6's global ones,
+/// `2000::/3` (RFC 4291; IANA has assigned no others).
 pub fn shares(blocks: &[Cidr]) -> (Share, Share) {
     (
         share(blocks, false, 0, u64::from(u32::MAX), 0),
@@ -218,16 +158,16 @@ pub fn shares(blocks: &[Cidr]) -> (Share, Share) {
     )
 }
 
-/// Whether blocks together hold more than half of all IPv4 addresses, or of IPv6's global ones.
-/// `0.0.0.0/0` does, and so do `0.0.0.0/1` and `128.0.0.0/1`, or any finer split that leaves a few
-/// out.
+/// Returns true if blocks together contain more than half of all IPv4 addresses, or of IPv6's
+/// global ones. `0.0.0.0/0` does, and so do `0.0.0.0/1` and `128.0.0.0/1`, or any finer split that
+/// leaves a few out.
 pub fn cover_the_world(blocks: &[Cidr]) -> bool {
     let (v4, v6) = shares(blocks);
     v4.max(v6) > Share::Part
 }
 
-/// How much blocks of a family hold of a part of it. Addresses count without their last bits, whose
-/// number is `fine`.
+/// Returns the share of a range that blocks of a family contain. Addresses are compared without
+/// their last `fine` bits.
 fn share(blocks: &[Cidr], is_v6: bool, from: u64, to: u64, fine: u32) -> Share {
     // A heap hands the blocks out in descending order; the library's sort is several times its
     // size.
@@ -256,7 +196,6 @@ fn share(blocks: &[Cidr], is_v6: bool, from: u64, to: u64, fine: u32) -> Share {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::IpAddr;
 
     fn blocks(texts: &[&str]) -> Vec<Cidr> {
         texts
@@ -267,71 +206,6 @@ mod tests {
 
     fn address(text: &str) -> Address {
         Address::parse(text).unwrap_or_else(|| panic!("{text}"))
-    }
-
-    /// What the standard library makes of a text.
-    fn expected(text: &str) -> Option<Address> {
-        Some(match text.parse::<IpAddr>().ok()?.to_canonical() {
-            IpAddr::V4(v4) => Address {
-                is_v6: false,
-                bits: u128::from(v4.to_bits()),
-            },
-            IpAddr::V6(v6) => Address {
-                is_v6: true,
-                bits: v6.to_bits(),
-            },
-        })
-    }
-
-    #[test]
-    fn what_parses_is_what_the_standard_library_parses() {
-        const PIECES: [&str; 16] = [
-            "::",
-            ":",
-            "1",
-            "0",
-            "ffff",
-            "12345",
-            "abc",
-            "A",
-            "1.2.3.4",
-            ".",
-            "255",
-            "256",
-            "01",
-            "g",
-            "1:2:3",
-            "0:0:0:0:0",
-        ];
-        let mut parsed = 0;
-        for i in 0..PIECES.len().pow(4) {
-            let text: String = (0..4)
-                .map(|place| PIECES[i / PIECES.len().pow(place) % PIECES.len()])
-                .collect();
-            assert_eq!(Address::parse(&text), expected(&text), "{text:?}");
-            parsed += usize::from(Address::parse(&text).is_some());
-        }
-        assert!(parsed > 1000, "{parsed}");
-        for text in [
-            "",
-            "1:2:3:4:5:6:7:8",
-            "1:2:3:4:5:6:7::",
-            "::2:3:4:5:6:7:8",
-            "1:2:3:4:5:6:7:8:9",
-            "1::2::3",
-            "1:2:3:4:5:6:1.2.3.4",
-            "1:2:3:4:5:6:7:1.2.3.4",
-            "::1.2.3.4",
-            "1.2.3.4::",
-            "1:::2",
-            ":1::2",
-            "1.2.3.4",
-            "1.2.3.4.5",
-            "1.2.3",
-            "::ffff:1.2.3.4",
-        ] {
-            assert_eq!(Address::parse(text), expected(text), "{text:?}");
-        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::service::Pair;
 
-/// The value of a key, in its exact case.
+/// Returns the value of a key, in its exact case.
 pub fn get<'a>(pairs: &'a [Pair], key: &str) -> Option<&'a str> {
     pairs
         .iter()
@@ -14,15 +14,15 @@ pub fn get<'a>(pairs: &'a [Pair], key: &str) -> Option<&'a str> {
 /// counts.
 pub type Wanted = [(String, Vec<String>)];
 
-/// The first pair that is wanted. Keys compare exactly; values without regard to ASCII case: match
-/// loosely to restrict.
+/// Returns the first pair that is wanted. Keys compare exactly; values without regard to ASCII
+/// case, because the match restricts.
 pub fn first_of<'a>(pairs: &'a [Pair], wanted: &Wanted) -> Option<&'a Pair> {
     pairs
         .iter()
         .find(|(key, value)| is_wanted(key, value, wanted))
 }
 
-/// Whether a pair is wanted, compared as in [`first_of`].
+/// Returns true if a pair is wanted, compared as in [`first_of`].
 pub fn is_wanted(key: &str, value: &str, wanted: &Wanted) -> bool {
     wanted.iter().any(|(wanted_key, values)| {
         wanted_key == key
@@ -33,7 +33,7 @@ pub fn is_wanted(key: &str, value: &str, wanted: &Wanted) -> bool {
     })
 }
 
-/// What a namespace's setting is: its own, or else the common one.
+/// Returns a namespace's own setting, or else the common one.
 pub fn for_namespace<'a, T>(
     per_namespace: &'a [(String, T)],
     namespace: &str,

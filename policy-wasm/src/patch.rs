@@ -6,7 +6,6 @@
 //! managedFields are out of reach.
 
 use crate::service::{Pair, Service, ServiceType};
-use crate::text;
 use crate::text::{json_list, json_string};
 use crate::verdict::{PatchOperation, PatchValue, Verdict};
 
@@ -80,10 +79,10 @@ impl SpecField {
     }
 
     fn path(self) -> String {
-        text!["/spec/", self.name()]
+        format!("/spec/{}", self.name())
     }
 
-    /// Whether a Service has it.
+    /// Returns true if a Service has the field.
     pub fn is_present(self, service: &Service) -> bool {
         let spec = &service.spec;
         match self {
@@ -115,7 +114,7 @@ impl MetadataMap {
     }
 
     fn path_of(self, key: &str) -> String {
-        text![self.path(), "/", pointer(key)]
+        format!("{}/{}", self.path(), pointer(key))
     }
 
     fn of(self, service: &Service) -> &[Pair] {
@@ -133,7 +132,10 @@ impl MetadataMap {
 /// use sallyport_policy::testing::{apply, node_port};
 ///
 /// let service = node_port("web", 80, 30080);
-/// let mutation = Patch::new(&service).make_cluster_ip().set_annotation("example.com/why", "a database").finish();
+/// let mutation = Patch::new(&service)
+///     .make_cluster_ip()
+///     .set_annotation("example.com/why", "a database")
+///     .finish();
 /// let patched = apply(&service, &mutation);
 /// assert_eq!(patched.service_type(), ServiceType::ClusterIp);
 /// assert_eq!(patched.spec.ports[0].node_port, None);
@@ -370,11 +372,11 @@ fn path(change: &PatchOperation) -> &str {
     }
 }
 
-/// Where the ports stand; nothing else of them is ever changed than their node port.
+/// The path of the ports. Only their node ports are ever changed.
 const PORTS: &str = "/spec/ports/";
 
 fn node_port_path(index: usize) -> String {
-    text![PORTS, index, "/nodePort"]
+    format!("{}{index}/nodePort", PORTS)
 }
 
 /// A key as a step of a JSON Pointer (RFC 6901).

@@ -1,16 +1,17 @@
-//! Verdicts and violations, put together word by word.
+//! Builders for [`Verdict`] and [`Violation`].
 
 use crate::verdict::{SettingsError, Verdict, Violation};
 
-/// The most violations that a verdict lists one by one. Whoever writes a Service may write tens of
-/// thousands of addresses, and a violation of each would take more than the 16 MiB of memory and
-/// the 4 MiB of output that a policy has by default. The API server stores no Service with more
-/// ports, and the host tells only some of them anyway.
+/// The number of violations that a verdict lists. A Service may have tens of thousands of
+/// addresses, and a violation for each would take more than the 16 MiB of memory and the 4 MiB of
+/// output that a policy has by default. The API server stores no Service with more ports, and the
+/// host shows only some violations.
 pub const MAX_VIOLATIONS: usize = 8192;
 
 impl Violation {
-    /// An offence against a rule, in a field (`spec.ports[1].nodePort`), with the value found and
-    /// what is allowed. It has no key, so that no update may keep it; see [`Violation::key`].
+    /// Makes a violation of a rule, in a field (`spec.ports[1].nodePort`), with a message that
+    /// names the value found and what is allowed. It has no key, so that no update may keep it; see
+    /// [`Violation::key`].
     pub fn new(rule: &str, field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             rule: rule.to_owned(),
@@ -21,15 +22,15 @@ impl Violation {
         }
     }
 
-    /// Names the offence independent of its index, with type and value. An update may keep what the
-    /// old object has under the same rule and key.
+    /// Sets the key, which names the offence independent of its index, with type and value. An
+    /// update may keep an offence that the old object has under the same rule and key.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = key.into();
         self
     }
 
-    /// What to do about it, as an imperative.
+    /// Adds the fix, as an imperative.
     #[must_use]
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = fix.into();
@@ -38,12 +39,12 @@ impl Violation {
 }
 
 impl Verdict {
-    /// No objection.
+    /// Returns a verdict without violations.
     pub fn allow() -> Self {
         Self::default()
     }
 
-    /// One violation.
+    /// Returns a verdict with one violation.
     pub fn deny(violation: Violation) -> Self {
         Self {
             violations: vec![violation],
@@ -70,8 +71,8 @@ impl Verdict {
         true
     }
 
-    /// The verdict with at most [`MAX_VIOLATIONS`] and the one that says so, where they were
-    /// collected in another way.
+    /// Cuts a verdict to [`MAX_VIOLATIONS`] and one that says so, for violations that were not
+    /// added by [`Verdict::add`].
     #[must_use]
     pub fn bounded(mut self) -> Self {
         if self.violations.len() > MAX_VIOLATIONS + 1 {
@@ -82,7 +83,7 @@ impl Verdict {
         self
     }
 
-    /// The same, with a warning to the client.
+    /// Adds a warning to the client.
     #[must_use]
     pub fn warn(mut self, warning: impl Into<String>) -> Self {
         self.warnings.push(warning.into());
@@ -104,8 +105,8 @@ impl FromIterator<Violation> for Verdict {
 }
 
 impl SettingsError {
-    /// A setting that can't be used: its path as the manifest spells it, the value found, what is
-    /// allowed.
+    /// Makes an error of a setting's path as the manifest spells it, and a message with the value
+    /// found and what is allowed.
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             path: path.into(),
@@ -119,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn violations_beyond_the_bound_are_summed_up_in_one_that_no_update_keeps() {
+    fn violations_beyond_the_bound_become_one_without_a_key() {
         let many = |count: usize| {
             (0..count)
                 .map(|_| Violation::new("X", "f", "bad").key("k"))

@@ -1,10 +1,11 @@
-//! How an update makes a Service expose more than it did.
+//! Widening: the ways in which an update makes a Service expose more.
 //!
-//! An update may keep an offence that stood before (`updates: Ratchet`), and the host recognises it
-//! by rule and key. A key names the offence ("type NodePort"), not everything that the offence
-//! exposes (which ports, which Pods, to whom). So a policy asks here whether the update exposes
-//! more, and [`Verdict::of_update`] then takes the keys off what stood before: it is a new offence.
-//! Harmless edits (labels, another order, fewer ports, narrower ranges) widen nothing.
+//! Under `updates: Ratchet` an update may keep an offence that was there before, and the host
+//! recognises it by rule and key. A key names the offence ("type NodePort"), not everything that
+//! the offence exposes (which ports, which Pods, to whom). So a policy checks here whether the
+//! update exposes more, and [`Verdict::of_update`] then removes the keys of offences that were
+//! there before, which makes them new ones. Harmless edits (labels, another order, fewer ports,
+//! narrower ranges) widen nothing.
 //!
 //! Invariant: an update from a Service to itself widens nothing, since that is what the host
 //! compares with. The comparison takes time proportional to `n log n` for `n` ports and addresses,
@@ -13,10 +14,9 @@
 //! Every component carries this code, so that it compares texts in one kind of set in place of
 //! tuples in several.
 
-use crate::facts::reach;
 use crate::net::{self, Cidr};
 use crate::service::{Pair, Port, Service, ServiceType};
-use crate::{Review, Verdict, Violation, text};
+use crate::{Review, Verdict, Violation};
 use std::collections::BinaryHeap;
 
 /// Ways in which an update exposes more, as a set.
@@ -24,7 +24,7 @@ use std::collections::BinaryHeap;
 pub struct Widening(u16);
 
 impl Widening {
-    /// In no way.
+    /// No way.
     pub const NONE: Self = Self(0);
     /// Another type, unless it is a lesser one (LoadBalancer, NodePort, ClusterIP, headless in
     /// descending order).
@@ -42,40 +42,40 @@ impl Widening {
     pub const EXTERNAL_IPS: Self = Self(1 << 5);
     /// Clients that the source ranges of the load balancer did not admit.
     pub const SOURCES: Self = Self(1 << 6);
-    /// Another load balancer: its class, its address, or an annotation that bears on who reaches
-    /// it.
+    /// Another load balancer: its class or its address. The crate `sallyport-facts` also finds
+    /// annotations that bear on who reaches it.
     pub const LOAD_BALANCER: Self = Self(1 << 7);
     /// The node ports of every node, in place of those with Pods.
     pub const NODES: Self = Self(1 << 8);
-    /// In any way.
+    /// Every way.
     pub const ANY: Self = Self(u16::MAX);
-    /// To what a kept way in leads: other ports, other Pods.
+    /// The ways that change the destination of kept traffic: other ports, other Pods.
     pub const LEADS: Self = Self(Self::PORTS.0 | Self::TARGETS.0 | Self::SELECTED.0);
 
-    /// The ways that are in both sets.
+    /// Returns the ways that are in both sets.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// The ways that are in either set.
+    /// Returns the ways that are in either set.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// The ways that are in this set alone.
+    /// Returns the ways that are in this set alone.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Whether it is the empty set.
+    /// Returns true for the empty set.
     pub const fn is_none(self) -> bool {
         self.0 == 0
     }
 
-    /// Names the first way, for a message.
+    /// Returns the name of the first way, for a message.
     fn text(self) -> &'static str {
         const TEXTS: [(Widening, &str); 9] = [
             (Widening::TYPE, "another type"),
@@ -101,7 +101,8 @@ impl Widening {
         if holds { self } else { Self::NONE }
     }
 
-    /// Compares two states of a Service.
+    /// Compares the fields of two states of a Service. Annotations are not looked at, except
+    /// for source ranges: `sallyport_facts::reach::widening` compares those of load balancers, too.
     pub fn between(old: &Service, new: &Service) -> Self {
         ports(old, new)
             .or(Self::TYPE.when(is_greater_type(old, new)))
@@ -114,35 +115,33 @@ impl Widening {
     }
 }
 
-impl Review {
-    /// How the update makes the Service expose more; not at all where nothing is updated.
-    pub fn widening(&self) -> Widening {
-        self.old_service
-            .as_ref()
-            .map_or(Widening::NONE, |old| Widening::between(old, &self.service))
-    }
-}
-
 impl Verdict {
     /// Judges the Service under review, and makes new offences of those that stood before and that
-    /// the update widens: it takes off their keys, and their messages say why. `ways` tells which
-    /// ways of exposing more count for an offence; `judge` is the rule itself, asked about the old
-    /// object, too, where that matters.
+    /// the update widens: it takes off their keys, and their messages say why.
+    ///
+    /// `compare` compares the old and the new Service: [`Widening::between`], or
+    /// `sallyport_facts::reach::widening` where annotations of load balancers count. `ways` returns
+    /// the ways of exposing more that count for an offence. `judge` is the rule itself; it is asked
+    /// about the old object, too, where the update widens something.
     pub fn of_update(
         review: &Review,
+        compare: impl Fn(&Service, &Service) -> Widening,
         ways: impl Fn(&Violation) -> Widening,
         judge: impl Fn(&Service) -> Self,
     ) -> Self {
         let mut verdict = judge(&review.service).bounded();
-        let widening = review.widening();
         let Some(old) = review
             .old_service
             .as_ref()
-            .filter(|_| !widening.is_none() && !verdict.violations.is_empty())
+            .filter(|_| !verdict.violations.is_empty())
         else {
             return verdict;
         };
-        let name = |violation: &Violation| text![&violation.rule, " ", &violation.key];
+        let widening = compare(old, &review.service);
+        if widening.is_none() {
+            return verdict;
+        }
+        let name = |violation: &Violation| format!("{} {}", violation.rule, violation.key);
         let before = Set::of(&judge(old).violations, |violation| Some(name(violation)));
         for violation in &mut verdict.violations {
             let ways = widening.and(ways(violation));
@@ -176,8 +175,8 @@ impl Set {
     }
 }
 
-/// Every change of the type but to a lesser one. An ExternalName is neither more nor less than the
-/// others.
+/// Returns true for every change of the type but to a lesser one. An ExternalName is neither more
+/// nor less than the others.
 fn is_greater_type(old: &Service, new: &Service) -> bool {
     let rank = |service: &Service| match service.service_type() {
         ServiceType::ExternalName => 0,
@@ -189,8 +188,8 @@ fn is_greater_type(old: &Service, new: &Service) -> bool {
     new > old || new == 0 && old != 0
 }
 
-/// Lists that are longer than anybody needs are compared as they stand, entry by entry: another
-/// order counts as wider.
+/// Entries that are compared one by one. Longer lists are compared as a whole: another order then
+/// counts as wider.
 const MOST_COMPARED: usize = 8192;
 
 fn is_long<T>(old: &[T], new: &[T]) -> bool {
@@ -204,10 +203,10 @@ fn ports(old: &Service, new: &Service) -> Widening {
     if is_long(&old.spec.ports, &new.spec.ports) {
         return Widening::LEADS;
     }
-    let name = |port: &Port| text![&port.protocol, ":", port.port];
+    let name = |port: &Port| format!("{}:{}", port.protocol, port.port);
     let way = |port: &Port| {
         let (number, target) = port.target();
-        text![&port.protocol, ":", port.port, ":", number, target]
+        format!("{}:{}:{number}{target}", port.protocol, port.port)
     };
     let ports = Set::of(&old.spec.ports, |port| Some(name(port)));
     let ways = Set::of(&old.spec.ports, |port| Some(way(port)));
@@ -235,7 +234,7 @@ fn selects_more(old: &Service, new: &Service) -> bool {
         || after.publish_not_ready_addresses && !before.publish_not_ready_addresses
 }
 
-/// Whether each pair is among the others, which are sorted by key, as these are.
+/// Returns true if every pair is among the others. Both lists are sorted by key.
 fn is_subset(pairs: &[Pair], others: &[Pair]) -> bool {
     let mut others = others.iter();
     pairs.iter().all(|pair| others.any(|other| other == pair))
@@ -254,7 +253,7 @@ fn opens_node_ports(old: &Service, new: &Service) -> bool {
     if is_long(&old.spec.ports, &new.spec.ports) {
         return true;
     }
-    let name = |port: &Port| Some(text![&port.protocol, ":", port.node_port?]);
+    let name = |port: &Port| Some(format!("{}:{}", port.protocol, port.node_port?));
     let before = Set::of(
         if old.uses_node_ports() {
             &old.spec.ports
@@ -263,7 +262,7 @@ fn opens_node_ports(old: &Service, new: &Service) -> bool {
         },
         name,
     );
-    // What the API server allocates anew in place of another one is nobody's choice.
+    // A port that the API server allocates in place of another one is nobody's choice.
     let mut count = 0;
     for port in &new.spec.ports {
         if let Some(name) = name(port) {
@@ -297,8 +296,7 @@ fn has_more_ips(old: &Service, new: &Service) -> bool {
     !after.iter().all(|ip| before.has(ip))
 }
 
-/// Ranges of which there are more than anybody needs are not compared one by one: they count as
-/// wider.
+/// Comparisons of source ranges. More ranges are not compared one by one: they count as wider.
 const MOST_COMPARISONS: usize = 1 << 22;
 
 fn admits_more(old: &Service, new: &Service) -> bool {
@@ -315,7 +313,7 @@ fn admits_more(old: &Service, new: &Service) -> bool {
         return true;
     }
     after.retain(|text| !before.contains(text));
-    // Each block may be put together from all that stood.
+    // A new block may be covered by several old ones together.
     if before.len().saturating_pow(2).saturating_mul(after.len()) > MOST_COMPARISONS {
         return true;
     }
@@ -361,7 +359,7 @@ fn is_another_load_balancer(old: &Service, new: &Service) -> bool {
     let is_served = |service: &Service| service.service_type() == ServiceType::LoadBalancer;
     let by_field = before.load_balancer_class != after.load_balancer_class
         || after.load_balancer_ip.is_some() && before.load_balancer_ip != after.load_balancer_ip;
-    by_field && is_served(new) && is_served(old) || reach::widens(old, new)
+    by_field && is_served(new) && is_served(old)
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub(crate) fn names() -> Result<Vec<String>> {
 pub(crate) fn manifest(name: &str) -> Result<Value> {
     let text = std::fs::read_to_string(directory().join(format!("{name}.yaml")))
         .context("run `make policies` first")?;
-    let documents = sallyport::yaml::documents(&text)?;
+    let documents = sallyport_core::yaml::documents(&text)?;
     let [manifest] = documents.as_slice() else {
         bail!("{name}.yaml: expected one manifest")
     };

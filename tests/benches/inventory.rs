@@ -5,7 +5,8 @@
 //! clusters stand beside large ones, so that what grows shows; no figure is asserted.
 
 use anyhow::{Context as _, Result, ensure};
-use sallyport::inventory::{Event, Index, Inventory, InventoryData, Kind, Object, Watched};
+use sallyport::watchers::Watched;
+use sallyport_core::inventory::{Event, Index, Inventory, InventoryData, Kind, Object};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::Command;
@@ -175,7 +176,7 @@ fn one(pods: usize, namespaces: usize) {
     }
     index.apply(Event::Listed(Kind::Pods));
     watched.publish(&index);
-    let inventory = Inventory::of_cluster(&InventoryData::default(), Arc::clone(&watched));
+    let inventory = Inventory::of_cluster(&InventoryData::default(), Arc::clone(watched.current()));
     let began = Instant::now();
     for round in 0..ROUNDS {
         index.apply(Event::Apply(labelled(

@@ -53,7 +53,7 @@ export const policy = {
 
   /** M1: only raw manifests can lack a type; a live API server has set the default before any webhook runs. */
   mutate({ service }) {
-    if (service.spec.type !== undefined) return verdict({});
+    if (service.spec.type != null) return verdict({});
     const parent = service.hasSpec ? [] : [add('/spec', {})];
     return verdict({ patch: [...parent, add('/spec/type', NAMES[DEFAULT_TYPE])] });
   },

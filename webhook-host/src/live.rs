@@ -6,12 +6,13 @@
 //! look-up that a swap could disturb; counters belong to the policies' names and outlive their
 //! sets. Read by `handlers` and `admin`, written by whoever reloads (`cli::reload`), one at a time.
 
-use crate::admission::{Admission, AdmissionRequest, Function, Outcome};
 use crate::engine::Engine;
 use crate::metrics::{EvaluationCounts, Metrics, PolicyMetrics, Tally};
 use crate::status::{RegistrationStatus, Reload, Serving, Status};
 use crate::tls::Tls;
+use crate::watchers::Watched;
 use arc_swap::{ArcSwap, Guard};
+use sallyport_core::admission::{Admission, AdmissionRequest, Function, Outcome};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -20,6 +21,7 @@ use std::time::{Duration, SystemTime};
 pub struct Live {
     current: ArcSwap<Set>,
     metrics: Metrics,
+    watched: Option<Arc<Watched>>,
     tls: Tls,
     /// Off the hot path.
     last: Mutex<Option<Reload>>,
@@ -39,9 +41,9 @@ pub(crate) struct Set {
 }
 
 impl Live {
-    /// Starts with a first set.
-    pub fn new(admission: Arc<Admission>) -> Arc<Self> {
-        let metrics = Metrics::new(admission.inventory().watched());
+    /// Starts with a first set. `watched` is what keeps its inventory up to date, if anything does.
+    pub fn new(admission: Arc<Admission>, watched: Option<Arc<Watched>>) -> Arc<Self> {
+        let metrics = Metrics::new(watched.as_ref());
         let first = Set::new(admission, &metrics, 1);
         let (current, tls) = (
             ArcSwap::from_pointee(first),
@@ -50,6 +52,7 @@ impl Live {
         Arc::new(Self {
             current,
             metrics,
+            watched,
             tls,
             last: Mutex::default(),
             registration: Mutex::default(),
@@ -59,6 +62,11 @@ impl Live {
     /// What the engine compiled is told by the metrics from now on.
     pub fn watch_engine(&self, engine: Arc<Engine>) {
         self.metrics.engine.watch(engine);
+    }
+
+    /// What keeps the inventory up to date, if anything does.
+    pub fn watched(&self) -> Option<&Watched> {
+        self.watched.as_deref()
     }
 
     /// Requests that arrive from now on are answered by this set. Returns its generation.
@@ -145,7 +153,7 @@ impl Live {
         Status {
             certificate: self.tls.status(),
             registration,
-            ..Status::new(&set.serving(&reviews), last.as_ref())
+            ..Status::new(&set.serving(self.watched(), &reviews), last.as_ref())
         }
     }
 
@@ -160,10 +168,11 @@ impl Live {
 
 impl Set {
     fn new(admission: Arc<Admission>, metrics: &Metrics, generation: u64) -> Self {
-        let of =
-            |policy: &Arc<crate::policy::Policy>| (Arc::clone(policy.name()), metrics.of(policy));
+        let of = |policy: &Arc<sallyport_core::policy::Policy>| {
+            (Arc::clone(policy.name()), metrics.of(policy))
+        };
         let policies = admission.policies().iter().map(of).collect();
-        let of = |candidate: &Arc<crate::policy::Policy>| {
+        let of = |candidate: &Arc<sallyport_core::policy::Policy>| {
             (
                 candidate.manifest().metadata.name.as_str().into(),
                 metrics.candidates().of(candidate),
@@ -181,12 +190,14 @@ impl Set {
 
     fn serving<'a>(
         &'a self,
+        watched: Option<&'a Watched>,
         candidate_reviews: &'a dyn Fn(&str) -> BTreeMap<String, u64>,
     ) -> Serving<'a> {
         Serving {
             admission: &self.admission,
             generation: self.generation,
             since: self.since,
+            watched,
             candidate_reviews,
         }
     }

@@ -1,8 +1,7 @@
-//! What marks an internal backend by default: the tables of [`sallyport_policy::facts::backends`],
-//! as settings.
+//! Default settings: the tables of [`sallyport_facts::backends`].
 
 use super::settings::{OnUnknown, Ports, Settings};
-use sallyport_policy::facts::backends::{
+use sallyport_facts::backends::{
     AMBIGUOUS_PORTS, KnownPort, OPERATOR_LABELS, PRODUCTS, PROTOCOLS, ROLES, STRICT_PORTS, TIERS,
 };
 

@@ -6,7 +6,7 @@
 
 use super::settings::Settings;
 use super::signals::is_known_word;
-use sallyport_policy::facts::forwarding::FORWARDING;
+use sallyport_facts::forwarding::FORWARDING;
 use sallyport_policy::glob;
 use sallyport_policy::prelude::*;
 use std::str;
@@ -15,7 +15,7 @@ use std::str;
 pub(crate) struct Elsewhere<'a> {
     pub(crate) key: &'a str,
     pub(crate) value: &'a str,
-    /// What in it marks an internal backend; none: nothing does.
+    /// The part that marks an internal backend, if any.
     pub(crate) found: Option<String>,
 }
 
@@ -36,7 +36,7 @@ impl<'a> Elsewhere<'a> {
 
     /// `metadata.annotations["example.com/key"]`.
     pub(crate) fn field(&self) -> String {
-        text!["metadata.annotations[", quote(self.key), "]"]
+        format!("metadata.annotations[{}]", quote(self.key))
     }
 }
 
@@ -47,10 +47,10 @@ fn backend(settings: &Settings, value: &str) -> Option<String> {
     for word in value.as_bytes().split(|byte| !is_of_word(byte)) {
         let text = str::from_utf8(word).unwrap_or_default();
         if number(word).is_some_and(|number| settings.ports.strict.contains(&number)) {
-            return Some(text!["the annotation leads to port ", text]);
+            return Some(format!("the annotation leads to port {text}"));
         }
         if is_known_word(settings, word) {
-            return Some(text!["the annotation leads to ", quote(text)]);
+            return Some(format!("the annotation leads to {}", quote(text)));
         }
     }
     let bytes = value.as_bytes();

@@ -1,12 +1,12 @@
-//! Is the load balancer an internal one on every cloud that the Nodes are on?
+//! Checks that a load balancer is internal on every cloud that the Nodes are on.
 
-use sallyport_policy::facts::internal;
-use sallyport_policy::facts::voids::{BESIDE, Voided, voiding};
+use sallyport_facts::voids::{BESIDE, Voided, voiding};
+use sallyport_facts::{internal, nodes};
 use sallyport_policy::review::Cluster;
 use sallyport_policy::service::Service;
 
-/// Whether every provider of the cluster makes an internal load balancer of this Service. Not known
-/// is not internal. `old` is the Service before the update.
+/// Returns true if every provider of the cluster makes an internal load balancer of this Service;
+/// false where that is not known. `old` is the Service before the update.
 pub(crate) fn is_internal(service: &Service, old: Option<&Service>, cluster: &Cluster) -> bool {
     let on = |infrastructure: Option<&str>| {
         let controller =
@@ -21,7 +21,7 @@ pub(crate) fn is_internal(service: &Service, old: Option<&Service>, cluster: &Cl
         && cluster
             .providers
             .iter()
-            .all(|provider| on(provider.id.provider()))
+            .all(|provider| on(nodes::provider(&provider.id)))
 }
 
 #[cfg(test)]
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_counts_on_its_own_cloud_only_and_not_known_is_not_internal() {
+    fn a_switch_counts_on_its_own_cloud_only() {
         assert!(internal_on(["azure"], [(AZURE, "true")]));
         for schemes in [&["aws"][..], &["k3s"], &[""]] {
             let [scheme] = schemes else { panic!("one") };

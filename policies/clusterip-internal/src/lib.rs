@@ -7,21 +7,22 @@ mod internal_lb;
 mod signals;
 
 use elsewhere::Elsewhere;
+use sallyport_facts::exports::EXPORTING_LABELS;
+use sallyport_facts::exposing::EXPOSING;
+use sallyport_facts::forwarding::FORWARDING;
+use sallyport_facts::{keys, reach};
 use sallyport_policy::MAX_VIOLATIONS;
 use sallyport_policy::description::Context;
-use sallyport_policy::facts::exports::EXPORTING_LABELS;
-use sallyport_policy::facts::exposing::EXPOSING;
-use sallyport_policy::facts::forwarding::FORWARDING;
 use sallyport_policy::prelude::*;
 use sallyport_policy::service::Port;
 use signals::{PortSignal, Signal};
 
 policy!(ClusterIpInternal, "policy.wit");
 
-/// What marks an internal backend, and what may become of it.
+/// The policy, with its settings.
 pub struct ClusterIpInternal(Settings);
 
-/// What a Service must not be that is an internal backend's.
+/// Properties by which a Service is exposed.
 const EXPOSED: About = About::NODE_PORT
     .union(About::LOAD_BALANCER)
     .union(About::EXTERNAL_IPS);
@@ -52,7 +53,7 @@ impl Policy for ClusterIpInternal {
             .compares_namespace_labels(namespace_labels.iter().map(|(key, _)| key))
             .compares_annotations(FORWARDING.iter().map(|row| row.key))
             .compares_annotations(EXPOSING.iter().map(|row| row.key))
-            .compares_load_balancers();
+            .compares_annotations(keys::of_load_balancers());
         if !self.0.protect_labels {
             description.about = EXPOSED;
         }
@@ -81,10 +82,7 @@ impl Policy for ClusterIpInternal {
             ("ambiguous", &settings.ports.ambiguous),
         ] {
             if let Some(i) = ports.iter().position(|port| *port == 0) {
-                refuse(
-                    text!["ports.", list, "[", i, "]"],
-                    "0 is no port; use 1 to 65535",
-                );
+                refuse(format!("ports.{list}[{i}]"), "0 is no port; use 1 to 65535");
             }
         }
         if settings.coerce_existing && !settings.coerce {
@@ -116,8 +114,9 @@ impl Policy for ClusterIpInternal {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        let mut verdict =
-            Verdict::of_update(review, ways, |service| self.exposures(service, review));
+        let mut verdict = Verdict::of_update(review, reach::widening, ways, |service| {
+            self.exposures(service, review)
+        });
         self.changed_labels(review, &mut verdict);
         verdict
     }
@@ -168,8 +167,8 @@ impl ClusterIpInternal {
         verdict
     }
 
-    /// How the Service is exposed in a way that an internal backend must not be: by its type, and
-    /// by each external IP.
+    /// Returns the ways in which the Service is exposed, which an internal backend must not be: its
+    /// type, and each external IP.
     fn forbidden<'a>(&self, service: &'a Service, review: &Review) -> Vec<Exposure<'a>> {
         let allowed = self.0.allow_internal_lb
             && service.service_type() == ServiceType::LoadBalancer
@@ -203,12 +202,12 @@ impl ClusterIpInternal {
             if pairs::is_wanted(key, value, &self.0.labels)
                 && review.service.label(key) != Some(value.as_str())
             {
-                let message = text![
-                    "the label marks an internal backend and must stay ",
+                let message = format!(
+                    "the label marks an internal backend and must stay {}",
                     quote(value)
-                ];
+                );
                 let violation =
-                    Violation::new("S07", text!["metadata.labels[", quote(key), "]"], message);
+                    Violation::new("S07", format!("metadata.labels[{}]", quote(key)), message);
                 verdict.violations.push(violation.fix("put it back"));
             }
         }
@@ -239,15 +238,12 @@ fn judge_port(
     verdict: &mut Verdict,
 ) {
     let found = &signal.found;
-    let field = text!["spec.ports[", i, "].", signal.field];
+    let field = format!("spec.ports[{i}].{}", signal.field);
     if !signal.is_certain {
         if verdict.warnings.len() < MAX_WARNINGS {
-            verdict.warnings.push(text![
-                field,
-                ": ",
-                found,
-                " is often an internal backend's; should it be exposed?"
-            ]);
+            verdict.warnings.push(format!(
+                "{field}: {found} is often an internal backend's; should it be exposed?"
+            ));
         }
         return;
     }
@@ -264,7 +260,7 @@ fn judge_elsewhere(exposures: &[Exposure<'_>], elsewhere: &Elsewhere<'_>, verdic
         if verdict.warnings.len() < MAX_WARNINGS {
             let problem =
                 " leads to other Services than the selector; are they no internal backends?";
-            verdict.warnings.push(text![field, problem]);
+            verdict.warnings.push(format!("{field}{problem}"));
         }
         return;
     };
@@ -275,9 +271,9 @@ fn judge_elsewhere(exposures: &[Exposure<'_>], elsewhere: &Elsewhere<'_>, verdic
     }
 }
 
-/// In which ways an exposure that stood may not become wider. Each external IP has a key of its
-/// own, so that another one is an offence by itself; only what a port tells is told once for all of
-/// them.
+/// Returns the ways of exposing more that make a kept exposure a new offence. Each external IP has
+/// a key of its own, so that another one is an offence anyway; only an offence found by a port has
+/// one key for all external IPs.
 fn ways(violation: &Violation) -> Widening {
     const BY_IP: Widening = Widening::LEADS.or(Widening::TYPE);
     let by = |prefix: &str| violation.key.starts_with(prefix);
@@ -290,7 +286,7 @@ fn ways(violation: &Violation) -> Widening {
     }
 }
 
-/// How keys begin that a port has for all external IPs.
+/// The beginning of the key that a port's offence has for all external IPs.
 const EXTERNAL_IPS: &str = "externalIPs";
 
 /// One way in which a Service is exposed.
@@ -318,7 +314,7 @@ impl<'a> Exposure<'a> {
     }
 
     fn by_ip(index: usize, ip: &'a str) -> Self {
-        let field = text!["spec.externalIPs[", index, "]"];
+        let field = format!("spec.externalIPs[{index}]");
         Self {
             field,
             what: "an external IP",
@@ -330,23 +326,20 @@ impl<'a> Exposure<'a> {
 
     fn by_signal(&self, signal: &Signal<'_>) -> Violation {
         self.violation(&self.field, &signal.text())
-            .key(text![self.key, ":", signal.key()])
+            .key(format!("{}:{}", self.key, signal.key()))
     }
 
     fn by_port(&self, field: &str, port: &Port, found: &str) -> Violation {
-        self.violation(field, found).key(text![
+        self.violation(field, found).key(format!(
+            "{}:{}:{}:{found}",
             self.way(),
-            ":",
             port.protocol,
-            ":",
-            port.port,
-            ":",
-            found
-        ])
+            port.port
+        ))
     }
 
     fn by_annotation(&self, field: &str, elsewhere: &Elsewhere<'_>, found: &str) -> Violation {
-        let key = text![self.way(), ":", elsewhere.key, "=", elsewhere.value];
+        let key = format!("{}:{}={}", self.way(), elsewhere.key, elsewhere.value);
         self.violation(field, found).key(key).fix("remove it")
     }
 
@@ -360,7 +353,7 @@ impl<'a> Exposure<'a> {
     }
 
     fn violation(&self, field: &str, why: &str) -> Violation {
-        let message = text![self.what, " would expose an internal backend (", why, ")"];
+        let message = format!("{} would expose an internal backend ({why})", self.what);
         Violation::new("S07", field, message).fix(self.fix)
     }
 }

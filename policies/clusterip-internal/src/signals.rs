@@ -1,11 +1,11 @@
-//! What marks a Service as an internal backend.
+//! Signals: the labels, ports and names that mark a Service as an internal backend.
 //!
 //! Any signal suffices, and every one is told: an update may keep an offence that it had before,
 //! whatever other signal comes or goes. Match loosely to restrict: values fold case, and a remapped
 //! port counts by where it leads.
 
 use super::settings::{OnUnknown, Settings};
-use sallyport_policy::facts::port_names::{PART_PREFIXES, PROTOCOL_PREFIXES};
+use sallyport_facts::port_names::{PART_PREFIXES, PROTOCOL_PREFIXES};
 use sallyport_policy::pairs::{Wanted, is_wanted};
 use sallyport_policy::prelude::*;
 use sallyport_policy::service::{Pair, Port, TargetPort};
@@ -13,7 +13,7 @@ use sallyport_policy::service::{Pair, Port, TargetPort};
 /// A signal of the Service as a whole.
 pub(crate) struct Signal<'a> {
     what: &'static str,
-    /// None: the namespace's labels are not known.
+    /// `None` where the namespace's labels are not known.
     pair: Option<&'a Pair>,
 }
 
@@ -56,20 +56,20 @@ impl<'a> Signal<'a> {
         signals
     }
 
-    /// As a message tells it: `label tier is "database"`.
+    /// Returns the signal for a message: `label tier is "database"`.
     pub(crate) fn text(&self) -> String {
         let Some((key, value)) = self.pair else {
             return "the namespace's labels are not known".to_owned();
         };
-        text![self.what, " ", key, " is ", quote(value)]
+        format!("{} {key} is {}", self.what, quote(value))
     }
 
     /// Part of the violation's key.
     pub(crate) fn key(&self) -> String {
         let Some((key, value)) = self.pair else {
-            return text![self.what, ":?"];
+            return format!("{}:?", self.what);
         };
-        text![self.what, ":", key, "=", value]
+        format!("{}:{key}={value}", self.what)
     }
 }
 
@@ -86,18 +86,18 @@ fn tell<'a>(what: &'static str, pairs: &'a [Pair], wanted: &Wanted, signals: &mu
     }
 }
 
-/// What a port tells.
+/// A signal of a port.
 pub(crate) struct PortSignal {
     /// The field of the port that tells it.
     pub(crate) field: &'static str,
-    /// What was found there.
+    /// The value found, for a message.
     pub(crate) found: String,
-    /// Whether hardly anything else looks like that.
+    /// True if hardly anything but an internal backend looks like that.
     pub(crate) is_certain: bool,
 }
 
 impl PortSignal {
-    /// What the port tells that says most.
+    /// Returns the strongest signal of a port.
     pub(crate) fn of(settings: &Settings, port: &Port, review: &Review) -> Option<Self> {
         let numbers = numbers(port, review);
         by_number(&numbers, &settings.ports.strict, true)
@@ -115,7 +115,7 @@ fn by_number(
         if known.iter().any(|known| i32::from(*known) == number) {
             return Some(PortSignal {
                 field,
-                found: text!["port ", number],
+                found: format!("port {number}"),
                 is_certain,
             });
         }
@@ -203,7 +203,7 @@ fn is_prefix(word: &[u8]) -> bool {
         .any(|prefix| is_word(prefix, word))
 }
 
-/// Whether a word is one of the names, as it is or with a number behind it (`redis1`).
+/// Returns true if a word is one of the names, with or without a number at its end (`redis1`).
 pub(crate) fn is_known_word(settings: &Settings, word: &[u8]) -> bool {
     settings.names.iter().any(|known| is_word(known, word))
 }

@@ -37,7 +37,8 @@ fn a_label_in_any_case_keeps_a_backend_inside() {
     );
 }
 
-/// What the host's ratchet does: violations whose key the old object has too are excused.
+/// Returns the violations that the host's ratchet keeps: those whose key the old object does not
+/// have.
 fn new_offences(policy: &ClusterIpInternal, old: &Service, new: &Service) -> Vec<String> {
     let keys = |service: &Service| {
         policy

@@ -16,13 +16,13 @@ pub(crate) const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer
 /// A value without effect.
 pub(crate) struct Dormant {
     pub(crate) place: Place,
-    /// As a key holds it.
+    /// The value for the key of a violation.
     value: String,
-    /// As a message shows it.
+    /// The value for a message.
     shown: String,
 }
 
-/// Where it stands.
+/// The field that holds a value.
 #[derive(Clone, Copy)]
 pub(crate) enum Place {
     /// `spec.ports[].nodePort`, by index.
@@ -79,7 +79,7 @@ impl Dormant {
 }
 
 impl Place {
-    /// Whether the Service's type uses it.
+    /// Returns true if the Service's type uses the field.
     fn is_used_by(self, service: &Service) -> bool {
         let service_type = service.service_type();
         match self {
@@ -98,7 +98,7 @@ impl Place {
         }
     }
 
-    /// Who uses it, as [`Place::is_used_by`] decides.
+    /// Returns the types that use the field, as [`Place::is_used_by`] decides.
     fn users(self) -> &'static str {
         match self {
             Self::NodePort(_) => "NodePort and LoadBalancer",
@@ -210,7 +210,7 @@ impl Found<'_> {
         }
     }
 
-    /// What a client wrote once, the API server never wipes.
+    /// The API server never removes what a client wrote.
     fn source_ranges(&mut self) {
         let service = &self.review.service;
         if Place::SourceRanges.is_used_by(service) {

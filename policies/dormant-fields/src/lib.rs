@@ -13,7 +13,7 @@ use settings::Fields;
 
 policy!(DormantFields, "policy.wit");
 
-/// Which fields count.
+/// The policy, with its settings.
 pub struct DormantFields(Settings);
 
 impl Policy for DormantFields {

@@ -16,7 +16,7 @@ fn fields(verdict: &Verdict) -> Vec<&str> {
         .collect()
 }
 
-/// Everything that a LoadBalancer can have.
+/// A Service with every field that a LoadBalancer can have.
 fn full(service_type: ServiceType) -> Service {
     let mut service = node_port("w", 80, 30080);
     service.metadata.annotations = labels([(dormant::SOURCE_RANGES, "10.0.0.0/8")]);

@@ -4,8 +4,9 @@
 //! is exported to other clusters, without a word of it in its spec. Writes to `services/status` are
 //! judged too, since they can change both.
 
-use sallyport_policy::facts::exports::EXPORTING_LABELS;
-use sallyport_policy::facts::exposing::{EXPOSING, Exposing};
+use sallyport_facts::exports::EXPORTING_LABELS;
+use sallyport_facts::exposing::{EXPOSING, Exposing};
+use sallyport_facts::{keys, reach};
 use sallyport_policy::glob;
 use sallyport_policy::prelude::*;
 use sallyport_policy::service::Pair;
@@ -40,7 +41,7 @@ impl Policy for ExposureAnnotations {
             denied_labels,
         } = &self.0;
         Self::describe()
-            .compares_load_balancers()
+            .compares_annotations(keys::of_load_balancers())
             .compares_annotations(denied.iter().map(|denied| &denied.key))
             .compares_annotations(excuses(denied).chain(excuses(denied_labels)))
             .compares_labels(denied_labels.iter().map(|denied| &denied.key))
@@ -64,7 +65,7 @@ impl Policy for ExposureAnnotations {
             ("deniedLabels", "label", &settings.denied_labels),
         ] {
             for (i, denied) in rows.iter().enumerate() {
-                check(denied, &text![list, "[", i, "]"], what, &mut errors);
+                check(denied, &format!("{list}[{i}]"), what, &mut errors);
             }
         }
         for (list, rows) in [
@@ -76,7 +77,7 @@ impl Policy for ExposureAnnotations {
                 .enumerate()
                 .filter(|(_, denied)| !denied.key.is_empty())
             {
-                names::annotation_pattern(text![list, "[", i, "].key"], &denied.key, &mut errors);
+                names::annotation_pattern(format!("{list}[{i}].key"), &denied.key, &mut errors);
             }
         }
         if errors.is_empty() {
@@ -87,8 +88,12 @@ impl Policy for ExposureAnnotations {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        let mut verdict =
-            Verdict::of_update(review, |_| Widening::ANY, |service| self.judge(service));
+        let mut verdict = Verdict::of_update(
+            review,
+            reach::widening,
+            |_| Widening::ANY,
+            |service| self.judge(service),
+        );
         let Some(old) = &review.old_service else {
             return verdict;
         };
@@ -101,7 +106,7 @@ impl Policy for ExposureAnnotations {
                         &review.service.metadata.annotations,
                     )
             });
-            // What the same controller reads besides decides to whom and to what it is exposed.
+            // Other annotations of the same controller may change how and to whom it is exposed.
             if is_reconfigured {
                 violation.key.clear();
             }
@@ -126,14 +131,14 @@ impl ExposureAnnotations {
                     .iter()
                     .any(|denied| exposes(denied, key, value, &metadata.annotations))
                 {
-                    let field = text!["metadata.", map, "[", quote(key), "]"];
-                    let message = text![
+                    let field = format!("metadata.{map}[{}]", quote(key));
+                    let message = format!(
+                        "{} exposes a Service of type {}",
                         quote(value),
-                        " exposes a Service of type ",
                         service.service_type()
-                    ];
+                    );
                     let violation =
-                        Violation::new("S10", field, message).key(text![key, "=", value]);
+                        Violation::new("S10", field, message).key(format!("{key}={value}"));
                     if !verdict.add(violation.fix("remove it, or use type LoadBalancer")) {
                         return verdict;
                     }
@@ -166,12 +171,12 @@ fn denied(rows: &[Exposing]) -> Vec<Denied> {
 
 fn check(denied: &Denied, path: &str, what: &str, errors: &mut Vec<SettingsError>) {
     let mut refuse = |field: &str, message: String| {
-        errors.push(SettingsError::new(text![path, ".", field], message))
+        errors.push(SettingsError::new(format!("{path}.{field}"), message))
     };
     if denied.key.is_empty() {
-        refuse("key", text!["must not be empty; name one ", what]);
+        refuse("key", format!("must not be empty; name one {what}"));
     } else if denied.key.bytes().all(|byte| byte == b'*') {
-        refuse("key", text!["denies every ", what, "; name some"]);
+        refuse("key", format!("denies every {what}; name some"));
     }
     if denied.values.as_ref().is_some_and(Vec::is_empty) {
         refuse(
@@ -199,8 +204,7 @@ fn is_shared(domain: &str) -> bool {
     domain.ends_with("kubernetes.io") || domain.ends_with("cloud.google.com")
 }
 
-/// Whether an annotation of the domain is there that was not there before, or had another value, or
-/// is there no more.
+/// Returns true if an annotation of the domain was added, changed or removed.
 fn reconfigures(domain: &str, old: &[Pair], new: &[Pair]) -> bool {
     let is_its = |key: &str| {
         key.strip_prefix(domain)

@@ -6,16 +6,16 @@
 //! ExternalName they have no effect yet; they are judged all the same, since they take effect with
 //! the next change of the type.
 
-use sallyport_policy::facts::addresses::{Asked, Checked, MAX_ASKED, NAMES, asked};
+use sallyport_facts::addresses::{Asked, Checked, MAX_ASKED, NAMES, asked};
 use sallyport_policy::net::{Address, Cidr};
 use sallyport_policy::prelude::*;
 
-policy!(ExternalIps, "policy.wit");
+policy!(ExternalIps, "policy.wit", backstop = "backstop.yaml");
 
-/// Where external IPs may be taken from.
+/// The policy, with its blocks parsed.
 pub struct ExternalIps {
     blocks: Vec<Cidr>,
-    /// What to do about another one.
+    /// The advice for an address outside the blocks.
     fix: String,
 }
 
@@ -65,8 +65,8 @@ impl Policy for ExternalIps {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        // Each address has a key of its own: what counts besides is where it leads, once it has an
-        // effect.
+        // Each address has a key of its own. Beside that, only where its traffic leads counts, once
+        // the address has an effect.
         let is_live = !review.service.live_external_ips().is_empty()
             || !asked(&review.service, Checked::Nothing).is_empty();
         let ways = if is_live {
@@ -75,7 +75,12 @@ impl Policy for ExternalIps {
             Widening::NONE
         };
         let is_armed = is_armed(review);
-        Verdict::of_update(review, |_| ways, |service| self.judge(service, is_armed))
+        Verdict::of_update(
+            review,
+            Widening::between,
+            |_| ways,
+            |service| self.judge(service, is_armed),
+        )
     }
 }
 
@@ -147,7 +152,8 @@ impl ExternalIps {
         )
     }
 
-    /// Why an address may not be taken.
+    /// Returns why an address is not allowed, or `None`. `why_none` is the reason where no address
+    /// is.
     fn problem(&self, ip: &str, why_none: &str) -> Option<String> {
         match Address::parse(ip) {
             Some(address) if self.blocks.iter().any(|block| block.contains(address)) => None,
@@ -168,7 +174,7 @@ fn too_many(key: &'static str) -> Violation {
     Violation::new("S08", annotation(key), message).fix("name fewer")
 }
 
-/// Whether the update gives effect to external IPs that had none before.
+/// Returns true if the update gives effect to external IPs that had none before.
 fn is_armed(review: &Review) -> bool {
     let has_effect = |service: &Service| !service.live_external_ips().is_empty();
     review
@@ -216,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn sloppy_spellings_are_never_allowed_unless_they_mean_one_address() {
+    fn sloppy_spellings_are_allowed_only_if_they_mean_one_address() {
         assert_eq!(
             denied(&["0.0.0.0/0"], &["010.0.0.1", "10.1", "::ffff:8.8.8.8"]).len(),
             2
@@ -249,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn an_annotation_that_makes_a_controller_take_any_address_counts_like_the_field() {
+    fn an_annotation_for_any_address_counts_like_the_field() {
         let fields = |cidrs: &[&str], service: Service| {
             let policy = policy(cidrs).unwrap_or_else(|_| panic!("valid"));
             policy

@@ -1,4 +1,4 @@
-//! What an ExternalName Service may be an alias of (S09).
+//! Restricts the names that an ExternalName Service may be an alias of (S09).
 //!
 //! DNS follows such an alias for any client in the cluster, and so does an Ingress controller or
 //! another proxy that takes the Service for a backend: with its own network, its own credentials
@@ -9,12 +9,12 @@
 mod domain;
 
 use domain::{is_address, is_below, is_in, is_valid, last_label, normal};
-use sallyport_policy::facts::metadata_services::METADATA_SERVICES;
+use sallyport_facts::metadata_services::METADATA_SERVICES;
 use sallyport_policy::prelude::*;
 
-policy!(ExternalNames, "policy.wit");
+policy!(ExternalNames, "policy.wit", backstop = "backstop.yaml");
 
-/// Where aliases may lead.
+/// The policy, with its settings parsed.
 pub struct ExternalNames {
     /// Empty: anywhere that is not forbidden.
     allowed: Vec<Suffix>,
@@ -85,7 +85,12 @@ impl Policy for ExternalNames {
     fn validate(&self, review: &Review) -> Verdict {
         // The name is in the key. A proxy that follows it takes the ports from the Service.
         const WAYS: Widening = Widening::PORTS.or(Widening::TARGETS);
-        Verdict::of_update(review, |_| WAYS, |service| self.judge(service))
+        Verdict::of_update(
+            review,
+            Widening::between,
+            |_| WAYS,
+            |service| self.judge(service),
+        )
     }
 }
 
@@ -110,7 +115,7 @@ impl ExternalNames {
         }
     }
 
-    /// What speaks against a normal name, and what to do about it.
+    /// Returns the problem with a normal name and its fix, if there is one.
     fn objection(&self, name: &str) -> Option<(String, String)> {
         let told = |problem: &str, fix: &str| Some((problem.to_owned(), fix.to_owned()));
         if let Some((problem, fix)) = never(name) {
@@ -158,7 +163,7 @@ impl ExternalNames {
     }
 }
 
-/// What no setting permits.
+/// Returns the problem with a name that no setting allows, and its fix.
 fn never(name: &str) -> Option<(&'static str, &'static str)> {
     if is_address(name) {
         return Some(("is an IP address, not a name", "use a DNS name"));
@@ -178,7 +183,7 @@ fn never(name: &str) -> Option<(&'static str, &'static str)> {
     ))
 }
 
-/// Where an alias may lead.
+/// An allowed suffix.
 struct Suffix {
     /// In lower case, without dots around it.
     domain: String,

@@ -4,7 +4,7 @@
 //! explicit word wins.
 
 use super::settings::{Environment, OnUnknown, Quantifier, Settings};
-use sallyport_policy::facts::nodes::{INFRASTRUCTURE, Serves};
+use sallyport_facts::nodes::{self, INFRASTRUCTURE, Serves};
 use sallyport_policy::quote;
 use sallyport_policy::review::{Cluster, Environment as Profile, Provider, ProviderId};
 
@@ -36,7 +36,7 @@ impl Served {
 
     fn by_nodes(settings: &Settings, providers: &[Provider]) -> Self {
         let is_cloud = |provider: &&Provider| {
-            let names = [provider.id.text(), provider.id.provider()];
+            let names = [provider.id.text(), nodes::provider(&provider.id)];
             names
                 .into_iter()
                 .flatten()

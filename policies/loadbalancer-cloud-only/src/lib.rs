@@ -8,12 +8,17 @@
 mod environment;
 
 use environment::{Served, clouds};
+use sallyport_facts::{keys, reach};
 use sallyport_policy::prelude::*;
 use settings::{Environment, OnUnknown, Quantifier};
 
-policy!(LoadBalancerCloudOnly, "policy.wit");
+policy!(
+    LoadBalancerCloudOnly,
+    "policy.wit",
+    backstop = "backstop.yaml"
+);
 
-/// Where load balancers are served, and of which classes.
+/// The policy, with its settings.
 pub struct LoadBalancerCloudOnly(Settings);
 
 impl Policy for LoadBalancerCloudOnly {
@@ -23,7 +28,7 @@ impl Policy for LoadBalancerCloudOnly {
         Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
             .with_cluster()
             .about(About::LOAD_BALANCER)
-            .compares_load_balancers()
+            .compares_annotations(keys::of_load_balancers())
     }
 
     fn defaults() -> Settings {
@@ -54,11 +59,11 @@ impl Policy for LoadBalancerCloudOnly {
             .enumerate()
             .filter(|(_, scheme)| is_url(scheme))
         {
-            let problem = text![
-                quote(scheme),
-                " matches nothing; write what stands before ://"
-            ];
-            errors.push(SettingsError::new(text!["schemes[", i, "]"], problem));
+            let problem = format!(
+                "{} matches nothing; write what stands before ://",
+                quote(scheme)
+            );
+            errors.push(SettingsError::new(format!("schemes[{i}]"), problem));
         }
         if settings.require_class && settings.allow_classless {
             errors.push(SettingsError::new(
@@ -76,6 +81,7 @@ impl Policy for LoadBalancerCloudOnly {
     fn validate(&self, review: &Review) -> Verdict {
         Verdict::of_update(
             review,
+            reach::widening,
             |_| Widening::ANY,
             |service| self.judge(service, review),
         )
@@ -241,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cloud_without_a_scheme_can_be_named_by_its_name_or_by_what_its_ids_begin_with() {
+    fn a_cloud_without_a_scheme_has_two_names() {
         for scheme in ["oci", "ocid1"] {
             let policy = configured(|s| s.schemes = vec![scheme.into()]);
             assert_eq!(
@@ -264,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_setting_wins_over_the_profile_and_the_profile_over_the_nodes() {
+    fn setting_wins_over_profile_and_profile_over_nodes() {
         let mut review = on(&["vsphere"]);
         review.cluster.environment = Some(Profile::Cloud);
         assert_eq!(configured(|_| {}).validate(&review), Verdict::allow());

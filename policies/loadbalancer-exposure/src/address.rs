@@ -7,7 +7,7 @@
 use super::LoadBalancerExposure;
 use super::internal::annotation;
 use super::settings::LoadBalancerIp;
-use sallyport_policy::facts::addresses::{Checked, asked};
+use sallyport_facts::addresses::{Checked, asked};
 use sallyport_policy::net::Address;
 use sallyport_policy::prelude::*;
 
@@ -32,7 +32,7 @@ impl LoadBalancerExposure {
         let mut named: Vec<&str> = vec![];
         if let Some(ip) = &service.spec.load_balancer_ip {
             named.push(ip);
-            self.tell(review, verdict, FIELD, ip, text!["the field ", WHY]);
+            self.tell(review, verdict, FIELD, ip, format!("the field {WHY}"));
         }
         for asked in asked(service, Checked::Pool) {
             if named.iter().any(|other| is_same(other, asked.text)) {
@@ -41,11 +41,7 @@ impl LoadBalancerExposure {
             named.push(asked.text);
             let field = annotation(asked.key);
             if named.len() > MAX_ADDRESSES {
-                let message = text![
-                    "the Service asks for more than ",
-                    MAX_ADDRESSES,
-                    " addresses"
-                ];
+                let message = format!("the Service asks for more than {MAX_ADDRESSES} addresses");
                 verdict
                     .violations
                     .push(Violation::new("S13", field, message).fix("name fewer"));
@@ -60,25 +56,25 @@ impl LoadBalancerExposure {
     fn tell(&self, review: &Review, verdict: &mut Verdict, field: &str, ip: &str, why: String) {
         match self.settings.load_balancer_ip {
             LoadBalancerIp::Deny => {
-                let violation = Violation::new("S13", field, text![quote(ip), ": ", why]);
+                let violation = Violation::new("S13", field, format!("{}: {why}", quote(ip)));
                 verdict
                     .violations
-                    .push(violation.key(text!["loadBalancerIP:", ip]).fix(FIX));
+                    .push(violation.key(format!("loadBalancerIP:{ip}")).fix(FIX));
             }
             LoadBalancerIp::Warn if review.resource == Resource::Services => {
                 let what = if field == FIELD {
-                    text![field, " ", WHY]
+                    format!("{field} {WHY}")
                 } else {
-                    text![field, ": ", why]
+                    format!("{field}: {why}")
                 };
-                verdict.warnings.push(text![what, "; ", FIX]);
+                verdict.warnings.push(format!("{what}; {FIX}"));
             }
             LoadBalancerIp::Warn | LoadBalancerIp::Allow => {}
         }
     }
 }
 
-/// Whether two texts are one address, or one text that is none.
+/// Returns true if two texts are the same address, or the same text that is no address.
 fn is_same(one: &str, other: &str) -> bool {
     one == other
         || Address::parse(one).is_some_and(|address| Some(address) == Address::parse(other))

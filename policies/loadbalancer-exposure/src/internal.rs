@@ -5,8 +5,9 @@
 
 use super::LoadBalancerExposure;
 use super::settings::{Extra, Settings};
-use sallyport_policy::facts::internal::{self, CONTROLLERS, Controller, Public};
-use sallyport_policy::facts::voids::{BESIDE, Voided, Voiding, voiding};
+use sallyport_facts::internal::{self, CONTROLLERS, Controller, Public};
+use sallyport_facts::nodes;
+use sallyport_facts::voids::{BESIDE, Voided, Voiding, voiding};
 use sallyport_policy::prelude::*;
 
 /// The controllers that settings name.
@@ -18,16 +19,13 @@ pub(crate) fn controllers(
     for (i, name) in settings.providers.iter().enumerate() {
         match internal::by_name(name) {
             Some(controller) => controllers.push(controller),
-            None => errors.push(SettingsError::new(
-                text!["providers[", i, "]"],
-                unknown(name),
-            )),
+            None => errors.push(SettingsError::new(format!("providers[{i}]"), unknown(name))),
         }
     }
     for (i, extra) in settings.extra.iter().enumerate() {
         if extra.key.is_empty() {
             errors.push(SettingsError::new(
-                text!["extra[", i, "].key"],
+                format!("extra[{i}].key"),
                 "must not be empty; remove it",
             ));
         }
@@ -35,7 +33,7 @@ pub(crate) fn controllers(
     for (i, class) in settings.internal_classes.iter().enumerate() {
         if class.is_empty() {
             errors.push(SettingsError::new(
-                text!["internalClasses[", i, "]"],
+                format!("internalClasses[{i}]"),
                 "must not be empty; remove it",
             ));
         }
@@ -62,23 +60,21 @@ impl LoadBalancerExposure {
             Ok(controllers) => {
                 for controller in controllers {
                     let mut reasons = controller.reasons(service, old);
-                    // What settings call internal stands in for the controller's own switch; what
-                    // voids it does so all the same.
+                    // The settings' own annotation or class stands in for the controller's switch;
+                    // annotations that void the switch count all the same.
                     reasons.retain(|reason| !is_extra || matches!(reason, Public::Voided(_)));
                     found.extend(reasons.iter().map(|reason| explain(controller, reason)));
                 }
             }
             Err(_) if is_extra => {}
             Err(why) => {
-                let message = text![
-                    "nothing makes the load balancer internal for certain: ",
-                    why
-                ];
+                let message =
+                    format!("nothing makes the load balancer internal for certain: {why}");
                 let fix = "ask for the policy's providers or internalClasses to be set, or use \
                     type ClusterIP";
                 found.push(
                     Violation::new("S04", TYPE, message)
-                        .key(text![NOT_CERTAIN, "?"])
+                        .key(format!("{NOT_CERTAIN}?"))
                         .fix(fix),
                 );
             }
@@ -86,7 +82,8 @@ impl LoadBalancerExposure {
         found
     }
 
-    /// Who serves the Service: what settings name, or one controller for each kind of Node.
+    /// Returns the controllers that may serve the Service: those that the settings name, or one for
+    /// each kind of Node.
     pub(crate) fn controllers_for(
         &self,
         review: &Review,
@@ -97,17 +94,17 @@ impl LoadBalancerExposure {
         }
         let mut controllers = vec![];
         for provider in &review.cluster.providers {
-            let infrastructure = provider.id.provider().unwrap_or_default();
+            let infrastructure = nodes::provider(&provider.id).unwrap_or_default();
             match internal::on(infrastructure, service) {
                 Some(controller) => controllers.push(controller),
                 None if infrastructure.is_empty() => {
                     return Err("a Node has no providerID".to_owned());
                 }
                 None => {
-                    return Err(text![
-                        "no switch is known for Nodes of ",
+                    return Err(format!(
+                        "no switch is known for Nodes of {}",
                         quote(infrastructure)
-                    ]);
+                    ));
                 }
             }
         }
@@ -124,7 +121,7 @@ fn has(service: &Service, extra: &Extra) -> bool {
 }
 
 fn unknown(name: &str) -> String {
-    let mut problem = text![quote(name), " is no controller that is known; use "];
+    let mut problem = format!("{} is no controller that is known; use ", quote(name));
     for (i, controller) in CONTROLLERS.iter().enumerate() {
         if i > 0 {
             problem.push_str(if i + 1 == CONTROLLERS.len() {
@@ -138,8 +135,8 @@ fn unknown(name: &str) -> String {
     problem
 }
 
-/// How public a load balancer may be, in ascending order: the beginning of a key, before the
-/// controller's name.
+/// Beginnings of keys, before the controller's name; in ascending order of how public the load
+/// balancer may be.
 const UNSERVED: &str = "LoadBalancer:class not served:";
 const NOT_CERTAIN: &str = "LoadBalancer:not certain:";
 const PUBLIC: &str = "LoadBalancer:public:";
@@ -151,7 +148,10 @@ pub(crate) fn more_public(key: &str) -> Vec<String> {
         (NOT_CERTAIN, &[PUBLIC]),
     ] {
         if let Some(name) = key.strip_prefix(degree) {
-            return more.iter().map(|degree| text![degree, name]).collect();
+            return more
+                .iter()
+                .map(|degree| format!("{degree}{name}"))
+                .collect();
         }
     }
     vec![]
@@ -163,49 +163,40 @@ fn explain(controller: &Controller, public: &Public<'_>) -> Violation {
     let violation = match public {
         Public::Voided(voiding) => return voided(name, voiding),
         Public::Class { class, .. } => {
-            let message = text![
-                quote(class),
-                " is not served by ",
-                name,
-                ", whose annotations say nothing here"
-            ];
+            let message = format!(
+                "{} is not served by {name}, whose annotations say nothing here",
+                quote(class)
+            );
             deny(CLASS.to_owned(), message).fix(OTHER_CLASS)
         }
         Public::ExternalClass(class) => deny(
             CLASS.to_owned(),
-            text![quote(class), " makes a public load balancer"],
+            format!("{} makes a public load balancer", quote(class)),
         )
         .fix(OTHER_CLASS),
         Public::Value {
             key, found, set, ..
         } => {
-            let message = text![
-                quote(found),
-                " does not make the load balancer internal for ",
-                name
-            ];
+            let message = format!(
+                "{} does not make the load balancer internal for {name}",
+                quote(found)
+            );
             let fix = set.map_or_else(
                 || "correct or remove it".to_owned(),
-                |value| text!["set it to ", quote(value)],
+                |value| format!("set it to {}", quote(value)),
             );
             deny(annotation(key), message).fix(fix)
         }
         Public::Missing { key, set, .. } => {
-            let message = text!["nothing makes the load balancer internal for ", name];
-            let value = set.map_or_else(String::new, |value| text![" to ", quote(value)]);
-            deny(TYPE.to_owned(), message).fix(text![
-                "set the annotation ",
-                key,
-                value,
-                ", or use type ClusterIP"
-            ])
+            let message = format!("nothing makes the load balancer internal for {name}");
+            let value = set.map_or_else(String::new, |value| format!(" to {}", quote(value)));
+            deny(TYPE.to_owned(), message).fix(format!(
+                "set the annotation {key}{value}, or use type ClusterIP"
+            ))
         }
         Public::NoSwitch => {
-            let message = text![
-                "no annotation is known by which ",
-                name,
-                " makes an internal load balancer"
-            ];
+            let message =
+                format!("no annotation is known by which {name} makes an internal load balancer");
             deny(TYPE.to_owned(), message).fix("use type ClusterIP")
         }
     };
@@ -214,22 +205,20 @@ fn explain(controller: &Controller, public: &Public<'_>) -> Violation {
         public if public.is_certain() => PUBLIC,
         _ => NOT_CERTAIN,
     };
-    violation.key(text![degree, name])
+    violation.key(format!("{degree}{name}"))
 }
 
 /// An annotation that voids the switch. Its value counts: another one may lead to another load
 /// balancer.
 fn voided(name: &str, voiding: &Voiding<'_>) -> Violation {
     let Voiding { row, found } = voiding;
-    let message = text![
+    let message = format!(
+        "{} {}, so that it is not certainly an internal one for {name}",
         quote(found),
-        " ",
-        row.cause.text(),
-        ", so that it is not certainly an internal one for ",
-        name
-    ];
+        row.cause.text()
+    );
     Violation::new("S04", annotation(row.key), message)
-        .key(text!["LoadBalancer:", voiding.key()])
+        .key(format!("LoadBalancer:{}", voiding.key()))
         .fix("remove it")
 }
 
@@ -240,5 +229,5 @@ const OTHER_CLASS: &str = "use an internal class, or type ClusterIP";
 /// `metadata.annotations["example.com/key"]`, for a key of our own tables: it needs no escapes, and
 /// stands in full.
 pub(crate) fn annotation(key: &'static str) -> String {
-    text!["metadata.annotations[\"", key, "\"]"]
+    format!("metadata.annotations[\"{key}\"]")
 }

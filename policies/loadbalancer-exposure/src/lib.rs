@@ -1,13 +1,13 @@
-//! How load balancers are reached: internal (S04), from known addresses (S05), without node ports
-//! (S06), without an address that the Service names (S13); and what new ones get where their
-//! manifest says nothing (M3, M4).
+//! Restricts how load balancers are reached: internal (S04), from known addresses (S05), without
+//! node ports (S06), without an address that the Service names (S13). Gives new ones safe values
+//! where their manifest has none (M3, M4).
 
 mod address;
 mod create;
 mod internal;
 mod sources;
 
-use sallyport_policy::facts::Controller;
+use sallyport_facts::{Controller, keys};
 use sallyport_policy::net::{Cidr, cover_the_world};
 use sallyport_policy::prelude::*;
 use settings::{LoadBalancerIp, NodePorts, RequireSourceRanges, SetOnCreate};
@@ -18,7 +18,7 @@ policy!(LoadBalancerExposure, "policy.wit");
 /// Checked settings.
 pub struct LoadBalancerExposure {
     settings: Settings,
-    /// Who makes load balancers here. Empty: the Nodes tell.
+    /// The controllers that serve this cluster. Empty: the Nodes decide.
     controllers: Vec<&'static Controller>,
     allowed: Vec<Cidr>,
 }
@@ -36,7 +36,7 @@ impl Policy for LoadBalancerExposure {
 
     fn describe_configured(&self) -> Description {
         Self::describe()
-            .compares_load_balancers()
+            .compares_annotations(keys::of_load_balancers())
             .compares_annotations(self.settings.extra.iter().map(|extra| &extra.key))
     }
 
@@ -100,7 +100,9 @@ impl Policy for LoadBalancerExposure {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        let verdict = Verdict::of_update(review, widening, |service| self.judge(review, service));
+        let verdict = Verdict::of_update(review, Widening::between, widening, |service| {
+            self.judge(review, service)
+        });
         self.renewed_by_reach(review, self.lessened(review, verdict))
     }
 
@@ -109,7 +111,7 @@ impl Policy for LoadBalancerExposure {
     }
 }
 
-/// In which ways an update that exposes more makes a new offence of one that stood.
+/// Returns the ways of exposing more that make a kept violation a new offence.
 fn widening(violation: &Violation) -> Widening {
     match violation.rule.as_str() {
         "S04" | "S05" => Widening::LEADS.or(Widening::SOURCES),
@@ -159,7 +161,11 @@ impl LoadBalancerExposure {
         let too_many = before
             .iter()
             .find(|violation| sources::admits_too_many(violation));
-        let too_many = too_many.filter(|_| review.widening().and(Widening::SOURCES).is_none());
+        let too_many = too_many.filter(|_| {
+            Widening::between(old, &review.service)
+                .and(Widening::SOURCES)
+                .is_none()
+        });
         let keys: BinaryHeap<_> = before
             .iter()
             .map(|violation| violation.key.as_str())
@@ -236,9 +242,9 @@ impl LoadBalancerExposure {
                 .node_port
                 .filter(|_| port.node_port_by_client || !allocates)
             {
-                let field = text!["spec.ports[", i, "].nodePort"];
-                let message = text![PROBLEM, ", but opens ", number];
-                let key = text!["NodePort:", port.protocol, ":", number];
+                let field = format!("spec.ports[{i}].nodePort");
+                let message = format!("{PROBLEM}, but opens {number}");
+                let key = format!("NodePort:{}:{number}", port.protocol);
                 verdict.violations.push(
                     Violation::new("S06", field, message)
                         .key(key)
@@ -261,8 +267,8 @@ fn blocks(path: &str, texts: &[String], errors: &mut Vec<SettingsError>) -> Vec<
                     None => "is no block of addresses; write it as 10.0.0.0/8 or 2001:db8::/32",
                 };
                 errors.push(SettingsError::new(
-                    text![path, "[", i, "]"],
-                    text![quote(text), " ", problem],
+                    format!("{path}[{i}]"),
+                    format!("{} {problem}", quote(text)),
                 ));
             }
         }

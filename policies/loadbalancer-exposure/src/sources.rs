@@ -7,9 +7,9 @@
 use super::LoadBalancerExposure;
 use super::internal::annotation;
 use super::settings::RequireSourceRanges;
-use sallyport_policy::facts::Controller;
-use sallyport_policy::facts::internal::{CONTROLLERS, Enforces, SOURCE_RANGES};
-use sallyport_policy::facts::voids::{BESIDE, Voided, voiding};
+use sallyport_facts::Controller;
+use sallyport_facts::internal::{CONTROLLERS, Enforces, SOURCE_RANGES};
+use sallyport_facts::voids::{BESIDE, Voided, voiding};
 use sallyport_policy::net::{Cidr, Share, cover_the_world, shares};
 use sallyport_policy::prelude::*;
 
@@ -20,7 +20,7 @@ const TOO_WIDE: &str = "sourceRange:";
 const TOO_WIDE_TOGETHER: &str = "sourceRanges:world:";
 const MISSING: &str = "LoadBalancer:no source ranges";
 
-/// Whether an offence is that the ranges admit too many clients.
+/// Returns true if the violation is that the ranges admit too many clients.
 pub(crate) fn admits_too_many(violation: &Violation) -> bool {
     let key = violation.key.as_str();
     violation.rule == "S05"
@@ -59,8 +59,7 @@ impl LoadBalancerExposure {
             judge_voids(review, service, controllers, verdict);
             let mut warnings =
                 judge_enforcement(service, controllers.unwrap_or_default(), required, verdict);
-            // Of ranges that are not given there is nothing to say; and controllers write the
-            // status again and again.
+            // The warnings are about ranges that are given; and controllers write the status often.
             warnings.retain(|_| ranges.are_read && review.resource == Resource::Services);
             verdict.warnings.append(&mut warnings);
         }
@@ -74,12 +73,12 @@ impl LoadBalancerExposure {
     ) {
         let violation = match controllers {
             Some([first, ..]) if service.annotation(SOURCE_RANGES).is_some() => {
-                let message = text![
-                    first.name,
-                    " does not read the annotation, so that the load balancer is open to the whole \
-                     world"
-                ];
-                let fix = text!["use ", FIELD];
+                let message = format!(
+                    "{} does not read the annotation, so that the load balancer is open to the \
+                     whole world",
+                    first.name
+                );
+                let fix = format!("use {FIELD}");
                 Violation::new("S05", annotation(SOURCE_RANGES), message).fix(fix)
             }
             _ => {
@@ -94,11 +93,17 @@ impl LoadBalancerExposure {
         let mut blocks = vec![];
         for range in &ranges.list {
             let block = Cidr::parse(range.text);
-            // What is the world by itself is told by itself; the others may be it together.
+            // A block that is the world by itself has a violation already; the others may be it
+            // together.
             blocks.extend(block.filter(|block| !cover_the_world(&[*block])));
             if let Some(problem) = self.problem(block) {
-                let message = text![quote(range.text), " ", problem];
-                self.deny(verdict, range.field(), message, text![TOO_WIDE, range.text]);
+                let message = format!("{} {problem}", quote(range.text));
+                self.deny(
+                    verdict,
+                    range.field(),
+                    message,
+                    format!("{}{}", TOO_WIDE, range.text),
+                );
             }
         }
         if self.settings.forbid_world && !blocks.is_empty() {
@@ -109,17 +114,15 @@ impl LoadBalancerExposure {
                     Share::Most => "most",
                     Share::All => "all",
                 };
-                let what = text![how_much, " of ", family];
-                let message = text![
-                    "together the ranges open the load balancer to the whole world (",
-                    what,
-                    ")"
-                ];
+                let what = format!("{how_much} of {family}");
+                let message = format!(
+                    "together the ranges open the load balancer to the whole world ({what})"
+                );
                 self.deny(
                     verdict,
                     ranges.root(),
                     message,
-                    text![TOO_WIDE_TOGETHER, what],
+                    format!("{}{what}", TOO_WIDE_TOGETHER),
                 );
             }
         }
@@ -161,8 +164,8 @@ impl LoadBalancerExposure {
     }
 }
 
-/// What voids the ranges: for the controllers that serve the Service, for all where they are not
-/// known, and for what runs beside any of them.
+/// Adds a violation for each annotation that voids the ranges: of the controllers that serve the
+/// Service, or of all where they are not known, and of what runs beside any of them.
 fn judge_voids(
     review: &Review,
     service: &Service,
@@ -172,13 +175,12 @@ fn judge_voids(
     let mut judge = |by: &str| {
         for voiding in voiding(service, review.old_service.as_ref(), Voided::Ranges, by) {
             let (row, found) = (voiding.row, voiding.found);
-            let message = text![
+            let message = format!(
+                "{} {}, so that source ranges do not certainly hold",
                 quote(found),
-                " ",
-                row.cause.text(),
-                ", so that source ranges do not certainly hold"
-            ];
-            let key = text!["sourceRanges:", voiding.key()];
+                row.cause.text()
+            );
+            let key = format!("sourceRanges:{}", voiding.key());
             // Two controllers may read one annotation.
             if verdict
                 .violations
@@ -203,9 +205,8 @@ fn judge_voids(
     }
 }
 
-/// Whether the controllers enforce source ranges at all. That they don't is an offence only where
-/// ranges are required: to give some is no worse than to give none. Returns what is to be warned of
-/// where ranges are given.
+/// Adds a violation where the controllers don't enforce source ranges and ranges are required:
+/// ranges without effect are no worse than none. Returns the warnings for ranges that are given.
 fn judge_enforcement(
     service: &Service,
     controllers: &[&Controller],
@@ -217,30 +218,23 @@ fn judge_enforcement(
         let name = controller.name;
         let problem = match controller.enforces(service) {
             Enforces::No if required => {
-                let message = text![
-                    "source ranges are not enforced by ",
-                    name,
-                    " for this load balancer"
-                ];
+                let message =
+                    format!("source ranges are not enforced by {name} for this load balancer");
                 let violation = Violation::new("S05", FIELD, message)
-                    .key(text!["sourceRanges:not enforced:", name]);
+                    .key(format!("sourceRanges:not enforced:{name}"));
                 verdict.violations.push(
                     violation.fix("restrict its clients in another way, or use type ClusterIP"),
                 );
                 continue;
             }
-            Enforces::No => text![
-                FIELD,
-                ": source ranges are not enforced by ",
-                name,
-                " for this load balancer"
-            ],
-            Enforces::Depends => text![
-                FIELD,
-                ": whether ",
-                name,
-                " enforces source ranges depends on its settings"
-            ],
+            Enforces::No => format!(
+                "{}: source ranges are not enforced by {name} for this load balancer",
+                FIELD
+            ),
+            Enforces::Depends => format!(
+                "{}: whether {name} enforces source ranges depends on its settings",
+                FIELD
+            ),
             Enforces::Yes | Enforces::Where(_) => continue,
         };
         warnings.push(problem);
@@ -251,7 +245,7 @@ fn judge_enforcement(
 /// The source ranges of a Service.
 pub(crate) struct Ranges<'a> {
     list: Vec<Range<'a>>,
-    /// Whether there are some that every controller reads.
+    /// True if there are ranges that every controller reads.
     are_read: bool,
 }
 
@@ -266,7 +260,7 @@ struct Range<'a> {
 impl Range<'_> {
     fn field(&self) -> String {
         self.key
-            .map_or_else(|| text![FIELD, "[", self.index, "]"], annotation)
+            .map_or_else(|| format!("{}[{}]", FIELD, self.index), annotation)
     }
 }
 
@@ -320,7 +314,7 @@ impl<'a> Ranges<'a> {
         Self { list, are_read }
     }
 
-    /// Whether the Service names some, wherever a controller may read them.
+    /// Returns true if the Service names ranges, wherever a controller may read them.
     pub(crate) fn is_any(service: &Service) -> bool {
         let mut keys = CONTROLLERS.iter().flat_map(|controller| controller.ranges);
         !service.spec.load_balancer_source_ranges.is_empty()

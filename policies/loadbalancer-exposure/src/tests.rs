@@ -304,7 +304,8 @@ fn not_certain_and_public_are_two_offences() {
         keys(&policy, &open, &facing),
         ["LoadBalancer:public:aws-lbc"]
     );
-    // What was public may become what is not certain, which is no more.
+    // An update may turn a public load balancer into one that is not certainly internal: that is no
+    // more public.
     assert_eq!(
         keys(&policy, &facing, &open),
         ["LoadBalancer:public:aws-lbc"]

@@ -12,7 +12,7 @@ use settings::AutoAssigned;
 use std::cell::OnceCell;
 use std::collections::BinaryHeap;
 
-policy!(NodePortRange, "policy.wit");
+policy!(NodePortRange, "policy.wit", backstop = "backstop.yaml");
 
 /// The ports that are allowed, per namespace.
 pub struct NodePortRange {
@@ -76,10 +76,15 @@ impl Policy for NodePortRange {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        // Each port has a key of its own: what counts besides is where it leads, and on how many
-        // nodes.
+        // Each port has a key of its own. Beside that, only where its traffic leads counts, and on
+        // how many nodes it is open.
         const WAYS: Widening = Widening::SELECTED.or(Widening::TYPE).or(Widening::NODES);
-        Verdict::of_update(review, |_| WAYS, |service| self.judge(service, review))
+        Verdict::of_update(
+            review,
+            Widening::between,
+            |_| WAYS,
+            |service| self.judge(service, review),
+        )
     }
 }
 
@@ -117,13 +122,13 @@ fn allowed(
     Ok(allowed)
 }
 
-/// What holds for one review.
+/// The settings that apply to one review.
 struct Check<'a> {
     policy: &'a NodePortRange,
     allowed: &'a Ranges,
     service: &'a Service,
     review: &'a Review,
-    /// Where the old object's node ports lead, sorted.
+    /// The targets of the old object's node ports, sorted.
     targets: OnceCell<Vec<Target<'a>>>,
     /// Made for the first offence; there may be thousands.
     texts: OnceCell<Texts>,
@@ -133,16 +138,16 @@ struct Check<'a> {
 /// name).
 type Target<'a> = (&'a str, i32, (i32, &'a str));
 
-/// What every offence is told alike.
+/// Texts that all violations of a review share.
 struct Texts {
     allowed: String,
-    /// What to do about a port that a client chose.
+    /// The advice for a port that a client chose.
     fix: String,
     /// Ports that a client may choose, if there are any.
     choice: Option<String>,
 }
 
-/// What to do where the settings leave no port to choose.
+/// The advice where the settings leave no port to choose.
 const NONE_LEFT: &str = "ask for other settings: ranges and staticOnly leave no port to choose";
 
 impl Check<'_> {
@@ -251,7 +256,7 @@ impl Check<'_> {
         })
     }
 
-    /// Whether every port that the API server may allocate is fine.
+    /// Returns true if every port that the API server may allocate is allowed.
     fn assigns_well(&self) -> bool {
         match self.policy.auto_assigned {
             AutoAssigned::Allow => true,
@@ -357,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn where_clients_must_choose_an_assigned_port_inside_the_range_offends_too() {
+    fn clients_that_must_choose_get_no_assigned_port() {
         let deny = configured(|s| s.auto_assigned = AutoAssigned::Deny);
         let expected = "spec.ports[0].nodePort: auto-assigned 31000, but clients must choose their \
             ports here; \

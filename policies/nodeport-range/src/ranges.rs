@@ -49,7 +49,7 @@ impl Ranges {
         Self(union)
     }
 
-    /// What is left without other ranges.
+    /// Returns these ranges without the ports of other ranges.
     pub(crate) fn without(&self, other: &Self) -> Self {
         let mut left = self.0.clone();
         for cut in &other.0 {
@@ -61,7 +61,7 @@ impl Ranges {
         Self(left)
     }
 
-    /// What lies in one range, too.
+    /// Returns these ranges without the ports outside one range.
     pub(crate) fn within(&self, bounds: PortRange) -> Self {
         let clip = |range: &PortRange| PortRange {
             from: range.from.max(bounds.from),
@@ -80,7 +80,7 @@ impl Ranges {
         self.0.is_empty()
     }
 
-    /// None, if they are empty.
+    /// Returns `None` if the ranges are empty.
     pub(crate) fn some(self) -> Option<Self> {
         (!self.is_empty()).then_some(self)
     }
@@ -89,12 +89,12 @@ impl Ranges {
         self.0.iter().any(|range| Self::contains_in(*range, port))
     }
 
-    /// Whether one range contains a port.
+    /// Returns true if a range contains a port.
     pub(crate) fn contains_in(range: PortRange, port: i32) -> bool {
         (i32::from(range.from)..=i32::from(range.to)).contains(&port)
     }
 
-    /// Whether a whole range lies inside.
+    /// Returns true if these ranges contain every port of another one.
     pub(crate) fn covers(&self, other: PortRange) -> bool {
         self.0
             .iter()

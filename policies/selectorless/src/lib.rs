@@ -4,10 +4,11 @@
 //! address that the nodes or the load balancer can reach, in another namespace or outside the
 //! cluster (CVE-2021-25740).
 
+use sallyport_facts::{keys, reach};
 use sallyport_policy::prelude::*;
 use settings::ExposedType;
 
-policy!(Selectorless, "policy.wit");
+policy!(Selectorless, "policy.wit", backstop = "backstop.yaml");
 
 /// The types that need a selector.
 pub struct Selectorless(Vec<ExposedType>);
@@ -18,7 +19,7 @@ impl Policy for Selectorless {
     fn describe() -> Description {
         Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
             .about(About::SELECTORLESS)
-            .compares_load_balancers()
+            .compares_annotations(keys::of_load_balancers())
     }
 
     fn defaults() -> Settings {
@@ -37,7 +38,12 @@ impl Policy for Selectorless {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        Verdict::of_update(review, |_| Widening::ANY, |service| self.judge(service))
+        Verdict::of_update(
+            review,
+            reach::widening,
+            |_| Widening::ANY,
+            |service| self.judge(service),
+        )
     }
 }
 

@@ -1,8 +1,10 @@
-//! Which Service types a namespace may use (S01), and ClusterIP where a manifest names none (M1).
+//! Restricts the Service types that a namespace may use (S01), and sets ClusterIP where a manifest
+//! names no type (M1).
 
+use sallyport_facts::{keys, reach};
 use sallyport_policy::prelude::*;
 
-policy!(ServiceTypes, "policy.wit");
+policy!(ServiceTypes, "policy.wit", backstop = "backstop.yaml");
 
 /// The types that are allowed, per namespace.
 pub struct ServiceTypes(Settings);
@@ -13,7 +15,7 @@ impl Policy for ServiceTypes {
     fn describe() -> Description {
         Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
             .mutating()
-            .compares_load_balancers()
+            .compares_annotations(keys::of_load_balancers())
     }
 
     /// About those that some namespace may not use, and those that have none.
@@ -73,6 +75,7 @@ impl Policy for ServiceTypes {
     fn validate(&self, review: &Review) -> Verdict {
         Verdict::of_update(
             review,
+            reach::widening,
             |_| Widening::ANY,
             |service| self.judge(service, &review.namespace.name),
         )

@@ -13,7 +13,7 @@ use std::collections::BinaryHeap;
 
 policy!(StatusWrites, "policy.wit");
 
-/// Who may write.
+/// The policy, with its lists sorted.
 pub struct StatusWrites {
     /// Service accounts among them, by their user name.
     users: Vec<String>,
@@ -55,14 +55,11 @@ impl Policy for StatusWrites {
             .enumerate()
             .filter(|(_, group)| EVERYBODY.contains(&group.as_str()))
         {
-            let problem = text![
-                quote(group),
-                " holds everybody, so that nothing is denied; name a smaller group"
-            ];
-            errors.push(SettingsError::new(
-                text!["writers.groups[", i, "]"],
-                problem,
-            ));
+            let problem = format!(
+                "{} holds everybody, so that nothing is denied; name a smaller group",
+                quote(group)
+            );
+            errors.push(SettingsError::new(format!("writers.groups[{i}]"), problem));
         }
         for (i, account) in service_accounts.iter().enumerate() {
             match user_name(account) {
@@ -102,19 +99,14 @@ impl Policy for StatusWrites {
                 return Verdict::allow();
             };
             let more = if changes.len() > 1 { " and more" } else { "" };
-            let message = text![
-                first.field,
-                ": ",
-                writer,
-                " ",
-                first.what,
-                more,
-                "; no writers are set, so anybody may"
-            ];
+            let message = format!(
+                "{}: {writer} {}{more}; no writers are set, so anybody may",
+                first.field, first.what
+            );
             return Verdict::allow().warn(message);
         }
         let violation = |Change { field, what }| {
-            let message = text![writer, " ", what, ", but is none of the writers"];
+            let message = format!("{writer} {what}, but is none of the writers");
             Violation::new("S14", field, message)
                 .fix("leave it to the controller of the load balancer")
         };
@@ -153,8 +145,8 @@ struct Change {
     what: String,
 }
 
-/// What the status states of one ingress point. `of` is empty where the value is the address or the
-/// name itself.
+/// A value that the status states of one ingress point. `of` is empty where the value is the
+/// address or the name itself.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Fact<'a> {
     of: &'a str,
@@ -171,9 +163,9 @@ impl Fact<'_> {
     fn told(&self, verb: &str) -> String {
         let value = quote(&self.value);
         if self.is_point() {
-            text![verb, " ", value]
+            format!("{verb} {value}")
         } else {
-            text![verb, " ", value, " for ", quote(self.of)]
+            format!("{verb} {value} for {}", quote(self.of))
         }
     }
 }
@@ -197,7 +189,7 @@ fn changes(old: &[Ingress], new: &[Ingress]) -> Vec<Change> {
     for (i, ingress) in new.iter().enumerate() {
         for fact in facts(ingress) {
             if before.binary_search(&fact).is_err() && stays(&fact, &before) {
-                let field = text!["status.loadBalancer.ingress[", i, "].", fact.field];
+                let field = format!("status.loadBalancer.ingress[{i}].{}", fact.field);
                 changes.push(Change {
                     field,
                     what: fact.told("adds"),
@@ -239,7 +231,7 @@ fn facts(ingress: &Ingress) -> Vec<Fact<'_>> {
             error,
         } in &ingress.ports
         {
-            let mut value = text![*port, "/", protocol];
+            let mut value = format!("{}/{protocol}", *port);
             if let Some(error) = error {
                 value.push_str(": ");
                 value.push_str(error);

@@ -4,19 +4,11 @@
 //! WIT package, so the macro carries its text and hands wit-bindgen one inline document: the
 //! contract and, after it, the author's own world. Nothing else depends on this crate.
 
+mod world;
+
 use proc_macro::{Literal, TokenStream, TokenTree};
 use std::path::PathBuf;
-
-/// The files of package `sallyport:policy`, in any order.
-const CONTRACT: [&str; 7] = [
-    include_str!("../wit/service.wit"),
-    include_str!("../wit/review.wit"),
-    include_str!("../wit/verdict.wit"),
-    include_str!("../wit/description.wit"),
-    include_str!("../wit/policy.wit"),
-    include_str!("../wit/log.wit"),
-    include_str!("../wit/world.wit"),
-];
+use world::{CONTRACT, World};
 
 /// The line that names the contract's package; it stands in one of its files.
 const PACKAGE: &str = "package sallyport:policy@0.1.0;";
@@ -30,6 +22,47 @@ const PLAIN_WORLD: &str = "package sallyport:plain-policy;\nworld plain-policy {
 /// `policy!(MyPolicy, "policy.wit")` reads the policy's world from a file, relative to the crate's
 /// `Cargo.toml`; its `settings` record becomes the type `Settings` beside the macro call.
 /// `policy!(MyPolicy)` is for a policy without settings, whose `Policy::Settings` is `()`.
+///
+/// # The backstop
+///
+/// `policy!(MyPolicy, "policy.wit", backstop = "backstop.yaml")` embeds a file with the policy's
+/// rules in CEL, as far as CEL can express them. `sallyport webhooks --backstop` prints
+/// ValidatingAdmissionPolicies of them, which the API server evaluates itself while no host
+/// answers. They must deny nothing that the policy allows. A file:
+///
+/// ```yaml
+/// # Optional. A variable may use those before it.
+/// variables:
+///   - name: hasTeam
+///     expression: "has(object.metadata.labels) && 'team' in object.metadata.labels"
+///   - name: hadTeam
+///     expression: "has(oldObject.metadata.labels) && 'team' in oldObject.metadata.labels"
+/// validations:
+///     # The rule of the policy that this stands for.
+///   - rule: X01
+///     # Optional: the settings, and the values of theirs, with which it applies.
+///     when: {mode: [strict]}
+///     expression: "variables.hasTeam || variables.mayKeep && !variables.hadTeam"
+///     message: "metadata.labels: the label team is missing"
+///     messageExpression: "'metadata.labels: set team to ' + variables.settings.teams.join(' or ')"
+/// # Optional: what the policy denies and these rules don't. A gap may have a `when`, too.
+/// gaps:
+///   - text: teams that do not exist
+/// ```
+///
+/// An expression is true for what is allowed, and has the variables of a
+/// [ValidatingAdmissionPolicy] (`object`, `oldObject`, `request`). The host adds two:
+///
+/// - `variables.settings`: the policy's settings with the names of the manifest. An option that is
+///   not set is `null`; a mapping without entries is an empty list, for which `in`, `size` and
+///   `exists` mean the same.
+/// - `variables.mayKeep`: true for an update that may keep what `oldObject` has.
+///
+/// `oldObject` is `null` on creation, and `has` must come before the use of an optional field: an
+/// expression that fails denies nothing. Messages are `field: problem; fix`; the host writes the
+/// policy's name before them.
+///
+/// [ValidatingAdmissionPolicy]: https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/
 #[proc_macro]
 pub fn policy(input: TokenStream) -> TokenStream {
     let expanded = Invocation::parse(input).and_then(|invocation| invocation.expand());
@@ -40,38 +73,43 @@ pub fn policy(input: TokenStream) -> TokenStream {
     })
 }
 
-/// What stands between the parentheses.
+/// The arguments of the macro.
 struct Invocation {
     policy: String,
     world: Option<World>,
-}
-
-/// The author's WIT file.
-struct World {
-    path: PathBuf,
-    text: String,
+    backstop: Option<PathBuf>,
 }
 
 impl Invocation {
     fn parse(input: TokenStream) -> Result<Self, String> {
-        const USAGE: &str =
-            "expected policy!(TypeName) or policy!(TypeName, \"path/to/world.wit\")";
-        let mut tokens = input.into_iter();
-        let Some(TokenTree::Ident(policy)) = tokens.next() else {
-            return Err(USAGE.into());
+        use TokenTree::{Ident, Literal, Punct};
+        const USAGE: &str = "expected policy!(TypeName), policy!(TypeName, \"policy.wit\") or \
+            policy!(TypeName, \"policy.wit\", backstop = \"backstop.yaml\")";
+        let tokens: Vec<_> = input.into_iter().collect();
+        let (policy, rest) = match tokens.as_slice() {
+            [Ident(policy), rest @ ..] => (policy.to_string(), rest),
+            _ => return Err(USAGE.into()),
         };
-        let world = match (tokens.next(), tokens.next(), tokens.next()) {
-            (None, ..) => None,
-            (Some(TokenTree::Punct(comma)), Some(TokenTree::Literal(path)), None)
-                if comma.as_char() == ',' =>
+        let (world, rest) = match rest {
+            [Punct(comma), Literal(path), rest @ ..] if comma.as_char() == ',' => {
+                (Some(World::read(file(path)?)?), rest)
+            }
+            rest => (None, rest),
+        };
+        let backstop = match rest {
+            [] => None,
+            [Punct(comma), Ident(name), Punct(equals), Literal(path)]
+                if (comma.as_char(), equals.as_char()) == (',', '=')
+                    && name.to_string() == "backstop" =>
             {
-                Some(World::read(&path)?)
+                Some(file(path)?)
             }
             _ => return Err(USAGE.into()),
         };
         Ok(Self {
-            policy: policy.to_string(),
+            policy,
             world,
+            backstop,
         })
     }
 
@@ -83,15 +121,17 @@ impl Invocation {
             Some(world) => SETTINGS
                 .replace("$path", &literal(&world.path.display().to_string()))
                 .replace("$wit", &byte_literal(&world.compact()))
-                .replace("$length", &world.compact().len().to_string())
-                .replace("$world", &world.name()?),
+                .replace("$length", &world.compact().len().to_string()),
         };
         let configured = if self.world.is_some() {
             CONFIGURED
         } else {
             UNCONFIGURED
         };
-        let text = format!("{bindings}{glue}{COMPONENT}")
+        let backstop = self.backstop.as_ref().map_or_else(String::new, |path| {
+            BACKSTOP.replace("$path", &literal(&path.display().to_string()))
+        });
+        let text = format!("{bindings}{glue}{backstop}{COMPONENT}")
             .replace("$configured", configured)
             .replace("$policy", &self.policy);
         text.parse()
@@ -103,52 +143,16 @@ impl Invocation {
     }
 }
 
-impl World {
-    fn read(path: &Literal) -> Result<Self, String> {
-        let quoted = path.to_string();
-        let relative = quoted
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'))
-            .ok_or_else(|| format!("expected a path in quotes, found {quoted}"))?;
-        let root = std::env::var("CARGO_MANIFEST_DIR")
-            .map_err(|_| "CARGO_MANIFEST_DIR is not set".to_owned())?;
-        let path = PathBuf::from(root).join(relative);
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        Ok(Self { path, text })
-    }
-
-    /// The text as a component carries it: what the settings' schema is made of, without
-    /// indentation and blank lines. The rest is the same in every world.
-    fn compact(&self) -> String {
-        const SAME: [&str; 4] = [
-            "include sallyport:policy/base@",
-            "use sallyport:policy/verdict@",
-            "export defaults:",
-            "export configure:",
-        ];
-        let says =
-            |line: &&str| !line.is_empty() && !SAME.iter().any(|same| line.starts_with(same));
-        let lines = self.text.lines().map(str::trim).filter(says);
-        lines
-            .map(|line| line.replacen("/// ", "///", 1))
-            .collect::<Vec<_>>()
-            .join("\n")
-    }
-
-    /// The world's name, as wit-bindgen spells it in Rust.
-    fn name(&self) -> Result<String, String> {
-        let mut words = self
-            .text
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("//"))
-            .flat_map(str::split_whitespace);
-        words.find(|word| *word == "world");
-        let name = words
-            .next()
-            .map(|name| name.trim_end_matches('{').replace('-', "_"));
-        name.ok_or_else(|| format!("{} declares no world", self.path.display()))
-    }
+/// The path of a file that the invocation names, which is relative to the crate's `Cargo.toml`.
+fn file(path: &Literal) -> Result<PathBuf, String> {
+    let quoted = path.to_string();
+    let relative = quoted
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .ok_or_else(|| format!("expected a path in quotes, found {quoted}"))?;
+    let root = std::env::var("CARGO_MANIFEST_DIR")
+        .map_err(|_| "CARGO_MANIFEST_DIR is not set".to_owned())?;
+    Ok(PathBuf::from(root).join(relative))
 }
 
 /// The contract as a nested package, which is how one WIT document holds several.
@@ -191,31 +195,20 @@ pub mod policy_bindings {
 }
 "#;
 
-/// The component lives as long as one evaluation; a policy with settings is in place before the
-/// host's snapshot.
+/// The component's exports: wit-bindgen's, which call these.
 ///
-/// `validate` and `mutate` have the same type, and lifting a review takes up most of a small
-/// policy. So the exports are written out here and share wit-bindgen's one adapter for `validate`;
-/// which of the two is asked stands beside it. (The names of the adapters are wit-bindgen's; the
-/// SDK pins its version.)
-///
-/// Nothing is freed: the instance ends with the evaluation, and its memory with it. So there are no
-/// post-return functions, and the review is not dropped.
+/// A policy with settings is configured before the host takes its snapshot; `configure` is called
+/// once. The review is not dropped, because the instance and its memory end with the evaluation.
 const COMPONENT: &str = r#"
 #[doc(hidden)]
-static CONFIGURED_POLICY: ::sallyport_policy::slot::Slot<$policy> =
-    ::sallyport_policy::slot::Slot::new();
-
-#[doc(hidden)]
-static MUTATE_IS_ASKED: ::core::sync::atomic::AtomicBool =
-    ::core::sync::atomic::AtomicBool::new(false);
+static CONFIGURED_POLICY: ::std::sync::OnceLock<$policy> = ::std::sync::OnceLock::new();
 
 #[doc(hidden)]
 struct PolicyComponent;
 
 impl policy_bindings::exports::sallyport::policy::policy::Guest for PolicyComponent {
     fn describe() -> ::sallyport_policy::Description {
-        match CONFIGURED_POLICY.value() {
+        match CONFIGURED_POLICY.get() {
             ::core::option::Option::Some(policy) => {
                 ::sallyport_policy::Policy::describe_configured(policy)
             }
@@ -225,52 +218,41 @@ impl policy_bindings::exports::sallyport::policy::policy::Guest for PolicyCompon
 
     fn validate(review: ::sallyport_policy::Review) -> ::sallyport_policy::Verdict {
         let review = ::core::mem::ManuallyDrop::new(review);
-        if MUTATE_IS_ASKED.load(::core::sync::atomic::Ordering::Relaxed) {
-            return ::sallyport_policy::Policy::mutate($configured, &review).into();
-        }
         ::sallyport_policy::Policy::validate($configured, &review)
     }
 
-    fn mutate(_: ::sallyport_policy::Review) -> ::sallyport_policy::Verdict {
-        ::core::unreachable!()
+    fn mutate(review: ::sallyport_policy::Review) -> ::sallyport_policy::Verdict {
+        let review = ::core::mem::ManuallyDrop::new(review);
+        ::sallyport_policy::Policy::mutate($configured, &review).into()
     }
 }
 
 #[cfg(target_family = "wasm")]
 #[allow(unsafe_code)]
 mod policy_export {
-    use super::PolicyComponent;
-    use super::policy_bindings::exports::sallyport::policy::policy as contract;
-
-    #[unsafe(export_name = "sallyport:policy/policy@0.1.0#describe")]
-    unsafe extern "C" fn describe() -> *mut u8 {
-        unsafe { contract::_export_describe_cabi::<PolicyComponent>() }
-    }
-
-    #[unsafe(export_name = "sallyport:policy/policy@0.1.0#validate")]
-    unsafe extern "C" fn validate(review: *mut u8) -> *mut u8 {
-        unsafe { contract::_export_validate_cabi::<PolicyComponent>(review) }
-    }
-
-    #[unsafe(export_name = "sallyport:policy/policy@0.1.0#mutate")]
-    unsafe extern "C" fn mutate(review: *mut u8) -> *mut u8 {
-        super::MUTATE_IS_ASKED.store(true, ::core::sync::atomic::Ordering::Relaxed);
-        let result = unsafe { contract::_export_validate_cabi::<PolicyComponent>(review) };
-        super::MUTATE_IS_ASKED.store(false, ::core::sync::atomic::Ordering::Relaxed);
-        result
-    }
-
+    use super::{PolicyComponent, policy_bindings};
+    policy_bindings::export!(PolicyComponent with_types_in policy_bindings);
 }
 "#;
 
-/// A policy whose host never called `configure` must not guess. (It traps without a word, which
-/// nobody would hear; the words would bring 2 KiB of formatting with them.)
-const CONFIGURED: &str = "CONFIGURED_POLICY.value().unwrap_or_else(|| ::std::process::abort())";
+/// A policy whose host never called `configure` must not guess. It traps without a message, which
+/// nobody would read: a component has no standard error.
+const CONFIGURED: &str = "CONFIGURED_POLICY.get().unwrap_or_else(|| ::std::process::abort())";
 
-const UNCONFIGURED: &str = "CONFIGURED_POLICY.value().unwrap_or_else(|| { \
-    let configured = <$policy as ::sallyport_policy::Policy>::configure(()); \
-    CONFIGURED_POLICY.set(configured.unwrap_or_else(|_| ::std::process::abort())); \
-    CONFIGURED_POLICY.value().unwrap_or_else(|| ::std::process::abort()) })";
+const UNCONFIGURED: &str = "CONFIGURED_POLICY.get_or_init(|| { \
+    <$policy as ::sallyport_policy::Policy>::configure(()) \
+        .unwrap_or_else(|_| ::std::process::abort()) })";
+
+/// The file is read natively, too, so that a missing one is an error of `cargo test`.
+const BACKSTOP: &str = r#"
+#[doc(hidden)]
+const BACKSTOP: &[u8] = include_bytes!($path);
+
+#[cfg(target_family = "wasm")]
+#[allow(unsafe_code)]
+#[unsafe(link_section = "sallyport:backstop")]
+static POLICY_BACKSTOP: [u8; BACKSTOP.len()] = *include_bytes!($path);
+"#;
 
 /// Settings in and out, and the author's WIT text in a custom section: doc comments do not survive
 /// into a component, and the host shows them in the settings' schema.
@@ -286,15 +268,6 @@ const _: &str = include_str!($path);
 #[unsafe(link_section = "sallyport:wit")]
 static POLICY_WIT: [u8; $length] = *$wit;
 
-#[cfg(target_family = "wasm")]
-#[allow(unsafe_code)]
-mod settings_export {
-    use super::PolicyComponent;
-    super::policy_bindings::__export_world_$world_cabi!(
-        PolicyComponent with_types_in super::policy_bindings
-    );
-}
-
 impl policy_bindings::Guest for PolicyComponent {
     fn defaults() -> policy_bindings::Settings {
         <$policy as ::sallyport_policy::Policy>::defaults()
@@ -304,7 +277,9 @@ impl policy_bindings::Guest for PolicyComponent {
         settings: policy_bindings::Settings,
     ) -> ::core::result::Result<(), ::std::vec::Vec<::sallyport_policy::SettingsError>> {
         let policy = <$policy as ::sallyport_policy::Policy>::configure(settings)?;
-        CONFIGURED_POLICY.set(policy);
+        if CONFIGURED_POLICY.set(policy).is_err() {
+            ::std::process::abort();
+        }
         ::core::result::Result::Ok(())
     }
 }

@@ -1,7 +1,6 @@
 //! Services and reviews for a policy's own unit tests, which run natively with `cargo test`.
 //!
-//! Each builder gives the smallest object of its kind; tests change what they are about, since all
-//! fields are public.
+//! Each builder returns the smallest object of its kind, whose public fields a test then changes.
 //!
 //! ```
 //! use sallyport_policy::prelude::*;
@@ -126,7 +125,7 @@ pub fn update(old: Service, new: Service) -> Review {
     }
 }
 
-/// The same review in the mutating phase.
+/// Moves a review to the mutating phase.
 #[must_use]
 pub fn mutating(review: Review) -> Review {
     Review {
@@ -135,7 +134,7 @@ pub fn mutating(review: Review) -> Review {
     }
 }
 
-/// What a review is about beside the Service.
+/// Builders for the context of a review.
 impl Review {
     /// In a namespace whose labels are known: these, and its name.
     #[must_use]
@@ -171,7 +170,7 @@ impl Review {
         self
     }
 
-    /// As a write to `services/status`.
+    /// Makes it a write to `services/status`.
     #[must_use]
     pub fn of_status(mut self) -> Self {
         self.resource = Resource::ServicesStatus;
@@ -202,7 +201,7 @@ impl Review {
         self
     }
 
-    /// Where the selected Pods are known.
+    /// Adds the selected Pods.
     #[must_use]
     pub fn selecting(mut self, pods: Vec<Pod>) -> Self {
         self.selected_pods = Some(pods);

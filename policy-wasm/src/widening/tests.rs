@@ -168,14 +168,14 @@ fn what_stood_is_renewed_where_it_is_widened() {
     let judge = |service: &Service| {
         let found = service.spec.ports.iter();
         found
-            .map(|port| Violation::new("X", "f", "bad").key(text!["port:", port.port]))
+            .map(|port| Violation::new("X", "f", "bad").key(format!("port:{}", port.port)))
             .collect::<Verdict>()
     };
     let keys = |change: fn(&mut Service)| {
         let mut new = base();
         change(&mut new);
         let review = update(base(), new);
-        let verdict = Verdict::of_update(&review, |_| Widening::SELECTED, judge);
+        let verdict = Verdict::of_update(&review, Widening::between, |_| Widening::SELECTED, judge);
         verdict
             .violations
             .into_iter()

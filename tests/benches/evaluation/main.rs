@@ -8,6 +8,7 @@
 //! `profile`, four policies are asked for ten seconds and nothing else is done, for a profiler to
 //! look at.
 
+mod circumstances;
 #[path = "../examples.rs"]
 mod examples;
 mod reused;
@@ -17,12 +18,13 @@ use anyhow::Result;
 use criterion::{BatchSize, Criterion, Throughput};
 use examples::{CLUSTER_IP, FOUR, NODE_PORT, body, component, manifest, names, with_annotations};
 use reused::Reused;
-use sallyport::admission::{Admission, AdmissionRequest, Clock, Function};
-use sallyport::contract::review::Phase;
 use sallyport::engine::{Engine, EngineConfig};
-use sallyport::inventory::Inventory;
-use sallyport::manifest::{Exemptions, ServicePolicy};
-use sallyport::policy::Policy;
+use sallyport::evaluator;
+use sallyport_core::admission::{Admission, AdmissionRequest, Clock, Function};
+use sallyport_core::contract::review::Phase;
+use sallyport_core::inventory::Inventory;
+use sallyport_core::manifest::{Exemptions, ServicePolicy};
+use sallyport_core::policy::Policy;
 use serde_json::{Value, json};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -52,7 +54,8 @@ fn main() -> Result<()> {
     several(&mut criterion, &engine)?;
     growth(&mut criterion, &engine)?;
     criterion.final_summary();
-    table::print()
+    table::print()?;
+    circumstances::print(&engine)
 }
 
 fn profile(engine: &Arc<Engine>) -> Result<()> {
@@ -65,7 +68,7 @@ fn profile(engine: &Arc<Engine>) -> Result<()> {
 }
 
 fn policy(engine: &Arc<Engine>, name: &str) -> Result<Policy> {
-    Ok(Policy::load(
+    Ok(evaluator::load(
         engine,
         ServicePolicy::from_value(&manifest(name)?)?,
         &component(name)?,
@@ -93,7 +96,7 @@ fn review(admission: &Admission, body: &[u8]) -> usize {
     let request = AdmissionRequest::parse(body).expect("a captured body");
     let clock = Clock {
         now: SystemTime::now(),
-        deadline: Instant::now() + Duration::from_secs(10),
+        deadline: (Instant::now() + Duration::from_secs(10)).into(),
     };
     let outcome = admission.review(Function::Validate(Phase::Validating), &request, clock);
     let error = outcome

@@ -1,12 +1,12 @@
 //! A policy's component without a host around it: one instance, configured with its defaults, asked
 //! again and again. What the host never does, as the baseline of what a fresh instance costs.
 
-use sallyport::contract::review::{Namespace, Operation, Phase, Resource, Review, User};
-use sallyport::contract::service::{
+use sallyport_core::contract::review::{Namespace, Operation, Phase, Resource, Review, User};
+use sallyport_core::contract::service::{
     Metadata, Port, Service, ServiceType, Spec, Status, TargetPort,
 };
-use sallyport::contract::verdict::Verdict;
-use sallyport::contract::{PACKAGE, VERSION};
+use sallyport_core::contract::verdict::Verdict;
+use sallyport_core::contract::{PACKAGE, VERSION};
 use std::hint::black_box;
 use wasmtime::component::{Component, InstancePre, Linker, TypedFunc, Val};
 use wasmtime::{Config, Engine, Store};
@@ -138,7 +138,9 @@ fn review() -> Review {
             labels: vec![],
             known: true,
         },
-        cluster: sallyport::inventory::Inventory::default().view().cluster(),
+        cluster: sallyport_core::inventory::Inventory::default()
+            .view()
+            .cluster(),
         selected_pods: None,
         time: 1_790_000_000,
     }

@@ -190,7 +190,7 @@ fn payloads() -> Result<()> {
         "h2, bytes of a request", "none, 1/s", "all, 1/s", "ratio", "p50, p99, p99.9 us of all"
     );
     let example = serde_json::from_slice(&body(NODE_PORT)?)?;
-    for kibibytes in [0, 10, 100, 1000] {
+    for kibibytes in [0, 10, 100, 250] {
         let body = with_annotations(&example, kibibytes << 10, 1.max(kibibytes / 4))
             .to_string()
             .into_bytes();

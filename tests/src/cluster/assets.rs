@@ -1,38 +1,19 @@
 //! Where kube-apiserver, etcd and kubectl are, if this machine has them.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
 /// A folder with all three programs.
-pub(super) struct Assets(PathBuf);
+pub(crate) struct Assets(PathBuf);
 
 const PROGRAMS: [&str; 3] = ["kube-apiserver", "etcd", "kubectl"];
 
-const ADVICE: &str = "no kube-apiserver: run `make assets` (seconds by setup-envtest, or some 10 \
-    minutes of compiling Debian's \
-                      source), or set KUBEBUILDER_ASSETS to a folder with kube-apiserver, etcd and \
-                      kubectl";
-
 impl Assets {
-    /// Of this machine. Where there are none, says so past the test harness, which shows nothing of
-    /// a test that passes.
-    pub(super) fn find() -> Option<&'static Self> {
-        static FOUND: LazyLock<Option<Assets>> =
-            LazyLock::new(|| Assets::given().or_else(Assets::newest));
-        if FOUND.is_none() {
-            assert!(
-                std::env::var_os("SALLYPORT_REQUIRE_CLUSTER").is_none_or(|value| value != "1"),
-                "{ADVICE}"
-            );
-            let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            writeln!(std::io::stderr(), "\n*** SKIPPED: {test} ***\n    {ADVICE}")
-                .expect("standard error is open");
-        }
-        FOUND.as_ref()
+    /// A folder that the environment names, or else the newest of the cache.
+    pub(crate) fn locate() -> Option<Self> {
+        Self::given().or_else(Self::newest)
     }
 
-    pub(super) fn program(&self, name: &str) -> PathBuf {
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 

@@ -18,7 +18,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 
 /// Dropped, its processes are killed; logs stay.
 pub struct Cluster {
@@ -46,9 +46,21 @@ const TOKEN: &str = "sallyport-tests";
 /// Of a user who may do nothing.
 const POWERLESS: &str = "sallyport-powerless";
 
+/// A test that needs them is ignored where there are none; one that is run all the same says what
+/// to do.
+fn assets() -> &'static Assets {
+    static FOUND: LazyLock<Option<Assets>> = LazyLock::new(Assets::locate);
+    FOUND.as_ref().expect(ADVICE)
+}
+
+const ADVICE: &str = "no kube-apiserver: run `make assets` (seconds by setup-envtest, or some 10 \
+    minutes of compiling Debian's source), or set KUBEBUILDER_ASSETS to a folder with \
+    kube-apiserver, etcd and kubectl";
+
 impl Cluster {
-    /// One for all tests that leave it as it was. None where the machine has no API server.
-    pub fn shared() -> Option<Arc<Self>> {
+    /// One for all tests that leave it as it was. Only for tests that are
+    /// ignored where the machine has no API server.
+    pub fn shared() -> Arc<Self> {
         // A test binary drops no statics. Weak, so that the folder of etcd's data goes with the
         // last test.
         static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
@@ -56,16 +68,16 @@ impl Cluster {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(cluster) = shared.upgrade() {
-            return Some(cluster);
+            return cluster;
         }
-        let cluster = Arc::new(Self::new("shared")?);
+        let cluster = Arc::new(Self::new("shared"));
         *shared = Arc::downgrade(&cluster);
-        Some(cluster)
+        cluster
     }
 
     /// One that a test may break.
-    pub fn new(name: &str) -> Option<Self> {
-        let assets = Assets::find()?;
+    pub fn new(name: &str) -> Self {
+        let assets = assets();
         // The shared one may be made anew while another thread still takes away the one before.
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -91,7 +103,7 @@ impl Cluster {
         cluster.start();
         cluster.minor = cluster.ask_minor();
         cluster.label_system_namespaces();
-        Some(cluster)
+        cluster
     }
 
     /// Starts the API server and waits until it is ready.

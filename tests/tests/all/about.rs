@@ -2,9 +2,9 @@
 //! where that is not true.
 
 use crate::host::{VALIDATE, ask, body, load, misbehave, told};
-use sallyport::admission::{Admission, Function};
-use sallyport::inventory::Inventory;
-use sallyport::manifest::Exemptions;
+use sallyport_core::admission::{Admission, Function};
+use sallyport_core::inventory::Inventory;
+use sallyport_core::manifest::Exemptions;
 use serde_json::{Value, json};
 
 /// The guest `misbehave`, which says that it is about external IPs, and does what it is told of

@@ -2,10 +2,10 @@
 //! repeated.
 
 use crate::host::{ENGINE, VALIDATE, ask, body, built, misbehaving};
-use sallyport::admission::Admission;
-use sallyport::inventory::Inventory;
-use sallyport::manifest::{Exemptions, ServicePolicy};
-use sallyport::policy::Policy;
+use sallyport::evaluator;
+use sallyport_core::admission::Admission;
+use sallyport_core::inventory::Inventory;
+use sallyport_core::manifest::{Exemptions, ServicePolicy};
 use serde_json::{Value, json};
 
 /// A host with `external-ips` in mode Enforce.
@@ -17,7 +17,7 @@ fn external_ips(failure_policy: &str) -> Admission {
     });
     let manifest = ServicePolicy::from_value(&manifest).expect("valid");
     let policy =
-        Policy::load(&ENGINE, manifest, &built("policies/external_ips.wasm")).expect("a policy");
+        evaluator::load(&ENGINE, manifest, &built("policies/external_ips.wasm")).expect("a policy");
     Admission::new(vec![policy], Inventory::default(), Exemptions::default())
 }
 

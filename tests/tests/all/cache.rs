@@ -4,12 +4,13 @@ use crate::command_line::{SALLYPORT, sallyport};
 use crate::host::{
     VALIDATE, ask, built, manifest, misbehave, misbehave_unsnapshotable, root, told,
 };
-use sallyport::admission::Admission;
 use sallyport::engine::{Cache, CacheCounts, Engine, EngineConfig};
-use sallyport::inventory::Inventory;
-use sallyport::manifest::Exemptions;
-use sallyport::policy::{Inspection, LoadError, Policy};
-use sallyport::units::Bytes;
+use sallyport::evaluator;
+use sallyport_core::admission::Admission;
+use sallyport_core::inventory::Inventory;
+use sallyport_core::manifest::Exemptions;
+use sallyport_core::policy::{LoadError, Policy};
+use sallyport_core::units::Bytes;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ impl Start {
     }
 
     fn load(&self, component: &[u8], spec: &Value) -> Result<Policy, LoadError> {
-        Policy::load(&self.engine, manifest(spec), component)
+        evaluator::load(&self.engine, manifest(spec), component)
     }
 
     /// Loads the guest, and proves that it works.
@@ -284,7 +285,7 @@ fn what_inspect_tells_does_not_depend_on_the_cache() {
     let directory = directory();
     let component = built("policies/nodeport_range.wasm");
     let inspect = |start: &Start| {
-        let inspection = Inspection::of(&start.engine, &component).expect("a shipped policy");
+        let inspection = evaluator::inspect(&start.engine, &component).expect("a shipped policy");
         serde_json::to_value(inspection).expect("JSON")
     };
     let first = inspect(&Start::new(&directory));

@@ -3,7 +3,7 @@
 use kube_cel::KubeCelExt as _;
 pub(crate) use kube_cel::cel::Value as Cel;
 use kube_cel::cel::objects::{Key, Map};
-use kube_cel::cel::{Context, Program};
+use kube_cel::cel::{Context, ExecutionError, Program};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -12,6 +12,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 /// given.
 pub(crate) fn evaluate(expression: &str, variables: &[(&str, &Value)]) -> Result<Cel, String> {
     let mut context = Context::default().with_all();
+    context.add_function("dyn", |value: Cel| Ok::<Cel, ExecutionError>(value));
     for (name, value) in variables {
         context.add_variable_from_value(*name, cel(value));
     }
@@ -19,6 +20,37 @@ pub(crate) fn evaluate(expression: &str, variables: &[(&str, &Value)]) -> Result
     program
         .execute(&context)
         .map_err(|error| format!("{expression}: {error}"))
+}
+
+/// Replaces `variables.NAME` by the expression of that name, which is what an API server's lazy
+/// evaluation comes to.
+pub(crate) fn with_variables(expression: &str, variables: &Value) -> String {
+    let mut expression = expression.to_owned();
+    // Later ones use earlier ones.
+    for variable in variables.as_array().into_iter().flatten().rev() {
+        let text = |key: &str| variable[key].as_str().expect("a text");
+        expression = replaced(
+            &expression,
+            &format!("variables.{}", text("name")),
+            text("expression"),
+        );
+    }
+    expression
+}
+
+fn replaced(text: &str, name: &str, expression: &str) -> String {
+    let mut parts = text.split(name);
+    let mut replaced = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        // A longer name begins with this one.
+        if part.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+            replaced.push_str(name);
+        } else {
+            replaced.push_str(&format!("({expression})"));
+        }
+        replaced.push_str(part);
+    }
+    replaced
 }
 
 /// Each expression is compiled once: the parser takes longer than all the rest.

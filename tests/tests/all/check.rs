@@ -5,15 +5,16 @@ use crate::client::PROTOCOLS;
 use crate::command_line::{sallyport, sallyport_in};
 use crate::host::{ENGINE, PATIENCE, VALIDATE, body, built, root};
 use crate::program::{Program, message};
-use sallyport::admission::{Admission, AdmissionRequest, Clock};
-use sallyport::inventory::{Inventory, InventoryData};
-use sallyport::manifest::{Exemptions, ServicePolicy};
-use sallyport::policy::Policy;
-use sallyport::yaml;
+use sallyport::evaluator;
+use sallyport_core::admission::{Admission, AdmissionRequest, Clock};
+use sallyport_core::inventory::{Inventory, InventoryData};
+use sallyport_core::manifest::{Exemptions, ServicePolicy};
+use sallyport_core::policy::Deadline;
+use sallyport_core::yaml;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Output;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 use tempfile::TempDir;
 
 /// A directory with files, and policies among them.
@@ -965,7 +966,7 @@ fn offences(admission: &Admission, review: &Value) -> BTreeSet<Offence> {
     let request = AdmissionRequest::parse(&body).expect("a review");
     let clock = Clock {
         now: SystemTime::now(),
-        deadline: Instant::now() + PATIENCE,
+        deadline: Deadline::Each(PATIENCE),
     };
     let evaluations = admission
         .review(VALIDATE, &request, clock)
@@ -991,7 +992,7 @@ impl Case {
             let manifest = ServicePolicy::from_value(&yaml::documents(&text).expect("YAML")[0])
                 .expect("valid");
             let component = built(&format!("policies/{}", manifest.spec.module.file));
-            Policy::load(&ENGINE, manifest, &component).expect("a sound policy")
+            evaluator::load(&ENGINE, manifest, &component).expect("a sound policy")
         });
         Admission::new(
             policies.collect(),
@@ -1104,7 +1105,7 @@ async fn a_host_without_a_configuration_names_its_default_at_start_and_in_denial
 }
 
 #[test]
-fn the_readme_shows_what_check_and_explain_print() {
+fn the_readme_shows_what_check_explain_and_replay_print() {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("it is there");
     let mut shown = 0;
     for block in readme
@@ -1115,7 +1116,7 @@ fn the_readme_shows_what_check_and_explain_print() {
         for command in block.split("$ target/debug/sallyport ").skip(1) {
             let (line, expected) = command.split_once('\n').expect("a line");
             let arguments: Vec<_> = line.split_whitespace().collect();
-            if matches!(arguments[0], "check" | "explain") {
+            if matches!(arguments[0], "check" | "explain" | "replay") {
                 let output = sallyport(&arguments);
                 assert_eq!(
                     String::from_utf8_lossy(&output.stdout).trim(),
@@ -1126,5 +1127,5 @@ fn the_readme_shows_what_check_and_explain_print() {
             }
         }
     }
-    assert!(shown >= 3, "README.md shows {shown} commands");
+    assert!(shown >= 4, "README.md shows {shown} commands");
 }

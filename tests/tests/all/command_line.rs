@@ -577,7 +577,7 @@ fn the_version_names_commit_contract_and_wasmtime() {
     assert!(lines[0].starts_with("sallyport 0.1.0 (commit "), "{text}");
     assert_eq!(
         lines[1],
-        format!("contract {}", sallyport::contract::VERSION)
+        format!("contract {}", sallyport_core::contract::VERSION)
     );
     assert!(lines[2].starts_with("wasmtime 48."), "{text}");
 }

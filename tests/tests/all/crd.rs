@@ -4,9 +4,9 @@
 use crate::cel::{Cel, evaluate};
 use crate::command_line::sallyport;
 use crate::host::root;
-use sallyport::manifest::ServicePolicy;
-use sallyport::units::{Bytes, Millis};
-use sallyport::yaml;
+use sallyport_core::manifest::ServicePolicy;
+use sallyport_core::units::{Bytes, Millis};
+use sallyport_core::yaml;
 use serde_json::{Value, json};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};

@@ -93,12 +93,12 @@ fn nested_loops(loops: usize, locals: usize) -> Vec<u8> {
 }
 
 /// Passes every bound, and takes minutes.
-fn slow() -> Vec<u8> {
+pub(crate) fn slow() -> Vec<u8> {
     with_module(&functions(40, &locals(450), &nested_loops(1000, 450)))
 }
 
 /// A bound that is exceeded: the noun that names it, the least number found, the component.
-fn exceeding() -> Vec<(&'static str, usize, Vec<u8>)> {
+pub(crate) fn exceeding() -> Vec<(&'static str, usize, Vec<u8>)> {
     let nothing = number(0);
     let many = |count, id, item: &[u8]| with_module(&module(&[items(id, count, item)]));
     let block = [[0x02, 0x40].repeat(10_000), vec![0x0b; 10_000]].concat();

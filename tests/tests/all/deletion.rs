@@ -80,7 +80,7 @@ fn host_conditions_and_net_agree_on_services_in_deletion() {
 #[test]
 fn the_host_is_asked_about_long_lists_of_ingress_points() {
     let options = options();
-    let exemptions = sallyport::manifest::Exemptions::default();
+    let exemptions = sallyport_core::manifest::Exemptions::default();
     let registration = Registration {
         policies: &[],
         candidates: &[],

@@ -5,7 +5,7 @@ use crate::api_server::ApiServer;
 use crate::client::PROTOCOLS;
 use crate::host::{root, told};
 use crate::program::{Program, directory};
-use sallyport::yaml;
+use sallyport_core::yaml;
 use serde_json::{Value, json};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

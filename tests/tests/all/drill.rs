@@ -8,8 +8,9 @@
 //! stays on the loopback interface. A new kind of attack is one more line in [`ATTACKS`].
 
 use crate::client::{Client, Protocol, probe};
+use crate::dear_components::{exceeding, slow};
 use crate::host::{body, told};
-use crate::program::{Program, directory, manifest};
+use crate::program::{Program, directory, manifest, put};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http_body_util::Full;
@@ -33,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How long an attack lasts, and how often somebody else asks meanwhile.
 const ATTACK: Duration = Duration::from_millis(1800);
 const ASKS: u32 = 3;
+
+/// How long it may take on a busy machine until compiling a component is given up.
+const GIVEN_UP: Duration = Duration::from_secs(150);
 
 /// Connections of the largest attacks, where this process may have so many files.
 const MANY: usize = 1500;
@@ -154,6 +158,53 @@ fn hostile_clients_neither_starve_others_nor_exhaust_memory() {
     assert!(slow.is_empty(), "{slow:#?}");
     let longest = host.log().lines().map(str::len).max();
     assert!(longest < Some(20 << 10), "a log line of {longest:?} bytes");
+}
+
+/// A hostile ServicePolicy: the reload compiles in a child, which shares the container's limit.
+#[test]
+fn components_that_are_dear_to_compile_neither_starve_others_nor_exhaust_memory() {
+    let directory = directory(&[("sound.yaml", manifest("sound", &json!({})))]);
+    let watched = ["--watch-interval", "100ms", "--no-cache"];
+    let host = Program::serve_within(directory.path(), &watched, DEPLOYED << 10);
+    let status = runtime(1);
+    let dear = exceeding()
+        .into_iter()
+        .map(|(bound, _, component)| (bound, component))
+        .chain([("compiling it", slow())]);
+    let mut wrong = vec![];
+    for (number, (expected, component)) in dear.enumerate() {
+        let file = format!("dear-{number}.wasm");
+        std::fs::write(directory.path().join(&file), component).expect("written");
+        let policy = manifest("dear", &json!({"module": {"file": file}}));
+        put(directory.path(), "dear.yaml", &policy);
+        let (began, mut slowest) = (Instant::now(), Duration::ZERO);
+        loop {
+            let (took, came) = ask(&host.client);
+            slowest = slowest.max(took);
+            if came != "200 OK" {
+                wrong.push(format!("{expected}: {came}"));
+                break;
+            }
+            let told = status.block_on(host.status(|_| true));
+            let error = told["lastReload"]["error"].as_str().unwrap_or_default();
+            if error.contains(&file) && error.contains(expected) {
+                break;
+            }
+            if began.elapsed() > GIVEN_UP {
+                wrong.push(format!("{expected}: not refused, but {error:?}"));
+                break;
+            }
+            std::thread::sleep(ATTACK / ASKS);
+        }
+        let most = host.most_resident();
+        eprintln!("{expected}: answered after {slowest:?} at most; {most} KiB so far");
+        if slowest > PATIENCE || most > DEPLOYED / 2 {
+            wrong.push(format!(
+                "{expected}: answered after {slowest:?}; {most} KiB"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 fn runtime(threads: usize) -> Runtime {

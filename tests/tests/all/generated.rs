@@ -3,7 +3,7 @@
 
 use crate::command_line::sallyport;
 use crate::host::root;
-use sallyport::yaml;
+use sallyport_core::yaml;
 use serde_json::Value;
 
 /// What a command prints, beside the file that holds it.

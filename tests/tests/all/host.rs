@@ -1,18 +1,19 @@
 //! Hosts in this process: engine, policies from `target/`, and the real server on a free port.
 
 use crate::client::Client;
-use sallyport::admission::{Admission, AdmissionRequest, Clock, Function, Outcome};
-use sallyport::contract::review::Phase;
 use sallyport::engine::{Engine, EngineConfig};
-use sallyport::inventory::{Inventory, InventoryData};
+use sallyport::evaluator;
 use sallyport::live::Live;
-use sallyport::manifest::{Exemptions, HostConfig, ServicePolicy};
 use sallyport::observers::Recorder;
-use sallyport::policy::{LoadError, Policy};
 use sallyport::record::LogFile;
 use sallyport::server::{Drain, Extras, Limits, PolicyCheck, Server};
 use sallyport::tls;
-use sallyport::yaml;
+use sallyport_core::admission::{Admission, AdmissionRequest, Clock, Function, Outcome};
+use sallyport_core::contract::review::Phase;
+use sallyport_core::inventory::{Inventory, InventoryData};
+use sallyport_core::manifest::{Exemptions, HostConfig, ServicePolicy};
+use sallyport_core::policy::{LoadError, Policy};
+use sallyport_core::yaml;
 pub(crate) use sallyport_tests::root;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -37,9 +38,9 @@ pub(crate) static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| {
 pub(crate) static SHIPPED: LazyLock<Arc<Admission>> = LazyLock::new(|| {
     let policies = manifests().into_iter().map(|manifest| {
         let component = built(&format!("policies/{}", manifest.spec.module.file));
-        Policy::load(&ENGINE, manifest, &component).expect("a shipped policy can be loaded")
+        evaluator::load(&ENGINE, manifest, &component).expect("a shipped policy can be loaded")
     });
-    let config = root().join("webhook-host/src/cli/default-config.yaml");
+    let config = root().join("webhook-host/src/sources/default-config.yaml");
     let [config] = documents(&config).try_into().expect("one HostConfig");
     let config = HostConfig::from_value(&config)
         .expect("the default configuration is valid")
@@ -141,7 +142,7 @@ pub(crate) fn manifest(spec: &Value) -> ServicePolicy {
 
 /// Loads a component under such a manifest.
 pub(crate) fn load(component: &[u8], spec: &Value) -> Result<Policy, LoadError> {
-    Policy::load(&ENGINE, manifest(spec), component)
+    evaluator::load(&ENGINE, manifest(spec), component)
 }
 
 /// A host with the guest `misbehave` alone.
@@ -204,7 +205,7 @@ pub(crate) fn ask_within(
         &request,
         Clock {
             now: SystemTime::now(),
-            deadline: Instant::now() + time,
+            deadline: (Instant::now() + time).into(),
         },
     )
 }
@@ -256,7 +257,7 @@ impl Host {
         let certificate = tls::self_signed().expect("a certificate");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let live = Live::new(Arc::clone(admission));
+        let live = Live::new(Arc::clone(admission), None);
         live.tls().present(certificate.identity);
         let server = server(Arc::clone(&live));
         let (stop, stopped) = oneshot::channel::<()>();

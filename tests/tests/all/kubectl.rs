@@ -5,7 +5,7 @@
 //! are left out, loudly.
 
 use crate::host::root;
-use sallyport::yaml;
+use sallyport_core::yaml;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

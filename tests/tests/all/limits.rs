@@ -4,10 +4,10 @@
 use crate::host::{
     ENGINE, VALIDATE, ask, ask_within, body, manifest, misbehave, misbehaving, told,
 };
-use sallyport::admission::{Admission, Function, Outcome};
-use sallyport::inventory::{Inventory, InventoryData};
-use sallyport::manifest::Exemptions;
-use sallyport::policy::Policy;
+use sallyport::evaluator;
+use sallyport_core::admission::{Admission, Function, Outcome};
+use sallyport_core::inventory::{Inventory, InventoryData};
+use sallyport_core::manifest::Exemptions;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -402,7 +402,7 @@ fn a_short_circuit_of_one_policy_is_no_other_policys() {
     let policy = |name: &str| {
         let mut manifest = manifest(&json!({"limits": {"deadline": "200ms"}}));
         manifest.metadata.name = name.to_owned();
-        Policy::load(&ENGINE, manifest, &misbehave()).expect("the guest can be loaded")
+        evaluator::load(&ENGINE, manifest, &misbehave()).expect("the guest can be loaded")
     };
     let (looping, sound) = (policy("looping"), policy("sound"));
     let alone = Admission::new(
@@ -431,7 +431,7 @@ fn policies_that_are_not_reached_in_time_fail_under_their_own_failure_policy() {
         let mut manifest =
             manifest(&json!({"failurePolicy": failure_policy, "limits": {"deadline": "10s"}}));
         manifest.metadata.name = name.to_owned();
-        Policy::load(&ENGINE, manifest, &misbehave()).expect("the guest can be loaded")
+        evaluator::load(&ENGINE, manifest, &misbehave()).expect("the guest can be loaded")
     };
     let policies = vec![
         policy("a", "Ignore"),

@@ -160,7 +160,7 @@ fn names_that_no_namespace_can_have_are_errors() {
             format!(
                 "{RANGE}\n  match: {{ namespaceSelector: {{ matchLabels: {{ team: 'a-*' }} }} }}"
             ),
-            "spec.match.namespaceSelector.matchLabels[\"team\"]",
+            "spec.match.namespaceSelector.matchLabels.team",
         ),
         (
             settings(

@@ -4,10 +4,11 @@ use crate::host::{
     VALIDATE, ask, load, manifest, misbehave, misbehave_unsnapshotable, misbehave_with,
     misbehaving, told,
 };
-use sallyport::admission::Admission;
-use sallyport::inventory::{Inventory, InventoryData};
-use sallyport::manifest::Exemptions;
-use sallyport::policy::{LoadError, Policy};
+use sallyport::evaluator;
+use sallyport_core::admission::Admission;
+use sallyport_core::inventory::{Inventory, InventoryData};
+use sallyport_core::manifest::Exemptions;
+use sallyport_core::policy::{LoadError, Policy};
 use serde_json::{Value, json};
 
 /// The preambles of binary WebAssembly.
@@ -293,11 +294,11 @@ fn another_version_of_the_contract_is_refused_with_both_versions() {
 fn a_broken_policy_fails_its_own_reviews_and_no_other_policys() {
     let broken = Policy::broken(
         manifest(&json!({"mode": "Warn"})),
-        LoadError::new("it is broken"),
+        LoadError::component("it is broken"),
     );
     let mut sound = manifest(&json!({}));
     sound.metadata.name = "sound".into();
-    let sound = Policy::load(&crate::host::ENGINE, sound, &misbehave()).expect("sound");
+    let sound = evaluator::load(&crate::host::ENGINE, sound, &misbehave()).expect("sound");
     let host = Admission::new(
         vec![broken, sound],
         Inventory::from(InventoryData::default()),

@@ -1,24 +1,26 @@
 //! The net under the webhook, `--backstop`: it denies nothing that the policies allow, and lets
 //! nobody through by a trick.
 
+use crate::cel::with_variables;
 use crate::command_line::sallyport;
 use crate::host::{ENGINE, ask, body, root};
-use crate::webhooks::{BARE_METAL, cases, loaded, options, passes, review, without_null};
-use sallyport::admission::{Admission, Function};
-use sallyport::contract::review::Phase;
-use sallyport::inventory::Inventory;
-use sallyport::manifest::{Exemptions, ServicePolicy};
-use sallyport::policy::Policy;
-use sallyport::suite::Setup;
+use crate::webhooks::{BARE_METAL, cases, loaded, options, passes, review, said, without_null};
+use sallyport::evaluator;
 use sallyport::webhooks::backstop::{self, Backstop};
 use sallyport::webhooks::registration::Registration;
-use sallyport::yaml;
+use sallyport_core::admission::{Admission, Function};
+use sallyport_core::contract::review::Phase;
+use sallyport_core::inventory::Inventory;
+use sallyport_core::manifest::{Exemptions, ServicePolicy};
+use sallyport_core::policy::Policy;
+use sallyport_core::suite::Setup;
+use sallyport_core::yaml;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Whether the net denies, conditions and namespaces included.
-pub(crate) fn denies(backstop: &Backstop, review: &Value) -> bool {
+/// The message with which the net denies, conditions and namespaces included.
+pub(crate) fn denial(backstop: &Backstop, review: &Value) -> Option<String> {
     let spec = serde_json::to_value(&backstop.policy.spec).expect("JSON");
     let request = &review["request"];
     let asked = request["subResource"]
@@ -26,7 +28,27 @@ pub(crate) fn denies(backstop: &Backstop, review: &Value) -> bool {
         .unwrap_or_default()
         .is_empty()
         && (request["operation"] == "CREATE" || request["operation"] == "UPDATE");
-    asked && passes(&spec["matchConditions"], review) && !passes(&spec["validations"], review)
+    if !asked || !passes(&spec["matchConditions"], review) {
+        return None;
+    }
+    let validations = spec["validations"].as_array().expect("a list");
+    let denying = validations.iter().find(|validation| {
+        let expression = with_variables(text(&validation["expression"]), &spec["variables"]);
+        !passes(&json!([{"expression": expression}]), review)
+    })?;
+    let Some(says) = denying["messageExpression"].as_str() else {
+        return Some(text(&denying["message"]).to_owned());
+    };
+    Some(said(&with_variables(says, &spec["variables"]), review))
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a text")
+}
+
+/// Whether the net denies.
+pub(crate) fn denies(backstop: &Backstop, review: &Value) -> bool {
+    denial(backstop, review).is_some()
 }
 
 /// A host with the policies of a case, and the net under it.
@@ -72,12 +94,19 @@ fn caught(policy: &str) -> (usize, usize) {
             continue;
         }
         let is_denied = !outcome.response.allowed;
-        let is_caught = net.iter().any(|backstop| denies(backstop, &review));
+        let messages: Vec<_> = net
+            .iter()
+            .filter_map(|backstop| denial(backstop, &review))
+            .collect();
+        let is_caught = !messages.is_empty();
         assert!(
             is_denied || !is_caught,
             "{policy}: {}: the net denies what the policy allows",
             case.name
         );
+        let names_the_field =
+            |message: &String| message.starts_with('[') && message.contains("] spec.");
+        assert!(messages.iter().all(names_the_field), "{messages:?}");
         denied += usize::from(is_denied);
         caught += usize::from(is_caught);
     }
@@ -85,7 +114,7 @@ fn caught(policy: &str) -> (usize, usize) {
 }
 
 #[test]
-fn the_net_denies_nothing_that_a_policy_allows_and_catches_its_share() {
+fn the_net_denies_nothing_that_a_policy_allows() {
     let policies = [
         ("service-type", 5),
         ("nodeport-range", 17),
@@ -117,7 +146,7 @@ fn host(
     let component =
         std::fs::read(root().join("target/policies").join(module)).expect("a component");
     let manifest = ServicePolicy::from_value(&manifest).expect("valid");
-    let policy = Policy::load(&ENGINE, manifest, &component).expect("a policy");
+    let policy = evaluator::load(&ENGINE, manifest, &component).expect("a policy");
     (
         Arc::new(policy),
         serde_json::from_value(exemptions.clone()).expect("exemptions"),
@@ -247,6 +276,54 @@ fn a_service_may_not_lose_its_selector_in_its_deletion() {
             );
         }
     }
+}
+
+/// A component of an author whose tool adds a custom section.
+fn with_section(component: &[u8], text: &str) -> Vec<u8> {
+    const NAME: &str = "sallyport:backstop";
+    let leb = |mut number: usize| {
+        let mut bytes = vec![];
+        while number >= 0x80 {
+            bytes.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
+        bytes
+    };
+    let content = [&leb(NAME.len()), NAME.as_bytes(), text.as_bytes()].concat();
+    [component, &[0], &leb(content.len()), &content].concat()
+}
+
+#[test]
+fn any_policy_brings_its_own_rules() {
+    let file = root().join("target/policies/dormant_fields.wasm");
+    let component = std::fs::read(file).expect("a component");
+    let load = |text: &str| {
+        let manifest = json!({
+            "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy",
+            "metadata": {"name": "own"}, "spec": {"module": {"file": "own.wasm"}},
+        });
+        let manifest = ServicePolicy::from_value(&manifest).expect("valid");
+        evaluator::load(&ENGINE, manifest, &with_section(&component, text))
+    };
+    let rule = r#"validations:
+        - {rule: X, message: "spec.x: no", expression: "variables.settings.strip == dyn(false)"}"#;
+    let policy = Arc::new(load(rule).expect("a policy"));
+    let net = under(&(policy, Exemptions::default()));
+    assert_eq!(net.rules, ["X"]);
+    let none = object(&json!({}), false, &[]);
+    assert_eq!(denial(&net, &update("jane", &none, &none)), None);
+
+    let error = |text: &str| load(text).expect_err("refused").to_string();
+    let told = error("validations: [{rule: X, message: m}]");
+    assert!(
+        told.starts_with("brings a backstop that can't be used: validations[0]")
+            && told.contains("expression"),
+        "{told}"
+    );
+    let large = format!("{rule}\n#{}", "x".repeat(1 << 16));
+    let told = error(&large);
+    assert!(told.contains("at most 65536 are read"), "{told}");
 }
 
 #[test]

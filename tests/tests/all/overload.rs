@@ -630,10 +630,10 @@ async fn a_slow_body_makes_room_for_others() {
 }
 
 /// An admin server on a free port, for the process' life.
-fn admin(admission: &Arc<sallyport::admission::Admission>) -> SocketAddr {
+fn admin(admission: &Arc<sallyport_core::admission::Admission>) -> SocketAddr {
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
     let address = listener.local_addr().expect("bound");
-    let admin = Admin::new(Live::new(Arc::clone(admission)));
+    let admin = Admin::new(Live::new(Arc::clone(admission), None));
     admin.serve(listener).expect("served");
     address
 }

@@ -2,14 +2,16 @@
 
 use crate::client::{Protocol, Reply};
 use crate::host::{ENGINE, Host, PATIENCE, root};
-use sallyport::admission::{Admission, AdmissionRequest, Clock, Function};
-use sallyport::contract::review::Phase;
-use sallyport::inventory::Inventory;
-use sallyport::policy::Policy;
-use sallyport::suite::{self, Case, ModuleSearch, Setup, Source};
+use sallyport::evaluator;
+use sallyport::suites::{self, ModuleSearch};
+use sallyport_core::admission::{Admission, AdmissionRequest, Clock, Function};
+use sallyport_core::contract::review::Phase;
+use sallyport_core::inventory::Inventory;
+use sallyport_core::policy::{Deadline, Policy};
+use sallyport_core::suite::{Case, Setup, Source};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 /// A case with its suite's name, for messages.
 pub(crate) type Named = (String, Case);
@@ -17,7 +19,7 @@ pub(crate) type Named = (String, Case);
 /// The cases of all fixtures, by setup, that an API server could ask: it knows no way to ask
 /// `validate` in the mutating phase, and what a policy says of bad settings is no review.
 pub(crate) fn cases() -> HashMap<String, Vec<Named>> {
-    let (files, errors) = suite::find(&[root().join("tests/fixtures")]);
+    let (files, errors) = suites::find(&[root().join("tests/fixtures")]);
     assert!(errors.is_empty(), "no fixture cases found: {errors:?}");
     // As `make policies` places them.
     let search = ModuleSearch {
@@ -25,7 +27,7 @@ pub(crate) fn cases() -> HashMap<String, Vec<Named>> {
     };
     let mut cases = HashMap::<String, Vec<Named>>::new();
     for file in files {
-        let suite = suite::read(&file, &search).unwrap_or_else(|error| panic!("{error}"));
+        let suite = suites::read(&file, &search).unwrap_or_else(|error| panic!("{error}"));
         for case in suite.cases {
             let asked = case.function != Function::Validate(Phase::Mutating)
                 && case.expect.settings_error.is_none();
@@ -50,7 +52,7 @@ pub(crate) fn admission(setup: &Setup) -> Arc<Admission> {
                 source.component.display()
             )
         });
-        Policy::load(&ENGINE, source.manifest.clone(), &component)
+        evaluator::load(&ENGINE, source.manifest.clone(), &component)
             .unwrap_or_else(|error| Policy::broken(source.manifest.clone(), error))
     };
     let policies = setup.policies.iter().map(load).collect();
@@ -69,7 +71,7 @@ fn harness(admission: &Admission, case: &Case, body: &[u8]) -> (u16, Vec<u8>) {
             // The webhook asks the real clock, whatever the case says.
             let clock = Clock {
                 now: SystemTime::now(),
-                deadline: Instant::now() + PATIENCE,
+                deadline: Deadline::Each(PATIENCE),
             };
             (
                 200,

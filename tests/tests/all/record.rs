@@ -5,8 +5,8 @@ use crate::host::{Host, SHIPPED, body, misbehaving, told};
 use crate::program::{Program, directory, manifest};
 use hyper::StatusCode;
 use sallyport::record::{LogFile, Rotation};
-use sallyport_policy::facts::exposing::EXPOSING;
-use sallyport_policy::facts::internal::CONTROLLERS;
+use sallyport_facts::exposing::EXPOSING;
+use sallyport_facts::internal::CONTROLLERS;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A host in this process that records into a directory.
 async fn recording(
-    admission: &Arc<sallyport::admission::Admission>,
+    admission: &Arc<sallyport_core::admission::Admission>,
     rotation: Rotation,
 ) -> (Host, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");

@@ -36,7 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn installation(uid: &str) -> Value {
     let file = std::fs::read_to_string(crate::host::root().join("deploy/base/installation.yaml"))
         .expect("it is there");
-    let mut role = sallyport::yaml::documents(&file).expect("YAML").remove(0);
+    let mut role = sallyport_core::yaml::documents(&file)
+        .expect("YAML")
+        .remove(0);
     role["metadata"]["uid"] = uid.into();
     role
 }
@@ -604,7 +606,8 @@ async fn a_removal_takes_the_backstop_along_and_leaves_what_is_not_ours() {
         ];
         let output = sallyport(&[&policies[..], more].concat());
         assert!(output.status.success(), "{output:?}");
-        sallyport::yaml::documents(&String::from_utf8(output.stdout).expect("UTF-8")).expect("YAML")
+        sallyport_core::yaml::documents(&String::from_utf8(output.stdout).expect("UTF-8"))
+            .expect("YAML")
     };
     let path = |object: &Value| {
         let kind = object["kind"].as_str().unwrap_or_default().to_lowercase();
@@ -714,8 +717,9 @@ fn what_is_printed_belongs_to_the_installation_whose_uid_is_given() {
         "2f6c-1",
     ];
     let output = sallyport_in(elsewhere.path(), &arguments);
-    let objects = sallyport::yaml::documents(&String::from_utf8(output.stdout).expect("UTF-8"))
-        .expect("YAML");
+    let objects =
+        sallyport_core::yaml::documents(&String::from_utf8(output.stdout).expect("UTF-8"))
+            .expect("YAML");
     assert_eq!(objects.len(), 3);
     for object in objects {
         let owner = &object["metadata"]["ownerReferences"][0];

@@ -6,11 +6,11 @@ use crate::command_line::sallyport;
 use crate::host::{ENGINE, Host, misbehave, told};
 use crate::program::{Program, directory, manifest, message, put};
 use hyper::StatusCode;
-use sallyport::admission::Admission;
-use sallyport::inventory::{Inventory, InventoryData};
-use sallyport::manifest::{Exemptions, ServicePolicy};
-use sallyport::policy::Policy;
+use sallyport::evaluator;
 use sallyport::server::Limits;
+use sallyport_core::admission::Admission;
+use sallyport_core::inventory::{Inventory, InventoryData};
+use sallyport_core::manifest::{Exemptions, ServicePolicy};
 use serde_json::{Value, json};
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -104,7 +104,7 @@ async fn every_answer_is_of_one_set_while_sets_are_swapped() {
                 serde_json::from_str(&manifest(&format!("{name}-{set}"), &json!({})))
                     .expect("JSON");
             let manifest = ServicePolicy::from_value(&manifest).expect("valid");
-            Policy::load(&ENGINE, manifest, &misbehave()).expect("loaded")
+            evaluator::load(&ENGINE, manifest, &misbehave()).expect("loaded")
         });
         Arc::new(Admission::new(
             policies.into(),

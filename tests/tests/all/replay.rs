@@ -7,15 +7,15 @@ use crate::host::{PATIENCE, body, built, root};
 use crate::parity;
 use crate::program::{Program, put};
 use hyper::StatusCode;
-use sallyport::admission::{AdmissionRequest, Clock};
 use sallyport::record::{HashKey, Record};
 use sallyport::replay::{Change, Replayer};
-use sallyport::suite::Setup;
-use sallyport::units::Millis;
+use sallyport_core::admission::{AdmissionRequest, Clock};
+use sallyport_core::policy::Deadline;
+use sallyport_core::suite::Setup;
+use sallyport_core::units::Millis;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Instant;
 use tempfile::TempDir;
 
 /// Policies beside their modules, a log, and what else a test needs.
@@ -230,7 +230,7 @@ fn every_fixture_is_recorded_and_gives_the_same_verdict_again() {
             };
             let clock = Clock {
                 now: case.time,
-                deadline: Instant::now() + PATIENCE,
+                deadline: Deadline::Each(PATIENCE),
             };
             let outcome = admission.review(case.function, &request, clock);
             // A body that nests without end is counted as one that can't be recorded.

@@ -5,10 +5,11 @@ use crate::command_line::sallyport;
 use crate::host::{ENGINE, Host, body, built, told};
 use crate::program::{Program, directory, manifest, put};
 use hyper::StatusCode;
-use sallyport::admission::Admission;
-use sallyport::inventory::{Inventory, InventoryData};
-use sallyport::manifest::{Exemptions, ServicePolicy};
-use sallyport::policy::Policy;
+use sallyport::evaluator;
+use sallyport_core::admission::Admission;
+use sallyport_core::inventory::{Inventory, InventoryData};
+use sallyport_core::manifest::{Exemptions, ServicePolicy};
+use sallyport_core::policy::Policy;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ fn pair(name: &str, live: (&str, Value), next: (&str, Value)) -> (Arc<Policy>, A
             "metadata": {"name": name}, "spec": spec,
         });
         let manifest = ServicePolicy::from_value(&manifest).expect("a valid manifest");
-        Policy::load(&ENGINE, manifest, &built(component)).expect("a sound policy")
+        evaluator::load(&ENGINE, manifest, &built(component)).expect("a sound policy")
     };
     (load(live).into(), load(next).as_candidate().into())
 }

@@ -3,12 +3,14 @@
 use crate::cel::{Cel, evaluate};
 use crate::command_line::{sallyport, sallyport_in};
 use crate::host::{ENGINE, root};
-use sallyport::manifest::Exemptions;
-use sallyport::policy::Policy;
-use sallyport::service;
-use sallyport::suite::{self, Case, ModuleSearch, Runner, Setup};
+use sallyport::evaluator;
+use sallyport::suites::{self, ModuleSearch};
 use sallyport::webhooks::registration::{Endpoint, NAME, OnFailure, Options, Registration};
-use sallyport::yaml;
+use sallyport_core::manifest::Exemptions;
+use sallyport_core::policy::Policy;
+use sallyport_core::service;
+use sallyport_core::suite::{self, Case, Setup};
+use sallyport_core::yaml;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -351,16 +353,28 @@ pub(crate) fn passes(conditions: &Value, review: &Value) -> bool {
         })
 }
 
+/// The text that an expression makes of a review.
+pub(crate) fn said(expression: &str, review: &Value) -> String {
+    let variables = variables(review);
+    match evaluate(
+        expression,
+        &variables.each_ref().map(|(name, value)| (*name, value)),
+    ) {
+        Ok(Cel::String(text)) => text.to_string(),
+        other => panic!("{expression}: {other:?}\n{review}"),
+    }
+}
+
 /// Every case that the suites have, with the request that it sends.
 pub(crate) fn cases(path: &str) -> Vec<Case> {
-    let (files, errors) = suite::find(&[root().join(path)]);
+    let (files, errors) = suites::find(&[root().join(path)]);
     assert!(errors.is_empty(), "{errors:?}");
     let search = ModuleSearch {
         directory: Some(root().join("target/policies")),
     };
     files
         .iter()
-        .flat_map(|file| suite::read(file, &search).expect("a suite").cases)
+        .flat_map(|file| suites::read(file, &search).expect("a suite").cases)
         .collect()
 }
 
@@ -409,7 +423,7 @@ pub(crate) fn options() -> Options {
 pub(crate) fn loaded(setup: &Setup) -> Option<Vec<Arc<Policy>>> {
     let load = |source: &suite::Source| {
         let component = std::fs::read(&source.component).expect("a component");
-        Policy::load(&ENGINE, source.manifest.clone(), &component)
+        evaluator::load(&ENGINE, source.manifest.clone(), &component)
             .ok()
             .map(Arc::new)
     };
@@ -418,7 +432,7 @@ pub(crate) fn loaded(setup: &Setup) -> Option<Vec<Arc<Policy>>> {
 
 #[test]
 fn no_condition_skips_what_the_host_would_judge() {
-    let mut runner = Runner::new(Arc::clone(&ENGINE));
+    let mut runner = suites::runner(Arc::clone(&ENGINE));
     let (mut skipped, mut asked) = (0, 0);
     for case in cases("tests/fixtures/host") {
         let Some(review) = review(&case) else {

@@ -18,10 +18,9 @@ const LIVES: &str = "--certificate-lifetime 12s --authority-lifetime 36s";
 const BUNDLES: usize = 3;
 
 #[test]
+#[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn authority_and_certificate_turn_over_and_no_service_is_refused() {
-    let Some(cluster) = Cluster::new("certificates") else {
-        return;
-    };
+    let cluster = Cluster::new("certificates");
     let port = free_port();
     let ip = create_service(&cluster, port);
     let namespace = ["--namespace", "sallyport-system"];
@@ -76,10 +75,9 @@ fn authority_and_certificate_turn_over_and_no_service_is_refused() {
 }
 
 #[test]
+#[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn only_the_api_server_may_ask_where_clients_need_a_certificate() {
-    let Some(cluster) = Cluster::new("clients") else {
-        return;
-    };
+    let cluster = Cluster::new("clients");
     let policies = manifests(&[(
         "nodeport-range",
         json!({"module": {"file": "nodeport_range.wasm"}}),

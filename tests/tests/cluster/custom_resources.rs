@@ -73,10 +73,9 @@ pub(crate) fn wait_until_ready_is(cluster: &Cluster, name: &str, expected: &str)
 }
 
 #[test]
+#[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn the_api_server_refuses_by_itself_what_the_rules_in_cel_forbid() {
-    let Some(cluster) = Cluster::shared() else {
-        return;
-    };
+    let cluster = Cluster::shared();
     if !Feature::ValidationRules.is_in(&cluster, "the CEL rules of ServicePolicies") {
         return;
     }
@@ -137,10 +136,9 @@ fn the_api_server_refuses_by_itself_what_the_rules_in_cel_forbid() {
 }
 
 #[test]
+#[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn service_policies_are_applied_checked_told_of_and_switched_off_by_kubectl() {
-    let Some(cluster) = Cluster::new("custom-resources") else {
-        return;
-    };
+    let cluster = Cluster::new("custom-resources");
     define(&cluster);
     let range = policy(
         "nodeport-range",
@@ -274,10 +272,9 @@ const NODE: &str = "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"nam
     \"spec\":{\"providerID\":\"aws:///eu-central-1a/i-1\"}}";
 
 #[test]
+#[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn what_the_nodes_tell_decides_and_is_followed_after_an_api_server_restarts() {
-    let Some(cluster) = Cluster::new("nodes") else {
-        return;
-    };
+    let cluster = Cluster::new("nodes");
     let policies = manifests(&[
         (
             "loadbalancer-cloud-only",
@@ -313,10 +310,9 @@ fn what_the_nodes_tell_decides_and_is_followed_after_an_api_server_restarts() {
 }
 
 #[test]
+#[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn a_host_without_rights_says_which_it_lacks_and_serves() {
-    let Some(cluster) = Cluster::shared() else {
-        return;
-    };
+    let cluster = Cluster::shared();
     let flags = format!(
         "--cluster --cluster-wait 1s --kubeconfig {} --policies target/policies",
         cluster.powerless().display()

@@ -1,9 +1,9 @@
 //! Sallyport as webhook of a real kube-apiserver with a real etcd, asked by a real kubectl.
 //!
-//! `make assets` gets the three programs. Without them each test says that it is skipped; with
-//! `SALLYPORT_REQUIRE_CLUSTER=1`, as in CI, it fails instead. What a version of Kubernetes lacks is
-//! asked of the server, and named where a test leaves something out. Logs of all processes stay
-//! below `target/tmp/cluster`.
+//! `make assets` gets the three programs. Without them the tests are ignored (the build script finds
+//! out); with `SALLYPORT_REQUIRE_CLUSTER=1`, as in CI, they fail instead. Features that a version of
+//! Kubernetes lacks are named where a test leaves something out. Logs of all processes stay below
+//! `target/tmp/cluster`.
 
 mod admission;
 mod backstop;

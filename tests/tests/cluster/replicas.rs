@@ -71,10 +71,9 @@ fn join(client: &TcpStream, replica: &TcpStream) -> io::Result<()> {
 }
 
 #[test]
+#[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn services_are_written_while_one_of_two_replicas_is_killed() {
-    let Some(cluster) = Cluster::new("replicas") else {
-        return;
-    };
+    let cluster = Cluster::new("replicas");
     let port = free_port();
     let ip = create_service(&cluster, port);
     let (one, two) = (Host::shipped(&cluster), Host::shipped(&cluster));
@@ -114,10 +113,9 @@ fn services_are_written_while_one_of_two_replicas_is_killed() {
 /// As a Deployment does it with `maxSurge: 1` and `maxUnavailable: 0`: the next one first, and the
 /// old one drains.
 #[test]
+#[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn no_service_is_refused_while_both_replicas_are_replaced() {
-    let Some(cluster) = Cluster::new("restarted") else {
-        return;
-    };
+    let cluster = Cluster::new("restarted");
     let port = free_port();
     let ip = create_service(&cluster, port);
     let files = tempfile::tempdir().expect("a directory");

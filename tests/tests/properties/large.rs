@@ -6,7 +6,7 @@
 
 use crate::review::{Request, VALIDATE};
 use crate::worlds::{PATCHING, STRICT, TEAM, World};
-use sallyport::admission::{Function, Outcome};
+use sallyport_core::admission::{Function, Outcome};
 use serde_json::{Value, json};
 use std::time::Duration;
 

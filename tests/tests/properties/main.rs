@@ -16,9 +16,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::RngSeed;
 use review::{FUNCTIONS, Json, Request, VALIDATE, broken, keys, verdict};
-use sallyport::admission::{Exemption, Function, Outcome};
-use sallyport::contract::review::Phase;
-use sallyport_policy::facts::internal::{CONTROLLERS, Controller, Default, Enforces};
+use sallyport_core::admission::{Exemption, Function, Outcome};
+use sallyport_core::contract::review::Phase;
+use sallyport_facts::internal::{CONTROLLERS, Controller, Default, Enforces};
 use serde_json::{Map, Value, json};
 use services::{
     AWS_TYPE, BREAK_GLASS, GLASS, SOURCE_RANGES, annotation, nearly_fine, pair, service,

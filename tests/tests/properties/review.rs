@@ -3,9 +3,9 @@
 use crate::worlds;
 use proptest::prelude::*;
 use proptest::sample::select;
-use sallyport::admission::{Function, Outcome};
-use sallyport::contract::review::Phase;
-use sallyport::contract::verdict::Violation;
+use sallyport_core::admission::{Function, Outcome};
+use sallyport_core::contract::review::Phase;
+use sallyport_core::contract::verdict::Violation;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt;

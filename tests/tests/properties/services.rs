@@ -8,14 +8,14 @@ use crate::worlds::{self, EXTRA, INTERNAL_CLASS, RESTRICTED, TEAM, UNKNOWN, VAUL
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use sallyport_policy::facts::backends::{
+use sallyport_facts::backends::{
     AMBIGUOUS_PORTS, OPERATOR_LABELS, PRODUCTS, PROTOCOLS, STRICT_PORTS, TIERS,
 };
-use sallyport_policy::facts::classes;
-use sallyport_policy::facts::internal::{CONTROLLERS, Controller, Enforces, Switch, Variant, When};
-use sallyport_policy::facts::metadata_services::METADATA_SERVICES;
-use sallyport_policy::facts::reads::Reading;
-use sallyport_policy::facts::voids::VOIDS;
+use sallyport_facts::classes;
+use sallyport_facts::internal::{CONTROLLERS, Controller, Enforces, Switch, Variant, When};
+use sallyport_facts::metadata_services::METADATA_SERVICES;
+use sallyport_facts::reads::Reading;
+use sallyport_facts::voids::VOIDS;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -437,7 +437,7 @@ fn port() -> impl Strategy<Value = Value> {
 }
 
 fn port_number() -> impl Strategy<Value = Value> {
-    let known = |ports: &[sallyport_policy::facts::backends::KnownPort]| {
+    let known = |ports: &[sallyport_facts::backends::KnownPort]| {
         ports
             .iter()
             .map(|port| i32::from(port.number))

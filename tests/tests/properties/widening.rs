@@ -10,8 +10,8 @@ use crate::review::{Json, Request, VALIDATE};
 use crate::worlds::{RESTRICTED, STRICT, TEAM, World};
 use proptest::prelude::*;
 use proptest::sample::subsequence;
-use sallyport::admission::Outcome;
-use sallyport::contract::verdict::Violation;
+use sallyport_core::admission::Outcome;
+use sallyport_core::contract::verdict::Violation;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 

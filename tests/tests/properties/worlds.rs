@@ -4,18 +4,19 @@
 //! don't know comes as it is shipped, but enforced, so that a new one takes part by being built.
 
 use crate::review::Request;
-use sallyport::admission::{Admission, AdmissionRequest, Clock, Function, Outcome};
-use sallyport::decode;
 use sallyport::engine::{Engine, EngineConfig};
-use sallyport::inventory::{Inventory, InventoryData};
-use sallyport::manifest::{Exemptions, ServicePolicy};
-use sallyport::policy::Policy;
-use sallyport::yaml;
-use sallyport_policy::facts::internal::{CONTROLLERS, Controller};
+use sallyport::evaluator;
+use sallyport_core::admission::{Admission, AdmissionRequest, Clock, Function, Outcome};
+use sallyport_core::decode;
+use sallyport_core::inventory::{Inventory, InventoryData};
+use sallyport_core::manifest::{Exemptions, ServicePolicy};
+use sallyport_core::policy::{Deadline, Policy};
+use sallyport_core::yaml;
+use sallyport_facts::internal::{CONTROLLERS, Controller};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 /// Where only ClusterIP is allowed.
 pub(crate) const RESTRICTED: &str = "restricted";
@@ -133,7 +134,7 @@ pub(crate) fn ask(admission: &Admission, function: Function, body: &[u8]) -> Opt
     let request = AdmissionRequest::parse(body).ok()?;
     let clock = Clock {
         now: SystemTime::UNIX_EPOCH + NOW,
-        deadline: Instant::now() + PATIENCE,
+        deadline: Deadline::Each(PATIENCE),
     };
     Some(admission.review(function, &request, clock))
 }
@@ -195,7 +196,7 @@ fn load(mut manifest: Value, set: Set, providers: &[&str]) -> Arc<Policy> {
     let component =
         std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     Arc::new(
-        Policy::load(&ENGINE, manifest, &component)
+        evaluator::load(&ENGINE, manifest, &component)
             .unwrap_or_else(|error| panic!("{name}: {error}")),
     )
 }

@@ -2,10 +2,10 @@
 //! elsewhere, names of ports.
 
 use super::cell;
-use sallyport_policy::facts::exports::EXPORTING_LABELS;
-use sallyport_policy::facts::forwarding::FORWARDING;
-use sallyport_policy::facts::port_names::{PART_PREFIXES, PROTOCOL_PREFIXES};
-use sallyport_policy::facts::reach::PARTS;
+use sallyport_facts::exports::EXPORTING_LABELS;
+use sallyport_facts::forwarding::FORWARDING;
+use sallyport_facts::port_names::{PART_PREFIXES, PROTOCOL_PREFIXES};
+use sallyport_facts::reach::PARTS;
 use std::fmt::Write as _;
 
 pub(super) fn write(page: &mut String) {
@@ -18,7 +18,7 @@ pub(super) fn write(page: &mut String) {
     };
     let _ = write!(
         page,
-        "\nPrefixes of names of ports that are skipped: transports and protocols {}; parts of a \
+        "\nPrefixes of port names that are skipped: transports and protocols {}; parts of a \
          backend {}.\n\n",
         words(&PROTOCOL_PREFIXES),
         words(&PART_PREFIXES),
@@ -44,11 +44,10 @@ pub(super) fn write(page: &mut String) {
     }
     let _ = write!(
         page,
-        "\n### What an update widens\n\nAn update keeps no offence that it widens: by another \
-         port, target port, selector, node port, external IP, \
-         class or address, by wider source ranges, by a greater type, by a load balancer that is \
-         less certainly internal, or by another \
-         value of an annotation whose name holds one of {}.\n",
+        "\n### What an update widens\n\nAn update keeps no violation that it widens. These \
+         widen: another port, target port, selector, node port, external IP, class or address; \
+         wider source ranges; a type that exposes more; a load balancer that is less certainly \
+         internal; another value of an annotation whose name contains one of {}.\n",
         words(&PARTS),
     );
 }

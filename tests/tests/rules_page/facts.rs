@@ -1,18 +1,18 @@
 //! The tables by which the policies decide, with their sources.
 
 use super::cell;
-use sallyport_policy::facts::addresses::{Checked, NAMES};
-use sallyport_policy::facts::internal::{CONTROLLERS, Controller, Default, Enforces, Switch, When};
-use sallyport_policy::facts::nodes::{INFRASTRUCTURE, Serves};
-use sallyport_policy::facts::questions::{Answers, QUESTIONS};
-use sallyport_policy::facts::reads::Reads;
-use sallyport_policy::facts::voids::{Cause, VOIDS, Void, Voided};
-use sallyport_policy::facts::{backends, classes, exposing, metadata_services};
+use sallyport_facts::addresses::{Checked, NAMES};
+use sallyport_facts::internal::{CONTROLLERS, Controller, Default, Enforces, Switch, When};
+use sallyport_facts::nodes::{INFRASTRUCTURE, Serves};
+use sallyport_facts::questions::{Answers, QUESTIONS};
+use sallyport_facts::reads::Reads;
+use sallyport_facts::voids::{Cause, VOIDS, Void, Voided};
+use sallyport_facts::{backends, classes, exposing, metadata_services};
 use std::fmt::Write as _;
 
 pub(super) fn write(page: &mut String) {
     page.push_str(
-        "## Facts\n\nThe tables by which the shipped policies decide; `sallyport_policy::facts` \
+        "## Facts\n\nThe tables by which the shipped policies decide; `sallyport_facts` \
          has them for your own.\n\n",
     );
     questions(page);
@@ -28,9 +28,9 @@ pub(super) fn write(page: &mut String) {
 
 fn switches(page: &mut String) {
     page.push_str(
-        "### What makes a load balancer internal\n\nKeys count in their exact case, values by the \
-         controller's own parser. `providers` of \
-         loadbalancer-exposure names controllers by the first column.\n\n\
+        "### What makes a load balancer internal\n\nKeys are compared exactly, and values are \
+         read as the controller's own parser does. The setting `providers` of \
+         loadbalancer-exposure uses the names of the first column.\n\n\
          | controller | of | annotation | internal when | source |\n|---|---|---|---|---|\n",
     );
     for controller in &CONTROLLERS {
@@ -179,11 +179,10 @@ fn filled(keys: &[&str], text: &str) -> String {
 fn questions(page: &mut String) {
     let _ = write!(
         page,
-        "### What each controller does\n\nAn annotation that is named here voids the switch or the \
-         source ranges, or names an \
-         address; the tables below have its parser and its source. \"Not documented\" stands where \
-         neither code nor a \
-         document could be found.\n\n| controller | {} |\n|---|---|---|---|---|---|---|\n",
+        "### What each controller does\n\nEach annotation named here voids the internal switch \
+         or the source ranges, or names an address. The tables below say how it is parsed, and \
+         the source. \"Not documented\" means that neither code nor a document was found.\n\n\
+         | controller | {} |\n|---|---|---|---|---|---|---|\n",
         COLUMNS.join(" | ")
     );
     for answers in &QUESTIONS {
@@ -196,8 +195,7 @@ fn questions(page: &mut String) {
 fn voids(page: &mut String) {
     page.push_str(
         "### What voids an internal switch or source ranges\n\nAn ID that a controller writes \
-         itself counts where the Service \
-         has it from the beginning, or names another one.\n\n\
+         itself counts only if the Service is created with it, or if it is changed.\n\n\
          | controller | annotation | counts when | voids | it | source \
          |\n|---|---|---|---|---|---|\n",
     );
@@ -221,9 +219,9 @@ fn voids(page: &mut String) {
 
 fn addresses(page: &mut String) {
     page.push_str(
-        "### Annotations that name addresses\n\nWhat nothing checks is judged like \
-         `spec.externalIPs` (S08), what a pool or an \
-         account bounds like `spec.loadBalancerIP` (S13).\n\n\
+        "### Annotations that name addresses\n\nAddresses that nothing checks are judged like \
+         `spec.externalIPs` (S08), addresses that a pool or an account bounds like \
+         `spec.loadBalancerIP` (S13).\n\n\
          | controller | annotation | checked against | source |\n|---|---|---|---|\n",
     );
     for row in &NAMES {
@@ -393,16 +391,17 @@ fn known_backends(page: &mut String) {
     let _ = write!(
         page,
         "### What marks an internal backend\n\n\
-         Labels, entries of a selector, and labels of selected Pods, values without regard to \
+         Labels, entries of a selector, and labels of selected Pods, values compared without \
          case:\n\n\
          | label | values |\n|---|---|\n\
          | `app`, `app.kubernetes.io/name` | {} |\n\
          | `app.kubernetes.io/component` | {} |\n\
          | `tier`, `role`, `type` | {} |\n\
          | {} | any |\n\n\
-         Names of ports and `appProtocol`, whole or the first word that is no prefix: {}.\n\n\
-         Ports that hardly anything else uses: {}.\n\n\
-         Ports that other things use, too (a warning): {}.\n",
+         Names of ports and `appProtocol`, compared as a whole or by the first word that is not \
+         a prefix: {}.\n\n\
+         Ports that are rarely used for anything else: {}.\n\n\
+         Ports that are also used for other things (a warning): {}.\n",
         words(&backends::PRODUCTS),
         words(&backends::ROLES),
         words(&backends::TIERS),

@@ -1,15 +1,17 @@
 //! What the fixtures tell of each component: messages, and the conformance cases that cover it.
 
 use super::root;
-use sallyport::admission::{Admission, AdmissionRequest, Clock, Outcome};
 use sallyport::engine::{Engine, EngineConfig};
-use sallyport::inventory::Inventory;
-use sallyport::policy::Policy;
-use sallyport::suite::{self, Case, ModuleSearch, Setup};
+use sallyport::evaluator;
+use sallyport::suites::{self, ModuleSearch};
+use sallyport_core::admission::{Admission, AdmissionRequest, Clock, Outcome};
+use sallyport_core::inventory::Inventory;
+use sallyport_core::policy::{Deadline, Policy};
+use sallyport_core::suite::{self, Case, Setup};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Of one component.
 #[derive(Default)]
@@ -36,14 +38,14 @@ pub(super) fn run() -> BTreeMap<String, Told> {
         })
         .expect("an engine"),
     );
-    let (files, errors) = suite::find(&[root().join("tests/fixtures")]);
+    let (files, errors) = suites::find(&[root().join("tests/fixtures")]);
     assert!(errors.is_empty(), "{errors:?}");
     let search = ModuleSearch {
         directory: Some(root().join("target/policies")),
     };
     let mut told = BTreeMap::<String, Told>::new();
     for file in files {
-        let suite = suite::read(&file, &search)
+        let suite = suites::read(&file, &search)
             .unwrap_or_else(|error| panic!("{error}; run `make policies`"));
         let mut hosts = HashMap::new();
         for case in &suite.cases {
@@ -86,7 +88,7 @@ fn about(file: &Path, setup: &Setup) -> String {
 fn admission(engine: &Arc<Engine>, setup: &Setup) -> Admission {
     let load = |source: &suite::Source| {
         let component = std::fs::read(&source.component).expect("a component");
-        Policy::load(engine, source.manifest.clone(), &component)
+        evaluator::load(engine, source.manifest.clone(), &component)
             .unwrap_or_else(|error| Policy::broken(source.manifest.clone(), error))
     };
     let policies: Vec<_> = setup.policies.iter().map(load).collect();
@@ -102,7 +104,7 @@ fn review(host: &Admission, case: &Case) -> Option<Outcome> {
     let request = AdmissionRequest::parse(&body).ok()?;
     let clock = Clock {
         now: case.time,
-        deadline: Instant::now() + Duration::from_secs(30),
+        deadline: Deadline::Each(Duration::from_secs(30)),
     };
     Some(host.review(case.function, &request, clock))
 }

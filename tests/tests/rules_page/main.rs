@@ -16,23 +16,23 @@ use std::path::{Path, PathBuf};
 const INTRODUCTION: &str = "\
 # Rules
 
-<!-- Made by `make docs` from the components, the fixtures, the presets and the SDK's tables. \
-    Don't edit. -->
+<!-- Made by `make docs` from the components, the fixtures, the presets and the tables of \
+    facts. Don't edit. -->
 
-Every rule that the shipped policies know, what it says, and what it is told by. A denial names \
-    the policy, the field, the value found,
-what is allowed, and what to do:
+This page lists every rule of the shipped policies, with its settings and messages. A denial \
+    names the policy, the field, the value
+found, what is allowed, and the fix:
 
 ```text
 [nodeport-range] spec.ports[1].nodePort: 29999 is outside 30000-32767; remove the field or use \
     30000-30085
 ```
 
-Rules that begin with S judge, those with M improve an object before it is judged; S16 is the \
-    host's own. All violations are told in one
-response, sorted by field, the first ten one by one; `status.details.causes` holds them for \
-    programs. Ids in brackets, such as B17, are
-cases of the conformance suite under `tests/fixtures`.
+Rules that begin with S judge a Service, those with M patch it before it is judged. The host \
+    itself applies S16. One response lists all
+violations, sorted by field, the first ten in full; `status.details.causes` has them for \
+    programs. Ids such as B17 are cases of the
+conformance suite under `tests/fixtures`.
 
 ";
 

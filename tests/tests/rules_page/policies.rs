@@ -3,8 +3,9 @@
 use super::fixtures::{HOST, Told};
 use super::{cell, root};
 use sallyport::engine::{Engine, EngineConfig};
-use sallyport::policy::Inspection;
-use sallyport::report::inspection::kind;
+use sallyport::evaluator;
+use sallyport_core::policy::Inspection;
+use sallyport_core::report::inspection::kind;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,62 +13,65 @@ use std::fmt::Write as _;
 const HOST_SECTION: &str = "\
 ## The host
 
-What holds for all policies alike. `HostConfig` (`--config`) says who is exempt:
+This section applies to all policies. The `HostConfig` (`--config`) says who is exempt:
 
 | `spec.exemptions` | what it exempts |
 |---|---|
-| built in | DELETE and CONNECT; what is no core/v1 Service; `default/kubernetes`, written by \
-    `system:apiserver`; an update of a Service that is being deleted and gains nothing |
-| `namespaces` | by name, exactly; `kube-system`, `kube-public` and `kube-node-lease`, unless you \
-    write others in their place |
-| `services` | by `namespace/name`, where `*` stands for any characters of either; a Service whose \
-    name is yet to be generated has none |
-| `users`, `groups`, `serviceAccounts` | whose requests, exactly; service accounts as \
-    `namespace/name` |
+| built in | DELETE and CONNECT; objects that are not core/v1 Services; `default/kubernetes` \
+    when `system:apiserver` writes it; an update of a Service in deletion that keeps spec, \
+    labels and annotations and adds nothing to `status.loadBalancer` |
+| `namespaces` | namespaces by exact name; `kube-system`, `kube-public` and `kube-node-lease` \
+    unless you list others |
+| `services` | Services by `namespace/name`, where `*` stands for any characters in either \
+    part. A Service whose name is not generated yet has none |
+| `users`, `groups`, `serviceAccounts` | requests of these, compared exactly; service accounts \
+    as `namespace/name` |
 | `breakGlass` | who may excuse a request: `users`, `groups`, `serviceAccounts`; `annotation` \
     (`sallyport.dev/break-glass`) and `maxDuration` (`72h`, from `1m` to `720h`) |
 
-Break-glass is an annotation, such as `\"2026-01-01T12:00:00Z; the reason\"`: when it ends, and \
-    why. Set by somebody who may, it excuses what that request does, and nothing
-is mutated; the client is warned, and the API server's audit log has the reason. Carried along \
-    unchanged by others it excuses what the
-old object has, too, and nothing new. Expired, malformed or too far ahead it grants nothing and \
-    blocks nothing by itself. Nobody else may
-set or change it; anybody may take it off. Under `updates: Ratchet` its end has no effect on what \
-    already stands: an update may keep what
-the old object has.
+Break-glass is an annotation that says when it ends and why, such as `\"2026-01-01T12:00:00Z; \
+    the reason\"`. When somebody who may use it sets
+it, it excuses the violations of that request. The request is not patched, the client is \
+    warned, and the API server's audit log has the
+reason. In later updates by others that leave it unchanged, it excuses what the old object has \
+    too, and nothing new. An annotation that is
+expired, malformed or too far ahead grants nothing, and does not deny by itself. Nobody else \
+    may set or change it; anybody may remove it.
+Under `updates: Ratchet` its end does not affect existing violations: an update may keep what \
+    the old object has.
 
-What policies may know about the cluster stands in `spec.inventory`; what is not written there is \
-    unknown to them:
+`spec.inventory` says what policies may know about the cluster. What it does not say is unknown \
+    to them:
 
 | `spec.inventory` | what it is |
 |---|---|
-| `cluster.environment` | `cloud` or `onPrem`: whether some controller serves LoadBalancer \
-    Services without a class; wins over the Nodes |
+| `cluster.environment` | `cloud` or `onPrem`: whether a controller serves LoadBalancer \
+    Services without a class. It takes precedence over the Nodes |
 | `cluster.nodePorts` | `{ from: 30000, to: 32767 }`: `--service-node-port-range` of the API \
     server |
 | `cluster.nodes` | `[{ name: node-1, providerID: \"aws:///eu-central-1a/i-0abc\" }]`, and \
     `taints` |
 | `namespaces` | their labels, by name: `{ team-a: { labels: { tier: frontend } } }` |
-| `pods` | labels and ports of Pods, for what selectors lead to |
+| `pods` | labels and ports of Pods, which selectors are compared with |
 
-And each policy has, in its `ServicePolicy`:
+Each policy has these fields in its `ServicePolicy`:
 
 | `spec` | what it means |
 |---|---|
-| `mode` | `Enforce` denies (and mutates), `Warn` warns the client, `Audit` writes to the API \
+| `mode` | `Enforce` denies (and patches), `Warn` warns the client, `Audit` writes to the API \
     server's audit log |
-| `failurePolicy` | `Fail` or `Ignore`: what it means in mode Enforce that the policy gave no \
-    verdict |
-| `updates` | `Ratchet`: an update may keep what the old object violates, by rule and key, with a \
-    warning; `Always`: updates are judged like creates |
-| `match` | `namespaceSelector`, `excludeNamespaces`; never a selector of Services, since who \
-    writes a Service writes its labels |
-| `limits` | `deadline`, `memory` and `output` of one evaluation ([engine.md](engine.md)) |
+| `failurePolicy` | `Fail` or `Ignore`: in mode Enforce, whether a request is denied if the \
+    policy gives no verdict |
+| `updates` | `Ratchet`: an update may keep what the old object violates, by rule and key, with \
+    a warning. `Always`: updates are judged like creates |
+| `match` | `namespaceSelector`, `excludeNamespaces`. Services can't be selected by label, \
+    because whoever writes a Service writes its labels |
+| `limits` | `deadline`, `memory` and `output` of one evaluation \
+    ([engine.md](engine.md#what-one-evaluation-may-use)) |
 
-- **S16**: what is no Service by the API's own types is refused with the field path, where an \
-    enforcing policy has a say.
-- **BreakGlass**: the annotation is for those who may set it.
+- **S16**: an object that does not decode as a core/v1 Service, or is larger than any Service, \
+    is refused with the field path if a policy in mode Enforce matches.
+- **BreakGlass**: only those who may use the annotation may set it.
 
 ";
 
@@ -117,7 +121,7 @@ fn inspect() -> Vec<Inspection> {
         let file = root().join(format!("target/policies/{name}.wasm"));
         let component =
             std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        Inspection::of(&engine, &component).unwrap_or_else(|error| panic!("{name}: {error}"))
+        evaluator::inspect(&engine, &component).unwrap_or_else(|error| panic!("{name}: {error}"))
     };
     folders.into_iter().map(inspect).collect()
 }
@@ -127,7 +131,8 @@ fn index(page: &mut String, policies: &[Inspection]) {
     let mut rows = vec![(
         "S16",
         "the host",
-        "what is no Service by the API's own types is refused.",
+        "an object that does not decode as a core/v1 Service, or is larger than any Service, is \
+         refused.",
     )];
     for policy in policies {
         rows.extend(
@@ -192,17 +197,17 @@ fn bold(documentation: &str) -> String {
 
 fn asked(policy: &Inspection) -> String {
     let context = if policy.context.is_empty() {
-        "It needs to know nothing else".to_owned()
+        "It needs no context".to_owned()
     } else {
-        format!("It needs to know: {}", policy.context.join(", "))
+        format!("It needs this context: {}", policy.context.join(", "))
     };
     let about = if policy.about.is_empty() {
-        "It is about every Service".to_owned()
+        "It concerns every Service".to_owned()
     } else {
-        format!("It is about Services with: {}", policy.about.join(", "))
+        format!("It concerns Services with: {}", policy.about.join(", "))
     };
     format!(
-        "With the default settings it is asked for {} of {}, {}. {about}. {context}",
+        "With the default settings it is asked about {} of {}, {}. {about}. {context}",
         policy.operations.join(" and "),
         policy.resources.join(" and "),
         policy.phases.join(" and ")

@@ -9,8 +9,8 @@ const NAMES: [&str; 4] = ["baseline", "restricted", "cloud", "bare-metal"];
 pub(super) fn write(page: &mut String) {
     page.push_str(
         "## Presets\n\nSets of policies to start with, under `policies/presets`. \
-         `tests/fixtures/presets` holds what each says to the \
-         Services of well-known charts.\n\n",
+         `tests/fixtures/presets` holds the verdict of each on the Services of well-known \
+         charts.\n\n",
     );
     for name in NAMES {
         let file = root().join(format!("policies/presets/{name}/policies.yaml"));
@@ -25,7 +25,7 @@ pub(super) fn write(page: &mut String) {
             page,
             "**{name}**. {whom}\n\n| policy | mode | settings that it states |\n|---|---|---|\n"
         );
-        for manifest in sallyport::yaml::documents(&text).expect("YAML") {
+        for manifest in sallyport_core::yaml::documents(&text).expect("YAML") {
             let spec = &manifest["spec"];
             let settings = match &spec["settings"] {
                 Value::Object(settings) => settings

@@ -1,9 +1,9 @@
 //! Where compiled policies are kept between two starts.
 
 use crate::engine::{Cache, CacheError, Engine, EngineConfig};
-use crate::units::Bytes;
 use anyhow::{Result, bail};
 use clap::Args;
+use sallyport_core::units::Bytes;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -3,17 +3,19 @@
 use super::cache::CacheArgs;
 use super::inputs::{PathArgs, PolicyArgs};
 use super::output::{DetailArgs, FindingsFormat, Progress, note, print};
-use crate::admission::Admission;
-use crate::check::{self, Circumstances, Manifests};
-use crate::inventory::Inventory;
-use crate::report;
-use crate::report::check::CheckReport;
+use crate::manifests;
 use crate::sources::load;
-use crate::suite::User;
 use anyhow::bail;
 use clap::Args;
+use sallyport_core::admission::Admission;
+use sallyport_core::check::{Circumstances, Manifests};
+use sallyport_core::inventory::Inventory;
+use sallyport_core::report::check::CheckReport;
+use sallyport_core::suite::User;
+use sallyport_core::{check, report};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 /// Judge the Services in plain manifests as the cluster would, before they get there.
 #[derive(Debug, Args)]
@@ -83,7 +85,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = load::host_config(args.policies.config())?;
     let files = args.policies.files()?;
     let policies = load::sound_policies(&args.cache.engine()?, &files)?;
-    let mut manifests = Manifests::read_except(&args.paths.all(), &args.exclude);
+    let mut manifests = manifests::read(&args.paths.all(), &args.exclude);
     if manifests.services.is_empty() && manifests.unread.is_empty() && !args.allow_empty {
         bail!(
             "no Service found ({}); name files or directories that hold v1 Services, or allow \
@@ -111,6 +113,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         admission: &admission,
         namespace: &args.namespace,
         user: user(args),
+        now: SystemTime::now(),
         old: &old,
         progress: &mut |done, all| progress.show(done, all, "Services"),
     };
@@ -127,7 +130,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 
 /// Reads the files that `--old` names.
 fn old(args: &CheckArgs) -> anyhow::Result<Manifests> {
-    let manifests = Manifests::read(&args.old);
+    let manifests = manifests::read(&args.old, &[]);
     if !args.old.is_empty() && manifests.services.is_empty() && manifests.unread.is_empty() {
         let named = args
             .old

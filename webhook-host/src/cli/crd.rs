@@ -1,9 +1,10 @@
 //! `sallyport crd`: what makes an API server serve ServicePolicies.
 
-use super::output::{ObjectFormat, print};
-use crate::manifest::ServicePolicy;
-use crate::yaml;
+use super::output::ObjectFormat;
+use super::output::print;
 use clap::Args;
+use sallyport_core::manifest::ServicePolicy;
+use sallyport_core::yaml;
 use std::process::ExitCode;
 
 /// Print the CustomResourceDefinition of ServicePolicy.

@@ -3,12 +3,12 @@
 use super::inputs::PathArgs;
 use super::output::{DetailArgs, TextFormat, print};
 use crate::doctor::{self, Configuration, Unreadable};
-use crate::report::counted;
 use crate::report::diagnosis as report;
 use crate::sources::load;
-use crate::yaml;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use sallyport_core::report::counted;
+use sallyport_core::yaml;
 use serde_json::Value;
 use std::io::Read as _;
 use std::path::Path;

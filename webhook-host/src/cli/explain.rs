@@ -2,12 +2,12 @@
 
 use super::inputs::PathArgs;
 use super::output::{TextFormat, error, print, print_json};
-use crate::check::defaults;
-use crate::check::manifests::Manifests;
+use crate::manifests;
 use crate::report::explanation::{self, Explanation};
-use crate::service;
 use anyhow::bail;
 use clap::Args;
+use sallyport_core::check::defaults;
+use sallyport_core::service;
 use std::process::ExitCode;
 
 /// Explain how the Services in a manifest are exposed: access scope, ports, address, what it needs,
@@ -40,7 +40,7 @@ Exit code: 0, or 2 when a file or a Service in it can't be read.";
 ///
 /// When there is no Service.
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let manifests = Manifests::read(&args.paths.all());
+    let manifests = manifests::read(&args.paths.all(), &[]);
     if manifests.services.is_empty() && manifests.unread.is_empty() {
         bail!(
             "no Service found ({}); name a file that holds v1 Services",

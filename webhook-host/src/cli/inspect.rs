@@ -3,8 +3,10 @@
 mod live;
 
 use super::cache::CacheArgs;
-use super::output::{TextFormat, print, print_json};
-use crate::policy::Inspection;
+use super::output::TextFormat;
+use super::output::print;
+use super::output::print_json;
+use crate::evaluator;
 use crate::report;
 use crate::sources::load;
 use anyhow::{Context as _, anyhow, bail};
@@ -63,10 +65,10 @@ fn component(file: &Path, cache: &CacheArgs, output: TextFormat) -> anyhow::Resu
     let path = file.display();
     let bytes =
         load::module_bytes(file).map_err(|problem| anyhow!("{path}: can't be read: {problem}"))?;
-    let inspection = Inspection::of(&*cache.engine()?, &bytes)
+    let inspection = evaluator::inspect(&*cache.engine()?, &bytes)
         .with_context(|| format!("{path}: can't serve as a policy"))?;
     match output {
-        TextFormat::Text => print(&report::inspection::text(&inspection))?,
+        TextFormat::Text => print(&sallyport_core::report::inspection::text(&inspection))?,
         TextFormat::Json => print_json(&inspection)?,
     }
     Ok(ExitCode::SUCCESS)

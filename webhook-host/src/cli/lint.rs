@@ -5,10 +5,12 @@ use super::cache::CacheArgs;
 use super::inputs::PathArgs;
 use super::output::{DetailArgs, FindingsFormat, print};
 use crate::lint;
-use crate::report;
-use crate::report::check::{CheckReport, Finding, Level};
 use anyhow::{Result, bail};
 use clap::Args;
+use sallyport_core::report;
+use sallyport_core::report::check::CheckReport;
+use sallyport_core::report::check::Finding;
+use sallyport_core::report::check::Level;
 use std::path::PathBuf;
 use std::process::ExitCode;
 

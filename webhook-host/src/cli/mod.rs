@@ -25,8 +25,8 @@ mod serve;
 mod test;
 mod webhooks;
 
-use crate::contract;
 use clap::{Parser, Subcommand};
+use sallyport_core::contract;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 

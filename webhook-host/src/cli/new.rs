@@ -1,9 +1,9 @@
 //! `sallyport new`: a policy crate that builds, with manifest, suite and README.
 
 use super::output::print;
-use crate::manifest::is_label;
 use anyhow::{Context as _, bail};
 use clap::Args;
+use sallyport_core::manifest::is_label;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -9,7 +9,7 @@ use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal as _, Stderr, Write as _, stderr, stdout};
 use std::time::{Duration, Instant};
 
-use crate::report::{Detail, View};
+use sallyport_core::report::{Detail, View};
 
 /// Formats of facts and of reports without places in files.
 #[derive(Debug, Clone, Copy, ValueEnum)]

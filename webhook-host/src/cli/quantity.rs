@@ -1,7 +1,7 @@
 //! Parsers of durations and sizes on the command line: the notation of [`units`], within the range
 //! of a flag.
 
-use crate::units;
+use sallyport_core::units;
 use std::time::Duration;
 
 /// Parses a duration from 1 ms to an hour.

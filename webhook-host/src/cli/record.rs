@@ -3,9 +3,9 @@
 use crate::live::Live;
 use crate::observers::Recorder;
 use crate::record::{LogFile, Rotation};
-use crate::units::Bytes;
 use anyhow::{Context as _, Result};
 use clap::Args;
+use sallyport_core::units::Bytes;
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -11,7 +11,6 @@ use super::record::RecordArgs;
 use super::register::{RegisterArgs, Registering};
 use crate::engine::{Engine, EngineConfig};
 use crate::live::Live;
-use crate::policy::Policy;
 use crate::server::{self, Admin, Drain, Extras, Limits, Server};
 use crate::sources::custom;
 use crate::sources::load;
@@ -22,6 +21,7 @@ use crate::write_gate::WriteGate;
 use anyhow::{Context as _, Result, bail};
 use clap::{ArgGroup, Args};
 use ipnet::IpNet;
+use sallyport_core::policy::Policy;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
@@ -240,7 +240,11 @@ impl Serve {
             watchers.want(admission.asks());
         }
         source.report(&custom);
-        let live = Live::new(Arc::new(admission));
+        let watched = source
+            .watchers
+            .as_ref()
+            .map(|watchers| Arc::clone(watchers.watched()));
+        let live = Live::new(Arc::new(admission), watched);
         live.watch_engine(Arc::clone(&source.engine));
         match source.self_test() {
             Err(error) if self.strict => return Err(error),

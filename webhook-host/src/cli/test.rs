@@ -3,14 +3,15 @@
 use super::cache::CacheArgs;
 use super::inputs::PathArgs;
 use super::output::{DetailArgs, Progress, TestFormat, error, note, print};
-use crate::report;
-use crate::suite::{
-    self, Blessing, CaseReport, ModuleSearch, Runner, Suite, SuiteReport, TestReport,
-};
+use crate::suites;
+use crate::suites::ModuleSearch;
 use anyhow::Context as _;
 use clap::Args;
+use sallyport_core::report;
+use sallyport_core::suite::{Blessing, CaseReport, Runner, Suite, SuiteReport, TestReport};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// Run test suites against policies, offline, exactly as the webhook would answer.
 #[derive(Debug, Args)]
@@ -88,19 +89,19 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let search = ModuleSearch {
         directory: args.modules.clone(),
     };
-    let (files, errors) = suite::find(&args.paths.all());
+    let (files, errors) = suites::find(&args.paths.all());
     let mut report = TestReport::default();
     report.suites.extend(
         errors
             .into_iter()
             .map(|error| broken(&error.path, error.problem)),
     );
-    let mut runner = Runner::new(args.cache.engine()?);
+    let mut runner = suites::runner(args.cache.engine()?);
     let mut progress = Progress::new();
     let all = files.len();
     for (index, file) in files.into_iter().enumerate() {
         progress.show(index, all, "suites");
-        report.suites.push(match suite::read(&file, &search) {
+        report.suites.push(match suites::read(&file, &search) {
             Ok(suite) => run_suite(args, &mut runner, &suite)?,
             Err(error) => broken(&error.path, error.problem),
         });
@@ -123,7 +124,9 @@ fn run_suite(args: &TestArgs, runner: &mut Runner, suite: &Suite) -> anyhow::Res
     let mut blessing = Blessing::new(suite);
     let mut cases = vec![];
     let mut blessed = vec![];
-    for (index, finding, elapsed) in runner.run_suite(suite, &args.filter) {
+    let mut began = Instant::now();
+    for (index, finding) in runner.run_suite(suite, &args.filter) {
+        let elapsed = began.elapsed();
         let case = &suite.cases[index];
         let failure = finding.failure(case);
         if args.bless && failure.is_some() && finding.can_be_blessed() {
@@ -136,6 +139,7 @@ fn run_suite(args: &TestArgs, runner: &mut Runner, suite: &Suite) -> anyhow::Res
             failure,
             elapsed,
         });
+        began = Instant::now();
     }
     let mut report = SuiteReport {
         path: suite.path.clone(),

@@ -5,8 +5,6 @@ use super::cache::CacheArgs;
 use super::inputs::PolicyArgs;
 use super::output::{ObjectFormat, note, print};
 use super::removal::RemovalArgs;
-use crate::manifest::is_label;
-use crate::policy::Policy;
 use crate::report::registration as report;
 use crate::sources::load;
 use crate::webhooks::backstop;
@@ -15,6 +13,8 @@ use crate::webhooks::registration::{
 };
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
+use sallyport_core::manifest::is_label;
+use sallyport_core::policy::Policy;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 //! came; both mean contact.
 
 use super::Resource;
-use crate::inventory::Watched;
+use crate::watchers::Watched;
 use axum::http::Response;
 use http_body_util::BodyExt as _;
 use kube::client::{ClientBuilder, DynBody};

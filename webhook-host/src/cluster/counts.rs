@@ -5,14 +5,13 @@
 //! of replicas that are gone are removed by the others. A hint for people: metrics are the record.
 
 use super::policies::{self, Found, Policies};
-use crate::kube_error;
-use crate::manifest::{API_VERSION, Evaluations, ServicePolicy};
 use crate::metrics::EvaluationCounts;
-use crate::timestamp;
+use crate::{kube_error, timestamp};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::DynamicObject;
+use sallyport_core::manifest::{API_VERSION, Evaluations, ServicePolicy};
 use serde_json::{Value, json};
 use std::fmt;
 use std::sync::Arc;
@@ -186,7 +185,7 @@ async fn send(api: &Api<DynamicObject>, name: &str, params: &PatchParams, patch:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::ServicePolicyStatus;
+    use sallyport_core::manifest::ServicePolicyStatus;
 
     fn counting(total: u64) -> Counting {
         let counts = EvaluationCounts {

@@ -2,13 +2,14 @@
 
 use super::Resource;
 use super::follow::Follower;
-use super::kinds::{Node, Pod};
-use crate::inventory::{Event, Kind, Object, Watched};
+use super::kinds::{IntoObject, Node, Pod};
+use crate::watchers::Watched;
 use futures::Stream;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Config, watcher};
 use kube::{Api, Client};
+use sallyport_core::inventory::{Event, Kind};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -56,20 +57,20 @@ impl Feeder {
 
     async fn feed<K, S>(&self, watch: impl Fn(Config) -> S)
     where
-        K: Into<Object>,
+        K: IntoObject,
         S: Stream<Item = watcher::Result<watcher::Event<K>>>,
     {
         let send = async |event| self.events.send(self.translated(event)).await.is_ok();
         self.follower.follow(watch, send).await;
     }
 
-    fn translated<K: Into<Object>>(&self, event: watcher::Event<K>) -> Event {
+    fn translated<K: IntoObject>(&self, event: watcher::Event<K>) -> Event {
         match event {
             watcher::Event::Init => Event::Listing(self.kind),
             watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
-                Event::Apply(object.into())
+                Event::Apply(object.into_object())
             }
-            watcher::Event::Delete(object) => Event::Delete(object.into()),
+            watcher::Event::Delete(object) => Event::Delete(object.into_object()),
             watcher::Event::InitDone => Event::Listed(self.kind),
         }
     }

@@ -5,7 +5,7 @@
 //! server can do that (no page is held at all), else in pages of 500.
 
 use super::{Resource, trouble};
-use crate::inventory::Watched;
+use crate::watchers::Watched;
 use futures::{Stream, StreamExt as _};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Config, Event};

@@ -1,11 +1,11 @@
 //! Objects as they are read from the API server: of the JSON, only what the inventory keeps is
 //! taken out of the buffer.
 
-use crate::inventory::Object;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::PartialObjectMeta;
+use sallyport_core::inventory::Object;
 use serde::Deserialize;
 
 /// A Node: its providerID and the keys of its taints.
@@ -70,25 +70,31 @@ impl Container {
     }
 }
 
-impl From<PartialObjectMeta<core::Namespace>> for Object {
-    fn from(namespace: PartialObjectMeta<core::Namespace>) -> Self {
-        let ObjectMeta { name, labels, .. } = namespace.metadata;
-        Self::Namespace {
+/// What the inventory keeps of an object.
+pub(super) trait IntoObject {
+    fn into_object(self) -> Object;
+}
+
+impl IntoObject for PartialObjectMeta<core::Namespace> {
+    fn into_object(self) -> Object {
+        let ObjectMeta { name, labels, .. } = self.metadata;
+        Object::Namespace {
             name: name.unwrap_or_default(),
             labels: labels.unwrap_or_default(),
         }
     }
 }
 
-impl From<Node> for Object {
-    fn from(Node { metadata, spec }: Node) -> Self {
+impl IntoObject for Node {
+    fn into_object(self) -> Object {
+        let Self { metadata, spec } = self;
         let taints = spec
             .taints
             .into_iter()
             .flatten()
             .map(|taint| taint.key)
             .collect();
-        Self::Node {
+        Object::Node {
             name: metadata.name.unwrap_or_default(),
             provider_id: spec.provider_id,
             taints,
@@ -96,8 +102,9 @@ impl From<Node> for Object {
     }
 }
 
-impl From<Pod> for Object {
-    fn from(Pod { metadata, spec }: Pod) -> Self {
+impl IntoObject for Pod {
+    fn into_object(self) -> Object {
+        let Self { metadata, spec } = self;
         let sidecars = spec
             .init_containers
             .into_iter()
@@ -115,7 +122,7 @@ impl From<Pod> for Object {
             labels,
             ..
         } = metadata;
-        Self::Pod {
+        Object::Pod {
             namespace: namespace.unwrap_or_default(),
             name: name.unwrap_or_default(),
             labels: labels.unwrap_or_default(),

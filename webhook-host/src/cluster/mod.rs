@@ -21,10 +21,11 @@ pub use counts::{Counting, CountsOf};
 pub use policies::{Found, Policies};
 pub use report::{Report, Reports, Serves, TAKEN};
 
-use crate::inventory::{Event, Feed, Kind, Trouble, Watched};
+use crate::watchers::{Feed, Trouble, Watched};
 use crate::write_gate::WriteGate;
 use feed::Feeder;
 use kube::{Client, Config};
+use sallyport_core::inventory::{Event, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

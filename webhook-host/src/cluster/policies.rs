@@ -5,11 +5,11 @@
 
 use super::Resource;
 use super::follow::Follower;
-use crate::inventory::Watched;
-use crate::manifest::{API_VERSION, ServicePolicy, ServicePolicyStatus};
+use crate::watchers::Watched;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::watcher::{Event, watcher};
 use kube::{Api, Client};
+use sallyport_core::manifest::{API_VERSION, ServicePolicy, ServicePolicyStatus};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -6,16 +6,15 @@
 //! the last that lives is right. What can't be written is tried again, and holds up nothing.
 
 use super::policies::{self, Found, Policies};
-use crate::kube_error;
-use crate::manifest::{
-    API_VERSION, ComponentStatus, Condition, ConditionStatus, ConditionType, ServicePolicy,
-    ServicePolicyStatus,
-};
-use crate::timestamp;
+use crate::{kube_error, timestamp};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::DynamicObject;
+use sallyport_core::manifest::{
+    API_VERSION, ComponentStatus, Condition, ConditionStatus, ConditionType, ServicePolicy,
+    ServicePolicyStatus,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;

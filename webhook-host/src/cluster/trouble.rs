@@ -1,8 +1,8 @@
 //! What a watcher's failure means, and what to do about it.
 
 use super::Resource;
-use crate::inventory::Trouble;
 use crate::kube_error;
+use crate::watchers::Trouble;
 use kube::core::Status;
 use kube::runtime::watcher;
 

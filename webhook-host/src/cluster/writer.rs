@@ -5,7 +5,8 @@
 //! some dozen times, not 50,000 times, and a new namespace is known before the review that waits
 //! for it gives up.
 
-use crate::inventory::{Event, Index, Kind, Watched};
+use crate::watchers::Watched;
+use sallyport_core::inventory::{Event, Index, Kind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;

@@ -18,8 +18,8 @@
 //! Opened by `cli`; asked by `load`, never during a review. What a child process compiled is
 //! written here by the parent.
 
-use crate::units::Bytes;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use sallyport_core::units::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::fs::{DirBuilder, File, Metadata};
 use std::hash::{Hash, Hasher};
@@ -35,8 +35,8 @@ use wasmtime::component::Component;
 /// changes: entries of other versions are not found any more.
 const VERSION: u32 = 2;
 
-/// What entries and files that are about to become one are called. Nothing else in the directory is
-/// ever touched.
+/// Prefix and suffix of entries and of files that are about to become one. Nothing else in the
+/// directory is ever touched.
 const PREFIX: &str = "sallyport-";
 const SUFFIX: &str = ".cwasm";
 
@@ -63,7 +63,7 @@ struct Counters {
     corrupt: AtomicU64,
 }
 
-/// How often a cache had what it was asked for.
+/// Counts of a cache's hits and misses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheCounts {
     /// Loads that compiled nothing.
@@ -119,7 +119,7 @@ pub enum CacheError {
         directory: PathBuf,
         /// Whose it is, by number.
         owner: u32,
-        /// Who this is, by number.
+        /// The user of this process, by number.
         user: u32,
     },
 }
@@ -193,7 +193,7 @@ impl Cache {
             limit,
             counters: Arc::default(),
         };
-        // Who we are is told by a file that we make; it also shows early that files can be made.
+        // A file that we make shows which user we are, and early that files can be made.
         let user = cache
             .temporary()
             .and_then(|(_, file)| file.metadata())
@@ -209,7 +209,7 @@ impl Cache {
         Ok(cache)
     }
 
-    /// How often it had what it was asked for, since it was opened.
+    /// Counts hits and misses since the cache was opened.
     pub fn counts(&self) -> CacheCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let Counters {
@@ -295,7 +295,7 @@ impl Cache {
             if !(name.starts_with(PREFIX) && name.ends_with(SUFFIX)) {
                 continue;
             }
-            // What another process removes meanwhile, and what is no file, needs no room.
+            // Skips what another process removes meanwhile, and what is no file.
             if let Ok(found) = self.open_file(name).and_then(|file| file.metadata())
                 && found.is_file()
             {
@@ -430,8 +430,8 @@ fn parse(content: &[u8]) -> Option<(&str, &[u8])> {
     Some((str::from_utf8(sentence).ok()?, code))
 }
 
-/// What decides which code comes out: versions of this host, of wasmtime and of entries; processor,
-/// compiler settings and WebAssembly features
+/// A digest of everything that decides which code comes out: versions of this host, of wasmtime and
+/// of entries; processor, compiler settings and WebAssembly features
 /// ([`wasmtime::Engine::precompile_compatibility_hash`]); the component; and the manifest's
 /// settings and limits, under which `configure` ran.
 #[derive(PartialEq, Eq)]
@@ -451,7 +451,12 @@ impl Key {
         memory: usize,
     ) -> Self {
         let mut key = KeyHasher(Sha256::new());
-        (VERSION, env!("CARGO_PKG_VERSION"), crate::contract::VERSION).hash(&mut key);
+        (
+            VERSION,
+            env!("CARGO_PKG_VERSION"),
+            sallyport_core::contract::VERSION,
+        )
+            .hash(&mut key);
         engine.precompile_compatibility_hash().hash(&mut key);
         (Sha256::digest(component).as_slice(), settings, memory).hash(&mut key);
         Self(key.0.finalize().into())
@@ -476,7 +481,7 @@ impl Key {
     }
 }
 
-/// What hashes itself, through SHA-256: a 64-bit hash could meet another one's.
+/// A hasher that is SHA-256, since a 64-bit hash may collide.
 struct KeyHasher(Sha256);
 
 impl Hasher for KeyHasher {

@@ -9,7 +9,8 @@ use super::cache::Key;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long. Whether a machine is too busy, or has too little memory left, may change.
+/// The time for which an error is remembered. A busy machine, or one with too little memory left,
+/// may recover.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// Components that are remembered, the last ones.

@@ -6,10 +6,10 @@
 //! call looks up the one function that it needs, by index. Made by `preinit`; called by `policy`.
 
 use super::State;
-use crate::contract::description::Description;
-use crate::contract::review::Review;
-use crate::contract::verdict::Verdict;
-use crate::contract::{PACKAGE, VERSION};
+use sallyport_core::contract::description::Description;
+use sallyport_core::contract::review::Review;
+use sallyport_core::contract::verdict::Verdict;
+use sallyport_core::contract::{PACKAGE, VERSION};
 use std::marker::PhantomData;
 use wasmtime::Store;
 use wasmtime::component::{

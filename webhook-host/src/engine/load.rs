@@ -7,11 +7,15 @@
 //! snapshotted is configured in every fresh instance.
 
 use super::cache::{self, Key};
-use super::component::{self, Candidate, Configure, LoadProblem};
+use super::child::{self, CompileError};
 use super::guest::Guest;
-use super::{Budget, Engine, State, child};
-use crate::contract::description::Description;
-use serde_json::{Map, Value};
+use super::order::Order;
+use super::values::{from_val, to_val};
+use super::{Budget, Engine, State};
+use sallyport_core::contract::description::Description;
+use sallyport_core::contract::verdict::SettingsError;
+use sallyport_core::policy::LoadError;
+use sallyport_core::settings::{self, Value};
 use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,71 +36,74 @@ pub(super) const LOAD_STACK: usize = 8 << 20;
 pub(crate) struct Prepared {
     pub(crate) guest: Guest,
     pub(crate) description: Description,
-    /// Settings that every instance must be given first; `None` when the snapshot holds them, or
-    /// there are none.
-    pub(crate) per_instance: Option<Val>,
+    /// The policy's defaults and its settings; `None` when it has none.
+    pub(crate) settings: Option<Settled>,
+}
+
+/// The settings of one policy.
+pub(crate) struct Settled {
+    pub(crate) defaults: Value,
+    /// A manifest's settings, laid over the defaults.
+    pub(crate) merged: Value,
+    /// Settings that every instance must be given first, because there is no snapshot.
+    pub(crate) per_instance: Option<PerInstance>,
+}
+
+/// Settings that every instance must be given first.
+pub(crate) struct PerInstance {
+    pub(crate) settings: Val,
     /// Why there is no snapshot, for people.
-    pub(crate) no_snapshot: Option<String>,
+    pub(crate) why: String,
 }
 
-impl LoadProblem {
-    /// The thread that loads panicked. It is wizer that does so where a guest is not as it expects.
-    pub(super) fn panicked(panic: &(dyn Any + Send)) -> Self {
-        let text = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied());
-        let text = text
-            .and_then(|text| text.lines().next())
-            .unwrap_or("a panic");
-        Self::Guest(format!(
-            "pre-initialisation failed ({text}); the guest has a state that wasmtime-wizer can't \
-             read, such as memory \
-             that is filled up to the host's limit"
-        ))
-    }
-}
-
-/// A component that is to be loaded.
-pub(crate) struct Order<'a> {
-    pub(crate) candidate: &'a Candidate<'a>,
-    /// The policy's name, for the log.
-    pub(crate) name: &'a Arc<str>,
-    /// The memory limit, in bytes.
-    pub(crate) memory: usize,
-    /// The settings as the manifest has them.
-    pub(crate) written: &'a Map<String, Value>,
+/// The error of a load whose thread panicked. It is wizer that panics, where a guest is not as it
+/// expects.
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> LoadError {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = text
+        .and_then(|text| text.lines().next())
+        .unwrap_or("a panic");
+    LoadError::component(format!(
+        "pre-initialisation failed ({text}); the guest has a state that wasmtime-wizer can't \
+         read, such as memory \
+         that is filled up to the host's limit"
+    ))
 }
 
 impl Engine {
-    /// Compiles, checks and configures a component. `settle` turns the type of the settings and the
-    /// policy's defaults into the settings to configure with, by what the manifest has alone; it is
-    /// not called when the policy has none.
-    pub(crate) fn prepare<E, F>(&self, order: &Order<'_>, settle: F) -> Result<Prepared, E>
-    where
-        E: From<LoadProblem> + Send,
-        F: FnOnce(&Configure, Val) -> Result<Val, E> + Send,
-    {
+    /// Compiles, checks and configures a component.
+    ///
+    /// # Errors
+    ///
+    /// When the component, its guest code or its settings are at fault.
+    pub(crate) fn prepare(&self, order: &Order<'_>) -> Result<Prepared, LoadError> {
         let thread = std::thread::Builder::new()
             .name(format!("load {}", order.name))
             .stack_size(LOAD_STACK);
         std::thread::scope(|scope| {
             let run = || {
                 let compiled = self.compiled(order)?;
-                Load::new(self, order.name, order.memory).restore(&compiled, settle)
+                Load::new(self, order.name, order.memory).restore(compiled, order)
             };
             let run = thread
                 .spawn_scoped(scope, run)
                 .expect("a process can start one more thread");
-            run.join()
-                .unwrap_or_else(|panic| Err(LoadProblem::panicked(&*panic).into()))
+            run.join().unwrap_or_else(|panic| Err(panicked(&*panic)))
         })
     }
 
     /// A component's code, and why it is no snapshot.
-    fn compiled(&self, order: &Order<'_>) -> Result<(Component, Option<String>), LoadProblem> {
+    fn compiled(&self, order: &Order<'_>) -> Result<(Component, Option<String>), LoadError> {
         let settings = serde_json::to_string(order.written).expect("settings are JSON");
-        let key = Key::new(&self.inner, order.candidate.bytes, &settings, order.memory);
+        let key = Key::new(
+            &self.inner,
+            order.component.bytes(),
+            &settings,
+            order.memory,
+        );
         if let Some(cached) = self
             .cache
             .as_ref()
@@ -105,15 +112,14 @@ impl Engine {
             return Ok(cached);
         }
         if let Some(problem) = self.given_up.find(&key, Instant::now()) {
-            return Err(LoadProblem::Guest(problem));
+            return Err(LoadError::component(problem));
         }
         let made = match child::compile(order, self.memory) {
             Ok(made) => made,
-            Err(problem) => {
-                if let LoadProblem::TooDear(problem) = &problem {
-                    self.given_up.add(key, problem, Instant::now());
-                }
-                return Err(problem);
+            Err(CompileError::Refused(error)) => return Err(error),
+            Err(CompileError::GivenUp(problem)) => {
+                self.given_up.add(key, &problem, Instant::now());
+                return Err(LoadError::component(problem));
             }
         };
         self.count_compilations(made.compilations);
@@ -122,8 +128,9 @@ impl Engine {
             cache.keep(&key, &made.compiled);
         }
         let component = cache::component(&self.inner, &made.compiled.code);
-        let component = component
-            .map_err(|error| LoadProblem::Guest(format!("can't be run as compiled: {error:#}")))?;
+        let component = component.map_err(|error| {
+            LoadError::component(format!("can't be run as compiled: {error:#}"))
+        })?;
         Ok((component, made.compiled.no_snapshot))
     }
 }
@@ -149,51 +156,48 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// Asks compiled code what it says of itself; `settle` is as in [`Engine::prepare`].
-    fn restore<E, F>(
+    /// Asks compiled code what it says of itself. Where it is no snapshot, checks that it can be
+    /// configured.
+    fn restore(
         &self,
-        (component, no_snapshot): &(Component, Option<String>),
-        settle: F,
-    ) -> Result<Prepared, E>
-    where
-        E: From<LoadProblem>,
-        F: FnOnce(&Configure, Val) -> Result<Val, E>,
-    {
-        let configure = component::settings_type(component)?;
-        let (guest, description) = self.describe(component)?;
-        let Some(configure) = configure else {
+        (component, no_snapshot): (Component, Option<String>),
+        order: &Order<'_>,
+    ) -> Result<Prepared, LoadError> {
+        let (guest, mut description) = self.describe(&component)?;
+        let Some(ty) = order.component.settings() else {
             return Ok(Prepared {
                 guest,
                 description,
-                per_instance: None,
-                no_snapshot: None,
+                settings: None,
             });
         };
-        let settings = settle(&configure, self.defaults(&guest)?)?;
-        let Some(why) = no_snapshot.clone() else {
-            return Ok(Prepared {
-                guest,
-                description,
-                per_instance: None,
-                no_snapshot: None,
-            });
-        };
-        let (mut store, instance) = self.instantiate(&guest)?;
-        call_configure(&mut store, &instance, &settings)
-            .map_err(|error| self.guest("configure", &error, &store))?;
-        let description = self.describe_again(&guest, store, &instance)?;
+        let defaults = self.defaults(&guest)?;
+        let merged = settings::merge(ty, &defaults, order.written)?;
+        let per_instance = no_snapshot.map(|why| PerInstance {
+            settings: to_val(&merged),
+            why,
+        });
+        if let Some(PerInstance { settings, .. }) = &per_instance {
+            let (mut store, instance) = self.instantiate(&guest)?;
+            call_configure(&mut store, &instance, settings)
+                .map_err(|error| self.guest("configure", &error, &store))?;
+            description = self.describe_again(&guest, store, &instance)?;
+        }
         Ok(Prepared {
             guest,
             description,
-            per_instance: Some(settings),
-            no_snapshot: Some(why),
+            settings: Some(Settled {
+                defaults,
+                merged,
+                per_instance,
+            }),
         })
     }
 
     /// A linked component, and the instance on which its functions were checked.
-    fn link(&self, component: &Component) -> Result<(Guest, Store<State>, Instance), LoadProblem> {
+    fn link(&self, component: &Component) -> Result<(Guest, Store<State>, Instance), LoadError> {
         let misfit = |error: wasmtime::Error| {
-            LoadProblem::Guest(format!("does not fit its contract: {error:#}"))
+            LoadError::component(format!("does not fit its contract: {error:#}"))
         };
         let pre = self
             .engine
@@ -208,10 +212,7 @@ impl<'a> Load<'a> {
         Ok((guest, store, instance))
     }
 
-    pub(super) fn instantiate(
-        &self,
-        guest: &Guest,
-    ) -> Result<(Store<State>, Instance), LoadProblem> {
+    pub(super) fn instantiate(&self, guest: &Guest) -> Result<(Store<State>, Instance), LoadError> {
         let mut store = self.engine.store(self.name, self.budget);
         match guest.instantiate(&mut store) {
             Ok(instance) => Ok((store, instance)),
@@ -222,7 +223,7 @@ impl<'a> Load<'a> {
     pub(super) fn describe(
         &self,
         component: &Component,
-    ) -> Result<(Guest, Description), LoadProblem> {
+    ) -> Result<(Guest, Description), LoadError> {
         let (guest, mut store, instance) = self.link(component)?;
         match guest.describe(&mut store, &instance) {
             Ok(description) => Ok((guest, description)),
@@ -230,19 +231,19 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// What a configured instance says about itself.
+    /// Asks a configured instance for its description.
     fn describe_again(
         &self,
         guest: &Guest,
         mut store: Store<State>,
         instance: &Instance,
-    ) -> Result<Description, LoadProblem> {
+    ) -> Result<Description, LoadError> {
         guest
             .describe(&mut store, instance)
             .map_err(|error| self.guest("describe", &error, &store))
     }
 
-    pub(super) fn defaults(&self, guest: &Guest) -> Result<Val, LoadProblem> {
+    pub(super) fn defaults(&self, guest: &Guest) -> Result<Value, LoadError> {
         let (mut store, instance) = self.instantiate(guest)?;
         let function = instance
             .get_func(&mut store, "defaults")
@@ -250,9 +251,10 @@ impl<'a> Load<'a> {
         let mut results = [Val::Bool(false)];
         let called = function.call(&mut store, &[], &mut results);
         let [defaults] = results;
-        called
-            .map(|()| defaults)
-            .map_err(|error| self.guest("defaults", &error, &store))
+        called.map_err(|error| self.guest("defaults", &error, &store))?;
+        // The component's types say that it can be.
+        let value = from_val(&defaults);
+        value.ok_or_else(|| LoadError::component("defaults returned what can't be settings"))
     }
 
     pub(super) fn guest(
@@ -260,7 +262,7 @@ impl<'a> Load<'a> {
         function: &str,
         error: &wasmtime::Error,
         store: &Store<State>,
-    ) -> LoadProblem {
+    ) -> LoadError {
         let why = if store.data().memory_refused() {
             format!(
                 "needs more than its memory limit of {} KiB; raise spec.limits.memory",
@@ -274,16 +276,16 @@ impl<'a> Load<'a> {
                 |trap| format!("trapped: {trap}"),
             )
         };
-        LoadProblem::Guest(format!("{function} {why}"))
+        LoadError::component(format!("{function} {why}"))
     }
 }
 
-/// Calls `configure`; gives the settings errors, path and message.
+/// Calls `configure`; returns what it refuses.
 pub(crate) fn call_configure(
     store: &mut Store<State>,
     instance: &Instance,
     settings: &Val,
-) -> wasmtime::Result<Vec<(String, String)>> {
+) -> wasmtime::Result<Vec<SettingsError>> {
     let function = instance
         .get_func(&mut *store, "configure")
         .expect("checked: it is exported");
@@ -299,7 +301,7 @@ pub(crate) fn call_configure(
 }
 
 /// A record of two strings, as the type check made sure.
-fn settings_error(error: Val) -> Option<(String, String)> {
+fn settings_error(error: Val) -> Option<SettingsError> {
     let Val::Record(fields) = error else {
         return None;
     };
@@ -307,5 +309,8 @@ fn settings_error(error: Val) -> Option<(String, String)> {
         Val::String(text) => Some(text),
         _ => None,
     });
-    Some((texts.next()?, texts.next()?))
+    Some(SettingsError {
+        path: texts.next()?,
+        message: texts.next()?,
+    })
 }

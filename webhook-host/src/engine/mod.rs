@@ -3,45 +3,39 @@
 //!
 //! Invariants: a guest can call `log` and nothing else; it runs under a deadline (epochs), a memory
 //! limit and a bounded stack; no state survives an evaluation; nothing is compiled in this process,
-//! but in a child with limits (`child`). Used by `policy` alone.
+//! but in a child with limits (`child`). Used by `evaluator` alone.
 
-mod bounds;
 mod cache;
 mod child;
-mod component;
 mod given_up;
 mod guest;
 mod load;
+mod order;
 mod preinit;
-mod room;
 mod state;
 mod ticker;
+mod values;
 
 pub use cache::{Cache, CacheCounts, CacheError};
-pub(crate) use child::run as compile_if_asked;
-pub(crate) use component::{Candidate, Configure, LoadProblem, shortened};
 pub(crate) use guest::Guest;
-pub(crate) use load::{Order, Prepared, call_configure};
-pub(crate) use preinit::SettingsRules;
-pub(crate) use room::Room;
+pub(crate) use load::{PerInstance, Prepared, call_configure};
+pub(crate) use order::Order;
 pub(crate) use state::{Budget, State};
 
-use crate::contract::log;
-use crate::units::Bytes;
 use given_up::GivenUp;
-use room::Rooms;
+use sallyport_core::contract;
+use sallyport_core::units::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use ticker::Ticker;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 
-/// What the pool is sized for.
+/// The load that the pool is sized for.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// How many evaluations may run at the same time, at least 1. An evaluation runs inline on a
-    /// worker thread, so the number of workers is enough.
+    /// The largest number of evaluations at the same time, at least 1. An evaluation runs inline on
+    /// a worker thread, so the number of workers is enough.
     pub concurrency: u32,
     /// The largest memory limit that a policy may have.
     pub memory: Bytes,
@@ -65,15 +59,16 @@ impl Default for EngineConfig {
 /// shims; those that carry a language runtime have a few more.
 const CORE_INSTANCES: u32 = 16;
 
-/// Memories and tables that one policy may have.
-const MEMORIES: u32 = 2;
+/// Memories and tables that one policy may have. A component of QuickJS has 3 memories, one of Rust
+/// has 1.
+const MEMORIES: u32 = 4;
 const TABLES: u32 = 8;
 
 /// Function table entries: a JavaScript engine has about 12,000.
 const TABLE_ELEMENTS: usize = 40_000;
 
-/// What stays mapped between two evaluations in one slot, so that resetting it is a copy and not a
-/// page fault. A Rust guest touches about 100 KiB.
+/// Bytes that stay mapped between two evaluations in one slot, so that resetting it is a copy and
+/// not a page fault. A Rust guest touches about 100 KiB.
 const RESIDENT_MEMORY: usize = 1 << 20;
 const RESIDENT_TABLE: usize = 64 << 10;
 
@@ -98,7 +93,6 @@ pub struct Engine {
     compilations: AtomicU64,
     given_up: GivenUp,
     ticker: Ticker,
-    rooms: Rooms,
 }
 
 impl std::fmt::Debug for Engine {
@@ -129,7 +123,7 @@ impl Engine {
     /// When the operating system or the processor can't carry it.
     pub fn new(config: &EngineConfig) -> Result<Self, EngineError> {
         // Two more than evaluations run: loads and inspection take slots too.
-        let slots = config.concurrency.max(1) + 2 + room::MAX_SPARE_INSTANCES;
+        let slots = config.concurrency.max(1) + 2;
         Self::with_pool(pool(slots, WARM_MEMORIES, config.memory), config)
     }
 
@@ -150,7 +144,8 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let inner = wasmtime::Engine::new(&wasmtime_config(pool))?;
         let mut linker = Linker::new(&inner);
-        log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)?;
+        let log = format!("{}/log@{}", contract::PACKAGE, contract::VERSION);
+        linker.instance(&log)?.func_wrap("log", State::log)?;
         let ticker = Ticker::start(&inner);
         Ok(Self {
             inner,
@@ -160,12 +155,11 @@ impl Engine {
             compilations: AtomicU64::new(0),
             given_up: GivenUp::default(),
             ticker,
-            rooms: Rooms::new(),
         })
     }
 
-    /// How often a component was compiled. A policy with settings is compiled twice, for
-    /// `configure` and as a snapshot; one from the cache, never.
+    /// Counts compilations. A policy with settings is compiled twice, for `configure` and as a
+    /// snapshot; one from the cache, never.
     pub fn compilations(&self) -> u64 {
         self.compilations.load(Ordering::Relaxed)
     }
@@ -190,21 +184,6 @@ impl Engine {
         Component::from_binary(&self.inner, bytes)
     }
 
-    /// Room to let an instance lie around, which may have some already; `None` when it has become
-    /// too large, or none is left.
-    pub(crate) fn room(&self, store: &Store<State>, held: Option<Room>) -> Option<Room> {
-        if room::is_small(store) {
-            held.or_else(|| self.rooms.take())
-        } else {
-            None
-        }
-    }
-
-    /// From now on the guest has so long.
-    pub(crate) fn give_time(&self, store: &mut Store<State>, time: Duration) {
-        store.set_epoch_deadline(self.ticker.deadline(time));
-    }
-
     /// A store for one evaluation, its deadline running.
     pub(crate) fn store(&self, policy: &Arc<str>, budget: Budget) -> Store<State> {
         let mut store = Store::new(&self.inner, State::new(policy, budget.memory));
@@ -212,7 +191,7 @@ impl Engine {
         // Lists of strings may name the same memory again and again, so the memory limit doesn't
         // bound them.
         store.set_hostcall_fuel(budget.output);
-        self.give_time(&mut store, budget.time);
+        store.set_epoch_deadline(self.ticker.deadline(budget.time));
         store
     }
 }

@@ -9,33 +9,23 @@
 //! configured is not snapshotted. Called by `child`.
 
 use super::cache::Compiled;
-use super::component::{self, Configure, LoadProblem};
-use super::load::{LOAD_STACK, Load, call_configure};
+use super::load::{LOAD_STACK, Load, call_configure, panicked};
 use super::state::Line;
+use super::values::to_val;
 use super::{Engine, MEMORIES, State};
-use crate::units::Bytes;
+use sallyport_core::component::ComponentError;
+use sallyport_core::policy::LoadError;
+use sallyport_core::settings::{self, Record};
+use sallyport_core::units::Bytes;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use wasmtime::Store;
-use wasmtime::component::{Component, Instance, Lift, Val, WasmList};
+use wasmtime::component::{Component, Instance, Lift, WasmList};
 use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
 
 /// Bytes by which wizer's accessors grow each memory, to say where it is: a page whenever it is
 /// read, which is twice.
 const ACCESSOR_MEMORY: usize = 2 * (64 << 10);
-
-/// From the type of settings, a policy's defaults and a manifest's settings to all settings, or
-/// problems.
-pub(crate) type Merge = fn(&Configure, &Val, &Map<String, Value>) -> Result<Val, Vec<String>>;
-
-/// How a manifest's settings become a value of the component's type; `policy` knows.
-#[derive(Clone, Copy)]
-pub(crate) struct SettingsRules {
-    /// Lays a manifest's settings over a policy's defaults.
-    pub(crate) merge: Merge,
-    /// Words the errors of a policy's own `configure`, path and message.
-    pub(crate) refused: fn(Vec<(String, String)>) -> Vec<String>,
-}
 
 /// A component that is to be compiled, its imports, exports and bounds checked.
 pub(super) struct Order<'a> {
@@ -43,7 +33,8 @@ pub(super) struct Order<'a> {
     pub(super) name: &'a str,
     /// The settings as the manifest has them.
     pub(super) written: &'a Map<String, Value>,
-    pub(super) has_settings: bool,
+    /// The type of the settings; `None` when it has none.
+    pub(super) settings: Option<&'a Record>,
     /// The policy's memory limit, in bytes.
     pub(super) memory: usize,
 }
@@ -51,28 +42,23 @@ pub(super) struct Order<'a> {
 /// A compiled component.
 pub(super) struct Made {
     pub(super) compiled: Compiled,
-    /// Whether a later load may use it too.
+    /// True if a later load may use it too.
     pub(super) keep: bool,
-    /// What `configure` logged.
+    /// The lines that `configure` logged.
     pub(super) log: Vec<Line>,
 }
 
 /// Compiles and configures, on a thread of its own where a panic is contained. Also returns how
 /// often it compiled. `slot` is the largest memory limit of any policy.
-pub(super) fn make(
-    order: &Order<'_>,
-    slot: Bytes,
-    rules: SettingsRules,
-) -> (Result<Made, Vec<String>>, u64) {
+pub(super) fn make(order: &Order<'_>, slot: Bytes) -> (Result<Made, LoadError>, u64) {
     let engine = match Engine::for_compiling(slot) {
         Ok(engine) => engine,
-        Err(error) => return (Err(vec![error.to_string()]), 0),
+        Err(error) => return (Err(LoadError::component(error.to_string())), 0),
     };
     let name: Arc<str> = order.name.into();
     let task = Task {
         load: Load::new(&engine, &name, order.memory),
         order,
-        rules,
     };
     let thread = std::thread::Builder::new()
         .name("compile".into())
@@ -81,26 +67,20 @@ pub(super) fn make(
         let run = match thread.spawn_scoped(scope, || task.run()) {
             Ok(run) => run,
             Err(error) => {
-                return Err(LoadProblem::Guest(format!(
+                return Err(LoadError::component(format!(
                     "no thread to compile on: {error}"
                 )));
             }
         };
-        run.join()
-            .unwrap_or_else(|panic| Err(LoadProblem::panicked(&*panic)))
+        run.join().unwrap_or_else(|panic| Err(panicked(&*panic)))
     });
-    let problems = |problem| match problem {
-        LoadProblem::Several(problems) => problems,
-        problem => vec![problem.to_string()],
-    };
-    (made.map_err(problems), engine.compilations())
+    (made, engine.compilations())
 }
 
 /// One component being compiled.
 struct Task<'a> {
     load: Load<'a>,
     order: &'a Order<'a>,
-    rules: SettingsRules,
 }
 
 /// The component that runs at load: instrumented for a snapshot where that is possible.
@@ -110,22 +90,20 @@ struct Start<'a> {
 }
 
 impl Task<'_> {
-    fn run(&self) -> Result<Made, LoadProblem> {
+    fn run(&self) -> Result<Made, LoadError> {
         let start = self.start()?;
-        let configure = component::settings_type(&start.component)?;
         let (guest, _) = self.load.describe(&start.component)?;
-        let Some(configure) = configure else {
+        let Some(ty) = self.order.settings else {
             return made(&start.component, None, true, vec![]);
         };
         let defaults = self.load.defaults(&guest)?;
-        let settings = (self.rules.merge)(&configure, &defaults, self.order.written)
-            .map_err(LoadProblem::Several)?;
+        let settings = settings::merge(ty, &defaults, self.order.written)?;
         let (mut store, instance) = self.load.instantiate(&guest)?;
         store.data_mut().keep_lines();
-        let refused = call_configure(&mut store, &instance, &settings)
+        let refused = call_configure(&mut store, &instance, &to_val(&settings))
             .map_err(|error| self.load.guest("configure", &error, &store))?;
         if !refused.is_empty() {
-            return Err(LoadProblem::Several((self.rules.refused)(refused)));
+            return Err(refused.into());
         }
         let log = store.data_mut().take_lines();
         match start.snapshot {
@@ -148,15 +126,15 @@ impl Task<'_> {
 
     /// A component with settings is instrumented before it is compiled, so that it is compiled once
     /// for `configure` and once as a snapshot, and never for nothing.
-    fn start(&self) -> Result<Start<'_>, LoadProblem> {
+    fn start(&self) -> Result<Start<'_>, LoadError> {
         let bytes = self.order.bytes;
         let compile = |bytes: &[u8]| {
             self.load
                 .engine
                 .translate(bytes)
-                .map_err(|error| LoadProblem::corrupt(&format!("{error:#}")))
+                .map_err(|error| ComponentError::corrupt(&format!("{error:#}")))
         };
-        if !self.order.has_settings {
+        if self.order.settings.is_none() {
             return Ok(Start {
                 component: compile(bytes)?,
                 snapshot: Err("the policy has no settings".into()),
@@ -179,8 +157,8 @@ impl Task<'_> {
         context: &ComponentContext<'_>,
         mut store: Store<State>,
         instance: Instance,
-    ) -> Result<Component, LoadProblem> {
-        // Of a memory that the guest has filled up, too.
+    ) -> Result<Component, LoadError> {
+        // The accessors grow a memory that the guest has filled up, too.
         store.data_mut().allow(MEMORIES as usize * ACCESSOR_MEMORY);
         // wizer reads the whole memory, in place.
         store.set_hostcall_fuel(usize::MAX);
@@ -189,10 +167,10 @@ impl Task<'_> {
             instance,
         };
         let bytes = pollster::block_on(Wizer::new().snapshot_component(context, &mut access))
-            .map_err(|error| LoadProblem::Guest(format!("can't be snapshotted: {error:#}")))?;
+            .map_err(|error| LoadError::component(format!("can't be snapshotted: {error:#}")))?;
         let compiled = self.load.engine.translate(&bytes);
         compiled.map_err(|error| {
-            LoadProblem::Guest(format!("its snapshot can't be compiled: {error:#}"))
+            LoadError::component(format!("its snapshot can't be compiled: {error:#}"))
         })
     }
 }
@@ -202,10 +180,10 @@ fn made(
     no_snapshot: Option<String>,
     keep: bool,
     log: Vec<Line>,
-) -> Result<Made, LoadProblem> {
+) -> Result<Made, LoadError> {
     let code = component.serialize();
     let code = code
-        .map_err(|error| LoadProblem::Guest(format!("its code can't be passed on: {error:#}")))?;
+        .map_err(|error| LoadError::component(format!("its code can't be passed on: {error:#}")))?;
     Ok(Made {
         compiled: Compiled { code, no_snapshot },
         keep,

@@ -1,12 +1,12 @@
-//! What the host keeps for one evaluation: limits and the guest's log.
+//! The host's data for one evaluation: limits and the guest's log.
 
-use crate::contract::log::{self, Level};
+use sallyport_core::contract::log::Level;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
-use wasmtime::ResourceLimiter;
+use wasmtime::{ResourceLimiter, StoreContextMut};
 
-/// What one evaluation may use.
+/// The limits of one evaluation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
     /// Wall-clock time, counted in epochs.
@@ -55,7 +55,6 @@ impl Line {
 /// The data of a store.
 pub(crate) struct State {
     policy: Arc<str>,
-    memory: usize,
     memory_left: usize,
     memory_refused: bool,
     log_lines_left: u32,
@@ -67,7 +66,6 @@ impl State {
     pub(super) fn new(policy: &Arc<str>, memory: usize) -> Self {
         Self {
             policy: Arc::clone(policy),
-            memory: 0,
             memory_left: memory,
             memory_refused: false,
             log_lines_left: LOG_LINES,
@@ -89,52 +87,17 @@ impl State {
         self.memory_left += bytes;
     }
 
-    /// The name of its policy.
-    pub(crate) fn policy(&self) -> &Arc<str> {
-        &self.policy
+    /// The contract's `log`: writes a line, or keeps it.
+    #[expect(clippy::unnecessary_wraps, reason = "the form that wasmtime asks for")]
+    pub(super) fn log(
+        mut store: StoreContextMut<'_, Self>,
+        (level, message): (Level, String),
+    ) -> wasmtime::Result<()> {
+        store.data_mut().take_line(level, &message);
+        Ok(())
     }
 
-    /// Bytes of linear memory, all memories together.
-    pub(super) fn memory(&self) -> usize {
-        self.memory
-    }
-
-    /// Whether the guest was refused memory: its trap, if one follows, means that.
-    pub(crate) fn memory_refused(&self) -> bool {
-        self.memory_refused
-    }
-}
-
-impl ResourceLimiter for State {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let growth = desired.saturating_sub(current);
-        let granted = growth <= self.memory_left;
-        if granted {
-            self.memory_left -= growth;
-            self.memory += growth;
-        } else {
-            self.memory_refused = true;
-        }
-        Ok(granted)
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        Ok(desired <= super::TABLE_ELEMENTS)
-    }
-}
-
-impl log::Host for State {
-    fn log(&mut self, level: Level, message: String) {
+    fn take_line(&mut self, level: Level, message: &str) {
         let Some(left) = self.log_lines_left.checked_sub(1) else {
             return;
         };
@@ -154,5 +117,37 @@ impl log::Host for State {
             Some(lines) => lines.push(line),
             None => line.emit(&self.policy),
         }
+    }
+
+    /// Returns whether the guest was refused memory: its trap, if one follows, means that.
+    pub(crate) fn memory_refused(&self) -> bool {
+        self.memory_refused
+    }
+}
+
+impl ResourceLimiter for State {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let growth = desired.saturating_sub(current);
+        let granted = growth <= self.memory_left;
+        if granted {
+            self.memory_left -= growth;
+        } else {
+            self.memory_refused = true;
+        }
+        Ok(granted)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= super::TABLE_ELEMENTS)
     }
 }

@@ -17,7 +17,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// Ticks without a new guest, after which none can be running any more.
 const QUIET: u64 = 11_000;
 
-/// How many epochs a time is, rounded up, and one more: the running epoch has begun already.
+/// Converts a time to epochs, rounded up, and one more: the running epoch has begun already.
 fn ticks(time: Duration) -> u64 {
     u64::try_from(time.as_micros().div_ceil(TICK.as_micros())).unwrap_or(u64::MAX - 1) + 1
 }

@@ -3,7 +3,7 @@
 //! What is wrong is mended in a copy (taken out, or replaced by what a template has there), and the
 //! copy is decoded again.
 
-use crate::decode::DecodeError;
+use sallyport_core::decode::DecodeError;
 use serde_json::Value;
 
 /// Errors of one manifest that are told one by one.
@@ -83,7 +83,7 @@ fn put(value: &mut Value, pointer: &str, better: Value) -> bool {
 
 /// `spec.ports[0]["a.b/c"]` as a JSON Pointer (RFC 6901).
 fn pointer(path: &str) -> String {
-    let steps = crate::yaml::steps(path);
+    let steps = sallyport_core::yaml::steps(path);
     steps
         .into_iter()
         .map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1")))
@@ -97,7 +97,7 @@ fn unescaped(step: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::ServicePolicy;
+    use sallyport_core::manifest::ServicePolicy;
     use serde_json::json;
 
     fn paths(written: &Value) -> (Vec<String>, bool) {

@@ -2,9 +2,9 @@
 //! among them.
 
 use super::finding;
-use crate::manifest::{BreakGlass, Exemptions, HostConfigSpec};
-use crate::report::check::{Finding, Level};
-use crate::yaml::Located;
+use sallyport_core::manifest::{BreakGlass, Exemptions, HostConfigSpec};
+use sallyport_core::report::check::{Finding, Level};
+use sallyport_core::yaml::Located;
 use std::time::Duration;
 
 /// Namespaces without which a cluster does not come back.

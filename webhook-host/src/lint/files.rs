@@ -1,7 +1,7 @@
 //! The files that are checked, read once with the line of every node.
 
-use crate::report::check::{Finding, Level, Subject};
-use crate::yaml::{self, Located};
+use sallyport_core::report::check::{Finding, Level, Subject};
+use sallyport_core::yaml::{self, Located};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;

@@ -1,5 +1,5 @@
-//! Lint: reads ServicePolicy and HostConfig manifests as `serve` would, without serving, and reports
-//! errors and oddities.
+//! Lint: reads ServicePolicy and HostConfig manifests as `serve` would, without serving, and
+//! reports errors and oddities.
 //!
 //! Every error of every file is reported, each with its line. Settings are checked by the module
 //! itself, and suites beside the policies are run. Called by `cli::lint`.
@@ -10,13 +10,13 @@ mod files;
 mod matching;
 mod policy;
 
-use crate::decode::DecodeError;
 use crate::engine::Engine;
-use crate::manifest::{API_VERSION, HostConfig, ServicePolicy};
-use crate::report::check::{CheckReport, Finding, Level, Subject};
-use crate::yaml::Located;
 use files::File;
 use policy::Loader;
+use sallyport_core::decode::DecodeError;
+use sallyport_core::manifest::{API_VERSION, HostConfig, ServicePolicy};
+use sallyport_core::report::check::{CheckReport, Finding, Level, Subject};
+use sallyport_core::yaml::Located;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ impl Linter {
                 HostConfig::KIND => self.host_config(file, document),
                 "Suite" if ours => self.report.ignored += 1,
                 _ if ours => {
-                    let hint = crate::decode::suggestion(
+                    let hint = sallyport_core::decode::suggestion(
                         &kind,
                         [ServicePolicy::KIND, HostConfig::KIND, "Suite"],
                     );

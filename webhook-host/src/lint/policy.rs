@@ -4,12 +4,14 @@
 use super::matching;
 use super::{error, finding};
 use crate::engine::Engine;
-use crate::manifest::{Candidate, FailurePolicy, Mode, ServicePolicy};
-use crate::policy::{LoadError, Policy};
-use crate::report::check::{Finding, Level, Subject};
+use crate::evaluator;
 use crate::sources::load;
-use crate::suite::{self, ModuleSearch, Runner};
-use crate::yaml::Located;
+use crate::suites::{self, ModuleSearch};
+use sallyport_core::manifest::{Candidate, FailurePolicy, Mode, ServicePolicy};
+use sallyport_core::policy::LoadError;
+use sallyport_core::report::check::{Finding, Level, Subject};
+use sallyport_core::suite::Runner;
+use sallyport_core::yaml::Located;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +29,7 @@ pub(super) struct Loader {
 impl Loader {
     pub(super) fn new(engine: Arc<Engine>, modules: Option<PathBuf>) -> Self {
         Self {
-            runner: Runner::new(Arc::clone(&engine)),
+            runner: suites::runner(Arc::clone(&engine)),
             engine,
             modules,
         }
@@ -110,7 +112,7 @@ impl Loader {
         module: &Path,
         stated: Option<&Candidate>,
     ) -> Vec<Finding> {
-        match Policy::load(&self.engine, manifest, component) {
+        match evaluator::load(&self.engine, manifest, component) {
             Ok(policy) => policy.configured_per_instance().map(|why| {
                 let message =
                     format!("it is configured anew for every review, which is slow: {why}");
@@ -122,13 +124,10 @@ impl Loader {
                 finding(Level::Note, document, field, message, "")
             }),
             Err(problem) => {
-                let problem = problem.in_module(&module.display().to_string());
+                let problem = problem.in_module(module.display().to_string());
                 let problem = stated.into_iter().fold(problem, LoadError::in_candidate);
-                let place = |text: &String| {
-                    let (field, problem) = text.split_once(": ").unwrap_or(("spec.settings", text));
-                    error(document, field, problem.to_owned())
-                };
-                return problem.problems().iter().map(place).collect();
+                let place = |(field, message): (String, String)| error(document, &field, message);
+                return problem.places().map(place).collect();
             }
         }
         .into_iter()
@@ -141,14 +140,14 @@ impl Loader {
             directory: Some(self.directory(file).to_owned()),
         };
         let source = file.display().to_string();
-        let findings = match suite::read(file, &search) {
+        let findings = match suites::read(file, &search) {
             Err(problem) => vec![Finding {
                 message: problem.problem,
                 ..Finding::empty(Level::Error)
             }],
             Ok(suite) => {
                 let ran = self.runner.run_suite(&suite, "");
-                let failed = ran.into_iter().filter_map(|(index, got, _)| {
+                let failed = ran.into_iter().filter_map(|(index, got)| {
                     let case = &suite.cases[index];
                     got.failure(case)?;
                     let message =

@@ -1,7 +1,7 @@
 //! What the metrics tell of the watchers: read when somebody asks, so that the watchers count
 //! nothing themselves.
 
-use crate::inventory::{Feed, State, Watched};
+use crate::watchers::{Feed, State, Watched};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;

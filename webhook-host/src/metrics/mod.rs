@@ -14,10 +14,7 @@ pub(crate) use policy::PolicyMetrics;
 pub(crate) use records::Recorded;
 pub(crate) use tally::Tally;
 
-use crate::admission::{AdmissionRequest, Function, Operation, Outcome};
-use crate::inventory::Watched;
-use crate::manifest::Mode;
-use crate::policy::Policy;
+use crate::watchers::Watched;
 use engine::EngineMetrics;
 use feed::FeedMetrics;
 use policy::AllCounts;
@@ -29,6 +26,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use records::RecordedReviews;
+use sallyport_core::admission::{AdmissionRequest, Function, Operation, Outcome};
+use sallyport_core::manifest::Mode;
+use sallyport_core::policy::Policy;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -295,7 +295,7 @@ impl Metrics {
         }
         let build = Info::new([
             ("version", env!("CARGO_PKG_VERSION")),
-            ("contract", crate::contract::VERSION),
+            ("contract", sallyport_core::contract::VERSION),
         ]);
         registry.register("build", "The host's version and the contract's", build);
         let reloads = Family::<Ended, Counter>::default();

@@ -4,9 +4,9 @@
 //! the policy's name and outlives the set. Made by `metrics`, counted by `live`, read by
 //! `cluster::counts`.
 
-use crate::admission::Evaluation;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
+use sallyport_core::admission::Evaluation;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,12 +1,12 @@
 //! What candidates' opinions came to, by policy. A new candidate begins at zero.
 
-use crate::admission::Divergence;
-use crate::policy::Policy;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use sallyport_core::admission::Divergence;
+use sallyport_core::policy::Policy;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

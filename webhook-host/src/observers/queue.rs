@@ -4,11 +4,11 @@
 //! The hot path hands over and goes on; what doesn't fit is the caller's to count. Used by `shadow`
 //! and `recorder`.
 
-use crate::admission::{Function, Outcome};
-use crate::inventory::Inventory;
 use crate::large_body::BodyLock;
 use crate::live::Set;
 use bytes::Bytes;
+use sallyport_core::admission::{Function, Outcome};
+use sallyport_core::inventory::Inventory;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};

@@ -7,8 +7,8 @@
 //! the thread ends with it.
 
 use super::queue::{Answered, Queue, Waiting, queue};
-use crate::admission::{AdmissionRequest, Divergence, Shadowed};
-use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
+use sallyport_core::admission::{AdmissionRequest, Divergence, Shadowed};
+use sallyport_core::excerpt::{MAX_MESSAGE, cut, excerpt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
@@ -127,10 +127,10 @@ fn tell(request: &AdmissionRequest<'_>, shadowed: &Shadowed, divergence: Diverge
         policy = &*shadowed.policy,
         result = divergence.name(),
         uid = &*request.uid,
-        namespace = ?excerpt(request.namespace()),
-        name = ?excerpt(request.name()),
-        live = ?cut(&shadowed.live.summary(), MAX_MESSAGE),
-        candidate = ?cut(&shadowed.candidate.summary(), MAX_MESSAGE),
+        namespace = &*excerpt(request.namespace()),
+        name = &*excerpt(request.name()),
+        live = &*cut(&shadowed.live.summary(), MAX_MESSAGE),
+        candidate = &*cut(&shadowed.candidate.summary(), MAX_MESSAGE),
         "the candidate diverges"
     );
 }

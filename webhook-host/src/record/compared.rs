@@ -1,12 +1,12 @@
 //! Which free-form texts of a review decide about it, and so have to be recorded as they are.
 //!
-//! A policy says so in its description ([`Compared`](crate::contract::description::Compared)), its
+//! A policy says so in its description ([`Compared`](sallyport_core::contract::description::Compared)), its
 //! manifest by the selector of namespaces, and the host's exemptions by the users and groups that
 //! they name. Everything else is hashed.
 
-use crate::contract::description::Compared as Declared;
-use crate::manifest::Exemptions;
-use crate::policy::{Keys, Policy};
+use sallyport_core::contract::description::Compared as Declared;
+use sallyport_core::manifest::Exemptions;
+use sallyport_core::policy::{Keys, Policy};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 
@@ -164,15 +164,24 @@ impl Subjects {
             ..
         } = exemptions;
         let mut names = BTreeSet::new();
-        let mut add = |users: &[_], groups: &[_], accounts: &[crate::manifest::ServiceAccount]| {
-            names.extend(users.iter().map(crate::manifest::Subject::to_string));
-            names.extend(groups.iter().map(crate::manifest::Group::to_string));
-            names.extend(
-                accounts
-                    .iter()
-                    .map(|account| account.user_name().to_owned()),
-            );
-        };
+        let mut add =
+            |users: &[_], groups: &[_], accounts: &[sallyport_core::manifest::ServiceAccount]| {
+                names.extend(
+                    users
+                        .iter()
+                        .map(sallyport_core::manifest::Subject::to_string),
+                );
+                names.extend(
+                    groups
+                        .iter()
+                        .map(sallyport_core::manifest::Group::to_string),
+                );
+                names.extend(
+                    accounts
+                        .iter()
+                        .map(|account| account.user_name().to_owned()),
+                );
+            };
         add(users, groups, service_accounts);
         if let Some(glass) = break_glass {
             add(&glass.users, &glass.groups, &glass.service_accounts);

@@ -14,17 +14,17 @@ pub(crate) use compared::{Compared, Subjects};
 pub use file::{LogFile, Rotation};
 pub use redaction::{HASHED, HashKey};
 
-use crate::admission::{
-    Admission, AdmissionRequest, Cause, Evaluation, Function, Opinion, Outcome,
-};
-use crate::contract::review::Phase;
-use crate::contract::service::Pair;
-use crate::inventory::{Excerpt, Inventory};
-use crate::manifest::Mode;
-use crate::policy::Policy;
-use crate::service;
 use jiff::Timestamp;
 use redaction::Redaction;
+use sallyport_core::admission::{
+    Admission, AdmissionRequest, Cause, Evaluation, Function, Opinion, Outcome,
+};
+use sallyport_core::contract::review::Phase;
+use sallyport_core::contract::service::Pair;
+use sallyport_core::inventory::{Excerpt, Inventory};
+use sallyport_core::manifest::Mode;
+use sallyport_core::policy::Policy;
+use sallyport_core::service;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -126,7 +126,7 @@ impl Record {
         let subjects = Subjects::of(admission.exemptions());
         let compared = compared(admission, outcome);
         let mut redaction = Redaction::of(&mut review, key, &compared, &subjects);
-        inventory.hash_labels(&mut redaction);
+        hash_labels(&mut inventory, &mut redaction);
         Ok(Self {
             time: now,
             function: function.into(),
@@ -160,15 +160,13 @@ fn compared(admission: &Admission, outcome: &Outcome) -> Compared {
     policies.fold(Compared::default(), Compared::and)
 }
 
-impl Excerpt {
-    fn hash_labels(&mut self, redaction: &mut Redaction<'_>) {
-        let (namespace, pods) = self.labels_mut();
-        if let Some(labels) = namespace {
-            redaction.labels("/inventory/labels", labels, Compared::namespace_label);
-        }
-        for labels in pods {
-            redaction.labels("/inventory/pods", labels, Compared::label);
-        }
+fn hash_labels(inventory: &mut Excerpt, redaction: &mut Redaction<'_>) {
+    let (namespace, pods) = inventory.labels_mut();
+    if let Some(labels) = namespace {
+        redaction.labels("/inventory/labels", labels, Compared::namespace_label);
+    }
+    for labels in pods {
+        redaction.labels("/inventory/pods", labels, Compared::label);
     }
 }
 

@@ -4,9 +4,9 @@
 //! people. A change of a violation is "newly denied" or "newly allowed" where the answer as a whole
 //! has changed so, and else one of "other rules".
 
-use crate::admission::{Found, Offence, Opinion};
-use crate::manifest::Mode;
 use crate::record::{Answer, PolicyAnswer};
+use sallyport_core::admission::{Found, Offence, Opinion};
+use sallyport_core::manifest::Mode;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -226,7 +226,7 @@ impl Turned {
 
 impl PolicyAnswer {
     fn differences(&self, next: &Self, turned: Turned) -> Vec<Difference> {
-        if let Some((kind, message)) = self.opinion.fails_otherwise(&next.opinion) {
+        if let Some((kind, message)) = fails_otherwise(&self.opinion, &next.opinion) {
             return vec![self.difference(Change::EvaluationErrors, &kind, message)];
         }
         let (was, is) = (&self.opinion, &next.opinion);
@@ -285,19 +285,17 @@ impl PolicyAnswer {
     }
 }
 
-impl Opinion {
-    /// The kind of error that one of them has and the other doesn't, and what to say of it.
-    fn fails_otherwise(&self, next: &Self) -> Option<(String, String)> {
-        match (&self.error, &next.error) {
-            (was, Some(is)) if was.as_ref().is_none_or(|was| was.kind != is.kind) => {
-                Some((is.kind.clone(), format!("no verdict: {}", is.message)))
-            }
-            (Some(was), None) => Some((
-                was.kind.clone(),
-                format!("a verdict again; it was none: {}", was.message),
-            )),
-            _ => None,
+/// The kind of error that one opinion has and the next doesn't, and the sentence about it.
+fn fails_otherwise(was: &Opinion, is: &Opinion) -> Option<(String, String)> {
+    match (&was.error, &is.error) {
+        (was, Some(is)) if was.as_ref().is_none_or(|was| was.kind != is.kind) => {
+            Some((is.kind.clone(), format!("no verdict: {}", is.message)))
         }
+        (Some(was), None) => Some((
+            was.kind.clone(),
+            format!("a verdict again; it was none: {}", was.message),
+        )),
+        _ => None,
     }
 }
 

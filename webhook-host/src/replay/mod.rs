@@ -12,13 +12,13 @@ mod log;
 pub use difference::{Change, Difference, Unrepeatable, Verdict};
 pub use log::{Line, Lines};
 
-use crate::admission::{Admission, AdmissionRequest, Clock, Outcome, ReviewError};
-use crate::inventory::Inventory;
-use crate::manifest::Exemptions;
-use crate::policy::{EvaluationError, Policy};
 use crate::record::{Answer, Compared, PolicyAnswer, Record, Subjects};
+use sallyport_core::admission::{Admission, AdmissionRequest, Clock, Outcome, ReviewError};
+use sallyport_core::inventory::Inventory;
+use sallyport_core::manifest::Exemptions;
+use sallyport_core::policy::{Deadline, EvaluationError, Policy};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Nobody waits for a replay; the policies' own limits still hold.
 const MAX_EVALUATION: Duration = Duration::from_secs(30);
@@ -119,7 +119,7 @@ impl Replayer {
             .for_each(|policy| policy.forget_misses());
         let clock = Clock {
             now: record.time,
-            deadline: Instant::now() + MAX_EVALUATION,
+            deadline: Deadline::Each(MAX_EVALUATION),
         };
         admission.review(record.function.into(), request, clock)
     }

@@ -1,8 +1,10 @@
 //! What `sallyport doctor` found, for people and for programs.
 
-use super::{Detail, View, counted};
-use crate::doctor::{Diagnosis, Level, PAGE};
-use crate::printable::printable;
+use crate::doctor::Diagnosis;
+use crate::doctor::Level;
+use crate::doctor::PAGE;
+use sallyport_core::printable::printable;
+use sallyport_core::report::{Detail, View, counted};
 use serde_json::json;
 use std::fmt::Write as _;
 

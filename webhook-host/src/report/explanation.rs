@@ -2,8 +2,8 @@
 //! load balancing, use.
 
 use super::reach::Reach;
-use crate::contract::service::{Port, Service, ServiceType, Spec, TargetPort};
-use crate::printable::printable;
+use sallyport_core::contract::service::{Port, Service, ServiceType, Spec, TargetPort};
+use sallyport_core::printable::printable;
 use serde::Serialize;
 use std::fmt::Write as _;
 

@@ -1,7 +1,7 @@
 //! What `sallyport inspect --live` found, for people.
 
-use crate::printable::printable;
 use crate::status::{LastReload, Status};
+use sallyport_core::printable::printable;
 
 /// The host, its last reload, and a block a policy.
 pub fn text(status: &Status) -> String {

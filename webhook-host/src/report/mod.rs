@@ -2,29 +2,9 @@
 //!
 //! Each format is one file and a pure function from findings to text; `cli` prints it.
 
-pub mod check;
 pub mod diagnosis;
 pub mod explanation;
-pub mod github;
-pub mod inspection;
-pub mod lint;
 pub mod live;
 mod reach;
 pub mod registration;
 pub mod replay;
-mod rules;
-pub mod sarif;
-pub mod tests;
-mod view;
-
-pub use view::{Detail, View};
-
-/// A number with a word that agrees with it: `1 error`, `2 errors`.
-pub(crate) fn counted(count: usize, word: &str) -> String {
-    counted_as(count, word, &format!("{word}s"))
-}
-
-/// A number with one of two words: `1 policy`, `2 policies`.
-pub(crate) fn counted_as(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}

@@ -1,11 +1,11 @@
 //! From where a load balancer is reached, as far as the Service says so: by its class, and by the
 //! annotations that the controllers of load balancers read, each in its own way
-//! (`sallyport_policy::facts`, the tables that the policies decide by).
+//! (`sallyport_facts`, the tables that the policies decide by).
 
-use crate::contract::service::Service;
-use sallyport_policy::facts::Controller;
-use sallyport_policy::facts::exposing::EXPOSING;
-use sallyport_policy::facts::internal::CONTROLLERS;
+use sallyport_core::contract::service::Service;
+use sallyport_facts::Controller;
+use sallyport_facts::exposing::EXPOSING;
+use sallyport_facts::internal::CONTROLLERS;
 use sallyport_policy::service as sdk;
 
 /// What a Service's class and annotations say to controllers.

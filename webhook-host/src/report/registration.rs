@@ -3,10 +3,10 @@
 use crate::webhooks::backstop::Backstop;
 use crate::webhooks::registrar::{REGISTRATION, owner_reference};
 use crate::webhooks::registration::{OnFailure, Registration};
-use crate::yaml;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
+use sallyport_core::yaml;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -72,7 +72,7 @@ pub fn json(documents: &[Document]) -> String {
 fn comment(lines: &[String]) -> String {
     let mut text = String::new();
     for line in lines.iter().flat_map(|line| line.lines()) {
-        let _ = writeln!(text, "# {}", crate::printable::printable(line));
+        let _ = writeln!(text, "# {}", sallyport_core::printable::printable(line));
     }
     text
 }
@@ -174,13 +174,14 @@ pub fn backstop_head(gaps: &[String]) -> Vec<String> {
 
 /// A policy of the net with its binding.
 pub fn backstop(backstop: &Backstop) -> [Document; 2] {
+    let rules = format!("Denies: {}.", backstop.rules.join(", "));
     let gaps = backstop
         .gaps
         .iter()
-        .map(|gap| format!("Not covered: {gap}."))
-        .collect();
+        .map(|gap| format!("Not covered: {gap}."));
+    let head = [rules].into_iter().chain(gaps).collect();
     [
-        Document::new(&backstop.policy, gaps),
+        Document::new(&backstop.policy, head),
         Document::new(&backstop.binding, vec![]),
     ]
 }

@@ -1,9 +1,9 @@
 //! What `sallyport replay` found: the differences by policy and rule with examples, for people and
 //! for programs.
 
-use crate::printable::printable;
 use crate::replay::{Change, Difference};
 use crate::timestamp;
+use sallyport_core::printable::printable;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};

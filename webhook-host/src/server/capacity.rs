@@ -2,10 +2,9 @@
 //!
 //! A review passes three gates: room for its body, a place among those in flight, and its turn to
 //! run. A large body passes a fourth, the lock of `large_body`. Only that lock and turns are waited
-//! for, which is part of the request's own time. A turn is held until no
-//! guest of its review runs any more: guests run inside the future that holds it, and what is
-//! cleared up after the answer takes it along. Called by `handlers` for every request; nothing here
-//! takes a lock.
+//! for, which is part of the request's own time. Guests run inside the future that holds the turn,
+//! so that no guest runs without one. Called by `handlers` for every request; nothing here takes a
+//! lock.
 
 use super::limits::Limits;
 use super::peer::Peer;
@@ -56,7 +55,7 @@ pub(super) struct Capacity {
     /// Places that are kept for addresses that have few.
     kept: usize,
     large: Arc<LargeBodyLock>,
-    turns: Arc<Semaphore>,
+    turns: Semaphore,
     most_turns: usize,
     /// Told that a guest is about to run, while a server runs.
     sentinel: OnceLock<Stir>,
@@ -85,10 +84,9 @@ pub(super) struct Place<'a> {
     _counted: Counted,
 }
 
-/// The right to run a guest on this thread. Whoever has something to run after the answer takes it
-/// along.
-pub(super) struct Turn {
-    _permit: OwnedSemaphorePermit,
+/// The right to run guests on this thread.
+pub(super) struct Turn<'a> {
+    _permit: SemaphorePermit<'a>,
 }
 
 impl Memory {
@@ -111,7 +109,7 @@ impl Capacity {
     pub(super) fn new(limits: &Limits, live: Arc<Live>, peers: Arc<Peers>) -> Self {
         let held = limits.held.div_ceil(KIB);
         let semaphore = |permits: usize| Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS));
-        let turns = Arc::new(semaphore(limits.evaluations));
+        let turns = semaphore(limits.evaluations);
         Self {
             peers,
             ordinary: Memory::new(held / 4),
@@ -141,11 +139,6 @@ impl Capacity {
     /// Whether any guest runs.
     pub(super) fn is_running(&self) -> bool {
         self.turns.available_permits() < self.most_turns
-    }
-
-    /// Whether one more guest may run at once.
-    pub(super) fn has_turns(&self) -> bool {
-        self.turns.available_permits() > 0
     }
 
     /// From now on this is told that a guest is about to run.
@@ -313,12 +306,8 @@ impl Drop for Place<'_> {
 
 impl Place<'_> {
     /// The turn to run, as soon as there is one, first come first served.
-    pub(super) async fn turn(&self, deadline: Instant) -> Result<Turn, Refusal> {
-        let turn = tokio::time::timeout_at(
-            deadline.into(),
-            Arc::clone(&self.capacity.turns).acquire_owned(),
-        )
-        .await;
+    pub(super) async fn turn(&self, deadline: Instant) -> Result<Turn<'_>, Refusal> {
+        let turn = tokio::time::timeout_at(deadline.into(), self.capacity.turns.acquire()).await;
         let permit = turn.map_err(|_| {
             self.capacity.live.metrics().timed_out(TimedOut::Turn);
             Refusal::overload(

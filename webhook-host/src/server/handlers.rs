@@ -8,21 +8,17 @@ mod gate;
 
 pub use gate::PolicyCheck;
 
-use super::capacity::{Capacity, Room, Turn};
+use super::capacity::{Capacity, Room};
 use super::limits::Limits;
 use super::peer::Peer;
 use super::received::Received;
 use super::refusal::Refusal;
 use super::timeout;
 use super::weight;
-use crate::admission::{AdmissionRequest, Clock, Function, Outcome};
-use crate::contract::review::Phase;
-use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
 use crate::large_body::{BodyGuard, BodyLock};
 use crate::live::Live;
 use crate::metrics::TimedOut;
 use crate::observers::{Answered, Recorder, Shadow};
-use crate::policy::Used;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -35,6 +31,10 @@ use bytes::Bytes;
 use gate::Gate;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
+use sallyport_core::admission::{AdmissionRequest, Clock, Function, Outcome};
+use sallyport_core::contract::review::Phase;
+use sallyport_core::excerpt::{MAX_MESSAGE, cut, excerpt};
+use sallyport_core::inventory::Kind;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -201,26 +201,26 @@ impl App {
         body: &mut Body,
         arrived: Instant,
     ) -> Result<Vec<u8>, Refusal> {
-        let clock = Clock {
-            now: SystemTime::now(),
-            deadline: arrived + asked.time.clone()?,
-        };
+        let (now, deadline) = (SystemTime::now(), arrived + asked.time.clone()?);
         self.capacity.check(&asked.peer)?;
         let mut room = self.capacity.room(&asked.peer);
         let received = self.read(asked, body, &mut room).await?;
         let place = self.capacity.place(&asked.peer)?;
-        let Whole { body, lock, guard } = self.whole(received, clock.deadline).await?;
+        let Whole { body, lock, guard } = self.whole(received, deadline).await?;
         let review = parse(&body)?;
-        self.acquaint(function, &review, clock.deadline).await;
-        let turn = place.turn(clock.deadline).await?;
+        self.acquaint(function, &review, deadline).await;
+        let turn = place.turn(deadline).await?;
         // Once: the whole answer is of one set.
         let set = self.live.set();
         let is_retold = set.has_candidates() || self.recorder.is_some();
         let seen = is_retold.then(|| set.admission.inventory().as_of_now());
         let inventory = seen.as_ref().unwrap_or_else(|| set.admission.inventory());
-        let (outcome, used) = set
-            .admission
-            .review_with(inventory, function, &review, clock);
+        let clock = Clock {
+            now,
+            deadline: deadline.into(),
+        };
+        let admission = &set.admission;
+        let outcome = admission.review_with(inventory, function, &review, clock);
         set.count(
             self.live.metrics(),
             function,
@@ -230,34 +230,20 @@ impl App {
         );
         log(&review, &outcome);
         let answer = outcome.response.to_json();
-        self.clear_up(used, turn);
-        drop(guard);
+        drop((turn, guard));
         if let Some(inventory) = seen {
             let set = Arc::clone(&set);
             self.hand_over(Answered {
                 function,
                 body,
                 lock,
-                now: clock.now,
+                now,
                 set,
                 inventory,
                 outcome,
             });
         }
         Ok(answer)
-    }
-
-    /// Once the answer is sent: a worker comes to what was spawned when the task that writes the
-    /// answer has nothing more to do. Where all turns are taken, somebody may wait for this one, so
-    /// nothing is made ahead.
-    fn clear_up(&self, used: Used, turn: Turn) {
-        if used.is_empty() || !self.capacity.has_turns() {
-            return;
-        }
-        tokio::spawn(async move {
-            used.renew();
-            drop(turn);
-        });
     }
 
     /// To the threads in the background that want to know what was answered.
@@ -274,18 +260,16 @@ impl App {
     /// Waits a moment for a namespace that is not known yet. One that stays unknown matches every
     /// selector.
     async fn acquaint(&self, function: Function, review: &AdmissionRequest<'_>, deadline: Instant) {
-        if !self
-            .live
-            .set()
-            .admission
-            .expects_namespace(function, review)
-        {
+        let Some(watched) = self.live.watched() else {
+            return;
+        };
+        let lacks = self.live.set().admission.lacks_namespace(function, review);
+        if !lacks || !watched.is_synced(Kind::Namespaces) {
             return;
         }
         // Half of what is left at most: the policies need some of it.
         let most = NAMESPACE_WAIT.min(deadline.saturating_duration_since(Instant::now()) / 2);
-        let admission = self.live.admission();
-        let known = admission.inventory().namespace_known(review.namespace());
+        let known = watched.namespace_known(review.namespace());
         let came = tokio::time::timeout(most, known).await.is_ok();
         self.live.metrics().awaited_namespace(came);
     }
@@ -467,8 +451,8 @@ fn log(request: &AdmissionRequest<'_>, outcome: &Outcome) {
                 policy = &*evaluation.policy,
                 kind = error.kind(),
                 uid,
-                namespace = ?namespace(),
-                name = ?name(),
+                namespace = &*namespace(),
+                name = &*name(),
                 "no verdict: {}",
                 cut(&error.to_string(), MAX_MESSAGE)
             );
@@ -478,11 +462,11 @@ fn log(request: &AdmissionRequest<'_>, outcome: &Outcome) {
         let (until, reason) = (grant.until, excerpt(&grant.reason));
         tracing::warn!(
             uid,
-            namespace = ?namespace(),
-            name = ?name(),
-            user = ?user(),
+            namespace = &*namespace(),
+            name = &*name(),
+            user = &*user(),
             %until,
-            ?reason,
+            reason = &*reason,
             "excused by break-glass"
         );
     }
@@ -491,16 +475,16 @@ fn log(request: &AdmissionRequest<'_>, outcome: &Outcome) {
             let message = cut(&denial.message, MAX_MESSAGE).replace('\n', " | ");
             tracing::info!(
                 uid,
-                namespace = ?namespace(),
-                name = ?name(),
-                user = ?user(),
+                namespace = &*namespace(),
+                name = &*name(),
+                user = &*user(),
                 "denied: {message}"
             );
         }
         None => tracing::debug!(
             uid,
-            namespace = ?namespace(),
-            name = ?name(),
+            namespace = &*namespace(),
+            name = &*name(),
             exempt = ?outcome.exemption,
             "allowed"
         ),

@@ -1,11 +1,11 @@
 //! Why a request gets no AdmissionReview back: a status and a sentence. The API server's
 //! failurePolicy decides then.
 
-use crate::excerpt::{MAX_MESSAGE, cut};
 use crate::large_body::TooManyLarge;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use sallyport_core::excerpt::{MAX_MESSAGE, cut};
 
 /// A request that is not reviewed.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 //! durations, which for the whole seconds that API servers send (`10s`, `1m0s`) is the notation of
 //! [`units`].
 
-use crate::units;
+use sallyport_core::units;
 use std::time::Duration;
 
 /// What a webhook configuration has when it says nothing, and the most that it can say

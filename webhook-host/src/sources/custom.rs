@@ -10,8 +10,8 @@ use super::load;
 use crate::cluster::{Found, Report, Reports, Serves, TAKEN};
 use crate::engine::Engine;
 use crate::live::Live;
-use crate::manifest::{API_VERSION, ComponentStatus, ServicePolicy};
-use crate::policy::{LoadError, Policy};
+use sallyport_core::manifest::{API_VERSION, ComponentStatus, ServicePolicy};
+use sallyport_core::policy::{LoadError, Policy};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -162,8 +162,7 @@ fn try_load(
     manifest: &Value,
     before: &[Arc<Policy>],
 ) -> Result<Arc<Policy>, LoadError> {
-    let manifest =
-        ServicePolicy::from_value(manifest).map_err(|error| LoadError::new(error.to_string()))?;
+    let manifest = ServicePolicy::from_value(manifest)?;
     load::component(engine, modules, &manifest.split().0, before)
 }
 

@@ -1,11 +1,12 @@
 //! Policies and configuration from files.
 
-use crate::decode;
 use crate::engine::Engine;
-use crate::manifest::{HostConfig, HostConfigSpec, ServicePolicy};
-use crate::policy::{LoadError, Policy};
-use crate::yaml;
+use crate::evaluator;
 use anyhow::{Context as _, Result, anyhow, bail};
+use sallyport_core::decode;
+use sallyport_core::manifest::{HostConfig, HostConfigSpec, ServicePolicy};
+use sallyport_core::policy::{LoadError, Policy};
+use sallyport_core::yaml;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -78,7 +79,7 @@ pub(crate) fn policies(
         let (live, _) = manifest.split();
         let loaded = load(engine, &from.modules, &live, before, |policy| policy);
         loaded.unwrap_or_else(|error| {
-            Policy::broken(live, error.in_manifest(&file.display().to_string())).into()
+            Policy::broken(live, error.in_manifest(file.display().to_string())).into()
         })
     };
     Ok(manifests(&from.manifests)?.into_iter().map(load).collect())
@@ -184,7 +185,7 @@ pub(crate) fn promoted(engine: &Arc<Engine>, from: &PolicyFiles) -> Result<Vec<A
         let next = next.unwrap_or(live);
         let loaded = load(engine, &from.modules, &next, &[], |policy| policy);
         loaded.unwrap_or_else(|error| {
-            Policy::broken(next, error.in_manifest(&file.display().to_string())).into()
+            Policy::broken(next, error.in_manifest(file.display().to_string())).into()
         })
     };
     Ok(manifests.into_iter().map(load).collect())
@@ -281,18 +282,18 @@ fn load(
 ) -> Result<Arc<Policy>, LoadError> {
     let module = directory.join(&manifest.spec.module.file);
     let component = module_bytes(&module).map_err(|problem| {
-        LoadError::new(format!(
-            "spec.module.file: can't read {}: {problem}",
-            module.display()
-        ))
+        LoadError::field(
+            "spec.module.file",
+            format!("can't read {}: {problem}", module.display()),
+        )
     })?;
     if let Some(policy) = before.iter().find(|policy| policy.is(manifest, &component)) {
         return Ok(Arc::clone(policy));
     }
-    let loaded = Policy::load(engine, manifest.clone(), &component);
+    let loaded = evaluator::load(engine, manifest.clone(), &component);
     loaded
         .map(|policy| named(policy).into())
-        .map_err(|error| error.in_module(&module.display().to_string()))
+        .map_err(|error| error.in_module(module.display().to_string()))
 }
 
 /// The bytes of a module, at most [`MAX_MODULE`].

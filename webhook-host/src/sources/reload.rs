@@ -7,10 +7,10 @@
 
 use super::source::{Set, Source};
 use super::watch::{Ask, Fingerprint, Watch};
-use crate::admission::Admission;
 use crate::live::Live;
-use crate::policy::Policy;
 use anyhow::{Result, bail};
+use sallyport_core::admission::Admission;
+use sallyport_core::policy::Policy;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -7,14 +7,15 @@
 use super::custom::{self, Custom};
 use super::load::{self, PolicyFiles};
 use super::watch::{self, Fingerprint};
-use crate::admission::Admission;
 use crate::cluster::{Policies, Watchers};
 use crate::engine::Engine;
-use crate::inventory::{Inventory, InventoryData};
-use crate::manifest::HostConfigSpec;
-use crate::policy::Policy;
-use crate::suite::{self, ModuleSearch, Runner};
+use crate::suites::{self, ModuleSearch};
 use anyhow::{Context as _, Result, bail};
+use sallyport_core::admission::Admission;
+use sallyport_core::inventory::{Inventory, InventoryData};
+use sallyport_core::manifest::HostConfigSpec;
+use sallyport_core::policy::Policy;
+use sallyport_core::suite::Runner;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -150,7 +151,7 @@ impl Source {
                  --cluster, which watches them; remove them"
             );
         }
-        Inventory::of_cluster(&data, Arc::clone(watchers.watched()))
+        Inventory::of_cluster(&data, Arc::clone(watchers.watched().current()))
     }
 
     /// What became of the ServicePolicies of the cluster goes into their status.
@@ -184,7 +185,7 @@ impl Source {
         let search = ModuleSearch {
             directory: Some(self.modules.clone()),
         };
-        let mut runner = Runner::new(Arc::clone(&self.engine));
+        let mut runner = suites::runner(Arc::clone(&self.engine));
         for file in load::suite_files(manifests)? {
             self.run(&mut runner, &file, &search).context("self-test")?;
         }
@@ -192,8 +193,8 @@ impl Source {
     }
 
     fn run(&self, runner: &mut Runner, file: &Path, search: &ModuleSearch) -> Result<()> {
-        let suite = suite::read(file, search)?;
-        for (index, finding, _) in runner.run_suite(&suite, "") {
+        let suite = suites::read(file, search)?;
+        for (index, finding) in runner.run_suite(&suite, "") {
             let case = &suite.cases[index];
             if finding.failure(case).is_some() {
                 let (directory, place) = (self.modules.display(), file.display());

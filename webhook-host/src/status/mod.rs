@@ -9,11 +9,13 @@ mod registration;
 pub use certificate::{CertificateStatus, CertificateTrouble, SelfManagedStatus, TroubleReason};
 pub use registration::RegistrationStatus;
 
-use crate::admission::Admission;
-use crate::inventory::{Feed, State};
-use crate::manifest::{FailurePolicy, Mode};
-use crate::policy::Policy;
 use crate::timestamp;
+use crate::watchers::Watched;
+use crate::watchers::{Feed, State};
+use sallyport_core::admission::Admission;
+use sallyport_core::manifest::FailurePolicy;
+use sallyport_core::manifest::Mode;
+use sallyport_core::policy::Policy;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -141,6 +143,8 @@ pub(crate) struct Reload {
 /// The set of policies that serves.
 pub(crate) struct Serving<'a> {
     pub(crate) admission: &'a Admission,
+    /// What keeps the inventory up to date, if anything does.
+    pub(crate) watched: Option<&'a Watched>,
     /// 1 for the set that the host started with.
     pub(crate) generation: u64,
     pub(crate) since: SystemTime,
@@ -160,7 +164,7 @@ impl Status {
                 at: timestamp::whole_second(last.at).to_string(),
                 error: last.error.clone(),
             }),
-            inventory: feeds(set.admission),
+            inventory: feeds(set.watched),
             policies: set
                 .admission
                 .policies()
@@ -231,12 +235,8 @@ impl Status {
     }
 }
 
-fn feeds(admission: &Admission) -> Vec<FeedStatus> {
-    let feeds = admission
-        .inventory()
-        .watched()
-        .map(|watched| watched.feeds())
-        .unwrap_or_default();
+fn feeds(watched: Option<&Watched>) -> Vec<FeedStatus> {
+    let feeds = watched.map(Watched::feeds).unwrap_or_default();
     feeds
         .iter()
         .map(|(resource, feed)| FeedStatus::of(resource, feed))

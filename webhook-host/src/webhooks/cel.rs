@@ -1,11 +1,12 @@
-//! The exemptions in CEL (Common Expression Language), as match conditions: exactly what
-//! `admission` exempts, or less.
+//! CEL (Common Expression Language): the exemptions as match conditions, exactly what `admission`
+//! exempts or less, and values as literals.
 //!
 //! `request` has no member for what is empty, so that each is asked for by `has` first; an error in
 //! a condition counts as a failed webhook.
 
-use crate::manifest::{Exemptions, Group, ServiceAccount, ServicePattern, Subject};
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
+use sallyport_core::manifest::{Exemptions, Group, ServiceAccount, ServicePattern, Subject};
+use serde_json::Value;
 
 /// What must hold for a request to be reviewed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,14 +148,83 @@ pub(super) fn text(text: &str) -> String {
     if text.chars().all(plain) {
         format!("'{text}'")
     } else {
-        serde_json::Value::from(text).to_string()
+        Value::from(text).to_string()
     }
 }
 
-/// A list of texts.
-pub(super) fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
-    format!(
-        "[{}]",
-        texts.into_iter().map(text).collect::<Vec<_>>().join(", ")
-    )
+/// A JSON value as CEL writes it.
+///
+/// API servers refuse literals whose members have different types, so that the members of all but
+/// lists and mappings of one kind of scalar are wrapped in `dyn`.
+pub(super) fn literal(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        // Whole numbers beyond int's are uint's.
+        Value::Number(number) if number.is_u64() && number.as_i64().is_none() => {
+            format!("{number}u")
+        }
+        Value::Number(number) => number.to_string(),
+        Value::String(value) => text(value),
+        Value::Array(items) => {
+            let is_uniform = is_uniform(items.iter());
+            let members = items.iter().map(|item| member(item, is_uniform));
+            format!("[{}]", members.collect::<Vec<_>>().join(", "))
+        }
+        Value::Object(pairs) => {
+            let is_uniform = is_uniform(pairs.values());
+            let members = pairs
+                .iter()
+                .map(|(key, value)| format!("{}: {}", text(key), member(value, is_uniform)));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+fn member(value: &Value, is_uniform: bool) -> String {
+    let literal = literal(value);
+    if is_uniform {
+        literal
+    } else {
+        format!("dyn({literal})")
+    }
+}
+
+/// Whether all members are texts, or all of them ints, or all of them bools.
+fn is_uniform<'a>(mut members: impl Iterator<Item = &'a Value> + Clone) -> bool {
+    members.clone().all(Value::is_string)
+        || members.clone().all(Value::is_i64)
+        || members.all(Value::is_boolean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn literals_have_members_of_one_type() {
+        for (value, expected) in [
+            (json!(["a", "it's"]), r#"['a', "it's"]"#),
+            (json!(["a\nb\u{1}\\"]), r#"["a\nb\u0001\\"]"#),
+            (
+                json!([{"from": 1, "to": -2}]),
+                "[dyn({'from': 1, 'to': -2})]",
+            ),
+            (
+                json!({"a": [], "b": null}),
+                "{'a': dyn([]), 'b': dyn(null)}",
+            ),
+            (json!([true, false]), "[true, false]"),
+            (
+                json!([i64::MIN, i64::MAX]),
+                "[-9223372036854775808, 9223372036854775807]",
+            ),
+            (json!([u64::MAX]), "[dyn(18446744073709551615u)]"),
+            (json!([1.0, 1e300]), "[dyn(1.0), dyn(1e+300)]"),
+            (json!({"it's": "x"}), r#"{"it's": 'x'}"#),
+        ] {
+            assert_eq!(literal(&value), expected);
+        }
+    }
 }

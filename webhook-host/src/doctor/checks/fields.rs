@@ -133,7 +133,7 @@ impl At<'_> {
 
     pub(super) fn name(&self) -> Option<Finding> {
         let name = &self.webhook.name;
-        let label = |part: &str| crate::manifest::is_label(part);
+        let label = |part: &str| sallyport_core::manifest::is_label(part);
         let qualified = name.split('.').count() >= 3 && name.split('.').all(label);
         let texts = (
             quoted(name),

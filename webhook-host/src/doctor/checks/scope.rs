@@ -2,10 +2,11 @@
 //! takes to come back to life.
 
 use super::At;
+use crate::doctor::Finding;
+use crate::doctor::Level;
 use crate::doctor::rule::{is_broad, is_namespaced, is_needed_to_start};
 use crate::doctor::webhook::Kind;
-use crate::doctor::{Finding, Level};
-use crate::webhooks::registration::NAME_LABEL;
+use sallyport_core::inventory::NAME_LABEL;
 use std::collections::BTreeSet;
 
 impl At<'_> {

@@ -2,35 +2,32 @@
 
 use super::confinement::confine;
 use super::{Job, Limits, Outcome, Reply, VARIABLE, read_header, write_header};
-use crate::engine::component::shortened;
-use crate::engine::preinit::{self, SettingsRules};
+use crate::engine::preinit;
+use sallyport_core::policy::LoadError;
 use std::io::{self, Read as _, Write as _};
 
 /// Exit code of a child that could not even answer.
 const FAILED: i32 = 2;
 
-/// Problems of one component that are reported.
-const MAX_PROBLEMS: usize = 20;
-
-/// Whether this process was started to compile.
-pub(crate) fn is_child() -> bool {
+/// Returns whether this process was started to compile.
+pub(super) fn is_child() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }
 
 /// Compiles what comes over standard input, if this process was started for that; then it does not
 /// return.
-pub(crate) fn run(rules: SettingsRules) {
+pub(super) fn run() {
     let Some(limits) = std::env::var_os(VARIABLE) else {
         return;
     };
     let limits = limits.to_str().and_then(Limits::parse);
     let done = limits
         .ok_or_else(|| io::Error::other("no limits"))
-        .and_then(|limits| work(limits, rules));
+        .and_then(work);
     std::process::exit(if done.is_ok() { 0 } else { FAILED });
 }
 
-fn work(limits: Limits, rules: SettingsRules) -> io::Result<()> {
+fn work(limits: Limits) -> io::Result<()> {
     let unconfined = confine(limits).err();
     let (mut stdin, mut stdout) = (io::stdin().lock(), io::stdout().lock());
     let job: Job<'_> = read_header(&mut stdin)?;
@@ -39,11 +36,11 @@ fn work(limits: Limits, rules: SettingsRules) -> io::Result<()> {
     let order = preinit::Order {
         bytes: &component,
         name: &job.name,
-        written: &job.settings,
-        has_settings: job.has_settings,
+        written: &job.written,
+        settings: job.settings.as_deref(),
         memory: job.memory,
     };
-    let (made, compilations) = preinit::make(&order, job.slot, rules);
+    let (made, compilations) = preinit::make(&order, job.slot);
     let (result, log, code) = match made {
         Ok(made) => {
             let outcome = Outcome {
@@ -52,15 +49,7 @@ fn work(limits: Limits, rules: SettingsRules) -> io::Result<()> {
             };
             (Ok(outcome), made.log, made.compiled.code)
         }
-        Err(problems) => (
-            Err(problems
-                .into_iter()
-                .take(MAX_PROBLEMS)
-                .map(shortened)
-                .collect()),
-            vec![],
-            vec![],
-        ),
+        Err(error) => (Err(LoadError::into_problems(error)), vec![], vec![]),
     };
     write_header(
         &mut stdout,

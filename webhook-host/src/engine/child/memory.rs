@@ -1,4 +1,4 @@
-//! How much memory a child may take: less than its container has left, because where a container's
+//! The memory that a child may take: less than its container has left, because where a container's
 //! processes together exceed its limit, Kubernetes ends all of them.
 //!
 //! Linux alone says so, in `/proc` and `/sys/fs/cgroup` (version 1 and 2); elsewhere nothing is
@@ -18,7 +18,7 @@ const LEAST: u64 = 64 << 20;
 /// Stays free for the serving process: reviews in flight, and the code that comes back.
 pub(super) const RESERVE: u64 = 32 << 20;
 
-/// What a child may have where so much is free.
+/// Returns the memory that a child may take where so much is free.
 ///
 /// # Errors
 ///
@@ -35,7 +35,7 @@ pub(super) fn share(free: Option<u64>) -> Result<u64, (u64, u64)> {
     }
 }
 
-/// Whether so little is free that reviews may suffer.
+/// Returns whether so little is free that reviews may suffer.
 pub(super) fn is_short() -> bool {
     free().is_some_and(|free| free < RESERVE / 2)
 }
@@ -55,7 +55,7 @@ pub(super) fn resident(process: u32) -> Option<u64> {
     kilobytes(&status, "RssAnon:")
 }
 
-/// Of the whole machine.
+/// Returns the memory that the whole machine has left.
 fn available() -> Option<u64> {
     kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
 }

@@ -3,7 +3,7 @@
 //!
 //! **Start.** The child is this very executable, started again (`/proc/self/exe`) with one
 //! environment variable and nothing else of the environment. A constructor that this library
-//! registers (`policy::compiling`) runs before `main`, sees the variable, works and exits. So the
+//! registers (`start`) runs before `main`, sees the variable, works and exits. So the
 //! child is there wherever the library is linked, in the program and in test binaries alike:
 //! nothing needs to be configured, and the two ends of the pipes are always of one build. (A fork
 //! without exec is not safe in a process with threads, and would share its secrets.)
@@ -28,14 +28,17 @@
 mod confinement;
 mod inside;
 mod memory;
+mod start;
 
-pub(crate) use inside::{is_child, run};
+use inside::{is_child, run};
 
 use super::cache::Compiled;
+use super::order::Order;
 use super::state::Line;
-use super::{LoadProblem, Order};
-use crate::units::Bytes;
 use memory::MIB;
+use sallyport_core::policy::{LoadError, Problem};
+use sallyport_core::settings::Record;
+use sallyport_core::units::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -68,49 +71,51 @@ const TIME_PER_MIB: u64 = 5;
 /// one: other processes want the processors too.
 const WALL_FACTOR: u32 = 10;
 
-/// How often the parent looks at the child. In that time a process can touch some 20 MiB.
+/// The interval at which the parent looks at the child. In that time a process can touch some 20
+/// MiB.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How long a child that has closed its pipe may take to exit.
+/// The time that a child may take to exit after it closed its pipe.
 const EXIT_TIME: Duration = Duration::from_secs(1);
 
-/// What is to be compiled; the component's bytes follow.
+/// An order to compile; the component's bytes follow.
 #[derive(Serialize, Deserialize)]
 struct Job<'a> {
     name: Cow<'a, str>,
     /// Settings as the manifest has them.
-    settings: Cow<'a, Map<String, Value>>,
-    has_settings: bool,
+    written: Cow<'a, Map<String, Value>>,
+    /// The type of the settings; `None` when it has none.
+    settings: Option<Cow<'a, Record>>,
     /// The policy's memory limit, in bytes.
     memory: usize,
     /// The largest memory limit of any policy: the size of the pool's slots.
     slot: Bytes,
 }
 
-/// What came of it; without an error, the compiled code follows.
+/// The reply to a job; without an error, the compiled code follows.
 #[derive(Serialize, Deserialize)]
 struct Reply {
     compilations: u64,
-    /// What `configure` logged.
+    /// The lines that `configure` logged.
     log: Vec<Line>,
     /// Why the child could not give up all its rights.
     unconfined: Option<String>,
-    result: Result<Outcome, Vec<String>>,
+    result: Result<Outcome, Vec<Problem>>,
 }
 
-/// What is known of the compiled code.
+/// The circumstances of the compiled code.
 #[derive(Serialize, Deserialize)]
 struct Outcome {
     no_snapshot: Option<String>,
     keep: bool,
 }
 
-/// What a child made.
+/// The product of a child.
 pub(super) struct Made {
     pub(super) compiled: Compiled,
-    /// Whether a later load may use it too.
+    /// True if a later load may use it too.
     pub(super) keep: bool,
-    /// What `configure` logged.
+    /// The lines that `configure` logged.
     pub(super) log: Vec<Line>,
     pub(super) compilations: u64,
 }
@@ -150,18 +155,26 @@ enum Failure {
     Answer(String),
 }
 
-impl From<Failure> for LoadProblem {
+/// Why nothing was compiled.
+pub(super) enum CompileError {
+    /// It takes too much memory or time. Says how much.
+    GivenUp(String),
+    /// The component or its settings are at fault, or nothing can be compiled now.
+    Refused(LoadError),
+}
+
+impl From<Failure> for CompileError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Start(_) | Failure::NoRoom { .. } | Failure::Answer(_) => {
-                Self::Guest(failure.to_string())
+                Self::Refused(LoadError::component(failure.to_string()))
             }
-            _ => Self::TooDear(failure.to_string()),
+            _ => Self::GivenUp(failure.to_string()),
         }
     }
 }
 
-/// What one child may use.
+/// The limits of one child.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     /// Bytes, resident and of data.
@@ -198,7 +211,7 @@ impl Limits {
         })
     }
 
-    /// What a child that began then uses too much of.
+    /// Returns the limit that a child exceeds, if it does; `began` is its start.
     fn exceeded(self, child: u32, began: Instant) -> Option<Failure> {
         if began.elapsed() > self.wall() {
             return Some(Failure::Time(self.wall().as_secs()));
@@ -217,7 +230,7 @@ impl Limits {
 /// # Errors
 ///
 /// When the component, its guest code or its settings are at fault, or it costs too much.
-pub(super) fn compile(order: &Order<'_>, slot: Bytes) -> Result<Made, LoadProblem> {
+pub(super) fn compile(order: &Order<'_>, slot: Bytes) -> Result<Made, CompileError> {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     if is_child() {
@@ -225,12 +238,12 @@ pub(super) fn compile(order: &Order<'_>, slot: Bytes) -> Result<Made, LoadProble
         // again.
         return Err(Failure::Start(io::Error::other("this process is such a child")).into());
     }
-    let component = order.candidate.bytes;
+    let component = order.component.bytes();
     let limits = Limits::new(component.len(), memory::free())?;
     let job = Job {
         name: Cow::Borrowed(order.name),
-        settings: Cow::Borrowed(order.written),
-        has_settings: order.candidate.has_settings(),
+        written: Cow::Borrowed(order.written),
+        settings: order.component.settings().map(Cow::Borrowed),
         memory: order.memory,
         slot,
     };
@@ -243,7 +256,9 @@ pub(super) fn compile(order: &Order<'_>, slot: Bytes) -> Result<Made, LoadProble
             )
         });
     }
-    let Outcome { no_snapshot, keep } = reply.result.map_err(LoadProblem::Several)?;
+    let Outcome { no_snapshot, keep } = reply
+        .result
+        .map_err(|problems| CompileError::Refused(problems.into()))?;
     Ok(Made {
         compiled: Compiled { code, no_snapshot },
         keep,
@@ -428,8 +443,8 @@ mod tests {
     fn failure(limits: Limits, component: &[u8]) -> String {
         let job = Job {
             name: "tried".into(),
-            settings: Cow::Owned(Map::new()),
-            has_settings: false,
+            written: Cow::Owned(Map::new()),
+            settings: None,
             memory: 1 << 20,
             slot: Bytes::new(1 << 20),
         };

@@ -7,17 +7,17 @@
 //! a status, and a change that leaves the spec as it is.
 
 use super::{App, Asked, Whole, parse, too_heavy};
-use crate::admission::{AdmissionRequest, AdmissionResponse, Operation};
-use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
 use crate::large_body::BodyLock;
-use crate::manifest::{API_VERSION, ServicePolicy};
-use crate::policy::LoadError;
 use crate::server::refusal::Refusal;
 use crate::server::weight;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
+use sallyport_core::admission::{AdmissionRequest, AdmissionResponse, Operation};
+use sallyport_core::excerpt::{MAX_MESSAGE, cut, excerpt};
+use sallyport_core::manifest::{API_VERSION, ServicePolicy};
+use sallyport_core::policy::LoadError;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -228,8 +228,13 @@ impl App {
             ),
             Checked::Bad(problem) => {
                 let problem = cut(&problem, MAX_MESSAGE).into_owned();
-                tracing::info!(uid, name = ?name, user = ?user, "refused a ServicePolicy: \
-                    {problem}");
+                tracing::info!(
+                    uid,
+                    name = &**name,
+                    user = &**user,
+                    "refused a ServicePolicy: \
+                    {problem}"
+                );
                 ("denied", AdmissionResponse::deny(uid, "Invalid", problem))
             }
             Checked::Late => {

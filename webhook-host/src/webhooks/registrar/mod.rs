@@ -1,5 +1,6 @@
 //! Keeps the webhook configurations of a running host in shape: what
-//! [`registration`](crate::webhooks::registration) makes of the policies that serve is what API servers have.
+//! [`registration`](crate::webhooks::registration) makes of the policies that serve is what API
+//! servers have.
 //!
 //! A configuration that is missing is made, one that somebody changed is changed back, ever more
 //! slowly when that goes on, and one that no policy needs any more goes. Every write has the

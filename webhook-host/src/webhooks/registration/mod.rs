@@ -13,9 +13,6 @@ pub use super::cel::Condition;
 pub use endpoint::{BadEndpoint, BaseUrl, CaBundle, Endpoint};
 
 use super::cel;
-use crate::contract::review::{Operation, Phase, Resource};
-use crate::manifest::{API_VERSION, Exemptions, Mode};
-use crate::policy::Policy;
 use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations,
     ValidatingWebhook, ValidatingWebhookConfiguration,
@@ -23,11 +20,12 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     LabelSelector, LabelSelectorRequirement, ObjectMeta,
 };
+use sallyport_core::contract::review::{Operation, Phase, Resource};
+use sallyport_core::inventory::NAME_LABEL;
+use sallyport_core::manifest::{API_VERSION, Exemptions, Mode};
+use sallyport_core::policy::Policy;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// The label that the API server gives every namespace, and lets nobody change.
-pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Seconds. An evaluation takes well under a millisecond; what takes seconds is a lost connection,
 /// and every write to a Service waits for it. Mutating calls come one after the other, so that they

@@ -1,0 +1,59 @@
+//! Every review is answered by an instance that nobody has asked before.
+
+use crate::client::PROTOCOLS;
+use crate::host::{
+    Host, VALIDATE, ask, load, misbehave, misbehave_unsnapshotable, misbehaving, told,
+};
+use sallyport::server::Limits;
+use sallyport_core::admission::Admission;
+use sallyport_core::inventory::{Inventory, InventoryData};
+use sallyport_core::manifest::Exemptions;
+use serde_json::json;
+
+#[test]
+fn no_state_survives_a_review() {
+    let limits = json!({"limits": {"deadline": "2s"}});
+    for guest in [misbehave(), misbehave_unsnapshotable()] {
+        let policy = load(&guest, &limits).expect("the guest can be loaded");
+        let host = Admission::new(
+            vec![policy],
+            Inventory::from(InventoryData::default()),
+            Exemptions::default(),
+        );
+        for _ in 0..5 {
+            let outcome = ask(&host, VALIDATE, &told("nothing"));
+            assert_eq!(
+                outcome.response.warnings,
+                ["[misbehave] call 1 of this instance"]
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn no_state_survives_in_a_server_and_every_turn_is_given_on() {
+    // A guest that has time on a busy machine.
+    let patient = misbehaving(&json!({"limits": {"deadline": "2s", "memory": "4Mi"}}));
+    let limits = Limits {
+        evaluations: 2,
+        ..Limits::default()
+    };
+    let host = Host::with(&patient, limits).await;
+    let ask = |protocol| {
+        let client = host.client.clone();
+        tokio::spawn(async move {
+            let mut connection = client.connect(protocol).await;
+            for _ in 0..25 {
+                let review = connection.post("/validate", told("nothing")).await.json();
+                assert_eq!(
+                    review["response"]["warnings"],
+                    json!(["[misbehave] call 1 of this instance"])
+                );
+            }
+        })
+    };
+    let asking: Vec<_> = PROTOCOLS.into_iter().cycle().take(8).map(ask).collect();
+    for asked in asking {
+        asked.await.expect("every answer is as expected");
+    }
+}

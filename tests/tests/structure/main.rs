@@ -1,0 +1,116 @@
+//! The source tree keeps to what `docs/architecture.md` says: dependencies go one way, no two files
+//! use each other, and no line is longer than 100 columns.
+
+mod uses;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use uses::Crate;
+
+const MAX_COLUMNS: usize = 100;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the package lies in the repository")
+}
+
+/// Every Rust file below a directory, but for those that a build made.
+fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("it can be read") {
+        let path = entry.expect("it can be read").path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if path.is_dir() && !matches!(name, Some("target" | "node_modules" | ".git")) {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The folders of a crate by layer, lowest first, as the page declares them on the line that begins
+/// with `label`.
+fn layers(label: &str) -> BTreeMap<String, usize> {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).expect("the page is there");
+    let mut lines = page.lines().skip_while(|line| !line.starts_with(label));
+    let first = lines.next().unwrap_or_else(|| panic!("no line {label}"));
+    // An arrow continues the line above it.
+    let more = lines.take_while(|line| line.trim_start().starts_with('→'));
+    let declared: String = [&first[label.len()..]].into_iter().chain(more).collect();
+    let layers: Vec<_> = declared.split('→').collect();
+    let names = |(layer, folders): (usize, &&str)| {
+        let folders = folders.replace(['{', '}'], "");
+        let folders: Vec<_> = folders
+            .split([',', ' '])
+            .filter(|folder| !folder.is_empty())
+            .map(|folder| (folder.to_owned(), layer))
+            .collect();
+        folders
+    };
+    layers.iter().rev().enumerate().flat_map(names).collect()
+}
+
+fn check_layers(label: &str, source: &str) {
+    let layers = layers(label);
+    let sources = Crate::read(&root().join(source));
+    let mut wrong = BTreeSet::new();
+    for (file, used) in &sources.uses {
+        for (from, to) in used.iter().map(|to| (folder(file), folder(to))) {
+            match (layers.get(from), layers.get(to)) {
+                (None, _) => drop(wrong.insert(format!("{from} is not in the line {label}"))),
+                (_, None) => drop(wrong.insert(format!("{to} is not in the line {label}"))),
+                (Some(above), Some(below)) if from != to && above <= below => {
+                    wrong.insert(format!("{from} may not use {to} ({file} uses {to})"));
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "docs/architecture.md: {wrong:#?}");
+}
+
+fn folder(module: &str) -> &str {
+    module.split("::").next().unwrap_or(module)
+}
+
+#[test]
+fn folders_of_the_host_use_only_those_below() {
+    check_layers("host:", "webhook-host/src");
+}
+
+#[test]
+fn folders_of_the_core_use_only_those_below() {
+    check_layers("core:", "webhook-host/core/src");
+}
+
+#[test]
+fn no_two_files_use_each_other() {
+    for source in [
+        "webhook-host/src",
+        "webhook-host/core/src",
+        "policy-wasm/src",
+        "policy-wasm/facts/src",
+    ] {
+        let read = Crate::read(&root().join(source));
+        let circles = read.circles();
+        assert!(circles.is_empty(), "{source}: {circles:#?}");
+    }
+}
+
+#[test]
+fn no_line_is_longer_than_100_columns() {
+    let mut files = vec![];
+    rust_files(root(), &mut files);
+    let mut long = vec![];
+    for file in files {
+        let text = fs::read_to_string(&file).expect("it can be read");
+        for (number, line) in text.lines().enumerate() {
+            // An address can't be broken.
+            if line.chars().count() > MAX_COLUMNS && !line.contains("https://") {
+                long.push(format!("{}:{}", file.display(), number + 1));
+            }
+        }
+    }
+    assert!(long.is_empty(), "{long:#?}");
+}

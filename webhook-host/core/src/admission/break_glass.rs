@@ -1,0 +1,209 @@
+//! Break-glass: an annotation on the Service, by which a few people excuse what one request does,
+//! for a while.
+//!
+//! Only a request of theirs is excused. Carried along unchanged by others, the annotation excuses
+//! what the old object has, too, and nothing new. Expired, malformed or too far ahead it grants
+//! nothing and blocks nothing by itself; but nobody else may set or change it. Taking it off is
+//! everybody's right: that only ends a permission.
+
+use super::exemption::named;
+use super::request::UserInfo;
+use crate::contract::service::Service;
+use crate::contract::verdict::Violation;
+use crate::excerpt::excerpt;
+use crate::manifest::BreakGlass;
+use jiff::Timestamp;
+use std::time::SystemTime;
+
+/// The effect of the annotation on a request.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Glass {
+    /// There is none.
+    Whole,
+    /// The request is excused.
+    Granted(Grant),
+    /// The offences that the old object has too are excused.
+    Carried,
+    /// It grants nothing, and why.
+    Refused(Violation),
+    /// Somebody else set it.
+    Reserved(Violation),
+}
+
+/// A request that was excused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// When it ends.
+    pub until: Timestamp,
+    /// The reason that was given, cut.
+    pub reason: String,
+}
+
+/// A clock before this was never set. (The first second of 2020.)
+const CLOCK_IS_SET: Timestamp = Timestamp::constant(1_577_836_800, 0);
+
+impl Glass {
+    pub(super) fn of(
+        config: Option<&BreakGlass>,
+        user: &UserInfo,
+        service: &Service,
+        old: Option<&Service>,
+        now: SystemTime,
+    ) -> Self {
+        let Some(config) = config else {
+            return Self::Whole;
+        };
+        let key = config.annotation.as_str();
+        let Some(value) = annotation(service, key) else {
+            return Self::Whole;
+        };
+        let is_changed = old.and_then(|old| annotation(old, key)) != Some(value);
+        let is_granter = named(
+            user,
+            &config.users,
+            &config.groups,
+            &config.service_accounts,
+        )
+        .is_some();
+        if is_changed && !is_granter {
+            return Self::Reserved(reserved(key));
+        }
+        match parse(config, value, now) {
+            Err(problem) => Self::Refused(violation(key, format!("grants nothing: {problem}"), "")),
+            Ok(grant) if is_granter => Self::Granted(grant),
+            Ok(_) => Self::Carried,
+        }
+    }
+
+    /// Returns whether the object is left as it is: what somebody excused must not be improved
+    /// away.
+    pub(super) fn forbids_patches(&self) -> bool {
+        matches!(self, Self::Granted(_) | Self::Carried)
+    }
+}
+
+fn annotation<'a>(service: &'a Service, key: &str) -> Option<&'a str> {
+    service
+        .metadata
+        .annotations
+        .iter()
+        .find(|(name, _)| name == key)
+        .map(|(_, value)| value.as_str())
+}
+
+fn reserved(key: &str) -> Violation {
+    let message = "the annotation is reserved for those who may break the glass".to_owned();
+    violation(key, message, "leave it as it was, or ask them")
+}
+
+fn violation(key: &str, message: String, fix: &str) -> Violation {
+    Violation {
+        rule: "BreakGlass".to_owned(),
+        key: String::new(),
+        field: format!("metadata.annotations[{key:?}]"),
+        message,
+        fix: fix.to_owned(),
+    }
+}
+
+fn parse(config: &BreakGlass, value: &str, now: SystemTime) -> Result<Grant, String> {
+    const FORM: &str = "write when it ends (RFC 3339, in UTC), a semicolon, and the reason";
+    let now = Timestamp::try_from(now)
+        .ok()
+        .filter(|now| *now >= CLOCK_IS_SET);
+    let now = now.ok_or("the host's clock is not set, so that no expiry can be judged")?;
+    let (until, reason) = value
+        .split_once(';')
+        .ok_or_else(|| format!("it has no reason; {FORM}"))?;
+    let until: Timestamp = until
+        .trim()
+        .parse()
+        .map_err(|_| format!("{:?} is no time of RFC 3339; {FORM}", excerpt(until.trim())))?;
+    let reason = reason.trim();
+    if reason.is_empty() {
+        return Err(format!("its reason is empty; {FORM}"));
+    }
+    if until <= now {
+        return Err(format!("it expired at {until}"));
+    }
+    let latest = now
+        .saturating_add(config.max_duration.duration())
+        .unwrap_or(Timestamp::MAX);
+    if until > latest {
+        return Err(format!(
+            "{until} is more than {} ahead",
+            config.max_duration
+        ));
+    }
+    Ok(Grant {
+        until,
+        reason: excerpt(reason).into_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode;
+    use crate::service;
+    use serde_json::json;
+    use std::time::Duration;
+
+    const VALUE: &str = "2026-01-01T12:00:00Z; the load balancer is down";
+
+    fn glass(user: &str, new: Option<&str>, old: Option<&str>) -> Glass {
+        let config =
+            decode::from_value(&json!({"groups": ["oncall"], "users": ["root"]})).expect("valid");
+        let object = |value: Option<&str>| {
+            let annotations = value.map(|value| json!({"sallyport.dev/break-glass": value}));
+            service::from_value(&json!({"metadata": {"name": "w", "annotations": annotations}}))
+                .expect("a Service")
+        };
+        let user = UserInfo {
+            username: user.to_owned(),
+            groups: vec![],
+        };
+        let old = old.map(|old| object(Some(old)));
+        // 2026-01-01T00:00:00Z
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+        Glass::of(Some(&config), &user, &object(new), old.as_ref(), now)
+    }
+
+    fn refused(value: &str) -> String {
+        match glass("root", Some(value), None) {
+            Glass::Refused(violation) => violation.message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_those_who_may_set_it_are_excused() {
+        assert!(matches!(glass("root", Some(VALUE), None),
+                Glass::Granted(grant) if grant.reason.starts_with("the load")));
+        assert!(matches!(
+            glass("alice", Some(VALUE), None),
+            Glass::Reserved(_)
+        ));
+        assert_eq!(glass("alice", Some(VALUE), Some(VALUE)), Glass::Carried);
+        assert!(matches!(
+            glass("alice", Some(VALUE), Some("2026-01-01T11:00:00Z; x")),
+            Glass::Reserved(_)
+        ));
+        assert_eq!(glass("alice", None, Some(VALUE)), Glass::Whole);
+    }
+
+    #[test]
+    fn what_grants_nothing_says_why() {
+        assert_eq!(
+            refused("2025-12-31T23:59:59Z; x"),
+            "grants nothing: it expired at 2025-12-31T23:59:59Z"
+        );
+        assert_eq!(
+            refused("2036-01-01T00:00:00Z; x"),
+            "grants nothing: 2036-01-01T00:00:00Z is more than 72h ahead"
+        );
+        assert!(refused("2026-01-01T12:00:00Z").contains("it has no reason"));
+        assert!(refused("2026-01-01T12:00:00Z; ").contains("its reason is empty"));
+        assert!(refused("tomorrow; x").contains(r#""tomorrow" is no time of RFC 3339"#));
+    }
+}

@@ -1,0 +1,466 @@
+//! From an AdmissionRequest to an AdmissionResponse: the one evaluation path of webhook, harness
+//! and check.
+//!
+//! Reads no environment, no file and no network; the caller says when the request arrived and when
+//! it must be answered. `Verdict` is a policy's opinion, `AdmissionResponse` the cluster's answer,
+//! and only this module knows both.
+
+mod about;
+mod break_glass;
+mod exemption;
+mod fold;
+mod mutation;
+mod opinion;
+mod outcome;
+mod request;
+mod shadow;
+mod subject;
+mod text;
+
+pub use break_glass::Grant;
+pub use exemption::Exemption;
+pub use opinion::{Divergence, Failure, Found, Offence, Opinion};
+pub use outcome::{AdmissionResponse, Cause, Denial, Evaluation, Outcome};
+pub use request::{AdmissionRequest, GroupVersionKind, Operation, ReviewError, UserInfo};
+pub use shadow::Shadowed;
+
+use crate::contract::description::Context;
+use crate::contract::review::{Phase, Resource};
+use crate::contract::verdict::Violation;
+use crate::inventory::{Inventory, Kind, View};
+use crate::manifest::{Exemptions, Mode, Updates};
+use crate::policy::{Deadline, Entry, Policy};
+use crate::service::Malformed;
+use break_glass::Glass;
+use mutation::Patched;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+use subject::Subject;
+
+/// The function that policies are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Function {
+    /// `mutate`, in the mutating phase: patches, never denies.
+    Mutate,
+    /// `validate`. The API server asks it in the validating phase; a suite may ask it of an object
+    /// of the mutating phase.
+    Validate(Phase),
+}
+
+impl Function {
+    /// The phase that policies see.
+    pub fn phase(self) -> Phase {
+        match self {
+            Self::Mutate => Phase::Mutating,
+            Self::Validate(phase) => phase,
+        }
+    }
+
+    /// The phase by which a policy's description asks for this function.
+    fn wanted(self) -> Phase {
+        match self {
+            Self::Mutate => Phase::Mutating,
+            Self::Validate(_) => Phase::Validating,
+        }
+    }
+}
+
+/// When a request arrived and when it must be answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    /// Policies see it in seconds.
+    pub now: SystemTime,
+    /// Policies that have not answered by then count as evaluation errors.
+    pub deadline: Deadline,
+}
+
+/// Everything that decides: policies, inventory, exemptions.
+#[derive(Debug)]
+pub struct Admission {
+    policies: Vec<Arc<Policy>>,
+    /// Next versions of some of them, which decide nothing.
+    candidates: Vec<Arc<Policy>>,
+    inventory: Inventory,
+    exemptions: Exemptions,
+    thorough: bool,
+}
+
+impl Admission {
+    /// Policies are asked in the order of their names.
+    pub fn new(
+        policies: Vec<impl Into<Arc<Policy>>>,
+        inventory: Inventory,
+        exemptions: Exemptions,
+    ) -> Self {
+        let mut policies: Vec<_> = policies.into_iter().map(Into::into).collect();
+        policies.sort_by(|a, b| a.name().cmp(b.name()));
+        Self {
+            policies,
+            candidates: vec![],
+            inventory,
+            exemptions,
+            thorough: false,
+        }
+    }
+
+    /// Also asks policies about Services that they do not judge by their own description; an
+    /// opinion on such a Service is an evaluation error. For the harness, which finds out such
+    /// policies.
+    #[must_use]
+    pub fn thorough(self) -> Self {
+        Self {
+            thorough: true,
+            ..self
+        }
+    }
+
+    /// Adds next versions of some policies, by the same names.
+    #[must_use]
+    pub fn with_candidates(self, candidates: Vec<Arc<Policy>>) -> Self {
+        Self { candidates, ..self }
+    }
+
+    /// All policies, in the order in which they are asked.
+    pub fn policies(&self) -> &[Arc<Policy>] {
+        &self.policies
+    }
+
+    /// The next versions that some policies have.
+    pub fn candidates(&self) -> &[Arc<Policy>] {
+        &self.candidates
+    }
+
+    /// The next version of a policy.
+    pub fn candidate(&self, policy: &str) -> Option<&Arc<Policy>> {
+        self.candidates
+            .iter()
+            .find(|candidate| candidate.manifest().metadata.name == policy)
+    }
+
+    /// The requests that are never judged.
+    pub fn exemptions(&self) -> &Exemptions {
+        &self.exemptions
+    }
+
+    /// The facts that policies may know.
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// The kinds of objects that policies ask for, themselves or by the selector of their manifest.
+    pub fn asks(&self) -> BTreeSet<Kind> {
+        let all = || self.policies.iter().chain(&self.candidates);
+        let needed = |context| all().any(|policy| policy.needs(context));
+        let selected = all().any(|policy| policy.manifest().spec.r#match.goes_by_labels());
+        let kinds = [
+            (Kind::Namespaces, selected || needed(Context::Namespace)),
+            (Kind::Nodes, needed(Context::Cluster)),
+            (Kind::Pods, needed(Context::Pods)),
+        ];
+        kinds
+            .into_iter()
+            .filter_map(|(kind, asked)| asked.then_some(kind))
+            .collect()
+    }
+
+    /// Returns whether a review would be better informed if its namespace were known: its labels
+    /// are not, and some policy goes by them.
+    pub fn lacks_namespace(&self, function: Function, request: &AdmissionRequest<'_>) -> bool {
+        let (view, namespace) = (self.inventory.view(), request.namespace());
+        if view.namespace_labels(namespace).is_some() {
+            return false;
+        }
+        let Ok((operation, resource)) = exemption::scope(request, &self.exemptions) else {
+            return false;
+        };
+        let policies = self.matching(function, &view, namespace, operation, resource);
+        policies.iter().any(|policy| {
+            policy.needs(Context::Namespace) || policy.manifest().spec.r#match.goes_by_labels()
+        })
+    }
+
+    /// Reviews one request.
+    pub fn review(
+        &self,
+        function: Function,
+        request: &AdmissionRequest<'_>,
+        clock: Clock,
+    ) -> Outcome {
+        self.review_with(&self.inventory, function, request, clock)
+    }
+
+    /// Reviews one request with an inventory that the caller chose, such as
+    /// [`Inventory::as_of_now`], when the caller must know afterwards what was known.
+    pub fn review_with(
+        &self,
+        inventory: &Inventory,
+        function: Function,
+        request: &AdmissionRequest<'_>,
+        clock: Clock,
+    ) -> Outcome {
+        let (operation, resource) = match exemption::scope(request, &self.exemptions) {
+            Ok(scope) => scope,
+            Err(exemption) => return Outcome::exempt(request, exemption),
+        };
+        // Before anything of the object is judged, even its form: finalizers can always be removed.
+        if exemption::ends_a_deletion(request) {
+            return Outcome::exempt(request, Exemption::Terminating);
+        }
+        // Once: the whole answer is of one moment.
+        let view = inventory.view();
+        let policies = self.matching(function, &view, request.namespace(), operation, resource);
+        let mut subject =
+            match Subject::new(function, request, (operation, resource), clock.now, view) {
+                Ok(subject) => subject,
+                Err(malformed) => return fold::malformed(function, request, &policies, malformed),
+            };
+        let config = self.exemptions.break_glass.as_ref();
+        let glass = Glass::of(
+            config,
+            &request.user_info,
+            subject.service(),
+            subject.old_service(),
+            clock.now,
+        );
+        let outcome = match function {
+            Function::Mutate if glass.forbids_patches() => {
+                return Outcome::exempt(request, Exemption::BreakGlass);
+            }
+            Function::Mutate => self.mutate(request, &policies, &mut subject, clock.deadline),
+            Function::Validate(_) => self.validate(
+                function,
+                request,
+                &policies,
+                &mut subject,
+                glass,
+                clock.deadline,
+            ),
+        };
+        Outcome {
+            matched: !policies.is_empty(),
+            ..outcome
+        }
+    }
+
+    /// The policies that have a say.
+    fn matching(
+        &self,
+        function: Function,
+        view: &View<'_>,
+        namespace: &str,
+        operation: crate::contract::review::Operation,
+        resource: Resource,
+    ) -> Vec<&Policy> {
+        let policies = self.policies.iter().map(AsRef::as_ref);
+        policies
+            .filter(|policy| {
+                self.has_a_say(policy, function, view, namespace, (operation, resource))
+            })
+            .collect()
+    }
+
+    /// By namespace, by what the policy wants to be asked, and in the mutating phase by mode, since
+    /// only Enforce patches.
+    fn has_a_say(
+        &self,
+        policy: &Policy,
+        function: Function,
+        view: &View<'_>,
+        namespace: &str,
+        (operation, resource): (crate::contract::review::Operation, Resource),
+    ) -> bool {
+        let spec = &policy.manifest().spec;
+        spec.r#match
+            .matches(namespace, view.namespace_labels(namespace))
+            && policy.wants(function.wanted(), operation, resource)
+            && (function != Function::Mutate || spec.mode == Mode::Enforce)
+    }
+
+    /// Returns the mode of the host's own findings in a namespace: Enforce where some policy may
+    /// deny, whatever resource it is asked about; Warn otherwise.
+    fn strictest(&self, view: &View<'_>, namespace: &str) -> Mode {
+        let labels = view.namespace_labels(namespace);
+        let mut specs = self.policies.iter().map(|policy| &policy.manifest().spec);
+        let enforced =
+            specs.any(|spec| spec.mode == Mode::Enforce && spec.r#match.matches(namespace, labels));
+        if enforced { Mode::Enforce } else { Mode::Warn }
+    }
+
+    fn validate(
+        &self,
+        function: Function,
+        request: &AdmissionRequest<'_>,
+        policies: &[&Policy],
+        subject: &mut Subject<'_>,
+        glass: Glass,
+        deadline: Deadline,
+    ) -> Outcome {
+        let carried = glass == Glass::Carried;
+        let policies: Vec<_> = policies
+            .iter()
+            .copied()
+            .filter(|policy| self.would_ask(policy, subject))
+            .collect();
+        let judge = |policy: &&Policy| self.judge(function, policy, subject, carried, deadline);
+        let evaluations = policies.iter().map(judge).collect();
+        let strictest = self.strictest(subject.view(), request.namespace());
+        fold::validated(request, &policies, evaluations, glass, strictest)
+    }
+
+    /// One policy's `validate`. What break-glass carries along is kept like what ratchets.
+    fn judge(
+        &self,
+        function: Function,
+        policy: &Policy,
+        subject: &mut Subject<'_>,
+        carried: bool,
+        deadline: Deadline,
+    ) -> Evaluation {
+        let mut evaluation = Evaluation::of(policy, function);
+        let answer = evaluation.time(subject.ask(policy, Entry::Validate, deadline));
+        match answer.and_then(|verdict| subject.hear(policy, verdict)) {
+            Err(error) => evaluation.error = Some(error),
+            Ok(verdict) => {
+                evaluation.warnings = verdict.warnings;
+                evaluation.audit_annotations = verdict.audit_annotations;
+                // A deletion must not get stuck on what stood before it, so that it ratchets
+                // whatever `updates` says.
+                let in_deletion = exemption::is_in_deletion(subject.old_service());
+                let keeps =
+                    carried || in_deletion || policy.manifest().spec.updates == Updates::Ratchet;
+                self.ratchet(
+                    &mut evaluation,
+                    policy,
+                    subject,
+                    verdict.violations,
+                    keeps.then_some(deadline),
+                );
+                blame_default(&mut evaluation, policy, subject, deadline);
+            }
+        }
+        evaluation
+    }
+
+    /// Parts the violations in those that the update brings and those that the old object has too,
+    /// where it may keep these. An evaluation error on the old object excuses nothing.
+    fn ratchet(
+        &self,
+        evaluation: &mut Evaluation,
+        policy: &Policy,
+        subject: &mut Subject<'_>,
+        violations: Vec<Violation>,
+        keeps: Option<Deadline>,
+    ) {
+        let old = keeps
+            .filter(|_| !violations.is_empty())
+            .and_then(|deadline| {
+                let answer = subject.ask_of_old(policy, deadline)?;
+                evaluation.time(answer).ok()
+            });
+        let known: HashSet<_> = old
+            .iter()
+            .flat_map(|old| &old.violations)
+            .map(|old| (&old.rule, &old.key))
+            .collect();
+        let stood = |violation: &Violation| {
+            !violation.key.is_empty() && known.contains(&(&violation.rule, &violation.key))
+        };
+        (evaluation.kept, evaluation.violations) = violations.into_iter().partition(stood);
+    }
+
+    /// Returns whether to ask a policy that matches: it is about the Service, or its word on that
+    /// is to be tried.
+    fn would_ask(&self, policy: &Policy, subject: &Subject<'_>) -> bool {
+        self.thorough || subject.concerns(policy)
+    }
+
+    fn mutate<'a>(
+        &self,
+        request: &AdmissionRequest<'_>,
+        policies: &[&'a Policy],
+        subject: &mut Subject<'_>,
+        deadline: Deadline,
+    ) -> Outcome {
+        let mut patched = Patched::new(request);
+        let improve = |&policy: &&'a Policy| {
+            // A Service that others have patched may be one that this policy judges.
+            if !self.would_ask(policy, subject) {
+                return None;
+            }
+            let mut evaluation = Evaluation::of(policy, Function::Mutate);
+            let answer = evaluation.time(subject.ask(policy, Entry::Mutate, deadline));
+            let answer = answer.and_then(|mutation| subject.hear(policy, mutation));
+            match answer.and_then(|mutation| {
+                patched
+                    .apply(subject, mutation.patch.clone())
+                    .map(|()| mutation)
+            }) {
+                Err(error) => evaluation.error = Some(error),
+                Ok(mutation) => {
+                    evaluation.patch = mutation.patch;
+                    evaluation.warnings = mutation.warnings;
+                    evaluation.audit_annotations = mutation.audit_annotations;
+                }
+            }
+            Some((policy, evaluation))
+        };
+        let (policies, evaluations): (Vec<_>, _) = policies.iter().filter_map(improve).unzip();
+        fold::mutated(request, &policies, evaluations, patched.into_text())
+    }
+}
+
+/// Says of violations that a default of the host brings, and nobody's configuration, where they
+/// come from.
+fn blame_default(
+    evaluation: &mut Evaluation,
+    policy: &Policy,
+    subject: &mut Subject<'_>,
+    deadline: Deadline,
+) {
+    let Some(environment) = subject
+        .view()
+        .assumed_environment()
+        .filter(|_| policy.needs(Context::Cluster))
+    else {
+        return;
+    };
+    if evaluation.violations.is_empty() {
+        return;
+    }
+    let without = subject.ask_without_environment(policy, deadline);
+    let Ok(without) = evaluation.time(without) else {
+        return;
+    };
+    for violation in evaluation
+        .violations
+        .iter_mut()
+        .filter(|violation| !without.violations.contains(violation))
+    {
+        let and = if violation.fix.is_empty() { "" } else { "; " };
+        violation.fix += &format!(
+            "{and}{environment} is the built-in default without --config: name a HostConfig that \
+             says what the cluster is"
+        );
+    }
+}
+
+impl Outcome {
+    fn exempt(request: &AdmissionRequest<'_>, exemption: Exemption) -> Self {
+        Self {
+            exemption: Some(exemption),
+            ..Self::allow(request)
+        }
+    }
+
+    fn allow(request: &AdmissionRequest<'_>) -> Self {
+        Self {
+            response: AdmissionResponse::allow(&request.uid),
+            exemption: None,
+            malformed: None::<Malformed>,
+            break_glass: None,
+            matched: false,
+            evaluations: vec![],
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The envelope: an AdmissionReview of `admission.k8s.io/v1`, its object kept as raw JSON.
+//!
+//! Role: [`AdmissionRequest::parse`] reads what an API server, a suite or a check sends. Invariant:
+//! everything that stays text borrows from the body.
+
+use crate::excerpt::excerpt;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// The only version there is since Kubernetes 1.22, and the only one spoken here.
+const API_VERSION: &str = "admission.k8s.io/v1";
+
+/// Bytes of a request's uid, which is echoed and logged. An API server's is a UUID, of 36.
+const MAX_UID: usize = 128;
+
+/// Why a body is no AdmissionReview that this host can answer: the client's mistake, HTTP 400.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviewError {
+    /// Not JSON, or a member of the envelope has the wrong type. What the parser quotes of the body
+    /// is cut.
+    #[error("the body is no AdmissionReview: {0}")]
+    Json(String),
+    /// Another kind.
+    #[error("kind: expected AdmissionReview, found {0:?}")]
+    Kind(String),
+    /// Another version.
+    #[error(
+        "apiVersion: expected admission.k8s.io/v1, found {0:?}; list only v1 in the webhook's \
+         admissionReviewVersions"
+    )]
+    ApiVersion(String),
+    /// Nothing to answer.
+    #[error("request: required, but missing; an AdmissionReview without a request asks nothing")]
+    NoRequest,
+    /// Longer than any that an API server makes. It is not repeated.
+    #[error("request.uid: expected at most {MAX_UID} bytes, found {0}; an API server sends 36")]
+    Uid(usize),
+}
+
+/// Bytes of a uid; an API server's is a UUID. What has a longer one is no review as API servers
+/// send it.
+const UID: usize = 128;
+
+/// The whole envelope.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'a> {
+    #[serde(borrow)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    request: Option<AdmissionRequest<'a>>,
+}
+
+/// The envelope before its version is known.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'a> {
+    #[serde(borrow, default)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    request: Option<&'a RawValue>,
+}
+
+/// `request` of an AdmissionReview: one write that the API server asks about.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AdmissionRequest<'a> {
+    /// Echoed in the response.
+    #[serde(borrow)]
+    pub uid: Cow<'a, str>,
+    /// The object's kind.
+    #[serde(borrow)]
+    pub kind: GroupVersionKind<'a>,
+    /// Absent, or such as `status`.
+    #[serde(borrow, default)]
+    pub sub_resource: Option<Cow<'a, str>>,
+    /// Empty while the name is to be generated, and on the deletion of a collection.
+    #[serde(borrow, default)]
+    pub name: Option<Cow<'a, str>>,
+    /// Where the object is.
+    #[serde(borrow, default)]
+    pub namespace: Option<Cow<'a, str>>,
+    /// The operation.
+    pub operation: Operation,
+    /// The user who sends the request.
+    #[serde(default)]
+    pub user_info: UserInfo,
+    /// Null on DELETE.
+    #[serde(borrow, default)]
+    pub object: Option<&'a RawValue>,
+    /// Null on CREATE.
+    #[serde(borrow, default)]
+    pub old_object: Option<&'a RawValue>,
+    /// Nothing will be stored.
+    #[serde(default)]
+    pub dry_run: Option<bool>,
+}
+
+/// metav1.GroupVersionKind.
+#[derive(Debug, Deserialize)]
+pub struct GroupVersionKind<'a> {
+    /// Empty for the core group.
+    #[serde(borrow, default)]
+    pub group: Cow<'a, str>,
+    /// Such as `v1`.
+    #[serde(borrow)]
+    pub version: Cow<'a, str>,
+    /// Such as `Service`.
+    #[serde(borrow)]
+    pub kind: Cow<'a, str>,
+}
+
+/// The operation of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Operation {
+    /// Stores a new object.
+    Create,
+    /// Changes an object or a sub-resource; a patch is an update too.
+    Update,
+    /// Deletes one object or a collection.
+    Delete,
+    /// Uses a sub-resource such as `services/proxy`.
+    Connect,
+}
+
+/// authenticationv1.UserInfo, reduced to what policies see.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct UserInfo {
+    /// Such as `system:serviceaccount:team:deployer`.
+    pub username: String,
+    /// Such as `system:authenticated`.
+    pub groups: Vec<String>,
+}
+
+impl From<serde_json::Error> for ReviewError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(excerpt(&error.to_string()).into_owned())
+    }
+}
+
+impl<'a> AdmissionRequest<'a> {
+    /// Reads the body of a webhook call.
+    ///
+    /// # Errors
+    ///
+    /// When the body is no AdmissionReview v1 with a request.
+    pub fn parse(body: &'a [u8]) -> Result<Self, ReviewError> {
+        if let Some(request) = Self::at_once(body) {
+            return Ok(request);
+        }
+        // Version first: the members of another version's request may have other types.
+        let head: Head<'_> = serde_json::from_slice(body)?;
+        if head.kind != "AdmissionReview" {
+            return Err(ReviewError::Kind(excerpt(&head.kind).into_owned()));
+        }
+        if head.api_version != API_VERSION {
+            return Err(ReviewError::ApiVersion(
+                excerpt(&head.api_version).into_owned(),
+            ));
+        }
+        let request = head.request.ok_or(ReviewError::NoRequest)?;
+        let request: Self = serde_json::from_str(request.get())?;
+        if request.uid.len() > MAX_UID {
+            return Err(ReviewError::Uid(request.uid.len()));
+        }
+        Ok(request)
+    }
+
+    /// Reads a review as API servers send it in one pass. `None` for every other body, which is
+    /// read once more for its error.
+    fn at_once(body: &'a [u8]) -> Option<Self> {
+        let review: Review<'_> = serde_json::from_slice(body).ok()?;
+        let is_known = review.kind == "AdmissionReview" && review.api_version == API_VERSION;
+        review
+            .request
+            .filter(|request| is_known && request.uid.len() <= UID)
+    }
+
+    /// The namespace, empty when there is none.
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// The name, empty when there is none yet.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+}

@@ -1,0 +1,446 @@
+//! The fields that only the API server decides when it stores a Service: node ports, the
+//! health-check node port, cluster IPs.
+//!
+//! A manifest leaves them out, and policies are asked about the object that has them. So `check`
+//! asks about several objects that the API server could make of a manifest, and compares the
+//! verdicts. The rules are those of Kubernetes' `pkg/registry/core/service/storage/alloc.go`.
+//! Nothing here knows a policy: numbers at which a verdict can change stand in the settings of the
+//! loaded policies, and these are tried.
+
+use crate::contract::review::PortRange;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Choices that are tried at most. Each is one review; the shipped policies need four to twenty.
+const MAX_CHOICES: usize = 128;
+
+/// Cluster IPs, one of each family: ranges differ from cluster to cluster.
+const CLUSTER_IPS: [(&str, &str); 2] = [("10.96.0.10", "IPv4"), ("fd00:10:96::a", "IPv6")];
+
+/// The fields of a Service that are left to the API server.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Allocation {
+    /// Indexes of ports that get one node port together: the API server gives ports of one number
+    /// the same one.
+    groups: Vec<Vec<usize>>,
+    health_check: bool,
+    cluster_ip: bool,
+}
+
+/// One way in which the API server may decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// The first node port; more of them follow it.
+    first: u16,
+    cluster_ip: (&'static str, &'static str),
+}
+
+impl Choice {
+    /// The lowest node ports.
+    pub(super) fn first(range: PortRange) -> Self {
+        Self {
+            first: range.from,
+            cluster_ip: CLUSTER_IPS[0],
+        }
+    }
+}
+
+impl Allocation {
+    /// The fields that a Service with the API server's defaults leaves out.
+    pub(super) fn of(service: &Value) -> Self {
+        let spec = &service["spec"];
+        let kind = spec["type"].as_str().unwrap_or_default();
+        let opens = match kind {
+            "NodePort" => true,
+            "LoadBalancer" => spec["allocateLoadBalancerNodePorts"] != false,
+            _ => false,
+        };
+        let groups = if opens { unset_ports(spec) } else { vec![] };
+        let health_check = kind == "LoadBalancer"
+            && spec["externalTrafficPolicy"] == "Local"
+            && !is_set(&spec["healthCheckNodePort"]);
+        let forwards = matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer");
+        let cluster_ip = forwards
+            && ["clusterIP", "clusterIPs"]
+                .iter()
+                .all(|key| is_absent(&spec[*key]));
+        Self {
+            groups,
+            health_check,
+            cluster_ip,
+        }
+    }
+
+    /// Returns whether a node port of some kind is left to the API server.
+    pub(super) fn has_ports(&self) -> bool {
+        !self.groups.is_empty() || self.health_check
+    }
+
+    /// Paths of the node ports that the API server chooses.
+    pub(super) fn fields(&self) -> BTreeSet<String> {
+        let ports = self
+            .groups
+            .iter()
+            .flatten()
+            .map(|index| format!("spec.ports[{index}].nodePort"));
+        ports
+            .chain(
+                self.health_check
+                    .then(|| "spec.healthCheckNodePort".to_owned()),
+            )
+            .collect()
+    }
+
+    /// Ways in which the API server may decide: from every stretch of the range in which verdicts
+    /// can't change.
+    pub(super) fn choices<'a>(
+        &self,
+        range: PortRange,
+        settings: impl Iterator<Item = &'a Value>,
+    ) -> Vec<Choice> {
+        let numbers = match self.has_ports() {
+            true => numbers(range, settings),
+            // Two, so that both families come up.
+            false => vec![
+                range.from;
+                if self.cluster_ip {
+                    CLUSTER_IPS.len()
+                } else {
+                    1
+                }
+            ],
+        };
+        let families = CLUSTER_IPS.iter().cycle();
+        numbers
+            .into_iter()
+            .zip(families)
+            .map(|(first, &cluster_ip)| Choice { first, cluster_ip })
+            .collect()
+    }
+
+    /// Fills in what the API server would have chosen. Returns the choice that is left for another
+    /// object.
+    pub(super) fn fill(&self, service: &mut Value, choice: Choice, range: PortRange) -> Choice {
+        let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
+            return choice;
+        };
+        let mut next = choice.first;
+        let mut take = || {
+            let number = next;
+            next = if next >= range.to {
+                range.from
+            } else {
+                next + 1
+            };
+            number
+        };
+        for group in &self.groups {
+            let number = take();
+            for index in group {
+                let port = spec
+                    .get_mut("ports")
+                    .and_then(|ports| ports.get_mut(*index));
+                if let Some(port) = port.and_then(Value::as_object_mut) {
+                    port.insert("nodePort".to_owned(), number.into());
+                }
+            }
+        }
+        if self.health_check {
+            spec.insert("healthCheckNodePort".to_owned(), take().into());
+        }
+        if self.cluster_ip {
+            let (address, family) = choice.cluster_ip;
+            spec.insert("clusterIP".to_owned(), address.into());
+            spec.insert("clusterIPs".to_owned(), json!([address]));
+            fill_absent(spec, "ipFamilies", || json!([family]));
+            fill_absent(spec, "ipFamilyPolicy", || "SingleStack".into());
+        }
+        Choice {
+            first: next,
+            ..choice
+        }
+    }
+}
+
+/// Ports without a node port, by the number of the port. One whose number has a node port elsewhere
+/// gets that one, which [`share`] has filled in before.
+fn unset_ports(spec: &Value) -> Vec<Vec<usize>> {
+    let mut groups = BTreeMap::<i64, Vec<usize>>::new();
+    for (index, port) in ports(spec)
+        .enumerate()
+        .filter(|(_, port)| port.is_object() && !is_set(&port["nodePort"]))
+    {
+        groups
+            .entry(port["port"].as_i64().unwrap_or(-1))
+            .or_default()
+            .push(index);
+    }
+    let mut groups: Vec<_> = groups.into_values().collect();
+    groups.sort();
+    groups
+}
+
+/// Gives ports without a node port the one of a port with the same number (DNS over TCP and UDP),
+/// as the API server does.
+pub(super) fn share(service: &mut Value) {
+    let spec = &service["spec"];
+    let opens = matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer"));
+    if !opens || spec["type"] == "LoadBalancer" && spec["allocateLoadBalancerNodePorts"] == false {
+        return;
+    }
+    let mut chosen = BTreeMap::<i64, Value>::new();
+    for port in ports(spec).filter(|port| is_set(&port["nodePort"])) {
+        if let Some(number) = port["port"].as_i64() {
+            chosen
+                .entry(number)
+                .or_insert_with(|| port["nodePort"].clone());
+        }
+    }
+    let all = service
+        .pointer_mut("/spec/ports")
+        .and_then(Value::as_array_mut);
+    for port in all.into_iter().flatten().filter(|port| port.is_object()) {
+        let number = port["port"].as_i64().and_then(|number| chosen.get(&number));
+        if let (Some(number), false) = (number, is_set(&port["nodePort"])) {
+            port["nodePort"] = number.clone();
+        }
+    }
+}
+
+/// Takes over from the old object what an update leaves out: addresses and node ports
+/// (`patchAllocatedValues` in Kubernetes' `pkg/registry/core/service/storage/alloc.go`), and what
+/// no client may change.
+pub(super) fn carry_over(service: &mut Value, old: &Value) {
+    let forwards = |spec: &Value| {
+        matches!(
+            spec["type"].as_str(),
+            Some("ClusterIP" | "NodePort" | "LoadBalancer")
+        )
+    };
+    let opens = |spec: &Value| matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer"));
+    let checks =
+        |spec: &Value| spec["type"] == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local";
+    let deleted = old["metadata"]
+        .get("deletionTimestamp")
+        .filter(|time| !time.is_null());
+    let meta = service.get_mut("metadata").and_then(Value::as_object_mut);
+    if let (Some(meta), Some(deleted)) = (meta, deleted) {
+        meta.insert("deletionTimestamp".to_owned(), deleted.clone());
+    }
+    let old = &old["spec"];
+    let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let new = Value::Object(spec.clone());
+    let mut copy = |keys: &[&str]| {
+        for key in keys
+            .iter()
+            .filter(|key| is_absent(&new[**key]) || new[**key] == 0)
+        {
+            if !is_absent(&old[*key]) {
+                spec.insert((*key).to_owned(), old[*key].clone());
+            }
+        }
+    };
+    if forwards(&new) && forwards(old) {
+        copy(&["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]);
+    }
+    if checks(&new) && checks(old) {
+        copy(&["healthCheckNodePort"]);
+    }
+    if opens(&new) && opens(old) {
+        carry_node_ports(spec, old);
+    }
+}
+
+fn carry_node_ports(spec: &mut Map<String, Value>, old: &Value) {
+    let Some(new_ports) = spec.get_mut("ports").and_then(Value::as_array_mut) else {
+        return;
+    };
+    let used: Vec<Value> = new_ports
+        .iter()
+        .map(|port| port["nodePort"].clone())
+        .collect();
+    for port in new_ports
+        .iter_mut()
+        .filter(|port| port.is_object() && !is_set(&port["nodePort"]))
+    {
+        let same = ports(old)
+            .find(|old| old["port"] == port["port"] && old["protocol"] == port["protocol"]);
+        if let Some(number) = same
+            .map(|old| &old["nodePort"])
+            .filter(|old| is_set(old) && !used.contains(old))
+        {
+            port["nodePort"] = number.clone();
+        }
+    }
+}
+
+/// Numbers of which one lies in every stretch of the range that the settings' numbers make, ends
+/// first.
+fn numbers<'a>(range: PortRange, settings: impl Iterator<Item = &'a Value>) -> Vec<u16> {
+    let (from, to) = (range.from, range.to);
+    let mut known = BTreeSet::from([from, to]);
+    settings.for_each(|settings| collect(settings, &mut known));
+    // A bound belongs to one side or the other, so its neighbours are tried too; and so is the
+    // middle between two bounds.
+    let near: BTreeSet<u16> = known
+        .iter()
+        .flat_map(|number| [number.saturating_sub(1), *number, number.saturating_add(1)])
+        .collect();
+    let near: Vec<u16> = near
+        .into_iter()
+        .filter(|number| (from..=to).contains(number))
+        .collect();
+    let middles = near
+        .windows(2)
+        .map(|pair| pair[0] + (pair[1] - pair[0]) / 2);
+    let mut all: BTreeSet<u16> = near.iter().copied().chain(middles).collect();
+    let ends = [from, to];
+    all.retain(|number| !ends.contains(number));
+    let step = all.len().div_ceil(MAX_CHOICES).max(1);
+    ends.into_iter()
+        .take(if from == to { 1 } else { 2 })
+        .chain(all.into_iter().step_by(step))
+        .collect()
+}
+
+/// Every port number in the settings, also in texts such as `30000-30100`.
+fn collect(settings: &Value, known: &mut BTreeSet<u16>) {
+    match settings {
+        Value::Number(number) => known.extend(
+            number
+                .as_u64()
+                .and_then(|number| u16::try_from(number).ok()),
+        ),
+        Value::String(text) => {
+            let words = text
+                .split(|c: char| !c.is_ascii_digit())
+                .filter(|word| !word.is_empty());
+            known.extend(words.filter_map(|word| word.parse::<u16>().ok()));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, known)),
+        Value::Object(members) => members.values().for_each(|member| collect(member, known)),
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
+fn ports(spec: &Value) -> impl Iterator<Item = &Value> {
+    spec["ports"].as_array().into_iter().flatten()
+}
+
+fn is_set(node_port: &Value) -> bool {
+    !node_port.is_null() && *node_port != 0
+}
+
+fn is_absent(value: &Value) -> bool {
+    value.is_null() || *value == "" || value.as_array().is_some_and(Vec::is_empty)
+}
+
+fn fill_absent(object: &mut Map<String, Value>, key: &str, value: impl FnOnce() -> Value) {
+    if object.get(key).is_none_or(is_absent) {
+        object.insert(key.to_owned(), value());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RANGE: PortRange = PortRange {
+        from: 30000,
+        to: 32767,
+    };
+
+    fn service(kind: &str, ports: &Value) -> Value {
+        json!({"metadata": {}, "spec": {"type": kind, "clusterIP": "10.0.0.1", "ports": ports}})
+    }
+
+    #[test]
+    fn only_ports_without_a_number_are_left_to_the_api_server() {
+        let ports =
+            json!([{"port": 80, "nodePort": 30080}, {"port": 81}, {"port": 82, "nodePort": 0}]);
+        let fields = |kind: &str| Allocation::of(&service(kind, &ports)).fields();
+        assert_eq!(
+            fields("NodePort").into_iter().collect::<Vec<_>>(),
+            ["spec.ports[1].nodePort", "spec.ports[2].nodePort"]
+        );
+        assert_eq!(fields("LoadBalancer").len(), 2);
+        assert!(fields("ClusterIP").is_empty());
+        let mut none = service("LoadBalancer", &ports);
+        none["spec"]["allocateLoadBalancerNodePorts"] = false.into();
+        assert_eq!(Allocation::of(&none), Allocation::default());
+        none["spec"]["externalTrafficPolicy"] = "Local".into();
+        assert!(Allocation::of(&none).health_check);
+    }
+
+    #[test]
+    fn ports_of_one_number_share_a_node_port() {
+        let ports =
+            json!([{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}, {"port": 80}]);
+        let mut dns = service("NodePort", &ports);
+        let allocation = Allocation::of(&dns);
+        allocation.fill(
+            &mut dns,
+            Choice {
+                first: 32767,
+                cluster_ip: CLUSTER_IPS[0],
+            },
+            RANGE,
+        );
+        let numbers: Vec<_> = dns["spec"]["ports"]
+            .as_array()
+            .expect("ports")
+            .iter()
+            .map(|p| p["nodePort"].clone())
+            .collect();
+        assert_eq!(numbers, [32767, 32767, 30000]);
+        let mut chosen = service(
+            "NodePort",
+            &json!([{"port": 53}, {"port": 53, "nodePort": 30053, "protocol": "UDP"}]),
+        );
+        share(&mut chosen);
+        assert_eq!(chosen["spec"]["ports"][0]["nodePort"], 30053);
+        assert!(!Allocation::of(&chosen).has_ports());
+    }
+
+    #[test]
+    fn every_stretch_between_two_numbers_of_the_settings_is_tried() {
+        let settings =
+            json!({"ranges": [{"from": 30100, "to": 30199}], "note": "32000-32001", "small": 7});
+        let tried = numbers(RANGE, [settings].iter());
+        for stretch in [
+            30000..=30099,
+            30100..=30199,
+            30200..=31999,
+            32000..=32001,
+            32002..=32767,
+        ] {
+            assert!(
+                tried.iter().any(|number| stretch.contains(number)),
+                "{stretch:?}: {tried:?}"
+            );
+        }
+        assert_eq!(tried[..2], [30000, 32767]);
+        let many: Value = (30000..32000).collect();
+        assert!(numbers(RANGE, [many].iter()).len() <= MAX_CHOICES + 2);
+        assert_eq!(numbers(PortRange { from: 5, to: 5 }, [].iter()), [5]);
+    }
+
+    #[test]
+    fn an_update_keeps_what_it_leaves_out() {
+        let old = service(
+            "NodePort",
+            &json!([{"port": 80, "protocol": "TCP", "nodePort": 30080},
+                {"port": 81, "nodePort": 30081}]),
+        );
+        let mut new = json!({"metadata": {}, "spec": {"type": "LoadBalancer", "ports": [
+            {"port": 80, "protocol": "TCP"}, {"port": 81, "protocol": "UDP"},
+            {"port": 82, "nodePort": 30081},
+        ]}});
+        carry_over(&mut new, &old);
+        assert_eq!(new["spec"]["clusterIP"], "10.0.0.1");
+        assert_eq!(new["spec"]["ports"][0]["nodePort"], 30080);
+        assert_eq!(new["spec"]["ports"][1]["nodePort"], Value::Null);
+    }
+}

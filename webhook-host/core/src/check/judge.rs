@@ -1,0 +1,780 @@
+//! One Service, judged as the cluster would: defaulted, mutated, completed by what the API server
+//! allocates, validated.
+//!
+//! Where the API server's choice matters, several choices are judged. What all of them have in
+//! common is certain; what only some bring is a warning that says so. Nothing is said where no
+//! choice makes a difference.
+
+use super::allocation::{self, Allocation, Choice};
+use super::{defaults, owned};
+use crate::admission::{Admission, AdmissionRequest, Clock, Evaluation, Function, Outcome};
+use crate::contract::description::Context;
+use crate::contract::review::{Phase, PortRange};
+use crate::contract::verdict::Violation;
+use crate::inventory::NAME_LABEL;
+use crate::manifest::Mode;
+use crate::policy::{Deadline, Policy};
+use crate::report::check::{Finding, Level, Subject};
+use crate::suite::{Asked, User};
+use crate::yaml::Located;
+use serde_json::{Value, json};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Retries of a review in which a policy missed its deadline: a busy machine must not change a
+/// verdict.
+const RETRIES: usize = 3;
+
+/// Nobody waits at the other end; the policies' own limits still hold.
+const MAX_EVALUATION: Duration = Duration::from_secs(30);
+
+/// Namespace and name.
+pub(super) type Key = (String, String);
+
+/// The Services that others replace, with the API server's defaults.
+pub(super) type OldServices = BTreeMap<Key, Arc<Value>>;
+
+/// Judges Services that are about to be created or, where there is an old one, updated.
+pub(super) struct Judge<'a> {
+    pub(super) admission: &'a Admission,
+    /// The namespace of Services that name none.
+    pub(super) namespace: &'a str,
+    /// The user who applies them.
+    pub(super) user: User,
+    /// The time at which they are applied.
+    pub(super) now: SystemTime,
+    /// The Services that they replace, with the API server's defaults.
+    pub(super) old: OldServices,
+    /// Namespaces of which it was said that their labels are not known.
+    pub(super) unknown: BTreeSet<String>,
+    /// Some policy misses its deadline whenever it is asked.
+    pub(super) is_slow: Cell<bool>,
+}
+
+/// The Service of one manifest on its way through the API server.
+#[derive(Clone)]
+struct Request<'a> {
+    namespace: String,
+    name: String,
+    service: Value,
+    old: Option<Arc<Value>>,
+    sub_resource: Option<&'static str>,
+    located: &'a Located,
+}
+
+/// The findings for one choice of the API server.
+struct World {
+    findings: Vec<Finding>,
+    is_denied: bool,
+}
+
+/// Namespace and name of a Service; one without a name has the prefix of the name that it will get.
+pub(super) fn key(service: &Value, default_namespace: &str) -> Key {
+    let text = |pointer: &str| {
+        service
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    };
+    let namespace = text("/metadata/namespace")
+        .unwrap_or(default_namespace)
+        .to_owned();
+    let name = text("/metadata/name")
+        .or_else(|| text("/metadata/generateName"))
+        .unwrap_or_default()
+        .to_owned();
+    (namespace, name)
+}
+
+impl Request<'_> {
+    /// The request once the API server has chosen, first for the old object, as it did when that
+    /// was stored. Returns what was left to choose for the new one, too.
+    fn complete(&self, choice: Choice, range: PortRange) -> (Allocation, Self) {
+        let (mut world, mut choice) = (self.clone(), choice);
+        if let Some(old) = &self.old {
+            let mut old = Value::clone(old);
+            choice = Allocation::of(&old).fill(&mut old, choice, range);
+            allocation::carry_over(&mut world.service, &old);
+            world.old = Some(Arc::new(old));
+        }
+        allocation::share(&mut world.service);
+        let allocation = Allocation::of(&world.service);
+        allocation.fill(&mut world.service, choice, range);
+        (allocation, world)
+    }
+}
+
+impl Judge<'_> {
+    /// Judges one Service. Returns it with the API server's defaults, too.
+    pub(super) fn judge(&mut self, source: &str, located: &Located) -> (Subject, Value) {
+        let mut service = located.value();
+        let key = key(&service, self.namespace);
+        let (namespace, name) = key.clone();
+        let mut subject = Subject {
+            source: source.to_owned(),
+            line: located.line(),
+            service: Some(format!(
+                "{namespace}/{}",
+                if name.is_empty() { "(unnamed)" } else { &name }
+            )),
+            policies: BTreeSet::new(),
+            findings: vec![],
+            patch: vec![],
+        };
+        defaults::apply(&mut service);
+        let old = self.old.get(&key).cloned();
+        if let (None, Some(since)) = (
+            &old,
+            service
+                .pointer("/metadata/deletionTimestamp")
+                .filter(|time| !time.is_null()),
+        ) {
+            subject.findings.push(in_deletion(since, located));
+            return (subject, service);
+        }
+        let request = Request {
+            namespace,
+            name,
+            service: service.clone(),
+            old,
+            sub_resource: None,
+            located,
+        };
+        match self.review(request, &mut subject) {
+            Err(problem) => subject
+                .findings
+                .push(Finding::unjudged("", problem, located.line())),
+            Ok(()) => {
+                let unknown = self.unknown_labels(&key.0, &subject, located);
+                subject.findings.extend(unknown);
+            }
+        }
+        (subject, service)
+    }
+
+    fn review(&self, mut request: Request<'_>, subject: &mut Subject) -> Result<(), String> {
+        let status = request.service["status"].clone();
+        owned::write(&mut request.service, request.old.as_deref());
+        let mutated = self.ask(Function::Mutate, &request, &request.service)?;
+        if let Some(patch) = &mutated.response.patch {
+            subject.patch = serde_json::from_str(patch).map_err(|error| error.to_string())?;
+            let patch: json_patch::Patch =
+                serde_json::from_str(patch).map_err(|error| error.to_string())?;
+            json_patch::patch(&mut request.service, &patch).map_err(|error| error.to_string())?;
+        }
+        subject.policies.extend(
+            mutated
+                .evaluations
+                .iter()
+                .map(|evaluation| evaluation.policy.to_string()),
+        );
+        for evaluation in &mutated.evaluations {
+            subject
+                .findings
+                .extend(self.findings(evaluation, request.located));
+        }
+        // Clients write the status by a request of its own.
+        let old_status = request
+            .old
+            .as_ref()
+            .map_or_else(|| json!({"loadBalancer": {}}), |old| old["status"].clone());
+        set(&mut request.service, "status", old_status.clone());
+        self.validate(&request, subject)?;
+        let is_new = |status: &&Value| !status.is_null() && **status != old_status;
+        if let (Some(old), Some(status)) = (request.old.clone(), Some(&status).filter(is_new)) {
+            let mut service = Value::clone(&old);
+            set(&mut service, "status", status.clone());
+            self.validate(
+                &Request {
+                    service,
+                    sub_resource: Some("status"),
+                    ..request
+                },
+                subject,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Asks about every object that the API server may make of the Service, and says what is
+    /// certain and what is not.
+    fn validate(&self, request: &Request<'_>, subject: &mut Subject) -> Result<(), String> {
+        let range = self.admission.inventory().view().cluster().node_ports;
+        let (left, _) = request.complete(Choice::first(range), range);
+        let of_old = request
+            .old
+            .as_deref()
+            .map(Allocation::of)
+            .unwrap_or_default();
+        let wider = if of_old.has_ports() { of_old } else { left };
+        let settings = self
+            .admission
+            .policies()
+            .iter()
+            .filter_map(|policy| policy.settings());
+        let mut worlds = vec![];
+        for choice in wider.choices(range, settings) {
+            let (_, completed) = request.complete(choice, range);
+            let outcome = self.ask(
+                Function::Validate(Phase::Validating),
+                &completed,
+                &completed.service,
+            )?;
+            subject.policies.extend(
+                outcome
+                    .evaluations
+                    .iter()
+                    .map(|evaluation| evaluation.policy.to_string()),
+            );
+            if let Some(whole) = whole(&outcome, request.located) {
+                subject.findings.push(whole);
+                return Ok(());
+            }
+            let world = self.world(&outcome, request.located);
+            if world
+                .findings
+                .iter()
+                .any(|finding| finding.level == Level::Unjudged)
+            {
+                subject.findings.extend(world.findings);
+                return Ok(());
+            }
+            worlds.push(world);
+            if outcome.evaluations.is_empty() {
+                break;
+            }
+        }
+        let (certain, mut possible) = compare(&worlds);
+        let chosen = Allocation::of(&request.service).fields();
+        let is_chosen = |finding: &Finding| chosen.contains(&finding.field);
+        if possible.iter().any(is_chosen) && self.forbids_node_ports(request, &certain)? {
+            possible.retain(|finding| !is_chosen(finding));
+        }
+        let is_denied = worlds.iter().all(|world| world.is_denied);
+        let is_certain = certain.iter().any(|finding| finding.level == Level::Error);
+        subject.findings.extend(certain);
+        subject.findings.extend(uncertain(
+            possible,
+            &chosen,
+            range,
+            is_denied && !is_certain,
+        ));
+        Ok(())
+    }
+
+    /// Returns whether the Service is denied because it opens node ports at all, whichever these
+    /// are: without them, some certain denial is gone.
+    fn forbids_node_ports(
+        &self,
+        request: &Request<'_>,
+        certain: &[Finding],
+    ) -> Result<bool, String> {
+        let mut service = request.service.clone();
+        if service["spec"]["type"] == "LoadBalancer" {
+            service["spec"]["allocateLoadBalancerNodePorts"] = false.into();
+        } else {
+            service["spec"]["type"] = "ClusterIP".into();
+        }
+        let outcome = self.ask(Function::Validate(Phase::Validating), request, &service)?;
+        let without = self.world(&outcome, request.located).findings;
+        let stays = |finding: &Finding| {
+            without
+                .iter()
+                .any(|other| (&other.policy, &other.rule) == (&finding.policy, &finding.rule))
+        };
+        Ok(certain
+            .iter()
+            .any(|finding| finding.level == Level::Error && !stays(finding)))
+    }
+
+    fn ask(
+        &self,
+        function: Function,
+        request: &Request<'_>,
+        service: &Value,
+    ) -> Result<Outcome, String> {
+        let asked = Asked {
+            kind: (String::new(), "v1".to_owned(), "Service".to_owned()),
+            operation: if request.old.is_some() {
+                "UPDATE"
+            } else {
+                "CREATE"
+            },
+            sub_resource: request.sub_resource.map(str::to_owned),
+            name: request.name.clone(),
+            namespace: request.namespace.clone(),
+            user: self.user.clone(),
+            dry_run: false,
+            object: None,
+            old_object: request.old.as_deref().cloned(),
+        };
+        let body = asked.body(&service.to_string());
+        let request = AdmissionRequest::parse(&body).map_err(|error| error.to_string())?;
+        let review = || {
+            let clock = Clock {
+                now: self.now,
+                deadline: Deadline::Each(MAX_EVALUATION),
+            };
+            self.admission.review(function, &request, clock)
+        };
+        let mut outcome = review();
+        for _ in 0..RETRIES {
+            if self.is_slow.get() || !outcome.evaluations.iter().any(missed_its_deadline) {
+                return Ok(outcome);
+            }
+            self.admission
+                .policies()
+                .iter()
+                .for_each(|policy| policy.forget_misses());
+            outcome = review();
+        }
+        self.is_slow
+            .set(outcome.evaluations.iter().any(missed_its_deadline));
+        Ok(outcome)
+    }
+
+    fn world(&self, outcome: &Outcome, located: &Located) -> World {
+        let evaluations = outcome.evaluations.iter();
+        let mut findings: Vec<_> = evaluations
+            .flat_map(|evaluation| self.findings(evaluation, located))
+            .collect();
+        if outcome.response.allowed {
+            // Somebody who may do so broke the glass.
+            for finding in findings
+                .iter_mut()
+                .filter(|finding| finding.level == Level::Error)
+            {
+                finding.level = Level::Warning;
+            }
+        }
+        findings.extend(of_host(outcome, located));
+        World {
+            findings,
+            is_denied: !outcome.response.allowed,
+        }
+    }
+
+    fn policy(&self, name: &str) -> Option<&Arc<Policy>> {
+        self.admission
+            .policies()
+            .iter()
+            .find(|policy| &**policy.name() == name)
+    }
+
+    fn findings(&self, evaluation: &Evaluation, located: &Located) -> Vec<Finding> {
+        let mode = self
+            .policy(&evaluation.policy)
+            .map(|policy| policy.manifest().spec.mode)
+            .unwrap_or_default();
+        let (level, kept) = match mode {
+            Mode::Enforce => (Level::Error, Level::Warning),
+            Mode::Warn => (Level::Warning, Level::Warning),
+            Mode::Audit => (Level::Note, Level::Note),
+        };
+        let policy = evaluation.policy.as_ref();
+        let violations = evaluation
+            .violations
+            .iter()
+            .map(|violation| found(level, policy, violation, located));
+        let kept = evaluation.kept.iter().map(|violation| {
+            let finding = found(kept, policy, violation, located);
+            Finding {
+                message: format!("{} (kept: the old Service has it too)", finding.message),
+                ..finding
+            }
+        });
+        let warnings = evaluation
+            .warnings
+            .iter()
+            .map(|warning| warned(policy, warning, located));
+        let error = evaluation.error.iter().map(|error| {
+            Finding::unjudged(policy, format!("no verdict: {error}"), located.line_of(""))
+        });
+        violations
+            .chain(kept)
+            .chain(warnings)
+            .chain(error)
+            .collect()
+    }
+
+    /// Once for each namespace: which of the policies that were asked go by labels that are not
+    /// known.
+    fn unknown_labels(
+        &mut self,
+        namespace: &str,
+        subject: &Subject,
+        located: &Located,
+    ) -> Option<Finding> {
+        if self.unknown.contains(namespace)
+            || self
+                .admission
+                .inventory()
+                .view()
+                .namespace_labels(namespace)
+                .is_some()
+        {
+            return None;
+        }
+        let needs =
+            |policy: &&Arc<Policy>| policy.needs(Context::Namespace) || selects_by_labels(policy);
+        let policies = subject
+            .policies
+            .iter()
+            .filter_map(|name| self.policy(name))
+            .filter(needs);
+        let names: Vec<_> = policies.map(|policy| policy.name().to_string()).collect();
+        if names.is_empty() {
+            return None;
+        }
+        self.unknown.insert(namespace.to_owned());
+        let (names, go) = (
+            names.join(", "),
+            if names.len() == 1 { "goes" } else { "go" },
+        );
+        let field = "metadata.namespace";
+        Some(Finding {
+            rule: "namespace-labels".to_owned(),
+            field: field.to_owned(),
+            message: format!(
+                "the labels of namespace {namespace} are not known, and {names} {go} by them"
+            ),
+            fix: "add the Namespace to the manifests, or to spec.inventory.namespaces of --config"
+                .to_owned(),
+            line: located.line_of(field),
+            ..Finding::empty(Level::Warning)
+        })
+    }
+}
+
+fn missed_its_deadline(evaluation: &Evaluation) -> bool {
+    evaluation
+        .error
+        .as_ref()
+        .is_some_and(|error| error.kind() == "deadline")
+}
+
+/// Returns whether the policy's manifest selects namespaces by labels other than the name.
+fn selects_by_labels(policy: &Policy) -> bool {
+    let (selector, _) = policy.manifest().spec.r#match.written();
+    let Some(selector) = selector else {
+        return false;
+    };
+    let keys = selector.match_labels.iter().flatten().map(|(key, _)| key);
+    let more = selector
+        .match_expressions
+        .iter()
+        .flatten()
+        .map(|requirement| &requirement.key);
+    keys.chain(more).any(|key| key != NAME_LABEL)
+}
+
+fn set(service: &mut Value, key: &str, value: Value) {
+    if let Some(service) = service.as_object_mut() {
+        if value.is_null() {
+            service.remove(key)
+        } else {
+            service.insert(key.to_owned(), value)
+        };
+    }
+}
+
+fn in_deletion(since: &Value, located: &Located) -> Finding {
+    let field = "metadata.deletionTimestamp";
+    let since = since.as_str().unwrap_or_default();
+    Finding {
+        rule: "in-deletion".to_owned(),
+        field: field.to_owned(),
+        message: format!(
+            "in deletion since {since}, so it is not judged: a cluster lets its finalizers be \
+             removed, and can't create it anew"
+        ),
+        line: located.line_of(field),
+        ..Finding::empty(Level::Note)
+    }
+}
+
+fn found(level: Level, policy: &str, violation: &Violation, located: &Located) -> Finding {
+    Finding {
+        level,
+        policy: policy.to_owned(),
+        rule: violation.rule.clone(),
+        line: located.line_of(&violation.field),
+        field: violation.field.clone(),
+        message: violation.message.clone(),
+        fix: violation.fix.clone(),
+    }
+}
+
+/// A policy's own warning. Its field stands at the beginning of the text.
+fn warned(policy: &str, warning: &str, located: &Located) -> Finding {
+    let (field, message) = split_field(warning);
+    Finding {
+        policy: policy.to_owned(),
+        field: field.to_owned(),
+        message: message.to_owned(),
+        line: located.line_of(field),
+        ..Finding::empty(Level::Warning)
+    }
+}
+
+/// The path of a field at the beginning of a text, and the rest; no field where there is none.
+fn split_field(text: &str) -> (&str, &str) {
+    let mut quoted = false;
+    let end = text.find(|c: char| {
+        quoted ^= c == '"';
+        c.is_whitespace() && !quoted
+    });
+    let Some(end) = end else { return ("", text) };
+    let field = text[..end].trim_end_matches(':');
+    let root = field.split(['.', '[']).next().unwrap_or_default();
+    let is_path = ["metadata", "spec", "status"].contains(&root) && field.len() > root.len();
+    if is_path {
+        (field, text[end..].trim_start())
+    } else {
+        ("", text)
+    }
+}
+
+/// The findings of the host itself: about break-glass.
+fn of_host(outcome: &Outcome, located: &Located) -> Vec<Finding> {
+    const HOST: &str = "[sallyport] ";
+    let causes = outcome
+        .response
+        .denial
+        .iter()
+        .flat_map(|denial| &denial.causes);
+    let denials = causes.filter_map(|cause| {
+        let (_, message) = split_field(cause.message.strip_prefix(HOST)?);
+        Some(Finding {
+            rule: cause.reason.clone(),
+            field: cause.field.clone(),
+            message: message.to_owned(),
+            line: located.line_of(&cause.field),
+            ..Finding::empty(Level::Error)
+        })
+    });
+    let warnings = outcome
+        .response
+        .warnings
+        .iter()
+        .filter_map(|warning| warning.strip_prefix(HOST));
+    let warnings = warnings
+        .filter(|warning| !warning.starts_with("and "))
+        .map(|warning| warned("", warning, located));
+    denials.chain(warnings).collect()
+}
+
+/// The finding about the object as a whole: it is no Service, or no policy is asked.
+fn whole(outcome: &Outcome, located: &Located) -> Option<Finding> {
+    if let Some(malformed) = &outcome.malformed {
+        let finding = Finding::unjudged(
+            "",
+            malformed.problem.clone(),
+            located.line_of(&malformed.field),
+        );
+        return Some(Finding {
+            rule: "S16".to_owned(),
+            field: malformed.field.clone(),
+            ..finding
+        });
+    }
+    let reason = match outcome.exemption {
+        Some(exemption) => format!("exempt ({}); no policy is asked", exemption.name()),
+        None if !outcome.matched => {
+            "no policy matches, by namespace, operation and resource".to_owned()
+        }
+        None => return None,
+    };
+    Some(Finding {
+        rule: "exempt".to_owned(),
+        message: reason,
+        line: located.line_of(""),
+        ..Finding::empty(Level::Note)
+    })
+}
+
+/// Names a finding, whatever numbers its message holds: level, policy, rule, field, and which of
+/// several alike.
+type Identity<'a> = (Level, &'a str, &'a str, &'a str, usize);
+
+fn identified(world: &World) -> Vec<(Identity<'_>, &Finding)> {
+    let mut alike = BTreeMap::new();
+    let name = |finding: &'_ Finding| {
+        (
+            finding.level,
+            finding.policy.clone(),
+            finding.rule.clone(),
+            finding.field.clone(),
+        )
+    };
+    let identify = |finding| {
+        let count = alike.entry(name(finding)).or_insert(0_usize);
+        *count += 1;
+        (
+            (
+                finding.level,
+                &*finding.policy,
+                &*finding.rule,
+                &*finding.field,
+                *count,
+            ),
+            finding,
+        )
+    };
+    world.findings.iter().map(identify).collect()
+}
+
+/// Separates the findings that every world has from those that some have.
+fn compare(worlds: &[World]) -> (Vec<Finding>, Vec<Finding>) {
+    let mut all = BTreeMap::<Identity<'_>, Vec<&Finding>>::new();
+    let mut order = vec![];
+    for (identity, finding) in worlds.iter().flat_map(identified) {
+        let same = all.entry(identity).or_default();
+        if same.is_empty() {
+            order.push(identity);
+        }
+        same.push(finding);
+    }
+    let (mut certain, mut possible) = (vec![], vec![]);
+    for same in order.iter().map(|identity| &all[identity]) {
+        let mut finding = same[0].clone();
+        if same.len() < worlds.len() {
+            possible.push(finding);
+            continue;
+        }
+        if same.iter().any(|other| other.message != finding.message) {
+            finding.message += " (an example: this holds for whatever the API server allocates)";
+        }
+        certain.push(finding);
+    }
+    (certain, possible)
+}
+
+/// Reports the findings that depend on the API server's choice, each rule once. With `is_denied`,
+/// every choice is denied, each for a reason of its own.
+fn uncertain(
+    possible: Vec<Finding>,
+    chosen: &BTreeSet<String>,
+    range: PortRange,
+    is_denied: bool,
+) -> Vec<Finding> {
+    let mut rules = BTreeMap::<(String, String), (Finding, usize)>::new();
+    for finding in possible {
+        let rule = (finding.policy.clone(), finding.rule.clone());
+        rules
+            .entry(rule)
+            .and_modify(|(_, count)| *count += 1)
+            .or_insert((finding, 1));
+    }
+    let say = |(finding, count): (Finding, usize)| {
+        let (from, to) = (range.from, range.to);
+        let others = match count - 1 {
+            0 => String::new(),
+            1 => " here and in one other place".to_owned(),
+            others => format!(" here and in {others} other places"),
+        };
+        let message = match chosen.contains(&finding.field) {
+            true => format!(
+                "not set{others}, so the API server will allocate a port of {from}-{to}, and some \
+                 of these are refused: {}",
+                finding.message
+            ),
+            false => format!(
+                "depends{others} on what the API server allocates: {}",
+                finding.message
+            ),
+        };
+        let level = match finding.level {
+            Level::Error if is_denied => Level::Error,
+            Level::Error => Level::Warning,
+            Level::Unjudged | Level::Warning | Level::Note => Level::Note,
+        };
+        let fix = if finding.fix.is_empty() {
+            "set it explicitly to check it now".to_owned()
+        } else {
+            finding.fix.clone()
+        };
+        Finding {
+            level,
+            message,
+            fix,
+            ..finding
+        }
+    };
+    rules.into_values().map(say).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_field_at_the_beginning_of_a_warning_is_told_apart() {
+        for (text, expected) in [
+            (
+                "spec.ports[0].port: 5432 is a database's",
+                ("spec.ports[0].port", "5432 is a database's"),
+            ),
+            (
+                "spec.loadBalancerIP is deprecated",
+                ("spec.loadBalancerIP", "is deprecated"),
+            ),
+            (
+                r#"metadata.annotations["a b/c"]: x y"#,
+                (r#"metadata.annotations["a b/c"]"#, "x y"),
+            ),
+            ("spec is odd", ("", "spec is odd")),
+            ("specification: none", ("", "specification: none")),
+            ("word", ("", "word")),
+        ] {
+            assert_eq!(split_field(text), expected);
+        }
+    }
+
+    fn world(findings: &[(&str, &str)]) -> World {
+        let finding = |(field, message): &(&str, &str)| Finding {
+            field: (*field).to_owned(),
+            message: (*message).to_owned(),
+            ..Finding::empty(Level::Error)
+        };
+        World {
+            findings: findings.iter().map(finding).collect(),
+            is_denied: !findings.is_empty(),
+        }
+    }
+
+    #[test]
+    fn what_every_choice_brings_is_certain_and_the_rest_possible() {
+        let worlds = [
+            world(&[("a", "same"), ("b", "1"), ("c", "x")]),
+            world(&[("a", "same"), ("b", "2")]),
+        ];
+        let (certain, possible) = compare(&worlds);
+        let messages: Vec<_> = certain
+            .iter()
+            .map(|finding| finding.message.as_str())
+            .collect();
+        assert_eq!(
+            messages,
+            [
+                "same",
+                "1 (an example: this holds for whatever the API server allocates)"
+            ]
+        );
+        assert_eq!(possible.len(), 1);
+        let told = uncertain(
+            possible,
+            &BTreeSet::from(["c".to_owned()]),
+            PortRange { from: 1, to: 9 },
+            false,
+        );
+        assert_eq!(told[0].level, Level::Warning);
+        assert_eq!(
+            told[0].message,
+            "not set, so the API server will allocate a port of 1-9, and some of these are \
+             refused: x"
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! The Services in manifests, as `kubectl apply` would find them.
+//!
+//! Objects of other kinds are counted and left alone. An object that looks like a Service and is
+//! none for `kubectl` is an error: it would pass unjudged otherwise.
+
+use super::likeness;
+use crate::report::check::{Finding, Subject};
+use crate::report::counted;
+use crate::yaml::Located;
+use crate::yaml::{Objects, Refused};
+use std::io;
+
+/// The Services and Namespaces of manifests.
+#[derive(Debug, Default)]
+pub struct Manifests {
+    /// Services, each with its file.
+    pub services: Vec<(String, Located)>,
+    /// Files that can't be read, and what looks like a Service and is none.
+    pub unread: Vec<Subject>,
+    /// Namespaces, each with its file: policies may go by their labels.
+    pub namespaces: Vec<(String, Located)>,
+    /// Objects of other kinds.
+    pub ignored: usize,
+}
+
+impl Manifests {
+    /// Objects of other kinds in words: `1 other object`.
+    pub fn others(&self) -> String {
+        counted(self.ignored + self.namespaces.len(), "other object")
+    }
+
+    /// Takes in the content of a file; where it could not be read, why.
+    pub fn add(&mut self, source: &str, bytes: io::Result<Vec<u8>>) {
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(error) => return self.unread.push(Subject::unread(source, error.to_string())),
+        };
+        match String::from_utf8(bytes) {
+            Ok(text) => self.text(source, &text),
+            Err(error) => {
+                let read = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let line = 1 + read.iter().filter(|byte| **byte == b'\n').count();
+                self.fail(source, line, "not UTF-8; save the file as UTF-8".to_owned());
+            }
+        }
+    }
+
+    fn text(&mut self, source: &str, text: &str) {
+        for object in Objects::new(text) {
+            match object {
+                Ok(object) => self.object(source, object),
+                Err(refused) => self.refused(source, &refused),
+            }
+        }
+    }
+
+    fn object(&mut self, source: &str, object: Located) {
+        if !object.is_object() {
+            let found = crate::decode::describe(&object.value());
+            self.fail(
+                source,
+                object.line(),
+                format!("expected objects of Kubernetes, found {found}"),
+            );
+        } else if likeness::is_service(&object) {
+            self.services.push((source.to_owned(), object));
+        } else if let Some(problem) = likeness::misnamed(&object) {
+            self.fail(source, object.line(), problem);
+        } else if likeness::is_namespace(&object) {
+            self.namespaces.push((source.to_owned(), object));
+        } else {
+            self.ignored += 1;
+        }
+    }
+
+    fn refused(&mut self, source: &str, refused: &Refused) {
+        match &refused.node {
+            Some(node) if likeness::may_hold_service(node) => {
+                let problem = format!("looks like a Service, but {}", refused.error.problem());
+                self.fail(source, refused.error.line(), problem);
+            }
+            Some(node) if node.is_object() => self.ignored += 1,
+            Some(_) => self.fail(
+                source,
+                refused.error.line(),
+                format!("this {}", refused.error.problem()),
+            ),
+            None => self.fail(
+                source,
+                refused.error.line(),
+                refused.error.problem().to_owned(),
+            ),
+        }
+    }
+
+    fn fail(&mut self, source: &str, line: usize, problem: String) {
+        let findings = vec![Finding::unjudged(
+            "",
+            format!("line {line}: {problem}"),
+            line,
+        )];
+        self.unread.push(Subject {
+            line,
+            findings,
+            ..Subject::unread(source, String::new())
+        });
+    }
+}

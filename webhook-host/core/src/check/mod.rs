@@ -1,0 +1,134 @@
+//! Check: judges the Services in plain manifests as a cluster would, before they get there.
+//!
+//! Each Service is given the API server's defaults, `/mutate`'s patches, what the API server
+//! allocates and `/validate`'s judgement, through [`Admission`], as a cluster's host does. A
+//! verdict that only allocation decides is reported as uncertain. The caller reads the files and
+//! says what time it is.
+
+mod allocation;
+mod conflicts;
+pub mod defaults;
+mod judge;
+mod likeness;
+pub mod manifests;
+mod owned;
+mod strict;
+
+pub use manifests::Manifests;
+
+use crate::admission::Admission;
+use crate::decode::{self, describe};
+use crate::inventory::{InventoryData, NamespaceData};
+use crate::report::check::{Finding, Subject};
+use crate::suite::User;
+use crate::yaml::Located;
+use conflicts::NodePorts;
+use judge::Judge;
+use serde_json::Value;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// The circumstances in which manifests are judged.
+pub struct Circumstances<'a> {
+    /// The policies, and the inventory that they see.
+    pub admission: &'a Admission,
+    /// The namespace of Services that name none.
+    pub namespace: &'a str,
+    /// The user who applies the manifests.
+    pub user: User,
+    /// The time at which they are applied.
+    pub now: SystemTime,
+    /// The Services as they are now: those in it are judged as updates, the others as new.
+    pub old: &'a Manifests,
+    /// Learns after each Service how many of how many are judged.
+    pub progress: &'a mut dyn FnMut(usize, usize),
+}
+
+/// Judges every Service of the manifests, in their order. Files that can't be read come first.
+pub fn check(circumstances: Circumstances<'_>, manifests: Manifests) -> Vec<Subject> {
+    let Circumstances {
+        admission,
+        namespace,
+        user,
+        now,
+        old,
+        progress,
+    } = circumstances;
+    let mut judge = Judge {
+        admission,
+        namespace,
+        user,
+        now,
+        old: old_services(old, namespace),
+        unknown: BTreeSet::new(),
+        is_slow: Cell::new(false),
+    };
+    let mut node_ports = NodePorts::default();
+    let all = manifests.services.len();
+    let judged = manifests
+        .services
+        .iter()
+        .enumerate()
+        .map(|(index, (source, located))| {
+            let (mut subject, service) = judge.judge(source, located);
+            subject.findings.extend(strict::findings(located));
+            node_ports.add(&mut subject, &service, located);
+            progress(index + 1, all);
+            subject
+        });
+    let judged: Vec<_> = judged.collect();
+    manifests.unread.into_iter().chain(judged).collect()
+}
+
+/// The Services as the API server has them.
+fn old_services(old: &Manifests, namespace: &str) -> judge::OldServices {
+    let services = old.services.iter().map(|(_, located)| {
+        let mut service = located.value();
+        defaults::apply(&mut service);
+        owned::write(&mut service, None);
+        (judge::key(&service, namespace), Arc::new(service))
+    });
+    services.collect()
+}
+
+/// Takes over the labels of Namespaces, but for those that the configuration has. Returns those
+/// that can't be read.
+pub fn namespaces(found: &[(String, Located)], inventory: &mut InventoryData) -> Vec<Subject> {
+    let (mut known, mut unread) = (BTreeMap::new(), vec![]);
+    for (source, located) in found {
+        let value = located.value();
+        let Some(name) = value.pointer("/metadata/name").and_then(Value::as_str) else {
+            continue;
+        };
+        match labels(&value) {
+            Ok(labels) => {
+                known.insert(name.to_owned(), NamespaceData { labels });
+            }
+            Err(problem) => {
+                let problem = Finding {
+                    field: "metadata.labels".to_owned(),
+                    ..Finding::unjudged("", problem, located.line())
+                };
+                unread.push(Subject {
+                    line: located.line(),
+                    findings: vec![problem],
+                    ..Subject::unread(source, String::new())
+                });
+            }
+        }
+    }
+    for (name, data) in known {
+        inventory.namespaces.entry(name).or_insert(data);
+    }
+    unread
+}
+
+fn labels(namespace: &Value) -> Result<BTreeMap<String, String>, String> {
+    match namespace.pointer("/metadata/labels") {
+        None | Some(Value::Null) => Ok(BTreeMap::new()),
+        Some(labels) => decode::from_value(labels)
+            .map_err(|_| format!("expected an object of strings, found {}", describe(labels))),
+    }
+}

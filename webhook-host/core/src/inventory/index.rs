@@ -1,0 +1,311 @@
+//! The cluster's objects as far as they are known, and the events that change them.
+//!
+//! Plain data: watchers feed events, tests feed events, files are a list of them. Parts are copied
+//! on write, so that a version that was handed out stays as it is, and costs what changed since.
+
+use super::nodes::{self, Nodes};
+use super::pods::{Look, Pods};
+use super::{Labels, NAME_LABEL};
+use crate::contract::review::Provider;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A kind of objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Their labels.
+    Namespaces,
+    /// Their providers.
+    Nodes,
+    /// Their labels and ports.
+    Pods,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Namespaces, Self::Nodes, Self::Pods];
+
+    /// As the API calls the resource.
+    pub fn resource(self) -> &'static str {
+        match self {
+            Self::Namespaces => "namespaces",
+            Self::Nodes => "nodes",
+            Self::Pods => "pods",
+        }
+    }
+}
+
+/// An object, reduced to what policies may know of it.
+#[derive(Debug, Clone)]
+pub enum Object {
+    /// A namespace.
+    Namespace {
+        /// `metadata.name`.
+        name: String,
+        /// `metadata.labels`.
+        labels: BTreeMap<String, String>,
+    },
+    /// A Node.
+    Node {
+        /// `metadata.name`.
+        name: String,
+        /// `spec.providerID`.
+        provider_id: Option<String>,
+        /// Keys of `spec.taints`.
+        taints: Vec<String>,
+    },
+    /// A Pod.
+    Pod {
+        /// `metadata.namespace`.
+        namespace: String,
+        /// `metadata.name`.
+        name: String,
+        /// `metadata.labels`.
+        labels: BTreeMap<String, String>,
+        /// Name and number of the ports of its containers.
+        ports: Vec<(Option<String>, i32)>,
+    },
+}
+
+impl Object {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Namespace { .. } => Kind::Namespaces,
+            Self::Node { .. } => Kind::Nodes,
+            Self::Pod { .. } => Kind::Pods,
+        }
+    }
+
+    /// Namespace and name; the first is empty for what has none.
+    fn key(&self) -> (&str, &str) {
+        match self {
+            Self::Namespace { name, .. } | Self::Node { name, .. } => ("", name),
+            Self::Pod {
+                namespace, name, ..
+            } => (namespace, name),
+        }
+    }
+}
+
+/// An event from a watcher. Each kind has its own order of events.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A list of all objects of a kind begins; until it ends, what was known stays.
+    Listing(Kind),
+    /// An object is there, and looks so.
+    Apply(Object),
+    /// An object is there no more. Only its name counts.
+    Delete(Object),
+    /// The list has ended: what was not in it is gone.
+    Listed(Kind),
+    /// A kind is not watched any more: nothing is known about it.
+    Forget(Kind),
+}
+
+impl Event {
+    /// The kind of objects that it is about.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Listing(kind) | Self::Listed(kind) | Self::Forget(kind) => *kind,
+            Self::Apply(object) | Self::Delete(object) => object.kind(),
+        }
+    }
+}
+
+/// The objects that are known at one moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    namespaces: Arc<BTreeMap<Arc<str>, Arc<Labels>>>,
+    nodes: Arc<Nodes>,
+    /// Absent Nodes are known to be absent.
+    all_nodes: bool,
+    pods: Arc<Pods>,
+    /// Absent Pods are known to be absent.
+    all_pods: bool,
+}
+
+impl Known {
+    pub(super) fn labels(&self, namespace: &str) -> Option<&Labels> {
+        self.namespaces.get(namespace).map(AsRef::as_ref)
+    }
+
+    /// None until all Nodes were listed once: some of them may be another's than the rest.
+    pub(super) fn providers(&self) -> Vec<Provider> {
+        if self.all_nodes {
+            self.nodes.providers()
+        } else {
+            vec![]
+        }
+    }
+
+    /// `None` until all Pods were listed once.
+    pub(super) fn pods(&self) -> Option<&Pods> {
+        self.all_pods.then_some(&*self.pods)
+    }
+
+    pub(super) fn count(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Namespaces => self.namespaces.len(),
+            Kind::Nodes => self.nodes.count(),
+            Kind::Pods => self.pods.count(),
+        }
+    }
+}
+
+/// Namespace and name.
+type Key = (Arc<str>, Arc<str>);
+
+/// The objects that are known, kept up to date by events.
+#[derive(Debug, Default)]
+pub struct Index {
+    known: Known,
+    /// For each kind whose list is under way: the objects that were known when it began and did not
+    /// come up yet.
+    unseen: BTreeMap<Kind, BTreeSet<Key>>,
+}
+
+impl Index {
+    /// Nothing known.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns the objects that are known now: a few references, whatever their number.
+    pub(super) fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// Counts the objects of a kind that are known.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.known.count(kind)
+    }
+
+    /// Takes in one event. Whether it changed anything that policies can see.
+    pub fn apply(&mut self, event: Event) -> bool {
+        match event {
+            Event::Listing(kind) => {
+                self.unseen.insert(kind, self.keys(kind));
+                false
+            }
+            Event::Apply(object) => {
+                self.see(&object);
+                self.insert(object)
+            }
+            Event::Delete(object) => {
+                self.see(&object);
+                let (kind, (namespace, name)) = (object.kind(), object.key());
+                self.remove(kind, namespace, name)
+            }
+            Event::Listed(kind) => self.listed(kind),
+            Event::Forget(kind) => self.forget(kind),
+        }
+    }
+
+    fn keys(&self, kind: Kind) -> BTreeSet<Key> {
+        let nowhere: Arc<str> = "".into();
+        match kind {
+            Kind::Namespaces => self
+                .known
+                .namespaces
+                .keys()
+                .map(|name| (Arc::clone(&nowhere), Arc::clone(name)))
+                .collect(),
+            Kind::Nodes => self
+                .known
+                .nodes
+                .names()
+                .into_iter()
+                .map(|name| (Arc::clone(&nowhere), name))
+                .collect(),
+            Kind::Pods => self.known.pods.names(),
+        }
+    }
+
+    fn see(&mut self, object: &Object) {
+        if let Some(unseen) = self
+            .unseen
+            .get_mut(&object.kind())
+            .filter(|unseen| !unseen.is_empty())
+        {
+            let (namespace, name) = object.key();
+            unseen.remove(&(Arc::from(namespace), Arc::from(name)));
+        }
+    }
+
+    fn insert(&mut self, object: Object) -> bool {
+        match object {
+            Object::Namespace { name, mut labels } => {
+                labels.insert(NAME_LABEL.to_owned(), name.clone());
+                let changed = self.known.labels(&name) != Some(&labels);
+                if changed {
+                    Arc::make_mut(&mut self.known.namespaces).insert(name.into(), Arc::new(labels));
+                }
+                changed
+            }
+            Object::Node {
+                name,
+                provider_id,
+                taints,
+            } => {
+                let kind = nodes::Kind::of(provider_id.as_deref(), &taints);
+                let changed = !self.known.nodes.has(&name, &kind);
+                if changed {
+                    Arc::make_mut(&mut self.known.nodes).insert(&name, kind);
+                }
+                changed
+            }
+            Object::Pod {
+                namespace,
+                name,
+                labels,
+                ports,
+            } => {
+                let look = Look::new(labels, ports);
+                let changed = !self.known.pods.has(&namespace, &name, &look);
+                if changed {
+                    Arc::make_mut(&mut self.known.pods).insert(&namespace, &name, look);
+                }
+                changed
+            }
+        }
+    }
+
+    fn remove(&mut self, kind: Kind, namespace: &str, name: &str) -> bool {
+        match kind {
+            Kind::Namespaces => {
+                self.known.labels(name).is_some()
+                    && Arc::make_mut(&mut self.known.namespaces)
+                        .remove(name)
+                        .is_some()
+            }
+            Kind::Nodes => Arc::make_mut(&mut self.known.nodes).remove(name),
+            Kind::Pods => Arc::make_mut(&mut self.known.pods).remove(namespace, name),
+        }
+    }
+
+    fn listed(&mut self, kind: Kind) -> bool {
+        let gone = self.unseen.remove(&kind).unwrap_or_default();
+        let mut changed = !gone.is_empty();
+        for (namespace, name) in gone {
+            self.remove(kind, &namespace, &name);
+        }
+        let all = match kind {
+            Kind::Namespaces => return changed,
+            Kind::Nodes => &mut self.known.all_nodes,
+            Kind::Pods => &mut self.known.all_pods,
+        };
+        changed |= !std::mem::replace(all, true);
+        changed
+    }
+
+    fn forget(&mut self, kind: Kind) -> bool {
+        self.unseen.remove(&kind);
+        let known = &mut self.known;
+        match kind {
+            Kind::Namespaces => known.namespaces = Arc::default(),
+            Kind::Nodes => (known.nodes, known.all_nodes) = Default::default(),
+            Kind::Pods => (known.pods, known.all_pods) = Default::default(),
+        }
+        true
+    }
+}

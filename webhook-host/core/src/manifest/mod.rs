@@ -1,0 +1,84 @@
+//! The manifests that users write: `ServicePolicy` and `HostConfig`, of `apiVersion:
+//! sallyport.dev/v1alpha1`.
+//!
+//! Role: parsed YAML becomes typed configuration, with errors that name path, value and fix.
+//! Invariants: a manifest that was read holds only usable values; whatever a key allows is in its
+//! type; unknown keys are errors. [`ServicePolicy::crd`] makes a custom resource of the same types.
+
+mod candidate;
+mod crd;
+mod exemptions;
+mod host_config;
+mod module;
+mod names;
+mod selector;
+mod service_policy;
+mod status;
+
+pub use candidate::Candidate;
+pub use exemptions::{BreakGlass, Exemptions};
+pub use host_config::{HostConfig, HostConfigSpec};
+pub use module::Module;
+pub use names::{AnnotationKey, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject};
+pub use service_policy::{
+    FailurePolicy, Limits, Match, Mode, ServicePolicy, ServicePolicySpec, Updates,
+};
+pub use status::{
+    ComponentStatus, Condition, ConditionStatus, ConditionType, Evaluations, ServicePolicyStatus,
+};
+
+use crate::decode::{self, DecodeError, describe};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The group and version of every manifest.
+pub const API_VERSION: &str = "sallyport.dev/v1alpha1";
+
+/// A manifest's name and nothing else that Kubernetes' metadata could hold, since nothing else has
+/// a meaning here. Labels and annotations are accepted, for the tools that set them.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metadata {
+    /// An RFC 1123 label: it stands in messages and metrics.
+    pub name: String,
+    /// Not interpreted.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub labels: Value,
+    /// Not interpreted.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub annotations: Value,
+}
+
+/// Reads one manifest of a kind.
+fn read<T: DeserializeOwned>(value: &Value, kind: &str) -> Result<T, DecodeError> {
+    expect_text(value, "apiVersion", API_VERSION)?;
+    expect_text(value, "kind", kind)?;
+    decode::from_value(value)
+}
+
+fn expect_text(value: &Value, key: &str, expected: &str) -> Result<(), DecodeError> {
+    match value.get(key) {
+        Some(Value::String(found)) if found == expected => Ok(()),
+        Some(found) => Err(DecodeError::new(
+            key,
+            format!("expected {expected}, found {}", describe(found)),
+        )),
+        None => Err(DecodeError::new(
+            key,
+            format!("required, but missing; use {expected}"),
+        )),
+    }
+}
+
+/// Returns whether a text is a label of RFC 1123: what Kubernetes calls a name of at most 63
+/// characters without dots.
+pub fn is_label(text: &str) -> bool {
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    text.len() <= 63
+        && ends(text.chars().next())
+        && ends(text.chars().last())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}

@@ -1,0 +1,377 @@
+//! Names and patterns as a HostConfig writes them: texts that are checked when they are read, so
+//! that what holds one holds a usable one.
+
+use crate::excerpt::excerpt;
+use crate::inventory::NAME_LABEL;
+use crate::units;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+use wildmatch::WildMatch;
+
+/// A type that is written as a text and checked when it is read.
+macro_rules! checked_text {
+    ($type:ty) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?
+                    .parse()
+                    .map_err(D::Error::custom)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    };
+}
+
+/// A checked text that is held as it was written.
+macro_rules! text_type {
+    ($visibility:vis $type:ident, $doc:literal) => {
+        #[doc = $doc]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+        $visibility struct $type(String);
+
+        impl $type {
+            /// The text.
+            $visibility fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        checked_text!($type);
+    };
+}
+
+/// Services by `namespace/name`; anchored, `*` in either part.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServicePattern {
+    namespace: WildMatch,
+    name: WildMatch,
+}
+
+impl ServicePattern {
+    /// Returns whether it names this Service. A Service without a name yet (`generateName`) is
+    /// named by no pattern.
+    pub fn matches(&self, namespace: &str, name: &str) -> bool {
+        !name.is_empty() && self.namespace.matches(namespace) && self.name.matches(name)
+    }
+}
+
+impl FromStr for ServicePattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |part: &str| {
+            let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'*');
+            !part.is_empty() && part.bytes().all(allowed)
+        };
+        let all = |part: &str| part.bytes().all(|byte| byte == b'*');
+        match text.split_once('/') {
+            Some((namespace, _)) if namespace.contains('.') => Err(format!(
+                "{text:?} names no Services: no namespace has a dot in its name"
+            )),
+            Some((namespace, name)) if plain(namespace) && plain(name) => {
+                if all(namespace) && all(name) {
+                    return Err(format!(
+                        "{text:?} exempts every Service; remove the policies instead"
+                    ));
+                }
+                Ok(Self {
+                    namespace: WildMatch::new(namespace),
+                    name: WildMatch::new(name),
+                })
+            }
+            _ => Err(format!(
+                "{text:?} names no Services; write namespace/name, with `*` for any characters"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for ServicePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+checked_text!(ServicePattern);
+
+text_type!(pub Namespace, "A namespace's name.");
+
+impl Namespace {
+    /// Those that Kubernetes itself owns.
+    pub(super) fn of_kubernetes() -> Vec<Self> {
+        ["kube-system", "kube-public", "kube-node-lease"]
+            .map(|name| Self(name.to_owned()))
+            .to_vec()
+    }
+}
+
+impl FromStr for Namespace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if super::is_label(text) {
+            return Ok(Self(text.to_owned()));
+        }
+        let hint = if text.contains('*') {
+            "; only `services` knows patterns, such as \"gateway-*/*\""
+        } else {
+            ""
+        };
+        Err(format!("{text:?} is no namespace's name{hint}"))
+    }
+}
+
+text_type!(
+    pub(super) ExcludedNamespace,
+    "The name of a namespace that a policy is not asked about."
+);
+
+impl FromStr for ExcludedNamespace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if super::is_label(text) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!(
+            "{:?} is no namespace's name; write names one by one, without patterns",
+            excerpt(text)
+        ))
+    }
+}
+
+text_type!(pub(super) LabelKey, "The key of a label: `team`, `example.com/team`.");
+
+impl FromStr for LabelKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (prefix, name) = text.split_once('/').unwrap_or(("a", text));
+        let of_dns = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+        let has_prefix = !prefix.is_empty() && prefix.len() <= 253 && prefix.bytes().all(of_dns);
+        if has_prefix && is_label_text(name) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!(
+            "{:?} can be no label's key; write it as {NAME_LABEL}",
+            excerpt(text)
+        ))
+    }
+}
+
+text_type!(pub(super) LabelValue, "The value of a label; may be empty.");
+
+impl LabelValue {
+    /// All of them, as a regular expression.
+    pub(super) const PATTERN: &str = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
+}
+
+impl FromStr for LabelValue {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() || is_label_text(text) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!(
+            "{:?} can be no label's value; write values without patterns",
+            excerpt(text)
+        ))
+    }
+}
+
+/// Returns whether a text can be a label's value, or the name in its key.
+fn is_label_text(text: &str) -> bool {
+    let end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    text.len() <= 63
+        && text.bytes().all(inner)
+        && end(text.as_bytes().first())
+        && end(text.as_bytes().last())
+}
+
+/// Reads the name of a file in the directory of the modules.
+pub(super) fn bare_file_name<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<String, D::Error> {
+    let file = String::deserialize(deserializer)?;
+    let is_bare = !file.is_empty() && !file.starts_with('.') && !file.contains(['/', '\\', '\0']);
+    if is_bare {
+        return Ok(file);
+    }
+    Err(D::Error::custom(format!(
+        "{file:?} is no bare file name; name a file in the directory of the policies, such as \
+         policy.wasm"
+    )))
+}
+
+text_type!(pub Subject, "A user's name.");
+
+impl FromStr for Subject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err("a user's name must not be empty; remove it".to_owned()),
+            _ if text.contains('*') => Err(format!(
+                "{text:?}: users are named exactly, without patterns"
+            )),
+            _ if text.trim() != text => Err(format!(
+                "{text:?}: no user has a name with blanks at an end; remove them"
+            )),
+            "system:anonymous" => Err(format!(
+                "{text:?} is whoever did not say who they are; name a user"
+            )),
+            _ => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+text_type!(pub Group, "A group's name.");
+
+impl FromStr for Group {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err("a group's name must not be empty; remove it".to_owned()),
+            _ if text.contains('*') => Err(format!(
+                "{text:?}: groups are named exactly, without patterns"
+            )),
+            _ if text.trim() != text => Err(format!(
+                "{text:?}: no group has a name with blanks at an end; remove them"
+            )),
+            "system:authenticated" | "system:unauthenticated" | "system:serviceaccounts" => {
+                Err(format!(
+                    "{text:?} holds far more than those who can be meant; name a smaller group"
+                ))
+            }
+            _ => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+/// A service account, `namespace/name`; held as the user name that the API server gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceAccount(String);
+
+impl ServiceAccount {
+    const PREFIX: &'static str = "system:serviceaccount:";
+
+    /// `system:serviceaccount:namespace:name`.
+    pub fn user_name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ServiceAccount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |part: &str| {
+            let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+            !part.is_empty() && part.bytes().all(allowed)
+        };
+        match text.split_once('/') {
+            Some((namespace, name)) if super::is_label(namespace) && plain(name) => {
+                Ok(Self(format!("{}{namespace}:{name}", Self::PREFIX)))
+            }
+            _ => Err(format!(
+                "{text:?} names no service account; write namespace/name"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for ServiceAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (namespace, name) = self
+            .0
+            .trim_start_matches(Self::PREFIX)
+            .split_once(':')
+            .unwrap_or_default();
+        write!(f, "{namespace}/{name}")
+    }
+}
+
+checked_text!(ServiceAccount);
+
+text_type!(pub AnnotationKey, "The key of an annotation.");
+
+impl Default for AnnotationKey {
+    fn default() -> Self {
+        Self("sallyport.dev/break-glass".to_owned())
+    }
+}
+
+impl FromStr for AnnotationKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = text.rsplit('/').next().unwrap_or_default();
+        let allowed =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/');
+        let qualified =
+            !name.is_empty() && name.len() <= 63 && text.len() <= 253 && text.bytes().all(allowed);
+        if qualified && text.split('/').count() == 2 {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!(
+            "{text:?} is no annotation with a domain of yours; write it as example.com/break-glass"
+        ))
+    }
+}
+
+/// A duration from 1 minute to 30 days: `90m`, `72h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hours(Duration);
+
+impl Hours {
+    const MIN: Duration = Duration::from_mins(1);
+    const MAX: Duration = Duration::from_hours(30 * 24);
+
+    /// Converts into the standard library's type.
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl Default for Hours {
+    /// A long weekend.
+    fn default() -> Self {
+        Self(Duration::from_hours(72))
+    }
+}
+
+impl FromStr for Hours {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        units::duration(text)
+            .filter(|time| (Self::MIN..=Self::MAX).contains(time))
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is no duration from 1m to 720h, such as 90m or 72h"))
+    }
+}
+
+impl fmt::Display for Hours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        units::display(self.0).fmt(f)
+    }
+}
+
+checked_text!(Hours);

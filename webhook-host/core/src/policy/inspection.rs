@@ -1,0 +1,152 @@
+//! The description of a component without a manifest, for `sallyport inspect` and the
+//! documentation.
+
+use crate::component::PolicyComponent;
+use crate::contract::description::{About, Context, Description};
+use crate::contract::review::{Operation, Phase, Resource};
+use crate::contract::{PACKAGE, VERSION};
+use crate::settings::{self, manifest_name, parse_wit};
+use serde::Serialize;
+use serde_json::Value;
+use wit_parser::{UnresolvedPackage, World};
+
+/// A component's self-portrait.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inspection {
+    /// As it calls itself.
+    pub name: String,
+    /// Its own version.
+    pub version: String,
+    /// The contract that it speaks, such as `sallyport:policy@0.1.0`.
+    pub contract: String,
+    /// The world of the author's WIT, when the SDK embedded it.
+    pub world: Option<String>,
+    /// The world's doc comment: the purpose of the policy, and its rules.
+    pub documentation: Option<String>,
+    /// `mutating`, `validating`.
+    pub phases: Vec<&'static str>,
+    /// `CREATE`, `UPDATE`.
+    pub operations: Vec<&'static str>,
+    /// `services`, `services/status`.
+    pub resources: Vec<&'static str>,
+    /// `namespace`, `cluster`, `pods`.
+    pub context: Vec<&'static str>,
+    /// The properties of Services that the policy judges, such as `loadBalancer` or `externalIps`,
+    /// with the default settings; empty: it judges every Service.
+    pub about: Vec<String>,
+    /// Interfaces that it imports.
+    pub imports: Vec<String>,
+    /// Interfaces and functions that it exports.
+    pub exports: Vec<String>,
+    /// JSON Schema of its settings, with defaults; `None` when it has none.
+    pub settings: Option<Value>,
+    /// Why its settings can't be part of a snapshot; `None` when they can, or there are none.
+    pub configured_per_instance: Option<String>,
+    /// Bytes.
+    pub size: usize,
+    /// `sha256:…`.
+    pub digest: String,
+}
+
+impl Inspection {
+    /// Puts together what a component's file, its `describe` and its `defaults` say.
+    /// `configured_per_instance` says why the settings can't be part of a snapshot.
+    pub fn new(
+        component: &PolicyComponent<'_>,
+        description: Description,
+        defaults: Option<&settings::Value>,
+        configured_per_instance: Option<String>,
+    ) -> Self {
+        let wit = component.wit();
+        let settings = component.settings().zip(defaults);
+        // Types of the world itself are imports too, as far as the binary format goes.
+        let imports = component.imports().iter().filter(|name| name.contains(':'));
+        Self {
+            contract: format!("{PACKAGE}@{VERSION}"),
+            world: wit.and_then(world_name),
+            documentation: wit.and_then(world_documentation),
+            phases: phases(&description),
+            operations: operations(&description),
+            resources: resources(&description),
+            context: context(&description),
+            about: about(&description),
+            imports: imports.cloned().collect(),
+            exports: component.exports().to_vec(),
+            settings: settings.map(|(ty, defaults)| settings::schema(ty, defaults, wit)),
+            configured_per_instance,
+            size: component.bytes().len(),
+            digest: PolicyComponent::digest(component.bytes()),
+            name: description.name,
+            version: description.version,
+        }
+    }
+}
+
+fn phases(description: &Description) -> Vec<&'static str> {
+    let word = |phase: &Phase| match phase {
+        Phase::Mutating => "mutating",
+        Phase::Validating => "validating",
+    };
+    description.phases.iter().map(word).collect()
+}
+
+fn operations(description: &Description) -> Vec<&'static str> {
+    let word = |operation: &Operation| match operation {
+        Operation::Create => "CREATE",
+        Operation::Update => "UPDATE",
+    };
+    description.operations.iter().map(word).collect()
+}
+
+fn resources(description: &Description) -> Vec<&'static str> {
+    let word = |resource: &Resource| match resource {
+        Resource::Services => "services",
+        Resource::ServicesStatus => "services/status",
+    };
+    description.resources.iter().map(word).collect()
+}
+
+fn context(description: &Description) -> Vec<&'static str> {
+    let word = |context: &Context| match context {
+        Context::Namespace => "namespace",
+        Context::Cluster => "cluster",
+        Context::Pods => "pods",
+    };
+    description.context.iter().map(word).collect()
+}
+
+fn about(description: &Description) -> Vec<String> {
+    About::ALL
+        .into_iter()
+        .filter(|(about, _)| description.about.contains(*about))
+        .map(|(_, name)| manifest_name(name))
+        .collect()
+}
+
+/// `package:name/world` of the author's WIT.
+fn world_name(wit: &str) -> Option<String> {
+    let package = parse_wit(wit)?;
+    let world = &author_world(&package)?.name;
+    Some(format!(
+        "{}:{}/{world}",
+        package.name.namespace, package.name.name
+    ))
+}
+
+fn world_documentation(wit: &str) -> Option<String> {
+    author_world(&parse_wit(wit)?)?
+        .docs
+        .contents
+        .as_deref()
+        .map(|docs| docs.trim().to_owned())
+}
+
+/// While parsed alone, a world that includes another is preceded by a nameless stand-in for it.
+fn author_world(package: &UnresolvedPackage) -> Option<&World> {
+    package
+        .worlds
+        .iter()
+        .map(|(_, world)| world)
+        .find(|world| !world.name.is_empty())
+}

@@ -1,0 +1,299 @@
+//! The report of `sallyport check`: the model that all its formats share, text and JSON.
+
+use super::{Detail, View, counted, counted_as};
+use crate::printable::{printable, sentence};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+/// Everything that was found.
+#[derive(Debug, Clone, Default)]
+pub struct CheckReport {
+    /// Services, and files that can't be read.
+    pub subjects: Vec<Subject>,
+    /// Objects of other kinds.
+    pub ignored: usize,
+    /// Loaded policies.
+    pub policies: usize,
+    /// True if warnings count as violations for the exit code.
+    pub strict: bool,
+}
+
+/// A Service, or a file that can't be read.
+#[derive(Debug, Clone, Serialize)]
+pub struct Subject {
+    /// The file as it was named, `<stdin>` for standard input.
+    #[serde(rename = "file")]
+    pub source: String,
+    /// Where it begins, from 1.
+    pub line: usize,
+    /// `namespace/name`; `None` for a file that can't be read.
+    pub service: Option<String>,
+    /// The policies that were asked.
+    pub policies: BTreeSet<String>,
+    /// Its findings, those of the mutating phase first.
+    pub findings: Vec<Finding>,
+    /// The patch that `/mutate` would make.
+    pub patch: Vec<Value>,
+}
+
+/// One thing that was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// Its severity.
+    pub level: Level,
+    /// The policy that says so; empty for the host.
+    pub policy: String,
+    /// Such as `S02`; empty where no rule is concerned.
+    pub rule: String,
+    /// JSON path from the Service's root; empty for the whole.
+    pub field: String,
+    /// The value found and what is allowed.
+    pub message: String,
+    /// The fix; may be empty.
+    pub fix: String,
+    /// The line of the field, from 1.
+    pub line: usize,
+}
+
+/// The severity of a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// No judgement was possible.
+    Unjudged,
+    /// The cluster would deny it.
+    Error,
+    /// The cluster would warn.
+    Warning,
+    /// For information.
+    Note,
+}
+
+impl Subject {
+    /// A file that can't be read.
+    pub fn unread(source: &str, problem: String) -> Self {
+        let findings = vec![Finding::unjudged("", problem, 1)];
+        let (source, policies) = (source.to_owned(), BTreeSet::new());
+        Self {
+            source,
+            line: 1,
+            service: None,
+            policies,
+            findings,
+            patch: vec![],
+        }
+    }
+
+    fn has(&self, level: Level) -> bool {
+        self.findings.iter().any(|finding| finding.level == level)
+    }
+}
+
+impl Finding {
+    /// Says nothing yet.
+    pub fn empty(level: Level) -> Self {
+        let none = String::new;
+        Self {
+            level,
+            policy: none(),
+            rule: none(),
+            field: none(),
+            message: none(),
+            fix: none(),
+            line: 1,
+        }
+    }
+
+    /// Why there is no judgement.
+    pub fn unjudged(policy: &str, problem: String, line: usize) -> Self {
+        Self {
+            policy: policy.to_owned(),
+            message: problem,
+            line,
+            ..Self::empty(Level::Unjudged)
+        }
+    }
+
+    /// `field: message; fix`, as a denial says it.
+    pub fn sentence(&self) -> String {
+        printable(&sentence(&self.field, &self.message, &self.fix)).into_owned()
+    }
+
+    /// `[policy] field: message; fix`, with `sallyport` for the host.
+    pub fn line_of_text(&self) -> String {
+        let policy = if self.policy.is_empty() {
+            "sallyport"
+        } else {
+            &self.policy
+        };
+        format!("[{policy}] {}", self.sentence())
+    }
+}
+
+impl CheckReport {
+    fn count(&self, level: Level) -> usize {
+        self.subjects
+            .iter()
+            .filter(|subject| subject.has(level))
+            .count()
+    }
+
+    /// 0 clean, 1 violations (where it is strict, warnings too), 2 something could not be judged.
+    pub fn exit_code(&self) -> u8 {
+        let warned = self.strict && self.count(Level::Warning) > 0;
+        match (self.count(Level::Unjudged), self.count(Level::Error)) {
+            (0, 0) if !warned => 0,
+            (0, _) => 1,
+            _ => 2,
+        }
+    }
+}
+
+/// For people: what is wrong, then one line of summary.
+pub fn text(report: &CheckReport, view: View) -> String {
+    let mut text = String::new();
+    for subject in &report.subjects {
+        subject_lines(subject, view, &mut text);
+    }
+    if view.detail != Detail::Quiet {
+        summary(report, &mut text);
+    }
+    text
+}
+
+fn subject_lines(subject: &Subject, view: View, text: &mut String) {
+    let detail = view.detail;
+    let is_clean = subject.findings.is_empty() && subject.patch.is_empty();
+    let is_bad = subject.has(Level::Unjudged) || subject.has(Level::Error);
+    let is_shown = match detail {
+        Detail::Quiet => is_bad,
+        Detail::Ordinary => !is_clean,
+        Detail::Verbose => true,
+    };
+    if !is_shown {
+        return;
+    }
+    let heading = match &subject.service {
+        Some(service) => format!(
+            "{} ({}:{})",
+            printable(service),
+            printable(&subject.source),
+            subject.line
+        ),
+        None => printable(&subject.source).into_owned(),
+    };
+    let _ = writeln!(text, "{} {heading}", verdict(subject, view));
+    let quiet = |finding: &&Finding| {
+        detail != Detail::Quiet || matches!(finding.level, Level::Unjudged | Level::Error)
+    };
+    for finding in subject.findings.iter().filter(quiet) {
+        let rule = if finding.rule.is_empty() {
+            String::new()
+        } else {
+            format!(" {}", printable(&finding.rule))
+        };
+        let _ = writeln!(
+            text,
+            "     {}{rule}: {}",
+            word(finding.level),
+            finding.line_of_text()
+        );
+    }
+    for operation in subject.patch.iter().filter(|_| detail != Detail::Quiet) {
+        let _ = writeln!(text, "     patch {}", printable(&operation.to_string()));
+    }
+    if detail == Detail::Verbose && subject.service.is_some() {
+        let policies = subject
+            .policies
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let _ = writeln!(
+            text,
+            "     asked: {}",
+            if policies.is_empty() {
+                "no policy"
+            } else {
+                &policies
+            }
+        );
+    }
+}
+
+/// `5 Services, 9 of 11 policies asked: 3 denied, 1 with warnings, 0 with errors; 1 other object
+/// ignored`.
+fn summary(report: &CheckReport, text: &mut String) {
+    let services = report
+        .subjects
+        .iter()
+        .filter(|subject| subject.service.is_some())
+        .count();
+    let asked: BTreeSet<_> = report
+        .subjects
+        .iter()
+        .flat_map(|subject| &subject.policies)
+        .collect();
+    let [denied, warned, unjudged] =
+        [Level::Error, Level::Warning, Level::Unjudged].map(|level| report.count(level));
+    let _ = writeln!(
+        text,
+        "{}, {} of {} asked: {denied} denied, {warned} with warnings, {unjudged} with errors; {} \
+         ignored",
+        counted(services, "Service"),
+        asked.len(),
+        counted_as(report.policies, "policy", "policies"),
+        counted(report.ignored, "other object"),
+    );
+}
+
+fn verdict(subject: &Subject, view: View) -> String {
+    match () {
+        () if subject.has(Level::Unjudged) => view.bad("ERROR"),
+        () if subject.has(Level::Error) => view.bad("DENY"),
+        () if subject.has(Level::Warning) => view.odd("WARN"),
+        () => view.good("PASS"),
+    }
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Unjudged => "error",
+        Level::Error => "denied",
+        Level::Warning => "warning",
+        Level::Note => "note",
+    }
+}
+
+/// For programs.
+pub fn json(report: &CheckReport) -> String {
+    let value = json!({
+        "exitCode": report.exit_code(),
+        "ignored": report.ignored,
+        "policies": report.policies,
+        "subjects": report.subjects,
+    });
+    format!("{value:#}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_fail_only_where_it_is_strict() {
+        let warned = Subject {
+            findings: vec![Finding::empty(Level::Warning)],
+            ..Subject::unread("f", String::new())
+        };
+        let mut report = CheckReport {
+            subjects: vec![warned],
+            ..CheckReport::default()
+        };
+        assert_eq!(report.exit_code(), 0);
+        report.strict = true;
+        assert_eq!(report.exit_code(), 1);
+    }
+}

@@ -1,0 +1,25 @@
+//! Reports: what checks, tests and inspections found, for people, for programs, for CI
+//! systems.
+//!
+//! Role: each format is one file and a pure function from findings to text.
+
+pub mod check;
+pub mod github;
+pub mod inspection;
+pub mod lint;
+mod rules;
+pub mod sarif;
+pub mod tests;
+mod view;
+
+pub use view::{Detail, View};
+
+/// A number with a word that agrees with it: `1 error`, `2 errors`.
+pub fn counted(count: usize, word: &str) -> String {
+    counted_as(count, word, &format!("{word}s"))
+}
+
+/// A number with one of two words: `1 policy`, `2 policies`.
+pub fn counted_as(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}

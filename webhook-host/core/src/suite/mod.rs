@@ -1,0 +1,24 @@
+//! Test suites for policies: YAML files that say what a policy must answer to which request.
+//!
+//! Model ([`Suite`], [`Case`], [`Expect`]), runner ([`Runner`]) and bless ([`Blessing`]) know
+//! nothing of each other's inside. A case becomes the bytes of an AdmissionReview
+//! ([`Case::review_body`]) and takes the webhook's own path from there, so that what a suite proves
+//! holds in the cluster. A suite can't pass vacuously: whatever it leaves unsaid, or says of a
+//! policy that was never asked, is a failure. The caller brings files and components.
+
+mod asked;
+mod bless;
+mod expect;
+mod files;
+mod model;
+mod places;
+mod references;
+mod run;
+
+pub use asked::{Asked, User};
+pub use bless::{BlessError, Blessing};
+pub use expect::{Expect, TextPattern, ViolationPattern};
+pub use files::{holds_suite, parse};
+pub use model::{Case, Setup, Source, Suite};
+pub use references::{Files, SuiteError};
+pub use run::{CaseReport, Finding, Load, Runner, SuiteReport, TestReport};

@@ -1,0 +1,456 @@
+//! A suite, with everything resolved that does not depend on running it.
+//!
+//! The raw serde types stay private; a [`Suite`] that exists can be run.
+
+use super::asked::{Asked, User};
+use super::expect::Expect;
+use super::places;
+use super::references::{PolicySource, References, SuiteError};
+use crate::admission::Function;
+use crate::contract::review::Phase;
+use crate::decode::{self, DecodeError, join};
+use crate::inventory::InventoryData;
+use crate::manifest::{API_VERSION, Exemptions, Metadata, ServicePolicy, is_label};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// The time of a request that names none: 2026-01-01T00:00:00Z.
+const TIME: Duration = Duration::from_secs(1_767_225_600);
+
+/// One file of cases for one policy.
+#[derive(Debug, Clone)]
+pub struct Suite {
+    /// The file.
+    pub path: PathBuf,
+    /// `metadata.name`.
+    pub name: String,
+    /// In the file's order, never empty, names unique.
+    pub cases: Vec<Case>,
+    /// The file's text.
+    pub(super) text: String,
+}
+
+/// One request and what must come of it.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// A sentence, unique within the suite.
+    pub name: String,
+    /// Where it begins in the file, from 1.
+    pub line: usize,
+    /// The function that the policy is asked.
+    pub function: Function,
+    /// When the request arrives.
+    pub time: SystemTime,
+    /// The host that it is sent to.
+    pub setup: Arc<Setup>,
+    /// The expected outcome.
+    pub expect: Expect,
+    /// Why the expectation proves nothing, so that the case fails; `--bless` cures it.
+    pub(super) silence: Option<String>,
+    pub(super) request: Request,
+}
+
+/// Everything that decides beside the request. Cases with equal setups share one host.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The policy, or the policies of a set, with the suite's and the case's settings; never empty.
+    pub policies: Vec<Source>,
+    /// The facts that it may know.
+    pub inventory: InventoryData,
+    /// Whom it is not asked about.
+    pub exemptions: Exemptions,
+}
+
+/// A policy and where it comes from.
+#[derive(Debug, Clone, Serialize)]
+pub struct Source {
+    /// Its manifest.
+    pub manifest: ServicePolicy,
+    /// The file of its component.
+    pub component: PathBuf,
+}
+
+impl Setup {
+    /// Equal for equal setups.
+    pub fn fingerprint(&self) -> String {
+        json!([self.policies, self.inventory, self.exemptions]).to_string()
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Request {
+    /// As it stands in the suite.
+    Body(Value),
+    Asked(Box<Asked>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct File {
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    #[serde(rename = "kind")]
+    _kind: String,
+    metadata: Metadata,
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Spec {
+    policy: PolicySource,
+    settings: Option<Map<String, Value>>,
+    #[serde(default)]
+    inventory: InventoryData,
+    #[serde(default)]
+    exemptions: Exemptions,
+    cases: Vec<CaseFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct CaseFile {
+    name: String,
+    #[serde(default)]
+    policy: PolicySource,
+    phase: Option<PhaseWord>,
+    #[serde(default)]
+    function: FunctionWord,
+    operation: Option<OperationWord>,
+    sub_resource: Option<String>,
+    #[serde(default)]
+    user: User,
+    #[serde(default)]
+    dry_run: bool,
+    namespace: Option<String>,
+    time: Option<String>,
+    settings: Option<Map<String, Value>>,
+    inventory: Option<InventoryData>,
+    request: Option<Value>,
+    object: Option<Value>,
+    raw_object: Option<String>,
+    manifest: Option<String>,
+    old_object: Option<Value>,
+    expect: Option<Expect>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum PhaseWord {
+    Validating,
+    Mutating,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum FunctionWord {
+    #[default]
+    Validate,
+    Mutate,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum OperationWord {
+    Create,
+    Update,
+    Delete,
+    Connect,
+}
+
+impl Case {
+    /// The AdmissionReview of this case, as the API server would send it to the webhook.
+    pub fn review_body(&self) -> Vec<u8> {
+        match &self.request {
+            Request::Body(body) => body.to_string().into_bytes(),
+            Request::Asked(asked) => asked.body(asked.object.as_deref().unwrap_or("null")),
+        }
+    }
+
+    /// The AdmissionReview of this case with another object, such as the patched one.
+    pub(super) fn review_body_of(&self, object: &Value) -> Vec<u8> {
+        match &self.request {
+            Request::Body(body) => {
+                let mut body = body.clone();
+                body["request"]["object"] = object.clone();
+                body.to_string().into_bytes()
+            }
+            Request::Asked(asked) => asked.body(&object.to_string()),
+        }
+    }
+}
+
+impl Suite {
+    /// Returns whether a document claims to be a suite.
+    pub(super) fn is(document: &Value) -> bool {
+        document.get("kind").and_then(Value::as_str) == Some("Suite")
+    }
+
+    pub(super) fn parse(
+        path: PathBuf,
+        text: String,
+        document: &Value,
+        files: &References<'_>,
+    ) -> Result<Self, SuiteError> {
+        let place = |error: DecodeError| SuiteError::new(&path, error.to_string());
+        check_head(document).map_err(place)?;
+        let file: File = decode::from_value(document).map_err(place)?;
+        check_names(&file).map_err(place)?;
+        let base = files
+            .policies(&file.spec.policy)
+            .map_err(|error| place(under("spec.policy", error)))?;
+        let lines = places::places(&text);
+        let mut cases = vec![];
+        for (index, case) in file.spec.cases.iter().enumerate() {
+            let line = lines.get(index).map_or(1, |place| place.line);
+            let shown = |error: DecodeError| {
+                let at = under(&format!("spec.cases[{index}]"), error);
+                SuiteError::new(&path, format!("line {line}: {at} (case {:?})", case.name))
+            };
+            cases.push(
+                case.resolve(line, &file.spec, &base, files)
+                    .map_err(shown)?,
+            );
+        }
+        Ok(Self {
+            path,
+            name: file.metadata.name,
+            cases,
+            text,
+        })
+    }
+}
+
+fn under(parent: &str, error: DecodeError) -> DecodeError {
+    DecodeError::new(join(parent, &error.path), error.problem)
+}
+
+fn check_head(document: &Value) -> Result<(), DecodeError> {
+    match document.get("apiVersion").and_then(Value::as_str) {
+        Some(API_VERSION) => Ok(()),
+        found => Err(DecodeError::new(
+            "apiVersion",
+            format!("expected {API_VERSION}, found {found:?}"),
+        )),
+    }
+}
+
+fn check_names(file: &File) -> Result<(), DecodeError> {
+    let name = &file.metadata.name;
+    if !is_label(name) {
+        let allowed = "use lower-case letters, digits and '-', at most 63 characters";
+        return Err(DecodeError::new(
+            "metadata.name",
+            format!("{name:?} is no name; {allowed}"),
+        ));
+    }
+    if file.spec.cases.is_empty() {
+        return Err(DecodeError::new(
+            "spec.cases",
+            "empty; a suite without cases proves nothing",
+        ));
+    }
+    let mut seen = BTreeSet::new();
+    for (index, case) in file.spec.cases.iter().enumerate() {
+        let path = format!("spec.cases[{index}].name");
+        if case.name.trim().is_empty() {
+            return Err(DecodeError::new(
+                path,
+                "empty; say in a sentence what the case proves",
+            ));
+        }
+        if !seen.insert(case.name.as_str()) {
+            return Err(DecodeError::new(
+                path,
+                format!("{:?} stands twice; each case needs its own name", case.name),
+            ));
+        }
+    }
+    Ok(())
+}
+
+impl CaseFile {
+    fn resolve(
+        &self,
+        line: usize,
+        spec: &Spec,
+        base: &[(Value, PathBuf)],
+        files: &References<'_>,
+    ) -> Result<Case, DecodeError> {
+        let function = self.function()?;
+        let expect = self.expect.clone().unwrap_or_default();
+        Ok(Case {
+            silence: expect.problem(function == Function::Mutate),
+            name: self.name.clone(),
+            line,
+            function,
+            time: self.time()?,
+            setup: Arc::new(self.setup(spec, base)?),
+            request: self.request(&expect, files)?,
+            expect,
+        })
+    }
+
+    fn function(&self) -> Result<Function, DecodeError> {
+        match (self.function, self.phase) {
+            (FunctionWord::Mutate, Some(PhaseWord::Validating)) => Err(DecodeError::new(
+                "phase",
+                "`function: mutate` belongs to the mutating phase; remove the key",
+            )),
+            (FunctionWord::Mutate, _) => Ok(Function::Mutate),
+            (FunctionWord::Validate, Some(PhaseWord::Mutating)) => {
+                Ok(Function::Validate(Phase::Mutating))
+            }
+            (FunctionWord::Validate, _) => Ok(Function::Validate(Phase::Validating)),
+        }
+    }
+
+    fn time(&self) -> Result<SystemTime, DecodeError> {
+        let Some(text) = &self.time else {
+            return Ok(SystemTime::UNIX_EPOCH + TIME);
+        };
+        let wrong = |_| {
+            DecodeError::new(
+                "time",
+                format!("{text:?} is no time of RFC 3339, such as 2026-01-01T00:00:00Z"),
+            )
+        };
+        text.parse::<jiff::Timestamp>()
+            .map(SystemTime::from)
+            .map_err(wrong)
+    }
+
+    fn setup(&self, spec: &Spec, base: &[(Value, PathBuf)]) -> Result<Setup, DecodeError> {
+        if self.policy.manifest.is_some()
+            || self.policy.module.is_some()
+            || self.policy.set.is_some()
+        {
+            return Err(DecodeError::new(
+                "policy",
+                "a suite is about one policy or one set; name manifest, module or set in \
+                 spec.policy",
+            ));
+        }
+        let settings = self.settings.as_ref().or(spec.settings.as_ref());
+        if settings.is_some() && spec.policy.set.is_some() {
+            return Err(DecodeError::new(
+                "settings",
+                "the policies of a set have their own; write them into its manifests",
+            ));
+        }
+        let source = |(manifest, component): &(Value, PathBuf)| {
+            let mut manifest = manifest.clone();
+            spec.policy.lay_over(&mut manifest["spec"]);
+            self.policy.lay_over(&mut manifest["spec"]);
+            if let Some(settings) = settings {
+                manifest["spec"]["settings"] = Value::Object(settings.clone());
+            }
+            let manifest =
+                ServicePolicy::from_value(&manifest).map_err(|error| under("policy", error))?;
+            Ok(Source {
+                manifest,
+                component: component.clone(),
+            })
+        };
+        let policies = base.iter().map(source).collect::<Result<_, _>>()?;
+        let inventory = self.inventory.as_ref().unwrap_or(&spec.inventory).clone();
+        Ok(Setup {
+            policies,
+            inventory,
+            exemptions: spec.exemptions.clone(),
+        })
+    }
+
+    fn request(&self, expect: &Expect, files: &References<'_>) -> Result<Request, DecodeError> {
+        let given = [
+            ("request", self.request.is_some()),
+            ("object", self.object.is_some()),
+            ("rawObject", self.raw_object.is_some()),
+            ("manifest", self.manifest.is_some()),
+        ];
+        let given: Vec<_> = given
+            .into_iter()
+            .filter(|(_, given)| *given)
+            .map(|(key, _)| key)
+            .collect();
+        if let [_, second, ..] = given[..] {
+            return Err(DecodeError::new(
+                second,
+                format!("{} exclude each other; keep one", given.join(" and ")),
+            ));
+        }
+        let objectless = matches!(
+            self.operation,
+            Some(OperationWord::Delete | OperationWord::Connect)
+        );
+        if given.is_empty() && !objectless && expect.settings_error.is_none() {
+            return Err(DecodeError::new(
+                "object",
+                "required, but missing; give object, rawObject, manifest or request",
+            ));
+        }
+        match &self.request {
+            Some(_) if self.old_object.is_some() => Err(DecodeError::new(
+                "oldObject",
+                "`request` is a whole AdmissionReview; put oldObject into it",
+            )),
+            Some(body) => Ok(Request::Body(body.clone())),
+            None => Ok(Request::Asked(Box::new(self.asked(files)?))),
+        }
+    }
+
+    fn asked(&self, files: &References<'_>) -> Result<Asked, DecodeError> {
+        let object = match &self.manifest {
+            Some(file) => Some(
+                files
+                    .object(file)
+                    .map_err(|error| under("manifest", error))?,
+            ),
+            None => self.object.clone(),
+        };
+        let text = |pointer: &str| {
+            let find = |object: &Option<Value>| {
+                object
+                    .as_ref()
+                    .and_then(|object| Some(object.pointer(pointer)?.as_str()?.to_owned()))
+            };
+            find(&object).or_else(|| find(&self.old_object))
+        };
+        let api_version = text("/apiVersion").unwrap_or_else(|| "v1".to_owned());
+        let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+        let kind = text("/kind").unwrap_or_else(|| "Service".to_owned());
+        Ok(Asked {
+            kind: (group.to_owned(), version.to_owned(), kind),
+            operation: self.operation(),
+            sub_resource: self.sub_resource.clone(),
+            name: text("/metadata/name").unwrap_or_default(),
+            namespace: self
+                .namespace
+                .clone()
+                .or_else(|| text("/metadata/namespace"))
+                .unwrap_or("default".to_owned()),
+            user: self.user.clone(),
+            dry_run: self.dry_run,
+            object: self
+                .raw_object
+                .clone()
+                .or_else(|| object.as_ref().map(Value::to_string)),
+            old_object: self.old_object.clone(),
+        })
+    }
+
+    fn operation(&self) -> &'static str {
+        match self.operation {
+            Some(OperationWord::Create) => "CREATE",
+            Some(OperationWord::Update) => "UPDATE",
+            Some(OperationWord::Delete) => "DELETE",
+            Some(OperationWord::Connect) => "CONNECT",
+            None if self.old_object.is_some() => "UPDATE",
+            None => "CREATE",
+        }
+    }
+}

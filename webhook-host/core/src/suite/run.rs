@@ -1,0 +1,426 @@
+//! Runs cases: one host per distinct setup, one review per case, and what every mutation must hold.
+//!
+//! The runner never compares; it renders what happened as an [`Expect`] seen through the case's
+//! own, and equality decides.
+
+use super::expect::{self, Expect, TextPattern, Told};
+use super::model::{Case, Setup, Source, Suite};
+use crate::admission::{Admission, AdmissionRequest, Clock, Evaluation, Function, Outcome};
+use crate::contract::review::Phase;
+use crate::contract::verdict::Violation;
+use crate::inventory::Inventory;
+use crate::policy::{Deadline, LoadError, Policy};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A harness on a busy machine must not invent deadlines; the policies' own limits still hold.
+const MAX_EVALUATION: Duration = Duration::from_secs(30);
+
+/// Runs the cases of suites.
+pub struct Runner {
+    load: Box<Load>,
+    hosts: HashMap<String, Host>,
+}
+
+/// Loads the component of a source with its manifest.
+pub type Load = dyn Fn(&Source) -> Result<Policy, LoadError>;
+
+#[derive(Debug)]
+struct Host {
+    admission: Admission,
+    refused: Option<LoadError>,
+}
+
+/// The outcome of one case.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// The answer, in the words of the expectation.
+    pub got: Expect,
+    /// Problems that no expectation can excuse: a mutation that is not idempotent.
+    pub problems: Vec<String>,
+    /// Explanations of the answer: the text of an evaluation error.
+    pub details: Vec<String>,
+}
+
+/// Everything that was run.
+#[derive(Debug, Clone, Default)]
+pub struct TestReport {
+    /// In the order of their files.
+    pub suites: Vec<SuiteReport>,
+}
+
+/// One suite.
+#[derive(Debug, Clone)]
+pub struct SuiteReport {
+    /// The file.
+    pub path: PathBuf,
+    /// `metadata.name`; the path where the suite can't be read.
+    pub name: String,
+    /// Why it could not be run.
+    pub problem: Option<String>,
+    /// Its cases.
+    pub cases: Vec<CaseReport>,
+}
+
+/// One case.
+#[derive(Debug, Clone)]
+pub struct CaseReport {
+    /// The case's name.
+    pub name: String,
+    /// Where it begins in its file.
+    pub line: usize,
+    /// `None`: passed. Else why not, with a unified diff of expectation and answer.
+    pub failure: Option<String>,
+    /// Loading included, for the first case of a setup.
+    pub elapsed: Duration,
+}
+
+impl TestReport {
+    /// Counts the cases that passed, and the cases and suites that failed.
+    pub fn count(&self) -> (usize, usize) {
+        let cases = || self.suites.iter().flat_map(|suite| &suite.cases);
+        let failed = cases().filter(|case| case.failure.is_some()).count();
+        let broken = self
+            .suites
+            .iter()
+            .filter(|suite| suite.problem.is_some())
+            .count();
+        (cases().count() - failed, failed + broken)
+    }
+}
+
+impl Finding {
+    /// Returns whether `--bless` may write it down: an answer was got, and nothing is wrong that no
+    /// expectation can excuse.
+    pub fn can_be_blessed(&self) -> bool {
+        self.problems.is_empty() && self.got != Expect::default()
+    }
+
+    /// Why the case fails, if it does.
+    pub fn failure(&self, case: &Case) -> Option<String> {
+        let mut parts = vec![];
+        if let Some(silence) = &case.silence {
+            parts.push(silence.clone());
+        }
+        if self.got != case.expect {
+            let (expected, got) = (case.expect.to_yaml(), self.got.to_yaml());
+            let diff = similar::TextDiff::from_lines(&expected, &got);
+            parts.push(
+                diff.unified_diff()
+                    .context_radius(5)
+                    .header("expected", "got")
+                    .to_string(),
+            );
+        }
+        parts.extend(self.problems.iter().cloned());
+        if parts.is_empty() {
+            return None;
+        }
+        parts.extend(self.details.iter().cloned());
+        Some(
+            parts
+                .iter()
+                .map(|part| part.trim_end())
+                .collect::<Vec<_>>()
+                .join("\n"),
+        )
+    }
+}
+
+impl Runner {
+    /// A runner that loads policies in this way, once for each setup.
+    pub fn new(load: impl Fn(&Source) -> Result<Policy, LoadError> + 'static) -> Self {
+        Self {
+            load: Box::new(load),
+            hosts: HashMap::new(),
+        }
+    }
+
+    /// Runs the cases of a suite whose `suite/case` name contains the filter, one whenever the
+    /// caller asks for the next. Returns each case's index in the suite and what came of it.
+    pub fn run_suite<'a>(
+        &'a mut self,
+        suite: &'a Suite,
+        filter: &'a str,
+    ) -> impl Iterator<Item = (usize, Finding)> {
+        // Another suite is about another policy; the hosts of the last one would only take memory.
+        self.hosts.clear();
+        let chosen = move |case: &Case| format!("{}/{}", suite.name, case.name).contains(filter);
+        let cases = suite.cases.iter().enumerate();
+        cases
+            .filter(move |(_, case)| chosen(case))
+            .map(|(index, case)| (index, self.run(case)))
+    }
+
+    /// Runs one case.
+    pub fn run(&mut self, case: &Case) -> Finding {
+        let host = self
+            .hosts
+            .entry(case.setup.fingerprint())
+            .or_insert_with(|| Host::new(&self.load, &case.setup));
+        host.answer(case)
+    }
+}
+
+impl Host {
+    fn new(load: &Load, setup: &Setup) -> Self {
+        let mut refused = None;
+        let mut load = |source: &Source| {
+            load(source).unwrap_or_else(|error| {
+                refused.get_or_insert(error.clone());
+                Policy::broken(source.manifest.clone(), error)
+            })
+        };
+        let policies = setup.policies.iter().map(&mut load).collect();
+        let inventory = Inventory::from(setup.inventory.clone());
+        Self {
+            admission: Admission::new(policies, inventory, setup.exemptions.clone()).thorough(),
+            refused,
+        }
+    }
+
+    fn answer(&self, case: &Case) -> Finding {
+        self.admission
+            .policies()
+            .iter()
+            .for_each(|policy| policy.forget_misses());
+        let expected = &case.expect;
+        match (&self.refused, &expected.settings_error) {
+            // A policy that can't be loaded answers with an evaluation error; a case may be about
+            // that.
+            (Some(_), None) if expected.error.as_deref() == Some("load") => self.review(case),
+            (Some(error), pattern) => match (error.of_settings(), pattern) {
+                (None, None) => Finding::unloaded(error),
+                (of_settings, pattern) => {
+                    let text = of_settings.unwrap_or_else(|| error.to_string());
+                    Finding::refused_settings(&text, pattern.as_ref())
+                }
+            },
+            (None, Some(_)) => Finding {
+                got: Expect::default(),
+                problems: vec!["the settings are accepted".to_owned()],
+                details: vec![],
+            },
+            (None, None) => self.review(case),
+        }
+    }
+
+    fn review(&self, case: &Case) -> Finding {
+        let body = case.review_body();
+        let outcome = match self.ask(case, case.function, &body) {
+            Ok(outcome) => outcome,
+            Err(refusal) => return Finding::refused_body(&refusal, case.expect.refused.as_ref()),
+        };
+        let mut finding = Finding::of(case, &outcome);
+        if case.function == Function::Mutate {
+            self.hold_mutation(case, &body, &outcome, &mut finding);
+        }
+        finding
+    }
+
+    fn ask(&self, case: &Case, function: Function, body: &[u8]) -> Result<Outcome, String> {
+        let request = AdmissionRequest::parse(body).map_err(|error| error.to_string())?;
+        let clock = Clock {
+            now: case.time,
+            deadline: Deadline::Each(MAX_EVALUATION),
+        };
+        Ok(self.admission.review(function, &request, clock))
+    }
+
+    /// Whatever a case says, its patch must fit, must be all there is to do, and must lead to an
+    /// object that the same policy accepts (or violates as the case says).
+    fn hold_mutation(&self, case: &Case, body: &[u8], outcome: &Outcome, finding: &mut Finding) {
+        let expected = &case.expect;
+        let Some(patch) = &outcome.response.patch else {
+            let says =
+                expected.patch.is_some() || case.silence.is_some() && finding.got.exempt.is_none();
+            finding.got.patch = says.then(Vec::new);
+            return;
+        };
+        let operations: Vec<Value> = serde_json::from_str(patch).unwrap_or_default();
+        match apply(body, patch) {
+            Err(error) => finding
+                .problems
+                .push(format!("the patch does not apply: {error}")),
+            Ok(object) => {
+                self.hold_result(case, &object, finding);
+                finding.got.patched_object = expected.patched_object.is_some().then_some(object);
+            }
+        }
+        // An expectation of the object alone leaves the operations open.
+        finding.got.patch =
+            (expected.patched_object.is_none() || expected.patch.is_some()).then_some(operations);
+    }
+
+    fn hold_result(&self, case: &Case, object: &Value, finding: &mut Finding) {
+        let body = case.review_body_of(object);
+        match self.ask(case, Function::Mutate, &body) {
+            Ok(Outcome { response, .. }) if response.patch.is_none() => {}
+            Ok(Outcome { response, .. }) => {
+                let again = response.patch.unwrap_or_default();
+                finding.problems.push(format!(
+                    "not idempotent: the patched object is patched again with {again}"
+                ));
+            }
+            Err(error) => finding
+                .problems
+                .push(format!("the patched object can't be reviewed: {error}")),
+        }
+        if let Ok(outcome) = self.ask(case, Function::Validate(Phase::Validating), &body) {
+            let violations = violations(Function::Validate(Phase::Validating), &outcome);
+            finding.got.violations =
+                expect::seen_violations(&violations, case.expect.violations.as_ref());
+            finding.details.extend(errors(&outcome));
+        }
+    }
+}
+
+fn apply(body: &[u8], patch: &str) -> Result<Value, String> {
+    let review: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let patch: json_patch::Patch =
+        serde_json::from_str(patch).map_err(|error| error.to_string())?;
+    let mut object = review
+        .pointer("/request/object")
+        .cloned()
+        .unwrap_or_default();
+    json_patch::patch(&mut object, &patch).map_err(|error| error.to_string())?;
+    Ok(object)
+}
+
+impl Finding {
+    fn unloaded(error: &LoadError) -> Self {
+        let got = Expect {
+            error: Some("load".to_owned()),
+            ..Expect::default()
+        };
+        Self {
+            got,
+            problems: vec![format!("the policy could not be loaded: {error}")],
+            details: vec![],
+        }
+    }
+
+    fn refused_settings(error: &str, expected: Option<&TextPattern>) -> Self {
+        let got = Expect {
+            settings_error: Some(TextPattern::seen(error, expected)),
+            ..Expect::default()
+        };
+        Self {
+            got,
+            problems: vec![],
+            details: vec![],
+        }
+    }
+
+    fn refused_body(refusal: &str, expected: Option<&TextPattern>) -> Self {
+        let got = Expect {
+            refused: Some(TextPattern::seen(refusal, expected)),
+            ..Expect::default()
+        };
+        Self {
+            got,
+            problems: vec![],
+            details: vec![],
+        }
+    }
+
+    fn of(case: &Case, outcome: &Outcome) -> Self {
+        let expected = &case.expect;
+        let exempt = exempt(case.function, outcome);
+        let mutates = case.function == Function::Mutate;
+        let says = expected.allowed.is_some() || !(mutates || exempt.is_some());
+        let kept = told(outcome, |evaluation| &evaluation.kept);
+        let error = outcome
+            .evaluations
+            .iter()
+            .find_map(|evaluation| evaluation.error.as_ref());
+        let got = Expect {
+            allowed: says.then_some(outcome.response.allowed),
+            exempt: exempt.map(str::to_owned),
+            error: error.map(|error| error.kind().to_owned()),
+            violations: expect::seen_violations(
+                &violations(case.function, outcome),
+                expected.violations.as_ref(),
+            )
+            .filter(|_| expected.message.is_none() || expected.violations.is_some()),
+            message: expected.message.as_ref().map(|message| {
+                let told = outcome
+                    .response
+                    .denial
+                    .as_ref()
+                    .map_or("", |denial| &denial.message);
+                TextPattern::seen(told, Some(message))
+            }),
+            kept: expected
+                .kept
+                .as_ref()
+                .and_then(|expected| expect::seen_violations(&kept, Some(expected))),
+            warnings: expect::seen_texts(&outcome.response.warnings, expected.warnings.as_ref()),
+            ..Expect::default()
+        };
+        Self {
+            got,
+            problems: vec![],
+            details: errors(outcome),
+        }
+    }
+}
+
+fn errors(outcome: &Outcome) -> Vec<String> {
+    let errors = outcome
+        .evaluations
+        .iter()
+        .filter_map(|evaluation| evaluation.error.as_ref());
+    errors.map(|error| format!("no verdict: {error}")).collect()
+}
+
+/// All violations, before mode, with the name of their policy; malformed input is rule S16's.
+fn violations(function: Function, outcome: &Outcome) -> Vec<Told> {
+    let malformed = outcome
+        .malformed
+        .as_ref()
+        .filter(|_| function != Function::Mutate);
+    let malformed = malformed
+        .filter(|_| exempt(function, outcome).is_none())
+        .map(|malformed| {
+            let violation = Violation {
+                rule: "S16".to_owned(),
+                key: String::new(),
+                field: malformed.field.clone(),
+                message: malformed.problem.clone(),
+                fix: String::new(),
+            };
+            ("sallyport".into(), violation)
+        });
+    malformed
+        .into_iter()
+        .chain(told(outcome, |evaluation| &evaluation.violations))
+        .collect()
+}
+
+fn told(outcome: &Outcome, which: impl Fn(&Evaluation) -> &Vec<Violation>) -> Vec<Told> {
+    let of = |evaluation| {
+        which(evaluation)
+            .iter()
+            .map(|violation| (Arc::clone(&evaluation.policy), violation.clone()))
+    };
+    outcome.evaluations.iter().flat_map(of).collect()
+}
+
+/// Why the policy had no say. A case that doesn't know is a case that proves nothing.
+fn exempt(function: Function, outcome: &Outcome) -> Option<&'static str> {
+    if let Some(exemption) = outcome.exemption {
+        return Some(exemption.name());
+    }
+    if outcome.malformed.is_some() {
+        let told = outcome.response.denial.is_some() || !outcome.response.warnings.is_empty();
+        return match function {
+            Function::Mutate => Some("malformed"),
+            Function::Validate(_) => (!told).then_some("unmatched"),
+        };
+    }
+    (!outcome.matched && outcome.response.denial.is_none()).then_some("unmatched")
+}

@@ -1,0 +1,91 @@
+//! Manifests in files, in directories and on standard input.
+
+use sallyport_core::check::Manifests;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use wildmatch::WildMatch;
+
+/// Bytes of a file of manifests. Larger files are none.
+const MAX_FILE_SIZE: u64 = 64 << 20;
+
+/// Reads everything under the paths; `-` is standard input. Passes over the paths that match a
+/// glob, in which `*` stands for any characters.
+pub fn read(paths: &[PathBuf], excluded: &[String]) -> Manifests {
+    let excluded = excluded
+        .iter()
+        .map(|glob| WildMatch::new(glob.trim_end_matches('/')))
+        .collect();
+    let mut reader = Reader {
+        excluded,
+        manifests: Manifests::default(),
+    };
+    for path in paths {
+        if path.as_os_str() == "-" {
+            reader.manifests.add("<stdin>", bytes(io::stdin()));
+        } else if path.is_dir() && !reader.excludes(path) {
+            reader.directory(path);
+        } else if !reader.excludes(path) {
+            reader.file(path);
+        }
+    }
+    reader.manifests
+}
+
+struct Reader {
+    /// Paths that are passed over.
+    excluded: Vec<WildMatch>,
+    manifests: Manifests,
+}
+
+impl Reader {
+    /// Returns whether a path is excluded as it was named and found, or by its last part.
+    fn excludes(&self, path: &Path) -> bool {
+        let whole = path.strip_prefix(".").unwrap_or(path).to_string_lossy();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.excluded
+            .iter()
+            .any(|glob| glob.matches(&whole) || glob.matches(&name))
+    }
+
+    fn directory(&mut self, path: &Path) {
+        let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let mut entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => return self.manifests.add(&path.display().to_string(), Err(error)),
+        };
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let path = entry.path();
+            if self.excludes(&path) {
+                continue;
+            }
+            // Symbolic links to directories are not followed: they make cycles.
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.directory(&path);
+            } else if path
+                .extension()
+                .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|e| extension == *e))
+            {
+                self.file(&path);
+            }
+        }
+    }
+
+    fn file(&mut self, path: &Path) {
+        let bytes = fs::File::open(path).and_then(bytes);
+        self.manifests.add(&path.display().to_string(), bytes);
+    }
+}
+
+fn bytes(source: impl io::Read) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![];
+    source.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_SIZE {
+        return Err(io::Error::other(format!(
+            "larger than {} MiB; split it",
+            MAX_FILE_SIZE >> 20
+        )));
+    }
+    Ok(bytes)
+}
