@@ -428,7 +428,7 @@ mod tests {
 
     #[test]
     fn a_denial_by_a_broken_policy_shows_neither_paths_nor_settings() {
-        let error = LoadError::new("/etc/sallyport/p.yaml: spec.settings: unknown key \"rangs\"");
+        let error = LoadError::settings("unknown key \"rangs\"").in_manifest("/etc/p.yaml");
         let violation = unevaluated(&EvaluationError::Load(error.into()));
         let line = text::line("p", &violation);
         assert_eq!(

@@ -477,7 +477,6 @@ mod tests {
             description,
             backstop: None,
             settings: None,
-            backstop: None,
             evaluator: Box::new(Always(verdict)),
         };
         Policy::new(manifest(), loaded)
