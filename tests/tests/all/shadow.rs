@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// For whatever must come true on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a candidate that loops may take of its thread for one review,
+/// Time of a candidate that loops, on its thread for one review:
 /// `observers::shadow::MAX_EVALUATION`.
 const LOOP: Duration = Duration::from_millis(250);
 

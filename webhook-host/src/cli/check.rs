@@ -58,10 +58,11 @@ pub(super) struct CheckArgs {
 }
 
 const EXAMPLES: &str = "\
-Each Service is given the API server's defaults, then /mutate's patches, then what the API server
-allocates, then /validate's judgement. A node port in a manifest counts as chosen by its author.
-One that the API server would allocate is tried with numbers of every part of the cluster's range:
-what holds for all of them is certain, and what holds for some is a warning.
+Each Service is given the API server's defaults, then /mutate's patches, then what the API \
+    server allocates, then /validate's judgement. A node port in a manifest counts as chosen \
+    by its author. One that the API server would allocate is tried with numbers of every part \
+    of the cluster's range: what holds for all of them is certain, and what holds for some is \
+    a warning.
 
 Namespaces in the manifests tell their labels to the policies; those of --config win.
 

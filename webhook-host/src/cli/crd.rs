@@ -17,8 +17,8 @@ pub(super) struct CrdArgs {
 }
 
 const EXAMPLES: &str = "\
-The schema is derived from the types that read the file format. A HostConfig stays a file: it has
-no custom resource.
+The schema is derived from the types that read the file format. A HostConfig stays a file: it \
+    has no custom resource.
 
 Examples:
   sallyport crd | kubectl apply --server-side -f -

@@ -35,8 +35,8 @@ pub(super) struct DoctorArgs {
 }
 
 const EXAMPLES: &str = "\
-Give it all configurations of a cluster at once: whether something validates what a webhook patches
-shows only then. Other kinds are passed over.
+Give it all configurations of a cluster at once: whether something validates what a webhook \
+    patches shows only then. Other kinds are passed over.
 
 Examples:
   kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations -o yaml |

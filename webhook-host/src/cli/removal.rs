@@ -13,9 +13,9 @@ use std::process::ExitCode;
 #[command(next_help_heading = "Removal")]
 #[group(skip)]
 pub(super) struct RemovalArgs {
-    /// Take the webhook configurations and the backstop of --webhook-configuration out of the
-    /// cluster. Every host of the installation is first told to write no configuration any more, so
-    /// none comes back. Works in any order with scaling to zero and kubectl delete.
+    /// Delete the webhook configurations and the backstop of --webhook-configuration from the
+    /// cluster. Before that, every host of the installation is told to write no configuration any
+    /// more, so that none comes back. Works in any order with scaling to zero and kubectl delete.
     #[arg(
         long,
         conflicts_with_all = ["policies_from_cluster", "backstop", "output", "owner_uid", "resume"]

@@ -50,9 +50,8 @@ pub(super) struct ReplayArgs {
 }
 
 const EXAMPLES: &str = "\
-Each review is asked as it was: with its time, and with what the inventory knew.
-Logs are read line by line, so they may be of any size.
-Lines that can't be read are named and counted.
+Each review is asked as it was: with its time, and with what the inventory knew. Logs are read \
+    line by line, so they may be of any size. Lines that can't be read are named and counted.
 
 Examples:
   sallyport serve --policies policies --self-signed --record reviews.log

@@ -106,9 +106,10 @@ impl From<FailurePolicy> for OnFailure {
 }
 
 const EXAMPLES: &str = "\
-Two configurations: one that patches and fails open, where some policy patches; one that judges
-and fails closed. They ask about nothing that no policy wants to judge, and exclude the host's own
-namespace, kube-system, kube-node-lease, and whatever the HostConfig exempts.
+Two configurations: one that patches and fails open, where some policy patches; one that \
+    judges and fails closed. They ask about nothing that no policy wants to judge, and exclude \
+    the host's own namespace, kube-system, kube-node-lease, and whatever the HostConfig \
+    exempts.
 
 Examples:
   sallyport webhooks --policies DIR --config host.yaml | kubectl apply --server-side -f -

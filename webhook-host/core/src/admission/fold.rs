@@ -327,6 +327,7 @@ fn bounded(warnings: Vec<String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::LoadError;
 
     fn violation(index: usize) -> Violation {
         Violation {
@@ -423,6 +424,18 @@ mod tests {
             text::line(HOST, &misfit(&malformed)),
             "[sallyport] spec.ports[0].nodePort: expected integer; see `kubectl explain \
              service.spec.ports.nodePort`"
+        );
+    }
+
+    #[test]
+    fn a_denial_by_a_broken_policy_shows_neither_paths_nor_settings() {
+        let error = LoadError::settings("unknown key \"rangs\"").in_manifest("/etc/p.yaml");
+        let violation = unevaluated(&EvaluationError::Load(error.into()));
+        let line = text::line("p", &violation);
+        assert_eq!(
+            line,
+            "[p] no verdict: it could not be loaded; tell those who run this cluster's policies; \
+             the host's log and /readyz?verbose say why"
         );
     }
 }
