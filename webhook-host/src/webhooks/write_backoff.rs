@@ -1,56 +1,57 @@
-//! Objects of a cluster that a host keeps as they should be: whoever keeps changing one back is
-//! answered ever more slowly.
+//! Backoff between writes that somebody else keeps reverting, so that two writers who disagree do
+//! not write without end.
 //!
-//! So that two who want different things do not write without end. One `Contest` for each object;
-//! used by [`certificates`](crate::certificates) and the [`registrar`](crate::webhooks::registrar).
+//! One [`WriteBackoff`] for each object; used by `ca_bundle` and the
+//! [`registrar`](crate::webhooks::registrar).
 
 use std::time::{Duration, Instant};
 
-/// What was written is written again after so long at first, and after twice as long each time.
-const FIRST_WAIT: Duration = Duration::from_secs(10);
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// The delay before the same value is written a second time. It doubles with each further write.
+const FIRST_DELAY: Duration = Duration::from_secs(10);
+const MAX_DELAY: Duration = Duration::from_secs(300);
 
-/// What was written last.
+/// The last write, if there was one.
 #[derive(Debug)]
-pub(crate) struct Contest<T>(Option<Written<T>>);
+pub(crate) struct WriteBackoff<T>(Option<Written<T>>);
 
 #[derive(Debug)]
 struct Written<T> {
     what: T,
     at: Instant,
-    /// By how long it is written again.
-    wait: Duration,
+    /// The delay before the same value may be written again.
+    delay: Duration,
 }
 
-impl<T: PartialEq + Clone> Contest<T> {
-    /// Nothing yet.
+impl<T: PartialEq + Clone> WriteBackoff<T> {
+    /// Returns a backoff without a write.
     pub(crate) const fn new() -> Self {
         Self(None)
     }
 
-    /// Asked before each write. To write the same again means that somebody changed it.
+    /// Checks whether a value may be written now. Writing the same value again means that somebody
+    /// has changed it.
     ///
     /// # Errors
     ///
-    /// It is too early; by how long after the last time it is not.
+    /// The delay after the last write that is not over yet.
     pub(crate) fn may_write(&self, what: &T, now: Instant) -> Result<(), Duration> {
         match self.last(what) {
-            Some(last) if now < last.at + last.wait => Err(last.wait),
+            Some(last) if now < last.at + last.delay => Err(last.delay),
             _ => Ok(()),
         }
     }
 
-    /// Told after each write that was made; one that failed contests nothing.
-    pub(crate) fn wrote(&mut self, what: &T, now: Instant) {
-        // Long after the last time, it begins anew.
+    /// Records a successful write. Failed writes are not recorded.
+    pub(crate) fn record(&mut self, what: &T, now: Instant) {
+        // After a long pause the delay starts over.
         let last = self
             .last(what)
-            .filter(|last| now < last.at + last.wait + LONGEST_WAIT);
-        let wait = last.map_or(FIRST_WAIT, |last| (last.wait * 2).min(LONGEST_WAIT));
+            .filter(|last| now < last.at + last.delay + MAX_DELAY);
+        let delay = last.map_or(FIRST_DELAY, |last| (last.delay * 2).min(MAX_DELAY));
         self.0 = Some(Written {
             what: what.clone(),
             at: now,
-            wait,
+            delay,
         });
     }
 
@@ -68,34 +69,34 @@ mod tests {
     }
 
     #[test]
-    fn the_same_is_written_ever_more_slowly_and_something_else_at_once() {
-        let (start, mut contest) = (Instant::now(), Contest::new());
+    fn the_same_value_is_delayed_and_another_one_is_not() {
+        let (start, mut backoff) = (Instant::now(), WriteBackoff::new());
         let mut write = |what: &'static str, at: u64| {
             let now = start + second(at);
-            contest
+            backoff
                 .may_write(&what, now)
-                .map(|()| contest.wrote(&what, now))
+                .map(|()| backoff.record(&what, now))
         };
         assert_eq!(write("a", 0), Ok(()));
-        assert_eq!(write("a", 9), Err(FIRST_WAIT));
+        assert_eq!(write("a", 9), Err(FIRST_DELAY));
         assert_eq!(write("a", 10), Ok(()));
-        assert_eq!(write("a", 29), Err(FIRST_WAIT * 2));
+        assert_eq!(write("a", 29), Err(FIRST_DELAY * 2));
         assert_eq!(write("b", 29), Ok(()));
-        assert_eq!(write("b", 30), Err(FIRST_WAIT));
+        assert_eq!(write("b", 30), Err(FIRST_DELAY));
         for round in 0..10 {
             assert_eq!(write("b", 300 * (round + 1)), Ok(()));
         }
-        assert_eq!(write("b", 3299), Err(LONGEST_WAIT));
+        assert_eq!(write("b", 3299), Err(MAX_DELAY));
         assert_eq!(write("b", 3300), Ok(()));
-        // Peace for longer than it was ever waited for.
+        // The pause was longer than the longest delay.
         assert_eq!(write("b", 3900), Ok(()));
-        assert_eq!(write("b", 3909), Err(FIRST_WAIT));
+        assert_eq!(write("b", 3909), Err(FIRST_DELAY));
     }
 
     #[test]
-    fn what_was_not_written_contests_nothing() {
-        let contest = Contest::new();
-        assert_eq!(contest.may_write(&"a", Instant::now()), Ok(()));
-        assert_eq!(contest.may_write(&"a", Instant::now()), Ok(()));
+    fn a_value_that_was_not_written_is_not_delayed() {
+        let backoff = WriteBackoff::new();
+        assert_eq!(backoff.may_write(&"a", Instant::now()), Ok(()));
+        assert_eq!(backoff.may_write(&"a", Instant::now()), Ok(()));
     }
 }
