@@ -1,4 +1,4 @@
-//! What `sallyport doctor` found, for people and for programs.
+//! Prints the findings of `sallyport doctor`, as text and as JSON.
 
 use crate::doctor::{Diagnosis, PAGE, Severity};
 use crate::printable::printable;
@@ -6,7 +6,7 @@ use sallyport_core::report::counted;
 use serde_json::json;
 use std::fmt::Write as _;
 
-/// For people: which configurations were seen, and what is wrong with each.
+/// Prints the findings of each configuration as text.
 pub fn text(diagnoses: &[Diagnosis]) -> String {
     let mut text = recognised(diagnoses);
     for diagnosis in diagnoses
@@ -28,10 +28,11 @@ pub fn text(diagnoses: &[Diagnosis]) -> String {
     }
     let [errors, warnings, notes] = counts(diagnoses);
     let configurations = counted(diagnoses.len(), "configuration");
-    let (errors_told, warnings_told) = (counted(errors, "error"), counted(warnings, "warning"));
+    let (counted_errors, counted_warnings) =
+        (counted(errors, "error"), counted(warnings, "warning"));
     let _ = writeln!(
         text,
-        "{configurations}: {errors_told}, {warnings_told}, {}",
+        "{configurations}: {counted_errors}, {counted_warnings}, {}",
         counted(notes, "note")
     );
     if errors + warnings + notes > 0 {
@@ -40,7 +41,7 @@ pub fn text(diagnoses: &[Diagnosis]) -> String {
     text
 }
 
-/// For programs.
+/// Prints the findings as JSON.
 pub fn json(diagnoses: &[Diagnosis]) -> String {
     let [errors, warnings, notes] = counts(diagnoses);
     let counts = json!({"errors": errors, "warnings": warnings, "notes": notes});
@@ -50,7 +51,7 @@ pub fn json(diagnoses: &[Diagnosis]) -> String {
     )
 }
 
-/// How many findings of each severity there are, the worst first.
+/// Counts the findings of each severity, the worst first.
 pub fn counts(diagnoses: &[Diagnosis]) -> [usize; 3] {
     let findings = || diagnoses.iter().flat_map(|diagnosis| &diagnosis.findings);
     [Severity::Error, Severity::Warning, Severity::Note].map(|severity| {
