@@ -115,7 +115,7 @@ fn caught(policy: &str) -> (usize, usize) {
 }
 
 #[test]
-fn the_backstop_denies_only_what_the_policy_denies() {
+fn the_backstop_denies_nothing_that_a_policy_allows() {
     let policies = [
         ("service-type", 5),
         ("nodeport-range", 17),

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// In bytes. Larger files are no manifests.
-const MAX_FILE_SIZE: u64 = 16 << 20;
+const MAX_FILE: u64 = 16 << 20;
 
 /// One file with its parsed documents.
 pub(super) struct File {
@@ -72,8 +72,8 @@ fn visit(path: &Path, see: &mut impl FnMut(&Path)) {
 fn read(path: &Path) -> Result<File, Box<Subject>> {
     let source = path.display().to_string();
     let text = fs::metadata(path).and_then(|data| match data.len() {
-        size if size > MAX_FILE_SIZE => Err(io::Error::other(format!(
-            "{size} bytes; a manifest has at most {MAX_FILE_SIZE}"
+        size if size > MAX_FILE => Err(io::Error::other(format!(
+            "{size} bytes; a manifest has at most {MAX_FILE}"
         ))),
         _ => fs::read_to_string(path),
     });

@@ -24,7 +24,7 @@ pub(crate) const DEFAULT_CONFIG_IN_WORDS: &str = "no --config, so the built-in d
 
 /// In bytes: five times the size of a component with a JavaScript engine. Compiling takes many
 /// times that in memory.
-const MAX_COMPONENT_SIZE: u64 = 64 << 20;
+const MAX_MODULE: u64 = 64 << 20;
 
 /// Reads a host's configuration from a file, or returns the embedded default.
 pub(crate) fn host_config(file: Option<&Path>) -> Result<HostConfigSpec> {
@@ -300,17 +300,17 @@ fn load(
         .map_err(|error| error.in_module(module.display().to_string()))
 }
 
-/// Reads the bytes of a component, at most [`MAX_COMPONENT_SIZE`].
+/// Reads the bytes of a component, at most [`MAX_MODULE`].
 pub(crate) fn module_bytes(file: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = vec![];
     let file = File::open(file).map_err(|error| error.to_string())?;
-    file.take(MAX_COMPONENT_SIZE + 1)
+    file.take(MAX_MODULE + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > MAX_COMPONENT_SIZE {
+    if bytes.len() as u64 > MAX_MODULE {
         return Err(format!(
             "it is larger than {} MiB, the most that a module may have",
-            MAX_COMPONENT_SIZE >> 20
+            MAX_MODULE >> 20
         ));
     }
     Ok(bytes)
