@@ -1,16 +1,17 @@
-# The doors of the workspace; what takes more than a few lines is in scripts/. `make help` lists them.
+# The workspace's commands; longer ones are in scripts/. `make help` lists them.
 
 .DEFAULT_GOAL := help
 SHELL := bash
 
-# What CI sets: nothing may be resolved anew.
+# CI must obey Cargo.lock.
 LOCKED := $(if $(filter true,$(CI)),--locked)
 
-# Always the whole workspace: a single package would have other features of its dependencies, which would be compiled again.
+# Always the whole workspace: for a single package cargo would choose other features of its
+# dependencies, and compile them again.
 WORKSPACE := $(LOCKED) --workspace
 
-# `make run` serves https on 127.0.0.1:8443 with the host's embedded configuration, whose cluster profile says "not a
-# cloud". The certificate is made anew at each start; its CA is .dev/ca.crt.
+# `make run` serves https on 127.0.0.1:8443 with the host's embedded configuration, whose cluster
+# profile is no cloud. Each start creates a certificate; its CA is .dev/ca.crt.
 SERVE := serve --policies target/policies --strict --self-signed
 # More flags: make run ARGS='--listen 127.0.0.1:9443'
 ARGS :=
@@ -39,7 +40,7 @@ run: policies ## serve the shipped policies on https://127.0.0.1:8443 (CA: .dev/
 	target/debug/sallyport $(SERVE) $(ARGS)
 
 .PHONY: test
-test: policies ## everything: policies, the JavaScript twin, every cargo test, every suite
+test: policies ## run all tests: policies, the JavaScript twin, every cargo test, every suite
 	@scripts/js-policy.sh --if-possible
 	@scripts/kubectl.sh --if-possible >/dev/null
 	@scripts/check-core.sh
@@ -72,19 +73,19 @@ doc:
 	RUSTDOCFLAGS='--deny warnings' cargo doc $(WORKSPACE) --no-deps
 
 .PHONY: docs
-docs: policies ## docs/rules.md, from the components, the fixtures and the presets
+docs: policies ## generate docs/rules.md from the components, the fixtures and the presets
 	WRITE_DOCS=1 cargo test $(WORKSPACE) --test rules_page
 
 .PHONY: deploy-files
-deploy-files: policies ## what the program makes of deploy/: the custom resource definition, the webhook configurations
+deploy-files: policies ## generate files of deploy/: the CustomResourceDefinition, the webhook configurations
 	WRITE_DEPLOY=1 cargo test $(WORKSPACE) --test all generated
 
 .PHONY: bench
-bench: policies ## microseconds per evaluation; requests per second, start, reload and memory of the program
+bench: policies ## microseconds per evaluation; requests per second, start, reload and memory
 	cargo bench $(WORKSPACE) --bench evaluation --bench serving --bench inventory
 
 .PHONY: bench-cluster
-bench-cluster: policies assets ## milliseconds to create a Service on a real API server, by who judges it; memory beside it
+bench-cluster: policies assets ## milliseconds to create a Service on a real API server, by webhook; memory of the host
 	@scripts/go-baseline.sh
 	cargo bench $(WORKSPACE) --bench cluster
 

@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# Gets a real kube-apiserver, etcd and kubectl for the tests against a cluster, and answers on stdout where they are. In
-# this order:
+# Gets a real kube-apiserver, etcd and kubectl for the tests against a cluster, and prints their
+# directory on stdout. Tried in this order:
 #
-#   $KUBEBUILDER_ASSETS   set by whoever has them already
-#   the cache             ${SALLYPORT_ASSETS:-~/.cache/sallyport/kubebuilder-assets}/VERSION, filled by an earlier run
-#   envtest               setup-envtest downloads them, in seconds
-#   debian                Debian 12's source package, compiled here: about 10 minutes of one processor, 3 GB for as long as that takes
+#   $KUBEBUILDER_ASSETS   the directory of existing programs
+#   the cache             ${SALLYPORT_ASSETS:-~/.cache/sallyport/kubebuilder-assets}/VERSION,
+#                         filled by an earlier run
+#   envtest               downloaded by setup-envtest, in seconds
+#   debian                compiled from Debian 12's source package: about 10 minutes of one
+#                         processor, and 3 GB meanwhile
 #
-# SALLYPORT_ASSETS_WAY=envtest|debian allows only that way. Nothing is installed, apt's lists and sources stay as they
-# are, and no way needs root. A folder in the cache is whole: it is filled aside and renamed. Everything but the answer goes to stderr.
+# SALLYPORT_ASSETS_WAY=envtest|debian allows only that way. Nothing is installed, apt's lists and
+# sources are not changed, and no way needs root. A cached directory is always complete: it is
+# filled under another name and renamed. Everything but the result goes to stderr.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -16,24 +19,26 @@ source "$(dirname "$0")/lib.sh"
 readonly PROGRAMS=(kube-apiserver etcd kubectl)
 readonly CACHE=${SALLYPORT_ASSETS:-${XDG_CACHE_HOME:-$HOME/.cache}/sallyport/kubebuilder-assets}
 
-# The Kubernetes whose types the host is compiled with (k8s-openapi's v1_36).
+# The Kubernetes version of the host's types (k8s-openapi's v1_36).
 readonly ENVTEST_KUBERNETES=1.36.x
 readonly ENVTEST=sigs.k8s.io/controller-runtime/tools/setup-envtest@latest
-# A download of 80 MB; longer than that and the network swallows packets.
+# For a download of 80 MB. A slower network is treated as unreachable.
 readonly ENVTEST_SECONDS=180
 
 readonly DEBIAN_MIRROR=${SALLYPORT_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 readonly DEBIAN_KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
-# The last release whose source package has all that an API server is compiled from; later ones ship kubectl alone.
+# The last release whose source package contains all sources of an API server; later ones have
+# kubectl alone.
 readonly DEBIAN_SUITE=bookworm
 readonly DEBIAN_KUBERNETES=1.20.2
 readonly DEBIAN_GO=1.19
-# rsync and jq, with the libraries that a small machine lacks, are for Kubernetes' own makefile.
+# Kubernetes' own makefile needs rsync and jq, with libraries that a small machine lacks.
 readonly DEBIAN_PACKAGES=(
     "golang-$DEBIAN_GO-go" "golang-$DEBIAN_GO-src" golang-github-modern-go-reflect2-dev etcd-server kubernetes-client
     jq libjq1 libonig5 rsync libpopt0 libxxhash0 liblz4-1
 )
-# 150 MB by a slow mirror; the compilation on two busy processors takes 25 minutes at worst seen.
+# For 150 MB from a slow mirror, and for a compilation that took at most 25 minutes on two busy
+# processors.
 readonly DEBIAN_DOWNLOAD_SECONDS=600
 readonly DEBIAN_BUILD_SECONDS=3600
 
@@ -49,7 +54,7 @@ main() {
         "its archive in reach ($DEBIAN_MIRROR; SALLYPORT_DEBIAN_MIRROR names another), run this again."
 }
 
-# whole DIRECTORY
+# whole DIRECTORY: succeeds when all programs are there.
 whole() {
     local program
     for program in "${PROGRAMS[@]}"; do [[ -x $1/$program ]] || return 1; done
@@ -62,7 +67,7 @@ given() {
     echo "$KUBEBUILDER_ASSETS"
 }
 
-# The newest version in the cache. sort -V is missing on old systems, so each number is a key.
+# Prints the newest version in the cache. Old systems lack sort -V, so each number is a key.
 cached() {
     local version
     [[ -d $CACHE ]] || return 1
@@ -75,14 +80,16 @@ cached() {
     return 1
 }
 
-# keep DIRECTORY VERSION: into the cache, whole. Who comes second finds the first one's, which is as good.
+# keep DIRECTORY VERSION: moves a complete directory into the cache. An existing one is kept, since
+# both are equal.
 keep() {
     whole "$1" && "$1/kube-apiserver" --version >&2 || return 1
     whole "$CACHE/$2" || { rm -rf "${CACHE:?}/$2" && mv "$1" "$CACHE/$2"; } || return 1
     echo "$CACHE/$2"
 }
 
-# A folder beside the cache's own, on the same file system; gone at the end, whatever happens.
+# Creates a directory beside the cache's own, on the same file system. It is removed at the end in
+# any case.
 build_aside() {
     [[ -z ${ASIDE:-} ]] || return 0
     mkdir -p "$CACHE"
@@ -136,9 +143,10 @@ by_debian() {
     keep "$ASIDE/assets" "$DEBIAN_KUBERNETES"
 }
 
-# errexit is off in a function whose result is tested, so from here on every step is chained.
+# bash disables errexit in a function whose result is tested, so every step below is chained.
 
-# A private apt: lists, cache and state of its own, only the release that is wanted, signed by Debian.
+# Sets up a private apt: its own lists, cache and state, with only the wanted release, signed by
+# Debian.
 debian_download() {
     local apt="$ASIDE/apt" source
     mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial" "$apt/empty" "$ASIDE/packages" &&
@@ -167,19 +175,22 @@ debian_unpack() {
     while read -r name; do
         patch --directory="$tree" --strip=1 --input="$tree/debian/patches/$name" || return 1
     done < <(grep -v '^#' "$tree/debian/patches/series")
-    # 1.0.1, which Kubernetes brings, crashes at the first custom resource when Go is 1.18 or newer.
+    # Version 1.0.1, which Kubernetes vendors, crashes at the first custom resource with Go 1.18 or
+    # newer.
     rm -rf "$tree"/vendor/github.com/modern-go/reflect2/* &&
         cp -r "$root"/usr/share/gocode/src/github.com/modern-go/reflect2/. "$tree/vendor/github.com/modern-go/reflect2/"
 }
 
-# By Kubernetes' own makefile, which wants a GOPATH; `go build -mod=vendor` does not work on this tree.
+# Compiles with Kubernetes' own makefile, which needs a GOPATH; `go build -mod=vendor` fails on this
+# tree.
 debian_compile() {
     local tree="$ASIDE/tree" root="$ASIDE/root" workspace="$ASIDE/tree/.go/src/k8s.io"
     local go="$root/usr/lib/go-$DEBIAN_GO"
     mkdir -p "$workspace" "$ASIDE/home" && ln -s ../../.. "$workspace/kubernetes" &&
         printf '%s\n' "KUBE_GIT_VERSION='v$DEBIAN_KUBERNETES'" KUBE_GIT_MAJOR=1 KUBE_GIT_MINOR=20 KUBE_GIT_TREE_STATE=clean \
             KUBE_GIT_COMMIT=debian >"$ASIDE/version" && cd "$workspace/kubernetes" || return 1
-    # What runs this may be make itself. Of jq, rsync and their libraries, the machine's own come first.
+    # The caller may be make itself, whose variables must not reach this make. The machine's own jq,
+    # rsync and libraries come first.
     with_limit "$DEBIAN_BUILD_SECONDS" nice env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS -u KUBE_BUILD_PLATFORMS \
         HOME="$ASIDE/home" GOROOT="$go" GOPATH="$tree/.go" GO111MODULE=off GOFLAGS= CGO_ENABLED=0 \
         KUBE_GIT_VERSION_FILE="$ASIDE/version" PATH="$go/bin:$PATH:$root/usr/bin" \

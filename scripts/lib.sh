@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# What the scripts share. Sourced, never run. Works with bash 3.2, which macOS still ships.
+# Functions that the scripts share. Sourced, never run. Works with bash 3.2, which macOS still has.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# To stderr: stdout belongs to what a script answers.
+# Writes to stderr: stdout is for a script's result.
 say() { printf 'sallyport: %s\n' "$*" >&2; }
 
-# One paragraph: what failed, why, what to do.
+# Prints one paragraph: what failed, why, and the fix.
 die() {
     printf '\nsallyport: error: %s\n\n' "$*" >&2
     exit 1
@@ -15,7 +15,7 @@ die() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# at_least 1.95 1.96.0
+# at_least 1.95 1.96.0: succeeds when the second version is not older than the first.
 at_least() {
     local wanted_major=${1%%.*} wanted_minor found_major=${2%%.*} found_minor
     wanted_minor=${1#*.} wanted_minor=${wanted_minor%%.*}
@@ -23,16 +23,16 @@ at_least() {
     ((found_major > wanted_major || (found_major == wanted_major && found_minor >= wanted_minor)))
 }
 
-# The oldest Rust that the workspace promises to build with.
+# The oldest Rust that the workspace builds with.
 rust_version() { sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml; }
 
-# release_of /usr/bin/rustc -> 1.96.0; empty where it does not run.
+# release_of /usr/bin/rustc: prints 1.96.0; nothing where it does not run.
 release_of() { "$1" -vV 2>/dev/null | sed -n 's/^release: //p'; }
 
-# locked: CI must not resolve anything anew, while a developer may have just edited a Cargo.toml.
+# locked: CI must obey Cargo.lock, while a developer may have just edited a Cargo.toml.
 locked() { if [[ ${CI:-} == true ]]; then echo --locked; fi; }
 
-# run_as_root COMMAND…: 1 where there is no way to be root without asking for a password.
+# run_as_root COMMAND…: fails where root needs a password.
 run_as_root() {
     if [[ $(id -u) == 0 ]]; then
         "$@"
@@ -43,7 +43,7 @@ run_as_root() {
     fi
 }
 
-# apt_install PACKAGE…: never removes what is there, so that a machine's own Rust or Node survives.
+# apt_install PACKAGE…: never removes packages, so that the machine's own Rust or Node survives.
 apt_install() {
     have apt-get || return 1
     run_as_root true || return 1
@@ -55,7 +55,8 @@ apt_install() {
     } >&2 </dev/null
 }
 
-# with_limit SECONDS COMMAND…: as far as the system can (macOS has no timeout).
+# with_limit SECONDS COMMAND…: runs a command with a timeout, where the system has one (macOS has
+# none).
 with_limit() {
     local seconds=$1
     shift

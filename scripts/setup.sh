@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Everything that must be there before the first build. Idempotent; takes a second when nothing is missing.
+# Installs the prerequisites of the first build. Idempotent; takes a second when nothing is missing.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
 
-# All at once, so that nobody installs one thing, tries again, and learns of the next.
+# Reports all missing programs at once, instead of one for each attempt.
 check_tools() {
     local missing=()
     have make || missing+=("make (Debian: apt-get install make)")
@@ -27,7 +27,8 @@ check_rust() {
         "Run: rustup update stable."
 }
 
-# Early, and apart from the build, so that a closed network is named as such and not as a failed build.
+# A separate step before the build, so that a missing network is reported as such and not as a
+# failed build.
 fetch_dependencies() {
     local log
     log=$(mktemp)

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Makes sure that this machine can build WebAssembly components and answers, on stdout, which way it does:
+# Prepares this machine for building WebAssembly components, and prints the way on stdout:
 #
 #   rustup  the active toolchain has the standard library for wasm32-unknown-unknown
-#   debian  Debian's compiler builds the standard library from its source, where the former cannot be downloaded
+#   debian  Debian's compiler builds the standard library from its source, where rustup's can't be
+#           downloaded
 #
 # SALLYPORT_WASM=rustup|debian allows only that way. Everything else goes to stderr.
 
@@ -12,7 +13,7 @@ source "$(dirname "$0")/lib.sh"
 readonly TARGET=wasm32-unknown-unknown
 readonly DEBIAN_PACKAGES=(rustc-web rust-web-src lld-22)
 readonly DEBIAN_RUSTC=/usr/bin/rustc
-# A download of 20 MB; longer than that and the network swallows packets.
+# For a download of 20 MB. A slower network is treated as unreachable.
 readonly RUSTUP_SECONDS=180
 readonly NO_DOWNLOAD=target/no-wasm-download
 
@@ -25,7 +26,7 @@ main() {
     esac
 }
 
-# A download that failed once is not tried again before each build; `make clean` forgets it.
+# A failed download is not tried again before each build; `make clean` resets that.
 either_way() {
     if [[ -f $NO_DOWNLOAD ]] && ! has_library && has_debian_compiler; then
         debian_way
@@ -49,7 +50,7 @@ rustup_way() {
     echo rustup
 }
 
-# The library of the toolchain that cargo will use, whoever installed it.
+# Finds the standard library of the toolchain that cargo uses, however it was installed.
 has_library() {
     local directory
     directory=$(rustc --print target-libdir --target "$TARGET" 2>/dev/null) || return 1

@@ -1,5 +1,5 @@
-//! Finds out which API server the tests can have, so that those which need another are ignored, and
-//! reported so: `cfg(api_server)` for any, `cfg(api_server_1_30)` for 1.30 or newer.
+//! Sets `cfg(api_server)` where an API server is at hand, and `cfg(api_server_1_30)` where it is
+//! 1.30 or newer. Tests that need another one are reported as ignored.
 //!
 //! With `SALLYPORT_REQUIRE_CLUSTER=1`, as in CI, tests that need any API server are never ignored.
 
@@ -36,7 +36,7 @@ fn main() {
     }
 }
 
-/// 36 of `Kubernetes v1.36.2`.
+/// Returns the minor version of the API server, such as 36 of `Kubernetes v1.36.2`.
 fn minor(assets: &assets::Assets) -> Option<u32> {
     let output = Command::new(assets.program("kube-apiserver"))
         .arg("--version")

@@ -1,16 +1,15 @@
-//! What the benchmarks of reviews ask: bodies that a kube-apiserver 1.36 sent, and the shipped
-//! policies.
+//! Inputs of the review benchmarks: bodies sent by a kube-apiserver 1.36, and the shipped policies.
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// A create of a NodePort Service with a port of its own, 1.7 KB.
+/// A create of a NodePort Service with an explicit node port, 1.7 KB.
 pub(crate) const NODE_PORT: &str = "018-validate-CREATE-services-nodeport-explicit";
-/// A create of a ClusterIP Service, which is what most Services are.
+/// A create of a ClusterIP Service, the most frequent type.
 pub(crate) const CLUSTER_IP: &str = "012-validate-CREATE-services-clusterip";
 
-/// The first four policies, which the host began with.
+/// The four oldest policies, for comparable figures over time.
 pub(crate) const FOUR: [&str; 4] = [
     "service-type",
     "nodeport-range",
@@ -22,7 +21,7 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Components and manifests, as `make policies` leaves them.
+/// Returns the directory with the components and manifests that `make policies` builds.
 pub(crate) fn directory() -> PathBuf {
     root().join("target/policies")
 }
@@ -32,7 +31,7 @@ pub(crate) fn body(name: &str) -> Result<Vec<u8>> {
     std::fs::read(&file).with_context(|| file.display().to_string())
 }
 
-/// Every shipped policy.
+/// Lists all shipped policies.
 pub(crate) fn names() -> Result<Vec<String>> {
     let entries = std::fs::read_dir(directory()).context("run `make policies` first")?;
     let files = entries
@@ -48,8 +47,8 @@ pub(crate) fn names() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// A policy's own manifest, with time enough to tell what a large Service costs where that is too
-/// much.
+/// Returns a policy's shipped manifest with a long deadline, so that the cost of a too large
+/// Service can be measured.
 pub(crate) fn manifest(name: &str) -> Result<Value> {
     let text = std::fs::read_to_string(directory().join(format!("{name}.yaml")))
         .context("run `make policies` first")?;
@@ -68,7 +67,7 @@ pub(crate) fn component(name: &str) -> Result<Vec<u8>> {
         .with_context(|| format!("{}: run `make policies` first", module.display()))
 }
 
-/// The same review with so many bytes of annotations, in so many of them.
+/// Returns the review with `count` more annotations of `bytes` in all.
 pub(crate) fn with_annotations(review: &Value, bytes: usize, count: usize) -> Value {
     let mut review = review.clone();
     let annotation = |i| {

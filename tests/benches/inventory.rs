@@ -1,8 +1,8 @@
-//! What the inventory of a large cluster takes: memory, and time to change and to ask. Run by
-//! `cargo bench --package sallyport-tests --bench inventory`.
+//! Measures the inventory of a large cluster: memory, and the time of a change and of a look-up.
+//! Run by `cargo bench --package sallyport-tests --bench inventory`.
 //!
-//! Events as watchers send them go into the index as the host's writer puts them there. Small
-//! clusters stand beside large ones, so that what grows shows; no figure is asserted.
+//! The bench feeds events into the index and publishes in batches, as the host's writer does. Small
+//! clusters stand beside large ones, to show growth; no figure is asserted.
 
 use anyhow::{Context as _, Result, ensure};
 use sallyport::watchers::Watched;
@@ -13,20 +13,19 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Events between two versions that readers see: a busy batch of 50 ms.
+/// The number of events between two published versions: a busy batch of 50 ms.
 const BATCH: usize = 1000;
 
-/// Changes and look-ups that are measured.
+/// The number of changes and look-ups that are measured.
 const ROUNDS: usize = 1000;
 
-/// What a cluster may hold; each is measured in a process of its own, since freed memory is used
-/// again.
+/// The size of a cluster. Each case runs in a process of its own, since freed memory is reused.
 struct Case {
     kind: Kind,
     objects: usize,
     namespaces: usize,
-    /// Pods that share their labels, as those of a Deployment do. One alone is the worst: a
-    /// StatefulSet's Pods all differ.
+    /// The number of Pods with the same labels, as in a Deployment. One is the worst case: the Pods
+    /// of a StatefulSet all differ.
     replicas: usize,
 }
 
@@ -136,8 +135,8 @@ impl Case {
         }
     }
 
-    /// Lists the objects into an empty index, publishing after each batch as the writer does, and
-    /// tells what it took.
+    /// Lists the objects into an empty index, publishes after each batch, and prints time and
+    /// memory.
     fn keep(&self) -> Result<()> {
         let before = resident()?;
         let (watched, mut index) = (Watched::new(), Index::new());
@@ -168,7 +167,7 @@ impl Case {
     }
 }
 
-/// Changes one Pod, publishes, and asks for it.
+/// Changes one Pod, publishes, and looks it up.
 fn one(pods: usize, namespaces: usize) {
     let (watched, mut index) = (Watched::new(), Index::new());
     for place in 0..pods {
@@ -215,7 +214,7 @@ fn pairs<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String>
         .collect()
 }
 
-/// With labels as clusters have them.
+/// Returns a namespace with typical labels.
 fn namespace(place: usize) -> Object {
     let labels = pairs([
         (
@@ -248,7 +247,7 @@ fn pod(place: usize, namespaces: usize, replicas: usize) -> Object {
     )
 }
 
-/// With the labels that Helm and a ReplicaSet give.
+/// Returns the labels that Helm and a ReplicaSet set.
 fn labelled(place: usize, namespaces: usize, app: &str) -> Object {
     let labels = pairs([
         ("app", app.to_owned()),
@@ -270,7 +269,7 @@ fn labelled(place: usize, namespaces: usize, app: &str) -> Object {
     }
 }
 
-/// Of this process, in KiB.
+/// Returns the resident memory of this process in KiB.
 fn resident() -> Result<u64> {
     sallyport_tests::resident(std::process::id()).context("no VmRSS")
 }

@@ -1,6 +1,5 @@
-//! The tests of Sallyport that need more than one crate: see `tests/`, `fixtures/` and `guests/`.
-//! Here is what all test binaries need: where the workspace is, the real program, and a real API
-//! server.
+//! The shared part of all test binaries: paths of the workspace, the program under test, and a real
+//! API server. The tests themselves are in `tests/`, `fixtures/` and `guests/`.
 
 pub mod cluster;
 
@@ -9,7 +8,8 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// The real program: `src/bin/sallyport-tested.rs`, which cargo builds before it runs these tests.
+/// The program under test: `src/bin/sallyport-tested.rs`, which cargo builds before it runs these
+/// tests.
 pub static SALLYPORT: LazyLock<PathBuf> = LazyLock::new(|| {
     let test = std::env::current_exe().expect("a test is a file");
     // target/debug/deps/TEST
@@ -23,8 +23,8 @@ pub static SALLYPORT: LazyLock<PathBuf> = LazyLock::new(|| {
     program
 });
 
-/// `cargo`, as if no cargo ran these tests: build scripts such as ring's watch what it tells its
-/// children, and would run, and everything above them be compiled, each time anew.
+/// Returns a `cargo` command without the variables that cargo sets for its children. Build scripts
+/// such as ring's watch these, and would run again together with everything that depends on them.
 #[must_use]
 pub fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -40,40 +40,41 @@ pub fn cargo() -> Command {
     cargo
 }
 
-/// The workspace.
+/// Returns the workspace's directory.
 #[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// For whatever must come true on a busy machine: an API server alone takes 13 s there.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The timeout of [`wait_for`] on a busy machine, where an API server alone takes 13 s to start.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Between two looks at what must come true; one look is often a run of kubectl.
+/// The polling interval of [`wait_for`]; a poll often runs kubectl.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Looks until something is there; what is told last says why it never was.
+/// Polls until `look` returns a value. On timeout, panics with its last error.
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
     let began = Instant::now();
     loop {
         match look() {
             Ok(found) => return found,
-            Err(why) if began.elapsed() > PATIENCE => {
-                panic!("{what}: not after {PATIENCE:?}: {why}")
+            Err(why) if began.elapsed() > WAIT_TIMEOUT => {
+                panic!("{what}: not after {WAIT_TIMEOUT:?}: {why}")
             }
             Err(_) => std::thread::sleep(LOOK),
         }
     }
 }
 
-/// What a process has of memory, in KiB: VmRSS (proc_pid_status(5)). `None` when it is gone.
+/// Returns the resident memory of a process in KiB: VmRSS (proc_pid_status(5)). `None` when it has
+/// ended.
 #[must_use]
 pub fn resident(pid: u32) -> Option<u64> {
     status(pid, "VmRSS:")
 }
 
-/// The most that it had so far: VmHWM.
+/// Returns the peak of a process' resident memory in KiB: VmHWM.
 #[must_use]
 pub fn most_resident(pid: u32) -> Option<u64> {
     status(pid, "VmHWM:")

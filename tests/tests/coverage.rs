@@ -1,5 +1,4 @@
-//! Every conformance case has a fixture, and every fixture that claims an id claims one that
-//! exists.
+//! Checks that every conformance case has a fixture, and that fixtures name only existing cases.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -50,7 +49,7 @@ fn every_conformance_case_has_a_fixture() {
     );
 }
 
-/// `B17` of `- name: "B17: …"`.
+/// Returns the ids of a suite, such as `B17` of `- name: "B17: …"`.
 fn ids(suite: &str) -> Vec<String> {
     let names = suite
         .lines()
@@ -60,8 +59,8 @@ fn ids(suite: &str) -> Vec<String> {
         .collect()
 }
 
-/// A group's letter and a number. Suites that are about other things name their cases in other
-/// ways.
+/// Returns true for a group's letter and a number. Suites about other subjects name their cases
+/// differently.
 fn is_id(text: &str) -> bool {
     let mut chars = text.chars();
     chars.next().is_some_and(|c| c.is_ascii_uppercase())

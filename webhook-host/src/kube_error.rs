@@ -1,4 +1,5 @@
-//! Errors of the API server in words: what was refused or failed, and what to do.
+//! Errors of the API server as text: the refused or failed request, and the fix. Used by
+//! `certificates`, `cluster` and `webhooks`.
 
 use crate::status::TroubleReason;
 use std::error::Error;

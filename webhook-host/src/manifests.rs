@@ -1,4 +1,4 @@
-//! Manifests in files, in directories and on standard input.
+//! Reads manifests from files, directories and standard input, for `check`, `explain` and `doctor`.
 
 use sallyport_core::check::Manifests;
 use std::fs;
@@ -6,10 +6,10 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use wildmatch::WildMatch;
 
-/// Bytes of a file of manifests. Larger files are none.
+/// In bytes. Larger files are no manifests.
 const MAX_FILE_SIZE: u64 = 64 << 20;
 
-/// Reads everything under the paths; `-` is standard input. Passes over the paths that match a
+/// Reads all manifests under the paths; `-` is standard input. Skips paths that match an `excluded`
 /// glob, in which `*` stands for any characters.
 pub fn read(paths: &[PathBuf], excluded: &[String]) -> Manifests {
     let excluded = excluded
@@ -33,7 +33,7 @@ pub fn read(paths: &[PathBuf], excluded: &[String]) -> Manifests {
 }
 
 struct Reader {
-    /// Paths that are passed over.
+    /// The globs of skipped paths.
     excluded: Vec<WildMatch>,
     manifests: Manifests,
 }
@@ -60,7 +60,7 @@ impl Reader {
             if self.excludes(&path) {
                 continue;
             }
-            // Symbolic links to directories are not followed: they make cycles.
+            // Symbolic links to directories are not followed, because they make cycles.
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 self.directory(&path);
             } else if path

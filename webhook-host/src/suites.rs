@@ -1,4 +1,5 @@
 //! Suites on disk: finds them, and reads them with the manifests and components that they name.
+//! Used by `test`, `lint` and the self-tests of `serve`.
 
 use crate::engine::Engine;
 use crate::evaluator;
@@ -9,11 +10,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Bytes of a suite, so that a typo does not read a disk image.
+/// In bytes. The limit keeps a typo from reading a disk image.
 const MAX_SUITE: u64 = 16 << 20;
 
-/// Where components are looked for: in the given directory alone; without one, beside the manifest
-/// that names the file, where cargo puts it for a crate there, and in `target/policies`.
+/// The places where components are searched: the given directory alone; without one, the manifest's
+/// directory, cargo's target directory of a crate there, and `target/policies`.
 #[derive(Debug, Clone, Default)]
 pub struct ModuleSearch {
     /// `--policies`.
@@ -21,11 +22,11 @@ pub struct ModuleSearch {
 }
 
 impl ModuleSearch {
-    /// The component of a manifest in `beside`.
+    /// Finds the component `file` of a manifest in `beside`.
     ///
     /// # Errors
     ///
-    /// A sentence that names the places where it is not.
+    /// A sentence that lists the places that were searched.
     pub fn find(&self, file: &str, beside: &Path) -> Result<PathBuf, String> {
         let places = match &self.directory {
             Some(directory) => vec![directory.clone()],
@@ -57,7 +58,7 @@ fn shown(place: &Path) -> String {
     }
 }
 
-/// The files that hold suites: a file as given, a directory with all below it.
+/// Lists the suite files under the paths, with all sub-directories.
 ///
 /// The second list has each path that can't be read or holds no suite, and each file that looks
 /// like a suite but is none.
@@ -92,7 +93,7 @@ fn walk(
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let path = entry.path();
-        // Symbolic links to directories are not followed: they make cycles.
+        // Symbolic links to directories are not followed, because they make cycles.
         if entry.file_type()?.is_dir() {
             let hidden = entry.file_name().to_string_lossy().starts_with('.');
             if !hidden && entry.file_name() != "target" {
@@ -116,7 +117,7 @@ fn holds_suite(path: &Path) -> Result<bool, SuiteError> {
     suite::holds_suite(path, &text(path)?)
 }
 
-/// A runner of suites that loads the components' files into an engine.
+/// Returns a runner of suites that loads components into an engine.
 pub fn runner(engine: Arc<Engine>) -> Runner {
     Runner::new(move |source| {
         let file = &source.component;
@@ -126,11 +127,11 @@ pub fn runner(engine: Arc<Engine>) -> Runner {
     })
 }
 
-/// Reads one suite with all that it names.
+/// Reads one suite with the files that it names.
 ///
 /// # Errors
 ///
-/// The first thing that keeps the suite from being run.
+/// The first fault that keeps the suite from being run.
 pub fn read(path: &Path, search: &ModuleSearch) -> Result<Suite, SuiteError> {
     suite::parse(path, &text(path)?, search)
 }
@@ -161,8 +162,8 @@ impl Files for ModuleSearch {
     }
 }
 
-/// The manifests of a set: a file as given, or those of a directory. A kustomization beside them is
-/// kustomize's.
+/// Lists the manifests of a path: the file itself, or the files of a directory except
+/// kustomizations.
 fn manifest_files(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);

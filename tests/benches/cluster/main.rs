@@ -1,12 +1,12 @@
-//! `make bench-cluster`: how long the create of a Service takes on a real API server, by who judges
-//! it.
+//! `make bench-cluster`: measures the create of a Service on a real API server, by the way it is
+//! reviewed.
 //!
-//! Nobody, a webhook in Go that allows everything, Sallyport, or the API server itself by CEL. Each
-//! has a namespace of its own, so that all are registered at once and rounds are interleaved; the
-//! webhooks are registered alike. One client creates one Service after the other over one
-//! connection, and deletes it again outside of the measurement. API server, etcd, webhooks and
-//! client share the machine: ratios count. Nothing is asserted but that each webhook was called.
-//! Last, what a host takes of memory beside a cluster of some size.
+//! The ways are no webhook, a webhook in Go that allows everything, Sallyport, and the API server's
+//! own CEL. Each has a namespace of its own, so that all are registered at once and rounds are
+//! interleaved; the webhooks are registered alike. One client creates one Service after the other
+//! over one connection, and deletes it again outside of the measurement. API server, etcd, webhooks
+//! and client share the machine, so only ratios count. Nothing is asserted except that each webhook
+//! was called. The last table is a host's memory beside clusters of several sizes.
 
 mod memory;
 mod table;
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use table::Table;
 use ways::{Way, Ways};
 
-/// In each, every way creates so many Services. About three minutes in all.
+/// The number of Services that each way creates in a round. About three minutes in all.
 const ROUNDS: usize = 20;
 const CREATES: usize = 50;
 

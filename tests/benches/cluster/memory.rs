@@ -1,5 +1,5 @@
-//! What a host with all shipped policies takes of memory beside a cluster of some size, whether it
-//! watches it or not.
+//! Measures the memory of a host with all shipped policies beside clusters of several sizes, with
+//! and without watching them.
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
@@ -12,7 +12,7 @@ const NAMESPACES: usize = 1_000;
 const NODES: usize = 500;
 const PODS: usize = 5_000;
 
-/// Fills the cluster step by step, and prints a row for each.
+/// Fills the cluster step by step, and prints a row for each step.
 pub(crate) async fn measure(cluster: &Cluster, client: &Client) -> Result<()> {
     println!(
         "{:<58}{:>13}{:>8}",
@@ -56,7 +56,8 @@ fn row(what: &str, resident: u64, alone: u64) {
     );
 }
 
-/// Once it serves, which it does not before everything was listed.
+/// Returns the resident memory of a host once it serves, which it does not before everything was
+/// listed.
 fn resident(cluster: &Cluster, flags: &str) -> Result<u64> {
     let arguments = format!(
         "sallyport serve --strict --no-watch --self-signed --ca-out {} --listen 127.0.0.1:0 \
@@ -70,7 +71,7 @@ fn resident(cluster: &Cluster, flags: &str) -> Result<u64> {
         cluster.log("resident"),
         &arguments,
     );
-    host.told("serving on https://");
+    host.logged("serving on https://");
     host.resident().context("no VmRSS")
 }
 
@@ -96,8 +97,8 @@ fn node(number: usize) -> Value {
     })
 }
 
-/// Five in each namespace, each of an application of its own: as far as labels tell, no two are
-/// alike.
+/// Returns a Pod: five in each namespace, each of its own application, so that the labels of no two
+/// are equal.
 fn pod(number: usize) -> Value {
     let labels = json!({"app": format!("app-{number}"), "app.kubernetes.io/name": "web"});
     json!({

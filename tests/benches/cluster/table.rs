@@ -1,4 +1,4 @@
-//! What was measured, in rows.
+//! Prints the measurements as a table.
 
 use crate::ways::{Call, Calls, Way, Ways};
 use anyhow::{Context as _, Result};
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// All creates of one kind of Service.
+/// The durations of all creates of one kind of Service.
 pub(crate) struct Table<'a> {
     ways: &'a Ways,
     samples: BTreeMap<&'static str, Vec<Duration>>,
@@ -24,7 +24,8 @@ impl<'a> Table<'a> {
         self.samples.entry(way.namespace).or_default().push(took);
     }
 
-    /// In milliseconds; each beside no webhook at all, and beside Go's that is called the same way.
+    /// Prints the durations in milliseconds, each beside no webhook and beside the Go webhook
+    /// called the same way.
     pub(crate) fn text(
         mut self,
         kind: &str,

@@ -1,4 +1,4 @@
-//! Who may judge a create, each registered for a namespace of its own.
+//! The ways to review a create, each registered for a namespace of its own.
 
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
@@ -12,17 +12,17 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// An API server takes some seconds to notice a configuration.
+/// The time until an API server has noticed a new configuration.
 const NOTICE: Duration = Duration::from_secs(5);
 
-/// The first with ValidatingAdmissionPolicies and the CEL functions for addresses.
+/// The first minor version with ValidatingAdmissionPolicies and the CEL functions for addresses.
 const ADMISSION_POLICIES: u32 = 30;
 
-/// The Service by which hosts are called.
+/// The namespace of the Service by which hosts are called.
 const NAMESPACE: &str = "sallyport-system";
 const NAME: &str = "sallyport";
 
-/// The policies that the host began with.
+/// The four oldest policies.
 const FOUR: [&str; 4] = [
     "service-type",
     "nodeport-range",
@@ -30,20 +30,20 @@ const FOUR: [&str; 4] = [
     "clusterip-internal",
 ];
 
-/// One who may judge.
+/// One way to review a create.
 pub(crate) struct Way {
     pub(crate) namespace: &'static str,
-    /// In the table.
+    /// The label of its row in the table.
     pub(crate) what: String,
-    /// Whether it is what the others that are called like it are compared with.
+    /// True for the baseline of the other ways with the same `call`.
     pub(crate) is_baseline: bool,
     pub(crate) call: Call,
 }
 
-/// How it is called.
+/// The protocol by which the API server calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
-    /// Not at all.
+    /// No call at all.
     Never,
     /// By `url`.
     Http2,
@@ -51,14 +51,14 @@ pub(crate) enum Call {
     Http1,
 }
 
-/// All of them. Dropped, their processes end.
+/// All ways. Dropping it ends their processes.
 pub(crate) struct Ways {
     all: Vec<Way>,
     _hosts: Vec<Process>,
     _files: TempDir,
 }
 
-/// What the API server counted of one webhook.
+/// The API server's counters of one webhook.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Calls {
     count: f64,
@@ -66,7 +66,7 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    /// Of one call, as the API server sees it.
+    /// Returns the mean duration of a call, as the API server sees it.
     pub(crate) fn mean(self) -> Duration {
         if self.count > 0.0 {
             Duration::from_secs_f64(self.seconds / self.count)
@@ -76,12 +76,12 @@ impl Calls {
     }
 }
 
-/// A webhook that listens.
+/// A listening webhook.
 struct Host {
     process: Process,
     what: &'static str,
     port: u16,
-    /// Of its two ways.
+    /// The namespaces of its two ways.
     namespaces: [&'static str; 2],
 }
 
@@ -123,7 +123,7 @@ impl Ways {
         &self.all
     }
 
-    /// So far, by namespace.
+    /// Returns the calls so far by namespace.
     pub(crate) fn calls(&self, cluster: &Cluster) -> Result<BTreeMap<&'static str, Calls>> {
         let text = cluster.kubectl(&["get", "--raw", "/metrics"]).ok();
         let called = self.all.iter().filter(|way| way.call != Call::Never);
@@ -132,7 +132,8 @@ impl Ways {
             .collect()
     }
 
-    /// Since then; that a webhook was not called would make the figures worthless.
+    /// Returns the calls since then. A webhook without calls is an error, since it would make the
+    /// figures worthless.
     pub(crate) fn calls_since(
         &self,
         cluster: &Cluster,
@@ -158,7 +159,7 @@ fn webhook(namespace: &str) -> String {
     format!("{namespace}.bench.sallyport.dev")
 }
 
-/// `apiserver_admission_webhook_admission_duration_seconds` of a webhook.
+/// Reads `apiserver_admission_webhook_admission_duration_seconds` of a webhook.
 fn calls(metrics: &str, webhook: &str) -> Result<Calls> {
     let read = |what: &str| {
         let name = format!("apiserver_admission_webhook_admission_duration_seconds_{what}{{");
@@ -174,12 +175,12 @@ fn calls(metrics: &str, webhook: &str) -> Result<Calls> {
     })
 }
 
-/// Every shipped policy, as `make policies` leaves them.
+/// Returns the directory of all shipped policies, as `make policies` builds it.
 fn shipped() -> PathBuf {
     root().join("target/policies")
 }
 
-/// A directory with the manifests of the first four policies.
+/// Writes the manifests of the first four policies into a directory.
 fn four(files: &TempDir) -> Result<PathBuf> {
     let directory = files.path().join("four");
     std::fs::create_dir(&directory)?;
@@ -191,7 +192,8 @@ fn four(files: &TempDir) -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// Where webhooks listen: a port each of one Service's cluster IP, which is a loopback address.
+/// The place where webhooks listen: one port each of a Service's cluster IP, which is a loopback
+/// address.
 struct Site<'a> {
     cluster: &'a Cluster,
     files: &'a Path,
@@ -235,7 +237,7 @@ impl<'a> Site<'a> {
         })
     }
 
-    /// The webhook in Go, where `scripts/go-baseline.sh` built it.
+    /// Starts the webhook in Go that `scripts/go-baseline.sh` built, if it did.
     fn go(&self) -> Result<Option<Host>> {
         let program = root().join("target/go-baseline");
         if !program.exists() {
@@ -249,7 +251,7 @@ impl<'a> Site<'a> {
             self.file("tls.key"),
         ];
         let process = Process::start(&program, self.cluster.log("go"), &arguments);
-        process.told("serving on https://");
+        process.logged("serving on https://");
         Ok(Some(Host {
             process,
             what: "Go, allows everything",
@@ -281,7 +283,7 @@ impl<'a> Site<'a> {
             self.cluster.log("sallyport"),
             &arguments,
         );
-        process.told("serving on https://");
+        process.logged("serving on https://");
         let namespaces = if place == 1 {
             ["four-h2", "four-h1"]
         } else {
@@ -295,7 +297,7 @@ impl<'a> Site<'a> {
         })
     }
 
-    /// Twice, each alone in its namespace.
+    /// Registers a host twice, each time for one namespace.
     fn register(&self, host: &Host) -> Result<[Way; 2]> {
         let port = host.port;
         let url = json!({"url": format!("https://{}:{port}/validate", self.ip)});
@@ -316,7 +318,8 @@ impl<'a> Site<'a> {
         ])
     }
 
-    /// The same for whoever answers.
+    /// Returns a webhook configuration for one namespace; it is the same for every webhook but for
+    /// the client.
     fn configuration(&self, namespace: &str, mut client: Value) -> Value {
         client["caBundle"] = BASE64_STANDARD.encode(&self.signed.ca).into();
         json!({
@@ -340,7 +343,7 @@ impl<'a> Site<'a> {
         })
     }
 
-    /// The rules of the four policies that CEL can express, judged by the API server.
+    /// Registers the rules of the four policies that CEL can express, evaluated by the API server.
     fn cel(&self) -> Result<Option<Way>> {
         let minor = self.cluster.minor;
         if minor < ADMISSION_POLICIES {

@@ -1,12 +1,11 @@
-//! What a review costs in process. Run by `make bench`; measured by criterion, which keeps its
-//! reports in target/criterion.
+//! Measures the cost of a review in process. Run by `make bench`; criterion keeps its reports in
+//! target/criterion.
 //!
-//! No figure stands alone, since machines differ and are shared: a policy on a fresh instance
-//! beside the same Rust function called natively and beside an instance that is used again, many
+//! Machines differ and are shared, so every figure stands beside another: a policy on a fresh
+//! instance beside the same Rust function compiled natively and beside a reused instance, many
 //! policies beside one, large Services beside small ones, and all of it beside a review without
-//! policies. The tables at the end put them beside one another; nothing is asserted. With the word
-//! `profile`, four policies are asked for ten seconds and nothing else is done, for a profiler to
-//! look at.
+//! policies. The tables at the end compare them; nothing is asserted. With the argument `profile`,
+//! four policies are evaluated for ten seconds and nothing else is done, for a profiler.
 
 mod circumstances;
 #[path = "../examples.rs"]
@@ -30,12 +29,12 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// For each figure; there are some fifty.
+/// The warm-up of each of some fifty figures.
 const WARM_UP: Duration = Duration::from_millis(200);
 const MEASURE: Duration = Duration::from_millis(800);
 const SAMPLES: usize = 20;
 
-/// How many reviews a used instance takes: its heap only grows.
+/// The number of reviews for which an instance is reused: its heap only grows.
 const USES: usize = 64;
 
 fn main() -> Result<()> {
@@ -86,12 +85,12 @@ fn admission(policies: Vec<Policy>) -> Admission {
     Admission::new(policies, Inventory::default(), Exemptions::default())
 }
 
-/// As the harness asks: each policy, whatever it is about.
+/// Returns an Admission that asks every policy, whatever its `about` is, as the harness does.
 fn asking_all(policies: Vec<Policy>) -> Admission {
     admission(policies).thorough()
 }
 
-/// From the body's bytes to the answer's. How many policies were asked.
+/// Reviews a body, from its bytes to those of the answer. Returns the number of policies asked.
 fn review(admission: &Admission, body: &[u8]) -> usize {
     let request = AdmissionRequest::parse(body).expect("a captured body");
     let clock = Clock {
@@ -108,8 +107,8 @@ fn review(admission: &Admission, body: &[u8]) -> usize {
     outcome.evaluations.len()
 }
 
-/// Each policy alone, asked on a fresh instance; some of them beside the same function natively,
-/// and on a used instance.
+/// Measures each policy alone on a fresh instance, and some of them also natively and on a reused
+/// instance.
 fn each(criterion: &mut Criterion, engine: &Arc<Engine>) -> Result<()> {
     let body = body(NODE_PORT)?;
     let mut group = criterion.benchmark_group("one");
@@ -117,7 +116,7 @@ fn each(criterion: &mut Criterion, engine: &Arc<Engine>) -> Result<()> {
     group.bench_function("without", |bencher| bencher.iter(|| review(&none, &body)));
     for name in names()? {
         let one = asking_all(of(engine, &[&name])?);
-        // One is asked about writes to services/status alone.
+        // One policy reviews writes to services/status alone.
         if review(&one, &body) > 0 {
             group.bench_function(format!("fresh {name}"), |bencher| {
                 bencher.iter(|| review(&one, &body))
@@ -140,7 +139,7 @@ fn each(criterion: &mut Criterion, engine: &Arc<Engine>) -> Result<()> {
     Ok(())
 }
 
-/// The same rule, compiled natively, on a Service that is parsed already.
+/// Returns the same rule compiled natively, on a Service that is parsed already.
 fn native(name: &str) -> Box<dyn Fn()> {
     match name {
         "service-type" => natively::<service_type::ServiceTypes>(),
@@ -161,7 +160,7 @@ fn natively<P: sallyport_policy::Policy>() -> Box<dyn Fn()> {
     })
 }
 
-/// So many policies, on a Service that all of them are asked about, and the shipped ones on real
+/// Measures several policies on a Service that concerns all of them, and the shipped ones on real
 /// Services.
 fn several(criterion: &mut Criterion, engine: &Arc<Engine>) -> Result<()> {
     let (node_port, cluster_ip) = (body(NODE_PORT)?, body(CLUSTER_IP)?);
@@ -188,7 +187,8 @@ fn several(criterion: &mut Criterion, engine: &Arc<Engine>) -> Result<()> {
     Ok(())
 }
 
-/// Whether what a review costs grows with the Service, or faster. All shipped policies together.
+/// Measures all shipped policies on growing Services, to show a cost that grows faster than the
+/// Service.
 fn growth(criterion: &mut Criterion, engine: &Arc<Engine>) -> Result<()> {
     let (none, all) = (admission(vec![]), admission(of(engine, &names()?)?));
     let example: Value = serde_json::from_slice(&body(NODE_PORT)?)?;
@@ -225,13 +225,13 @@ fn growth(criterion: &mut Criterion, engine: &Arc<Engine>) -> Result<()> {
     Ok(())
 }
 
-/// The same review with so many ports, their node ports from a number up; as for any create,
-/// managedFields name each of them.
+/// Returns the review with `count` ports, whose node ports start at `first`. managedFields name
+/// each of them, as for any create.
 fn with_ports(review: &Value, first: u32, count: u32) -> Value {
     let mut review = review.clone();
     let (mut ports, mut fields) = (vec![], serde_json::Map::new());
     for i in 0..count {
-        // A node port can be used once for each protocol.
+        // Each protocol may use a node port once.
         let (protocol, i) = (["TCP", "UDP", "SCTP"][(i % 3) as usize], i / 3);
         let port = 40_000 + i;
         ports.push(json!({

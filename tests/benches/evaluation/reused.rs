@@ -1,5 +1,6 @@
-//! A policy's component without a host around it: one instance, configured with its defaults, asked
-//! again and again. What the host never does, as the baseline of what a fresh instance costs.
+//! The baseline for the cost of a fresh instance: a policy's component without a host around it,
+//! one instance that is configured with its defaults and called repeatedly. The host never does
+//! that.
 
 use sallyport_core::contract::review::{Namespace, Operation, Phase, Resource, Review, User};
 use sallyport_core::contract::service::{
@@ -16,7 +17,7 @@ pub(crate) struct Reused {
     pre: InstancePre<()>,
 }
 
-/// An instance that has served before.
+/// An instance that is called repeatedly.
 pub(crate) struct Used {
     store: Store<()>,
     validate: TypedFunc<(&'static Review,), (Verdict,)>,
@@ -26,7 +27,7 @@ pub(crate) struct Used {
 impl Reused {
     pub(crate) fn new(component: &[u8]) -> wasmtime::Result<Self> {
         let mut config = Config::new();
-        // As the host has it, so that the code is the same.
+        // The host's setting, so that the compiled code is the same.
         config.epoch_interruption(true);
         let engine = Engine::new(&config)?;
         let (component, mut linker) = (Component::new(&engine, component)?, Linker::new(&engine));
@@ -79,7 +80,7 @@ impl Used {
     }
 }
 
-/// A NodePort Service, as the example has it.
+/// Returns a review of a NodePort Service, the same as the example's.
 fn review() -> Review {
     let port = Port {
         name: None,

@@ -1,4 +1,4 @@
-//! What criterion measured, one figure beside another.
+//! Prints criterion's measurements side by side.
 
 use crate::USES;
 use crate::examples::{FOUR, names, root};
@@ -6,16 +6,16 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// Where criterion keeps what it measured.
+/// Returns the directory of criterion's measurements.
 pub(crate) fn directory() -> PathBuf {
     root().join("target/criterion")
 }
 
-/// Prints the tables, of whatever was measured last.
+/// Prints the tables of the latest measurements.
 ///
 /// # Errors
 ///
-/// When a figure was never measured, as when criterion was given a filter.
+/// When a figure was never measured, as after a run with a filter.
 pub(crate) fn print() -> Result<()> {
     let bare = micros("one", "without")?;
     println!("\nreview without policies (parse, answer): {bare:.1} us\n");
@@ -82,7 +82,7 @@ fn sizes() -> impl Iterator<Item = String> {
     within.into_iter().chain(outside).chain(annotations)
 }
 
-/// The median.
+/// Returns the median in microseconds.
 fn micros(group: &str, name: &str) -> Result<f64> {
     let file = directory().join(format!("{group}/{name}/new/estimates.json"));
     let text = std::fs::read(&file).with_context(|| format!("{group}/{name} was not measured"))?;

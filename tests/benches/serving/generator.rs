@@ -1,6 +1,6 @@
 //! The load generator: this program as a process of its own, with one HTTP/2 connection and many
-//! streams, or a connection of HTTP/1.1 for each client. Bounded in time; clients that are given a
-//! rate wait for their times, and latency counts from these.
+//! streams, or one HTTP/1.1 connection for each client. It stops after a fixed time. Clients with a
+//! rate send at fixed times, and latency counts from these.
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
@@ -20,25 +20,26 @@ use tempfile::NamedTempFile;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// How long a load takes.
+/// The duration of a load.
 pub(crate) const TIME: Duration = Duration::from_millis(1500);
 
-/// What a load is made of.
+/// The description of a load.
 pub(crate) struct Order {
     pub(crate) protocol: &'static str,
     pub(crate) clients: usize,
     pub(crate) body: Vec<u8>,
-    /// Requests a second of all clients together; without, each asks as soon as it is answered.
+    /// Requests a second of all clients together; without it, each client sends again as soon as it
+    /// has its answer.
     pub(crate) rate: Option<f64>,
 }
 
-/// What came of it. Latencies are in microseconds.
+/// The result of a load. Latencies are in microseconds.
 pub(crate) struct Load {
     pub(crate) rate: f64,
     pub(crate) failed: u64,
     /// p50, p99, p99.9.
     latencies: [f64; 3],
-    /// Of the server, microseconds a request; told by who asks for the load.
+    /// The server's processor time for each request in microseconds, filled in by the caller.
     pub(crate) processor: f64,
 }
 
@@ -64,7 +65,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// A load that runs.
+/// A running load.
 pub(crate) struct Running {
     child: Child,
     _body: NamedTempFile,
@@ -86,16 +87,16 @@ impl Running {
         if !self.child.wait()?.success() {
             bail!("the load generator failed: {text}");
         }
-        let told: Value = serde_json::from_str(&text)?;
+        let result: Value = serde_json::from_str(&text)?;
         let number = |name: &str| {
-            told[name]
+            result[name]
                 .as_f64()
-                .with_context(|| format!("no {name} in {told}"))
+                .with_context(|| format!("no {name} in {result}"))
         };
         let latencies = [number("p50")?, number("p99")?, number("p99.9")?];
         Ok(Load {
             rate: number("rate")?,
-            failed: told["failed"].as_u64().unwrap_or(0),
+            failed: result["failed"].as_u64().unwrap_or(0),
             latencies,
             processor: 0.0,
         })
@@ -105,22 +106,22 @@ impl Running {
 pub(crate) fn spawn(order: &Order, port: u16, ca: &Path) -> Result<Running> {
     let mut body = NamedTempFile::new()?;
     body.write_all(&order.body)?;
-    let told = json!({
+    let result = json!({
         "http2": order.protocol == "h2", "clients": order.clients, "rate": order.rate,
         "port": port, "ca": ca, "body": body.path(),
     });
     let child = Command::new(std::env::current_exe()?)
-        .args(["load", &told.to_string()])
+        .args(["load", &result.to_string()])
         .stdout(Stdio::piped())
         .spawn()?;
     Ok(Running { child, _body: body })
 }
 
-/// The generator's process.
+/// Runs the generator's process.
 ///
 /// # Errors
 ///
-/// When it can't connect. A request that fails is counted.
+/// When it can't connect. Failed requests are counted.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn run(order: &str) -> Result<()> {
     let order: Value = serde_json::from_str(order)?;
@@ -152,14 +153,14 @@ pub(crate) async fn run(order: &str) -> Result<()> {
     let began = Instant::now();
     let mut calls = tokio::task::JoinSet::new();
     for (i, sender) in (0_u32..).zip(senders) {
-        // Clients with a rate ask one after the other.
+        // Clients with a rate start one after the other.
         let first = pause.map(|pause| pause * i / u32::try_from(clients).unwrap_or(1));
         calls.spawn(ask(began, first.zip(pause), body.clone(), sender));
     }
-    tell(calls.join_all().await)
+    report(calls.join_all().await)
 }
 
-fn tell(results: Vec<Asked>) -> Result<()> {
+fn report(results: Vec<ClientResult>) -> Result<()> {
     let failed: u64 = results.iter().map(|asked| asked.failed).sum();
     let mut took: Vec<f64> = results.into_iter().flat_map(|asked| asked.took).collect();
     if took.is_empty() {
@@ -206,21 +207,21 @@ impl Sender {
     }
 }
 
-/// What one client saw.
-struct Asked {
+/// The measurements of one client.
+struct ClientResult {
     took: Vec<f64>,
     failed: u64,
 }
 
-/// Calls one after the other, at their times if there are some: the first, and the pause from one
-/// to the next.
+/// Sends requests one after the other. `times` are the first one's time and the interval; without
+/// them there is no pause.
 async fn ask(
     began: Instant,
     times: Option<(Duration, Duration)>,
     body: Bytes,
     mut sender: Sender,
-) -> Asked {
-    let mut asked = Asked {
+) -> ClientResult {
+    let mut asked = ClientResult {
         took: vec![],
         failed: 0,
     };
@@ -229,7 +230,7 @@ async fn ask(
         let mut since = Instant::now();
         if let Some((at, pause)) = &mut due {
             if *at > since {
-                // The timer's own slack, up to a millisecond, is not the server's.
+                // The timer is late by up to a millisecond, which is not the server's latency.
                 tokio::time::sleep_until((*at).into()).await;
                 since = Instant::now();
             } else {

@@ -1,10 +1,11 @@
-//! What the program costs that serves: start, throughput, latency, memory, and a reload under load.
-//! Run by `make bench`.
+//! Measures the serving program: start, throughput, latency, memory, and a reload under load. Run
+//! by `make bench`.
 //!
-//! The program is a process of its own (this one, called again with the words of the command line),
-//! and so is the load generator, bounded in time. Client and server share the machine. Every figure
-//! stands beside a baseline of the same run, and rounds are interleaved, since machines differ and
-//! are shared; medians are told, nothing is asserted. Words after `--` choose parts.
+//! The program is a process of its own (this one, started again with command line arguments), and
+//! so is the load generator, which stops after a fixed time. Client and server share the machine.
+//! Machines differ and are shared, so every figure stands beside a baseline of the same run, rounds
+//! are interleaved, and medians are printed; nothing is asserted. Arguments after `--` choose
+//! parts.
 
 #[path = "../examples.rs"]
 mod examples;
@@ -20,10 +21,10 @@ use sallyport::cli::Cli;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How often each figure is measured.
+/// The number of measurements of each figure.
 const ROUNDS: usize = 3;
 
-/// Calls at the same time: what a busy API server has.
+/// The number of concurrent calls: that of a busy API server.
 const CONCURRENCY: usize = 16;
 
 const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
@@ -41,10 +42,10 @@ fn main() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A part, and the word that chooses it.
+/// A part, and the argument that chooses it.
 type Part = (&'static str, fn() -> Result<()>);
 
-/// Everything, or what the arguments name.
+/// Measures the chosen parts, or all of them.
 fn measure(chosen: &[String]) -> Result<()> {
     const PARTS: [Part; 8] = [
         ("start", start),
@@ -64,7 +65,7 @@ fn measure(chosen: &[String]) -> Result<()> {
         .try_for_each(|(_, part)| part())
 }
 
-/// From the start of the process to the first request that could be answered.
+/// Measures the time from the start of the process to the first accepted request.
 fn start() -> Result<()> {
     let ten: Vec<_> = names()?.into_iter().take(10).collect();
     let set = Set::of(&ten)?;
@@ -86,7 +87,7 @@ fn start() -> Result<()> {
     Ok(())
 }
 
-/// The hosts whose throughput is compared: none asked, the first four policies, all of them.
+/// The hosts whose throughput is compared: without policies, with the first four, with all of them.
 struct Hosts {
     none: Program,
     four: Program,
@@ -145,7 +146,7 @@ fn throughput() -> Result<()> {
     hosts.none.never_asked("service-type")
 }
 
-/// The same order to each host, by turns.
+/// Sends the same load to each host in turn.
 fn rounds(hosts: &[&Program], order: &Order) -> Result<Vec<Load>> {
     let mut loads: Vec<Vec<Load>> = hosts.iter().map(|_| vec![]).collect();
     for _ in 0..ROUNDS {
@@ -217,7 +218,7 @@ fn payloads() -> Result<()> {
     Ok(())
 }
 
-/// Latency where there is no queue: each client asks at its times, and waits are counted from
+/// Measures latency without a queue: each client sends at fixed times, and latency counts from
 /// these.
 fn half_of_the_most() -> Result<()> {
     let host = Program::start(&Set::of(&FOUR)?, &Cache::new()?)?;
@@ -264,7 +265,7 @@ fn memory() -> Result<()> {
         ("10 policies", Set::of(&ten)?),
     ] {
         let cache = Cache::new()?;
-        // What compiling took is not the server's.
+        // A first start fills the cache, so that compilation is not counted as the server's.
         drop(Program::start(&set, &cache)?);
         let host = Program::start(&set, &cache)?;
         let started = host.resident()?;
@@ -282,10 +283,10 @@ fn memory() -> Result<()> {
     Ok(())
 }
 
-/// Full load while every policy's manifest changes again and again.
+/// Measures full load while the manifests of all policies keep changing.
 fn reload() -> Result<()> {
-    // The cache stays: what is measured is the swap of changed settings, not the compiler beside
-    // the requests.
+    // The cache stays: the figure is the swap of changed settings, and not the compiler beside the
+    // requests.
     let (set, cache) = (Set::of(&FOUR)?, Cache::new()?);
     let host = Program::start(&set, &cache)?;
     for protocol in PROTOCOLS {
@@ -317,8 +318,7 @@ fn reload() -> Result<()> {
     Ok(())
 }
 
-/// What others notice of ten clients that make a policy loop, beside what they notice of ten that
-/// don't.
+/// Measures a host's latency beside ten clients that make a policy loop, and beside ten that don't.
 fn neighbours() -> Result<()> {
     let host = Program::start(&Set::with_looping(&FOUR)?, &Cache::new()?)?;
     let order = Order {

@@ -1,4 +1,4 @@
-//! The program that serves, as a process of its own, and what can be asked of it from outside.
+//! The serving program as a process of its own, and its figures as seen from outside.
 
 use crate::examples::{component, manifest, names, root};
 use crate::generator::{self, Load, Order};
@@ -11,11 +11,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The namespace of those who make a policy loop; that policy is asked about no other.
+/// The namespace of the clients that make a policy loop. That policy matches no other namespace.
 const NOISY: &str = "noisy";
 
-/// Ticks of a second in /proc/PID/stat; Linux has no other value on any architecture that Rust's
-/// tier 1 knows.
+/// Clock ticks of a second in /proc/PID/stat; Linux has no other value on any architecture of
+/// Rust's tier 1.
 const TICKS: f64 = 100.0;
 
 /// A directory of policies.
@@ -25,7 +25,7 @@ pub(crate) struct Set {
 }
 
 impl Set {
-    /// Shipped ones.
+    /// Returns a directory with some of the shipped policies.
     pub(crate) fn of(names: &[impl AsRef<str>]) -> Result<Self> {
         Self::new(
             names
@@ -35,7 +35,8 @@ impl Set {
         )
     }
 
-    /// One that is asked about no request of the load: the host parses and answers.
+    /// Returns a directory with one policy that matches no request of the load: the host parses and
+    /// answers.
     pub(crate) fn none() -> Result<Self> {
         let mut manifest = manifest("service-type")?;
         manifest["spec"]["match"] =
@@ -43,7 +44,7 @@ impl Set {
         Self::new(vec![manifest])
     }
 
-    /// Shipped ones, and a guest that loops when it is told to.
+    /// Returns a directory with shipped policies, and a guest that loops on demand.
     pub(crate) fn with_looping(names: &[&str]) -> Result<Self> {
         let mut set = Self::of(names)?;
         let looping = json!({
@@ -82,7 +83,7 @@ impl Set {
         Ok(set)
     }
 
-    /// Manifests whose deadline differs, which makes them others.
+    /// Writes manifests whose deadline depends on the version, so that each version differs.
     fn write(&self, version: u64) -> Result<()> {
         for manifest in &self.manifests {
             let mut manifest = manifest.clone();
@@ -98,7 +99,7 @@ impl Set {
         Ok(())
     }
 
-    /// Changes all manifests every now and then.
+    /// Changes all manifests at each interval.
     pub(crate) fn change(&self, every: Duration, time: Duration) -> Result<()> {
         let (began, mut version) = (Instant::now(), 1);
         while began.elapsed() + every < time {
@@ -114,7 +115,7 @@ impl Set {
     }
 }
 
-/// Where there is room for a directory of compiled code; the program makes it, for itself alone.
+/// A directory for compiled code. The program creates it, so that it is private.
 pub(crate) struct Cache(TempDir);
 
 impl Cache {
@@ -123,13 +124,13 @@ impl Cache {
     }
 }
 
-/// A host that serves. Dropped, it ends.
+/// A serving host. Dropping it ends the process.
 pub(crate) struct Program {
     child: Child,
     files: TempDir,
     port: u16,
     admin: SocketAddr,
-    /// From the start of the process until it served.
+    /// The time from the start of the process until it served.
     pub(crate) took: Duration,
 }
 
@@ -189,7 +190,7 @@ impl Program {
             said.push('\n');
         };
         let took = began.elapsed();
-        // A pipe that nobody reads stops whoever writes.
+        // A pipe that nobody reads would block its writer.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         Ok(Self {
             child,
@@ -200,7 +201,7 @@ impl Program {
         })
     }
 
-    /// What a load generator sees of it, and what it costs the server.
+    /// Runs a load, and returns its figures and the server's cost.
     pub(crate) fn load(&self, order: &Order) -> Result<Load> {
         let before = self.processor()?;
         let mut load = generator::spawn(order, self.port, &ca(&self.files))?.finish()?;
@@ -209,7 +210,7 @@ impl Program {
         Ok(load)
     }
 
-    /// Ten clients in the noisy namespace, who tell the guest what to do.
+    /// Starts ten clients in the noisy namespace, which send this command to the guest.
     pub(crate) fn noise(&self, word: &str) -> Result<generator::Running> {
         let mut review: Value = serde_json::from_slice(&crate::body(crate::NODE_PORT)?)?;
         review["request"]["namespace"] = NOISY.into();
@@ -224,14 +225,14 @@ impl Program {
         generator::spawn(&order, self.port, &ca(&self.files))
     }
 
-    /// How many sets of policies have served.
+    /// Returns the number of Sets that have served.
     pub(crate) fn generation(&self) -> Result<u64> {
         let policies: Value = serde_json::from_str(&self.admin("/policies")?)?;
         policies["generation"].as_u64().context("no generation")
     }
 
-    /// How long validations took so far, by the server's own histogram: from the end of the
-    /// request's head to the answer.
+    /// Returns the server's own histogram of validations: from the end of the request's head to the
+    /// answer.
     pub(crate) fn admissions(&self) -> Result<Histogram> {
         let text = self.admin("/metrics")?;
         let buckets = text.lines().filter_map(|line| {
@@ -247,8 +248,7 @@ impl Program {
         Ok(Histogram(buckets.collect()))
     }
 
-    /// Fails when a policy was asked that the measurement takes to be asked about other namespaces
-    /// only.
+    /// Fails when a policy was asked that the measurement expects to match other namespaces only.
     pub(crate) fn never_asked(&self, policy: &str) -> Result<()> {
         let label = format!("policy=\"{policy}\"");
         let counts = |line: &&str| {
@@ -279,12 +279,13 @@ impl Program {
         Ok(body.to_owned())
     }
 
-    /// In KiB.
+    /// Returns the resident memory in KiB.
     pub(crate) fn resident(&self) -> Result<u64> {
         sallyport_tests::resident(self.child.id()).context("no VmRSS")
     }
 
-    /// Processor time of the process so far, kernel's included (proc_pid_stat(5), utime and stime).
+    /// Returns the processor time of the process so far, the kernel's included (proc_pid_stat(5),
+    /// utime and stime).
     fn processor(&self) -> Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let (_, fields) = stat.rsplit_once(") ").context("no command in stat")?;
@@ -298,7 +299,7 @@ impl Program {
     }
 }
 
-/// Upper bounds in seconds, the last one infinite, each with how many took no longer.
+/// Upper bounds in seconds, the last one infinite, each with the number of requests within it.
 pub(crate) struct Histogram(Vec<(f64, u64)>);
 
 impl Histogram {
@@ -318,7 +319,7 @@ impl Histogram {
         )
     }
 
-    /// The least bound that a share keeps, in words.
+    /// Returns the least bound that this share of the requests keeps, as text.
     pub(crate) fn bound(&self, share: f64) -> String {
         let all = self.0.last().map_or(0, |(_, count)| *count);
         let kept = self

@@ -1,6 +1,5 @@
-//! The program under test: `sallyport` itself, built together with the tests. A binary of this
-//! package is always as new as its tests, and shares their dependencies' features, so that nothing
-//! is compiled twice.
+//! The program under test: `sallyport`, built as a binary of this package. So it is always as new
+//! as its tests, and shares the features of their dependencies, so that nothing is compiled twice.
 
 use std::process::ExitCode;
 

@@ -1,14 +1,14 @@
-//! Where kube-apiserver, etcd and kubectl are, if this machine has them.
+//! Finds kube-apiserver, etcd and kubectl on this machine.
 
 use std::path::{Path, PathBuf};
 
-/// A folder with all three programs.
+/// A directory with all three programs.
 pub(crate) struct Assets(PathBuf);
 
 const PROGRAMS: [&str; 3] = ["kube-apiserver", "etcd", "kubectl"];
 
 impl Assets {
-    /// A folder that the environment names, or else the newest of the cache.
+    /// Returns the directory that the environment names, or else the newest of the cache.
     pub(crate) fn locate() -> Option<Self> {
         Self::given().or_else(Self::newest)
     }
@@ -29,7 +29,8 @@ impl Assets {
         Some(Self(folder))
     }
 
-    /// As `scripts/assets.sh` fills its cache: one folder a version.
+    /// Returns the newest directory of the cache, which `scripts/assets.sh` fills, one for each
+    /// version.
     fn newest() -> Option<Self> {
         let cache = match std::env::var_os("SALLYPORT_ASSETS") {
             Some(cache) => PathBuf::from(cache),

@@ -3,10 +3,10 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-/// What kubectl wrote, and how it ended.
+/// The output and exit status of kubectl.
 #[derive(Debug)]
 pub struct Ran {
-    /// Whether its exit code was 0.
+    /// True when the exit code was 0.
     pub done: bool,
     /// Standard output.
     pub out: String,
@@ -23,7 +23,7 @@ impl Ran {
         let mut child = piped
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        // A command that does not read its input may be gone already.
+        // A command that does not read its input may have ended already.
         let _ = child
             .stdin
             .take()
@@ -47,21 +47,21 @@ impl Ran {
         }
     }
 
-    /// What it wrote to standard output, if all went well.
+    /// Returns standard output. Panics when the command failed.
     #[track_caller]
     pub fn ok(self) -> String {
         assert!(self.done, "{}\n{}", self.out, self.err);
         self.out
     }
 
-    /// The error, if it failed.
+    /// Returns standard error. Panics when the command succeeded.
     #[track_caller]
     pub fn error(self) -> String {
         assert!(!self.done, "it did not fail: {}\n{}", self.out, self.err);
         self.err
     }
 
-    /// For `wait_for`.
+    /// Returns output or error, for `wait_for`.
     pub fn result(self) -> Result<String, String> {
         if self.done {
             Ok(self.out)

@@ -1,8 +1,8 @@
 //! An API server with its etcd on free ports of the loopback interface.
 //!
 //! Cluster IPs are loopback addresses, too. So a webhook that is registered by Service reference
-//! can listen on its Service's cluster IP itself, where a cluster would have kube-proxy in between,
-//! and the API server calls it as it calls any.
+//! can listen on its Service's cluster IP itself, where a real cluster has kube-proxy, and the API
+//! server calls it like any other.
 
 mod assets;
 mod kubectl;
@@ -20,7 +20,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 
-/// Dropped, its processes are killed; logs stay.
+/// A running API server. Dropping it kills its processes; their logs stay.
 pub struct Cluster {
     assets: &'static Assets,
     files: PathBuf,
@@ -32,22 +32,21 @@ pub struct Cluster {
     etcd: Option<Process>,
 }
 
-/// Linux takes all of 127.0.0.0/8 for its own.
+/// Linux routes all of 127.0.0.0/8 to this machine.
 const CLUSTER_IPS: &str = "127.64.0.0/16";
 
-/// Wider than what the policies allow as shipped: what is outside its own range an API server
-/// refuses by itself, before it asks.
+/// Wider than the range that the shipped policies allow, since an API server refuses ports outside
+/// of its own range before it calls a webhook.
 const NODE_PORTS: &str = "29900-32767";
 
-/// Of `system:masters`. A token, since kubectl and any HTTP client can send one; the port is a
-/// loopback one.
+/// The token of a user in `system:masters`. The port is a loopback one.
 const TOKEN: &str = "sallyport-tests";
 
-/// Of a user who may do nothing.
+/// The token of a user without any rights.
 const POWERLESS: &str = "sallyport-powerless";
 
-/// A test that needs them is ignored where there are none; one that is run all the same says what
-/// to do.
+/// Returns the programs. Panics with instructions where there are none: tests that need them are
+/// ignored there, and run only on request.
 fn assets() -> &'static Assets {
     static FOUND: LazyLock<Option<Assets>> = LazyLock::new(Assets::locate);
     FOUND.as_ref().expect(ADVICE)
@@ -58,11 +57,10 @@ const ADVICE: &str = "no kube-apiserver: run `make assets` (seconds by setup-env
     kube-apiserver, etcd and kubectl";
 
 impl Cluster {
-    /// One for all tests that leave it as it was. Only for tests that are
-    /// ignored where the machine has no API server.
+    /// Returns one API server for all tests that don't change it. Tests that call this must be
+    /// ignored on machines without an API server.
     pub fn shared() -> Arc<Self> {
-        // A test binary drops no statics. Weak, so that the folder of etcd's data goes with the
-        // last test.
+        // Weak, since a test binary drops no statics: etcd's data is removed with the last test.
         static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
         let mut shared = SHARED
             .lock()
@@ -75,10 +73,10 @@ impl Cluster {
         cluster
     }
 
-    /// One that a test may break.
+    /// Returns an API server of the test's own.
     pub fn new(name: &str) -> Self {
         let assets = assets();
-        // The shared one may be made anew while another thread still takes away the one before.
+        // The shared one may start again while another thread still removes its predecessor.
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let files = root()
@@ -146,7 +144,7 @@ impl Cluster {
         });
     }
 
-    /// Kills the API server and waits until it is gone.
+    /// Kills the API server and waits for its end.
     pub fn stop(&self) {
         drop(self.server.lock().expect("no panic").take());
     }
@@ -156,28 +154,28 @@ impl Cluster {
         self.kubectl_with(arguments, "")
     }
 
-    /// With standard input, for `-f -`.
+    /// Runs kubectl with standard input, for `-f -`.
     pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Ran {
         let mut command = self.command("kubectl");
         command.args(arguments);
         Ran::of(command, input)
     }
 
-    /// A line as a user types it, in a shell whose `kubectl` is this cluster's and whose files stay
-    /// with the cluster's.
+    /// Runs a line as a user types it, in a shell whose `kubectl` talks to this cluster and whose
+    /// directory is the cluster's.
     pub fn shell(&self, line: &str) -> Ran {
         let mut command = self.command("sh");
         command.args(["-c", line]).current_dir(&self.files);
         Ran::of(command, "")
     }
 
-    /// A namespace of its own for a test.
+    /// Creates a namespace for one test.
     pub fn namespace(&self, name: &str) {
         self.kubectl(&["create", "namespace", name]).ok();
         self.label_name(name);
     }
 
-    /// Where a process of a test logs. Two tests may start theirs at the same moment.
+    /// Returns a log file for a process of a test. The name is unique, since tests run in parallel.
     pub fn log(&self, name: &str) -> PathBuf {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         self.files.join(format!(
@@ -196,7 +194,7 @@ impl Cluster {
             name.into()
         };
         let mut command = Command::new(program);
-        // HOME, since kubectl keeps what it discovers below it.
+        // kubectl keeps its discovery cache below HOME.
         command
             .env("PATH", path)
             .env("KUBECONFIG", self.kubeconfig())
@@ -205,23 +203,23 @@ impl Cluster {
         command
     }
 
-    /// Leads to it, as an administrator.
+    /// Returns a kubeconfig of an administrator.
     pub fn kubeconfig(&self) -> PathBuf {
         self.files.join("kubeconfig")
     }
 
-    /// Leads to it, as somebody who may do nothing.
+    /// Returns a kubeconfig of a user without rights.
     pub fn powerless(&self) -> PathBuf {
         self.files.join("powerless")
     }
 
-    /// The authority of the certificate `kube-apiserver` that it shows to webhooks which ask for
-    /// one.
+    /// Returns the authority that signed the certificate `kube-apiserver`, which the API server
+    /// presents to webhooks on request.
     pub fn client_authority(&self) -> PathBuf {
         self.files.join("clients.crt")
     }
 
-    /// Leads to it, as a service account.
+    /// Returns a kubeconfig of a service account.
     pub fn service_account(&self, namespace: &str, name: &str) -> PathBuf {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
         let request =
@@ -260,8 +258,8 @@ impl Cluster {
             .unwrap_or_else(|error| panic!("{error}: {version}"))
     }
 
-    /// 1.21 and later give each namespace a label with its name, which the webhook configurations
-    /// select by.
+    /// Labels namespaces with their names, which webhook configurations select by. API servers
+    /// before 1.21 don't.
     fn label_system_namespaces(&self) {
         for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
             wait_for(name, || self.kubectl(&["get", "namespace", name]).result());
@@ -290,7 +288,7 @@ fn start_etcd(assets: &Assets, files: &Path, port: u16) -> Process {
         format!("--listen-peer-urls={peer}"),
         format!("--initial-advertise-peer-urls={peer}"),
         format!("--initial-cluster=default={peer}"),
-        // Nothing here outlives the test.
+        // Nothing outlives the test, so nothing needs to be synced to disk.
         "--unsafe-no-fsync".to_owned(),
     ];
     Process::start(&assets.program("etcd"), files.join("etcd.log"), &arguments)
@@ -314,8 +312,9 @@ fn write_credentials(files: &Path) {
     }
 }
 
-/// As `docs/operations.md` says an API server is told what to show to webhooks, but for where files
-/// lie, and for whom: a user without a port is for port 443.
+/// Writes the configuration by which the API server presents a certificate to webhooks, as
+/// `docs/operations.md` describes it but with other paths and hosts. A user without a port is for
+/// port 443.
 fn write_admission_configuration(files: &Path) {
     let client = Signed::new(&["kube-apiserver"]);
     let document = std::fs::read_to_string(root().join("docs/operations.md")).expect("it is there");
@@ -350,22 +349,22 @@ fn write_admission_configuration(files: &Path) {
     }
 }
 
-/// A certificate with its key, signed by an authority of its own; all in PEM.
+/// A certificate with its key, signed by its own authority, as PEM.
 pub struct Signed {
     /// The authority's certificate.
     pub ca: String,
-    /// For whoever has the key.
+    /// The certificate.
     pub certificate: String,
     /// The key.
     pub key: String,
 }
 
 impl Signed {
-    /// For DNS names and addresses.
+    /// Creates a certificate for DNS names and addresses.
     ///
     /// # Panics
     ///
-    /// When one is neither.
+    /// When a name is neither.
     pub fn new(names: &[&str]) -> Self {
         let mut authority = CertificateParams::new([]).expect("no names");
         authority.distinguished_name.push(
@@ -390,7 +389,7 @@ impl Signed {
     }
 }
 
-/// Free a moment ago. Nothing that is started here can take port 0 and tell.
+/// Returns a port that was free a moment ago, for programs that can't take port 0 and report it.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("bound").port()
@@ -400,7 +399,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.stop();
         drop(self.etcd.take());
-        // 64 MB each, and of no use without the server.
+        // 64 MB each, and useless without the server.
         let _ = std::fs::remove_dir_all(self.files.join("etcd"));
     }
 }

@@ -1,32 +1,32 @@
-//! A program in the background, with its output in a file.
+//! A program in the background that logs to a file.
 //!
-//! A shell stands between the test and the program, and kills it as soon as its own standard input
-//! ends: when the value is dropped, and also when the test binary ends without dropping anything,
-//! as it does with what is shared by all tests.
+//! A shell stands between the test and the program. It kills the program as soon as its own
+//! standard input ends: when the value is dropped, and also when the test binary ends without
+//! dropping it, as it does with statics.
 
 use crate::wait_for;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Dropped, it is killed.
+/// A background process. Dropping it kills the process.
 pub struct Process {
     guard: Child,
-    /// The program's, not the shell's.
+    /// The program's process id, not the shell's.
     pid: u32,
     log: PathBuf,
 }
 
-/// `$1`: the log; the rest: the program and its arguments.
+/// The shell's script. `$1` is the log; the rest is the program with its arguments.
 const GUARD: &str =
     r#"log=$1; shift; "$@" >"$log" 2>&1 & echo $!; read -r _; kill -KILL $! 2>/dev/null; wait"#;
 
 impl Process {
-    /// Starts it in the workspace.
+    /// Starts the program in the workspace.
     ///
     /// # Panics
     ///
-    /// Where there is no shell.
+    /// When there is no shell.
     pub fn start(program: &Path, log: PathBuf, arguments: &[String]) -> Self {
         let mut guard = Command::new("sh")
             .current_dir(crate::root())
@@ -40,7 +40,7 @@ impl Process {
         let mut pid = String::new();
         BufReader::new(guard.stdout.take().expect("piped"))
             .read_line(&mut pid)
-            .expect("the shell tells");
+            .expect("the shell prints it");
         Self {
             guard,
             pid: pid.trim().parse().expect("a number"),
@@ -48,11 +48,11 @@ impl Process {
         }
     }
 
-    /// Ends it by SIGTERM, and waits until it has ended.
+    /// Ends the program by SIGTERM, and waits for its end.
     ///
     /// # Panics
     ///
-    /// When it does not end.
+    /// When it does not end in time.
     pub fn terminate(self) {
         let sent = Command::new("kill")
             .args(["-TERM", &self.pid.to_string()])
@@ -71,29 +71,29 @@ impl Process {
         });
     }
 
-    /// Nobody waits for it but the shell, which does so last.
+    /// Returns true once the shell has ended, which waits for the program.
     fn has_ended(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         stat.rsplit_once(") ")
             .is_none_or(|(_, state)| state.starts_with('Z'))
     }
 
-    /// What it has of memory, in KiB.
+    /// Returns the resident memory in KiB.
     #[must_use]
     pub fn resident(&self) -> Option<u64> {
         crate::resident(self.pid)
     }
 
-    /// All that it wrote so far.
+    /// Returns the log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// What is logged after some words, up to the next space or quote.
-    pub fn told(&self, words: &str) -> String {
+    /// Returns the word that the log has after `words`, up to the next space or quote.
+    pub fn logged(&self, words: &str) -> String {
         wait_for(words, || {
             let log = self.log();
-            let told = log.lines().find_map(|line| {
+            let logged = log.lines().find_map(|line| {
                 Some(
                     line.split_once(words)?
                         .1
@@ -102,7 +102,7 @@ impl Process {
                         .to_owned(),
                 )
             });
-            told.ok_or(log)
+            logged.ok_or(log)
         })
     }
 }

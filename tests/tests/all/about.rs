@@ -1,5 +1,5 @@
-//! What a policy says it is about: of other Services it is not asked, and the harness finds out
-//! where that is not true.
+//! `about`: a policy is asked about Services that it concerns, and the harness reports a policy
+//! whose `about` is wrong.
 
 use crate::host::{VALIDATE, ask, body, load, misbehave, told};
 use sallyport_core::admission::{Admission, Function};
@@ -7,8 +7,8 @@ use sallyport_core::inventory::Inventory;
 use sallyport_core::manifest::Exemptions;
 use serde_json::{Value, json};
 
-/// The guest `misbehave`, which says that it is about external IPs, and does what it is told of
-/// every Service.
+/// Returns the guest `misbehave`, which declares that it is about external IPs, and obeys every
+/// Service.
 fn narrow() -> Admission {
     let policy = load(
         &misbehave(),
@@ -27,14 +27,14 @@ fn denied(ips: &Value) -> Value {
 
 #[test]
 fn a_policy_is_not_asked_about_a_service_that_it_is_not_about() {
-    let outcome = ask(&narrow(), VALIDATE, &told("deny"));
+    let outcome = ask(&narrow(), VALIDATE, &command("deny"));
     assert!(outcome.response.allowed && outcome.matched && outcome.evaluations.is_empty());
-    let outcome = ask(&narrow(), Function::Mutate, &told("deny"));
+    let outcome = ask(&narrow(), Function::Mutate, &command("deny"));
     assert_eq!(outcome.response.patch, None);
 }
 
 #[test]
-fn it_is_asked_where_the_service_is_of_its_kind_or_was_before_the_update() {
+fn a_policy_is_asked_when_the_old_or_new_service_concerns_it() {
     let (with, without) = (denied(&json!(["192.0.2.1"])), denied(&json!([])));
     for (operation, new, old) in [
         ("CREATE", &with, &Value::Null),
@@ -58,7 +58,7 @@ fn it_is_asked_where_the_service_is_of_its_kind_or_was_before_the_update() {
 
 #[test]
 fn the_harness_calls_an_opinion_on_another_service_an_error() {
-    let outcome = ask(&narrow().thorough(), VALIDATE, &told("deny"));
+    let outcome = ask(&narrow().thorough(), VALIDATE, &command("deny"));
     let error = outcome.evaluations[0]
         .error
         .as_ref()

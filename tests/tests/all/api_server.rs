@@ -1,9 +1,9 @@
-//! The list and watch part of the Kubernetes API, over HTTP on the loopback interface, from objects
-//! that a test puts there.
+//! A fake API server: the list and watch part of the Kubernetes API over HTTP on the loopback
+//! interface, for objects that a test puts there.
 //!
-//! It speaks as kube-apiserver does (API concepts: list in pages, watch from a resourceVersion,
-//! streaming lists, bookmarks, 410, 403, 422), so that the watchers under test run as they are.
-//! Dropped or cut, its connections end as those of a lost server do.
+//! It follows kube-apiserver's protocol (API concepts: list in pages, watch from a resourceVersion,
+//! streaming lists, bookmarks, 410, 403, 422), so that the real watchers run against it. When it is
+//! dropped or stopped, its connections end like those of a lost server.
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -24,10 +24,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// ServicePolicies, as paths call them.
+/// The resource name of ServicePolicies in paths.
 pub(crate) const POLICIES: &str = "servicepolicies";
 
-/// An API server with a state of its own; clones are one.
+/// An API server. Clones share one state.
 #[derive(Clone)]
 pub(crate) struct ApiServer {
     pub(crate) address: SocketAddr,
@@ -35,7 +35,7 @@ pub(crate) struct ApiServer {
     changed: watch::Sender<u64>,
 }
 
-/// While it lives, the server can be reached.
+/// Keeps the server reachable until it is dropped.
 pub(crate) struct Reachable(JoinHandle<()>);
 
 impl Drop for Reachable {
@@ -44,7 +44,7 @@ impl Drop for Reachable {
     }
 }
 
-/// Objects of one resource, by namespace and name.
+/// The objects of one resource, by namespace and name.
 type Objects = BTreeMap<(String, String), Value>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,12 +56,12 @@ enum Streams {
 #[derive(Default)]
 struct Store {
     objects: BTreeMap<String, Objects>,
-    /// Resource, type of the event, the object: the place is the resourceVersion less one.
+    /// All events: resource, type and object. An event's resourceVersion is its index plus one.
     log: Vec<(String, &'static str, Value)>,
     refused: BTreeMap<String, StatusCode>,
-    /// Whether lists are streamed on request, and if so whether to their end.
+    /// The support of streamed lists; `None` when there is none.
     streams: Option<Streams>,
-    /// Changes up to this resourceVersion are forgotten.
+    /// The resourceVersion up to which changes are forgotten.
     forgotten: usize,
     requests: Vec<String>,
     agents: BTreeSet<String>,
@@ -79,7 +79,7 @@ impl Store {
 }
 
 impl ApiServer {
-    /// It has an address, but nobody can reach it yet.
+    /// Creates a server that has an address and can't be reached yet.
     pub(crate) async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
@@ -90,7 +90,7 @@ impl ApiServer {
         }
     }
 
-    /// From now on it can be reached.
+    /// Makes the server reachable.
     pub(crate) async fn reachable(&self) -> Reachable {
         let listener = TcpListener::bind(self.address)
             .await
@@ -107,7 +107,7 @@ impl ApiServer {
             )
             .with_state(self.clone());
         Reachable(tokio::spawn(async move {
-            // Aborted with this task, and with them their sockets.
+            // Dropped with this task, which closes their sockets.
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.expect("a listening socket");
@@ -118,7 +118,7 @@ impl ApiServer {
         }))
     }
 
-    /// A kubeconfig that leads here.
+    /// Writes a kubeconfig for this server.
     pub(crate) fn kubeconfig(&self) -> TempDir {
         let config = json!({
             "apiVersion": "v1",
@@ -171,8 +171,8 @@ impl ApiServer {
         );
     }
 
-    /// Answers everything about a resource like this, as RBAC does for who has no role; `None`: no
-    /// longer.
+    /// Answers all requests about a resource with this status, as RBAC does without a role; `None`
+    /// ends that.
     pub(crate) fn refuse(&self, resource: &str, code: Option<StatusCode>) {
         let mut store = self.store();
         match code {
@@ -181,34 +181,33 @@ impl ApiServer {
         };
     }
 
-    /// As servers since 1.32 do it.
+    /// Streams lists on request, as servers since 1.32 do.
     pub(crate) fn stream_lists(&self) {
         self.store().streams = Some(Streams::Whole);
     }
 
-    /// As servers do it to whom a list takes longer than a watch may last: what was sent by then is
-    /// no list.
+    /// Cuts streamed lists off, as servers do when a list takes longer than a watch may last.
     pub(crate) fn cut_streamed_lists(&self) {
         self.store().streams = Some(Streams::Cut);
     }
 
-    /// What a compaction of etcd does: who was away has to list again.
+    /// Forgets changes, like a compaction of etcd: clients that missed some must list again.
     pub(crate) fn forget_changes(&self) {
         let mut store = self.store();
         store.forgotten = store.log.len();
     }
 
-    /// Names of the clients of all requests so far.
+    /// Returns the user agents of all requests so far.
     pub(crate) fn agents(&self) -> BTreeSet<String> {
         self.store().agents.clone()
     }
 
-    /// How often a status was written so far.
+    /// Returns the number of status writes so far.
     pub(crate) fn status_writes(&self) -> usize {
         self.store().status_writes
     }
 
-    /// Path, query and Accept of all requests so far.
+    /// Returns path, query and Accept header of all requests so far.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.store().requests.clone()
     }
@@ -217,20 +216,20 @@ impl ApiServer {
         self.store.lock().expect("no test panicked here")
     }
 
-    /// A ServicePolicy, of a generation of its own each time.
+    /// Puts a ServicePolicy with a new generation.
     pub(crate) fn policy(&self, name: &str, spec: &Value) {
         let generation = self.store().log.len() + 1;
         let metadata = json!({"name": name, "generation": generation});
         self.put(POLICIES, json!({"metadata": metadata, "spec": spec}));
     }
 
-    /// An object as it is now.
+    /// Returns an object's current state.
     pub(crate) fn object(&self, resource: &str, name: &str) -> Value {
         let key = (String::new(), name.to_owned());
         self.store().objects[resource][&key].clone()
     }
 
-    /// The part of a server-side apply that a writer of a status sees.
+    /// Performs a server-side apply, as far as the writer of a status depends on it.
     async fn apply_status(
         State(server): State<Self>,
         Path((_, _, resource, name)): Path<(String, String, String, String)>,
@@ -343,7 +342,7 @@ impl Store {
         })
     }
 
-    /// A list as events, without its end.
+    /// Returns a list as events, without its end.
     fn beginning(&self, resource: &str) -> String {
         let objects = self
             .objects
@@ -353,7 +352,8 @@ impl Store {
         objects.map(|object| line("ADDED", object)).collect()
     }
 
-    /// A list as events, its end marked by a bookmark; and the first change after it.
+    /// Returns a list as events with a bookmark at its end, and the index of the first later
+    /// change.
     fn initial(&self, resource: &str) -> (Option<String>, usize) {
         let mut text = self.beginning(resource);
         let annotations = json!({"k8s.io/initial-events-end": "true"});
@@ -373,7 +373,7 @@ impl Store {
     }
 }
 
-/// The changes of one resource, as a watch tells them.
+/// The changes of one resource as a watch sends them.
 struct Events {
     server: ApiServer,
     resource: String,

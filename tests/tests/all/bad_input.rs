@@ -1,8 +1,8 @@
-//! What is no AdmissionReview is answered with 4xx and a sentence, over both protocols, and the
-//! host lives on.
+//! Bodies that are no AdmissionReview: the host answers 4xx and one sentence, over both protocols,
+//! and keeps serving.
 
 use crate::client::{PROTOCOLS, Protocol, Reply, request};
-use crate::host::{Host, misbehaving, told};
+use crate::host::{Host, command, misbehaving};
 use bytes::Bytes;
 use hyper::StatusCode;
 use sallyport::server::Limits;
@@ -24,8 +24,8 @@ async fn host() -> Host {
 }
 
 impl Host {
-    /// One bad request over both protocols, which must agree; and then a good one, which must be
-    /// answered.
+    /// Sends one bad request over both protocols, which must agree, and then a good one, which must
+    /// be answered.
     async fn refuses(
         &self,
         method: &str,
@@ -50,29 +50,29 @@ impl Host {
     async fn lives(&self, protocol: Protocol) {
         let reply: Reply = self
             .client
-            .post(protocol, "/validate", told("nothing"))
+            .post(protocol, "/validate", command("nothing"))
             .await;
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
         assert_eq!(reply.json()["response"]["allowed"], true);
     }
 
-    /// What bytes get that are no TLS.
+    /// Sends bytes that are no TLS, and returns the answer.
     async fn raw(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(self.address)
             .await
             .expect("the host listens");
         stream.write_all(bytes).await.expect("sent");
         let mut answer = vec![];
-        // A reset ends the answer as well as an end does.
+        // A reset ends the answer, too.
         let _ = stream.read_to_end(&mut answer).await;
         self.lives(Protocol::Http1).await;
         answer
     }
 }
 
-/// An AdmissionReview with one thing wrong.
+/// Returns an AdmissionReview with one fault.
 fn review(change: impl FnOnce(&mut serde_json::Value)) -> Vec<u8> {
-    let mut review = serde_json::from_slice(&told("nothing")).expect("JSON");
+    let mut review = serde_json::from_slice(&command("nothing")).expect("JSON");
     change(&mut review);
     review.to_string().into_bytes()
 }
@@ -122,7 +122,7 @@ async fn garbage_after_the_handshake_is_survived() {
 async fn another_content_type_is_415() {
     let (status, sentence) = host()
         .await
-        .refuses("POST", "/validate", "text/yaml", told("nothing"))
+        .refuses("POST", "/validate", "text/yaml", command("nothing"))
         .await;
     assert_eq!(
         (status, &*sentence),
@@ -139,7 +139,7 @@ async fn a_content_type_with_a_charset_is_fine() {
         "POST",
         "/validate",
         "application/json; charset=utf-8",
-        told("nothing"),
+        command("nothing"),
     );
     assert_eq!(
         host()
@@ -174,7 +174,7 @@ async fn a_body_far_over_the_limit_is_413() {
 
 #[tokio::test]
 async fn a_body_at_the_limit_is_read() {
-    let mut body = told("nothing");
+    let mut body = command("nothing");
     body.resize(64 << 10, b' ');
     assert_eq!(
         host()
@@ -278,7 +278,7 @@ async fn another_method_is_405() {
 async fn another_path_is_404() {
     let (status, sentence) = host()
         .await
-        .refuses("POST", "/review", JSON, told("nothing"))
+        .refuses("POST", "/review", JSON, command("nothing"))
         .await;
     assert_eq!(
         (status, &*sentence),
@@ -290,7 +290,7 @@ async fn another_path_is_404() {
 async fn a_timeout_that_is_no_duration_is_400() {
     let (status, sentence) = host()
         .await
-        .refuses("POST", "/validate?timeout=soon", JSON, told("nothing"))
+        .refuses("POST", "/validate?timeout=soon", JSON, command("nothing"))
         .await;
     let expected = r#"timeout: "soon" is no duration; write it as in 10s, 1m0s or 500ms"#;
     assert_eq!((status, &*sentence), (400, expected));
@@ -319,7 +319,7 @@ async fn a_service_that_does_not_decode_is_denied_with_its_field() {
 }
 
 #[tokio::test]
-async fn a_service_that_does_not_decode_is_left_to_the_api_server_by_mutate() {
+async fn mutate_leaves_undecodable_services_to_the_api_server() {
     let body = review(|review| {
         review["request"]["object"]["spec"]["ports"][0]["nodePort"] = "30080".into()
     });

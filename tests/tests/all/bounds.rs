@@ -1,5 +1,5 @@
-//! Inputs that are too large are refused by name before any policy is asked, and nothing large is
-//! repeated.
+//! Oversized inputs: the host names and refuses them before it asks a policy, and never repeats
+//! their content.
 
 use crate::host::{ENGINE, VALIDATE, ask, body, built, misbehaving};
 use sallyport::evaluator;
@@ -8,7 +8,7 @@ use sallyport_core::inventory::Inventory;
 use sallyport_core::manifest::{Exemptions, ServicePolicy};
 use serde_json::{Value, json};
 
-/// A host with `external-ips` in mode Enforce.
+/// Returns an Admission with `external-ips` in mode Enforce.
 fn external_ips(failure_policy: &str) -> Admission {
     let manifest = json!({
         "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy",
@@ -31,7 +31,7 @@ fn service(metadata: &Value, spec: &Value) -> Vec<u8> {
 }
 
 #[test]
-fn thousands_of_external_ips_reach_no_policy_and_are_denied_where_it_fails_open() {
+fn thousands_of_external_ips_are_denied_without_a_policy() {
     let many: Vec<String> = (0..60_000_u32)
         .map(|i| format!("198.51.{}.{}", i / 256 % 256, i % 256))
         .collect();
@@ -64,7 +64,7 @@ fn thousands_of_external_ips_reach_no_policy_and_are_denied_where_it_fails_open(
 }
 
 #[test]
-fn a_policy_that_large_reviews_make_loop_is_asked_about_others() {
+fn a_policy_that_loops_on_large_reviews_serves_others() {
     let host = misbehaving(&json!({"limits": {"deadline": "100ms"}, "failurePolicy": "Ignore"}));
     let mut annotations: serde_json::Map<_, _> =
         (0..501).map(|i| (format!("test/{i}"), json!(""))).collect();

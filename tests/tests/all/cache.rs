@@ -1,8 +1,8 @@
-//! What was compiled once is not compiled again, and what is damaged on disk is never run.
+//! The cache of compiled code: nothing is compiled twice, and damaged entries are never run.
 
 use crate::command_line::{SALLYPORT, sallyport};
 use crate::host::{
-    VALIDATE, ask, built, manifest, misbehave, misbehave_unsnapshotable, root, told,
+    VALIDATE, ask, built, command, manifest, misbehave, misbehave_unsnapshotable, root,
 };
 use sallyport::engine::{Cache, CacheCounts, Engine, EngineConfig};
 use sallyport::evaluator;
@@ -46,19 +46,19 @@ impl Start {
         evaluator::load(&self.engine, manifest(spec), component)
     }
 
-    /// Loads the guest, and proves that it works.
+    /// Loads the guest and evaluates a review.
     fn works(&self, component: &[u8], spec: &Value) {
         let policy = self.load(component, spec).expect("the guest can be loaded");
         let host = Admission::new(vec![policy], Inventory::default(), Exemptions::default());
-        assert!(!ask(&host, VALIDATE, &told("deny")).response.allowed);
-        let outcome = ask(&host, VALIDATE, &told("nothing"));
+        assert!(!ask(&host, VALIDATE, &command("deny")).response.allowed);
+        let outcome = ask(&host, VALIDATE, &command("nothing"));
         assert_eq!(
             outcome.response.warnings,
             ["[misbehave] call 1 of this instance"]
         );
     }
 
-    /// Hits, misses, damaged entries; compilations.
+    /// Returns hits, misses and damaged entries; and compilations.
     fn counts(&self) -> ([u64; 3], u64) {
         let CacheCounts {
             hits,
@@ -84,7 +84,7 @@ fn entries(directory: &TempDir) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The one entry of a cache after one load.
+/// Returns the one entry of a cache after one load.
 fn filled(directory: &TempDir) -> PathBuf {
     Start::new(directory).works(&misbehave(), &json!({}));
     let [entry] = entries(directory).try_into().expect("one entry");
@@ -103,7 +103,7 @@ fn a_second_start_compiles_nothing() {
 }
 
 #[test]
-fn a_component_that_cannot_be_snapshotted_is_not_compiled_twice_either() {
+fn a_component_without_a_snapshot_is_compiled_once() {
     let (directory, component) = (directory(), misbehave_unsnapshotable());
     let why = |start: &Start| {
         start.works(&component, &json!({}));
@@ -169,7 +169,7 @@ fn settings_that_are_refused_leave_nothing_behind() {
 }
 
 #[test]
-fn what_a_policy_says_about_itself_once_it_is_configured_counts_and_is_kept() {
+fn the_description_after_configure_counts_and_is_cached() {
     let directory = directory();
     let renamed = json!({"settings": {"atConfigure": "rename"}});
     for counts in [[0, 1, 0], [1, 0, 0]] {
@@ -186,7 +186,7 @@ fn what_a_policy_says_about_itself_once_it_is_configured_counts_and_is_kept() {
 }
 
 #[test]
-fn a_policy_that_has_other_defaults_once_it_is_configured_is_not_kept() {
+fn changed_defaults_after_configure_are_not_cached() {
     let directory = directory();
     let other = json!({"settings": {"atConfigure": "other-defaults"}});
     for _ in 0..2 {
@@ -203,7 +203,7 @@ fn a_flipped_byte_is_noticed_wherever_it_is() {
     let directory = directory();
     let entry = filled(&directory);
     let sound = std::fs::read(&entry).expect("readable");
-    // The digest, the length of the sentence, the header of the code, and the code.
+    // The digest, the length of the description, the header of the code, and the code.
     for place in [
         0,
         31,
@@ -266,7 +266,7 @@ fn all_entries_together_stay_within_the_limit() {
         start.works(&misbehave(), &json!({"settings": {"atConfigure": word}}));
         assert!(entries(&directory).len() <= 2, "{word}");
     }
-    // The last ones are there.
+    // The latest entries are kept.
     let start = Start::new(&directory);
     start.works(&misbehave(), &json!({"settings": {"atConfigure": "c"}}));
     assert_eq!(start.counts().0, [1, 0, 0]);
@@ -317,9 +317,9 @@ fn a_cache_that_others_may_enter_is_refused_with_the_fix() {
     );
 }
 
-/// `make assets` makes such a one: what it fetches lies beside the compiled policies.
+/// `make assets` creates such a directory: its downloads are beside the compiled policies.
 #[test]
-fn the_default_cache_is_private_where_the_directory_around_it_is_not() {
+fn the_default_cache_is_private_in_a_shared_directory() {
     let caches = directory();
     let ours = caches.path().join("sallyport");
     std::fs::create_dir(&ours).expect("ours");
@@ -352,7 +352,7 @@ fn the_default_cache_is_private_where_the_directory_around_it_is_not() {
     );
 }
 
-/// Everything in a directory that is no directory.
+/// Counts everything in a directory except directories.
 fn files(directory: &Path) -> usize {
     std::fs::read_dir(directory).expect("readable").count()
 }
@@ -364,10 +364,10 @@ fn a_link_that_is_pointed_elsewhere_later_leads_nowhere() {
         ["real", "elsewhere", "link"].map(|name| parent.path().join(name));
     std::fs::create_dir(&real).expect("ours");
     std::fs::create_dir(&elsewhere).expect("ours");
-    // Others may write there.
+    // Others may write to this directory.
     std::fs::set_permissions(&elsewhere, std::fs::Permissions::from_mode(0o777)).expect("ours");
     std::os::unix::fs::symlink(&real, &link).expect("ours");
-    // On the way to the directory a link is as good as any other name.
+    // A link on the way to the directory does no harm.
     let start = Start::with(&link.join("compiled"), Cache::SIZE.get() as u64);
     std::fs::remove_file(&link).expect("ours");
     std::os::unix::fs::symlink(&elsewhere, &link).expect("ours");
@@ -449,10 +449,10 @@ fn an_entry_that_others_could_have_written_is_not_used() {
     );
 }
 
-/// An emptyDir of Kubernetes belongs to root and lets everybody write; with an fsGroup its group is
-/// inherited.
+/// An emptyDir of Kubernetes belongs to root and is writable by everybody; with an fsGroup its
+/// group is inherited.
 #[test]
-fn a_private_directory_is_made_in_one_that_everybody_may_write() {
+fn a_private_directory_is_made_in_a_shared_one() {
     let volume = directory();
     std::fs::set_permissions(volume.path(), std::fs::Permissions::from_mode(0o2777)).expect("ours");
     let compiled = volume.path().join("compiled");

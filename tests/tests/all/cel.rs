@@ -1,4 +1,4 @@
-//! CEL as an API server evaluates it: the language with Kubernetes' own functions.
+//! Evaluates CEL as an API server does: the language with Kubernetes' functions.
 
 use kube_cel::KubeCelExt as _;
 pub(crate) use kube_cel::cel::Value as Cel;
@@ -8,8 +8,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
 
-/// What an expression comes to; an error is one of the expression, or of the values that it is
-/// given.
+/// Evaluates an expression. Errors are those of parsing and of evaluation.
 pub(crate) fn evaluate(expression: &str, variables: &[(&str, &Value)]) -> Result<Cel, String> {
     let mut context = Context::default().with_all();
     context.add_function("dyn", |value: Cel| Ok::<Cel, ExecutionError>(value));
@@ -22,11 +21,11 @@ pub(crate) fn evaluate(expression: &str, variables: &[(&str, &Value)]) -> Result
         .map_err(|error| format!("{expression}: {error}"))
 }
 
-/// Replaces `variables.NAME` by the expression of that name, which is what an API server's lazy
-/// evaluation comes to.
+/// Replaces `variables.NAME` by the expression of that name, which has the same effect as an API
+/// server's lazy evaluation.
 pub(crate) fn with_variables(expression: &str, variables: &Value) -> String {
     let mut expression = expression.to_owned();
-    // Later ones use earlier ones.
+    // In reverse order, since later variables use earlier ones.
     for variable in variables.as_array().into_iter().flatten().rev() {
         let text = |key: &str| variable[key].as_str().expect("a text");
         expression = replaced(
@@ -42,7 +41,7 @@ fn replaced(text: &str, name: &str, expression: &str) -> String {
     let mut parts = text.split(name);
     let mut replaced = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        // A longer name begins with this one.
+        // The name is only the beginning of a longer one.
         if part.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
             replaced.push_str(name);
         } else {
@@ -53,7 +52,7 @@ fn replaced(text: &str, name: &str, expression: &str) -> String {
     replaced
 }
 
-/// Each expression is compiled once: the parser takes longer than all the rest.
+/// Compiles each expression once, since the parser takes longer than everything else.
 fn compiled(expression: &str) -> Result<Arc<Program>, String> {
     static PROGRAMS: LazyLock<Mutex<HashMap<String, Arc<Program>>>> = LazyLock::new(Mutex::default);
     let mut programs = PROGRAMS.lock().expect("no panic");
@@ -68,7 +67,7 @@ fn compiled(expression: &str) -> Result<Arc<Program>, String> {
     ))
 }
 
-/// As an API server has it: whole numbers are `int`, whatever their sign.
+/// Converts a value as an API server does: whole numbers are `int`, whatever their sign.
 fn cel(value: &Value) -> Cel {
     match value {
         Value::Null => Cel::Null,

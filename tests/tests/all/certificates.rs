@@ -1,7 +1,8 @@
-//! Certificates turn over while requests are served, and clients without one are told so.
+//! Certificates are replaced while requests are served, and clients without a client certificate
+//! are refused with an alert.
 
 use crate::client::{Client, Connection, PROTOCOLS, Protocol, probe};
-use crate::host::{Host, misbehaving, told};
+use crate::host::{Host, command, misbehaving};
 use crate::program::{Program, directory, manifest, put};
 use hyper::StatusCode;
 use rcgen::{CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
@@ -18,7 +19,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinHandle;
 
-/// An authority of the test.
+/// An authority that a test creates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -35,7 +36,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Certificate and key for a name.
+    /// Issues a certificate for a name; returns it with its key.
     fn issue(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> (String, String) {
         let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
         params.extended_key_usages = vec![usage];
@@ -58,7 +59,7 @@ impl Authority {
     }
 }
 
-/// Asks on connections that stay, and on a new one for each request, until it is told to stop.
+/// Sends requests on lasting connections, and on a new one for each request, until it is stopped.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<usize>>,
@@ -84,7 +85,10 @@ impl Load {
         let mut requests = 0;
         while !stop.load(Ordering::Relaxed) {
             assert_eq!(
-                connection.post("/validate", told("nothing")).await.status,
+                connection
+                    .post("/validate", command("nothing"))
+                    .await
+                    .status,
                 StatusCode::OK
             );
             requests += 1;
@@ -98,7 +102,7 @@ impl Load {
         while !stop.load(Ordering::Relaxed) {
             assert_eq!(
                 client
-                    .post(protocol, "/validate", told("nothing"))
+                    .post(protocol, "/validate", command("nothing"))
                     .await
                     .status,
                 StatusCode::OK
@@ -109,7 +113,7 @@ impl Load {
         requests
     }
 
-    /// How many requests each client sent; all of them were answered.
+    /// Stops the clients, and returns the number of requests of each. All of them were answered.
     pub(crate) async fn stop(self) -> Vec<usize> {
         self.stop.store(true, Ordering::Relaxed);
         let mut requests = vec![];
@@ -120,7 +124,7 @@ impl Load {
     }
 }
 
-/// A directory with a certificate as tls.crt and tls.key.
+/// Returns a directory with a certificate as tls.crt and tls.key.
 fn mounted((certificate, key): &(String, String)) -> TempDir {
     let mount = tempfile::tempdir().expect("a directory");
     put(mount.path(), "tls.crt", certificate);
@@ -146,7 +150,7 @@ fn policies() -> TempDir {
     directory(&[("p.yaml", manifest("p", &json!({})))])
 }
 
-/// The certificate that new connections are shown (DER).
+/// Returns the certificate (DER) that new connections get.
 async fn shown(client: &Client, protocol: Protocol) -> Vec<u8> {
     let stream = client.handshake(protocol).await;
     stream
@@ -157,7 +161,7 @@ async fn shown(client: &Client, protocol: Protocol) -> Vec<u8> {
         .to_vec()
 }
 
-/// One series of `/metrics`.
+/// Returns one series of `/metrics`.
 pub(crate) async fn metric(host: &Program, series: &str) -> i64 {
     let text = probe(host.admin, "/metrics").await;
     let value = text
@@ -215,7 +219,7 @@ async fn new_certificate_files_serve_without_a_failed_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_that_does_not_fit_is_told_and_the_old_certificate_serves_until_it_fits() {
+async fn a_mismatched_key_keeps_the_old_certificate() {
     let authority = Authority::new();
     let mount = mounted(&authority.server());
     let host = serve(&policies(), &authority.pem(), mount.path(), &[]);
@@ -271,7 +275,7 @@ async fn hangup_reads_the_certificate_again() {
     assert_ne!(shown(&host.client, Protocol::Http1).await, before);
 }
 
-/// A host that lets in clients of an authority, by name.
+/// Starts a host that requires a client certificate with one of these names, signed by `clients`.
 async fn guarded(clients: &Authority, names: &[&str]) -> Host {
     let host = Host::start(&misbehaving(&json!({}))).await;
     let names = names
@@ -284,7 +288,7 @@ async fn guarded(clients: &Authority, names: &[&str]) -> Host {
     host
 }
 
-/// The alert that a client gets.
+/// Returns the alert that a client gets.
 async fn alert(client: &Client, version: &'static SupportedProtocolVersion) -> AlertDescription {
     let failed = async || -> io::Result<()> {
         client
@@ -310,7 +314,7 @@ async fn a_client_with_a_good_certificate_is_let_in() {
     for protocol in PROTOCOLS {
         assert_eq!(
             client
-                .post(protocol, "/validate", told("nothing"))
+                .post(protocol, "/validate", command("nothing"))
                 .await
                 .status,
             StatusCode::OK
@@ -346,7 +350,7 @@ async fn other_clients_are_refused_with_the_alert_that_says_why() {
             AlertDescription::UnsupportedCertificate
         );
     }
-    // A refusal is counted when the client has left.
+    // A refusal is counted only after the client has left.
     let began = Instant::now();
     while host.metric(r#"sallyport_tls_client_refusals_total{reason="invalid"}"#) != 6 {
         assert!(
@@ -370,7 +374,7 @@ async fn a_client_of_an_authority_that_was_replaced_is_refused() {
     let client = host.client.showing(certificate, key);
     assert_eq!(
         client
-            .post(Protocol::Http2, "/validate", told("nothing"))
+            .post(Protocol::Http2, "/validate", command("nothing"))
             .await
             .status,
         StatusCode::OK
@@ -392,14 +396,14 @@ async fn an_identity_is_published_to_the_next_handshake() {
     let client = Client::new(host.address, &authority.pem());
     assert_eq!(
         client
-            .post(Protocol::Http2, "/validate", told("nothing"))
+            .post(Protocol::Http2, "/validate", command("nothing"))
             .await
             .status,
         StatusCode::OK
     );
-    // Who was connected before stays so.
+    // Existing connections stay open.
     assert_eq!(
-        open.post("/validate", told("nothing")).await.status,
+        open.post("/validate", command("nothing")).await.status,
         StatusCode::OK
     );
 }
@@ -427,7 +431,7 @@ async fn probes_need_no_client_certificate() {
     let client = host.client.showing(certificate, key);
     assert_eq!(
         client
-            .post(Protocol::Http1, "/validate", told("nothing"))
+            .post(Protocol::Http1, "/validate", command("nothing"))
             .await
             .status,
         StatusCode::OK

@@ -1,9 +1,8 @@
-//! `sallyport check` gives the verdict that the cluster gives, and names what only the cluster can
-//! know.
+//! `sallyport check` gives the cluster's verdict, and names the facts that only the cluster has.
 
 use crate::client::PROTOCOLS;
 use crate::command_line::{sallyport, sallyport_in};
-use crate::host::{ENGINE, PATIENCE, VALIDATE, body, built, root};
+use crate::host::{ENGINE, LONG_DEADLINE, VALIDATE, body, built, root};
 use crate::program::{Program, message};
 use sallyport::evaluator;
 use sallyport_core::admission::{Admission, AdmissionRequest, Clock};
@@ -17,7 +16,7 @@ use std::process::Output;
 use std::time::SystemTime;
 use tempfile::TempDir;
 
-/// A directory with files, and policies among them.
+/// A directory with manifests and policies.
 struct Case {
     files: TempDir,
 }
@@ -26,7 +25,7 @@ struct Case {
 type Row = (String, String, String);
 
 impl Case {
-    /// One policy with its settings.
+    /// Creates a case with one policy and its settings.
     fn policy(name: &str, spec: &str) -> Self {
         Self {
             files: tempfile::tempdir().expect("a directory"),
@@ -34,7 +33,7 @@ impl Case {
         .and(name, spec)
     }
 
-    /// Another policy.
+    /// Adds another policy.
     fn and(self, name: &str, spec: &str) -> Self {
         let file = format!("{}.wasm", name.replace('-', "_"));
         let text = format!(
@@ -75,7 +74,7 @@ impl Case {
         (report, output.status.code())
     }
 
-    /// Every finding, and the exit code.
+    /// Returns every finding, and the exit code.
     fn findings(&self, arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
         let (report, code) = self.report(arguments);
         let subjects = report["subjects"].as_array().expect("a list").iter();
@@ -107,7 +106,7 @@ fn row(level: &str, policy: &str, field: &str) -> Row {
     (level.to_owned(), policy.to_owned(), field.to_owned())
 }
 
-/// A Service `shop/NAME`.
+/// Returns a Service `shop/NAME`.
 fn service(name: &str, spec: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Service\nmetadata: {{ name: {name}, namespace: shop }}\nspec: \
@@ -125,15 +124,15 @@ const LOAD_BALANCER: &str = "{ type: LoadBalancer, selector: { app: a }, ports: 
 const LOCAL: &str = "{ type: LoadBalancer, allocateLoadBalancerNodePorts: false, \
     externalTrafficPolicy: Local, \
     selector: { app: a }, ports: [{ port: 80 }] }";
-/// The node port of the second port is the first one's, as the API server has it; and nobody chose
-/// it.
+/// The second port gets the first one's node port, as an API server allocates it; the client chose
+/// none.
 const DNS: &str = "{ type: NodePort, selector: { app: a }, ports: [{ port: 53, nodePort: 30053, \
     name: a }, \
     { port: 53, protocol: UDP, name: b }] }";
 const PORT: &str = "spec.ports[0].nodePort";
 
 #[test]
-fn where_clients_must_choose_a_port_that_is_left_out_is_denied() {
+fn a_left_out_port_is_denied_where_clients_must_choose() {
     let denied = |spec: &str, fields: &[&str]| {
         let case = Case::policy(RANGE, "  settings: { autoAssigned: deny }")
             .file("s.yaml", &service("w", spec));
@@ -162,7 +161,7 @@ fn where_clients_must_choose_a_port_that_is_left_out_is_denied() {
 }
 
 #[test]
-fn a_policy_that_warns_or_audits_says_of_what_is_certain_as_much_as_in_the_cluster() {
+fn warn_and_audit_say_as_much_as_in_the_cluster() {
     for (mode, level, strict) in [("Warn", "warning", 1), ("Audit", "note", 0)] {
         let spec = format!("  mode: {mode}\n  settings: {{ autoAssigned: deny }}");
         let case = Case::policy(RANGE, &spec).file("s.yaml", &service("w", NODE_PORT));
@@ -178,7 +177,7 @@ fn a_policy_that_warns_or_audits_says_of_what_is_certain_as_much_as_in_the_clust
 }
 
 #[test]
-fn an_allocation_that_some_policy_may_refuse_is_a_warning_that_says_which_rule() {
+fn an_allocation_that_may_be_refused_is_a_warning() {
     for settings in [
         "{ ranges: [{ from: 30100, to: 30199 }] }",
         // One number in the middle of the range.
@@ -239,7 +238,7 @@ fn nothing_is_said_of_an_allocation_that_no_policy_may_refuse() {
 }
 
 #[test]
-fn where_node_ports_are_forbidden_nothing_is_said_of_which_would_be_allocated() {
+fn forbidden_node_ports_need_no_word_on_allocation() {
     let narrow = "  settings: { ranges: [{ from: 30100, to: 30199 }] }";
     let exposure = "loadbalancer-exposure";
     let case = Case::policy(RANGE, narrow)
@@ -279,7 +278,7 @@ fn where_node_ports_are_forbidden_nothing_is_said_of_which_would_be_allocated() 
 }
 
 #[test]
-fn what_the_api_server_fills_in_is_not_taken_for_the_clients_word() {
+fn defaults_of_the_api_server_are_not_the_clients_choice() {
     let settings = "  settings: { nodePorts: deny, setOnCreate: { noNodePorts: true } }";
     let case = Case::policy("loadbalancer-exposure", settings)
         .file("s.yaml", &service("w", LOAD_BALANCER));
@@ -295,7 +294,7 @@ fn what_the_api_server_fills_in_is_not_taken_for_the_clients_word() {
 }
 
 #[test]
-fn a_node_port_of_a_live_dump_is_whose_its_managed_fields_say() {
+fn managed_fields_show_who_chose_a_node_port() {
     let live = |managed: &str| {
         format!(
             "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata: {{ \
@@ -334,7 +333,7 @@ const SELECTED: &str = "  match: { namespaceSelector: { matchLabels: { tier: web
     }\n  settings: { autoAssigned: deny }";
 
 #[test]
-fn namespaces_among_the_manifests_tell_their_labels_and_the_configuration_wins() {
+fn the_configuration_overrides_labels_of_manifests() {
     let config = "apiVersion: sallyport.dev/v1alpha1\nkind: HostConfig\nspec: { inventory: { \
         namespaces: { shop: { labels: { tier: web } } } } }";
     let case = Case::policy(RANGE, SELECTED)
@@ -358,7 +357,7 @@ fn namespaces_among_the_manifests_tell_their_labels_and_the_configuration_wins()
 }
 
 #[test]
-fn labels_that_a_policy_needs_and_that_are_unknown_are_named_once_a_namespace() {
+fn unknown_labels_are_named_once_for_each_namespace() {
     let services = [service("a", NODE_PORT), service("b", NODE_PORT)].join("---\n");
     let by_name = SELECTED.replace("tier: web", "kubernetes.io/metadata.name: shop");
     let internal = "clusterip-internal";
@@ -446,7 +445,7 @@ fn two_services_that_ask_for_one_node_port_are_both_named() {
         case.rows(&["a.yaml", "udp.yaml"]).0,
         [row("note", "", PORT)]
     );
-    // The same object twice, and one object for two protocols, collide with nobody.
+    // An object that is listed twice, and one node port for two protocols, are no collision.
     assert_eq!(case.rows(&["a.yaml", "./a.yaml", "both.yaml"]).0, []);
     assert_eq!(
         case.run(&["a.yaml", "b.yaml", "--strict"]).status.code(),
@@ -570,7 +569,7 @@ fn an_update_keeps_what_the_old_service_has_and_nothing_more() {
             .is_some_and(|message| message.contains("30000")),
         "{findings:?}"
     );
-    // So does one that was allocated before.
+    // The API server keeps a node port that was allocated before.
     for old in ["unset.yaml", "old.yaml"] {
         let (rows, code) = case.rows(&["unset.yaml", "--old", old]);
         assert_eq!(
@@ -587,7 +586,7 @@ fn an_update_keeps_what_the_old_service_has_and_nothing_more() {
 }
 
 #[test]
-fn a_port_that_was_allocated_before_is_kept_where_clients_must_choose_new_ones() {
+fn an_allocated_port_is_kept_where_clients_must_choose() {
     let two = NODE_PORT.replace(
         "{ port: 80 }",
         "{ port: 80, name: a }, { port: 81, name: b }",
@@ -607,7 +606,7 @@ fn a_port_that_was_allocated_before_is_kept_where_clients_must_choose_new_ones()
 }
 
 #[test]
-fn a_status_that_differs_from_the_old_one_is_judged_as_written_to_the_status() {
+fn a_changed_status_is_reviewed_as_a_status_update() {
     let with = |ip: &str| {
         format!(
             "{}status: {{ loadBalancer: {{ ingress: [{{ ip: {ip} }}] }} }}\n",
@@ -675,7 +674,7 @@ fn missing_modules_are_one_error_with_the_flag_to_give() {
 }
 
 #[test]
-fn a_denial_that_a_default_of_the_host_brings_names_it_and_the_flag() {
+fn a_denial_by_a_default_names_the_default_and_the_flag() {
     let case = Case::policy("loadbalancer-cloud-only", "")
         .and(RANGE, "")
         .file(
@@ -836,7 +835,7 @@ fn quiet_shows_what_is_wrong_and_verbose_what_passes_too() {
 }
 
 #[test]
-fn the_word_for_people_is_the_same_in_every_command_and_the_old_one_still_works() {
+fn every_command_names_the_text_format_alike() {
     let service = "docs/examples/my-clusterip-service.yaml";
     let config = "deploy/base/config.yaml";
     for arguments in [
@@ -893,7 +892,7 @@ fn explain_reads_annotations_as_the_controllers_do() {
 }
 
 #[test]
-fn explain_tells_what_else_makes_a_service_internal_or_exposes_it() {
+fn explain_names_what_else_affects_exposure() {
     let scope = |text: &str| {
         let files = tempfile::tempdir().expect("a directory");
         std::fs::write(files.path().join("s.yaml"), text).expect("written");
@@ -919,8 +918,8 @@ fn explain_tells_what_else_makes_a_service_internal_or_exposes_it() {
     assert_eq!(scope(&exposed), expected);
 }
 
-/// What a recorded CREATE was before the API server allocated anything, and the review of what it
-/// became.
+/// Returns the recorded creates before the API server allocated anything, each with the review
+/// after the allocation.
 fn recorded() -> Vec<(Value, Value)> {
     let directory = root().join("tests/admission-reviews");
     let files = std::fs::read_dir(&directory)
@@ -957,16 +956,16 @@ fn recorded() -> Vec<(Value, Value)> {
     pairs.collect()
 }
 
-/// Policy, rule and field of what a policy finds.
-type Offence = (String, String, String);
+/// Policy, rule and field of a violation.
+type ViolationRow = (String, String, String);
 
-/// What policies find in a review, as a webhook asks them.
-fn offences(admission: &Admission, review: &Value) -> BTreeSet<Offence> {
+/// Returns the violations of a review, as a webhook would.
+fn violations(admission: &Admission, review: &Value) -> BTreeSet<ViolationRow> {
     let body = review.to_string().into_bytes();
     let request = AdmissionRequest::parse(&body).expect("a review");
     let clock = Clock {
         now: SystemTime::now(),
-        deadline: Deadline::Each(PATIENCE),
+        deadline: Deadline::Each(LONG_DEADLINE),
     };
     let evaluations = admission
         .review(VALIDATE, &request, clock)
@@ -984,7 +983,7 @@ fn offences(admission: &Admission, review: &Value) -> BTreeSet<Offence> {
 }
 
 impl Case {
-    /// The same policies in this process.
+    /// Returns an Admission of the same policies in this process.
     fn admission(&self) -> Admission {
         let files = std::fs::read_dir(self.files.path().join("policies")).expect("readable");
         let policies = files.map(|file| {
@@ -1003,7 +1002,7 @@ impl Case {
 }
 
 #[test]
-fn the_verdict_is_the_one_that_recorded_reviews_get_after_allocation() {
+fn the_verdict_equals_that_of_recorded_reviews() {
     let recorded = recorded();
     assert!(recorded.len() >= 18, "{} recorded CREATEs", recorded.len());
     let manifests: Vec<_> = recorded
@@ -1051,7 +1050,7 @@ fn the_verdict_is_the_one_that_recorded_reviews_get_after_allocation() {
                     )
                 })
             };
-            let in_cluster = offences(&admission, review);
+            let in_cluster = violations(&admission, review);
             let certain: BTreeSet<_> = at("error").collect();
             let possible: BTreeSet<_> = at("warning").collect();
             uncertain += possible.len();
@@ -1063,8 +1062,8 @@ fn the_verdict_is_the_one_that_recorded_reviews_get_after_allocation() {
                 .difference(&certain)
                 .filter(|found| !possible.contains(found))
                 .collect();
-            // Which ports would be allocated does not matter where none may be.
-            let is_moot = |found: &&&Offence| found.0 == RANGE && !certain.is_empty();
+            // Allocated ports are irrelevant where no node port is allowed.
+            let is_moot = |found: &&&ViolationRow| found.0 == RANGE && !certain.is_empty();
             assert!(
                 missed.iter().all(|found| is_moot(&found)),
                 "{range}: {missed:?} of {review:#}"
@@ -1075,7 +1074,7 @@ fn the_verdict_is_the_one_that_recorded_reviews_get_after_allocation() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_host_without_a_configuration_names_its_default_at_start_and_in_denials() {
+async fn the_default_configuration_is_named_at_start_and_in_denials() {
     let host = Program::serve(&root().join("target/policies"), &[]);
     let log = host.log();
     assert!(

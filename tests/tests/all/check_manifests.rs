@@ -1,5 +1,5 @@
-//! `sallyport check` on manifests: what counts as a Service, what the API server itself would
-//! refuse, and how much is too much.
+//! `sallyport check` on manifests: which documents are Services, which objects the API server
+//! itself would refuse, and which files are too large.
 
 use crate::command_line::{SALLYPORT, sallyport};
 use crate::host::root;
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-/// Half of what the smallest CI runners have.
+/// Half of the memory of the smallest CI runners.
 const MAX_RESIDENT_KIB: u64 = 200 << 10;
 
 fn run(command: &str, text: &str) -> Output {
@@ -24,7 +24,7 @@ fn run(command: &str, text: &str) -> Output {
     }
 }
 
-/// The types of the Services in a text.
+/// Returns the types of the Services in a text.
 #[track_caller]
 fn types(text: &str) -> Vec<String> {
     let output = run("explain", text);
@@ -40,7 +40,7 @@ fn types(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The report and the exit code.
+/// Returns the report and the exit code.
 fn check(text: &str) -> (String, Option<i32>) {
     let output = run("check", text);
     let text = [output.stdout, output.stderr].concat();
@@ -209,14 +209,14 @@ fn a_document_that_is_no_object_is_an_error() {
     }
 }
 
-/// With a deadline that holds among other tests, too.
+/// Its deadline allows for other tests on the same machine.
 const POLICY: &str = "apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: {name: \
     service-type}\n\
                       spec:\n  module: {file: service_type.wasm}\n  settings: {allowedTypes: \
                       [ClusterIP]}\n\
                       \x20 limits: {deadline: 5s}\n";
 
-/// Runs `check` on a file and returns its last line, its exit code and the most memory that it had.
+/// Runs `check` on a file. Returns its last line, its exit code and its peak memory.
 fn measured(policies: &Path, file: &Path) -> (String, Option<i32>, u64) {
     let mut child = Command::new(&*SALLYPORT)
         .args(["check", "--modules", "target/policies", "--policies"])

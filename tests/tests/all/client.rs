@@ -1,4 +1,4 @@
-//! An API server's side of the connection: TLS with the host's authority, HTTP/2 or HTTP/1.1.
+//! A client in place of an API server: TLS with the host's authority, HTTP/2 or HTTP/1.1.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -26,7 +26,7 @@ pub(crate) enum Protocol {
 
 pub(crate) const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
 
-/// Trusts one host.
+/// A client that trusts one host.
 #[derive(Clone)]
 pub(crate) struct Client {
     address: SocketAddr,
@@ -36,13 +36,13 @@ pub(crate) struct Client {
     from: Option<IpAddr>,
 }
 
-/// One open connection.
+/// An open connection.
 pub(crate) enum Connection {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-/// A whole response.
+/// A complete response.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -67,12 +67,12 @@ impl Client {
         }
     }
 
-    /// The same, expecting a certificate for another name than localhost.
+    /// Expects a certificate for this name instead of localhost.
     pub(crate) fn named(self, name: &'static str) -> Self {
         Self { name, ..self }
     }
 
-    /// The same, showing a certificate of its own with this key (PEM).
+    /// Presents a client certificate with this key (PEM).
     pub(crate) fn showing(&self, certificate: String, key: String) -> Self {
         Self {
             shows: Some((certificate, key)),
@@ -80,7 +80,7 @@ impl Client {
         }
     }
 
-    /// The same from this address of the loopback interface.
+    /// Connects from this address of the loopback interface.
     pub(crate) fn from(&self, address: impl Into<IpAddr>) -> Self {
         Self {
             from: Some(address.into()),
@@ -88,7 +88,7 @@ impl Client {
         }
     }
 
-    /// An open connection without TLS, or none where the host refuses it.
+    /// Opens a TCP connection without TLS; fails where the host refuses it.
     pub(crate) async fn try_tcp(&self) -> std::io::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
         if let Some(from) = self.from {
@@ -99,15 +99,15 @@ impl Client {
         Ok(stream)
     }
 
-    /// A finished handshake, nothing sent.
+    /// Completes a handshake and sends nothing.
     pub(crate) async fn handshake(&self, protocol: Protocol) -> TlsStream<TcpStream> {
         self.try_handshake(protocol, ALL_VERSIONS)
             .await
             .expect("a handshake")
     }
 
-    /// The same, whatever comes of it; with TLS 1.3, what a host holds against a client shows only
-    /// at the first read.
+    /// Attempts a handshake. With TLS 1.3, the host's refusal of a client shows only at the first
+    /// read.
     pub(crate) async fn try_handshake(
         &self,
         protocol: Protocol,
@@ -148,7 +148,7 @@ impl Client {
             .expect("HTTP")
     }
 
-    /// One AdmissionReview on a connection of its own.
+    /// Sends one AdmissionReview on a connection of its own.
     pub(crate) async fn post(
         &self,
         protocol: Protocol,
@@ -158,14 +158,14 @@ impl Client {
         self.connect(protocol).await.post(path, body).await
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a connection of its own.
     pub(crate) async fn send(&self, protocol: Protocol, request: Request<Full<Bytes>>) -> Reply {
         self.connect(protocol).await.send(request).await
     }
 }
 
 impl Connection {
-    /// `None` when the host closes it in the meantime.
+    /// Starts the protocol on a stream; `None` when the host closes it meanwhile.
     pub(crate) async fn over(stream: TlsStream<TcpStream>, protocol: Protocol) -> Option<Self> {
         let stream = TokioIo::new(stream);
         match protocol {
@@ -183,7 +183,7 @@ impl Connection {
         }
     }
 
-    /// Whether it takes another request.
+    /// Returns true when the connection takes another request.
     pub(crate) async fn is_ready(&mut self) -> bool {
         match self {
             Self::Http1(sender) => sender.ready().await.is_ok(),
@@ -191,7 +191,7 @@ impl Connection {
         }
     }
 
-    /// One request, whatever comes of it.
+    /// Sends one request; fails when the connection does.
     pub(crate) async fn try_send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Reply> {
         let response = match self {
             Self::Http1(sender) => sender.send_request(request).await,
@@ -200,7 +200,7 @@ impl Connection {
         Ok(Reply::read(response?).await)
     }
 
-    /// One AdmissionReview.
+    /// Sends one AdmissionReview.
     pub(crate) async fn post(&mut self, path: &str, body: impl Into<Bytes>) -> Reply {
         self.send(request("POST", path, "application/json", body))
             .await
@@ -218,7 +218,7 @@ impl Connection {
     }
 }
 
-/// A request as either protocol wants it: authority in the URI and in `Host`.
+/// Builds a request for both protocols, with the authority in the URI and in `Host`.
 pub(crate) fn request(
     method: &str,
     path: &str,
@@ -236,7 +236,7 @@ pub(crate) fn request(
         .expect("a valid request")
 }
 
-/// What an admin port answers, head and body.
+/// Returns an admin port's whole response, head and body.
 pub(crate) async fn probe(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
@@ -263,12 +263,12 @@ impl Reply {
         }
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The body as text, without its line end.
+    /// Returns the body as text, without its line end.
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("UTF-8").trim_end()
     }

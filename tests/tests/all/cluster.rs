@@ -1,5 +1,5 @@
-//! A host that watches a cluster: what the API server tells decides, and what happens when it can't
-//! be asked.
+//! A host that watches a cluster: the watched objects decide reviews, and the API server may be
+//! away.
 
 use crate::api_server::ApiServer;
 use crate::client::{PROTOCOLS, Reply, probe};
@@ -12,13 +12,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Denies in namespaces with the label `exposure: closed`, when it is told to.
+/// A policy that denies on demand in namespaces with the label `exposure: closed`.
 fn by_label(name: &str) -> String {
     let selector = json!({"matchLabels": {"exposure": "closed"}});
     manifest(name, &json!({"match": {"namespaceSelector": selector}}))
 }
 
-/// A host that watches this API server.
+/// Starts a host that watches this API server.
 fn serve(server: &ApiServer, policies: &Path, more: &[&str]) -> (Program, TempDir) {
     let directory = server.kubeconfig();
     let kubeconfig = directory.path().join("config");
@@ -58,13 +58,13 @@ async fn validate(host: &Program, namespace: &str, spec: &Value) -> Reply {
     reply
 }
 
-/// Whether a plain Service is denied in a namespace.
+/// Returns true when a plain Service is denied in a namespace.
 async fn denied(host: &Program, namespace: &str) -> bool {
     let spec = json!({"type": "ClusterIP", "ports": [{"port": 80, "protocol": "TCP"}]});
     message(&validate(host, namespace, &spec).await.json()) != "allowed"
 }
 
-/// What the host tells of one kind.
+/// Returns the host's status of one resource.
 fn feed<'a>(status: &'a Value, kind: &str) -> &'a Value {
     let feeds = status["inventory"]
         .as_array()
@@ -102,8 +102,8 @@ async fn labels_of_namespaces_decide_and_follow_the_cluster() {
             [denied(&host, "open").await, denied(&host, "closed").await],
             [false, true]
         );
-        // Watches tell changes in their order: who knows three namespaces again knows what came
-        // before.
+        // A watch keeps the order of changes: a host that knows all three namespaces again has seen
+        // every earlier change.
         server.namespace("open", &json!({"exposure": "closed"}));
         server.delete("namespaces", "", "closed");
         server.namespace("third", &json!({}));
@@ -131,7 +131,7 @@ async fn labels_of_namespaces_decide_and_follow_the_cluster() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_what_policies_ask_for_is_watched_and_a_reload_changes_that() {
+async fn only_kinds_that_policies_ask_about_are_watched() {
     let server = ApiServer::new().await;
     server.namespace("closed", &json!({"exposure": "closed"}));
     let _reachable = server.reachable().await;
@@ -217,7 +217,7 @@ async fn what_nodes_and_pods_tell_reaches_the_policies_that_ask() {
         message(&validate(&host, "shop", &spec).await.json()),
         "allowed"
     );
-    // A selector that tells nothing by itself, of a Pod whose label and port do.
+    // The selector alone decides nothing; the Pod's label and port do.
     let spec = json!({"type": "NodePort", "selector": {"app": "shop"},
         "ports": [{"port": 80, "protocol": "TCP", "targetPort": "db", "nodePort": 30080}]});
     let said = message(&validate(&host, "shop", &spec).await.json());
@@ -271,7 +271,7 @@ async fn the_start_waits_for_an_api_server_that_comes_up_late() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_an_api_server_it_serves_what_is_unknown_as_unknown_until_there_is_one() {
+async fn facts_are_unknown_until_the_api_server_is_reached() {
     let server = ApiServer::new().await;
     server.namespace("open", &json!({}));
     let policies = directory(&[("p.yaml", by_label("p"))]);
@@ -285,8 +285,7 @@ async fn without_an_api_server_it_serves_what_is_unknown_as_unknown_until_there_
             .await
             .contains("[-] inventory namespaces waiting, 0 known: can't watch")
     );
-    // No selector can spare a namespace of which nothing is known; and nothing is waited for in
-    // vain.
+    // A namespace without known labels matches every selector, and no review waits for it in vain.
     let began = Instant::now();
     assert!(denied(&host, "open").await);
     assert!(
@@ -333,7 +332,7 @@ async fn without_an_api_server_it_serves_what_is_unknown_as_unknown_until_there_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_missing_role_is_named_and_takes_nothing_from_other_kinds() {
+async fn a_missing_role_is_named_and_affects_one_kind_only() {
     let server = ApiServer::new().await;
     server.namespace("open", &json!({}));
     server.refuse("nodes", Some(StatusCode::FORBIDDEN));
@@ -370,7 +369,7 @@ async fn a_missing_role_is_named_and_takes_nothing_from_other_kinds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_known_when_contact_was_lost_stays_and_is_stale_until_contact_is_back() {
+async fn facts_are_stale_while_contact_is_lost() {
     let server = ApiServer::new().await;
     server.namespace("open", &json!({"exposure": "open"}));
     server.namespace("closed", &json!({"exposure": "closed"}));
@@ -398,7 +397,7 @@ async fn what_was_known_when_contact_was_lost_stays_and_is_stale_until_contact_i
             .starts_with("HTTP/1.1 200"),
         "what is known serves on"
     );
-    // Back, and nothing happened meanwhile: no event would say so.
+    // Contact is back without any event, since nothing has changed meanwhile.
     let _reachable = server.reachable().await;
     host.status(is("namespaces", "synced", 2)).await;
     assert!(
@@ -409,7 +408,7 @@ async fn what_was_known_when_contact_was_lost_stays_and_is_stale_until_contact_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_went_while_nobody_could_tell_is_gone_after_a_new_list() {
+async fn objects_deleted_during_an_outage_go_with_a_new_list() {
     let server = ApiServer::new().await;
     server.namespace("open", &json!({}));
     server.namespace("gone", &json!({}));
@@ -432,7 +431,7 @@ async fn what_went_while_nobody_could_tell_is_gone_after_a_new_list() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_streamed_list_that_is_cut_off_is_no_list_and_is_read_in_pages() {
+async fn a_streamed_list_that_is_cut_off_is_read_in_pages() {
     let server = ApiServer::new().await;
     server.cut_streamed_lists();
     server.namespace("open", &json!({}));
@@ -449,7 +448,7 @@ async fn a_streamed_list_that_is_cut_off_is_no_list_and_is_read_in_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_has_to_list_again_is_stale_until_the_list_has_ended() {
+async fn a_kind_is_stale_until_its_new_list_has_ended() {
     let server = ApiServer::new().await;
     server.stream_lists();
     server.namespace("open", &json!({}));
@@ -475,7 +474,7 @@ async fn who_has_to_list_again_is_stale_until_the_list_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_review_waits_a_moment_for_a_namespace_that_was_created_with_it() {
+async fn a_review_waits_a_moment_for_a_new_namespace() {
     let server = ApiServer::new().await;
     server.namespace("old", &json!({}));
     let _reachable = server.reachable().await;

@@ -1,4 +1,4 @@
-//! The command line: what can't be done is one clear line on standard error and exit code 2.
+//! The command line: a failing command prints one clear line on standard error, with exit code 2.
 
 use crate::host::root;
 pub(crate) use sallyport_tests::{SALLYPORT, cargo};
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
-/// The program, run in the workspace.
+/// Runs the program in the workspace.
 pub(crate) fn sallyport(arguments: &[&str]) -> Output {
     sallyport_in(&root(), arguments)
 }
@@ -21,7 +21,7 @@ pub(crate) fn sallyport_in(directory: &Path, arguments: &[&str]) -> Output {
         .expect("the program runs")
 }
 
-/// What a command that must fail writes to standard error. Log lines are no part of it.
+/// Returns the standard error of a command that must fail, without log lines.
 fn fails(arguments: &[&str]) -> String {
     let output = sallyport(arguments);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -43,7 +43,7 @@ fn serve<'a>(more: &[&'a str]) -> Vec<&'a str> {
     all.into_iter().chain(more.iter().copied()).collect()
 }
 
-/// A directory with files.
+/// Returns a directory with files.
 fn directory(files: &[(&str, &str)]) -> TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     for (name, text) in files {
@@ -276,7 +276,7 @@ fn a_typo_in_the_configuration_is_named() {
     );
 }
 
-/// The exit code of `check` for a manifest on standard input, and what it prints.
+/// Returns the exit code and output of `check` for a manifest on standard input.
 fn check(manifest: &str) -> (Option<i32>, String) {
     let mut child = Command::new(&*SALLYPORT)
         .args(["check", "-", "--policies", "target/policies"])

@@ -1,7 +1,7 @@
 //! Connections: slow clients, the API server's timeout, drain, and an answer in one piece.
 
 use crate::client::{PROTOCOLS, Protocol};
-use crate::host::{Host, misbehaving, told};
+use crate::host::{Host, command, misbehaving};
 use hyper::StatusCode;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ async fn clients_that_say_nothing_stall_nobody() {
                 .expect("the host listens"),
         );
     }
-    // Half a handshake is no better.
+    // An incomplete handshake is treated the same.
     let mut half = TcpStream::connect(host.address)
         .await
         .expect("the host listens");
@@ -29,7 +29,7 @@ async fn clients_that_say_nothing_stall_nobody() {
         let began = Instant::now();
         assert_eq!(
             host.client
-                .post(protocol, "/validate", told("nothing"))
+                .post(protocol, "/validate", command("nothing"))
                 .await
                 .status,
             StatusCode::OK
@@ -59,7 +59,7 @@ async fn the_api_servers_timeout_is_the_reviews_deadline() {
     let began = Instant::now();
     let reply = host
         .client
-        .post(Protocol::Http1, "/validate?timeout=1s", told("loop"))
+        .post(Protocol::Http1, "/validate?timeout=1s", command("loop"))
         .await;
     assert!(
         began.elapsed() < Duration::from_secs(5),
@@ -82,7 +82,7 @@ async fn what_has_begun_is_answered_before_the_host_ends() {
         let host = Host::start(&misbehaving(&json!({"limits": {"deadline": "1s"}}))).await;
         let (client, address) = (host.client.clone(), host.address);
         let slow =
-            tokio::spawn(async move { client.post(protocol, "/validate", told("loop")).await });
+            tokio::spawn(async move { client.post(protocol, "/validate", command("loop")).await });
         tokio::time::sleep(Duration::from_millis(400)).await;
         let served = host.stop();
         let reply = slow.await.expect("answered");
@@ -109,7 +109,10 @@ async fn idle_connections_do_not_hold_up_the_end() {
     for protocol in PROTOCOLS {
         let mut connection = host.client.connect(protocol).await;
         assert_eq!(
-            connection.post("/validate", told("nothing")).await.status,
+            connection
+                .post("/validate", command("nothing"))
+                .await
+                .status,
             StatusCode::OK
         );
         idle.push(connection);
@@ -121,7 +124,7 @@ async fn idle_connections_do_not_hold_up_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_never_asked_anything_do_not_hold_up_the_end() {
+async fn connections_without_a_request_do_not_delay_the_end() {
     let host = Host::start(&misbehaving(&json!({}))).await;
     let mut silent = vec![];
     for protocol in PROTOCOLS {
@@ -137,7 +140,7 @@ async fn connections_that_never_asked_anything_do_not_hold_up_the_end() {
 async fn head_and_body_of_an_answer_arrive_together() {
     let host = Host::start(&misbehaving(&json!({}))).await;
     let mut stream = host.client.handshake(Protocol::Http1).await;
-    let body = told("nothing");
+    let body = command("nothing");
     let head = format!(
         "POST /validate HTTP/1.1\r\nHost: localhost\r\nContent-Type: \
          application/json\r\nContent-Length: {}\r\n\r\n",
@@ -147,7 +150,7 @@ async fn head_and_body_of_an_answer_arrive_together() {
         .write_all(&[head.as_bytes(), &body].concat())
         .await
         .expect("sent");
-    // One read gives at most one TLS record.
+    // One read returns at most one TLS record.
     let mut record = vec![0; 16 << 10];
     let length = stream.read(&mut record).await.expect("an answer");
     let answer = String::from_utf8_lossy(&record[..length]);

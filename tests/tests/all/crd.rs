@@ -1,5 +1,5 @@
-//! The custom resource against the file format: what an API server would say, as far as schema and
-//! CEL rules go.
+//! The CustomResourceDefinition against the file format: an API server's validation by schema and
+//! CEL rules agrees with the parser.
 
 use crate::cel::{Cel, evaluate};
 use crate::command_line::sallyport;
@@ -13,16 +13,16 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-/// `openAPIV3Schema` of what the program prints.
+/// `openAPIV3Schema` of the printed CustomResourceDefinition.
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     let output = sallyport(&["crd", "--output", "json"]);
     let crd: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
 });
 
-/// Whether an API server would take it: the schema with its CEL rules. (The crates that know all of
-/// JSON Schema change features of what the host is built of, and would have it compiled twice; a
-/// structural schema uses the few words below.)
+/// Validates a manifest as an API server does: by the schema with its CEL rules. (A crate that
+/// implements all of JSON Schema would change features of the host's dependencies, and have it
+/// compiled twice; a structural schema uses only a few keywords.)
 fn accepts(manifest: &Value) -> Result<(), String> {
     check(&SCHEMA, manifest, "")
 }
@@ -219,7 +219,7 @@ fn schema_and_file_format_accept_and_refuse_the_same() {
     );
 }
 
-/// The pattern of a limit says the same as the parser.
+/// Checks that a limit's pattern accepts the same texts as its parser.
 fn agree<T: FromStr<Err: Debug> + Debug>(limit: &str, texts: impl Iterator<Item = String>) {
     let pattern =
         SCHEMA["properties"]["spec"]["properties"]["limits"]["properties"][limit]["pattern"]
@@ -278,8 +278,7 @@ fn the_schema_is_structural() {
     let mut seen = 0;
     visit(&SCHEMA, &mut |schema| {
         seen += 1;
-        // What "structural" asks for: a type everywhere, and no properties beside
-        // additionalProperties.
+        // A structural schema has a type everywhere, and no properties beside additionalProperties.
         assert!(schema["type"].is_string(), "no type: {schema}");
         assert!(
             schema["properties"].is_null() || schema["additionalProperties"].is_null(),

@@ -1,10 +1,10 @@
-//! ServicePolicies of the cluster: served, changed, broken each for itself, and told in their
-//! status.
+//! ServicePolicies of the cluster: served, changed, broken independently of each other, and
+//! reported in their status.
 
 use crate::api_server::{ApiServer, POLICIES};
 use crate::client::PROTOCOLS;
 use crate::command_line::sallyport;
-use crate::host::told;
+use crate::host::command;
 use crate::program::{Program, directory, manifest, put};
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -12,8 +12,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// For whatever must come true on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The timeout on a busy machine.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn spec(more: &Value) -> Value {
     let mut spec = json!({"module": {"file": "misbehave.wasm"}});
@@ -23,7 +23,8 @@ fn spec(more: &Value) -> Value {
     spec
 }
 
-/// A host with the ServicePolicies of this API server; the modules lie beside `files`.
+/// Starts a host that serves the ServicePolicies of this API server. The components are beside
+/// `files`.
 fn serve(server: &ApiServer, files: &Path, more: &[&str]) -> (Program, TempDir) {
     let directory = server.kubeconfig();
     let kubeconfig = directory.path().join("config");
@@ -43,11 +44,11 @@ fn serve(server: &ApiServer, files: &Path, more: &[&str]) -> (Program, TempDir) 
     (Program::start(&arguments), directory)
 }
 
-/// What the policies warn of and deny, a line each.
+/// Returns the warnings and denials of the policies, one a line.
 async fn said(host: &Program) -> String {
     let reply = host
         .client
-        .post(PROTOCOLS[0], "/validate", told("deny"))
+        .post(PROTOCOLS[0], "/validate", command("deny"))
         .await
         .json();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -62,7 +63,7 @@ async fn said(host: &Program) -> String {
         .join("\n")
 }
 
-/// The status of a ServicePolicy, as soon as its condition Ready is so.
+/// Waits until a ServicePolicy's condition Ready has this status, and returns its status.
 async fn ready(server: &ApiServer, name: &str, ready: &str) -> Value {
     let began = Instant::now();
     loop {
@@ -72,7 +73,7 @@ async fn ready(server: &ApiServer, name: &str, ready: &str) -> Value {
         {
             return status.clone();
         }
-        assert!(began.elapsed() < PATIENCE, "{object:#}");
+        assert!(began.elapsed() < WAIT_TIMEOUT, "{object:#}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -118,7 +119,7 @@ async fn service_policies_of_the_cluster_serve_and_change_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broken_service_policy_keeps_its_last_good_version_and_holds_up_no_other() {
+async fn a_broken_service_policy_keeps_its_last_good_version() {
     let server = ApiServer::new().await;
     server.policy("one", &spec(&json!({})));
     server.policy("two", &spec(&json!({})));
@@ -161,7 +162,7 @@ async fn a_broken_service_policy_keeps_its_last_good_version_and_holds_up_no_oth
             )),
         "{status:#}"
     );
-    // The module comes: no ServicePolicy changed, but a file did.
+    // The component appears: no ServicePolicy has changed, but a file has.
     std::fs::copy(
         modules.path().join("misbehave.wasm"),
         modules.path().join("missing.wasm"),
@@ -171,7 +172,7 @@ async fn a_broken_service_policy_keeps_its_last_good_version_and_holds_up_no_oth
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_policy_that_was_never_good_fails_reviews_as_its_failure_policy_says() {
+async fn a_never_loaded_service_policy_follows_its_failure_policy() {
     let server = ApiServer::new().await;
     server.policy(
         "lenient",
@@ -204,7 +205,7 @@ async fn a_service_policy_that_was_never_good_fails_reviews_as_its_failure_polic
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broken_candidate_is_told_in_the_status_and_the_policy_serves() {
+async fn a_broken_candidate_is_in_the_status_and_the_policy_serves() {
     let server = ApiServer::new().await;
     server.policy(
         "one",
@@ -233,7 +234,7 @@ async fn a_broken_candidate_is_told_in_the_status_and_the_policy_serves() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_and_cluster_serve_together_and_a_name_belongs_to_the_file() {
+async fn a_file_takes_precedence_over_the_cluster_by_name() {
     let server = ApiServer::new().await;
     server.policy("file", &spec(&json!({"mode": "Audit"})));
     server.policy("cluster", &spec(&json!({})));
@@ -262,7 +263,7 @@ async fn files_and_cluster_serve_together_and_a_name_belongs_to_the_file() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_policy_with_the_name_of_a_file_lets_no_broken_edit_of_the_file_serve() {
+async fn a_name_clash_does_not_serve_a_broken_file() {
     let server = ApiServer::new().await;
     server.policy("file", &spec(&json!({})));
     let _reachable = server.reachable().await;
@@ -291,7 +292,7 @@ async fn a_service_policy_with_the_name_of_a_file_lets_no_broken_edit_of_the_fil
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_policy_that_never_stands_still_holds_up_no_other() {
+async fn a_service_policy_that_keeps_changing_delays_no_other() {
     let server = ApiServer::new().await;
     server.policy("other", &spec(&json!({})));
     server.policy("restless", &spec(&json!({"mode": "Audit"})));
@@ -354,7 +355,7 @@ async fn to_write_a_status_is_no_contact_of_the_watcher() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_that_never_saw_its_service_policies_does_not_start() {
+async fn a_host_without_its_service_policies_does_not_start() {
     let server = ApiServer::new().await;
     server.refuse(POLICIES, Some(StatusCode::FORBIDDEN));
     let _reachable = server.reachable().await;
@@ -400,7 +401,7 @@ async fn a_host_that_never_saw_its_service_policies_does_not_start() {
     );
 }
 
-/// What the webhook for ServicePolicies answers: whether it may be written, and why not.
+/// Sends a ServicePolicy to its webhook. Returns whether it was allowed, and the message.
 async fn checked(host: &Program, operation: &str, object: &Value, old: &Value) -> (bool, String) {
     let review = json!({
         "apiVersion": "admission.k8s.io/v1",
@@ -432,7 +433,7 @@ fn object(spec: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broken_service_policy_is_refused_before_the_cluster_has_it() {
+async fn a_broken_service_policy_is_refused_before_it_is_stored() {
     let files = directory(&[("p.yaml", manifest("p", &json!({})))]);
     let host = Program::serve(files.path(), &[]);
     let good = object(&spec(&json!({})));
@@ -473,7 +474,7 @@ async fn a_broken_service_policy_is_refused_before_the_cluster_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_policy_that_a_files_name_hides_is_warned_of_when_it_is_applied() {
+async fn applying_a_service_policy_hidden_by_a_file_warns() {
     let files = directory(&[("shipped.yaml", manifest("p", &json!({})))]);
     let host = Program::serve(files.path(), &[]);
     let warnings = async |name: &str| {
@@ -504,7 +505,7 @@ async fn a_service_policy_that_a_files_name_hides_is_warned_of_when_it_is_applie
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broken_service_policy_that_is_there_can_be_labelled_and_lose_its_finalizers_and_go() {
+async fn a_stored_broken_service_policy_can_be_labelled_and_deleted() {
     let files = directory(&[("p.yaml", manifest("p", &json!({})))]);
     let host = Program::serve(files.path(), &[]);
     let broken = object(&spec(&json!({"module": {"file": "missing.wasm"}})));

@@ -1,23 +1,22 @@
-//! Services in deletion: host, match conditions and backstop say the same about each case of one
-//! table.
+//! Services in deletion: host, match conditions and backstop agree on each case of one table.
 
+use crate::backstop::{denies, host_with_backstops};
 use crate::host::ask;
-use crate::net::{denies, host_with_net};
 use crate::webhooks::{cases, options, passes, review};
 use sallyport::webhooks::registration::Registration;
 use serde_json::{Value, json};
 
-/// The cases, without those of other suites in the directory.
+/// The table of cases. Other suites of its directory are left out.
 const TABLE: &str = "tests/fixtures/host/deletion.yaml";
 
 #[test]
-fn host_conditions_and_net_agree_on_services_in_deletion() {
+fn host_conditions_and_backstop_agree_on_deletion() {
     let options = options();
-    let (mut exempt, mut judged, mut widened, mut net_of_all) = (0, 0, 0, None);
+    let (mut exempt, mut judged, mut widened, mut host_of_all) = (0, 0, 0, None);
     for case in cases(TABLE) {
         let review = review(&case).expect("objects that decode");
-        let (admission, net) =
-            net_of_all.get_or_insert_with(|| host_with_net(&case.setup).expect("a host"));
+        let (admission, backstops) =
+            host_of_all.get_or_insert_with(|| host_with_backstops(&case.setup).expect("a host"));
         let outcome = ask(admission, case.function, &case.review_body());
         let is_exempt = outcome
             .exemption
@@ -47,12 +46,12 @@ fn host_conditions_and_net_agree_on_services_in_deletion() {
             case.name
         );
 
-        // The net is about the Service itself, and about `types` alone.
+        // The backstop covers the Service itself, and only the policy `types` here.
         let is_status = review["request"]["subResource"] == "status";
         let is_denied = !outcome.response.allowed && !is_status;
-        let is_caught = net.iter().any(|backstop| denies(backstop, &review));
-        // The net compares what stood alone; an update that exposes more in another way is the
-        // host's.
+        let is_caught = backstops.iter().any(|backstop| denies(backstop, &review));
+        // The backstop compares single fields; updates that expose more in another way are left to
+        // the host.
         let denial = outcome
             .response
             .denial
@@ -62,7 +61,7 @@ fn host_conditions_and_net_agree_on_services_in_deletion() {
         assert_eq!(
             is_caught,
             is_denied && !is_widened,
-            "{}: the net",
+            "{}: the backstop",
             case.name
         );
         widened += usize::from(is_widened);
@@ -75,7 +74,7 @@ fn host_conditions_and_net_agree_on_services_in_deletion() {
     );
 }
 
-/// A condition that costs too much ends in an error, which an API server takes for a failed
+/// A condition that costs too much ends in an error, which an API server treats as a failed
 /// webhook.
 #[test]
 fn the_host_is_asked_about_long_lists_of_ingress_points() {

@@ -1,9 +1,9 @@
-//! The container of `deploy/base/deployment.yaml`: its arguments, as a kubelet starts the program
-//! with them, on this machine's paths.
+//! The container of `deploy/base/deployment.yaml`: the program starts with its arguments, with this
+//! machine's paths.
 
 use crate::api_server::ApiServer;
 use crate::client::PROTOCOLS;
-use crate::host::{root, told};
+use crate::host::{command, root};
 use crate::program::{Program, directory};
 use sallyport_core::yaml;
 use serde_json::{Value, json};
@@ -16,8 +16,9 @@ fn container() -> Value {
     yaml::documents(&text).expect("YAML")[0]["spec"]["template"]["spec"]["containers"][0].clone()
 }
 
-/// The arguments with a preset, as far as they don't concern addresses and certificates. Presets
-/// and modules lie in this repository, and the volume for compiled code in a directory of the test.
+/// Returns the arguments with a preset, except for addresses and certificates. Presets and
+/// components are read from this repository, and the volume for compiled code is a directory of the
+/// test.
 fn arguments(preset: &str, modules: &Path, volume: &Path) -> Vec<String> {
     let moved = |argument: &str| {
         argument
@@ -51,8 +52,8 @@ fn arguments(preset: &str, modules: &Path, volume: &Path) -> Vec<String> {
         .collect()
 }
 
-/// What a kubelet makes of an emptyDir for a Pod with an `fsGroup`: open to all, with the setgid
-/// bit.
+/// Creates a directory as a kubelet does for an emptyDir of a Pod with an `fsGroup`: writable by
+/// all, with the setgid bit.
 fn empty_dir() -> tempfile::TempDir {
     let volume = tempfile::tempdir().expect("a directory");
     fs::set_permissions(volume.path(), Permissions::from_mode(0o2777)).expect("it is ours");
@@ -100,7 +101,7 @@ async fn a_container_that_restarts_compiles_nothing() {
 }
 
 #[test]
-fn the_volume_for_compiled_code_is_mounted_and_has_room_for_the_cache() {
+fn the_volume_for_compiled_code_has_room_for_the_cache() {
     let container = container();
     let mounts = container["volumeMounts"].as_array().expect("mounts");
     assert!(
@@ -125,7 +126,7 @@ fn the_volume_for_compiled_code_is_mounted_and_has_room_for_the_cache() {
     );
 }
 
-/// `kubectl set env deployment/sallyport PRESET=none`, after ServicePolicies of the preset's own
+/// `kubectl set env deployment/sallyport PRESET=none`, after ServicePolicies with the preset's
 /// names were applied.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_preset_is_switched_off_or_replaced_by_one_variable() {
@@ -150,7 +151,7 @@ async fn a_preset_is_switched_off_or_replaced_by_one_variable() {
     );
     let reply = none
         .client
-        .post(PROTOCOLS[0], "/validate", told("deny"))
+        .post(PROTOCOLS[0], "/validate", command("deny"))
         .await
         .json();
     assert_eq!(reply["response"]["allowed"], false, "{reply:#}");
@@ -199,7 +200,7 @@ fn every_preset_has_a_component_that_chooses_it() {
 
 /// A directory that was not mounted must not switch all policies off.
 #[test]
-fn an_empty_directory_of_policies_is_refused_unless_it_says_so() {
+fn an_empty_policy_directory_is_refused_unless_declared() {
     let (empty, modules) = (tempfile::tempdir().expect("a directory"), directory(&[]));
     let [policies, modules] =
         [&empty, &modules].map(|directory| directory.path().to_str().expect("UTF-8"));
@@ -217,7 +218,7 @@ fn an_empty_directory_of_policies_is_refused_unless_it_says_so() {
         !output.status.success() && errors.contains("no ServicePolicy in"),
         "{errors}"
     );
-    // Nor with the file, where no cluster has policies.
+    // Without policies from the cluster, the file does not help either.
     fs::copy(
         root().join("policies/presets/none/kustomization.yaml"),
         empty.path().join("kustomization.yaml"),

@@ -1,4 +1,5 @@
-//! `sallyport doctor` on what this program prints, and on configurations with one fault each.
+//! `sallyport doctor` on this program's own configurations, and on configurations with one fault
+//! each.
 
 use crate::command_line::{SALLYPORT, sallyport};
 use serde_json::{Value, json};
@@ -6,7 +7,7 @@ use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
-/// What the doctor says of standard input.
+/// Runs doctor on standard input.
 fn doctor(input: &str, more: &[&str]) -> Output {
     let mut child = Command::new(&*SALLYPORT)
         .args(["doctor", "-"])
@@ -61,7 +62,7 @@ fn certificate(days: u64) -> String {
     )
 }
 
-/// A configuration as the page would have it, with something laid over its webhook.
+/// Returns a configuration that follows the page, with changes merged over its webhook.
 fn configuration(kind: &str, over: &Value) -> Value {
     let mut webhook = json!({
         "name": "a.example.com",
@@ -318,7 +319,7 @@ fn what_only_looks_like_a_fault_is_a_note_or_nothing() {
             .collect::<Vec<_>>()
     };
     let note = |item: &str| ("note".to_owned(), item.to_owned());
-    // No namespace has them, and nothing needs them to start again.
+    // These are cluster-scoped, and no namespace needs them to recover.
     assert_eq!(
         severities(&rule("rbac.authorization.k8s.io", "clusterroles")),
         []
@@ -332,7 +333,7 @@ fn what_only_looks_like_a_fault_is_a_note_or_nothing() {
             .iter()
             .all(|(severity, _)| severity == "error")
     );
-    // The condition that Kubernetes' own documentation has.
+    // The condition of Kubernetes' own documentation.
     let mut leases = rule("coordination.k8s.io", "leases");
     leases["matchConditions"] = json!([{
         "name": "exclude-leases",

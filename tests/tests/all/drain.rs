@@ -1,7 +1,7 @@
-//! How the program ends: signals, sent to it by its process id.
+//! The end of the program: signals, sent by its process id.
 
 use crate::client::{Client, Connection, PROTOCOLS, Protocol, Reply, probe, request};
-use crate::host::told;
+use crate::host::command;
 use crate::program::{Program, Starting, directory, manifest};
 use hyper::StatusCode;
 use serde_json::json;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-/// A guest that may loop for so long.
+/// Returns a directory with a guest that may loop until this deadline.
 fn policies(deadline: &str) -> TempDir {
     directory(&[(
         "p.yaml",
@@ -18,11 +18,11 @@ fn policies(deadline: &str) -> TempDir {
     )])
 }
 
-/// A request whose guest loops, once it does.
+/// Sends a request whose guest loops, and returns once it does.
 async fn loops(host: &Program, protocol: Protocol) -> JoinHandle<Reply> {
     let client = host.client.clone();
     let looping =
-        tokio::spawn(async move { client.post(protocol, "/validate", told("loop")).await });
+        tokio::spawn(async move { client.post(protocol, "/validate", command("loop")).await });
     while !probe(host.admin, "/metrics")
         .await
         .contains("sallyport_reviews_in_flight 1\n")
@@ -37,9 +37,9 @@ async fn a_signal_lets_requests_in_flight_be_answered() {
     let policies = policies("1s");
     for (protocol, signal) in PROTOCOLS.into_iter().zip(["TERM", "INT"]) {
         let mut host = Program::serve(policies.path(), &["--no-watch"]);
-        // Who is idle holds nothing up.
+        // Idle connections do not delay the end.
         let mut idle = host.client.connect(protocol).await;
-        idle.post("/validate", told("nothing")).await;
+        idle.post("/validate", command("nothing")).await;
         let looping = loops(&host, protocol).await;
         host.signal(signal);
         let reply = looping.await.expect("answered");
@@ -85,7 +85,7 @@ async fn before_it_drains_it_is_not_ready_but_serves_as_before() {
     for (protocol, connection) in PROTOCOLS.into_iter().zip([Some("close"), None]) {
         let reply = host
             .client
-            .post(protocol, "/validate", told("nothing"))
+            .post(protocol, "/validate", command("nothing"))
             .await;
         assert_eq!(
             (reply.status, reply.connection.as_deref()),
@@ -96,14 +96,14 @@ async fn before_it_drains_it_is_not_ready_but_serves_as_before() {
     assert_eq!(host.wait().code(), Some(0), "{}", host.log());
 }
 
-/// What a client did that keeps its connection, until nobody listens any more.
+/// The requests of a client that keeps its connection until nobody listens any more.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Kept {
     answered: usize,
     lost: usize,
 }
 
-/// Asks over connections that it keeps as long as it may.
+/// Sends requests over connections that it keeps as long as possible.
 async fn keeps(client: Client, protocol: Protocol, pause: Duration) -> Kept {
     let mut kept = Kept::default();
     while let Ok(stream) = client.try_handshake(protocol, rustls::ALL_VERSIONS).await {
@@ -111,7 +111,7 @@ async fn keeps(client: Client, protocol: Protocol, pause: Duration) -> Kept {
             continue;
         };
         while connection.is_ready().await {
-            let request = request("POST", "/validate", "application/json", told("nothing"));
+            let request = request("POST", "/validate", "application/json", command("nothing"));
             match connection.try_send(request).await {
                 Ok(reply) => {
                     assert_eq!(reply.status, StatusCode::OK);
@@ -126,8 +126,8 @@ async fn keeps(client: Client, protocol: Protocol, pause: Duration) -> Kept {
     kept
 }
 
-/// It was never sent, or came after a GOAWAY, which says what was not begun: every client may send
-/// that again, and API servers do.
+/// Returns true for a request that was never sent, or came after a GOAWAY that does not cover it.
+/// Clients may send such a request again, and API servers do.
 fn is_unsent(error: &hyper::Error) -> bool {
     let http2 =
         std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
@@ -160,7 +160,7 @@ async fn a_terminal_ends_it_at_once() {
     let policies = policies("1s");
     let mut host = Program::serve(policies.path(), &["--no-watch"]);
     let mut idle = host.client.connect(Protocol::Http1).await;
-    idle.post("/validate", told("nothing")).await;
+    idle.post("/validate", command("nothing")).await;
     host.signal("INT");
     let began = Instant::now();
     assert_eq!(host.wait().code(), Some(0), "{}", host.log());
@@ -206,7 +206,7 @@ async fn a_second_signal_ends_it_at_once() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let began = Instant::now();
-    // Signals that come close together are one.
+    // Signals in quick succession count as one.
     tokio::time::sleep(Duration::from_millis(100)).await;
     host.signal("TERM");
     assert_eq!(host.wait().code(), Some(130), "{}", host.log());
@@ -221,7 +221,7 @@ async fn a_second_signal_ends_it_at_once() {
 #[test]
 fn a_signal_ends_a_host_that_still_waits_for_something() {
     let policies = policies("1s");
-    // Nobody listens there.
+    // Nobody listens on this port.
     let config = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "a",
         "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],

@@ -1,15 +1,15 @@
-//! The drill: hostile clients of every kind that is known, one after another, against the program
-//! under the memory limit of `deploy/`, while an ordinary client asks once in a while. It is
-//! answered in time, and half of the limit is never used.
+//! The drill: hostile clients of every known kind, one after another, against the program under the
+//! memory limit of `deploy/`, while an ordinary client sends a review from time to time. The
+//! ordinary client is answered in time, and at most half of the limit is used.
 //!
-//! `make drill` runs it alone. Where this process may make a control group for memory, the program
-//! runs in one with that limit, and is killed when it goes beyond; else its own account of its
-//! memory is all there is, and the test says so. Each attack is bounded in time and in number, and
-//! stays on the loopback interface. A new kind of attack is one more line in [`ATTACKS`].
+//! `make drill` runs it alone. Where this process may create a control group for memory, the
+//! program runs in one with that limit and is killed beyond it; else the test relies on the
+//! program's own figures, and says so. Each attack is bounded in time and number, and stays on the
+//! loopback interface. A new kind of attack is one more line in [`ATTACKS`].
 
 use crate::client::{Client, Protocol, probe};
-use crate::dear_components::{exceeding, slow};
-use crate::host::{body, told};
+use crate::expensive_components::{exceeding, slow};
+use crate::host::{body, command};
 use crate::program::{Program, directory, manifest, put};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -29,19 +29,19 @@ use tokio::task::JoinSet;
 const DEPLOYED: u64 = 256 << 10;
 
 /// `timeoutSeconds` of the validating webhook in `deploy/base/webhooks.yaml`.
-const PATIENCE: Duration = Duration::from_secs(3);
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long an attack lasts, and how often somebody else asks meanwhile.
+/// The duration of an attack, and the interval of the ordinary client.
 const ATTACK: Duration = Duration::from_millis(1800);
 const ASKS: u32 = 3;
 
-/// How long it may take on a busy machine until compiling a component is given up.
+/// The time after which compiling a component must have been given up, on a busy machine.
 const GIVEN_UP: Duration = Duration::from_secs(150);
 
-/// Connections of the largest attacks, where this process may have so many files.
+/// The connections of the largest attacks, where this process may open so many files.
 const MANY: usize = 1500;
 
-/// An attack from the addresses of one client or of several. It goes on until it is dropped.
+/// An attack from one or several client addresses. It goes on until it is dropped.
 type Attack = fn(Target) -> BoxFuture<'static, ()>;
 
 #[derive(Clone)]
@@ -51,7 +51,7 @@ struct Target {
 }
 
 impl Target {
-    /// The client from another address.
+    /// Returns the client with another address.
     fn from(&self, number: usize) -> Client {
         let low = u8::try_from(number % 50).expect("less than 50") + 1;
         self.client.from(Ipv4Addr::new(127, 0, 1, low))
@@ -147,7 +147,7 @@ fn hostile_clients_neither_starve_others_nor_exhaust_memory() {
             "{name}: answered after {:?} at most; {most} KiB so far",
             slowest.0
         );
-        if slowest.0 > PATIENCE || slowest.1 != "200 OK" || most > DEPLOYED / 2 {
+        if slowest.0 > WEBHOOK_TIMEOUT || slowest.1 != "200 OK" || most > DEPLOYED / 2 {
             slow.push(format!(
                 "{name}: {} after {:?}; {most} KiB",
                 slowest.1, slowest.0
@@ -160,9 +160,10 @@ fn hostile_clients_neither_starve_others_nor_exhaust_memory() {
     assert!(longest < Some(20 << 10), "a log line of {longest:?} bytes");
 }
 
-/// A hostile ServicePolicy: the reload compiles in a child, which shares the container's limit.
+/// A hostile ServicePolicy: the reload compiles it in a child process, within the container's
+/// memory limit.
 #[test]
-fn components_that_are_dear_to_compile_neither_starve_others_nor_exhaust_memory() {
+fn expensive_components_neither_starve_others_nor_exhaust_memory() {
     let directory = directory(&[("sound.yaml", manifest("sound", &json!({})))]);
     let watched = ["--watch-interval", "100ms", "--no-cache"];
     let host = Program::serve_within(directory.path(), &watched, DEPLOYED << 10);
@@ -185,8 +186,8 @@ fn components_that_are_dear_to_compile_neither_starve_others_nor_exhaust_memory(
                 wrong.push(format!("{expected}: {came}"));
                 break;
             }
-            let told = status.block_on(host.status(|_| true));
-            let error = told["lastReload"]["error"].as_str().unwrap_or_default();
+            let policies = status.block_on(host.status(|_| true));
+            let error = policies["lastReload"]["error"].as_str().unwrap_or_default();
             if error.contains(&file) && error.contains(expected) {
                 break;
             }
@@ -198,7 +199,7 @@ fn components_that_are_dear_to_compile_neither_starve_others_nor_exhaust_memory(
         }
         let most = host.most_resident();
         eprintln!("{expected}: answered after {slowest:?} at most; {most} KiB so far");
-        if slowest > PATIENCE || most > DEPLOYED / 2 {
+        if slowest > WEBHOOK_TIMEOUT || most > DEPLOYED / 2 {
             wrong.push(format!(
                 "{expected}: answered after {slowest:?}; {most} KiB"
             ));
@@ -215,7 +216,7 @@ fn runtime(threads: usize) -> Runtime {
         .expect("a runtime")
 }
 
-/// An ordinary review on a new connection: how long it took, and what came.
+/// Sends an ordinary review on a new connection. Returns its duration and the answer.
 fn ask(client: &Client) -> (Duration, String) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -224,13 +225,13 @@ fn ask(client: &Client) -> (Duration, String) {
     let began = Instant::now();
     let client = client.clone();
     let asked = runtime.block_on(async {
-        // A connection that fails is a task that panics.
+        // A failed connection panics its task.
         let post = tokio::spawn(async move {
             client
-                .post(Protocol::Http1, "/validate?timeout=3s", told("nothing"))
+                .post(Protocol::Http1, "/validate?timeout=3s", command("nothing"))
                 .await
         });
-        tokio::time::timeout(PATIENCE * 2, post).await
+        tokio::time::timeout(WEBHOOK_TIMEOUT * 2, post).await
     });
     let came = match asked {
         Ok(Ok(reply)) if reply.status == StatusCode::OK => "200 OK".to_owned(),
@@ -241,9 +242,9 @@ fn ask(client: &Client) -> (Duration, String) {
     (began.elapsed(), came)
 }
 
-/// A review of an ordinary Service, changed.
+/// Returns a review of an ordinary Service with a change.
 fn review(change: impl FnOnce(&mut Value)) -> Bytes {
-    let mut review = serde_json::from_slice(&told("deny")).expect("JSON");
+    let mut review = serde_json::from_slice(&command("deny")).expect("JSON");
     change(&mut review);
     review.to_string().into()
 }
@@ -269,7 +270,7 @@ fn selector() -> Bytes {
     })
 }
 
-/// What `misbehave` patches is small; the object is not.
+/// Returns a review whose patch is small and whose object is not.
 fn patched() -> Bytes {
     review(|review| {
         let annotations = review["request"]["object"]["metadata"]["annotations"]
@@ -290,8 +291,8 @@ fn request(path: &str, body: Bytes) -> hyper::Request<Full<Bytes>> {
     crate::client::request("POST", path, "application/json", body)
 }
 
-/// As many as may be at the same time, each begun anew when it ends: at most 50 a second, since
-/// what makes them uses the same processors as what is tried.
+/// Runs `count` attacks at a time, and starts each again when it ends: at most 50 a second, since
+/// the attacker uses the same processors as the program.
 async fn many<F: Future<Output = ()> + Send + 'static>(count: usize, one: impl Fn(usize) -> F) {
     let mut all = JoinSet::new();
     for number in 0..count {
@@ -306,7 +307,7 @@ async fn many<F: Future<Output = ()> + Send + 'static>(count: usize, one: impl F
     }
 }
 
-/// Reviews over HTTP/2 by clients that leave no room for answers.
+/// Sends reviews over HTTP/2, with a window that leaves no room for answers.
 async fn no_window(target: Target, review: Bytes) {
     many(4, move |number| {
         let (client, review) = (target.from(number), review.clone());
@@ -350,7 +351,7 @@ async fn no_window(target: Target, review: Bytes) {
     .await;
 }
 
-/// Reviews over HTTP/1.1 by clients that read nothing.
+/// Sends reviews over HTTP/1.1, and reads nothing.
 async fn no_reads(target: Target, review: Bytes) {
     many(30, move |number| {
         let (client, review) = (target.from(number), review.clone());
@@ -417,7 +418,7 @@ async fn odd_json(target: Target) {
     .await;
 }
 
-/// How many connections this process may open for an attack.
+/// Returns the number of connections that this process may open for an attack.
 fn count(wanted: usize) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let files = limits.lines().find_map(|line| {
@@ -444,7 +445,7 @@ async fn silent(target: Target) {
                 return;
             };
             if number % 3 == 0 {
-                // Half a handshake.
+                // An incomplete handshake.
                 let _ = stream.write_all(&[22, 3, 1, 2, 0, 1]).await;
             }
             let _ = stream.read(&mut [0; 64]).await;
@@ -457,7 +458,7 @@ async fn slow_bodies(target: Target) {
     many(count(1200), move |number| {
         let client = target.from(number);
         async move {
-            // A thousand handshakes at once are work for a second, most of it the attacker's.
+            // A thousand handshakes at once take a second, most of it the attacker's.
             tokio::time::sleep(Duration::from_millis(
                 u64::try_from(number).unwrap_or_default(),
             ))
@@ -525,7 +526,7 @@ async fn halves(target: Target) {
     .await;
 }
 
-/// Frames without end on some connections.
+/// Sends endless frames on some connections.
 async fn frames(target: Target, more: fn(u32) -> Vec<u8>) {
     many(6, move |number| {
         let client = target.from(number);
@@ -575,8 +576,7 @@ fn pings(_: u32) -> Vec<u8> {
     one.concat().repeat(200)
 }
 
-/// HTTP/2 from the client's side (RFC 9113): the preface, and settings with this window for
-/// answers.
+/// Returns an HTTP/2 client's preface (RFC 9113), and settings with this window for answers.
 fn preface(window: u32) -> Vec<u8> {
     let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
     [
@@ -591,7 +591,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The head of a review, whose body follows.
+/// Returns the head of a review whose body follows.
 fn post_head(stream: u32) -> Vec<u8> {
     let fields = [
         (":method", "POST"),
@@ -684,7 +684,7 @@ async fn reviews(target: Target) {
                 let mut sender = sender.clone();
                 async move {
                     sender
-                        .send_request(request("/validate?timeout=3s", told("nothing").into()))
+                        .send_request(request("/validate?timeout=3s", command("nothing").into()))
                         .await
                 }
             });
@@ -724,7 +724,7 @@ async fn probes_are_answered_during_an_attack_on_the_admin_port() {
     }));
     tokio::time::sleep(Duration::from_millis(500)).await;
     for _ in 0..3 {
-        let answer = tokio::time::timeout(PATIENCE, probe(host.admin, "/livez")).await;
+        let answer = tokio::time::timeout(WEBHOOK_TIMEOUT, probe(host.admin, "/livez")).await;
         assert!(answer.is_ok_and(|answer| answer.ends_with("ok\n")));
     }
     attack.abort();

@@ -1,8 +1,8 @@
-//! Who gets a place when all are taken, and what becomes of answers that nobody takes.
+//! Fair shares of a full host's slots, and answers that their clients do not read.
 
 use crate::certificates::Authority;
 use crate::client::{Client, PROTOCOLS, Protocol};
-use crate::host::{Host, misbehaving, told};
+use crate::host::{Host, command, misbehaving};
 use crate::overload::eventually;
 use crate::program::{Program, directory, manifest};
 use hyper::StatusCode;
@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 
 /// `timeoutSeconds` of the validating webhook in `deploy/base/webhooks.yaml`.
-const PATIENCE: Duration = Duration::from_secs(3);
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(3);
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -31,7 +31,7 @@ fn attacker(client: &Client, number: usize) -> Client {
     ))
 }
 
-/// Connections that say nothing, of 50 addresses, each made again when it is closed.
+/// Opens connections that send nothing, from 50 addresses, and opens each again when it is closed.
 fn silent(client: &Client, count: usize) -> Vec<JoinHandle<()>> {
     let one = |client: Client| async move {
         loop {
@@ -46,7 +46,7 @@ fn silent(client: &Client, count: usize) -> Vec<JoinHandle<()>> {
         .collect()
 }
 
-/// Slow bodies, of 50 addresses.
+/// Sends slow bodies from 50 addresses.
 fn slow(client: &Client, count: usize) -> Vec<JoinHandle<()>> {
     let one = |client: Client| async move {
         loop {
@@ -68,12 +68,13 @@ fn slow(client: &Client, count: usize) -> Vec<JoinHandle<()>> {
         .collect()
 }
 
-/// So many reviews at the same time, each on a connection of its own; the slowest of them.
+/// Sends `count` reviews at the same time, each on a connection of its own. Returns the slowest
+/// latency.
 async fn crowd(client: &Client, count: usize) -> Duration {
     let began = Instant::now();
     let one = |client: Client| async move {
         client
-            .post(Protocol::Http1, "/validate", told("nothing"))
+            .post(Protocol::Http1, "/validate", command("nothing"))
             .await
             .status
     };
@@ -87,7 +88,7 @@ async fn crowd(client: &Client, count: usize) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_calls_of_one_address_pass_while_fifty_attack() {
+async fn two_hundred_calls_of_one_address_pass_among_fifty_attackers() {
     let policies = directory(&[("p.yaml", manifest("p", &json!({})))]);
     let host = Program::serve(policies.path(), &["--no-watch", "--max-connections", "400"]);
     let mut attack = silent(&host.client, 400);
@@ -95,7 +96,7 @@ async fn two_hundred_calls_of_one_address_pass_while_fifty_attack() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     for _ in 0..2 {
         let took = crowd(&host.client, 200).await;
-        assert!(took < PATIENCE, "{took:?}");
+        assert!(took < WEBHOOK_TIMEOUT, "{took:?}");
     }
     attack.iter().for_each(JoinHandle::abort);
 }
@@ -114,7 +115,7 @@ async fn places_are_kept_for_the_range_of_the_api_servers() {
     let attack = slow(&host.client, 60);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let took = crowd(&host.client, 10).await;
-    assert!(took < PATIENCE, "{took:?}");
+    assert!(took < WEBHOOK_TIMEOUT, "{took:?}");
     attack.iter().for_each(JoinHandle::abort);
 }
 
@@ -132,12 +133,15 @@ async fn places_are_kept_for_clients_with_a_certificate() {
     host.live.tls().admit(clients);
     let (certificate, key) = authority.client("api-server");
     let api_server = host.client.showing(certificate, key);
-    // They stay, and take what is everybody's only until their handshake has ended.
+    // These stay open. They use the shared slots only until their handshake has ended.
     let mut kept = vec![];
     for protocol in PROTOCOLS.repeat(2) {
         let mut connection = api_server.connect(protocol).await;
         assert_eq!(
-            connection.post("/validate", told("nothing")).await.status,
+            connection
+                .post("/validate", command("nothing"))
+                .await
+                .status,
             StatusCode::OK
         );
         kept.push(connection);
@@ -146,7 +150,10 @@ async fn places_are_kept_for_clients_with_a_certificate() {
     eventually(|| host.metric("sallyport_connections_evicted_total") > 20).await;
     for connection in &mut kept {
         assert_eq!(
-            connection.post("/validate", told("nothing")).await.status,
+            connection
+                .post("/validate", command("nothing"))
+                .await
+                .status,
             StatusCode::OK
         );
     }
@@ -169,7 +176,10 @@ async fn an_address_that_is_alone_may_have_all_places() {
     }
     for connection in &mut kept {
         assert_eq!(
-            connection.post("/validate", told("nothing")).await.status,
+            connection
+                .post("/validate", command("nothing"))
+                .await
+                .status,
             StatusCode::OK
         );
     }
@@ -190,7 +200,8 @@ async fn an_answer_that_nobody_takes_ends_its_connection() {
         .handshake(TokioIo::new(stream))
         .await
         .expect("HTTP/2");
-    let request = crate::client::request("POST", "/validate", "application/json", told("nothing"));
+    let request =
+        crate::client::request("POST", "/validate", "application/json", command("nothing"));
     let answer = tokio::spawn(async move { (sender.send_request(request).await, sender) });
     let ended = tokio::time::timeout(Duration::from_secs(5), connection).await;
     assert!(ended.is_ok(), "the connection stays");
@@ -206,7 +217,7 @@ async fn who_reads_nothing_over_http1_is_let_go() {
     };
     let host = Host::with(&misbehaving(&json!({})), limits).await;
     let mut stream = host.client.handshake(Protocol::Http1).await;
-    let body = told("nothing");
+    let body = command("nothing");
     let head = format!(
         "POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: \
          {}\r\n\r\n",
@@ -214,7 +225,7 @@ async fn who_reads_nothing_over_http1_is_let_go() {
     );
     let request = [head.as_bytes(), &body].concat();
     let sent = async {
-        // Until the buffers of both kernels are full, and the host closes.
+        // Until the buffers of both kernels are full and the host closes the connection.
         while stream.write_all(&request).await.is_ok() {}
     };
     assert!(
@@ -226,9 +237,9 @@ async fn who_reads_nothing_over_http1_is_let_go() {
     assert_eq!(host.metric(r#"sallyport_timeouts_total{kind="write"}"#), 1);
 }
 
-/// A review with something changed.
+/// Returns a review with a change.
 fn changed(change: impl FnOnce(&mut Value)) -> Vec<u8> {
-    let mut review = serde_json::from_slice(&told("deny")).expect("JSON");
+    let mut review = serde_json::from_slice(&command("deny")).expect("JSON");
     change(&mut review);
     review.to_string().into_bytes()
 }

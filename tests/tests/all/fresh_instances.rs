@@ -1,8 +1,8 @@
-//! Every review is answered by an instance that nobody has asked before.
+//! Every review gets an instance that has not been called before.
 
 use crate::client::PROTOCOLS;
 use crate::host::{
-    Host, VALIDATE, ask, load, misbehave, misbehave_unsnapshotable, misbehaving, told,
+    Host, VALIDATE, ask, command, load, misbehave, misbehave_unsnapshotable, misbehaving,
 };
 use sallyport::server::Limits;
 use sallyport_core::admission::Admission;
@@ -21,7 +21,7 @@ fn no_state_survives_a_review() {
             Exemptions::default(),
         );
         for _ in 0..5 {
-            let outcome = ask(&host, VALIDATE, &told("nothing"));
+            let outcome = ask(&host, VALIDATE, &command("nothing"));
             assert_eq!(
                 outcome.response.warnings,
                 ["[misbehave] call 1 of this instance"]
@@ -31,8 +31,8 @@ fn no_state_survives_a_review() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn no_state_survives_in_a_server_and_every_turn_is_given_on() {
-    // A guest that has time on a busy machine.
+async fn no_state_survives_and_every_permit_is_returned() {
+    // The deadline allows for a busy machine.
     let patient = misbehaving(&json!({"limits": {"deadline": "2s", "memory": "4Mi"}}));
     let limits = Limits {
         evaluations: 2,
@@ -44,7 +44,10 @@ async fn no_state_survives_in_a_server_and_every_turn_is_given_on() {
         tokio::spawn(async move {
             let mut connection = client.connect(protocol).await;
             for _ in 0..25 {
-                let review = connection.post("/validate", told("nothing")).await.json();
+                let review = connection
+                    .post("/validate", command("nothing"))
+                    .await
+                    .json();
                 assert_eq!(
                     review["response"]["warnings"],
                     json!(["[misbehave] call 1 of this instance"])

@@ -1,4 +1,4 @@
-//! Files under `deploy/` that the program makes: each is checked to be what it prints now.
+//! The generated files of `deploy/`: each equals the current output of its command.
 //! `WRITE_DEPLOY=1` writes them.
 
 use crate::command_line::sallyport;
@@ -6,7 +6,7 @@ use crate::host::root;
 use sallyport_core::yaml;
 use serde_json::Value;
 
-/// What a command prints, beside the file that holds it.
+/// Compares a command's output with the file that holds it.
 fn is_current(file: &str, arguments: &[&str]) {
     let output = sallyport(arguments);
     assert!(
@@ -32,7 +32,7 @@ fn the_custom_resource_definition_is_current() {
     is_current("deploy/base/crd.yaml", &["crd"]);
 }
 
-/// For any policy, so that a choice among them needs no other registration.
+/// Made for any policy, so that every preset has the same registration.
 #[test]
 fn the_webhook_configurations_are_current() {
     let arguments = [
@@ -46,7 +46,7 @@ fn the_webhook_configurations_are_current() {
 
 /// A patch replaces the whole list of arguments.
 #[test]
-fn the_overlay_with_a_self_managed_certificate_starts_the_program_as_the_base_does() {
+fn the_self_managed_overlay_keeps_the_arguments_of_the_base() {
     let arguments = |file: &str| {
         let text = std::fs::read_to_string(root().join(file)).expect("readable");
         let deployment = &yaml::documents(&text).expect("YAML")[0];

@@ -24,17 +24,17 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// A request that is in no hurry: the policies' own limits decide.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// The deadline of a request that only the policies' own limits should end.
+pub(crate) const LONG_DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) const VALIDATE: Function = Function::Validate(Phase::Validating);
 
-/// One pool for all tests of this process.
+/// The engine that all tests of this process share.
 pub(crate) static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| {
     Arc::new(Engine::new(&EngineConfig::default()).expect("this machine carries the engine"))
 });
 
-/// The four policies as shipped, on the embedded configuration: not a cloud.
+/// The four policies as shipped, with the embedded configuration: not a cloud.
 pub(crate) static SHIPPED: LazyLock<Arc<Admission>> = LazyLock::new(|| {
     let policies = manifests().into_iter().map(|manifest| {
         let component = built(&format!("policies/{}", manifest.spec.module.file));
@@ -52,7 +52,7 @@ pub(crate) static SHIPPED: LazyLock<Arc<Admission>> = LazyLock::new(|| {
     ))
 });
 
-/// A component below `target/`.
+/// Reads a component below `target/`.
 pub(crate) fn built(path: &str) -> Vec<u8> {
     let file = root().join("target").join(path);
     std::fs::read(&file).unwrap_or_else(|error| {
@@ -67,7 +67,7 @@ pub(crate) fn misbehave() -> Vec<u8> {
     built("guests/misbehave.wasm")
 }
 
-/// The number of modules in a component.
+/// Counts the modules of a component.
 fn modules(component: &[u8]) -> u8 {
     let (mut rest, mut modules) = (&component[8..], 0);
     while let [id, after @ ..] = rest {
@@ -82,7 +82,7 @@ fn modules(component: &[u8]) -> u8 {
     modules
 }
 
-/// A guest that instantiates one module more, which exports nothing that the guest uses.
+/// Returns a guest that instantiates one more module, whose exports the guest does not use.
 pub(crate) fn misbehave_with(sections: &[u8]) -> Vec<u8> {
     let mut component = misbehave();
     let index = modules(&component);
@@ -94,8 +94,7 @@ pub(crate) fn misbehave_with(sections: &[u8]) -> Vec<u8> {
     component
 }
 
-/// The same component with a module in a component inside of it, which wasmtime-wizer does not
-/// read.
+/// Returns the guest with a module in a nested component, which wasmtime-wizer does not read.
 pub(crate) fn misbehave_unsnapshotable() -> Vec<u8> {
     const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
     let module = [b"\x01\x08", EMPTY_MODULE].concat();
@@ -126,7 +125,7 @@ fn documents(file: &Path) -> Vec<Value> {
     yaml::documents(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// A manifest of the guest `misbehave`; `spec` is laid over the defaults.
+/// Returns a manifest of the guest `misbehave` with `spec` merged over the defaults.
 pub(crate) fn manifest(spec: &Value) -> ServicePolicy {
     let mut value = json!({
         "apiVersion": "sallyport.dev/v1alpha1",
@@ -140,12 +139,12 @@ pub(crate) fn manifest(spec: &Value) -> ServicePolicy {
     ServicePolicy::from_value(&value).expect("a valid manifest")
 }
 
-/// Loads a component under such a manifest.
+/// Loads a component with such a manifest.
 pub(crate) fn load(component: &[u8], spec: &Value) -> Result<Policy, LoadError> {
     evaluator::load(&ENGINE, manifest(spec), component)
 }
 
-/// A host with the guest `misbehave` alone.
+/// Returns an Admission with the guest `misbehave` alone.
 pub(crate) fn misbehaving(spec: &Value) -> Arc<Admission> {
     let policy = load(&misbehave(), spec).expect("the guest can be loaded");
     Arc::new(Admission::new(
@@ -155,8 +154,8 @@ pub(crate) fn misbehaving(spec: &Value) -> Arc<Admission> {
     ))
 }
 
-/// The body of a review of a Service that tells `misbehave` what to do.
-pub(crate) fn told(word: &str) -> Vec<u8> {
+/// Returns the body of a review whose Service commands `misbehave`.
+pub(crate) fn command(word: &str) -> Vec<u8> {
     let service = json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -167,7 +166,7 @@ pub(crate) fn told(word: &str) -> Vec<u8> {
     body("CREATE", &service, &Value::Null)
 }
 
-/// An AdmissionReview of a Service.
+/// Returns the body of a review of a Service.
 pub(crate) fn body(operation: &str, object: &Value, old_object: &Value) -> Vec<u8> {
     let review = json!({
         "apiVersion": "admission.k8s.io/v1",
@@ -187,12 +186,12 @@ pub(crate) fn body(operation: &str, object: &Value, old_object: &Value) -> Vec<u
     review.to_string().into_bytes()
 }
 
-/// Asks a host without a server.
+/// Reviews a body without a server.
 pub(crate) fn ask(admission: &Admission, function: Function, body: &[u8]) -> Outcome {
-    ask_within(admission, function, body, PATIENCE)
+    ask_within(admission, function, body, LONG_DEADLINE)
 }
 
-/// The same with the request's own deadline.
+/// Reviews a body without a server, with the request's deadline.
 pub(crate) fn ask_within(
     admission: &Admission,
     function: Function,
@@ -210,7 +209,7 @@ pub(crate) fn ask_within(
     )
 }
 
-/// The real server on a free port. Dropped, it ends with its runtime.
+/// The real server on a free port. Dropping it ends the server with its runtime.
 pub(crate) struct Host {
     pub(crate) client: Client,
     pub(crate) address: SocketAddr,
@@ -228,7 +227,7 @@ impl Host {
         Self::of(admission, |live| Server::new(live, limits)).await
     }
 
-    /// One that also checks ServicePolicies.
+    /// Starts a host that also checks ServicePolicies.
     pub(crate) async fn checking(admission: &Arc<Admission>, check: PolicyCheck) -> Self {
         Self::of(admission, |live| {
             let extras = Extras {
@@ -240,7 +239,7 @@ impl Host {
         .await
     }
 
-    /// A host that records what it answers.
+    /// Starts a host that records its answers.
     pub(crate) async fn recording(admission: &Arc<Admission>, file: LogFile) -> Self {
         Self::of(admission, |live| {
             let recorder = Recorder::start(file, live.metrics()).expect("started");
@@ -265,7 +264,7 @@ impl Host {
             stopped.await.unwrap_or_default();
             Drain {
                 delay: Duration::ZERO,
-                most: PATIENCE,
+                most: LONG_DEADLINE,
             }
         };
         let served = tokio::spawn(server.run(listener, stopped));
@@ -278,8 +277,7 @@ impl Host {
         }
     }
 
-    /// What `/metrics` says of one series, 0 when there is none; `series` is its name with all
-    /// labels.
+    /// Returns one series of `/metrics`, 0 when it is absent. `series` is its name with all labels.
     pub(crate) fn metric(&self, series: &str) -> u64 {
         let text = self.live.metrics_text();
         let value = text
@@ -288,7 +286,7 @@ impl Host {
         value.unwrap_or_default()
     }
 
-    /// What SIGTERM does. The answer ends when the server has.
+    /// Stops the server as SIGTERM does. The task ends with the server.
     pub(crate) fn stop(self) -> JoinHandle<()> {
         self.stop.send(()).expect("the server runs");
         self.served

@@ -1,8 +1,8 @@
-//! What `check` reads against what `kubectl` reads, on a corpus of odd manifests and on files
-//! generated from it.
+//! Compares the objects that `check` reads with those that `kubectl` reads, on a corpus of odd
+//! manifests and on files generated from it.
 //!
-//! `tests/kubectl/README.md` says where the answers come from. Without a kubectl, generated files
-//! are left out, loudly.
+//! `tests/kubectl/README.md` says where the expected answers come from. Without a kubectl,
+//! generated files are left out, with a message.
 
 use crate::host::root;
 use sallyport_core::yaml;
@@ -14,13 +14,13 @@ use std::process::Command;
 const SEED: u64 = 16;
 const GENERATED: usize = 200;
 const OLDEST_MINOR: u32 = 27;
-/// kubectl's words for a file without objects, which Sallyport takes for an empty one.
+/// kubectl's message for a file without objects, which Sallyport accepts as empty.
 const NO_OBJECTS: &str = "no objects passed to";
-/// kubectl's words for metadata of a wrong type, which is no matter of reading: `check` says it as
-/// rule S16.
+/// kubectl's message for metadata of a wrong type. `check` reads such an object and reports rule
+/// S16.
 const WRONG_METADATA: &str = "Go struct field metadataOnlyObject.metadata";
 
-/// What a reader makes of a file: its objects, or why there are none.
+/// The objects of a file, or the reason why it can't be read.
 type Reading = Result<Vec<Value>, String>;
 
 fn sallyport(bytes: &[u8]) -> Reading {
@@ -34,7 +34,7 @@ struct Kubectl {
 }
 
 impl Kubectl {
-    /// The first that is new enough.
+    /// Returns the first kubectl that is new enough.
     fn find() -> Option<Self> {
         let given = std::env::var_os("SALLYPORT_KUBECTL").map(PathBuf::from);
         let candidates = given
@@ -95,7 +95,7 @@ impl Kubectl {
     }
 }
 
-/// Without null members, which kubectl's output may or may not have, and with one kind of number.
+/// Removes null members, which kubectl's output may or may not have, and unifies numbers.
 fn normal(value: &Value) -> Value {
     match value {
         Value::Array(items) => items.iter().map(normal).collect(),
@@ -112,7 +112,8 @@ fn normal(value: &Value) -> Value {
     }
 }
 
-/// Why two readings of a file are a fault; whoever refuses more than kubectl is on the safe side.
+/// Returns the reason why two readings of a file are a fault. Refusing more than kubectl does is
+/// none.
 fn fault(ours: &Reading, theirs: &Reading) -> Option<String> {
     match (ours, theirs) {
         (Ok(ours), Ok(theirs)) => {
@@ -145,7 +146,7 @@ fn answers() -> PathBuf {
     root().join("tests/kubectl/answers.json")
 }
 
-/// Readings of files by kubectl, on both processors.
+/// Reads files with kubectl, on all processors.
 fn read_all(kubectl: &Kubectl, files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Reading> {
     let directory = tempfile::tempdir().expect("a directory");
     let names: Vec<_> = files.keys().collect();
@@ -177,7 +178,8 @@ fn faults(files: &BTreeMap<String, Vec<u8>>, theirs: &BTreeMap<String, Reading>)
     files.iter().filter_map(fault).collect()
 }
 
-/// `objects` or `refused`, and `here`: `same`, or `refused` with Sallyport's reason.
+/// Returns the corpus entry: `objects` or `refused`, and `here`: `same`, or `refused` with
+/// Sallyport's reason.
 fn answer(ours: &Reading, theirs: &Reading) -> Value {
     match (theirs, ours) {
         (Ok(objects), Ok(_)) => json!({"objects": objects, "here": "same"}),
@@ -286,7 +288,7 @@ fn kubectl_reads_generated_files_alike() {
     );
 }
 
-/// Knuth's multiplicative congruential generator: the same files everywhere.
+/// Knuth's multiplicative congruential generator, which generates the same files everywhere.
 struct Random(u64);
 
 impl Random {
@@ -368,11 +370,12 @@ const PIECES: [&str; 62] = [
     "!,",
 ];
 
-/// A file of the corpus with a few pieces added, removed, repeated or taken from another file.
+/// Generates a file from the corpus: a few pieces are added, removed, repeated or taken from
+/// another file.
 fn mutated(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     let mut bytes = random.of(seeds).clone();
     for _ in 0..=random.below(3) {
-        // The head stays mostly whole, so that something is left to read.
+        // The head stays mostly whole, so that something remains to be read.
         let from = if random.below(5) == 0 {
             0
         } else {

@@ -1,5 +1,5 @@
-//! Objects as large as may be: the host reads them within the memory that `deploy/` gives it,
-//! whatever they are made of.
+//! Objects of the greatest allowed size: the host reads them within the memory limit of `deploy/`,
+//! whatever they consist of.
 
 use crate::certificates::metric;
 use crate::client::{Protocol, Reply};
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 /// `resources.limits.memory` of `deploy/base/deployment.yaml`, in KiB.
 const DEPLOYED: u64 = 256 << 10;
 
-/// A Service in deletion whose update brings this port so often: valid for a mutating webhook,
-/// which is asked before ports are compared.
+/// An update of a Service in deletion with this port `count` times. It is valid for a mutating
+/// webhook, which API servers call before they compare ports.
 fn with_ports(port: &Value, count: usize) -> Vec<u8> {
     let service = |ports: Value| {
         let metadata = json!({"name": "web", "namespace": "default",
@@ -28,23 +28,23 @@ fn with_ports(port: &Value, count: usize) -> Vec<u8> {
     )
 }
 
-/// A port as an API server tells it.
-fn told() -> Value {
+/// Returns a port as an API server sends it.
+fn allocated_port() -> Value {
     json!({"protocol": "TCP", "port": 1, "targetPort": 0})
 }
 
-/// A review of the creation of an object, with this text for every `"?"` in it.
+/// Returns a review of a create, with this text in place of every `"?"` of the object.
 fn created(object: &Value, text: &str) -> Vec<u8> {
     let review = String::from_utf8(body("CREATE", object, &Value::Null)).expect("text");
     review.replace(r#""?""#, text).into_bytes()
 }
 
-/// What is no Service, with this in a field that nobody knows.
+/// Returns a review of a malformed Service, with this text in an unknown field.
 fn malformed(unknown: &str) -> Vec<u8> {
     created(&json!({"spec": {"ports": 1}, "unknown": "?"}), unknown)
 }
 
-/// A Service that has this where managers may own anything.
+/// Returns a review of a Service with this text where managedFields may contain anything.
 fn with_owned(anything: &str) -> Vec<u8> {
     let managed = json!([{"manager": "m", "operation": "Update",
         "fieldsV1": {"f:spec": {"f:unknown": "?"}}}]);
@@ -54,7 +54,7 @@ fn with_owned(anything: &str) -> Vec<u8> {
     created(&service, anything)
 }
 
-/// A ServicePolicy with this among its settings.
+/// Returns a review of a ServicePolicy with this text among its settings.
 pub(crate) fn policy(setting: &str) -> Vec<u8> {
     let spec = json!({"module": {"file": "misbehave.wasm"}, "settings": {"unheard": "?"}});
     let object = json!({
@@ -69,7 +69,8 @@ pub(crate) fn policy(setting: &str) -> Vec<u8> {
     review.to_string().replace(r#""?""#, setting).into_bytes()
 }
 
-/// An update of a Service with so many ports, all told as an API server tells them, and owned.
+/// Returns an update of a Service with `count` ports as an API server sends them, all named in
+/// managedFields.
 fn with_owned_ports(count: u16) -> Vec<u8> {
     let port = |number| {
         let name = format!("port-{number}");
@@ -95,19 +96,19 @@ fn with_owned_ports(count: u16) -> Vec<u8> {
     body("UPDATE", &service, &service)
 }
 
-/// A list of so many numbers.
+/// Returns a list of `count` numbers.
 fn numbers(count: usize) -> String {
     json!(vec![0; count]).to_string()
 }
 
-/// A list of so many mappings of one member, each a hundred levels deep: few bytes, and much memory
-/// as a tree.
+/// Returns a list of `count` mappings, each nested a hundred levels deep: few bytes that take much
+/// memory as a tree.
 fn nests(count: usize) -> String {
     let nest = format!("{}1{}", r#"{"":"#.repeat(100), "}".repeat(100));
     format!("[{}]", vec![nest; count].join(","))
 }
 
-/// An annotation as long as may be, of commas alone, before and after an update.
+/// Returns an update of an annotation of the greatest length that consists of commas.
 fn with_commas(count: usize) -> Vec<u8> {
     let metadata = json!({"name": "web", "namespace": "default",
         "annotations": {"test/commas": ",".repeat(count)}});
@@ -116,7 +117,7 @@ fn with_commas(count: usize) -> Vec<u8> {
     body("UPDATE", &service, &service)
 }
 
-/// A Service with so many labels or annotations, each as short as may be.
+/// Returns a Service with `count` labels or annotations, each of the least length.
 fn with_pairs(member: &str, count: u32) -> Vec<u8> {
     let letter = |number: u32| char::from(b'a' + u8::try_from(number % 26).expect("a letter"));
     let key = |number: u32| {
@@ -136,10 +137,10 @@ async fn ask(host: &Program, path: &str, body: Vec<u8>) -> Reply {
     host.client.post(Protocol::Http2, path, body).await
 }
 
-/// As large as may be, of all kinds, on all paths. The most memory that it took, in KiB.
+/// Sends the largest bodies of all kinds to all paths. Returns the peak memory in KiB.
 async fn ask_all(host: &Program) -> u64 {
     let many = ["/mutate", "/validate", "/mutate"]
-        .map(|path| ask(host, path, with_ports(&told(), 35_000)));
+        .map(|path| ask(host, path, with_ports(&allocated_port(), 35_000)));
     for reply in futures::future::join_all(many).await {
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
     }
@@ -177,7 +178,7 @@ async fn objects_that_are_as_large_as_may_be_fit_into_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn so_they_do_where_reviews_are_recorded_and_candidates_asked() {
+async fn large_reviews_fit_with_recording_and_candidates() {
     let candidate = json!({"settings": {}});
     let policies = directory(&[(
         "p.yaml",
@@ -210,7 +211,7 @@ async fn larger_ones_are_refused() {
         ),
         (
             "/mutate",
-            with_ports(&told(), 180_000),
+            with_ports(&allocated_port(), 180_000),
             "it has too many members and items",
         ),
         (

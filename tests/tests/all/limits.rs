@@ -1,8 +1,7 @@
-//! Each limit of an evaluation has the guest that breaks it, and none of them reaches the next
-//! review.
+//! The limits of an evaluation: a guest exceeds each of them, and none affects the next review.
 
 use crate::host::{
-    ENGINE, VALIDATE, ask, ask_within, body, manifest, misbehave, misbehaving, told,
+    ENGINE, VALIDATE, ask, ask_within, body, command, manifest, misbehave, misbehaving,
 };
 use sallyport::evaluator;
 use sallyport_core::admission::{Admission, Function, Outcome};
@@ -12,7 +11,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Room for what a guest does in an unoptimised test on a busy machine.
+/// Returns an Admission with limits for a guest in an unoptimized build on a busy machine.
 fn host(spec: Value) -> std::sync::Arc<Admission> {
     let mut limits = json!({"limits": {"deadline": "2s", "memory": "4Mi"}});
     for (key, part) in spec.as_object().expect("an object") {
@@ -21,7 +20,7 @@ fn host(spec: Value) -> std::sync::Arc<Admission> {
     misbehaving(&limits)
 }
 
-/// The word for why the policy has no opinion.
+/// Returns the kind of the evaluation error.
 fn kind(outcome: &Outcome) -> Option<&'static str> {
     outcome.evaluations[0]
         .error
@@ -33,7 +32,7 @@ fn kind(outcome: &Outcome) -> Option<&'static str> {
 fn a_policy_that_loops_is_ended_at_its_deadline() {
     let host = misbehaving(&json!({"limits": {"deadline": "30ms"}}));
     let began = Instant::now();
-    let outcome = ask(&host, VALIDATE, &told("loop"));
+    let outcome = ask(&host, VALIDATE, &command("loop"));
     assert_eq!(kind(&outcome), Some("deadline"));
     assert!(
         began.elapsed() < Duration::from_secs(5),
@@ -56,7 +55,7 @@ fn a_policy_that_loops_is_ended_at_its_deadline() {
 #[test]
 fn a_policy_that_hogs_memory_is_refused_more() {
     assert_eq!(
-        kind(&ask(&host(json!({})), VALIDATE, &told("hog"))),
+        kind(&ask(&host(json!({})), VALIDATE, &command("hog"))),
         Some("memory")
     );
 }
@@ -64,7 +63,7 @@ fn a_policy_that_hogs_memory_is_refused_more() {
 #[test]
 fn a_policy_that_panics_traps() {
     assert_eq!(
-        kind(&ask(&host(json!({})), VALIDATE, &told("panic"))),
+        kind(&ask(&host(json!({})), VALIDATE, &command("panic"))),
         Some("trap")
     );
 }
@@ -72,14 +71,14 @@ fn a_policy_that_panics_traps() {
 #[test]
 fn a_policy_that_recurses_without_end_traps() {
     assert_eq!(
-        kind(&ask(&host(json!({})), VALIDATE, &told("recurse"))),
+        kind(&ask(&host(json!({})), VALIDATE, &command("recurse"))),
         Some("trap")
     );
 }
 
 #[test]
 fn a_policy_that_uses_up_the_native_stack_traps() {
-    let outcome = ask(&host(json!({})), VALIDATE, &told("descend"));
+    let outcome = ask(&host(json!({})), VALIDATE, &command("descend"));
     let error = outcome.evaluations[0]
         .error
         .as_ref()
@@ -92,12 +91,12 @@ fn a_policy_that_uses_up_the_native_stack_traps() {
 
 #[test]
 fn a_policy_that_logs_without_end_still_answers() {
-    let outcome = ask(&host(json!({})), VALIDATE, &told("log"));
+    let outcome = ask(&host(json!({})), VALIDATE, &command("log"));
     assert_eq!(kind(&outcome), None);
     assert!(outcome.response.allowed);
 }
 
-/// What the policy's answer is an error for.
+/// Returns the text of the evaluation error.
 fn error(outcome: &Outcome) -> String {
     outcome.evaluations[0]
         .error
@@ -114,7 +113,7 @@ fn an_answer_that_is_too_large_is_no_answer() {
         (VALIDATE, "warnings"),
         (Function::Mutate, "patch"),
     ] {
-        let outcome = ask(&host, function, &told(word));
+        let outcome = ask(&host, function, &command(word));
         assert_eq!(kind(&outcome), Some("answer"), "{word}");
         let error = error(&outcome);
         assert!(
@@ -128,7 +127,7 @@ fn an_answer_that_is_too_large_is_no_answer() {
 #[test]
 fn the_limit_of_an_answer_is_the_manifests() {
     let host = misbehaving(&json!({"limits": {"deadline": "2s", "output": "8Mi"}}));
-    let outcome = ask(&host, VALIDATE, &told("violations"));
+    let outcome = ask(&host, VALIDATE, &command("violations"));
     assert_eq!(
         (kind(&outcome), outcome.evaluations[0].violations.len()),
         (None, 20_000)
@@ -138,15 +137,18 @@ fn the_limit_of_an_answer_is_the_manifests() {
 #[test]
 fn a_line_for_the_log_is_output_too() {
     let host = misbehaving(&json!({"limits": {"deadline": "2s", "output": "64Ki"}}));
-    assert_eq!(kind(&ask(&host, VALIDATE, &told("shout"))), Some("answer"));
+    assert_eq!(
+        kind(&ask(&host, VALIDATE, &command("shout"))),
+        Some("answer")
+    );
 }
 
 #[test]
 fn the_review_after_a_misbehaviour_is_unaffected() {
     let host = misbehaving(&json!({"limits": {"deadline": "200ms", "memory": "4Mi"}}));
     for word in ["loop", "panic", "hog", "recurse", "log"] {
-        ask(&host, VALIDATE, &told(word));
-        let next = ask(&host, VALIDATE, &told("nothing"));
+        ask(&host, VALIDATE, &command(word));
+        let next = ask(&host, VALIDATE, &command("nothing"));
         assert_eq!(
             (next.response.allowed, kind(&next)),
             (true, None),
@@ -159,7 +161,7 @@ fn the_review_after_a_misbehaviour_is_unaffected() {
 fn no_state_survives_a_review() {
     let host = host(json!({}));
     for _ in 0..5 {
-        let outcome = ask(&host, VALIDATE, &told("nothing"));
+        let outcome = ask(&host, VALIDATE, &command("nothing"));
         assert_eq!(
             outcome.response.warnings,
             ["[misbehave] call 1 of this instance"]
@@ -174,7 +176,7 @@ fn no_state_survives_between_reviews_at_the_same_time() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..50 {
-                    let outcome = ask(&host, VALIDATE, &told("nothing"));
+                    let outcome = ask(&host, VALIDATE, &command("nothing"));
                     assert_eq!(
                         outcome.response.warnings,
                         ["[misbehave] call 1 of this instance"]
@@ -190,7 +192,7 @@ fn a_failure_denies_where_the_failure_policy_is_fail() {
     let response = ask(
         &host(json!({"failurePolicy": "Fail"})),
         VALIDATE,
-        &told("panic"),
+        &command("panic"),
     )
     .response;
     let denial = response.denial.expect("denied");
@@ -210,7 +212,7 @@ fn a_failure_warns_where_the_failure_policy_is_ignore() {
     let response = ask(
         &host(json!({"failurePolicy": "Ignore"})),
         VALIDATE,
-        &told("panic"),
+        &command("panic"),
     )
     .response;
     assert!(response.allowed);
@@ -225,7 +227,7 @@ fn a_failure_warns_where_the_failure_policy_is_ignore() {
 fn mode_warn_never_denies() {
     let host = host(json!({"mode": "Warn"}));
     for word in ["deny", "panic"] {
-        let response = ask(&host, VALIDATE, &told(word)).response;
+        let response = ask(&host, VALIDATE, &command(word)).response;
         assert!(response.allowed, "{word}");
         assert!(
             response.warnings[0].starts_with("[misbehave] "),
@@ -239,7 +241,7 @@ fn mode_warn_never_denies() {
 fn mode_audit_never_denies_and_tells_only_the_audit_log() {
     let host = host(json!({"mode": "Audit"}));
     for word in ["deny", "panic"] {
-        let response = ask(&host, VALIDATE, &told(word)).response;
+        let response = ask(&host, VALIDATE, &command(word)).response;
         assert!(response.allowed, "{word}");
         assert_eq!(response.warnings, [""; 0], "{word}");
         assert!(
@@ -257,7 +259,7 @@ fn only_mode_enforce_patches() {
         ask(
             &host(json!({"mode": mode})),
             Function::Mutate,
-            &told("nothing"),
+            &command("nothing"),
         )
         .response
         .patch
@@ -269,7 +271,7 @@ fn only_mode_enforce_patches() {
 #[test]
 fn the_mutating_phase_never_denies() {
     let host = host(json!({"failurePolicy": "Fail"}));
-    let outcome = ask(&host, Function::Mutate, &told("panic"));
+    let outcome = ask(&host, Function::Mutate, &command("panic"));
     assert_eq!(kind(&outcome), Some("trap"));
     assert!(outcome.response.allowed);
     assert_eq!(outcome.response.patch, None);
@@ -326,7 +328,12 @@ fn a_failure_on_the_old_object_excuses_nothing() {
 
 #[test]
 fn a_policy_that_is_not_reached_in_time_has_no_opinion() {
-    let outcome = ask_within(&host(json!({})), VALIDATE, &told("nothing"), Duration::ZERO);
+    let outcome = ask_within(
+        &host(json!({})),
+        VALIDATE,
+        &command("nothing"),
+        Duration::ZERO,
+    );
     assert_eq!(kind(&outcome), Some("request-deadline"));
 }
 
@@ -336,7 +343,7 @@ fn the_requests_deadline_ends_a_policy_before_its_own() {
     let outcome = ask_within(
         &host(json!({})),
         VALIDATE,
-        &told("loop"),
+        &command("loop"),
         Duration::from_millis(30),
     );
     assert_eq!(kind(&outcome), Some("request-deadline"));
@@ -347,20 +354,23 @@ fn the_requests_deadline_ends_a_policy_before_its_own() {
     );
 }
 
-/// A host with a policy that was told to loop until it is not asked any more.
+/// Returns an Admission whose policy has looped until it was short-circuited.
 fn short_circuited(failure_policy: &str) -> Arc<Admission> {
     let host =
         misbehaving(&json!({"failurePolicy": failure_policy, "limits": {"deadline": "200ms"}}));
     for _ in 0..3 {
-        assert_eq!(kind(&ask(&host, VALIDATE, &told("loop"))), Some("deadline"));
+        assert_eq!(
+            kind(&ask(&host, VALIDATE, &command("loop"))),
+            Some("deadline")
+        );
     }
     host
 }
 
 #[test]
-fn a_policy_that_keeps_missing_its_deadline_is_not_asked_for_a_while() {
+fn a_policy_that_misses_its_deadline_is_short_circuited() {
     let host = short_circuited("Fail");
-    let outcome = ask(&host, VALIDATE, &told("nothing"));
+    let outcome = ask(&host, VALIDATE, &command("nothing"));
     assert_eq!(kind(&outcome), Some("short-circuit"));
     assert_eq!(
         outcome
@@ -375,8 +385,8 @@ fn a_policy_that_keeps_missing_its_deadline_is_not_asked_for_a_while() {
 }
 
 #[test]
-fn a_short_circuit_is_an_evaluation_error_under_the_failure_policy() {
-    let response = ask(&short_circuited("Ignore"), VALIDATE, &told("deny")).response;
+fn a_short_circuit_follows_the_failure_policy() {
+    let response = ask(&short_circuited("Ignore"), VALIDATE, &command("deny")).response;
     assert!(response.allowed);
     assert!(
         response.warnings[0].starts_with("[misbehave] no verdict: it is not asked for now"),
@@ -388,12 +398,12 @@ fn a_short_circuit_is_an_evaluation_error_under_the_failure_policy() {
 fn a_policy_that_answers_in_time_again_is_asked_again() {
     let host = short_circuited("Fail");
     let until = Instant::now() + Duration::from_secs(20);
-    while kind(&ask(&host, VALIDATE, &told("nothing"))).is_some() {
+    while kind(&ask(&host, VALIDATE, &command("nothing"))).is_some() {
         assert!(Instant::now() < until, "it is never tried again");
         std::thread::sleep(Duration::from_millis(50));
     }
     for _ in 0..5 {
-        assert_eq!(kind(&ask(&host, VALIDATE, &told("nothing"))), None);
+        assert_eq!(kind(&ask(&host, VALIDATE, &command("nothing"))), None);
     }
 }
 
@@ -411,7 +421,7 @@ fn a_short_circuit_of_one_policy_is_no_other_policys() {
         Exemptions::default(),
     );
     for _ in 0..4 {
-        ask(&alone, VALIDATE, &told("loop"));
+        ask(&alone, VALIDATE, &command("loop"));
     }
     let other = Admission::new(
         vec![sound],
@@ -419,14 +429,14 @@ fn a_short_circuit_of_one_policy_is_no_other_policys() {
         Exemptions::default(),
     );
     assert_eq!(
-        kind(&ask(&alone, VALIDATE, &told("nothing"))),
+        kind(&ask(&alone, VALIDATE, &command("nothing"))),
         Some("short-circuit")
     );
-    assert_eq!(kind(&ask(&other, VALIDATE, &told("nothing"))), None);
+    assert_eq!(kind(&ask(&other, VALIDATE, &command("nothing"))), None);
 }
 
 #[test]
-fn policies_that_are_not_reached_in_time_fail_under_their_own_failure_policy() {
+fn policies_out_of_time_follow_their_own_failure_policy() {
     let policy = |name: &str, failure_policy: &str| {
         let mut manifest =
             manifest(&json!({"failurePolicy": failure_policy, "limits": {"deadline": "10s"}}));
@@ -444,7 +454,12 @@ fn policies_that_are_not_reached_in_time_fail_under_their_own_failure_policy() {
         Exemptions::default(),
     );
     let began = Instant::now();
-    let outcome = ask_within(&host, VALIDATE, &told("loop"), Duration::from_millis(100));
+    let outcome = ask_within(
+        &host,
+        VALIDATE,
+        &command("loop"),
+        Duration::from_millis(100),
+    );
     assert!(
         began.elapsed() < Duration::from_secs(5),
         "{:?}",
@@ -475,7 +490,7 @@ fn more_memory_than_the_host_allows_is_a_load_error() {
     );
 }
 
-/// A Service that was told `old`, now told to deny.
+/// Returns a Service with the command `old`, and its update to the command `deny`.
 fn updated(old: &str) -> (Value, Value) {
     let service = |word: &str| {
         json!({

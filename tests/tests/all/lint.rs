@@ -1,4 +1,5 @@
-//! `sallyport lint`: every error of every file in one run, and what is allowed and rarely meant.
+//! `sallyport lint`: every error of every file in one run, and findings about what is allowed and
+//! rarely intended.
 
 use crate::command_line::{sallyport, sallyport_in};
 use crate::host::root;
@@ -30,7 +31,7 @@ fn host_config(exemptions: &str) -> String {
     )
 }
 
-/// Level, field and line of each finding, and the exit code.
+/// Returns level, field and line of each finding, and the exit code.
 fn lint(directory: &Path, more: &[&str]) -> (Vec<(String, String, u64)>, Option<i32>) {
     let policies = root().join("target/policies");
     let modules = ["--modules", policies.to_str().expect("UTF-8")];
@@ -220,7 +221,7 @@ fn a_candidate_is_checked_as_the_live_policy_is() {
             RANGE,
             vec![],
         ),
-        // What both lack is told once.
+        // A fault of both is reported once.
         (
             candidate(settings),
             "  module: { file: gone.wasm }",
@@ -304,7 +305,7 @@ fn annotations_and_sarif_name_file_and_line() {
 }
 
 #[test]
-fn nothing_to_check_is_an_error_and_an_unread_file_is_exit_code_2() {
+fn nothing_to_check_and_unreadable_files_are_errors() {
     let files = directory(&[("a.yaml", "apiVersion: v1\nkind: Service\n")]);
     let output = sallyport_in(files.path(), &["lint", "."]);
     assert_eq!(output.status.code(), Some(2));
@@ -360,7 +361,7 @@ fn every_error_of_one_manifest_is_told_at_once() {
 }
 
 #[test]
-fn a_misspelt_module_beside_the_right_one_is_an_error_with_its_name() {
+fn a_misspelt_module_error_names_the_right_one() {
     let files = directory(&[(
         "a.yaml",
         &policy("a", "  module: { file: nodeport_rang.wasm }"),

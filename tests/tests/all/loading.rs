@@ -1,8 +1,9 @@
-//! What can't serve as a policy is said at load, with what is wrong and where.
+//! Components and settings that can't serve as a policy are refused at load, with the fault and its
+//! place.
 
 use crate::host::{
-    VALIDATE, ask, load, manifest, misbehave, misbehave_unsnapshotable, misbehave_with,
-    misbehaving, told,
+    VALIDATE, ask, command, load, manifest, misbehave, misbehave_unsnapshotable, misbehave_with,
+    misbehaving,
 };
 use sallyport::evaluator;
 use sallyport_core::admission::Admission;
@@ -21,7 +22,7 @@ fn refused(component: &[u8], settings: Value) -> String {
         .to_string()
 }
 
-/// The guest with every occurrence of a text replaced by one of the same length.
+/// Returns the guest with every occurrence of a text replaced by one of the same length.
 fn patched(from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let mut component = misbehave();
@@ -59,7 +60,7 @@ fn a_policy_that_traps_in_configure_is_refused() {
 }
 
 #[test]
-fn a_policy_that_hogs_memory_in_configure_is_told_which_limit_to_raise() {
+fn a_memory_error_in_configure_names_the_limit() {
     let spec = json!({"settings": {"atConfigure": "hog"}, "limits": {"memory": "4Mi"}});
     let error = load(&misbehave(), &spec).expect_err("too much").to_string();
     assert_eq!(
@@ -81,13 +82,13 @@ fn a_policy_that_uses_up_a_stack_in_configure_is_refused() {
 
 #[test]
 fn a_policy_that_misbehaves_in_describe_is_refused() {
-    let told = |word| refused(&patched("at-describe:accept", word), json!({}));
+    let error = |word| refused(&patched("at-describe:accept", word), json!({}));
     assert_eq!(
-        told("at-describe:loop  "),
+        error("at-describe:loop  "),
         "describe did not end within 5 s"
     );
-    assert!(told("at-describe:panic ").starts_with("describe trapped: "));
-    let hogs = told("at-describe:hog   ");
+    assert!(error("at-describe:panic ").starts_with("describe trapped: "));
+    let hogs = error("at-describe:hog   ");
     assert_eq!(
         hogs,
         "describe needs more than its memory limit of 16384 KiB; raise spec.limits.memory"
@@ -96,20 +97,20 @@ fn a_policy_that_misbehaves_in_describe_is_refused() {
 
 #[test]
 fn a_policy_that_misbehaves_in_defaults_is_refused() {
-    let told = |word| refused(&patched("at-defaults:accept", word), json!({}));
+    let error = |word| refused(&patched("at-defaults:accept", word), json!({}));
     assert_eq!(
-        told("at-defaults:loop  "),
+        error("at-defaults:loop  "),
         "defaults did not end within 5 s"
     );
-    assert!(told("at-defaults:panic ").starts_with("defaults trapped: "));
-    let hogs = told("at-defaults:hog   ");
+    assert!(error("at-defaults:panic ").starts_with("defaults trapped: "));
+    let hogs = error("at-defaults:hog   ");
     assert_eq!(
         hogs,
         "defaults needs more than its memory limit of 16384 KiB; raise spec.limits.memory"
     );
 }
 
-/// The guest with a module whose start function is this. It has an empty table, too.
+/// Returns the guest with one more module that has this start function and an empty table.
 fn starts_with(code: &[u8]) -> Vec<u8> {
     let types_functions_and_table = b"\x01\x04\x01\x60\0\0\x03\x02\x01\0\x04\x04\x01\x70\0\0";
     let start = b"\x08\x01\0";
@@ -155,14 +156,14 @@ fn a_policy_cannot_grow_a_table_beyond_the_hosts() {
 }
 
 #[test]
-fn a_policy_that_fills_its_memory_in_configure_is_snapshotted_all_the_same() {
+fn a_policy_that_fills_its_memory_is_snapshotted() {
     let spec = json!({"settings": {"atConfigure": "fill"}, "limits": {"memory": "4Mi"}});
     let policy = load(&misbehave(), &spec).expect("it stays within its limit");
     assert_eq!(policy.configured_per_instance(), None);
 }
 
 #[test]
-fn a_policy_that_fills_all_that_the_host_has_in_configure_is_refused() {
+fn a_policy_that_fills_all_memory_in_configure_is_refused() {
     let spec = json!({"settings": {"atConfigure": "fill"}, "limits": {"memory": "64Mi"}});
     let error = load(&misbehave(), &spec)
         .expect_err("no room for wizer")
@@ -181,14 +182,14 @@ fn the_host_works_on_after_every_failed_load() {
         refused(&misbehave(), json!({"atConfigure": word}));
     }
     assert!(
-        !ask(&misbehaving(&json!({})), VALIDATE, &told("deny"))
+        !ask(&misbehaving(&json!({})), VALIDATE, &command("deny"))
             .response
             .allowed
     );
 }
 
 #[test]
-fn a_component_that_cannot_be_snapshotted_is_configured_for_every_review() {
+fn a_component_without_a_snapshot_is_configured_each_time() {
     let policy = load(&misbehave_unsnapshotable(), &json!({})).expect("it works, slowly");
     assert_eq!(
         policy.configured_per_instance(),
@@ -199,7 +200,7 @@ fn a_component_that_cannot_be_snapshotted_is_configured_for_every_review() {
         Inventory::from(InventoryData::default()),
         Exemptions::default(),
     );
-    assert!(!ask(&host, VALIDATE, &told("deny")).response.allowed);
+    assert!(!ask(&host, VALIDATE, &command("deny")).response.allowed);
 }
 
 #[test]
@@ -242,10 +243,10 @@ fn a_truncated_component_is_corrupt_wherever_it_ends() {
     let component = misbehave();
     for length in (0..component.len()).step_by(component.len() / 40) {
         let error = refused(&component[..length], json!({}));
-        // A cut between two sections leaves a valid component that exports nothing.
-        let told = error.starts_with("not a valid WebAssembly component: ")
+        // A cut between two sections leaves a valid component without exports.
+        let is_clear = error.starts_with("not a valid WebAssembly component: ")
             || error.starts_with("exports no ");
-        assert!(told, "cut at {length}: {error}");
+        assert!(is_clear, "cut at {length}: {error}");
     }
 }
 
@@ -283,7 +284,7 @@ fn an_import_of_another_function_is_named() {
 }
 
 #[test]
-fn another_version_of_the_contract_is_refused_with_both_versions() {
+fn another_contract_version_is_refused_with_both_versions() {
     assert_eq!(
         refused(&patched("@0.1.0", "@0.9.0"), json!({})),
         "speaks sallyport:policy@0.9.0, but this host speaks 0.1.0; rebuild it with a matching SDK"
@@ -291,7 +292,7 @@ fn another_version_of_the_contract_is_refused_with_both_versions() {
 }
 
 #[test]
-fn a_broken_policy_fails_its_own_reviews_and_no_other_policys() {
+fn a_broken_policy_fails_its_own_reviews_alone() {
     let broken = Policy::broken(
         manifest(&json!({"mode": "Warn"})),
         LoadError::component("it is broken"),
@@ -304,7 +305,7 @@ fn a_broken_policy_fails_its_own_reviews_and_no_other_policys() {
         Inventory::from(InventoryData::default()),
         Exemptions::default(),
     );
-    let outcome = ask(&host, VALIDATE, &told("deny"));
+    let outcome = ask(&host, VALIDATE, &command("deny"));
     let kinds: Vec<_> = outcome
         .evaluations
         .iter()

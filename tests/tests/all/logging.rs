@@ -1,4 +1,4 @@
-//! The log of a host that serves.
+//! The log of a serving host.
 
 use crate::program::{Program, directory, manifest};
 use serde_json::{Value, json};

@@ -1,12 +1,12 @@
-//! Tests through the public doors: engine with guests that misbehave, webhook over real TLS,
+//! Tests through the public interfaces: engine with guests that misbehave, webhook over real TLS,
 //! command line.
 //!
-//! One binary, since linking wasmtime takes longer than most of the tests. What it needs is built
-//! by `make policies`.
+//! They are one binary, since linking wasmtime takes longer than most of the tests. `make policies`
+//! builds the components that they need.
 
 mod about;
-mod alone;
 mod api_server;
+mod backstop;
 mod bad_input;
 mod bounds;
 mod cache;
@@ -20,24 +20,24 @@ mod command_line;
 mod connections;
 mod crd;
 mod custom_resources;
-mod dear_components;
 mod deletion;
 mod deployment;
 mod doctor;
 mod drain;
 mod drill;
+mod expensive_components;
 mod fairness;
 mod fresh_instances;
 mod generated;
 mod host;
 mod kubectl;
 mod large;
+mod large_bodies;
 mod limits;
 mod lint;
 mod loading;
 mod logging;
 mod metrics;
-mod net;
 mod new_policy;
 mod object_server;
 mod overload;

@@ -1,7 +1,7 @@
-//! What `/metrics` says of the policies' work.
+//! `/metrics`: evaluations and violations.
 
 use crate::client::{Protocol, probe};
-use crate::host::{Host, misbehaving, told};
+use crate::host::{Host, command, misbehaving};
 use crate::program::{Program, directory, manifest};
 use serde_json::json;
 
@@ -10,7 +10,7 @@ async fn violations_are_counted_by_the_mode_in_which_they_were_found() {
     for mode in ["Enforce", "Warn", "Audit"] {
         let host = Host::start(&misbehaving(&json!({"mode": mode}))).await;
         host.client
-            .post(Protocol::Http2, "/validate", told("deny"))
+            .post(Protocol::Http2, "/validate", command("deny"))
             .await;
         let series =
             format!(r#"sallyport_policy_violations_total{{policy="misbehave",mode="{mode}"}}"#);
@@ -23,10 +23,10 @@ async fn a_policy_that_is_not_asked_any_more_shows() {
     let host = Host::start(&misbehaving(&json!({"limits": {"deadline": "1ms"}}))).await;
     let series = r#"sallyport_policy_short_circuited{policy="misbehave"}"#;
     assert_eq!(host.metric(series), 0, "{}", host.live.metrics_text());
-    // Three in a row; a busy machine may need no loop.
+    // Three misses in a row short-circuit a policy; a busy machine may need no loop for that.
     for _ in 0..3 {
         host.client
-            .post(Protocol::Http2, "/validate", told("loop"))
+            .post(Protocol::Http2, "/validate", command("loop"))
             .await;
     }
     assert_eq!(host.metric(series), 1, "{}", host.live.metrics_text());

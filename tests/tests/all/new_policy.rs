@@ -1,4 +1,4 @@
-//! `sallyport new`: what it creates builds outside the workspace, with the SDK by path alone, and
+//! `sallyport new`: the new policy builds outside the workspace, with the SDK by path alone, and
 //! passes its suite.
 
 use crate::command_line::{self, sallyport_in};
@@ -8,7 +8,7 @@ use std::process::Command;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Whether a command ends well; what it wrote is shown when it does not.
+/// Runs a command. Panics with its output when it fails.
 fn run(command: &mut Command) {
     let output = command
         .output()
@@ -20,7 +20,7 @@ fn run(command: &mut Command) {
     );
 }
 
-/// `cargo` as `scripts/build-policies.sh` calls it on this machine.
+/// Returns the `cargo` command of `scripts/build-policies.sh` on this machine.
 fn cargo(directory: &Path, arguments: &[&str]) -> Command {
     let way = Command::new(root().join("scripts/wasm-target.sh"))
         .output()
@@ -76,7 +76,7 @@ fn a_new_policy_builds_and_passes_its_tests_and_its_suite() {
         String::from_utf8_lossy(&created.stderr)
     );
     let policy = directory.path().join("required-labels");
-    // The versions that this workspace was tested with; nothing is downloaded.
+    // The versions that this workspace is tested with; nothing is downloaded.
     std::fs::copy(root().join("Cargo.lock"), policy.join("Cargo.lock")).expect("copied");
     run(&mut cargo(&policy, &["test", "--quiet"]));
     run(&mut cargo(

@@ -1,6 +1,6 @@
-//! The part of the Kubernetes API that reads and writes one object by name, over HTTP on the
-//! loopback interface: resourceVersions, conflicts and refusals as kube-apiserver has them, on
-//! objects that a test puts there.
+//! A fake API server that reads and writes single objects by name, over HTTP on the loopback
+//! interface: with kube-apiserver's resourceVersions, conflicts and refusals, for objects that a
+//! test puts there.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -18,14 +18,14 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Clones are one.
+/// An API server. Clones share one state.
 #[derive(Clone)]
 pub(crate) struct ObjectServer {
     address: SocketAddr,
     store: Arc<Mutex<Store>>,
 }
 
-/// While it lives, the server can be reached.
+/// Keeps the server reachable until it is dropped.
 pub(crate) struct Reachable(JoinHandle<()>);
 
 impl Drop for Reachable {
@@ -36,17 +36,17 @@ impl Drop for Reachable {
 
 #[derive(Default)]
 struct Store {
-    /// By path.
+    /// The objects by path.
     objects: BTreeMap<String, Value>,
     version: u64,
-    /// Beginnings of paths that nobody may write.
+    /// Path prefixes that nobody may write.
     forbidden: BTreeSet<String>,
-    /// How long a write takes to be heard.
+    /// The time until a write takes effect.
     stalls: Duration,
     requests: Vec<Request>,
 }
 
-/// What was asked.
+/// One received request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) at: Instant,
@@ -62,7 +62,7 @@ impl Request {
 }
 
 impl ObjectServer {
-    /// It has an address, but nobody can reach it yet.
+    /// Creates a server that has an address and can't be reached yet.
     pub(crate) async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         Self {
@@ -90,7 +90,7 @@ impl ObjectServer {
         }))
     }
 
-    /// A kubeconfig that leads here, into the namespace `test`.
+    /// Writes a kubeconfig for this server, with the namespace `test`.
     pub(crate) fn kubeconfig(&self) -> (TempDir, PathBuf) {
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
@@ -106,7 +106,7 @@ impl ObjectServer {
         (directory, file)
     }
 
-    /// What is there, or null.
+    /// Returns an object, or null.
     pub(crate) fn object(&self, path: &str) -> Value {
         self.store().objects.get(path).cloned().unwrap_or_default()
     }
@@ -115,12 +115,12 @@ impl ObjectServer {
         self.store().put(path, object);
     }
 
-    /// Whether it was there.
+    /// Deletes an object. Returns false when there was none.
     pub(crate) fn delete(&self, path: &str) -> bool {
         self.store().objects.remove(path).is_some()
     }
 
-    /// Paths of the objects in a collection.
+    /// Returns the paths of the objects in a collection.
     pub(crate) fn paths(&self, collection: &str) -> Vec<String> {
         let beginning = format!("{collection}/");
         self.store()
@@ -131,19 +131,19 @@ impl ObjectServer {
             .collect()
     }
 
-    /// What an API server under load does: from now on writes take so long, unless their client
-    /// gives them up.
+    /// Delays writes from now on, like an API server under load. A write takes no effect when its
+    /// client gives up.
     pub(crate) fn stall_writes(&self, time: Duration) {
         self.store().stalls = time;
     }
 
-    /// All requests so far.
+    /// Returns all requests so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.store().requests.clone()
     }
 
-    /// What kube-controller-manager's garbage collector does: deletes what has owners, all of which
-    /// are gone.
+    /// Deletes objects whose owners are all gone, as kube-controller-manager's garbage collector
+    /// does.
     pub(crate) fn collect_garbage(&self) {
         let mut store = self.store();
         let uids: BTreeSet<String> = store
@@ -160,7 +160,7 @@ impl ObjectServer {
         );
     }
 
-    /// What RBAC does to who may read and not write.
+    /// Forbids or allows writes below a path, as RBAC does.
     pub(crate) fn forbid_writes(&self, path: &str, forbidden: bool) {
         let mut store = self.store();
         if forbidden {
@@ -302,7 +302,8 @@ impl Store {
         Ok(self.put(path, new))
     }
 
-    /// Of a collection that has objects, those with the label of the query.
+    /// Returns the objects of a collection that have the label of the query; `None` for an unknown
+    /// collection.
     fn list(&self, path: &str, query: &str) -> Option<Value> {
         let beginning = format!("{path}/");
         let within = |(path, _): &(&String, &Value)| {

@@ -1,8 +1,8 @@
-//! More than the host can do: it refuses early and cheaply, lets go of who is slow, and answers the
-//! others all the while.
+//! Overload: the host refuses early and cheaply, drops slow clients, and keeps answering the
+//! others.
 
 use crate::client::{Client, PROTOCOLS, Protocol, Reply, probe, request};
-use crate::host::{Host, misbehaving, told};
+use crate::host::{Host, command, misbehaving};
 use hyper::StatusCode;
 use sallyport::live::Live;
 use sallyport::server::{Admin, Limits, listen};
@@ -15,14 +15,14 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::client::TlsStream;
 
-/// Far more than an answer takes on a busy machine, and less than whatever would be waited for by
-/// mistake.
+/// Far longer than an answer takes on a busy machine, and shorter than any wait that would be a
+/// bug.
 const SOON: Duration = Duration::from_millis(700);
 
-/// A limit on time that tests wait for.
+/// A timeout that tests wait for.
 const SHORT: Duration = Duration::from_millis(250);
 
-/// A host whose guest may loop for so long.
+/// Starts a host whose guest may loop until this deadline.
 async fn host(deadline: &str, limits: Limits) -> Host {
     Host::with(
         &misbehaving(&json!({"limits": {"deadline": deadline}})),
@@ -31,7 +31,7 @@ async fn host(deadline: &str, limits: Limits) -> Host {
     .await
 }
 
-/// Two guests at a time; the tests that use this have three workers.
+/// Limits for two guests at a time; the tests that use this have three workers.
 fn two() -> Limits {
     Limits {
         evaluations: 2,
@@ -39,11 +39,12 @@ fn two() -> Limits {
     }
 }
 
-/// Requests whose guests loop, each on a connection of its own, once they are all in flight.
+/// Sends requests whose guests loop, each on a connection of its own, and waits until all are in
+/// flight.
 async fn loops(host: &Host, count: u64) -> Vec<JoinHandle<Reply>> {
     let one = |client: Client| async move {
         client
-            .post(Protocol::Http1, "/validate", told("loop"))
+            .post(Protocol::Http1, "/validate", command("loop"))
             .await
     };
     let loops = (0..count)
@@ -64,13 +65,13 @@ pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// What came, and how long it took.
+/// Returns a future's output and its duration.
 async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let began = Instant::now();
     (work.await, began.elapsed())
 }
 
-/// Whether the host closes the connection within some time, whatever it says before.
+/// Returns true when the host closes the connection within some time, whatever it sends before.
 async fn closes(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> bool {
     let read = async {
         let mut buffer = [0; 4096];
@@ -104,7 +105,8 @@ async fn more_reviews_than_may_be_in_flight_are_refused_at_once() {
     .await;
     let loops = loops(&host, 4).await;
     for protocol in PROTOCOLS {
-        let (reply, took) = timed(host.client.post(protocol, "/validate", told("nothing"))).await;
+        let (reply, took) =
+            timed(host.client.post(protocol, "/validate", command("nothing"))).await;
         assert_eq!(
             reply.status,
             StatusCode::SERVICE_UNAVAILABLE,
@@ -140,7 +142,7 @@ async fn what_is_in_flight_is_answered_and_makes_room() {
     assert_eq!(host.metric("sallyport_reviews_in_flight"), 0);
     assert_eq!(
         host.client
-            .post(Protocol::Http1, "/validate", told("nothing"))
+            .post(Protocol::Http1, "/validate", command("nothing"))
             .await
             .status,
         StatusCode::OK
@@ -154,7 +156,7 @@ async fn a_review_waits_for_its_turn_no_longer_than_it_has_time() {
     let (reply, took) = timed(host.client.post(
         Protocol::Http2,
         "/validate?timeout=400ms",
-        told("nothing"),
+        command("nothing"),
     ))
     .await;
     assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -179,11 +181,11 @@ async fn the_wait_for_a_turn_is_part_of_the_time_for_the_answer() {
     )
     .await;
     let first = loops(&host, 1).await;
-    // After a wait of two seconds there is less than half a second left, and not two.
+    // After a wait of two seconds, less than half a second remains, not two.
     let (reply, took) = timed(host.client.post(
         Protocol::Http1,
         "/validate?timeout=2500ms",
-        told("loop"),
+        command("loop"),
     ))
     .await;
     assert!(took < Duration::from_millis(3700), "{took:?}");
@@ -203,7 +205,7 @@ async fn ten_requests_that_loop_do_not_starve_the_others() {
     let loops = loops(&host, 10).await;
     let (reply, took) = timed(
         host.client
-            .post(Protocol::Http1, "/validate", told("nothing")),
+            .post(Protocol::Http1, "/validate", command("nothing")),
     )
     .await;
     assert_eq!(reply.status, StatusCode::OK);
@@ -256,7 +258,9 @@ async fn who_leaves_while_it_waits_leaves_its_place() {
         let mut waiting = loops(&host, 2).await;
         let client = host.client.clone();
         let gone =
-            tokio::spawn(async move { client.post(protocol, "/validate", told("nothing")).await });
+            tokio::spawn(
+                async move { client.post(protocol, "/validate", command("nothing")).await },
+            );
         eventually(|| host.metric("sallyport_reviews_in_flight") == 3).await;
         gone.abort();
         eventually(|| host.metric("sallyport_reviews_in_flight") == 2).await;
@@ -326,7 +330,7 @@ async fn a_second_slow_head_is_ended_too() {
     )
     .await;
     let mut stream = host.client.handshake(Protocol::Http1).await;
-    let body = told("nothing");
+    let body = command("nothing");
     stream
         .write_all(&[head(body.len()).as_bytes(), &body].concat())
         .await
@@ -397,7 +401,10 @@ async fn a_slow_answer_is_no_idleness() {
     )
     .await;
     for protocol in PROTOCOLS {
-        let reply = host.client.post(protocol, "/validate", told("loop")).await;
+        let reply = host
+            .client
+            .post(protocol, "/validate", command("loop"))
+            .await;
         assert_eq!(reply.status, StatusCode::OK, "{protocol:?}");
     }
 }
@@ -416,7 +423,7 @@ async fn idle_connections_make_room_when_all_are_taken() {
     }
     let (reply, took) = timed(
         host.client
-            .post(Protocol::Http1, "/validate", told("nothing")),
+            .post(Protocol::Http1, "/validate", command("nothing")),
     )
     .await;
     assert_eq!(reply.status, StatusCode::OK);
@@ -445,7 +452,7 @@ async fn a_flood_of_connections_never_has_more_than_its_places() {
     // 40 connections of 250 ms each, 8 at a time.
     let (reply, took) = timed(
         host.client
-            .post(Protocol::Http2, "/validate", told("nothing")),
+            .post(Protocol::Http2, "/validate", command("nothing")),
     )
     .await;
     assert_eq!(reply.status, StatusCode::OK);
@@ -464,14 +471,14 @@ async fn one_http2_connection_has_a_bounded_number_of_streams() {
     .await;
     // The first answer comes after the settings, which have the number.
     let mut connection = host.client.connect(Protocol::Http2).await;
-    connection.post("/validate", told("nothing")).await;
+    connection.post("/validate", command("nothing")).await;
     let sender = match connection {
         crate::client::Connection::Http2(sender) => sender,
         crate::client::Connection::Http1(_) => unreachable!("HTTP/2 was asked for"),
     };
     let one = |sender| async move {
         let mut connection = crate::client::Connection::Http2(sender);
-        connection.post("/validate", told("loop")).await.status
+        connection.post("/validate", command("loop")).await.status
     };
     let flood: Vec<_> = (0..40).map(|_| tokio::spawn(one(sender.clone()))).collect();
     while !flood.iter().all(JoinHandle::is_finished) {
@@ -484,7 +491,7 @@ async fn one_http2_connection_has_a_bounded_number_of_streams() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn streams_that_are_reset_as_soon_as_they_are_opened_leave_nothing_behind() {
+async fn streams_that_are_reset_at_once_leave_nothing_behind() {
     let host = host(
         "5ms",
         Limits {
@@ -501,7 +508,7 @@ async fn streams_that_are_reset_as_soon_as_they_are_opened_leave_nothing_behind(
         let one = |sender| async move {
             let mut connection = crate::client::Connection::Http2(sender);
             // Dropped before it is answered: the stream is reset.
-            let post = connection.post("/validate", told("loop"));
+            let post = connection.post("/validate", command("loop"));
             let _ = tokio::time::timeout(Duration::from_millis(1), post).await;
         };
         let flood: Vec<_> = (0..200)
@@ -515,7 +522,7 @@ async fn streams_that_are_reset_as_soon_as_they_are_opened_leave_nothing_behind(
     eventually(|| host.metric("sallyport_reviews_in_flight") == 0).await;
     assert_eq!(
         host.client
-            .post(Protocol::Http2, "/validate", told("nothing"))
+            .post(Protocol::Http2, "/validate", command("nothing"))
             .await
             .status,
         StatusCode::OK
@@ -535,7 +542,7 @@ async fn a_head_without_end_is_refused() {
     assert!(closes(&mut stream).await);
     assert_eq!(
         host.client
-            .post(Protocol::Http1, "/validate", told("nothing"))
+            .post(Protocol::Http1, "/validate", command("nothing"))
             .await
             .status,
         StatusCode::OK
@@ -563,7 +570,8 @@ async fn bodies_that_are_announced_and_never_sent_take_no_room() {
         slow.push(stream);
     }
     for protocol in PROTOCOLS {
-        let (reply, took) = timed(host.client.post(protocol, "/validate", told("nothing"))).await;
+        let (reply, took) =
+            timed(host.client.post(protocol, "/validate", command("nothing"))).await;
         assert_eq!(reply.status, StatusCode::OK);
         assert!(took < SOON, "{took:?}");
     }
@@ -621,7 +629,7 @@ async fn a_slow_body_makes_room_for_others() {
     tokio::time::sleep(SHORT).await;
     let (reply, took) = timed(
         host.client
-            .post(Protocol::Http1, "/validate", told("nothing")),
+            .post(Protocol::Http1, "/validate", command("nothing")),
     )
     .await;
     assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());

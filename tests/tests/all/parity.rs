@@ -1,4 +1,4 @@
-//! Harness and webhook are one: every case of `fixtures/` gets the same bytes from both.
+//! Harness and webhook agree: every case of `fixtures/` gets the same bytes from both.
 
 use crate::client::{Protocol, Reply};
 use crate::host::{ENGINE, Host, PATIENCE, root};
@@ -16,12 +16,12 @@ use std::time::SystemTime;
 /// A case with its suite's name, for messages.
 pub(crate) type Named = (String, Case);
 
-/// The cases of all fixtures, by setup, that an API server could ask: it knows no way to ask
-/// `validate` in the mutating phase, and what a policy says of bad settings is no review.
+/// Returns the cases of all fixtures, by setup, that an API server could send. It can't ask
+/// `validate` in the mutating phase, and bad settings are no review.
 pub(crate) fn cases() -> HashMap<String, Vec<Named>> {
     let (files, errors) = suites::find(&[root().join("tests/fixtures")]);
     assert!(errors.is_empty(), "no fixture cases found: {errors:?}");
-    // As `make policies` places them.
+    // The directory that `make policies` fills.
     let search = ModuleSearch {
         directory: Some(root().join("target/policies")),
     };
@@ -63,15 +63,15 @@ pub(crate) fn admission(setup: &Setup) -> Arc<Admission> {
     ))
 }
 
-/// What the harness answers: a review, or the sentence of a refusal.
+/// Returns the harness' answer: a review, or the message of a refusal.
 fn harness(admission: &Admission, case: &Case, body: &[u8]) -> (u16, Vec<u8>) {
     match AdmissionRequest::parse(body) {
         Err(error) => (400, format!("{error}\n").into_bytes()),
         Ok(request) => {
-            // The webhook asks the real clock, whatever the case says.
+            // The webhook uses the real clock, whatever the case says.
             let clock = Clock {
                 now: SystemTime::now(),
-                deadline: Deadline::Each(PATIENCE),
+                deadline: Deadline::Each(LONG_DEADLINE),
             };
             (
                 200,
@@ -85,7 +85,7 @@ fn harness(admission: &Admission, case: &Case, body: &[u8]) -> (u16, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn every_fixture_gets_the_same_bytes_from_harness_and_webhook() {
+async fn harness_and_webhook_answer_every_fixture_alike() {
     let mut compared = 0;
     for cases in cases().into_values() {
         let admission = admission(&cases[0].1.setup);

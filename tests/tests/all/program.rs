@@ -1,9 +1,8 @@
-//! The program itself as a child of the test, on free ports of the loopback interface; and how it
-//! ends.
+//! The program as a child process of the test, on free ports of the loopback interface.
 
 use crate::client::{Client, PROTOCOLS, probe};
 use crate::command_line::SALLYPORT;
-use crate::host::{misbehave, root, told};
+use crate::host::{command, misbehave, root};
 use hyper::StatusCode;
 use sallyport_tests::most_resident;
 use serde_json::{Value, json};
@@ -16,16 +15,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// For whatever must come true on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The timeout on a busy machine.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A host that was started as its users do.
+/// A running host, started from the command line.
 pub(crate) struct Program {
     process: Process,
     pub(crate) client: Client,
     pub(crate) admin: SocketAddr,
     pub(crate) webhook: SocketAddr,
-    /// Removed after the process has ended.
+    /// Dropped after the process, since a control group must be empty to be removed.
     _group: Option<MemoryGroup>,
 }
 
@@ -33,7 +32,7 @@ pub(crate) struct Program {
 struct MemoryGroup(PathBuf);
 
 impl MemoryGroup {
-    /// `None` where this process may not make one.
+    /// Creates a control group; `None` where this process may not.
     fn new(bytes: u64) -> Option<Self> {
         let limits = [
             ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
@@ -44,7 +43,7 @@ impl MemoryGroup {
                 Self(Path::new(parent).join(format!("sallyport-drill-{}", std::process::id())));
             std::fs::create_dir(&group.0).ok()?;
             std::fs::write(group.0.join(limit), bytes.to_string()).ok()?;
-            // Swapped out is not saved.
+            // Swapped memory must not escape the limit.
             let _ = std::fs::write(group.0.join("memory.swap.max"), "0");
             Some(group)
         })
@@ -53,7 +52,7 @@ impl MemoryGroup {
 
 impl Drop for MemoryGroup {
     fn drop(&mut self) {
-        // What is in it is gone a moment after it was killed.
+        // A killed process leaves its group a moment later.
         for _ in 0..100 {
             if std::fs::remove_dir(&self.0).is_ok() {
                 return;
@@ -63,7 +62,7 @@ impl Drop for MemoryGroup {
     }
 }
 
-/// Dropped, it is killed.
+/// A child process. Dropping it kills the process.
 struct Process {
     child: Child,
     log: Arc<Mutex<String>>,
@@ -95,7 +94,7 @@ impl Process {
         Self::spawn(Command::new(&*SALLYPORT), arguments)
     }
 
-    /// In a control group with so many bytes of memory.
+    /// Starts the program in a control group with a memory limit.
     fn serve_in(group: &MemoryGroup, arguments: &[&str]) -> Self {
         let mut command = Command::new("sh");
         let script = r#"echo $$ > "$0" && exec "$@""#;
@@ -124,7 +123,7 @@ impl Process {
         Self::new(child)
     }
 
-    /// Of the admin port and of the webhook.
+    /// Returns the addresses of the admin port and of the webhook.
     fn addresses(&self) -> (SocketAddr, SocketAddr) {
         (
             self.address("probes and metrics on http://"),
@@ -151,13 +150,15 @@ impl Process {
         loop {
             match self.child.try_wait().expect("it is a child") {
                 Some(status) => return status,
-                None if began.elapsed() > PATIENCE => panic!("it does not end:\n{}", self.log()),
+                None if began.elapsed() > WAIT_TIMEOUT => {
+                    panic!("it does not end:\n{}", self.log())
+                }
                 None => std::thread::sleep(Duration::from_millis(10)),
             }
         }
     }
 
-    /// An address that is logged after some words.
+    /// Returns the address that is logged after these words.
     fn address(&self, words: &str) -> SocketAddr {
         let began = Instant::now();
         loop {
@@ -171,7 +172,7 @@ impl Process {
             }) {
                 return found;
             }
-            assert!(began.elapsed() < PATIENCE, "it does not serve:\n{log}");
+            assert!(began.elapsed() < WAIT_TIMEOUT, "it does not serve:\n{log}");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -194,14 +195,14 @@ impl Starting {
         Self { process, admin }
     }
 
-    /// Ends it by a signal, with what it said by then.
+    /// Ends the host by a signal. Returns its exit status and log.
     pub(crate) fn end(mut self, signal: &str) -> (ExitStatus, String) {
         self.process.signal(signal);
         let status = self.process.wait();
         (status, self.process.log())
     }
 
-    /// As soon as it serves; its client trusts this authority.
+    /// Waits until the host serves. Its client trusts this authority.
     pub(crate) fn serving(self, ca: &str) -> Program {
         let Self { process, admin } = self;
         let webhook = process.address("serving on https://");
@@ -221,13 +222,12 @@ impl Program {
         Self::start(&serving(policies, more))
     }
 
-    /// Serves what the arguments say.
+    /// Starts the program with these arguments.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         Self::start_in(None, arguments)
     }
 
-    /// Serves the policies of a directory with so many bytes of memory, where this process may
-    /// limit that.
+    /// Serves the policies of a directory with a memory limit, where this process may set one.
     pub(crate) fn serve_within(policies: &Path, more: &[&str], memory: u64) -> Self {
         let group = MemoryGroup::new(memory);
         if group.is_none() {
@@ -262,7 +262,7 @@ impl Program {
         }
     }
 
-    /// The same with a certificate of the test's own authority.
+    /// Serves the policies of a directory with a certificate of the test's own authority.
     pub(crate) fn with_certificate(policies: &Path, ca: &str, more: &[&str]) -> Self {
         let process = Process::serve(&serving(policies, more));
         let (admin, webhook) = process.addresses();
@@ -275,12 +275,12 @@ impl Program {
         }
     }
 
-    /// All that it logged so far.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> String {
         self.process.log()
     }
 
-    /// The most memory that it had so far, in KiB.
+    /// Returns the peak memory so far in KiB.
     pub(crate) fn most_resident(&self) -> u64 {
         most_resident(self.process.child.id()).expect("it runs")
     }
@@ -297,7 +297,7 @@ impl Program {
         self.process.wait()
     }
 
-    /// `/policies`, as soon as it is as it should be.
+    /// Polls `/policies` until the condition holds.
     pub(crate) async fn status(&self, holds: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
@@ -308,21 +308,21 @@ impl Program {
             if holds(&status) {
                 return status;
             }
-            assert!(began.elapsed() < PATIENCE, "{status:#}\n{}", self.log());
+            assert!(began.elapsed() < WAIT_TIMEOUT, "{status:#}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// What `/policies` says of the certificate, as soon as it is as it should be.
+    /// Polls the certificate in `/policies` until the condition holds.
     pub(crate) async fn status_of_certificate(&self, holds: impl Fn(&Value) -> bool) -> Value {
         self.status(|status| holds(&status["certificate"])).await["certificate"].clone()
     }
 
-    /// What the policies say of a Service that they deny.
+    /// Returns the policies' message for a Service that they deny.
     pub(crate) async fn verdict(&self) -> String {
         let reply = self
             .client
-            .post(PROTOCOLS[0], "/validate", told("deny"))
+            .post(PROTOCOLS[0], "/validate", command("deny"))
             .await;
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
         message(&reply.json())
@@ -336,7 +336,7 @@ pub(crate) fn message(review: &Value) -> String {
         .to_owned()
 }
 
-/// A manifest of the guest `misbehave`; `spec` is laid over its own.
+/// Returns a manifest of the guest `misbehave` with `spec` merged over its own.
 pub(crate) fn manifest(name: &str, spec: &Value) -> String {
     let mut manifest = json!({
         "apiVersion": "sallyport.dev/v1alpha1",
@@ -350,7 +350,7 @@ pub(crate) fn manifest(name: &str, spec: &Value) -> String {
     manifest.to_string()
 }
 
-/// A directory with the guest `misbehave` and some files.
+/// Returns a directory with the guest `misbehave` and some files.
 pub(crate) fn directory(files: &[(&str, String)]) -> TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     std::fs::write(directory.path().join("misbehave.wasm"), misbehave()).expect("written");
@@ -360,7 +360,7 @@ pub(crate) fn directory(files: &[(&str, String)]) -> TempDir {
     directory
 }
 
-/// Writes a file as one should: elsewhere first, then in its place.
+/// Replaces a file atomically: writes another one and renames it.
 pub(crate) fn put(directory: &Path, name: &str, text: &str) {
     let hidden: PathBuf = directory.join(format!(".{name}"));
     std::fs::write(&hidden, text).expect("written");

@@ -1,7 +1,7 @@
-//! `serve --record`: what is written about a review, what is not, and what becomes of the file.
+//! `serve --record`: the content of a record, its redactions, and the rotation of the file.
 
 use crate::client::PROTOCOLS;
-use crate::host::{Host, SHIPPED, body, misbehaving, told};
+use crate::host::{Host, SHIPPED, body, command, misbehaving};
 use crate::program::{Program, directory, manifest};
 use hyper::StatusCode;
 use sallyport::record::{LogFile, Rotation};
@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// For whatever must come true on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The timeout on a busy machine.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A host in this process that records into a directory.
+/// Starts a host in this process that records into a directory.
 async fn recording(
     admission: &Arc<sallyport_core::admission::Admission>,
     rotation: Rotation,
@@ -39,7 +39,7 @@ fn count(host: &Host, result: &str) -> u64 {
     ))
 }
 
-/// Waits until this many reviews are recorded, or not.
+/// Waits until this many reviews are recorded or dropped.
 async fn recorded(host: &Host, times: u64) {
     let began = Instant::now();
     while ["written", "dropped", "failed"]
@@ -48,7 +48,11 @@ async fn recorded(host: &Host, times: u64) {
         .sum::<u64>()
         < times
     {
-        assert!(began.elapsed() < PATIENCE, "{}", host.live.metrics_text());
+        assert!(
+            began.elapsed() < WAIT_TIMEOUT,
+            "{}",
+            host.live.metrics_text()
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -155,7 +159,7 @@ async fn no_free_text_reaches_the_file_wherever_it_stands() {
         let mut object = annotated(&json!({
             "example.com/note": secret,
             "kubectl.kubernetes.io/last-applied-configuration": applied,
-            // The guest denies by it.
+            // The guest obeys this annotation.
             "test/do": "deny",
         }));
         object["metadata"]["labels"] = json!({"note": secret});
@@ -168,7 +172,7 @@ async fn no_free_text_reaches_the_file_wherever_it_stands() {
         review["request"]["userInfo"] =
             json!({"username": secret, "groups": [secret], "extra": {"scopes": [secret]}});
         post(&host, "/validate", review.to_string().into_bytes()).await;
-        // An object that is no Service is none of the record's business.
+        // An object that is no Service is not recorded.
         review["request"]["kind"]["kind"] = "Secret".into();
         review["request"]["object"] = json!({"data": {"key": secret}});
         post(&host, "/validate", review.to_string().into_bytes()).await;
@@ -250,7 +254,7 @@ async fn annotations_that_policies_compare_stay_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_full_file_is_rotated_and_no_review_is_lost_before_the_oldest_file_goes() {
+async fn rotation_loses_no_review_before_the_oldest_file() {
     let (host, directory) = recording(
         &misbehaving(&json!({})),
         Rotation {
@@ -262,7 +266,7 @@ async fn a_full_file_is_rotated_and_no_review_is_lost_before_the_oldest_file_goe
     let mut connection = host.client.connect(PROTOCOLS[1]).await;
     for _ in 0..20 {
         assert_eq!(
-            connection.post("/validate", told("")).await.status,
+            connection.post("/validate", command("")).await.status,
             StatusCode::OK
         );
     }
@@ -279,10 +283,10 @@ async fn a_full_file_is_rotated_and_no_review_is_lost_before_the_oldest_file_goe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn reviews_beyond_the_bounds_of_the_queue_are_dropped_and_counted() {
+async fn reviews_beyond_the_queue_are_dropped_and_counted() {
     let (host, _directory) = recording(&misbehaving(&json!({})), ROOMY).await;
-    // Exempt, so that the host reads the envelope alone, while the record takes the whole object to
-    // pieces. Large ones would wait for their records.
+    // Exempt, so that the host reads the envelope alone, while the recorder parses the whole
+    // object. Reviews over the large-body threshold would wait for their records.
     let (mut annotations, value) = (String::new(), "a-longer-value".repeat(5));
     while annotations.len() < 600 << 10 {
         write!(annotations, r#""key-{}":"{value}","#, annotations.len()).expect("a string");
@@ -301,7 +305,7 @@ async fn reviews_beyond_the_bounds_of_the_queue_are_dropped_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_record_that_cannot_be_written_is_told_once_and_tried_again_and_reviews_go_on() {
+async fn a_failed_write_is_logged_once_and_retried() {
     let files = directory(&[("p.yaml", manifest("p", &json!({})))]);
     let records = files.path().join("records");
     std::fs::create_dir(&records).expect("made");
@@ -311,14 +315,14 @@ async fn a_record_that_cannot_be_written_is_told_once_and_tried_again_and_review
     let began = Instant::now();
     while !host.log().contains("a review can't be recorded") {
         host.verdict().await;
-        assert!(began.elapsed() < PATIENCE, "{}", host.log());
+        assert!(began.elapsed() < WAIT_TIMEOUT, "{}", host.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     host.verdict().await;
     std::fs::create_dir(&records).expect("made");
     while read(&log).is_empty() {
         host.verdict().await;
-        assert!(began.elapsed() < PATIENCE, "{}", host.log());
+        assert!(began.elapsed() < WAIT_TIMEOUT, "{}", host.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(

@@ -1,5 +1,5 @@
-//! Hosts that keep their own webhook configurations: until when, for which installation, and every
-//! way to be rid of them.
+//! Hosts that maintain their webhook configurations: for how long, for which installation, and
+//! every way to remove them.
 
 use crate::api_server::ApiServer;
 use crate::command_line::{sallyport, sallyport_in};
@@ -30,9 +30,9 @@ const NAMESPACE: &str = "/api/v1/namespaces/test";
 const SECRET: &str = "/api/v1/namespaces/test/secrets/sallyport-certificate";
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/test/leases/sallyport-certificate";
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The ClusterRole of `deploy/base/installation.yaml`, as an API server has it.
+/// Returns the ClusterRole of `deploy/base/installation.yaml`.
 fn installation(uid: &str) -> Value {
     let file = std::fs::read_to_string(crate::host::root().join("deploy/base/installation.yaml"))
         .expect("it is there");
@@ -43,7 +43,7 @@ fn installation(uid: &str) -> Value {
     role
 }
 
-/// A cluster in which `deploy/base` was applied, as far as a registrar sees it.
+/// Returns a cluster with `deploy/base` applied, as far as a registrar reads it.
 pub(crate) async fn installed() -> ObjectServer {
     let server = ObjectServer::new().await;
     let version = |key: &str| (key.to_owned(), Value::from("36"));
@@ -71,8 +71,8 @@ fn policies() -> TempDir {
     directory(&[("p.yaml", manifest("p", &json!({})))])
 }
 
-/// Changes the policies in a way that means nothing, so that a live registrar looks at once.
-fn stir(policies: &Path, round: usize) {
+/// Changes the policies without effect, so that a running registrar compares at once.
+fn change_manifest(policies: &Path, round: usize) {
     put(
         policies,
         "p.yaml",
@@ -83,7 +83,7 @@ fn stir(policies: &Path, round: usize) {
 async fn eventually(what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < PATIENCE, "{what} never came");
+        assert!(began.elapsed() < WAIT_TIMEOUT, "{what} never came");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -100,8 +100,8 @@ fn configurations(server: &ObjectServer) -> Vec<String> {
         .collect()
 }
 
-/// A host with the flags of `deploy/overlays/registered` that concern writers, once it is
-/// registered.
+/// Starts a host with the flags of `deploy/overlays/registered` that concern writers, and waits for
+/// its registration.
 async fn registered(
     server: &ObjectServer,
     kubeconfig: &Path,
@@ -126,7 +126,7 @@ async fn registered(
     starting.serving(&bundle)
 }
 
-/// What was written after a moment.
+/// Returns the writes after a moment.
 fn writes_after(server: &ObjectServer, moment: Instant) -> Vec<Request> {
     server
         .requests()
@@ -150,7 +150,7 @@ async fn a_host_that_drains_writes_no_object_that_others_share() {
     let _reachable = server.reachable().await;
     let (_directory, kubeconfig) = server.kubeconfig();
     let policies = policies();
-    // As in deploy/.
+    // The flags of deploy/.
     let mut host = registered(
         &server,
         &kubeconfig,
@@ -169,7 +169,7 @@ async fn a_host_that_drains_writes_no_object_that_others_share() {
         server.delete(path);
     }
     for round in 0..16 {
-        stir(policies.path(), round);
+        change_manifest(policies.path(), round);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     assert_eq!(host.wait().code(), Some(0), "{}", host.log());
@@ -236,7 +236,7 @@ async fn a_write_in_flight_at_the_signal_is_given_up() {
     )
     .expect("written");
     let policies = policies();
-    // Less than the host's own patience with a write.
+    // Below the host's timeout of a write.
     server.stall_writes(Duration::from_millis(1500));
     let [ca, kubeconfig] = [&ca, &kubeconfig].map(|path| path.to_str().expect("UTF-8"));
     let flags = [
@@ -256,7 +256,7 @@ async fn a_write_in_flight_at_the_signal_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_configuration_that_is_deleted_under_a_live_host_comes_back_after_ten_seconds() {
+async fn a_deleted_configuration_returns_after_ten_seconds() {
     let server = installed().await;
     let _reachable = server.reachable().await;
     let (_directory, kubeconfig) = server.kubeconfig();
@@ -266,9 +266,9 @@ async fn a_configuration_that_is_deleted_under_a_live_host_comes_back_after_ten_
     server.delete(VALIDATING);
     let mut round = 0;
     while server.object(VALIDATING).is_null() {
-        assert!(deleted.elapsed() < PATIENCE, "{}", host.log());
+        assert!(deleted.elapsed() < WAIT_TIMEOUT, "{}", host.log());
         round += 1;
-        stir(policies.path(), round);
+        change_manifest(policies.path(), round);
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     assert!(
@@ -280,7 +280,7 @@ async fn a_configuration_that_is_deleted_under_a_live_host_comes_back_after_ten_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hold_keeps_every_replica_from_writing_until_it_is_taken_away() {
+async fn a_hold_stops_all_writes_until_it_is_removed() {
     let server = installed().await;
     let _reachable = server.reachable().await;
     let (_directory, kubeconfig) = server.kubeconfig();
@@ -289,14 +289,14 @@ async fn a_hold_keeps_every_replica_from_writing_until_it_is_taken_away() {
     for _ in 0..2 {
         replicas.push(registered(&server, &kubeconfig, policies.path(), &[]).await);
     }
-    // What an operator does who has kubectl and nothing else.
+    // An operator with nothing but kubectl does this.
     let mut role = server.object(INSTALLATION);
     role["metadata"]["annotations"]["sallyport.dev/hold"] = "incident 42".into();
     server.put(INSTALLATION, role);
     let mut open = server.object(VALIDATING);
     open["webhooks"][0]["failurePolicy"] = "Ignore".into();
     server.put(VALIDATING, open);
-    stir(policies.path(), 1);
+    change_manifest(policies.path(), 1);
     for replica in &replicas {
         let words = "ClusterRole sallyport-installation has the annotation sallyport.dev/hold \
             (\"incident 42\")";
@@ -314,7 +314,7 @@ async fn a_hold_keeps_every_replica_from_writing_until_it_is_taken_away() {
     ];
     let output = sallyport(&resume);
     assert!(output.status.success(), "{output:?}");
-    stir(policies.path(), 2);
+    change_manifest(policies.path(), 2);
     eventually("it fails closed again", || {
         server.object(VALIDATING)["webhooks"][0]["failurePolicy"] == "Fail"
     })
@@ -334,21 +334,21 @@ async fn what_a_host_registers_belongs_to_the_installation() {
     };
     let owners = || server.object(VALIDATING)["metadata"]["ownerReferences"].clone();
     assert_eq!(owners(), json!([owner("first")]));
-    // And the installation to the namespace, which a user may delete alone.
+    // The installation belongs to the namespace, which a user may delete alone.
     let namespace = json!([{"apiVersion": "v1", "kind": "Namespace", "name": "test",
         "uid": "of-the-namespace"}]);
     assert_eq!(
         server.object(INSTALLATION)["metadata"]["ownerReferences"],
         namespace
     );
-    // One that was applied before and belongs to somebody else, too.
+    // One that was applied earlier, and has another owner, too.
     let other = json!({"apiVersion": "v1", "kind": "Namespace", "name": "a", "uid": "a"});
     let mut applied = server.object(VALIDATING);
     applied["metadata"]["ownerReferences"] = json!([other]);
     server.put(VALIDATING, applied);
-    // Installed anew: a reference to the one before would have it deleted.
+    // Installed again: a reference to the previous ClusterRole would delete the configurations.
     server.put(INSTALLATION, installation("second"));
-    stir(policies.path(), 1);
+    change_manifest(policies.path(), 1);
     eventually("another owner", || {
         owners() == json!([other, owner("second")])
     })
@@ -356,7 +356,7 @@ async fn what_a_host_registers_belongs_to_the_installation() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_an_installation_nothing_is_registered_and_the_log_says_what_to_apply() {
+async fn nothing_is_registered_without_an_installation() {
     let server = installed().await;
     server.delete(INSTALLATION);
     let _reachable = server.reachable().await;
@@ -388,7 +388,7 @@ async fn without_an_installation_nothing_is_registered_and_the_log_says_what_to_
     );
     assert_eq!(configurations(&server), Vec::<String>::new());
     server.put(INSTALLATION, installation("first"));
-    stir(policies.path(), 1);
+    change_manifest(policies.path(), 1);
     eventually("a registration", || is_registered(&server)).await;
 }
 
@@ -403,7 +403,7 @@ async fn delete(kubeconfig: PathBuf) -> Output {
         .expect("the program runs")
 }
 
-/// The ways to be rid of an installation. An operator in need tries them in whatever order.
+/// A step towards removing an installation. Operators may take them in any order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// `kubectl scale --replicas=0`.
@@ -420,10 +420,10 @@ enum Step {
 
 use Step::{DeleteAll, DeleteConfigurations, DeleteNamespace, Scale, Webhooks};
 
-/// A Pod has its signal so long after kubectl returned.
+/// The time between kubectl's return and the Pod's SIGTERM.
 const SIGNAL: Duration = Duration::from_millis(700);
 
-/// One cluster with one replica, and what its operator does.
+/// A cluster with one replica and its operator.
 struct Operator {
     server: ObjectServer,
     kubeconfig: PathBuf,
@@ -448,7 +448,7 @@ impl Operator {
                 self.signal_later();
                 let server = self.server.clone();
                 tokio::spawn(async move {
-                    // The Pods and their drain.
+                    // The time of a drain.
                     tokio::time::sleep(Duration::from_secs(6)).await;
                     server.delete(NAMESPACE);
                 });
@@ -460,7 +460,7 @@ impl Operator {
         }
     }
 
-    /// A Pod has one signal, however often it is deleted.
+    /// Sends SIGTERM later, once however often the Pod is deleted.
     fn signal_later(&self) {
         if self.signalled.swap(true, Ordering::Relaxed) {
             return;
@@ -477,7 +477,7 @@ impl Operator {
     }
 }
 
-/// Whether nothing is left when the operator has taken these steps and the host has ended.
+/// Takes these steps, and checks that nothing is left once the host has ended.
 async fn ends_clean(order: &[Step]) {
     let policies = policies();
     let server = installed().await;
@@ -499,10 +499,10 @@ async fn ends_clean(order: &[Step]) {
             }
         }
     });
-    // A live registrar looks all the time, and not once in ten seconds.
-    let stirring = tokio::spawn(async move {
+    // Makes a running registrar compare all the time, instead of once in ten seconds.
+    let changes = tokio::spawn(async move {
         for round in 0.. {
-            stir(policies.path(), round);
+            change_manifest(policies.path(), round);
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
     });
@@ -548,10 +548,10 @@ async fn ends_clean(order: &[Step]) {
         );
     }
     collector.abort();
-    stirring.abort();
+    changes.abort();
 }
 
-/// Every order of some of the steps.
+/// Returns every order of the steps.
 fn orders(steps: &[Step]) -> Vec<Vec<Step>> {
     let mut all = vec![vec![]];
     for (index, step) in steps.iter().enumerate() {
@@ -565,11 +565,11 @@ fn orders(steps: &[Step]) -> Vec<Vec<Step>> {
     all
 }
 
-/// Every order of all steps, of two, and of each that has to be enough by itself. The others are
-/// not: a Deployment that is scaled to zero leaves the configurations, since failing closed must
-/// outlive hosts, and a live host makes again what is deleted.
+/// Tries every order of all steps and of two steps, and each step that suffices by itself. The
+/// others don't: a Deployment that is scaled to zero leaves the configurations, since failing
+/// closed must outlive hosts, and a running host creates again what is deleted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_an_operator_does_in_whatever_order_no_configuration_stays_without_a_host() {
+async fn no_order_of_removal_steps_leaves_a_configuration() {
     let mut orders = orders(&[Scale, DeleteConfigurations, DeleteAll, Webhooks]);
     let takes_away = |step: &Step| matches!(step, DeleteAll | Webhooks);
     orders.retain(|order| {
@@ -591,7 +591,7 @@ async fn whatever_an_operator_does_in_whatever_order_no_configuration_stays_with
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_removal_takes_the_backstop_along_and_leaves_what_is_not_ours() {
+async fn a_removal_includes_the_backstop_and_nothing_foreign() {
     let server = installed().await;
     let _reachable = server.reachable().await;
     let (_directory, kubeconfig) = server.kubeconfig();
@@ -669,7 +669,7 @@ async fn a_removal_takes_the_backstop_along_and_leaves_what_is_not_ours() {
         "sallyport webhooks --delete"
     );
 
-    // A configuration of our name with a webhook of somebody else.
+    // A configuration with our name and a foreign webhook.
     server.put(
         VALIDATING,
         json!({"metadata": {"name": "sallyport"}, "webhooks": [{"name": "a.example.com"}]}),
@@ -708,7 +708,7 @@ async fn without_the_right_to_hold_nothing_is_deleted() {
 }
 
 #[test]
-fn what_is_printed_belongs_to_the_installation_whose_uid_is_given() {
+fn printed_objects_belong_to_the_given_installation() {
     let elsewhere = tempfile::tempdir().expect("a directory");
     let arguments = [
         "webhooks",

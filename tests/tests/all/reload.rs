@@ -1,9 +1,9 @@
-//! Policies and configuration change while requests are served: as a whole or not at all, and
-//! nobody notices but by the answer.
+//! Policies and configuration change while requests are served, as a whole or not at all, and no
+//! request fails.
 
 use crate::client::{Client, Connection, PROTOCOLS, probe};
 use crate::command_line::sallyport;
-use crate::host::{ENGINE, Host, misbehave, told};
+use crate::host::{ENGINE, Host, command, misbehave};
 use crate::program::{Program, directory, manifest, message, put};
 use hyper::StatusCode;
 use sallyport::evaluator;
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// Looks often, so that tests need not wait.
+/// A short interval, so that tests are fast.
 const WATCH: [&str; 2] = ["--watch-interval", "50ms"];
 
 const SUITE: &str = "
@@ -43,15 +43,15 @@ fn one(name: &str, spec: &Value) -> tempfile::TempDir {
     directory(&[("p.yaml", manifest(name, spec))])
 }
 
-/// What the two policies of a set say together; a mixed set would say something else.
+/// Returns the message of the two policies of a set. A mixed set would answer differently.
 fn said(set: &str) -> String {
     let line =
         |name: &str| format!("[{name}-{set}] metadata.annotations: told to deny; remove test/do");
     format!("{}\n{}", line("one"), line("two"))
 }
 
-/// Asks without a pause, on connections of both protocols, until it is told to stop; the answers of
-/// each.
+/// Sends requests without a pause, on connections of both protocols, until it is stopped, and keeps
+/// the answers.
 struct Hammer {
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Vec<String>>>,
@@ -73,14 +73,14 @@ impl Hammer {
     async fn ask(mut connection: Connection, stop: Arc<AtomicBool>) -> Vec<String> {
         let mut answers = vec![];
         while !stop.load(Ordering::Relaxed) {
-            let reply = connection.post("/validate", told("deny")).await;
+            let reply = connection.post("/validate", command("deny")).await;
             assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
             answers.push(message(&reply.json()));
         }
         answers
     }
 
-    /// How many requests there were; each was answered, by set `a` or by set `b`.
+    /// Stops, and returns the number of requests. Each was answered by set `a` or by set `b`.
     async fn stop(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         let (a, b) = (said("a"), said("b"));
@@ -121,7 +121,7 @@ async fn every_answer_is_of_one_set_while_sets_are_swapped() {
     }
     let requests = hammer.stop().await as u64;
     assert_eq!(host.live.generation(), 41);
-    // Counters belong to names, and outlive the sets.
+    // Counters belong to policy names, and outlive the sets.
     let counted = |name| {
         host.metric(&format!(
             r#"sallyport_policy_violations_total{{policy="{name}",mode="Enforce"}}"#
@@ -140,7 +140,7 @@ async fn every_answer_is_of_one_set_while_sets_are_swapped() {
     );
 }
 
-/// One version of a mounted ConfigMap.
+/// Writes one version of a mounted ConfigMap.
 fn version(mount: &Path, number: usize) {
     let data = mount.join(format!("..2026_{number}"));
     std::fs::create_dir(&data).expect("made");
@@ -153,7 +153,8 @@ fn version(mount: &Path, number: usize) {
         )
         .expect("written");
     }
-    // As a kubelet does it: a new link, moved over the old one; then the old version goes.
+    // As a kubelet does it: a new link is renamed over the old one, then the old version is
+    // removed.
     symlink(data.file_name().expect("a name"), mount.join("..data_tmp")).expect("linked");
     std::fs::rename(mount.join("..data_tmp"), mount.join("..data")).expect("swapped");
     if let Some(old) = number.checked_sub(1) {
@@ -192,7 +193,7 @@ async fn a_mounted_config_map_is_followed_and_no_request_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_is_wrong_with_new_files_the_old_set_serves_on_and_says_so() {
+async fn the_old_set_serves_whatever_is_wrong_with_new_files() {
     let policies = one("p", &json!({}));
     let path = policies.path();
     let host = Program::serve(path, &WATCH);
@@ -229,7 +230,7 @@ async fn whatever_is_wrong_with_new_files_the_old_set_serves_on_and_says_so() {
         let found = |status: &Value| {
             status["lastReload"]["error"]
                 .as_str()
-                .is_some_and(|told| told.contains(error))
+                .is_some_and(|reported| reported.contains(error))
         };
         let status = host.status(found).await;
         assert_eq!(
@@ -281,7 +282,7 @@ async fn a_suite_beside_the_policies_is_their_self_test() {
         ("p.suite.yaml", SUITE.to_owned()),
     ]);
     let host = Program::serve(policies.path(), &[&WATCH[..], &["--strict"]].concat());
-    // In another mode nothing is denied any more, and the suite says that it should be.
+    // In another mode nothing is denied, and the suite expects a denial.
     put(
         policies.path(),
         "p.yaml",

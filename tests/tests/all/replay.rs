@@ -1,9 +1,9 @@
-//! `sallyport replay`: what was recorded by the real host gives the same answers again, and other
-//! ones of other policies.
+//! `sallyport replay`: reviews recorded by the real host get the same answers again, and different
+//! ones from other policies.
 
 use crate::client::{Connection, PROTOCOLS};
 use crate::command_line::sallyport;
-use crate::host::{PATIENCE, body, built, root};
+use crate::host::{LONG_DEADLINE, body, built, root};
 use crate::parity;
 use crate::program::{Program, put};
 use hyper::StatusCode;
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
-/// Policies beside their modules, a log, and what else a test needs.
+/// Policies beside their components, a log, and the test's files.
 struct Recorded {
     files: TempDir,
 }
@@ -28,7 +28,7 @@ impl Recorded {
         self.files.path().join(name)
     }
 
-    /// A directory of policies, each of a shipped component with a spec.
+    /// Writes a directory of policies, each from a shipped component and a spec.
     fn policies(&self, directory: &str, policies: &[(&str, Value)]) -> PathBuf {
         let directory = self.path(directory);
         std::fs::create_dir_all(&directory).expect("made");
@@ -53,7 +53,7 @@ impl Recorded {
         directory
     }
 
-    /// The policies as shipped, but in no hurry: a busy machine must not invent differences.
+    /// Returns the shipped policies with long deadlines: a busy machine must not cause differences.
     fn patient_policies(&self) -> PathBuf {
         let directory = self.path("patient");
         std::fs::create_dir(&directory).expect("made");
@@ -75,7 +75,7 @@ impl Recorded {
         directory
     }
 
-    /// Records what a host with these policies answers.
+    /// Records the answers of a host with these policies.
     async fn record(
         policies: &[(&str, Value)],
         more: &[&str],
@@ -140,8 +140,9 @@ fn directory(path: &Path) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn what_an_api_server_asked_gives_the_same_answers_again_whatever_is_known_by_then() {
-    // Knows other things than the configuration that replays: they come from the record.
+async fn recorded_reviews_get_the_same_answers_again() {
+    // The recording host has other facts than the configuration of the replay: replay takes them
+    // from the record.
     let config = json!({
         "apiVersion": "sallyport.dev/v1alpha1", "kind": "HostConfig",
         "metadata": {"name": "recorded"},
@@ -218,7 +219,7 @@ fn every_fixture_is_recorded_and_gives_the_same_verdict_again() {
     for cases in parity::cases().into_values() {
         let mut setup = Setup::clone(&cases[0].1.setup);
         for source in &mut setup.policies {
-            // A busy machine must not invent differences.
+            // A busy machine must not cause differences.
             source.manifest.spec.limits.deadline = Millis::new(10_000);
         }
         let admission = parity::admission(&setup);
@@ -230,10 +231,10 @@ fn every_fixture_is_recorded_and_gives_the_same_verdict_again() {
             };
             let clock = Clock {
                 now: case.time,
-                deadline: Deadline::Each(PATIENCE),
+                deadline: Deadline::Each(LONG_DEADLINE),
             };
             let outcome = admission.review(case.function, &request, clock);
-            // A body that nests without end is counted as one that can't be recorded.
+            // A body that nests too deeply is counted as one that can't be recorded.
             let Ok(record) = Record::of(
                 case.function,
                 &body,
@@ -249,7 +250,7 @@ fn every_fixture_is_recorded_and_gives_the_same_verdict_again() {
             let record: Record = serde_json::from_slice(&line).expect("its own form");
             let verdict = replayer.verdict(&record).expect("a review");
             let differences = record.verdict().differences(&verdict);
-            // What a policy compares and looks like a credential is hashed all the same.
+            // A value that looks like a credential is hashed, even when a policy compares it.
             let is_unrepeatable = differences
                 .iter()
                 .any(|found| found.change == Change::CannotBeRepeated);
@@ -300,7 +301,7 @@ REVIEWS  CHANGE              POLICY          RULE
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn two_directories_are_compared_on_the_same_reviews_whatever_was_answered_then() {
+async fn two_directories_are_compared_on_the_same_reviews() {
     let recorded = Recorded::record(
         &[("nodeport-range", range(30000, 32767))],
         &[],
@@ -411,7 +412,7 @@ async fn a_policy_that_compares_what_was_hashed_gets_no_verdict() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn users_are_hashed_unless_an_exemption_names_them_and_another_exemption_cannot_be_tried() {
+async fn users_are_hashed_unless_an_exemption_names_them() {
     let config = |user: &str| {
         json!({
             "apiVersion": "sallyport.dev/v1alpha1", "kind": "HostConfig", "metadata": {"name": "x"},
@@ -466,7 +467,7 @@ async fn users_are_hashed_unless_an_exemption_names_them_and_another_exemption_c
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn lines_that_cannot_be_read_are_named_and_counted_and_the_rest_is_replayed() {
+async fn unreadable_lines_are_counted_and_the_rest_is_replayed() {
     let policies = [("nodeport-range", range(30000, 32767))];
     let recorded = Recorded::record(&policies, &[], &[("/validate", node_port(30500))]).await;
     let log = recorded.path("log");

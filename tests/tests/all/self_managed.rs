@@ -1,8 +1,8 @@
-//! Certificates that hosts make themselves: replicas over one Secret, and whatever may be wrong
-//! with it or the API server.
+//! The self-managed certificate: replicas over one Secret, and faults of the Secret and the API
+//! server.
 
 use crate::client::{Client, Connection, PROTOCOLS, Protocol, probe};
-use crate::host::told;
+use crate::host::command;
 use crate::object_server::ObjectServer;
 use crate::program::{Program, Starting, directory, manifest, put};
 use crate::registering::installed;
@@ -27,7 +27,7 @@ const MUTATING: &str =
 
 const NAME: &str = "sallyport.test.svc";
 
-/// As short as lives can be that fit each other: an authority turns over every 18 s, a certificate
+/// The shortest lifetimes that fit each other: an authority is replaced every 18 s, a certificate
 /// every 6 s.
 const DRILL: [&str; 4] = [
     "--certificate-lifetime",
@@ -70,7 +70,7 @@ fn start(policies: &Path, kubeconfig: &Path, more: &[&str]) -> Starting {
     Starting::serve(policies, &[&flags, more].concat())
 }
 
-/// What API servers trust, as soon as they were told.
+/// Waits for a caBundle and returns it.
 async fn bundle(server: &ObjectServer) -> String {
     eventually("a caBundle", || {
         let found = server.object(VALIDATING)["webhooks"][1]["clientConfig"]["caBundle"].clone();
@@ -95,8 +95,8 @@ async fn eventually<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
     }
 }
 
-/// `/readyz?verbose`, as soon as it has these words.
-async fn told_by(admin: std::net::SocketAddr, words: &str) -> String {
+/// Waits until `/readyz?verbose` contains these words.
+async fn readyz_with(admin: std::net::SocketAddr, words: &str) -> String {
     let began = Instant::now();
     loop {
         let answer = probe(admin, "/readyz?verbose").await;
@@ -116,7 +116,7 @@ async fn answers(host: &Program, bundle: &str) {
         let client = Client::new(host.webhook, bundle).named(NAME);
         assert_eq!(
             client
-                .post(protocol, "/validate", told("nothing"))
+                .post(protocol, "/validate", command("nothing"))
                 .await
                 .status,
             StatusCode::OK
@@ -124,8 +124,8 @@ async fn answers(host: &Program, bundle: &str) {
     }
 }
 
-/// Asks as an API server does that heard of a new caBundle a third of an overlap late; what it saw
-/// of authorities.
+/// Sends requests like an API server that notices a new caBundle a third of an overlap late.
+/// Returns the caBundles that it saw.
 async fn ask_late(
     server: ObjectServer,
     host: std::net::SocketAddr,
@@ -140,7 +140,7 @@ async fn ask_late(
         while heard.elapsed() < Duration::from_millis(300) {
             assert_eq!(
                 client
-                    .post(protocol, "/validate", told("nothing"))
+                    .post(protocol, "/validate", command("nothing"))
                     .await
                     .status,
                 StatusCode::OK
@@ -157,7 +157,10 @@ async fn stay(mut connection: Connection, stop: Arc<AtomicBool>) -> usize {
     let mut requests = 0;
     while !stop.load(Ordering::Relaxed) {
         assert_eq!(
-            connection.post("/validate", told("nothing")).await.status,
+            connection
+                .post("/validate", command("nothing"))
+                .await
+                .status,
             StatusCode::OK
         );
         requests += 1;
@@ -167,7 +170,7 @@ async fn stay(mut connection: Connection, stop: Arc<AtomicBool>) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn authority_and_certificate_turn_over_under_load_and_no_request_fails() {
+async fn no_request_fails_while_certificates_are_replaced() {
     let server = cluster().await;
     let _reachable = server.reachable().await;
     let (_directory, kubeconfig) = server.kubeconfig();
@@ -217,7 +220,7 @@ async fn authority_and_certificate_turn_over_under_load_and_no_request_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_api_server_that_is_away_is_waited_for_and_later_not_needed() {
+async fn the_first_certificate_needs_the_api_server_later_ones_wait() {
     let server = cluster().await;
     let (_directory, kubeconfig) = server.kubeconfig();
     let policies = policies();
@@ -232,13 +235,13 @@ async fn an_api_server_that_is_away_is_waited_for_and_later_not_needed() {
     let host = starting.serving(&bundle);
     answers(&host, &bundle).await;
     drop(reachable);
-    let answer = told_by(host.admin, "unreachable: ").await;
+    let answer = readyz_with(host.admin, "unreachable: ").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     answers(&host, &bundle).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn garbage_in_the_secret_is_never_served_and_the_last_good_comes_back() {
+async fn an_unusable_secret_is_replaced_and_never_served() {
     let server = cluster().await;
     let _reachable = server.reachable().await;
     let (_directory, kubeconfig) = server.kubeconfig();
@@ -286,7 +289,7 @@ async fn a_secret_of_somebody_else_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn missing_rights_are_told_and_served_with_as_soon_as_they_are_there() {
+async fn missing_rights_are_reported_until_they_are_granted() {
     let server = cluster().await;
     let _reachable = server.reachable().await;
     let (_directory, kubeconfig) = server.kubeconfig();
@@ -296,12 +299,12 @@ async fn missing_rights_are_told_and_served_with_as_soon_as_they_are_there() {
     let starting = start(policies.path(), &kubeconfig, &STEADY);
     told_by(starting.admin, "forbidden: Secret sallyport-certificate").await;
     server.forbid_writes(SECRETS, false);
-    told_by(
+    readyz_with(
         starting.admin,
         "forbidden: ValidatingWebhookConfiguration sallyport",
     )
     .await;
-    // Some rounds.
+    // The time of several rounds.
     tokio::time::sleep(Duration::from_secs(1)).await;
     server.forbid_writes(VALIDATING, false);
     let bundle = bundle(&server).await;
@@ -344,7 +347,7 @@ async fn who_may_not_register_does_so_as_soon_as_it_may() {
             .then_some(())
     })
     .await;
-    // Each reload is a round.
+    // Each reload starts a round.
     put(
         policies.path(),
         "p.yaml",
@@ -362,7 +365,7 @@ async fn who_may_not_register_does_so_as_soon_as_it_may() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_that_is_not_renewed_is_taken_and_one_that_is_renewed_is_not() {
+async fn only_a_lease_that_is_not_renewed_is_taken() {
     let server = cluster().await;
     let _reachable = server.reachable().await;
     let (_directory, kubeconfig) = server.kubeconfig();
@@ -377,7 +380,7 @@ async fn a_lease_that_is_not_renewed_is_taken_and_one_that_is_renewed_is_not() {
         tokio::time::sleep(Duration::from_millis(500)).await;
         server.put(LEASE, held(renewal));
     }
-    told_by(
+    readyz_with(
         starting.admin,
         "follower: other looks after the certificate",
     )
@@ -389,7 +392,7 @@ async fn a_lease_that_is_not_renewed_is_taken_and_one_that_is_renewed_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_keeps_changing_the_bundle_back_is_not_fought_without_end() {
+async fn writes_back_off_when_somebody_reverts_the_bundle() {
     let server = cluster().await;
     let _reachable = server.reachable().await;
     let (_directory, kubeconfig) = server.kubeconfig();
@@ -399,7 +402,7 @@ async fn who_keeps_changing_the_bundle_back_is_not_fought_without_end() {
     let mut changed = server.object(VALIDATING);
     changed["webhooks"][1]["clientConfig"]["caBundle"] = "AAAA".into();
     server.put(VALIDATING, changed.clone());
-    told_by(
+    readyz_with(
         starting.admin,
         "contested: ValidatingWebhookConfiguration sallyport: somebody changed the caBundle back",
     )

@@ -1,8 +1,8 @@
-//! Candidates: asked beside the live policies, after the answer, without any effect on it.
+//! Candidates: evaluated beside the live policies, after the answer and without any effect on it.
 
 use crate::client::{PROTOCOLS, Protocol, probe};
 use crate::command_line::sallyport;
-use crate::host::{ENGINE, Host, body, built, told};
+use crate::host::{ENGINE, Host, body, built, command};
 use crate::program::{Program, directory, manifest, put};
 use hyper::StatusCode;
 use sallyport::evaluator;
@@ -14,18 +14,18 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// For whatever must come true on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The timeout on a busy machine.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time of a candidate that loops, on its thread for one review:
 /// `observers::shadow::MAX_EVALUATION`.
 const LOOP: Duration = Duration::from_millis(250);
 
-/// A policy and its candidate, each of a component and a spec.
+/// Returns a policy and its candidate, each from a component and a spec.
 fn pair(name: &str, live: (&str, Value), next: (&str, Value)) -> (Arc<Policy>, Arc<Policy>) {
     let load = |(component, mut spec): (&str, Value)| {
         spec["module"] = json!({"file": "any.wasm"});
-        // A busy machine must not invent errors.
+        // A busy machine must not cause errors.
         spec["limits"] = json!({"deadline": "10s"});
         let manifest = json!({
             "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy",
@@ -57,7 +57,8 @@ fn range(from: u16, to: u16) -> (&'static str, Value) {
     )
 }
 
-/// A candidate that loops where the Service tells it to, beside a live policy that takes no notice.
+/// Returns an Admission whose candidate loops on demand, beside a live policy that ignores the
+/// command.
 fn looping() -> Arc<Admission> {
     admission(vec![pair("p", range(30000, 32767), (MISBEHAVE, json!({})))])
 }
@@ -99,18 +100,22 @@ fn total(host: &Host, policy: &str) -> u64 {
     .sum()
 }
 
-/// Waits until the candidate of a policy was asked so often, or skipped.
+/// Waits until a policy's candidate was asked or skipped this many times.
 async fn asked(host: &Host, policy: &str, times: u64) {
     let began = Instant::now();
     while total(host, policy) < times {
-        assert!(began.elapsed() < PATIENCE, "{}", host.live.metrics_text());
+        assert!(
+            began.elapsed() < WAIT_TIMEOUT,
+            "{}",
+            host.live.metrics_text()
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(total(host, policy), times, "each review counts once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_review_counts_as_what_the_candidate_would_have_changed_and_its_answer_stays() {
+async fn a_candidates_difference_is_counted_without_effect() {
     let stricter = pair("stricter", range(30000, 32767), range(30100, 30199));
     let looser = pair("looser", range(30100, 30199), range(30000, 32767));
     let same = pair("same", range(30000, 30499), range(30000, 30498));
@@ -177,8 +182,8 @@ async fn a_candidate_ratchets_like_its_live_policy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_candidate_sees_the_object_as_the_live_policies_before_it_patched_it() {
-    // Both set one label, so that the second has nothing to do once the first was there.
+async fn a_candidate_sees_the_patches_of_earlier_live_policies() {
+    // Both set one label, so that the second has nothing to do once the first has patched.
     let guest = || (MISBEHAVE, json!({}));
     let host = Host::start(&admission(vec![
         pair("a", guest(), guest()),
@@ -187,7 +192,7 @@ async fn a_candidate_sees_the_object_as_the_live_policies_before_it_patched_it()
     .await;
     let reply = host
         .client
-        .post(PROTOCOLS[0], "/mutate", told(""))
+        .post(PROTOCOLS[0], "/mutate", command(""))
         .await
         .json();
     assert!(reply["response"]["patch"].is_string(), "{reply}");
@@ -205,19 +210,19 @@ async fn a_candidate_that_patches_otherwise_is_different() {
         range(30000, 32767),
     )]))
     .await;
-    assert!(allowed(&host, "/mutate", told("")).await);
+    assert!(allowed(&host, "/mutate", command("")).await);
     asked(&host, "p", 1).await;
     assert_eq!(count(&host, "p", "different"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_candidate_that_loops_neither_slows_a_review_nor_harms_the_live_policy() {
+async fn a_looping_candidate_harms_no_review() {
     let host = Host::start(&looping()).await;
     let mut connection = host.client.connect(Protocol::Http2).await;
-    let mut fastest = PATIENCE;
+    let mut fastest = WAIT_TIMEOUT;
     for _ in 0..6 {
         let began = Instant::now();
-        let reply = connection.post("/validate", told("loop")).await;
+        let reply = connection.post("/validate", command("loop")).await;
         fastest = fastest.min(began.elapsed());
         assert_eq!(reply.json()["response"]["allowed"], json!(true));
     }
@@ -241,9 +246,9 @@ async fn a_candidate_that_loops_neither_slows_a_review_nor_harms_the_live_policy
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn reviews_beyond_the_bounds_of_the_queue_are_skipped_and_counted() {
-    // Four of these are more than may wait, and while the first one loops, they do.
-    let padded = || [told("loop"), vec![b' '; 6 << 20]].concat();
+async fn reviews_beyond_the_queue_are_skipped_and_counted() {
+    // Four of these exceed the queue, and they wait while the first one loops.
+    let padded = || [command("loop"), vec![b' '; 6 << 20]].concat();
     let host = Host::start(&looping()).await;
     for _ in 0..5 {
         assert!(allowed(&host, "/validate", padded()).await);
@@ -292,7 +297,7 @@ async fn a_new_candidate_begins_to_count_at_zero() {
     );
 }
 
-/// A manifest of the guest `misbehave` with a candidate.
+/// Returns a manifest of the guest `misbehave` with a candidate.
 fn with_candidate(candidate: &Value) -> String {
     manifest("p", &json!({"candidate": candidate}))
 }
@@ -365,7 +370,7 @@ fn with_strict_a_broken_candidate_ends_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_reload_takes_a_candidate_up_keeps_the_live_policy_and_refuses_a_broken_candidate() {
+async fn a_reload_adds_a_candidate_and_refuses_a_broken_one() {
     let files = directory(&[("p.yaml", manifest("p", &json!({})))]);
     let range = built(RANGE);
     std::fs::write(files.path().join("range.wasm"), range).expect("written");
@@ -384,7 +389,7 @@ async fn a_reload_takes_a_candidate_up_keeps_the_live_policy_and_refuses_a_broke
         status["policies"][0]["candidate"]["changes"],
         json!(["module", "settings"])
     );
-    // The live one denies, which the candidate would not.
+    // The live policy denies, and the candidate would not.
     host.verdict().await;
     host.status(|status| status["policies"][0]["candidate"]["reviews"]["looser"] == 1)
         .await;

@@ -1,4 +1,4 @@
-//! The bodies that a real API server sent (`admission-reviews/`), answered over TLS by the shipped
+//! The bodies of a real API server (`admission-reviews/`), answered over TLS by the shipped
 //! policies.
 
 use crate::client::{PROTOCOLS, Reply};
@@ -10,8 +10,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What is denied on a cluster that is no cloud, with the rule: what becomes a LoadBalancer.
-/// Everything else is allowed; what was one before the update may stay one.
+/// The denials on a cluster that is no cloud, with their rules: Services that become a
+/// LoadBalancer. Everything else is allowed, updates of existing load balancers too.
 const DENIED: [(&str, &str); 11] = [
     ("020-validate-CREATE-services-loadbalancer.json", "S03"),
     ("022-validate-CREATE-services-lb-noports.json", "S03"),
@@ -26,11 +26,11 @@ const DENIED: [(&str, &str); 11] = [
     ("116-validate-CREATE-services-bybot.json", "S03"),
 ];
 
-/// What is patched: nothing, since a live API server has set every default before it asks, and
-/// nothing else is defaulted by the settings as shipped.
+/// The patches: none, since a live API server sets every default before it calls, and the shipped
+/// settings default nothing else.
 const PATCHED: [(&str, &str); 0] = [];
 
-/// One call as it was recorded.
+/// One recorded call.
 struct Recorded {
     file: String,
     path: String,
@@ -38,7 +38,7 @@ struct Recorded {
 }
 
 impl Recorded {
-    /// Every body; the index knows the path, with its timeout.
+    /// Returns every recorded call. The index file has its path and timeout.
     fn all() -> Vec<Self> {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("admission-reviews");
         let index = std::fs::read_to_string(directory.join("index.jsonl"))

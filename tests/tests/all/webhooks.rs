@@ -1,4 +1,4 @@
-//! Webhook configurations: what the program prints, and what an API server would make of it.
+//! Webhook configurations: the program's output, and an API server's evaluation of it.
 
 use crate::cel::{Cel, evaluate};
 use crate::command_line::{sallyport, sallyport_in};
@@ -14,7 +14,7 @@ use sallyport_core::yaml;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The objects that a command prints.
+/// Returns the objects that a command prints.
 fn printed(arguments: &[&str]) -> Vec<Value> {
     let output = sallyport(arguments);
     assert!(
@@ -72,7 +72,7 @@ fn the_mutating_half_fails_open_and_the_validating_half_closed() {
     }
 }
 
-/// A directory with one of the shipped policies.
+/// Returns a directory with one of the shipped policies.
 fn only(module: &str, spec: &Value) -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     let mut manifest = json!({
@@ -138,7 +138,7 @@ fn only_what_some_policy_wants_to_be_asked_is_asked() {
 }
 
 #[test]
-fn what_guards_the_glass_and_what_a_candidate_is_about_is_asked_too() {
+fn rules_cover_break_glass_and_candidates() {
     let directory = only("nodeport_range.wasm", &json!({}));
     let path = |name: &str| {
         directory
@@ -199,9 +199,9 @@ fn what_guards_the_glass_and_what_a_candidate_is_about_is_asked_too() {
     );
 }
 
-/// Any ServicePolicy may come, and nobody prints a registration again for it.
+/// Any ServicePolicy may be created later, and nobody prints a new registration for it.
 #[test]
-fn a_host_with_policies_from_the_cluster_is_asked_about_all_that_one_can_want_and_checks_them() {
+fn rules_cover_any_policy_of_the_cluster() {
     let policies = only("external_ips.wasm", &json!({}));
     let policies = [
         "--policies",
@@ -320,7 +320,7 @@ fn what_can_be_no_registration_is_an_error() {
     }
 }
 
-/// A request as CEL sees it: what is empty has no member.
+/// Returns a request's CEL variables: empty members are absent.
 fn variables(review: &Value) -> [(&'static str, Value); 3] {
     let mut request = review["request"].clone();
     let members = request.as_object_mut().expect("a request");
@@ -336,7 +336,7 @@ fn variables(review: &Value) -> [(&'static str, Value); 3] {
     ]
 }
 
-/// Whether all conditions hold.
+/// Returns true when all conditions hold.
 pub(crate) fn passes(conditions: &Value, review: &Value) -> bool {
     let variables = variables(review);
     let variables = variables.each_ref().map(|(name, value)| (*name, value));
@@ -353,7 +353,7 @@ pub(crate) fn passes(conditions: &Value, review: &Value) -> bool {
         })
 }
 
-/// The text that an expression makes of a review.
+/// Evaluates an expression to text for a review.
 pub(crate) fn said(expression: &str, review: &Value) -> String {
     let variables = variables(review);
     match evaluate(
@@ -365,7 +365,7 @@ pub(crate) fn said(expression: &str, review: &Value) -> String {
     }
 }
 
-/// Every case that the suites have, with the request that it sends.
+/// Returns every case of the suites, with its request.
 pub(crate) fn cases(path: &str) -> Vec<Case> {
     let (files, errors) = suites::find(&[root().join(path)]);
     assert!(errors.is_empty(), "{errors:?}");
@@ -378,7 +378,7 @@ pub(crate) fn cases(path: &str) -> Vec<Case> {
         .collect()
 }
 
-/// What an API server would send: with objects that decode, and are written anew.
+/// Returns the request as an API server sends it: only objects that decode, serialized again.
 pub(crate) fn review(case: &Case) -> Option<Value> {
     let mut review: Value = serde_json::from_slice(&case.review_body()).ok()?;
     for name in ["object", "oldObject"] {

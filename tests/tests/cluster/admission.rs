@@ -1,11 +1,11 @@
-//! What users of a cluster get to see: kubectl's verbs against the shipped policies.
+//! The users' view of the shipped policies: the output of kubectl's verbs.
 
 use crate::webhook::{Host, Registration};
 use sallyport_tests::cluster::Cluster;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// A host with the shipped policies, asked about one namespace.
+/// A host with the shipped policies that is called for one namespace.
 struct Guarded {
     cluster: Arc<Cluster>,
     namespace: &'static str,
@@ -38,7 +38,7 @@ impl Guarded {
         }
     }
 
-    /// kubectl in the namespace.
+    /// Runs kubectl in the namespace.
     fn kubectl(&self, arguments: &[&str]) -> sallyport_tests::cluster::Ran {
         self.cluster
             .kubectl(&[&["--namespace", self.namespace], arguments].concat())
@@ -78,8 +78,8 @@ impl Drop for Guarded {
     }
 }
 
-/// A Service `web` with one port. Its protocol is named because 1.20 can't merge ports without one
-/// on the server's side.
+/// Returns a Service `web` with one port. Its protocol is explicit, because server-side apply of
+/// 1.20 can't merge ports without one.
 fn service(spec: &Value) -> Value {
     let mut service = json!({
         "apiVersion": "v1",
@@ -233,8 +233,8 @@ fn kubectl_prints_a_warning_of_a_policy_in_mode_warn() {
     let guarded = Guarded::with("warned", |cluster| {
         Host::serve(cluster, policies.path(), "")
     });
-    // The API server's range begins below that of the policies: a node port of its own choice may
-    // be denied.
+    // The API server's range begins below that of the policies, so a node port of its choice may be
+    // denied.
     let mut service = load_balancer();
     service["spec"]["ports"][0]["nodePort"] = 30911.into();
     let ran = guarded.kubectl_with(&["create", "-f", "-"], &service);
@@ -270,7 +270,8 @@ fn a_policy_patches_what_kubectl_creates() {
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn a_write_to_the_status_is_judged_and_warned_of() {
-    // Before the webhook, which denies it. Newer API servers refuse addresses of any other type.
+    // Created before the webhook, which denies it. Newer API servers refuse addresses of any other
+    // type.
     let guarded = Guarded::with("status", |cluster| {
         cluster
             .kubectl_with(
@@ -290,7 +291,7 @@ fn a_write_to_the_status_is_judged_and_warned_of() {
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
-fn what_was_there_before_the_webhook_can_be_changed_and_deleted_and_loses_its_finalizer() {
+fn older_services_can_be_changed_and_deleted() {
     let mut old = load_balancer();
     old["metadata"]["finalizers"] = json!(["example.com/mine"]);
     let guarded = Guarded::with("before", |cluster| {
@@ -338,7 +339,7 @@ fn a_namespaces_services_are_deleted_at_once() {
     );
 }
 
-/// A directory of ServicePolicies, by name and spec.
+/// Writes ServicePolicies, given by name and spec, into a directory.
 pub(crate) fn manifests(policies: &[(&str, Value)]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     for (name, spec) in policies {

@@ -1,9 +1,9 @@
-//! `sallyport webhooks --backstop`: its ValidatingAdmissionPolicies, judged by the API server
+//! `sallyport webhooks --backstop`: its ValidatingAdmissionPolicies, evaluated by the API server
 //! alone.
 //!
 //! They are applied with `failurePolicy: Fail`, so that an expression that the API server can't
-//! evaluate is a denial without our message, and fails a test. One policy at a time: an API server
-//! tells of one denial only.
+//! evaluate is a denial without our message, and fails a test. One policy at a time is applied,
+//! since an API server reports only one denial.
 
 use crate::admission::manifests;
 use crate::webhook::Feature;
@@ -14,63 +14,64 @@ use std::process::Command;
 
 const NAMESPACE: &str = "backstop";
 
-/// What one policy's net lets through and what not.
-struct Net {
+/// The expectations of one policy's backstop.
+struct Expectation {
     policy: &'static str,
     settings: Value,
-    /// The `spec` of a Service.
+    /// The `spec` of a denied Service.
     denied: Value,
-    told: &'static str,
+    message: &'static str,
 }
 
-fn nets() -> [Net; 6] {
+fn expectations() -> [Expectation; 6] {
     let ports = json!([{"port": 80}]);
     let selector = json!({"app": "web"});
     [
-        Net {
+        Expectation {
             policy: "nodeport-range",
             settings: json!({}),
             denied: json!({"type": "NodePort", "selector": selector,
                 "ports": [{"port": 80, "nodePort": 29990}]}),
-            told: "[nodeport-range] spec.ports: node port 29990 is outside 30000-32767",
+            message: "[nodeport-range] spec.ports: node port 29990 is outside 30000-32767",
         },
-        Net {
+        Expectation {
             policy: "external-ips",
             settings: json!({"allowedCidrs": ["192.0.2.0/25", "2001:db8::/32"]}),
             denied: json!({"selector": selector, "ports": ports,
                 "externalIPs": ["192.0.2.1", "192.0.2.129"]}),
-            told: "[external-ips] spec.externalIPs",
+            message: "[external-ips] spec.externalIPs",
         },
-        Net {
+        Expectation {
             policy: "external-name",
             settings: json!({}),
             denied: json!({"type": "ExternalName", "externalName": "web.team-a.svc.cluster.local"}),
-            told: "[external-name] spec.externalName: \"web.team-a.svc.cluster.local\" is no name",
+            message: "[external-name] spec.externalName: \"web.team-a.svc.cluster.local\" is no \
+                      name",
         },
-        Net {
+        Expectation {
             policy: "loadbalancer-cloud-only",
             settings: json!({"environment": "onPrem"}),
             denied: json!({"type": "LoadBalancer", "selector": selector,
                 "ports": [{"port": 80, "nodePort": 30901}]}),
-            told: "[loadbalancer-cloud-only] spec.type",
+            message: "[loadbalancer-cloud-only] spec.type",
         },
-        Net {
+        Expectation {
             policy: "selectorless",
             settings: json!({}),
             denied: json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30902}]}),
-            told: "[selectorless] spec.selector",
+            message: "[selectorless] spec.selector",
         },
-        Net {
+        Expectation {
             policy: "service-type",
             settings: json!({"allowedTypes": ["ClusterIP", "NodePort", "ExternalName"]}),
             denied: json!({"type": "LoadBalancer", "selector": selector,
                 "ports": [{"port": 80, "nodePort": 30903}]}),
-            told: "[service-type] spec.type",
+            message: "[service-type] spec.type",
         },
     ]
 }
 
-/// Services that all of them allow: each field that an expression asks for is absent somewhere.
+/// Services that all of them allow: each field that an expression reads is absent in one of them.
 fn allowed() -> [Value; 7] {
     let selector = json!({"app": "web"});
     [
@@ -95,8 +96,8 @@ fn service(name: &str, spec: &Value) -> String {
         .to_string()
 }
 
-impl Net {
-    /// What the program prints of this policy.
+impl Expectation {
+    /// Prints this policy's backstop.
     fn printed(&self) -> Value {
         let module = json!({"file": format!("{}.wasm", self.policy.replace('-', "_"))});
         let spec = json!({"module": module, "mode": "Enforce", "settings": self.settings});
@@ -158,10 +159,10 @@ impl Net {
         if let Some(port) = denied["ports"][0]["nodePort"].as_u64() {
             denied["ports"][0]["nodePort"] = (port + 1).into();
         }
-        let told = self.told.replace("29990", "29991");
+        let message = self.message.replace("29990", "29991");
         wait_for(&format!("{}: it is denied", self.policy), || {
             match create("after", &denied) {
-                ran if ran.err.contains(&told) => Ok(()),
+                ran if ran.err.contains(&message) => Ok(()),
                 ran if ran.done => {
                     cluster
                         .kubectl(&["delete", "service", "after", "--namespace", NAMESPACE])
@@ -200,12 +201,12 @@ impl Net {
 fn the_net_denies_and_allows_without_any_host() {
     let cluster = Cluster::shared();
     if !Feature::ValidatingAdmissionPolicies
-        .is_in(&cluster, "the net of ValidatingAdmissionPolicies")
+        .is_in(&cluster, "the backstop of ValidatingAdmissionPolicies")
     {
         return;
     }
     cluster.namespace(NAMESPACE);
-    for net in nets() {
-        net.judge(&cluster);
+    for expectation in expectations() {
+        expectation.judge(&cluster);
     }
 }

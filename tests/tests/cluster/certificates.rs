@@ -1,5 +1,5 @@
-//! A certificate that the host makes itself, with an API server that trusts what the webhook
-//! configurations say.
+//! The self-managed certificate, with an API server that trusts the `caBundle` of the webhook
+//! configurations.
 
 use crate::admission::manifests;
 use crate::creator::Creator;
@@ -14,12 +14,12 @@ use std::path::Path;
 /// A certificate turns over every 8 s, the authority every 24 s; API servers have 2 s to notice.
 const LIVES: &str = "--certificate-lifetime 12s --authority-lifetime 36s";
 
-/// One authority, both, the next one.
+/// The first authority, both, the next one.
 const BUNDLES: usize = 3;
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
-fn authority_and_certificate_turn_over_and_no_service_is_refused() {
+fn no_service_is_refused_while_certificates_are_replaced() {
     let cluster = Cluster::new("certificates");
     let port = free_port();
     let ip = create_service(&cluster, port);
@@ -76,7 +76,7 @@ fn authority_and_certificate_turn_over_and_no_service_is_refused() {
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
-fn only_the_api_server_may_ask_where_clients_need_a_certificate() {
+fn only_the_api_server_has_the_required_client_certificate() {
     let cluster = Cluster::new("clients");
     let policies = manifests(&[(
         "nodeport-range",
@@ -90,7 +90,7 @@ fn only_the_api_server_may_ask_where_clients_need_a_certificate() {
         Host::serve(&cluster, policies.path(), &flags)
     };
     let host = serve(&cluster.client_authority());
-    // It waits until the policy denies.
+    // `apply` waits until the policy denies.
     Registration::of(&host).apply(&cluster);
     drop(host);
 

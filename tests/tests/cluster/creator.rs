@@ -1,4 +1,4 @@
-//! Clients that write Services all the time, while a test turns something over beneath them.
+//! Clients that write Services all the time, while a test replaces certificates or replicas.
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Service;
@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// At the same time.
+/// The number of concurrent clients.
 const CLIENTS: usize = 4;
 
-/// Between two Services of a client: the machine has other tests to run.
+/// The pause between two Services of a client, since other tests share the machine.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Creates and deletes Services of namespace `default` until it is asked to stop.
+/// Creates and deletes Services in namespace `default` until it is stopped.
 pub(crate) struct Creator {
     thread: JoinHandle<Vec<Result<u32, String>>>,
     stop: Arc<AtomicBool>,
@@ -35,7 +35,7 @@ impl Creator {
         }
     }
 
-    /// How many were created; each must have been.
+    /// Stops the clients, and returns the number of created Services. Fails when one was refused.
     #[track_caller]
     pub(crate) fn stop(self) -> u32 {
         self.stop.store(true, Ordering::Relaxed);

@@ -1,5 +1,4 @@
-//! ServicePolicies as custom resources, and what the host knows of the cluster, with a real API
-//! server's own ideas of both.
+//! ServicePolicies as custom resources, and the host's inventory, on a real API server.
 
 use crate::admission::{load_balancer, manifests};
 use crate::runbook;
@@ -18,8 +17,8 @@ fn policy(name: &str, spec: &Value) -> String {
     .to_string()
 }
 
-/// Where rules in CEL are unknown, they are dropped by the server, and a stumbling block for
-/// kubectl's own check.
+/// Applies the CustomResourceDefinition. Where the API server does not know CEL rules, it drops
+/// them, and kubectl's own check must be off.
 pub(crate) fn define(cluster: &Cluster) {
     cluster
         .kubectl(&["apply", "--validate=false", "-f", "deploy/base/crd.yaml"])
@@ -47,7 +46,7 @@ fn out_of_range(cluster: &Cluster) -> Ran {
     ])
 }
 
-/// The condition Ready of this generation, as `status reason`.
+/// Waits until the condition Ready of this generation is `status reason`.
 pub(crate) fn wait_until_ready_is(cluster: &Cluster, name: &str, expected: &str) {
     wait_for(&format!("{name}: {expected}"), || {
         let object: Value = serde_json::from_str(
@@ -58,13 +57,13 @@ pub(crate) fn wait_until_ready_is(cluster: &Cluster, name: &str, expected: &str)
         .map_err(|error| error.to_string())?;
         let status = &object["status"];
         let condition = &status["conditions"][0];
-        let told = format!(
+        let status_and_reason = format!(
             "{} {}",
             condition["status"].as_str().unwrap_or("?"),
             condition["reason"].as_str().unwrap_or("?")
         );
         let is_current = status["observedGeneration"] == object["metadata"]["generation"];
-        if is_current && condition["type"] == "Ready" && told == expected {
+        if is_current && condition["type"] == "Ready" && status_and_reason == expected {
             Ok(())
         } else {
             Err(status.to_string())
@@ -74,7 +73,7 @@ pub(crate) fn wait_until_ready_is(cluster: &Cluster, name: &str, expected: &str)
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
-fn the_api_server_refuses_by_itself_what_the_rules_in_cel_forbid() {
+fn the_api_server_enforces_the_cel_rules_of_the_crd() {
     let cluster = Cluster::shared();
     if !Feature::ValidationRules.is_in(&cluster, "the CEL rules of ServicePolicies") {
         return;
@@ -108,7 +107,7 @@ fn the_api_server_refuses_by_itself_what_the_rules_in_cel_forbid() {
         json!({"module": module, "candidate": {"settings": {}}}),
     )
     .ok();
-    for (spec, told) in [
+    for (spec, message) in [
         (
             json!({"module": {"file": "../p.wasm"}}),
             "spec.module.file: Invalid value",
@@ -131,13 +130,13 @@ fn the_api_server_refuses_by_itself_what_the_rules_in_cel_forbid() {
         ),
     ] {
         let error = create("p", spec.clone()).error();
-        assert!(error.contains(told), "{spec}: {error}");
+        assert!(error.contains(message), "{spec}: {error}");
     }
 }
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
-fn service_policies_are_applied_checked_told_of_and_switched_off_by_kubectl() {
+fn service_policies_are_managed_with_kubectl() {
     let cluster = Cluster::new("custom-resources");
     define(&cluster);
     let range = policy(
@@ -151,7 +150,7 @@ fn service_policies_are_applied_checked_told_of_and_switched_off_by_kubectl() {
         from_cluster: true,
         ..Registration::of(&host)
     };
-    // It waits until the policy denies.
+    // `apply` waits until the policy denies.
     registration.apply(&cluster);
     wait_until_ready_is(&cluster, "nodeport-range", "True Loaded");
     let digest = [
@@ -203,7 +202,7 @@ fn service_policies_are_applied_checked_told_of_and_switched_off_by_kubectl() {
         .ok();
     wait_for("nobody checks it", || apply(&missing).result());
     wait_until_ready_is(&cluster, "broken", "False NotLoaded");
-    // Broken and failing closed, it stops all Services until it is gone.
+    // A broken policy that fails closed stops all Services until it is gone.
     cluster.kubectl(&["delete", "servicepolicy", "broken"]).ok();
     registration.apply(&cluster);
 
@@ -225,7 +224,8 @@ fn service_policies_are_applied_checked_told_of_and_switched_off_by_kubectl() {
     drop(host);
 }
 
-/// Though the policy is asked all the time, and though they are as many as there may be.
+/// Entries of dead replicas are removed, even from a full list of a policy that is asked all the
+/// time.
 fn dead_replicas_counts_go(cluster: &Cluster) {
     let path = "/apis/sallyport.dev/v1alpha1/servicepolicies/nodeport-range";
     let read = || -> Value {
@@ -237,7 +237,7 @@ fn dead_replicas_counts_go(cluster: &Cluster) {
     };
     wait_for("the counts of replicas that are no more", || {
         let mut object = read();
-        object["status"]["evaluations"] = (0..MOST_EVALUATIONS).map(gone).collect();
+        object["status"]["evaluations"] = (0..MAX_EVALUATIONS).map(gone).collect();
         // The host may write in between.
         cluster
             .kubectl_with(
@@ -266,14 +266,14 @@ fn dead_replicas_counts_go(cluster: &Cluster) {
 }
 
 /// `maxItems` of the CRD.
-const MOST_EVALUATIONS: usize = 128;
+const MAX_EVALUATIONS: usize = 128;
 
 const NODE: &str = "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"a\"},\
     \"spec\":{\"providerID\":\"aws:///eu-central-1a/i-1\"}}";
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
-fn what_the_nodes_tell_decides_and_is_followed_after_an_api_server_restarts() {
+fn nodes_are_followed_across_an_api_server_restart() {
     let cluster = Cluster::new("nodes");
     let policies = manifests(&[
         (
@@ -320,8 +320,8 @@ fn a_host_without_rights_says_which_it_lacks_and_serves() {
     let host = Host::start(&cluster, &flags);
     wait_for("what is missing", || {
         let log = host.log();
-        let told = log.contains(r#"User "nobody" cannot list resource "nodes""#)
+        let is_logged = log.contains(r#"User "nobody" cannot list resource "nodes""#)
             || log.contains("nodes is forbidden");
-        if told { Ok(()) } else { Err(log) }
+        if is_logged { Ok(()) } else { Err(log) }
     });
 }

@@ -1,5 +1,5 @@
-//! Services in deletion: the table of `tests/fixtures/host/deletion.yaml` holds for a real API
-//! server, too.
+//! Services in deletion: a real API server agrees with the table of
+//! `tests/fixtures/host/deletion.yaml`.
 
 use crate::webhook::{Host, Registration};
 use sallyport_tests::cluster::{Cluster, Ran};
@@ -38,7 +38,7 @@ fn cases() -> Vec<Case> {
         .collect()
 }
 
-/// A case's Service in the cluster, by a name of its own.
+/// A case's Service in the cluster, with a unique name.
 struct Stored<'a> {
     cluster: &'a Cluster,
     case: Case,
@@ -105,7 +105,7 @@ impl<'a> Stored<'a> {
         )
     }
 
-    /// Sends the update; None where the API server does not know a field that the case is about.
+    /// Sends the update; `None` where the API server does not know a field of the case.
     fn update(&self) -> Option<Ran> {
         let mut object = self.object();
         let Case {
@@ -142,7 +142,7 @@ impl<'a> Stored<'a> {
         Some(self.replace(if *is_status { "/status" } else { "" }, &object))
     }
 
-    /// What is left of it must not keep the namespace alive.
+    /// Removes the finalizers, which would keep the namespace alive.
     fn release(&self) {
         let patch = r#"{"metadata":{"finalizers":null}}"#;
         self.cluster.kubectl(&[
@@ -158,7 +158,7 @@ impl<'a> Stored<'a> {
     }
 }
 
-/// Ports that were there keep what the API server made of them.
+/// Existing ports keep the values that the API server allocated.
 fn keep_allocated(ports: &mut Value, allocated: &Value) {
     for port in ports.as_array_mut().into_iter().flatten() {
         let same = |known: &&Value| known["name"] == port["name"];
@@ -170,7 +170,7 @@ fn keep_allocated(ports: &mut Value, allocated: &Value) {
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
-fn an_api_server_and_its_webhook_agree_with_the_table_on_services_in_deletion() {
+fn api_server_and_webhook_agree_on_services_in_deletion() {
     let cluster = Cluster::shared();
     cluster.namespace(NAMESPACE);
     let stored: Vec<Stored<'_>> = cases()
@@ -191,7 +191,7 @@ fn an_api_server_and_its_webhook_agree_with_the_table_on_services_in_deletion() 
     let mut failures = vec![];
     for stored in &stored {
         let Some(ran) = stored.update() else { continue };
-        // Every update that is judged is denied, or warned of.
+        // Every update that is reviewed is denied, or has a warning.
         let is_judged = ran.err.contains("[types]") || ran.err.contains("[status]");
         let as_told = if stored.case.is_exempt {
             ran.done && !is_judged

@@ -1,4 +1,4 @@
-//! `deploy/`, as an API server takes it, and a host that has no more rights than it gives.
+//! `deploy/` on a real API server, and a host with no more rights than it grants.
 
 use crate::custom_resources::{define, wait_until_ready_is};
 use crate::registered::wait_until_denied;
@@ -16,7 +16,7 @@ fn an_api_server_takes_the_manifests_without_a_warning() {
     if !Feature::Deploy.is_in(&cluster, "whether it takes deploy/") {
         return;
     }
-    // A dry run of the rest needs them. The namespace enforces the Pod Security Standard
+    // A dry run of the rest needs the namespace. It enforces the Pod Security Standard
     // `restricted`.
     cluster
         .kubectl(&["apply", "-f", "deploy/base/namespace.yaml"])
@@ -42,7 +42,7 @@ fn an_api_server_takes_the_manifests_without_a_warning() {
     }
 }
 
-/// Of the overlay `registered`, what its Pods stand on.
+/// Applies the parts of the overlay `registered` that its Pods depend on.
 pub(crate) fn install(cluster: &Cluster) {
     define(cluster);
     for file in [
@@ -61,7 +61,7 @@ pub(crate) fn install(cluster: &Cluster) {
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
-fn the_rights_that_deploy_gives_are_enough_for_all_that_a_host_does() {
+fn the_rights_of_deploy_suffice_for_everything_a_host_does() {
     let cluster = Cluster::new("installed");
     let port = free_port();
     let ip = create_service(&cluster, port);

@@ -1,4 +1,4 @@
-//! Sallyport as webhook of a real kube-apiserver with a real etcd, asked by a real kubectl.
+//! Sallyport as a webhook of a real kube-apiserver with a real etcd, driven by a real kubectl.
 //!
 //! `make assets` gets the three programs. Without them the tests are ignored (the build script
 //! finds out); with `SALLYPORT_REQUIRE_CLUSTER=1`, as in CI, they fail instead. Features that a

@@ -1,4 +1,4 @@
-//! When the webhook or the API server is gone: what stops, what goes on, and how it comes back.
+//! Outages of the webhook or the API server: what stops, what goes on, and how it recovers.
 
 use crate::webhook::{Feature, Host, Registration};
 use sallyport_tests::cluster::Cluster;
@@ -7,7 +7,7 @@ use sallyport_tests::wait_for;
 const SERVICE: &str = "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\
     \"metadata\":{\"generateName\":\"web-\"},\"spec\":{\"ports\":[{\"port\":80}]}}";
 
-/// A host with the shipped policies that is registered for the whole cluster.
+/// Starts a host with the shipped policies, and registers it for the whole cluster.
 fn register(cluster: &Cluster, failure_policy: &str) -> Host {
     let host = Host::shipped(cluster);
     Registration {
@@ -26,7 +26,7 @@ fn create(cluster: &Cluster, namespace: &str) -> Result<String, String> {
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
-fn without_its_host_a_webhook_that_fails_closed_stops_services_but_not_the_cluster() {
+fn failing_closed_without_a_host_blocks_services_only() {
     let cluster = Cluster::new("fails-closed");
     let host = register(&cluster, "Fail");
     create(&cluster, "default").expect("the host allows it");
@@ -58,8 +58,8 @@ fn without_its_host_a_webhook_that_fails_closed_stops_services_but_not_the_clust
     the_api_servers_own_service_comes_back(&cluster);
 }
 
-/// Deleted, `default/kubernetes` is written anew by the API server, which the match condition lets
-/// pass.
+/// Once deleted, `default/kubernetes` is created again by the API server, which the match condition
+/// lets pass.
 fn the_api_servers_own_service_comes_back(cluster: &Cluster) {
     if !Feature::MatchConditions.is_in(cluster, "default/kubernetes while the host is down") {
         return;
@@ -76,7 +76,7 @@ fn the_api_servers_own_service_comes_back(cluster: &Cluster) {
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
-fn without_its_host_a_webhook_that_fails_open_lets_services_pass() {
+fn failing_open_without_a_host_lets_services_pass() {
     let cluster = Cluster::new("fails-open");
     let host = register(&cluster, "Ignore");
     let denied = cluster
@@ -106,7 +106,7 @@ fn a_host_goes_on_when_the_api_server_restarts() {
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
-fn the_api_servers_own_service_comes_back_while_the_host_serves() {
+fn the_api_servers_own_service_can_be_recreated() {
     let cluster = Cluster::new("own-service");
     let host = register(&cluster, "Fail");
     cluster

@@ -1,4 +1,4 @@
-//! `serve --register`: the host keeps its own webhook configurations, against whoever changes them.
+//! `serve --register`: the host maintains its webhook configurations, whoever changes them.
 
 use crate::admission::manifests;
 use crate::replicas::create_service;
@@ -50,7 +50,7 @@ fn a_host_registers_itself_and_keeps_it_so() {
     cluster
         .kubectl(&["apply", "-f", "deploy/base/installation.yaml"])
         .ok();
-    // The second one patches.
+    // The second policy patches.
     let policies = manifests(&[
         (
             "nodeport-range",
@@ -74,7 +74,7 @@ fn a_host_registers_itself_and_keeps_it_so() {
     wait_until_denied(&cluster);
     configuration(&cluster, MUTATING).expect("a policy patches");
 
-    // What a label says is anybody's; what the webhook does is the host's.
+    // Labels are anybody's; the webhooks are the host's.
     cluster
         .kubectl(&["label", VALIDATING, "sallyport", "team=a"])
         .ok();
@@ -124,8 +124,8 @@ fn a_host_that_may_not_register_says_so_and_serves() {
     let host = Host::start(&cluster, &flags);
     wait_for("which right is missing", || {
         let log = host.log();
-        let told = log.contains(r#"User "nobody" cannot get resource "clusterroles""#)
+        let is_logged = log.contains(r#"User "nobody" cannot get resource "clusterroles""#)
             && log.contains("deploy/overlays/registered/rbac.yaml");
-        if told { Ok(()) } else { Err(log) }
+        if is_logged { Ok(()) } else { Err(log) }
     });
 }

@@ -1,7 +1,7 @@
 //! Two replicas behind one Service reference, which is called over HTTP/1.1.
 //!
-//! Where a cluster has kube-proxy, the test has `Endpoints`: it listens on the Service's cluster
-//! IP, a loopback address, and hands each connection to the first replica that accepts it.
+//! `Endpoints` stands in for kube-proxy: it listens on the Service's cluster IP, a loopback
+//! address, and passes each connection to the first replica that accepts it.
 
 use crate::creator::Creator;
 use crate::webhook::{At, Host, Registration};
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// Where the replicas are now; which of them gets the next connection first.
+/// The replicas' current addresses, and the one that gets the next connection first.
 #[derive(Clone)]
 struct Endpoints {
     replicas: Arc<Mutex<[SocketAddr; 2]>>,
@@ -22,7 +22,7 @@ struct Endpoints {
 }
 
 impl Endpoints {
-    /// Forwards for as long as the test binary lives.
+    /// Forwards connections until the test binary ends.
     fn listen(address: SocketAddr, replicas: [SocketAddr; 2]) -> Self {
         let endpoints = Self {
             replicas: Arc::new(Mutex::new(replicas)),
@@ -51,13 +51,13 @@ impl Endpoints {
         }
     }
 
-    /// New connections go to this one in its place.
+    /// Directs new connections to this replica instead of the one at `place`.
     fn replace(&self, place: usize, replica: SocketAddr) {
         self.replicas.lock().expect("no panic")[place] = replica;
     }
 }
 
-/// Copies both ways; one end's end is the other's.
+/// Copies in both directions, and closes both connections when one ends.
 fn join(client: &TcpStream, replica: &TcpStream) -> io::Result<()> {
     for (from, to) in [(client, replica), (replica, client)] {
         let (mut from, mut to) = (from.try_clone()?, to.try_clone()?);
@@ -110,8 +110,8 @@ fn services_are_written_while_one_of_two_replicas_is_killed() {
     assert!(denied.contains("[loadbalancer-cloud-only]"), "{denied}");
 }
 
-/// As a Deployment does it with `maxSurge: 1` and `maxUnavailable: 0`: the next one first, and the
-/// old one drains.
+/// Replaces the replicas as a Deployment does with `maxSurge: 1` and `maxUnavailable: 0`: the new
+/// one starts first, then the old one drains.
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn no_service_is_refused_while_both_replicas_are_replaced() {
@@ -158,7 +158,7 @@ fn no_service_is_refused_while_both_replicas_are_replaced() {
     assert!(created > 100, "only {created} Services were created");
 }
 
-/// The Service of `deploy/base`, without a selector; answers its cluster IP.
+/// Creates the Service of `deploy/base` without a selector, and returns its cluster IP.
 pub(crate) fn create_service(cluster: &Cluster, port: u16) -> String {
     cluster.namespace("sallyport-system");
     let service = json!({

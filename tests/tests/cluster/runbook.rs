@@ -1,4 +1,4 @@
-//! `docs/operations.md`, "Switch it off in an emergency": its commands, as they stand there.
+//! Runs the commands of `docs/operations.md`, "Switch it off in an emergency".
 
 use crate::webhook::{Host, Registration};
 use sallyport_tests::cluster::Cluster;
@@ -7,7 +7,7 @@ use sallyport_tests::wait_for;
 
 const HEADING: &str = "## Switch it off in an emergency";
 
-/// The commands of the block after a paragraph that begins so.
+/// Returns the commands of the block after the paragraph with this beginning.
 fn commands(beginning: &str) -> Vec<String> {
     let document = std::fs::read_to_string(root().join("docs/operations.md")).expect("it is there");
     let (_, section) = document.split_once(HEADING).expect("the section");
@@ -30,7 +30,8 @@ pub(crate) fn run(cluster: &Cluster, beginning: &str) {
     }
 }
 
-/// Whether a Service can be created, which changes a moment after a configuration does.
+/// Waits until a Service can be created, or can't. That changes a moment after a configuration
+/// does.
 pub(crate) fn wait_until_created(cluster: &Cluster, namespace: &str, expected: bool) {
     let create = [
         "create",
@@ -59,8 +60,8 @@ fn the_emergency_commands_do_what_the_document_says() {
     let cluster = Cluster::new("runbook");
     cluster.namespace("sallyport-system");
     cluster.namespace("team-a");
-    // Not the one of deploy/base, since 1.20 does not know its hook that sleeps. No controller
-    // starts any Pod of it.
+    // Not the one of deploy/base, since 1.20 does not know its sleep hook. No controller starts its
+    // Pods.
     let deploy = [
         "create",
         "deployment",

@@ -1,10 +1,9 @@
-//! Hosts that register themselves, and every way of `docs/operations.md` to be rid of them, on a
-//! real API server.
+//! Hosts that register themselves, and every way of `docs/operations.md` to remove them, on a real
+//! API server.
 //!
-//! What a whole cluster has beyond that, the test does itself: in place of a kubelet it sends the
-//! signal of a Pod that is deleted, a second after kubectl returned; in place of
-//! kube-controller-manager's garbage collector it deletes configurations whose owner is gone, by
-//! the uid of the ownerReference that the host wrote.
+//! The test plays the missing parts of a cluster. In place of a kubelet it sends SIGTERM a second
+//! after kubectl deleted a Pod. In place of kube-controller-manager's garbage collector it deletes
+//! configurations whose owner is gone, by the uid of the ownerReference that the host wrote.
 
 use crate::installed::{NAMESPACE, install};
 use crate::registered::wait_until_denied;
@@ -17,17 +16,16 @@ use serde_json::Value;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long after kubectl a Pod has its signal.
+/// The time between kubectl's return and the Pod's SIGTERM.
 const SIGNAL: Duration = Duration::from_secs(1);
 
 /// `--drain-delay` of `deploy/`.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// A live host makes again what is deleted within 20 s.
+/// Within 20 s a running host creates again what is deleted.
 const COMES_BACK: Duration = Duration::from_secs(22);
 
-/// A cluster with the overlay `registered`, as far as a host sees it, and where its Pods are
-/// reached.
+/// A cluster with the overlay `registered`, and the address of its Pods.
 struct Installed {
     cluster: Cluster,
     ip: String,
@@ -52,7 +50,7 @@ impl Installed {
         Self { cluster, ip, port }
     }
 
-    /// A Pod that is ready, with the rights that `deploy/` gives, when the API server asks it.
+    /// Starts a Pod with the rights that `deploy/` grants, and waits until it is ready.
     fn pod(&self) -> Host {
         let account = self.cluster.service_account(NAMESPACE, "sallyport");
         let flags = format!(
@@ -70,7 +68,7 @@ impl Installed {
         host
     }
 
-    /// All configurations of the cluster.
+    /// Returns all webhook configurations of the cluster.
     fn configurations(&self) -> Vec<Value> {
         let get = [
             "get",
@@ -112,7 +110,7 @@ impl Installed {
         self.cluster.shell(&command).ok();
     }
 
-    /// The garbage collector's part.
+    /// Deletes configurations whose owner is gone, as the garbage collector does.
     fn collect_garbage(&self) {
         let role = [
             "get",
@@ -151,7 +149,7 @@ impl Installed {
     }
 }
 
-/// The end of a Pod that was deleted now: the signal a second later, and the drain.
+/// Ends a Pod that was deleted now: SIGTERM a second later, then the drain.
 fn ends(host: Host) -> JoinHandle<()> {
     thread::spawn(move || {
         thread::sleep(SIGNAL);
@@ -166,7 +164,7 @@ fn ends(host: Host) -> JoinHandle<()> {
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
-fn scaled_to_zero_and_deleted_in_either_order_no_configuration_comes_back() {
+fn no_configuration_returns_after_scaling_to_zero() {
     let installed = Installed::new("scaled");
     let pod = installed.pod();
     installed.scale_to_zero();
@@ -175,7 +173,7 @@ fn scaled_to_zero_and_deleted_in_either_order_no_configuration_comes_back() {
     end.join().expect("it ends");
     installed.assert_nothing_is_left("scaling, deleting");
 
-    // The runbook, as it stands: the configurations first.
+    // The runbook's own order: the configurations first.
     let pod = installed.pod();
     run(&installed.cluster, "Everything off");
     ends(pod).join().expect("it ends");
@@ -213,7 +211,7 @@ fn a_held_registration_stays_as_an_operator_leaves_it() {
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
-fn webhooks_delete_takes_all_away_under_a_live_host_and_resume_brings_it_back() {
+fn webhooks_delete_removes_all_and_resume_restores_it() {
     let installed = Installed::new("removed");
     let pod = installed.pod();
     installed.webhooks("--delete");
@@ -227,7 +225,7 @@ fn webhooks_delete_takes_all_away_under_a_live_host_and_resume_brings_it_back() 
     );
     installed.webhooks("--resume");
     wait_until_denied(&installed.cluster);
-    // What follows an uninstallation that began with the wrong command.
+    // The rest of an uninstallation that began with the wrong command.
     installed.scale_to_zero();
     ends(pod).join().expect("it ends");
     assert!(
@@ -273,8 +271,8 @@ fn deleting_the_overlay_takes_the_configurations_along() {
     installed.assert_nothing_is_left("delete -k");
 }
 
-/// Not what the document says, but what many do. Where nothing deletes what is in a Namespace, as
-/// here, it never ends: the owner that the host wrote is what can be shown.
+/// The document does not advise it, but many do it. Nothing here deletes the content of a
+/// Namespace, so that it never ends, and the test checks the owner that the host wrote.
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn the_installation_goes_with_its_namespace() {

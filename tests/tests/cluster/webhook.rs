@@ -1,5 +1,4 @@
-//! The real program as a webhook of the cluster, registered by what it prints itself: `sallyport
-//! webhooks`.
+//! The real program as a webhook of the cluster, registered by the output of `sallyport webhooks`.
 
 use sallyport_tests::cluster::Cluster;
 use sallyport_tests::cluster::Process;
@@ -16,13 +15,13 @@ use tempfile::TempDir;
 pub(crate) struct Host {
     process: Process,
     pub(crate) address: SocketAddr,
-    /// Of a certificate that was made on the spot; else empty.
+    /// The authority of a certificate that was made at the start, else empty.
     pub(crate) ca: String,
     pub(crate) policies: PathBuf,
     _files: TempDir,
 }
 
-/// How the API server finds a webhook.
+/// The address of a webhook.
 pub(crate) enum At<'a> {
     /// By `url`, over HTTP/2.
     Url(SocketAddr),
@@ -30,31 +29,31 @@ pub(crate) enum At<'a> {
     Service(&'a str, &'a str, u16),
 }
 
-/// How a host is registered for a test.
+/// The registration of a host for a test.
 pub(crate) struct Registration<'a> {
-    /// Whose rules they are.
+    /// The directory of the policies that rules are made from.
     pub(crate) policies: &'a Path,
-    /// Whether ServicePolicies of the cluster serve, too.
+    /// True when ServicePolicies of the cluster serve, too.
     pub(crate) from_cluster: bool,
-    /// Of the configurations.
+    /// The name of the configurations.
     pub(crate) name: &'a str,
     pub(crate) at: At<'a>,
-    /// Empty: somebody else writes it.
+    /// The `caBundle`; empty when somebody else writes it.
     pub(crate) ca: &'a str,
-    /// Only these namespaces; all but those that are always excluded when empty.
+    /// The namespaces to select; when empty, all except those that are always excluded.
     pub(crate) namespaces: &'a [&'a str],
-    /// Of the validating one.
+    /// The `failurePolicy` of the validating webhook.
     pub(crate) failure_policy: &'a str,
 }
 
 impl Host {
-    /// The policies as shipped.
+    /// Starts a host with the shipped policies.
     pub(crate) fn shipped(cluster: &Cluster) -> Self {
         Self::serve(cluster, &shipped(), "")
     }
 
-    /// Serves a directory of manifests, with the modules that `make policies` built, and a
-    /// certificate made on the spot.
+    /// Serves a directory of manifests with the built components and a certificate that is made at
+    /// the start.
     pub(crate) fn serve(cluster: &Cluster, policies: &Path, more: &str) -> Self {
         let mut host = Self::start(
             cluster,
@@ -64,7 +63,7 @@ impl Host {
         host
     }
 
-    /// The same with any flags; the policies for its registration are those that are shipped.
+    /// Starts a host with any flags. It is registered for the shipped policies.
     pub(crate) fn start(cluster: &Cluster, flags: &str) -> Self {
         let files = tempfile::tempdir().expect("a directory");
         let ca = files.path().join("ca.crt");
@@ -84,7 +83,7 @@ impl Host {
         let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
         let process = Process::start(&SALLYPORT, cluster.log("sallyport"), &arguments);
         let address = process
-            .told("serving on https://")
+            .logged("serving on https://")
             .parse()
             .expect("an address");
         let ca = std::fs::read_to_string(&ca).unwrap_or_default();
@@ -97,7 +96,7 @@ impl Host {
         }
     }
 
-    /// Ends it as a kubelet does.
+    /// Ends the host as a kubelet does.
     pub(crate) fn terminate(self) {
         self.process.terminate();
     }
@@ -107,13 +106,13 @@ impl Host {
     }
 }
 
-/// As `make policies` leaves them.
+/// Returns the directory that `make policies` builds.
 fn shipped() -> PathBuf {
     root().join("target/policies")
 }
 
 impl<'a> Registration<'a> {
-    /// By its url, for the whole cluster, failing closed.
+    /// Returns a registration by URL for the whole cluster, failing closed.
     pub(crate) fn of(host: &'a Host) -> Self {
         Self {
             policies: &host.policies,
@@ -126,8 +125,8 @@ impl<'a> Registration<'a> {
         }
     }
 
-    /// Applies them, and waits until the API server asks: until it refuses a NodePort out of the
-    /// default range, which the policies must deny.
+    /// Applies the configurations, and waits until the API server calls the host: until it refuses
+    /// a NodePort out of the default range, which the policies must deny.
     pub(crate) fn apply(&self, cluster: &Cluster) {
         self.configure(cluster);
         let namespace = self.namespaces.first().copied().unwrap_or("default");
@@ -149,7 +148,7 @@ impl<'a> Registration<'a> {
         });
     }
 
-    /// Applies them.
+    /// Applies the configurations.
     pub(crate) fn configure(&self, cluster: &Cluster) {
         let configurations = self.configurations(cluster);
         cluster
@@ -157,8 +156,7 @@ impl<'a> Registration<'a> {
             .ok();
     }
 
-    /// What the program prints, but for which namespaces it is asked about, and how long it may
-    /// take.
+    /// Returns the printed configurations with the test's namespaces and timeout.
     fn configurations(&self, cluster: &Cluster) -> Value {
         let mut list = self.printed(cluster);
         let configurations = list["items"].as_array_mut().expect("a list").iter_mut();
@@ -166,7 +164,7 @@ impl<'a> Registration<'a> {
             .flat_map(|configuration| configuration["webhooks"].as_array_mut())
             .flatten()
         {
-            // The whole machine is busy with tests; how long the host takes is measured elsewhere.
+            // The machine is busy with other tests. The host's latency is measured elsewhere.
             webhook["timeoutSeconds"] = 10.into();
             if !self.namespaces.is_empty() {
                 let only = json!({"key": "kubernetes.io/metadata.name", "operator": "In",
@@ -221,23 +219,24 @@ impl<'a> Registration<'a> {
     }
 }
 
-/// What not every API server has.
+/// A feature that not every API server has.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Feature {
-    /// Of custom resources.
+    /// CEL rules of custom resources.
     ValidationRules,
-    /// Of webhooks.
+    /// Match conditions of webhooks.
     MatchConditions,
-    /// With CEL's functions for addresses.
+    /// ValidatingAdmissionPolicies with CEL's functions for addresses.
     ValidatingAdmissionPolicies,
-    /// Every API version that `deploy` is written in.
+    /// Every API version that `deploy` uses.
     Deploy,
 }
 
 impl Feature {
-    /// Whether the cluster has it. If not, says past the test harness what the test leaves out.
+    /// Returns true when the cluster has the feature. If not, prints what the test leaves out, past
+    /// the test harness.
     pub(crate) fn is_in(self, cluster: &Cluster, or_leave_out: &str) -> bool {
-        // By default, without a feature gate.
+        // The first minor version that has it without a feature gate.
         let (name, since) = match self {
             Self::ValidationRules => ("x-kubernetes-validations", 25),
             Self::MatchConditions => ("matchConditions", 28),

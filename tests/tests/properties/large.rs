@@ -1,8 +1,8 @@
-//! Lists as long as the host lets through: no policy fails on them, since a policy that fails is
-//! asked no more (P13).
+//! No policy fails on lists of the greatest length that the host lets through, since a policy that
+//! fails repeatedly is short-circuited (P13).
 //!
-//! The host refuses what is larger before it asks. What policies do is linear in the input, and
-//! they stop collecting after a bound.
+//! The host refuses anything larger before it asks a policy. The policies' work is linear in their
+//! input, and they stop collecting violations at a bound.
 
 use crate::review::{Request, VALIDATE};
 use crate::worlds::{PATCHING, STRICT, TEAM, World};
@@ -19,9 +19,8 @@ const PAIRS: usize = 1000;
 /// Bytes of all annotations.
 const ANNOTATIONS: usize = 256 << 10;
 
-/// A hundred times what most of this takes, since the machine may be busy, and less than what
-/// anything quadratic takes.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A hundred times the usual duration, for busy machines, and less than anything quadratic takes.
+const MAX_DURATION: Duration = Duration::from_secs(2);
 
 fn service(spec: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "w", "namespace": TEAM},
@@ -40,7 +39,7 @@ fn ip(i: usize) -> String {
     format!("8.{}.{}.{}", i >> 16, i >> 8 & 255, i & 255)
 }
 
-/// Services with lists that are as long as can be; the label makes an internal backend of each.
+/// Returns Services with the longest possible lists. The label makes an internal backend of each.
 fn large() -> Vec<(&'static str, Value)> {
     let backend = json!({"tier": "database"});
     let ports = |count: usize, more: fn(usize) -> Value| {
@@ -136,8 +135,8 @@ fn large() -> Vec<(&'static str, Value)> {
     services
 }
 
-/// The same Service with each list in the opposite order and one entry more, so that nothing is
-/// found where it stood.
+/// Returns the Service with each list reversed and one entry longer, so that no entry keeps its
+/// index.
 fn widened(service: &Value) -> Value {
     let mut service = service.clone();
     for list in ["ports", "externalIPs", "loadBalancerSourceRanges"] {
@@ -158,7 +157,7 @@ fn check(name: &str, outcome: &Outcome) {
             evaluation.error
         );
         assert!(
-            evaluation.elapsed < PATIENCE,
+            evaluation.elapsed < MAX_DURATION,
             "{policy}, {name}: {:?}",
             evaluation.elapsed
         );

@@ -1,8 +1,8 @@
-//! What holds of every Service, shown on generated ones: the real components, through the one
+//! Properties of every Service, tested on generated ones with the real components through the one
 //! evaluation path.
 //!
-//! The same cases in every run, unless PROPTEST_RNG_SEED says otherwise; PROPTEST_CASES is how many
-//! each property has. A failure shows the smallest request that was found, as JSON.
+//! Every run has the same cases, unless PROPTEST_RNG_SEED is set; PROPTEST_CASES is the number for
+//! each property. A failure shows the smallest failing request as JSON.
 
 mod large;
 mod review;
@@ -26,7 +26,7 @@ use services::{
 use std::collections::BTreeSet;
 use worlds::{EXTRA, GRANTER, PATCHING, PATCHING_MORE, STRICT, World};
 
-/// Some seconds for all properties together.
+/// A few seconds for all properties together.
 const CASES: u32 = 512;
 
 fn config() -> ProptestConfig {
@@ -46,7 +46,7 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// Any Service, or one that is nearly fine where it is.
+/// Generates any Service, or one that nearly meets all rules of a world.
 fn service_in(world: usize) -> BoxedStrategy<Json> {
     prop_oneof![service(), nearly_fine(controller(world))].boxed()
 }
@@ -114,7 +114,7 @@ mod every_policy_has_an_opinion {
 mod patches {
     use super::*;
 
-    /// The object as the API server has it after the patch, if there is one.
+    /// Returns the object after the patch, if there is one.
     fn patched(object: &Value, outcome: &Outcome) -> Result<Option<Value>, TestCaseError> {
         let Some(patch) = &outcome.response.patch else {
             return Ok(None);
@@ -127,14 +127,14 @@ mod patches {
         Ok(Some(object))
     }
 
-    /// A create, or an update from another one.
+    /// Generates a create, or an update from another Service.
     fn request() -> impl Strategy<Value = (usize, Request)> {
         services::world().prop_flat_map(|world| {
             (service_in(world), prop::option::of(service_in(world))).prop_map(
                 move |(Json(mut object), old)| {
                     let request = match old {
                         None => {
-                            // Nothing is allocated yet: whatever stands there, the client wrote.
+                            // Nothing is allocated yet, so the client wrote every field.
                             object["metadata"]
                                 .as_object_mut()
                                 .expect("metadata")
@@ -168,7 +168,7 @@ mod patches {
         }
 
         #[test]
-        fn bring_no_offence((world, request) in request()) {
+        fn bring_no_violation((world, request) in request()) {
             for worlds in [&PATCHING, &PATCHING_MORE] {
                 let world = &worlds[world];
                 let mutated = world.review(Function::Mutate, &request);
@@ -181,8 +181,8 @@ mod patches {
                     let new = &keys(&after) - &keys(&before);
                     prop_assert!(new.is_empty(), "{:?} by {:?}: \
                         {}", new, mutated.response.patch, object);
-                    // What the API server is about to wipe after the mutating phase, M5 leaves to
-                    // it.
+                    // After the mutating phase the API server wipes these fields itself, so M5 does
+                    // not.
                     let strips = phase == Phase::Mutating && patches(&mutated, "dormant-fields");
                     for (mends, rule) in [(coerced, "S07"), (strips, "S11")] {
                         if mends {
@@ -263,7 +263,7 @@ mod ratchet {
 mod order {
     use super::*;
 
-    /// Everything with an order that means nothing, in another one.
+    /// Reorders everything whose order has no meaning.
     fn reorder(object: &Value, places: &[Index]) -> Value {
         let mut object = object.clone();
         for list in ["ports", "externalIPs", "loadBalancerSourceRanges"] {
@@ -283,7 +283,7 @@ mod order {
         }
     }
 
-    /// The object's text, the keys of every map in another order than serde_json's own.
+    /// Serializes the object with the keys of every map in another order than serde_json's.
     fn text(value: &Value, places: &[Index]) -> String {
         match value {
             Value::Object(map) => {
@@ -342,8 +342,8 @@ mod order {
     }
 }
 
-/// Whoever writes a Service writes its labels and annotations: they may restrict what it is
-/// allowed, and only what a rule names as its permission may widen it.
+/// Whoever writes a Service writes its labels and annotations, too. They may restrict a Service,
+/// and only those that a rule names as its permission may permit more.
 mod permission {
     use super::*;
 
@@ -358,7 +358,7 @@ mod permission {
         object
     }
 
-    /// Who denies by which rule.
+    /// Returns the denials as policy and rule.
     fn rules(outcome: &Outcome) -> BTreeSet<(String, String)> {
         verdict(outcome)
             .1
@@ -402,8 +402,8 @@ mod permission {
             }
         }
 
-        /// On AWS, one annotation says which of two controllers reads the others: beside none of
-        /// these it permits nothing.
+        /// On AWS, one annotation chooses which of two controllers reads the others. By itself it
+        /// permits nothing.
         #[test]
         fn comes_by_no_choice_of_a_controller_alone(
             Json(object) in nearly_fine(World::of(&STRICT, "aws-lbc").controller),
@@ -461,7 +461,7 @@ mod permission {
                 );
                 continue;
             };
-            // Where nobody enforces source ranges, that is what is left to say.
+            // Where nobody enforces source ranges, this violation remains.
             let enforces = controller.enforces != Enforces::No;
             assert_eq!(
                 denied(&fine),
@@ -506,7 +506,7 @@ mod permission {
         ));
     }
 
-    /// The other annotation makes the controller read a switch that stands there already.
+    /// The other annotation makes the controller read a switch that is there already.
     #[test]
     fn comes_by_the_choice_of_a_controller_beside_its_switch() {
         let fine = services::fine_load_balancer(

@@ -1,4 +1,4 @@
-//! Requests as an API server makes them, and what is compared of their outcomes.
+//! Requests in the form of an API server's, and the parts of their outcomes that are compared.
 
 use crate::worlds;
 use proptest::prelude::*;
@@ -12,14 +12,14 @@ use std::fmt;
 
 pub(crate) const VALIDATE: Function = Function::Validate(Phase::Validating);
 
-/// All that can be asked.
+/// All functions that can be called.
 pub(crate) const FUNCTIONS: [Function; 3] = [
     Function::Mutate,
     Function::Validate(Phase::Mutating),
     Function::Validate(Phase::Validating),
 ];
 
-/// JSON that a failure shows as JSON.
+/// JSON that prints as JSON in a failure.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Json(pub(crate) Value);
 
@@ -29,7 +29,7 @@ impl fmt::Debug for Json {
     }
 }
 
-/// What differs between reviews. Shown as the body that is sent.
+/// The variable part of a review. Prints as the body that is sent.
 #[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) operation: &'static str,
@@ -111,14 +111,13 @@ impl Request {
     }
 }
 
-/// A violation without its place, which moves with its neighbours: policy, rule, field without
-/// indexes, message.
-pub(crate) type Offence = (String, String, String, String);
+/// A violation without its index, which moves with its neighbours: policy, rule, field, message.
+pub(crate) type ViolationRow = (String, String, String, String);
 
-/// Whether it was allowed, and every offence, sorted.
-pub(crate) fn verdict(outcome: &Outcome) -> (bool, Vec<Offence>) {
-    let offences = outcome.evaluations.iter().flat_map(|evaluation| {
-        let offence = |violation: &Violation| {
+/// Returns whether the request was allowed, and its sorted violations.
+pub(crate) fn verdict(outcome: &Outcome) -> (bool, Vec<ViolationRow>) {
+    let violations = outcome.evaluations.iter().flat_map(|evaluation| {
+        let violation = |violation: &Violation| {
             let texts = (
                 violation.rule.clone(),
                 unindexed(&violation.field),
@@ -126,14 +125,14 @@ pub(crate) fn verdict(outcome: &Outcome) -> (bool, Vec<Offence>) {
             );
             (evaluation.policy.to_string(), texts.0, texts.1, texts.2)
         };
-        evaluation.violations.iter().map(offence)
+        evaluation.violations.iter().map(violation)
     });
-    let mut offences: Vec<_> = offences.collect();
-    offences.sort();
-    (outcome.response.allowed, offences)
+    let mut violations: Vec<_> = violations.collect();
+    violations.sort();
+    (outcome.response.allowed, violations)
 }
 
-/// `spec.ports[].nodePort`; annotations and labels keep their keys.
+/// Removes indexes, as in `spec.ports[].nodePort`; annotations and labels keep their keys.
 fn unindexed(field: &str) -> String {
     let mut parts = field.split('[');
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -145,7 +144,7 @@ fn unindexed(field: &str) -> String {
     text
 }
 
-/// What Ratchet compares.
+/// Returns the keys that Ratchet compares.
 pub(crate) fn keys(outcome: &Outcome) -> BTreeSet<(String, String)> {
     let violations = outcome
         .evaluations
@@ -156,7 +155,7 @@ pub(crate) fn keys(outcome: &Outcome) -> BTreeSet<(String, String)> {
         .collect()
 }
 
-/// The first evaluation that gave no opinion.
+/// Returns the first evaluation without a verdict.
 pub(crate) fn broken(outcome: &Outcome) -> Option<String> {
     outcome.evaluations.iter().find_map(|evaluation| {
         let error = evaluation.error.as_ref()?;
@@ -164,7 +163,7 @@ pub(crate) fn broken(outcome: &Outcome) -> Option<String> {
     })
 }
 
-/// Any of these requests, of objects that come in pairs.
+/// Generates a request of any kind from a pair of objects.
 pub(crate) fn requests(objects: BoxedStrategy<(Value, Value)>) -> BoxedStrategy<Request> {
     let operation = select(vec!["CREATE", "UPDATE", "DELETE"]);
     let user = select(vec!["alice", worlds::GRANTER, worlds::WRITER]);

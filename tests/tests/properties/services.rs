@@ -1,7 +1,7 @@
-//! Services, biased towards what policies look at.
+//! Strategies for Services, biased towards the fields that policies read.
 //!
-//! Each is decodable: what is not is the matter of [`crate::shapes`]. Fields come and go one by
-//! one, so that a failure shrinks to those that matter.
+//! All of them decode; [`crate::shapes`] has those that don't. Fields come and go one by one, so
+//! that a failure shrinks to those that matter.
 
 use crate::review::Json;
 use crate::worlds::{self, EXTRA, INTERNAL_CLASS, RESTRICTED, TEAM, UNKNOWN, VAULT};
@@ -19,17 +19,17 @@ use sallyport_facts::voids::VOIDS;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// The older form of `loadBalancerSourceRanges`.
+/// The annotation that preceded `loadBalancerSourceRanges`.
 pub(crate) const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
-/// Who serves a Service on AWS.
+/// The annotation that chooses the controller on AWS.
 pub(crate) const AWS_TYPE: &str = "service.beta.kubernetes.io/aws-load-balancer-type";
-/// Break-glass, and a value of it that grants.
+/// The break-glass annotation.
 pub(crate) const BREAK_GLASS: &str = "sallyport.dev/break-glass";
 pub(crate) const GLASS: &str = "2026-01-01T12:00:00Z; an emergency";
 
 type Field = BoxedStrategy<Option<(String, Value)>>;
 
-/// Anything that decodes.
+/// Generates any Service that decodes.
 pub(crate) fn any_service() -> BoxedStrategy<Json> {
     let metadata = object(vec![
         field(
@@ -99,7 +99,7 @@ pub(crate) fn any_service() -> BoxedStrategy<Json> {
     service.prop_map(Json).boxed()
 }
 
-/// With a name and a namespace that is known.
+/// Generates a Service with a name and a known namespace.
 pub(crate) fn service() -> BoxedStrategy<Json> {
     (
         any_service(),
@@ -116,7 +116,8 @@ pub(crate) fn service() -> BoxedStrategy<Json> {
         .boxed()
 }
 
-/// A load balancer that all rules admit but for a few changes, for the world of a controller.
+/// Generates a load balancer that all rules allow except for a few changes, for the world of a
+/// controller.
 pub(crate) fn nearly_fine(controller: Option<&'static Controller>) -> BoxedStrategy<Json> {
     let fine = controller.map_or_else(|| fine_by_class(INTERNAL_CLASS), fine_load_balancer);
     let change = prop_oneof![
@@ -163,7 +164,7 @@ pub(crate) fn nearly_fine(controller: Option<&'static Controller>) -> BoxedStrat
         .boxed()
 }
 
-/// A load balancer that all rules admit, internal by the controller's first switch.
+/// Returns a load balancer that all rules allow, internal by the controller's first switch.
 pub(crate) fn fine_load_balancer(controller: &Controller) -> Value {
     let mut service = fine_by_class(INTERNAL_CLASS);
     let spec = service["spec"].as_object_mut().expect("a spec");
@@ -193,7 +194,7 @@ fn fine_by_class(class: &str) -> Value {
     })
 }
 
-/// A value by which the controller makes an internal load balancer.
+/// Returns a value by which the controller makes an internal load balancer.
 pub(crate) fn internal_value(switch: &Switch) -> String {
     let values = [
         "true",
@@ -219,7 +220,7 @@ fn variants() -> impl Iterator<Item = &'static Variant> {
         .filter_map(|controller| controller.variant.as_ref())
 }
 
-/// Every switch of every controller, its variants' too.
+/// Returns every switch of every controller and its variants.
 pub(crate) fn all_switches() -> Vec<Switch> {
     let variants = variants().flat_map(|variant| variant.switches);
     CONTROLLERS
@@ -230,9 +231,9 @@ pub(crate) fn all_switches() -> Vec<Switch> {
         .collect()
 }
 
-/// Keys by which policies may permit more than without them: what controllers read to make a load
-/// balancer internal, to choose what they read, and to enforce source ranges; what settings name,
-/// and the source ranges.
+/// Returns the annotations by which policies may permit more: those that controllers read to make a
+/// load balancer internal, to choose between controllers and to enforce source ranges, those that
+/// settings name, and the source ranges.
 pub(crate) fn permissions() -> BTreeSet<String> {
     let switches = all_switches().into_iter().map(|switch| switch.key);
     let kinds = variants().filter_map(|variant| match variant.when {
@@ -255,7 +256,7 @@ pub(crate) fn permissions() -> BTreeSet<String> {
     keys.map(str::to_owned).collect()
 }
 
-/// Annotations and their values, as whoever wants to be admitted might try.
+/// Generates annotations that somebody might try in order to be admitted.
 pub(crate) fn annotation() -> BoxedStrategy<(String, String)> {
     let voids: Vec<_> = VOIDS.iter().map(|row| row.key).collect();
     prop_oneof![
@@ -275,7 +276,7 @@ pub(crate) fn annotation() -> BoxedStrategy<(String, String)> {
         1 => any::<bool>().prop_map(|right| {
             (EXTRA.0.to_owned(), (if right { EXTRA.1 } else { "outside" }).to_owned())
         }),
-        1 => glass().prop_map(|value| (BREAK_GLASS.to_owned(), value)),
+        1 => break_glass().prop_map(|value| (BREAK_GLASS.to_owned(), value)),
         2 => (select(vec![
             "external-dns.alpha.kubernetes.io/hostname",
             "metallb.universe.tf/loadBalancerIPs",
@@ -293,7 +294,7 @@ pub(crate) fn annotation() -> BoxedStrategy<(String, String)> {
     .boxed()
 }
 
-/// A label, or a pair of a selector.
+/// Generates a label, or a pair of a selector.
 pub(crate) fn pair() -> BoxedStrategy<(String, String)> {
     let own = |(key, value): (&'static str, &'static str)| (key.to_owned(), value.to_owned());
     prop_oneof![
@@ -349,8 +350,9 @@ fn switch_value() -> impl Strategy<Value = String> {
     select(values).prop_map(str::to_owned)
 }
 
-/// Some grant, if a granter sets them ([`worlds::NOW`]), some don't.
-fn glass() -> impl Strategy<Value = String> {
+/// Generates break-glass values: some of them valid at [`worlds::NOW`], if a permitted user sets
+/// them.
+fn break_glass() -> impl Strategy<Value = String> {
     let values = vec![
         GLASS,
         "2027-01-01T00:00:00Z; far ahead",
@@ -576,12 +578,12 @@ fn status() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// Mostly the value, sometimes null or what an API server takes for absent.
+/// Generates mostly the value, sometimes null or the empty value.
 fn odd(value: impl Strategy<Value = Value> + 'static, empty: Value) -> BoxedStrategy<Value> {
     prop_oneof![12 => value, 1 => Just(Value::Null), 1 => Just(empty)].boxed()
 }
 
-/// Present as often as its weight says, of 15.
+/// Generates a field that is present in `weight` of 15 cases.
 fn field(name: &'static str, weight: u32, value: impl Strategy<Value = Value> + 'static) -> Field {
     let share = f64::from(weight.min(15)) / 15.0;
     if share >= 1.0 {
@@ -598,7 +600,7 @@ fn object(fields: Vec<Field>) -> BoxedStrategy<Value> {
         .boxed()
 }
 
-/// Which world a case plays in.
+/// Generates the index of a world.
 pub(crate) fn world() -> impl Strategy<Value = usize> {
     0..worlds::World::COUNT
 }

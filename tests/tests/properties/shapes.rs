@@ -1,5 +1,4 @@
-//! JSON of any shape where a Service is expected, and captured reviews with something broken in
-//! them.
+//! Strategies for JSON of any shape in place of a Service, and for captured reviews with damage.
 
 use crate::review::Json;
 use crate::services;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::LazyLock;
 
-/// As an API server sent them.
+/// The reviews as an API server sent them.
 static CAPTURED: LazyLock<Vec<Value>> = LazyLock::new(|| {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("admission-reviews");
     let mut files: Vec<_> = std::fs::read_dir(&directory)
@@ -25,7 +24,7 @@ static CAPTURED: LazyLock<Vec<Value>> = LazyLock::new(|| {
     files.iter().map(read).collect()
 });
 
-/// Any JSON; keys are often those of a Service.
+/// Generates any JSON, whose keys are often those of a Service.
 fn anything() -> BoxedStrategy<Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -65,7 +64,7 @@ fn anything() -> BoxedStrategy<Value> {
     .boxed()
 }
 
-/// The same, or a Service's parts of any shape.
+/// Generates any JSON, or a Service with parts of any shape.
 pub(crate) fn any_object() -> BoxedStrategy<Value> {
     let parts = (anything(), anything(), services::any_service());
     let parts = (
@@ -89,7 +88,7 @@ pub(crate) fn any_object() -> BoxedStrategy<Value> {
     prop_oneof![anything(), within].boxed()
 }
 
-/// A Service in which something was replaced, removed or doubled.
+/// Generates a Service in which nodes were replaced, removed or duplicated.
 pub(crate) fn broken_service() -> BoxedStrategy<Value> {
     (services::any_service(), vec(damage(), 1..3))
         .prop_map(|(Json(mut service), damages)| {
@@ -99,7 +98,8 @@ pub(crate) fn broken_service() -> BoxedStrategy<Value> {
         .boxed()
 }
 
-/// Mostly inside of the object, or else the host alone is asked.
+/// The roots of the damage. Most are inside of the object, since damage elsewhere reaches no
+/// policy.
 const ROOTS: [&str; 6] = [
     "/request/object",
     "/request/object",
@@ -109,7 +109,7 @@ const ROOTS: [&str; 6] = [
     "",
 ];
 
-/// A captured review in which something was.
+/// Generates a captured review with damage.
 pub(crate) fn broken_review() -> BoxedStrategy<Json> {
     (select(CAPTURED.as_slice()), vec(damage(), 1..4))
         .prop_map(|(mut review, damages)| {
@@ -124,7 +124,7 @@ pub(crate) fn broken_review() -> BoxedStrategy<Json> {
         .boxed()
 }
 
-/// What becomes of one node.
+/// The damage to one node.
 #[derive(Debug, Clone)]
 struct Damage {
     root: Index,
@@ -135,7 +135,7 @@ struct Damage {
 #[derive(Debug, Clone)]
 enum Deed {
     Replace(Value),
-    /// By another value of the same kind, so that it still decodes.
+    /// Replaces the value by another one of the same type, so that it still decodes.
     Twist(i32, String),
     Remove,
     Double,
@@ -216,7 +216,7 @@ impl Damage {
     }
 }
 
-/// Every node's JSON pointer.
+/// Lists the JSON pointers of all nodes.
 fn list(value: &Value, path: &str, paths: &mut Vec<String>) {
     paths.push(path.to_owned());
     match value {

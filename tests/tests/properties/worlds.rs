@@ -1,7 +1,8 @@
-//! Clusters with every policy of `target/policies`, every rule of theirs switched on.
+//! Worlds: clusters with every policy of `target/policies` and all rules switched on.
 //!
-//! Components are compiled once; a world is an inventory around them. A policy that these settings
-//! don't know comes as it is shipped, but enforced, so that a new one takes part by being built.
+//! Components are compiled once; a world is an inventory around them. A policy without settings
+//! here keeps its shipped ones and is enforced, so that a new policy takes part as soon as it is
+//! built.
 
 use crate::review::Request;
 use sallyport::engine::{Engine, EngineConfig};
@@ -18,64 +19,64 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
-/// Where only ClusterIP is allowed.
+/// A namespace in which only ClusterIP is allowed.
 pub(crate) const RESTRICTED: &str = "restricted";
-/// Whose label marks everything in it as an internal backend.
+/// A namespace whose label makes everything in it an internal backend.
 pub(crate) const VAULT: &str = "vault";
-/// Some namespace without a rule of its own.
+/// A namespace without a rule of its own.
 pub(crate) const TEAM: &str = "team";
-/// In no inventory.
+/// A namespace that is in no inventory.
 pub(crate) const UNKNOWN: &str = "unheard-of";
 
-/// An annotation that settings take for internal, besides the controllers' own.
+/// An annotation that settings accept as internal, besides the controllers' own.
 pub(crate) const EXTRA: (&str, &str) = ("example.com/reach", "inside");
-/// A class that settings take for internal.
+/// A class that settings accept as internal.
 pub(crate) const INTERNAL_CLASS: &str = "example.com/internal";
-/// Who may break the glass.
+/// The user who may set the break-glass annotation.
 pub(crate) const GRANTER: &str = "root";
-/// Who may write `status.loadBalancer`.
+/// The user who may write `status.loadBalancer`.
 pub(crate) const WRITER: &str = "system:cloud-controller-manager";
 
-/// Longer than anything takes on a busy machine: what is looked for here are wrong answers, not
-/// late ones.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A timeout that no review reaches on a busy machine: these tests look for wrong answers, not late
+/// ones.
+const LONG_DEADLINE: Duration = Duration::from_secs(60);
 
-/// 2026-01-01T00:00:00Z, in all reviews.
+/// 2026-01-01T00:00:00Z, the time of all reviews.
 const NOW: Duration = Duration::from_secs(1_767_225_600);
 
 static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| {
     Arc::new(Engine::new(&EngineConfig::default()).expect("this machine carries the engine"))
 });
 
-/// Which settings hold.
+/// The settings of a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Set {
     /// Every rule denies, nothing patches.
     Strict,
-    /// The same, and everything that can patch does.
+    /// Every rule denies, and every policy that can patch does.
     Patching,
-    /// The same with the patches that exclude those: a class instead of an annotation, and coercion
-    /// of what stands.
+    /// Every rule denies, with the patches that exclude those of `Patching`: a class instead of an
+    /// annotation, and coercion of existing values.
     PatchingMore,
 }
 
 /// A cluster and its policies.
 pub(crate) struct World {
-    /// Who makes load balancers there; none: a cluster on bare metal.
+    /// The controller of load balancers; `None` on bare metal.
     pub(crate) controller: Option<&'static Controller>,
     pub(crate) admission: Admission,
-    /// The same, its policies given in the opposite order.
+    /// The policies in reverse order.
     pub(crate) reversed: Admission,
 }
 
-/// One for every controller, and one without.
+/// One world for each controller, and one without.
 pub(crate) static STRICT: LazyLock<Vec<World>> = LazyLock::new(|| World::all(Set::Strict));
 pub(crate) static PATCHING: LazyLock<Vec<World>> = LazyLock::new(|| World::all(Set::Patching));
 pub(crate) static PATCHING_MORE: LazyLock<Vec<World>> =
     LazyLock::new(|| World::all(Set::PatchingMore));
 
 impl World {
-    /// How many there are of each set.
+    /// The number of worlds with each settings.
     pub(crate) const COUNT: usize = CONTROLLERS.len() + 1;
 
     fn all(set: Set) -> Vec<Self> {
@@ -106,7 +107,7 @@ impl World {
             .collect()
     }
 
-    /// The world of a controller.
+    /// Returns the world of a controller.
     pub(crate) fn of(worlds: &'static [Self], name: &str) -> &'static Self {
         let is_its = |world: &&Self| {
             world
@@ -119,7 +120,7 @@ impl World {
             .expect("a world for each controller")
     }
 
-    /// `None`: the body is no AdmissionReview at all, which the server answers by itself.
+    /// Reviews a body; `None` when it is no AdmissionReview, which the server answers by itself.
     pub(crate) fn try_review(&self, function: Function, body: &[u8]) -> Option<Outcome> {
         ask(&self.admission, function, body)
     }
@@ -134,7 +135,7 @@ pub(crate) fn ask(admission: &Admission, function: Function, body: &[u8]) -> Opt
     let request = AdmissionRequest::parse(body).ok()?;
     let clock = Clock {
         now: SystemTime::UNIX_EPOCH + NOW,
-        deadline: Deadline::Each(PATIENCE),
+        deadline: Deadline::Each(LONG_DEADLINE),
     };
     Some(admission.review(function, &request, clock))
 }
@@ -201,7 +202,7 @@ fn load(mut manifest: Value, set: Set, providers: &[&str]) -> Arc<Policy> {
     )
 }
 
-/// `None`: as shipped.
+/// Returns a policy's settings; `None` for the shipped ones.
 fn settings(name: &str, set: Set, providers: &[&str]) -> Option<Value> {
     let patching = set != Set::Strict;
     Some(match name {
@@ -217,8 +218,8 @@ fn settings(name: &str, set: Set, providers: &[&str]) -> Option<Value> {
         }),
         "clusterip-internal" => json!({
             "namespaceLabels": {"example.com/exposure": ["internal"]},
-            // A class that is set is no cloud's: what a cloud would have made internal is so no
-            // more.
+            // An explicit class belongs to no cloud, so the cloud's annotations no longer make it
+            // internal.
             "allowInternalLB": set != Set::PatchingMore,
             "protectLabels": true,
             "coerce": patching,
@@ -264,7 +265,7 @@ fn set_on_create(set: Set) -> Value {
 fn inventory(controller: Option<&Controller>) -> InventoryData {
     let id = match controller {
         None => json!(null),
-        // Nodes of a cloud, of which settings must say who makes load balancers.
+        // Nodes of a cloud for which settings must name the load balancer's controller.
         Some(controller) if controller.infrastructure.is_empty() => json!("aws:///zone/i-1"),
         Some(Controller {
             infrastructure: "oci",

@@ -1,5 +1,5 @@
-//! Tables of what carries a Service beyond its type and selector: exports, annotations that lead
-//! elsewhere, names of ports.
+//! Tables of other ways by which a Service is exposed: exports, annotations for other components,
+//! names of ports.
 
 use super::cell;
 use sallyport_facts::exports::EXPORTING_LABELS;

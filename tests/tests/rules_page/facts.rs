@@ -1,4 +1,4 @@
-//! The tables by which the policies decide, with their sources.
+//! The tables of facts by which the policies decide, with their sources.
 
 use super::cell;
 use sallyport_facts::addresses::{Checked, NAMES};
@@ -92,7 +92,7 @@ fn row(page: &mut String, controller: &Controller, switch: &Switch, when: &str) 
     );
 }
 
-/// The values that have the effect.
+/// Returns the values that have the effect.
 fn reads(reads: Reads) -> String {
     let list = |values: &[&str]| {
         let quoted = values.iter().map(|value| {
@@ -132,7 +132,7 @@ const COLUMNS: [&str; 6] = [
     "leads elsewhere?",
 ];
 
-/// The cells of one controller: the annotations of the tables, then what is said beside them.
+/// Returns the cells of one controller: the annotations of the tables, then the remarks.
 fn cells(answers: &Answers) -> [String; 6] {
     let voids = |counts: fn(&Void) -> bool| {
         VOIDS
@@ -268,10 +268,10 @@ fn no_question_about_a_controller_is_left_open() {
     }
 }
 
-/// The page must not say that a controller enforces source ranges where the policies say that it
+/// The page must not say that a controller enforces source ranges where the policies assume that it
 /// does not.
 #[test]
-fn the_answer_about_source_ranges_is_what_the_policies_decide_by() {
+fn the_page_agrees_with_the_policies_on_source_ranges() {
     for controller in &CONTROLLERS {
         let answers = QUESTIONS
             .iter()

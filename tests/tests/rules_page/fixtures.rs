@@ -1,4 +1,4 @@
-//! What the fixtures tell of each component: messages, and the conformance cases that cover it.
+//! Runs the fixtures for each component's messages and covered conformance cases.
 
 use super::root;
 use sallyport::engine::{Engine, EngineConfig};
@@ -13,24 +13,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Of one component.
+/// The messages and cases of one component.
 #[derive(Default)]
-pub(super) struct Told {
-    /// By rule: each form of message once, as the first fixture shows it.
+pub(super) struct FixtureResults {
+    /// Messages by rule: each form once, as the first fixture shows it.
     pub(super) messages: BTreeMap<String, Vec<String>>,
-    /// Ids such as `B17`.
+    /// Ids of conformance cases, such as `B17`.
     pub(super) cases: BTreeSet<(char, u32)>,
     forms: BTreeSet<(String, String)>,
 }
 
-/// Whose the cases under `fixtures/host` are.
+/// The owner of the cases below `fixtures/host`.
 pub(super) const HOST: &str = "host";
 
-/// A reader has enough of a rule after so many.
+/// The most messages that are listed for a rule.
 const MESSAGES: usize = 8;
 
-/// Runs every fixture that is about one policy; by the name of the component, or [`HOST`].
-pub(super) fn run() -> BTreeMap<String, Told> {
+/// Runs every fixture of a single policy. Returns the results by the component's name, or [`HOST`].
+pub(super) fn run() -> BTreeMap<String, FixtureResults> {
     let engine = Arc::new(
         Engine::new(&EngineConfig {
             concurrency: 1,
@@ -43,15 +43,15 @@ pub(super) fn run() -> BTreeMap<String, Told> {
     let search = ModuleSearch {
         directory: Some(root().join("target/policies")),
     };
-    let mut told = BTreeMap::<String, Told>::new();
+    let mut results = BTreeMap::<String, FixtureResults>::new();
     for file in files {
         let suite = suites::read(&file, &search)
             .unwrap_or_else(|error| panic!("{error}; run `make policies`"));
         let mut hosts = HashMap::new();
         for case in &suite.cases {
             let about = about(&file, &case.setup);
-            let told = told.entry(about.clone()).or_default();
-            told.cases.extend(id(&case.name));
+            let results = results.entry(about.clone()).or_default();
+            results.cases.extend(id(&case.name));
             if case.setup.policies.len() > 1 || case.expect.settings_error.is_some() {
                 continue;
             }
@@ -59,14 +59,14 @@ pub(super) fn run() -> BTreeMap<String, Told> {
                 .entry(case.setup.fingerprint())
                 .or_insert_with(|| admission(&engine, &case.setup));
             if let Some(outcome) = review(host, case) {
-                told.hear(&outcome, about == HOST);
+                results.add(&outcome, about == HOST);
             }
         }
     }
-    told
+    results
 }
 
-/// The component's name, as its folder has it.
+/// Returns the component's name, from its folder.
 fn about(file: &Path, setup: &Setup) -> String {
     let folder = file
         .parent()
@@ -109,8 +109,8 @@ fn review(host: &Admission, case: &Case) -> Option<Outcome> {
     Some(host.review(case.function, &request, clock))
 }
 
-impl Told {
-    fn hear(&mut self, outcome: &Outcome, is_host: bool) {
+impl FixtureResults {
+    fn add(&mut self, outcome: &Outcome, is_host: bool) {
         if is_host {
             for cause in outcome
                 .response
@@ -143,7 +143,8 @@ impl Told {
         }
     }
 
-    /// Two messages have one form when they differ in numbers and quoted text only.
+    /// Keeps a message of a new form. Messages have the same form when they differ only in numbers
+    /// and quoted text.
     fn keep(&mut self, rule: &str, message: String) {
         let is_new = self.forms.insert((rule.to_owned(), form(&message)));
         let messages = self.messages.entry(rule.to_owned()).or_default();
@@ -166,7 +167,7 @@ fn form(message: &str) -> String {
         .collect()
 }
 
-/// `(B, 17)` of `B17: …`.
+/// Returns `(B, 17)` for `B17: …`.
 fn id(name: &str) -> Option<(char, u32)> {
     let id = name.split_once(':')?.0;
     let group = id.chars().next().filter(char::is_ascii_uppercase)?;

@@ -1,9 +1,9 @@
-//! `docs/rules.md`, the reference of every rule, is made here and checked to be current. `make
+//! Generates `docs/rules.md`, the reference of every rule, and checks that it is current. `make
 //! docs` writes it.
 //!
-//! Nothing in it is written by hand twice: what a policy is for and its settings come from its
-//! component, messages and the cases covered from running every fixture, tables of facts from the
-//! SDK, presets from their manifests.
+//! Nothing in it is written twice by hand: a policy's purpose and settings come from its component,
+//! messages and covered cases from running every fixture, tables of facts from the SDK, presets
+//! from their manifests.
 
 mod elsewhere;
 mod facts;
@@ -68,7 +68,7 @@ fn the_reference_of_rules_is_current() {
     );
 }
 
-/// A cell of a table: on one line, with its bars escaped.
+/// Formats a table cell: one line with escaped bars.
 fn cell(text: &str) -> String {
     text.split_whitespace()
         .collect::<Vec<_>>()

@@ -1,6 +1,6 @@
-//! One section a policy.
+//! The sections of the policies, one each.
 
-use super::fixtures::{HOST, Told};
+use super::fixtures::{FixtureResults, HOST};
 use super::{cell, root};
 use sallyport::engine::{Engine, EngineConfig};
 use sallyport::evaluator;
@@ -75,7 +75,7 @@ Each policy has these fields in its `ServicePolicy`:
 
 ";
 
-pub(super) fn write(page: &mut String, fixtures: &BTreeMap<String, Told>) {
+pub(super) fn write(page: &mut String, fixtures: &BTreeMap<String, FixtureResults>) {
     let policies = inspect();
     index(page, &policies);
     for policy in &policies {
@@ -87,17 +87,17 @@ pub(super) fn write(page: &mut String, fixtures: &BTreeMap<String, Told>) {
         let _ = write!(page, "## {name}\n\n{}\n\n", bold(documentation));
         let _ = writeln!(page, "{}.\n", asked(policy));
         settings(page, policy);
-        let told = fixtures
+        let results = fixtures
             .get(name)
             .unwrap_or_else(|| panic!("no fixtures for {name}"));
-        check_rules(documentation, name, told);
-        messages(page, name, told);
-        cases(page, told);
+        check_rules(documentation, name, results);
+        messages(page, name, results);
+        cases(page, results);
     }
     page.push_str(HOST_SECTION);
-    let told = &fixtures[HOST];
-    messages(page, HOST, told);
-    cases(page, told);
+    let results = &fixtures[HOST];
+    messages(page, HOST, results);
+    cases(page, results);
 }
 
 fn inspect() -> Vec<Inspection> {
@@ -126,7 +126,7 @@ fn inspect() -> Vec<Inspection> {
     folders.into_iter().map(inspect).collect()
 }
 
-/// Every rule with its policy.
+/// Writes the index of all rules with their policies.
 fn index(page: &mut String, policies: &[Inspection]) {
     let mut rows = vec![(
         "S16",
@@ -158,24 +158,24 @@ fn index(page: &mut String, policies: &[Inspection]) {
     page.push('\n');
 }
 
-/// The lines `- S04: a load balancer …` of a world's doc comment.
+/// Returns the rules of a world's doc comment, from lines such as `- S04: a load balancer …`.
 fn rules(documentation: &str) -> impl Iterator<Item = (&str, &str)> {
     documentation
         .lines()
         .filter_map(|line| line.strip_prefix("- ")?.split_once(": "))
 }
 
-/// A rule that a component knows is one that it documents.
-fn check_rules(documentation: &str, name: &str, told: &Told) {
+/// Checks that a component documents every rule that it reports.
+fn check_rules(documentation: &str, name: &str, results: &FixtureResults) {
     let documented: BTreeSet<_> = rules(documentation).map(|(id, _)| id).collect();
-    for rule in told
+    for rule in results
         .messages
         .keys()
         .filter(|rule| *rule != "warnings" && *rule != "S16")
     {
         assert!(
             documented.contains(rule.as_str()),
-            "{name} tells of {rule}, which its world's doc comment doesn't list"
+            "{name} reports {rule}, which its world's doc comment doesn't list"
         );
     }
 }
@@ -240,7 +240,8 @@ fn rows(page: &mut String, schema: &Value, prefix: &str) {
     }
 }
 
-/// A list of half a hundred names is told by its length; the tables below hold them.
+/// Formats a default. A list of half a hundred names is given by its length; the tables below hold
+/// the names.
 fn default(value: &Value) -> String {
     const SHOWN: usize = 80;
     let text = value.to_string();
@@ -252,10 +253,10 @@ fn default(value: &Value) -> String {
     }
 }
 
-fn messages(page: &mut String, name: &str, told: &Told) {
+fn messages(page: &mut String, name: &str, results: &FixtureResults) {
     let shown = if name == HOST { "" } else { name };
     page.push_str("```text\n");
-    for message in told.messages.values().flatten() {
+    for message in results.messages.values().flatten() {
         let prefix = if shown.is_empty() {
             String::new()
         } else {
@@ -266,8 +267,8 @@ fn messages(page: &mut String, name: &str, told: &Told) {
     page.push_str("```\n\n");
 }
 
-fn cases(page: &mut String, told: &Told) {
-    let ids: Vec<_> = told
+fn cases(page: &mut String, results: &FixtureResults) {
+    let ids: Vec<_> = results
         .cases
         .iter()
         .map(|(group, number)| format!("{group}{number}"))

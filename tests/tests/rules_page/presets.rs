@@ -1,4 +1,4 @@
-//! Which preset has which policy, and with what settings.
+//! The table of presets: the policies of each, and their settings.
 
 use super::{cell, root};
 use serde_json::Value;

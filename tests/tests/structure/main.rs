@@ -1,5 +1,5 @@
-//! The source tree keeps to what `docs/architecture.md` says: dependencies go one way, no two files
-//! use each other, and no line is longer than 100 columns.
+//! Checks the source tree against `docs/architecture.md`: dependencies go one way, no two files use
+//! each other, and no line is longer than 100 columns.
 
 mod uses;
 
@@ -16,7 +16,7 @@ fn root() -> &'static Path {
         .expect("the package lies in the repository")
 }
 
-/// Every Rust file below a directory, but for those that a build made.
+/// Finds every Rust file below a directory, except in build directories.
 fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("it can be read") {
         let path = entry.expect("it can be read").path();
@@ -29,8 +29,8 @@ fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The folders of a crate by layer, lowest first, as the page declares them on the line that begins
-/// with `label`.
+/// Returns the folders of a crate by layer, lowest first, as the page's line with this `label`
+/// declares them.
 fn layers(label: &str) -> BTreeMap<String, usize> {
     let page = fs::read_to_string(root().join("docs/architecture.md")).expect("the page is there");
     let mut lines = page.lines().skip_while(|line| !line.starts_with(label));
@@ -106,7 +106,7 @@ fn no_line_is_longer_than_100_columns() {
     for file in files {
         let text = fs::read_to_string(&file).expect("it can be read");
         for (number, line) in text.lines().enumerate() {
-            // An address can't be broken.
+            // An address can't be wrapped.
             if line.chars().count() > MAX_COLUMNS && !line.contains("https://") {
                 long.push(format!("{}:{}", file.display(), number + 1));
             }

@@ -1,11 +1,11 @@
-//! Which files of a crate use which, read from its `crate::`, `super::` and `self::` paths. Tests
-//! are left out.
+//! Reads the dependencies between the files of a crate from their `crate::`, `super::` and `self::`
+//! paths. Tests are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// The modules of a crate, by their path such as `server::peer`, and those that each uses.
+/// The modules of a crate by path, such as `server::peer`, each with the modules that it uses.
 pub(crate) struct Crate {
     pub(crate) uses: BTreeMap<String, BTreeSet<String>>,
 }
@@ -30,13 +30,13 @@ impl Crate {
                 .collect();
             (module.clone(), used)
         });
-        // The root only names the others.
+        // The root only declares the others.
         Self {
             uses: uses.filter(|(module, _)| !module.is_empty()).collect(),
         }
     }
 
-    /// Modules that use each other, directly or through others.
+    /// Returns groups of modules that use each other, directly or through others.
     pub(crate) fn circles(&self) -> Vec<BTreeSet<&str>> {
         let mut circles: Vec<BTreeSet<&str>> = vec![];
         for module in self.uses.keys() {
@@ -66,7 +66,8 @@ impl Crate {
     }
 }
 
-/// `server::peer` of `src/server/peer.rs`; the root is empty.
+/// Returns the module path of a file: `server::peer` for `src/server/peer.rs`, nothing for the
+/// root.
 fn module(source: &Path, file: &Path) -> String {
     let relative = file.strip_prefix(source).expect("it lies in the source");
     let relative = relative.with_extension("");
@@ -77,7 +78,7 @@ fn module(source: &Path, file: &Path) -> String {
     parts.join("::")
 }
 
-/// The text without comments and without the tests at its end.
+/// Returns the text without comments and without the tests at its end.
 fn code(text: &str) -> String {
     let end = text.find("#[cfg(test)]\nmod tests {");
     let text = &text[..end.unwrap_or(text.len())];
@@ -87,7 +88,8 @@ fn code(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Every path that begins at the root, above, or here; those in braces one by one.
+/// Returns every path that starts at the root, at the parent or at the module; paths in braces are
+/// expanded.
 fn paths(text: &str) -> Vec<String> {
     let mut found = vec![];
     for start in ["crate::", "super::", "self::"] {
@@ -103,7 +105,7 @@ fn paths(text: &str) -> Vec<String> {
     found
 }
 
-/// Adds the paths that a text begins with, each below `prefix`.
+/// Adds the paths at the start of a text, each below `prefix`.
 fn expand(prefix: &str, text: &str, found: &mut Vec<String>) {
     let text = text.trim_start();
     let name_ends = text
@@ -123,7 +125,7 @@ fn expand(prefix: &str, text: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The items of a list in braces whose opening brace is gone.
+/// Splits a list in braces whose opening brace is gone.
 fn items(list: &str) -> Vec<&str> {
     let (mut depth, mut start, mut items) = (0, 0, vec![]);
     for (at, c) in list.char_indices() {
@@ -144,7 +146,7 @@ fn items(list: &str) -> Vec<&str> {
     items
 }
 
-/// The module that a path of `module` leads into, `None` where that is the root.
+/// Returns the module that a path of `module` leads into; `None` for the root.
 fn resolve(module: &str, path: &str, modules: &BTreeMap<String, String>) -> Option<String> {
     let mut base: Vec<&str> = module.split("::").filter(|part| !part.is_empty()).collect();
     for part in path.split("::") {

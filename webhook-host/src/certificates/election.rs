@@ -1,10 +1,10 @@
-//! Which replica writes: the one that holds the Lease.
+//! Leader election over a Lease: the holder writes the Secret, the other replicas read it.
 //!
-//! A Lease that was not renewed for its duration may be taken. How long that is, each replica
-//! measures on its own clock, from when it saw the Lease change: what is written in it as a time is
-//! not compared, so clocks may go differently. Two replicas that take it at once are told apart by
-//! its resourceVersion; what the leader writes has that precondition too, so a leader that does not
-//! know yet that it was replaced does no harm.
+//! A replica may take a Lease that did not change for its duration. Each replica measures that on
+//! its own clock from the moment it saw the Lease change, and never compares the times written in
+//! it, so clocks may differ. When two replicas take the Lease at once, its resourceVersion lets one
+//! of them win. The leader's writes to the Secret have such a precondition too, so a leader that
+//! does not know yet that it was replaced does no harm.
 
 use k8s_openapi::api::coordination::v1::LeaseSpec;
 use std::time::{Duration, Instant};
@@ -16,14 +16,14 @@ pub(super) struct Election {
     seen: Option<(LeaseSpec, Instant)>,
 }
 
-/// What to do with the Lease.
+/// The action that the state of the Lease allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It is ours: renew it.
+    /// This replica holds it, and must renew it.
     Leads,
-    /// Nobody holds it: take it.
+    /// Nobody holds it, and this replica may take it.
     MayLead,
-    /// Somebody else holds it.
+    /// Another replica holds it.
     Follows(String),
 }
 
@@ -36,8 +36,8 @@ impl Election {
         &self.me
     }
 
-    /// Looks at what the Lease says now.
-    pub(super) fn look(&mut self, lease: Option<&LeaseSpec>, now: Instant) -> Standing {
+    /// Decides what to do with the Lease as it is now.
+    pub(super) fn standing(&mut self, lease: Option<&LeaseSpec>, now: Instant) -> Standing {
         let holder = lease
             .and_then(|lease| lease.holder_identity.clone())
             .filter(|holder| !holder.is_empty());
@@ -78,43 +78,46 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_of_nobody_may_be_taken() {
+    fn a_lease_without_a_holder_may_be_taken() {
         let mut election = Election::new("a".to_owned());
-        assert_eq!(election.look(None, Instant::now()), Standing::MayLead);
+        assert_eq!(election.standing(None, Instant::now()), Standing::MayLead);
         assert_eq!(
-            election.look(Some(&LeaseSpec::default()), Instant::now()),
+            election.standing(Some(&LeaseSpec::default()), Instant::now()),
             Standing::MayLead
         );
         assert_eq!(
-            election.look(Some(&lease("", 1)), Instant::now()),
+            election.standing(Some(&lease("", 1)), Instant::now()),
             Standing::MayLead
         );
     }
 
     #[test]
-    fn a_lease_may_be_taken_when_it_stood_still_for_its_duration() {
+    fn a_lease_unchanged_for_its_duration_may_be_taken() {
         let (mut election, start) = (Election::new("a".to_owned()), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(
-            election.look(Some(&lease("b", 1)), at(0)),
+            election.standing(Some(&lease("b", 1)), at(0)),
             Standing::Follows("b".to_owned())
         );
         assert_eq!(
-            election.look(Some(&lease("b", 1)), at(30)),
+            election.standing(Some(&lease("b", 1)), at(30)),
             Standing::Follows("b".to_owned())
         );
         assert_eq!(
-            election.look(Some(&lease("b", 2)), at(31)),
+            election.standing(Some(&lease("b", 2)), at(31)),
             Standing::Follows("b".to_owned())
         );
         assert_eq!(
-            election.look(Some(&lease("b", 2)), at(61)),
+            election.standing(Some(&lease("b", 2)), at(61)),
             Standing::Follows("b".to_owned())
         );
         assert_eq!(
-            election.look(Some(&lease("b", 2)), at(62)),
+            election.standing(Some(&lease("b", 2)), at(62)),
             Standing::MayLead
         );
-        assert_eq!(election.look(Some(&lease("a", 3)), at(63)), Standing::Leads);
+        assert_eq!(
+            election.standing(Some(&lease("a", 3)), at(63)),
+            Standing::Leads
+        );
     }
 }

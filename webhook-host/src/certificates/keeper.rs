@@ -1,8 +1,9 @@
-//! Looks after the Secret: reads it, serves what is in it, and as the holder of the Lease brings it
-//! forward.
+//! Keeps the Secret with the self-managed certificate: reads it, serves the certificate in it, and,
+//! as the holder of the Lease, rotates and renews it.
 //!
-//! What goes wrong in a round is told and tried again in the next; what serves, serves on. Every
-//! write has the resourceVersion that was read as its precondition.
+//! `cli::serve` starts one keeper for each host with `--self-managed-certificate`. A round that
+//! fails is logged and tried again in the next one, while the last good certificate keeps serving.
+//! Every write has the resourceVersion that was read as its precondition.
 
 use super::election::{Election, Standing};
 use super::material::Material;
@@ -10,7 +11,7 @@ use super::schedule::{Schedule, Step};
 use crate::kube_error;
 use crate::live::Live;
 use crate::status::{CertificateTrouble, SelfManagedStatus, TroubleReason};
-use crate::webhooks::ca_bundle::{Called, Configuration};
+use crate::webhooks::ca_bundle::{Configuration, HostReference};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Secret;
@@ -20,33 +21,33 @@ use kube::{Client, ResourceExt as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// For all requests of a round, which take milliseconds each.
-const ROUND: Duration = Duration::from_secs(20);
+/// The timeout of all requests of a round, which take milliseconds each.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A leader that missed so many rounds is gone.
+/// The number of rounds that a leader may miss before another replica takes the Lease.
 const MISSED_ROUNDS: u32 = 3;
 
-/// Marks the Secret as one that may be written.
+/// The label of a Secret that the host may write.
 const LABEL: (&str, &str) = ("sallyport.dev/certificate", "self-managed");
 
-/// Where things are.
+/// Names of the objects that the keeper reads and writes.
 #[derive(Debug, Clone)]
 pub struct Places {
-    /// Of the Secret, the Lease and the Service.
+    /// The namespace of the Secret, the Lease and the Service.
     pub namespace: String,
     /// The Service that API servers call.
     pub service: String,
     /// The Secret; the Lease has its name.
     pub secret: String,
-    /// The webhook configurations, of both kinds.
+    /// The name of the webhook configurations, validating and mutating.
     pub webhooks: String,
-    /// Whether the host makes those that it needs itself, once it serves.
+    /// True when the host creates the missing webhook configurations itself, once it serves.
     pub registers: bool,
 }
 
 impl Places {
-    fn called(&self) -> Called<'_> {
-        Called {
+    fn called(&self) -> HostReference<'_> {
+        HostReference {
             namespace: &self.namespace,
             service: &self.service,
             webhooks: &self.webhooks,
@@ -55,7 +56,7 @@ impl Places {
     }
 }
 
-/// Keeps a certificate.
+/// One replica's loop around the Secret, the Lease and the `caBundle`.
 pub struct Keeper {
     secrets: Api<Secret>,
     leases: Api<Lease>,
@@ -65,10 +66,10 @@ pub struct Keeper {
     election: Election,
     every: Duration,
     live: Arc<Live>,
-    /// The last that was read or written without a defect.
+    /// The last material that was read or written without a defect.
     good: Option<Material>,
-    /// What was told last; told again when it changes.
-    told: Vec<CertificateTrouble>,
+    /// The troubles of the last round. Only new ones are logged.
+    reported: Vec<CertificateTrouble>,
 }
 
 impl Keeper {
@@ -90,18 +91,18 @@ impl Keeper {
             election: Election::new(me),
             live,
             good: None,
-            told: vec![],
+            reported: vec![],
         }
     }
 
-    /// Never ends.
+    /// Runs rounds forever.
     pub async fn run(mut self) {
         loop {
             let mut status = SelfManagedStatus::default();
-            let ended = match tokio::time::timeout(ROUND, self.round(&mut status)).await {
+            let ended = match tokio::time::timeout(ROUND_TIMEOUT, self.round(&mut status)).await {
                 Ok(ended) => ended,
                 Err(_) => {
-                    let message = format!("the API server did not answer within {ROUND:?}");
+                    let message = format!("the API server did not answer within {ROUND_TIMEOUT:?}");
                     Err(CertificateTrouble {
                         reason: TroubleReason::Unreachable,
                         message,
@@ -109,13 +110,13 @@ impl Keeper {
                 }
             };
             status.troubles.extend(ended.err());
-            self.tell(status);
+            self.report(status);
             tokio::time::sleep(self.every).await;
         }
     }
 
-    /// Trouble is logged when it is new.
-    fn tell(&mut self, mut status: SelfManagedStatus) {
+    /// Logs the troubles that the last round did not have, and publishes the status.
+    fn report(&mut self, mut status: SelfManagedStatus) {
         if status.state.is_empty() {
             let serves = self.live.tls().identity().is_some();
             status.state = if serves {
@@ -132,11 +133,11 @@ impl Keeper {
         for trouble in status
             .troubles
             .iter()
-            .filter(|trouble| !self.told.contains(trouble))
+            .filter(|trouble| !self.reported.contains(trouble))
         {
             tracing::warn!("self-managed certificate: {trouble}");
         }
-        self.told.clone_from(&status.troubles);
+        self.reported.clone_from(&status.troubles);
         self.live.tls().note(status);
     }
 
@@ -161,7 +162,7 @@ impl Keeper {
         self.lead(found, stored, status).await
     }
 
-    /// What the Secret holds, when that can be used.
+    /// Parses the Secret; `None` when it is absent, empty or unusable.
     fn read(
         &self,
         found: Option<&Secret>,
@@ -213,7 +214,7 @@ impl Keeper {
         }
     }
 
-    /// Handshakes use it from now on.
+    /// Presents this certificate in handshakes from now on.
     fn serve(&mut self, material: &Material) {
         let Some(identity) = material.identity() else {
             return;
@@ -228,12 +229,12 @@ impl Keeper {
         self.good = Some(material.clone());
     }
 
-    /// `None` when this replica leads, or else who does.
+    /// Takes or renews the Lease. Returns `None` when this replica leads, else the leader's name.
     async fn elect(&mut self) -> Result<Option<String>, CertificateTrouble> {
         let what = format!("Lease {}", self.secret);
         let failed = |error: kube::Error| trouble(&what, &error);
         let found = self.leases.get_opt(&self.secret).await.map_err(failed)?;
-        let standing = self.election.look(
+        let standing = self.election.standing(
             found.as_ref().and_then(|lease| lease.spec.as_ref()),
             Instant::now(),
         );
@@ -247,7 +248,7 @@ impl Keeper {
             .and_then(|lease| lease.spec.clone())
             .unwrap_or_default();
         let now = MicroTime(Timestamp::now());
-        let seconds = (self.every * MISSED_ROUNDS + ROUND).as_secs();
+        let seconds = (self.every * MISSED_ROUNDS + ROUND_TIMEOUT).as_secs();
         let spec = LeaseSpec {
             holder_identity: Some(self.election.me().to_owned()),
             lease_duration_seconds: Some(i32::try_from(seconds).unwrap_or(i32::MAX)),
@@ -354,14 +355,15 @@ impl Keeper {
             .map_err(|error| trouble(&self.what(), &error))
     }
 
-    /// Whether API servers trust what is told.
+    /// Writes the bundle into the webhook configurations. Returns false when API servers may trust
+    /// other authorities.
     async fn publish(&mut self, material: &Material, status: &mut SelfManagedStatus) -> bool {
         let bundle = material.bundle();
         let mut trusted = true;
         for configuration in &mut self.configurations {
-            let told = configuration.tell(&bundle).await;
-            trusted &= told.is_ok();
-            let trouble = told.unwrap_or_else(Some);
+            let result = configuration.ensure_bundle(&bundle).await;
+            trusted &= result.is_ok();
+            let trouble = result.unwrap_or_else(Some);
             status
                 .troubles
                 .extend(trouble.filter(|trouble| !status.troubles.contains(trouble)));

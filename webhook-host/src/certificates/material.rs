@@ -1,7 +1,8 @@
-//! What the Secret holds: authorities, the newest one's key, and a certificate by one of them.
+//! The content of the Secret: authorities, the newest one's key, and a certificate signed by one of
+//! them.
 //!
-//! Only what fits together is taken: the key fits the newest authority, and one of the authorities
-//! vouches for the certificate.
+//! Invariant: the key belongs to the newest authority, and one of the authorities signed the
+//! certificate.
 
 use super::mint;
 use crate::tls::{Certificate, Identity, TlsError};
@@ -25,7 +26,7 @@ const KEY: &str = "tls.key";
 const AUTHORITIES: &str = "ca.crt";
 const AUTHORITY_KEY: &str = "ca.key";
 
-/// Why what a Secret holds can't be used.
+/// The reason why a Secret can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Defect {
     /// A key of the Secret is absent.
@@ -39,7 +40,7 @@ pub enum Defect {
     Untrusted(String),
 }
 
-/// What a Secret holds.
+/// The decoded content of a Secret.
 #[derive(Debug, Clone)]
 pub struct Material {
     /// The newest first, at least one.
@@ -59,12 +60,12 @@ pub(super) struct Leaf {
     pub(super) identity: Identity,
     chain: String,
     key: String,
-    /// Whether the newest authority vouches for it, or an older one.
+    /// True when the newest authority signed it, false when an older one did.
     pub(super) by_newest: bool,
 }
 
 impl Material {
-    /// A first authority and a certificate by it.
+    /// Creates a first authority and a certificate signed by it.
     ///
     /// # Errors
     ///
@@ -86,12 +87,12 @@ impl Material {
         Ok(material)
     }
 
-    /// Reads the data of a Secret. A certificate that can't be used is left out, and is why; the
-    /// rest goes on without it.
+    /// Decodes the data of a Secret. A certificate that can't be used is left out and returned as a
+    /// [`Defect`]; the authorities are used without it.
     ///
     /// # Errors
     ///
-    /// [`Defect`] when it has no authority that could make a certificate.
+    /// [`Defect`] when there is no authority that could sign a certificate.
     pub fn from_data(
         data: &BTreeMap<String, ByteString>,
     ) -> Result<(Self, Option<Defect>), Defect> {
@@ -119,7 +120,7 @@ impl Material {
         ))
     }
 
-    /// What a Secret holds of it.
+    /// Encodes the material as the data of a Secret.
     pub fn to_data(&self) -> BTreeMap<String, ByteString> {
         let mut data = BTreeMap::from([
             (AUTHORITIES.to_owned(), self.bundle()),
@@ -142,12 +143,12 @@ impl Material {
             .collect()
     }
 
-    /// What a server shows; `None` when the Secret holds no usable certificate.
+    /// Returns the certificate and key to serve; `None` when there is no usable certificate.
     pub fn identity(&self) -> Option<&Identity> {
         self.leaf.as_ref().map(|leaf| &leaf.identity)
     }
 
-    /// The authority that makes certificates now.
+    /// Returns the newest authority, which signs all further certificates.
     pub fn authority(&self) -> &Certificate {
         &self.newest().certificate
     }
@@ -160,8 +161,8 @@ impl Material {
         &self.authorities[1..]
     }
 
-    /// A new authority, and with it the old ones; the certificate stays. The old one's key is gone:
-    /// it makes no more.
+    /// Adds a new authority in front of the old ones and keeps the certificate. The old authority's
+    /// key is dropped, so it signs nothing more.
     pub(super) fn rotate(&mut self, life: SignedDuration, now: Timestamp) -> Result<(), TlsError> {
         let (pem, key) = mint::authority(life, now)?;
         let certificate = Certificate::from_der(&der(pem.as_bytes())?)?;
@@ -174,7 +175,7 @@ impl Material {
         Ok(())
     }
 
-    /// A new certificate by the newest authority.
+    /// Replaces the certificate by one that the newest authority signs.
     pub(super) fn renew(
         &mut self,
         names: &[String],
@@ -194,7 +195,7 @@ impl Material {
         Ok(())
     }
 
-    /// Takes old authorities out, never the newest.
+    /// Removes the old authorities for which `gone` is true, never the newest one.
     pub(super) fn retire(&mut self, gone: impl Fn(&Authority) -> bool) {
         let mut index = 0;
         self.authorities.retain(|authority| {
@@ -232,7 +233,7 @@ impl Leaf {
     }
 }
 
-/// Whether one of the authorities made this certificate, whatever the time is.
+/// Checks that one of the authorities signed this certificate, regardless of validity periods.
 fn vouched(chain: &str, identity: &Identity, authorities: &[Authority]) -> Result<(), String> {
     let (mut roots, at) = (RootCertStore::empty(), identity.certificate().not_before);
     for authority in authorities {
@@ -243,7 +244,7 @@ fn vouched(chain: &str, identity: &Identity, authorities: &[Authority]) -> Resul
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
     let verifier = verifier.map_err(|error| error.to_string())?;
     let der = der(chain.as_bytes()).map_err(|error| error.to_string())?;
-    // Alternative names come last, and count alone.
+    // The subject alternative names come last, and are the only names that count.
     let name = identity
         .certificate()
         .names

@@ -1,4 +1,4 @@
-//! Makes certificates. Times are given, not looked up.
+//! Creates keys and certificates with `rcgen`. Used by `material`. All times are arguments.
 
 use crate::tls::TlsError;
 use base64::Engine as _;
@@ -11,19 +11,19 @@ use rcgen::{
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Certificates count from so long before they were made, for clients whose clocks are behind.
+/// The time by which `notBefore` precedes the creation, for clients whose clocks are behind.
 pub(super) const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
-/// Bytes of a PEM line (RFC 7468).
+/// Characters of a PEM line (RFC 7468).
 const LINE: usize = 64;
 
-/// A new authority for so long: certificate and key (PEM).
+/// Creates an authority with this lifetime. Returns its certificate and key as PEM.
 pub(super) fn authority(
     life: SignedDuration,
     now: Timestamp,
 ) -> Result<(String, String), TlsError> {
     let mut params = CertificateParams::default();
-    // Each has a name of its own, so that clients find the right one among several.
+    // Each authority has a name of its own, by which clients find the right one among several.
     params.distinguished_name = name(&format!("Sallyport CA {now}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -33,7 +33,7 @@ pub(super) fn authority(
     Ok((pem(made.der()), key.serialize_pem()))
 }
 
-/// A certificate for a server by an authority: certificate and key (PEM).
+/// Creates a server certificate signed by an authority. Returns certificate and key as PEM.
 pub(super) fn leaf(
     authority: &str,
     key: &str,
@@ -43,7 +43,7 @@ pub(super) fn leaf(
     let issuer = Issuer::from_ca_cert_pem(authority, KeyPair::from_pem(key).map_err(failed)?)
         .map_err(failed)?;
     let mut params = CertificateParams::new(names).map_err(failed)?;
-    // A common name has at most 64 characters; clients look at the alternative names alone.
+    // A common name has at most 64 characters, and clients read the alternative names alone.
     params.distinguished_name = name("sallyport");
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -54,7 +54,7 @@ pub(super) fn leaf(
     Ok((pem(made.der()), key.serialize_pem()))
 }
 
-/// With line feeds alone, so that what is written is what is read.
+/// Encodes a certificate as PEM. Lines end in LF alone, so that the Secret is read back unchanged.
 pub(super) fn pem(der: &[u8]) -> String {
     let base64 = STANDARD.encode(der);
     let mut text = "-----BEGIN CERTIFICATE-----\n".to_owned();

@@ -1,12 +1,12 @@
-//! Certificates that hosts make themselves: an authority and a certificate by it in one Secret,
-//! which all replicas share.
+//! The self-managed certificate: an authority and a certificate signed by it in one Secret, which
+//! all replicas share.
 //!
-//! [`Material`] is what the Secret holds, [`Schedule`] says what to do with it at a time: that is
-//! all data, and knows neither clocks nor clusters. `keeper` does it: one of the few modules that
-//! know `kube::Client`.
+//! [`Material`] is the content of the Secret, and [`Schedule`] decides the next step at a given
+//! time; both are plain values without a clock or a client. `keeper` carries the steps out with a
+//! `kube::Client`, and `election` decides which replica writes.
 //!
-//! Invariant: at every moment, whoever trusts what the webhook configurations said an overlap ago
-//! or say now trusts every certificate that a replica may still show.
+//! Invariant: a client that trusts the authorities of the webhook configurations, as they are now
+//! or were one overlap ago, trusts every certificate that any replica may still present.
 
 mod election;
 mod keeper;

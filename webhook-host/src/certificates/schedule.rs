@@ -1,15 +1,17 @@
-//! When a certificate is renewed, and how one authority follows another.
+//! The schedule of the self-managed certificate: when to renew it, and how one authority replaces
+//! another.
 //!
-//! An authority turns over in three steps, so that no client ever meets a certificate that it does
+//! An authority is replaced in three steps, so that no client ever sees a certificate that it does
 //! not trust:
 //!
-//! 1. a new authority is made, and clients are told to trust both; the old one's certificate serves
-//!    on;
-//! 2. an overlap later, and when clients were really told, a certificate by the new one serves;
-//! 3. when every certificate that the old one made has expired, clients are told to trust the new
-//!    one alone.
+//! 1. A new authority is created, and the webhook configurations list both. The certificate of the
+//!    old one keeps serving.
+//! 2. One overlap later, and once the configurations do list both, a certificate of the new
+//!    authority serves.
+//! 3. When every certificate of the old authority has expired, the configurations list the new
+//!    authority alone.
 //!
-//! Where it stands is read off the certificates themselves: there is no other state that could be
+//! The current step follows from the certificates themselves: there is no other state that could be
 //! lost or wrong.
 
 use super::material::Material;
@@ -18,9 +20,9 @@ use crate::tls::{Certificate, TlsError};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// An authority must outlive a certificate that it makes just before it turns over, with two thirds
-/// of its life behind it.
-const AUTHORITY_TO_LEAF: i32 = 3;
+/// An authority must outlive a certificate that it signs just before its own rotation, when two
+/// thirds of its life are over.
+const MIN_AUTHORITY_TO_LEAF: i32 = 3;
 
 /// How long clients are told to trust a new authority before it signs: API servers notice a changed
 /// webhook configuration within seconds, and a person who must intervene has a day.
@@ -38,7 +40,7 @@ const LEAF_TO_INTERVAL: i32 = 60;
 /// Certificates know whole seconds alone: one may have been made a second later than it says.
 const GRAIN: SignedDuration = SignedDuration::from_secs(1);
 
-/// How long things live. Lives fit each other.
+/// Lifetimes of the authority and the certificate, and the overlap. Invariant: they fit each other.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     names: Vec<String>,
@@ -58,18 +60,18 @@ pub struct ScheduleError {
     leaf: SignedDuration,
 }
 
-/// What to do with a Secret.
+/// The next step of the rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing before this time.
+    /// Nothing to do before this time.
     Keep(Timestamp),
-    /// Nothing until clients trust the new authority.
+    /// Wait until clients trust the new authority.
     AwaitTrust,
-    /// Make a new authority, for clients to trust beside the old one.
+    /// Create a new authority, which clients trust beside the old one.
     Rotate,
-    /// Make a new certificate by the newest authority.
+    /// Sign a new certificate with the newest authority.
     Renew,
-    /// Forget the old authorities.
+    /// Remove the old authorities.
     Retire,
 }
 
@@ -109,11 +111,11 @@ impl Schedule {
         Material::begin(&self.names, (self.authority, self.leaf), now)
     }
 
-    /// What is to be done with this now; `trusted` says that clients were told of all its
-    /// authorities.
+    /// Returns the step that is due now. `trusted` means that the webhook configurations list all
+    /// authorities of the material.
     pub fn step(&self, material: &Material, now: Timestamp, trusted: bool) -> Step {
-        let signs = self.signs(material);
-        let rotate = due(material.authority());
+        let signs = self.first_signature(material);
+        let rotate = renewal_time(material.authority());
         let Some(leaf) = material.leaf() else {
             return Step::Renew;
         };
@@ -129,7 +131,7 @@ impl Schedule {
         if now >= rotate {
             return Step::Rotate;
         }
-        let renew = due(certificate);
+        let renew = renewal_time(certificate);
         if now >= renew
             || !self
                 .names
@@ -141,7 +143,7 @@ impl Schedule {
         if material.older().is_empty() {
             return Step::Keep(renew.min(rotate));
         }
-        // Old authorities made their last certificate before the newest one signed its first.
+        // Old authorities signed their last certificate before the newest one signed its first.
         let retire = signs + self.leaf;
         let end = material
             .older()
@@ -155,7 +157,7 @@ impl Schedule {
         }
     }
 
-    /// Does it; nothing for the steps that wait.
+    /// Carries out a step; the waiting steps change nothing.
     ///
     /// # Errors
     ///
@@ -171,7 +173,7 @@ impl Schedule {
             Step::Rotate => material.rotate(self.authority, now),
             Step::Renew => material.renew(&self.names, self.leaf, now),
             Step::Retire => {
-                let all = now >= self.signs(material) + self.leaf;
+                let all = now >= self.first_signature(material) + self.leaf;
                 material.retire(|old| all || now >= old.certificate.not_after);
                 Ok(())
             }
@@ -180,15 +182,15 @@ impl Schedule {
 }
 
 impl Schedule {
-    /// When the newest authority makes its first certificate.
-    fn signs(&self, material: &Material) -> Timestamp {
-        made(material.authority()) + GRAIN + self.overlap
+    /// Returns the time at which the newest authority may sign its first certificate.
+    fn first_signature(&self, material: &Material) -> Timestamp {
+        made(material.authority()) + RESOLUTION + self.overlap
     }
 }
 
-/// Two thirds of its life, less up to a twentieth: not all installations of a fleet are renewed in
-/// the same minute.
-fn due(certificate: &Certificate) -> Timestamp {
+/// Returns the time of renewal: two thirds of the certificate's life, less up to a twentieth, so
+/// that the installations of a fleet don't all renew in the same minute.
+fn renewal_time(certificate: &Certificate) -> Timestamp {
     let start = made(certificate);
     let life = certificate.not_after.duration_since(start);
     let spread =
@@ -216,7 +218,8 @@ mod tests {
         "2026-01-01T00:00:00Z".parse().expect("a time")
     }
 
-    /// Whether clients that trust this bundle take that material's certificate at this time.
+    /// Returns true when clients that trust this bundle accept the certificate of `shown` at this
+    /// time.
     fn accepts(bundle: &Material, shown: &Material, now: Timestamp) -> bool {
         let shown_data = shown.to_data();
         let mut data = bundle.to_data();
@@ -231,7 +234,7 @@ mod tests {
         let (schedule, look) = (schedule(), SignedDuration::from_hours(6));
         let (mut now, end) = (start(), start() + DAY * 365 * 6);
         let mut material = schedule.begin(now).expect("made");
-        // What replicas and clients may still have: the states of the last overlap.
+        // The states of the last overlap: replicas and clients may still have any of them.
         let mut recent = VecDeque::from([material.clone()]);
         let (mut renewed, mut rotated, mut retired) = (0, 0, 0);
         while now < end {
@@ -242,7 +245,7 @@ mod tests {
                 Step::Rotate => rotated += 1,
                 Step::Retire => retired += 1,
                 Step::Keep(next) => assert!(next > now, "{next}"),
-                Step::AwaitTrust => panic!("clients were told"),
+                Step::AwaitTrust => panic!("clients trust the authority"),
             }
             recent.push_back(material.clone());
             while recent.len()
@@ -273,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_authority_makes_no_certificate_before_clients_were_told() {
+    fn no_certificate_by_a_new_authority_before_clients_trust_it() {
         let (schedule, mut material) = (schedule(), schedule().begin(start()).expect("made"));
         let now = start() + DAY * 244;
         schedule
@@ -285,9 +288,9 @@ mod tests {
             .expect("rotated");
         assert_eq!(
             schedule.step(&material, now, true),
-            Step::Keep(now + GRAIN + OVERLAP)
+            Step::Keep(now + RESOLUTION + OVERLAP)
         );
-        let now = now + GRAIN;
+        let now = now + RESOLUTION;
         assert_eq!(
             schedule.step(&material, now + OVERLAP, false),
             Step::AwaitTrust
@@ -309,18 +312,18 @@ mod tests {
             .expect("renewed");
         assert!(
             material.older().is_empty(),
-            "an expired authority is still told"
+            "an expired authority is still listed"
         );
     }
 
     #[test]
-    fn the_old_authority_stays_until_its_last_certificate_has_expired() {
+    fn an_old_authority_outlives_its_last_certificate() {
         let (schedule, mut material) = (schedule(), schedule().begin(start()).expect("made"));
         let now = start() + DAY * 200;
         schedule
             .take(Step::Rotate, &mut material, now)
             .expect("rotated");
-        let signs = now + GRAIN + OVERLAP;
+        let signs = now + RESOLUTION + OVERLAP;
         schedule
             .take(Step::Renew, &mut material, signs)
             .expect("renewed");

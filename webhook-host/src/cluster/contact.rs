@@ -1,7 +1,7 @@
-//! A client that notes when the API server was heard of.
+//! A client that records when the API server last answered.
 //!
-//! A watcher tells of failures and of events, but not that a watch was resumed or that a bookmark
-//! came; both mean contact.
+//! A kube watcher reports failures and events, but neither a resumed watch nor a bookmark, which
+//! both prove contact.
 
 use super::Resource;
 use crate::watchers::Watched;
@@ -12,7 +12,7 @@ use kube::{Client, Config};
 use std::sync::Arc;
 use tower::util::MapResponseLayer;
 
-/// A client of its own for each resource, so that contact is known by resource.
+/// Returns a client of its own for each resource, so that contact is recorded by resource.
 pub(super) fn client(
     config: &Config,
     resource: Resource,

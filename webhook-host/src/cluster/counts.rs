@@ -1,8 +1,9 @@
-//! Writes into the status of ServicePolicies how often they were asked.
+//! Writes evaluation counts into the status of ServicePolicies.
 //!
-//! Each replica has an entry of its own, by a field manager of its own, so that none overwrites
-//! another's; it is written every few minutes and only when it changed or would look dead. Entries
-//! of replicas that are gone are removed by the others. A hint for people: metrics are the record.
+//! Each replica has its own entry and its own field manager, so that none overwrites another's. An
+//! entry is written every few minutes, and only when it changed or would look stale. The other
+//! replicas remove the entries of replicas that are gone. The counts are a hint for people; metrics
+//! are the record.
 
 use super::policies::{self, Found, Policies};
 use crate::metrics::EvaluationCounts;
@@ -18,28 +19,28 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// For one write.
-const WRITE: Duration = Duration::from_secs(5);
+/// The timeout of one write.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An entry is written again after so many intervals, though nothing changed, and is a dead
-/// replica's after so many.
-const ALIVE: i32 = 6;
+/// The age of an entry, in intervals, at which it is written again although nothing changed, and
+/// after which its replica counts as gone.
+const MAX_AGE: i32 = 6;
 const DEAD: i32 = 18;
 
 /// The longest name that fits beside `sallyport-` into a field manager's 128 bytes.
-const REPLICA: usize = 100;
+const MAX_REPLICA_NAME: usize = 100;
 
-/// What a policy that serves was asked since the start.
+/// Returns the counts of a serving policy since the start, by its name.
 pub type CountsOf = dyn Fn(&str) -> Option<EvaluationCounts> + Send + Sync;
 
-/// Where counts come from.
+/// The source of the counts.
 #[derive(Clone)]
 pub struct Counting {
-    /// Who counts: a Pod's name.
+    /// The replica: its Pod's name.
     pub replica: String,
-    /// How often counts are written.
+    /// The interval between two writes.
     pub every: Duration,
-    /// By the policy's name.
+    /// The counts by the policy's name.
     pub of: Arc<CountsOf>,
 }
 
@@ -61,7 +62,7 @@ impl Counting {
             failed,
         } = (self.of)(policy)?;
         Some(Evaluations {
-            replica: self.replica.chars().take(REPLICA).collect(),
+            replica: self.replica.chars().take(MAX_REPLICA_NAME).collect(),
             total: count(total),
             violating: count(violating),
             failed: count(failed),
@@ -75,8 +76,13 @@ impl Counting {
             .saturating_mul(times)
     }
 
-    /// What to write of this replica, unless as much stands there.
-    fn news(&self, policy: &str, found: &Found, now: Timestamp) -> Option<Evaluations> {
+    /// Returns this replica's entry, unless the status has the same one already.
+    fn changed_entry(
+        &self,
+        policy: &str,
+        found: &ClusterPolicy,
+        now: Timestamp,
+    ) -> Option<Evaluations> {
         let entry = self.entry(policy, now)?;
         let entries = found.status.iter().flat_map(|status| &status.evaluations);
         let old = entries.into_iter().find(|old| old.replica == entry.replica);
@@ -85,13 +91,13 @@ impl Counting {
                 at: entry.at,
                 ..old.clone()
             } == entry;
-            same && now.duration_since(old.at) < self.times(ALIVE)
+            same && now.duration_since(old.at) < self.times(MAX_AGE)
         });
         (!stands).then_some(entry)
     }
 
-    /// Operations that take the entries of dead replicas out, if there are any.
-    fn removal(&self, found: &Found, now: Timestamp) -> Option<Value> {
+    /// Returns a JSON Patch that removes the entries of replicas that are gone, if there are any.
+    fn removal(&self, found: &ClusterPolicy, now: Timestamp) -> Option<Value> {
         let entries = found
             .status
             .iter()
@@ -99,7 +105,7 @@ impl Counting {
             .enumerate();
         let dead = entries.filter(|(_, entry)| now.duration_since(entry.at) > self.times(DEAD));
         let mut dead: Vec<_> = dead.collect();
-        // From the end, so that each is still at its place when its turn comes.
+        // From the end, so that the remaining indices stay valid.
         dead.reverse();
         let operations = dead.into_iter().flat_map(|(index, entry)| {
             let path = format!("/status/evaluations/{index}");
@@ -137,7 +143,7 @@ pub(super) async fn run(
             if let Some(operations) = counting.removal(&found, now) {
                 remove(&api, &name, operations).await;
             }
-            if let Some(entry) = counting.news(&name, &found, now) {
+            if let Some(entry) = counting.changed_entry(&name, &found, now) {
                 write(&api, &name, &entry).await;
             }
         }
@@ -153,7 +159,7 @@ async fn write(api: &Api<DynamicObject>, name: &str, entry: &Evaluations) {
     send(api, name, &params, &Patch::Apply(patch)).await;
 }
 
-/// Another replica may have been quicker.
+/// Removes entries. Another replica may have removed them already, which is no failure.
 async fn remove(api: &Api<DynamicObject>, name: &str, operations: Value) {
     let patch = serde_json::from_value(operations).expect("these are operations of a JSON patch");
     send(
@@ -165,10 +171,10 @@ async fn remove(api: &Api<DynamicObject>, name: &str, operations: Value) {
     .await;
 }
 
-/// The next round tries again; whoever may not write a status is told so by the conditions, which
-/// matter.
+/// Sends a patch. Failures are logged at debug level only: the next round tries again, and missing
+/// rights show up in the conditions, which matter more.
 async fn send(api: &Api<DynamicObject>, name: &str, params: &PatchParams, patch: &Patch<Value>) {
-    match tokio::time::timeout(WRITE, api.patch_status(name, params, patch)).await {
+    match tokio::time::timeout(WRITE_TIMEOUT, api.patch_status(name, params, patch)).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::debug!(
             policy = name,
@@ -177,7 +183,7 @@ async fn send(api: &Api<DynamicObject>, name: &str, params: &PatchParams, patch:
         ),
         Err(_) => tracing::debug!(
             policy = name,
-            "can't write its counts: no answer within {WRITE:?}"
+            "can't write its counts: no answer within {WRITE_TIMEOUT:?}"
         ),
     }
 }
@@ -204,12 +210,12 @@ mod tests {
         Timestamp::from_second(second).expect("a time")
     }
 
-    fn found(evaluations: Vec<Evaluations>) -> Found {
+    fn found(evaluations: Vec<Evaluations>) -> ClusterPolicy {
         let status = ServicePolicyStatus {
             evaluations,
             ..ServicePolicyStatus::default()
         };
-        Found {
+        ClusterPolicy {
             manifest: Value::Null,
             generation: None,
             status: Some(status),
@@ -228,7 +234,8 @@ mod tests {
 
     #[test]
     fn an_entry_is_written_when_it_changed_or_would_look_dead() {
-        let news = |found: &Found, second| counting(5).news("p", found, at(second));
+        let news =
+            |found: &ClusterPolicy, second| counting(5).changed_entry("p", found, at(second));
         assert_eq!(news(&found(vec![]), 0), Some(entry("a", 5, 0)));
         assert_eq!(
             news(&found(vec![entry("b", 5, 0)]), 0),
@@ -244,14 +251,14 @@ mod tests {
             Some(entry("a", 5, 60))
         );
         assert_eq!(
-            counting(5).news("other", &found(vec![]), at(0)),
+            counting(5).changed_entry("other", &found(vec![]), at(0)),
             None,
             "it does not serve"
         );
     }
 
     #[test]
-    fn entries_of_replicas_that_are_gone_are_taken_out_by_their_names() {
+    fn entries_of_replicas_that_are_gone_are_removed() {
         let both = found(vec![entry("a", 5, 180), entry("b", 5, 0)]);
         assert_eq!(counting(5).removal(&both, at(180)), None);
         let gone = found(vec![entry("b", 5, 0), entry("a", 5, 180), entry("c", 5, 0)]);

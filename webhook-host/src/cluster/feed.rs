@@ -13,11 +13,12 @@ use sallyport_core::inventory::{Event, Kind};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Pods that ended are in no EndpointSlice (`ShouldPodBeInEndpoints` of k8s.io/endpointslice): no
-/// selector reaches them. Those that are about to end are served from until they have.
+/// A field selector that leaves out Pods that have ended: they are in no EndpointSlice
+/// (`ShouldPodBeInEndpoints` of k8s.io/endpointslice). Pods that are being terminated may still
+/// serve.
 const REACHABLE: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
-/// The feed of one kind.
+/// The watcher of one kind, with its channel to the writer.
 pub(super) struct Feeder {
     kind: Kind,
     follower: Follower,
@@ -36,7 +37,7 @@ impl Feeder {
         }
     }
 
-    /// Until it is aborted.
+    /// Runs until it is aborted.
     pub(super) async fn run(self, client: Client) {
         match self.kind {
             Kind::Namespaces => {

@@ -1,10 +1,11 @@
-//! One watcher: lists a resource, follows its changes, and starts again when it must.
+//! One watch: lists a resource, follows its changes, and starts again when it must.
 //!
-//! kube's watcher resumes where it was, lists again when the API server forgot what came since, and
-//! waits longer after each failure (0.8 s to 30 s, with jitter). Lists come as a stream where the
-//! server can do that (no page is held at all), else in pages of 500.
+//! kube's watcher resumes at its last resourceVersion, lists again when the API server has dropped
+//! the changes since then, and backs off after each failure (0.8 s to 30 s, with jitter). Lists are
+//! streamed where the server supports it, so that no page is held in memory, else read in pages of
+//! 500.
 
-use super::{Resource, trouble};
+use super::{Resource, watch_error};
 use crate::watchers::Watched;
 use futures::{Stream, StreamExt as _};
 use kube::runtime::WatchStreamExt as _;
@@ -13,32 +14,33 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long one watch lasts, in seconds; then the server ends it, and the watcher asks for the next
-/// where it was. That is what tells a quiet cluster from a dead connection: bookmarks come every
-/// minute or not at all (a kube-apiserver sends none before the first event since its own start),
-/// and a lost node never closes what it had open.
-pub(super) const WATCH: u32 = 60;
+/// The duration of one watch in seconds, after which the server ends it and the watcher resumes it.
+/// It tells a quiet cluster from a dead connection: bookmarks come every minute or not at all (a
+/// kube-apiserver sends none before the first event since its own start), and a lost node never
+/// closes its connections.
+pub(super) const WATCH_SECONDS: u32 = 60;
 
-/// A list that comes as a stream has to go on: servers before 1.27 take the request for an ordinary
-/// watch and never end it. Nor may it take longer than [`WATCH`], when the server cuts it off.
-const STREAM_SILENCE: Duration = Duration::from_secs(10);
+/// The longest pause within a streamed list. Servers before 1.27 take the request for an ordinary
+/// watch and never end it. The value is below [`WATCH_SECONDS`], at which the server cuts the list
+/// off.
+const MAX_STREAM_PAUSE: Duration = Duration::from_secs(10);
 
-/// Reads one watcher, and notes how it fares.
+/// Reads one watcher and records its state in [`Watched`].
 pub(super) struct Follower {
     pub(super) resource: Resource,
     pub(super) watched: Arc<Watched>,
 }
 
-/// Why a watcher's stream is not read on.
-enum Ended {
+/// The reason why a watcher's stream is read no further.
+enum StreamEnd {
     /// The server does not stream lists, or not to their end.
     CannotStream,
-    /// Nobody takes events any more: the host ends.
-    NotTaken,
+    /// The receiver of the events is gone: the host is shutting down.
+    ReceiverGone,
 }
 
 impl Follower {
-    /// Hands over events as long as they are taken.
+    /// Passes events on until the receiver is gone.
     pub(super) async fn follow<K, S>(
         &self,
         watch: impl Fn(Config) -> S,
@@ -46,8 +48,8 @@ impl Follower {
     ) where
         S: Stream<Item = watcher::Result<Event<K>>>,
     {
-        let config = Config::default().timeout(WATCH);
-        if let Ended::CannotStream = self
+        let config = Config::default().timeout(WATCH_SECONDS);
+        if let StreamEnd::CannotStream = self
             .read(watch(config.clone().streaming_lists()), true, &mut take)
             .await
         {
@@ -64,51 +66,51 @@ impl Follower {
         stream: impl Stream<Item = watcher::Result<Event<K>>>,
         streaming: bool,
         take: &mut impl AsyncFnMut(Event<K>) -> bool,
-    ) -> Ended {
+    ) -> StreamEnd {
         let mut stream = pin!(stream.default_backoff());
         let mut listing = false;
         loop {
             let next = if streaming && listing {
-                match tokio::time::timeout(STREAM_SILENCE, stream.next()).await {
+                match tokio::time::timeout(MAX_STREAM_PAUSE, stream.next()).await {
                     Ok(next) => next,
-                    Err(_) => return Ended::CannotStream,
+                    Err(_) => return StreamEnd::CannotStream,
                 }
             } else {
                 stream.next().await
             };
             match next {
-                // The last one was cut off, as this would be.
-                Some(Ok(Event::Init)) if streaming && listing => return Ended::CannotStream,
+                // The previous streamed list was cut off, as this one would be.
+                Some(Ok(Event::Init)) if streaming && listing => return StreamEnd::CannotStream,
                 Some(Ok(event)) => {
                     if let Event::Init = event {
                         self.watched.listing(self.resource.plural);
                     }
                     listing = matches!(event, Event::Init | Event::InitApply(_));
                     if !take(event).await {
-                        return Ended::NotTaken;
+                        return StreamEnd::ReceiverGone;
                     }
                 }
                 Some(Err(error)) if streaming && refuses_to_stream(&error) => {
-                    return Ended::CannotStream;
+                    return StreamEnd::CannotStream;
                 }
                 Some(Err(error)) => {
                     self.lost(&error);
                     if streaming && listing {
-                        return Ended::CannotStream;
+                        return StreamEnd::CannotStream;
                     }
                 }
-                None => return Ended::NotTaken,
+                None => return StreamEnd::ReceiverGone,
             }
         }
     }
 
     fn lost(&self, error: &watcher::Error) {
-        if trouble::ends_watch(error) {
-            // Before the API server is heard of again: only the end of the new list makes good what
-            // was missed.
+        if watch_error::ends_watch(error) {
+            // Recorded before any contact, since only the end of the new list makes up for what was
+            // missed.
             self.watched.listing(self.resource.plural);
         }
-        let trouble = trouble::of(self.resource, error);
+        let trouble = watch_error::explain(self.resource, error);
         let (resource, reason, message) = (
             self.resource.plural,
             trouble.reason,
@@ -118,16 +120,15 @@ impl Follower {
             tracing::warn!(
                 resource,
                 reason,
-                "what is known is not kept up to date: {message}"
+                "known objects are kept, and are stale: {message}"
             );
         } else {
-            tracing::debug!(resource, reason, "still not: {message}");
+            tracing::debug!(resource, reason, "still stale: {message}");
         }
     }
 }
 
-/// A server that has no streaming lists, or has them switched off, finds `sendInitialEvents`
-/// invalid.
+/// Returns true when a server without streaming lists rejects `sendInitialEvents` as invalid.
 fn refuses_to_stream(error: &watcher::Error) -> bool {
     let watcher::Error::WatchStartFailed(kube::Error::Api(status)) = error else {
         return false;

@@ -1,5 +1,5 @@
-//! Objects as they are read from the API server: of the JSON, only what the inventory keeps is
-//! taken out of the buffer.
+//! Namespaces, Nodes and Pods as they are deserialized from the API server's JSON: only the fields
+//! that the inventory keeps.
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -64,13 +64,14 @@ struct Port {
 }
 
 impl Container {
-    /// Init containers end before others start, but for sidecars (KEP-753).
+    /// Returns true for an init container that keeps running (KEP-753). Others end before the Pod
+    /// serves.
     fn is_sidecar(&self) -> bool {
         self.restart_policy.as_deref() == Some("Always")
     }
 }
 
-/// What the inventory keeps of an object.
+/// Converts an API object to the inventory's object.
 pub(super) trait IntoObject {
     fn into_object(self) -> Object;
 }

@@ -1,11 +1,11 @@
-//! Watches the cluster: for what policies ask about it, which keeps the inventory up to date, and
-//! for its ServicePolicies, which the reload reads.
+//! Watches the cluster: namespaces, Nodes and Pods for the inventory, and ServicePolicies for the
+//! reload.
 //!
-//! A thread and a runtime of its own, so that no policy can hold up a watcher, nor a watcher a
-//! review. One watcher a kind, and only for the kinds that the loaded policies ask for; all of them
-//! feed one writer, which puts a batch of events into the index and publishes the result. Losing
-//! contact takes nothing away: what is known stays, is told to be stale, and is made good by a new
-//! list. Beside `cli`, the only module that knows `kube::Client`. Started by `cli::serve`.
+//! The watchers have a thread and a runtime of their own, so that no policy can delay a watcher and
+//! no watcher a review. There is one watcher for each kind that the loaded policies ask about. All
+//! of them feed one writer, which applies a batch of events to the index and publishes the result.
+//! When contact is lost, the known objects stay, are reported as stale, and are replaced by the
+//! next complete list. Started by `cli::serve`.
 
 mod contact;
 mod counts;
@@ -14,11 +14,11 @@ mod follow;
 mod kinds;
 mod policies;
 mod report;
-mod trouble;
+mod watch_error;
 mod writer;
 
 pub use counts::{Counting, CountsOf};
-pub use policies::{Found, Policies};
+pub use policies::{ClusterPolicy, Policies};
 pub use report::{Report, Reports, Serves, TAKEN};
 
 use crate::watchers::{Feed, Trouble, Watched};
@@ -32,20 +32,20 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, LocalSet};
 
-/// For the next byte of an answer. Longer than a watch lasts: the watcher gives up on its end
-/// itself, 5 s after it is due.
-const SILENCE: Duration = Duration::from_secs(follow::WATCH as u64 + 15);
+/// The read timeout of a connection. It exceeds the duration of a watch, because the watcher itself
+/// gives up on a watch 5 s after its end is due.
+const READ_TIMEOUT: Duration = Duration::from_secs(follow::WATCH_SECONDS as u64 + 15);
 
-/// For a TCP connection and TLS, which take milliseconds in a cluster.
-const CONNECT: Duration = Duration::from_secs(5);
+/// The timeout of a TCP connection and its TLS handshake, which take milliseconds in a cluster.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Events that wait for the writer; a watcher with more waits itself.
-const QUEUE: usize = 1024;
+/// The capacity of the event queue. A watcher that finds it full waits.
+const QUEUE_CAPACITY: usize = 1024;
 
-/// How often `wait` looks.
-const LOOK: Duration = Duration::from_millis(20);
+/// The polling interval of `wait`.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What an API server has lists of.
+/// A resource that an API server lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Resource {
     group: &'static str,
@@ -61,24 +61,24 @@ impl Resource {
     }
 }
 
-/// The watchers of a cluster. They end when this is dropped.
+/// The watchers of a cluster. Dropping it ends them.
 #[derive(Debug)]
 pub struct Watchers {
     wanted: watch::Sender<BTreeSet<Kind>>,
     watched: Arc<Watched>,
-    /// When they are served.
+    /// `None` when the host does not serve the ServicePolicies of the cluster.
     policies: Option<Arc<Policies>>,
     reports: watch::Sender<Reports>,
     counting: watch::Sender<Option<Counting>>,
 }
 
-/// What could not be listed in time, and why.
+/// Resources that were not listed within the timeout.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.text())]
 pub struct Unlisted {
-    /// What is missing, and what is wrong, if anything.
+    /// The unlisted resources, each with the failure of its watcher, if any.
     pub resources: Vec<(&'static str, Option<Trouble>)>,
-    /// How long it was waited for.
+    /// The time that `wait` took.
     pub waited: Duration,
 }
 
@@ -98,24 +98,24 @@ impl Unlisted {
 }
 
 impl Watchers {
-    /// Starts the thread; it watches nothing until it is told to, but ServicePolicies when they are
-    /// `served`, and writes into their status as long as the gate is open. An API server that can't
-    /// be reached is no error: it is tried again and again.
+    /// Starts the thread. It watches ServicePolicies when they are `served`, and writes their
+    /// status as long as the gate is open; other kinds are watched from the first `want`. An API
+    /// server that can't be reached is no error: the watchers keep trying.
     ///
     /// # Errors
     ///
-    /// When a client can't be made of the configuration, or the process can't start one more
+    /// When no client can be made from the configuration, or the process can't start another
     /// thread.
     pub fn start(mut config: Config, served: bool, writes: &WriteGate) -> Result<Self, StartError> {
-        config.connect_timeout = Some(CONNECT);
-        config.read_timeout = Some(SILENCE);
-        // Watchers try again by themselves, and tell meanwhile.
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        config.read_timeout = Some(READ_TIMEOUT);
+        // The watchers retry by themselves, and report their state in between.
         config.default_retry = false;
         let watched = Watched::new();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        // Clients have tasks, hence the runtime.
+        // A client spawns tasks, so it needs the runtime.
         let (clients, own, writer) = runtime.block_on(async {
             let client = |kind| {
                 Ok((
@@ -128,7 +128,7 @@ impl Watchers {
                 .map(client)
                 .collect::<kube::Result<BTreeMap<_, _>>>()?;
             let own = contact::client(&config, policies::RESOURCE, &watched)?;
-            // To be heard by it is no contact of any watcher.
+            // The writer of statuses: its responses prove no watcher's contact.
             Ok::<_, kube::Error>((clients, own, Client::try_from(config)?))
         })?;
         let (wanted, reports) = (
@@ -169,51 +169,51 @@ impl Watchers {
         })
     }
 
-    /// What the watchers know.
+    /// Returns the watchers' shared state.
     pub fn watched(&self) -> &Arc<Watched> {
         &self.watched
     }
 
-    /// Watches these kinds from now on, and forgets the others.
+    /// Watches exactly these kinds from now on.
     pub fn want(&self, kinds: BTreeSet<Kind>) {
         self.wanted.send_replace(kinds);
     }
 
-    /// The kinds that are wanted.
+    /// Returns the kinds that are watched.
     pub fn wanted(&self) -> BTreeSet<Kind> {
         self.wanted.borrow().clone()
     }
 
-    /// The ServicePolicies of the cluster, when they are served.
+    /// Returns the ServicePolicies of the cluster, when they are served.
     pub fn policies(&self) -> Option<&Arc<Policies>> {
         self.policies.as_ref()
     }
 
-    /// What became of the ServicePolicies, to be written into their status.
+    /// Queues load results, to be written into the status of the ServicePolicies.
     pub fn report(&self, reports: Reports) {
         self.reports.send_replace(reports);
     }
 
-    /// How often ServicePolicies were asked goes into their status from now on.
+    /// Starts writing evaluation counts into the status of the ServicePolicies.
     pub fn count(&self, counting: Counting) {
         self.counting.send_replace(Some(counting));
     }
 
-    /// Waits until everything wanted was listed once, in the calling thread.
+    /// Blocks until every wanted kind was listed once.
     ///
     /// # Errors
     ///
-    /// What was not listed when the time was over.
+    /// [`Unlisted`] when the timeout ends first.
     pub fn wait(&self, most: Duration) -> Result<(), Unlisted> {
         let wanted: Vec<_> = self.wanted().into_iter().map(Kind::resource).collect();
         self.wait_for(&wanted, most)
     }
 
-    /// The same for the ServicePolicies.
+    /// Blocks until the ServicePolicies were listed once.
     ///
     /// # Errors
     ///
-    /// That they were not listed when the time was over.
+    /// [`Unlisted`] when the timeout ends first.
     pub fn wait_for_policies(&self, most: Duration) -> Result<(), Unlisted> {
         self.wait_for(&[policies::RESOURCE.plural], most)
     }
@@ -231,7 +231,7 @@ impl Watchers {
                     waited: most,
                 });
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -250,18 +250,18 @@ impl Watchers {
     }
 }
 
-/// Why watchers can't be started.
+/// The reason why watchers can't be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration is of no use.
+    /// The configuration gives no client.
     #[error("can't make a client for the API server: {0}")]
     Client(#[from] kube::Error),
-    /// No thread, or no runtime.
+    /// The thread or its runtime can't be created.
     #[error("can't start the thread that watches the cluster: {0}")]
     Thread(#[from] std::io::Error),
 }
 
-/// Starts and ends watchers as they are wanted.
+/// Starts and ends watchers as the wanted kinds change.
 struct Supervisor {
     clients: BTreeMap<Kind, Client>,
     watched: Arc<Watched>,
@@ -278,7 +278,7 @@ impl Supervisor {
     }
 
     async fn run(mut self, mut wanted: watch::Receiver<BTreeSet<Kind>>) {
-        let (events, received) = mpsc::channel(QUEUE);
+        let (events, received) = mpsc::channel(QUEUE_CAPACITY);
         tokio::task::spawn_local(writer::run(received, Arc::clone(&self.watched)));
         loop {
             let now = wanted.borrow_and_update().clone();
@@ -304,7 +304,7 @@ impl Supervisor {
                 }
                 (false, Some(running)) => {
                     running.abort();
-                    // Whatever it has sent comes before what follows.
+                    // All events that it has sent precede the ones below.
                     let _ = running.await;
                     self.watched.end(kind.resource());
                     let _ = events.send(Event::Forget(*kind)).await;

@@ -1,7 +1,6 @@
-//! ServicePolicies as the cluster has them: what the reload reads, beside the files.
+//! The ServicePolicies of the cluster, which the reload reads beside the files.
 //!
-//! Only what its users write of a ServicePolicy counts here: a written status, a label or a
-//! resourceVersion is no change.
+//! Only a change of the manifest counts as one: a new status, label or resourceVersion does not.
 
 use super::Resource;
 use super::follow::Follower;
@@ -14,36 +13,36 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// As API paths and rules of RBAC call them.
+/// The resource, as API paths and RBAC rules name it.
 pub(super) const RESOURCE: Resource = Resource {
     group: "sallyport.dev",
     plural: "servicepolicies",
 };
 
-/// All ServicePolicies of the cluster. Shared by the watcher and who reads them.
+/// All ServicePolicies of the cluster, shared by the watcher and its readers.
 #[derive(Debug, Default)]
 pub struct Policies(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    policies: BTreeMap<String, Found>,
-    /// A list that has not ended.
-    listing: BTreeMap<String, Found>,
+    policies: BTreeMap<String, ClusterPolicy>,
+    /// The objects of a list that has not ended yet.
+    listing: BTreeMap<String, ClusterPolicy>,
     revision: u64,
 }
 
-/// One ServicePolicy.
+/// One ServicePolicy of the cluster.
 #[derive(Debug, Clone)]
-pub struct Found {
-    /// The manifest as a file would have it, not checked yet.
+pub struct ClusterPolicy {
+    /// The manifest as a file would contain it, not validated yet.
     pub manifest: Value,
     /// `metadata.generation`.
     pub generation: Option<i64>,
-    /// What was written about it last, by this replica or another.
+    /// The status that was written last, by this replica or another.
     pub status: Option<ServicePolicyStatus>,
 }
 
-impl From<DynamicObject> for Found {
+impl From<DynamicObject> for ClusterPolicy {
     fn from(object: DynamicObject) -> Self {
         let spec = object.data.get("spec").cloned().unwrap_or_default();
         let metadata = json!({"name": object.metadata.name});
@@ -62,13 +61,13 @@ impl From<DynamicObject> for Found {
 }
 
 impl Policies {
-    /// A number that differs whenever some manifest was added, changed or removed.
+    /// Returns a number that changes whenever a manifest is added, changed or removed.
     pub fn revision(&self) -> u64 {
         self.lock().revision
     }
 
-    /// By name.
-    pub fn all(&self) -> BTreeMap<String, Found> {
+    /// Returns all ServicePolicies by name.
+    pub fn all(&self) -> BTreeMap<String, ClusterPolicy> {
         self.lock().policies.clone()
     }
 
@@ -82,15 +81,16 @@ impl Policies {
             }
             Event::InitDone => {
                 let listed = std::mem::take(&mut known.listing);
-                let written =
-                    |(name, found): (&String, &Found)| (name.clone(), found.manifest.clone());
+                let written = |(name, found): (&String, &ClusterPolicy)| {
+                    (name.clone(), found.manifest.clone())
+                };
                 let before: BTreeMap<_, _> = known.policies.iter().map(written).collect();
                 known.revision += u64::from(before != listed.iter().map(written).collect());
                 known.policies = listed;
             }
             Event::Apply(object) => {
                 let name = object.metadata.name.clone().unwrap_or_default();
-                let found = Found::from(object);
+                let found = ClusterPolicy::from(object);
                 let changed = known
                     .policies
                     .get(&name)
@@ -110,7 +110,7 @@ impl Policies {
     }
 }
 
-/// The API of ServicePolicies.
+/// Returns the API of ServicePolicies.
 pub(super) fn api(client: Client) -> Api<DynamicObject> {
     let (group, version) = API_VERSION.split_once('/').expect("a group and a version");
     let kind = GroupVersionKind::gvk(group, version, ServicePolicy::KIND);
@@ -120,7 +120,7 @@ pub(super) fn api(client: Client) -> Api<DynamicObject> {
     )
 }
 
-/// Keeps them up to date, until the host ends.
+/// Keeps the ServicePolicies up to date until the host ends.
 pub(super) async fn run(client: Client, policies: Arc<Policies>, watched: Arc<Watched>) {
     let api = api(client);
     watched.begin(RESOURCE.plural);

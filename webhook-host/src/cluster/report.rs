@@ -1,9 +1,10 @@
-//! Writes into the status of ServicePolicies what the host made of them.
+//! Writes the load results of ServicePolicies into their status.
 //!
-//! By server-side apply with a field manager of its own. Every replica writes the same of the same,
-//! so it does not matter which one does: what stands there already is not written again, and a time
-//! changes only with its condition. Replicas that differ, as in a rolling update, take turns, and
-//! the last that lives is right. What can't be written is tried again, and holds up nothing.
+//! The writes are server-side applies with a field manager of their own. Equal replicas write equal
+//! statuses, so it does not matter which one writes: a status that is already there is not written
+//! again, and a time changes only with its condition. Replicas that differ, as in a rolling update,
+//! overwrite each other until one of them is gone. A failed write is tried again and blocks
+//! nothing.
 
 use super::policies::{self, Found, Policies};
 use crate::{kube_error, timestamp};
@@ -21,51 +22,51 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Who writes, in `metadata.managedFields`.
-const MANAGER: &str = "sallyport";
+/// The field manager in `metadata.managedFields`.
+const FIELD_MANAGER: &str = "sallyport";
 
-/// For one write.
-const WRITE: Duration = Duration::from_secs(5);
+/// The timeout of one write.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often it looks what stands there. Nothing is sent for that: the watcher knows.
-const EVERY: Duration = Duration::from_secs(10);
+/// The interval at which stored statuses are compared. That sends no request: the watcher has them.
+const COMPARE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a host made of one ServicePolicy.
+/// The load result of one ServicePolicy.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// The generation that this is about.
+    /// The generation of the manifest that was loaded.
     pub generation: Option<i64>,
-    /// What serves.
+    /// The component that serves.
     pub component: Option<ComponentStatus>,
-    /// How far what serves is what is written.
+    /// The version that serves.
     pub serves: Serves,
-    /// Why its candidate can't be tried, if that is so.
+    /// The reason why its candidate can't be loaded, if it can't.
     pub candidate: Option<String>,
 }
 
-/// How far what serves is what is written.
+/// The version of a ServicePolicy that serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Serves {
-    /// As written.
+    /// The current manifest.
     AsWritten,
-    /// As written before, since what is written now can't be loaded.
+    /// The previous manifest, since the current one can't be loaded.
     AsBefore(String),
-    /// Nothing: it can't be loaded, and each review is an evaluation error.
+    /// None: it can't be loaded, and each review is an evaluation error.
     Nothing(String),
-    /// Nothing of it: a file has its name, and serves.
+    /// None: a file has the same name, and its policy serves.
     Taken,
 }
 
-/// What is wrong with a ServicePolicy that is [`Serves::Taken`].
+/// The message of a ServicePolicy that is [`Serves::Taken`].
 pub const TAKEN: &str = "metadata.name: a file of --policies has a ServicePolicy of this name, and \
     the file's judges; rename one, \
                           or take the file away (in deploy/: PRESET=none, see docs/operations.md)";
 
-/// By name.
+/// Reports by the policy's name.
 pub type Reports = BTreeMap<String, Report>;
 
 impl Report {
-    /// The status, with the times of the one before where nothing changed.
+    /// Builds the status. A condition that did not change keeps its `lastTransitionTime`.
     fn status(&self, before: Option<&ServicePolicyStatus>, now: Timestamp) -> ServicePolicyStatus {
         let as_written = match &self.candidate {
             None => ("Loaded", "it judges requests as it is written".to_owned()),
@@ -78,8 +79,8 @@ impl Report {
             Serves::AsWritten => {
                 (
                     ("True", as_written.0, as_written.1.as_str()),
-                    // Not empty: API servers of old take that for null in what is applied, and
-                    // refuse it.
+                    // Never empty: old API servers treat an empty message in an apply as null, and
+                    // reject it.
                     ("False", "AsWritten", "nothing else serves in its place"),
                 )
             }
@@ -139,16 +140,16 @@ impl Report {
     }
 }
 
-/// Writes reports as they come, until the host ends; and again where somebody else wrote last, such
-/// as a replica that is gone and judged differently.
+/// Writes reports as they arrive, until the host ends. Also rewrites a status that another replica
+/// has overwritten, such as one that is gone and had a different result.
 pub(super) async fn run(
     client: Client,
     policies: Arc<Policies>,
     mut reports: watch::Receiver<Reports>,
 ) {
     let api = policies::api(client);
-    // What can't be written, and why: told when it is new.
-    let mut told = BTreeMap::new();
+    // The failed writes and their errors. Only new ones are logged.
+    let mut reported = BTreeMap::new();
     loop {
         let now = reports.borrow_and_update().clone();
         let all = policies.all();
@@ -160,13 +161,13 @@ pub(super) async fn run(
             let Err(problem) = write(&api, name, &patch).await else {
                 continue;
             };
-            if told.get(name) != Some(&problem) {
+            if reported.get(name) != Some(&problem) {
                 tracing::warn!(policy = name, "can't write its status: {problem}");
             }
             problems.insert(name.clone(), problem);
         }
-        told = problems;
-        if let Ok(Err(_)) = tokio::time::timeout(EVERY, reports.changed()).await {
+        reported = problems;
+        if let Ok(Err(_)) = tokio::time::timeout(COMPARE_INTERVAL, reports.changed()).await {
             return;
         }
     }
@@ -176,9 +177,9 @@ pub(super) async fn run(
 const RBAC: &str = "deploy/base/rbac.yaml";
 
 async fn write(api: &Api<DynamicObject>, name: &str, status: &Value) -> Result<(), String> {
-    let params = PatchParams::apply(MANAGER).force();
+    let params = PatchParams::apply(FIELD_MANAGER).force();
     let patch = Patch::Apply(status);
-    match tokio::time::timeout(WRITE, api.patch_status(name, &params, &patch)).await {
+    match tokio::time::timeout(WRITE_TIMEOUT, api.patch_status(name, &params, &patch)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(kube_error::explain(&error, RBAC).1),
         Err(_) => Err(format!("no answer within {WRITE:?}")),
@@ -213,8 +214,8 @@ mod tests {
         }
     }
 
-    fn found(generation: i64, status: Option<ServicePolicyStatus>) -> Found {
-        Found {
+    fn found(generation: i64, status: Option<ServicePolicyStatus>) -> ClusterPolicy {
+        ClusterPolicy {
             manifest: json!({}),
             generation: Some(generation),
             status,

@@ -1,9 +1,9 @@
-//! The one that writes: takes events from all watchers, a batch at a time, and publishes what comes
-//! of them.
+//! The writer of the inventory: takes events from all watchers in batches, applies them to the
+//! index, and publishes the result.
 //!
-//! A batch is what arrives within a moment of its first event: a list of 50,000 Pods is published
-//! some dozen times, not 50,000 times, and a new namespace is known before the review that waits
-//! for it gives up.
+//! A batch is the events that arrive within 50 ms of its first one. So a list of 50,000 Pods is
+//! published a few dozen times instead of 50,000 times, and a new namespace is known before the
+//! review that waits for it gives up.
 
 use crate::watchers::Watched;
 use sallyport_core::inventory::{Event, Index, Kind};
@@ -12,27 +12,28 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-/// How long a batch is open: a fifth of what a review waits for an unknown namespace.
-const BATCH: Duration = Duration::from_millis(50);
+/// The duration of a batch: a fifth of the time that a review waits for an unknown namespace.
+const BATCH_DURATION: Duration = Duration::from_millis(50);
 
-/// Events that are taken from the queue at once.
-const AT_ONCE: usize = 256;
+/// The most events that are taken from the queue at once.
+const MAX_EVENTS_AT_ONCE: usize = 256;
 
 pub(super) async fn run(mut events: mpsc::Receiver<Event>, watched: Arc<Watched>) {
     let mut index = Index::new();
-    let mut taken = Vec::with_capacity(AT_ONCE);
-    while events.recv_many(&mut taken, AT_ONCE).await > 0 {
-        let end = Instant::now() + BATCH;
+    let mut taken = Vec::with_capacity(MAX_EVENTS_AT_ONCE);
+    while events.recv_many(&mut taken, MAX_EVENTS_AT_ONCE).await > 0 {
+        let end = Instant::now() + BATCH_DURATION;
         let mut batch = Batch::default();
         batch.take(&mut taken, &mut index, &watched);
-        while let Ok(1..) = timeout_at(end, events.recv_many(&mut taken, AT_ONCE)).await {
+        while let Ok(1..) = timeout_at(end, events.recv_many(&mut taken, MAX_EVENTS_AT_ONCE)).await
+        {
             batch.take(&mut taken, &mut index, &watched);
         }
         batch.publish(&index, &watched);
     }
 }
 
-/// What came of some events.
+/// The effect of a batch of events.
 #[derive(Default)]
 struct Batch {
     changed: bool,
@@ -55,7 +56,7 @@ impl Batch {
         if self.changed {
             watched.publish(index);
         }
-        // Not before: whoever sees it listed sees the list.
+        // After publishing, so that a reader who sees the kind as listed sees the list.
         for kind in self.listed {
             if watched.listed(kind.resource()) {
                 tracing::info!(

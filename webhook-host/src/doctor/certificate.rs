@@ -1,30 +1,33 @@
-//! The bundle of authorities: is it there, can it be read, until when is it good?
+//! Checks of a `caBundle`: it must exist, parse, and hold a certificate that is valid for some
+//! time.
 
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use x509_parser::parse_x509_certificate;
 
-/// What is wrong with a bundle.
+/// A fault of a bundle.
 pub(super) enum Fault {
-    /// Why it holds no certificate that can be read.
+    /// No certificate of the bundle can be parsed; the reason.
     Unreadable(String),
-    /// Every certificate has ended; when the last one did.
+    /// Every certificate has expired; the time when the last one did.
     Expired(Timestamp),
-    /// The last one ends soon.
+    /// The last certificate expires soon; the time.
     Expiring(Timestamp),
 }
 
-/// A month: who renews by hand needs to hear of it in time, and a renewal by machine is overdue.
-const SOON_SECONDS: i64 = 30 * 24 * 3600;
+/// 30 days: enough time to renew by hand, and too late for any automatic renewal that works.
+const EXPIRES_SOON_SECONDS: i64 = 30 * 24 * 3600;
 
-/// Looks at a bundle in PEM. Any certificate of it may be the one that signed, so that the last one
-/// to end counts.
+/// Checks a bundle in PEM. Any of its certificates may be the signer, so the last one to expire
+/// counts.
 pub(super) fn fault(pem: &[u8], now: Timestamp) -> Option<Fault> {
     match last_end(pem) {
         Err(why) => Some(Fault::Unreadable(why)),
         Ok(end) if end <= now => Some(Fault::Expired(end)),
-        Ok(end) if end.as_second() - now.as_second() < SOON_SECONDS => Some(Fault::Expiring(end)),
+        Ok(end) if end.as_second() - now.as_second() < EXPIRES_SOON_SECONDS => {
+            Some(Fault::Expiring(end))
+        }
         Ok(_) => None,
     }
 }

@@ -1,6 +1,6 @@
-//! The items of the page that a configuration shows, one function each. An item is named by its
-//! anchor there. Here are those of a configuration as a whole; those of one webhook are below, by
-//! what they look at.
+//! The items of the page that a configuration can violate, one function each, named by the item's
+//! anchor. This file has the items of a configuration as a whole; the files of `checks/` have those
+//! of one webhook, by subject.
 
 mod endpoint;
 mod fields;
@@ -12,8 +12,8 @@ use super::{Finding, Level};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-/// Every check; those of `all` look at the other configurations, too.
-pub(super) fn of(
+/// Runs every check. `all` are the configurations to compare with.
+pub(super) fn run(
     configuration: &Configuration,
     all: &[Configuration],
     now: Timestamp,
@@ -98,12 +98,12 @@ fn same_names(configuration: &Configuration) -> Vec<Finding> {
     findings
 }
 
-/// More calls that each request may cost.
-const MANY: usize = 3;
+/// The most mutating webhooks that a configuration may have without a finding.
+const MAX_WEBHOOKS: usize = 3;
 
 fn many_webhooks(configuration: &Configuration) -> Option<Finding> {
     let count = configuration.webhooks.len();
-    let calls = configuration.kind == Kind::Mutating && count > MANY;
+    let calls = configuration.kind == ConfigurationKind::Mutating && count > MAX_WEBHOOKS;
     calls.then(|| Finding {
         level: Level::Note,
         field: "webhooks".to_owned(),
@@ -115,10 +115,10 @@ fn many_webhooks(configuration: &Configuration) -> Option<Finding> {
     })
 }
 
-/// A webhook and where it stands.
+/// A webhook and its path in the configuration.
 struct At<'a> {
     webhook: &'a Webhook,
-    kind: Kind,
+    kind: ConfigurationKind,
     path: String,
 }
 

@@ -1,22 +1,23 @@
-//! What is wrong with a webhook configuration, and what to do: Kubernetes' page "Admission Webhook
-//! Good Practices", item by item.
+//! Doctor: findings about webhook configurations, by the items of Kubernetes' page "Admission
+//! Webhook Good Practices". Called by `sallyport doctor`.
 //!
-//! Any configuration is looked at, not only ours; values in, findings out. What the page asks of a
-//! server (small patches, idempotence, no side effects) can't be seen in a configuration and is no
-//! finding, unless the configuration itself says that it is so.
+//! Any configuration is checked, not only Sallyport's. Pure functions from values to findings. The
+//! page also asks for properties of a server (small patches, idempotence, no side effects); a
+//! configuration does not show them, so they are reported only where the configuration itself
+//! denies them.
 
 mod certificate;
 mod checks;
 mod rule;
 mod webhook;
 
-pub use webhook::{Configuration, Kind, Unreadable};
+pub use webhook::{Configuration, ConfigurationKind, Unreadable};
 
 use crate::webhooks::registration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// The page.
+/// The address of the page.
 pub const PAGE: &str =
     "https://kubernetes.io/docs/concepts/cluster-administration/admission-webhooks-good-practices/";
 
@@ -26,13 +27,13 @@ pub const PAGE: &str =
 pub enum Level {
     /// It breaks, or can lock a cluster out.
     Error,
-    /// It goes well until something else fails.
+    /// Works until something else fails.
     Warning,
-    /// Worth a thought.
+    /// An improvement to consider.
     Note,
 }
 
-/// One thing that is not as the page has it.
+/// One deviation from the page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// What it means.
@@ -45,24 +46,25 @@ pub struct Finding {
     pub why: &'static str,
     /// The item: an anchor of the page, or of the API's reference.
     pub item: &'static str,
-    /// What to do.
+    /// The fix.
     pub fix: String,
 }
 
-/// What there is to say about one configuration.
+/// The findings about one configuration.
 #[derive(Debug, Clone, Serialize)]
 pub struct Diagnosis {
-    /// The kind.
-    pub kind: Kind,
+    /// The kind of the configuration.
+    pub kind: ConfigurationKind,
     /// `metadata.name`.
     pub name: String,
-    /// Whether it registers a Sallyport.
+    /// True when it registers a Sallyport.
     pub ours: bool,
-    /// The worst first.
+    /// Sorted by severity, the worst first.
     pub findings: Vec<Finding>,
 }
 
-/// Looks at configurations together: some faults lie between them. `now` judges certificates.
+/// Checks configurations together, since some faults involve several. `now` is the time for which
+/// certificates are checked.
 pub fn diagnose(configurations: &[Configuration], now: Timestamp) -> Vec<Diagnosis> {
     let one = |configuration: &Configuration| {
         let mut findings = checks::of(configuration, configurations, now);
@@ -77,7 +79,7 @@ pub fn diagnose(configurations: &[Configuration], now: Timestamp) -> Vec<Diagnos
     configurations.iter().map(one).collect()
 }
 
-/// By the names of the webhooks, which `sallyport webhooks` gives them.
+/// Recognizes Sallyport by the webhook names that `sallyport webhooks` uses.
 fn is_ours(configuration: &Configuration) -> bool {
     configuration
         .webhooks

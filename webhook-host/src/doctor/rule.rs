@@ -1,8 +1,8 @@
-//! What a rule of a webhook asks about.
+//! Predicates on a webhook's rule: the resources, operations and scope that it matches.
 
 use k8s_openapi::api::admissionregistration::v1::RuleWithOperations;
 
-/// Kinds of Kubernetes itself that have no namespace, whatever a rule's scope says.
+/// Kubernetes' own cluster-scoped kinds, regardless of a rule's scope.
 const CLUSTER_SCOPED: [(&str, &[&str]); 9] = [
     ("", &["namespaces", "nodes", "persistentvolumes"]),
     ("admissionregistration.k8s.io", &["*"]),
@@ -26,7 +26,7 @@ const CLUSTER_SCOPED: [(&str, &[&str]); 9] = [
     ),
 ];
 
-/// Groups without which nothing starts: Pods and what they need, their controllers, leases,
+/// Groups without which nothing starts: Pods and their dependencies, their controllers, Leases,
 /// EndpointSlices.
 const NEEDED_TO_START: [&str; 6] = [
     "",
@@ -37,8 +37,8 @@ const NEEDED_TO_START: [&str; 6] = [
     "discovery.k8s.io",
 ];
 
-/// Whether a rule asks about a resource. `*` is every group and every resource but sub-resources,
-/// `*/*` every one.
+/// Returns true when a rule matches a resource. `*` stands for every group, and for every resource
+/// except sub-resources; `*/*` includes these.
 pub(super) fn asks(rule: &RuleWithOperations, group: &str, resource: &str) -> bool {
     let groups = rule.api_groups.iter().flatten();
     let in_group = groups
@@ -47,7 +47,7 @@ pub(super) fn asks(rule: &RuleWithOperations, group: &str, resource: &str) -> bo
     in_group && resources(rule).any(|known| known == resource || known == "*" || known == "*/*")
 }
 
-/// Whether an operation is among them.
+/// Returns true when a rule matches an operation.
 pub(super) fn has_operation(rule: &RuleWithOperations, operation: &str) -> bool {
     rule.operations
         .iter()
@@ -59,7 +59,7 @@ pub(super) fn resources(rule: &RuleWithOperations) -> impl Iterator<Item = &str>
     rule.resources.iter().flatten().map(String::as_str)
 }
 
-/// Whether a rule may be about objects of a namespace.
+/// Returns true when a rule may match namespaced objects.
 pub(super) fn is_namespaced(rule: &RuleWithOperations) -> bool {
     let has_none = |group: &String, resource: &str| {
         let resource = resource.split('/').next().unwrap_or_default();
@@ -72,7 +72,7 @@ pub(super) fn is_namespaced(rule: &RuleWithOperations) -> bool {
         && groups().any(|group| resources(rule).any(|name| !has_none(group, name)))
 }
 
-/// Whether a rule is about what a namespace needs to come back to life.
+/// Returns true when a rule matches resources that a namespace needs to recover.
 pub(super) fn is_needed_to_start(rule: &RuleWithOperations) -> bool {
     let groups = rule.api_groups.iter().flatten();
     is_namespaced(rule)
@@ -81,7 +81,7 @@ pub(super) fn is_needed_to_start(rule: &RuleWithOperations) -> bool {
             .any(|group| NEEDED_TO_START.contains(&group.as_str()))
 }
 
-/// Whether it is about all groups, or all resources of one.
+/// Returns true when a rule matches all groups, or all resources of a group.
 pub(super) fn is_broad(rule: &RuleWithOperations) -> bool {
     let any = |names: Option<&Vec<String>>| {
         names

@@ -1,4 +1,4 @@
-//! Both kinds of configuration as one type, with the API's defaults where something is left out.
+//! Both kinds of webhook configuration as one type, with the API's defaults filled in.
 
 use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations,
@@ -8,19 +8,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::Serialize;
 use serde_json::Value;
 
-/// Which kind.
+/// The kind of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Kind {
-    /// It patches.
+pub enum ConfigurationKind {
+    /// Calls webhooks that may patch objects.
     #[serde(rename = "MutatingWebhookConfiguration")]
     Mutating,
-    /// It judges.
+    /// Calls webhooks that allow or deny.
     #[serde(rename = "ValidatingWebhookConfiguration")]
     Validating,
 }
 
-impl Kind {
-    /// As the API has it.
+impl ConfigurationKind {
+    /// Returns the kind's name in the API.
     pub fn name(self) -> &'static str {
         match self {
             Self::Mutating => "MutatingWebhookConfiguration",
@@ -29,11 +29,11 @@ impl Kind {
     }
 }
 
-/// A configuration.
+/// A webhook configuration of either kind.
 #[derive(Debug, Clone)]
 pub struct Configuration {
-    /// Its kind.
-    pub kind: Kind,
+    /// The kind.
+    pub kind: ConfigurationKind,
     /// `metadata.name`.
     pub name: String,
     pub(super) metadata: ObjectMeta,
@@ -51,7 +51,7 @@ pub(super) struct Webhook {
     pub(super) match_policy: String,
     pub(super) namespace_selector: LabelSelector,
     pub(super) object_selector: LabelSelector,
-    /// Of a mutating webhook alone.
+    /// `None` for a validating webhook.
     pub(super) reinvocation_policy: Option<String>,
     pub(super) rules: Vec<RuleWithOperations>,
     pub(super) side_effects: String,
@@ -59,19 +59,19 @@ pub(super) struct Webhook {
 }
 
 impl Webhook {
-    /// Whether a request is refused when it fails.
+    /// Returns true when a failing webhook refuses requests.
     pub(super) fn fails_closed(&self) -> bool {
         self.failure_policy == "Fail"
     }
 }
 
-/// Why an object can't be looked at.
+/// The reason why an object can't be checked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Unreadable {
-    /// Another kind.
+    /// The object is of another kind.
     #[error("{0} is no webhook configuration of admissionregistration.k8s.io/v1")]
     Kind(String),
-    /// It does not decode.
+    /// The object does not decode.
     #[error("{0}: {1}")]
     Malformed(&'static str, String),
 }
@@ -90,10 +90,12 @@ impl TryFrom<&Value> for Configuration {
         let (version, kind) = (text("apiVersion"), text("kind"));
         match (version.as_str(), kind.as_str()) {
             ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration") => {
-                read::<MutatingWebhookConfiguration>(object, Kind::Mutating).map(Self::from)
+                read::<MutatingWebhookConfiguration>(object, ConfigurationKind::Mutating)
+                    .map(Self::from)
             }
             ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration") => {
-                read::<ValidatingWebhookConfiguration>(object, Kind::Validating).map(Self::from)
+                read::<ValidatingWebhookConfiguration>(object, ConfigurationKind::Validating)
+                    .map(Self::from)
             }
             _ => Err(Unreadable::Kind(format!("{version} {kind}"))),
         }
@@ -119,7 +121,7 @@ impl From<MutatingWebhookConfiguration> for Configuration {
             .map(Webhook::from)
             .collect();
         Self {
-            kind: Kind::Mutating,
+            kind: ConfigurationKind::Mutating,
             name: metadata.name.clone().unwrap_or_default(),
             metadata,
             webhooks,
@@ -136,7 +138,7 @@ impl From<ValidatingWebhookConfiguration> for Configuration {
             .map(Webhook::from)
             .collect();
         Self {
-            kind: Kind::Validating,
+            kind: ConfigurationKind::Validating,
             name: metadata.name.clone().unwrap_or_default(),
             metadata,
             webhooks,
@@ -144,7 +146,7 @@ impl From<ValidatingWebhookConfiguration> for Configuration {
     }
 }
 
-/// The two types of the API differ in one member.
+/// Converts a webhook of either kind; the two API types differ in `reinvocationPolicy` alone.
 macro_rules! from_webhook {
     ($type:ident, $reinvocation:expr) => {
         impl From<$type> for Webhook {

@@ -1,15 +1,15 @@
-//! Every error of a manifest, though decoding ends at the first one.
+//! Finds every error of a manifest, although decoding stops at the first one.
 //!
-//! What is wrong is mended in a copy (taken out, or replaced by what a template has there), and the
-//! copy is decoded again.
+//! The bad value is repaired in a copy (removed, or replaced by the template's), and the copy is
+//! decoded again.
 
 use sallyport_core::decode::DecodeError;
 use serde_json::Value;
 
-/// Errors of one manifest that are told one by one.
+/// The most errors of one manifest that are listed.
 const MAX_ERRORS: usize = 50;
 
-/// All errors, and what the manifest holds without what is wrong, if anything is left.
+/// Returns all errors, and the manifest without its bad values, if anything is left.
 pub(super) fn all<T>(
     written: &Value,
     template: &Value,
@@ -21,7 +21,7 @@ pub(super) fn all<T>(
             Ok(decoded) => return (errors, Some(decoded)),
             Err(error) => error,
         };
-        let is_mended = mend(&mut value, template, &error);
+        let is_mended = repair(&mut value, template, &error);
         errors.push(error);
         if !is_mended {
             break;
@@ -30,8 +30,8 @@ pub(super) fn all<T>(
     (errors, None)
 }
 
-/// Changes the value where the error is. Whether it could.
-fn mend(value: &mut Value, template: &Value, error: &DecodeError) -> bool {
+/// Changes the value at an error's path. Returns false when that is impossible.
+fn repair(value: &mut Value, template: &Value, error: &DecodeError) -> bool {
     let mut pointer = pointer(&error.path);
     if let Some(key) = &error.unknown_key {
         let object = value.pointer_mut(&pointer).and_then(Value::as_object_mut);
@@ -48,7 +48,7 @@ fn mend(value: &mut Value, template: &Value, error: &DecodeError) -> bool {
         if remove(value.pointer_mut(parent), &last) {
             return true;
         }
-        // It is missing: what lacks it goes.
+        // A field is missing, so the object that lacks it is removed.
         pointer = parent.to_owned();
     }
 }
@@ -67,7 +67,7 @@ fn remove(parent: Option<&mut Value>, step: &str) -> bool {
     }
 }
 
-/// Replaces or adds a value. Whether that changed anything.
+/// Replaces or adds a value. Returns false when nothing changed.
 fn put(value: &mut Value, pointer: &str, better: Value) -> bool {
     if let Some(there) = value.pointer_mut(pointer) {
         let is_changed = *there != better;
@@ -81,7 +81,7 @@ fn put(value: &mut Value, pointer: &str, better: Value) -> bool {
     object.is_some_and(|object| object.insert(unescaped(last), better).is_none())
 }
 
-/// `spec.ports[0]["a.b/c"]` as a JSON Pointer (RFC 6901).
+/// Converts a path such as `spec.ports[0]["a.b/c"]` to a JSON Pointer (RFC 6901).
 fn pointer(path: &str) -> String {
     let steps = sallyport_core::yaml::steps(path);
     steps

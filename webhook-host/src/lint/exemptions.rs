@@ -1,5 +1,5 @@
-//! A HostConfig's exemptions: those that exempt far more than they seem to, and what is missing
-//! among them.
+//! Findings about a HostConfig's exemptions: those that exempt far more than it seems, and
+//! important ones that are missing.
 
 use super::finding;
 use sallyport_core::manifest::{BreakGlass, Exemptions, HostConfigSpec};
@@ -7,13 +7,13 @@ use sallyport_core::report::check::{Finding, Level};
 use sallyport_core::yaml::Located;
 use std::time::Duration;
 
-/// Namespaces without which a cluster does not come back.
+/// A namespace without which a cluster does not recover.
 const VITAL: &str = "kube-system";
 
-/// Longer is no emergency.
-const EMERGENCY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The longest break-glass period that counts as an emergency.
+const MAX_EMERGENCY: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What the format allows, and hardly anybody means.
+/// Returns findings about what is allowed and rarely intended.
 pub(super) fn findings(document: &Located, spec: &HostConfigSpec) -> Vec<Finding> {
     let mut findings = vec![];
     let Exemptions {
@@ -92,7 +92,7 @@ pub(super) fn findings(document: &Located, spec: &HostConfigSpec) -> Vec<Finding
     findings.extend(
         break_glass
             .as_ref()
-            .and_then(|glass| break_glass_finding(document, glass)),
+            .and_then(|break_glass| break_glass_finding(document, break_glass)),
     );
     findings
 }
@@ -118,10 +118,10 @@ fn group_finding(document: &Located, index: usize, group: &str) -> Option<Findin
     ))
 }
 
-fn break_glass_finding(document: &Located, glass: &BreakGlass) -> Option<Finding> {
-    let message = format!("{} is no emergency any more", glass.max_duration);
+fn break_glass_finding(document: &Located, break_glass: &BreakGlass) -> Option<Finding> {
+    let message = format!("{} is no emergency any more", break_glass.max_duration);
     let fix = "allow some days at most; what must stay belongs among the exemptions";
-    (glass.max_duration.duration() > EMERGENCY).then(|| {
+    (break_glass.max_duration.duration() > MAX_EMERGENCY).then(|| {
         finding(
             Level::Warning,
             document,

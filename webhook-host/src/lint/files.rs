@@ -1,4 +1,4 @@
-//! The files that are checked, read once with the line of every node.
+//! The files to check, each read once, with the line of every node.
 
 use sallyport_core::report::check::{Finding, Level, Subject};
 use sallyport_core::yaml::{self, Located};
@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 /// Larger files are no manifests.
 const MAX_FILE: u64 = 16 << 20;
 
-/// One file.
+/// One file with its parsed documents.
 pub(super) struct File {
     pub(super) path: PathBuf,
     pub(super) documents: Vec<Located>,
 }
 
 impl File {
-    /// Whether `serve` runs it as a self-test.
+    /// Returns true for a suite that `serve` runs as a self-test.
     pub(super) fn is_suite(&self) -> bool {
         self.path.file_stem().is_some_and(|stem| {
             Path::new(stem)
@@ -27,12 +27,12 @@ impl File {
     }
 }
 
-/// Every file under the paths, once, and those that can't be read.
+/// Reads every file under the paths once. Also returns findings about unreadable files.
 pub(super) fn find(paths: &[PathBuf]) -> (Vec<File>, Vec<Subject>) {
     let (mut files, mut unread, mut seen) = (vec![], vec![], BTreeSet::new());
     for path in paths {
         visit(path, &mut |path| {
-            // Paths may overlap, as those do that git tells a hook.
+            // Paths may overlap, such as those that git passes to a hook.
             if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned())) {
                 return;
             }
@@ -45,8 +45,8 @@ pub(super) fn find(paths: &[PathBuf]) -> (Vec<File>, Vec<Subject>) {
     (files, unread)
 }
 
-/// Symbolic links to directories are not followed: they make cycles. A kustomization lists
-/// manifests, and is kustomize's to read.
+/// Visits the files below a path. Does not follow symbolic links to directories, which make cycles,
+/// and skips kustomizations, which list manifests and are none.
 fn visit(path: &Path, see: &mut impl FnMut(&Path)) {
     let Ok(entries) = fs::read_dir(path) else {
         return see(path);

@@ -1,21 +1,21 @@
-//! Label selectors that nothing can match.
+//! Finds label selectors that nothing can match.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is asked of one label.
+/// The requirements of a selector for one label.
 #[derive(Default)]
-struct Asked<'a> {
-    /// Its value is among these.
+struct LabelRequirement<'a> {
+    /// The allowed values, if they are limited.
     among: Option<BTreeSet<&'a str>>,
     without: BTreeSet<&'a str>,
     present: bool,
     absent: bool,
 }
 
-/// The first label of which the impossible is asked.
+/// Returns the first label with contradictory requirements.
 pub(super) fn contradiction(selector: &LabelSelector) -> Option<String> {
-    let mut labels = BTreeMap::<&str, Asked<'_>>::new();
+    let mut labels = BTreeMap::<&str, LabelRequirement<'_>>::new();
     for (key, value) in selector.match_labels.iter().flatten() {
         labels
             .entry(key)
@@ -44,7 +44,7 @@ pub(super) fn contradiction(selector: &LabelSelector) -> Option<String> {
         .map(|(key, _)| key.to_owned())
 }
 
-impl<'a> Asked<'a> {
+impl<'a> LabelRequirement<'a> {
     fn one_of(&mut self, values: BTreeSet<&'a str>) {
         self.among = Some(match self.among.take() {
             Some(known) => known.intersection(&values).copied().collect(),

@@ -1,7 +1,7 @@
 //! Lint: reads ServicePolicy and HostConfig manifests as `serve` would, without serving, and
 //! reports errors and oddities.
 //!
-//! Every error of every file is reported, each with its line. Settings are checked by the module
+//! Every error of every file is reported, each with its line. Settings are checked by the component
 //! itself, and suites beside the policies are run. Called by `cli::lint`.
 
 mod decoding;
@@ -22,7 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Lints files and directories with all below. Modules lie in `modules`, or beside each manifest.
+/// Lints files, and directories with all their sub-directories. Components are read from `modules`,
+/// or from beside each manifest.
 ///
 /// A path that can't be read is a finding, too. `subjects` of the report is empty when there is
 /// nothing to check.
@@ -40,10 +41,10 @@ pub fn lint(engine: Arc<Engine>, modules: Option<PathBuf>, paths: &[PathBuf]) ->
     linter.report
 }
 
-/// One run: all files, all their errors.
+/// One run of lint.
 struct Linter {
     loader: Loader,
-    /// Directory and name of each policy, with the file that has it: a directory is one set.
+    /// The file of each policy, by directory and name. Names are unique in a directory.
     names: BTreeMap<(PathBuf, String), String>,
     report: CheckReport,
 }
@@ -89,7 +90,7 @@ impl Linter {
         });
         let (errors, manifest) =
             decoding::all(&document.value(), &template, ServicePolicy::from_value);
-        // What stands in for a value that can't be used must not be looked at.
+        // A placeholder for a bad value must not cause further findings.
         let hides = |error: &DecodeError, part: &str| {
             error.path.starts_with(part)
                 || error.unknown_key.is_none() && part.starts_with(&error.path)

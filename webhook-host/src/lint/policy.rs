@@ -1,5 +1,5 @@
-//! A ServicePolicy with its module: loaded as `serve` loads it, and looked at for what is allowed
-//! and rarely meant.
+//! Findings about a ServicePolicy: errors of loading it with its component as `serve` does, and
+//! settings that are allowed but rarely intended.
 
 use super::matching;
 use super::{error, finding};
@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a webhook's call may take in all; `sallyport webhooks` gives mutating ones this time.
-const CALL: Duration = Duration::from_secs(2);
+/// The timeout of the mutating webhook, as `sallyport webhooks` sets it.
+const MUTATING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Loads modules from one directory, or from beside each manifest.
+/// Loads components from one directory, or from beside each manifest.
 pub(super) struct Loader {
     engine: Arc<Engine>,
     runner: Runner,
@@ -41,7 +41,7 @@ impl Loader {
             .unwrap_or_else(|| file.parent().unwrap_or(Path::new("")))
     }
 
-    /// What `serve` would say of a policy and of its candidate.
+    /// Loads a policy and its candidate, and returns the errors that `serve` would report.
     pub(super) fn check(
         &self,
         file: &Path,
@@ -52,18 +52,18 @@ impl Loader {
         let (live, next) = manifest.clone().split();
         let mut findings = self.version(file, document, live, None);
         let own_module = stated.is_some_and(|stated| stated.module.is_some());
-        // The live policy's own module was told of already.
-        let tell = own_module
+        // An error of the shared component was reported for the live policy already.
+        let is_new = own_module
             || findings
                 .iter()
                 .all(|finding| finding.field != "spec.module.file");
-        if let Some(next) = next.filter(|_| tell) {
+        if let Some(next) = next.filter(|_| is_new) {
             findings.extend(self.version(file, document, next, stated));
         }
         findings
     }
 
-    /// One of the two; with what is `stated` of it when it is the candidate.
+    /// Loads the policy, or its candidate with the fields `stated` there.
     fn version(
         &self,
         file: &Path,
@@ -134,7 +134,7 @@ impl Loader {
         .collect()
     }
 
-    /// Runs a suite beside the policies, where the modules are at hand.
+    /// Runs a suite beside the policies, where the components can be found.
     pub(super) fn suite(&mut self, file: &Path) -> Subject {
         let search = ModuleSearch {
             directory: Some(self.directory(file).to_owned()),
@@ -169,7 +169,7 @@ impl Loader {
     }
 }
 
-/// What the format allows, and hardly anybody means.
+/// Returns findings about what is allowed and rarely intended.
 pub(super) fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> {
     let spec = &manifest.spec;
     let warn = |field: &str, message: String, fix: &str| {
@@ -197,7 +197,7 @@ pub(super) fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> 
             "remove one of the requirements",
         ));
     }
-    if spec.limits.deadline.duration() >= CALL {
+    if spec.limits.deadline.duration() >= MUTATING_TIMEOUT {
         let message = format!(
             "{} is as long as an API server waits for all policies together",
             spec.limits.deadline

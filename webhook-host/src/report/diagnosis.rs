@@ -1,4 +1,4 @@
-//! What `sallyport doctor` found, for people and for programs.
+//! Prints the findings of `sallyport doctor`, as text and as JSON.
 
 use crate::doctor::Diagnosis;
 use crate::doctor::Level;
@@ -49,10 +49,11 @@ pub fn text(diagnoses: &[Diagnosis], view: View) -> String {
     }
     let [errors, warnings, notes] = counts(diagnoses);
     let configurations = counted(diagnoses.len(), "configuration");
-    let (errors_told, warnings_told) = (counted(errors, "error"), counted(warnings, "warning"));
+    let (counted_errors, counted_warnings) =
+        (counted(errors, "error"), counted(warnings, "warning"));
     let _ = writeln!(
         text,
-        "{configurations}: {errors_told}, {warnings_told}, {}",
+        "{configurations}: {counted_errors}, {counted_warnings}, {}",
         counted(notes, "note")
     );
     if errors + warnings + notes > 0 {
@@ -61,7 +62,7 @@ pub fn text(diagnoses: &[Diagnosis], view: View) -> String {
     text
 }
 
-/// For programs.
+/// Prints the findings as JSON.
 pub fn json(diagnoses: &[Diagnosis]) -> String {
     let [errors, warnings, notes] = counts(diagnoses);
     let counts = json!({"errors": errors, "warnings": warnings, "notes": notes});

@@ -1,5 +1,5 @@
-//! One Service as a row of the comparison of Service types: access scope, ports, address, cloud,
-//! load balancing, use.
+//! Explains a Service by the columns of the comparison of Service types: access scope, ports,
+//! address, cloud, load balancing, use.
 
 use super::reach::Reach;
 use sallyport_core::contract::service::{Port, Service, ServiceType, Spec, TargetPort};
@@ -7,32 +7,32 @@ use sallyport_core::printable::printable;
 use serde::Serialize;
 use std::fmt::Write as _;
 
-/// The row, filled in for one Service.
+/// The explanation of one Service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// `namespace/name`.
     pub service: String,
-    /// Kubernetes' word, and what qualifies it.
+    /// The type, and a qualifier such as headless.
     pub r#type: String,
-    /// Who reaches it.
+    /// The clients that can reach it.
     pub access_scope: String,
-    /// Where traffic enters and where it goes.
+    /// The ports where traffic enters, and the ports where it goes.
     pub ports: Vec<String>,
-    /// What clients connect to.
+    /// The address that clients connect to.
     pub address: String,
-    /// Whether something outside Kubernetes must serve it.
+    /// The external component that must serve it, if any.
     pub needs_cloud: String,
-    /// Who distributes.
+    /// The component that distributes connections.
     pub load_balancing: String,
-    /// When this type is the right one, and which other may be.
+    /// The purpose of this type, and an alternative.
     pub use_for: String,
-    /// What else bears on exposure.
+    /// Other facts that affect its exposure.
     pub notes: Vec<String>,
 }
 
 impl Explanation {
-    /// Explains a Service that has the API server's defaults.
+    /// Explains a Service that has the API server's defaults filled in.
     pub fn of(service: &Service, namespace: &str) -> Self {
         let meta = &service.metadata;
         let namespace = if meta.namespace.is_empty() {
@@ -80,7 +80,7 @@ impl Row<'_> {
         self.spec.cluster_ip.as_deref() == Some("None")
     }
 
-    /// A load balancer may reach Pods without node ports.
+    /// Returns true unless the load balancer reaches Pods without node ports.
     fn opens_node_ports(&self) -> bool {
         match self.service_type() {
             ServiceType::NodePort => true,
@@ -119,7 +119,8 @@ impl Row<'_> {
         }
     }
 
-    /// Which controller serves it is not known here, so all that read something of it count.
+    /// Returns the access scope of a load balancer. Its controller is unknown here, so all
+    /// controllers that read some of its annotations count.
     fn load_balancer_scope(&self) -> String {
         let (internal, public) = (self.reach.internal.join(", "), self.reach.public.join(", "));
         let scope = match (internal.is_empty(), public.is_empty()) {
@@ -296,7 +297,7 @@ impl Row<'_> {
     }
 }
 
-/// A block of lines for each Service.
+/// Prints a block of lines for each Service.
 pub fn text(explanations: &[Explanation]) -> String {
     explanations
         .iter()

@@ -1,9 +1,9 @@
-//! What `sallyport inspect --live` found, for people.
+//! Prints the status of a running host for `sallyport inspect --live`.
 
 use crate::status::{LastReload, Status};
 use sallyport_core::printable::printable;
 
-/// The host, its last reload, and a block a policy.
+/// Prints the host, its last reload, and a block for each policy.
 pub fn text(status: &Status) -> String {
     let mut text = String::new();
     let mut row =
@@ -36,7 +36,8 @@ pub fn text(status: &Status) -> String {
         row("inventory", &feed.text());
     }
     for policy in &status.policies {
-        let told = |part: &Option<String>| part.clone().unwrap_or_else(|| "unknown".to_owned());
+        let or_unknown =
+            |part: &Option<String>| part.clone().unwrap_or_else(|| "unknown".to_owned());
         row("policy", &policy.name);
         row(
             "  mode",
@@ -47,13 +48,17 @@ pub fn text(status: &Status) -> String {
         );
         row(
             "  module",
-            &format!("{} {}", policy.module, told(&policy.digest)),
+            &format!("{} {}", policy.module, or_unknown(&policy.digest)),
         );
         match &policy.error {
             Some(error) => row("  broken", error),
             None => row(
                 "  component",
-                &format!("{} {}", told(&policy.component), told(&policy.version)),
+                &format!(
+                    "{} {}",
+                    or_unknown(&policy.component),
+                    or_unknown(&policy.version)
+                ),
             ),
         }
         if let Some(candidate) = &policy.candidate {

@@ -1,6 +1,7 @@
-//! Reports: what the harness found, for people, for programs, for CI systems.
+//! Reports: the output of `doctor`, `replay`, `webhooks`, `explain` and `inspect --live`.
 //!
-//! Each format is one file and a pure function from findings to text; `cli` prints it.
+//! Each report is one file of pure functions from findings to text or JSON; `cli` prints the
+//! result.
 
 pub mod diagnosis;
 pub mod explanation;

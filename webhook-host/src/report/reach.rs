@@ -1,6 +1,6 @@
-//! From where a load balancer is reached, as far as the Service says so: by its class, and by the
-//! annotations that the controllers of load balancers read, each in its own way
-//! (`sallyport_facts`, the tables that the policies decide by).
+//! The clients that can reach a load balancer, as far as the Service shows: by its class, and by
+//! the annotations that load balancer controllers read, each in its own way (`sallyport_facts`, the
+//! tables that the policies use).
 
 use sallyport_core::contract::service::Service;
 use sallyport_facts::Controller;
@@ -8,20 +8,19 @@ use sallyport_facts::exposing::EXPOSING;
 use sallyport_facts::internal::CONTROLLERS;
 use sallyport_policy::service as sdk;
 
-/// What a Service's class and annotations say to controllers.
+/// The effect of a Service's class and annotations.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Reach {
-    /// Controllers that make an internal load balancer of it.
+    /// Controllers that create an internal load balancer for it.
     pub(super) internal: Vec<&'static str>,
-    /// Controllers that read something of it, and may make a public one all the same.
+    /// Controllers that read some of its annotations, and may still create a public one.
     pub(super) public: Vec<&'static str>,
     /// Annotations that expose a Service of any type.
     pub(super) exposing: Vec<String>,
 }
 
 impl Reach {
-    /// Asks each controller whether it reads the Service otherwise than one of which nothing is
-    /// said.
+    /// Compares, for each controller, the Service with one without annotations and class.
     pub(super) fn of(service: &Service) -> Self {
         let (silent, service) = (sdk::Service::default(), converted(service));
         let annotations = service.metadata.annotations.iter();
@@ -43,7 +42,7 @@ impl Reach {
     }
 }
 
-/// Whether a controller reads some annotation of a Service, or serves its class.
+/// Returns true when a controller reads some annotation of a Service, or serves its class.
 fn reads(controller: &Controller, service: &sdk::Service, is_public: bool) -> bool {
     let class = service.spec.load_balancer_class.as_deref();
     let serves =
@@ -55,7 +54,7 @@ fn reads(controller: &Controller, service: &sdk::Service, is_public: bool) -> bo
     is_public && serves && (class.is_some() || switched)
 }
 
-/// The parts of a Service that the tables look at, as the SDK's type.
+/// Converts the parts of a Service that the tables read to the SDK's type.
 fn converted(service: &Service) -> sdk::Service {
     let mut converted = sdk::Service::default();
     converted

@@ -1,4 +1,4 @@
-//! Objects for `kubectl apply`, each under a comment that says why it is as it is.
+//! Prints objects for `kubectl apply`, each under a comment that explains it.
 
 use crate::webhooks::backstop::Backstop;
 use crate::webhooks::registrar::{REGISTRATION, owner_reference};
@@ -11,17 +11,17 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-/// An object and what its reader should know.
+/// An object with remarks for its reader.
 #[derive(Debug, Clone)]
 pub struct Document {
-    /// Sentences; each becomes a line of comment.
+    /// Sentences; each becomes a comment line.
     pub remarks: Vec<String>,
-    /// As the API has it.
+    /// The object in the API's form.
     pub object: Value,
 }
 
 impl Document {
-    /// An object of Kubernetes.
+    /// Serializes an object of Kubernetes.
     ///
     /// # Panics
     ///
@@ -35,19 +35,19 @@ impl Document {
 }
 
 impl Document {
-    /// Makes the ClusterRole of an installation the owner of the object.
+    /// Makes an installation's ClusterRole the owner of the object.
     pub fn owned_by(&mut self, installation: &str, uid: &str) {
         let owner = owner_reference(installation.to_owned(), uid.to_owned());
         self.object["metadata"]["ownerReferences"] = json!([owner]);
     }
 
-    /// Labels the object as part of the registration of this name.
+    /// Labels the object as part of the registration with this name.
     pub fn belongs_to(&mut self, registration: &str) {
         self.object["metadata"]["labels"][REGISTRATION] = registration.into();
     }
 }
 
-/// YAML of several documents; what holds for all of them stands first.
+/// Prints several YAML documents, after a comment for all of them.
 pub fn yaml(head: &[String], documents: &[Document]) -> String {
     let mut text = comment(head);
     for (index, document) in documents.iter().enumerate() {
@@ -60,7 +60,7 @@ pub fn yaml(head: &[String], documents: &[Document]) -> String {
     text
 }
 
-/// One List.
+/// Prints a `List` as JSON.
 pub fn json(documents: &[Document]) -> String {
     let items: Vec<&Value> = documents.iter().map(|document| &document.object).collect();
     format!(
@@ -77,7 +77,7 @@ fn comment(lines: &[String]) -> String {
     text
 }
 
-/// The webhook configurations, as far as some policy asks for them.
+/// Returns the webhook configurations that the policies need.
 pub fn webhooks(registration: &Registration<'_>) -> Vec<Document> {
     let mutating = registration
         .mutating()
@@ -100,7 +100,7 @@ pub fn webhooks(registration: &Registration<'_>) -> Vec<Document> {
         .map(|configuration: ValidatingWebhookConfiguration| {
             let remarks = [
                 "Refuses ServicePolicies that could not be loaded. Fails open: what gets \
-            past it is a broken policy, and told to be one.",
+            past it is a broken policy, and reported as one.",
             ];
             Document::new(&configuration, remarks.map(str::to_owned).to_vec())
         });
@@ -127,7 +127,7 @@ fn validating_remarks(on_failure: OnFailure) -> Vec<String> {
     vec![remark.to_owned()]
 }
 
-/// What holds for all configurations.
+/// Returns the remarks for all configurations.
 pub fn head(registration: &Registration<'_>) -> Vec<String> {
     let names: Vec<&str> = registration
         .policies
@@ -160,19 +160,19 @@ pub fn head(registration: &Registration<'_>) -> Vec<String> {
     lines
 }
 
-/// What holds for the whole net: who has no part in it.
+/// Returns the remarks for the whole backstop: the policies without one.
 pub fn backstop_head(gaps: &[String]) -> Vec<String> {
     let mut lines = vec![
-        "Made by `sallyport webhooks --backstop`: a net under a webhook that does not answer. It \
-         denies less than the policies do."
+        "Made by `sallyport webhooks --backstop`. It holds while no host answers, and denies less \
+         than the policies do."
             .to_owned(),
-        "Make it anew when policies, settings or exemptions change.".to_owned(),
+        "Print and apply it again when policies, settings or exemptions change.".to_owned(),
     ];
     lines.extend(gaps.iter().map(|gap| format!("Not covered: {gap}")));
     lines
 }
 
-/// A policy of the net with its binding.
+/// Returns the ValidatingAdmissionPolicy of a backstop and its binding.
 pub fn backstop(backstop: &Backstop) -> [Document; 2] {
     let rules = format!("Denies: {}.", backstop.rules.join(", "));
     let gaps = backstop

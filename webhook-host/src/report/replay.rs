@@ -1,5 +1,5 @@
-//! What `sallyport replay` found: the differences by policy and rule with examples, for people and
-//! for programs.
+//! Prints the differences that `sallyport replay` found, by policy and rule with examples, as text
+//! and as JSON.
 
 use crate::replay::{Change, Difference};
 use crate::timestamp;
@@ -10,31 +10,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-/// Places of lines that can't be read that are told one by one.
-const PLACES: usize = 10;
+/// The most unreadable lines that are listed.
+const MAX_LISTED_LINES: usize = 10;
 
-/// Everything that was found. Its size depends on policies and rules, not on the number of reviews.
+/// The result of a replay. Its size depends on policies and rules, not on the number of reviews.
 #[derive(Debug, Clone)]
 pub struct ReplayReport {
     examples: usize,
     reviews: u64,
     same: u64,
     span: Option<(SystemTime, SystemTime)>,
-    /// Reviews, each once for each change.
+    /// The number of reviews with each change.
     changes: BTreeMap<Change, u64>,
     groups: BTreeMap<(Change, String, String), Group>,
     unread: u64,
     places: Vec<String>,
 }
 
-/// Differences that have change, policy and rule in common.
+/// The differences with the same change, policy and rule.
 #[derive(Debug, Clone, Default)]
 struct Group {
     reviews: u64,
     examples: Vec<Example>,
 }
 
-/// One of them.
+/// One difference.
 #[derive(Debug, Clone, Serialize)]
 struct Example {
     service: String,
@@ -42,10 +42,10 @@ struct Example {
     message: String,
 }
 
-/// Which review a difference is of.
+/// The recorded review of a difference.
 #[derive(Debug, Clone, Copy)]
 pub struct Replayed<'a> {
-    /// When it was recorded.
+    /// The time of the recording.
     pub time: SystemTime,
     /// Its AdmissionReview.
     pub review: &'a Value,
@@ -66,7 +66,7 @@ impl Replayed<'_> {
 }
 
 impl ReplayReport {
-    /// Nothing found yet; with so many examples for each kind of difference.
+    /// Returns an empty report that keeps this many examples of each group.
     pub fn new(examples: usize) -> Self {
         Self {
             examples,
@@ -80,7 +80,7 @@ impl ReplayReport {
         }
     }
 
-    /// One review more, and what is different about it.
+    /// Adds a review and its differences.
     pub fn add(&mut self, replayed: Replayed<'_>, differences: Vec<Difference>) {
         let time = replayed.time;
         self.reviews += 1;
@@ -96,7 +96,7 @@ impl ReplayReport {
         {
             *self.changes.entry(change).or_default() += 1;
         }
-        // Several ports may break one rule; the review counts once for it.
+        // Several ports may violate one rule; the review counts once for it.
         let mut counted = BTreeSet::new();
         for Difference {
             change,
@@ -122,25 +122,25 @@ impl ReplayReport {
         }
     }
 
-    /// A line that can't be read, and why.
+    /// Adds a line that can't be read, with the reason.
     pub fn pass_over(&mut self, place: &str, problem: &str) {
         self.unread += 1;
-        if self.places.len() < PLACES {
+        if self.places.len() < MAX_LISTED_LINES {
             self.places.push(format!("{place}: {problem}"));
         }
     }
 
-    /// Whether there was anything to replay.
+    /// Returns true when there was nothing to replay.
     pub fn is_empty(&self) -> bool {
         self.reviews == 0
     }
 
-    /// The first lines that can't be read, each with why.
+    /// Returns the first unreadable lines, each with its reason.
     pub fn unread(&self) -> &[String] {
         &self.places
     }
 
-    /// 0 no differences, 1 some.
+    /// Returns the exit code: 0 without differences, 1 with some.
     pub fn exit_code(&self) -> u8 {
         u8::from(self.same < self.reviews)
     }
@@ -151,7 +151,7 @@ impl ReplayReport {
     }
 }
 
-/// For people: a table of differences, examples below each row, totals at the end.
+/// Prints a table of differences, examples below each row, and totals at the end.
 pub fn text(report: &ReplayReport) -> String {
     let mut text = String::new();
     let width = |pick: fn(&(Change, String, String)) -> &str, least: usize| {
@@ -220,7 +220,7 @@ pub fn text(report: &ReplayReport) -> String {
     text
 }
 
-/// For programs.
+/// Prints the report as JSON.
 pub fn json(report: &ReplayReport) -> String {
     let group = |((change, policy, rule), group): (&(Change, String, String), &Group)| {
         json!({

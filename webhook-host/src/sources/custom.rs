@@ -1,13 +1,13 @@
-//! ServicePolicies of the cluster, loaded: each for itself.
+//! Loads the ServicePolicies of the cluster, each independently of the others.
 //!
-//! Files are swapped in as a whole or not at all, since they are one release that somebody made.
-//! Custom resources are written by several hands at several times, so that a broken one must not
-//! hold up the others' changes: it keeps its own last good version, or without one answers with
-//! evaluation errors under its failurePolicy, and its status says so. The webhook for
-//! ServicePolicies refuses it up front, most of the time.
+//! Files are replaced as a whole or not at all, since they are one release made by one author.
+//! Custom resources have several authors, so a broken one must not block the others' changes. It
+//! keeps its last good version; without one, its reviews are evaluation errors under its
+//! failurePolicy. Its status says so. In most cases the webhook for ServicePolicies refuses a
+//! broken one before it is stored.
 
 use super::load;
-use crate::cluster::{Found, Report, Reports, Serves, TAKEN};
+use crate::cluster::{ClusterPolicy, Report, Reports, Serves, TAKEN};
 use crate::engine::Engine;
 use crate::live::Live;
 use sallyport_core::manifest::{API_VERSION, ComponentStatus, ServicePolicy};
@@ -17,29 +17,29 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What came of the ServicePolicies of a cluster.
+/// The loaded ServicePolicies of the cluster.
 #[derive(Default)]
 pub(crate) struct Custom {
     pub(crate) policies: Vec<Arc<Policy>>,
-    /// Of each, whether it is in `policies` or not.
+    /// The load results of all of them, whether they are in `policies` or not.
     pub(crate) reports: Reports,
-    /// Of those that serve as they are written: who has a candidate.
-    tried: Vec<ServicePolicy>,
+    /// The manifests that serve as written and have a candidate.
+    with_candidate: Vec<ServicePolicy>,
 }
 
-/// Loads them beside policies that are `taken` already; those that served `before` are what broken
-/// ones fall back on.
+/// Loads the ServicePolicies. Names that are `taken` are skipped; a broken one falls back to its
+/// version in `before`.
 pub(crate) fn policies(
     engine: &Arc<Engine>,
     modules: &Path,
-    found: BTreeMap<String, Found>,
+    found: BTreeMap<String, ClusterPolicy>,
     taken: &[Arc<Policy>],
     before: &[Arc<Policy>],
 ) -> Custom {
     let mut custom = Custom::default();
     for (
         name,
-        Found {
+        ClusterPolicy {
             manifest,
             generation,
             ..
@@ -55,7 +55,7 @@ pub(crate) fn policies(
             }
         };
         if let Serves::AsWritten = serves {
-            custom.tried.extend(
+            custom.with_candidate.extend(
                 ServicePolicy::from_value(&manifest)
                     .ok()
                     .filter(|read| read.spec.candidate.is_some()),
@@ -76,11 +76,11 @@ pub(crate) fn policies(
     custom
 }
 
-/// What the webhook for ServicePolicies asks: whether the policy and its candidate could be loaded
-/// now, and would serve. What it compiles is kept on disk, so that the reload that follows need
-/// not.
+/// Checks for the webhook for ServicePolicies that a policy and its candidate can be loaded and
+/// would serve. The compiled code is cached on disk, so that the reload that follows need not
+/// compile.
 ///
-/// A name that a file of `--policies` has is allowed with a warning: whoever applies it may be
+/// A name that a file of `--policies` has is allowed with a warning, because its author may be
 /// about to remove the file.
 pub(crate) fn check(
     engine: Arc<Engine>,
@@ -116,15 +116,19 @@ pub(crate) fn check(
 }
 
 impl Custom {
-    /// Their next versions. One that can't be loaded is broken and says why, as does the report of
-    /// its policy.
+    /// Loads the candidates. One that can't be loaded is broken and says why, and so does the
+    /// report of its policy.
     pub(crate) fn candidates(
         &mut self,
         engine: &Arc<Engine>,
         modules: &Path,
         before: &[Arc<Policy>],
     ) -> Vec<Arc<Policy>> {
-        let Self { tried, reports, .. } = self;
+        let Self {
+            with_candidate,
+            reports,
+            ..
+        } = self;
         let load = |manifest: &ServicePolicy| {
             let name = &manifest.metadata.name;
             let candidate = load::candidate(
@@ -139,10 +143,10 @@ impl Custom {
             }
             Some(candidate)
         };
-        tried.iter().filter_map(load).collect()
+        with_candidate.iter().filter_map(load).collect()
     }
 
-    /// What is not as it was written, a line each.
+    /// Returns one line for each ServicePolicy that does not serve as written.
     pub(crate) fn setbacks(&self) -> Vec<String> {
         let line = |(name, report): (&String, &Report)| match &report.serves {
             Serves::AsWritten => report.candidate.clone(),
@@ -186,8 +190,8 @@ fn fall_back(
     }
 }
 
-/// As much of a manifest as can be read: what a policy that can't be loaded means should be what
-/// its author said. `None` when not even its name can be used.
+/// Decodes as much of a manifest as possible, so that a policy that can't be loaded still has the
+/// match rules and failurePolicy of its author. `None` when its name is unusable.
 fn readable(name: &str, manifest: &Value) -> Option<ServicePolicy> {
     let mut least = json!({
         "apiVersion": API_VERSION, "kind": ServicePolicy::KIND, "metadata": {"name": name},

@@ -1,4 +1,5 @@
-//! Policies and configuration from files.
+//! Loads policies, candidates and the HostConfig from files. Used by `source` for `serve`, and by
+//! the commands that evaluate offline.
 
 use crate::engine::Engine;
 use crate::evaluator;
@@ -14,10 +15,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The configuration of a host that is given none: not a cloud.
+/// The configuration of a host without `--config`: not a cloud.
 const DEFAULT_CONFIG: &str = include_str!("default-config.yaml");
 
-/// What [`DEFAULT_CONFIG`] takes for granted.
+/// The assumption behind [`DEFAULT_CONFIG`], as commands print it.
 pub(crate) const DEFAULT_CONFIG_IN_WORDS: &str = "no --config, so the built-in default holds: \
     environment onPrem, node ports 30000-32767, no known namespaces";
 
@@ -25,7 +26,7 @@ pub(crate) const DEFAULT_CONFIG_IN_WORDS: &str = "no --config, so the built-in d
 /// many times that of memory.
 const MAX_MODULE: u64 = 64 << 20;
 
-/// A host's configuration, from a file or the embedded default.
+/// Reads a host's configuration from a file, or returns the embedded default.
 pub(crate) fn host_config(file: Option<&Path>) -> Result<HostConfigSpec> {
     let text = match file {
         None => DEFAULT_CONFIG.to_owned(),
@@ -48,17 +49,18 @@ pub(crate) fn host_config(file: Option<&Path>) -> Result<HostConfigSpec> {
     Ok(HostConfig::from_value(document).with_context(name)?.spec)
 }
 
-/// Where policies are.
+/// The directories that policies are loaded from.
 #[derive(Debug, Clone)]
 pub(crate) struct PolicyFiles {
     /// The directory of manifests.
     pub(crate) manifests: PathBuf,
-    /// The directory of the modules that they name.
+    /// The directory of the components that they name.
     pub(crate) modules: PathBuf,
 }
 
 impl PolicyFiles {
-    /// Modules lie beside the manifests, unless they have a directory of their own.
+    /// Uses the manifests' directory for components, too, unless they have a directory of their
+    /// own.
     pub(crate) fn new(manifests: &Path, modules: Option<&Path>) -> Self {
         Self {
             manifests: manifests.to_owned(),
@@ -67,9 +69,9 @@ impl PolicyFiles {
     }
 }
 
-/// Every ServicePolicy of a directory, loaded; those that can't be are broken and say why. What is
-/// no ServicePolicy at all is an error: a typo must not switch a rule off. What is the same as in
-/// `before` is kept.
+/// Loads every ServicePolicy of a directory. One that can't be loaded is broken and says why. A
+/// file that holds no ServicePolicy at all is an error: a typo must not switch a rule off. Policies
+/// that equal those of `before` are kept.
 pub(crate) fn policies(
     engine: &Arc<Engine>,
     from: &PolicyFiles,
@@ -85,11 +87,11 @@ pub(crate) fn policies(
     Ok(manifests(&from.manifests)?.into_iter().map(load).collect())
 }
 
-/// Every ServicePolicy of a directory, for a command that judges and can't do without one of them.
+/// Loads every ServicePolicy of a directory, for a command that needs all of them.
 ///
 /// # Errors
 ///
-/// One for all policies that can't be loaded.
+/// One error that lists all policies that can't be loaded.
 pub(crate) fn sound_policies(engine: &Arc<Engine>, from: &PolicyFiles) -> Result<Vec<Arc<Policy>>> {
     let manifests = manifests(&from.manifests)?;
     let modules: BTreeSet<_> = manifests
@@ -104,12 +106,12 @@ pub(crate) fn sound_policies(engine: &Arc<Engine>, from: &PolicyFiles) -> Result
         let near = |file: &&&str| format!("{file}{}", nearest_module(&from.modules, file));
         let named = missing
             .iter()
-            .take(TOLD)
+            .take(MAX_LISTED_NAMES)
             .map(near)
             .collect::<Vec<_>>()
             .join(", ");
         let is = if missing.len() == 1 { "is" } else { "are" };
-        let more = missing.len().saturating_sub(TOLD);
+        let more = missing.len().saturating_sub(MAX_LISTED_NAMES);
         let more = if more > 0 {
             format!(" and {more} more")
         } else {
@@ -139,16 +141,17 @@ pub(crate) fn sound_policies(engine: &Arc<Engine>, from: &PolicyFiles) -> Result
     Ok(policies)
 }
 
-/// Names that an error tells one by one.
-const TOLD: usize = 10;
+/// The most names that an error lists.
+const MAX_LISTED_NAMES: usize = 10;
 
-/// ` (did you mean "x.wasm"?)` when a directory has a module of nearly this name, else nothing.
+/// Returns ` (did you mean "x.wasm"?)` when a directory has a component with nearly this name, else
+/// nothing.
 pub(crate) fn nearest_module(directory: &Path, file: &str) -> String {
     let names = modules_in(directory);
     decode::suggestion(file, names.iter().map(String::as_str))
 }
 
-/// Whether a directory holds any module.
+/// Returns true when a directory holds any component.
 pub(crate) fn has_modules(directory: &Path) -> bool {
     !modules_in(directory).is_empty()
 }
@@ -164,11 +167,12 @@ fn modules_in(directory: &Path) -> Vec<String> {
     names.filter(|name| name.ends_with(".wasm")).collect()
 }
 
-/// The same as if each candidate had taken the place of its live policy.
+/// Loads every ServicePolicy of a directory with its candidate, if it has one, in its place.
 ///
 /// # Errors
 ///
-/// When there is no candidate at all, too.
+/// One error that lists all policies that can't be loaded; another one when there is no candidate
+/// at all.
 pub(crate) fn promoted(engine: &Arc<Engine>, from: &PolicyFiles) -> Result<Vec<Arc<Policy>>> {
     let manifests = manifests(&from.manifests)?;
     if manifests
@@ -191,8 +195,8 @@ pub(crate) fn promoted(engine: &Arc<Engine>, from: &PolicyFiles) -> Result<Vec<A
     Ok(manifests.into_iter().map(load).collect())
 }
 
-/// The candidates of the same ServicePolicies, for a host that serves. One that can't be loaded is
-/// broken and says why.
+/// Loads the candidates of a directory's ServicePolicies, for a host that serves. One that can't be
+/// loaded is broken and says why.
 pub(crate) fn candidates(
     engine: &Arc<Engine>,
     from: &PolicyFiles,
@@ -213,7 +217,7 @@ pub(crate) fn candidates(
         .collect())
 }
 
-/// The ServicePolicies of a directory in the order of their names, each with its file.
+/// Reads the ServicePolicies of a directory, sorted by name, each with its file.
 fn manifests(directory: &Path) -> Result<Vec<(PathBuf, ServicePolicy)>> {
     let mut manifests = BTreeMap::<String, (PathBuf, ServicePolicy)>::new();
     for file in manifest_files(directory)? {
@@ -237,8 +241,8 @@ fn manifests(directory: &Path) -> Result<Vec<(PathBuf, ServicePolicy)>> {
     Ok(manifests.into_values().collect())
 }
 
-/// The file of a directory that has a ServicePolicy of this name; `None` also where the directory
-/// can't be read.
+/// Returns the file of a directory that has a ServicePolicy with this name; `None` also when the
+/// directory can't be read.
 pub(crate) fn file_with(directory: &Path, name: &str) -> Option<PathBuf> {
     let (file, _) = manifests(directory)
         .ok()?
@@ -247,7 +251,7 @@ pub(crate) fn file_with(directory: &Path, name: &str) -> Option<PathBuf> {
     Some(file)
 }
 
-/// The policy of a manifest; its module lies in `directory`.
+/// Loads the policy of a manifest with its component in `directory`.
 pub(crate) fn component(
     engine: &Arc<Engine>,
     directory: &Path,
@@ -257,7 +261,7 @@ pub(crate) fn component(
     load(engine, directory, manifest, before, |policy| policy)
 }
 
-/// The next version that a manifest states, if it does.
+/// Loads the candidate of a manifest, if it has one.
 pub(crate) fn candidate(
     engine: &Arc<Engine>,
     directory: &Path,
@@ -272,7 +276,7 @@ pub(crate) fn candidate(
     Some(loaded.unwrap_or_else(|error| Policy::broken(next, broken(error)).as_candidate().into()))
 }
 
-/// Loads one policy; its module lies in `directory`.
+/// Loads one policy with its component in `directory`.
 fn load(
     engine: &Arc<Engine>,
     directory: &Path,
@@ -312,13 +316,13 @@ pub(crate) fn module_bytes(file: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The ServicePolicies of one file.
+/// Reads the ServicePolicies of one file.
 pub(crate) fn manifests_of(file: &Path) -> Result<Vec<ServicePolicy>> {
     let name = file.display();
     let documents = yaml::documents(&read_text(file)?).with_context(|| name.to_string())?;
     let several = documents.len() > 1;
     let read = |document: &Value| {
-        // Which of several, where it says so itself.
+        // An error in one of several documents names its policy.
         let of = document
             .pointer("/metadata/name")
             .and_then(Value::as_str)
@@ -330,7 +334,7 @@ pub(crate) fn manifests_of(file: &Path) -> Result<Vec<ServicePolicy>> {
 }
 
 fn manifest_files(directory: &Path) -> Result<Vec<PathBuf>> {
-    // A kustomization lists manifests, and is kustomize's to read.
+    // kustomize's own file lists manifests and is none.
     let is_list = |file: &PathBuf| file.file_stem().is_some_and(|stem| stem == "kustomization");
     Ok(files(directory)?
         .into_iter()
@@ -338,15 +342,15 @@ fn manifest_files(directory: &Path) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-/// Whether a directory has no manifest, and a kustomization says that it is to have none. Without
-/// that, an empty directory is one that was not mounted or not written yet.
+/// Returns true when a directory has no manifest, and a kustomization that says so. Without that,
+/// an empty directory counts as not mounted or not written yet.
 pub(crate) fn is_empty_on_purpose(directory: &Path) -> Result<bool> {
     let is_there = directory.join("kustomization.yaml").exists();
     Ok(is_there && manifest_files(directory)?.is_empty())
 }
 
-/// The suites of a directory of policies: `*.suite.yaml`. A ConfigMap has no sub-folders, so the
-/// name tells them.
+/// Lists the suites of a directory of policies: `*.suite.yaml`. They are recognized by name, since
+/// a ConfigMap has no sub-directories.
 pub(crate) fn suite_files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files(directory)?
         .into_iter()
@@ -362,7 +366,7 @@ fn is_suite(file: &Path) -> bool {
     })
 }
 
-/// A mounted ConfigMap holds a hidden directory, and links into it.
+/// Returns true for hidden files. A mounted ConfigMap holds a hidden directory, and links into it.
 pub(crate) fn is_hidden(file: &Path) -> bool {
     file.file_name()
         .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
@@ -392,7 +396,7 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// A text file, with its name in the error.
+/// Reads a text file; its name is in the error.
 pub(crate) fn read_text(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))
 }

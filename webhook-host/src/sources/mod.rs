@@ -1,9 +1,9 @@
 //! Sources: policies and configuration from files and from the cluster, loaded, watched and
-//! reloaded.
+//! reloaded. Started by `cli`.
 //!
-//! `load` reads manifests and components; `source` makes a whole set of them, `custom` of the
-//! cluster's ServicePolicies; `watch` notices changes, and `reload` publishes a new set, whole or
-//! not at all. Started by `cli`.
+//! `load` reads manifests and components of files, and `custom` loads the cluster's
+//! ServicePolicies; `source` combines both into a whole Set. `watch` notices changes, and `reload`
+//! publishes a new Set, as a whole or not at all.
 
 pub(crate) mod custom;
 pub(crate) mod load;

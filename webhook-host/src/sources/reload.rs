@@ -1,9 +1,8 @@
-//! Reload: when the files or the cluster's ServicePolicies change, or on SIGHUP, what they say
-//! replaces what is served, as a whole or not at all.
+//! Reload: when the files or the cluster's ServicePolicies change, or on SIGHUP, a new Set replaces
+//! the serving one, as a whole or not at all.
 //!
-//! A thread of its own watches, compiles and tests, so that requests are served meanwhile. A change
-//! of files is taken when they stood still from one look to the next; see `watch`. Started by
-//! `cli::serve`.
+//! A thread of its own watches, compiles and tests, while the old Set keeps serving. Changed files
+//! are read once they stay unchanged for one interval; see `watch`. Started by `cli::serve`.
 
 use super::source::{Set, Source};
 use super::watch::{Ask, Fingerprint, Watch};
@@ -16,15 +15,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a reload waits for the first list of what only the new policies ask about: most lists
-/// take less than a second.
+/// The time that a reload waits for the first list of kinds that only the new policies ask about.
+/// Most lists take less than a second.
 const LIST_WAIT: Duration = Duration::from_secs(10);
 
-/// Watches the files and keeps what is served up to date with them.
+/// Watches the files, and publishes a new Set when they change.
 pub(crate) struct Reloader {
     source: Source,
     live: Arc<Live>,
-    /// What the files looked like when they were last read, whatever came of it.
+    /// The fingerprint of the last read, successful or not.
     seen: Fingerprint,
 }
 
@@ -33,11 +32,11 @@ impl Reloader {
         Self { source, live, seen }
     }
 
-    /// Starts the thread. Without an interval nothing is watched, but [`Ask`] works all the same.
+    /// Starts the thread. Without an interval nothing is polled; [`Ask`] works in any case.
     ///
     /// # Errors
     ///
-    /// When the process can't start one more thread.
+    /// When the process can't start another thread.
     pub(crate) fn start(self, interval: Option<Duration>) -> std::io::Result<Ask> {
         let (ask, watch) = Watch::new(interval);
         std::thread::Builder::new()
@@ -55,7 +54,7 @@ impl Reloader {
     fn reload(&mut self) {
         let began = Instant::now();
         let current = self.live.admission();
-        // A bug that a policy's bytes bring to light must not end all later reloads.
+        // A panic that some policy's bytes trigger must not end all later reloads.
         let read = || {
             catch_unwind(AssertUnwindSafe(|| self.read(&current))).unwrap_or_else(|_| panicked())
         };
@@ -99,8 +98,8 @@ impl Reloader {
         }
     }
 
-    /// What the new policies ask about the cluster is listed before they are asked, when it can be;
-    /// the old ones keep what they have until then.
+    /// Watches the kinds that the new policies ask about, so that these are listed before the
+    /// policies serve. The old policies keep their kinds until then.
     fn watch_before(&self, admission: &Admission) {
         let Some(watchers) = &self.source.watchers else {
             return;
@@ -110,12 +109,14 @@ impl Reloader {
         if both != wanted {
             watchers.want(both);
             if let Err(unlisted) = watchers.wait(LIST_WAIT) {
-                tracing::error!("reloading all the same; to policies, this is unknown: {unlisted}");
+                tracing::error!(
+                    "reloading without these facts, which policies see as unknown: {unlisted}"
+                );
             }
         }
     }
 
-    /// A set of files without any fault, and what can be made of the custom resources.
+    /// Reads a new Set. Fails on any fault of the files, but not on broken custom resources.
     fn read(&self, before: &Admission) -> Result<Set> {
         let set = self.source.read(Some(before))?;
         if !set.broken_files.is_empty() {

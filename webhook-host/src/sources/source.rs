@@ -1,8 +1,8 @@
-//! What a host serves from: files of policies, configuration and self-tests, and the
+//! The source of a host's policies: files with policies, configuration and self-tests, and the
 //! ServicePolicies of the cluster. Read at start and at each reload.
 //!
-//! What is read of the files is of one moment: they are looked at before and after, and read again
-//! when they changed meanwhile.
+//! Invariant: the files of one read are consistent. Their fingerprints are compared before and
+//! after, and they are read again when they changed.
 
 use super::custom::{self, Custom};
 use super::load::{self, PolicyFiles};
@@ -19,29 +19,29 @@ use sallyport_core::suite::Runner;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where the files are, and the engine that compiles them.
+/// The files' places, and the engine that compiles the policies.
 pub(crate) struct Source {
     pub(crate) engine: Arc<Engine>,
-    /// `None`: all policies are the cluster's.
+    /// `None` when all policies come from the cluster.
     pub(crate) manifests: Option<PathBuf>,
-    /// The directory of the modules that manifests name.
+    /// The directory of the components that manifests name.
     pub(crate) modules: PathBuf,
     pub(crate) config: Option<PathBuf>,
-    /// With them, the inventory is what they know.
+    /// The watchers of the cluster. With them, the inventory is what they have seen.
     pub(crate) watchers: Option<Watchers>,
 }
 
-/// What was read.
+/// The result of one read.
 pub(crate) struct Set {
     pub(crate) admission: Admission,
-    /// What can't be loaded of the files: policies and candidates.
+    /// Policies and candidates of the files that can't be loaded, with the reasons.
     pub(crate) broken_files: Vec<String>,
-    /// What became of the ServicePolicies of the cluster.
+    /// The ServicePolicies of the cluster, loaded.
     pub(crate) custom: Custom,
 }
 
 impl Source {
-    /// What the files look like now. What can't be looked at is absent.
+    /// Returns the current fingerprint of the files. Unreadable files are left out.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         let directories = self
             .manifests
@@ -60,8 +60,8 @@ impl Source {
             .with_revision(self.served().map_or(0, |policies| policies.revision()))
     }
 
-    /// What `read` makes of the files when nothing changes meanwhile, and what they looked like
-    /// then.
+    /// Runs `read` until no file changes meanwhile. Returns its result and the fingerprint it
+    /// belongs to.
     pub(crate) fn settled<T>(&self, read: impl Fn() -> Result<T>) -> (Fingerprint, Result<T>) {
         let (seen, found) = watch::settled(|| self.fingerprint(), read);
         (seen, found.unwrap_or_else(|| self.restless()))
@@ -75,7 +75,8 @@ impl Source {
         )
     }
 
-    /// Everything that decides. Policies that are as they were are kept, not compiled again.
+    /// Reads policies, configuration and exemptions. Unchanged policies are kept, not compiled
+    /// again.
     pub(crate) fn read(&self, before: Option<&Admission>) -> Result<Set> {
         let config = self.host_config()?;
         let old = before.map_or(&[][..], Admission::policies);
@@ -95,7 +96,9 @@ impl Source {
         let old = before.map_or(&[][..], Admission::candidates);
         candidates.extend(custom.candidates(&self.engine, &self.modules, old));
         if policies.is_empty() {
-            tracing::warn!("the cluster has no ServicePolicy: nothing is judged until it has one");
+            tracing::warn!(
+                "the cluster has no ServicePolicy: no request is reviewed until it has one"
+            );
         }
         let admission = Admission::new(
             policies,
@@ -109,7 +112,7 @@ impl Source {
         })
     }
 
-    /// Policies and candidates.
+    /// Loads the policies and candidates of the files.
     fn of_files(&self, before: Option<&Admission>) -> Result<[Vec<Arc<Policy>>; 2]> {
         let Some(manifests) = &self.manifests else {
             return Ok([vec![], vec![]]);
@@ -131,7 +134,7 @@ impl Source {
         Ok([policies, candidates])
     }
 
-    /// The ServicePolicies of the cluster, when they are served.
+    /// Returns the ServicePolicies of the cluster, when they are served.
     fn served(&self) -> Option<&Policies> {
         self.watchers.as_ref()?.policies().map(AsRef::as_ref)
     }
@@ -154,7 +157,7 @@ impl Source {
         Inventory::of_cluster(&data, Arc::clone(watchers.watched().current()))
     }
 
-    /// What became of the ServicePolicies of the cluster goes into their status.
+    /// Queues the load results of the cluster's ServicePolicies, to be written into their status.
     pub(crate) fn report(&self, custom: &Custom) {
         for setback in custom.setbacks() {
             tracing::error!("{setback}");
@@ -164,8 +167,8 @@ impl Source {
         }
     }
 
-    /// The embedded configuration says that the cluster is no cloud; of one that is watched, the
-    /// Nodes tell.
+    /// Reads the HostConfig. The embedded one says that the cluster is no cloud; with watchers, the
+    /// Nodes decide that.
     fn host_config(&self) -> Result<HostConfigSpec> {
         match (&self.config, &self.watchers) {
             (None, Some(_)) => Ok(HostConfigSpec::default()),
@@ -173,7 +176,7 @@ impl Source {
         }
     }
 
-    /// Runs the suites that lie beside the policies.
+    /// Runs the suites beside the policies as self-tests.
     ///
     /// # Errors
     ///

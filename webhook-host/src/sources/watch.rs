@@ -1,10 +1,11 @@
-//! Files that change while the host serves: looked at every now and then, and read when they stand
-//! still. What has revisions instead is whole at any time, and need not stand still.
+//! Watches files by polling: they are read when they have changed and then stay unchanged for one
+//! interval. Objects of the cluster have a revision instead, are always complete, and are read at
+//! once.
 //!
-//! Looking is preferred to being told by the kernel: it works alike for plain directories, for the
-//! links of a mounted ConfigMap or Secret, for network file systems and for a configuration's own
-//! directory, costs a few system calls, and has no queue that can overflow. Used by `reload` for
-//! policies and by `certificate` for certificates.
+//! Polling is preferred to the kernel's notifications (docs/decisions/0004-polling.md): it works
+//! the same for plain directories, for the links of a mounted ConfigMap or Secret and for network
+//! file systems, costs a few system calls, and has no queue that can overflow. Used by `reload` for
+//! policies and by `server` for certificates.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,26 +13,26 @@ use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-/// How often files that change while they are read are read again, and after what time.
+/// The number of attempts to read files that keep changing, and the pause between two.
 const ATTEMPTS: u32 = 5;
-const SETTLE: Duration = Duration::from_millis(200);
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// What the files look like from outside: it differs whenever one of them was written, replaced,
-/// added or removed, also by the swap of a link on the way to them, which is how a kubelet updates
-/// a mounted ConfigMap or Secret.
+/// A fingerprint of files. It differs whenever one of them is written, replaced, added or removed,
+/// also when a link on the way to it is swapped, which is how a kubelet updates a mounted ConfigMap
+/// or Secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fingerprint {
-    files: BTreeMap<PathBuf, Looks>,
-    /// Of what is no file, and never found half-written.
+    files: BTreeMap<PathBuf, FileAttributes>,
+    /// The revision of the cluster's objects, which are never half-written.
     revision: u64,
 }
 
-/// Of what a path leads to: device, inode, size, and the times of the last write and of the last
-/// change of the inode.
-type Looks = (u64, u64, u64, (i64, i64), (i64, i64));
+/// Attributes of the file that a path leads to: device, inode, size, and the times of the last
+/// write and of the last change of the inode.
+type FileAttributes = (u64, u64, u64, (i64, i64), (i64, i64));
 
 impl Fingerprint {
-    /// What these files look like now. What can't be looked at is absent.
+    /// Returns the current fingerprint of these files. Unreadable files are left out.
     pub(crate) fn of(files: impl Iterator<Item = PathBuf>) -> Self {
         let look = |path: PathBuf| {
             let found = std::fs::metadata(&path).ok()?;
@@ -50,7 +51,7 @@ impl Fingerprint {
         }
     }
 
-    /// The same beside something that has revisions instead of looks.
+    /// Adds the revision of the cluster's objects.
     pub(crate) fn with_revision(self, revision: u64) -> Self {
         Self { revision, ..self }
     }
@@ -60,9 +61,9 @@ impl Fingerprint {
     }
 }
 
-/// What `read` makes of the files when none changes meanwhile, and what they looked like before;
-/// nothing when they changed each time. A revision that comes while it reads differs at the next
-/// look, whether it was read or not.
+/// Runs `read` until no file changes meanwhile. Returns its result with the fingerprint before it,
+/// or `None` when files changed at every attempt. A revision that arrives meanwhile is left for the
+/// next poll, whether it was read or not.
 pub(crate) fn settled<T>(
     look: impl Fn() -> Fingerprint,
     read: impl Fn() -> T,
@@ -75,18 +76,18 @@ pub(crate) fn settled<T>(
             return (before, Some(found));
         }
         before = after;
-        std::thread::sleep(SETTLE);
+        std::thread::sleep(RETRY_PAUSE);
     }
     (before, None)
 }
 
-/// Asks for a reload at once.
+/// Requests a reload from the thread.
 #[derive(Debug, Clone)]
 pub(crate) struct Ask(Sender<()>);
 
 impl Ask {
     pub(crate) fn now(&self) {
-        // The thread ends with the process, not before.
+        // The receiver lives as long as the process.
         let _ = self.0.send(());
     }
 }
@@ -94,7 +95,7 @@ impl Ask {
 /// Waits for the next reason to read the files.
 pub(crate) struct Watch {
     asked: Receiver<()>,
-    /// Without one nothing is looked at.
+    /// `None` disables polling.
     interval: Option<Duration>,
 }
 
@@ -104,8 +105,8 @@ impl Watch {
         (Ask(ask), Self { asked, interval })
     }
 
-    /// Returns true when somebody asked, or when something is not as it was `seen` and the files
-    /// stand still from one look to the next; false when nobody can ask any more.
+    /// Blocks until a reload is requested, or until the fingerprint differs from `seen` and the
+    /// files stay unchanged for one interval. Returns false when no request can come any more.
     pub(crate) fn next(&self, seen: &Fingerprint, look: impl Fn() -> Fingerprint) -> bool {
         let mut last = seen.clone();
         loop {
@@ -126,7 +127,7 @@ impl Watch {
                     last = now;
                 }
                 Ok(()) => {
-                    // Several at once are one.
+                    // Several requests need one reload.
                     while self.asked.try_recv().is_ok() {}
                     return true;
                 }
@@ -142,7 +143,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(1);
 
-    /// As if one file had this size.
+    /// Returns the fingerprint of a single file with this size.
     fn print(size: u64, revision: u64) -> Fingerprint {
         Fingerprint {
             files: BTreeMap::from([(PathBuf::from("p.yaml"), (0, 0, size, (0, 0), (0, 0)))]),
@@ -150,7 +151,7 @@ mod tests {
         }
     }
 
-    /// How many looks it takes until what is seen over and over is reason to read.
+    /// Returns the number of polls until a repeated fingerprint triggers a read.
     fn looks(seen: &Fingerprint, look: impl Fn(u64) -> Fingerprint) -> u64 {
         let (_ask, watch) = Watch::new(Some(SOON));
         let count = Cell::new(0);
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revision_that_comes_while_files_are_read_is_left_for_the_next_look() {
+    fn a_revision_during_a_read_is_left_for_the_next_poll() {
         let count = Cell::new(0);
         let look = || {
             count.set(count.get() + 1);

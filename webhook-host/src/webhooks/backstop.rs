@@ -1,9 +1,10 @@
-//! ValidatingAdmissionPolicies for the rules that CEL can express: a net under a webhook that does
-//! not answer.
+//! ValidatingAdmissionPolicies for the rules that CEL can express: the backstop, which holds while
+//! no host answers.
 //!
-//! The net must never deny what the policy allows: whatever CEL can't see (who chose a port, what
-//! runs on the Nodes), whatever an update may keep and whoever is exempt passes. What it therefore
-//! lets through is told as gaps. The tests run every fixture of a policy through both.
+//! Invariant: the backstop never denies a request that the policy allows. It lets pass what CEL
+//! can't see (who chose a port, what runs on the Nodes), what an update may keep, and everything
+//! exempt. What it lets through therefore is listed as gaps. The tests run every fixture of a
+//! policy through both. Called by `sallyport webhooks --backstop`.
 
 use super::cel::{self, Condition, IN_DELETION, literal, text};
 use super::registration::Registration;
@@ -22,54 +23,53 @@ use sallyport_core::policy::backstop::{self as rules, MAY_KEEP, SETTINGS};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// One policy's part of the net.
+/// The backstop of one policy.
 #[derive(Debug, Clone)]
 pub struct Backstop {
-    /// What it denies.
+    /// The rules.
     pub policy: ValidatingAdmissionPolicy,
-    /// Where: everywhere that the policy allows itself.
+    /// The scope: all requests that the policy reviews.
     pub binding: ValidatingAdmissionPolicyBinding,
-    /// The rules of the policy that it stands for, such as `S01`; each once.
+    /// The rules of the policy that are covered, such as `S01`, without duplicates.
     pub rules: Vec<String>,
-    /// What the policy denies beyond that.
+    /// The denials of the policy that are not covered.
     pub gaps: Vec<String>,
 }
 
-/// The part that each policy has in the net; none for those that deny nothing, or nothing that CEL
-/// can express.
+/// Returns the backstops of all policies that have one. Policies that deny nothing, or nothing that
+/// CEL can express, have none.
 pub fn policies(registration: &Registration<'_>) -> Vec<Backstop> {
-    let net = |policy: &Arc<Policy>| Net::of(policy, registration.exemptions).ok();
+    let rules = |policy: &Arc<Policy>| CelRules::of(policy, registration.exemptions).ok();
     let with_rules = registration
         .policies
         .iter()
-        .filter_map(|policy| Some((policy, net(policy)?)));
+        .filter_map(|policy| Some((policy, rules(policy)?)));
     with_rules
-        .map(|(policy, net)| backstop(registration, policy.manifest(), net))
+        .map(|(policy, rules)| backstop(registration, policy.manifest(), rules))
         .collect()
 }
 
-/// The policies without a part in the net, and why.
+/// Returns the policies without a backstop, each with the reason.
 pub fn gaps(registration: &Registration<'_>) -> Vec<String> {
     let gap = |policy: &Arc<Policy>| {
-        let why = Net::of(policy, registration.exemptions).err()?;
+        let why = CelRules::of(policy, registration.exemptions).err()?;
         Some(format!("{}: {why}", policy.name()))
     };
     registration.policies.iter().filter_map(gap).collect()
 }
 
-/// A policy's rules in CEL, with the settings that it was loaded with.
-struct Net {
+/// The CEL rules of a policy, with the settings that it was loaded with.
+struct CelRules {
     variables: Vec<Variable>,
     validations: Vec<Validation>,
     rules: Vec<String>,
     gaps: Vec<String>,
 }
 
-/// Characters of an expression that an API server compiles (`ExpressionSizeCodePointLimit` of
-/// cel-go).
+/// The longest expression that an API server compiles (`ExpressionSizeCodePointLimit` of cel-go).
 const MAX_EXPRESSION: usize = 100_000;
 
-impl Net {
+impl CelRules {
     fn of(policy: &Policy, exemptions: &Exemptions) -> Result<Self, String> {
         let spec = &policy.manifest().spec;
         if spec.mode != Mode::Enforce {
@@ -109,8 +109,8 @@ impl Net {
                  may have"
             ));
         }
-        // A broken glass that is carried along excuses what the old object has, whatever `updates`
-        // says.
+        // A kept break-glass annotation excuses the violations of the old object, whatever
+        // `updates` is.
         let keeps = spec.updates == Updates::Ratchet || exemptions.break_glass.is_some();
         gaps.extend(gaps_of_updates(spec.updates, keeps).map(str::to_owned));
         Ok(Self {
@@ -122,10 +122,12 @@ impl Net {
     }
 }
 
-/// What every net lets through: the webhook compares more of an update than CEL can.
+/// Returns the gaps that every backstop has: the webhook compares more of an update than CEL can.
 fn gaps_of_updates(updates: Updates, keeps: bool) -> impl Iterator<Item = &'static str> {
     let always = match keeps {
-        true => "updates that keep what the old object has, since the glass may be broken",
+        true => {
+            "updates that keep what the old object has, since it may have a break-glass annotation"
+        }
         false => "updates of Services in deletion that keep what the old object has",
     };
     let widened = "updates that keep what the old object has and expose more in another way, such \
@@ -138,7 +140,7 @@ fn gaps_of_updates(updates: Updates, keeps: bool) -> impl Iterator<Item = &'stat
     .flatten()
 }
 
-/// The variables of the host, then those of the policy's own file.
+/// Returns the host's variables, then those of the policy's own file.
 fn variables(backstop: &rules::Backstop, settings: String, keeps: bool) -> Vec<Variable> {
     let may_keep = if keeps {
         "request.operation == 'UPDATE'"
@@ -160,7 +162,7 @@ fn variables(backstop: &rules::Backstop, settings: String, keeps: bool) -> Vec<V
         .collect()
 }
 
-/// A rule whose messages name the policy.
+/// Converts a rule. Its message names the policy.
 fn validation(policy: &str, rule: &rules::Validation) -> Validation {
     let prefix = format!("[{policy}] ");
     let says = rule
@@ -175,12 +177,16 @@ fn validation(policy: &str, rule: &rules::Validation) -> Validation {
     }
 }
 
-fn backstop(registration: &Registration<'_>, manifest: &ServicePolicy, net: Net) -> Backstop {
+fn backstop(
+    registration: &Registration<'_>,
+    manifest: &ServicePolicy,
+    rules: CelRules,
+) -> Backstop {
     let name = format!("{}-{}", registration.options.name, manifest.metadata.name);
     let conditions = conditions(registration.exemptions);
     let spec = ValidatingAdmissionPolicySpec {
-        // A net that breaks (an expression that costs more than an API server spends) must not deny
-        // what the policy allows.
+        // An expression that fails, such as by exceeding the cost limit, must not deny what the
+        // policy allows.
         failure_policy: Some("Ignore".to_owned()),
         match_conditions: Some(
             conditions
@@ -189,8 +195,8 @@ fn backstop(registration: &Registration<'_>, manifest: &ServicePolicy, net: Net)
                 .collect(),
         ),
         match_constraints: Some(constraints(registration, manifest)),
-        validations: Some(net.validations),
-        variables: Some(net.variables),
+        validations: Some(rules.validations),
+        variables: Some(rules.variables),
         ..ValidatingAdmissionPolicySpec::default()
     };
     let metadata = ObjectMeta {
@@ -212,22 +218,27 @@ fn backstop(registration: &Registration<'_>, manifest: &ServicePolicy, net: Net)
             metadata,
             spec: binding,
         },
-        rules: net.rules,
-        gaps: net.gaps,
+        rules: rules.rules,
+        gaps: rules.gaps,
     }
 }
 
-/// As the webhook's, and wider where it takes more than CEL to tell.
+/// Returns the webhook's match conditions, widened where the exemption needs more than CEL.
 fn conditions(exemptions: &Exemptions) -> Vec<Condition> {
     let mut conditions = cel::conditions(exemptions);
     conditions.extend(exemptions.break_glass.as_ref().and_then(break_glass));
     conditions
 }
 
-/// Whoever may break the glass is believed the time.
-fn break_glass(glass: &BreakGlass) -> Option<Condition> {
-    let who = cel::named(&glass.users, &glass.groups, &glass.service_accounts)?;
-    let key = text(glass.annotation.as_str());
+/// Exempts annotated requests of users who may set the break-glass annotation, whatever time it
+/// states.
+fn break_glass(break_glass: &BreakGlass) -> Option<Condition> {
+    let who = cel::named(
+        &break_glass.users,
+        &break_glass.groups,
+        &break_glass.service_accounts,
+    )?;
+    let key = text(break_glass.annotation.as_str());
     let has = format!("has(object.metadata.annotations) && {key} in object.metadata.annotations");
     Some(Condition::unless(
         "not-with-broken-glass",
@@ -235,7 +246,7 @@ fn break_glass(glass: &BreakGlass) -> Option<Condition> {
     ))
 }
 
-/// Services where the policy itself is asked.
+/// Returns the match constraints of a policy.
 fn constraints(registration: &Registration<'_>, manifest: &ServicePolicy) -> MatchResources {
     let mut excluded = registration.excluded_namespaces();
     let (selector, own) = manifest.spec.r#match.written();

@@ -1,8 +1,8 @@
-//! Tells API servers which authorities to trust: the `caBundle` of the webhook configurations, and
-//! nothing else of them.
+//! Writes the `caBundle` of the webhook configurations, and no other field. Called by the keeper of
+//! the self-managed certificate.
 
-use super::contest::Contest;
 use super::registration::policies_name;
+use super::write_backoff::WriteBackoff;
 use crate::kube_error;
 use crate::status::{CertificateTrouble, TroubleReason};
 use base64::Engine as _;
@@ -18,35 +18,36 @@ use std::time::Instant;
 /// The manifest that grants the rights of a host which makes its own certificates.
 const RBAC: &str = "deploy/overlays/self-managed/rbac.yaml";
 
-/// The host as webhook configurations call it.
-pub(crate) struct Called<'a> {
-    /// Of the Service.
+/// The host as webhook configurations refer to it.
+pub(crate) struct HostReference<'a> {
+    /// The Service's namespace.
     pub(crate) namespace: &'a str,
     /// The Service that API servers call.
     pub(crate) service: &'a str,
-    /// The name of the webhook configurations, of both kinds.
+    /// The name of the webhook configurations, validating and mutating.
     pub(crate) webhooks: &'a str,
-    /// Whether the host makes those that it needs itself, once it serves.
+    /// True when the host creates missing configurations itself, once it serves.
     pub(crate) registers: bool,
 }
 
-/// One configuration that calls the host.
+/// One webhook configuration that calls the host.
 pub(crate) struct Configuration {
     api: Api<DynamicObject>,
     kind: String,
     name: String,
     service: Value,
-    /// Whether a host may do without it.
+    /// True when a host may work without it.
     optional: bool,
-    contest: Contest<String>,
+    backoff: WriteBackoff<String>,
 }
 
 impl Configuration {
-    /// Those that `sallyport webhooks` prints under a name.
-    pub(crate) fn all(client: &Client, called: &Called<'_>) -> [Self; 3] {
+    /// Returns the configurations that `sallyport webhooks` prints under a name.
+    pub(crate) fn all(client: &Client, called: &HostReference<'_>) -> [Self; 3] {
         let validating = ApiResource::erase::<ValidatingWebhookConfiguration>(&());
         let mutating = ApiResource::erase::<MutatingWebhookConfiguration>(&());
-        // Few policies patch, and not every host serves the cluster's own.
+        // A set without mutating policies needs no mutating one, and not every host serves
+        // ServicePolicies of the cluster.
         let all = [
             (
                 validating.clone(),
@@ -62,17 +63,17 @@ impl Configuration {
             name,
             optional,
             service: json!({"namespace": called.namespace, "name": called.service}),
-            contest: Contest::new(),
+            backoff: WriteBackoff::new(),
         })
     }
 
-    /// Makes sure that the configuration has this bundle. One that is not there asks nobody, so
-    /// there is nothing to tell it.
+    /// Writes this bundle into the configuration where it differs. An absent configuration calls no
+    /// host and needs none.
     ///
     /// # Errors
     ///
-    /// Why API servers may trust something else.
-    pub(crate) async fn tell(
+    /// The reason why API servers may trust other authorities.
+    pub(crate) async fn ensure_bundle(
         &mut self,
         bundle: &str,
     ) -> Result<Option<CertificateTrouble>, CertificateTrouble> {
@@ -118,7 +119,7 @@ impl Configuration {
         if wrong.is_empty() {
             return Ok(None);
         }
-        self.contest.may_write(&bundle, Instant::now()).map_err(|wait| CertificateTrouble {
+        self.backoff.may_write(&bundle, Instant::now()).map_err(|wait| CertificateTrouble {
             reason: TroubleReason::Contested,
             message: format!(
                 "{what}: somebody changed the caBundle back; it is written again {wait:?} after \
@@ -147,7 +148,7 @@ impl Configuration {
             )
             .await;
         let patched = patched.map_err(|error| trouble(&what, &error))?;
-        self.contest.wrote(&bundle, Instant::now());
+        self.backoff.record(&bundle, Instant::now());
         if self.ours(&patched).iter().any(|(_, has)| has != &bundle) {
             let message = format!(
                 "{what}: something changes the caBundle as it is written; remove what injects it"
@@ -161,7 +162,7 @@ impl Configuration {
         Ok(None)
     }
 
-    /// Index and bundle of the webhooks that call the host.
+    /// Returns index and bundle of the webhooks that call the host.
     fn ours(&self, found: &DynamicObject) -> Vec<(usize, String)> {
         let webhooks = found.data["webhooks"]
             .as_array()

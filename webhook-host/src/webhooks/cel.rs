@@ -1,19 +1,18 @@
-//! CEL (Common Expression Language): the exemptions as match conditions, exactly what `admission`
-//! exempts or less, and values as literals.
+//! CEL (Common Expression Language): exemptions as match conditions, and values as literals.
 //!
-//! `request` has no member for what is empty, so that each is asked for by `has` first; an error in
-//! a condition counts as a failed webhook.
+//! Invariants: a condition exempts no more than `admission` does. `request` lacks members that are
+//! empty, so each access is guarded by `has`; an error in a condition counts as a failed webhook.
 
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 use sallyport_core::manifest::{Exemptions, Group, ServiceAccount, ServicePattern, Subject};
 use serde_json::Value;
 
-/// What must hold for a request to be reviewed.
+/// A condition that a request must meet to be reviewed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     /// A qualified name, such as `not-an-exempt-user`.
     pub name: &'static str,
-    /// CEL, true for what is reviewed.
+    /// CEL, true for requests that are reviewed.
     pub expression: String,
 }
 
@@ -33,11 +32,11 @@ impl Condition {
     }
 }
 
-/// The API server's own Service. The name alone would let anybody's pass.
+/// Matches the API server's own Service. Its name alone would match anybody's.
 const API_SERVER: &str = "request.userInfo.username == 'system:apiserver' && request.namespace == \
     'default' && has(request.name) && request.name == 'kubernetes'";
 
-/// The condition of each exemption.
+/// Returns one condition for each exemption.
 pub(super) fn conditions(exemptions: &Exemptions) -> Vec<Condition> {
     let mut conditions = vec![
         Condition::unless("not-the-api-servers-own", API_SERVER),
@@ -60,12 +59,12 @@ pub(super) fn conditions(exemptions: &Exemptions) -> Vec<Condition> {
     conditions
 }
 
-/// Ingress points that are compared with each other in a condition, which has a budget; the host is
-/// asked about more.
+/// The most ingress points that a condition compares, since CEL has a cost limit. With more of
+/// them, the request is sent to the host.
 const MAX_INGRESS: usize = 100;
 
-/// An update of a Service in deletion that leaves alone what bears on its exposure, as
-/// `admission::exemption` has it.
+/// Matches updates of a Service in deletion that leave its exposure unchanged, as
+/// `admission::exemption` does.
 fn end_of_a_deletion() -> String {
     let same = ["metadata.labels", "metadata.annotations", "spec"].map(|part| {
         format!(
@@ -89,11 +88,11 @@ fn end_of_a_deletion() -> String {
     )
 }
 
-/// An update of a Service in deletion: the old object counts.
+/// Matches an update of a Service in deletion. The old object's `deletionTimestamp` counts.
 pub(super) const IN_DELETION: &str = "request.operation == 'UPDATE' && oldObject != null && \
     has(oldObject.metadata.deletionTimestamp)";
 
-/// Who is meant by users, groups and service accounts; `None` when nobody is.
+/// Matches the listed users, groups and service accounts; `None` when there are none.
 pub(super) fn named(
     users: &[Subject],
     groups: &[Group],
@@ -127,7 +126,7 @@ fn pattern(pattern: &ServicePattern) -> String {
     )
 }
 
-/// A part of a pattern is made of letters, digits, `-`, `.` and `*` alone.
+/// Matches a part of a pattern, which consists of letters, digits, `-`, `.` and `*` alone.
 fn matches(field: &str, part: &str) -> String {
     if !part.contains('*') {
         return format!("{field} == {}", text(part));
@@ -141,10 +140,10 @@ fn matches(field: &str, part: &str) -> String {
     )
 }
 
-/// A text as CEL writes it.
+/// Returns a text as a CEL literal.
 pub(super) fn text(text: &str) -> String {
     let plain = |c: char| !c.is_control() && c != '\'' && c != '\\';
-    // JSON's escapes are CEL's, too.
+    // JSON's escapes are valid in CEL.
     if text.chars().all(plain) {
         format!("'{text}'")
     } else {
@@ -152,15 +151,15 @@ pub(super) fn text(text: &str) -> String {
     }
 }
 
-/// A JSON value as CEL writes it.
+/// Returns a JSON value as a CEL literal.
 ///
-/// API servers refuse literals whose members have different types, so that the members of all but
-/// lists and mappings of one kind of scalar are wrapped in `dyn`.
+/// API servers reject literals with members of different types, so members are wrapped in `dyn`
+/// unless all of them are scalars of one type.
 pub(super) fn literal(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
-        // Whole numbers beyond int's are uint's.
+        // Whole numbers beyond `int` are `uint`.
         Value::Number(number) if number.is_u64() && number.as_i64().is_none() => {
             format!("{number}u")
         }
@@ -190,7 +189,7 @@ fn member(value: &Value, is_uniform: bool) -> String {
     }
 }
 
-/// Whether all members are texts, or all of them ints, or all of them bools.
+/// Returns true when all members are strings, all are ints, or all are bools.
 fn is_uniform<'a>(mut members: impl Iterator<Item = &'a Value> + Clone) -> bool {
     members.clone().all(Value::is_string)
         || members.clone().all(Value::is_i64)

@@ -1,14 +1,14 @@
-//! Webhook configurations: how API servers come to ask this host, and how that is kept so.
+//! Webhook configurations: how API servers come to call this host.
 //!
 //! [`registration`] makes the configurations and [`backstop`] the ValidatingAdmissionPolicies that
-//! hold while no host answers; both are pure functions of the policies and options. [`registrar`]
-//! applies them and keeps them in shape, and `ca_bundle` writes the authority that API servers
-//! trust: both write to the cluster, ever more slowly where somebody else writes something
-//! different (`contest`).
+//! hold while no host answers; both are pure functions of the policies and options, with `cel` for
+//! conditions and literals. [`registrar`] applies and maintains the configurations, and `ca_bundle`
+//! writes the authorities that API servers trust; both back off where somebody else keeps writing
+//! something different (`write_backoff`).
 
 pub mod backstop;
 pub(crate) mod ca_bundle;
 mod cel;
-mod contest;
 pub mod registrar;
 pub mod registration;
+mod write_backoff;

@@ -1,12 +1,12 @@
-//! A policy that misbehaves on demand: the annotation `test/do` of the Service says how.
+//! A policy that misbehaves on demand: the annotation `test/do` of the Service is its command.
 //!
 //! `validate` knows `loop`, `panic`, `hog`, `recurse`, `descend`, `log`, `shout` and `deny`, and
 //! `violations`, `warnings` and `patch` for answers that are too large; without the annotation it
-//! behaves. `mutate` misbehaves likewise, and else adds the label `test/mutated`. Every answer
-//! carries, as a warning, how often this instance was asked.
+//! behaves. `mutate` knows the same commands, and otherwise adds the label `test/mutated`. Every
+//! answer has a warning with the number of calls of this instance.
 //!
-//! What is called at load misbehaves likewise: `configure` by its setting, the others by words that
-//! a test writes over the ones that are compiled in.
+//! The functions that are called at load misbehave, too: `configure` by its setting, the others by
+//! commands that a test writes over compiled-in ones.
 
 use sallyport_policy::prelude::*;
 use std::hint::black_box;
@@ -14,22 +14,22 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 policy!(Misbehave, "policy.wit");
 
-/// No settings are left: they were for `configure`.
+/// Without settings: they are for `configure` alone.
 pub struct Misbehave;
 
 /// Survives a call only if the instance does.
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
-/// Whether `configure` was told to change what `describe` answers.
+/// True when `configure` must change the answer of `describe`.
 static RENAMED: AtomicBool = AtomicBool::new(false);
 
-/// Whether `configure` was told to be about external IPs only, whatever `validate` does.
+/// True when `configure` must make the policy about external IPs only, whatever `validate` does.
 static NARROW: AtomicBool = AtomicBool::new(false);
 
-/// Whether `configure` was told to change what `defaults` answers.
+/// True when `configure` must change the answer of `defaults`.
 static OTHER_DEFAULTS: AtomicBool = AtomicBool::new(false);
 
-/// To be overwritten in the component, with words of the same length.
+/// Tests overwrite it in the component with a command of the same length.
 static AT_DESCRIBE: &str = "at-describe:accept";
 static AT_DEFAULTS: &str = "at-defaults:accept";
 
@@ -90,7 +90,7 @@ impl Policy for Misbehave {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        let verdict = match told(review) {
+        let verdict = match command(review) {
             "deny" => Verdict::deny(
                 Violation::new("T01", "metadata.annotations", "told to deny")
                     .key("told")
@@ -113,9 +113,9 @@ impl Policy for Misbehave {
     }
 
     fn mutate(&self, review: &Review) -> Mutation {
-        act(told(review));
+        act(command(review));
         let mut patch = Patch::new(&review.service);
-        let value = if told(review) == "patch" {
+        let value = if command(review) == "patch" {
             "true".repeat(MANY * 100)
         } else {
             "true".to_owned()
@@ -125,7 +125,7 @@ impl Policy for Misbehave {
     }
 }
 
-fn told(review: &Review) -> &str {
+fn command(review: &Review) -> &str {
     let annotations = &review.service.metadata.annotations;
     annotations
         .iter()
@@ -133,7 +133,7 @@ fn told(review: &Review) -> &str {
         .map_or("", |(_, word)| word.as_str())
 }
 
-/// The word of `at-describe:word`, which may be followed by blanks.
+/// Returns the command of `at-describe:command`, without trailing blanks.
 fn word(marker: &str) -> &str {
     marker.split(':').nth(1).unwrap_or_default().trim_end()
 }
@@ -169,13 +169,13 @@ fn hog() {
     }
 }
 
-/// Takes all memory there is, and is content with it.
+/// Allocates all memory there is, and succeeds.
 fn fill() {
     #[cfg(target_arch = "wasm32")]
     while core::arch::wasm32::memory_grow(0, 1) != usize::MAX {}
 }
 
-/// Without end, with a word in memory a turn: the guest's own stack reaches its end.
+/// Recurses without end, with a word of memory in each frame: the guest's own stack overflows.
 fn recurse(depth: u64) -> u64 {
     if black_box(depth) == 0 {
         0
@@ -186,7 +186,7 @@ fn recurse(depth: u64) -> u64 {
 
 struct Step(fn(&Step, u64) -> u64);
 
-/// Without end, and with nothing in memory: it is the native stack that is used up.
+/// Recurses without end and without memory: the native stack overflows.
 fn descend(step: &Step, depth: u64) -> u64 {
     (step.0)(step, depth.wrapping_add(1)).wrapping_mul(depth)
 }

@@ -1,4 +1,4 @@
-//! Where it is called, and whom the API server trusts there.
+//! Checks of a webhook's address, and of the authorities that the API server trusts there.
 
 use super::{At, quoted};
 use crate::doctor::certificate::{self, Fault};
@@ -118,7 +118,7 @@ impl At<'_> {
     }
 }
 
-/// Whether a URL leads to the machine that calls it.
+/// Returns true when a URL leads to the machine that calls it.
 fn is_loopback(url: &str) -> bool {
     let authority = url
         .trim_start_matches("https://")

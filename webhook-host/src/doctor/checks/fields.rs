@@ -1,13 +1,13 @@
-//! What single fields of a webhook say: how long it may take, what its failure means, what it
-//! claims about itself.
+//! Checks of single fields of a webhook: timeout, failure policy, side effects and the like.
 
 use super::{At, quoted};
 use crate::doctor::webhook::Kind;
 use crate::doctor::{Finding, Level};
 
-/// The order of mutating webhooks is nobody's to rely on; their timeouts add up.
-const LONG: i32 = 5;
-/// What an API server takes when nothing is written.
+/// The longest recommended timeout in seconds. Mutating webhooks are called one after the other, so
+/// their timeouts add up.
+const MAX_TIMEOUT: i32 = 5;
+/// The API server's default in seconds.
 const DEFAULT_TIMEOUT: i32 = 10;
 
 impl At<'_> {
@@ -26,7 +26,7 @@ impl At<'_> {
         } else {
             Level::Note
         };
-        (seconds > LONG).then(|| {
+        (seconds > MAX_TIMEOUT).then(|| {
             let found = if seconds == DEFAULT_TIMEOUT {
                 "10, the \
                 default"
@@ -58,7 +58,7 @@ impl At<'_> {
             why,
             "set failurePolicy: Ignore, and validate the final state",
         );
-        (self.kind == Kind::Mutating && self.webhook.fails_closed()).then(|| {
+        (self.kind == ConfigurationKind::Mutating && self.webhook.fails_closed()).then(|| {
             self.finding(
                 Level::Warning,
                 "failurePolicy",

@@ -1,5 +1,5 @@
-//! Which resources it is asked about: too many, those that a cluster can't do without, those that
-//! nobody checks afterwards.
+//! Checks of a webhook's rules: resources that are too many, that a cluster depends on, or that are
+//! patched and never validated.
 
 use super::{At, quoted};
 use crate::doctor::rule::{asks, has_operation, is_broad, resources};
@@ -8,12 +8,12 @@ use crate::doctor::{Finding, Level};
 use k8s_openapi::api::admissionregistration::v1::RuleWithOperations;
 
 impl At<'_> {
-    /// What is patched and never checked.
+    /// Reports resources that are patched and never validated.
     pub(super) fn unvalidated(&self, all: &[Configuration]) -> Option<Finding> {
         let judged = |group: &str, resource: &str| {
             let validating = all
                 .iter()
-                .filter(|other| other.kind == Kind::Validating)
+                .filter(|other| other.kind == ConfigurationKind::Validating)
                 .flat_map(|other| &other.webhooks);
             validating
                 .flat_map(|webhook| &webhook.rules)
@@ -27,7 +27,7 @@ impl At<'_> {
                     .map(str::to_owned)
             })
         };
-        if self.kind != Kind::Mutating {
+        if self.kind != ConfigurationKind::Mutating {
             return None;
         }
         let resource = self.webhook.rules.iter().find_map(unjudged)?;
@@ -168,14 +168,14 @@ impl At<'_> {
     }
 }
 
-/// A resource that no webhook should be asked about, or not in this namespace.
-struct Critical {
+/// A resource that no webhook should match, or not in this namespace.
+struct CriticalResource {
     group: &'static str,
     resource: &'static str,
     why: &'static str,
     item: &'static str,
     namespace: Option<&'static str>,
-    /// Requests for it only read.
+    /// True when its requests only read.
     reads: bool,
 }
 
@@ -201,8 +201,8 @@ const fn review(resource: &'static str, group: &'static str) -> Critical {
     }
 }
 
-const fn webhook(resource: &'static str) -> Critical {
-    Critical {
+const fn webhook(resource: &'static str) -> CriticalResource {
+    CriticalResource {
         group: "admissionregistration.k8s.io",
         resource,
         why: "webhooks that guard webhooks can wait for each other; API servers never ask about \
@@ -213,8 +213,8 @@ const fn webhook(resource: &'static str) -> Critical {
     }
 }
 
-const CRITICAL: [Critical; 9] = [
-    Critical {
+const CRITICAL: [CriticalResource; 9] = [
+    CriticalResource {
         group: "coordination.k8s.io",
         resource: "leases",
         why: "nodes renew their leases by it: one that can't is taken for dead, and upgrades fail",
@@ -222,7 +222,7 @@ const CRITICAL: [Critical; 9] = [
         namespace: Some("kube-node-lease"),
         reads: false,
     },
-    Critical {
+    CriticalResource {
         group: "",
         resource: "nodes",
         why: "kubelets write their Nodes all the time; a webhook that does not answer makes the \

@@ -1,5 +1,5 @@
-//! Which objects it is asked about, by selectors and match conditions: too many, or those that it
-//! takes to come back to life.
+//! Checks of a webhook's selectors and match conditions: objects that it should not be called for,
+//! above all those that the cluster needs to recover.
 
 use super::At;
 use crate::doctor::Finding;
@@ -26,7 +26,7 @@ impl At<'_> {
                     .map(|e| e.key.as_str()),
             )
             .collect();
-        if self.kind != Kind::Validating || keys.is_empty() {
+        if self.kind != ConfigurationKind::Validating || keys.is_empty() {
             return None;
         }
         let found = format!(
@@ -43,7 +43,7 @@ impl At<'_> {
         ))
     }
 
-    /// Whether a namespace's objects are asked about, as far as its name label tells.
+    /// Returns true when objects of a namespace match, judged by its name label alone.
     pub(super) fn asks_in(&self, namespace: &str) -> bool {
         let selector = &self.webhook.namespace_selector;
         let by_label = selector
@@ -77,7 +77,8 @@ impl At<'_> {
         by_label && by_expression && (by_condition || namespace == "default")
     }
 
-    /// A selector by other labels may leave it out; that can't be seen.
+    /// Returns true for a selector by other labels. It may exclude the namespace, which the
+    /// configuration does not show.
     fn selects_by_other_labels(&self) -> bool {
         let selector = &self.webhook.namespace_selector;
         selector
@@ -141,14 +142,14 @@ impl At<'_> {
         ))
     }
 
-    /// A label that somebody may take off or put on.
+    /// Reports a selector by a label that somebody may add or remove.
     pub(super) fn namespace_label(&self) -> Option<Finding> {
         let why = "whoever may label a namespace switches the webhook off for it";
         let found = "a selector by labels other than the namespace's name".to_owned();
         let fix = format!(
             "select by {NAME_LABEL}, which the API server itself writes, or guard the label"
         );
-        (self.kind == Kind::Validating && self.selects_by_other_labels()).then(|| {
+        (self.kind == ConfigurationKind::Validating && self.selects_by_other_labels()).then(|| {
             self.finding(
                 Level::Note,
                 "namespaceSelector",
@@ -174,7 +175,7 @@ impl At<'_> {
         })
     }
 
-    /// An optional field that is read without asking for it makes an expression fail.
+    /// Reports conditions that read an optional field unguarded, which makes the expression fail.
     pub(super) fn condition_errors(&self) -> Vec<Finding> {
         const OPTIONAL: [&str; 4] = [
             "metadata.labels",

@@ -1,14 +1,16 @@
-//! The object that stands for an installation in the cluster: a ClusterRole without rules, made by
-//! `deploy/base`.
+//! The ClusterRole without rules that stands for an installation in the cluster. `deploy/base`
+//! creates it.
 //!
-//! It owns the webhook configurations, so that the garbage collector takes them away with it:
-//! `kubectl delete -k` leaves none behind that would refuse every change to a Service. The
-//! Namespace of the hosts owns it in turn, so `kubectl delete namespace` ends the same way, once
-//! the Namespace is gone. And it carries the hold, by which an operator stops all replicas from
-//! writing the configurations. A ClusterRole, because the object has to be cluster-scoped (owners
-//! of cluster-scoped objects are), has to go at once (a Namespace ends only after its Pods, and may
-//! hang; deleting the CustomResourceDefinition deletes every policy), and because one without rules
-//! gives nobody a right: whoever may annotate it can't widen a role.
+//! It owns the webhook configurations, so that the garbage collector deletes them with it: `kubectl
+//! delete -k` leaves none behind that would refuse every change to a Service. The Namespace of the
+//! hosts owns the ClusterRole in turn, so `kubectl delete namespace` has the same effect once the
+//! Namespace is gone. The ClusterRole also carries the hold, by which an operator stops all
+//! replicas from writing the configurations.
+//!
+//! It is a ClusterRole for three reasons. Owners of cluster-scoped objects must be cluster-scoped.
+//! It is deleted at once, whereas a Namespace waits for its Pods and may hang, and deleting the
+//! CustomResourceDefinition would delete every policy. And a ClusterRole without rules grants
+//! nothing, so permission to annotate it can't be turned into more rights.
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -20,7 +22,7 @@ use serde_json::{Value, json};
 /// The ClusterRole's name in `deploy/base`.
 pub const INSTALLATION: &str = "sallyport-installation";
 
-/// The annotation that holds; its value says why, and any value holds.
+/// The annotation that holds the installation. Any value holds; it says why.
 pub const HOLD: &str = "sallyport.dev/hold";
 
 /// The ClusterRole of one installation.
@@ -31,17 +33,17 @@ pub struct Installation {
     name: String,
 }
 
-/// Why no webhook configuration may be written.
+/// The reason why no webhook configuration may be written.
 #[derive(Debug, thiserror::Error)]
 pub enum Withheld {
-    /// Somebody put the hold on the installation.
+    /// The installation carries the hold.
     #[error(
         "ClusterRole {name} has the annotation {HOLD} ({why:?}), so the webhook configurations are \
          left as they are; \
          `sallyport webhooks --resume` takes it away"
     )]
     Held {
-        /// The installation.
+        /// The ClusterRole's name.
         name: String,
         /// The annotation's value.
         why: String,
@@ -53,21 +55,21 @@ pub enum Withheld {
          apply deploy/base/installation.yaml, or name another ClusterRole with --installation"
     )]
     Gone {
-        /// The installation.
+        /// The ClusterRole's name.
         name: String,
     },
-    /// It can't be read.
+    /// The ClusterRole can't be read.
     #[error("ClusterRole {name}: {}", super::describe(error))]
     Unreadable {
-        /// The installation.
+        /// The ClusterRole's name.
         name: String,
-        /// What the API server says.
+        /// The API server's error.
         error: kube::Error,
     },
 }
 
 impl Installation {
-    /// The installation that a ClusterRole of this name stands for.
+    /// Returns the installation of the ClusterRole with this name.
     pub fn new(client: Client, name: String) -> Self {
         Self {
             api: Api::all(client.clone()),
@@ -81,23 +83,24 @@ impl Installation {
         &self.name
     }
 
-    /// The reference that a webhook configuration needs to be deleted with the installation.
+    /// Returns the owner reference by which a webhook configuration is deleted with the
+    /// installation.
     ///
     /// # Errors
     ///
-    /// Why no configuration may be written now.
+    /// [`Withheld`] when no configuration may be written now.
     pub async fn owner(&self) -> Result<OwnerReference, Withheld> {
         self.role()
             .await
             .map(|role| owner_reference(self.name.clone(), role.uid().unwrap_or_default()))
     }
 
-    /// Makes a namespace an owner of the installation, so that both are deleted together. One that
-    /// is not there owns nothing.
+    /// Makes a namespace the owner of the installation, so that both are deleted together. Does
+    /// nothing when the namespace does not exist.
     ///
     /// # Errors
     ///
-    /// Why the installation outlives the namespace.
+    /// The reason why the namespace is no owner, in one sentence.
     pub async fn belong_to(&self, namespace: &str) -> Result<(), String> {
         let failed = |error: kube::Error| {
             format!(
@@ -132,13 +135,13 @@ impl Installation {
             .await
         {
             Ok(_) => Ok(()),
-            // Another replica was quicker.
+            // Another replica was faster.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
             Err(error) => Err(failed(error)),
         }
     }
 
-    /// The ClusterRole, when it allows writes.
+    /// Reads the ClusterRole, and fails when it is gone or held.
     async fn role(&self) -> Result<ClusterRole, Withheld> {
         let name = self.name.clone();
         let found = self.api.get_opt(&self.name).await;
@@ -191,13 +194,13 @@ impl Installation {
     }
 }
 
-/// Makes somebody an owner, in place of one of the same kind and name that is gone.
+/// Adds an owner. Replaces an owner of the same kind and name, which is gone.
 pub(super) fn adopt(owners: &mut Vec<OwnerReference>, owner: &OwnerReference) {
     owners.retain(|other| (&other.kind, &other.name) != (&owner.kind, &owner.name));
     owners.push(owner.clone());
 }
 
-/// A reference to the ClusterRole of an installation, as owner.
+/// Returns an owner reference to the ClusterRole of an installation.
 pub fn owner_reference(name: String, uid: String) -> OwnerReference {
     OwnerReference {
         api_version: "rbac.authorization.k8s.io/v1".to_owned(),

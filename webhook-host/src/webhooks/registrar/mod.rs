@@ -1,17 +1,18 @@
-//! Keeps the webhook configurations of a running host in shape: what
-//! [`registration`](crate::webhooks::registration) makes of the policies that serve is what API
-//! servers have.
+//! Keeps the webhook configurations of the cluster equal to those that
+//! [`registration`](crate::webhooks::registration) makes from the serving policies.
 //!
-//! A configuration that is missing is made, one that somebody changed is changed back, ever more
-//! slowly when that goes on, and one that no policy needs any more goes. Every write has the
-//! resourceVersion that was read as its precondition, so that of two replicas one writes and the
-//! other finds it written. Invariants: nothing is written before there is a certificate that API
-//! servers will trust; a `caBundle` that somebody else keeps (`certificates`) is never touched; a
-//! host that ends takes nothing away, since failing closed must outlive it; nothing is written
-//! without an [`Installation`] that is read right before and carries no hold; a configuration that
-//! was there and is gone is made again only after `ABSENCE`. One of the few modules that know
-//! `kube::Client`; started by `cli::serve`, and ended by its
-//! [`WriteGate`](crate::write_gate::WriteGate).
+//! A missing configuration is created, a changed one is restored, with growing delays if that
+//! repeats, and one that no policy needs is deleted. Every write has the resourceVersion that was
+//! read as its precondition, so that of two replicas one writes and the other finds it done.
+//! Started by `cli::serve`; its [`WriteGate`](crate::write_gate::WriteGate) ends it.
+//!
+//! Invariants:
+//!
+//! - Nothing is written before there is a certificate that API servers will trust.
+//! - A `caBundle` that somebody else maintains (`certificates`) is never changed.
+//! - A host that shuts down removes nothing, since failing closed must outlive it.
+//! - Nothing is written unless the [`Installation`], read right before, exists and carries no hold.
+//! - A configuration that was there and is gone is created again only after `RECREATE_DELAY`.
 
 mod installation;
 mod removal;
@@ -38,38 +39,38 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often it looks what API servers have.
-const EVERY: Duration = Duration::from_secs(10);
+/// The interval at which the configurations of the cluster are compared.
+const COMPARE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often it looks whether other policies serve.
-const LOOK: Duration = Duration::from_millis(200);
+/// The interval at which the registrar looks for new policies.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// For all requests of a round, which take milliseconds each.
-const ROUND: Duration = Duration::from_secs(20);
+/// The timeout of all requests of a round, which take milliseconds each.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// For one write, the look for a hold before it included. Less than [`removal`] waits before it
-/// believes that nothing comes back.
-const WRITE: Duration = Duration::from_secs(5);
+/// The timeout of one write, together with the read of the hold before it. It is shorter than the
+/// quiet period after which [`removal`] is complete.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a configuration stays deleted that was there before. An operator who deletes it and
-/// scales the hosts to zero, in whatever order, is done with both in that time, and a Pod has its
-/// signal a second or two later.
-const ABSENCE: Duration = Duration::from_secs(10);
+/// The time for which a deleted configuration stays deleted. An operator who deletes it and scales
+/// the hosts to zero, in either order, has done both within that time, and a Pod gets its SIGTERM a
+/// second or two later.
+const RECREATE_DELAY: Duration = Duration::from_secs(10);
 
 /// The first minor version with match conditions in beta.
 const MATCH_CONDITIONS: u32 = 28;
 
-/// Whom API servers trust to have signed the host's certificate.
+/// The authority that signed the host's certificate.
 #[derive(Debug, Clone)]
 pub enum Authority {
-    /// The host makes its own, and another thread tells them. Here they are written once, into what
-    /// is new.
+    /// The host's own authority, which the keeper writes into existing configurations. The
+    /// registrar writes it only into new ones.
     SelfManaged,
-    /// Those of a PEM file, which is read every time.
+    /// The authorities of a PEM file, which is read each time.
     File(PathBuf),
 }
 
-/// Keeps the configurations.
+/// The loop that maintains the configurations.
 pub struct Registrar {
     client: Client,
     live: Arc<Live>,
@@ -77,28 +78,29 @@ pub struct Registrar {
     authority: Authority,
     installation: Installation,
     kept: [Kept; 3],
-    /// What was told last; told again when it changes.
-    told: RegistrationStatus,
+    /// The status that was reported last. Only changes are logged.
+    reported: RegistrationStatus,
 }
 
-/// One configuration.
+/// One configuration that the registrar maintains.
 struct Kept {
     api: Api<DynamicObject>,
     resource: ApiResource,
     name: String,
-    /// What is wanted of it; `None`: that it is not there.
-    contest: Contest<Option<Value>>,
-    /// Whether this host has seen it.
+    /// The delay between repeated writes of one state; `None` is the state of being deleted.
+    backoff: WriteBackoff<Option<Value>>,
+    /// True once this host has seen it.
     was_there: bool,
-    /// When this host saw first that it is gone.
+    /// The time at which this host first saw that it is gone.
     gone_since: Option<Instant>,
 }
 
-/// What is wanted of the three, in their order; `None`: that nobody is asked.
+/// The wanted webhooks of the three configurations; `None` where no policy needs one.
 type Wanted = [Option<Value>; 3];
 
 impl Registrar {
-    /// Of whatever serves; of the options, the bundle and the match conditions are found out.
+    /// Returns a registrar for the policies of `live`. It sets the bundle and the match conditions
+    /// of the options itself.
     pub fn new(
         client: Client,
         live: Arc<Live>,
@@ -118,7 +120,7 @@ impl Registrar {
             api: Api::all_with(client.clone(), &resource),
             resource,
             name,
-            contest: Contest::new(),
+            backoff: WriteBackoff::new(),
             was_there: false,
             gone_since: None,
         });
@@ -129,39 +131,41 @@ impl Registrar {
             authority,
             installation,
             kept,
-            told: RegistrationStatus::default(),
+            reported: RegistrationStatus::default(),
         }
     }
 
-    /// Never ends by itself; a [`WriteGate`](crate::write_gate::WriteGate) ends it.
+    /// Runs until a [`WriteGate`](crate::write_gate::WriteGate) ends it.
     pub async fn run(mut self) {
         loop {
             let generation = self.live.generation();
-            let troubles = match tokio::time::timeout(ROUND, self.round()).await {
-                Ok(troubles) => troubles,
-                Err(_) => vec![format!("the API server did not answer within {ROUND:?}")],
+            let failures = match tokio::time::timeout(ROUND_TIMEOUT, self.round()).await {
+                Ok(failures) => failures,
+                Err(_) => vec![format!(
+                    "the API server did not answer within {ROUND_TIMEOUT:?}"
+                )],
             };
-            self.tell(troubles);
+            self.report(failures);
             let began = Instant::now();
-            while began.elapsed() < EVERY && self.live.generation() == generation {
-                tokio::time::sleep(LOOK).await;
+            while began.elapsed() < COMPARE_INTERVAL && self.live.generation() == generation {
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         }
     }
 
-    /// What can't be kept in shape, and why.
+    /// Compares and writes all configurations once. Returns the failures.
     async fn round(&mut self) -> Vec<String> {
         let wanted = match self.wanted().await {
             Ok(wanted) => wanted,
-            Err(trouble) => return vec![trouble],
+            Err(failure) => return vec![failure],
         };
         let owner = match self.installation.owner().await {
             Ok(owner) => owner,
             Err(withheld) => return vec![withheld.to_string()],
         };
-        let mut troubles = vec![];
+        let mut failures = vec![];
         if let Endpoint::Service { namespace, .. } = &self.options.endpoint {
-            troubles.extend(self.installation.belong_to(namespace).await.err());
+            failures.extend(self.installation.belong_to(namespace).await.err());
         }
         let owned = Owned {
             installation: &self.installation,
@@ -169,11 +173,11 @@ impl Registrar {
         };
         let keeps_bundle = matches!(self.authority, Authority::SelfManaged);
         for (kept, wanted) in self.kept.iter_mut().zip(&wanted) {
-            if let Err(trouble) = kept.keep(wanted.as_ref(), &owned, keeps_bundle).await {
-                troubles.push(format!("{}: {trouble}", kept.what()));
+            if let Err(failure) = kept.keep(wanted.as_ref(), &owned, keeps_bundle).await {
+                failures.push(format!("{}: {failure}", kept.what()));
             }
         }
-        troubles
+        failures
     }
 
     async fn wanted(&mut self) -> Result<Wanted, String> {
@@ -233,20 +237,23 @@ impl Registrar {
         CaBundle::try_from(pem).map_err(|error| format!("{place} {error}"))
     }
 
-    /// Trouble is logged when it is new.
-    fn tell(&mut self, troubles: Vec<String>) {
-        for trouble in troubles
+    /// Logs the failures that are new, and publishes the status.
+    fn report(&mut self, failures: Vec<String>) {
+        for failure in failures
             .iter()
-            .filter(|trouble| !self.told.troubles.contains(trouble))
+            .filter(|failure| !self.reported.troubles.contains(failure))
         {
-            tracing::warn!("registration: {trouble}");
+            tracing::warn!("registration: {failure}");
         }
         let since = match troubles == self.told.troubles && !self.told.since.is_empty() {
             true => std::mem::take(&mut self.told.since),
             false => timestamp::now().to_string(),
         };
-        self.told = RegistrationStatus { troubles, since };
-        self.live.note_registration(self.told.clone());
+        self.reported = RegistrationStatus {
+            troubles: failures,
+            since,
+        };
+        self.live.note_registration(self.reported.clone());
     }
 }
 
@@ -274,17 +281,16 @@ impl Kept {
             (None, None) => Ok(()),
             (None, Some(found)) => self.remove(&found, owned).await,
             (Some(wanted), None) => self.make(wanted, owned).await,
-            (Some(wanted), Some(found)) => self.mend(wanted, found, owned, keeps_bundle).await,
+            (Some(wanted), Some(found)) => self.repair(wanted, found, owned, keeps_bundle).await,
         }
     }
 
     async fn make(&mut self, wanted: &Value, owned: &Owned<'_>) -> Result<(), String> {
         let gone_since = *self.gone_since.get_or_insert_with(Instant::now);
-        if self.was_there && gone_since.elapsed() < ABSENCE {
+        if self.was_there && gone_since.elapsed() < RECREATE_DELAY {
             return Err(format!(
-                "somebody deleted it; it is made again when it is still gone after {ABSENCE:?}; \
-                 `sallyport webhooks \
-                 --delete` takes it away for good"
+                "somebody deleted it; it is made again when it is still gone after \
+                 {RECREATE_DELAY:?}; `sallyport webhooks --delete` takes it away for good"
             ));
         }
         self.may_write(Some(wanted))?;
@@ -299,9 +305,9 @@ impl Kept {
         Ok(())
     }
 
-    /// Labels, annotations, finalizers and other owners are anybody's; the webhooks and the owner
-    /// are ours.
-    async fn mend(
+    /// Restores the webhooks and the owner reference. Labels, annotations, finalizers and other
+    /// owners are left as they are.
+    async fn repair(
         &mut self,
         wanted: &Value,
         mut found: DynamicObject,
@@ -313,7 +319,7 @@ impl Kept {
             return Ok(());
         }
         self.may_write(Some(wanted))?;
-        found.data["webhooks"] = shape.laid_over(&found.data["webhooks"]);
+        found.data["webhooks"] = shape.merged(&found.data["webhooks"]);
         installation::adopt(found.owner_references_mut(), &owned.owner);
         owned
             .write(self.api.replace(&self.name, &PostParams::default(), &found))
@@ -322,7 +328,7 @@ impl Kept {
         Ok(())
     }
 
-    /// No policy asks for it any more. One with a webhook of somebody else stays.
+    /// Deletes a configuration that no policy needs. One with a foreign webhook stays.
     async fn remove(&mut self, found: &DynamicObject, owned: &Owned<'_>) -> Result<(), String> {
         if !shape::is_all_ours(&found.data["webhooks"]) {
             return Err(
@@ -349,7 +355,7 @@ impl Kept {
             Some(_) => ("changed it", "written"),
             None => ("made it, which no policy needs", "removed"),
         };
-        self.contest.may_write(&wanted.cloned(), Instant::now()).map_err(|wait| {
+        self.backoff.may_write(&wanted.cloned(), Instant::now()).map_err(|wait| {
             format!(
                 "somebody {theirs}; it is {ours} again {wait:?} after the last time; change the \
                  policies, the HostConfig or \
@@ -359,20 +365,19 @@ impl Kept {
     }
 
     fn wrote(&mut self, wanted: Option<&Value>, what: &str) {
-        self.contest.wrote(&wanted.cloned(), Instant::now());
+        self.backoff.record(&wanted.cloned(), Instant::now());
         tracing::info!("{} was {what}", self.what());
     }
 }
 
-/// The installation that configurations are written for, as it was at the beginning of a round.
+/// The owner of the configurations, as it was read at the start of a round.
 struct Owned<'a> {
     installation: &'a Installation,
     owner: OwnerReference,
 }
 
 impl Owned<'_> {
-    /// Sends one write, unless somebody holds the installation, took it away or made another one
-    /// meanwhile.
+    /// Sends one write, unless the installation is held, gone or replaced by now.
     async fn write<T>(&self, write: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
         let checked = async {
             let owner = self
@@ -385,8 +390,12 @@ impl Owned<'_> {
             }
             write.await.map_err(|error| describe(&error))
         };
-        let silent = || Err(format!("the API server did not answer within {WRITE:?}"));
-        tokio::time::timeout(WRITE, checked)
+        let silent = || {
+            Err(format!(
+                "the API server did not answer within {WRITE_TIMEOUT:?}"
+            ))
+        };
+        tokio::time::timeout(WRITE_TIMEOUT, checked)
             .await
             .unwrap_or_else(|_| silent())
     }

@@ -1,5 +1,5 @@
-//! Takes all of a registration away, for good: the hold first, so that no live host makes again
-//! what is deleted.
+//! Removes a registration for good. It sets the hold first, so that no running host creates again
+//! what is deleted. Called by `sallyport webhooks --delete`.
 
 use super::installation::Installation;
 use super::{describe, shape};
@@ -12,31 +12,31 @@ use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams};
 use kube::{Client, ResourceExt as _};
 use std::time::{Duration, Instant};
 
-/// The label of a backstop's objects; its value is the name of the registration that they belong
-/// to.
+/// The label of a backstop's objects. Its value is the name of their registration.
 pub const REGISTRATION: &str = "sallyport.dev/registration";
 
-/// How long nothing may come back before a removal counts as done: longer than [`super::WRITE`], in
-/// which a host that read no hold yet may still write.
-const SETTLED: Duration = Duration::from_secs(6);
+/// The time without a new object after which the removal is complete. It is longer than
+/// [`super::WRITE_TIMEOUT`], in which a host that has not read the hold may still write.
+const QUIET_PERIOD: Duration = Duration::from_secs(6);
 
-/// How often it looks.
-const LOOK: Duration = Duration::from_millis(250);
+/// The polling interval.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long somebody else may make again what is deleted.
 const MAX_CONTEST: Duration = Duration::from_secs(30);
 
-/// Everything that a registration of one name consists of.
+/// All objects of the registration with one name.
 pub struct Removal {
     installation: Installation,
     configurations: Vec<(ApiResource, Api<DynamicObject>, String)>,
     backstops: Vec<(ApiResource, Api<DynamicObject>)>,
-    /// Of the backstop's objects.
+    /// The label selector of the backstop's objects.
     selector: String,
 }
 
 impl Removal {
-    /// The removal of the configurations of this name, and of the backstop that was printed for it.
+    /// Returns the removal of the configurations with this name, and of the backstop that was
+    /// printed for it.
     pub fn new(client: &Client, installation: Installation, name: &str) -> Self {
         let api = |resource: &ApiResource| Api::all_with(client.clone(), resource);
         let validating = ApiResource::erase::<ValidatingWebhookConfiguration>(&());
@@ -46,7 +46,7 @@ impl Removal {
             (mutating, name.to_owned()),
             (validating, policies_name(name)),
         ];
-        // A binding is what gives a policy effect.
+        // Bindings first, since a binding is what puts a policy into effect.
         let backstops = [
             ApiResource::erase::<ValidatingAdmissionPolicyBinding>(&()),
             ApiResource::erase::<ValidatingAdmissionPolicy>(&()),
@@ -63,12 +63,12 @@ impl Removal {
         }
     }
 
-    /// Holds, deletes, and waits until nothing comes back. Tells each thing that it does.
+    /// Sets the hold, deletes the objects, and waits until none comes back. Reports each step.
     ///
     /// # Errors
     ///
-    /// What could not be held or deleted. Without the hold nothing is deleted.
-    pub async fn run(&self, tell: impl Fn(&str)) -> Result<(), String> {
+    /// When the hold can't be set (nothing is deleted then) or an object can't be deleted.
+    pub async fn run(&self, report: impl Fn(&str)) -> Result<(), String> {
         let role = self.installation.name();
         let held = self.installation.hold("sallyport webhooks --delete").await;
         match held.map_err(|error| {
@@ -77,17 +77,17 @@ impl Removal {
                 describe(&error)
             )
         })? {
-            true => tell(&format!(
+            true => report(&format!(
                 "ClusterRole {role} holds: no host writes webhook configurations any more"
             )),
-            false => tell(&format!(
+            false => report(&format!(
                 "ClusterRole {role} is not there: no host writes webhook configurations"
             )),
         }
         let began = Instant::now();
         let mut quiet = began;
-        while quiet.elapsed() < SETTLED {
-            if self.delete_all(&tell).await? {
+        while quiet.elapsed() < QUIET_PERIOD {
+            if self.delete_all(&report).await? {
                 quiet = Instant::now();
             }
             if began.elapsed() > MAX_CONTEST {
@@ -97,13 +97,13 @@ impl Removal {
                      controller that applies them (Argo CD, Flux); stop it first"
                 ));
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
 
-    /// Whether there was anything to delete.
-    async fn delete_all(&self, tell: &impl Fn(&str)) -> Result<bool, String> {
+    /// Deletes the objects that exist. Returns true when there were any.
+    async fn delete_all(&self, report: &impl Fn(&str)) -> Result<bool, String> {
         let mut deleted = false;
         for (resource, api, name) in &self.configurations {
             let what = format!("{} {name}", resource.kind);
@@ -118,20 +118,21 @@ impl Removal {
                 ));
             }
             deleted |= delete(api, name).await.map_err(failed)?;
-            tell(&format!("{what} is deleted"));
+            report(&format!("{what} is deleted"));
         }
         for (resource, api) in &self.backstops {
             let failed = |error| format!("{}: {}", resource.plural, describe(&error));
             for found in self.labelled(api).await.map_err(failed)? {
                 let name = found.name_any();
                 deleted |= delete(api, &name).await.map_err(failed)?;
-                tell(&format!("{} {name} is deleted", resource.kind));
+                report(&format!("{} {name} is deleted", resource.kind));
             }
         }
         Ok(deleted)
     }
 
-    /// API servers before 1.30 have no such resources.
+    /// Lists the labelled objects; none where the resource does not exist (API servers before
+    /// 1.30).
     async fn labelled(&self, api: &Api<DynamicObject>) -> kube::Result<Vec<DynamicObject>> {
         match api
             .list(&ListParams::default().labels(&self.selector))
@@ -144,7 +145,7 @@ impl Removal {
     }
 }
 
-/// Whether it was there.
+/// Deletes an object. Returns false when it did not exist.
 async fn delete(api: &Api<DynamicObject>, name: &str) -> kube::Result<bool> {
     match api.delete(name, &DeleteParams::default()).await {
         Ok(_) => Ok(true),

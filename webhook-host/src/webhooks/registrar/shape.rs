@@ -1,12 +1,13 @@
-//! Whether webhooks are as they should be, and how they come to be: values in, values out.
+//! Compares the webhooks of a configuration with the wanted ones, and builds those to write. Pure
+//! functions.
 
 use crate::webhooks::registration::WEBHOOKS;
 use serde_json::{Map, Value, json};
 
-/// How the webhooks of a configuration should be.
+/// The wanted webhooks of a configuration.
 pub(super) struct Shape<'a> {
     wanted: &'a [Value],
-    /// Whether the authorities that are told already stay.
+    /// True when an existing `caBundle` is kept.
     keeps_bundle: bool,
 }
 
@@ -18,7 +19,7 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// Whether webhooks have this shape.
+    /// Returns true when the webhooks found have this shape.
     pub(super) fn fits(&self, found: &Value) -> bool {
         let found = list(found);
         found.len() == self.wanted.len()
@@ -29,8 +30,8 @@ impl<'a> Shape<'a> {
             })
     }
 
-    /// What to write in place of what was found.
-    pub(super) fn laid_over(&self, found: &Value) -> Value {
+    /// Returns the wanted webhooks, with the bundles of those found where these are kept.
+    pub(super) fn merged(&self, found: &Value) -> Value {
         let found = list(found);
         self.wanted
             .iter()
@@ -40,17 +41,18 @@ impl<'a> Shape<'a> {
 
     fn with_bundle(&self, wanted: &Value, found: Option<&Value>) -> Value {
         let mut webhook = wanted.clone();
-        let told = found.map(|found| &found["clientConfig"]["caBundle"]);
-        let told = told
-            .filter(|told| self.keeps_bundle && told.as_str().is_some_and(|text| !text.is_empty()));
-        if let Some(told) = told {
-            webhook["clientConfig"]["caBundle"] = told.clone();
+        let bundle = found.map(|found| &found["clientConfig"]["caBundle"]);
+        let bundle = bundle.filter(|bundle| {
+            self.keeps_bundle && bundle.as_str().is_some_and(|text| !text.is_empty())
+        });
+        if let Some(bundle) = bundle {
+            webhook["clientConfig"]["caBundle"] = bundle.clone();
         }
         webhook
     }
 }
 
-/// Whether no webhook is somebody else's.
+/// Returns true when every webhook found is Sallyport's.
 pub(super) fn is_all_ours(found: &Value) -> bool {
     list(found).iter().all(|webhook| {
         webhook["name"]
@@ -67,7 +69,7 @@ fn named<'f>(found: &'f [Value], wanted: &Value) -> Option<&'f Value> {
     found.iter().find(|found| found["name"] == wanted["name"])
 }
 
-/// With the defaults that an API server writes in, and without what means nothing.
+/// Fills in the API server's defaults and drops empty fields.
 fn normal(webhook: &Value) -> Map<String, Value> {
     let mut webhook = webhook.as_object().cloned().unwrap_or_default();
     for selector in ["namespaceSelector", "objectSelector"] {
@@ -117,27 +119,27 @@ mod tests {
             change(&mut found);
             let shape = Shape::new(&wanted, true);
             assert!(!shape.fits(&found), "{found}");
-            assert!(shape.fits(&shape.laid_over(&found)), "{found}");
+            assert!(shape.fits(&shape.merged(&found)), "{found}");
         }
     }
 
     #[test]
-    fn a_bundle_that_somebody_else_keeps_stays_unless_it_is_empty() {
+    fn a_foreign_bundle_stays_unless_it_is_empty() {
         let wanted = configuration("first", "Fail");
         let found = |bundle: &str| configuration(bundle, "Ignore")["webhooks"].clone();
-        let told = |shape: &Shape<'_>, bundle: &str| {
-            shape.laid_over(&found(bundle))[0]["clientConfig"]["caBundle"]
+        let bundle = |shape: &Shape<'_>, bundle: &str| {
+            shape.merged(&found(bundle))[0]["clientConfig"]["caBundle"]
                 .as_str()
                 .map(str::to_owned)
         };
         let (kept, written) = (Shape::new(&wanted, true), Shape::new(&wanted, false));
-        assert_eq!(told(&kept, "newer").as_deref(), Some("newer"));
-        assert_eq!(told(&kept, "").as_deref(), Some("first"));
-        assert_eq!(told(&written, "newer").as_deref(), Some("first"));
+        assert_eq!(bundle(&kept, "newer").as_deref(), Some("newer"));
+        assert_eq!(bundle(&kept, "").as_deref(), Some("first"));
+        assert_eq!(bundle(&written, "newer").as_deref(), Some("first"));
     }
 
     #[test]
-    fn a_configuration_with_a_webhook_of_somebody_else_is_not_all_ours() {
+    fn a_foreign_webhook_makes_a_configuration_not_ours() {
         assert!(is_all_ours(&configuration("a", "Fail")["webhooks"]));
         assert!(!is_all_ours(
             &json!([{"name": "validate.sallyport.dev"}, {"name": "other.example.com"}])

@@ -1,4 +1,5 @@
-//! Where the API server finds the host, and whom it trusts to have signed the host's certificate.
+//! The address at which API servers call the host, and the authorities that they trust to have
+//! signed its certificate.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{ServiceReference, WebhookClientConfig};
@@ -6,23 +7,23 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use std::str::FromStr;
 
-/// Where the host answers.
+/// The address of the host.
 #[derive(Debug, Clone)]
 pub enum Endpoint {
-    /// Behind a Service of the cluster.
+    /// A Service of the cluster.
     Service {
-        /// Also the host's own namespace, which is never judged.
+        /// The Service's namespace, which is also the host's and is never reviewed.
         namespace: String,
         /// The Service's name.
         name: String,
-        /// Of the Service.
+        /// The Service's port.
         port: u16,
     },
-    /// Outside the cluster.
+    /// A URL outside the cluster.
     Url(BaseUrl),
 }
 
-/// Why a text is no endpoint.
+/// The reason why a text is no endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadEndpoint(String);
@@ -57,7 +58,7 @@ impl Endpoint {
     }
 }
 
-/// `https://host:port`, and a path where a proxy needs one; without a final slash.
+/// `https://host:port`, with a path where a proxy needs one, without a final slash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUrl(String);
 
@@ -86,7 +87,7 @@ impl FromStr for BaseUrl {
     }
 }
 
-/// Certificates of authorities, in PEM; at least one, and nothing secret beside it.
+/// Certificates of authorities as PEM: at least one, and no private key beside them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaBundle(Vec<u8>);
 

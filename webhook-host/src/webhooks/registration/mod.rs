@@ -1,11 +1,14 @@
-//! Webhook configurations from the loaded policies: who calls the host, about what, and about what
-//! never.
+//! Makes webhook configurations from the loaded policies: the requests that API servers send to the
+//! host, and those that they never send. Pure functions; the registrar and `sallyport webhooks`
+//! call them.
 //!
-//! Values in, Kubernetes objects out; no cluster is asked. A host that fails must lock nobody out
-//! of what a cluster needs to come back: its own namespace, kube-system and kube-node-lease are
-//! excluded by the namespace's name label, which the API server itself writes. No condition may end
-//! in an error, since the API server takes an error for a failure of the webhook: every optional
-//! field stands behind `has`.
+//! Invariants:
+//!
+//! - A failing host never blocks what a cluster needs to come back. Its own namespace, kube-system
+//!   and kube-node-lease are excluded by the namespace's name label, which the API server itself
+//!   writes.
+//! - No match condition ends in an error, since the API server treats an error as a failure of the
+//!   webhook: every optional field is guarded by `has`.
 
 mod endpoint;
 
@@ -33,46 +36,46 @@ use std::sync::Arc;
 const MUTATING_TIMEOUT: i32 = 2;
 const VALIDATING_TIMEOUT: i32 = 3;
 
-/// Seconds. A ServicePolicy is written rarely, and its component may have to be compiled first; one
-/// that takes longer passes.
+/// In seconds. ServicePolicies are written rarely, and the component may have to be compiled first.
+/// A call that takes longer lets the object pass.
 const POLICIES_TIMEOUT: i32 = 5;
 
-/// What the configurations are called by default.
+/// The default name of the configurations.
 pub const NAME: &str = "sallyport";
 
-/// What the webhooks are called, in whatever configuration: by these a registration is known again.
+/// The names of the webhooks in every configuration, by which a registration is recognized.
 pub const WEBHOOKS: [&str; 3] = [MUTATING, VALIDATING, POLICIES];
 const MUTATING: &str = "mutate.sallyport.dev";
 const VALIDATING: &str = "validate.sallyport.dev";
 const POLICIES: &str = "policies.sallyport.dev";
 
-/// How a host is registered.
+/// The options of a registration.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Of both configurations.
+    /// The name of the validating and the mutating configuration.
     pub name: String,
-    /// Where the host answers.
+    /// The address of the host.
     pub endpoint: Endpoint,
-    /// Whom the API server trusts to sign the host's certificate; `None`: somebody else writes it
-    /// in, or the system's roots hold.
+    /// The authorities of the host's certificate; `None` when somebody else writes them, or the
+    /// system's roots apply.
     pub ca_bundle: Option<CaBundle>,
-    /// What becomes of a request when the validating webhook does not answer.
+    /// The `failurePolicy` of the validating webhook.
     pub on_failure: OnFailure,
-    /// Whether kube-system is judged, too, unless the exemptions say otherwise.
+    /// True when kube-system is reviewed, too, unless the exemptions say otherwise.
     pub include_kube_system: bool,
-    /// Whether the host serves ServicePolicies of the cluster, too. Then any may come, and it is
-    /// asked about all that one can want.
+    /// True when the host serves ServicePolicies of the cluster, too. Any policy may come then, so
+    /// all requests that a policy can match are sent.
     pub policies_from_cluster: bool,
-    /// Whether the API server knows match conditions (1.28 and later).
+    /// True when the API server supports match conditions (1.28 and later).
     pub match_conditions: bool,
 }
 
-/// `failurePolicy` of the validating webhook; the mutating one fails open always.
+/// `failurePolicy` of the validating webhook; the mutating one always fails open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
     /// The request is refused.
     Fail,
-    /// The request passes.
+    /// The request is allowed.
     Ignore,
 }
 
@@ -85,22 +88,22 @@ impl OnFailure {
     }
 }
 
-/// Policies, whom they never judge, and how their host is reached.
+/// The policies and exemptions that a registration is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Registration<'a> {
-    /// Those that were loaded; a broken one wants to be asked about everything.
+    /// The loaded policies. A broken one matches every request.
     pub policies: &'a [Arc<Policy>],
-    /// Their next versions: what they ask about must come, or else they would be tried on less than
-    /// they will judge.
+    /// Their candidates. The requests that they match are sent, too, or else they would be tried on
+    /// fewer requests than they will review.
     pub candidates: &'a [Arc<Policy>],
-    /// As the host's configuration has them.
+    /// The exemptions of the HostConfig.
     pub exemptions: &'a Exemptions,
-    /// The rest.
+    /// Everything else.
     pub options: &'a Options,
 }
 
 impl Registration<'_> {
-    /// The mutating half; `None` when no policy patches.
+    /// Returns the mutating configuration; `None` when no policy patches.
     pub fn mutating(&self) -> Option<MutatingWebhookConfiguration> {
         let rules = self.rules(Phase::Mutating);
         let webhook = MutatingWebhook {
@@ -130,7 +133,7 @@ impl Registration<'_> {
         })
     }
 
-    /// The validating half; `None` when no policy judges.
+    /// Returns the validating configuration; `None` when no policy validates.
     pub fn validating(&self) -> Option<ValidatingWebhookConfiguration> {
         let rules = self.rules(Phase::Validating);
         let webhook = ValidatingWebhook {
@@ -159,9 +162,9 @@ impl Registration<'_> {
         })
     }
 
-    /// Refuses ServicePolicies that could not be loaded; `None` when the cluster's are not served.
-    /// An object of its own, so that it can be taken away alone. It helps authors and guards
-    /// nothing, so that it fails open, and never stands in the way of a deletion.
+    /// Returns the configuration that refuses ServicePolicies which can't be loaded; `None` when
+    /// those of the cluster are not served. It is an object of its own, so that it can be deleted
+    /// alone. It helps authors and protects nothing, so it fails open and never blocks a deletion.
     pub fn policies(&self) -> Option<ValidatingWebhookConfiguration> {
         let (group, version) = API_VERSION.split_once('/').unwrap_or_default();
         let rule = RuleWithOperations {
@@ -196,7 +199,7 @@ impl Registration<'_> {
         self.options.policies_from_cluster.then_some(configuration)
     }
 
-    /// Namespaces that the API server never asks about.
+    /// Returns the namespaces whose requests API servers never send.
     pub fn excluded_namespaces(&self) -> BTreeSet<String> {
         let mut excluded: BTreeSet<_> = self
             .exemptions
@@ -214,7 +217,8 @@ impl Registration<'_> {
         excluded
     }
 
-    /// Requests that the API server never asks about, where it knows match conditions.
+    /// Returns the match conditions: requests that fail one are never sent, where the API server
+    /// supports match conditions.
     pub fn conditions(&self) -> Vec<Condition> {
         if self.options.match_conditions {
             cel::conditions(self.exemptions)
@@ -251,7 +255,7 @@ impl Registration<'_> {
         (!conditions.is_empty()).then_some(conditions)
     }
 
-    /// What some policy wants to be asked; resources with the same operations share a rule.
+    /// Returns the rules for one phase. Resources with the same operations share a rule.
     fn rules(&self, phase: Phase) -> Vec<RuleWithOperations> {
         let mut rules: Vec<RuleWithOperations> = vec![];
         for (resource, name) in [
@@ -273,8 +277,7 @@ impl Registration<'_> {
 
     fn operations(&self, phase: Phase, resource: Resource) -> Vec<String> {
         let wanted = |operation| {
-            // Nobody but some may set the annotation that breaks the glass, whatever policies are
-            // about.
+            // Only some users may set the break-glass annotation, whatever the policies are about.
             let guards = phase == Phase::Validating
                 && self.exemptions.break_glass.is_some()
                 && !self.policies.is_empty();
@@ -292,17 +295,18 @@ impl Registration<'_> {
     }
 }
 
-/// What the configuration is called that has ServicePolicies checked, beside those of this name.
+/// Returns the name of the configuration for ServicePolicies that belongs to a registration.
 pub fn policies_name(name: &str) -> String {
     format!("{name}-policies")
 }
 
-/// A status is only ever updated.
+/// Returns false for operations that never happen: a status is only updated.
 fn happens(operation: Operation, resource: Resource) -> bool {
     !(resource == Resource::ServicesStatus && operation == Operation::Create)
 }
 
-/// As `admission` has it: in the mutating phase only policies in Enforce are asked.
+/// Returns true when a policy matches, by the rule of `admission` that the mutating phase asks
+/// Enforce policies only.
 fn has_a_say(policy: &Policy, phase: Phase, operation: Operation, resource: Resource) -> bool {
     let enforced = policy.manifest().spec.mode == Mode::Enforce;
     happens(operation, resource)

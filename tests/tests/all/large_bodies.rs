@@ -1,7 +1,7 @@
-//! What is large is worked on alone, and holds up nothing but its like.
+//! The large-body lock: large bodies are handled one at a time, and delay only each other.
 
 use crate::client::{Client, Protocol, Reply};
-use crate::host::{Host, misbehaving, told};
+use crate::host::{Host, command, misbehaving};
 use crate::large::policy;
 use crate::overload::eventually;
 use hyper::StatusCode;
@@ -12,13 +12,13 @@ use tokio::task::JoinHandle;
 
 const MEMORY: &str = r#"sallyport_http_refusals_total{code="503",reason="memory"}"#;
 
-/// The same body, large by its blanks.
+/// Makes a body large by padding it with blanks.
 fn large(mut body: Vec<u8>) -> Vec<u8> {
     body.resize(body.len() + (1 << 20), b' ');
     body
 }
 
-/// Asks on a connection of its own.
+/// Sends a request on a connection of its own.
 fn ask(client: &Client, path: &'static str, body: Vec<u8>) -> JoinHandle<Reply> {
     let client = client.clone();
     tokio::spawn(async move { client.post(Protocol::Http1, path, body).await })
@@ -32,19 +32,19 @@ async fn large_ones_that_wait_leave_places_to_the_others() {
         ..Limits::default()
     };
     let host = Host::with(&misbehaving(&json!({"limits": {"deadline": "2s"}})), limits).await;
-    // One loops, and two of eight may wait.
+    // One of eight loops, and two may wait for it.
     let asked: Vec<_> = (0..8)
-        .map(|_| ask(&host.client, "/validate", large(told("loop"))))
+        .map(|_| ask(&host.client, "/validate", large(command("loop"))))
         .collect();
     eventually(|| host.metric(MEMORY) == 5).await;
     let reply = host
         .client
-        .post(Protocol::Http2, "/validate", told("nothing"))
+        .post(Protocol::Http2, "/validate", command("nothing"))
         .await;
     assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
     let reply = host
         .client
-        .post(Protocol::Http2, "/validate", large(told("nothing")))
+        .post(Protocol::Http2, "/validate", large(command("nothing")))
         .await;
     assert_eq!(reply.text(), "too many large objects wait; try again");
     assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -53,20 +53,20 @@ async fn large_ones_that_wait_leave_places_to_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn while_a_policy_is_compiled_large_reviews_pass_and_typos_are_told() {
+async fn a_compilation_does_not_delay_large_reviews() {
     let (began, mut begun) = tokio::sync::mpsc::unbounded_channel();
     let (end, ends) = mpsc::channel::<()>();
     let ends = Mutex::new(ends);
     let check = move |_| {
         began.send(()).expect("the test waits");
-        // Dropped by a test that fails.
+        // Dropped when the test fails.
         let _ = ends.lock().expect("no panic").recv();
         Ok(vec![])
     };
     let host = Host::checking(&misbehaving(&json!({})), Arc::new(check)).await;
     let checked = ask(&host.client, "/validate-policies", large(policy("1")));
     begun.recv().await.expect("it is checked");
-    for body in [told("nothing"), large(told("nothing"))] {
+    for body in [command("nothing"), large(command("nothing"))] {
         let reply = host
             .client
             .post(Protocol::Http1, "/validate?timeout=2s", body)

@@ -1,7 +1,7 @@
-//! A component that is dear to compile costs its author an error, and the host nothing: it is
-//! refused before anything is compiled, or the child process that compiles it is ended.
+//! Components that are expensive to compile: the host refuses them before it compiles anything, or
+//! ends the child process that compiles them, and keeps serving.
 //!
-//! Each component is the guest `misbehave`, which works, with a part that makes it dear.
+//! Each component is the working guest `misbehave` with an expensive part.
 
 use crate::command_line::sallyport;
 use crate::host::{load, misbehave};
@@ -16,14 +16,14 @@ const GLOBAL: u8 = 6;
 const CODE: u8 = 10;
 const DATA: u8 = 11;
 
-/// Sections of a component.
+/// Ids of a component's sections.
 const MODULES: u8 = 1;
 const COMPONENTS: u8 = 4;
 const TYPES: u8 = 7;
 
 const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
-/// An unsigned number in LEB128.
+/// Encodes an unsigned number in LEB128.
 fn number(mut value: usize) -> Vec<u8> {
     let mut bytes = vec![];
     loop {
@@ -40,7 +40,7 @@ fn section(id: u8, content: &[u8]) -> Vec<u8> {
     [&[id], &*number(content.len()), content].concat()
 }
 
-/// A vector of so many like items.
+/// Encodes a section with a vector of `count` equal items.
 fn items(id: u8, count: usize, item: &[u8]) -> Vec<u8> {
     section(id, &[number(count), item.repeat(count)].concat())
 }
@@ -49,12 +49,12 @@ fn module(sections: &[Vec<u8>]) -> Vec<u8> {
     [b"\0asm\x01\0\0\0", &*sections.concat()].concat()
 }
 
-/// The guest with one more module, which is compiled though nobody instantiates it.
+/// Returns the guest with one more module, which is compiled although nothing instantiates it.
 fn with_module(module: &[u8]) -> Vec<u8> {
     [misbehave(), section(MODULES, module)].concat()
 }
 
-/// A module of so many like functions without parameters: groups of locals, and code.
+/// Returns a module of `count` equal functions without parameters, from groups of locals and code.
 fn functions(count: usize, locals: &[u8], code: &[u8]) -> Vec<u8> {
     let body = [locals, code, &[0x0b]].concat();
     let body = [number(body.len()), body].concat();
@@ -71,8 +71,8 @@ fn locals(count: usize) -> Vec<u8> {
     [vec![1], number(count), vec![0x7f]].concat()
 }
 
-/// Loops in loops; each changes some of the locals, so that the head of each needs a place for
-/// every one of them.
+/// Returns the code of nested loops. Each changes some locals, so that each loop's head needs a
+/// place for all of them.
 fn nested_loops(loops: usize, locals: usize) -> Vec<u8> {
     let mut code = vec![];
     for index in 0..loops {
@@ -92,12 +92,13 @@ fn nested_loops(loops: usize, locals: usize) -> Vec<u8> {
     code
 }
 
-/// Passes every bound, and takes minutes.
+/// Returns a component that passes every bound and takes minutes to compile.
 pub(crate) fn slow() -> Vec<u8> {
     with_module(&functions(40, &locals(450), &nested_loops(1000, 450)))
 }
 
-/// A bound that is exceeded: the noun that names it, the least number found, the component.
+/// Returns a component for each bound that exceeds it, with the noun that names the bound and the
+/// least number found.
 pub(crate) fn exceeding() -> Vec<(&'static str, usize, Vec<u8>)> {
     let nothing = number(0);
     let many = |count, id, item: &[u8]| with_module(&module(&[items(id, count, item)]));
@@ -169,7 +170,7 @@ pub(crate) fn exceeding() -> Vec<(&'static str, usize, Vec<u8>)> {
         ),
         // Passive and empty.
         ("data segments", 50_000, many(50_000, DATA, &[1, 0])),
-        // Of an immutable global without a name.
+        // An immutable global without a name.
         ("imports", 5_000, many(5_000, IMPORT, &[0, 0, 3, 0x7f, 0])),
     ]
 }
@@ -184,7 +185,7 @@ fn every_bound_is_named_with_what_was_found_and_the_way_out() {
             .split("has ")
             .nth(1)
             .and_then(|rest| rest.split(' ').next()?.parse().ok());
-        // Of the guest itself there are some too.
+        // The guest itself has some, too.
         assert!(
             number.is_some_and(|number| (found..found + 500).contains(&number)),
             "{noun}: {error}"
@@ -204,8 +205,8 @@ fn every_bound_is_named_with_what_was_found_and_the_way_out() {
 
 #[test]
 fn a_foreign_import_is_refused_before_anything_is_compiled() {
-    // An import of a function of the type before it: `(type (func)) (import "wasi:clock" (func
-    // (type 0)))`, in a slow component.
+    // Imports a function of the previous type: `(type (func)) (import "wasi:clock" (func (type
+    // 0)))`, in a component that is slow to compile.
     let ty = section(7, b"\x01\x40\0\x01\0");
     let import = section(10, b"\x01\0\x04back\x01\0");
     let slow = section(
@@ -262,9 +263,9 @@ fn inspect_and_test_refuse_a_dear_component_with_its_bound() {
     }
 }
 
-/// A reload is what a hostile ServicePolicy causes.
+/// A hostile ServicePolicy causes such a reload.
 #[tokio::test]
-async fn a_host_that_serves_pays_nothing_for_a_component_that_takes_too_long() {
+async fn a_too_slow_compilation_does_not_disturb_serving() {
     let directory = directory(&[("sound.yaml", manifest("sound", &json!({})))]);
     let host = Program::serve(
         directory.path(),

@@ -1,5 +1,5 @@
-//! The net under the webhook, `--backstop`: it denies nothing that the policies allow, and lets
-//! nobody through by a trick.
+//! The backstop (`--backstop`): it denies nothing that the policies allow, and can't be evaded by
+//! annotations or deletion.
 
 use crate::cel::with_variables;
 use crate::command_line::sallyport;
@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The message with which the net denies, conditions and namespaces included.
+/// Returns the message with which the backstop denies; its match conditions and namespaces are
+/// evaluated, too.
 pub(crate) fn denial(backstop: &Backstop, review: &Value) -> Option<String> {
     let spec = serde_json::to_value(&backstop.policy.spec).expect("JSON");
     let request = &review["request"];
@@ -46,13 +47,13 @@ fn text(value: &Value) -> &str {
     value.as_str().expect("a text")
 }
 
-/// Whether the net denies.
+/// Returns true when the backstop denies.
 pub(crate) fn denies(backstop: &Backstop, review: &Value) -> bool {
     denial(backstop, review).is_some()
 }
 
-/// A host with the policies of a case, and the net under it.
-pub(crate) fn host_with_net(setup: &Setup) -> Option<(Admission, Vec<Backstop>)> {
+/// Returns an Admission with the policies of a case, and their backstops.
+pub(crate) fn host_with_backstops(setup: &Setup) -> Option<(Admission, Vec<Backstop>)> {
     let (policies, options) = (loaded(setup)?, options());
     let registration = Registration {
         policies: &policies,
@@ -60,21 +61,21 @@ pub(crate) fn host_with_net(setup: &Setup) -> Option<(Admission, Vec<Backstop>)>
         exemptions: &setup.exemptions,
         options: &options,
     };
-    let net = backstop::policies(&registration);
+    let backstops = backstop::policies(&registration);
     Some((
         Admission::new(
             policies,
             Inventory::from(setup.inventory.clone()),
             setup.exemptions.clone(),
         ),
-        net,
+        backstops,
     ))
 }
 
-/// What the net catches of a policy's denials. Every case that it denies, the policy must deny,
-/// too.
+/// Counts the denials of a policy, and those that the backstop has, too. Every case that the
+/// backstop denies, the policy must deny.
 fn caught(policy: &str) -> (usize, usize) {
-    // Compiling the policies takes most of the time: once for each choice of settings.
+    // Compiling takes most of the time, so it happens once for each choice of settings.
     let mut hosts = BTreeMap::new();
     let (mut caught, mut denied) = (0, 0);
     for case in cases(&format!("tests/fixtures/{policy}")) {
@@ -84,8 +85,8 @@ fn caught(policy: &str) -> (usize, usize) {
         };
         let host = hosts
             .entry(case.setup.fingerprint())
-            .or_insert_with(|| host_with_net(&case.setup));
-        let Some((admission, net)) = host else {
+            .or_insert_with(|| host_with_backstops(&case.setup));
+        let Some((admission, backstops)) = host else {
             continue;
         };
         let outcome = ask(admission, case.function, &case.review_body());
@@ -94,14 +95,14 @@ fn caught(policy: &str) -> (usize, usize) {
             continue;
         }
         let is_denied = !outcome.response.allowed;
-        let messages: Vec<_> = net
+        let messages: Vec<_> = backstops
             .iter()
             .filter_map(|backstop| denial(backstop, &review))
             .collect();
         let is_caught = !messages.is_empty();
         assert!(
             is_denied || !is_caught,
-            "{policy}: {}: the net denies what the policy allows",
+            "{policy}: {}: the backstop denies what the policy allows",
             case.name
         );
         let names_the_field =
@@ -127,12 +128,12 @@ fn the_net_denies_nothing_that_a_policy_allows() {
         let (caught, denied) = caught(policy);
         assert!(
             caught >= least,
-            "{policy}: the net catches {caught} of {denied} denials"
+            "{policy}: the backstop catches {caught} of {denied} denials"
         );
     }
 }
 
-/// A host with one of the shipped policies.
+/// Returns one of the shipped policies with exemptions.
 fn host(
     module: &str,
     updates: &str,
@@ -153,8 +154,8 @@ fn host(
     )
 }
 
-/// The net under it.
-fn under((policy, exemptions): &(Arc<Policy>, Exemptions)) -> Backstop {
+/// Returns the policy's backstop.
+fn backstop_of((policy, exemptions): &(Arc<Policy>, Exemptions)) -> Backstop {
     let policies = [Arc::clone(policy)];
     let registration = Registration {
         policies: &policies,
@@ -165,13 +166,13 @@ fn under((policy, exemptions): &(Arc<Policy>, Exemptions)) -> Backstop {
     backstop::policies(&registration).remove(0)
 }
 
-/// The net of `nodeport-range` with its default settings.
-fn net(updates: &str, exemptions: &Value) -> Backstop {
+/// Returns the backstop of `nodeport-range` with its default settings.
+fn node_port_backstop(updates: &str, exemptions: &Value) -> Backstop {
     let settings = json!({"ranges": [{"from": 30000, "to": 32767}]});
-    under(&host("nodeport_range.wasm", updates, &settings, exemptions))
+    backstop_of(&host("nodeport_range.wasm", updates, &settings, exemptions))
 }
 
-/// Of a Service with an annotation, whether in deletion or not, and with these node ports.
+/// Returns a Service with these annotations and node ports, in deletion or not.
 fn object(annotations: &Value, deleted: bool, ports: &[u16]) -> Value {
     let ports: Vec<Value> = ports
         .iter()
@@ -193,15 +194,18 @@ fn update(user: &str, object: &Value, old: &Value) -> Value {
 }
 
 #[test]
-fn nobody_gets_through_the_net_by_an_annotation_or_a_deletion() {
+fn annotations_and_deletion_do_not_evade_the_backstop() {
     const OUT: u16 = 29_999;
-    let glass = json!({"breakGlass": {"users": ["root"]}});
+    let break_glass = json!({"breakGlass": {"users": ["root"]}});
     let broken = json!({"sallyport.dev/break-glass": "whatever"});
     for updates in ["Ratchet", "Always"] {
-        let net = net(updates, &glass);
+        let backstop = node_port_backstop(updates, &break_glass);
         let old = object(&broken, false, &[30_000]);
         let denied = |user, ports: &[u16], old: &Value| {
-            denies(&net, &update(user, &object(&broken, false, ports), old))
+            denies(
+                &backstop,
+                &update(user, &object(&broken, false, ports), old),
+            )
         };
         assert!(
             denied("jane", &[OUT], &old),
@@ -209,7 +213,7 @@ fn nobody_gets_through_the_net_by_an_annotation_or_a_deletion() {
         );
         assert!(
             !denied("root", &[OUT], &old),
-            "{updates}: who may break the glass is believed"
+            "{updates}: a granter is exempt whatever the time"
         );
         assert!(
             !denied("jane", &[OUT], &object(&broken, false, &[OUT])),
@@ -219,7 +223,7 @@ fn nobody_gets_through_the_net_by_an_annotation_or_a_deletion() {
     let none = json!({});
     let deletion = |updates, ports: &[u16], old: &[u16]| {
         denies(
-            &net(updates, &none),
+            &node_port_backstop(updates, &none),
             &update(
                 "jane",
                 &object(&none, true, ports),
@@ -249,7 +253,7 @@ fn a_service_may_not_lose_its_selector_in_its_deletion() {
     let some = || json!({"app": "web"});
     for updates in ["Ratchet", "Always"] {
         let host = host("selectorless.wasm", updates, &json!({}), &json!({}));
-        let (net, (policy, exemptions)) = (under(&host), host);
+        let (backstop, (policy, exemptions)) = (backstop_of(&host), host);
         let admission = Admission::new(vec![policy], Inventory::default(), exemptions);
         for (deleted, selector, old, allowed) in [
             (true, json!({}), some(), false),
@@ -270,15 +274,15 @@ fn a_service_may_not_lose_its_selector_in_its_deletion() {
                 without_null(&mut review["request"][name]);
             }
             assert_eq!(
-                denies(&net, &review),
+                denies(&backstop, &review),
                 !allowed,
-                "the net, {updates}: {review}"
+                "the backstop, {updates}: {review}"
             );
         }
     }
 }
 
-/// A component of an author whose tool adds a custom section.
+/// Returns a component with a custom section, as an author's tool may add it.
 fn with_section(component: &[u8], text: &str) -> Vec<u8> {
     const NAME: &str = "sallyport:backstop";
     let leb = |mut number: usize| {
@@ -309,21 +313,21 @@ fn any_policy_brings_its_own_rules() {
     let rule = r#"validations:
         - {rule: X, message: "spec.x: no", expression: "variables.settings.strip == dyn(false)"}"#;
     let policy = Arc::new(load(rule).expect("a policy"));
-    let net = under(&(policy, Exemptions::default()));
-    assert_eq!(net.rules, ["X"]);
+    let backstop = backstop_of(&(policy, Exemptions::default()));
+    assert_eq!(backstop.rules, ["X"]);
     let none = object(&json!({}), false, &[]);
-    assert_eq!(denial(&net, &update("jane", &none, &none)), None);
+    assert_eq!(denial(&backstop, &update("jane", &none, &none)), None);
 
     let error = |text: &str| load(text).expect_err("refused").to_string();
-    let told = error("validations: [{rule: X, message: m}]");
+    let message = error("validations: [{rule: X, message: m}]");
     assert!(
-        told.starts_with("brings a backstop that can't be used: validations[0]")
-            && told.contains("expression"),
-        "{told}"
+        message.starts_with("brings a backstop that can't be used: validations[0]")
+            && message.contains("expression"),
+        "{message}"
     );
     let large = format!("{rule}\n#{}", "x".repeat(1 << 16));
-    let told = error(&large);
-    assert!(told.contains("at most 65536 are read"), "{told}");
+    let message = error(&large);
+    assert!(message.contains("at most 65536 are read"), "{message}");
 }
 
 #[test]

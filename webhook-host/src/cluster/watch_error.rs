@@ -1,4 +1,5 @@
-//! What a watcher's failure means, and what to do about it.
+//! Explains a watcher's failure: the reason, as `/readyz` and metrics name it, and what to do about
+//! it.
 
 use super::Resource;
 use crate::kube_error;
@@ -6,10 +7,11 @@ use crate::watchers::Trouble;
 use kube::core::Status;
 use kube::runtime::watcher;
 
-/// The code of what the API server forgot: changes since a resourceVersion.
+/// The HTTP status of an expired resourceVersion: the API server has dropped the changes since
+/// then.
 const GONE: u16 = 410;
 
-pub(super) fn of(resource: Resource, error: &watcher::Error) -> Trouble {
+pub(super) fn explain(resource: Resource, error: &watcher::Error) -> Trouble {
     match error {
         watcher::Error::InitialListFailed(error) => failed(resource, "list", error),
         watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
@@ -27,7 +29,7 @@ pub(super) fn of(resource: Resource, error: &watcher::Error) -> Trouble {
     }
 }
 
-/// Whether the watcher can't go on where it was, and lists anew.
+/// Returns true when the watcher can't resume and has to list again.
 pub(super) fn ends_watch(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::WatchError(status) => status.code == GONE,
