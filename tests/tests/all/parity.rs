@@ -1,7 +1,7 @@
 //! Harness and webhook agree: every case of `fixtures/` gets the same bytes from both.
 
 use crate::client::{Protocol, Reply};
-use crate::host::{ENGINE, Host, PATIENCE, root};
+use crate::host::{ENGINE, Host, LONG_DEADLINE, root};
 use sallyport::evaluator;
 use sallyport::suites::{self, ModuleSearch};
 use sallyport_core::admission::{Admission, AdmissionRequest, Clock, Function};

@@ -225,7 +225,7 @@ async fn the_first_certificate_needs_the_api_server_later_ones_wait() {
     let (_directory, kubeconfig) = server.kubeconfig();
     let policies = policies();
     let starting = start(policies.path(), &kubeconfig, &STEADY);
-    let answer = told_by(starting.admin, "unreachable: Secret sallyport-certificate").await;
+    let answer = readyz_with(starting.admin, "unreachable: Secret sallyport-certificate").await;
     assert!(
         answer.starts_with("HTTP/1.1 503") && answer.contains("[-] certificate: none yet"),
         "{answer}"
@@ -280,7 +280,7 @@ async fn a_secret_of_somebody_else_is_left_alone() {
     let before = server.object(SECRET);
     let policies = policies();
     let starting = start(policies.path(), &kubeconfig, &STEADY);
-    told_by(
+    readyz_with(
         starting.admin,
         "foreign: Secret sallyport-certificate is not ours",
     )
@@ -297,7 +297,7 @@ async fn missing_rights_are_reported_until_they_are_granted() {
     server.forbid_writes(VALIDATING, true);
     let policies = policies();
     let starting = start(policies.path(), &kubeconfig, &STEADY);
-    told_by(starting.admin, "forbidden: Secret sallyport-certificate").await;
+    readyz_with(starting.admin, "forbidden: Secret sallyport-certificate").await;
     server.forbid_writes(SECRETS, false);
     readyz_with(
         starting.admin,

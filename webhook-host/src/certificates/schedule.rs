@@ -30,7 +30,7 @@ const OVERLAP: SignedDuration = SignedDuration::from_hours(24);
 
 /// A certificate that is due waits for at most an overlap. A sixth of its life is half of what it
 /// has left then.
-const LEAF_TO_OVERLAP: i32 = 6;
+const MIN_LEAF_TO_OVERLAP: i32 = 6;
 
 /// How often Secret, Lease and webhook configurations are read, unless certificates are so
 /// short-lived that a sixtieth of their life is less.
@@ -38,7 +38,7 @@ const INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 const LEAF_TO_INTERVAL: i32 = 60;
 
 /// Certificates know whole seconds alone: one may have been made a second later than it says.
-const GRAIN: SignedDuration = SignedDuration::from_secs(1);
+const RESOLUTION: SignedDuration = SignedDuration::from_secs(1);
 
 /// Lifetimes of the authority and the certificate, and the overlap. Invariant: they fit each other.
 #[derive(Debug, Clone)]
@@ -86,14 +86,14 @@ impl Schedule {
         authority: SignedDuration,
         leaf: SignedDuration,
     ) -> Result<Self, ScheduleError> {
-        if authority < leaf * AUTHORITY_TO_LEAF {
+        if authority < leaf * MIN_AUTHORITY_TO_LEAF {
             return Err(ScheduleError { authority, leaf });
         }
         Ok(Self {
             names,
             authority,
             leaf,
-            overlap: OVERLAP.min(leaf / LEAF_TO_OVERLAP),
+            overlap: OVERLAP.min(leaf / MIN_LEAF_TO_OVERLAP),
         })
     }
 

@@ -5,7 +5,7 @@
 //! replicas remove the entries of replicas that are gone. The counts are a hint for people; metrics
 //! are the record.
 
-use super::policies::{self, Found, Policies};
+use super::policies::{self, ClusterPolicy, Policies};
 use crate::metrics::EvaluationCounts;
 use crate::{kube_error, timestamp};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};

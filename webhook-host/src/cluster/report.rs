@@ -6,7 +6,7 @@
 //! overwrite each other until one of them is gone. A failed write is tried again and blocks
 //! nothing.
 
-use super::policies::{self, Found, Policies};
+use super::policies::{self, ClusterPolicy, Policies};
 use crate::{kube_error, timestamp};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
@@ -182,12 +182,12 @@ async fn write(api: &Api<DynamicObject>, name: &str, status: &Value) -> Result<(
     match tokio::time::timeout(WRITE_TIMEOUT, api.patch_status(name, &params, &patch)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(kube_error::explain(&error, RBAC).1),
-        Err(_) => Err(format!("no answer within {WRITE:?}")),
+        Err(_) => Err(format!("no answer within {WRITE_TIMEOUT:?}")),
     }
 }
 
 /// What to write, unless it stands there or is about a generation that is past.
-fn patch(name: &str, report: &Report, found: &Found) -> Option<Value> {
+fn patch(name: &str, report: &Report, found: &ClusterPolicy) -> Option<Value> {
     let status = report.status(found.status.as_ref(), timestamp::now());
     // Counts are `counts`' own.
     let stands = found.status.clone().map(|found| ServicePolicyStatus {

@@ -7,7 +7,7 @@ mod fields;
 mod rules;
 mod scope;
 
-use super::webhook::{Configuration, Kind, Webhook};
+use super::webhook::{Configuration, ConfigurationKind, Webhook};
 use super::{Finding, Level};
 use jiff::Timestamp;
 use std::collections::BTreeMap;

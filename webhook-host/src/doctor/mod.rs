@@ -67,7 +67,7 @@ pub struct Diagnosis {
 /// certificates are checked.
 pub fn diagnose(configurations: &[Configuration], now: Timestamp) -> Vec<Diagnosis> {
     let one = |configuration: &Configuration| {
-        let mut findings = checks::of(configuration, configurations, now);
+        let mut findings = checks::run(configuration, configurations, now);
         findings.sort_by(|a, b| (a.level, &a.field).cmp(&(b.level, &b.field)));
         Diagnosis {
             kind: configuration.kind,

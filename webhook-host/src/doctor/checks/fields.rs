@@ -1,7 +1,7 @@
 //! Checks of single fields of a webhook: timeout, failure policy, side effects and the like.
 
 use super::{At, quoted};
-use crate::doctor::webhook::Kind;
+use crate::doctor::webhook::ConfigurationKind;
 use crate::doctor::{Finding, Level};
 
 /// The longest recommended timeout in seconds. Mutating webhooks are called one after the other, so

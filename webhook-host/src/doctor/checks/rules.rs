@@ -3,7 +3,7 @@
 
 use super::{At, quoted};
 use crate::doctor::rule::{asks, has_operation, is_broad, resources};
-use crate::doctor::webhook::{Configuration, Kind};
+use crate::doctor::webhook::{Configuration, ConfigurationKind};
 use crate::doctor::{Finding, Level};
 use k8s_openapi::api::admissionregistration::v1::RuleWithOperations;
 
@@ -91,7 +91,7 @@ impl At<'_> {
         &self,
         rule: &RuleWithOperations,
         path: &str,
-        critical: impl Iterator<Item = &'a Critical>,
+        critical: impl Iterator<Item = &'a CriticalResource>,
     ) -> Finding {
         let mut level = match self.webhook.fails_closed() {
             true => Level::Error,
@@ -116,7 +116,7 @@ impl At<'_> {
         self.finding(level, path, "webhook-limit-scope", texts)
     }
 
-    fn asks_critical(&self, rule: &RuleWithOperations, critical: &Critical) -> bool {
+    fn asks_critical(&self, rule: &RuleWithOperations, critical: &CriticalResource) -> bool {
         let is_spared = critical
             .namespace
             .is_some_and(|namespace| !self.asks_in(namespace));
@@ -127,14 +127,14 @@ impl At<'_> {
     }
 
     /// Whether a match condition names it. Only an evaluation could say what that lets pass.
-    fn is_named(&self, critical: &Critical) -> bool {
+    fn is_named(&self, critical: &CriticalResource) -> bool {
         self.webhook.match_conditions.iter().any(|condition| {
             let names = |word: &str| !word.is_empty() && condition.expression.contains(word);
             names(critical.resource) || names(critical.group) || names("system:nodes")
         })
     }
 
-    fn level(&self, critical: &Critical) -> Level {
+    fn level(&self, critical: &CriticalResource) -> Level {
         match self.webhook.fails_closed() || critical.reads {
             _ if self.is_named(critical) => Level::Note,
             true => Level::Error,
@@ -142,8 +142,8 @@ impl At<'_> {
         }
     }
 
-    fn critical(&self, path: &str, critical: &Critical) -> Finding {
-        let Critical {
+    fn critical(&self, path: &str, critical: &CriticalResource) -> Finding {
+        let CriticalResource {
             resource,
             why,
             item,
@@ -179,7 +179,7 @@ struct CriticalResource {
     reads: bool,
 }
 
-impl Critical {
+impl CriticalResource {
     /// `leases.coordination.k8s.io`.
     fn name(&self) -> String {
         match self.group {
@@ -189,8 +189,8 @@ impl Critical {
     }
 }
 
-const fn review(resource: &'static str, group: &'static str) -> Critical {
-    Critical {
+const fn review(resource: &'static str, group: &'static str) -> CriticalResource {
+    CriticalResource {
         group,
         resource,
         why: "such requests ask who somebody is or what they may do; intercepting them may break \

@@ -5,7 +5,7 @@ use super::At;
 use crate::doctor::Finding;
 use crate::doctor::Level;
 use crate::doctor::rule::{is_broad, is_namespaced, is_needed_to_start};
-use crate::doctor::webhook::Kind;
+use crate::doctor::webhook::ConfigurationKind;
 use sallyport_core::inventory::NAME_LABEL;
 use std::collections::BTreeSet;
 

@@ -25,7 +25,7 @@ use crate::kube_error;
 use crate::live::Live;
 use crate::status::RegistrationStatus;
 use crate::timestamp;
-use crate::webhooks::contest::Contest;
+use crate::webhooks::write_backoff::WriteBackoff;
 use crate::webhooks::registration::{CaBundle, Endpoint, Options, Registration, policies_name};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
@@ -245,8 +245,8 @@ impl Registrar {
         {
             tracing::warn!("registration: {failure}");
         }
-        let since = match troubles == self.told.troubles && !self.told.since.is_empty() {
-            true => std::mem::take(&mut self.told.since),
+        let since = match failures == self.reported.troubles && !self.reported.since.is_empty() {
+            true => std::mem::take(&mut self.reported.since),
             false => timestamp::now().to_string(),
         };
         self.reported = RegistrationStatus {

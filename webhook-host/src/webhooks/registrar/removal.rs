@@ -23,7 +23,7 @@ const QUIET_PERIOD: Duration = Duration::from_secs(6);
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long somebody else may make again what is deleted.
-const MAX_CONTEST: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// All objects of the registration with one name.
 pub struct Removal {
@@ -90,9 +90,9 @@ impl Removal {
             if self.delete_all(&report).await? {
                 quiet = Instant::now();
             }
-            if began.elapsed() > MAX_CONTEST {
+            if began.elapsed() > MAX_WAIT {
                 return Err(format!(
-                    "something made the objects again for {MAX_CONTEST:?}: a host before 0.1.0, \
+                    "something made the objects again for {MAX_WAIT:?}: a host before 0.1.0, \
                      another --installation, or a \
                      controller that applies them (Argo CD, Flux); stop it first"
                 ));
