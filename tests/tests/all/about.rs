@@ -1,7 +1,7 @@
 //! `about`: a policy is asked about Services that it concerns, and the harness reports a policy
 //! whose `about` is wrong.
 
-use crate::host::{VALIDATE, ask, body, load, misbehave, command};
+use crate::host::{VALIDATE, ask, body, command, load, misbehave};
 use sallyport_core::admission::{Admission, Function};
 use sallyport_core::inventory::Inventory;
 use sallyport_core::manifest::Exemptions;

@@ -9,13 +9,12 @@ async fn fields_of_json_lines_are_plain_texts() {
     let host = Program::serve(policies.path(), &["--no-watch", "--log-format", "json"]);
     host.verdict().await;
     let log = host.log();
-    let lines = log
+    let mut lines = log
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let denial = lines
-        .map(|line| line["fields"].clone())
-        .find(|fields| {
-            fields["message"]
+        .find(|line| {
+            line["message"]
                 .as_str()
                 .is_some_and(|text| text.starts_with("denied"))
         })

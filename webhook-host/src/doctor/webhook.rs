@@ -102,7 +102,10 @@ impl TryFrom<&Value> for Configuration {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(object: &Value, kind: ConfigurationKind) -> Result<T, Unreadable> {
+fn read<T: serde::de::DeserializeOwned>(
+    object: &Value,
+    kind: ConfigurationKind,
+) -> Result<T, Unreadable> {
     sallyport_core::decode::from_value::<Owned<T>>(object)
         .map(|Owned(read)| read)
         .map_err(|error| Unreadable::Malformed(kind.name(), error.to_string()))

@@ -25,8 +25,8 @@ use crate::kube_error;
 use crate::live::Live;
 use crate::status::RegistrationStatus;
 use crate::timestamp;
-use crate::webhooks::write_backoff::WriteBackoff;
 use crate::webhooks::registration::{CaBundle, Endpoint, Options, Registration, policies_name};
+use crate::webhooks::write_backoff::WriteBackoff;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
