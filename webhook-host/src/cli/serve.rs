@@ -279,7 +279,7 @@ impl Serve {
             Err(error) if self.strict => return Err(error),
             Err(error) => {
                 tracing::error!("the policies serve all the same, without --strict: {error:#}");
-                live.blemish(format!("{error:#}"));
+                live.note_load_error(format!("{error:#}"));
             }
             Ok(()) => {}
         }
@@ -330,7 +330,7 @@ impl Serve {
             .context("can't start the reload thread")?;
         let drain = Drain {
             delay: Duration::from_secs(self.drain_delay),
-            most: Duration::from_secs(self.drain_timeout),
+            timeout: Duration::from_secs(self.drain_timeout),
         };
         runtime.spawn(certificate::remind(live));
         let signals = runtime.block_on(start.end())?;

@@ -246,7 +246,7 @@ impl Registrar {
             false => Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         };
         self.told = RegistrationStatus { troubles, since };
-        self.live.note_registration(self.told.clone());
+        self.live.set_registration_status(self.told.clone());
     }
 }
 
