@@ -39,7 +39,7 @@ impl Start {
     }
 
     fn new(directory: &TempDir) -> Self {
-        Self::with(directory.path(), Cache::DEFAULT_SIZE.get() as u64)
+        Self::with(directory.path(), Cache::SIZE.get() as u64)
     }
 
     fn load(&self, component: &[u8], spec: &Value) -> Result<Policy, LoadError> {
@@ -368,7 +368,7 @@ fn a_link_that_is_pointed_elsewhere_later_leads_nowhere() {
     std::fs::set_permissions(&elsewhere, std::fs::Permissions::from_mode(0o777)).expect("ours");
     std::os::unix::fs::symlink(&real, &link).expect("ours");
     // On the way to the directory a link is as good as any other name.
-    let start = Start::with(&link.join("compiled"), Cache::DEFAULT_SIZE.get() as u64);
+    let start = Start::with(&link.join("compiled"), Cache::SIZE.get() as u64);
     std::fs::remove_file(&link).expect("ours");
     std::os::unix::fs::symlink(&elsewhere, &link).expect("ours");
     std::fs::create_dir(elsewhere.join("compiled")).expect("ours");
@@ -383,7 +383,7 @@ fn a_link_that_is_pointed_elsewhere_later_leads_nowhere() {
 fn a_directory_that_is_moved_away_and_replaced_is_used_on() {
     let parent = directory();
     let [path, moved] = ["compiled", "moved"].map(|name| parent.path().join(name));
-    let start = Start::with(&path, Cache::DEFAULT_SIZE.get() as u64);
+    let start = Start::with(&path, Cache::SIZE.get() as u64);
     std::fs::rename(&path, &moved).expect("ours");
     std::fs::create_dir(&path).expect("ours");
     start.works(&misbehave(), &json!({}));

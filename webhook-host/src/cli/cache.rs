@@ -15,7 +15,7 @@ pub(super) struct CacheArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
     cache_dir: Option<PathBuf>,
     /// How much may be kept, such as 512Mi; what was not used for longest goes first
-    #[arg(long, value_name = "SIZE", default_value_t = Cache::DEFAULT_SIZE, conflicts_with = "no_cache")]
+    #[arg(long, value_name = "SIZE", default_value_t = Cache::SIZE, conflicts_with = "no_cache")]
     cache_size: Bytes,
     /// Compile anew, and keep nothing
     #[arg(long)]

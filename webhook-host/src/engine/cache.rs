@@ -149,7 +149,7 @@ pub(super) fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::R
 impl Cache {
     /// The default size of a cache: a thousand policies in Rust, or seven that carry a JavaScript
     /// engine.
-    pub const DEFAULT_SIZE: Bytes = Bytes::new(256 << 20);
+    pub const SIZE: Bytes = Bytes::new(256 << 20);
 
     /// Opens a directory, and creates it if it is missing. All its entries together stay within
     /// `limit` bytes.

@@ -141,7 +141,9 @@ async fn serve_http(
                     if kind == TimedOut::Write { Duration::ZERO } else { SHUTDOWN_TIMEOUT }
                 }
             },
-            () = peer.evicted() => if peer.has_response() { EVICTION_TIMEOUT } else { Duration::ZERO },
+            () = peer.evicted() => {
+                if peer.has_response() { EVICTION_TIMEOUT } else { Duration::ZERO }
+            }
             changed = stopping.changed() => if changed.is_err() { return } else { continue },
         };
         connection.as_mut().graceful_shutdown();

@@ -23,7 +23,7 @@ pub(super) fn run() {
     let limits = limits.to_str().and_then(Limits::parse);
     let done = limits
         .ok_or_else(|| io::Error::other("no limits"))
-        .and_then(|limits| work(limits));
+        .and_then(work);
     std::process::exit(if done.is_ok() { 0 } else { EXIT_FAILED });
 }
 
