@@ -1,10 +1,11 @@
 //! The set that decides (policies, inventory, exemptions), and its replacement while requests are
 //! served.
 //!
-//! A request loads the set once, without a lock, and is answered by it as a whole; who has begun
-//! with the old set ends with it. The set carries its policies' counters, so that counting takes no
-//! look-up that a swap could disturb; counters belong to the policies' names and outlive their
-//! sets. Read by `handlers` and `admin`, written by whoever reloads (`cli::reload`), one at a time.
+//! Invariants: a request loads the set once, without a lock, and is answered by it as a whole;
+//! requests that have begun end with the set that they loaded. Counters belong to the policies'
+//! names and outlive their sets; a set carries its policies' counters, so that counting needs no
+//! look-up. Read by `server`, written by one thread (`sources::reload`, and `cli::serve` at the
+//! start).
 
 use crate::engine::Engine;
 use crate::metrics::{EvaluationCounts, Metrics, PolicyMetrics, Tally};
@@ -17,31 +18,32 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// What a host serves now.
+/// The state that a host serves: the current set, its TLS configuration, metrics and status.
 pub struct Live {
     current: ArcSwap<Set>,
     metrics: Metrics,
     watched: Option<Arc<Watched>>,
     tls: Tls,
-    /// Off the hot path.
-    last: Mutex<Option<Reload>>,
-    /// Off the hot path; `None` when the host doesn't register itself.
+    /// Not locked by reviews.
+    last_reload: Mutex<Option<Reload>>,
+    /// Not locked by reviews. `None` when the host doesn't register itself.
     registration: Mutex<Option<RegistrationStatus>>,
 }
 
-/// What decides together.
+/// Policies, inventory and exemptions that decide together.
 pub(crate) struct Set {
     pub(crate) admission: Arc<Admission>,
     metrics: BTreeMap<Arc<str>, PolicyMetrics>,
-    /// By the names of the policies that have a candidate.
+    /// The counters of candidates, by policy.
     tallies: BTreeMap<Arc<str>, Tally>,
-    /// 1 for the one that the host started with.
+    /// 1 for the set that the host started with, one more for each later one.
     pub(crate) generation: u64,
     pub(crate) since: SystemTime,
 }
 
 impl Live {
-    /// Starts with a first set. `watched` is what keeps its inventory up to date, if anything does.
+    /// Creates the state with a first set. `watched` is what keeps its inventory up to date, if
+    /// anything does.
     pub fn new(admission: Arc<Admission>, watched: Option<Arc<Watched>>) -> Arc<Self> {
         let metrics = Metrics::new(watched.as_ref());
         let first = Set::new(admission, &metrics, 1);
@@ -54,22 +56,22 @@ impl Live {
             metrics,
             watched,
             tls,
-            last: Mutex::default(),
+            last_reload: Mutex::default(),
             registration: Mutex::default(),
         })
     }
 
-    /// What the engine compiled is told by the metrics from now on.
+    /// Adds the engine's counters to the metrics.
     pub fn watch_engine(&self, engine: Arc<Engine>) {
         self.metrics.engine.watch(engine);
     }
 
-    /// What keeps the inventory up to date, if anything does.
+    /// Returns what the watchers know, if there are any.
     pub fn watched(&self) -> Option<&Watched> {
         self.watched.as_deref()
     }
 
-    /// Requests that arrive from now on are answered by this set. Returns its generation.
+    /// Makes a set the current one, for requests that arrive from now on. Returns its generation.
     pub fn publish(&self, admission: Arc<Admission>) -> u64 {
         let generation = self.generation() + 1;
         self.metrics
@@ -80,29 +82,30 @@ impl Live {
         self.metrics
             .forget(old.admission.policies(), set.admission.policies());
         self.metrics.reloaded(Some(set.since));
-        self.note(Reload {
+        self.set_last_reload(Reload {
             at: set.since,
             error: None,
         });
         generation
     }
 
-    /// A set could not be loaded: the current one stays, and why is told by the admin port.
-    pub fn refuse(&self, error: impl Into<String>) {
+    /// Notes that a reload failed: the current set stays, and the admin port shows the error.
+    pub fn reload_failed(&self, error: impl Into<String>) {
         self.metrics.reloaded(None);
-        self.blemish(error);
+        self.note_load_error(error);
     }
 
-    /// The same for the first set, which serves all the same: there is no better one.
-    pub fn blemish(&self, error: impl Into<String>) {
-        self.note(Reload {
+    /// Notes an error in loading the set that serves, such as a broken policy. The admin port shows
+    /// it.
+    pub fn note_load_error(&self, error: impl Into<String>) {
+        self.set_last_reload(Reload {
             at: SystemTime::now(),
             error: Some(error.into()),
         });
     }
 
-    /// How the webhook configurations stand, when the host keeps them.
-    pub fn note_registration(&self, status: RegistrationStatus) {
+    /// Sets the status of the webhook configurations, for a host that maintains them.
+    pub fn set_registration_status(&self, status: RegistrationStatus) {
         self.metrics.registered(status.troubles.is_empty());
         *self
             .registration
@@ -110,41 +113,46 @@ impl Live {
             .unwrap_or_else(PoisonError::into_inner) = Some(status);
     }
 
-    /// What a policy that serves was asked since the start.
+    /// Returns the evaluation counts of a policy of the current set since the start, or `None` if
+    /// it is not in the set.
     pub fn counts(&self, policy: &str) -> Option<EvaluationCounts> {
         Some(self.set().metrics.get(policy)?.counts())
     }
 
-    /// The set that decides now.
+    /// Returns the current set's policies, inventory and exemptions.
     pub fn admission(&self) -> Arc<Admission> {
         Arc::clone(&self.set().admission)
     }
 
-    /// How many sets there have been.
+    /// Returns the current set's generation: 1 for the first.
     pub fn generation(&self) -> u64 {
         self.set().generation
     }
 
-    /// What the host counts.
+    /// Returns the metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// The metrics in the OpenMetrics text format.
+    /// Returns the metrics in the OpenMetrics text format.
     pub fn metrics_text(&self) -> String {
         self.metrics.to_text(self.set().admission.policies())
     }
 
-    /// What handshakes use.
+    /// Returns the TLS configuration that handshakes use.
     pub fn tls(&self) -> &Tls {
         &self.tls
     }
 
-    /// What serves, and what came of the last reload.
+    /// Returns the status for the admin port: the current set, certificates, registration and the
+    /// last reload.
     pub fn status(&self) -> Status {
         let set = self.set();
         let reviews = |policy: &str| set.tally(policy).map(Tally::counts).unwrap_or_default();
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self
+            .last_reload
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let registration = self
             .registration
             .lock()
@@ -161,8 +169,11 @@ impl Live {
         self.current.load()
     }
 
-    fn note(&self, reload: Reload) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
+    fn set_last_reload(&self, reload: Reload) {
+        *self
+            .last_reload
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(reload);
     }
 }
 
@@ -206,12 +217,12 @@ impl Set {
         !self.tallies.is_empty()
     }
 
-    /// What the candidate of a policy counts.
+    /// Returns the counters of a policy's candidate.
     pub(crate) fn tally(&self, policy: &str) -> Option<&Tally> {
         self.tallies.get(policy)
     }
 
-    /// Counts what this set answered.
+    /// Counts a review that this set answered.
     pub(crate) fn count(
         &self,
         metrics: &Metrics,

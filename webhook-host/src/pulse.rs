@@ -1,9 +1,9 @@
-//! A thread that does something at regular ticks for as long as there is cause, and sleeps while
-//! there is none.
+//! A thread that does something at regular ticks while there is work, and sleeps while there is
+//! none, so that an idle host uses no processor time.
 //!
-//! So that a host which is asked nothing costs nothing. Who gives cause stirs it, on the hot path:
-//! mostly that is one read, since a pulse that was stirred a moment ago needs no more. Used by the
-//! clock of [`engine`](crate::engine) and by the server's sentinel.
+//! Invariant: after `Notifier::notify` at least `idle_ticks` ticks follow. Notifying is on the hot
+//! path and mostly costs one atomic read, since a pulse that was notified since its last tick needs
+//! nothing more. Used by the clock of [`engine`](crate::engine) and by the server's sentinel.
 
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -11,52 +11,53 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// It was stirred since the last tick.
-const STIRRED: u8 = 0;
-/// It was not.
-const WAITING: u8 = 1;
-/// There was no cause for long enough: no tick comes before it is stirred.
-const ASLEEP: u8 = 2;
-/// The thread ends.
+/// It was notified since the last tick.
+const NOTIFIED: u8 = 0;
+/// It was not notified since the last tick.
+const TICKING: u8 = 1;
+/// It was idle for long enough: no tick comes before it is notified.
+const SLEEPING: u8 = 2;
+/// The pulse was dropped: the thread ends.
 const ENDED: u8 = 3;
 
-/// What came of a tick.
+/// The result of a tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Beat {
-    /// It need not go on, unless it is stirred.
+    /// There was no work.
     Idle,
-    /// It must go on.
+    /// There was work, so further ticks must come.
     Busy,
-    /// There is nothing to tick for any more.
+    /// There will be no work any more: the thread ends.
     Over,
 }
 
-/// Ends the thread when dropped.
-pub(crate) struct Pulse(Stir);
+/// Handle of the thread, which ends when this is dropped.
+pub(crate) struct Pulse(Notifier);
 
-/// What stirs a pulse; of no effect once that has ended.
+/// Wakes a pulse. Has no effect once the pulse has ended.
 #[derive(Clone)]
-pub(crate) struct Stir(Arc<Shared>);
+pub(crate) struct Notifier(Arc<Shared>);
 
 struct Shared {
     state: AtomicU8,
-    /// There before it ever sleeps.
+    /// Set before the thread sleeps for the first time.
     thread: OnceLock<Thread>,
 }
 
 impl Pulse {
-    /// Ticks until that many ticks in a row were idle, again and again.
+    /// Starts the thread, which sleeps after more than `idle_ticks` idle ticks in a row until it is
+    /// notified.
     pub(crate) fn start(
         name: &str,
         tick: Duration,
-        quiet: u64,
+        idle_ticks: u64,
         mut beat: impl FnMut() -> Beat + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            state: AtomicU8::new(STIRRED),
+            state: AtomicU8::new(NOTIFIED),
             thread: OnceLock::new(),
         });
-        let stir = Stir(Arc::clone(&shared));
+        let notifier = Notifier(Arc::clone(&shared));
         let run = move || {
             shared.thread.get_or_init(thread::current);
             let mut idle = 0;
@@ -70,10 +71,10 @@ impl Pulse {
                     Beat::Busy => 0,
                     Beat::Idle => idle + 1,
                 };
-                if shared.change(STIRRED, WAITING) {
+                if shared.change(NOTIFIED, TICKING) {
                     idle = 0;
-                } else if idle > quiet && shared.change(WAITING, ASLEEP) {
-                    while shared.state.load(Ordering::Acquire) == ASLEEP {
+                } else if idle > idle_ticks && shared.change(TICKING, SLEEPING) {
+                    while shared.state.load(Ordering::Acquire) == SLEEPING {
                         thread::park();
                     }
                     idle = 0;
@@ -81,11 +82,11 @@ impl Pulse {
             }
         };
         thread::Builder::new().name(name.to_owned()).spawn(run)?;
-        Ok(Self(stir))
+        Ok(Self(notifier))
     }
 
-    /// For whoever gives cause.
-    pub(crate) fn stirrer(&self) -> &Stir {
+    /// Returns the notifier.
+    pub(crate) fn notifier(&self) -> &Notifier {
         &self.0
     }
 }
@@ -97,15 +98,15 @@ impl Drop for Pulse {
     }
 }
 
-impl Stir {
-    /// There is cause: that many ticks come, at least.
-    pub(crate) fn stir(&self) {
-        let news = |state| (state == WAITING || state == ASLEEP).then_some(STIRRED);
+impl Notifier {
+    /// Announces work: at least `idle_ticks` ticks follow.
+    pub(crate) fn notify(&self) {
+        let next = |state| (state == TICKING || state == SLEEPING).then_some(NOTIFIED);
         if self
             .0
             .state
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, news)
-            == Ok(ASLEEP)
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, next)
+            == Ok(SLEEPING)
         {
             self.0.wake();
         }
@@ -147,7 +148,7 @@ mod tests {
 
     impl Pulse {
         fn sleeps(&self) -> bool {
-            self.0.0.state.load(Ordering::Acquire) == ASLEEP
+            self.0.0.state.load(Ordering::Acquire) == SLEEPING
         }
     }
 
@@ -165,7 +166,7 @@ mod tests {
             let before = count.load(Ordering::Relaxed);
             thread::sleep(TICK * 5);
             assert_eq!(count.load(Ordering::Relaxed), before, "it sleeps");
-            pulse.stirrer().stir();
+            pulse.notifier().notify();
             until("awake", || count.load(Ordering::Relaxed) > before + 5);
         }
     }
@@ -173,9 +174,9 @@ mod tests {
     #[test]
     fn it_goes_on_while_it_is_busy() {
         let busy = Arc::new(AtomicBool::new(true));
-        let told = Arc::clone(&busy);
+        let is_busy = Arc::clone(&busy);
         let beat = move || {
-            if told.load(Ordering::Relaxed) {
+            if is_busy.load(Ordering::Relaxed) {
                 Beat::Busy
             } else {
                 Beat::Idle
@@ -190,19 +191,19 @@ mod tests {
 
     #[test]
     fn its_thread_ends_with_it_awake_or_asleep_and_when_all_is_over() {
-        for (quiet, last) in [(u64::MAX, Beat::Idle), (0, Beat::Idle), (0, Beat::Over)] {
-            let pulse = Pulse::start("test", TICK, quiet, move || last).expect("a thread");
-            if (quiet, last) == (0, Beat::Idle) {
+        for (idle_ticks, last) in [(u64::MAX, Beat::Idle), (0, Beat::Idle), (0, Beat::Over)] {
+            let pulse = Pulse::start("test", TICK, idle_ticks, move || last).expect("a thread");
+            if (idle_ticks, last) == (0, Beat::Idle) {
                 until("asleep", || pulse.sleeps());
             }
-            let stir = pulse.stirrer().clone();
+            let notifier = pulse.notifier().clone();
             if last != Beat::Over {
                 drop(pulse);
             }
             until("ended", || {
-                Arc::strong_count(&stir.0) <= 2 - usize::from(last != Beat::Over)
+                Arc::strong_count(&notifier.0) <= 2 - usize::from(last != Beat::Over)
             });
-            stir.stir();
+            notifier.notify();
         }
     }
 }

@@ -2,33 +2,33 @@
 //! Secret and the Lease of the certificate, the status of ServicePolicies.
 //!
 //! The gate closes at the signal that ends the host. A host that drains may live on for minutes,
-//! while its operator deletes what it used to keep; whatever it wrote then would outlive it.
+//! while its operator deletes the objects that it kept; anything it wrote then would outlive it.
 //! Invariant: every writer of a shared object runs inside [`WriteGate::run`], so a closed gate
-//! aborts its request in flight and no other one begins. Closed by `cli::serve`.
+//! aborts its request in flight, and no other one begins. Closed by `cli::serve`.
 
 use tokio::sync::watch;
 
-/// Open until the host drains. Clones are one gate.
+/// A gate that is open until the host drains. Clones share it.
 #[derive(Debug, Clone)]
 pub struct WriteGate(watch::Sender<bool>);
 
 impl WriteGate {
-    /// A gate that is open.
+    /// Creates an open gate.
     pub fn open() -> Self {
         Self(watch::Sender::new(false))
     }
 
-    /// Ends all writers for good. Returns at once.
+    /// Closes the gate for good, which ends all writers. Returns at once.
     pub fn close(&self) {
         self.0.send_replace(true);
     }
 
-    /// Runs a writer until it ends or the gate closes, when it is dropped with the request that it
-    /// waits for.
+    /// Runs a writer until it ends or the gate closes. In the latter case the writer is dropped,
+    /// and its request in flight with it.
     pub async fn run(&self, writer: impl Future<Output = ()>) {
         let mut closed = self.0.subscribe();
         tokio::select! {
-            // First, so that a writer that could go on at the same moment does not.
+            // Checked first, so that a closed gate wins when both are ready.
             biased;
             _ = closed.wait_for(|closed| *closed) => {}
             () = writer => {}

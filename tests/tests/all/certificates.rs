@@ -284,7 +284,7 @@ async fn guarded(clients: &Authority, names: &[&str]) -> Host {
         .collect::<BTreeSet<_>>();
     host.live
         .tls()
-        .admit(Clients::from_pem(clients.pem().as_bytes(), names).expect("an authority"));
+        .set_clients(Clients::from_pem(clients.pem().as_bytes(), names).expect("an authority"));
     host
 }
 
@@ -379,9 +379,9 @@ async fn a_client_of_an_authority_that_was_replaced_is_refused() {
             .status,
         StatusCode::OK
     );
-    host.live
-        .tls()
-        .admit(Clients::from_pem(new.pem().as_bytes(), BTreeSet::new()).expect("an authority"));
+    host.live.tls().set_clients(
+        Clients::from_pem(new.pem().as_bytes(), BTreeSet::new()).expect("an authority"),
+    );
     alert(&client, &rustls::version::TLS13).await;
 }
 
@@ -392,7 +392,7 @@ async fn an_identity_is_published_to_the_next_handshake() {
     let (certificate, key) = authority.server();
     let identity = Identity::from_pem(certificate.as_bytes(), key.as_bytes()).expect("they fit");
     let mut open = host.client.connect(Protocol::Http2).await;
-    host.live.tls().present(identity);
+    host.live.tls().set_identity(identity);
     let client = Client::new(host.address, &authority.pem());
     assert_eq!(
         client

@@ -130,7 +130,7 @@ async fn places_are_kept_for_clients_with_a_certificate() {
     let host = Host::with(&misbehaving(&json!({})), limits).await;
     let clients =
         Clients::from_pem(authority.pem().as_bytes(), BTreeSet::new()).expect("an authority");
-    host.live.tls().admit(clients);
+    host.live.tls().set_clients(clients);
     let (certificate, key) = authority.client("api-server");
     let api_server = host.client.showing(certificate, key);
     // These stay open. They use the shared slots only until their handshake has ended.

@@ -257,14 +257,14 @@ impl Host {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let live = Live::new(Arc::clone(admission), None);
-        live.tls().present(certificate.identity);
+        live.tls().set_identity(certificate.identity);
         let server = server(Arc::clone(&live));
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async {
             stopped.await.unwrap_or_default();
             Drain {
                 delay: Duration::ZERO,
-                most: LONG_DEADLINE,
+                timeout: LONG_DEADLINE,
             }
         };
         let served = tokio::spawn(server.run(listener, stopped));

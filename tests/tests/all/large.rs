@@ -222,7 +222,7 @@ async fn larger_ones_are_refused() {
         (
             "/validate-policies",
             policy(&nests(150)),
-            "reading the ServicePolicy would take some 10 MiB of memory",
+            "parsing the ServicePolicy would take about 10 MiB of memory",
         ),
         (
             "/validate-policies",

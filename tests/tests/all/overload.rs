@@ -163,7 +163,7 @@ async fn a_review_waits_for_its_turn_no_longer_than_it_has_time() {
     assert_eq!(reply.retry_after.as_deref(), Some("1"));
     assert_eq!(
         reply.text(),
-        "other reviews took all the time that this one had; try again"
+        "other reviews used up this review's time; try again"
     );
     assert!(took < SOON, "{took:?}");
     assert_eq!(host.metric(r#"sallyport_timeouts_total{kind="turn"}"#), 1);
@@ -193,7 +193,7 @@ async fn the_wait_for_a_turn_is_part_of_the_time_for_the_answer() {
     let text = reply.text();
     let in_time = text.contains("the request's deadline was reached before it could answer");
     assert!(
-        in_time || text.starts_with("other reviews took all the time that this one had"),
+        in_time || text.starts_with("other reviews used up this review's time"),
         "{text}"
     );
     drop(first);
@@ -413,7 +413,7 @@ async fn a_slow_answer_is_no_idleness() {
 async fn idle_connections_make_room_when_all_are_taken() {
     let limits = Limits {
         connections: 8,
-        idle_time_in_a_hurry: SHORT,
+        short_idle_time: SHORT,
         ..two()
     };
     let host = host("1s", limits).await;

@@ -138,7 +138,7 @@ impl Keeper {
             tracing::warn!("self-managed certificate: {trouble}");
         }
         self.reported.clone_from(&status.troubles);
-        self.live.tls().note(status);
+        self.live.tls().set_self_managed_status(status);
     }
 
     async fn round(&mut self, status: &mut SelfManagedStatus) -> Result<(), CertificateTrouble> {
@@ -223,9 +223,9 @@ impl Keeper {
         if shown.is_none_or(|shown| !shown.is_the_same_as(identity)) {
             let until = identity.certificate().not_after;
             tracing::info!(%until, "serving a new self-managed certificate");
-            self.live.tls().present(identity.clone());
+            self.live.tls().set_identity(identity.clone());
         }
-        self.live.tls().entrust(material.bundle());
+        self.live.tls().set_authorities(material.bundle());
         self.good = Some(material.clone());
     }
 

@@ -125,7 +125,7 @@ impl CertificateArgs {
             "the certificate's authority is in {}",
             self.ca_out.display()
         );
-        tls.present(identity);
+        tls.set_identity(identity);
         Ok(file)
     }
 
@@ -168,10 +168,10 @@ struct Material {
 impl Material {
     fn publish(self, tls: &Tls) {
         if let Some(clients) = self.clients {
-            tls.admit(clients);
+            tls.set_clients(clients);
         }
         if let Some(identity) = self.identity {
-            tls.present(identity);
+            tls.set_identity(identity);
         }
     }
 }
@@ -225,7 +225,7 @@ impl Files {
                 Err(error) => {
                     let error = format!("{error:#}");
                     tracing::error!("the certificate from before serves on: {error}");
-                    self.live.tls().refuse(error);
+                    self.live.tls().reload_failed(error);
                 }
             }
         }
@@ -239,7 +239,7 @@ pub(super) async fn remind(live: Arc<Live>) {
         hours.tick().await;
         let identity = live.tls().identity();
         if let Some(trouble) =
-            identity.and_then(|identity| identity.certificate().trouble(Timestamp::now()))
+            identity.and_then(|identity| identity.certificate().problem(Timestamp::now()))
         {
             tracing::warn!("certificate {trouble}");
         }

@@ -250,7 +250,7 @@ impl Serve {
             Err(error) if self.strict => return Err(error),
             Err(error) => {
                 tracing::error!("the policies serve all the same, without --strict: {error:#}");
-                live.blemish(format!("{error:#}"));
+                live.note_load_error(format!("{error:#}"));
             }
             Ok(()) => {}
         }
@@ -301,7 +301,7 @@ impl Serve {
             .context("can't start the reload thread")?;
         let drain = Drain {
             delay: self.drain_delay,
-            most: self.drain_timeout,
+            timeout: self.drain_timeout,
         };
         runtime.spawn(certificate::remind(live));
         let signals = runtime.block_on(start.end())?;

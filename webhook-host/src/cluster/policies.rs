@@ -132,7 +132,7 @@ pub(super) async fn run(client: Client, policies: Arc<Policies>, watched: Arc<Wa
         let listed = matches!(event, Event::InitDone);
         policies.apply(event);
         watched.took(RESOURCE.plural, 1);
-        watched.holds(RESOURCE.plural, policies.lock().policies.len());
+        watched.set_objects(RESOURCE.plural, policies.lock().policies.len());
         if listed && watched.listed(RESOURCE.plural) {
             tracing::info!(resource = RESOURCE.plural, "listed");
         }

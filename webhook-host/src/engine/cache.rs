@@ -1,22 +1,21 @@
-//! Compiled code on disk, so that a start compiles nothing that an earlier one has compiled, and
-//! runs no `configure`.
+//! Compiled code on disk, so that a start doesn't compile or configure what an earlier one did.
 //!
 //! An entry is what an evaluation instantiates: the snapshot with the settings baked in, or the
-//! component itself where there is none. Its key holds all that decides what the code is; see
-//! [`Key`]. Invariants: an entry is written whole or not at all (a file of its own, then renamed);
-//! what is executed was verified in memory first; a damaged entry is counted, told and removed, and
-//! costs a compilation, never more; all entries together stay within a size, the ones not used for
-//! longest going first.
+//! component itself if there is no snapshot. Its key covers everything that decides the code; see
+//! [`Key`]. Invariants: an entry is written completely or not at all (a temporary file, then
+//! renamed); executed code was verified in memory first; a damaged entry is counted, logged and
+//! removed, and costs a compilation, never more; all entries together stay within a size, and the
+//! least recently used ones are removed first.
 //!
-//! **The directory is trusted.** The digest finds what a disk or a full file system did, not what
-//! somebody did who may write there: such a person can make this process run any code. So the
-//! directory must belong to the user of the process, and nobody else may enter it. It is opened
-//! once, not by way of a link, checked, and used by that handle from then on, so that no later
-//! change of a path or a link leads elsewhere; and each entry must be the user's own file, closed
+//! **The directory is trusted.** The digest detects what a disk or a full file system did, but not
+//! the work of somebody who may write there, and who can thus make this process run any code. So
+//! the directory must belong to the user of the process, and be closed to others. It is opened
+//! once, without following a link, checked, and used by that handle from then on, so that later
+//! changes of a path or a link have no effect; and each entry must be the user's own file, closed
 //! to others.
 //!
-//! Opened by `cli`; asked by `load`, never during a review. What a child process compiled is
-//! written here by the parent.
+//! Opened by `cli`; used by `load`, never during a review. The parent process writes what a
+//! child process compiled.
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use sallyport_core::units::Bytes;
@@ -31,26 +30,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 use wasmtime::component::Component;
 
-/// The form of entries and of the pre-initialisation that makes them. To be raised when either
+/// The version of entries and of the pre-initialisation that makes them. Raise it when either
 /// changes: entries of other versions are not found any more.
-const VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 2;
 
-/// Prefix and suffix of entries and of files that are about to become one. Nothing else in the
-/// directory is ever touched.
+/// The names of entries and of temporary files. Other files in the directory are never touched.
 const PREFIX: &str = "sallyport-";
 const SUFFIX: &str = ".cwasm";
 
-/// Bytes of a SHA-256.
-const DIGEST: usize = 32;
+/// The bytes of a SHA-256.
+const DIGEST_BYTES: usize = 32;
 
-/// A directory of compiled code. Clones are one cache.
+/// A directory of compiled code. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    /// For the log alone.
+    /// Used in log lines only.
     path: PathBuf,
-    /// The directory itself, whatever its path leads to by now.
+    /// The directory's handle, valid whatever happens to its path.
     directory: Arc<File>,
-    /// Its owner, and that of all entries.
+    /// The owner of the directory and of all entries.
     owner: u32,
     limit: u64,
     counters: Arc<Counters>,
@@ -63,7 +61,7 @@ struct Counters {
     corrupt: AtomicU64,
 }
 
-/// Counts of a cache's hits and misses.
+/// The look-ups of a cache by result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheCounts {
     /// Loads that compiled nothing.
@@ -74,19 +72,19 @@ pub struct CacheCounts {
     pub corrupt: u64,
 }
 
-/// Why a directory can't be a cache.
+/// An error: a directory can't be a cache.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
-    /// It can't be made, read or written.
+    /// The directory can't be created, read or written.
     #[error("can't keep compiled policies in {}: {error}", directory.display())]
     Unusable {
         /// The directory.
         directory: PathBuf,
-        /// The operating system's word.
+        /// The operating system's error.
         #[source]
         error: io::Error,
     },
-    /// It is a link, or no directory.
+    /// The path is a link, or not a directory.
     #[error(
         "can't keep compiled policies in {}: it is a symbolic link or no directory; name the \
          directory itself",
@@ -96,7 +94,7 @@ pub enum CacheError {
         /// The path.
         PathBuf,
     ),
-    /// Others may enter it.
+    /// Other users may enter it.
     #[error(
         "can't keep compiled policies in {0}: it is open to other users (mode {mode:o}), who could \
          make this process run their code; run `chmod 700 {0}`",
@@ -105,10 +103,10 @@ pub enum CacheError {
     Shared {
         /// The directory.
         directory: PathBuf,
-        /// Its permissions.
+        /// Its mode.
         mode: u32,
     },
-    /// It is another user's.
+    /// The directory belongs to another user.
     #[error(
         "can't keep compiled policies in {}: it belongs to user {owner} and this process runs as \
          {user}; name a directory of your own",
@@ -117,9 +115,9 @@ pub enum CacheError {
     Foreign {
         /// The directory.
         directory: PathBuf,
-        /// Whose it is, by number.
+        /// The user ID of its owner.
         owner: u32,
-        /// The user of this process, by number.
+        /// The user ID of this process.
         user: u32,
     },
 }
@@ -127,16 +125,16 @@ pub enum CacheError {
 /// Compiled code, as wasmtime serialises it.
 pub(super) struct Compiled {
     pub(super) code: Vec<u8>,
-    /// Why the component is no snapshot, if it should have been one.
+    /// The reason for which a component with settings has no snapshot.
     pub(super) no_snapshot: Option<String>,
 }
 
-/// The component of compiled code, ready to be instantiated.
+/// Makes a component of compiled code.
 #[expect(
     unsafe_code,
-    reason = "wasmtime trusts compiled code; this is the one place that hands it some"
+    reason = "wasmtime trusts compiled code; this is the only place that passes it some"
 )]
-pub(super) fn component(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
+pub(super) fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `deserialize` wants bytes that `Component::serialize` gave, for a compatible engine,
     // unmodified. They come from two places. A child process of this same executable, with the same
     // engine configuration, serialised them and passed them over a pipe that nobody else holds. Or
@@ -149,16 +147,16 @@ pub(super) fn component(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Res
 }
 
 impl Cache {
-    /// The size that a cache has by default: a thousand policies in Rust, or seven that carry a
-    /// JavaScript engine.
+    /// The default size of a cache: a thousand policies in Rust, or seven that carry a JavaScript
+    /// engine.
     pub const SIZE: Bytes = Bytes::new(256 << 20);
 
-    /// Opens a directory, making it where it is missing. All its entries together stay within
+    /// Opens a directory, and creates it if it is missing. All its entries together stay within
     /// `limit` bytes.
     ///
     /// # Errors
     ///
-    /// When it can't be used, or when anybody but the process' own user could write there.
+    /// Fails when it can't be used, or when another user could write there.
     pub fn open(path: &Path, limit: u64) -> Result<Self, CacheError> {
         let unusable = |error| CacheError::Unusable {
             directory: path.to_owned(),
@@ -193,7 +191,8 @@ impl Cache {
             limit,
             counters: Arc::default(),
         };
-        // A file that we make shows which user we are, and early that files can be made.
+        // The owner of a new file is the user of this process. It also shows early if files can't
+        // be created.
         let user = cache
             .temporary()
             .and_then(|(_, file)| file.metadata())
@@ -209,7 +208,7 @@ impl Cache {
         Ok(cache)
     }
 
-    /// Counts hits and misses since the cache was opened.
+    /// Returns the look-ups since it was opened.
     pub fn counts(&self) -> CacheCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let Counters {
@@ -224,7 +223,8 @@ impl Cache {
         }
     }
 
-    /// The verified entry of a key: the component, and why it is no snapshot.
+    /// Returns the verified entry of a key: the component, and the reason for which it has no
+    /// snapshot.
     pub(super) fn find(
         &self,
         engine: &wasmtime::Engine,
@@ -242,10 +242,10 @@ impl Cache {
             Err(why) => {
                 let path = self.path.join(&name);
                 tracing::warn!(
-                    "compiling anew: the cache's entry {} can't be used: {why}",
+                    "compiling again: the cache entry {} can't be used: {why}",
                     path.display()
                 );
-                // Gone already, or the next start says so again.
+                // It is gone already, or the next start logs this again.
                 let _ = self.remove(&name);
                 &self.counters.corrupt
             }
@@ -254,11 +254,11 @@ impl Cache {
         found.ok().flatten()
     }
 
-    /// Keeps compiled code. Where that fails, the next start compiles again, so it is only logged.
+    /// Writes an entry. A failure is only logged, because the next start then compiles again.
     pub(super) fn keep(&self, key: &Key, compiled: &Compiled) {
         if let Err(error) = self.write(key, compiled) {
             tracing::warn!(
-                "a compiled policy can't be kept in {}: {error}",
+                "can't keep a compiled policy in {}: {error}",
                 self.path.display()
             );
         }
@@ -269,7 +269,7 @@ impl Cache {
             compiled.no_snapshot.as_deref().unwrap_or_default(),
             &compiled.code,
         );
-        let size = (DIGEST + content.len()) as u64;
+        let size = (DIGEST_BYTES + content.len()) as u64;
         if size > self.limit {
             return Err(io::Error::other(format!(
                 "it has {size} bytes, and the cache may have {}",
@@ -280,11 +280,11 @@ impl Cache {
         let (temporary, mut file) = self.temporary()?;
         file.write_all(&key.digest(&content))?;
         file.write_all(&content)?;
-        // Without fsync: what a power cut leaves behind is found by its digest.
+        // No fsync: an entry that a power cut damaged is detected by its digest.
         temporary.rename(&key.file_name())
     }
 
-    /// Removes entries until so many bytes fit, those first that were not used for longest.
+    /// Removes the least recently used entries until `bytes` more fit.
     fn make_room(&self, bytes: u64) -> io::Result<()> {
         let mut entries = vec![];
         for entry in Dir::read_from(&*self.directory)? {
@@ -295,11 +295,11 @@ impl Cache {
             if !(name.starts_with(PREFIX) && name.ends_with(SUFFIX)) {
                 continue;
             }
-            // Skips what another process removes meanwhile, and what is no file.
+            // Skips what another process removed meanwhile, and what is not a file.
             if let Ok(found) = self.open_file(name).and_then(|file| file.metadata())
                 && found.is_file()
             {
-                entries.push((used(&found), found.len(), name.to_owned()));
+                entries.push((last_use(&found), found.len(), name.to_owned()));
             }
         }
         entries.sort();
@@ -314,7 +314,7 @@ impl Cache {
         Ok(())
     }
 
-    /// An entry that nobody else can have written.
+    /// Opens an entry, which must be a file of this user that is closed to others.
     fn open_entry(&self, name: &str) -> io::Result<File> {
         let file = self.open_file(name)?;
         let found = file.metadata()?;
@@ -328,7 +328,7 @@ impl Cache {
         Ok(file)
     }
 
-    /// Without waiting for anybody, as one would for the writer of a named pipe.
+    /// Opens a file without blocking, as opening a named pipe would.
     fn open_file(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&*self.directory, name, flags, Mode::empty())?.into())
@@ -342,7 +342,7 @@ impl Cache {
         )?)
     }
 
-    /// A new file, readable by its owner alone, that removes itself unless it becomes an entry.
+    /// Creates a file that only its owner can read, and that is removed unless it becomes an entry.
     fn temporary(&self) -> io::Result<(Temporary<'_>, File)> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let flags =
@@ -352,16 +352,16 @@ impl Cache {
             let name = format!("{PREFIX}new-{}-{count}{SUFFIX}", std::process::id());
             match rustix::fs::openat(&*self.directory, &name, flags, Mode::RUSR | Mode::WUSR) {
                 Ok(file) => return Ok((Temporary { cache: self, name }, file.into())),
-                // Left behind by a process of before that had the same number.
+                // Left behind by an earlier process with the same ID.
                 Err(rustix::io::Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Reads the whole file instead of mapping it: what is verified must be what is executed, and a
-    /// mapped file may change afterwards. That is a few tenths of a millisecond for a policy in
-    /// Rust.
+    /// Reads and verifies an entry. The file is read completely instead of mapped, because a mapped
+    /// file may change after it was verified. That takes a few tenths of a millisecond for a policy
+    /// in Rust.
     fn read(
         &self,
         engine: &wasmtime::Engine,
@@ -369,17 +369,20 @@ impl Cache {
         file: &File,
     ) -> Result<(Component, Option<String>), String> {
         let mut bytes = vec![];
-        // Larger ones are not written.
+        // Larger entries are never written.
         file.take(self.limit)
             .read_to_end(&mut bytes)
             .map_err(|error| error.to_string())?;
-        let (digest, content) = bytes.split_first_chunk::<DIGEST>().ok_or("it is cut off")?;
+        let (digest, content) = bytes
+            .split_first_chunk::<DIGEST_BYTES>()
+            .ok_or("it is cut off")?;
         if *digest != key.digest(content) {
             return Err("it is damaged: its SHA-256 is another one".to_owned());
         }
         let (sentence, code) = parse(content).ok_or("it has another form")?;
-        let component = component(engine, code).map_err(|error| format!("{error:#}"))?;
-        // It says when the entry was used last; if it can't, the entry goes earlier.
+        let component = deserialize(engine, code).map_err(|error| format!("{error:#}"))?;
+        // The modification time is the time of the last use. If it can't be set, the entry is
+        // removed earlier.
         let _ = file.set_modified(SystemTime::now());
         Ok((
             component,
@@ -388,7 +391,7 @@ impl Cache {
     }
 }
 
-/// A file that is about to become an entry.
+/// A temporary file, removed when dropped unless it was renamed to an entry.
 struct Temporary<'a> {
     cache: &'a Cache,
     name: String,
@@ -405,18 +408,18 @@ impl Temporary<'_> {
 
 impl Drop for Temporary<'_> {
     fn drop(&mut self) {
-        // It has another name by now, unless something failed.
+        // Fails when the file was renamed.
         let _ = self.cache.remove(&self.name);
     }
 }
 
-/// When an entry was last used: a hit touches it.
-fn used(found: &Metadata) -> SystemTime {
+/// Returns the time of an entry's last use, since a hit sets its modification time.
+fn last_use(found: &Metadata) -> SystemTime {
     found.modified().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// A file is the digest of key and content, and the content: the length of a sentence, the
-/// sentence, the code.
+/// Returns the content of an entry: the length of the reason for having no snapshot, that reason,
+/// the code. In the file, the digest of key and content comes first.
 fn content(no_snapshot: &str, code: &[u8]) -> Vec<u8> {
     let length = u32::try_from(no_snapshot.len())
         .expect("a sentence is short")
@@ -430,18 +433,18 @@ fn parse(content: &[u8]) -> Option<(&str, &[u8])> {
     Some((str::from_utf8(sentence).ok()?, code))
 }
 
-/// A digest of everything that decides which code comes out: versions of this host, of wasmtime and
-/// of entries; processor, compiler settings and WebAssembly features
+/// The key of an entry. It covers the versions of this host, of wasmtime and of entries; the
+/// processor, compiler settings and WebAssembly features
 /// ([`wasmtime::Engine::precompile_compatibility_hash`]); the component; and the manifest's
 /// settings and limits, under which `configure` ran.
 #[derive(PartialEq, Eq)]
-pub(super) struct Key([u8; DIGEST]);
+pub(super) struct Key([u8; DIGEST_BYTES]);
 
 impl Key {
-    /// One of many different keys.
+    /// Creates a distinct key for each byte.
     #[cfg(test)]
     pub(super) fn of(byte: u8) -> Self {
-        Self([byte; DIGEST])
+        Self([byte; DIGEST_BYTES])
     }
 
     pub(super) fn new(
@@ -452,7 +455,7 @@ impl Key {
     ) -> Self {
         let mut key = KeyHasher(Sha256::new());
         (
-            VERSION,
+            FORMAT_VERSION,
             env!("CARGO_PKG_VERSION"),
             sallyport_core::contract::VERSION,
         )
@@ -462,7 +465,7 @@ impl Key {
         Self(key.0.finalize().into())
     }
 
-    /// The name of its entry.
+    /// Returns the file name of its entry.
     fn file_name(&self) -> String {
         let hex = self
             .0
@@ -472,7 +475,7 @@ impl Key {
         format!("{PREFIX}{hex}{SUFFIX}")
     }
 
-    fn digest(&self, content: &[u8]) -> [u8; DIGEST] {
+    fn digest(&self, content: &[u8]) -> [u8; DIGEST_BYTES] {
         Sha256::new()
             .chain_update(self.0)
             .chain_update(content)
@@ -481,7 +484,8 @@ impl Key {
     }
 }
 
-/// A hasher that is SHA-256, since a 64-bit hash may collide.
+/// A hasher by SHA-256, for types that implement `Hash`: 64-bit hashes of different keys could be
+/// equal.
 struct KeyHasher(Sha256);
 
 impl Hasher for KeyHasher {

@@ -3,7 +3,8 @@
 //!
 //! wasmtime's generated bindings check the types of every export of every instance, which is a
 //! noticeable part of a review that takes microseconds. Here one instance is checked at load, and a
-//! call looks up the one function that it needs, by index. Made by `preinit`; called by `policy`.
+//! call looks up the one function that it needs, by index. Made by `load` and `preinit`; called by
+//! `evaluator`.
 
 use super::State;
 use sallyport_core::contract::description::Description;
@@ -16,7 +17,7 @@ use wasmtime::component::{
     ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower, TypedFunc,
 };
 
-/// A component that can be asked.
+/// A component whose functions can be called.
 pub(crate) struct Guest {
     pre: InstancePre<State>,
     describe: Export<(), (Description,)>,
@@ -29,7 +30,7 @@ impl Guest {
     ///
     /// # Errors
     ///
-    /// When one is missing or has other types.
+    /// Fails when one is missing or has other types.
     pub(super) fn check(
         pre: InstancePre<State>,
         store: &mut Store<State>,
@@ -52,7 +53,7 @@ impl Guest {
         store: &mut Store<State>,
         instance: &Instance,
     ) -> wasmtime::Result<Description> {
-        Ok(self.describe.of(instance, store)?.call(store, ())?.0)
+        Ok(self.describe.function(instance, store)?.call(store, ())?.0)
     }
 
     pub(crate) fn validate(
@@ -61,7 +62,11 @@ impl Guest {
         instance: &Instance,
         review: &Review,
     ) -> wasmtime::Result<Verdict> {
-        Ok(self.validate.of(instance, store)?.call(store, (review,))?.0)
+        Ok(self
+            .validate
+            .function(instance, store)?
+            .call(store, (review,))?
+            .0)
     }
 
     pub(crate) fn mutate(
@@ -70,7 +75,11 @@ impl Guest {
         instance: &Instance,
         review: &Review,
     ) -> wasmtime::Result<Verdict> {
-        Ok(self.mutate.of(instance, store)?.call(store, (review,))?.0)
+        Ok(self
+            .mutate
+            .function(instance, store)?
+            .call(store, (review,))?
+            .0)
     }
 }
 
@@ -104,17 +113,17 @@ where
         })
     }
 
-    /// The function of another instance of the same component.
+    /// Returns the function of another instance of the same component.
     #[expect(
         unsafe_code,
-        reason = "spares a type check of every instance; it was made of one"
+        reason = "avoids a type check of every instance; one instance was checked at load"
     )]
-    fn of(
+    fn function(
         &self,
         instance: &Instance,
         store: &mut Store<State>,
     ) -> wasmtime::Result<TypedFunc<Params, Results>> {
-        // An index knows its component: there is no function for an instance of another one.
+        // An index belongs to its component: an instance of another one has no such function.
         let function = instance.get_func(store, self.index);
         let function =
             function.ok_or_else(|| wasmtime::format_err!("an instance of another component"))?;

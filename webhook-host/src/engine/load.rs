@@ -1,15 +1,14 @@
-//! A component made ready to be asked: from the cache, or by a child process that compiles and
-//! configures it.
+//! Loading of a component: from the cache, or by a child process that compiles and configures it.
 //!
-//! Either way there is compiled code with the settings baked in where that can be, and the policy's
-//! own word on its description and defaults is asked of that code. Guest code has a thread of its
-//! own here, with deadline and memory limit, where a panic is contained. A component that can't be
-//! snapshotted is configured in every fresh instance.
+//! Either way the result is compiled code, with the settings baked in if the component can be
+//! snapshotted; else every fresh instance is configured. The policy's description and defaults are
+//! asked of that code. Invariant: guest code runs on a thread of its own here, with a deadline and
+//! a memory limit, and a panic of that thread becomes a load error. Called by `evaluator`.
 
 use super::cache::{self, Key};
 use super::child::{self, CompileError};
 use super::guest::Guest;
-use super::order::Order;
+use super::request::LoadRequest;
 use super::values::{from_val, to_val};
 use super::{Budget, Engine, State};
 use sallyport_core::contract::description::Description;
@@ -22,41 +21,42 @@ use std::time::{Duration, Instant};
 use wasmtime::component::{Component, Instance, Val};
 use wasmtime::{Store, Trap};
 
-/// Time for one guest function at load. Components that carry a language runtime initialise it
+/// The time for one guest function at load. Components that carry a language runtime initialise it
 /// here.
 const LOAD_TIME: Duration = Duration::from_secs(5);
 
-/// Bytes of the host that a description, defaults or settings errors may take.
+/// The bytes of host memory that a description, defaults or settings errors may take.
 const LOAD_OUTPUT: usize = 1 << 20;
 
-/// The stack of a thread that loads: the guest's, and cranelift's recursion over a large function.
+/// The stack of a thread that loads: for the guest, and for cranelift's recursion over a large
+/// function.
 pub(super) const LOAD_STACK: usize = 8 << 20;
 
-/// A component, ready to be asked.
+/// A loaded component.
 pub(crate) struct Prepared {
     pub(crate) guest: Guest,
     pub(crate) description: Description,
-    /// The policy's defaults and its settings; `None` when it has none.
-    pub(crate) settings: Option<Settled>,
+    /// The policy's settings; `None` when it has none.
+    pub(crate) settings: Option<LoadedSettings>,
 }
 
 /// The settings of one policy.
-pub(crate) struct Settled {
+pub(crate) struct LoadedSettings {
     pub(crate) defaults: Value,
-    /// A manifest's settings, laid over the defaults.
+    /// The manifest's settings, merged over the defaults.
     pub(crate) merged: Value,
-    /// Settings that every instance must be given first, because there is no snapshot.
+    /// The settings for every instance, if there is no snapshot.
     pub(crate) per_instance: Option<PerInstance>,
 }
 
-/// Settings that every instance must be given first.
+/// Settings with which every instance is configured.
 pub(crate) struct PerInstance {
     pub(crate) settings: Val,
-    /// Why there is no snapshot, for people.
+    /// The reason for which there is no snapshot, for people.
     pub(crate) why: String,
 }
 
-/// The error of a load whose thread panicked. It is wizer that panics, where a guest is not as it
+/// Returns the error for a load whose thread panicked. wizer panics when a guest is not as it
 /// expects.
 pub(super) fn panicked(panic: &(dyn Any + Send)) -> LoadError {
     let text = panic
@@ -74,19 +74,19 @@ pub(super) fn panicked(panic: &(dyn Any + Send)) -> LoadError {
 }
 
 impl Engine {
-    /// Compiles, checks and configures a component.
+    /// Loads a component: checks, compiles and configures it, or takes it from the cache.
     ///
     /// # Errors
     ///
-    /// When the component, its guest code or its settings are at fault.
-    pub(crate) fn prepare(&self, order: &Order<'_>) -> Result<Prepared, LoadError> {
+    /// Fails when the component, its guest code or its settings are invalid.
+    pub(crate) fn prepare(&self, request: &LoadRequest<'_>) -> Result<Prepared, LoadError> {
         let thread = std::thread::Builder::new()
-            .name(format!("load {}", order.name))
+            .name(format!("load {}", request.name))
             .stack_size(LOAD_STACK);
         std::thread::scope(|scope| {
             let run = || {
-                let compiled = self.compiled(order)?;
-                Load::new(self, order.name, order.memory).restore(compiled, order)
+                let compiled = self.compiled(request)?;
+                Load::new(self, request.name, request.memory).restore(compiled, request)
             };
             let run = thread
                 .spawn_scoped(scope, run)
@@ -95,14 +95,17 @@ impl Engine {
         })
     }
 
-    /// A component's code, and why it is no snapshot.
-    fn compiled(&self, order: &Order<'_>) -> Result<(Component, Option<String>), LoadError> {
-        let settings = serde_json::to_string(order.written).expect("settings are JSON");
+    /// Returns a component's compiled code, and the reason for which it has no snapshot.
+    fn compiled(
+        &self,
+        request: &LoadRequest<'_>,
+    ) -> Result<(Component, Option<String>), LoadError> {
+        let settings = serde_json::to_string(request.settings).expect("settings are JSON");
         let key = Key::new(
             &self.inner,
-            order.component.bytes(),
+            request.component.bytes(),
             &settings,
-            order.memory,
+            request.memory,
         );
         if let Some(cached) = self
             .cache
@@ -114,7 +117,7 @@ impl Engine {
         if let Some(problem) = self.given_up.find(&key, Instant::now()) {
             return Err(LoadError::component(problem));
         }
-        let made = match child::compile(order, self.memory) {
+        let made = match child::compile(request, self.memory) {
             Ok(made) => made,
             Err(CompileError::Refused(error)) => return Err(error),
             Err(CompileError::GivenUp(problem)) => {
@@ -123,11 +126,11 @@ impl Engine {
             }
         };
         self.count_compilations(made.compilations);
-        made.log.iter().for_each(|line| line.emit(order.name));
-        if let Some(cache) = self.cache.as_ref().filter(|_| made.keep) {
+        made.log.iter().for_each(|line| line.emit(request.name));
+        if let Some(cache) = self.cache.as_ref().filter(|_| made.cacheable) {
             cache.keep(&key, &made.compiled);
         }
-        let component = cache::component(&self.inner, &made.compiled.code);
+        let component = cache::deserialize(&self.inner, &made.compiled.code);
         let component = component.map_err(|error| {
             LoadError::component(format!("can't be run as compiled: {error:#}"))
         })?;
@@ -135,7 +138,7 @@ impl Engine {
     }
 }
 
-/// Guest code asked at load, under limits of its own.
+/// Calls of guest code at load, under limits of their own.
 pub(super) struct Load<'a> {
     pub(super) engine: &'a Engine,
     name: &'a Arc<str>,
@@ -156,15 +159,15 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// Asks compiled code what it says of itself. Where it is no snapshot, checks that it can be
-    /// configured.
+    /// Asks compiled code for its description and defaults. If it is no snapshot, checks that it
+    /// can be configured.
     fn restore(
         &self,
         (component, no_snapshot): (Component, Option<String>),
-        order: &Order<'_>,
+        request: &LoadRequest<'_>,
     ) -> Result<Prepared, LoadError> {
         let (guest, mut description) = self.describe(&component)?;
-        let Some(ty) = order.component.settings() else {
+        let Some(ty) = request.component.settings() else {
             return Ok(Prepared {
                 guest,
                 description,
@@ -172,7 +175,7 @@ impl<'a> Load<'a> {
             });
         };
         let defaults = self.defaults(&guest)?;
-        let merged = settings::merge(ty, &defaults, order.written)?;
+        let merged = settings::merge(ty, &defaults, request.settings)?;
         let per_instance = no_snapshot.map(|why| PerInstance {
             settings: to_val(&merged),
             why,
@@ -186,7 +189,7 @@ impl<'a> Load<'a> {
         Ok(Prepared {
             guest,
             description,
-            settings: Some(Settled {
+            settings: Some(LoadedSettings {
                 defaults,
                 merged,
                 per_instance,
@@ -194,7 +197,7 @@ impl<'a> Load<'a> {
         })
     }
 
-    /// A linked component, and the instance on which its functions were checked.
+    /// Links a component. Also returns the instance on which its functions were checked.
     fn link(&self, component: &Component) -> Result<(Guest, Store<State>, Instance), LoadError> {
         let misfit = |error: wasmtime::Error| {
             LoadError::component(format!("does not fit its contract: {error:#}"))
@@ -252,7 +255,7 @@ impl<'a> Load<'a> {
         let called = function.call(&mut store, &[], &mut results);
         let [defaults] = results;
         called.map_err(|error| self.guest("defaults", &error, &store))?;
-        // The component's types say that it can be.
+        // The component's type was checked, so this is always a value.
         let value = from_val(&defaults);
         value.ok_or_else(|| LoadError::component("defaults returned what can't be settings"))
     }
@@ -280,7 +283,7 @@ impl<'a> Load<'a> {
     }
 }
 
-/// Calls `configure`; returns what it refuses.
+/// Calls `configure`, and returns the settings that it refuses.
 pub(crate) fn call_configure(
     store: &mut Store<State>,
     instance: &Instance,
@@ -300,7 +303,7 @@ pub(crate) fn call_configure(
     Ok(errors.into_iter().filter_map(settings_error).collect())
 }
 
-/// A record of two strings, as the type check made sure.
+/// Converts a record of two strings, which the type check has made sure of.
 fn settings_error(error: Val) -> Option<SettingsError> {
     let Val::Record(fields) = error else {
         return None;

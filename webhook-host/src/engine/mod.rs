@@ -3,15 +3,16 @@
 //!
 //! Invariants: a guest can call `log` and nothing else; it runs under a deadline (epochs), a memory
 //! limit and a bounded stack; no state survives an evaluation; nothing is compiled in this process,
-//! but in a child with limits (`child`). Used by `evaluator` alone.
+//! but in a child process with limits (`child`). Used by `evaluator`; its counters are read by
+//! `metrics`.
 
 mod cache;
 mod child;
 mod given_up;
 mod guest;
 mod load;
-mod order;
 mod preinit;
+mod request;
 mod state;
 mod ticker;
 mod values;
@@ -19,7 +20,7 @@ mod values;
 pub use cache::{Cache, CacheCounts, CacheError};
 pub(crate) use guest::Guest;
 pub(crate) use load::{PerInstance, Prepared, call_configure};
-pub(crate) use order::Order;
+pub(crate) use request::LoadRequest;
 pub(crate) use state::{Budget, State};
 
 use given_up::GivenUp;
@@ -31,15 +32,15 @@ use ticker::Ticker;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 
-/// The load that the pool is sized for.
+/// The configuration of an engine, which determines the size of its pool.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// The largest number of evaluations at the same time, at least 1. An evaluation runs inline on
-    /// a worker thread, so the number of workers is enough.
+    /// The number of evaluations that may run at the same time, at least 1. An evaluation runs
+    /// inline on a worker thread, so the number of workers is enough.
     pub concurrency: u32,
     /// The largest memory limit that a policy may have.
     pub memory: Bytes,
-    /// Where compiled code is kept; `None`: everything is compiled at every start.
+    /// The cache of compiled code. `None`: everything is compiled at every start.
     pub cache: Option<Cache>,
 }
 
@@ -55,34 +56,34 @@ impl Default for EngineConfig {
     }
 }
 
-/// Component instances that one policy may consist of. A Rust guest is one core instance and two
-/// shims; those that carry a language runtime have a few more.
-const CORE_INSTANCES: u32 = 16;
+/// The core instances that one policy may consist of. A Rust guest is one core instance and two
+/// shims; guests that carry a language runtime have a few more.
+const MAX_CORE_INSTANCES: u32 = 16;
 
-/// Memories and tables that one policy may have. A component of QuickJS has 3 memories, one of Rust
-/// has 1.
-const MEMORIES: u32 = 4;
-const TABLES: u32 = 8;
+/// The memories and tables that one policy may have. A component of QuickJS has 3 memories, one of
+/// Rust has 1.
+const MAX_MEMORIES: u32 = 4;
+const MAX_TABLES: u32 = 8;
 
-/// Function table entries: a JavaScript engine has about 12,000.
-const TABLE_ELEMENTS: usize = 40_000;
+/// The entries of a function table: a JavaScript engine has about 12,000.
+const MAX_TABLE_ELEMENTS: usize = 40_000;
 
-/// Bytes that stay mapped between two evaluations in one slot, so that resetting it is a copy and
-/// not a page fault. A Rust guest touches about 100 KiB.
+/// The bytes that stay mapped between two evaluations in one slot, so that resetting them is a copy
+/// and not a page fault. A Rust guest touches about 100 KiB.
 const RESIDENT_MEMORY: usize = 1 << 20;
 const RESIDENT_TABLE: usize = 64 << 10;
 
-/// Memories that keep the image of the policy that they last held, beyond those in use. To map
-/// another policy's takes 45 us instead of 9, so that there are enough for some dozen policies on
-/// each worker. A slot takes address space, and a warm one what its guest touched, about 100 KiB.
+/// Unused memories that keep the image of their last policy. Mapping another policy's image takes
+/// 45 us instead of 9, so there are enough for some dozen policies on each worker. A slot takes
+/// address space, and a warm one the pages that its guest touched, about 100 KiB.
 const WARM_MEMORIES: u32 = 128;
 
-/// Instances at a time in a process that compiles one component; two, in fact.
+/// The slots in a process that compiles one component. It uses two at a time.
 const COMPILING_SLOTS: u32 = 4;
 
-/// The guest's native stack. Half of what a tokio worker has (2 MiB), since the host's own frames
-/// lie above it.
-const STACK: usize = 512 << 10;
+/// The bytes of the guest's native stack: a quarter of a tokio worker's 2 MiB, since the host's own
+/// frames lie above it.
+const GUEST_STACK: usize = 512 << 10;
 
 /// The process' wasmtime engine, its pool and its clock.
 pub struct Engine {
@@ -103,8 +104,8 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// The machine can't carry the engine: no virtual memory for the pool, or a processor that
-/// cranelift doesn't know.
+/// An error: the machine can't run the engine, because it lacks virtual memory for the pool, or
+/// because cranelift doesn't support its processor.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the WebAssembly engine can't start: {0}")]
 pub struct EngineError(String);
@@ -120,15 +121,15 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// When the operating system or the processor can't carry it.
+    /// Fails when the operating system or the processor doesn't support it.
     pub fn new(config: &EngineConfig) -> Result<Self, EngineError> {
-        // Two more than evaluations run: loads and inspection take slots too.
+        // Two more than evaluations, because loads and inspection take slots too.
         let slots = config.concurrency.max(1) + 2;
         Self::with_pool(pool(slots, WARM_MEMORIES, config.memory), config)
     }
 
-    /// The engine of a process that compiles: with one thread, so that the others stay with
-    /// reviews, and a small pool.
+    /// Creates the engine of a process that compiles: with one thread, so that the other processors
+    /// stay with reviews, and with a small pool.
     fn for_compiling(memory: Bytes) -> Result<Self, EngineError> {
         let config = EngineConfig {
             concurrency: 1,
@@ -158,18 +159,18 @@ impl Engine {
         })
     }
 
-    /// Counts compilations. A policy with settings is compiled twice, for `configure` and as a
-    /// snapshot; one from the cache, never.
+    /// Returns the number of compilations. A policy with settings is compiled twice, for
+    /// `configure` and as a snapshot; a policy from the cache, never.
     pub fn compilations(&self) -> u64 {
         self.compilations.load(Ordering::Relaxed)
     }
 
-    /// Where compiled code is kept.
+    /// Returns the cache of compiled code, if there is one.
     pub fn cache(&self) -> Option<&Cache> {
         self.cache.as_ref()
     }
 
-    /// The largest memory limit that a policy may have.
+    /// Returns the largest memory limit that a policy may have.
     pub(crate) fn memory(&self) -> Bytes {
         self.memory
     }
@@ -178,37 +179,36 @@ impl Engine {
         self.compilations.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// Compiles in this process: for the one that was started for that.
+    /// Compiles a component in this process. Called in the child process only.
     fn translate(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
         self.count_compilations(1);
         Component::from_binary(&self.inner, bytes)
     }
 
-    /// A store for one evaluation, its deadline running.
+    /// Creates a store for one evaluation, whose deadline begins now.
     pub(crate) fn store(&self, policy: &Arc<str>, budget: Budget) -> Store<State> {
         let mut store = Store::new(&self.inner, State::new(policy, budget.memory));
         store.limiter(|state| state);
-        // Lists of strings may name the same memory again and again, so the memory limit doesn't
-        // bound them.
+        // The memory limit doesn't bound lists of strings, since they may refer to the same memory
+        // repeatedly.
         store.set_hostcall_fuel(budget.output);
         store.set_epoch_deadline(self.ticker.deadline(budget.time));
         store
     }
 }
 
-/// A pool with so many slots, of which some that are not in use keep the memory that they last
-/// held.
+/// Returns a pool with this many slots. `warm` memories that are not in use keep their last image.
 fn pool(slots: u32, warm: u32, memory: Bytes) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
-        .total_core_instances(slots * CORE_INSTANCES)
-        .total_memories(slots * MEMORIES + warm)
+        .total_core_instances(slots * MAX_CORE_INSTANCES)
+        .total_memories(slots * MAX_MEMORIES + warm)
         .max_unused_warm_slots(warm)
-        .total_tables(slots * TABLES)
-        .max_core_instances_per_component(CORE_INSTANCES)
-        .max_memories_per_component(MEMORIES)
-        .max_tables_per_component(TABLES)
-        .table_elements(TABLE_ELEMENTS)
+        .total_tables(slots * MAX_TABLES)
+        .max_core_instances_per_component(MAX_CORE_INSTANCES)
+        .max_memories_per_component(MAX_MEMORIES)
+        .max_tables_per_component(MAX_TABLES)
+        .table_elements(MAX_TABLE_ELEMENTS)
         .max_memory_size(memory.get())
         .linear_memory_keep_resident(RESIDENT_MEMORY)
         .table_keep_resident(RESIDENT_TABLE)
@@ -221,10 +221,10 @@ fn wasmtime_config(pool: PoolingAllocationConfig) -> Config {
     wasmtime
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .epoch_interruption(true)
-        .max_wasm_stack(STACK)
+        .max_wasm_stack(GUEST_STACK)
         .parallel_compilation(false)
-        // A trap is told by its kind; frames of a stripped guest help nobody and cost on every
-        // trap.
+        // A trap is reported by its kind. Frames of a stripped guest are useless, and collecting
+        // them costs time at every trap.
         .wasm_backtrace_max_frames(None);
     wasmtime
 }

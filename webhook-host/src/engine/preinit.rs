@@ -1,18 +1,18 @@
-//! Settings baked in ahead of time, in the process that compiles.
+//! Pre-initialisation with the settings baked in, in the child process that compiles.
 //!
 //! `configure` runs once, on an instrumented copy of the component; wasmtime-wizer makes a
-//! component of the state it leaves behind, and that snapshot is what every evaluation
-//! instantiates. We drive wizer's two halves ourselves: `configure` gets typed values instead of
-//! text, and wizer's own runner, which unwraps where a guest misbehaves, is left out.
+//! component of the state that it leaves behind, and every evaluation instantiates that snapshot.
+//! Both halves of wizer are driven from here: `configure` gets typed values instead of text, and
+//! wizer's own runner is avoided, because it unwraps when a guest misbehaves.
 //!
-//! A later load has nothing but the snapshot to ask, so a policy that has other defaults once it is
-//! configured is not snapshotted. Called by `child`.
+//! A later load can ask only the snapshot for its defaults, so a policy whose defaults change when
+//! it is configured is not snapshotted. Called by `child`.
 
 use super::cache::Compiled;
 use super::load::{LOAD_STACK, Load, call_configure, panicked};
 use super::state::Line;
 use super::values::to_val;
-use super::{Engine, MEMORIES, State};
+use super::{Engine, MAX_MEMORIES, State};
 use sallyport_core::component::ComponentError;
 use sallyport_core::policy::LoadError;
 use sallyport_core::settings::{self, Record};
@@ -23,18 +23,18 @@ use wasmtime::Store;
 use wasmtime::component::{Component, Instance, Lift, WasmList};
 use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
 
-/// Bytes by which wizer's accessors grow each memory, to say where it is: a page whenever it is
-/// read, which is twice.
+/// The bytes by which wizer's accessors grow each memory: a page at each of two reads, to return
+/// where it is.
 const ACCESSOR_MEMORY: usize = 2 * (64 << 10);
 
-/// A component that is to be compiled, its imports, exports and bounds checked.
-pub(super) struct Order<'a> {
+/// A component to compile, whose imports, exports and bounds were checked.
+pub(super) struct CompileRequest<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) name: &'a str,
-    /// The settings as the manifest has them.
-    pub(super) written: &'a Map<String, Value>,
+    /// The manifest's settings, before they are merged over the defaults.
+    pub(super) settings: &'a Map<String, Value>,
     /// The type of the settings; `None` when it has none.
-    pub(super) settings: Option<&'a Record>,
+    pub(super) settings_type: Option<&'a Record>,
     /// The policy's memory limit, in bytes.
     pub(super) memory: usize,
 }
@@ -42,23 +42,23 @@ pub(super) struct Order<'a> {
 /// A compiled component.
 pub(super) struct Made {
     pub(super) compiled: Compiled,
-    /// True if a later load may use it too.
-    pub(super) keep: bool,
+    /// True if it may be cached.
+    pub(super) cacheable: bool,
     /// The lines that `configure` logged.
     pub(super) log: Vec<Line>,
 }
 
-/// Compiles and configures, on a thread of its own where a panic is contained. Also returns how
-/// often it compiled. `slot` is the largest memory limit of any policy.
-pub(super) fn make(order: &Order<'_>, slot: Bytes) -> (Result<Made, LoadError>, u64) {
+/// Compiles and configures a component on a thread of its own, where a panic is contained. Also
+/// returns the number of compilations. `slot` is the largest memory limit of any policy.
+pub(super) fn make(request: &CompileRequest<'_>, slot: Bytes) -> (Result<Made, LoadError>, u64) {
     let engine = match Engine::for_compiling(slot) {
         Ok(engine) => engine,
         Err(error) => return (Err(LoadError::component(error.to_string())), 0),
     };
-    let name: Arc<str> = order.name.into();
+    let name: Arc<str> = request.name.into();
     let task = Task {
-        load: Load::new(&engine, &name, order.memory),
-        order,
+        load: Load::new(&engine, &name, request.memory),
+        request,
     };
     let thread = std::thread::Builder::new()
         .name("compile".into())
@@ -77,13 +77,13 @@ pub(super) fn make(order: &Order<'_>, slot: Bytes) -> (Result<Made, LoadError>, 
     (made, engine.compilations())
 }
 
-/// One component being compiled.
+/// The compilation of one component.
 struct Task<'a> {
     load: Load<'a>,
-    order: &'a Order<'a>,
+    request: &'a CompileRequest<'a>,
 }
 
-/// The component that runs at load: instrumented for a snapshot where that is possible.
+/// The component that runs at load, instrumented for a snapshot if possible.
 struct Start<'a> {
     component: Component,
     snapshot: Result<ComponentContext<'a>, String>,
@@ -93,11 +93,11 @@ impl Task<'_> {
     fn run(&self) -> Result<Made, LoadError> {
         let start = self.start()?;
         let (guest, _) = self.load.describe(&start.component)?;
-        let Some(ty) = self.order.settings else {
+        let Some(ty) = self.request.settings_type else {
             return made(&start.component, None, true, vec![]);
         };
         let defaults = self.load.defaults(&guest)?;
-        let settings = settings::merge(ty, &defaults, self.order.written)?;
+        let settings = settings::merge(ty, &defaults, self.request.settings)?;
         let (mut store, instance) = self.load.instantiate(&guest)?;
         store.data_mut().keep_lines();
         let refused = call_configure(&mut store, &instance, &to_val(&settings))
@@ -124,17 +124,17 @@ impl Task<'_> {
         }
     }
 
-    /// A component with settings is instrumented before it is compiled, so that it is compiled once
-    /// for `configure` and once as a snapshot, and never for nothing.
+    /// Compiles the component that runs at load. A component with settings is instrumented first,
+    /// so that it is compiled once for `configure` and once as a snapshot.
     fn start(&self) -> Result<Start<'_>, LoadError> {
-        let bytes = self.order.bytes;
+        let bytes = self.request.bytes;
         let compile = |bytes: &[u8]| {
             self.load
                 .engine
                 .translate(bytes)
                 .map_err(|error| ComponentError::corrupt(&format!("{error:#}")))
         };
-        if self.order.settings.is_none() {
+        if self.request.settings_type.is_none() {
             return Ok(Start {
                 component: compile(bytes)?,
                 snapshot: Err("the policy has no settings".into()),
@@ -158,8 +158,10 @@ impl Task<'_> {
         mut store: Store<State>,
         instance: Instance,
     ) -> Result<Component, LoadError> {
-        // The accessors grow a memory that the guest has filled up, too.
-        store.data_mut().allow(MEMORIES as usize * ACCESSOR_MEMORY);
+        // Allows the accessors to read a memory that the guest has filled.
+        store
+            .data_mut()
+            .allow(MAX_MEMORIES as usize * ACCESSOR_MEMORY);
         // wizer reads the whole memory, in place.
         store.set_hostcall_fuel(usize::MAX);
         let mut access = Access {
@@ -178,7 +180,7 @@ impl Task<'_> {
 fn made(
     component: &Component,
     no_snapshot: Option<String>,
-    keep: bool,
+    cacheable: bool,
     log: Vec<Line>,
 ) -> Result<Made, LoadError> {
     let code = component.serialize();
@@ -186,7 +188,7 @@ fn made(
         .map_err(|error| LoadError::component(format!("its code can't be passed on: {error:#}")))?;
     Ok(Made {
         compiled: Compiled { code, no_snapshot },
-        keep,
+        cacheable,
         log,
     })
 }

@@ -1,4 +1,4 @@
-//! The host's data for one evaluation: limits and the guest's log.
+//! The data of a wasmtime store: the limits of one evaluation, and the guest's log.
 
 use sallyport_core::contract::log::Level;
 use serde::{Deserialize, Serialize};
@@ -9,19 +9,19 @@ use wasmtime::{ResourceLimiter, StoreContextMut};
 /// The limits of one evaluation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
-    /// Wall-clock time, counted in epochs.
+    /// The wall-clock time, counted in epochs.
     pub(crate) time: Duration,
-    /// Bytes of linear memory, all memories together.
+    /// The bytes of linear memory, all memories together.
     pub(crate) memory: usize,
-    /// Bytes that one answer, or one line for the log, may take up in the host.
+    /// The bytes that one answer, or one log line, may take in the host.
     pub(crate) output: usize,
 }
 
-/// Log lines of one evaluation; a guest that writes more is cut off.
-const LOG_LINES: u32 = 16;
+/// The log lines of one evaluation; further ones are dropped.
+const MAX_LOG_LINES: u32 = 16;
 
-/// Bytes of one log line.
-const LOG_LINE: usize = 1024;
+/// The bytes of one log line; longer ones are cut.
+const MAX_LOG_LINE_BYTES: usize = 1024;
 
 /// One line of a guest's log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub(super) struct Line {
     message: String,
 }
 
-/// The contract's `level`, for the way between two processes.
+/// The contract's `level`, in the form that is sent between processes.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 enum Severity {
     Debug,
@@ -40,7 +40,7 @@ enum Severity {
 }
 
 impl Line {
-    /// Writes it to the process' own log.
+    /// Writes the line to this process's log.
     pub(super) fn emit(&self, policy: &str) {
         let message = self.message.escape_debug();
         match self.severity {
@@ -58,7 +58,7 @@ pub(crate) struct State {
     memory_left: usize,
     memory_refused: bool,
     log_lines_left: u32,
-    /// Lines that somebody else will write; `None`: they are written at once.
+    /// Lines kept for [`State::take_lines`]. `None`: they are logged at once.
     kept_lines: Option<Vec<Line>>,
 }
 
@@ -68,12 +68,12 @@ impl State {
             policy: Arc::clone(policy),
             memory_left: memory,
             memory_refused: false,
-            log_lines_left: LOG_LINES,
+            log_lines_left: MAX_LOG_LINES,
             kept_lines: None,
         }
     }
 
-    /// Keeps lines of the log from now on, for `take_lines`.
+    /// Keeps later log lines for `take_lines`, instead of logging them.
     pub(super) fn keep_lines(&mut self) {
         self.kept_lines = Some(vec![]);
     }
@@ -82,7 +82,7 @@ impl State {
         self.kept_lines.take().unwrap_or_default()
     }
 
-    /// Allows some more memory: for what is not the guest's own doing.
+    /// Allows more memory, for growth that the guest does not cause.
     pub(super) fn allow(&mut self, bytes: usize) {
         self.memory_left += bytes;
     }
@@ -102,7 +102,7 @@ impl State {
             return;
         };
         self.log_lines_left = left;
-        let end = message.floor_char_boundary(LOG_LINE);
+        let end = message.floor_char_boundary(MAX_LOG_LINE_BYTES);
         let severity = match level {
             Level::Debug => Severity::Debug,
             Level::Info => Severity::Info,
@@ -119,7 +119,7 @@ impl State {
         }
     }
 
-    /// Returns whether the guest was refused memory: its trap, if one follows, means that.
+    /// Returns true if the guest was refused memory. A trap that follows is due to that.
     pub(crate) fn memory_refused(&self) -> bool {
         self.memory_refused
     }
@@ -148,6 +148,6 @@ impl ResourceLimiter for State {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= super::TABLE_ELEMENTS)
+        Ok(desired <= super::MAX_TABLE_ELEMENTS)
     }
 }

@@ -1,36 +1,36 @@
-//! The clock of guests: a thread that moves the engine's epoch once a millisecond, for as long as
-//! guests may run.
+//! The clock of guests: a thread that increments the engine's epoch once a millisecond while guests
+//! may run.
 //!
-//! It adds one a tick and never catches up, so that a throttled processor doesn't kill good guests.
-//! When no guest was started for longer than any deadline, it sleeps until one is. So whoever
-//! starts a guest asks for its deadline here, which is what wakes it.
+//! It adds one a tick and never catches up, so that a throttled processor doesn't interrupt
+//! well-behaved guests. It sleeps once no guest was started for longer than any deadline.
+//! Invariant: whoever starts a guest takes its deadline from here, which wakes the thread.
 
 use crate::pulse::{Beat, Pulse};
 use std::time::Duration;
 
-/// One epoch. The resolution of every deadline.
+/// The length of an epoch: the resolution of every deadline.
 const TICK: Duration = Duration::from_millis(1);
 
-/// The longest deadline that can be kept, and that a manifest can ask for; a longer one is cut.
-const LONGEST: Duration = Duration::from_secs(10);
+/// The longest deadline, which is also a manifest's maximum; longer ones are cut.
+const MAX_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Ticks without a new guest, after which none can be running any more.
-const QUIET: u64 = 11_000;
+/// The ticks without a new guest after which no guest can be running.
+const IDLE_TICKS: u64 = 11_000;
 
-/// Converts a time to epochs, rounded up, and one more: the running epoch has begun already.
+/// Returns a time in epochs, rounded up, plus one because the current epoch has begun already.
 fn ticks(time: Duration) -> u64 {
     u64::try_from(time.as_micros().div_ceil(TICK.as_micros())).unwrap_or(u64::MAX - 1) + 1
 }
 
-/// Ends its thread when dropped.
+/// Handle of the thread, which ends when this is dropped.
 pub(super) struct Ticker(Pulse);
 
 impl Ticker {
     pub(super) fn start(engine: &wasmtime::Engine) -> Self {
-        Self::sleeping_after(engine, QUIET)
+        Self::sleeping_after(engine, IDLE_TICKS)
     }
 
-    fn sleeping_after(engine: &wasmtime::Engine, quiet: u64) -> Self {
+    fn sleeping_after(engine: &wasmtime::Engine, idle_ticks: u64) -> Self {
         let engine = engine.weak();
         let beat = move || match engine.upgrade() {
             Some(engine) => {
@@ -39,13 +39,17 @@ impl Ticker {
             }
             None => Beat::Over,
         };
-        Self(Pulse::start("epoch", TICK, quiet, beat).expect("a process can start one more thread"))
+        Self(
+            Pulse::start("epoch", TICK, idle_ticks, beat)
+                .expect("a process can start one more thread"),
+        )
     }
 
-    /// The deadline of a guest that is started now, in epochs from now on.
+    /// Returns the deadline of a guest that is started now, in epochs from now, and wakes the
+    /// clock.
     pub(super) fn deadline(&self, time: Duration) -> u64 {
-        self.0.stirrer().stir();
-        ticks(time.min(LONGEST))
+        self.0.notifier().notify();
+        ticks(time.min(MAX_DEADLINE))
     }
 }
 
@@ -69,7 +73,7 @@ mod tests {
     #[test]
     fn no_deadline_is_longer_than_the_clock_goes_on() {
         let ticker = Ticker::start(&Engine::default());
-        assert!(ticker.deadline(Duration::MAX) < QUIET);
+        assert!(ticker.deadline(Duration::MAX) < IDLE_TICKS);
     }
 
     #[test]

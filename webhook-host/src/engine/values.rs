@@ -1,9 +1,9 @@
-//! Settings on their way into a component and out of it: core's values as wasmtime's, and back.
+//! Conversion of settings between core's values and wasmtime's.
 
 use sallyport_core::settings::{Integer, Value};
 use wasmtime::component::Val;
 
-/// The value as wasmtime passes it. wasmtime checks it against the function's type.
+/// Converts a value to wasmtime's, which checks it against the function's type.
 pub(super) fn to_val(value: &Value) -> Val {
     let all = |items: &[Value]| items.iter().map(to_val).collect();
     let boxed = |value: &Option<Box<Value>>| value.as_deref().map(|value| Box::new(to_val(value)));
@@ -29,7 +29,8 @@ pub(super) fn to_val(value: &Value) -> Val {
     }
 }
 
-/// The value that wasmtime passed on; `None` for what can't be settings, such as a resource.
+/// Converts a value from wasmtime's. Returns `None` for a type that settings can't have, such as a
+/// resource.
 pub(super) fn from_val(val: &Val) -> Option<Value> {
     let all = |items: &[Val]| items.iter().map(from_val).collect::<Option<Vec<_>>>();
     let boxed = |val: &Option<Box<Val>>| match val {

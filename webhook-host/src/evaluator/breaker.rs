@@ -1,5 +1,5 @@
-//! A circuit breaker: a policy that keeps missing its deadline is not asked for a while, so that
-//! one loop can't occupy all workers.
+//! A circuit breaker: a policy that keeps missing its deadline is not asked for a while, so that a
+//! policy that loops can't occupy all workers.
 //!
 //! Three misses in a row open the breaker. From then on, one evaluation a second is let through as
 //! a trial, one at a time; the first that ends before its deadline closes the breaker.
@@ -7,26 +7,26 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Misses in a row that open the breaker. One may be a processor that was busy elsewhere.
-const MISSES: u32 = 3;
+/// The misses in a row that open the breaker. A single miss may be due to a busy processor.
+const MAX_MISSES: u32 = 3;
 
-/// The time for which the breaker stays open before a trial.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The time that it stays open before a trial.
+const OPEN_TIME: Duration = Duration::from_secs(1);
 
 pub(super) struct Breaker(Mutex<State>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Everything is let through. With so many misses in a row, fewer than [`MISSES`].
+    /// All evaluations are let through. Holds the misses in a row, fewer than [`MAX_MISSES`].
     Closed(u32),
-    /// Nothing is let through before this moment.
+    /// No evaluation is let through before this moment.
     Open(Instant),
-    /// One evaluation is under way that was let through after a pause.
+    /// A trial is under way.
     Trying,
 }
 
-/// Leave to run one evaluation, which must say how it ended. One that doesn't (a panic) counts as
-/// in time.
+/// The permission to run one evaluation. Its holder reports the end; if it doesn't (after a panic),
+/// the evaluation counts as in time.
 pub(super) struct Permit<'a> {
     breaker: &'a Breaker,
     is_trial: bool,
@@ -34,17 +34,17 @@ pub(super) struct Permit<'a> {
 
 /// The end of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// It ended of its own accord, whatever it answered.
+pub(super) enum EvaluationEnd {
+    /// The guest returned or trapped, whatever the answer.
     InTime,
-    /// It was interrupted, and had had its time.
+    /// The guest was interrupted at its deadline.
     Missed,
-    /// It was interrupted early by the request's deadline, or by a review that is large: no
-    /// evidence against the policy.
+    /// The guest was interrupted by the request's deadline, or its review is large: no evidence
+    /// against the policy.
     CutShort,
 }
 
-/// A change of the breaker that an evaluation brought, for the log.
+/// A change of the breaker, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     Opened,
@@ -58,7 +58,7 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// Leave to run one evaluation, unless the breaker is open.
+    /// Permits one evaluation, unless the breaker is open.
     pub(super) fn admit(&self, now: Instant) -> Option<Permit<'_>> {
         self.with(|state| {
             let is_trial = match *state {
@@ -76,7 +76,7 @@ impl Breaker {
         })
     }
 
-    /// Returns whether the next evaluation would not run, or only as a trial.
+    /// Returns true if the next evaluation would not run, or only as a trial.
     pub(super) fn is_open(&self) -> bool {
         self.with(|state| !matches!(state, State::Closed(_)))
     }
@@ -86,18 +86,19 @@ impl Breaker {
         self.with(|state| *state = State::Closed(0));
     }
 
-    fn end(&self, is_trial: bool, ended: Ended, now: Instant) -> Option<Change> {
-        let open = State::Open(now + PAUSE);
+    fn end(&self, is_trial: bool, end: EvaluationEnd, now: Instant) -> Option<Change> {
+        let open = State::Open(now + OPEN_TIME);
         self.with(|state| {
-            let (next, change) = match (*state, ended) {
-                (_, Ended::InTime) if is_trial => (State::Closed(0), Some(Change::Closed)),
+            let (next, change) = match (*state, end) {
+                (_, EvaluationEnd::InTime) if is_trial => (State::Closed(0), Some(Change::Closed)),
                 _ if is_trial => (open, None),
-                (State::Closed(_), Ended::InTime) => (State::Closed(0), None),
-                (State::Closed(misses), Ended::Missed) if misses + 1 == MISSES => {
+                (State::Closed(_), EvaluationEnd::InTime) => (State::Closed(0), None),
+                (State::Closed(misses), EvaluationEnd::Missed) if misses + 1 == MAX_MISSES => {
                     (open, Some(Change::Opened))
                 }
-                (State::Closed(misses), Ended::Missed) => (State::Closed(misses + 1), None),
-                // One that began while the breaker was closed has no say once it is open.
+                (State::Closed(misses), EvaluationEnd::Missed) => (State::Closed(misses + 1), None),
+                // An evaluation that began while the breaker was closed changes nothing once it is
+                // open.
                 (state, _) => (state, None),
             };
             *state = next;
@@ -111,9 +112,9 @@ impl Breaker {
 }
 
 impl Permit<'_> {
-    /// Tells the breaker how the evaluation ended.
-    pub(super) fn end(mut self, ended: Ended, now: Instant) -> Option<Change> {
-        let change = self.breaker.end(self.is_trial, ended, now);
+    /// Reports the end of the evaluation to the breaker.
+    pub(super) fn end(mut self, end: EvaluationEnd, now: Instant) -> Option<Change> {
+        let change = self.breaker.end(self.is_trial, end, now);
         // Keeps `drop` from resetting the breaker.
         self.is_trial = false;
         change
@@ -130,12 +131,12 @@ impl Drop for Permit<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::Ended::{CutShort, InTime, Missed};
+    use super::EvaluationEnd::{CutShort, InTime, Missed};
     use super::*;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    fn run(breaker: &Breaker, ended: Ended, now: Instant) -> Option<Change> {
-        breaker.admit(now).expect("it may run").end(ended, now)
+    fn run(breaker: &Breaker, end: EvaluationEnd, now: Instant) -> Option<Change> {
+        breaker.admit(now).expect("it may run").end(end, now)
     }
 
     fn open(breaker: &Breaker, now: Instant) {
@@ -168,34 +169,36 @@ mod tests {
     fn one_at_a_time_tries_once_a_second() {
         let (breaker, now) = (Breaker::default(), Instant::now());
         open(&breaker, now);
-        assert!(breaker.admit(now + PAUSE / 2).is_none());
-        let trial = breaker.admit(now + PAUSE).expect("due");
+        assert!(breaker.admit(now + OPEN_TIME / 2).is_none());
+        let trial = breaker.admit(now + OPEN_TIME).expect("due");
         assert!(
-            breaker.admit(now + PAUSE * 5).is_none(),
+            breaker.admit(now + OPEN_TIME * 5).is_none(),
             "one tries already"
         );
-        assert_eq!(trial.end(Missed, now + PAUSE * 5), None);
-        assert!(breaker.admit(now + PAUSE * 5).is_none());
-        assert!(breaker.admit(now + PAUSE * 6).is_some());
+        assert_eq!(trial.end(Missed, now + OPEN_TIME * 5), None);
+        assert!(breaker.admit(now + OPEN_TIME * 5).is_none());
+        assert!(breaker.admit(now + OPEN_TIME * 6).is_some());
     }
 
     #[test]
     fn a_trial_in_time_closes_it() {
         let (breaker, now) = (Breaker::default(), Instant::now());
         open(&breaker, now);
-        assert_eq!(run(&breaker, InTime, now + PAUSE), Some(Change::Closed));
-        assert!(breaker.admit(now + PAUSE).is_some() && breaker.admit(now + PAUSE).is_some());
+        assert_eq!(run(&breaker, InTime, now + OPEN_TIME), Some(Change::Closed));
+        assert!(
+            breaker.admit(now + OPEN_TIME).is_some() && breaker.admit(now + OPEN_TIME).is_some()
+        );
     }
 
     #[test]
     fn an_evaluation_that_is_cut_short_proves_nothing() {
         let (breaker, now) = (Breaker::default(), Instant::now());
-        for ended in [Missed, CutShort, Missed, CutShort] {
-            assert_eq!(run(&breaker, ended, now), None);
+        for end in [Missed, CutShort, Missed, CutShort] {
+            assert_eq!(run(&breaker, end, now), None);
         }
         assert_eq!(run(&breaker, Missed, now), Some(Change::Opened));
-        assert_eq!(run(&breaker, CutShort, now + PAUSE), None);
-        assert!(breaker.admit(now + PAUSE).is_none());
+        assert_eq!(run(&breaker, CutShort, now + OPEN_TIME), None);
+        assert!(breaker.admit(now + OPEN_TIME).is_none());
     }
 
     #[test]
@@ -215,8 +218,8 @@ mod tests {
     fn a_trial_that_is_never_ended_does_not_leave_it_open_forever() {
         let (breaker, now) = (Breaker::default(), Instant::now());
         open(&breaker, now);
-        drop(breaker.admit(now + PAUSE).expect("due"));
-        assert!(breaker.admit(now + PAUSE).is_some());
+        drop(breaker.admit(now + OPEN_TIME).expect("due"));
+        assert!(breaker.admit(now + OPEN_TIME).is_some());
     }
 
     #[test]
@@ -227,9 +230,9 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    if let Some(trial) = breaker.admit(now + PAUSE) {
+                    if let Some(trial) = breaker.admit(now + OPEN_TIME) {
                         tried.fetch_add(1, Ordering::Relaxed);
-                        trial.end(Missed, now + PAUSE);
+                        trial.end(Missed, now + OPEN_TIME);
                     }
                 });
             }

@@ -1,20 +1,23 @@
-//! The host's evaluator: a component with its settings, compiled once, asked for every review on a
-//! fresh instance.
+//! The host's evaluator: a component with its settings, compiled once, asked on a fresh instance
+//! for every review.
 //!
-//! Role: implements [`Evaluate`], core's seam, with `engine`. [`load`] makes a policy of a manifest
-//! and a component, [`inspect`] looks at a component by itself. Invariants: an instance is asked
-//! once; an evaluation ends within the policy's limits and the caller's deadline; a policy that
-//! keeps missing its deadline is asked once a second only (`breaker`).
+//! Implements [`Evaluate`], core's seam, with `engine`. [`load`] makes a policy of a manifest and a
+//! component, [`inspect`] looks at a component by itself. Invariants: an instance is asked once; an
+//! evaluation ends within the policy's limits and the caller's deadline; a policy that keeps
+//! missing its deadline is asked once a second only (`breaker`). Called by `sources` and by core's
+//! `policy`.
 //!
-//! Instances are made and dropped within the evaluation. To make them ahead, and drop them after
-//! the answer is sent, was tried: a request then takes 2 to 3 us more of the processor (40 instead
-//! of 37 with four policies; `make bench`), because a task is spawned for it, and no client sees a
+//! Instances are made and dropped within the evaluation. Making them ahead, and dropping them after
+//! the response is sent, was tried: a request then took 2 to 3 us more of the processor (40 instead
+//! of 37 with four policies; `make bench`), because a task is spawned for it, and no client saw a
 //! difference in throughput or latency.
 
 mod breaker;
 
-use crate::engine::{Budget, Engine, Guest, Order, PerInstance, Prepared, State, call_configure};
-use breaker::{Breaker, Change, Ended};
+use crate::engine::{
+    Budget, Engine, Guest, LoadRequest, PerInstance, Prepared, State, call_configure,
+};
+use breaker::{Breaker, Change, EvaluationEnd};
 use sallyport_core::component::PolicyComponent;
 use sallyport_core::contract::review::Review;
 use sallyport_core::contract::service::Service;
@@ -31,15 +34,16 @@ use std::time::{Duration, Instant};
 use wasmtime::component::Instance;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 
-/// A policy that has not answered after so long loops, whatever its own deadline: a review takes
-/// microseconds.
-const PLENTY: Duration = Duration::from_millis(250);
+/// A policy that runs this long loops, whatever its own deadline: a review takes microseconds.
+const LOOP_TIME: Duration = Duration::from_millis(250);
 
-/// Loads a component with its manifest: contract, settings, pre-initialisation.
+/// Loads a component with its manifest: checks the contract, merges the settings and
+/// pre-initialises it.
 ///
 /// # Errors
 ///
-/// When the component or the settings can't be used. [`Policy::broken`] makes a policy of that.
+/// Fails when the component or the settings can't be used. [`Policy::broken`] makes a policy of the
+/// error.
 pub fn load(
     engine: &Arc<Engine>,
     manifest: ServicePolicy,
@@ -55,13 +59,13 @@ pub fn load(
     }
     let component = PolicyComponent::read(component)?;
     let written = &manifest.spec.settings;
-    let order = Order {
+    let request = LoadRequest {
         component: &component,
         name: &manifest.metadata.name.as_str().into(),
         memory: limits.memory.get(),
-        written,
+        settings: written,
     };
-    let prepared = engine.prepare(&order)?;
+    let prepared = engine.prepare(&request)?;
     if component.settings().is_none() && !written.is_empty() {
         let problem = "this policy has no settings; remove them";
         return Err(LoadError::settings(problem));
@@ -106,18 +110,18 @@ pub fn load(
     Ok(Policy::new(manifest, loaded))
 }
 
-/// Loads a component with its default settings and looks at it.
+/// Loads a component with its default settings and describes it.
 ///
 /// # Errors
 ///
-/// When it can't serve as a policy.
+/// Fails when it can't serve as a policy.
 pub fn inspect(engine: &Engine, component: &[u8]) -> Result<Inspection, LoadError> {
     let component = PolicyComponent::read(component)?;
-    let prepared = engine.prepare(&Order {
+    let prepared = engine.prepare(&LoadRequest {
         component: &component,
         name: &"inspected".into(),
         memory: engine.memory().get(),
-        written: &Map::new(),
+        settings: &Map::new(),
     })?;
     let (defaults, per_instance) = prepared
         .settings
@@ -131,14 +135,14 @@ pub fn inspect(engine: &Engine, component: &[u8]) -> Result<Inspection, LoadErro
     ))
 }
 
-/// Asks the component of one policy.
+/// The evaluator of one policy.
 struct Evaluator {
     instances: Instances,
     limits: Limits,
     breaker: Breaker,
 }
 
-/// The parts of which instances of one policy are made.
+/// The parts that an instance of one policy is made of.
 struct Instances {
     guest: Guest,
     per_instance: Option<PerInstance>,
@@ -154,20 +158,20 @@ impl Evaluate for Evaluator {
             Deadline::At(moment) => moment.saturating_duration_since(now),
             Deadline::Each(time) => time,
         };
-        let refuse = |error| Answer {
+        let without_verdict = |error| Answer {
             verdict: Err(error),
             elapsed: Duration::ZERO,
         };
         if left == Duration::ZERO {
-            return refuse(EvaluationError::RequestDeadline);
+            return without_verdict(EvaluationError::RequestDeadline);
         }
         let Some(permit) = self.breaker.admit(now) else {
-            return refuse(EvaluationError::ShortCircuit(self.limits.deadline));
+            return without_verdict(EvaluationError::ShortCircuit(self.limits.deadline));
         };
         let verdict = self.ask(question, left);
-        let ended = self.ended(&verdict, question.review, left);
+        let end = self.end(&verdict, question.review, left);
         let then = Instant::now();
-        match permit.end(ended, then) {
+        match permit.end(end, then) {
             None => {}
             Some(Change::Opened) => {
                 tracing::error!(
@@ -203,7 +207,7 @@ impl Evaluate for Evaluator {
 }
 
 impl Evaluator {
-    /// Asks one call of a fresh instance.
+    /// Answers one question on a fresh instance.
     fn ask(&self, question: &Question<'_>, left: Duration) -> Result<Verdict, EvaluationError> {
         let instances = &self.instances;
         let budget = Budget {
@@ -221,24 +225,24 @@ impl Evaluator {
         verdict.map_err(|error| self.classify(&error, &store, left))
     }
 
-    /// Returns what an answer says about the policy.
-    fn ended(
+    /// Classifies an answer for the circuit breaker.
+    fn end(
         &self,
         verdict: &Result<Verdict, EvaluationError>,
         review: &Review,
         left: Duration,
-    ) -> Ended {
+    ) -> EvaluationEnd {
         let time = left.min(self.limits.deadline.duration());
         match verdict {
             Err(EvaluationError::Deadline(_) | EvaluationError::RequestDeadline)
                 if is_large(review) =>
             {
-                Ended::CutShort
+                EvaluationEnd::CutShort
             }
-            Err(EvaluationError::Deadline(_)) => Ended::Missed,
-            Err(EvaluationError::RequestDeadline) if time >= PLENTY => Ended::Missed,
-            Err(EvaluationError::RequestDeadline) => Ended::CutShort,
-            _ => Ended::InTime,
+            Err(EvaluationError::Deadline(_)) => EvaluationEnd::Missed,
+            Err(EvaluationError::RequestDeadline) if time >= LOOP_TIME => EvaluationEnd::Missed,
+            Err(EvaluationError::RequestDeadline) => EvaluationEnd::CutShort,
+            _ => EvaluationEnd::InTime,
         }
     }
 
@@ -259,7 +263,7 @@ impl Evaluator {
             Some(Trap::Interrupt) => EvaluationError::Deadline(limits.deadline),
             Some(trap) => EvaluationError::Trap(trap.to_string()),
             None if error.is::<PoolConcurrencyLimitError>() => EvaluationError::Busy,
-            // The guest returned, and what it returned can't be read: too much, no UTF-8, not in
+            // The guest returned, and its answer can't be read: too large, not UTF-8, or outside of
             // its memory.
             None => EvaluationError::Answer(format!(
                 "{}; spec.limits.output is {}",
@@ -271,24 +275,24 @@ impl Evaluator {
 }
 
 impl Instances {
-    /// An instance that is configured.
+    /// Creates a configured instance.
     fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Instance> {
         let instance = self.guest.instantiate(store)?;
         if let Some(PerInstance { settings, .. }) = &self.per_instance {
-            // They were accepted at load; a pure function accepts them again.
+            // The settings were accepted at load, and a pure function accepts them again.
             call_configure(store, &instance, settings)?;
         }
         Ok(instance)
     }
 }
 
-/// Entries and bytes of annotations beyond which a review is no evidence against a policy that
-/// misses its deadline: whoever may create a Service could otherwise have the policy set aside for
-/// everybody.
-const LARGE: usize = 500;
+/// The number of entries and the bytes of annotations beyond which a missed deadline is no evidence
+/// against the policy. Otherwise anybody who may create a Service could have the policy
+/// short-circuited for everybody.
+const LARGE_ENTRIES: usize = 500;
 const LARGE_ANNOTATIONS: usize = 64 << 10;
 
-/// Returns whether a Service is so large that it may take long.
+/// Returns true if a Service of the review is so large that an evaluation may take long.
 fn is_large(review: &Review) -> bool {
     [Some(&review.service), review.old_service.as_ref()]
         .into_iter()
@@ -316,7 +320,7 @@ fn is_large(review: &Review) -> bool {
                     .iter()
                     .map(|(key, value)| key.len() + value.len())
                     .sum();
-                entries > LARGE || annotations > LARGE_ANNOTATIONS
+                entries > LARGE_ENTRIES || annotations > LARGE_ANNOTATIONS
             },
         )
 }

@@ -1,9 +1,10 @@
-//! The lock for large bodies: they are put together and parsed one at a time, because a JSON tree
-//! takes many times its text.
+//! The large-body lock: large bodies are joined and parsed one at a time, because a JSON tree takes
+//! up to a hundred times its text.
 //!
 //! Invariants: whoever parses a large body holds the lock meanwhile, also the observers that parse
-//! it again after the answer; an ordinary body needs no lock. At most a quarter of the reviews in
-//! flight may wait for it, so that ordinary ones find places. Used by `server` and `observers`.
+//! it again after the response; an ordinary body needs no lock. At most a quarter of the in-flight
+//! slots may be held by reviews that wait for it, so that ordinary reviews find slots. Used by
+//! `server` and `observers`.
 
 pub(crate) mod spare_memory;
 
@@ -11,16 +12,16 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes from which on a body is large. The largest Service that people write (256 KiB of
-/// annotations) has about twice that much in an update.
+/// A body with more bytes is large. The largest Service that people write (256 KiB of annotations)
+/// has about twice that much in an update.
 const LARGE_BODY: usize = 768 << 10;
 
-/// Bytes of the tree of a body from which on it is large: that of a Service with some hundred
-/// ports.
+/// A body whose tree takes more bytes is large. The tree of a Service with some hundred ports takes
+/// about that much.
 const LARGE_TREE: usize = 2 << 20;
 
-/// One in so many reviews in flight may wait for the lock.
-const WAITING: usize = 4;
+/// One in this many reviews in flight may wait for the lock.
+const WAITING_DIVISOR: usize = 4;
 
 /// The lock of one server.
 #[derive(Debug)]
@@ -29,22 +30,22 @@ pub(crate) struct LargeBodyLock {
     waiting: Semaphore,
 }
 
-/// The lock that a body needs before it is parsed; none where it is ordinary.
+/// The lock that a body needs before it is parsed. An ordinary body needs none.
 #[derive(Debug)]
 pub(crate) struct BodyLock {
     large: Option<Arc<LargeBodyLock>>,
 }
 
-/// Leave to parse a body.
+/// The permission to parse a body.
 #[derive(Debug)]
 pub(crate) struct BodyGuard {
     permit: Option<OwnedSemaphorePermit>,
 }
 
-/// A large body can't be parsed in time.
+/// An error: a large body can't be parsed in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TooManyLarge {
-    /// As many wait as may.
+    /// Too many reviews wait for the lock.
     #[error("too many large objects wait; try again")]
     Waiting,
     /// The deadline passed before the lock was free.
@@ -53,16 +54,19 @@ pub(crate) enum TooManyLarge {
 }
 
 impl LargeBodyLock {
-    /// For a server that has at most so many reviews in flight.
+    /// Creates the lock of a server with this many in-flight slots.
     pub(crate) fn new(in_flight: usize) -> Arc<Self> {
-        let waiting = in_flight.div_ceil(WAITING).clamp(1, Semaphore::MAX_PERMITS);
+        let waiting = in_flight
+            .div_ceil(WAITING_DIVISOR)
+            .clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Self {
             lock: Arc::new(Semaphore::new(1)),
             waiting: Semaphore::new(waiting),
         })
     }
 
-    /// The lock that a body of so many bytes needs, whose tree takes so many bytes.
+    /// Returns the lock that a body needs, by its length and the estimated size of its tree in
+    /// bytes.
     pub(crate) fn for_body(self: &Arc<Self>, body: usize, tree: usize) -> BodyLock {
         let is_large = body > LARGE_BODY || tree > LARGE_TREE;
         BodyLock {
@@ -79,11 +83,11 @@ impl LargeBodyLock {
 }
 
 impl BodyLock {
-    /// Takes the lock, at once where the body is ordinary.
+    /// Takes the lock. Returns at once if the body is ordinary.
     ///
     /// # Errors
     ///
-    /// When too many wait for it, or it is not free before the deadline.
+    /// Fails when too many reviews wait for it, or it is not free before the deadline.
     pub(crate) async fn acquire(&self, deadline: Instant) -> Result<BodyGuard, TooManyLarge> {
         let Some(large) = &self.large else {
             return Ok(BodyGuard { permit: None });
@@ -98,7 +102,7 @@ impl BodyLock {
         })
     }
 
-    /// Takes the lock on a thread that may wait as long as it takes.
+    /// Takes the lock, and blocks the thread without a deadline: for background threads.
     pub(crate) fn acquire_blocking(&self) -> BodyGuard {
         let permit = |large: &Arc<LargeBodyLock>| pollster::block_on(large.acquire());
         BodyGuard {
@@ -108,7 +112,7 @@ impl BodyLock {
 }
 
 impl BodyGuard {
-    /// Whether the body is large, so that no other large body is parsed meanwhile.
+    /// Returns true if the body is large, so that no other large body is parsed meanwhile.
     pub(crate) fn is_exclusive(&self) -> bool {
         self.permit.is_some()
     }

@@ -1,27 +1,29 @@
-//! Freed memory goes back to the system at once where much of it was freed.
+//! Returns freed memory to the system after large bodies.
 //!
-//! glibc keeps what a thread frees for that thread's next use. Whatever thread once read a large
-//! body would so hold tens of MiB for good, of which the container's limit allows few. Called by
-//! `capacity` after every large body; other C libraries give back of themselves, or not.
+//! glibc keeps what a thread frees for that thread's next use. Each thread that once parsed a large
+//! body would so keep tens of MiB for good, and the container's limit leaves room for few of these.
+//! Called when the large-body lock is released, and by `Server::run`. Does nothing with other C
+//! libraries.
 
-/// Bytes of a piece of memory that is the system's own, and goes back to it when it is freed. glibc
-/// begins with 128 KiB, and raises that whenever a larger piece is freed, up to 32 MiB; then bodies
-/// lie among everything else, and stay.
+/// Allocations from this many bytes on are mapped from the system, and returned to it when they are
+/// freed. glibc begins with 128 KiB and raises the threshold whenever a larger allocation is freed,
+/// up to 32 MiB; bodies would then lie among everything else, and stay.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const LARGE_PIECE: libc::c_int = 256 << 10;
+const MMAP_THRESHOLD: libc::c_int = 256 << 10;
 
-/// Large pieces of memory are the system's own from now on.
+/// Fixes the threshold, so that glibc does not raise it.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "a call of the C library that has no conditions")]
-pub(crate) fn settle() {
+pub(crate) fn fix_mmap_threshold() {
     // SAFETY: mallopt(3) may be called at any time, on any thread.
-    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_PIECE) };
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD) };
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub(crate) fn settle() {}
+pub(crate) fn fix_mmap_threshold() {}
 
-/// Takes milliseconds, during which threads that allocate may wait.
+/// Returns free memory to the system. Takes milliseconds, during which threads that allocate may
+/// wait.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "a call of the C library that has no conditions")]
 pub(crate) fn give_back() {

@@ -1,4 +1,4 @@
-//! What the host counts of certificates.
+//! Counters and gauges of certificates, registered by `metrics` and updated by `tls` and `server`.
 
 use crate::status::SelfManagedStatus;
 use jiff::Timestamp;
@@ -14,27 +14,27 @@ struct CertificateLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
+struct ResultLabel {
     result: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Why {
+struct ReasonLabel {
     reason: &'static str,
 }
 
-/// Whose certificate expires.
+/// The owner of a certificate that expires.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Whose {
-    /// The one that the host shows.
+pub(crate) enum CertificateOwner {
+    /// The host's own certificate.
     Server,
-    /// The authority that the host makes its own by.
+    /// The authority that signs the host's own certificates.
     Authority,
-    /// The authority of the clients.
+    /// The authority of clients' certificates.
     Clients,
 }
 
-impl Whose {
+impl CertificateOwner {
     fn label(self) -> CertificateLabel {
         let certificate = match self {
             Self::Server => "server",
@@ -45,35 +45,35 @@ impl Whose {
     }
 }
 
-/// Why a client's certificate was not taken.
+/// The reason for which a client's certificate was refused.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ClientRefused {
-    /// It showed none.
+    /// The client showed none.
     Missing,
-    /// It is by another authority, expired, or has another name.
+    /// It is signed by another authority, has expired, or has another name.
     Invalid,
 }
 
 impl ClientRefused {
     const ALL: [Self; 2] = [Self::Missing, Self::Invalid];
 
-    fn label(self) -> Why {
+    fn label(self) -> ReasonLabel {
         let reason = match self {
             Self::Missing => "missing",
             Self::Invalid => "invalid",
         };
-        Why { reason }
+        ReasonLabel { reason }
     }
 }
 
-/// Cloned freely; all clones are one.
+/// The metrics of certificates. Clones share them.
 #[derive(Clone)]
 pub(crate) struct CertificateMetrics {
     expiry: Family<CertificateLabel, Gauge>,
-    reloads: Family<Ended, Counter>,
-    refused: Family<Why, Counter>,
+    reloads: Family<ResultLabel, Counter>,
+    refused: Family<ReasonLabel, Counter>,
     leader: Gauge,
-    troubles: Family<Why, Counter>,
+    troubles: Family<ReasonLabel, Counter>,
 }
 
 impl CertificateMetrics {
@@ -86,7 +86,7 @@ impl CertificateMetrics {
             troubles: Family::default(),
         };
         for result in [SUCCESS, FAILURE] {
-            drop(metrics.reloads.get_or_create(&Ended { result }));
+            drop(metrics.reloads.get_or_create(&ResultLabel { result }));
         }
         for why in ClientRefused::ALL {
             drop(metrics.refused.get_or_create(&why.label()));
@@ -121,14 +121,14 @@ impl CertificateMetrics {
         metrics
     }
 
-    pub(crate) fn expires(&self, of: Whose, end: Timestamp) {
+    pub(crate) fn expires(&self, of: CertificateOwner, end: Timestamp) {
         self.expiry.get_or_create(&of.label()).set(end.as_second());
     }
 
-    pub(crate) fn reloaded(&self, well: bool) {
+    pub(crate) fn reloaded(&self, success: bool) {
         self.reloads
-            .get_or_create(&Ended {
-                result: if well { SUCCESS } else { FAILURE },
+            .get_or_create(&ResultLabel {
+                result: if success { SUCCESS } else { FAILURE },
             })
             .inc();
     }
@@ -137,18 +137,18 @@ impl CertificateMetrics {
         self.refused.get_or_create(&why.label()).inc();
     }
 
-    pub(crate) fn noted(&self, state: &SelfManagedStatus) {
+    pub(crate) fn self_managed(&self, state: &SelfManagedStatus) {
         self.leader.set(state.leader.into());
         if let Some(end) = state
             .authority_until
             .as_ref()
             .and_then(|end| end.parse().ok())
         {
-            self.expires(Whose::Authority, end);
+            self.expires(CertificateOwner::Authority, end);
         }
         for trouble in &state.troubles {
             self.troubles
-                .get_or_create(&Why {
+                .get_or_create(&ReasonLabel {
                     reason: trouble.reason.word(),
                 })
                 .inc();

@@ -1,5 +1,4 @@
-//! What the metrics tell of the engine: how often it compiled, and how often the cache spared it
-//! that. Read when somebody asks.
+//! Counters of the engine: compilations, and look-ups in the code cache. Read at each scrape.
 
 use crate::engine::Engine;
 use prometheus_client::collector::Collector;
@@ -9,12 +8,12 @@ use prometheus_client::metrics::counter::ConstCounter;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-/// Metrics of an engine, once there is one.
+/// The metrics of the engine, once there is one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EngineMetrics(Arc<OnceLock<Arc<Engine>>>);
 
 impl EngineMetrics {
-    /// From now on its counts are told; a host has one engine.
+    /// Sets the engine whose counters are read; a host has one.
     pub(crate) fn watch(&self, engine: Arc<Engine>) {
         let _ = self.0.set(engine);
     }

@@ -1,5 +1,5 @@
-//! What the metrics tell of the watchers: read when somebody asks, so that the watchers count
-//! nothing themselves.
+//! Metrics of the watchers, read at each scrape, so that the watchers need no counters of their
+//! own.
 
 use crate::watchers::{Feed, State, Watched};
 use prometheus_client::collector::Collector;
@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Metrics of the watchers, by kind of object.
+/// Metrics of the watchers, labelled by kind of object.
 #[derive(Debug)]
 pub(crate) struct FeedMetrics(Arc<Watched>);
 
@@ -36,14 +36,14 @@ impl Collector for FeedMetrics {
         let synced = |feed: &Feed| Some(f64::from(u8::from(feed.state == State::Synced)));
         scrape.gauge(
             "synced",
-            "1 while the objects are as the API server told last, 0 otherwise",
+            "1 while the known objects are up to date, 0 otherwise",
             None,
             synced,
         )?;
         let age = |feed: &Feed| feed.silence(now).map(|silence| silence.as_secs_f64());
         scrape.gauge(
             "contact_age",
-            "Since the API server was last heard of",
+            "Time since the last contact with the API server",
             Some(&Unit::Seconds),
             age,
         )?;
@@ -52,7 +52,7 @@ impl Collector for FeedMetrics {
     }
 }
 
-/// One answer to one scrape.
+/// The encoding of one scrape.
 struct Scrape<'a, 'e> {
     encoder: &'a mut DescriptorEncoder<'e>,
     feeds: &'a BTreeMap<&'static str, Feed>,

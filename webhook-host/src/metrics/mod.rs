@@ -1,5 +1,7 @@
-//! What the host counts. Labels come from small, closed sets: functions, results, policies, modes,
-//! error kinds, status codes, reasons, time-outs.
+//! The host's metrics in the OpenMetrics format.
+//!
+//! Labels come from small, closed sets: functions, results, policies, modes, error kinds, status
+//! codes, reasons, time-outs. Updated by `server` and `live`; read by the admin port.
 
 mod certificate;
 mod engine;
@@ -8,7 +10,7 @@ mod policy;
 mod records;
 mod tally;
 
-pub(crate) use certificate::{CertificateMetrics, ClientRefused, Whose};
+pub(crate) use certificate::{CertificateMetrics, CertificateOwner, ClientRefused};
 pub use policy::EvaluationCounts;
 pub(crate) use policy::PolicyMetrics;
 pub(crate) use records::Recorded;
@@ -34,99 +36,95 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tally::Tallies;
 
-/// From 10 us, which one small policy takes, to the 10 s that an API server waits by default.
-const SECONDS: [f64; 16] = [
+/// The buckets of latency: from 10 us, which one small policy takes, to the 10 s that an API server
+/// waits by default.
+const LATENCY_BUCKETS: [f64; 16] = [
     1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.5, 2.0,
     10.0,
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
+struct RequestLabels {
     function: &'static str,
     operation: &'static str,
     result: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Of {
+struct PolicyLabel {
     policy: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Failure {
+struct FailureLabels {
     policy: String,
     kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Found {
+struct ViolationLabels {
     policy: String,
     mode: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Refused {
+struct RefusalLabels {
     code: u16,
     reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Kind {
+struct KindLabel {
     kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Registered {
+struct ObjectLabel {
     object: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Asked {
+struct FunctionLabel {
     function: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
-    result: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Came {
+struct ResultLabel {
     result: &'static str,
 }
 
 /// All metrics of a host.
 pub struct Metrics {
     registry: Registry,
-    requests: Family<Request, Counter>,
+    requests: Family<RequestLabels, Counter>,
     validate_seconds: Histogram,
     mutate_seconds: Histogram,
-    evaluations: Family<Of, Histogram>,
-    violations: Family<Found, Counter>,
+    evaluations: Family<PolicyLabel, Histogram>,
+    violations: Family<ViolationLabels, Counter>,
     counts: AllCounts,
-    loaded: Family<Of, Gauge>,
-    short_circuited: Family<Of, Gauge>,
-    failures: Family<Failure, Counter>,
-    refusals: Family<Refused, Counter>,
+    loaded: Family<PolicyLabel, Gauge>,
+    short_circuited: Family<PolicyLabel, Gauge>,
+    failures: Family<FailureLabels, Counter>,
+    refusals: Family<RefusalLabels, Counter>,
     handshakes: Counter,
-    timeouts: Family<Kind, Counter>,
+    timeouts: Family<KindLabel, Counter>,
     connections: Gauge,
     full: Counter,
     evicted: Counter,
     in_flight: Gauge,
-    reloads: Family<Ended, Counter>,
-    namespaces: Family<Came, Counter>,
-    checks: Family<Came, Counter>,
+    reloads: Family<ResultLabel, Counter>,
+    namespaces: Family<ResultLabel, Counter>,
+    checks: Family<ResultLabel, Counter>,
     last_success: Gauge,
-    /// One series, once there is something to tell.
-    registered: Family<Registered, Gauge>,
+    /// One series; absent until the host has looked at the webhook configurations.
+    registered: Family<ObjectLabel, Gauge>,
     candidates: Tallies,
     recorded: RecordedReviews,
     pub(crate) engine: EngineMetrics,
     pub(crate) certificates: CertificateMetrics,
 }
 
-/// What took too long.
+/// A wait that took longer than its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TimedOut {
     /// A TLS handshake.
@@ -135,12 +133,12 @@ pub(crate) enum TimedOut {
     Head,
     /// A request's body.
     Body,
-    /// An answer, to be taken by the client.
+    /// A response, to be read by the client.
     Write,
     /// The next request.
     Idle,
-    /// The other reviews, for one that waited for its turn.
-    Turn,
+    /// A review that waited for an evaluation permit.
+    EvaluationPermit,
 }
 
 impl TimedOut {
@@ -150,44 +148,44 @@ impl TimedOut {
         Self::Body,
         Self::Write,
         Self::Idle,
-        Self::Turn,
+        Self::EvaluationPermit,
     ];
 
-    fn kind(self) -> Kind {
+    fn kind(self) -> KindLabel {
         let kind = match self {
             Self::Handshake => "handshake",
             Self::Head => "head",
             Self::Body => "body",
             Self::Write => "write",
             Self::Idle => "idle",
-            Self::Turn => "turn",
+            Self::EvaluationPermit => "turn",
         };
-        Kind { kind }
+        KindLabel { kind }
     }
 }
 
-/// Counts what it stands for while it lives.
-pub(crate) struct Counted(Gauge);
+/// Increments a gauge while it lives.
+pub(crate) struct GaugeGuard(Gauge);
 
-impl Counted {
+impl GaugeGuard {
     fn new(gauge: &Gauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
 }
 
-impl Drop for Counted {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
 fn histogram() -> Histogram {
-    Histogram::new(SECONDS)
+    Histogram::new(LATENCY_BUCKETS)
 }
 
 impl Metrics {
-    /// All zero.
+    /// Registers all metrics, with the value zero.
     pub(crate) fn new(watched: Option<&Arc<Watched>>) -> Self {
         let mut registry = Registry::with_prefix("sallyport");
         if let Some(watched) = watched {
@@ -204,7 +202,7 @@ impl Metrics {
         let namespaces = Family::default();
         registry.register(
             "namespace_waits",
-            "Reviews that waited for watchers to tell of their namespace, by result",
+            "Reviews that waited until watchers knew their namespace, by result",
             namespaces.clone(),
         );
         let requests = Family::default();
@@ -213,21 +211,21 @@ impl Metrics {
             "Reviews answered, by function, operation and result",
             requests.clone(),
         );
-        let seconds = Family::<Asked, Histogram>::new_with_constructor(histogram);
+        let seconds = Family::<FunctionLabel, Histogram>::new_with_constructor(histogram);
         registry.register_with_unit(
             "admission",
-            "From the end of the request's head to the answer",
+            "Time from the end of the request's head to the response",
             Unit::Seconds,
             seconds.clone(),
         );
-        let evaluations = Family::<Of, Histogram>::new_with_constructor(histogram);
+        let evaluations = Family::<PolicyLabel, Histogram>::new_with_constructor(histogram);
         registry.register_with_unit(
             "policy_evaluation",
-            "What a policy takes of a review",
+            "Time of one policy for one review",
             Unit::Seconds,
             evaluations.clone(),
         );
-        let violations = Family::<Found, Counter>::default();
+        let violations = Family::<ViolationLabels, Counter>::default();
         registry.register(
             "policy_violations",
             "Violations found, by the policy's mode",
@@ -239,7 +237,7 @@ impl Metrics {
             "Reviews on which a policy had no verdict, by kind",
             failures.clone(),
         );
-        let loaded = Family::<Of, Gauge>::default();
+        let loaded = Family::<PolicyLabel, Gauge>::default();
         registry.register(
             "policy_loaded",
             "1 when the policy is loaded, 0 when it is broken",
@@ -285,11 +283,15 @@ impl Metrics {
         let in_flight = Gauge::default();
         registry.register(
             "reviews_in_flight",
-            "Reviews that run or wait for their turn",
+            "Reviews in flight: running, or waiting for an evaluation permit",
             in_flight.clone(),
         );
-        let timeouts = Family::<Kind, Counter>::default();
-        registry.register("timeouts", "What took too long, by kind", timeouts.clone());
+        let timeouts = Family::<KindLabel, Counter>::default();
+        registry.register(
+            "timeouts",
+            "Waits that took longer than their limit, by kind",
+            timeouts.clone(),
+        );
         for timed_out in TimedOut::ALL {
             drop(timeouts.get_or_create(&timed_out.kind()));
         }
@@ -298,14 +300,14 @@ impl Metrics {
             ("contract", sallyport_core::contract::VERSION),
         ]);
         registry.register("build", "The host's version and the contract's", build);
-        let reloads = Family::<Ended, Counter>::default();
+        let reloads = Family::<ResultLabel, Counter>::default();
         registry.register(
             "reload",
             "Reloads of policies and configuration, by result",
             reloads.clone(),
         );
         for result in [SUCCESS, FAILURE] {
-            drop(reloads.get_or_create(&Ended { result }));
+            drop(reloads.get_or_create(&ResultLabel { result }));
         }
         let last_success = Gauge::default();
         registry.register_with_unit(
@@ -330,10 +332,10 @@ impl Metrics {
         );
         let certificates = CertificateMetrics::register(&mut registry);
         Self {
-            validate_seconds: seconds.get_or_create_owned(&Asked {
+            validate_seconds: seconds.get_or_create_owned(&FunctionLabel {
                 function: "validate",
             }),
-            mutate_seconds: seconds.get_or_create_owned(&Asked { function: "mutate" }),
+            mutate_seconds: seconds.get_or_create_owned(&FunctionLabel { function: "mutate" }),
             registry,
             requests,
             evaluations,
@@ -361,9 +363,10 @@ impl Metrics {
         }
     }
 
-    /// The metrics of one policy: those that a policy of the same name had before.
+    /// Returns the metrics of one policy. They continue those of an earlier policy with the same
+    /// name.
     pub(crate) fn of(&self, policy: &Policy) -> PolicyMetrics {
-        let of = Of {
+        let of = PolicyLabel {
             policy: policy.name().to_string(),
         };
         self.loaded
@@ -371,7 +374,7 @@ impl Metrics {
             .set(policy.load_error().is_none().into());
         let seconds = self.evaluations.get_or_create_owned(&of);
         let counts = self.counts.of(&of.policy);
-        let found = Found {
+        let found = ViolationLabels {
             policy: of.policy,
             mode: mode(policy.manifest().spec.mode),
         };
@@ -382,11 +385,11 @@ impl Metrics {
         }
     }
 
-    /// Policies that are there no more are neither loaded nor broken. What they counted stays.
+    /// Removes the gauges of policies that are no longer served. Their counters stay.
     pub(crate) fn forget(&self, before: &[Arc<Policy>], now: &[Arc<Policy>]) {
         let now: BTreeSet<_> = now.iter().map(|policy| policy.name()).collect();
         for gone in before.iter().filter(|policy| !now.contains(policy.name())) {
-            let of = Of {
+            let of = PolicyLabel {
                 policy: gone.name().to_string(),
             };
             self.loaded.remove(&of);
@@ -394,33 +397,33 @@ impl Metrics {
         }
     }
 
-    /// A review waited for watchers to tell of its namespace; whether they did.
-    pub(crate) fn awaited_namespace(&self, came: bool) {
+    /// Counts a review that waited until watchers knew its namespace, by whether they did in time.
+    pub(crate) fn awaited_namespace(&self, is_known: bool) {
         self.namespaces
-            .get_or_create(&Came {
-                result: if came { "known" } else { "unknown" },
+            .get_or_create(&ResultLabel {
+                result: if is_known { "known" } else { "unknown" },
             })
             .inc();
     }
 
-    /// A ServicePolicy was checked: `allowed`, `denied` or `late`.
+    /// Counts a check of a ServicePolicy: `allowed`, `denied` or `late`.
     pub(crate) fn checked_policy(&self, result: &'static str) {
-        self.checks.get_or_create(&Came { result }).inc();
+        self.checks.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// A reload ended: well, with the time, or not.
+    /// Counts a reload: a success with its time, or a failure.
     pub(crate) fn reloaded(&self, success: Option<SystemTime>) {
         let result = if success.is_some() { SUCCESS } else { FAILURE };
-        self.reloads.get_or_create(&Ended { result }).inc();
+        self.reloads.get_or_create(&ResultLabel { result }).inc();
         if let Some(time) = success {
             self.last_success.set(unix(time));
         }
     }
 
-    /// Whether the webhook configurations are in shape.
+    /// Sets the state of the webhook configurations.
     pub(crate) fn registered(&self, in_shape: bool) {
         self.registered
-            .get_or_create(&Registered { object: "webhooks" })
+            .get_or_create(&ObjectLabel { object: "webhooks" })
             .set(in_shape.into());
     }
 
@@ -436,7 +439,7 @@ impl Metrics {
             Function::Validate(_) => ("validate", &self.validate_seconds),
         };
         seconds.observe(took.as_secs_f64());
-        let labels = Request {
+        let labels = RequestLabels {
             function,
             operation: operation(request.operation),
             result: result(outcome),
@@ -444,7 +447,7 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
         for evaluation in &outcome.evaluations {
             if let Some(error) = &evaluation.error {
-                let labels = Failure {
+                let labels = FailureLabels {
                     policy: evaluation.policy.to_string(),
                     kind: error.kind(),
                 };
@@ -453,9 +456,11 @@ impl Metrics {
         }
     }
 
-    /// Counts a request that was answered without a review: its HTTP status and a stable word.
+    /// Counts a request that was refused without a review, by HTTP status and reason.
     pub(crate) fn refused(&self, code: u16, reason: &'static str) {
-        self.refusals.get_or_create(&Refused { code, reason }).inc();
+        self.refusals
+            .get_or_create(&RefusalLabels { code, reason })
+            .inc();
     }
 
     pub(crate) fn handshake_failed(&self, why: &str) {
@@ -477,29 +482,29 @@ impl Metrics {
             .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
-    pub(crate) fn connection(&self) -> Counted {
-        Counted::new(&self.connections)
+    pub(crate) fn connection(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.connections)
     }
 
-    pub(crate) fn in_flight(&self) -> Counted {
-        Counted::new(&self.in_flight)
+    pub(crate) fn in_flight(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.in_flight)
     }
 
-    /// What candidates' opinions came to.
+    /// Returns the counters of candidates.
     pub(crate) fn candidates(&self) -> &Tallies {
         &self.candidates
     }
 
-    /// What became of records.
+    /// Returns the counters of recorded reviews.
     pub(crate) fn recorded(&self) -> &RecordedReviews {
         &self.recorded
     }
 
-    /// The OpenMetrics text format. What nobody tells the metrics is asked now, of the policies
-    /// that serve.
+    /// Returns the metrics in the OpenMetrics text format. The state of circuit breakers is read
+    /// from the policies at this moment.
     pub(crate) fn to_text(&self, policies: &[Arc<Policy>]) -> String {
         for policy in policies {
-            let of = Of {
+            let of = PolicyLabel {
                 policy: policy.name().to_string(),
             };
             self.short_circuited

@@ -1,8 +1,7 @@
-//! What is counted of one policy: its metrics, and the same in few words for a status.
+//! The metrics of one policy, and its evaluation counts for the status of a ServicePolicy.
 //!
-//! A set of policies carries these, so that counting takes no look-up. What was counted belongs to
-//! the policy's name and outlives the set. Made by `metrics`, counted by `live`, read by
-//! `cluster::counts`.
+//! A set of policies carries these, so counting needs no look-up. Counters belong to the policy's
+//! name and outlive the set. Made by `metrics`, updated by `live`, read by `cluster::counts`.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
@@ -11,25 +10,25 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// One policy's metrics, looked up once a set.
+/// One policy's metrics, looked up once for each set.
 pub(crate) struct PolicyMetrics {
     pub(crate) seconds: Histogram,
     pub(crate) violations: Counter,
     pub(crate) counts: Arc<Counts>,
 }
 
-/// Reviews since the start in which a policy was asked, found violations, and had no verdict.
+/// The evaluations of one policy since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EvaluationCounts {
-    /// Reviews that it was asked about.
+    /// All evaluations.
     pub total: u64,
-    /// Of these, the ones in which it found violations.
+    /// Evaluations that found violations.
     pub violating: u64,
-    /// Of these, the ones on which it had no verdict.
+    /// Evaluations that ended in an error.
     pub failed: u64,
 }
 
-/// [`EvaluationCounts`] that go on.
+/// The counters behind [`EvaluationCounts`].
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     total: AtomicU64,
@@ -37,12 +36,12 @@ pub(crate) struct Counts {
     failed: AtomicU64,
 }
 
-/// By policy. Off the hot path.
+/// The counters of all policies by name. Not locked by reviews.
 #[derive(Debug, Default)]
 pub(crate) struct AllCounts(Mutex<BTreeMap<String, Arc<Counts>>>);
 
 impl AllCounts {
-    /// Those that a policy of the same name had before.
+    /// Returns the counters of a policy, which are those of an earlier policy with the same name.
     pub(crate) fn of(&self, policy: &str) -> Arc<Counts> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(policy.to_owned()).or_default())

@@ -1,4 +1,4 @@
-//! Answered reviews, by what became of their records.
+//! Counters of recorded reviews, by result.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;

@@ -1,4 +1,4 @@
-//! What candidates' opinions came to, by policy. A new candidate begins at zero.
+//! Counters of candidates, by policy and result. A new candidate begins at zero.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -10,7 +10,7 @@ use sallyport_core::policy::Policy;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Reviews for which the thread had no time.
+/// The result of reviews for which the shadow had no time.
 const SKIPPED: &str = "skipped";
 
 const DIVERGENCES: [Divergence; 5] = [
@@ -28,17 +28,17 @@ struct Labels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Of {
+struct PolicyLabel {
     policy: String,
 }
 
 /// The metrics of all candidates.
 pub(crate) struct Tallies {
     reviews: Family<Labels, Counter>,
-    loaded: Family<Of, Gauge>,
+    loaded: Family<PolicyLabel, Gauge>,
 }
 
-/// One candidate's counters, looked up once a set.
+/// One candidate's counters by result, looked up once for each set.
 pub(crate) struct Tally(BTreeMap<&'static str, Counter>);
 
 impl Tallies {
@@ -49,7 +49,7 @@ impl Tallies {
             "Reviews of a policy with a candidate, by what the candidate says of them",
             reviews.clone(),
         );
-        let loaded = Family::<Of, Gauge>::default();
+        let loaded = Family::<PolicyLabel, Gauge>::default();
         registry.register(
             "candidate_loaded",
             "1 when the candidate is loaded, 0 when it is broken",
@@ -58,11 +58,12 @@ impl Tallies {
         Self { reviews, loaded }
     }
 
-    /// The counters of one candidate, from zero on unless it was there before.
+    /// Returns the counters of one candidate. They begin at zero unless the candidate was in the
+    /// previous set.
     pub(crate) fn of(&self, candidate: &Policy) -> Tally {
         let policy = &candidate.manifest().metadata.name;
         self.loaded
-            .get_or_create(&Of {
+            .get_or_create(&PolicyLabel {
                 policy: policy.clone(),
             })
             .set(candidate.load_error().is_none().into());
@@ -78,14 +79,14 @@ impl Tallies {
         Tally(results().map(counter).collect())
     }
 
-    /// Forgets what candidates counted that are there no more, or are others now.
+    /// Removes the counters of candidates that are gone or were replaced.
     pub(crate) fn forget(&self, before: &[Arc<Policy>], now: &[Arc<Policy>]) {
         for gone in before
             .iter()
             .filter(|candidate| !now.iter().any(|now| Arc::ptr_eq(now, candidate)))
         {
             let policy = &gone.manifest().metadata.name;
-            self.loaded.remove(&Of {
+            self.loaded.remove(&PolicyLabel {
                 policy: policy.clone(),
             });
             for result in results() {
@@ -107,7 +108,7 @@ impl Tally {
         self.0[SKIPPED].inc();
     }
 
-    /// How many of each.
+    /// Returns the counts by result.
     pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
         self.0
             .iter()

@@ -1,9 +1,9 @@
-//! Observers look at reviews that were answered already: the shadow asks candidates, the recorder
-//! writes a file.
+//! Observers of answered reviews: the shadow asks candidates, the recorder writes a file.
 //!
-//! Each has one thread and one bounded queue. A request hands over what it was answered with and
-//! never waits; a review that does not fit the queue is counted and dropped. Both take the lock for
-//! large bodies before they parse one again. Started and fed by `server`.
+//! Each has one thread and one bounded queue. A request hands over the review with its outcome and
+//! never waits; a review that does not fit the queue is counted and dropped. Both take the
+//! large-body lock before they parse a large body again. Created by `cli` and `server`, fed by
+//! `server`.
 
 mod queue;
 mod recorder;

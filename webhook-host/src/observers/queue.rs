@@ -1,8 +1,7 @@
-//! What was answered and waits for a thread in the background: bounded by number and by bytes, and
-//! never waited for.
+//! The queue between requests and an observer's thread, bounded by number and by bytes.
 //!
-//! The hot path hands over and goes on; what doesn't fit is the caller's to count. Used by `shadow`
-//! and `recorder`.
+//! Requests never wait for it: a review that doesn't fit is dropped, which the caller counts. Used
+//! by `shadow` and `recorder`.
 
 use crate::large_body::BodyLock;
 use crate::live::Set;
@@ -14,60 +13,60 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
 
-/// Reviews that may wait: some hundredths of a second of a busy cluster.
-const MAX_WAITING: usize = 1024;
+/// The largest number of queued reviews: those of some hundredths of a second in a busy cluster.
+const MAX_QUEUED_REVIEWS: usize = 1024;
 
-/// Bytes of bodies that may wait, beside those of requests in flight: `Limits::held` does not
-/// count them.
-const MOST_BYTES: usize = 16 << 20;
+/// The largest size of queued bodies together. They come on top of requests in flight:
+/// `--body-memory` does not count them.
+const MAX_QUEUED_BYTES: usize = 16 << 20;
 
-/// A review with its answer, and all that it was answered by.
+/// An answered review with everything that decided it.
 pub(crate) struct Answered {
     pub(crate) function: Function,
     pub(crate) body: Bytes,
-    /// Of the body, for whoever reads it once more.
+    /// The lock to take before the body is parsed again.
     pub(crate) lock: BodyLock,
-    /// When it arrived, as policies saw it.
+    /// The time of its arrival, as policies saw it.
     pub(crate) now: SystemTime,
     pub(crate) set: Arc<Set>,
-    /// As policies saw it: watchers may have told more since.
+    /// The inventory as policies saw it: watchers may have changed it since.
     pub(crate) inventory: Inventory,
     pub(crate) outcome: Outcome,
 }
 
-/// The end that requests see.
+/// The sending end, for requests.
 pub(crate) struct Queue {
     sender: SyncSender<Arc<Answered>>,
     held: Arc<AtomicUsize>,
 }
 
-/// The end that a thread reads.
-pub(crate) struct Waiting {
+/// The receiving end, for the observer's thread.
+pub(crate) struct QueueReader {
     receiver: Receiver<Arc<Answered>>,
     held: Arc<AtomicUsize>,
 }
 
-/// Both ends.
-pub(crate) fn queue() -> (Queue, Waiting) {
-    let (sender, receiver) = sync_channel(MAX_WAITING);
+/// Creates a queue.
+pub(crate) fn queue() -> (Queue, QueueReader) {
+    let (sender, receiver) = sync_channel(MAX_QUEUED_REVIEWS);
     let held = Arc::new(AtomicUsize::new(0));
     (
         Queue {
             sender,
             held: Arc::clone(&held),
         },
-        Waiting { receiver, held },
+        QueueReader { receiver, held },
     )
 }
 
 impl Queue {
-    /// Whether there was room for it.
+    /// Queues a review. Returns false if there is no room for it.
     #[must_use]
     pub(crate) fn offer(&self, answered: &Arc<Answered>) -> bool {
         let bytes = answered.body.len();
         let before = self.held.fetch_add(bytes, Ordering::Relaxed);
-        let fits =
-            before + bytes <= MOST_BYTES && self.sender.try_send(Arc::clone(answered)).is_ok();
+        let fits = before + bytes <= MAX_QUEUED_BYTES
+            && self.sender.try_send(Arc::clone(answered)).is_ok();
         if !fits {
             self.held.fetch_sub(bytes, Ordering::Relaxed);
         }
@@ -75,10 +74,11 @@ impl Queue {
     }
 }
 
-impl Waiting {
-    /// The next one, or `Timeout`, or `Disconnected` when nothing can come any more.
-    pub(crate) fn next(&self, patience: Duration) -> Result<Arc<Answered>, RecvTimeoutError> {
-        let next = self.receiver.recv_timeout(patience)?;
+impl QueueReader {
+    /// Returns the next review, `Timeout` if none arrives in time, or `Disconnected` when the queue
+    /// was dropped.
+    pub(crate) fn next(&self, timeout: Duration) -> Result<Arc<Answered>, RecvTimeoutError> {
+        let next = self.receiver.recv_timeout(timeout)?;
         self.held.fetch_sub(next.body.len(), Ordering::Relaxed);
         Ok(next)
     }

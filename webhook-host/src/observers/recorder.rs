@@ -1,10 +1,10 @@
-//! Answered reviews go to a file here: on a thread in the background, after the answer was given.
+//! The recorder: writes answered reviews to a file, on a thread in the background.
 //!
-//! A request hands over what it was answered with and goes on. What doesn't fit the queue is
-//! counted as dropped; what can't be written, because the disk is full, as failed, and logged once
-//! a minute at most. Started by `cli::serve`.
+//! A review that doesn't fit the queue is counted as dropped. One that can't be written, for
+//! example because the disk is full, is counted as failed and logged at most once a minute. Started
+//! by `cli::serve`.
 
-use super::queue::{Answered, Queue, Waiting, queue};
+use super::queue::{Answered, Queue, QueueReader, queue};
 use crate::metrics::{Metrics, Recorded};
 use crate::record::{HashKey, LogFile, Record};
 use prometheus_client::metrics::counter::Counter;
@@ -16,37 +16,37 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long the thread waits for a review before it looks whether it should end.
+/// The interval at which an idle thread checks if it should end.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How often it is told at most that reviews can't be recorded: on a disk that is nearly full, now
-/// one fits and now none.
-const TOLD: Duration = Duration::from_secs(60);
+/// The shortest interval between two log lines about reviews that can't be recorded: on a nearly
+/// full disk some fit and some don't.
+const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How often the thread looks whether its file is still where it was.
-const LOOK: Duration = Duration::from_secs(1);
+/// The interval at which the thread checks that its file is still at its path.
+const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What keeps answered reviews.
+/// Records answered reviews.
 pub struct Recorder {
     queue: Queue,
     dropped: Counter,
-    ending: Arc<AtomicBool>,
+    is_ending: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
-/// The thread's side.
+/// The thread's state.
 struct Writer {
     file: LogFile,
     key: HashKey,
-    /// Which of the files that were begun the key is for.
-    keyed: u64,
-    ending: Arc<AtomicBool>,
+    /// The number of the file that the key is for: each file has its own.
+    key_file: u64,
+    is_ending: Arc<AtomicBool>,
     written: Counter,
     failed: Counter,
-    /// When it was told last that reviews can't be recorded, and whether that holds still.
-    told: Option<Instant>,
+    /// The last time a failure was logged, and whether the last review failed.
+    failure_logged: Option<Instant>,
     is_failing: bool,
-    looked: Instant,
+    file_checked: Instant,
 }
 
 impl Recorder {
@@ -54,21 +54,21 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// When the process can't start one more, or the system has no random numbers.
+    /// Fails when the process can't start another thread, or the system has no random numbers.
     pub fn start(file: LogFile, metrics: &Metrics) -> Result<Self> {
         let (queue, waiting) = queue();
-        let ending = Arc::new(AtomicBool::new(false));
+        let is_ending = Arc::new(AtomicBool::new(false));
         let counter = |result| metrics.recorded().get_or_create_owned(&Recorded { result });
         let writer = Writer {
-            keyed: file.begun(),
+            key_file: file.opened(),
             key: HashKey::random()?,
             file,
-            ending: Arc::clone(&ending),
+            is_ending: Arc::clone(&is_ending),
             written: counter("written"),
             failed: counter("failed"),
-            told: None,
+            failure_logged: None,
             is_failing: false,
-            looked: Instant::now(),
+            file_checked: Instant::now(),
         };
         let dropped = counter("dropped");
         let thread = std::thread::Builder::new()
@@ -77,26 +77,26 @@ impl Recorder {
         Ok(Self {
             queue,
             dropped,
-            ending,
+            is_ending,
             thread,
         })
     }
 
-    /// Records this review, as soon as there is time, or not at all.
+    /// Queues a review to be recorded, or counts it as dropped.
     pub(crate) fn take(&self, answered: &Arc<Answered>) {
         if !self.queue.offer(answered) {
             self.dropped.inc();
         }
     }
 
-    /// Waits until all that was taken is written, but not for long.
-    pub fn finish(&self, patience: Duration) {
+    /// Waits until all queued reviews are written, or the timeout passes.
+    pub fn finish(&self, timeout: Duration) {
         let began = Instant::now();
-        self.ending.store(true, Ordering::Relaxed);
+        self.is_ending.store(true, Ordering::Relaxed);
         while !self.thread.is_finished() {
-            if began.elapsed() > patience {
+            if began.elapsed() > timeout {
                 tracing::warn!(
-                    "not all reviews are recorded: writing them takes more than {patience:?}"
+                    "not all reviews are recorded: writing them takes more than {timeout:?}"
                 );
                 return;
             }
@@ -106,14 +106,14 @@ impl Recorder {
 }
 
 impl Writer {
-    fn run(mut self, waiting: &Waiting) {
+    fn run(mut self, waiting: &QueueReader) {
         loop {
             match waiting.next(TICK) {
                 Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) if self.ending.load(Ordering::Relaxed) => return,
+                Err(RecvTimeoutError::Timeout) if self.is_ending.load(Ordering::Relaxed) => return,
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(answered) => {
-                    // A bug that one body brings to light must not end the thread.
+                    // A panic on one review must not end the thread.
                     let written = catch_unwind(AssertUnwindSafe(|| self.write(&answered)));
                     self.count(written.unwrap_or_else(|_| Err(Error::other("it panicked"))));
                 }
@@ -122,13 +122,13 @@ impl Writer {
     }
 
     fn write(&mut self, answered: &Answered) -> Result<()> {
-        if self.looked.elapsed() >= LOOK {
+        if self.file_checked.elapsed() >= FILE_CHECK_INTERVAL {
             self.file.follow()?;
-            self.looked = Instant::now();
+            self.file_checked = Instant::now();
         }
         self.file.make_room()?;
-        if self.keyed != self.file.begun() {
-            (self.key, self.keyed) = (HashKey::random()?, self.file.begun());
+        if self.key_file != self.file.opened() {
+            (self.key, self.key_file) = (HashKey::random()?, self.file.opened());
         }
         let line = line(answered, &self.key)?;
         self.file.append(&line)
@@ -144,8 +144,11 @@ impl Writer {
             }
             Err(error) => {
                 self.failed.inc();
-                if self.told.is_none_or(|told| told.elapsed() >= TOLD) {
-                    (self.told, self.is_failing) = (Some(Instant::now()), true);
+                let is_due = self
+                    .failure_logged
+                    .is_none_or(|logged| logged.elapsed() >= FAILURE_LOG_INTERVAL);
+                if is_due {
+                    (self.failure_logged, self.is_failing) = (Some(Instant::now()), true);
                     tracing::error!(%error, "a review can't be recorded; further ones that can't \
                         are only counted");
                 }
@@ -154,8 +157,8 @@ impl Writer {
     }
 }
 
-/// The whole body is a tree meanwhile, but no more when the line is written: a disk may take its
-/// time.
+/// Makes a line of JSON. Holds the large-body lock while the body is a tree, and releases it before
+/// the line is written, because disks may be slow.
 fn line(answered: &Answered, key: &HashKey) -> serde_json::Result<Vec<u8>> {
     let Answered {
         function,

@@ -1,12 +1,11 @@
-//! Candidates are asked here: on one thread in the background, after the answer was given.
+//! The shadow: asks candidates about answered reviews, on a thread in the background.
 //!
-//! A request hands over what it was answered with and goes on. The thread takes at most a quarter
-//! of one processor: it rests three times as long as it worked, and what waits meanwhile beyond the
-//! queue's bounds is counted as skipped. A candidate that loops is bounded by its own deadline, by
-//! [`MAX_EVALUATION`], and by a breaker of its own, which is not the live policy's. Owned by
-//! `handlers`; the thread ends with it.
+//! Invariants: the thread takes at most a quarter of one processor (it rests three times as long as
+//! it worked); a review that doesn't fit the queue is counted as skipped; a candidate that loops is
+//! bounded by its own deadline, by [`CANDIDATE_TIMEOUT`], and by a circuit breaker that is not the
+//! live policy's. Owned by `server`, and ends with it.
 
-use super::queue::{Answered, Queue, Waiting, queue};
+use super::queue::{Answered, Queue, QueueReader, queue};
 use sallyport_core::admission::{AdmissionRequest, Divergence, Shadowed};
 use sallyport_core::excerpt::{MAX_MESSAGE, cut, excerpt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,23 +13,23 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-/// For one candidate on one review, where its own deadline is longer. One that takes longer loops,
-/// and counts as a miss.
-const MAX_EVALUATION: Duration = Duration::from_millis(250);
+/// The time for one candidate on one review, if its own deadline is longer. A review takes
+/// microseconds, so a candidate that takes longer loops, and counts as having missed its deadline.
+const CANDIDATE_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// Rest for each time worked.
-const REST: u32 = 3;
+/// The rest after work, as a multiple of the time worked.
+const REST_FACTOR: u32 = 3;
 
-/// Rest that is worth a sleep: sleeping has a resolution of about 0.1 ms.
-const NAP: Duration = Duration::from_millis(2);
+/// The shortest rest that is slept: sleeping has a resolution of about 0.1 ms.
+const MIN_REST: Duration = Duration::from_millis(2);
 
-/// Divergences that are logged a second; a changed setting may make every review diverge.
-const LINES: u32 = 10;
+/// The divergences that are logged each second. A changed setting may make every review diverge.
+const MAX_LINES_PER_SECOND: u32 = 10;
 
-/// How often the count of those that were not logged is told.
-const SECOND: Duration = Duration::from_secs(1);
+/// The interval after which the number of divergences that were not logged is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What asks candidates.
+/// The sending end of the shadow's queue.
 pub(crate) struct Shadow {
     queue: Queue,
 }
@@ -45,7 +44,7 @@ impl Shadow {
         Ok(Self { queue })
     }
 
-    /// Asks the candidates about this review, as soon as there is time, or not at all.
+    /// Queues a review for the candidates, or counts it as skipped.
     pub(crate) fn ask(&self, answered: &Arc<Answered>) {
         if !self.queue.offer(answered) {
             answered.skip();
@@ -53,23 +52,23 @@ impl Shadow {
     }
 }
 
-fn run(waiting: &Waiting) {
-    let (mut log, mut debt) = (Log::new(Instant::now()), Duration::ZERO);
+fn run(waiting: &QueueReader) {
+    let (mut log, mut rest) = (RateLimitedLog::new(Instant::now()), Duration::ZERO);
     loop {
-        match waiting.next(SECOND) {
+        match waiting.next(LOG_INTERVAL) {
             Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => log.turn(Instant::now()),
+            Err(RecvTimeoutError::Timeout) => log.begin_interval_if_due(Instant::now()),
             Ok(answered) => {
                 let guard = answered.lock.acquire_blocking();
                 let began = Instant::now();
-                // A bug that one body brings to light must not end the thread.
+                // A panic on one review must not end the thread.
                 if catch_unwind(AssertUnwindSafe(|| answered.compare(&mut log))).is_err() {
                     answered.skip();
                 }
                 drop(guard);
-                debt += began.elapsed() * REST;
-                if debt >= NAP {
-                    std::thread::sleep(std::mem::take(&mut debt));
+                rest += began.elapsed() * REST_FACTOR;
+                if rest >= MIN_REST {
+                    std::thread::sleep(std::mem::take(&mut rest));
                 }
             }
         }
@@ -77,8 +76,8 @@ fn run(waiting: &Waiting) {
 }
 
 impl Answered {
-    fn compare(&self, log: &mut Log) {
-        // It was read once already.
+    fn compare(&self, log: &mut RateLimitedLog) {
+        // It was parsed before it was answered, so this never fails.
         let Ok(request) = AdmissionRequest::parse(&self.body) else {
             return;
         };
@@ -88,25 +87,25 @@ impl Answered {
             self.function,
             &request,
             self.now,
-            MAX_EVALUATION,
+            CANDIDATE_TIMEOUT,
             &self.outcome,
         ) {
             let divergence = shadowed.live.diverges(&shadowed.candidate);
             if let Some(tally) = self.set.tally(&shadowed.policy) {
                 tally.count(divergence);
             }
-            // That it is broken was told when it was loaded.
+            // A broken candidate was logged when it was loaded.
             let is_broken = admission
                 .candidate(&shadowed.policy)
                 .is_some_and(|next| next.load_error().is_some());
-            if divergence != Divergence::Same && !is_broken && log.may_tell(Instant::now()) {
-                tell(&request, &shadowed, divergence);
+            if divergence != Divergence::Same && !is_broken && log.may_log(Instant::now()) {
+                log_divergence(&request, &shadowed, divergence);
             }
         }
     }
 
-    /// Counts it for each candidate, where any policy had a say: which ones would have been asked
-    /// takes a look at the Service.
+    /// Counts a skipped review for each candidate, if any policy matched it: which candidates would
+    /// have been asked can't be known without parsing the Service.
     fn skip(&self) {
         for policy in self
             .set
@@ -122,7 +121,7 @@ impl Answered {
     }
 }
 
-fn tell(request: &AdmissionRequest<'_>, shadowed: &Shadowed, divergence: Divergence) {
+fn log_divergence(request: &AdmissionRequest<'_>, shadowed: &Shadowed, divergence: Divergence) {
     tracing::info!(
         policy = &*shadowed.policy,
         result = divergence.name(),
@@ -135,41 +134,41 @@ fn tell(request: &AdmissionRequest<'_>, shadowed: &Shadowed, divergence: Diverge
     );
 }
 
-/// So many lines a second, and how many more there would have been.
-struct Log {
+/// Limits the lines logged a second, and counts those left out.
+struct RateLimitedLog {
     since: Instant,
-    told: u32,
-    untold: u64,
+    logged: u32,
+    suppressed: u64,
 }
 
-impl Log {
+impl RateLimitedLog {
     fn new(now: Instant) -> Self {
         Self {
             since: now,
-            told: 0,
-            untold: 0,
+            logged: 0,
+            suppressed: 0,
         }
     }
 
-    fn may_tell(&mut self, now: Instant) -> bool {
-        self.turn(now);
-        let may = self.told < LINES;
+    fn may_log(&mut self, now: Instant) -> bool {
+        self.begin_interval_if_due(now);
+        let may = self.logged < MAX_LINES_PER_SECOND;
         if may {
-            self.told += 1
+            self.logged += 1
         } else {
-            self.untold += 1
+            self.suppressed += 1
         }
         may
     }
 
-    /// Begins a new second, when one has passed.
-    fn turn(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.since) < SECOND {
+    /// Begins a new interval when one has passed, and logs how many lines were left out.
+    fn begin_interval_if_due(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.since) < LOG_INTERVAL {
             return;
         }
-        if self.untold > 0 {
+        if self.suppressed > 0 {
             tracing::info!(
-                count = self.untold,
+                count = self.suppressed,
                 "more divergences of candidates are counted and not logged"
             );
         }
@@ -184,10 +183,10 @@ mod tests {
     #[test]
     fn a_flood_of_divergences_is_so_many_lines_a_second_and_a_count() {
         let now = Instant::now();
-        let mut log = Log::new(now);
-        let told = (0..100).filter(|_| log.may_tell(now)).count();
-        assert_eq!((told, log.untold), (10, 90));
-        assert!(log.may_tell(now + SECOND));
-        assert_eq!(log.untold, 0);
+        let mut log = RateLimitedLog::new(now);
+        let logged = (0..100).filter(|_| log.may_log(now)).count();
+        assert_eq!((logged, log.suppressed), (10, 90));
+        assert!(log.may_log(now + LOG_INTERVAL));
+        assert_eq!(log.suppressed, 0);
     }
 }

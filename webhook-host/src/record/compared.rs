@@ -1,9 +1,8 @@
-//! Which free-form texts of a review decide about it, and so have to be recorded as they are.
+//! The free-form texts of a review that decide about it, and so are recorded as they are.
 //!
-//! A policy says so in its description
-//! ([`Compared`](sallyport_core::contract::description::Compared)), its manifest by the selector of
-//! namespaces, and the host's exemptions by the users and groups that they name. Everything else is
-//! hashed.
+//! A policy names them in its description ([`Compared`](sallyport_core::contract::description::Compared)),
+//! its manifest by the selector of namespaces, and the host's exemptions by the users and groups
+//! that they name. Everything else is hashed (`redaction`).
 
 use sallyport_core::contract::description::Compared as Declared;
 use sallyport_core::manifest::Exemptions;
@@ -11,7 +10,7 @@ use sallyport_core::policy::{Keys, Policy};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 
-/// Free-form texts by where they stand.
+/// Sets of free-form texts by their place in a review.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Compared {
     annotations: Keys,
@@ -22,8 +21,8 @@ pub(crate) struct Compared {
 }
 
 impl Compared {
-    /// The texts that one policy compares, and those that its manifest's selector does. A policy
-    /// that is broken compares nothing.
+    /// Returns the texts that one policy and its manifest's selector compare. A broken policy
+    /// compares none.
     pub(crate) fn by(policy: &Policy) -> Self {
         let mut compared = Self::default();
         if let Some((annotations, labels)) = policy.compared_keys() {
@@ -42,7 +41,7 @@ impl Compared {
         compared.and(Self::by_selector(policy))
     }
 
-    /// The namespace labels by which a policy's manifest selects.
+    /// Returns the namespace labels that a policy's manifest selects by.
     pub(crate) fn by_selector(policy: &Policy) -> Self {
         Self {
             namespace_labels: policy.manifest().spec.r#match.compared_labels().collect(),
@@ -50,7 +49,7 @@ impl Compared {
         }
     }
 
-    /// The same, but who writes may be hashed.
+    /// Returns a copy that does not contain user and groups.
     pub(crate) fn without_user(self) -> Self {
         Self {
             user: false,
@@ -58,7 +57,7 @@ impl Compared {
         }
     }
 
-    /// Adds what another policy compares.
+    /// Adds the texts that another policy compares.
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.annotations.extend([other.annotations]);
         self.labels.extend([other.labels]);
@@ -88,7 +87,7 @@ impl Compared {
         self.user
     }
 
-    /// The first of these places of a record (JSON Pointers to hashed texts) that is compared.
+    /// Returns the first of these JSON Pointers to hashed texts whose text is compared.
     pub(crate) fn first<'a>(&self, hashed: &'a [String]) -> Option<&'a str> {
         hashed
             .iter()
@@ -147,7 +146,7 @@ fn namespace_label(declared: &Declared) -> Option<&str> {
     }
 }
 
-/// Users and groups that exemptions name, and the annotation that breaks the glass.
+/// The users and groups that exemptions name, and the annotation for break-glass.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Subjects {
     names: BTreeSet<String>,
@@ -155,7 +154,7 @@ pub(crate) struct Subjects {
 }
 
 impl Subjects {
-    /// Everybody whom these exemptions name, as the API server spells them.
+    /// Returns everybody whom these exemptions name, as the API server writes them.
     pub(crate) fn of(exemptions: &Exemptions) -> Self {
         let Exemptions {
             users,
@@ -184,14 +183,18 @@ impl Subjects {
                 );
             };
         add(users, groups, service_accounts);
-        if let Some(glass) = break_glass {
-            add(&glass.users, &glass.groups, &glass.service_accounts);
+        if let Some(break_glass) = break_glass {
+            add(
+                &break_glass.users,
+                &break_glass.groups,
+                &break_glass.service_accounts,
+            );
         }
         Self {
             names,
             annotation: break_glass
                 .as_ref()
-                .map(|glass| glass.annotation.to_string()),
+                .map(|break_glass| break_glass.annotation.to_string()),
         }
     }
 
@@ -203,7 +206,7 @@ impl Subjects {
         self.annotation.as_deref() == Some(key)
     }
 
-    /// Tells two sets apart. Sixteen hexadecimal digits.
+    /// Returns a digest of sixteen hexadecimal digits that distinguishes two values.
     pub(crate) fn digest(&self) -> String {
         let text = format!("{:?}", (&self.names, &self.annotation));
         Sha256::digest(text)
@@ -213,8 +216,8 @@ impl Subjects {
             .collect()
     }
 
-    /// The first of these places that exemptions like these may compare, though it was hashed for
-    /// other ones.
+    /// Returns the first of these JSON Pointers to hashed texts whose text these exemptions may
+    /// compare.
     pub(crate) fn first<'a>(&self, hashed: &'a [String]) -> Option<&'a str> {
         let is_subject = |pointer: &str| {
             pointer.starts_with("/request/userInfo/") && !pointer.contains("/extra")

@@ -1,13 +1,13 @@
-//! Texts that look like credentials.
+//! Recognition of texts that look like credentials.
 //!
-//! The second line of defence: [`redaction`](super::redaction) keeps only what is known to be
-//! harmless or what decides about a review, and of that nothing that looks like a credential.
-//! Rather too much than too little.
+//! The second line of defence: [`redaction`](super::redaction) keeps only texts that are known to
+//! be harmless or that decide about a review, and of those none that looks like a credential. False
+//! positives are acceptable, misses are not.
 
 /// The fewest characters of a credential after a scheme such as `Bearer`.
-const SHORTEST: usize = 8;
+const MIN_CREDENTIAL_LENGTH: usize = 8;
 
-/// Words that make a credential of an annotation by its key, and of a value by an assignment in it
+/// Words that mark an annotation as a credential in its key, and a value in an assignment
 /// (`password=…`, `"token": …`). Compared in lower case and without `-`, `_` and `.`.
 const WORDS: [&str; 18] = [
     "password",
@@ -30,7 +30,7 @@ const WORDS: [&str; 18] = [
     "connectionstring",
 ];
 
-/// How tokens of widely used services begin, and how many characters follow at least.
+/// The prefixes of widely used services' tokens, and the fewest characters that follow.
 const TOKENS: [(&str, usize); 31] = [
     ("ghp_", 16),
     ("gho_", 16),
@@ -65,13 +65,13 @@ const TOKENS: [(&str, usize); 31] = [
     ("LTAI", 12),
 ];
 
-/// What an Authorization header's value begins with.
+/// The beginnings of an Authorization header's value.
 const SCHEMES: [&str; 2] = ["bearer ", "basic "];
 
 /// The end of a PEM header of any private key.
 const PEM: &str = "PRIVATE KEY-----";
 
-/// Whether a key names a credential.
+/// Returns true if a key names a credential.
 pub(super) fn is_named_like_one(key: &str) -> bool {
     let plain = plain(key);
     WORDS.iter().any(|word| plain.contains(word))
@@ -84,7 +84,7 @@ fn plain(text: &str) -> String {
         .collect()
 }
 
-/// Whether a text holds a credential.
+/// Returns true if a text holds a credential.
 pub(super) fn looks_like_one(value: &str) -> bool {
     let words = || {
         value.split(|c: char| {
@@ -105,13 +105,13 @@ fn is_token(word: &str) -> bool {
     })
 }
 
-/// `scheme://user:password@host`, or `scheme://token@host`.
+/// Returns true for `scheme://user:password@host` and `scheme://token@host`.
 fn has_user_information(value: &str) -> bool {
     value.split("://").skip(1).any(|rest| {
         let authority = rest
             .split(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | ','))
             .next();
-        // Tokens are given as the user alone: `https://TOKEN@host`.
+        // A user without a password may be a token: `https://TOKEN@host`.
         authority.is_some_and(|authority| authority.contains('@'))
     })
 }
@@ -125,18 +125,18 @@ fn is_authorization(value: &str) -> bool {
                 .split(char::is_whitespace)
                 .next()
                 .unwrap_or_default();
-            stands_alone && rest.len() >= SHORTEST
+            stands_alone && rest.len() >= MIN_CREDENTIAL_LENGTH
         })
     })
 }
 
-/// Short names that are one only where something is assigned to them: `sig=` of a signed URL,
-/// `auth` of Docker's configuration.
+/// Returns true for short names that mark a credential only in an assignment: `sig=` of a signed
+/// URL, `auth` of Docker's configuration.
 fn is_assigned_one(name: &str) -> bool {
     ["sig", "auth", "key", "pass", "sas", "jwt"].contains(&plain(name).as_str())
 }
 
-/// `password=x`, `"token": "x"`, `secret: x`.
+/// Returns true for assignments such as `password=x`, `"token": "x"` and `secret: x`.
 fn assigns(value: &str) -> bool {
     value.match_indices(['=', ':']).any(|(at, _)| {
         let name = value[..at].trim_end_matches(['"', '\'', ' ', '\\']);

@@ -1,42 +1,42 @@
-//! A file of lines that is rotated by size, and that only its owner reads.
+//! A file of lines that is rotated by size and that only its owner can read.
 //!
-//! `FILE` is written, `FILE.1` is the one before, and so on. A line is in one file, whole: what a
-//! full disk let through of it is taken back. One process writes it at a time, which a lock keeps.
-//! When somebody else moves or removes the file (logrotate), a new one is begun.
+//! `FILE` is written, `FILE.1` is the one before, and so on. Invariants: a line is in one file,
+//! whole, since a line that a full disk cut off is removed; one process writes a file at a time,
+//! which a lock ensures. When the file is moved or removed (by logrotate), a new one is opened.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{Error, Read as _, Result, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Reviews name users, and what they do: for the owner's eyes alone.
-const MODE: u32 = 0o600;
+/// The mode of the files. Reviews name users and what they did, so only the owner may read them.
+const FILE_MODE: u32 = 0o600;
 
-/// When a file is full, and how many full ones are kept.
+/// The size and number of rotated files.
 #[derive(Debug, Clone, Copy)]
 pub struct Rotation {
-    /// Bytes. A file may have one line more.
+    /// The bytes at which a file is rotated. A file may exceed them by one line.
     pub size: u64,
-    /// Older files beside the one that is written.
+    /// The number of older files that are kept.
     pub keep: u32,
 }
 
-/// The file that is written now.
+/// The file that is written.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
     rotation: Rotation,
     file: File,
     size: u64,
-    begun: u64,
+    opened: u64,
 }
 
 impl LogFile {
-    /// Opens a file to go on with, or begins it.
+    /// Opens a file to append to, or creates it.
     ///
     /// # Errors
     ///
-    /// When it can't be written, is no regular file, or is another process's.
+    /// Fails when it can't be written, is not a regular file, or is locked by another process.
     pub fn open(path: &Path, rotation: Rotation) -> Result<Self> {
         let (file, size) = open(path)?;
         Ok(Self {
@@ -44,22 +44,22 @@ impl LogFile {
             rotation,
             file,
             size,
-            begun: 1,
+            opened: 1,
         })
     }
 
-    /// Writes a line, which has no line break in it.
+    /// Appends a line, which must not contain a line break.
     ///
     /// # Errors
     ///
-    /// When there is no room, mostly. Nothing of the line is left then, and the next one may be
-    /// tried.
+    /// Fails mostly when the disk is full. Nothing of the line is left then, and the next one may
+    /// be tried.
     pub fn append(&mut self, line: &[u8]) -> Result<()> {
         self.make_room()?;
         let written = self.file.write_all(&[line, b"\n"].concat());
         match written {
             Ok(()) => self.size += line.len() as u64 + 1,
-            // Where even that fails, the reader skips half a line.
+            // If that fails too, the reader skips the incomplete line.
             Err(_) => self.file.set_len(self.size).unwrap_or_default(),
         }
         written
@@ -69,7 +69,7 @@ impl LogFile {
     ///
     /// # Errors
     ///
-    /// When a file can't be moved or begun.
+    /// Fails when a file can't be moved or created.
     pub fn make_room(&mut self) -> Result<()> {
         if self.size >= self.rotation.size {
             self.rotate()
@@ -78,16 +78,16 @@ impl LogFile {
         }
     }
 
-    /// Counts the files that were opened so far: another number means another file.
-    pub fn begun(&self) -> u64 {
-        self.begun
+    /// Returns the number of files that were opened so far. A new number means a new file.
+    pub fn opened(&self) -> u64 {
+        self.opened
     }
 
-    /// Begins a new file when the path leads elsewhere by now, or nowhere.
+    /// Opens a new file when the path leads to another file by now, or to none.
     ///
     /// # Errors
     ///
-    /// When the new one can't be opened.
+    /// Fails when the new file can't be opened.
     pub fn follow(&mut self) -> Result<()> {
         let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
         let (there, here) = (
@@ -109,7 +109,7 @@ impl LogFile {
                 name.into()
             }
         };
-        // Where it could not be begun anew the last time, the older files have moved already.
+        // If opening failed the last time, the older files have been moved already.
         if !std::fs::exists(&self.path)? {
             return self.reopen();
         }
@@ -127,13 +127,13 @@ impl LogFile {
 
     fn reopen(&mut self) -> Result<()> {
         (self.file, self.size) = open(&self.path)?;
-        self.begun += 1;
+        self.opened += 1;
         Ok(())
     }
 }
 
 fn open(path: &Path) -> Result<(File, u64)> {
-    // A pipe would be waited for, a device is no record.
+    // Opening a pipe would block, and a device keeps nothing.
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(Error::other("it is no regular file"));
     }
@@ -141,19 +141,19 @@ fn open(path: &Path) -> Result<(File, u64)> {
         .read(true)
         .append(true)
         .create(true)
-        .mode(MODE)
+        .mode(FILE_MODE)
         .open(path)?;
-    // Two that rotate one file lose each other's lines. Where a file system has no locks, there is
-    // none.
+    // Two processes that rotate one file lose each other's lines. A file system without locks is
+    // accepted.
     if let Err(TryLockError::WouldBlock) = file.try_lock() {
         return Err(Error::other(
             "another process writes it; give each one a file of its own",
         ));
     }
-    file.set_permissions(Permissions::from_mode(MODE))?;
+    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
     let mut size = file.metadata()?.len();
     if size > 0 {
-        // A process that was killed may have left half a line.
+        // A process that was killed may have left an incomplete line.
         let mut last = [0];
         file.seek(SeekFrom::End(-1))?;
         file.read_exact(&mut last)?;
@@ -190,7 +190,7 @@ mod tests {
         for file in fs::read_dir(directory.path()).expect("read") {
             assert_eq!(
                 file.expect("an entry").metadata().expect("its mode").mode() & 0o777,
-                MODE
+                FILE_MODE
             );
         }
     }
@@ -210,7 +210,10 @@ mod tests {
         .expect("opened");
         log.append(b"whole").expect("written");
         assert_eq!(text(&path), "half\nwhole\n");
-        assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, MODE);
+        assert_eq!(
+            fs::metadata(&path).expect("there").mode() & 0o777,
+            FILE_MODE
+        );
     }
 
     #[test]

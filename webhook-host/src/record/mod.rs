@@ -1,9 +1,9 @@
-//! Reviews as lines of JSON: what was asked, what was answered and by whom, and what was known, so
-//! that each can be replayed.
+//! Recorded reviews as lines of JSON: the request, the answer, the policies' parts in it and the
+//! inventory, so that each can be replayed.
 //!
-//! Written by `server` while it serves, read by `sallyport replay`. Free-form texts are hashed
-//! before a line is made (`redaction`). Fields are added, never renamed; readers ignore what they
-//! don't know.
+//! Written by `observers` while the host serves, read by `sallyport replay`. Free-form texts are
+//! hashed before a line is made (`redaction`). Fields are added, never renamed; readers ignore
+//! unknown ones.
 
 mod compared;
 mod credential;
@@ -30,65 +30,65 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::time::SystemTime;
 
-/// One review.
+/// A recorded review.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// When it arrived, as policies saw it.
+    /// The time of its arrival, as policies saw it.
     #[serde(with = "rfc_3339")]
     pub time: SystemTime,
-    /// What was asked.
-    pub function: Asked,
-    /// Which set of policies answered: 1 for the one that the host had started with.
+    /// The function that was called.
+    pub function: RecordedFunction,
+    /// The generation of the set that answered: 1 for the one that the host had started with.
     pub generation: u64,
-    /// The AdmissionReview, without what was redacted.
+    /// The AdmissionReview after redaction.
     pub review: Value,
-    /// JSON Pointers into the review, and below `/inventory` labels by key: what was hashed.
+    /// The hashed texts: JSON Pointers into the review, and label keys below `/inventory`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<String>,
-    /// What the API server was told.
+    /// The answer to the API server.
     pub answer: Answer,
-    /// The policies that were asked, in this order.
+    /// The parts of the policies that were asked, in this order.
     #[serde(default)]
     pub policies: Vec<PolicyAnswer>,
-    /// What policies could know.
+    /// The part of the inventory that policies could see.
     pub inventory: Excerpt,
-    /// Tells which users and groups the exemptions named.
+    /// A digest of the users and groups that the exemptions named.
     #[serde(default)]
     pub subjects: String,
 }
 
-/// Which of the two was asked.
+/// The function that a review calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Asked {
+pub enum RecordedFunction {
     /// `/validate`.
     Validate,
     /// `/mutate`.
     Mutate,
 }
 
-/// What the API server was told.
+/// The answer to the API server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
-    /// Whether the request may go on.
+    /// True if the request was allowed.
     pub allowed: bool,
-    /// Why no policy was asked.
+    /// The exemption for which no policy was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exemption: Option<String>,
-    /// Why not: rule, field, and a message that names the policy.
+    /// The causes of a denial: rule, field, and a message that names the policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
-    /// What the client was shown.
+    /// The warnings for the client.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// JSON Patch.
+    /// The JSON Patch; null without one.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub patch: Value,
 }
 
-/// One policy's part.
+/// One policy's part in an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyAnswer {
@@ -97,21 +97,21 @@ pub struct PolicyAnswer {
     /// `sha256:…` of its component; absent when it was broken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// What its violations mean.
+    /// The effect of its violations.
     #[serde(default)]
     pub mode: Mode,
-    /// What it made of the review.
+    /// Its verdict or error.
     #[serde(flatten)]
     pub opinion: Opinion,
 }
 
 impl Record {
-    /// Records a review that was answered, by policies of a generation that saw this inventory. The
-    /// key is the file's.
+    /// Makes the record of an answered review: the policies and their generation, the inventory
+    /// that they saw, and the outcome. `key` is the file's.
     ///
     /// # Errors
     ///
-    /// When the body can't be a value in memory: it nests too deep.
+    /// Fails when the body nests too deeply for a JSON value.
     pub fn of(
         function: Function,
         body: &[u8],
@@ -141,8 +141,8 @@ impl Record {
     }
 }
 
-/// The texts that decide about a review: those that the loaded policies compare. Who writes is kept
-/// only where a policy that was asked compares it.
+/// Returns the texts that are kept: those that the loaded policies compare. User and groups are
+/// kept only if a policy that was asked compares them.
 fn compared(admission: &Admission, outcome: &Outcome) -> Compared {
     let was_asked = |policy: &Policy| {
         outcome
@@ -170,7 +170,7 @@ fn hash_labels(inventory: &mut Excerpt, redaction: &mut Redaction<'_>) {
     }
 }
 
-/// What this review could see of the inventory.
+/// Returns the part of the inventory that a review could see.
 fn excerpt(inventory: &Inventory, body: &[u8]) -> Excerpt {
     let Ok(request) = AdmissionRequest::parse(body) else {
         return Excerpt::default();
@@ -185,21 +185,21 @@ fn excerpt(inventory: &Inventory, body: &[u8]) -> Excerpt {
     Excerpt::of(inventory, request.namespace(), &selectors)
 }
 
-/// An answer without what quotes a hashed text.
+/// Returns an answer in which quotes of hashed texts are replaced.
 fn scrubbed<T: Serialize + for<'de> Deserialize<'de>>(
     redaction: &Redaction<'_>,
-    told: T,
+    answer: T,
 ) -> serde_json::Result<T> {
     if redaction.pointers.is_empty() {
-        return Ok(told);
+        return Ok(answer);
     }
-    let mut value = serde_json::to_value(told)?;
+    let mut value = serde_json::to_value(answer)?;
     redaction.scrub(&mut value);
     serde_json::from_value(value)
 }
 
 impl PolicyAnswer {
-    /// All policies' parts in a review.
+    /// Returns the parts of all policies that were asked.
     pub fn all(admission: &Admission, outcome: &Outcome) -> Vec<Self> {
         let answer = |evaluation: &Evaluation| {
             let policy = admission
@@ -242,7 +242,7 @@ impl From<&Outcome> for Answer {
     }
 }
 
-impl From<Function> for Asked {
+impl From<Function> for RecordedFunction {
     fn from(function: Function) -> Self {
         match function {
             Function::Mutate => Self::Mutate,
@@ -251,12 +251,12 @@ impl From<Function> for Asked {
     }
 }
 
-impl From<Asked> for Function {
-    /// A webhook is asked to validate in the validating phase.
-    fn from(asked: Asked) -> Self {
-        match asked {
-            Asked::Mutate => Self::Mutate,
-            Asked::Validate => Self::Validate(Phase::Validating),
+impl From<RecordedFunction> for Function {
+    /// Returns the function. `/validate` is called in the validating phase.
+    fn from(function: RecordedFunction) -> Self {
+        match function {
+            RecordedFunction::Mutate => Self::Mutate,
+            RecordedFunction::Validate => Self::Validate(Phase::Validating),
         }
     }
 }

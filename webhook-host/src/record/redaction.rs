@@ -1,14 +1,14 @@
-//! Free-form texts of a review, hashed before it is recorded.
+//! Hashing of the free-form texts of a review before it is recorded.
 //!
 //! A Service holds texts that nobody meant to publish: a password in an annotation, a customer's
 //! name in a label. A record keeps the fields of [`KEPT`], the texts that decide about the review
-//! ([`Compared`], [`Subjects`]), and the keys of all mappings. Every other text and number is
-//! replaced by its hash, also where a policy quotes it. Equal values have equal hashes within one
-//! file, so that a selector still selects its Pods, and what an update leaves alone is still
-//! unchanged. The hash is an HMAC whose key is made for each file and never written: nobody can try
-//! values against it.
+//! ([`Compared`], [`Subjects`]), and the keys of all objects. Every other text and number is
+//! replaced by its hash, also where a policy quotes it. A kept text that looks like a credential is
+//! hashed too.
 //!
-//! A kept text that looks like a credential is hashed all the same.
+//! Equal values have equal hashes within one file, so that a selector still selects its Pods, and a
+//! field that an update doesn't change stays unchanged. The hash is an HMAC whose key is made for
+//! each file and never written, so nobody can test guesses against it.
 
 use super::compared::{Compared, Subjects};
 use super::credential;
@@ -18,37 +18,35 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// The beginning of every hash.
+/// The prefix of every hash.
 pub const HASHED: &str = "hashed-";
 
-/// What stands in place of a text that could quote too many values to look for.
+/// The replacement of a text that could quote too many values to search for.
 const REMOVED: &str = "removed";
 
-/// Bytes of an HMAC-SHA256 that are kept: enough that different values of one file have different
-/// hashes.
+/// The bytes of an HMAC-SHA256 that are kept: enough to distinguish the values of one file.
 const HASH_BYTES: usize = 8;
 
-/// Shorter values (`true`) stand in too many texts by chance. They are replaced only where they
-/// stand in quotes.
-const SHORT: usize = 6;
+/// Shorter values (`true`) occur in many texts by chance, so only those in quotes are replaced.
+const MIN_UNQUOTED_LENGTH: usize = 6;
 
-/// Characters of a value that make a text suspicious that quotes it: policies quote the beginning
-/// of long values.
-const QUOTED: usize = 8;
+/// The length of the beginning of a value by which a quote is recognised: policies quote only the
+/// beginning of long values.
+const QUOTE_PREFIX_CHARS: usize = 8;
 
-/// Values that are looked for in answers. Where an object has more, no message is kept: looking
-/// would take too long.
+/// The largest number of values that are searched for in answers. If an object has more, no message
+/// is kept, because searching would take too long.
 const MAX_VALUES: usize = 1000;
 
-/// Members of an answer that quote no values.
+/// The members of an answer that quote no values.
 const STRUCTURE: [&str; 8] = [
     "rule", "reason", "field", "policy", "digest", "kind", "op", "path",
 ];
 
-/// Where the two objects of a request stand in [`KEPT`].
+/// The path of a request's two objects in [`KEPT`].
 const OBJECT: &str = "object";
 
-/// Fields that a record keeps: mappings by their path, in which lists count for nothing, and their
+/// The fields that a record keeps: objects by their path, in which arrays are skipped, and their
 /// members. All are numbers, addresses, names, times, or words of Kubernetes' own.
 const KEPT: [(&str, &[&str]); 17] = [
     ("", &["apiVersion", "kind"]),
@@ -182,7 +180,7 @@ impl HashKey {
     ///
     /// # Errors
     ///
-    /// When the system has no randomness to give.
+    /// Fails when the system has no random numbers.
     pub fn random() -> std::io::Result<Self> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
         key.map(Self)
@@ -212,7 +210,7 @@ impl HashKey {
     }
 }
 
-/// What was hashed in a review.
+/// The redaction of one review.
 #[derive(Debug)]
 pub(super) struct Redaction<'a> {
     key: &'a HashKey,
@@ -220,11 +218,11 @@ pub(super) struct Redaction<'a> {
     subjects: &'a Subjects,
     /// JSON Pointers (RFC 6901) into the AdmissionReview.
     pub(super) pointers: Vec<String>,
-    /// Hashes by value.
+    /// The hashes by value.
     hashes: BTreeMap<String, String>,
-    /// What stands in place of numbers.
+    /// The replacements of numbers.
     numbers: BTreeMap<String, String>,
-    /// Texts that stand in the record as they are, so that no message needs to hide them.
+    /// The texts that the record keeps, so that messages may quote them.
     kept: BTreeSet<String>,
 }
 
@@ -245,8 +243,8 @@ impl<'a> Redaction<'a> {
             numbers: BTreeMap::new(),
             kept: BTreeSet::new(),
         };
-        // A webhook configuration that sends too much may send Secrets: of what is no Service,
-        // nothing is kept.
+        // A webhook configuration with too many rules may send Secrets, so nothing of an object
+        // that is no Service is kept.
         if !is_service(&review["request"]) {
             for member in ["object", "oldObject"] {
                 let place = format!("/request/{member}");
@@ -289,7 +287,7 @@ impl<'a> Redaction<'a> {
         let (parent, name) = (place.parent(), place.name());
         let decides = match parent {
             "object/metadata/annotations" => {
-                // The copy of the manifest as it was applied repeats everything.
+                // The annotation with the manifest as it was applied repeats everything.
                 (self.compared.annotation(name) || self.subjects.annotation(name))
                     && !credential::is_named_like_one(name)
             }
@@ -298,7 +296,7 @@ impl<'a> Redaction<'a> {
             "request/userInfo" if matches!(name, "username" | "groups") => {
                 self.compared.user() || is_built_in(text) || self.subjects.name(text)
             }
-            // Names may look like anything, and records are found by them.
+            // Names may look like credentials, and records are found by them.
             "request" | "object/metadata" if matches!(name, "name" | "namespace" | "uid") => {
                 return true;
             }
@@ -309,8 +307,8 @@ impl<'a> Redaction<'a> {
         decides && !credential::looks_like_one(text)
     }
 
-    /// Replaces a text by its hash, and a number by one made of its hash: what is malformed stays
-    /// so. Whether something holds is no secret.
+    /// Replaces a text by its hash, and a number by one made from its hash, so that a malformed
+    /// field stays malformed. Booleans are no secrets.
     fn hide(&mut self, scalar: &mut Value, place: &Place) {
         let hidden = match scalar {
             Value::String(text) => self.hash(text).into(),
@@ -326,7 +324,7 @@ impl<'a> Redaction<'a> {
         self.pointers.push(place.pointer.clone());
     }
 
-    /// The hash of a text, which is hidden in answers from now on.
+    /// Returns the hash of a text, and hides the text in answers from now on.
     fn hash(&mut self, text: &str) -> String {
         self.hashes
             .entry(text.to_owned())
@@ -334,7 +332,7 @@ impl<'a> Redaction<'a> {
             .clone()
     }
 
-    /// The labels of what is in the inventory, at a place of the record.
+    /// Hashes labels of the inventory at a place of the record.
     pub(super) fn labels(
         &mut self,
         place: &str,
@@ -355,7 +353,7 @@ impl<'a> Redaction<'a> {
         }
     }
 
-    /// Hides hashed values in what was answered: in messages, warnings, patches.
+    /// Hides hashed values in an answer: in messages, warnings and patches.
     pub(super) fn scrub(&self, value: &mut Value) {
         match value {
             Value::String(text) if self.hashes.len() > MAX_VALUES => REMOVED.clone_into(text),
@@ -377,9 +375,9 @@ impl<'a> Redaction<'a> {
             .iter()
             .filter(|(value, _)| !self.kept.contains(*value))
         {
-            // As a message that escapes what it quotes has it.
+            // The form in a message that escapes what it quotes.
             let quoted = format!("{value:?}");
-            if value.len() < SHORT {
+            if value.len() < MIN_UNQUOTED_LENGTH {
                 *text = text.replace(&quoted, &format!("{hash:?}"));
             } else {
                 self.hide_in(text, value, hash);
@@ -396,12 +394,12 @@ impl<'a> Redaction<'a> {
 }
 
 impl Redaction<'_> {
-    /// Replaces every place where a text has the beginning of a value, as far as it goes. A
-    /// beginning that stands in the record anyway, as a part of what is kept, is left alone.
+    /// Replaces every quote of a value or of its beginning. A quote that is also part of a kept
+    /// text is left alone.
     fn hide_in(&self, text: &mut String, value: &str, hash: &str) {
         let end = value
             .char_indices()
-            .nth(QUOTED)
+            .nth(QUOTE_PREFIX_CHARS)
             .map_or(value.len(), |(end, _)| end);
         let begin = &value[..end];
         let mut from = 0;
@@ -425,11 +423,11 @@ impl Redaction<'_> {
 /// A place in the review.
 #[derive(Debug, Default)]
 struct Place {
-    /// As in [`KEPT`]: `object/spec/ports/name`.
+    /// The path as in [`KEPT`]: `object/spec/ports/name`.
     path: String,
-    /// Where the last member of the path begins.
+    /// The position in the path where its last member begins.
     name: usize,
-    /// JSON Pointer.
+    /// The JSON Pointer.
     pointer: String,
 }
 
@@ -468,12 +466,12 @@ impl Place {
     }
 }
 
-/// Whether a user or group is one of Kubernetes' own, service accounts included.
+/// Returns true for users and groups of Kubernetes' own, service accounts included.
 fn is_built_in(name: &str) -> bool {
     name.starts_with("system:")
 }
 
-/// Whether the objects of a request are core/v1 Services, or their status.
+/// Returns true if the objects of a request are core/v1 Services, or their status.
 fn is_service(request: &Value) -> bool {
     let text = |pointer| {
         request
@@ -489,7 +487,7 @@ fn is_service(request: &Value) -> bool {
         && matches!(text("/subResource"), "" | "status")
 }
 
-/// Replaces a number wherever it stands by itself.
+/// Replaces a number where it is not part of a word or another number.
 fn replace_number(text: &str, number: &str, hidden: &str) -> String {
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-');
     let (mut replaced, mut rest) = (String::with_capacity(text.len()), text);
@@ -504,7 +502,7 @@ fn replace_number(text: &str, number: &str, hidden: &str) -> String {
     replaced + rest
 }
 
-/// A key as a step of a JSON Pointer.
+/// Escapes a key for a JSON Pointer.
 fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
@@ -605,16 +603,16 @@ mod tests {
     }
 
     #[test]
-    fn a_number_stays_a_number_and_no_answer_tells_it() {
+    fn a_number_stays_a_number_and_no_answer_quotes_it() {
         let mut review = review(&json!({"metadata": {"labels": {"pin": 4711}}}));
         let (key, compared, subjects) = (key(), Compared::default(), Subjects::default());
         let redaction = Redaction::of(&mut review, &key, &compared, &subjects);
         let hidden = &review["request"]["object"]["metadata"]["labels"]["pin"];
         assert!(hidden.is_u64() && hidden != &json!(4711), "{hidden}");
-        let mut told = json!("labels.pin: expected string, found integer 4711, not 14711");
-        redaction.scrub(&mut told);
+        let mut answer = json!("labels.pin: expected string, found integer 4711, not 14711");
+        redaction.scrub(&mut answer);
         assert_eq!(
-            told,
+            answer,
             json!(format!(
                 "labels.pin: expected string, found integer {hidden}, not 14711"
             ))

@@ -1,8 +1,8 @@
-//! What two verdicts on one review differ in: rule by rule, since that is what people change.
+//! The differences between two verdicts on one review, rule by rule.
 //!
-//! Violations are compared by rule, key and field, and by whether they deny; messages are for
-//! people. A change of a violation is "newly denied" or "newly allowed" where the answer as a whole
-//! has changed so, and else one of "other rules".
+//! Violations are compared by rule, key and field, and by whether they deny; messages are not
+//! compared. A changed violation is "newly denied" or "newly allowed" if the answer as a whole
+//! changed in the same way, and else one of "other rules".
 
 use crate::record::{Answer, PolicyAnswer};
 use sallyport_core::admission::{Found, Offence, Opinion};
@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// An answer, and the policies' parts in it.
 #[derive(Debug, Clone)]
 pub struct Verdict {
-    /// What the API server is told.
+    /// The answer to the API server.
     pub answer: Answer,
-    /// In the order in which they were asked.
+    /// The policies' parts, in the order in which they were asked.
     pub policies: Vec<PolicyAnswer>,
-    /// Whose part in it says nothing.
+    /// The policies without a verdict, because they compare a hashed text.
     pub unrepeatable: Vec<Unrepeatable>,
 }
 
@@ -27,32 +27,33 @@ pub struct Verdict {
 pub struct Unrepeatable {
     /// Its name; `sallyport` is the host itself.
     pub policy: String,
-    /// Where the text stands: a JSON Pointer into the record's review.
+    /// The place of the text: a JSON Pointer into the record's review.
     pub place: String,
 }
 
-/// What became different.
+/// The kind of a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Change {
-    /// What was allowed is denied.
+    /// The request was allowed, and is denied now.
     NewlyDenied,
-    /// What was denied is allowed.
+    /// The request was denied, and is allowed now.
     NewlyAllowed,
-    /// The answer is the same, for other reasons; or a violation that doesn't deny came or went.
+    /// The answer is the same, for other reasons; or a violation that doesn't deny appeared or
+    /// disappeared.
     OtherRules,
-    /// Another patch.
+    /// The patch changed.
     OtherPatch,
-    /// Other warnings, those about what an update may keep included.
+    /// The warnings changed, including those about violations that an update keeps.
     OtherWarnings,
-    /// A policy had a verdict, or an error, and now has none, or another one.
+    /// A policy has an evaluation error now, or another one than before, or none any more.
     EvaluationErrors,
-    /// Not known: a policy compares a text that was hashed.
+    /// Unknown: a policy compares a hashed text.
     CannotBeRepeated,
 }
 
 impl Change {
-    /// All, as a report lists them.
+    /// All kinds, in the order of a report.
     pub const ALL: [Self; 7] = [
         Self::NewlyDenied,
         Self::NewlyAllowed,
@@ -63,7 +64,7 @@ impl Change {
         Self::CannotBeRepeated,
     ];
 
-    /// In a report.
+    /// Returns the words for it in a report.
     pub fn words(self) -> &'static str {
         match self {
             Self::NewlyDenied => "newly denied",
@@ -77,31 +78,31 @@ impl Change {
     }
 }
 
-/// One thing that is different.
+/// A difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// What became different.
+    /// Its kind.
     pub change: Change,
-    /// Whose doing it is; `sallyport` is the host itself.
+    /// The policy that causes it; `sallyport` is the host itself.
     pub policy: String,
-    /// Such as `S02`; empty where no rule is concerned.
+    /// The rule, such as `S02`; empty if it concerns none.
     pub rule: String,
-    /// For people.
+    /// An explanation for people.
     pub message: String,
 }
 
-/// The host, where no policy is concerned.
+/// The name of the host, for differences that no policy causes.
 pub(super) const HOST: &str = "sallyport";
 
 impl Verdict {
-    /// What is different in another verdict on the same review.
+    /// Returns the differences of another verdict on the same review.
     pub fn differences(&self, next: &Self) -> Vec<Difference> {
-        let turned = Turned::of(&self.answer, &next.answer);
+        let answer_change = AnswerChange::of(&self.answer, &next.answer);
         let unrepeatable: Vec<_> = self.unrepeatable.iter().chain(&next.unrepeatable).collect();
         let is_repeatable = |name: &&str| unrepeatable.iter().all(|of| of.policy != *name);
         let policies = self.policies.iter().chain(&next.policies);
         let names: BTreeSet<&str> = policies.map(|policy| policy.policy.as_str()).collect();
-        let of = |name: &str| self.part(name).differences(&next.part(name), turned);
+        let of = |name: &str| self.part(name).differences(&next.part(name), answer_change);
         let mut differences: Vec<_> = names
             .into_iter()
             .filter(is_repeatable)
@@ -111,19 +112,19 @@ impl Verdict {
             differences.extend(unrepeatable.into_iter().map(Unrepeatable::difference));
             return differences;
         }
-        // No policy says otherwise, and the answer is another one: exemptions, malformed input,
+        // The answer changed, and no policy explains that: exemptions, malformed input,
         // break-glass, failurePolicy.
-        if turned != Turned::Not
+        if answer_change != AnswerChange::Unchanged
             && !differences
                 .iter()
-                .any(|difference| turned.explains(difference.change))
+                .any(|difference| answer_change.explains(difference.change))
         {
-            differences.push(turned.by_the_host(&self.answer, &next.answer));
+            differences.push(answer_change.difference_by_host(&self.answer, &next.answer));
         }
         differences
     }
 
-    /// What a policy says; one that was not asked says nothing.
+    /// Returns a policy's part; an empty one if it was not asked.
     fn part(&self, name: &str) -> PolicyAnswer {
         let part = self
             .policies
@@ -159,25 +160,25 @@ impl Unrepeatable {
     }
 }
 
-/// How an answer changed as a whole.
+/// The change of an answer as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turned {
+enum AnswerChange {
     ToDenied,
     ToAllowed,
-    Not,
+    Unchanged,
 }
 
-impl Turned {
+impl AnswerChange {
     fn of(was: &Answer, is: &Answer) -> Self {
         match (was.allowed, is.allowed) {
             (true, false) => Self::ToDenied,
             (false, true) => Self::ToAllowed,
-            _ => Self::Not,
+            _ => Self::Unchanged,
         }
     }
 
-    /// What a violation that came is called.
-    fn coming(self, denies: bool) -> Change {
+    /// Returns the kind of a violation that appeared.
+    fn appeared(self, denies: bool) -> Change {
         if self == Self::ToDenied && denies {
             Change::NewlyDenied
         } else {
@@ -185,8 +186,8 @@ impl Turned {
         }
     }
 
-    /// What a violation that went is called.
-    fn going(self, denied: bool) -> Change {
+    /// Returns the kind of a violation that disappeared.
+    fn disappeared(self, denied: bool) -> Change {
         if self == Self::ToAllowed && denied {
             Change::NewlyAllowed
         } else {
@@ -198,16 +199,16 @@ impl Turned {
         match self {
             Self::ToDenied => matches!(change, Change::NewlyDenied | Change::EvaluationErrors),
             Self::ToAllowed => matches!(change, Change::NewlyAllowed | Change::EvaluationErrors),
-            Self::Not => true,
+            Self::Unchanged => true,
         }
     }
 
-    fn by_the_host(self, was: &Answer, is: &Answer) -> Difference {
-        let (change, told, word) = match self {
+    fn difference_by_host(self, was: &Answer, is: &Answer) -> Difference {
+        let (change, answer, word) = match self {
             Self::ToDenied => (Change::NewlyDenied, is, ""),
             _ => (Change::NewlyAllowed, was, "no longer: "),
         };
-        let cause = told.causes.first();
+        let cause = answer.causes.first();
         let exempt = is
             .exemption
             .as_ref()
@@ -225,12 +226,12 @@ impl Turned {
 }
 
 impl PolicyAnswer {
-    fn differences(&self, next: &Self, turned: Turned) -> Vec<Difference> {
+    fn differences(&self, next: &Self, answer_change: AnswerChange) -> Vec<Difference> {
         if let Some((kind, message)) = fails_otherwise(&self.opinion, &next.opinion) {
             return vec![self.difference(Change::EvaluationErrors, &kind, message)];
         }
         let (was, is) = (&self.opinion, &next.opinion);
-        let mut all = self.violations_differ(next, turned);
+        let mut all = self.violations_differ(next, answer_change);
         if was.patch != is.patch {
             let message = format!("{}, was {}", operations(&is.patch), operations(&was.patch));
             all.push(self.difference(Change::OtherPatch, "", message));
@@ -241,13 +242,13 @@ impl PolicyAnswer {
         all
     }
 
-    fn violations_differ(&self, next: &Self, turned: Turned) -> Vec<Difference> {
+    fn violations_differ(&self, next: &Self, answer_change: AnswerChange) -> Vec<Difference> {
         let (old, new) = (self.violations(), next.violations());
         let mut all = vec![];
         for (found, (denies, offence)) in &new {
             if old.get(found).is_none_or(|(denied, _)| !denied && *denies) {
                 all.push(self.difference(
-                    turned.coming(*denies),
+                    answer_change.appeared(*denies),
                     &offence.rule,
                     sentence("", offence),
                 ));
@@ -256,7 +257,7 @@ impl PolicyAnswer {
         for (found, (denied, offence)) in &old {
             if new.get(found).is_none_or(|(denies, _)| *denied && !denies) {
                 all.push(self.difference(
-                    turned.going(*denied),
+                    answer_change.disappeared(*denied),
                     &offence.rule,
                     sentence("no longer: ", offence),
                 ));
@@ -274,7 +275,7 @@ impl PolicyAnswer {
         }
     }
 
-    /// By what is compared; whether they deny.
+    /// Returns the violations by what is compared, with whether they deny.
     fn violations(&self) -> BTreeMap<Found<'_>, (bool, &Offence)> {
         let denies = self.mode == Mode::Enforce;
         self.opinion
@@ -285,7 +286,7 @@ impl PolicyAnswer {
     }
 }
 
-/// The kind of error that one opinion has and the next doesn't, and the sentence about it.
+/// Returns the kind and the sentence of an evaluation error that appeared, changed or disappeared.
 fn fails_otherwise(was: &Opinion, is: &Opinion) -> Option<(String, String)> {
     match (&was.error, &is.error) {
         (was, Some(is)) if was.as_ref().is_none_or(|was| was.kind != is.kind) => {
@@ -316,7 +317,7 @@ fn operations(patch: &[Value]) -> String {
     }
 }
 
-/// The first line that one of them tells and the other doesn't.
+/// Returns the first warning that only one of them has.
 fn warnings(was: &Opinion, is: &Opinion) -> Option<String> {
     let lines = |opinion: &Opinion| -> BTreeSet<String> {
         let kept = opinion

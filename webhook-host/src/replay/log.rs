@@ -1,12 +1,11 @@
-//! Records line by line: a log of gigabytes is never in memory, and a line that can't be read is
-//! told and passed over.
+//! A recorded log, read line by line: a log of gigabytes is never in memory, and a line that can't
+//! be read is reported and skipped.
 
 use crate::record::Record;
 use std::io::{BufRead, Read as _, Result};
 
-/// Bytes of one line. A body has 8 MiB by default and escapes can double it; what is longer is no
-/// record.
-const LONGEST: u64 = 64 << 20;
+/// The longest line in bytes. A body has 8 MiB by default, and escapes can double it.
+const MAX_LINE_BYTES: u64 = 64 << 20;
 
 /// The records of one file.
 pub struct Lines<R> {
@@ -18,14 +17,14 @@ pub struct Lines<R> {
 /// A line of a log.
 #[derive(Debug)]
 pub struct Line {
-    /// From 1.
+    /// Its number, from 1.
     pub number: u64,
-    /// What it holds, or why it can't be read.
+    /// The record, or the reason for which it can't be read.
     pub record: std::result::Result<Box<Record>, String>,
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Nothing is read yet.
+    /// Creates an iterator over the lines of a reader.
     pub fn new(reader: R) -> Self {
         Self {
             reader,
@@ -39,15 +38,17 @@ impl<R: BufRead> Lines<R> {
         let read = self
             .reader
             .by_ref()
-            .take(LONGEST)
+            .take(MAX_LINE_BYTES)
             .read_until(b'\n', &mut self.buffer)?;
         if read == 0 {
             return Ok(None);
         }
         self.line += 1;
-        if read as u64 == LONGEST && !self.buffer.ends_with(b"\n") {
+        if read as u64 == MAX_LINE_BYTES && !self.buffer.ends_with(b"\n") {
             self.reader.skip_until(b'\n')?;
-            return Ok(Some(Err(format!("it is longer than {LONGEST} bytes"))));
+            return Ok(Some(Err(format!(
+                "it is longer than {MAX_LINE_BYTES} bytes"
+            ))));
         }
         let record = serde_json::from_slice(&self.buffer).map(Box::new);
         Ok(Some(record.map_err(|error| {
@@ -59,7 +60,7 @@ impl<R: BufRead> Lines<R> {
 impl<R: BufRead> Iterator for Lines<R> {
     type Item = Result<Line>;
 
-    /// An error is the file's, and the end.
+    /// Returns the next line that is not empty. An error is the reader's.
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let read = self.read().transpose()?;

@@ -1,10 +1,9 @@
-//! Recorded reviews, asked again: of other policies, or of the same ones with other settings.
+//! Recorded reviews, evaluated again: by other policies, or by the same ones with other settings.
 //!
-//! Each is reviewed as it was: with its time, and with what the inventory knew. A difference is
-//! thus one of policies, settings or exemptions, and nothing else. Free-form texts were hashed when
-//! the review was recorded, unless a policy of that time compared them: a policy that compares one
-//! that was hashed gets no verdict. Called by `cli::replay`; reads no file but through the reader
-//! that it is given.
+//! Each is reviewed with its own time and inventory, so a difference is due to policies, settings
+//! or exemptions, and nothing else. Free-form texts were hashed when the review was recorded,
+//! unless a policy of that time compared them: a policy that compares a hashed text gets no
+//! verdict. Called by `cli::replay`; reads only through the reader that it is given.
 
 mod difference;
 mod log;
@@ -20,14 +19,15 @@ use sallyport_core::policy::{Deadline, EvaluationError, Policy};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Nobody waits for a replay; the policies' own limits still hold.
-const MAX_EVALUATION: Duration = Duration::from_secs(30);
+/// The time of one evaluation, long because nobody waits for a replay; the policies' own limits
+/// still hold.
+const EVALUATION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often a review is asked on which a policy missed its deadline: a machine that is busy
-/// elsewhere must not invent differences, and a policy that loops does so each time.
+/// The attempts on a review in which a policy misses its deadline: a busy machine must not produce
+/// differences, and a policy that loops misses it each time.
 const ATTEMPTS: usize = 3;
 
-/// What decides on recorded reviews; what is known comes with each of them.
+/// Policies and exemptions that decide on recorded reviews. Each review brings its own inventory.
 #[derive(Debug)]
 pub struct Replayer {
     policies: Vec<Arc<Policy>>,
@@ -35,7 +35,7 @@ pub struct Replayer {
 }
 
 impl Replayer {
-    /// Policies and exemptions that are to be tried.
+    /// Creates a replayer for these policies and exemptions.
     pub fn new(policies: Vec<Arc<Policy>>, exemptions: Exemptions) -> Self {
         Self {
             policies,
@@ -43,11 +43,11 @@ impl Replayer {
         }
     }
 
-    /// What these policies say of a recorded review.
+    /// Reviews a recorded review again.
     ///
     /// # Errors
     ///
-    /// When the record holds no AdmissionReview.
+    /// Fails when the record holds no AdmissionReview.
     pub fn verdict(&self, record: &Record) -> Result<Verdict, ReviewError> {
         let body = record.review.to_string().into_bytes();
         let request = AdmissionRequest::parse(&body)?;
@@ -70,9 +70,9 @@ impl Replayer {
         })
     }
 
-    /// The policies whose verdict depends on a text that was hashed: those that were asked, and
-    /// those that select namespaces by a label. The host's part depends on who writes, unless its
-    /// exemptions are those of the host that recorded.
+    /// Returns the policies whose verdict depends on a hashed text: those that were asked, and
+    /// those that select namespaces by a hashed label. The host's own part depends on user and
+    /// groups, unless its exemptions are those of the host that recorded.
     fn unrepeatable(&self, record: &Record, outcome: &Outcome) -> Vec<Unrepeatable> {
         let hashed = &record.redacted;
         let was_asked = |policy: &Policy| {
@@ -113,20 +113,20 @@ impl Replayer {
         record: &Record,
         request: &AdmissionRequest<'_>,
     ) -> Outcome {
-        // One review must not depend on the one before.
+        // A review must not depend on earlier ones.
         self.policies
             .iter()
             .for_each(|policy| policy.forget_misses());
         let clock = Clock {
             now: record.time,
-            deadline: Deadline::Each(MAX_EVALUATION),
+            deadline: Deadline::Each(EVALUATION_TIMEOUT),
         };
         admission.review(record.function.into(), request, clock)
     }
 }
 
 impl Record {
-    /// What was said when it was recorded.
+    /// Returns the verdict that was recorded.
     pub fn verdict(&self) -> Verdict {
         Verdict {
             answer: self.answer.clone(),

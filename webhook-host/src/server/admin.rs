@@ -1,8 +1,8 @@
-//! Probes, metrics and the live policies, on a port, a thread and a runtime of their own: a policy
-//! that hogs the workers can't fail a probe.
+//! The admin port: probes, metrics and the live policies, on a thread and a runtime of its own, so
+//! that a policy that occupies all workers can't fail a probe.
 //!
-//! Nor can clients that hog this port: the newest connection is always served, the oldest goes when
-//! there are too many.
+//! Clients can't block this port either: the newest connection is always served, and the oldest is
+//! closed when there are too many. Started by `cli::serve`.
 
 use crate::live::Live;
 use axum::Router;
@@ -22,26 +22,27 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
-/// The type of OpenMetrics text.
+/// The content type of OpenMetrics text.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A kubelet, a few that scrape, and someone who looks.
-const CONNECTIONS: usize = 64;
+/// Enough for a kubelet, a few scrapers and a person.
+const MAX_CONNECTIONS: usize = 64;
 
-/// From the end of an answer to the end of the next request's head. A kubelet connects for each
-/// probe.
-const HEAD: Duration = Duration::from_secs(3);
+/// The time from the end of a response to the end of the next request's head. A kubelet opens a
+/// connection for each probe, so idle connections are of no use.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A whole connection: who reads metrics slower than this may ask again.
-const LIFETIME: Duration = Duration::from_secs(60);
+/// The longest life of a connection. A client that reads metrics more slowly reconnects.
+const MAX_CONNECTION_AGE: Duration = Duration::from_secs(60);
 
-/// Bytes of a request's head, and the least that hyper takes.
-const HEAD_BYTES: usize = 8 << 10;
+/// The largest head of a request in bytes: the smallest value that hyper accepts.
+const MAX_HEAD_BYTES: usize = 8 << 10;
 
-/// After a failed accept, which is out of file descriptors most of the time.
-const BACK_OFF: Duration = Duration::from_millis(50);
+/// The pause after a failed accept. Most of these failures mean that the process has no free file
+/// descriptor.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// What the admin port tells. Cloned freely; all clones are one.
+/// The state behind the admin port. Clones share it.
 #[derive(Clone)]
 pub struct Admin {
     live: Arc<Live>,
@@ -49,7 +50,7 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Not ready yet.
+    /// Creates an admin server that reports "not ready".
     pub fn new(live: Arc<Live>) -> Self {
         Self {
             live,
@@ -57,7 +58,7 @@ impl Admin {
         }
     }
 
-    /// What `/readyz` says from now on.
+    /// Sets what `/readyz` reports.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
     }
@@ -66,7 +67,7 @@ impl Admin {
     ///
     /// # Errors
     ///
-    /// When the socket or the thread can't be set up.
+    /// Fails when the socket or the thread can't be set up.
     pub fn serve(&self, listener: TcpListener) -> std::io::Result<()> {
         listener.set_nonblocking(true)?;
         let router = Router::new()
@@ -97,14 +98,14 @@ async fn accept(listener: TcpListener, router: &Router) -> std::io::Result<()> {
         match listener.accept().await {
             Ok((stream, _)) => {
                 open.retain(|connection| !connection.is_finished());
-                if open.len() >= CONNECTIONS {
+                if open.len() >= MAX_CONNECTIONS {
                     open.pop_front().expect("it is not empty").abort();
                 }
                 open.push_back(tokio::spawn(serve(stream, router.clone())).abort_handle());
             }
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection on the admin port");
-                tokio::time::sleep(BACK_OFF).await;
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
         }
     }
@@ -113,11 +114,11 @@ async fn accept(listener: TcpListener, router: &Router) -> std::io::Result<()> {
 async fn serve(stream: TcpStream, router: Router) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(HEAD_BYTES);
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES);
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    // What ends a connection early is the client's business.
-    let _ = tokio::time::timeout(LIFETIME, connection).await;
+    // Errors are the client's and need no handling.
+    let _ = tokio::time::timeout(MAX_CONNECTION_AGE, connection).await;
 }
 
 async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> impl IntoResponse {
@@ -129,7 +130,7 @@ async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> impl I
     let verbose = query.is_some_and(|query| {
         query
             .split('&')
-            .any(|word| word == "verbose" || word.starts_with("verbose="))
+            .any(|pair| pair == "verbose" || pair.starts_with("verbose="))
     });
     let policies = if verbose {
         admin.live.status().lines()

@@ -1,12 +1,13 @@
-//! The body of an answer, which holds what it was given until its client has taken the last byte.
+//! The body of a response, which keeps the request's permits until its client has taken the last
+//! byte.
 //!
-//! An answer that nobody reads would otherwise cost nothing and take memory: over HTTP/2 a client
-//! may open no window, over HTTP/1.1 it may never read. So the memory of a large answer counts like
-//! that of a body, the request stays among the open ones, and `connection` closes what is not taken
-//! in time. Made by `connection` for every response.
+//! A response that nobody reads takes memory: over HTTP/2 a client may open no window, and over
+//! HTTP/1.1 it may never read. So the memory of a large response is accounted for like that of a
+//! request body, the request stays open meanwhile, and `connection` closes a connection that takes
+//! too long. Made by `connection` for every response.
 
 use super::peer::Wait;
-use super::peers::Request;
+use super::peers::RequestPermit;
 use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
@@ -14,46 +15,49 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// What an answer holds.
-pub(super) struct Held {
-    pub(super) _request: Request,
+/// The permits that are released when the response is written.
+pub(super) struct ResponsePermits {
+    pub(super) _request: RequestPermit,
     pub(super) _wait: Wait,
     pub(super) _memory: Option<OwnedSemaphorePermit>,
 }
 
-/// A body whose bytes hold something.
-pub(super) struct Answer {
+/// A response body that owns the permits of its request.
+pub(super) struct ResponseBody {
     body: Body,
-    held: Option<Held>,
+    permits: Option<ResponsePermits>,
 }
 
-/// Bytes that hold something: hyper drops them when they are written, or never will be.
-struct Holding {
+/// Bytes that own permits. hyper drops them when they are written or can't be written.
+struct PermitBytes {
     bytes: Bytes,
-    _held: Held,
+    _permits: ResponsePermits,
 }
 
-impl AsRef<[u8]> for Holding {
+impl AsRef<[u8]> for PermitBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Answer {
-    pub(super) fn new(body: Body, held: Held) -> Self {
+impl ResponseBody {
+    pub(super) fn new(body: Body, permits: ResponsePermits) -> Self {
         Self {
             body,
-            held: Some(held),
+            permits: Some(permits),
         }
     }
 
-    /// Of a request that was not even begun.
-    pub(super) fn of_nobody(body: Body) -> Self {
-        Self { body, held: None }
+    /// Creates the body of a refusal for a request that got no permit.
+    pub(super) fn without_permits(body: Body) -> Self {
+        Self {
+            body,
+            permits: None,
+        }
     }
 }
 
-impl hyper::body::Body for Answer {
+impl hyper::body::Body for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -62,14 +66,17 @@ impl hyper::body::Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        // Every answer of this server is one frame.
+        // Every response of this server is one frame, so the first frame takes the permits.
         Poll::Ready(frame.map(|frame| {
             frame.map(|frame| {
-                let hold = |bytes: Bytes| match self.held.take() {
-                    Some(held) => Bytes::from_owner(Holding { bytes, _held: held }),
+                let attach = |bytes: Bytes| match self.permits.take() {
+                    Some(permits) => Bytes::from_owner(PermitBytes {
+                        bytes,
+                        _permits: permits,
+                    }),
                     None => bytes,
                 };
-                frame.map_data(hold)
+                frame.map_data(attach)
             })
         }))
     }

@@ -1,228 +1,231 @@
-//! How much the host takes on at a time, and the refusal of what is more.
+//! Admission control: limits on memory for bodies, reviews in flight and running guests. Requests
+//! beyond a limit are refused with 503.
 //!
-//! A review passes three gates: room for its body, a place among those in flight, and its turn to
-//! run. A large body passes a fourth, the lock of `large_body`. Only that lock and turns are waited
-//! for, which is part of the request's own time. Guests run inside the future that holds the turn,
-//! so that no guest runs without one. Called by `handlers` for every request; nothing here takes a
-//! lock.
+//! A review takes, in this order: memory for its body, an in-flight slot, the large-body lock if
+//! its body is large, and an evaluation permit. It waits up to `MEMORY_TIMEOUT` for memory, and
+//! within its own deadline for the lock and the permit; a slot is free at once or not at all.
+//! Guests run inside the future that holds the evaluation permit, so no guest runs without one.
+//! Called by `handlers` for every request.
 
 use super::limits::Limits;
 use super::peer::Peer;
-use super::peers::{Peers, Scarce, Share as Permits, Shares};
+use super::peers::{Peers, Permit, Permits, Scarce};
 use super::refusal::Refusal;
 use crate::large_body::{BodyLock, LargeBodyLock};
 use crate::live::Live;
-use crate::metrics::{Counted, TimedOut};
-use crate::pulse::Stir;
+use crate::metrics::{GaugeGuard, TimedOut};
+use crate::pulse::Notifier;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-/// How long a request waits for memory before it is refused, and between two looks for a slow one
-/// that may go in its place.
-const MAX_WAIT_FOR_MEMORY: Duration = Duration::from_millis(500);
-const LOOK: Duration = Duration::from_millis(100);
+/// The time that a request waits for memory before it is refused, and the interval at which it
+/// looks for a slow request to evict meanwhile.
+const MEMORY_TIMEOUT: Duration = Duration::from_millis(500);
+const EVICTION_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Requests that may wait for memory. What their clients have sent meanwhile lies in buffers that
-/// nobody counts, up to `connection::STREAM_WINDOW` each.
+/// Requests that may wait for memory. What their clients have sent meanwhile lies in socket and
+/// HTTP/2 buffers that are not accounted for, up to `connection::STREAM_WINDOW` each.
 const MAX_WAITING_FOR_MEMORY: usize = 128;
 
 const KIB: usize = 1024;
 
-/// A body of more KiB than that takes its memory where only such do, so that large ones leave some
-/// to ordinary ones. Of the memory for bodies, a quarter is for ordinary ones and a quarter for
-/// answers.
-const ORDINARY_BODY: usize = 64;
+/// KiB up to which a body is ordinary. Larger bodies take their memory from a pool of their own, so
+/// that they leave some to ordinary ones. Ordinary bodies have a quarter of `--body-memory`, larger
+/// bodies half, responses a quarter.
+const ORDINARY_BODY_KIB: usize = 64;
 
-/// Bytes of an answer that are not counted: ordinary answers, of which there are no more than open
-/// requests.
-const ORDINARY_ANSWER: usize = 4 << 10;
+/// Bytes up to which a response takes no memory permit. Open requests bound the number of these.
+const ORDINARY_RESPONSE_BYTES: usize = 4 << 10;
 
-/// One in so many reviews in flight is kept for addresses that have no more than that many
-/// themselves.
-const KEPT_FOR_FEW: usize = 8;
+/// One in this many in-flight slots is kept for addresses that use few. An address that uses as
+/// many slots as are kept gets none of them.
+const KEPT_SLOTS_DIVISOR: usize = 8;
 
-/// The gates of one server.
+/// The limits of one server.
 pub(super) struct Capacity {
     peers: Arc<Peers>,
     ordinary: Memory,
-    spacious: Memory,
-    answers: Memory,
+    large_bodies: Memory,
+    responses: Memory,
     waiting: Semaphore,
-    places: Shares,
-    /// Places that are kept for addresses that have few.
-    kept: usize,
-    large: Arc<LargeBodyLock>,
-    turns: Semaphore,
-    most_turns: usize,
-    /// Told that a guest is about to run, while a server runs.
-    sentinel: OnceLock<Stir>,
+    slots: Permits,
+    /// Slots that are kept for addresses that use few.
+    kept_slots: usize,
+    body_lock: Arc<LargeBodyLock>,
+    evaluations: Semaphore,
+    max_evaluations: usize,
+    /// Notified when a guest is about to run; set while a server runs.
+    sentinel: OnceLock<Notifier>,
     live: Arc<Live>,
 }
 
-/// Memory that is given out, in KiB.
+/// A pool of memory, in permits of one KiB.
 struct Memory {
     free: Arc<Semaphore>,
-    most: usize,
+    total: usize,
 }
 
-/// Memory that a body takes while it is held.
-pub(super) struct Room<'a> {
+/// The memory permits of one request's body, which grow with the body.
+pub(super) struct BodyMemory<'a> {
     capacity: &'a Capacity,
     peer: &'a Arc<Peer>,
     taken: Option<SemaphorePermit<'a>>,
-    is_spacious: bool,
+    is_large: bool,
 }
 
-/// One of those in flight.
-pub(super) struct Place<'a> {
+/// An in-flight slot.
+pub(super) struct Slot<'a> {
     capacity: &'a Capacity,
     peer: &'a Arc<Peer>,
-    _permits: Permits,
-    _counted: Counted,
+    _permit: Permit,
+    _counted: GaugeGuard,
 }
 
-/// The right to run guests on this thread.
-pub(super) struct Turn<'a> {
+/// The permission to run guests on the current worker.
+pub(super) struct EvaluationPermit<'a> {
     _permit: SemaphorePermit<'a>,
 }
 
 impl Memory {
     fn new(kib: usize) -> Self {
-        let most = kib.clamp(1, Semaphore::MAX_PERMITS);
+        let total = kib.clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            free: Arc::new(Semaphore::new(most)),
-            most,
+            free: Arc::new(Semaphore::new(total)),
+            total,
         }
     }
 
-    /// So many bytes, in permits. What is more than there is takes all: a body is never larger than
-    /// --body-limit, which may be more than all memory for bodies.
+    /// Returns the permits for a number of bytes, at most all: a body is never larger than
+    /// `--body-limit`, which may exceed the pool.
     fn permits(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes.div_ceil(KIB).clamp(1, self.most)).unwrap_or(u32::MAX)
+        u32::try_from(bytes.div_ceil(KIB).clamp(1, self.total)).unwrap_or(u32::MAX)
     }
 }
 
 impl Capacity {
     pub(super) fn new(limits: &Limits, live: Arc<Live>, peers: Arc<Peers>) -> Self {
-        let held = limits.held.div_ceil(KIB);
+        let held_kib = limits.held.div_ceil(KIB);
         let semaphore = |permits: usize| Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS));
-        let turns = semaphore(limits.evaluations);
+        let evaluations = semaphore(limits.evaluations);
         Self {
             peers,
-            ordinary: Memory::new(held / 4),
-            spacious: Memory::new(held / 2),
-            answers: Memory::new(held / 4),
+            ordinary: Memory::new(held_kib / 4),
+            large_bodies: Memory::new(held_kib / 2),
+            responses: Memory::new(held_kib / 4),
             waiting: semaphore(MAX_WAITING_FOR_MEMORY),
-            places: Shares::new(limits.in_flight, limits.reserves),
-            kept: limits.in_flight / KEPT_FOR_FEW,
-            large: LargeBodyLock::new(limits.in_flight),
-            most_turns: turns.available_permits(),
-            turns,
+            slots: Permits::new(limits.in_flight, limits.reserves),
+            kept_slots: limits.in_flight / KEPT_SLOTS_DIVISOR,
+            body_lock: LargeBodyLock::new(limits.in_flight),
+            max_evaluations: evaluations.available_permits(),
+            evaluations,
             sentinel: OnceLock::new(),
             live,
         }
     }
 
-    /// Whether a request has a chance at all: asked before its body is read, so that a refusal
-    /// costs next to nothing.
+    /// Refuses a request early when no slot is left, before its body is read.
     pub(super) fn check(&self, peer: &Peer) -> Result<(), Refusal> {
-        if self.places.left(peer.is_preferred()) == 0 {
-            Err(full())
+        if self.slots.left(peer.is_api_server()) == 0 {
+            Err(all_slots_taken())
         } else {
             Ok(())
         }
     }
 
-    /// Whether any guest runs.
+    /// Returns true while any guest runs.
     pub(super) fn is_running(&self) -> bool {
-        self.turns.available_permits() < self.most_turns
+        self.evaluations.available_permits() < self.max_evaluations
     }
 
-    /// From now on this is told that a guest is about to run.
-    pub(super) fn tell(&self, sentinel: Stir) {
+    /// Sets the notifier that is called before a guest runs. The first call wins.
+    pub(super) fn set_sentinel(&self, sentinel: Notifier) {
         self.sentinel.get_or_init(|| sentinel);
     }
 
-    /// No memory yet.
-    pub(super) fn room<'a>(&'a self, peer: &'a Arc<Peer>) -> Room<'a> {
-        Room {
+    /// Returns the memory account of a body of which nothing has arrived yet.
+    pub(super) fn body_memory<'a>(&'a self, peer: &'a Arc<Peer>) -> BodyMemory<'a> {
+        BodyMemory {
             capacity: self,
             peer,
             taken: None,
-            is_spacious: false,
+            is_large: false,
         }
     }
 
-    /// Memory for an answer of so many bytes, until it is written. Ordinary ones take none.
-    pub(super) fn answer(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
-        if bytes <= ORDINARY_ANSWER {
+    /// Takes memory for a response, to be held until it is written. Small responses need none.
+    pub(super) fn response_memory(
+        &self,
+        bytes: usize,
+    ) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
+        if bytes <= ORDINARY_RESPONSE_BYTES {
             return Ok(None);
         }
-        let permits = self.answers.permits(bytes);
-        let memory = Arc::clone(&self.answers.free).try_acquire_many_owned(permits);
+        let permits = self.responses.permits(bytes);
+        let memory = Arc::clone(&self.responses.free).try_acquire_many_owned(permits);
         memory.map(Some).map_err(|_| {
             Refusal::overload(
                 "memory",
-                "answers that were not read take up all memory for answers; try again",
+                "unread responses take up all memory for responses; try again",
             )
         })
     }
 
-    /// The lock that a body of so many bytes needs, whose tree takes so many bytes.
+    /// Returns the lock that a body needs before it is parsed, by its length and the estimated size
+    /// of its JSON tree in bytes.
     pub(super) fn body_lock(&self, body: usize, tree: usize) -> BodyLock {
-        self.large.for_body(body, tree)
+        self.body_lock.for_body(body, tree)
     }
 
-    /// A place, at once or not at all. The last ones are for addresses that have few, so that who
-    /// asks a lot leaves some to others.
-    pub(super) fn place<'a>(&'a self, peer: &'a Arc<Peer>) -> Result<Place<'a>, Refusal> {
-        let preferred = peer.is_preferred();
-        if !preferred
-            && self.places.free() <= self.kept
-            && self.peers.reviews_of(peer.address()) >= self.kept
+    /// Takes an in-flight slot, or refuses at once. The last slots are kept for addresses that use
+    /// few, so that one client with many requests leaves some to others.
+    pub(super) fn slot<'a>(&'a self, peer: &'a Arc<Peer>) -> Result<Slot<'a>, Refusal> {
+        let is_api_server = peer.is_api_server();
+        if !is_api_server
+            && self.slots.free() <= self.kept_slots
+            && self.peers.reviews_of(peer.address()) >= self.kept_slots
         {
-            return Err(full());
+            return Err(all_slots_taken());
         }
-        let permits = self.places.take(preferred).ok_or_else(full)?;
+        let permits = self.slots.take(is_api_server).ok_or_else(all_slots_taken)?;
         peer.reviews().fetch_add(1, Ordering::Relaxed);
-        Ok(Place {
+        Ok(Slot {
             capacity: self,
             peer,
-            _permits: permits,
+            _permit: permits,
             _counted: self.live.metrics().in_flight(),
         })
     }
 }
 
-fn full() -> Refusal {
+fn all_slots_taken() -> Refusal {
     Refusal::overload(
         "in-flight",
         "as many reviews as --max-in-flight allows are in flight; try again",
     )
 }
 
-impl<'a> Room<'a> {
-    /// Memory for so many bytes in all. A body takes it as it arrives: what a client announces but
-    /// never sends takes none.
+impl<'a> BodyMemory<'a> {
+    /// Grows to `bytes` in all. A body takes memory as it arrives, so a length that is announced
+    /// but never sent takes none.
     pub(super) async fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let capacity = self.capacity;
-        if !self.is_spacious && bytes > ORDINARY_BODY * KIB {
+        if !self.is_large && bytes > ORDINARY_BODY_KIB * KIB {
             let permit = capacity
                 .memory(
-                    &capacity.spacious,
-                    capacity.spacious.permits(bytes),
+                    &capacity.large_bodies,
+                    capacity.large_bodies.permits(bytes),
                     self.peer,
                 )
                 .await?;
             self.replace(Some(permit));
-            self.is_spacious = true;
+            self.is_large = true;
             return Ok(());
         }
-        let memory = if self.is_spacious {
-            &capacity.spacious
+        let memory = if self.is_large {
+            &capacity.large_bodies
         } else {
             &capacity.ordinary
         };
@@ -238,7 +241,7 @@ impl<'a> Room<'a> {
         };
         let more = capacity.memory(memory, more, self.peer).await?;
         self.peer
-            .held()
+            .held_kib()
             .fetch_add(more.num_permits(), Ordering::Relaxed);
         match &mut self.taken {
             Some(taken) => taken.merge(more),
@@ -251,22 +254,25 @@ impl<'a> Room<'a> {
         let count = |permit: &Option<SemaphorePermit<'_>>| {
             permit.as_ref().map_or(0, SemaphorePermit::num_permits)
         };
-        self.peer.held().fetch_add(count(&taken), Ordering::Relaxed);
         self.peer
-            .held()
+            .held_kib()
+            .fetch_add(count(&taken), Ordering::Relaxed);
+        self.peer
+            .held_kib()
             .fetch_sub(count(&self.taken), Ordering::Relaxed);
         self.taken = taken;
     }
 }
 
-impl Drop for Room<'_> {
+impl Drop for BodyMemory<'_> {
     fn drop(&mut self) {
         self.replace(None);
     }
 }
 
 impl Capacity {
-    /// So much memory, at once or soon. Who sends slowly meanwhile, and holds most, makes room.
+    /// Takes memory permits, and waits up to `MEMORY_TIMEOUT` for them. Meanwhile it evicts
+    /// connections that hold memory and send slowly.
     async fn memory<'a>(
         &self,
         memory: &'a Memory,
@@ -284,13 +290,13 @@ impl Capacity {
         };
         let _waits = self.waiting.try_acquire().map_err(|_| refused())?;
         let (until, mut acquired) = (
-            Instant::now() + MAX_WAIT_FOR_MEMORY,
+            Instant::now() + MEMORY_TIMEOUT,
             pin!(memory.free.acquire_many(permits)),
         );
         while Instant::now() < until {
             self.peers
                 .evict(Scarce::Memory, Some(peer), self.live.metrics());
-            if let Ok(permit) = tokio::time::timeout(LOOK, acquired.as_mut()).await {
+            if let Ok(permit) = tokio::time::timeout(EVICTION_INTERVAL, acquired.as_mut()).await {
                 return Ok(permit.expect("the semaphore is never closed"));
             }
         }
@@ -298,29 +304,37 @@ impl Capacity {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Slot<'_> {
     fn drop(&mut self) {
         self.peer.reviews().fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Place<'_> {
-    /// The turn to run, as soon as there is one, first come first served.
-    pub(super) async fn turn(&self, deadline: Instant) -> Result<Turn<'_>, Refusal> {
-        let turn = tokio::time::timeout_at(deadline.into(), self.capacity.turns.acquire()).await;
-        let permit = turn.map_err(|_| {
-            self.capacity.live.metrics().timed_out(TimedOut::Turn);
+impl Slot<'_> {
+    /// Waits for an evaluation permit until the deadline, first come first served, and notifies the
+    /// sentinel.
+    pub(super) async fn evaluation_permit(
+        &self,
+        deadline: Instant,
+    ) -> Result<EvaluationPermit<'_>, Refusal> {
+        let acquired =
+            tokio::time::timeout_at(deadline.into(), self.capacity.evaluations.acquire()).await;
+        let permit = acquired.map_err(|_| {
+            self.capacity
+                .live
+                .metrics()
+                .timed_out(TimedOut::EvaluationPermit);
             Refusal::overload(
                 "turn",
-                "other reviews took all the time that this one had; try again",
+                "other reviews used up this review's time; try again",
             )
         })?;
-        let turn = Turn {
+        let permit = EvaluationPermit {
             _permit: permit.expect("the semaphore is never closed"),
         };
         if let Some(sentinel) = self.capacity.sentinel.get() {
-            sentinel.stir();
+            sentinel.notify();
         }
-        Ok(turn)
+        Ok(permit)
     }
 }

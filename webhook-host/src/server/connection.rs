@@ -1,12 +1,13 @@
-//! One connection, from its first byte to its last: TLS handshake, HTTP/2 or HTTP/1.1, and the end
-//! of what takes too long.
+//! A connection, from its first byte to its last: TLS handshake, HTTP/2 or HTTP/1.1, time-outs and
+//! drain.
 //!
-//! It is a task of its own, so that a slow client stalls nobody. Called by `Server::run`.
+//! Each connection is a task of its own, so a slow client delays nobody else. Called by
+//! `Server::run`.
 
-use super::answer::{Answer, Held};
+use super::answer::{ResponseBody, ResponsePermits};
 use super::capacity::Capacity;
 use super::limits::Limits;
-use super::peer::{Peer, Watched};
+use super::peer::{Peer, WatchedStream};
 use super::peers::{Peers, Ticket};
 use super::refusal::Refusal;
 use crate::live::Live;
@@ -36,46 +37,45 @@ use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// An idle HTTP/2 connection is asked whether it lives, and is given so long to answer.
-const PING: Duration = Duration::from_secs(30);
-const PONG: Duration = Duration::from_secs(20);
+/// The interval of HTTP/2 keep-alive pings on an idle connection, and the time to answer one.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Bytes of a request's head. Those of an API server have a few hundred.
-const HEAD: u32 = 16 << 10;
+/// The largest head of a request in bytes. An API server's have a few hundred.
+const MAX_HEAD_BYTES: u32 = 16 << 10;
 
-/// Bytes that a client may send before they are read: of one request, and of all requests of an
-/// HTTP/2 connection. They are in nobody's count while a request waits for memory. A body of 1 MiB
-/// takes eight round trips.
+/// Bytes that a client may send before they are read, for one request and for all requests of an
+/// HTTP/2 connection. They are not accounted for while a request waits for memory. At this size a
+/// body of 1 MiB takes eight round trips.
 const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
 
-/// How long a connection that is closed for idleness may take to say goodbye, and one that is
-/// closed because others need its place.
-const GOODBYE: Duration = Duration::from_secs(1);
-const QUICK_GOODBYE: Duration = Duration::from_millis(100);
+/// The time for a graceful shutdown of a connection that timed out, and of one that is evicted.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+const EVICTION_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The first byte of a TLS handshake record (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 
-/// What a client gets that speaks plain HTTP.
-const NOT_TLS: &[u8] =
+/// The response to a client that speaks plain HTTP.
+const NOT_TLS_RESPONSE: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\
     Content-Length: 48\r\n\r\nthis port speaks TLS; use https instead of http\n";
 
-/// When the server began to end: from then on requests in flight are answered, and no others taken.
-/// `None`: it serves.
+/// The moment when the server stopped accepting: from then on requests in flight are answered, and
+/// idle connections closed. `None` while it serves.
 pub(super) type Stopping = Option<Instant>;
 
-/// What all connections of a server share.
+/// The state that all connections of a server share.
 pub(super) struct Shared {
     pub(super) router: Router,
     pub(super) live: Arc<Live>,
     pub(super) limits: Limits,
     pub(super) capacity: Arc<Capacity>,
     pub(super) peers: Arc<Peers>,
-    /// Whether the server will end soon: responses over HTTP/1.1 carry `Connection: close`, so that
-    /// clients connect to another replica the next time.
-    pub(super) leaving: AtomicBool,
+    /// The server is about to drain: HTTP/1.1 responses carry `Connection: close`, so that clients
+    /// reconnect to another replica.
+    pub(super) is_draining: AtomicBool,
 }
 
 /// Serves one client until it, the server or a timeout ends it.
@@ -93,10 +93,9 @@ pub(super) async fn serve(
     };
     let Some(stream) = stream else { return };
     if stream.get_ref().1.peer_certificates().is_some() {
-        ticket.prefer();
+        ticket.mark_api_server();
     }
-    // On the heap, since a connection takes the memory of all this from its first moment on
-    // otherwise.
+    // On the heap, so that a connection takes this memory only once its handshake is done.
     Box::pin(serve_http(&shared, stream, peer, stopping)).await;
 }
 
@@ -107,90 +106,92 @@ async fn serve_http(
     mut stopping: watch::Receiver<Stopping>,
 ) {
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let watched = Watched {
+    let stream = WatchedStream {
         stream,
         peer: Arc::clone(&peer),
         http2,
     };
     let service =
-        service_fn(|request| answer(Arc::clone(shared), Arc::clone(&peer), http2, request));
+        service_fn(|request| respond(Arc::clone(shared), Arc::clone(&peer), http2, request));
     let builder = http(http2, shared.limits.streams);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(watched), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut timer = pin!(tokio::time::sleep(
         shared.limits.head_time.min(shared.limits.write_time)
     ));
     loop {
-        let now = *stopping.borrow_and_update();
-        // Over HTTP/1.1 every answer says that it is the last one, and who asks nothing is idle; a
-        // connection that were closed at once would take a request along that is under way.
-        if now.is_some() && http2 {
+        let stopping_at = *stopping.borrow_and_update();
+        // HTTP/1.1 responses carry `Connection: close` already, and idle connections time out.
+        // Closing one here would lose a request that is under way.
+        if stopping_at.is_some() && http2 {
             connection.as_mut().graceful_shutdown();
         }
         let serve = std::future::poll_fn(|cx| {
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Ok(ended));
             }
-            overdue(&peer, &shared.limits, now, timer.as_mut(), cx).map(Err)
+            overdue(&peer, &shared.limits, stopping_at, timer.as_mut(), cx).map(Err)
         });
-        let goodbye = tokio::select! {
+        let shutdown_timeout = tokio::select! {
             ended = serve => match ended {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => return tracing::debug!(error, "a connection ended early"),
                 Err(kind) => {
                     shared.live.metrics().timed_out(kind);
-                    // Who takes nothing hears no goodbye either.
-                    if kind == TimedOut::Write { Duration::ZERO } else { GOODBYE }
+                    // A client that reads nothing would not read a graceful shutdown either.
+                    if kind == TimedOut::Write { Duration::ZERO } else { SHUTDOWN_TIMEOUT }
                 }
             },
-            () = peer.evicted() => if peer.is_answered() { QUICK_GOODBYE } else { Duration::ZERO },
+            () = peer.evicted() => {
+                if peer.has_response() { EVICTION_TIMEOUT } else { Duration::ZERO }
+            }
             changed = stopping.changed() => if changed.is_err() { return } else { continue },
         };
         connection.as_mut().graceful_shutdown();
-        let _ = tokio::time::timeout(goodbye, connection).await;
+        let _ = tokio::time::timeout(shutdown_timeout, connection).await;
         return;
     }
 }
 
-/// One request. What it holds is held until the last byte of its answer is written.
-async fn answer(
+/// Answers one request. Its permits are held until the last byte of the response is written.
+async fn respond(
     shared: Arc<Shared>,
     peer: Arc<Peer>,
     http2: bool,
     mut request: Request<Incoming>,
-) -> Result<Response<Answer>, h2::Error> {
-    let Some(held) = shared.peers.begin(&peer, shared.live.metrics()).await else {
+) -> Result<Response<ResponseBody>, h2::Error> {
+    let Some(request_permit) = shared.peers.begin(&peer, shared.live.metrics()).await else {
         return shared.refuse(http2);
     };
     request.extensions_mut().insert(Arc::clone(&peer));
-    let Ok(answer) = TowerToHyperService::new(shared.router.clone())
+    let Ok(response) = TowerToHyperService::new(shared.router.clone())
         .call(request)
         .await;
-    let size = answer
+    let size = response
         .body()
         .size_hint()
         .exact()
         .and_then(|size| usize::try_from(size).ok());
-    let (memory, answer) = match shared.capacity.answer(size.unwrap_or(usize::MAX)) {
-        Ok(memory) => (memory, answer),
+    let (memory, response) = match shared.capacity.response_memory(size.unwrap_or(usize::MAX)) {
+        Ok(memory) => (memory, response),
         Err(refusal) => (None, shared.refusal(refusal)),
     };
-    let held = Held {
-        _request: held,
-        _wait: peer.writes(),
+    let permits = ResponsePermits {
+        _request: request_permit,
+        _wait: peer.wait_for_reader(),
         _memory: memory,
     };
-    let mut answer = answer.map(|body| Answer::new(body, held));
-    // HTTP/2 has its own farewell, which comes when the server stops.
-    if !http2 && shared.leaving.load(Ordering::Relaxed) {
-        answer
+    let mut response = response.map(|body| ResponseBody::new(body, permits));
+    // HTTP/2 connections get a GOAWAY frame when the server stops.
+    if !http2 && shared.is_draining.load(Ordering::Relaxed) {
+        response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(answer)
+    Ok(response)
 }
 
-/// Ready when the connection takes too long. The timer is set anew only when it would fire too
-/// late; when it fires too early, it looks again.
+/// Becomes ready when a time-out of the connection has passed. The timer is reset only when it
+/// would fire too late; when it fires too early, the time-outs are computed again.
 fn overdue(
     peer: &Peer,
     limits: &Limits,
@@ -216,21 +217,21 @@ fn overdue(
 }
 
 impl Shared {
-    /// More requests are open than may be, and nobody's can make room.
-    fn refuse(&self, http2: bool) -> Result<Response<Answer>, h2::Error> {
+    /// Refuses a request for want of a permit.
+    fn refuse(&self, http2: bool) -> Result<Response<ResponseBody>, h2::Error> {
         let refusal = Refusal::overload(
             "requests",
             "too many requests are open at the same time; try again",
         );
-        let mut answer = self.refusal(refusal).map(Answer::of_nobody);
+        let mut response = self.refusal(refusal).map(ResponseBody::without_permits);
         if http2 {
-            // An answer would have to be taken by the client, and take memory until then.
+            // A response would take memory until the client has read it.
             return Err(h2::Reason::REFUSED_STREAM.into());
         }
-        answer
+        response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
-        Ok(answer)
+        Ok(response)
     }
 
     fn refusal(&self, refusal: Refusal) -> Response<Body> {
@@ -270,15 +271,15 @@ async fn handshake(
     acceptor: TlsAcceptor,
     mut stream: TcpStream,
 ) -> io::Result<TlsStream<TcpStream>> {
-    // Head and body of a response are one write; delayed acknowledgements would cost 40 ms
-    // otherwise.
+    // Nagle's algorithm and delayed acknowledgements together would cost 40 ms a response.
     stream.set_nodelay(true)?;
     let mut first = [0];
     stream.peek(&mut first).await?;
     if first[0] != TLS_HANDSHAKE {
-        // What was sent is read, or closing would reset the connection and the answer with it.
+        // Bytes left unread would make `close` reset the connection, and the response would be
+        // lost.
         let _ = stream.read(&mut [0; 4096]).await?;
-        stream.write_all(NOT_TLS).await?;
+        stream.write_all(NOT_TLS_RESPONSE).await?;
         stream.shutdown().await?;
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
@@ -288,24 +289,28 @@ async fn handshake(
     match acceptor.accept(stream).into_fallible().await {
         Ok(stream) => Ok(stream),
         Err((error, stream)) => {
-            part(stream).await;
+            close_after_alert(stream).await;
             Err(error)
         }
     }
 }
 
-/// Lets the client read the alert that says why: closing while bytes of it are unread would reset
-/// the connection, and take the alert back.
-async fn part(mut stream: TcpStream) {
+/// Lets the client read the TLS alert: closing while bytes of it are unread would reset the
+/// connection, and the alert would be lost.
+async fn close_after_alert(mut stream: TcpStream) {
     let read_the_rest = async {
         stream.shutdown().await?;
-        tokio::io::copy(&mut stream.take(u64::from(HEAD)), &mut tokio::io::sink()).await
+        tokio::io::copy(
+            &mut stream.take(u64::from(MAX_HEAD_BYTES)),
+            &mut tokio::io::sink(),
+        )
+        .await
     };
-    // The client's own end is no news.
-    let _ = tokio::time::timeout(GOODBYE, read_the_rest).await;
+    // Errors mean that the client has gone.
+    let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, read_the_rest).await;
 }
 
-/// Whether it was the client's certificate that a handshake failed for.
+/// Returns why the client's certificate was refused, if that is why the handshake failed.
 fn client_refused(error: &io::Error) -> Option<ClientRefused> {
     match error.get_ref()?.downcast_ref()? {
         rustls::Error::NoCertificatesPresented => Some(ClientRefused::Missing),
@@ -314,8 +319,8 @@ fn client_refused(error: &io::Error) -> Option<ClientRefused> {
     }
 }
 
-/// The protocol is what the handshake agreed on; guessing it from the first bytes would wait for
-/// them without a deadline.
+/// Builds the HTTP server for the protocol that ALPN selected. Detecting it from the first bytes
+/// would wait for them without a deadline.
 fn http(http2: bool, streams: u32) -> auto::Builder<TokioExecutor> {
     let builder = auto::Builder::new(TokioExecutor::new());
     let mut builder = if http2 {
@@ -323,20 +328,20 @@ fn http(http2: bool, streams: u32) -> auto::Builder<TokioExecutor> {
     } else {
         builder.http1_only()
     };
-    // `Peer` has the times of head and idleness.
+    // `Peer::due` holds the time-outs of heads and of idleness.
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
-        .max_buf_size(HEAD as usize);
+        .max_buf_size(MAX_HEAD_BYTES as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(streams)
-        .max_header_list_size(HEAD)
+        .max_header_list_size(MAX_HEAD_BYTES)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PONG);
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
     builder
 }

@@ -1,14 +1,14 @@
 //! `POST /validate` and `POST /mutate`: one AdmissionReview in, one out.
 //!
-//! What is no AdmissionReview is answered with 4xx and a sentence that says what to do; the API
-//! server's failurePolicy decides then. Evaluation runs inline on the worker: it takes
-//! microseconds, and a runaway policy is bounded by its own deadline.
+//! A request that is no AdmissionReview gets a 4xx status and a sentence that says what to do; the
+//! API server's `failurePolicy` decides then. Evaluation runs inline on the worker: it takes
+//! microseconds, and each policy has its own deadline.
 
 mod gate;
 
 pub use gate::PolicyCheck;
 
-use super::capacity::{Capacity, Room};
+use super::capacity::{BodyMemory, Capacity};
 use super::limits::Limits;
 use super::peer::Peer;
 use super::received::Received;
@@ -38,21 +38,21 @@ use sallyport_core::inventory::Kind;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Bytes of a refused body that are read and forgotten.
-const DISCARDED: usize = 64 << 20;
+/// The bytes of a refused body that are read and discarded before the connection is closed.
+const MAX_DISCARDED_BYTES: usize = 64 << 20;
 
-/// Bytes of memory for what a body holds. A Service with 5,000 ports takes some 20 MiB in an
-/// update, where one manager owns them.
-const HEAVIEST: usize = 32 << 20;
+/// The largest JSON tree of a body, in estimated bytes. A Service with 5,000 ports takes some 20
+/// MiB in an update when one field manager owns them all.
+const MAX_TREE_BYTES: usize = 32 << 20;
 
-/// Bytes of a body that is not weighed.
-const SMALL: usize = 16 << 10;
+/// Bytes up to which the tree of a body is not estimated.
+const SMALL_BODY_BYTES: usize = 16 << 10;
 
-/// For watchers to tell of a namespace that was created a moment ago: they are some milliseconds
+/// The longest wait for a namespace that was created a moment ago: watchers are some milliseconds
 /// behind, and publish every 50 ms.
 const NAMESPACE_WAIT: Duration = Duration::from_millis(250);
 
-/// What all requests share.
+/// The state that all requests share.
 struct App {
     live: Arc<Live>,
     capacity: Arc<Capacity>,
@@ -63,28 +63,28 @@ struct App {
     body_time: Duration,
 }
 
-/// A request without its body.
-struct Asked {
+/// The parts of a request's head that the handlers need.
+struct RequestHead {
     peer: Arc<Peer>,
-    /// Bytes that the body has by its head.
-    announced: Option<usize>,
-    /// How long the answer may take, where the head is as it should be.
+    /// The body's length by `Content-Length`.
+    content_length: Option<usize>,
+    /// The time for the review, or the refusal of a malformed head.
     time: Result<Duration, Refusal>,
 }
 
-/// A body that something can be made of.
-struct Whole {
+/// A complete body that may be parsed now: if it is large, under the large-body lock.
+struct CompleteBody {
     body: Bytes,
     lock: BodyLock,
     guard: BodyGuard,
 }
 
-/// Duties of a server beside reviews.
+/// Optional features of a server.
 #[derive(Default)]
 pub struct Extras {
-    /// Answers `/validate-policies`; `None`: the server has no such path.
+    /// The check behind `/validate-policies`. `None`: the path does not exist.
     pub check: Option<PolicyCheck>,
-    /// Records answered reviews.
+    /// Records answered reviews, if set.
     pub recorder: Option<Arc<Recorder>>,
 }
 
@@ -149,9 +149,9 @@ async fn mutate(State(app): State<Arc<App>>, request: Request<Body>) -> Response
 impl App {
     async fn answer(&self, function: Function, request: Request<Body>) -> Response {
         let arrived = Instant::now();
-        let (asked, mut body) = Asked::of(request);
-        let result = self.review(function, &asked, &mut body, arrived).await;
-        self.respond(&asked.peer, result, &mut body).await
+        let (head, mut body) = RequestHead::split(request);
+        let result = self.review(function, &head, &mut body, arrived).await;
+        self.respond(&head.peer, result, &mut body).await
     }
 
     async fn respond(
@@ -167,7 +167,7 @@ impl App {
             )
                 .into_response(),
             Err(refusal) => {
-                // Who let a body time out will not send the rest now.
+                // A client whose body timed out won't send the rest now.
                 if refusal.status != StatusCode::REQUEST_TIMEOUT {
                     self.discard(peer, body).await;
                 }
@@ -177,8 +177,8 @@ impl App {
     }
 
     async fn refuse(&self, request: Request<Body>, refusal: Refusal) -> Response {
-        let (asked, mut body) = Asked::of(request);
-        self.discard(&asked.peer, &mut body).await;
+        let (head, mut body) = RequestHead::split(request);
+        self.discard(&head.peer, &mut body).await;
         self.count(refusal)
     }
 
@@ -197,24 +197,26 @@ impl App {
     async fn review(
         &self,
         function: Function,
-        asked: &Asked,
+        head: &RequestHead,
         body: &mut Body,
         arrived: Instant,
     ) -> Result<Vec<u8>, Refusal> {
-        let (now, deadline) = (SystemTime::now(), arrived + asked.time.clone()?);
-        self.capacity.check(&asked.peer)?;
-        let mut room = self.capacity.room(&asked.peer);
-        let received = self.read(asked, body, &mut room).await?;
-        let place = self.capacity.place(&asked.peer)?;
-        let Whole { body, lock, guard } = self.whole(received, deadline).await?;
+        let (now, deadline) = (SystemTime::now(), arrived + head.time.clone()?);
+        self.capacity.check(&head.peer)?;
+        let mut memory = self.capacity.body_memory(&head.peer);
+        let received = self.read(head, body, &mut memory).await?;
+        let slot = self.capacity.slot(&head.peer)?;
+        let CompleteBody { body, lock, guard } = self.complete(received, deadline).await?;
         let review = parse(&body)?;
-        self.acquaint(function, &review, deadline).await;
-        let turn = place.turn(deadline).await?;
-        // Once: the whole answer is of one set.
+        self.await_namespace(function, &review, deadline).await;
+        let permit = slot.evaluation_permit(deadline).await?;
+        // Loaded once, so that the response comes from one set.
         let set = self.live.set();
-        let is_retold = set.has_candidates() || self.recorder.is_some();
-        let seen = is_retold.then(|| set.admission.inventory().as_of_now());
-        let inventory = seen.as_ref().unwrap_or_else(|| set.admission.inventory());
+        let is_observed = set.has_candidates() || self.recorder.is_some();
+        let snapshot = is_observed.then(|| set.admission.inventory().as_of_now());
+        let inventory = snapshot
+            .as_ref()
+            .unwrap_or_else(|| set.admission.inventory());
         let clock = Clock {
             now,
             deadline: deadline.into(),
@@ -230,10 +232,10 @@ impl App {
         );
         log(&review, &outcome);
         let answer = outcome.response.to_json();
-        drop((turn, guard));
-        if let Some(inventory) = seen {
+        drop((permit, guard));
+        if let Some(inventory) = snapshot {
             let set = Arc::clone(&set);
-            self.hand_over(Answered {
+            self.notify_observers(Answered {
                 function,
                 body,
                 lock,
@@ -246,8 +248,8 @@ impl App {
         Ok(answer)
     }
 
-    /// To the threads in the background that want to know what was answered.
-    fn hand_over(&self, answered: Answered) {
+    /// Passes an answered review to the observers: the shadow and the recorder.
+    fn notify_observers(&self, answered: Answered) {
         let answered = Arc::new(answered);
         if answered.set.has_candidates() {
             self.shadow.ask(&answered);
@@ -257,9 +259,14 @@ impl App {
         }
     }
 
-    /// Waits a moment for a namespace that is not known yet. One that stays unknown matches every
-    /// selector.
-    async fn acquaint(&self, function: Function, review: &AdmissionRequest<'_>, deadline: Instant) {
+    /// Waits up to `NAMESPACE_WAIT` for a namespace that is not in the inventory yet. A namespace
+    /// that stays unknown matches every selector.
+    async fn await_namespace(
+        &self,
+        function: Function,
+        review: &AdmissionRequest<'_>,
+        deadline: Instant,
+    ) {
         let Some(watched) = self.live.watched() else {
             return;
         };
@@ -267,28 +274,28 @@ impl App {
         if !lacks || !watched.is_synced(Kind::Namespaces) {
             return;
         }
-        // Half of what is left at most: the policies need some of it.
-        let most = NAMESPACE_WAIT.min(deadline.saturating_duration_since(Instant::now()) / 2);
+        // At most half of the remaining time: the policies need some of it.
+        let timeout = NAMESPACE_WAIT.min(deadline.saturating_duration_since(Instant::now()) / 2);
         let known = watched.namespace_known(review.namespace());
-        let came = tokio::time::timeout(most, known).await.is_ok();
-        self.live.metrics().awaited_namespace(came);
+        let is_known = tokio::time::timeout(timeout, known).await.is_ok();
+        self.live.metrics().awaited_namespace(is_known);
     }
 
-    /// The body, which takes memory as it arrives.
+    /// Reads the body, which takes memory permits as it arrives.
     async fn read(
         &self,
-        asked: &Asked,
+        head: &RequestHead,
         body: &mut Body,
-        room: &mut Room<'_>,
+        memory: &mut BodyMemory<'_>,
     ) -> Result<Received, Refusal> {
-        if asked
-            .announced
+        if head
+            .content_length
             .is_some_and(|length| length > self.body_limit)
         {
             return Err(self.too_large());
         }
-        let _waits = asked.peer.reads();
-        match tokio::time::timeout(self.body_time, self.collect(body, room)).await {
+        let _waits = head.peer.wait_for_body();
+        match tokio::time::timeout(self.body_time, self.collect(body, memory)).await {
             Ok(read) => read,
             Err(_) => {
                 self.live.metrics().timed_out(TimedOut::Body);
@@ -302,7 +309,11 @@ impl App {
         }
     }
 
-    async fn collect(&self, body: &mut Body, room: &mut Room<'_>) -> Result<Received, Refusal> {
+    async fn collect(
+        &self,
+        body: &mut Body,
+        memory: &mut BodyMemory<'_>,
+    ) -> Result<Received, Refusal> {
         let mut received = Received::default();
         while let Some(frame) = body.frame().await {
             let ended_early =
@@ -314,38 +325,43 @@ impl App {
             if length > self.body_limit {
                 return Err(self.too_large());
             }
-            room.grow(length).await?;
+            memory.grow(length).await?;
             received.push(data);
         }
         Ok(received)
     }
 
-    /// A body in one piece, once nothing else is large: putting it together, unescaping its texts
-    /// and making a tree of it take its bytes several times.
-    async fn whole(&self, received: Received, deadline: Instant) -> Result<Whole, Refusal> {
+    /// Joins a received body, and takes the large-body lock first if it is large: joining,
+    /// unescaping and parsing take its bytes several times.
+    async fn complete(
+        &self,
+        received: Received,
+        deadline: Instant,
+    ) -> Result<CompleteBody, Refusal> {
         let by_length = self.capacity.body_lock(received.len(), 0);
         let guard = by_length.acquire(deadline).await?;
         let body = received.join();
-        let lock = self.lock(&body)?;
+        let lock = self.body_lock(&body)?;
         let guard = if guard.is_exclusive() {
             guard
         } else {
             lock.acquire(deadline).await?
         };
-        Ok(Whole { body, lock, guard })
+        Ok(CompleteBody { body, lock, guard })
     }
 
-    /// The lock that a body needs before it is parsed.
-    fn lock(&self, body: &[u8]) -> Result<BodyLock, Refusal> {
-        let weight = if body.len() <= SMALL {
+    /// Returns the lock that a body needs before it is parsed; refuses a body whose tree would be
+    /// too large.
+    fn body_lock(&self, body: &[u8]) -> Result<BodyLock, Refusal> {
+        let tree_bytes = if body.len() <= SMALL_BODY_BYTES {
             0
         } else {
-            weight::of(body)
+            weight::tree_bytes(body)
         };
-        if weight > HEAVIEST {
-            Err(too_heavy("the body", weight, HEAVIEST))
+        if tree_bytes > MAX_TREE_BYTES {
+            Err(tree_too_large("the body", tree_bytes, MAX_TREE_BYTES))
         } else {
-            Ok(self.capacity.body_lock(body.len(), weight))
+            Ok(self.capacity.body_lock(body.len(), tree_bytes))
         }
     }
 
@@ -357,15 +373,15 @@ impl App {
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body-size", sentence)
     }
 
-    /// Reads on, for a while, so that the client gets to read the refusal: an HTTP/2 stream whose
-    /// request is dropped is reset, and its response is lost.
+    /// Reads and discards the rest of a body for a while, so that the client can read the refusal:
+    /// an HTTP/2 stream whose request is dropped is reset, and its response is lost.
     async fn discard(&self, peer: &Arc<Peer>, body: &mut Body) {
         if body.is_end_stream() {
             return;
         }
-        let _waits = peer.reads();
+        let _waits = peer.wait_for_body();
         let read_on = async {
-            let mut left = DISCARDED;
+            let mut left = MAX_DISCARDED_BYTES;
             while let Some(Ok(frame)) = body.frame().await {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 match left.checked_sub(length) {
@@ -378,12 +394,12 @@ impl App {
     }
 }
 
-fn too_heavy(what: &str, weight: usize, most: usize) -> Refusal {
+fn tree_too_large(what: &str, tree_bytes: usize, max: usize) -> Refusal {
     let sentence = format!(
-        "reading {what} would take some {} MiB of memory, and at most {} are given: it has too \
-         many members and items",
-        weight.div_ceil(1 << 20),
-        most >> 20
+        "parsing {what} would take about {} MiB of memory, and at most {} MiB are allowed: it has \
+         too many members and items",
+        tree_bytes.div_ceil(1 << 20),
+        max >> 20
     );
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body-weight", sentence)
 }
@@ -392,21 +408,22 @@ fn parse(body: &[u8]) -> Result<AdmissionRequest<'_>, Refusal> {
     AdmissionRequest::parse(body).map_err(|error| Refusal::bad_request("review", error.to_string()))
 }
 
-impl Asked {
-    /// What counts of a request's head, which takes memory and is forgotten at once, and its body.
-    fn of(request: Request<Body>) -> (Self, Body) {
-        let (mut head, body) = request.into_parts();
-        let peer = head
+impl RequestHead {
+    /// Splits a request into its body and the parts of its head that matter. The rest of the head
+    /// is dropped at once, since it takes memory.
+    fn split(request: Request<Body>) -> (Self, Body) {
+        let (mut parts, body) = request.into_parts();
+        let peer = parts
             .extensions
             .remove::<Arc<Peer>>()
-            .expect("`connection` tells whose request it is");
-        let announced = head.headers.get(CONTENT_LENGTH);
-        let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
+            .expect("`connection` adds the peer to every request");
+        let content_length = parts.headers.get(CONTENT_LENGTH);
+        let content_length = content_length.and_then(|length| length.to_str().ok()?.parse().ok());
         (
             Self {
                 peer,
-                announced,
-                time: time_to_answer(&head),
+                content_length,
+                time: time_to_answer(&parts),
             },
             body,
         )
@@ -440,8 +457,8 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     ))
 }
 
-/// One line for what someone will ask about later: denials, and policies that failed. What clients
-/// write is cut.
+/// Logs denials, policies without a verdict, and requests that break-glass excused. Text that
+/// clients wrote is shortened.
 fn log(request: &AdmissionRequest<'_>, outcome: &Outcome) {
     let (uid, user) = (&*request.uid, || excerpt(&request.user_info.username));
     let (namespace, name) = (|| excerpt(request.namespace()), || excerpt(request.name()));

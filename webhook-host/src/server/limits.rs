@@ -1,76 +1,77 @@
-//! What clients may take: of time, of connections, of memory, of processors.
+//! The bounds of a webhook server, set by `cli::serve` from flags. A request beyond one of them
+//! waits within its deadline, is refused, or is closed; nothing queues without end.
 
 use ipnet::IpNet;
 use std::time::Duration;
 
-/// The bounds of a webhook server. Whatever goes beyond one of them is refused, closed or made to
-/// wait; nothing queues without end.
+/// The bounds of a webhook server.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Bytes of a request's body. API objects may have 3 MiB, and a review of an update holds two.
+    /// The largest body of a request in bytes. API objects may have 3 MiB, and the review of an
+    /// update holds two.
     pub body: usize,
-    /// Bytes of bodies and of answers that are held at the same time, all requests together; more
-    /// are told to come back (503).
+    /// Bytes of bodies and of responses in memory at the same time; requests beyond are refused
+    /// (503).
     pub held: usize,
-    /// Reviews at the same time, those included that wait for their turn; more are told to come
-    /// back (503).
+    /// Reviews in flight, including those that wait for an evaluation permit; more are refused
+    /// (503).
     pub in_flight: usize,
-    /// Reviews that run at the same time, each on a worker thread. Fewer than the runtime has
-    /// workers, so that one of them is always free to accept, to refuse and to answer.
+    /// Reviews that run guests at the same time, each on a worker thread: fewer than the runtime
+    /// has workers, so that one of them is always free to accept and to refuse.
     pub evaluations: usize,
-    /// Open connections. When all are taken, one that keeps the server waiting is closed for each
-    /// further one.
+    /// Open connections. When all are taken, a connection that keeps the server waiting is closed
+    /// for each new one.
     pub connections: usize,
-    /// Where API servers call from: a quarter of the connections and of the reviews in flight is
-    /// kept for them.
+    /// The addresses of API servers, for which a quarter of the connections and of the in-flight
+    /// slots is reserved.
     pub api_servers: Vec<IpNet>,
-    /// Whether that quarter is kept: API servers can be told, by their address or by the
-    /// certificate that they show.
+    /// Reserves that quarter. Set when API servers can be recognised by their address or by their
+    /// client certificate.
     pub reserves: bool,
-    /// Requests at the same time on one HTTP/2 connection; a client that wants more opens a further
-    /// one.
+    /// Concurrent requests on one HTTP/2 connection; a client that needs more opens another one.
     pub streams: u32,
-    /// From accept to the end of the TLS handshake.
+    /// The time from accept to the end of the TLS handshake.
     pub handshake_time: Duration,
-    /// From the first byte of a request's head to its last (HTTP/1.1).
+    /// The time from the first byte of a request's head to its last (HTTP/1.1).
     pub head_time: Duration,
-    /// From the end of a request's head to the end of its body.
+    /// The time from the end of a request's head to the end of its body.
     pub body_time: Duration,
-    /// From the answer to its last byte, while the client takes it; and for each write of which it
-    /// takes nothing.
+    /// The time from the response to its last byte, and for each write of which the client reads
+    /// nothing.
     pub write_time: Duration,
-    /// Without any request. An API server's client closes after 90 s (Go `net/http`), and must be
-    /// the one to do so: a request that crosses a close fails.
+    /// The time without any request. An API server's client closes an idle connection after 90 s
+    /// (Go `net/http`). It should close first, because a request that crosses the server's close
+    /// fails.
     pub idle_time: Duration,
-    /// Without any request, while all connections are taken and others wait, and while the server
-    /// ends.
-    pub idle_time_in_a_hurry: Duration,
+    /// The time without any request while all connections are taken and others wait, and while the
+    /// server drains.
+    pub short_idle_time: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             body: 8 << 20,
-            // Together with what is made of one large body, less than half of the 256 MiB that
-            // `deploy/` gives.
+            // Together with the JSON tree of one large body, less than half of the 256 MiB that
+            // `deploy/` gives the container.
             held: 24 << 20,
-            // What one API server sends at most: 200 changing requests at a time
-            // (`--max-mutating-requests-inflight`), and room.
+            // One API server sends at most 200 mutating requests at a time
+            // (`--max-mutating-requests-inflight`).
             in_flight: 256,
             evaluations: std::thread::available_parallelism().map_or(2, usize::from),
-            // Over HTTP/1.1, one for each call at the same time, of a few API servers; and below
-            // the usual 1,024 descriptors.
+            // Over HTTP/1.1 a few API servers open one connection for each concurrent call. Below
+            // the usual limit of 1,024 file descriptors.
             connections: 960,
             api_servers: vec![],
             reserves: false,
-            // As Go's own server has it.
+            // The default of Go's HTTP/2 server.
             streams: 250,
             handshake_time: Duration::from_secs(5),
             head_time: Duration::from_secs(10),
             body_time: Duration::from_secs(5),
             write_time: Duration::from_secs(5),
             idle_time: Duration::from_secs(95),
-            idle_time_in_a_hurry: Duration::from_secs(1),
+            short_idle_time: Duration::from_secs(1),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The webhook's TLS server: accept, handshake, HTTP, drain.
 //!
-//! Every connection is a task of its own from its first byte on, so that a slow client stalls
-//! nobody. Every wait has a deadline, every input and every queue a bound. Called by `cli::serve`
-//! and by tests; it is given sockets and certificates, and knows no files.
+//! Every connection is a task of its own from its first byte on, so a slow client delays nobody
+//! else. Every wait has a deadline; every input and every queue has a bound. `cli::serve` and tests
+//! pass in sockets and limits; certificates come from [`Live`]. The server reads no files.
 
 mod admin;
 mod answer;
@@ -39,21 +39,23 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// More than a process has file descriptors.
-const MOST_CONNECTIONS: u32 = 1 << 20;
+/// The upper bound of `--max-connections`: more than a process has file descriptors.
+const MAX_CONNECTIONS: u32 = 1 << 20;
 
-/// After a failed accept, which is out of file descriptors most of the time.
-const BACK_OFF: Duration = Duration::from_millis(50);
+/// The pause after a failed accept. Most of these failures mean that the process has no free file
+/// descriptor.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// How a server ends.
+/// The two phases in which a server ends.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
-    /// How long it serves on, until the cluster has noticed; answers over HTTP/1.1 then ask the
-    /// client to connect anew, which leads it to another replica.
+    /// The server accepts and serves this long after the signal, until the cluster has removed its
+    /// endpoint. HTTP/1.1 responses carry `Connection: close` meanwhile, so that clients reconnect
+    /// to another replica.
     pub delay: Duration,
-    /// How long requests in flight may take after that. No connection is accepted any more, and
+    /// Requests in flight may take this long after that. No connection is accepted any more, and
     /// idle ones are closed.
-    pub most: Duration,
+    pub timeout: Duration,
 }
 
 /// A webhook server, not listening yet.
@@ -63,17 +65,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that answers with what the live set decides. Handshakes fail until [`Live::tls`]
-    /// has an identity.
+    /// Creates a server without extras. Handshakes fail until [`Live::tls`] has an identity.
     pub fn new(live: Arc<Live>, limits: Limits) -> Self {
         Self::with(live, limits, Extras::default())
     }
 
-    /// A server that also checks ServicePolicies, or records what it answers.
+    /// Creates a server that also checks ServicePolicies or records reviews, as `extras` says.
     pub fn with(live: Arc<Live>, limits: Limits, extras: Extras) -> Self {
         let connections = u32::try_from(limits.connections)
             .unwrap_or(u32::MAX)
-            .clamp(1, MOST_CONNECTIONS);
+            .clamp(1, MAX_CONNECTIONS);
         let peers = Peers::new(&limits, connections);
         let capacity = Arc::new(Capacity::new(
             &limits,
@@ -81,7 +82,7 @@ impl Server {
             Arc::clone(&peers),
         ));
         let router = handlers::router(Arc::clone(&live), Arc::clone(&capacity), &limits, extras);
-        let leaving = AtomicBool::new(false);
+        let is_draining = AtomicBool::new(false);
         Self {
             shared: Arc::new(Shared {
                 router,
@@ -89,35 +90,35 @@ impl Server {
                 limits,
                 capacity,
                 peers,
-                leaving,
+                is_draining,
             }),
             stopping: watch::Sender::new(None),
         }
     }
 
-    /// Serves until `stop` is ready, and drains as it says.
+    /// Serves until `stop` is ready, then drains as the returned [`Drain`] says.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = Drain>) {
-        spare_memory::settle();
+        spare_memory::fix_mmap_threshold();
         let _sentinel =
             Sentinel::start(&self.shared.capacity).expect("a process can start one more thread");
         let drain = self.serve(&listener, stop).await;
-        // A client that is busy all the time would find its connection closed in the middle of its
-        // next request.
-        self.shared.leaving.store(true, Ordering::Relaxed);
+        // From now on HTTP/1.1 responses carry `Connection: close`. Without it, a busy client would
+        // lose its connection in the middle of its next request.
+        self.shared.is_draining.store(true, Ordering::Relaxed);
         self.serve(&listener, tokio::time::sleep(drain.delay)).await;
-        // Who has connected may have sent its request already.
+        // Connections in the kernel's backlog may hold a request already.
         while let Some(Ok((stream, from))) = listener.accept().now_or_never() {
-            self.welcome(stream, from).await;
+            self.admit(stream, from).await;
         }
         drop(listener);
         self.stopping.send_replace(Some(Instant::now()));
-        if tokio::time::timeout(drain.most, self.shared.peers.all_gone())
+        if tokio::time::timeout(drain.timeout, self.shared.peers.all_gone())
             .await
             .is_err()
         {
             tracing::warn!(
                 "connections were still busy after {:?}; closing them",
-                drain.most
+                drain.timeout
             );
         }
     }
@@ -131,23 +132,23 @@ impl Server {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, from)) => self.welcome(stream, from).await,
+                Ok((stream, from)) => self.admit(stream, from).await,
                 Err(error) => {
                     tracing::warn!(%error, "can't accept a connection");
                     self.shared
                         .peers
-                        .evict(Scarce::Places, None, self.shared.live.metrics());
-                    tokio::time::sleep(BACK_OFF).await;
+                        .evict(Scarce::Connections, None, self.shared.live.metrics());
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
                 }
             }
         }
     }
 
-    /// Serves a client, once there is a place for it.
-    async fn welcome(&self, stream: TcpStream, from: SocketAddr) {
+    /// Waits for a connection permit, then serves the client on a task of its own.
+    async fn admit(&self, stream: TcpStream, from: SocketAddr) {
         let metrics = self.shared.live.metrics();
         let Some(ticket) = self.shared.peers.enter(from.ip(), metrics).await else {
-            return tracing::debug!(%from, "no place for a connection");
+            return tracing::debug!(%from, "all connections are taken");
         };
         self.spawn(stream, ticket);
     }

@@ -1,10 +1,10 @@
-//! One connection as the server sees it: whose it is, what it is doing, and since when the server
-//! waits for its client.
+//! The activity of a connection: the requests that are open, and the time for which the server has
+//! waited for the client.
 //!
-//! Written by the stream below hyper (a byte came, a byte could not be sent), by `handlers` (a body
-//! is being read) and by the service above hyper (a request began; its answer is written). Read by
-//! `connection`, which closes what takes too long, and by `peers`, which closes what keeps the
-//! server waiting while others need its place. Nothing here takes a lock.
+//! Written by the stream below hyper (a byte was read, a write is blocked), by `handlers` (a body
+//! is being read) and by the service above hyper (a request began; its response is being written).
+//! Read by `connection`, which enforces time-outs, and by `peers`, which evicts connections that
+//! keep the server waiting while others need their permits. Lock-free.
 
 use super::limits::Limits;
 use crate::metrics::TimedOut;
@@ -19,42 +19,43 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Times are milliseconds since `born`; 0 is never.
+/// The client end of one connection. Times are milliseconds since `opened`; 0 means never.
 pub(super) struct Peer {
     address: IpAddr,
-    /// An API server, by its address or its certificate: it has reserved places.
-    preferred: AtomicBool,
-    born: Instant,
-    /// Requests that are not answered yet, or whose answer is not written yet.
+    /// True for an API server, recognised by its address or its certificate: a part of all permits
+    /// is reserved for it.
+    is_api_server: AtomicBool,
+    opened: Instant,
+    /// Requests whose response is not completely written.
     requests: AtomicUsize,
-    /// Reviews among those in flight.
+    /// In-flight slots that its requests hold.
     reviews: AtomicUsize,
     /// The end of the last request.
-    rested: AtomicU64,
-    /// The first byte of a head that is not complete.
-    head: AtomicU64,
-    /// The first of the writes that the client takes nothing of.
-    stalled: AtomicU64,
-    reading: Waits,
-    writing: Waits,
-    /// KiB of the memory for bodies.
-    held: AtomicUsize,
-    answered: AtomicBool,
+    last_request_end: AtomicU64,
+    /// The arrival of the first byte of an incomplete head.
+    head_began: AtomicU64,
+    /// The first of the writes of which the client has read nothing since.
+    write_blocked: AtomicU64,
+    reading: WaitAges,
+    writing: WaitAges,
+    /// Memory permits that its bodies hold, in KiB.
+    held_kib: AtomicUsize,
+    has_response: AtomicBool,
     evicted: Notify,
 }
 
-/// Since when, by the clock of [`Peer`], requests wait for their client: how many began in each
-/// tick. Waits longer than `TICKS` look shorter than they are, which nobody relies on.
-struct Waits([AtomicU32; TICKS as usize]);
+/// The ages of the requests that wait for their client: how many began to wait in each tick of
+/// [`Peer`]'s clock. A wait longer than `TICKS` looks shorter than it is.
+struct WaitAges([AtomicU32; TICKS as usize]);
 
-/// Milliseconds of a tick, and how many are told apart: 6.4 s.
-const TICK: u64 = 100;
+/// The milliseconds of a tick, and the number of ticks that are distinguished: 6.4 s.
+const TICK_MILLIS: u64 = 100;
 const TICKS: u64 = 64;
 
-/// A request that is not over: dropped when its answer is written.
-pub(super) struct Busy(Arc<Peer>);
+/// An open request; dropped when its response is written.
+pub(super) struct OpenRequest(Arc<Peer>);
 
-/// A request that waits for its client, to send the body or to take the answer.
+/// A request that waits for its client, which is to send the body or to read the response.
 pub(super) struct Wait {
     peer: Arc<Peer>,
     kind: WaitKind,
@@ -67,29 +68,29 @@ enum WaitKind {
     Writing,
 }
 
-/// How long a connection has kept the server waiting.
+/// The time for which a connection has kept the server waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Waited {
     pub(super) time: Duration,
-    /// In the middle of a request: its body is missing, or its answer is not taken.
+    /// True in the middle of a request: its body is missing, or its response is not read.
     pub(super) in_request: bool,
 }
 
 impl Peer {
-    pub(super) fn new(address: IpAddr, preferred: bool) -> Arc<Self> {
+    pub(super) fn new(address: IpAddr, is_api_server: bool) -> Arc<Self> {
         Arc::new(Self {
             address,
-            preferred: AtomicBool::new(preferred),
-            born: Instant::now(),
+            is_api_server: AtomicBool::new(is_api_server),
+            opened: Instant::now(),
             requests: AtomicUsize::new(0),
             reviews: AtomicUsize::new(0),
-            rested: AtomicU64::new(0),
-            head: AtomicU64::new(0),
-            stalled: AtomicU64::new(0),
-            reading: Waits::new(),
-            writing: Waits::new(),
-            held: AtomicUsize::new(0),
-            answered: AtomicBool::new(false),
+            last_request_end: AtomicU64::new(0),
+            head_began: AtomicU64::new(0),
+            write_blocked: AtomicU64::new(0),
+            reading: WaitAges::new(),
+            writing: WaitAges::new(),
+            held_kib: AtomicUsize::new(0),
+            has_response: AtomicBool::new(false),
             evicted: Notify::new(),
         })
     }
@@ -98,62 +99,62 @@ impl Peer {
         self.address
     }
 
-    pub(super) fn is_preferred(&self) -> bool {
-        self.preferred.load(Ordering::Relaxed)
+    pub(super) fn is_api_server(&self) -> bool {
+        self.is_api_server.load(Ordering::Relaxed)
     }
 
-    pub(super) fn prefer(&self) {
-        self.preferred.store(true, Ordering::Relaxed);
+    pub(super) fn mark_api_server(&self) {
+        self.is_api_server.store(true, Ordering::Relaxed);
     }
 
-    /// Whether any request of it was answered, whatever the answer.
-    pub(super) fn is_answered(&self) -> bool {
-        self.answered.load(Ordering::Relaxed)
+    /// Returns true once any request was answered, whatever the response.
+    pub(super) fn has_response(&self) -> bool {
+        self.has_response.load(Ordering::Relaxed)
     }
 
     pub(super) fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Its reviews in flight; `capacity` counts them.
+    /// The in-flight slots that its requests hold; counted by `capacity`.
     pub(super) fn reviews(&self) -> &AtomicUsize {
         &self.reviews
     }
 
-    /// KiB of bodies; `capacity` counts them.
-    pub(super) fn held(&self) -> &AtomicUsize {
-        &self.held
+    /// The memory permits that its bodies hold, in KiB; counted by `capacity`.
+    pub(super) fn held_kib(&self) -> &AtomicUsize {
+        &self.held_kib
     }
 
-    /// Asks its task to end the connection, since others need what it has.
+    /// Asks the connection's task to close it, because others need its permits.
     pub(super) fn evict(&self) {
         self.evicted.notify_one();
     }
 
-    /// Ready once it is asked to end; once only.
+    /// Waits for an eviction. Becomes ready once only.
     pub(super) async fn evicted(&self) {
         self.evicted.notified().await;
     }
 
-    /// A request begins: its head is complete.
-    pub(super) fn begin(self: &Arc<Self>) -> Busy {
+    /// Counts a request whose head is complete as open while the result lives.
+    pub(super) fn begin(self: &Arc<Self>) -> OpenRequest {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.head.store(0, Ordering::Relaxed);
-        Busy(Arc::clone(self))
+        self.head_began.store(0, Ordering::Relaxed);
+        OpenRequest(Arc::clone(self))
     }
 
-    /// A request waits for its body while this lives.
-    pub(super) fn reads(self: &Arc<Self>) -> Wait {
+    /// Counts a request as waiting for its body while the result lives.
+    pub(super) fn wait_for_body(self: &Arc<Self>) -> Wait {
         self.wait(WaitKind::Reading)
     }
 
-    /// A request waits for its answer to be taken while this lives.
-    pub(super) fn writes(self: &Arc<Self>) -> Wait {
+    /// Counts a request as waiting for the client to read its response while the result lives.
+    pub(super) fn wait_for_reader(self: &Arc<Self>) -> Wait {
         self.wait(WaitKind::Writing)
     }
 
     fn wait(self: &Arc<Self>, kind: WaitKind) -> Wait {
-        let tick = self.now() / TICK;
+        let tick = self.now() / TICK_MILLIS;
         self.waits(kind).begin(tick);
         Wait {
             peer: Arc::clone(self),
@@ -162,26 +163,32 @@ impl Peer {
         }
     }
 
-    fn waits(&self, kind: WaitKind) -> &Waits {
+    fn waits(&self, kind: WaitKind) -> &WaitAges {
         match kind {
             WaitKind::Reading => &self.reading,
             WaitKind::Writing => &self.writing,
         }
     }
 
-    /// For how long it has kept the server waiting; `None` while the server is at work for it.
+    /// Returns the time for which the connection has kept the server waiting; `None` while the
+    /// server works for it.
     pub(super) fn waited(&self) -> Option<Waited> {
         let now = self.now();
-        let stalled = Some(self.stalled.load(Ordering::Relaxed)).filter(|since| *since > 0);
-        let in_request = [stalled, self.reading.oldest(now), self.writing.oldest(now)]
-            .into_iter()
-            .flatten()
-            .min();
+        let write_blocked =
+            Some(self.write_blocked.load(Ordering::Relaxed)).filter(|since| *since > 0);
+        let in_request = [
+            write_blocked,
+            self.reading.oldest(now),
+            self.writing.oldest(now),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         let since = match in_request {
             Some(since) => since,
             None if self.requests() > 0 => return None,
-            None => match self.head.load(Ordering::Relaxed) {
-                0 => self.rested.load(Ordering::Relaxed),
+            None => match self.head_began.load(Ordering::Relaxed) {
+                0 => self.last_request_end.load(Ordering::Relaxed),
                 began => began,
             },
         };
@@ -192,17 +199,18 @@ impl Peer {
         })
     }
 
-    /// When this connection takes too long, as it stands, and at what. A request that is being read
-    /// or reviewed has deadlines of its own. While the server ends (`stopping`), idleness takes too
-    /// long sooner.
+    /// Returns the next time-out of the connection in its current state. Requests that are being
+    /// read or reviewed have deadlines of their own. While the server drains (`stopping`), idle
+    /// connections time out sooner.
     pub(super) fn due(
         &self,
         limits: &Limits,
         stopping: Option<Instant>,
     ) -> Option<(Instant, TimedOut)> {
-        let at = |millis: u64, most: Duration| self.born + Duration::from_millis(millis) + most;
-        let stalled = Some(self.stalled.load(Ordering::Relaxed)).filter(|since| *since > 0);
-        let unwritten = [stalled, self.writing.oldest(self.now())]
+        let at = |millis: u64, most: Duration| self.opened + Duration::from_millis(millis) + most;
+        let write_blocked =
+            Some(self.write_blocked.load(Ordering::Relaxed)).filter(|since| *since > 0);
+        let unwritten = [write_blocked, self.writing.oldest(self.now())]
             .into_iter()
             .flatten()
             .min();
@@ -212,15 +220,21 @@ impl Peer {
         if self.requests() > 0 {
             return None;
         }
-        match (self.head.load(Ordering::Relaxed), stopping) {
+        match (self.head_began.load(Ordering::Relaxed), stopping) {
             (0, None) => Some((
-                at(self.rested.load(Ordering::Relaxed), limits.idle_time),
+                at(
+                    self.last_request_end.load(Ordering::Relaxed),
+                    limits.idle_time,
+                ),
                 TimedOut::Idle,
             )),
             (0, Some(stopping)) => {
-                let since = stopping.max(at(self.rested.load(Ordering::Relaxed), Duration::ZERO));
+                let since = stopping.max(at(
+                    self.last_request_end.load(Ordering::Relaxed),
+                    Duration::ZERO,
+                ));
                 Some((
-                    since + limits.idle_time_in_a_hurry.min(limits.idle_time),
+                    since + limits.short_idle_time.min(limits.idle_time),
                     TimedOut::Idle,
                 ))
             }
@@ -229,32 +243,33 @@ impl Peer {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// A byte came.
-    fn heard(&self) {
-        if self.requests() == 0 && self.head.load(Ordering::Relaxed) == 0 {
-            self.head.store(self.now().max(1), Ordering::Relaxed);
+    /// Notes that bytes were read.
+    fn bytes_read(&self) {
+        if self.requests() == 0 && self.head_began.load(Ordering::Relaxed) == 0 {
+            self.head_began.store(self.now().max(1), Ordering::Relaxed);
         }
     }
 
-    /// A byte was sent, or could not be.
-    fn sent(&self, is_stalled: bool) {
-        let since = self.stalled.load(Ordering::Relaxed);
-        if is_stalled && since == 0 {
-            self.stalled.store(self.now().max(1), Ordering::Relaxed);
-        } else if !is_stalled && since != 0 {
-            self.stalled.store(0, Ordering::Relaxed);
+    /// Notes that a write went through or is blocked.
+    fn write_polled(&self, is_blocked: bool) {
+        let since = self.write_blocked.load(Ordering::Relaxed);
+        if is_blocked && since == 0 {
+            self.write_blocked
+                .store(self.now().max(1), Ordering::Relaxed);
+        } else if !is_blocked && since != 0 {
+            self.write_blocked.store(0, Ordering::Relaxed);
         }
     }
 }
 
-impl Drop for Busy {
+impl Drop for OpenRequest {
     fn drop(&mut self) {
         let peer = &self.0;
-        peer.rested.store(peer.now(), Ordering::Relaxed);
-        peer.answered.store(true, Ordering::Relaxed);
+        peer.last_request_end.store(peer.now(), Ordering::Relaxed);
+        peer.has_response.store(true, Ordering::Relaxed);
         peer.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -265,49 +280,49 @@ impl Drop for Wait {
     }
 }
 
-impl Waits {
+impl WaitAges {
     fn new() -> Self {
         Self(std::array::from_fn(|_| AtomicU32::new(0)))
     }
 
     fn begin(&self, tick: u64) {
-        self.of(tick).fetch_add(1, Ordering::Relaxed);
+        self.tick_count(tick).fetch_add(1, Ordering::Relaxed);
     }
 
     fn end(&self, tick: u64) {
-        self.of(tick).fetch_sub(1, Ordering::Relaxed);
+        self.tick_count(tick).fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// When the longest wait began.
+    /// Returns the time when the longest wait began.
     fn oldest(&self, now: u64) -> Option<u64> {
-        let last = now / TICK;
+        let last = now / TICK_MILLIS;
         let first = (last + 1).saturating_sub(TICKS);
         (first..=last)
-            .find(|tick| self.of(*tick).load(Ordering::Relaxed) > 0)
-            .map(|tick| tick * TICK)
+            .find(|tick| self.tick_count(*tick).load(Ordering::Relaxed) > 0)
+            .map(|tick| tick * TICK_MILLIS)
     }
 
-    fn of(&self, tick: u64) -> &AtomicU32 {
+    fn tick_count(&self, tick: u64) -> &AtomicU32 {
         &self.0[usize::try_from(tick % TICKS).expect("it is less than TICKS")]
     }
 }
 
-/// A stream that tells of its bytes.
-pub(super) struct Watched<S> {
+/// A stream that notes its reads and writes in its peer.
+pub(super) struct WatchedStream<S> {
     pub(super) stream: S,
     pub(super) peer: Arc<Peer>,
-    /// Over HTTP/2, bytes need not be a request's: pings and window updates come at any time.
+    /// Over HTTP/2, reads are not noted: pings and window updates arrive at any time.
     pub(super) http2: bool,
 }
 
-impl<S> Watched<S> {
-    fn sent<T>(&self, written: Poll<T>) -> Poll<T> {
-        self.peer.sent(written.is_pending());
+impl<S> WatchedStream<S> {
+    fn note_write<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.peer.write_polled(written.is_pending());
         written
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -316,30 +331,30 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if !self.http2 && buffer.filled().len() > before {
-            self.peer.heard();
+            self.peer.bytes_read();
         }
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.sent(written)
+        self.note_write(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.sent(flushed)
+        self.note_write(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.sent(shut)
+        self.note_write(shut)
     }
 
     fn poll_write_vectored(
@@ -348,7 +363,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.sent(written)
+        self.note_write(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -362,7 +377,7 @@ mod tests {
 
     #[test]
     fn the_longest_wait_is_the_one_that_began_first() {
-        let waits = Waits::new();
+        let waits = WaitAges::new();
         assert_eq!(waits.oldest(0), None);
         for tick in [3, 7, 7, 65] {
             waits.begin(tick);

@@ -1,16 +1,17 @@
-//! All connections of a server, and who makes room when places, requests or memory run out.
+//! The connections of a server, and the eviction of some when connections, requests or memory run
+//! out.
 //!
-//! As long as there is enough, nobody is held back: an API server behind a proxy opens a connection
-//! for each call. When something runs out, the connection goes that has kept the server waiting, of
-//! the address that has most of what is scarce, or that has wasted most of it lately; the API
-//! server's own connections go last. A share of everything is kept for API servers, where the host
-//! can tell them: by `--api-server-cidr`, or by the certificate that `--client-ca` demands.
+//! While there is enough, no client is limited: an API server behind a proxy opens a connection for
+//! each call. When something runs out, connections are evicted that keep the server waiting, of the
+//! address that holds most of what is scarce or that wasted most permits lately; API servers' own
+//! connections go last. A quarter of everything is reserved for API servers, where the host can
+//! recognise them: by `--api-server-cidr`, or by the certificate that `--client-ca` demands.
 //!
-//! The list of connections is locked when one comes or goes and when something runs out, and never
-//! across a wait.
+//! The list of connections is locked when one opens or closes and when something runs out, and
+//! never across a wait.
 
 use super::limits::Limits;
-use super::peer::{Busy, Peer, Waited};
+use super::peer::{OpenRequest, Peer, Waited};
 use crate::metrics::Metrics;
 use ipnet::IpNet;
 use std::cmp::Reverse;
@@ -21,57 +22,56 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Open requests for each review that may be in flight: those whose body or answer is under way
-/// take little but memory for their heads.
-const REQUESTS_A_REVIEW: usize = 4;
+/// Open requests for each in-flight slot. A request whose body or response is under way takes
+/// little memory beside its head.
+const REQUESTS_PER_SLOT: usize = 4;
 
-/// Of what is scarce, one in so many is kept for API servers where the host can tell them.
-const RESERVED: usize = 4;
+/// One in this many permits is reserved for API servers, where the host can recognise them.
+const RESERVED_DIVISOR: usize = 4;
 
-/// A client may take so long for its handshake and its first request also when others need its
-/// place.
-const GRACE: Duration = Duration::from_secs(1);
+/// The time for a handshake and the first request during which a connection is not evicted.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
-/// A request may wait so long for its body also when others need the memory that it holds.
-const SLOW: Duration = Duration::from_millis(200);
+/// The time for which a request may wait for its body before its memory can be reclaimed.
+const SLOW_BODY: Duration = Duration::from_millis(200);
 
-/// How soon an address that wasted places is forgiven half of them; as how many open connections
-/// one of them counts; and how many addresses are remembered.
-const HALF_LIFE: Duration = Duration::from_secs(10);
-const WASTED_WEIGHT: f64 = 32.0;
-const REMEMBERED: usize = 4096;
+/// The half-life of an address's wasted connections; the number of open connections that one of
+/// them counts as; and the number of addresses that are remembered.
+const WASTE_HALF_LIFE: Duration = Duration::from_secs(10);
+const WASTE_WEIGHT: f64 = 32.0;
+const MAX_WASTEFUL_ADDRESSES: usize = 4096;
 
-/// Connections that go at once, where many do nothing.
-const BATCH: usize = 16;
+/// Connections that are evicted together when all candidates are idle and never got a response.
+const EVICTION_BATCH: usize = 16;
 
-/// Between two looks for a place, and after how many of them a new connection is closed, and a new
-/// request refused.
-const LOOK: Duration = Duration::from_millis(50);
-const LOOKS: usize = 20;
-const REQUEST_LOOKS: usize = 4;
+/// The interval between two evictions for a waiting connection or request, and the number of
+/// attempts before a new connection is closed or a new request refused.
+const EVICTION_INTERVAL: Duration = Duration::from_millis(50);
+const CONNECTION_ATTEMPTS: usize = 20;
+const REQUEST_ATTEMPTS: usize = 4;
 
-/// Requests that may wait for others to go: nothing of them is counted meanwhile. A quarter is for
-/// connections that have no other request open, as an API server's have over HTTP/1.1: one client
-/// with hundreds of streams must not take them all.
+/// Requests that may wait for a permit; nothing else limits them meanwhile. A quarter is for
+/// connections without another open request, as an API server's are over HTTP/1.1, so that one
+/// client with hundreds of streams can't take them all.
 const MAX_WAITING_REQUESTS: usize = 128;
 
-/// What can run out.
+/// The permits that can run out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scarce {
-    Places,
+    Connections,
     Requests,
     Memory,
 }
 
 /// The connections of one server.
 pub(super) struct Peers {
-    places: Shares,
-    requests: Shares,
-    waiting: Shares,
+    connections: Permits,
+    requests: Permits,
+    waiting_requests: Permits,
     api_servers: Vec<IpNet>,
-    /// How long an answered client may be idle while others need its place.
+    /// The time for which a client with a response may be idle while others need its connection.
     idle_time: Duration,
-    most: u32,
+    max_connections: u32,
     open: Mutex<Open>,
     is_full: AtomicBool,
 }
@@ -83,112 +83,112 @@ struct Open {
     wasted: HashMap<IpAddr, Wasted>,
 }
 
-/// Places that an address had for nothing: its client got no answer, or had to be interrupted. Half
-/// is forgotten every `HALF_LIFE`.
+/// Connections that an address wasted: its client got no response, or was evicted in the middle of
+/// a request. Half is forgotten every `WASTE_HALF_LIFE`.
 struct Wasted {
-    places: f64,
+    connections: f64,
     at: Instant,
 }
 
-/// A connection's place.
+/// A connection's permit and its entry in the list; removed when dropped.
 pub(super) struct Ticket {
     peers: Arc<Peers>,
     peer: Arc<Peer>,
     number: u64,
-    share: Share,
+    permit: Permit,
 }
 
-/// A request that is not over. Dropped, its connection has one less.
-pub(super) struct Request {
-    _busy: Busy,
-    _share: Share,
+/// An open request's permit, held until its response is written.
+pub(super) struct RequestPermit {
+    _open: OpenRequest,
+    _permit: Permit,
 }
 
-/// A number of permits, part of which is for API servers alone.
-pub(super) struct Shares {
+/// A number of permits, a part of which is reserved for API servers.
+pub(super) struct Permits {
     all: Arc<Semaphore>,
-    /// Without the reserved ones.
-    others: Arc<Semaphore>,
+    /// All but the reserved ones.
+    unreserved: Arc<Semaphore>,
 }
 
-/// One of them.
-pub(super) struct Share {
-    _of_all: OwnedSemaphorePermit,
-    of_others: Option<OwnedSemaphorePermit>,
+/// One permit. Clients other than API servers need one of the unreserved ones too.
+pub(super) struct Permit {
+    _any: OwnedSemaphorePermit,
+    unreserved: Option<OwnedSemaphorePermit>,
 }
 
-impl Shares {
+impl Permits {
     pub(super) fn new(all: usize, reserves: bool) -> Self {
         let all = all.clamp(1, Semaphore::MAX_PERMITS);
-        let others = if reserves {
-            (all - all / RESERVED).max(1)
+        let unreserved = if reserves {
+            (all - all / RESERVED_DIVISOR).max(1)
         } else {
             all
         };
         Self {
             all: Arc::new(Semaphore::new(all)),
-            others: Arc::new(Semaphore::new(others)),
+            unreserved: Arc::new(Semaphore::new(unreserved)),
         }
     }
 
-    /// One of them, unless they are all taken.
-    pub(super) fn take(&self, preferred: bool) -> Option<Share> {
+    /// Takes a permit, or returns `None` when none is left for such a client.
+    pub(super) fn take(&self, is_api_server: bool) -> Option<Permit> {
         let one = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_owned().ok();
-        let of_others = if preferred {
+        let unreserved = if is_api_server {
             None
         } else {
-            Some(one(&self.others)?)
+            Some(one(&self.unreserved)?)
         };
-        Some(Share {
-            _of_all: one(&self.all)?,
-            of_others,
+        Some(Permit {
+            _any: one(&self.all)?,
+            unreserved,
         })
     }
 
-    /// Waits until one may be free, but not for long.
-    async fn freed(&self, preferred: bool) {
-        let scarce = if preferred || self.free() == 0 {
+    /// Waits until a permit may be free, at most `EVICTION_INTERVAL`.
+    async fn freed(&self, is_api_server: bool) {
+        let scarce = if is_api_server || self.free() == 0 {
             &self.all
         } else {
-            &self.others
+            &self.unreserved
         };
-        let _ = tokio::time::timeout(LOOK, scarce.acquire()).await;
+        let _ = tokio::time::timeout(EVICTION_INTERVAL, scarce.acquire()).await;
     }
 
-    /// How many nobody has.
+    /// Returns the number of free permits, reserved ones included.
     pub(super) fn free(&self) -> usize {
         self.all.available_permits()
     }
 
-    /// How many are left for anybody.
-    pub(super) fn left(&self, preferred: bool) -> usize {
-        if preferred {
+    /// Returns the number of permits that are left for an API server or for any other client.
+    pub(super) fn left(&self, is_api_server: bool) -> usize {
+        if is_api_server {
             self.free()
         } else {
-            self.free().min(self.others.available_permits())
+            self.free().min(self.unreserved.available_permits())
         }
     }
 }
 
 impl Peers {
-    pub(super) fn new(limits: &Limits, most: u32) -> Arc<Self> {
+    pub(super) fn new(limits: &Limits, max_connections: u32) -> Arc<Self> {
         Arc::new(Self {
-            places: Shares::new(most as usize, limits.reserves),
-            requests: Shares::new(
-                limits.in_flight.saturating_mul(REQUESTS_A_REVIEW),
+            connections: Permits::new(max_connections as usize, limits.reserves),
+            requests: Permits::new(
+                limits.in_flight.saturating_mul(REQUESTS_PER_SLOT),
                 limits.reserves,
             ),
-            waiting: Shares::new(MAX_WAITING_REQUESTS, true),
+            waiting_requests: Permits::new(MAX_WAITING_REQUESTS, true),
             api_servers: limits.api_servers.clone(),
-            idle_time: limits.idle_time_in_a_hurry.min(limits.idle_time),
-            most,
+            idle_time: limits.short_idle_time.min(limits.idle_time),
+            max_connections,
             open: Mutex::default(),
             is_full: AtomicBool::new(false),
         })
     }
 
-    /// A place for a connection, as soon as there is one. `None` when there is none for a second:
-    /// all requests of all connections are being reviewed then.
+    /// Waits for a permit for a new connection. Returns `None` when none is free for a second: no
+    /// connection could be evicted then.
     pub(super) async fn enter(
         self: &Arc<Self>,
         address: IpAddr,
@@ -201,20 +201,20 @@ impl Peers {
                 .iter()
                 .any(|range| range.contains(&address)),
         );
-        for _ in 0..LOOKS {
-            if let Some(share) = self.places.take(peer.is_preferred()) {
-                return Some(self.admit(peer, share));
+        for _ in 0..CONNECTION_ATTEMPTS {
+            if let Some(permit) = self.connections.take(peer.is_api_server()) {
+                return Some(self.admit(peer, permit));
             }
-            self.tell_full(metrics);
-            self.evict(Scarce::Places, Some(&peer), metrics);
-            self.places.freed(peer.is_preferred()).await;
+            self.warn_if_newly_full(metrics);
+            self.evict(Scarce::Connections, Some(&peer), metrics);
+            self.connections.freed(peer.is_api_server()).await;
         }
         None
     }
 
-    fn admit(self: &Arc<Self>, peer: Arc<Peer>, share: Share) -> Ticket {
-        // Not at the first free place, or the log would tell of it again and again.
-        if self.places.free() > self.most as usize / 8 {
+    fn admit(self: &Arc<Self>, peer: Arc<Peer>, permit: Permit) -> Ticket {
+        // Not at the first free permit, or the warning would be logged again and again.
+        if self.connections.free() > self.max_connections as usize / 8 {
             self.is_full.store(false, Ordering::Relaxed);
         }
         let mut open = self.open();
@@ -225,44 +225,45 @@ impl Peers {
             peers: Arc::clone(self),
             peer,
             number,
-            share,
+            permit,
         }
     }
 
-    fn tell_full(&self, metrics: &Metrics) {
+    fn warn_if_newly_full(&self, metrics: &Metrics) {
         if !self.is_full.swap(true, Ordering::Relaxed) {
             metrics.full();
             tracing::warn!(
                 "all connections are taken (of {}): those that keep the host waiting are closed \
                  for new ones; see \
                  --max-connections and --api-server-cidr",
-                self.most
+                self.max_connections
             );
         }
     }
 
-    /// A request of a connection begins, unless there are too many and nobody else's can make room.
-    pub(super) async fn begin(&self, peer: &Arc<Peer>, metrics: &Metrics) -> Option<Request> {
-        let request = |share| Request {
-            _busy: peer.begin(),
-            _share: share,
+    /// Takes a permit for a new request, and evicts connections if there are too many. Returns
+    /// `None` when no permit becomes free.
+    pub(super) async fn begin(&self, peer: &Arc<Peer>, metrics: &Metrics) -> Option<RequestPermit> {
+        let request = |permit| RequestPermit {
+            _open: peer.begin(),
+            _permit: permit,
         };
-        if let Some(share) = self.requests.take(peer.is_preferred()) {
-            return Some(request(share));
+        if let Some(permit) = self.requests.take(peer.is_api_server()) {
+            return Some(request(permit));
         }
         let has_others = peer.requests() > 0;
-        let _waits = self.waiting.take(!has_others)?;
-        for _ in 0..REQUEST_LOOKS {
+        let _waits = self.waiting_requests.take(!has_others)?;
+        for _ in 0..REQUEST_ATTEMPTS {
             self.evict(Scarce::Requests, Some(peer), metrics);
-            self.requests.freed(peer.is_preferred()).await;
-            if let Some(share) = self.requests.take(peer.is_preferred()) {
-                return Some(request(share));
+            self.requests.freed(peer.is_api_server()).await;
+            if let Some(permit) = self.requests.take(peer.is_api_server()) {
+                return Some(request(permit));
             }
         }
         None
     }
 
-    /// Reviews in flight of all connections of an address.
+    /// Returns the in-flight slots that all connections of an address hold.
     pub(super) fn reviews_of(&self, address: IpAddr) -> usize {
         let open = self.open();
         let of_it = open.peers.values().filter(|peer| peer.address() == address);
@@ -271,8 +272,8 @@ impl Peers {
             .sum()
     }
 
-    /// Ends connections that keep the server waiting, where something has run out, for a connection
-    /// that needs it.
+    /// Evicts connections that keep the server waiting, when something has run out that `needy`
+    /// needs.
     pub(super) fn evict(&self, scarce: Scarce, needy: Option<&Peer>, metrics: &Metrics) {
         let mut open = self.open();
         let victims = self.victims(&open, scarce, needy);
@@ -280,8 +281,8 @@ impl Peers {
             let Some(peer) = open.peers.remove(number) else {
                 continue;
             };
-            // One that never got an answer is counted when it has ended.
-            if peer.is_answered() && peer.waited().is_some_and(|waited| waited.in_request) {
+            // A connection that never got a response is counted when it is closed.
+            if peer.has_response() && peer.waited().is_some_and(|waited| waited.in_request) {
                 open.waste(peer.address());
             }
             peer.evict();
@@ -291,18 +292,18 @@ impl Peers {
     }
 
     fn victims(&self, open: &Open, scarce: Scarce, needy: Option<&Peer>) -> Vec<u64> {
-        let waiting = |preferred: bool| {
+        let waiting = |is_api_server: bool| {
             let of_these = open
                 .peers
                 .iter()
-                .filter(|(_, peer)| peer.is_preferred() == preferred);
+                .filter(|(_, peer)| peer.is_api_server() == is_api_server);
             of_these
-                .filter_map(|(number, peer)| Waiting::of(*number, peer, scarce))
+                .filter_map(|(number, peer)| Candidate::of(*number, peer, scarce))
                 .collect::<Vec<_>>()
         };
         let address = needy.map(|needy| needy.address());
         let mut candidates = self.eligible(waiting(false), scarce, address);
-        if candidates.is_empty() && needy.is_some_and(Peer::is_preferred) {
+        if candidates.is_empty() && needy.is_some_and(Peer::is_api_server) {
             candidates = self.eligible(waiting(true), scarce, address);
         }
         let mut amounts = HashMap::<IpAddr, usize>::new();
@@ -311,14 +312,15 @@ impl Peers {
         }
         let worst = amounts
             .into_iter()
-            .map(|(address, amount)| (open.badness(address, amount), address));
+            .map(|(address, amount)| (open.score(address, amount), address));
         let Some((_, worst)) = worst.max_by(|(a, _), (b, _)| a.total_cmp(b)) else {
             return vec![];
         };
         candidates.retain(|candidate| candidate.address == worst);
-        candidates.sort_by_key(|candidate| (candidate.is_answered, Reverse(candidate.waited.time)));
-        let count = if candidates.iter().all(Waiting::is_stale) {
-            BATCH
+        candidates
+            .sort_by_key(|candidate| (candidate.has_response, Reverse(candidate.waited.time)));
+        let count = if candidates.iter().all(Candidate::is_stale) {
+            EVICTION_BATCH
         } else {
             1
         };
@@ -329,33 +331,40 @@ impl Peers {
             .collect()
     }
 
-    /// Those whose clients never got an answer, and have done nothing for a second. Where there are
-    /// none, all that may go.
+    /// Keeps the connections that may be evicted: if any client never got a response and has kept
+    /// the server waiting for a second, only such clients.
     fn eligible(
         &self,
-        mut waiting: Vec<Waiting>,
+        mut waiting: Vec<Candidate>,
         scarce: Scarce,
         needy: Option<IpAddr>,
-    ) -> Vec<Waiting> {
-        if waiting.iter().any(Waiting::is_stale) {
-            waiting.retain(Waiting::is_stale);
+    ) -> Vec<Candidate> {
+        if waiting.iter().any(Candidate::is_stale) {
+            waiting.retain(Candidate::is_stale);
             return waiting;
         }
         waiting.retain(|one| match scarce {
-            Scarce::Places if one.waited.in_request => one.waited.time >= GRACE || !one.is_answered,
-            Scarce::Places => one.waited.time >= self.idle_time || !one.is_answered,
-            // Who opens many requests at once refuses its own, not those of others.
-            Scarce::Requests => {
-                one.waited.in_request && (one.waited.time >= SLOW || needy != Some(one.address))
+            Scarce::Connections if one.waited.in_request => {
+                one.waited.time >= FIRST_REQUEST_GRACE || !one.has_response
             }
-            Scarce::Memory => one.waited.in_request && one.waited.time >= SLOW,
+            Scarce::Connections => one.waited.time >= self.idle_time || !one.has_response,
+            // An address that opens many requests at once doesn't evict those of others.
+            Scarce::Requests => {
+                one.waited.in_request
+                    && (one.waited.time >= SLOW_BODY || needy != Some(one.address))
+            }
+            Scarce::Memory => one.waited.in_request && one.waited.time >= SLOW_BODY,
         });
         waiting
     }
 
-    /// Until all connections have ended.
+    /// Waits until all connections are closed.
     pub(super) async fn all_gone(&self) {
-        let _ = self.places.all.acquire_many(self.most).await;
+        let _ = self
+            .connections
+            .all
+            .acquire_many(self.max_connections)
+            .await;
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -365,64 +374,64 @@ impl Peers {
 
 impl Open {
     fn waste(&mut self, address: IpAddr) {
-        if self.wasted.len() >= REMEMBERED && !self.wasted.contains_key(&address) {
+        if self.wasted.len() >= MAX_WASTEFUL_ADDRESSES && !self.wasted.contains_key(&address) {
             self.wasted.retain(|_, wasted| wasted.now() >= 1.0);
-            if self.wasted.len() >= REMEMBERED {
+            if self.wasted.len() >= MAX_WASTEFUL_ADDRESSES {
                 return;
             }
         }
-        let places = self.wasted.get(&address).map_or(0.0, Wasted::now) + 1.0;
+        let connections = self.wasted.get(&address).map_or(0.0, Wasted::now) + 1.0;
         self.wasted.insert(
             address,
             Wasted {
-                places,
+                connections,
                 at: Instant::now(),
             },
         );
     }
 
-    /// How much an address takes from others: what it has, and what it wasted.
-    fn badness(&self, address: IpAddr, amount: usize) -> f64 {
+    /// Returns the score of an address: what it holds, plus what it wasted.
+    fn score(&self, address: IpAddr, amount: usize) -> f64 {
         let wasted = self.wasted.get(&address).map_or(0.0, Wasted::now);
-        f64::from(u32::try_from(amount).unwrap_or(u32::MAX)) + WASTED_WEIGHT * wasted
+        f64::from(u32::try_from(amount).unwrap_or(u32::MAX)) + WASTE_WEIGHT * wasted
     }
 }
 
 impl Wasted {
     fn now(&self) -> f64 {
-        self.places * (-self.at.elapsed().as_secs_f64() / HALF_LIFE.as_secs_f64()).exp2()
+        self.connections * (-self.at.elapsed().as_secs_f64() / WASTE_HALF_LIFE.as_secs_f64()).exp2()
     }
 }
 
-/// A connection that keeps the server waiting.
-struct Waiting {
+/// A candidate for eviction: a connection that keeps the server waiting.
+struct Candidate {
     number: u64,
     address: IpAddr,
-    is_answered: bool,
+    has_response: bool,
     waited: Waited,
-    /// How much it has of what is scarce.
+    /// The amount that it holds of what is scarce.
     amount: usize,
 }
 
-impl Waiting {
+impl Candidate {
     fn of(number: u64, peer: &Peer, scarce: Scarce) -> Option<Self> {
         let amount = match scarce {
-            Scarce::Places => 1,
+            Scarce::Connections => 1,
             Scarce::Requests => peer.requests(),
-            Scarce::Memory => peer.held().load(Ordering::Relaxed),
+            Scarce::Memory => peer.held_kib().load(Ordering::Relaxed),
         };
         let waited = peer.waited().filter(|_| amount > 0)?;
         Some(Self {
             number,
             address: peer.address(),
-            is_answered: peer.is_answered(),
+            has_response: peer.has_response(),
             waited,
             amount,
         })
     }
 
     fn is_stale(&self) -> bool {
-        !self.is_answered && self.waited.time >= GRACE
+        !self.has_response && self.waited.time >= FIRST_REQUEST_GRACE
     }
 }
 
@@ -431,10 +440,11 @@ impl Ticket {
         &self.peer
     }
 
-    /// It is an API server's, as its certificate proves: it gives back what is everybody's.
-    pub(super) fn prefer(&mut self) {
-        self.peer.prefer();
-        self.share.of_others = None;
+    /// Marks the connection as an API server's, which its certificate proves. Its unreserved permit
+    /// becomes free.
+    pub(super) fn mark_api_server(&mut self) {
+        self.peer.mark_api_server();
+        self.permit.unreserved = None;
     }
 }
 
@@ -442,7 +452,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut open = self.peers.open();
         open.peers.remove(&self.number);
-        if !self.peer.is_answered() {
+        if !self.peer.has_response() {
             open.waste(self.peer.address());
         }
     }

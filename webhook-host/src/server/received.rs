@@ -1,18 +1,18 @@
-//! A body as it arrives: in blocks, so that it takes the memory of its bytes and no more.
+//! A request body as it arrives, in blocks, so that it takes little more memory than its bytes.
 //!
-//! One buffer that grows is copied as it grows, and takes twice its bytes meanwhile; a list of what
-//! arrives takes as much for a chunk of one byte as for a large one. Filled by `handlers`, which
-//! puts the blocks together when nothing else is large.
+//! A single growing buffer is copied as it grows and takes twice its bytes meanwhile; a list of
+//! received frames takes as much for a chunk of one byte as for a large one. Filled by `handlers`,
+//! which joins the blocks under the large-body lock.
 
 use bytes::{Bytes, BytesMut};
 
-/// Bytes of a block.
-const BLOCK: usize = 64 << 10;
+/// The size of a block in bytes.
+const BLOCK_SIZE: usize = 64 << 10;
 
-/// A body, or the beginning of one.
+/// A body, or its beginning.
 #[derive(Default)]
 pub(super) struct Received {
-    /// Most bodies are one frame, which need not be copied.
+    /// The first frame. Most bodies are one frame, which need not be copied.
     first: Bytes,
     blocks: Vec<BytesMut>,
     length: usize,
@@ -37,19 +37,23 @@ impl Received {
 
     fn copy(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
-            if self.blocks.last().is_none_or(|block| block.len() == BLOCK) {
-                self.blocks.push(BytesMut::with_capacity(BLOCK));
+            if self
+                .blocks
+                .last()
+                .is_none_or(|block| block.len() == BLOCK_SIZE)
+            {
+                self.blocks.push(BytesMut::with_capacity(BLOCK_SIZE));
             }
             let Some(block) = self.blocks.last_mut() else {
                 return;
             };
-            let (fits, rest) = data.split_at(data.len().min(BLOCK - block.len()));
+            let (fits, rest) = data.split_at(data.len().min(BLOCK_SIZE - block.len()));
             block.extend_from_slice(fits);
             data = rest;
         }
     }
 
-    /// All of it in one piece.
+    /// Joins the blocks into one buffer.
     pub(super) fn join(self) -> Bytes {
         if self.blocks.is_empty() {
             return self.first;

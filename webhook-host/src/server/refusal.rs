@@ -1,5 +1,5 @@
-//! Why a request gets no AdmissionReview back: a status and a sentence. The API server's
-//! failurePolicy decides then.
+//! Errors that a client gets instead of an AdmissionReview: an HTTP status and a sentence. The
+//! `failurePolicy` of the webhook configuration decides then.
 
 use crate::large_body::TooManyLarge;
 use axum::http::header::RETRY_AFTER;
@@ -11,9 +11,9 @@ use sallyport_core::excerpt::{MAX_MESSAGE, cut};
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
-    /// A stable word for metrics.
+    /// The label in metrics; never changes.
     pub(super) reason: &'static str,
-    /// What is wrong and what to do.
+    /// Says what is wrong and what to do.
     pub(super) sentence: String,
 }
 
@@ -30,12 +30,12 @@ impl Refusal {
         }
     }
 
-    /// The client's mistake.
+    /// Creates a 400 response: the client's mistake.
     pub(super) fn bad_request(reason: &'static str, sentence: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, reason, sentence)
     }
 
-    /// Nobody's mistake.
+    /// Creates a 503 response: the host has no capacity now.
     pub(super) fn overload(reason: &'static str, sentence: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, reason, sentence)
     }

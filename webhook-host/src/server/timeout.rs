@@ -1,36 +1,35 @@
-//! The API server's `?timeout=`: how long it waits for an answer. It is written as Go prints
-//! durations, which for the whole seconds that API servers send (`10s`, `1m0s`) is the notation of
-//! [`units`].
+//! The deadline of a review, from the API server's `?timeout=`. It is written as Go prints durations,
+//! which for the whole seconds that API servers send (`10s`, `1m0s`) is the notation of [`units`].
 
 use sallyport_core::units;
 use std::time::Duration;
 
-/// What a webhook configuration has when it says nothing, and the most that it can say
-/// (admissionregistration.k8s.io/v1 `timeoutSeconds`).
-const DEFAULT: Duration = Duration::from_secs(10);
+/// The default of `timeoutSeconds` in a webhook configuration, and its maximum
+/// (admissionregistration.k8s.io/v1).
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What is kept back for the way to the API server.
-const MARGIN: Duration = Duration::from_millis(100);
+/// Reserved for the response's way to the API server.
+const RESPONSE_MARGIN: Duration = Duration::from_millis(100);
 
-/// How long policies have, by the query of a request's URL. A timeout that doesn't parse is the
-/// client's mistake.
+/// Returns the time for a review, by the query of the request's URL. A timeout that doesn't parse
+/// is the client's mistake.
 pub(super) fn time_to_answer(query: Option<&str>) -> Result<Duration, String> {
     let mut pairs = query
         .unwrap_or_default()
         .split('&')
         .filter_map(|pair| pair.split_once('='));
-    let written = pairs
+    let parameter = pairs
         .rfind(|(key, _)| *key == "timeout")
         .map(|(_, value)| value);
-    let asked = written.map_or(Ok(DEFAULT), |text| {
+    let timeout = parameter.map_or(Ok(DEFAULT_TIMEOUT), |text| {
         units::duration(text).ok_or_else(|| {
             format!("timeout: {text:?} is no duration; write it as in 10s, 1m0s or 500ms")
         })
     })?;
-    let asked = asked.min(MAX_TIMEOUT);
-    // Half of a very short timeout is better than nothing.
-    Ok(asked.saturating_sub(MARGIN).max(asked / 2))
+    let timeout = timeout.min(MAX_TIMEOUT);
+    // A timeout below twice the margin is halved instead.
+    Ok(timeout.saturating_sub(RESPONSE_MARGIN).max(timeout / 2))
 }
 
 #[cfg(test)]

@@ -1,51 +1,51 @@
-//! What reading a body takes in memory, before it is read.
+//! An estimate of the memory that a JSON text takes as a tree, made before it is parsed.
 //!
-//! As a tree a JSON text takes up to a hundred times its bytes, and hardly anything bounds that: an
-//! API server hands on what clients send. So `handlers` asks here for the weight of every body that
-//! is not small, and turns away what weighs too much.
+//! A tree takes up to a hundred times the bytes of its text, and an API server passes on what
+//! clients send. So `handlers` estimates every body that is not small, and refuses those that would
+//! take too much.
 
-/// About what a mapping takes (a node of a `BTreeMap`, with its first member), in bytes, and a list
-/// with its first item.
-const MAPPING: usize = 640;
-const LIST: usize = 128;
+/// The approximate bytes of an object with its first member (a node of a `BTreeMap`), and of an
+/// array with its first item.
+const OBJECT: usize = 640;
+const ARRAY: usize = 128;
 
-/// What each further item takes; a member for which there is room in the node (two allocations);
-/// and one that needs further nodes, which keys in ascending order fill by half.
+/// The bytes of each further item; of a member that fits the node (two allocations); and of a
+/// member that needs another node. Keys in ascending order fill nodes by half.
 const ITEM: usize = 96;
 const MEMBER: usize = 64;
-const FURTHER: usize = 176;
+const MEMBER_IN_NEW_NODE: usize = 176;
 
-/// Members of a node.
-const NODE: u8 = 11;
+/// The capacity of a `BTreeMap` node.
+const NODE_CAPACITY: u8 = 11;
 
-/// Bytes of memory that a tree of the text takes, beside those of its strings. Of what is no JSON,
-/// any number.
-pub(super) fn of(text: &[u8]) -> usize {
-    let (mut weight, mut begun) = (0, 0);
-    // Of each open level its members so far, or 0 where it is a list. The depth wraps around at
-    // 256, and a tree has 128 at most.
+/// Returns the estimated bytes of the tree, without those of its strings. For text that is not
+/// JSON, the result means nothing.
+pub(super) fn tree_bytes(text: &[u8]) -> usize {
+    let (mut weight, mut opened) = (0, 0);
+    // For each open level the number of its members, or 0 for an array. The depth wraps around at
+    // 256, and serde_json parses 128 levels at most.
     let (mut members, mut depth) = ([0; 256], 0_u8);
     let mut rest = text.iter();
     while let Some(byte) = rest.next() {
         match byte {
             b' ' | b'\t' | b'\r' | b'\n' => continue,
-            // What is empty takes nothing.
-            b'}' | b']' => begun = 0,
-            _ => weight += std::mem::take(&mut begun),
+            // Empty objects and arrays take nothing.
+            b'}' | b']' => opened = 0,
+            _ => weight += std::mem::take(&mut opened),
         }
         match byte {
             b'{' | b'[' => {
                 depth = depth.wrapping_add(1);
-                (begun, members[usize::from(depth)]) = if *byte == b'{' {
-                    (MAPPING, 1)
+                (opened, members[usize::from(depth)]) = if *byte == b'{' {
+                    (OBJECT, 1)
                 } else {
-                    (LIST, 0)
+                    (ARRAY, 0)
                 };
             }
             b'}' | b']' => depth = depth.wrapping_sub(1),
             b',' => match &mut members[usize::from(depth)] {
                 0 => weight += ITEM,
-                NODE.. => weight += FURTHER,
+                NODE_CAPACITY.. => weight += MEMBER_IN_NEW_NODE,
                 few => {
                     *few += 1;
                     weight += MEMBER;
@@ -58,7 +58,7 @@ pub(super) fn of(text: &[u8]) -> usize {
     weight
 }
 
-/// To the end of a string that has begun.
+/// Skips to the end of a string whose opening quote was read.
 fn skip_string(rest: &mut std::slice::Iter<'_, u8>) {
     while let Some(byte) = rest.next() {
         match byte {
@@ -76,27 +76,27 @@ mod tests {
     #[test]
     fn what_holds_something_weighs_and_strings_do_not() {
         for (text, expected) in [
-            (r#"{"a":{},"b":[ ],"c":"{[,\",{"}"#, MAPPING + 2 * MEMBER),
-            (r#"[{"":{"":1}}]"#, LIST + 2 * MAPPING),
-            ("{ \"a\" : [\n1, 2 ] }", MAPPING + LIST + ITEM),
+            (r#"{"a":{},"b":[ ],"c":"{[,\",{"}"#, OBJECT + 2 * MEMBER),
+            (r#"[{"":{"":1}}]"#, ARRAY + 2 * OBJECT),
+            ("{ \"a\" : [\n1, 2 ] }", OBJECT + ARRAY + ITEM),
             (
                 r#"[{"a":1,"b":[1,2]},{"a":1}]"#,
-                LIST + MAPPING + MEMBER + LIST + ITEM + ITEM + MAPPING,
+                ARRAY + OBJECT + MEMBER + ARRAY + ITEM + ITEM + OBJECT,
             ),
             (r#""an end that is missing \"#, 0),
             ("", 0),
         ] {
-            assert_eq!(of(text.as_bytes()), expected, "{text}");
+            assert_eq!(tree_bytes(text.as_bytes()), expected, "{text}");
         }
     }
 
     #[test]
     fn members_beyond_a_node_weigh_more() {
         let members = |count: usize| format!("{{{}}}", vec![r#""":1"#; count].join(","));
-        assert_eq!(of(members(11).as_bytes()), MAPPING + 10 * MEMBER);
+        assert_eq!(tree_bytes(members(11).as_bytes()), OBJECT + 10 * MEMBER);
         assert_eq!(
-            of(members(14).as_bytes()),
-            MAPPING + 10 * MEMBER + 3 * FURTHER
+            tree_bytes(members(14).as_bytes()),
+            OBJECT + 10 * MEMBER + 3 * MEMBER_IN_NEW_NODE
         );
     }
 
@@ -111,13 +111,13 @@ mod tests {
         let service = format!(
             r#"{{"metadata":{{"managedFields":{{{owned}}}}},"spec":{{"ports":[{ports}]}}}}"#
         );
-        assert_eq!((2 * of(service.as_bytes())) >> 20, 20);
+        assert_eq!((2 * tree_bytes(service.as_bytes())) >> 20, 20);
     }
 
     #[test]
     fn depth_without_end_is_weighed() {
         let deep = "[".repeat(1000);
-        assert_eq!(of(deep.as_bytes()), 999 * LIST);
-        assert_eq!(of("]".repeat(1000).as_bytes()), 0);
+        assert_eq!(tree_bytes(deep.as_bytes()), 999 * ARRAY);
+        assert_eq!(tree_bytes("]".repeat(1000).as_bytes()), 0);
     }
 }

@@ -83,7 +83,7 @@ impl Reloader {
                 self.source.report(&custom);
                 let setbacks = custom.setbacks();
                 if !setbacks.is_empty() {
-                    self.live.blemish(setbacks.join("; "));
+                    self.live.note_load_error(setbacks.join("; "));
                 }
                 tracing::info!(generation, policies, kept, took = ?began.elapsed(), "reloaded");
             }
@@ -93,7 +93,7 @@ impl Reloader {
                     generation = self.live.generation(),
                     "not reloaded, the policies from before serve on: {error}"
                 );
-                self.live.refuse(error);
+                self.live.reload_failed(error);
             }
         }
     }

@@ -1,80 +1,80 @@
-//! What `/policies` and `/readyz?verbose` tell of certificates.
+//! The status of certificates, in `/policies` and `/readyz?verbose`.
 
 use super::LastReload;
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write as _};
 
-/// The certificate that a host shows, and what becomes of it.
+/// The certificate that a host shows, with its reloads and renewal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateStatus {
-    /// For whom it is; empty while there is none.
+    /// Its names; empty while there is none.
     pub names: Vec<String>,
-    /// The first second in which it counts (RFC 3339); absent while there is none.
+    /// The first second of its validity (RFC 3339); absent while there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<String>,
-    /// The last one.
+    /// The last second of its validity (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<String>,
-    /// What clients hold against it, or soon will.
+    /// The reason for which clients refuse it or soon will.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
-    /// When the first authority of clients ends; absent when clients need no certificate.
+    /// The expiry of the first authority of clients; absent when clients need no certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients_until: Option<String>,
-    /// What came of the last reload; absent when there was none.
+    /// The result of the last reload; absent when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reload: Option<LastReload>,
-    /// Absent when the host does not make its own certificates.
+    /// The renewal; absent when the host does not make its own certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_managed: Option<SelfManagedStatus>,
 }
 
-/// How a host and the cluster stand that keeps its certificates.
+/// The state of self-managed certificates on this host and in the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SelfManagedStatus {
-    /// Whether this host is the one that writes.
+    /// True when this host holds the Lease and writes.
     pub leader: bool,
-    /// When the newest authority ends (RFC 3339); absent before there is one.
+    /// The expiry of the newest authority (RFC 3339); absent before there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority_until: Option<String>,
-    /// What is done, or waited for, in a sentence.
+    /// The current activity, in a sentence.
     pub state: String,
-    /// What went wrong in the last round; empty when nothing did.
+    /// The failures of the last round.
     #[serde(default)]
     pub troubles: Vec<CertificateTrouble>,
 }
 
-/// One thing that went wrong.
+/// A failure of the self-managed certificates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateTrouble {
-    /// Of what kind.
+    /// The kind of failure.
     pub reason: TroubleReason,
-    /// What, and what to do.
+    /// The failure, and what to do.
     pub message: String,
 }
 
-/// The kinds of trouble, as metrics label them.
+/// The kinds of failures, as metrics label them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TroubleReason {
     /// The API server did not answer.
     Unreachable,
-    /// It refused for want of rights.
+    /// The API server refused for lack of permissions.
     Forbidden,
-    /// It refused for another reason.
+    /// The API server refused for another reason.
     Refused,
-    /// Somebody else wrote first.
+    /// Another client wrote the object first.
     Conflict,
-    /// The Secret holds what can't be used.
+    /// The content of the Secret can't be used.
     Garbage,
-    /// The Secret is somebody else's.
+    /// The Secret does not belong to Sallyport.
     Foreign,
-    /// A webhook configuration is not there, or calls another Service.
+    /// A webhook configuration is missing, or calls another Service.
     Absent,
-    /// Somebody keeps changing a webhook configuration back.
+    /// Another client keeps changing a webhook configuration back.
     Contested,
 }
 
@@ -100,7 +100,7 @@ impl fmt::Display for CertificateTrouble {
 }
 
 impl CertificateStatus {
-    /// One line on the certificate, and one on whatever is wrong with it or its keeping.
+    /// Returns the lines of `/readyz?verbose`: one for the certificate, and one for each failure.
     pub fn lines(&self) -> String {
         let mut text = String::new();
         let names = self.names.join(" ");

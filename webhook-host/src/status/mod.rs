@@ -1,7 +1,8 @@
-//! What `/policies` tells, as JSON, and `/readyz?verbose`, as lines: the set that serves, and the
-//! last reload.
+//! The status of the set that serves, of certificates and of the registration: `/policies` as JSON,
+//! `/readyz?verbose` as lines.
 //!
-//! `sallyport inspect --live` reads the JSON back; fields are added, never renamed.
+//! Made by `live`. `sallyport inspect --live` reads the JSON back, so fields are added and never
+//! renamed.
 
 mod certificate;
 mod registration;
@@ -21,65 +22,65 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-/// What a host serves.
+/// The status of a host.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// The host's.
+    /// The version of the host.
     pub version: String,
-    /// 1 for the set that the host started with, one more for each that replaced it.
+    /// 1 for the set that the host started with, one more for each set that replaced it.
     pub generation: u64,
-    /// When this set began to serve (RFC 3339).
+    /// The time when this set began to serve (RFC 3339).
     pub since: String,
-    /// What came of the last reload; absent when there was none.
+    /// The result of the last reload; absent when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reload: Option<LastReload>,
-    /// What the host shows to clients; absent before there is one.
+    /// The certificate that the host shows; absent before there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateStatus>,
-    /// How the webhook configurations stand; absent when the host doesn't keep them.
+    /// The state of the webhook configurations; absent when the host doesn't maintain them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration: Option<RegistrationStatus>,
-    /// What is watched of the cluster; empty when nothing is.
+    /// The watchers of the cluster; empty when nothing is watched.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inventory: Vec<FeedStatus>,
-    /// In the order in which they are asked.
+    /// The policies in the order in which they are asked.
     pub policies: Vec<PolicyStatus>,
 }
 
-/// What came of a reload.
+/// The result of a reload.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LastReload {
-    /// When it ended (RFC 3339).
+    /// The time when it ended (RFC 3339).
     pub at: String,
-    /// Why the set before it serves on; absent when the reload did what it should.
+    /// The error of a failed reload, or of a broken policy; absent when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// One policy of the set.
+/// A policy of the set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyStatus {
     /// `metadata.name`.
     pub name: String,
-    /// What a violation means.
+    /// The effect of a violation.
     pub mode: Mode,
-    /// What an evaluation error means.
+    /// The effect of an evaluation error.
     pub failure_policy: FailurePolicy,
     /// `spec.module.file`.
     pub module: String,
     /// `sha256:…` of the component; absent when it is broken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// What the component calls itself; absent when it is broken.
+    /// The component's own name; absent when the policy is broken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
     /// The component's version; absent when it is broken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Why it is broken.
+    /// The load error of a broken policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Its next version, if it has one.
@@ -87,11 +88,11 @@ pub struct PolicyStatus {
     pub candidate: Option<CandidateStatus>,
 }
 
-/// The next version of a policy.
+/// A candidate: the next version of a policy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CandidateStatus {
-    /// What differs from the live policy: `module`, `settings`.
+    /// The parts that differ from the live policy: `module`, `settings`.
     pub changes: Vec<String>,
     /// The file of its component.
     pub module: String,
@@ -101,16 +102,16 @@ pub struct CandidateStatus {
     /// The component's version; absent when it is broken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Why it is broken.
+    /// The load error of a broken candidate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// How many reviews it was `same`, `stricter`, `looser`, `different`, `error` or `skipped` on,
-    /// since it is a candidate.
+    /// Its reviews by result (`same`, `stricter`, `looser`, `different`, `error`, `skipped`) since
+    /// it became a candidate.
     #[serde(default)]
     pub reviews: BTreeMap<String, u64>,
 }
 
-/// How the watcher of one kind fares.
+/// The state of the watcher of one kind of object.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FeedStatus {
@@ -118,23 +119,23 @@ pub struct FeedStatus {
     pub kind: String,
     /// `waiting` for the first list, `synced`, or `stale`.
     pub state: String,
-    /// That are known.
+    /// The number of known objects.
     pub objects: usize,
-    /// When contact was found to be lost (RFC 3339).
+    /// The time when the loss of contact was noticed (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// When the API server was last heard of (RFC 3339).
+    /// The time of the last contact with the API server (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
-    /// What is wrong, in a word.
+    /// The reason of the current failure, one word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What is wrong, and what to do.
+    /// The current failure, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// A reload that was tried.
+/// A finished reload.
 pub(crate) struct Reload {
     pub(crate) at: SystemTime,
     pub(crate) error: Option<String>,
@@ -143,7 +144,7 @@ pub(crate) struct Reload {
 /// The set of policies that serves.
 pub(crate) struct Serving<'a> {
     pub(crate) admission: &'a Admission,
-    /// What keeps the inventory up to date, if anything does.
+    /// The watchers that keep the inventory up to date, if any.
     pub(crate) watched: Option<&'a Watched>,
     /// 1 for the set that the host started with.
     pub(crate) generation: u64,
@@ -174,7 +175,8 @@ impl Status {
         }
     }
 
-    /// One line a policy, and one on the last reload.
+    /// Returns the lines of `/readyz?verbose`: one for each policy and watcher, then the
+    /// generation, a failed reload, the registration and the certificate.
     pub fn lines(&self) -> String {
         let mut text = String::new();
         for policy in &self.policies {
@@ -182,11 +184,11 @@ impl Status {
             let _ = match &policy.error {
                 Some(error) => writeln!(text, "[-] {name} broken: {error}"),
                 None => {
-                    let told = |part: &Option<String>| part.clone().unwrap_or_default();
+                    let or_empty = |part: &Option<String>| part.clone().unwrap_or_default();
                     let (component, version, digest) = (
-                        told(&policy.component),
-                        told(&policy.version),
-                        told(&policy.digest),
+                        or_empty(&policy.component),
+                        or_empty(&policy.version),
+                        or_empty(&policy.digest),
                     );
                     writeln!(text, "[+] {name} {component} {version} {mode:?} {digest}")
                 }
@@ -263,7 +265,7 @@ impl FeedStatus {
         }
     }
 
-    /// For people.
+    /// Formats the state for people.
     pub fn text(&self) -> String {
         let Self {
             kind,
@@ -336,12 +338,12 @@ impl CandidateStatus {
         if self.error.is_some() { "[-]" } else { "[+]" }
     }
 
-    /// What it changes and what came of it, or why it is broken.
+    /// Formats its changes and results, or the error of a broken candidate.
     pub fn line(&self) -> String {
         if let Some(error) = &self.error {
             return format!("broken: {error}");
         }
-        let told = |part: &Option<String>| part.clone().unwrap_or_default();
+        let or_empty = |part: &Option<String>| part.clone().unwrap_or_default();
         let changes = if self.changes.is_empty() {
             "nothing".to_owned()
         } else {
@@ -357,8 +359,8 @@ impl CandidateStatus {
         };
         format!(
             "{} {} changes {changes}: {reviews}",
-            told(&self.version),
-            told(&self.digest)
+            or_empty(&self.version),
+            or_empty(&self.digest)
         )
     }
 }

@@ -1,21 +1,21 @@
-//! What `/policies` and `/readyz?verbose` tell of the webhook configurations that a host keeps in
-//! shape.
+//! The status of the webhook configurations that a host maintains, in `/policies` and
+//! `/readyz?verbose`.
 
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
-/// How the configurations stand by which API servers ask.
+/// The state of the webhook configurations.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RegistrationStatus {
-    /// What is not in shape, and why; empty when all is.
+    /// The failures that keep them out of shape; empty when they are in shape.
     pub troubles: Vec<String>,
-    /// Since when it is so (RFC 3339).
+    /// The time since which this holds (RFC 3339).
     pub since: String,
 }
 
 impl RegistrationStatus {
-    /// A line each.
+    /// Returns one line for each failure, or one that all is well.
     pub fn lines(&self) -> String {
         let since = &self.since;
         if self.troubles.is_empty() {

@@ -1,33 +1,33 @@
-//! What a certificate says of itself: for whom, for what, from when and until when.
+//! The facts of an X.509 certificate: its names, its usage and its period of validity.
 
 use super::TlsError;
 use jiff::Timestamp;
 use std::net::IpAddr;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-/// A certificate is about to end when less than this part of its life is left: those that are
-/// renewed in time are renewed with a third left.
-const LAST_PART: i64 = 6;
+/// A certificate expires soon when less than one in this many parts of its life is left. Usual
+/// renewal happens with a third left.
+const EXPIRES_SOON_DIVISOR: i64 = 6;
 
 /// The facts of one certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     /// Common name and alternative names, each once.
     pub names: Vec<String>,
-    /// The first second in which it counts.
+    /// The first second in which it is valid.
     pub not_before: Timestamp,
-    /// The last one.
+    /// The last second in which it is valid.
     pub not_after: Timestamp,
-    /// Whether it may be shown by a server; true when it says nothing about its use.
+    /// True when it may authenticate a server, or doesn't restrict its usage.
     pub for_servers: bool,
 }
 
 impl Certificate {
-    /// Reads DER.
+    /// Parses a certificate in DER.
     ///
     /// # Errors
     ///
-    /// [`TlsError::Certificate`] when it is none.
+    /// Returns [`TlsError::Certificate`] when it is not a certificate.
     pub fn from_der(der: &[u8]) -> Result<Self, TlsError> {
         let invalid = |error: String| TlsError::Certificate(error);
         let (_, parsed) =
@@ -47,8 +47,8 @@ impl Certificate {
         })
     }
 
-    /// What clients hold against it at this time, or soon will.
-    pub fn trouble(&self, now: Timestamp) -> Option<String> {
+    /// Returns why clients refuse it at this time or soon will, if they do.
+    pub fn problem(&self, now: Timestamp) -> Option<String> {
         let Self {
             not_before,
             not_after,
@@ -67,10 +67,10 @@ impl Certificate {
         } else if !self.for_servers {
             Some(
                 "not for servers (its extended key usage lacks serverAuth): clients refuse it; \
-                 issue it anew"
+                 issue it again"
                     .to_owned(),
             )
-        } else if not_after.as_second() - now.as_second() < life / LAST_PART {
+        } else if not_after.as_second() - now.as_second() < life / EXPIRES_SOON_DIVISOR {
             Some(format!(
                 "expires at {not_after}, which is soon: it should have been renewed by now"
             ))
@@ -134,29 +134,29 @@ mod tests {
         Certificate::from_der(made.der()).expect("a certificate")
     }
 
-    fn trouble_at(time: &str) -> String {
+    fn problem_at(time: &str) -> String {
         let time = time.parse().expect("a time");
         certificate(ExtendedKeyUsagePurpose::ServerAuth)
-            .trouble(time)
+            .problem(time)
             .unwrap_or_default()
     }
 
     #[test]
-    fn every_phase_of_a_life_is_told_with_its_date() {
+    fn each_phase_of_a_certificates_life_is_reported_with_its_date() {
         assert!(
-            trouble_at("2025-12-31T23:59:59Z").starts_with("not valid before 2026-01-01T00:00:00Z")
+            problem_at("2025-12-31T23:59:59Z").starts_with("not valid before 2026-01-01T00:00:00Z")
         );
-        assert_eq!(trouble_at("2026-01-01T00:00:00Z"), "");
-        assert_eq!(trouble_at("2026-03-16T23:00:00Z"), "");
-        assert!(trouble_at("2026-03-18T00:00:00Z").starts_with("expires at 2026-04-01T00:00:00Z"));
-        assert!(trouble_at("2026-04-01T00:00:01Z").starts_with("expired at 2026-04-01T00:00:00Z"));
+        assert_eq!(problem_at("2026-01-01T00:00:00Z"), "");
+        assert_eq!(problem_at("2026-03-16T23:00:00Z"), "");
+        assert!(problem_at("2026-03-18T00:00:00Z").starts_with("expires at 2026-04-01T00:00:00Z"));
+        assert!(problem_at("2026-04-01T00:00:01Z").starts_with("expired at 2026-04-01T00:00:00Z"));
     }
 
     #[test]
-    fn a_certificate_for_clients_only_is_told() {
+    fn a_certificate_for_clients_only_is_reported() {
         let certificate = certificate(ExtendedKeyUsagePurpose::ClientAuth);
-        let trouble = certificate.trouble("2026-02-01T00:00:00Z".parse().expect("a time"));
-        assert!(trouble.is_some_and(|trouble| trouble.starts_with("not for servers")));
+        let problem = certificate.problem("2026-02-01T00:00:00Z".parse().expect("a time"));
+        assert!(problem.is_some_and(|problem| problem.starts_with("not for servers")));
     }
 
     #[test]

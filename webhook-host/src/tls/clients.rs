@@ -1,8 +1,8 @@
-//! Which clients are let in: those with a certificate by an authority and, when names are given,
-//! with one of these names.
+//! The clients that are accepted: those with a certificate by one of the authorities and, when
+//! names are given, with one of these names.
 //!
-//! A client without is told so by a TLS alert: `certificate_required`, `unknown_ca`,
-//! `access_denied` and their like.
+//! Other clients get a TLS alert that says why: `certificate_required`, `unknown_ca`,
+//! `access_denied` and the like.
 
 use super::{Certificate, TlsError, certificates};
 use rustls::client::danger::HandshakeSignatureValid;
@@ -17,7 +17,7 @@ use rustls::{
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The clients that are let in.
+/// The clients that are accepted.
 #[derive(Debug, Clone)]
 pub struct Clients {
     pub(crate) verifier: Arc<dyn ClientCertVerifier>,
@@ -25,50 +25,55 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// From the PEM text of one or more authorities. Without names, whoever has a certificate by
-    /// them is let in; else who has one of them as common name or alternative name.
+    /// Reads the PEM text of one or more authorities. Without names, every client with a
+    /// certificate by them is accepted; else its common name or an alternative name must be one of
+    /// the names.
     ///
     /// # Errors
     ///
-    /// [`TlsError`]; the caller says which file.
+    /// Returns a [`TlsError`], to which the caller adds the file.
     pub fn from_pem(authorities: &[u8], names: BTreeSet<String>) -> Result<Self, TlsError> {
         let invalid = |error: String| TlsError::Authority(error);
         let mut roots = RootCertStore::empty();
-        let mut ends = vec![];
+        let mut parsed = vec![];
         for der in certificates(authorities)? {
-            ends.push(Certificate::from_der(&der)?);
+            parsed.push(Certificate::from_der(&der)?);
             roots.add(der).map_err(|error| invalid(error.to_string()))?;
         }
         let provider = Arc::new(ring::default_provider());
-        let chains = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-        let chains = chains.map_err(|error| invalid(error.to_string()))?;
-        let authority = ends
+        let chain_verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let chain_verifier = chain_verifier.map_err(|error| invalid(error.to_string()))?;
+        let authority = parsed
             .into_iter()
             .min_by_key(|certificate| certificate.not_after)
             .ok_or(TlsError::NoCertificate)?;
         Ok(Self {
-            verifier: Arc::new(Named { chains, names }),
+            verifier: Arc::new(NameVerifier {
+                chain_verifier,
+                names,
+            }),
             authority,
         })
     }
 
-    /// Of the authorities, the one that ends first.
+    /// Returns the authority that expires first.
     pub fn authority(&self) -> &Certificate {
         &self.authority
     }
 }
 
-/// The usual checks, and then the name.
+/// Checks the certificate chain, then the name.
 #[derive(Debug)]
-struct Named {
-    chains: Arc<dyn ClientCertVerifier>,
-    /// Any name when there is none.
+struct NameVerifier {
+    chain_verifier: Arc<dyn ClientCertVerifier>,
+    /// The accepted names; all when empty.
     names: BTreeSet<String>,
 }
 
-impl ClientCertVerifier for Named {
+impl ClientCertVerifier for NameVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chains.root_hint_subjects()
+        self.chain_verifier.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -78,7 +83,7 @@ impl ClientCertVerifier for Named {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self
-            .chains
+            .chain_verifier
             .verify_client_cert(end_entity, intermediates, now)?;
         if self.names.is_empty() {
             return Ok(verified);
@@ -101,7 +106,8 @@ impl ClientCertVerifier for Named {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls12_signature(message, cert, dss)
+        self.chain_verifier
+            .verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -110,10 +116,11 @@ impl ClientCertVerifier for Named {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls13_signature(message, cert, dss)
+        self.chain_verifier
+            .verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chains.supported_verify_schemes()
+        self.chain_verifier.supported_verify_schemes()
     }
 }

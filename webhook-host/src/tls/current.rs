@@ -1,12 +1,11 @@
-//! What handshakes use now, and its replacement.
+//! The current TLS configuration, and its replacement.
 //!
-//! A handshake takes the current configuration without a lock; connections that are open live on
-//! with the one that they began with. The configuration is swapped as a whole, and its sessions
-//! with it: what was resumed before is shaken hands on anew, so that no session outlives the
-//! authority that its client was checked with.
+//! A handshake takes the current configuration without a lock; open connections keep the one that
+//! they began with. A configuration is replaced together with its session cache, so no resumed
+//! session outlives the authority that its client was checked with.
 
 use super::{Clients, Identity};
-use crate::metrics::{CertificateMetrics, Whose};
+use crate::metrics::{CertificateMetrics, CertificateOwner};
 use crate::status::LastReload;
 use crate::status::{CertificateStatus, SelfManagedStatus};
 use crate::timestamp;
@@ -18,11 +17,11 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::sign::SingleCertAndKey;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The TLS side of a host. Without an identity, handshakes fail.
+/// The TLS configuration of a host. Without an identity, handshakes fail.
 pub struct Tls {
     current: ArcSwapOption<ServerConfig>,
     metrics: CertificateMetrics,
-    /// Off the hot path.
+    /// Not locked by handshakes.
     parts: Mutex<Parts>,
 }
 
@@ -30,7 +29,7 @@ pub struct Tls {
 struct Parts {
     identity: Option<Identity>,
     clients: Option<Clients>,
-    last: Option<LastReload>,
+    last_reload: Option<LastReload>,
     self_managed: Option<SelfManagedStatus>,
     authorities: Option<String>,
 }
@@ -44,57 +43,60 @@ impl Tls {
         }
     }
 
-    /// Handshakes that begin from now on show this certificate.
-    pub fn present(&self, identity: Identity) {
+    /// Sets the certificate that later handshakes show.
+    pub fn set_identity(&self, identity: Identity) {
         self.change(|parts| parts.identity = Some(identity));
     }
 
-    /// Handshakes that begin from now on let in these clients alone.
-    pub fn admit(&self, clients: Clients) {
+    /// Sets the clients that later handshakes accept. Until the first call no client certificate is
+    /// asked for.
+    pub fn set_clients(&self, clients: Clients) {
         self.change(|parts| parts.clients = Some(clients));
     }
 
-    /// New certificates were read, and serve.
+    /// Notes that certificates were reloaded.
     pub fn reloaded(&self) {
         self.metrics.reloaded(true);
-        self.parts().last = Some(LastReload {
+        self.parts().last_reload = Some(LastReload {
             at: timestamp::now().to_string(),
             error: None,
         });
     }
 
-    /// New certificates could not be read, or not be used: those from before serve on, and why is
-    /// told by the admin port.
-    pub fn refuse(&self, error: impl Into<String>) {
+    /// Notes that a reload failed: the previous certificates stay, and the admin port shows the
+    /// error.
+    pub fn reload_failed(&self, error: impl Into<String>) {
         self.metrics.reloaded(false);
-        self.parts().last = Some(LastReload {
+        self.parts().last_reload = Some(LastReload {
             at: timestamp::now().to_string(),
             error: Some(error.into()),
         });
     }
 
-    /// How the host and the cluster stand, when the host makes its own certificates.
-    pub fn note(&self, state: SelfManagedStatus) {
-        self.metrics.noted(&state);
+    /// Sets the status of a host that makes its own certificates.
+    pub fn set_self_managed_status(&self, state: SelfManagedStatus) {
+        self.metrics.self_managed(&state);
         self.parts().self_managed = Some(state);
     }
 
-    /// Whom clients must trust, when the host makes its own certificates.
-    pub fn entrust(&self, authorities: String) {
+    /// Sets the authorities that clients must trust, as PEM, when the host makes its own
+    /// certificates.
+    pub fn set_authorities(&self, authorities: String) {
         self.parts().authorities = Some(authorities);
     }
 
-    /// Those authorities, in PEM.
+    /// Returns the authorities of [`Self::set_authorities`], as PEM.
     pub fn authorities(&self) -> Option<String> {
         self.parts().authorities.clone()
     }
 
-    /// The certificate that is shown.
+    /// Returns the certificate that handshakes show.
     pub fn identity(&self) -> Option<Identity> {
         self.parts().identity.clone()
     }
 
-    /// For the admin port; `None` when there is neither a certificate nor anybody who makes one.
+    /// Returns the status for the admin port; `None` when there is no certificate and the host
+    /// makes none.
     pub fn status(&self) -> Option<CertificateStatus> {
         let parts = self.parts();
         if parts.identity.is_none() && parts.self_managed.is_none() {
@@ -108,12 +110,12 @@ impl Tls {
                 .unwrap_or_default(),
             not_before: certificate.map(|certificate| time(certificate.not_before)),
             not_after: certificate.map(|certificate| time(certificate.not_after)),
-            trouble: certificate.and_then(|certificate| certificate.trouble(Timestamp::now())),
+            trouble: certificate.and_then(|certificate| certificate.problem(Timestamp::now())),
             clients_until: parts
                 .clients
                 .as_ref()
                 .map(|clients| time(clients.authority().not_after)),
-            last_reload: parts.last.clone(),
+            last_reload: parts.last_reload.clone(),
             self_managed: parts.self_managed.clone(),
         })
     }
@@ -131,13 +133,13 @@ impl Tls {
         change(&mut parts);
         if let Some(clients) = &parts.clients {
             self.metrics
-                .expires(Whose::Clients, clients.authority().not_after);
+                .expires(CertificateOwner::Clients, clients.authority().not_after);
         }
         let Some(identity) = &parts.identity else {
             return;
         };
         self.metrics
-            .expires(Whose::Server, identity.certificate().not_after);
+            .expires(CertificateOwner::Server, identity.certificate().not_after);
         self.current
             .store(Some(Arc::new(configure(identity, parts.clients.as_ref()))));
     }

@@ -1,4 +1,4 @@
-//! What the host shows to clients: a certificate, its chain, and the key that proves it.
+//! The host's identity: a certificate, its chain, and the key that proves it.
 
 use super::{Certificate, TlsError, certificates};
 use rustls::crypto::ring;
@@ -15,11 +15,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// From the PEM text of a certificate chain and its key.
+    /// Reads the PEM texts of a certificate chain and its key.
     ///
     /// # Errors
     ///
-    /// [`TlsError`]; the caller says which file.
+    /// Returns a [`TlsError`], to which the caller adds the file.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let key =
             PrivateKeyDer::from_pem_slice(key).map_err(|error| TlsError::NoKey(error.to_string()));
@@ -39,12 +39,12 @@ impl Identity {
         })
     }
 
-    /// The facts of the first certificate, which is the server's own.
+    /// Returns the facts of the chain's first certificate, which is the server's own.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
     }
 
-    /// Whether clients would see no difference.
+    /// Returns true if both show the same certificate chain.
     pub fn is_the_same_as(&self, other: &Self) -> bool {
         self.key.cert == other.key.cert
     }

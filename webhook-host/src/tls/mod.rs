@@ -1,9 +1,9 @@
-//! TLS: what the host shows to clients, which clients it lets in, and the replacement of both while
-//! requests are served.
+//! TLS: the certificate that the host shows, the clients that it accepts, and the replacement of
+//! both while requests are served.
 //!
-//! What is published was checked first: an [`Identity`] has a certificate that fits its key,
-//! [`Clients`] have an authority. [`Tls`] puts them together. Read by `connection` at each
-//! handshake, written by who reads files or the cluster (`cli`).
+//! Values are checked before they are published: an [`Identity`] has a certificate that fits its
+//! key, [`Clients`] have an authority. [`Tls`] puts them together. Read by `server` at each
+//! handshake; written by `certificates` and `cli`, which read the cluster and files.
 
 mod certificate;
 mod clients;
@@ -20,27 +20,27 @@ pub use self_signed::{SelfSigned, self_signed};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-/// Why a certificate can't be used.
+/// An error: a certificate, key or authority can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The chain's text holds none.
+    /// The PEM text holds no certificate.
     #[error("no certificate in it; expected PEM blocks BEGIN CERTIFICATE, the server's own first")]
     NoCertificate,
-    /// The chain's text is damaged.
+    /// The PEM text is damaged.
     #[error("not valid PEM: {0}")]
     Pem(String),
-    /// What the PEM block holds is not an X.509 certificate.
+    /// The PEM block holds something other than an X.509 certificate.
     #[error("not a valid certificate: {0}")]
     Certificate(String),
-    /// The key's text holds none that can be read.
+    /// The PEM text holds no private key that can be read.
     #[error(
         "no usable private key in it ({0}); expected one unencrypted PEM block BEGIN PRIVATE KEY"
     )]
     NoKey(String),
-    /// They don't fit together, or the key's algorithm is not supported.
+    /// Certificate and key don't fit, or the key's algorithm is not supported.
     #[error("certificate and key can't be used together: {0}")]
     Mismatch(String),
-    /// No client could ever be checked with it.
+    /// The authority can't be used to check clients.
     #[error("can't check clients with this authority: {0}")]
     Authority(String),
     /// Generation failed.
@@ -48,7 +48,7 @@ pub enum TlsError {
     Generate(String),
 }
 
-/// All certificates of a PEM text, at least one.
+/// Returns all certificates of a PEM text, at least one.
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     let found = found.map_err(|error| TlsError::Pem(error.to_string()))?;

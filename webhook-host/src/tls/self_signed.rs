@@ -1,4 +1,4 @@
-//! A certificate made on the spot, for local use.
+//! A self-signed certificate authority and a certificate by it, made at start for local use.
 
 use super::{Identity, TlsError};
 use rcgen::{
@@ -7,8 +7,7 @@ use rcgen::{
 };
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
-/// Names for which a self-signed certificate is made: local use, and the Service that `deploy/`
-/// installs.
+/// The names in the certificate: for local use, and for the Service that `deploy/` installs.
 const NAMES: [&str; 5] = [
     "localhost",
     "127.0.0.1",
@@ -17,12 +16,11 @@ const NAMES: [&str; 5] = [
     "sallyport.sallyport-system.svc.cluster.local",
 ];
 
-/// A certificate of its own authority, and that authority's certificate as PEM text, for clients to
-/// trust.
+/// A server certificate, and the certificate of the authority that signed it.
 pub struct SelfSigned {
-    /// What the server shows.
+    /// The certificate that the server shows, with its key.
     pub identity: Identity,
-    /// PEM.
+    /// The authority's certificate as PEM, for clients to trust.
     pub ca: String,
 }
 
@@ -30,7 +28,7 @@ pub struct SelfSigned {
 ///
 /// # Errors
 ///
-/// When the random source fails.
+/// Fails when the random source fails.
 pub fn self_signed() -> Result<SelfSigned, TlsError> {
     let failed = |error: rcgen::Error| TlsError::Generate(error.to_string());
     let key = KeyPair::generate().map_err(failed)?;
@@ -47,8 +45,8 @@ pub fn self_signed() -> Result<SelfSigned, TlsError> {
     })
 }
 
-/// The authority's name ends with the beginning of its key's identifier. Two authorities of one
-/// name would be taken for one another: a client then reports a bad signature instead of an unknown
+/// Returns the authority's parameters. Its name ends with the beginning of its key's identifier:
+/// with two authorities of one name, a client would report a bad signature instead of an unknown
 /// issuer.
 fn authority(key: &KeyPair) -> CertificateParams {
     let mut params = CertificateParams::default();

@@ -1,9 +1,10 @@
-//! The state of the watchers of a cluster: the objects that they know, and how each of them fares.
+//! The watchers' state: what is known of the cluster, and the contact of each watcher with the API
+//! server.
 //!
-//! Readers take the current version without a lock and keep it for a whole review; a version, once
-//! published, never changes. What was known when contact was lost stays known, and `Feed` says that
-//! it is stale. Written by `cluster`, read by reviews through
-//! [`Current`], shown by `status` and `metrics`.
+//! Readers take the current version without a lock and keep it for a whole review; a published
+//! version never changes. Objects stay known when contact is lost, and `Feed` then says that they
+//! are stale. Written by `cluster`, read by reviews through [`Current`], shown by `status` and
+//! `metrics`.
 
 use sallyport_core::inventory::{Current, Index, Kind};
 use std::collections::BTreeMap;
@@ -11,52 +12,52 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
-/// The current version of what is known, and the state of the feed of each resource that is
-/// watched.
+/// The current version of the inventory, and the state of each watcher.
 #[derive(Debug)]
 pub struct Watched {
     current: Arc<Current>,
     published: watch::Sender<()>,
-    /// By resource, as the API calls it. Off the hot path.
+    /// The watchers by resource, such as `pods`. Reviews lock it only while they wait for a
+    /// namespace.
     feeds: Mutex<BTreeMap<&'static str, Feed>>,
 }
 
 /// The state of the watcher of one resource.
 #[derive(Debug, Clone)]
 pub struct Feed {
-    /// Says if policies may rely on the objects that are known.
+    /// The freshness of the objects.
     pub state: State,
-    /// When the API server was last heard of by this watcher; bookmarks count.
+    /// The time of the watcher's last contact with the API server; bookmarks count.
     pub contact: Option<SystemTime>,
-    /// Objects that are known.
+    /// The number of known objects.
     pub objects: usize,
-    /// Events taken in.
+    /// The number of events processed.
     pub events: u64,
-    /// Failures, by reason.
+    /// The number of failures by reason.
     pub errors: BTreeMap<&'static str, u64>,
-    /// A list is under way, or has to be: contact alone does not make it whole.
+    /// True while a list is needed: contact alone does not make the objects complete.
     listing: bool,
 }
 
-/// Says if policies may rely on the objects that are known of a resource.
+/// The freshness of the known objects of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// The first list has not ended: policies are told that nothing is known. Why, when something
-    /// is wrong.
+    /// The first list has not ended: policies see nothing of this resource. Holds the failure, if
+    /// there is one.
     Waiting(Option<Trouble>),
-    /// As the API server told last.
+    /// The objects are up to date.
     Synced,
-    /// As it was when contact was lost.
+    /// The objects are as they were when contact was lost.
     Stale {
-        /// When that was noticed.
+        /// The time when the loss was noticed.
         since: SystemTime,
-        /// Why.
+        /// The failure.
         trouble: Trouble,
     },
 }
 
 impl State {
-    /// A stable word for metrics and people.
+    /// Returns the state's name in metrics and output; never changes.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Waiting(_) => "waiting",
@@ -65,12 +66,12 @@ impl State {
         }
     }
 
-    /// Returns whether there was a whole list, at some time.
+    /// Returns true once there was a complete list.
     pub fn is_listed(&self) -> bool {
         !matches!(self, Self::Waiting(_))
     }
 
-    /// Returns the trouble, if there is any.
+    /// Returns the current failure, if any.
     pub fn trouble(&self) -> Option<&Trouble> {
         match self {
             Self::Waiting(trouble) => trouble.as_ref(),
@@ -80,13 +81,12 @@ impl State {
     }
 }
 
-/// Why a watcher has no contact.
+/// A failure that keeps a watcher from contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
-    /// From a closed set: `unreachable`, `forbidden`, `expired`, `missing`, `busy`, `refused`,
-    /// `unreadable`.
+    /// One of `unreachable`, `forbidden`, `expired`, `missing`, `busy`, `refused`, `unreadable`.
     pub reason: &'static str,
-    /// The failure, and the fix.
+    /// The failure, and what to do.
     pub message: String,
 }
 
@@ -101,26 +101,27 @@ impl Default for Watched {
 }
 
 impl Watched {
-    /// Nothing is known, and nothing watched.
+    /// Creates the state of a host that watches nothing.
     pub fn new() -> Arc<Self> {
         Arc::new(Self::default())
     }
 
-    /// Returns what reviews see, to make an inventory of.
+    /// Returns the current version, to make an inventory of.
     pub fn current(&self) -> &Arc<Current> {
         &self.current
     }
 
-    /// Publishes an index. Reviews see it from now on.
+    /// Publishes a version, which later reviews see.
     pub fn publish(&self, index: &Index) {
         for kind in Kind::ALL {
-            self.holds(kind.resource(), index.count(kind));
+            self.set_objects(kind.resource(), index.count(kind));
         }
         self.current.publish(index);
         self.published.send_replace(());
     }
 
-    /// Ready when a namespace is known, and never when it never is: bound it.
+    /// Waits until a namespace is known. Never ends when it doesn't become known, so callers set a
+    /// timeout.
     pub async fn namespace_known(&self, name: &str) {
         let mut published = self.published.subscribe();
         while !self.current.knows_namespace(name) {
@@ -129,24 +130,24 @@ impl Watched {
         }
     }
 
-    /// So many objects are known of a resource.
-    pub fn holds(&self, resource: &'static str, objects: usize) {
+    /// Sets the number of known objects of a resource.
+    pub fn set_objects(&self, resource: &'static str, objects: usize) {
         self.with(resource, |feed| feed.objects = objects);
     }
 
-    /// The feeds of all resources that are watched.
+    /// Returns the state of all watchers by resource.
     pub fn feeds(&self) -> BTreeMap<&'static str, Feed> {
         self.lock().clone()
     }
 
-    /// Returns whether a kind is watched, was listed, and is in contact.
+    /// Returns true if a kind is watched and its objects are up to date.
     pub fn is_synced(&self, kind: Kind) -> bool {
         self.lock()
             .get(kind.resource())
             .is_some_and(|feed| feed.state == State::Synced)
     }
 
-    /// A resource is watched from now on.
+    /// Adds a watcher, which waits for its first list.
     pub fn begin(&self, resource: &'static str) {
         let feed = Feed {
             state: State::Waiting(None),
@@ -159,17 +160,17 @@ impl Watched {
         self.lock().insert(resource, feed);
     }
 
-    /// A resource is not watched any more.
+    /// Removes a watcher.
     pub fn end(&self, resource: &'static str) {
         self.lock().remove(resource);
     }
 
-    /// So many events were taken in.
+    /// Counts processed events.
     pub fn took(&self, resource: &'static str, events: u64) {
         self.with(resource, |feed| feed.events += events);
     }
 
-    /// The API server was heard of. Whether that ends a time without contact.
+    /// Notes contact with the API server. Returns true if that ends a time without contact.
     pub fn contact(&self, resource: &'static str) -> bool {
         self.with(resource, |feed| {
             feed.contact = Some(SystemTime::now());
@@ -182,12 +183,13 @@ impl Watched {
         .unwrap_or_default()
     }
 
-    /// A list begins, or has to.
+    /// Notes that a list begins, or is needed.
     pub fn listing(&self, resource: &'static str) {
         self.with(resource, |feed| feed.listing = true);
     }
 
-    /// A whole list was taken in and published. Whether that is news.
+    /// Notes that a complete list was published. Returns true if the watcher was not in sync
+    /// before.
     pub fn listed(&self, resource: &'static str) -> bool {
         self.with(resource, |feed| {
             feed.listing = false;
@@ -196,8 +198,8 @@ impl Watched {
         .unwrap_or_default()
     }
 
-    /// Contact was lost, or could not be made. Whether that is news: the first trouble of a time,
-    /// or of another reason.
+    /// Notes that contact was lost or could not be made. Returns true if the failure is new: the
+    /// first one, or one for another reason.
     pub fn lost(&self, resource: &'static str, trouble: Trouble) -> bool {
         self.with(resource, |feed| {
             *feed.errors.entry(trouble.reason).or_default() += 1;
@@ -231,7 +233,7 @@ impl Watched {
 }
 
 impl Feed {
-    /// Since the API server was last heard of.
+    /// Returns the time since the last contact.
     pub fn silence(&self, now: SystemTime) -> Option<Duration> {
         self.contact
             .map(|contact| now.duration_since(contact).unwrap_or_default())

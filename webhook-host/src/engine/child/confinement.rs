@@ -1,21 +1,21 @@
-//! Rights that a child gives up before it reads its job.
+//! Confinement of a child, before it reads its job.
 //!
-//! On Linux: descriptors that it inherited, new privileges, memory, processor time, files (no new
-//! descriptor, no byte written to one), core dumps, and by seccomp every system call but those that
-//! compute, wait, and read and write the pipes: so no network, no file, no other process. It yields
-//! to the reviews of the serving process, dies with it, and is the first to be ended where memory
-//! is short. Elsewhere nothing of that: the parent's limits remain.
+//! On Linux it gives up: inherited descriptors, new privileges, memory and processor time beyond
+//! its limits, files (it can open none, and write no byte to one), core dumps, and by seccomp every
+//! system call except those that compute, wait, and read and write the pipes. So it has no network,
+//! no files and no other process. It has a lower priority than the serving process, dies with it,
+//! and is ended first when memory is short. Elsewhere only the parent's limits hold.
 
 use super::Limits;
 
-/// Gives up what a child does not need.
+/// Gives up the rights that a child does not need.
 ///
 /// # Errors
 ///
-/// Says what it could not give up.
+/// Returns a sentence about the rights that could not be given up.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn confine(_: Limits) -> Result<(), String> {
-    Err("only Linux has them".to_owned())
+    Err("only Linux supports them".to_owned())
 }
 
 #[cfg(target_os = "linux")]
@@ -31,11 +31,12 @@ mod linux {
     use std::collections::BTreeMap;
     use std::io;
 
-    /// Processor time, so that a guest review goes first.
+    /// The child's niceness, so that reviews have precedence.
     const NICE: libc::c_int = 10;
 
     pub(crate) fn confine(limits: Limits) -> Result<(), String> {
-        // First to go where memory is short. A sandbox without /proc has no such choice.
+        // Makes the kernel end the child first when memory is short. A sandbox without /proc has no
+        // such setting.
         let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
         let limit = system_limits(limits).map_err(|error| format!("limits can't be set: {error}"));
         let calls = filter().and_then(|filter| {
@@ -58,9 +59,9 @@ mod linux {
                 Err(io::Error::last_os_error())
             }
         };
-        let limit = |resource, most: u64, hard: u64| {
+        let limit = |resource, soft: u64, hard: u64| {
             let limit = libc::rlimit {
-                rlim_cur: most,
+                rlim_cur: soft,
                 rlim_max: hard,
             };
             // SAFETY: the structure lives as long as the call.
@@ -70,8 +71,8 @@ mod linux {
         // SAFETY: numbers only. Nothing in this process owns one of the descriptors that are
         // closed: it has just begun.
         unsafe {
-            // Unknown to kernels before 5.9; then they are what this program inherited and closed
-            // on exec itself.
+            // Missing in kernels before 5.9. There, only descriptors that the parent marked so are
+            // closed on exec.
             libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32);
             checked(libc::setpriority(libc::PRIO_PROCESS, 0, NICE))?;
             checked(libc::prctl(
@@ -81,15 +82,15 @@ mod linux {
             checked(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, no, no, no))?;
         }
         limit(libc::RLIMIT_DATA, limits.memory, limits.memory)?;
-        // At the hard limit the signal would be SIGKILL, which says nothing of its reason.
+        // The hard limit is higher, because its signal is SIGKILL, which doesn't say the reason.
         limit(libc::RLIMIT_CPU, limits.processor, limits.processor + 1)?;
         limit(libc::RLIMIT_CORE, 0, 0)?;
         limit(libc::RLIMIT_FSIZE, 0, 0)?;
         limit(libc::RLIMIT_NOFILE, 3, 3)
     }
 
-    /// Everything else is answered with ENOSYS, on which libraries fall back.
-    const ALLOWED: [libc::c_long; 32] = [
+    /// The allowed system calls. All others return ENOSYS, for which libraries have fallbacks.
+    const ALLOWED_CALLS: [libc::c_long; 32] = [
         libc::SYS_read,
         libc::SYS_readv,
         libc::SYS_write,
@@ -125,14 +126,20 @@ mod linux {
     ];
 
     fn filter() -> Result<BpfProgram, String> {
-        let mut rules: BTreeMap<_, _> = ALLOWED.into_iter().map(|call| (call, vec![])).collect();
+        let mut rules: BTreeMap<_, _> = ALLOWED_CALLS
+            .into_iter()
+            .map(|call| (call, vec![]))
+            .collect();
         let threads = libc::CLONE_THREAD.unsigned_abs().into();
         rules.insert(
             libc::SYS_clone,
-            vec![first(SeccompCmpOp::MaskedEq(threads), threads)?],
+            vec![if_first_argument(SeccompCmpOp::MaskedEq(threads), threads)?],
         );
         let name = libc::PR_SET_NAME.unsigned_abs().into();
-        rules.insert(libc::SYS_prctl, vec![first(SeccompCmpOp::Eq, name)?]);
+        rules.insert(
+            libc::SYS_prctl,
+            vec![if_first_argument(SeccompCmpOp::Eq, name)?],
+        );
         let arch = std::env::consts::ARCH
             .try_into()
             .map_err(|_| "no filter for this processor".to_owned())?;
@@ -143,8 +150,8 @@ mod linux {
             .map_err(|error: seccompiler::BackendError| error.to_string())
     }
 
-    /// A call whose first argument is such.
-    fn first(operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, String> {
+    /// Allows a call whose first argument matches.
+    fn if_first_argument(operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, String> {
         let condition = SeccompCondition::new(0, SeccompCmpArgLen::Qword, operator, value);
         condition
             .and_then(|condition| SeccompRule::new(vec![condition]))
@@ -157,11 +164,11 @@ mod linux {
         use std::net::{TcpListener, TcpStream, UdpSocket};
         use std::process::{Command, Stdio};
 
-        /// Says that this process is the one that tries.
+        /// Set in the process that makes the attempts.
         const TRIES: &str = "SALLYPORT_TEST_CONFINED";
 
-        /// Everything that a confined process must not be able to do, by name, as far as it could
-        /// do so.
+        /// Returns the names of the attempts that succeed, of all that a confined process must not
+        /// be able to do.
         fn possible(address: &str) -> Vec<&'static str> {
             let attempts: [(&str, bool); 9] = [
                 ("read a file", std::fs::read("/proc/self/status").is_ok()),

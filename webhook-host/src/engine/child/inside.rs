@@ -1,4 +1,4 @@
-//! The child's own side: it gives up its rights, reads one job, does it, answers and exits.
+//! The child's side: it gives up its rights, reads one job, does it, replies and exits.
 
 use super::confinement::confine;
 use super::{Job, Limits, Outcome, Reply, VARIABLE, read_header, write_header};
@@ -6,16 +6,16 @@ use crate::engine::preinit;
 use sallyport_core::policy::LoadError;
 use std::io::{self, Read as _, Write as _};
 
-/// Exit code of a child that could not even answer.
-const FAILED: i32 = 2;
+/// The exit code of a child that could not reply.
+const EXIT_FAILED: i32 = 2;
 
-/// Returns whether this process was started to compile.
+/// Returns true in a process that was started to compile.
 pub(super) fn is_child() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }
 
-/// Compiles what comes over standard input, if this process was started for that; then it does not
-/// return.
+/// Does the job on standard input and exits, if this process was started to compile. Returns
+/// otherwise.
 pub(super) fn run() {
     let Some(limits) = std::env::var_os(VARIABLE) else {
         return;
@@ -24,7 +24,7 @@ pub(super) fn run() {
     let done = limits
         .ok_or_else(|| io::Error::other("no limits"))
         .and_then(work);
-    std::process::exit(if done.is_ok() { 0 } else { FAILED });
+    std::process::exit(if done.is_ok() { 0 } else { EXIT_FAILED });
 }
 
 fn work(limits: Limits) -> io::Result<()> {
@@ -33,19 +33,19 @@ fn work(limits: Limits) -> io::Result<()> {
     let job: Job<'_> = read_header(&mut stdin)?;
     let mut component = vec![];
     stdin.read_to_end(&mut component)?;
-    let order = preinit::Order {
+    let request = preinit::CompileRequest {
         bytes: &component,
         name: &job.name,
-        written: &job.written,
-        settings: job.settings.as_deref(),
+        settings: &job.settings,
+        settings_type: job.settings_type.as_deref(),
         memory: job.memory,
     };
-    let (made, compilations) = preinit::make(&order, job.slot);
+    let (made, compilations) = preinit::make(&request, job.slot);
     let (result, log, code) = match made {
         Ok(made) => {
             let outcome = Outcome {
                 no_snapshot: made.compiled.no_snapshot,
-                keep: made.keep,
+                cacheable: made.cacheable,
             };
             (Ok(outcome), made.log, made.compiled.code)
         }

@@ -1,46 +1,48 @@
-//! The memory that a child may take: less than its container has left, because where a container's
-//! processes together exceed its limit, Kubernetes ends all of them.
+//! The memory limit of a child: less than its container has left, because Kubernetes ends the whole
+//! container when its processes together exceed its limit.
 //!
-//! Linux alone says so, in `/proc` and `/sys/fs/cgroup` (version 1 and 2); elsewhere nothing is
-//! known.
+//! Read from `/proc` and `/sys/fs/cgroup` (version 1 and 2) on Linux; elsewhere the free memory is
+//! unknown.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(super) const MIB: u64 = 1 << 20;
 
-/// The most of a child, however much is free. One with a JavaScript engine takes some 400 MiB.
-const MAX_CHILD_MEMORY: u64 = 1 << 30;
+/// The largest limit of a child, however much is free. A child with a JavaScript engine takes some
+/// 400 MiB.
+const MAX_MEMORY: u64 = 1 << 30;
 
-/// The least with which it is worth trying: a Rust guest takes some 50 MiB.
-const LEAST: u64 = 64 << 20;
+/// The smallest limit that is worth an attempt: a Rust guest takes some 50 MiB.
+const MIN_MEMORY: u64 = 64 << 20;
 
-/// Stays free for the serving process: reviews in flight, and the code that comes back.
+/// The bytes that stay free for the serving process: for reviews in flight, and the code that comes
+/// back.
 pub(super) const RESERVE: u64 = 32 << 20;
 
-/// Returns the memory that a child may take where so much is free.
+/// Returns the memory limit of a child, given the free memory.
 ///
 /// # Errors
 ///
-/// Where that is too little, what is free and what is needed, in MiB.
-pub(super) fn share(free: Option<u64>) -> Result<u64, (u64, u64)> {
+/// Returns the free and the needed memory in MiB when too little is free.
+pub(super) fn child_limit(free: Option<u64>) -> Result<u64, (u64, u64)> {
     let Some(free) = free else {
-        return Ok(MAX_CHILD_MEMORY);
+        return Ok(MAX_MEMORY);
     };
-    let share = free.saturating_sub(RESERVE).min(MAX_CHILD_MEMORY);
-    if share >= LEAST {
-        Ok(share)
+    let child_limit = free.saturating_sub(RESERVE).min(MAX_MEMORY);
+    if child_limit >= MIN_MEMORY {
+        Ok(child_limit)
     } else {
-        Err((free / MIB, LEAST / MIB))
+        Err((free / MIB, MIN_MEMORY / MIB))
     }
 }
 
-/// Returns whether so little is free that reviews may suffer.
+/// Returns true if so little is free that reviews may fail.
 pub(super) fn is_short() -> bool {
     free().is_some_and(|free| free < RESERVE / 2)
 }
 
-/// Bytes that this process, its children and its container together may still take.
+/// Returns the bytes that this process, its children and its container together may still take.
 pub(super) fn free() -> Option<u64> {
     groups()
         .iter()
@@ -49,13 +51,13 @@ pub(super) fn free() -> Option<u64> {
         .min()
 }
 
-/// Bytes of a process that are in memory.
+/// Returns the resident bytes of a process.
 pub(super) fn resident(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     kilobytes(&status, "RssAnon:")
 }
 
-/// Returns the memory that the whole machine has left.
+/// Returns the available bytes of the machine.
 fn available() -> Option<u64> {
     kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
 }
@@ -65,8 +67,8 @@ fn kilobytes(text: &str, field: &str) -> Option<u64> {
     Some(value.trim().trim_end_matches(" kB").parse::<u64>().ok()? << 10)
 }
 
-/// The directories of this process' control groups that may limit memory, with those around them.
-/// Inside of a container the group's path may be the host's, and its files still lie at the root.
+/// Returns the directories of this process's control groups and of those around them. In a
+/// container the group's path may be the host's, while its files are at the root.
 fn groups() -> Vec<PathBuf> {
     let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let mut groups = vec![];
@@ -85,7 +87,8 @@ fn groups() -> Vec<PathBuf> {
     groups
 }
 
-/// Limit less use, the page cache that can be dropped not counted. `None`: no limit here.
+/// Returns a control group's limit minus its use, not counting page cache that can be dropped.
+/// `None`: no limit here.
 fn free_in(group: &Path) -> Option<u64> {
     let number = |file| {
         fs::read_to_string(group.join(file))
@@ -116,10 +119,10 @@ mod tests {
 
     #[test]
     fn a_child_gets_less_than_is_free() {
-        assert_eq!(share(None), Ok(MAX_CHILD_MEMORY));
-        assert_eq!(share(Some(u64::MAX)), Ok(MAX_CHILD_MEMORY));
-        assert_eq!(share(Some(200 * MIB)), Ok(168 * MIB));
-        assert_eq!(share(Some(95 * MIB)), Err((95, 64)));
+        assert_eq!(child_limit(None), Ok(MAX_MEMORY));
+        assert_eq!(child_limit(Some(u64::MAX)), Ok(MAX_MEMORY));
+        assert_eq!(child_limit(Some(200 * MIB)), Ok(168 * MIB));
+        assert_eq!(child_limit(Some(95 * MIB)), Err((95, 64)));
     }
 
     #[test]

@@ -1,27 +1,27 @@
-//! Compilation in a child process, so that what a component costs to compile is never the serving
-//! process' cost.
+//! Compilation in a child process, so that the cost of compiling a component never falls on the
+//! serving process.
 //!
-//! **Start.** The child is this very executable, started again (`/proc/self/exe`) with one
-//! environment variable and nothing else of the environment. A constructor that this library
-//! registers (`start`) runs before `main`, sees the variable, works and exits. So the
-//! child is there wherever the library is linked, in the program and in test binaries alike:
-//! nothing needs to be configured, and the two ends of the pipes are always of one build. (A fork
-//! without exec is not safe in a process with threads, and would share its secrets.)
+//! **Start.** The child is this executable, started again (`/proc/self/exe`) with one environment
+//! variable and nothing else of the environment. A constructor that this library registers
+//! (`start`) runs before `main`, sees the variable, works and exits. So the child exists wherever
+//! the library is linked, in the program and in test binaries alike, without configuration, and
+//! both ends of the pipes are of one build. (A fork without exec is not safe in a process with
+//! threads, and would share its secrets.)
 //!
 //! **Pipes.** In: a [`Job`] and the component's bytes. Out: a [`Reply`] and the compiled code, as
 //! wasmtime serialises it, at most [`MAX_CODE`] bytes. Pre-initialisation runs in the child too,
-//! since it compiles twice: so a guest's `configure` leaves the serving process as well. The parent
-//! validates the component's form beforehand (`bounds`), computes the key and writes the cache.
+//! since it compiles twice; so `configure` leaves the serving process as well. The parent validates
+//! the component's form beforehand (core's `component`), computes the key and writes the cache.
 //!
 //! **Trust.** The parent runs the code that the child returns: cranelift's output is trusted. The
-//! confinement below keeps a component that makes the compiler hang, swell or crash, or that breaks
-//! out of the sandbox while it is configured, from everything but that answer. Each component has a
-//! child of its own, so it can't touch another one's code.
+//! confinement below limits a component that makes the compiler hang, swell or crash, or that
+//! breaks out of the sandbox while it is configured, to that reply. Each component has a child of
+//! its own, so it can't change another one's code.
 //!
 //! **Limits**, enforced by the parent on every platform: wall-clock time ([`Limits`]), one child at
-//! a time in this process, sizes of both directions. On Linux the child gives up everything else
-//! before it reads its job (see `confinement`), and the parent looks at its resident size and at
-//! the memory that the container has left, every [`LOOK`].
+//! a time in this process, the sizes of both directions. On Linux the child gives up all other
+//! rights before it reads its job (see `confinement`), and the parent checks its resident size and
+//! the container's free memory every [`CHECK_INTERVAL`].
 //!
 //! Started by `load`, on a thread that serves no review.
 
@@ -33,7 +33,7 @@ mod start;
 use inside::{is_child, run};
 
 use super::cache::Compiled;
-use super::order::Order;
+use super::request::LoadRequest;
 use super::state::Line;
 use memory::MIB;
 use sallyport_core::policy::{LoadError, Problem};
@@ -50,77 +50,77 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The variable that makes this executable a child that compiles. Its value is the child's own
-/// limits.
+/// The variable that makes this executable a child that compiles. Its value is the child's limits.
 const VARIABLE: &str = "SALLYPORT_COMPILE_CHILD";
 
-/// Bytes of compiled code: three times what a component with a JavaScript engine has.
+/// The largest compiled code in bytes: three times that of a component with a JavaScript engine.
 const MAX_CODE: u64 = 128 << 20;
 
-/// Bytes of a job or a reply without component and code. A ServicePolicy has 1.5 MiB at most.
+/// The largest job or reply in bytes, without component and code. A ServicePolicy has 1.5 MiB at
+/// most.
 const MAX_HEADER: u32 = 16 << 20;
 
-/// Processor time for a component of no size; a Rust guest takes 0.2 s, and each of `describe`,
-/// `defaults` and `configure` may take 5 s.
+/// The seconds of processor time that each component gets. A Rust guest takes 0.2 s, and each of
+/// `describe`, `defaults` and `configure` may take 5 s.
 const BASE_TIME: u64 = 10;
 
-/// Processor time for each MiB: twice what a JavaScript engine takes in an unoptimised build.
+/// The seconds of processor time for each MiB of component: twice those of a JavaScript engine in
+/// an unoptimised build.
 const TIME_PER_MIB: u64 = 5;
 
-/// Wall-clock time is this many times processor time, which is the limit that counts where there is
-/// one: other processes want the processors too.
+/// The limit on wall-clock time as a multiple of the one on processor time, which is the stricter
+/// limit where the platform has it: other processes need the processors too.
 const WALL_FACTOR: u32 = 10;
 
-/// The interval at which the parent looks at the child. In that time a process can touch some 20
-/// MiB.
-const LOOK: Duration = Duration::from_millis(10);
+/// The interval at which the parent checks the child. A process can touch some 20 MiB in that time.
+const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The time that a child may take to exit after it closed its pipe.
+/// The time for a child that has closed its pipe to exit.
 const EXIT_TIME: Duration = Duration::from_secs(1);
 
-/// An order to compile; the component's bytes follow.
+/// A job. The component's bytes follow.
 #[derive(Serialize, Deserialize)]
 struct Job<'a> {
     name: Cow<'a, str>,
-    /// Settings as the manifest has them.
-    written: Cow<'a, Map<String, Value>>,
+    /// The manifest's settings.
+    settings: Cow<'a, Map<String, Value>>,
     /// The type of the settings; `None` when it has none.
-    settings: Option<Cow<'a, Record>>,
+    settings_type: Option<Cow<'a, Record>>,
     /// The policy's memory limit, in bytes.
     memory: usize,
     /// The largest memory limit of any policy: the size of the pool's slots.
     slot: Bytes,
 }
 
-/// The reply to a job; without an error, the compiled code follows.
+/// The reply to a job. Without an error, the compiled code follows.
 #[derive(Serialize, Deserialize)]
 struct Reply {
     compilations: u64,
     /// The lines that `configure` logged.
     log: Vec<Line>,
-    /// Why the child could not give up all its rights.
+    /// The rights that the child could not give up, if any.
     unconfined: Option<String>,
     result: Result<Outcome, Vec<Problem>>,
 }
 
-/// The circumstances of the compiled code.
+/// The facts about the compiled code.
 #[derive(Serialize, Deserialize)]
 struct Outcome {
     no_snapshot: Option<String>,
-    keep: bool,
+    cacheable: bool,
 }
 
-/// The product of a child.
+/// The result of a child.
 pub(super) struct Made {
     pub(super) compiled: Compiled,
-    /// True if a later load may use it too.
-    pub(super) keep: bool,
+    /// True if it may be cached.
+    pub(super) cacheable: bool,
     /// The lines that `configure` logged.
     pub(super) log: Vec<Line>,
     pub(super) compilations: u64,
 }
 
-/// Why there is nothing of a child's.
+/// An error of a child process.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("the process that compiles it can't be started: {0}")]
@@ -155,11 +155,11 @@ enum Failure {
     Answer(String),
 }
 
-/// Why nothing was compiled.
+/// An error of a compilation.
 pub(super) enum CompileError {
-    /// It takes too much memory or time. Says how much.
+    /// Compiling takes too much memory or time, as the text says.
     GivenUp(String),
-    /// The component or its settings are at fault, or nothing can be compiled now.
+    /// The component or its settings are invalid, or nothing can be compiled now.
     Refused(LoadError),
 }
 
@@ -177,17 +177,17 @@ impl From<Failure> for CompileError {
 /// The limits of one child.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    /// Bytes, resident and of data.
+    /// The bytes of memory, resident and of data.
     memory: u64,
-    /// Seconds of processor time.
+    /// The seconds of processor time.
     processor: u64,
 }
 
 impl Limits {
-    /// For a component of so many bytes, as long as so much memory is free.
+    /// Returns the limits for a component of this many bytes, given the free memory.
     fn new(component: usize, free: Option<u64>) -> Result<Self, Failure> {
         let memory =
-            memory::share(free).map_err(|(free, least)| Failure::NoRoom { free, least })?;
+            memory::child_limit(free).map_err(|(free, least)| Failure::NoRoom { free, least })?;
         Ok(Self {
             memory,
             processor: BASE_TIME + TIME_PER_MIB * (component as u64).div_ceil(MIB),
@@ -198,7 +198,7 @@ impl Limits {
         Duration::from_secs(self.processor) * WALL_FACTOR
     }
 
-    /// As the environment variable has them.
+    /// Formats the limits for the environment variable.
     fn to_text(self) -> String {
         format!("{}:{}", self.memory, self.processor)
     }
@@ -211,7 +211,7 @@ impl Limits {
         })
     }
 
-    /// Returns the limit that a child exceeds, if it does; `began` is its start.
+    /// Returns the failure if a child that started at `began` exceeds a limit.
     fn exceeded(self, child: u32, began: Instant) -> Option<Failure> {
         if began.elapsed() > self.wall() {
             return Some(Failure::Time(self.wall().as_secs()));
@@ -229,52 +229,56 @@ impl Limits {
 ///
 /// # Errors
 ///
-/// When the component, its guest code or its settings are at fault, or it costs too much.
-pub(super) fn compile(order: &Order<'_>, slot: Bytes) -> Result<Made, CompileError> {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+/// Fails when the component, its guest code or its settings are invalid, or when compiling it takes
+/// too much.
+pub(super) fn compile(request: &LoadRequest<'_>, slot: Bytes) -> Result<Made, CompileError> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    let _lock = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
     if is_child() {
-        // `main` of a program that has lost its constructors: it must not start itself again and
+        // This is `main` of a program without its constructors. It must not start itself again and
         // again.
         return Err(Failure::Start(io::Error::other("this process is such a child")).into());
     }
-    let component = order.component.bytes();
+    let component = request.component.bytes();
     let limits = Limits::new(component.len(), memory::free())?;
     let job = Job {
-        name: Cow::Borrowed(order.name),
-        written: Cow::Borrowed(order.written),
-        settings: order.component.settings().map(Cow::Borrowed),
-        memory: order.memory,
+        name: Cow::Borrowed(request.name),
+        settings: Cow::Borrowed(request.settings),
+        settings_type: request.component.settings().map(Cow::Borrowed),
+        memory: request.memory,
         slot,
     };
-    let (reply, code) = talk(limits, &job, component)?;
-    if let Some(why) = reply.unconfined {
-        static TOLD: Once = Once::new();
-        TOLD.call_once(|| {
+    let (reply, code) = converse(limits, &job, component)?;
+    if let Some(missing) = reply.unconfined {
+        static WARNED: Once = Once::new();
+        WARNED.call_once(|| {
             tracing::warn!(
-                "policies are compiled in a process with fewer restrictions than usual: {why}"
+                "policies are compiled in a process with fewer restrictions than usual: {missing}"
             )
         });
     }
-    let Outcome { no_snapshot, keep } = reply
+    let Outcome {
+        no_snapshot,
+        cacheable,
+    } = reply
         .result
         .map_err(|problems| CompileError::Refused(problems.into()))?;
     Ok(Made {
         compiled: Compiled { code, no_snapshot },
-        keep,
+        cacheable,
         log: reply.log,
         compilations: reply.compilations,
     })
 }
 
-fn talk(limits: Limits, job: &Job<'_>, component: &[u8]) -> Result<(Reply, Vec<u8>), Failure> {
+fn converse(limits: Limits, job: &Job<'_>, component: &[u8]) -> Result<(Reply, Vec<u8>), Failure> {
     let began = Instant::now();
     let mut child = start(limits).map_err(Failure::Start)?;
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
         let exchange = move || {
-            // Nobody listens any more when the child was ended meanwhile.
+            // Fails when the child was ended meanwhile.
             let _ = sender.send(exchange(stdin, stdout, job, component));
         };
         let thread = std::thread::Builder::new()
@@ -284,7 +288,7 @@ fn talk(limits: Limits, job: &Job<'_>, component: &[u8]) -> Result<(Reply, Vec<u
             Ok(_) => answer(&mut child, &receiver, limits, began),
             Err(error) => Err(Failure::Start(error)),
         };
-        // It has answered, or it must not go on. A child that is gone already can't be killed.
+        // The child has replied, or must end. Killing a child that has exited fails.
         let _ = child.kill();
         let _ = child.wait();
         answer
@@ -297,7 +301,7 @@ fn start(limits: Limits) -> io::Result<Child> {
         .env_clear()
         .env(VARIABLE, limits.to_text())
         .current_dir("/");
-    // An executable that was started with its libraries elsewhere needs them again.
+    // An executable whose libraries are elsewhere needs the variable again.
     command.envs(std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path)));
     command
         .stdin(Stdio::piped())
@@ -306,7 +310,7 @@ fn start(limits: Limits) -> io::Result<Child> {
         .spawn()
 }
 
-/// This executable, also when its file was replaced meanwhile.
+/// Returns the path of this executable, valid also after its file was replaced.
 fn program() -> io::Result<PathBuf> {
     if cfg!(target_os = "linux") {
         Ok("/proc/self/exe".into())
@@ -315,7 +319,7 @@ fn program() -> io::Result<PathBuf> {
     }
 }
 
-/// Sends a job and reads what comes back.
+/// Sends a job and reads the reply.
 fn exchange(
     stdin: Option<impl Write>,
     stdout: Option<impl Read>,
@@ -335,7 +339,7 @@ fn exchange(
     Ok((reply, code))
 }
 
-/// Waits for the answer, looking at the child meanwhile.
+/// Waits for the reply, and checks the child's limits meanwhile.
 fn answer(
     child: &mut Child,
     receiver: &Receiver<io::Result<(Reply, Vec<u8>)>>,
@@ -343,10 +347,10 @@ fn answer(
     began: Instant,
 ) -> Result<(Reply, Vec<u8>), Failure> {
     loop {
-        match receiver.recv_timeout(LOOK) {
+        match receiver.recv_timeout(CHECK_INTERVAL) {
             Ok(Ok((_, code))) if code.len() as u64 > MAX_CODE => return Err(Failure::Code),
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => return Err(why(child, limits, &error)),
+            Ok(Err(error)) => return Err(exit_failure(child, limits, &error)),
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(failure) = limits.exceeded(child.id(), began) {
                     return Err(failure);
@@ -359,20 +363,21 @@ fn answer(
     }
 }
 
-/// Why a child closed its pipe without an answer.
-fn why(child: &mut Child, limits: Limits, error: &io::Error) -> Failure {
+/// Returns the failure of a child that closed its pipe without a reply.
+fn exit_failure(child: &mut Child, limits: Limits, error: &io::Error) -> Failure {
     let closed = Instant::now();
     let status = loop {
         match child.try_wait() {
-            Ok(None) if closed.elapsed() < EXIT_TIME => std::thread::sleep(LOOK),
+            Ok(None) if closed.elapsed() < EXIT_TIME => std::thread::sleep(CHECK_INTERVAL),
             Ok(None) | Err(_) => return Failure::Answer(error.to_string()),
             Ok(Some(status)) => break status,
         }
     };
     match status.signal() {
-        // The end of processor time.
+        // The limit on processor time.
         Some(libc::SIGXCPU) => Failure::Processor(limits.processor),
-        // The allocator's word when there is no more, and a kernel's that has too little.
+        // The allocator aborts when it gets no more memory, and the kernel kills when it has too
+        // little.
         Some(libc::SIGABRT | libc::SIGKILL) => limits.too_little_memory(),
         Some(_) => Failure::Crash(status),
         None => Failure::Answer(error.to_string()),
@@ -405,7 +410,7 @@ fn read_header<T: for<'a> Deserialize<'a>>(from: &mut impl Read) -> io::Result<T
 mod tests {
     use super::*;
 
-    /// A component with one module: so many functions, each of so many loops in loops over so many
+    /// Returns a component with one module, with this many functions, each of nested loops over
     /// local variables.
     fn component(functions: usize, loops: usize, locals: usize) -> Vec<u8> {
         let mut code = [vec![1], leb(locals), vec![0x7f]].concat();
@@ -443,12 +448,12 @@ mod tests {
     fn failure(limits: Limits, component: &[u8]) -> String {
         let job = Job {
             name: "tried".into(),
-            written: Cow::Owned(Map::new()),
-            settings: None,
+            settings: Cow::Owned(Map::new()),
+            settings_type: None,
             memory: 1 << 20,
             slot: Bytes::new(1 << 20),
         };
-        match talk(limits, &job, component) {
+        match converse(limits, &job, component) {
             Err(failure) => failure.to_string(),
             Ok((reply, _)) => format!("{:?}", reply.result.map(|_| ())),
         }

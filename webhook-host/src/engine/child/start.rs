@@ -1,8 +1,8 @@
-//! The start of a process that compiles one component and exits.
+//! The entry point of a process that compiles one component and exits.
 //!
-//! It must work in every executable that links this library, also in a test binary, whose `main` is
-//! not ours. So a constructor runs before `main`, and does nothing unless the process was started
-//! for this.
+//! A constructor that runs before `main`, because it must work in every executable that links this
+//! library, also in a test binary, whose `main` belongs to another crate. It does nothing unless
+//! the process was started to compile.
 
 #[used]
 #[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]

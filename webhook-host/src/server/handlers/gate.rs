@@ -1,12 +1,12 @@
 //! `POST /validate-policies`: refuses a ServicePolicy that could not be loaded, before the cluster
-//! has it.
+//! stores it.
 //!
-//! It helps its author and guards nothing: what gets past it (a host that is down, one that is
-//! busy, a module that goes later) is a broken policy, which the reload can deal with. So it lets
-//! pass whatever must stay possible while something is wrong: deletions, the removal of finalizers,
-//! a status, and a change that leaves the spec as it is.
+//! This helps authors and protects nothing: a ServicePolicy that gets past it (because the host is
+//! down or busy, or because the module disappears later) becomes a broken policy, which the reload
+//! handles. So it allows whatever must stay possible while something is wrong: deletion, the
+//! removal of finalizers, status updates, and changes that leave the spec as it is.
 
-use super::{App, Asked, Whole, parse, too_heavy};
+use super::{App, CompleteBody, RequestHead, parse, tree_too_large};
 use crate::large_body::BodyLock;
 use crate::server::refusal::Refusal;
 use crate::server::weight;
@@ -25,45 +25,44 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
-/// Whether a policy could be loaded, as `cli` loads it, and what to warn of: it knows files, this
-/// server does not.
+/// Loads a ServicePolicy as `sources` would and returns its warnings. Passed in by `cli`, because
+/// this server reads no files.
 pub type PolicyCheck = Arc<dyn Fn(ServicePolicy) -> Result<Vec<String>, LoadError> + Send + Sync>;
 
-/// Checks at the same time. One takes a processor for up to a second or so, to compile.
-const AT_ONCE: usize = 1;
+/// Concurrent checks. Each takes a processor for up to about a second, to compile.
+const MAX_CONCURRENT_CHECKS: usize = 1;
 
-/// Those that wait for it, and the one that runs: more are let pass unchecked, as they would be
-/// after waiting.
-const WAITING: usize = 16;
+/// Checks that run or wait. More are allowed unchecked, as they would be after waiting.
+const MAX_PENDING_CHECKS: usize = 16;
 
-/// Bytes of a ServicePolicy, as many as etcd takes by default.
-const MAX_SERVICE_POLICY: usize = 3 << 19;
+/// The largest ServicePolicy in bytes: the largest object that etcd takes by default.
+const MAX_SERVICE_POLICY_BYTES: usize = 3 << 19;
 
-/// Bytes of memory for what it holds, while it is loaded beside whatever else is large: settings
-/// for some 5,000 namespaces.
-const HEAVIEST: usize = 8 << 20;
+/// The largest tree of a ServicePolicy, in estimated bytes, since it is loaded beside another large
+/// body. Enough for settings with some 5,000 namespaces.
+const MAX_SERVICE_POLICY_TREE: usize = 8 << 20;
 
-/// Asks the check, on threads that serve no reviews.
+/// Runs the check on tokio's blocking threads, which serve no reviews.
 pub(super) struct Gate {
     check: PolicyCheck,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     waiting: Semaphore,
 }
 
-/// What is told of a request once its body is gone.
-struct Asker {
+/// The parts of a request that its response and the log need once the body is dropped.
+struct Requester {
     uid: String,
     name: String,
     user: String,
 }
 
-/// A ServicePolicy that waits to be checked, as its text: a tree takes much more.
-struct Waits {
+/// A ServicePolicy that waits to be checked, kept as text: a tree takes much more memory.
+struct PendingPolicy {
     object: String,
     lock: BodyLock,
 }
 
-/// As much of a ServicePolicy as tells whether it is to be checked.
+/// The fields of a ServicePolicy that decide if it has to be checked.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Outline<'a> {
@@ -78,11 +77,12 @@ struct OutlineMeta {
     deletion_timestamp: Option<IgnoredAny>,
 }
 
-/// What comes of a check.
+/// The result of a check.
 enum Checked {
-    /// It could be loaded, with these warnings.
-    Good(Vec<String>),
-    Bad(String),
+    /// Loadable, with these warnings.
+    Valid(Vec<String>),
+    /// Not loadable, for this reason.
+    Invalid(String),
     /// Not finished in time.
     Late,
 }
@@ -91,36 +91,37 @@ impl Gate {
     pub(super) fn new(check: PolicyCheck) -> Self {
         Self {
             check,
-            places: Arc::new(Semaphore::new(AT_ONCE)),
-            waiting: Semaphore::new(WAITING),
+            permits: Arc::new(Semaphore::new(MAX_CONCURRENT_CHECKS)),
+            waiting: Semaphore::new(MAX_PENDING_CHECKS),
         }
     }
 
-    /// What began goes on to its end, and holds its place until then, also when nobody waits for it
-    /// any more.
-    async fn check(&self, policy: Waits, deadline: Instant) -> Checked {
-        // What is no ServicePolicy at all is told so also while others are loaded.
+    /// Checks a policy until the deadline. A check that has begun runs to its end and keeps its
+    /// permit until then, even when nobody waits for it any more.
+    async fn check(&self, policy: PendingPolicy, deadline: Instant) -> Checked {
+        // Before waiting for a permit, so that an object which is no ServicePolicy is refused even
+        // while others are loaded.
         let Ok(guard) = policy.lock.acquire(deadline).await else {
             return Checked::Late;
         };
         if let Err(problem) = policy.read() {
-            return Checked::Bad(problem);
+            return Checked::Invalid(problem);
         }
         drop(guard);
         let Ok(_waits) = self.waiting.try_acquire() else {
             return Checked::Late;
         };
-        let (check, places) = (Arc::clone(&self.check), Arc::clone(&self.places));
+        let (check, permits) = (Arc::clone(&self.check), Arc::clone(&self.permits));
         let checked = async {
-            let place = places
+            let permit = permits
                 .acquire_owned()
                 .await
                 .expect("the semaphore is never closed");
             let run = move || {
-                let _place = place;
+                let _permit = permit;
                 let guard = policy.lock.acquire_blocking();
                 let manifest = policy.read()?;
-                // Compiling takes long, and has nothing to do with how large the object is.
+                // Compiling takes long, and its memory does not depend on the object's size.
                 drop(guard);
                 check(manifest).map_err(|error| error.to_string())
             };
@@ -128,14 +129,14 @@ impl Gate {
         };
         match tokio::time::timeout_at(deadline.into(), checked).await {
             Err(_) => Checked::Late,
-            Ok(Err(_)) => Checked::Bad("loading it panicked; see the host's log".to_owned()),
-            Ok(Ok(Err(problem))) => Checked::Bad(problem),
-            Ok(Ok(Ok(warnings))) => Checked::Good(warnings),
+            Ok(Err(_)) => Checked::Invalid("loading it panicked; see the host's log".to_owned()),
+            Ok(Ok(Err(problem))) => Checked::Invalid(problem),
+            Ok(Ok(Ok(warnings))) => Checked::Valid(warnings),
         }
     }
 }
 
-impl Waits {
+impl PendingPolicy {
     fn read(&self) -> Result<ServicePolicy, String> {
         let object = serde_json::from_str(&self.object).map_err(|error| error.to_string())?;
         ServicePolicy::from_object(object).map_err(|error| error.to_string())
@@ -147,55 +148,56 @@ pub(super) async fn validate_policies(
     request: Request<Body>,
 ) -> Response {
     let arrived = Instant::now();
-    let (asked, mut body) = Asked::of(request);
-    let result = app.gate(&asked, &mut body, arrived).await;
-    app.respond(&asked.peer, result, &mut body).await
+    let (head, mut body) = RequestHead::split(request);
+    let result = app.gate(&head, &mut body, arrived).await;
+    app.respond(&head.peer, result, &mut body).await
 }
 
 impl App {
     async fn gate(
         &self,
-        asked: &Asked,
+        head: &RequestHead,
         body: &mut Body,
         arrived: Instant,
     ) -> Result<Vec<u8>, Refusal> {
-        let time = asked.time.clone()?;
+        let time = head.time.clone()?;
         let deadline = arrived + time;
-        let (asker, asked) = self.policy(asked, body, deadline).await?;
-        let checked = match (&self.gate, asked) {
+        let (requester, policy) = self.policy(head, body, deadline).await?;
+        let checked = match (&self.gate, policy) {
             (Some(gate), Some(policy)) => gate.check(policy, deadline).await,
-            _ => Checked::Good(vec![]),
+            _ => Checked::Valid(vec![]),
         };
-        Ok(self.judged(&asker, checked).to_json())
+        Ok(self.respond_to_check(&requester, checked).to_json())
     }
 
-    /// Who asks, and what is to be checked, if anything. The body takes no memory while that waits.
+    /// Returns the requester, and the policy to check, if any. The body is dropped before the check
+    /// waits.
     async fn policy(
         &self,
-        asked: &Asked,
+        head: &RequestHead,
         body: &mut Body,
         deadline: Instant,
-    ) -> Result<(Asker, Option<Waits>), Refusal> {
-        let mut room = self.capacity.room(&asked.peer);
-        let received = self.read(asked, body, &mut room).await?;
-        let Whole {
+    ) -> Result<(Requester, Option<PendingPolicy>), Refusal> {
+        let mut memory = self.capacity.body_memory(&head.peer);
+        let received = self.read(head, body, &mut memory).await?;
+        let CompleteBody {
             body,
             lock,
             guard: _guard,
-        } = self.whole(received, deadline).await?;
+        } = self.complete(received, deadline).await?;
         let request = parse(&body)?;
         let user = excerpt(&request.user_info.username).into_owned();
-        let asker = Asker {
+        let requester = Requester {
             uid: request.uid.to_string(),
             name: excerpt(request.name()).into_owned(),
             user,
         };
         let Some(object) = to_check(&request) else {
-            return Ok((asker, None));
+            return Ok((requester, None));
         };
-        if object.len() > MAX_SERVICE_POLICY {
+        if object.len() > MAX_SERVICE_POLICY_BYTES {
             let sentence = format!(
-                "the ServicePolicy has {} bytes, and etcd takes {MAX_SERVICE_POLICY} at most",
+                "the ServicePolicy has {} bytes, and etcd takes {MAX_SERVICE_POLICY_BYTES} at most",
                 object.len()
             );
             return Err(Refusal::new(
@@ -204,29 +206,37 @@ impl App {
                 sentence,
             ));
         }
-        let weight = weight::of(object.as_bytes());
-        if weight > HEAVIEST {
-            return Err(too_heavy("the ServicePolicy", weight, HEAVIEST));
+        let tree_bytes = weight::tree_bytes(object.as_bytes());
+        if tree_bytes > MAX_SERVICE_POLICY_TREE {
+            return Err(tree_too_large(
+                "the ServicePolicy",
+                tree_bytes,
+                MAX_SERVICE_POLICY_TREE,
+            ));
         }
         Ok((
-            asker,
-            Some(Waits {
+            requester,
+            Some(PendingPolicy {
                 object: object.to_owned(),
                 lock,
             }),
         ))
     }
 
-    fn judged(&self, Asker { uid, name, user }: &Asker, checked: Checked) -> AdmissionResponse {
+    fn respond_to_check(
+        &self,
+        Requester { uid, name, user }: &Requester,
+        checked: Checked,
+    ) -> AdmissionResponse {
         let (result, response) = match checked {
-            Checked::Good(warnings) => (
+            Checked::Valid(warnings) => (
                 "allowed",
                 AdmissionResponse {
                     warnings,
                     ..AdmissionResponse::allow(uid)
                 },
             ),
-            Checked::Bad(problem) => {
+            Checked::Invalid(problem) => {
                 let problem = cut(&problem, MAX_MESSAGE).into_owned();
                 tracing::info!(
                     uid,
@@ -250,8 +260,8 @@ impl App {
     }
 }
 
-/// The ServicePolicy that is to be checked, if any. Where its spec has the text that it had, so it
-/// is the same: one encoder writes both.
+/// Returns the ServicePolicy to check, if any. Equal texts mean an unchanged spec, because one
+/// encoder in the API server writes both.
 fn to_check<'a>(request: &AdmissionRequest<'a>) -> Option<&'a str> {
     let kind = &request.kind;
     let is_policy =

@@ -253,7 +253,7 @@ impl Registrar {
             troubles: failures,
             since,
         };
-        self.live.note_registration(self.reported.clone());
+        self.live.set_registration_status(self.reported.clone());
     }
 }
 

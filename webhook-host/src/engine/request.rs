@@ -1,16 +1,16 @@
-//! A component that is to be loaded, with its settings and limits.
+//! The input of a load.
 
 use sallyport_core::component::PolicyComponent;
 use serde_json::Map;
 use std::sync::Arc;
 
-/// A component that is to be loaded.
-pub(crate) struct Order<'a> {
+/// A request to load a component with its settings.
+pub(crate) struct LoadRequest<'a> {
     pub(crate) component: &'a PolicyComponent<'a>,
     /// The policy's name, for the log.
     pub(crate) name: &'a Arc<str>,
     /// The memory limit, in bytes.
     pub(crate) memory: usize,
-    /// The settings as the manifest has them.
-    pub(crate) written: &'a Map<String, serde_json::Value>,
+    /// The manifest's settings, before they are merged over the defaults.
+    pub(crate) settings: &'a Map<String, serde_json::Value>,
 }
