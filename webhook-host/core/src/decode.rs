@@ -222,7 +222,7 @@ fn is_type_name(text: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric())
 }
 
-/// As `word`, with the range where the type itself is the bound.
+/// Names the expected type; adds the range where the type itself is the bound.
 fn bounds(expected: &dyn Expected) -> String {
     match expected.to_string().as_str() {
         "i32" => format!("integer between {} and {}", i32::MIN, i32::MAX),
@@ -246,7 +246,7 @@ fn found_word(found: Unexpected<'_>) -> String {
     }
 }
 
-/// Where a node stands, built on the stack while decoding descends.
+/// The path of a node, built on the stack while decoding descends.
 enum Path<'a> {
     Root,
     Key(&'a Path<'a>, &'a str),

@@ -43,7 +43,7 @@ impl Malformed {
     }
 }
 
-/// As the API server writes it, but for what nobody asks about in its metadata.
+/// A Service as the API server writes it, without the metadata that no policy uses.
 struct Written {
     /// Without its metadata.
     service: core::Service,
@@ -64,7 +64,7 @@ impl<'de> Deserialize<'de> for Written {
     }
 }
 
-/// Without its managedFields, and what they tell.
+/// The metadata without `managedFields`, and the owners that these name.
 #[derive(Default)]
 struct WrittenMeta(ObjectMeta, Owned);
 
@@ -86,7 +86,7 @@ pub fn parse(json: &str) -> Result<Service, Malformed> {
     }
 }
 
-/// As [`parse`], from a value.
+/// Parses a Service from a JSON value.
 ///
 /// # Errors
 ///
@@ -97,12 +97,12 @@ pub fn from_value(value: &Value) -> Result<Service, Malformed> {
         .and_then(convert)
 }
 
-/// Bytes of an object that is decoded once more for the path: as a tree, it takes up to 30 times as
-/// many.
+/// Bytes of the largest object that is decoded once more for the path: a tree takes many times its
+/// text.
 const EXPLAINED: usize = 1 << 20;
 
-/// Decodes once more, slowly, for the field path. What is no JSON (or nested beyond serde_json's
-/// 128 levels), or too large, has no path.
+/// Decodes once more, slowly, for the field path. There is no path if the text is no JSON (or
+/// nested beyond serde_json's 128 levels), or too large.
 fn explain(json: &str, error: &serde_json::Error) -> Malformed {
     if json.len() > EXPLAINED {
         return Malformed::new(

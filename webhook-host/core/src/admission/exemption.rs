@@ -21,19 +21,21 @@ pub enum Exemption {
     Kind,
     /// `default/kubernetes`, written by the API server itself.
     ApiServer,
-    /// A Service in deletion, whose update changes nothing that bears on exposure.
+    /// An update of a Service in deletion that leaves spec, labels and annotations equal and adds
+    /// no ingress point.
     Terminating,
     /// The namespace is exempt by configuration.
     Namespace,
-    /// The Service is, by its name.
+    /// The Service is exempt, by its name.
     Service,
-    /// The user is.
+    /// The user is exempt.
     User,
-    /// One of the user's groups is.
+    /// One of the user's groups is exempt.
     Group,
-    /// The service account is.
+    /// The service account is exempt.
     ServiceAccount,
-    /// Somebody who may do so broke the glass: nothing is improved away (the mutating phase only).
+    /// The request is under break-glass, so that no policy patches away the change that it is for
+    /// (the mutating phase only).
     BreakGlass,
 }
 
@@ -107,7 +109,7 @@ fn configured(request: &AdmissionRequest<'_>, exemptions: &Exemptions) -> Option
     )
 }
 
-/// By what a user is named, if at all.
+/// Returns which of the lists names a user.
 pub(super) fn named(
     user: &UserInfo,
     users: &[Subject],
@@ -140,7 +142,7 @@ pub(super) fn is_in_deletion(old: Option<&Service>) -> bool {
 /// equal, and `status.loadBalancer` must be unchanged or have lost ingress points. Everything else
 /// is reviewed, because a Service in deletion is still programmed, and losing source ranges, a
 /// selector or an annotation can expose more. Finalizers are not looked at, so that they can always
-/// be removed. `registration::cel` says the same in CEL; one table of cases
+/// be removed. The host's `webhooks::cel` says the same in CEL; one table of cases
 /// (`tests/fixtures/host/deletion.yaml`) holds for both.
 pub(super) fn ends_a_deletion(request: &AdmissionRequest<'_>) -> bool {
     let (Some(object), Some(old)) = (request.object, request.old_object) else {
@@ -209,7 +211,7 @@ impl<'a> Parts<'a> {
 }
 
 /// Bytes of a part that is compared as a tree where the texts differ. An API server writes equal
-/// parts alike, so that this is for callers that write JSON in another order; a tree takes up to 30
+/// parts alike, so that this is for callers that write JSON in another order. A tree takes many
 /// times its text.
 const MAX_COMPARED: usize = 1 << 20;
 
@@ -218,7 +220,7 @@ fn is_same(new: Option<&RawValue>, old: Option<&RawValue>) -> bool {
     new == old || tree(new).is_some_and(|new| tree(old) == Some(new))
 }
 
-/// Returns whether each entry of one list is an entry of the other one.
+/// Returns true if each entry of the new list is an entry of the old one.
 fn is_subset(new: Option<&RawValue>, old: Option<&RawValue>) -> bool {
     let (new, old) = (text(new), text(old));
     let entries = |text: &str| match tree(text)? {
@@ -233,7 +235,7 @@ fn is_subset(new: Option<&RawValue>, old: Option<&RawValue>) -> bool {
         })
 }
 
-/// An absent member is null.
+/// Returns a part's text; an absent member is `null`.
 fn text(part: Option<&RawValue>) -> &str {
     part.map_or("null", RawValue::get)
 }

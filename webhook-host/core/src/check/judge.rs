@@ -1,9 +1,8 @@
 //! One Service, judged as the cluster would: defaulted, mutated, completed by what the API server
 //! allocates, validated.
 //!
-//! Where the API server's choice matters, several choices are judged. What all of them have in
-//! common is certain; what only some bring is a warning that says so. Nothing is said where no
-//! choice makes a difference.
+//! If the API server's choice matters, several choices are judged. A finding that all of them have
+//! is certain; one that only some have is a warning that says so.
 
 use super::allocation::{self, Allocation, Choice};
 use super::{defaults, owned};
@@ -341,7 +340,7 @@ impl Judge<'_> {
             .flat_map(|evaluation| self.findings(evaluation, located))
             .collect();
         if outcome.response.allowed {
-            // Somebody who may do so broke the glass.
+            // Break-glass excused these denials.
             for finding in findings
                 .iter_mut()
                 .filter(|finding| finding.level == Level::Error)

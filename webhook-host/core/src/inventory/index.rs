@@ -25,7 +25,7 @@ impl Kind {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Namespaces, Self::Nodes, Self::Pods];
 
-    /// As the API calls the resource.
+    /// Returns the resource's name in the API.
     pub fn resource(self) -> &'static str {
         match self {
             Self::Namespaces => "namespaces",

@@ -26,7 +26,7 @@ pub struct Subject {
     /// The file as it was named, `<stdin>` for standard input.
     #[serde(rename = "file")]
     pub source: String,
-    /// Where it begins, from 1.
+    /// The line at which it begins, from 1.
     pub line: usize,
     /// `namespace/name`; `None` for a file that can't be read.
     pub service: Option<String>,

@@ -3,7 +3,7 @@
 
 use super::check::{Finding, Level};
 
-/// Where the pages are.
+/// The address of the rule pages.
 const DOCS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/");
 
 /// Id, anchor in docs/rules.md, and what it says.

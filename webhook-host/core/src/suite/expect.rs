@@ -121,7 +121,7 @@ const ERRORS: [&str; 8] = [
 ];
 
 impl Expect {
-    /// As suites write it, keys in the order of this type.
+    /// Writes the expectation as suites do, with keys in the order of this type.
     ///
     /// # Panics
     ///

@@ -39,7 +39,7 @@ pub struct Suite {
 pub struct Case {
     /// A sentence, unique within the suite.
     pub name: String,
-    /// Where it begins in the file, from 1.
+    /// The line at which it begins in the file, from 1.
     pub line: usize,
     /// The function that the policy is asked.
     pub function: Function,
@@ -61,7 +61,7 @@ pub struct Setup {
     pub policies: Vec<Source>,
     /// The facts that it may know.
     pub inventory: InventoryData,
-    /// Whom it is not asked about.
+    /// The requests that the policies are not asked about.
     pub exemptions: Exemptions,
 }
 
@@ -83,7 +83,7 @@ impl Setup {
 
 #[derive(Debug, Clone)]
 pub(super) enum Request {
-    /// As it stands in the suite.
+    /// The request as the suite writes it.
     Body(Value),
     Asked(Box<Asked>),
 }

@@ -70,7 +70,7 @@ pub struct SuiteReport {
 pub struct CaseReport {
     /// The case's name.
     pub name: String,
-    /// Where it begins in its file.
+    /// The line at which it begins in its file.
     pub line: usize,
     /// `None`: passed. Else why not, with a unified diff of expectation and answer.
     pub failure: Option<String>,
