@@ -1,9 +1,9 @@
 //! From the object of an AdmissionReview to the contract's typed Service.
 //!
 //! A Service is parsed once per review, whatever the number of policies. What the API server itself
-//! would refuse to decode (rule S16) is refused here, with the field path, so that no policy ever
-//! meets malformed input. Duplicate keys: the last one wins, as in the API server (which writes
-//! what managers own itself, without any). So is what is larger than any Service, by `bounds`.
+//! would refuse to decode (rule S16) is refused here, with the field path, so that policies see
+//! only well-formed input. A Service beyond the limits of `bounds` is refused as well. Of duplicate
+//! keys the last one wins, as in the API server (which itself writes `managedFields`, without any).
 //! Called by `admission`.
 
 mod aside;
@@ -24,7 +24,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Why an object is no Service.
+/// The reason why an object is no Service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}{}{problem}", if field.is_empty() { "" } else { ": " })]
 pub struct Malformed {
@@ -269,7 +269,7 @@ fn present(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-/// And a port of 0 too.
+/// The API server treats a port of 0 like an absent one.
 fn nonzero(port: Option<i32>) -> Option<i32> {
     port.filter(|port| *port != 0)
 }
