@@ -1,10 +1,10 @@
 //! Break-glass: an annotation on the Service, by which a few people excuse what one request does,
 //! for a while.
 //!
-//! Only a request of theirs is excused. Carried along unchanged by others, the annotation excuses
-//! what the old object has, too, and nothing new. Expired, malformed or too far ahead it grants
-//! nothing and blocks nothing by itself; but nobody else may set or change it. Taking it off is
-//! everybody's right: that only ends a permission.
+//! A request by one of these people is excused. If others carry the annotation along unchanged, it
+//! excuses only violations that the old object has too. An annotation that is expired, malformed or
+//! too far ahead grants nothing and blocks nothing by itself. Nobody else may set or change it, but
+//! everybody may remove it: that only ends a permission.
 
 use super::exemption::named;
 use super::request::UserInfo;

@@ -1,7 +1,7 @@
 //! Requests that no policy is asked about.
 //!
-//! These are what keeps a cluster from being locked out: whatever a policy thinks, objects can be
-//! deleted, finalizers removed, and the API server can write its own Service.
+//! Exemptions prevent a cluster from being locked out: whatever a policy decides, objects can be
+//! deleted, finalizers can be removed, and the API server can write its own Service.
 
 use super::request::{AdmissionRequest, Operation, UserInfo};
 use crate::contract::review::{Operation as Reviewed, Resource};
@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::HashSet;
 
-/// Why no policy is asked about a request.
+/// The reason why no policy is asked about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exemption {
     /// Neither CREATE nor UPDATE.
@@ -136,9 +136,9 @@ pub(super) fn is_in_deletion(old: Option<&Service>) -> bool {
     old.is_some_and(|old| old.metadata.deletion_timestamp.is_some())
 }
 
-/// Returns whether an update of a Service in deletion leaves alone what bears on its exposure.
+/// Returns true for an update of a Service in deletion that does not change its exposure.
 ///
-/// `deletionTimestamp` counts on the old object. The spec, the labels and the annotations must be
+/// The old object's `deletionTimestamp` counts. The spec, the labels and the annotations must be
 /// equal, and `status.loadBalancer` must be unchanged or have lost ingress points. Everything else
 /// is reviewed, because a Service in deletion is still programmed, and losing source ranges, a
 /// selector or an annotation can expose more. Finalizers are not looked at, so that they can always

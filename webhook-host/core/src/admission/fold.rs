@@ -23,7 +23,7 @@ const MAX_LISTED: usize = 10;
 const WARNING: usize = 256;
 const WARNINGS: usize = 4096;
 
-/// The last part of a qualified name.
+/// Bytes of an audit annotation's key: the last part of a qualified name.
 const AUDIT_KEY: usize = 63;
 
 /// Bytes of one audit annotation, and how many there may be.
@@ -287,8 +287,8 @@ impl ResponseBuilder {
     }
 }
 
-/// The first causes, a line each: at most ten, and no more than fit into a message, but one at
-/// least.
+/// Makes a denial of the first causes, a line each: at most ten, and no more than fit into a
+/// message, but at least one.
 fn deny(mut causes: Vec<Cause>) -> Denial {
     let mut length = 0;
     let fits = |cause: &&Cause| {

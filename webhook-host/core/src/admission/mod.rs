@@ -49,7 +49,7 @@ pub enum Function {
 }
 
 impl Function {
-    /// The phase that policies see.
+    /// Returns the phase that policies see.
     pub fn phase(self) -> Phase {
         match self {
             Self::Mutate => Phase::Mutating,
@@ -57,7 +57,7 @@ impl Function {
         }
     }
 
-    /// The phase by which a policy's description asks for this function.
+    /// Returns the phase by which a policy's description asks for this function.
     fn wanted(self) -> Phase {
         match self {
             Self::Mutate => Phase::Mutating,
@@ -66,7 +66,7 @@ impl Function {
     }
 }
 
-/// When a request arrived and when it must be answered.
+/// The time at which a request arrived, and the time by which it must be answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     /// Policies see it in seconds.
@@ -87,7 +87,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Policies are asked in the order of their names.
+    /// Makes an admission whose policies are asked in the order of their names.
     pub fn new(
         policies: Vec<impl Into<Arc<Policy>>>,
         inventory: Inventory,
@@ -120,29 +120,29 @@ impl Admission {
         Self { candidates, ..self }
     }
 
-    /// All policies, in the order in which they are asked.
+    /// Returns all policies, in the order in which they are asked.
     pub fn policies(&self) -> &[Arc<Policy>] {
         &self.policies
     }
 
-    /// The next versions that some policies have.
+    /// Returns the next versions that some policies have.
     pub fn candidates(&self) -> &[Arc<Policy>] {
         &self.candidates
     }
 
-    /// The next version of a policy.
+    /// Returns the next version of a policy.
     pub fn candidate(&self, policy: &str) -> Option<&Arc<Policy>> {
         self.candidates
             .iter()
             .find(|candidate| candidate.manifest().metadata.name == policy)
     }
 
-    /// The requests that are never judged.
+    /// Returns the requests about which no policy is asked.
     pub fn exemptions(&self) -> &Exemptions {
         &self.exemptions
     }
 
-    /// The facts that policies may know.
+    /// Returns the facts that policies may know.
     pub fn inventory(&self) -> &Inventory {
         &self.inventory
     }
