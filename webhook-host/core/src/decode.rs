@@ -14,8 +14,8 @@ use serde::de::{
 use serde_json::Value;
 use std::fmt::{self, Display, Write as _};
 
-/// Why a value does not decode. Displays as `spec.ports[0].nodePort: expected integer, found string
-/// "30080"`.
+/// The reason why a value does not decode. Displays as `spec.ports[0].nodePort: expected integer,
+/// found string "30080"`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct DecodeError {
     /// JSON path from the root, such as `spec.ports[0].nodePort`; empty for the root itself.
@@ -45,7 +45,7 @@ impl Display for DecodeError {
 }
 
 impl DecodeError {
-    /// An error at a path that the caller knows.
+    /// Makes an error at a path that the caller knows.
     pub fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
         Self {
             path: path.into(),
@@ -86,7 +86,7 @@ pub fn from_value<'de, T: Deserialize<'de>>(value: &'de Value) -> Result<T, Deco
     })
 }
 
-/// ` (did you mean "x"?)` when a known name is near, else nothing.
+/// Returns ` (did you mean "x"?)` if a known name is near, else an empty text.
 pub fn suggestion<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     // Two edits or a third of the word: enough for a typo, too little for another word.
     let reach = (found.chars().count() / 3).max(2);
@@ -105,7 +105,7 @@ pub fn suggestion<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> 
         })
 }
 
-/// A path below another: `spec` and `ports[0]` make `spec.ports[0]`.
+/// Joins two paths: `spec` and `ports[0]` make `spec.ports[0]`.
 pub fn join(parent: &str, child: &str) -> String {
     match (parent.is_empty(), child.is_empty()) {
         (true, _) => child.to_owned(),
@@ -115,7 +115,7 @@ pub fn join(parent: &str, child: &str) -> String {
     }
 }
 
-/// A value in Kubernetes' words, cut to what a message can bear: `string "30080"`.
+/// Describes a value in Kubernetes' words, cut to fit a message: `string "30080"`.
 pub fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -128,7 +128,7 @@ pub fn describe(value: &Value) -> String {
     }
 }
 
-/// A text in quotes, escaped, at most 64 characters of it.
+/// Quotes and escapes a text, at most 64 characters of it.
 fn quoted(text: &str) -> String {
     const SHOWN: usize = 64;
     match text.char_indices().nth(SHOWN) {
@@ -199,7 +199,7 @@ impl de::Error for DecodeError {
     }
 }
 
-/// Says in Kubernetes' words what serde expects.
+/// Describes in Kubernetes' words the type that serde expects.
 fn word(expected: &dyn Expected) -> String {
     let text = expected.to_string();
     match text.as_str() {
@@ -222,7 +222,7 @@ fn is_type_name(text: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric())
 }
 
-/// As `word`, with the range where the type itself is the bound.
+/// Names the expected type; adds the range where the type itself is the bound.
 fn bounds(expected: &dyn Expected) -> String {
     match expected.to_string().as_str() {
         "i32" => format!("integer between {} and {}", i32::MIN, i32::MAX),
@@ -246,7 +246,7 @@ fn found_word(found: Unexpected<'_>) -> String {
     }
 }
 
-/// Where a node stands, built on the stack while decoding descends.
+/// The path of a node, built on the stack while decoding descends.
 enum Path<'a> {
     Root,
     Key(&'a Path<'a>, &'a str),
@@ -271,7 +271,7 @@ impl Display for Path<'_> {
     }
 }
 
-/// A key as a path shows it: bare where it is a plain word, else `["app.kubernetes.io/name"]`.
+/// Writes a key as in a path: bare if it is a plain word, else `["app.kubernetes.io/name"]`.
 fn step(key: &str) -> String {
     let plain = !key.is_empty()
         && key
@@ -286,7 +286,7 @@ fn step(key: &str) -> String {
     text
 }
 
-/// A value and where it stands: serde's view of it.
+/// A value and its path, as a serde deserializer.
 struct Node<'de, 'p> {
     value: &'de Value,
     path: &'p Path<'p>,

@@ -1,7 +1,7 @@
 //! Excerpts of texts that clients send: in log lines, messages and answers, where the whole might
 //! be some MiB.
 //!
-//! Called wherever the host repeats a client's words. Cutting comes before escaping, so nothing
+//! Called wherever the host repeats a client's text. Cutting comes before escaping, so nothing
 //! large is ever escaped.
 
 use std::borrow::Cow;
@@ -13,12 +13,12 @@ pub const MAX_VALUE: usize = 400;
 /// Bytes of a sentence or a message as a whole.
 pub const MAX_MESSAGE: usize = 4096;
 
-/// The beginning of a value, at most [`MAX_VALUE`] bytes of it, and how long it was.
+/// Returns the first [`MAX_VALUE`] bytes of a value, and its length if it was cut.
 pub fn excerpt(text: &str) -> Cow<'_, str> {
     cut(text, MAX_VALUE)
 }
 
-/// The beginning of a text, at most `most` bytes of it. A text that was cut ends with its length,
+/// Returns the first `most` bytes of a text. A text that was cut ends with its length,
 /// which takes some more bytes.
 pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {

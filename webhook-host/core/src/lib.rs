@@ -1,5 +1,4 @@
-//! The part of Sallyport that judges Services: everything but running WebAssembly and talking to
-//! the outside.
+//! The part of Sallyport that judges Services, without running WebAssembly and without I/O.
 //!
 //! [`admission`] is the one evaluation path, from an AdmissionRequest to its answer; [`suite`] and
 //! [`check`] take it on files. It asks each [`policy`] by way of [`policy::Evaluate`], the one seam
@@ -7,8 +6,8 @@
 //! is read by [`manifest`] and [`settings`], with errors by [`decode`].
 //!
 //! Invariant: no tokio, kube or wasmtime (but for the feature `wasmtime`, which adds conversions),
-//! no clock, no file and no network. Callers pass in what these tell, so that this crate also
-//! compiles for `wasm32-unknown-unknown`; `scripts/check-core.sh` makes sure of it.
+//! no clock, no file and no network. Callers pass in the time and all input, so that this crate
+//! also compiles for `wasm32-unknown-unknown`; `scripts/check-core.sh` makes sure of it.
 
 pub mod admission;
 pub mod check;

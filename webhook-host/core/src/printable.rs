@@ -1,6 +1,6 @@
 //! Text that is safe on a terminal and in a log line.
 //!
-//! Whoever writes a Service chooses texts that end up in messages, logs and reports. [`printable`]
+//! The author of a Service chooses texts that end up in messages, logs and reports. [`printable`]
 //! escapes every character that could forge a line, reorder it or hide a part of it. This is the
 //! host's only list of such characters: admission and all reports use it.
 
@@ -30,7 +30,7 @@ pub fn sentence(field: &str, message: &str, fix: &str) -> String {
     format!("{field}{colon}{message}{semicolon}{fix}")
 }
 
-/// Returns whether a character is not shown as what it is: control characters, line and paragraph
+/// Returns true if a character is not displayed as itself: control characters, line and paragraph
 /// separators, bidirectional controls, and Unicode's `Default_Ignorable_Code_Point`
 /// (DerivedCoreProperties.txt, Unicode 16), which covers zero-width characters, fillers, variation
 /// selectors and tags. The interlinear annotations and the blank braille pattern are invisible,

@@ -1,9 +1,9 @@
 //! From the object of an AdmissionReview to the contract's typed Service.
 //!
 //! A Service is parsed once per review, whatever the number of policies. What the API server itself
-//! would refuse to decode (rule S16) is refused here, with the field path, so that no policy ever
-//! meets malformed input. Duplicate keys: the last one wins, as in the API server (which writes
-//! what managers own itself, without any). So is what is larger than any Service, by `bounds`.
+//! would refuse to decode (rule S16) is refused here, with the field path, so that policies see
+//! only well-formed input. A Service beyond the limits of `bounds` is refused as well. Of duplicate
+//! keys the last one wins, as in the API server (which itself writes `managedFields`, without any).
 //! Called by `admission`.
 
 mod aside;
@@ -24,7 +24,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Why an object is no Service.
+/// The reason why an object is no Service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}{}{problem}", if field.is_empty() { "" } else { ": " })]
 pub struct Malformed {
@@ -43,7 +43,7 @@ impl Malformed {
     }
 }
 
-/// As the API server writes it, but for what nobody asks about in its metadata.
+/// A Service as the API server writes it, without the metadata that no policy uses.
 struct Written {
     /// Without its metadata.
     service: core::Service,
@@ -64,7 +64,7 @@ impl<'de> Deserialize<'de> for Written {
     }
 }
 
-/// Without its managedFields, and what they tell.
+/// The metadata without `managedFields`, and the owners that these name.
 #[derive(Default)]
 struct WrittenMeta(ObjectMeta, Owned);
 
@@ -86,7 +86,7 @@ pub fn parse(json: &str) -> Result<Service, Malformed> {
     }
 }
 
-/// As [`parse`], from a value.
+/// Parses a Service from a JSON value.
 ///
 /// # Errors
 ///
@@ -97,12 +97,12 @@ pub fn from_value(value: &Value) -> Result<Service, Malformed> {
         .and_then(convert)
 }
 
-/// Bytes of an object that is decoded once more for the path: as a tree, it takes up to 30 times as
-/// many.
+/// Bytes of the largest object that is decoded once more for the path: a tree takes many times its
+/// text.
 const EXPLAINED: usize = 1 << 20;
 
-/// Decodes once more, slowly, for the field path. What is no JSON (or nested beyond serde_json's
-/// 128 levels), or too large, has no path.
+/// Decodes once more, slowly, for the field path. There is no path if the text is no JSON (or
+/// nested beyond serde_json's 128 levels), or too large.
 fn explain(json: &str, error: &serde_json::Error) -> Malformed {
     if json.len() > EXPLAINED {
         return Malformed::new(
@@ -269,7 +269,7 @@ fn present(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-/// And a port of 0 too.
+/// The API server treats a port of 0 like an absent one.
 fn nonzero(port: Option<i32>) -> Option<i32> {
     port.filter(|port| *port != 0)
 }

@@ -2,8 +2,8 @@
 //!
 //! Role: every file that users write is read here. Invariants: the values are those that `kubectl
 //! apply` would send to the API server, or there is an error with its line (a differential test
-//! compares with a real `kubectl`); what a file may cost is bounded by its bytes, since nesting and
-//! what aliases repeat have limits.
+//! compares with a real `kubectl`). Reading a file takes time and memory in proportion to its
+//! bytes, since nesting and the copies by aliases are limited.
 
 mod document;
 mod json;
@@ -18,14 +18,14 @@ pub use node::{Located, steps};
 pub use objects::{Objects, Refused};
 pub use stream::Documents;
 
-/// Levels of objects and lists. A Service has 5, a CustomResourceDefinition 30; what reads the
-/// values recurses.
+/// Levels of objects and lists. A Service has 5, a CustomResourceDefinition 30. Bounded because
+/// readers of the values recurse.
 const MAX_DEPTH: usize = 100;
 /// Bytes that the aliases of one file may repeat: more than charts do, less than a "billion laughs"
 /// needs.
 const MAX_REPEATED: usize = 16 << 20;
 
-/// Why a text can't be read. Displays with its line.
+/// The reason why a text can't be read. Displays with its line.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct YamlError {
@@ -34,7 +34,7 @@ pub struct YamlError {
 }
 
 impl YamlError {
-    /// From 1.
+    /// The line, from 1.
     pub fn line(&self) -> usize {
         self.line
     }
@@ -45,7 +45,7 @@ impl YamlError {
     }
 }
 
-/// The documents of a file, empty ones left out.
+/// Parses the documents of a file; empty ones are left out.
 ///
 /// # Errors
 ///
@@ -56,7 +56,7 @@ pub fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
         .collect()
 }
 
-/// The documents of a file with the line of every node, empty ones left out.
+/// Parses the documents of a file with the line of every node; empty ones are left out.
 ///
 /// # Errors
 ///
@@ -65,11 +65,11 @@ pub fn located_documents(text: &str) -> Result<Vec<Located>, YamlError> {
     Documents::new(text).collect()
 }
 
-/// The objects that `kubectl apply` would send to the API server: documents, with lists opened.
+/// Returns the objects that `kubectl apply` would send to the API server: lists become their items.
 ///
 /// # Errors
 ///
-/// The first thing that `kubectl` would refuse, or that it would read otherwise than it is meant.
+/// The first part that `kubectl` would refuse, or would read with another meaning than intended.
 pub fn objects(text: &str) -> Result<Vec<Value>, YamlError> {
     Objects::new(text)
         .map(|object| {
@@ -80,7 +80,7 @@ pub fn objects(text: &str) -> Result<Vec<Value>, YamlError> {
         .collect()
 }
 
-/// A value as YAML, in block style, with a final newline.
+/// Writes a value as YAML, in block style, with a final newline.
 ///
 /// # Panics
 ///

@@ -1,11 +1,12 @@
-//! The properties of a Service by which policies say which Services they judge.
+//! The properties of a Service that a policy's `about` can name.
 //!
-//! Asking a policy costs a fresh instance, looking costs nothing. Called by `subject`.
+//! Asking a policy costs a fresh instance; comparing these flags costs nothing. Called by
+//! `subject`.
 
 use crate::contract::description::About;
 use crate::contract::service::{Service, ServiceType, Spec};
 
-/// The properties that the Service or the old one has.
+/// Returns the properties of the Service and of the old one, together.
 pub(super) fn about(service: &Service, old: Option<&Service>) -> About {
     let changed = |old: &Service| old.metadata.labels != service.metadata.labels;
     let update = old.map_or(About::empty(), |old| {

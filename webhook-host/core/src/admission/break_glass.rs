@@ -1,10 +1,10 @@
 //! Break-glass: an annotation on the Service, by which a few people excuse what one request does,
 //! for a while.
 //!
-//! Only a request of theirs is excused. Carried along unchanged by others, the annotation excuses
-//! what the old object has, too, and nothing new. Expired, malformed or too far ahead it grants
-//! nothing and blocks nothing by itself; but nobody else may set or change it. Taking it off is
-//! everybody's right: that only ends a permission.
+//! A request by one of these people is excused. If others carry the annotation along unchanged, it
+//! excuses only violations that the old object has too. An annotation that is expired, malformed or
+//! too far ahead grants nothing and blocks nothing by itself. Nobody else may set or change it, but
+//! everybody may remove it: that only ends a permission.
 
 use super::exemption::named;
 use super::request::UserInfo;
@@ -18,15 +18,16 @@ use std::time::SystemTime;
 /// The effect of the annotation on a request.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Glass {
-    /// There is none.
+    /// There is no annotation.
     Whole,
     /// The request is excused.
     Granted(Grant),
-    /// The offences that the old object has too are excused.
+    /// Somebody else carries the annotation along: violations that the old object has too are
+    /// excused.
     Carried,
-    /// It grants nothing, and why.
+    /// The annotation grants nothing, for this reason.
     Refused(Violation),
-    /// Somebody else set it.
+    /// A user who may not do so set the annotation.
     Reserved(Violation),
 }
 
@@ -39,7 +40,7 @@ pub struct Grant {
     pub reason: String,
 }
 
-/// A clock before this was never set. (The first second of 2020.)
+/// The first second of 2020. A clock before this was never set.
 const CLOCK_IS_SET: Timestamp = Timestamp::constant(1_577_836_800, 0);
 
 impl Glass {
@@ -75,8 +76,7 @@ impl Glass {
         }
     }
 
-    /// Returns whether the object is left as it is: what somebody excused must not be improved
-    /// away.
+    /// Returns true if `/mutate` must not patch the object: a patch could undo the excused change.
     pub(super) fn forbids_patches(&self) -> bool {
         matches!(self, Self::Granted(_) | Self::Carried)
     }

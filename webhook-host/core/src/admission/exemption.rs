@@ -1,7 +1,7 @@
 //! Requests that no policy is asked about.
 //!
-//! These are what keeps a cluster from being locked out: whatever a policy thinks, objects can be
-//! deleted, finalizers removed, and the API server can write its own Service.
+//! Exemptions prevent a cluster from being locked out: whatever a policy decides, objects can be
+//! deleted, finalizers can be removed, and the API server can write its own Service.
 
 use super::request::{AdmissionRequest, Operation, UserInfo};
 use crate::contract::review::{Operation as Reviewed, Resource};
@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::HashSet;
 
-/// Why no policy is asked about a request.
+/// The reason why no policy is asked about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exemption {
     /// Neither CREATE nor UPDATE.
@@ -21,19 +21,21 @@ pub enum Exemption {
     Kind,
     /// `default/kubernetes`, written by the API server itself.
     ApiServer,
-    /// A Service in deletion, whose update changes nothing that bears on exposure.
+    /// An update of a Service in deletion that leaves spec, labels and annotations equal and adds
+    /// no ingress point.
     Terminating,
     /// The namespace is exempt by configuration.
     Namespace,
-    /// The Service is, by its name.
+    /// The Service is exempt, by its name.
     Service,
-    /// The user is.
+    /// The user is exempt.
     User,
-    /// One of the user's groups is.
+    /// One of the user's groups is exempt.
     Group,
-    /// The service account is.
+    /// The service account is exempt.
     ServiceAccount,
-    /// Somebody who may do so broke the glass: nothing is improved away (the mutating phase only).
+    /// The request is under break-glass, so that no policy patches away the change that it is for
+    /// (the mutating phase only).
     BreakGlass,
 }
 
@@ -107,7 +109,7 @@ fn configured(request: &AdmissionRequest<'_>, exemptions: &Exemptions) -> Option
     )
 }
 
-/// By what a user is named, if at all.
+/// Returns which of the lists names a user.
 pub(super) fn named(
     user: &UserInfo,
     users: &[Subject],
@@ -134,13 +136,13 @@ pub(super) fn is_in_deletion(old: Option<&Service>) -> bool {
     old.is_some_and(|old| old.metadata.deletion_timestamp.is_some())
 }
 
-/// Returns whether an update of a Service in deletion leaves alone what bears on its exposure.
+/// Returns true for an update of a Service in deletion that does not change its exposure.
 ///
-/// `deletionTimestamp` counts on the old object. The spec, the labels and the annotations must be
+/// The old object's `deletionTimestamp` counts. The spec, the labels and the annotations must be
 /// equal, and `status.loadBalancer` must be unchanged or have lost ingress points. Everything else
 /// is reviewed, because a Service in deletion is still programmed, and losing source ranges, a
 /// selector or an annotation can expose more. Finalizers are not looked at, so that they can always
-/// be removed. `registration::cel` says the same in CEL; one table of cases
+/// be removed. The host's `webhooks::cel` says the same in CEL; one table of cases
 /// (`tests/fixtures/host/deletion.yaml`) holds for both.
 pub(super) fn ends_a_deletion(request: &AdmissionRequest<'_>) -> bool {
     let (Some(object), Some(old)) = (request.object, request.old_object) else {
@@ -209,7 +211,7 @@ impl<'a> Parts<'a> {
 }
 
 /// Bytes of a part that is compared as a tree where the texts differ. An API server writes equal
-/// parts alike, so that this is for callers that write JSON in another order; a tree takes up to 30
+/// parts alike, so that this is for callers that write JSON in another order. A tree takes many
 /// times its text.
 const MAX_COMPARED: usize = 1 << 20;
 
@@ -218,7 +220,7 @@ fn is_same(new: Option<&RawValue>, old: Option<&RawValue>) -> bool {
     new == old || tree(new).is_some_and(|new| tree(old) == Some(new))
 }
 
-/// Returns whether each entry of one list is an entry of the other one.
+/// Returns true if each entry of the new list is an entry of the old one.
 fn is_subset(new: Option<&RawValue>, old: Option<&RawValue>) -> bool {
     let (new, old) = (text(new), text(old));
     let entries = |text: &str| match tree(text)? {
@@ -233,7 +235,7 @@ fn is_subset(new: Option<&RawValue>, old: Option<&RawValue>) -> bool {
         })
 }
 
-/// An absent member is null.
+/// Returns a part's text; an absent member is `null`.
 fn text(part: Option<&RawValue>) -> &str {
     part.map_or("null", RawValue::get)
 }

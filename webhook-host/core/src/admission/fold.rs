@@ -1,7 +1,7 @@
 //! From the policies' opinions to the cluster's answer: mode, failurePolicy, and who may deny what.
 //!
-//! `/mutate` never denies. Audit and Warn never deny, evaluation errors included. Every violation
-//! is told in one response, sorted by field path, the first ten of them.
+//! `/mutate` never denies. Policies in mode Audit or Warn never deny, evaluation errors included.
+//! One response names the first ten violations by field path and counts the rest.
 
 use super::break_glass::{Glass, Grant};
 use super::outcome::{AdmissionResponse, Cause, Denial, Evaluation, Outcome};
@@ -14,23 +14,23 @@ use crate::policy::{EvaluationError, Policy};
 use crate::service::Malformed;
 use std::collections::BTreeMap;
 
-/// Violations that a response tells one by one; more help nobody, and a status has no room for
+/// Violations or warnings that a response lists. More help nobody, and a status has no room for
 /// thousands.
-const TOLD: usize = 10;
+const MAX_LISTED: usize = 10;
 
 /// API servers cut a warning after about 256 characters, and all of them together after 4,096
 /// (k8s.io/apiserver `pkg/endpoints/filters/warning.go`).
 const WARNING: usize = 256;
 const WARNINGS: usize = 4096;
 
-/// The last part of a qualified name.
+/// Bytes of an audit annotation's key: the last part of a qualified name.
 const AUDIT_KEY: usize = 63;
 
 /// Bytes of one audit annotation, and how many there may be.
 const AUDIT_VALUE: usize = 4096;
 const AUDIT_ENTRIES: usize = 32;
 
-/// Whose violation malformed input is.
+/// The name before messages of the host itself, in place of a policy's name.
 const HOST: &str = "sallyport";
 
 pub(super) fn validated(
@@ -40,28 +40,28 @@ pub(super) fn validated(
     glass: Glass,
     strictest: Mode,
 ) -> Outcome {
-    let mut answer = Answer::default();
+    let mut response = ResponseBuilder::default();
     for (policy, evaluation) in policies.iter().zip(&evaluations) {
         let mode = policy.manifest().spec.mode;
         for violation in &evaluation.violations {
-            answer.tell(mode, mode == Mode::Enforce, &evaluation.policy, violation);
+            response.add_violation(mode, mode == Mode::Enforce, &evaluation.policy, violation);
         }
         for violation in &evaluation.kept {
-            answer.tell(mode, false, &evaluation.policy, violation);
+            response.add_violation(mode, false, &evaluation.policy, violation);
         }
         if let Some(error) = &evaluation.error {
             let denies = mode == Mode::Enforce
                 && policy.manifest().spec.failure_policy == FailurePolicy::Fail;
-            answer.tell(mode, denies, &evaluation.policy, &unevaluated(error));
+            response.add_violation(mode, denies, &evaluation.policy, &unevaluated(error));
         }
-        answer.hear(mode, evaluation);
+        response.add_remarks(mode, evaluation);
     }
     let break_glass = match glass {
         Glass::Whole | Glass::Carried => None,
-        Glass::Granted(grant) => answer.excuse(&grant).then_some(grant),
+        Glass::Granted(grant) => response.excuse(&grant).then_some(grant),
         Glass::Refused(why) => {
-            let denied = !answer.denials.is_empty();
-            answer.tell(
+            let denied = !response.denials.is_empty();
+            response.add_violation(
                 if denied { strictest } else { Mode::Warn },
                 denied,
                 HOST,
@@ -70,12 +70,12 @@ pub(super) fn validated(
             None
         }
         Glass::Reserved(why) => {
-            answer.tell(strictest, strictest == Mode::Enforce, HOST, &why);
+            response.add_violation(strictest, strictest == Mode::Enforce, HOST, &why);
             None
         }
     };
     Outcome {
-        response: answer.into_response(&request.uid),
+        response: response.into_response(&request.uid),
         evaluations,
         break_glass,
         ..Outcome::allow(request)
@@ -88,17 +88,17 @@ pub(super) fn mutated(
     evaluations: Vec<Evaluation>,
     patch: Option<String>,
 ) -> Outcome {
-    let mut answer = Answer::default();
+    let mut response = ResponseBuilder::default();
     for (policy, evaluation) in policies.iter().zip(&evaluations) {
         let mode = policy.manifest().spec.mode;
         if let Some(error) = &evaluation.error {
-            answer.tell(mode, false, &evaluation.policy, &unevaluated(error));
+            response.add_violation(mode, false, &evaluation.policy, &unevaluated(error));
         }
-        answer.hear(mode, evaluation);
+        response.add_remarks(mode, evaluation);
     }
     let response = AdmissionResponse {
         patch,
-        ..answer.into_response(&request.uid)
+        ..response.into_response(&request.uid)
     };
     Outcome {
         response,
@@ -107,22 +107,23 @@ pub(super) fn mutated(
     }
 }
 
-/// Rule S16. The mutating phase leaves the answer to the API server, which is about to give it.
+/// Answers for an object that is no Service (rule S16). Without a matching policy, and in the
+/// mutating phase, it allows: the API server itself rejects malformed objects next.
 pub(super) fn malformed(
     function: Function,
     request: &AdmissionRequest<'_>,
     policies: &[&Policy],
     malformed: Malformed,
 ) -> Outcome {
-    let mut answer = Answer::default();
+    let mut response = ResponseBuilder::default();
     if function != Function::Mutate && !policies.is_empty() {
         let enforced = policies
             .iter()
             .any(|policy| policy.manifest().spec.mode == Mode::Enforce);
         let mode = if enforced { Mode::Enforce } else { Mode::Warn };
-        answer.tell(mode, enforced, HOST, &misfit(&malformed));
+        response.add_violation(mode, enforced, HOST, &misfit(&malformed));
     }
-    let response = answer.into_response(&request.uid);
+    let response = response.into_response(&request.uid);
     Outcome {
         response,
         malformed: Some(malformed),
@@ -150,8 +151,8 @@ fn misfit(malformed: &Malformed) -> Violation {
     }
 }
 
-/// Whoever writes a Service can't mend a policy, so that paths and settings of one that could not
-/// be loaded are left to the log and `/readyz?verbose`.
+/// Makes a message for an evaluation error. Authors of Services can't mend a policy, so the paths
+/// and settings of one that could not be loaded are left to the log and `/readyz?verbose`.
 fn unevaluated(error: &EvaluationError) -> Violation {
     let (why, fix) = match error {
         EvaluationError::Load(_) => (
@@ -173,17 +174,17 @@ fn unevaluated(error: &EvaluationError) -> Violation {
     }
 }
 
-/// The cluster's answer in the making.
+/// An AdmissionResponse under construction.
 #[derive(Default)]
-struct Answer {
+struct ResponseBuilder {
     denials: Vec<Cause>,
     warnings: Vec<String>,
     audit: BTreeMap<String, String>,
 }
 
-impl Answer {
-    /// One violation, where its policy's mode lets it be heard.
-    fn tell(&mut self, mode: Mode, denies: bool, policy: &str, violation: &Violation) {
+impl ResponseBuilder {
+    /// Adds one violation: as a denial, a warning or, in mode Audit, an audit annotation.
+    fn add_violation(&mut self, mode: Mode, denies: bool, policy: &str, violation: &Violation) {
         let line = text::line(policy, violation);
         if denies {
             let cause = Cause {
@@ -193,20 +194,20 @@ impl Answer {
             };
             self.denials.push(cause);
         } else if mode == Mode::Audit {
-            self.note(policy, "violations", &line);
+            self.annotate(policy, "violations", &line);
         } else {
             self.warnings.push(line);
         }
     }
 
-    /// Lets what was denied pass with warnings, and says who answers for it. Whether anything was
-    /// denied.
+    /// Turns all denials into warnings and records the grant as an audit annotation. Returns true
+    /// if there was a denial.
     fn excuse(&mut self, grant: &Grant) -> bool {
         if self.denials.is_empty() {
             return false;
         }
         let until = grant.until;
-        self.note(
+        self.annotate(
             HOST,
             "break-glass",
             &text::clean_cut(&format!("until {until}: {}", grant.reason), MAX_MESSAGE),
@@ -223,8 +224,8 @@ impl Answer {
         true
     }
 
-    /// A policy's own warnings and audit annotations.
-    fn hear(&mut self, mode: Mode, evaluation: &Evaluation) {
+    /// Adds a policy's own warnings and audit annotations.
+    fn add_remarks(&mut self, mode: Mode, evaluation: &Evaluation) {
         for warning in &evaluation.warnings {
             let line = format!(
                 "[{}] {}",
@@ -232,13 +233,13 @@ impl Answer {
                 text::clean_cut(warning, AUDIT_VALUE)
             );
             if mode == Mode::Audit {
-                self.note(&evaluation.policy, "warnings", &line)
+                self.annotate(&evaluation.policy, "warnings", &line)
             } else {
                 self.warnings.push(line)
             }
         }
         for (key, value) in &evaluation.audit_annotations {
-            self.note(
+            self.annotate(
                 &evaluation.policy,
                 key,
                 &text::clean_cut(value, AUDIT_VALUE),
@@ -246,8 +247,9 @@ impl Answer {
         }
     }
 
-    /// The API server puts the webhook's name before the key, and drops what is no qualified name.
-    fn note(&mut self, policy: &str, key: &str, line: &str) {
+    /// Adds a line to an audit annotation. The API server puts the webhook's name before the key,
+    /// and drops a key that is no qualified name.
+    fn annotate(&mut self, policy: &str, key: &str, line: &str) {
         let key: String = [policy, ".", key]
             .into_iter()
             .flat_map(str::chars)
@@ -285,8 +287,8 @@ impl Answer {
     }
 }
 
-/// The first causes, a line each: at most ten, and no more than fit into a message, but one at
-/// least.
+/// Makes a denial of the first causes, a line each: at most ten, and no more than fit into a
+/// message, but at least one.
 fn deny(mut causes: Vec<Cause>) -> Denial {
     let mut length = 0;
     let fits = |cause: &&Cause| {
@@ -294,9 +296,9 @@ fn deny(mut causes: Vec<Cause>) -> Denial {
         length += cause.message.len() + 1;
         is_first || length <= MAX_MESSAGE
     };
-    let told = causes.iter().take(TOLD).take_while(fits).count();
-    let more = causes.len() - told;
-    causes.truncate(told);
+    let listed = causes.iter().take(MAX_LISTED).take_while(fits).count();
+    let more = causes.len() - listed;
+    causes.truncate(listed);
     let mut message = causes
         .iter()
         .map(|cause| cause.message.as_str())
@@ -308,20 +310,20 @@ fn deny(mut causes: Vec<Cause>) -> Denial {
     Denial { message, causes }
 }
 
-/// Warnings that an API server passes on whole.
+/// Cuts warnings to the sizes that an API server passes on whole.
 fn bounded(warnings: Vec<String>) -> Vec<String> {
-    let (mut told, mut length) = (vec![], 0);
+    let (mut listed, mut length) = (vec![], 0);
     let all = warnings.len();
     for warning in warnings {
         let warning = text::cut_to_characters(warning, WARNING);
         length += warning.len();
-        if told.len() == TOLD || length > WARNINGS {
-            told.push(format!("[{HOST}] and {} more warnings", all - told.len()));
+        if listed.len() == MAX_LISTED || length > WARNINGS {
+            listed.push(format!("[{HOST}] and {} more warnings", all - listed.len()));
             break;
         }
-        told.push(warning);
+        listed.push(warning);
     }
-    told
+    listed
 }
 
 #[cfg(test)]
@@ -340,12 +342,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_ten_violations_by_path_are_told_and_the_rest_counted() {
-        let mut answer = Answer::default();
+    fn the_first_ten_violations_by_path_are_listed_and_the_rest_counted() {
+        let mut response = ResponseBuilder::default();
         for index in (0..3000).rev() {
-            answer.tell(Mode::Enforce, true, "p", &violation(index));
+            response.add_violation(Mode::Enforce, true, "p", &violation(index));
         }
-        let denial = answer.into_response("u").denial.expect("denied");
+        let denial = response.into_response("u").denial.expect("denied");
         assert!(
             denial
                 .message
@@ -365,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_denial_has_some_kib_whatever_guests_say() {
-        let mut answer = Answer::default();
+        let mut response = ResponseBuilder::default();
         let long = "x".repeat(1 << 20);
         for index in 0..100 {
             let violation = Violation {
@@ -374,10 +376,10 @@ mod tests {
                 rule: long.clone(),
                 ..violation(index)
             };
-            answer.tell(Mode::Enforce, true, "p", &violation);
-            answer.note("p", &format!("{index}"), &long[..4000]);
+            response.add_violation(Mode::Enforce, true, "p", &violation);
+            response.annotate("p", &format!("{index}"), &long[..4000]);
         }
-        let response = answer.into_response("u");
+        let response = response.into_response("u");
         let size = response.to_json().len();
         let denial = response.denial.expect("denied");
         assert!(
@@ -397,11 +399,11 @@ mod tests {
 
     #[test]
     fn warnings_stay_within_what_an_api_server_passes_on() {
-        let mut answer = Answer::default();
+        let mut response = ResponseBuilder::default();
         for _ in 0..100 {
-            answer.warnings.push("w".repeat(1000));
+            response.warnings.push("w".repeat(1000));
         }
-        let warnings = answer.into_response("u").warnings;
+        let warnings = response.into_response("u").warnings;
         assert!(
             warnings
                 .iter()

@@ -49,7 +49,7 @@ pub enum Function {
 }
 
 impl Function {
-    /// The phase that policies see.
+    /// Returns the phase that policies see.
     pub fn phase(self) -> Phase {
         match self {
             Self::Mutate => Phase::Mutating,
@@ -57,7 +57,7 @@ impl Function {
         }
     }
 
-    /// The phase by which a policy's description asks for this function.
+    /// Returns the phase by which a policy's description asks for this function.
     fn wanted(self) -> Phase {
         match self {
             Self::Mutate => Phase::Mutating,
@@ -66,7 +66,7 @@ impl Function {
     }
 }
 
-/// When a request arrived and when it must be answered.
+/// The time at which a request arrived, and the time by which it must be answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     /// Policies see it in seconds.
@@ -87,7 +87,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Policies are asked in the order of their names.
+    /// Makes an admission whose policies are asked in the order of their names.
     pub fn new(
         policies: Vec<impl Into<Arc<Policy>>>,
         inventory: Inventory,
@@ -104,9 +104,8 @@ impl Admission {
         }
     }
 
-    /// Also asks policies about Services that they do not judge by their own description; an
-    /// opinion on such a Service is an evaluation error. For the harness, which finds out such
-    /// policies.
+    /// Also asks policies about Services outside their `about`; an opinion on such a Service is an
+    /// evaluation error. The test harness uses this to find policies whose `about` is too narrow.
     #[must_use]
     pub fn thorough(self) -> Self {
         Self {
@@ -121,34 +120,35 @@ impl Admission {
         Self { candidates, ..self }
     }
 
-    /// All policies, in the order in which they are asked.
+    /// Returns all policies, in the order in which they are asked.
     pub fn policies(&self) -> &[Arc<Policy>] {
         &self.policies
     }
 
-    /// The next versions that some policies have.
+    /// Returns the next versions that some policies have.
     pub fn candidates(&self) -> &[Arc<Policy>] {
         &self.candidates
     }
 
-    /// The next version of a policy.
+    /// Returns the next version of a policy.
     pub fn candidate(&self, policy: &str) -> Option<&Arc<Policy>> {
         self.candidates
             .iter()
             .find(|candidate| candidate.manifest().metadata.name == policy)
     }
 
-    /// The requests that are never judged.
+    /// Returns the requests about which no policy is asked.
     pub fn exemptions(&self) -> &Exemptions {
         &self.exemptions
     }
 
-    /// The facts that policies may know.
+    /// Returns the facts that policies may know.
     pub fn inventory(&self) -> &Inventory {
         &self.inventory
     }
 
-    /// The kinds of objects that policies ask for, themselves or by the selector of their manifest.
+    /// Returns the kinds of objects that policies need: in their context, or for the selector of
+    /// their manifest.
     pub fn asks(&self) -> BTreeSet<Kind> {
         let all = || self.policies.iter().chain(&self.candidates);
         let needed = |context| all().any(|policy| policy.needs(context));
@@ -164,8 +164,8 @@ impl Admission {
             .collect()
     }
 
-    /// Returns whether a review would be better informed if its namespace were known: its labels
-    /// are not, and some policy goes by them.
+    /// Returns true if the labels of the request's namespace are unknown and some policy needs
+    /// them.
     pub fn lacks_namespace(&self, function: Function, request: &AdmissionRequest<'_>) -> bool {
         let (view, namespace) = (self.inventory.view(), request.namespace());
         if view.namespace_labels(namespace).is_some() {
@@ -203,11 +203,11 @@ impl Admission {
             Ok(scope) => scope,
             Err(exemption) => return Outcome::exempt(request, exemption),
         };
-        // Before anything of the object is judged, even its form: finalizers can always be removed.
+        // Comes before the object is even parsed, so that finalizers can always be removed.
         if exemption::ends_a_deletion(request) {
             return Outcome::exempt(request, Exemption::Terminating);
         }
-        // Once: the whole answer is of one moment.
+        // Taken once, so that the whole answer is of one moment.
         let view = inventory.view();
         let policies = self.matching(function, &view, request.namespace(), operation, resource);
         let mut subject =
@@ -243,7 +243,7 @@ impl Admission {
         }
     }
 
-    /// The policies that have a say.
+    /// Returns the policies that match a request.
     fn matching(
         &self,
         function: Function,
@@ -260,8 +260,8 @@ impl Admission {
             .collect()
     }
 
-    /// By namespace, by what the policy wants to be asked, and in the mutating phase by mode, since
-    /// only Enforce patches.
+    /// Returns true if a policy matches by namespace, phase, operation and resource. In the
+    /// mutating phase its mode must be Enforce, because no other mode patches.
     fn has_a_say(
         &self,
         policy: &Policy,
@@ -308,7 +308,8 @@ impl Admission {
         fold::validated(request, &policies, evaluations, glass, strictest)
     }
 
-    /// One policy's `validate`. What break-glass carries along is kept like what ratchets.
+    /// Asks one policy's `validate`. Under a carried break-glass annotation, old violations are
+    /// kept even if `updates` is Always.
     fn judge(
         &self,
         function: Function,
@@ -319,13 +320,12 @@ impl Admission {
     ) -> Evaluation {
         let mut evaluation = Evaluation::of(policy, function);
         let answer = evaluation.time(subject.ask(policy, Entry::Validate, deadline));
-        match answer.and_then(|verdict| subject.hear(policy, verdict)) {
+        match answer.and_then(|verdict| subject.check_about(policy, verdict)) {
             Err(error) => evaluation.error = Some(error),
             Ok(verdict) => {
                 evaluation.warnings = verdict.warnings;
                 evaluation.audit_annotations = verdict.audit_annotations;
-                // A deletion must not get stuck on what stood before it, so that it ratchets
-                // whatever `updates` says.
+                // Old violations must not block a deletion, so it ratchets whatever `updates` says.
                 let in_deletion = exemption::is_in_deletion(subject.old_service());
                 let keeps =
                     carried || in_deletion || policy.manifest().spec.updates == Updates::Ratchet;
@@ -342,8 +342,9 @@ impl Admission {
         evaluation
     }
 
-    /// Parts the violations in those that the update brings and those that the old object has too,
-    /// where it may keep these. An evaluation error on the old object excuses nothing.
+    /// Splits the violations into new ones and, where allowed, ones that the old object already
+    /// had. If the policy fails on the old object, all violations are new. `keeps` is the deadline
+    /// for that question; `None` allows no old violations.
     fn ratchet(
         &self,
         evaluation: &mut Evaluation,
@@ -369,8 +370,8 @@ impl Admission {
         (evaluation.kept, evaluation.violations) = violations.into_iter().partition(stood);
     }
 
-    /// Returns whether to ask a policy that matches: it is about the Service, or its word on that
-    /// is to be tried.
+    /// Returns true if a matching policy is to be asked: its `about` covers the Service, or the
+    /// harness is checking what its `about` claims.
     fn would_ask(&self, policy: &Policy, subject: &Subject<'_>) -> bool {
         self.thorough || subject.concerns(policy)
     }
@@ -384,13 +385,13 @@ impl Admission {
     ) -> Outcome {
         let mut patched = Patched::new(request);
         let improve = |&policy: &&'a Policy| {
-            // A Service that others have patched may be one that this policy judges.
+            // Checked for each policy in turn, because earlier patches may bring it into `about`.
             if !self.would_ask(policy, subject) {
                 return None;
             }
             let mut evaluation = Evaluation::of(policy, Function::Mutate);
             let answer = evaluation.time(subject.ask(policy, Entry::Mutate, deadline));
-            let answer = answer.and_then(|mutation| subject.hear(policy, mutation));
+            let answer = answer.and_then(|mutation| subject.check_about(policy, mutation));
             match answer.and_then(|mutation| {
                 patched
                     .apply(subject, mutation.patch.clone())
@@ -410,8 +411,8 @@ impl Admission {
     }
 }
 
-/// Says of violations that a default of the host brings, and nobody's configuration, where they
-/// come from.
+/// Adds a hint to violations that occur only because the host assumed an environment. Asks the
+/// policy once more, without that environment, to find them.
 fn blame_default(
     evaluation: &mut Evaluation,
     policy: &Policy,

@@ -1,5 +1,5 @@
-//! Patches of several policies, composed: each policy sees the object as patched so far, and an
-//! answer that doesn't fit is dropped whole.
+//! Composes the patches of several policies: each policy sees the object as patched so far, and a
+//! patch that doesn't apply is dropped as a whole.
 //!
 //! A patch that would make the API server answer 500 never leaves the host: every operation is
 //! applied here first.
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 /// The parts of an object that a patch may touch. Status and managedFields are others' to write.
 const WRITABLE: [&str; 3] = ["/spec", "/metadata/labels", "/metadata/annotations"];
 
-/// The object and what was done to it.
+/// The object as patched so far, and the operations that were applied.
 pub(super) struct Patched<'a> {
     request: &'a AdmissionRequest<'a>,
     /// Parsed when the first patch comes.
@@ -101,8 +101,8 @@ impl<'a> Patched<'a> {
     }
 }
 
-/// `metadata`, where a raw object has none that a patch could write to. Policies see no difference
-/// to an empty one.
+/// Returns an operation that adds `metadata`, if a patch writes to it and a raw object has none.
+/// Policies see an absent `metadata` as an empty one.
 fn complete(object: &Value, operations: &[Value]) -> Vec<Value> {
     let is_missing = object.get("metadata").is_none_or(Value::is_null);
     let writes = |operation: &Value| {
@@ -117,7 +117,7 @@ fn complete(object: &Value, operations: &[Value]) -> Vec<Value> {
         .collect()
 }
 
-/// An operation of RFC 6902.
+/// Converts an operation to RFC 6902.
 pub(super) fn to_json(operation: PatchOperation) -> Result<Value, EvaluationError> {
     let (op, PatchValue { path, value }) = match operation {
         PatchOperation::Add(value) => ("add", value),
@@ -151,7 +151,8 @@ fn check_path(path: &str) -> Result<(), EvaluationError> {
     )))
 }
 
-/// An answer that can't be used. Errors repeat parts of the patch, and are cut.
+/// Makes the error for an answer that can't be used. Parser errors quote the patch, so they are
+/// cut.
 fn answer(problem: &str, error: impl std::fmt::Display) -> EvaluationError {
     EvaluationError::Answer(format!("{problem}: {}", excerpt(&error.to_string())))
 }

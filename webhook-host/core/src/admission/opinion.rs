@@ -1,9 +1,8 @@
 //! The opinion of one policy on one review, as it is recorded and compared.
 //!
-//! Two opinions say the same when they find the same offences (rule, key, field), tell the same
-//! warnings, and patch alike. Messages are for people, and differ between versions without a
-//! difference in judgement. Violations count before mode is applied: whom they are told is the
-//! manifest's business and the same on both sides.
+//! Two opinions are equal if they have the same violations (rule, key, field), the same warnings
+//! and the same patch. Messages are not compared, because they may be reworded between versions.
+//! Violations are compared before mode is applied, because both sides have the same mode.
 
 use super::mutation;
 use super::outcome::Evaluation;
@@ -18,10 +17,10 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Opinion {
-    /// Violations that count.
+    /// Violations that were not ratcheted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub violations: Vec<Offence>,
-    /// Violations that the old object has too, and that the update may keep.
+    /// Violations that the old object has too and that the update may keep (ratchet).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Offence>,
     /// The policy's own warnings.
@@ -35,12 +34,12 @@ pub struct Opinion {
     pub error: Option<Failure>,
 }
 
-/// One violation.
+/// One violation, as it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offence {
     /// Such as `S02`.
     pub rule: String,
-    /// Names the offence independent of its index.
+    /// Names the violation by content and not by index.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub key: String,
     /// JSON path from the Service's root.
@@ -62,7 +61,7 @@ pub struct Failure {
 /// The difference between the opinions of a next version and of the live one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Divergence {
-    /// It doesn't.
+    /// Both say the same.
     Same,
     /// It finds violations where the live one finds none.
     Stricter,
@@ -103,7 +102,7 @@ impl Opinion {
         }
     }
 
-    /// In a few words, for a log line: `denies S02 spec.ports[0].nodePort`.
+    /// Summarizes the opinion for a log line: `denies S02 spec.ports[0].nodePort`.
     pub fn summary(&self) -> String {
         if let Some(error) = &self.error {
             return format!("no verdict ({})", error.kind);
@@ -150,7 +149,7 @@ impl Opinion {
     }
 }
 
-/// The part of an offence that is compared: rule, key, field.
+/// The part of a violation that is compared: rule, key, field.
 pub type Found<'a> = (&'a str, &'a str, &'a str);
 
 impl Offence {

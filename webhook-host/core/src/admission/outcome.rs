@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Everything that came of one review.
+/// The result of one review.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// The answer.
@@ -29,7 +29,7 @@ pub struct Outcome {
     /// description.
     pub matched: bool,
     /// The opinions of the policies that were asked, in the order of the policies: those that match
-    /// and judge such a Service.
+    /// and whose `about` covers the Service.
     pub evaluations: Vec<Evaluation>,
 }
 
@@ -40,9 +40,9 @@ pub struct Evaluation {
     pub policy: Arc<str>,
     /// The function that was asked.
     pub function: Function,
-    /// Violations that count, before mode is applied.
+    /// Violations that were not ratcheted; mode is applied later.
     pub violations: Vec<Violation>,
-    /// Violations that the old object has too, and that the update may keep.
+    /// Violations that the old object has too and that the update may keep (ratchet).
     pub kept: Vec<Violation>,
     /// The policy's own warnings.
     pub warnings: Vec<String>,
@@ -59,11 +59,11 @@ pub struct Evaluation {
 /// `response` of an AdmissionReview v1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdmissionResponse {
-    /// The request's.
+    /// The request's uid.
     pub uid: String,
     /// True if the request may go on.
     pub allowed: bool,
-    /// Why not.
+    /// The reason, if it is not allowed.
     pub denial: Option<Denial>,
     /// JSON Patch (RFC 6902) text; `None`: no change.
     pub patch: Option<String>,
@@ -134,7 +134,7 @@ struct WireDetails<'a> {
 }
 
 impl Evaluation {
-    /// Nothing found yet.
+    /// Starts an evaluation without findings.
     pub(super) fn of(policy: &Policy, function: Function) -> Self {
         Self {
             policy: Arc::clone(policy.name()),
@@ -149,7 +149,7 @@ impl Evaluation {
         }
     }
 
-    /// Adds the time of an answer to the policy's.
+    /// Adds the time that an answer took, and returns its verdict.
     pub(super) fn time(&mut self, answer: Answer) -> Result<Verdict, EvaluationError> {
         self.elapsed += answer.elapsed;
         answer.verdict
@@ -157,7 +157,7 @@ impl Evaluation {
 }
 
 impl AdmissionResponse {
-    /// Allows the request, without a word.
+    /// Allows the request without a message.
     pub fn allow(uid: &str) -> Self {
         Self {
             uid: uid.to_owned(),

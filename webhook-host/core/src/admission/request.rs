@@ -8,13 +8,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// The only version there is since Kubernetes 1.22, and the only one spoken here.
+/// The only version since Kubernetes 1.22, and the only one that is supported here.
 const API_VERSION: &str = "admission.k8s.io/v1";
 
 /// Bytes of a request's uid, which is echoed and logged. An API server's is a UUID, of 36.
 const MAX_UID: usize = 128;
 
-/// Why a body is no AdmissionReview that this host can answer: the client's mistake, HTTP 400.
+/// The reason why a body is no AdmissionReview that this host can answer (HTTP 400).
 #[derive(Debug, thiserror::Error)]
 pub enum ReviewError {
     /// Not JSON, or a member of the envelope has the wrong type. What the parser quotes of the body
@@ -37,10 +37,6 @@ pub enum ReviewError {
     #[error("request.uid: expected at most {MAX_UID} bytes, found {0}; an API server sends 36")]
     Uid(usize),
 }
-
-/// Bytes of a uid; an API server's is a UUID. What has a longer one is no review as API servers
-/// send it.
-const UID: usize = 128;
 
 /// The whole envelope.
 #[derive(Deserialize)]
@@ -82,7 +78,7 @@ pub struct AdmissionRequest<'a> {
     /// Empty while the name is to be generated, and on the deletion of a collection.
     #[serde(borrow, default)]
     pub name: Option<Cow<'a, str>>,
-    /// Where the object is.
+    /// The object's namespace; absent for cluster-scoped objects.
     #[serde(borrow, default)]
     pub namespace: Option<Cow<'a, str>>,
     /// The operation.
@@ -180,7 +176,7 @@ impl<'a> AdmissionRequest<'a> {
         let is_known = review.kind == "AdmissionReview" && review.api_version == API_VERSION;
         review
             .request
-            .filter(|request| is_known && request.uid.len() <= UID)
+            .filter(|request| is_known && request.uid.len() <= MAX_UID)
     }
 
     /// The namespace, empty when there is none.

@@ -2,7 +2,8 @@
 //!
 //! A candidate sees what its live policy saw: the same request, set, inventory and time, and in the
 //! mutating phase the object as the live policies before it patched it. Nothing of what it says
-//! reaches the answer. Called after the answer is sent.
+//! reaches the answer. Called by the host's `observers`, to which the review is handed before its
+//! answer is written.
 
 use super::break_glass::Glass;
 use super::mutation::Patched;
@@ -34,13 +35,14 @@ struct Again<'a> {
     subject: Subject<'a>,
     patched: Patched<'a>,
     carried: bool,
-    /// For each candidate; its own limits hold all the same.
+    /// The time for each candidate, in addition to its own limits.
     patience: Duration,
 }
 
 impl Admission {
-    /// Asks each candidate that has a say, or whose live policy has, as of the time when the
-    /// request arrived and with the inventory that the live policies saw.
+    /// Asks each candidate that matches. Uses the time when the request arrived and the inventory
+    /// that the live policies saw. Also returns candidates that don't match, if their live policies
+    /// do.
     pub fn shadow(
         &self,
         inventory: &Inventory,
@@ -50,7 +52,7 @@ impl Admission {
         patience: Duration,
         live: &Outcome,
     ) -> Vec<Shadowed> {
-        // Nobody was asked: no candidate is better informed.
+        // No live policy was asked, so there is nothing to compare.
         if self.candidates.is_empty() || live.exemption.is_some() || live.malformed.is_some() {
             return vec![];
         }
@@ -125,7 +127,7 @@ impl Again<'_> {
         }
     }
 
-    /// As `Admission::mutate` does it, but the patch is only tried.
+    /// Asks the candidate's `mutate` and tries its patch without applying it.
     fn improve(&mut self, candidate: &Policy, deadline: Deadline) -> Evaluation {
         let mut evaluation = Evaluation::of(candidate, self.function);
         let answer = evaluation.time(self.subject.ask(candidate, Entry::Mutate, deadline));
@@ -142,7 +144,7 @@ impl Again<'_> {
         evaluation
     }
 
-    /// Applies the live policy's patch, which stands.
+    /// Applies the live policy's patch, so that later candidates see it.
     fn follow(&mut self, live: Option<&Evaluation>) {
         if let Some(live) = live.filter(|live| !live.patch.is_empty()) {
             // It fitted when it was applied first.

@@ -12,14 +12,14 @@ use crate::service::{self, Malformed};
 use serde_json::value::RawValue;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A review that is put together once and lent to each policy, with that part of the context which
-/// the policy asked for. What some policy asked for is kept and moved in and out, never copied.
+/// One review, which all policies are asked about in turn. Each part of the context is looked up
+/// once, swapped into the review for a policy that asks for it, then swapped out.
 pub(super) struct Subject<'a> {
     view: View<'a>,
     review: Review,
     about: About,
     context: Parts,
-    /// As an update from old to old; made when the first policy ratchets.
+    /// The review of an update from old to old; made when the first policy ratchets.
     old: Option<Box<Old>>,
 }
 
@@ -95,7 +95,7 @@ impl<'a> Subject<'a> {
         self.review.old_service.as_ref()
     }
 
-    /// Returns whether the policy may have something to say about the object, as patched so far.
+    /// Returns true if the policy's `about` covers the object, as patched so far.
     pub(super) fn concerns(&self, policy: &Policy) -> bool {
         policy.is_about(
             self.about,
@@ -104,9 +104,8 @@ impl<'a> Subject<'a> {
         )
     }
 
-    /// An opinion on a Service that the policy is not about would not have been asked for by a
-    /// webhook.
-    pub(super) fn hear(
+    /// Rejects an opinion on a Service outside `about`: the webhook would never have asked for it.
+    pub(super) fn check_about(
         &self,
         policy: &Policy,
         verdict: Verdict,
@@ -125,7 +124,7 @@ impl<'a> Subject<'a> {
         Err(EvaluationError::Answer(PROBLEM.to_owned()))
     }
 
-    /// The object as patched so far.
+    /// Replaces the object by a patched one.
     pub(super) fn replace(&mut self, mut service: Service) {
         adopt(&mut service, &self.review.namespace.name);
         self.about = about::about(&service, self.review.old_service.as_ref());
@@ -138,7 +137,7 @@ impl<'a> Subject<'a> {
         ask(review, parts, policy, &self.view, entry, deadline)
     }
 
-    /// Asks `validate` once more, as if nobody had said whether the cluster is a cloud.
+    /// Asks `validate` once more, with the kind of cluster unknown.
     pub(super) fn ask_without_environment(
         &mut self,
         policy: &Policy,
@@ -183,7 +182,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Asks a policy, lending it the review with those parts of the context that it asked for.
+/// Asks a policy about the review, with those parts of the context that it asked for.
 fn ask(
     review: &mut Review,
     parts: &mut Parts,
@@ -219,8 +218,7 @@ impl Parts {
         }
     }
 
-    /// Exchanges what the policy asked for with what stands in the review; done twice, it is
-    /// undone.
+    /// Swaps the parts that the policy asked for with those in the review. A second call undoes it.
     fn swap(&mut self, review: &mut Review, policy: &Policy) {
         if let (true, Some(namespace)) = (policy.needs(Context::Namespace), &mut self.namespace) {
             std::mem::swap(namespace, &mut review.namespace);
@@ -261,7 +259,7 @@ fn parse(object: Option<&RawValue>, namespace: &str) -> Result<Option<Service>, 
     Ok(Some(service))
 }
 
-/// The request says where an object is; a raw manifest may not.
+/// Fills in the request's namespace, which a raw manifest may lack.
 fn adopt(service: &mut Service, namespace: &str) {
     if service.metadata.namespace.is_empty() {
         namespace.clone_into(&mut service.metadata.namespace);

@@ -22,7 +22,8 @@ pub(super) fn line(policy: &str, violation: &Violation) -> String {
     clean_cut(&format!("[{policy}] {sentence}"), MAX_LINE)
 }
 
-/// A text of somebody else, cut and escaped. Cutting comes first, so that nothing large is escaped.
+/// Cuts and escapes a text of a client or a guest. Cutting comes first, so that nothing large is
+/// escaped.
 pub(super) fn clean_cut(text: &str, most: usize) -> String {
     let cut_text = cut(text, most);
     let clean = printable(&cut_text);
@@ -34,7 +35,7 @@ pub(super) fn clean_cut(text: &str, most: usize) -> String {
     }
 }
 
-/// At most so many characters, as API servers count them, with an ellipsis where some were cut.
+/// Cuts a text to a number of characters, as API servers count them, with an ellipsis for the rest.
 pub(super) fn cut_to_characters(text: String, most: usize) -> String {
     match text.char_indices().nth(most.saturating_sub(1)) {
         Some((end, _)) if text.chars().count() > most => format!("{}…", &text[..end]),
@@ -42,7 +43,7 @@ pub(super) fn cut_to_characters(text: String, most: usize) -> String {
     }
 }
 
-/// Order of field paths in which `ports[2]` comes before `ports[10]`.
+/// Compares field paths so that `ports[2]` comes before `ports[10]`.
 pub(super) fn by_path(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a, b);
     loop {
@@ -59,7 +60,7 @@ pub(super) fn by_path(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// The digits at the beginning, or what stands before the first digit.
+/// Splits off the digits at the beginning, or the text before the first digit.
 fn part(text: &str) -> (&str, &str) {
     let digits = text.starts_with(|c: char| c.is_ascii_digit());
     text.split_at(

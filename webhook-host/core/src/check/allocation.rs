@@ -1,11 +1,11 @@
 //! The fields that only the API server decides when it stores a Service: node ports, the
 //! health-check node port, cluster IPs.
 //!
-//! A manifest leaves them out, and policies are asked about the object that has them. So `check`
-//! asks about several objects that the API server could make of a manifest, and compares the
-//! verdicts. The rules are those of Kubernetes' `pkg/registry/core/service/storage/alloc.go`.
-//! Nothing here knows a policy: numbers at which a verdict can change stand in the settings of the
-//! loaded policies, and these are tried.
+//! A manifest leaves them out, but policies see the object that has them. Therefore `check` asks
+//! about several objects that the API server could make of a manifest, and compares the verdicts.
+//! The rules are those of Kubernetes' `pkg/registry/core/service/storage/alloc.go`. No policy is
+//! named here: the numbers at which a verdict can change are those in the settings of the loaded
+//! policies, and these are tried.
 
 use crate::contract::review::PortRange;
 use serde_json::{Map, Value, json};
@@ -76,7 +76,7 @@ impl Allocation {
         !self.groups.is_empty() || self.health_check
     }
 
-    /// Paths of the node ports that the API server chooses.
+    /// Returns the paths of the node ports that the API server chooses.
     pub(super) fn fields(&self) -> BTreeSet<String> {
         let ports = self
             .groups
@@ -91,8 +91,8 @@ impl Allocation {
             .collect()
     }
 
-    /// Ways in which the API server may decide: from every stretch of the range in which verdicts
-    /// can't change.
+    /// Returns choices that the API server may make: at least one from each part of the node port
+    /// range in which verdicts can't change.
     pub(super) fn choices<'a>(
         &self,
         range: PortRange,
@@ -100,7 +100,7 @@ impl Allocation {
     ) -> Vec<Choice> {
         let numbers = match self.has_ports() {
             true => numbers(range, settings),
-            // Two, so that both families come up.
+            // Two choices, so that both address families are tried.
             false => vec![
                 range.from;
                 if self.cluster_ip {
@@ -162,8 +162,8 @@ impl Allocation {
     }
 }
 
-/// Ports without a node port, by the number of the port. One whose number has a node port elsewhere
-/// gets that one, which [`share`] has filled in before.
+/// Returns the ports without a node port, by the number of the port. [`share`] has filled in those
+/// whose number has a node port elsewhere.
 fn unset_ports(spec: &Value) -> Vec<Vec<usize>> {
     let mut groups = BTreeMap::<i64, Vec<usize>>::new();
     for (index, port) in ports(spec)
@@ -276,8 +276,8 @@ fn carry_node_ports(spec: &mut Map<String, Value>, old: &Value) {
     }
 }
 
-/// Numbers of which one lies in every stretch of the range that the settings' numbers make, ends
-/// first.
+/// Returns numbers of which at least one lies in each part into which the settings' numbers divide
+/// the range, the ends first.
 fn numbers<'a>(range: PortRange, settings: impl Iterator<Item = &'a Value>) -> Vec<u16> {
     let (from, to) = (range.from, range.to);
     let mut known = BTreeSet::from([from, to]);
@@ -305,7 +305,7 @@ fn numbers<'a>(range: PortRange, settings: impl Iterator<Item = &'a Value>) -> V
         .collect()
 }
 
-/// Every port number in the settings, also in texts such as `30000-30100`.
+/// Returns every port number in the settings, also in texts such as `30000-30100`.
 fn collect(settings: &Value, known: &mut BTreeSet<u16>) {
     match settings {
         Value::Number(number) => known.extend(

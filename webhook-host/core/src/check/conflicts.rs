@@ -1,4 +1,4 @@
-//! Node ports that several Services of one input ask for.
+//! Node ports that several Services of one input request.
 //!
 //! The API server gives each to one of them, and refuses the other. Health-check node ports are
 //! TCP.
@@ -23,11 +23,11 @@ struct Holder {
     field: String,
 }
 
-/// Holders of one node port that are kept: one of each protocol will do.
+/// The holders of one node port that are remembered: one for each protocol is enough.
 const MAX_HOLDERS: usize = 3;
 
 impl NodePorts {
-    /// Adds what a Service asks for to what is taken, and says where both collide.
+    /// Adds the node ports of a Service, and reports in `subject` each that is taken.
     pub(super) fn add(&mut self, subject: &mut Subject, service: &Value, located: &Located) {
         let own = subject.service.clone().unwrap_or_default();
         for (field, number, protocol) in asked(service) {
@@ -62,7 +62,7 @@ impl NodePorts {
 
 const HEALTH_CHECK: &str = "spec.healthCheckNodePort";
 
-/// Field, number and protocol of each node port that is live for the type.
+/// Returns field, number and protocol of each node port that has an effect for the type.
 fn asked(service: &Value) -> Vec<(String, i64, String)> {
     let spec = &service["spec"];
     let kind = spec["type"].as_str().unwrap_or_default();

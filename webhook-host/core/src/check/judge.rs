@@ -1,9 +1,8 @@
 //! One Service, judged as the cluster would: defaulted, mutated, completed by what the API server
 //! allocates, validated.
 //!
-//! Where the API server's choice matters, several choices are judged. What all of them have in
-//! common is certain; what only some bring is a warning that says so. Nothing is said where no
-//! choice makes a difference.
+//! If the API server's choice matters, several choices are judged. A finding that all of them have
+//! is certain; one that only some have is a warning that says so.
 
 use super::allocation::{self, Allocation, Choice};
 use super::{defaults, owned};
@@ -27,7 +26,7 @@ use std::time::{Duration, SystemTime};
 /// verdict.
 const RETRIES: usize = 3;
 
-/// Nobody waits at the other end; the policies' own limits still hold.
+/// Long, because no request waits; the policies' own limits still hold.
 const MAX_EVALUATION: Duration = Duration::from_secs(30);
 
 /// Namespace and name.
@@ -47,9 +46,9 @@ pub(super) struct Judge<'a> {
     pub(super) now: SystemTime,
     /// The Services that they replace, with the API server's defaults.
     pub(super) old: OldServices,
-    /// Namespaces of which it was said that their labels are not known.
+    /// Namespaces whose unknown labels were reported already.
     pub(super) unknown: BTreeSet<String>,
-    /// Some policy misses its deadline whenever it is asked.
+    /// True if some policy misses its deadline whenever it is asked.
     pub(super) is_slow: Cell<bool>,
 }
 
@@ -89,8 +88,8 @@ pub(super) fn key(service: &Value, default_namespace: &str) -> Key {
 }
 
 impl Request<'_> {
-    /// The request once the API server has chosen, first for the old object, as it did when that
-    /// was stored. Returns what was left to choose for the new one, too.
+    /// Returns the request after the API server's choice, which it made first for the old object,
+    /// when that was stored. Also returns the choice that is left for the new one.
     fn complete(&self, choice: Choice, range: PortRange) -> (Allocation, Self) {
         let (mut world, mut choice) = (self.clone(), choice);
         if let Some(old) = &self.old {
@@ -107,7 +106,7 @@ impl Request<'_> {
 }
 
 impl Judge<'_> {
-    /// Judges one Service. Returns it with the API server's defaults, too.
+    /// Judges one Service. Also returns it with the API server's defaults.
     pub(super) fn judge(&mut self, source: &str, located: &Located) -> (Subject, Value) {
         let mut service = located.value();
         let key = key(&service, self.namespace);
@@ -198,8 +197,8 @@ impl Judge<'_> {
         Ok(())
     }
 
-    /// Asks about every object that the API server may make of the Service, and says what is
-    /// certain and what is not.
+    /// Reviews every object that the API server may make of the Service, and separates the findings
+    /// that are certain from those that are not.
     fn validate(&self, request: &Request<'_>, subject: &mut Subject) -> Result<(), String> {
         let range = self.admission.inventory().view().cluster().node_ports;
         let (left, _) = request.complete(Choice::first(range), range);
@@ -341,7 +340,7 @@ impl Judge<'_> {
             .flat_map(|evaluation| self.findings(evaluation, located))
             .collect();
         if outcome.response.allowed {
-            // Somebody who may do so broke the glass.
+            // Break-glass excused these denials.
             for finding in findings
                 .iter_mut()
                 .filter(|finding| finding.level == Level::Error)
@@ -399,8 +398,7 @@ impl Judge<'_> {
             .collect()
     }
 
-    /// Once for each namespace: which of the policies that were asked go by labels that are not
-    /// known.
+    /// Reports, once for each namespace, the policies that select by labels which are not known.
     fn unknown_labels(
         &mut self,
         namespace: &str,
@@ -507,7 +505,7 @@ fn found(level: Level, policy: &str, violation: &Violation, located: &Located) -
     }
 }
 
-/// A policy's own warning. Its field stands at the beginning of the text.
+/// Makes a finding of a policy's own warning, which begins with the field.
 fn warned(policy: &str, warning: &str, located: &Located) -> Finding {
     let (field, message) = split_field(warning);
     Finding {
@@ -519,7 +517,7 @@ fn warned(policy: &str, warning: &str, located: &Located) -> Finding {
     }
 }
 
-/// The path of a field at the beginning of a text, and the rest; no field where there is none.
+/// Splits off the path of a field at the beginning of a text; empty if there is none.
 fn split_field(text: &str) -> (&str, &str) {
     let mut quoted = false;
     let end = text.find(|c: char| {
@@ -537,7 +535,7 @@ fn split_field(text: &str) -> (&str, &str) {
     }
 }
 
-/// The findings of the host itself: about break-glass.
+/// Returns the findings of the host itself, about break-glass.
 fn of_host(outcome: &Outcome, located: &Located) -> Vec<Finding> {
     const HOST: &str = "[sallyport] ";
     let causes = outcome
@@ -566,7 +564,7 @@ fn of_host(outcome: &Outcome, located: &Located) -> Vec<Finding> {
     denials.chain(warnings).collect()
 }
 
-/// The finding about the object as a whole: it is no Service, or no policy is asked.
+/// Returns the finding about the object as a whole: it is no Service, or no policy is asked.
 fn whole(outcome: &Outcome, located: &Located) -> Option<Finding> {
     if let Some(malformed) = &outcome.malformed {
         let finding = Finding::unjudged(
@@ -595,8 +593,8 @@ fn whole(outcome: &Outcome, located: &Located) -> Option<Finding> {
     })
 }
 
-/// Names a finding, whatever numbers its message holds: level, policy, rule, field, and which of
-/// several alike.
+/// Identifies a finding without its message: level, policy, rule, field, and a number among equal
+/// ones.
 type Identity<'a> = (Level, &'a str, &'a str, &'a str, usize);
 
 fn identified(world: &World) -> Vec<(Identity<'_>, &Finding)> {
@@ -626,7 +624,7 @@ fn identified(world: &World) -> Vec<(Identity<'_>, &Finding)> {
     world.findings.iter().map(identify).collect()
 }
 
-/// Separates the findings that every world has from those that some have.
+/// Separates the findings of all choices from those of some.
 fn compare(worlds: &[World]) -> (Vec<Finding>, Vec<Finding>) {
     let mut all = BTreeMap::<Identity<'_>, Vec<&Finding>>::new();
     let mut order = vec![];

@@ -1,5 +1,5 @@
-//! Tells Services from what looks like one: a `kind` in another case, a missing or wrong
-//! `apiVersion`.
+//! Recognises objects that look like Services and are none: a `kind` in another case, a missing or
+//! wrong `apiVersion`.
 
 use crate::yaml::Located;
 
@@ -16,7 +16,7 @@ pub(super) fn is_namespace(object: &Located) -> bool {
     text(object, "apiVersion") == Some("v1") && text(object, "kind") == Some("Namespace")
 }
 
-/// Why an object that looks like a Service is none; `None` for objects of other kinds.
+/// Returns the reason why an object that looks like a Service is none; `None` for other kinds.
 pub(super) fn misnamed(object: &Located) -> Option<String> {
     let (version, kind) = (text(object, "apiVersion")?, text(object, "kind")?);
     let looks = match group(version) {
@@ -82,15 +82,14 @@ fn group(version: &str) -> Group {
     }
 }
 
-/// Within so many edits, whatever its case.
+/// Returns true if two texts are within a number of edits, ignoring case.
 fn named_like_service(kind: &str, edits: usize) -> bool {
     let kind = kind.trim().to_lowercase();
     KINDS.contains(&kind.as_str())
         || edits > 0 && strsim::damerau_levenshtein(&kind, KINDS[0]) <= edits
 }
 
-/// A spec with ports that lead somewhere or with a type of Service; of the kinds in core/v1, no
-/// other has one.
+/// Returns true for a spec with ports or with a Service type, which no other kind in core/v1 has.
 fn has_service_spec(object: &Located) -> bool {
     let Some(spec) = object.get("spec") else {
         return false;

@@ -1,7 +1,7 @@
 //! The Services in manifests, as `kubectl apply` would find them.
 //!
 //! Objects of other kinds are counted and left alone. An object that looks like a Service and is
-//! none for `kubectl` is an error: it would pass unjudged otherwise.
+//! none for `kubectl` is an error: otherwise it would pass without a review.
 
 use super::likeness;
 use crate::report::check::{Finding, Subject};
@@ -15,21 +15,21 @@ use std::io;
 pub struct Manifests {
     /// Services, each with its file.
     pub services: Vec<(String, Located)>,
-    /// Files that can't be read, and what looks like a Service and is none.
+    /// Findings for files that can't be read, and for objects that look like Services and are none.
     pub unread: Vec<Subject>,
-    /// Namespaces, each with its file: policies may go by their labels.
+    /// Namespaces, each with its file: policies may select by their labels.
     pub namespaces: Vec<(String, Located)>,
     /// Objects of other kinds.
     pub ignored: usize,
 }
 
 impl Manifests {
-    /// Objects of other kinds in words: `1 other object`.
+    /// Counts the objects of other kinds in words: `1 other object`.
     pub fn others(&self) -> String {
         counted(self.ignored + self.namespaces.len(), "other object")
     }
 
-    /// Takes in the content of a file; where it could not be read, why.
+    /// Adds the content of a file, or the reason why it could not be read.
     pub fn add(&mut self, source: &str, bytes: io::Result<Vec<u8>>) {
         let bytes = match bytes {
             Ok(bytes) => bytes,

@@ -1,7 +1,7 @@
 //! Check: judges the Services in plain manifests as a cluster would, before they get there.
 //!
-//! Each Service is given the API server's defaults, `/mutate`'s patches, what the API server
-//! allocates and `/validate`'s judgement, through [`Admission`], as a cluster's host does. A
+//! Each Service takes the API server's defaults, the patches of `/mutate`, the fields that the API
+//! server allocates, and the review of `/validate`, through [`Admission`], as in a cluster. A
 //! verdict that only allocation decides is reported as uncertain. The caller reads the files and
 //! says what time it is.
 
@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The circumstances in which manifests are judged.
+/// The policies, inventory and user with which manifests are judged.
 pub struct Circumstances<'a> {
     /// The policies, and the inventory that they see.
     pub admission: &'a Admission,
@@ -42,7 +42,7 @@ pub struct Circumstances<'a> {
     pub now: SystemTime,
     /// The Services as they are now: those in it are judged as updates, the others as new.
     pub old: &'a Manifests,
-    /// Learns after each Service how many of how many are judged.
+    /// Called after each Service with the number of judged Services and of all.
     pub progress: &'a mut dyn FnMut(usize, usize),
 }
 
@@ -93,8 +93,8 @@ fn old_services(old: &Manifests, namespace: &str) -> judge::OldServices {
     services.collect()
 }
 
-/// Takes over the labels of Namespaces, but for those that the configuration has. Returns those
-/// that can't be read.
+/// Adds the labels of Namespaces that the configuration lacks. Returns findings for those that
+/// can't be read.
 pub fn namespaces(found: &[(String, Located)], inventory: &mut InventoryData) -> Vec<Subject> {
     let (mut known, mut unread) = (BTreeMap::new(), vec![]);
     for (source, located) in found {

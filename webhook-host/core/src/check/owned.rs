@@ -1,15 +1,15 @@
 //! `metadata.managedFields` as the API server writes them for `kubectl apply` or `create`: which
 //! fields the client set.
 //!
-//! Policies tell a node port that a client chose from one that was allocated by them, and a
-//! manifest has none. The API server records what it defaults as if the client had set it, and
-//! never what it allocates (seen on 1.20 and 1.36).
+//! Policies use them to distinguish a node port that a client chose from an allocated one, and a
+//! manifest has no managedFields. The API server records what it defaults as if the client had set
+//! it, and never what it allocates (seen on 1.20 and 1.36).
 
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// Writes down that the client set all that stands in the spec. An object that has managedFields
-/// keeps them. A node port that an update leaves as it was stays whose it was.
+/// Records that the client set every field of the spec. An object that has managedFields keeps
+/// them. A node port that an update leaves unchanged keeps its owner.
 pub(super) fn write(service: &mut Value, old: Option<&Value>) {
     let Some(spec) = service["spec"].as_object() else {
         return;
@@ -79,7 +79,7 @@ fn key(port: &Map<String, Value>) -> String {
     format!(r#"k:{{"port":{number},"protocol":"{protocol}"}}"#)
 }
 
-/// The node ports that no client of an object chose, by its managedFields.
+/// Returns the node ports that no client of an object chose, by its managedFields.
 fn allocated(object: &Value) -> BTreeSet<NodePort> {
     let managed = &object["metadata"]["managedFields"];
     let ports = object["spec"]["ports"]

@@ -1,8 +1,8 @@
 //! Refusals by the API server itself, whatever the policies say: unknown fields, for which `kubectl
 //! apply` is strict, and values that its own validation rejects.
 //!
-//! Only what every version of Kubernetes that is still supported refuses is said, and nothing about
-//! a Service that does not decode: that is the admission's to say (rule S16).
+//! Reports only what every supported version of Kubernetes refuses, and nothing about a Service
+//! that does not decode: `admission` reports that (rule S16).
 
 mod fields;
 mod names;
@@ -15,7 +15,7 @@ use crate::yaml::Located;
 use k8s_openapi::api::core::v1::Service;
 use validation::Refusals;
 
-/// The author of these findings, where a policy's name stands otherwise.
+/// The author of these findings, in place of a policy's name.
 const API_SERVER: &str = "kubernetes";
 
 /// Returns what the API server refuses in a Service that is about to be created.

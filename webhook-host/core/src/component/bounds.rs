@@ -2,12 +2,12 @@
 //! compiled.
 //!
 //! A compiler takes memory and time for more than the bytes of its input: a function of 46 KB with
-//! thousands of local variables and loops takes gigabytes. So whatever can make compiling dear has
-//! a bound here, far above what the largest honest component has: one that carries a JavaScript
-//! engine (12 MB, the numbers below). A child process with limits compiles what passes; see
-//! `child`. These bounds are there to say beforehand, and by name, what is wrong.
+//! thousands of local variables and loops takes gigabytes. So each part that can make compiling
+//! expensive has a bound here, far above what the largest honest component has: one that carries a
+//! JavaScript engine (12 MB, the numbers below). A child process with limits compiles what passes;
+//! see `child`. These bounds exist to name the problem before that.
 //!
-//! Reading takes memory for the parts counted here alone, and time proportional to the file. Asked
+//! Reading takes memory for the parts counted here alone, and time proportional to the file. Called
 //! by `component`.
 
 use super::ComponentError;
@@ -16,12 +16,12 @@ use wasmparser::{
     ValidatorResources, WasmModuleResources as _,
 };
 
-/// Something countable of a component and the most of it.
+/// A countable part of a component, and its limit.
 struct Bound {
-    /// In the plural.
+    /// Its name in the plural.
     noun: &'static str,
     most: u64,
-    /// The way out.
+    /// The fix.
     fix: &'static str,
 }
 
@@ -164,11 +164,11 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// Begins with a component of so many bytes.
+    /// Starts counting for a component with this number of bytes.
     ///
     /// # Errors
     ///
-    /// When that is too much.
+    /// When these are too many bytes.
     pub(super) fn new(bytes: usize) -> Result<Self, ComponentError> {
         SIZE.check(bytes as u64)?;
         Ok(Self::default())
@@ -178,7 +178,7 @@ impl Bounds {
     ///
     /// # Errors
     ///
-    /// When there is too much of something.
+    /// When a part exceeds its limit.
     pub(super) fn add(
         &mut self,
         payload: &Payload<'_>,
@@ -242,7 +242,7 @@ impl Bound {
     }
 }
 
-/// Checks what makes compiling one function dear.
+/// Checks the parts that make compiling one function expensive.
 pub(super) fn check_function(
     function: &FuncToValidate<ValidatorResources>,
     body: &FunctionBody<'_>,

@@ -3,8 +3,8 @@
 //!
 //! Role: decides whether a file can be a policy, and says why not. Everything but the bodies of
 //! functions is validated here, since types are not known otherwise; `bounds` refuses what would be
-//! dear to compile. Invariant: a [`PolicyComponent`] imports no function but the contract's `log`,
-//! exports the contract's `policy`, and its settings are of a type that manifests can write.
+//! expensive to compile. Invariant: a [`PolicyComponent`] imports no function but the contract's
+//! `log`, exports the contract's `policy`, and its settings are of a type that manifests can write.
 
 mod bounds;
 mod settings_type;
@@ -17,14 +17,14 @@ use wasmparser::component_types::{ComponentEntityType, ComponentItem};
 use wasmparser::types::{Types, TypesRef};
 use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator};
 
-/// Why a file can't serve as a policy. Says what is wrong and what to do; the caller says which
-/// file.
+/// The reason why a file can't serve as a policy. Says what is wrong and what to do; the caller
+/// says which file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ComponentError {
     /// Not WebAssembly, truncated, or invalid.
     #[error("not a valid WebAssembly component: {0}")]
     Corrupt(String),
-    /// Dearer to compile than any honest policy.
+    /// More expensive to compile than any honest policy.
     #[error("not compiled: {0}")]
     Bound(String),
     /// A core module.
@@ -33,7 +33,7 @@ pub enum ComponentError {
          .cargo/config.toml does so)"
     )]
     CoreModule,
-    /// It wants to reach something.
+    /// It imports a function that policies may not call.
     #[error(
         "imports the function {0}, which no policy may; policies are pure functions and can call \
          only sallyport:policy/log (disable WASI and language-runtime features when building)"
@@ -48,7 +48,7 @@ pub enum ComponentError {
         /// The version that the component speaks.
         found: String,
     },
-    /// No policy at all.
+    /// It does not export the contract's `policy`.
     #[error(
         "exports no sallyport:policy/policy@{}; it exports {exports}. Build it against the world \
          sallyport:policy/base",
@@ -76,7 +76,7 @@ impl ComponentError {
     }
 }
 
-/// A component that can be a policy, as far as its types tell.
+/// A component whose types are those of a policy.
 pub struct PolicyComponent<'a> {
     bytes: &'a [u8],
     wit: Option<String>,
@@ -91,7 +91,7 @@ const WIT_SECTION: &str = "sallyport:wit";
 
 /// The custom section of the backstop (`policy::backstop`).
 const BACKSTOP_SECTION: &str = "sallyport:backstop";
-/// Bytes of it. Those of the shipped policies have 4 KiB at most.
+/// Bytes of the backstop's section. Those of the shipped policies have 4 KiB at most.
 const MAX_BACKSTOP: usize = 64 << 10;
 
 impl<'a> PolicyComponent<'a> {
@@ -99,7 +99,7 @@ impl<'a> PolicyComponent<'a> {
     ///
     /// # Errors
     ///
-    /// Why it can't be a policy.
+    /// When it can't be a policy; the error says why.
     pub fn read(bytes: &'a [u8]) -> Result<Self, ComponentError> {
         let corrupt =
             |error: wasmparser::BinaryReaderError| ComponentError::corrupt(&error.to_string());

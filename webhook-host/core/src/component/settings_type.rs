@@ -1,7 +1,7 @@
 //! The type of a policy's settings, read from the component's `configure` and `defaults`.
 //!
-//! A component declares types by reference, so that some bytes of it may stand for a type of any
-//! size. Here types are written out, with bounds on their parts and on their depth.
+//! A component declares types by reference, so a few bytes can declare a type of any size. This
+//! module expands types, with bounds on their parts and on their depth.
 
 use super::ComponentError;
 use crate::settings::{Integer, MAX_PARTS, Record, Type};
@@ -11,10 +11,10 @@ use wasmparser::component_types::{
 };
 use wasmparser::types::Types;
 
-/// Levels of types in types. Settings of honest policies have 4; what reads types recurses.
+/// Levels of nested types. Settings of honest policies have 4; bounded because readers recurse.
 const MAX_DEPTH: usize = 32;
 
-/// The type of the settings; `None` when the component has none.
+/// Reads the type of the settings; `None` when the component has none.
 pub(super) fn read(types: &Types) -> Result<Option<Record>, ComponentError> {
     let function = |name| match types.component_item_for_export(name)?.ty {
         ComponentEntityType::Func(id) => Some(&types[id]),
@@ -46,7 +46,7 @@ pub(super) fn read(types: &Types) -> Result<Option<Record>, ComponentError> {
     }
 }
 
-/// Writes out types, counting their parts.
+/// Expands types, counting their parts.
 struct Reader<'a> {
     types: &'a Types,
     parts: usize,

@@ -1,4 +1,4 @@
-//! The interface `description`: what a policy says of itself.
+//! The interface `description`: a policy's description of itself.
 
 use super::review::{Operation, Phase, Resource};
 #[cfg(feature = "wasmtime")]

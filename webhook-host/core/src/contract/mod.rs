@@ -1,12 +1,11 @@
 //! The contract `sallyport:policy` as Rust types, one module for each interface of
 //! `policy-wasm/wit`.
 //!
-//! Role: these values are put together once per review and handed to every policy. With the feature
+//! Role: these values are built once per review and passed to every policy. With the feature
 //! `wasmtime` they carry wasmtime's conversions, so that a component reads them directly; without
 //! it they are plain data. Invariant: names, order and types are those of the WIT files, which
 //! carry the documentation. wasmtime compares them with a component's own types when it loads it,
-//! and the shipped policies are built from the WIT files, so that no test passes where the two
-//! differ.
+//! and the shipped policies are built from the WIT files, so that tests fail if the two differ.
 //!
 //! A released record never changes: a new minor version gets a module of its own beside this one.
 

@@ -1,4 +1,4 @@
-//! The interface `verdict`: what policies answer.
+//! The interface `verdict`: a policy's answer.
 
 use super::service::Pair;
 #[cfg(feature = "wasmtime")]

@@ -1,5 +1,4 @@
-//! The current version of the objects that are known, replaced as a whole by whatever watches a
-//! cluster.
+//! The current version of the known objects, replaced as a whole by the host's watchers.
 //!
 //! Readers take the current version without a lock and keep it for a whole review; a version, once
 //! published, never changes.

@@ -34,13 +34,13 @@ pub struct ClusterData {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum EnvironmentData {
-    /// Some controller does.
+    /// Some controller serves them.
     Cloud,
-    /// None does.
+    /// No controller serves them.
     OnPrem,
 }
 
-/// Both ends belong to it; 1 to 65535.
+/// A range of ports with both ends included, within 1 to 65535.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, try_from = "RawPortRange")]
 pub struct PortRangeData {
@@ -78,11 +78,11 @@ impl Default for PortRangeData {
     }
 }
 
-/// A Node, reduced to what says who runs it.
+/// A Node, reduced to the fields that name its provider.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct NodeData {
-    /// For people.
+    /// A name for people.
     pub name: String,
     /// `spec.providerID`.
     #[serde(

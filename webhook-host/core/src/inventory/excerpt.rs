@@ -38,7 +38,7 @@ pub struct Excerpt {
 /// Nodes of one provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Nodes {
-    /// The beginning that tells the provider; absent when they have none.
+    /// The prefix that names the provider; absent when they have none.
     #[serde(
         default,
         rename = "providerID",
@@ -48,7 +48,7 @@ struct Nodes {
     count: u32,
 }
 
-/// Pods that policies can't tell apart.
+/// Pods that look the same to policies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Pods {
     labels: BTreeMap<String, String>,
@@ -100,7 +100,7 @@ impl Excerpt {
         (self.labels.as_mut(), pods)
     }
 
-    /// The inventory again, as far as a review in this namespace can see it.
+    /// Rebuilds the inventory, as far as a review in this namespace can see it.
     pub fn data(self, namespace: &str) -> InventoryData {
         let node = |nodes: Nodes| {
             let node = NodeData {
@@ -142,8 +142,8 @@ fn most(count: u32) -> usize {
 }
 
 impl Pods {
-    /// In groups. A group that two selectors select is one: Pods that are alike are selected all or
-    /// none.
+    /// The selected Pods in groups. A group that two selectors select is listed once: Pods that are
+    /// alike are selected all or none.
     fn selected(view: &View<'_>, namespace: &str, selectors: &[&[Pair]]) -> Option<Vec<Self>> {
         let mut groups = BTreeMap::<_, (Vec<ContainerPortData>, u32)>::new();
         // An empty selector shows if Pods are known at all.

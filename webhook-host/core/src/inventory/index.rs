@@ -1,7 +1,8 @@
 //! The cluster's objects as far as they are known, and the events that change them.
 //!
-//! Plain data: watchers feed events, tests feed events, files are a list of them. Parts are copied
-//! on write, so that a version that was handed out stays as it is, and costs what changed since.
+//! Plain data: events come from watchers, from tests, or from files, which are a list of them.
+//! Parts are copied on write, so that a published version never changes, and shares the unchanged
+//! parts.
 
 use super::nodes::{self, Nodes};
 use super::pods::{Look, Pods};
@@ -25,7 +26,7 @@ impl Kind {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Namespaces, Self::Nodes, Self::Pods];
 
-    /// As the API calls the resource.
+    /// Returns the resource's name in the API.
     pub fn resource(self) -> &'static str {
         match self {
             Self::Namespaces => "namespaces",
@@ -35,7 +36,7 @@ impl Kind {
     }
 }
 
-/// An object, reduced to what policies may know of it.
+/// An object, reduced to the facts that policies may see.
 #[derive(Debug, Clone)]
 pub enum Object {
     /// A namespace.
@@ -90,20 +91,20 @@ impl Object {
 /// An event from a watcher. Each kind has its own order of events.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// A list of all objects of a kind begins; until it ends, what was known stays.
+    /// A list of all objects of a kind begins. Until it ends, known objects are kept.
     Listing(Kind),
-    /// An object is there, and looks so.
+    /// An object exists in this form.
     Apply(Object),
-    /// An object is there no more. Only its name counts.
+    /// An object was deleted. Only its name is used.
     Delete(Object),
-    /// The list has ended: what was not in it is gone.
+    /// The list has ended: known objects that were not in it are removed.
     Listed(Kind),
-    /// A kind is not watched any more: nothing is known about it.
+    /// A kind is no longer watched: its objects are forgotten.
     Forget(Kind),
 }
 
 impl Event {
-    /// The kind of objects that it is about.
+    /// Returns the kind of the event's objects.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Listing(kind) | Self::Listed(kind) | Self::Forget(kind) => *kind,
@@ -129,7 +130,7 @@ impl Known {
         self.namespaces.get(namespace).map(AsRef::as_ref)
     }
 
-    /// None until all Nodes were listed once: some of them may be another's than the rest.
+    /// Empty until all Nodes were listed once, because they may have different providers.
     pub(super) fn providers(&self) -> Vec<Provider> {
         if self.all_nodes {
             self.nodes.providers()
@@ -159,13 +160,13 @@ type Key = (Arc<str>, Arc<str>);
 #[derive(Debug, Default)]
 pub struct Index {
     known: Known,
-    /// For each kind whose list is under way: the objects that were known when it began and did not
-    /// come up yet.
+    /// For each kind whose list has begun and not ended: the objects that were known before and are
+    /// not listed yet.
     unseen: BTreeMap<Kind, BTreeSet<Key>>,
 }
 
 impl Index {
-    /// Nothing known.
+    /// Makes an index without objects.
     pub fn new() -> Self {
         Self::default()
     }
@@ -180,7 +181,7 @@ impl Index {
         self.known.count(kind)
     }
 
-    /// Takes in one event. Whether it changed anything that policies can see.
+    /// Applies one event. Returns true if it changed anything that policies can see.
     pub fn apply(&mut self, event: Event) -> bool {
         match event {
             Event::Listing(kind) => {

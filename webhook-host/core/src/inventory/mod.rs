@@ -44,7 +44,7 @@ pub struct Inventory {
 struct Profile {
     environment: Option<Environment>,
     node_ports: PortRange,
-    /// Nobody said so: it is a default.
+    /// True if it is a default that no operator wrote.
     is_assumed: bool,
 }
 
@@ -114,7 +114,7 @@ impl Inventory {
         }
     }
 
-    /// An inventory of what is known now, which later changes do not reach.
+    /// Returns a copy of the inventory as it is now, which later changes do not reach.
     #[must_use]
     pub fn as_of_now(&self) -> Self {
         let known = Guard::into_inner(self.view().known);
@@ -124,7 +124,7 @@ impl Inventory {
         }
     }
 
-    /// A namespace of which nothing but the name is known.
+    /// Returns a namespace of which nothing but the name is known.
     pub fn unknown_namespace(name: &str) -> Namespace {
         Namespace {
             name: name.to_owned(),
@@ -135,7 +135,7 @@ impl Inventory {
 }
 
 impl View<'_> {
-    /// The labels of a namespace, when it is known.
+    /// Returns the labels of a namespace, if it is known.
     pub fn namespace_labels(&self, name: &str) -> Option<&BTreeMap<String, String>> {
         self.known.labels(name)
     }
@@ -152,7 +152,7 @@ impl View<'_> {
         }
     }
 
-    /// The environment, when it is a default that no operator wrote.
+    /// Returns the environment, if it is a default that no operator wrote.
     pub fn assumed_environment(&self) -> Option<&'static str> {
         let environment = self
             .profile
@@ -164,13 +164,13 @@ impl View<'_> {
         })
     }
 
-    /// The cluster as policies see it.
+    /// Returns the cluster as policies see it.
     pub fn cluster(&self) -> Cluster {
         self.profile.with(self.known.providers())
     }
 
-    /// Returns the looks of the Pods that a selector selects in a namespace, each once; `None` when
-    /// Pods are not known. An empty selector selects none: the Service has no selector then.
+    /// Returns the distinct Pods that a selector selects in a namespace; `None` when Pods are not
+    /// known. An empty selector selects none: the Service has no selector then.
     pub fn selected_pods(&self, namespace: &str, selector: &[Pair]) -> Option<Vec<Pod>> {
         Some(self.known.pods()?.selected(namespace, selector))
     }
@@ -247,7 +247,7 @@ impl InventoryData {
     }
 }
 
-/// The cluster as a policy sees it that did not ask for it.
+/// Returns the cluster as seen by a policy that did not ask for it.
 pub(crate) fn no_cluster() -> Cluster {
     Profile::from(&ClusterData::default()).with(vec![])
 }

@@ -1,5 +1,5 @@
-//! Nodes, reduced to who runs them: the beginning of a providerID, and whether a cloud controller
-//! has seen the Node yet.
+//! Nodes, reduced to their providers: the prefix of the providerID, and whether a cloud controller
+//! has initialized the Node.
 
 use crate::contract::review::{Provider, ProviderId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ pub(super) enum Kind {
     Scheme(Box<str>),
     Bare(Box<str>),
     Missing,
-    /// Nothing yet.
+    /// No provider yet.
     Uninitialized,
 }
 
@@ -87,7 +87,7 @@ impl Nodes {
         true
     }
 
-    /// The initialized Nodes, by who runs them.
+    /// Returns the initialized Nodes, by provider.
     pub(super) fn providers(&self) -> Vec<Provider> {
         let provider = |(kind, nodes): (&Kind, &u32)| {
             Some(Provider {

@@ -1,9 +1,9 @@
-//! Pods by namespace, reduced to what a Service selects and reaches.
+//! Pods by namespace, reduced to labels and ports.
 //!
-//! Pods of one Deployment are alike: each look (labels and ports) is held once a namespace, so that
-//! 50,000 Pods take some megabytes, and a selector is compared with looks instead of Pods. A change
-//! copies the one namespace that it touches, and nothing at all while no reader holds the version
-//! before.
+//! Pods of one Deployment have equal labels and ports. Each such combination (a look) is held once
+//! a namespace, so that 50,000 Pods take some megabytes, and a selector is compared with looks
+//! instead of Pods. A change copies the namespace that it touches, and only if a reader holds the
+//! version before.
 
 use crate::contract::review::{ContainerPort, Pod};
 use crate::contract::service::Pair;
@@ -20,7 +20,7 @@ pub(super) struct Pods {
 #[derive(Debug, Clone, Default)]
 struct InNamespace {
     pods: BTreeMap<Arc<str>, Arc<Look>>,
-    /// The number of Pods that look so; at least one.
+    /// The number of Pods with this look; at least one.
     looks: BTreeMap<Arc<Look>, usize>,
 }
 
@@ -64,7 +64,7 @@ impl Pods {
         self.count
     }
 
-    /// Returns the looks of the Pods that a selector selects, each once. An empty selector selects
+    /// Returns the distinct looks of the Pods that a selector selects. An empty selector selects
     /// none: the Service has no selector then.
     pub(super) fn selected(&self, namespace: &str, selector: &[Pair]) -> Vec<Pod> {
         let Some(known) = self
@@ -82,7 +82,7 @@ impl Pods {
             .collect()
     }
 
-    /// The names of all Pods: namespace, name.
+    /// Returns namespace and name of all Pods.
     pub(super) fn names(&self) -> BTreeSet<(Arc<str>, Arc<str>)> {
         let of = |(namespace, known): (&Arc<str>, &Arc<InNamespace>)| {
             let namespace = Arc::clone(namespace);
@@ -95,8 +95,8 @@ impl Pods {
         self.namespaces.iter().flat_map(of).collect()
     }
 
-    /// Returns whether a Pod is known to look so: most changes of a Pod are none of its labels or
-    /// ports.
+    /// Returns whether a Pod is known with this look: most changes of a Pod touch neither labels
+    /// nor ports.
     pub(super) fn has(&self, namespace: &str, name: &str, look: &Look) -> bool {
         self.namespaces
             .get(namespace)

@@ -1,5 +1,5 @@
-//! `spec.exemptions` of a HostConfig: requests that no policy is asked about, and who may break the
-//! glass.
+//! `spec.exemptions` of a HostConfig: requests that no policy is asked about, and the users who may
+//! use break-glass.
 //!
 //! An exemption is a permission, so that everything but a Service's name is compared exactly. None
 //! goes by a label or an annotation of the Service alone: whoever writes the Service writes these.

@@ -1,4 +1,4 @@
-//! `kind: HostConfig`: what is common to all policies of one host.
+//! `kind: HostConfig`: settings that all policies of one host share.
 
 use super::{Exemptions, Metadata, is_label, read};
 use crate::decode::DecodeError;
@@ -17,7 +17,7 @@ pub struct HostConfig {
     /// For people.
     #[serde(default)]
     pub metadata: Metadata,
-    /// Everything else.
+    /// The settings.
     #[serde(default)]
     pub spec: HostConfigSpec,
 }

@@ -1,5 +1,5 @@
 //! Names and patterns as a HostConfig writes them: texts that are checked when they are read, so
-//! that what holds one holds a usable one.
+//! that each value of these types is usable.
 
 use crate::excerpt::excerpt;
 use crate::inventory::NAME_LABEL;
@@ -54,7 +54,7 @@ macro_rules! text_type {
     };
 }
 
-/// Services by `namespace/name`; anchored, `*` in either part.
+/// A pattern for Services, `namespace/name`; anchored, with `*` in either part.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServicePattern {
     namespace: WildMatch,
@@ -62,8 +62,8 @@ pub struct ServicePattern {
 }
 
 impl ServicePattern {
-    /// Returns whether it names this Service. A Service without a name yet (`generateName`) is
-    /// named by no pattern.
+    /// Returns true if the pattern matches this Service. No pattern matches a Service without a
+    /// name yet (`generateName`).
     pub fn matches(&self, namespace: &str, name: &str) -> bool {
         !name.is_empty() && self.namespace.matches(namespace) && self.name.matches(name)
     }
@@ -351,7 +351,7 @@ impl Hours {
 }
 
 impl Default for Hours {
-    /// A long weekend.
+    /// Returns 72 hours, a long weekend.
     fn default() -> Self {
         Self(Duration::from_hours(72))
     }

@@ -27,7 +27,7 @@ pub struct Backstop {
     pub variables: Vec<Variable>,
     /// The rules.
     pub validations: Vec<Validation>,
-    /// What the policy denies and these rules don't.
+    /// Violations that the policy denies and these rules don't.
     #[serde(default)]
     pub gaps: Vec<Gap>,
 }
@@ -59,13 +59,13 @@ pub struct Validation {
     pub message_expression: Option<String>,
 }
 
-/// Something that the policy denies and no validation does.
+/// A violation that the policy denies and no validation does.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gap {
     /// For people, without a full stop at the end.
     pub text: String,
-    /// The settings with which it is one.
+    /// The settings with which the policy denies it.
     #[serde(default)]
     pub when: When,
 }
@@ -76,7 +76,7 @@ pub struct Gap {
 pub struct When(BTreeMap<String, Vec<Value>>);
 
 impl When {
-    /// Whether these settings are meant.
+    /// Returns true if these settings have the listed values.
     pub fn holds(&self, settings: &Value) -> bool {
         self.0.iter().all(|(name, values)| {
             settings
@@ -187,7 +187,7 @@ fn not_blank(path: &str, text: &str) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// Texts that stand in a message or a comment.
+/// Checks texts that appear in a message or a comment.
 fn one_line(path: &str, text: &str) -> Result<(), DecodeError> {
     not_blank(path, text)?;
     if text.chars().any(char::is_control) {
@@ -196,7 +196,7 @@ fn one_line(path: &str, text: &str) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// A name that is no setting would switch a rule off in silence.
+/// Rejects a name that is no setting: it would silently switch a rule off.
 fn known(path: &str, when: &When, settings: &Value) -> Result<(), DecodeError> {
     match when.0.keys().find(|name| settings.get(name).is_none()) {
         Some(name) => Err(DecodeError::new(

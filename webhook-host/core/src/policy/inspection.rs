@@ -10,11 +10,11 @@ use serde::Serialize;
 use serde_json::Value;
 use wit_parser::{UnresolvedPackage, World};
 
-/// A component's self-portrait.
+/// The description of a component, without a manifest.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Inspection {
-    /// As it calls itself.
+    /// The name in its own description.
     pub name: String,
     /// Its own version.
     pub version: String,
@@ -41,16 +41,17 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// JSON Schema of its settings, with defaults; `None` when it has none.
     pub settings: Option<Value>,
-    /// Why its settings can't be part of a snapshot; `None` when they can, or there are none.
+    /// The reason why its settings can't be part of a snapshot; `None` when they can, or there are
+    /// none.
     pub configured_per_instance: Option<String>,
-    /// Bytes.
+    /// The size of the file, in bytes.
     pub size: usize,
     /// `sha256:…`.
     pub digest: String,
 }
 
 impl Inspection {
-    /// Puts together what a component's file, its `describe` and its `defaults` say.
+    /// Combines a component's file with the results of its `describe` and `defaults`.
     /// `configured_per_instance` says why the settings can't be part of a snapshot.
     pub fn new(
         component: &PolicyComponent<'_>,

@@ -3,7 +3,7 @@
 
 use wildmatch::WildMatch;
 
-/// Keys, in which `*` stands for any characters; case counts for nothing.
+/// Keys, in which `*` stands for any characters; case is ignored.
 #[derive(Debug, Clone, Default)]
 pub struct Keys(Vec<Key>);
 
@@ -14,7 +14,7 @@ enum Key {
 }
 
 impl Keys {
-    /// Returns whether a key is among them.
+    /// Returns true if a key is among them.
     pub fn contain(&self, key: &str) -> bool {
         self.0.iter().any(|wanted| match wanted {
             Key::Exact(exact) => exact.eq_ignore_ascii_case(key),
@@ -22,7 +22,7 @@ impl Keys {
         })
     }
 
-    /// Returns whether there is none.
+    /// Returns true if there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

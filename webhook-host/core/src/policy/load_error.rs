@@ -1,5 +1,5 @@
-//! Why a policy can't be used, for people and for programs: each problem with the part of the
-//! manifest that it is about.
+//! The reasons why a policy can't be used, for people and for programs: each problem with the part
+//! of the manifest that it is about.
 //!
 //! Invariant: a text that a component chose is cut before it gets here, and so is the number of
 //! problems.
@@ -18,7 +18,7 @@ const MAX_PROBLEMS: usize = 20;
 /// Bytes of one problem of a component: its names and its own words may be a mebibyte.
 const MAX_PROBLEM: usize = 2 << 10;
 
-/// Why a policy can't be used: one problem or more. Displays with the place of each.
+/// The reasons why a policy can't be used: one problem or more. Displays with the place of each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadError {
     problems: Vec<Problem>,
@@ -113,7 +113,7 @@ impl LoadError {
         &self.problems
     }
 
-    /// Its problems without further detail, for one that knows the rest.
+    /// Returns the problems alone, without file or candidate.
     pub fn into_problems(self) -> Vec<Problem> {
         self.problems
     }
@@ -171,7 +171,7 @@ fn placed(path: &str, message: &str) -> String {
     format!("{path}: {message}")
 }
 
-/// Cuts a text off that is too long to be logged or shown.
+/// Cuts a text that is too long to be logged or shown.
 fn shortened(mut text: String) -> String {
     if text.len() > MAX_PROBLEM {
         text.truncate(text.floor_char_boundary(MAX_PROBLEM));
@@ -198,7 +198,7 @@ impl fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 impl From<Vec<Problem>> for LoadError {
-    /// Problems whose circumstances are not known yet.
+    /// Makes an error of problems, with neither file nor candidate named yet.
     fn from(problems: Vec<Problem>) -> Self {
         Self {
             problems,
@@ -216,21 +216,21 @@ impl From<ComponentError> for LoadError {
 }
 
 impl From<DecodeError> for LoadError {
-    /// A manifest that can't be read.
+    /// Makes an error for a manifest that can't be read.
     fn from(error: DecodeError) -> Self {
         Self::field(error.path, error.problem)
     }
 }
 
 impl From<Vec<DecodeError>> for LoadError {
-    /// Settings that don't fit their type.
+    /// Makes an error for settings that don't fit their type.
     fn from(errors: Vec<DecodeError>) -> Self {
         Self::several(errors, |error| (error.path, error.problem))
     }
 }
 
 impl From<Vec<SettingsError>> for LoadError {
-    /// Settings that the policy's own `configure` refused.
+    /// Makes an error for settings that the policy's own `configure` refused.
     fn from(errors: Vec<SettingsError>) -> Self {
         Self::several(errors, |SettingsError { path, message }| {
             let message = cut(&message, MAX_MESSAGE).into_owned();
@@ -240,7 +240,7 @@ impl From<Vec<SettingsError>> for LoadError {
 }
 
 impl LoadError {
-    /// No more problems of the settings than anybody reads.
+    /// Makes an error of problems of the settings; those beyond [`MAX_PROBLEMS`] are only counted.
     fn several<E>(errors: Vec<E>, part: impl Fn(E) -> (String, String)) -> Self {
         let more = errors.len().saturating_sub(MAX_PROBLEMS);
         let problem = |(path, message)| Problem {

@@ -1,9 +1,9 @@
 //! One policy as a value: its manifest, what its component says of itself, and an evaluator that
 //! asks the component.
 //!
-//! Role: [`Evaluate`] is the one seam between judging and running components. A host implements it
+//! Role: [`Evaluate`] is the one seam between deciding and running components. A host implements it
 //! with a WebAssembly engine and its limits, a browser with its own. Invariants: a policy that
-//! can't be loaded is a policy all the same: it answers with an evaluation error, and `admission`
+//! can't be loaded is still a policy: it answers with an evaluation error, and `admission`
 //! applies its failurePolicy; `validate` never patches and `mutate` never denies, whatever the
 //! component answers.
 
@@ -31,21 +31,21 @@ use std::time::{Duration, Instant};
 
 /// Asks the component of one policy. Called by [`Policy`] alone.
 pub trait Evaluate: Send + Sync {
-    /// Asks one question on an instance that nobody has asked before, within the policy's own
+    /// Asks one question on a fresh instance, within the policy's own
     /// limits and the question's deadline.
     fn evaluate(&self, question: &Question<'_>) -> Answer;
 
-    /// Returns whether the policy is not asked for a while, since it missed its deadline several
-    /// times in a row.
+    /// Returns true while the policy is not asked, because it missed its deadline several times in
+    /// a row.
     fn is_short_circuited(&self) -> bool {
         false
     }
 
-    /// Asks the policy again, whatever it missed.
+    /// Closes the circuit breaker: the policy is asked again at once.
     fn forget_misses(&self) {}
 
-    /// Why the settings are passed to every instance, which costs time on each review; `None` when
-    /// they are part of a snapshot, or there are none.
+    /// Returns the reason why the settings are passed to every instance, which costs time on each
+    /// review; `None` when they are part of a snapshot, or there are none.
     fn configured_per_instance(&self) -> Option<&str> {
         None
     }
@@ -59,7 +59,7 @@ pub struct Question<'a> {
     pub entry: Entry,
     /// Its argument.
     pub review: &'a Review,
-    /// When the answer must be there.
+    /// The time by which the answer must be there.
     pub deadline: Deadline,
 }
 
@@ -72,12 +72,12 @@ pub enum Entry {
     Mutate,
 }
 
-/// When an answer must be there. A policy's own deadline holds as well.
+/// The time by which an answer must be there. A policy's own deadline holds as well.
 #[derive(Debug, Clone, Copy)]
 pub enum Deadline {
     /// At that moment: all evaluations of a review together have that long.
     At(Instant),
-    /// Each evaluation by itself may take that long: nobody waits for the review as a whole.
+    /// Each evaluation may take that long: no request waits for the review as a whole.
     Each(Duration),
 }
 
@@ -96,16 +96,16 @@ pub struct Answer {
     pub elapsed: Duration,
 }
 
-/// Why a policy has no opinion on a review.
+/// The reason why a policy has no opinion on a review.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EvaluationError {
-    /// Its own limit.
+    /// It exceeded its own deadline.
     #[error("it did not answer within its deadline of {0}; see spec.limits.deadline")]
     Deadline(Millis),
-    /// The request's.
+    /// The request's deadline came first.
     #[error("the request's deadline was reached before it could answer")]
     RequestDeadline,
-    /// Its own limit.
+    /// It exceeded its own memory limit.
     #[error("it needs more than its memory limit of {0}; see spec.limits.memory")]
     Memory(Bytes),
     /// The guest ended itself: a panic, a failed bounds check, an exhausted stack.
@@ -155,7 +155,7 @@ pub struct Policy {
 struct Facts {
     digest: String,
     description: Description,
-    /// As a manifest would write them; null when there are none.
+    /// The merged settings as a manifest writes them; null when there are none.
     settings: Value,
     backstop: Option<Backstop>,
     /// The keys of annotations that it compares.
@@ -207,7 +207,7 @@ impl Policy {
         }
     }
 
-    /// Gives the policy a name that tells it from the live policy in the log: `name (candidate)`.
+    /// Names the policy `name (candidate)`, to distinguish it from the live policy in the log.
     #[must_use]
     pub fn as_candidate(self) -> Self {
         Self {
@@ -221,12 +221,12 @@ impl Policy {
         self.manifest == *manifest && self.digest() == Some(&*PolicyComponent::digest(component))
     }
 
-    /// `metadata.name`; of a candidate with a word that says so.
+    /// Returns `metadata.name`; for a candidate, followed by ` (candidate)`.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// As its user wrote it.
+    /// Returns the manifest as its user wrote it.
     pub fn manifest(&self) -> &ServicePolicy {
         &self.manifest
     }
@@ -236,7 +236,7 @@ impl Policy {
         self.loaded.as_ref().ok().map(|facts| facts.digest.as_str())
     }
 
-    /// Why it is broken, if it is.
+    /// Returns the load error of a broken policy.
     pub fn load_error(&self) -> Option<&LoadError> {
         self.loaded.as_ref().err().map(AsRef::as_ref)
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-/// Everything that was found.
+/// All findings of a check.
 #[derive(Debug, Clone, Default)]
 pub struct CheckReport {
     /// Services, and files that can't be read.
@@ -26,7 +26,7 @@ pub struct Subject {
     /// The file as it was named, `<stdin>` for standard input.
     #[serde(rename = "file")]
     pub source: String,
-    /// Where it begins, from 1.
+    /// The line at which it begins, from 1.
     pub line: usize,
     /// `namespace/name`; `None` for a file that can't be read.
     pub service: Option<String>,
@@ -38,7 +38,7 @@ pub struct Subject {
     pub patch: Vec<Value>,
 }
 
-/// One thing that was found.
+/// One finding.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
     /// Its severity.
@@ -92,7 +92,7 @@ impl Subject {
 }
 
 impl Finding {
-    /// Says nothing yet.
+    /// Makes an empty finding.
     pub fn empty(level: Level) -> Self {
         let none = String::new;
         Self {
@@ -106,7 +106,7 @@ impl Finding {
         }
     }
 
-    /// Why there is no judgement.
+    /// Makes a finding for an object that can't be judged.
     pub fn unjudged(policy: &str, problem: String, line: usize) -> Self {
         Self {
             policy: policy.to_owned(),

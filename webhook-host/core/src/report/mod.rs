@@ -1,4 +1,4 @@
-//! Reports: what checks, tests and inspections found, for people, for programs, for CI
+//! Reports: the results of checks, tests and inspections for people, for programs and for CI
 //! systems.
 //!
 //! Role: each format is one file and a pure function from findings to text.

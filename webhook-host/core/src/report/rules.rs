@@ -3,10 +3,10 @@
 
 use super::check::{Finding, Level};
 
-/// Where the pages are.
+/// The address of the rule pages.
 const DOCS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/");
 
-/// Id, anchor in docs/rules.md, and what it says.
+/// Id, anchor in docs/rules.md, and meaning.
 const SHIPPED: [(&str, &str, &str); 16] = [
     (
         "S01",
@@ -149,7 +149,7 @@ pub(super) fn description(id: &str) -> String {
     }
 }
 
-/// The page that explains it.
+/// Returns the page that explains it.
 pub(super) fn page(id: &str) -> String {
     match SHIPPED.iter().find(|(rule, ..)| *rule == id) {
         Some((_, anchor, _)) => format!("{DOCS}rules.md#{anchor}"),

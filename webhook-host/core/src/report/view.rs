@@ -1,24 +1,24 @@
-//! How much of a report people are shown, and in which colours.
+//! The detail and the colours of a report for people.
 
 use anstyle::{AnsiColor, Style};
 
-/// How much of a report people are shown.
+/// The detail of a report for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// What is denied or wrong, and nothing else.
+    /// Denials and errors alone.
     Quiet,
     /// All findings and a summary.
     Ordinary,
-    /// What passed, too.
+    /// Also cases and objects that passed.
     Verbose,
 }
 
-/// What people see of a report.
+/// The detail and the colours of a report.
 #[derive(Debug, Clone, Copy)]
 pub struct View {
-    /// How much of it.
+    /// The detail.
     pub detail: Detail,
-    /// Whether words of judgement are coloured with ANSI escapes, for a terminal.
+    /// True if results are coloured with ANSI escapes, for a terminal.
     pub colours: bool,
 }
 

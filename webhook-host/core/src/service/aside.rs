@@ -1,8 +1,7 @@
-//! Decodes an object as a type that is not ours, but for one member, which becomes what we make of
-//! it.
+//! Decodes an object as a foreign type, except for one member, which is decoded as a type of ours.
 //!
-//! So `managedFields` are read as far as anybody asks about them, and every other field of
-//! `ObjectMeta` is still checked by its own type. Nothing is read twice, nor held in between.
+//! `managedFields` are read as far as any caller needs them, and every other field of `ObjectMeta`
+//! is still checked by its own type. Nothing is read twice, nor held in between.
 //! Called by the parent module and `managed`.
 
 use serde::Deserialize;

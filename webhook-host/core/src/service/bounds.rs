@@ -1,9 +1,9 @@
 //! Limits on the size of the parts of a Service that policies see: an API server's own limits
 //! first, then ours.
 //!
-//! Whatever is larger is refused by name (rule S16) before any policy is asked. Otherwise a client
-//! could make a policy miss its deadline, and so be let through where the policy fails open. Our
-//! own limits lie far above what anybody writes. Checked before the Service is converted, so that
+//! A larger part is refused, with its field (rule S16), before any policy is asked. Otherwise a
+//! client could make a policy miss its deadline, which allows the request if the policy fails open.
+//! Our own limits are far above what people write. Checked before the Service is converted, so that
 //! nothing large is copied. Called by the parent module.
 
 use super::Malformed;

@@ -1,8 +1,8 @@
-//! Which fields of `spec` clients set, from `metadata.managedFields`.
+//! The fields of `spec` that clients set, from `metadata.managedFields`.
 //!
 //! The API server never records there what it allocates. What it defaults it does record, but for
-//! server-side apply (seen on 1.20 and 1.36). Only what is asked for here is kept: managers may own
-//! anything, and as a tree that takes thirty times its text.
+//! server-side apply (seen on 1.20 and 1.36). Only the fields that policies need are kept: managers
+//! may own anything, and a tree takes many times its text.
 
 use super::aside::aside;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;

@@ -1,4 +1,4 @@
-//! Lays a manifest's settings over a policy's defaults.
+//! Merges a manifest's settings over a policy's defaults.
 //!
 //! Records merge, everything else replaces. All errors of one manifest are found in one go, each
 //! with its path and what is allowed there.
@@ -7,10 +7,10 @@ use super::{Integer, Record, Type, Value, case_name, manifest_name};
 use crate::decode::{DecodeError, describe, join, suggestion};
 use serde_json::{Map, Number, Value as Json};
 
-/// All that is wrong with a value; paths begin at the settings.
+/// All errors of a value; paths begin at the settings.
 pub type Errors = Vec<DecodeError>;
 
-/// Lays a manifest's settings over the policy's defaults.
+/// Merges a manifest's settings over the policy's defaults.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! `--bless`: the expectations of failing cases become what was got, and nothing else in the file
-//! changes.
+//! `--bless`: replaces the expectations of failing cases by the actual outcomes, and changes
+//! nothing else in the file.
 //!
 //! Line-based: the lines of a case's `expect` are replaced. Afterwards the new text is read again;
 //! if anything but those expectations is different, nothing is written.
@@ -25,7 +25,7 @@ struct Written {
     value: Value,
 }
 
-/// Why a suite can't be rewritten; it is left as it is.
+/// The reason why a suite can't be rewritten; it is left as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BlessError {
     /// The expectation doesn't stand on lines of its own.
@@ -63,7 +63,7 @@ impl<'a> Blessing<'a> {
         );
     }
 
-    /// The suite's new text.
+    /// Returns the suite's new text.
     ///
     /// # Errors
     ///
@@ -119,8 +119,8 @@ fn splice(lines: &mut Vec<String>, place: &Place, body: &str) -> Option<()> {
     Some(())
 }
 
-/// The line of the key `expect`, at or above the line of its value; and whether it opens the list
-/// item.
+/// Returns the line of the key `expect`, at or above the line of its value, and whether it opens
+/// the list item.
 fn key_line(lines: &[String], start: usize, value: usize, indent: usize) -> Option<(usize, bool)> {
     (start..=value).rev().find_map(|at| {
         let line = lines.get(at)?;

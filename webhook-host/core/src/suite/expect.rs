@@ -1,4 +1,4 @@
-//! The outcome that a case expects, and in the same form the outcome that it got.
+//! The outcome that a case expects and, in the same form, its actual outcome.
 //!
 //! An answer is *seen through* an expectation: where the expectation leaves something open (a
 //! violation's fix, a part of a message), the answer takes its words. What results equals the
@@ -121,7 +121,7 @@ const ERRORS: [&str; 8] = [
 ];
 
 impl Expect {
-    /// As suites write it, keys in the order of this type.
+    /// Writes the expectation as suites do, with keys in the order of this type.
     ///
     /// # Panics
     ///
@@ -130,7 +130,8 @@ impl Expect {
         serde_saphyr::to_string(self).expect("an expectation has a YAML form")
     }
 
-    /// Says why the expectation says too little or contradicts itself, as `path: sentence`.
+    /// Returns the reason why the expectation is incomplete or contradicts itself, as `path:
+    /// sentence`.
     pub(super) fn problem(&self, mutates: bool) -> Option<String> {
         known("exempt", self.exempt.as_deref(), &EXEMPT)
             .or_else(|| known("error", self.error.as_deref(), &ERRORS))
@@ -155,7 +156,7 @@ impl Expect {
         })
     }
 
-    /// Why the case would pass whatever the policy does.
+    /// Returns the reason why the case would pass whatever the policy does.
     fn silence(&self, mutates: bool) -> Option<&'static str> {
         let unanswered =
             self.settings_error.is_some() || self.refused.is_some() || self.exempt.is_some();
@@ -234,7 +235,8 @@ impl TextPattern {
     }
 }
 
-/// Texts as seen through the expected ones; `None` when there are none and none were listed.
+/// Returns texts as seen through the expected ones; `None` when there are none and none were
+/// listed.
 pub(super) fn seen_texts(
     texts: &[String],
     expected: Option<&Vec<TextPattern>>,
@@ -250,7 +252,8 @@ pub(super) fn seen_texts(
 /// A violation with the name of its policy.
 pub(super) type Told = (Arc<str>, Violation);
 
-/// Violations as seen through the expected ones; `None` when there are none and none were listed.
+/// Returns violations as seen through the expected ones; `None` when there are none and none were
+/// listed.
 pub(super) fn seen_violations(
     violations: &[Told],
     expected: Option<&Vec<ViolationPattern>>,

@@ -1,10 +1,11 @@
 //! Test suites for policies: YAML files that say what a policy must answer to which request.
 //!
 //! Model ([`Suite`], [`Case`], [`Expect`]), runner ([`Runner`]) and bless ([`Blessing`]) know
-//! nothing of each other's inside. A case becomes the bytes of an AdmissionReview
+//! nothing of each other's internals. A case becomes the bytes of an AdmissionReview
 //! ([`Case::review_body`]) and takes the webhook's own path from there, so that what a suite proves
-//! holds in the cluster. A suite can't pass vacuously: whatever it leaves unsaid, or says of a
-//! policy that was never asked, is a failure. The caller brings files and components.
+//! holds in the cluster. A suite can't pass vacuously: an outcome that it does not list is a
+//! failure, and so is an expectation about a policy that was never asked. The caller brings files
+//! and components.
 
 mod asked;
 mod bless;

@@ -34,34 +34,35 @@ pub struct Suite {
     pub(super) text: String,
 }
 
-/// One request and what must come of it.
+/// One request and its expected outcome.
 #[derive(Debug, Clone)]
 pub struct Case {
     /// A sentence, unique within the suite.
     pub name: String,
-    /// Where it begins in the file, from 1.
+    /// The line at which it begins in the file, from 1.
     pub line: usize,
     /// The function that the policy is asked.
     pub function: Function,
-    /// When the request arrives.
+    /// The time at which the request arrives.
     pub time: SystemTime,
     /// The host that it is sent to.
     pub setup: Arc<Setup>,
     /// The expected outcome.
     pub expect: Expect,
-    /// Why the expectation proves nothing, so that the case fails; `--bless` cures it.
+    /// The reason why the expectation proves nothing, so that the case fails; `--bless` fixes it.
     pub(super) silence: Option<String>,
     pub(super) request: Request,
 }
 
-/// Everything that decides beside the request. Cases with equal setups share one host.
+/// Everything that determines the outcome beside the request. Cases with equal setups share one
+/// host.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// The policy, or the policies of a set, with the suite's and the case's settings; never empty.
     pub policies: Vec<Source>,
     /// The facts that it may know.
     pub inventory: InventoryData,
-    /// Whom it is not asked about.
+    /// The requests that the policies are not asked about.
     pub exemptions: Exemptions,
 }
 
@@ -83,7 +84,7 @@ impl Setup {
 
 #[derive(Debug, Clone)]
 pub(super) enum Request {
-    /// As it stands in the suite.
+    /// The request as the suite writes it.
     Body(Value),
     Asked(Box<Asked>),
 }

@@ -1,4 +1,4 @@
-//! Where the cases of a suite and their expectations stand in the text: for reports and for bless.
+//! The places of a suite's cases and their expectations in the text, for reports and for bless.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;

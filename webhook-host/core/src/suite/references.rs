@@ -32,7 +32,7 @@ pub trait Files {
     fn component(&self, file: &str, beside: &Path) -> Result<PathBuf, String>;
 }
 
-/// Why a suite can't be run: a failure of the test run, not of a case.
+/// The reason why a suite can't be run: a failure of the test run, not of a case.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
 pub struct SuiteError {
@@ -52,8 +52,8 @@ impl SuiteError {
     }
 }
 
-/// Which policy: a manifest, a module alone, or a set of manifests; and what differs from the
-/// manifest.
+/// The policy under test: a manifest, a module alone, or a set of manifests; and the differences
+/// from the manifest.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct PolicySource {

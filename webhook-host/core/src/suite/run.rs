@@ -1,4 +1,5 @@
-//! Runs cases: one host per distinct setup, one review per case, and what every mutation must hold.
+//! Runs cases: one host for each distinct setup, one review for each case, and the checks that
+//! every mutation must pass.
 //!
 //! The runner never compares; it renders what happened as an [`Expect`] seen through the case's
 //! own, and equality decides.
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A harness on a busy machine must not invent deadlines; the policies' own limits still hold.
+/// Long, so that a busy machine causes no missed deadlines; the policies' own limits still hold.
 const MAX_EVALUATION: Duration = Duration::from_secs(30);
 
 /// Runs the cases of suites.
@@ -39,7 +40,7 @@ struct Host {
 pub struct Finding {
     /// The answer, in the words of the expectation.
     pub got: Expect,
-    /// Problems that no expectation can excuse: a mutation that is not idempotent.
+    /// Problems that fail a case whatever it expects: a mutation that is not idempotent.
     pub problems: Vec<String>,
     /// Explanations of the answer: the text of an evaluation error.
     pub details: Vec<String>,
@@ -59,7 +60,7 @@ pub struct SuiteReport {
     pub path: PathBuf,
     /// `metadata.name`; the path where the suite can't be read.
     pub name: String,
-    /// Why it could not be run.
+    /// The reason why it could not be run.
     pub problem: Option<String>,
     /// Its cases.
     pub cases: Vec<CaseReport>,
@@ -70,7 +71,7 @@ pub struct SuiteReport {
 pub struct CaseReport {
     /// The case's name.
     pub name: String,
-    /// Where it begins in its file.
+    /// The line at which it begins in its file.
     pub line: usize,
     /// `None`: passed. Else why not, with a unified diff of expectation and answer.
     pub failure: Option<String>,
@@ -99,7 +100,7 @@ impl Finding {
         self.problems.is_empty() && self.got != Expect::default()
     }
 
-    /// Why the case fails, if it does.
+    /// Returns the reason why the case fails, if it does.
     pub fn failure(&self, case: &Case) -> Option<String> {
         let mut parts = vec![];
         if let Some(silence) = &case.silence {
@@ -131,7 +132,7 @@ impl Finding {
 }
 
 impl Runner {
-    /// A runner that loads policies in this way, once for each setup.
+    /// Makes a runner that loads policies by `load`, once for each setup.
     pub fn new(load: impl Fn(&Source) -> Result<Policy, LoadError> + 'static) -> Self {
         Self {
             load: Box::new(load),
@@ -140,7 +141,7 @@ impl Runner {
     }
 
     /// Runs the cases of a suite whose `suite/case` name contains the filter, one whenever the
-    /// caller asks for the next. Returns each case's index in the suite and what came of it.
+    /// caller asks for the next. Returns each case's index in the suite and its result.
     pub fn run_suite<'a>(
         &'a mut self,
         suite: &'a Suite,
@@ -230,8 +231,8 @@ impl Host {
         Ok(self.admission.review(function, &request, clock))
     }
 
-    /// Whatever a case says, its patch must fit, must be all there is to do, and must lead to an
-    /// object that the same policy accepts (or violates as the case says).
+    /// Checks the patch of every mutation: it must apply, a second `mutate` must add nothing, and
+    /// the same policy must accept the result (or violate it as the case says).
     fn hold_mutation(&self, case: &Case, body: &[u8], outcome: &Outcome, finding: &mut Finding) {
         let expected = &case.expect;
         let Some(patch) = &outcome.response.patch else {
@@ -410,7 +411,7 @@ fn told(outcome: &Outcome, which: impl Fn(&Evaluation) -> &Vec<Violation>) -> Ve
     outcome.evaluations.iter().flat_map(of).collect()
 }
 
-/// Why the policy had no say. A case that doesn't know is a case that proves nothing.
+/// Returns the reason why the policy was not asked. A case must name it, or it proves nothing.
 fn exempt(function: Function, outcome: &Outcome) -> Option<&'static str> {
     if let Some(exemption) = outcome.exemption {
         return Some(exemption.name());

@@ -126,7 +126,8 @@ struct Events {
 impl Events {
     fn new(text: &str, first_line: usize) -> Self {
         let mut parser = Parser::new();
-        // As kubectl. libyaml-safer 0.3 panics at a block scalar or an escape that nothing follows.
+        // kubectl does the same. libyaml-safer 0.3 panics at a block scalar or an escape that
+        // nothing follows.
         let end = if text.ends_with('\n') { "" } else { "\n" };
         parser.set_input(BufReader::new(Cursor::new(format!("{text}{end}"))));
         Self { parser, first_line }
@@ -159,7 +160,7 @@ impl Events {
     }
 }
 
-/// Where a node stands.
+/// The position of a node in the text.
 #[derive(Clone, Copy)]
 struct Context {
     depth: usize,
@@ -373,7 +374,7 @@ impl Composer<'_> {
     }
 }
 
-/// Returns whether Go takes a key for a merge key: `<<` without quotes.
+/// Returns true if Go takes a key for a merge key: `<<` without quotes.
 fn is_merge(event: &EventData) -> bool {
     match event {
         EventData::Scalar {
@@ -402,12 +403,12 @@ fn key_text(key: &Located) -> Result<String, String> {
 #[derive(Default)]
 struct Members {
     entries: Vec<Entry>,
-    /// Where a key stands, and whether it was written here rather than merged.
+    /// For each key, its line and whether it was written here rather than merged.
     places: HashMap<Arc<str>, (usize, bool)>,
 }
 
 impl Members {
-    /// Returns false where the key was written before.
+    /// Returns false if the key was written before.
     fn set(&mut self, key: &Arc<str>, value: Located) -> bool {
         match self.places.get_mut(key) {
             Some((_, true)) => return false,

@@ -1,6 +1,6 @@
 //! JSON text into a tree with lines.
 //!
-//! Each value has been validated by serde_json before; the walk only finds where things stand.
+//! Each value has been validated by serde_json before; the walk only finds their lines.
 
 use super::node::{Keys, Located, Node};
 use super::scalar::float;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 ///
-/// A key that stands twice (`kubectl` takes the last one), a number or a text that can't be
+/// A duplicate key (`kubectl` takes the last one), a number or a text that can't be
 /// expressed, and too deep nesting.
 pub(super) fn read(text: &str, line: usize, keys: &mut Keys) -> Result<Located, YamlError> {
     Walk {
@@ -105,7 +105,7 @@ impl Walk<'_> {
         Ok(value)
     }
 
-    /// The next byte that is no blank; a valid value has one.
+    /// Returns the next byte that is no blank; a valid value has one.
     fn peek(&mut self) -> u8 {
         loop {
             match self.text.as_bytes().get(self.place) {

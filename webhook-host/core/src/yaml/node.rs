@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// A node and where it stands.
+/// A node and its line.
 #[derive(Debug, Clone)]
 pub struct Located {
     line: u32,
@@ -22,7 +22,7 @@ pub(super) enum Node {
 /// A member of an object.
 pub type Entry = (Arc<str>, Located);
 
-/// The keys of a file's objects, each once: ten thousands of objects share few.
+/// The keys of a file's objects, each held once: tens of thousands of objects share a few keys.
 #[derive(Default)]
 pub(super) struct Keys(HashSet<Arc<str>>);
 
@@ -52,12 +52,12 @@ impl Located {
         Self::new(line, self.node)
     }
 
-    /// From 1.
+    /// Returns the line, from 1.
     pub fn line(&self) -> usize {
         self.line as usize
     }
 
-    /// The value, without the lines.
+    /// Returns the value, without the lines.
     pub fn value(&self) -> Value {
         match &self.node {
             Node::Scalar(value) => value.clone(),
@@ -71,7 +71,7 @@ impl Located {
         }
     }
 
-    /// The value of a scalar.
+    /// Returns the value of a scalar.
     pub(super) fn scalar(&self) -> Option<&Value> {
         match &self.node {
             Node::Scalar(value) => Some(value),
@@ -84,12 +84,12 @@ impl Located {
         matches!(self.node, Node::Scalar(Value::Null))
     }
 
-    /// The text of a scalar that is one.
+    /// Returns the text of a scalar that is a string.
     pub fn text(&self) -> Option<&str> {
         self.scalar().and_then(Value::as_str)
     }
 
-    /// A member of an object.
+    /// Returns a member of an object.
     pub fn get(&self, key: &str) -> Option<&Self> {
         self.entries()
             .iter()
@@ -97,7 +97,7 @@ impl Located {
             .map(|(_, value)| value)
     }
 
-    /// The members of an object, in their order; empty for anything else.
+    /// Returns the members of an object, in their order; empty for anything else.
     pub fn entries(&self) -> &[Entry] {
         match &self.node {
             Node::Object(entries) => entries,
@@ -115,7 +115,7 @@ impl Located {
         matches!(self.node, Node::List(_))
     }
 
-    /// The items of a list; empty for anything else.
+    /// Returns the items of a list; empty for anything else.
     pub fn items(&self) -> &[Self] {
         match &self.node {
             Node::List(items) => items,
@@ -123,7 +123,7 @@ impl Located {
         }
     }
 
-    /// Takes the items out of the list that a member is; empty for anything else.
+    /// Takes the items out of a member that is a list; empty for anything else.
     pub fn into_items(self, key: &str) -> Vec<Self> {
         let Node::Object(entries) = self.node else {
             return vec![];
@@ -160,7 +160,7 @@ impl Located {
         }
     }
 
-    /// The members of an object, to be moved elsewhere.
+    /// Takes the members out of an object.
     pub(super) fn into_entries(self) -> Vec<Entry> {
         match self.node {
             Node::Object(entries) => entries.into_vec(),
@@ -168,7 +168,7 @@ impl Located {
         }
     }
 
-    /// The line of the deepest node on a field path such as `spec.ports[1].nodePort`.
+    /// Returns the line of the deepest node on a field path such as `spec.ports[1].nodePort`.
     pub fn line_of(&self, field: &str) -> usize {
         let mut node = self;
         for step in steps(field) {
@@ -185,7 +185,7 @@ impl Located {
     }
 }
 
-/// `metadata.labels["a.b/c"]` is `metadata`, `labels`, `a.b/c`.
+/// Splits a field path: `metadata.labels["a.b/c"]` is `metadata`, `labels`, `a.b/c`.
 pub fn steps(field: &str) -> Vec<String> {
     let (mut steps, mut step, mut quoted) = (vec![], String::new(), false);
     for c in field.chars() {

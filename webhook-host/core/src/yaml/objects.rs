@@ -1,17 +1,16 @@
 //! The objects that `kubectl` sends, one by one: documents, with lists opened (`StreamVisitor` and
 //! `FlattenListVisitor` in k8s.io/cli-runtime).
 //!
-//! Whatever has `items` is a list. Items without `kind` and `apiVersion` get those of their list,
+//! An object with `items` is a list. Items without `kind` and `apiVersion` get those of their list,
 //! without the suffix `List`. Lists within lists are refused.
 
 use super::node::Located;
 use super::{Documents, YamlError};
 
-/// The objects of a text. After an error the next document follows, where it is clear where that
-/// begins.
+/// The objects of a text. After an error the next document follows, if its beginning is clear.
 pub struct Objects<'a> {
     documents: Documents<'a>,
-    /// The list that is open.
+    /// The list whose items are being returned.
     items: std::vec::IntoIter<Located>,
     list: ListMeta,
 }
@@ -19,7 +18,7 @@ pub struct Objects<'a> {
 /// An object that `kubectl` refuses.
 #[derive(Debug)]
 pub struct Refused {
-    /// Why, as a phrase about the object, and where.
+    /// The reason, as a phrase about the object, and its place.
     pub error: YamlError,
     /// The node that was read; `None` where the text itself is at fault.
     pub node: Option<Located>,

@@ -23,7 +23,7 @@ impl Scalar<'_> {
     ///
     /// # Errors
     ///
-    /// Why `kubectl` would refuse it, or why its reading can't be told for certain.
+    /// The reason why `kubectl` would refuse it, or why its meaning is uncertain.
     pub(super) fn resolve(&self) -> Result<Value, String> {
         let Some(tag) = self.tag else {
             return if self.plain {
@@ -50,7 +50,7 @@ impl Scalar<'_> {
             (Some(kind @ ("timestamp" | "binary")), _) => Err(format!(
                 "a !!{kind} value; write it as a quoted string without the tag"
             )),
-            // Other tags say nothing to kubectl.
+            // kubectl ignores other tags.
             _ => Ok(self.text.into()),
         }
     }
@@ -157,7 +157,7 @@ pub(super) fn float(text: &str) -> Option<Value> {
     if !number.is_finite() {
         return None;
     }
-    // As Go, Rust writes the shortest digits, padded with zeros.
+    // Like Go, Rust writes the shortest digits, padded with zeros.
     let integer = (number.abs() < 1e21)
         .then(|| format!("{number}").parse::<i64>().ok())
         .flatten();

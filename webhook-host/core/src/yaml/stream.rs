@@ -80,7 +80,7 @@ impl<'a> Documents<'a> {
                     return Some(Err(error));
                 }
             };
-            // As bufio's ReadLine, which takes one carriage return with each line break.
+            // Like bufio's ReadLine, this takes one carriage return with each line break.
             let normal = if text.contains('\r') {
                 &text.replace("\r\n", "\n")
             } else {

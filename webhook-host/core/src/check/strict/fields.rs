@@ -19,7 +19,7 @@ pub(super) fn unknown(service: &Value) -> Vec<Refusal> {
         path: String::new(),
         found: &found,
     });
-    // A wrong type is said elsewhere, with the field.
+    // `admission` reports a wrong type, with the field.
     drop(decoded);
     found.into_inner()
 }
@@ -52,7 +52,7 @@ fn refusal(path: &str, key: &str, known: &[&'static str]) -> Refusal {
     }
 }
 
-/// A value on its way into a type.
+/// A value that is being decoded as a type.
 struct Node<'a> {
     value: &'a Value,
     path: String,

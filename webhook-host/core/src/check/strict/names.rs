@@ -99,7 +99,7 @@ pub(super) fn is_cidr(text: &str) -> bool {
     ip(address).is_some() && digits && length.parse::<u32>().is_ok_and(|length| length <= largest)
 }
 
-/// Why an address can't be one of a Service's external ones; `None` where it can.
+/// Returns the reason why an address can't be an external IP of a Service, if there is one.
 pub(super) fn special(address: IpAddr) -> Option<&'static str> {
     let link_local_multicast = match address {
         IpAddr::V4(address) => address.octets()[..3] == [224, 0, 0],

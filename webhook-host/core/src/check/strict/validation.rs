@@ -30,7 +30,7 @@ impl Refusals {
         self.0
     }
 
-    /// Looks at a whole Service.
+    /// Checks a whole Service.
     pub(super) fn service(&mut self, service: &Service) {
         self.metadata(&service.metadata);
         let Some(spec) = &service.spec else {
@@ -124,7 +124,7 @@ impl Refusals {
         );
     }
 
-    /// Labels, of the Service or in its selector.
+    /// Checks labels, of the Service or in its selector.
     fn pairs(&mut self, field: &str, pairs: Option<&BTreeMap<String, String>>) {
         for (key, value) in pairs.into_iter().flatten() {
             let field = format!("{field}[{key:?}]");
@@ -247,7 +247,7 @@ impl Refusals {
             self.one_of(&at("protocol"), protocol, &["SCTP", "TCP", "UDP"]);
         }
         match &port.target_port {
-            // The default is the port itself, of which enough was said.
+            // The default is the port itself, which was checked above.
             Some(IntOrString::Int(number)) if *number != 0 && *number != port.port => {
                 self.number(&at("targetPort"), *number)
             }
