@@ -1,5 +1,6 @@
-//! The deadline of a review, from the API server's `?timeout=`. It is written as Go prints durations,
-//! which for the whole seconds that API servers send (`10s`, `1m0s`) is the notation of [`units`].
+//! The deadline of a review, from the API server's `?timeout=`. It is written as Go prints
+//! durations, which for the whole seconds that API servers send (`10s`, `1m0s`) is the notation of
+//! [`units`].
 
 use sallyport_core::units;
 use std::time::Duration;
