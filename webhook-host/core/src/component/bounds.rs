@@ -90,7 +90,7 @@ const NESTING: Bound = Bound {
     most: 8,
     fix: MERGE,
 };
-/// The pool has room for 16 of them; see `CORE_INSTANCES`.
+/// The pool has room for 16 of them; see `MAX_CORE_INSTANCES` of the engine.
 const INSTANCES: Bound = Bound {
     noun: "instances",
     most: 1_000,
