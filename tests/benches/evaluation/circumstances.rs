@@ -1,4 +1,4 @@
-//! Where a policy's microseconds go between a loop in process and a server under load: the same
+//! The microseconds of a policy between a loop in process and a server under load: the same
 //! reviews after caches were emptied, beside a busy processor, and on threads that take turns.
 //!
 //! Criterion measures loops alone, so this measures each review by itself. Prints the medians of

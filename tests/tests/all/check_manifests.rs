@@ -70,7 +70,7 @@ fn merge_keys_hide_no_type() {
         ("  <<: *node\n  <<: *cluster\n", "ClusterIP"),
         ("  <<: [*node, *cluster]\n", "NodePort"),
     ] {
-        // Of another kind, so that it is no unknown field of the Service.
+        // Another kind, so that it is no unknown field of the Service.
         let anchors = "metadata:\n  name: web\n  annotations: {}\n";
         let text = format!(
             "apiVersion: v1\nkind: List\nx: [&node {{type: NodePort}}, &cluster {{type: \

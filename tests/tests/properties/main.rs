@@ -461,7 +461,7 @@ mod permission {
                 );
                 continue;
             };
-            // Where nobody enforces source ranges, this violation remains.
+            // This violation remains if nobody enforces source ranges.
             let enforces = controller.enforces != Enforces::No;
             assert_eq!(
                 denied(&fine),

@@ -24,7 +24,7 @@ use std::time::Duration;
 /// thirds of its life are over.
 const MIN_AUTHORITY_TO_LEAF: i32 = 3;
 
-/// How long clients are told to trust a new authority before it signs: API servers notice a changed
+/// Time for which clients are told to trust a new authority before it signs: API servers notice a changed
 /// webhook configuration within seconds, and a person who must intervene has a day.
 const OVERLAP: SignedDuration = SignedDuration::from_hours(24);
 
@@ -32,7 +32,7 @@ const OVERLAP: SignedDuration = SignedDuration::from_hours(24);
 /// has left then.
 const MIN_LEAF_TO_OVERLAP: i32 = 6;
 
-/// How often Secret, Lease and webhook configurations are read, unless certificates are so
+/// Interval at which Secret, Lease and webhook configurations are read, unless certificates are so
 /// short-lived that a sixtieth of their life is less.
 const INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 const LEAF_TO_INTERVAL: i32 = 60;
@@ -97,7 +97,7 @@ impl Schedule {
         })
     }
 
-    /// How often to look whether there is something to do.
+    /// The interval at which the schedule is looked at.
     pub fn interval(&self) -> Duration {
         INTERVAL.min(self.leaf / LEAF_TO_INTERVAL).unsigned_abs()
     }

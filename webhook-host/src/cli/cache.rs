@@ -1,4 +1,4 @@
-//! Where compiled policies are kept between two starts.
+//! The flags of the cache of compiled policies.
 
 use crate::engine::{Cache, CacheError, Engine, EngineConfig};
 use anyhow::{Result, bail};

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often what is wrong with the certificate is said again.
+/// Interval at which problems of the certificate are logged again.
 const REMIND: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Clone, Args)]
@@ -67,7 +67,7 @@ pub(super) struct CertificateArgs {
 }
 
 impl CertificateArgs {
-    /// Whether only clients are let in that show a certificate.
+    /// Returns whether only clients that show a certificate are let in.
     pub(super) fn knows_clients(&self) -> bool {
         self.client_ca.is_some()
     }
@@ -159,7 +159,7 @@ struct Files {
     ca: Option<File>,
 }
 
-/// What the files held, checked.
+/// The content of the files, checked.
 struct Material {
     identity: Option<Identity>,
     clients: Option<Clients>,

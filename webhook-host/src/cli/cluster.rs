@@ -58,7 +58,7 @@ impl ClusterArgs {
         Ok(Some(watchers))
     }
 
-    /// What serves is counted in the status of ServicePolicies from now on.
+    /// Begins to write counts of the serving policies into the status of ServicePolicies.
     pub(super) fn count(&self, watchers: &Watchers, live: &Arc<Live>) {
         // A Pod's name is its host's.
         let replica = std::env::var("HOSTNAME")

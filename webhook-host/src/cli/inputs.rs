@@ -23,7 +23,7 @@ impl PathArgs {
     }
 }
 
-/// Where a build of Sallyport puts its policies.
+/// The directory into which a build of Sallyport puts its policies.
 const BUILT: &str = "target/policies";
 
 /// The policies of an offline command, and what they may know.

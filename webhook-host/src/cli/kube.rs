@@ -27,7 +27,7 @@ pub(super) struct KubeArgs {
 }
 
 impl KubeArgs {
-    /// Whether the command line names a way to the API server.
+    /// Returns whether the command line names a way to the API server.
     pub(super) fn are_given(&self) -> bool {
         self.kubeconfig.is_some() || self.context.is_some()
     }

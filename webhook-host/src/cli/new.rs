@@ -125,7 +125,7 @@ fn check_name(name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What stands behind `sallyport-policy =`.
+/// The dependency on `sallyport-policy`, as Cargo.toml writes it.
 fn sdk(path: Option<&Path>) -> anyhow::Result<String> {
     let Some(path) = path else {
         return Ok(format!("{:?}", env!("CARGO_PKG_VERSION")));

@@ -45,7 +45,7 @@ pub(super) enum ObjectFormat {
     Json,
 }
 
-/// How much of a text report is printed.
+/// The detail of a text report.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct DetailArgs {

@@ -1,4 +1,4 @@
-//! Where a serving host records the reviews that it answers.
+//! The flags for recording reviews.
 
 use crate::live::Live;
 use crate::observers::Recorder;

@@ -63,7 +63,7 @@ pub(super) struct Registering {
 }
 
 impl RegisterArgs {
-    /// What is needed to register, checked before anything serves.
+    /// Checks the flags and the cluster for registering, before anything serves.
     pub(super) fn prepare(
         &self,
         kube: &KubeArgs,

@@ -74,7 +74,7 @@ impl RemovalArgs {
             }
             let removal = Removal::new(&client, installation, registration);
             removal
-                // That nobody reads it any more must not end a deletion halfway.
+                // A closed pipe must not end a deletion halfway.
                 .run(|line| drop(writeln!(stdout(), "{line}")))
                 .await
                 .map_err(Error::msg)?;

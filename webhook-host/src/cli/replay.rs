@@ -144,7 +144,7 @@ fn render(output: TextFormat, report: &ReplayReport) -> String {
     }
 }
 
-/// What is compared with what.
+/// The sides of the comparison.
 struct Replay {
     next: Replayer,
     /// `None`: what was answered then.

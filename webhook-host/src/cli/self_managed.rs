@@ -12,7 +12,7 @@ use kube::{Client, Config};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often the start looks whether there is a certificate yet.
+/// Interval at which the start looks for the first certificate.
 const LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, Args)]

@@ -327,7 +327,7 @@ impl Serve {
     }
 }
 
-/// How long the last reviews may take to be recorded, after the drain.
+/// Time for recording the last reviews, after the drain.
 const RECORDING: Duration = Duration::from_secs(2);
 
 /// Says which policies there are; with `strict`, broken ones end the start.
@@ -373,10 +373,10 @@ fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener> {
     })
 }
 
-/// What the shell is told when a second signal ends the drain.
+/// The exit code when a second signal ends the drain.
 const IMPATIENT: i32 = 130;
 
-/// What writes objects of the cluster until the signal.
+/// The writers of cluster objects, which stop at the signal.
 struct Writers {
     writes: WriteGate,
     registering: Option<Registering>,
@@ -459,7 +459,7 @@ impl Start {
     }
 }
 
-/// What is sent to the process.
+/// The signals that end the process.
 struct Signals {
     /// Reload. One that comes before it serves asks for what happens anyway.
     hangup: Signal,

@@ -186,7 +186,7 @@ async fn write(api: &Api<DynamicObject>, name: &str, status: &Value) -> Result<(
     }
 }
 
-/// What to write, unless it stands there or is about a generation that is past.
+/// Returns the status to write, unless it stands there or is about an earlier generation.
 fn patch(name: &str, report: &Report, found: &ClusterPolicy) -> Option<Value> {
     let status = report.status(found.status.as_ref(), timestamp::now());
     // Counts are `counts`' own.

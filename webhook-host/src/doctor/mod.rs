@@ -21,7 +21,7 @@ use serde::Serialize;
 pub const PAGE: &str =
     "https://kubernetes.io/docs/concepts/cluster-administration/admission-webhooks-good-practices/";
 
-/// What a finding means.
+/// The weight of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -36,7 +36,7 @@ pub enum Level {
 /// One deviation from the page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it means.
+    /// The weight.
     pub level: Level,
     /// Where, such as `webhooks[0].timeoutSeconds`.
     pub field: String,

@@ -72,7 +72,7 @@ pub fn json(diagnoses: &[Diagnosis]) -> String {
     )
 }
 
-/// How many errors, warnings and notes there are.
+/// Counts errors, warnings and notes.
 pub fn counts(diagnoses: &[Diagnosis]) -> [usize; 3] {
     let findings = || diagnoses.iter().flat_map(|diagnosis| &diagnosis.findings);
     [Level::Error, Level::Warning, Level::Note]

@@ -1,4 +1,4 @@
-//! What a running host serves, read from its admin port.
+//! `inspect --live`: the policies that a running host serves, read from its admin port.
 
 use crate::status::Status;
 use anyhow::{Context as _, Result, bail};

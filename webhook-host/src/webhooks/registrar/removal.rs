@@ -22,7 +22,7 @@ const QUIET_PERIOD: Duration = Duration::from_secs(6);
 /// The polling interval.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long somebody else may make again what is deleted.
+/// Time in which somebody else may make a deleted object again.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// All objects of the registration with one name.
