@@ -24,8 +24,8 @@ use std::time::Duration;
 /// thirds of its life are over.
 const MIN_AUTHORITY_TO_LEAF: i32 = 3;
 
-/// Time for which clients are told to trust a new authority before it signs: API servers notice a changed
-/// webhook configuration within seconds, and a person who must intervene has a day.
+/// Time for which clients are told to trust a new authority before it signs: API servers notice a
+/// changed webhook configuration within seconds, and a person who must intervene has a day.
 const OVERLAP: SignedDuration = SignedDuration::from_hours(24);
 
 /// A certificate that is due waits for at most an overlap. A sixth of its life is half of what it

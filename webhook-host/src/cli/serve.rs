@@ -459,7 +459,7 @@ impl Start {
     }
 }
 
-/// The signals that end the process.
+/// The signals that the process acts on.
 struct Signals {
     /// Reload. One that comes before it serves asks for what happens anyway.
     hangup: Signal,

@@ -97,7 +97,8 @@ impl At<'_> {
         self.webhook.rules.iter().any(is_namespaced)
     }
 
-    /// Finds namespaces that must come back to life without the webhook, and that it is asked about.
+    /// Finds namespaces that must come back to life without the webhook, and that it is asked
+    /// about.
     fn of_namespace(&self) -> Level {
         let needed = self.webhook.rules.iter().any(is_needed_to_start);
         match (
