@@ -79,8 +79,8 @@ fn parts(body: &[u8]) -> Result<()> {
     let scan = each(|| serde_json::from_str::<&RawValue>(object).is_ok());
     let parse = each(|| service::parse(object).is_ok());
     println!(
-        "\nof a review without policies, us: the envelope {envelope:.2}, of which {scan:.2} scan its \
-         object; then parsing the object {parse:.2}"
+        "\nof a review without policies, us: the envelope {envelope:.2}, of which {scan:.2} scan \
+         its object; then parsing the object {parse:.2}"
     );
     Ok(())
 }

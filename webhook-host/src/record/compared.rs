@@ -1,8 +1,7 @@
 //! The free-form texts of a review that decide about it, and so are recorded as they are.
 //!
-//! A policy names them in its description ([`Compared`](sallyport_core::contract::description::Compared)),
-//! its manifest by the selector of namespaces, and the host's exemptions by the users and groups
-//! that they name. Everything else is hashed (`redaction`).
+//! A policy names them in its description (`compares`), its manifest by the selector of namespaces,
+//! and the host's exemptions by the users and groups that they name. Everything else is hashed (`redaction`).
 
 use sallyport_core::contract::description::Compared as Declared;
 use sallyport_core::manifest::Exemptions;
