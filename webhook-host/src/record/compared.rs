@@ -1,7 +1,8 @@
 //! The free-form texts of a review that decide about it, and so are recorded as they are.
 //!
 //! A policy names them in its description (`compares`), its manifest by the selector of namespaces,
-//! and the host's exemptions by the users and groups that they name. Everything else is hashed (`redaction`).
+//! and the host's exemptions by the users and groups that they name. Everything else is hashed
+//! (`redaction`).
 
 use sallyport_core::contract::description::Compared as Declared;
 use sallyport_core::manifest::Exemptions;
