@@ -246,8 +246,8 @@ fn facts(ingress: &Ingress) -> Vec<Fact<'_>> {
     facts
 }
 
-/// Whoever may write a status may write thousands of entries. (A heap sorts in a fraction of the
-/// code of `sort` or a set.)
+/// Sorts the entries, of which a status may have thousands. (A heap takes a fraction of the code of
+/// `sort` or a set.)
 fn sorted(list: &[Ingress]) -> Vec<Fact<'_>> {
     list.iter()
         .flat_map(facts)

@@ -114,8 +114,9 @@ Examples:
     sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
       --admin-listen 0.0.0.0:8081 --cluster --self-managed-certificate --log-format json";
 
-/// What is more is refused with 503 and Retry-After, waits in the kernel's queue, or is closed;
-/// then the webhook's failurePolicy decides.
+/// The limits of a server. Requests and connections beyond them are refused with 503 and
+/// Retry-After, wait in the kernel's queue, or are closed; then the webhook's failurePolicy
+/// decides.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 struct Bounds {
