@@ -6,10 +6,8 @@
 //! that. Only the type ExternalName is judged; an `externalName` that another type leaves unused is
 //! dormant (S11), and judged here once the type changes.
 
-mod domain;
-
-use domain::{is_address, is_below, is_in, is_valid, last_label, normal};
 use sallyport_facts::metadata_services::METADATA_SERVICES;
+use sallyport_policy::dns::{is_address, is_below, is_in, is_valid, last_label, normal};
 use sallyport_policy::prelude::*;
 
 policy!(ExternalNames, "policy.wit", backstop = "backstop.yaml");
