@@ -1,4 +1,8 @@
 //! Domain names, compared as DNS does: by labels, without regard to case.
+//!
+//! A *normal* name is in lower case and has no final dot ([`normal`]).
+
+use crate::quote;
 
 /// A name without its final dot, in lower case.
 pub fn normal(name: &str) -> String {
@@ -46,6 +50,60 @@ pub fn is_valid(name: &str) -> bool {
     name.as_bytes()
         .split(|byte| *byte == b'.')
         .all(|label| !label.is_empty() && label.iter().all(of_host))
+}
+
+/// A suffix of names in settings: `.example.com` is every name below example.com, `example.com`
+/// that name, too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suffix {
+    /// In lower case, without dots around it.
+    pub domain: String,
+    /// The domain's own name has the suffix, too.
+    pub itself: bool,
+}
+
+impl Suffix {
+    /// Parses a suffix.
+    ///
+    /// ```
+    /// use sallyport_policy::dns::Suffix;
+    ///
+    /// let below = Suffix::parse(".example.com").expect("a suffix");
+    /// assert!(below.matches("a.example.com") && !below.matches("example.com"));
+    /// assert!(Suffix::parse("*.example.com").is_err());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The text is no domain name; the message says what to write.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let name = normal(text);
+        let (domain, itself) = match name.strip_prefix('.') {
+            Some(domain) => (domain.to_owned(), false),
+            None => (name, true),
+        };
+        if !is_valid(&domain) {
+            let shown = quote(text);
+            return Err(format!(
+                "{shown} is no suffix; use .example.com, or example.com for that name itself, too"
+            ));
+        }
+        Ok(Self { domain, itself })
+    }
+
+    /// Returns true if a normal name has the suffix.
+    pub fn matches(&self, name: &str) -> bool {
+        is_below(name, &self.domain) || self.itself && name == self.domain
+    }
+
+    /// Returns the suffix as a message shows it.
+    pub fn text(&self) -> String {
+        quote(&format!(
+            "{}{}",
+            if self.itself { "" } else { "." },
+            self.domain
+        ))
+    }
 }
 
 #[cfg(test)]
