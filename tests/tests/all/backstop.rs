@@ -127,6 +127,7 @@ fn the_net_denies_nothing_that_a_policy_allows() {
         ("selectorless", 5),
         ("ports", 19),
         ("annotations", 6),
+        ("loadbalancer-address", 6),
     ];
     for (policy, least) in policies {
         let (caught, denied) = caught(policy);

@@ -7,7 +7,7 @@ use super::check::{Finding, Level};
 const DOCS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/");
 
 /// Id, anchor in docs/rules.md, and meaning.
-const SHIPPED: [(&str, &str, &str); 18] = [
+const SHIPPED: [(&str, &str, &str); 19] = [
     (
         "S01",
         "service-type",
@@ -87,6 +87,11 @@ const SHIPPED: [(&str, &str, &str); 18] = [
         "S16",
         "the-host",
         "The object is a Service by the API's own types.",
+    ),
+    (
+        "S17",
+        "loadbalancer-address",
+        "A load balancer's address comes from an allowed block or pool.",
     ),
     (
         "S19",
