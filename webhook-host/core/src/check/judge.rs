@@ -7,7 +7,6 @@
 use super::allocation::{self, Allocation, Choice};
 use super::{defaults, owned};
 use crate::admission::{Admission, AdmissionRequest, Clock, Evaluation, Function, Outcome};
-use crate::contract::description::Context;
 use crate::contract::review::{Phase, PortRange};
 use crate::contract::verdict::Violation;
 use crate::inventory::NAME_LABEL;
@@ -415,8 +414,7 @@ impl Judge<'_> {
         {
             return None;
         }
-        let needs =
-            |policy: &&Arc<Policy>| policy.needs(Context::Namespace) || selects_by_labels(policy);
+        let needs = |policy: &&Arc<Policy>| policy.needs_namespace() || selects_by_labels(policy);
         let policies = subject
             .policies
             .iter()
