@@ -17,12 +17,12 @@ use wasmparser::{
 };
 
 /// A countable part of a component, and its limit.
-struct Bound {
+pub(super) struct Bound {
     /// Its name in the plural.
-    noun: &'static str,
-    most: u64,
+    pub(super) noun: &'static str,
+    pub(super) most: u64,
     /// The fix.
-    fix: &'static str,
+    pub(super) fix: &'static str,
 }
 
 const SMALLER: &str = "link fewer dependencies into the policy";
@@ -90,7 +90,8 @@ const NESTING: Bound = Bound {
     most: 8,
     fix: MERGE,
 };
-/// The pool has room for 16 of them; see `MAX_CORE_INSTANCES` of the engine.
+/// Those that the file lists, modules and components together; `instantiation` counts what they
+/// come to.
 const INSTANCES: Bound = Bound {
     noun: "instances",
     most: 1_000,
@@ -226,7 +227,12 @@ impl Bounds {
 }
 
 impl Bound {
-    fn check(&self, found: u64) -> Result<(), ComponentError> {
+    /// Compares a number with the limit.
+    ///
+    /// # Errors
+    ///
+    /// When it is larger; the error names both and the fix.
+    pub(super) fn check(&self, found: u64) -> Result<(), ComponentError> {
         self.check_in("it", found)
     }
 
