@@ -14,14 +14,14 @@ use wasmparser::{
     ComponentOuterAliasKind, Encoding, Instance, Payload,
 };
 
-/// The core instances that one policy may consist of. Rust: 3, two of them shims. QuickJS: 16.
-/// Python: 39.
+/// The core instances that one policy may consist of. Rust: 1, or 3 with the shims that an import
+/// needs. QuickJS: 11. Python: 38.
 pub const MAX_CORE_INSTANCES: u32 = 48;
 
-/// The memories that one policy may have. Rust and Python: 1. QuickJS: 3.
+/// The memories that one policy may have. Rust, C and Python: 1. QuickJS: 3.
 pub const MAX_MEMORIES: u32 = 4;
 
-/// The tables that one policy may have. Rust: 2. QuickJS: 6.
+/// The tables that one policy may have. Rust: 2. Python: 2. QuickJS: 3.
 pub const MAX_TABLES: u32 = 8;
 
 const TOOLCHAIN: &str = "no toolchain in docs/languages.md links so many; link the policy into \
@@ -42,7 +42,7 @@ const TABLES: Bound = Bound {
     most: MAX_TABLES as u64,
     fix: TOOLCHAIN,
 };
-/// wasmtime takes time for each of them when it compiles. QuickJS: 56.
+/// wasmtime takes time for each of them when it compiles. QuickJS: 24.
 const COMPONENT_INSTANCES: Bound = Bound {
     noun: "component instances",
     most: 1_000,
