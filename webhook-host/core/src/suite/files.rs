@@ -22,7 +22,7 @@ pub fn holds_suite(path: &Path, text: &str) -> Result<bool, SuiteError> {
         yaml::documents(text).map_err(|error| SuiteError::new(path, error.to_string()))?;
     for document in &documents {
         let kind = document.get("kind").unwrap_or(&Value::Null);
-        let known = ["Suite", ServicePolicy::KIND, HostConfig::KIND];
+        let known = [Suite::KIND, ServicePolicy::KIND, HostConfig::KIND];
         if document["apiVersion"] == API_VERSION
             && !kind.as_str().is_some_and(|kind| known.contains(&kind))
         {
@@ -55,7 +55,7 @@ pub fn parse(path: &Path, text: &str, files: &dyn Files) -> Result<Suite, SuiteE
         let found = describe(document.get("kind").unwrap_or(&Value::Null));
         return Err(SuiteError::new(
             path,
-            format!("kind: expected Suite, found {found}"),
+            format!("kind: expected {}, found {found}", Suite::KIND),
         ));
     }
     let references = References {
