@@ -53,8 +53,8 @@ pub(super) struct Serve {
     /// it, such a policy fails each review as its failurePolicy says
     #[arg(long)]
     strict: bool,
-    /// How often --policies, --config and the cluster's ServicePolicies are looked at. What has
-    /// changed is loaded, tested and swapped in as a whole; files once they stand still from one
+    /// Interval at which --policies, --config and the cluster's ServicePolicies are looked at.
+    /// Changes are loaded, tested and swapped in as a whole; files once they stand still from one
     /// look to the next, and refused as a whole when one is broken. SIGHUP does the same at once
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = short_time)]
     watch_interval: Duration,
@@ -77,13 +77,13 @@ pub(super) struct Serve {
     register: RegisterArgs,
     #[command(flatten)]
     bounds: Bounds,
-    /// How long the host serves on after SIGTERM, while /readyz fails, so that the cluster stops
+    /// Time that the host serves on after SIGTERM, while /readyz fails, so that the cluster stops
     /// sending requests. Clients that keep their connections are asked to reconnect meanwhile.
     /// SIGINT (Ctrl-C) does not wait
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = drain_time,
         help_heading = "Drain")]
     drain_delay: Duration,
-    /// How long requests may still take after that
+    /// Time that requests may still take after that
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = drain_time,
         help_heading = "Drain")]
     drain_timeout: Duration,

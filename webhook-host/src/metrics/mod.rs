@@ -68,6 +68,12 @@ struct ViolationLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExemptionLabels {
+    policy: String,
+    exemption: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabels {
     code: u16,
     reason: &'static str,
@@ -101,6 +107,7 @@ pub struct Metrics {
     mutate_seconds: Histogram,
     evaluations: Family<PolicyLabel, Histogram>,
     violations: Family<ViolationLabels, Counter>,
+    exemptions: Family<ExemptionLabels, Counter>,
     counts: AllCounts,
     loaded: Family<PolicyLabel, Gauge>,
     short_circuited: Family<PolicyLabel, Gauge>,
@@ -231,6 +238,12 @@ impl Metrics {
             "Violations found, by the policy's mode",
             violations.clone(),
         );
+        let exemptions = Family::default();
+        registry.register(
+            "policy_exemptions",
+            "Reviews on which a policy was not asked because of its own exemptions, by exemption",
+            exemptions.clone(),
+        );
         let failures = Family::default();
         registry.register(
             "policy_failures",
@@ -340,6 +353,7 @@ impl Metrics {
             requests,
             evaluations,
             violations,
+            exemptions,
             counts: AllCounts::default(),
             loaded,
             short_circuited,
@@ -445,6 +459,13 @@ impl Metrics {
             result: result(outcome),
         };
         self.requests.get_or_create(&labels).inc();
+        for (policy, exemption) in &outcome.exempted {
+            let labels = ExemptionLabels {
+                policy: policy.to_string(),
+                exemption: exemption.name(),
+            };
+            self.exemptions.get_or_create(&labels).inc();
+        }
         for evaluation in &outcome.evaluations {
             if let Some(error) = &evaluation.error {
                 let labels = FailureLabels {

@@ -209,12 +209,22 @@ impl Admission {
         }
         // Taken once, so that the whole answer is of one moment.
         let view = inventory.view();
-        let policies = self.matching(function, &view, request.namespace(), operation, resource);
+        let mut policies = self.matching(function, &view, request.namespace(), operation, resource);
+        let mut exempted = vec![];
+        policies.retain(|policy| {
+            let exemption = exemption::of_policy(request, policy);
+            exempted.extend(exemption.map(|exemption| (*policy, exemption)));
+            exemption.is_none()
+        });
         let mut subject =
             match Subject::new(function, request, (operation, resource), clock.now, view) {
                 Ok(subject) => subject,
-                Err(malformed) => return fold::malformed(function, request, &policies, malformed),
+                Err(malformed) => {
+                    return fold::malformed(function, request, &policies, malformed)
+                        .with_exempted(&exempted);
+                }
             };
+        exempted.retain(|(policy, _)| self.would_ask(policy, &subject));
         let config = self.exemptions.break_glass.as_ref();
         let glass = Glass::of(
             config,
@@ -239,7 +249,7 @@ impl Admission {
         };
         Outcome {
             matched: !policies.is_empty(),
-            ..outcome
+            ..outcome.with_exempted(&exempted)
         }
     }
 
@@ -447,6 +457,17 @@ fn blame_default(
 }
 
 impl Outcome {
+    /// Adds the policies that were not asked because of their own exemptions, which the audit log
+    /// names.
+    fn with_exempted(mut self, exempted: &[(&Policy, Exemption)]) -> Self {
+        for (policy, exemption) in exempted {
+            let audit = &mut self.response.audit_annotations;
+            fold::annotate(audit, policy.name(), "exempt", exemption.name());
+            self.exempted.push((Arc::clone(policy.name()), *exemption));
+        }
+        self
+    }
+
     fn exempt(request: &AdmissionRequest<'_>, exemption: Exemption) -> Self {
         Self {
             exemption: Some(exemption),
@@ -458,6 +479,7 @@ impl Outcome {
         Self {
             response: AdmissionResponse::allow(&request.uid),
             exemption: None,
+            exempted: vec![],
             malformed: None::<Malformed>,
             break_glass: None,
             matched: false,

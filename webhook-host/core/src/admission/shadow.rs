@@ -93,7 +93,7 @@ impl Admission {
                     again.subject.view(),
                     request.namespace(),
                     scope,
-                )
+                ) && exemption::of_policy(request, candidate).is_none()
             };
             let candidate_asked = candidate
                 .filter(has_a_say)

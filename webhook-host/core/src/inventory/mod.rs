@@ -204,7 +204,7 @@ impl From<&ClusterData> for Profile {
 }
 
 impl InventoryData {
-    /// Returns whether it names objects, and not only what an operator says about the cluster.
+    /// Returns true if it names objects, and not only what an operator says about the cluster.
     pub fn has_objects(&self) -> bool {
         !(self.namespaces.is_empty() && self.cluster.nodes.is_empty() && self.pods.is_none())
     }
@@ -376,7 +376,7 @@ mod tests {
             }
         }
 
-        /// Returns whether any of them changed anything.
+        /// Returns true if any of them changed anything.
         fn apply(&mut self, events: impl IntoIterator<Item = Event>) -> bool {
             let changed = events
                 .into_iter()

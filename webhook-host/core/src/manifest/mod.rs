@@ -17,7 +17,7 @@ mod service_policy;
 mod status;
 
 pub use candidate::Candidate;
-pub use exemptions::{BreakGlass, Exemptions};
+pub use exemptions::{BreakGlass, Exemptions, PolicyExemptions};
 pub use host_config::{HostConfig, HostConfigSpec};
 pub use module::Module;
 pub use names::{AnnotationKey, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject};

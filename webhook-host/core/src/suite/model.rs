@@ -248,7 +248,7 @@ impl Suite {
         schema::of::<File>()
     }
 
-    /// Returns whether a document claims to be a suite.
+    /// Returns true if a document claims to be a suite.
     pub(super) fn is(document: &Value) -> bool {
         document.get("kind").and_then(Value::as_str) == Some(Self::KIND)
     }

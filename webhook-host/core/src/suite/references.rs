@@ -2,7 +2,8 @@
 
 use crate::decode::DecodeError;
 use crate::manifest::{
-    API_VERSION, FailurePolicy, Limits, Match, Mode, Module, ServicePolicy, Updates,
+    API_VERSION, FailurePolicy, Limits, Match, Mode, Module, PolicyExemptions, ServicePolicy,
+    Updates,
 };
 use crate::yaml;
 use schemars::JsonSchema;
@@ -83,6 +84,9 @@ pub(super) struct PolicySource {
     /// Replaces `spec.limits` of the manifest.
     #[schemars(with = "Option<Limits>")]
     limits: Option<Value>,
+    /// Replaces `spec.exemptions` of the manifest.
+    #[schemars(with = "Option<PolicyExemptions>")]
+    exemptions: Option<Value>,
 }
 
 impl PolicySource {
@@ -93,6 +97,7 @@ impl PolicySource {
             ("failurePolicy", &self.failure_policy),
             ("updates", &self.updates),
             ("match", &self.r#match),
+            ("exemptions", &self.exemptions),
             ("limits", &self.limits),
         ];
         for (key, value) in keys {
