@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// The facts about the cluster that policies may know beside the Service.
-#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 #[schemars(rename = "Inventory")]
 pub struct InventoryData {
@@ -23,7 +23,7 @@ pub struct InventoryData {
 }
 
 /// The cluster.
-#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 #[schemars(rename = "Cluster")]
 pub struct ClusterData {
@@ -93,7 +93,7 @@ impl Default for PortRangeData {
 }
 
 /// A Node, reduced to the fields that name its provider.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(rename = "Node")]
 pub struct NodeData {
@@ -112,7 +112,7 @@ pub struct NodeData {
 }
 
 /// A namespace.
-#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Namespace")]
 pub struct NamespaceData {
@@ -121,7 +121,7 @@ pub struct NamespaceData {
 }
 
 /// A Pod, reduced to what a Service selects and reaches.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Pod")]
 pub struct PodData {
@@ -153,7 +153,7 @@ pub(crate) const MAX_LABEL: usize = 63;
 /// The labels of RFC 1123, as a regular expression.
 pub(crate) const LABEL_PATTERN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
-/// Returns whether a text is a label of RFC 1123: what Kubernetes calls a name of at most 63
+/// Returns true if a text is a label of RFC 1123: what Kubernetes calls a name of at most 63
 /// characters without dots.
 pub fn is_label(text: &str) -> bool {
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());

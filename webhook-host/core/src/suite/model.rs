@@ -117,6 +117,10 @@ struct File {
 struct Spec {
     /// The policy or the set of policies under test.
     policy: PolicySource,
+    /// A command that builds the component, such as `make`. A shell runs it in the suite's directory,
+    /// for `sallyport test --build` and `--watch` alone.
+    #[serde(rename = "build")]
+    _build: Option<String>,
     /// Settings in place of those of the manifest, laid over the component's defaults.
     settings: Option<Map<String, Value>>,
     /// The facts about the cluster that the policy may know. It sees those that it asks for in its
@@ -251,6 +255,13 @@ impl Suite {
     /// Returns true if a document claims to be a suite.
     pub(super) fn is(document: &Value) -> bool {
         document.get("kind").and_then(Value::as_str) == Some(Self::KIND)
+    }
+
+    /// Returns the cases whose `suite/case` name contains the filter, with their index.
+    pub fn chosen<'a>(&'a self, filter: &'a str) -> impl Iterator<Item = (usize, &'a Case)> {
+        let is_chosen = move |case: &Case| format!("{}/{}", self.name, case.name).contains(filter);
+        let cases = self.cases.iter().enumerate();
+        cases.filter(move |(_, case)| is_chosen(case))
     }
 
     pub(super) fn parse(
