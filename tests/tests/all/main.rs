@@ -51,5 +51,6 @@ mod replay;
 mod schemas;
 mod self_managed;
 mod shadow;
+mod testing;
 mod webhook;
 mod webhooks;

@@ -2,6 +2,7 @@
 
 use sallyport_core::contract::log::Level;
 use sallyport_core::policy::LogLine;
+use sallyport_core::printable::printable;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +75,8 @@ pub(crate) struct State {
     log_lines_left: u32,
     /// Lines kept for [`State::take_lines`]. `None`: they are logged at once.
     kept_lines: Option<Vec<Line>>,
-    /// The last line of severity error, escaped: the message of a panic, when the guest traps next.
+    /// The last line of severity error, safe to display: the message of a panic, when the guest
+    /// traps next.
     last_error: Option<String>,
 }
 
@@ -142,7 +144,7 @@ impl State {
             message: message[..end].to_owned(),
         };
         if level == Level::Error {
-            self.last_error = Some(line.message.escape_debug().to_string());
+            self.last_error = Some(printable(&line.message).into_owned());
         }
         match &mut self.kept_lines {
             Some(lines) => lines.push(line),
