@@ -96,12 +96,19 @@ fn facts_that_no_policy_asks_for_fail_the_case() {
     let facts = [
         (
             "namespaces: { default: { labels: { team: a } } }",
-            "namespaces",
+            "namespaces: no policy asks for the labels",
         ),
-        ("cluster: { environment: cloud }", "cluster"),
-        ("pods: []", "pods"),
+        (
+            "namespaces: { default: { annotations: { team: a } } }",
+            "namespaces: no policy asks for the annotations",
+        ),
+        (
+            "cluster: { environment: cloud }",
+            "cluster: no policy asks for these facts",
+        ),
+        ("pods: []", "pods: no policy asks for the Pods"),
     ];
-    for (inventory, key) in facts {
+    for (inventory, problem) in facts {
         let of_case = suite(&format!(
             "{}    inventory: {{ {inventory} }}\n",
             case("nothing", ALLOWED)
@@ -114,8 +121,10 @@ fn facts_that_no_policy_asks_for_fail_the_case() {
             let output = test(&text, &[]);
             let shown = stdout(&output);
             assert_eq!(output.status.code(), Some(1), "{shown}");
-            let problem = format!("inventory.{key}: no policy asks for it");
-            assert!(shown.contains(&problem), "{shown}");
+            assert!(
+                shown.contains(&format!("inventory.{problem}, so that")),
+                "{shown}"
+            );
         }
     }
     assert!(

@@ -153,6 +153,7 @@ fn user(args: &CheckArgs) -> User {
     User {
         username: args.user.clone().unwrap_or(default.username),
         groups,
+        ..User::default()
     }
 }
 

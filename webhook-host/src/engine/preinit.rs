@@ -96,7 +96,7 @@ impl Task<'_> {
         let Some(ty) = self.request.settings_type else {
             return made(&start.component, None, true, vec![]);
         };
-        let defaults = self.load.defaults(&guest)?;
+        let defaults = self.load.defaults(&guest, ty)?;
         let settings = settings::merge(ty, &defaults, self.request.settings)?;
         let (mut store, instance) = self.load.instantiate(&guest)?;
         store.data_mut().keep_lines();
@@ -113,7 +113,7 @@ impl Task<'_> {
                 let (guest, _) = self.load.describe(&component)?;
                 if self
                     .load
-                    .defaults(&guest)
+                    .defaults(&guest, ty)
                     .is_ok_and(|again| again == defaults)
                 {
                     return made(&component, None, true, log);

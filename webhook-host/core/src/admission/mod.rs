@@ -27,7 +27,7 @@ pub use shadow::Shadowed;
 use crate::contract::description::Context;
 use crate::contract::review::{Phase, Resource};
 use crate::contract::verdict::Violation;
-use crate::inventory::{Inventory, Kind, View};
+use crate::inventory::{Inventory, Need, View};
 use crate::manifest::{Exemptions, Mode, Updates};
 use crate::policy::{Deadline, Entry, Policy};
 use crate::service::Malformed;
@@ -148,25 +148,30 @@ impl Admission {
         &self.inventory
     }
 
-    /// Returns the kinds of objects that policies need: in their context, or for the selector of
-    /// their manifest.
-    pub fn asks(&self) -> BTreeSet<Kind> {
+    /// Returns the objects that policies need: in their context, or for the selector of their
+    /// manifest.
+    pub fn asks(&self) -> BTreeSet<Need> {
         let all = || self.policies.iter().chain(&self.candidates);
         let needed = |context| all().any(|policy| policy.needs(context));
         let selected = all().any(|policy| policy.manifest().spec.r#match.goes_by_labels());
-        let kinds = [
-            (Kind::Namespaces, selected || needed(Context::Namespace)),
-            (Kind::Nodes, needed(Context::Cluster)),
-            (Kind::Pods, needed(Context::Pods)),
+        let annotations = needed(Context::NamespaceAnnotations);
+        let needs = [
+            (
+                Need::Namespaces,
+                selected || annotations || needed(Context::Namespace),
+            ),
+            (Need::NamespaceAnnotations, annotations),
+            (Need::Nodes, needed(Context::Cluster)),
+            (Need::Pods, needed(Context::Pods)),
         ];
-        kinds
+        needs
             .into_iter()
-            .filter_map(|(kind, asked)| asked.then_some(kind))
+            .filter_map(|(need, asked)| asked.then_some(need))
             .collect()
     }
 
-    /// Returns true if the labels of the request's namespace are unknown and some policy needs
-    /// them.
+    /// Returns true if the request's namespace is unknown and some policy needs its labels or
+    /// annotations.
     pub fn lacks_namespace(&self, function: Function, request: &AdmissionRequest<'_>) -> bool {
         let (view, namespace) = (self.inventory.view(), request.namespace());
         if view.namespace_labels(namespace).is_some() {
@@ -177,7 +182,7 @@ impl Admission {
         };
         let policies = self.matching(function, &view, namespace, operation, resource);
         policies.iter().any(|policy| {
-            policy.needs(Context::Namespace) || policy.manifest().spec.r#match.goes_by_labels()
+            policy.needs_namespace() || policy.manifest().spec.r#match.goes_by_labels()
         })
     }
 
@@ -217,14 +222,18 @@ impl Admission {
             exempted.extend(exemption.map(|exemption| (*policy, exemption)));
             exemption.is_none()
         });
-        let mut subject =
-            match Subject::new(function, request, (operation, resource), clock.now, view) {
-                Ok(subject) => subject,
-                Err(malformed) => {
-                    return fold::malformed(function, request, &policies, malformed)
-                        .with_exempted(&exempted);
-                }
-            };
+        let raw_objects = policies
+            .iter()
+            .any(|policy| policy.needs(Context::RawObjects));
+        let scope = (operation, resource);
+        let mut subject = match Subject::new(function, request, scope, clock.now, view, raw_objects)
+        {
+            Ok(subject) => subject,
+            Err(malformed) => {
+                return fold::malformed(function, request, &policies, malformed)
+                    .with_exempted(&exempted);
+            }
+        };
         if self.thorough {
             subject.keep_log();
         }

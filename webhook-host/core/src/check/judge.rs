@@ -9,7 +9,6 @@ use super::{defaults, owned};
 use crate::admission::{
     Admission, AdmissionRequest, Clock, Evaluation, Exemption, Function, Outcome,
 };
-use crate::contract::description::Context;
 use crate::contract::review::{Phase, PortRange};
 use crate::contract::verdict::Violation;
 use crate::inventory::NAME_LABEL;
@@ -420,8 +419,7 @@ impl Judge<'_> {
         {
             return None;
         }
-        let needs =
-            |policy: &&Arc<Policy>| policy.needs(Context::Namespace) || selects_by_labels(policy);
+        let needs = |policy: &&Arc<Policy>| policy.needs_namespace() || selects_by_labels(policy);
         let policies = subject
             .policies
             .iter()

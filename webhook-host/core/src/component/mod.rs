@@ -41,7 +41,8 @@ pub enum ComponentError {
     ForeignImport(String),
     /// Another version of the contract.
     #[error(
-        "speaks sallyport:policy@{found}, but this host speaks {}; rebuild it with a matching SDK",
+        "speaks sallyport:policy@{found}, but this host speaks {0}; rebuild it with the SDK of \
+         {0}: write @{0} after `include sallyport:policy/base` and the other names in its WIT",
         contract::VERSION
     )]
     Version {
@@ -161,7 +162,7 @@ impl<'a> PolicyComponent<'a> {
             }
         }
         check_exports(&self.exports)?;
-        self.settings = settings_type::read(types)?;
+        self.settings = settings_type::read(types, &self.imports)?;
         Ok(())
     }
 
@@ -289,8 +290,8 @@ mod tests {
 
     #[test]
     fn another_version_of_the_contract_is_named() {
-        assert_eq!(check_version("sallyport:policy/policy@0.1.0"), Ok(()));
-        let other = check_version("sallyport:policy/policy@0.2.0").expect_err("other version");
+        assert_eq!(check_version("sallyport:policy/policy@0.2.0"), Ok(()));
+        let other = check_version("sallyport:policy/policy@0.1.0").expect_err("other version");
         assert!(
             other
                 .to_string()

@@ -112,12 +112,24 @@ pub struct NodeData {
 }
 
 /// A namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Namespace")]
 pub struct NamespaceData {
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`; null: not known.
+    pub annotations: Option<BTreeMap<String, String>>,
+}
+
+impl Default for NamespaceData {
+    /// A namespace without labels and annotations.
+    fn default() -> Self {
+        Self {
+            labels: BTreeMap::new(),
+            annotations: Some(BTreeMap::new()),
+        }
+    }
 }
 
 /// A Pod, reduced to what a Service selects and reaches.

@@ -343,6 +343,11 @@ impl Policy {
             .is_some_and(|description| description.context.contains(&context))
     }
 
+    /// Returns whether it asks for the labels of the namespace, alone or with the annotations.
+    pub(crate) fn needs_namespace(&self) -> bool {
+        self.needs(Context::Namespace) || self.needs(Context::NamespaceAnnotations)
+    }
+
     /// Asks `validate`, which may not patch.
     pub(crate) fn validate(&self, review: &Review, deadline: Deadline, log: LogTo) -> Answer {
         self.ask((Entry::Validate, review, deadline, log), |verdict| {

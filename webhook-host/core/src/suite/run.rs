@@ -213,8 +213,8 @@ impl Host {
             },
             (None, None) => {
                 let mut finding = self.review(case);
-                let asked = self.admission.asks();
-                let unasked = context::unasked(&case.setup.inventory, &asked);
+                let policies = self.admission.policies();
+                let unasked = context::unasked(&case.setup.inventory, policies);
                 finding.problems.extend(unasked);
                 finding
             }
