@@ -53,6 +53,7 @@
 //! ```
 
 mod describe;
+pub mod dns;
 mod exposure;
 pub mod glob;
 #[cfg(any(test, target_family = "wasm"))]

@@ -7,6 +7,7 @@
 
 mod about;
 mod break_glass;
+mod digest;
 mod exemption;
 mod fold;
 mod mutation;
