@@ -12,8 +12,8 @@ use super::cache::Compiled;
 use super::load::{LOAD_STACK, Load, call_configure, panicked};
 use super::state::Line;
 use super::values::to_val;
-use super::{Engine, MAX_MEMORIES, State};
-use sallyport_core::component::ComponentError;
+use super::{Engine, State};
+use sallyport_core::component::MAX_MEMORIES;
 use sallyport_core::policy::LoadError;
 use sallyport_core::settings::{self, Record};
 use sallyport_core::units::Bytes;
@@ -132,7 +132,7 @@ impl Task<'_> {
             self.load
                 .engine
                 .translate(bytes)
-                .map_err(|error| ComponentError::corrupt(&format!("{error:#}")))
+                .map_err(|error| LoadError::component(format!("can't be compiled: {error:#}")))
         };
         if self.request.settings_type.is_none() {
             return Ok(Start {

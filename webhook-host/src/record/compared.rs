@@ -10,6 +10,7 @@ use sallyport_core::manifest::Exemptions;
 use sallyport_core::policy::{Keys, Policy};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Sets of free-form texts by their place in a review.
 #[derive(Debug, Clone, Default)]
@@ -223,8 +224,12 @@ pub(crate) struct Subjects {
 }
 
 impl Subjects {
-    /// Returns everybody whom these exemptions name, as the API server writes them.
-    pub(crate) fn of(exemptions: &Exemptions) -> Self {
+    /// Returns everybody whom the exemptions of the host and of its policies name, as the API server
+    /// writes them.
+    pub(crate) fn of<'a>(
+        exemptions: &Exemptions,
+        policies: impl IntoIterator<Item = &'a Arc<Policy>>,
+    ) -> Self {
         let Exemptions {
             users,
             groups,
@@ -252,6 +257,10 @@ impl Subjects {
                 );
             };
         add(users, groups, service_accounts);
+        for policy in policies {
+            let own = &policy.manifest().spec.exemptions;
+            add(&own.users, &own.groups, &own.service_accounts);
+        }
         if let Some(break_glass) = break_glass {
             add(
                 &break_glass.users,

@@ -125,7 +125,7 @@ impl Record {
     ) -> serde_json::Result<Self> {
         let mut review: Value = serde_json::from_slice(body)?;
         let mut inventory = excerpt(inventory, body);
-        let subjects = Subjects::of(admission.exemptions());
+        let subjects = Subjects::of(admission.exemptions(), admission.policies());
         let compared = compared(admission, outcome);
         let mut redaction = Redaction::of(&mut review, key, &compared, &subjects);
         hash_texts(&mut inventory, &mut redaction);

@@ -7,11 +7,15 @@
 //! `log`, exports the contract's `policy`, and its settings are of a type that manifests can write.
 
 mod bounds;
+mod instantiation;
 mod settings_type;
+
+pub use instantiation::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 
 use crate::contract;
 use crate::settings::Record;
 use bounds::Bounds;
+use instantiation::Instantiation;
 use sha2::{Digest, Sha256};
 use wasmparser::component_types::{ComponentEntityType, ComponentItem};
 use wasmparser::types::{Types, TypesRef};
@@ -112,11 +116,13 @@ impl<'a> PolicyComponent<'a> {
             exports: vec![],
             settings: None,
         };
-        let (mut bounds, mut validator, mut depth) =
-            (Bounds::new(bytes.len())?, Validator::new(), 0_usize);
+        let mut bounds = Bounds::new(bytes.len())?;
+        let mut instantiation = Instantiation::default();
+        let (mut validator, mut depth) = (Validator::new(), 0_usize);
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload.map_err(corrupt)?;
             bounds.add(&payload, depth)?;
+            instantiation.add(&payload)?;
             match &payload {
                 Payload::Version {
                     encoding: Encoding::Module,

@@ -192,7 +192,7 @@ fn is_record(types: &Types, ty: ComponentValType) -> bool {
     matches!(defined(types, ty), Some(ComponentDefinedType::Record(_)))
 }
 
-/// Returns whether a function returns `result<_, list<settings-error>>`; a settings-error is a
+/// Returns true if a function returns `result<_, list<settings-error>>`; a settings-error is a
 /// record of two strings.
 fn gives_settings_errors(types: &Types, configure: &ComponentFuncType) -> bool {
     let result = configure.result.and_then(|ty| defined(types, ty));
