@@ -42,8 +42,11 @@ pub(crate) fn check(
         locals: Vec::new(),
         errors: Vec::new(),
         uses: Uses::default(),
+        alike: Vec::new(),
+        format_depth: 0,
     };
     let (found, plan) = checker.check(expr);
+    checker.check_alike();
     let output = checker.mapping.substitute(&found, true);
     if checker.errors.is_empty() && !results.is_empty() && !results.contains(&output) {
         let names: Vec<_> = results.iter().map(Type::name).collect();
@@ -82,6 +85,10 @@ struct Checker<'e> {
     locals: Vec<(String, Type)>,
     errors: Vec<CompileError>,
     uses: Uses,
+    /// Elements that must have the type of the first one of their list or map.
+    alike: Vec<(u32, Type, Type)>,
+    /// The calls of `format` around an expression, whose arguments may differ.
+    format_depth: u32,
 }
 
 type Checked = (Type, Plan);
@@ -364,13 +371,38 @@ impl Checker<'_> {
         }
     }
 
+    /// Checks that the elements of each list and map are of one type, now that all are known.
+    fn check_alike(&mut self) {
+        for (offset, first, found) in core::mem::take(&mut self.alike) {
+            let first = self.mapping.substitute(&first, true).name();
+            let found = self.mapping.substitute(&found, true).name();
+            if first != found {
+                self.error(
+                    offset,
+                    format!("expected type '{first}' but found '{found}'; wrap all in dyn() to mix"),
+                );
+            }
+        }
+    }
+
+    fn must_be_alike(&mut self, offset: u32, first: &Option<Type>, found: &Type) {
+        if let Some(first) = first
+            && self.format_depth == 0
+        {
+            self.alike.push((offset, first.clone(), found.clone()));
+        }
+    }
+
     fn check_list(&mut self, elements: &[Element]) -> Checked {
         let mut joined: Option<Type> = None;
+        let mut first = None;
         let mut plans = Vec::with_capacity(elements.len());
         for element in elements {
             let (found, plan) = self.check(&element.value);
             let found = self.unwrapped(&element.value, found, element.is_optional);
-            joined = Some(self.join(element.value.offset, joined, found));
+            self.must_be_alike(element.value.offset, &first, &found);
+            first.get_or_insert_with(|| found.clone());
+            joined = Some(self.join(joined, found));
             plans.push((plan, element.is_optional));
         }
         let element = joined.unwrap_or_else(|| self.mapping.fresh());
@@ -390,13 +422,18 @@ impl Checker<'_> {
 
     fn check_map(&mut self, pairs: &[Pair]) -> Checked {
         let (mut keys, mut values): (Option<Type>, Option<Type>) = (None, None);
+        let (mut first_key, mut first_value) = (None, None);
         let mut plans = Vec::with_capacity(pairs.len());
         for pair in pairs {
             let (found, key) = self.check(&pair.key);
-            keys = Some(self.join(pair.key.offset, keys, found));
+            self.must_be_alike(pair.key.offset, &first_key, &found);
+            first_key.get_or_insert_with(|| found.clone());
+            keys = Some(self.join(keys, found));
             let (found, value) = self.check(&pair.value);
             let found = self.unwrapped(&pair.value, found, pair.is_optional);
-            values = Some(self.join(pair.value.offset, values, found));
+            self.must_be_alike(pair.value.offset, &first_value, &found);
+            first_value.get_or_insert_with(|| found.clone());
+            values = Some(self.join(values, found));
             plans.push((key, value, pair.is_optional));
         }
         let key = keys.unwrap_or_else(|| self.mapping.fresh());
@@ -420,16 +457,13 @@ impl Checker<'_> {
         }
     }
 
-    /// Joins the types of elements. They must be alike.
-    fn join(&mut self, offset: u32, before: Option<Type>, found: Type) -> Type {
-        let Some(before) = before else {
-            return found;
-        };
-        if self.mapping.assign(&before, &found) {
-            return most_general(&before, &found);
+    /// Joins the types of elements.
+    fn join(&mut self, before: Option<Type>, found: Type) -> Type {
+        match before {
+            None => found,
+            Some(before) if self.mapping.assign(&before, &found) => most_general(&before, &found),
+            Some(_) => Type::Dyn,
         }
-        self.expect(offset, &found, &before);
-        Type::Error
     }
 
     fn check_struct(&mut self, offset: u32, name: &str, fields: &[Field]) -> Checked {
@@ -493,11 +527,14 @@ impl Checker<'_> {
     ) -> Checked {
         let mut types = Vec::with_capacity(arguments.len() + 1);
         let mut plans = Vec::with_capacity(arguments.len() + 1);
+        let is_format = u32::from(name == "format");
+        self.format_depth += is_format;
         for argument in arguments {
             let (found, plan) = self.check(argument);
             types.push(found);
             plans.push(plan);
         }
+        self.format_depth -= is_format;
         // `a.b.c()` is the function `a.b.c`, or the member `c` of `a.b`.
         let qualified_name = target.and_then(qualified).map(|mut qualified| {
             qualified.push('.');
@@ -533,8 +570,13 @@ impl Checker<'_> {
             types.insert(0, found);
             plans.insert(0, plan);
         }
-        let is_hidden = name == "jsonpatch.escapeKey" && !self.environment.has_patch_types();
-        let Some(declaration) = declaration.filter(|_| !is_hidden) else {
+        if is_member && types.first() == Some(&Type::Error) {
+            return (Type::Error, BROKEN);
+        }
+        let has_patch_types = self.environment.has_patch_types();
+        let declaration = declaration
+            .filter(|found| found.function != Function::EscapeKey || has_patch_types);
+        let Some(declaration) = declaration else {
             return self.error(offset, undeclared(name));
         };
         self.validate_literals(declaration.function, is_member, target, arguments, &types);
@@ -691,8 +733,12 @@ impl Checker<'_> {
         // A call that fails, or that makes much of little, stays until it is needed.
         let budget = Budget::new(1000);
         match Evaluation::new(&NoVariables, &budget).eval_constant(&plan) {
-            Some(value) => Plan::Constant(value),
-            None => plan,
+            Some(Ok(value)) => Plan::Constant(value),
+            Some(Err(problem)) if is_conversion(function) => {
+                self.error(offset, problem.to_string());
+                plan
+            }
+            _ => plan,
         }
     }
 
@@ -916,6 +962,21 @@ impl Variables<'static> for NoVariables {
 
 fn constant_text(text: &str) -> Plan {
     Plan::Constant(Value::String(Str::Shared(Arc::from(text))))
+}
+
+/// Returns whether the API server evaluates calls of constants when it stores a policy.
+fn is_conversion(function: Function) -> bool {
+    matches!(
+        function,
+        Function::Bool
+            | Function::Bytes
+            | Function::Double
+            | Function::Duration
+            | Function::Int
+            | Function::String
+            | Function::Timestamp
+            | Function::Uint
+    )
 }
 
 /// Returns whether a clause of a format can write a type.

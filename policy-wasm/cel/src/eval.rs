@@ -485,8 +485,8 @@ impl<'a, 'e> Evaluation<'a, 'e> {
 }
 
 impl Evaluation<'static, '_> {
-    /// Evaluates a call of constants, if it has a value. The plan lives shorter than its value.
-    pub(crate) fn eval_constant(&mut self, plan: &Plan) -> Option<Value<'static>> {
+    /// Evaluates a call of constants. The plan lives shorter than its value. None: it is none.
+    pub(crate) fn eval_constant(&mut self, plan: &Plan) -> Option<Result<Value<'static>>> {
         let Plan::Call {
             function,
             name,
@@ -502,7 +502,7 @@ impl Evaluation<'static, '_> {
             };
             values.push(value.clone());
         }
-        functions::call(*function, name, &values, self.budget).ok()
+        Some(functions::call(*function, name, &values, self.budget))
     }
 }
 

@@ -42,6 +42,7 @@ mod error;
 mod eval;
 mod functions;
 pub mod json;
+pub mod kubernetes;
 mod lexer;
 mod macros;
 mod parser;

@@ -25,14 +25,13 @@ const fn of(name: &'static str, arguments: usize, kind: LoopKind, variables: usi
     }
 }
 
-const MACROS: [Macro; 20] = [
+const MACROS: [Macro; 19] = [
     of("all", 2, LoopKind::All, 1),
     of("all", 3, LoopKind::All, 2),
     of("exists", 2, LoopKind::Exists, 1),
     of("exists", 3, LoopKind::Exists, 2),
     of("exists_one", 2, LoopKind::ExistsOne, 1),
     of("exists_one", 3, LoopKind::ExistsOne, 2),
-    of("existsOne", 2, LoopKind::ExistsOne, 1),
     of("existsOne", 3, LoopKind::ExistsOne, 2),
     of("filter", 2, LoopKind::Filter, 1),
     of("map", 2, LoopKind::Map, 1),

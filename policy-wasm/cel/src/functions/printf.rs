@@ -228,28 +228,31 @@ fn fixed(value: f64, precision: usize) -> String {
     out + &fraction
 }
 
-/// Writes a double with an exponent as the locale en_US has it: `1.000000 × 10³` with signs.
-fn locale_scientific(value: f64, precision: usize) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "∞" } else { "-∞" }.to_owned();
-    }
-    let plain = scientific(value, precision);
-    let (mantissa, exponent) = plain.split_once('e').unwrap_or((&plain, "+00"));
-    let (sign, digits) = match exponent.strip_prefix('-') {
-        Some(digits) => ("⁻", digits),
-        None => ("", exponent.trim_start_matches('+')),
+/// Writes a double with an exponent as the locale en_US has it: `1.500000×10⁰³`. As in Kubernetes
+/// 1.36, the number of the clause is the least width, and there are always six digits.
+fn locale_scientific(value: f64, width: usize) -> String {
+    let text = if value.is_finite() {
+        let plain = scientific(value, DEFAULT_PRECISION);
+        let (mantissa, exponent) = plain.split_once('e').unwrap_or((&plain, "+00"));
+        let (sign, digits) = match exponent.strip_prefix('-') {
+            Some(digits) => ("⁻", digits),
+            None => ("", exponent.trim_start_matches('+')),
+        };
+        let exponent: String = digits.chars().map(superscript).collect();
+        format!("{mantissa}×10{sign}{exponent}")
+    } else {
+        fixed(value, 0)
     };
-    let superscript = |digit: char| match digit {
+    format!("{text:>width$}")
+}
+
+fn superscript(digit: char) -> char {
+    match digit {
         '1' => '¹',
         '2' => '²',
         '3' => '³',
         digit => char::from_u32('⁰' as u32 + digit.to_digit(10).unwrap_or(0)).unwrap_or('⁰'),
-    };
-    let exponent: String = digits.chars().map(superscript).collect();
-    format!("{mantissa} × 10{sign}{exponent}")
+    }
 }
 
 fn in_base(verb: Verb, number: u64) -> String {

@@ -44,7 +44,7 @@ pub(crate) fn index_of(text: &str, part: &str, from: i64) -> Result<i64, EvalErr
         return Err(out_of_range(from));
     }
     if part.is_empty() {
-        return Ok(from.min(size(text)));
+        return Ok(from);
     }
     let Some(offset) = byte_offset(text, from) else {
         return Ok(-1);
@@ -62,7 +62,7 @@ pub(crate) fn last_index_of(text: &str, part: &str, to: Option<i64>) -> Result<i
         None => length,
     };
     if part.is_empty() {
-        return Ok(to.min(length));
+        return Ok(to);
     }
     // As in cel-go: an offset behind the text finds nothing.
     if to > length || to == length && length > 0 && text.len() < part.len() {
