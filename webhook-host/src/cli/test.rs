@@ -96,7 +96,7 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
             .into_iter()
             .map(|error| broken(&error.path, error.problem)),
     );
-    let mut runner = suites::runner(args.cache.engine()?);
+    let mut runner = suites::runner(args.cache.engine_for_suites()?);
     let mut progress = Progress::new();
     let all = files.len();
     for (index, file) in files.into_iter().enumerate() {

@@ -43,6 +43,10 @@ pub struct EngineConfig {
     pub memory: Bytes,
     /// The cache of compiled code. `None`: everything is compiled at every start.
     pub cache: Option<Cache>,
+    /// The largest component that is snapshotted. Every instance of a larger one is configured
+    /// instead, so that it is compiled once for all settings. For suites, which load one component
+    /// with many settings and ask each a few times.
+    pub snapshotted: Bytes,
 }
 
 impl Default for EngineConfig {
@@ -53,6 +57,7 @@ impl Default for EngineConfig {
             concurrency: 16,
             memory: Bytes::new(64 << 20),
             cache: None,
+            snapshotted: Bytes::new(usize::MAX),
         }
     }
 }
@@ -85,6 +90,7 @@ pub struct Engine {
     inner: wasmtime::Engine,
     linker: Linker<State>,
     memory: Bytes,
+    snapshotted: Bytes,
     cache: Option<Cache>,
     compilations: AtomicU64,
     given_up: GivenUp,
@@ -130,7 +136,7 @@ impl Engine {
         let config = EngineConfig {
             concurrency: 1,
             memory,
-            cache: None,
+            ..EngineConfig::default()
         };
         let core_instances = MAX_CORE_INSTANCES + ACCESSORS;
         Self::with_pool(pool(COMPILING_SLOTS, core_instances, 0, memory), &config)
@@ -149,6 +155,7 @@ impl Engine {
             inner,
             linker,
             memory: config.memory,
+            snapshotted: config.snapshotted,
             cache: config.cache.clone(),
             compilations: AtomicU64::new(0),
             given_up: GivenUp::default(),
