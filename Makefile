@@ -47,11 +47,15 @@ test: policies ## run all tests: policies, the JavaScript twin, every cargo test
 	cargo test $(WORKSPACE)
 	target/debug/sallyport-tested test tests/fixtures
 	@[ ! -f target/js/service_type.wasm ] || { set -x; \
-		target/debug/sallyport-tested test --policies target/js tests/fixtures/service-type; }
+		target/debug/sallyport-tested test --modules target/js tests/fixtures/service-type; }
 
 .PHONY: drill
 drill: policies ## hostile clients against the program under the memory limit of deploy/ (a control group, as root; 1 minute)
 	cargo test $(WORKSPACE) --test all -- drill:: --nocapture
+
+.PHONY: chart
+chart: policies ## test the Helm chart with a real Helm and API server, and package it into target/dist (2 minutes)
+	@scripts/chart.sh
 
 .PHONY: assets
 assets: ## get kube-apiserver, etcd and kubectl for the tests against a real cluster (once; up to 10 minutes)
@@ -73,8 +77,9 @@ doc:
 	RUSTDOCFLAGS='--deny warnings' cargo doc $(WORKSPACE) --no-deps
 
 .PHONY: docs
-docs: policies ## generate docs/rules.md from the components, the fixtures and the presets
+docs: policies ## generate docs/rules.md from components, fixtures and presets; docs/schemas from the types
 	WRITE_DOCS=1 cargo test $(WORKSPACE) --test rules_page
+	WRITE_DOCS=1 cargo test $(WORKSPACE) --test all schemas
 
 .PHONY: deploy-files
 deploy-files: policies ## generate files of deploy/: the CustomResourceDefinition, the webhook configurations

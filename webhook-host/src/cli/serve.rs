@@ -61,7 +61,7 @@ pub(super) struct Serve {
     /// Don't look; reload on SIGHUP alone
     #[arg(long, conflicts_with = "watch_interval")]
     no_watch: bool,
-    /// Address of the webhook
+    /// Address of the webhook; [::]:8443 is every address, of IPv4 as well
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
     /// Address of probes, metrics and the list of live policies
@@ -106,13 +106,13 @@ Examples:
     sallyport serve --policies policies/presets/baseline --modules target/policies --self-signed
 
   In a cluster, with cert-manager's Secret mounted:
-    sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
-      --admin-listen 0.0.0.0:8081 --cluster --tls-cert /tls/tls.crt \\
+    sallyport serve --policies /policies --config /config/host.yaml --listen '[::]:8443' \\
+      --admin-listen '[::]:8081' --cluster --tls-cert /tls/tls.crt \\
       --tls-key /tls/tls.key --log-format json
 
   In a cluster, with a certificate that the replicas make and renew themselves:
-    sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
-      --admin-listen 0.0.0.0:8081 --cluster --self-managed-certificate --log-format json";
+    sallyport serve --policies /policies --config /config/host.yaml --listen '[::]:8443' \\
+      --admin-listen '[::]:8081' --cluster --self-managed-certificate --log-format json";
 
 /// The limits of a server. Requests and connections beyond them are refused with 503 and
 /// Retry-After, wait in the kernel's queue, or are closed; then the webhook's failurePolicy

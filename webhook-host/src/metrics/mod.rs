@@ -90,6 +90,11 @@ struct ObjectLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DigestLabel {
+    digest: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FunctionLabel {
     function: &'static str,
 }
@@ -123,6 +128,8 @@ pub struct Metrics {
     namespaces: Family<ResultLabel, Counter>,
     checks: Family<ResultLabel, Counter>,
     last_success: Gauge,
+    /// One series: the set that serves.
+    served: Family<DigestLabel, Gauge>,
     /// One series; absent until the host has looked at the webhook configurations.
     registered: Family<ObjectLabel, Gauge>,
     candidates: Tallies,
@@ -330,6 +337,12 @@ impl Metrics {
             last_success.clone(),
         );
         last_success.set(unix(SystemTime::now()));
+        let served = Family::default();
+        registry.register(
+            "served_set_info",
+            "1, labelled by the digest of the policies and configuration that serve",
+            served.clone(),
+        );
         let registered = Family::default();
         registry.register(
             "registration_in_shape",
@@ -369,6 +382,7 @@ impl Metrics {
             namespaces,
             checks,
             last_success,
+            served,
             registered,
             candidates,
             recorded,
@@ -432,6 +446,13 @@ impl Metrics {
         if let Some(time) = success {
             self.last_success.set(unix(time));
         }
+    }
+
+    /// Names the set that serves from now on.
+    pub(crate) fn serves(&self, digest: &str) {
+        self.served.clear();
+        let digest = digest.to_owned();
+        self.served.get_or_create(&DigestLabel { digest }).set(1);
     }
 
     /// Sets the state of the webhook configurations.

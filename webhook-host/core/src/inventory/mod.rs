@@ -14,8 +14,9 @@ mod pods;
 pub use current::Current;
 pub use data::{
     ClusterData, ContainerPortData, EnvironmentData, InventoryData, NamespaceData, NodeData,
-    PodData, PortRangeData,
+    PodData, PortRangeData, is_label,
 };
+pub(crate) use data::{LABEL_PATTERN, MAX_LABEL};
 pub use excerpt::{Excerpt, FreeTexts};
 pub use index::{Event, Index, Kind, Need, Object};
 
@@ -23,6 +24,7 @@ use crate::contract::review::{Cluster, Environment, Namespace, Pod, PortRange, P
 use crate::contract::service::Pair;
 use arc_swap::Guard;
 use index::Known;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -100,6 +102,20 @@ impl Inventory {
             },
             ..self
         }
+    }
+
+    /// Returns an operator's statements about the cluster, as a HostConfig writes them.
+    pub(crate) fn stated(&self) -> Value {
+        let Profile {
+            environment,
+            node_ports: PortRange { from, to },
+            is_assumed: _,
+        } = &self.profile;
+        let environment = environment.map(|environment| match environment {
+            Environment::Cloud => EnvironmentData::Cloud,
+            Environment::OnPrem => EnvironmentData::OnPrem,
+        });
+        json!({"environment": environment, "nodePorts": {"from": from, "to": to}})
     }
 
     /// Takes a view of the inventory as it is now.
