@@ -45,8 +45,8 @@ pub struct EngineConfig {
     pub cache: Option<Cache>,
     /// The largest component that is snapshotted. Every instance of a larger one is configured
     /// instead, so that it is compiled once for all settings. For suites, which load one component
-    /// with many settings and ask each a few times.
-    pub snapshotted: Bytes,
+    /// with many settings and ask each a few times. `None`: all are snapshotted.
+    pub snapshotted: Option<Bytes>,
 }
 
 impl Default for EngineConfig {
@@ -57,7 +57,7 @@ impl Default for EngineConfig {
             concurrency: 16,
             memory: Bytes::new(64 << 20),
             cache: None,
-            snapshotted: Bytes::new(usize::MAX),
+            snapshotted: None,
         }
     }
 }
@@ -90,7 +90,7 @@ pub struct Engine {
     inner: wasmtime::Engine,
     linker: Linker<State>,
     memory: Bytes,
-    snapshotted: Bytes,
+    snapshotted: Option<Bytes>,
     cache: Option<Cache>,
     compilations: AtomicU64,
     given_up: GivenUp,
