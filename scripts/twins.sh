@@ -110,8 +110,26 @@ try() {
 twins() {
     local language=$1 policy began=$SECONDS
     for policy in "${POLICIES[@]}"; do twin "$language" "$policy"; done
+    case $language in
+        python) is_current python types ;;
+        c) PATH=$(wit_bindgen):$PATH is_current c bindings ;;
+    esac
     "$PROGRAM" test --modules "$OUT/$language" tests/twins tests/fixtures/service-type
     say "the twins in $language: passed, $((SECONDS - began)) s"
+}
+
+# is_current LANGUAGE FOLDER: a generated folder among the templates equals what the toolchain makes of the contract now.
+is_current() {
+    local made
+    made=$(mktemp -d)
+    "$PROGRAM" new "$TEMPLATE" --lang "$1" --path "$made/new" >/dev/null
+    cp -r "$made/new/$2" "$made/template"
+    # The tools of the project that was tried.
+    [[ ! -d $OUT/projects/$1/$TEMPLATE/.venv ]] || ln -s "$PWD/$OUT/projects/$1/$TEMPLATE/.venv" "$made/new/.venv"
+    make --no-print-directory --directory "$made/new" "$2" >&2
+    diff -r "$made/template" "$made/new/$2" >&2 ||
+        die "webhook-host/src/cli/new/$1/$2 is not what \`make $2\` writes in a new project; the difference stands above."
+    rm -rf "$made"
 }
 
 # project LANGUAGE POLICY: makes a project with `sallyport new`, and puts a twin's source and world into it. Files that
