@@ -20,6 +20,7 @@ mod record;
 mod register;
 mod removal;
 mod replay;
+mod schema;
 mod self_managed;
 mod serve;
 mod test;
@@ -73,6 +74,7 @@ enum Command {
     Lint(lint::LintArgs),
     Doctor(doctor::DoctorArgs),
     Crd(crd::CrdArgs),
+    Schema(schema::SchemaArgs),
     New(new::NewArgs),
     Replay(replay::ReplayArgs),
 }
@@ -98,6 +100,7 @@ impl Cli {
             Command::Lint(args) => lint::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Crd(args) => crd::run(&args),
+            Command::Schema(args) => schema::run(&args),
             Command::New(args) => new::run(&args),
             Command::Replay(args) => replay::run(&args),
         };

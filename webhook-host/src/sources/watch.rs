@@ -2,12 +2,13 @@
 //! interval. Objects of the cluster have a revision instead, are always complete, and are read at
 //! once.
 //!
-//! Polling is preferred to the kernel's notifications (docs/decisions/0004-polling.md): it works
-//! the same for plain directories, for the links of a mounted ConfigMap or Secret and for network
-//! file systems, costs a few system calls, and has no queue that can overflow. Used by `reload` for
-//! policies and by `server` for certificates.
+//! Polling is preferred to the kernel's notifications
+//! (docs/decisions/0004-polling-instead-of-inotify.md): it works the same for plain directories, for
+//! the links of a mounted ConfigMap or Secret and for network file systems, costs a few system calls,
+//! and has no queue that can overflow. Used by `reload` for policies, and by `cli` for certificates
+//! and `test --watch`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -49,6 +50,32 @@ impl Fingerprint {
             files: files.filter_map(look).collect(),
             revision: 0,
         }
+    }
+
+    /// Returns the files that differ between two fingerprints.
+    pub(crate) fn changed<'a>(&'a self, other: &'a Self) -> BTreeSet<&'a PathBuf> {
+        let differs = |path: &&PathBuf| self.files.get(*path) != other.files.get(*path);
+        let all = self.files.keys().chain(other.files.keys());
+        all.filter(differs).collect()
+    }
+
+    /// Returns the files.
+    pub(crate) fn files(&self) -> impl ExactSizeIterator<Item = &PathBuf> {
+        self.files.keys()
+    }
+
+    /// Returns the fingerprint without some files.
+    pub(crate) fn without(mut self, files: &BTreeSet<PathBuf>) -> Self {
+        self.files.retain(|file, _| !files.contains(file));
+        self
+    }
+
+    /// Adds the files of another fingerprint that this one lacks.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        for (file, attributes) in other.files {
+            self.files.entry(file).or_insert(attributes);
+        }
+        self
     }
 
     /// Adds the revision of the cluster's objects.
