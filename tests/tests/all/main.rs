@@ -18,6 +18,7 @@ mod client;
 mod cluster;
 mod command_line;
 mod connections;
+mod contract;
 mod crd;
 mod custom_resources;
 mod deletion;
