@@ -288,8 +288,9 @@ fn an_import_of_another_function_is_named() {
 #[test]
 fn another_contract_version_is_refused_with_both_versions() {
     assert_eq!(
-        refused(&patched("@0.1.0", "@0.9.0"), json!({})),
-        "speaks sallyport:policy@0.9.0, but this host speaks 0.1.0; rebuild it with a matching SDK"
+        refused(&patched("@0.2.0", "@0.1.0"), json!({})),
+        "speaks sallyport:policy@0.1.0, but this host speaks 0.2.0; rebuild it with the SDK of \
+         0.2.0: write @0.2.0 after `include sallyport:policy/base` and the other names in its WIT"
     );
 }
 
