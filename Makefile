@@ -81,6 +81,10 @@ docs: policies ## generate docs/rules.md from components, fixtures and presets; 
 	WRITE_DOCS=1 cargo test $(WORKSPACE) --test rules_page
 	WRITE_DOCS=1 cargo test $(WORKSPACE) --test all schemas
 
+.PHONY: docs-site
+docs-site: ## build the documentation as a site into target/docs-site (gets mdBook: 3 minutes once)
+	@scripts/docs-site.sh
+
 .PHONY: deploy-files
 deploy-files: policies ## generate files of deploy/: the CustomResourceDefinition, the webhook configurations
 	WRITE_DEPLOY=1 cargo test $(WORKSPACE) --test all generated

@@ -8,6 +8,7 @@ mod about;
 mod api_server;
 mod backstop;
 mod bad_input;
+mod benching;
 mod bounds;
 mod cache;
 mod cel;
