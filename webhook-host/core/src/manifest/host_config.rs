@@ -1,6 +1,6 @@
 //! `kind: HostConfig`: settings that all policies of one host share.
 
-use super::{Exemptions, Metadata, is_label, read};
+use super::{Exemptions, Metadata, Registries, Verification, is_label, read};
 use crate::decode::DecodeError;
 use crate::inventory::InventoryData;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,13 @@ pub struct HostConfigSpec {
     /// Requests that no policy is asked about.
     #[serde(default)]
     pub exemptions: Exemptions,
+    /// The registries that components may come from.
+    #[serde(default)]
+    pub registries: Registries,
+    /// The signatures that components from registries need. All entries that are about a repository
+    /// count.
+    #[serde(default)]
+    pub verification: Vec<Verification>,
 }
 
 impl HostConfig {

@@ -53,6 +53,7 @@ impl From<ServicePolicy> for Written {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ServicePolicySpec {
     /// The component.
+    #[schemars(with = "super::module::Written")]
     pub module: Module,
     /// The effect of a violation.
     #[serde(default)]
