@@ -3,10 +3,12 @@
 use super::cache::CacheArgs;
 use super::inputs::PathArgs;
 use super::output::{DetailArgs, Progress, TestFormat, error, note, print};
+use super::registry::RegistryArgs;
 use crate::suites;
 use crate::suites::ModuleSearch;
 use anyhow::Context as _;
 use clap::Args;
+use sallyport_core::manifest::HostConfigSpec;
 use sallyport_core::report;
 use sallyport_core::suite::{Blessing, CaseReport, Runner, Suite, SuiteReport, TestReport};
 use std::path::{Path, PathBuf};
@@ -47,6 +49,8 @@ pub(super) struct TestArgs {
     /// Format of the report.
     #[arg(long, short, value_enum, default_value_t = TestFormat::Text)]
     output: TestFormat,
+    #[command(flatten)]
+    registry: RegistryArgs,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -96,7 +100,10 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
             .into_iter()
             .map(|error| broken(&error.path, error.problem)),
     );
-    let mut runner = suites::runner(args.cache.engine()?);
+    let session = args
+        .registry
+        .session(&args.cache, &HostConfigSpec::default())?;
+    let mut runner = suites::runner(args.cache.engine()?, session.into_pull());
     let mut progress = Progress::new();
     let all = files.len();
     for (index, file) in files.into_iter().enumerate() {
