@@ -53,6 +53,10 @@ test: policies ## run all tests: policies, the JavaScript twin, every cargo test
 drill: policies ## hostile clients against the program under the memory limit of deploy/ (a control group, as root; 1 minute)
 	cargo test $(WORKSPACE) --test all -- drill:: --nocapture
 
+.PHONY: chart
+chart: policies ## test the Helm chart with a real Helm and API server, and package it into target/dist (2 minutes)
+	@scripts/chart.sh
+
 .PHONY: assets
 assets: ## get kube-apiserver, etcd and kubectl for the tests against a real cluster (once; up to 10 minutes)
 	@scripts/assets.sh

@@ -53,6 +53,7 @@
 //! ```
 
 mod describe;
+pub mod dns;
 mod exposure;
 pub mod glob;
 #[cfg(any(test, target_family = "wasm"))]
@@ -76,12 +77,12 @@ pub mod bindings {
         generate_unused_types: true,
         additional_derives: [PartialEq],
         additional_type_attributes: {
-            "sallyport:policy/service@0.1.0/service": [#[derive(Default)]],
-            "sallyport:policy/service@0.1.0/metadata": [#[derive(Default)]],
-            "sallyport:policy/service@0.1.0/spec": [#[derive(Default)]],
-            "sallyport:policy/service@0.1.0/status": [#[derive(Default)]],
-            "sallyport:policy/service@0.1.0/ingress": [#[derive(Default)]],
-            "sallyport:policy/verdict@0.1.0/verdict": [#[derive(Default)]],
+            "sallyport:policy/service@0.2.0/service": [#[derive(Default)]],
+            "sallyport:policy/service@0.2.0/metadata": [#[derive(Default)]],
+            "sallyport:policy/service@0.2.0/spec": [#[derive(Default)]],
+            "sallyport:policy/service@0.2.0/status": [#[derive(Default)]],
+            "sallyport:policy/service@0.2.0/ingress": [#[derive(Default)]],
+            "sallyport:policy/verdict@0.2.0/verdict": [#[derive(Default)]],
         },
     });
 }

@@ -21,11 +21,13 @@ pub mod internal;
 pub mod keys;
 pub mod metadata_services;
 pub mod nodes;
+pub mod pools;
 pub mod port_names;
 #[cfg(not(target_family = "wasm"))]
 pub mod questions;
 pub mod reach;
 pub mod reads;
+pub mod sharing;
 pub mod voids;
 
 pub use internal::Controller;

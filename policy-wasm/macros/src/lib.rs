@@ -11,11 +11,11 @@ use std::path::PathBuf;
 use world::{CONTRACT, World};
 
 /// The line that names the contract's package; it stands in one of its files.
-const PACKAGE: &str = "package sallyport:policy@0.1.0;";
+const PACKAGE: &str = "package sallyport:policy@0.2.0;";
 
 /// The world of a policy that has no settings.
 const PLAIN_WORLD: &str = "package sallyport:plain-policy;\nworld plain-policy { include \
-    sallyport:policy/base@0.1.0; }\n";
+    sallyport:policy/base@0.2.0; }\n";
 
 /// Makes a component of a type that implements `sallyport_policy::Policy`.
 ///
@@ -162,7 +162,7 @@ fn contract() -> Result<String, String> {
     let (_, items) = files
         .split_once(PACKAGE)
         .ok_or_else(|| format!("the contract lacks the line `{PACKAGE}`"))?;
-    Ok(format!("package sallyport:policy@0.1.0 {{\n{items}\n}}\n"))
+    Ok(format!("package sallyport:policy@0.2.0 {{\n{items}\n}}\n"))
 }
 
 fn literal(text: &str) -> String {
@@ -186,11 +186,11 @@ pub mod policy_bindings {
         additional_derives: [PartialEq],
         generate_unused_types: true,
         with: {
-            "sallyport:policy/service@0.1.0": ::sallyport_policy::service,
-            "sallyport:policy/review@0.1.0": ::sallyport_policy::review,
-            "sallyport:policy/verdict@0.1.0": ::sallyport_policy::verdict,
-            "sallyport:policy/description@0.1.0": ::sallyport_policy::description,
-            "sallyport:policy/log@0.1.0": ::sallyport_policy::bindings::sallyport::policy::log,
+            "sallyport:policy/service@0.2.0": ::sallyport_policy::service,
+            "sallyport:policy/review@0.2.0": ::sallyport_policy::review,
+            "sallyport:policy/verdict@0.2.0": ::sallyport_policy::verdict,
+            "sallyport:policy/description@0.2.0": ::sallyport_policy::description,
+            "sallyport:policy/log@0.2.0": ::sallyport_policy::bindings::sallyport::policy::log,
         },
     });
 }

@@ -21,7 +21,7 @@ pub(crate) const CONTRACT: [&str; 7] = [
 ];
 
 /// Lines that every world has.
-const INCLUDE: &str = "include sallyport:policy/base@0.1.0;";
+const INCLUDE: &str = "include sallyport:policy/base@0.2.0;";
 const DEFAULTS: &str = "export defaults: func() -> settings;";
 const CONFIGURE: &str =
     "export configure: func(settings: settings) -> result<_, list<settings-error>>;";
@@ -173,8 +173,8 @@ mod tests {
 
     const GOOD: &str = "package a:b;
 world w {
-  include sallyport:policy/base@0.1.0;
-  use sallyport:policy/verdict@0.1.0.{settings-error};
+  include sallyport:policy/base@0.2.0;
+  use sallyport:policy/verdict@0.2.0.{settings-error};
   record settings { strict: bool }
   export defaults: func() -> settings;
   export configure: func(settings: settings) -> result<_, list<settings-error>>;
@@ -197,7 +197,7 @@ world w {
             ("strict: bool", "strict; bool", "/a/policy.wit:5:27"),
             ("base@0.1.0", "base@0.9.0", "/a/policy.wit:3"),
             (
-                "use sallyport:policy/verdict@0.1.0.{settings-error};",
+                "use sallyport:policy/verdict@0.2.0.{settings-error};",
                 "",
                 "/a/policy.wit:7",
             ),

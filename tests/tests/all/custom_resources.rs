@@ -401,7 +401,7 @@ async fn a_host_without_its_service_policies_does_not_start() {
     );
 }
 
-/// Sends a ServicePolicy to its webhook. Returns whether it was allowed, and the message.
+/// Sends a ServicePolicy to its webhook. Returns true if it was allowed, and the message.
 async fn checked(host: &Program, operation: &str, object: &Value, old: &Value) -> (bool, String) {
     let review = json!({
         "apiVersion": "admission.k8s.io/v1",

@@ -265,7 +265,7 @@ fn a_core_module_is_told_how_to_become_a_component() {
 fn a_component_of_a_foreign_world_is_told_what_it_lacks() {
     let error = refused(EMPTY_COMPONENT, json!({}));
     assert!(
-        error.starts_with("exports no sallyport:policy/policy@0.1.0; it exports nothing"),
+        error.starts_with("exports no sallyport:policy/policy@0.2.0; it exports nothing"),
         "{error}"
     );
 }
@@ -273,7 +273,7 @@ fn a_component_of_a_foreign_world_is_told_what_it_lacks() {
 #[test]
 fn an_import_of_another_function_is_named() {
     let error = refused(
-        &patched("sallyport:policy/log@0.1.0", "wasi:logging/loggers@0.1.0"),
+        &patched("sallyport:policy/log@0.2.0", "wasi:logging/loggers@0.1.0"),
         json!({}),
     );
     assert!(

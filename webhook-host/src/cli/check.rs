@@ -37,7 +37,7 @@ pub(super) struct CheckArgs {
     /// repeated.
     #[arg(long, value_name = "FILE|DIR")]
     old: Vec<PathBuf>,
-    /// Who applies the manifests [default: a user without special rights].
+    /// The user who applies the manifests [default: a user without special rights].
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// A group of that user, beside system:authenticated. May be repeated.
@@ -158,6 +158,7 @@ fn user(args: &CheckArgs) -> User {
     User {
         username: args.user.clone().unwrap_or(default.username),
         groups,
+        ..User::default()
     }
 }
 

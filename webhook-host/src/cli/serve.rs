@@ -54,15 +54,15 @@ pub(super) struct Serve {
     /// it, such a policy fails each review as its failurePolicy says
     #[arg(long)]
     strict: bool,
-    /// How often --policies, --config and the cluster's ServicePolicies are looked at. What has
-    /// changed is loaded, tested and swapped in as a whole; files once they stand still from one
+    /// Interval at which --policies, --config and the cluster's ServicePolicies are looked at.
+    /// Changes are loaded, tested and swapped in as a whole; files once they stand still from one
     /// look to the next, and refused as a whole when one is broken. SIGHUP does the same at once
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = short_time)]
     watch_interval: Duration,
     /// Don't look; reload on SIGHUP alone
     #[arg(long, conflicts_with = "watch_interval")]
     no_watch: bool,
-    /// Address of the webhook
+    /// Address of the webhook; [::]:8443 is every address, of IPv4 as well
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
     /// Address of probes, metrics and the list of live policies
@@ -78,13 +78,13 @@ pub(super) struct Serve {
     register: RegisterArgs,
     #[command(flatten)]
     bounds: Bounds,
-    /// How long the host serves on after SIGTERM, while /readyz fails, so that the cluster stops
+    /// Time that the host serves on after SIGTERM, while /readyz fails, so that the cluster stops
     /// sending requests. Clients that keep their connections are asked to reconnect meanwhile.
     /// SIGINT (Ctrl-C) does not wait
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = drain_time,
         help_heading = "Drain")]
     drain_delay: Duration,
-    /// How long requests may still take after that
+    /// Time that requests may still take after that
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = drain_time,
         help_heading = "Drain")]
     drain_timeout: Duration,
@@ -109,13 +109,13 @@ Examples:
     sallyport serve --policies policies/presets/baseline --modules target/policies --self-signed
 
   In a cluster, with cert-manager's Secret mounted:
-    sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
-      --admin-listen 0.0.0.0:8081 --cluster --tls-cert /tls/tls.crt \\
+    sallyport serve --policies /policies --config /config/host.yaml --listen '[::]:8443' \\
+      --admin-listen '[::]:8081' --cluster --tls-cert /tls/tls.crt \\
       --tls-key /tls/tls.key --log-format json
 
   In a cluster, with a certificate that the replicas make and renew themselves:
-    sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
-      --admin-listen 0.0.0.0:8081 --cluster --self-managed-certificate --log-format json";
+    sallyport serve --policies /policies --config /config/host.yaml --listen '[::]:8443' \\
+      --admin-listen '[::]:8081' --cluster --self-managed-certificate --log-format json";
 
 /// The limits of a server. Requests and connections beyond them are refused with 503 and
 /// Retry-After, wait in the kernel's queue, or are closed; then the webhook's failurePolicy

@@ -81,7 +81,7 @@ struct Target {
     /// PEM file of the authority that signed the host's certificate.
     #[arg(long, value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
-    /// What becomes of a request when the validating webhook does not answer.
+    /// Effect on a request when the validating webhook does not answer.
     #[arg(long, value_enum, default_value_t = FailurePolicy::Fail)]
     failure_policy: FailurePolicy,
     /// Judge kube-system, too, unless the HostConfig exempts it.

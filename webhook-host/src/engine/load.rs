@@ -14,7 +14,7 @@ use super::{Budget, Engine, State};
 use sallyport_core::contract::description::Description;
 use sallyport_core::contract::verdict::SettingsError;
 use sallyport_core::policy::LoadError;
-use sallyport_core::settings::{self, Value};
+use sallyport_core::settings::{self, Record, Type, Value};
 use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -174,7 +174,7 @@ impl<'a> Load<'a> {
                 settings: None,
             });
         };
-        let defaults = self.defaults(&guest)?;
+        let defaults = self.defaults(&guest, ty)?;
         let merged = settings::merge(ty, &defaults, request.settings)?;
         let per_instance = no_snapshot.map(|why| PerInstance {
             settings: to_val(&merged),
@@ -246,7 +246,7 @@ impl<'a> Load<'a> {
             .map_err(|error| self.guest("describe", &error, &store))
     }
 
-    pub(super) fn defaults(&self, guest: &Guest) -> Result<Value, LoadError> {
+    pub(super) fn defaults(&self, guest: &Guest, ty: &Record) -> Result<Value, LoadError> {
         let (mut store, instance) = self.instantiate(guest)?;
         let function = instance
             .get_func(&mut store, "defaults")
@@ -256,8 +256,13 @@ impl<'a> Load<'a> {
         let [defaults] = results;
         called.map_err(|error| self.guest("defaults", &error, &store))?;
         // The component's type was checked, so this is always a value.
-        let value = from_val(&defaults);
-        value.ok_or_else(|| LoadError::component("defaults returned what can't be settings"))
+        let value = from_val(&defaults)
+            .ok_or_else(|| LoadError::component("defaults returned what can't be settings"))?;
+        value.with_json(&Type::Record(ty.clone())).map_err(|error| {
+            LoadError::component(format!(
+                "defaults returned JSON text that can't be parsed: {error}"
+            ))
+        })
     }
 
     pub(super) fn guest(

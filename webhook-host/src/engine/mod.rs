@@ -24,6 +24,7 @@ pub(crate) use request::LoadRequest;
 pub(crate) use state::{Budget, State};
 
 use given_up::GivenUp;
+use sallyport_core::component::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 use sallyport_core::contract;
 use sallyport_core::units::Bytes;
 use std::sync::Arc;
@@ -56,15 +57,6 @@ impl Default for EngineConfig {
     }
 }
 
-/// The core instances that one policy may consist of. A Rust guest is one core instance and two
-/// shims; guests that carry a language runtime have a few more.
-const MAX_CORE_INSTANCES: u32 = 16;
-
-/// The memories and tables that one policy may have. A component of QuickJS has 3 memories, one of
-/// Rust has 1.
-const MAX_MEMORIES: u32 = 4;
-const MAX_TABLES: u32 = 8;
-
 /// The entries of a function table: a JavaScript engine has about 12,000.
 const MAX_TABLE_ELEMENTS: usize = 40_000;
 
@@ -80,6 +72,9 @@ const WARM_MEMORIES: u32 = 128;
 
 /// The slots in a process that compiles one component. It uses two at a time.
 const COMPILING_SLOTS: u32 = 4;
+
+/// The core instances that a component has more while it is snapshotted: wizer's accessors.
+const ACCESSORS: u32 = 1;
 
 /// The bytes of the guest's native stack: a quarter of a tokio worker's 2 MiB, since the host's own
 /// frames lie above it.
@@ -125,7 +120,8 @@ impl Engine {
     pub fn new(config: &EngineConfig) -> Result<Self, EngineError> {
         // Two more than evaluations, because loads and inspection take slots too.
         let slots = config.concurrency.max(1) + 2;
-        Self::with_pool(pool(slots, WARM_MEMORIES, config.memory), config)
+        let pool = pool(slots, MAX_CORE_INSTANCES, WARM_MEMORIES, config.memory);
+        Self::with_pool(pool, config)
     }
 
     /// Creates the engine of a process that compiles: with one thread, so that the other processors
@@ -136,7 +132,8 @@ impl Engine {
             memory,
             cache: None,
         };
-        Self::with_pool(pool(COMPILING_SLOTS, 0, config.memory), &config)
+        let core_instances = MAX_CORE_INSTANCES + ACCESSORS;
+        Self::with_pool(pool(COMPILING_SLOTS, core_instances, 0, memory), &config)
     }
 
     fn with_pool(
@@ -197,15 +194,19 @@ impl Engine {
     }
 }
 
-/// Returns a pool with this many slots. `warm` memories that are not in use keep their last image.
-fn pool(slots: u32, warm: u32, memory: Bytes) -> PoolingAllocationConfig {
+/// Returns a pool with this many slots, each for a component of at most `core_instances`. `warm`
+/// memories that are not in use keep their last image.
+///
+/// A core instance is memory of the ordinary heap, so their number costs nothing until they are
+/// made. A memory takes 4 GiB of address space, a table 640 KB.
+fn pool(slots: u32, core_instances: u32, warm: u32, memory: Bytes) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
-        .total_core_instances(slots * MAX_CORE_INSTANCES)
+        .total_core_instances(slots * core_instances)
         .total_memories(slots * MAX_MEMORIES + warm)
         .max_unused_warm_slots(warm)
         .total_tables(slots * MAX_TABLES)
-        .max_core_instances_per_component(MAX_CORE_INSTANCES)
+        .max_core_instances_per_component(core_instances)
         .max_memories_per_component(MAX_MEMORIES)
         .max_tables_per_component(MAX_TABLES)
         .table_elements(MAX_TABLE_ELEMENTS)

@@ -8,7 +8,9 @@ use crate::evaluator;
 use crate::registry::{Registry, Session, SourcePolicy};
 use crate::sources::load;
 use crate::suites::{self, ModuleSearch};
-use sallyport_core::manifest::{Candidate, FailurePolicy, Mode, Module, Reference, ServicePolicy};
+use sallyport_core::manifest::{
+    Candidate, FailurePolicy, Mode, Module, PolicyExemptions, Reference, ServicePolicy,
+};
 use sallyport_core::policy::LoadError;
 use sallyport_core::report::check::{Finding, Level, Subject};
 use sallyport_core::suite::Runner;
@@ -216,6 +218,43 @@ impl Loader {
     }
 }
 
+/// Returns a warning for each exemption of a policy that holds everything or everybody.
+fn wide_exemptions(document: &Located, exemptions: &PolicyExemptions) -> Vec<Finding> {
+    let warn = |field: String, message: String, fix: &str| {
+        finding(Level::Warning, document, &field, message, fix)
+    };
+    let services = exemptions.services.iter().enumerate();
+    let services = services.filter_map(|(index, pattern)| {
+        let field = format!("spec.exemptions.services[{index}]");
+        let written = pattern.to_string();
+        if pattern.is_everything() {
+            let message = format!("{written:?} is every Service: the policy is never asked");
+            Some(warn(field, message, "name Services, or remove the policy"))
+        } else if pattern.is_of_any_namespace() {
+            let message =
+                format!("{written:?}: whoever may create Services anywhere can take such a name");
+            Some(warn(field, message, "name the namespace"))
+        } else {
+            None
+        }
+    });
+    let groups = exemptions.groups.iter().enumerate();
+    let groups = groups
+        .filter(|(_, group)| group.is_everybody())
+        .map(|(index, group)| {
+            let who = match group.as_str() {
+                "system:serviceaccounts" => "every service account, controllers and CI included",
+                _ => "everybody",
+            };
+            warn(
+                format!("spec.exemptions.groups[{index}]"),
+                format!("{:?} is {who}", group.as_str()),
+                "name a smaller group, unless that is meant",
+            )
+        });
+    services.chain(groups).collect()
+}
+
 /// Returns findings about what is allowed and rarely intended.
 pub(super) fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> {
     let spec = &manifest.spec;
@@ -244,6 +283,7 @@ pub(super) fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> 
             "remove one of the requirements",
         ));
     }
+    findings.extend(wide_exemptions(document, &spec.exemptions));
     if spec.limits.deadline.duration() >= MUTATING_TIMEOUT {
         let message = format!(
             "{} is as long as an API server waits for all policies together",

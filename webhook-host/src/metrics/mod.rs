@@ -70,6 +70,12 @@ struct ViolationLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExemptionLabels {
+    policy: String,
+    exemption: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabels {
     code: u16,
     reason: &'static str,
@@ -83,6 +89,11 @@ struct KindLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ObjectLabel {
     object: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DigestLabel {
+    digest: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -103,6 +114,7 @@ pub struct Metrics {
     mutate_seconds: Histogram,
     evaluations: Family<PolicyLabel, Histogram>,
     violations: Family<ViolationLabels, Counter>,
+    exemptions: Family<ExemptionLabels, Counter>,
     counts: AllCounts,
     loaded: Family<PolicyLabel, Gauge>,
     short_circuited: Family<PolicyLabel, Gauge>,
@@ -118,6 +130,8 @@ pub struct Metrics {
     namespaces: Family<ResultLabel, Counter>,
     checks: Family<ResultLabel, Counter>,
     last_success: Gauge,
+    /// One series: the set that serves.
+    served: Family<DigestLabel, Gauge>,
     /// One series; absent until the host has looked at the webhook configurations.
     registered: Family<ObjectLabel, Gauge>,
     candidates: Tallies,
@@ -236,6 +250,12 @@ impl Metrics {
             "Violations found, by the policy's mode",
             violations.clone(),
         );
+        let exemptions = Family::default();
+        registry.register(
+            "policy_exemptions",
+            "Reviews on which a policy was not asked because of its own exemptions, by exemption",
+            exemptions.clone(),
+        );
         let failures = Family::default();
         registry.register(
             "policy_failures",
@@ -322,6 +342,12 @@ impl Metrics {
             last_success.clone(),
         );
         last_success.set(unix(SystemTime::now()));
+        let served = Family::default();
+        registry.register(
+            "served_set_info",
+            "1, labelled by the digest of the policies and configuration that serve",
+            served.clone(),
+        );
         let registered = Family::default();
         registry.register(
             "registration_in_shape",
@@ -345,6 +371,7 @@ impl Metrics {
             requests,
             evaluations,
             violations,
+            exemptions,
             counts: AllCounts::default(),
             loaded,
             short_circuited,
@@ -360,6 +387,7 @@ impl Metrics {
             namespaces,
             checks,
             last_success,
+            served,
             registered,
             candidates,
             recorded,
@@ -426,6 +454,13 @@ impl Metrics {
         }
     }
 
+    /// Names the set that serves from now on.
+    pub(crate) fn serves(&self, digest: &str) {
+        self.served.clear();
+        let digest = digest.to_owned();
+        self.served.get_or_create(&DigestLabel { digest }).set(1);
+    }
+
     /// Sets the state of the webhook configurations.
     pub(crate) fn registered(&self, in_shape: bool) {
         self.registered
@@ -451,6 +486,13 @@ impl Metrics {
             result: result(outcome),
         };
         self.requests.get_or_create(&labels).inc();
+        for (policy, exemption) in &outcome.exempted {
+            let labels = ExemptionLabels {
+                policy: policy.to_string(),
+                exemption: exemption.name(),
+            };
+            self.exemptions.get_or_create(&labels).inc();
+        }
         for evaluation in &outcome.evaluations {
             if let Some(error) = &evaluation.error {
                 let labels = FailureLabels {

@@ -171,6 +171,22 @@ const KEPT: [(&str, &[&str]); 17] = [
     ),
 ];
 
+/// Returns true if a place in an object is one that a record keeps and policies see: it was hashed
+/// only if it looked like a credential. Takes the steps of the place, from the object.
+pub(super) fn is_kept_field(steps: &[&str]) -> bool {
+    let mut names = steps
+        .iter()
+        .filter(|step| !step.bytes().all(|byte| byte.is_ascii_digit()));
+    let Some(name) = names.next_back() else {
+        return false;
+    };
+    let parent = names.fold(OBJECT.to_owned(), |path, step| path + "/" + step);
+    parent != "object/metadata/managedFields"
+        && KEPT
+            .iter()
+            .any(|(path, members)| *path == parent && members.contains(name))
+}
+
 /// A key for the hashes of one file.
 #[derive(Debug, Clone)]
 pub struct HashKey(hmac::Key);
@@ -293,6 +309,11 @@ impl<'a> Redaction<'a> {
             }
             "object/metadata/labels" | "object/spec/selector" => self.compared.label(name),
             "object/spec" if name == "externalName" => self.compared.external_name(),
+            "object/status/conditions" if name == "message" => self.compared.condition_messages(),
+            "request/userInfo" if name == "uid" => self.compared.user_uid(),
+            "request/userInfo/extra" => {
+                self.compared.user_extra(name) && !credential::is_named_like_one(name)
+            }
             "request/userInfo" if matches!(name, "username" | "groups") => {
                 self.compared.user() || is_built_in(text) || self.subjects.name(text)
             }
@@ -332,14 +353,14 @@ impl<'a> Redaction<'a> {
             .clone()
     }
 
-    /// Hashes labels of the inventory at a place of the record.
-    pub(super) fn labels(
+    /// Hashes labels or annotations of the inventory at a place of the record.
+    pub(super) fn texts(
         &mut self,
         place: &str,
-        labels: &mut BTreeMap<String, String>,
+        texts: &mut BTreeMap<String, String>,
         is_compared: fn(&Compared, &str) -> bool,
     ) {
-        for (key, value) in labels {
+        for (key, value) in texts {
             if value.is_empty()
                 || is_compared(self.compared, key) && !credential::looks_like_one(value)
             {

@@ -115,8 +115,8 @@ impl Reloader {
         unreached
     }
 
-    /// Watches the kinds that the new policies ask about, so that these are listed before the
-    /// policies serve. The old policies keep their kinds until then.
+    /// Watches the objects that the new policies need, so that these are listed before the policies
+    /// serve. The old policies keep theirs until then.
     fn watch_before(&self, admission: &Admission) {
         let Some(watchers) = &self.source.watchers else {
             return;

@@ -32,6 +32,10 @@ pub struct Status {
     pub generation: u64,
     /// The time when this set began to serve (RFC 3339).
     pub since: String,
+    /// `sha256:…` of the set: replicas that serve the same policies, exemptions and statements about
+    /// the cluster have the same.
+    #[serde(default)]
+    pub digest: String,
     /// The result of the last reload; absent when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reload: Option<LastReload>,
@@ -149,6 +153,7 @@ pub(crate) struct Serving<'a> {
     /// 1 for the set that the host started with.
     pub(crate) generation: u64,
     pub(crate) since: SystemTime,
+    pub(crate) digest: &'a str,
     /// Counts the reviews of a policy's candidate, by result.
     pub(crate) candidate_reviews: &'a dyn Fn(&str) -> BTreeMap<String, u64>,
 }
@@ -161,6 +166,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: set.generation,
             since: timestamp::whole_second(set.since).to_string(),
+            digest: set.digest.to_owned(),
             last_reload: last.map(|last| LastReload {
                 at: timestamp::whole_second(last.at).to_string(),
                 error: last.error.clone(),
@@ -210,8 +216,8 @@ impl Status {
             };
             let _ = writeln!(text, "[{mark}] inventory {}", feed.text());
         }
-        let (generation, since) = (self.generation, &self.since);
-        let _ = writeln!(text, "[+] generation {generation} since {since}");
+        let (generation, since, digest) = (self.generation, &self.since, &self.digest);
+        let _ = writeln!(text, "[+] generation {generation} since {since} {digest}");
         if let Some(LastReload {
             at,
             error: Some(error),

@@ -21,12 +21,15 @@ pub struct Outcome {
     pub response: AdmissionResponse,
     /// Why no policy was asked, if none was.
     pub exemption: Option<Exemption>,
+    /// The policies that were not asked because of their own exemptions, though they match and their
+    /// `about` covers the Service.
+    pub exempted: Vec<(Arc<str>, Exemption)>,
     /// Why the object is no Service, if it is none (rule S16).
     pub malformed: Option<crate::service::Malformed>,
     /// The user who excused a denial, and until when.
     pub break_glass: Option<Grant>,
-    /// True if some policy matches: by namespace, mode, and the operations and resources of its
-    /// description.
+    /// True if some policy matches: by namespace, mode, the operations and resources of its
+    /// description, and its exemptions.
     pub matched: bool,
     /// The opinions of the policies that were asked, in the order of the policies: those that match
     /// and whose `about` covers the Service.

@@ -7,11 +7,15 @@
 //! `log`, exports the contract's `policy`, and its settings are of a type that manifests can write.
 
 mod bounds;
+mod instantiation;
 mod settings_type;
+
+pub use instantiation::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 
 use crate::contract;
 use crate::settings::Record;
 use bounds::Bounds;
+use instantiation::Instantiation;
 use sha2::{Digest, Sha256};
 use wasmparser::component_types::{ComponentEntityType, ComponentItem};
 use wasmparser::types::{Types, TypesRef};
@@ -41,7 +45,8 @@ pub enum ComponentError {
     ForeignImport(String),
     /// Another version of the contract.
     #[error(
-        "speaks sallyport:policy@{found}, but this host speaks {}; rebuild it with a matching SDK",
+        "speaks sallyport:policy@{found}, but this host speaks {0}; rebuild it with the SDK of \
+         {0}: write @{0} after `include sallyport:policy/base` and the other names in its WIT",
         contract::VERSION
     )]
     Version {
@@ -111,11 +116,13 @@ impl<'a> PolicyComponent<'a> {
             exports: vec![],
             settings: None,
         };
-        let (mut bounds, mut validator, mut depth) =
-            (Bounds::new(bytes.len())?, Validator::new(), 0_usize);
+        let mut bounds = Bounds::new(bytes.len())?;
+        let mut instantiation = Instantiation::default();
+        let (mut validator, mut depth) = (Validator::new(), 0_usize);
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload.map_err(corrupt)?;
             bounds.add(&payload, depth)?;
+            instantiation.add(&payload)?;
             match &payload {
                 Payload::Version {
                     encoding: Encoding::Module,
@@ -161,7 +168,7 @@ impl<'a> PolicyComponent<'a> {
             }
         }
         check_exports(&self.exports)?;
-        self.settings = settings_type::read(types)?;
+        self.settings = settings_type::read(types, &self.imports)?;
         Ok(())
     }
 
@@ -289,8 +296,8 @@ mod tests {
 
     #[test]
     fn another_version_of_the_contract_is_named() {
-        assert_eq!(check_version("sallyport:policy/policy@0.1.0"), Ok(()));
-        let other = check_version("sallyport:policy/policy@0.2.0").expect_err("other version");
+        assert_eq!(check_version("sallyport:policy/policy@0.2.0"), Ok(()));
+        let other = check_version("sallyport:policy/policy@0.1.0").expect_err("other version");
         assert!(
             other
                 .to_string()

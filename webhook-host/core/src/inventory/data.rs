@@ -97,11 +97,23 @@ pub struct NodeData {
 }
 
 /// A namespace.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NamespaceData {
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`; null: not known.
+    pub annotations: Option<BTreeMap<String, String>>,
+}
+
+impl Default for NamespaceData {
+    /// A namespace without labels and annotations.
+    fn default() -> Self {
+        Self {
+            labels: BTreeMap::new(),
+            annotations: Some(BTreeMap::new()),
+        }
+    }
 }
 
 /// A Pod, reduced to what a Service selects and reaches.

@@ -19,7 +19,7 @@ mod service_policy;
 mod status;
 
 pub use candidate::Candidate;
-pub use exemptions::{BreakGlass, Exemptions};
+pub use exemptions::{BreakGlass, Exemptions, PolicyExemptions};
 pub use host_config::{HostConfig, HostConfigSpec};
 pub use module::Module;
 pub use names::{AnnotationKey, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject};
@@ -79,7 +79,7 @@ fn expect_text(value: &Value, key: &str, expected: &str) -> Result<(), DecodeErr
     }
 }
 
-/// Returns whether a text is a label of RFC 1123: what Kubernetes calls a name of at most 63
+/// Returns true if a text is a label of RFC 1123: what Kubernetes calls a name of at most 63
 /// characters without dots.
 pub fn is_label(text: &str) -> bool {
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());

@@ -71,34 +71,55 @@ impl ServicePattern {
     }
 }
 
-impl FromStr for ServicePattern {
-    type Err = String;
+impl ServicePattern {
+    /// Returns true if the namespace may be any.
+    pub fn is_of_any_namespace(&self) -> bool {
+        is_any(&self.namespace)
+    }
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    /// Returns true if the pattern matches every Service.
+    pub fn is_everything(&self) -> bool {
+        is_any(&self.namespace) && is_any(&self.name)
+    }
+}
+
+impl Wide for ServicePattern {
+    fn parse_wide(text: &str) -> Result<Self, String> {
         let plain = |part: &str| {
             let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'*');
             !part.is_empty() && part.bytes().all(allowed)
         };
-        let all = |part: &str| part.bytes().all(|byte| byte == b'*');
         match text.split_once('/') {
             Some((namespace, _)) if namespace.contains('.') => Err(format!(
                 "{text:?} names no Services: no namespace has a dot in its name"
             )),
-            Some((namespace, name)) if plain(namespace) && plain(name) => {
-                if all(namespace) && all(name) {
-                    return Err(format!(
-                        "{text:?} exempts every Service; remove the policies instead"
-                    ));
-                }
-                Ok(Self {
-                    namespace: WildMatch::new(namespace),
-                    name: WildMatch::new(name),
-                })
-            }
+            Some((namespace, name)) if plain(namespace) && plain(name) => Ok(Self {
+                namespace: WildMatch::new(namespace),
+                name: WildMatch::new(name),
+            }),
             _ => Err(format!(
                 "{text:?} names no Services; write namespace/name, with `*` for any characters"
             )),
         }
+    }
+}
+
+/// Returns true for a pattern that consists of `*` alone.
+fn is_any(pattern: &WildMatch) -> bool {
+    pattern.to_string().bytes().all(|byte| byte == b'*')
+}
+
+impl FromStr for ServicePattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let pattern = Self::parse_wide(text)?;
+        if pattern.is_everything() {
+            return Err(format!(
+                "{text:?} exempts every Service; remove the policies instead"
+            ));
+        }
+        Ok(pattern)
     }
 }
 
@@ -196,7 +217,7 @@ impl FromStr for LabelValue {
     }
 }
 
-/// Returns whether a text can be a label's value, or the name in its key.
+/// Returns true if a text can be a label's value, or the name in its key.
 fn is_label_text(text: &str) -> bool {
     let end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -245,10 +266,18 @@ impl FromStr for Subject {
 
 text_type!(pub Group, "A group's name.");
 
-impl FromStr for Group {
-    type Err = String;
+impl Group {
+    /// Returns true for the groups of everybody, or of all service accounts.
+    pub fn is_everybody(&self) -> bool {
+        matches!(
+            self.as_str(),
+            "system:authenticated" | "system:unauthenticated" | "system:serviceaccounts"
+        )
+    }
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl Wide for Group {
+    fn parse_wide(text: &str) -> Result<Self, String> {
         match text {
             "" => Err("a group's name must not be empty; remove it".to_owned()),
             _ if text.contains('*') => Err(format!(
@@ -257,14 +286,46 @@ impl FromStr for Group {
             _ if text.trim() != text => Err(format!(
                 "{text:?}: no group has a name with blanks at an end; remove them"
             )),
-            "system:authenticated" | "system:unauthenticated" | "system:serviceaccounts" => {
-                Err(format!(
-                    "{text:?} holds far more than those who can be meant; name a smaller group"
-                ))
-            }
             _ => Ok(Self(text.to_owned())),
         }
     }
+}
+
+impl FromStr for Group {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let group = Self::parse_wide(text)?;
+        if group.is_everybody() {
+            return Err(format!(
+                "{text:?} holds far more than those who can be meant; name a smaller group"
+            ));
+        }
+        Ok(group)
+    }
+}
+
+/// A text that a ServicePolicy may write more widely than a HostConfig.
+pub(super) trait Wide: Sized {
+    /// Parses a text that may stand for everybody or everything.
+    fn parse_wide(text: &str) -> Result<Self, String>;
+}
+
+/// Reads a list whose texts may stand for everybody or everything.
+pub(super) fn wide<'de, D: Deserializer<'de>, T: Wide>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Item<T>(T);
+
+    impl<'de, T: Wide> Deserialize<'de> for Item<T> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            T::parse_wide(&text).map(Self).map_err(D::Error::custom)
+        }
+    }
+
+    let items = Vec::<Item<T>>::deserialize(deserializer)?;
+    Ok(items.into_iter().map(|Item(value)| value).collect())
 }
 
 /// A service account, `namespace/name`; held as the user name that the API server gives it.

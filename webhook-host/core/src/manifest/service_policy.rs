@@ -5,6 +5,7 @@
 //! checked where it is read, so that its error has its path.
 
 use super::candidate::Candidate;
+use super::exemptions::PolicyExemptions;
 use super::module::Module;
 use super::names::ExcludedNamespace;
 use super::selector::NamespaceSelector;
@@ -64,6 +65,9 @@ pub struct ServicePolicySpec {
     /// Which namespaces the policy is asked about.
     #[serde(default)]
     pub r#match: Match,
+    /// Requests that this policy is not asked about.
+    #[serde(default, skip_serializing_if = "PolicyExemptions::is_empty")]
+    pub exemptions: PolicyExemptions,
     /// The violations that an update may keep.
     #[serde(default)]
     pub updates: Updates,
@@ -144,7 +148,7 @@ impl Match {
         (selector, excluded)
     }
 
-    /// Returns whether labels of a namespace have a say, other than its name.
+    /// Returns true if labels of a namespace have a say, other than its name.
     pub fn goes_by_labels(&self) -> bool {
         self.namespace_selector
             .as_ref()
@@ -158,7 +162,7 @@ impl Match {
             .flat_map(NamespaceSelector::keys)
     }
 
-    /// Returns whether a namespace matches by its name and its labels. The label
+    /// Returns true if a namespace matches by its name and its labels. The label
     /// `kubernetes.io/metadata.name` is always known: the API server gives it to every namespace,
     /// and lets nobody change it. Requirements on other labels match where these are not known.
     pub fn matches(&self, name: &str, labels: Option<&BTreeMap<String, String>>) -> bool {

@@ -216,7 +216,7 @@ impl Policy {
         }
     }
 
-    /// Returns whether loading this manifest and component would give the same policy again.
+    /// Returns true if loading this manifest and component would give the same policy again.
     pub fn is(&self, manifest: &ServicePolicy, component: &[u8]) -> bool {
         self.manifest == *manifest && self.digest() == Some(&*PolicyComponent::digest(component))
     }
@@ -263,7 +263,7 @@ impl Policy {
         self.evaluator()?.configured_per_instance()
     }
 
-    /// Returns whether it wants to be asked. What a broken policy wants is not known: it is asked,
+    /// Returns true if it wants to be asked. What a broken policy wants is not known: it is asked,
     /// and answers with its error.
     pub fn wants(&self, function: Phase, operation: Operation, resource: Resource) -> bool {
         self.description().is_none_or(|description| {
@@ -273,7 +273,7 @@ impl Policy {
         })
     }
 
-    /// Returns whether it may have something to say about a Service, or about what the Service was
+    /// Returns true if it may have something to say about a Service, or about what the Service was
     /// before, with this about them. A broken policy has its error to say.
     pub(crate) fn is_about(&self, found: About, service: &Service, old: Option<&Service>) -> bool {
         let Ok(facts) = &self.loaded else {
@@ -293,10 +293,15 @@ impl Policy {
             .map(|facts| (&facts.annotations, &facts.labels))
     }
 
-    /// Returns whether it asks for a part of the context.
+    /// Returns true if it asks for a part of the context.
     pub fn needs(&self, context: Context) -> bool {
         self.description()
             .is_some_and(|description| description.context.contains(&context))
+    }
+
+    /// Returns whether it asks for the labels of the namespace, alone or with the annotations.
+    pub(crate) fn needs_namespace(&self) -> bool {
+        self.needs(Context::Namespace) || self.needs(Context::NamespaceAnnotations)
     }
 
     /// Asks `validate`, which may not patch.
@@ -346,7 +351,7 @@ impl Policy {
         answer
     }
 
-    /// Returns whether it is not asked for now, because it missed its deadline again and again.
+    /// Returns true if it is not asked for now, because it missed its deadline again and again.
     pub fn is_short_circuited(&self) -> bool {
         self.evaluator().is_some_and(Evaluate::is_short_circuited)
     }

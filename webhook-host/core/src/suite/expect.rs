@@ -218,7 +218,7 @@ fn known(key: &str, found: Option<&str>, allowed: &[&'static str]) -> Option<Str
 }
 
 impl TextPattern {
-    /// Returns whether the text is as expected.
+    /// Returns true if the text is as expected.
     pub fn matches(&self, text: &str) -> bool {
         match self {
             Self::Exact(expected) => expected == text,

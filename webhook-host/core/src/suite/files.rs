@@ -11,7 +11,7 @@ use crate::yaml;
 use serde_json::Value;
 use std::path::Path;
 
-/// Returns whether a file holds a suite. Other YAML may lie beside suites.
+/// Returns true if a file holds a suite. Other YAML may lie beside suites.
 ///
 /// # Errors
 ///

@@ -186,7 +186,7 @@ impl Case {
 }
 
 impl Suite {
-    /// Returns whether a document claims to be a suite.
+    /// Returns true if a document claims to be a suite.
     pub(super) fn is(document: &Value) -> bool {
         document.get("kind").and_then(Value::as_str) == Some("Suite")
     }

@@ -65,6 +65,7 @@ pub(super) struct PolicySource {
     failure_policy: Option<Value>,
     updates: Option<Value>,
     r#match: Option<Value>,
+    exemptions: Option<Value>,
     limits: Option<Value>,
 }
 
@@ -76,6 +77,7 @@ impl PolicySource {
             ("failurePolicy", &self.failure_policy),
             ("updates", &self.updates),
             ("match", &self.r#match),
+            ("exemptions", &self.exemptions),
             ("limits", &self.limits),
         ];
         for (key, value) in keys {

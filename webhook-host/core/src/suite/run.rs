@@ -94,7 +94,7 @@ impl TestReport {
 }
 
 impl Finding {
-    /// Returns whether `--bless` may write it down: an answer was got, and nothing is wrong that no
+    /// Returns true if `--bless` may write it down: an answer was got, and nothing is wrong that no
     /// expectation can excuse.
     pub fn can_be_blessed(&self) -> bool {
         self.problems.is_empty() && self.got != Expect::default()
@@ -414,6 +414,9 @@ fn told(outcome: &Outcome, which: impl Fn(&Evaluation) -> &Vec<Violation>) -> Ve
 /// Returns the reason why the policy was not asked. A case must name it, or it proves nothing.
 fn exempt(function: Function, outcome: &Outcome) -> Option<&'static str> {
     if let Some(exemption) = outcome.exemption {
+        return Some(exemption.name());
+    }
+    if let ([(_, exemption), ..], false) = (&outcome.exempted[..], outcome.matched) {
         return Some(exemption.name());
     }
     if outcome.malformed.is_some() {

@@ -1,23 +1,27 @@
 //! Domain names, compared as DNS does: by labels, without regard to case.
+//!
+//! A *normal* name is in lower case and has no final dot ([`normal`]).
+
+use crate::quote;
 
 /// A name without its final dot, in lower case.
-pub(crate) fn normal(name: &str) -> String {
+pub fn normal(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
 /// Returns true if a normal name is the domain or below it.
-pub(crate) fn is_in(name: &str, domain: &str) -> bool {
+pub fn is_in(name: &str, domain: &str) -> bool {
     name == domain || is_below(name, domain)
 }
 
 /// Returns true if a normal name is below the domain, at the boundary of a label.
-pub(crate) fn is_below(name: &str, domain: &str) -> bool {
+pub fn is_below(name: &str, domain: &str) -> bool {
     name.strip_suffix(domain)
         .is_some_and(|rest| rest.ends_with('.'))
 }
 
 /// Returns the text after the last dot.
-pub(crate) fn last_label(name: &str) -> &[u8] {
+pub fn last_label(name: &str) -> &[u8] {
     name.as_bytes()
         .rsplit(|byte| *byte == b'.')
         .next()
@@ -28,7 +32,7 @@ pub(crate) fn last_label(name: &str) -> &[u8] {
 /// a name whose last label is a number, decimal or hexadecimal. `127.1`, `0x7f.1` and `2130706433`
 /// are 127.0.0.1 to inet_aton, and to every browser (the URL standard's "ends in a number"). No
 /// host's name ends so, because no such top-level domain exists (RFC 3696).
-pub(crate) fn is_address(name: &str) -> bool {
+pub fn is_address(name: &str) -> bool {
     name.contains(':') || is_number(last_label(name))
 }
 
@@ -41,11 +45,65 @@ fn is_number(label: &[u8]) -> bool {
 }
 
 /// Returns true if every label of a normal name has only letters, digits, `-` and `_`.
-pub(crate) fn is_valid(name: &str) -> bool {
+pub fn is_valid(name: &str) -> bool {
     let of_host = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
     name.as_bytes()
         .split(|byte| *byte == b'.')
         .all(|label| !label.is_empty() && label.iter().all(of_host))
+}
+
+/// A suffix of names in settings: `.example.com` is every name below example.com, `example.com`
+/// that name, too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suffix {
+    /// In lower case, without dots around it.
+    pub domain: String,
+    /// The domain's own name has the suffix, too.
+    pub itself: bool,
+}
+
+impl Suffix {
+    /// Parses a suffix.
+    ///
+    /// ```
+    /// use sallyport_policy::dns::Suffix;
+    ///
+    /// let below = Suffix::parse(".example.com").expect("a suffix");
+    /// assert!(below.matches("a.example.com") && !below.matches("example.com"));
+    /// assert!(Suffix::parse("*.example.com").is_err());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The text is no domain name; the message says what to write.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let name = normal(text);
+        let (domain, itself) = match name.strip_prefix('.') {
+            Some(domain) => (domain.to_owned(), false),
+            None => (name, true),
+        };
+        if !is_valid(&domain) {
+            let shown = quote(text);
+            return Err(format!(
+                "{shown} is no suffix; use .example.com, or example.com for that name itself, too"
+            ));
+        }
+        Ok(Self { domain, itself })
+    }
+
+    /// Returns true if a normal name has the suffix.
+    pub fn matches(&self, name: &str) -> bool {
+        is_below(name, &self.domain) || self.itself && name == self.domain
+    }
+
+    /// Returns the suffix as a message shows it.
+    pub fn text(&self) -> String {
+        quote(&format!(
+            "{}{}",
+            if self.itself { "" } else { "." },
+            self.domain
+        ))
+    }
 }
 
 #[cfg(test)]
