@@ -67,7 +67,7 @@ pub(super) struct Written {
         deserialize_with = "file_name",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(with = "Option<String>", length(max = 255), extend("x-kubernetes-validations" = [{
+    #[schemars(with = "String", length(max = 255), extend("x-kubernetes-validations" = [{
         "rule": "self != '' && !self.startsWith('.') && !self.contains('/') && \
          !self.contains('\\\\')",
         "message": "this is no bare file name; name a file in the directory of the policies, such \
@@ -77,7 +77,7 @@ pub(super) struct Written {
     /// An artefact of an OCI registry: registry/repository:tag@sha256:…
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
-        with = "Option<String>",
+        with = "String",
         length(max = Reference::MAX_LENGTH),
         regex(pattern = Reference::PATTERN)
     )]
