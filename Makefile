@@ -47,7 +47,7 @@ test: policies ## run all tests: policies, the JavaScript twin, every cargo test
 	cargo test $(WORKSPACE)
 	target/debug/sallyport-tested test tests/fixtures
 	@[ ! -f target/js/service_type.wasm ] || { set -x; \
-		target/debug/sallyport-tested test --policies target/js tests/fixtures/service-type; }
+		target/debug/sallyport-tested test --modules target/js tests/fixtures/service-type; }
 
 .PHONY: drill
 drill: policies ## hostile clients against the program under the memory limit of deploy/ (a control group, as root; 1 minute)
@@ -82,8 +82,9 @@ doc:
 	RUSTDOCFLAGS='--deny warnings' cargo doc $(WORKSPACE) --no-deps
 
 .PHONY: docs
-docs: policies ## generate docs/rules.md from the components, the fixtures and the presets
+docs: policies ## generate docs/rules.md from components, fixtures and presets; docs/schemas from the types
 	WRITE_DOCS=1 cargo test $(WORKSPACE) --test rules_page
+	WRITE_DOCS=1 cargo test $(WORKSPACE) --test all schemas
 
 .PHONY: deploy-files
 deploy-files: policies ## generate files of deploy/: the CustomResourceDefinition, the webhook configurations

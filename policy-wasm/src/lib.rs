@@ -64,6 +64,7 @@ pub mod net;
 pub mod pairs;
 mod patch;
 mod provider_id;
+mod subjects;
 pub mod testing;
 mod text;
 mod violations;
@@ -93,6 +94,7 @@ pub use exposure::{NodePortInUse, UsedAs};
 pub use patch::{Mutation, Patch, SpecField};
 pub use review::Review;
 pub use sallyport_policy_macros::policy;
+pub use subjects::Subjects;
 pub use text::quote;
 pub use verdict::{SettingsError, Verdict, Violation};
 pub use violations::MAX_VIOLATIONS;
@@ -106,7 +108,8 @@ pub mod prelude {
     pub use crate::service::{Service, ServiceType};
     pub use crate::{
         About, Description, Mutation, NodePortInUse, Patch, Policy, Review, SettingsError,
-        SpecField, UsedAs, Verdict, Violation, Widening, log, names, pairs, policy, quote,
+        SpecField, Subjects, UsedAs, Verdict, Violation, Widening, log, names, pairs, policy,
+        quote,
     };
 }
 

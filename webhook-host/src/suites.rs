@@ -6,6 +6,8 @@ use crate::evaluator;
 use sallyport_core::manifest::{Mode, Module, Reference};
 use sallyport_core::policy::LoadError;
 use sallyport_core::suite::{self, Files, Runner, Source, Suite, SuiteError};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,7 +20,7 @@ const MAX_SUITE: u64 = 16 << 20;
 /// directory, cargo's target directory of a crate there, and `target/policies`.
 #[derive(Debug, Clone, Default)]
 pub struct ModuleSearch {
-    /// `--policies`.
+    /// `--modules`.
     pub directory: Option<PathBuf>,
 }
 
@@ -44,7 +46,7 @@ impl ModuleSearch {
         found.ok_or_else(|| {
             let places: Vec<_> = places.iter().map(|place| shown(place)).collect();
             format!(
-                "{file} is not in {}; build the policy, or name its directory with --policies",
+                "{file} is not in {}; build the policy, or name its directory with --modules",
                 places.join(" or ")
             )
         })
@@ -148,8 +150,56 @@ fn component(
 /// # Errors
 ///
 /// The first fault that keeps the suite from being run.
-pub fn read(path: &Path, search: &ModuleSearch) -> Result<Suite, SuiteError> {
-    suite::parse(path, &text(path)?, search)
+pub fn read(path: &Path, files: &dyn Files) -> Result<Suite, SuiteError> {
+    suite::parse(path, &text(path)?, files)
+}
+
+/// Returns the command that builds the component of a suite, if the suite names one.
+///
+/// # Errors
+///
+/// When the file can't be read.
+pub fn build_command(path: &Path) -> Result<Option<String>, SuiteError> {
+    Ok(suite::build_command(&text(path)?))
+}
+
+/// A search that remembers the files that suites named.
+#[derive(Debug, Default)]
+pub struct RecordingSearch {
+    search: ModuleSearch,
+    named: RefCell<BTreeSet<PathBuf>>,
+}
+
+impl RecordingSearch {
+    /// Starts without a file.
+    pub fn new(search: ModuleSearch) -> Self {
+        Self {
+            search,
+            named: RefCell::default(),
+        }
+    }
+
+    /// Returns the files that the suites named: manifests, components, objects.
+    pub fn into_named(self) -> BTreeSet<PathBuf> {
+        self.named.into_inner()
+    }
+}
+
+impl Files for RecordingSearch {
+    fn text(&self, path: &Path) -> io::Result<String> {
+        self.named.borrow_mut().insert(path.to_owned());
+        self.search.text(path)
+    }
+
+    fn set(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        self.search.set(path)
+    }
+
+    fn component(&self, file: &str, beside: &Path) -> Result<PathBuf, String> {
+        let component = self.search.find(file, beside)?;
+        self.named.borrow_mut().insert(component.clone());
+        Ok(component)
+    }
 }
 
 fn text(path: &Path) -> Result<String, SuiteError> {

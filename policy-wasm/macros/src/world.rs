@@ -22,6 +22,7 @@ pub(crate) const CONTRACT: [&str; 7] = [
 
 /// Lines that every world has.
 const INCLUDE: &str = "include sallyport:policy/base@0.2.0;";
+const SETTINGS_ERROR: &str = "use sallyport:policy/verdict@0.2.0.{settings-error};";
 const DEFAULTS: &str = "export defaults: func() -> settings;";
 const CONFIGURE: &str =
     "export configure: func(settings: settings) -> result<_, list<settings-error>>;";
@@ -45,8 +46,8 @@ impl World {
     /// indentation and blank lines. The rest is the same in every world.
     pub(crate) fn compact(&self) -> String {
         const SAME: [&str; 4] = [
-            "include sallyport:policy/base@",
-            "use sallyport:policy/verdict@",
+            INCLUDE,
+            SETTINGS_ERROR,
             "export defaults:",
             "export configure:",
         ];
@@ -188,6 +189,23 @@ world w {
     #[test]
     fn a_world_with_settings_is_accepted() {
         assert_eq!(checked(GOOD), Ok(()));
+    }
+
+    #[test]
+    fn the_text_in_a_component_names_the_types_that_the_settings_use() {
+        let compact = |text: &str| {
+            let world = World {
+                path: PathBuf::new(),
+                text: text.to_owned(),
+            };
+            world.compact()
+        };
+        assert_eq!(
+            compact(GOOD),
+            "package a:b;\nworld w {\nrecord settings { strict: bool }\n}"
+        );
+        let uses = "use sallyport:policy/verdict@0.2.0.{json, settings-error};";
+        assert!(compact(&GOOD.replace(SETTINGS_ERROR, uses)).contains(uses));
     }
 
     #[test]

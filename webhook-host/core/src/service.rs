@@ -8,6 +8,8 @@
 
 mod aside;
 mod bounds;
+#[cfg(test)]
+mod fields;
 mod managed;
 
 use crate::contract::service::{
@@ -378,6 +380,68 @@ mod tests {
         let deep = format!("{{\"spec\": {}{}}}", "[".repeat(10_000), "]".repeat(10_000));
         let text = parse(&deep).expect_err("deep").to_string();
         assert!(text.contains("recursion limit"), "{text}");
+    }
+
+    #[test]
+    fn every_field_arrives() {
+        let value = json!({
+            "metadata": {"uid": "u", "generation": 3, "creationTimestamp": "2026-01-01T00:00:00Z",
+                "finalizers": ["example.com/mine"],
+                "ownerReferences": [{"apiVersion": "example.com/v1", "kind": "Gateway",
+                    "name": "g", "uid": "v", "controller": true}]},
+            "spec": {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1", "fd00::1"],
+                "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "PreferDualStack",
+                "internalTrafficPolicy": "Local", "sessionAffinity": "ClientIP",
+                "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 10}},
+                "trafficDistribution": "PreferSameZone"},
+            "status": {"conditions": [{"type": "t", "status": "True", "reason": "r",
+                "message": "m", "observedGeneration": 2,
+                "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+                "loadBalancer": {"ingress": [{"ip": "192.0.2.1", "ipMode": "Proxy",
+                    "ports": [{"port": 80, "protocol": "TCP", "error": "e"}]}]}},
+        });
+        let Service {
+            metadata,
+            spec,
+            status,
+            ..
+        } = parse(&value.to_string()).expect("valid");
+        assert_eq!(metadata.uid.as_deref(), Some("u"));
+        assert_eq!(metadata.generation, Some(3));
+        assert_eq!(
+            metadata.creation_timestamp.as_deref(),
+            Some("2026-01-01T00:00:00Z")
+        );
+        assert_eq!(metadata.finalizers, ["example.com/mine"]);
+        let owner = OwnerReference {
+            api_version: "example.com/v1".to_owned(),
+            kind: "Gateway".to_owned(),
+            name: "g".to_owned(),
+            uid: "v".to_owned(),
+            controller: true,
+            block_owner_deletion: false,
+        };
+        assert_eq!(metadata.owner_references, [owner]);
+        assert_eq!(spec.cluster_ips, ["10.0.0.1", "fd00::1"]);
+        assert_eq!(spec.ip_families, ["IPv4", "IPv6"]);
+        assert_eq!(spec.ip_family_policy.as_deref(), Some("PreferDualStack"));
+        assert_eq!(spec.internal_traffic_policy.as_deref(), Some("Local"));
+        assert_eq!(spec.session_affinity.as_deref(), Some("ClientIP"));
+        let config = spec.session_affinity_config.expect("given");
+        assert_eq!(config.client_ip_timeout_seconds, Some(10));
+        assert_eq!(spec.traffic_distribution.as_deref(), Some("PreferSameZone"));
+        let condition = Condition {
+            type_: "t".to_owned(),
+            status: "True".to_owned(),
+            reason: "r".to_owned(),
+            message: "m".to_owned(),
+            observed_generation: Some(2),
+            last_transition_time: "2026-01-01T00:00:00Z".to_owned(),
+        };
+        assert_eq!(status.conditions, [condition]);
+        let ingress = &status.load_balancer_ingress[0];
+        assert_eq!(ingress.ip_mode.as_deref(), Some("Proxy"));
+        assert_eq!(ingress.ports[0].error.as_deref(), Some("e"));
     }
 
     #[test]

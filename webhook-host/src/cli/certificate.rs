@@ -208,7 +208,7 @@ impl Files {
     }
 
     fn run(self, watch: &Watch, mut seen: Fingerprint) {
-        while watch.next(&seen, || self.look(), None) {
+        while watch.next(&seen, || self.look()) {
             let (now, read) = watch::settled(|| self.look(), || self.read());
             seen = now;
             match read.unwrap_or_else(|| bail!("the files changed each time while they were read"))

@@ -25,6 +25,7 @@ mod registry;
 mod removal;
 mod replay;
 mod save;
+mod schema;
 mod self_managed;
 mod serve;
 mod sign;
@@ -80,6 +81,7 @@ enum Command {
     Lint(lint::LintArgs),
     Doctor(doctor::DoctorArgs),
     Crd(crd::CrdArgs),
+    Schema(schema::SchemaArgs),
     New(new::NewArgs),
     Replay(replay::ReplayArgs),
     Push(push::PushArgs),
@@ -111,6 +113,7 @@ impl Cli {
             Command::Lint(args) => lint::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Crd(args) => crd::run(&args),
+            Command::Schema(args) => schema::run(&args),
             Command::New(args) => new::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Push(args) => push::run(&args),

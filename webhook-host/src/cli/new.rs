@@ -32,14 +32,17 @@ Example:
 
 /// Path and template of each file.
 const FILES: [(&str, &str); 8] = [
-    ("Cargo.toml", include_str!("new/Cargo.toml.txt")),
-    (".cargo/config.toml", include_str!("new/config.toml.txt")),
+    ("Cargo.toml", include_str!("new/rust/Cargo.toml.txt")),
+    (
+        ".cargo/config.toml",
+        include_str!("new/rust/.cargo/config.toml.txt"),
+    ),
     (".gitignore", "/target\n"),
-    ("policy.wit", include_str!("new/policy.wit.txt")),
-    ("src/lib.rs", include_str!("new/lib.rs.txt")),
-    ("policy.yaml", include_str!("new/policy.yaml.txt")),
-    ("suite.yaml", include_str!("new/suite.yaml.txt")),
-    ("README.md", include_str!("new/README.md.txt")),
+    ("policy.wit", include_str!("new/common/policy.wit.txt")),
+    ("src/lib.rs", include_str!("new/rust/src/lib.rs.txt")),
+    ("policy.yaml", include_str!("new/common/policy.yaml.txt")),
+    ("suite.yaml", include_str!("new/common/suite.yaml.txt")),
+    ("README.md", include_str!("new/rust/README.md.txt")),
 ];
 
 /// Words that cargo, Rust or WIT keep for themselves.

@@ -281,7 +281,10 @@ impl<'a> Load<'a> {
         } else {
             error.downcast_ref::<Trap>().map_or_else(
                 || format!("failed: {error:#}"),
-                |trap| format!("trapped: {trap}"),
+                |trap| match store.data().last_error() {
+                    Some(last) => format!("trapped: {last}"),
+                    None => format!("trapped: {trap}"),
+                },
             )
         };
         LoadError::component(format!("{function} {why}"))

@@ -25,8 +25,8 @@ use sallyport_core::contract::verdict::Verdict;
 use sallyport_core::manifest::{Limits, ServicePolicy};
 use sallyport_core::policy::backstop::Backstop;
 use sallyport_core::policy::{
-    Answer, Deadline, Entry, Evaluate, EvaluationError, Inspection, LoadError, Loaded, Policy,
-    Question,
+    Answer, Deadline, Entry, Evaluate, EvaluationError, Inspection, LoadError, Loaded, LogLine,
+    LogTo, Policy, Question,
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -161,6 +161,7 @@ impl Evaluate for Evaluator {
         let without_verdict = |error| Answer {
             verdict: Err(error),
             elapsed: Duration::ZERO,
+            log: vec![],
         };
         if left == Duration::ZERO {
             return without_verdict(EvaluationError::RequestDeadline);
@@ -168,7 +169,7 @@ impl Evaluate for Evaluator {
         let Some(permit) = self.breaker.admit(now) else {
             return without_verdict(EvaluationError::ShortCircuit(self.limits.deadline));
         };
-        let verdict = self.ask(question, left);
+        let (verdict, log) = self.ask(question, left);
         let end = self.end(&verdict, question.review, left);
         let then = Instant::now();
         match permit.end(end, then) {
@@ -189,6 +190,7 @@ impl Evaluate for Evaluator {
         Answer {
             verdict,
             elapsed: then.saturating_duration_since(now),
+            log,
         }
     }
 
@@ -207,14 +209,22 @@ impl Evaluate for Evaluator {
 }
 
 impl Evaluator {
-    /// Answers one question on a fresh instance.
-    fn ask(&self, question: &Question<'_>, left: Duration) -> Result<Verdict, EvaluationError> {
+    /// Answers one question on a fresh instance. Also returns what it logged, if the question asks
+    /// for it.
+    fn ask(
+        &self,
+        question: &Question<'_>,
+        left: Duration,
+    ) -> (Result<Verdict, EvaluationError>, Vec<LogLine>) {
         let instances = &self.instances;
         let budget = Budget {
             time: left.min(self.limits.deadline.duration()),
             ..instances.budget
         };
         let mut store = instances.engine.store(question.policy, budget);
+        if question.log == LogTo::Answer {
+            store.data_mut().keep_lines();
+        }
         let verdict = instances.instantiate(&mut store).and_then(|instance| {
             let guest = &instances.guest;
             match question.entry {
@@ -222,7 +232,8 @@ impl Evaluator {
                 Entry::Mutate => guest.mutate(&mut store, &instance, question.review),
             }
         });
-        verdict.map_err(|error| self.classify(&error, &store, left))
+        let verdict = verdict.map_err(|error| self.classify(&error, &store, left));
+        (verdict, store.data_mut().take_log())
     }
 
     /// Classifies an answer for the circuit breaker.

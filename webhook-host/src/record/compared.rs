@@ -4,7 +4,7 @@
 //! and the host's exemptions by the users and groups that they name. Everything else is hashed
 //! (`redaction`).
 
-use super::redaction::is_kept_field;
+use super::kept::is_kept_field;
 use sallyport_core::contract::description::{Compared as Declared, Context};
 use sallyport_core::manifest::Exemptions;
 use sallyport_core::policy::{Keys, Policy};

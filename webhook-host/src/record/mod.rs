@@ -8,6 +8,7 @@
 mod compared;
 mod credential;
 mod file;
+mod kept;
 mod redaction;
 
 pub(crate) use compared::{Compared, Subjects};

@@ -53,7 +53,7 @@ impl Reloader {
 
     fn run(mut self, watch: &Watch) {
         let mut attempts = None;
-        while watch.next(
+        while watch.next_or_after(
             &self.seen,
             || self.source.fingerprint(),
             attempts.map(retry_pause),

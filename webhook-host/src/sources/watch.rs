@@ -2,12 +2,13 @@
 //! interval. Objects of the cluster have a revision instead, are always complete, and are read at
 //! once.
 //!
-//! Polling is preferred to the kernel's notifications (docs/decisions/0004-polling.md): it works
-//! the same for plain directories, for the links of a mounted ConfigMap or Secret and for network
-//! file systems, costs a few system calls, and has no queue that can overflow. Used by `reload` for
-//! policies and by `server` for certificates.
+//! Polling is preferred to the kernel's notifications
+//! (docs/decisions/0004-polling-instead-of-inotify.md): it works the same for plain directories, for
+//! the links of a mounted ConfigMap or Secret and for network file systems, costs a few system calls,
+//! and has no queue that can overflow. Used by `reload` for policies, and by `cli` for certificates
+//! and `test --watch`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -49,6 +50,32 @@ impl Fingerprint {
             files: files.filter_map(look).collect(),
             revision: 0,
         }
+    }
+
+    /// Returns the files that differ between two fingerprints.
+    pub(crate) fn changed<'a>(&'a self, other: &'a Self) -> BTreeSet<&'a PathBuf> {
+        let differs = |path: &&PathBuf| self.files.get(*path) != other.files.get(*path);
+        let all = self.files.keys().chain(other.files.keys());
+        all.filter(differs).collect()
+    }
+
+    /// Returns the files.
+    pub(crate) fn files(&self) -> impl ExactSizeIterator<Item = &PathBuf> {
+        self.files.keys()
+    }
+
+    /// Returns the fingerprint without some files.
+    pub(crate) fn without(mut self, files: &BTreeSet<PathBuf>) -> Self {
+        self.files.retain(|file, _| !files.contains(file));
+        self
+    }
+
+    /// Adds the files of another fingerprint that this one lacks.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        for (file, attributes) in other.files {
+            self.files.entry(file).or_insert(attributes);
+        }
+        self
     }
 
     /// Adds the revision of the cluster's objects.
@@ -106,9 +133,13 @@ impl Watch {
     }
 
     /// Blocks until a reload is requested, or until the fingerprint differs from `seen` and the
-    /// files stay unchanged for one interval, or until the time `again` is over. Returns false when
-    /// no request can come any more.
-    pub(crate) fn next(
+    /// files stay unchanged for one interval. Returns false when no request can come any more.
+    pub(crate) fn next(&self, seen: &Fingerprint, look: impl Fn() -> Fingerprint) -> bool {
+        self.next_or_after(seen, look, None)
+    }
+
+    /// Like `next`, and ends after the time `again` at the latest.
+    pub(crate) fn next_or_after(
         &self,
         seen: &Fingerprint,
         look: impl Fn() -> Fingerprint,
@@ -174,7 +205,7 @@ mod tests {
             count.set(count.get() + 1);
             look(count.get())
         };
-        assert!(watch.next(seen, counted, None));
+        assert!(watch.next(seen, counted));
         count.get()
     }
 
@@ -196,7 +227,7 @@ mod tests {
             let (_ask, watch) = Watch::new(interval);
             let began = Instant::now();
             let pause = Duration::from_millis(20);
-            assert!(watch.next(&print(0, 0), || print(0, 0), Some(pause)));
+            assert!(watch.next_or_after(&print(0, 0), || print(0, 0), Some(pause)));
             assert!(began.elapsed() >= pause);
         }
     }

@@ -107,6 +107,7 @@ impl Admission {
 
     /// Also asks policies about Services outside their `about`; an opinion on such a Service is an
     /// evaluation error. The test harness uses this to find policies whose `about` is too narrow.
+    /// Lines that policies log are kept in [`Evaluation::log`].
     #[must_use]
     pub fn thorough(self) -> Self {
         Self {
@@ -234,6 +235,9 @@ impl Admission {
                     .with_exempted(&exempted);
             }
         };
+        if self.thorough {
+            subject.keep_log();
+        }
         exempted.retain(|(policy, _)| self.would_ask(policy, &subject));
         let config = self.exemptions.break_glass.as_ref();
         let glass = Glass::of(
@@ -339,7 +343,7 @@ impl Admission {
         deadline: Deadline,
     ) -> Evaluation {
         let mut evaluation = Evaluation::of(policy, function);
-        let answer = evaluation.time(subject.ask(policy, Entry::Validate, deadline));
+        let answer = evaluation.take(subject.ask(policy, Entry::Validate, deadline));
         match answer.and_then(|verdict| subject.check_about(policy, verdict)) {
             Err(error) => evaluation.error = Some(error),
             Ok(verdict) => {
@@ -377,7 +381,7 @@ impl Admission {
             .filter(|_| !violations.is_empty())
             .and_then(|deadline| {
                 let answer = subject.ask_of_old(policy, deadline)?;
-                evaluation.time(answer).ok()
+                evaluation.take(answer).ok()
             });
         let known: HashSet<_> = old
             .iter()
@@ -410,7 +414,7 @@ impl Admission {
                 return None;
             }
             let mut evaluation = Evaluation::of(policy, Function::Mutate);
-            let answer = evaluation.time(subject.ask(policy, Entry::Mutate, deadline));
+            let answer = evaluation.take(subject.ask(policy, Entry::Mutate, deadline));
             let answer = answer.and_then(|mutation| subject.check_about(policy, mutation));
             match answer.and_then(|mutation| {
                 patched
@@ -450,7 +454,7 @@ fn blame_default(
         return;
     }
     let without = subject.ask_without_environment(policy, deadline);
-    let Ok(without) = evaluation.time(without) else {
+    let Ok(without) = evaluation.take(without) else {
         return;
     };
     for violation in evaluation

@@ -6,7 +6,7 @@
 use crate::admission::{Exemption, Function, Grant};
 use crate::contract::verdict::Verdict;
 use crate::contract::verdict::{PatchOperation, Violation};
-use crate::policy::{Answer, EvaluationError, Policy};
+use crate::policy::{Answer, EvaluationError, LogLine, Policy};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,8 @@ pub struct Evaluation {
     pub error: Option<EvaluationError>,
     /// The time that the policy took, the review of the old object included.
     pub elapsed: Duration,
+    /// The lines that the policy logged, in the harness alone.
+    pub log: Vec<LogLine>,
 }
 
 /// `response` of an AdmissionReview v1.
@@ -149,12 +151,14 @@ impl Evaluation {
             patch: vec![],
             error: None,
             elapsed: Duration::ZERO,
+            log: vec![],
         }
     }
 
-    /// Adds the time that an answer took, and returns its verdict.
-    pub(super) fn time(&mut self, answer: Answer) -> Result<Verdict, EvaluationError> {
+    /// Adds the time that an answer took and its log lines, and returns its verdict.
+    pub(super) fn take(&mut self, answer: Answer) -> Result<Verdict, EvaluationError> {
         self.elapsed += answer.elapsed;
+        self.log.extend(answer.log);
         answer.verdict
     }
 }

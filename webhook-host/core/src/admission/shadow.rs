@@ -134,7 +134,7 @@ impl Again<'_> {
     /// Asks the candidate's `mutate` and tries its patch without applying it.
     fn improve(&mut self, candidate: &Policy, deadline: Deadline) -> Evaluation {
         let mut evaluation = Evaluation::of(candidate, self.function);
-        let answer = evaluation.time(self.subject.ask(candidate, Entry::Mutate, deadline));
+        let answer = evaluation.take(self.subject.ask(candidate, Entry::Mutate, deadline));
         match answer.and_then(|mutation| {
             self.patched
                 .attempt(mutation.patch.clone())

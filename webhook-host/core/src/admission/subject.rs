@@ -7,7 +7,7 @@ use crate::contract::review::{Cluster, Namespace, Operation, Pod, Resource, Revi
 use crate::contract::service::{Json, Pair, Service};
 use crate::contract::verdict::Verdict;
 use crate::inventory::{self, Inventory, View};
-use crate::policy::{Answer, Deadline, Entry, EvaluationError, Policy};
+use crate::policy::{Answer, Deadline, Entry, EvaluationError, LogTo, Policy};
 use crate::service::{self, Malformed};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -20,6 +20,7 @@ pub(super) struct Subject<'a> {
     review: Review,
     about: About,
     context: Parts,
+    log: LogTo,
     /// The review of an update from old to old; made when the first policy ratchets.
     old: Option<Box<Old>>,
 }
@@ -94,8 +95,14 @@ impl<'a> Subject<'a> {
                 raw,
                 ..Parts::default()
             },
+            log: LogTo::Process,
             old: None,
         })
+    }
+
+    /// Has the lines that policies log come back in their answers.
+    pub(super) fn keep_log(&mut self) {
+        self.log = LogTo::Answer;
     }
 
     pub(super) fn view(&self) -> &View<'a> {
@@ -152,7 +159,8 @@ impl<'a> Subject<'a> {
 
     pub(super) fn ask(&mut self, policy: &Policy, entry: Entry, deadline: Deadline) -> Answer {
         let (review, parts) = (&mut self.review, &mut self.context);
-        ask(review, parts, policy, &self.view, entry, deadline)
+        parts.look_up(review, policy, &self.view);
+        parts.ask(review, policy, (entry, deadline, self.log))
     }
 
     /// Asks `validate` once more, with the kind of cluster unknown.
@@ -193,38 +201,28 @@ impl<'a> Subject<'a> {
             };
             Box::new(Old { review, context })
         });
-        let answer = ask(
-            review,
-            context,
-            policy,
-            &self.view,
-            Entry::Validate,
-            deadline,
-        );
-        Some(answer)
+        context.look_up(review, policy, &self.view);
+        Some(context.ask(review, policy, (Entry::Validate, deadline, self.log)))
     }
 }
 
-/// Asks a policy about the review, with those parts of the context that it asked for.
-fn ask(
-    review: &mut Review,
-    parts: &mut Parts,
-    policy: &Policy,
-    view: &View<'_>,
-    entry: Entry,
-    deadline: Deadline,
-) -> Answer {
-    parts.look_up(review, policy, view);
-    parts.swap(review, policy);
-    let answer = match entry {
-        Entry::Validate => policy.validate(review, deadline),
-        Entry::Mutate => policy.mutate(review, deadline),
-    };
-    parts.swap(review, policy);
-    answer
-}
-
 impl Parts {
+    /// Asks a policy about the review, with those parts of the context that it asked for.
+    fn ask(
+        &mut self,
+        review: &mut Review,
+        policy: &Policy,
+        (entry, deadline, log): (Entry, Deadline, LogTo),
+    ) -> Answer {
+        self.swap(review, policy);
+        let answer = match entry {
+            Entry::Validate => policy.validate(review, deadline, log),
+            Entry::Mutate => policy.mutate(review, deadline, log),
+        };
+        self.swap(review, policy);
+        answer
+    }
+
     fn look_up(&mut self, review: &Review, policy: &Policy, view: &View<'_>) {
         let namespace = review.namespace.name.as_str();
         if policy.needs_namespace() {

@@ -93,8 +93,8 @@ fn old_services(old: &Manifests, namespace: &str) -> judge::OldServices {
     services.collect()
 }
 
-/// Adds labels and annotations of Namespaces that the configuration lacks. Returns findings for those that
-/// can't be read.
+/// Adds labels and annotations of Namespaces that the configuration lacks. Returns findings for
+/// those that can't be read.
 pub fn namespaces(found: &[(String, Located)], inventory: &mut InventoryData) -> Vec<Subject> {
     let (mut known, mut unread) = (BTreeMap::new(), vec![]);
     for (source, located) in found {

@@ -301,7 +301,7 @@ mod tests {
         assert!(
             other
                 .to_string()
-                .contains("sallyport:policy@0.2.0, but this host speaks 0.1.0"),
+                .contains("sallyport:policy@0.1.0, but this host speaks 0.2.0; rebuild it"),
             "{other}"
         );
     }

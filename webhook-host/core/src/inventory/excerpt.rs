@@ -71,8 +71,8 @@ pub struct FreeTexts<'a> {
 }
 
 impl Excerpt {
-    /// Takes labels and annotations of a namespace, the facts about the cluster, and the Pods that any of the
-    /// selectors selects.
+    /// Takes labels and annotations of a namespace, the facts about the cluster, and the Pods that
+    /// any of the selectors selects.
     pub fn of(inventory: &Inventory, namespace: &str, selectors: &[&[Pair]]) -> Self {
         let view = inventory.view();
         let cluster = view.cluster();

@@ -14,8 +14,9 @@ mod pods;
 pub use current::Current;
 pub use data::{
     ClusterData, ContainerPortData, EnvironmentData, InventoryData, NamespaceData, NodeData,
-    PodData, PortRangeData,
+    PodData, PortRangeData, is_label,
 };
+pub(crate) use data::{LABEL_PATTERN, MAX_LABEL};
 pub use excerpt::{Excerpt, FreeTexts};
 pub use index::{Event, Index, Kind, Need, Object};
 

@@ -33,7 +33,6 @@ pub struct Candidate {
 pub(super) struct Written {
     /// Another component.
     #[serde(default)]
-    #[schemars(with = "Option<super::module::Written>")]
     module: Option<Module>,
     /// Other settings, laid over the component's defaults and not over the live policy's settings.
     #[serde(default)]

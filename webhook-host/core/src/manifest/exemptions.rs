@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Requests that no policy is asked about, beside the built-in ones.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct Exemptions {
     /// By name, exactly.
@@ -27,6 +27,7 @@ pub struct Exemptions {
     pub service_accounts: Vec<ServiceAccount>,
     /// An exemption that ends by itself, for emergencies. None: nobody has one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<BreakGlassFile>")]
     pub break_glass: Option<BreakGlass>,
 }
 
@@ -125,17 +126,24 @@ pub struct BreakGlass {
     pub service_accounts: Vec<ServiceAccount>,
 }
 
-#[derive(Deserialize)]
+/// Permission to excuse a request by an annotation: whose, which annotation, and for how long.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "BreakGlass")]
 struct BreakGlassFile {
+    /// The annotation; its value is `2026-01-01T12:00:00Z; the reason`.
     #[serde(default)]
     annotation: AnnotationKey,
+    /// The longest time until the expiry.
     #[serde(default)]
     max_duration: Hours,
+    /// Users by name, exactly.
     #[serde(default)]
     users: Vec<Subject>,
+    /// Members of these groups.
     #[serde(default)]
     groups: Vec<Group>,
+    /// Service accounts by `namespace/name`, exactly.
     #[serde(default)]
     service_accounts: Vec<ServiceAccount>,
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Where the component is. Displays as the user wrote it: the file's name, or the reference.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(try_from = "Written", into = "Written")]
 pub enum Module {
     /// A bare file name inside the directory of the policies.

@@ -2,18 +2,38 @@
 //! that each value of these types is usable.
 
 use crate::excerpt::excerpt;
-use crate::inventory::NAME_LABEL;
+use crate::inventory::{LABEL_PATTERN, NAME_LABEL};
 use crate::units;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 use wildmatch::WildMatch;
 
-/// A type that is written as a text and checked when it is read.
+/// The name of a user or a group, without patterns.
+const EXACT_NAME: &str = "^[^*]+$";
+
+/// A type that is written as a text and checked when it is read. Its JSON Schema has a regular
+/// expression that allows at least what the check does.
 macro_rules! checked_text {
-    ($type:ty) => {
+    ($type:ident, $pattern:expr) => {
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "pattern": $pattern})
+            }
+        }
+
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 String::deserialize(deserializer)?
@@ -34,7 +54,7 @@ pub(super) use checked_text;
 
 /// A checked text that is held as it was written.
 macro_rules! text_type {
-    ($visibility:vis $type:ident, $doc:literal) => {
+    ($visibility:vis $type:ident, $doc:literal, $pattern:expr) => {
         #[doc = $doc]
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
         $visibility struct $type(String);
@@ -52,7 +72,7 @@ macro_rules! text_type {
             }
         }
 
-        checked_text!($type);
+        checked_text!($type, $pattern);
     };
 }
 
@@ -129,9 +149,9 @@ impl fmt::Display for ServicePattern {
     }
 }
 
-checked_text!(ServicePattern);
+checked_text!(ServicePattern, "^[-a-z0-9*]+/[-a-z0-9.*]+$");
 
-text_type!(pub Namespace, "A namespace's name.");
+text_type!(pub Namespace, "A namespace's name.", LABEL_PATTERN);
 
 impl Namespace {
     /// Those that Kubernetes itself owns.
@@ -160,7 +180,8 @@ impl FromStr for Namespace {
 
 text_type!(
     pub(super) ExcludedNamespace,
-    "The name of a namespace that a policy is not asked about."
+    "The name of a namespace that a policy is not asked about.",
+    LABEL_PATTERN
 );
 
 impl FromStr for ExcludedNamespace {
@@ -177,7 +198,16 @@ impl FromStr for ExcludedNamespace {
     }
 }
 
-text_type!(pub(super) LabelKey, "The key of a label: `team`, `example.com/team`.");
+text_type!(
+    pub(super) LabelKey,
+    "The key of a label: `team`, `example.com/team`.",
+    LabelKey::PATTERN
+);
+
+impl LabelKey {
+    /// All of them, as a regular expression.
+    pub(super) const PATTERN: &str = "^([a-z0-9.-]+/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
+}
 
 impl FromStr for LabelKey {
     type Err = String;
@@ -196,7 +226,7 @@ impl FromStr for LabelKey {
     }
 }
 
-text_type!(pub(super) LabelValue, "The value of a label; may be empty.");
+text_type!(pub(super) LabelValue, "The value of a label; may be empty.", LabelValue::PATTERN);
 
 impl LabelValue {
     /// All of them, as a regular expression.
@@ -242,7 +272,7 @@ pub(super) fn bare_file_name<'de, D: Deserializer<'de>>(
     )))
 }
 
-text_type!(pub Subject, "A user's name.");
+text_type!(pub Subject, "A user's name.", EXACT_NAME);
 
 impl FromStr for Subject {
     type Err = String;
@@ -264,7 +294,7 @@ impl FromStr for Subject {
     }
 }
 
-text_type!(pub Group, "A group's name.");
+text_type!(pub Group, "A group's name.", EXACT_NAME);
 
 impl Group {
     /// Returns true for the groups of everybody, or of all service accounts.
@@ -371,9 +401,13 @@ impl fmt::Display for ServiceAccount {
     }
 }
 
-checked_text!(ServiceAccount);
+checked_text!(ServiceAccount, "^[-a-z0-9]+/[-a-z0-9.]+$");
 
-text_type!(pub AnnotationKey, "The key of an annotation.");
+text_type!(
+    pub AnnotationKey,
+    "The key of an annotation.",
+    "^[-A-Za-z0-9_.]*/[-A-Za-z0-9_.]{1,63}$"
+);
 
 impl Default for AnnotationKey {
     fn default() -> Self {
@@ -437,4 +471,4 @@ impl fmt::Display for Hours {
     }
 }
 
-checked_text!(Hours);
+checked_text!(Hours, "^([0-9]+(ms|[dhms]))+$");

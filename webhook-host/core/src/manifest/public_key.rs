@@ -6,8 +6,10 @@
 use super::names::checked_text;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -173,7 +175,7 @@ impl fmt::Display for PublicKey {
     }
 }
 
-checked_text!(PublicKey);
+checked_text!(PublicKey, "^[ \\n]*-----BEGIN PUBLIC KEY-----");
 
 #[cfg(test)]
 mod tests {

@@ -6,8 +6,10 @@
 
 use super::names::checked_text;
 use crate::excerpt::excerpt;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
@@ -97,7 +99,7 @@ impl fmt::Display for Reference {
     }
 }
 
-checked_text!(Reference);
+checked_text!(Reference, Reference::PATTERN);
 
 /// A repository with its registry: `registry.example.com:5000/policies/nodeport-range`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -325,7 +327,7 @@ impl fmt::Display for Digest {
     }
 }
 
-checked_text!(Digest);
+checked_text!(Digest, "^sha256:[0-9a-f]{64}$");
 
 #[cfg(test)]
 mod tests {

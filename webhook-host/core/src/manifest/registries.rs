@@ -8,13 +8,15 @@ use super::names::checked_text;
 use super::public_key::PublicKey;
 use super::reference::{Host, Repository};
 use crate::excerpt::excerpt;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 /// The registries that components may come from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Registries {
     /// The repositories that `spec.module.oci` may name. Empty: a serving host pulls nothing.
@@ -25,7 +27,7 @@ pub struct Registries {
 
 /// A place that has copies of repositories. References, signatures and digests stay those of the
 /// original.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mirror {
     /// A registry, or a path in one: `ghcr.io`, `ghcr.io/acme`.
@@ -48,14 +50,16 @@ impl Mirror {
 }
 
 /// The signatures that components of some repositories need.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Verification {
     /// The repositories that this is about.
     #[serde(deserialize_with = "repositories")]
+    #[schemars(length(min = 1))]
     pub repositories: Vec<RepositoryPattern>,
     /// Public keys, one of which must have signed.
     #[serde(deserialize_with = "keys")]
+    #[schemars(length(min = 1))]
     pub keys: Vec<PublicKey>,
     /// The effect of a component without such a signature.
     #[serde(default)]
@@ -71,7 +75,7 @@ impl Verification {
 }
 
 /// The effect of a component that no key of a [`Verification`] has signed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum VerificationMode {
     /// The policy can't be loaded.
     #[default]
@@ -149,7 +153,7 @@ impl fmt::Display for RepositoryPattern {
     }
 }
 
-checked_text!(RepositoryPattern);
+checked_text!(RepositoryPattern, "^[^/*]*[^/*](/[a-z0-9._-]+)*(/[*])?$");
 
 /// A registry, or a path in one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,7 +216,7 @@ impl fmt::Display for RepositoryPrefix {
     }
 }
 
-checked_text!(RepositoryPrefix);
+checked_text!(RepositoryPrefix, "^[^/*]+(/[a-z0-9._-]+)*$");
 
 #[cfg(test)]
 mod tests {

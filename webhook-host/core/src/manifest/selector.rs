@@ -48,7 +48,7 @@ struct WrittenRequirement {
     #[schemars(
         with = "String",
         length(max = 317),
-        regex(pattern = "^([a-z0-9.-]+/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+        regex(pattern = LabelKey::PATTERN)
     )]
     key: LabelKey,
     #[schemars(with = "String", extend("enum" = ["In", "NotIn", "Exists", "DoesNotExist"]))]

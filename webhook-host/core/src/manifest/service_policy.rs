@@ -11,12 +11,17 @@ use super::names::ExcludedNamespace;
 use super::selector::NamespaceSelector;
 use super::{API_VERSION, Metadata, is_label, read};
 use crate::decode::DecodeError;
+use crate::schema;
 use crate::units::{Bytes, Millis};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+
+/// The description of the format, in schemas.
+pub(super) const PURPOSE: &str = "A policy about how Services may be exposed: which component \
+    runs, with which settings, on what, and what its opinion is worth.";
 
 /// One policy as its user configured it. Read by [`ServicePolicy::from_value`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,12 +34,19 @@ pub struct ServicePolicy {
 }
 
 /// The form of a ServicePolicy in a file, its name not checked yet.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "ServicePolicy", description = PURPOSE)]
 struct Written {
+    /// The version of the format.
+    #[schemars(extend("const" = API_VERSION))]
     api_version: String,
+    /// The kind of the manifest.
+    #[schemars(extend("const" = ServicePolicy::KIND))]
     kind: String,
+    /// The name stands in messages: `[nodeport-range] …`.
     metadata: Metadata,
+    /// Everything else.
     spec: ServicePolicySpec,
 }
 
@@ -54,7 +66,6 @@ impl From<ServicePolicy> for Written {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ServicePolicySpec {
     /// The component.
-    #[schemars(with = "super::module::Written")]
     pub module: Module,
     /// The effect of a violation.
     #[serde(default)]
@@ -207,6 +218,11 @@ impl Default for Limits {
 impl ServicePolicy {
     /// The kind.
     pub const KIND: &'static str = "ServicePolicy";
+
+    /// Returns the JSON Schema of the format. That of the settings is the component's own.
+    pub fn schema() -> Value {
+        schema::of::<Written>()
+    }
 
     /// Reads one manifest.
     ///

@@ -3,7 +3,8 @@
 //! Text is spliced, not parsed: a case may hold what no JSON value can (duplicate keys, nesting
 //! without end).
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -34,7 +35,7 @@ pub struct Asked {
 }
 
 /// The user who sends a request; by default a person without special rights.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct User {
     /// The name.

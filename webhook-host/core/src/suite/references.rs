@@ -1,8 +1,12 @@
 //! The files that a suite refers to: manifests, components and objects, by paths relative to it.
 
 use crate::decode::DecodeError;
-use crate::manifest::{API_VERSION, Reference, ServicePolicy};
+use crate::manifest::{
+    API_VERSION, FailurePolicy, Limits, Match, Mode, Module, PolicyExemptions, Reference,
+    ServicePolicy, Updates,
+};
 use crate::yaml;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io;
@@ -54,19 +58,35 @@ impl SuiteError {
 
 /// The policy under test: a manifest, a module alone, or a set of manifests; and the differences
 /// from the manifest.
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct PolicySource {
+    /// A file with the policy's ServicePolicy, relative to the suite.
     pub(super) manifest: Option<String>,
+    /// The component alone, as `spec.module` of a ServicePolicy names it; the rest of the manifest
+    /// has its defaults.
+    #[schemars(with = "Option<Module>")]
     pub(super) module: Option<Value>,
-    /// A file of several manifests, or a directory of such.
+    /// A file of several manifests, or a directory of such: the policies are tested together.
     pub(super) set: Option<String>,
+    /// Replaces `spec.mode` of the manifest.
+    #[schemars(with = "Option<Mode>")]
     mode: Option<Value>,
+    /// Replaces `spec.failurePolicy` of the manifest.
+    #[schemars(with = "Option<FailurePolicy>")]
     failure_policy: Option<Value>,
+    /// Replaces `spec.updates` of the manifest.
+    #[schemars(with = "Option<Updates>")]
     updates: Option<Value>,
+    /// Replaces `spec.match` of the manifest.
+    #[schemars(with = "Option<Match>")]
     r#match: Option<Value>,
-    exemptions: Option<Value>,
+    /// Replaces `spec.limits` of the manifest.
+    #[schemars(with = "Option<Limits>")]
     limits: Option<Value>,
+    /// Replaces `spec.exemptions` of the manifest.
+    #[schemars(with = "Option<PolicyExemptions>")]
+    exemptions: Option<Value>,
 }
 
 impl PolicySource {
