@@ -57,6 +57,11 @@ drill: policies ## hostile clients against the program under the memory limit of
 chart: policies ## test the Helm chart with a real Helm and API server, and package it into target/dist (2 minutes)
 	@scripts/chart.sh
 
+.PHONY: registry-test
+registry-test: policies ## policies in a real registry (Debian's docker-registry), with openssl as the other signer (1 minute)
+	@registry=$$(scripts/registry.sh) && set -x && SALLYPORT_REQUIRE_REGISTRY=1 SALLYPORT_DOCKER_REGISTRY=$$registry \
+		cargo test $(WORKSPACE) --test registry
+
 .PHONY: assets
 assets: ## get kube-apiserver, etcd and kubectl for the tests against a real cluster (once; up to 10 minutes)
 	@scripts/assets.sh
