@@ -197,7 +197,7 @@ fn load(mut manifest: Value, set: Set, providers: &[&str]) -> Arc<Policy> {
     }
     let manifest =
         ServicePolicy::from_value(&manifest).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let file = directory().join(&manifest.spec.module.file);
+    let file = directory().join(manifest.spec.module.to_string());
     let component =
         std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     Arc::new(
