@@ -77,9 +77,9 @@ doc:
 	RUSTDOCFLAGS='--deny warnings' cargo doc $(WORKSPACE) --no-deps
 
 .PHONY: docs
-docs: policies ## generate docs/rules.md from components, fixtures and presets; docs/schemas from the types
+docs: policies ## generate docs/rules.md from components, fixtures and presets; docs/schemas and docs/suites.md from the types
 	WRITE_DOCS=1 cargo test $(WORKSPACE) --test rules_page
-	WRITE_DOCS=1 cargo test $(WORKSPACE) --test all schemas
+	WRITE_DOCS=1 cargo test $(WORKSPACE) --test all -- schemas suites_page
 
 .PHONY: deploy-files
 deploy-files: policies ## generate files of deploy/: the CustomResourceDefinition, the webhook configurations

@@ -61,7 +61,10 @@ pub(crate) fn check(
         };
         checker.error(
             expr.offset,
-            format!("must evaluate to {expected} but got {}{hint}", output.name()),
+            format!(
+                "must evaluate to {expected} but got {}{hint}",
+                output.name()
+            ),
         );
     }
     if checker.errors.is_empty() {
@@ -379,7 +382,9 @@ impl Checker<'_> {
             if first != found {
                 self.error(
                     offset,
-                    format!("expected type '{first}' but found '{found}'; wrap all in dyn() to mix"),
+                    format!(
+                        "expected type '{first}' but found '{found}'; wrap all in dyn() to mix"
+                    ),
                 );
             }
         }
@@ -574,8 +579,8 @@ impl Checker<'_> {
             return (Type::Error, BROKEN);
         }
         let has_patch_types = self.environment.has_patch_types();
-        let declaration = declaration
-            .filter(|found| found.function != Function::EscapeKey || has_patch_types);
+        let declaration =
+            declaration.filter(|found| found.function != Function::EscapeKey || has_patch_types);
         let Some(declaration) = declaration else {
             return self.error(offset, undeclared(name));
         };
@@ -699,10 +704,8 @@ impl Checker<'_> {
             }
             Function::Or | Function::OrValue => {
                 let is_value = function == Function::OrValue;
-                return pair(plans).map_or(BROKEN, |operands| Plan::Alternative {
-                    operands,
-                    is_value,
-                });
+                return pair(plans)
+                    .map_or(BROKEN, |operands| Plan::Alternative { operands, is_value });
             }
             Function::Matches | Function::Find | Function::FindAll => {
                 if let Some(Plan::Constant(Value::String(pattern))) = plans.get(1) {
@@ -713,8 +716,11 @@ impl Checker<'_> {
                             arguments: plans.into(),
                         },
                         Err(problem) => {
-                            self.error(offset, format!("invalid {} argument: {problem}", declaration.name))
-                                .1
+                            self.error(
+                                offset,
+                                format!("invalid {} argument: {problem}", declaration.name),
+                            )
+                            .1
                         }
                     };
                 }
@@ -777,13 +783,7 @@ impl Checker<'_> {
         }
     }
 
-    fn validate_format(
-        &mut self,
-        offset: u32,
-        format: &str,
-        elements: &[Element],
-        types: &[Type],
-    ) {
+    fn validate_format(&mut self, offset: u32, format: &str, elements: &[Element], types: &[Type]) {
         let pieces = match printf::pieces(format) {
             Ok(pieces) => pieces,
             Err(problem) => {
@@ -811,7 +811,9 @@ impl Checker<'_> {
             self.error(offset, message);
             return;
         }
-        let Some(Type::List(element)) = types.first().map(|found| self.mapping.substitute(found, true))
+        let Some(Type::List(element)) = types
+            .first()
+            .map(|found| self.mapping.substitute(found, true))
         else {
             return;
         };
@@ -885,9 +887,7 @@ impl Checker<'_> {
             Type::List(element) if has_two => (Type::Int, Some((**element).clone())),
             Type::List(element) => ((**element).clone(), None),
             Type::Map(entry) => (entry.0.clone(), has_two.then(|| entry.1.clone())),
-            Type::Hint(Schema::List(element)) if has_two => {
-                (Type::Dyn, Some(Type::Hint(element)))
-            }
+            Type::Hint(Schema::List(element)) if has_two => (Type::Dyn, Some(Type::Hint(element))),
             Type::Hint(Schema::List(element)) => (Type::Hint(element), None),
             Type::Hint(Schema::Map(value)) => (
                 Type::Hint(&Schema::String),
@@ -924,7 +924,10 @@ impl Checker<'_> {
         let depth = self.locals.len();
         let of = self.mapping.substitute(&of, false);
         self.locals.push((found.variable.clone(), of));
-        let body = found.body.as_ref().map(|body| (body.offset, self.check(body)));
+        let body = found
+            .body
+            .as_ref()
+            .map(|body| (body.offset, self.check(body)));
         self.locals.truncate(depth);
         let Some((offset, (body_type, body))) = body else {
             return (Type::Error, BROKEN);
@@ -1020,7 +1023,9 @@ fn strict(found: &Type) -> Type {
 }
 
 fn no_overload(mapping: &Mapping, name: &str, is_member: bool, types: &[Type]) -> String {
-    let mut names = types.iter().map(|found| mapping.substitute(found, true).name());
+    let mut names = types
+        .iter()
+        .map(|found| mapping.substitute(found, true).name());
     let target = is_member.then(|| names.next()).flatten();
     let arguments = names.collect::<Vec<_>>().join(", ");
     let applied = match target {

@@ -63,7 +63,10 @@ impl Environment {
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<(usize, &Type)> {
-        let index = self.variables.iter().position(|(found, _)| *found == name)?;
+        let index = self
+            .variables
+            .iter()
+            .position(|(found, _)| *found == name)?;
         Some((index, &self.variables[index].1))
     }
 
@@ -83,7 +86,10 @@ impl Environment {
     }
 
     pub(crate) fn variable_names(&self) -> Vec<&str> {
-        self.composed.iter().map(|(name, _)| name.as_str()).collect()
+        self.composed
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect()
     }
 
     pub(crate) fn has_patch_types(&self) -> bool {

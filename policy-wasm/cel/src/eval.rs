@@ -185,12 +185,7 @@ impl<'a, 'e> Evaluation<'a, 'e> {
     }
 
     #[inline(never)]
-    fn call(
-        &mut self,
-        function: Function,
-        name: &str,
-        arguments: &'a [Plan],
-    ) -> Result<Value<'a>> {
+    fn call(&mut self, function: Function, name: &str, arguments: &'a [Plan]) -> Result<Value<'a>> {
         let mut values = [const { Value::Null }; MAX_ARGUMENTS];
         for (slot, argument) in values.iter_mut().zip(arguments) {
             *slot = self.eval(argument)?;
@@ -275,9 +270,9 @@ impl<'a, 'e> Evaluation<'a, 'e> {
             let value = self.eval(value)?;
             self.budget.spend(values.len() as u64 / 4)?;
             // The last of equal keys counts.
-            let known = values.iter().position(|(found, _)| {
-                find_entry(&[(found.clone(), Value::Null)], &key).is_some()
-            });
+            let known = values
+                .iter()
+                .position(|(found, _)| find_entry(&[(found.clone(), Value::Null)], &key).is_some());
             if let Some(known) = known {
                 values.remove(known);
             }
@@ -288,11 +283,7 @@ impl<'a, 'e> Evaluation<'a, 'e> {
         Ok(Value::Map(Map::Entries(Arc::new(values))))
     }
 
-    fn object(
-        &mut self,
-        name: &str,
-        fields: &'a [(Box<str>, Plan, bool)],
-    ) -> Result<Value<'a>> {
+    fn object(&mut self, name: &str, fields: &'a [(Box<str>, Plan, bool)]) -> Result<Value<'a>> {
         self.budget.spend_bytes(fields.len() * 64)?;
         let mut values: Vec<(Box<str>, Value<'a>)> = Vec::with_capacity(fields.len());
         for (field, plan, is_optional) in fields {
@@ -373,12 +364,7 @@ impl<'a, 'e> Evaluation<'a, 'e> {
         Ok(())
     }
 
-    fn walk_map(
-        &mut self,
-        map: &Map<'a>,
-        found: &'a LoopPlan,
-        fold: &mut Fold<'a>,
-    ) -> Result<()> {
+    fn walk_map(&mut self, map: &Map<'a>, found: &'a LoopPlan, fold: &mut Fold<'a>) -> Result<()> {
         let mut is_done = false;
         map.each(|key, value| {
             if !is_done {
@@ -545,7 +531,9 @@ impl<'a> Fold<'a> {
         match self.kind {
             LoopKind::All | LoopKind::Exists => match self.failure {
                 Some(error) if !self.is_decided => Err(error),
-                _ => Ok(Value::Bool(self.is_decided == (self.kind == LoopKind::Exists))),
+                _ => Ok(Value::Bool(
+                    self.is_decided == (self.kind == LoopKind::Exists),
+                )),
             },
             LoopKind::ExistsOne => Ok(Value::Bool(self.count == 1)),
             LoopKind::TransformMap | LoopKind::TransformMapEntry => {

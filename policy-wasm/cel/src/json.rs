@@ -538,7 +538,17 @@ mod tests {
     fn what_is_no_json_is_refused() {
         let deep = "[".repeat(70);
         for text in [
-            "", "{", "[1,]", "{\"a\" 1}", "{a:1}", "nul", "\"a", "\"\\x\"", "1 2", "-", "\"\\u12\"",
+            "",
+            "{",
+            "[1,]",
+            "{\"a\" 1}",
+            "{a:1}",
+            "nul",
+            "\"a",
+            "\"\\x\"",
+            "1 2",
+            "-",
+            "\"\\u12\"",
             &deep,
         ] {
             assert!(Document::parse(text).is_err(), "{text}");

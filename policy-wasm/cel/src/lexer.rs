@@ -327,7 +327,14 @@ mod tests {
                 Token::End
             ]
         );
-        for source in ["\"a", "'a\n'", r#""\q""#, r#""\ud800""#, r#"b"\u00e9""#, "\"\"\"a\"\""] {
+        for source in [
+            "\"a",
+            "'a\n'",
+            r#""\q""#,
+            r#""\ud800""#,
+            r#"b"\u00e9""#,
+            "\"\"\"a\"\"",
+        ] {
             assert!(tokens(source).is_err(), "{source}");
         }
     }
@@ -335,22 +342,22 @@ mod tests {
     #[test]
     fn numbers_and_words_are_told_apart() {
         use Token::{End, Float, Identifier, Int, Symbol, Uint};
-        assert_eq!(lex("0x1F 12u 1.5e-3 .5"), [
-            Int("0x1F"),
-            Uint("12"),
-            Float("1.5e-3"),
-            Float(".5"),
-            End
-        ]);
-        assert_eq!(lex("a.b in // c\n1.size"), [
-            Identifier("a"),
-            Symbol("."),
-            Identifier("b"),
-            Symbol("in"),
-            Int("1"),
-            Symbol("."),
-            Identifier("size"),
-            End
-        ]);
+        assert_eq!(
+            lex("0x1F 12u 1.5e-3 .5"),
+            [Int("0x1F"), Uint("12"), Float("1.5e-3"), Float(".5"), End]
+        );
+        assert_eq!(
+            lex("a.b in // c\n1.size"),
+            [
+                Identifier("a"),
+                Symbol("."),
+                Identifier("b"),
+                Symbol("in"),
+                Int("1"),
+                Symbol("."),
+                Identifier("size"),
+                End
+            ]
+        );
     }
 }

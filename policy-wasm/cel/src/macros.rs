@@ -70,11 +70,7 @@ pub(crate) fn expand(
     }
 }
 
-fn has(
-    parser: &Parser<'_>,
-    offset: u32,
-    mut arguments: Vec<Expr>,
-) -> Result<Expr, CompileError> {
+fn has(parser: &Parser<'_>, offset: u32, mut arguments: Vec<Expr>) -> Result<Expr, CompileError> {
     match arguments.pop() {
         Some(Expr {
             offset: field_offset,

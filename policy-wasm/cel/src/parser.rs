@@ -19,8 +19,23 @@ pub const MAX_LENGTH: usize = 32 * 1024;
 
 /// Words that can't be names.
 const RESERVED: [&str; 17] = [
-    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop",
-    "package", "namespace", "return", "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 /// The binary operators with their functions and precedences.
@@ -189,7 +204,10 @@ impl<'s> Parser<'s> {
         let Token::Symbol(symbol) = self.peek() else {
             return None;
         };
-        OPERATORS.iter().find(|(found, ..)| found == symbol).copied()
+        OPERATORS
+            .iter()
+            .find(|(found, ..)| found == symbol)
+            .copied()
     }
 
     /// Reads operators of at least a precedence. All are left-associative.
@@ -423,7 +441,9 @@ impl<'s> Parser<'s> {
                 return Err(self.unexpected("',' or '}'"));
             }
         }
-        let depths = pairs.iter().map(|pair| pair.key.depth.max(pair.value.depth));
+        let depths = pairs
+            .iter()
+            .map(|pair| pair.key.depth.max(pair.value.depth));
         let depth = depths.max().unwrap_or(0);
         self.node(offset, depth, Kind::Map(pairs))
     }

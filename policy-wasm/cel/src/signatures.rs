@@ -257,15 +257,21 @@ const MISSING: &[(&str, &str)] = &[
     ("cel.bind", "the bindings library; use `variables`"),
     ("cel.block", "the bindings library; use `variables`"),
     ("proto.", "the protobuf library"),
-    ("regex.", "cel-go's regex library; use find, findAll and matches"),
-    ("includes", "`includes`, which Kubernetes has from 1.37 on; use `in`"),
+    (
+        "regex.",
+        "cel-go's regex library; use find, findAll and matches",
+    ),
+    (
+        "includes",
+        "`includes`, which Kubernetes has from 1.37 on; use `in`",
+    ),
 ];
 
 /// Returns a reason why a function that isn't declared can't be had.
 pub(crate) fn missing(name: &str) -> Option<&'static str> {
-    let missing = MISSING.iter().find(|(prefix, _)| {
-        name == *prefix || prefix.ends_with('.') && name.starts_with(prefix)
-    });
+    let missing = MISSING
+        .iter()
+        .find(|(prefix, _)| name == *prefix || prefix.ends_with('.') && name.starts_with(prefix));
     missing.map(|(_, library)| *library)
 }
 
@@ -413,7 +419,11 @@ mod tests {
                 assert_eq!(reader.rest, "", "{text}");
                 // `dyn` is also what an unknown word would be read as.
                 let is_dyn = result == Type::Dyn || result == Type::list(Type::Dyn);
-                assert_eq!(is_dyn, text.ends_with("dyn") || text.ends_with("[dyn]"), "{text}");
+                assert_eq!(
+                    is_dyn,
+                    text.ends_with("dyn") || text.ends_with("[dyn]"),
+                    "{text}"
+                );
             }
         }
     }

@@ -378,9 +378,9 @@ fn is_less_specific(a: &Type, b: &Type) -> bool {
         (Type::Type(_), _) => true,
         (Type::List(_) | Type::Map(_) | Type::Optional(_), _) => {
             let pairs = a.parameters().into_iter().zip(b.parameters());
-            pairs
-                .into_iter()
-                .all(|pair| matches!(pair, (Some(a), Some(b)) if is_less_specific(a, b)) || pair.0.is_none())
+            pairs.into_iter().all(|pair| {
+                matches!(pair, (Some(a), Some(b)) if is_less_specific(a, b)) || pair.0.is_none()
+            })
         }
         (a, b) => a == b,
     }

@@ -33,7 +33,10 @@ Example:
 /// Path and template of each file.
 const FILES: [(&str, &str); 8] = [
     ("Cargo.toml", include_str!("new/rust/Cargo.toml.txt")),
-    (".cargo/config.toml", include_str!("new/rust/.cargo/config.toml.txt")),
+    (
+        ".cargo/config.toml",
+        include_str!("new/rust/.cargo/config.toml.txt"),
+    ),
     (".gitignore", "/target\n"),
     ("policy.wit", include_str!("new/common/policy.wit.txt")),
     ("src/lib.rs", include_str!("new/rust/src/lib.rs.txt")),

@@ -106,7 +106,9 @@ fn to_int<'a>(value: &Value<'a>) -> Option<Result<Value<'a>>> {
     let overflow = || Err(EvalError::of("integer overflow"));
     Some(match value {
         Value::Int(_) => Ok(value.clone()),
-        Value::Uint(value) => i64::try_from(*value).map_or_else(|_| overflow(), |value| Ok(Value::Int(value))),
+        Value::Uint(value) => {
+            i64::try_from(*value).map_or_else(|_| overflow(), |value| Ok(Value::Int(value)))
+        }
         Value::Double(value) if *value > -INT_END && *value < INT_END => {
             Ok(Value::Int(*value as i64))
         }
@@ -125,7 +127,9 @@ fn to_uint<'a>(value: &Value<'a>) -> Option<Result<Value<'a>>> {
     let overflow = || Err(EvalError::of("unsigned integer overflow"));
     Some(match value {
         Value::Uint(_) => Ok(value.clone()),
-        Value::Int(value) => u64::try_from(*value).map_or_else(|_| overflow(), |value| Ok(Value::Uint(value))),
+        Value::Int(value) => {
+            u64::try_from(*value).map_or_else(|_| overflow(), |value| Ok(Value::Uint(value)))
+        }
         Value::Double(value) if *value >= 0.0 && *value < UINT_END => {
             Ok(Value::Uint(*value as u64))
         }

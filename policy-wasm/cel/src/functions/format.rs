@@ -45,7 +45,10 @@ const FORMATS: [(&str, NamedFormat); 13] = [
     ("dns1035Label", NamedFormat::Dns1035Label),
     ("qualifiedName", NamedFormat::QualifiedName),
     ("dns1123LabelPrefix", NamedFormat::Dns1123LabelPrefix),
-    ("dns1123SubdomainPrefix", NamedFormat::Dns1123SubdomainPrefix),
+    (
+        "dns1123SubdomainPrefix",
+        NamedFormat::Dns1123SubdomainPrefix,
+    ),
     ("dns1035LabelPrefix", NamedFormat::Dns1035LabelPrefix),
     ("labelValue", NamedFormat::LabelValue),
     ("uri", NamedFormat::Uri),
@@ -189,7 +192,11 @@ fn qualified_name(text: &str) -> Vec<String> {
                 problems.push("prefix part must be non-empty".to_owned());
             } else {
                 let prefix = subdomain(prefix);
-                problems.extend(prefix.iter().map(|problem| format!("prefix part {problem}")));
+                problems.extend(
+                    prefix
+                        .iter()
+                        .map(|problem| format!("prefix part {problem}")),
+                );
             }
             name
         }
@@ -255,8 +262,7 @@ fn date(text: &str) -> Option<&str> {
     let (year, rest) = digits(text, 4)?;
     let (month, rest) = digits(rest.strip_prefix('-')?, 2)?;
     let (day, rest) = digits(rest.strip_prefix('-')?, 2)?;
-    let is_valid =
-        (1..=12).contains(&month) && (1..=days_in_month(year, month)).contains(&day);
+    let is_valid = (1..=12).contains(&month) && (1..=days_in_month(year, month)).contains(&day);
     is_valid.then_some(rest)
 }
 
@@ -281,7 +287,9 @@ fn time_after_date(text: &str) -> Option<()> {
     // Kubernetes takes any character as the decimal point.
     let mut fraction = rest.chars();
     fraction.next();
-    let after = fraction.as_str().trim_start_matches(|c: char| c.is_ascii_digit());
+    let after = fraction
+        .as_str()
+        .trim_start_matches(|c: char| c.is_ascii_digit());
     let has_fraction = after.len() < fraction.as_str().len();
     (is_zone(rest) || has_fraction && is_zone(after)).then_some(())
 }
@@ -304,11 +312,23 @@ mod tests {
         use NamedFormat as F;
         let long = "a".repeat(64);
         for (format, valid, invalid) in [
-            (F::Dns1123Label, vec!["a", "a-1", "1a"], vec!["", "-a", "a-", "A", "a.b", &long]),
-            (F::Dns1123Subdomain, vec!["a.b", "a"], vec!["a..b", ".a", "a_b"]),
+            (
+                F::Dns1123Label,
+                vec!["a", "a-1", "1a"],
+                vec!["", "-a", "a-", "A", "a.b", &long],
+            ),
+            (
+                F::Dns1123Subdomain,
+                vec!["a.b", "a"],
+                vec!["a..b", ".a", "a_b"],
+            ),
             (F::Dns1035Label, vec!["a-1"], vec!["1a", "a.b"]),
             (F::Dns1123LabelPrefix, vec!["ab-", "a"], vec!["-", "A-b"]),
-            (F::QualifiedName, vec!["a/B_c.d", "B"], vec!["a/b/c", "/a", "a/", "A/b"]),
+            (
+                F::QualifiedName,
+                vec!["a/B_c.d", "B"],
+                vec!["a/b/c", "/a", "a/", "A/b"],
+            ),
             (F::LabelValue, vec!["", "A_b"], vec!["-a", "ä"]),
             (F::Uri, vec!["https://x/", "/p"], vec!["x", ""]),
             (

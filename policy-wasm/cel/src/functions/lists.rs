@@ -91,11 +91,7 @@ pub(crate) fn contains(
     Ok(false)
 }
 
-fn any_equal(
-    values: &[Value<'_>],
-    wanted: &Value<'_>,
-    budget: &Budget,
-) -> Result<bool, EvalError> {
+fn any_equal(values: &[Value<'_>], wanted: &Value<'_>, budget: &Budget) -> Result<bool, EvalError> {
     for element in values {
         if is_equal(wanted, element, budget)? {
             return Ok(true);
@@ -118,11 +114,7 @@ pub(crate) fn contains_all(
     Ok(true)
 }
 
-pub(crate) fn intersects(
-    a: &List<'_>,
-    b: &List<'_>,
-    budget: &Budget,
-) -> Result<bool, EvalError> {
+pub(crate) fn intersects(a: &List<'_>, b: &List<'_>, budget: &Budget) -> Result<bool, EvalError> {
     for element in elements(a, budget)? {
         if contains(b, &element, budget)? {
             return Ok(true);
@@ -137,14 +129,14 @@ pub(crate) fn slice<'a>(
     end: i64,
     budget: &Budget,
 ) -> Result<Value<'a>, EvalError> {
-    let refuse = |problem: &str| {
-        EvalError::of(format!("cannot slice({start}, {end}), {problem}"))
-    };
+    let refuse = |problem: &str| EvalError::of(format!("cannot slice({start}, {end}), {problem}"));
     let (Ok(from), Ok(to)) = (usize::try_from(start), usize::try_from(end)) else {
         return Err(refuse("negative indexes not supported"));
     };
     if from > to {
-        return Err(refuse("start index must be less than or equal to end index"));
+        return Err(refuse(
+            "start index must be less than or equal to end index",
+        ));
     }
     if list.len() < to {
         return Err(refuse(&format!("list is length {}", list.len())));

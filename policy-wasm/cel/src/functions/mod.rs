@@ -85,9 +85,7 @@ fn operator<'a>(
     Some(match (function, b()) {
         (F::Equals, Some(b)) => a.equals(b, budget).map(Value::Bool),
         // As in cel-go, values that can't be compared are not equal.
-        (F::NotEquals, Some(b)) => {
-            lists::is_equal(a, b, budget).map(|equal| Value::Bool(!equal))
-        }
+        (F::NotEquals, Some(b)) => lists::is_equal(a, b, budget).map(|equal| Value::Bool(!equal)),
         (F::Less, Some(b)) => order(a, b, "_<_", Ordering::is_lt, budget),
         (F::LessEquals, Some(b)) => order(a, b, "_<=_", Ordering::is_le, budget),
         (F::Greater, Some(b)) => order(a, b, "_>_", Ordering::is_gt, budget),
@@ -184,9 +182,7 @@ fn string_function<'a>(
             strings::substring(text, *start, Some(*end)).map(|part| owned(part))
         }
         (F::Trim, []) => Ok(owned(strings::trim(text))),
-        (F::Format, [Value::List(list)]) => {
-            printf::format(text, list, budget).map(Value::from)
-        }
+        (F::Format, [Value::List(list)]) => printf::format(text, list, budget).map(Value::from),
         (F::Quote, []) => Ok(strings::quote(text).into()),
         (F::EscapeKey, []) => Ok(strings::escape_key(text).into()),
         _ => return None,
@@ -249,9 +245,10 @@ pub(crate) fn search<'a>(
     let Value::String(text) = text else {
         return Err(match function {
             Function::Matches => EvalError::of("no such overload: matches"),
-            Function::Find => {
-                EvalError::of(format!("no such overload: find({}, string)", text.type_name()))
-            }
+            Function::Find => EvalError::of(format!(
+                "no such overload: find({}, string)",
+                text.type_name()
+            )),
             _ => EvalError::of(format!(
                 "no such overload: findAll({}, string)",
                 text.type_name()
@@ -389,7 +386,9 @@ fn time_function<'a>(function: Function, arguments: &[Value<'a>]) -> Option<Resu
         [Value::Timestamp(time), Value::String(zone)] => {
             Some(time.part(part, Some(zone)).map(Value::Int))
         }
-        [Value::Duration(nanos)] => time::duration_part(*nanos, part).map(|part| Ok(Value::Int(part))),
+        [Value::Duration(nanos)] => {
+            time::duration_part(*nanos, part).map(|part| Ok(Value::Int(part)))
+        }
         _ => None,
     }
 }
@@ -445,9 +444,7 @@ fn net_function<'a>(
         (F::IsCanonical, [Value::String(text)]) => {
             net::parse_ip(text).map(|address| Value::Bool(net::ip_text(address) == **text))
         }
-        (F::Family, [Value::Ip(address)]) => {
-            Ok(Value::Int(if address.is_ipv4() { 4 } else { 6 }))
-        }
+        (F::Family, [Value::Ip(address)]) => Ok(Value::Int(if address.is_ipv4() { 4 } else { 6 })),
         (F::Cidr, [Value::String(text)]) => Cidr::parse(text).map(Value::Cidr),
         (F::IsCidr, [Value::String(text)]) => Ok(Value::Bool(Cidr::parse(text).is_ok())),
         (F::ContainsIp, [Value::Cidr(block), Value::Ip(address)]) => {
@@ -497,15 +494,13 @@ fn library_function<'a>(
         (F::Quantity, [Value::String(text)]) => {
             Quantity::parse(text).map(|quantity| Value::Quantity(Arc::new(quantity)))
         }
-        (F::IsQuantity, [Value::String(text)]) => {
-            Ok(Value::Bool(Quantity::parse(text).is_ok()))
+        (F::IsQuantity, [Value::String(text)]) => Ok(Value::Bool(Quantity::parse(text).is_ok())),
+        (_, [Value::Quantity(a), rest @ ..]) => {
+            return quantity_function(function, a, rest, budget);
         }
-        (_, [Value::Quantity(a), rest @ ..]) => return quantity_function(function, a, rest, budget),
         (F::Semver, [Value::String(text)]) => version(text, false),
         (F::Semver, [Value::String(text), Value::Bool(normalize)]) => version(text, *normalize),
-        (F::IsSemver, [Value::String(text)]) => {
-            Ok(Value::Bool(version(text, false).is_ok()))
-        }
+        (F::IsSemver, [Value::String(text)]) => Ok(Value::Bool(version(text, false).is_ok())),
         (F::IsSemver, [Value::String(text), Value::Bool(normalize)]) => {
             Ok(Value::Bool(version(text, *normalize).is_ok()))
         }
@@ -518,9 +513,7 @@ fn library_function<'a>(
         (F::IsLessThan, [Value::Semver(a), Value::Semver(b)]) => {
             Ok(Value::Bool(a.order(b).is_lt()))
         }
-        (F::CompareTo, [Value::Semver(a), Value::Semver(b)]) => {
-            Ok(Value::Int(a.order(b) as i64))
-        }
+        (F::CompareTo, [Value::Semver(a), Value::Semver(b)]) => Ok(Value::Int(a.order(b) as i64)),
         (F::FormatNamed, [Value::String(name)]) => {
             let found = NamedFormat::named(name).map(Value::Format);
             Ok(Value::Optional(found.map(Arc::new)))
@@ -598,7 +591,11 @@ fn quantity_function<'a>(
 
 fn query<'a>(url: &url::Url) -> Value<'a> {
     let texts = |values: Vec<String>| -> Value<'a> {
-        values.into_iter().map(Value::from).collect::<Vec<_>>().into()
+        values
+            .into_iter()
+            .map(Value::from)
+            .collect::<Vec<_>>()
+            .into()
     };
     let entries = url.query().into_iter();
     let entries = entries.map(|(key, values)| (Value::from(key), texts(values)));

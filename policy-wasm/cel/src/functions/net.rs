@@ -18,7 +18,9 @@ pub(crate) fn parse_ip(text: &str) -> Result<IpAddr, EvalError> {
     if let Some((address, zone)) = text.split_once('%') {
         let is_zone = !zone.is_empty() && address.parse::<Ipv6Addr>().is_ok();
         return Err(if is_zone {
-            EvalError::of(format!("IP address {text:?} with zone value is not allowed"))
+            EvalError::of(format!(
+                "IP address {text:?} with zone value is not allowed"
+            ))
         } else {
             parse_error(text)
         });
@@ -64,9 +66,7 @@ pub(crate) fn is(address: IpAddr, kind: Kind) -> bool {
         (Kind::Unspecified, address) => address.is_unspecified(),
         (Kind::Loopback, address) => address.is_loopback(),
         (Kind::LinkLocalMulticast, IpAddr::V4(address)) => address.octets()[..3] == [224, 0, 0],
-        (Kind::LinkLocalMulticast, IpAddr::V6(address)) => {
-            address.segments()[0] & 0xff0f == 0xff02
-        }
+        (Kind::LinkLocalMulticast, IpAddr::V6(address)) => address.segments()[0] & 0xff0f == 0xff02,
         (Kind::LinkLocalUnicast, IpAddr::V4(address)) => address.is_link_local(),
         (Kind::LinkLocalUnicast, IpAddr::V6(address)) => address.is_unicast_link_local(),
         (Kind::GlobalUnicast, address) => {
@@ -89,9 +89,7 @@ impl Cidr {
             ))
         };
         let (address, bits) = text.rsplit_once('/').ok_or_else(|| error("no '/'"))?;
-        let address: IpAddr = address
-            .parse()
-            .map_err(|_| error("unable to parse IP"))?;
+        let address: IpAddr = address.parse().map_err(|_| error("unable to parse IP"))?;
         let is_number = !bits.is_empty()
             && bits.bytes().all(|byte| byte.is_ascii_digit())
             && (bits.len() == 1 || !bits.starts_with('0'));
@@ -178,10 +176,25 @@ mod tests {
 
     #[test]
     fn what_kubernetes_refuses_is_refused() {
-        for text in ["", "1.2.3", "01.2.3.4", "1.2.3.256", "::ffff:1.2.3.4", "fe80::1%eth0", ":::1"] {
+        for text in [
+            "",
+            "1.2.3",
+            "01.2.3.4",
+            "1.2.3.256",
+            "::ffff:1.2.3.4",
+            "fe80::1%eth0",
+            ":::1",
+        ] {
             assert!(parse_ip(text).is_err(), "{text}");
         }
-        for text in ["10.0.0.0", "10.0.0.0/33", "10.0.0.0/08", "::/129", "::ffff:1.2.3.4/96", "/8"] {
+        for text in [
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "10.0.0.0/08",
+            "::/129",
+            "::ffff:1.2.3.4/96",
+            "/8",
+        ] {
             assert!(Cidr::parse(text).is_err(), "{text}");
         }
     }

@@ -162,13 +162,17 @@ fn write_clause(
     let refuse = || EvalError::of(clause.verb.refuses(argument.type_name()));
     let text = match (clause.verb, argument) {
         (Verb::Text, argument) => return write(argument, false, out, budget),
-        (Verb::Decimal | Verb::Octal | Verb::Hex | Verb::UpperHex | Verb::Binary, Value::Int(n)) => {
+        (
+            Verb::Decimal | Verb::Octal | Verb::Hex | Verb::UpperHex | Verb::Binary,
+            Value::Int(n),
+        ) => {
             let sign = if *n < 0 { "-" } else { "" };
             format!("{sign}{}", in_base(clause.verb, n.unsigned_abs()))
         }
-        (Verb::Decimal | Verb::Octal | Verb::Hex | Verb::UpperHex | Verb::Binary, Value::Uint(n)) => {
-            in_base(clause.verb, *n)
-        }
+        (
+            Verb::Decimal | Verb::Octal | Verb::Hex | Verb::UpperHex | Verb::Binary,
+            Value::Uint(n),
+        ) => in_base(clause.verb, *n),
         (Verb::Binary, Value::Bool(value)) => if *value { "1" } else { "0" }.to_owned(),
         (Verb::Hex | Verb::UpperHex, Value::String(text)) => hex(clause.verb, text.as_bytes()),
         (Verb::Hex | Verb::UpperHex, Value::Bytes(bytes)) => hex(clause.verb, bytes),
@@ -412,8 +416,13 @@ mod tests {
                 Value::from(alloc::vec![Value::from("a"), Value::Double(1.5)]),
                 "[\"a\", 1.500000]",
             ),
-            ("%s", [("b", Value::Int(1)), ("a", Value::Null)].into_iter().collect(),
-             "{\"a\":null, \"b\":1}"),
+            (
+                "%s",
+                [("b", Value::Int(1)), ("a", Value::Null)]
+                    .into_iter()
+                    .collect(),
+                "{\"a\":null, \"b\":1}",
+            ),
         ] {
             assert_eq!(formatted(text, alloc::vec![argument]), expected, "{text}");
         }
@@ -421,7 +430,9 @@ mod tests {
 
     #[test]
     fn wrong_formats_and_arguments_are_errors() {
-        assert!(formatted("%d", alloc::vec![Value::from("a")]).contains("only be used on integers"));
+        assert!(
+            formatted("%d", alloc::vec![Value::from("a")]).contains("only be used on integers")
+        );
         assert!(formatted("%d", Vec::new()).contains("index 0 out of range"));
         assert!(formatted("%q", alloc::vec![Value::Null]).contains("unrecognized"));
         assert!(formatted("%", alloc::vec![Value::Null]).contains("unexpected end"));

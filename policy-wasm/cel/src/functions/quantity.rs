@@ -22,7 +22,10 @@ pub struct Quantity(Amount);
 #[derive(Clone)]
 enum Amount {
     /// `value * 10^scale`.
-    Short { value: i64, scale: i32 },
+    Short {
+        value: i64,
+        scale: i32,
+    },
     Long(Decimal),
 }
 
@@ -360,7 +363,11 @@ impl Decimal {
             return signs;
         }
         let order = self.order_of_magnitudes(other);
-        if self.negative { order.reverse() } else { order }
+        if self.negative {
+            order.reverse()
+        } else {
+            order
+        }
     }
 
     /// Compares without the signs.

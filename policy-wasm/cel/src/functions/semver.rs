@@ -45,7 +45,9 @@ impl Version {
             number("Patch", patch)?,
         ];
         let identifiers = pre_release.iter().flat_map(|text| text.split('.'));
-        let pre_release = identifiers.map(Identifier::parse).collect::<Result<_, _>>()?;
+        let pre_release = identifiers
+            .map(Identifier::parse)
+            .collect::<Result<_, _>>()?;
         for text in build.iter().flat_map(|text| text.split('.')) {
             if text.is_empty() {
                 return Err(EvalError::of("Build meta data is empty"));
@@ -213,7 +215,9 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in ["", "1", "1.0", "v1.0.0", "01.0.0", "1.0.0-", "1.0.0-01", "1.0.0+", "1.0.0-ä"] {
+        for text in [
+            "", "1", "1.0", "v1.0.0", "01.0.0", "1.0.0-", "1.0.0-01", "1.0.0+", "1.0.0-ä",
+        ] {
             assert!(Version::parse(text).is_err(), "{text}");
         }
     }

@@ -134,11 +134,7 @@ pub(crate) fn split<'t>(text: &'t str, separator: &str, limit: i64) -> Vec<&'t s
     parts
 }
 
-pub(crate) fn join(
-    list: &List<'_>,
-    separator: &str,
-    budget: &Budget,
-) -> Result<String, EvalError> {
+pub(crate) fn join(list: &List<'_>, separator: &str, budget: &Budget) -> Result<String, EvalError> {
     let mut out = String::new();
     let mut is_first = true;
     list.each(|element| {

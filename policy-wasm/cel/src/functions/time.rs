@@ -211,11 +211,11 @@ fn offset(zone: &str) -> Result<i32, EvalError> {
     };
     let number = |text: &str| {
         let parsed = text.parse::<i32>().ok();
-        parsed.filter(|number| number.unsigned_abs() < 1000).ok_or_else(|| {
-            EvalError::of(format!(
-                "strconv.Atoi: parsing \"{text}\": invalid syntax"
-            ))
-        })
+        parsed
+            .filter(|number| number.unsigned_abs() < 1000)
+            .ok_or_else(|| {
+                EvalError::of(format!("strconv.Atoi: parsing \"{text}\": invalid syntax"))
+            })
     };
     let (hours, minutes) = (number(hours)?, number(minutes)?);
     if !(0..60).contains(&minutes) {
@@ -336,7 +336,13 @@ impl Scan<'_> {
             return 0;
         }
         self.0 = &rest[digits..];
-        let digit = |at: usize| if at < digits { u32::from(rest[at] - b'0') } else { 0 };
+        let digit = |at: usize| {
+            if at < digits {
+                u32::from(rest[at] - b'0')
+            } else {
+                0
+            }
+        };
         (0..9).fold(0, |nanos, at| nanos * 10 + digit(at))
     }
 
@@ -418,13 +424,24 @@ mod tests {
     #[test]
     fn texts_that_are_no_timestamps_are_refused() {
         for text in [
-            "", "2023", "2023-13-01T00:00:00Z", "2023-02-29T00:00:00Z", "2023-01-01T24:00:00Z",
-            "2023-01-01T00:00:60Z", "2023-01-01 00:00:00Z", "2023-01-01T00:00:00",
-            "2023-01-01T00:00:00Zx", "2023-1-01T00:00:00Z",
+            "",
+            "2023",
+            "2023-13-01T00:00:00Z",
+            "2023-02-29T00:00:00Z",
+            "2023-01-01T24:00:00Z",
+            "2023-01-01T00:00:60Z",
+            "2023-01-01 00:00:00Z",
+            "2023-01-01T00:00:00",
+            "2023-01-01T00:00:00Zx",
+            "2023-1-01T00:00:00Z",
         ] {
             assert!(Timestamp::parse(text).is_none(), "{text}");
         }
-        assert!(Timestamp::parse("0000-12-31T23:59:59Z").expect("valid").is_err());
+        assert!(
+            Timestamp::parse("0000-12-31T23:59:59Z")
+                .expect("valid")
+                .is_err()
+        );
     }
 
     #[test]
@@ -439,7 +456,17 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text), Some(nanos), "{text}");
         }
-        for text in ["", "1", "s", "1x", "-", "9223372036854775808ns", "1 s", "1h 1m", "."] {
+        for text in [
+            "",
+            "1",
+            "s",
+            "1x",
+            "-",
+            "9223372036854775808ns",
+            "1 s",
+            "1h 1m",
+            ".",
+        ] {
             assert_eq!(parse_duration(text), None, "{text}");
         }
         assert_eq!(duration_text(5400 * SECOND), "5400s");

@@ -150,7 +150,11 @@ fn parse(text: &str, is_request: bool) -> Result<Url, String> {
         if is_request {
             return Err("invalid URI for request".to_owned());
         }
-        if rest.split('/').next().is_some_and(|first| first.contains(':')) {
+        if rest
+            .split('/')
+            .next()
+            .is_some_and(|first| first.contains(':'))
+        {
             return Err("first path segment in URL cannot contain colon".to_owned());
         }
     }
@@ -191,9 +195,9 @@ fn parse_authority(authority: &str, url: &mut Url) -> Result<(), String> {
     let Some(user) = user else {
         return Ok(());
     };
-    let is_valid = user.bytes().all(|byte| {
-        byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte)
-    });
+    let is_valid = user
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte));
     if !is_valid {
         return Err("net/url: invalid userinfo".to_owned());
     }
@@ -275,7 +279,10 @@ fn unescape(text: &str, escaping: Escaping) -> Result<String, String> {
                 let is_host = matches!(escaping, Escaping::Host | Escaping::Zone);
                 if is_host && *byte < 0x80 && must_escape(*byte, escaping) {
                     let c = char::from(*byte);
-                    return Err(format!("invalid character {:?} in host name", c.to_string_lossy()));
+                    return Err(format!(
+                        "invalid character {:?} in host name",
+                        c.to_string_lossy()
+                    ));
                 }
                 out.push(*byte);
                 at += 1;
@@ -345,8 +352,16 @@ mod tests {
         assert_eq!(found.escaped_path(), "/a%20b//");
         let query = [("k", alloc::vec!["1", "2"]), ("x y", alloc::vec![" "])];
         for ((key, values), (expected, wanted)) in found.query().iter().zip(query) {
-            assert_eq!((key.as_str(), values.as_slice().len()), (expected, wanted.len()));
-            assert!(values.iter().zip(wanted).all(|(value, wanted)| value == wanted));
+            assert_eq!(
+                (key.as_str(), values.as_slice().len()),
+                (expected, wanted.len())
+            );
+            assert!(
+                values
+                    .iter()
+                    .zip(wanted)
+                    .all(|(value, wanted)| value == wanted)
+            );
         }
         assert_eq!(url("https://[::1]:80/").hostname(), "::1");
         assert_eq!(url("/path").host(), "");
@@ -357,8 +372,17 @@ mod tests {
     #[test]
     fn other_texts_are_refused() {
         for text in [
-            "", "https://a:b:c/", "../relative", "example.com", "https://a b/", "https://[::1/",
-            "http://x/%zz", ":x", "http://x:port/", "http://u ser@x/", "http://a\n",
+            "",
+            "https://a:b:c/",
+            "../relative",
+            "example.com",
+            "https://a b/",
+            "https://[::1/",
+            "http://x/%zz",
+            ":x",
+            "http://x:port/",
+            "http://u ser@x/",
+            "http://a\n",
         ] {
             assert!(validate(text).is_err(), "{text}");
             assert!(Url::parse(text).is_err(), "{text}");

@@ -212,7 +212,9 @@ mod tests {
 
     fn find<'t>(pattern: &str, text: &'t str) -> Option<&'t str> {
         let regex = Regex::new(pattern).expect("valid");
-        let found = regex.find_at(text, 0, &Budget::new(1_000_000)).expect("cheap");
+        let found = regex
+            .find_at(text, 0, &Budget::new(1_000_000))
+            .expect("cheap");
         found.map(|(start, end)| &text[start..end])
     }
 
@@ -259,9 +261,29 @@ mod tests {
     #[test]
     fn what_go_refuses_is_refused() {
         for pattern in [
-            "(", ")", "a)", "[a", "[]", "*", "a**", "a{2,1}", "a{1001}", r"\", r"\1", r"\Z",
-            r"\pL", r"[\pL]", "(?x)a", "(?<n", "(?=a)", "[z-a]", "[[:foo:]]", r"\x{110000}", r"\8",
-            "(?i", "((a{100}){100}){100}",
+            "(",
+            ")",
+            "a)",
+            "[a",
+            "[]",
+            "*",
+            "a**",
+            "a{2,1}",
+            "a{1001}",
+            r"\",
+            r"\1",
+            r"\Z",
+            r"\pL",
+            r"[\pL]",
+            "(?x)a",
+            "(?<n",
+            "(?=a)",
+            "[z-a]",
+            "[[:foo:]]",
+            r"\x{110000}",
+            r"\8",
+            "(?i",
+            "((a{100}){100}){100}",
         ] {
             assert!(Regex::new(pattern).is_err(), "{pattern}");
         }
