@@ -57,6 +57,11 @@ drill: policies ## hostile clients against the program under the memory limit of
 chart: policies ## test the Helm chart with a real Helm and API server, and package it into target/dist (2 minutes)
 	@scripts/chart.sh
 
+.PHONY: registry-test
+registry-test: policies ## policies in a real registry (Debian's docker-registry), with openssl as the other signer (1 minute)
+	@registry=$$(scripts/registry.sh) && set -x && SALLYPORT_REQUIRE_REGISTRY=1 SALLYPORT_DOCKER_REGISTRY=$$registry \
+		cargo test $(WORKSPACE) --test registry
+
 .PHONY: assets
 assets: ## get kube-apiserver, etcd and kubectl for the tests against a real cluster (once; up to 10 minutes)
 	@scripts/assets.sh
@@ -80,6 +85,10 @@ doc:
 docs: policies ## generate docs/rules.md from components, fixtures and presets; docs/schemas and docs/suites.md from the types
 	WRITE_DOCS=1 cargo test $(WORKSPACE) --test rules_page
 	WRITE_DOCS=1 cargo test $(WORKSPACE) --test all -- schemas suites_page
+
+.PHONY: docs-site
+docs-site: ## build the documentation as a site into target/docs-site (gets mdBook: 3 minutes once)
+	@scripts/docs-site.sh
 
 .PHONY: deploy-files
 deploy-files: policies ## generate files of deploy/: the CustomResourceDefinition, the webhook configurations

@@ -46,6 +46,10 @@ pub struct EngineConfig {
     /// The bytes of a memory that stay mapped between two evaluations in one slot, so that resetting
     /// them is a copy and not a page fault.
     pub resident: usize,
+    /// The largest component that is snapshotted. Every instance of a larger one is configured
+    /// instead, so that it is compiled once for all settings. For suites, which load one component
+    /// with many settings and ask each a few times.
+    pub snapshotted: Bytes,
 }
 
 impl Default for EngineConfig {
@@ -57,6 +61,7 @@ impl Default for EngineConfig {
             memory: Bytes::new(64 << 20),
             cache: None,
             resident: RESIDENT_MEMORY,
+            snapshotted: Bytes::new(u32::MAX),
         }
     }
 }
@@ -89,6 +94,7 @@ pub struct Engine {
     inner: wasmtime::Engine,
     linker: Linker<State>,
     memory: Bytes,
+    snapshotted: Bytes,
     cache: Option<Cache>,
     compilations: AtomicU64,
     given_up: GivenUp,
@@ -154,6 +160,7 @@ impl Engine {
             inner,
             linker,
             memory: config.memory,
+            snapshotted: config.snapshotted,
             cache: config.cache.clone(),
             compilations: AtomicU64::new(0),
             given_up: GivenUp::default(),
