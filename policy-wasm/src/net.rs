@@ -38,6 +38,11 @@ impl Address {
         Some(Self::written(text)?.canonical())
     }
 
+    /// Returns true for an address of IPv6.
+    pub fn is_v6(&self) -> bool {
+        self.is_v6
+    }
+
     fn written(text: &str) -> Option<Self> {
         Some(match text.parse().ok()? {
             IpAddr::V4(v4) => Self {

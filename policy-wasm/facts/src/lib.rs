@@ -19,6 +19,7 @@ pub mod exposing;
 pub mod forwarding;
 pub mod internal;
 pub mod keys;
+pub mod kinds;
 pub mod metadata_services;
 pub mod nodes;
 pub mod pools;

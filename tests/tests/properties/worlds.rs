@@ -253,6 +253,8 @@ fn settings(name: &str, set: Set, providers: &[&str]) -> Option<Value> {
             "allowedPools": ["true"],
             "sharing": "sameNamespace",
         }),
+        // A patch may change what is protected; that is for its author to see.
+        "change-protection" if set == Set::Strict => json!({"mark": "example.com/x"}),
         "annotations" => json!({
             "required": [{"key": "example.com/approved-by", "types": ["NodePort"]}],
             "denied": [{"key": DENIED.0}],

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, and the only place that wires things, reads files and
 //! looks at the environment.
 
+mod bench;
 mod cache;
 mod certificate;
 mod check;
@@ -74,6 +75,7 @@ pub struct Cli {
 enum Command {
     Serve(Box<serve::Serve>),
     Test(test::TestArgs),
+    Bench(bench::BenchArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Inspect(inspect::InspectArgs),
@@ -106,6 +108,7 @@ impl Cli {
         let result = match self.command {
             Command::Serve(serve) => serve.run(),
             Command::Test(args) => test::run(&args),
+            Command::Bench(args) => bench::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Inspect(args) => inspect::run(&args),

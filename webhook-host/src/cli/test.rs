@@ -117,7 +117,7 @@ pub(super) fn run(args: &TestArgs) -> Result<ExitCode> {
     if args.list {
         return list(args);
     }
-    let engine = args.cache.engine()?;
+    let engine = args.cache.engine_for_suites()?;
     if args.watch {
         return watch::run(args, &engine);
     }

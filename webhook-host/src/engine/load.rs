@@ -100,13 +100,17 @@ impl Engine {
         &self,
         request: &LoadRequest<'_>,
     ) -> Result<(Component, Option<String>), LoadError> {
-        let settings = serde_json::to_string(request.settings).expect("settings are JSON");
-        let key = Key::new(
-            &self.inner,
-            request.component.bytes(),
-            &settings,
-            request.memory,
-        );
+        let bytes = request.component.bytes();
+        let snapshot = self
+            .snapshotted
+            .is_none_or(|most| bytes.len() <= most.get());
+        // Code that is no snapshot serves all settings.
+        let settings = if snapshot {
+            serde_json::to_string(request.settings).expect("settings are JSON")
+        } else {
+            String::new()
+        };
+        let key = Key::new(&self.inner, bytes, &settings, request.memory);
         if let Some(cached) = self
             .cache
             .as_ref()
@@ -117,7 +121,7 @@ impl Engine {
         if let Some(problem) = self.given_up.find(&key, Instant::now()) {
             return Err(LoadError::component(problem));
         }
-        let made = match child::compile(request, self.memory) {
+        let made = match child::compile(request, snapshot, self.memory) {
             Ok(made) => made,
             Err(CompileError::Refused(error)) => return Err(error),
             Err(CompileError::GivenUp(problem)) => {
@@ -182,8 +186,11 @@ impl<'a> Load<'a> {
         });
         if let Some(PerInstance { settings, .. }) = &per_instance {
             let (mut store, instance) = self.instantiate(&guest)?;
-            call_configure(&mut store, &instance, settings)
+            let refused = call_configure(&mut store, &instance, settings)
                 .map_err(|error| self.guest("configure", &error, &store))?;
+            if !refused.is_empty() {
+                return Err(refused.into());
+            }
             description = self.describe_again(&guest, store, &instance)?;
         }
         Ok(Prepared {

@@ -43,6 +43,13 @@ pub struct EngineConfig {
     pub memory: Bytes,
     /// The cache of compiled code. `None`: everything is compiled at every start.
     pub cache: Option<Cache>,
+    /// The bytes of a memory that stay mapped between two evaluations in one slot, so that resetting
+    /// them is a copy and not a page fault.
+    pub resident: usize,
+    /// The largest component that is snapshotted. Every instance of a larger one is configured
+    /// instead, so that it is compiled once for all settings. For suites, which load one component
+    /// with many settings and ask each a few times. `None`: all are snapshotted.
+    pub snapshotted: Option<Bytes>,
 }
 
 impl Default for EngineConfig {
@@ -53,6 +60,8 @@ impl Default for EngineConfig {
             concurrency: 16,
             memory: Bytes::new(64 << 20),
             cache: None,
+            resident: RESIDENT_MEMORY,
+            snapshotted: None,
         }
     }
 }
@@ -60,9 +69,9 @@ impl Default for EngineConfig {
 /// The entries of a function table: a JavaScript engine has about 12,000.
 const MAX_TABLE_ELEMENTS: usize = 40_000;
 
-/// The bytes that stay mapped between two evaluations in one slot, so that resetting them is a copy
-/// and not a page fault. A Rust guest touches about 100 KiB.
+/// The bytes of a memory that stay mapped: ten times what a Rust guest touches.
 const RESIDENT_MEMORY: usize = 1 << 20;
+/// The bytes of a table that stay mapped.
 const RESIDENT_TABLE: usize = 64 << 10;
 
 /// Unused memories that keep the image of their last policy. Mapping another policy's image takes
@@ -85,6 +94,7 @@ pub struct Engine {
     inner: wasmtime::Engine,
     linker: Linker<State>,
     memory: Bytes,
+    snapshotted: Option<Bytes>,
     cache: Option<Cache>,
     compilations: AtomicU64,
     given_up: GivenUp,
@@ -120,7 +130,8 @@ impl Engine {
     pub fn new(config: &EngineConfig) -> Result<Self, EngineError> {
         // Two more than evaluations, because loads and inspection take slots too.
         let slots = config.concurrency.max(1) + 2;
-        let pool = pool(slots, MAX_CORE_INSTANCES, WARM_MEMORIES, config.memory);
+        let mut pool = pool(slots, MAX_CORE_INSTANCES, WARM_MEMORIES, config.memory);
+        pool.linear_memory_keep_resident(config.resident);
         Self::with_pool(pool, config)
     }
 
@@ -130,7 +141,7 @@ impl Engine {
         let config = EngineConfig {
             concurrency: 1,
             memory,
-            cache: None,
+            ..EngineConfig::default()
         };
         let core_instances = MAX_CORE_INSTANCES + ACCESSORS;
         Self::with_pool(pool(COMPILING_SLOTS, core_instances, 0, memory), &config)
@@ -149,6 +160,7 @@ impl Engine {
             inner,
             linker,
             memory: config.memory,
+            snapshotted: config.snapshotted,
             cache: config.cache.clone(),
             compilations: AtomicU64::new(0),
             given_up: GivenUp::default(),
@@ -188,9 +200,14 @@ impl Engine {
         store.limiter(|state| state);
         // The memory limit doesn't bound lists of strings, since they may refer to the same memory
         // repeatedly.
+        self.renew(&mut store, budget);
+        store
+    }
+
+    /// Starts the limits on time and output anew, for another evaluation in the same store.
+    pub(crate) fn renew(&self, store: &mut Store<State>, budget: Budget) {
         store.set_hostcall_fuel(budget.output);
         store.set_epoch_deadline(self.ticker.deadline(budget.time));
-        store
     }
 }
 

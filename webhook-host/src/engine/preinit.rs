@@ -37,6 +37,8 @@ pub(super) struct CompileRequest<'a> {
     pub(super) settings_type: Option<&'a Record>,
     /// The policy's memory limit, in bytes.
     pub(super) memory: usize,
+    /// True if the settings are to be baked in.
+    pub(super) snapshot: bool,
 }
 
 /// A compiled component.
@@ -138,6 +140,12 @@ impl Task<'_> {
             return Ok(Start {
                 component: compile(bytes)?,
                 snapshot: Err("the policy has no settings".into()),
+            });
+        }
+        if !self.request.snapshot {
+            return Ok(Start {
+                component: compile(bytes)?,
+                snapshot: Err("a component of this size is not snapshotted for suites".into()),
             });
         }
         match Wizer::new().instrument_component(bytes) {

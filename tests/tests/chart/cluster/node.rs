@@ -12,7 +12,7 @@ use sallyport_tests::{SALLYPORT, root};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -89,9 +89,18 @@ impl Container {
     }
 
     /// Starts the container in the background.
-    pub(crate) fn start(&self, cluster: &Cluster) -> Process {
-        Process::start(&SALLYPORT, cluster.log("host"), &self.arguments)
+    pub(crate) fn start(self, cluster: &Cluster) -> Pod {
+        Pod {
+            process: Process::start(&SALLYPORT, cluster.log("host"), &self.arguments),
+            _container: self,
+        }
     }
+}
+
+/// A Pod that runs. Dropping it kills its process, and then removes its volumes.
+pub(crate) struct Pod {
+    pub(crate) process: Process,
+    _container: Container,
 }
 
 fn text(value: &Value) -> &str {
@@ -121,7 +130,7 @@ fn moved(argument: &str, places: &[(String, PathBuf)]) -> String {
     place.unwrap_or_else(|| argument.to_owned())
 }
 
-/// Fills a volume.
+/// Fills a volume. Files of a ConfigMap or a Secret are links into a hidden directory.
 fn fill(cluster: &Cluster, volume: &Value, directory: &Path) {
     fs::create_dir(directory).expect("a directory");
     if volume.get("emptyDir").is_some() {
@@ -144,6 +153,9 @@ fn fill(cluster: &Cluster, volume: &Value, directory: &Path) {
     let items: Option<BTreeSet<_>> = volume["configMap"]["items"]
         .as_array()
         .map(|items| items.iter().map(|item| text(&item["key"])).collect());
+    let hidden = directory.join("..2026_11_28");
+    fs::create_dir(&hidden).expect("a directory");
+    symlink("..2026_11_28", directory.join("..data")).expect("a link");
     for (key, value) in object["data"].as_object().into_iter().flatten() {
         if items
             .as_ref()
@@ -155,7 +167,8 @@ fn fill(cluster: &Cluster, volume: &Value, directory: &Path) {
             "secret" => STANDARD.decode(text(value)).expect("base64"),
             _ => text(value).as_bytes().to_vec(),
         };
-        fs::write(directory.join(key), content).expect("written");
+        fs::write(hidden.join(key), content).expect("written");
+        symlink(Path::new("..data").join(key), directory.join(key)).expect("a link");
     }
 }
 
@@ -216,7 +229,8 @@ impl Jobs {
     }
 }
 
-/// Writes the status that the Job controller writes at the end of a Job.
+/// Writes the status that the Job controller writes at the end of a Job, unless Helm has given up
+/// and deleted the Job.
 fn complete(cluster: &Cluster, name: &str, succeeded: bool) {
     let time = jiff::Timestamp::now();
     let time = jiff::Timestamp::from_second(time.as_second())
@@ -239,17 +253,16 @@ fn complete(cluster: &Cluster, name: &str, succeeded: bool) {
         ];
         json!({"failed": 1, "startTime": time, "conditions": conditions})
     };
-    cluster
-        .kubectl(&[
-            "patch",
-            "job",
-            name,
-            "--namespace",
-            NAMESPACE,
-            "--subresource=status",
-            "--type=merge",
-            "--patch",
-            &json!({ "status": status }).to_string(),
-        ])
-        .ok();
+    let ran = cluster.kubectl(&[
+        "patch",
+        "job",
+        name,
+        "--namespace",
+        NAMESPACE,
+        "--subresource=status",
+        "--type=merge",
+        "--patch",
+        &json!({ "status": status }).to_string(),
+    ]);
+    assert!(ran.done || ran.err.contains("NotFound"), "{ran:?}");
 }

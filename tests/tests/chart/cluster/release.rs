@@ -1,8 +1,8 @@
 //! A release of the chart in a cluster of its own.
 
-use super::node::{Container, Jobs};
+use super::node::{Container, Jobs, Pod};
 use crate::helm::{HELM, NAMESPACE, chart};
-use sallyport_tests::cluster::{Cluster, Process, Ran, Signed, free_port};
+use sallyport_tests::cluster::{Cluster, Ran, Signed, free_port};
 use sallyport_tests::{SALLYPORT, wait_for};
 use serde_json::{Value, json};
 use std::io::Write as _;
@@ -62,7 +62,7 @@ impl Release {
     }
 
     /// Starts a Pod of the Deployment as it is now, and waits until it serves.
-    pub(crate) fn pod(&self) -> Process {
+    pub(crate) fn pod(&self) -> Pod {
         let deployment = self.object("deployment", "sallyport");
         let mut container = Container::new(&self.cluster, &deployment["spec"]["template"]["spec"]);
         let service = self.object("service", "sallyport");
@@ -76,12 +76,14 @@ impl Release {
                 "--admin-listen=127.0.0.1:0".clone_into(argument);
             }
         }
-        container.arguments.push(format!("--namespace={NAMESPACE}"));
-        let process = container.start(&self.cluster);
-        process.logged("serving on https://");
-        // A kubelet's volumes live as long as the Pod; what is read is read by now.
-        std::mem::forget(container);
-        process
+        let made = "--self-managed-certificate".to_owned();
+        if container.arguments.contains(&made) {
+            // In place of the file beside the mounted token.
+            container.arguments.push(format!("--namespace={NAMESPACE}"));
+        }
+        let pod = container.start(&self.cluster);
+        pod.process.logged("serving on https://");
+        pod
     }
 
     /// Reads an object of the release.

@@ -251,7 +251,6 @@ fn parts(items: &[Parts], index: u32) -> Parts {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::component::PolicyComponent;
 
     /// Ids of a component's sections.
