@@ -61,7 +61,7 @@ impl Default for EngineConfig {
             memory: Bytes::new(64 << 20),
             cache: None,
             resident: RESIDENT_MEMORY,
-            snapshotted: Bytes::new(usize::MAX),
+            snapshotted: Bytes::new(u32::MAX),
         }
     }
 }
