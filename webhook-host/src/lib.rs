@@ -7,7 +7,8 @@
 //! [`watchers`]. [`sources`] load policies and configuration, [`live`] holds the set that serves,
 //! [`server`] asks it over TLS, [`replay`] on recorded reviews, [`bench`] for the time that it takes. [`webhooks`] make API servers ask,
 //! [`certificates`] make them trust the answer, and [`doctor`] and [`lint`] find what is wrong
-//! before it hurts. `docs/architecture.md` shows the way of a review through all of them.
+//! before it hurts. [`registry`] pulls components that are in OCI registries, and
+//! [`signature`] verifies them. `docs/architecture.md` shows the way of a review through all of them.
 
 pub mod bench;
 pub mod certificates;
@@ -25,9 +26,11 @@ pub mod metrics;
 pub mod observers;
 mod pulse;
 pub mod record;
+mod registry;
 pub mod replay;
 pub mod report;
 pub mod server;
+mod signature;
 pub mod sources;
 pub mod status;
 pub mod suites;

@@ -9,6 +9,7 @@
 
 use crate::engine::Engine;
 use crate::metrics::{EvaluationCounts, Metrics, PolicyMetrics, Tally};
+use crate::registry::Registry;
 use crate::status::{RegistrationStatus, Reload, Serving, Status};
 use crate::tls::Tls;
 use crate::watchers::Watched;
@@ -67,6 +68,11 @@ impl Live {
     /// Adds the engine's counters to the metrics.
     pub fn watch_engine(&self, engine: Arc<Engine>) {
         self.metrics.engine.watch(engine);
+    }
+
+    /// Adds the counters of pulls from registries to the metrics.
+    pub(crate) fn watch_registry(&self, registry: Arc<Registry>) {
+        self.metrics.registry_pulls.watch(registry);
     }
 
     /// Returns what the watchers know, if there are any.

@@ -3,8 +3,9 @@
 
 use crate::engine::Engine;
 use crate::evaluator;
+use sallyport_core::manifest::{Mode, Module, Reference};
 use sallyport_core::policy::LoadError;
-use sallyport_core::suite::{self, Files, Runner, Suite, SuiteError};
+use sallyport_core::suite::{self, Files, Runner, Source, Suite, SuiteError};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
@@ -97,8 +98,9 @@ fn walk(
         let path = entry.path();
         // Symbolic links to directories are not followed, because they make cycles.
         if entry.file_type()?.is_dir() {
-            let hidden = entry.file_name().to_string_lossy().starts_with('.');
-            if !hidden && entry.file_name() != "target" {
+            let name = entry.file_name();
+            let hidden = name.to_string_lossy().starts_with('.');
+            if !hidden && name != "target" && name != "node_modules" {
                 walk(&path, files, errors)?;
             }
         } else if path
@@ -119,14 +121,29 @@ fn holds_suite(path: &Path) -> Result<bool, SuiteError> {
     suite::holds_suite(path, &text(path)?)
 }
 
-/// Returns a runner of suites that loads components into an engine.
-pub fn runner(engine: Arc<Engine>) -> Runner {
+/// Returns a runner of suites that loads components into an engine. `pull` gets those of
+/// registries.
+pub fn runner(
+    engine: Arc<Engine>,
+    pull: impl Fn(&Reference, Mode) -> Result<Vec<u8>, LoadError> + 'static,
+) -> Runner {
     Runner::new(move |source| {
-        let file = &source.component;
-        let component = fs::read(file)
-            .map_err(|error| LoadError::component(format!("{}: {error}", file.display())))?;
+        let component = component(source, &pull)?;
         evaluator::load(&engine, source.manifest.clone(), &component)
     })
+}
+
+fn component(
+    source: &Source,
+    pull: &dyn Fn(&Reference, Mode) -> Result<Vec<u8>, LoadError>,
+) -> Result<Vec<u8>, LoadError> {
+    let spec = &source.manifest.spec;
+    match (&source.component, &spec.module) {
+        (Some(file), _) => fs::read(file)
+            .map_err(|error| LoadError::component(format!("{}: {error}", file.display()))),
+        (None, Module::Oci(reference)) => pull(reference, spec.mode),
+        (None, Module::File(_)) => unreachable!("a suite that names a file was read with it"),
+    }
 }
 
 /// Reads one suite with the files that it names.

@@ -954,8 +954,8 @@ impl Checker<'_> {
 struct NoVariables;
 
 impl Variables<'static> for NoVariables {
-    fn global(&self, _: usize) -> Value<'static> {
-        Value::Null
+    fn global(&self, _: usize) -> Result<Value<'static>, crate::error::EvalError> {
+        Ok(Value::Null)
     }
 
     fn composed(&self, _: usize) -> Result<Value<'static>, crate::error::EvalError> {

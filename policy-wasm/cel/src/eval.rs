@@ -43,7 +43,7 @@ impl<'a, 'e> Evaluation<'a, 'e> {
         self.budget.spend(1)?;
         match plan {
             Plan::Constant(value) => return Ok(borrowed(value)),
-            Plan::Global(index) => return Ok(self.variables.global(*index)),
+            Plan::Global(index) => return self.variables.global(*index),
             Plan::Local(index) => return Ok(self.locals[*index].clone()),
             _ => {}
         }

@@ -11,8 +11,8 @@
 //! struct Object<'a>(&'a Document<'a>);
 //!
 //! impl<'a> Variables<'a> for Object<'a> {
-//!     fn global(&self, _: usize) -> Value<'a> {
-//!         self.0.root().into()
+//!     fn global(&self, _: usize) -> Result<Value<'a>, EvalError> {
+//!         Ok(self.0.root().into())
 //!     }
 //!
 //!     fn composed(&self, _: usize) -> Result<Value<'a>, EvalError> {

@@ -53,7 +53,11 @@ impl Uses {
 /// The values of an evaluation's variables.
 pub trait Variables<'a> {
     /// Returns the value of a declared variable, by its index.
-    fn global(&self, index: usize) -> Value<'a>;
+    ///
+    /// # Errors
+    ///
+    /// The value is not known.
+    fn global(&self, index: usize) -> Result<Value<'a>, EvalError>;
 
     /// Returns a field of `variables`, by its index.
     ///

@@ -365,6 +365,16 @@ impl<'a> Value<'a> {
         })
     }
 
+    /// Returns the text that stands for the value in JSON, where it is a time or bytes.
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Self::Timestamp(time) => Some(time.text()),
+            Self::Duration(nanos) => Some(crate::functions::time::duration_text(*nanos)),
+            Self::Bytes(bytes) => Some(crate::functions::text::base64(bytes)),
+            _ => None,
+        }
+    }
+
     /// Returns whether the value is empty, zero, false or null, as `optional.ofNonZeroValue` asks.
     pub(crate) fn is_zero(&self) -> bool {
         match self {

@@ -128,6 +128,7 @@ fn the_net_denies_nothing_that_a_policy_allows() {
         ("ports", 19),
         ("annotations", 6),
         ("loadbalancer-address", 6),
+        ("change-protection", 10),
     ];
     for (policy, least) in policies {
         let (caught, denied) = caught(policy);

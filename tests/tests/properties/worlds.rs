@@ -197,7 +197,7 @@ fn load(mut manifest: Value, set: Set, providers: &[&str]) -> Arc<Policy> {
     }
     let manifest =
         ServicePolicy::from_value(&manifest).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let file = directory().join(&manifest.spec.module.file);
+    let file = directory().join(manifest.spec.module.to_string());
     let component =
         std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     Arc::new(
@@ -253,6 +253,8 @@ fn settings(name: &str, set: Set, providers: &[&str]) -> Option<Value> {
             "allowedPools": ["true"],
             "sharing": "sameNamespace",
         }),
+        // A patch may change what is protected; that is for its author to see.
+        "change-protection" if set == Set::Strict => json!({"mark": "example.com/x"}),
         "annotations" => json!({
             "required": [{"key": "example.com/approved-by", "types": ["NodePort"]}],
             "denied": [{"key": DENIED.0}],

@@ -116,7 +116,14 @@ fn policy(args: &BenchArgs) -> Result<(ServicePolicy, PathBuf)> {
         directory: args.modules.clone(),
     };
     let beside = file.parent().unwrap_or(Path::new(""));
-    let component = search.find(&manifest.spec.module.file, beside);
+    let Some(module) = manifest.spec.module.file() else {
+        bail!(
+            "{}: spec.module names a registry; get the component with `sallyport pull`, and give its \
+             file",
+            file.display()
+        );
+    };
+    let component = search.find(module, beside);
     let component = component.map_err(|problem| anyhow!("{}: {problem}", file.display()))?;
     Ok((manifest, component))
 }

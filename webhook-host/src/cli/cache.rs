@@ -40,7 +40,7 @@ impl CacheArgs {
     /// An engine for suites, which load one component with many settings.
     pub(super) fn engine_for_suites(&self) -> Result<Arc<Engine>> {
         self.engine_with(EngineConfig {
-            snapshotted: SNAPSHOTTED_FOR_SUITES,
+            snapshotted: Some(SNAPSHOTTED_FOR_SUITES),
             ..EngineConfig::default()
         })
     }
@@ -52,6 +52,19 @@ impl CacheArgs {
             ..config
         };
         Ok(Arc::new(Engine::new(&config)?))
+    }
+
+    /// The directory for what was pulled from registries: below `--cache-dir`, or beside the default
+    /// one.
+    pub(super) fn registry_directory(&self) -> Option<PathBuf> {
+        if self.no_cache {
+            return None;
+        }
+        if let Some(directory) = &self.cache_dir {
+            return Some(directory.join("registry"));
+        }
+        let compiled = default_directory(|name| std::env::var_os(name))?;
+        Some(compiled.with_file_name("registry"))
     }
 
     /// The cache that was asked for. Without a home there is no default one, and all the same no

@@ -4,6 +4,7 @@
 use super::cache::CacheArgs;
 use super::inputs::PathArgs;
 use super::output::{DetailArgs, FindingsFormat, print};
+use super::registry::RegistryArgs;
 use crate::lint;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -37,6 +38,8 @@ pub(super) struct LintArgs {
     #[arg(long, short, value_enum, default_value_t = FindingsFormat::Text)]
     output: FindingsFormat,
     #[command(flatten)]
+    registry: RegistryArgs,
+    #[command(flatten)]
     cache: CacheArgs,
 }
 
@@ -68,6 +71,7 @@ pub(super) fn run(args: &LintArgs) -> Result<ExitCode> {
     let report = lint::lint(
         args.cache.engine()?,
         args.modules.clone(),
+        args.registry.of_command(Some(&args.cache))?,
         &args.paths.all(),
     );
     if report.subjects.is_empty() {

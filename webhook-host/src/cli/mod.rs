@@ -13,18 +13,25 @@ mod inputs;
 mod inspect;
 mod kube;
 mod lint;
+mod load;
 mod logging;
 mod new;
 mod output;
+mod pull;
+mod push;
 mod quantity;
 mod record;
 mod register;
+mod registry;
 mod removal;
 mod replay;
+mod save;
 mod schema;
 mod self_managed;
 mod serve;
+mod sign;
 mod test;
+mod verify;
 mod webhooks;
 
 use clap::{Parser, Subcommand};
@@ -79,6 +86,12 @@ enum Command {
     Schema(schema::SchemaArgs),
     New(new::NewArgs),
     Replay(replay::ReplayArgs),
+    Push(push::PushArgs),
+    Pull(pull::PullArgs),
+    Save(save::SaveArgs),
+    Load(load::LoadArgs),
+    Sign(sign::SignArgs),
+    Verify(verify::VerifyArgs),
 }
 
 /// Runs the program: reads the arguments of the process, and returns its exit code.
@@ -106,6 +119,12 @@ impl Cli {
             Command::Schema(args) => schema::run(&args),
             Command::New(args) => new::run(&args),
             Command::Replay(args) => replay::run(&args),
+            Command::Push(args) => push::run(&args),
+            Command::Pull(args) => pull::run(&args),
+            Command::Save(args) => save::run(&args),
+            Command::Load(args) => load::run(&args),
+            Command::Sign(args) => sign::run(&args),
+            Command::Verify(args) => verify::run(&args),
         };
         result.unwrap_or_else(|error| {
             output::error(format_args!("{error:#}"));

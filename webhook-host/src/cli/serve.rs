@@ -9,14 +9,15 @@ use super::logging::Logging;
 use super::quantity::{body_size, drain_time, short_time};
 use super::record::RecordArgs;
 use super::register::{RegisterArgs, Registering};
+use super::registry::RegistryArgs;
 use crate::engine::{Engine, EngineConfig};
 use crate::live::Live;
 use crate::server::{self, Admin, Drain, Extras, Limits, Server};
-use crate::sources::custom;
+use crate::sources::custom::Check;
 use crate::sources::load;
-use crate::sources::reload::Reloader;
+use crate::sources::reload::{Reloader, retry_pause};
 use crate::sources::source::{Set, Source};
-use crate::sources::watch::Ask;
+use crate::sources::watch::{Ask, Fingerprint};
 use crate::write_gate::WriteGate;
 use anyhow::{Context as _, Result, bail};
 use clap::{ArgGroup, Args};
@@ -89,6 +90,8 @@ pub(super) struct Serve {
     drain_timeout: Duration,
     #[command(flatten)]
     record: RecordArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
     #[command(flatten)]
     cache: CacheArgs,
     #[command(flatten)]
@@ -220,11 +223,15 @@ impl Serve {
             manifests: self.policies.directory().map(Path::to_owned),
             modules,
             config,
+            registry: self.registry.of_host(&self.cache),
             watchers,
         };
-        let (seen, set) = source.settled(|| source.read(None));
+        let (mut seen, set) = source.settled(|| source.read(None));
         let Set {
-            admission, custom, ..
+            admission,
+            custom,
+            unreached,
+            ..
         } = set?;
         let policies: Vec<_> = admission
             .policies()
@@ -247,14 +254,7 @@ impl Serve {
             .map(|watchers| Arc::clone(watchers.watched()));
         let live = Live::new(Arc::new(admission), watched);
         live.watch_engine(Arc::clone(&source.engine));
-        match source.self_test() {
-            Err(error) if self.strict => return Err(error),
-            Err(error) => {
-                tracing::error!("the policies serve all the same, without --strict: {error:#}");
-                live.note_load_error(format!("{error:#}"));
-            }
-            Ok(()) => {}
-        }
+        live.watch_registry(Arc::clone(&source.registry));
         let admin = Admin::new(Arc::clone(&live));
         let admin_listener = listen(self.admin_listen, "--admin-listen")?;
         tracing::info!(
@@ -264,6 +264,17 @@ impl Serve {
         admin
             .serve(admin_listener)
             .context("can't start the admin server")?;
+        if !unreached.is_empty() {
+            seen = await_registries(&source, &live, unreached)?;
+        }
+        match source.self_test() {
+            Err(error) if self.strict => return Err(error),
+            Err(error) => {
+                tracing::error!("the policies serve all the same, without --strict: {error:#}");
+                live.note_load_error(format!("{error:#}"));
+            }
+            Ok(()) => {}
+        }
         if let Some(watchers) = &source.watchers {
             self.cluster.wait(watchers, self.strict)?;
             self.cluster.count(watchers, &live);
@@ -272,12 +283,14 @@ impl Serve {
         // Last of all: a start that fails must not replace the authority that a running host's
         // clients trust.
         let recorder = self.record.start(&live)?;
-        let check = custom::check(
-            Arc::clone(&source.engine),
-            source.modules.clone(),
-            source.manifests.clone(),
-            Arc::clone(&live),
-        );
+        let check = Check {
+            engine: Arc::clone(&source.engine),
+            modules: source.modules.clone(),
+            manifests: source.manifests.clone(),
+            config: source.config.clone(),
+            registry: Arc::clone(&source.registry),
+            live: Arc::clone(&live),
+        };
         let interval = (!self.no_watch).then_some(self.watch_interval);
         let registering = self.register.prepare(
             &self.kube,
@@ -293,7 +306,7 @@ impl Serve {
             .bounds
             .limits(workers, self.certificate.knows_clients());
         let extras = Extras {
-            check: Some(Arc::new(check)),
+            check: Some(Arc::new(move |manifest| check.check(manifest))),
             recorder: recorder.clone(),
         };
         let server = Server::with(Arc::clone(&live), limits, extras);
@@ -325,6 +338,43 @@ impl Serve {
             recorder.finish(RECORDING);
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Reads the policies again until no registry keeps back a component any more, so that a replica
+/// without its policies does not take over from those that have theirs. Not ready meanwhile.
+///
+/// What is wrong with a policy otherwise does not matter here: it is broken, as after any start.
+fn await_registries(
+    source: &Source,
+    live: &Live,
+    mut unreached: Vec<String>,
+) -> Result<Fingerprint> {
+    let mut attempt = 0;
+    loop {
+        let pause = retry_pause(attempt);
+        attempt += 1;
+        let missing = unreached.join("; ");
+        tracing::error!("not ready, and asking again in {pause:?}: {missing}");
+        live.note_load_error(format!("waiting for a registry: {missing}"));
+        std::thread::sleep(pause);
+        let before = live.admission();
+        let (seen, set) = source.settled(|| source.read(Some(&before)));
+        let set = set?;
+        let asks = set.admission.asks();
+        live.publish(Arc::new(set.admission));
+        if let Some(watchers) = &source.watchers {
+            watchers.want(asks);
+        }
+        source.report(&set.custom);
+        if set.unreached.is_empty() {
+            for problem in &set.broken_files {
+                tracing::error!("broken: {problem}");
+            }
+            tracing::info!("all registries have answered");
+            return Ok(seen);
+        }
+        unreached = set.unreached;
     }
 }
 

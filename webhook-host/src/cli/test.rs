@@ -6,12 +6,14 @@ mod watch;
 use super::cache::CacheArgs;
 use super::inputs::PathArgs;
 use super::output::{DetailArgs, Progress, TestFormat, error, note, print};
+use super::registry::RegistryArgs;
 use crate::engine::Engine;
 use crate::suites;
 use crate::suites::{ModuleSearch, RecordingSearch};
 use anyhow::{Context as _, Result};
 use build::Build;
 use clap::Args;
+use sallyport_core::manifest::HostConfigSpec;
 use sallyport_core::report;
 use sallyport_core::suite::{
     Blessing, CaseReport, Runner, Suite, SuiteError, SuiteReport, TestReport,
@@ -68,6 +70,8 @@ pub(super) struct TestArgs {
     /// Format of the report.
     #[arg(long, short, value_enum, default_value_t = TestFormat::Text)]
     output: TestFormat,
+    #[command(flatten)]
+    registry: RegistryArgs,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -155,7 +159,9 @@ impl Round {
         let search = args.search();
         let suites = read(args, &search);
         let all = chosen(args, &suites);
-        let mut runner = suites::runner(Arc::clone(engine));
+        let config = HostConfigSpec::default();
+        let session = args.registry.session(&args.cache, &config)?;
+        let mut runner = suites::runner(Arc::clone(engine), session.into_pull());
         let mut progress = Progress::new();
         let mut report = TestReport::default();
         for suite in suites {

@@ -4,6 +4,7 @@
 use super::cache::CacheArgs;
 use super::inputs::PolicyArgs;
 use super::output::{ObjectFormat, note, print};
+use super::registry::RegistryArgs;
 use super::removal::RemovalArgs;
 use crate::report::registration as report;
 use crate::sources::load;
@@ -48,6 +49,8 @@ pub(super) struct WebhooksArgs {
     removal: RemovalArgs,
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    registry: RegistryArgs,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -197,9 +200,12 @@ impl WebhooksArgs {
         }
         let files = self.policies.files()?;
         let engine = self.cache.engine()?;
+        let config = load::host_config(self.policies.config())?;
+        let session = self.registry.session(&self.cache, &config)?;
+        let loader = files.loader(&engine, &session);
         let both = [
-            load::policies(&engine, &files, &[])?,
-            load::candidates(&engine, &files, &[])?,
+            load::policies(&loader, &files.manifests, &[])?,
+            load::candidates(&loader, &files.manifests, &[])?,
         ];
         for policy in both.iter().flatten() {
             if let Some(error) = policy.load_error() {

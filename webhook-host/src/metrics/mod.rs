@@ -8,6 +8,7 @@ mod engine;
 mod feed;
 mod policy;
 mod records;
+mod registry;
 mod tally;
 
 pub(crate) use certificate::{CertificateMetrics, CertificateOwner, ClientRefused};
@@ -28,6 +29,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use records::RecordedReviews;
+use registry::RegistryMetrics;
 use sallyport_core::admission::{AdmissionRequest, Function, Operation, Outcome};
 use sallyport_core::manifest::Mode;
 use sallyport_core::policy::Policy;
@@ -135,6 +137,7 @@ pub struct Metrics {
     candidates: Tallies,
     recorded: RecordedReviews,
     pub(crate) engine: EngineMetrics,
+    pub(crate) registry_pulls: RegistryMetrics,
     pub(crate) certificates: CertificateMetrics,
 }
 
@@ -207,6 +210,8 @@ impl Metrics {
         }
         let engine = EngineMetrics::default();
         registry.register_collector(Box::new(engine.clone()));
+        let registry_pulls = RegistryMetrics::default();
+        registry.register_collector(Box::new(registry_pulls.clone()));
         let checks = Family::default();
         registry.register(
             "policy_checks",
@@ -387,6 +392,7 @@ impl Metrics {
             candidates,
             recorded,
             engine,
+            registry_pulls,
             certificates,
         }
     }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The number of attempts to read files that keep changing, and the pause between two.
 const ATTEMPTS: u32 = 5;
@@ -135,17 +135,36 @@ impl Watch {
     /// Blocks until a reload is requested, or until the fingerprint differs from `seen` and the
     /// files stay unchanged for one interval. Returns false when no request can come any more.
     pub(crate) fn next(&self, seen: &Fingerprint, look: impl Fn() -> Fingerprint) -> bool {
+        self.next_or_after(seen, look, None)
+    }
+
+    /// Like `next`, and ends after the time `again` at the latest.
+    pub(crate) fn next_or_after(
+        &self,
+        seen: &Fingerprint,
+        look: impl Fn() -> Fingerprint,
+        again: Option<Duration>,
+    ) -> bool {
         let mut last = seen.clone();
+        let end = again.map(|time| Instant::now() + time);
         loop {
-            let next = match self.interval {
-                Some(interval) => self.asked.recv_timeout(interval),
-                None => self
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let next = match (self.interval, left) {
+                (Some(interval), left) => self
+                    .asked
+                    .recv_timeout(left.map_or(interval, |left| left.min(interval))),
+                (None, Some(left)) => self.asked.recv_timeout(left),
+                (None, None) => self
                     .asked
                     .recv()
                     .map_err(|_| RecvTimeoutError::Disconnected),
             };
             match next {
                 Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) if left.is_some_and(|left| left.is_zero()) => {
+                    return true;
+                }
+                Err(RecvTimeoutError::Timeout) if self.interval.is_none() => {}
                 Err(RecvTimeoutError::Timeout) => {
                     let now = look();
                     if now != *seen && now.has_files_of(&last) {
@@ -200,6 +219,17 @@ mod tests {
         );
         assert_eq!(looks(&seen, |count| print(0, count)), 1);
         assert_eq!(looks(&seen, |count| print(count.min(3), count)), 4, "both");
+    }
+
+    #[test]
+    fn another_attempt_is_made_though_nothing_changed() {
+        for interval in [Some(SOON), None] {
+            let (_ask, watch) = Watch::new(interval);
+            let began = Instant::now();
+            let pause = Duration::from_millis(20);
+            assert!(watch.next_or_after(&print(0, 0), || print(0, 0), Some(pause)));
+            assert!(began.elapsed() >= pause);
+        }
     }
 
     #[test]

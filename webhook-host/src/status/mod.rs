@@ -73,7 +73,7 @@ pub struct PolicyStatus {
     pub mode: Mode,
     /// The effect of an evaluation error.
     pub failure_policy: FailurePolicy,
-    /// `spec.module.file`.
+    /// `spec.module`: the file's name, or the reference.
     pub module: String,
     /// `sha256:…` of the component; absent when it is broken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -301,7 +301,7 @@ impl PolicyStatus {
             name: policy.name().to_string(),
             mode: spec.mode,
             failure_policy: spec.failure_policy,
-            module: spec.module.file.clone(),
+            module: spec.module.to_string(),
             digest: policy.digest().map(str::to_owned),
             component: description.map(|description| description.name.clone()),
             version: description.map(|description| description.version.clone()),
@@ -320,7 +320,7 @@ impl CandidateStatus {
         let differs = [
             (
                 "module",
-                live.digest() != next.digest() || was.module.file != is.module.file,
+                live.digest() != next.digest() || was.module != is.module,
             ),
             ("settings", was.settings != is.settings),
         ];
@@ -330,7 +330,7 @@ impl CandidateStatus {
                 .filter(|(_, differs)| *differs)
                 .map(|(part, _)| part.to_owned())
                 .collect(),
-            module: is.module.file.clone(),
+            module: is.module.to_string(),
             digest: next.digest().map(str::to_owned),
             version: next
                 .description()

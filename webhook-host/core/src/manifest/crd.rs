@@ -66,6 +66,7 @@ fn columns() -> Value {
     json!([
         column("Mode", ".spec.mode", 0),
         column("Module", ".spec.module.file", 0),
+        column("OCI", ".spec.module.oci", 1),
         column("Ready", r#".status.conditions[?(@.type=="Ready")].status"#, 0),
         column("Version", ".status.component.version", 0),
         column("Digest", ".status.component.digest", 1),

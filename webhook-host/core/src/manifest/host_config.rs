@@ -2,7 +2,7 @@
 //!
 //! Invariant: a HostConfig that was read holds only usable values.
 
-use super::{API_VERSION, Exemptions, Metadata, read};
+use super::{API_VERSION, Exemptions, Metadata, Registries, Verification, read};
 use crate::decode::DecodeError;
 use crate::inventory::InventoryData;
 use crate::schema;
@@ -61,6 +61,13 @@ pub struct HostConfigSpec {
     /// Requests that no policy is asked about.
     #[serde(default)]
     pub exemptions: Exemptions,
+    /// The registries that components may come from.
+    #[serde(default)]
+    pub registries: Registries,
+    /// The signatures that components from registries need. All entries that are about a repository
+    /// count.
+    #[serde(default)]
+    pub verification: Vec<Verification>,
 }
 
 impl HostConfig {

@@ -12,6 +12,9 @@ mod exemptions;
 mod host_config;
 mod module;
 mod names;
+mod public_key;
+mod reference;
+mod registries;
 mod selector;
 mod service_policy;
 mod status;
@@ -21,6 +24,11 @@ pub use exemptions::{BreakGlass, Exemptions, PolicyExemptions};
 pub use host_config::{HostConfig, HostConfigSpec};
 pub use module::Module;
 pub use names::{AnnotationKey, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject};
+pub use public_key::{KeyKind, PublicKey};
+pub use reference::{Digest, Host, Reference, Repository, Tag};
+pub use registries::{
+    Mirror, Registries, RepositoryPattern, RepositoryPrefix, Verification, VerificationMode,
+};
 pub use service_policy::{
     FailurePolicy, Limits, Match, Mode, ServicePolicy, ServicePolicySpec, Updates,
 };

@@ -50,6 +50,8 @@ macro_rules! checked_text {
     };
 }
 
+pub(super) use checked_text;
+
 /// A checked text that is held as it was written.
 macro_rules! text_type {
     ($visibility:vis $type:ident, $doc:literal, $pattern:expr) => {

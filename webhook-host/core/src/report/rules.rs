@@ -7,7 +7,7 @@ use super::check::{Finding, Level};
 const DOCS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/");
 
 /// Id, anchor in docs/rules.md, and meaning.
-const SHIPPED: [(&str, &str, &str); 19] = [
+const SHIPPED: [(&str, &str, &str); 20] = [
     (
         "S01",
         "service-type",
@@ -92,6 +92,12 @@ const SHIPPED: [(&str, &str, &str); 19] = [
         "S17",
         "loadbalancer-address",
         "A load balancer's address comes from an allowed block or pool.",
+    ),
+    (
+        "S18",
+        "change-protection",
+        "A marked Service keeps its type, class, addresses and kind of load balancer, and is not \
+         deleted.",
     ),
     (
         "S19",

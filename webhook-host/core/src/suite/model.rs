@@ -73,8 +73,8 @@ pub struct Setup {
 pub struct Source {
     /// Its manifest.
     pub manifest: ServicePolicy,
-    /// The file of its component.
-    pub component: PathBuf,
+    /// The file of its component. `None`: the component is in a registry, as the manifest says.
+    pub component: Option<PathBuf>,
 }
 
 impl Setup {
@@ -352,7 +352,7 @@ impl CaseFile {
         &self,
         line: usize,
         spec: &Spec,
-        base: &[(Value, PathBuf)],
+        base: &[(Value, Option<PathBuf>)],
         files: &References<'_>,
     ) -> Result<Case, DecodeError> {
         let function = self.function()?;
@@ -398,7 +398,7 @@ impl CaseFile {
             .map_err(wrong)
     }
 
-    fn setup(&self, spec: &Spec, base: &[(Value, PathBuf)]) -> Result<Setup, DecodeError> {
+    fn setup(&self, spec: &Spec, base: &[(Value, Option<PathBuf>)]) -> Result<Setup, DecodeError> {
         if self.policy.manifest.is_some()
             || self.policy.module.is_some()
             || self.policy.set.is_some()
@@ -416,7 +416,7 @@ impl CaseFile {
                 "the policies of a set have their own; write them into its manifests",
             ));
         }
-        let source = |(manifest, component): &(Value, PathBuf)| {
+        let source = |(manifest, component): &(Value, Option<PathBuf>)| {
             let mut manifest = manifest.clone();
             spec.policy.lay_over(&mut manifest["spec"]);
             self.policy.lay_over(&mut manifest["spec"]);
