@@ -98,8 +98,9 @@ fn walk(
         let path = entry.path();
         // Symbolic links to directories are not followed, because they make cycles.
         if entry.file_type()?.is_dir() {
-            let hidden = entry.file_name().to_string_lossy().starts_with('.');
-            if !hidden && entry.file_name() != "target" {
+            let name = entry.file_name();
+            let hidden = name.to_string_lossy().starts_with('.');
+            if !hidden && name != "target" && name != "node_modules" {
                 walk(&path, files, errors)?;
             }
         } else if path

@@ -15,7 +15,12 @@ use sallyport_policy::review::Resource;
 const MAX_ENTRIES: usize = 256;
 
 /// Reasons that a denial may have, as in Kubernetes.
-const REASONS: [&str; 4] = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
+const REASONS: [&str; 4] = [
+    "Forbidden",
+    "Invalid",
+    "RequestEntityTooLarge",
+    "Unauthorized",
+];
 
 /// Checked rules.
 pub(crate) struct Rules {
@@ -244,7 +249,10 @@ impl Compiler {
     fn requests(&mut self, rules: &[ResourceRule]) -> Vec<Requests> {
         const PATH: &str = "matchConstraints.resourceRules";
         if rules.is_empty() {
-            self.error(PATH, "an empty list matches no request; name operations and resources");
+            self.error(
+                PATH,
+                "an empty list matches no request; name operations and resources",
+            );
         }
         let rules = rules.iter().enumerate();
         rules
@@ -344,7 +352,10 @@ impl Compiler {
                 self.error(format!("{path}.name"), message);
             }
             if compiled.iter().any(|known| known.name == name) {
-                self.error(format!("{path}.name"), format!("{} is there twice", quote(&name)));
+                self.error(
+                    format!("{path}.name"),
+                    format!("{} is there twice", quote(&name)),
+                );
             }
             // A broken variable is declared, too: what uses it is not wrong for that.
             let expression = self.expression(format!("{path}.expression"), expression, &[]);
@@ -393,9 +404,9 @@ impl Compiler {
             validation.expression,
             &[Type::Bool],
         );
-        let message_expression = validation.message_expression.map(|source| {
-            self.expression(format!("{path}.messageExpression"), source, &text)
-        });
+        let message_expression = validation
+            .message_expression
+            .map(|source| self.expression(format!("{path}.messageExpression"), source, &text));
         let key = validation
             .key
             .map(|source| self.expression(format!("{path}.key"), source, &text));
@@ -407,9 +418,7 @@ impl Compiler {
                 "a message is one line that is not empty",
             );
         }
-        let id = validation
-            .rule
-            .unwrap_or_else(|| format!("C{}", index + 1));
+        let id = validation.rule.unwrap_or_else(|| format!("C{}", index + 1));
         if !is_rule(&id) {
             let message = format!(
                 "{} is no id of a rule: at most 63 letters, digits, -, _ and .",
@@ -440,7 +449,10 @@ impl Compiler {
                 self.error(format!("{path}.key"), message);
             }
             if compiled.iter().any(|known| known.name == name) {
-                self.error(format!("{path}.key"), format!("{} is there twice", quote(&name)));
+                self.error(
+                    format!("{path}.key"),
+                    format!("{} is there twice", quote(&name)),
+                );
             }
             let expression = self.expression(
                 format!("{path}.valueExpression"),
@@ -496,7 +508,9 @@ fn composed(of: &Type) -> Type {
 
 fn is_identifier(name: &str) -> bool {
     let mut chars = name.chars();
-    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+    chars
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 

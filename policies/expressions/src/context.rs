@@ -82,7 +82,13 @@ impl<'a> Context<'a> {
         budget: &'a Budget,
     ) -> Self {
         let object = root(objects.object.as_ref());
-        Self::of(rules, review, object, root(objects.old_object.as_ref()), budget)
+        Self::of(
+            rules,
+            review,
+            object,
+            root(objects.old_object.as_ref()),
+            budget,
+        )
     }
 
     pub(crate) fn patched(
@@ -177,18 +183,26 @@ fn texts<'a>(texts: &'a [String]) -> Option<Value<'a>> {
 }
 
 fn pairs<'a>(pairs: &'a [(String, String)]) -> Option<Value<'a>> {
-    let entries = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str().into()));
+    let entries = pairs
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str().into()));
     (!pairs.is_empty()).then(|| entries.collect())
 }
 
 fn request(review: &Review) -> Value<'_> {
     let kind = || {
         let fields = fields().value("group", Value::from(""));
-        fields.text("version", "v1").text("kind", "Service").finish()
+        fields
+            .text("version", "v1")
+            .text("kind", "Service")
+            .finish()
     };
     let resource = || {
         let fields = fields().value("group", Value::from(""));
-        fields.text("version", "v1").text("resource", "services").finish()
+        fields
+            .text("version", "v1")
+            .text("resource", "services")
+            .finish()
     };
     let sub_resource = match review.resource {
         Resource::Services => "",

@@ -20,6 +20,7 @@ mod cluster;
 mod command_line;
 mod connections;
 mod contract;
+mod contract_types;
 mod crd;
 mod custom_resources;
 mod deletion;

@@ -118,9 +118,9 @@ fn policy(args: &BenchArgs) -> Result<(ServicePolicy, PathBuf)> {
     let beside = file.parent().unwrap_or(Path::new(""));
     let Some(module) = manifest.spec.module.file() else {
         bail!(
-            "{}: {}: get the component with `sallyport pull`, and name its file",
-            file.display(),
-            manifest.spec.module.field()
+            "{}: spec.module names a registry; get the component with `sallyport pull`, and give its \
+             file",
+            file.display()
         );
     };
     let component = search.find(module, beside);

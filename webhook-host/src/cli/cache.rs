@@ -40,7 +40,7 @@ impl CacheArgs {
     /// An engine for suites, which load one component with many settings.
     pub(super) fn engine_for_suites(&self) -> Result<Arc<Engine>> {
         self.engine_with(EngineConfig {
-            snapshotted: SNAPSHOTTED_FOR_SUITES,
+            snapshotted: Some(SNAPSHOTTED_FOR_SUITES),
             ..EngineConfig::default()
         })
     }

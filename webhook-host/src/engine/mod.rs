@@ -48,8 +48,8 @@ pub struct EngineConfig {
     pub resident: usize,
     /// The largest component that is snapshotted. Every instance of a larger one is configured
     /// instead, so that it is compiled once for all settings. For suites, which load one component
-    /// with many settings and ask each a few times.
-    pub snapshotted: Bytes,
+    /// with many settings and ask each a few times. `None`: all are snapshotted.
+    pub snapshotted: Option<Bytes>,
 }
 
 impl Default for EngineConfig {
@@ -61,7 +61,7 @@ impl Default for EngineConfig {
             memory: Bytes::new(64 << 20),
             cache: None,
             resident: RESIDENT_MEMORY,
-            snapshotted: Bytes::new(u32::MAX),
+            snapshotted: None,
         }
     }
 }
@@ -94,7 +94,7 @@ pub struct Engine {
     inner: wasmtime::Engine,
     linker: Linker<State>,
     memory: Bytes,
-    snapshotted: Bytes,
+    snapshotted: Option<Bytes>,
     cache: Option<Cache>,
     compilations: AtomicU64,
     given_up: GivenUp,
