@@ -142,8 +142,8 @@ struct Spec {
 struct CaseFile {
     /// A sentence that says what the case proves.
     name: String,
-    /// Differences from the manifest for this case: `mode`, `failurePolicy`, `updates`, `match` and
-    /// `limits`.
+    /// Differences from the manifest for this case. The suite alone names `manifest`, `module` or
+    /// `set`.
     #[serde(default)]
     policy: PolicySource,
     /// The phase that the policy sees. `validate` is asked in the validating phase by default, and
