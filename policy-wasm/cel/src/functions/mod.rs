@@ -175,9 +175,7 @@ fn string_function<'a>(
         (F::Split, [Value::String(separator), Value::Int(limit)]) => {
             split(text, separator, *limit, budget)
         }
-        (F::Substring, [Value::Int(start)]) => {
-            strings::substring(text, *start, None).map(owned)
-        }
+        (F::Substring, [Value::Int(start)]) => strings::substring(text, *start, None).map(owned),
         (F::Substring, [Value::Int(start), Value::Int(end)]) => {
             strings::substring(text, *start, Some(*end)).map(owned)
         }
