@@ -8,9 +8,9 @@
 use super::service_policy::PURPOSE;
 use super::{ServicePolicy, ServicePolicySpec, ServicePolicyStatus};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::AddNullable;
-use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
 impl ServicePolicy {
