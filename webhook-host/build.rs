@@ -8,33 +8,41 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The parts of the folder policy-wasm that a policy is built with.
+const SDK_PARTS: [&str; 5] = ["Cargo.toml", "facts", "macros", "src", "wit"];
+
 fn main() {
     let package = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let workspace = package.parent().expect("the workspace's folder");
     let sdk = workspace.join("policy-wasm");
     let mut generated = String::new();
-    for (name, folder) in [
-        ("TEMPLATES", package.join("src/cli/new")),
-        ("WIT", sdk.join("wit")),
-        ("SDK", sdk.clone()),
-    ] {
-        embed(&mut generated, name, &folder);
-    }
+    embed(
+        &mut generated,
+        "TEMPLATES",
+        &package.join("src/cli/new"),
+        &[""],
+    );
+    embed(&mut generated, "WIT", &sdk.join("wit"), &[""]);
+    embed(&mut generated, "SDK", &sdk, &SDK_PARTS);
     let manifest = sdk_manifest(workspace, &sdk);
     writeln!(
         generated,
-        "/// Cargo.toml of the SDK's workspace.\npub(super) const SDK_MANIFEST: &str = {manifest:?};"
+        "/// Cargo.toml of the SDK's workspace.\n\
+         pub(super) const SDK_MANIFEST: &str = {manifest:?};"
     )
     .expect("a String takes all");
     let out = PathBuf::from(std::env::var("OUT_DIR").expect("cargo sets it"));
     fs::write(out.join("new.rs"), generated).expect("OUT_DIR is writable");
 }
 
-/// Writes a constant with the path and the text of each file in a folder.
-fn embed(generated: &mut String, name: &str, folder: &Path) {
-    println!("cargo::rerun-if-changed={}", folder.display());
+/// Writes a constant with the path and the text of each file in some parts of a folder.
+fn embed(generated: &mut String, name: &str, folder: &Path, parts: &[&str]) {
     let mut files = vec![];
-    walk(folder, &mut files);
+    for part in parts {
+        let part = folder.join(part);
+        println!("cargo::rerun-if-changed={}", part.display());
+        walk(&part, &mut files);
+    }
     files.sort();
     let mut constant =
         format!("/// Path and text of each file.\npub(super) const {name}: &[(&str, &str)] = &[\n");
@@ -46,15 +54,14 @@ fn embed(generated: &mut String, name: &str, folder: &Path) {
     generated.push_str(&constant);
 }
 
-/// Lists the files of a folder and of its sub-folders, links followed.
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder of the repository") {
-        let path = entry.expect("it can be read").path();
-        if path.is_dir() {
-            walk(&path, files);
-        } else {
-            files.push(path);
-        }
+/// Lists a file, or the files of a folder and of its sub-folders, links followed.
+fn walk(path: &Path, files: &mut Vec<PathBuf>) {
+    if path.is_file() {
+        files.push(path.to_owned());
+        return;
+    }
+    for entry in fs::read_dir(path).expect("a folder of the repository") {
+        walk(&entry.expect("it can be read").path(), files);
     }
 }
 

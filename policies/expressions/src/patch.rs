@@ -204,8 +204,8 @@ fn check_names(value: &Value<'_>, expected: Option<&str>) -> Result<(), String> 
                 && *object.name != *expected
             {
                 return Err(format!(
-                    "unexpected type name {:?}, expected {expected:?}, which matches field name path \
-                     from root Object type",
+                    "unexpected type name {:?}, expected {expected:?}, which matches field name \
+                     path from root Object type",
                     object.name
                 ));
             }

@@ -2,7 +2,8 @@
 //!
 //! A schema is derived from the types that read the file, so that it knows the same keys. It allows
 //! more than they do: what only a component or another file can tell (settings, names, times) is
-//! checked by `sallyport lint` and `sallyport test`. Draft 7, because that is what the YAML language
+//! checked by `sallyport lint` and `sallyport test`. Draft 7, because that is what the YAML
+//! language
 //! server of most editors knows.
 
 use schemars::JsonSchema;

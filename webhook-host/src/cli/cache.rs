@@ -40,7 +40,7 @@ impl CacheArgs {
     /// An engine for suites, which load one component with many settings.
     pub(super) fn engine_for_suites(&self) -> Result<Arc<Engine>> {
         self.engine_with(EngineConfig {
-            snapshotted: SNAPSHOTTED_FOR_SUITES,
+            snapshotted: Some(SNAPSHOTTED_FOR_SUITES),
             ..EngineConfig::default()
         })
     }
@@ -54,7 +54,8 @@ impl CacheArgs {
         Ok(Arc::new(Engine::new(&config)?))
     }
 
-    /// The directory for what was pulled from registries: below `--cache-dir`, or beside the default
+    /// The directory for what was pulled from registries: below `--cache-dir`, or beside the
+    /// default
     /// one.
     pub(super) fn registry_directory(&self) -> Option<PathBuf> {
         if self.no_cache {

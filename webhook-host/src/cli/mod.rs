@@ -9,6 +9,7 @@ mod cluster;
 mod crd;
 mod doctor;
 mod explain;
+mod given;
 mod inputs;
 mod inspect;
 mod kube;

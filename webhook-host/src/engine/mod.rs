@@ -43,13 +43,14 @@ pub struct EngineConfig {
     pub memory: Bytes,
     /// The cache of compiled code. `None`: everything is compiled at every start.
     pub cache: Option<Cache>,
-    /// The bytes of a memory that stay mapped between two evaluations in one slot, so that resetting
+    /// The bytes of a memory that stay mapped between two evaluations in one slot, so that
+    /// resetting
     /// them is a copy and not a page fault.
     pub resident: usize,
     /// The largest component that is snapshotted. Every instance of a larger one is configured
     /// instead, so that it is compiled once for all settings. For suites, which load one component
-    /// with many settings and ask each a few times.
-    pub snapshotted: Bytes,
+    /// with many settings and ask each a few times. `None`: all are snapshotted.
+    pub snapshotted: Option<Bytes>,
 }
 
 impl Default for EngineConfig {
@@ -61,7 +62,7 @@ impl Default for EngineConfig {
             memory: Bytes::new(64 << 20),
             cache: None,
             resident: RESIDENT_MEMORY,
-            snapshotted: Bytes::new(u32::MAX),
+            snapshotted: None,
         }
     }
 }
@@ -94,7 +95,7 @@ pub struct Engine {
     inner: wasmtime::Engine,
     linker: Linker<State>,
     memory: Bytes,
-    snapshotted: Bytes,
+    snapshotted: Option<Bytes>,
     cache: Option<Cache>,
     compilations: AtomicU64,
     given_up: GivenUp,

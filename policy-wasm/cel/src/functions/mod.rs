@@ -175,11 +175,9 @@ fn string_function<'a>(
         (F::Split, [Value::String(separator), Value::Int(limit)]) => {
             split(text, separator, *limit, budget)
         }
-        (F::Substring, [Value::Int(start)]) => {
-            strings::substring(text, *start, None).map(|part| owned(part))
-        }
+        (F::Substring, [Value::Int(start)]) => strings::substring(text, *start, None).map(owned),
         (F::Substring, [Value::Int(start), Value::Int(end)]) => {
-            strings::substring(text, *start, Some(*end)).map(|part| owned(part))
+            strings::substring(text, *start, Some(*end)).map(owned)
         }
         (F::Trim, []) => Ok(owned(strings::trim(text))),
         (F::Format, [Value::List(list)]) => printf::format(text, list, budget).map(Value::from),

@@ -59,7 +59,11 @@ impl<'a> Subject<'a> {
     ) -> Result<Self, Malformed> {
         check_user(&request.user_info)?;
         let namespace = request.namespace();
-        let service = parse(request.object, namespace)?.ok_or_else(|| Malformed {
+        let object = match operation {
+            Operation::Delete => request.old_object,
+            Operation::Create | Operation::Update => request.object,
+        };
+        let service = parse(object, namespace)?.ok_or_else(|| Malformed {
             field: String::new(),
             problem: "the object is missing".to_owned(),
         })?;
@@ -111,6 +115,11 @@ impl<'a> Subject<'a> {
 
     pub(super) fn service(&self) -> &Service {
         &self.review.service
+    }
+
+    /// Returns true if the Service is being deleted.
+    pub(super) fn is_deleted(&self) -> bool {
+        self.review.operation == Operation::Delete
     }
 
     pub(super) fn old_service(&self) -> Option<&Service> {

@@ -37,10 +37,18 @@ pub enum ComponentError {
          .cargo/config.toml does so)"
     )]
     CoreModule,
-    /// It imports a function that policies may not call.
+    /// It imports a function of WASI, as components of most toolchains do.
     #[error(
         "imports the function {0}, which no policy may; policies are pure functions and can call \
-         only sallyport:policy/log (disable WASI and language-runtime features when building)"
+         only sallyport:policy/log. Build it without WASI: componentize-py --stub-wasi, \
+         componentize-qjs --stub-wasi, jco componentize --disable all, tinygo \
+         -target=wasm-unknown; for Rust and C the target wasm32-unknown-unknown"
+    )]
+    Wasi(String),
+    /// It imports another function that policies may not call.
+    #[error(
+        "imports the function {0}, which no policy may; policies are pure functions and can call \
+         only sallyport:policy/log. Remove the import from the policy's world"
     )]
     ForeignImport(String),
     /// Another version of the contract.
@@ -238,7 +246,12 @@ fn check_import(
                 exports.find(|(_, item)| matches!(item.ty, ComponentEntityType::Func(_)));
             match function {
                 Some((function, _)) if !(own && function == "log") => {
-                    Err(ComponentError::ForeignImport(format!("{name}#{function}")))
+                    let import = format!("{name}#{function}");
+                    Err(if name.starts_with("wasi:") {
+                        ComponentError::Wasi(import)
+                    } else {
+                        ComponentError::ForeignImport(import)
+                    })
                 }
                 _ => Ok(()),
             }
