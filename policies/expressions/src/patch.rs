@@ -218,7 +218,17 @@ fn check_names(value: &Value<'_>, expected: Option<&str>) -> Result<(), String> 
                 check_names(&element, expected)?;
             }
         }
-        Value::Map(map) => map.each(|_, value| check_names(&value, expected))?,
+        Value::Map(map) => {
+            let mut checked = Ok(());
+            let walked = map.each(&mut |_, value| {
+                if checked.is_ok() {
+                    checked = check_names(&value, expected);
+                }
+                Ok(())
+            });
+            walked.map_err(|error| error.to_string())?;
+            checked?;
+        }
         _ => {}
     }
     Ok(())
