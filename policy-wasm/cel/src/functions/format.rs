@@ -78,7 +78,8 @@ const NAME_PART: &str = "must consist of alphanumeric characters, '-', '_' or '.
 const QUALIFIED_NAME: &str = "a valid label key must consist of alphanumeric characters, '-', \
     '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or \
     'my.name',  or '123-abc', regex used for validation is \
-    '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+    '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS \
+    subdomain prefix and '/' (e.g. 'example.com/MyName')";
 
 impl NamedFormat {
     /// Returns the format of a name.

@@ -34,7 +34,8 @@ fn an_ipv6_only_cluster_is_served() {
     if !possible.is_ok_and(|output| output.status.success()) {
         writeln!(
             std::io::stderr(),
-            "*** LEFT OUT: an IPv6-only cluster; network namespaces (unshare, ip) are not allowed ***"
+            "*** LEFT OUT: an IPv6-only cluster; network namespaces (unshare, ip) are not allowed \
+             ***"
         )
         .expect("standard error is open");
         return;
