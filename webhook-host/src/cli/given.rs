@@ -1,4 +1,5 @@
-//! The flags that were written on the command line, and not taken from the environment or a default:
+//! The flags that were written on the command line, and not taken from the environment or a
+//! default:
 //! what a variable sets for all commands is no mistake of the user of one.
 
 use clap::parser::ValueSource;

@@ -221,8 +221,8 @@ impl WebhooksArgs {
         let given = self.given.among(&PRINTING);
         ensure!(
             given.is_empty(),
-            "--delete and --resume go by --webhook-configuration and --installation alone, whatever \
-             the policies are; remove {}",
+            "--delete and --resume go by --webhook-configuration and --installation alone, \
+             whatever the policies are; remove {}",
             given.join(", ")
         );
         Ok(())

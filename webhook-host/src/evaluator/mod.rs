@@ -60,7 +60,8 @@ pub fn load(
     })
 }
 
-/// Loads a policy as [`load`] does, but asks one instance again and again, which no host does. It is
+/// Loads a policy as [`load`] does, but asks one instance again and again, which no host does. It
+/// is
 /// the baseline for the cost of a fresh instance.
 ///
 /// # Errors

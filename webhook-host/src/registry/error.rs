@@ -85,7 +85,8 @@ impl Reason {
         )
     }
 
-    /// Returns whether the artefact may be there all the same, for somebody else or at another time.
+    /// Returns whether the artefact may be there all the same, for somebody else or at another
+    /// time.
     pub(crate) fn is_about_access(self) -> bool {
         self.is_transient() || self == Self::Unauthorized
     }

@@ -97,8 +97,9 @@ pub struct ViolationPattern {
 }
 
 /// Exemptions and the two other reasons why a policy is not asked.
-const EXEMPT: [&str; 12] = [
+const EXEMPT: [&str; 13] = [
     "operation",
+    "controller",
     "kind",
     "api-server",
     "terminating",

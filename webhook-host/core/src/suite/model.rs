@@ -117,7 +117,8 @@ struct File {
 struct Spec {
     /// The policy or the set of policies under test.
     policy: PolicySource,
-    /// A command that builds the component, such as `make`. A shell runs it in the suite's directory,
+    /// A command that builds the component, such as `make`. A shell runs it in the suite's
+    /// directory,
     /// for `sallyport test --build` and `--watch` alone.
     #[serde(rename = "build")]
     _build: Option<String>,
