@@ -1,8 +1,8 @@
 //! A page's console blocks, run as a reader would run them.
 //!
-//! A line that begins with `$ ` is a command; a here-document or a backslash continues it. The lines
-//! below are what it prints, standard error included. A line `...` stands for any lines, and `…`
-//! within a line for any characters. A command that serves or watches is left running once it has
+//! A line that begins with `$ ` is a command; a here-document or a backslash continues it. The
+//! lines below are what it prints, standard error included. A line `...` stands for any lines, and
+//! `…` within a line for any characters. A command that serves or watches is left running once it has
 //! printed what the page shows.
 
 use crate::SALLYPORT;
@@ -222,8 +222,8 @@ impl Reader {
 mod tests {
     use super::*;
 
-    const PAGE: &str = "text\n```console\n$ cat > a <<'EOF'\n$ no command\nEOF\n$ one \\\n  two\nout\n\
-                        ...\nend …s\n```\n```yaml\n$ none\n```\n";
+    const PAGE: &str = "text\n```console\n$ cat > a <<'EOF'\n$ no command\nEOF\n\
+                        $ one \\\n  two\nout\n...\nend …s\n```\n```yaml\n$ none\n```\n";
 
     #[test]
     fn commands_go_on_and_the_rest_is_output() {

@@ -166,8 +166,8 @@ fn an_object_without_a_kind_is_an_error_in_a_file_that_was_named() {
         "{report}"
     );
     let (report, code) = check(&values);
-    let problem = "line 6: this object has no kind, so kubectl refuses it; mend it, or leave the file \
-                   out";
+    let problem = "line 6: this object has no kind, so kubectl refuses it; mend it, or leave the \
+                   file out";
     assert!(code == Some(2) && report.contains(problem), "{report}");
     let output = run("explain", &values);
     assert_eq!(output.status.code(), Some(2));
