@@ -2,8 +2,8 @@
 //!
 //! A line that begins with `$ ` is a command; a here-document or a backslash continues it. The
 //! lines below are what it prints, standard error included. A line `...` stands for any lines, and
-//! `…` within a line for any characters. A command that serves or watches is left running once it has
-//! printed what the page shows.
+//! `…` within a line for any characters. A command that serves or watches is left running once it
+//! has printed what the page shows.
 
 use crate::SALLYPORT;
 use std::path::{Path, PathBuf};
