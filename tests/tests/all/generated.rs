@@ -121,6 +121,20 @@ fn the_schema_of_the_charts_values_is_current() {
     );
 }
 
+#[test]
+fn the_chart_and_the_overlays_have_the_programs_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let read = |file: &str| {
+        let text = std::fs::read_to_string(root().join(file)).expect("readable");
+        yaml::documents(&text).expect("YAML").remove(0)
+    };
+    let chart = read("deploy/chart/sallyport/Chart.yaml");
+    assert_eq!(chart["version"], version);
+    assert_eq!(chart["appVersion"], version);
+    let base = read("deploy/base/kustomization.yaml");
+    assert_eq!(base["images"][0]["newTag"], version);
+}
+
 /// Returns the JSON Schema of a shipped policy's settings.
 fn settings(policy: &str) -> Value {
     let module = format!("target/policies/{}.wasm", policy.replace('-', "_"));
