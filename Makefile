@@ -54,7 +54,7 @@ drill: policies ## hostile clients against the program under the memory limit of
 	cargo test $(WORKSPACE) --test all -- drill:: --nocapture
 
 .PHONY: chart
-chart: policies ## test the Helm chart with a real Helm and API server, and package it into target/dist (2 minutes)
+chart: policies ## test the Helm chart with a real Helm and API server, and package it into target/dist (4 minutes)
 	@scripts/chart.sh
 
 .PHONY: registry-test
@@ -91,7 +91,7 @@ docs-site: ## build the documentation as a site into target/docs-site (gets mdBo
 	@scripts/docs-site.sh
 
 .PHONY: deploy-files
-deploy-files: policies ## generate files of deploy/: the CustomResourceDefinition, the webhook configurations
+deploy-files: policies ## generate files of deploy/: the CustomResourceDefinition, the webhook configurations, the chart's copies and schema
 	WRITE_DEPLOY=1 cargo test $(WORKSPACE) --test all generated
 
 .PHONY: bench
