@@ -192,7 +192,10 @@ impl Expectation {
                 &service(name, spec),
             )
         };
-        create("before", &self.denied).ok();
+        // The API server forgets the policy before this one after a moment.
+        wait_for(&format!("{}: a Service before it", self.policy), || {
+            create("before", &self.denied).result().map(drop)
+        });
         let list = self.apply(cluster);
 
         let mut denied = self.denied.clone();
@@ -266,7 +269,10 @@ fn judge_changes(cluster: &Cluster) {
     let mut marked: Value = serde_json::from_str(&service("marked", &spec)).expect("JSON");
     marked["metadata"]["annotations"] = json!({MARK: "true"});
     let create = ["create", "--namespace", NAMESPACE, "-f", "-"];
-    cluster.kubectl_with(&create, &marked.to_string()).ok();
+    let before = || cluster.kubectl_with(&create, &marked.to_string());
+    wait_for("change-protection: a Service before it", || {
+        before().result().map(drop)
+    });
     let list = protection.apply(cluster);
     let patch = |patch: Value| {
         let patch = format!("--patch={patch}");
