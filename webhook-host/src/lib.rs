@@ -9,6 +9,11 @@
 //! [`certificates`] make them trust the answer, and [`doctor`] and [`lint`] find what is wrong
 //! before it hurts. `docs/architecture.md` shows the way of a review through all of them.
 
+#![cfg_attr(
+    not(unix),
+    expect(dead_code, reason = "only `serve` uses it, which is not built there")
+)]
+
 pub mod certificates;
 pub mod cli;
 pub mod cluster;
@@ -27,6 +32,7 @@ pub mod record;
 pub mod replay;
 pub mod report;
 pub mod server;
+pub mod shipped;
 pub mod sources;
 pub mod status;
 pub mod suites;

@@ -2,9 +2,12 @@
 //! looks at the environment.
 
 mod cache;
+#[cfg(unix)]
 mod certificate;
 mod check;
+#[cfg(unix)]
 mod cluster;
+mod completions;
 mod crd;
 mod doctor;
 mod explain;
@@ -14,19 +17,28 @@ mod kube;
 mod lint;
 mod logging;
 mod new;
+#[cfg(not(unix))]
+mod no_serve;
 mod output;
+#[cfg(unix)]
 mod quantity;
+#[cfg(unix)]
 mod record;
+#[cfg(unix)]
 mod register;
 mod removal;
 mod replay;
+#[cfg(unix)]
 mod self_managed;
+#[cfg(unix)]
 mod serve;
 mod test;
 mod webhooks;
 
-use clap::{Parser, Subcommand};
+use clap::builder::StyledStr;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use sallyport_core::contract;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
@@ -64,7 +76,11 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(unix)]
     Serve(Box<serve::Serve>),
+    #[cfg(not(unix))]
+    #[command(hide = true)]
+    Serve(no_serve::Serve),
     Test(test::TestArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
@@ -75,11 +91,49 @@ enum Command {
     Crd(crd::CrdArgs),
     New(new::NewArgs),
     Replay(replay::ReplayArgs),
+    Completions(completions::CompletionsArgs),
+    #[command(hide = true)]
+    Man(completions::ManArgs),
 }
+
+/// The file name of the program as a plugin of kubectl, which runs it for `kubectl sallyport`.
+const PLUGIN: &str = "kubectl-sallyport";
 
 /// Runs the program: reads the arguments of the process, and returns its exit code.
 pub fn main() -> ExitCode {
-    Cli::parse().run()
+    let program = std::env::args_os().next().unwrap_or_default();
+    let is_plugin = Path::new(&program)
+        .file_stem()
+        .is_some_and(|name| name == PLUGIN);
+    let name = if is_plugin {
+        "kubectl sallyport"
+    } else {
+        "sallyport"
+    };
+    let matches = command(name).get_matches();
+    Cli::from_arg_matches(&matches)
+        .unwrap_or_else(|error| error.exit())
+        .run()
+}
+
+/// Returns the definition of the command line for a program that users call by this name.
+fn command(name: &'static str) -> clap::Command {
+    let renamed = |text: &StyledStr| text.to_string().replace("sallyport ", &format!("{name} "));
+    let examples = |mut command: clap::Command| {
+        if let Some(text) = command.get_after_help().map(renamed) {
+            command = command.after_help(text);
+        }
+        if let Some(text) = command.get_after_long_help().map(renamed) {
+            command = command.after_long_help(text);
+        }
+        command
+    };
+    let command = Cli::command().bin_name(name);
+    if name == "sallyport" {
+        command
+    } else {
+        command.mut_subcommands(examples)
+    }
 }
 
 /// Exit code of a command that can't do its work. 1 is for one that did, and found something.
@@ -100,6 +154,8 @@ impl Cli {
             Command::Crd(args) => crd::run(&args),
             Command::New(args) => new::run(&args),
             Command::Replay(args) => replay::run(&args),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => completions::man(&args),
         };
         result.unwrap_or_else(|error| {
             output::error(format_args!("{error:#}"));

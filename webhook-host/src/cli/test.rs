@@ -23,7 +23,7 @@ pub(super) struct TestArgs {
     #[command(flatten)]
     paths: PathArgs,
     /// Directory of the modules that the suites' manifests name [default: beside the manifest, then
-    /// target/policies].
+    /// with the shipped ones].
     #[arg(
         long,
         alias = "policies",
@@ -184,6 +184,7 @@ fn render(args: &TestArgs, report: &TestReport) -> String {
         TestFormat::Text => report::tests::text(report, args.detail.view()),
         TestFormat::Json => report::tests::json(report),
         TestFormat::Junit => report::tests::junit(report),
+        TestFormat::Github => report::github::failures(report),
     }
 }
 

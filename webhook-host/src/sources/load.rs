@@ -3,6 +3,7 @@
 
 use crate::engine::Engine;
 use crate::evaluator;
+use crate::shipped;
 use anyhow::{Context as _, Result, anyhow, bail};
 use sallyport_core::decode;
 use sallyport_core::manifest::{HostConfig, HostConfigSpec, ServicePolicy};
@@ -117,12 +118,14 @@ pub(crate) fn sound_policies(engine: &Arc<Engine>, from: &PolicyFiles) -> Result
         } else {
             String::new()
         };
+        let such = shipped::policies().unwrap_or_else(|| "target/policies".into());
         bail!(
             "{} of {} modules {is} not in {}: {named}{more}; name the directory of the modules \
-             with --modules, such as --modules target/policies",
+             with --modules, such as --modules {}",
             missing.len(),
             modules.len(),
-            from.modules.display()
+            from.modules.display(),
+            such.display()
         );
     }
     let policies = policies(engine, from, &[])?;
