@@ -80,11 +80,11 @@ generated() {
 
 # sbom TARGET: writes the list of dependencies. cargo cyclonedx puts one beside each Cargo.toml of the workspace.
 sbom() {
-    local name=sallyport.release file
-    cargo cyclonedx --quiet --format json --target "$1" --override-filename "$name" --manifest-path webhook-host/Cargo.toml
-    # One for each package: the components' are part of the policies, whose dependencies are ours.
-    python3 scripts/sbom.py "webhook-host/$name.json" "$DIST/sallyport-$VERSION-$1.cdx.json"
-    find . -name "$name.json" -not -path './target/*' -print0 | while read -r -d '' file; do rm "$file"; done
+    local name=sallyport.release
+    cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --target "$1" --override-filename "$name" \
+        --manifest-path webhook-host/Cargo.toml
+    python3 scripts/sbom.py "$name" "$DIST/sallyport-$VERSION-$1.cdx.json"
+    find . -name "$name.json" -not -path './target/*' -exec rm {} +
 }
 
 # archive TARGET: collects the files of an archive, and packs them.

@@ -5,7 +5,7 @@ SHARED is a directory whose files are the same on every architecture; they becom
 with the program of one architecture, the second. The layout holds one manifest for each architecture and an index of
 them, which `index.json` names by VERSION. The same files give the same digests: sorted names, one time
 (SOURCE_DATE_EPOCH), owner 0, fixed modes. (zlib's versions may compress differently; the digests of the uncompressed
-layers, `diff_ids`, are the same in any case.)
+layers, `diff_ids`, are the same in any case.) User, ports and command line are those of deploy/Dockerfile.
 
 https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md
 """
@@ -15,24 +15,14 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import tarfile
 import time
 from pathlib import Path
 
-USER = "65532:65532"
-PROGRAM = "/usr/local/bin/sallyport"
-# The same as in deploy/Dockerfile.
-ARGUMENTS = [
-    "serve",
-    *("--policies", "/etc/sallyport/presets/baseline"),
-    *("--modules", "/etc/sallyport/policies"),
-    *("--listen", "0.0.0.0:8443"),
-    *("--admin-listen", "0.0.0.0:8081"),
-    *("--tls-cert", "/etc/sallyport/tls/tls.crt"),
-    *("--tls-key", "/etc/sallyport/tls/tls.key"),
-]
+DOCKERFILE = Path(__file__).parent.parent / "deploy/Dockerfile"
 SOURCE = "https://github.com/sallyport-dev/sallyport"
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -96,15 +86,7 @@ class Layout:
             "created": self.created,
             "architecture": architecture,
             "os": "linux",
-            "config": {
-                "User": USER,
-                "ExposedPorts": {"8081/tcp": {}, "8443/tcp": {}},
-                "Env": ["PATH=/usr/local/bin"],
-                "Entrypoint": [PROGRAM],
-                "Cmd": ARGUMENTS,
-                "WorkingDir": "/",
-                "Labels": self.annotations,
-            },
+            "config": {**settings(), "Labels": self.annotations},
             "rootfs": {"type": "layers", "diff_ids": [diff_id for _, diff_id in layers]},
             "history": [{"created": self.created, "created_by": f"make image: {text}"} for text in history],
         }
@@ -124,6 +106,19 @@ class Layout:
         (self.directory / "index.json").write_bytes(encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": [named]}))
         (self.directory / "oci-layout").write_bytes(encode({"imageLayoutVersion": "1.0.0"}))
         return named["digest"]
+
+
+def settings():
+    """Returns the image's settings as the last stage of the Dockerfile has them."""
+    text = DOCKERFILE.read_text().replace("\\\n", "")
+    last = dict(re.findall(r"^(USER|WORKDIR|EXPOSE|ENTRYPOINT|CMD) (.*)$", text.split("\nFROM ")[-1], re.MULTILINE))
+    return {
+        "User": last["USER"],
+        "ExposedPorts": {f"{port}/tcp": {} for port in last["EXPOSE"].split()},
+        "Entrypoint": json.loads(last["ENTRYPOINT"]),
+        "Cmd": json.loads(last["CMD"]),
+        "WorkingDir": last["WORKDIR"],
+    }
 
 
 def encode(value):

@@ -1,8 +1,7 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # Functions that dist.sh, image.sh and their checks share. Sourced after lib.sh.
 
 readonly DIST=target/dist
-# shellcheck disable=SC2034 # used by those who source this
 readonly GENERATED=target/generated TREES=target/dist-trees
 VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 readonly VERSION

