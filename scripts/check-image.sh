@@ -3,7 +3,7 @@
 # (skopeo), and that it serves as a kubelet runs it: as user 65532, with a read-only root file system, without any
 # capability, its certificate and a volume for compiled policies mounted.
 #
-# Running needs root, and crun or runc (Debian's packages are installed if they may be). SALLYPORT_REQUIRE_CONTAINER=1
+# Running needs root, and runc or crun (Debian's packages are installed if they may be). SALLYPORT_REQUIRE_CONTAINER=1
 # makes it a failure where it can't run.
 
 # shellcheck source=scripts/lib.sh
@@ -21,11 +21,11 @@ readonly CONTAINER=sallyport-check-$$
 readonly READY_SECONDS=300
 
 PLACE=$(mktemp -d)
-RUNTIME=
+RUNTIME=()
 trap finish EXIT
 
 finish() {
-    [[ -z $RUNTIME ]] || "$RUNTIME" --root "$PLACE/run" delete --force "$CONTAINER" >/dev/null 2>&1 || true
+    ((${#RUNTIME[@]} == 0)) || "${RUNTIME[@]}" delete --force "$CONTAINER" >/dev/null 2>&1 || true
     stop_emulation
     rm -rf "$PLACE"
 }
@@ -43,9 +43,9 @@ main() {
             serve "$architecture"
         done
     elif [[ ${SALLYPORT_REQUIRE_CONTAINER:-} == 1 ]]; then
-        die "the image can't be run here: that needs root, and crun or runc, curl, openssl, nsenter and ip"
+        die "the image can't be run here: that needs root, and runc or crun, curl, openssl, nsenter and ip"
     else
-        say "SKIPPED: the image is not run: that needs root, and crun or runc, curl, openssl, nsenter and ip"
+        say "SKIPPED: the image is not run: that needs root, and runc or crun, curl, openssl, nsenter and ip"
     fi
 }
 
@@ -109,8 +109,11 @@ read_by_others() {
 
 can_contain() {
     [[ $(id -u) == 0 && $(uname -s) == Linux ]] || return 1
-    { have crun || have runc || apt_install crun; } && have curl && have openssl && have nsenter && have ip || return 1
-    RUNTIME=$(command -v crun || command -v runc)
+    { have runc || have crun || apt_install runc; } && have curl && have openssl && have nsenter && have ip || return 1
+    # crun wants control groups as not every machine has them.
+    RUNTIME=(runc)
+    have runc || RUNTIME=(crun)
+    RUNTIME+=(--root "$PLACE/run")
 }
 
 # serve ARCHITECTURE: starts the image's own command, and asks it about a Service that is denied.
@@ -124,10 +127,10 @@ serve() {
     certificate "$PLACE/$1/tls"
     mkdir -p "$PLACE/$1/cache"
     chown 65532:65532 "$PLACE/$1/cache"
-    bundle "$1"
+    bundle "$1" "$(is_native "$target" && echo native || echo emulated)"
     began=$(date +%s%N)
-    "$RUNTIME" --root "$PLACE/run" run --detach --bundle "$PLACE/$1" --pid-file "$PLACE/pid" "$CONTAINER" >"$PLACE/log" 2>&1 ||
-        die "$1: $RUNTIME can't start the container: $(cat "$PLACE/log")"
+    "${RUNTIME[@]}" run --detach --bundle "$PLACE/$1" --pid-file "$PLACE/pid" "$CONTAINER" >"$PLACE/log" 2>&1 ||
+        die "$1: ${RUNTIME[0]} can't start the container: $(cat "$PLACE/log")"
     pid=$(cat "$PLACE/pid")
     inside "$pid" ip link set lo up
     until inside "$pid" curl --silent --fail http://127.0.0.1:8081/readyz >/dev/null 2>&1; do
@@ -147,7 +150,7 @@ serve() {
         (($(date +%s%N) - began < READY_SECONDS * 1000000000)) || die "$1: it does not end at SIGTERM"
         sleep 0.05
     done
-    "$RUNTIME" --root "$PLACE/run" delete --force "$CONTAINER"
+    "${RUNTIME[@]}" delete --force "$CONTAINER"
 }
 
 inside() {
@@ -162,11 +165,12 @@ certificate() {
     chmod 644 "$1/tls.key"
 }
 
-# bundle ARCHITECTURE: writes the runtime's configuration from the image's settings.
+# bundle ARCHITECTURE native|emulated: writes the runtime's configuration from the image's settings. The limit on memory
+# is that of deploy/base; an emulator takes more.
 bundle() {
-    python3 - "$PLACE/$1" <<'PYTHON'
+    python3 - "$PLACE/$1" "$2" <<'PYTHON'
 import json, sys
-place = sys.argv[1]
+place, kind = sys.argv[1:]
 image = json.load(open(f"{place}/settings.json"))
 user, group = map(int, image["User"].split(":"))
 
@@ -189,7 +193,10 @@ json.dump({
         mount(f"{place}/tls", "/etc/sallyport/tls", "ro"),
         mount(f"{place}/cache", "/var/cache/sallyport", "rw"),
     ],
-    "linux": {"namespaces": [{"type": name} for name in ("pid", "network", "ipc", "uts", "mount")]},
+    "linux": {
+        "namespaces": [{"type": name} for name in ("pid", "network", "ipc", "uts", "mount")],
+        "resources": {"memory": {"limit": 256 << 20}} if kind == "native" else {},
+    },
 }, open(f"{place}/config.json", "w"))
 PYTHON
 }

@@ -32,7 +32,7 @@ mapped_paths() {
 program_of() {
     local suffix=
     [[ $1 != *windows* ]] || suffix=.exe
-    echo "${CARGO_TARGET_DIR:-target}/$1/dist/sallyport$suffix"
+    echo "${CARGO_TARGET_DIR:-target}/$1/shipped/sallyport$suffix"
 }
 
 # shared_files DATA DOCUMENTS: copies what is the same on every system: policies and presets, and the licence.
