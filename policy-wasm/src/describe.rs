@@ -34,6 +34,13 @@ impl Description {
         self
     }
 
+    /// Adds deletions. The host asks about them in the validating phase alone.
+    #[must_use]
+    pub fn with_deletions(mut self) -> Self {
+        self.operations.push(Operation::Delete);
+        self
+    }
+
     /// Adds writes to `services/status`, which can change labels and annotations.
     #[must_use]
     pub fn with_status_writes(mut self) -> Self {
@@ -45,6 +52,18 @@ impl Description {
     #[must_use]
     pub fn with_namespace(self) -> Self {
         self.with(Context::Namespace)
+    }
+
+    /// Requests the namespace's labels and annotations.
+    #[must_use]
+    pub fn with_namespace_annotations(self) -> Self {
+        self.with(Context::NamespaceAnnotations)
+    }
+
+    /// Requests the JSON texts of the Service and of the old one, which have every field.
+    #[must_use]
+    pub fn with_raw_objects(self) -> Self {
+        self.with(Context::RawObjects)
     }
 
     /// Requests the cluster's profile.
@@ -83,6 +102,16 @@ impl Description {
         self.compares(keys, Compared::NamespaceLabel)
     }
 
+    /// Declares that verdicts depend on the values of the namespace's annotations with these keys.
+    /// In a key, `*` stands for any characters.
+    #[must_use]
+    pub fn compares_namespace_annotations<K: AsRef<str>>(
+        self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Self {
+        self.compares(keys, Compared::NamespaceAnnotation)
+    }
+
     /// Declares that verdicts depend on `spec.externalName`.
     #[must_use]
     pub fn compares_external_name(mut self) -> Self {
@@ -90,10 +119,31 @@ impl Description {
         self
     }
 
-    /// Declares that verdicts depend on the user who writes.
+    /// Declares that verdicts depend on the name and the groups of the user who writes.
     #[must_use]
     pub fn compares_user(mut self) -> Self {
         self.compares.push(Compared::User);
+        self
+    }
+
+    /// Declares that verdicts depend on the uid of the user who writes.
+    #[must_use]
+    pub fn compares_user_uid(mut self) -> Self {
+        self.compares.push(Compared::UserUid);
+        self
+    }
+
+    /// Declares that verdicts depend on the values of the user's `extra` with these keys. In a key,
+    /// `*` stands for any characters.
+    #[must_use]
+    pub fn compares_user_extra<K: AsRef<str>>(self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.compares(keys, Compared::UserExtra)
+    }
+
+    /// Declares that verdicts depend on the messages of the status's conditions.
+    #[must_use]
+    pub fn compares_condition_messages(mut self) -> Self {
+        self.compares.push(Compared::ConditionMessages);
         self
     }
 

@@ -1,7 +1,6 @@
-//! Patterns in settings: `*` stands for any characters, everything else for itself, without regard
-//! to ASCII case.
+//! Patterns in settings: `*` stands for any characters, everything else for itself.
 
-/// Returns true if a pattern matches the whole text.
+/// Returns true if a pattern matches the whole text, without regard to ASCII case.
 ///
 /// ```
 /// use sallyport_policy::glob;
@@ -11,6 +10,23 @@
 /// assert!(!glob::matches("expose", "exposed"));
 /// ```
 pub fn matches(pattern: &str, text: &str) -> bool {
+    fits(pattern, text, |wanted, found| {
+        wanted.eq_ignore_ascii_case(found)
+    })
+}
+
+/// Returns true if a pattern matches the whole text in its exact case: for patterns that permit.
+///
+/// ```
+/// use sallyport_policy::glob;
+///
+/// assert!(glob::matches_exactly("CC-*", "CC-4711") && !glob::matches_exactly("CC-*", "cc-4711"));
+/// ```
+pub fn matches_exactly(pattern: &str, text: &str) -> bool {
+    fits(pattern, text, |wanted, found| wanted == found)
+}
+
+fn fits(pattern: &str, text: &str, is_same: fn(&u8, &u8) -> bool) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
     // Where to resume if the text after the last star does not fit: the pattern behind the star,
@@ -22,7 +38,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
                 p += 1;
                 retry = Some((p, t));
             }
-            Some(wanted) if wanted.eq_ignore_ascii_case(found) => {
+            Some(wanted) if is_same(wanted, found) => {
                 p += 1;
                 t += 1;
             }

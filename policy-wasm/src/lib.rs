@@ -53,6 +53,7 @@
 //! ```
 
 mod describe;
+pub mod dns;
 mod exposure;
 pub mod glob;
 #[cfg(any(test, target_family = "wasm"))]
@@ -63,6 +64,7 @@ pub mod net;
 pub mod pairs;
 mod patch;
 mod provider_id;
+mod subjects;
 pub mod testing;
 mod text;
 mod violations;
@@ -76,12 +78,12 @@ pub mod bindings {
         generate_unused_types: true,
         additional_derives: [PartialEq],
         additional_type_attributes: {
-            "sallyport:policy/service@0.1.0/service": [#[derive(Default)]],
-            "sallyport:policy/service@0.1.0/metadata": [#[derive(Default)]],
-            "sallyport:policy/service@0.1.0/spec": [#[derive(Default)]],
-            "sallyport:policy/service@0.1.0/status": [#[derive(Default)]],
-            "sallyport:policy/service@0.1.0/ingress": [#[derive(Default)]],
-            "sallyport:policy/verdict@0.1.0/verdict": [#[derive(Default)]],
+            "sallyport:policy/service@0.2.0/service": [#[derive(Default)]],
+            "sallyport:policy/service@0.2.0/metadata": [#[derive(Default)]],
+            "sallyport:policy/service@0.2.0/spec": [#[derive(Default)]],
+            "sallyport:policy/service@0.2.0/status": [#[derive(Default)]],
+            "sallyport:policy/service@0.2.0/ingress": [#[derive(Default)]],
+            "sallyport:policy/verdict@0.2.0/verdict": [#[derive(Default)]],
         },
     });
 }
@@ -92,6 +94,7 @@ pub use exposure::{NodePortInUse, UsedAs};
 pub use patch::{Mutation, Patch, SpecField};
 pub use review::Review;
 pub use sallyport_policy_macros::policy;
+pub use subjects::Subjects;
 pub use text::quote;
 pub use verdict::{SettingsError, Verdict, Violation};
 pub use violations::MAX_VIOLATIONS;
@@ -105,7 +108,8 @@ pub mod prelude {
     pub use crate::service::{Service, ServiceType};
     pub use crate::{
         About, Description, Mutation, NodePortInUse, Patch, Policy, Review, SettingsError,
-        SpecField, UsedAs, Verdict, Violation, Widening, log, names, pairs, policy, quote,
+        SpecField, Subjects, UsedAs, Verdict, Violation, Widening, log, names, pairs, policy,
+        quote,
     };
 }
 

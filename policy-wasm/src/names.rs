@@ -37,7 +37,7 @@ pub fn namespaces<'a>(
 /// Checks labels that are wanted: keys and values as Kubernetes admits them.
 pub fn labels(path: &str, wanted: &Wanted, errors: &mut Vec<SettingsError>) {
     for (key, values) in wanted {
-        if !is_key(key, false) {
+        if !is_key(key, KeyKind::Label) {
             const PROBLEM: &str = "no label can have this key, so that it has no effect; write it \
                 as app.kubernetes.io/name";
             errors.push(SettingsError::new(
@@ -63,9 +63,18 @@ pub fn labels(path: &str, wanted: &Wanted, errors: &mut Vec<SettingsError>) {
     }
 }
 
+/// Checks the key of an annotation that is compared exactly.
+pub fn annotation(path: String, key: &str, errors: &mut Vec<SettingsError>) {
+    check_annotation(path, key, is_key(key, KeyKind::Annotation), errors);
+}
+
 /// Checks the key of an annotation, in which `*` may stand for any characters.
 pub fn annotation_pattern(path: String, key: &str, errors: &mut Vec<SettingsError>) {
-    if !is_key(key, true) {
+    check_annotation(path, key, is_key(key, KeyKind::Pattern), errors);
+}
+
+fn check_annotation(path: String, key: &str, is_key: bool, errors: &mut Vec<SettingsError>) {
+    if !is_key {
         let problem = format!(
             "{} can be no annotation's key, so that it has no effect; write it as example.com/name",
             quote(key)
@@ -110,15 +119,24 @@ fn is_label(found: &str) -> bool {
     bytes.len() <= 63 && bytes.iter().all(inner) && end(bytes.first()) && end(bytes.last())
 }
 
+/// The object of a key. The API server admits upper case in the prefix of an annotation's alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KeyKind {
+    Label,
+    Annotation,
+    /// An annotation's, in which `*` stands for any characters.
+    Pattern,
+}
+
 /// Returns true for a qualified name: a name of at most 63 characters, or a DNS name, a slash, and
 /// such a name.
-fn is_key(found: &str, pattern: bool) -> bool {
+fn is_key(found: &str, kind: KeyKind) -> bool {
     let (prefix, name) = found.split_once('/').unwrap_or(("a", found));
-    let star = |byte: u8| pattern && byte == b'*';
+    let star = |byte: u8| kind == KeyKind::Pattern && byte == b'*';
     let dns = |byte: u8| {
         star(byte)
             || matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.')
-            || pattern && byte.is_ascii_uppercase()
+            || kind != KeyKind::Label && byte.is_ascii_uppercase()
     };
     !prefix.is_empty() && prefix.len() <= 253 && prefix.bytes().all(dns) && is_name(name, star)
 }
@@ -214,6 +232,11 @@ mod tests {
         }
         for key in ["a b", "a/b ", "a: b", "a/b/c"] {
             assert_eq!(check(key), ["key"], "{key}");
+        }
+        let exact = |key: &str| paths(|errors| annotation("key".to_owned(), key, errors));
+        assert!(exact("Tailscale.com/Expose").is_empty() && exact("plain").is_empty());
+        for key in ["tailscale.com/*", "", "a/b/c", "\u{441}ost"] {
+            assert_eq!(exact(key), ["key"], "{key}");
         }
     }
 

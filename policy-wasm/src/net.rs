@@ -5,7 +5,8 @@
 //! by its canonical form, or does not parse at all; what does not parse is never allowed.
 
 use std::collections::BinaryHeap;
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An IP address. IPv4 inside IPv6 (`::ffff:192.0.2.1`) is the IPv4 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,11 @@ impl Address {
         Some(Self::written(text)?.canonical())
     }
 
+    /// Returns true for an address of IPv6.
+    pub fn is_v6(&self) -> bool {
+        self.is_v6
+    }
+
     fn written(text: &str) -> Option<Self> {
         Some(match text.parse().ok()? {
             IpAddr::V4(v4) => Self {
@@ -58,6 +64,17 @@ impl Address {
             }
         } else {
             self
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    /// Writes the canonical form (RFC 5952 for IPv6): one text for each address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_v6 {
+            Ipv6Addr::from_bits(self.bits).fmt(f)
+        } else {
+            Ipv4Addr::from_bits(self.bits as u32).fmt(f)
         }
     }
 }
@@ -93,6 +110,30 @@ impl Cidr {
             first: bits & !hosts,
             last: bits | hosts,
             is_exact: bits & hosts == 0,
+        })
+    }
+
+    /// Parses a range of addresses with both its ends, as pools of load balancers name them:
+    /// `192.0.2.240-192.0.2.250`.
+    ///
+    /// ```
+    /// use sallyport_policy::net::{Address, Cidr};
+    ///
+    /// let pool = Cidr::range("192.0.2.240-192.0.2.250").expect("a range");
+    /// assert!(Address::parse("192.0.2.250").is_some_and(|address| pool.contains(address)));
+    /// assert!(Address::parse("192.0.2.251").is_some_and(|address| !pool.contains(address)));
+    /// assert_eq!(Cidr::range("192.0.2.250-192.0.2.240"), None);
+    /// ```
+    pub fn range(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once('-')?;
+        let first = Address::parse(first.trim_ascii())?;
+        let last = Address::parse(last.trim_ascii())?;
+        let is_range = first.is_v6 == last.is_v6 && first.bits <= last.bits;
+        is_range.then_some(Self {
+            is_v6: first.is_v6,
+            first: first.bits,
+            last: last.bits,
+            is_exact: true,
         })
     }
 
@@ -253,6 +294,39 @@ mod tests {
                 && !everything.contains(address("10.0.0.1"))
         );
         assert!(!Cidr::parse("10.1.2.3/8").expect("a block").is_exact());
+    }
+
+    #[test]
+    fn a_range_has_both_its_ends_and_one_family() {
+        let range = Cidr::range("2001:db8::1 - 2001:DB8::ff").expect("a range");
+        assert!(range.contains(address("2001:db8::1")) && range.contains(address("2001:db8::ff")));
+        assert!(
+            !range.contains(address("2001:db8::")) && !range.contains(address("2001:db8::100"))
+        );
+        assert!(Cidr::range("10.0.0.1-10.0.0.1").is_some());
+        for text in [
+            "10.0.0.2-10.0.0.1",
+            "10.0.0.1-2001:db8::1",
+            "10.0.0.1-20",
+            "10.0.0.1",
+            "10.0.0.0/8-10.0.0.1",
+            "010.0.0.1-10.0.0.2",
+            "10.0.0.1-10.0.0.2-10.0.0.3",
+            "-",
+        ] {
+            assert_eq!(Cidr::range(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_one_canonical_text() {
+        for (text, canonical) in [
+            ("2001:0DB8:0::1", "2001:db8::1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("192.0.2.1", "192.0.2.1"),
+        ] {
+            assert_eq!(address(text).to_string(), canonical);
+        }
     }
 
     #[test]

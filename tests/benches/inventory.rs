@@ -227,6 +227,7 @@ fn namespace(place: usize) -> Object {
     Object::Namespace {
         name: format!("namespace-{place}"),
         labels,
+        annotations: None,
     }
 }
 

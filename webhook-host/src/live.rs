@@ -9,6 +9,7 @@
 
 use crate::engine::Engine;
 use crate::metrics::{EvaluationCounts, Metrics, PolicyMetrics, Tally};
+use crate::registry::Registry;
 use crate::status::{RegistrationStatus, Reload, Serving, Status};
 use crate::tls::Tls;
 use crate::watchers::Watched;
@@ -39,6 +40,8 @@ pub(crate) struct Set {
     /// 1 for the set that the host started with, one more for each later one.
     pub(crate) generation: u64,
     pub(crate) since: SystemTime,
+    /// [`Admission::digest`].
+    digest: String,
 }
 
 impl Live {
@@ -47,6 +50,7 @@ impl Live {
     pub fn new(admission: Arc<Admission>, watched: Option<Arc<Watched>>) -> Arc<Self> {
         let metrics = Metrics::new(watched.as_ref());
         let first = Set::new(admission, &metrics, 1);
+        metrics.serves(&first.digest);
         let (current, tls) = (
             ArcSwap::from_pointee(first),
             Tls::new(metrics.certificates.clone()),
@@ -66,6 +70,11 @@ impl Live {
         self.metrics.engine.watch(engine);
     }
 
+    /// Adds the counters of pulls from registries to the metrics.
+    pub(crate) fn watch_registry(&self, registry: Arc<Registry>) {
+        self.metrics.registry_pulls.watch(registry);
+    }
+
     /// Returns what the watchers know, if there are any.
     pub fn watched(&self) -> Option<&Watched> {
         self.watched.as_deref()
@@ -81,6 +90,7 @@ impl Live {
         let old = self.current.swap(Arc::clone(&set));
         self.metrics
             .forget(old.admission.policies(), set.admission.policies());
+        self.metrics.serves(&set.digest);
         self.metrics.reloaded(Some(set.since));
         self.set_last_reload(Reload {
             at: set.since,
@@ -191,6 +201,7 @@ impl Set {
         };
         let tallies = admission.candidates().iter().map(of).collect();
         Self {
+            digest: admission.digest(),
             admission,
             metrics: policies,
             tallies,
@@ -208,6 +219,7 @@ impl Set {
             admission: &self.admission,
             generation: self.generation,
             since: self.since,
+            digest: &self.digest,
             watched,
             candidate_reviews,
         }

@@ -39,7 +39,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Returns whether a path is excluded as it was named and found, or by its last part.
+    /// Returns true if a path is excluded as it was named and found, or by its last part.
     fn excludes(&self, path: &Path) -> bool {
         let whole = path.strip_prefix(".").unwrap_or(path).to_string_lossy();
         let name = path.file_name().unwrap_or_default().to_string_lossy();

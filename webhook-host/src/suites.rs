@@ -4,8 +4,11 @@
 use crate::engine::Engine;
 use crate::evaluator;
 use crate::shipped;
+use sallyport_core::manifest::{Mode, Module, Reference};
 use sallyport_core::policy::LoadError;
-use sallyport_core::suite::{self, Files, Runner, Suite, SuiteError};
+use sallyport_core::suite::{self, Files, Runner, Source, Suite, SuiteError};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,7 +21,7 @@ const MAX_SUITE: u64 = 16 << 20;
 /// directory, cargo's target directory of a crate there, and that of the shipped policies.
 #[derive(Debug, Clone, Default)]
 pub struct ModuleSearch {
-    /// `--policies`.
+    /// `--modules`.
     pub directory: Option<PathBuf>,
 }
 
@@ -46,7 +49,7 @@ impl ModuleSearch {
         found.ok_or_else(|| {
             let places: Vec<_> = places.iter().map(|place| shown(place)).collect();
             format!(
-                "{file} is not in {}; build the policy, or name its directory with --policies",
+                "{file} is not in {}; build the policy, or name its directory with --modules",
                 places.join(" or ")
             )
         })
@@ -98,8 +101,9 @@ fn walk(
         let path = entry.path();
         // Symbolic links to directories are not followed, because they make cycles.
         if entry.file_type()?.is_dir() {
-            let hidden = entry.file_name().to_string_lossy().starts_with('.');
-            if !hidden && entry.file_name() != "target" {
+            let name = entry.file_name();
+            let hidden = name.to_string_lossy().starts_with('.');
+            if !hidden && name != "target" && name != "node_modules" {
                 walk(&path, files, errors)?;
             }
         } else if path
@@ -120,14 +124,29 @@ fn holds_suite(path: &Path) -> Result<bool, SuiteError> {
     suite::holds_suite(path, &text(path)?)
 }
 
-/// Returns a runner of suites that loads components into an engine.
-pub fn runner(engine: Arc<Engine>) -> Runner {
+/// Returns a runner of suites that loads components into an engine. `pull` gets those of
+/// registries.
+pub fn runner(
+    engine: Arc<Engine>,
+    pull: impl Fn(&Reference, Mode) -> Result<Vec<u8>, LoadError> + 'static,
+) -> Runner {
     Runner::new(move |source| {
-        let file = &source.component;
-        let component = fs::read(file)
-            .map_err(|error| LoadError::component(format!("{}: {error}", file.display())))?;
+        let component = component(source, &pull)?;
         evaluator::load(&engine, source.manifest.clone(), &component)
     })
+}
+
+fn component(
+    source: &Source,
+    pull: &dyn Fn(&Reference, Mode) -> Result<Vec<u8>, LoadError>,
+) -> Result<Vec<u8>, LoadError> {
+    let spec = &source.manifest.spec;
+    match (&source.component, &spec.module) {
+        (Some(file), _) => fs::read(file)
+            .map_err(|error| LoadError::component(format!("{}: {error}", file.display()))),
+        (None, Module::Oci(reference)) => pull(reference, spec.mode),
+        (None, Module::File(_)) => unreachable!("a suite that names a file was read with it"),
+    }
 }
 
 /// Reads one suite with the files that it names.
@@ -135,8 +154,56 @@ pub fn runner(engine: Arc<Engine>) -> Runner {
 /// # Errors
 ///
 /// The first fault that keeps the suite from being run.
-pub fn read(path: &Path, search: &ModuleSearch) -> Result<Suite, SuiteError> {
-    suite::parse(path, &text(path)?, search)
+pub fn read(path: &Path, files: &dyn Files) -> Result<Suite, SuiteError> {
+    suite::parse(path, &text(path)?, files)
+}
+
+/// Returns the command that builds the component of a suite, if the suite names one.
+///
+/// # Errors
+///
+/// When the file can't be read.
+pub fn build_command(path: &Path) -> Result<Option<String>, SuiteError> {
+    Ok(suite::build_command(&text(path)?))
+}
+
+/// A search that remembers the files that suites named.
+#[derive(Debug, Default)]
+pub struct RecordingSearch {
+    search: ModuleSearch,
+    named: RefCell<BTreeSet<PathBuf>>,
+}
+
+impl RecordingSearch {
+    /// Starts without a file.
+    pub fn new(search: ModuleSearch) -> Self {
+        Self {
+            search,
+            named: RefCell::default(),
+        }
+    }
+
+    /// Returns the files that the suites named: manifests, components, objects.
+    pub fn into_named(self) -> BTreeSet<PathBuf> {
+        self.named.into_inner()
+    }
+}
+
+impl Files for RecordingSearch {
+    fn text(&self, path: &Path) -> io::Result<String> {
+        self.named.borrow_mut().insert(path.to_owned());
+        self.search.text(path)
+    }
+
+    fn set(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        self.search.set(path)
+    }
+
+    fn component(&self, file: &str, beside: &Path) -> Result<PathBuf, String> {
+        let component = self.search.find(file, beside)?;
+        self.named.borrow_mut().insert(component.clone());
+        Ok(component)
+    }
 }
 
 fn text(path: &Path) -> Result<String, SuiteError> {

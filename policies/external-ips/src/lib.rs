@@ -164,12 +164,13 @@ impl ExternalIps {
     }
 }
 
-/// A field's path, for a key of our own tables: it needs no escapes, and stands in full.
-fn annotation(key: &'static str) -> String {
+/// Returns an annotation's path. Its key is one of the tables', in some case: it needs no escapes,
+/// and stands in full.
+fn annotation(key: &str) -> String {
     format!("metadata.annotations[\"{key}\"]")
 }
 
-fn too_many(key: &'static str) -> Violation {
+fn too_many(key: &str) -> Violation {
     let message = format!("annotations name {MAX_ASKED} addresses or more");
     Violation::new("S08", annotation(key), message).fix("name fewer")
 }

@@ -6,10 +6,8 @@
 //! that. Only the type ExternalName is judged; an `externalName` that another type leaves unused is
 //! dormant (S11), and judged here once the type changes.
 
-mod domain;
-
-use domain::{is_address, is_below, is_in, is_valid, last_label, normal};
 use sallyport_facts::metadata_services::METADATA_SERVICES;
+use sallyport_policy::dns::{Suffix, is_address, is_below, is_in, is_valid, last_label, normal};
 use sallyport_policy::prelude::*;
 
 policy!(ExternalNames, "policy.wit", backstop = "backstop.yaml");
@@ -56,7 +54,7 @@ impl Policy for ExternalNames {
         let mut errors = vec![];
         let mut allowed = Vec::with_capacity(settings.allowed_suffixes.len());
         for (i, text) in settings.allowed_suffixes.iter().enumerate() {
-            match Suffix::parse(text) {
+            match parse(text) {
                 Ok(suffix) => allowed.push(suffix),
                 Err(message) => {
                     errors.push(SettingsError::new(format!("allowedSuffixes[{i}]"), message))
@@ -183,46 +181,15 @@ fn never(name: &str) -> Option<(&'static str, &'static str)> {
     ))
 }
 
-/// An allowed suffix.
-struct Suffix {
-    /// In lower case, without dots around it.
-    domain: String,
-    /// The domain's own name is one of the allowed, too.
-    itself: bool,
-}
-
-impl Suffix {
-    fn parse(text: &str) -> Result<Self, String> {
-        let name = normal(text);
-        let (domain, itself) = match name.strip_prefix('.') {
-            Some(domain) => (domain.to_owned(), false),
-            None => (name, true),
-        };
-        if !is_valid(&domain) {
-            let shown = quote(text);
-            return Err(format!(
-                "{shown} is no suffix; use .example.com, or example.com for that name itself, too"
-            ));
-        }
-        match never(&domain) {
-            Some((problem, _)) => Err(format!(
-                "{} {problem}, and never allowed; remove it",
-                quote(text)
-            )),
-            None => Ok(Self { domain, itself }),
-        }
-    }
-
-    fn matches(&self, name: &str) -> bool {
-        is_below(name, &self.domain) || self.itself && name == self.domain
-    }
-
-    fn text(&self) -> String {
-        quote(&format!(
-            "{}{}",
-            if self.itself { "" } else { "." },
-            self.domain
-        ))
+/// Parses an allowed suffix.
+fn parse(text: &str) -> Result<Suffix, String> {
+    let suffix = Suffix::parse(text)?;
+    match never(&suffix.domain) {
+        Some((problem, _)) => Err(format!(
+            "{} {problem}, and never allowed; remove it",
+            quote(text)
+        )),
+        None => Ok(suffix),
     }
 }
 

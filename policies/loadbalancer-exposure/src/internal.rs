@@ -226,8 +226,8 @@ const TYPE: &str = "spec.type";
 const CLASS: &str = "spec.loadBalancerClass";
 const OTHER_CLASS: &str = "use an internal class, or type ClusterIP";
 
-/// `metadata.annotations["example.com/key"]`, for a key of our own tables: it needs no escapes, and
-/// stands in full.
-pub(crate) fn annotation(key: &'static str) -> String {
+/// Returns `metadata.annotations["example.com/key"]`, for a key of our own tables in some case: it
+/// needs no escapes, and stands in full.
+pub(crate) fn annotation(key: &str) -> String {
     format!("metadata.annotations[\"{key}\"]")
 }

@@ -6,18 +6,15 @@
 //! itself. The offence is the change, so that it has no key.
 
 use sallyport_policy::prelude::*;
-use sallyport_policy::review::User;
 use sallyport_policy::service::{Ingress, PortStatus};
 use std::borrow::Cow;
 use std::collections::BinaryHeap;
 
 policy!(StatusWrites, "policy.wit");
 
-/// The policy, with its lists sorted.
+/// The policy, with those who may write.
 pub struct StatusWrites {
-    /// Service accounts among them, by their user name.
-    users: Vec<String>,
-    groups: Vec<String>,
+    writers: Subjects,
 }
 
 impl Policy for StatusWrites {
@@ -43,48 +40,21 @@ impl Policy for StatusWrites {
 
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
         let settings::Writers {
-            mut users,
+            users,
             groups,
             service_accounts,
         } = settings.writers;
         let mut errors = vec![];
-        names::exact("writers.users", &users, &mut errors);
-        names::exact("writers.groups", &groups, &mut errors);
-        for (i, group) in groups
-            .iter()
-            .enumerate()
-            .filter(|(_, group)| EVERYBODY.contains(&group.as_str()))
-        {
-            let problem = format!(
-                "{} holds everybody, so that nothing is denied; name a smaller group",
-                quote(group)
-            );
-            errors.push(SettingsError::new(format!("writers.groups[{i}]"), problem));
-        }
-        for (i, account) in service_accounts.iter().enumerate() {
-            match user_name(account) {
-                Some(user) => users.push(user),
-                None => {
-                    let message = format!(
-                        "{} is no service account; use namespace/name",
-                        quote(account)
-                    );
-                    errors.push(SettingsError::new(
-                        format!("writers.serviceAccounts[{i}]"),
-                        message,
-                    ));
-                }
-            }
-        }
+        let writers = Subjects::parse("writers", users, groups, service_accounts, &mut errors);
         if errors.is_empty() {
-            Ok(Self { users, groups })
+            Ok(Self { writers })
         } else {
             Err(errors)
         }
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        if review.resource != Resource::ServicesStatus || self.is_writer(&review.user) {
+        if review.resource != Resource::ServicesStatus || self.writers.include(&review.user) {
             return Verdict::allow();
         }
         let new = &review.service.status.load_balancer_ingress;
@@ -94,7 +64,7 @@ impl Policy for StatusWrites {
             .map_or(&[][..], |old| &old.status.load_balancer_ingress);
         let changes = changes(old, new);
         let writer = quote(&review.user.name);
-        if self.users.is_empty() && self.groups.is_empty() {
+        if self.writers.is_empty() {
             let Some(first) = changes.first() else {
                 return Verdict::allow();
             };
@@ -112,30 +82,6 @@ impl Policy for StatusWrites {
         };
         changes.into_iter().map(violation).collect()
     }
-}
-
-impl StatusWrites {
-    fn is_writer(&self, user: &User) -> bool {
-        self.users.contains(&user.name)
-            || user.groups.iter().any(|group| self.groups.contains(group))
-    }
-}
-
-/// Groups of everybody who can log in, or of every Pod.
-const EVERYBODY: [&str; 3] = [
-    "system:authenticated",
-    "system:unauthenticated",
-    "system:serviceaccounts",
-];
-
-/// The name of the user that a service account is.
-fn user_name(account: &str) -> Option<String> {
-    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
-    let is_name = |name: &str| !name.is_empty() && name.bytes().all(allowed);
-    let (namespace, name) = account
-        .split_once('/')
-        .filter(|(namespace, name)| is_name(namespace) && is_name(name))?;
-    Some(format!("system:serviceaccount:{namespace}:{name}"))
 }
 
 /// A fact that was not stated before, or is stated no more.

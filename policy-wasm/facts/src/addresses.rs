@@ -43,9 +43,9 @@ const fn row(by: &'static str, key: &'static str, checked: Checked, source: &'st
     }
 }
 
-/// Every annotation that is known to name addresses. Those that name an address by its resource's
-/// ID or name are missing: they say nothing about the address.
-pub static NAMES: [Names; 25] = [
+/// Every annotation that is known to name addresses. [`super::pools`] has those that name an
+/// address by its resource's ID or name, which says nothing about the address.
+pub static NAMES: [Names; 26] = [
     row(
         "azure",
         "service.beta.kubernetes.io/azure-additional-public-ips",
@@ -130,6 +130,13 @@ pub static NAMES: [Names; 25] = [
         "openelb/openelb pkg/controllers/ipam/ipam.go; wins over spec.loadBalancerIP",
     ),
     row(
+        "ako",
+        "ako.vmware.com/load-balancer-ip",
+        Checked::Pool,
+        "vmware/load-balancer-and-ingress-services-for-kubernetes docs/objects.md: of the network \
+         that the Avi controller serves",
+    ),
+    row(
         "azure",
         "service.beta.kubernetes.io/azure-load-balancer-ipv4",
         Checked::Pool,
@@ -212,8 +219,8 @@ pub static NAMES: [Names; 25] = [
 /// An address that a Service asks for by an annotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked<'a> {
-    /// The annotation.
-    pub key: &'static str,
+    /// The annotation, as the Service spells it.
+    pub key: &'a str,
     /// The text of the address, without the blanks around it; not necessarily an address.
     pub text: &'a str,
 }
@@ -223,33 +230,32 @@ pub struct Asked<'a> {
 pub const MAX_ASKED: usize = 256;
 
 /// Returns the addresses that a LoadBalancer asks for by annotations, in the order of the table, up
-/// to [`MAX_ASKED`]. Other types ask for none.
+/// to [`MAX_ASKED`]. Other types ask for none. Keys match without regard to case, because the match
+/// restricts.
 pub fn asked(service: &Service, checked: Checked) -> Vec<Asked<'_>> {
     let mut found = vec![];
     if service.service_type() != ServiceType::LoadBalancer {
         return found;
     }
-    for row in &NAMES {
-        if row.checked == checked
-            && let Some(value) = service.annotation(row.key)
-        {
-            let mut rest = value;
-            while !rest.is_empty() && found.len() < MAX_ASKED {
-                let end = rest.bytes().position(is_separator).unwrap_or(rest.len());
-                let text = rest.get(..end).unwrap_or_default().trim_ascii();
-                if !text.is_empty() {
-                    found.push(Asked { key: row.key, text });
-                }
-                rest = rest.get(end + 1..).unwrap_or_default();
+    for row in NAMES.iter().filter(|row| row.checked == checked) {
+        for (key, value) in &service.metadata.annotations {
+            if key.eq_ignore_ascii_case(row.key) {
+                let room = MAX_ASKED - found.len();
+                found.extend(parts(value).take(room).map(|text| Asked { key, text }));
             }
         }
     }
     found
 }
 
-/// Lists have commas; JSON has brackets and quotes. No address holds one of these.
-fn is_separator(byte: u8) -> bool {
-    matches!(byte, b',' | b';' | b'[' | b']' | b'"')
+/// Takes a list apart, and leaves out what is blank. Lists have commas; JSON has brackets and
+/// quotes. No address holds one of these.
+pub(super) fn parts(value: &str) -> impl Iterator<Item = &str> {
+    let is_separator = |c| matches!(c, ',' | ';' | '[' | ']' | '"');
+    value
+        .split(is_separator)
+        .map(str::trim_ascii)
+        .filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -282,6 +288,19 @@ mod tests {
             ["192.0.2.1", "2001:db8::1", "192.0.2.2", "192.0.2.3"]
         );
         assert_eq!(texts(Checked::Nothing), ["8.8.8.8"]);
+    }
+
+    #[test]
+    fn keys_match_in_any_case_and_lists_end_at_the_bound() {
+        let mut service = load_balancer("w", 80);
+        let many = "192.0.2.1,".repeat(2 * MAX_ASKED);
+        service.metadata.annotations = labels([
+            ("MetalLB.io/loadbalancerips", many.as_str()),
+            ("kube-vip.io/loadbalancerIPs", "192.0.2.2"),
+        ]);
+        let found = asked(&service, Checked::Pool);
+        assert_eq!(found.len(), MAX_ASKED);
+        assert_eq!(found[0].key, "MetalLB.io/loadbalancerips");
     }
 
     #[test]

@@ -19,13 +19,16 @@ pub mod exposing;
 pub mod forwarding;
 pub mod internal;
 pub mod keys;
+pub mod kinds;
 pub mod metadata_services;
 pub mod nodes;
+pub mod pools;
 pub mod port_names;
 #[cfg(not(target_family = "wasm"))]
 pub mod questions;
 pub mod reach;
 pub mod reads;
+pub mod sharing;
 pub mod voids;
 
 pub use internal::Controller;

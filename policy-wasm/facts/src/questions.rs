@@ -24,7 +24,7 @@ pub struct Answers {
 }
 
 /// The answers that are known, clouds first.
-pub static QUESTIONS: [Answers; 35] = [
+pub static QUESTIONS: [Answers; 36] = [
     Answers {
         by: "aws-lbc",
         adopts: "no; the load balancer is found by its tags",
@@ -319,6 +319,15 @@ pub static QUESTIONS: [Answers; 35] = [
         private_link: "no",
         addresses: "pools by name: `cis.f5.com/ipamLabel`",
         ranges: "by a policy object of its own",
+        elsewhere: "no",
+    },
+    Answers {
+        by: "ako",
+        adopts: "no",
+        second_family: "not documented",
+        private_link: "no",
+        addresses: "",
+        ranges: "enforced, from the field only",
         elsewhere: "no",
     },
     Answers {

@@ -106,7 +106,8 @@ fn are_more_public(old: &Service, new: &Service) -> bool {
         .any(|controller| degree(controller, new) > degree(controller, old))
 }
 
-fn without_class(service: &Service) -> Service {
+/// Returns a Service with the annotations alone.
+pub(super) fn without_class(service: &Service) -> Service {
     let annotations = service.metadata.annotations.clone();
     Service {
         metadata: Metadata {
@@ -122,7 +123,7 @@ fn has_switch(controller: &Controller, key: &str) -> bool {
 }
 
 /// 0: internal for certain. 1: not certain. 2: public, as somebody wrote.
-fn degree(controller: &Controller, service: &Service) -> u8 {
+pub(super) fn degree(controller: &Controller, service: &Service) -> u8 {
     match controller.public(service) {
         None => 0,
         Some(Public::Value { .. } | Public::ExternalClass(_)) => 2,

@@ -11,11 +11,11 @@ use std::path::PathBuf;
 use world::{CONTRACT, World};
 
 /// The line that names the contract's package; it stands in one of its files.
-const PACKAGE: &str = "package sallyport:policy@0.1.0;";
+const PACKAGE: &str = "package sallyport:policy@0.2.0;";
 
 /// The world of a policy that has no settings.
 const PLAIN_WORLD: &str = "package sallyport:plain-policy;\nworld plain-policy { include \
-    sallyport:policy/base@0.1.0; }\n";
+    sallyport:policy/base@0.2.0; }\n";
 
 /// Makes a component of a type that implements `sallyport_policy::Policy`.
 ///
@@ -162,7 +162,7 @@ fn contract() -> Result<String, String> {
     let (_, items) = files
         .split_once(PACKAGE)
         .ok_or_else(|| format!("the contract lacks the line `{PACKAGE}`"))?;
-    Ok(format!("package sallyport:policy@0.1.0 {{\n{items}\n}}\n"))
+    Ok(format!("package sallyport:policy@0.2.0 {{\n{items}\n}}\n"))
 }
 
 fn literal(text: &str) -> String {
@@ -186,11 +186,11 @@ pub mod policy_bindings {
         additional_derives: [PartialEq],
         generate_unused_types: true,
         with: {
-            "sallyport:policy/service@0.1.0": ::sallyport_policy::service,
-            "sallyport:policy/review@0.1.0": ::sallyport_policy::review,
-            "sallyport:policy/verdict@0.1.0": ::sallyport_policy::verdict,
-            "sallyport:policy/description@0.1.0": ::sallyport_policy::description,
-            "sallyport:policy/log@0.1.0": ::sallyport_policy::bindings::sallyport::policy::log,
+            "sallyport:policy/service@0.2.0": ::sallyport_policy::service,
+            "sallyport:policy/review@0.2.0": ::sallyport_policy::review,
+            "sallyport:policy/verdict@0.2.0": ::sallyport_policy::verdict,
+            "sallyport:policy/description@0.2.0": ::sallyport_policy::description,
+            "sallyport:policy/log@0.2.0": ::sallyport_policy::bindings::sallyport::policy::log,
         },
     });
 }
@@ -209,6 +209,7 @@ struct PolicyComponent;
 
 impl policy_bindings::exports::sallyport::policy::policy::Guest for PolicyComponent {
     fn describe() -> ::sallyport_policy::Description {
+        ::sallyport_policy::log::report_panics();
         match CONFIGURED_POLICY.get() {
             ::core::option::Option::Some(policy) => {
                 ::sallyport_policy::Policy::describe_configured(policy)
@@ -236,13 +237,14 @@ mod policy_export {
 }
 "#;
 
-/// A policy whose host never called `configure` must not guess. It traps without a message, which
-/// nobody would read: a component has no standard error.
+/// A policy whose host never called `configure` must not guess. It traps without a message, since its
+/// author can't do anything about that host.
 const CONFIGURED: &str = "CONFIGURED_POLICY.get().unwrap_or_else(|| ::std::process::abort())";
 
 const UNCONFIGURED: &str = "CONFIGURED_POLICY.get_or_init(|| { \
+    ::sallyport_policy::log::report_panics(); \
     <$policy as ::sallyport_policy::Policy>::configure(()) \
-        .unwrap_or_else(|_| ::std::process::abort()) })";
+        .unwrap_or_else(|_| ::core::panic!(\"configure fails without settings\")) })";
 
 /// The file is read natively, too, so that a missing one is an error of `cargo test`.
 const BACKSTOP: &str = r#"
@@ -271,12 +273,14 @@ static POLICY_WIT: [u8; $length] = *$wit;
 
 impl policy_bindings::Guest for PolicyComponent {
     fn defaults() -> policy_bindings::Settings {
+        ::sallyport_policy::log::report_panics();
         <$policy as ::sallyport_policy::Policy>::defaults()
     }
 
     fn configure(
         settings: policy_bindings::Settings,
     ) -> ::core::result::Result<(), ::std::vec::Vec<::sallyport_policy::SettingsError>> {
+        ::sallyport_policy::log::report_panics();
         let policy = <$policy as ::sallyport_policy::Policy>::configure(settings)?;
         if CONFIGURED_POLICY.set(policy).is_err() {
             ::std::process::abort();

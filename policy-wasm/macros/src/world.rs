@@ -21,7 +21,8 @@ pub(crate) const CONTRACT: [&str; 7] = [
 ];
 
 /// Lines that every world has.
-const INCLUDE: &str = "include sallyport:policy/base@0.1.0;";
+const INCLUDE: &str = "include sallyport:policy/base@0.2.0;";
+const SETTINGS_ERROR: &str = "use sallyport:policy/verdict@0.2.0.{settings-error};";
 const DEFAULTS: &str = "export defaults: func() -> settings;";
 const CONFIGURE: &str =
     "export configure: func(settings: settings) -> result<_, list<settings-error>>;";
@@ -45,8 +46,8 @@ impl World {
     /// indentation and blank lines. The rest is the same in every world.
     pub(crate) fn compact(&self) -> String {
         const SAME: [&str; 4] = [
-            "include sallyport:policy/base@",
-            "use sallyport:policy/verdict@",
+            INCLUDE,
+            SETTINGS_ERROR,
             "export defaults:",
             "export configure:",
         ];
@@ -173,8 +174,8 @@ mod tests {
 
     const GOOD: &str = "package a:b;
 world w {
-  include sallyport:policy/base@0.1.0;
-  use sallyport:policy/verdict@0.1.0.{settings-error};
+  include sallyport:policy/base@0.2.0;
+  use sallyport:policy/verdict@0.2.0.{settings-error};
   record settings { strict: bool }
   export defaults: func() -> settings;
   export configure: func(settings: settings) -> result<_, list<settings-error>>;
@@ -191,13 +192,30 @@ world w {
     }
 
     #[test]
+    fn the_text_in_a_component_names_the_types_that_the_settings_use() {
+        let compact = |text: &str| {
+            let world = World {
+                path: PathBuf::new(),
+                text: text.to_owned(),
+            };
+            world.compact()
+        };
+        assert_eq!(
+            compact(GOOD),
+            "package a:b;\nworld w {\nrecord settings { strict: bool }\n}"
+        );
+        let uses = "use sallyport:policy/verdict@0.2.0.{json, settings-error};";
+        assert!(compact(&GOOD.replace(SETTINGS_ERROR, uses)).contains(uses));
+    }
+
+    #[test]
     fn an_error_names_the_line_of_the_file() {
         for (good, bad, told) in [
             ("strict: bool", "strict: boolean", "/a/policy.wit:5:29"),
             ("strict: bool", "strict; bool", "/a/policy.wit:5:27"),
             ("base@0.1.0", "base@0.9.0", "/a/policy.wit:3"),
             (
-                "use sallyport:policy/verdict@0.1.0.{settings-error};",
+                "use sallyport:policy/verdict@0.2.0.{settings-error};",
                 "",
                 "/a/policy.wit:7",
             ),

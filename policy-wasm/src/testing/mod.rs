@@ -95,13 +95,18 @@ pub fn create(service: Service) -> Review {
         user: User {
             name: "alice".to_owned(),
             groups: vec!["system:authenticated".to_owned()],
+            uid: None,
+            extra: vec![],
         },
         service,
         old_service: None,
+        object: None,
+        old_object: None,
         namespace: Namespace {
             labels: vec![("kubernetes.io/metadata.name".to_owned(), namespace.clone())],
             name: namespace,
             known: false,
+            annotations: None,
         },
         cluster: Cluster {
             environment: None,
@@ -122,6 +127,14 @@ pub fn update(old: Service, new: Service) -> Review {
         operation: Operation::Update,
         old_service: Some(old),
         ..create(new)
+    }
+}
+
+/// The deletion of a Service.
+pub fn delete(service: Service) -> Review {
+    Review {
+        operation: Operation::Delete,
+        ..create(service)
     }
 }
 
@@ -149,7 +162,18 @@ impl Review {
             name: name.to_owned(),
             labels,
             known: true,
+            ..self.namespace
         };
+        self
+    }
+
+    /// In a namespace with these annotations.
+    #[must_use]
+    pub fn with_namespace_annotations<const N: usize>(
+        mut self,
+        annotations: [(&str, &str); N],
+    ) -> Self {
+        self.namespace.annotations = Some(labels(annotations));
         self
     }
 
@@ -159,7 +183,28 @@ impl Review {
         self.user = User {
             name: name.to_owned(),
             groups: groups.map(str::to_owned).to_vec(),
+            uid: None,
+            extra: vec![],
         };
+        self
+    }
+
+    /// Sent with a value that the authenticator adds to the user's `extra`.
+    #[must_use]
+    pub fn with_extra(mut self, key: &str, value: &str) -> Self {
+        let extra = &mut self.user.extra;
+        match extra.binary_search_by(|(known, _)| known.as_str().cmp(key)) {
+            Ok(found) => extra[found].1.push(value.to_owned()),
+            Err(place) => extra.insert(place, (key.to_owned(), vec![value.to_owned()])),
+        }
+        self
+    }
+
+    /// With the JSON texts of the Service and of the old one, as the API server sends them.
+    #[must_use]
+    pub fn with_raw_objects(mut self, object: &str, old_object: Option<&str>) -> Self {
+        self.object = Some(object.to_owned());
+        self.old_object = old_object.map(str::to_owned);
         self
     }
 

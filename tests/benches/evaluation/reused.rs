@@ -3,11 +3,10 @@
 //! that.
 
 use sallyport_core::contract::review::{Namespace, Operation, Phase, Resource, Review, User};
-use sallyport_core::contract::service::{
-    Metadata, Port, Service, ServiceType, Spec, Status, TargetPort,
-};
 use sallyport_core::contract::verdict::Verdict;
 use sallyport_core::contract::{PACKAGE, VERSION};
+use sallyport_core::service;
+use serde_json::json;
 use std::hint::black_box;
 use wasmtime::component::{Component, InstancePre, Linker, TypedFunc, Val};
 use wasmtime::{Config, Engine, Store};
@@ -82,47 +81,19 @@ impl Used {
 
 /// Returns a review of a NodePort Service, the same as the example's.
 fn review() -> Review {
-    let port = Port {
-        name: None,
-        protocol: "TCP".to_owned(),
-        app_protocol: None,
-        port: 80,
-        target_port: Some(TargetPort::Number(8080)),
-        node_port: Some(30080),
-        node_port_by_client: true,
-    };
-    let service = Service {
-        metadata: Metadata {
-            name: "nodeport-explicit".to_owned(),
-            generate_name: None,
-            namespace: "cap".to_owned(),
-            labels: vec![],
-            annotations: vec![],
-            deletion_timestamp: None,
+    let service = json!({
+        "metadata": {"name": "nodeport-explicit", "namespace": "cap",
+            "uid": "1566e749-2844-408a-b8f8-d5c2af31a09a",
+            "creationTimestamp": "2026-11-28T12:07:48Z"},
+        "spec": {
+            "type": "NodePort", "selector": {"app": "a"},
+            "ports": [{"port": 80, "targetPort": 8080, "nodePort": 30080}],
+            "clusterIP": "10.0.0.9", "clusterIPs": ["10.0.0.9"], "externalTrafficPolicy": "Cluster",
+            "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
+            "internalTrafficPolicy": "Cluster", "sessionAffinity": "None",
         },
-        has_spec: true,
-        spec: Spec {
-            type_: Some(ServiceType::NodePort),
-            ports: vec![port],
-            selector: vec![("app".to_owned(), "a".to_owned())],
-            cluster_ip: Some("10.0.0.9".to_owned()),
-            external_ips: vec![],
-            external_name: None,
-            external_traffic_policy: Some("Cluster".to_owned()),
-            external_traffic_policy_by_client: false,
-            health_check_node_port: None,
-            health_check_node_port_by_client: false,
-            allocate_load_balancer_node_ports: None,
-            allocate_load_balancer_node_ports_by_client: false,
-            load_balancer_class: None,
-            load_balancer_ip: None,
-            load_balancer_source_ranges: vec![],
-            publish_not_ready_addresses: false,
-        },
-        status: Status {
-            load_balancer_ingress: vec![],
-        },
-    };
+    });
+    let service = service::from_value(&service).expect("a Service");
     Review {
         phase: Phase::Validating,
         operation: Operation::Create,
@@ -131,13 +102,18 @@ fn review() -> Review {
         user: User {
             name: "admin".to_owned(),
             groups: vec!["system:masters".to_owned()],
+            uid: None,
+            extra: vec![],
         },
         service,
         old_service: None,
+        object: None,
+        old_object: None,
         namespace: Namespace {
             name: "cap".to_owned(),
             labels: vec![],
             known: true,
+            annotations: None,
         },
         cluster: sallyport_core::inventory::Inventory::default()
             .view()

@@ -105,8 +105,10 @@ fn caught(policy: &str) -> (usize, usize) {
             "{policy}: {}: the backstop denies what the policy allows",
             case.name
         );
-        let names_the_field =
-            |message: &String| message.starts_with('[') && message.contains("] spec.");
+        let names_the_field = |message: &String| {
+            message.starts_with('[')
+                && (message.contains("] spec.") || message.contains("] metadata."))
+        };
         assert!(messages.iter().all(names_the_field), "{messages:?}");
         denied += usize::from(is_denied);
         caught += usize::from(is_caught);
@@ -123,6 +125,10 @@ fn the_net_denies_nothing_that_a_policy_allows() {
         ("external-name", 20),
         ("loadbalancer-cloud-only", 6),
         ("selectorless", 5),
+        ("ports", 19),
+        ("annotations", 6),
+        ("loadbalancer-address", 6),
+        ("change-protection", 10),
     ];
     for (policy, least) in policies {
         let (caught, denied) = caught(policy);
@@ -279,6 +285,74 @@ fn a_service_may_not_lose_its_selector_in_its_deletion() {
                 "the backstop, {updates}: {review}"
             );
         }
+    }
+}
+
+#[test]
+fn the_backstop_knows_the_exemptions_of_its_policy() {
+    let manifest = json!({
+        "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy", "metadata": {"name": "p"},
+        "spec": {
+            "module": {"file": "nodeport_range.wasm"},
+            "settings": {"ranges": [{"from": 30000, "to": 32767}]},
+            "exemptions": {
+                "services": ["edge/gateway-*"], "users": ["root"], "groups": ["platform"],
+                "serviceAccounts": ["strimzi/op"],
+            },
+        },
+    });
+    let component =
+        std::fs::read(root().join("target/policies/nodeport_range.wasm")).expect("a component");
+    let manifest = ServicePolicy::from_value(&manifest).expect("valid");
+    let policy = Arc::new(evaluator::load(&ENGINE, manifest, &component).expect("a policy"));
+    let none: Exemptions = serde_json::from_value(json!({})).expect("exemptions");
+    let backstop = backstop_of(&(Arc::clone(&policy), none.clone()));
+    let admission = Admission::new(vec![policy], Inventory::default(), none);
+    for (place, user, allowed) in [
+        ("n/w", json!({"username": "jane"}), false),
+        ("n/w", json!({"username": "root"}), true),
+        ("n/w", json!({"username": "roots"}), false),
+        (
+            "n/w",
+            json!({"username": "jane", "groups": ["x", "platform"]}),
+            true,
+        ),
+        (
+            "n/w",
+            json!({"username": "jane", "groups": ["platforms"]}),
+            false,
+        ),
+        (
+            "n/w",
+            json!({"username": "system:serviceaccount:strimzi:op"}),
+            true,
+        ),
+        ("n/w", json!({"username": "strimzi/op"}), false),
+        ("edge/gateway-1", json!({"username": "jane"}), true),
+        ("edge/my-gateway-1", json!({"username": "jane"}), false),
+        ("edges/gateway-1", json!({"username": "jane"}), false),
+    ] {
+        let (namespace, name) = place.split_once('/').expect("two parts");
+        let mut object = object(&json!({}), false, &[29_999]);
+        object["metadata"]["name"] = name.into();
+        object["metadata"]["namespace"] = namespace.into();
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": {
+                "uid": "u", "operation": "CREATE", "namespace": namespace, "name": name,
+                "kind": {"group": "", "version": "v1", "kind": "Service"},
+                "userInfo": user, "object": object,
+            },
+        });
+        let body = review.to_string().into_bytes();
+        let outcome = ask(&admission, Function::Validate(Phase::Validating), &body);
+        assert_eq!(outcome.response.allowed, allowed, "the host: {review}");
+        assert_eq!(
+            denies(&backstop, &review),
+            !allowed,
+            "the backstop: {review}"
+        );
+        let noted = outcome.response.audit_annotations.contains_key("p.exempt");
+        assert_eq!(noted, allowed, "the audit log: {review}");
     }
 }
 

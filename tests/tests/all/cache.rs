@@ -31,6 +31,7 @@ impl Start {
             concurrency: 1,
             memory: Bytes::new(16 << 20),
             cache: Some(cache.clone()),
+            ..EngineConfig::default()
         };
         Self {
             engine: Arc::new(Engine::new(&config).expect("this machine carries the engine")),

@@ -990,7 +990,7 @@ impl Case {
             let text = std::fs::read_to_string(file.expect("an entry").path()).expect("readable");
             let manifest = ServicePolicy::from_value(&yaml::documents(&text).expect("YAML")[0])
                 .expect("valid");
-            let component = built(&format!("policies/{}", manifest.spec.module.file));
+            let component = built(&format!("policies/{}", manifest.spec.module));
             evaluator::load(&ENGINE, manifest, &component).expect("a sound policy")
         });
         Admission::new(

@@ -401,8 +401,13 @@ async fn a_host_without_its_service_policies_does_not_start() {
     );
 }
 
-/// Sends a ServicePolicy to its webhook. Returns whether it was allowed, and the message.
-async fn checked(host: &Program, operation: &str, object: &Value, old: &Value) -> (bool, String) {
+/// Sends a ServicePolicy to its webhook. Returns true if it was allowed, and the message.
+pub(crate) async fn checked(
+    host: &Program,
+    operation: &str,
+    object: &Value,
+    old: &Value,
+) -> (bool, String) {
     let review = json!({
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
@@ -424,7 +429,7 @@ async fn checked(host: &Program, operation: &str, object: &Value, old: &Value) -
     (response["allowed"].as_bool().expect("an answer"), message)
 }
 
-fn object(spec: &Value) -> Value {
+pub(crate) fn object(spec: &Value) -> Value {
     json!({
         "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy", "spec": spec,
         "metadata": {"name": "p", "uid": "x", "generation": 3, "managedFields": []},

@@ -171,7 +171,7 @@ pub(crate) fn exceeding() -> Vec<(&'static str, usize, Vec<u8>)> {
         // Passive and empty.
         ("data segments", 50_000, many(50_000, DATA, &[1, 0])),
         // An immutable global without a name.
-        ("imports", 5_000, many(5_000, IMPORT, &[0, 0, 3, 0x7f, 0])),
+        ("imports", 20_000, many(20_000, IMPORT, &[0, 0, 3, 0x7f, 0])),
     ]
 }
 

@@ -6,6 +6,9 @@ use crate::host::root;
 use sallyport_core::yaml;
 use serde_json::Value;
 
+/// The files that the chart's templates read.
+const CHART_FILES: &str = "deploy/chart/sallyport/files";
+
 /// Compares a command's output with the file that holds it.
 fn is_current(file: &str, arguments: &[&str]) {
     let output = sallyport(arguments);
@@ -30,6 +33,7 @@ fn is_current(file: &str, arguments: &[&str]) {
 #[test]
 fn the_custom_resource_definition_is_current() {
     is_current("deploy/base/crd.yaml", &["crd"]);
+    is_current(&format!("{CHART_FILES}/crd.yaml"), &["crd"]);
 }
 
 /// Made for any policy, so that every preset has the same registration.
@@ -42,6 +46,26 @@ fn the_webhook_configurations_are_current() {
         "deploy/base/config.yaml",
     ];
     is_current("deploy/base/webhooks.yaml", &arguments);
+    is_current(&format!("{CHART_FILES}/webhooks.yaml"), &arguments);
+}
+
+/// Helm reads no file outside of a chart.
+#[test]
+fn the_charts_copies_of_presets_are_current() {
+    for preset in ["baseline", "restricted", "cloud", "bare-metal"] {
+        let original = root().join(format!("policies/presets/{preset}/policies.yaml"));
+        let copy = root().join(format!("{CHART_FILES}/presets/{preset}/policies.yaml"));
+        let original = std::fs::read_to_string(original).expect("it is there");
+        if std::env::var_os("WRITE_DEPLOY").is_some() {
+            std::fs::write(&copy, original).expect("it can be written");
+            continue;
+        }
+        assert!(
+            std::fs::read_to_string(&copy).is_ok_and(|copy| copy == original),
+            "{} is not current; run `make deploy-files`",
+            copy.display()
+        );
+    }
 }
 
 /// A patch replaces the whole list of arguments.

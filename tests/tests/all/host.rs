@@ -37,7 +37,7 @@ pub(crate) static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| {
 /// The four policies as shipped, with the embedded configuration: not a cloud.
 pub(crate) static SHIPPED: LazyLock<Arc<Admission>> = LazyLock::new(|| {
     let policies = manifests().into_iter().map(|manifest| {
-        let component = built(&format!("policies/{}", manifest.spec.module.file));
+        let component = built(&format!("policies/{}", manifest.spec.module));
         evaluator::load(&ENGINE, manifest, &component).expect("a shipped policy can be loaded")
     });
     let config = root().join("webhook-host/src/sources/default-config.yaml");

@@ -120,7 +120,10 @@ fn what_is_allowed_and_rarely_meant_is_a_warning() {
   match:
     namespaceSelector: { matchLabels: { team: a }, matchExpressions: [{ key: team, operator: In, \
     values: [b] }] }
-  limits: { deadline: 3s }";
+  limits: { deadline: 3s }
+  exemptions:
+    services: ['*/*', '*/gateway', 'edge/*']
+    groups: [platform, 'system:authenticated', 'system:serviceaccounts']";
     let exemptions = "    namespaces: [default]
     services: ['*/gateway']
     users: ['system:serviceaccount:a:b']
@@ -134,6 +137,10 @@ fn what_is_allowed_and_rarely_meant_is_a_warning() {
     let expected = [
         row("warning", "spec.failurePolicy", 6),
         row("warning", "spec.match.namespaceSelector", 8),
+        row("warning", "spec.exemptions.services[0]", 11),
+        row("warning", "spec.exemptions.services[1]", 11),
+        row("warning", "spec.exemptions.groups[1]", 12),
+        row("warning", "spec.exemptions.groups[2]", 12),
         row("warning", "spec.limits.deadline", 9),
         row("warning", "spec.exemptions.namespaces", 6),
         row("warning", "spec.exemptions.namespaces[0]", 6),

@@ -56,7 +56,9 @@ fn a_policy_that_loops_in_configure_is_ended() {
 #[test]
 fn a_policy_that_traps_in_configure_is_refused() {
     let error = refused(&misbehave(), json!({"atConfigure": "trap"}));
-    assert!(error.starts_with("configure trapped: "), "{error}");
+    let place = "configure trapped: panicked at tests/guests/misbehave/src/lib.rs:";
+    assert!(error.starts_with(place), "{error}");
+    assert!(error.ends_with(": told to panic"), "{error}");
 }
 
 #[test]
@@ -87,7 +89,7 @@ fn a_policy_that_misbehaves_in_describe_is_refused() {
         error("at-describe:loop  "),
         "describe did not end within 5 s"
     );
-    assert!(error("at-describe:panic ").starts_with("describe trapped: "));
+    assert!(error("at-describe:panic ").starts_with("describe trapped: panicked at "));
     let hogs = error("at-describe:hog   ");
     assert_eq!(
         hogs,
@@ -102,7 +104,7 @@ fn a_policy_that_misbehaves_in_defaults_is_refused() {
         error("at-defaults:loop  "),
         "defaults did not end within 5 s"
     );
-    assert!(error("at-defaults:panic ").starts_with("defaults trapped: "));
+    assert!(error("at-defaults:panic ").starts_with("defaults trapped: panicked at "));
     let hogs = error("at-defaults:hog   ");
     assert_eq!(
         hogs,
@@ -265,7 +267,7 @@ fn a_core_module_is_told_how_to_become_a_component() {
 fn a_component_of_a_foreign_world_is_told_what_it_lacks() {
     let error = refused(EMPTY_COMPONENT, json!({}));
     assert!(
-        error.starts_with("exports no sallyport:policy/policy@0.1.0; it exports nothing"),
+        error.starts_with("exports no sallyport:policy/policy@0.2.0; it exports nothing"),
         "{error}"
     );
 }
@@ -273,7 +275,7 @@ fn a_component_of_a_foreign_world_is_told_what_it_lacks() {
 #[test]
 fn an_import_of_another_function_is_named() {
     let error = refused(
-        &patched("sallyport:policy/log@0.1.0", "wasi:logging/loggers@0.1.0"),
+        &patched("sallyport:policy/log@0.2.0", "wasi:logging/loggers@0.1.0"),
         json!({}),
     );
     assert!(
@@ -286,8 +288,9 @@ fn an_import_of_another_function_is_named() {
 #[test]
 fn another_contract_version_is_refused_with_both_versions() {
     assert_eq!(
-        refused(&patched("@0.1.0", "@0.9.0"), json!({})),
-        "speaks sallyport:policy@0.9.0, but this host speaks 0.1.0; rebuild it with a matching SDK"
+        refused(&patched("@0.2.0", "@0.1.0"), json!({})),
+        "speaks sallyport:policy@0.1.0, but this host speaks 0.2.0; rebuild it with the SDK of \
+         0.2.0: write @0.2.0 after `include sallyport:policy/base` and the other names in its WIT"
     );
 }
 

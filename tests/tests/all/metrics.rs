@@ -55,3 +55,43 @@ async fn a_second_start_shows_that_it_compiled_nothing() {
         );
     }
 }
+
+/// Replicas that serve different sets are told apart by it.
+#[tokio::test]
+async fn the_digest_of_the_served_set_follows_what_decides() {
+    let digest = |text: &str| {
+        let series: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("sallyport_served_set_info{digest=\""))
+            .collect();
+        assert_eq!(series.len(), 1, "{text}");
+        let (digest, value) = series[0].split_once("\"}").expect("one label");
+        assert_eq!(value, " 1");
+        assert!(digest.starts_with("sha256:"), "{digest}");
+        digest.to_owned()
+    };
+    let of = async |spec: serde_json::Value| {
+        let host = Host::start(&misbehaving(&spec)).await;
+        digest(&host.live.metrics_text())
+    };
+    let first = of(json!({})).await;
+    assert_eq!(of(json!({})).await, first, "another replica");
+    let candidate = json!({"candidate": {"settings": {"atConfigure": "accept"}}});
+    assert_eq!(of(candidate).await, first, "it decides nothing");
+    for other in [
+        json!({"mode": "Warn"}),
+        json!({"match": {"excludeNamespaces": ["team-a"]}}),
+        json!({"settings": {"atConfigure": "accept"}}),
+    ] {
+        assert_ne!(of(other.clone()).await, first, "{other}");
+    }
+    // A set that is swapped in replaces the series, and the admin port shows the same digest.
+    let host = Host::start(&misbehaving(&json!({}))).await;
+    let next = Host::start(&misbehaving(&json!({"mode": "Audit"}))).await;
+    host.live.publish(next.live.admission());
+    let now = digest(&host.live.metrics_text());
+    assert_eq!(now, digest(&next.live.metrics_text()));
+    let status = host.live.status();
+    assert_eq!(status.digest, now);
+    assert!(status.lines().contains(&now), "{}", status.lines());
+}

@@ -57,24 +57,20 @@ fn cargo(directory: &Path, arguments: &[&str]) -> Command {
     cargo
 }
 
-#[test]
-fn a_new_policy_builds_and_passes_its_tests_and_its_suite() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let sdk = std::path::absolute(root().join("policy-wasm")).expect("a path");
-    let created = sallyport_in(
-        directory.path(),
-        &[
-            "new",
-            "required-labels",
-            "--sdk",
-            sdk.to_str().expect("UTF-8"),
-        ],
-    );
+/// Runs `sallyport new` in a directory. Panics when it fails.
+fn create(directory: &Path, arguments: &[&str]) {
+    let created = sallyport_in(directory, &[&["new"], arguments].concat());
     assert!(
         created.status.success(),
-        "{}",
+        "{arguments:?}: {}",
         String::from_utf8_lossy(&created.stderr)
     );
+}
+
+#[test]
+fn a_new_policy_builds_with_the_sdk_it_carries_and_passes_its_suite() {
+    let directory = tempfile::tempdir().expect("a directory");
+    create(directory.path(), &["required-labels"]);
     let policy = directory.path().join("required-labels");
     // The versions that this workspace is tested with; nothing is downloaded.
     std::fs::copy(root().join("Cargo.lock"), policy.join("Cargo.lock")).expect("copied");
@@ -94,6 +90,82 @@ fn a_new_policy_builds_and_passes_its_tests_and_its_suite() {
         tested.status.success(),
         "{report}{}",
         String::from_utf8_lossy(&tested.stderr)
+    );
+}
+
+#[test]
+fn an_sdk_elsewhere_is_named_in_the_manifest() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let sdk = std::path::absolute(root().join("policy-wasm")).expect("a path");
+    let sdk = sdk.canonicalize().expect("it is there");
+    let sdk = sdk.to_str().expect("UTF-8");
+    create(directory.path(), &["mine", "--sdk", sdk]);
+    let manifest = directory.path().join("mine/Cargo.toml");
+    let manifest = std::fs::read_to_string(manifest).expect("it was written");
+    assert!(
+        manifest.contains(&format!("sallyport-policy = {{ path = {sdk:?} }}")),
+        "{manifest}"
+    );
+    assert!(!directory.path().join("mine/sdk").exists());
+    let refused = sallyport_in(
+        directory.path(),
+        &["new", "other", "--lang", "c", "--sdk", sdk],
+    );
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        error.contains("--sdk is for --lang rust alone; leave it out"),
+        "{error}"
+    );
+}
+
+/// Runs `make` in a project where no program but make itself and the shell's is installed.
+fn make_without_tools(project: &Path, tools: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("make")
+        .args(arguments)
+        .current_dir(project)
+        .env("PATH", tools)
+        .output()
+        .expect("make is there");
+    assert!(!output.status.success(), "{arguments:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_missing_toolchain_is_one_message_with_the_fix() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let tools = directory.path().join("tools");
+    std::fs::create_dir(&tools).expect("created");
+    for tool in ["make", "sh", "ls", "dirname", "cmp", "mkdir", "touch"] {
+        let path = ["/usr/bin", "/bin"]
+            .map(|place| Path::new(place).join(tool))
+            .into_iter()
+            .find(|path| path.exists());
+        let path = path.unwrap_or_else(|| panic!("{tool} is there"));
+        std::os::unix::fs::symlink(path, tools.join(tool)).expect("linked");
+    }
+    for (language, message) in [
+        ("rust", "cargo is not installed. Install Rust"),
+        ("c", "clang is not installed. Install clang"),
+        ("javascript", "node is not installed. Install Node.js"),
+        ("typescript", "node is not installed. Install Node.js"),
+        ("python", "python3 is not installed. Install Python"),
+        ("cel", "./expressions.wasm is missing"),
+    ] {
+        create(directory.path(), &[language, "--lang", language]);
+        let project = directory.path().join(language);
+        let error = make_without_tools(&project, &tools, &[]);
+        assert!(error.contains(message), "{language}: {error}");
+        let lines = error
+            .lines()
+            .filter(|line| line.contains("installed") || line.contains("missing"));
+        assert_eq!(lines.count(), 1, "{language}: {error}");
+    }
+    let cel = directory.path().join("cel");
+    std::fs::write(cel.join("expressions.wasm"), "").expect("written");
+    let error = make_without_tools(&cel, &tools, &["test"]);
+    assert!(
+        error.contains("sallyport is not installed. Name the program: make test SALLYPORT="),
+        "{error}"
     );
 }
 

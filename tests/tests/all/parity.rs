@@ -46,12 +46,9 @@ pub(crate) fn cases() -> HashMap<String, Vec<Named>> {
 
 pub(crate) fn admission(setup: &Setup) -> Arc<Admission> {
     let load = |source: &Source| {
-        let component = std::fs::read(&source.component).unwrap_or_else(|error| {
-            panic!(
-                "{}: {error}; run `make policies`",
-                source.component.display()
-            )
-        });
+        let file = source.component.as_ref().expect("components are files");
+        let component = std::fs::read(file)
+            .unwrap_or_else(|error| panic!("{}: {error}; run `make policies`", file.display()));
         evaluator::load(&ENGINE, source.manifest.clone(), &component)
             .unwrap_or_else(|error| Policy::broken(source.manifest.clone(), error))
     };

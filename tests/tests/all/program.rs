@@ -202,6 +202,14 @@ impl Starting {
         (status, self.process.log())
     }
 
+    /// Waits until the host serves. Its client trusts the authority in this file, which the host
+    /// writes.
+    pub(crate) fn serving_by(self, ca: &Path) -> Program {
+        self.process.address("serving on https://");
+        let ca = std::fs::read_to_string(ca).expect("it was written before");
+        self.serving(&ca)
+    }
+
     /// Waits until the host serves. Its client trusts this authority.
     pub(crate) fn serving(self, ca: &str) -> Program {
         let Self { process, admin } = self;

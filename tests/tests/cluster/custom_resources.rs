@@ -107,7 +107,17 @@ fn the_api_server_enforces_the_cel_rules_of_the_crd() {
         json!({"module": module, "candidate": {"settings": {}}}),
     )
     .ok();
+    create("p", json!({"module": {"oci": "ghcr.io/acme/p:1.0"}})).ok();
     for (spec, message) in [
+        (
+            json!({"module": {"oci": "acme/p"}}),
+            "spec.module.oci: Invalid value",
+        ),
+        (
+            json!({"module": {"oci": "ghcr.io/acme/p:1.0", "file": "p.wasm"}}),
+            "name one place: file, in the directory of the policies, or oci, in a registry",
+        ),
+        (json!({"module": {}}), "name one place: file"),
         (
             json!({"module": {"file": "../p.wasm"}}),
             "spec.module.file: Invalid value",

@@ -17,4 +17,5 @@ mod registered;
 mod replicas;
 mod runbook;
 mod uninstall;
+mod upgrade;
 mod webhook;

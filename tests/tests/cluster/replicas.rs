@@ -16,14 +16,14 @@ use std::thread;
 
 /// The replicas' current addresses, and the one that gets the next connection first.
 #[derive(Clone)]
-struct Endpoints {
+pub(crate) struct Endpoints {
     replicas: Arc<Mutex<[SocketAddr; 2]>>,
     turn: Arc<AtomicUsize>,
 }
 
 impl Endpoints {
     /// Forwards connections until the test binary ends.
-    fn listen(address: SocketAddr, replicas: [SocketAddr; 2]) -> Self {
+    pub(crate) fn listen(address: SocketAddr, replicas: [SocketAddr; 2]) -> Self {
         let endpoints = Self {
             replicas: Arc::new(Mutex::new(replicas)),
             turn: Arc::default(),
@@ -52,7 +52,7 @@ impl Endpoints {
     }
 
     /// Directs new connections to this replica instead of the one at `place`.
-    fn replace(&self, place: usize, replica: SocketAddr) {
+    pub(crate) fn replace(&self, place: usize, replica: SocketAddr) {
         self.replicas.lock().expect("no panic")[place] = replica;
     }
 }

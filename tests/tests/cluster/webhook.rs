@@ -76,10 +76,13 @@ impl Host {
         } else {
             "--listen 127.0.0.1:0"
         };
-        let arguments = format!(
-            "serve --admin-listen 127.0.0.1:0 --modules target/policies {listen} {certificate} \
-             {flags}"
-        );
+        let modules = if flags.contains("--modules ") {
+            ""
+        } else {
+            "--modules target/policies"
+        };
+        let arguments =
+            format!("serve --admin-listen 127.0.0.1:0 {modules} {listen} {certificate} {flags}");
         let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
         let process = Process::start(&SALLYPORT, cluster.log("sallyport"), &arguments);
         let address = process

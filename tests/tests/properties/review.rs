@@ -114,7 +114,7 @@ impl Request {
 /// A violation without its index, which moves with its neighbours: policy, rule, field, message.
 pub(crate) type ViolationRow = (String, String, String, String);
 
-/// Returns whether the request was allowed, and its sorted violations.
+/// Returns true if the request was allowed, and its sorted violations.
 pub(crate) fn verdict(outcome: &Outcome) -> (bool, Vec<ViolationRow>) {
     let violations = outcome.evaluations.iter().flat_map(|evaluation| {
         let violation = |violation: &Violation| {

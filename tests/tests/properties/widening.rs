@@ -6,7 +6,7 @@
 //! testing: with the keys of an earlier version, the host would keep every one of them.
 
 use crate::review::{Json, Request, VALIDATE};
-use crate::worlds::{RESTRICTED, STRICT, TEAM, World};
+use crate::worlds::{DENIED, DENIED_PORT, RESTRICTED, STRICT, TEAM, World};
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 use sallyport_core::admission::Outcome;
@@ -122,6 +122,8 @@ fn cases() -> Vec<Case> {
     restricted["metadata"]["namespace"] = json!(RESTRICTED);
     let mut out_of_range = service(node_port.clone());
     out_of_range["spec"]["ports"][0]["nodePort"] = json!(31999);
+    let mut denied_port = service(node_port.clone());
+    denied_port["spec"]["ports"][0]["port"] = json!(DENIED_PORT);
     let mut backend = service(node_port.clone());
     backend["metadata"]["labels"]["tier"] = json!("database");
     let mut selectorless = service(node_port);
@@ -230,6 +232,45 @@ fn cases() -> Vec<Case> {
                 "loadBalancerClass": "service.k8s.aws/nlb", "loadBalancerIP": "192.0.2.9",
             }))),
             ways: leads(),
+        },
+        Case {
+            rule: "S17",
+            world: Some("aws-lbc"),
+            old: with_annotation(
+                internal(load_balancer(
+                    json!({"loadBalancerClass": "service.k8s.aws/nlb"}),
+                )),
+                "metallb.io/address-pool",
+                "public",
+            ),
+            ways: and(&[NO_RANGES, ADDED_RANGE]),
+        },
+        Case {
+            rule: "S19",
+            world: None,
+            old: with_annotation(
+                service(json!({"type": "ClusterIP", "selector": {"app": "web"}})),
+                DENIED.0,
+                DENIED.1,
+            ),
+            ways: and(&[
+                ("another type", |s| s["spec"]["type"] = json!("NodePort")),
+                ADDED_IP,
+            ]),
+        },
+        Case {
+            rule: "S20",
+            world: None,
+            old: denied_port,
+            ways: vec![
+                OTHER_TARGET,
+                NAMED_TARGET,
+                OTHER_SELECTOR,
+                UNREADY,
+                other_node_port,
+                ADDED_IP,
+                ALL_NODES,
+            ],
         },
         Case {
             rule: "S15",

@@ -30,6 +30,10 @@ pub(crate) const UNKNOWN: &str = "unheard-of";
 
 /// An annotation that settings accept as internal, besides the controllers' own.
 pub(crate) const EXTRA: (&str, &str) = ("example.com/reach", "inside");
+/// An annotation that settings deny.
+pub(crate) const DENIED: (&str, &str) = ("lb.example.com/denied", "x");
+/// A port that settings deny where it is exposed.
+pub(crate) const DENIED_PORT: u16 = 389;
 /// A class that settings accept as internal.
 pub(crate) const INTERNAL_CLASS: &str = "example.com/internal";
 /// The user who may set the break-glass annotation.
@@ -193,7 +197,7 @@ fn load(mut manifest: Value, set: Set, providers: &[&str]) -> Arc<Policy> {
     }
     let manifest =
         ServicePolicy::from_value(&manifest).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let file = directory().join(&manifest.spec.module.file);
+    let file = directory().join(manifest.spec.module.to_string());
     let component =
         std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     Arc::new(
@@ -243,6 +247,24 @@ fn settings(name: &str, set: Set, providers: &[&str]) -> Option<Value> {
         }
         "status-writes" => json!({"writers": {"users": [WRITER]}}),
         "external-ips" => json!({"allowedCidrs": ["192.0.2.0/24"]}),
+        "loadbalancer-address" => json!({
+            "allowedCidrs": ["192.0.2.0/24"],
+            // The value of switches that name a subnet.
+            "allowedPools": ["true"],
+            "sharing": "sameNamespace",
+        }),
+        // A patch may change what is protected; that is for its author to see.
+        "change-protection" if set == Set::Strict => json!({"mark": "example.com/x"}),
+        "annotations" => json!({
+            "required": [{"key": "example.com/approved-by", "types": ["NodePort"]}],
+            "denied": [{"key": DENIED.0}],
+            "confined": [{"key": "external-dns.alpha.kubernetes.io/hostname",
+                "dnsSuffixes": [".example.com"]}],
+        }),
+        "ports" => json!({
+            "denied": [{"types": ["NodePort", "LoadBalancer"], "ports": [{"from": DENIED_PORT}]}],
+            "mixedProtocols": "deny",
+        }),
         _ => return None,
     })
 }

@@ -3,9 +3,12 @@
 use super::cell;
 use sallyport_facts::addresses::{Checked, NAMES};
 use sallyport_facts::internal::{CONTROLLERS, Controller, Default, Enforces, Switch, When};
+use sallyport_facts::kinds::PRODUCTS;
 use sallyport_facts::nodes::{INFRASTRUCTURE, Serves};
+use sallyport_facts::pools::CHOOSES;
 use sallyport_facts::questions::{Answers, QUESTIONS};
 use sallyport_facts::reads::Reads;
+use sallyport_facts::sharing::{SHARES, With};
 use sallyport_facts::voids::{Cause, VOIDS, Void, Voided};
 use sallyport_facts::{backends, classes, exposing, metadata_services};
 use std::fmt::Write as _;
@@ -19,6 +22,9 @@ pub(super) fn write(page: &mut String) {
     switches(page);
     voids(page);
     addresses(page);
+    names(page);
+    sharing(page);
+    products(page);
     all_classes(page);
     nodes(page);
     exposing_annotations(page);
@@ -221,7 +227,7 @@ fn addresses(page: &mut String) {
     page.push_str(
         "### Annotations that name addresses\n\nAddresses that nothing checks are judged like \
          `spec.externalIPs` (S08), addresses that a pool or an account bounds like \
-         `spec.loadBalancerIP` (S13).\n\n\
+         `spec.loadBalancerIP` (S13, S17).\n\n\
          | controller | annotation | checked against | source |\n|---|---|---|---|\n",
     );
     for row in &NAMES {
@@ -236,6 +242,65 @@ fn addresses(page: &mut String) {
             row.key,
             cell(row.source)
         );
+    }
+    page.push('\n');
+}
+
+fn names(page: &mut String) {
+    page.push_str(
+        "### Annotations that name pools, reserved addresses and networks\n\nThe names are \
+         compared with `allowedPools` of loadbalancer-address (S17), and kept by \
+         change-protection (S18).\n\n\
+         | controller | annotation | names a | source |\n|---|---|---|---|\n",
+    );
+    for row in &CHOOSES {
+        let list = if row.is_list { ", or a list" } else { "" };
+        let _ = writeln!(
+            page,
+            "| `{}` | `{}` | {}{list} | {} |",
+            row.by,
+            row.key,
+            row.origin.text(),
+            cell(row.source)
+        );
+    }
+    page.push('\n');
+}
+
+fn sharing(page: &mut String) {
+    page.push_str(
+        "### Annotations that share an address\n\n\
+         | controller | annotation | with Services | source |\n|---|---|---|---|\n",
+    );
+    for row in &SHARES {
+        let with = match row.with {
+            With::SameValue => "of every namespace with the same value".to_owned(),
+            With::Everybody => "of every namespace that have it".to_owned(),
+            With::Namespace => "of the namespace with the same value".to_owned(),
+            With::NamespaceUnless(across) => {
+                let keys: Vec<_> = across.iter().map(|key| format!("`{key}`")).collect();
+                format!(
+                    "of the namespace with the same value, and of those that {} lists",
+                    keys.join(" or ")
+                )
+            }
+            With::Named => "that the value names as `namespace/name`".to_owned(),
+        };
+        let source = cell(row.source);
+        let _ = writeln!(page, "| `{}` | `{}` | {with} | {source} |", row.by, row.key);
+    }
+    page.push('\n');
+}
+
+fn products(page: &mut String) {
+    page.push_str(
+        "### Annotations that choose the kind of load balancer\n\nBeside the switches and the \
+         adopted load balancers above, these are what change-protection (S18) keeps as \
+         `kind`.\n\n| controller | annotation | source |\n|---|---|---|\n",
+    );
+    for row in &PRODUCTS {
+        let source = cell(row.source);
+        let _ = writeln!(page, "| `{}` | `{}` | {source} |", row.by, row.key);
     }
     page.push('\n');
 }

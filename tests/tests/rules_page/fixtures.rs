@@ -78,7 +78,7 @@ fn about(file: &Path, setup: &Setup) -> String {
             .manifest
             .spec
             .module
-            .file
+            .to_string()
             .trim_end_matches(".wasm")
             .replace('_', "-"),
         _ => HOST.to_owned(),
@@ -87,7 +87,8 @@ fn about(file: &Path, setup: &Setup) -> String {
 
 fn admission(engine: &Arc<Engine>, setup: &Setup) -> Admission {
     let load = |source: &suite::Source| {
-        let component = std::fs::read(&source.component).expect("a component");
+        let file = source.component.as_ref().expect("components are files");
+        let component = std::fs::read(file).expect("a component");
         evaluator::load(engine, source.manifest.clone(), &component)
             .unwrap_or_else(|error| Policy::broken(source.manifest.clone(), error))
     };

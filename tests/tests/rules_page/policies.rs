@@ -66,6 +66,9 @@ Each policy has these fields in its `ServicePolicy`:
     a warning. `Always`: updates are judged like creates |
 | `match` | `namespaceSelector`, `excludeNamespaces`. Services can't be selected by label, \
     because whoever writes a Service writes its labels |
+| `exemptions` | requests that this policy alone is not asked about: `services`, `users`, \
+    `groups`, `serviceAccounts`, as in the HostConfig. The audit log and \
+    `sallyport_policy_exemptions_total` name them |
 | `limits` | `deadline`, `memory` and `output` of one evaluation \
     ([engine.md](engine.md#what-one-evaluation-may-use)) |
 

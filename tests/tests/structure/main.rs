@@ -1,6 +1,7 @@
 //! Checks the source tree against `docs/architecture.md`: dependencies go one way, no two files use
-//! each other, and no line is longer than 100 columns.
+//! each other, no line is longer than 100 columns, and links between pages lead somewhere.
 
+mod links;
 mod uses;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,4 +114,10 @@ fn no_line_is_longer_than_100_columns() {
         }
     }
     assert!(long.is_empty(), "{long:#?}");
+}
+
+#[test]
+fn links_between_pages_lead_to_files_and_headings() {
+    let broken = links::broken(root());
+    assert!(broken.is_empty(), "{broken:#?}");
 }

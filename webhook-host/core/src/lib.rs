@@ -20,6 +20,7 @@ pub mod manifest;
 pub mod policy;
 pub mod printable;
 pub mod report;
+mod schema;
 pub mod service;
 pub mod settings;
 pub mod suite;

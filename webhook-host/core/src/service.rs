@@ -8,16 +8,19 @@
 
 mod aside;
 mod bounds;
+#[cfg(test)]
+mod fields;
 mod managed;
 
 use crate::contract::service::{
-    Ingress, Metadata, Pair, Port, PortStatus, Service, ServiceType, Spec, Status, TargetPort,
+    Condition, Ingress, Metadata, OwnerReference, Pair, Port, PortStatus, Service, ServiceType,
+    SessionAffinityConfig, Spec, Status, TargetPort,
 };
 use crate::decode;
 use crate::excerpt::excerpt;
 use aside::aside;
 use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{self as meta, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use managed::Owned;
 use serde::{Deserialize, Deserializer};
@@ -153,17 +156,39 @@ fn metadata(meta: ObjectMeta) -> Metadata {
         namespace: meta.namespace.unwrap_or_default(),
         labels: pairs(meta.labels),
         annotations: pairs(meta.annotations),
+        uid: present(meta.uid),
+        generation: meta.generation,
+        creation_timestamp: meta.creation_timestamp.map(|time| time.0.to_string()),
         deletion_timestamp: meta.deletion_timestamp.map(|time| time.0.to_string()),
+        finalizers: meta.finalizers.unwrap_or_default(),
+        owner_references: all(meta.owner_references, owner_reference),
+    }
+}
+
+fn owner_reference(reference: meta::OwnerReference) -> OwnerReference {
+    OwnerReference {
+        api_version: reference.api_version,
+        kind: reference.kind,
+        name: reference.name,
+        uid: reference.uid,
+        controller: reference.controller.unwrap_or_default(),
+        block_owner_deletion: reference.block_owner_deletion.unwrap_or_default(),
     }
 }
 
 fn spec(spec: core::ServiceSpec, owned: &Owned) -> Result<Spec, Malformed> {
-    let ports = spec.ports.unwrap_or_default().into_iter();
     Ok(Spec {
         type_: service_type(spec.type_.as_deref())?,
-        ports: ports.map(|port| convert_port(port, owned)).collect(),
+        ports: all(spec.ports, |port| convert_port(port, owned)),
         selector: pairs(spec.selector),
         cluster_ip: present(spec.cluster_ip),
+        cluster_ips: spec.cluster_ips.unwrap_or_default(),
+        ip_families: spec.ip_families.unwrap_or_default(),
+        ip_family_policy: present(spec.ip_family_policy),
+        internal_traffic_policy: present(spec.internal_traffic_policy),
+        session_affinity: present(spec.session_affinity),
+        session_affinity_config: spec.session_affinity_config.map(session_affinity_config),
+        traffic_distribution: present(spec.traffic_distribution),
         external_ips: spec.external_ips.unwrap_or_default(),
         external_name: present(spec.external_name),
         external_traffic_policy_by_client: spec
@@ -215,6 +240,14 @@ fn load_balancer_class(class: Option<String>) -> Result<Option<String>, Malforme
     }
 }
 
+fn session_affinity_config(config: core::SessionAffinityConfig) -> SessionAffinityConfig {
+    SessionAffinityConfig {
+        client_ip_timeout_seconds: config
+            .client_ip
+            .and_then(|client_ip| client_ip.timeout_seconds),
+    }
+}
+
 fn convert_port(port: core::ServicePort, owned: &Owned) -> Port {
     let protocol = port
         .protocol
@@ -235,33 +268,39 @@ fn convert_port(port: core::ServicePort, owned: &Owned) -> Port {
 }
 
 fn status(status: core::ServiceStatus) -> Status {
-    let ingress = status
-        .load_balancer
-        .and_then(|balancer| balancer.ingress)
-        .unwrap_or_default()
-        .into_iter();
+    let ingress = status.load_balancer.and_then(|balancer| balancer.ingress);
     Status {
-        load_balancer_ingress: ingress.map(convert_ingress).collect(),
+        load_balancer_ingress: all(ingress, convert_ingress),
+        conditions: all(status.conditions, condition),
     }
 }
 
 fn convert_ingress(ingress: core::LoadBalancerIngress) -> Ingress {
-    let port = |port: core::PortStatus| PortStatus {
-        port: port.port,
-        protocol: port.protocol,
-        error: present(port.error),
-    };
     Ingress {
         ip: present(ingress.ip),
         hostname: present(ingress.hostname),
         ip_mode: present(ingress.ip_mode),
-        ports: ingress
-            .ports
-            .unwrap_or_default()
-            .into_iter()
-            .map(port)
-            .collect(),
+        ports: all(ingress.ports, |port| PortStatus {
+            port: port.port,
+            protocol: port.protocol,
+            error: present(port.error),
+        }),
     }
+}
+
+fn condition(condition: meta::Condition) -> Condition {
+    Condition {
+        type_: condition.type_,
+        status: condition.status,
+        reason: condition.reason,
+        message: condition.message,
+        observed_generation: condition.observed_generation,
+        last_transition_time: condition.last_transition_time.0.to_string(),
+    }
+}
+
+fn all<T, U>(list: Option<Vec<T>>, convert: impl FnMut(T) -> U) -> Vec<U> {
+    list.unwrap_or_default().into_iter().map(convert).collect()
 }
 
 /// The API server treats an empty text like an absent one.
@@ -341,6 +380,68 @@ mod tests {
         let deep = format!("{{\"spec\": {}{}}}", "[".repeat(10_000), "]".repeat(10_000));
         let text = parse(&deep).expect_err("deep").to_string();
         assert!(text.contains("recursion limit"), "{text}");
+    }
+
+    #[test]
+    fn every_field_arrives() {
+        let value = json!({
+            "metadata": {"uid": "u", "generation": 3, "creationTimestamp": "2026-01-01T00:00:00Z",
+                "finalizers": ["example.com/mine"],
+                "ownerReferences": [{"apiVersion": "example.com/v1", "kind": "Gateway",
+                    "name": "g", "uid": "v", "controller": true}]},
+            "spec": {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1", "fd00::1"],
+                "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "PreferDualStack",
+                "internalTrafficPolicy": "Local", "sessionAffinity": "ClientIP",
+                "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 10}},
+                "trafficDistribution": "PreferSameZone"},
+            "status": {"conditions": [{"type": "t", "status": "True", "reason": "r",
+                "message": "m", "observedGeneration": 2,
+                "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+                "loadBalancer": {"ingress": [{"ip": "192.0.2.1", "ipMode": "Proxy",
+                    "ports": [{"port": 80, "protocol": "TCP", "error": "e"}]}]}},
+        });
+        let Service {
+            metadata,
+            spec,
+            status,
+            ..
+        } = parse(&value.to_string()).expect("valid");
+        assert_eq!(metadata.uid.as_deref(), Some("u"));
+        assert_eq!(metadata.generation, Some(3));
+        assert_eq!(
+            metadata.creation_timestamp.as_deref(),
+            Some("2026-01-01T00:00:00Z")
+        );
+        assert_eq!(metadata.finalizers, ["example.com/mine"]);
+        let owner = OwnerReference {
+            api_version: "example.com/v1".to_owned(),
+            kind: "Gateway".to_owned(),
+            name: "g".to_owned(),
+            uid: "v".to_owned(),
+            controller: true,
+            block_owner_deletion: false,
+        };
+        assert_eq!(metadata.owner_references, [owner]);
+        assert_eq!(spec.cluster_ips, ["10.0.0.1", "fd00::1"]);
+        assert_eq!(spec.ip_families, ["IPv4", "IPv6"]);
+        assert_eq!(spec.ip_family_policy.as_deref(), Some("PreferDualStack"));
+        assert_eq!(spec.internal_traffic_policy.as_deref(), Some("Local"));
+        assert_eq!(spec.session_affinity.as_deref(), Some("ClientIP"));
+        let config = spec.session_affinity_config.expect("given");
+        assert_eq!(config.client_ip_timeout_seconds, Some(10));
+        assert_eq!(spec.traffic_distribution.as_deref(), Some("PreferSameZone"));
+        let condition = Condition {
+            type_: "t".to_owned(),
+            status: "True".to_owned(),
+            reason: "r".to_owned(),
+            message: "m".to_owned(),
+            observed_generation: Some(2),
+            last_transition_time: "2026-01-01T00:00:00Z".to_owned(),
+        };
+        assert_eq!(status.conditions, [condition]);
+        let ingress = &status.load_balancer_ingress[0];
+        assert_eq!(ingress.ip_mode.as_deref(), Some("Proxy"));
+        assert_eq!(ingress.ports[0].error.as_deref(), Some("e"));
     }
 
     #[test]

@@ -8,6 +8,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// The largest component that is snapshotted for a suite. Compiling it takes a fraction of a
+/// second. One of Python takes 15 s, and each case with settings of its own would wait for that.
+const SNAPSHOTTED_FOR_SUITES: Bytes = Bytes::new(1 << 20);
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cache")]
 pub(super) struct CacheArgs {
@@ -30,12 +34,37 @@ impl CacheArgs {
 
     /// An engine for a command that asks one policy at a time.
     pub(super) fn engine(&self) -> Result<Arc<Engine>> {
+        self.engine_with(EngineConfig::default())
+    }
+
+    /// An engine for suites, which load one component with many settings.
+    pub(super) fn engine_for_suites(&self) -> Result<Arc<Engine>> {
+        self.engine_with(EngineConfig {
+            snapshotted: Some(SNAPSHOTTED_FOR_SUITES),
+            ..EngineConfig::default()
+        })
+    }
+
+    fn engine_with(&self, config: EngineConfig) -> Result<Arc<Engine>> {
         let config = EngineConfig {
             concurrency: 1,
             cache: self.open()?,
-            ..EngineConfig::default()
+            ..config
         };
         Ok(Arc::new(Engine::new(&config)?))
+    }
+
+    /// The directory for what was pulled from registries: below `--cache-dir`, or beside the default
+    /// one.
+    pub(super) fn registry_directory(&self) -> Option<PathBuf> {
+        if self.no_cache {
+            return None;
+        }
+        if let Some(directory) = &self.cache_dir {
+            return Some(directory.join("registry"));
+        }
+        let compiled = default_directory(|name| std::env::var_os(name))?;
+        Some(compiled.with_file_name("registry"))
     }
 
     /// The cache that was asked for. Without a home there is no default one, and all the same no

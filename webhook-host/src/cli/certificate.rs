@@ -67,7 +67,7 @@ pub(super) struct CertificateArgs {
 }
 
 impl CertificateArgs {
-    /// Returns whether only clients that show a certificate are let in.
+    /// Returns true if only clients that show a certificate are let in.
     pub(super) fn knows_clients(&self) -> bool {
         self.client_ca.is_some()
     }

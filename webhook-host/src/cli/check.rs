@@ -3,6 +3,7 @@
 use super::cache::CacheArgs;
 use super::inputs::{PathArgs, PolicyArgs};
 use super::output::{DetailArgs, FindingsFormat, Progress, note, print};
+use super::registry::RegistryArgs;
 use crate::manifests;
 use crate::sources::load;
 use anyhow::bail;
@@ -36,7 +37,7 @@ pub(super) struct CheckArgs {
     /// repeated.
     #[arg(long, value_name = "FILE|DIR")]
     old: Vec<PathBuf>,
-    /// Who applies the manifests [default: a user without special rights].
+    /// The user who applies the manifests [default: a user without special rights].
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// A group of that user, beside system:authenticated. May be repeated.
@@ -53,6 +54,8 @@ pub(super) struct CheckArgs {
     /// Format of the report.
     #[arg(long, short, value_enum, default_value_t = FindingsFormat::Text)]
     output: FindingsFormat,
+    #[command(flatten)]
+    registry: RegistryArgs,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -84,7 +87,9 @@ Exit code: 0 clean, 1 violations (with --strict also warnings), 2 something coul
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = load::host_config(args.policies.config())?;
     let files = args.policies.files()?;
-    let policies = load::sound_policies(&args.cache.engine()?, &files)?;
+    let engine = args.cache.engine()?;
+    let session = args.registry.session(&args.cache, &config)?;
+    let policies = load::sound_policies(&files.loader(&engine, &session), &files.manifests)?;
     let mut manifests = manifests::read(&args.paths.all(), &args.exclude);
     if manifests.services.is_empty() && manifests.unread.is_empty() && !args.allow_empty {
         bail!(
@@ -153,6 +158,7 @@ fn user(args: &CheckArgs) -> User {
     User {
         username: args.user.clone().unwrap_or(default.username),
         groups,
+        ..User::default()
     }
 }
 

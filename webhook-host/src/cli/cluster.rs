@@ -22,12 +22,13 @@ pub(super) struct ClusterArgs {
     /// modules lie in --modules
     #[arg(long, requires = "cluster")]
     policies_from_cluster: bool,
-    /// How long the start waits for the first lists. After that it serves on with what is missing
+    /// Time that the start waits for the first lists. After that it serves on with what is missing
     /// unknown to policies, or with --strict ends
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = short_time,
         requires = "cluster")]
     cluster_wait: Duration,
-    /// How often this replica writes into the status of ServicePolicies how often they were asked
+    /// Interval at which this replica writes counts of evaluations into the status of
+    /// ServicePolicies
     // For tests of the program, which can't wait for minutes.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = short_time,
         requires = "policies_from_cluster", hide = true)]

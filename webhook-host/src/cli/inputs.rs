@@ -1,10 +1,13 @@
 //! Arguments that several commands share: which files they read, and which policies they ask.
 
+use crate::engine::Engine;
+use crate::registry::Session;
 use crate::shipped;
-use crate::sources::load::PolicyFiles;
+use crate::sources::load::Loader;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Files and directories to read, by position or as kubectl has it with `-f`.
 #[derive(Debug, Args)]
@@ -86,6 +89,33 @@ impl PolicyArgs {
 
     /// The manifests of another directory, with the same modules.
     pub(super) fn files_in(&self, directory: &Path) -> PolicyFiles {
-        PolicyFiles::new(directory, self.modules.as_deref())
+        let modules = self.modules.as_deref().unwrap_or(directory);
+        PolicyFiles {
+            manifests: directory.to_owned(),
+            modules: modules.to_owned(),
+        }
+    }
+}
+
+/// The directories that policies are loaded from.
+#[derive(Debug, Clone)]
+pub(super) struct PolicyFiles {
+    /// The directory of manifests.
+    pub(super) manifests: PathBuf,
+    /// The directory of the components that they name by file.
+    modules: PathBuf,
+}
+
+impl PolicyFiles {
+    pub(super) fn loader<'a>(
+        &'a self,
+        engine: &'a Arc<Engine>,
+        session: &'a Session,
+    ) -> Loader<'a> {
+        Loader {
+            engine,
+            modules: &self.modules,
+            session,
+        }
     }
 }

@@ -6,11 +6,13 @@ use super::cache::CacheArgs;
 use super::output::TextFormat;
 use super::output::print;
 use super::output::print_json;
+use super::registry::RegistryArgs;
 use crate::evaluator;
 use crate::report;
 use crate::sources::load;
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
+use sallyport_core::manifest::{HostConfigSpec, Mode, Reference};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,8 +22,11 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct InspectArgs {
-    /// The component.
-    #[arg(value_name = "X.wasm", required_unless_present = "live")]
+    /// The component: a file, or an artefact of a registry (oci://registry/repository:tag).
+    #[arg(
+        value_name = "X.wasm|oci://REFERENCE",
+        required_unless_present = "live"
+    )]
     component: Option<PathBuf>,
     /// The admin address of a running host, such as 127.0.0.1:8081.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "component")]
@@ -30,6 +35,8 @@ pub(super) struct InspectArgs {
     #[arg(long, short, value_enum, default_value_t = TextFormat::Text)]
     output: TextFormat,
     #[command(flatten)]
+    registry: RegistryArgs,
+    #[command(flatten)]
     cache: CacheArgs,
 }
 
@@ -37,6 +44,7 @@ const EXAMPLES: &str = "\
 Examples:
   sallyport inspect target/policies/nodeport_range.wasm
   sallyport inspect policy.wasm --output json | jq .settings     # JSON Schema of spec.settings
+  sallyport inspect oci://ghcr.io/acme/nodeport-range:1.2.0
   sallyport inspect --live 127.0.0.1:8081";
 
 /// Runs the subcommand.
@@ -47,7 +55,7 @@ Examples:
 pub(super) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     match (&args.live, &args.component) {
         (Some(url), _) => host(url, args.output),
-        (None, Some(file)) => component(file, &args.cache, args.output),
+        (None, Some(place)) => component(args, place),
         (None, None) => bail!("name a component, or a running host with --live"),
     }
 }
@@ -61,15 +69,27 @@ fn host(url: &str, output: TextFormat) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn component(file: &Path, cache: &CacheArgs, output: TextFormat) -> anyhow::Result<ExitCode> {
-    let path = file.display();
-    let bytes =
-        load::module_bytes(file).map_err(|problem| anyhow!("{path}: can't be read: {problem}"))?;
-    let inspection = evaluator::inspect(&*cache.engine()?, &bytes)
+fn component(args: &InspectArgs, place: &Path) -> anyhow::Result<ExitCode> {
+    let path = place.display();
+    let bytes = match place.to_str().and_then(|text| text.strip_prefix("oci://")) {
+        Some(reference) => pulled(args, reference)?,
+        None => load::module_bytes(place)
+            .map_err(|problem| anyhow!("{path}: can't be read: {problem}"))?,
+    };
+    let inspection = evaluator::inspect(&*args.cache.engine()?, &bytes)
         .with_context(|| format!("{path}: can't serve as a policy"))?;
-    match output {
+    match args.output {
         TextFormat::Text => print(&sallyport_core::report::inspection::text(&inspection))?,
         TextFormat::Json => print_json(&inspection)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn pulled(args: &InspectArgs, reference: &str) -> anyhow::Result<Vec<u8>> {
+    let reference: Reference = reference
+        .parse()
+        .map_err(|problem: String| anyhow!(problem))?;
+    let config = HostConfigSpec::default();
+    let session = args.registry.session(&args.cache, &config)?;
+    Ok(session.pull(&reference, Mode::Audit)?.component)
 }

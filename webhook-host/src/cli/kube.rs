@@ -17,8 +17,8 @@ const REQUEST: Duration = Duration::from_secs(10);
 #[command(next_help_heading = "Cluster")]
 #[group(skip)]
 pub(super) struct KubeArgs {
-    /// How to reach the API server [default: the Pod's service account, or else KUBECONFIG or
-    /// ~/.kube/config]
+    /// Kubeconfig file with which to reach the API server [default: the Pod's service account, or
+    /// else KUBECONFIG or ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig [default: its current one]
@@ -27,7 +27,7 @@ pub(super) struct KubeArgs {
 }
 
 impl KubeArgs {
-    /// Returns whether the command line names a way to the API server.
+    /// Returns true if the command line names a way to the API server.
     pub(super) fn are_given(&self) -> bool {
         self.kubeconfig.is_some() || self.context.is_some()
     }

@@ -4,8 +4,9 @@
 use super::cache::CacheArgs;
 use super::inputs::PathArgs;
 use super::output::{DetailArgs, FindingsFormat, print};
+use super::registry::RegistryArgs;
 use crate::lint;
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use sallyport_core::report;
 use sallyport_core::report::check::CheckReport;
@@ -37,6 +38,8 @@ pub(super) struct LintArgs {
     #[arg(long, short, value_enum, default_value_t = FindingsFormat::Text)]
     output: FindingsFormat,
     #[command(flatten)]
+    registry: RegistryArgs,
+    #[command(flatten)]
     cache: CacheArgs,
 }
 
@@ -56,11 +59,19 @@ Exit code: 0 clean, 1 errors (with --strict also warnings), 2 something can't be
 ///
 /// # Errors
 ///
-/// When the engine can't start, or there is nothing to check.
+/// When the engine can't start, the modules' directory can't be read, or there is nothing to check.
 pub(super) fn run(args: &LintArgs) -> Result<ExitCode> {
+    if let Some(directory) = &args.modules {
+        // Otherwise each policy would say so.
+        let shown = directory.display();
+        std::fs::read_dir(directory).with_context(|| {
+            format!("can't read the directory of modules, {shown}; name another one with --modules")
+        })?;
+    }
     let report = lint::lint(
         args.cache.engine()?,
         args.modules.clone(),
+        args.registry.of_command(Some(&args.cache))?,
         &args.paths.all(),
     );
     if report.subjects.is_empty() {

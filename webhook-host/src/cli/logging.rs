@@ -7,10 +7,10 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Log")]
 pub(super) struct Logging {
-    /// How log lines are written
+    /// Format of log lines
     #[arg(long, value_enum, default_value_t = Format::Text)]
     log_format: Format,
-    /// What is logged: error, warn, info, debug or trace, also per module
+    /// Levels that are logged: error, warn, info, debug or trace, also per module
     /// (`info,sallyport::server=debug`)
     #[arg(
         long,

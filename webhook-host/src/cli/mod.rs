@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, and the only place that wires things, reads files and
 //! looks at the environment.
 
+mod bench;
 mod cache;
 #[cfg(unix)]
 mod certificate;
@@ -15,24 +16,31 @@ mod inputs;
 mod inspect;
 mod kube;
 mod lint;
+mod load;
 mod logging;
 mod new;
 #[cfg(not(unix))]
 mod no_serve;
 mod output;
-#[cfg(unix)]
+mod pull;
+mod push;
 mod quantity;
 #[cfg(unix)]
 mod record;
 #[cfg(unix)]
 mod register;
+mod registry;
 mod removal;
 mod replay;
+mod save;
+mod schema;
 #[cfg(unix)]
 mod self_managed;
 #[cfg(unix)]
 mod serve;
+mod sign;
 mod test;
+mod verify;
 mod webhooks;
 
 use clap::builder::StyledStr;
@@ -82,6 +90,7 @@ enum Command {
     #[command(hide = true)]
     Serve(no_serve::Serve),
     Test(test::TestArgs),
+    Bench(bench::BenchArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Inspect(inspect::InspectArgs),
@@ -89,8 +98,15 @@ enum Command {
     Lint(lint::LintArgs),
     Doctor(doctor::DoctorArgs),
     Crd(crd::CrdArgs),
+    Schema(schema::SchemaArgs),
     New(new::NewArgs),
     Replay(replay::ReplayArgs),
+    Push(push::PushArgs),
+    Pull(pull::PullArgs),
+    Save(save::SaveArgs),
+    Load(load::LoadArgs),
+    Sign(sign::SignArgs),
+    Verify(verify::VerifyArgs),
     Completions(completions::CompletionsArgs),
     #[command(hide = true)]
     Man(completions::ManArgs),
@@ -145,6 +161,7 @@ impl Cli {
         let result = match self.command {
             Command::Serve(serve) => serve.run(),
             Command::Test(args) => test::run(&args),
+            Command::Bench(args) => bench::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Inspect(args) => inspect::run(&args),
@@ -152,8 +169,15 @@ impl Cli {
             Command::Lint(args) => lint::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Crd(args) => crd::run(&args),
+            Command::Schema(args) => schema::run(&args),
             Command::New(args) => new::run(&args),
             Command::Replay(args) => replay::run(&args),
+            Command::Push(args) => push::run(&args),
+            Command::Pull(args) => pull::run(&args),
+            Command::Save(args) => save::run(&args),
+            Command::Load(args) => load::run(&args),
+            Command::Sign(args) => sign::run(&args),
+            Command::Verify(args) => verify::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Man(args) => completions::man(&args),
         };

@@ -1,20 +1,29 @@
-//! `sallyport new`: a policy crate that builds, with manifest, suite and README.
+//! `sallyport new`: a project that builds, with manifest, suite, Makefile and README.
+//!
+//! It works offline: the program carries the contract and the SDK along (`build.rs`), and a project
+//! gets a copy of what its language needs.
+
+mod language;
 
 use super::output::print;
 use anyhow::{Context as _, bail};
 use clap::Args;
+use language::Language;
 use sallyport_core::manifest::is_label;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Create a policy: a crate of its own with settings, a manifest and a test suite.
+/// Create a policy: a project with settings, a manifest, a test suite and a Makefile.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct NewArgs {
-    /// Name of policy, crate and directory: lower-case words with '-' between them.
+    /// Name of policy, project and directory: lower-case words with '-' between them.
     name: String,
-    /// The SDK's source, policy-wasm in a clone of Sallyport [default: the released crate].
+    /// The language of the policy.
+    #[arg(long, value_name = "LANGUAGE", value_enum, default_value_t = Language::Rust)]
+    lang: Language,
+    /// For Rust: the SDK's source, policy-wasm in a clone of Sallyport [default: a copy in sdk/].
     #[arg(long, value_name = "PATH")]
     sdk: Option<PathBuf>,
     /// Where to create it [default: ./NAME].
@@ -24,26 +33,14 @@ pub(super) struct NewArgs {
 
 const EXAMPLES: &str = "\
 Example:
-  sallyport new required-labels --sdk ~/src/sallyport/policy-wasm
+  sallyport new required-labels --lang javascript
   cd required-labels
-  cargo test
-  cargo build --release --target wasm32-unknown-unknown
-  sallyport test .";
+  make test
 
-/// Path and template of each file.
-const FILES: [(&str, &str); 8] = [
-    ("Cargo.toml", include_str!("new/Cargo.toml.txt")),
-    (".cargo/config.toml", include_str!("new/config.toml.txt")),
-    (".gitignore", "/target\n"),
-    ("policy.wit", include_str!("new/policy.wit.txt")),
-    ("src/lib.rs", include_str!("new/lib.rs.txt")),
-    ("policy.yaml", include_str!("new/policy.yaml.txt")),
-    ("suite.yaml", include_str!("new/suite.yaml.txt")),
-    ("README.md", include_str!("new/README.md.txt")),
-];
+`make` builds the component, and says what it needs. Each project has a README.md.";
 
-/// Words that cargo, Rust or WIT keep for themselves.
-const RESERVED: [&str; 33] = [
+/// Words that cargo, Rust or WIT keep for themselves, and the name of a module in each project.
+const RESERVED: [&str; 34] = [
     "as",
     "async",
     "await",
@@ -63,6 +60,7 @@ const RESERVED: [&str; 33] = [
     "mod",
     "option",
     "package",
+    "policy",
     "record",
     "resource",
     "result",
@@ -94,19 +92,15 @@ pub(super) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     if directory.exists() {
         bail!("{shown} exists already; choose another name, or another place with --path");
     }
-    let sdk = sdk(args.sdk.as_deref())?;
-    for (path, template) in FILES {
+    let sdk = sdk(args)?;
+    for (path, text) in args.lang.files(&args.name, sdk.as_deref()) {
         let file = directory.join(path);
         let parent = file.parent().unwrap_or(&directory);
         fs::create_dir_all(parent)
             .with_context(|| format!("{}: can't be created", parent.display()))?;
-        fs::write(&file, fill(template, &args.name, &sdk))
-            .with_context(|| format!("{}: can't be written", file.display()))?;
+        fs::write(&file, text).with_context(|| format!("{}: can't be written", file.display()))?;
     }
-    print(&format!(
-        "created {shown}; next: cd {shown} && cargo build --release --target \
-         wasm32-unknown-unknown && sallyport test .\n"
-    ))?;
+    print(&format!("created {shown}; next: cd {shown} && make test\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -120,16 +114,19 @@ fn check_name(name: &str) -> anyhow::Result<()> {
         );
     }
     if RESERVED.contains(&name) {
-        bail!("{name:?} is a reserved word of Rust or WIT; use two words, such as my-{name}");
+        bail!("{name:?} is reserved; use two words, such as my-{name}");
     }
     Ok(())
 }
 
-/// The dependency on `sallyport-policy`, as Cargo.toml writes it.
-fn sdk(path: Option<&Path>) -> anyhow::Result<String> {
-    let Some(path) = path else {
-        return Ok(format!("{:?}", env!("CARGO_PKG_VERSION")));
+/// Returns the dependency on the SDK that `--sdk` names, as Cargo.toml writes it.
+fn sdk(args: &NewArgs) -> anyhow::Result<Option<String>> {
+    let Some(path) = &args.sdk else {
+        return Ok(None);
     };
+    if args.lang != Language::Rust {
+        bail!("--sdk is for --lang rust alone; leave it out");
+    }
     let shown = path.display();
     let advice = "name the folder policy-wasm in a clone of Sallyport";
     let manifest = fs::read_to_string(path.join("Cargo.toml"))
@@ -140,21 +137,8 @@ fn sdk(path: Option<&Path>) -> anyhow::Result<String> {
     let path = path
         .canonicalize()
         .with_context(|| format!("--sdk {shown}"))?;
-    Ok(format!("{{ path = {:?} }}", path.display().to_string()))
-}
-
-fn fill(template: &str, name: &str, sdk: &str) -> String {
-    template
-        .replace("{{name}}", name)
-        .replace("{{crate}}", &name.replace('-', "_"))
-        .replace("{{type}}", &type_name(name))
-        .replace("{{sdk}}", sdk)
-}
-
-/// `required-labels` is `RequiredLabels`.
-fn type_name(name: &str) -> String {
-    let capital = |word: &str| format!("{}{}", word[..1].to_uppercase(), &word[1..]);
-    name.split('-').map(capital).collect()
+    let path = path.display().to_string();
+    Ok(Some(format!("{{ path = {path:?} }}")))
 }
 
 #[cfg(test)]
@@ -178,6 +162,7 @@ mod tests {
             "ä",
             "../x",
             "world",
+            "policy",
             &"a".repeat(64),
         ] {
             assert!(check_name(name).is_err(), "{name}");

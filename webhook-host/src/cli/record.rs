@@ -20,7 +20,7 @@ pub(super) struct RecordArgs {
     /// Size from which on the file becomes FILE.1, FILE.1 becomes FILE.2, and so on
     #[arg(long, value_name = "SIZE", default_value = "64Mi", requires = "record")]
     record_max_size: Bytes,
-    /// How many of these older files are kept
+    /// Number of these older files that are kept
     #[arg(long, value_name = "N", default_value_t = 4, requires = "record",
         value_parser = clap::value_parser!(u32).range(..=MAX_KEPT))]
     record_keep: u32,

@@ -44,7 +44,7 @@ pub(super) struct RegisterArgs {
     #[arg(long, alias = "register-url", value_name = "URL", requires = "register",
         conflicts_with_all = ["service_port", "self_managed_certificate"])]
     webhook_url: Option<BaseUrl>,
-    /// What becomes of a request when the validating webhook does not answer
+    /// Effect on a request when the validating webhook does not answer
     #[arg(long, value_enum, default_value_t = FailurePolicy::Fail, requires = "register")]
     failure_policy: FailurePolicy,
     /// Judge kube-system, too, unless the HostConfig exempts it

@@ -3,6 +3,7 @@
 use super::cache::CacheArgs;
 use super::inputs::PolicyArgs;
 use super::output::{TextFormat, print};
+use super::registry::RegistryArgs;
 use crate::record::Record;
 use crate::replay::{Difference, Lines, Replayer};
 use crate::report;
@@ -46,6 +47,8 @@ pub(super) struct ReplayArgs {
     #[arg(long, short, value_enum, default_value_t = TextFormat::Text)]
     output: TextFormat,
     #[command(flatten)]
+    registry: RegistryArgs,
+    #[command(flatten)]
     cache: CacheArgs,
 }
 
@@ -71,17 +74,22 @@ Exit code: 0 no differences, 1 some, or some reviews can't be repeated, 2 nothin
 ///
 /// When policies, configuration or a log can't be read, or no line of the logs holds a review.
 pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
-    let exemptions = load::host_config(args.policies.config())?.exemptions;
+    let config = load::host_config(args.policies.config())?;
+    let session = args.registry.session(&args.cache, &config)?;
+    let exemptions = config.exemptions;
     let engine = args.cache.engine()?;
     let files = args.policies.files()?;
     let next = match args.candidates {
-        true => load::promoted(&engine, &files)?,
-        false => load::policies(&engine, &files, &[])?,
+        true => load::promoted(&files.loader(&engine, &session), &files.manifests)?,
+        false => load::policies(&files.loader(&engine, &session), &files.manifests, &[])?,
     };
     let against = args
         .against
         .as_deref()
-        .map(|directory| load::policies(&engine, &args.policies.files_in(directory), &[]))
+        .map(|directory| {
+            let files = args.policies.files_in(directory);
+            load::policies(&files.loader(&engine, &session), &files.manifests, &[])
+        })
         .transpose()?;
     let replayer = |policies| replayer(policies, &exemptions);
     let replay = Replay {

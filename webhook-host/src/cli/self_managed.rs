@@ -46,11 +46,11 @@ pub(super) struct SelfManagedArgs {
         requires = "called"
     )]
     webhook_configuration: String,
-    /// How long a certificate lives. It is renewed at two thirds of that
+    /// Lifetime of a certificate. It is renewed at two thirds of that
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = lifetime,
         requires = "self_managed_certificate")]
     certificate_lifetime: Duration,
-    /// How long an authority lives, at least three times as long as a certificate. The next one is
+    /// Lifetime of an authority, at least three times as long as a certificate. The next one is
     /// made at two thirds of that
     #[arg(long, value_name = "TIME", default_value = "365d", value_parser = lifetime,
         requires = "self_managed_certificate")]

@@ -9,14 +9,15 @@ use super::logging::Logging;
 use super::quantity::{body_size, drain_time, short_time};
 use super::record::RecordArgs;
 use super::register::{RegisterArgs, Registering};
+use super::registry::RegistryArgs;
 use crate::engine::{Engine, EngineConfig};
 use crate::live::Live;
 use crate::server::{self, Admin, Drain, Extras, Limits, Server};
-use crate::sources::custom;
+use crate::sources::custom::Check;
 use crate::sources::load;
-use crate::sources::reload::Reloader;
+use crate::sources::reload::{Reloader, retry_pause};
 use crate::sources::source::{Set, Source};
-use crate::sources::watch::Ask;
+use crate::sources::watch::{Ask, Fingerprint};
 use crate::write_gate::WriteGate;
 use anyhow::{Context as _, Result, bail};
 use clap::{ArgGroup, Args};
@@ -53,15 +54,15 @@ pub(super) struct Serve {
     /// it, such a policy fails each review as its failurePolicy says
     #[arg(long)]
     strict: bool,
-    /// How often --policies, --config and the cluster's ServicePolicies are looked at. What has
-    /// changed is loaded, tested and swapped in as a whole; files once they stand still from one
+    /// Interval at which --policies, --config and the cluster's ServicePolicies are looked at.
+    /// Changes are loaded, tested and swapped in as a whole; files once they stand still from one
     /// look to the next, and refused as a whole when one is broken. SIGHUP does the same at once
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = short_time)]
     watch_interval: Duration,
     /// Don't look; reload on SIGHUP alone
     #[arg(long, conflicts_with = "watch_interval")]
     no_watch: bool,
-    /// Address of the webhook
+    /// Address of the webhook; [::]:8443 is every address, of IPv4 as well
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
     /// Address of probes, metrics and the list of live policies
@@ -77,18 +78,20 @@ pub(super) struct Serve {
     register: RegisterArgs,
     #[command(flatten)]
     bounds: Bounds,
-    /// How long the host serves on after SIGTERM, while /readyz fails, so that the cluster stops
+    /// Time that the host serves on after SIGTERM, while /readyz fails, so that the cluster stops
     /// sending requests. Clients that keep their connections are asked to reconnect meanwhile.
     /// SIGINT (Ctrl-C) does not wait
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = drain_time,
         help_heading = "Drain")]
     drain_delay: Duration,
-    /// How long requests may still take after that
+    /// Time that requests may still take after that
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = drain_time,
         help_heading = "Drain")]
     drain_timeout: Duration,
     #[command(flatten)]
     record: RecordArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
     #[command(flatten)]
     cache: CacheArgs,
     #[command(flatten)]
@@ -106,13 +109,13 @@ Examples:
     sallyport serve --policies policies/presets/baseline --modules target/policies --self-signed
 
   In a cluster, with cert-manager's Secret mounted:
-    sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
-      --admin-listen 0.0.0.0:8081 --cluster --tls-cert /tls/tls.crt \\
+    sallyport serve --policies /policies --config /config/host.yaml --listen '[::]:8443' \\
+      --admin-listen '[::]:8081' --cluster --tls-cert /tls/tls.crt \\
       --tls-key /tls/tls.key --log-format json
 
   In a cluster, with a certificate that the replicas make and renew themselves:
-    sallyport serve --policies /policies --config /config/host.yaml --listen 0.0.0.0:8443 \\
-      --admin-listen 0.0.0.0:8081 --cluster --self-managed-certificate --log-format json";
+    sallyport serve --policies /policies --config /config/host.yaml --listen '[::]:8443' \\
+      --admin-listen '[::]:8081' --cluster --self-managed-certificate --log-format json";
 
 /// The limits of a server. Requests and connections beyond them are refused with 503 and
 /// Retry-After, wait in the kernel's queue, or are closed; then the webhook's failurePolicy
@@ -220,11 +223,15 @@ impl Serve {
             manifests: self.policies.directory().map(Path::to_owned),
             modules,
             config,
+            registry: self.registry.of_host(&self.cache),
             watchers,
         };
-        let (seen, set) = source.settled(|| source.read(None));
+        let (mut seen, set) = source.settled(|| source.read(None));
         let Set {
-            admission, custom, ..
+            admission,
+            custom,
+            unreached,
+            ..
         } = set?;
         let policies: Vec<_> = admission
             .policies()
@@ -247,14 +254,7 @@ impl Serve {
             .map(|watchers| Arc::clone(watchers.watched()));
         let live = Live::new(Arc::new(admission), watched);
         live.watch_engine(Arc::clone(&source.engine));
-        match source.self_test() {
-            Err(error) if self.strict => return Err(error),
-            Err(error) => {
-                tracing::error!("the policies serve all the same, without --strict: {error:#}");
-                live.note_load_error(format!("{error:#}"));
-            }
-            Ok(()) => {}
-        }
+        live.watch_registry(Arc::clone(&source.registry));
         let admin = Admin::new(Arc::clone(&live));
         let admin_listener = listen(self.admin_listen, "--admin-listen")?;
         tracing::info!(
@@ -264,6 +264,17 @@ impl Serve {
         admin
             .serve(admin_listener)
             .context("can't start the admin server")?;
+        if !unreached.is_empty() {
+            seen = await_registries(&source, &live, unreached)?;
+        }
+        match source.self_test() {
+            Err(error) if self.strict => return Err(error),
+            Err(error) => {
+                tracing::error!("the policies serve all the same, without --strict: {error:#}");
+                live.note_load_error(format!("{error:#}"));
+            }
+            Ok(()) => {}
+        }
         if let Some(watchers) = &source.watchers {
             self.cluster.wait(watchers, self.strict)?;
             self.cluster.count(watchers, &live);
@@ -272,12 +283,14 @@ impl Serve {
         // Last of all: a start that fails must not replace the authority that a running host's
         // clients trust.
         let recorder = self.record.start(&live)?;
-        let check = custom::check(
-            Arc::clone(&source.engine),
-            source.modules.clone(),
-            source.manifests.clone(),
-            Arc::clone(&live),
-        );
+        let check = Check {
+            engine: Arc::clone(&source.engine),
+            modules: source.modules.clone(),
+            manifests: source.manifests.clone(),
+            config: source.config.clone(),
+            registry: Arc::clone(&source.registry),
+            live: Arc::clone(&live),
+        };
         let interval = (!self.no_watch).then_some(self.watch_interval);
         let registering = self.register.prepare(
             &self.kube,
@@ -293,7 +306,7 @@ impl Serve {
             .bounds
             .limits(workers, self.certificate.knows_clients());
         let extras = Extras {
-            check: Some(Arc::new(check)),
+            check: Some(Arc::new(move |manifest| check.check(manifest))),
             recorder: recorder.clone(),
         };
         let server = Server::with(Arc::clone(&live), limits, extras);
@@ -325,6 +338,43 @@ impl Serve {
             recorder.finish(RECORDING);
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Reads the policies again until no registry keeps back a component any more, so that a replica
+/// without its policies does not take over from those that have theirs. Not ready meanwhile.
+///
+/// What is wrong with a policy otherwise does not matter here: it is broken, as after any start.
+fn await_registries(
+    source: &Source,
+    live: &Live,
+    mut unreached: Vec<String>,
+) -> Result<Fingerprint> {
+    let mut attempt = 0;
+    loop {
+        let pause = retry_pause(attempt);
+        attempt += 1;
+        let missing = unreached.join("; ");
+        tracing::error!("not ready, and asking again in {pause:?}: {missing}");
+        live.note_load_error(format!("waiting for a registry: {missing}"));
+        std::thread::sleep(pause);
+        let before = live.admission();
+        let (seen, set) = source.settled(|| source.read(Some(&before)));
+        let set = set?;
+        let asks = set.admission.asks();
+        live.publish(Arc::new(set.admission));
+        if let Some(watchers) = &source.watchers {
+            watchers.want(asks);
+        }
+        source.report(&set.custom);
+        if set.unreached.is_empty() {
+            for problem in &set.broken_files {
+                tracing::error!("broken: {problem}");
+            }
+            tracing::info!("all registries have answered");
+            return Ok(seen);
+        }
+        unreached = set.unreached;
     }
 }
 

@@ -1,16 +1,27 @@
 //! `sallyport test`: runs suites.
 
+mod build;
+mod watch;
+
 use super::cache::CacheArgs;
 use super::inputs::PathArgs;
 use super::output::{DetailArgs, Progress, TestFormat, error, note, print};
+use super::registry::RegistryArgs;
+use crate::engine::Engine;
 use crate::suites;
-use crate::suites::ModuleSearch;
-use anyhow::Context as _;
+use crate::suites::{ModuleSearch, RecordingSearch};
+use anyhow::{Context as _, Result};
+use build::Build;
 use clap::Args;
+use sallyport_core::manifest::HostConfigSpec;
 use sallyport_core::report;
-use sallyport_core::suite::{Blessing, CaseReport, Runner, Suite, SuiteReport, TestReport};
+use sallyport_core::suite::{
+    Blessing, CaseReport, Runner, Suite, SuiteError, SuiteReport, TestReport,
+};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Run test suites against policies, offline, exactly as the webhook would answer.
@@ -39,14 +50,28 @@ pub(super) struct TestArgs {
         hide_default_value = true
     )]
     filter: String,
+    /// List the cases, and run none.
+    #[arg(long, conflicts_with_all = ["bless", "build", "watch"])]
+    list: bool,
     /// Rewrite the `expect` of failing cases with what was got. Read the diff before you commit it.
     #[arg(long)]
     bless: bool,
+    /// Build the components first: by the suites' own commands (spec.build), each in its suite's
+    /// directory, or by this command, here.
+    #[arg(long, value_name = "COMMAND", num_args = 0..=1, require_equals = true)]
+    build: Option<Option<String>>,
+    /// Build and test again whenever a file changes: below the suites' directories, what the suites
+    /// name, and with a command of --build also below the current directory. Hidden files, `target`
+    /// and `node_modules` are left out. Ctrl-C ends it.
+    #[arg(long, conflicts_with = "bless")]
+    watch: bool,
     #[command(flatten)]
     detail: DetailArgs,
     /// Format of the report.
     #[arg(long, short, value_enum, default_value_t = TestFormat::Text)]
     output: TestFormat,
+    #[command(flatten)]
+    registry: RegistryArgs,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -71,11 +96,14 @@ A suite:
         - { rule: S02, field: 'spec.ports[0].nodePort', message: { contains: '29999' } }
 
 Whatever a case leaves unlisted must not happen: no further violations, no warnings, no patch.
+A case that fails shows what its policy logged; with -v those that pass do, too.
+docs/suites.md explains every key, and `sallyport schema suite` has them for editors.
 
 Examples:
   sallyport test tests/fixtures
   sallyport test suite.yaml --filter 'below the range'
   sallyport test suite.yaml --bless && git diff suite.yaml
+  sallyport test . --watch --build='make policy.wasm'
   sallyport test tests/fixtures --output junit > report.xml
 
 Exit code: 0 all passed, 1 something failed, 2 nothing could be run.";
@@ -84,31 +112,107 @@ Exit code: 0 all passed, 1 something failed, 2 nothing could be run.";
 ///
 /// # Errors
 ///
-/// When the engine can't start or a blessed suite can't be written.
-pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
-    let search = ModuleSearch {
-        directory: args.modules.clone(),
-    };
-    let (files, errors) = suites::find(&args.paths.all());
-    let mut report = TestReport::default();
-    report.suites.extend(
-        errors
-            .into_iter()
-            .map(|error| broken(&error.path, error.problem)),
-    );
-    let mut runner = suites::runner(args.cache.engine()?);
-    let mut progress = Progress::new();
-    let all = files.len();
-    for (index, file) in files.into_iter().enumerate() {
-        progress.show(index, all, "suites");
-        report.suites.push(match suites::read(&file, &search) {
-            Ok(suite) => run_suite(args, &mut runner, &suite)?,
-            Err(error) => broken(&error.path, error.problem),
-        });
+/// When the engine can't start, a build command fails, or a blessed suite can't be written.
+pub(super) fn run(args: &TestArgs) -> Result<ExitCode> {
+    if args.list {
+        return list(args);
     }
-    drop(progress);
-    print(&render(args, &report))?;
-    Ok(exit_code(args, &report))
+    let engine = args.cache.engine_for_suites()?;
+    if args.watch {
+        return watch::run(args, &engine);
+    }
+    if let Some(build) = args.build() {
+        build.run()?;
+    }
+    let round = Round::run(args, &engine)?;
+    Ok(exit_code(args, &round.report))
+}
+
+impl TestArgs {
+    /// The build that `--build` asks for.
+    fn build(&self) -> Option<Build> {
+        let paths = self.paths.all();
+        match &self.build {
+            None => None,
+            Some(Some(command)) => Some(Build::here(command)),
+            Some(None) => Some(Build::of_suites(&paths)),
+        }
+    }
+
+    fn search(&self) -> RecordingSearch {
+        RecordingSearch::new(ModuleSearch {
+            directory: self.modules.clone(),
+        })
+    }
+}
+
+/// One run of all suites.
+struct Round {
+    report: TestReport,
+    /// The files that the suites named.
+    named: BTreeSet<PathBuf>,
+}
+
+impl Round {
+    /// Runs the suites and prints the report.
+    fn run(args: &TestArgs, engine: &Arc<Engine>) -> Result<Self> {
+        let search = args.search();
+        let suites = read(args, &search);
+        let all = chosen(args, &suites);
+        let config = HostConfigSpec::default();
+        let session = args.registry.session(&args.cache, &config)?;
+        let mut runner = suites::runner(Arc::clone(engine), session.into_pull());
+        let mut progress = Progress::new();
+        let mut report = TestReport::default();
+        for suite in suites {
+            let done = report.cases();
+            let mut step = |cases| progress.show(done + cases, all, "cases");
+            report.suites.push(match suite {
+                Ok(suite) => run_suite(args, &mut runner, &suite, &mut step)?,
+                Err(error) => broken(&error.path, error.problem),
+            });
+        }
+        drop(progress);
+        print(&render(args, &report))?;
+        let named = search.into_named();
+        Ok(Self { report, named })
+    }
+}
+
+/// Reads the suites. Those that can't be read come first.
+fn read(args: &TestArgs, search: &RecordingSearch) -> Vec<Result<Suite, SuiteError>> {
+    let (files, errors) = suites::find(&args.paths.all());
+    let suites = files.iter().map(|file| suites::read(file, search));
+    errors.into_iter().map(Err).chain(suites).collect()
+}
+
+/// Counts the cases that `--filter` leaves.
+fn chosen(args: &TestArgs, suites: &[Result<Suite, SuiteError>]) -> usize {
+    let suites = suites.iter().flatten();
+    suites.map(|suite| suite.chosen(&args.filter).count()).sum()
+}
+
+fn list(args: &TestArgs) -> Result<ExitCode> {
+    let suites = read(args, &args.search());
+    let chosen = chosen(args, &suites);
+    let (suites, errors): (Vec<_>, Vec<_>) = suites.into_iter().partition(Result::is_ok);
+    let suites: Vec<_> = suites.into_iter().flatten().collect();
+    print(&match args.output {
+        TestFormat::Json => report::tests::json_list(&suites, &args.filter),
+        TestFormat::Text | TestFormat::Junit | TestFormat::Github => {
+            report::tests::list(&suites, &args.filter)
+        }
+    })?;
+    let errors: Vec<_> = errors.into_iter().filter_map(Result::err).collect();
+    errors.iter().for_each(error);
+    if chosen == 0 && errors.is_empty() {
+        nothing_chosen(args);
+    }
+    Ok(ExitCode::from(if chosen == 0 || !errors.is_empty() {
+        2
+    } else {
+        0
+    }))
 }
 
 fn broken(path: &Path, problem: String) -> SuiteReport {
@@ -120,7 +224,12 @@ fn broken(path: &Path, problem: String) -> SuiteReport {
     }
 }
 
-fn run_suite(args: &TestArgs, runner: &mut Runner, suite: &Suite) -> anyhow::Result<SuiteReport> {
+fn run_suite(
+    args: &TestArgs,
+    runner: &mut Runner,
+    suite: &Suite,
+    step: &mut dyn FnMut(usize),
+) -> Result<SuiteReport> {
     let mut blessing = Blessing::new(suite);
     let mut cases = vec![];
     let mut blessed = vec![];
@@ -138,7 +247,9 @@ fn run_suite(args: &TestArgs, runner: &mut Runner, suite: &Suite) -> anyhow::Res
             line: case.line,
             failure,
             elapsed,
+            log: finding.log,
         });
+        step(cases.len());
         began = Instant::now();
     }
     let mut report = SuiteReport {
@@ -153,11 +264,7 @@ fn run_suite(args: &TestArgs, runner: &mut Runner, suite: &Suite) -> anyhow::Res
     Ok(report)
 }
 
-fn write(
-    blessing: &Blessing<'_>,
-    blessed: &[usize],
-    report: &mut SuiteReport,
-) -> anyhow::Result<()> {
+fn write(blessing: &Blessing<'_>, blessed: &[usize], report: &mut SuiteReport) -> Result<()> {
     match blessing.text() {
         Err(error) => report.problem = Some(format!("not blessed: {error}")),
         Ok(text) => {
@@ -191,14 +298,18 @@ fn render(args: &TestArgs, report: &TestReport) -> String {
 fn exit_code(args: &TestArgs, report: &TestReport) -> ExitCode {
     match report.count() {
         (0, 0) => {
-            error(format_args!(
-                "no case matches --filter {:?}; case names are `suite/case`",
-                args.filter
-            ));
+            nothing_chosen(args);
             ExitCode::from(2)
         }
         (_, 0) => ExitCode::SUCCESS,
         _ if report.suites.iter().all(|suite| suite.cases.is_empty()) => ExitCode::from(2),
         _ => ExitCode::FAILURE,
     }
+}
+
+fn nothing_chosen(args: &TestArgs) {
+    error(format_args!(
+        "no case matches --filter {:?}; case names are `suite/case`",
+        args.filter
+    ));
 }

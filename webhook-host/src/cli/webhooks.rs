@@ -4,6 +4,7 @@
 use super::cache::CacheArgs;
 use super::inputs::PolicyArgs;
 use super::output::{ObjectFormat, note, print};
+use super::registry::RegistryArgs;
 use super::removal::RemovalArgs;
 use crate::report::registration as report;
 use crate::sources::load;
@@ -50,6 +51,8 @@ pub(super) struct WebhooksArgs {
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
+    registry: RegistryArgs,
+    #[command(flatten)]
     cache: CacheArgs,
 }
 
@@ -79,7 +82,7 @@ struct Target {
     /// PEM file of the authority that signed the host's certificate.
     #[arg(long, value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
-    /// What becomes of a request when the validating webhook does not answer.
+    /// Effect on a request when the validating webhook does not answer.
     #[arg(long, value_enum, default_value_t = FailurePolicy::Fail)]
     failure_policy: FailurePolicy,
     /// Judge kube-system, too, unless the HostConfig exempts it.
@@ -198,9 +201,12 @@ impl WebhooksArgs {
         }
         let files = self.policies.files()?;
         let engine = self.cache.engine()?;
+        let config = load::host_config(self.policies.config())?;
+        let session = self.registry.session(&self.cache, &config)?;
+        let loader = files.loader(&engine, &session);
         let both = [
-            load::policies(&engine, &files, &[])?,
-            load::candidates(&engine, &files, &[])?,
+            load::policies(&loader, &files.manifests, &[])?,
+            load::candidates(&loader, &files.manifests, &[])?,
         ];
         for policy in both.iter().flatten() {
             if let Some(error) = policy.load_error() {

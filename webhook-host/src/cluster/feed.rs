@@ -9,8 +9,9 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Config, watcher};
 use kube::{Api, Client};
-use sallyport_core::inventory::{Event, Kind};
+use sallyport_core::inventory::{Event, Kind, Object};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
 /// A field selector that leaves out Pods that have ended: they are in no EndpointSlice
@@ -21,14 +22,22 @@ const REACHABLE: &str = "status.phase!=Succeeded,status.phase!=Failed";
 /// The watcher of one kind, with its channel to the writer.
 pub(super) struct Feeder {
     kind: Kind,
+    /// True while a policy needs the annotations of namespaces, which are dropped otherwise.
+    keeps_annotations: Arc<AtomicBool>,
     follower: Follower,
     events: mpsc::Sender<Event>,
 }
 
 impl Feeder {
-    pub(super) fn new(kind: Kind, watched: Arc<Watched>, events: mpsc::Sender<Event>) -> Self {
+    pub(super) fn new(
+        kind: Kind,
+        keeps_annotations: Arc<AtomicBool>,
+        watched: Arc<Watched>,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
         Self {
             kind,
+            keeps_annotations,
             follower: Follower {
                 resource: Resource::of(kind),
                 watched,
@@ -69,10 +78,20 @@ impl Feeder {
         match event {
             watcher::Event::Init => Event::Listing(self.kind),
             watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
-                Event::Apply(object.into_object())
+                Event::Apply(self.reduced(object.into_object()))
             }
             watcher::Event::Delete(object) => Event::Delete(object.into_object()),
             watcher::Event::InitDone => Event::Listed(self.kind),
         }
+    }
+
+    /// Drops what no policy needs.
+    fn reduced(&self, mut object: Object) -> Object {
+        if let Object::Namespace { annotations, .. } = &mut object
+            && !self.keeps_annotations.load(Ordering::Relaxed)
+        {
+            *annotations = None;
+        }
+        object
     }
 }

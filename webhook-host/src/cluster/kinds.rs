@@ -78,10 +78,16 @@ pub(super) trait IntoObject {
 
 impl IntoObject for PartialObjectMeta<core::Namespace> {
     fn into_object(self) -> Object {
-        let ObjectMeta { name, labels, .. } = self.metadata;
+        let ObjectMeta {
+            name,
+            labels,
+            annotations,
+            ..
+        } = self.metadata;
         Object::Namespace {
             name: name.unwrap_or_default(),
             labels: labels.unwrap_or_default(),
+            annotations: Some(annotations.unwrap_or_default()),
         }
     }
 }

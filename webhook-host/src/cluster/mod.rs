@@ -25,9 +25,10 @@ use crate::watchers::{Feed, Trouble, Watched};
 use crate::write_gate::WriteGate;
 use feed::Feeder;
 use kube::{Client, Config};
-use sallyport_core::inventory::{Event, Kind};
+use sallyport_core::inventory::{Event, Kind, Need};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, LocalSet};
@@ -64,7 +65,7 @@ impl Resource {
 /// The watchers of a cluster. Dropping it ends them.
 #[derive(Debug)]
 pub struct Watchers {
-    wanted: watch::Sender<BTreeSet<Kind>>,
+    wanted: watch::Sender<BTreeSet<Need>>,
     watched: Arc<Watched>,
     /// `None` when the host does not serve the ServicePolicies of the cluster.
     policies: Option<Arc<Policies>>,
@@ -174,13 +175,13 @@ impl Watchers {
         &self.watched
     }
 
-    /// Watches exactly these kinds from now on.
-    pub fn want(&self, kinds: BTreeSet<Kind>) {
-        self.wanted.send_replace(kinds);
+    /// Watches exactly these objects from now on.
+    pub fn want(&self, needs: BTreeSet<Need>) {
+        self.wanted.send_replace(needs);
     }
 
-    /// Returns the kinds that are watched.
-    pub fn wanted(&self) -> BTreeSet<Kind> {
+    /// Returns the objects that are watched.
+    pub fn wanted(&self) -> BTreeSet<Need> {
         self.wanted.borrow().clone()
     }
 
@@ -205,7 +206,8 @@ impl Watchers {
     ///
     /// [`Unlisted`] when the timeout ends first.
     pub fn wait(&self, most: Duration) -> Result<(), Unlisted> {
-        let wanted: Vec<_> = self.wanted().into_iter().map(Kind::resource).collect();
+        let kinds: BTreeSet<_> = self.wanted().into_iter().map(Need::kind).collect();
+        let wanted: Vec<_> = kinds.into_iter().map(Kind::resource).collect();
         self.wait_for(&wanted, most)
     }
 
@@ -261,11 +263,18 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
-/// Starts and ends watchers as the wanted kinds change.
+/// A watcher, and what it was started for.
+struct Running {
+    needs: BTreeSet<Need>,
+    keeps_annotations: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+/// Starts and ends watchers as the needs of policies change.
 struct Supervisor {
     clients: BTreeMap<Kind, Client>,
     watched: Arc<Watched>,
-    running: BTreeMap<Kind, JoinHandle<()>>,
+    running: BTreeMap<Kind, Running>,
 }
 
 impl Supervisor {
@@ -277,7 +286,7 @@ impl Supervisor {
         }
     }
 
-    async fn run(mut self, mut wanted: watch::Receiver<BTreeSet<Kind>>) {
+    async fn run(mut self, mut wanted: watch::Receiver<BTreeSet<Need>>) {
         let (events, received) = mpsc::channel(QUEUE_CAPACITY);
         tokio::task::spawn_local(writer::run(received, Arc::clone(&self.watched)));
         loop {
@@ -289,32 +298,69 @@ impl Supervisor {
         }
     }
 
-    async fn adapt(&mut self, wanted: &BTreeSet<Kind>, events: &mpsc::Sender<Event>) {
+    async fn adapt(&mut self, wanted: &BTreeSet<Need>, events: &mpsc::Sender<Event>) {
         for (kind, client) in &self.clients {
-            match (wanted.contains(kind), self.running.remove(kind)) {
-                (true, Some(running)) => {
+            let needs: BTreeSet<_> = wanted
+                .iter()
+                .copied()
+                .filter(|need| need.kind() == *kind)
+                .collect();
+            match self.running.remove(kind) {
+                Some(running) if running.needs == needs => {
                     self.running.insert(*kind, running);
                 }
-                (true, None) => {
-                    self.watched.begin(kind.resource());
-                    tracing::info!(resource = kind.resource(), "watching: a policy asks for it");
-                    let feeder = Feeder::new(*kind, Arc::clone(&self.watched), events.clone());
-                    self.running
-                        .insert(*kind, tokio::task::spawn_local(feeder.run(client.clone())));
+                Some(running) if !needs.is_empty() && needs.is_subset(&running.needs) => {
+                    running.keeps_annotations.store(false, Ordering::Relaxed);
+                    let _ = events.send(Event::ForgetAnnotations).await;
+                    self.running.insert(*kind, Running { needs, ..running });
                 }
-                (false, Some(running)) => {
-                    running.abort();
-                    // All events that it has sent precede the ones below.
-                    let _ = running.await;
-                    self.watched.end(kind.resource());
-                    let _ = events.send(Event::Forget(*kind)).await;
-                    tracing::info!(
-                        resource = kind.resource(),
-                        "not watched any more: no policy asks for it"
-                    );
+                Some(running) => {
+                    running.task.abort();
+                    // All events that it has sent precede those below.
+                    let _ = running.task.await;
+                    if needs.is_empty() {
+                        self.watched.end(kind.resource());
+                        let _ = events.send(Event::Forget(*kind)).await;
+                        tracing::info!(
+                            resource = kind.resource(),
+                            "not watched any more: no policy asks for it"
+                        );
+                    } else {
+                        let running = self.start(*kind, client, needs, events);
+                        self.running.insert(*kind, running);
+                    }
                 }
-                (false, None) => {}
+                None if needs.is_empty() => {}
+                None => {
+                    let running = self.start(*kind, client, needs, events);
+                    self.running.insert(*kind, running);
+                }
             }
+        }
+    }
+
+    /// Starts a watcher, which lists all objects first.
+    fn start(
+        &self,
+        kind: Kind,
+        client: &Client,
+        needs: BTreeSet<Need>,
+        events: &mpsc::Sender<Event>,
+    ) -> Running {
+        self.watched.begin(kind.resource());
+        tracing::info!(resource = kind.resource(), "watching: a policy asks for it");
+        let keeps_annotations =
+            Arc::new(AtomicBool::new(needs.contains(&Need::NamespaceAnnotations)));
+        let feeder = Feeder::new(
+            kind,
+            Arc::clone(&keeps_annotations),
+            Arc::clone(&self.watched),
+            events.clone(),
+        );
+        Running {
+            needs,
+            keeps_annotations,
+            task: tokio::task::spawn_local(feeder.run(client.clone())),
         }
     }
 }

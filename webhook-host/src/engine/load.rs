@@ -14,7 +14,7 @@ use super::{Budget, Engine, State};
 use sallyport_core::contract::description::Description;
 use sallyport_core::contract::verdict::SettingsError;
 use sallyport_core::policy::LoadError;
-use sallyport_core::settings::{self, Value};
+use sallyport_core::settings::{self, Record, Type, Value};
 use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -100,13 +100,17 @@ impl Engine {
         &self,
         request: &LoadRequest<'_>,
     ) -> Result<(Component, Option<String>), LoadError> {
-        let settings = serde_json::to_string(request.settings).expect("settings are JSON");
-        let key = Key::new(
-            &self.inner,
-            request.component.bytes(),
-            &settings,
-            request.memory,
-        );
+        let bytes = request.component.bytes();
+        let snapshot = self
+            .snapshotted
+            .is_none_or(|most| bytes.len() <= most.get());
+        // Code that is no snapshot serves all settings.
+        let settings = if snapshot {
+            serde_json::to_string(request.settings).expect("settings are JSON")
+        } else {
+            String::new()
+        };
+        let key = Key::new(&self.inner, bytes, &settings, request.memory);
         if let Some(cached) = self
             .cache
             .as_ref()
@@ -117,7 +121,7 @@ impl Engine {
         if let Some(problem) = self.given_up.find(&key, Instant::now()) {
             return Err(LoadError::component(problem));
         }
-        let made = match child::compile(request, self.memory) {
+        let made = match child::compile(request, snapshot, self.memory) {
             Ok(made) => made,
             Err(CompileError::Refused(error)) => return Err(error),
             Err(CompileError::GivenUp(problem)) => {
@@ -174,7 +178,7 @@ impl<'a> Load<'a> {
                 settings: None,
             });
         };
-        let defaults = self.defaults(&guest)?;
+        let defaults = self.defaults(&guest, ty)?;
         let merged = settings::merge(ty, &defaults, request.settings)?;
         let per_instance = no_snapshot.map(|why| PerInstance {
             settings: to_val(&merged),
@@ -182,8 +186,11 @@ impl<'a> Load<'a> {
         });
         if let Some(PerInstance { settings, .. }) = &per_instance {
             let (mut store, instance) = self.instantiate(&guest)?;
-            call_configure(&mut store, &instance, settings)
+            let refused = call_configure(&mut store, &instance, settings)
                 .map_err(|error| self.guest("configure", &error, &store))?;
+            if !refused.is_empty() {
+                return Err(refused.into());
+            }
             description = self.describe_again(&guest, store, &instance)?;
         }
         Ok(Prepared {
@@ -246,7 +253,7 @@ impl<'a> Load<'a> {
             .map_err(|error| self.guest("describe", &error, &store))
     }
 
-    pub(super) fn defaults(&self, guest: &Guest) -> Result<Value, LoadError> {
+    pub(super) fn defaults(&self, guest: &Guest, ty: &Record) -> Result<Value, LoadError> {
         let (mut store, instance) = self.instantiate(guest)?;
         let function = instance
             .get_func(&mut store, "defaults")
@@ -256,8 +263,13 @@ impl<'a> Load<'a> {
         let [defaults] = results;
         called.map_err(|error| self.guest("defaults", &error, &store))?;
         // The component's type was checked, so this is always a value.
-        let value = from_val(&defaults);
-        value.ok_or_else(|| LoadError::component("defaults returned what can't be settings"))
+        let value = from_val(&defaults)
+            .ok_or_else(|| LoadError::component("defaults returned what can't be settings"))?;
+        value.with_json(&Type::Record(ty.clone())).map_err(|error| {
+            LoadError::component(format!(
+                "defaults returned JSON text that can't be parsed: {error}"
+            ))
+        })
     }
 
     pub(super) fn guest(
@@ -276,7 +288,10 @@ impl<'a> Load<'a> {
         } else {
             error.downcast_ref::<Trap>().map_or_else(
                 || format!("failed: {error:#}"),
-                |trap| format!("trapped: {trap}"),
+                |trap| match store.data().last_error() {
+                    Some(last) => format!("trapped: {last}"),
+                    None => format!("trapped: {trap}"),
+                },
             )
         };
         LoadError::component(format!("{function} {why}"))

@@ -24,6 +24,7 @@ pub(crate) use request::LoadRequest;
 pub(crate) use state::{Budget, State};
 
 use given_up::GivenUp;
+use sallyport_core::component::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 use sallyport_core::contract;
 use sallyport_core::units::Bytes;
 use std::sync::Arc;
@@ -42,6 +43,13 @@ pub struct EngineConfig {
     pub memory: Bytes,
     /// The cache of compiled code. `None`: everything is compiled at every start.
     pub cache: Option<Cache>,
+    /// The bytes of a memory that stay mapped between two evaluations in one slot, so that resetting
+    /// them is a copy and not a page fault.
+    pub resident: usize,
+    /// The largest component that is snapshotted. Every instance of a larger one is configured
+    /// instead, so that it is compiled once for all settings. For suites, which load one component
+    /// with many settings and ask each a few times. `None`: all are snapshotted.
+    pub snapshotted: Option<Bytes>,
 }
 
 impl Default for EngineConfig {
@@ -52,25 +60,18 @@ impl Default for EngineConfig {
             concurrency: 16,
             memory: Bytes::new(64 << 20),
             cache: None,
+            resident: RESIDENT_MEMORY,
+            snapshotted: None,
         }
     }
 }
 
-/// The core instances that one policy may consist of. A Rust guest is one core instance and two
-/// shims; guests that carry a language runtime have a few more.
-const MAX_CORE_INSTANCES: u32 = 16;
-
-/// The memories and tables that one policy may have. A component of QuickJS has 3 memories, one of
-/// Rust has 1.
-const MAX_MEMORIES: u32 = 4;
-const MAX_TABLES: u32 = 8;
-
 /// The entries of a function table: a JavaScript engine has about 12,000.
 const MAX_TABLE_ELEMENTS: usize = 40_000;
 
-/// The bytes that stay mapped between two evaluations in one slot, so that resetting them is a copy
-/// and not a page fault. A Rust guest touches about 100 KiB.
+/// The bytes of a memory that stay mapped: ten times what a Rust guest touches.
 const RESIDENT_MEMORY: usize = 1 << 20;
+/// The bytes of a table that stay mapped.
 const RESIDENT_TABLE: usize = 64 << 10;
 
 /// Unused memories that keep the image of their last policy. Mapping another policy's image takes
@@ -81,6 +82,9 @@ const WARM_MEMORIES: u32 = 128;
 /// The slots in a process that compiles one component. It uses two at a time.
 const COMPILING_SLOTS: u32 = 4;
 
+/// The core instances that a component has more while it is snapshotted: wizer's accessors.
+const ACCESSORS: u32 = 1;
+
 /// The bytes of the guest's native stack: a quarter of a tokio worker's 2 MiB, since the host's own
 /// frames lie above it.
 const GUEST_STACK: usize = 512 << 10;
@@ -90,6 +94,7 @@ pub struct Engine {
     inner: wasmtime::Engine,
     linker: Linker<State>,
     memory: Bytes,
+    snapshotted: Option<Bytes>,
     cache: Option<Cache>,
     compilations: AtomicU64,
     given_up: GivenUp,
@@ -125,7 +130,9 @@ impl Engine {
     pub fn new(config: &EngineConfig) -> Result<Self, EngineError> {
         // Two more than evaluations, because loads and inspection take slots too.
         let slots = config.concurrency.max(1) + 2;
-        Self::with_pool(pool(slots, WARM_MEMORIES, config.memory), config)
+        let mut pool = pool(slots, MAX_CORE_INSTANCES, WARM_MEMORIES, config.memory);
+        pool.linear_memory_keep_resident(config.resident);
+        Self::with_pool(pool, config)
     }
 
     /// Creates the engine of a process that compiles: with one thread, so that the other processors
@@ -134,9 +141,10 @@ impl Engine {
         let config = EngineConfig {
             concurrency: 1,
             memory,
-            cache: None,
+            ..EngineConfig::default()
         };
-        Self::with_pool(pool(COMPILING_SLOTS, 0, config.memory), &config)
+        let core_instances = MAX_CORE_INSTANCES + ACCESSORS;
+        Self::with_pool(pool(COMPILING_SLOTS, core_instances, 0, memory), &config)
     }
 
     fn with_pool(
@@ -152,6 +160,7 @@ impl Engine {
             inner,
             linker,
             memory: config.memory,
+            snapshotted: config.snapshotted,
             cache: config.cache.clone(),
             compilations: AtomicU64::new(0),
             given_up: GivenUp::default(),
@@ -191,21 +200,30 @@ impl Engine {
         store.limiter(|state| state);
         // The memory limit doesn't bound lists of strings, since they may refer to the same memory
         // repeatedly.
+        self.renew(&mut store, budget);
+        store
+    }
+
+    /// Starts the limits on time and output anew, for another evaluation in the same store.
+    pub(crate) fn renew(&self, store: &mut Store<State>, budget: Budget) {
         store.set_hostcall_fuel(budget.output);
         store.set_epoch_deadline(self.ticker.deadline(budget.time));
-        store
     }
 }
 
-/// Returns a pool with this many slots. `warm` memories that are not in use keep their last image.
-fn pool(slots: u32, warm: u32, memory: Bytes) -> PoolingAllocationConfig {
+/// Returns a pool with this many slots, each for a component of at most `core_instances`. `warm`
+/// memories that are not in use keep their last image.
+///
+/// A core instance is memory of the ordinary heap, so their number costs nothing until they are
+/// made. A memory takes 4 GiB of address space, a table 640 KB.
+fn pool(slots: u32, core_instances: u32, warm: u32, memory: Bytes) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
-        .total_core_instances(slots * MAX_CORE_INSTANCES)
+        .total_core_instances(slots * core_instances)
         .total_memories(slots * MAX_MEMORIES + warm)
         .max_unused_warm_slots(warm)
         .total_tables(slots * MAX_TABLES)
-        .max_core_instances_per_component(MAX_CORE_INSTANCES)
+        .max_core_instances_per_component(core_instances)
         .max_memories_per_component(MAX_MEMORIES)
         .max_tables_per_component(MAX_TABLES)
         .table_elements(MAX_TABLE_ELEMENTS)

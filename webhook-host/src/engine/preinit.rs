@@ -12,8 +12,8 @@ use super::cache::Compiled;
 use super::load::{LOAD_STACK, Load, call_configure, panicked};
 use super::state::Line;
 use super::values::to_val;
-use super::{Engine, MAX_MEMORIES, State};
-use sallyport_core::component::ComponentError;
+use super::{Engine, State};
+use sallyport_core::component::MAX_MEMORIES;
 use sallyport_core::policy::LoadError;
 use sallyport_core::settings::{self, Record};
 use sallyport_core::units::Bytes;
@@ -37,6 +37,8 @@ pub(super) struct CompileRequest<'a> {
     pub(super) settings_type: Option<&'a Record>,
     /// The policy's memory limit, in bytes.
     pub(super) memory: usize,
+    /// True if the settings are to be baked in.
+    pub(super) snapshot: bool,
 }
 
 /// A compiled component.
@@ -96,7 +98,7 @@ impl Task<'_> {
         let Some(ty) = self.request.settings_type else {
             return made(&start.component, None, true, vec![]);
         };
-        let defaults = self.load.defaults(&guest)?;
+        let defaults = self.load.defaults(&guest, ty)?;
         let settings = settings::merge(ty, &defaults, self.request.settings)?;
         let (mut store, instance) = self.load.instantiate(&guest)?;
         store.data_mut().keep_lines();
@@ -113,7 +115,7 @@ impl Task<'_> {
                 let (guest, _) = self.load.describe(&component)?;
                 if self
                     .load
-                    .defaults(&guest)
+                    .defaults(&guest, ty)
                     .is_ok_and(|again| again == defaults)
                 {
                     return made(&component, None, true, log);
@@ -132,12 +134,18 @@ impl Task<'_> {
             self.load
                 .engine
                 .translate(bytes)
-                .map_err(|error| ComponentError::corrupt(&format!("{error:#}")))
+                .map_err(|error| LoadError::component(format!("can't be compiled: {error:#}")))
         };
         if self.request.settings_type.is_none() {
             return Ok(Start {
                 component: compile(bytes)?,
                 snapshot: Err("the policy has no settings".into()),
+            });
+        }
+        if !self.request.snapshot {
+            return Ok(Start {
+                component: compile(bytes)?,
+                snapshot: Err("a component of this size is not snapshotted for suites".into()),
             });
         }
         match Wizer::new().instrument_component(bytes) {

@@ -1,6 +1,8 @@
 //! The data of a wasmtime store: the limits of one evaluation, and the guest's log.
 
 use sallyport_core::contract::log::Level;
+use sallyport_core::policy::LogLine;
+use sallyport_core::printable::printable;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +19,8 @@ pub(crate) struct Budget {
     pub(crate) output: usize,
 }
 
-/// The log lines of one evaluation; further ones are dropped.
+/// The log lines of one evaluation; further ones are dropped, but for one error: a panic reports
+/// itself in it.
 const MAX_LOG_LINES: u32 = 16;
 
 /// The bytes of one log line; longer ones are cut.
@@ -37,6 +40,18 @@ enum Severity {
     Info,
     Warn,
     Error,
+}
+
+impl From<Line> for LogLine {
+    fn from(Line { severity, message }: Line) -> Self {
+        let level = match severity {
+            Severity::Debug => Level::Debug,
+            Severity::Info => Level::Info,
+            Severity::Warn => Level::Warn,
+            Severity::Error => Level::Error,
+        };
+        Self { level, message }
+    }
 }
 
 impl Line {
@@ -60,6 +75,9 @@ pub(crate) struct State {
     log_lines_left: u32,
     /// Lines kept for [`State::take_lines`]. `None`: they are logged at once.
     kept_lines: Option<Vec<Line>>,
+    /// The last line of severity error, safe to display: the message of a panic, when the guest
+    /// traps next.
+    last_error: Option<String>,
 }
 
 impl State {
@@ -68,18 +86,29 @@ impl State {
             policy: Arc::clone(policy),
             memory_left: memory,
             memory_refused: false,
-            log_lines_left: MAX_LOG_LINES,
+            log_lines_left: MAX_LOG_LINES + 1,
             kept_lines: None,
+            last_error: None,
         }
     }
 
     /// Keeps later log lines for `take_lines`, instead of logging them.
-    pub(super) fn keep_lines(&mut self) {
+    pub(crate) fn keep_lines(&mut self) {
         self.kept_lines = Some(vec![]);
     }
 
     pub(super) fn take_lines(&mut self) -> Vec<Line> {
         self.kept_lines.take().unwrap_or_default()
+    }
+
+    /// Returns the lines that were kept for a report.
+    pub(crate) fn take_log(&mut self) -> Vec<LogLine> {
+        self.take_lines().into_iter().map(LogLine::from).collect()
+    }
+
+    /// Returns the last error that the guest logged.
+    pub(super) fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
     }
 
     /// Allows more memory, for growth that the guest does not cause.
@@ -98,10 +127,11 @@ impl State {
     }
 
     fn take_line(&mut self, level: Level, message: &str) {
-        let Some(left) = self.log_lines_left.checked_sub(1) else {
+        let reserved = u32::from(level != Level::Error);
+        if self.log_lines_left <= reserved {
             return;
-        };
-        self.log_lines_left = left;
+        }
+        self.log_lines_left -= 1;
         let end = message.floor_char_boundary(MAX_LOG_LINE_BYTES);
         let severity = match level {
             Level::Debug => Severity::Debug,
@@ -113,6 +143,9 @@ impl State {
             severity,
             message: message[..end].to_owned(),
         };
+        if level == Level::Error {
+            self.last_error = Some(printable(&line.message).into_owned());
+        }
         match &mut self.kept_lines {
             Some(lines) => lines.push(line),
             None => line.emit(&self.policy),

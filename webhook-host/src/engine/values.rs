@@ -26,6 +26,7 @@ pub(super) fn to_val(value: &Value) -> Val {
         Value::Variant(case, payload) => Val::Variant(case.clone(), boxed(payload)),
         Value::Enum(case) => Val::Enum(case.clone()),
         Value::Flags(names) => Val::Flags(names.clone()),
+        Value::Json(value) => Val::String(value.to_string()),
     }
 }
 

@@ -57,11 +57,7 @@ pub(super) fn findings(document: &Located, spec: &HostConfigSpec) -> Vec<Finding
     }
     for (index, pattern) in services.iter().enumerate() {
         let written = pattern.to_string();
-        if written
-            .split('/')
-            .next()
-            .is_some_and(|namespace| namespace.bytes().all(|byte| byte == b'*'))
-        {
+        if pattern.is_of_any_namespace() {
             let message =
                 format!("{written:?}: whoever may create Services anywhere can take such a name");
             findings.push(warn(

@@ -11,6 +11,7 @@ mod matching;
 mod policy;
 
 use crate::engine::Engine;
+use crate::registry::Registry;
 use files::File;
 use policy::Loader;
 use sallyport_core::decode::DecodeError;
@@ -27,10 +28,15 @@ use std::sync::Arc;
 ///
 /// A path that can't be read is a finding, too. `subjects` of the report is empty when there is
 /// nothing to check.
-pub fn lint(engine: Arc<Engine>, modules: Option<PathBuf>, paths: &[PathBuf]) -> CheckReport {
+pub(crate) fn lint(
+    engine: Arc<Engine>,
+    modules: Option<PathBuf>,
+    registry: Arc<Registry>,
+    paths: &[PathBuf],
+) -> CheckReport {
     let (files, unread) = files::find(paths);
     let mut linter = Linter {
-        loader: Loader::new(engine, modules),
+        loader: Loader::new(engine, modules, registry),
         names: BTreeMap::new(),
         report: CheckReport::default(),
     };
@@ -96,7 +102,7 @@ impl Linter {
                 || error.unknown_key.is_none() && part.starts_with(&error.path)
         };
         let usable = |part: &str| !errors.iter().any(|error| hides(error, part));
-        let (is_named, has_module) = (usable("metadata.name"), usable("spec.module.file"));
+        let (is_named, has_module) = (usable("metadata.name"), usable("spec.module"));
         let mut findings: Vec<_> = errors
             .into_iter()
             .map(|error| undecoded(document, error))

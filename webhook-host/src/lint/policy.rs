@@ -5,9 +5,12 @@ use super::matching;
 use super::{error, finding};
 use crate::engine::Engine;
 use crate::evaluator;
+use crate::registry::{Registry, Session, SourcePolicy};
 use crate::sources::load;
 use crate::suites::{self, ModuleSearch};
-use sallyport_core::manifest::{Candidate, FailurePolicy, Mode, ServicePolicy};
+use sallyport_core::manifest::{
+    Candidate, FailurePolicy, Mode, Module, PolicyExemptions, Reference, ServicePolicy,
+};
 use sallyport_core::policy::LoadError;
 use sallyport_core::report::check::{Finding, Level, Subject};
 use sallyport_core::suite::Runner;
@@ -24,14 +27,21 @@ pub(super) struct Loader {
     engine: Arc<Engine>,
     runner: Runner,
     modules: Option<PathBuf>,
+    session: Session,
 }
 
 impl Loader {
-    pub(super) fn new(engine: Arc<Engine>, modules: Option<PathBuf>) -> Self {
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        modules: Option<PathBuf>,
+        registry: Arc<Registry>,
+    ) -> Self {
+        let session = || registry.session(SourcePolicy::default());
         Self {
-            runner: suites::runner(Arc::clone(&engine)),
+            runner: suites::runner(Arc::clone(&engine), session().into_pull()),
             engine,
             modules,
+            session: session(),
         }
     }
 
@@ -56,7 +66,7 @@ impl Loader {
         let is_new = own_module
             || findings
                 .iter()
-                .all(|finding| finding.field != "spec.module.file");
+                .all(|finding| !finding.field.starts_with("spec.module."));
         if let Some(next) = next.filter(|_| is_new) {
             findings.extend(self.version(file, document, next, stated));
         }
@@ -71,16 +81,24 @@ impl Loader {
         manifest: ServicePolicy,
         stated: Option<&Candidate>,
     ) -> Vec<Finding> {
-        let field = if stated.is_some() {
-            "spec.candidate.module.file"
-        } else {
-            "spec.module.file"
+        let field = match (stated, manifest.spec.module.field()) {
+            (None, field) => field.to_owned(),
+            (Some(_), field) => field.replacen("spec.", "spec.candidate.", 1),
         };
-        let name = manifest.spec.module.file.clone();
+        let field = field.as_str();
+        let name = match &manifest.spec.module {
+            Module::File(name) => name.clone(),
+            Module::Oci(reference) => {
+                return self.pulled(document, field, reference, &manifest, stated);
+            }
+        };
         let directory = self.directory(file);
         let module = directory.join(&name);
         match std::fs::read(&module) {
-            Ok(component) => self.load(document, manifest, &component, &module, stated),
+            Ok(component) => {
+                let shown = module.display().to_string();
+                self.load(document, manifest, &component, &shown, stated)
+            }
             Err(problem) if self.modules.is_some() || load::has_modules(directory) => {
                 let hint = load::nearest_module(directory, &name);
                 vec![error(
@@ -104,14 +122,45 @@ impl Loader {
         }
     }
 
+    /// Loads a component of a registry. When nothing can be pulled here, the settings are left
+    /// unchecked.
+    fn pulled(
+        &self,
+        document: &Located,
+        field: &str,
+        reference: &Reference,
+        manifest: &ServicePolicy,
+        stated: Option<&Candidate>,
+    ) -> Vec<Finding> {
+        let mut findings = vec![];
+        if manifest.spec.mode == Mode::Enforce && reference.digest.is_none() {
+            let problem = "mode Enforce needs a digest, because a tag can be moved; add \
+                @sha256:… (sallyport pull prints it)";
+            findings.push(error(document, field, problem.to_owned()));
+        }
+        match self.session.pull(reference, manifest.spec.mode) {
+            Ok(pulled) => {
+                let (component, shown) = (pulled.component, reference.to_string());
+                findings.extend(self.load(document, manifest.clone(), &component, &shown, stated));
+            }
+            Err(problem) if problem.reason.is_about_access() => {
+                let message = format!("{problem}, so that the settings were not checked");
+                findings.push(finding(Level::Note, document, field, message, ""));
+            }
+            Err(problem) => findings.push(error(document, field, problem.to_string())),
+        }
+        findings
+    }
+
     fn load(
         &self,
         document: &Located,
         manifest: ServicePolicy,
         component: &[u8],
-        module: &Path,
+        shown: &str,
         stated: Option<&Candidate>,
     ) -> Vec<Finding> {
+        let module = manifest.spec.module.clone();
         match evaluator::load(&self.engine, manifest, component) {
             Ok(policy) => policy.configured_per_instance().map(|why| {
                 let message =
@@ -119,12 +168,12 @@ impl Loader {
                 let field = if stated.is_some() {
                     "spec.candidate"
                 } else {
-                    "spec.module.file"
+                    module.field()
                 };
                 finding(Level::Note, document, field, message, "")
             }),
             Err(problem) => {
-                let problem = problem.in_module(module.display().to_string());
+                let problem = problem.in_module(&module, shown);
                 let problem = stated.into_iter().fold(problem, LoadError::in_candidate);
                 let place = |(field, message): (String, String)| error(document, &field, message);
                 return problem.places().map(place).collect();
@@ -169,6 +218,43 @@ impl Loader {
     }
 }
 
+/// Returns a warning for each exemption of a policy that holds everything or everybody.
+fn wide_exemptions(document: &Located, exemptions: &PolicyExemptions) -> Vec<Finding> {
+    let warn = |field: String, message: String, fix: &str| {
+        finding(Level::Warning, document, &field, message, fix)
+    };
+    let services = exemptions.services.iter().enumerate();
+    let services = services.filter_map(|(index, pattern)| {
+        let field = format!("spec.exemptions.services[{index}]");
+        let written = pattern.to_string();
+        if pattern.is_everything() {
+            let message = format!("{written:?} is every Service: the policy is never asked");
+            Some(warn(field, message, "name Services, or remove the policy"))
+        } else if pattern.is_of_any_namespace() {
+            let message =
+                format!("{written:?}: whoever may create Services anywhere can take such a name");
+            Some(warn(field, message, "name the namespace"))
+        } else {
+            None
+        }
+    });
+    let groups = exemptions.groups.iter().enumerate();
+    let groups = groups
+        .filter(|(_, group)| group.is_everybody())
+        .map(|(index, group)| {
+            let who = match group.as_str() {
+                "system:serviceaccounts" => "every service account, controllers and CI included",
+                _ => "everybody",
+            };
+            warn(
+                format!("spec.exemptions.groups[{index}]"),
+                format!("{:?} is {who}", group.as_str()),
+                "name a smaller group, unless that is meant",
+            )
+        });
+    services.chain(groups).collect()
+}
+
 /// Returns findings about what is allowed and rarely intended.
 pub(super) fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> {
     let spec = &manifest.spec;
@@ -197,6 +283,7 @@ pub(super) fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> 
             "remove one of the requirements",
         ));
     }
+    findings.extend(wide_exemptions(document, &spec.exemptions));
     if spec.limits.deadline.duration() >= MUTATING_TIMEOUT {
         let message = format!(
             "{} is as long as an API server waits for all policies together",

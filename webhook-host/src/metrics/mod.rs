@@ -8,6 +8,7 @@ mod engine;
 mod feed;
 mod policy;
 mod records;
+mod registry;
 mod tally;
 
 pub(crate) use certificate::{CertificateMetrics, CertificateOwner, ClientRefused};
@@ -28,6 +29,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use records::RecordedReviews;
+use registry::RegistryMetrics;
 use sallyport_core::admission::{AdmissionRequest, Function, Operation, Outcome};
 use sallyport_core::manifest::Mode;
 use sallyport_core::policy::Policy;
@@ -68,6 +70,12 @@ struct ViolationLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExemptionLabels {
+    policy: String,
+    exemption: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabels {
     code: u16,
     reason: &'static str,
@@ -81,6 +89,11 @@ struct KindLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ObjectLabel {
     object: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DigestLabel {
+    digest: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -101,6 +114,7 @@ pub struct Metrics {
     mutate_seconds: Histogram,
     evaluations: Family<PolicyLabel, Histogram>,
     violations: Family<ViolationLabels, Counter>,
+    exemptions: Family<ExemptionLabels, Counter>,
     counts: AllCounts,
     loaded: Family<PolicyLabel, Gauge>,
     short_circuited: Family<PolicyLabel, Gauge>,
@@ -116,11 +130,14 @@ pub struct Metrics {
     namespaces: Family<ResultLabel, Counter>,
     checks: Family<ResultLabel, Counter>,
     last_success: Gauge,
+    /// One series: the set that serves.
+    served: Family<DigestLabel, Gauge>,
     /// One series; absent until the host has looked at the webhook configurations.
     registered: Family<ObjectLabel, Gauge>,
     candidates: Tallies,
     recorded: RecordedReviews,
     pub(crate) engine: EngineMetrics,
+    pub(crate) registry_pulls: RegistryMetrics,
     pub(crate) certificates: CertificateMetrics,
 }
 
@@ -193,6 +210,8 @@ impl Metrics {
         }
         let engine = EngineMetrics::default();
         registry.register_collector(Box::new(engine.clone()));
+        let registry_pulls = RegistryMetrics::default();
+        registry.register_collector(Box::new(registry_pulls.clone()));
         let checks = Family::default();
         registry.register(
             "policy_checks",
@@ -230,6 +249,12 @@ impl Metrics {
             "policy_violations",
             "Violations found, by the policy's mode",
             violations.clone(),
+        );
+        let exemptions = Family::default();
+        registry.register(
+            "policy_exemptions",
+            "Reviews on which a policy was not asked because of its own exemptions, by exemption",
+            exemptions.clone(),
         );
         let failures = Family::default();
         registry.register(
@@ -317,6 +342,12 @@ impl Metrics {
             last_success.clone(),
         );
         last_success.set(unix(SystemTime::now()));
+        let served = Family::default();
+        registry.register(
+            "served_set_info",
+            "1, labelled by the digest of the policies and configuration that serve",
+            served.clone(),
+        );
         let registered = Family::default();
         registry.register(
             "registration_in_shape",
@@ -340,6 +371,7 @@ impl Metrics {
             requests,
             evaluations,
             violations,
+            exemptions,
             counts: AllCounts::default(),
             loaded,
             short_circuited,
@@ -355,10 +387,12 @@ impl Metrics {
             namespaces,
             checks,
             last_success,
+            served,
             registered,
             candidates,
             recorded,
             engine,
+            registry_pulls,
             certificates,
         }
     }
@@ -420,6 +454,13 @@ impl Metrics {
         }
     }
 
+    /// Names the set that serves from now on.
+    pub(crate) fn serves(&self, digest: &str) {
+        self.served.clear();
+        let digest = digest.to_owned();
+        self.served.get_or_create(&DigestLabel { digest }).set(1);
+    }
+
     /// Sets the state of the webhook configurations.
     pub(crate) fn registered(&self, in_shape: bool) {
         self.registered
@@ -445,6 +486,13 @@ impl Metrics {
             result: result(outcome),
         };
         self.requests.get_or_create(&labels).inc();
+        for (policy, exemption) in &outcome.exempted {
+            let labels = ExemptionLabels {
+                policy: policy.to_string(),
+                exemption: exemption.name(),
+            };
+            self.exemptions.get_or_create(&labels).inc();
+        }
         for evaluation in &outcome.evaluations {
             if let Some(error) = &evaluation.error {
                 let labels = FailureLabels {

@@ -4,11 +4,13 @@
 //! and the host's exemptions by the users and groups that they name. Everything else is hashed
 //! (`redaction`).
 
-use sallyport_core::contract::description::Compared as Declared;
+use super::kept::is_kept_field;
+use sallyport_core::contract::description::{Compared as Declared, Context};
 use sallyport_core::manifest::Exemptions;
 use sallyport_core::policy::{Keys, Policy};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Sets of free-form texts by their place in a review.
 #[derive(Debug, Clone, Default)]
@@ -16,8 +18,15 @@ pub(crate) struct Compared {
     annotations: Keys,
     labels: Keys,
     namespace_labels: Keys,
+    namespace_annotations: Keys,
     external_name: bool,
     user: bool,
+    user_uid: bool,
+    user_extra: Keys,
+    condition_messages: bool,
+    /// True if a policy gets whole objects, and so may compare fields that the contract lacks. Such
+    /// fields are hashed all the same.
+    raw_objects: bool,
 }
 
 impl Compared {
@@ -35,9 +44,18 @@ impl Compared {
                 .flat_map(|description| &description.compares)
         };
         compared.namespace_labels = declared().filter_map(namespace_label).collect();
-        compared.external_name =
-            declared().any(|declared| matches!(declared, Declared::ExternalName));
-        compared.user = declared().any(|declared| matches!(declared, Declared::User));
+        compared.namespace_annotations = declared().filter_map(namespace_annotation).collect();
+        compared.user_extra = declared().filter_map(user_extra).collect();
+        for declared in declared() {
+            match declared {
+                Declared::ExternalName => compared.external_name = true,
+                Declared::User => compared.user = true,
+                Declared::UserUid => compared.user_uid = true,
+                Declared::ConditionMessages => compared.condition_messages = true,
+                _ => {}
+            }
+        }
+        compared.raw_objects = policy.needs(Context::RawObjects);
         compared.and(Self::by_selector(policy))
     }
 
@@ -49,10 +67,12 @@ impl Compared {
         }
     }
 
-    /// Returns a copy that does not contain user and groups.
+    /// Returns a copy that contains nothing of the user.
     pub(crate) fn without_user(self) -> Self {
         Self {
             user: false,
+            user_uid: false,
+            user_extra: Keys::default(),
             ..self
         }
     }
@@ -62,8 +82,14 @@ impl Compared {
         self.annotations.extend([other.annotations]);
         self.labels.extend([other.labels]);
         self.namespace_labels.extend([other.namespace_labels]);
+        self.namespace_annotations
+            .extend([other.namespace_annotations]);
         self.external_name |= other.external_name;
         self.user |= other.user;
+        self.user_uid |= other.user_uid;
+        self.user_extra.extend([other.user_extra]);
+        self.condition_messages |= other.condition_messages;
+        self.raw_objects |= other.raw_objects;
         self
     }
 
@@ -77,6 +103,22 @@ impl Compared {
 
     pub(super) fn namespace_label(&self, key: &str) -> bool {
         self.namespace_labels.contain(key)
+    }
+
+    pub(super) fn namespace_annotation(&self, key: &str) -> bool {
+        self.namespace_annotations.contain(key)
+    }
+
+    pub(super) fn user_uid(&self) -> bool {
+        self.user_uid
+    }
+
+    pub(super) fn user_extra(&self, key: &str) -> bool {
+        self.user_extra.contain(key)
+    }
+
+    pub(super) fn condition_messages(&self) -> bool {
+        self.condition_messages
     }
 
     pub(super) fn external_name(&self) -> bool {
@@ -132,8 +174,22 @@ impl Compared {
             ]
             | ["inventory", "pods", key] => self.label(key),
             ["inventory", "labels", key] => self.namespace_label(key),
+            ["inventory", "annotations", key] => self.namespace_annotation(key),
             ["request", "object" | "oldObject", "spec", "externalName"] => self.external_name,
+            [
+                "request",
+                "object" | "oldObject",
+                "status",
+                "conditions",
+                _,
+                "message",
+            ] => self.condition_messages || self.raw_objects,
             ["request", "userInfo", "username" | "groups", ..] => self.user,
+            ["request", "userInfo", "uid"] => self.user_uid,
+            ["request", "userInfo", "extra", key, ..] => self.user_extra(key),
+            ["request", "object" | "oldObject", ref field @ ..] => {
+                self.raw_objects || is_kept_field(field)
+            }
             _ => false,
         }
     }
@@ -146,6 +202,20 @@ fn namespace_label(declared: &Declared) -> Option<&str> {
     }
 }
 
+fn namespace_annotation(declared: &Declared) -> Option<&str> {
+    match declared {
+        Declared::NamespaceAnnotation(key) => Some(key),
+        _ => None,
+    }
+}
+
+fn user_extra(declared: &Declared) -> Option<&str> {
+    match declared {
+        Declared::UserExtra(key) => Some(key),
+        _ => None,
+    }
+}
+
 /// The users and groups that exemptions name, and the annotation for break-glass.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Subjects {
@@ -154,8 +224,12 @@ pub(crate) struct Subjects {
 }
 
 impl Subjects {
-    /// Returns everybody whom these exemptions name, as the API server writes them.
-    pub(crate) fn of(exemptions: &Exemptions) -> Self {
+    /// Returns everybody whom the exemptions of the host and of its policies name, as the API server
+    /// writes them.
+    pub(crate) fn of<'a>(
+        exemptions: &Exemptions,
+        policies: impl IntoIterator<Item = &'a Arc<Policy>>,
+    ) -> Self {
         let Exemptions {
             users,
             groups,
@@ -183,6 +257,10 @@ impl Subjects {
                 );
             };
         add(users, groups, service_accounts);
+        for policy in policies {
+            let own = &policy.manifest().spec.exemptions;
+            add(&own.users, &own.groups, &own.service_accounts);
+        }
         if let Some(break_glass) = break_glass {
             add(
                 &break_glass.users,

@@ -8,6 +8,7 @@
 mod compared;
 mod credential;
 mod file;
+mod kept;
 mod redaction;
 
 pub(crate) use compared::{Compared, Subjects};
@@ -21,7 +22,7 @@ use sallyport_core::admission::{
 };
 use sallyport_core::contract::review::Phase;
 use sallyport_core::contract::service::Pair;
-use sallyport_core::inventory::{Excerpt, Inventory};
+use sallyport_core::inventory::{Excerpt, FreeTexts, Inventory};
 use sallyport_core::manifest::Mode;
 use sallyport_core::policy::Policy;
 use sallyport_core::service;
@@ -43,7 +44,8 @@ pub struct Record {
     pub generation: u64,
     /// The AdmissionReview after redaction.
     pub review: Value,
-    /// The hashed texts: JSON Pointers into the review, and label keys below `/inventory`.
+    /// The hashed texts: JSON Pointers into the review, and keys of labels and annotations below
+    /// `/inventory`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<String>,
     /// The answer to the API server.
@@ -123,10 +125,10 @@ impl Record {
     ) -> serde_json::Result<Self> {
         let mut review: Value = serde_json::from_slice(body)?;
         let mut inventory = excerpt(inventory, body);
-        let subjects = Subjects::of(admission.exemptions());
+        let subjects = Subjects::of(admission.exemptions(), admission.policies());
         let compared = compared(admission, outcome);
         let mut redaction = Redaction::of(&mut review, key, &compared, &subjects);
-        hash_labels(&mut inventory, &mut redaction);
+        hash_texts(&mut inventory, &mut redaction);
         Ok(Self {
             time: now,
             function: function.into(),
@@ -160,13 +162,22 @@ fn compared(admission: &Admission, outcome: &Outcome) -> Compared {
     policies.fold(Compared::default(), Compared::and)
 }
 
-fn hash_labels(inventory: &mut Excerpt, redaction: &mut Redaction<'_>) {
-    let (namespace, pods) = inventory.labels_mut();
-    if let Some(labels) = namespace {
-        redaction.labels("/inventory/labels", labels, Compared::namespace_label);
+fn hash_texts(inventory: &mut Excerpt, redaction: &mut Redaction<'_>) {
+    let FreeTexts {
+        labels,
+        annotations,
+        pods,
+    } = inventory.free_texts();
+    if let Some(labels) = labels {
+        redaction.texts("/inventory/labels", labels, Compared::namespace_label);
+    }
+    if let Some(annotations) = annotations {
+        redaction.texts("/inventory/annotations", annotations, |compared, key| {
+            compared.namespace_annotation(key) && !credential::is_named_like_one(key)
+        });
     }
     for labels in pods {
-        redaction.labels("/inventory/pods", labels, Compared::label);
+        redaction.texts("/inventory/pods", labels, Compared::label);
     }
 }
 

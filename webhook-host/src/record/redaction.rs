@@ -12,6 +12,7 @@
 
 use super::compared::{Compared, Subjects};
 use super::credential;
+use super::kept::{KEPT, OBJECT};
 use ring::hmac;
 use ring::rand::SystemRandom;
 use serde_json::Value;
@@ -41,134 +42,6 @@ const MAX_VALUES: usize = 1000;
 /// The members of an answer that quote no values.
 const STRUCTURE: [&str; 8] = [
     "rule", "reason", "field", "policy", "digest", "kind", "op", "path",
-];
-
-/// The path of a request's two objects in [`KEPT`].
-const OBJECT: &str = "object";
-
-/// The fields that a record keeps: objects by their path, in which arrays are skipped, and their
-/// members. All are numbers, addresses, names, times, or words of Kubernetes' own.
-const KEPT: [(&str, &[&str]); 17] = [
-    ("", &["apiVersion", "kind"]),
-    (
-        "request",
-        &[
-            "uid",
-            "subResource",
-            "requestSubResource",
-            "name",
-            "namespace",
-            "operation",
-            "dryRun",
-        ],
-    ),
-    ("request/kind", &["group", "version", "kind"]),
-    ("request/requestKind", &["group", "version", "kind"]),
-    ("request/resource", &["group", "version", "resource"]),
-    ("request/requestResource", &["group", "version", "resource"]),
-    (
-        "request/options",
-        &[
-            "apiVersion",
-            "kind",
-            "fieldManager",
-            "fieldValidation",
-            "force",
-            "dryRun",
-        ],
-    ),
-    (OBJECT, &["apiVersion", "kind"]),
-    (
-        "object/metadata",
-        &[
-            "name",
-            "generateName",
-            "namespace",
-            "uid",
-            "resourceVersion",
-            "generation",
-            "creationTimestamp",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-            "finalizers",
-        ],
-    ),
-    (
-        "object/metadata/ownerReferences",
-        &[
-            "apiVersion",
-            "kind",
-            "name",
-            "uid",
-            "controller",
-            "blockOwnerDeletion",
-        ],
-    ),
-    (
-        "object/metadata/managedFields",
-        &[
-            "manager",
-            "operation",
-            "apiVersion",
-            "time",
-            "fieldsType",
-            "subresource",
-        ],
-    ),
-    (
-        "object/spec",
-        &[
-            "type",
-            "clusterIP",
-            "clusterIPs",
-            "externalIPs",
-            "loadBalancerIP",
-            "loadBalancerClass",
-            "loadBalancerSourceRanges",
-            "allocateLoadBalancerNodePorts",
-            "externalTrafficPolicy",
-            "internalTrafficPolicy",
-            "healthCheckNodePort",
-            "ipFamilies",
-            "ipFamilyPolicy",
-            "publishNotReadyAddresses",
-            "sessionAffinity",
-            "trafficDistribution",
-        ],
-    ),
-    (
-        "object/spec/ports",
-        &[
-            "name",
-            "protocol",
-            "appProtocol",
-            "port",
-            "targetPort",
-            "nodePort",
-        ],
-    ),
-    (
-        "object/spec/sessionAffinityConfig/clientIP",
-        &["timeoutSeconds"],
-    ),
-    (
-        "object/status/loadBalancer/ingress",
-        &["ip", "hostname", "ipMode"],
-    ),
-    (
-        "object/status/loadBalancer/ingress/ports",
-        &["port", "protocol", "error"],
-    ),
-    (
-        "object/status/conditions",
-        &[
-            "type",
-            "status",
-            "reason",
-            "observedGeneration",
-            "lastTransitionTime",
-        ],
-    ),
 ];
 
 /// A key for the hashes of one file.
@@ -293,6 +166,11 @@ impl<'a> Redaction<'a> {
             }
             "object/metadata/labels" | "object/spec/selector" => self.compared.label(name),
             "object/spec" if name == "externalName" => self.compared.external_name(),
+            "object/status/conditions" if name == "message" => self.compared.condition_messages(),
+            "request/userInfo" if name == "uid" => self.compared.user_uid(),
+            "request/userInfo/extra" => {
+                self.compared.user_extra(name) && !credential::is_named_like_one(name)
+            }
             "request/userInfo" if matches!(name, "username" | "groups") => {
                 self.compared.user() || is_built_in(text) || self.subjects.name(text)
             }
@@ -332,14 +210,14 @@ impl<'a> Redaction<'a> {
             .clone()
     }
 
-    /// Hashes labels of the inventory at a place of the record.
-    pub(super) fn labels(
+    /// Hashes labels or annotations of the inventory at a place of the record.
+    pub(super) fn texts(
         &mut self,
         place: &str,
-        labels: &mut BTreeMap<String, String>,
+        texts: &mut BTreeMap<String, String>,
         is_compared: fn(&Compared, &str) -> bool,
     ) {
-        for (key, value) in labels {
+        for (key, value) in texts {
             if value.is_empty()
                 || is_compared(self.compared, key) && !credential::looks_like_one(value)
             {

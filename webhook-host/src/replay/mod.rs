@@ -95,7 +95,7 @@ impl Replayer {
                 });
             }
         }
-        let subjects = Subjects::of(&self.exemptions);
+        let subjects = Subjects::of(&self.exemptions, &self.policies);
         if subjects.digest() != record.subjects
             && let Some(place) = subjects.first(hashed)
         {

@@ -13,6 +13,7 @@ pub fn text(status: &Status) -> String {
         "generation",
         &format!("{} since {}", status.generation, status.since),
     );
+    row("set", &status.digest);
     let reload = match &status.last_reload {
         None => "none yet".to_owned(),
         Some(LastReload { at, error: None }) => format!("at {at}, successful"),

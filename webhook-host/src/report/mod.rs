@@ -1,8 +1,9 @@
-//! Reports: the output of `doctor`, `replay`, `webhooks`, `explain` and `inspect --live`.
+//! Reports: the output of `bench`, `doctor`, `replay`, `webhooks`, `explain` and `inspect --live`.
 //!
 //! Each report is one file of pure functions from findings to text or JSON; `cli` prints the
 //! result.
 
+pub mod bench;
 pub mod diagnosis;
 pub mod explanation;
 pub mod live;

@@ -6,15 +6,16 @@
 //! failurePolicy. Its status says so. In most cases the webhook for ServicePolicies refuses a
 //! broken one before it is stored.
 
-use super::load;
+use super::load::{self, Loader};
 use crate::cluster::{ClusterPolicy, Report, Reports, Serves, TAKEN};
 use crate::engine::Engine;
 use crate::live::Live;
-use sallyport_core::manifest::{API_VERSION, ComponentStatus, ServicePolicy};
+use crate::registry::{Registry, SourcePolicy};
+use sallyport_core::manifest::{API_VERSION, ComponentStatus, Module, ServicePolicy};
 use sallyport_core::policy::{LoadError, Policy};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The loaded ServicePolicies of the cluster.
@@ -30,8 +31,7 @@ pub(crate) struct Custom {
 /// Loads the ServicePolicies. Names that are `taken` are skipped; a broken one falls back to its
 /// version in `before`.
 pub(crate) fn policies(
-    engine: &Arc<Engine>,
-    modules: &Path,
+    loader: &Loader<'_>,
     found: BTreeMap<String, ClusterPolicy>,
     taken: &[Arc<Policy>],
     before: &[Arc<Policy>],
@@ -49,7 +49,7 @@ pub(crate) fn policies(
         let (policy, serves) = if taken.iter().any(|policy| **policy.name() == *name) {
             (None, Serves::Taken)
         } else {
-            match try_load(engine, modules, &manifest, before) {
+            match try_load(loader, &manifest, before) {
                 Ok(policy) => (Some(policy), Serves::AsWritten),
                 Err(error) => fall_back(&name, &manifest, error, before),
             }
@@ -80,17 +80,27 @@ pub(crate) fn policies(
 /// would serve. The compiled code is cached on disk, so that the reload that follows need not
 /// compile.
 ///
-/// A name that a file of `--policies` has is allowed with a warning, because its author may be
-/// about to remove the file.
-pub(crate) fn check(
-    engine: Arc<Engine>,
-    modules: PathBuf,
-    manifests: Option<PathBuf>,
-    live: Arc<Live>,
-) -> impl Fn(ServicePolicy) -> Result<Vec<String>, LoadError> + Send + Sync + 'static {
-    move |manifest: ServicePolicy| {
+/// Nothing is pulled for a request: of a component in a registry, the reference is checked alone.
+pub(crate) struct Check {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) modules: PathBuf,
+    /// The directory of the manifests in files, if there are any.
+    pub(crate) manifests: Option<PathBuf>,
+    /// The HostConfig, read for each check, as each reload reads it.
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) live: Arc<Live>,
+}
+
+impl Check {
+    /// Returns the warnings about a manifest that can serve.
+    ///
+    /// A name that a file of `--policies` has is allowed with a warning, because its author may be
+    /// about to remove the file.
+    pub(crate) fn check(&self, manifest: ServicePolicy) -> Result<Vec<String>, LoadError> {
         let name = &manifest.metadata.name;
-        let file = manifests
+        let file = self
+            .manifests
             .as_deref()
             .and_then(|directory| load::file_with(directory, name));
         let taken = |file: PathBuf| {
@@ -101,17 +111,39 @@ pub(crate) fn check(
             )
         };
         let warnings = file.map(taken).into_iter().collect();
-        let admission = live.admission();
+        let admission = self.live.admission();
         let stated = manifest.spec.candidate.clone();
         let (serves, next) = manifest.split();
-        load::component(&engine, &modules, &serves, admission.policies())?;
+        self.version(&serves, admission.policies())?;
         let (Some(stated), Some(next)) = (stated, next) else {
             return Ok(warnings);
         };
-        let loaded = load::component(&engine, &modules, &next, admission.candidates());
-        loaded
-            .map(|_| warnings)
+        self.version(&next, admission.candidates())
+            .map(|()| warnings)
             .map_err(|error| error.in_candidate(&stated))
+    }
+
+    fn version(&self, manifest: &ServicePolicy, before: &[Arc<Policy>]) -> Result<(), LoadError> {
+        let module = &manifest.spec.module;
+        let fail = |problem: String| LoadError::field(module.field(), problem);
+        let rules = match module {
+            Module::File(_) => SourcePolicy::default(),
+            Module::Oci(_) => {
+                let config = load::host_config(self.config.as_deref());
+                SourcePolicy::of_host(&config.map_err(|error| fail(format!("{error:#}")))?)
+            }
+        };
+        let session = self.registry.session(rules);
+        if let Module::Oci(reference) = module {
+            let checked = session.check(reference, manifest.spec.mode);
+            return checked.map_err(|error| fail(error.to_string()));
+        }
+        let loader = Loader {
+            engine: &self.engine,
+            modules: &self.modules,
+            session: &session,
+        };
+        loader.policy(manifest, before).map(drop)
     }
 }
 
@@ -120,8 +152,7 @@ impl Custom {
     /// report of its policy.
     pub(crate) fn candidates(
         &mut self,
-        engine: &Arc<Engine>,
-        modules: &Path,
+        loader: &Loader<'_>,
         before: &[Arc<Policy>],
     ) -> Vec<Arc<Policy>> {
         let Self {
@@ -131,13 +162,8 @@ impl Custom {
         } = self;
         let load = |manifest: &ServicePolicy| {
             let name = &manifest.metadata.name;
-            let candidate = load::candidate(
-                engine,
-                modules,
-                &format!("servicepolicies/{name}"),
-                manifest.clone(),
-                before,
-            )?;
+            let place = format!("servicepolicies/{name}");
+            let candidate = loader.candidate(&place, manifest.clone(), before)?;
             if let (Some(error), Some(report)) = (candidate.load_error(), reports.get_mut(name)) {
                 report.candidate = Some(error.to_string());
             }
@@ -161,13 +187,12 @@ impl Custom {
 }
 
 fn try_load(
-    engine: &Arc<Engine>,
-    modules: &Path,
+    loader: &Loader<'_>,
     manifest: &Value,
     before: &[Arc<Policy>],
 ) -> Result<Arc<Policy>, LoadError> {
     let manifest = ServicePolicy::from_value(manifest)?;
-    load::component(engine, modules, &manifest.split().0, before)
+    loader.policy(&manifest.split().0, before)
 }
 
 fn fall_back(

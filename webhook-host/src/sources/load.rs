@@ -3,10 +3,11 @@
 
 use crate::engine::Engine;
 use crate::evaluator;
+use crate::registry::Session;
 use crate::shipped;
 use anyhow::{Context as _, Result, anyhow, bail};
 use sallyport_core::decode;
-use sallyport_core::manifest::{HostConfig, HostConfigSpec, ServicePolicy};
+use sallyport_core::manifest::{HostConfig, HostConfigSpec, Module, Reference, ServicePolicy};
 use sallyport_core::policy::{LoadError, Policy};
 use sallyport_core::yaml;
 use serde_json::Value;
@@ -50,42 +51,21 @@ pub(crate) fn host_config(file: Option<&Path>) -> Result<HostConfigSpec> {
     Ok(HostConfig::from_value(document).with_context(name)?.spec)
 }
 
-/// The directories that policies are loaded from.
-#[derive(Debug, Clone)]
-pub(crate) struct PolicyFiles {
-    /// The directory of manifests.
-    pub(crate) manifests: PathBuf,
-    /// The directory of the components that they name.
-    pub(crate) modules: PathBuf,
-}
-
-impl PolicyFiles {
-    /// Uses the manifests' directory for components, too, unless they have a directory of their
-    /// own.
-    pub(crate) fn new(manifests: &Path, modules: Option<&Path>) -> Self {
-        Self {
-            manifests: manifests.to_owned(),
-            modules: modules.unwrap_or(manifests).to_owned(),
-        }
-    }
-}
-
 /// Loads every ServicePolicy of a directory. One that can't be loaded is broken and says why. A
 /// file that holds no ServicePolicy at all is an error: a typo must not switch a rule off. Policies
 /// that equal those of `before` are kept.
 pub(crate) fn policies(
-    engine: &Arc<Engine>,
-    from: &PolicyFiles,
+    loader: &Loader<'_>,
+    directory: &Path,
     before: &[Arc<Policy>],
 ) -> Result<Vec<Arc<Policy>>> {
     let load = |(file, manifest): (PathBuf, ServicePolicy)| {
         let (live, _) = manifest.split();
-        let loaded = load(engine, &from.modules, &live, before, |policy| policy);
-        loaded.unwrap_or_else(|error| {
+        loader.policy(&live, before).unwrap_or_else(|error| {
             Policy::broken(live, error.in_manifest(file.display().to_string())).into()
         })
     };
-    Ok(manifests(&from.manifests)?.into_iter().map(load).collect())
+    Ok(manifests(directory)?.into_iter().map(load).collect())
 }
 
 /// Loads every ServicePolicy of a directory, for a command that needs all of them.
@@ -93,18 +73,18 @@ pub(crate) fn policies(
 /// # Errors
 ///
 /// One error that lists all policies that can't be loaded.
-pub(crate) fn sound_policies(engine: &Arc<Engine>, from: &PolicyFiles) -> Result<Vec<Arc<Policy>>> {
-    let manifests = manifests(&from.manifests)?;
+pub(crate) fn sound_policies(loader: &Loader<'_>, directory: &Path) -> Result<Vec<Arc<Policy>>> {
+    let manifests = manifests(directory)?;
     let modules: BTreeSet<_> = manifests
         .iter()
-        .map(|(_, manifest)| manifest.spec.module.file.as_str())
+        .filter_map(|(_, manifest)| manifest.spec.module.file())
         .collect();
     let missing: Vec<_> = modules
         .iter()
-        .filter(|file| !from.modules.join(file).exists())
+        .filter(|file| !loader.modules.join(file).exists())
         .collect();
     if !missing.is_empty() {
-        let near = |file: &&&str| format!("{file}{}", nearest_module(&from.modules, file));
+        let near = |file: &&&str| format!("{file}{}", nearest_module(loader.modules, file));
         let named = missing
             .iter()
             .take(MAX_LISTED_NAMES)
@@ -124,11 +104,11 @@ pub(crate) fn sound_policies(engine: &Arc<Engine>, from: &PolicyFiles) -> Result
              with --modules, such as --modules {}",
             missing.len(),
             modules.len(),
-            from.modules.display(),
+            loader.modules.display(),
             such.display()
         );
     }
-    let policies = policies(engine, from, &[])?;
+    let policies = policies(loader, directory, &[])?;
     let broken = policies
         .iter()
         .filter_map(|policy| Some(format!("{}: {}", policy.name(), policy.load_error()?)));
@@ -176,22 +156,21 @@ fn modules_in(directory: &Path) -> Vec<String> {
 ///
 /// One error that lists all policies that can't be loaded; another one when there is no candidate
 /// at all.
-pub(crate) fn promoted(engine: &Arc<Engine>, from: &PolicyFiles) -> Result<Vec<Arc<Policy>>> {
-    let manifests = manifests(&from.manifests)?;
+pub(crate) fn promoted(loader: &Loader<'_>, directory: &Path) -> Result<Vec<Arc<Policy>>> {
+    let manifests = manifests(directory)?;
     if manifests
         .iter()
         .all(|(_, manifest)| manifest.spec.candidate.is_none())
     {
         bail!(
             "no ServicePolicy in {} has a candidate; see spec.candidate",
-            from.manifests.display()
+            directory.display()
         );
     }
     let load = |(file, manifest): (PathBuf, ServicePolicy)| {
         let (live, next) = manifest.split();
         let next = next.unwrap_or(live);
-        let loaded = load(engine, &from.modules, &next, &[], |policy| policy);
-        loaded.unwrap_or_else(|error| {
+        loader.policy(&next, &[]).unwrap_or_else(|error| {
             Policy::broken(next, error.in_manifest(file.display().to_string())).into()
         })
     };
@@ -201,23 +180,14 @@ pub(crate) fn promoted(engine: &Arc<Engine>, from: &PolicyFiles) -> Result<Vec<A
 /// Loads the candidates of a directory's ServicePolicies, for a host that serves. One that can't be
 /// loaded is broken and says why.
 pub(crate) fn candidates(
-    engine: &Arc<Engine>,
-    from: &PolicyFiles,
+    loader: &Loader<'_>,
+    directory: &Path,
     before: &[Arc<Policy>],
 ) -> Result<Vec<Arc<Policy>>> {
     let load = |(file, manifest): (PathBuf, ServicePolicy)| {
-        candidate(
-            engine,
-            &from.modules,
-            &file.display().to_string(),
-            manifest,
-            before,
-        )
+        loader.candidate(&file.display().to_string(), manifest, before)
     };
-    Ok(manifests(&from.manifests)?
-        .into_iter()
-        .filter_map(load)
-        .collect())
+    Ok(manifests(directory)?.into_iter().filter_map(load).collect())
 }
 
 /// Reads the ServicePolicies of a directory, sorted by name, each with its file.
@@ -254,53 +224,91 @@ pub(crate) fn file_with(directory: &Path, name: &str) -> Option<PathBuf> {
     Some(file)
 }
 
-/// Loads the policy of a manifest with its component in `directory`.
-pub(crate) fn component(
-    engine: &Arc<Engine>,
-    directory: &Path,
-    manifest: &ServicePolicy,
-    before: &[Arc<Policy>],
-) -> Result<Arc<Policy>, LoadError> {
-    load(engine, directory, manifest, before, |policy| policy)
+/// Loads single policies, with components of files and of registries.
+pub(crate) struct Loader<'a> {
+    pub(crate) engine: &'a Arc<Engine>,
+    /// The directory of the components that manifests name by file.
+    pub(crate) modules: &'a Path,
+    /// Pulls the others.
+    pub(crate) session: &'a Session,
 }
 
-/// Loads the candidate of a manifest, if it has one.
-pub(crate) fn candidate(
-    engine: &Arc<Engine>,
-    directory: &Path,
-    place: &str,
-    manifest: ServicePolicy,
-    before: &[Arc<Policy>],
-) -> Option<Arc<Policy>> {
-    let stated = manifest.spec.candidate.clone()?;
-    let next = manifest.split().1?;
-    let broken = |error: LoadError| error.in_candidate(&stated).in_manifest(place);
-    let loaded = load(engine, directory, &next, before, Policy::as_candidate);
-    Some(loaded.unwrap_or_else(|error| Policy::broken(next, broken(error)).as_candidate().into()))
-}
-
-/// Loads one policy with its component in `directory`.
-fn load(
-    engine: &Arc<Engine>,
-    directory: &Path,
-    manifest: &ServicePolicy,
-    before: &[Arc<Policy>],
-    named: impl Fn(Policy) -> Policy,
-) -> Result<Arc<Policy>, LoadError> {
-    let module = directory.join(&manifest.spec.module.file);
-    let component = module_bytes(&module).map_err(|problem| {
-        LoadError::field(
-            "spec.module.file",
-            format!("can't read {}: {problem}", module.display()),
-        )
-    })?;
-    if let Some(policy) = before.iter().find(|policy| policy.is(manifest, &component)) {
-        return Ok(Arc::clone(policy));
+impl Loader<'_> {
+    /// Loads the policy of a manifest. One that equals a policy of `before` is kept.
+    pub(crate) fn policy(
+        &self,
+        manifest: &ServicePolicy,
+        before: &[Arc<Policy>],
+    ) -> Result<Arc<Policy>, LoadError> {
+        self.load(manifest, before, |policy| policy)
     }
-    let loaded = evaluator::load(engine, manifest.clone(), &component);
-    loaded
-        .map(|policy| named(policy).into())
-        .map_err(|error| error.in_module(module.display().to_string()))
+
+    /// Loads the candidate of a manifest, if it has one.
+    pub(crate) fn candidate(
+        &self,
+        place: &str,
+        manifest: ServicePolicy,
+        before: &[Arc<Policy>],
+    ) -> Option<Arc<Policy>> {
+        let stated = manifest.spec.candidate.clone()?;
+        let next = manifest.split().1?;
+        let broken = |error: LoadError| error.in_candidate(&stated).in_manifest(place);
+        let loaded = self.load(&next, before, Policy::as_candidate);
+        Some(
+            loaded
+                .unwrap_or_else(|error| Policy::broken(next, broken(error)).as_candidate().into()),
+        )
+    }
+
+    fn load(
+        &self,
+        manifest: &ServicePolicy,
+        before: &[Arc<Policy>],
+        named: impl Fn(Policy) -> Policy,
+    ) -> Result<Arc<Policy>, LoadError> {
+        let module = &manifest.spec.module;
+        let (component, shown) = match module {
+            Module::File(file) => {
+                let file = self.modules.join(file);
+                let shown = file.display().to_string();
+                let bytes = module_bytes(&file).map_err(|problem| {
+                    LoadError::field(module.field(), format!("can't read {shown}: {problem}"))
+                })?;
+                (bytes, shown)
+            }
+            Module::Oci(reference) => {
+                if let Some(policy) = self.unchanged(manifest, reference, before) {
+                    return Ok(policy);
+                }
+                let pulled = self.session.pull(reference, manifest.spec.mode);
+                let pulled =
+                    pulled.map_err(|error| LoadError::field(module.field(), error.to_string()))?;
+                (pulled.component, reference.to_string())
+            }
+        };
+        if let Some(policy) = before.iter().find(|policy| policy.is(manifest, &component)) {
+            return Ok(Arc::clone(policy));
+        }
+        let loaded = evaluator::load(self.engine, manifest.clone(), &component);
+        loaded
+            .map(|policy| named(policy).into())
+            .map_err(|error| error.in_module(module, shown))
+    }
+
+    /// Returns the policy of `before` with the same manifest, when its component is pinned by a
+    /// digest, so that nothing has to be pulled to know that it is the same.
+    fn unchanged(
+        &self,
+        manifest: &ServicePolicy,
+        reference: &Reference,
+        before: &[Arc<Policy>],
+    ) -> Option<Arc<Policy>> {
+        let component = self.session.known(reference, manifest.spec.mode)?;
+        let is_same = |policy: &&Arc<Policy>| {
+            policy.manifest() == manifest && policy.digest() == Some(component.as_str())
+        };
+        before.iter().find(is_same).cloned()
+    }
 }
 
 /// The bytes of a module, at most [`MAX_MODULE`].

@@ -12,5 +12,4 @@ pub(crate) mod load;
 pub(crate) mod reload;
 #[cfg(unix)]
 pub(crate) mod source;
-#[cfg(unix)]
 pub(crate) mod watch;

@@ -19,6 +19,12 @@ use std::time::{Duration, Instant};
 /// Most lists take less than a second.
 const LIST_WAIT: Duration = Duration::from_secs(10);
 
+/// Returns the time after which a registry that kept back a component is asked again: from a second,
+/// doubled with each attempt, to a minute.
+pub(crate) fn retry_pause(attempt: u32) -> Duration {
+    Duration::from_secs(1 << attempt.min(6)).min(Duration::from_mins(1))
+}
+
 /// Watches the files, and publishes a new Set when they change.
 pub(crate) struct Reloader {
     source: Source,
@@ -46,21 +52,31 @@ impl Reloader {
     }
 
     fn run(mut self, watch: &Watch) {
-        while watch.next(&self.seen, || self.source.fingerprint()) {
-            self.reload();
+        let mut attempts = None;
+        while watch.next_or_after(
+            &self.seen,
+            || self.source.fingerprint(),
+            attempts.map(retry_pause),
+        ) {
+            attempts = self
+                .reload()
+                .then(|| attempts.map_or(0, |attempt| attempt + 1));
         }
     }
 
-    fn reload(&mut self) {
+    /// Returns whether a registry kept back a component, so that another attempt is worth while.
+    fn reload(&mut self) -> bool {
         let began = Instant::now();
         let current = self.live.admission();
         // A panic that some policy's bytes trigger must not end all later reloads.
         let read = || {
-            catch_unwind(AssertUnwindSafe(|| self.read(&current))).unwrap_or_else(|_| panicked())
+            catch_unwind(AssertUnwindSafe(|| self.source.read(Some(&current))))
+                .unwrap_or_else(|_| panicked())
         };
         let (seen, read) = self.source.settled(read);
         self.seen = seen;
-        match read {
+        let unreached = read.as_ref().is_ok_and(|set| !set.unreached.is_empty());
+        match read.and_then(|set| self.sound(set)) {
             Ok(Set {
                 admission, custom, ..
             }) => {
@@ -96,10 +112,11 @@ impl Reloader {
                 self.live.reload_failed(error);
             }
         }
+        unreached
     }
 
-    /// Watches the kinds that the new policies ask about, so that these are listed before the
-    /// policies serve. The old policies keep their kinds until then.
+    /// Watches the objects that the new policies need, so that these are listed before the policies
+    /// serve. The old policies keep theirs until then.
     fn watch_before(&self, admission: &Admission) {
         let Some(watchers) = &self.source.watchers else {
             return;
@@ -116,9 +133,8 @@ impl Reloader {
         }
     }
 
-    /// Reads a new Set. Fails on any fault of the files, but not on broken custom resources.
-    fn read(&self, before: &Admission) -> Result<Set> {
-        let set = self.source.read(Some(before))?;
+    /// Fails on any fault of the files, but not on broken custom resources.
+    fn sound(&self, set: Set) -> Result<Set> {
         if !set.broken_files.is_empty() {
             bail!("{}", set.broken_files.join("; "));
         }

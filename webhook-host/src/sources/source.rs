@@ -5,10 +5,11 @@
 //! after, and they are read again when they changed.
 
 use super::custom::{self, Custom};
-use super::load::{self, PolicyFiles};
+use super::load::{self, Loader};
 use super::watch::{self, Fingerprint};
 use crate::cluster::{Policies, Watchers};
 use crate::engine::Engine;
+use crate::registry::{Registry, Session, SourcePolicy};
 use crate::suites::{self, ModuleSearch};
 use anyhow::{Context as _, Result, bail};
 use sallyport_core::admission::Admission;
@@ -27,6 +28,8 @@ pub(crate) struct Source {
     /// The directory of the components that manifests name.
     pub(crate) modules: PathBuf,
     pub(crate) config: Option<PathBuf>,
+    /// Pulls the components that manifests name by reference.
+    pub(crate) registry: Arc<Registry>,
     /// The watchers of the cluster. With them, the inventory is what they have seen.
     pub(crate) watchers: Option<Watchers>,
 }
@@ -38,6 +41,9 @@ pub(crate) struct Set {
     pub(crate) broken_files: Vec<String>,
     /// The ServicePolicies of the cluster, loaded.
     pub(crate) custom: Custom,
+    /// Components that a registry did not give, for a reason that may go away by itself: another
+    /// read is worth while, though nothing changed.
+    pub(crate) unreached: Vec<String>,
 }
 
 impl Source {
@@ -79,22 +85,26 @@ impl Source {
     /// again.
     pub(crate) fn read(&self, before: Option<&Admission>) -> Result<Set> {
         let config = self.host_config()?;
+        let session = self.registry.session(SourcePolicy::of_host(&config));
+        let loader = Loader {
+            engine: &self.engine,
+            modules: &self.modules,
+            session: &session,
+        };
         let old = before.map_or(&[][..], Admission::policies);
-        let [mut policies, mut candidates] = self.of_files(before)?;
+        let [mut policies, mut candidates] = self.of_files(&loader, before)?;
         let of_files = policies.iter().chain(&candidates);
         let broken_files = of_files
             .filter_map(|policy| policy.load_error())
             .map(ToString::to_string)
             .collect();
         let mut custom = match self.served() {
-            Some(served) => {
-                custom::policies(&self.engine, &self.modules, served.all(), &policies, old)
-            }
+            Some(served) => custom::policies(&loader, served.all(), &policies, old),
             None => Custom::default(),
         };
         policies.extend(custom.policies.iter().cloned());
         let old = before.map_or(&[][..], Admission::candidates);
-        candidates.extend(custom.candidates(&self.engine, &self.modules, old));
+        candidates.extend(custom.candidates(&loader, old));
         if policies.is_empty() {
             tracing::warn!(
                 "the cluster has no ServicePolicy: no request is reviewed until it has one"
@@ -109,26 +119,30 @@ impl Source {
             admission: admission.with_candidates(candidates),
             broken_files,
             custom,
+            unreached: session.unreached(),
         })
     }
 
     /// Loads the policies and candidates of the files.
-    fn of_files(&self, before: Option<&Admission>) -> Result<[Vec<Arc<Policy>>; 2]> {
+    fn of_files(
+        &self,
+        loader: &Loader<'_>,
+        before: Option<&Admission>,
+    ) -> Result<[Vec<Arc<Policy>>; 2]> {
         let Some(manifests) = &self.manifests else {
             return Ok([vec![], vec![]]);
         };
         if self.served().is_some() && load::is_empty_on_purpose(manifests)? {
             return Ok([vec![], vec![]]);
         }
-        let files = PolicyFiles::new(manifests, Some(&self.modules));
         let policies = load::policies(
-            &self.engine,
-            &files,
+            loader,
+            manifests,
             before.map_or(&[][..], Admission::policies),
         )?;
         let candidates = load::candidates(
-            &self.engine,
-            &files,
+            loader,
+            manifests,
             before.map_or(&[][..], Admission::candidates),
         )?;
         Ok([policies, candidates])
@@ -176,6 +190,12 @@ impl Source {
         }
     }
 
+    /// Begins a read of components from registries, by the rules of the HostConfig as it is now.
+    fn session(&self) -> Result<Session> {
+        let config = self.host_config()?;
+        Ok(self.registry.session(SourcePolicy::of_host(&config)))
+    }
+
     /// Runs the suites beside the policies as self-tests.
     ///
     /// # Errors
@@ -188,7 +208,8 @@ impl Source {
         let search = ModuleSearch {
             directory: Some(self.modules.clone()),
         };
-        let mut runner = suites::runner(Arc::clone(&self.engine));
+        let session = self.session()?;
+        let mut runner = suites::runner(Arc::clone(&self.engine), session.into_pull());
         for file in load::suite_files(manifests)? {
             self.run(&mut runner, &file, &search).context("self-test")?;
         }
@@ -232,6 +253,7 @@ mod tests {
             manifests: Some(directory.to_owned()),
             modules: directory.to_owned(),
             config: None,
+            registry: Registry::offline(),
             watchers: None,
         }
     }

@@ -2,16 +2,17 @@
 //! interval. Objects of the cluster have a revision instead, are always complete, and are read at
 //! once.
 //!
-//! Polling is preferred to the kernel's notifications (docs/decisions/0004-polling.md): it works
-//! the same for plain directories, for the links of a mounted ConfigMap or Secret and for network
-//! file systems, costs a few system calls, and has no queue that can overflow. Used by `reload` for
-//! policies and by `server` for certificates.
+//! Polling is preferred to the kernel's notifications
+//! (docs/decisions/0004-polling-instead-of-inotify.md): it works the same for plain directories, for
+//! the links of a mounted ConfigMap or Secret and for network file systems, costs a few system calls,
+//! and has no queue that can overflow. Used by `reload` for policies, and by `cli` for certificates
+//! and `test --watch`.
 
-use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Metadata;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The number of attempts to read files that keep changing, and the pause between two.
 const ATTEMPTS: u32 = 5;
@@ -29,26 +30,67 @@ pub(crate) struct Fingerprint {
 
 /// Attributes of the file that a path leads to: device, inode, size, and the times of the last
 /// write and of the last change of the inode.
+#[cfg(unix)]
 type FileAttributes = (u64, u64, u64, (i64, i64), (i64, i64));
+
+#[cfg(unix)]
+fn attributes(found: &Metadata) -> FileAttributes {
+    use std::os::unix::fs::MetadataExt as _;
+    (
+        found.dev(),
+        found.ino(),
+        found.size(),
+        (found.mtime(), found.mtime_nsec()),
+        (found.ctime(), found.ctime_nsec()),
+    )
+}
+
+/// Attributes that every system has: size, and the time of the last write.
+#[cfg(not(unix))]
+type FileAttributes = (u64, Option<std::time::SystemTime>);
+
+#[cfg(not(unix))]
+fn attributes(found: &Metadata) -> FileAttributes {
+    (found.len(), found.modified().ok())
+}
 
 impl Fingerprint {
     /// Returns the current fingerprint of these files. Unreadable files are left out.
     pub(crate) fn of(files: impl Iterator<Item = PathBuf>) -> Self {
         let look = |path: PathBuf| {
             let found = std::fs::metadata(&path).ok()?;
-            let times = (
-                (found.mtime(), found.mtime_nsec()),
-                (found.ctime(), found.ctime_nsec()),
-            );
-            Some((
-                path,
-                (found.dev(), found.ino(), found.size(), times.0, times.1),
-            ))
+            Some((path, attributes(&found)))
         };
         Self {
             files: files.filter_map(look).collect(),
             revision: 0,
         }
+    }
+
+    /// Returns the files that differ between two fingerprints.
+    pub(crate) fn changed<'a>(&'a self, other: &'a Self) -> BTreeSet<&'a PathBuf> {
+        let differs = |path: &&PathBuf| self.files.get(*path) != other.files.get(*path);
+        let all = self.files.keys().chain(other.files.keys());
+        all.filter(differs).collect()
+    }
+
+    /// Returns the files.
+    pub(crate) fn files(&self) -> impl ExactSizeIterator<Item = &PathBuf> {
+        self.files.keys()
+    }
+
+    /// Returns the fingerprint without some files.
+    pub(crate) fn without(mut self, files: &BTreeSet<PathBuf>) -> Self {
+        self.files.retain(|file, _| !files.contains(file));
+        self
+    }
+
+    /// Adds the files of another fingerprint that this one lacks.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        for (file, attributes) in other.files {
+            self.files.entry(file).or_insert(attributes);
+        }
+        self
     }
 
     /// Adds the revision of the cluster's objects.
@@ -108,17 +150,36 @@ impl Watch {
     /// Blocks until a reload is requested, or until the fingerprint differs from `seen` and the
     /// files stay unchanged for one interval. Returns false when no request can come any more.
     pub(crate) fn next(&self, seen: &Fingerprint, look: impl Fn() -> Fingerprint) -> bool {
+        self.next_or_after(seen, look, None)
+    }
+
+    /// Like `next`, and ends after the time `again` at the latest.
+    pub(crate) fn next_or_after(
+        &self,
+        seen: &Fingerprint,
+        look: impl Fn() -> Fingerprint,
+        again: Option<Duration>,
+    ) -> bool {
         let mut last = seen.clone();
+        let end = again.map(|time| Instant::now() + time);
         loop {
-            let next = match self.interval {
-                Some(interval) => self.asked.recv_timeout(interval),
-                None => self
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let next = match (self.interval, left) {
+                (Some(interval), left) => self
+                    .asked
+                    .recv_timeout(left.map_or(interval, |left| left.min(interval))),
+                (None, Some(left)) => self.asked.recv_timeout(left),
+                (None, None) => self
                     .asked
                     .recv()
                     .map_err(|_| RecvTimeoutError::Disconnected),
             };
             match next {
                 Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) if left.is_some_and(|left| left.is_zero()) => {
+                    return true;
+                }
+                Err(RecvTimeoutError::Timeout) if self.interval.is_none() => {}
                 Err(RecvTimeoutError::Timeout) => {
                     let now = look();
                     if now != *seen && now.has_files_of(&last) {
@@ -173,6 +234,17 @@ mod tests {
         );
         assert_eq!(looks(&seen, |count| print(0, count)), 1);
         assert_eq!(looks(&seen, |count| print(count.min(3), count)), 4, "both");
+    }
+
+    #[test]
+    fn another_attempt_is_made_though_nothing_changed() {
+        for interval in [Some(SOON), None] {
+            let (_ask, watch) = Watch::new(interval);
+            let began = Instant::now();
+            let pause = Duration::from_millis(20);
+            assert!(watch.next_or_after(&print(0, 0), || print(0, 0), Some(pause)));
+            assert!(began.elapsed() >= pause);
+        }
     }
 
     #[test]

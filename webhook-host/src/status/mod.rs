@@ -32,6 +32,10 @@ pub struct Status {
     pub generation: u64,
     /// The time when this set began to serve (RFC 3339).
     pub since: String,
+    /// `sha256:…` of the set: replicas that serve the same policies, exemptions and statements about
+    /// the cluster have the same.
+    #[serde(default)]
+    pub digest: String,
     /// The result of the last reload; absent when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reload: Option<LastReload>,
@@ -69,7 +73,7 @@ pub struct PolicyStatus {
     pub mode: Mode,
     /// The effect of an evaluation error.
     pub failure_policy: FailurePolicy,
-    /// `spec.module.file`.
+    /// `spec.module`: the file's name, or the reference.
     pub module: String,
     /// `sha256:…` of the component; absent when it is broken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,6 +153,7 @@ pub(crate) struct Serving<'a> {
     /// 1 for the set that the host started with.
     pub(crate) generation: u64,
     pub(crate) since: SystemTime,
+    pub(crate) digest: &'a str,
     /// Counts the reviews of a policy's candidate, by result.
     pub(crate) candidate_reviews: &'a dyn Fn(&str) -> BTreeMap<String, u64>,
 }
@@ -161,6 +166,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: set.generation,
             since: timestamp::whole_second(set.since).to_string(),
+            digest: set.digest.to_owned(),
             last_reload: last.map(|last| LastReload {
                 at: timestamp::whole_second(last.at).to_string(),
                 error: last.error.clone(),
@@ -210,8 +216,8 @@ impl Status {
             };
             let _ = writeln!(text, "[{mark}] inventory {}", feed.text());
         }
-        let (generation, since) = (self.generation, &self.since);
-        let _ = writeln!(text, "[+] generation {generation} since {since}");
+        let (generation, since, digest) = (self.generation, &self.since, &self.digest);
+        let _ = writeln!(text, "[+] generation {generation} since {since} {digest}");
         if let Some(LastReload {
             at,
             error: Some(error),
@@ -295,7 +301,7 @@ impl PolicyStatus {
             name: policy.name().to_string(),
             mode: spec.mode,
             failure_policy: spec.failure_policy,
-            module: spec.module.file.clone(),
+            module: spec.module.to_string(),
             digest: policy.digest().map(str::to_owned),
             component: description.map(|description| description.name.clone()),
             version: description.map(|description| description.version.clone()),
@@ -314,7 +320,7 @@ impl CandidateStatus {
         let differs = [
             (
                 "module",
-                live.digest() != next.digest() || was.module.file != is.module.file,
+                live.digest() != next.digest() || was.module != is.module,
             ),
             ("settings", was.settings != is.settings),
         ];
@@ -324,7 +330,7 @@ impl CandidateStatus {
                 .filter(|(_, differs)| *differs)
                 .map(|(part, _)| part.to_owned())
                 .collect(),
-            module: is.module.file.clone(),
+            module: is.module.to_string(),
             digest: next.digest().map(str::to_owned),
             version: next
                 .description()

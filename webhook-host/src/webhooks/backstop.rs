@@ -183,7 +183,8 @@ fn backstop(
     rules: CelRules,
 ) -> Backstop {
     let name = format!("{}-{}", registration.options.name, manifest.metadata.name);
-    let conditions = conditions(registration.exemptions);
+    let mut conditions = conditions(registration.exemptions);
+    conditions.extend(cel::conditions_of_policy(&manifest.spec.exemptions));
     let spec = ValidatingAdmissionPolicySpec {
         // An expression that fails, such as by exceeding the cost limit, must not deny what the
         // policy allows.

@@ -4,7 +4,9 @@
 //! empty, so each access is guarded by `has`; an error in a condition counts as a failed webhook.
 
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
-use sallyport_core::manifest::{Exemptions, Group, ServiceAccount, ServicePattern, Subject};
+use sallyport_core::manifest::{
+    Exemptions, Group, PolicyExemptions, ServiceAccount, ServicePattern, Subject,
+};
 use serde_json::Value;
 
 /// A condition that a request must meet to be reviewed.
@@ -48,15 +50,37 @@ pub(super) fn conditions(exemptions: &Exemptions) -> Vec<Condition> {
         &exemptions.service_accounts,
     );
     conditions.extend(who.map(|who| Condition::unless("not-an-exempt-user", &who)));
-    if !exemptions.services.is_empty() {
-        let patterns: Vec<String> = exemptions.services.iter().map(pattern).collect();
-        let exempt = format!(
-            "has(request.name) && request.name != '' && ({})",
-            patterns.join(" || ")
-        );
-        conditions.push(Condition::unless("not-an-exempt-service", &exempt));
-    }
+    let services = listed(&exemptions.services);
+    conditions.extend(services.map(|which| Condition::unless("not-an-exempt-service", &which)));
     conditions
+}
+
+/// Returns the conditions for the exemptions of one policy.
+pub(super) fn conditions_of_policy(exemptions: &PolicyExemptions) -> Vec<Condition> {
+    let who = named(
+        &exemptions.users,
+        &exemptions.groups,
+        &exemptions.service_accounts,
+    );
+    let services = listed(&exemptions.services);
+    [
+        who.map(|who| Condition::unless("not-a-user-exempt-from-this-policy", &who)),
+        services.map(|which| Condition::unless("not-a-service-exempt-from-this-policy", &which)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Matches the Services that the patterns name; `None` when there are none.
+fn listed(patterns: &[ServicePattern]) -> Option<String> {
+    let matches: Vec<String> = patterns.iter().map(pattern).collect();
+    (!matches.is_empty()).then(|| {
+        format!(
+            "has(request.name) && request.name != '' && ({})",
+            matches.join(" || ")
+        )
+    })
 }
 
 /// The most ingress points that a condition compares, since CEL has a cost limit. With more of

@@ -1,6 +1,7 @@
 //! A policy that misbehaves on demand: the annotation `test/do` of the Service is its command.
 //!
-//! `validate` knows `loop`, `panic`, `hog`, `recurse`, `descend`, `log`, `shout` and `deny`, and
+//! `validate` knows `loop`, `panic`, `hog`, `recurse`, `descend`, `log`, `shout`, `log-and-panic` and
+//! `deny`, and
 //! `violations`, `warnings` and `patch` for answers that are too large; without the annotation it
 //! behaves. `mutate` knows the same commands, and otherwise adds the label `test/mutated`. Every
 //! answer has a warning with the number of calls of this instance.
@@ -150,6 +151,10 @@ fn act(word: &str) {
         "recurse" => drop(black_box(recurse(black_box(1)))),
         "descend" => drop(black_box(descend(&black_box(Step(descend)), 1))),
         "log" => chatter(),
+        "log-and-panic" => {
+            chatter();
+            panic!("told to panic");
+        }
         "shout" => log::info(&"0123456789".repeat(MANY)),
         _ => {}
     }

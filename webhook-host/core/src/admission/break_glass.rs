@@ -161,7 +161,7 @@ mod tests {
         };
         let user = UserInfo {
             username: user.to_owned(),
-            groups: vec![],
+            ..UserInfo::default()
         };
         let old = old.map(|old| object(Some(old)));
         // 2026-01-01T00:00:00Z

@@ -6,7 +6,8 @@
 use super::request::{AdmissionRequest, Operation, UserInfo};
 use crate::contract::review::{Operation as Reviewed, Resource};
 use crate::contract::service::Service;
-use crate::manifest::{Exemptions, Group, ServiceAccount, Subject};
+use crate::manifest::{Exemptions, Group, ServiceAccount, ServicePattern, Subject};
+use crate::policy::Policy;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -86,7 +87,7 @@ pub(super) fn scope(
 }
 
 fn configured(request: &AdmissionRequest<'_>, exemptions: &Exemptions) -> Option<Exemption> {
-    let (namespace, name) = (request.namespace(), request.name());
+    let namespace = request.namespace();
     if exemptions
         .namespaces
         .iter()
@@ -94,11 +95,7 @@ fn configured(request: &AdmissionRequest<'_>, exemptions: &Exemptions) -> Option
     {
         return Some(Exemption::Namespace);
     }
-    if exemptions
-        .services
-        .iter()
-        .any(|pattern| pattern.matches(namespace, name))
-    {
+    if is_listed(&exemptions.services, request) {
         return Some(Exemption::Service);
     }
     named(
@@ -107,6 +104,26 @@ fn configured(request: &AdmissionRequest<'_>, exemptions: &Exemptions) -> Option
         &exemptions.groups,
         &exemptions.service_accounts,
     )
+}
+
+/// Returns why one policy is not asked about a request: its own `spec.exemptions`.
+pub(super) fn of_policy(request: &AdmissionRequest<'_>, policy: &Policy) -> Option<Exemption> {
+    let exemptions = &policy.manifest().spec.exemptions;
+    if is_listed(&exemptions.services, request) {
+        return Some(Exemption::Service);
+    }
+    named(
+        &request.user_info,
+        &exemptions.users,
+        &exemptions.groups,
+        &exemptions.service_accounts,
+    )
+}
+
+fn is_listed(patterns: &[ServicePattern], request: &AdmissionRequest<'_>) -> bool {
+    patterns
+        .iter()
+        .any(|pattern| pattern.matches(request.namespace(), request.name()))
 }
 
 /// Returns which of the lists names a user.
@@ -131,7 +148,7 @@ pub(super) fn named(
     is_member.then_some(Exemption::Group)
 }
 
-/// Returns whether the old object waits for its finalizers: it has a `deletionTimestamp`.
+/// Returns true if the old object waits for its finalizers: it has a `deletionTimestamp`.
 pub(super) fn is_in_deletion(old: Option<&Service>) -> bool {
     old.is_some_and(|old| old.metadata.deletion_timestamp.is_some())
 }

@@ -247,29 +247,8 @@ impl ResponseBuilder {
         }
     }
 
-    /// Adds a line to an audit annotation. The API server puts the webhook's name before the key,
-    /// and drops a key that is no qualified name.
     fn annotate(&mut self, policy: &str, key: &str, line: &str) {
-        let key: String = [policy, ".", key]
-            .into_iter()
-            .flat_map(str::chars)
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') {
-                    c
-                } else {
-                    '_'
-                }
-            })
-            .take(AUDIT_KEY)
-            .collect();
-        if self.audit.len() == AUDIT_ENTRIES && !self.audit.contains_key(&key) {
-            return;
-        }
-        let noted = self.audit.entry(key).or_default();
-        if noted.len() + line.len() < AUDIT_VALUE {
-            let separator = if noted.is_empty() { "" } else { "\n" };
-            *noted = format!("{noted}{separator}{line}");
-        }
+        annotate(&mut self.audit, policy, key, line);
     }
 
     fn into_response(mut self, uid: &str) -> AdmissionResponse {
@@ -284,6 +263,31 @@ impl ResponseBuilder {
             audit_annotations: self.audit,
             ..AdmissionResponse::allow(uid)
         }
+    }
+}
+
+/// Adds a line to an audit annotation. The API server puts the webhook's name before the key,
+/// and drops a key that is no qualified name.
+pub(super) fn annotate(audit: &mut BTreeMap<String, String>, policy: &str, key: &str, line: &str) {
+    let key: String = [policy, ".", key]
+        .into_iter()
+        .flat_map(str::chars)
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') {
+                c
+            } else {
+                '_'
+            }
+        })
+        .take(AUDIT_KEY)
+        .collect();
+    if audit.len() == AUDIT_ENTRIES && !audit.contains_key(&key) {
+        return;
+    }
+    let noted = audit.entry(key).or_default();
+    if noted.len() + line.len() < AUDIT_VALUE {
+        let separator = if noted.is_empty() { "" } else { "\n" };
+        *noted = format!("{noted}{separator}{line}");
     }
 }
 

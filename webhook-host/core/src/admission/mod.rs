@@ -7,6 +7,7 @@
 
 mod about;
 mod break_glass;
+mod digest;
 mod exemption;
 mod fold;
 mod mutation;
@@ -27,7 +28,7 @@ pub use shadow::Shadowed;
 use crate::contract::description::Context;
 use crate::contract::review::{Phase, Resource};
 use crate::contract::verdict::Violation;
-use crate::inventory::{Inventory, Kind, View};
+use crate::inventory::{Inventory, Need, View};
 use crate::manifest::{Exemptions, Mode, Updates};
 use crate::policy::{Deadline, Entry, Policy};
 use crate::service::Malformed;
@@ -106,6 +107,7 @@ impl Admission {
 
     /// Also asks policies about Services outside their `about`; an opinion on such a Service is an
     /// evaluation error. The test harness uses this to find policies whose `about` is too narrow.
+    /// Lines that policies log are kept in [`Evaluation::log`].
     #[must_use]
     pub fn thorough(self) -> Self {
         Self {
@@ -147,25 +149,30 @@ impl Admission {
         &self.inventory
     }
 
-    /// Returns the kinds of objects that policies need: in their context, or for the selector of
-    /// their manifest.
-    pub fn asks(&self) -> BTreeSet<Kind> {
+    /// Returns the objects that policies need: in their context, or for the selector of their
+    /// manifest.
+    pub fn asks(&self) -> BTreeSet<Need> {
         let all = || self.policies.iter().chain(&self.candidates);
         let needed = |context| all().any(|policy| policy.needs(context));
         let selected = all().any(|policy| policy.manifest().spec.r#match.goes_by_labels());
-        let kinds = [
-            (Kind::Namespaces, selected || needed(Context::Namespace)),
-            (Kind::Nodes, needed(Context::Cluster)),
-            (Kind::Pods, needed(Context::Pods)),
+        let annotations = needed(Context::NamespaceAnnotations);
+        let needs = [
+            (
+                Need::Namespaces,
+                selected || annotations || needed(Context::Namespace),
+            ),
+            (Need::NamespaceAnnotations, annotations),
+            (Need::Nodes, needed(Context::Cluster)),
+            (Need::Pods, needed(Context::Pods)),
         ];
-        kinds
+        needs
             .into_iter()
-            .filter_map(|(kind, asked)| asked.then_some(kind))
+            .filter_map(|(need, asked)| asked.then_some(need))
             .collect()
     }
 
-    /// Returns true if the labels of the request's namespace are unknown and some policy needs
-    /// them.
+    /// Returns true if the request's namespace is unknown and some policy needs its labels or
+    /// annotations.
     pub fn lacks_namespace(&self, function: Function, request: &AdmissionRequest<'_>) -> bool {
         let (view, namespace) = (self.inventory.view(), request.namespace());
         if view.namespace_labels(namespace).is_some() {
@@ -176,7 +183,7 @@ impl Admission {
         };
         let policies = self.matching(function, &view, namespace, operation, resource);
         policies.iter().any(|policy| {
-            policy.needs(Context::Namespace) || policy.manifest().spec.r#match.goes_by_labels()
+            policy.needs_namespace() || policy.manifest().spec.r#match.goes_by_labels()
         })
     }
 
@@ -209,12 +216,29 @@ impl Admission {
         }
         // Taken once, so that the whole answer is of one moment.
         let view = inventory.view();
-        let policies = self.matching(function, &view, request.namespace(), operation, resource);
-        let mut subject =
-            match Subject::new(function, request, (operation, resource), clock.now, view) {
-                Ok(subject) => subject,
-                Err(malformed) => return fold::malformed(function, request, &policies, malformed),
-            };
+        let mut policies = self.matching(function, &view, request.namespace(), operation, resource);
+        let mut exempted = vec![];
+        policies.retain(|policy| {
+            let exemption = exemption::of_policy(request, policy);
+            exempted.extend(exemption.map(|exemption| (*policy, exemption)));
+            exemption.is_none()
+        });
+        let raw_objects = policies
+            .iter()
+            .any(|policy| policy.needs(Context::RawObjects));
+        let scope = (operation, resource);
+        let mut subject = match Subject::new(function, request, scope, clock.now, view, raw_objects)
+        {
+            Ok(subject) => subject,
+            Err(malformed) => {
+                return fold::malformed(function, request, &policies, malformed)
+                    .with_exempted(&exempted);
+            }
+        };
+        if self.thorough {
+            subject.keep_log();
+        }
+        exempted.retain(|(policy, _)| self.would_ask(policy, &subject));
         let config = self.exemptions.break_glass.as_ref();
         let glass = Glass::of(
             config,
@@ -239,7 +263,7 @@ impl Admission {
         };
         Outcome {
             matched: !policies.is_empty(),
-            ..outcome
+            ..outcome.with_exempted(&exempted)
         }
     }
 
@@ -319,7 +343,7 @@ impl Admission {
         deadline: Deadline,
     ) -> Evaluation {
         let mut evaluation = Evaluation::of(policy, function);
-        let answer = evaluation.time(subject.ask(policy, Entry::Validate, deadline));
+        let answer = evaluation.take(subject.ask(policy, Entry::Validate, deadline));
         match answer.and_then(|verdict| subject.check_about(policy, verdict)) {
             Err(error) => evaluation.error = Some(error),
             Ok(verdict) => {
@@ -357,7 +381,7 @@ impl Admission {
             .filter(|_| !violations.is_empty())
             .and_then(|deadline| {
                 let answer = subject.ask_of_old(policy, deadline)?;
-                evaluation.time(answer).ok()
+                evaluation.take(answer).ok()
             });
         let known: HashSet<_> = old
             .iter()
@@ -390,7 +414,7 @@ impl Admission {
                 return None;
             }
             let mut evaluation = Evaluation::of(policy, Function::Mutate);
-            let answer = evaluation.time(subject.ask(policy, Entry::Mutate, deadline));
+            let answer = evaluation.take(subject.ask(policy, Entry::Mutate, deadline));
             let answer = answer.and_then(|mutation| subject.check_about(policy, mutation));
             match answer.and_then(|mutation| {
                 patched
@@ -430,7 +454,7 @@ fn blame_default(
         return;
     }
     let without = subject.ask_without_environment(policy, deadline);
-    let Ok(without) = evaluation.time(without) else {
+    let Ok(without) = evaluation.take(without) else {
         return;
     };
     for violation in evaluation
@@ -447,6 +471,17 @@ fn blame_default(
 }
 
 impl Outcome {
+    /// Adds the policies that were not asked because of their own exemptions, which the audit log
+    /// names.
+    fn with_exempted(mut self, exempted: &[(&Policy, Exemption)]) -> Self {
+        for (policy, exemption) in exempted {
+            let audit = &mut self.response.audit_annotations;
+            fold::annotate(audit, policy.name(), "exempt", exemption.name());
+            self.exempted.push((Arc::clone(policy.name()), *exemption));
+        }
+        self
+    }
+
     fn exempt(request: &AdmissionRequest<'_>, exemption: Exemption) -> Self {
         Self {
             exemption: Some(exemption),
@@ -458,6 +493,7 @@ impl Outcome {
         Self {
             response: AdmissionResponse::allow(&request.uid),
             exemption: None,
+            exempted: vec![],
             malformed: None::<Malformed>,
             break_glass: None,
             matched: false,

@@ -53,7 +53,7 @@ impl<'a> Patched<'a> {
             operations,
         }) = self.attempt(patch)?
         {
-            subject.replace(service);
+            subject.replace(service, &object);
             self.object = Some(object);
             self.operations.extend(operations);
         }

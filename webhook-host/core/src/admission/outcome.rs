@@ -6,7 +6,7 @@
 use crate::admission::{Exemption, Function, Grant};
 use crate::contract::verdict::Verdict;
 use crate::contract::verdict::{PatchOperation, Violation};
-use crate::policy::{Answer, EvaluationError, Policy};
+use crate::policy::{Answer, EvaluationError, LogLine, Policy};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -21,12 +21,15 @@ pub struct Outcome {
     pub response: AdmissionResponse,
     /// Why no policy was asked, if none was.
     pub exemption: Option<Exemption>,
+    /// The policies that were not asked because of their own exemptions, though they match and their
+    /// `about` covers the Service.
+    pub exempted: Vec<(Arc<str>, Exemption)>,
     /// Why the object is no Service, if it is none (rule S16).
     pub malformed: Option<crate::service::Malformed>,
     /// The user who excused a denial, and until when.
     pub break_glass: Option<Grant>,
-    /// True if some policy matches: by namespace, mode, and the operations and resources of its
-    /// description.
+    /// True if some policy matches: by namespace, mode, the operations and resources of its
+    /// description, and its exemptions.
     pub matched: bool,
     /// The opinions of the policies that were asked, in the order of the policies: those that match
     /// and whose `about` covers the Service.
@@ -54,6 +57,8 @@ pub struct Evaluation {
     pub error: Option<EvaluationError>,
     /// The time that the policy took, the review of the old object included.
     pub elapsed: Duration,
+    /// The lines that the policy logged, in the harness alone.
+    pub log: Vec<LogLine>,
 }
 
 /// `response` of an AdmissionReview v1.
@@ -146,12 +151,14 @@ impl Evaluation {
             patch: vec![],
             error: None,
             elapsed: Duration::ZERO,
+            log: vec![],
         }
     }
 
-    /// Adds the time that an answer took, and returns its verdict.
-    pub(super) fn time(&mut self, answer: Answer) -> Result<Verdict, EvaluationError> {
+    /// Adds the time that an answer took and its log lines, and returns its verdict.
+    pub(super) fn take(&mut self, answer: Answer) -> Result<Verdict, EvaluationError> {
         self.elapsed += answer.elapsed;
+        self.log.extend(answer.log);
         answer.verdict
     }
 }

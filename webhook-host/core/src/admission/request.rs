@@ -7,6 +7,7 @@ use crate::excerpt::excerpt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// The only version since Kubernetes 1.22, and the only one that is supported here.
 const API_VERSION: &str = "admission.k8s.io/v1";
@@ -125,7 +126,7 @@ pub enum Operation {
     Connect,
 }
 
-/// authenticationv1.UserInfo, reduced to what policies see.
+/// authenticationv1.UserInfo.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct UserInfo {
@@ -133,6 +134,10 @@ pub struct UserInfo {
     pub username: String,
     /// Such as `system:authenticated`.
     pub groups: Vec<String>,
+    /// Empty where the authenticator sets none.
+    pub uid: String,
+    /// What the authenticator adds, by key.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl From<serde_json::Error> for ReviewError {

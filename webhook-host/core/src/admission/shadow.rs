@@ -12,6 +12,7 @@ use super::outcome::{Evaluation, Outcome};
 use super::request::AdmissionRequest;
 use super::subject::Subject;
 use super::{Admission, Function, exemption};
+use crate::contract::description::Context;
 use crate::inventory::Inventory;
 use crate::policy::{Deadline, Entry, Policy};
 use std::sync::Arc;
@@ -59,7 +60,10 @@ impl Admission {
         let Ok(scope) = exemption::scope(request, &self.exemptions) else {
             return vec![];
         };
-        let Ok(subject) = Subject::new(function, request, scope, now, inventory.view()) else {
+        let mut candidates = self.candidates.iter();
+        let raw_objects = candidates.any(|candidate| candidate.needs(Context::RawObjects));
+        let view = inventory.view();
+        let Ok(subject) = Subject::new(function, request, scope, now, view, raw_objects) else {
             return vec![];
         };
         let config = self.exemptions.break_glass.as_ref();
@@ -93,7 +97,7 @@ impl Admission {
                     again.subject.view(),
                     request.namespace(),
                     scope,
-                )
+                ) && exemption::of_policy(request, candidate).is_none()
             };
             let candidate_asked = candidate
                 .filter(has_a_say)
@@ -130,7 +134,7 @@ impl Again<'_> {
     /// Asks the candidate's `mutate` and tries its patch without applying it.
     fn improve(&mut self, candidate: &Policy, deadline: Deadline) -> Evaluation {
         let mut evaluation = Evaluation::of(candidate, self.function);
-        let answer = evaluation.time(self.subject.ask(candidate, Entry::Mutate, deadline));
+        let answer = evaluation.take(self.subject.ask(candidate, Entry::Mutate, deadline));
         match answer.and_then(|mutation| {
             self.patched
                 .attempt(mutation.patch.clone())

@@ -4,11 +4,12 @@ use super::request::{AdmissionRequest, UserInfo};
 use super::{Function, about};
 use crate::contract::description::{About, Context};
 use crate::contract::review::{Cluster, Namespace, Operation, Pod, Resource, Review, User};
-use crate::contract::service::Service;
+use crate::contract::service::{Json, Pair, Service};
 use crate::contract::verdict::Verdict;
 use crate::inventory::{self, Inventory, View};
-use crate::policy::{Answer, Deadline, Entry, EvaluationError, Policy};
+use crate::policy::{Answer, Deadline, Entry, EvaluationError, LogTo, Policy};
 use crate::service::{self, Malformed};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,6 +20,7 @@ pub(super) struct Subject<'a> {
     review: Review,
     about: About,
     context: Parts,
+    log: LogTo,
     /// The review of an update from old to old; made when the first policy ratchets.
     old: Option<Box<Old>>,
 }
@@ -32,8 +34,18 @@ struct Old {
 #[derive(Default)]
 struct Parts {
     namespace: Option<Namespace>,
+    annotations: Option<Option<Vec<Pair>>>,
     cluster: Option<Cluster>,
     pods: Option<Option<Vec<Pod>>>,
+    /// `None` where no matching policy asks for them.
+    raw: Option<RawObjects>,
+}
+
+/// The texts of the object and of the old one.
+#[derive(Clone)]
+struct RawObjects {
+    object: Option<Json>,
+    old_object: Option<Json>,
 }
 
 impl<'a> Subject<'a> {
@@ -43,6 +55,7 @@ impl<'a> Subject<'a> {
         (operation, resource): (Operation, Resource),
         now: SystemTime,
         view: View<'a>,
+        raw_objects: bool,
     ) -> Result<Self, Malformed> {
         check_user(&request.user_info)?;
         let namespace = request.namespace();
@@ -51,21 +64,21 @@ impl<'a> Subject<'a> {
             problem: "the object is missing".to_owned(),
         })?;
         let old_service = match operation {
-            Operation::Create => None,
+            Operation::Create | Operation::Delete => None,
             // An old object that is missing or doesn't decode excuses nothing.
             Operation::Update => parse(request.old_object, namespace).unwrap_or_default(),
         };
+        let raw = raw_objects.then(|| RawObjects::of(request)).transpose()?;
         let review = Review {
             phase: function.phase(),
             operation,
             resource,
             dry_run: request.dry_run.unwrap_or_default(),
-            user: User {
-                name: request.user_info.username.clone(),
-                groups: request.user_info.groups.clone(),
-            },
+            user: user(&request.user_info),
             service,
             old_service,
+            object: None,
+            old_object: None,
             namespace: Inventory::unknown_namespace(namespace),
             cluster: inventory::no_cluster(),
             selected_pods: None,
@@ -78,9 +91,18 @@ impl<'a> Subject<'a> {
             view,
             review,
             about,
-            context: Parts::default(),
+            context: Parts {
+                raw,
+                ..Parts::default()
+            },
+            log: LogTo::Process,
             old: None,
         })
+    }
+
+    /// Has the lines that policies log come back in their answers.
+    pub(super) fn keep_log(&mut self) {
+        self.log = LogTo::Answer;
     }
 
     pub(super) fn view(&self) -> &View<'a> {
@@ -125,16 +147,20 @@ impl<'a> Subject<'a> {
     }
 
     /// Replaces the object by a patched one.
-    pub(super) fn replace(&mut self, mut service: Service) {
+    pub(super) fn replace(&mut self, mut service: Service, object: &Value) {
         adopt(&mut service, &self.review.namespace.name);
         self.about = about::about(&service, self.review.old_service.as_ref());
         self.review.service = service;
         self.context.pods = None;
+        if let Some(raw) = &mut self.context.raw {
+            raw.object = Some(object.to_string());
+        }
     }
 
     pub(super) fn ask(&mut self, policy: &Policy, entry: Entry, deadline: Deadline) -> Answer {
         let (review, parts) = (&mut self.review, &mut self.context);
-        ask(review, parts, policy, &self.view, entry, deadline)
+        parts.look_up(review, policy, &self.view);
+        parts.ask(review, policy, (entry, deadline, self.log))
     }
 
     /// Asks `validate` once more, with the kind of cluster unknown.
@@ -165,48 +191,47 @@ impl<'a> Subject<'a> {
                 service: old_service.clone(),
                 ..review.clone()
             };
-            Box::new(Old {
-                review,
-                context: Parts::default(),
-            })
+            let raw = self.context.raw.as_ref().map(|raw| RawObjects {
+                object: raw.old_object.clone(),
+                ..raw.clone()
+            });
+            let context = Parts {
+                raw,
+                ..Parts::default()
+            };
+            Box::new(Old { review, context })
         });
-        let answer = ask(
-            review,
-            context,
-            policy,
-            &self.view,
-            Entry::Validate,
-            deadline,
-        );
-        Some(answer)
+        context.look_up(review, policy, &self.view);
+        Some(context.ask(review, policy, (Entry::Validate, deadline, self.log)))
     }
 }
 
-/// Asks a policy about the review, with those parts of the context that it asked for.
-fn ask(
-    review: &mut Review,
-    parts: &mut Parts,
-    policy: &Policy,
-    view: &View<'_>,
-    entry: Entry,
-    deadline: Deadline,
-) -> Answer {
-    parts.look_up(review, policy, view);
-    parts.swap(review, policy);
-    let answer = match entry {
-        Entry::Validate => policy.validate(review, deadline),
-        Entry::Mutate => policy.mutate(review, deadline),
-    };
-    parts.swap(review, policy);
-    answer
-}
-
 impl Parts {
+    /// Asks a policy about the review, with those parts of the context that it asked for.
+    fn ask(
+        &mut self,
+        review: &mut Review,
+        policy: &Policy,
+        (entry, deadline, log): (Entry, Deadline, LogTo),
+    ) -> Answer {
+        self.swap(review, policy);
+        let answer = match entry {
+            Entry::Validate => policy.validate(review, deadline, log),
+            Entry::Mutate => policy.mutate(review, deadline, log),
+        };
+        self.swap(review, policy);
+        answer
+    }
+
     fn look_up(&mut self, review: &Review, policy: &Policy, view: &View<'_>) {
         let namespace = review.namespace.name.as_str();
-        if policy.needs(Context::Namespace) {
+        if policy.needs_namespace() {
             self.namespace
                 .get_or_insert_with(|| view.namespace(namespace));
+        }
+        if policy.needs(Context::NamespaceAnnotations) {
+            self.annotations
+                .get_or_insert_with(|| view.namespace_annotations(namespace));
         }
         if policy.needs(Context::Cluster) {
             self.cluster.get_or_insert_with(|| view.cluster());
@@ -220,8 +245,15 @@ impl Parts {
 
     /// Swaps the parts that the policy asked for with those in the review. A second call undoes it.
     fn swap(&mut self, review: &mut Review, policy: &Policy) {
-        if let (true, Some(namespace)) = (policy.needs(Context::Namespace), &mut self.namespace) {
-            std::mem::swap(namespace, &mut review.namespace);
+        if let (true, Some(namespace)) = (policy.needs_namespace(), &mut self.namespace) {
+            std::mem::swap(&mut namespace.labels, &mut review.namespace.labels);
+            std::mem::swap(&mut namespace.known, &mut review.namespace.known);
+        }
+        if let (true, Some(annotations)) = (
+            policy.needs(Context::NamespaceAnnotations),
+            &mut self.annotations,
+        ) {
+            std::mem::swap(annotations, &mut review.namespace.annotations);
         }
         if let (true, Some(cluster)) = (policy.needs(Context::Cluster), &mut self.cluster) {
             std::mem::swap(cluster, &mut review.cluster);
@@ -229,25 +261,77 @@ impl Parts {
         if let (true, Some(pods)) = (policy.needs(Context::Pods), &mut self.pods) {
             std::mem::swap(pods, &mut review.selected_pods);
         }
+        if let (true, Some(raw)) = (policy.needs(Context::RawObjects), &mut self.raw) {
+            std::mem::swap(&mut raw.object, &mut review.object);
+            std::mem::swap(&mut raw.old_object, &mut review.old_object);
+        }
     }
 }
 
-/// Bytes of a user's name and groups. Policies see them, and no directory has users with more.
+/// Bytes of an object's JSON. Policies that ask for it parse it, in a memory of 16 MiB by default.
+/// etcd takes 1.5 MiB by default, of a shorter form.
+const MAX_RAW: usize = 3 << 19;
+
+impl RawObjects {
+    fn of(request: &AdmissionRequest<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            object: raw_text(request.object)?,
+            old_object: raw_text(request.old_object)?,
+        })
+    }
+}
+
+fn raw_text(object: Option<&RawValue>) -> Result<Option<Json>, Malformed> {
+    let text = object.map(RawValue::get).filter(|text| *text != "null");
+    match text {
+        Some(text) if text.len() > MAX_RAW => Err(Malformed {
+            field: String::new(),
+            problem: format!(
+                "its JSON has {} bytes, and policies that ask for raw objects take {MAX_RAW} at \
+                 most; shorten it",
+                text.len()
+            ),
+        }),
+        text => Ok(text.map(str::to_owned)),
+    }
+}
+
+/// Bytes of all that is known of a user: name, groups, uid and extra. Policies see it, and no
+/// directory has users with more.
 const MAX_USER: usize = 256 << 10;
 
 fn check_user(user: &UserInfo) -> Result<(), Malformed> {
-    let bytes = user.username.len() + user.groups.iter().map(String::len).sum::<usize>();
+    let lengths = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
+    let extra = user.extra.iter();
+    let bytes = user.username.len()
+        + user.uid.len()
+        + lengths(&user.groups)
+        + extra
+            .map(|(key, values)| key.len() + lengths(values))
+            .sum::<usize>();
     if bytes <= MAX_USER {
         return Ok(());
     }
     let problem = format!(
-        "the name and the groups of the user who sends the request have {bytes} bytes, and \
-         {MAX_USER} are the most; put the user into fewer groups"
+        "the name, the groups and the extra values of the user who sends the request have {bytes} \
+         bytes, and {MAX_USER} are the most; put the user into fewer groups"
     );
     Err(Malformed {
         field: String::new(),
         problem,
     })
+}
+
+fn user(user: &UserInfo) -> User {
+    let extra = user.extra.iter();
+    User {
+        name: user.username.clone(),
+        groups: user.groups.clone(),
+        uid: Some(user.uid.clone()).filter(|uid| !uid.is_empty()),
+        extra: extra
+            .map(|(key, values)| (key.clone(), values.clone()))
+            .collect(),
+    }
 }
 
 fn parse(object: Option<&RawValue>, namespace: &str) -> Result<Option<Service>, Malformed> {

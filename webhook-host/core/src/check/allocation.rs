@@ -71,7 +71,7 @@ impl Allocation {
         }
     }
 
-    /// Returns whether a node port of some kind is left to the API server.
+    /// Returns true if a node port of some kind is left to the API server.
     pub(super) fn has_ports(&self) -> bool {
         !self.groups.is_empty() || self.health_check
     }

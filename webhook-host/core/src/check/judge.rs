@@ -6,8 +6,9 @@
 
 use super::allocation::{self, Allocation, Choice};
 use super::{defaults, owned};
-use crate::admission::{Admission, AdmissionRequest, Clock, Evaluation, Function, Outcome};
-use crate::contract::description::Context;
+use crate::admission::{
+    Admission, AdmissionRequest, Clock, Evaluation, Exemption, Function, Outcome,
+};
 use crate::contract::review::{Phase, PortRange};
 use crate::contract::verdict::Violation;
 use crate::inventory::NAME_LABEL;
@@ -227,6 +228,9 @@ impl Judge<'_> {
                     .iter()
                     .map(|evaluation| evaluation.policy.to_string()),
             );
+            subject
+                .findings
+                .extend(exempt_policies(&outcome, request.located));
             if let Some(whole) = whole(&outcome, request.located) {
                 subject.findings.push(whole);
                 return Ok(());
@@ -263,7 +267,7 @@ impl Judge<'_> {
         Ok(())
     }
 
-    /// Returns whether the Service is denied because it opens node ports at all, whichever these
+    /// Returns true if the Service is denied because it opens node ports at all, whichever these
     /// are: without them, some certain denial is gone.
     fn forbids_node_ports(
         &self,
@@ -415,8 +419,7 @@ impl Judge<'_> {
         {
             return None;
         }
-        let needs =
-            |policy: &&Arc<Policy>| policy.needs(Context::Namespace) || selects_by_labels(policy);
+        let needs = |policy: &&Arc<Policy>| policy.needs_namespace() || selects_by_labels(policy);
         let policies = subject
             .policies
             .iter()
@@ -453,7 +456,7 @@ fn missed_its_deadline(evaluation: &Evaluation) -> bool {
         .is_some_and(|error| error.kind() == "deadline")
 }
 
-/// Returns whether the policy's manifest selects namespaces by labels other than the name.
+/// Returns true if the policy's manifest selects namespaces by labels other than the name.
 fn selects_by_labels(policy: &Policy) -> bool {
     let (selector, _) = policy.manifest().spec.r#match.written();
     let Some(selector) = selector else {
@@ -564,6 +567,21 @@ fn of_host(outcome: &Outcome, located: &Located) -> Vec<Finding> {
     denials.chain(warnings).collect()
 }
 
+/// Returns a note for each policy that is not asked because of its own exemptions.
+fn exempt_policies(outcome: &Outcome, located: &Located) -> Vec<Finding> {
+    let note = |(policy, exemption): &(Arc<str>, Exemption)| Finding {
+        policy: policy.to_string(),
+        rule: "exempt".to_owned(),
+        message: format!(
+            "exempt from this policy ({}) by its spec.exemptions",
+            exemption.name()
+        ),
+        line: located.line_of(""),
+        ..Finding::empty(Level::Note)
+    };
+    outcome.exempted.iter().map(note).collect()
+}
+
 /// Returns the finding about the object as a whole: it is no Service, or no policy is asked.
 fn whole(outcome: &Outcome, located: &Located) -> Option<Finding> {
     if let Some(malformed) = &outcome.malformed {
@@ -580,7 +598,7 @@ fn whole(outcome: &Outcome, located: &Located) -> Option<Finding> {
     }
     let reason = match outcome.exemption {
         Some(exemption) => format!("exempt ({}); no policy is asked", exemption.name()),
-        None if !outcome.matched => {
+        None if !outcome.matched && outcome.exempted.is_empty() => {
             "no policy matches, by namespace, operation and resource".to_owned()
         }
         None => return None,

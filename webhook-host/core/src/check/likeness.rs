@@ -6,12 +6,12 @@ use crate::yaml::Located;
 const KINDS: [&str; 3] = ["service", "services", "svc"];
 const TYPES: [&str; 4] = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"];
 
-/// Returns whether the API server takes an object for a Service.
+/// Returns true if the API server takes an object for a Service.
 pub(super) fn is_service(object: &Located) -> bool {
     text(object, "apiVersion") == Some("v1") && text(object, "kind") == Some("Service")
 }
 
-/// Returns whether the API server takes an object for a Namespace.
+/// Returns true if the API server takes an object for a Namespace.
 pub(super) fn is_namespace(object: &Located) -> bool {
     text(object, "apiVersion") == Some("v1") && text(object, "kind") == Some("Namespace")
 }
@@ -32,7 +32,7 @@ pub(super) fn misnamed(object: &Located) -> Option<String> {
     })
 }
 
-/// Returns whether a node that `kubectl` refuses may be meant as a Service or hold one.
+/// Returns true if a node that `kubectl` refuses may be meant as a Service or hold one.
 pub(super) fn may_hold_service(node: &Located) -> bool {
     let lists = node
         .items()

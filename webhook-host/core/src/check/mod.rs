@@ -93,8 +93,8 @@ fn old_services(old: &Manifests, namespace: &str) -> judge::OldServices {
     services.collect()
 }
 
-/// Adds the labels of Namespaces that the configuration lacks. Returns findings for those that
-/// can't be read.
+/// Adds labels and annotations of Namespaces that the configuration lacks. Returns findings for
+/// those that can't be read.
 pub fn namespaces(found: &[(String, Located)], inventory: &mut InventoryData) -> Vec<Subject> {
     let (mut known, mut unread) = (BTreeMap::new(), vec![]);
     for (source, located) in found {
@@ -102,13 +102,18 @@ pub fn namespaces(found: &[(String, Located)], inventory: &mut InventoryData) ->
         let Some(name) = value.pointer("/metadata/name").and_then(Value::as_str) else {
             continue;
         };
-        match labels(&value) {
-            Ok(labels) => {
-                known.insert(name.to_owned(), NamespaceData { labels });
+        let texts = |field| texts(&value, field).map_err(|problem| (field, problem));
+        match texts("labels").and_then(|labels| Ok((labels, texts("annotations")?))) {
+            Ok((labels, annotations)) => {
+                let data = NamespaceData {
+                    labels,
+                    annotations: Some(annotations),
+                };
+                known.insert(name.to_owned(), data);
             }
-            Err(problem) => {
+            Err((field, problem)) => {
                 let problem = Finding {
-                    field: "metadata.labels".to_owned(),
+                    field: format!("metadata.{field}"),
                     ..Finding::unjudged("", problem, located.line())
                 };
                 unread.push(Subject {
@@ -125,10 +130,11 @@ pub fn namespaces(found: &[(String, Located)], inventory: &mut InventoryData) ->
     unread
 }
 
-fn labels(namespace: &Value) -> Result<BTreeMap<String, String>, String> {
-    match namespace.pointer("/metadata/labels") {
+/// Reads the labels or the annotations of a Namespace.
+fn texts(namespace: &Value, field: &str) -> Result<BTreeMap<String, String>, String> {
+    match namespace["metadata"].get(field) {
         None | Some(Value::Null) => Ok(BTreeMap::new()),
-        Some(labels) => decode::from_value(labels)
-            .map_err(|_| format!("expected an object of strings, found {}", describe(labels))),
+        Some(texts) => decode::from_value(texts)
+            .map_err(|_| format!("expected an object of strings, found {}", describe(texts))),
     }
 }

@@ -7,11 +7,15 @@
 //! `log`, exports the contract's `policy`, and its settings are of a type that manifests can write.
 
 mod bounds;
+mod instantiation;
 mod settings_type;
+
+pub use instantiation::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 
 use crate::contract;
 use crate::settings::Record;
 use bounds::Bounds;
+use instantiation::Instantiation;
 use sha2::{Digest, Sha256};
 use wasmparser::component_types::{ComponentEntityType, ComponentItem};
 use wasmparser::types::{Types, TypesRef};
@@ -33,15 +37,24 @@ pub enum ComponentError {
          .cargo/config.toml does so)"
     )]
     CoreModule,
-    /// It imports a function that policies may not call.
+    /// It imports a function of WASI, as components of most toolchains do.
     #[error(
         "imports the function {0}, which no policy may; policies are pure functions and can call \
-         only sallyport:policy/log (disable WASI and language-runtime features when building)"
+         only sallyport:policy/log. Build it without WASI: componentize-py --stub-wasi, \
+         componentize-qjs --stub-wasi, jco componentize --disable all, tinygo \
+         -target=wasm-unknown; for Rust and C the target wasm32-unknown-unknown"
+    )]
+    Wasi(String),
+    /// It imports another function that policies may not call.
+    #[error(
+        "imports the function {0}, which no policy may; policies are pure functions and can call \
+         only sallyport:policy/log. Remove the import from the policy's world"
     )]
     ForeignImport(String),
     /// Another version of the contract.
     #[error(
-        "speaks sallyport:policy@{found}, but this host speaks {}; rebuild it with a matching SDK",
+        "speaks sallyport:policy@{found}, but this host speaks {0}; rebuild it with the SDK of \
+         {0}: write @{0} after `include sallyport:policy/base` and the other names in its WIT",
         contract::VERSION
     )]
     Version {
@@ -111,11 +124,13 @@ impl<'a> PolicyComponent<'a> {
             exports: vec![],
             settings: None,
         };
-        let (mut bounds, mut validator, mut depth) =
-            (Bounds::new(bytes.len())?, Validator::new(), 0_usize);
+        let mut bounds = Bounds::new(bytes.len())?;
+        let mut instantiation = Instantiation::default();
+        let (mut validator, mut depth) = (Validator::new(), 0_usize);
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload.map_err(corrupt)?;
             bounds.add(&payload, depth)?;
+            instantiation.add(&payload)?;
             match &payload {
                 Payload::Version {
                     encoding: Encoding::Module,
@@ -161,7 +176,7 @@ impl<'a> PolicyComponent<'a> {
             }
         }
         check_exports(&self.exports)?;
-        self.settings = settings_type::read(types)?;
+        self.settings = settings_type::read(types, &self.imports)?;
         Ok(())
     }
 
@@ -231,7 +246,12 @@ fn check_import(
                 exports.find(|(_, item)| matches!(item.ty, ComponentEntityType::Func(_)));
             match function {
                 Some((function, _)) if !(own && function == "log") => {
-                    Err(ComponentError::ForeignImport(format!("{name}#{function}")))
+                    let import = format!("{name}#{function}");
+                    Err(if name.starts_with("wasi:") {
+                        ComponentError::Wasi(import)
+                    } else {
+                        ComponentError::ForeignImport(import)
+                    })
                 }
                 _ => Ok(()),
             }
@@ -289,12 +309,12 @@ mod tests {
 
     #[test]
     fn another_version_of_the_contract_is_named() {
-        assert_eq!(check_version("sallyport:policy/policy@0.1.0"), Ok(()));
-        let other = check_version("sallyport:policy/policy@0.2.0").expect_err("other version");
+        assert_eq!(check_version("sallyport:policy/policy@0.2.0"), Ok(()));
+        let other = check_version("sallyport:policy/policy@0.1.0").expect_err("other version");
         assert!(
             other
                 .to_string()
-                .contains("sallyport:policy@0.2.0, but this host speaks 0.1.0"),
+                .contains("sallyport:policy@0.1.0, but this host speaks 0.2.0; rebuild it"),
             "{other}"
         );
     }

@@ -4,18 +4,21 @@
 //! module expands types, with bounds on their parts and on their depth.
 
 use super::ComponentError;
+use crate::contract;
 use crate::settings::{Integer, MAX_PARTS, Record, Type};
+use std::collections::BTreeSet;
 use wasmparser::PrimitiveValType;
 use wasmparser::component_types::{
-    ComponentDefinedType, ComponentEntityType, ComponentFuncType, ComponentValType,
+    ComponentAnyTypeId, ComponentDefinedType, ComponentDefinedTypeId, ComponentEntityType,
+    ComponentFuncType, ComponentValType,
 };
 use wasmparser::types::Types;
 
 /// Levels of nested types. Settings of honest policies have 4; bounded because readers recurse.
 const MAX_DEPTH: usize = 32;
 
-/// Reads the type of the settings; `None` when the component has none.
-pub(super) fn read(types: &Types) -> Result<Option<Record>, ComponentError> {
+/// Reads the type of the settings of a component with these imports; `None` when it has none.
+pub(super) fn read(types: &Types, imports: &[String]) -> Result<Option<Record>, ComponentError> {
     let function = |name| match types.component_item_for_export(name)?.ty {
         ComponentEntityType::Func(id) => Some(&types[id]),
         _ => None,
@@ -35,26 +38,65 @@ pub(super) fn read(types: &Types) -> Result<Option<Record>, ComponentError> {
     let (Some(returned), []) = (defaults.result, &*defaults.params) else {
         return Err(defaults_form());
     };
-    let settings = Reader::new(types).value(*settings, MAX_DEPTH)?;
+    let json = json(types, imports);
+    let read = |ty| Reader::new(types, &json).value(ty, MAX_DEPTH);
+    let settings = read(*settings)?;
     match settings {
-        Type::Record(record)
-            if Reader::new(types).value(returned, MAX_DEPTH)? == Type::Record(record.clone()) =>
-        {
-            Ok(Some(record))
-        }
+        Type::Record(record) if read(returned)? == Type::Record(record.clone()) => Ok(Some(record)),
         _ => Err(defaults_form()),
     }
+}
+
+/// Returns the contract's type `json`, as each of its interfaces exports it.
+///
+/// The type is an alias of `string`. Aliases keep their identity in a component, since WIT is read
+/// back from components by it; a component that lost it has a field of type `string`.
+fn json(types: &Types, imports: &[String]) -> BTreeSet<ComponentDefinedTypeId> {
+    let of_contract = |name: &&String| {
+        name.strip_prefix(contract::PACKAGE)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    let exported = |name: &String| {
+        let ComponentEntityType::Instance(instance) = types.component_item_for_import(name)?.ty
+        else {
+            return None;
+        };
+        match types[instance].exports.get("json")?.ty {
+            ComponentEntityType::Type {
+                created: ComponentAnyTypeId::Defined(id),
+                ..
+            } => Some(id),
+            _ => None,
+        }
+    };
+    imports
+        .iter()
+        .filter(of_contract)
+        .filter_map(exported)
+        .collect()
 }
 
 /// Expands types, counting their parts.
 struct Reader<'a> {
     types: &'a Types,
+    /// The contract's type `json`.
+    json: &'a BTreeSet<ComponentDefinedTypeId>,
     parts: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn new(types: &'a Types) -> Self {
-        Self { types, parts: 0 }
+    fn new(types: &'a Types, json: &'a BTreeSet<ComponentDefinedTypeId>) -> Self {
+        Self {
+            types,
+            json,
+            parts: 0,
+        }
+    }
+
+    /// Returns true for the contract's `json`, by whatever name.
+    fn is_json(&self, id: ComponentDefinedTypeId) -> bool {
+        let mut names = std::iter::successors(Some(id), |id| self.types.peel_alias(*id));
+        names.any(|id| self.json.contains(&id))
     }
 
     fn value(&mut self, ty: ComponentValType, depth: usize) -> Result<Type, ComponentError> {
@@ -70,6 +112,7 @@ impl<'a> Reader<'a> {
         };
         let types = self.types;
         Ok(match &types[id] {
+            ComponentDefinedType::Primitive(_) if self.is_json(id) => Type::Json,
             ComponentDefinedType::Primitive(ty) => primitive(*ty)?,
             ComponentDefinedType::Record(record) => {
                 let fields = record
@@ -149,7 +192,7 @@ fn is_record(types: &Types, ty: ComponentValType) -> bool {
     matches!(defined(types, ty), Some(ComponentDefinedType::Record(_)))
 }
 
-/// Returns whether a function returns `result<_, list<settings-error>>`; a settings-error is a
+/// Returns true if a function returns `result<_, list<settings-error>>`; a settings-error is a
 /// record of two strings.
 fn gives_settings_errors(types: &Types, configure: &ComponentFuncType) -> bool {
     let result = configure.result.and_then(|ty| defined(types, ty));
@@ -230,7 +273,7 @@ mod tests {
                     panic!("a function")
                 };
                 let ty = types[id].params[0].1;
-                read = Some(Reader::new(&types).value(ty, MAX_DEPTH));
+                read = Some(Reader::new(&types, &BTreeSet::new()).value(ty, MAX_DEPTH));
             }
         }
         read.expect("it has an end")

@@ -34,10 +34,18 @@ pub enum Compared {
     Label(String),
     #[cfg_attr(feature = "wasmtime", component(name = "namespace-label"))]
     NamespaceLabel(String),
+    #[cfg_attr(feature = "wasmtime", component(name = "namespace-annotation"))]
+    NamespaceAnnotation(String),
     #[cfg_attr(feature = "wasmtime", component(name = "external-name"))]
     ExternalName,
     #[cfg_attr(feature = "wasmtime", component(name = "user"))]
     User,
+    #[cfg_attr(feature = "wasmtime", component(name = "user-uid"))]
+    UserUid,
+    #[cfg_attr(feature = "wasmtime", component(name = "user-extra"))]
+    UserExtra(String),
+    #[cfg_attr(feature = "wasmtime", component(name = "condition-messages"))]
+    ConditionMessages,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +58,14 @@ pub enum Compared {
 pub enum Context {
     #[cfg_attr(feature = "wasmtime", component(name = "namespace"))]
     Namespace,
+    #[cfg_attr(feature = "wasmtime", component(name = "namespace-annotations"))]
+    NamespaceAnnotations,
     #[cfg_attr(feature = "wasmtime", component(name = "cluster"))]
     Cluster,
     #[cfg_attr(feature = "wasmtime", component(name = "pods"))]
     Pods,
+    #[cfg_attr(feature = "wasmtime", component(name = "raw-objects"))]
+    RawObjects,
 }
 
 /// Declares [`About`] once, as wasmtime's kind of flags or as plain data with the same methods.

@@ -21,7 +21,7 @@ pub mod service;
 pub mod verdict;
 
 /// The version of `sallyport:policy` that this host speaks.
-pub const VERSION: &str = "0.1.0";
+pub const VERSION: &str = "0.2.0";
 
 /// The namespace and name of the contract's package.
 pub const PACKAGE: &str = "sallyport:policy";

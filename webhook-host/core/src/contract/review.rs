@@ -1,6 +1,6 @@
 //! The interface `review`: a request with its context.
 
-use super::service::{Pair, Service};
+use super::service::{Json, Pair, Service};
 #[cfg(feature = "wasmtime")]
 use wasmtime::component::{ComponentType, Lift, Lower};
 
@@ -16,6 +16,8 @@ pub enum Operation {
     Create,
     #[cfg_attr(feature = "wasmtime", component(name = "update"))]
     Update,
+    #[cfg_attr(feature = "wasmtime", component(name = "delete"))]
+    Delete,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,9 @@ pub struct Review {
     pub service: Service,
     #[cfg_attr(feature = "wasmtime", component(name = "old-service"))]
     pub old_service: Option<Service>,
+    pub object: Option<Json>,
+    #[cfg_attr(feature = "wasmtime", component(name = "old-object"))]
+    pub old_object: Option<Json>,
     pub namespace: Namespace,
     pub cluster: Cluster,
     #[cfg_attr(feature = "wasmtime", component(name = "selected-pods"))]
@@ -78,6 +83,8 @@ pub struct Review {
 pub struct User {
     pub name: String,
     pub groups: Vec<String>,
+    pub uid: Option<String>,
+    pub extra: Vec<(String, Vec<String>)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -90,6 +97,7 @@ pub struct Namespace {
     pub name: String,
     pub labels: Vec<Pair>,
     pub known: bool,
+    pub annotations: Option<Vec<Pair>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

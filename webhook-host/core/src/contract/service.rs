@@ -5,6 +5,8 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 
 pub type Pair = (String, String);
 
+pub type Json = String;
+
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "wasmtime",
@@ -32,8 +34,32 @@ pub struct Metadata {
     pub namespace: String,
     pub labels: Vec<Pair>,
     pub annotations: Vec<Pair>,
+    pub uid: Option<String>,
+    pub generation: Option<i64>,
+    #[cfg_attr(feature = "wasmtime", component(name = "creation-timestamp"))]
+    pub creation_timestamp: Option<String>,
     #[cfg_attr(feature = "wasmtime", component(name = "deletion-timestamp"))]
     pub deletion_timestamp: Option<String>,
+    pub finalizers: Vec<String>,
+    #[cfg_attr(feature = "wasmtime", component(name = "owner-references"))]
+    pub owner_references: Vec<OwnerReference>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
+pub struct OwnerReference {
+    #[cfg_attr(feature = "wasmtime", component(name = "api-version"))]
+    pub api_version: String,
+    pub kind: String,
+    pub name: String,
+    pub uid: String,
+    pub controller: bool,
+    #[cfg_attr(feature = "wasmtime", component(name = "block-owner-deletion"))]
+    pub block_owner_deletion: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +93,20 @@ pub struct Spec {
     pub selector: Vec<Pair>,
     #[cfg_attr(feature = "wasmtime", component(name = "cluster-ip"))]
     pub cluster_ip: Option<String>,
+    #[cfg_attr(feature = "wasmtime", component(name = "cluster-ips"))]
+    pub cluster_ips: Vec<String>,
+    #[cfg_attr(feature = "wasmtime", component(name = "ip-families"))]
+    pub ip_families: Vec<String>,
+    #[cfg_attr(feature = "wasmtime", component(name = "ip-family-policy"))]
+    pub ip_family_policy: Option<String>,
+    #[cfg_attr(feature = "wasmtime", component(name = "internal-traffic-policy"))]
+    pub internal_traffic_policy: Option<String>,
+    #[cfg_attr(feature = "wasmtime", component(name = "session-affinity"))]
+    pub session_affinity: Option<String>,
+    #[cfg_attr(feature = "wasmtime", component(name = "session-affinity-config"))]
+    pub session_affinity_config: Option<SessionAffinityConfig>,
+    #[cfg_attr(feature = "wasmtime", component(name = "traffic-distribution"))]
+    pub traffic_distribution: Option<String>,
     #[cfg_attr(feature = "wasmtime", component(name = "external-ips"))]
     pub external_ips: Vec<String>,
     #[cfg_attr(feature = "wasmtime", component(name = "external-name"))]
@@ -111,6 +151,17 @@ pub struct Spec {
     derive(ComponentType, Lift, Lower),
     component(record)
 )]
+pub struct SessionAffinityConfig {
+    #[cfg_attr(feature = "wasmtime", component(name = "client-ip-timeout-seconds"))]
+    pub client_ip_timeout_seconds: Option<i32>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
 pub struct Port {
     pub name: Option<String>,
     pub protocol: String,
@@ -147,6 +198,25 @@ pub enum TargetPort {
 pub struct Status {
     #[cfg_attr(feature = "wasmtime", component(name = "load-balancer-ingress"))]
     pub load_balancer_ingress: Vec<Ingress>,
+    pub conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "wasmtime",
+    derive(ComponentType, Lift, Lower),
+    component(record)
+)]
+pub struct Condition {
+    #[cfg_attr(feature = "wasmtime", component(name = "type"))]
+    pub type_: String,
+    pub status: String,
+    pub reason: String,
+    pub message: String,
+    #[cfg_attr(feature = "wasmtime", component(name = "observed-generation"))]
+    pub observed_generation: Option<i64>,
+    #[cfg_attr(feature = "wasmtime", component(name = "last-transition-time"))]
+    pub last_transition_time: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]

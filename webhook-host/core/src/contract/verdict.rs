@@ -1,6 +1,6 @@
 //! The interface `verdict`: a policy's answer.
 
-use super::service::Pair;
+use super::service::{Json, Pair};
 #[cfg(feature = "wasmtime")]
 use wasmtime::component::{ComponentType, Lift, Lower};
 
@@ -55,7 +55,7 @@ pub enum PatchOperation {
 )]
 pub struct PatchValue {
     pub path: String,
-    pub value: String,
+    pub value: Json,
 }
 
 #[derive(Debug, Clone, PartialEq)]

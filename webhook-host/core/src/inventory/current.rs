@@ -17,7 +17,7 @@ impl Current {
         self.0.store(Arc::new(index.known().clone()));
     }
 
-    /// Returns whether the labels of a namespace are known.
+    /// Returns true if the labels of a namespace are known.
     pub fn knows_namespace(&self, name: &str) -> bool {
         self.known().labels(name).is_some()
     }

@@ -1,15 +1,21 @@
 //! The inventory as configuration files and suites write it.
 
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
-/// An inventory as configuration files and suites write it.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+/// The facts about the cluster that policies may know beside the Service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(rename = "Inventory")]
 pub struct InventoryData {
     /// The cluster itself.
     pub cluster: ClusterData,
     /// The namespaces that are known, by name. One that is not listed is unknown.
+    #[serde(deserialize_with = "namespaces")]
+    #[schemars(extend("propertyNames" = {"pattern": LABEL_PATTERN, "maxLength": MAX_LABEL}))]
     pub namespaces: BTreeMap<String, NamespaceData>,
     /// All Pods of the cluster; absent: Pods are not known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -17,8 +23,9 @@ pub struct InventoryData {
 }
 
 /// The cluster.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(rename = "Cluster")]
 pub struct ClusterData {
     /// Says if some controller serves LoadBalancer Services that name no class. Wins over what the
     /// nodes suggest.
@@ -30,28 +37,35 @@ pub struct ClusterData {
     pub nodes: Vec<NodeData>,
 }
 
-/// See [`ClusterData::environment`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+/// The kind of cluster, as its operator states it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Environment")]
 pub enum EnvironmentData {
-    /// Some controller serves them.
+    /// Some controller serves LoadBalancer Services that name no class.
     Cloud,
-    /// No controller serves them.
+    /// No controller does.
     OnPrem,
 }
 
 /// A range of ports with both ends included, within 1 to 65535.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, try_from = "RawPortRange")]
+#[schemars(rename = "PortRange")]
 pub struct PortRangeData {
     pub(super) from: u16,
     pub(super) to: u16,
 }
 
-#[derive(Deserialize)]
+/// A range of ports with both ends included.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawPortRange {
+    /// The first port.
+    #[schemars(range(min = 1))]
     from: u16,
+    /// The last port.
+    #[schemars(range(min = 1))]
     to: u16,
 }
 
@@ -79,8 +93,9 @@ impl Default for PortRangeData {
 }
 
 /// A Node, reduced to the fields that name its provider.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "Node")]
 pub struct NodeData {
     /// A name for people.
     pub name: String,
@@ -97,16 +112,30 @@ pub struct NodeData {
 }
 
 /// A namespace.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Namespace")]
 pub struct NamespaceData {
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`; null: not known.
+    pub annotations: Option<BTreeMap<String, String>>,
+}
+
+impl Default for NamespaceData {
+    /// A namespace without labels and annotations.
+    fn default() -> Self {
+        Self {
+            labels: BTreeMap::new(),
+            annotations: Some(BTreeMap::new()),
+        }
+    }
 }
 
 /// A Pod, reduced to what a Service selects and reaches.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Pod")]
 pub struct PodData {
     /// `metadata.namespace`.
     pub namespace: String,
@@ -119,12 +148,75 @@ pub struct PodData {
 }
 
 /// One port of a container.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "ContainerPort")]
 pub struct ContainerPortData {
     /// `name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// `containerPort`.
     pub container_port: u16,
+}
+
+/// The longest label of RFC 1123.
+pub(crate) const MAX_LABEL: usize = 63;
+
+/// The labels of RFC 1123, as a regular expression.
+pub(crate) const LABEL_PATTERN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+
+/// Returns true if a text is a label of RFC 1123: what Kubernetes calls a name of at most 63
+/// characters without dots.
+pub fn is_label(text: &str) -> bool {
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    text.len() <= MAX_LABEL
+        && ends(text.chars().next())
+        && ends(text.chars().last())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+/// Reads namespaces by their names, and refuses a name that no namespace can have. The error is one
+/// of the entry, so that it has the entry's path.
+fn namespaces<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, NamespaceData>, D::Error> {
+    deserializer.deserialize_map(Namespaces)
+}
+
+struct Namespaces;
+
+impl<'de> Visitor<'de> for Namespaces {
+    type Value = BTreeMap<String, NamespaceData>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut namespaces = BTreeMap::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let data = map.next_value_seed(Named(&name))?;
+            namespaces.insert(name, data);
+        }
+        Ok(namespaces)
+    }
+}
+
+/// The namespace of this name.
+struct Named<'a>(&'a str);
+
+impl<'de> DeserializeSeed<'de> for Named<'_> {
+    type Value = NamespaceData;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<NamespaceData, D::Error> {
+        if is_label(self.0) {
+            return NamespaceData::deserialize(deserializer);
+        }
+        Err(D::Error::custom(
+            "no namespace can have this name; use lower-case letters, digits and '-', at most 63 \
+             characters",
+        ))
+    }
 }

@@ -25,6 +25,9 @@ pub struct Excerpt {
     /// The namespace's labels; absent when it was not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     labels: Option<BTreeMap<String, String>>,
+    /// The namespace's annotations; absent when they were not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     environment: Option<EnvironmentData>,
     node_ports: Option<PortRangeData>,
@@ -57,9 +60,19 @@ struct Pods {
     count: u32,
 }
 
+/// The texts of an excerpt that their writers are free to choose, by key.
+pub struct FreeTexts<'a> {
+    /// Labels of the namespace.
+    pub labels: Option<&'a mut BTreeMap<String, String>>,
+    /// Annotations of the namespace.
+    pub annotations: Option<&'a mut BTreeMap<String, String>>,
+    /// Labels of each group of Pods.
+    pub pods: Vec<&'a mut BTreeMap<String, String>>,
+}
+
 impl Excerpt {
-    /// Takes the labels of a namespace, the facts about the cluster, and the Pods that any of the
-    /// selectors selects.
+    /// Takes labels and annotations of a namespace, the facts about the cluster, and the Pods that
+    /// any of the selectors selects.
     pub fn of(inventory: &Inventory, namespace: &str, selectors: &[&[Pair]]) -> Self {
         let view = inventory.view();
         let cluster = view.cluster();
@@ -73,6 +86,9 @@ impl Excerpt {
         });
         Self {
             labels: view.namespace_labels(namespace).cloned(),
+            annotations: view
+                .namespace_annotations(namespace)
+                .map(|annotations| annotations.into_iter().collect()),
             environment: cluster
                 .environment
                 .as_ref()
@@ -89,15 +105,14 @@ impl Excerpt {
         }
     }
 
-    /// The namespace's labels, and those of each group of Pods.
-    pub fn labels_mut(
-        &mut self,
-    ) -> (
-        Option<&mut BTreeMap<String, String>>,
-        impl Iterator<Item = &mut BTreeMap<String, String>>,
-    ) {
-        let pods = self.pods.iter_mut().flatten().map(|pods| &mut pods.labels);
-        (self.labels.as_mut(), pods)
+    /// Returns the texts that their writers are free to choose.
+    pub fn free_texts(&mut self) -> FreeTexts<'_> {
+        let pods = self.pods.iter_mut().flatten();
+        FreeTexts {
+            labels: self.labels.as_mut(),
+            annotations: self.annotations.as_mut(),
+            pods: pods.map(|pods| &mut pods.labels).collect(),
+        }
     }
 
     /// Rebuilds the inventory, as far as a review in this namespace can see it.
@@ -127,7 +142,16 @@ impl Excerpt {
             cluster,
             namespaces: self
                 .labels
-                .map(|labels| (namespace.to_owned(), NamespaceData { labels }))
+                .map(|labels| {
+                    let annotations = self.annotations;
+                    (
+                        namespace.to_owned(),
+                        NamespaceData {
+                            labels,
+                            annotations,
+                        },
+                    )
+                })
                 .into_iter()
                 .collect(),
             pods: self
@@ -206,7 +230,7 @@ mod tests {
                 {"name": "c", "providerID": "ocid1.instance"},
                 {"name": "d", "providerID": "hcloud://bm-1"}, {"name": "e"},
             ]},
-            "namespaces": {"a": {"labels": {"team": "x"}}, "b": {}},
+            "namespaces": {"a": {"labels": {"team": "x"}, "annotations": {"note": "y"}}, "b": {}},
             "pods": [pod("db"), pod("db"), pod("web"), pod("other")],
         }))
         .expect("valid")
@@ -223,6 +247,10 @@ mod tests {
             whole.view().namespace_labels("a")
         );
         assert_eq!(again.view().namespace_labels("b"), None);
+        assert_eq!(
+            again.view().namespace_annotations("a"),
+            Some(vec![("note".to_owned(), "y".to_owned())])
+        );
         for selector in &selectors {
             assert_eq!(
                 again.view().selected_pods("a", selector),

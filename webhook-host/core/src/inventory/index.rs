@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// A kind of objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Their labels.
+    /// Their labels, and their annotations if a policy needs them.
     Namespaces,
     /// Their providers.
     Nodes,
@@ -36,6 +36,30 @@ impl Kind {
     }
 }
 
+/// Objects that policies need, and how much of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// Namespaces with their labels.
+    Namespaces,
+    /// The annotations of namespaces as well.
+    NamespaceAnnotations,
+    /// Nodes.
+    Nodes,
+    /// Pods.
+    Pods,
+}
+
+impl Need {
+    /// Returns the kind of the objects.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Namespaces | Self::NamespaceAnnotations => Kind::Namespaces,
+            Self::Nodes => Kind::Nodes,
+            Self::Pods => Kind::Pods,
+        }
+    }
+}
+
 /// An object, reduced to the facts that policies may see.
 #[derive(Debug, Clone)]
 pub enum Object {
@@ -45,6 +69,8 @@ pub enum Object {
         name: String,
         /// `metadata.labels`.
         labels: BTreeMap<String, String>,
+        /// `metadata.annotations`; `None` where no policy needs them.
+        annotations: Option<BTreeMap<String, String>>,
     },
     /// A Node.
     Node {
@@ -101,6 +127,8 @@ pub enum Event {
     Listed(Kind),
     /// A kind is no longer watched: its objects are forgotten.
     Forget(Kind),
+    /// No policy needs the annotations of namespaces any more: they are forgotten.
+    ForgetAnnotations,
 }
 
 impl Event {
@@ -109,6 +137,7 @@ impl Event {
         match self {
             Self::Listing(kind) | Self::Listed(kind) | Self::Forget(kind) => *kind,
             Self::Apply(object) | Self::Delete(object) => object.kind(),
+            Self::ForgetAnnotations => Kind::Namespaces,
         }
     }
 }
@@ -116,7 +145,7 @@ impl Event {
 /// The objects that are known at one moment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
-    namespaces: Arc<BTreeMap<Arc<str>, Arc<Labels>>>,
+    namespaces: Arc<BTreeMap<Arc<str>, Arc<Namespace>>>,
     nodes: Arc<Nodes>,
     /// Absent Nodes are known to be absent.
     all_nodes: bool,
@@ -125,9 +154,38 @@ pub(super) struct Known {
     all_pods: bool,
 }
 
+/// A namespace that is known.
+#[derive(Debug, PartialEq)]
+struct Namespace {
+    labels: Labels,
+    /// `None`: not known.
+    annotations: Option<Labels>,
+}
+
+/// Bytes of the annotations of one namespace, keys and values. Ours: 10,000 namespaces may take
+/// 160 MiB then, and people and controllers write a few hundred bytes.
+const MAX_NAMESPACE_ANNOTATIONS: usize = 16 << 10;
+
+/// The annotation by which `kubectl apply` repeats the whole manifest.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Returns the annotations that policies see: all of them or, where they are too large, none.
+fn bounded(mut annotations: Labels) -> Option<Labels> {
+    annotations.remove(LAST_APPLIED);
+    let bytes: usize = annotations
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    (bytes <= MAX_NAMESPACE_ANNOTATIONS).then_some(annotations)
+}
+
 impl Known {
     pub(super) fn labels(&self, namespace: &str) -> Option<&Labels> {
-        self.namespaces.get(namespace).map(AsRef::as_ref)
+        Some(&self.namespaces.get(namespace)?.labels)
+    }
+
+    pub(super) fn annotations(&self, namespace: &str) -> Option<&Labels> {
+        self.namespaces.get(namespace)?.annotations.as_ref()
     }
 
     /// Empty until all Nodes were listed once, because they may have different providers.
@@ -199,6 +257,7 @@ impl Index {
             }
             Event::Listed(kind) => self.listed(kind),
             Event::Forget(kind) => self.forget(kind),
+            Event::ForgetAnnotations => self.forget_annotations(),
         }
     }
 
@@ -235,11 +294,21 @@ impl Index {
 
     fn insert(&mut self, object: Object) -> bool {
         match object {
-            Object::Namespace { name, mut labels } => {
+            Object::Namespace {
+                name,
+                mut labels,
+                annotations,
+            } => {
                 labels.insert(NAME_LABEL.to_owned(), name.clone());
-                let changed = self.known.labels(&name) != Some(&labels);
+                let namespace = Namespace {
+                    labels,
+                    annotations: annotations.and_then(bounded),
+                };
+                let known = self.known.namespaces.get(&*name);
+                let changed = known.is_none_or(|known| **known != namespace);
                 if changed {
-                    Arc::make_mut(&mut self.known.namespaces).insert(name.into(), Arc::new(labels));
+                    Arc::make_mut(&mut self.known.namespaces)
+                        .insert(name.into(), Arc::new(namespace));
                 }
                 changed
             }
@@ -297,6 +366,19 @@ impl Index {
         };
         changed |= !std::mem::replace(all, true);
         changed
+    }
+
+    fn forget_annotations(&mut self) -> bool {
+        let known = self.known.namespaces.iter();
+        let without = known.map(|(name, namespace)| {
+            let namespace = Namespace {
+                labels: namespace.labels.clone(),
+                annotations: None,
+            };
+            (Arc::clone(name), Arc::new(namespace))
+        });
+        self.known.namespaces = Arc::new(without.collect());
+        true
     }
 
     fn forget(&mut self, kind: Kind) -> bool {

@@ -14,15 +14,17 @@ mod pods;
 pub use current::Current;
 pub use data::{
     ClusterData, ContainerPortData, EnvironmentData, InventoryData, NamespaceData, NodeData,
-    PodData, PortRangeData,
+    PodData, PortRangeData, is_label,
 };
-pub use excerpt::Excerpt;
-pub use index::{Event, Index, Kind, Object};
+pub(crate) use data::{LABEL_PATTERN, MAX_LABEL};
+pub use excerpt::{Excerpt, FreeTexts};
+pub use index::{Event, Index, Kind, Need, Object};
 
 use crate::contract::review::{Cluster, Environment, Namespace, Pod, PortRange, Provider};
 use crate::contract::service::Pair;
 use arc_swap::Guard;
 use index::Known;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -102,6 +104,20 @@ impl Inventory {
         }
     }
 
+    /// Returns an operator's statements about the cluster, as a HostConfig writes them.
+    pub(crate) fn stated(&self) -> Value {
+        let Profile {
+            environment,
+            node_ports: PortRange { from, to },
+            is_assumed: _,
+        } = &self.profile;
+        let environment = environment.map(|environment| match environment {
+            Environment::Cloud => EnvironmentData::Cloud,
+            Environment::OnPrem => EnvironmentData::OnPrem,
+        });
+        json!({"environment": environment, "nodePorts": {"from": from, "to": to}})
+    }
+
     /// Takes a view of the inventory as it is now.
     pub fn view(&self) -> View<'_> {
         let known = match &self.source {
@@ -130,6 +146,7 @@ impl Inventory {
             name: name.to_owned(),
             labels: vec![(NAME_LABEL.to_owned(), name.to_owned())],
             known: false,
+            annotations: None,
         }
     }
 }
@@ -140,13 +157,20 @@ impl View<'_> {
         self.known.labels(name)
     }
 
-    /// A namespace as policies see it; one that is not known has its name label all the same.
+    /// Returns the annotations of a namespace, if they are known.
+    pub fn namespace_annotations(&self, name: &str) -> Option<Vec<Pair>> {
+        self.known.annotations(name).map(pairs)
+    }
+
+    /// A namespace without its annotations, as policies see it; one that is not known has its name
+    /// label all the same.
     pub fn namespace(&self, name: &str) -> Namespace {
         match self.known.labels(name) {
             Some(labels) => Namespace {
                 name: name.to_owned(),
                 labels: pairs(labels),
                 known: true,
+                annotations: None,
             },
             None => Inventory::unknown_namespace(name),
         }
@@ -203,7 +227,7 @@ impl From<&ClusterData> for Profile {
 }
 
 impl InventoryData {
-    /// Returns whether it names objects, and not only what an operator says about the cluster.
+    /// Returns true if it names objects, and not only what an operator says about the cluster.
     pub fn has_objects(&self) -> bool {
         !(self.namespaces.is_empty() && self.cluster.nodes.is_empty() && self.pods.is_none())
     }
@@ -214,6 +238,7 @@ impl InventoryData {
         let namespaces = namespaces.map(|(name, data)| Object::Namespace {
             name,
             labels: data.labels,
+            annotations: data.annotations,
         });
         let listed = [Some(Kind::Nodes), self.pods.is_some().then_some(Kind::Pods)];
         let listed = listed.into_iter().flatten().map(Event::Listed);
@@ -308,6 +333,29 @@ mod tests {
     }
 
     #[test]
+    fn annotations_of_a_namespace_are_known_as_a_whole_or_not_at_all() {
+        const APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+        let annotations = |length: usize| {
+            json!({"namespaces": {"a": {"annotations":
+                {"k": "v".repeat(length), APPLIED: "x".repeat(20_000)}}}})
+        };
+        let known = |value: &Value| inventory(value).view().namespace_annotations("a");
+        let most = 16 * 1024 - 1;
+        assert_eq!(
+            known(&annotations(most)),
+            Some(vec![("k".to_owned(), "v".repeat(most))]),
+            "the manifest as it was applied is no annotation for policies"
+        );
+        assert_eq!(known(&annotations(most + 1)), None);
+        assert_eq!(known(&json!({"namespaces": {"a": {}}})), Some(vec![]));
+        assert_eq!(
+            known(&json!({"namespaces": {"a": {"annotations": null}}})),
+            None
+        );
+        assert_eq!(known(&json!({})), None);
+    }
+
+    #[test]
     fn pods_are_unknown_unless_listed_and_an_empty_selector_selects_none() {
         let selector = [("app".to_owned(), "db".to_owned())];
         assert_eq!(
@@ -335,6 +383,7 @@ mod tests {
         Event::Apply(Object::Namespace {
             name: name.to_owned(),
             labels,
+            annotations: None,
         })
     }
 
@@ -375,7 +424,7 @@ mod tests {
             }
         }
 
-        /// Returns whether any of them changed anything.
+        /// Returns true if any of them changed anything.
         fn apply(&mut self, events: impl IntoIterator<Item = Event>) -> bool {
             let changed = events
                 .into_iter()
@@ -525,6 +574,23 @@ mod tests {
             .into_iter()
             .map(|provider| (provider.id, provider.nodes))
             .collect()
+    }
+
+    #[test]
+    fn annotations_of_namespaces_are_forgotten_when_no_policy_needs_them() {
+        let mut cluster = Cluster::new();
+        let object = |annotations| Object::Namespace {
+            name: "a".to_owned(),
+            labels: BTreeMap::new(),
+            annotations,
+        };
+        let known = |cluster: &Cluster| cluster.inventory.view().namespace_annotations("a");
+        cluster.apply([Event::Apply(object(Some(BTreeMap::new())))]);
+        assert_eq!(known(&cluster), Some(vec![]));
+        cluster.apply([Event::ForgetAnnotations]);
+        assert_eq!(known(&cluster), None);
+        assert!(cluster.inventory.view().namespace("a").known);
+        assert!(!cluster.apply([Event::Apply(object(None))]));
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Nodes {
         self.kinds.insert(name.into(), kind);
     }
 
-    /// Returns whether it was known.
+    /// Returns true if it was known.
     pub(super) fn remove(&mut self, name: &str) -> bool {
         let Some(kind) = self.kinds.remove(name) else {
             return false;

@@ -95,7 +95,7 @@ impl Pods {
         self.namespaces.iter().flat_map(of).collect()
     }
 
-    /// Returns whether a Pod is known with this look: most changes of a Pod touch neither labels
+    /// Returns true if a Pod is known with this look: most changes of a Pod touch neither labels
     /// nor ports.
     pub(super) fn has(&self, namespace: &str, name: &str, look: &Look) -> bool {
         self.namespaces
@@ -117,7 +117,7 @@ impl Pods {
         self.count += 1;
     }
 
-    /// Returns whether it was known.
+    /// Returns true if it was known.
     pub(super) fn remove(&mut self, namespace: &str, name: &str) -> bool {
         let Some(known) = self
             .namespaces

@@ -72,14 +72,14 @@ mod tests {
         let (live, next) = of(json!({"module": {"file": "next.wasm"}}));
         let next = next.expect("a candidate").spec;
         assert_eq!(
-            (next.module.file.as_str(), &next.settings),
-            ("next.wasm", &live.spec.settings)
+            (next.module.to_string(), &next.settings),
+            ("next.wasm".to_owned(), &live.spec.settings)
         );
         assert_eq!(next.mode, live.spec.mode);
         let next = of(json!({"settings": {}})).1.expect("a candidate").spec;
         assert_eq!(
-            (next.module.file.as_str(), next.settings.len()),
-            ("p.wasm", 0)
+            (next.module.to_string(), next.settings.len()),
+            ("p.wasm".to_owned(), 0)
         );
         assert!(live.spec.candidate.is_none() && next.candidate.is_none());
     }

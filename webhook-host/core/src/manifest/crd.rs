@@ -5,6 +5,7 @@
 //! them before. Everything else that [`ServicePolicy::from_value`] refuses, the schema refuses too,
 //! but for the settings, whose type is the component's.
 
+use super::service_policy::PURPOSE;
 use super::{ServicePolicy, ServicePolicySpec, ServicePolicyStatus};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use schemars::generate::SchemaSettings;
@@ -65,6 +66,7 @@ fn columns() -> Value {
     json!([
         column("Mode", ".spec.mode", 0),
         column("Module", ".spec.module.file", 0),
+        column("OCI", ".spec.module.oci", 1),
         column("Ready", r#".status.conditions[?(@.type=="Ready")].status"#, 0),
         column("Version", ".status.component.version", 0),
         column("Digest", ".status.component.digest", 1),
@@ -76,8 +78,7 @@ fn columns() -> Value {
 fn root() -> Value {
     json!({
         "type": "object",
-        "description": "A policy about how Services may be exposed: which component runs, with \
-         which settings, on what, and what its opinion is worth.",
+        "description": PURPOSE,
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},

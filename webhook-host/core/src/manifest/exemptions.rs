@@ -1,16 +1,18 @@
-//! `spec.exemptions` of a HostConfig: requests that no policy is asked about, and the users who may
-//! use break-glass.
+//! `spec.exemptions`. Those of a HostConfig are requests that no policy is asked about, and the
+//! users who may use break-glass. Those of a ServicePolicy are requests that this policy alone is
+//! not asked about.
 //!
 //! An exemption is a permission, so that everything but a Service's name is compared exactly. None
 //! goes by a label or an annotation of the Service alone: whoever writes the Service writes these.
 
 use super::names::{
-    AnnotationKey, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject,
+    AnnotationKey, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject, wide,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Requests that no policy is asked about, beside the built-in ones.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct Exemptions {
     /// By name, exactly.
@@ -25,6 +27,7 @@ pub struct Exemptions {
     pub service_accounts: Vec<ServiceAccount>,
     /// An exemption that ends by itself, for emergencies. None: nobody has one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<BreakGlassFile>")]
     pub break_glass: Option<BreakGlass>,
 }
 
@@ -40,6 +43,66 @@ impl Default for Exemptions {
             service_accounts: vec![],
             break_glass: None,
         }
+    }
+}
+
+/// Requests that one policy is not asked about. Namespaces are left out by `spec.match`.
+///
+/// Lists that hold everybody or every Service are allowed: the policy may be meant for people alone,
+/// for example. Lint warns about them.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub struct PolicyExemptions {
+    /// Services by `namespace/name`, where `*` stands for any characters of one of the two.
+    #[serde(deserialize_with = "wide", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        with = "Vec<String>",
+        length(max = 256),
+        inner(length(max = 317), regex(pattern = "^[-a-z0-9*]+/[-a-z0-9.*]+$"))
+    )]
+    pub services: Vec<ServicePattern>,
+    /// Users by name, exactly.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        with = "Vec<String>",
+        length(max = 256),
+        inner(
+            length(min = 1, max = 1024),
+            regex(pattern = r"^[^*\s]([^*]*[^*\s])?$")
+        )
+    )]
+    pub users: Vec<Subject>,
+    /// Members of these groups.
+    #[serde(deserialize_with = "wide", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        with = "Vec<String>",
+        length(max = 256),
+        inner(
+            length(min = 1, max = 1024),
+            regex(pattern = r"^[^*\s]([^*]*[^*\s])?$")
+        )
+    )]
+    pub groups: Vec<Group>,
+    /// Service accounts by `namespace/name`, exactly.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        with = "Vec<String>",
+        length(max = 256),
+        inner(length(max = 317), regex(pattern = "^[-a-z0-9]+/[-a-z0-9.]+$"))
+    )]
+    pub service_accounts: Vec<ServiceAccount>,
+}
+
+impl PolicyExemptions {
+    /// Returns true if nothing is exempt.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            services,
+            users,
+            groups,
+            service_accounts,
+        } = self;
+        services.is_empty() && users.is_empty() && groups.is_empty() && service_accounts.is_empty()
     }
 }
 
@@ -63,17 +126,24 @@ pub struct BreakGlass {
     pub service_accounts: Vec<ServiceAccount>,
 }
 
-#[derive(Deserialize)]
+/// Permission to excuse a request by an annotation: whose, which annotation, and for how long.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "BreakGlass")]
 struct BreakGlassFile {
+    /// The annotation; its value is `2026-01-01T12:00:00Z; the reason`.
     #[serde(default)]
     annotation: AnnotationKey,
+    /// The longest time until the expiry.
     #[serde(default)]
     max_duration: Hours,
+    /// Users by name, exactly.
     #[serde(default)]
     users: Vec<Subject>,
+    /// Members of these groups.
     #[serde(default)]
     groups: Vec<Group>,
+    /// Service accounts by `namespace/name`, exactly.
     #[serde(default)]
     service_accounts: Vec<ServiceAccount>,
 }

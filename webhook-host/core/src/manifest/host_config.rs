@@ -1,29 +1,58 @@
 //! `kind: HostConfig`: settings that all policies of one host share.
+//!
+//! Invariant: a HostConfig that was read holds only usable values.
 
-use super::{Exemptions, Metadata, is_label, read};
+use super::{API_VERSION, Exemptions, Metadata, Registries, Verification, read};
 use crate::decode::DecodeError;
 use crate::inventory::InventoryData;
+use crate::schema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A host's configuration file.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+/// A host's configuration file. Read by [`HostConfig::from_value`].
+#[derive(Debug, Clone, Serialize)]
+#[serde(into = "Written")]
 pub struct HostConfig {
-    /// `sallyport.dev/v1alpha1`.
-    pub api_version: String,
-    /// `HostConfig`.
-    pub kind: String,
     /// For people.
-    #[serde(default)]
     pub metadata: Metadata,
     /// The settings.
-    #[serde(default)]
     pub spec: HostConfigSpec,
 }
 
+/// The settings that all policies of one host share: what they may know about the cluster, and
+/// which requests are exempt.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "HostConfig")]
+struct Written {
+    /// The version of the format.
+    #[schemars(extend("const" = API_VERSION))]
+    api_version: String,
+    /// The kind of the manifest.
+    #[schemars(extend("const" = HostConfig::KIND))]
+    kind: String,
+    /// For people.
+    #[serde(default)]
+    metadata: Metadata,
+    /// The settings.
+    #[serde(default)]
+    spec: HostConfigSpec,
+}
+
+impl From<HostConfig> for Written {
+    fn from(HostConfig { metadata, spec }: HostConfig) -> Self {
+        Self {
+            api_version: API_VERSION.to_owned(),
+            kind: HostConfig::KIND.to_owned(),
+            metadata,
+            spec,
+        }
+    }
+}
+
 /// The `spec` of a `HostConfig`.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HostConfigSpec {
     /// The facts about the cluster that policies may know.
@@ -32,6 +61,13 @@ pub struct HostConfigSpec {
     /// Requests that no policy is asked about.
     #[serde(default)]
     pub exemptions: Exemptions,
+    /// The registries that components may come from.
+    #[serde(default)]
+    pub registries: Registries,
+    /// The signatures that components from registries need. All entries that are about a repository
+    /// count.
+    #[serde(default)]
+    pub verification: Vec<Verification>,
 }
 
 impl HostConfig {
@@ -44,14 +80,12 @@ impl HostConfig {
     ///
     /// The first value that the format does not allow, with its path.
     pub fn from_value(value: &Value) -> Result<Self, DecodeError> {
-        let config: Self = read(value, Self::KIND)?;
-        config.spec.inventory.namespaces.keys().try_for_each(|name| {
-            let place = || format!("spec.inventory.namespaces[{name:?}]");
-            let problem =
-                "no namespace can have this name; use lower-case letters, digits and '-', at most \
-                 63 characters";
-            if is_label(name) { Ok(()) } else { Err(DecodeError::new(place(), problem)) }
-        })?;
-        Ok(config)
+        let Written { metadata, spec, .. } = read(value, Self::KIND)?;
+        Ok(Self { metadata, spec })
+    }
+
+    /// Returns the JSON Schema of the format.
+    pub fn schema() -> Value {
+        schema::of::<Written>()
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Role: parsed YAML becomes typed configuration, with errors that name path, value and fix.
 //! Invariants: a manifest that was read holds only usable values; whatever a key allows is in its
-//! type; unknown keys are errors. [`ServicePolicy::crd`] makes a custom resource of the same types.
+//! type; unknown keys are errors. [`ServicePolicy::crd`] makes a custom resource of the same types,
+//! and `schema` a JSON Schema for editors.
 
 mod candidate;
 mod crd;
@@ -11,15 +12,23 @@ mod exemptions;
 mod host_config;
 mod module;
 mod names;
+mod public_key;
+mod reference;
+mod registries;
 mod selector;
 mod service_policy;
 mod status;
 
 pub use candidate::Candidate;
-pub use exemptions::{BreakGlass, Exemptions};
+pub use exemptions::{BreakGlass, Exemptions, PolicyExemptions};
 pub use host_config::{HostConfig, HostConfigSpec};
 pub use module::Module;
 pub use names::{AnnotationKey, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject};
+pub use public_key::{KeyKind, PublicKey};
+pub use reference::{Digest, Host, Reference, Repository, Tag};
+pub use registries::{
+    Mirror, Registries, RepositoryPattern, RepositoryPrefix, Verification, VerificationMode,
+};
 pub use service_policy::{
     FailurePolicy, Limits, Match, Mode, ServicePolicy, ServicePolicySpec, Updates,
 };
@@ -27,26 +36,33 @@ pub use status::{
     ComponentStatus, Condition, ConditionStatus, ConditionType, Evaluations, ServicePolicyStatus,
 };
 
+pub use crate::inventory::is_label;
+
 use crate::decode::{self, DecodeError, describe};
+use crate::inventory::{LABEL_PATTERN, MAX_LABEL};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The group and version of every manifest.
 pub const API_VERSION: &str = "sallyport.dev/v1alpha1";
 
 /// A manifest's name and nothing else that Kubernetes' metadata could hold, since nothing else has
 /// a meaning here. Labels and annotations are accepted, for the tools that set them.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Metadata {
     /// An RFC 1123 label: it stands in messages and metrics.
+    #[schemars(length(max = MAX_LABEL), regex(pattern = LABEL_PATTERN))]
     pub name: String,
     /// Not interpreted.
     #[serde(default, skip_serializing_if = "Value::is_null")]
+    #[schemars(with = "Map<String, Value>")]
     pub labels: Value,
     /// Not interpreted.
     #[serde(default, skip_serializing_if = "Value::is_null")]
+    #[schemars(with = "Map<String, Value>")]
     pub annotations: Value,
 }
 
@@ -69,16 +85,4 @@ fn expect_text(value: &Value, key: &str, expected: &str) -> Result<(), DecodeErr
             format!("required, but missing; use {expected}"),
         )),
     }
-}
-
-/// Returns whether a text is a label of RFC 1123: what Kubernetes calls a name of at most 63
-/// characters without dots.
-pub fn is_label(text: &str) -> bool {
-    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    text.len() <= 63
-        && ends(text.chars().next())
-        && ends(text.chars().last())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }

@@ -2,18 +2,38 @@
 //! that each value of these types is usable.
 
 use crate::excerpt::excerpt;
-use crate::inventory::NAME_LABEL;
+use crate::inventory::{LABEL_PATTERN, NAME_LABEL};
 use crate::units;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 use wildmatch::WildMatch;
 
-/// A type that is written as a text and checked when it is read.
+/// The name of a user or a group, without patterns.
+const EXACT_NAME: &str = "^[^*]+$";
+
+/// A type that is written as a text and checked when it is read. Its JSON Schema has a regular
+/// expression that allows at least what the check does.
 macro_rules! checked_text {
-    ($type:ty) => {
+    ($type:ident, $pattern:expr) => {
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "pattern": $pattern})
+            }
+        }
+
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 String::deserialize(deserializer)?
@@ -30,9 +50,11 @@ macro_rules! checked_text {
     };
 }
 
+pub(super) use checked_text;
+
 /// A checked text that is held as it was written.
 macro_rules! text_type {
-    ($visibility:vis $type:ident, $doc:literal) => {
+    ($visibility:vis $type:ident, $doc:literal, $pattern:expr) => {
         #[doc = $doc]
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
         $visibility struct $type(String);
@@ -50,7 +72,7 @@ macro_rules! text_type {
             }
         }
 
-        checked_text!($type);
+        checked_text!($type, $pattern);
     };
 }
 
@@ -69,34 +91,55 @@ impl ServicePattern {
     }
 }
 
-impl FromStr for ServicePattern {
-    type Err = String;
+impl ServicePattern {
+    /// Returns true if the namespace may be any.
+    pub fn is_of_any_namespace(&self) -> bool {
+        is_any(&self.namespace)
+    }
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    /// Returns true if the pattern matches every Service.
+    pub fn is_everything(&self) -> bool {
+        is_any(&self.namespace) && is_any(&self.name)
+    }
+}
+
+impl Wide for ServicePattern {
+    fn parse_wide(text: &str) -> Result<Self, String> {
         let plain = |part: &str| {
             let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'*');
             !part.is_empty() && part.bytes().all(allowed)
         };
-        let all = |part: &str| part.bytes().all(|byte| byte == b'*');
         match text.split_once('/') {
             Some((namespace, _)) if namespace.contains('.') => Err(format!(
                 "{text:?} names no Services: no namespace has a dot in its name"
             )),
-            Some((namespace, name)) if plain(namespace) && plain(name) => {
-                if all(namespace) && all(name) {
-                    return Err(format!(
-                        "{text:?} exempts every Service; remove the policies instead"
-                    ));
-                }
-                Ok(Self {
-                    namespace: WildMatch::new(namespace),
-                    name: WildMatch::new(name),
-                })
-            }
+            Some((namespace, name)) if plain(namespace) && plain(name) => Ok(Self {
+                namespace: WildMatch::new(namespace),
+                name: WildMatch::new(name),
+            }),
             _ => Err(format!(
                 "{text:?} names no Services; write namespace/name, with `*` for any characters"
             )),
         }
+    }
+}
+
+/// Returns true for a pattern that consists of `*` alone.
+fn is_any(pattern: &WildMatch) -> bool {
+    pattern.to_string().bytes().all(|byte| byte == b'*')
+}
+
+impl FromStr for ServicePattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let pattern = Self::parse_wide(text)?;
+        if pattern.is_everything() {
+            return Err(format!(
+                "{text:?} exempts every Service; remove the policies instead"
+            ));
+        }
+        Ok(pattern)
     }
 }
 
@@ -106,9 +149,9 @@ impl fmt::Display for ServicePattern {
     }
 }
 
-checked_text!(ServicePattern);
+checked_text!(ServicePattern, "^[-a-z0-9*]+/[-a-z0-9.*]+$");
 
-text_type!(pub Namespace, "A namespace's name.");
+text_type!(pub Namespace, "A namespace's name.", LABEL_PATTERN);
 
 impl Namespace {
     /// Those that Kubernetes itself owns.
@@ -137,7 +180,8 @@ impl FromStr for Namespace {
 
 text_type!(
     pub(super) ExcludedNamespace,
-    "The name of a namespace that a policy is not asked about."
+    "The name of a namespace that a policy is not asked about.",
+    LABEL_PATTERN
 );
 
 impl FromStr for ExcludedNamespace {
@@ -154,7 +198,16 @@ impl FromStr for ExcludedNamespace {
     }
 }
 
-text_type!(pub(super) LabelKey, "The key of a label: `team`, `example.com/team`.");
+text_type!(
+    pub(super) LabelKey,
+    "The key of a label: `team`, `example.com/team`.",
+    LabelKey::PATTERN
+);
+
+impl LabelKey {
+    /// All of them, as a regular expression.
+    pub(super) const PATTERN: &str = "^([a-z0-9.-]+/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
+}
 
 impl FromStr for LabelKey {
     type Err = String;
@@ -173,7 +226,7 @@ impl FromStr for LabelKey {
     }
 }
 
-text_type!(pub(super) LabelValue, "The value of a label; may be empty.");
+text_type!(pub(super) LabelValue, "The value of a label; may be empty.", LabelValue::PATTERN);
 
 impl LabelValue {
     /// All of them, as a regular expression.
@@ -194,7 +247,7 @@ impl FromStr for LabelValue {
     }
 }
 
-/// Returns whether a text can be a label's value, or the name in its key.
+/// Returns true if a text can be a label's value, or the name in its key.
 fn is_label_text(text: &str) -> bool {
     let end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -219,7 +272,7 @@ pub(super) fn bare_file_name<'de, D: Deserializer<'de>>(
     )))
 }
 
-text_type!(pub Subject, "A user's name.");
+text_type!(pub Subject, "A user's name.", EXACT_NAME);
 
 impl FromStr for Subject {
     type Err = String;
@@ -241,12 +294,20 @@ impl FromStr for Subject {
     }
 }
 
-text_type!(pub Group, "A group's name.");
+text_type!(pub Group, "A group's name.", EXACT_NAME);
 
-impl FromStr for Group {
-    type Err = String;
+impl Group {
+    /// Returns true for the groups of everybody, or of all service accounts.
+    pub fn is_everybody(&self) -> bool {
+        matches!(
+            self.as_str(),
+            "system:authenticated" | "system:unauthenticated" | "system:serviceaccounts"
+        )
+    }
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl Wide for Group {
+    fn parse_wide(text: &str) -> Result<Self, String> {
         match text {
             "" => Err("a group's name must not be empty; remove it".to_owned()),
             _ if text.contains('*') => Err(format!(
@@ -255,14 +316,46 @@ impl FromStr for Group {
             _ if text.trim() != text => Err(format!(
                 "{text:?}: no group has a name with blanks at an end; remove them"
             )),
-            "system:authenticated" | "system:unauthenticated" | "system:serviceaccounts" => {
-                Err(format!(
-                    "{text:?} holds far more than those who can be meant; name a smaller group"
-                ))
-            }
             _ => Ok(Self(text.to_owned())),
         }
     }
+}
+
+impl FromStr for Group {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let group = Self::parse_wide(text)?;
+        if group.is_everybody() {
+            return Err(format!(
+                "{text:?} holds far more than those who can be meant; name a smaller group"
+            ));
+        }
+        Ok(group)
+    }
+}
+
+/// A text that a ServicePolicy may write more widely than a HostConfig.
+pub(super) trait Wide: Sized {
+    /// Parses a text that may stand for everybody or everything.
+    fn parse_wide(text: &str) -> Result<Self, String>;
+}
+
+/// Reads a list whose texts may stand for everybody or everything.
+pub(super) fn wide<'de, D: Deserializer<'de>, T: Wide>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Item<T>(T);
+
+    impl<'de, T: Wide> Deserialize<'de> for Item<T> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            T::parse_wide(&text).map(Self).map_err(D::Error::custom)
+        }
+    }
+
+    let items = Vec::<Item<T>>::deserialize(deserializer)?;
+    Ok(items.into_iter().map(|Item(value)| value).collect())
 }
 
 /// A service account, `namespace/name`; held as the user name that the API server gives it.
@@ -308,9 +401,13 @@ impl fmt::Display for ServiceAccount {
     }
 }
 
-checked_text!(ServiceAccount);
+checked_text!(ServiceAccount, "^[-a-z0-9]+/[-a-z0-9.]+$");
 
-text_type!(pub AnnotationKey, "The key of an annotation.");
+text_type!(
+    pub AnnotationKey,
+    "The key of an annotation.",
+    "^[-A-Za-z0-9_.]*/[-A-Za-z0-9_.]{1,63}$"
+);
 
 impl Default for AnnotationKey {
     fn default() -> Self {
@@ -374,4 +471,4 @@ impl fmt::Display for Hours {
     }
 }
 
-checked_text!(Hours);
+checked_text!(Hours, "^([0-9]+(ms|[dhms]))+$");

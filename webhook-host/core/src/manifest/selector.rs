@@ -48,7 +48,7 @@ struct WrittenRequirement {
     #[schemars(
         with = "String",
         length(max = 317),
-        regex(pattern = "^([a-z0-9.-]+/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+        regex(pattern = LabelKey::PATTERN)
     )]
     key: LabelKey,
     #[schemars(with = "String", extend("enum" = ["In", "NotIn", "Exists", "DoesNotExist"]))]
@@ -82,7 +82,7 @@ impl Operator {
 }
 
 impl NamespaceSelector {
-    /// Returns whether a namespace matches by its name and its labels. Requirements on labels other
+    /// Returns true if a namespace matches by its name and its labels. Requirements on labels other
     /// than the name's match where the labels are not known.
     pub(super) fn matches(&self, name: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
         let holds = |key: &LabelKey, holds: &dyn Fn(Option<&str>) -> bool| {
@@ -102,7 +102,7 @@ impl NamespaceSelector {
                 .all(|requirement| holds(&requirement.key, &|found| requirement.holds(found)))
     }
 
-    /// Returns whether labels have a say, other than the one that bears the namespace's name.
+    /// Returns true if labels have a say, other than the one that bears the namespace's name.
     pub(super) fn goes_by_labels(&self) -> bool {
         self.keys().any(|key| key != NAME_LABEL)
     }
@@ -138,7 +138,7 @@ impl NamespaceSelector {
 }
 
 impl Requirement {
-    /// Returns whether a label's value is as required; `None`: there is no such label.
+    /// Returns true if a label's value is as required; `None`: there is no such label.
     fn holds(&self, found: Option<&str>) -> bool {
         let is_listed = |found: &str| self.values.iter().any(|value| value.as_str() == found);
         match self.operator {

@@ -5,17 +5,23 @@
 //! checked where it is read, so that its error has its path.
 
 use super::candidate::Candidate;
+use super::exemptions::PolicyExemptions;
 use super::module::Module;
 use super::names::ExcludedNamespace;
 use super::selector::NamespaceSelector;
 use super::{API_VERSION, Metadata, is_label, read};
 use crate::decode::DecodeError;
+use crate::schema;
 use crate::units::{Bytes, Millis};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+
+/// The description of the format, in schemas.
+pub(super) const PURPOSE: &str = "A policy about how Services may be exposed: which component \
+    runs, with which settings, on what, and what its opinion is worth.";
 
 /// One policy as its user configured it. Read by [`ServicePolicy::from_value`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -28,12 +34,19 @@ pub struct ServicePolicy {
 }
 
 /// The form of a ServicePolicy in a file, its name not checked yet.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "ServicePolicy", description = PURPOSE)]
 struct Written {
+    /// The version of the format.
+    #[schemars(extend("const" = API_VERSION))]
     api_version: String,
+    /// The kind of the manifest.
+    #[schemars(extend("const" = ServicePolicy::KIND))]
     kind: String,
+    /// The name stands in messages: `[nodeport-range] …`.
     metadata: Metadata,
+    /// Everything else.
     spec: ServicePolicySpec,
 }
 
@@ -63,6 +76,9 @@ pub struct ServicePolicySpec {
     /// Which namespaces the policy is asked about.
     #[serde(default)]
     pub r#match: Match,
+    /// Requests that this policy is not asked about.
+    #[serde(default, skip_serializing_if = "PolicyExemptions::is_empty")]
+    pub exemptions: PolicyExemptions,
     /// The violations that an update may keep.
     #[serde(default)]
     pub updates: Updates,
@@ -143,7 +159,7 @@ impl Match {
         (selector, excluded)
     }
 
-    /// Returns whether labels of a namespace have a say, other than its name.
+    /// Returns true if labels of a namespace have a say, other than its name.
     pub fn goes_by_labels(&self) -> bool {
         self.namespace_selector
             .as_ref()
@@ -157,7 +173,7 @@ impl Match {
             .flat_map(NamespaceSelector::keys)
     }
 
-    /// Returns whether a namespace matches by its name and its labels. The label
+    /// Returns true if a namespace matches by its name and its labels. The label
     /// `kubernetes.io/metadata.name` is always known: the API server gives it to every namespace,
     /// and lets nobody change it. Requirements on other labels match where these are not known.
     pub fn matches(&self, name: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
@@ -202,6 +218,11 @@ impl Default for Limits {
 impl ServicePolicy {
     /// The kind.
     pub const KIND: &'static str = "ServicePolicy";
+
+    /// Returns the JSON Schema of the format. That of the settings is the component's own.
+    pub fn schema() -> Value {
+        schema::of::<Written>()
+    }
 
     /// Reads one manifest.
     ///

@@ -18,7 +18,7 @@ pub struct Inspection {
     pub name: String,
     /// Its own version.
     pub version: String,
-    /// The contract that it speaks, such as `sallyport:policy@0.1.0`.
+    /// The contract that it speaks, such as `sallyport:policy@0.2.0`.
     pub contract: String,
     /// The world of the author's WIT, when the SDK embedded it.
     pub world: Option<String>,
@@ -26,11 +26,11 @@ pub struct Inspection {
     pub documentation: Option<String>,
     /// `mutating`, `validating`.
     pub phases: Vec<&'static str>,
-    /// `CREATE`, `UPDATE`.
+    /// `CREATE`, `UPDATE`, `DELETE`.
     pub operations: Vec<&'static str>,
     /// `services`, `services/status`.
     pub resources: Vec<&'static str>,
-    /// `namespace`, `cluster`, `pods`.
+    /// `namespace`, `namespaceAnnotations`, `cluster`, `pods`, `rawObjects`.
     pub context: Vec<&'static str>,
     /// The properties of Services that the policy judges, such as `loadBalancer` or `externalIps`,
     /// with the default settings; empty: it judges every Service.
@@ -96,6 +96,7 @@ fn operations(description: &Description) -> Vec<&'static str> {
     let word = |operation: &Operation| match operation {
         Operation::Create => "CREATE",
         Operation::Update => "UPDATE",
+        Operation::Delete => "DELETE",
     };
     description.operations.iter().map(word).collect()
 }
@@ -111,8 +112,10 @@ fn resources(description: &Description) -> Vec<&'static str> {
 fn context(description: &Description) -> Vec<&'static str> {
     let word = |context: &Context| match context {
         Context::Namespace => "namespace",
+        Context::NamespaceAnnotations => "namespaceAnnotations",
         Context::Cluster => "cluster",
         Context::Pods => "pods",
+        Context::RawObjects => "rawObjects",
     };
     description.context.iter().map(word).collect()
 }

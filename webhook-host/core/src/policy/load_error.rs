@@ -8,7 +8,7 @@ use crate::component::ComponentError;
 use crate::contract::verdict::SettingsError;
 use crate::decode::{DecodeError, join};
 use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
-use crate::manifest::Candidate;
+use crate::manifest::{Candidate, Module};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -23,8 +23,17 @@ const MAX_PROBLEM: usize = 2 << 10;
 pub struct LoadError {
     problems: Vec<Problem>,
     manifest: Option<String>,
-    module: Option<String>,
+    module: Option<ModulePlace>,
     candidate: Option<Stated>,
+}
+
+/// Where the component is, by the manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ModulePlace {
+    /// The field of the manifest.
+    field: &'static str,
+    /// The file with its directory, or the reference.
+    shown: String,
 }
 
 /// One problem.
@@ -77,11 +86,15 @@ impl LoadError {
         }])
     }
 
-    /// Says which file the component is.
+    /// Says where the component is: the field of the manifest, and what it led to.
     #[must_use]
-    pub fn in_module(self, module: impl Into<String>) -> Self {
+    pub fn in_module(self, module: &Module, shown: impl Into<String>) -> Self {
+        let place = ModulePlace {
+            field: module.field(),
+            shown: shown.into(),
+        };
         Self {
-            module: Some(module.into()),
+            module: Some(place),
             ..self
         }
     }
@@ -138,8 +151,8 @@ impl LoadError {
 
     fn place(&self, problem: &Problem) -> (String, String) {
         let (path, message) = match (&problem.subject, &self.module) {
-            (Subject::Component, Some(module)) => {
-                (MODULE.to_owned(), format!("{module} {}", problem.message))
+            (Subject::Component, Some(ModulePlace { field, shown })) => {
+                ((*field).to_owned(), format!("{shown} {}", problem.message))
             }
             (Subject::Component, None) => (String::new(), problem.message.clone()),
             (Subject::Settings(path), _) => (join(SETTINGS, path), problem.message.clone()),
@@ -151,7 +164,7 @@ impl LoadError {
         let is_own = match &problem.subject {
             Subject::Component => stated.module && self.module.is_some(),
             Subject::Settings(_) => stated.settings,
-            Subject::Field(path) => stated.module && path == MODULE,
+            Subject::Field(path) => stated.module && path.starts_with(MODULE),
         };
         match path.strip_prefix("spec.") {
             Some(rest) if is_own => (join(CANDIDATE, rest), message),
@@ -160,7 +173,7 @@ impl LoadError {
     }
 }
 
-const MODULE: &str = "spec.module.file";
+const MODULE: &str = "spec.module";
 const SETTINGS: &str = "spec.settings";
 const CANDIDATE: &str = "spec.candidate";
 
@@ -270,8 +283,15 @@ mod tests {
     fn a_problem_is_shown_with_its_place() {
         let component = LoadError::component("is empty");
         assert_eq!(component.to_string(), "is empty");
-        let component = component.in_module("p.wasm");
+        let file = Module::File("p.wasm".to_owned());
+        let component = component.in_module(&file, "p.wasm");
         assert_eq!(component.to_string(), "spec.module.file: p.wasm is empty");
+        let reference = Module::Oci("ghcr.io/a/p:1".parse().expect("a reference"));
+        let artefact = LoadError::component("is empty").in_module(&reference, "ghcr.io/a/p:1");
+        assert_eq!(
+            artefact.to_string(),
+            "spec.module.oci: ghcr.io/a/p:1 is empty"
+        );
         assert_eq!(
             component.in_manifest("p.yaml").to_string(),
             "p.yaml: spec.module.file: p.wasm is empty"

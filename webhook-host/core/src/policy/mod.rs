@@ -18,14 +18,17 @@ pub use load_error::{LoadError, Problem, Subject};
 
 use crate::component::PolicyComponent;
 use crate::contract::description::{About, Compared, Context, Description};
+use crate::contract::log::Level;
 use crate::contract::review::{Operation, Phase, Resource, Review};
 use crate::contract::service::{Pair, Service};
 use crate::contract::verdict::Verdict;
 use crate::manifest::ServicePolicy;
+use crate::printable::printable;
 use crate::settings;
 use crate::units::{Bytes, Millis};
 use backstop::Backstop;
 use serde_json::Value;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,6 +64,45 @@ pub struct Question<'a> {
     pub review: &'a Review,
     /// The time by which the answer must be there.
     pub deadline: Deadline,
+    /// The place for the lines that the component logs.
+    pub log: LogTo,
+}
+
+/// The place for the lines that a component logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogTo {
+    /// The log of this process.
+    Process,
+    /// [`Answer::log`], for a report.
+    Answer,
+}
+
+/// A line that a component logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Its severity.
+    pub level: Level,
+    /// Its text, as the component chose it.
+    pub message: String,
+}
+
+impl LogLine {
+    /// Returns the severity as a word.
+    pub fn severity(&self) -> &'static str {
+        match self.level {
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        }
+    }
+}
+
+/// Displays as `error: panicked at src/lib.rs:7:5: …`, with deceptive characters escaped.
+impl Display for LogLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.severity(), printable(&self.message))
+    }
 }
 
 /// The functions that a component exports for reviews.
@@ -94,6 +136,8 @@ pub struct Answer {
     pub verdict: Result<Verdict, EvaluationError>,
     /// The time from question to answer.
     pub elapsed: Duration,
+    /// The lines that the component logged, if the question asked for them ([`LogTo::Answer`]).
+    pub log: Vec<LogLine>,
 }
 
 /// The reason why a policy has no opinion on a review.
@@ -216,7 +260,7 @@ impl Policy {
         }
     }
 
-    /// Returns whether loading this manifest and component would give the same policy again.
+    /// Returns true if loading this manifest and component would give the same policy again.
     pub fn is(&self, manifest: &ServicePolicy, component: &[u8]) -> bool {
         self.manifest == *manifest && self.digest() == Some(&*PolicyComponent::digest(component))
     }
@@ -263,7 +307,7 @@ impl Policy {
         self.evaluator()?.configured_per_instance()
     }
 
-    /// Returns whether it wants to be asked. What a broken policy wants is not known: it is asked,
+    /// Returns true if it wants to be asked. What a broken policy wants is not known: it is asked,
     /// and answers with its error.
     pub fn wants(&self, function: Phase, operation: Operation, resource: Resource) -> bool {
         self.description().is_none_or(|description| {
@@ -273,7 +317,7 @@ impl Policy {
         })
     }
 
-    /// Returns whether it may have something to say about a Service, or about what the Service was
+    /// Returns true if it may have something to say about a Service, or about what the Service was
     /// before, with this about them. A broken policy has its error to say.
     pub(crate) fn is_about(&self, found: About, service: &Service, old: Option<&Service>) -> bool {
         let Ok(facts) = &self.loaded else {
@@ -293,23 +337,28 @@ impl Policy {
             .map(|facts| (&facts.annotations, &facts.labels))
     }
 
-    /// Returns whether it asks for a part of the context.
+    /// Returns true if it asks for a part of the context.
     pub fn needs(&self, context: Context) -> bool {
         self.description()
             .is_some_and(|description| description.context.contains(&context))
     }
 
+    /// Returns whether it asks for the labels of the namespace, alone or with the annotations.
+    pub(crate) fn needs_namespace(&self) -> bool {
+        self.needs(Context::Namespace) || self.needs(Context::NamespaceAnnotations)
+    }
+
     /// Asks `validate`, which may not patch.
-    pub(crate) fn validate(&self, review: &Review, deadline: Deadline) -> Answer {
-        self.ask(Entry::Validate, review, deadline, |verdict| {
+    pub(crate) fn validate(&self, review: &Review, deadline: Deadline, log: LogTo) -> Answer {
+        self.ask((Entry::Validate, review, deadline, log), |verdict| {
             let problem = "validate answered with a patch; only mutate may";
             (!verdict.patch.is_empty()).then_some(problem)
         })
     }
 
     /// Asks `mutate`, which may not deny.
-    pub(crate) fn mutate(&self, review: &Review, deadline: Deadline) -> Answer {
-        self.ask(Entry::Mutate, review, deadline, |verdict| {
+    pub(crate) fn mutate(&self, review: &Review, deadline: Deadline, log: LogTo) -> Answer {
+        self.ask((Entry::Mutate, review, deadline, log), |verdict| {
             let problem = "mutate answered with a violation; only validate may";
             (!verdict.violations.is_empty()).then_some(problem)
         })
@@ -317,9 +366,7 @@ impl Policy {
 
     fn ask(
         &self,
-        entry: Entry,
-        review: &Review,
-        deadline: Deadline,
+        (entry, review, deadline, log): (Entry, &Review, Deadline, LogTo),
         problem: impl Fn(&Verdict) -> Option<&'static str>,
     ) -> Answer {
         let facts = match &self.loaded {
@@ -328,6 +375,7 @@ impl Policy {
                 return Answer {
                     verdict: Err(EvaluationError::Load(Arc::clone(error))),
                     elapsed: Duration::ZERO,
+                    log: vec![],
                 };
             }
         };
@@ -336,6 +384,7 @@ impl Policy {
             entry,
             review,
             deadline,
+            log,
         };
         let mut answer = facts.evaluator.evaluate(&question);
         if let Ok(verdict) = &answer.verdict
@@ -346,7 +395,7 @@ impl Policy {
         answer
     }
 
-    /// Returns whether it is not asked for now, because it missed its deadline again and again.
+    /// Returns true if it is not asked for now, because it missed its deadline again and again.
     pub fn is_short_circuited(&self) -> bool {
         self.evaluator().is_some_and(Evaluate::is_short_circuited)
     }
@@ -426,6 +475,7 @@ mod tests {
             Answer {
                 verdict: Ok((self.0)()),
                 elapsed: Duration::from_micros(7),
+                log: vec![],
             }
         }
     }

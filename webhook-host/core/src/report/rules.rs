@@ -7,7 +7,7 @@ use super::check::{Finding, Level};
 const DOCS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/");
 
 /// Id, anchor in docs/rules.md, and meaning.
-const SHIPPED: [(&str, &str, &str); 16] = [
+const SHIPPED: [(&str, &str, &str); 20] = [
     (
         "S01",
         "service-type",
@@ -87,6 +87,27 @@ const SHIPPED: [(&str, &str, &str); 16] = [
         "S16",
         "the-host",
         "The object is a Service by the API's own types.",
+    ),
+    (
+        "S17",
+        "loadbalancer-address",
+        "A load balancer's address comes from an allowed block or pool.",
+    ),
+    (
+        "S18",
+        "change-protection",
+        "A marked Service keeps its type, class, addresses and kind of load balancer, and is not \
+         deleted.",
+    ),
+    (
+        "S19",
+        "annotations",
+        "Annotations are there, are absent or have allowed values, as the settings say.",
+    ),
+    (
+        "S20",
+        "ports",
+        "Ports and protocols are among the allowed ones.",
     ),
 ];
 

@@ -1,10 +1,13 @@
-//! The report of `sallyport test`: text, JSON, JUnit.
+//! The report of `sallyport test`: text, JSON, JUnit. A policy's log lines stand below each case that
+//! failed, in detail also below those that passed.
 
 use super::{Detail, View};
-use crate::suite::{CaseReport, SuiteReport, TestReport};
+use crate::policy::LogLine;
+use crate::suite::{Case, CaseReport, Suite, SuiteReport, TestReport};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// For people: failures with their diffs, in detail also what passed, then one line of summary.
 pub fn text(report: &TestReport, view: View) -> String {
@@ -25,6 +28,29 @@ pub fn text(report: &TestReport, view: View) -> String {
     text
 }
 
+/// The names of the cases, a line each, with their places.
+pub fn list(suites: &[Suite], filter: &str) -> String {
+    let mut text = String::new();
+    for suite in suites {
+        for (_, case) in suite.chosen(filter) {
+            let (path, line) = (suite.path.display(), case.line);
+            let _ = writeln!(text, "{}/{} ({path}:{line})", suite.name, case.name);
+        }
+    }
+    text
+}
+
+/// The names of the cases, for programs.
+pub fn json_list(suites: &[Suite], filter: &str) -> String {
+    let of = |suite: &Suite| {
+        let case = |(_, case): (usize, &Case)| json!({"name": case.name, "line": case.line});
+        let cases: Vec<_> = suite.chosen(filter).map(case).collect();
+        json!({"name": suite.name, "file": suite.path.display().to_string(), "cases": cases})
+    };
+    let suites: Vec<_> = suites.iter().map(of).collect();
+    format!("{:#}\n", json!({"suites": suites}))
+}
+
 fn case_lines(suite: &SuiteReport, case: &CaseReport, view: View, text: &mut String) {
     let word = match &case.failure {
         Some(_) => view.bad("FAIL"),
@@ -37,8 +63,19 @@ fn case_lines(suite: &SuiteReport, case: &CaseReport, view: View, text: &mut Str
         failure.lines().for_each(|line| {
             let _ = writeln!(text, "     {line}");
         });
+    }
+    for line in log(case) {
+        let _ = writeln!(text, "     log {line}");
+    }
+    if case.failure.is_some() {
         text.push('\n');
     }
+}
+
+fn log(case: &CaseReport) -> impl Iterator<Item = String> {
+    case.log
+        .iter()
+        .map(|(policy, line)| format!("[{policy}] {line}"))
 }
 
 /// For programs.
@@ -59,11 +96,16 @@ fn json_suite(suite: &SuiteReport) -> Value {
             "passed": case.failure.is_none(),
             "failure": case.failure,
             "seconds": case.elapsed.as_secs_f64(),
+            "log": case.log.iter().map(json_line).collect::<Vec<_>>(),
         })
     };
     let cases: Vec<Value> = suite.cases.iter().map(case).collect();
     json!({"name": suite.name, "file": suite.path.display().to_string(), "problem": suite.problem,
         "cases": cases})
+}
+
+fn json_line((policy, line): &(Arc<str>, LogLine)) -> Value {
+    json!({"policy": **policy, "level": line.severity(), "message": line.message})
 }
 
 /// For CI systems.
@@ -94,6 +136,9 @@ fn junit_suite(suite: &SuiteReport) -> TestSuite {
         let mut test = TestCase::new(case.name.as_str(), status);
         test.set_classname(suite.name.as_str())
             .set_time(case.elapsed);
+        if !case.log.is_empty() {
+            test.set_system_out(log(case).collect::<Vec<_>>().join("\n"));
+        }
         test
     }));
     junit

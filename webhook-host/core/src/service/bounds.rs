@@ -9,7 +9,7 @@
 use super::Malformed;
 use crate::excerpt::excerpt;
 use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 
@@ -43,6 +43,19 @@ const MAX_INGRESS: usize = 5000;
 
 /// Ports of all ingress points. Ours.
 const MAX_INGRESS_PORTS: usize = 10_000;
+
+/// Cluster IPs, or IP families. Ours: an API server takes one of each family.
+const MAX_FAMILIES: usize = 16;
+
+/// Finalizers, or owner references. Ours: Kubernetes counts neither.
+const MAX_HOLDERS: usize = 256;
+
+/// Conditions. Ours: each has its own type, and Kubernetes itself writes one.
+const MAX_CONDITIONS: usize = 100;
+
+/// Bytes of a condition's reason and message (the schema of `metav1.Condition`).
+const MAX_REASON: usize = 1024;
+const MAX_MESSAGE: usize = 32 << 10;
 
 /// Entries of managedFields. Ours: an API server merges all but ten of those that don't apply.
 const MAX_MANAGERS: usize = 256;
@@ -85,7 +98,10 @@ impl Texts {
         self.text("metadata.name", meta.name.as_deref())?;
         self.text("metadata.generateName", meta.generate_name.as_deref())?;
         self.text("metadata.namespace", meta.namespace.as_deref())?;
+        self.text("metadata.uid", meta.uid.as_deref())?;
         self.labels("metadata.labels", meta.labels.as_ref())?;
+        self.list("metadata.finalizers", meta.finalizers.as_ref(), MAX_HOLDERS)?;
+        self.owners(meta.owner_references.as_deref().unwrap_or_default())?;
         let annotations = meta.annotations.iter().flatten();
         entries(
             "metadata.annotations",
@@ -105,6 +121,22 @@ impl Texts {
         )
     }
 
+    fn owners(&mut self, owners: &[OwnerReference]) -> Result<(), Malformed> {
+        const FIELD: &str = "metadata.ownerReferences";
+        entries(FIELD, owners.len(), MAX_HOLDERS)?;
+        for (index, owner) in owners.iter().enumerate() {
+            for (member, text) in [
+                ("apiVersion", &owner.api_version),
+                ("kind", &owner.kind),
+                ("name", &owner.name),
+                ("uid", &owner.uid),
+            ] {
+                self.text_at(|| format!("{FIELD}[{index}].{member}"), Some(text))?;
+            }
+        }
+        Ok(())
+    }
+
     fn spec(&mut self, spec: &core::ServiceSpec) -> Result<(), Malformed> {
         self.labels("spec.selector", spec.selector.as_ref())?;
         for (field, text) in [
@@ -113,20 +145,24 @@ impl Texts {
             ("spec.externalTrafficPolicy", &spec.external_traffic_policy),
             ("spec.loadBalancerClass", &spec.load_balancer_class),
             ("spec.loadBalancerIP", &spec.load_balancer_ip),
+            ("spec.ipFamilyPolicy", &spec.ip_family_policy),
+            ("spec.internalTrafficPolicy", &spec.internal_traffic_policy),
+            ("spec.sessionAffinity", &spec.session_affinity),
+            ("spec.trafficDistribution", &spec.traffic_distribution),
         ] {
             self.text(field, text.as_deref())?;
         }
-        for (field, list) in [
-            ("spec.externalIPs", &spec.external_ips),
+        for (field, list, most) in [
+            ("spec.clusterIPs", &spec.cluster_ips, MAX_FAMILIES),
+            ("spec.ipFamilies", &spec.ip_families, MAX_FAMILIES),
+            ("spec.externalIPs", &spec.external_ips, MAX_ADDRESSES),
             (
                 "spec.loadBalancerSourceRanges",
                 &spec.load_balancer_source_ranges,
+                MAX_ADDRESSES,
             ),
         ] {
-            entries(field, list.as_ref().map_or(0, Vec::len), MAX_ADDRESSES)?;
-            for (index, address) in list.iter().flatten().enumerate() {
-                self.text_at(|| format!("{field}[{index}]"), Some(address))?;
-            }
+            self.list(field, list.as_ref(), most)?;
         }
         entries(
             "spec.ports",
@@ -158,6 +194,7 @@ impl Texts {
 
     fn status(&mut self, status: &core::ServiceStatus) -> Result<(), Malformed> {
         const FIELD: &str = "status.loadBalancer.ingress";
+        self.conditions(status.conditions.as_deref().unwrap_or_default())?;
         let ingress = status
             .load_balancer
             .as_ref()
@@ -185,6 +222,38 @@ impl Texts {
                 self.text_at(|| at("ports"), Some(&port.protocol))?;
                 self.text_at(|| at("ports"), port.error.as_deref())?;
             }
+        }
+        Ok(())
+    }
+
+    fn conditions(&mut self, conditions: &[Condition]) -> Result<(), Malformed> {
+        const FIELD: &str = "status.conditions";
+        entries(FIELD, conditions.len(), MAX_CONDITIONS)?;
+        for (index, condition) in conditions.iter().enumerate() {
+            for (member, text, most) in [
+                ("type", &condition.type_, MAX_TEXT),
+                ("status", &condition.status, MAX_TEXT),
+                ("reason", &condition.reason, MAX_REASON),
+                ("message", &condition.message, MAX_MESSAGE),
+            ] {
+                self.bytes += text.len();
+                let at = format!("{FIELD}[{index}].{member}");
+                at_most(&at, text.len(), most, "bytes", "shorten it")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A list of short texts.
+    fn list(
+        &mut self,
+        field: &str,
+        list: Option<&Vec<String>>,
+        most: usize,
+    ) -> Result<(), Malformed> {
+        entries(field, list.map_or(0, Vec::len), most)?;
+        for (index, text) in list.into_iter().flatten().enumerate() {
+            self.text_at(|| format!("{field}[{index}]"), Some(text))?;
         }
         Ok(())
     }
@@ -281,6 +350,16 @@ mod tests {
             json!([{"ip": "192.0.2.1",
             "ports": vec![json!({"port": 80, "protocol": "TCP"}); ports]}])
         };
+        let owners = |count: usize, name: usize| {
+            let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": text(name),
+                "uid": "u"});
+            metadata("ownerReferences", json!(vec![owner; count]))
+        };
+        let conditions = |count: usize, message: usize| {
+            let condition = json!({"type": "t", "status": "True", "reason": "r",
+                "message": text(message), "lastTransitionTime": "2026-01-01T00:00:00Z"});
+            json!({"spec": {}, "status": {"conditions": vec![condition; count]}})
+        };
         let annotation =
             |length: usize| metadata("annotations", json!({"key": "x".repeat(length - 3)}));
         let label = |length: usize| metadata("labels", json!({"app": "x".repeat(length)}));
@@ -344,6 +423,51 @@ mod tests {
                 managed(256),
                 managed(257),
                 "metadata.managedFields: expected at most 256 entries, found 257",
+            ),
+            (
+                spec("clusterIPs", json!(vec!["192.0.2.1"; 16])),
+                spec("clusterIPs", json!(vec!["192.0.2.1"; 17])),
+                "spec.clusterIPs: expected at most 16 entries, found 17",
+            ),
+            (
+                spec("ipFamilies", json!(vec!["IPv4"; 16])),
+                spec("ipFamilies", json!(vec!["IPv4"; 17])),
+                "spec.ipFamilies: expected at most 16 entries, found 17",
+            ),
+            (
+                spec("trafficDistribution", text(317)),
+                spec("trafficDistribution", text(318)),
+                "spec.trafficDistribution: expected at most 317 bytes",
+            ),
+            (
+                metadata("finalizers", json!(vec!["example.com/x"; 256])),
+                metadata("finalizers", json!(vec!["example.com/x"; 257])),
+                "metadata.finalizers: expected at most 256 entries, found 257",
+            ),
+            (
+                metadata("uid", text(317)),
+                metadata("uid", text(318)),
+                "metadata.uid: expected at most 317 bytes",
+            ),
+            (
+                owners(256, 1),
+                owners(257, 1),
+                "metadata.ownerReferences: expected at most 256 entries, found 257",
+            ),
+            (
+                owners(1, 317),
+                owners(1, 318),
+                "metadata.ownerReferences[0].name: expected at most 317 bytes, found 318",
+            ),
+            (
+                conditions(100, 1),
+                conditions(101, 1),
+                "status.conditions: expected at most 100 entries, found 101",
+            ),
+            (
+                conditions(1, 32_768),
+                conditions(1, 32_769),
+                "status.conditions[0].message: expected at most 32768 bytes, found 32769",
             ),
             (
                 spec("externalName", text(317)),

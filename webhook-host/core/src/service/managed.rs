@@ -93,12 +93,12 @@ impl Owned {
         self.managers.as_ref().map_or(0, Vec::len)
     }
 
-    /// Returns whether a client set a field that is never defaulted.
+    /// Returns true if a client set a field that is never defaulted.
     pub(super) fn health_check_node_port(&self) -> bool {
         self.any(|manager| manager.spec.health_check_node_port.0)
     }
 
-    /// Returns whether a client set the node port of a port that has one.
+    /// Returns true if a client set the node port of a port that has one.
     pub(super) fn node_port(&self, port: i32, protocol: &str) -> bool {
         if self.managers.is_none() {
             return true;
@@ -107,12 +107,12 @@ impl Owned {
         self.any(|manager| manager.spec.port(&key).is_some_and(|port| port.node_port.0))
     }
 
-    /// Returns whether a client certainly set a field that may be defaulted.
+    /// Returns true if a client certainly set a field that may be defaulted.
     pub(super) fn external_traffic_policy(&self) -> bool {
         self.any(|manager| manager.is_apply && manager.spec.external_traffic_policy.0)
     }
 
-    /// Returns whether a client certainly set a field that may be defaulted.
+    /// Returns true if a client certainly set a field that may be defaulted.
     pub(super) fn allocate_load_balancer_node_ports(&self) -> bool {
         self.any(|manager| manager.is_apply && manager.spec.allocate_load_balancer_node_ports.0)
     }

@@ -149,6 +149,7 @@ fn read(ty: &Type, value: &Json, path: &str) -> Result<Value, Errors> {
         }
         (Type::Flags(_), _) => wrong("a list"),
         (Type::Variant(cases), _) => read_variant(cases, value, path),
+        (Type::Json, value) => Ok(Value::Json(value.clone())),
     }
 }
 

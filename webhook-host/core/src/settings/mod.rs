@@ -16,6 +16,7 @@ pub use merge::{Errors, merge};
 pub(crate) use schema::parse as parse_wit;
 pub use schema::schema;
 
+use crate::decode::{DecodeError, join};
 use serde::{Deserialize, Serialize};
 
 /// Fields and types that one policy's settings may have, each counted wherever it is used: a few
@@ -51,6 +52,8 @@ pub enum Type {
     Enum(Vec<String>),
     /// `flags`: their names.
     Flags(Vec<String>),
+    /// The contract's `json`: any value, which the policy gets as JSON text.
+    Json,
 }
 
 /// The type of a record: names of fields in WIT's spelling, and their types.
@@ -100,6 +103,8 @@ pub enum Value {
     Enum(String),
     /// The flags that are set.
     Flags(Vec<String>),
+    /// Any value of JSON.
+    Json(serde_json::Value),
 }
 
 impl Integer {
@@ -133,6 +138,60 @@ impl Type {
 }
 
 impl Value {
+    /// Parses the JSON texts in a value that a component returned, which knows only texts.
+    ///
+    /// # Errors
+    ///
+    /// Fails for a text that is no JSON, with its path.
+    pub fn with_json(self, ty: &Type) -> Result<Self, DecodeError> {
+        self.parsed(ty, "")
+    }
+
+    fn parsed(self, ty: &Type, path: &str) -> Result<Self, DecodeError> {
+        let boxed = |value: Option<Box<Self>>, ty: &Type, path: &str| {
+            let value = value.map(|value| value.parsed(ty, path)).transpose()?;
+            Ok(value.map(Box::new))
+        };
+        Ok(match (self, ty) {
+            (Self::String(text), Type::Json) => Self::Json(
+                serde_json::from_str(&text)
+                    .map_err(|error| DecodeError::new(path, format!("no JSON: {error}")))?,
+            ),
+            (Self::List(items), Type::List(ty)) => Self::List(
+                (0..)
+                    .zip(items)
+                    .map(|(i, item): (usize, _)| item.parsed(ty, &format!("{path}[{i}]")))
+                    .collect::<Result<_, _>>()?,
+            ),
+            (Self::Tuple(items), Type::Tuple(types)) => Self::Tuple(
+                (0..)
+                    .zip(items.into_iter().zip(types))
+                    .map(|(i, (item, ty)): (usize, _)| item.parsed(ty, &format!("{path}[{i}]")))
+                    .collect::<Result<_, _>>()?,
+            ),
+            (Self::Record(fields), Type::Record(Record(types))) => Self::Record(
+                fields
+                    .into_iter()
+                    .zip(types)
+                    .map(|((name, value), (_, ty))| {
+                        let path = join(path, &manifest_name(&name));
+                        Ok((name, value.parsed(ty, &path)?))
+                    })
+                    .collect::<Result<_, _>>()?,
+            ),
+            (Self::Option(value), Type::Option(ty)) => Self::Option(boxed(value, ty, path)?),
+            (Self::Variant(case, value), Type::Variant(cases)) => {
+                let found = cases.iter().find(|(name, _)| *name == case);
+                let value = match found.and_then(|(_, ty)| ty.as_ref()) {
+                    Some(ty) => boxed(value, ty, &join(path, &case_name(&case)))?,
+                    None => value,
+                };
+                Self::Variant(case, value)
+            }
+            (value, _) => value,
+        })
+    }
+
     /// The value as a manifest would write it.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
@@ -156,6 +215,7 @@ impl Value {
                 .as_deref()
                 .map_or(serde_json::Value::Null, Self::to_json),
             Self::Flags(names) => names.iter().map(|name| case_name(name)).collect(),
+            Self::Json(value) => value.clone(),
         }
     }
 }
@@ -231,6 +291,51 @@ mod tests {
         }
         assert_eq!(case_name("cluster-ip"), "ClusterIP");
         assert_eq!(case_name("on-prem"), "onPrem");
+    }
+
+    #[test]
+    fn json_texts_of_a_component_become_values_wherever_they_stand() {
+        let text = |text: &str| Value::String(text.to_owned());
+        let json = |value| Value::Json(value);
+        let list = || Type::List(Box::new(Type::Json));
+        let record = |ty| Type::Record(Record(vec![("my-field".to_owned(), ty)]));
+        let of = |value| Value::Record(vec![("my-field".to_owned(), value)]);
+        let pair = Type::Tuple(vec![Type::String, Type::Json]);
+        let case = Type::Variant(vec![("c".to_owned(), Some(Type::Json))]);
+        for (value, ty, expected) in [
+            (text("[1]"), Type::Json, json(serde_json::json!([1]))),
+            (text("[1]"), Type::String, text("[1]")),
+            (
+                Value::List(vec![text("1")]),
+                list(),
+                Value::List(vec![json(1.into())]),
+            ),
+            (
+                Value::Tuple(vec![text("1"), text("null")]),
+                pair,
+                Value::Tuple(vec![text("1"), json(serde_json::Value::Null)]),
+            ),
+            (
+                Value::Option(Some(Box::new(text("{}")))),
+                Type::Option(Box::new(Type::Json)),
+                Value::Option(Some(Box::new(json(serde_json::json!({}))))),
+            ),
+            (
+                Value::Variant("c".to_owned(), Some(Box::new(text("true")))),
+                case,
+                Value::Variant("c".to_owned(), Some(Box::new(json(true.into())))),
+            ),
+        ] {
+            let read = of(value).with_json(&record(ty)).expect("JSON");
+            assert_eq!(read, of(expected));
+        }
+        let error = of(Value::List(vec![text("1"), text("{")]))
+            .with_json(&record(list()))
+            .expect_err("no JSON");
+        assert!(
+            error.to_string().starts_with("myField[1]: no JSON: EOF"),
+            "{error}"
+        );
     }
 
     #[test]

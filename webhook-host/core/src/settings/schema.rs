@@ -127,6 +127,7 @@ impl Schema<'_> {
             Type::Enum(cases) => json!({"enum": names(cases)}),
             Type::Flags(flags) => json!({"type": "array", "items": {"enum": names(flags)}}),
             Type::Variant(cases) => self.variant(cases),
+            Type::Json => json!({}),
             Type::Integer(ty) => {
                 let (min, max) = ty.bounds();
                 json!({"type": "integer", "minimum": json_integer(min),

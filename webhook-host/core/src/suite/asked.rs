@@ -3,8 +3,10 @@
 //! Text is spliced, not parsed: a case may hold what no JSON value can (duplicate keys, nesting
 //! without end).
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Any uid will do; a fixed one makes answers comparable.
 const UID: &str = "5a11b0a7-0000-4000-8000-000000000001";
@@ -33,13 +35,17 @@ pub struct Asked {
 }
 
 /// The user who sends a request; by default a person without special rights.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct User {
     /// The name.
     pub username: String,
     /// The groups.
     pub groups: Vec<String>,
+    /// The uid; empty for none.
+    pub uid: String,
+    /// The values that the authenticator adds, by key.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl Default for User {
@@ -47,6 +53,8 @@ impl Default for User {
         Self {
             username: "jane".to_owned(),
             groups: vec!["system:authenticated".to_owned()],
+            uid: String::new(),
+            extra: BTreeMap::new(),
         }
     }
 }
@@ -81,7 +89,8 @@ impl Asked {
             "name": self.name,
             "namespace": self.namespace,
             "operation": self.operation,
-            "userInfo": {"username": self.user.username, "groups": self.user.groups},
+            "userInfo": {"username": self.user.username, "groups": self.user.groups,
+                "uid": self.user.uid, "extra": self.user.extra},
             "dryRun": self.dry_run,
             "options": null,
         });

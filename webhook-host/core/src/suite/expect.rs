@@ -6,29 +6,33 @@
 //! `--bless` writes.
 
 use crate::contract::verdict::Violation;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::ser::{SerializeMap as _, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 /// The `expect` of a case. What is not listed must not happen: no violations, no warnings, no
 /// patch, no error.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Expect {
     /// True if the request goes on. Required for `validate`; `mutate` never denies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed: Option<bool>,
-    /// Why the policy is not asked: an exemption (`operation`, `kind`, `api-server`, `terminating`,
-    /// `namespace`, `service`, `user`, `group`, `service-account`, `break-glass`), `unmatched` (by
-    /// `match`, mode or the policy's own description), `malformed` (the mutating phase leaves a
-    /// Service that doesn't decode to the API server).
+    /// The reason for which the policy is not asked: an exemption (`operation`, `kind`,
+    /// `api-server`, `terminating`, `namespace`, `service`, `user`, `group`, `service-account`,
+    /// `break-glass`), `unmatched` (by `match`, mode or the policy's own description), `malformed`
+    /// (the mutating phase leaves a Service that doesn't decode to the API server).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = EXEMPT))]
     pub exempt: Option<String>,
-    /// The kind of evaluation error: `deadline`, `memory`, `trap`, `answer`, `load`.
+    /// The kind of evaluation error, such as `trap` for a panic.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ERRORS))]
     pub error: Option<String>,
     /// The violations, all of them, in the policy's order. Of a `mutate` case: those of the patched
     /// object.
@@ -69,8 +73,9 @@ pub enum TextPattern {
 }
 
 /// A violation; what is left out is not compared.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Violation")]
 pub struct ViolationPattern {
     /// Such as `nodeport-range`; of use in a set.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -218,7 +223,7 @@ fn known(key: &str, found: Option<&str>, allowed: &[&'static str]) -> Option<Str
 }
 
 impl TextPattern {
-    /// Returns whether the text is as expected.
+    /// Returns true if the text is as expected.
     pub fn matches(&self, text: &str) -> bool {
         match self {
             Self::Exact(expected) => expected == text,
@@ -288,6 +293,28 @@ impl ViolationPattern {
                 ..Self::default()
             },
         }
+    }
+}
+
+impl JsonSchema for TextPattern {
+    fn schema_name() -> Cow<'static, str> {
+        "Text".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let part = json_schema!({"type": "string", "minLength": 1});
+        json_schema!({
+            "description": "A text, exactly; or a part of it: `{contains: \"…\"}`.",
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "object",
+                    "properties": {"contains": part},
+                    "required": ["contains"],
+                    "additionalProperties": false,
+                },
+            ],
+        })
     }
 }
 

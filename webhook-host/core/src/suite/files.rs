@@ -11,7 +11,7 @@ use crate::yaml;
 use serde_json::Value;
 use std::path::Path;
 
-/// Returns whether a file holds a suite. Other YAML may lie beside suites.
+/// Returns true if a file holds a suite. Other YAML may lie beside suites.
 ///
 /// # Errors
 ///
@@ -22,7 +22,7 @@ pub fn holds_suite(path: &Path, text: &str) -> Result<bool, SuiteError> {
         yaml::documents(text).map_err(|error| SuiteError::new(path, error.to_string()))?;
     for document in &documents {
         let kind = document.get("kind").unwrap_or(&Value::Null);
-        let known = ["Suite", ServicePolicy::KIND, HostConfig::KIND];
+        let known = [Suite::KIND, ServicePolicy::KIND, HostConfig::KIND];
         if document["apiVersion"] == API_VERSION
             && !kind.as_str().is_some_and(|kind| known.contains(&kind))
         {
@@ -34,6 +34,14 @@ pub fn holds_suite(path: &Path, text: &str) -> Result<bool, SuiteError> {
         }
     }
     Ok(documents.iter().any(Suite::is))
+}
+
+/// Returns the command of `spec.build`. Reads nothing else, so that it works before the component is
+/// built; [`parse`] finds what is wrong with the rest.
+pub fn build_command(text: &str) -> Option<String> {
+    let documents = yaml::documents(text).ok()?;
+    let suite = documents.iter().find(|document| Suite::is(document))?;
+    Some(suite.pointer("/spec/build")?.as_str()?.to_owned())
 }
 
 /// Reads one suite with all that it names.
@@ -55,7 +63,7 @@ pub fn parse(path: &Path, text: &str, files: &dyn Files) -> Result<Suite, SuiteE
         let found = describe(document.get("kind").unwrap_or(&Value::Null));
         return Err(SuiteError::new(
             path,
-            format!("kind: expected Suite, found {found}"),
+            format!("kind: expected {}, found {found}", Suite::KIND),
         ));
     }
     let references = References {
@@ -151,6 +159,14 @@ mod tests {
             let problem = read_suite(&format!("{HEAD}{cases}")).expect_err(expected);
             assert!(problem.starts_with(expected), "{problem}\n{expected}");
         }
+    }
+
+    #[test]
+    fn the_build_command_is_read_before_the_component_is_there() {
+        let suite = format!("{HEAD}  build: make\n  cases:\n{CASE}");
+        let suite = suite.replace("p.yaml", "missing.yaml");
+        assert_eq!(build_command(&suite).as_deref(), Some("make"));
+        assert_eq!(build_command(HEAD), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 mod asked;
 mod bless;
+mod context;
 mod expect;
 mod files;
 mod model;
@@ -19,7 +20,7 @@ mod run;
 pub use asked::{Asked, User};
 pub use bless::{BlessError, Blessing};
 pub use expect::{Expect, TextPattern, ViolationPattern};
-pub use files::{holds_suite, parse};
+pub use files::{build_command, holds_suite, parse};
 pub use model::{Case, Setup, Source, Suite};
 pub use references::{Files, SuiteError};
 pub use run::{CaseReport, Finding, Load, Runner, SuiteReport, TestReport};

@@ -11,6 +11,8 @@ use crate::contract::review::Phase;
 use crate::decode::{self, DecodeError, join};
 use crate::inventory::InventoryData;
 use crate::manifest::{API_VERSION, Exemptions, Metadata, ServicePolicy, is_label};
+use crate::schema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -71,8 +73,8 @@ pub struct Setup {
 pub struct Source {
     /// Its manifest.
     pub manifest: ServicePolicy,
-    /// The file of its component.
-    pub component: PathBuf,
+    /// The file of its component. `None`: the component is in a registry, as the manifest says.
+    pub component: Option<PathBuf>,
 }
 
 impl Setup {
@@ -89,73 +91,129 @@ pub(super) enum Request {
     Asked(Box<Asked>),
 }
 
-#[derive(Deserialize)]
+/// Requests to one policy, or to a set of policies, and the answer that each must get.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "Suite")]
 struct File {
+    /// The version of the format.
     #[serde(rename = "apiVersion")]
+    #[schemars(extend("const" = API_VERSION))]
     _api_version: String,
+    /// The kind of the file.
     #[serde(rename = "kind")]
+    #[schemars(extend("const" = Suite::KIND))]
     _kind: String,
+    /// The suite's name, which stands before a case's in reports: `nodeport-range/29999 is denied`.
     metadata: Metadata,
+    /// The policy and the cases.
     spec: Spec,
 }
 
-#[derive(Deserialize)]
+/// The policy under test, the world around it, and the cases.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "SuiteSpec")]
 struct Spec {
+    /// The policy or the set of policies under test.
     policy: PolicySource,
+    /// A command that builds the component, such as `make`. A shell runs it in the suite's directory,
+    /// for `sallyport test --build` and `--watch` alone.
+    #[serde(rename = "build")]
+    _build: Option<String>,
+    /// Settings in place of those of the manifest, laid over the component's defaults.
     settings: Option<Map<String, Value>>,
+    /// The facts about the cluster that the policy may know. It sees those that it asks for in its
+    /// description, as in a cluster; a fact that no policy asks for is an error.
     #[serde(default)]
     inventory: InventoryData,
+    /// Requests that the policy is not asked about, as a HostConfig lists them.
     #[serde(default)]
     exemptions: Exemptions,
+    /// The cases, each with a name of its own. They do not influence one another.
+    #[schemars(length(min = 1))]
     cases: Vec<CaseFile>,
 }
 
-#[derive(Deserialize)]
+/// One request and the answer that it must get.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "Case")]
 struct CaseFile {
+    /// A sentence that says what the case proves.
     name: String,
+    /// Differences from the manifest for this case: `mode`, `failurePolicy`, `updates`, `match` and
+    /// `limits`.
     #[serde(default)]
     policy: PolicySource,
+    /// The phase that the policy sees. `validate` is asked in the validating phase by default, and
+    /// `mutate` in the mutating phase.
     phase: Option<PhaseWord>,
+    /// The function that the policy is asked.
     #[serde(default)]
     function: FunctionWord,
+    /// The operation; by default UPDATE with an `oldObject`, else CREATE.
     operation: Option<OperationWord>,
+    /// The subresource that is written, such as `status`; by default none.
     sub_resource: Option<String>,
+    /// The user who sends the request; by default `jane`, a person without special rights.
     #[serde(default)]
+    #[schemars(default)]
     user: User,
+    /// True for `--dry-run=server` and `kubectl diff`.
     #[serde(default)]
     dry_run: bool,
+    /// The namespace of the request; by default the object's, or `default`.
     namespace: Option<String>,
+    /// The time of the request, RFC 3339; by default 2026-01-01T00:00:00Z.
     time: Option<String>,
+    /// Settings in place of those of the suite.
     settings: Option<Map<String, Value>>,
+    /// Facts in place of those of the suite, all of them.
     inventory: Option<InventoryData>,
+    /// A whole AdmissionReview, as an API server sends it.
     request: Option<Value>,
+    /// The Service, as the API server would send it: `apiVersion` and `kind` may be left out, and
+    /// nothing is defaulted.
     object: Option<Value>,
+    /// The Service as JSON text, for what YAML can't say: duplicate keys, broken JSON.
     raw_object: Option<String>,
+    /// A file that holds the Service, relative to the suite: `service.yaml`, or `all.yaml#name` or
+    /// `all.yaml#namespace/name` for one of several.
     manifest: Option<String>,
+    /// The Service before the update.
     old_object: Option<Value>,
+    /// The answer that the request must get.
     expect: Option<Expect>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+/// A phase of admission.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Phase")]
 enum PhaseWord {
+    /// At the end: the object as it will be stored.
     Validating,
+    /// Before the API server allocates and validates.
     Mutating,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+/// A function of a policy.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Function")]
 enum FunctionWord {
+    /// Judges the object.
     #[default]
     Validate,
+    /// Patches the object.
     Mutate,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+/// An operation of an AdmissionReview.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
+#[schemars(rename = "Operation")]
 enum OperationWord {
     Create,
     Update,
@@ -186,9 +244,24 @@ impl Case {
 }
 
 impl Suite {
-    /// Returns whether a document claims to be a suite.
+    /// The kind.
+    pub const KIND: &'static str = "Suite";
+
+    /// Returns the JSON Schema of the format. Objects may be anything: a suite may hold bad ones.
+    pub fn schema() -> Value {
+        schema::of::<File>()
+    }
+
+    /// Returns true if a document claims to be a suite.
     pub(super) fn is(document: &Value) -> bool {
-        document.get("kind").and_then(Value::as_str) == Some("Suite")
+        document.get("kind").and_then(Value::as_str) == Some(Self::KIND)
+    }
+
+    /// Returns the cases whose `suite/case` name contains the filter, with their index.
+    pub fn chosen<'a>(&'a self, filter: &'a str) -> impl Iterator<Item = (usize, &'a Case)> {
+        let is_chosen = move |case: &Case| format!("{}/{}", self.name, case.name).contains(filter);
+        let cases = self.cases.iter().enumerate();
+        cases.filter(move |(_, case)| is_chosen(case))
     }
 
     pub(super) fn parse(
@@ -279,7 +352,7 @@ impl CaseFile {
         &self,
         line: usize,
         spec: &Spec,
-        base: &[(Value, PathBuf)],
+        base: &[(Value, Option<PathBuf>)],
         files: &References<'_>,
     ) -> Result<Case, DecodeError> {
         let function = self.function()?;
@@ -325,7 +398,7 @@ impl CaseFile {
             .map_err(wrong)
     }
 
-    fn setup(&self, spec: &Spec, base: &[(Value, PathBuf)]) -> Result<Setup, DecodeError> {
+    fn setup(&self, spec: &Spec, base: &[(Value, Option<PathBuf>)]) -> Result<Setup, DecodeError> {
         if self.policy.manifest.is_some()
             || self.policy.module.is_some()
             || self.policy.set.is_some()
@@ -343,7 +416,7 @@ impl CaseFile {
                 "the policies of a set have their own; write them into its manifests",
             ));
         }
-        let source = |(manifest, component): &(Value, PathBuf)| {
+        let source = |(manifest, component): &(Value, Option<PathBuf>)| {
             let mut manifest = manifest.clone();
             spec.policy.lay_over(&mut manifest["spec"]);
             self.policy.lay_over(&mut manifest["spec"]);

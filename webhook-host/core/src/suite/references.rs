@@ -1,8 +1,12 @@
 //! The files that a suite refers to: manifests, components and objects, by paths relative to it.
 
 use crate::decode::DecodeError;
-use crate::manifest::{API_VERSION, ServicePolicy};
+use crate::manifest::{
+    API_VERSION, FailurePolicy, Limits, Match, Mode, Module, PolicyExemptions, Reference,
+    ServicePolicy, Updates,
+};
 use crate::yaml;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io;
@@ -54,18 +58,35 @@ impl SuiteError {
 
 /// The policy under test: a manifest, a module alone, or a set of manifests; and the differences
 /// from the manifest.
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct PolicySource {
+    /// A file with the policy's ServicePolicy, relative to the suite.
     pub(super) manifest: Option<String>,
+    /// The component alone, as `spec.module` of a ServicePolicy names it; the rest of the manifest
+    /// has its defaults.
+    #[schemars(with = "Option<Module>")]
     pub(super) module: Option<Value>,
-    /// A file of several manifests, or a directory of such.
+    /// A file of several manifests, or a directory of such: the policies are tested together.
     pub(super) set: Option<String>,
+    /// Replaces `spec.mode` of the manifest.
+    #[schemars(with = "Option<Mode>")]
     mode: Option<Value>,
+    /// Replaces `spec.failurePolicy` of the manifest.
+    #[schemars(with = "Option<FailurePolicy>")]
     failure_policy: Option<Value>,
+    /// Replaces `spec.updates` of the manifest.
+    #[schemars(with = "Option<Updates>")]
     updates: Option<Value>,
+    /// Replaces `spec.match` of the manifest.
+    #[schemars(with = "Option<Match>")]
     r#match: Option<Value>,
+    /// Replaces `spec.limits` of the manifest.
+    #[schemars(with = "Option<Limits>")]
     limits: Option<Value>,
+    /// Replaces `spec.exemptions` of the manifest.
+    #[schemars(with = "Option<PolicyExemptions>")]
+    exemptions: Option<Value>,
 }
 
 impl PolicySource {
@@ -76,6 +97,7 @@ impl PolicySource {
             ("failurePolicy", &self.failure_policy),
             ("updates", &self.updates),
             ("match", &self.r#match),
+            ("exemptions", &self.exemptions),
             ("limits", &self.limits),
         ];
         for (key, value) in keys {
@@ -119,7 +141,7 @@ impl References<'_> {
     pub(super) fn policies(
         &self,
         source: &PolicySource,
-    ) -> Result<Vec<(Value, PathBuf)>, DecodeError> {
+    ) -> Result<Vec<(Value, Option<PathBuf>)>, DecodeError> {
         let Some(set) = &source.set else {
             return Ok(vec![self.policy(source)?]);
         };
@@ -152,7 +174,10 @@ impl References<'_> {
     }
 
     /// The manifest and the component that a policy source names.
-    pub(super) fn policy(&self, source: &PolicySource) -> Result<(Value, PathBuf), DecodeError> {
+    pub(super) fn policy(
+        &self,
+        source: &PolicySource,
+    ) -> Result<(Value, Option<PathBuf>), DecodeError> {
         let (manifest, beside, key) = match (&source.manifest, &source.module) {
             (Some(file), None) => {
                 let path = self.directory.join(file);
@@ -160,12 +185,7 @@ impl References<'_> {
                 (self.document("manifest", file)?, beside, "manifest")
             }
             (None, Some(module)) => {
-                let file = module
-                    .get("file")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
-                let bare = file.rsplit('/').next().unwrap_or_default();
-                let name = bare.trim_end_matches(".wasm").replace('_', "-");
+                let name = policy_name(module);
                 let manifest = json!({
                     "apiVersion": API_VERSION, "kind": ServicePolicy::KIND,
                     "metadata": {"name": name},
@@ -187,10 +207,12 @@ impl References<'_> {
         manifest: Value,
         beside: &Path,
         key: &str,
-    ) -> Result<(Value, PathBuf), DecodeError> {
+    ) -> Result<(Value, Option<PathBuf>), DecodeError> {
         let policy = ServicePolicy::from_value(&manifest)
             .map_err(|error| DecodeError::new(key, error.to_string()))?;
-        let component = self.files.component(&policy.spec.module.file, beside);
+        let file = policy.spec.module.file();
+        let component = file.map(|file| self.files.component(file, beside));
+        let component = component.transpose();
         Ok((
             manifest,
             component.map_err(|problem| DecodeError::new(key, problem))?,
@@ -226,4 +248,18 @@ impl References<'_> {
             }
         }
     }
+}
+
+/// Returns the name of a policy whose suite names a module and no manifest: that of the file or of
+/// the repository.
+fn policy_name(module: &Value) -> String {
+    let text = |key: &str| module.get(key).and_then(Value::as_str);
+    let file = text("file").unwrap_or_default();
+    let name = file.rsplit('/').next().unwrap_or_default();
+    let reference = text("oci").and_then(|text| text.parse::<Reference>().ok());
+    let repository = reference
+        .as_ref()
+        .and_then(|reference| reference.repository.path().rsplit('/').next());
+    let name = repository.unwrap_or(name.trim_end_matches(".wasm"));
+    name.replace('_', "-")
 }

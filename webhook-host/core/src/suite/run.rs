@@ -4,13 +4,14 @@
 //! The runner never compares; it renders what happened as an [`Expect`] seen through the case's
 //! own, and equality decides.
 
+use super::context;
 use super::expect::{self, Expect, TextPattern, Told};
 use super::model::{Case, Setup, Source, Suite};
 use crate::admission::{Admission, AdmissionRequest, Clock, Evaluation, Function, Outcome};
 use crate::contract::review::Phase;
 use crate::contract::verdict::Violation;
 use crate::inventory::Inventory;
-use crate::policy::{Deadline, LoadError, Policy};
+use crate::policy::{Deadline, LoadError, LogLine, Policy};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -44,6 +45,8 @@ pub struct Finding {
     pub problems: Vec<String>,
     /// Explanations of the answer: the text of an evaluation error.
     pub details: Vec<String>,
+    /// The lines that policies logged, each with the policy's name.
+    pub log: Vec<(Arc<str>, LogLine)>,
 }
 
 /// Everything that was run.
@@ -77,9 +80,16 @@ pub struct CaseReport {
     pub failure: Option<String>,
     /// Loading included, for the first case of a setup.
     pub elapsed: Duration,
+    /// The lines that policies logged, each with the policy's name.
+    pub log: Vec<(Arc<str>, LogLine)>,
 }
 
 impl TestReport {
+    /// Counts the cases that were run.
+    pub fn cases(&self) -> usize {
+        self.suites.iter().map(|suite| suite.cases.len()).sum()
+    }
+
     /// Counts the cases that passed, and the cases and suites that failed.
     pub fn count(&self) -> (usize, usize) {
         let cases = || self.suites.iter().flat_map(|suite| &suite.cases);
@@ -94,7 +104,7 @@ impl TestReport {
 }
 
 impl Finding {
-    /// Returns whether `--bless` may write it down: an answer was got, and nothing is wrong that no
+    /// Returns true if `--bless` may write it down: an answer was got, and nothing is wrong that no
     /// expectation can excuse.
     pub fn can_be_blessed(&self) -> bool {
         self.problems.is_empty() && self.got != Expect::default()
@@ -149,11 +159,8 @@ impl Runner {
     ) -> impl Iterator<Item = (usize, Finding)> {
         // Another suite is about another policy; the hosts of the last one would only take memory.
         self.hosts.clear();
-        let chosen = move |case: &Case| format!("{}/{}", suite.name, case.name).contains(filter);
-        let cases = suite.cases.iter().enumerate();
-        cases
-            .filter(move |(_, case)| chosen(case))
-            .map(|(index, case)| (index, self.run(case)))
+        let chosen = suite.chosen(filter);
+        chosen.map(|(index, case)| (index, self.run(case)))
     }
 
     /// Runs one case.
@@ -201,11 +208,16 @@ impl Host {
                 }
             },
             (None, Some(_)) => Finding {
-                got: Expect::default(),
                 problems: vec!["the settings are accepted".to_owned()],
-                details: vec![],
+                ..Finding::got(Expect::default())
             },
-            (None, None) => self.review(case),
+            (None, None) => {
+                let mut finding = self.review(case);
+                let policies = self.admission.policies();
+                let unasked = context::unasked(&case.setup.inventory, policies);
+                finding.problems.extend(unasked);
+                finding
+            }
         }
     }
 
@@ -274,7 +286,11 @@ impl Host {
             let violations = violations(Function::Validate(Phase::Validating), &outcome);
             finding.got.violations =
                 expect::seen_violations(&violations, case.expect.violations.as_ref());
-            finding.details.extend(errors(&outcome));
+            let errors = errors(&outcome);
+            if !errors.is_empty() {
+                finding.details.extend(errors);
+                finding.log.extend(log(&outcome));
+            }
         }
     }
 }
@@ -292,40 +308,38 @@ fn apply(body: &[u8], patch: &str) -> Result<Value, String> {
 }
 
 impl Finding {
+    fn got(got: Expect) -> Self {
+        Self {
+            got,
+            problems: vec![],
+            details: vec![],
+            log: vec![],
+        }
+    }
+
     fn unloaded(error: &LoadError) -> Self {
         let got = Expect {
             error: Some("load".to_owned()),
             ..Expect::default()
         };
         Self {
-            got,
             problems: vec![format!("the policy could not be loaded: {error}")],
-            details: vec![],
+            ..Self::got(got)
         }
     }
 
     fn refused_settings(error: &str, expected: Option<&TextPattern>) -> Self {
-        let got = Expect {
+        Self::got(Expect {
             settings_error: Some(TextPattern::seen(error, expected)),
             ..Expect::default()
-        };
-        Self {
-            got,
-            problems: vec![],
-            details: vec![],
-        }
+        })
     }
 
     fn refused_body(refusal: &str, expected: Option<&TextPattern>) -> Self {
-        let got = Expect {
+        Self::got(Expect {
             refused: Some(TextPattern::seen(refusal, expected)),
             ..Expect::default()
-        };
-        Self {
-            got,
-            problems: vec![],
-            details: vec![],
-        }
+        })
     }
 
     fn of(case: &Case, outcome: &Outcome) -> Self {
@@ -363,9 +377,9 @@ impl Finding {
             ..Expect::default()
         };
         Self {
-            got,
-            problems: vec![],
             details: errors(outcome),
+            log: log(outcome),
+            ..Self::got(got)
         }
     }
 }
@@ -376,6 +390,15 @@ fn errors(outcome: &Outcome) -> Vec<String> {
         .iter()
         .filter_map(|evaluation| evaluation.error.as_ref());
     errors.map(|error| format!("no verdict: {error}")).collect()
+}
+
+fn log(outcome: &Outcome) -> Vec<(Arc<str>, LogLine)> {
+    let of = |evaluation: &Evaluation| {
+        let lines = evaluation.log.clone().into_iter();
+        let policy = Arc::clone(&evaluation.policy);
+        lines.map(move |line| (Arc::clone(&policy), line))
+    };
+    outcome.evaluations.iter().flat_map(of).collect()
 }
 
 /// All violations, before mode, with the name of their policy; malformed input is rule S16's.
@@ -414,6 +437,9 @@ fn told(outcome: &Outcome, which: impl Fn(&Evaluation) -> &Vec<Violation>) -> Ve
 /// Returns the reason why the policy was not asked. A case must name it, or it proves nothing.
 fn exempt(function: Function, outcome: &Outcome) -> Option<&'static str> {
     if let Some(exemption) = outcome.exemption {
+        return Some(exemption.name());
+    }
+    if let ([(_, exemption), ..], false) = (&outcome.exempted[..], outcome.matched) {
         return Some(exemption.name());
     }
     if outcome.malformed.is_some() {

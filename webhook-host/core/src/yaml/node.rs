@@ -79,7 +79,7 @@ impl Located {
         }
     }
 
-    /// Returns whether it is null.
+    /// Returns true if it is null.
     pub fn is_null(&self) -> bool {
         matches!(self.node, Node::Scalar(Value::Null))
     }
@@ -105,12 +105,12 @@ impl Located {
         }
     }
 
-    /// Returns whether it is an object.
+    /// Returns true if it is an object.
     pub fn is_object(&self) -> bool {
         matches!(self.node, Node::Object(_))
     }
 
-    /// Returns whether it is a list.
+    /// Returns true if it is a list.
     pub fn is_list(&self) -> bool {
         matches!(self.node, Node::List(_))
     }

@@ -126,7 +126,7 @@ impl<'a> Documents<'a> {
     }
 }
 
-/// Returns whether a line separates documents.
+/// Returns true if a line separates documents.
 fn separator(text: &str, line: usize) -> Result<bool, YamlError> {
     let Some(rest) = text.strip_prefix("---") else {
         return Ok(false);

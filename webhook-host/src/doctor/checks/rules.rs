@@ -126,7 +126,7 @@ impl At<'_> {
         !is_spared && (critical.reads || writes) && asks(rule, critical.group, critical.resource)
     }
 
-    /// Returns whether a match condition names it. Only an evaluation could say which requests
+    /// Returns true if a match condition names it. Only an evaluation could say which requests
     /// pass.
     fn is_named(&self, critical: &CriticalResource) -> bool {
         self.webhook.match_conditions.iter().any(|condition| {

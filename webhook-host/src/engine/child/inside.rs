@@ -39,6 +39,7 @@ fn work(limits: Limits) -> io::Result<()> {
         settings: &job.settings,
         settings_type: job.settings_type.as_deref(),
         memory: job.memory,
+        snapshot: job.snapshot,
     };
     let (made, compilations) = preinit::make(&request, job.slot);
     let (result, log, code) = match made {

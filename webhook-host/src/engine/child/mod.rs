@@ -87,6 +87,8 @@ struct Job<'a> {
     settings_type: Option<Cow<'a, Record>>,
     /// The policy's memory limit, in bytes.
     memory: usize,
+    /// True if the settings are to be baked in.
+    snapshot: bool,
     /// The largest memory limit of any policy: the size of the pool's slots.
     slot: Bytes,
 }
@@ -224,13 +226,18 @@ impl Limits {
     }
 }
 
-/// Compiles a component, its settings baked in, in a child process.
+/// Compiles a component in a child process, its settings baked in if `snapshot` says so. `slot` is
+/// the largest memory limit of any policy.
 ///
 /// # Errors
 ///
 /// Fails when the component, its guest code or its settings are invalid, or when compiling it takes
 /// too much.
-pub(super) fn compile(request: &LoadRequest<'_>, slot: Bytes) -> Result<Made, CompileError> {
+pub(super) fn compile(
+    request: &LoadRequest<'_>,
+    snapshot: bool,
+    slot: Bytes,
+) -> Result<Made, CompileError> {
     static LOCK: Mutex<()> = Mutex::new(());
     let _lock = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
     if is_child() {
@@ -245,6 +252,7 @@ pub(super) fn compile(request: &LoadRequest<'_>, slot: Bytes) -> Result<Made, Co
         settings: Cow::Borrowed(request.settings),
         settings_type: request.component.settings().map(Cow::Borrowed),
         memory: request.memory,
+        snapshot,
         slot,
     };
     let (reply, code) = converse(limits, &job, component)?;
@@ -300,6 +308,11 @@ fn start(limits: Limits) -> io::Result<Child> {
         .env_clear()
         .env(VARIABLE, limits.to_text())
         .current_dir("/");
+    // mimalloc, the allocator on musl, would begin with a GiB of writable memory, which counts
+    // against the child's limit though little of it is used.
+    if cfg!(target_env = "musl") {
+        command.env("MIMALLOC_ARENA_EAGER_COMMIT", "0");
+    }
     // An executable whose libraries are elsewhere needs the first variable again, and on Windows
     // the system's own libraries need the second.
     for name in ["LD_LIBRARY_PATH", "SystemRoot"] {
@@ -466,6 +479,7 @@ mod tests {
             settings: Cow::Owned(Map::new()),
             settings_type: None,
             memory: 1 << 20,
+            snapshot: true,
             slot: Bytes::new(1 << 20),
         };
         match converse(limits, &job, component) {

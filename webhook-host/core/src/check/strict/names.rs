@@ -59,7 +59,7 @@ fn is_name(text: &str) -> bool {
     text.len() <= MAX_LABEL && is_framed(text, |c| c.is_ascii_alphanumeric(), |c| "-_.".contains(c))
 }
 
-/// Returns whether a text has inner characters only between outer ones.
+/// Returns true if a text has inner characters only between outer ones.
 fn is_framed(text: &str, outer: impl Fn(char) -> bool, inner: impl Fn(char) -> bool) -> bool {
     text.starts_with(&outer) && text.ends_with(&outer) && text.chars().all(|c| outer(c) || inner(c))
 }

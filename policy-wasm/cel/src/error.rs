@@ -1,0 +1,118 @@
+//! Errors of expressions: when they are compiled, and when they are evaluated.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use core::fmt;
+
+/// A reason why an expression can't be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompileError {
+    /// The line, from 1.
+    pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
+    /// The problem.
+    pub message: String,
+}
+
+impl CompileError {
+    /// Makes an error at an offset of a text.
+    pub(crate) fn at(source: &str, offset: u32, message: impl Into<String>) -> Self {
+        let mut end = (offset as usize).min(source.len());
+        while !source.is_char_boundary(end) {
+            end -= 1;
+        }
+        let before = &source[..end];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Self {
+            line: before.matches('\n').count() as u32 + 1,
+            column: before[line_start..].chars().count() as u32 + 1,
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "line {}, column {}: {}",
+            self.line, self.column, self.message
+        )
+    }
+}
+
+impl core::error::Error for CompileError {}
+
+/// A reason why an expression has no value, in cel-go's words.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EvalError(Box<Failure>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Failure {
+    message: String,
+    fatal: bool,
+}
+
+impl EvalError {
+    /// Makes an error.
+    pub fn of(message: impl Into<String>) -> Self {
+        Self(Box::new(Failure {
+            message: message.into(),
+            fatal: false,
+        }))
+    }
+
+    /// Returns whether the evaluation as a whole ends, so that no operator may absorb the error.
+    pub fn is_fatal(&self) -> bool {
+        self.0.fatal
+    }
+
+    /// Returns the same error with another message.
+    #[must_use]
+    pub fn with_message(&self, message: impl Into<String>) -> Self {
+        Self(Box::new(Failure {
+            message: message.into(),
+            fatal: self.0.fatal,
+        }))
+    }
+
+    pub(crate) fn out_of_budget() -> Self {
+        Self(Box::new(Failure {
+            message: "the expressions take too many steps; simplify them, or bound the lists that \
+                they walk"
+                .to_string(),
+            fatal: true,
+        }))
+    }
+
+    pub(crate) fn too_deep() -> Self {
+        Self(Box::new(Failure {
+            message: "the evaluation nests too deeply".to_string(),
+            fatal: true,
+        }))
+    }
+
+    pub(crate) fn no_such_overload() -> Self {
+        Self::of("no such overload")
+    }
+
+    pub(crate) fn no_such_key(key: &str) -> Self {
+        Self::of(format!("no such key: {key}"))
+    }
+}
+
+impl fmt::Display for EvalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for EvalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl core::error::Error for EvalError {}

@@ -1,0 +1,7 @@
+//! Releases on a real API server. It has no controllers and no kubelet, so `node` plays them.
+
+mod failures;
+mod lifecycle;
+mod node;
+mod release;
+mod server_side;

@@ -1,0 +1,127 @@
+//! The registry as a child process.
+
+use sallyport_tests::root;
+use serde_json::json;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The password of the user `jane` is `hunter2`.
+const HTPASSWD: &str = "jane:$2b$04$uAnuEWVjRm28KOHc1aVFU.X2rlcuyolI5ELJpuErRSyyy0WRsiX0.\n";
+
+/// A running registry with an empty store. Dropping it ends the process.
+pub(crate) struct Daemon {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) files: TempDir,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a registry asks of its clients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// Plain HTTP, for everybody.
+    Open,
+    /// TLS by an authority of its own, `ca.pem` among its files, and a password.
+    TlsAndPassword,
+}
+
+/// Returns the program; `None` where there is none.
+fn program() -> Option<PathBuf> {
+    let given = std::env::var_os("SALLYPORT_DOCKER_REGISTRY").map(PathBuf::from);
+    let made = root().join("target/docker-registry/usr/bin/docker-registry");
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&paths).map(|path| path.join("docker-registry"));
+    let mut all = given.into_iter().chain([made]).chain(installed);
+    all.find(|path| path.is_file())
+}
+
+impl Daemon {
+    /// Starts a registry; `None`, with a word about it, where there is none.
+    pub(crate) fn start(guard: Guard) -> Option<Self> {
+        let Some(program) = program() else {
+            let is_required = std::env::var("SALLYPORT_REQUIRE_REGISTRY").is_ok_and(|it| it == "1");
+            assert!(!is_required, "no docker-registry: run `make registry-test`");
+            eprintln!("SKIPPED: no docker-registry; `make registry-test` gets it");
+            return None;
+        };
+        let files = tempfile::tempdir().expect("a directory");
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = free.local_addr().expect("it is bound");
+        drop(free);
+        let config = configure(files.path(), address, guard);
+        let log = std::fs::File::create(files.path().join("log")).expect("created");
+        let child = Command::new(program)
+            .arg("serve")
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file"))
+            .stderr(log)
+            .spawn()
+            .expect("the registry runs");
+        let daemon = Self {
+            child,
+            address,
+            files,
+        };
+        daemon.wait();
+        Some(daemon)
+    }
+
+    fn wait(&self) {
+        let began = Instant::now();
+        while TcpStream::connect(self.address).is_err() {
+            assert!(began.elapsed() < Duration::from_secs(30), "{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.files.path().join("log")).expect("readable")
+    }
+
+    /// A reference to a repository of it.
+    pub(crate) fn reference(&self, rest: &str) -> String {
+        format!("localhost:{}/{rest}", self.address.port())
+    }
+
+    /// The path of one of its files.
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.files.path().join(name).display().to_string()
+    }
+}
+
+/// Writes the registry's configuration, which is YAML and so may be JSON.
+fn configure(files: &Path, address: SocketAddr, guard: Guard) -> PathBuf {
+    let write = |name: &str, text: &str| {
+        let path = files.join(name);
+        let mut file = std::fs::File::create(&path).expect("created");
+        file.write_all(text.as_bytes()).expect("written");
+        path.display().to_string()
+    };
+    let mut config = json!({
+        "version": "0.1",
+        "log": {"level": "warn", "accesslog": {"disabled": true}},
+        "storage": {"filesystem": {"rootdirectory": files.join("store")}},
+        "http": {"addr": address.to_string()},
+    });
+    if guard == Guard::TlsAndPassword {
+        let names = vec!["localhost".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+        let certificate = write("ca.pem", &made.cert.pem());
+        let key = write("key.pem", &made.signing_key.serialize_pem());
+        config["http"]["tls"] = json!({"certificate": certificate, "key": key});
+        let path = write("htpasswd", HTPASSWD);
+        config["auth"] = json!({"htpasswd": {"realm": "test", "path": path}});
+    }
+    write("config.yml", &config.to_string()).into()
+}

@@ -1,0 +1,70 @@
+// Every Service carries the labels that the settings require (X01).
+//
+// The host calls `configure` with the settings before it asks about a Service. No state survives from one review to the next.
+
+import type { Policy } from 'sallyport:policy/policy@{{contract}}';
+import type { SettingsError, Verdict, Violation } from 'sallyport:policy/verdict@{{contract}}';
+
+/** The record `settings` of wit/policy.wit. Change both together. */
+interface Settings {
+  requiredLabels: string[];
+}
+
+let settings: Settings;
+
+/** The settings that the manifest's are laid over. */
+export function defaults(): Settings {
+  return { requiredLabels: ['team'] };
+}
+
+/** Checks the settings. Those that can't be used are thrown, as the list that the contract's `result` carries. */
+export function configure(given: Settings): void {
+  const errors: SettingsError[] = given.requiredLabels.flatMap((label, i) =>
+    label === '' ? [{ path: `requiredLabels[${i}]`, message: 'empty; name a label, such as team' }] : [],
+  );
+  if (errors.length > 0) throw errors;
+  settings = given;
+}
+
+export const policy: Policy = {
+  describe() {
+    return {
+      name: '{{name}}',
+      version: '0.1.0',
+      phases: ['validating'],
+      operations: ['create', 'update'],
+      resources: ['services'],
+      context: [],
+      // No flag is set: it is asked about every Service.
+      about: {},
+      compares: [],
+    };
+  },
+
+  validate({ service }) {
+    const found = new Set(service.metadata.labels.map(([key]) => key));
+    const missing = settings.requiredLabels.filter((label) => !found.has(label));
+    return verdict({ violations: missing.map(violation) });
+  },
+
+  /** Patches nothing. It is called only if the description has the phase `mutating`. */
+  mutate() {
+    return verdict({});
+  },
+};
+
+function violation(label: string): Violation {
+  return {
+    rule: 'X01',
+    // Under this key an update may keep what was missing before.
+    key: label,
+    field: 'metadata.labels',
+    message: `the label "${label}" is missing`,
+    fix: 'add it',
+  };
+}
+
+/** What a verdict does not say is empty. */
+function verdict(some: Partial<Verdict>): Verdict {
+  return { violations: [], warnings: [], auditAnnotations: [], patch: [], ...some };
+}
