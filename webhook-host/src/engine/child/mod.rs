@@ -300,6 +300,11 @@ fn start(limits: Limits) -> io::Result<Child> {
         .env_clear()
         .env(VARIABLE, limits.to_text())
         .current_dir("/");
+    // mimalloc, the allocator on musl, would begin with a GiB of writable memory, which counts
+    // against the child's limit though little of it is used.
+    if cfg!(target_env = "musl") {
+        command.env("MIMALLOC_ARENA_EAGER_COMMIT", "0");
+    }
     // An executable whose libraries are elsewhere needs the first variable again, and on Windows
     // the system's own libraries need the second.
     for name in ["LD_LIBRARY_PATH", "SystemRoot"] {
