@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests the image of target/image: that assembling it again gives the same digests, that it is a layout which others read
-# (skopeo), and that it serves as a kubelet runs it: as user 65532, with a read-only root file system, without any
-# capability, its certificate and a volume for compiled policies mounted.
+# (skopeo), that deploy/Dockerfile makes the same (buildah), and that it serves as a kubelet runs it: as user 65532, with a
+# read-only root file system, without any capability, its certificate and a volume for compiled policies mounted.
 #
 # Running needs root, and runc or crun (Debian's packages are installed if they may be). SALLYPORT_REQUIRE_CONTAINER=1
 # makes it a failure where it can't run.
@@ -38,6 +38,7 @@ main() {
         unpack "$architecture"
     done
     read_by_others
+    dockerfile
     if can_contain; then
         for architecture in $(architectures); do
             serve "$architecture"
@@ -105,6 +106,45 @@ read_by_others() {
     [[ sha256:$(sha256 "$PLACE/copied/manifest.json" | cut -d ' ' -f 1) == "$(cat "$IMAGE.digest")" ]] ||
         die "skopeo finds another digest than $(cat "$IMAGE.digest")"
     rm -rf "$PLACE/copied"
+}
+
+# dockerfile: its last stage makes the same image, of the same files.
+dockerfile() {
+    local context=$PLACE/context architecture
+    have buildah || { say "not compared with deploy/Dockerfile, because buildah is not installed" && return; }
+    for architecture in $(architectures); do
+        rm -rf "$context" "$PLACE/built"
+        mkdir -p "$context"
+        cp -R target/image-roots/shared target/image-roots/"$architecture" "$context/"
+        {
+            printf 'FROM scratch AS build\nCOPY shared/ %s/ /out/\n\n' "$architecture"
+            sed -n '/^FROM scratch$/,$p' deploy/Dockerfile
+        } >"$context/Dockerfile"
+        buildah --root "$PLACE/storage" --runroot "$PLACE/storage-run" --storage-driver vfs bud --isolation chroot --quiet --timestamp \
+            "$SOURCE_DATE_EPOCH" --platform "linux/$architecture" --tag "dir:$PLACE/built" "$context" >"$PLACE/log" 2>&1 ||
+            die "deploy/Dockerfile: $(cat "$PLACE/log")"
+        python3 - "$PLACE/built" "$PLACE/$architecture" <<'PYTHON' || die "deploy/Dockerfile makes another image for $architecture"
+import gzip, io, json, os, sys, tarfile
+built, ours = sys.argv[1:]
+blob = lambda descriptor: open(f"{built}/{descriptor['digest'].split(':')[1]}", "rb").read()
+manifest = json.load(open(f"{built}/manifest.json"))
+theirs = json.loads(blob(manifest["config"]))["config"]
+settings = json.load(open(f"{ours}/settings.json"))
+different = [name for name in ("User", "ExposedPorts", "Entrypoint", "Cmd", "WorkingDir") if theirs.get(name) != settings[name]]
+files = {}
+for layer in manifest["layers"]:
+    content = blob(layer)
+    content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        files |= {entry.name: tar.extractfile(entry).read() for entry in tar if entry.isfile()}
+root = f"{ours}/rootfs"
+paths = {os.path.relpath(os.path.join(place, name), root) for place, _, names in os.walk(root) for name in names}
+different += sorted(files.keys() ^ paths)
+different += [path for path in paths & files.keys() if open(f"{root}/{path}", "rb").read() != files[path]]
+sys.exit(", ".join(different) or 0)
+PYTHON
+    done
+    rm -rf "$context" "$PLACE/built" "$PLACE/storage" "$PLACE/storage-run"
 }
 
 can_contain() {
