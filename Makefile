@@ -82,9 +82,9 @@ doc:
 	RUSTDOCFLAGS='--deny warnings' cargo doc $(WORKSPACE) --no-deps
 
 .PHONY: docs
-docs: policies ## generate docs/rules.md from components, fixtures and presets; docs/schemas from the types
+docs: policies ## generate docs/rules.md from components, fixtures and presets; docs/schemas and docs/suites.md from the types
 	WRITE_DOCS=1 cargo test $(WORKSPACE) --test rules_page
-	WRITE_DOCS=1 cargo test $(WORKSPACE) --test all schemas
+	WRITE_DOCS=1 cargo test $(WORKSPACE) --test all -- schemas suites_page
 
 .PHONY: docs-site
 docs-site: ## build the documentation as a site into target/docs-site (gets mdBook: 3 minutes once)

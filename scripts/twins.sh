@@ -181,6 +181,8 @@ twin() {
         [[ ! -d $OUT/projects/$language/$TEMPLATE/$packages || -e $directory/$packages ]] ||
             ln -s "../$TEMPLATE/$packages" "$directory/$packages"
     done
+    # By their times the Makefile knows that they are installed.
+    touch -c "$directory/node_modules/.package-lock.json" "$directory/.venv/bin/componentize-py"
     run_make "$language" "$policy" all
     place "$directory/$file.wasm" "$OUT/$language/$file.wasm"
     manifest "$language" "$policy"

@@ -27,7 +27,8 @@ fn main() {
     let manifest = sdk_manifest(workspace, &sdk);
     writeln!(
         generated,
-        "/// Cargo.toml of the SDK's workspace.\npub(super) const SDK_MANIFEST: &str = {manifest:?};"
+        "/// Cargo.toml of the SDK's workspace.\n\
+         pub(super) const SDK_MANIFEST: &str = {manifest:?};"
     )
     .expect("a String takes all");
     let out = PathBuf::from(std::env::var("OUT_DIR").expect("cargo sets it"));

@@ -47,6 +47,8 @@ impl Widening {
     pub const LOAD_BALANCER: Self = Self(1 << 7);
     /// The node ports of every node, in place of those with Pods.
     pub const NODES: Self = Self(1 << 8);
+    /// Another family of IP addresses, by which an exposed Service is reached.
+    pub const FAMILIES: Self = Self(1 << 9);
     /// Every way.
     pub const ANY: Self = Self(u16::MAX);
     /// The ways that change the destination of kept traffic: other ports, other Pods.
@@ -77,7 +79,7 @@ impl Widening {
 
     /// Returns the name of the first way, for a message.
     fn text(self) -> &'static str {
-        const TEXTS: [(Widening, &str); 9] = [
+        const TEXTS: [(Widening, &str); 10] = [
             (Widening::TYPE, "another type"),
             (Widening::PORTS, "another port"),
             (Widening::TARGETS, "another target port"),
@@ -85,6 +87,7 @@ impl Widening {
             (Widening::NODE_PORTS, "another node port"),
             (Widening::NODES, "more nodes"),
             (Widening::EXTERNAL_IPS, "another external IP"),
+            (Widening::FAMILIES, "another IP family"),
             (Widening::SOURCES, "wider source ranges"),
             (
                 Widening::LOAD_BALANCER,
@@ -110,6 +113,7 @@ impl Widening {
             .or(Self::NODE_PORTS.when(opens_node_ports(old, new)))
             .or(Self::NODES.when(answers_on_more_nodes(old, new)))
             .or(Self::EXTERNAL_IPS.when(has_more_ips(old, new)))
+            .or(Self::FAMILIES.when(has_another_family(old, new)))
             .or(Self::SOURCES.when(admits_more(old, new)))
             .or(Self::LOAD_BALANCER.when(is_another_load_balancer(old, new)))
     }
@@ -285,6 +289,13 @@ fn answers_on_more_nodes(old: &Service, new: &Service) -> bool {
     let every_node =
         |service: &Service| service.spec.external_traffic_policy.as_deref() != Some("Local");
     new.is_exposed() && every_node(new) && !every_node(old)
+}
+
+/// Returns true if traffic comes in by a family that the exposed Service did not have. A Service
+/// whose families nobody has set yet says nothing about them.
+fn has_another_family(old: &Service, new: &Service) -> bool {
+    let (before, after) = (&old.spec.ip_families, &new.spec.ip_families);
+    new.is_exposed() && !before.is_empty() && after.iter().any(|family| !before.contains(family))
 }
 
 fn has_more_ips(old: &Service, new: &Service) -> bool {

@@ -25,11 +25,11 @@ fn settings(policy: &str) -> Vec<Value> {
         "service-type" => vec![
             json!({}),
             json!({"allowedTypes": ["ClusterIP"]}),
-            json!({"allowedTypes": ["LoadBalancer"], "perNamespace": {"default": ["NodePort"]}}),
+            json!({"allowedTypes": ["LoadBalancer"], "perNamespace": {"cap": ["NodePort"]}}),
         ],
         _ => vec![
             json!({}),
-            json!({"owners": {"default": "team \"é\"\n"}, "types": ["NodePort", "LoadBalancer"]}),
+            json!({"owners": {"cap": "team \"é\"\n"}, "types": ["NodePort", "LoadBalancer"]}),
             json!({"label": "app.kubernetes.io/name", "maxLength": 1}),
         ],
     }

@@ -1,6 +1,6 @@
 //! Reads manifests from files, directories and standard input, for `check`, `explain` and `doctor`.
 
-use sallyport_core::check::Manifests;
+use sallyport_core::check::{Manifests, Origin};
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -22,11 +22,12 @@ pub fn read(paths: &[PathBuf], excluded: &[String]) -> Manifests {
     };
     for path in paths {
         if path.as_os_str() == "-" {
-            reader.manifests.add("<stdin>", bytes(io::stdin()));
+            let bytes = bytes(io::stdin());
+            reader.manifests.add("<stdin>", Origin::Named, bytes);
         } else if path.is_dir() && !reader.excludes(path) {
             reader.directory(path);
         } else if !reader.excludes(path) {
-            reader.file(path);
+            reader.file(path, Origin::Named);
         }
     }
     reader.manifests
@@ -52,7 +53,10 @@ impl Reader {
         let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
         let mut entries = match entries {
             Ok(entries) => entries,
-            Err(error) => return self.manifests.add(&path.display().to_string(), Err(error)),
+            Err(error) => {
+                let path = path.display().to_string();
+                return self.manifests.add(&path, Origin::Named, Err(error));
+            }
         };
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
@@ -67,14 +71,15 @@ impl Reader {
                 .extension()
                 .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|e| extension == *e))
             {
-                self.file(&path);
+                self.file(&path, Origin::Found);
             }
         }
     }
 
-    fn file(&mut self, path: &Path) {
+    fn file(&mut self, path: &Path, origin: Origin) {
         let bytes = fs::File::open(path).and_then(bytes);
-        self.manifests.add(&path.display().to_string(), bytes);
+        self.manifests
+            .add(&path.display().to_string(), origin, bytes);
     }
 }
 

@@ -124,22 +124,19 @@ fn holds_suite(path: &Path) -> Result<bool, SuiteError> {
     suite::holds_suite(path, &text(path)?)
 }
 
+/// A component, or the reason why there is none.
+type Pulled = Result<Vec<u8>, LoadError>;
+
 /// Returns a runner of suites that loads components into an engine. `pull` gets those of
 /// registries.
-pub fn runner(
-    engine: Arc<Engine>,
-    pull: impl Fn(&Reference, Mode) -> Result<Vec<u8>, LoadError> + 'static,
-) -> Runner {
+pub fn runner(engine: Arc<Engine>, pull: impl Fn(&Reference, Mode) -> Pulled + 'static) -> Runner {
     Runner::new(move |source| {
         let component = component(source, &pull)?;
         evaluator::load(&engine, source.manifest.clone(), &component)
     })
 }
 
-fn component(
-    source: &Source,
-    pull: &dyn Fn(&Reference, Mode) -> Result<Vec<u8>, LoadError>,
-) -> Result<Vec<u8>, LoadError> {
+fn component(source: &Source, pull: &dyn Fn(&Reference, Mode) -> Pulled) -> Pulled {
     let spec = &source.manifest.spec;
     match (&source.component, &spec.module) {
         (Some(file), _) => fs::read(file)

@@ -37,8 +37,8 @@ fn thousands_of_lost_addresses_end_at_the_bound() {
     old.metadata.annotations = labels([("example.com/protected", "true")]);
     let mut new = old.clone();
     let ips = |third: i32| {
-        (0..250)
-            .map(move |i| format!("192.0.{third}.{i}"))
+        (0..9000)
+            .map(move |i| format!("2001:db8::{third}:{i:x}"))
             .collect()
     };
     (old.spec.external_ips, new.spec.external_ips) = (ips(2), ips(3));

@@ -272,7 +272,8 @@ impl Compiler {
                 self.error(
                     format!("{path}.{name}"),
                     format!(
-                        "Services are of group \"\" and version \"v1\"; add {known:?} or leave it out"
+                        "Services are of group \"\" and version \"v1\"; add {known:?} or leave \
+                         it out"
                     ),
                 );
             }

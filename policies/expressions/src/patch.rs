@@ -204,8 +204,8 @@ fn check_names(value: &Value<'_>, expected: Option<&str>) -> Result<(), String> 
                 && *object.name != *expected
             {
                 return Err(format!(
-                    "unexpected type name {:?}, expected {expected:?}, which matches field name path \
-                     from root Object type",
+                    "unexpected type name {:?}, expected {expected:?}, which matches field name \
+                     path from root Object type",
                     object.name
                 ));
             }
@@ -218,7 +218,17 @@ fn check_names(value: &Value<'_>, expected: Option<&str>) -> Result<(), String> 
                 check_names(&element, expected)?;
             }
         }
-        Value::Map(map) => map.each(|_, value| check_names(&value, expected))?,
+        Value::Map(map) => {
+            let mut checked = Ok(());
+            let walked = map.each(&mut |_, value| {
+                if checked.is_ok() {
+                    checked = check_names(&value, expected);
+                }
+                Ok(())
+            });
+            walked.map_err(|error| error.to_string())?;
+            checked?;
+        }
         _ => {}
     }
     Ok(())

@@ -112,7 +112,8 @@ fn mutations_see_what_the_ones_before_them_patched() {
     let mut rules = settings(&[]);
     rules.mutations = vec![
         mutation(
-            "[JSONPatch{op: 'add', path: '/metadata/labels', value: Object.metadata.labels{a: 'b'}}]",
+            "[JSONPatch{op: 'add', path: '/metadata/labels', \
+             value: Object.metadata.labels{a: 'b'}}]",
         ),
         mutation(
             "has(object.metadata.labels) ? [JSONPatch{op: 'add', path: '/metadata/labels/' + \

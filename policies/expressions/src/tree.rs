@@ -76,16 +76,16 @@ impl Tree {
 
     fn of_list(list: &List<'_>) -> Result<Self, EvalError> {
         let mut elements = Vec::with_capacity(list.len());
-        list.each(|element| {
+        list.each(&mut |element| {
             elements.push(Self::of_value(&element)?);
-            Ok::<(), EvalError>(())
+            Ok(())
         })?;
         Ok(Self::Array(elements))
     }
 
     fn of_map(map: &Map<'_>) -> Result<Self, EvalError> {
         let mut members = Vec::with_capacity(map.len());
-        map.each(|key, value| {
+        map.each(&mut |key, value| {
             let Value::String(key) = &key else {
                 return Err(EvalError::of(format!(
                     "a key of type {} can't be written as JSON",

@@ -22,7 +22,6 @@ use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString as _};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// The errors that are reported of one expression.
@@ -141,7 +140,7 @@ impl Checker<'_> {
             Kind::Double(value) => (Type::Double, Plan::Constant(Value::Double(*value))),
             Kind::String(text) => (Type::String, constant_text(text)),
             Kind::Bytes(bytes) => {
-                let bytes = Value::Bytes(bytes.as_slice().into());
+                let bytes = Value::Bytes(bytes.clone().into());
                 (Type::Bytes, Plan::Constant(bytes))
             }
             Kind::Name(name) => self.check_name(offset, name),
@@ -964,7 +963,7 @@ impl Variables<'static> for NoVariables {
 }
 
 fn constant_text(text: &str) -> Plan {
-    Plan::Constant(Value::String(Str::Shared(Arc::from(text))))
+    Plan::Constant(Value::String(Str::Shared(text.into())))
 }
 
 /// Returns whether the API server evaluates calls of constants when it stores a policy.

@@ -1,6 +1,6 @@
 //! Errors of expressions: when they are compiled, and when they are evaluated.
 
-use alloc::boxed::Box;
+use crate::shared::Shared;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use core::fmt;
@@ -46,10 +46,15 @@ impl fmt::Display for CompileError {
 impl core::error::Error for CompileError {}
 
 /// A reason why an expression has no value, in cel-go's words.
-#[derive(Clone, PartialEq, Eq)]
-pub struct EvalError(Box<Failure>);
+#[derive(Clone)]
+pub struct EvalError(Shared<'static, Failure>);
 
-#[derive(Clone, PartialEq, Eq)]
+impl PartialEq for EvalError {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.message == other.0.message
+    }
+}
+
 struct Failure {
     message: String,
     fatal: bool,
@@ -58,7 +63,7 @@ struct Failure {
 impl EvalError {
     /// Makes an error.
     pub fn of(message: impl Into<String>) -> Self {
-        Self(Box::new(Failure {
+        Self(Shared::new(Failure {
             message: message.into(),
             fatal: false,
         }))
@@ -72,14 +77,14 @@ impl EvalError {
     /// Returns the same error with another message.
     #[must_use]
     pub fn with_message(&self, message: impl Into<String>) -> Self {
-        Self(Box::new(Failure {
+        Self(Shared::new(Failure {
             message: message.into(),
             fatal: self.0.fatal,
         }))
     }
 
     pub(crate) fn out_of_budget() -> Self {
-        Self(Box::new(Failure {
+        Self(Shared::new(Failure {
             message: "the expressions take too many steps; simplify them, or bound the lists that \
                 they walk"
                 .to_string(),
@@ -88,7 +93,7 @@ impl EvalError {
     }
 
     pub(crate) fn too_deep() -> Self {
-        Self(Box::new(Failure {
+        Self(Shared::new(Failure {
             message: "the evaluation nests too deeply".to_string(),
             fatal: true,
         }))

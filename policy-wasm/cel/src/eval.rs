@@ -10,12 +10,12 @@ use crate::error::EvalError;
 use crate::functions;
 use crate::program::{LoopPlan, Plan, Variables};
 use crate::regex::Regex;
+use crate::shared::Shared;
 use crate::signatures::Function;
 use crate::value::{Entry, List, Map, Object, Operation, Str, Value, find_entry};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString as _};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// The most arguments that a function takes.
@@ -88,11 +88,11 @@ impl<'a, 'e> Evaluation<'a, 'e> {
             Value::Optional(None) => Ok(Value::Optional(None)),
             Value::Optional(Some(value)) => {
                 let found = self.member(&value, field)?;
-                Ok(Value::Optional(found.map(Arc::new)))
+                Ok(Value::Optional(found.map(Shared::new)))
             }
             value if is_optional => {
                 let found = self.member(&value, field)?;
-                Ok(Value::Optional(found.map(Arc::new)))
+                Ok(Value::Optional(found.map(Shared::new)))
             }
             value => self
                 .member(&value, field)?
@@ -135,7 +135,7 @@ impl<'a, 'e> Evaluation<'a, 'e> {
         let index = self.eval(&operands[1])?;
         let found = self.element(&value, &index)?;
         if is_optional {
-            return Ok(Value::Optional(found.map(Arc::new)));
+            return Ok(Value::Optional(found.map(Shared::new)));
         }
         found.ok_or_else(|| {
             let shown = functions::printf::shown(&index);
@@ -280,7 +280,7 @@ impl<'a, 'e> Evaluation<'a, 'e> {
                 values.push((key, value));
             }
         }
-        Ok(Value::Map(Map::Entries(Arc::new(values))))
+        Ok(Value::Map(Map::Entries(Shared::new(values))))
     }
 
     fn object(&mut self, name: &str, fields: &'a [(Box<str>, Plan, bool)]) -> Result<Value<'a>> {
@@ -296,7 +296,7 @@ impl<'a, 'e> Evaluation<'a, 'e> {
         if name == "JSONPatch" {
             return operation(values);
         }
-        Ok(Value::Object(Arc::new(Object {
+        Ok(Value::Object(Shared::new(Object {
             name: name.into(),
             fields: values,
         })))
@@ -366,7 +366,7 @@ impl<'a, 'e> Evaluation<'a, 'e> {
 
     fn walk_map(&mut self, map: &Map<'a>, found: &'a LoopPlan, fold: &mut Fold<'a>) -> Result<()> {
         let mut is_done = false;
-        map.each(|key, value| {
+        map.each(&mut |key, value| {
             if !is_done {
                 let second = found.has_two.then_some(value);
                 is_done = self.step(found, fold, key, second)?;
@@ -435,9 +435,9 @@ impl<'a, 'e> Evaluation<'a, 'e> {
             LoopKind::TransformMapEntry => match value {
                 Value::Map(map) => {
                     let mut entries = Vec::with_capacity(map.len());
-                    map.each(|key, value| {
+                    map.each(&mut |key, value| {
                         entries.push((key, value));
-                        Ok::<(), EvalError>(())
+                        Ok(())
                     })?;
                     for (key, value) in entries {
                         fold.insert(key, value, self.budget)?;
@@ -537,11 +537,11 @@ impl<'a> Fold<'a> {
             },
             LoopKind::ExistsOne => Ok(Value::Bool(self.count == 1)),
             LoopKind::TransformMap | LoopKind::TransformMapEntry => {
-                Ok(Value::Map(Map::Entries(Arc::new(self.entries))))
+                Ok(Value::Map(Map::Entries(Shared::new(self.entries))))
             }
             LoopKind::SortBy => match range {
                 Value::List(list) => {
-                    let keys = List::Values(Arc::new(self.values));
+                    let keys = List::Values(Shared::new(self.values));
                     functions::lists::sort_by(&list, &keys, budget)
                 }
                 _ => Err(EvalError::no_such_overload()),
@@ -601,7 +601,7 @@ fn operation<'a>(fields: Vec<(Box<str>, Value<'a>)>) -> Result<Value<'a>> {
             }
         }
     }
-    Ok(Value::Patch(Arc::new(found)))
+    Ok(Value::Patch(Shared::new(found)))
 }
 
 fn operation_field<'a>(operation: &Operation<'a>, field: &str) -> Option<Value<'a>> {

@@ -24,7 +24,8 @@
 //! let program = environment
 //!     .compile("object.spec.ports.all(p, p.port < 1024)", &[Type::Bool])
 //!     .expect("valid");
-//! let document = Document::parse(r#"{"spec":{"ports":[{"port":80},{"port":8080}]}}"#).expect("JSON");
+//! let document =
+//! Document::parse(r#"{"spec":{"ports":[{"port":80},{"port":8080}]}}"#).expect("JSON");
 //! let budget = Budget::new(10_000);
 //! let value = program.evaluate(&Object(&document), &budget).expect("no error");
 //! assert!(matches!(value, Value::Bool(false)));
@@ -45,10 +46,12 @@ pub mod json;
 pub mod kubernetes;
 mod lexer;
 mod macros;
+mod order;
 mod parser;
 mod program;
 mod regex;
 pub mod schema;
+mod shared;
 mod signatures;
 mod types;
 mod value;

@@ -13,16 +13,17 @@ use crate::functions::semver::Version;
 use crate::functions::time::Timestamp;
 use crate::functions::url::Url;
 use crate::json::{Json, Node};
+use crate::shared::Shared;
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::net::IpAddr;
 use core::ops::Deref;
 
-/// A value.
+/// A value. In a component it is copied bit by bit.
 #[derive(Clone)]
+#[cfg_attr(target_family = "wasm", derive(Copy))]
 pub enum Value<'a> {
     /// `null`.
     Null,
@@ -37,7 +38,7 @@ pub enum Value<'a> {
     /// A `string`.
     String(Str<'a>),
     /// `bytes`.
-    Bytes(Arc<[u8]>),
+    Bytes(Shared<'a, [u8]>),
     /// A `list`.
     List(List<'a>),
     /// A `map`.
@@ -49,32 +50,33 @@ pub enum Value<'a> {
     /// A type.
     Type(TypeName),
     /// An `optional_type`.
-    Optional(Option<Arc<Value<'a>>>),
+    Optional(Option<Shared<'a, Value<'a>>>),
     /// A `net.IP`.
     Ip(IpAddr),
     /// A `net.CIDR`.
     Cidr(Cidr),
     /// A `kubernetes.URL`.
-    Url(Arc<Url>),
+    Url(Shared<'a, Url>),
     /// A `kubernetes.Quantity`.
-    Quantity(Arc<Quantity>),
+    Quantity(Shared<'a, Quantity>),
     /// A `kubernetes.Semver`.
-    Semver(Arc<Version>),
+    Semver(Shared<'a, Version>),
     /// A `kubernetes.NamedFormat`.
     Format(NamedFormat),
     /// A `JSONPatch`: one operation.
-    Patch(Arc<Operation<'a>>),
+    Patch(Shared<'a, Operation<'a>>),
     /// An `Object` that an expression makes.
-    Object(Arc<Object<'a>>),
+    Object(Shared<'a, Object<'a>>),
 }
 
 /// A string that is borrowed or shared.
 #[derive(Clone)]
+#[cfg_attr(target_family = "wasm", derive(Copy))]
 pub enum Str<'a> {
     /// Text of the program or of the input.
     Borrowed(&'a str),
     /// Text that an evaluation made.
-    Shared(Arc<str>),
+    Shared(Shared<'a, str>),
 }
 
 impl Deref for Str<'_> {
@@ -96,11 +98,12 @@ impl From<String> for Str<'_> {
 
 /// A list.
 #[derive(Clone)]
+#[cfg_attr(target_family = "wasm", derive(Copy))]
 pub enum List<'a> {
     /// An array of a document.
     Json(Node<'a>),
     /// Elements that an evaluation made.
-    Values(Arc<Vec<Value<'a>>>),
+    Values(Shared<'a, Vec<Value<'a>>>),
     /// Elements of the program.
     Borrowed(&'a [Value<'a>]),
 }
@@ -134,12 +137,16 @@ impl<'a> List<'a> {
     /// # Errors
     ///
     /// The error that the function returned.
-    pub fn each<E>(&self, mut call: impl FnMut(Value<'a>) -> Result<(), E>) -> Result<(), E> {
-        match self {
-            Self::Json(node) => node.elements().map(Value::from).try_for_each(call),
-            Self::Values(values) => values.iter().try_for_each(|value| call(value.clone())),
-            Self::Borrowed(values) => values.iter().try_for_each(|value| call(value.clone())),
-        }
+    pub fn each(
+        &self,
+        call: &mut dyn FnMut(Value<'a>) -> Result<(), EvalError>,
+    ) -> Result<(), EvalError> {
+        let values = match self {
+            Self::Json(node) => return node.elements().map(Value::from).try_for_each(call),
+            Self::Values(values) => values.as_slice(),
+            Self::Borrowed(values) => values,
+        };
+        values.iter().cloned().try_for_each(call)
     }
 
     /// Returns the elements as a vector.
@@ -154,11 +161,12 @@ impl<'a> List<'a> {
 
 /// A map.
 #[derive(Clone)]
+#[cfg_attr(target_family = "wasm", derive(Copy))]
 pub enum Map<'a> {
     /// An object of a document.
     Json(Node<'a>),
     /// Entries that an evaluation made.
-    Entries(Arc<Vec<Entry<'a>>>),
+    Entries(Shared<'a, Vec<Entry<'a>>>),
 }
 
 /// A key and its value.
@@ -205,10 +213,10 @@ impl<'a> Map<'a> {
     /// # Errors
     ///
     /// The error that the function returned.
-    pub fn each<E>(
+    pub fn each(
         &self,
-        mut call: impl FnMut(Value<'a>, Value<'a>) -> Result<(), E>,
-    ) -> Result<(), E> {
+        call: &mut dyn FnMut(Value<'a>, Value<'a>) -> Result<(), EvalError>,
+    ) -> Result<(), EvalError> {
         match self {
             Self::Json(node) => node.members().try_for_each(|(key, value)| {
                 call(Value::String(Str::Borrowed(key)), Value::from(value))
@@ -266,6 +274,7 @@ impl<'a> Object<'a> {
 
 /// The name of a type, as `type(x)` returns it.
 #[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(target_family = "wasm", derive(Copy))]
 pub struct TypeName(pub(crate) Str<'static>);
 
 impl PartialEq for Str<'_> {
@@ -311,7 +320,7 @@ impl From<String> for Value<'_> {
 
 impl<'a> From<Vec<Value<'a>>> for Value<'a> {
     fn from(values: Vec<Value<'a>>) -> Self {
-        Self::List(List::Values(Arc::new(values)))
+        Self::List(List::Values(Shared::new(values)))
     }
 }
 
@@ -319,14 +328,14 @@ impl<'a> FromIterator<(&'a str, Value<'a>)> for Value<'a> {
     /// Makes a map. The keys must differ.
     fn from_iter<I: IntoIterator<Item = (&'a str, Value<'a>)>>(entries: I) -> Self {
         let entries = entries.into_iter().map(|(key, value)| (key.into(), value));
-        Self::Map(Map::Entries(Arc::new(entries.collect())))
+        Self::Map(Map::Entries(Shared::new(entries.collect())))
     }
 }
 
 impl<'a> Value<'a> {
     /// Makes an optional value.
     pub fn some(value: Value<'a>) -> Self {
-        Self::Optional(Some(Arc::new(value)))
+        Self::Optional(Some(Shared::new(value)))
     }
 
     /// Returns the name of the value's type.
@@ -413,7 +422,7 @@ impl<'a> Value<'a> {
             }
             (Self::Bytes(a), Value::Bytes(b)) => {
                 budget.spend_bytes(a.len().min(b.len()))?;
-                a == b
+                **a == **b
             }
             (Self::Int(_) | Self::Uint(_) | Self::Double(_), _) => {
                 number_order(self, other) == Some(Ordering::Equal)
@@ -432,7 +441,7 @@ impl<'a> Value<'a> {
             },
             (Self::Ip(a), Value::Ip(b)) => a == b,
             (Self::Cidr(a), Value::Cidr(b)) => a == b,
-            (Self::Url(a), Value::Url(b)) => a == b,
+            (Self::Url(a), Value::Url(b)) => **a == **b,
             (Self::Quantity(a), Value::Quantity(b)) => a.order(b) == Ordering::Equal,
             (Self::Semver(a), Value::Semver(b)) => a.order(b) == Ordering::Equal,
             (Self::Format(a), Value::Format(b)) => a == b,
@@ -460,7 +469,7 @@ impl<'a> Value<'a> {
         Ok(match (self, other) {
             (Self::Bool(a), Value::Bool(b)) => a.cmp(b),
             (Self::String(a), Value::String(b)) => (**a).cmp(&**b),
-            (Self::Bytes(a), Value::Bytes(b)) => a.cmp(b),
+            (Self::Bytes(a), Value::Bytes(b)) => (**a).cmp(&**b),
             (Self::Timestamp(a), Value::Timestamp(b)) => a.order(b),
             (Self::Duration(a), Value::Duration(b)) => a.cmp(b),
             (Self::Double(a), _) if a.is_nan() && other.is_number() => {
@@ -549,7 +558,7 @@ fn lists_equal(a: &List<'_>, b: &List<'_>, budget: &Budget) -> Result<bool, Eval
     budget.spend_bytes(b.len() * size_of::<Value<'_>>())?;
     let mut index = 0;
     let mut equal = true;
-    a.each(|element| {
+    a.each(&mut |element| {
         if equal {
             equal = elements_equal(&element, &b[index], budget)?;
             index += 1;
@@ -565,7 +574,7 @@ fn maps_equal(a: &Map<'_>, b: &Map<'_>, budget: &Budget) -> Result<bool, EvalErr
     }
     let _deeper = budget.enter()?;
     let mut equal = true;
-    a.each(|key, value| {
+    a.each(&mut |key, value| {
         if equal {
             budget.spend(1 + b.len() as u64 / 4)?;
             equal = match b.find(&key) {

@@ -260,7 +260,8 @@ pub static CHOOSES: [Chooses; 55] = [
         "hcloud",
         "load-balancer.hetzner.cloud/private-subnet-ip-range",
         Network,
-        "hetznercloud/hcloud-cloud-controller-manager internal/annotation/load_balancer.go: a block",
+        "hetznercloud/hcloud-cloud-controller-manager internal/annotation/load_balancer.go: a \
+         block",
     ),
     list(
         "scaleway",

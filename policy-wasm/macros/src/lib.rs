@@ -237,7 +237,8 @@ mod policy_export {
 }
 "#;
 
-/// A policy whose host never called `configure` must not guess. It traps without a message, since its
+/// A policy whose host never called `configure` must not guess. It traps without a message, since
+/// its
 /// author can't do anything about that host.
 const CONFIGURED: &str = "CONFIGURED_POLICY.get().unwrap_or_else(|| ::std::process::abort())";
 

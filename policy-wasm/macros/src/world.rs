@@ -213,7 +213,7 @@ world w {
         for (good, bad, told) in [
             ("strict: bool", "strict: boolean", "/a/policy.wit:5:29"),
             ("strict: bool", "strict; bool", "/a/policy.wit:5:27"),
-            ("base@0.1.0", "base@0.9.0", "/a/policy.wit:3"),
+            ("base@0.2.0", "base@0.9.0", "/a/policy.wit:3"),
             (
                 "use sallyport:policy/verdict@0.2.0.{settings-error};",
                 "",

@@ -14,6 +14,7 @@ fn base() -> Service {
     spec.load_balancer_source_ranges = vec!["10.0.0.0/9".into(), "10.128.0.0/9".into()];
     spec.external_traffic_policy = Some("Local".into());
     spec.allocate_load_balancer_node_ports = Some(true);
+    spec.ip_families = vec!["IPv4".into()];
     service
 }
 
@@ -54,6 +55,10 @@ fn every_way_of_exposing_more_is_seen() {
     assert_eq!(
         to(|s| s.spec.external_traffic_policy = Some("Cluster".into())),
         Widening::NODES
+    );
+    assert_eq!(
+        to(|s| s.spec.ip_families.push("IPv6".into())),
+        Widening::FAMILIES
     );
     assert_eq!(
         to(|s| s.spec.external_ips.push("192.0.2.3".into())),

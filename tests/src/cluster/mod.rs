@@ -26,6 +26,8 @@ pub struct Cluster {
     files: PathBuf,
     etcd_port: u16,
     port: u16,
+    /// The ranges of cluster IPs, one for each address family.
+    cluster_ips: String,
     /// The minor version of Kubernetes.
     pub minor: u32,
     server: Mutex<Option<Process>>,
@@ -75,6 +77,12 @@ impl Cluster {
 
     /// Returns an API server of the test's own.
     pub fn new(name: &str) -> Self {
+        Self::with_cluster_ips(name, CLUSTER_IPS)
+    }
+
+    /// Returns an API server with other cluster IPs, such as `fd64::/112`, or one range for each
+    /// family.
+    pub fn with_cluster_ips(name: &str, ranges: &str) -> Self {
         let assets = assets();
         // The shared one may start again while another thread still removes its predecessor.
         static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -92,6 +100,7 @@ impl Cluster {
             assets,
             etcd_port,
             port,
+            cluster_ips: ranges.to_owned(),
             minor: 0,
             server: Mutex::new(None),
             files,
@@ -107,11 +116,11 @@ impl Cluster {
     /// Starts the API server and waits until it is ready.
     pub fn start(&self) {
         let file = |name: &str| self.files.join(name).display().to_string();
-        let arguments = [
+        let mut arguments = vec![
             format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
             "--bind-address=127.0.0.1".to_owned(),
             format!("--secure-port={}", self.port),
-            format!("--service-cluster-ip-range={CLUSTER_IPS}"),
+            format!("--service-cluster-ip-range={}", self.cluster_ips),
             format!("--service-node-port-range={NODE_PORTS}"),
             "--authorization-mode=RBAC".to_owned(),
             format!("--client-ca-file={}", file("ca.crt")),
@@ -128,6 +137,10 @@ impl Cluster {
             format!("--admission-control-config-file={}", file("admission.yaml")),
             "--endpoint-reconciler-type=none".to_owned(),
         ];
+        if self.cluster_ips.starts_with("fd") {
+            // Of the family of the first range; published nowhere.
+            arguments.push("--advertise-address=fd00::1".to_owned());
+        }
         let process = Process::start(
             &self.assets.program("kube-apiserver"),
             self.log("kube-apiserver"),

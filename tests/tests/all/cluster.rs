@@ -4,7 +4,7 @@
 use crate::api_server::ApiServer;
 use crate::client::{PROTOCOLS, Reply, probe};
 use crate::command_line::sallyport;
-use crate::host::{body, root};
+use crate::host::{body, built, root};
 use crate::program::{Program, directory, manifest, message, put};
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -155,6 +155,50 @@ async fn only_kinds_that_policies_ask_about_are_watched() {
     put(policies.path(), "p.yaml", &manifest("p", &json!({})));
     host.status(|status| status["generation"] == 3 && status["inventory"].is_null())
         .await;
+}
+
+/// Returns the namespace as the guest `witness` saw it.
+async fn seen_namespace(host: &Program) -> String {
+    let spec = json!({"type": "ClusterIP", "ports": [{"port": 80}]});
+    message(&validate(host, "shop", &spec).await.json()).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn annotations_of_namespaces_are_kept_while_a_policy_asks_for_them() {
+    let server = ApiServer::new().await;
+    let annotated = |owner: &str| {
+        json!({"metadata": {"name": "shop", "annotations": {"test/owner": owner,
+            "kubectl.kubernetes.io/last-applied-configuration": "{}"}}})
+    };
+    server.put("namespaces", annotated("one"));
+    let _reachable = server.reachable().await;
+    let asks = |params: &str| {
+        let witness = json!({"module": {"file": "witness.wasm"},
+            "settings": {"shows": ["namespace"], "params": params}});
+        manifest("witness", &witness)
+    };
+    let policies = directory(&[("p.yaml", by_label("p")), ("w.yaml", asks("no context"))]);
+    std::fs::write(
+        policies.path().join("witness.wasm"),
+        built("guests/witness.wasm"),
+    )
+    .expect("written");
+    let (host, _kubeconfig) = serve(&server, policies.path(), &["--strict"]);
+    let seen = seen_namespace(&host).await;
+    assert!(seen.contains("annotations: None"), "{seen}");
+    // The reload waits until the watcher has listed the annotations as well.
+    put(policies.path(), "w.yaml", &asks("everything"));
+    host.status(|status| status["generation"] == 2).await;
+    let seen = seen_namespace(&host).await;
+    assert!(
+        seen.contains(r#"annotations: Some([(\"test/owner\", \"one\")])"#)
+            || seen.contains(r#"annotations: Some([("test/owner", "one")])"#),
+        "{seen}"
+    );
+    put(policies.path(), "w.yaml", &asks("no context"));
+    host.status(|status| status["generation"] == 3).await;
+    let status = host.status(is("namespaces", "synced", 1)).await;
+    assert_eq!(feed(&status, "namespaces")["state"], "synced", "{status:#}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

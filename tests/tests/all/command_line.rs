@@ -585,8 +585,8 @@ fn the_version_names_commit_contract_and_wasmtime() {
 #[test]
 fn examples_of_the_help_can_be_copied() {
     for command in [
-        "serve", "test", "check", "explain", "inspect", "webhooks", "lint", "doctor", "crd", "new",
-        "replay",
+        "serve", "test", "bench", "check", "explain", "inspect", "webhooks", "lint", "doctor",
+        "crd", "schema", "new", "replay",
     ] {
         let output = sallyport(&[command, "--help"]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

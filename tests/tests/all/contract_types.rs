@@ -4,7 +4,7 @@
 use crate::host::root;
 use std::fmt::Write as _;
 use wit_parser::{
-    Docs, Function, Handle, Interface, Resolve, Type, TypeDef, TypeDefKind, TypeOwner,
+    Docs, Function, Handle, Interface, Resolve, SourceMap, Type, TypeDef, TypeDefKind, TypeOwner,
 };
 
 const FILE: &str = "webhook-host/src/cli/new/typescript/types/sallyport-policy.d.ts";
@@ -27,13 +27,22 @@ fn the_types_of_typescript_are_current() {
 
 /// Declares each interface as a module of its own, under the name by which QuickJS knows it.
 fn types() -> String {
+    let mut sources = SourceMap::new();
+    let folder = root().join("policy-wasm/wit");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("the contract")
+        .map(|entry| entry.expect("it can be read").path())
+        .collect();
+    files.sort();
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("UTF-8");
+        sources.push_str(&file.display().to_string(), text);
+    }
+    let group = sources.parse().map_err(|(_, error)| error).expect("WIT");
     let mut resolve = Resolve::default();
-    let (package, _) = resolve
-        .push_dir(root().join("policy-wasm/wit"))
-        .expect("the contract");
+    let package = resolve.push_group(group).expect("it is complete");
     let mut text =
-        "// The contract sallyport:policy. Made from wit/deps/sallyport-policy; not to be \
-                    changed.\n"
+        "// The contract sallyport:policy. Made of its WIT, wit/deps; not to be changed.\n"
             .to_owned();
     for interface in resolve.packages[package].interfaces.values() {
         declare(&resolve, &resolve.interfaces[*interface], &mut text);

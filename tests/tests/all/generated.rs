@@ -3,8 +3,9 @@
 
 use crate::command_line::sallyport;
 use crate::host::root;
+use sallyport_core::manifest::{HostConfig, ServicePolicy};
 use sallyport_core::yaml;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The files that the chart's templates read.
 const CHART_FILES: &str = "deploy/chart/sallyport/files";
@@ -66,6 +67,71 @@ fn the_charts_copies_of_presets_are_current() {
             copy.display()
         );
     }
+}
+
+/// The parts of the chart's values that other types define: a HostConfig, the specs of
+/// ServicePolicies, and the settings of the shipped policies. What is written by hand stays.
+#[test]
+fn the_schema_of_the_charts_values_is_current() {
+    let path = root().join("deploy/chart/sallyport/values.schema.json");
+    let text = std::fs::read_to_string(&path).expect("it is there");
+    let mut schema: Value = serde_json::from_str(&text).expect("JSON");
+    let (policy, config) = (ServicePolicy::schema(), HostConfig::schema());
+    let definitions = schema["definitions"].as_object_mut().expect("definitions");
+    // Names of the generated ones begin with a capital letter.
+    definitions.retain(|name, _| name.starts_with(|c: char| c.is_ascii_lowercase()));
+    for (name, definition) in [&policy, &config]
+        .into_iter()
+        .flat_map(|schema| schema["definitions"].as_object().expect("definitions"))
+        .filter(|(name, _)| !["Metadata", "ServicePolicySpec"].contains(&name.as_str()))
+    {
+        definitions.insert(name.clone(), definition.clone());
+    }
+    schema["properties"]["config"] = json!({"$ref": "#/definitions/HostConfigSpec"});
+    let changes = |settings: Option<Value>| {
+        let mut properties = policy["definitions"]["ServicePolicySpec"]["properties"].clone();
+        if let Some(settings) = settings {
+            properties["settings"] = settings;
+        }
+        properties["enabled"] = json!({
+            "description": "False leaves a policy of the preset out.", "type": "boolean",
+        });
+        json!({"type": "object", "additionalProperties": false, "properties": properties})
+    };
+    let mut shipped = serde_json::Map::new();
+    for entry in std::fs::read_dir(root().join("policies")).expect("readable") {
+        let name = entry.expect("an entry").file_name();
+        let name = name.into_string().expect("UTF-8");
+        if root().join(format!("policies/{name}/policy.wit")).exists() {
+            shipped.insert(name.clone(), changes(Some(settings(&name))));
+        }
+    }
+    assert!(shipped.len() > 10, "{:?}", shipped.keys());
+    schema["properties"]["policies"]["properties"] = shipped.into();
+    schema["properties"]["policies"]["additionalProperties"] = changes(None);
+    let made = format!("{schema:#}\n");
+    if std::env::var_os("WRITE_DEPLOY").is_some() {
+        std::fs::write(&path, made).expect("it can be written");
+        return;
+    }
+    assert!(
+        made == text,
+        "{} is not current; run `make deploy-files` and look at the difference",
+        path.display()
+    );
+}
+
+/// Returns the JSON Schema of a shipped policy's settings.
+fn settings(policy: &str) -> Value {
+    let module = format!("target/policies/{}.wasm", policy.replace('-', "_"));
+    let output = sallyport(&["inspect", &module, "--output=json"]);
+    assert!(output.status.success(), "{module}: {output:?}");
+    let mut found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let mut settings = found["settings"].take();
+    if let Some(settings) = settings.as_object_mut() {
+        settings.remove("$schema");
+    }
+    settings
 }
 
 /// A patch replaces the whole list of arguments.

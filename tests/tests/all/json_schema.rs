@@ -1,4 +1,5 @@
-//! A validator of JSON Schema draft 7, for the keywords that the generated schemas use. It panics at
+//! A validator of JSON Schema draft 7, for the keywords that the generated schemas use. It panics
+//! at
 //! any other keyword, so that none is passed over. (The crates that know all of JSON Schema change
 //! the features of serde_json or syn, on which half of the build depends.)
 

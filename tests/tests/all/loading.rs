@@ -283,6 +283,31 @@ fn an_import_of_another_function_is_named() {
         "{error}"
     );
     assert!(error.contains("which no policy may"), "{error}");
+    for flag in [
+        "componentize-py --stub-wasi",
+        "componentize-qjs --stub-wasi",
+        "jco componentize --disable all",
+        "tinygo -target=wasm-unknown",
+        "wasm32-unknown-unknown",
+    ] {
+        assert!(error.contains(flag), "{flag}: {error}");
+    }
+}
+
+#[test]
+fn an_import_that_is_not_of_wasi_has_another_fix() {
+    let error = refused(
+        &patched("sallyport:policy/log@0.2.0", "acme:tracing/tracer@0.1.0"),
+        json!({}),
+    );
+    assert!(
+        error.starts_with("imports the function acme:tracing/tracer@0.1.0"),
+        "{error}"
+    );
+    assert!(
+        error.ends_with("Remove the import from the policy's world"),
+        "{error}"
+    );
 }
 
 #[test]

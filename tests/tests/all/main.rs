@@ -57,6 +57,7 @@ mod replay;
 mod schemas;
 mod self_managed;
 mod shadow;
+mod suites_page;
 mod testing;
 mod webhook;
 mod webhooks;

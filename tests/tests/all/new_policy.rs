@@ -1,5 +1,5 @@
-//! `sallyport new`: the new policy builds outside the workspace, with the SDK by path alone, and
-//! passes its suite.
+//! `sallyport new`: the new policy builds outside the workspace, with the SDK that it carries, and
+//! passes its suite. `scripts/twins.sh` does the same in the other languages.
 
 use crate::command_line::{self, sallyport_in};
 use crate::host::root;

@@ -535,7 +535,8 @@ fn a_host_refuses_what_its_configuration_does_not_allow() {
         "nothing is asked: {:?}",
         registry.seen()
     );
-    let key = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n\
+    let key = "-----BEGIN PUBLIC KEY-----\n\
+        MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n\
         -----END PUBLIC KEY-----\n";
     let repositories = [format!("{}/*", registry.address())];
     let signed = json!({"verification": [{"repositories": repositories, "keys": [key]}]});

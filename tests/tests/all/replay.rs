@@ -34,9 +34,14 @@ impl Recorded {
         std::fs::create_dir_all(&directory).expect("made");
         for (name, spec) in policies {
             let module = format!("{}.wasm", name.replace('-', "_"));
+            let folder = if *name == "witness" {
+                "guests"
+            } else {
+                "policies"
+            };
             std::fs::write(
                 directory.join(&module),
-                built(&format!("policies/{module}")),
+                built(&format!("{folder}/{module}")),
             )
             .expect("written");
             let mut manifest = json!({
@@ -409,6 +414,57 @@ async fn a_policy_that_compares_what_was_hashed_gets_no_verdict() {
         "{text}"
     );
     assert_eq!(code, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_field_that_only_raw_objects_have_is_hashed_and_gets_them_no_verdict() {
+    let files = tempfile::tempdir().expect("a directory");
+    let config = json!({
+        "apiVersion": "sallyport.dev/v1alpha1", "kind": "HostConfig",
+        "metadata": {"name": "c"},
+        "spec": {"inventory": {"namespaces": {"default": {"annotations":
+            {"test/owner": "owner-kept", "example.com/note": "note-hidden"}}}}},
+    });
+    put(files.path(), "config.yaml", &config.to_string());
+    let config = files.path().join("config.yaml");
+    let review = |spec: Value| {
+        let object = json!({"metadata": {"name": "web", "namespace": "default"}, "spec": spec});
+        let body = body("CREATE", &object, &Value::Null);
+        let mut review: Value = serde_json::from_slice(&body).expect("JSON");
+        review["request"]["userInfo"]["uid"] = json!("uid-hidden");
+        review["request"]["userInfo"]["extra"] =
+            json!({"test/pod": ["pod-kept"], "example.com/note": ["extra-hidden"]});
+        review.to_string().into_bytes()
+    };
+    let plain = json!({"type": "ClusterIP", "ports": [{"port": 80}]});
+    let mut unknown = plain.clone();
+    unknown["newField"] = json!("field-hidden");
+    let recorded = Recorded::record(
+        &[("witness", json!({}))],
+        &["--config", directory(&config)],
+        &[("/validate", review(plain)), ("/validate", review(unknown))],
+    )
+    .await;
+    let log = std::fs::read_to_string(recorded.path("log")).expect("a log");
+    for kept in ["owner-kept", "pod-kept"] {
+        assert!(log.contains(kept), "{kept}: {log}");
+    }
+    for hidden in ["note-hidden", "uid-hidden", "extra-hidden", "field-hidden"] {
+        assert!(!log.contains(hidden), "{hidden}: {log}");
+    }
+    let live = recorded.path("live");
+    let arguments = [
+        "--policies",
+        directory(&live),
+        "--config",
+        directory(&config),
+    ];
+    let text = text(&recorded.replay(&arguments));
+    let expected = "policy witness compares a hashed field: /request/object/spec/newField";
+    assert!(
+        text.contains(expected) && text.contains("1 the same") && text.contains("1 cannot be"),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

@@ -84,7 +84,10 @@ fn every_file_of_the_repository_satisfies_its_schema() {
 
 #[test]
 fn a_schema_marks_what_the_format_refuses() {
-    let head = |kind: &str, spec: Value| json!({"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": "x"}, "spec": spec});
+    let head = |kind: &str, spec: Value| {
+        let metadata = json!({"name": "x"});
+        json!({"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec})
+    };
     let case = |case: Value| {
         let spec = json!({"policy": {"manifest": "p.yaml"}, "cases": [case]});
         head("Suite", spec)

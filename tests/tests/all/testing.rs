@@ -17,8 +17,8 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// A suite of the guest that does as an annotation says.
 fn suite(cases: &str) -> String {
     format!(
-        "apiVersion: sallyport.dev/v1alpha1\nkind: Suite\nmetadata: {{ name: s }}\nspec:\n  policy: \
-         {{ module: {{ file: misbehave.wasm }} }}\n  cases:\n{cases}"
+        "apiVersion: sallyport.dev/v1alpha1\nkind: Suite\nmetadata: {{ name: s }}\nspec:\n  \
+         policy: {{ module: {{ file: misbehave.wasm }} }}\n  cases:\n{cases}"
     )
 }
 

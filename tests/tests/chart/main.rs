@@ -1,4 +1,5 @@
-//! The Helm chart, by a real Helm: renders, refusals, the comparison with kustomize, and releases on
+//! The Helm chart, by a real Helm: renders, refusals, the comparison with kustomize, and releases
+//! on
 //! a real API server.
 //!
 //! `make chart` gets Helm and runs these tests. Without it they are ignored, because few machines

@@ -212,6 +212,16 @@ impl Judged {
     }
 }
 
+impl Seen {
+    /// Counts the build that denied, or keeps the first answer that was none.
+    fn note(&mut self, answer: Result<Build, String>) {
+        match answer {
+            Ok(build) => *self.by.entry(build).or_default() += 1,
+            Err(answer) => self.odd = self.odd.take().or(Some(answer)),
+        }
+    }
+}
+
 async fn be_denied(client: Client, number: usize, stop: &AtomicBool, seen: &Mutex<Seen>) {
     let api: Api<Service> = Api::namespaced(client, "default");
     let service: Service = serde_json::from_value(json!({
@@ -229,12 +239,7 @@ async fn be_denied(client: Client, number: usize, stop: &AtomicBool, seen: &Mute
             Err(kube::Error::Api(status)) => judged_by(&status.message),
             Err(error) => Err(error.to_string()),
         };
-        let mut seen = seen.lock().expect("no panic");
-        match answer {
-            Ok(build) => *seen.by.entry(build).or_default() += 1,
-            Err(answer) => seen.odd = seen.odd.take().or(Some(answer)),
-        }
-        drop(seen);
+        seen.lock().expect("no panic").note(answer);
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -44,6 +44,14 @@ pub(crate) fn any_service() -> BoxedStrategy<Json> {
         field("managedFields", 3, odd(managed_fields(), json!([]))),
         field("deletionTimestamp", 1, Just(json!("2026-01-01T00:00:00Z"))),
         field("finalizers", 1, Just(json!(["example.com/a"]))),
+        field(
+            "uid",
+            1,
+            Just(json!("3b5f1b2c-0000-4000-8000-000000000001")),
+        ),
+        field("generation", 1, Just(json!(3))),
+        field("creationTimestamp", 2, Just(json!("2026-01-01T00:00:00Z"))),
+        field("ownerReferences", 1, odd(Just(owners()), json!([]))),
     ]);
     let spec = object(vec![
         field("type", 14, service_type()),
@@ -87,7 +95,21 @@ pub(crate) fn any_service() -> BoxedStrategy<Json> {
             1,
             any::<bool>().prop_map(Value::from),
         ),
-        field("sessionAffinity", 1, Just(json!("None"))),
+        field("clusterIPs", 2, Just(json!(["10.96.0.7", "fd00::7"]))),
+        field("ipFamilies", 3, ip_families()),
+        field("ipFamilyPolicy", 1, Just(json!("PreferDualStack"))),
+        field("internalTrafficPolicy", 1, Just(json!("Local"))),
+        field(
+            "sessionAffinity",
+            1,
+            select(vec!["None", "ClientIP"]).prop_map(Value::from),
+        ),
+        field(
+            "sessionAffinityConfig",
+            1,
+            Just(json!({"clientIP": {"timeoutSeconds": 10}})),
+        ),
+        field("trafficDistribution", 1, Just(json!("PreferSameZone"))),
     ]);
     let service = object(vec![
         field("apiVersion", 14, Just(json!("v1"))),
@@ -97,6 +119,16 @@ pub(crate) fn any_service() -> BoxedStrategy<Json> {
         field("status", 4, status()),
     ]);
     service.prop_map(Json).boxed()
+}
+
+fn owners() -> Value {
+    json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "o",
+        "uid": "3b5f1b2c-0000-4000-8000-000000000002"}])
+}
+
+fn ip_families() -> BoxedStrategy<Value> {
+    let families = [json!(["IPv4"]), json!(["IPv6"]), json!(["IPv4", "IPv6"])];
+    select(families.to_vec()).boxed()
 }
 
 /// Generates a Service with a name and a known namespace.

@@ -100,7 +100,8 @@ pub(crate) fn broken(root: &Path) -> Vec<String> {
                 continue;
             }
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-            // Links of the site's table of contents are seen from the root, where its script puts it.
+            // Links of the site's table of contents are seen from the root, where its script puts
+            // it.
             let from = if path.ends_with("docs/site/SUMMARY.md") {
                 root
             } else {

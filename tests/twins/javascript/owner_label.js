@@ -1,6 +1,7 @@
 // The policy owner-label (X02, X03) in JavaScript. Its Rust twin is tests/guests/owner-label.
 
 import { log } from 'sallyport:policy/log@0.2.0';
+import { add, get, logged, pointer, quote, verdict } from './sallyport.js';
 
 /** The cases of the contract's `service-type`. */
 const TYPES = ['cluster-ip', 'node-port', 'load-balancer', 'external-name'];
@@ -29,7 +30,7 @@ export function configure(given) {
   settings = given;
 }
 
-export const policy = {
+export const policy = logged({
   describe() {
     const { label } = settings ?? {};
     return {
@@ -51,7 +52,7 @@ export const policy = {
   },
 
   validate(review) {
-    if (!concerns(review.service)) return verdict({});
+    if (!concerns(review.service)) return verdict();
     const owner = ownerOf(review.namespace);
     const { name, known } = review.namespace;
     return verdict({
@@ -65,19 +66,14 @@ export const policy = {
     const owner = ownerOf(namespace);
     const { labels } = service.metadata;
     if (!concerns(service) || owner === undefined || get(labels, settings.label) !== undefined) {
-      return verdict({});
+      return verdict();
     }
     log('debug', `adds the owner ${quote(owner)}`);
     const parent = labels.length === 0 ? [add('/metadata/labels', {})] : [];
     const path = `/metadata/labels/${pointer(settings.label)}`;
     return verdict({ patch: [...parent, add(path, owner)] });
   },
-};
-
-/** What a verdict does not say is empty. */
-function verdict(some) {
-  return { violations: [], warnings: [], auditAnnotations: [], patch: [], ...some };
-}
+});
 
 function concerns(service) {
   return settings.types.includes(service.spec.type ?? 'cluster-ip');
@@ -86,10 +82,6 @@ function concerns(service) {
 /** The owner of a namespace: its label counts before the settings. */
 function ownerOf({ name, labels }) {
   return get(labels, settings.label) ?? get(settings.owners, name);
-}
-
-function get(pairs, key) {
-  return pairs.find(([found]) => found === key)?.[1];
 }
 
 function judge({ service, namespace }, owner) {
@@ -115,26 +107,4 @@ function judge({ service, namespace }, owner) {
     return violation('X03', key, message, 'shorten it');
   }
   return [];
-}
-
-/** An operation of a patch. Its value is JSON text. */
-function add(path, value) {
-  return { tag: 'add', val: { path, value: JSON.stringify(value) } };
-}
-
-/** A key as a JSON Pointer writes it (RFC 6901). */
-function pointer(key) {
-  return key.replaceAll('~', '~0').replaceAll('/', '~1');
-}
-
-/** As the Rust SDK's `quote`: whoever writes a Service must not be able to forge a line or to hide a part of one. */
-function quote(text) {
-  const shown = 64;
-  const unsafe = /[^\u{20}-\u{7e}]/u;
-  const characters = [...text];
-  const escaped = characters.slice(0, shown).map((c) => {
-    if (c === '"' || c === '\\') return `\\${c}`;
-    return unsafe.test(c) ? `\\u{${c.codePointAt(0).toString(16)}}` : c;
-  });
-  return `"${escaped.join('')}${characters.length > shown ? '…' : ''}"`;
 }

@@ -4,6 +4,8 @@
 //
 // The host calls `configure` once and takes its snapshot afterwards: `settings` is in place in every evaluation.
 
+import { add, logged, quote, verdict } from './sallyport.js';
+
 /** The cases of the contract's `service-type`, and what Kubernetes calls them. */
 const NAMES = {
   'cluster-ip': 'ClusterIP',
@@ -28,7 +30,7 @@ export function configure(given) {
   settings = given;
 }
 
-export const policy = {
+export const policy = logged({
   describe() {
     return {
       name: 'service-type',
@@ -53,16 +55,11 @@ export const policy = {
 
   /** M1: only raw manifests can lack a type; a live API server has set the default before any webhook runs. */
   mutate({ service }) {
-    if (service.spec.type != null) return verdict({});
+    if (service.spec.type != null) return verdict();
     const parent = service.hasSpec ? [] : [add('/spec', {})];
     return verdict({ patch: [...parent, add('/spec/type', NAMES[DEFAULT_TYPE])] });
   },
-};
-
-/** What a verdict does not say is empty. */
-function verdict(some) {
-  return { violations: [], warnings: [], auditAnnotations: [], patch: [], ...some };
-}
+});
 
 function allowedIn(namespace) {
   const [, types] = settings.perNamespace.find(([name]) => name === namespace) ?? [];
@@ -77,11 +74,6 @@ function violation(type, namespace, allowed) {
     message: `${NAMES[type]} is not allowed in namespace ${quote(namespace)}`,
     fix: `use ${allowed.map((type) => NAMES[type]).join(' or ')}`,
   };
-}
-
-/** An operation of a patch. Its value is JSON text. */
-function add(path, value) {
-  return { tag: 'add', val: { path, value: JSON.stringify(value) } };
 }
 
 function emptyLists({ allowedTypes, perNamespace }) {
@@ -101,16 +93,4 @@ function impossibleNames({ perNamespace }) {
   return perNamespace
     .filter(([name]) => !/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name))
     .map(([name]) => ({ path: `perNamespace[${quote(name)}]`, message }));
-}
-
-/** As the Rust SDK's `quote`: whoever writes a Service must not be able to forge a line or to hide a part of one. */
-function quote(text) {
-  const shown = 64;
-  const unsafe = /[^\u{20}-\u{7e}]/u;
-  const characters = [...text];
-  const escaped = characters.slice(0, shown).map((c) => {
-    if (c === '"' || c === '\\') return `\\${c}`;
-    return unsafe.test(c) ? `\\u{${c.codePointAt(0).toString(16)}}` : c;
-  });
-  return `"${escaped.join('')}${characters.length > shown ? '…' : ''}"`;
 }

@@ -1,9 +1,8 @@
 """The policy owner-label (X02, X03) in Python. Its Rust twin is tests/guests/owner-label."""
 
-import json
-
 import wit_world
 from componentize_py_types import Err
+from sallyport import add, get, logged, pointer, quote, verdict
 from wit_world import Settings, exports
 from wit_world.imports import log
 from wit_world.imports.description import (
@@ -15,13 +14,7 @@ from wit_world.imports.description import (
 )
 from wit_world.imports.review import Namespace, Operation, Phase, Resource, Review
 from wit_world.imports.service import Service, ServiceType
-from wit_world.imports.verdict import (
-    PatchOperation_Add,
-    PatchValue,
-    SettingsError,
-    Verdict,
-    Violation,
-)
+from wit_world.imports.verdict import SettingsError, Verdict, Violation
 
 settings: Settings | None = None
 
@@ -50,6 +43,7 @@ class WitWorld(wit_world.WitWorld):
 
 
 class Policy(exports.Policy):
+    @logged
     def describe(self) -> Description:
         label = settings.label if settings else None
         return Description(
@@ -63,6 +57,7 @@ class Policy(exports.Policy):
             compares=[Compared_Label(label), Compared_NamespaceLabel(label)] if label else [],
         )
 
+    @logged
     def validate(self, review: Review) -> Verdict:
         if not concerns(review.service):
             return verdict()
@@ -75,6 +70,7 @@ class Policy(exports.Policy):
             answer.audit_annotations.append(("owner", owner))
         return answer
 
+    @logged
     def mutate(self, review: Review) -> Verdict:
         labels = review.service.metadata.labels
         owner = owner_of(review.namespace)
@@ -85,11 +81,6 @@ class Policy(exports.Policy):
         parent = [] if labels else [add("/metadata/labels", {})]
         return verdict(patch=[*parent, add(f"/metadata/labels/{pointer(settings.label)}", owner)])
 
-
-def verdict(violations=(), patch=()) -> Verdict:
-    return Verdict(
-        violations=list(violations), warnings=[], audit_annotations=[], patch=list(patch)
-    )
 
 
 def concerns(service: Service) -> bool:
@@ -102,9 +93,6 @@ def owner_of(namespace: Namespace) -> str | None:
     labelled = get(namespace.labels, settings.label)
     return get(settings.owners, namespace.name) if labelled is None else labelled
 
-
-def get(pairs: list[tuple[str, str]], key: str) -> str | None:
-    return next((value for found, value in pairs if found == key), None)
 
 
 def judge(review: Review, owner: str | None) -> list[Violation]:
@@ -129,27 +117,3 @@ def judge(review: Review, owner: str | None) -> list[Violation]:
 
 def violation(rule: str, key: str, message: str, fix: str) -> Violation:
     return Violation(rule=rule, key=key, field="metadata.labels", message=message, fix=fix)
-
-
-def add(path: str, value) -> PatchOperation_Add:
-    """An operation of a patch. Its value is JSON text."""
-    return PatchOperation_Add(PatchValue(path, json.dumps(value, ensure_ascii=False)))
-
-
-def pointer(key: str) -> str:
-    """A key as a JSON Pointer writes it (RFC 6901)."""
-    return key.replace("~", "~0").replace("/", "~1")
-
-
-def quote(text: str) -> str:
-    """As the Rust SDK's `quote`: whoever writes a Service must not be able to forge a line or to
-    hide a part of one."""
-    shown = 64
-
-    def escaped(c: str) -> str:
-        if c in '"\\':
-            return "\\" + c
-        return c if " " <= c <= "~" else f"\\u{{{ord(c):x}}}"
-
-    cut = "…" if len(text) > shown else ""
-    return '"' + "".join(map(escaped, text[:shown])) + cut + '"'

@@ -1,21 +1,15 @@
 """The policy service-type (S01, M1) in Python. Its Rust twin is policies/service-type."""
 
-import json
 import re
 
 import wit_world
 from componentize_py_types import Err
+from sallyport import add, logged, quote, verdict
 from wit_world import Settings, exports
 from wit_world.imports.description import About, Description
 from wit_world.imports.review import Operation, Phase, Resource, Review
 from wit_world.imports.service import ServiceType
-from wit_world.imports.verdict import (
-    PatchOperation_Add,
-    PatchValue,
-    SettingsError,
-    Verdict,
-    Violation,
-)
+from wit_world.imports.verdict import SettingsError, Verdict, Violation
 
 # The names that Kubernetes has for the types.
 NAMES = {
@@ -44,6 +38,7 @@ class WitWorld(wit_world.WitWorld):
 
 
 class Policy(exports.Policy):
+    @logged
     def describe(self) -> Description:
         return Description(
             name="service-type",
@@ -56,6 +51,7 @@ class Policy(exports.Policy):
             compares=[],
         )
 
+    @logged
     def validate(self, review: Review) -> Verdict:
         found = review.service.spec.type
         found = ServiceType.CLUSTER_IP if found is None else found
@@ -64,6 +60,7 @@ class Policy(exports.Policy):
             return verdict()
         return verdict(violations=[violation(found, review.namespace.name, allowed)])
 
+    @logged
     def mutate(self, review: Review) -> Verdict:
         """Only raw manifests can lack a type: a live API server has set the default."""
         if review.service.spec.type is not None:
@@ -71,11 +68,6 @@ class Policy(exports.Policy):
         parent = [] if review.service.has_spec else [add("/spec", {})]
         return verdict(patch=[*parent, add("/spec/type", NAMES[ServiceType.CLUSTER_IP])])
 
-
-def verdict(violations=(), patch=()) -> Verdict:
-    return Verdict(
-        violations=list(violations), warnings=[], audit_annotations=[], patch=list(patch)
-    )
 
 
 def allowed_in(namespace: str) -> list[ServiceType]:
@@ -92,10 +84,6 @@ def violation(found: ServiceType, namespace: str, allowed: list[ServiceType]) ->
         fix="use " + " or ".join(NAMES[name] for name in allowed),
     )
 
-
-def add(path: str, value) -> PatchOperation_Add:
-    """An operation of a patch. Its value is JSON text."""
-    return PatchOperation_Add(PatchValue(path, json.dumps(value)))
 
 
 def empty_lists(given: Settings) -> list[SettingsError]:
@@ -116,17 +104,3 @@ def impossible_names(given: Settings) -> list[SettingsError]:
         for name, _ in given.per_namespace
         if not NAMESPACE.match(name)
     ]
-
-
-def quote(text: str) -> str:
-    """As the Rust SDK's `quote`: whoever writes a Service must not be able to forge a line or to
-    hide a part of one."""
-    shown = 64
-
-    def escaped(c: str) -> str:
-        if c in '"\\':
-            return "\\" + c
-        return c if " " <= c <= "~" else f"\\u{{{ord(c):x}}}"
-
-    cut = "…" if len(text) > shown else ""
-    return '"' + "".join(map(escaped, text[:shown])) + cut + '"'

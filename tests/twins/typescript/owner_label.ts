@@ -1,10 +1,10 @@
 // The policy owner-label (X02, X03) in TypeScript. Its Rust twin is tests/guests/owner-label.
 
 import { log } from 'sallyport:policy/log@0.2.0';
-import type { Policy } from 'sallyport:policy/policy@0.2.0';
 import type { Namespace, Review } from 'sallyport:policy/review@0.2.0';
 import type { Pair, Service, ServiceType } from 'sallyport:policy/service@0.2.0';
-import type { PatchOperation, SettingsError, Verdict, Violation } from 'sallyport:policy/verdict@0.2.0';
+import type { SettingsError, Violation } from 'sallyport:policy/verdict@0.2.0';
+import { add, get, logged, pointer, quote, verdict } from './sallyport.js';
 
 interface Settings {
   label: string;
@@ -40,7 +40,7 @@ export function configure(given: Settings): void {
   settings = given;
 }
 
-export const policy: Policy = {
+export const policy = logged({
   describe() {
     const label = settings?.label;
     return {
@@ -62,7 +62,7 @@ export const policy: Policy = {
   },
 
   validate(review) {
-    if (!concerns(review.service)) return verdict({});
+    if (!concerns(review.service)) return verdict();
     const owner = ownerOf(review.namespace);
     const { name, known } = review.namespace;
     return verdict({
@@ -77,19 +77,14 @@ export const policy: Policy = {
     const { labels } = service.metadata;
     const { label } = configured();
     if (!concerns(service) || owner === undefined || get(labels, label) !== undefined) {
-      return verdict({});
+      return verdict();
     }
     log('debug', `adds the owner ${quote(owner)}`);
     const parent = labels.length === 0 ? [add('/metadata/labels', {})] : [];
     const path = `/metadata/labels/${pointer(label)}`;
     return verdict({ patch: [...parent, add(path, owner)] });
   },
-};
-
-/** What a verdict does not say is empty. */
-function verdict(some: Partial<Verdict>): Verdict {
-  return { violations: [], warnings: [], auditAnnotations: [], patch: [], ...some };
-}
+});
 
 /** The host configures a policy before it asks. */
 function configured(): Settings {
@@ -105,10 +100,6 @@ function concerns(service: Service): boolean {
 function ownerOf({ name, labels }: Namespace): string | undefined {
   const { label, owners } = configured();
   return get(labels, label) ?? get(owners, name);
-}
-
-function get(pairs: Pair[], key: string): string | undefined {
-  return pairs.find(([found]) => found === key)?.[1];
 }
 
 function judge({ service, namespace }: Review, owner: string | undefined): Violation[] {
@@ -134,26 +125,4 @@ function judge({ service, namespace }: Review, owner: string | undefined): Viola
     return violation('X03', key, message, 'shorten it');
   }
   return [];
-}
-
-/** An operation of a patch. Its value is JSON text. */
-function add(path: string, value: unknown): PatchOperation {
-  return { tag: 'add', val: { path, value: JSON.stringify(value) } };
-}
-
-/** A key as a JSON Pointer writes it (RFC 6901). */
-function pointer(key: string): string {
-  return key.replaceAll('~', '~0').replaceAll('/', '~1');
-}
-
-/** As the Rust SDK's `quote`: whoever writes a Service must not be able to forge a line or to hide a part of one. */
-function quote(text: string): string {
-  const shown = 64;
-  const unsafe = /[^\u{20}-\u{7e}]/u;
-  const characters = [...text];
-  const escaped = characters.slice(0, shown).map((c) => {
-    if (c === '"' || c === '\\') return `\\${c}`;
-    return unsafe.test(c) ? `\\u{${c.codePointAt(0)!.toString(16)}}` : c;
-  });
-  return `"${escaped.join('')}${characters.length > shown ? '…' : ''}"`;
 }

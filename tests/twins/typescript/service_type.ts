@@ -4,9 +4,9 @@
 //
 // The host calls `configure` once and takes its snapshot afterwards: `settings` is in place in every evaluation.
 
-import type { Policy } from 'sallyport:policy/policy@0.2.0';
 import type { ServiceType } from 'sallyport:policy/service@0.2.0';
-import type { PatchOperation, SettingsError, Verdict, Violation } from 'sallyport:policy/verdict@0.2.0';
+import type { SettingsError, Violation } from 'sallyport:policy/verdict@0.2.0';
+import { add, logged, quote, verdict } from './sallyport.js';
 
 interface Settings {
   allowedTypes: ServiceType[];
@@ -37,7 +37,7 @@ export function configure(given: Settings): void {
   settings = given;
 }
 
-export const policy: Policy = {
+export const policy = logged({
   describe() {
     return {
       name: 'service-type',
@@ -62,16 +62,11 @@ export const policy: Policy = {
 
   /** M1: only raw manifests can lack a type; a live API server has set the default before any webhook runs. */
   mutate({ service }) {
-    if (service.spec.type != null) return verdict({});
+    if (service.spec.type != null) return verdict();
     const parent = service.hasSpec ? [] : [add('/spec', {})];
     return verdict({ patch: [...parent, add('/spec/type', NAMES[DEFAULT_TYPE])] });
   },
-};
-
-/** What a verdict does not say is empty. */
-function verdict(some: Partial<Verdict>): Verdict {
-  return { violations: [], warnings: [], auditAnnotations: [], patch: [], ...some };
-}
+});
 
 function allowedIn(namespace: string): ServiceType[] {
   const own = settings.perNamespace.find(([name]) => name === namespace);
@@ -86,11 +81,6 @@ function violation(type: ServiceType, namespace: string, allowed: ServiceType[])
     message: `${NAMES[type]} is not allowed in namespace ${quote(namespace)}`,
     fix: `use ${allowed.map((type) => NAMES[type]).join(' or ')}`,
   };
-}
-
-/** An operation of a patch. Its value is JSON text. */
-function add(path: string, value: unknown): PatchOperation {
-  return { tag: 'add', val: { path, value: JSON.stringify(value) } };
 }
 
 function emptyLists({ allowedTypes, perNamespace }: Settings): SettingsError[] {
@@ -110,16 +100,4 @@ function impossibleNames({ perNamespace }: Settings): SettingsError[] {
   return perNamespace
     .filter(([name]) => !/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name))
     .map(([name]) => ({ path: `perNamespace[${quote(name)}]`, message }));
-}
-
-/** As the Rust SDK's `quote`: whoever writes a Service must not be able to forge a line or to hide a part of one. */
-function quote(text: string): string {
-  const shown = 64;
-  const unsafe = /[^\u{20}-\u{7e}]/u;
-  const characters = [...text];
-  const escaped = characters.slice(0, shown).map((c) => {
-    if (c === '"' || c === '\\') return `\\${c}`;
-    return unsafe.test(c) ? `\\u{${c.codePointAt(0)!.toString(16)}}` : c;
-  });
-  return `"${escaped.join('')}${characters.length > shown ? '…' : ''}"`;
 }

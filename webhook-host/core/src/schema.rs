@@ -2,11 +2,12 @@
 //!
 //! A schema is derived from the types that read the file, so that it knows the same keys. It allows
 //! more than they do: what only a component or another file can tell (settings, names, times) is
-//! checked by `sallyport lint` and `sallyport test`. Draft 7, because that is what the YAML language
+//! checked by `sallyport lint` and `sallyport test`. Draft 7, because that is what the YAML
+//! language
 //! server of most editors knows.
 
-use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
 /// Returns the schema of a file whose type is `T`.
@@ -15,6 +16,11 @@ pub(crate) fn of<T: JsonSchema>() -> Value {
     let mut schema = generator.into_root_schema_for::<T>().to_value();
     tidy(&mut schema);
     schema
+}
+
+/// Returns the schema of `spec.settings`: any object, since its type is the component's own.
+pub(crate) fn settings(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
 /// Removes what only an API server reads, and line breaks within a paragraph.

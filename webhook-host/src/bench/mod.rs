@@ -1,7 +1,9 @@
 //! `sallyport bench`: what one policy costs.
 //!
-//! Questions go through [`Admission`], as in a cluster; the time of a figure is that of the policy's
-//! evaluation alone. All figures are measured in several passes, one after the other in each, so that
+//! Questions go through [`Admission`], as in a cluster; the time of a figure is that of the
+//! policy's
+//! evaluation alone. All figures are measured in several passes, one after the other in each, so
+//! that
 //! a disturbance meets a single pass of a figure; a figure is the median of its passes' medians. A
 //! computation that never changes is measured among them, and says how noisy the machine is.
 

@@ -118,8 +118,8 @@ fn policy(args: &BenchArgs) -> Result<(ServicePolicy, PathBuf)> {
     let beside = file.parent().unwrap_or(Path::new(""));
     let Some(module) = manifest.spec.module.file() else {
         bail!(
-            "{}: spec.module names a registry; get the component with `sallyport pull`, and give its \
-             file",
+            "{}: spec.module names a registry; get the component with `sallyport pull`, and give \
+             its file",
             file.display()
         );
     };

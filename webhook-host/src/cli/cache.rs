@@ -54,7 +54,8 @@ impl CacheArgs {
         Ok(Arc::new(Engine::new(&config)?))
     }
 
-    /// The directory for what was pulled from registries: below `--cache-dir`, or beside the default
+    /// The directory for what was pulled from registries: below `--cache-dir`, or beside the
+    /// default
     /// one.
     pub(super) fn registry_directory(&self) -> Option<PathBuf> {
         if self.no_cache {

@@ -1,7 +1,7 @@
 //! `sallyport explain`: how a Service is reached, in the words of the comparison of Service types.
 
 use super::inputs::PathArgs;
-use super::output::{TextFormat, error, print, print_json};
+use super::output::{DetailArgs, TextFormat, error, print, print_json};
 use crate::manifests;
 use crate::report::explanation::{self, Explanation};
 use anyhow::bail;
@@ -14,12 +14,16 @@ use std::process::ExitCode;
 /// when to use which.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("quiet", |quiet| quiet.help("Print a line with the type of each Service")))]
+#[command(mut_arg("verbose", |verbose| verbose.help("Print file and line of each Service, too")))]
 pub(super) struct ExplainArgs {
     #[command(flatten)]
     paths: PathArgs,
     /// The namespace of Services that name none.
     #[arg(long, short, default_value = "default")]
     namespace: String,
+    #[command(flatten)]
+    detail: DetailArgs,
     /// Format.
     #[arg(long, short, value_enum, default_value_t = TextFormat::Text)]
     output: TextFormat,
@@ -61,7 +65,10 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         let mut value = located.value();
         defaults::apply(&mut value);
         match service::from_value(&value) {
-            Ok(service) => explanations.push(Explanation::of(&service, &args.namespace)),
+            Ok(service) => {
+                let place = format!("{source}:{}", located.line());
+                explanations.push(Explanation::of(&service, &args.namespace, place));
+            }
             Err(malformed) => {
                 problems.push(format!(
                     "{source}:{}: {malformed}",
@@ -71,7 +78,10 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         }
     }
     match args.output {
-        TextFormat::Text => print(&explanation::text(&explanations))?,
+        TextFormat::Text => {
+            let detail = args.detail.view().detail;
+            print(&explanation::text(&explanations, detail))?;
+        }
         TextFormat::Json => print_json(&explanations)?,
     }
     problems.iter().for_each(error);

@@ -3,9 +3,9 @@
 mod live;
 
 use super::cache::CacheArgs;
-use super::output::TextFormat;
 use super::output::print;
 use super::output::print_json;
+use super::output::{DetailArgs, TextFormat};
 use super::registry::RegistryArgs;
 use crate::evaluator;
 use crate::report;
@@ -21,6 +21,9 @@ use std::process::ExitCode;
 /// reload.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("quiet", |quiet| quiet.help("Print name and version alone; with --live, what is \
+    broken")))]
+#[command(mut_arg("verbose", |verbose| verbose.help("Print long defaults whole")))]
 pub(super) struct InspectArgs {
     /// The component: a file, or an artefact of a registry (oci://registry/repository:tag).
     #[arg(
@@ -31,6 +34,8 @@ pub(super) struct InspectArgs {
     /// The admin address of a running host, such as 127.0.0.1:8081.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "component")]
     live: Option<String>,
+    #[command(flatten)]
+    detail: DetailArgs,
     /// Format.
     #[arg(long, short, value_enum, default_value_t = TextFormat::Text)]
     output: TextFormat,
@@ -54,15 +59,16 @@ Examples:
 /// When the file can't be read or can't serve as a policy, or the host does not answer.
 pub(super) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     match (&args.live, &args.component) {
-        (Some(url), _) => host(url, args.output),
+        (Some(url), _) => host(args, url),
         (None, Some(place)) => component(args, place),
         (None, None) => bail!("name a component, or a running host with --live"),
     }
 }
 
-fn host(url: &str, output: TextFormat) -> anyhow::Result<ExitCode> {
+fn host(args: &InspectArgs, url: &str) -> anyhow::Result<ExitCode> {
     let status = live::status(url)?;
-    match output {
+    match args.output {
+        TextFormat::Text if args.detail.is_quiet() => print(&report::live::broken(&status))?,
         TextFormat::Text => print(&report::live::text(&status))?,
         TextFormat::Json => print_json(&status)?,
     }
@@ -79,7 +85,13 @@ fn component(args: &InspectArgs, place: &Path) -> anyhow::Result<ExitCode> {
     let inspection = evaluator::inspect(&*args.cache.engine()?, &bytes)
         .with_context(|| format!("{path}: can't serve as a policy"))?;
     match args.output {
-        TextFormat::Text => print(&sallyport_core::report::inspection::text(&inspection))?,
+        TextFormat::Text => {
+            let detail = args.detail.view().detail;
+            print(&sallyport_core::report::inspection::text(
+                &inspection,
+                detail,
+            ))?;
+        }
         TextFormat::Json => print_json(&inspection)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -12,6 +12,7 @@ mod completions;
 mod crd;
 mod doctor;
 mod explain;
+mod given;
 mod inputs;
 mod inspect;
 mod kube;

@@ -137,20 +137,36 @@ impl Progress {
 
     /// Shows that so many of all are done.
     pub(super) fn show(&mut self, done: usize, all: usize, noun: &str) {
+        self.line(format_args!("{done} of {all} {noun}"));
+    }
+
+    /// Shows that so many are done, where nobody knows how many there are.
+    pub(super) fn show_count(&mut self, done: u64, noun: &str) {
+        self.line(format_args!("{done} {noun}"));
+    }
+
+    fn line(&mut self, line: impl Display) {
         let now = Instant::now();
         if let Some(stream) = self.stream.as_mut().filter(|_| now >= self.next) {
-            let _ = write!(stream, "\r\x1b[K{done} of {all} {noun}");
+            let _ = write!(stream, "\r\x1b[K{line}");
             let _ = stream.flush();
             self.next = now + Self::INTERVAL;
             self.is_shown = true;
+        }
+    }
+
+    /// Makes room for a line of output.
+    pub(super) fn clear(&mut self) {
+        if let Some(stream) = self.stream.as_mut().filter(|_| self.is_shown) {
+            let _ = write!(stream, "\r\x1b[K");
+            let _ = stream.flush();
+            self.is_shown = false;
         }
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(stream) = self.stream.as_mut().filter(|_| self.is_shown) {
-            let _ = write!(stream, "\r\x1b[K");
-        }
+        self.clear();
     }
 }

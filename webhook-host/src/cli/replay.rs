@@ -2,7 +2,7 @@
 
 use super::cache::CacheArgs;
 use super::inputs::PolicyArgs;
-use super::output::{TextFormat, print};
+use super::output::{DetailArgs, Progress, TextFormat, print};
 use super::registry::RegistryArgs;
 use crate::record::Record;
 use crate::replay::{Difference, Lines, Replayer};
@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use sallyport_core::manifest::Exemptions;
 use sallyport_core::policy::Policy;
-use sallyport_core::report::{counted, counted_as};
+use sallyport_core::report::{Detail, counted, counted_as};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -25,6 +25,10 @@ use std::sync::Arc;
 #[command(after_help = EXAMPLES)]
 #[command(mut_arg("policies", |policies| policies.required(true).help("Directory of the \
     ServicePolicy manifests to try")))]
+#[command(mut_arg("quiet", |quiet| quiet.help("Print the differences alone, without examples and \
+    totals")))]
+#[command(mut_arg("verbose", |verbose| verbose.help("Print each review that stays the same, \
+    too")))]
 #[command(mut_arg("config", |config| config.help("HostConfig of the host that recorded, for its \
     exemptions. What policies may know comes from the record")))]
 pub(super) struct ReplayArgs {
@@ -43,6 +47,8 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "N", default_value_t = 3,
         value_parser = clap::value_parser!(u16).range(..=1000))]
     examples: u16,
+    #[command(flatten)]
+    detail: DetailArgs,
     /// Format of the report.
     #[arg(long, short, value_enum, default_value_t = TextFormat::Text)]
     output: TextFormat,
@@ -95,15 +101,18 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let replay = Replay {
         next: replayer(next)?,
         against: against.map(replayer).transpose()?,
+        shows_same: args.shows_same(),
     };
+    let mut progress = Progress::new();
     let mut report = ReplayReport::new(args.examples.into());
     for log in &args.logs {
         let name = log.display().to_string();
         let reader = open(log).with_context(|| format!("can't read {name}"))?;
         replay
-            .read(&name, reader, &mut report)
+            .read(&name, reader, &mut report, &mut progress)
             .with_context(|| format!("can't read {name}"))?;
     }
+    drop(progress);
     if report.is_empty() {
         bail!(
             "no recorded review in {}{}",
@@ -111,7 +120,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
             first(report.unread())
         );
     }
-    print(&render(args.output, &report))?;
+    print(&render(args, &report))?;
     Ok(ExitCode::from(report.exit_code()))
 }
 
@@ -145,9 +154,9 @@ fn replayer(policies: Vec<Arc<Policy>>, exemptions: &Exemptions) -> Result<Repla
     Ok(Replayer::new(policies, exemptions.clone()))
 }
 
-fn render(output: TextFormat, report: &ReplayReport) -> String {
-    match output {
-        TextFormat::Text => report::replay::text(report),
+fn render(args: &ReplayArgs, report: &ReplayReport) -> String {
+    match args.output {
+        TextFormat::Text => report::replay::text(report, args.detail.view().detail),
         TextFormat::Json => report::replay::json(report),
     }
 }
@@ -157,6 +166,14 @@ struct Replay {
     next: Replayer,
     /// `None`: what was answered then.
     against: Option<Replayer>,
+    shows_same: bool,
+}
+
+impl ReplayArgs {
+    fn shows_same(&self) -> bool {
+        let is_text = matches!(self.output, TextFormat::Text);
+        is_text && self.detail.view().detail == Detail::Verbose
+    }
 }
 
 impl Replay {
@@ -165,7 +182,8 @@ impl Replay {
         name: &str,
         reader: impl BufRead,
         report: &mut ReplayReport,
-    ) -> std::io::Result<()> {
+        progress: &mut Progress,
+    ) -> Result<()> {
         for line in Lines::new(reader) {
             let line = line?;
             let place = format!("{name}:{}", line.number);
@@ -175,13 +193,16 @@ impl Replay {
             });
             match compared {
                 Ok((record, differences)) => {
-                    report.add(
-                        Replayed {
-                            time: record.time,
-                            review: &record.review,
-                        },
-                        differences,
-                    );
+                    let replayed = Replayed {
+                        time: record.time,
+                        review: &record.review,
+                    };
+                    if self.shows_same && differences.is_empty() {
+                        progress.clear();
+                        print(&report::replay::same(replayed))?;
+                    }
+                    report.add(replayed, differences);
+                    progress.show_count(report.reviews(), "reviews");
                 }
                 Err(problem) => report.pass_over(&place, &problem),
             }

@@ -45,6 +45,9 @@ use tokio::task::JoinHandle;
     policies serve")))]
 #[command(mut_arg("config", |config| config.help("HostConfig manifest: what policies may know \
     about the cluster, and what is exempt [default: only that it is not a cloud]")))]
+#[command(mut_arg("registry_credentials", |file| file.help("Credentials for registries: a mounted \
+    image pull secret (.dockerconfigjson). Credential helpers that it names are not run [default: \
+    none]")))]
 #[command(group(ArgGroup::new("source").required(true).multiple(true).args(["policies",
     "policies_from_cluster"])))]
 pub(super) struct Serve {

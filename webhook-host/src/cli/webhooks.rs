@@ -2,6 +2,7 @@
 //! judge without it.
 
 use super::cache::CacheArgs;
+use super::given::GivenFlags;
 use super::inputs::PolicyArgs;
 use super::output::{ObjectFormat, note, print};
 use super::registry::RegistryArgs;
@@ -12,7 +13,7 @@ use crate::webhooks::backstop;
 use crate::webhooks::registration::{
     self, BaseUrl, CaBundle, Endpoint, OnFailure, Options, Registration,
 };
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 use sallyport_core::manifest::is_label;
 use sallyport_core::policy::Policy;
@@ -30,6 +31,8 @@ use std::sync::Arc;
     --policies-from-cluster]")))]
 #[command(mut_arg("config", |config| config.help("HostConfig manifest, for its exemptions")))]
 pub(super) struct WebhooksArgs {
+    #[command(flatten)]
+    given: GivenFlags,
     #[command(flatten)]
     policies: PolicyArgs,
     /// For a host that serves ServicePolicies of the cluster, too: asks about all that any policy
@@ -139,6 +142,7 @@ const ADMISSION_POLICIES: u32 = 30;
 /// When policies, configuration or the authority's certificate can't be read.
 pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
     if args.removal.is_wanted() {
+        args.ensure_unused()?;
         return args.removal.run(&args.target.webhook_configuration);
     }
     args.removal.ensure_unused()?;
@@ -193,7 +197,38 @@ fn backstop_documents(registration: &Registration<'_>) -> Vec<report::Document> 
     documents
 }
 
+/// Flags that say what is printed, and mean nothing to a removal. clap names those that conflict
+/// whatever their source; these may come from the environment.
+const PRINTING: [&str; 14] = [
+    "policies",
+    "modules",
+    "config",
+    "namespace",
+    "service",
+    "service_port",
+    "webhook_url",
+    "ca_bundle",
+    "failure_policy",
+    "include_kube_system",
+    "kubernetes",
+    "cache_dir",
+    "cache_size",
+    "no_cache",
+];
+
 impl WebhooksArgs {
+    /// Checks that no flag is given that a removal does not heed.
+    fn ensure_unused(&self) -> Result<()> {
+        let given = self.given.among(&PRINTING);
+        ensure!(
+            given.is_empty(),
+            "--delete and --resume go by --webhook-configuration and --installation alone, \
+             whatever the policies are; remove {}",
+            given.join(", ")
+        );
+        Ok(())
+    }
+
     /// The policies and their candidates. Those of a cluster are none that are known here.
     fn load(&self) -> Result<[Vec<Arc<Policy>>; 2]> {
         if self.policies_from_cluster && !self.policies.are_given() {

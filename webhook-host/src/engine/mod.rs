@@ -43,7 +43,8 @@ pub struct EngineConfig {
     pub memory: Bytes,
     /// The cache of compiled code. `None`: everything is compiled at every start.
     pub cache: Option<Cache>,
-    /// The bytes of a memory that stay mapped between two evaluations in one slot, so that resetting
+    /// The bytes of a memory that stay mapped between two evaluations in one slot, so that
+    /// resetting
     /// them is a copy and not a page fault.
     pub resident: usize,
     /// The largest component that is snapshotted. Every instance of a larger one is configured

@@ -60,7 +60,8 @@ pub fn load(
     })
 }
 
-/// Loads a policy as [`load`] does, but asks one instance again and again, which no host does. It is
+/// Loads a policy as [`load`] does, but asks one instance again and again, which no host does. It
+/// is
 /// the baseline for the cost of a fresh instance.
 ///
 /// # Errors
@@ -366,8 +367,19 @@ impl Instances {
 const LARGE_ENTRIES: usize = 500;
 const LARGE_ANNOTATIONS: usize = 64 << 10;
 
+/// The bytes of an object's JSON beyond which the same holds for a policy that gets it.
+const LARGE_OBJECT: usize = 64 << 10;
+
 /// Returns true if a Service of the review is so large that an evaluation may take long.
 fn is_large(review: &Review) -> bool {
+    let raw = [&review.object, &review.old_object];
+    if raw
+        .into_iter()
+        .flatten()
+        .any(|object| object.len() > LARGE_OBJECT)
+    {
+        return true;
+    }
     [Some(&review.service), review.old_service.as_ref()]
         .into_iter()
         .flatten()
@@ -384,6 +396,9 @@ fn is_large(review: &Review) -> bool {
                     + spec.ports.len()
                     + spec.external_ips.len()
                     + spec.load_balancer_source_ranges.len()
+                    + metadata.finalizers.len()
+                    + metadata.owner_references.len()
+                    + status.conditions.len()
                     + status
                         .load_balancer_ingress
                         .iter()

@@ -13,6 +13,8 @@ const MAX_FILE: u64 = 16 << 20;
 /// One file with its parsed documents.
 pub(super) struct File {
     pub(super) path: PathBuf,
+    /// True if the user named the file, and false if it was found in a directory.
+    pub(super) is_named: bool,
     pub(super) documents: Vec<Located>,
 }
 
@@ -30,13 +32,13 @@ impl File {
 /// Reads every file under the paths once. Also returns findings about unreadable files.
 pub(super) fn find(paths: &[PathBuf]) -> (Vec<File>, Vec<Subject>) {
     let (mut files, mut unread, mut seen) = (vec![], vec![], BTreeSet::new());
-    for path in paths {
-        visit(path, &mut |path| {
+    for named in paths {
+        visit(named, &mut |path| {
             // Paths may overlap, such as those that git passes to a hook.
             if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned())) {
                 return;
             }
-            match read(path) {
+            match read(path, path == named) {
                 Ok(file) => files.push(file),
                 Err(problem) => unread.push(*problem),
             }
@@ -69,7 +71,7 @@ fn visit(path: &Path, see: &mut impl FnMut(&Path)) {
     }
 }
 
-fn read(path: &Path) -> Result<File, Box<Subject>> {
+fn read(path: &Path, is_named: bool) -> Result<File, Box<Subject>> {
     let source = path.display().to_string();
     let text = fs::metadata(path).and_then(|data| match data.len() {
         size if size > MAX_FILE => Err(io::Error::other(format!(
@@ -93,6 +95,7 @@ fn read(path: &Path) -> Result<File, Box<Subject>> {
     })?;
     Ok(File {
         path: path.to_owned(),
+        is_named,
         documents,
     })
 }

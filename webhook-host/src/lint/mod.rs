@@ -84,6 +84,11 @@ impl Linter {
                     let findings = vec![error(document, "kind", problem)];
                     self.add(file, document, &kind, findings);
                 }
+                "" if file.is_named => {
+                    let problem = "required, but missing; write one, or leave the file out";
+                    let findings = vec![error(document, "kind", problem.to_owned())];
+                    self.add(file, document, "object", findings);
+                }
                 _ => self.report.ignored += 1,
             }
         }

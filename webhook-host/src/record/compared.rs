@@ -224,7 +224,8 @@ pub(crate) struct Subjects {
 }
 
 impl Subjects {
-    /// Returns everybody whom the exemptions of the host and of its policies name, as the API server
+    /// Returns everybody whom the exemptions of the host and of its policies name, as the API
+    /// server
     /// writes them.
     pub(crate) fn of<'a>(
         exemptions: &Exemptions,

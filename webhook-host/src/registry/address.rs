@@ -54,11 +54,7 @@ impl Origin {
 
     /// Returns whether the name is one of this machine.
     pub(super) fn is_loopback(&self) -> bool {
-        self.host == "localhost"
-            || self
-                .host
-                .parse::<IpAddr>()
-                .is_ok_and(|address| is_loopback(address))
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(is_loopback)
     }
 
     /// The value of the header `Host`.

@@ -85,7 +85,8 @@ impl Reason {
         )
     }
 
-    /// Returns whether somebody else, or this machine at another time, may get the same artefact.
+    /// Returns whether the artefact may be there all the same, for somebody else or at another
+    /// time.
     pub(crate) fn is_about_access(self) -> bool {
         self.is_transient() || self == Self::Unauthorized
     }

@@ -231,7 +231,7 @@ impl Session {
         });
         pulled.inspect_err(|error| {
             self.registry.count_failure(error.reason);
-            if error.reason.is_transient() {
+            if error.reason.is_about_access() {
                 let mut unreached = self
                     .unreached
                     .lock()
@@ -249,7 +249,8 @@ impl Session {
         }
     }
 
-    /// Returns the artefacts that were not pulled for a reason that may go away by itself.
+    /// Returns the artefacts that were not pulled for a reason that may go away without a change of
+    /// the policies: a registry that is away, or a pull secret that has to be renewed.
     pub(crate) fn unreached(&self) -> Vec<String> {
         self.unreached
             .lock()

@@ -4,6 +4,7 @@
 use super::reach::Reach;
 use sallyport_core::contract::service::{Port, Service, ServiceType, Spec, TargetPort};
 use sallyport_core::printable::printable;
+use sallyport_core::report::Detail;
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -11,6 +12,8 @@ use std::fmt::Write as _;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
+    /// Its file and line.
+    pub source: String,
     /// `namespace/name`.
     pub service: String,
     /// The type, and a qualifier such as headless.
@@ -33,7 +36,7 @@ pub struct Explanation {
 
 impl Explanation {
     /// Explains a Service that has the API server's defaults filled in.
-    pub fn of(service: &Service, namespace: &str) -> Self {
+    pub fn of(service: &Service, namespace: &str, source: String) -> Self {
         let meta = &service.metadata;
         let namespace = if meta.namespace.is_empty() {
             namespace
@@ -52,6 +55,7 @@ impl Explanation {
             dns: format!("{name}.{namespace}.svc"),
         };
         Self {
+            source,
             service: format!("{namespace}/{name}"),
             r#type: row.kind(),
             access_scope: row.access_scope(),
@@ -297,24 +301,31 @@ impl Row<'_> {
     }
 }
 
-/// Prints a block of lines for each Service.
-pub fn text(explanations: &[Explanation]) -> String {
+/// Prints a block of lines for each Service, with its place in detail; or a line with its type.
+pub fn text(explanations: &[Explanation], detail: Detail) -> String {
+    let between = if detail == Detail::Quiet { "" } else { "\n" };
     explanations
         .iter()
-        .map(block)
+        .map(|explanation| block(explanation, detail))
         .collect::<Vec<_>>()
-        .join("\n")
+        .join(between)
 }
 
-fn block(explanation: &Explanation) -> String {
+fn block(explanation: &Explanation, detail: Detail) -> String {
     let mut text = format!(
         "{}: {}\n",
         printable(&explanation.service),
         printable(&explanation.r#type)
     );
+    if detail == Detail::Quiet {
+        return text;
+    }
     let mut row = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<15} {}", printable(value));
     };
+    if detail == Detail::Verbose {
+        row("file", &explanation.source);
+    }
     row("access scope", &explanation.access_scope);
     for (index, port) in explanation.ports.iter().enumerate() {
         row(if index == 0 { "ports" } else { "" }, port);

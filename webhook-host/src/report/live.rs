@@ -3,6 +3,22 @@
 use crate::status::{LastReload, Status};
 use sallyport_core::printable::printable;
 
+/// Prints a line for each policy that is broken, and for a reload that failed.
+pub fn broken(status: &Status) -> String {
+    let reload = status.last_reload.as_ref();
+    let reload = reload
+        .and_then(|reload| reload.error.as_ref())
+        .map(|error| format!("last reload: {error}"));
+    let policies = status.policies.iter().filter_map(|policy| {
+        let error = policy.error.as_ref()?;
+        Some(format!("policy {}: {error}", policy.name))
+    });
+    let lines = reload.into_iter().chain(policies);
+    lines
+        .map(|line| format!("{}\n", printable(&line)))
+        .collect()
+}
+
 /// Prints the host, its last reload, and a block for each policy.
 pub fn text(status: &Status) -> String {
     let mut text = String::new();

@@ -4,6 +4,7 @@
 use crate::replay::{Change, Difference};
 use crate::timestamp;
 use sallyport_core::printable::printable;
+use sallyport_core::report::Detail;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,6 +131,11 @@ impl ReplayReport {
         }
     }
 
+    /// Returns the number of reviews.
+    pub fn reviews(&self) -> u64 {
+        self.reviews
+    }
+
     /// Returns true when there was nothing to replay.
     pub fn is_empty(&self) -> bool {
         self.reviews == 0
@@ -151,8 +157,16 @@ impl ReplayReport {
     }
 }
 
-/// Prints a table of differences, examples below each row, and totals at the end.
-pub fn text(report: &ReplayReport) -> String {
+/// Prints a review that stays the same.
+pub fn same(replayed: Replayed<'_>) -> String {
+    let (service, uid) = (replayed.service(), replayed.text("uid"));
+    format!("same  {} {}\n", printable(&service), printable(uid))
+}
+
+/// Prints a table of differences, examples below each row, and totals at the end; or the table
+/// alone.
+pub fn text(report: &ReplayReport, detail: Detail) -> String {
+    let is_quiet = detail == Detail::Quiet;
     let mut text = String::new();
     let width = |pick: fn(&(Change, String, String)) -> &str, least: usize| {
         report
@@ -181,7 +195,7 @@ pub fn text(report: &ReplayReport) -> String {
             service,
             uid,
             message,
-        } in &group.examples
+        } in group.examples.iter().filter(|_| !is_quiet)
         {
             let _ = writeln!(
                 text,
@@ -191,6 +205,9 @@ pub fn text(report: &ReplayReport) -> String {
                 printable(message)
             );
         }
+    }
+    if is_quiet {
+        return text;
     }
     for place in &report.places {
         let _ = writeln!(text, "not read: {}", printable(place));

@@ -226,15 +226,31 @@ mod tests {
     }
 
     fn checked(key: &SigningKey, bundle: &Value) -> Result<(), Refusal> {
-        let keys = [key.public()];
+        by(key.public(), bundle.to_string())
+    }
+
+    /// Verifies a bundle about [`MANIFEST`].
+    fn by(key: PublicKey, bundle: String) -> Result<(), Refusal> {
+        let keys = [key];
         let repository = "ghcr.io/acme/p".parse().expect("a repository");
         let signed = Signed {
             repository: &repository,
             digest: &Digest::of(MANIFEST),
             manifest: MANIFEST,
         };
-        let bundle = Material::Bundle(bundle.to_string());
-        bundle.verify(signed, &keys).map(drop)
+        Material::Bundle(bundle).verify(signed, &keys).map(drop)
+    }
+
+    #[test]
+    fn a_bundle_by_sigstores_own_library_counts() {
+        let key: PublicKey = include_str!("testdata/sigstore-js.pub")
+            .parse()
+            .expect("a key");
+        let bundle = include_str!("testdata/sigstore-js.json");
+        assert_eq!(by(key.clone(), bundle.to_owned()), Ok(()));
+        let forged = bundle.replace("\"MEUCIQC0", "\"MEUCIQC1");
+        assert_ne!(forged, bundle);
+        assert_eq!(by(key, forged), Err(Refusal::OtherKey));
     }
 
     #[test]

@@ -120,7 +120,8 @@ mod tests {
             "docker.io/acme/p",
             "index.docker.io/acme/p",
             "index.docker.io/acme/p:1.0",
-            "docker.io/acme/p@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "docker.io/acme/p@\
+             sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         ] {
             assert_eq!(names(name, &hub), Ok(()), "{name}");
         }

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 /// Most lists take less than a second.
 const LIST_WAIT: Duration = Duration::from_secs(10);
 
-/// Returns the time after which a registry that kept back a component is asked again: from a second,
+/// Returns the time after which a registry that kept back a component is asked again: from a
+/// second,
 /// doubled with each attempt, to a minute.
 pub(crate) fn retry_pause(attempt: u32) -> Duration {
     Duration::from_secs(1 << attempt.min(6)).min(Duration::from_mins(1))

@@ -41,8 +41,8 @@ pub(crate) struct Set {
     pub(crate) broken_files: Vec<String>,
     /// The ServicePolicies of the cluster, loaded.
     pub(crate) custom: Custom,
-    /// Components that a registry did not give, for a reason that may go away by itself: another
-    /// read is worth while, though nothing changed.
+    /// Components that a registry did not give, for a reason that may go away without a change of
+    /// the policies: another read is worth while.
     pub(crate) unreached: Vec<String>,
 }
 

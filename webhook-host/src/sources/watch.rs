@@ -3,8 +3,10 @@
 //! once.
 //!
 //! Polling is preferred to the kernel's notifications
-//! (docs/decisions/0004-polling-instead-of-inotify.md): it works the same for plain directories, for
-//! the links of a mounted ConfigMap or Secret and for network file systems, costs a few system calls,
+//! (docs/decisions/0004-polling-instead-of-inotify.md): it works the same for plain directories,
+//! for
+//! the links of a mounted ConfigMap or Secret and for network file systems, costs a few system
+//! calls,
 //! and has no queue that can overflow. Used by `reload` for policies, and by `cli` for certificates
 //! and `test --watch`.
 

@@ -32,7 +32,8 @@ pub struct Status {
     pub generation: u64,
     /// The time when this set began to serve (RFC 3339).
     pub since: String,
-    /// `sha256:…` of the set: replicas that serve the same policies, exemptions and statements about
+    /// `sha256:…` of the set: replicas that serve the same policies, exemptions and statements
+    /// about
     /// the cluster have the same.
     #[serde(default)]
     pub digest: String,

@@ -20,6 +20,7 @@ use sallyport_core::inventory::NAME_LABEL;
 use sallyport_core::manifest::{BreakGlass, Exemptions, Mode, ServicePolicy, Updates};
 use sallyport_core::policy::Policy;
 use sallyport_core::policy::backstop::{self as rules, MAY_KEEP, SETTINGS};
+use sallyport_core::printable::sentence;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -53,7 +54,7 @@ pub fn policies(registration: &Registration<'_>) -> Vec<Backstop> {
 pub fn gaps(registration: &Registration<'_>) -> Vec<String> {
     let gap = |policy: &Arc<Policy>| {
         let why = CelRules::of(policy, registration.exemptions).err()?;
-        Some(format!("{}: {why}", policy.name()))
+        Some(sentence(policy.name(), &why, ""))
     };
     registration.policies.iter().filter_map(gap).collect()
 }

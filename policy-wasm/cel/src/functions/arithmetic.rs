@@ -2,9 +2,9 @@
 
 use crate::budget::Budget;
 use crate::error::EvalError;
+use crate::shared::Shared;
 use crate::value::{List, Value};
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 fn int(result: Option<i64>) -> Result<Value<'static>, EvalError> {
@@ -60,7 +60,7 @@ fn add_lists<'a>(a: &List<'a>, b: &List<'a>, budget: &Budget) -> Result<Value<'a
     let mut sum: Vec<Value<'a>> = Vec::with_capacity(a.len() + b.len());
     sum.extend(a.to_vec());
     sum.extend(b.to_vec());
-    Ok(Value::List(List::Values(Arc::new(sum))))
+    Ok(Value::List(List::Values(Shared::new(sum))))
 }
 
 /// `a - b`.

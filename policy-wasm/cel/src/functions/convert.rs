@@ -68,7 +68,7 @@ fn to_bool<'a>(value: &Value<'a>) -> Option<Result<Value<'a>>> {
 fn to_bytes<'a>(value: &Value<'a>) -> Option<Result<Value<'a>>> {
     Some(Ok(match value {
         Value::Bytes(_) => value.clone(),
-        Value::String(text) => Value::Bytes(text.as_bytes().into()),
+        Value::String(text) => Value::Bytes(text.as_bytes().to_vec().into()),
         _ => return None,
     }))
 }

@@ -2,6 +2,7 @@
 
 use crate::budget::Budget;
 use crate::error::EvalError;
+use crate::order::order;
 use crate::value::{List, Value};
 use alloc::format;
 use alloc::vec::Vec;
@@ -53,7 +54,7 @@ pub(crate) fn index_of(
 ) -> Result<i64, EvalError> {
     let mut found = -1;
     let mut index = 0;
-    list.each(|element| {
+    list.each(&mut |element| {
         if (found < 0 || is_last) && is_equal(&element, wanted, budget)? {
             found = index;
         }
@@ -221,18 +222,19 @@ pub(crate) fn sort_by<'a>(
     if keys.iter().any(|key| key.type_name() != first.type_name()) {
         return Err(EvalError::of("list elements must have the same type"));
     }
-    let mut pairs: Vec<_> = keys.iter().zip(elements(list, budget)?).collect();
     // A sort compares each element about log2(n) times.
-    let comparisons = pairs.len() as u64 * u64::from(usize::BITS - pairs.len().leading_zeros());
+    let comparisons = keys.len() as u64 * u64::from(usize::BITS - keys.len().leading_zeros());
     let length: usize = keys.iter().map(key_bytes).sum();
     budget.spend(2 * comparisons)?;
     budget.spend_bytes(length.saturating_mul(4))?;
-    pairs.sort_by(|(a, _), (b, _)| a.compare(b).unwrap_or(Ordering::Equal));
-    Ok(pairs
+    let elements = elements(list, budget)?;
+    let order = order(keys.len(), &mut |a, b| {
+        keys[a].compare(&keys[b]).unwrap_or(Ordering::Equal)
+    });
+    let sorted = order
         .into_iter()
-        .map(|(_, element)| element)
-        .collect::<Vec<_>>()
-        .into())
+        .filter_map(|index| elements.get(index).cloned());
+    Ok(sorted.collect::<Vec<_>>().into())
 }
 
 fn key_bytes(key: &Value<'_>) -> usize {

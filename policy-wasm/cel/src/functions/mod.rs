@@ -19,11 +19,11 @@ pub(crate) mod url;
 use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::regex::Regex;
+use crate::shared::Shared;
 use crate::signatures::Function;
 use crate::value::{Map, Str, Value};
 use alloc::format;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use format::NamedFormat;
@@ -175,11 +175,9 @@ fn string_function<'a>(
         (F::Split, [Value::String(separator), Value::Int(limit)]) => {
             split(text, separator, *limit, budget)
         }
-        (F::Substring, [Value::Int(start)]) => {
-            strings::substring(text, *start, None).map(|part| owned(part))
-        }
+        (F::Substring, [Value::Int(start)]) => strings::substring(text, *start, None).map(owned),
         (F::Substring, [Value::Int(start), Value::Int(end)]) => {
-            strings::substring(text, *start, Some(*end)).map(|part| owned(part))
+            strings::substring(text, *start, Some(*end)).map(owned)
         }
         (F::Trim, []) => Ok(owned(strings::trim(text))),
         (F::Format, [Value::List(list)]) => printf::format(text, list, budget).map(Value::from),
@@ -315,7 +313,7 @@ fn list_function<'a>(
         }
         _ => return None,
     };
-    let some = |value: Option<Value<'a>>| Ok(Value::Optional(value.map(Arc::new)));
+    let some = |value: Option<Value<'a>>| Ok(Value::Optional(value.map(Shared::new)));
     Some(match (function, rest) {
         (F::Size, []) => Ok(Value::Int(list.len() as i64)),
         (F::IndexOf, [value]) => lists::index_of(list, value, false, budget).map(Value::Int),
@@ -351,7 +349,7 @@ fn list_function<'a>(
 
 fn unwrap<'a>(list: &crate::value::List<'a>, budget: &Budget) -> Result<Value<'a>> {
     let mut values = Vec::new();
-    list.each(|element| {
+    list.each(&mut |element| {
         budget.spend_bytes(size_of::<Value<'_>>())?;
         match element {
             Value::Optional(value) => values.extend(value.map(|value| (*value).clone())),
@@ -482,7 +480,7 @@ fn library_function<'a>(
     }
     Some(match (function, arguments) {
         (F::Url, [Value::String(text)]) => {
-            url::Url::parse(text).map(|url| Value::Url(Arc::new(url)))
+            url::Url::parse(text).map(|url| Value::Url(Shared::new(url)))
         }
         (F::IsUrl, [Value::String(text)]) => Ok(Value::Bool(url::validate(text).is_ok())),
         (F::GetScheme, [Value::Url(url)]) => Ok(owned(url.scheme())),
@@ -492,7 +490,7 @@ fn library_function<'a>(
         (F::GetEscapedPath, [Value::Url(url)]) => Ok(owned(url.escaped_path())),
         (F::GetQuery, [Value::Url(url)]) => Ok(query(url)),
         (F::Quantity, [Value::String(text)]) => {
-            Quantity::parse(text).map(|quantity| Value::Quantity(Arc::new(quantity)))
+            Quantity::parse(text).map(|quantity| Value::Quantity(Shared::new(quantity)))
         }
         (F::IsQuantity, [Value::String(text)]) => Ok(Value::Bool(Quantity::parse(text).is_ok())),
         (_, [Value::Quantity(a), rest @ ..]) => {
@@ -516,13 +514,13 @@ fn library_function<'a>(
         (F::CompareTo, [Value::Semver(a), Value::Semver(b)]) => Ok(Value::Int(a.order(b) as i64)),
         (F::FormatNamed, [Value::String(name)]) => {
             let found = NamedFormat::named(name).map(Value::Format);
-            Ok(Value::Optional(found.map(Arc::new)))
+            Ok(Value::Optional(found.map(Shared::new)))
         }
         (F::Validate, [Value::Format(format), Value::String(text)]) => {
             let problems = format.problems(text);
             Ok(Value::Optional((!problems.is_empty()).then(|| {
                 let problems = problems.into_iter().map(Value::from);
-                Arc::new(problems.collect::<Vec<_>>().into())
+                Shared::new(problems.collect::<Vec<_>>().into())
             })))
         }
         (_, []) => Ok(Value::Format(named_format(function)?)),
@@ -556,7 +554,7 @@ fn version<'a>(text: &str, normalize: bool) -> Result<Value<'a>> {
     } else {
         Version::parse(text)
     };
-    version.map(|version| Value::Semver(Arc::new(version)))
+    version.map(|version| Value::Semver(Shared::new(version)))
 }
 
 fn quantity_function<'a>(
@@ -569,7 +567,7 @@ fn quantity_function<'a>(
     if let Err(error) = budget.spend(4) {
         return Some(Err(error));
     }
-    let quantity = |result: Result<Quantity>| result.map(|sum| Value::Quantity(Arc::new(sum)));
+    let quantity = |result: Result<Quantity>| result.map(|sum| Value::Quantity(Shared::new(sum)));
     Some(match (function, rest) {
         (F::Sign, []) => Ok(Value::Int(a.sign())),
         (F::AsInteger, []) => a
@@ -599,5 +597,5 @@ fn query<'a>(url: &url::Url) -> Value<'a> {
     };
     let entries = url.query().into_iter();
     let entries = entries.map(|(key, values)| (Value::from(key), texts(values)));
-    Value::Map(Map::Entries(Arc::new(entries.collect())))
+    Value::Map(Map::Entries(Shared::new(entries.collect())))
 }

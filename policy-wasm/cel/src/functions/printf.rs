@@ -4,6 +4,7 @@ use super::text::{double, go_quoted, scientific};
 use super::time::duration_text;
 use crate::budget::Budget;
 use crate::error::EvalError;
+use crate::order::sorted;
 use crate::value::{List, Map, Value};
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -344,7 +345,7 @@ fn write_list(list: &List<'_>, out: &mut String, budget: &Budget) -> Result<(), 
     let _deeper = budget.enter()?;
     out.push('[');
     let mut is_first = true;
-    list.each(|element| {
+    list.each(&mut |element| {
         if !core::mem::take(&mut is_first) {
             out.push_str(", ");
         }
@@ -357,16 +358,15 @@ fn write_list(list: &List<'_>, out: &mut String, budget: &Budget) -> Result<(), 
 fn write_map(map: &Map<'_>, out: &mut String, budget: &Budget) -> Result<(), EvalError> {
     let _deeper = budget.enter()?;
     let mut entries = Vec::with_capacity(map.len());
-    map.each(|key, value| {
+    map.each(&mut |key, value| {
         let mut entry = (String::new(), String::new());
         write(&key, true, &mut entry.0, budget)?;
         write(&value, true, &mut entry.1, budget)?;
         entries.push(entry);
         Ok(())
     })?;
-    entries.sort();
     out.push('{');
-    for (index, (key, value)) in entries.iter().enumerate() {
+    for (index, (key, value)) in sorted(&entries).iter().enumerate() {
         if index > 0 {
             out.push_str(", ");
         }
@@ -395,7 +395,7 @@ mod tests {
     use super::*;
 
     fn formatted(text: &str, arguments: Vec<Value<'_>>) -> String {
-        let arguments = List::Values(alloc::sync::Arc::new(arguments));
+        let arguments = List::Values(crate::shared::Shared::new(arguments));
         format(text, &arguments, &Budget::new(10_000)).unwrap_or_else(|error| error.to_string())
     }
 

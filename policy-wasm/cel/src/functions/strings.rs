@@ -137,7 +137,7 @@ pub(crate) fn split<'t>(text: &'t str, separator: &str, limit: i64) -> Vec<&'t s
 pub(crate) fn join(list: &List<'_>, separator: &str, budget: &Budget) -> Result<String, EvalError> {
     let mut out = String::new();
     let mut is_first = true;
-    list.each(|element| {
+    list.each(&mut |element| {
         let Value::String(text) = &element else {
             return Err(EvalError::of(format!(
                 "join: invalid input: {}",

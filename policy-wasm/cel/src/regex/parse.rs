@@ -234,7 +234,7 @@ impl<'p> Parser<'p> {
 
     fn group_name(&mut self, start: &str) -> Result<(), String> {
         let named = self.rest.split_once('>');
-        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         match named {
             Some((name, rest)) if !name.is_empty() && name.chars().all(is_word) => {
                 self.rest = rest;
@@ -476,14 +476,25 @@ fn fold(ranges: &mut Vec<(char, char)>) {
     *ranges = sorted(core::mem::take(ranges));
 }
 
+/// Returns the other cases of a letter: of ASCII, Latin, Greek and Cyrillic, without the tables for
+/// all of Unicode, which would be a twentieth of the component.
 fn other_cases(c: char) -> impl Iterator<Item = char> {
-    let single = |mut cases: &mut dyn Iterator<Item = char>| {
-        let first = cases.next();
-        first.filter(|_| (&mut cases).next().is_none())
+    let code = c as u32;
+    let swapped = match code {
+        0x41..=0x5a | 0xc0..=0xd6 | 0xd8..=0xde | 0x391..=0x3a1 | 0x3a3..=0x3a9 | 0x410..=0x42f => {
+            code + 32
+        }
+        0x61..=0x7a | 0xe0..=0xf6 | 0xf8..=0xfe | 0x3b1..=0x3c1 | 0x3c3..=0x3c9 | 0x430..=0x44f => {
+            code - 32
+        }
+        0x400..=0x40f => code + 80,
+        0x450..=0x45f => code - 80,
+        // Latin Extended-A: pairs that begin with an even or an odd code.
+        0x100..=0x12f | 0x132..=0x137 | 0x14a..=0x177 => code ^ 1,
+        0x139..=0x148 | 0x179..=0x17e => ((code + 1) ^ 1) - 1,
+        _ => code,
     };
-    let lower = single(&mut c.to_lowercase());
-    let upper = single(&mut c.to_uppercase());
-    // Two letters have a third form.
+    // Some letters have a third form.
     let third = match c {
         'k' | 'K' => Some('\u{212a}'),
         's' | 'S' => Some('\u{17f}'),
@@ -491,11 +502,18 @@ fn other_cases(c: char) -> impl Iterator<Item = char> {
         '\u{17f}' => Some('s'),
         _ => None,
     };
-    [lower, upper, third].into_iter().flatten()
+    let fourth = match c {
+        '\u{212a}' => Some('k'),
+        '\u{17f}' => Some('S'),
+        _ => None,
+    };
+    [char::from_u32(swapped), third, fourth]
+        .into_iter()
+        .flatten()
 }
 
-fn sorted(mut ranges: Vec<(char, char)>) -> Vec<(char, char)> {
-    ranges.sort_unstable();
+fn sorted(ranges: Vec<(char, char)>) -> Vec<(char, char)> {
+    let ranges = crate::order::sorted(&ranges);
     let mut joined: Vec<(char, char)> = Vec::with_capacity(ranges.len());
     for (low, high) in ranges {
         match joined.last_mut() {
@@ -535,6 +553,17 @@ fn before(c: char) -> Option<char> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_other_case_is_the_one_of_unicode() {
+        for c in '\0'..='\u{45f}' {
+            for other in other_cases(c).filter(|other| *other != c) {
+                let is_case = c.to_lowercase().eq(other.to_lowercase())
+                    || c.to_uppercase().eq(other.to_uppercase());
+                assert!(is_case, "{c} {other}");
+            }
+        }
+    }
 
     #[test]
     fn negating_twice_changes_nothing() {

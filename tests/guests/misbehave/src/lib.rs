@@ -1,6 +1,7 @@
 //! A policy that misbehaves on demand: the annotation `test/do` of the Service is its command.
 //!
-//! `validate` knows `loop`, `panic`, `hog`, `recurse`, `descend`, `log`, `shout`, `log-and-panic` and
+//! `validate` knows `loop`, `panic`, `hog`, `recurse`, `descend`, `log`, `shout`, `log-and-panic`
+//! and
 //! `deny`, and
 //! `violations`, `warnings` and `patch` for answers that are too large; without the annotation it
 //! behaves. `mutate` knows the same commands, and otherwise adds the label `test/mutated`. Every

@@ -22,7 +22,11 @@ impl Release {
     /// Starts a cluster. Returns `None` and says so past the test harness if Kubernetes is too old
     /// for the chart.
     pub(crate) fn new(name: &str) -> Option<Self> {
-        let cluster = Cluster::new(&format!("chart-{name}"));
+        Self::on(Cluster::new(&format!("chart-{name}")), name)
+    }
+
+    /// Like [`Release::new`], on a cluster that runs.
+    pub(crate) fn on(cluster: Cluster, name: &str) -> Option<Self> {
         if cluster.minor < OLDEST {
             let minor = cluster.minor;
             writeln!(
@@ -70,7 +74,11 @@ impl Release {
         for argument in &mut container.arguments {
             // There is no kube-proxy: the Pod listens where the Service is.
             if argument.starts_with("--listen=") {
-                *argument = format!("--listen={ip}:{}", self.port);
+                *argument = match ip.contains(':') {
+                    // Tests with such addresses run where all of them are local.
+                    true => format!("--listen=[::]:{}", self.port),
+                    false => format!("--listen={ip}:{}", self.port),
+                };
             }
             if argument.starts_with("--admin-listen=") {
                 "--admin-listen=127.0.0.1:0".clone_into(argument);

@@ -4,10 +4,12 @@
 //! A request by one of these people is excused. If others carry the annotation along unchanged, it
 //! excuses only violations that the old object has too. An annotation that is expired, malformed or
 //! too far ahead grants nothing and blocks nothing by itself. Nobody else may set or change it, but
-//! everybody may remove it: that only ends a permission.
+//! everybody may remove it: that only ends a permission. A deletion is excused by the annotation
+//! that the Service has, if one of these people deletes it.
 
 use super::exemption::named;
 use super::request::UserInfo;
+use super::subject::Subject;
 use crate::contract::service::Service;
 use crate::contract::verdict::Violation;
 use crate::excerpt::excerpt;
@@ -47,25 +49,48 @@ impl Glass {
     pub(super) fn of(
         config: Option<&BreakGlass>,
         user: &UserInfo,
+        subject: &Subject<'_>,
+        now: SystemTime,
+    ) -> Self {
+        let (service, old) = (subject.service(), subject.old_service());
+        match config {
+            None => Self::Whole,
+            Some(config) if subject.is_deleted() => Self::of_deletion(config, user, service, now),
+            Some(config) => Self::of_write(config, user, service, old, now),
+        }
+    }
+
+    fn of_deletion(
+        config: &BreakGlass,
+        user: &UserInfo,
+        service: &Service,
+        now: SystemTime,
+    ) -> Self {
+        let key = config.annotation.as_str();
+        match annotation(service, key) {
+            Some(value) if is_granter(config, user) => match parse(config, value, now) {
+                Err(problem) => {
+                    Self::Refused(violation(key, format!("grants nothing: {problem}"), ""))
+                }
+                Ok(grant) => Self::Granted(grant),
+            },
+            _ => Self::Whole,
+        }
+    }
+
+    fn of_write(
+        config: &BreakGlass,
+        user: &UserInfo,
         service: &Service,
         old: Option<&Service>,
         now: SystemTime,
     ) -> Self {
-        let Some(config) = config else {
-            return Self::Whole;
-        };
         let key = config.annotation.as_str();
         let Some(value) = annotation(service, key) else {
             return Self::Whole;
         };
         let is_changed = old.and_then(|old| annotation(old, key)) != Some(value);
-        let is_granter = named(
-            user,
-            &config.users,
-            &config.groups,
-            &config.service_accounts,
-        )
-        .is_some();
+        let is_granter = is_granter(config, user);
         if is_changed && !is_granter {
             return Self::Reserved(reserved(key));
         }
@@ -80,6 +105,16 @@ impl Glass {
     pub(super) fn forbids_patches(&self) -> bool {
         matches!(self, Self::Granted(_) | Self::Carried)
     }
+}
+
+fn is_granter(config: &BreakGlass, user: &UserInfo) -> bool {
+    named(
+        user,
+        &config.users,
+        &config.groups,
+        &config.service_accounts,
+    )
+    .is_some()
 }
 
 fn annotation<'a>(service: &'a Service, key: &str) -> Option<&'a str> {
@@ -166,7 +201,7 @@ mod tests {
         let old = old.map(|old| object(Some(old)));
         // 2026-01-01T00:00:00Z
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
-        Glass::of(Some(&config), &user, &object(new), old.as_ref(), now)
+        Glass::of_write(&config, &user, &object(new), old.as_ref(), now)
     }
 
     fn refused(value: &str) -> String {

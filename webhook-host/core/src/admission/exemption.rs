@@ -16,8 +16,10 @@ use std::collections::HashSet;
 /// The reason why no policy is asked about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exemption {
-    /// Neither CREATE nor UPDATE.
+    /// CONNECT; a DELETE that no policy asks about; or a DELETE in the mutating phase.
     Operation,
+    /// A DELETE by a controller that ends what others deleted: namespaces, owners.
+    Controller,
     /// Not a core/v1 Service, or a sub-resource other than `status`.
     Kind,
     /// `default/kubernetes`, written by the API server itself.
@@ -45,6 +47,7 @@ impl Exemption {
     pub fn name(self) -> &'static str {
         match self {
             Self::Operation => "operation",
+            Self::Controller => "controller",
             Self::Kind => "kind",
             Self::ApiServer => "api-server",
             Self::Terminating => "terminating",
@@ -58,14 +61,41 @@ impl Exemption {
     }
 }
 
-/// Returns the operation and the resource, unless the request is exempt.
+/// The users of the controllers that delete Services because a namespace or an owner was deleted.
+/// (kube-controller-manager uses one user for all of them, or a service account for each.)
+const DELETING_CONTROLLERS: [&str; 3] = [
+    "system:kube-controller-manager",
+    "system:serviceaccount:kube-system:generic-garbage-collector",
+    "system:serviceaccount:kube-system:namespace-controller",
+];
+
+/// Returns the operation of a DELETE, unless it only ends a deletion that began already.
+fn deletion(request: &AdmissionRequest<'_>) -> Result<Reviewed, Exemption> {
+    // An API server always sends the object that it deletes.
+    let old = request.old_object.ok_or(Exemption::Operation)?;
+    let is_in_deletion = Parts::of(old)
+        .and_then(|old| old.metadata.deletion_timestamp)
+        .is_some_and(|time| time.get() != "null");
+    if is_in_deletion {
+        return Err(Exemption::Terminating);
+    }
+    if DELETING_CONTROLLERS.contains(&request.user_info.username.as_str()) {
+        return Err(Exemption::Controller);
+    }
+    Ok(Reviewed::Delete)
+}
+
+/// Returns the operation and the resource, unless the request is exempt. `deletions` says that some
+/// policy asks about DELETE.
 pub(super) fn scope(
     request: &AdmissionRequest<'_>,
     exemptions: &Exemptions,
+    deletions: bool,
 ) -> Result<(Reviewed, Resource), Exemption> {
     let operation = match request.operation {
         Operation::Create => Reviewed::Create,
         Operation::Update => Reviewed::Update,
+        Operation::Delete if deletions => deletion(request)?,
         Operation::Delete | Operation::Connect => return Err(Exemption::Operation),
     };
     // Knative has a kind Service too; lists and other versions never come from an API server.

@@ -26,7 +26,7 @@ pub use request::{AdmissionRequest, GroupVersionKind, Operation, ReviewError, Us
 pub use shadow::Shadowed;
 
 use crate::contract::description::Context;
-use crate::contract::review::{Phase, Resource};
+use crate::contract::review::{Operation as Reviewed, Phase, Resource};
 use crate::contract::verdict::Violation;
 use crate::inventory::{Inventory, Need, View};
 use crate::manifest::{Exemptions, Mode, Updates};
@@ -178,7 +178,7 @@ impl Admission {
         if view.namespace_labels(namespace).is_some() {
             return false;
         }
-        let Ok((operation, resource)) = exemption::scope(request, &self.exemptions) else {
+        let Ok((operation, resource)) = self.scope(function, request) else {
             return false;
         };
         let policies = self.matching(function, &view, namespace, operation, resource);
@@ -206,7 +206,7 @@ impl Admission {
         request: &AdmissionRequest<'_>,
         clock: Clock,
     ) -> Outcome {
-        let (operation, resource) = match exemption::scope(request, &self.exemptions) {
+        let (operation, resource) = match self.scope(function, request) {
             Ok(scope) => scope,
             Err(exemption) => return Outcome::exempt(request, exemption),
         };
@@ -230,6 +230,13 @@ impl Admission {
         let mut subject = match Subject::new(function, request, scope, clock.now, view, raw_objects)
         {
             Ok(subject) => subject,
+            // A deletion must work, whatever is wrong with the Service.
+            Err(malformed) if operation == Reviewed::Delete => {
+                return Outcome {
+                    malformed: Some(malformed),
+                    ..Outcome::allow(request)
+                };
+            }
             Err(malformed) => {
                 return fold::malformed(function, request, &policies, malformed)
                     .with_exempted(&exempted);
@@ -240,13 +247,7 @@ impl Admission {
         }
         exempted.retain(|(policy, _)| self.would_ask(policy, &subject));
         let config = self.exemptions.break_glass.as_ref();
-        let glass = Glass::of(
-            config,
-            &request.user_info,
-            subject.service(),
-            subject.old_service(),
-            clock.now,
-        );
+        let glass = Glass::of(config, &request.user_info, &subject, clock.now);
         let outcome = match function {
             Function::Mutate if glass.forbids_patches() => {
                 return Outcome::exempt(request, Exemption::BreakGlass);
@@ -267,13 +268,25 @@ impl Admission {
         }
     }
 
+    /// Returns the operation and the resource, unless the request is exempt.
+    fn scope(
+        &self,
+        function: Function,
+        request: &AdmissionRequest<'_>,
+    ) -> Result<(Reviewed, Resource), Exemption> {
+        let mut all = self.policies.iter().chain(&self.candidates);
+        let deletions =
+            function != Function::Mutate && all.any(|policy| policy.asks_of_deletions());
+        exemption::scope(request, &self.exemptions, deletions)
+    }
+
     /// Returns the policies that match a request.
     fn matching(
         &self,
         function: Function,
         view: &View<'_>,
         namespace: &str,
-        operation: crate::contract::review::Operation,
+        operation: Reviewed,
         resource: Resource,
     ) -> Vec<&Policy> {
         let policies = self.policies.iter().map(AsRef::as_ref);
@@ -285,20 +298,22 @@ impl Admission {
     }
 
     /// Returns true if a policy matches by namespace, phase, operation and resource. In the
-    /// mutating phase its mode must be Enforce, because no other mode patches.
+    /// mutating phase its mode must be Enforce, because no other mode patches. A broken policy,
+    /// whose description is not known, never matches a DELETE.
     fn has_a_say(
         &self,
         policy: &Policy,
         function: Function,
         view: &View<'_>,
         namespace: &str,
-        (operation, resource): (crate::contract::review::Operation, Resource),
+        (operation, resource): (Reviewed, Resource),
     ) -> bool {
         let spec = &policy.manifest().spec;
         spec.r#match
             .matches(namespace, view.namespace_labels(namespace))
             && policy.wants(function.wanted(), operation, resource)
             && (function != Function::Mutate || spec.mode == Mode::Enforce)
+            && (operation != Reviewed::Delete || policy.asks_of_deletions())
     }
 
     /// Returns the mode of the host's own findings in a namespace: Enforce where some policy may

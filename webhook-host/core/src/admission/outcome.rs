@@ -21,7 +21,8 @@ pub struct Outcome {
     pub response: AdmissionResponse,
     /// Why no policy was asked, if none was.
     pub exemption: Option<Exemption>,
-    /// The policies that were not asked because of their own exemptions, though they match and their
+    /// The policies that were not asked because of their own exemptions, though they match and
+    /// their
     /// `about` covers the Service.
     pub exempted: Vec<(Arc<str>, Exemption)>,
     /// Why the object is no Service, if it is none (rule S16).

@@ -57,7 +57,7 @@ impl Admission {
         if self.candidates.is_empty() || live.exemption.is_some() || live.malformed.is_some() {
             return vec![];
         }
-        let Ok(scope) = exemption::scope(request, &self.exemptions) else {
+        let Ok(scope) = self.scope(function, request) else {
             return vec![];
         };
         let mut candidates = self.candidates.iter();
@@ -67,13 +67,7 @@ impl Admission {
             return vec![];
         };
         let config = self.exemptions.break_glass.as_ref();
-        let glass = Glass::of(
-            config,
-            &request.user_info,
-            subject.service(),
-            subject.old_service(),
-            now,
-        );
+        let glass = Glass::of(config, &request.user_info, &subject, now);
         let carried = glass == Glass::Carried;
         let mut again = Again {
             admission: self,

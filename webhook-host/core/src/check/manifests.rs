@@ -1,7 +1,8 @@
 //! The Services in manifests, as `kubectl apply` would find them.
 //!
 //! Objects of other kinds are counted and left alone. An object that looks like a Service and is
-//! none for `kubectl` is an error: otherwise it would pass without a review.
+//! none for `kubectl` is an error: otherwise it would pass without a review. An object without a
+//! kind is an error in a file that the user named; a directory may hold any files.
 
 use super::likeness;
 use crate::report::check::{Finding, Subject};
@@ -9,6 +10,15 @@ use crate::report::counted;
 use crate::yaml::Located;
 use crate::yaml::{Objects, Refused};
 use std::io;
+
+/// The reason for which a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The user named it, so that each of its objects is meant to be one of Kubernetes.
+    Named,
+    /// It was found in a directory.
+    Found,
+}
 
 /// The Services and Namespaces of manifests.
 #[derive(Debug, Default)]
@@ -30,13 +40,13 @@ impl Manifests {
     }
 
     /// Adds the content of a file, or the reason why it could not be read.
-    pub fn add(&mut self, source: &str, bytes: io::Result<Vec<u8>>) {
+    pub fn add(&mut self, source: &str, origin: Origin, bytes: io::Result<Vec<u8>>) {
         let bytes = match bytes {
             Ok(bytes) => bytes,
             Err(error) => return self.unread.push(Subject::unread(source, error.to_string())),
         };
         match String::from_utf8(bytes) {
-            Ok(text) => self.text(source, &text),
+            Ok(text) => self.text(source, origin, &text),
             Err(error) => {
                 let read = &error.as_bytes()[..error.utf8_error().valid_up_to()];
                 let line = 1 + read.iter().filter(|byte| **byte == b'\n').count();
@@ -45,11 +55,11 @@ impl Manifests {
         }
     }
 
-    fn text(&mut self, source: &str, text: &str) {
+    fn text(&mut self, source: &str, origin: Origin, text: &str) {
         for object in Objects::new(text) {
             match object {
                 Ok(object) => self.object(source, object),
-                Err(refused) => self.refused(source, &refused),
+                Err(refused) => self.refused(source, origin, &refused),
             }
         }
     }
@@ -73,13 +83,22 @@ impl Manifests {
         }
     }
 
-    fn refused(&mut self, source: &str, refused: &Refused) {
+    fn refused(&mut self, source: &str, origin: Origin, refused: &Refused) {
         match &refused.node {
             Some(node) if likeness::may_hold_service(node) => {
                 let problem = format!("looks like a Service, but {}", refused.error.problem());
                 self.fail(source, refused.error.line(), problem);
             }
-            Some(node) if node.is_object() => self.ignored += 1,
+            Some(node) if node.is_object() && origin == Origin::Found => self.ignored += 1,
+            Some(node) if node.is_object() => {
+                let problem = refused.error.problem();
+                let fix = "mend it, or leave the file out";
+                self.fail(
+                    source,
+                    refused.error.line(),
+                    format!("this object {problem}; {fix}"),
+                );
+            }
             Some(_) => self.fail(
                 source,
                 refused.error.line(),

@@ -14,7 +14,7 @@ pub mod manifests;
 mod owned;
 mod strict;
 
-pub use manifests::Manifests;
+pub use manifests::{Manifests, Origin};
 
 use crate::admission::Admission;
 use crate::decode::{self, describe};

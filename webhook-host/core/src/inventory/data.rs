@@ -152,10 +152,10 @@ pub struct PodData {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(rename = "ContainerPort")]
 pub struct ContainerPortData {
-    /// `name`.
+    /// The port's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// `containerPort`.
+    /// The port's number.
     pub container_port: u16,
 }
 

@@ -36,7 +36,7 @@ pub(super) struct Written {
     module: Option<Module>,
     /// Other settings, laid over the component's defaults and not over the live policy's settings.
     #[serde(default)]
-    #[schemars(schema_with = "super::crd::settings")]
+    #[schemars(schema_with = "crate::schema::settings")]
     settings: Option<Map<String, Value>>,
 }
 

@@ -8,9 +8,9 @@
 use super::service_policy::PURPOSE;
 use super::{ServicePolicy, ServicePolicySpec, ServicePolicyStatus};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::AddNullable;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 impl ServicePolicy {
@@ -163,9 +163,4 @@ fn merge_alternatives(schema: &mut Map<String, Value>) {
         schema.append(&mut ty);
         schema.insert("nullable".to_owned(), true.into());
     }
-}
-
-/// `spec.settings`: any object, since its type is the component's own.
-pub(super) fn settings(_: &mut SchemaGenerator) -> Schema {
-    schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }

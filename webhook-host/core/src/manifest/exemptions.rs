@@ -48,7 +48,8 @@ impl Default for Exemptions {
 
 /// Requests that one policy is not asked about. Namespaces are left out by `spec.match`.
 ///
-/// Lists that hold everybody or every Service are allowed: the policy may be meant for people alone,
+/// Lists that hold everybody or every Service are allowed: the policy may be meant for people
+/// alone,
 /// for example. Lint warns about them.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]

@@ -84,7 +84,7 @@ pub struct ServicePolicySpec {
     pub updates: Updates,
     /// The policy's own settings, laid over its defaults.
     #[serde(default)]
-    #[schemars(schema_with = "super::crd::settings", default)]
+    #[schemars(schema_with = "crate::schema::settings", default)]
     pub settings: Map<String, Value>,
     /// The limits of one evaluation.
     #[serde(default)]

@@ -8,6 +8,7 @@
 
 use super::LoadError;
 use crate::decode::{self, DecodeError};
+use crate::printable::sentence;
 use crate::yaml;
 use serde::Deserialize;
 use serde_json::Value;
@@ -94,10 +95,9 @@ impl Backstop {
     /// When it is no YAML, has other fields than these, or can be no ValidatingAdmissionPolicy.
     pub fn parse(text: &str, settings: &Value) -> Result<Self, LoadError> {
         let problem = |problem: String| {
-            LoadError::component(format!(
-                "brings a backstop that can't be used: {problem}; mend the file that policy! names \
-                 as its backstop"
-            ))
+            let what = "brings a backstop that can't be used";
+            let fix = "mend the file that policy! names as its backstop";
+            LoadError::component(sentence(what, &problem, fix))
         };
         let mut documents = yaml::documents(text).map_err(|error| problem(error.to_string()))?;
         let (Some(document), true) = (documents.pop(), documents.is_empty()) else {

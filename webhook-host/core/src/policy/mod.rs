@@ -317,6 +317,14 @@ impl Policy {
         })
     }
 
+    /// Returns true if its description asks for the operation DELETE.
+    pub fn asks_of_deletions(&self) -> bool {
+        self.description().is_some_and(|description| {
+            description.operations.contains(&Operation::Delete)
+                && description.phases.contains(&Phase::Validating)
+        })
+    }
+
     /// Returns true if it may have something to say about a Service, or about what the Service was
     /// before, with this about them. A broken policy has its error to say.
     pub(crate) fn is_about(&self, found: About, service: &Service, old: Option<&Service>) -> bool {

@@ -1,11 +1,15 @@
 //! The report of `sallyport inspect`, for people.
 
+use super::Detail;
 use crate::policy::Inspection;
 use serde_json::Value;
 use std::fmt::Write as _;
 
-/// One line a fact, then the settings.
-pub fn text(inspection: &Inspection) -> String {
+/// One line a fact, then the settings, with long defaults in detail; or a line with the name.
+pub fn text(inspection: &Inspection, detail: Detail) -> String {
+    if detail == Detail::Quiet {
+        return format!("{} {}\n", inspection.name, inspection.version);
+    }
     let list = |items: &[String]| {
         if items.is_empty() {
             "none".to_owned()
@@ -71,7 +75,7 @@ pub fn text(inspection: &Inspection) -> String {
         None => text.push_str("settings         none\n"),
         Some(schema) => {
             text.push_str("settings\n");
-            properties(&mut text, schema, 1);
+            properties(&mut text, schema, 1, detail);
         }
     }
     text
@@ -86,7 +90,7 @@ fn kibibytes(size: usize) -> f64 {
 }
 
 /// `name: type = default`, with the description below, properties of properties indented.
-fn properties(text: &mut String, schema: &Value, depth: usize) {
+fn properties(text: &mut String, schema: &Value, depth: usize, detail: Detail) {
     let pad = "  ".repeat(depth);
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
         return;
@@ -94,7 +98,12 @@ fn properties(text: &mut String, schema: &Value, depth: usize) {
     for (name, property) in properties {
         let _ = write!(text, "{pad}{name}: {}", kind(property));
         if let Some(default) = property.get("default") {
-            let _ = write!(text, " = {}", short(&default.to_string()));
+            let default = default.to_string();
+            let shown = match detail {
+                Detail::Verbose => default,
+                _ => short(&default),
+            };
+            let _ = write!(text, " = {shown}");
         }
         text.push('\n');
         for line in property
@@ -105,18 +114,22 @@ fn properties(text: &mut String, schema: &Value, depth: usize) {
         {
             let _ = writeln!(text, "{pad}    {}", line.trim());
         }
-        self::properties(text, property, depth + 2);
-        self::properties(text, &property["items"], depth + 2);
-        self::properties(text, &property["additionalProperties"], depth + 2);
+        for part in [
+            property,
+            &property["items"],
+            &property["additionalProperties"],
+        ] {
+            self::properties(text, part, depth + 2, detail);
+        }
     }
 }
 
-/// A default in at most one line; JSON output has it whole.
+/// A default in at most one line.
 fn short(default: &str) -> String {
     const SHOWN: usize = 72;
     match default.char_indices().nth(SHOWN) {
         None => default.to_owned(),
-        Some((end, _)) => format!("{}… (all: --output json)", &default[..end]),
+        Some((end, _)) => format!("{}… (all: -v)", &default[..end]),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The report of `sallyport test`: text, JSON, JUnit. A policy's log lines stand below each case that
+//! The report of `sallyport test`: text, JSON, JUnit. A policy's log lines stand below each case
+//! that
 //! failed, in detail also below those that passed.
 
 use super::{Detail, View};

@@ -23,10 +23,9 @@ pub struct Expect {
     /// True if the request goes on. Required for `validate`; `mutate` never denies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed: Option<bool>,
-    /// The reason for which the policy is not asked: an exemption (`operation`, `kind`,
-    /// `api-server`, `terminating`, `namespace`, `service`, `user`, `group`, `service-account`,
-    /// `break-glass`), `unmatched` (by `match`, mode or the policy's own description), `malformed`
-    /// (the mutating phase leaves a Service that doesn't decode to the API server).
+    /// The reason for which the policy is not asked: an exemption; `unmatched`, by `match`, mode or
+    /// the policy's own description; or `malformed`, since the mutating phase leaves a Service that
+    /// doesn't decode to the API server.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = EXEMPT))]
     pub exempt: Option<String>,
@@ -98,8 +97,9 @@ pub struct ViolationPattern {
 }
 
 /// Exemptions and the two other reasons why a policy is not asked.
-const EXEMPT: [&str; 12] = [
+const EXEMPT: [&str; 13] = [
     "operation",
+    "controller",
     "kind",
     "api-server",
     "terminating",

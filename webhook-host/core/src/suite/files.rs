@@ -36,7 +36,8 @@ pub fn holds_suite(path: &Path, text: &str) -> Result<bool, SuiteError> {
     Ok(documents.iter().any(Suite::is))
 }
 
-/// Returns the command of `spec.build`. Reads nothing else, so that it works before the component is
+/// Returns the command of `spec.build`. Reads nothing else, so that it works before the component
+/// is
 /// built; [`parse`] finds what is wrong with the rest.
 pub fn build_command(text: &str) -> Option<String> {
     let documents = yaml::documents(text).ok()?;

@@ -117,7 +117,8 @@ struct File {
 struct Spec {
     /// The policy or the set of policies under test.
     policy: PolicySource,
-    /// A command that builds the component, such as `make`. A shell runs it in the suite's directory,
+    /// A command that builds the component, such as `make`. A shell runs it in the suite's
+    /// directory,
     /// for `sallyport test --build` and `--watch` alone.
     #[serde(rename = "build")]
     _build: Option<String>,
@@ -142,8 +143,8 @@ struct Spec {
 struct CaseFile {
     /// A sentence that says what the case proves.
     name: String,
-    /// Differences from the manifest for this case: `mode`, `failurePolicy`, `updates`, `match` and
-    /// `limits`.
+    /// Differences from the manifest for this case. The suite alone names `manifest`, `module` or
+    /// `set`.
     #[serde(default)]
     policy: PolicySource,
     /// The phase that the policy sees. `validate` is asked in the validating phase by default, and

@@ -125,13 +125,19 @@ fn type_name(name: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Finds `{{name}}`; Python writes `{{{` for a brace before a value.
+    fn has_placeholder(text: &str) -> bool {
+        text.match_indices("{{")
+            .any(|(at, _)| text[at + 2..].starts_with(|c: char| c.is_ascii_lowercase()))
+    }
+
     #[test]
     fn no_placeholder_is_left_in_any_language() {
         for language in Language::value_variants() {
             let files = language.files("required-labels", None);
             for (path, text) in &files {
                 let own = !path.starts_with("sdk/") && !path.starts_with("wit/deps/");
-                assert!(!(own && text.contains("{{")), "{language:?}: {path}");
+                assert!(!(own && has_placeholder(text)), "{language:?}: {path}");
                 assert!(!path.ends_with(".txt"), "{language:?}: {path}");
             }
             for file in [

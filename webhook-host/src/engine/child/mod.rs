@@ -523,7 +523,11 @@ mod tests {
         };
         let error = failure(limits, &component(1, 1, 1));
         assert!(error.contains("sallyport:policy"), "{error}");
-        assert!(failure(limits, b"nothing").contains("not a valid WebAssembly component"));
+        let error = failure(limits, b"nothing");
+        assert!(
+            error.contains("not a valid WebAssembly component"),
+            "{error}"
+        );
     }
 
     const MAX_MEMORY: u64 = 1 << 30;

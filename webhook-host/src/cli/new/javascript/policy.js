@@ -2,6 +2,8 @@
 //
 // The host calls `configure` with the settings before it asks about a Service. No state survives from one review to the next.
 
+import { logged, quote, verdict } from './sallyport.js';
+
 let settings;
 
 /** The settings that the manifest's are laid over. */
@@ -18,7 +20,7 @@ export function configure(given) {
   settings = given;
 }
 
-export const policy = {
+export const policy = logged({
   describe() {
     return {
       name: '{{name}}',
@@ -41,9 +43,9 @@ export const policy = {
 
   /** Patches nothing. It is called only if the description has the phase `mutating`. */
   mutate() {
-    return verdict({});
+    return verdict();
   },
-};
+});
 
 function violation(label) {
   return {
@@ -51,12 +53,7 @@ function violation(label) {
     // Under this key an update may keep what was missing before.
     key: label,
     field: 'metadata.labels',
-    message: `the label "${label}" is missing`,
+    message: `the label ${quote(label)} is missing`,
     fix: 'add it',
   };
-}
-
-/** What a verdict does not say is empty. */
-function verdict(some) {
-  return { violations: [], warnings: [], auditAnnotations: [], patch: [], ...some };
 }

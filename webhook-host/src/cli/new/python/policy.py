@@ -5,6 +5,7 @@ The host calls `configure` with the settings before it asks about a Service. No 
 
 import wit_world
 from componentize_py_types import Err
+from sallyport import logged, quote, verdict
 from wit_world import Settings, exports
 from wit_world.imports.description import About, Description
 from wit_world.imports.review import Operation, Phase, Resource, Review
@@ -32,6 +33,7 @@ class WitWorld(wit_world.WitWorld):
 
 
 class Policy(exports.Policy):
+    @logged
     def describe(self) -> Description:
         return Description(
             name="{{name}}",
@@ -45,13 +47,15 @@ class Policy(exports.Policy):
             compares=[],
         )
 
+    @logged
     def validate(self, review: Review) -> Verdict:
         found = {key for key, _ in review.service.metadata.labels}
         return verdict([violation(label) for label in settings.required_labels if label not in found])
 
+    @logged
     def mutate(self, review: Review) -> Verdict:
         """Patches nothing. It is called only if the description has the phase MUTATING."""
-        return verdict([])
+        return verdict()
 
 
 def violation(label: str) -> Violation:
@@ -60,10 +64,6 @@ def violation(label: str) -> Violation:
         # Under this key an update may keep what was missing before.
         key=label,
         field="metadata.labels",
-        message=f'the label "{label}" is missing',
+        message=f"the label {quote(label)} is missing",
         fix="add it",
     )
-
-
-def verdict(violations: list[Violation]) -> Verdict:
-    return Verdict(violations=violations, warnings=[], audit_annotations=[], patch=[])

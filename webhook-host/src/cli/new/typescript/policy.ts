@@ -2,8 +2,8 @@
 //
 // The host calls `configure` with the settings before it asks about a Service. No state survives from one review to the next.
 
-import type { Policy } from 'sallyport:policy/policy@{{contract}}';
-import type { SettingsError, Verdict, Violation } from 'sallyport:policy/verdict@{{contract}}';
+import type { SettingsError, Violation } from 'sallyport:policy/verdict@{{contract}}';
+import { logged, quote, verdict } from './sallyport.js';
 
 /** The record `settings` of wit/policy.wit. Change both together. */
 interface Settings {
@@ -26,7 +26,7 @@ export function configure(given: Settings): void {
   settings = given;
 }
 
-export const policy: Policy = {
+export const policy = logged({
   describe() {
     return {
       name: '{{name}}',
@@ -49,9 +49,9 @@ export const policy: Policy = {
 
   /** Patches nothing. It is called only if the description has the phase `mutating`. */
   mutate() {
-    return verdict({});
+    return verdict();
   },
-};
+});
 
 function violation(label: string): Violation {
   return {
@@ -59,12 +59,7 @@ function violation(label: string): Violation {
     // Under this key an update may keep what was missing before.
     key: label,
     field: 'metadata.labels',
-    message: `the label "${label}" is missing`,
+    message: `the label ${quote(label)} is missing`,
     fix: 'add it',
   };
-}
-
-/** What a verdict does not say is empty. */
-function verdict(some: Partial<Verdict>): Verdict {
-  return { violations: [], warnings: [], auditAnnotations: [], patch: [], ...some };
 }
