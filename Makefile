@@ -121,7 +121,7 @@ image: ## build and test the container image in target/image, an OCI layout, fro
 	@scripts/check-image.sh
 
 .PHONY: release-check
-release-check: dist image ci-files ## also: licences and advisories, other systems, the tests on the released program
+release-check: dist image chart ci-files twins ## also: licences and advisories, other systems, the tests on the released program
 	@scripts/release-check.sh
 
 .PHONY: clean
