@@ -141,8 +141,8 @@ fn what_looks_like_a_service_and_is_none_is_an_error() {
 #[test]
 fn other_objects_are_counted_and_left_alone() {
     let others = "apiVersion: serving.knative.dev/v1\nkind: Service\nspec: {template: {}}\n---\n\
-                  apiVersion: apps/v1\nkind: Deployment\nspec: {ports: 1}\n---\nservice: {type: \
-                  NodePort}\n";
+                  apiVersion: apps/v1\nkind: Deployment\nspec: {ports: 1}\n---\napiVersion: v1\n\
+                  kind: ConfigMap\ndata: {type: NodePort}\n";
     let (report, code) = check(&format!(
         "{HEAD}spec: {{ports: [{{port: 80}}]}}\n---\n{others}"
     ));

@@ -9,7 +9,7 @@ use super::request::AdmissionRequest;
 use super::{Function, text};
 use crate::contract::verdict::Violation;
 use crate::excerpt::{MAX_MESSAGE, MAX_VALUE, excerpt};
-use crate::manifest::{FailurePolicy, Mode};
+use crate::manifest::{FailurePolicy, Mode, Reason};
 use crate::policy::{EvaluationError, Policy};
 use crate::service::Malformed;
 use std::collections::BTreeMap;
@@ -43,6 +43,7 @@ pub(super) fn validated(
     let mut response = ResponseBuilder::default();
     for (policy, evaluation) in policies.iter().zip(&evaluations) {
         let mode = policy.manifest().spec.mode;
+        response.reason = policy.manifest().spec.reason;
         for violation in &evaluation.violations {
             response.add_violation(mode, mode == Mode::Enforce, &evaluation.policy, violation);
         }
@@ -56,6 +57,7 @@ pub(super) fn validated(
         }
         response.add_remarks(mode, evaluation);
     }
+    response.reason = Reason::default();
     let break_glass = match glass {
         Glass::Whole | Glass::Carried => None,
         Glass::Granted(grant) => response.excuse(&grant).then_some(grant),
@@ -177,7 +179,9 @@ fn unevaluated(error: &EvaluationError) -> Violation {
 /// An AdmissionResponse under construction.
 #[derive(Default)]
 struct ResponseBuilder {
-    denials: Vec<Cause>,
+    /// The reason of the denials that are added next.
+    reason: Reason,
+    denials: Vec<(Cause, Reason)>,
     warnings: Vec<String>,
     audit: BTreeMap<String, String>,
 }
@@ -192,7 +196,7 @@ impl ResponseBuilder {
                 message: line,
                 field: text::clean_cut(&violation.field, MAX_VALUE),
             };
-            self.denials.push(cause);
+            self.denials.push((cause, self.reason));
         } else if mode == Mode::Audit {
             self.annotate(policy, "violations", &line);
         } else {
@@ -219,7 +223,7 @@ impl ResponseBuilder {
         self.warnings.extend(
             std::mem::take(&mut self.denials)
                 .into_iter()
-                .map(|cause| cause.message),
+                .map(|(cause, _)| cause.message),
         );
         true
     }
@@ -252,7 +256,7 @@ impl ResponseBuilder {
     }
 
     fn into_response(mut self, uid: &str) -> AdmissionResponse {
-        self.denials.sort_by(|a, b| {
+        self.denials.sort_by(|(a, _), (b, _)| {
             text::by_path(&a.field, &b.field).then_with(|| a.message.cmp(&b.message))
         });
         let denial = (!self.denials.is_empty()).then(|| deny(self.denials));
@@ -292,8 +296,10 @@ pub(super) fn annotate(audit: &mut BTreeMap<String, String>, policy: &str, key: 
 }
 
 /// Makes a denial of the first causes, a line each: at most ten, and no more than fit into a
-/// message, but at least one.
-fn deny(mut causes: Vec<Cause>) -> Denial {
+/// message, but at least one. The reason is that of the first one.
+fn deny(denials: Vec<(Cause, Reason)>) -> Denial {
+    let reason = denials.first().map(|(_, reason)| *reason);
+    let mut causes: Vec<Cause> = denials.into_iter().map(|(cause, _)| cause).collect();
     let mut length = 0;
     let fits = |cause: &&Cause| {
         let is_first = length == 0;
@@ -311,7 +317,11 @@ fn deny(mut causes: Vec<Cause>) -> Denial {
     if more > 0 {
         message.push_str(&format!("\nand {more} more"));
     }
-    Denial { message, causes }
+    Denial {
+        reason: reason.unwrap_or_default(),
+        message,
+        causes,
+    }
 }
 
 /// Cuts warnings to the sizes that an API server passes on whole.

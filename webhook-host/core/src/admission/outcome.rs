@@ -6,6 +6,7 @@
 use crate::admission::{Exemption, Function, Grant};
 use crate::contract::verdict::Verdict;
 use crate::contract::verdict::{PatchOperation, Violation};
+use crate::manifest::Reason;
 use crate::policy::{Answer, EvaluationError, LogLine, Policy};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -82,6 +83,8 @@ pub struct AdmissionResponse {
 /// Why a request is denied: metav1.Status in short.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
+    /// The reason, which decides about the HTTP code.
+    pub reason: Reason,
     /// The first violations, a line each.
     pub message: String,
     /// The violations for programs: `status.details.causes`.
@@ -187,6 +190,7 @@ impl AdmissionResponse {
         Self {
             allowed: false,
             denial: Some(Denial {
+                reason: Reason::default(),
                 message,
                 causes: vec![cause],
             }),
@@ -198,8 +202,8 @@ impl AdmissionResponse {
     pub fn to_json(&self) -> Vec<u8> {
         let status = self.denial.as_ref().map(|denial| WireStatus {
             status: "Failure",
-            reason: "Forbidden",
-            code: 403,
+            reason: denial.reason.as_str(),
+            code: denial.reason.code(),
             message: &denial.message,
             details: WireDetails {
                 causes: &denial.causes,

@@ -30,7 +30,7 @@ pub use registries::{
     Mirror, Registries, RepositoryPattern, RepositoryPrefix, Verification, VerificationMode,
 };
 pub use service_policy::{
-    FailurePolicy, Limits, Match, Mode, ServicePolicy, ServicePolicySpec, Updates,
+    FailurePolicy, Limits, Match, Mode, Reason, ServicePolicy, ServicePolicySpec, Updates,
 };
 pub use status::{
     ComponentStatus, Condition, ConditionStatus, ConditionType, Evaluations, ServicePolicyStatus,

@@ -73,6 +73,9 @@ pub struct ServicePolicySpec {
     /// The effect of an evaluation error, in mode Enforce.
     #[serde(default)]
     pub failure_policy: FailurePolicy,
+    /// The reason of a denial, for programs. It decides about the HTTP code.
+    #[serde(default, skip_serializing_if = "Reason::is_default")]
+    pub reason: Reason,
     /// Which namespaces the policy is asked about.
     #[serde(default)]
     pub r#match: Match,
@@ -115,6 +118,47 @@ pub enum FailurePolicy {
     Fail,
     /// The client is warned.
     Ignore,
+}
+
+/// The reason of a denial, as metav1.Status has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum Reason {
+    /// HTTP 403.
+    #[default]
+    Forbidden,
+    /// HTTP 422.
+    Invalid,
+    /// HTTP 413.
+    RequestEntityTooLarge,
+    /// HTTP 401.
+    Unauthorized,
+}
+
+impl Reason {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns the name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Forbidden => "Forbidden",
+            Self::Invalid => "Invalid",
+            Self::RequestEntityTooLarge => "RequestEntityTooLarge",
+            Self::Unauthorized => "Unauthorized",
+        }
+    }
+
+    /// Returns the HTTP code.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Forbidden => 403,
+            Self::Invalid => 422,
+            Self::RequestEntityTooLarge => 413,
+            Self::Unauthorized => 401,
+        }
+    }
 }
 
 /// The violations that an update may keep.
