@@ -153,6 +153,29 @@ fn other_objects_are_counted_and_left_alone() {
 }
 
 #[test]
+fn an_object_without_a_kind_is_an_error_in_a_file_that_was_named() {
+    let values =
+        format!("{HEAD}spec: {{ports: [{{port: 80}}]}}\n---\nservice: {{type: NodePort}}\n");
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("values.yaml"), &values).expect("written");
+    let path = directory.path().to_str().expect("UTF-8");
+    let output = sallyport(&["check", path, "--policies", "target/policies"]);
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && report.contains("1 other object ignored"),
+        "{report}"
+    );
+    let (report, code) = check(&values);
+    let problem = "line 6: this object has no kind, so kubectl refuses it; mend it, or leave the \
+                   file out";
+    assert!(code == Some(2) && report.contains(problem), "{report}");
+    let output = run("explain", &values);
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("this object has no kind"), "{error}");
+}
+
+#[test]
 fn what_the_api_server_refuses_is_denied_by_kubernetes() {
     for (text, field, part) in [
         (

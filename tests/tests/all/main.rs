@@ -59,5 +59,6 @@ mod self_managed;
 mod shadow;
 mod suites_page;
 mod testing;
+mod tutorial;
 mod webhook;
 mod webhooks;

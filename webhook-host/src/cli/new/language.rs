@@ -2,6 +2,8 @@
 
 use clap::ValueEnum;
 use sallyport_core::contract;
+use sallyport_core::manifest::ServicePolicy;
+use sallyport_core::suite::Suite;
 
 include!(concat!(env!("OUT_DIR"), "/new.rs"));
 
@@ -61,6 +63,12 @@ impl Language {
             if let Some(path) = self.place(path) {
                 files.push((path, self.fill(template, name, sdk)));
             }
+        }
+        for (name, schema) in [
+            ("suite", Suite::schema()),
+            ("service-policy", ServicePolicy::schema()),
+        ] {
+            files.push((format!("schemas/{name}.json"), format!("{schema:#}\n")));
         }
         if let (Self::Rust, None) = (self, sdk) {
             files.push(("sdk/Cargo.toml".into(), SDK_MANIFEST.into()));
