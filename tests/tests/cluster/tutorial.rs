@@ -12,8 +12,8 @@ const MATCH_CONDITIONS: u32 = 28;
 
 #[test]
 #[cfg_attr(
-    not(all(api_server, wasm_target)),
-    ignore = "no kube-apiserver, or no standard library for wasm32; see `make assets setup`"
+    not(all(api_server_1_30, wasm_target)),
+    ignore = "no kube-apiserver of 1.30 or newer, or no standard library for wasm32"
 )]
 fn the_tutorial_ends_with_a_policy_in_a_cluster() {
     let page = std::fs::read_to_string(root().join("docs/tutorial.md")).expect("it is there");
