@@ -103,6 +103,27 @@ bench-cluster: policies assets ## milliseconds to create a Service on a real API
 	@scripts/go-baseline.sh
 	cargo bench $(WORKSPACE) --bench cluster
 
+.PHONY: ci-files
+ci-files: ## check workflows, GitHub Action, GitLab template and pre-commit hooks, with the program of `make test`
+	@scripts/check-ci.sh
+
+# More targets: make dist DIST_TARGETS='x86_64-unknown-linux-musl aarch64-apple-darwin'
+DIST_TARGETS :=
+
+.PHONY: dist
+dist: setup ## build and test release archives in target/dist: static programs for Linux (link-time optimisation: dear)
+	@scripts/dist.sh $(DIST_TARGETS)
+	@scripts/check-dist.sh
+
+.PHONY: image
+image: ## build and test the container image in target/image, an OCI layout, from what `make dist` built
+	@scripts/image.sh
+	@scripts/check-image.sh
+
+.PHONY: release-check
+release-check: dist image chart ci-files twins ## also: licences and advisories, other systems, the tests on the released program
+	@scripts/release-check.sh
+
 .PHONY: clean
 clean: ## remove everything that was built
 	cargo clean
