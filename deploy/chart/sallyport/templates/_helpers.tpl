@@ -85,6 +85,15 @@ spec: {{- get $served $name | toYaml | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{/* True where deletions of Services are asked about: by webhooks.deletions, else where a policy of the release judges them. */}}
+{{- define "sallyport.deletions" -}}
+{{- if kindIs "bool" .Values.webhooks.deletions -}}
+{{- if .Values.webhooks.deletions }}true{{ end }}
+{{- else if or (ne .Values.preset "none") .Values.policies -}}
+{{- if regexMatch "change.protection|\\bDELETE\\b" (include "sallyport.policies" .) }}true{{ end }}
+{{- end }}
+{{- end }}
+
 {{/* The HostConfig. */}}
 {{- define "sallyport.config" -}}
 apiVersion: sallyport.dev/v1alpha1

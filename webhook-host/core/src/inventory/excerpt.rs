@@ -28,6 +28,9 @@ pub struct Excerpt {
     /// The namespace's annotations; absent when they were not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<BTreeMap<String, String>>,
+    /// True when the namespace was being deleted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    terminating: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     environment: Option<EnvironmentData>,
     node_ports: Option<PortRangeData>,
@@ -89,6 +92,7 @@ impl Excerpt {
             annotations: view
                 .namespace_annotations(namespace)
                 .map(|annotations| annotations.into_iter().collect()),
+            terminating: view.is_terminating(namespace).unwrap_or_default(),
             environment: cluster
                 .environment
                 .as_ref()
@@ -149,6 +153,7 @@ impl Excerpt {
                         NamespaceData {
                             labels,
                             annotations,
+                            terminating: self.terminating,
                         },
                     )
                 })
