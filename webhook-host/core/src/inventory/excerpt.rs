@@ -235,7 +235,8 @@ mod tests {
                 {"name": "c", "providerID": "ocid1.instance"},
                 {"name": "d", "providerID": "hcloud://bm-1"}, {"name": "e"},
             ]},
-            "namespaces": {"a": {"labels": {"team": "x"}, "annotations": {"note": "y"}}, "b": {}},
+            "namespaces": {"b": {}, "a": {"labels": {"team": "x"}, "annotations": {"note": "y"},
+                "terminating": true}},
             "pods": [pod("db"), pod("db"), pod("web"), pod("other")],
         }))
         .expect("valid")
@@ -252,6 +253,8 @@ mod tests {
             whole.view().namespace_labels("a")
         );
         assert_eq!(again.view().namespace_labels("b"), None);
+        assert_eq!(again.view().is_terminating("a"), Some(true));
+        assert_eq!(again.view().is_terminating("b"), None);
         assert_eq!(
             again.view().namespace_annotations("a"),
             Some(vec![("note".to_owned(), "y".to_owned())])
