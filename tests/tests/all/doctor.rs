@@ -2,6 +2,7 @@
 //! each.
 
 use crate::command_line::{SALLYPORT, sallyport};
+use crate::host::root;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -10,6 +11,7 @@ use std::time::{Duration, SystemTime};
 /// Runs doctor on standard input.
 fn doctor(input: &str, more: &[&str]) -> Output {
     let mut child = Command::new(&*SALLYPORT)
+        .current_dir(root())
         .args(["doctor", "-"])
         .args(more)
         .stdin(Stdio::piped())

@@ -1,5 +1,5 @@
-//! Deletions on a real API server: a marked Service stays, and whatever a cluster needs to delete is
-//! deleted all the same. No controller manager runs here: the tests act as its service accounts.
+//! Deletions on a real API server: a marked Service stays, and whatever a cluster needs to delete
+//! is deleted all the same. No controller manager runs here: the tests act as its service accounts.
 
 use crate::admission::manifests;
 use crate::webhook::{Feature, Host, Registration};

@@ -126,10 +126,11 @@ fn validating_remarks(
         }
     };
     let deletions = if registration.asks_of_deletions() {
-        "Deletions of Services are asked about, by a webhook of their own that fails open: while no \
-         replica answers, they work."
+        "Deletions of Services are asked about, by a webhook of their own that fails open: they \
+         work while no replica answers."
     } else if registration.options.policies_from_cluster {
-        "Deletions are not asked about; a policy of the cluster that judges them needs --deletions."
+        "Deletions are not asked about. A policy of the cluster that judges them needs \
+         --deletions."
     } else {
         "Deletions are not asked about: no policy judges them."
     };

@@ -92,8 +92,8 @@ fn deletion(request: &AdmissionRequest<'_>) -> Result<Reviewed, Exemption> {
     Ok(Reviewed::Delete)
 }
 
-/// Returns why no policy is asked about a DELETE in a namespace: it is being deleted, or that is not
-/// known. Namespaces are deleted by controllers, which are exempt; this lets pass whoever helps.
+/// Returns why no policy is asked about a DELETE in a namespace: it is being deleted, or that is
+/// not known. Namespaces are deleted by controllers, which are exempt; this is for whoever helps.
 pub(super) fn of_namespace_of_deletion(view: &View<'_>, namespace: &str) -> Option<Exemption> {
     match view.is_terminating(namespace) {
         Some(false) => None,
