@@ -347,7 +347,7 @@ impl Serve {
 /// Reads the policies again until no registry keeps back a component any more, so that a replica
 /// without its policies does not take over from those that have theirs. Not ready meanwhile.
 ///
-/// What is wrong with a policy otherwise does not matter here: it is broken, as after any start.
+/// A policy with any other error is broken, as after any start.
 fn await_registries(
     source: &Source,
     live: &Live,

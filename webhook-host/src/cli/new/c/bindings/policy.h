@@ -301,7 +301,7 @@ typedef struct review_user_t {
   policy_list_string_t   groups;
   // Set by some authenticators: a service account's is that of its object.
   policy_option_string_t   uid;
-  // What the authenticator adds, by key, such as `authentication.kubernetes.io/pod-name`. Sorted by key.
+  // Further facts that the authenticator adds, by key, such as `authentication.kubernetes.io/pod-name`. Sorted by key.
   policy_list_tuple2_string_list_string_t   extra;
 } review_user_t;
 

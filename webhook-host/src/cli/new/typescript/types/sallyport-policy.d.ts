@@ -222,7 +222,7 @@ declare module 'sallyport:policy/review@0.2.0' {
     groups: string[];
     /** Set by some authenticators: a service account's is that of its object. */
     uid?: string;
-    /** What the authenticator adds, by key, such as `authentication.kubernetes.io/pod-name`. Sorted by key. */
+    /** Further facts that the authenticator adds, by key, such as `authentication.kubernetes.io/pod-name`. Sorted by key. */
     extra: [string, string[]][];
   }
 
