@@ -351,6 +351,13 @@ pub(crate) fn manifests_of(file: &Path) -> Result<Vec<ServicePolicy>> {
             .and_then(Value::as_str)
             .filter(|_| several);
         let place = || of.map_or_else(|| name.to_string(), |of| format!("{name} ({of})"));
+        if document.get("apiVersion").is_none() && document.get("kind").is_none() {
+            bail!(
+                "{name}: no manifest of Kubernetes; a directory of policies holds manifests and \
+                 modules alone, so put this file elsewhere, or name one manifest in place of the \
+                 directory"
+            );
+        }
         ServicePolicy::from_value(document).with_context(place)
     };
     documents.iter().map(read).collect()

@@ -498,7 +498,10 @@ declare module 'sallyport:policy/policy@0.2.0' {
 
   /** The exports of every policy. */
   export interface Policy {
-    /** Describes the policy. Called when the component is loaded, before `configure` and, if there is one, after it. */
+    /**
+     * Describes the policy. Called when the component is loaded, before `configure` and, if there is one, after it; the last
+     * answer counts.
+     */
     describe(): Description;
     /** Judges the object. */
     validate(review: Review): Verdict;
