@@ -168,7 +168,7 @@ impl Registration<'_> {
             failure_policy: Some(self.options.on_failure.name().to_owned()),
             match_conditions: conditions(self.conditions()),
             rules: Some(rules),
-            ..self.to_validate()
+            ..self.calling_validate()
         }
     }
 
@@ -180,12 +180,12 @@ impl Registration<'_> {
             failure_policy: Some(OnFailure::Ignore.name().to_owned()),
             match_conditions: conditions(self.conditions_of_deletions()),
             rules: Some(vec![rule("services", vec!["DELETE".to_owned()])]),
-            ..self.to_validate()
+            ..self.calling_validate()
         }
     }
 
     /// Returns the fields that the webhooks for writes and for deletions have in common.
-    fn to_validate(&self) -> ValidatingWebhook {
+    fn calling_validate(&self) -> ValidatingWebhook {
         ValidatingWebhook {
             admission_review_versions: vec!["v1".to_owned()],
             client_config: self
