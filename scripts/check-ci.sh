@@ -6,8 +6,8 @@
 #   - deploy/ci/install.sh against a release of this machine: from a directory and over HTTP, and with a damaged archive
 #   - the steps of action.yml as GitHub runs them, the jobs of gitlab.yml by gitlab-ci-local, the hooks by pre-commit
 #
-# The release holds the archive of `make dist`, or else the program of `make test` in its place. A tool that can't be had
-# is named and passed over; SALLYPORT_REQUIRE_CI_TOOLS=1 makes that a failure.
+# The release holds the archive of `make dist`, or else the program of `make test` in its place. What needs a tool that
+# can't be had is left out, and said; SALLYPORT_REQUIRE_CI_TOOLS=1 makes that a failure.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -15,7 +15,8 @@ source "$(dirname "$0")/lib.sh"
 source scripts/release-lib.sh
 
 readonly TARGET=x86_64-unknown-linux-musl
-PLACE=$(mktemp -d)
+mkdir -p target
+PLACE=$(mktemp -d "$PWD/target/.ci-files-XXXXXX")
 SERVER=
 trap '[[ -z $SERVER ]] || kill "$SERVER"; rm -rf "$PLACE"' EXIT
 
@@ -24,7 +25,7 @@ main() {
     schemas
     workflows
     make_targets
-    [[ $(uname -s)/$(uname -m) == Linux/x86_64 ]] || { say "not installed here: the test's release is for Linux on x86_64" && return; }
+    [[ $(uname -s)/$(uname -m) == Linux/x86_64 ]] || { left_out "installation: the test's release is for Linux on x86_64" && return; }
     release
     installs
     action
@@ -41,7 +42,7 @@ tool() {
     fi
     cat "$PLACE/log" >&2
     [[ ${SALLYPORT_REQUIRE_CI_TOOLS:-} != 1 ]] || die "$1 is required"
-    say "SKIPPED: what needs $1"
+    left_out "what needs $1"
     return 1
 }
 
@@ -86,9 +87,11 @@ release() {
         [[ -x target/debug/sallyport-tested && -d target/policies ]] || die "there is no program to install; run make test or make dist"
         mkdir -p "$PLACE/$folder"
         cp target/debug/sallyport-tested "$PLACE/$folder/sallyport"
+        # It is copied five times, and its debug information takes as much space as the rest.
+        ! have strip || strip "$PLACE/$folder/sallyport"
         cp -R target/policies "$PLACE/$folder/"
-        # A program with debug information takes minutes at gzip's default level.
         tar -cf - -C "$PLACE" "$folder" | gzip -1 >"$place/$folder.tar.gz"
+        rm -rf "${PLACE:?}/$folder"
     fi
     (cd "$place" && sha256 ./*.tar.gz | sed 's|\./||' >SHA256SUMS)
     export SALLYPORT_DOWNLOAD=$PLACE/releases
@@ -182,7 +185,7 @@ ended() {
 gitlab() {
     local project=$PLACE/project
     tool gitlab-ci-local || return 0
-    have rsync || apt_install rsync || { say "SKIPPED: the jobs of gitlab.yml: gitlab-ci-local needs rsync" && return; }
+    have rsync || apt_install rsync || { left_out "the jobs of gitlab.yml: gitlab-ci-local needs rsync" && return; }
     mkdir -p "$project"
     cp -R deploy/ci docs/examples "$project/"
     cp -R tests/fixtures/nodeport-range "$project/suites"

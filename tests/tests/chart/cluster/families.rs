@@ -3,8 +3,8 @@
 use super::release::{OLDEST, Release};
 use crate::helm::{NAMESPACE, template};
 use sallyport_tests::cluster::Cluster;
+use sallyport_tests::left_out;
 use serde_json::{Value, json};
-use std::io::Write as _;
 use std::process::Command;
 
 const IPV6: &str = "fd64::/112";
@@ -32,12 +32,7 @@ fn an_ipv6_only_cluster_is_served() {
     };
     let possible = unshare(&network).output();
     if !possible.is_ok_and(|output| output.status.success()) {
-        writeln!(
-            std::io::stderr(),
-            "*** LEFT OUT: an IPv6-only cluster; network namespaces (unshare, ip) are not allowed \
-             ***"
-        )
-        .expect("standard error is open");
+        left_out("an IPv6-only cluster; network namespaces (unshare, ip) are not allowed");
         return;
     }
     let output = unshare(&format!("{network} && exec \"$@\""))
@@ -57,7 +52,7 @@ fn an_ipv6_only_cluster_is_served() {
 
 fn serve_ipv6() {
     let cluster = Cluster::with_cluster_ips("chart-ipv6", IPV6);
-    let Some(release) = Release::on(cluster, "an IPv6-only cluster") else {
+    let Some(release) = Release::on(cluster) else {
         return;
     };
     release.install("").ok();

@@ -3,9 +3,8 @@
 use super::node::{Container, Jobs, Pod};
 use crate::helm::{HELM, NAMESPACE, chart};
 use sallyport_tests::cluster::{Cluster, Ran, Signed, free_port};
-use sallyport_tests::{SALLYPORT, wait_for};
+use sallyport_tests::{SALLYPORT, left_out, wait_for};
 use serde_json::{Value, json};
-use std::io::Write as _;
 
 /// The minor version of Kubernetes that Chart.yaml asks for.
 pub(crate) const OLDEST: u32 = 30;
@@ -22,18 +21,16 @@ impl Release {
     /// Starts a cluster. Returns `None` and says so past the test harness if Kubernetes is too old
     /// for the chart.
     pub(crate) fn new(name: &str) -> Option<Self> {
-        Self::on(Cluster::new(&format!("chart-{name}")), name)
+        Self::on(Cluster::new(&format!("chart-{name}")))
     }
 
     /// Like [`Release::new`], on a cluster that runs.
-    pub(crate) fn on(cluster: Cluster, name: &str) -> Option<Self> {
+    pub(crate) fn on(cluster: Cluster) -> Option<Self> {
         if cluster.minor < OLDEST {
             let minor = cluster.minor;
-            writeln!(
-                std::io::stderr(),
-                "*** LEFT OUT: {name}; the chart needs Kubernetes 1.{OLDEST}, this is 1.{minor} ***"
-            )
-            .expect("standard error is open");
+            left_out(&format!(
+                "releases of the chart, which needs Kubernetes 1.{OLDEST}; this is 1.{minor}"
+            ));
             return None;
         }
         Some(Self {
