@@ -109,6 +109,9 @@ installs() {
     done
     passes install env HOME="$home" XDG_DATA_HOME= SALLYPORT_DOWNLOAD="http://127.0.0.1:$port" sh -s -- "v$VERSION" <deploy/ci/install.sh
     passes install "$home/.local/bin/sallyport" check docs/examples/my-clusterip-service.yaml
+    # From the directory of `make dist`, which holds the files themselves.
+    passes install env SALLYPORT_DOWNLOAD="$PLACE/releases/v$VERSION" sh deploy/ci/install.sh --to "$PLACE/flat"
+    rm -rf "${PLACE:?}/flat"
     # Once more: nothing is downloaded.
     program=$(SALLYPORT_DOWNLOAD=/nowhere HOME="$home" XDG_DATA_HOME='' sh deploy/ci/install.sh)
     [[ -x $program ]] || die "installed again: $program"

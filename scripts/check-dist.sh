@@ -68,7 +68,7 @@ check() {
 
 files() {
     local file
-    for file in LICENSE THIRD-PARTY-LICENSES.txt README.md CHANGELOG.md sallyport.cdx.json policies/nodeport_range.wasm \
+    for file in LICENSE THIRD-PARTY-LICENSES.txt README.md CHANGELOG.md sallyport.cdx.json docs/examples/database.yaml policies/nodeport_range.wasm \
         policies/nodeport-range.yaml presets/baseline/kustomization.yaml completions/_sallyport completions/sallyport.bash \
         completions/sallyport.fish completions/sallyport.ps1 man/sallyport.1 man/sallyport-check.1; do
         [[ -s $1/$file ]] || die "$1 lacks $file"
