@@ -205,7 +205,9 @@ YAML
     git -C "$project" add .
     git -C "$project" -c user.name=test -c user.email=test@localhost commit --quiet --message test
     git -C "$project" remote add origin https://gitlab.example/group/project.git
-    job() { (cd "$project" && gitlab-ci-local --force-shell-executor --no-artifacts-to-source "$1") >"$PLACE/log" 2>&1; }
+    # A job leaves its program in a temporary directory, since a runner removes these.
+    mkdir -p "$PLACE/temporary"
+    job() { (cd "$project" && TMPDIR=$PLACE/temporary gitlab-ci-local --force-shell-executor --no-artifacts-to-source "$1") >"$PLACE/log" 2>&1; }
     job allowed || die "gitlab.yml, of a Service that is allowed: $(tail -n 20 "$PLACE/log")"
     ! job denied || die "gitlab.yml let a Service pass that is denied: $(tail -n 20 "$PLACE/log")"
     grep -q 'denied S02: \[nodeport-range\]' "$PLACE/log" || die "gitlab.yml: $(tail -n 20 "$PLACE/log")"

@@ -18,26 +18,29 @@ pub(crate) struct Release {
 }
 
 impl Release {
-    /// Starts a cluster. Returns `None` and says so past the test harness if Kubernetes is too old
-    /// for the chart.
+    /// Starts a cluster. Returns `None` where [`Release::is_possible`] is false.
     pub(crate) fn new(name: &str) -> Option<Self> {
-        Self::on(Cluster::new(&format!("chart-{name}")))
+        Self::is_possible().then(|| Self::on(Cluster::new(&format!("chart-{name}"))))
     }
 
-    /// Like [`Release::new`], on a cluster that runs.
-    pub(crate) fn on(cluster: Cluster) -> Option<Self> {
-        if cluster.minor < OLDEST {
-            let minor = cluster.minor;
-            left_out(&format!(
-                "releases of the chart, which needs Kubernetes 1.{OLDEST}; this is 1.{minor}"
-            ));
-            return None;
-        }
-        Some(Self {
+    /// Takes a cluster that runs.
+    pub(crate) fn on(cluster: Cluster) -> Self {
+        Self {
             cluster,
             jobs: Jobs::default(),
             port: free_port(),
-        })
+        }
+    }
+
+    /// Says past the test harness if Kubernetes is too old for the chart.
+    pub(crate) fn is_possible() -> bool {
+        let minor = Cluster::minor_here();
+        if minor < OLDEST {
+            left_out(&format!(
+                "releases of the chart, which needs Kubernetes 1.{OLDEST}; this is 1.{minor}"
+            ));
+        }
+        minor >= OLDEST
     }
 
     /// Runs a Helm command on the release, and the Jobs of its hooks. `{chart}` stands for the
