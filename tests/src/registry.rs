@@ -30,7 +30,7 @@ impl Drop for Daemon {
     }
 }
 
-/// What a registry asks of its clients.
+/// The credentials that a registry asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guard {
     /// Plain HTTP, for everybody.
