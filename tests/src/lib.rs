@@ -2,6 +2,7 @@
 //! API server. The tests themselves are in `tests/`, `fixtures/` and `guests/`.
 
 pub mod cluster;
+pub mod parity;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -9,7 +9,8 @@
 //! takes. [`webhooks`] make API servers ask,
 //! [`certificates`] make them trust the answer, and [`doctor`] and [`lint`] find what is wrong
 //! before it hurts. [`registry`] pulls components that are in OCI registries, and
-//! [`signature`] verifies them. `docs/architecture.md` shows the way of a review through all of
+//! [`signature`] verifies them. [`import`] makes manifests of Kubernetes' own policies.
+//! `docs/architecture.md` shows the way of a review through all of
 //! them.
 
 pub mod bench;
@@ -19,6 +20,7 @@ pub mod cluster;
 pub mod doctor;
 pub mod engine;
 pub mod evaluator;
+pub mod import;
 mod kube_error;
 mod large_body;
 pub mod lint;

@@ -360,8 +360,8 @@ impl Compiler {
             }
             // A broken variable is declared, too: what uses it is not wrong for that.
             let expression = self.expression(format!("{path}.expression"), expression, &[]);
-            let output = expression.as_ref().map(|e| composed(e.program.output()));
-            self.environment.compose(&name, output.unwrap_or(Type::Dyn));
+            let output = expression.as_ref().map(|e| e.program.output());
+            self.environment.compose(&name, output.unwrap_or(&Type::Dyn));
             compiled.extend(expression.map(|expression| Named { name, expression }));
         }
         compiled
@@ -484,26 +484,6 @@ impl Compiler {
             ));
         }
         compiled
-    }
-}
-
-/// Returns the type that other expressions see of a variable, as the API server has it: types of
-/// its libraries become dynamic.
-fn composed(of: &Type) -> Type {
-    match of {
-        Type::List(of) => Type::list(composed(of)),
-        Type::Map(entry) => Type::map(composed(&entry.0), composed(&entry.1)),
-        Type::Bool
-        | Type::Bytes
-        | Type::Double
-        | Type::Duration
-        | Type::Int
-        | Type::Null
-        | Type::String
-        | Type::Timestamp
-        | Type::Uint
-        | Type::Hint(_) => of.clone(),
-        _ => Type::Dyn,
     }
 }
 

@@ -18,4 +18,5 @@ mod replicas;
 mod runbook;
 mod uninstall;
 mod upgrade;
+mod vap;
 mod webhook;
