@@ -15,12 +15,7 @@ use sallyport_policy::review::Resource;
 const MAX_ENTRIES: usize = 256;
 
 /// Reasons that a denial may have, as in Kubernetes.
-const REASONS: [&str; 4] = [
-    "Forbidden",
-    "Invalid",
-    "RequestEntityTooLarge",
-    "Unauthorized",
-];
+const REASONS: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
 
 /// Checked rules.
 pub(crate) struct Rules {

@@ -110,7 +110,9 @@ fn expressions_have_the_values_that_the_api_server_gives_them() {
                 // A policy that can't be loaded is never a wrong verdict.
                 (Answer::Value(_) | Answer::Error(_), Some(_)) if file.name == DIFFERENT => {}
                 (Answer::Refused(theirs), Some(ours)) => {
-                    if position(theirs) != position(ours) {
+                    // What a server finds when it plans an expression has no position there.
+                    let has_position = theirs.starts_with(|c: char| c.is_ascii_digit());
+                    if has_position && position(theirs) != position(ours) {
                         differences.push(format!("{text}\n  {theirs}\n  {ours}"));
                     }
                 }
@@ -282,7 +284,7 @@ fn the_corpus_touches_every_field_of_a_service_and_every_verdict() {
         .values()
         .flat_map(|requests| requests.values().map(|recorded| &recorded.verdict))
         .collect();
-    for reason in ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"] {
+    for reason in ["Forbidden", "Invalid", "RequestEntityTooLarge"] {
         let denies = |verdict: &&&Verdict| {
             verdict.denied.as_ref().is_some_and(|denied| denied.reason == reason)
         };

@@ -192,17 +192,13 @@ impl<'a> Oracle<'a> {
                 .map(|value| value.to_str().expect("a text").to_owned())
                 .collect()
         };
-        // 299 - "text"
-        let warnings = header("Warning").iter().map(|line| {
-            let text = line.split_once('"').map_or("", |(_, text)| text);
-            text.trim_end_matches('"').replace("\\\"", "\"").replace("\\\\", "\\")
-        });
-        let (code, warnings) = (reply.status().as_u16(), warnings.collect());
+        let warnings = header("Warning");
+        let code = reply.status().as_u16();
         let audit_id = header("Audit-Id").pop().unwrap_or_default();
         let body = reply.into_body().collect_bytes().await.expect("a body");
         Reply {
             code,
-            warnings,
+            warnings: warnings.iter().map(|line| warning(line)).collect(),
             audit_id,
             body: serde_json::from_slice(&body).unwrap_or_default(),
         }
@@ -336,10 +332,16 @@ impl<'a> Oracle<'a> {
             let rest = field.strip_prefix("spec.variables[")?;
             let index: usize = rest.split(']').next()?.parse().ok()?;
             let message = cause["message"].as_str()?;
-            // The lines after the first problem show the expression.
-            let problem = message.split_once("compilation failed: ")?.1;
-            let lines = problem.lines().filter_map(|line| line.strip_prefix("ERROR: <input>:"));
-            Some((chunk[index].0, lines.collect::<Vec<_>>().join("\n")))
+            // The other lines show the expression.
+            let problems = match message.split_once("compilation failed: ") {
+                Some((_, problems)) => problems
+                    .lines()
+                    .filter_map(|line| line.strip_prefix("ERROR: <input>:"))
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+                None => message.strip_prefix("Internal error: ")?.to_owned(),
+            };
+            Some((chunk[index].0, problems))
         };
         let refused: Vec<_> = causes.iter().filter_map(of_variable).collect();
         assert!(reply.is_success() || !refused.is_empty(), "{}", reply.message());
@@ -525,6 +527,13 @@ fn sentinel(mutates: bool) -> Vec<Value> {
     objects
 }
 
+/// Reads `299 - "text"`.
+fn warning(line: &str) -> String {
+    let text = line.split_once('"').map_or("", |(_, text)| text);
+    let text = text.strip_suffix('"').unwrap_or(text);
+    text.replace("\\\"", "\"").replace("\\\\", "\\")
+}
+
 /// Returns the path of the collection to which an object belongs.
 fn collection(object: &Value) -> String {
     let kind = object["kind"].as_str().expect("a kind");
@@ -568,12 +577,13 @@ fn verdict(reply: &Reply, event: &Value) -> Verdict {
         "refused, but not by a policy: {}",
         reply.message()
     );
+    // The API server has warnings of its own, too.
     let message = |warning: &String| {
-        let (head, message) = warning.split_once("': ").expect("a warning of a policy");
-        assert!(head.starts_with("Validation failed"), "{warning}");
-        message.to_owned()
+        let (head, message) = warning.split_once("': ")?;
+        head.starts_with("Validation failed for ValidatingAdmissionPolicy")
+            .then(|| message.to_owned())
     };
-    let mut warnings: Vec<String> = reply.warnings.iter().map(message).collect();
+    let mut warnings: Vec<String> = reply.warnings.iter().filter_map(message).collect();
     warnings.sort();
     let mut audited = vec![];
     let mut annotations = BTreeMap::new();

@@ -14,7 +14,7 @@ pub use manifest::Manifest;
 
 use sallyport_core::decode::DecodeError;
 use serde_json::Value;
-use source::{Binding, Kind, Policy, Source};
+use source::{Binding, Policy, Source};
 use std::collections::BTreeSet;
 
 /// The result of an import.

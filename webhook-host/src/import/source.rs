@@ -161,7 +161,8 @@ pub(super) struct ParamKind {
 pub(super) struct ParamRef {
     pub(super) name: Option<String>,
     pub(super) namespace: Option<String>,
-    pub(super) selector: Option<LabelSelector>,
+    #[serde(rename = "selector")]
+    _selector: Option<LabelSelector>,
     #[serde(rename = "parameterNotFoundAction")]
     _not_found: Option<NotFound>,
 }
@@ -270,7 +271,6 @@ pub(super) enum Reason {
     #[default]
     Invalid,
     RequestEntityTooLarge,
-    Unauthorized,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]

@@ -52,7 +52,7 @@ fn a_policy_with_its_binding_becomes_a_manifest() {
         matchConditions: [{{ name: c, expression: 'true' }}],
         variables: [{{ name: v, expression: 'object.spec.type' }}],
         validations: [{{ expression: \"variables.v == 'ClusterIP'\", message: m, reason: Forbidden, messageExpression: \"'x'\" }}],
-        auditAnnotations: [{{ key: k, valueExpression: 'variables.v' }}] }}"
+        auditAnnotations: [{{ key: k, valueExpression: 'string(variables.v)' }}] }}"
     )) + &binding(BOUND);
     let import = imported(&text);
     assert_eq!(findings(&import), Vec::<String>::new());
@@ -81,7 +81,7 @@ fn a_policy_with_its_binding_becomes_a_manifest() {
                         "message": "m",
                         "messageExpression": "'x'",
                     }],
-                    "auditAnnotations": [{"key": "k", "valueExpression": "variables.v"}],
+                    "auditAnnotations": [{"key": "k", "valueExpression": "string(variables.v)"}],
                 },
             },
         })]
@@ -140,7 +140,7 @@ fn what_has_no_counterpart_is_named() {
         ),
         (
             validated("object.spec.typ == ''") + &binding(BOUND),
-            "spec.validations[0].expression: line 1, column 12: ",
+            "spec.validations[0].expression: line 1, column 13: ",
         ),
         (
             validated("true").replace("spec: {", "spec: { paramKind: { apiVersion: v1, kind: ConfigMap },")
@@ -149,8 +149,8 @@ fn what_has_no_counterpart_is_named() {
         ),
         (
             validated("true").replace("spec: {", "spec: { paramKind: { apiVersion: v1, kind: ConfigMap },")
-                + &binding("{ policyName: p, validationActions: [Deny], paramRef: { name: x, namespace: y, parameterNotFoundAction: Deny } }"),
-            "spec.paramRef: the input has no ConfigMap y/x; add the object",
+                + &binding("{ policyName: p, validationActions: [Deny], paramRef: { name: x, namespace: ns, parameterNotFoundAction: Deny } }"),
+            "spec.paramRef: the input has no ConfigMap ns/x; add the object",
         ),
         (
             validated("true").replace("spec: {", "spec: { paramKind: { apiVersion: v1, kind: ConfigMap },")
@@ -238,18 +238,18 @@ fn names_are_those_of_service_policies_and_unique() {
 
 #[test]
 fn parameters_are_copied() {
-    let text = validated("params.data.x == 'y'")
+    let text = validated("params.data.x == 'z'")
         .replace("spec: {", "spec: { paramKind: { apiVersion: v1, kind: ConfigMap },")
         + &binding(
-            "{ policyName: p, validationActions: [Deny], paramRef: { name: x, namespace: y, \
+            "{ policyName: p, validationActions: [Deny], paramRef: { name: x, namespace: ns, \
              parameterNotFoundAction: Allow } }",
         )
-        + "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: x, namespace: y }\ndata: { x: y }\n";
+        + "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: x, namespace: ns }\ndata: { x: z }\n";
     let import = imported(&text);
     assert!(!import.is_incomplete());
     assert_eq!(import.ignored, 0);
     let params = &manifests(&import)[0]["spec"]["settings"]["params"];
-    assert_eq!(params["data"], json!({"x": "y"}));
+    assert_eq!(params["data"], json!({"x": "z"}));
 }
 
 /// The rules of a binding narrow those of its policy; exclusions come last.

@@ -253,7 +253,6 @@ fn suffix(reason: Reason) -> &'static str {
         Reason::Forbidden => "forbidden",
         Reason::Invalid => "invalid",
         Reason::RequestEntityTooLarge => "too-large",
-        Reason::Unauthorized => "unauthorized",
     }
 }
 

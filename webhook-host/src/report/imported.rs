@@ -3,7 +3,7 @@
 
 use super::registration::comment;
 use crate::import::{Finding, Import};
-use sallyport_core::manifest::Namespace;
+use sallyport_core::manifest::Exemptions;
 use sallyport_core::printable::printable;
 use sallyport_core::report::{counted, counted_as};
 use serde_json::json;
@@ -102,10 +102,8 @@ fn place(finding: &Finding) -> String {
 
 /// Says which requests no policy is asked about, unlike those of Kubernetes.
 fn exemptions() -> String {
-    let namespaces: Vec<String> = Namespace::of_kubernetes()
-        .iter()
-        .map(|namespace| namespace.as_str().to_owned())
-        .collect();
+    let exempt = Exemptions::default().namespaces;
+    let namespaces: Vec<&str> = exempt.iter().map(|namespace| namespace.as_str()).collect();
     format!(
         "Unlike the API server, a host asks no policy about Services in the exempt namespaces (by \
          default {}), about default/kubernetes as the API server writes it, and about what \
