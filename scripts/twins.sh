@@ -6,7 +6,8 @@
 #   target/twins/<language>/<policy>.wasm, .yaml    what comes of it; bench and tests read it
 #
 # With --if-possible, a language whose toolchain is missing gets a message and the tests go on; with SALLYPORT_REQUIRE_TWINS=1, as
-# in CI, it fails in any case. With --projects, the twins are left out. A toolchain beyond clang, Node and Python is installed below target/twins or by the project itself.
+# in CI, it fails in any case. With --projects, the twins are left out. What a language has beyond clang, Node and Python is installed
+# by the projects themselves, and wit-bindgen below target/twins.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"

@@ -1,5 +1,7 @@
 //! Sets `cfg(api_server)` where an API server is at hand, and `cfg(api_server_1_30)` where it is
-//! 1.30 or newer. Tests that need another one are reported as ignored.
+//! 1.30 or newer. Sets `cfg(wasm_target)` where the toolchain can compile for
+//! `wasm32-unknown-unknown`, as a policy's author needs it. Tests that need more than is there are
+//! reported as ignored.
 //!
 //! With `SALLYPORT_REQUIRE_CLUSTER=1`, as in CI, tests that need any API server are never ignored.
 
@@ -12,7 +14,7 @@ use std::process::Command;
 const ADMISSION_POLICIES: u32 = 30;
 
 fn main() {
-    println!("cargo::rustc-check-cfg=cfg(api_server, api_server_1_30)");
+    println!("cargo::rustc-check-cfg=cfg(api_server, api_server_1_30, wasm_target)");
     println!("cargo::rerun-if-changed=src/cluster/assets.rs");
     for name in [
         "HOME",
@@ -34,6 +36,24 @@ fn main() {
     if minor.is_some_and(|minor| minor >= ADMISSION_POLICIES) {
         println!("cargo::rustc-cfg=api_server_1_30");
     }
+    if has_wasm_target() {
+        println!("cargo::rustc-cfg=wasm_target");
+    }
+}
+
+/// Returns true if the toolchain has the standard library of the target, as rustup installs it.
+fn has_wasm_target() -> bool {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args([
+            "--print",
+            "target-libdir",
+            "--target",
+            "wasm32-unknown-unknown",
+        ])
+        .output();
+    let directory = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    directory.is_ok_and(|directory| std::path::Path::new(directory.trim()).is_dir())
 }
 
 /// Returns the minor version of the API server, such as 36 of `Kubernetes v1.36.2`.

@@ -1,8 +1,11 @@
-//! The shared part of all test binaries: paths of the workspace, the program under test, and a real
-//! API server. The tests themselves are in `tests/`, `fixtures/` and `guests/`.
+//! The shared part of all test binaries: paths of the workspace, the program under test, a real API
+//! server, and a reader who runs what a page shows. The tests themselves are in `tests/`,
+//! `fixtures/` and `guests/`.
 
 pub mod cluster;
 pub mod parity;
+pub mod tutorial;
+pub mod walkthrough;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -5,11 +5,11 @@
 //! compiles without what this crate brings. [`evaluator`] runs its policies with [`engine`], on a
 //! fresh instance for every review; [`cluster`] keeps its inventory up to date by way of
 //! [`watchers`]. [`sources`] load policies and configuration, [`live`] holds the set that serves,
-//! [`server`] asks it over TLS, [`replay`] on recorded reviews, [`bench`] for the time that it
+//! [`server`] asks it over TLS, [`replay`] on recorded reviews, [`mod@bench`] for the time that it
 //! takes. [`webhooks`] make API servers ask,
 //! [`certificates`] make them trust the answer, and [`doctor`] and [`lint`] find what is wrong
-//! before it hurts. [`registry`] pulls components that are in OCI registries, and
-//! [`signature`] verifies them. [`import`] makes manifests of Kubernetes' own policies.
+//! before it hurts. `registry` pulls components that are in OCI registries, and
+//! `signature` verifies them. [`import`] makes manifests of Kubernetes' own policies.
 //! `docs/architecture.md` shows the way of a review through all of
 //! them.
 

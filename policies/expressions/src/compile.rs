@@ -140,6 +140,11 @@ impl Rules {
         } else if self.reads.labels {
             description = description.with_namespace();
         }
+        if self.validations.is_empty() && self.mutations.is_empty() && self.annotations.is_empty() {
+            // Nothing to evaluate: the policy is about no Service at all.
+            description.compares.clear();
+            description = description.about(About::COMPARED_ANNOTATIONS);
+        }
         description
     }
 }

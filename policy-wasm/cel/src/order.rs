@@ -6,10 +6,7 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 /// Returns the indexes of `count` elements in their order. Equal elements keep theirs.
-pub(crate) fn order(
-    count: usize,
-    compare: &mut dyn FnMut(usize, usize) -> Ordering,
-) -> Vec<usize> {
+pub(crate) fn order(count: usize, compare: &mut dyn FnMut(usize, usize) -> Ordering) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     let mut merged = Vec::with_capacity(count);
     let mut width = 1;
@@ -20,8 +17,8 @@ pub(crate) fn order(
             let end = (start + 2 * width).min(count);
             let (mut left, mut right) = (start, middle);
             while left < middle || right < end {
-                let takes_left = right == end
-                    || left < middle && compare(order[left], order[right]).is_le();
+                let takes_left =
+                    right == end || left < middle && compare(order[left], order[right]).is_le();
                 let next = if takes_left { &mut left } else { &mut right };
                 merged.push(order[*next]);
                 *next += 1;
@@ -36,7 +33,10 @@ pub(crate) fn order(
 /// Returns the elements in their order.
 pub(crate) fn sorted<T: Clone + Ord>(elements: &[T]) -> Vec<T> {
     let order = order(elements.len(), &mut |a, b| elements[a].cmp(&elements[b]));
-    order.into_iter().map(|index| elements[index].clone()).collect()
+    order
+        .into_iter()
+        .map(|index| elements[index].clone())
+        .collect()
 }
 
 #[cfg(test)]

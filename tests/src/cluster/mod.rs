@@ -242,6 +242,11 @@ impl Cluster {
         command
     }
 
+    /// Returns the directory of kubectl and the servers.
+    pub fn programs(&self) -> PathBuf {
+        self.assets.program("")
+    }
+
     /// Returns a kubeconfig of an administrator.
     pub fn kubeconfig(&self) -> PathBuf {
         self.files.join("kubeconfig")

@@ -141,8 +141,8 @@ fn what_looks_like_a_service_and_is_none_is_an_error() {
 #[test]
 fn other_objects_are_counted_and_left_alone() {
     let others = "apiVersion: serving.knative.dev/v1\nkind: Service\nspec: {template: {}}\n---\n\
-                  apiVersion: apps/v1\nkind: Deployment\nspec: {ports: 1}\n---\nservice: {type: \
-                  NodePort}\n";
+                  apiVersion: apps/v1\nkind: Deployment\nspec: {ports: 1}\n---\napiVersion: v1\n\
+                  kind: ConfigMap\ndata: {type: NodePort}\n";
     let (report, code) = check(&format!(
         "{HEAD}spec: {{ports: [{{port: 80}}]}}\n---\n{others}"
     ));
@@ -150,6 +150,29 @@ fn other_objects_are_counted_and_left_alone() {
         code == Some(0) && report.contains("3 other objects ignored"),
         "{report}"
     );
+}
+
+#[test]
+fn an_object_without_a_kind_is_an_error_in_a_file_that_was_named() {
+    let values =
+        format!("{HEAD}spec: {{ports: [{{port: 80}}]}}\n---\nservice: {{type: NodePort}}\n");
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("values.yaml"), &values).expect("written");
+    let path = directory.path().to_str().expect("UTF-8");
+    let output = sallyport(&["check", path, "--policies", "target/policies"]);
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && report.contains("1 other object ignored"),
+        "{report}"
+    );
+    let (report, code) = check(&values);
+    let problem = "line 6: this object has no kind, so kubectl refuses it; mend it, or leave the \
+                   file out";
+    assert!(code == Some(2) && report.contains(problem), "{report}");
+    let output = run("explain", &values);
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("this object has no kind"), "{error}");
 }
 
 #[test]

@@ -606,3 +606,74 @@ fn examples_of_the_help_can_be_copied() {
         }
     }
 }
+
+#[test]
+fn a_removal_refuses_flags_that_it_does_not_heed() {
+    for flags in [
+        &["--policies", "target/policies"][..],
+        &["--config", "deploy/base/config.yaml"],
+        &["--webhook-url", "https://sallyport.example.com:8443"],
+        &["--failure-policy", "Ignore"],
+        &["--no-cache"],
+    ] {
+        for removal in ["--delete", "--resume"] {
+            let error = fails(&[&["webhooks", removal], flags].concat());
+            let end = format!("; remove {}", flags[0]);
+            assert!(
+                error.contains("go by --webhook-configuration") && error.ends_with(&end),
+                "{error}"
+            );
+        }
+    }
+    // What is set for all commands is no flag of this one: it gets as far as the cluster.
+    let output = Command::new(&*SALLYPORT)
+        .args(["webhooks", "--delete", "--kubeconfig", "/nowhere"])
+        .env("SALLYPORT_POLICIES", "target/policies")
+        .output()
+        .expect("the program runs");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("/nowhere"), "{error}");
+}
+
+/// Returns what a command prints, which must not be an error.
+fn prints(arguments: &[&str]) -> String {
+    let output = sallyport(arguments);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_ne!(output.status.code(), Some(2), "{error}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[test]
+fn explain_inspect_and_replay_print_less_or_more() {
+    let explain = ["explain", "docs/examples/my-nodeport-service.yaml"];
+    assert_eq!(
+        prints(&[&explain[..], &["-q"]].concat()),
+        "default/my-nodeport-service: NodePort\n"
+    );
+    let place = "  file            docs/examples/my-nodeport-service.yaml:1\n";
+    assert!(!prints(&explain).contains(place));
+    assert!(prints(&[&explain[..], &["-v"]].concat()).contains(place));
+
+    let inspect = ["inspect", "target/policies/clusterip_internal.wasm"];
+    let name = prints(&[&inspect[..], &["-q"]].concat());
+    assert!(
+        name.starts_with("clusterip-internal ") && name.lines().count() == 1,
+        "{name}"
+    );
+    assert!(prints(&inspect).contains("… (all: -v)"));
+    assert!(!prints(&[&inspect[..], &["-v"]].concat()).contains('…'));
+
+    let replay = [
+        "replay",
+        "docs/replay/reviews.log",
+        "--policies",
+        "docs/replay/next",
+        "--modules",
+        "target/policies",
+    ];
+    let quiet = prints(&[&replay[..], &["-q"]].concat());
+    assert_eq!(quiet.lines().count(), 2, "head and row: {quiet}");
+    let verbose = prints(&[&replay[..], &["-v"]].concat());
+    let same = verbose.lines().filter(|line| line.starts_with("same  "));
+    assert_eq!(same.count(), 2, "{verbose}");
+}

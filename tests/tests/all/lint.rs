@@ -312,6 +312,28 @@ fn annotations_and_sarif_name_file_and_line() {
 }
 
 #[test]
+fn an_object_without_a_kind_is_an_error_in_a_file_that_was_named() {
+    let values = format!(
+        "{}---\nservice: {{ type: NodePort }}\n",
+        host_config("    users: [a]")
+    );
+    let files = directory(&[("values.yaml", &values)]);
+    let output = sallyport_in(files.path(), &["lint", "."]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && text.contains("1 other object ignored"),
+        "{text}"
+    );
+    let output = sallyport_in(files.path(), &["lint", "values.yaml"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let problem = "kind: required, but missing; write one, or leave the file out";
+    assert!(
+        output.status.code() == Some(1) && text.contains(problem),
+        "{text}"
+    );
+}
+
+#[test]
 fn nothing_to_check_and_unreadable_files_are_errors() {
     let files = directory(&[("a.yaml", "apiVersion: v1\nkind: Service\n")]);
     let output = sallyport_in(files.path(), &["lint", "."]);

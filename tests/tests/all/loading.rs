@@ -297,11 +297,11 @@ fn an_import_of_another_function_is_named() {
 #[test]
 fn an_import_that_is_not_of_wasi_has_another_fix() {
     let error = refused(
-        &patched("sallyport:policy/log@0.2.0", "acme:tracing/tracer@0.1.0"),
+        &patched("sallyport:policy/log@0.2.0", "acme:tracing/tracers@0.1.0"),
         json!({}),
     );
     assert!(
-        error.starts_with("imports the function acme:tracing/tracer@0.1.0"),
+        error.starts_with("imports the function acme:tracing/tracers@0.1.0"),
         "{error}"
     );
     assert!(

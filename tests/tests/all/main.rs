@@ -59,6 +59,7 @@ mod self_managed;
 mod shadow;
 mod suites_page;
 mod testing;
+mod tutorial;
 mod vap;
 mod webhook;
 mod webhooks;

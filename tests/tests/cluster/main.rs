@@ -16,6 +16,7 @@ mod outage;
 mod registered;
 mod replicas;
 mod runbook;
+mod tutorial;
 mod uninstall;
 mod upgrade;
 mod vap;

@@ -231,7 +231,9 @@ pub(crate) fn sort_by<'a>(
     let order = order(keys.len(), &mut |a, b| {
         keys[a].compare(&keys[b]).unwrap_or(Ordering::Equal)
     });
-    let sorted = order.into_iter().filter_map(|index| elements.get(index).cloned());
+    let sorted = order
+        .into_iter()
+        .filter_map(|index| elements.get(index).cloned());
     Ok(sorted.collect::<Vec<_>>().into())
 }
 

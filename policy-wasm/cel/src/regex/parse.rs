@@ -507,7 +507,9 @@ fn other_cases(c: char) -> impl Iterator<Item = char> {
         '\u{17f}' => Some('S'),
         _ => None,
     };
-    [char::from_u32(swapped), third, fourth].into_iter().flatten()
+    [char::from_u32(swapped), third, fourth]
+        .into_iter()
+        .flatten()
 }
 
 fn sorted(ranges: Vec<(char, char)>) -> Vec<(char, char)> {

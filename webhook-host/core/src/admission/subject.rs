@@ -72,7 +72,9 @@ impl<'a> Subject<'a> {
             // An old object that is missing or doesn't decode excuses nothing.
             Operation::Update => parse(request.old_object, namespace).unwrap_or_default(),
         };
-        let raw = raw_objects.then(|| RawObjects::of(request)).transpose()?;
+        let raw = raw_objects
+            .then(|| RawObjects::of(request, operation))
+            .transpose()?;
         let review = Review {
             phase: function.phase(),
             operation,
@@ -282,10 +284,15 @@ impl Parts {
 const MAX_RAW: usize = 3 << 19;
 
 impl RawObjects {
-    fn of(request: &AdmissionRequest<'_>) -> Result<Self, Malformed> {
+    /// On a DELETE, the object is the one that is deleted.
+    fn of(request: &AdmissionRequest<'_>, operation: Operation) -> Result<Self, Malformed> {
+        let (object, old_object) = match operation {
+            Operation::Delete => (request.old_object, None),
+            Operation::Create | Operation::Update => (request.object, request.old_object),
+        };
         Ok(Self {
-            object: raw_text(request.object)?,
-            old_object: raw_text(request.old_object)?,
+            object: raw_text(object)?,
+            old_object: raw_text(old_object)?,
         })
     }
 }

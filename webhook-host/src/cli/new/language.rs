@@ -2,6 +2,8 @@
 
 use clap::ValueEnum;
 use sallyport_core::contract;
+use sallyport_core::manifest::ServicePolicy;
+use sallyport_core::suite::Suite;
 
 include!(concat!(env!("OUT_DIR"), "/new.rs"));
 
@@ -61,6 +63,12 @@ impl Language {
             if let Some(path) = self.place(path) {
                 files.push((path, self.fill(template, name, sdk)));
             }
+        }
+        for (name, schema) in [
+            ("suite", Suite::schema()),
+            ("service-policy", ServicePolicy::schema()),
+        ] {
+            files.push((format!("schemas/{name}.json"), format!("{schema:#}\n")));
         }
         if let (Self::Rust, None) = (self, sdk) {
             files.push(("sdk/Cargo.toml".into(), SDK_MANIFEST.into()));
@@ -138,7 +146,8 @@ mod tests {
             for (path, text) in &files {
                 let own = !path.starts_with("sdk/") && !path.starts_with("wit/deps/");
                 assert!(!(own && has_placeholder(text)), "{language:?}: {path}");
-                assert!(!path.ends_with(".txt"), "{language:?}: {path}");
+                let template = path.ends_with(".txt") && path != "requirements.txt";
+                assert!(!template, "{language:?}: {path}");
             }
             for file in [
                 "Makefile",

@@ -504,10 +504,7 @@ mod tests {
         let error = failure(limits, &component(1, 1, 1));
         assert!(error.contains("sallyport:policy"), "{error}");
         let error = failure(limits, b"nothing");
-        assert!(
-            error.contains("not a valid WebAssembly component"),
-            "{error}"
-        );
+        assert!(error.contains("failed to parse WebAssembly"), "{error}");
     }
 
     const MAX_MEMORY: u64 = 1 << 30;

@@ -45,7 +45,7 @@ export function logged(policy) {
       try {
         return run(review);
       } catch (error) {
-        log('error', `${name}: ${error}\n${error.stack}`);
+        log('error', `${name}: ${error}\n${error.stack ?? ''}`);
         throw error;
       }
     },

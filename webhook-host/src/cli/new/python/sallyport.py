@@ -54,9 +54,9 @@ def logged(run: Callable) -> Callable:
             return run(*arguments)
         except Err:
             raise
-        except Exception:
-            # The host cuts lines after 1,024 bytes, and the last ones of a traceback say most.
-            log.log(log.Level.ERROR, traceback.format_exc(limit=-3))
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            log.log(log.Level.ERROR, f"{run.__name__}: {error!r}, {place.filename}:{place.lineno}")
             raise
 
     return guarded
