@@ -135,10 +135,11 @@ impl Rules {
         if reads_objects {
             description = description.with_raw_objects();
         }
+        if self.reads.labels {
+            description = description.with_namespace();
+        }
         if self.reads.annotations {
             description = description.with_namespace_annotations();
-        } else if self.reads.labels {
-            description = description.with_namespace();
         }
         if self.validations.is_empty() && self.mutations.is_empty() && self.annotations.is_empty() {
             // Nothing to evaluate: the policy is about no Service at all.
