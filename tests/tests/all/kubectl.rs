@@ -28,14 +28,14 @@ fn sallyport(bytes: &[u8]) -> Reading {
     yaml::objects(text).map_err(|error| error.to_string())
 }
 
-struct Kubectl {
-    program: PathBuf,
+pub(crate) struct Kubectl {
+    pub(crate) program: PathBuf,
     version: String,
 }
 
 impl Kubectl {
     /// Returns the first kubectl that is new enough.
-    fn find() -> Option<Self> {
+    pub(crate) fn find() -> Option<Self> {
         let given = std::env::var_os("SALLYPORT_KUBECTL").map(PathBuf::from);
         let candidates = given
             .into_iter()

@@ -47,6 +47,7 @@ mod metrics;
 mod new_policy;
 mod object_server;
 mod overload;
+mod packaging;
 mod parity;
 mod program;
 mod record;

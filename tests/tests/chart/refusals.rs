@@ -45,7 +45,7 @@ fn bad_values_are_refused_with_their_place() {
         ),
         (
             "policies.Bad_Name.mode=Audit",
-            "'Bad_Name' does not match pattern",
+            "at '': 'Bad_Name' does not match pattern",
         ),
         (
             "policies.nodeport-range.mode=Deny",

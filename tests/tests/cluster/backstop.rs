@@ -23,7 +23,7 @@ struct Expectation {
     message: &'static str,
 }
 
-fn expectations() -> [Expectation; 6] {
+fn expectations() -> [Expectation; 9] {
     let ports = json!([{"port": 80}]);
     let selector = json!({"app": "web"});
     [
@@ -67,6 +67,40 @@ fn expectations() -> [Expectation; 6] {
             denied: json!({"type": "LoadBalancer", "selector": selector,
                 "ports": [{"port": 80, "nodePort": 30903}]}),
             message: "[service-type] spec.type",
+        },
+        Expectation {
+            policy: "ports",
+            settings: json!({
+                "allowed": [{"types": ["LoadBalancer"], "ports": [{"from": 443, "to": 444}]}],
+                "denied": [{"types": ["NodePort"], "protocols": ["TCP"], "ports": [{"from": 22}]}],
+                "protocols": [{"protocols": ["TCP", "UDP"]}],
+                "mixedProtocols": "deny",
+            }),
+            denied: json!({"type": "NodePort", "selector": selector,
+                "ports": [{"port": 22, "nodePort": 30907}]}),
+            message: "[ports] spec.ports: port 22 is denied for type NodePort; use another port",
+        },
+        Expectation {
+            policy: "annotations",
+            settings: json!({"required": [
+                {"key": "example.com/cost-centre", "types": ["LoadBalancer"]},
+                {"key": "example.com/owner", "namespaces": ["elsewhere"]},
+            ]}),
+            denied: json!({"type": "LoadBalancer", "selector": selector,
+                "ports": [{"port": 80, "nodePort": 30909}]}),
+            message: "[annotations] metadata.annotations: example.com/cost-centre is required for \
+                      type LoadBalancer; set it",
+        },
+        Expectation {
+            policy: "loadbalancer-address",
+            settings: json!({
+                "allowedCidrs": ["192.0.2.0/25"],
+                "perNamespace": {"elsewhere": {"allowedPools": ["any"]}},
+            }),
+            denied: json!({"type": "LoadBalancer", "selector": selector,
+                "loadBalancerIP": "192.0.2.129", "ports": [{"port": 80, "nodePort": 30911}]}),
+            message: "[loadbalancer-address] spec.loadBalancerIP: 192.0.2.129 is in none of the \
+                      allowed blocks; use an address in 192.0.2.0/25",
         },
     ]
 }
@@ -142,6 +176,15 @@ impl Expectation {
         list
     }
 
+    /// Applies this policy's backstop, and returns it.
+    fn apply(&self, cluster: &Cluster) -> String {
+        let list = self.printed().to_string();
+        cluster
+            .kubectl_with(&["apply", "--validate=strict", "-f", "-"], &list)
+            .ok();
+        list
+    }
+
     fn judge(&self, cluster: &Cluster) {
         let create = |name: &str, spec: &Value| {
             cluster.kubectl_with(
@@ -149,11 +192,11 @@ impl Expectation {
                 &service(name, spec),
             )
         };
-        create("before", &self.denied).ok();
-        let list = self.printed().to_string();
-        cluster
-            .kubectl_with(&["apply", "--validate=strict", "-f", "-"], &list)
-            .ok();
+        // The API server forgets the policy before this one after a moment.
+        wait_for(&format!("{}: a Service before it", self.policy), || {
+            create("before", &self.denied).result().map(drop)
+        });
+        let list = self.apply(cluster);
 
         let mut denied = self.denied.clone();
         if let Some(port) = denied["ports"][0]["nodePort"].as_u64() {
@@ -209,4 +252,60 @@ fn the_net_denies_and_allows_without_any_host() {
     for expectation in expectations() {
         expectation.judge(&cluster);
     }
+    judge_changes(&cluster);
+}
+
+/// Tests change-protection, which denies no Service that is created.
+fn judge_changes(cluster: &Cluster) {
+    const MARK: &str = "example.com/protected";
+    let protection = Expectation {
+        policy: "change-protection",
+        settings: json!({"mark": MARK, "unmarkers": ["network-admins"]}),
+        denied: Value::Null,
+        message: "[change-protection] spec.type: annotation example.com/protected protects the \
+                  Service: its type NodePort may not become ClusterIP",
+    };
+    let spec = json!({"type": "NodePort", "ports": [{"port": 80}]});
+    let mut marked: Value = serde_json::from_str(&service("marked", &spec)).expect("JSON");
+    marked["metadata"]["annotations"] = json!({MARK: "true"});
+    let create = ["create", "--namespace", NAMESPACE, "-f", "-"];
+    let before = || cluster.kubectl_with(&create, &marked.to_string());
+    wait_for("change-protection: a Service before it", || {
+        before().result().map(drop)
+    });
+    let list = protection.apply(cluster);
+    let patch = |patch: Value| {
+        let patch = format!("--patch={patch}");
+        let command = [
+            "patch",
+            "service",
+            "marked",
+            "--namespace",
+            NAMESPACE,
+            &patch,
+        ];
+        cluster.kubectl(&command)
+    };
+    wait_for("change-protection: it is denied", || {
+        match patch(json!({"spec": {"type": "ClusterIP"}})) {
+            ran if ran.err.contains(protection.message) => Ok(()),
+            ran if ran.done => {
+                patch(json!({"spec": spec})).ok();
+                Err("it was changed".to_owned())
+            }
+            ran => Err(ran.err),
+        }
+    });
+    patch(json!({"metadata": {"labels": {"team": "a"}}})).ok();
+    let unmarked = patch(json!({"metadata": {"annotations": {MARK: null}}}));
+    let says = "may be taken off by members of unmarkers only";
+    assert!(
+        !unmarked.done && unmarked.err.contains(says),
+        "{}",
+        unmarked.err
+    );
+    cluster.kubectl_with(&["delete", "-f", "-"], &list).ok();
+    cluster
+        .kubectl(&["delete", "services", "--all", "--namespace", NAMESPACE])
+        .ok();
 }

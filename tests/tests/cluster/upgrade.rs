@@ -3,7 +3,9 @@
 //!
 //! What an earlier build left in a cluster is in `tests/upgrade`: its CustomResourceDefinition, its
 //! ServicePolicies and a component of its contract. The two builds that are rolled out differ in a
-//! component with other rules, and in a setting.
+//! component with other rules, and in a setting. The old one runs today's program, unless
+//! `SALLYPORT_EARLIER` names a directory with an earlier one: `sallyport`, and the `policies` and
+//! `guests` that `make policies` built for it.
 
 use crate::creator::Creator;
 use crate::custom_resources::wait_until_ready_is;
@@ -50,10 +52,18 @@ impl Build {
         }
     }
 
+    /// Returns the program, and the directory with `policies` and `guests`.
+    fn built(self) -> (PathBuf, PathBuf) {
+        match std::env::var_os("SALLYPORT_EARLIER").map(PathBuf::from) {
+            Some(earlier) if self == Self::Old => (earlier.join("sallyport"), earlier),
+            _ => (SALLYPORT.clone(), root().join("target")),
+        }
+    }
+
     /// Returns its directory: its policies, its component, and the shipped ones.
-    fn directory(self) -> TempDir {
+    fn directory(self, built: &Path) -> TempDir {
         let directory = tempfile::tempdir().expect("a directory");
-        for entry in fs::read_dir(root().join("target/policies")).expect("make policies") {
+        for entry in fs::read_dir(built.join("policies")).expect("make policies") {
             let path = entry.expect("an entry").path();
             if path
                 .extension()
@@ -63,13 +73,13 @@ impl Build {
                 fs::copy(&path, directory.path().join(name)).expect("copied");
             }
         }
-        self.write(directory.path());
+        self.write(built, directory.path());
         directory
     }
 
-    fn write(self, directory: &Path) {
+    fn write(self, built: &Path, directory: &Path) {
         let (words, range) = self.marks();
-        let guest = fs::read(root().join("target/guests/misbehave.wasm")).expect("make policies");
+        let guest = fs::read(built.join("guests/misbehave.wasm")).expect("make policies");
         let changed = with_words(guest, Self::Old.marks().0, words);
         fs::write(directory.join("release.wasm"), changed).expect("written");
         let (from, to) = range.split_once('-').expect("a range");
@@ -87,7 +97,9 @@ impl Build {
                 "apiVersion": "sallyport.dev/v1alpha1",
                 "kind": "ServicePolicy",
                 "metadata": {"name": name},
-                "spec": {"module": {"file": module}, "settings": settings},
+                // A deadline that a busy machine misses would be no denial of either build.
+                "spec": {"module": {"file": module}, "settings": settings,
+                    "limits": {"deadline": "5s"}},
             });
             let file = directory.join(format!("{name}.yaml"));
             fs::write(file, policy.to_string()).expect("written");
@@ -304,11 +316,12 @@ fn a_rolling_upgrade_and_the_way_back_fail_no_request() {
     let (certificate, key) = (files.path().join("tls.crt"), files.path().join("tls.key"));
     fs::write(&certificate, &signed.certificate).expect("written");
     fs::write(&key, &signed.key).expect("written");
-    let builds = [Build::Old, Build::New].map(|build| (build, build.directory()));
+    let builds = [Build::Old, Build::New].map(|build| build.directory(&build.built().1));
     let start = |build: Build| {
-        let (_, directory) = &builds[usize::from(build == Build::New)];
+        let directory = &builds[usize::from(build == Build::New)];
         let directory = directory.path().display();
-        Host::start(
+        Host::of(
+            &build.built().0,
             &cluster,
             &format!(
                 "--policies {directory} --modules {directory} --cluster --policies-from-cluster \
@@ -355,13 +368,50 @@ fn a_rolling_upgrade_and_the_way_back_fail_no_request() {
     let (created, seen) = (creator.stop(), judged.stop());
     assert!(created > 100, "only {created} Services were created");
     assert!(seen.values().all(|count| *count > 50), "{seen:?}");
+    an_older_definition_hides_newer_fields(&cluster);
+}
+
+/// A fact of API servers, on which docs/api-versions.md relies.
+fn an_older_definition_hides_newer_fields(cluster: &Cluster) {
+    let is_there = |expected: bool| {
+        wait_for(&format!("exemptions: {expected}"), || {
+            let newer = &stored(cluster)["external-ips"]["exemptions"];
+            if newer.is_object() == expected {
+                Ok(())
+            } else {
+                Err(newer.to_string())
+            }
+        });
+    };
+    apply(cluster, &root().join("deploy/base/crd.yaml"));
+    wait_for("the newer definition", || {
+        let patch = r#"{"spec": {"exemptions": {"users": ["ops"]}}}"#;
+        let patch = [
+            "patch",
+            "servicepolicy",
+            "external-ips",
+            "--type=merge",
+            "-p",
+            patch,
+        ];
+        cluster.kubectl(&patch).ok();
+        match stored(cluster)["external-ips"].get("exemptions") {
+            Some(_) => Ok(()),
+            None => Err("pruned".to_owned()),
+        }
+    });
+    apply(cluster, &earlier("crd.yaml"));
+    is_there(false);
+    apply(cluster, &root().join("deploy/base/crd.yaml"));
+    is_there(true);
 }
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn a_component_of_the_earlier_contract_is_refused_by_name() {
     let cluster = Cluster::new("earlier");
-    let [old, new, refused] = [Build::Old, Build::New, Build::New].map(Build::directory);
+    let [old, new, refused] =
+        [Build::Old, Build::New, Build::New].map(|build| build.directory(&root().join("target")));
     fs::copy(
         earlier("nodeport_range.wasm"),
         refused.path().join("nodeport_range.wasm"),
@@ -408,6 +458,7 @@ fn a_component_of_the_earlier_contract_is_refused_by_name() {
     assert!(!output.status.success() && said.contains(refusal), "{said}");
 
     point(&served, new.path());
+    judged.wait_for(Build::New);
     judged.only(Build::New);
     creator.stop();
     judged.stop();

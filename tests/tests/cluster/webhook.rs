@@ -65,6 +65,11 @@ impl Host {
 
     /// Starts a host with any flags. It is registered for the shipped policies.
     pub(crate) fn start(cluster: &Cluster, flags: &str) -> Self {
+        Self::of(&SALLYPORT, cluster, flags)
+    }
+
+    /// Starts a host of another build.
+    pub(crate) fn of(program: &Path, cluster: &Cluster, flags: &str) -> Self {
         let files = tempfile::tempdir().expect("a directory");
         let ca = files.path().join("ca.crt");
         let certificate = match flags.contains("--tls-cert") || flags.contains("--self-managed") {
@@ -84,7 +89,7 @@ impl Host {
         let arguments =
             format!("serve --admin-listen 127.0.0.1:0 {modules} {listen} {certificate} {flags}");
         let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
-        let process = Process::start(&SALLYPORT, cluster.log("sallyport"), &arguments);
+        let process = Process::start(program, cluster.log("sallyport"), &arguments);
         let address = process
             .logged("serving on https://")
             .parse()

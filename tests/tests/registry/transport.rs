@@ -21,10 +21,9 @@ const RIGHT: &str = r#"{"auths": {"REGISTRY": {"auth": "amFuZTpodW50ZXIy"}}}"#;
 const WRONG: &str = r#"{"auths": {"REGISTRY": {"auth": "amFuZTp3cm9uZw=="}}}"#;
 
 #[test]
+#[ignore = "needs a docker-registry: make registry-test"]
 fn a_registry_with_its_own_authority_and_passwords() {
-    let Some(registry) = Daemon::start(Guard::TlsAndPassword) else {
-        return;
-    };
+    let registry = Daemon::start(Guard::TlsAndPassword);
     let home = registry.files.path();
     let reference = registry.reference("acme/p:1.0");
     let push = |more: &[&str]| sallyport(home, &[&["push", COMPONENT, &reference], more].concat());
@@ -59,10 +58,9 @@ fn a_registry_with_its_own_authority_and_passwords() {
 }
 
 #[test]
+#[ignore = "needs a docker-registry: make registry-test"]
 fn a_credential_helper_is_run_by_commands_alone() {
-    let Some(registry) = Daemon::start(Guard::TlsAndPassword) else {
-        return;
-    };
+    let registry = Daemon::start(Guard::TlsAndPassword);
     let script = registry.file("docker-credential-test");
     let answer = r#"{"ServerURL": "x", "Username": "jane", "Secret": "hunter2"}"#;
     let text = format!("#!/bin/sh\ncat > {script}.asked\necho '{answer}'\n");

@@ -9,10 +9,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 #[test]
+#[ignore = "needs a docker-registry: make registry-test"]
 fn the_same_component_has_the_same_digest_whoever_pushes_it_and_when() {
-    let Some(registry) = Daemon::start(Guard::Open) else {
-        return;
-    };
+    let registry = Daemon::start(Guard::Open);
     let home = registry.files.path();
     let push = |reference: &str| {
         let license = ["--license", "Apache-2.0"];
@@ -39,10 +38,9 @@ fn the_same_component_has_the_same_digest_whoever_pushes_it_and_when() {
 }
 
 #[test]
+#[ignore = "needs a docker-registry: make registry-test"]
 fn a_push_needs_a_policy_and_a_tag() {
-    let Some(registry) = Daemon::start(Guard::Open) else {
-        return;
-    };
+    let registry = Daemon::start(Guard::Open);
     let home = registry.files.path();
     let error = sallyport(home, &["push", "README.md", &registry.reference("p:1")]).failed();
     assert!(
@@ -95,13 +93,10 @@ fn config(registry: &Daemon, mirror: &str) -> String {
 }
 
 #[test]
+#[ignore = "needs a docker-registry: make registry-test"]
 fn a_policy_is_carried_into_another_registry_and_stays_signed() {
-    let Some(registry) = Daemon::start(Guard::Open) else {
-        return;
-    };
-    let Some(inside) = Daemon::start(Guard::Open) else {
-        return;
-    };
+    let registry = Daemon::start(Guard::Open);
+    let inside = Daemon::start(Guard::Open);
     let home = registry.files.path();
     let pinned = signed(&registry, home);
     let layout = registry.file("layout");
@@ -186,10 +181,9 @@ fn serve(registry: &Daemon, module: &str, more: &[&str]) -> (Option<Host>, Strin
 }
 
 #[test]
+#[ignore = "needs a docker-registry: make registry-test"]
 fn a_host_serves_a_signed_policy_from_a_registry_or_a_loaded_cache() {
-    let Some(registry) = Daemon::start(Guard::Open) else {
-        return;
-    };
+    let registry = Daemon::start(Guard::Open);
     let home = registry.files.path();
     let pinned = signed(&registry, home);
     let layout = registry.file("layout");
@@ -214,10 +208,9 @@ fn a_host_serves_a_signed_policy_from_a_registry_or_a_loaded_cache() {
 }
 
 #[test]
+#[ignore = "needs a docker-registry: make registry-test"]
 fn a_damaged_layout_is_refused() {
-    let Some(registry) = Daemon::start(Guard::Open) else {
-        return;
-    };
+    let registry = Daemon::start(Guard::Open);
     let home = registry.files.path();
     let tagged = registry.reference("acme/p:1.0");
     sallyport(home, &["push", COMPONENT, &tagged]).done();

@@ -168,5 +168,6 @@ fn render(args: &CheckArgs, report: &CheckReport) -> String {
         FindingsFormat::Json => report::check::json(report),
         FindingsFormat::Sarif => report::sarif::sarif(report),
         FindingsFormat::Github => report::github::commands(report),
+        FindingsFormat::Gitlab => report::gitlab::code_quality(report),
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::engine::Engine;
 use crate::registry::Session;
+use crate::shipped;
 use crate::sources::load::{self, Loader};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use sallyport_core::yaml;
 use serde_json::Value;
@@ -29,14 +30,12 @@ impl PathArgs {
     }
 }
 
-/// The directory into which a build of Sallyport puts its policies.
-const BUILT: &str = "target/policies";
-
 /// The policies of an offline command, and what they may know.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct PolicyArgs {
-    /// Directory of ServicePolicy manifests [default: target/policies, where a clone builds them]
+    /// Directory of ServicePolicy manifests [default: the shipped ones, beside the program or in
+    /// target/policies of a clone]
     #[arg(long, value_name = "DIR", env = "SALLYPORT_POLICIES")]
     policies: Option<PathBuf>,
     /// Directory of the modules that the manifests name [default: that of --policies]
@@ -66,23 +65,29 @@ impl PolicyArgs {
         self.modules.as_deref().or(self.directory())
     }
 
-    /// The manifests of `--policies`, by default those of a clone, with their modules.
+    /// The manifests of `--policies`, by default the shipped ones, with their modules.
     ///
     /// # Errors
     ///
-    /// When nothing is named and this is no clone in which policies were built.
+    /// When nothing is named and no policies are beside the program or in a clone.
     pub(super) fn files(&self) -> Result<PolicyFiles> {
-        let Some(directory) = &self.policies else {
-            ensure!(
-                Path::new(BUILT).is_dir(),
+        if let Some(directory) = &self.policies {
+            return Ok(self.files_in(directory));
+        }
+        let shipped = shipped::policies().with_context(|| {
+            let places: Vec<_> = shipped::places()
+                .iter()
+                .map(|place| place.display().to_string())
+                .collect();
+            format!(
                 "which policies? Name a directory of ServicePolicy manifests with --policies (or \
-                 SALLYPORT_POLICIES), and with --modules the directory of their .wasm files; the \
-                 default, {BUILT}, is there only in a clone of Sallyport after \
-                 scripts/build-policies.sh"
-            );
-            return Ok(self.files_in(Path::new(BUILT)));
-        };
-        Ok(self.files_in(directory))
+                 SALLYPORT_POLICIES), and with --modules the directory of their .wasm files. \
+                 Without it the shipped ones are taken, but none of these directories exists: {}; \
+                 scripts/build-policies.sh makes the last one in a clone of Sallyport",
+                places.join(", ")
+            )
+        })?;
+        Ok(self.files_in(&shipped))
     }
 
     /// The manifests of another directory, with the same modules.

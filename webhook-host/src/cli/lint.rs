@@ -104,6 +104,7 @@ fn render(args: &LintArgs, report: &CheckReport) -> String {
         FindingsFormat::Text => report::lint::text(report, args.detail.view()),
         FindingsFormat::Json => report::lint::json(report),
         FindingsFormat::Github => report::github::commands(report),
+        FindingsFormat::Gitlab => report::gitlab::code_quality(report),
         FindingsFormat::Sarif => report::sarif::sarif(report),
     }
 }

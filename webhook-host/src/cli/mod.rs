@@ -3,9 +3,12 @@
 
 mod bench;
 mod cache;
+#[cfg(unix)]
 mod certificate;
 mod check;
+#[cfg(unix)]
 mod cluster;
+mod completions;
 mod crd;
 mod doctor;
 mod explain;
@@ -18,26 +21,34 @@ mod lint;
 mod load;
 mod logging;
 mod new;
+#[cfg(not(unix))]
+mod no_serve;
 mod output;
 mod pull;
 mod push;
 mod quantity;
+#[cfg(unix)]
 mod record;
+#[cfg(unix)]
 mod register;
 mod registry;
 mod removal;
 mod replay;
 mod save;
 mod schema;
+#[cfg(unix)]
 mod self_managed;
+#[cfg(unix)]
 mod serve;
 mod sign;
 mod test;
 mod verify;
 mod webhooks;
 
-use clap::{Parser, Subcommand};
+use clap::builder::StyledStr;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use sallyport_core::contract;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
@@ -75,7 +86,11 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(unix)]
     Serve(Box<serve::Serve>),
+    #[cfg(not(unix))]
+    #[command(hide = true)]
+    Serve(no_serve::Serve),
     Test(test::TestArgs),
     Bench(bench::BenchArgs),
     Check(check::CheckArgs),
@@ -95,11 +110,49 @@ enum Command {
     Load(load::LoadArgs),
     Sign(sign::SignArgs),
     Verify(verify::VerifyArgs),
+    Completions(completions::CompletionsArgs),
+    #[command(hide = true)]
+    Man(completions::ManArgs),
 }
+
+/// The file name of the program as a plugin of kubectl, which runs it for `kubectl sallyport`.
+const PLUGIN: &str = "kubectl-sallyport";
 
 /// Runs the program: reads the arguments of the process, and returns its exit code.
 pub fn main() -> ExitCode {
-    Cli::parse().run()
+    let program = std::env::args_os().next().unwrap_or_default();
+    let is_plugin = Path::new(&program)
+        .file_stem()
+        .is_some_and(|name| name == PLUGIN);
+    let name = if is_plugin {
+        "kubectl sallyport"
+    } else {
+        "sallyport"
+    };
+    let matches = command(name).get_matches();
+    Cli::from_arg_matches(&matches)
+        .unwrap_or_else(|error| error.exit())
+        .run()
+}
+
+/// Returns the definition of the command line for a program that users call by this name.
+fn command(name: &'static str) -> clap::Command {
+    let renamed = |text: &StyledStr| text.to_string().replace("sallyport ", &format!("{name} "));
+    let examples = |mut command: clap::Command| {
+        if let Some(text) = command.get_after_help().map(renamed) {
+            command = command.after_help(text);
+        }
+        if let Some(text) = command.get_after_long_help().map(renamed) {
+            command = command.after_long_help(text);
+        }
+        command
+    };
+    let command = Cli::command().bin_name(name);
+    if name == "sallyport" {
+        command
+    } else {
+        command.mut_subcommands(examples)
+    }
 }
 
 /// Exit code of a command that can't do its work. 1 is for one that did, and found something.
@@ -129,6 +182,8 @@ impl Cli {
             Command::Load(args) => load::run(&args),
             Command::Sign(args) => sign::run(&args),
             Command::Verify(args) => verify::run(&args),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => completions::man(&args),
         };
         result.unwrap_or_else(|error| {
             output::error(format_args!("{error:#}"));

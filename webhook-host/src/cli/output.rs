@@ -27,6 +27,7 @@ pub(super) enum FindingsFormat {
     Json,
     Sarif,
     Github,
+    Gitlab,
 }
 
 /// Formats of test results.
@@ -36,6 +37,7 @@ pub(super) enum TestFormat {
     Text,
     Json,
     Junit,
+    Github,
 }
 
 /// Formats of Kubernetes objects.

@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use sallyport_core::manifest::HostConfigSpec;
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,8 +131,11 @@ pub(super) fn write_file(file: &Path, content: &[u8]) -> Result<()> {
     let write = || {
         let mut temporary = tempfile::NamedTempFile::new_in(parent)?;
         temporary.write_all(content)?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        fs::set_permissions(temporary.path(), mode)?;
+        // A temporary file is its owner's alone.
+        #[cfg(unix)]
+        temporary
+            .as_file()
+            .set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
         temporary.persist(file)?;
         Ok::<_, std::io::Error>(())
     };

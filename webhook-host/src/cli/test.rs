@@ -34,7 +34,7 @@ pub(super) struct TestArgs {
     #[command(flatten)]
     paths: PathArgs,
     /// Directory of the modules that the suites' manifests name [default: beside the manifest, then
-    /// target/policies].
+    /// with the shipped ones].
     #[arg(
         long,
         alias = "policies",
@@ -199,7 +199,9 @@ fn list(args: &TestArgs) -> Result<ExitCode> {
     let suites: Vec<_> = suites.into_iter().flatten().collect();
     print(&match args.output {
         TestFormat::Json => report::tests::json_list(&suites, &args.filter),
-        TestFormat::Text | TestFormat::Junit => report::tests::list(&suites, &args.filter),
+        TestFormat::Text | TestFormat::Junit | TestFormat::Github => {
+            report::tests::list(&suites, &args.filter)
+        }
     })?;
     let errors: Vec<_> = errors.into_iter().filter_map(Result::err).collect();
     errors.iter().for_each(error);
@@ -289,6 +291,7 @@ fn render(args: &TestArgs, report: &TestReport) -> String {
         TestFormat::Text => report::tests::text(report, args.detail.view()),
         TestFormat::Json => report::tests::json(report),
         TestFormat::Junit => report::tests::junit(report),
+        TestFormat::Github => report::github::failures(report),
     }
 }
 

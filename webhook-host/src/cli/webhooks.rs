@@ -27,7 +27,8 @@ use std::sync::Arc;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 #[command(mut_arg("policies", |policies| policies.help("Directory of ServicePolicy manifests \
-    [default: target/policies, where a clone builds them; none with --policies-from-cluster]")))]
+    [default: the shipped ones, beside the program or in target/policies of a clone; none with \
+    --policies-from-cluster]")))]
 #[command(mut_arg("config", |config| config.help("HostConfig manifest, for its exemptions")))]
 pub(super) struct WebhooksArgs {
     #[command(flatten)]

@@ -8,22 +8,25 @@
 //! least recently used ones are removed first.
 //!
 //! **The directory is trusted.** The digest detects what a disk or a full file system did, but not
-//! the work of somebody who may write there, and who can thus make this process run any code. So
-//! the directory must belong to the user of the process, and be closed to others. It is opened
-//! once, without following a link, checked, and used by that handle from then on, so that later
-//! changes of a path or a link have no effect; and each entry must be the user's own file, closed
-//! to others.
+//! the work of somebody who may write there, and who can thus make this process run any code.
+//! [`Directory`] makes sure that only the user of the process can. Where it can't (on Windows),
+//! there is no cache.
 //!
 //! Opened by `cli`; used by `load`, never during a review. The parent process writes what a
 //! child process compiled.
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+#[cfg(unix)]
+mod directory;
+#[cfg(not(unix))]
+#[path = "cache/no_directory.rs"]
+mod directory;
+
+use directory::Directory;
 use sallyport_core::units::Bytes;
 use sha2::{Digest as _, Sha256};
-use std::fs::{DirBuilder, File, Metadata};
+use std::fs::{File, Metadata};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,10 +49,7 @@ const DIGEST_BYTES: usize = 32;
 pub struct Cache {
     /// Used in log lines only.
     path: PathBuf,
-    /// The directory's handle, valid whatever happens to its path.
-    directory: Arc<File>,
-    /// The owner of the directory and of all entries.
-    owner: u32,
+    directory: Arc<Directory>,
     limit: u64,
     counters: Arc<Counters>,
 }
@@ -158,53 +158,19 @@ impl Cache {
     ///
     /// Fails when it can't be used, or when another user could write there.
     pub fn open(path: &Path, limit: u64) -> Result<Self, CacheError> {
-        let unusable = |error| CacheError::Unusable {
-            directory: path.to_owned(),
-            error,
-        };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(unusable)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory = match rustix::fs::open(path, flags, Mode::empty()) {
-            Ok(directory) => File::from(directory),
-            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
-                return Err(CacheError::Link(path.to_owned()));
-            }
-            Err(error) => return Err(unusable(error.into())),
-        };
-        let found = directory.metadata().map_err(unusable)?;
-        let mode = found.mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(CacheError::Shared {
-                directory: path.to_owned(),
-                mode,
-            });
-        }
-        let (path, owner) = (path.to_owned(), found.uid());
         let cache = Self {
-            path,
-            directory: Arc::new(directory),
-            owner,
+            path: path.to_owned(),
+            directory: Arc::new(Directory::open(path)?),
             limit,
             counters: Arc::default(),
         };
-        // The owner of a new file is the user of this process. It also shows early if files can't
-        // be created.
-        let user = cache
-            .temporary()
-            .and_then(|(_, file)| file.metadata())
-            .map_err(unusable)?
-            .uid();
-        if owner != user {
-            return Err(CacheError::Foreign {
-                directory: cache.path,
-                owner,
-                user,
-            });
-        }
+        // Shows early if files can't be created, or would belong to somebody else.
+        let created = cache.temporary().map(|(_, file)| file);
+        let created = created.map_err(|error| CacheError::Unusable {
+            directory: path.to_owned(),
+            error,
+        })?;
+        cache.directory.check_owner(path, &created)?;
         Ok(cache)
     }
 
@@ -231,7 +197,7 @@ impl Cache {
         key: &Key,
     ) -> Option<(Component, Option<String>)> {
         let name = key.file_name();
-        let found = match self.open_entry(&name) {
+        let found = match self.directory.open_entry(&name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.to_string()),
             Ok(file) => self.read(engine, key, &file).map(Some),
@@ -246,7 +212,7 @@ impl Cache {
                     path.display()
                 );
                 // It is gone already, or the next start logs this again.
-                let _ = self.remove(&name);
+                let _ = self.directory.remove(&name);
                 &self.counters.corrupt
             }
         };
@@ -287,19 +253,18 @@ impl Cache {
     /// Removes the least recently used entries until `bytes` more fit.
     fn make_room(&self, bytes: u64) -> io::Result<()> {
         let mut entries = vec![];
-        for entry in Dir::read_from(&*self.directory)? {
-            let entry = entry?;
-            let Ok(name) = entry.file_name().to_str() else {
-                continue;
-            };
+        for name in self.directory.names()? {
             if !(name.starts_with(PREFIX) && name.ends_with(SUFFIX)) {
                 continue;
             }
             // Skips what another process removed meanwhile, and what is not a file.
-            if let Ok(found) = self.open_file(name).and_then(|file| file.metadata())
+            if let Ok(found) = self
+                .directory
+                .open_file(&name)
+                .and_then(|file| file.metadata())
                 && found.is_file()
             {
-                entries.push((last_use(&found), found.len(), name.to_owned()));
+                entries.push((last_use(&found), found.len(), name));
             }
         }
         entries.sort();
@@ -308,53 +273,23 @@ impl Cache {
             if total <= self.limit {
                 break;
             }
-            self.remove(&name)?;
+            self.directory.remove(&name)?;
             total -= size;
         }
         Ok(())
     }
 
-    /// Opens an entry, which must be a file of this user that is closed to others.
-    fn open_entry(&self, name: &str) -> io::Result<File> {
-        let file = self.open_file(name)?;
-        let found = file.metadata()?;
-        if !found.is_file() || found.uid() != self.owner || found.mode() & 0o077 != 0 {
-            let (owner, mode) = (found.uid(), found.mode() & 0o777);
-            return Err(io::Error::other(format!(
-                "it is no file that only user {} may use (owner {owner}, mode {mode:o})",
-                self.owner
-            )));
-        }
-        Ok(file)
-    }
-
-    /// Opens a file without blocking, as opening a named pipe would.
-    fn open_file(&self, name: &str) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(&*self.directory, name, flags, Mode::empty())?.into())
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(
-            &*self.directory,
-            name,
-            AtFlags::empty(),
-        )?)
-    }
-
     /// Creates a file that only its owner can read, and that is removed unless it becomes an entry.
     fn temporary(&self) -> io::Result<(Temporary<'_>, File)> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
             let name = format!("{PREFIX}new-{}-{count}{SUFFIX}", std::process::id());
-            match rustix::fs::openat(&*self.directory, &name, flags, Mode::RUSR | Mode::WUSR) {
-                Ok(file) => return Ok((Temporary { cache: self, name }, file.into())),
+            match self.directory.create(&name) {
+                Ok(file) => return Ok((Temporary { cache: self, name }, file)),
                 // Left behind by an earlier process with the same ID.
-                Err(rustix::io::Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
             }
         }
     }
@@ -399,17 +334,14 @@ struct Temporary<'a> {
 
 impl Temporary<'_> {
     fn rename(self, name: &str) -> io::Result<()> {
-        let directory = &*self.cache.directory;
-        Ok(rustix::fs::renameat(
-            directory, &self.name, directory, name,
-        )?)
+        self.cache.directory.rename(&self.name, name)
     }
 }
 
 impl Drop for Temporary<'_> {
     fn drop(&mut self) {
         // Fails when the file was renamed.
-        let _ = self.cache.remove(&self.name);
+        let _ = self.cache.directory.remove(&self.name);
     }
 }
 
@@ -502,11 +434,11 @@ impl Hasher for KeyHasher {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
     use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     use std::time::Duration;
 
     fn key(byte: u8) -> Key {

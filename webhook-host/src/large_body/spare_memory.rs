@@ -2,8 +2,8 @@
 //!
 //! glibc keeps what a thread frees for that thread's next use. Each thread that once parsed a large
 //! body would so keep tens of MiB for good, and the container's limit leaves room for few of these.
-//! Called when the large-body lock is released, and by `Server::run`. Does nothing with other C
-//! libraries.
+//! mimalloc, the allocator of the static program (musl), does the same. Called when the large-body
+//! lock is released, and by `Server::run`. Does nothing with other allocators.
 
 /// Allocations from this many bytes on are mapped from the system, and returned to it when they are
 /// freed. glibc begins with 128 KiB and raises the threshold whenever a larger allocation is freed,
@@ -31,5 +31,12 @@ pub(crate) fn give_back() {
     unsafe { libc::malloc_trim(0) };
 }
 
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+#[cfg(target_env = "musl")]
+#[expect(unsafe_code, reason = "a call of the allocator that has no conditions")]
+pub(crate) fn give_back() {
+    // SAFETY: mi_collect may be called at any time, on any thread.
+    unsafe { libmimalloc_sys::mi_collect(true) };
+}
+
+#[cfg(not(any(target_env = "musl", all(target_os = "linux", target_env = "gnu"))))]
 pub(crate) fn give_back() {}

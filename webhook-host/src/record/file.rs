@@ -4,12 +4,12 @@
 //! whole, since a line that a full disk cut off is removed; one process writes a file at a time,
 //! which a lock ensures. When the file is moved or removed (by logrotate), a new one is opened.
 
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::io::{Error, Read as _, Result, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The mode of the files. Reviews name users and what they did, so only the owner may read them.
+#[cfg(unix)]
 const FILE_MODE: u32 = 0o600;
 
 /// The size and number of rotated files.
@@ -89,7 +89,6 @@ impl LogFile {
     ///
     /// Fails when the new file can't be opened.
     pub fn follow(&mut self) -> Result<()> {
-        let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
         let (there, here) = (
             std::fs::metadata(&self.path).map(identity),
             self.file.metadata().map(identity)?,
@@ -137,12 +136,7 @@ fn open(path: &Path) -> Result<(File, u64)> {
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(Error::other("it is no regular file"));
     }
-    let mut file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(FILE_MODE)
-        .open(path)?;
+    let mut file = open_private(path)?;
     // Two processes that rotate one file lose each other's lines. A file system without locks is
     // accepted.
     if let Err(TryLockError::WouldBlock) = file.try_lock() {
@@ -150,7 +144,7 @@ fn open(path: &Path) -> Result<(File, u64)> {
             "another process writes it; give each one a file of its own",
         ));
     }
-    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+    make_private(&file)?;
     let mut size = file.metadata()?.len();
     if size > 0 {
         // A process that was killed may have left an incomplete line.
@@ -165,10 +159,54 @@ fn open(path: &Path) -> Result<(File, u64)> {
     Ok((file, size))
 }
 
-#[cfg(test)]
+#[cfg(unix)]
+fn open_private(path: &Path) -> Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    std::fs::OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(FILE_MODE)
+        .open(path)
+}
+
+/// Refuses: nothing here says who else may read a file on this system.
+#[cfg(not(unix))]
+fn open_private(_: &Path) -> Result<File> {
+    Err(Error::new(
+        std::io::ErrorKind::Unsupported,
+        "on this system a record can't be kept from other users",
+    ))
+}
+
+/// Closes a file to others that an earlier process left open to them.
+#[cfg(unix)]
+fn make_private(file: &File) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(std::fs::Permissions::from_mode(FILE_MODE))
+}
+
+#[cfg(not(unix))]
+fn make_private(_: &File) -> Result<()> {
+    Ok(())
+}
+
+/// Returns what tells a file from all others of its machine: device and inode.
+#[cfg(unix)]
+fn identity(found: Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt as _;
+    (found.dev(), found.ino())
+}
+
+/// All are alike where none is ever opened.
+#[cfg(not(unix))]
+fn identity(_: Metadata) {}
+
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::unix::fs::MetadataExt as _;
 
     fn text(path: &Path) -> String {
         fs::read_to_string(path).unwrap_or_default()

@@ -4,6 +4,7 @@
 use crate::engine::Engine;
 use crate::evaluator;
 use crate::registry::Session;
+use crate::shipped;
 use anyhow::{Context as _, Result, anyhow, bail};
 use sallyport_core::decode;
 use sallyport_core::manifest::{HostConfig, HostConfigSpec, Module, Reference, ServicePolicy};
@@ -97,12 +98,14 @@ pub(crate) fn sound_policies(loader: &Loader<'_>, directory: &Path) -> Result<Ve
         } else {
             String::new()
         };
+        let such = shipped::policies().unwrap_or_else(|| "target/policies".into());
         bail!(
             "{} of {} modules {is} not in {}: {named}{more}; name the directory of the modules \
-             with --modules, such as --modules target/policies",
+             with --modules, such as --modules {}",
             missing.len(),
             modules.len(),
-            loader.modules.display()
+            loader.modules.display(),
+            such.display()
         );
     }
     let policies = policies(loader, directory, &[])?;

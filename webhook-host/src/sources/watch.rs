@@ -11,7 +11,7 @@
 //! and `test --watch`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::Metadata;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -32,21 +32,36 @@ pub(crate) struct Fingerprint {
 
 /// Attributes of the file that a path leads to: device, inode, size, and the times of the last
 /// write and of the last change of the inode.
+#[cfg(unix)]
 type FileAttributes = (u64, u64, u64, (i64, i64), (i64, i64));
+
+#[cfg(unix)]
+fn attributes(found: &Metadata) -> FileAttributes {
+    use std::os::unix::fs::MetadataExt as _;
+    (
+        found.dev(),
+        found.ino(),
+        found.size(),
+        (found.mtime(), found.mtime_nsec()),
+        (found.ctime(), found.ctime_nsec()),
+    )
+}
+
+/// Attributes that every system has: size, and the time of the last write.
+#[cfg(not(unix))]
+type FileAttributes = (u64, Option<std::time::SystemTime>);
+
+#[cfg(not(unix))]
+fn attributes(found: &Metadata) -> FileAttributes {
+    (found.len(), found.modified().ok())
+}
 
 impl Fingerprint {
     /// Returns the current fingerprint of these files. Unreadable files are left out.
     pub(crate) fn of(files: impl Iterator<Item = PathBuf>) -> Self {
         let look = |path: PathBuf| {
             let found = std::fs::metadata(&path).ok()?;
-            let times = (
-                (found.mtime(), found.mtime_nsec()),
-                (found.ctime(), found.ctime_nsec()),
-            );
-            Some((
-                path,
-                (found.dev(), found.ino(), found.size(), times.0, times.1),
-            ))
+            Some((path, attributes(&found)))
         };
         Self {
             files: files.filter_map(look).collect(),

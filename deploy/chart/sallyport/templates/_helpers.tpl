@@ -60,14 +60,14 @@ app.kubernetes.io/name: sallyport
 {{- range $name, $changes := .Values.policies }}
 {{- if eq $changes.enabled false }}
 {{- if not (hasKey $served $name) }}
-{{- fail (printf "policies.%s.enabled: the preset %s has no policy of this name; it has %s" $name $.Values.preset (keys $served | sortAlpha | join ", ")) }}
+{{- fail (printf "policies.%s.enabled: the preset %s has no policy of this name; it has %s" $name $.Values.preset (keys $served | sortAlpha | join ", " | default "none")) }}
 {{- end }}
 {{- $_ := unset $served $name }}
 {{- else }}
 {{- $spec := get $served $name | default dict }}
 {{- include "sallyport.overlay" (dict "under" $spec "over" (omit $changes "enabled")) }}
 {{- if not $spec.module }}
-{{- fail (printf "policies.%s.module: required, since the preset %s has no policy of this name; it has %s" $name $.Values.preset (keys $served | sortAlpha | join ", ")) }}
+{{- fail (printf "policies.%s.module: required, since the preset %s has no policy of this name; it has %s" $name $.Values.preset (keys $served | sortAlpha | join ", " | default "none")) }}
 {{- end }}
 {{- $_ := set $served $name $spec }}
 {{- end }}

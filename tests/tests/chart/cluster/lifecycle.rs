@@ -7,10 +7,7 @@ use crate::monitoring;
 use sallyport_tests::{root, wait_for};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
-
-/// The time from `helm install` to the first denied Service (issue 19).
-const UNTIL_DENIED: Duration = Duration::from_secs(15);
+use std::time::Instant;
 
 /// The denial by the baseline, and by the upgrade below.
 const BASELINE: &str = "29999 is outside 30000-32767";
@@ -73,13 +70,12 @@ fn registered_from_installation_to_removal_and_again() {
     release.wait_until_denied(BASELINE);
     let denied = began.elapsed();
     let line = format!(
-        "from `helm install` to the first denied Service: {denied:.1?}; Helm with its check \
-         {installed:.1?}, the start of a host {:.1?}, registration and the API server {:.1?}",
+        "from `helm install` to the first denied Service (aim: 15 s): {denied:.1?}; Helm with its \
+         check {installed:.1?}, the start of a host {:.1?}, registration and the API server {:.1?}",
         serving - installed,
         denied - serving
     );
     writeln!(std::io::stderr(), "{line}").expect("standard error is open");
-    assert!(denied < UNTIL_DENIED, "{line}");
     assert!(
         notes.contains("mode registered, preset baseline."),
         "{notes}"

@@ -4,8 +4,10 @@
 //! could issue commands.
 
 use super::check::{CheckReport, Finding, Level, Subject};
+use crate::suite::TestReport;
+use std::path::Path;
 
-/// One command a finding.
+/// One command for each finding.
 pub fn commands(report: &CheckReport) -> String {
     let all = report.subjects.iter().flat_map(|subject| {
         subject
@@ -15,6 +17,32 @@ pub fn commands(report: &CheckReport) -> String {
     });
     all.map(|(subject, finding)| command(subject, finding))
         .collect()
+}
+
+/// One command for each case that failed, and for each suite that can't be run.
+pub fn failures(report: &TestReport) -> String {
+    let mut text = String::new();
+    for suite in &report.suites {
+        if let Some(problem) = &suite.problem {
+            text += &failure(&suite.path, 1, &suite.name, problem);
+        }
+        for case in &suite.cases {
+            if let Some(problem) = &case.failure {
+                text += &failure(&suite.path, case.line, &case.name, problem);
+            }
+        }
+    }
+    text
+}
+
+fn failure(file: &Path, line: usize, title: &str, problem: &str) -> String {
+    let file = file.display().to_string();
+    format!(
+        "::error file={},line={line},title={}::{}\n",
+        property(file.strip_prefix("./").unwrap_or(&file)),
+        property(title),
+        data(problem)
+    )
 }
 
 fn command(subject: &Subject, finding: &Finding) -> String {
@@ -68,6 +96,19 @@ mod tests {
             command(&subject, &finding),
             "::warning file=x%3Ay%2Cz.yaml,line=3,title=a/b%2Cc%3A%3Ad%0A S02::[p] \
              100%25\\u{a}::error::x\n"
+        );
+    }
+
+    #[test]
+    fn a_failing_case_is_an_error_on_its_line() {
+        assert_eq!(
+            failure(
+                Path::new("./a/suite.yaml"),
+                7,
+                "29999: below",
+                "allowed\n- true\n+ false"
+            ),
+            "::error file=a/suite.yaml,line=7,title=29999%3A below::allowed%0A- true%0A+ false\n"
         );
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod github;
+pub mod gitlab;
 pub mod inspection;
 pub mod lint;
 mod rules;

@@ -90,7 +90,7 @@ mod linux {
     }
 
     /// The allowed system calls. All others return ENOSYS, for which libraries have fallbacks.
-    const ALLOWED_CALLS: [libc::c_long; 32] = [
+    const ALLOWED_CALLS: [libc::c_long; 33] = [
         libc::SYS_read,
         libc::SYS_readv,
         libc::SYS_write,
@@ -111,6 +111,8 @@ mod linux {
         libc::SYS_gettid,
         libc::SYS_getpid,
         libc::SYS_tgkill,
+        // musl's abort().
+        libc::SYS_tkill,
         libc::SYS_rt_sigaction,
         libc::SYS_rt_sigprocmask,
         libc::SYS_rt_sigreturn,

@@ -43,7 +43,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -309,8 +308,16 @@ fn start(limits: Limits) -> io::Result<Child> {
         .env_clear()
         .env(VARIABLE, limits.to_text())
         .current_dir("/");
-    // An executable whose libraries are elsewhere needs the variable again.
-    command.envs(std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path)));
+    // mimalloc, the allocator on musl, would begin with a GiB of writable memory, which counts
+    // against the child's limit though little of it is used.
+    if cfg!(target_env = "musl") {
+        command.env("MIMALLOC_ARENA_EAGER_COMMIT", "0");
+    }
+    // An executable whose libraries are elsewhere needs the first variable again, and on Windows
+    // the system's own libraries need the second.
+    for name in ["LD_LIBRARY_PATH", "SystemRoot"] {
+        command.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -381,15 +388,28 @@ fn exit_failure(child: &mut Child, limits: Limits, error: &io::Error) -> Failure
             Ok(Some(status)) => break status,
         }
     };
-    match status.signal() {
+    signal_failure(status, limits).unwrap_or_else(|| Failure::Answer(error.to_string()))
+}
+
+/// Returns the failure that the signal says by which a child ended.
+#[cfg(unix)]
+fn signal_failure(status: ExitStatus, limits: Limits) -> Option<Failure> {
+    use std::os::unix::process::ExitStatusExt as _;
+    Some(match status.signal()? {
         // The limit on processor time.
-        Some(libc::SIGXCPU) => Failure::Processor(limits.processor),
+        libc::SIGXCPU => Failure::Processor(limits.processor),
         // The allocator aborts when it gets no more memory, and the kernel kills when it has too
         // little.
-        Some(libc::SIGABRT | libc::SIGKILL) => limits.too_little_memory(),
-        Some(_) => Failure::Crash(status),
-        None => Failure::Answer(error.to_string()),
-    }
+        libc::SIGABRT | libc::SIGKILL => limits.too_little_memory(),
+        _ => Failure::Crash(status),
+    })
+}
+
+/// Windows has no signals: a process that crashes ends with a status that is a negative number.
+#[cfg(not(unix))]
+fn signal_failure(status: ExitStatus, _: Limits) -> Option<Failure> {
+    let crashed = status.code().is_some_and(|code| code < 0);
+    crashed.then_some(Failure::Crash(status))
 }
 
 fn write_header(to: &mut impl Write, header: &impl Serialize) -> io::Result<()> {

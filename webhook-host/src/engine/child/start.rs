@@ -7,6 +7,7 @@
 #[used]
 #[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
 #[cfg_attr(target_os = "macos", unsafe(link_section = "__DATA,__mod_init_func"))]
+#[cfg_attr(windows, unsafe(link_section = ".CRT$XCU"))]
 #[expect(
     unsafe_code,
     reason = "the only way into an executable whose `main` is another crate's"

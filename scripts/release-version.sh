@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Checks that everything names the same version: release-version.sh [TAG]. The version is that of Cargo.toml.
+
+# shellcheck source=scripts/lib.sh
+source "$(dirname "$0")/lib.sh"
+# shellcheck source=scripts/release-lib.sh
+source scripts/release-lib.sh
+
+wrong=()
+# names FILE TEXT: notes a file that lacks a text.
+names() { grep -qF -- "$2" "$1" || wrong+=("$1 has no '$2'"); }
+
+tag=${1:-v$VERSION}
+[[ $tag == "v$VERSION" ]] || wrong+=("the tag is $tag, and Cargo.toml says $VERSION")
+names deploy/ci/install.sh "version=$VERSION"
+names deploy/ci/gitlab.yml "SALLYPORT_VERSION: $VERSION"
+names deploy/ci/gitlab.yml "/v$VERSION/deploy/ci/gitlab.yml"
+names action.yml "sallyport@v$VERSION"
+names .pre-commit-hooks.yaml "rev: v$VERSION"
+names deploy/base/kustomization.yaml "newTag: $VERSION"
+[[ $# == 0 ]] || names CHANGELOG.md "## [$VERSION]"
+((${#wrong[@]} == 0)) || die "the version is not the same everywhere: $(printf '%s; ' "${wrong[@]}")"
