@@ -257,7 +257,9 @@ impl<T: DeserializeOwned + Serialize> Answers<T> {
 }
 
 fn path(name: &str) -> PathBuf {
-    root().join("tests/parity/answers").join(format!("{name}.json"))
+    root()
+        .join("tests/parity/answers")
+        .join(format!("{name}.json"))
 }
 
 /// Returns the expressions of all files.
@@ -334,9 +336,16 @@ fn documents(text: &str) -> Vec<Value> {
 fn files(folder: &str) -> Vec<(String, String)> {
     let folder = root().join("tests/parity").join(folder);
     let entries = std::fs::read_dir(&folder).expect("the folder is there");
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("readable").path()).collect();
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("readable").path())
+        .collect();
     files.sort();
-    let stem = |file: &Path| file.file_stem().expect("a name").to_string_lossy().into_owned();
+    let stem = |file: &Path| {
+        file.file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned()
+    };
     files.iter().map(|file| (stem(file), text(file))).collect()
 }
 
@@ -361,7 +370,10 @@ pub fn showing(name: &str, expressions: &[(usize, &str)]) -> Vec<Value> {
             "message": "no text",
         })
     };
-    let validations: Vec<Value> = expressions.iter().map(|(number, _)| show(*number)).collect();
+    let validations: Vec<Value> = expressions
+        .iter()
+        .map(|(number, _)| show(*number))
+        .collect();
     let policy = json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicy",

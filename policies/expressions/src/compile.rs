@@ -362,7 +362,8 @@ impl Compiler {
             // A broken variable is declared, too: what uses it is not wrong for that.
             let expression = self.expression(format!("{path}.expression"), expression, &[]);
             let output = expression.as_ref().map(|e| e.program.output());
-            self.environment.compose(&name, output.unwrap_or(&Type::Dyn));
+            self.environment
+                .compose(&name, output.unwrap_or(&Type::Dyn));
             compiled.extend(expression.map(|expression| Named { name, expression }));
         }
         compiled

@@ -84,7 +84,10 @@ spec:
 "
     );
     assert!(err.ends_with("1 ServicePolicy made\n"), "{err}");
-    assert!(err.contains("kube-system, kube-public, kube-node-lease"), "{err}");
+    assert!(
+        err.contains("kube-system, kube-public, kube-node-lease"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -101,7 +104,10 @@ fn what_has_no_counterpart_is_a_comment_and_an_exit_code() {
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(1));
     for text in [&out, &err] {
-        assert!(text.contains("no counterpart: the input has no binding"), "{text}");
+        assert!(
+            text.contains("no counterpart: the input has no binding"),
+            "{text}"
+        );
     }
 }
 
@@ -119,16 +125,24 @@ fn a_policy_that_would_be_refused_is_not_printed() {
         ),
         "{err}"
     );
-    assert!(err.ends_with("0 ServicePolicies made, 1 not imported\n"), "{err}");
+    assert!(
+        err.ends_with("0 ServicePolicies made, 1 not imported\n"),
+        "{err}"
+    );
 }
 
 #[test]
 fn without_a_policy_the_command_says_how_to_get_them() {
-    let output = import(&["-"], "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: x }\n");
+    let output = import(
+        &["-"],
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: x }\n",
+    );
     assert_eq!(output.status.code(), Some(2));
     let err = text(&output.stderr);
     assert!(
-        err.contains("no ValidatingAdmissionPolicy and no MutatingAdmissionPolicy found (1 other object)"),
+        err.contains(
+            "no ValidatingAdmissionPolicy and no MutatingAdmissionPolicy found (1 other object)"
+        ),
         "{err}"
     );
 }

@@ -183,7 +183,9 @@ impl<'a> Oracle<'a> {
                 }
             }
         }
-        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string().into_bytes()));
+        let body = body.map_or_else(Body::empty, |body| {
+            Body::from(body.to_string().into_bytes())
+        });
         let request = request.body(body).expect("a request");
         let reply = self.client.send(request).await.expect("an answer");
         let header = |name: &str| -> Vec<String> {
@@ -232,7 +234,9 @@ impl<'a> Oracle<'a> {
             .any(|object| object["kind"] == "MutatingAdmissionPolicy");
         for object in objects.iter().chain(&sentinel(mutates)) {
             let collection = collection(object);
-            self.call("POST", &collection, Some(object), None).await.ok();
+            self.call("POST", &collection, Some(object), None)
+                .await
+                .ok();
             let name = object["metadata"]["name"].as_str().expect("a name");
             paths.push(format!("{collection}/{name}"));
         }
@@ -257,7 +261,9 @@ impl<'a> Oracle<'a> {
             "spec": {"ports": [{"port": 80}]},
         });
         attempts("the policies", async || {
-            let reply = self.call("POST", &services(NAMESPACE), Some(&service), None).await;
+            let reply = self
+                .call("POST", &services(NAMESPACE), Some(&service), None)
+                .await;
             if reply.message().contains("the sentinel") != acts {
                 return Err(format!("{}: {}", reply.code, reply.message()));
             }
@@ -288,7 +294,12 @@ impl<'a> Oracle<'a> {
             service
         };
         let reply = self
-            .call("POST", &services(NAMESPACE), Some(&named("case-0".to_owned())), None)
+            .call(
+                "POST",
+                &services(NAMESPACE),
+                Some(&named("case-0".to_owned())),
+                None,
+            )
             .await;
         let event = self.event(&reply.audit_id).await;
         let object = reply.ok();
@@ -302,7 +313,9 @@ impl<'a> Oracle<'a> {
         let paths = self.install(&policies.collect::<Vec<_>>()).await;
         for (number, text) in rest {
             let service = named(format!("case-{number}"));
-            let reply = self.call("POST", &services(NAMESPACE), Some(&service), None).await;
+            let reply = self
+                .call("POST", &services(NAMESPACE), Some(&service), None)
+                .await;
             let denied = denied(&reply).unwrap_or_else(|| panic!("{text}: {}", reply.body));
             answers[number - file.first] = Some(parity::shown(&denied.message));
         }
@@ -344,7 +357,11 @@ impl<'a> Oracle<'a> {
             Some((chunk[index].0, problems))
         };
         let refused: Vec<_> = causes.iter().filter_map(of_variable).collect();
-        assert!(reply.is_success() || !refused.is_empty(), "{}", reply.message());
+        assert!(
+            reply.is_success() || !refused.is_empty(),
+            "{}",
+            reply.message()
+        );
         refused
     }
 
@@ -356,7 +373,9 @@ impl<'a> Oracle<'a> {
         }
         let is_param = |object: &&Value| object["kind"] == "ConfigMap";
         for param in file.objects.iter().filter(is_param) {
-            self.call("POST", &collection(param), Some(param), None).await.ok();
+            self.call("POST", &collection(param), Some(param), None)
+                .await
+                .ok();
         }
         let policies: Vec<Value> = file
             .objects
@@ -395,7 +414,11 @@ impl<'a> Oracle<'a> {
         self.remove(paths).await;
         for request in &file.requests {
             if request.old.is_some() {
-                let path = format!("/api/v1/namespaces/{}/services/{}", request.namespace, request.service());
+                let path = format!(
+                    "/api/v1/namespaces/{}/services/{}",
+                    request.namespace,
+                    request.service()
+                );
                 self.call("DELETE", &path, None, None).await.ok();
             }
         }
@@ -432,7 +455,8 @@ impl<'a> Oracle<'a> {
         }
         path.push_str("?dryRun=All");
         let object = request.object.as_ref();
-        self.call(method, &path, object, request.user.as_ref()).await
+        self.call(method, &path, object, request.user.as_ref())
+            .await
     }
 
     /// Sends a request until the API server has the parameters at hand.
@@ -521,7 +545,10 @@ fn sentinel(mutates: bool) -> Vec<Value> {
                     "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patch}}],
                 }),
             ),
-            object("MutatingAdmissionPolicyBinding", json!({"policyName": "sentinel"})),
+            object(
+                "MutatingAdmissionPolicyBinding",
+                json!({"policyName": "sentinel"}),
+            ),
         ]);
     }
     objects
@@ -538,7 +565,9 @@ fn warning(line: &str) -> String {
 fn collection(object: &Value) -> String {
     let kind = object["kind"].as_str().expect("a kind");
     if kind == "ConfigMap" {
-        let namespace = object["metadata"]["namespace"].as_str().expect("a namespace");
+        let namespace = object["metadata"]["namespace"]
+            .as_str()
+            .expect("a namespace");
         return format!("/api/v1/namespaces/{namespace}/configmaps");
     }
     let plural = match kind.strip_suffix("Policy") {

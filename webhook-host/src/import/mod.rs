@@ -125,9 +125,8 @@ pub fn import(objects: &[Value]) -> Result<Import, Malformed> {
         import: Import::default(),
     };
     for policy in &policies {
-        let is_own = |binding: &&Binding| {
-            binding.kind == policy.kind && binding.policy_name == policy.name
-        };
+        let is_own =
+            |binding: &&Binding| binding.kind == policy.kind && binding.policy_name == policy.name;
         let own: Vec<&Binding> = bindings.iter().filter(is_own).collect();
         importer.policy(policy, &own);
     }
@@ -182,7 +181,13 @@ impl Importer<'_> {
     }
 
     /// Finds the parameters that a binding refers to.
-    fn param(&mut self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+    fn param(
+        &mut self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Value> {
         let index = self.others.iter().position(|object| {
             text(object, "/apiVersion") == api_version
                 && text(object, "/kind") == kind

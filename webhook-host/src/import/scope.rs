@@ -77,7 +77,8 @@ impl Scope {
 
 impl Rule {
     fn is_about_core(&self) -> bool {
-        let has = |list: &[String], name: &str| list.iter().any(|found| found == name || found == "*");
+        let has =
+            |list: &[String], name: &str| list.iter().any(|found| found == name || found == "*");
         has(&self.api_groups, "") && has(&self.api_versions, "v1")
     }
 
@@ -197,11 +198,15 @@ impl Part {
         }
         if resources.len() < RESOURCES.len() {
             let names = resources.iter().map(|i| RESOURCES[*i].1);
-            all.push(format!("request.subResource in {}", list(names)));
+            // What is empty is absent.
+            all.push(format!(
+                "request.?subResource.orValue('') in {}",
+                list(names)
+            ));
         }
         if !self.names.is_empty() {
             let names = self.names.iter().map(String::as_str);
-            all.push(format!("request.name in {}", list(names)));
+            all.push(format!("request.?name.orValue('') in {}", list(names)));
         }
         match all.as_slice() {
             [] => "true".to_owned(),

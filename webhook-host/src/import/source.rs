@@ -318,9 +318,7 @@ impl Source {
         Ok(match text("kind") {
             "ValidatingAdmissionPolicy" => Self::Policy(Policy::validating(read(object)?)),
             "MutatingAdmissionPolicy" => Self::Policy(Policy::mutating(read(object)?)),
-            "ValidatingAdmissionPolicyBinding" => {
-                Self::Binding(Binding::validating(read(object)?))
-            }
+            "ValidatingAdmissionPolicyBinding" => Self::Binding(Binding::validating(read(object)?)),
             "MutatingAdmissionPolicyBinding" => Self::Binding(Binding::mutating(read(object)?)),
             _ => Self::Other,
         })

@@ -200,7 +200,10 @@ fn policies_about_other_objects_are_passed_over() {
             )) + &binding(BOUND)),
         );
         assert_eq!(import.unrelated, ["ValidatingAdmissionPolicy p"], "{rule}");
-        assert!(!import.is_incomplete() && import.policies.is_empty(), "{rule}");
+        assert!(
+            !import.is_incomplete() && import.policies.is_empty(),
+            "{rule}"
+        );
     }
 }
 
@@ -227,7 +230,9 @@ fn malformed_policies_have_a_path() {
 fn names_are_those_of_service_policies_and_unique() {
     let long = "x".repeat(80);
     let text = [("a.b", "true"), ("a-b", "true"), (&*long, "true")]
-        .map(|(name, expression)| validated(expression).replace("name: p", &format!("name: {name}")))
+        .map(|(name, expression)| {
+            validated(expression).replace("name: p", &format!("name: {name}"))
+        })
         .concat();
     let names: Vec<Value> = manifests(&imported(&text))
         .into_iter()
@@ -238,13 +243,13 @@ fn names_are_those_of_service_policies_and_unique() {
 
 #[test]
 fn parameters_are_copied() {
-    let text = validated("params.data.x == 'z'")
-        .replace("spec: {", "spec: { paramKind: { apiVersion: v1, kind: ConfigMap },")
-        + &binding(
-            "{ policyName: p, validationActions: [Deny], paramRef: { name: x, namespace: ns, \
+    let text = validated("params.data.x == 'z'").replace(
+        "spec: {",
+        "spec: { paramKind: { apiVersion: v1, kind: ConfigMap },",
+    ) + &binding(
+        "{ policyName: p, validationActions: [Deny], paramRef: { name: x, namespace: ns, \
              parameterNotFoundAction: Allow } }",
-        )
-        + "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: x, namespace: ns }\ndata: { x: z }\n";
+    ) + "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: x, namespace: ns }\ndata: { x: z }\n";
     let import = imported(&text);
     assert!(!import.is_incomplete());
     assert_eq!(import.ignored, 0);

@@ -92,9 +92,7 @@ impl Importer<'_> {
         let manifest = Manifest::new(self.name(&name), spec);
         let read = serde_json::to_value(&manifest)
             .map_err(|error| error.to_string())
-            .and_then(|value| {
-                ServicePolicy::from_value(&value).map_err(|error| error.to_string())
-            });
+            .and_then(|value| ServicePolicy::from_value(&value).map_err(|error| error.to_string()));
         match read {
             Ok(_) => self.import.policies.push(Imported {
                 source,

@@ -14,10 +14,7 @@ use serde_json::json;
 ///
 /// Never: every manifest has a YAML form.
 pub fn yaml(import: &Import) -> String {
-    let mut text = comment(&[
-        "Made by `sallyport import vap`.".to_owned(),
-        exemptions(),
-    ]);
+    let mut text = comment(&["Made by `sallyport import vap`.".to_owned(), exemptions()]);
     for policy in &import.policies {
         let findings = policy.findings.iter().map(line);
         let remarks: Vec<String> = std::iter::once(policy.source.clone())
@@ -33,7 +30,11 @@ pub fn yaml(import: &Import) -> String {
 
 /// Prints the manifests as a List in JSON.
 pub fn json(import: &Import) -> String {
-    let items: Vec<_> = import.policies.iter().map(|policy| &policy.manifest).collect();
+    let items: Vec<_> = import
+        .policies
+        .iter()
+        .map(|policy| &policy.manifest)
+        .collect();
     format!(
         "{:#}\n",
         json!({"apiVersion": "v1", "kind": "List", "items": items})
@@ -45,7 +46,11 @@ pub fn lines(import: &Import) -> Vec<String> {
     let mut lines = vec![];
     for refused in &import.refused {
         for finding in &refused.findings {
-            lines.push(format!("not imported: {}: {}", refused.source, place(finding)));
+            lines.push(format!(
+                "not imported: {}: {}",
+                refused.source,
+                place(finding)
+            ));
         }
     }
     // Several manifests may come from one source, and have the same differences.
@@ -66,7 +71,10 @@ pub fn lines(import: &Import) -> Vec<String> {
         lines.push(format!("note: {}", exemptions()));
     }
     lines.push(summary(import));
-    lines.iter().map(|line| printable(line).to_string()).collect()
+    lines
+        .iter()
+        .map(|line| printable(line).to_string())
+        .collect()
 }
 
 fn summary(import: &Import) -> String {
@@ -83,13 +91,20 @@ fn summary(import: &Import) -> String {
         }
     }
     if import.ignored > 0 {
-        parts.push(format!("{} passed over", counted(import.ignored, "other object")));
+        parts.push(format!(
+            "{} passed over",
+            counted(import.ignored, "other object")
+        ));
     }
     parts.join(", ")
 }
 
 fn line(finding: &Finding) -> String {
-    let word = if finding.is_lost { "no counterpart" } else { "note" };
+    let word = if finding.is_lost {
+        "no counterpart"
+    } else {
+        "note"
+    };
     format!("{word}: {}", place(finding))
 }
 
