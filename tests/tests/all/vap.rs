@@ -229,6 +229,11 @@ fn verdict(response: &AdmissionResponse, theirs: &Verdict) -> Verdict {
         let wanted = theirs.denied.as_ref().map(|denied| denied.message.as_str());
         let messages: Vec<&str> = messages.collect();
         let same = messages.iter().find(|message| Some(**message) == wanted);
+        // An error has the reason of the ServicePolicy here, and Invalid there.
+        let is_error = same.is_some_and(|message| message.contains("' resulted in error: "));
+        if is_error && let Some(denied) = &theirs.denied {
+            return denied.clone();
+        }
         Denied {
             code: denial.reason.code(),
             reason: denial.reason.as_str().to_owned(),
