@@ -5,7 +5,8 @@ use sallyport_cel::json::Document;
 use sallyport_cel::{Budget, Environment, EvalError, Program, Type, Value, Variables, kubernetes};
 use std::time::{Duration, Instant};
 
-const SERVICE: &str = r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"web","labels":{"app":"web"}},
+const SERVICE: &str = r#"{"apiVersion":"v1","kind":"Service",
+    "metadata":{"name":"web","labels":{"app":"web"}},
     "spec":{"type":"NodePort","clusterIP":"10.0.0.1","externalIPs":["192.0.2.1","2001:db8::1"],
     "selector":{"app":"web"},"ports":[{"name":"http","port":80,"nodePort":30080,"targetPort":"web"},
     {"name":"https","port":443,"nodePort":30443,"targetPort":8443}]}}"#;
@@ -357,7 +358,10 @@ proptest! {
     }
 
     #[test]
-    fn any_pattern_matches_or_not(pattern in "[a-c(|)*+?{},0-9\\[\\]^$.:\\\\A-Za-z-]{0,24}", text in "[a-c0-9\n]{0,60}") {
+    fn any_pattern_matches_or_not(
+        pattern in "[a-c(|)*+?{},0-9\\[\\]^$.:\\\\A-Za-z-]{0,24}",
+        text in "[a-c0-9\n]{0,60}",
+    ) {
         let literal = |text: &str| format!("r'''{text}'''");
         let source = format!("{}.findAll({})", literal(&text), literal(&pattern));
         if let Some(program) = compile(&source) {
@@ -419,10 +423,12 @@ fn what_grows_fast_ends_by_its_budget() {
             format!("{text}.replace('x', 'xxxxxxxx')")
         }),
         "lists.range(3000).map(x, lists.range(3000)).flatten().sum() > 0".to_owned(),
-        "lists.range(2000).map(x, 2000 - x).sort().sum() > 0 && lists.range(2000).map(x, [x]).distinct().size() > 0"
+        "lists.range(2000).map(x, 2000 - x).sort().sum() > 0 && \
+         lists.range(2000).map(x, [x]).distinct().size() > 0"
             .to_owned(),
         "lists.range(4000).map(x, string(x)).join(',').matches('^([0-9]+,)*x$')".to_owned(),
-        "lists.range(4000).map(x, string(x)).join(',').findAll('(([0-9]*)*)*').size() > 0".to_owned(),
+        "lists.range(4000).map(x, string(x)).join(',').findAll('(([0-9]*)*)*').size() > 0"
+            .to_owned(),
         "sets.contains(lists.range(4000), lists.range(4000))".to_owned(),
         "lists.range(4000).map(x, string(x)).join(',').split('').size() > 0".to_owned(),
     ];

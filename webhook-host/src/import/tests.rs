@@ -45,13 +45,23 @@ fn validated(expression: &str) -> String {
     ))
 }
 
+/// Returns a policy with parameters and its binding, which refers to them.
+fn with_params(reference: &str) -> String {
+    let kind = "spec: { paramKind: { apiVersion: v1, kind: ConfigMap },";
+    validated("true").replace("spec: {", kind)
+        + &binding(&format!(
+            "{{ policyName: p, validationActions: [Deny], {reference} }}"
+        ))
+}
+
 #[test]
 fn a_policy_with_its_binding_becomes_a_manifest() {
     let text = policy(&format!(
         "{{ failurePolicy: Ignore, {SERVICES},
         matchConditions: [{{ name: c, expression: 'true' }}],
         variables: [{{ name: v, expression: 'object.spec.type' }}],
-        validations: [{{ expression: \"variables.v == 'ClusterIP'\", message: m, reason: Forbidden, messageExpression: \"'x'\" }}],
+        validations: [{{ expression: \"variables.v == 'ClusterIP'\", message: m,
+            reason: Forbidden, messageExpression: \"'x'\" }}],
         auditAnnotations: [{{ key: k, valueExpression: 'string(variables.v)' }}] }}"
     )) + &binding(BOUND);
     let import = imported(&text);
@@ -143,18 +153,15 @@ fn what_has_no_counterpart_is_named() {
             "spec.validations[0].expression: line 1, column 13: ",
         ),
         (
-            validated("true").replace("spec: {", "spec: { paramKind: { apiVersion: v1, kind: ConfigMap },")
-                + &binding("{ policyName: p, validationActions: [Deny], paramRef: { selector: {}, parameterNotFoundAction: Deny } }"),
+            with_params("paramRef: { selector: {}, parameterNotFoundAction: Deny }"),
             "spec.paramRef: a selector has no counterpart",
         ),
         (
-            validated("true").replace("spec: {", "spec: { paramKind: { apiVersion: v1, kind: ConfigMap },")
-                + &binding("{ policyName: p, validationActions: [Deny], paramRef: { name: x, namespace: ns, parameterNotFoundAction: Deny } }"),
+            with_params("paramRef: { name: x, namespace: ns, parameterNotFoundAction: Deny }"),
             "spec.paramRef: the input has no ConfigMap ns/x; add the object",
         ),
         (
-            validated("true").replace("spec: {", "spec: { paramKind: { apiVersion: v1, kind: ConfigMap },")
-                + &binding("{ policyName: p, validationActions: [Deny], paramRef: { name: x, parameterNotFoundAction: Deny } }"),
+            with_params("paramRef: { name: x, parameterNotFoundAction: Deny }"),
             "parameters in the namespace of the Service have no counterpart",
         ),
         (
@@ -167,20 +174,30 @@ fn what_has_no_counterpart_is_named() {
             "spec.policyName: the input has no ValidatingAdmissionPolicy p; add it",
         ),
         (
-            policy(&format!("{{ {SERVICES}, mutations: [{{ patchType: ApplyConfiguration, applyConfiguration: {{ expression: 'Object{{}}' }} }}], reinvocationPolicy: Never }}"))
-                .replace("Validating", "Mutating"),
+            policy(&format!(
+                "{{ {SERVICES}, mutations: [{{ patchType: ApplyConfiguration,
+                applyConfiguration: {{ expression: 'Object{{}}' }} }}],
+                reinvocationPolicy: Never }}"
+            ))
+            .replace("Validating", "Mutating"),
             "spec.mutations[0].patchType: ApplyConfiguration has no counterpart",
         ),
         (
-            validated("true").replace("resourceRules: [", "namespaceSelector: { matchExpressions: [{ key: a, operator: In, values: [] }] }, resourceRules: [")
-                + &binding(BOUND),
+            validated("true").replace(
+                "resourceRules: [",
+                "namespaceSelector: { matchExpressions: [{ key: a, operator: In, values: [] }] },
+                resourceRules: [",
+            ) + &binding(BOUND),
             "the ServicePolicy would be refused: ",
         ),
     ] {
         let import = imported(&text);
         assert!(import.is_incomplete(), "{text}");
         let found = findings(&import);
-        assert!(found.iter().any(|line| line.contains(finding)), "{text}\n{found:#?}");
+        assert!(
+            found.iter().any(|line| line.contains(finding)),
+            "{text}\n{found:#?}"
+        );
     }
 }
 
@@ -261,13 +278,18 @@ fn parameters_are_copied() {
 #[test]
 fn rules_are_those_that_both_have() {
     let text = policy(
-        "{ matchConstraints: { resourceRules: [{ apiGroups: ['*'], apiVersions: ['*'], operations: \
-         ['*'], resources: ['*/*'] }], excludeResourceRules: [{ apiGroups: [''], apiVersions: [v1], \
-         operations: [DELETE], resources: [services] }] }, validations: [] }",
+        "{ matchConstraints: {
+          resourceRules: [
+            { apiGroups: ['*'], apiVersions: ['*'], operations: ['*'], resources: ['*/*'] }],
+          excludeResourceRules: [
+            { apiGroups: [''], apiVersions: [v1], operations: [DELETE], resources: [services] }] },
+          validations: [] }",
     ) + &binding(
-        "{ policyName: p, validationActions: [Deny], matchResources: { resourceRules: [{ apiGroups: \
-         [''], apiVersions: [v1], operations: [CREATE, DELETE], resources: [services] }, { apiGroups: \
-         [''], apiVersions: [v1], operations: [UPDATE], resources: ['services/*'] }] } }",
+        "{ policyName: p, validationActions: [Deny], matchResources: { resourceRules: [
+            { apiGroups: [''], apiVersions: [v1], operations: [CREATE, DELETE],
+              resources: [services] },
+            { apiGroups: [''], apiVersions: [v1], operations: [UPDATE],
+              resources: ['services/*'] }] } }",
     );
     assert_eq!(
         manifests(&imported(&text))[0]["spec"]["settings"]["matchConstraints"]["resourceRules"],

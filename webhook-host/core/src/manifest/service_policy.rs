@@ -120,7 +120,7 @@ pub enum FailurePolicy {
     Ignore,
 }
 
-/// The reason of a denial, as metav1.Status has it; those that a ValidatingAdmissionPolicy may give.
+/// The reason of a denial, as metav1.Status has it: one that a ValidatingAdmissionPolicy may give.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum Reason {
     /// HTTP 403.
