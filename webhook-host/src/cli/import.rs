@@ -28,7 +28,8 @@ enum From {
 #[command(mut_arg("paths", |paths| paths.value_name("FILE|-").help("Files with policies, their \
     bindings and the objects that paramRef names (YAML or JSON, Lists too), or - for standard \
     input")))]
-#[command(mut_arg("filename", |filename| filename.value_name("FILE|-")))]
+#[command(mut_arg("filename", |filename| filename.value_name("FILE|-").help("Another way to name a \
+    file. May be repeated")))]
 struct VapArgs {
     #[command(flatten)]
     paths: PathArgs,
