@@ -93,7 +93,7 @@ impl Import {
 pub struct Malformed {
     kind: String,
     name: String,
-    error: DecodeError,
+    error: Box<DecodeError>,
 }
 
 /// Imports all policies among objects. Bindings and parameters are looked for among the objects,
@@ -110,7 +110,7 @@ pub fn import(objects: &[Value]) -> Result<Import, Malformed> {
         let source = Source::read(object).map_err(|error| Malformed {
             kind: text(object, "/kind").to_owned(),
             name: text(object, "/metadata/name").to_owned(),
-            error,
+            error: Box::new(error),
         })?;
         match source {
             Source::Policy(policy) => policies.push(policy),
