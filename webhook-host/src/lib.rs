@@ -43,6 +43,7 @@ pub mod status;
 pub mod suites;
 mod timestamp;
 pub mod tls;
+mod trace_context;
 pub mod watchers;
 pub mod webhooks;
 pub mod write_gate;

@@ -23,6 +23,7 @@ mod contract;
 mod contract_types;
 mod crd;
 mod custom_resources;
+mod decision_log;
 mod deletion;
 mod deployment;
 mod doctor;

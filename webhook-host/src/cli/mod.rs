@@ -10,6 +10,8 @@ mod check;
 mod cluster;
 mod completions;
 mod crd;
+#[cfg(unix)]
+mod decisions;
 mod doctor;
 mod explain;
 mod given;

@@ -3,6 +3,7 @@
 use super::cache::CacheArgs;
 use super::certificate::{self, CertificateArgs};
 use super::cluster::ClusterArgs;
+use super::decisions::DecisionArgs;
 use super::inputs::PolicyArgs;
 use super::kube::KubeArgs;
 use super::logging::Logging;
@@ -93,6 +94,8 @@ pub(super) struct Serve {
     drain_timeout: Duration,
     #[command(flatten)]
     record: RecordArgs,
+    #[command(flatten)]
+    decisions: DecisionArgs,
     #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
@@ -286,6 +289,7 @@ impl Serve {
         // Last of all: a start that fails must not replace the authority that a running host's
         // clients trust.
         let recorder = self.record.start(&live)?;
+        let decision_log = self.decisions.start(&live)?;
         let check = Check {
             engine: Arc::clone(&source.engine),
             modules: source.modules.clone(),
@@ -311,6 +315,7 @@ impl Serve {
         let extras = Extras {
             check: Some(Arc::new(move |manifest| check.check(manifest))),
             recorder: recorder.clone(),
+            decision_log: decision_log.clone(),
         };
         let server = Server::with(Arc::clone(&live), limits, extras);
         let reload = Reloader::new(source, Arc::clone(&live), seen)
@@ -337,8 +342,8 @@ impl Serve {
         ))?;
         // Connections that outlived the drain are not waited for.
         runtime.shutdown_background();
-        if let Some(recorder) = recorder {
-            recorder.finish(RECORDING);
+        for writer in [recorder, decision_log].into_iter().flatten() {
+            writer.finish(RECORDING);
         }
         Ok(ExitCode::SUCCESS)
     }
