@@ -30,6 +30,8 @@ pub struct Cluster {
     cluster_ips: String,
     /// The minor version of Kubernetes.
     pub minor: u32,
+    /// More arguments of the API server, which override earlier ones.
+    arguments: Vec<String>,
     server: Mutex<Option<Process>>,
     etcd: Option<Process>,
 }
@@ -83,6 +85,26 @@ impl Cluster {
     /// Returns an API server with other cluster IPs, such as `fd64::/112`, or one range for each
     /// family.
     pub fn with_cluster_ips(name: &str, ranges: &str) -> Self {
+        Self::with(name, ranges, &[])
+    }
+
+    /// Returns an API server with more arguments, which override those that all have.
+    pub fn with_arguments(name: &str, arguments: &[String]) -> Self {
+        Self::with(name, CLUSTER_IPS, arguments)
+    }
+
+    /// Returns the minor version of the kube-apiserver that is here, without starting it.
+    pub fn version() -> u32 {
+        let version = Command::new(assets().program("kube-apiserver"))
+            .arg("--version")
+            .output()
+            .expect("it runs");
+        let text = String::from_utf8_lossy(&version.stdout).into_owned();
+        let minor = text.split('.').nth(1).and_then(|minor| minor.parse().ok());
+        minor.unwrap_or_else(|| panic!("no version: {text}"))
+    }
+
+    fn with(name: &str, ranges: &str, arguments: &[String]) -> Self {
         let assets = assets();
         // The shared one may start again while another thread still removes its predecessor.
         static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -101,6 +123,7 @@ impl Cluster {
             etcd_port,
             port,
             cluster_ips: ranges.to_owned(),
+            arguments: arguments.to_vec(),
             minor: 0,
             server: Mutex::new(None),
             files,
@@ -141,6 +164,7 @@ impl Cluster {
             // Of the family of the first range; published nowhere.
             arguments.push("--advertise-address=fd00::1".to_owned());
         }
+        arguments.extend(self.arguments.iter().cloned());
         let process = Process::start(
             &self.assets.program("kube-apiserver"),
             self.log("kube-apiserver"),

@@ -44,6 +44,7 @@ mod lint;
 mod loading;
 mod logging;
 mod metrics;
+mod monitoring;
 mod new_policy;
 mod object_server;
 mod overload;

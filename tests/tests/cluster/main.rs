@@ -16,6 +16,7 @@ mod outage;
 mod registered;
 mod replicas;
 mod runbook;
+mod static_manifests;
 mod tutorial;
 mod uninstall;
 mod upgrade;

@@ -42,6 +42,7 @@ mod self_managed;
 #[cfg(unix)]
 mod serve;
 mod sign;
+mod static_manifests;
 mod test;
 mod verify;
 mod webhooks;
