@@ -13,7 +13,7 @@ main() {
     SALLYPORT_HELM=$(scripts/helm.sh)
     SALLYPORT_KUBECTL=$(scripts/kubectl.sh)
     export SALLYPORT_HELM SALLYPORT_KUBECTL
-    if SALLYPORT_PROMTOOL=$(scripts/promtool.sh); then
+    if SALLYPORT_PROMTOOL=$(scripts/prometheus.sh promtool); then
         export SALLYPORT_PROMTOOL
     else
         skip+=(--skip promtool_)
