@@ -23,6 +23,7 @@ pub mod cluster;
 pub mod doctor;
 pub mod engine;
 pub mod evaluator;
+pub mod events;
 mod kube_error;
 mod large_body;
 pub mod lint;

@@ -13,6 +13,8 @@ mod crd;
 #[cfg(unix)]
 mod decisions;
 mod doctor;
+#[cfg(unix)]
+mod events;
 mod explain;
 mod given;
 mod inputs;

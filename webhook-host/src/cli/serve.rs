@@ -4,6 +4,7 @@ use super::cache::CacheArgs;
 use super::certificate::{self, CertificateArgs};
 use super::cluster::ClusterArgs;
 use super::decisions::DecisionArgs;
+use super::events::EventArgs;
 use super::inputs::PolicyArgs;
 use super::kube::KubeArgs;
 use super::logging::Logging;
@@ -76,6 +77,8 @@ pub(super) struct Serve {
     cluster: ClusterArgs,
     #[command(flatten)]
     kube: KubeArgs,
+    #[command(flatten)]
+    events: EventArgs,
     #[command(flatten)]
     certificate: CertificateArgs,
     #[command(flatten)]
@@ -309,6 +312,9 @@ impl Serve {
         let certificate =
             self.certificate
                 .start(&self.kube, &live, &writes, interval, registering.is_some())?;
+        let denials = self
+            .events
+            .start(&self.kube, &live, source.watchers.as_ref(), &writes)?;
         let limits = self
             .bounds
             .limits(workers, self.certificate.knows_clients());
@@ -316,6 +322,7 @@ impl Serve {
             check: Some(Arc::new(move |manifest| check.check(manifest))),
             recorder: recorder.clone(),
             decision_log: decision_log.clone(),
+            denials,
         };
         let server = Server::with(Arc::clone(&live), limits, extras);
         let reload = Reloader::new(source, Arc::clone(&live), seen)

@@ -124,8 +124,8 @@ impl StaticArgs {
              --admission-control-config-file={path}/admission.yaml\n\
              (where that flag is set already, add the entries of admission.yaml to its file).\n\
              Members of the group {} may change and delete the protected objects.\n\
-             Print the files anew when policies, settings or exemptions change: a running API server \
-             reads them again.\n",
+             Print the files anew when policies, settings or exemptions change: a running API \
+             server reads them again.\n",
             directory.display(),
             names.concat(),
             self.static_group.as_str(),

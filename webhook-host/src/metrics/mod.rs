@@ -136,6 +136,7 @@ pub struct Metrics {
     candidates: Tallies,
     recorded: RecordedReviews,
     decision_lines: RecordedReviews,
+    events: RecordedReviews,
     pub(crate) engine: EngineMetrics,
     pub(crate) registry_pulls: RegistryMetrics,
     pub(crate) certificates: CertificateMetrics,
@@ -367,6 +368,12 @@ impl Metrics {
             "Lines of the decision log, by what became of them",
             decision_lines.clone(),
         );
+        let events = RecordedReviews::default();
+        registry.register(
+            "events",
+            "Kubernetes Events, by what became of them",
+            events.clone(),
+        );
         let certificates = CertificateMetrics::register(&mut registry);
         Self {
             validate_seconds: seconds.get_or_create_owned(&FunctionLabel {
@@ -398,6 +405,7 @@ impl Metrics {
             candidates,
             recorded,
             decision_lines,
+            events,
             engine,
             registry_pulls,
             certificates,
@@ -548,6 +556,11 @@ impl Metrics {
     /// Returns the counters of candidates.
     pub(crate) fn candidates(&self) -> &Tallies {
         &self.candidates
+    }
+
+    /// Returns the counters of Kubernetes Events.
+    pub(crate) fn events(&self) -> &RecordedReviews {
+        &self.events
     }
 
     /// Returns the counters of lines of the decision log.

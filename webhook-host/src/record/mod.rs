@@ -3,9 +3,9 @@
 //!
 //! Lines of the decision log (`decision`) are smaller: they have no object.
 //!
-//! Written by `observers` while the host serves; records are read by `sallyport replay`. Free-form texts are
-//! hashed before a line is made (`redaction`). Fields are added, never renamed; readers ignore
-//! unknown ones.
+//! Written by `observers` while the host serves; records are read by `sallyport replay`. Free-form
+//! texts are hashed before a line is made (`redaction`). Fields are added, never renamed; readers
+//! ignore unknown ones.
 
 mod compared;
 mod credential;

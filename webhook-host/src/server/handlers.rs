@@ -15,6 +15,7 @@ use super::received::Received;
 use super::refusal::Refusal;
 use super::timeout;
 use super::weight;
+use crate::events::Denials;
 use crate::large_body::{BodyGuard, BodyLock};
 use crate::live::Live;
 use crate::metrics::TimedOut;
@@ -60,6 +61,7 @@ struct App {
     shadow: Shadow,
     recorder: Option<Arc<LineWriter>>,
     decision_log: Option<Arc<LineWriter>>,
+    denials: Option<Arc<Denials>>,
     gate: Option<Gate>,
     body_limit: usize,
     body_time: Duration,
@@ -91,6 +93,8 @@ pub struct Extras {
     pub recorder: Option<Arc<LineWriter>>,
     /// Writes a line for each decision, if set.
     pub decision_log: Option<Arc<LineWriter>>,
+    /// Writes Events about denials, if set.
+    pub denials: Option<Arc<Denials>>,
 }
 
 pub(super) fn router(
@@ -114,6 +118,7 @@ pub(super) fn router(
         shadow,
         recorder: extras.recorder,
         decision_log: extras.decision_log,
+        denials: extras.denials,
         gate,
         body_limit: limits.body,
         body_time: limits.body_time,
@@ -233,6 +238,9 @@ impl App {
         let took = arrived.elapsed();
         set.count(self.live.metrics(), function, &review, &outcome, took);
         log(&review, &outcome);
+        if let Some(denials) = &self.denials {
+            denials.offer(&review, &outcome);
+        }
         let answer = outcome.response.to_json();
         drop((permit, guard));
         if let Some(inventory) = snapshot {
