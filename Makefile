@@ -57,6 +57,11 @@ drill: policies ## hostile clients against the program under the memory limit of
 chart: policies ## test the Helm chart with a real Helm and API server, and package it into target/dist (4 minutes)
 	@scripts/chart.sh
 
+.PHONY: monitoring-test
+monitoring-test: policies ## the dashboard's expressions and an alert by a real Prometheus (Debian's) that scrapes a host (1 minute)
+	@prometheus=$$(scripts/prometheus.sh prometheus) && set -x && SALLYPORT_PROMETHEUS=$$prometheus \
+		cargo test $(WORKSPACE) --test all -- --ignored monitoring::
+
 .PHONY: registry-test
 registry-test: policies ## policies in a real registry (Debian's docker-registry), with openssl as the other signer (1 minute)
 	@scripts/registry-test.sh

@@ -16,7 +16,7 @@ main() {
         return
     fi
     export SALLYPORT_HELM SALLYPORT_KUBECTL
-    if SALLYPORT_PROMTOOL=$(scripts/promtool.sh); then
+    if SALLYPORT_PROMTOOL=$(scripts/prometheus.sh promtool); then
         export SALLYPORT_PROMTOOL
     else
         skip+=(--skip promtool_)

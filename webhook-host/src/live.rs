@@ -226,6 +226,11 @@ impl Set {
         }
     }
 
+    /// Returns [`Admission::digest`].
+    pub(crate) fn digest(&self) -> &str {
+        &self.digest
+    }
+
     pub(crate) fn has_candidates(&self) -> bool {
         !self.tallies.is_empty()
     }

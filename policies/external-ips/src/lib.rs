@@ -99,6 +99,9 @@ fn parse(text: &str) -> Result<Cidr, String> {
     }
 }
 
+/// KEP-5707: API servers warn about the field since 1.36, and are to ignore it in later versions.
+const DEPRECATED: &str = "the field is deprecated since Kubernetes 1.36";
+
 impl ExternalIps {
     fn judge(&self, service: &Service, is_armed: bool) -> Verdict {
         let mut verdict = Verdict::allow();
@@ -113,9 +116,8 @@ impl ExternalIps {
                 } else {
                     format!("externalIP:{ip}")
                 };
-                verdict
-                    .violations
-                    .push(violation.key(key).fix(self.fix.as_str()));
+                let fix = format!("{}; {DEPRECATED}", self.fix);
+                verdict.violations.push(violation.key(key).fix(fix));
             }
         }
         let asked = asked(service, Checked::Nothing);

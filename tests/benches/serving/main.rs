@@ -47,9 +47,10 @@ type Part = (&'static str, fn() -> Result<()>);
 
 /// Measures the chosen parts, or all of them.
 fn measure(chosen: &[String]) -> Result<()> {
-    const PARTS: [Part; 8] = [
+    const PARTS: [Part; 9] = [
         ("start", start),
         ("throughput", throughput),
+        ("decisions", decisions),
         ("connections", connections),
         ("payloads", payloads),
         ("half", half_of_the_most),
@@ -155,6 +156,43 @@ fn rounds(hosts: &[&Program], order: &Order) -> Result<Vec<Load>> {
         }
     }
     Ok(loads.into_iter().map(Load::median).collect())
+}
+
+/// Measures the cost of a decision log: of a Service that is allowed, and of one that is denied.
+fn decisions() -> Result<()> {
+    let (set, cache) = (Set::of(&FOUR)?, Cache::new()?);
+    let files = tempfile::tempdir()?;
+    let log = files.path().join("decisions.log");
+    let without = Program::start(&set, &cache)?;
+    let with = Program::with(&set, &cache, &["--decision-log".as_ref(), log.as_os_str()])?;
+    println!(
+        "{:<34}{:>12}{:>12}{:>8}{:>20}",
+        "four policies", "without, 1/s", "with, 1/s", "ratio", "server, us"
+    );
+    for protocol in PROTOCOLS {
+        for (name, port) in [("allowed", 30080), ("denied", 29999)] {
+            let mut review: serde_json::Value = serde_json::from_slice(&body(NODE_PORT)?)?;
+            review["request"]["object"]["spec"]["ports"][0]["nodePort"] = port.into();
+            let order = Order {
+                protocol,
+                clients: CONCURRENCY,
+                body: review.to_string().into_bytes(),
+                rate: None,
+            };
+            let loads = rounds(&[&without, &with], &order)?;
+            let (bare, logged) = (&loads[0], &loads[1]);
+            println!(
+                "{:<34}{:>12.0}{:>12.0}{:>8.2}{:>20}",
+                format!("{protocol}, {name}"),
+                bare.rate,
+                logged.rate,
+                logged.rate / bare.rate,
+                format!("{:.0}, {:.0}", bare.processor, logged.processor)
+            );
+        }
+    }
+    println!();
+    Ok(())
 }
 
 fn connections() -> Result<()> {

@@ -4,6 +4,7 @@ use crate::examples::{component, manifest, names, root};
 use crate::generator::{self, Load, Order};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -143,6 +144,11 @@ impl Drop for Program {
 
 impl Program {
     pub(crate) fn start(set: &Set, cache: &Cache) -> Result<Self> {
+        Self::with(set, cache, &[])
+    }
+
+    /// Starts a host with more arguments.
+    pub(crate) fn with(set: &Set, cache: &Cache, more: &[&OsStr]) -> Result<Self> {
         let files = tempfile::tempdir()?;
         let began = Instant::now();
         let mut child = command()?
@@ -162,6 +168,7 @@ impl Program {
                 Path::new("--cache-dir"),
                 &cache.0.path().join("code"),
             ])
+            .args(more)
             .stderr(Stdio::piped())
             .spawn()?;
         let mut lines = BufReader::new(child.stderr.take().context("piped")?).lines();

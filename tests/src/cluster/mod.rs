@@ -31,6 +31,8 @@ pub struct Cluster {
     is_audited: bool,
     /// The minor version of Kubernetes.
     pub minor: u32,
+    /// More arguments of the API server, which override earlier ones.
+    arguments: Vec<String>,
     server: Mutex<Option<Process>>,
     etcd: Option<Process>,
 }
@@ -108,16 +110,32 @@ impl Cluster {
 
     /// Returns an API server with an audit log of the requests for Services.
     pub fn audited(name: &str) -> Self {
-        Self::with(name, CLUSTER_IPS, true)
+        Self::with(name, CLUSTER_IPS, true, &[])
     }
 
     /// Returns an API server with other cluster IPs, such as `fd64::/112`, or one range for each
     /// family.
     pub fn with_cluster_ips(name: &str, ranges: &str) -> Self {
-        Self::with(name, ranges, false)
+        Self::with(name, ranges, false, &[])
     }
 
-    fn with(name: &str, ranges: &str, is_audited: bool) -> Self {
+    /// Returns an API server with more arguments, which override those that all have.
+    pub fn with_arguments(name: &str, arguments: &[String]) -> Self {
+        Self::with(name, CLUSTER_IPS, false, arguments)
+    }
+
+    /// Returns the minor version of the kube-apiserver that is here, without starting it.
+    pub fn version() -> u32 {
+        let version = Command::new(assets().program("kube-apiserver"))
+            .arg("--version")
+            .output()
+            .expect("it runs");
+        let text = String::from_utf8_lossy(&version.stdout).into_owned();
+        let minor = text.split('.').nth(1).and_then(|minor| minor.parse().ok());
+        minor.unwrap_or_else(|| panic!("no version: {text}"))
+    }
+
+    fn with(name: &str, ranges: &str, is_audited: bool, arguments: &[String]) -> Self {
         let assets = assets();
         // The shared one may start again while another thread still removes its predecessor.
         static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -138,6 +156,7 @@ impl Cluster {
             port,
             cluster_ips: ranges.to_owned(),
             is_audited,
+            arguments: arguments.to_vec(),
             minor: 0,
             server: Mutex::new(None),
             files,
@@ -182,6 +201,7 @@ impl Cluster {
             // Of the family of the first range; published nowhere.
             arguments.push("--advertise-address=fd00::1".to_owned());
         }
+        arguments.extend(self.arguments.iter().cloned());
         let process = Process::start(
             &self.assets.program("kube-apiserver"),
             self.log("kube-apiserver"),

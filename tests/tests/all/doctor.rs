@@ -513,3 +513,59 @@ fn strict_counts_warnings_and_what_is_no_configuration_is_an_error() {
         );
     }
 }
+
+/// Returns a configuration with one webhook at a URL.
+fn at_url(name: &str, failure_policy: &str, client_config: &Value) -> Value {
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": name},
+        "webhooks": [{
+            "name": "validate.sallyport.dev", "admissionReviewVersions": ["v1"],
+            "sideEffects": "None", "failurePolicy": failure_policy, "timeoutSeconds": 3,
+            "clientConfig": client_config,
+            "namespaceSelector": {"matchExpressions": [{"key": "kubernetes.io/metadata.name",
+                "operator": "NotIn", "values": ["kube-system"]}]},
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                "resources": ["services"], "scope": "Namespaced"}],
+        }],
+    })
+}
+
+#[test]
+fn a_static_manifest_has_faults_of_its_own() {
+    let name = "sallyport.static.k8s.io";
+    let url = json!({"url": "https://127.0.0.1:8443/validate"});
+    let of = |objects: &[Value], field: &str| {
+        let findings = findings(objects);
+        let level = findings.iter().find(|(_, found, _)| found == field);
+        level.map(|(level, _, _)| level.clone())
+    };
+    // A loopback address is right there, and wrong in the API.
+    let address = "webhooks[0].clientConfig.url";
+    assert_eq!(of(&[at_url(name, "Ignore", &url)], address), None);
+    assert!(of(&[at_url("sallyport", "Ignore", &url)], address).is_some());
+    let service = json!({"service": {"namespace": "sallyport-system", "name": "sallyport"}});
+    for (objects, field, level) in [
+        (
+            vec![at_url(name, "Ignore", &service)],
+            "webhooks[0].clientConfig.service",
+            "error",
+        ),
+        (
+            vec![at_url(name, "Fail", &url)],
+            "webhooks[0].failurePolicy",
+            "warning",
+        ),
+        (
+            vec![
+                at_url("sallyport", "Ignore", &service),
+                at_url(name, "Ignore", &url),
+            ],
+            "webhooks[0].name",
+            "warning",
+        ),
+    ] {
+        assert_eq!(of(&objects, field).as_deref(), Some(level), "{field}");
+    }
+}

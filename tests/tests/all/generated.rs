@@ -106,6 +106,39 @@ fn the_charts_copies_of_presets_are_current() {
     }
 }
 
+/// Kustomize reads no file outside of a component.
+#[test]
+fn the_monitoring_components_copies_are_current() {
+    let read = |file: &str| {
+        let file = root().join(CHART_FILES).join("monitoring").join(file);
+        std::fs::read_to_string(file).expect("it is there")
+    };
+    let rules: String = read("rules.yaml")
+        .lines()
+        .map(|line| match line.starts_with('#') || line.is_empty() {
+            true => format!("{line}\n"),
+            false => format!("  {line}\n"),
+        })
+        .collect();
+    let head = "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: \
+        sallyport\n  namespace: sallyport-system\nspec:\n";
+    for (file, made) in [
+        ("prometheus-rule.yaml", format!("{head}{rules}")),
+        ("sallyport.json", read("dashboard.json")),
+    ] {
+        let copy = root().join("deploy/components/monitoring").join(file);
+        if std::env::var_os("WRITE_DEPLOY").is_some() {
+            std::fs::write(&copy, made).expect("it can be written");
+            continue;
+        }
+        assert!(
+            std::fs::read_to_string(&copy).is_ok_and(|copy| copy == made),
+            "{} is not current; run `make deploy-files`",
+            copy.display()
+        );
+    }
+}
+
 /// The parts of the chart's values that other types define: a HostConfig, the specs of
 /// ServicePolicies, and the settings of the shipped policies. What is written by hand stays.
 #[test]

@@ -4,7 +4,7 @@ use crate::client::Client;
 use sallyport::engine::{Engine, EngineConfig};
 use sallyport::evaluator;
 use sallyport::live::Live;
-use sallyport::observers::Recorder;
+use sallyport::observers::{Destination, LineWriter};
 use sallyport::record::LogFile;
 use sallyport::server::{Drain, Extras, Limits, PolicyCheck, Server};
 use sallyport::tls;
@@ -232,7 +232,7 @@ impl Host {
         Self::of(admission, |live| {
             let extras = Extras {
                 check: Some(check),
-                recorder: None,
+                ..Extras::default()
             };
             Server::with(live, Limits::default(), extras)
         })
@@ -242,10 +242,23 @@ impl Host {
     /// Starts a host that records its answers.
     pub(crate) async fn recording(admission: &Arc<Admission>, file: LogFile) -> Self {
         Self::of(admission, |live| {
-            let recorder = Recorder::start(file, live.metrics()).expect("started");
+            let recorder = LineWriter::records(file, live.metrics()).expect("started");
             let extras = Extras {
-                check: None,
                 recorder: Some(Arc::new(recorder)),
+                ..Extras::default()
+            };
+            Server::with(live, Limits::default(), extras)
+        })
+        .await
+    }
+
+    /// Starts a host that writes a decision log.
+    pub(crate) async fn deciding(admission: &Arc<Admission>, log: Destination) -> Self {
+        Self::of(admission, |live| {
+            let log = LineWriter::decisions(log, live.metrics()).expect("started");
+            let extras = Extras {
+                decision_log: Some(Arc::new(log)),
+                ..Extras::default()
             };
             Server::with(live, Limits::default(), extras)
         })

@@ -247,15 +247,34 @@ impl Program {
         Self::start_in(group, &serving(policies, more))
     }
 
+    /// Serves the policies of a directory, with this standard output.
+    pub(crate) fn writing_to(stdout: impl Into<Stdio>, policies: &Path, more: &[&str]) -> Self {
+        let mut command = Command::new(&*SALLYPORT);
+        command.stdout(stdout);
+        let start = |arguments: &[&str]| Process::spawn(command, arguments);
+        Self::start_by(start, &serving(policies, more))
+    }
+
     fn start_in(group: Option<MemoryGroup>, arguments: &[&str]) -> Self {
+        match group {
+            None => Self::start_by(Process::serve, arguments),
+            Some(group) => {
+                let process = |arguments: &[&str]| Process::serve_in(&group, arguments);
+                let started = Self::start_by(process, arguments);
+                Self {
+                    _group: Some(group),
+                    ..started
+                }
+            }
+        }
+    }
+
+    fn start_by(start: impl FnOnce(&[&str]) -> Process, arguments: &[&str]) -> Self {
         let files = tempfile::tempdir().expect("a directory");
         let ca = files.path().join("ca.crt");
         let out = ["--self-signed", "--ca-out", ca.to_str().expect("UTF-8")];
         let arguments = [&out, arguments].concat();
-        let process = match &group {
-            Some(group) => Process::serve_in(group, &arguments),
-            None => Process::serve(&arguments),
-        };
+        let process = start(&arguments);
         let (admin, webhook) = process.addresses();
         let client = Client::new(
             webhook,
@@ -266,7 +285,7 @@ impl Program {
             client,
             admin,
             webhook,
-            _group: group,
+            _group: None,
         }
     }
 

@@ -313,7 +313,7 @@ async fn a_failed_write_is_logged_once_and_retried() {
     let host = Program::serve(files.path(), &["--record", log.to_str().expect("text")]);
     std::fs::remove_dir_all(&records).expect("removed");
     let began = Instant::now();
-    while !host.log().contains("a review can't be recorded") {
+    while !host.log().contains("records can't be written") {
         host.verdict().await;
         assert!(began.elapsed() < WAIT_TIMEOUT, "{}", host.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -326,7 +326,7 @@ async fn a_failed_write_is_logged_once_and_retried() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(
-        host.log().matches("a review can't be recorded").count(),
+        host.log().matches("records can't be written").count(),
         1,
         "{}",
         host.log()

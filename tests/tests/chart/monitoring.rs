@@ -85,6 +85,19 @@ fn promtool_sees_each_alert_fire_and_stay_quiet() {
 }
 
 #[test]
+fn each_alert_leads_to_a_section_of_the_runbooks() {
+    let runbooks = std::fs::read_to_string(root().join("docs/runbooks.md")).expect("it is there");
+    for rule in rules()["groups"][0]["rules"].as_array().expect("rules") {
+        let name = rule["alert"].as_str().expect("a name");
+        let url = rule["annotations"]["runbook_url"].as_str().expect(name);
+        let (page, anchor) = url.split_once('#').expect("an anchor");
+        assert!(page.ends_with("/docs/runbooks.md"), "{url}");
+        assert_eq!(anchor, name.to_lowercase());
+        assert!(runbooks.contains(&format!("\n## {name}\n")), "{name}");
+    }
+}
+
+#[test]
 #[ignore = "needs promtool: make chart"]
 fn promtool_reads_each_panel() {
     let record =

@@ -238,26 +238,32 @@ pub(crate) enum Feature {
     ValidatingAdmissionPolicies,
     /// Every API version that `deploy` uses.
     Deploy,
+    /// Manifest-based admission control, by a feature gate.
+    StaticManifests,
 }
 
 impl Feature {
     /// Returns true when the cluster has the feature. If not, prints what the test leaves out, past
     /// the test harness.
     pub(crate) fn is_in(self, cluster: &Cluster, or_leave_out: &str) -> bool {
+        self.is_since(cluster.minor, or_leave_out)
+    }
+
+    /// Like `is_in`, for a minor version of Kubernetes.
+    pub(crate) fn is_since(self, minor: u32, or_leave_out: &str) -> bool {
         // The first minor version that has it without a feature gate.
         let (name, since) = match self {
             Self::ValidationRules => ("x-kubernetes-validations", 25),
             Self::MatchConditions => ("matchConditions", 28),
             Self::ValidatingAdmissionPolicies => ("ValidatingAdmissionPolicy", 30),
             Self::Deploy => ("what deploy/ is written in", 30),
+            Self::StaticManifests => ("ManifestBasedAdmissionControlConfig", 36),
         };
-        if cluster.minor < since {
-            let left_out = format!(
-                "*** LEFT OUT: {or_leave_out}; Kubernetes 1.{} lacks {name} ***",
-                cluster.minor
-            );
+        if minor < since {
+            let left_out =
+                format!("*** LEFT OUT: {or_leave_out}; Kubernetes 1.{minor} lacks {name} ***");
             writeln!(std::io::stderr(), "{left_out}").expect("standard error is open");
         }
-        cluster.minor >= since
+        minor >= since
     }
 }

@@ -10,7 +10,11 @@ mod check;
 mod cluster;
 mod completions;
 mod crd;
+#[cfg(unix)]
+mod decisions;
 mod doctor;
+#[cfg(unix)]
+mod events;
 mod explain;
 mod given;
 mod import;
@@ -41,6 +45,7 @@ mod self_managed;
 #[cfg(unix)]
 mod serve;
 mod sign;
+mod static_manifests;
 mod test;
 mod verify;
 mod webhooks;

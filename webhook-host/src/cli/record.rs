@@ -1,7 +1,7 @@
 //! The flags for recording reviews.
 
 use crate::live::Live;
-use crate::observers::Recorder;
+use crate::observers::LineWriter;
 use crate::record::{LogFile, Rotation};
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -27,11 +27,11 @@ pub(super) struct RecordArgs {
 }
 
 /// Each rotation renames all of them.
-const MAX_KEPT: i64 = 1000;
+pub(super) const MAX_KEPT: i64 = 1000;
 
 impl RecordArgs {
     /// Starts the recorder, if one was asked for.
-    pub(super) fn start(&self, live: &Live) -> Result<Option<Arc<Recorder>>> {
+    pub(super) fn start(&self, live: &Live) -> Result<Option<Arc<LineWriter>>> {
         let Some(path) = &self.record else {
             return Ok(None);
         };
@@ -41,10 +41,9 @@ impl RecordArgs {
         };
         let file = LogFile::open(path, rotation)
             .with_context(|| format!("--record: can't write {}", path.display()))?;
-        let recorder = Arc::new(
-            Recorder::start(file, live.metrics()).context("can't start the thread that records")?,
-        );
+        let recorder = LineWriter::records(file, live.metrics())
+            .context("can't start the thread that records")?;
         tracing::info!("reviews are recorded in {}", path.display());
-        Ok(Some(recorder))
+        Ok(Some(Arc::new(recorder)))
     }
 }

@@ -3,6 +3,8 @@
 use super::cache::CacheArgs;
 use super::certificate::{self, CertificateArgs};
 use super::cluster::ClusterArgs;
+use super::decisions::DecisionArgs;
+use super::events::EventArgs;
 use super::inputs::PolicyArgs;
 use super::kube::KubeArgs;
 use super::logging::Logging;
@@ -76,6 +78,8 @@ pub(super) struct Serve {
     #[command(flatten)]
     kube: KubeArgs,
     #[command(flatten)]
+    events: EventArgs,
+    #[command(flatten)]
     certificate: CertificateArgs,
     #[command(flatten)]
     register: RegisterArgs,
@@ -93,6 +97,8 @@ pub(super) struct Serve {
     drain_timeout: Duration,
     #[command(flatten)]
     record: RecordArgs,
+    #[command(flatten)]
+    decisions: DecisionArgs,
     #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
@@ -293,6 +299,7 @@ impl Serve {
         // Last of all: a start that fails must not replace the authority that a running host's
         // clients trust.
         let recorder = self.record.start(&live)?;
+        let decision_log = self.decisions.start(&live)?;
         let check = Check {
             engine: Arc::clone(&source.engine),
             modules: source.modules.clone(),
@@ -312,12 +319,17 @@ impl Serve {
         let certificate =
             self.certificate
                 .start(&self.kube, &live, &writes, interval, registering.is_some())?;
+        let denials = self
+            .events
+            .start(&self.kube, &live, source.watchers.as_ref(), &writes)?;
         let limits = self
             .bounds
             .limits(workers, self.certificate.knows_clients());
         let extras = Extras {
             check: Some(Arc::new(move |manifest| check.check(manifest))),
             recorder: recorder.clone(),
+            decision_log: decision_log.clone(),
+            denials,
         };
         let server = Server::with(Arc::clone(&live), limits, extras);
         let reload = Reloader::new(source, Arc::clone(&live), seen)
@@ -344,8 +356,8 @@ impl Serve {
         ))?;
         // Connections that outlived the drain are not waited for.
         runtime.shutdown_background();
-        if let Some(recorder) = recorder {
-            recorder.finish(RECORDING);
+        for writer in [recorder, decision_log].into_iter().flatten() {
+            writer.finish(RECORDING);
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -7,6 +7,7 @@ use super::inputs::PolicyArgs;
 use super::output::{ObjectFormat, note, print};
 use super::registry::RegistryArgs;
 use super::removal::RemovalArgs;
+use super::static_manifests::StaticArgs;
 use crate::report::registration as report;
 use crate::sources::load;
 use crate::webhooks::backstop;
@@ -58,6 +59,8 @@ pub(super) struct WebhooksArgs {
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
+    static_manifests: StaticArgs,
+    #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
     cache: CacheArgs,
@@ -89,9 +92,10 @@ struct Target {
     /// PEM file of the authority that signed the host's certificate.
     #[arg(long, value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
-    /// Effect on a request when the validating webhook does not answer.
-    #[arg(long, value_enum, default_value_t = FailurePolicy::Fail)]
-    failure_policy: FailurePolicy,
+    /// Effect on a request when the validating webhook does not answer [default: Fail; with
+    /// --static: Ignore, since the backstop holds beside it].
+    #[arg(long, value_enum)]
+    failure_policy: Option<FailurePolicy>,
     /// Judge kube-system, too, unless the HostConfig exempts it.
     #[arg(long)]
     include_kube_system: bool,
@@ -130,6 +134,7 @@ Examples:
   sallyport webhooks --webhook-url https://sallyport.example.com:8443 --ca-bundle ca.crt
   sallyport webhooks | sallyport doctor -
   sallyport webhooks --backstop | kubectl apply --server-side -f -
+  sallyport webhooks --static DIR --policies policies/presets/baseline --config host.yaml
 
 To uninstall, or to switch all off in an emergency: tells every host to write no configuration any
 more, then deletes the configurations and the backstop. --resume lets hosts write them again.
@@ -152,9 +157,15 @@ pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
         return args.removal.run(&args.target.webhook_configuration);
     }
     args.removal.ensure_unused()?;
+    let is_static = args.static_manifests.is_wanted();
+    let default = if is_static {
+        OnFailure::Ignore
+    } else {
+        OnFailure::Fail
+    };
     let options = args
         .target
-        .options(args.policies_from_cluster, args.deletions)?;
+        .options(args.policies_from_cluster, args.deletions, default)?;
     let exemptions = load::host_config(args.policies.config())?.exemptions;
     let [policies, candidates] = args.load()?;
     let registration = Registration {
@@ -163,17 +174,30 @@ pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
         exemptions: &exemptions,
         options: &options,
     };
+    if is_static || args.backstop {
+        let known = args.policies.are_given() || !args.policies_from_cluster;
+        anyhow::ensure!(
+            known,
+            "{}: name the policies that it stands in for, of the cluster too, with --policies",
+            if is_static { "--static" } else { "--backstop" }
+        );
+    }
+    if is_static {
+        let is_given = !args.given.among(&["kubernetes"]).is_empty();
+        let minor = is_given.then_some(args.target.kubernetes);
+        let namespace = &args.target.namespace;
+        print(
+            &args
+                .static_manifests
+                .write(&registration, namespace, minor)?,
+        )?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let (head, mut documents) = if args.backstop {
         let supported = args.target.kubernetes >= ADMISSION_POLICIES;
         anyhow::ensure!(
             supported,
             "--backstop needs Kubernetes 1.{ADMISSION_POLICIES} or later"
-        );
-        let known = args.policies.are_given() || !args.policies_from_cluster;
-        anyhow::ensure!(
-            known,
-            "--backstop: name the policies that it stands in for, of the cluster too, with \
-             --policies"
         );
         (
             report::backstop_head(&backstop::gaps(&registration)),
@@ -207,7 +231,8 @@ fn backstop_documents(registration: &Registration<'_>) -> Vec<report::Document> 
 
 /// Flags that say what is printed, and mean nothing to a removal. clap names those that conflict
 /// whatever their source; these may come from the environment.
-const PRINTING: [&str; 14] = [
+const PRINTING: [&str; 15] = [
+    "static",
     "policies",
     "modules",
     "config",
@@ -265,7 +290,12 @@ impl WebhooksArgs {
 }
 
 impl Target {
-    fn options(&self, policies_from_cluster: bool, deletions: bool) -> Result<Options> {
+    fn options(
+        &self,
+        policies_from_cluster: bool,
+        deletions: bool,
+        default: OnFailure,
+    ) -> Result<Options> {
         let ca_bundle = self.ca_bundle.as_deref().map(ca_bundle).transpose()?;
         let endpoint = match &self.webhook_url {
             Some(url) => Endpoint::Url(url.clone()),
@@ -279,7 +309,7 @@ impl Target {
             name: self.webhook_configuration.clone(),
             endpoint,
             ca_bundle,
-            on_failure: self.failure_policy.into(),
+            on_failure: self.failure_policy.map_or(default, OnFailure::from),
             include_kube_system: self.include_kube_system,
             policies_from_cluster,
             deletions,

@@ -216,6 +216,7 @@ mod tests {
             ..ServicePolicyStatus::default()
         };
         ClusterPolicy {
+            uid: None,
             manifest: Value::Null,
             generation: None,
             status: Some(status),

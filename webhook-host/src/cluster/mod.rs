@@ -195,6 +195,11 @@ impl Watchers {
         self.reports.send_replace(reports);
     }
 
+    /// Returns the load results, as they change.
+    pub fn reported(&self) -> watch::Receiver<Reports> {
+        self.reports.subscribe()
+    }
+
     /// Starts writing evaluation counts into the status of the ServicePolicies.
     pub fn count(&self, counting: Counting) {
         self.counting.send_replace(Some(counting));

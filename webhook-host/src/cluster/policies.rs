@@ -36,6 +36,8 @@ struct Known {
 pub struct ClusterPolicy {
     /// The manifest as a file would contain it, not validated yet.
     pub manifest: Value,
+    /// `metadata.uid`.
+    pub uid: Option<String>,
     /// `metadata.generation`.
     pub generation: Option<i64>,
     /// The status that was written last, by this replica or another.
@@ -54,6 +56,7 @@ impl From<DynamicObject> for ClusterPolicy {
             .and_then(|status| serde_json::from_value(status.clone()).ok());
         Self {
             manifest,
+            uid: object.metadata.uid,
             generation: object.metadata.generation,
             status,
         }

@@ -217,6 +217,7 @@ mod tests {
     fn found(generation: i64, status: Option<ServicePolicyStatus>) -> ClusterPolicy {
         ClusterPolicy {
             manifest: json!({}),
+            uid: None,
             generation: Some(generation),
             status,
         }

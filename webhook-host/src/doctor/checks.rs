@@ -6,6 +6,7 @@ mod endpoint;
 mod fields;
 mod rules;
 mod scope;
+mod static_manifest;
 
 use super::webhook::{Configuration, ConfigurationKind, Webhook};
 use super::{Finding, Level};
@@ -24,6 +25,7 @@ pub(super) fn run(
     }
     findings.extend(same_names(configuration));
     findings.extend(many_webhooks(configuration));
+    findings.extend(static_manifest::findings(configuration, all));
     for (index, webhook) in configuration.webhooks.iter().enumerate() {
         let at = At {
             webhook,
@@ -62,7 +64,7 @@ pub(super) fn run(
         );
         findings.extend(at.namespace_label());
         findings.extend(at.condition_errors());
-        findings.extend(at.endpoint());
+        findings.extend(at.endpoint(configuration));
         findings.extend(at.certificate(configuration, now));
         findings.extend(at.rules());
     }

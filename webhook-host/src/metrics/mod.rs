@@ -14,7 +14,7 @@ mod tally;
 pub(crate) use certificate::{CertificateMetrics, CertificateOwner, ClientRefused};
 pub use policy::EvaluationCounts;
 pub(crate) use policy::PolicyMetrics;
-pub(crate) use records::Recorded;
+pub(crate) use records::{Recorded, RecordedReviews};
 pub(crate) use tally::Tally;
 
 use crate::watchers::Watched;
@@ -28,9 +28,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use records::RecordedReviews;
 use registry::RegistryMetrics;
-use sallyport_core::admission::{AdmissionRequest, Function, Operation, Outcome};
+use sallyport_core::admission::{AdmissionRequest, Function, Outcome};
 use sallyport_core::manifest::Mode;
 use sallyport_core::policy::Policy;
 use std::collections::BTreeSet;
@@ -137,6 +136,8 @@ pub struct Metrics {
     registered: Family<ObjectLabel, Gauge>,
     candidates: Tallies,
     recorded: RecordedReviews,
+    decision_lines: RecordedReviews,
+    events: RecordedReviews,
     pub(crate) engine: EngineMetrics,
     pub(crate) registry_pulls: RegistryMetrics,
     pub(crate) certificates: CertificateMetrics,
@@ -369,6 +370,18 @@ impl Metrics {
             "Answered reviews, by what became of their records",
             recorded.clone(),
         );
+        let decision_lines = RecordedReviews::default();
+        registry.register(
+            "decision_log_lines",
+            "Lines of the decision log, by what became of them",
+            decision_lines.clone(),
+        );
+        let events = RecordedReviews::default();
+        registry.register(
+            "events",
+            "Kubernetes Events, by what became of them",
+            events.clone(),
+        );
         let certificates = CertificateMetrics::register(&mut registry);
         Self {
             validate_seconds: seconds.get_or_create_owned(&FunctionLabel {
@@ -400,6 +413,8 @@ impl Metrics {
             registered,
             candidates,
             recorded,
+            decision_lines,
+            events,
             engine,
             registry_pulls,
             certificates,
@@ -492,7 +507,7 @@ impl Metrics {
         seconds.observe(took.as_secs_f64());
         let labels = RequestLabels {
             function,
-            operation: operation(request.operation),
+            operation: request.operation.as_str(),
             result: result(outcome),
         };
         self.requests.get_or_create(&labels).inc();
@@ -553,6 +568,16 @@ impl Metrics {
         &self.candidates
     }
 
+    /// Returns the counters of Kubernetes Events.
+    pub(crate) fn events(&self) -> &RecordedReviews {
+        &self.events
+    }
+
+    /// Returns the counters of lines of the decision log.
+    pub(crate) fn decision_lines(&self) -> &RecordedReviews {
+        &self.decision_lines
+    }
+
     /// Returns the counters of recorded reviews.
     pub(crate) fn recorded(&self) -> &RecordedReviews {
         &self.recorded
@@ -587,15 +612,6 @@ fn unix(time: SystemTime) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
-fn operation(operation: Operation) -> &'static str {
-    match operation {
-        Operation::Create => "CREATE",
-        Operation::Update => "UPDATE",
-        Operation::Delete => "DELETE",
-        Operation::Connect => "CONNECT",
-    }
-}
-
 fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Enforce => "Enforce",
@@ -604,7 +620,8 @@ fn mode(mode: Mode) -> &'static str {
     }
 }
 
-fn result(outcome: &Outcome) -> &'static str {
+/// Returns the word for the result of a review.
+pub(crate) fn result(outcome: &Outcome) -> &'static str {
     match (&outcome.exemption, &outcome.response) {
         (Some(_), _) => "exempt",
         (_, response) if !response.allowed => "denied",

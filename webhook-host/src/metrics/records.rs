@@ -1,4 +1,4 @@
-//! Counters of recorded reviews, by result.
+//! Counters of recorded reviews, of lines of the decision log and of Events, by result.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;

@@ -1,10 +1,11 @@
 //! The queue between requests and an observer's thread, bounded by number and by bytes.
 //!
 //! Requests never wait for it: a review that doesn't fit is dropped, which the caller counts. Used
-//! by `shadow` and `recorder`.
+//! by `shadow` and `writer`.
 
 use crate::large_body::BodyLock;
 use crate::live::Set;
+use crate::trace_context::TraceContext;
 use bytes::Bytes;
 use sallyport_core::admission::{Function, Outcome};
 use sallyport_core::inventory::Inventory;
@@ -32,6 +33,9 @@ pub(crate) struct Answered {
     /// The inventory as policies saw it: watchers may have changed it since.
     pub(crate) inventory: Inventory,
     pub(crate) outcome: Outcome,
+    /// The time from the end of the request's head until it was answered.
+    pub(crate) took: Duration,
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// The sending end, for requests.

@@ -48,18 +48,18 @@ impl LogFile {
         })
     }
 
-    /// Appends a line, which must not contain a line break.
+    /// Appends a line or several, without the last line break.
     ///
     /// # Errors
     ///
-    /// Fails mostly when the disk is full. Nothing of the line is left then, and the next one may
+    /// Fails mostly when the disk is full. Nothing of the lines is left then, and the next ones may
     /// be tried.
-    pub fn append(&mut self, line: &[u8]) -> Result<()> {
+    pub fn append(&mut self, lines: &[u8]) -> Result<()> {
         self.make_room()?;
-        let written = self.file.write_all(&[line, b"\n"].concat());
+        let written = self.file.write_all(&[lines, b"\n"].concat());
         match written {
-            Ok(()) => self.size += line.len() as u64 + 1,
-            // If that fails too, the reader skips the incomplete line.
+            Ok(()) => self.size += lines.len() as u64 + 1,
+            // If that fails too, the reader skips an incomplete line.
             Err(_) => self.file.set_len(self.size).unwrap_or_default(),
         }
         written
@@ -76,6 +76,11 @@ impl LogFile {
         } else {
             Ok(())
         }
+    }
+
+    /// Returns the bytes that are left until the file is full.
+    pub fn room(&self) -> u64 {
+        self.rotation.size.saturating_sub(self.size)
     }
 
     /// Returns the number of files that were opened so far. A new number means a new file.

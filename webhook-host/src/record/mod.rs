@@ -1,17 +1,21 @@
 //! Recorded reviews as lines of JSON: the request, the answer, the policies' parts in it and the
 //! inventory, so that each can be replayed.
 //!
-//! Written by `observers` while the host serves, read by `sallyport replay`. Free-form texts are
-//! hashed before a line is made (`redaction`). Fields are added, never renamed; readers ignore
-//! unknown ones.
+//! Lines of the decision log (`decision`) are smaller: they have no object.
+//!
+//! Written by `observers` while the host serves; records are read by `sallyport replay`. Free-form
+//! texts are hashed before a line is made (`redaction`). Fields are added, never renamed; readers
+//! ignore unknown ones.
 
 mod compared;
 mod credential;
+mod decision;
 mod file;
 mod kept;
 mod redaction;
 
 pub(crate) use compared::{Compared, Subjects};
+pub(crate) use decision::{Decided, Decisions};
 pub use file::{LogFile, Rotation};
 pub use redaction::{HASHED, HashKey};
 

@@ -172,7 +172,7 @@ impl<'a> Redaction<'a> {
                 self.compared.user_extra(name) && !credential::is_named_like_one(name)
             }
             "request/userInfo" if matches!(name, "username" | "groups") => {
-                self.compared.user() || is_built_in(text) || self.subjects.name(text)
+                return keeps_user(text, self.compared.user(), self.subjects);
             }
             // Names may look like credentials, and records are found by them.
             "request" | "object/metadata" if matches!(name, "name" | "namespace" | "uid") => {
@@ -342,6 +342,13 @@ impl Place {
         (self.path, self.name) = (path, begin);
         self.pointer.truncate(pointer);
     }
+}
+
+/// Returns true if the name of a user or group stays as it is: it is Kubernetes' own, an exemption
+/// names it, or a policy compares names (`is_compared`). One that looks like a credential never
+/// stays.
+pub(super) fn keeps_user(name: &str, is_compared: bool, subjects: &Subjects) -> bool {
+    (is_compared || is_built_in(name) || subjects.name(name)) && !credential::looks_like_one(name)
 }
 
 /// Returns true for users and groups of Kubernetes' own, service accounts included.

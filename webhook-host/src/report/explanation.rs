@@ -197,7 +197,10 @@ impl Row<'_> {
         };
         let external = match spec.external_ips.as_slice() {
             [] => String::new(),
-            ips => format!("; external IPs {}", ips.join(", ")),
+            ips => format!(
+                "; external IPs {} (a field that is deprecated since Kubernetes 1.36)",
+                ips.join(", ")
+            ),
         };
         format!("{inside}{outside}{external}")
     }

@@ -3,6 +3,9 @@
 use crate::webhooks::backstop::Backstop;
 use crate::webhooks::registrar::{REGISTRATION, owner_reference};
 use crate::webhooks::registration::{OnFailure, Registration, VALIDATING};
+use crate::webhooks::static_manifests::{
+    MUTATING_WEBHOOKS, StaticManifests, VALIDATING_POLICIES, VALIDATING_WEBHOOKS,
+};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
@@ -184,6 +187,62 @@ pub fn backstop_head(gaps: &[String]) -> Vec<String> {
     ];
     lines.extend(gaps.iter().map(|gap| format!("Not covered: {gap}")));
     lines
+}
+
+/// Returns the files of manifest-based admission control, each with its text. `directory` is where
+/// the API server finds them.
+pub fn static_files(
+    registration: &Registration<'_>,
+    manifests: &StaticManifests,
+    directory: &str,
+) -> Vec<(String, String)> {
+    let head = [
+        "Made by `sallyport webhooks --static`. Make it anew when policies, settings or exemptions \
+         change."
+            .to_owned(),
+        "An API server does not start with a file that it can't use; a running one keeps what it \
+         has."
+            .to_owned(),
+    ];
+    let (protection, binding) = &manifests.protection;
+    let remark = "Protects the registered webhook configurations and backstop against everybody \
+        else. To switch it off, remove this document from the file.";
+    let mut policies = vec![
+        Document::new(protection, vec![remark.to_owned()]),
+        Document::new(binding, vec![]),
+    ];
+    policies.extend(manifests.backstops.iter().flat_map(backstop));
+    let file = |folder: &str| format!("{folder}/{}.yaml", registration.options.name);
+    // An API server takes a document of comments alone for an object without a kind.
+    let text = |mut documents: Vec<Document>| {
+        if let Some(first) = documents.first_mut() {
+            first.remarks.splice(0..0, head.iter().cloned());
+        }
+        yaml(&[], &documents)
+    };
+    let configuration = Document {
+        remarks: vec![],
+        object: manifests.admission_configuration(directory),
+    };
+    let mut files = vec![
+        ("admission.yaml".to_owned(), text(vec![configuration])),
+        (file(VALIDATING_POLICIES), text(policies)),
+    ];
+    let document = |configuration: &ValidatingWebhookConfiguration| {
+        Document::new(
+            configuration,
+            validating_remarks(registration, configuration),
+        )
+    };
+    let validating: Vec<_> = manifests.validating.iter().map(document).collect();
+    if !validating.is_empty() {
+        files.push((file(VALIDATING_WEBHOOKS), text(validating)));
+    }
+    if let Some(mutating) = &manifests.mutating {
+        let document = Document::new(mutating, vec![]);
+        files.push((file(MUTATING_WEBHOOKS), text(vec![document])));
+    }
+    files
 }
 
 /// Returns the ValidatingAdmissionPolicy of a backstop and its binding.

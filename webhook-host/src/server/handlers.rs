@@ -15,10 +15,12 @@ use super::received::Received;
 use super::refusal::Refusal;
 use super::timeout;
 use super::weight;
+use crate::events::Denials;
 use crate::large_body::{BodyGuard, BodyLock};
 use crate::live::Live;
 use crate::metrics::TimedOut;
-use crate::observers::{Answered, Recorder, Shadow};
+use crate::observers::{Answered, LineWriter, Shadow};
+use crate::trace_context::{TRACEPARENT, TraceContext};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -57,7 +59,9 @@ struct App {
     live: Arc<Live>,
     capacity: Arc<Capacity>,
     shadow: Shadow,
-    recorder: Option<Arc<Recorder>>,
+    recorder: Option<Arc<LineWriter>>,
+    decision_log: Option<Arc<LineWriter>>,
+    denials: Option<Arc<Denials>>,
     gate: Option<Gate>,
     body_limit: usize,
     body_time: Duration,
@@ -68,6 +72,7 @@ struct RequestHead {
     peer: Arc<Peer>,
     /// The body's length by `Content-Length`.
     content_length: Option<usize>,
+    trace: Option<TraceContext>,
     /// The time for the review, or the refusal of a malformed head.
     time: Result<Duration, Refusal>,
 }
@@ -85,7 +90,11 @@ pub struct Extras {
     /// The check behind `/validate-policies`. `None`: the path does not exist.
     pub check: Option<PolicyCheck>,
     /// Records answered reviews, if set.
-    pub recorder: Option<Arc<Recorder>>,
+    pub recorder: Option<Arc<LineWriter>>,
+    /// Writes a line for each decision, if set.
+    pub decision_log: Option<Arc<LineWriter>>,
+    /// Writes Events about denials, if set.
+    pub denials: Option<Arc<Denials>>,
 }
 
 pub(super) fn router(
@@ -108,6 +117,8 @@ pub(super) fn router(
         capacity,
         shadow,
         recorder: extras.recorder,
+        decision_log: extras.decision_log,
+        denials: extras.denials,
         gate,
         body_limit: limits.body,
         body_time: limits.body_time,
@@ -212,7 +223,8 @@ impl App {
         let permit = slot.evaluation_permit(deadline).await?;
         // Loaded once, so that the response comes from one set.
         let set = self.live.set();
-        let is_observed = set.has_candidates() || self.recorder.is_some();
+        let is_observed =
+            set.has_candidates() || self.recorder.is_some() || self.decision_log.is_some();
         let snapshot = is_observed.then(|| set.admission.inventory().as_of_now());
         let inventory = snapshot
             .as_ref()
@@ -223,14 +235,12 @@ impl App {
         };
         let admission = &set.admission;
         let outcome = admission.review_with(inventory, function, &review, clock);
-        set.count(
-            self.live.metrics(),
-            function,
-            &review,
-            &outcome,
-            arrived.elapsed(),
-        );
+        let took = arrived.elapsed();
+        set.count(self.live.metrics(), function, &review, &outcome, took);
         log(&review, &outcome);
+        if let Some(denials) = &self.denials {
+            denials.offer(&review, &outcome);
+        }
         let answer = outcome.response.to_json();
         drop((permit, guard));
         if let Some(inventory) = snapshot {
@@ -243,19 +253,21 @@ impl App {
                 set,
                 inventory,
                 outcome,
+                took,
+                trace: head.trace,
             });
         }
         Ok(answer)
     }
 
-    /// Passes an answered review to the observers: the shadow and the recorder.
+    /// Passes an answered review to the observers: the shadow, the recorder and the decision log.
     fn notify_observers(&self, answered: Answered) {
         let answered = Arc::new(answered);
         if answered.set.has_candidates() {
             self.shadow.ask(&answered);
         }
-        if let Some(recorder) = &self.recorder {
-            recorder.take(&answered);
+        for writer in [&self.recorder, &self.decision_log].into_iter().flatten() {
+            writer.take(&answered);
         }
     }
 
@@ -423,11 +435,16 @@ impl RequestHead {
             Self {
                 peer,
                 content_length,
+                trace: trace(&parts.headers),
                 time: time_to_answer(&parts),
             },
             body,
         )
     }
+}
+
+fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+    TraceContext::parse(headers.get(TRACEPARENT)?.to_str().ok()?)
 }
 
 fn time_to_answer(head: &Parts) -> Result<Duration, Refusal> {

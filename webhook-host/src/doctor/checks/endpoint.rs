@@ -1,5 +1,6 @@
 //! Checks of a webhook's address, and of the authorities that the API server trusts there.
 
+use super::static_manifest::is_static;
 use super::{At, quoted};
 use crate::doctor::certificate::{self, Fault};
 use crate::doctor::is_ours;
@@ -9,7 +10,8 @@ use jiff::Timestamp;
 use std::net::IpAddr;
 
 impl At<'_> {
-    pub(super) fn endpoint(&self) -> Vec<Finding> {
+    /// A loopback address is right for a static manifest: the host runs beside each API server.
+    pub(super) fn endpoint(&self, configuration: &Configuration) -> Vec<Finding> {
         let config = &self.webhook.client_config;
         let (level, field, found, why, fix) = match (&config.service, &config.url) {
             (Some(_), None) => return vec![],
@@ -20,6 +22,7 @@ impl At<'_> {
                 "an API server refuses it: it calls nothing but https",
                 "use https",
             ),
+            (None, Some(url)) if is_loopback(url) && is_static(configuration) => return vec![],
             (None, Some(url)) if is_loopback(url) => (
                 Level::Warning,
                 "url",
