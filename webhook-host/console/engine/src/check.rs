@@ -69,6 +69,8 @@ struct Answer {
     policies: Vec<PolicyView>,
     /// Objects of other kinds.
     ignored: usize,
+    /// The HostConfig's `spec`, for a suite.
+    config: Value,
 }
 
 /// A fault of the input.
@@ -89,13 +91,16 @@ struct AppliedView {
     line: usize,
     allowed: bool,
     denial: Option<String>,
+    /// The reason of the denial, such as `Forbidden`.
+    reason: Option<String>,
     warnings: Vec<String>,
-    updated: bool,
     /// The object with the API server's defaults, before any patch.
     defaulted: String,
     /// The object as it would be stored, or as it was denied.
     stored: String,
+    /// The object as it was judged, with managedFields.
     object: Value,
+    old: Option<Value>,
     /// For each type: the reasons for which this Service would be denied if it had the type.
     types: Vec<TypeView>,
 }
@@ -137,6 +142,7 @@ fn judge(request: &Request) -> Answer {
     old.add("old.yaml", Origin::Named, Ok(request.old.clone().into()));
     problems.extend(unread("old", std::mem::take(&mut old.unread)));
     problems.extend(unread("objects", std::mem::take(&mut manifests.unread)));
+    let spec = serde_json::to_value(&config).unwrap_or_default();
     let mut inventory = config.inventory;
     let unread_namespaces = check::namespaces(&manifests.namespaces, &mut inventory);
     problems.extend(unread("objects", unread_namespaces));
@@ -165,6 +171,7 @@ fn judge(request: &Request) -> Answer {
         subjects,
         policies: views,
         ignored,
+        config: spec,
     }
 }
 
@@ -296,11 +303,16 @@ fn applied_view(applied: Applied) -> AppliedView {
         line: applied.line,
         allowed: applied.response.allowed,
         denial: applied.response.denial.as_ref().map(message),
+        reason: applied
+            .response
+            .denial
+            .as_ref()
+            .map(|denial| format!("{:?}", denial.reason)),
         warnings: applied.response.warnings,
-        updated: applied.updated,
         defaulted: yaml::to_string(&applied.defaulted),
-        stored: yaml::to_string(&applied.stored),
+        stored: yaml::to_string(&without_managers(&applied.stored)),
         object: applied.stored,
+        old: applied.old,
         types: applied
             .types
             .into_iter()
@@ -311,4 +323,13 @@ fn applied_view(applied: Applied) -> AppliedView {
             })
             .collect(),
     }
+}
+
+/// Returns an object without managedFields, which nobody reads.
+fn without_managers(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        meta.remove("managedFields");
+    }
+    object
 }

@@ -34,6 +34,7 @@ pub mod answers;
 mod check;
 mod description;
 mod evaluator;
+mod recorded;
 mod settings;
 
 use bindings::Guest;
@@ -51,5 +52,9 @@ impl Guest for Engine {
 
     fn answers(request: String) -> Result<String, String> {
         answers::run(&request)
+    }
+
+    fn recorded(line: String) -> Result<String, String> {
+        recorded::read(&line)
     }
 }

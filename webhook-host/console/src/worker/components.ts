@@ -131,6 +131,7 @@ function cut(text: string): string {
 
 /** Numbers that JSON lacks are `{"$number": "…"}` (engine/src/settings.rs). */
 function plain(_: string, value: unknown): unknown {
+  if (ArrayBuffer.isView(value)) return [...(value as unknown as number[])];
   if (typeof value === 'bigint') return { $number: String(value) };
   if (typeof value === 'number' && !Number.isFinite(value)) return { $number: rustFloat(value) };
   return value;

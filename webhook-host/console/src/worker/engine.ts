@@ -18,6 +18,7 @@ export interface Engine {
   inspect(file: string): string;
   check(request: string): string;
   answers(request: string): string;
+  recorded(line: string): string;
 }
 
 /** Turns the text of a module into the module. */
@@ -31,11 +32,11 @@ export async function start(parts: Parts, evaluate: Evaluate, asking: (file: str
     const file = parts.files[name];
     if (!file) return;
     const slices = Object.entries(component.cores).map(([core, [at, length]]) => [core, file.subarray(at, at + length)]);
-    const { instantiate } = await evaluate(glueText(lines, component));
+    const { instantiate } = await evaluate(synchronous(glueText(lines, component)));
     components.set(name, { file, instantiate, cores: Object.fromEntries(slices) });
   });
   const own = Object.entries(parts.own).map(async ([name, { file, text, cores }]) => {
-    const { instantiate } = await evaluate(text);
+    const { instantiate } = await evaluate(synchronous(text));
     components.set(name, { file, instantiate, cores });
   });
   await Promise.all([...stored, ...own]);
@@ -49,6 +50,14 @@ export async function start(parts: Parts, evaluate: Evaluate, asking: (file: str
   const imports = new Components(components, asking).imports();
   const module = (name: string) => modules.get(name) as WebAssembly.Module;
   return engine.instantiate(module, { 'sallyport:console/components': imports as never }) as unknown as Engine;
+}
+
+/**
+ * jco prepares the functions for asynchronous calls, too, which nothing here makes. Where the browser lacks that, each preparation fails,
+ * and V8 parses the whole module to word the error: 20 ms an instance.
+ */
+function synchronous(text: string): string {
+  return text.replaceAll('WebAssembly.promising(', '(');
 }
 
 /** Calls an export, and returns its text or the error that it threw. */

@@ -1,6 +1,7 @@
 // The worker in which the engine and the policies run. The sandboxed frame makes it (frame.html), so it has an opaque origin and may
 // connect to nothing. It gets its parts by message, answers one question after the other, and is ended from outside when it takes long.
 
+import type { Instantiate } from './components';
 import { call, type Engine, type Evaluate, type Parts, start } from './engine';
 
 export { call, start };
@@ -15,10 +16,15 @@ export type FromWorker =
   | { kind: 'answer'; id: number; result: { ok: string } | { error: string } }
   | { kind: 'failed'; error: string };
 
+declare const self: DedicatedWorkerGlobalScope & { evaluated: { instantiate: Instantiate } };
+
+// A frame of opaque origin can load no modules from blobs, only scripts: jco's module becomes one.
 const evaluate: Evaluate = async (text) => {
-  const url = URL.createObjectURL(new Blob([text], { type: 'text/javascript' }));
+  const script = `self.evaluated = (() => {${text.replaceAll(/^export /gm, '')}\nreturn { instantiate };})();`;
+  const url = URL.createObjectURL(new Blob([script], { type: 'text/javascript' }));
   try {
-    return await import(/* @vite-ignore */ url);
+    self.importScripts(url);
+    return self.evaluated;
   } finally {
     URL.revokeObjectURL(url);
   }
@@ -42,6 +48,6 @@ function serve(port: MessagePort) {
   };
 }
 
-if (typeof DedicatedWorkerGlobalScope !== 'undefined' && globalThis instanceof DedicatedWorkerGlobalScope) {
-  globalThis.onmessage = ({ ports }: MessageEvent) => serve(ports[0]);
+if (typeof DedicatedWorkerGlobalScope !== 'undefined' && self instanceof DedicatedWorkerGlobalScope) {
+  self.onmessage = ({ ports }: MessageEvent) => serve(ports[0]);
 }

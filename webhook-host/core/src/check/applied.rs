@@ -22,11 +22,11 @@ pub struct Applied {
     pub service: String,
     /// The line at which it begins, from 1.
     pub line: usize,
-    /// True if it replaces an old Service.
-    pub updated: bool,
+    /// The Service that it replaces, as it was reviewed.
+    pub old: Option<Value>,
     /// The object with the API server's defaults, before any patch.
     pub defaulted: Value,
-    /// The object that the policies judged, with patches and allocated ports.
+    /// The object that the policies judged, with patches, allocated ports and managedFields.
     pub stored: Value,
     /// The answer. Its warnings begin with those of the mutating phase.
     pub response: AdmissionResponse,
@@ -60,22 +60,24 @@ impl Judge<'_> {
         let types = TYPES.into_iter().map(of_type);
         let types = types.collect::<Result<_, String>>()?;
         let service = format!("{}/{}", request.namespace, request.name);
-        let updated = request.old.is_some();
-        let (stored, response) = self.admit(request)?;
+        let (reviewed, response) = self.admit(request)?;
         Ok(Applied {
             service,
             line: located.line(),
-            updated,
+            old: reviewed.old.as_deref().cloned(),
             defaulted,
-            stored,
+            stored: reviewed.service,
             response,
             types,
         })
     }
 
-    /// Asks `/mutate`, lets the API server allocate, and asks `/validate`. Returns the object that
+    /// Asks `/mutate`, lets the API server allocate, and asks `/validate`. Returns the request that
     /// was judged at the end.
-    fn admit(&self, mut request: Request<'_>) -> Result<(Value, AdmissionResponse), String> {
+    fn admit<'a>(
+        &self,
+        mut request: Request<'a>,
+    ) -> Result<(Request<'a>, AdmissionResponse), String> {
         let text = |error: &dyn std::error::Error| error.to_string();
         owned::write(&mut request.service, request.old.as_deref());
         let mutated = self.ask(Function::Mutate, &request, &request.service)?;
@@ -91,11 +93,7 @@ impl Judge<'_> {
         let mut warnings = mutated.response.warnings;
         warnings.append(&mut response.warnings);
         response.warnings = warnings;
-        let mut stored = completed.service;
-        if let Some(meta) = stored.get_mut("metadata").and_then(Value::as_object_mut) {
-            meta.remove("managedFields");
-        }
-        Ok((stored, response))
+        Ok((completed, response))
     }
 }
 
@@ -186,11 +184,10 @@ mod tests {
     #[test]
     fn what_is_applied_has_defaults_and_allocated_ports() {
         let applied = &applied(WEB, "")[0];
-        assert!(applied.response.allowed && !applied.updated);
+        assert!(applied.response.allowed && applied.old.is_none());
         assert_eq!(applied.service, "default/web");
         assert_eq!(applied.stored["spec"]["ports"][0]["nodePort"], 30000);
         assert_eq!(applied.stored["spec"]["ports"][1]["nodePort"], 30081);
-        assert_eq!(applied.stored["metadata"].get("managedFields"), None);
         assert_eq!(applied.defaulted["spec"]["sessionAffinity"], "None");
         let types: Vec<_> = applied.types.iter().map(|(kind, _)| *kind).collect();
         assert_eq!(types, TYPES);
@@ -198,7 +195,8 @@ mod tests {
 
     #[test]
     fn an_old_service_makes_it_an_update() {
-        assert!(applied(WEB, WEB)[0].updated);
+        let old = applied(WEB, WEB)[0].old.clone().expect("an update");
+        assert_eq!(old["spec"]["ports"][0]["nodePort"], 30000);
     }
 
     #[test]
