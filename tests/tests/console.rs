@@ -6,7 +6,7 @@
 //! policies.
 
 use console_engine::answers;
-use sallyport::engine::{Engine, EngineConfig};
+use sallyport::engine::{Cache, Engine, EngineConfig};
 use sallyport::evaluator;
 use sallyport::suites::{self, ModuleSearch};
 use sallyport_core::policy::LoadError;
@@ -16,9 +16,14 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Larger components are compiled once for all settings: all of them. That snapshots answer alike is
-/// proved by `sallyport test tests/fixtures`, which takes them.
-const SNAPSHOTTED: u32 = 16 << 10;
+/// As `sallyport test` has them, so that what it compiled before is found in its cache.
+const SNAPSHOTTED: u32 = 1 << 20;
+/// Opens the cache of compiled code that the command line has by default.
+fn cache() -> Option<Cache> {
+    let home = PathBuf::from(std::env::var_os("HOME")?);
+    let size = Cache::SIZE.get().try_into().ok()?;
+    Cache::open(&home.join(".cache/sallyport/compiled"), size).ok()
+}
 
 #[test]
 #[ignore = "writes what webhook-host/console/test/identity.mjs reads; scripts/console.sh runs it"]
@@ -27,6 +32,7 @@ fn every_case_gets_an_answer_to_compare_with() {
     let root = root.canonicalize().expect("the repository");
     let config = EngineConfig {
         concurrency: 1,
+        cache: cache(),
         snapshotted: Some(Bytes::new(SNAPSHOTTED)),
         ..EngineConfig::default()
     };

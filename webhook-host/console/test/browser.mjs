@@ -6,7 +6,7 @@
 // SALLYPORT_CHROMIUM names the program. With SALLYPORT_SCREENSHOTS=1 the pictures of docs/playground.md are taken anew.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -73,7 +73,6 @@ test('another preset, and the fix, change the verdict', async (page) => {
 });
 
 test('a cloud makes a LoadBalancer possible', async (page) => {
-  await page.selectOption('#preset', 'cloud');
   await set(page, SERVICE('LoadBalancer'));
   await has(page, '.findings', 'nothing serves a LoadBalancer here');
   await page.selectOption('#cluster', 'a cloud (AWS)');
@@ -138,6 +137,7 @@ test('broken input says so in place, and the page lives on', async (page) => {
   }
   await set(page, `# ${'x'.repeat(1 << 20)}\n`);
   await has(page, '#problems', 'this page judges 512 KiB at most');
+  await set(page, SERVICE('ClusterIP'));
   for (const [tab, text, words] of [
     ['config', 'kind: HostConfig\n', 'apiVersion'],
     ['policies', 'apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: { name: p }\nspec: { module: { file: nodeport_range.wasm }, settings: { range: [] } }\n', 'unknown key "range", did you mean "ranges"'],
@@ -232,7 +232,8 @@ test('a recorded review is imported, and what is shown is exported as a suite th
   for (const download of saved) await download.saveAs(join(aside, download.suggestedFilename()));
   const program = join(root, 'target/debug/sallyport-tested');
   if (!existsSync(program)) return console.log('  (the suite was not run: target/debug/sallyport-tested is missing)');
-  execFileSync(program, ['test', '--modules', join(root, 'target/policies'), join(aside, 'suite.yaml')], { stdio: 'pipe' });
+  const { status, stdout, stderr } = spawnSync(program, ['test', '--modules', join(root, 'target/policies'), join(aside, 'suite.yaml')], { encoding: 'utf8' });
+  assert.equal(status, 0, stdout + stderr);
 });
 
 test('completion offers keys and words of the schemas', async (page) => {

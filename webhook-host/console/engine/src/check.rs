@@ -7,16 +7,16 @@
 use sallyport_core::admission::Admission;
 use sallyport_core::check::{self, Applied, Circumstances, Manifests, Origin};
 use sallyport_core::decode::DecodeError;
-use sallyport_core::inventory::Inventory;
+use sallyport_core::inventory::{ClusterData, Inventory, InventoryData, Need};
 use sallyport_core::manifest::{HostConfig, HostConfigSpec, ServicePolicy};
 use sallyport_core::policy::Policy;
 use sallyport_core::report::check::Subject;
 use sallyport_core::suite::User;
 use sallyport_core::yaml::{self, Located};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -69,7 +69,8 @@ struct Answer {
     policies: Vec<PolicyView>,
     /// Objects of other kinds.
     ignored: usize,
-    /// The HostConfig's `spec`, for a suite.
+    /// Inventory and exemptions as suites write them, without the facts that no policy asks for; and
+    /// beside them the cluster.
     config: Value,
 }
 
@@ -142,10 +143,10 @@ fn judge(request: &Request) -> Answer {
     old.add("old.yaml", Origin::Named, Ok(request.old.clone().into()));
     problems.extend(unread("old", std::mem::take(&mut old.unread)));
     problems.extend(unread("objects", std::mem::take(&mut manifests.unread)));
-    let spec = serde_json::to_value(&config).unwrap_or_default();
     let mut inventory = config.inventory;
     let unread_namespaces = check::namespaces(&manifests.namespaces, &mut inventory);
     problems.extend(unread("objects", unread_namespaces));
+    let known = inventory.clone();
     let mut inventory = Inventory::from(inventory);
     if is_default {
         inventory = inventory.assumed();
@@ -162,6 +163,10 @@ fn judge(request: &Request) -> Answer {
         old: &old,
         progress: &mut |_, _| {},
     };
+    let cluster = known.cluster.clone();
+    let facts = facts(known, &admission.asks());
+    let exemptions = admission.exemptions();
+    let config = json!({"inventory": facts, "exemptions": exemptions, "cluster": cluster});
     let ignored = manifests.ignored;
     let applied = check::apply(&circumstances, &manifests);
     let subjects = check::check(circumstances, manifests);
@@ -171,8 +176,26 @@ fn judge(request: &Request) -> Answer {
         subjects,
         policies: views,
         ignored,
-        config: spec,
+        config,
     }
+}
+
+/// Leaves out the facts that no policy asks for: a suite must not have them.
+fn facts(mut inventory: InventoryData, asked: &BTreeSet<Need>) -> InventoryData {
+    if !asked.contains(&Need::Namespaces) {
+        inventory.namespaces.clear();
+    }
+    if !asked.contains(&Need::NamespaceAnnotations) {
+        let namespaces = inventory.namespaces.values_mut();
+        namespaces.for_each(|namespace| namespace.annotations = None);
+    }
+    if !asked.contains(&Need::Nodes) {
+        inventory.cluster = ClusterData::default();
+    }
+    if !asked.contains(&Need::Pods) {
+        inventory.pods = None;
+    }
+    inventory
 }
 
 /// Reads the HostConfig, or takes the host's default, which is not a cloud.

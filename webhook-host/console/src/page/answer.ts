@@ -65,5 +65,5 @@ export interface Answer {
   applied: Applied[];
   policies: LoadedPolicy[];
   ignored: number;
-  config: { inventory?: { cluster?: { environment?: string; nodePorts?: { from: number; to: number } } }; exemptions?: unknown };
+  config: { inventory?: unknown; exemptions?: unknown; cluster?: { environment?: string; nodePorts?: { from: number; to: number } } };
 }

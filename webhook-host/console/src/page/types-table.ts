@@ -46,8 +46,8 @@ function rowsOf(service: Service, config: Answer['config']): { name: string; cel
   const ports = spec?.ports ?? [];
   const name = metadata?.name ?? '(name)';
   const namespace = metadata?.namespace ?? 'default';
-  const range = config.inventory?.cluster?.nodePorts ?? { from: 30000, to: 32767 };
-  const cloud = config.inventory?.cluster?.environment;
+  const range = config.cluster?.nodePorts ?? { from: 30000, to: 32767 };
+  const cloud = config.cluster?.environment;
   const numbers = (pick: (port: (typeof ports)[number]) => number | undefined, otherwise: string) => {
     const all = ports.map((port) => `${pick(port) ?? otherwise}${port.protocol && port.protocol !== 'TCP' ? `/${port.protocol}` : ''}`);
     const shown = all.slice(0, 5).join(', ');
