@@ -16,8 +16,10 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// As `sallyport test` has them, so that what it compiled before is found in its cache.
-const SNAPSHOTTED: u32 = 1 << 20;
+/// Larger components are compiled once for all settings, which are passed to each instance: all of
+/// them, as in the browser. `sallyport test tests/fixtures` proves that snapshots answer alike.
+const SNAPSHOTTED: u32 = 64 << 10;
+
 /// Opens the cache of compiled code that the command line has by default.
 fn cache() -> Option<Cache> {
     let home = PathBuf::from(std::env::var_os("HOME")?);

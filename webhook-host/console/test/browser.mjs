@@ -54,7 +54,7 @@ test('a NodePort is denied at its line, with reason, kubectl’s words and the t
   await has(page, '.findings', 'NodePort is not allowed in namespace "shop"');
   await has(page, '.findings', 'Fix: use ClusterIP');
   await has(page, '#kubectl', 'Error from server (Forbidden): error when creating "service.yaml": admission webhook "validate.sallyport.dev" denied the request: [service-type]');
-  for (const word of ['cluster IP', '30080 on every node', 'MetalLB', 'Balancing', 'When to use']) await has(page, '.service table', word);
+  for (const word of ['cluster IP', '30080 on every node', 'MetalLB', 'Balancing', 'When to use']) await has(page, '.detail table', word);
   const marked = await page.locator('#panel-objects .cm-lint-marker-error').count();
   assert.ok(marked > 0, 'no line is marked');
   await page.locator('.findings .link', { hasText: 'spec.type' }).first().click();
@@ -95,8 +95,8 @@ spec:
   settings: { coerce: true }
 `, 'policies');
   await set(page, SERVICE('NodePort', '', 'postgres').replace('port: 80', 'port: 5432'));
-  await has(page, '.service del', '-   type: NodePort');
-  await has(page, '.service ins', '+   type: ClusterIP');
+  await has(page, '.detail del', '-   type: NodePort');
+  await has(page, '.detail ins', '+   type: ClusterIP');
 });
 
 test('several documents are judged one by one', async (page) => {
@@ -140,7 +140,7 @@ test('broken input says so in place, and the page lives on', async (page) => {
   await set(page, SERVICE('ClusterIP'));
   for (const [tab, text, words] of [
     ['config', 'kind: HostConfig\n', 'apiVersion'],
-    ['policies', 'apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: { name: p }\nspec: { module: { file: nodeport_range.wasm }, settings: { range: [] } }\n', 'unknown key "range", did you mean "ranges"'],
+    ['policies', 'apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: { name: p }\nspec: { module: { file: nodeport_range.wasm }, settings: { range: [] } }\n', 'unknown key "range" (did you mean "ranges"?)'],
   ]) {
     await set(page, text, tab);
     await has(page, '#problems', words);
@@ -297,10 +297,10 @@ test('the keyboard reaches everything', async (page) => {
 test('a sample of the suites has the host’s answers in Chromium, too', async (page) => {
   const suites = JSON.parse(readFileSync(join(root, 'target/console-build/native.json'), 'utf8')).filter((_, index) => index % 6 === 0);
   const files = {};
-  for (const directory of ['tests/fixtures', 'policies']) {
+  for (const directory of ['tests', 'policies', 'docs']) {
     for (const entry of readdirSync(join(root, directory), { recursive: true, withFileTypes: true })) {
       const path = join(entry.parentPath, entry.name);
-      if (entry.isFile() && /\.ya?ml$/.test(path) && !path.includes('/target/')) files[relative(root, path)] = readFileSync(path, 'utf8');
+      if (entry.isFile() && /\.(ya?ml|json)$/.test(path) && !path.includes('/target/')) files[relative(root, path)] = readFileSync(path, 'utf8');
     }
   }
   const module = readFileSync(join(root, 'target/console-build/worker/module.mjs'), 'utf8');

@@ -22,7 +22,7 @@ const engine = await start(parts, (text) => import(`data:text/javascript;base64,
 const started = performance.now();
 
 const files = {};
-for (const directory of ['tests/fixtures', 'policies', 'tests/guests']) collect(join(root, directory));
+for (const directory of ['tests', 'policies', 'docs']) collect(join(root, directory));
 
 let compared = 0;
 const different = [];
@@ -55,8 +55,8 @@ function isLimited({ answer }) {
 function collect(directory) {
   for (const entry of readdirSync(directory, { withFileTypes: true })) {
     const path = join(directory, entry.name);
-    if (entry.isDirectory() && entry.name !== 'target') collect(path);
-    else if (/\.ya?ml$/.test(entry.name)) files[relative(root, path)] = readFileSync(path, 'utf8');
+    if (entry.isDirectory() && entry.name !== 'target' && entry.name !== 'schemas') collect(path);
+    else if (/\.(ya?ml|json)$/.test(entry.name)) files[relative(root, path)] = readFileSync(path, 'utf8');
   }
 }
 

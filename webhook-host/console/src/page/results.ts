@@ -1,4 +1,4 @@
-// Shows an answer: for each Service its verdict, each policy with its findings, what kubectl prints, the patch, and the three types.
+// Shows an answer: of each Service the verdict and the findings of each policy; what kubectl prints; then the patches, and the three types.
 
 import type { Answer, Applied, Finding, LoadedPolicy, Subject } from './answer';
 import { diff } from './diff';
@@ -20,13 +20,14 @@ export function render(into: HTMLElement, answer: Answer, show: (input: string, 
     const others = answer.ignored ? ` ${answer.ignored} other objects are left alone.` : '';
     parts.push(el('p', {}, `There is no Service in the manifest: a document with apiVersion: v1 and kind: Service.${others}`));
   }
-  for (const subject of services.slice(0, MAX_SERVICES)) {
-    const applied = answer.applied.find(({ line, service }) => line === subject.line && service === subject.service);
-    parts.push(service(subject, applied, answer, show));
-  }
+  for (const subject of services.slice(0, MAX_SERVICES)) parts.push(verdicts(subject, answer, show));
   if (services.length > MAX_SERVICES) parts.push(el('p', {}, `and ${services.length - MAX_SERVICES} more Services`));
   const text = kubectl(answer);
   if (text) parts.push(el('section', {}, el('h2', {}, 'What kubectl prints'), el('pre', { id: 'kubectl' }, printable(text))));
+  for (const subject of services.slice(0, MAX_SERVICES)) {
+    const applied = answer.applied.find(({ line, service }) => line === subject.line && service === subject.service);
+    if (applied) parts.push(detail(subject, applied, answer));
+  }
   into.replaceChildren(...parts);
 }
 
@@ -38,19 +39,27 @@ function problems(answer: Answer, show: (input: string, line: number) => void): 
   return el('section', { id: 'problems' }, el('h2', {}, 'The input has problems'), el('ul', { class: 'findings' }, ...items));
 }
 
-function service(subject: Subject, applied: Applied | undefined, answer: Answer, show: (input: string, line: number) => void): HTMLElement {
+function verdicts(subject: Subject, answer: Answer, show: (input: string, line: number) => void): HTMLElement {
   const [word, tone] = verdict(subject);
-  const parts: (HTMLElement | string)[] = [
+  return el(
+    'section',
+    { class: 'service' },
     el('h2', {}, printable(subject.service ?? ''), ': ', el('span', { class: `verdict ${tone}` }, word)),
     policies(subject, answer.policies, show),
-  ];
-  if (applied) {
-    parts.push(el('h3', {}, 'What the API server stores, beside what was written'), patch(subject, applied));
-    if (applied.object.spec?.type !== 'ExternalName') {
-      parts.push(el('h3', {}, 'What the types mean for this Service'), typesTable(applied, answer.config));
-    }
-  }
-  return el('section', { class: 'service' }, ...parts);
+  );
+}
+
+function detail(subject: Subject, applied: Applied, answer: Answer): HTMLElement {
+  const hasTypes = applied.object.spec?.type !== 'ExternalName';
+  return el(
+    'section',
+    { class: 'detail' },
+    el('h2', {}, `${printable(applied.service)} in the cluster`),
+    el('h3', {}, 'What the API server stores, beside what was written'),
+    patch(subject, applied),
+    hasTypes && el('h3', {}, 'What the types mean for this Service'),
+    hasTypes && typesTable(applied, answer.config),
+  );
 }
 
 function verdict({ findings }: Subject): [string, string] {

@@ -4,7 +4,7 @@ import type { FromWorker, ToWorker } from '../worker/main';
 import type { Engine, Parts } from '../worker/engine';
 
 /** A call takes milliseconds; a policy of the user's own that needs this long loops. */
-const MAX_CALL = 2_000;
+const MAX_CALL = 5_000;
 /** Shipped policies don't loop, but a Service with thousands of ports takes long, and so does a suite. */
 const MAX_LONG_CALL = 10_000;
 /** Loading compiles the engine and, at the first call, the policies. */
