@@ -11,6 +11,7 @@ mod certificates;
 mod creator;
 mod custom_resources;
 mod deletion;
+mod deletions;
 mod installed;
 mod outage;
 mod registered;

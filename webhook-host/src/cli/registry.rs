@@ -21,7 +21,8 @@ pub(super) struct RegistryArgs {
     /// ~/.docker/config.json]
     #[arg(long, value_name = "FILE", env = "SALLYPORT_REGISTRY_CREDENTIALS")]
     registry_credentials: Option<PathBuf>,
-    /// PEM file with the authorities of registries' certificates, in place of the system's
+    /// PEM file with the authorities of registries' certificates [default: the system's, or those
+    /// that are built in where it has none]
     #[arg(long, value_name = "FILE", env = "SALLYPORT_REGISTRY_CA")]
     registry_ca: Option<PathBuf>,
     /// How long a registry may stay silent
@@ -34,7 +35,7 @@ pub(super) struct RegistryArgs {
 }
 
 impl RegistryArgs {
-    /// What a command uses, which runs as its user.
+    /// Returns the registries of a command: with the credentials of its user.
     pub(super) fn of_command(&self, cache: Option<&CacheArgs>) -> Result<Arc<Registry>> {
         let credentials = match &self.registry_credentials {
             Some(file) => {
@@ -51,7 +52,8 @@ impl RegistryArgs {
         Ok(self.registry(credentials, cache))
     }
 
-    /// What a serving host uses: the file that is named, and no program of the machine.
+    /// Returns the registries of a serving host: with the named file of credentials, and without
+    /// credential helpers.
     pub(super) fn of_host(&self, cache: &CacheArgs) -> Arc<Registry> {
         let credentials = self
             .registry_credentials

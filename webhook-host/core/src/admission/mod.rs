@@ -19,7 +19,7 @@ mod subject;
 mod text;
 
 pub use break_glass::Grant;
-pub use exemption::Exemption;
+pub use exemption::{DELETING_CONTROLLERS, Exemption};
 pub use opinion::{Divergence, Failure, Found, Offence, Opinion};
 pub use outcome::{AdmissionResponse, Cause, Denial, Evaluation, Outcome};
 pub use request::{AdmissionRequest, GroupVersionKind, Operation, ReviewError, UserInfo};
@@ -85,6 +85,7 @@ pub struct Admission {
     inventory: Inventory,
     exemptions: Exemptions,
     thorough: bool,
+    keeps_log: bool,
 }
 
 impl Admission {
@@ -102,16 +103,26 @@ impl Admission {
             inventory,
             exemptions,
             thorough: false,
+            keeps_log: false,
         }
     }
 
     /// Also asks policies about Services outside their `about`; an opinion on such a Service is an
     /// evaluation error. The test harness uses this to find policies whose `about` is too narrow.
-    /// Lines that policies log are kept in [`Evaluation::log`].
+    /// Keeps log lines, too.
     #[must_use]
     pub fn thorough(self) -> Self {
         Self {
             thorough: true,
+            ..self.keeping_log()
+        }
+    }
+
+    /// Keeps the lines that policies log in [`Evaluation::log`], instead of logging them.
+    #[must_use]
+    pub fn keeping_log(self) -> Self {
+        Self {
+            keeps_log: true,
             ..self
         }
     }
@@ -159,7 +170,7 @@ impl Admission {
         let needs = [
             (
                 Need::Namespaces,
-                selected || annotations || needed(Context::Namespace),
+                selected || annotations || needed(Context::Namespace) || self.asks_of_deletions(),
             ),
             (Need::NamespaceAnnotations, annotations),
             (Need::Nodes, needed(Context::Cluster)),
@@ -171,8 +182,14 @@ impl Admission {
             .collect()
     }
 
+    /// Returns true if some policy or candidate asks about DELETE.
+    pub fn asks_of_deletions(&self) -> bool {
+        let mut all = self.policies.iter().chain(&self.candidates);
+        all.any(|policy| policy.asks_of_deletions())
+    }
+
     /// Returns true if the request's namespace is unknown and some policy needs its labels or
-    /// annotations.
+    /// annotations, or is to be asked about a deletion in it.
     pub fn lacks_namespace(&self, function: Function, request: &AdmissionRequest<'_>) -> bool {
         let (view, namespace) = (self.inventory.view(), request.namespace());
         if view.namespace_labels(namespace).is_some() {
@@ -183,7 +200,9 @@ impl Admission {
         };
         let policies = self.matching(function, &view, namespace, operation, resource);
         policies.iter().any(|policy| {
-            policy.needs_namespace() || policy.manifest().spec.r#match.goes_by_labels()
+            operation == Reviewed::Delete
+                || policy.needs_namespace()
+                || policy.manifest().spec.r#match.goes_by_labels()
         })
     }
 
@@ -216,6 +235,11 @@ impl Admission {
         }
         // Taken once, so that the whole answer is of one moment.
         let view = inventory.view();
+        if operation == Reviewed::Delete
+            && let Some(exemption) = exemption::of_namespace_of_deletion(&view, request.namespace())
+        {
+            return Outcome::exempt(request, exemption);
+        }
         let mut policies = self.matching(function, &view, request.namespace(), operation, resource);
         let mut exempted = vec![];
         policies.retain(|policy| {
@@ -223,6 +247,10 @@ impl Admission {
             exempted.extend(exemption.map(|exemption| (*policy, exemption)));
             exemption.is_none()
         });
+        // Most deletions are of no concern to the policies that ask about some.
+        if operation == Reviewed::Delete && policies.is_empty() && exempted.is_empty() {
+            return Outcome::allow(request);
+        }
         let raw_objects = policies
             .iter()
             .any(|policy| policy.needs(Context::RawObjects));
@@ -242,7 +270,7 @@ impl Admission {
                     .with_exempted(&exempted);
             }
         };
-        if self.thorough {
+        if self.keeps_log {
             subject.keep_log();
         }
         exempted.retain(|(policy, _)| self.would_ask(policy, &subject));
@@ -274,9 +302,9 @@ impl Admission {
         function: Function,
         request: &AdmissionRequest<'_>,
     ) -> Result<(Reviewed, Resource), Exemption> {
-        let mut all = self.policies.iter().chain(&self.candidates);
-        let deletions =
-            function != Function::Mutate && all.any(|policy| policy.asks_of_deletions());
+        let deletions = function != Function::Mutate
+            && request.operation == Operation::Delete
+            && self.asks_of_deletions();
         exemption::scope(request, &self.exemptions, deletions)
     }
 

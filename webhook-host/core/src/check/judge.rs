@@ -13,7 +13,7 @@ use crate::contract::review::{Phase, PortRange};
 use crate::contract::verdict::Violation;
 use crate::inventory::NAME_LABEL;
 use crate::manifest::Mode;
-use crate::policy::{Deadline, Policy};
+use crate::policy::{Deadline, LogLine, Policy};
 use crate::report::check::{Finding, Level, Subject};
 use crate::suite::{Asked, User};
 use crate::yaml::Located;
@@ -68,6 +68,12 @@ pub(super) struct Request<'a> {
 struct World {
     findings: Vec<Finding>,
     is_denied: bool,
+}
+
+/// Returns the last line of a policy without a verdict, which mostly says why: `; it logged: …`.
+fn logged(log: &[LogLine]) -> String {
+    let text = |line: &LogLine| format!("; it logged: {line}");
+    log.last().map(text).unwrap_or_default()
 }
 
 /// Namespace and name of a Service; one without a name has the prefix of the name that it will get.
@@ -393,7 +399,8 @@ impl Judge<'_> {
             .iter()
             .map(|warning| warned(policy, warning, located));
         let error = evaluation.error.iter().map(|error| {
-            Finding::unjudged(policy, format!("no verdict: {error}"), located.line_of(""))
+            let message = format!("no verdict: {error}{}", logged(&evaluation.log));
+            Finding::unjudged(policy, message, located.line_of(""))
         });
         violations
             .chain(kept)

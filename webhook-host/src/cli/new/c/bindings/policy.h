@@ -267,8 +267,9 @@ typedef uint8_t review_operation_t;
 
 #define REVIEW_OPERATION_CREATE 0
 #define REVIEW_OPERATION_UPDATE 1
-// Only policies whose description has it are asked. Deletions by the namespace controller, by the garbage collector and in
-// a namespace that is being deleted always pass, and no policy is asked.
+// Only policies whose description has it are asked, and only while a host answers: the webhook for deletions fails open.
+// Deletions by the namespace controller, by the garbage collector, of a Service in deletion, and in a namespace that is
+// in deletion or unknown to the host always pass, and no policy is asked.
 #define REVIEW_OPERATION_DELETE 2
 
 // The resource that is written: `services` or `services/status`. A write to the status can change labels and annotations, too.
@@ -301,7 +302,7 @@ typedef struct review_user_t {
   policy_list_string_t   groups;
   // Set by some authenticators: a service account's is that of its object.
   policy_option_string_t   uid;
-  // What the authenticator adds, by key, such as `authentication.kubernetes.io/pod-name`. Sorted by key.
+  // Further facts that the authenticator adds, by key, such as `authentication.kubernetes.io/pod-name`. Sorted by key.
   policy_list_tuple2_string_list_string_t   extra;
 } review_user_t;
 
@@ -659,7 +660,8 @@ typedef uint8_t log_level_t;
 
 typedef verdict_settings_error_t policy_settings_error_t;
 
-// The manifest's `spec.settings`, spelled in camelCase there. These comments become the descriptions of its JSON Schema.
+// The manifest's `spec.settings`, spelled in camelCase there. Records and enums for its fields go into an interface of this file,
+// such as `interface types { record label { key: string, value: string } }`, and here `use types.{label};`.
 typedef struct policy_settings_t {
   // Keys of the labels, such as `team`.
   policy_list_string_t   required_labels;

@@ -199,8 +199,9 @@ declare module 'sallyport:policy/review@0.2.0' {
     | 'create'
     | 'update'
     /**
-     * Only policies whose description has it are asked. Deletions by the namespace controller, by the garbage collector and in
-     * a namespace that is being deleted always pass, and no policy is asked.
+     * Only policies whose description has it are asked, and only while a host answers: the webhook for deletions fails open.
+     * Deletions by the namespace controller, by the garbage collector, of a Service in deletion, and in a namespace that is
+     * in deletion or unknown to the host always pass, and no policy is asked.
      */
     | 'delete';
 
@@ -222,7 +223,7 @@ declare module 'sallyport:policy/review@0.2.0' {
     groups: string[];
     /** Set by some authenticators: a service account's is that of its object. */
     uid?: string;
-    /** What the authenticator adds, by key, such as `authentication.kubernetes.io/pod-name`. Sorted by key. */
+    /** Further facts that the authenticator adds, by key, such as `authentication.kubernetes.io/pod-name`. Sorted by key. */
     extra: [string, string[]][];
   }
 
@@ -498,7 +499,10 @@ declare module 'sallyport:policy/policy@0.2.0' {
 
   /** The exports of every policy. */
   export interface Policy {
-    /** Describes the policy. Called when the component is loaded, before `configure` and, if there is one, after it. */
+    /**
+     * Describes the policy. Called when the component is loaded, before `configure` and, if there is one, after it; the last
+     * answer counts.
+     */
     describe(): Description;
     /** Judges the object. */
     validate(review: Review): Verdict;
