@@ -20,7 +20,8 @@ use std::time::Duration;
 /// As the runner of suites has it.
 const MAX_EVALUATION: Duration = Duration::from_secs(30);
 
-/// Retries of a case in which a policy missed its deadline: a busy machine must not change an answer.
+/// Retries of a case in which a policy missed its deadline: a busy machine must not change an
+/// answer.
 const RETRIES: usize = 5;
 
 /// A suite and the files that it refers to, by path.
@@ -72,7 +73,7 @@ pub fn of_suite(
         json!({
             "case": name(case),
             "got": finding.got,
-            "passed": finding.got == case.expect && finding.problems.is_empty(),
+            "unloaded": finding.unloaded,
             "problems": finding.problems,
             "details": finding.details,
             "answer": answer,
@@ -134,6 +135,8 @@ fn evaluation(evaluation: &Evaluation) -> Value {
         PatchOperation::Remove(path) => json!(["remove", path]),
     });
     let log = evaluation.log.iter().map(ToString::to_string);
+    let error = evaluation.error.as_ref();
+    let error = error.map(|error| [error.kind().to_owned(), error.to_string()]);
     json!({
         "policy": &*evaluation.policy,
         "violations": all(&evaluation.violations),
@@ -141,7 +144,7 @@ fn evaluation(evaluation: &Evaluation) -> Value {
         "warnings": evaluation.warnings,
         "auditAnnotations": evaluation.audit_annotations,
         "patch": patch.collect::<Vec<_>>(),
-        "error": evaluation.error.as_ref().map(|error| [error.kind().to_owned(), error.to_string()]),
+        "error": error,
         "log": log.collect::<Vec<_>>(),
     })
 }

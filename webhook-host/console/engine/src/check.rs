@@ -69,8 +69,8 @@ struct Answer {
     policies: Vec<PolicyView>,
     /// Objects of other kinds.
     ignored: usize,
-    /// Inventory and exemptions as suites write them, without the facts that no policy asks for; and
-    /// beside them the cluster.
+    /// Inventory and exemptions as suites write them, without the facts that no policy asks for;
+    /// and beside them the cluster.
     config: Value,
 }
 

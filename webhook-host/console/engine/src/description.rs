@@ -1,7 +1,7 @@
 //! A policy's description, read from the form that jco gives to it.
 //!
-//! Invariant: every word is one of the contract's; an unknown one is an error, because a policy that
-//! is not asked would pass everything.
+//! Invariant: every word is one of the contract's; an unknown one is an error, because a policy
+//! that is not asked would pass everything.
 
 use sallyport_core::contract::description::{About, Compared, Context, Description};
 use sallyport_core::contract::review::{Operation, Phase, Resource};

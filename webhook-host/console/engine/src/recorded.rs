@@ -1,7 +1,7 @@
 //! Reads a recorded review into the page's editors.
 //!
-//! The API server's own fields (managedFields, uid, allocated addresses) stay as they were recorded,
-//! because policies judged them.
+//! The API server's own fields (managedFields, uid, allocated addresses) stay as they were
+//! recorded, because policies judged them.
 
 use sallyport_core::yaml;
 use serde_json::{Value, json};

@@ -1,10 +1,10 @@
 //! Settings between core's values and the form that jco gives to values of the Component Model.
 //!
 //! jco's form, as JSON: records are objects with keys in camelCase, enums are strings, flags are
-//! objects of booleans, variants are `{tag, val}`, an absent option is null. JSON has neither 64-bit
-//! integers nor infinite numbers: those are `{"$number": "…"}` here, which the embedder turns into a
-//! bigint or a number. An option within an option is `{tag: "none"}` or `{tag: "some", val}`.
-//! Directed by the component's type, so that it holds for every policy.
+//! objects of booleans, variants are `{tag, val}`, an absent option is null. JSON has neither
+//! 64-bit integers nor infinite numbers: those are `{"$number": "…"}` here, which the embedder
+//! turns into a bigint or a number. An option within an option is `{tag: "none"}` or `{tag: "some",
+//! val}`. Directed by the component's type, so that it holds for every policy.
 
 use sallyport_core::settings::{Integer, Record, Type, Value};
 use serde_json::{Map, Value as Json, json};
