@@ -6,8 +6,9 @@
 
 use sallyport_core::admission::Admission;
 use sallyport_core::check::{self, Applied, Circumstances, Manifests, Origin};
+use sallyport_core::contract::description::Context;
 use sallyport_core::decode::DecodeError;
-use sallyport_core::inventory::{ClusterData, Inventory, InventoryData, Need};
+use sallyport_core::inventory::{ClusterData, Inventory, InventoryData};
 use sallyport_core::manifest::{HostConfig, HostConfigSpec, ServicePolicy};
 use sallyport_core::policy::Policy;
 use sallyport_core::report::check::Subject;
@@ -16,7 +17,7 @@ use sallyport_core::yaml::{self, Located};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -164,7 +165,7 @@ fn judge(request: &Request) -> Answer {
         progress: &mut |_, _| {},
     };
     let cluster = known.cluster.clone();
-    let facts = facts(known, &admission.asks());
+    let facts = facts(known, admission.policies());
     let exemptions = admission.exemptions();
     let config = json!({"inventory": facts, "exemptions": exemptions, "cluster": cluster});
     let ignored = manifests.ignored;
@@ -181,18 +182,22 @@ fn judge(request: &Request) -> Answer {
 }
 
 /// Leaves out the facts that no policy asks for: a suite must not have them.
-fn facts(mut inventory: InventoryData, asked: &BTreeSet<Need>) -> InventoryData {
-    if !asked.contains(&Need::Namespaces) {
-        inventory.namespaces.clear();
+fn facts(mut inventory: InventoryData, policies: &[Arc<Policy>]) -> InventoryData {
+    let needed = |context| policies.iter().any(|policy| policy.needs(context));
+    let mut matches = policies.iter().map(|it| &it.manifest().spec.r#match);
+    let labels = needed(Context::Namespace) || matches.any(|it| it.goes_by_labels());
+    for namespace in inventory.namespaces.values_mut() {
+        if !labels {
+            namespace.labels.clear();
+        }
+        if !needed(Context::NamespaceAnnotations) {
+            namespace.annotations = None;
+        }
     }
-    if !asked.contains(&Need::NamespaceAnnotations) {
-        let namespaces = inventory.namespaces.values_mut();
-        namespaces.for_each(|namespace| namespace.annotations = None);
-    }
-    if !asked.contains(&Need::Nodes) {
+    if !needed(Context::Cluster) {
         inventory.cluster = ClusterData::default();
     }
-    if !asked.contains(&Need::Pods) {
+    if !needed(Context::Pods) {
         inventory.pods = None;
     }
     inventory
