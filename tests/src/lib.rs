@@ -3,6 +3,7 @@
 //! `tests/`, `fixtures/` and `guests/`.
 
 pub mod cluster;
+pub mod parity;
 pub mod registry;
 pub mod tutorial;
 pub mod walkthrough;

@@ -8,8 +8,8 @@
 //! [`server`] asks it over TLS, [`replay`] on recorded reviews, [`mod@bench`] for the time that it
 //! takes. [`webhooks`] make API servers ask, [`certificates`] make them trust the answer, and
 //! [`doctor`] and [`lint`] find what is wrong before it hurts. `registry` pulls components that
-//! are in OCI registries, and `signature` verifies them. `docs/architecture.md` shows the way of
-//! a review through all of them.
+//! are in OCI registries, and `signature` verifies them. [`import`] makes manifests of Kubernetes'
+//! own policies. `docs/architecture.md` shows the way of a review through all of them.
 
 #![cfg_attr(
     not(unix),
@@ -23,6 +23,7 @@ pub mod cluster;
 pub mod doctor;
 pub mod engine;
 pub mod evaluator;
+pub mod import;
 mod kube_error;
 mod large_body;
 pub mod lint;

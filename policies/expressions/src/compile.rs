@@ -15,12 +15,7 @@ use sallyport_policy::review::Resource;
 const MAX_ENTRIES: usize = 256;
 
 /// Reasons that a denial may have, as in Kubernetes.
-const REASONS: [&str; 4] = [
-    "Forbidden",
-    "Invalid",
-    "RequestEntityTooLarge",
-    "Unauthorized",
-];
+const REASONS: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
 
 /// Checked rules.
 pub(crate) struct Rules {
@@ -140,10 +135,11 @@ impl Rules {
         if reads_objects {
             description = description.with_raw_objects();
         }
+        if self.reads.labels {
+            description = description.with_namespace();
+        }
         if self.reads.annotations {
             description = description.with_namespace_annotations();
-        } else if self.reads.labels {
-            description = description.with_namespace();
         }
         if self.validations.is_empty() && self.mutations.is_empty() && self.annotations.is_empty() {
             // Nothing to evaluate: the policy is about no Service at all.
@@ -365,8 +361,9 @@ impl Compiler {
             }
             // A broken variable is declared, too: what uses it is not wrong for that.
             let expression = self.expression(format!("{path}.expression"), expression, &[]);
-            let output = expression.as_ref().map(|e| composed(e.program.output()));
-            self.environment.compose(&name, output.unwrap_or(Type::Dyn));
+            let output = expression.as_ref().map(|e| e.program.output());
+            self.environment
+                .compose(&name, output.unwrap_or(&Type::Dyn));
             compiled.extend(expression.map(|expression| Named { name, expression }));
         }
         compiled
@@ -489,26 +486,6 @@ impl Compiler {
             ));
         }
         compiled
-    }
-}
-
-/// Returns the type that other expressions see of a variable, as the API server has it: types of
-/// its libraries become dynamic.
-fn composed(of: &Type) -> Type {
-    match of {
-        Type::List(of) => Type::list(composed(of)),
-        Type::Map(entry) => Type::map(composed(&entry.0), composed(&entry.1)),
-        Type::Bool
-        | Type::Bytes
-        | Type::Double
-        | Type::Duration
-        | Type::Int
-        | Type::Null
-        | Type::String
-        | Type::Timestamp
-        | Type::Uint
-        | Type::Hint(_) => of.clone(),
-        _ => Type::Dyn,
     }
 }
 

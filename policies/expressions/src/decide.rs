@@ -8,7 +8,8 @@ use sallyport_policy::prelude::*;
 /// The longest message that an expression may make, as in Kubernetes.
 const MAX_MESSAGE: usize = 5 * 1024;
 
-/// The rule of what is wrong with an expression that is no validation.
+/// The rule of an expression without a value. It differs from those of validations, so that a suite
+/// that expects a denial by a rule does not pass on an error.
 const FAILED: &str = "C0";
 
 /// Judges a review.
@@ -20,28 +21,28 @@ pub(crate) fn validate(rules: &Rules, review: &Review) -> Verdict {
     let objects = match Objects::of(review) {
         Ok(objects) => objects,
         // The host has parsed the object before.
-        Err(error) => return failed(rules, FAILED, &format!("the object is no JSON: {error}")),
+        Err(error) => return failed(rules, &format!("the object is no JSON: {error}")),
     };
     let context = Context::new(rules, review, &objects, &budget);
     match matches(rules, &context) {
         Ok(true) => {}
         Ok(false) => return Verdict::allow(),
-        Err(message) => return failed(rules, FAILED, &message),
+        Err(message) => return failed(rules, &message),
     }
     let mut verdict = match judge(rules, &context) {
         Ok(verdict) => verdict,
-        Err(fatal) => return failed(rules, FAILED, &fatal),
+        Err(fatal) => return failed(rules, &fatal),
     };
     annotate(rules, &context, &mut verdict);
     verdict
 }
 
 /// Returns a verdict about an expression without a value.
-fn failed(rules: &Rules, rule: &str, message: &str) -> Verdict {
+fn failed(rules: &Rules, message: &str) -> Verdict {
     if rules.ignores_failures {
         return Verdict::allow();
     }
-    Verdict::deny(Violation::new(rule, "", message))
+    Verdict::deny(Violation::new(FAILED, "", message))
 }
 
 /// Returns whether all match conditions are true. One that is false decides, whatever errors the
@@ -97,7 +98,7 @@ fn judge<'a>(rules: &'a Rules, context: &Context<'a>) -> Result<Verdict, String>
             Err(failure) if failure.is_fatal => return Err(failure.message),
             Err(_) if rules.ignores_failures => {}
             Err(failure) => {
-                verdict.add(Violation::new(&rule.id, &rule.field, failure.message));
+                verdict.add(Violation::new(FAILED, &rule.field, failure.message));
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::budget::Budget;
 use crate::environment::Environment;
 use crate::error::CompileError;
 use crate::eval::Evaluation;
-use crate::functions::printf;
+use crate::functions::{part_of, printf, time};
 use crate::parser::qualified;
 use crate::program::{LoopPlan, Plan, Program, Uses, Variables};
 use crate::regex::Regex;
@@ -759,16 +759,24 @@ impl Checker<'_> {
         match (function, arguments) {
             (Function::Duration, [argument]) => {
                 if let Kind::String(text) = &argument.kind
-                    && crate::functions::time::parse_duration(text).is_none()
+                    && time::parse_duration(text).is_none()
                 {
                     self.error(argument.offset, "invalid duration argument");
                 }
             }
             (Function::Timestamp, [argument]) => {
                 if let Kind::String(text) = &argument.kind
-                    && !matches!(crate::functions::time::Timestamp::parse(text), Some(Ok(_)))
+                    && !matches!(time::Timestamp::parse(text), Some(Ok(_)))
                 {
                     self.error(argument.offset, "invalid timestamp argument");
+                }
+            }
+            // An API server knows named zones, too: better no policy than one that fails later.
+            (function, [argument]) if part_of(function).is_some() => {
+                if let Kind::String(zone) = &argument.kind
+                    && !time::is_known_zone(zone)
+                {
+                    self.error(argument.offset, time::unknown_zone(zone));
                 }
             }
             (Function::Format, [argument]) if is_member => {

@@ -46,9 +46,10 @@ impl Environment {
         self
     }
 
-    /// Adds a field to `variables`. Its index is the number of those that were added before.
-    pub fn compose(&mut self, name: &str, of: Type) {
-        self.composed.push((name.to_owned(), of));
+    /// Adds a field to `variables`, whose expression has a type. Its index is the number of those
+    /// that were added before.
+    pub fn compose(&mut self, name: &str, of: &Type) {
+        self.composed.push((name.to_owned(), composed(of)));
     }
 
     /// Parses and checks an expression, whose result must have one of some types; any if there are
@@ -94,5 +95,25 @@ impl Environment {
 
     pub(crate) fn has_patch_types(&self) -> bool {
         self.has_patch_types
+    }
+}
+
+/// Returns the type that other expressions see of a variable, as the API server has it: types of
+/// its libraries become dynamic.
+fn composed(of: &Type) -> Type {
+    match of {
+        Type::List(of) => Type::list(composed(of)),
+        Type::Map(entry) => Type::map(composed(&entry.0), composed(&entry.1)),
+        Type::Bool
+        | Type::Bytes
+        | Type::Double
+        | Type::Duration
+        | Type::Int
+        | Type::Null
+        | Type::String
+        | Type::Timestamp
+        | Type::Uint
+        | Type::Hint(_) => of.clone(),
+        _ => Type::Dyn,
     }
 }

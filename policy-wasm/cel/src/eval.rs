@@ -159,8 +159,10 @@ impl<'a, 'e> Evaluation<'a, 'e> {
                     Value::Int(index) => *index,
                     Value::Uint(index) => i64::try_from(*index).unwrap_or(i64::MAX),
                     Value::Double(index) if *index == *index as i64 as f64 => *index as i64,
-                    Value::Double(_) => {
-                        return Err(EvalError::of("unsupported index value in list"));
+                    Value::Double(index) => {
+                        return Err(EvalError::of(format!(
+                            "unsupported index value {index} in list"
+                        )));
                     }
                     other => {
                         return Err(EvalError::of(format!(
@@ -313,7 +315,10 @@ impl<'a, 'e> Evaluation<'a, 'e> {
         let result = match &range {
             Value::List(list) => self.walk_list(list, found, &mut fold),
             Value::Map(map) => self.walk_map(map, found, &mut fold),
-            _ => Err(EvalError::no_such_overload()),
+            other => Err(EvalError::of(format!(
+                "got '{}', expected iterable type",
+                other.go_type()
+            ))),
         };
         self.locals.truncate(depth);
         match result {

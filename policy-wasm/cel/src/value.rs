@@ -365,6 +365,22 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Returns the name that an API server's own code has for the value's type.
+    pub(crate) fn go_type(&self) -> &str {
+        match self {
+            Self::Null => "types.Null",
+            Self::Bool(_) => "types.Bool",
+            Self::Int(_) => "types.Int",
+            Self::Uint(_) => "types.Uint",
+            Self::Double(_) => "types.Double",
+            Self::String(_) => "types.String",
+            Self::Bytes(_) => "types.Bytes",
+            Self::Timestamp(_) => "types.Timestamp",
+            Self::Duration(_) => "types.Duration",
+            other => other.type_name(),
+        }
+    }
+
     /// Returns the value's type as a value.
     pub(crate) fn type_value(&self) -> TypeName {
         TypeName(match self {

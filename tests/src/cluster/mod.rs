@@ -28,6 +28,7 @@ pub struct Cluster {
     port: u16,
     /// The ranges of cluster IPs, one for each address family.
     cluster_ips: String,
+    is_audited: bool,
     /// The minor version of Kubernetes.
     pub minor: u32,
     server: Mutex<Option<Process>>,
@@ -40,6 +41,11 @@ const CLUSTER_IPS: &str = "127.64.0.0/16";
 /// Wider than the range that the shipped policies allow, since an API server refuses ports outside
 /// of its own range before it calls a webhook.
 const NODE_PORTS: &str = "29900-32767";
+
+/// An event at the end of each request for a Service, and no others.
+const AUDIT_POLICY: &str = r#"{"apiVersion":"audit.k8s.io/v1","kind":"Policy",
+"omitStages":["RequestReceived","ResponseStarted"],"rules":[{"level":"Metadata",
+"resources":[{"group":"","resources":["services","services/status"]}]},{"level":"None"}]}"#;
 
 /// The token of a user in `system:masters`. The port is a loopback one.
 const TOKEN: &str = "sallyport-tests";
@@ -100,9 +106,18 @@ impl Cluster {
         Self::with_cluster_ips(name, CLUSTER_IPS)
     }
 
+    /// Returns an API server with an audit log of the requests for Services.
+    pub fn audited(name: &str) -> Self {
+        Self::with(name, CLUSTER_IPS, true)
+    }
+
     /// Returns an API server with other cluster IPs, such as `fd64::/112`, or one range for each
     /// family.
     pub fn with_cluster_ips(name: &str, ranges: &str) -> Self {
+        Self::with(name, ranges, false)
+    }
+
+    fn with(name: &str, ranges: &str, is_audited: bool) -> Self {
         let assets = assets();
         // The shared one may start again while another thread still removes its predecessor.
         static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -114,6 +129,7 @@ impl Cluster {
         std::fs::create_dir_all(&files).expect("a folder");
         write_credentials(&files);
         write_admission_configuration(&files);
+        std::fs::write(files.join("audit.yaml"), AUDIT_POLICY).expect("written");
         let (etcd_port, port) = (free_port(), free_port());
         let mut cluster = Self {
             etcd: Some(start_etcd(assets, &files, etcd_port)),
@@ -121,6 +137,7 @@ impl Cluster {
             etcd_port,
             port,
             cluster_ips: ranges.to_owned(),
+            is_audited,
             minor: 0,
             server: Mutex::new(None),
             files,
@@ -157,6 +174,10 @@ impl Cluster {
             format!("--admission-control-config-file={}", file("admission.yaml")),
             "--endpoint-reconciler-type=none".to_owned(),
         ];
+        if self.is_audited {
+            arguments.push(format!("--audit-policy-file={}", file("audit.yaml")));
+            arguments.push(format!("--audit-log-path={}", self.audit_log().display()));
+        }
         if self.cluster_ips.starts_with("fd") {
             // Of the family of the first range; published nowhere.
             arguments.push("--advertise-address=fd00::1".to_owned());
@@ -215,6 +236,11 @@ impl Cluster {
             "{name}-{}.log",
             COUNT.fetch_add(1, Ordering::Relaxed)
         ))
+    }
+
+    /// Returns the file of the audit log: a line of JSON for each request.
+    pub fn audit_log(&self) -> PathBuf {
+        self.files.join("audit.log")
     }
 
     fn command(&self, name: &str) -> Command {

@@ -20,4 +20,5 @@ mod runbook;
 mod tutorial;
 mod uninstall;
 mod upgrade;
+mod vap;
 mod webhook;

@@ -66,6 +66,9 @@ Each policy has these fields in its `ServicePolicy`:
     server's audit log |
 | `failurePolicy` | `Fail` or `Ignore`: in mode Enforce, whether a request is denied if the \
     policy gives no verdict |
+| `reason` | `Forbidden` (HTTP 403), `Invalid` (422) or \
+    `RequestEntityTooLarge` (413): the reason of a denial, for programs. That of the first \
+    violation counts |
 | `updates` | `Ratchet`: an update may keep what the old object violates, by rule and key, with \
     a warning. `Always`: updates are judged like creates |
 | `match` | `namespaceSelector`, `excludeNamespaces`. Services can't be selected by label, \

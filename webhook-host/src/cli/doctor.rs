@@ -1,20 +1,16 @@
 //! `sallyport doctor`: lints webhook configurations, ours and others'.
 
 use super::cache::CacheArgs;
-use super::inputs::{PathArgs, PolicyArgs};
+use super::inputs::{PathArgs, PolicyArgs, objects};
 use super::output::{DetailArgs, TextFormat, print};
 use super::registry::RegistryArgs;
 use crate::doctor::{self, Configuration, Unreadable};
 use crate::report::diagnosis as report;
 use crate::sources::load;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use sallyport_core::report::counted;
-use sallyport_core::yaml;
-use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::Read as _;
-use std::path::Path;
 use std::process::ExitCode;
 
 /// Hold webhook configurations against Kubernetes' "Admission Webhook Good Practices", and say for
@@ -58,9 +54,6 @@ Examples:
   sallyport doctor webhooks.yaml --policies DIR
 
 Exit code: 0 clean, 1 errors (with --strict also warnings), 2 something can't be read.";
-
-/// Bytes of standard input. A cluster's configurations are some hundred kilobytes.
-const MAX_INPUT: u64 = 64 << 20;
 
 /// Runs the subcommand.
 ///
@@ -126,52 +119,4 @@ impl DoctorArgs {
         }
         Ok(names.into_iter().collect())
     }
-}
-
-/// The objects of a file; those of a List one by one.
-fn objects(path: &Path) -> Result<Vec<Value>> {
-    let (text, name) = if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin()
-            .take(MAX_INPUT)
-            .read_to_string(&mut text)
-            .context("can't read standard input")?;
-        (text, "<stdin>".to_owned())
-    } else {
-        (load::read_text(path)?, path.display().to_string())
-    };
-    let documents = yaml::documents(&text).with_context(|| name)?;
-    let is_list = |object: &Value| {
-        object["kind"]
-            .as_str()
-            .is_some_and(|kind| kind.ends_with("List"))
-    };
-    let flat = documents
-        .into_iter()
-        .flat_map(|mut object| match is_list(&object) {
-            true => items(&mut object),
-            false => vec![object],
-        });
-    Ok(flat.collect())
-}
-
-/// A list of one kind leaves kind and version to the list.
-fn items(list: &mut Value) -> Vec<Value> {
-    let kind = list["kind"]
-        .as_str()
-        .and_then(|kind| kind.strip_suffix("List"))
-        .unwrap_or_default()
-        .to_owned();
-    let version = list["apiVersion"].clone();
-    let Value::Array(mut items) = list["items"].take() else {
-        return vec![];
-    };
-    for item in items
-        .iter_mut()
-        .filter(|item| item.is_object() && item.get("kind").is_none())
-    {
-        item["kind"] = kind.as_str().into();
-        item["apiVersion"] = version.clone();
-    }
-    items
 }

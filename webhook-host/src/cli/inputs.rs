@@ -3,9 +3,12 @@
 use crate::engine::Engine;
 use crate::registry::Session;
 use crate::shipped;
-use crate::sources::load::Loader;
+use crate::sources::load::{self, Loader};
 use anyhow::{Context as _, Result};
 use clap::Args;
+use sallyport_core::yaml;
+use serde_json::Value;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -127,4 +130,59 @@ impl PolicyFiles {
             session,
         }
     }
+}
+
+/// Bytes of standard input. A cluster's configurations are some hundred kilobytes.
+const MAX_INPUT: u64 = 64 << 20;
+
+/// Reads the objects of a file or of standard input; those of a List one by one.
+///
+/// # Errors
+///
+/// When the file can't be read, or is no YAML.
+pub(super) fn objects(path: &Path) -> Result<Vec<Value>> {
+    let (text, name) = if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin()
+            .take(MAX_INPUT)
+            .read_to_string(&mut text)
+            .context("can't read standard input")?;
+        (text, "<stdin>".to_owned())
+    } else {
+        (load::read_text(path)?, path.display().to_string())
+    };
+    let documents = yaml::documents(&text).with_context(|| name)?;
+    let is_list = |object: &Value| {
+        object["kind"]
+            .as_str()
+            .is_some_and(|kind| kind.ends_with("List"))
+    };
+    let flat = documents
+        .into_iter()
+        .flat_map(|mut object| match is_list(&object) {
+            true => items(&mut object),
+            false => vec![object],
+        });
+    Ok(flat.collect())
+}
+
+/// A list of one kind leaves kind and version to the list.
+fn items(list: &mut Value) -> Vec<Value> {
+    let kind = list["kind"]
+        .as_str()
+        .and_then(|kind| kind.strip_suffix("List"))
+        .unwrap_or_default()
+        .to_owned();
+    let version = list["apiVersion"].clone();
+    let Value::Array(mut items) = list["items"].take() else {
+        return vec![];
+    };
+    for item in items
+        .iter_mut()
+        .filter(|item| item.is_object() && item.get("kind").is_none())
+    {
+        item["kind"] = kind.as_str().into();
+        item["apiVersion"] = version.clone();
+    }
+    items
 }

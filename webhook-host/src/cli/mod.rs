@@ -13,6 +13,7 @@ mod crd;
 mod doctor;
 mod explain;
 mod given;
+mod import;
 mod inputs;
 mod inspect;
 mod kube;
@@ -100,6 +101,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Crd(crd::CrdArgs),
     Schema(schema::SchemaArgs),
+    Import(import::ImportArgs),
     New(new::NewArgs),
     Replay(replay::ReplayArgs),
     Push(push::PushArgs),
@@ -171,6 +173,7 @@ impl Cli {
             Command::Doctor(args) => doctor::run(&args),
             Command::Crd(args) => crd::run(&args),
             Command::Schema(args) => schema::run(&args),
+            Command::Import(args) => import::run(&args),
             Command::New(args) => new::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Push(args) => push::run(&args),

@@ -1,4 +1,5 @@
-//! Reports: the output of `bench`, `doctor`, `replay`, `webhooks`, `explain` and `inspect --live`.
+//! Reports: the output of `bench`, `doctor`, `replay`, `webhooks`, `explain`, `import`
+//! and `inspect --live`.
 //!
 //! Each report is one file of pure functions from findings to text or JSON; `cli` prints the
 //! result.
@@ -6,6 +7,7 @@
 pub mod bench;
 pub mod diagnosis;
 pub mod explanation;
+pub mod imported;
 pub mod live;
 mod reach;
 pub mod registration;

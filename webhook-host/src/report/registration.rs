@@ -69,7 +69,8 @@ pub fn json(documents: &[Document]) -> String {
     )
 }
 
-fn comment(lines: &[String]) -> String {
+/// Writes lines as YAML comments.
+pub(super) fn comment(lines: &[String]) -> String {
     let mut text = String::new();
     for line in lines.iter().flat_map(|line| line.lines()) {
         let _ = writeln!(text, "# {}", sallyport_core::printable::printable(line));

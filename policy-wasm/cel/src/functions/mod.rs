@@ -8,6 +8,7 @@ pub(crate) mod convert;
 pub(crate) mod format;
 pub(crate) mod lists;
 pub(crate) mod net;
+mod netip;
 pub(crate) mod printf;
 pub(crate) mod quantity;
 pub(crate) mod semver;
@@ -365,8 +366,9 @@ fn unwrap<'a>(list: &crate::value::List<'a>, budget: &Budget) -> Result<Value<'a
     Ok(values.into())
 }
 
-fn time_function<'a>(function: Function, arguments: &[Value<'a>]) -> Option<Result<Value<'a>>> {
-    let part = match function {
+/// Returns the part of a time that a function reads, if it is such a function.
+pub(crate) fn part_of(function: Function) -> Option<Part> {
+    Some(match function {
         Function::GetFullYear => Part::FullYear,
         Function::GetMonth => Part::Month,
         Function::GetDayOfYear => Part::DayOfYear,
@@ -378,7 +380,11 @@ fn time_function<'a>(function: Function, arguments: &[Value<'a>]) -> Option<Resu
         Function::GetSeconds => Part::Seconds,
         Function::GetMilliseconds => Part::Milliseconds,
         _ => return None,
-    };
+    })
+}
+
+fn time_function<'a>(function: Function, arguments: &[Value<'a>]) -> Option<Result<Value<'a>>> {
+    let part = part_of(function)?;
     match arguments {
         [Value::Timestamp(time)] => Some(time.part(part, None).map(Value::Int)),
         [Value::Timestamp(time), Value::String(zone)] => {

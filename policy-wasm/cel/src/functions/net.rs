@@ -1,6 +1,7 @@
 //! IP addresses and CIDR blocks, as Kubernetes' CEL reads them with Go's `netip`: without zones,
 //! without IPv4-mapped IPv6 addresses, without leading zeros.
 
+use super::netip;
 use crate::error::EvalError;
 use alloc::format;
 use alloc::string::String;
@@ -36,8 +37,8 @@ pub(crate) fn parse_ip(text: &str) -> Result<IpAddr, EvalError> {
 
 fn parse_error(text: &str) -> EvalError {
     EvalError::of(format!(
-        "IP Address {text:?} parse error during conversion from string: ParseAddr({text:?}): \
-         unable to parse IP"
+        "IP Address {text:?} parse error during conversion from string: {}",
+        netip::problem(text)
     ))
 }
 
@@ -89,7 +90,9 @@ impl Cidr {
             ))
         };
         let (address, bits) = text.rsplit_once('/').ok_or_else(|| error("no '/'"))?;
-        let address: IpAddr = address.parse().map_err(|_| error("unable to parse IP"))?;
+        let address: IpAddr = address
+            .parse()
+            .map_err(|_| error(&netip::problem(address)))?;
         let is_number = !bits.is_empty()
             && bits.bytes().all(|byte| byte.is_ascii_digit())
             && (bits.len() == 1 || !bits.starts_with('0'));

@@ -13,8 +13,9 @@ use alloc::vec::Vec;
 
 /// The digits after the point where a clause doesn't say how many.
 const DEFAULT_PRECISION: usize = 6;
-/// The most digits after the point.
-const MAX_PRECISION: usize = 1000;
+/// The most digits after the point. An API server allows 1000, but prints fewer than it is asked
+/// for beyond 255.
+const MAX_PRECISION: usize = 255;
 
 /// A clause of a format: `%.3f`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -198,15 +198,22 @@ pub(crate) fn duration_part(nanos: i64, part: Part) -> Option<i64> {
     })
 }
 
+/// Returns true unless a zone is a name other than `UTC`.
+pub(crate) fn is_known_zone(zone: &str) -> bool {
+    matches!(zone, "" | "UTC") || zone.contains(':')
+}
+
+/// Says that a zone is not known.
+pub(crate) fn unknown_zone(zone: &str) -> String {
+    format!("unknown time zone {zone}: only UTC and offsets such as +02:00 are supported")
+}
+
 /// Reads a zone: `UTC`, nothing, or `+02:00`.
 fn offset(zone: &str) -> Result<i32, EvalError> {
     let Some((hours, minutes)) = zone.split_once(':') else {
-        return if zone.is_empty() || zone == "UTC" {
-            Ok(0)
-        } else {
-            Err(EvalError::of(format!(
-                "unknown time zone {zone}: only UTC and offsets such as +02:00 are supported"
-            )))
+        return match is_known_zone(zone) {
+            true => Ok(0),
+            false => Err(EvalError::of(unknown_zone(zone))),
         };
     };
     let number = |text: &str| {

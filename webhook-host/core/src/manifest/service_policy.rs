@@ -120,7 +120,7 @@ pub enum FailurePolicy {
     Ignore,
 }
 
-/// The reason of a denial, as metav1.Status has it.
+/// The reason of a denial, as metav1.Status has it: one that a ValidatingAdmissionPolicy may give.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum Reason {
     /// HTTP 403.
@@ -130,8 +130,6 @@ pub enum Reason {
     Invalid,
     /// HTTP 413.
     RequestEntityTooLarge,
-    /// HTTP 401.
-    Unauthorized,
 }
 
 impl Reason {
@@ -146,7 +144,6 @@ impl Reason {
             Self::Forbidden => "Forbidden",
             Self::Invalid => "Invalid",
             Self::RequestEntityTooLarge => "RequestEntityTooLarge",
-            Self::Unauthorized => "Unauthorized",
         }
     }
 
@@ -156,7 +153,6 @@ impl Reason {
             Self::Forbidden => 403,
             Self::Invalid => 422,
             Self::RequestEntityTooLarge => 413,
-            Self::Unauthorized => 401,
         }
     }
 }
