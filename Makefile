@@ -94,6 +94,14 @@ docs: policies ## generate docs/rules.md from components, fixtures and presets; 
 docs-site: ## build the documentation as a site into target/docs-site (gets mdBook: 3 minutes once)
 	@scripts/docs-site.sh
 
+.PHONY: console
+console: policies ## build the playground into target/console, a folder for any static server (Node 20)
+	@scripts/console.sh
+
+.PHONY: console-test
+console-test: policies ## also: all suites with the host's answers in Node, and the page in Chromium (3 minutes)
+	@scripts/console.sh test
+
 .PHONY: deploy-files
 deploy-files: policies ## generate files of deploy/: the CustomResourceDefinition, the webhook configurations, the chart's copies and schema
 	WRITE_DEPLOY=1 cargo test $(WORKSPACE) --test all generated

@@ -55,13 +55,13 @@ pub(super) struct Judge<'a> {
 
 /// The Service of one manifest on its way through the API server.
 #[derive(Clone)]
-struct Request<'a> {
-    namespace: String,
-    name: String,
-    service: Value,
-    old: Option<Arc<Value>>,
-    sub_resource: Option<&'static str>,
-    located: &'a Located,
+pub(super) struct Request<'a> {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) service: Value,
+    pub(super) old: Option<Arc<Value>>,
+    pub(super) sub_resource: Option<&'static str>,
+    pub(super) located: &'a Located,
 }
 
 /// The findings for one choice of the API server.
@@ -97,7 +97,7 @@ pub(super) fn key(service: &Value, default_namespace: &str) -> Key {
 impl Request<'_> {
     /// Returns the request after the API server's choice, which it made first for the old object,
     /// when that was stored. Also returns the choice that is left for the new one.
-    fn complete(&self, choice: Choice, range: PortRange) -> (Allocation, Self) {
+    pub(super) fn complete(&self, choice: Choice, range: PortRange) -> (Allocation, Self) {
         let (mut world, mut choice) = (self.clone(), choice);
         if let Some(old) = &self.old {
             let mut old = Value::clone(old);
@@ -298,7 +298,7 @@ impl Judge<'_> {
             .any(|finding| finding.level == Level::Error && !stays(finding)))
     }
 
-    fn ask(
+    pub(super) fn ask(
         &self,
         function: Function,
         request: &Request<'_>,

@@ -6,6 +6,7 @@
 //! says what time it is.
 
 mod allocation;
+mod applied;
 mod conflicts;
 pub mod defaults;
 mod judge;
@@ -14,6 +15,7 @@ pub mod manifests;
 mod owned;
 mod strict;
 
+pub use applied::Applied;
 pub use manifests::{Manifests, Origin};
 
 use crate::admission::Admission;
@@ -48,23 +50,8 @@ pub struct Circumstances<'a> {
 
 /// Judges every Service of the manifests, in their order. Files that can't be read come first.
 pub fn check(circumstances: Circumstances<'_>, manifests: Manifests) -> Vec<Subject> {
-    let Circumstances {
-        admission,
-        namespace,
-        user,
-        now,
-        old,
-        progress,
-    } = circumstances;
-    let mut judge = Judge {
-        admission,
-        namespace,
-        user,
-        now,
-        old: old_services(old, namespace),
-        unknown: BTreeSet::new(),
-        is_slow: Cell::new(false),
-    };
+    let mut judge = circumstances.judge();
+    let progress = circumstances.progress;
     let mut node_ports = NodePorts::default();
     let all = manifests.services.len();
     let judged = manifests
@@ -80,6 +67,31 @@ pub fn check(circumstances: Circumstances<'_>, manifests: Manifests) -> Vec<Subj
         });
     let judged: Vec<_> = judged.collect();
     manifests.unread.into_iter().chain(judged).collect()
+}
+
+/// Applies every Service of the manifests, in their order, as `kubectl apply` would: each gets the
+/// one answer of an API server that allocates its lowest node ports. [`check`] also finds what
+/// another choice of ports would change.
+pub fn apply(circumstances: &Circumstances<'_>, manifests: &Manifests) -> Vec<Applied> {
+    let judge = circumstances.judge();
+    let services = manifests.services.iter();
+    services
+        .filter_map(|(_, located)| judge.apply(located).ok())
+        .collect()
+}
+
+impl<'a> Circumstances<'a> {
+    fn judge(&self) -> Judge<'a> {
+        Judge {
+            admission: self.admission,
+            namespace: self.namespace,
+            user: self.user.clone(),
+            now: self.now,
+            old: old_services(self.old, self.namespace),
+            unknown: BTreeSet::new(),
+            is_slow: Cell::new(false),
+        }
+    }
 }
 
 /// The Services as the API server has them.

@@ -1,0 +1,363 @@
+//! Judges the manifests of the page's editors: what `sallyport check` says, and the answer that a
+//! client of the API server would get.
+//!
+//! Invariant: a fault of the input is part of the answer, with its editor and line, and never an
+//! error: the page lives on.
+
+use sallyport_core::admission::Admission;
+use sallyport_core::check::{self, Applied, Circumstances, Manifests, Origin};
+use sallyport_core::contract::description::Context;
+use sallyport_core::decode::DecodeError;
+use sallyport_core::inventory::{ClusterData, Inventory, InventoryData};
+use sallyport_core::manifest::{HostConfig, HostConfigSpec, ServicePolicy};
+use sallyport_core::policy::Policy;
+use sallyport_core::report::check::Subject;
+use sallyport_core::suite::User;
+use sallyport_core::yaml::{self, Located};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Policies that are kept from one question to the next. A preset has twelve.
+const MAX_KEPT: usize = 64;
+
+/// The name of the file that findings are about, as the command line calls its standard input.
+const SOURCE: &str = "service.yaml";
+
+/// The configuration of a host without `--config`.
+const DEFAULT_CONFIG: &str = include_str!("../../../src/sources/default-config.yaml");
+
+thread_local! {
+    /// Loaded policies by their manifests: a keystroke in the Service loads nothing.
+    static POLICIES: RefCell<HashMap<String, Arc<Policy>>> = RefCell::default();
+}
+
+/// The content of the page's editors.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Request {
+    /// Manifests, any number of documents.
+    objects: String,
+    /// The Services before an update.
+    #[serde(default)]
+    old: String,
+    /// ServicePolicy manifests.
+    policies: String,
+    /// A HostConfig; empty for the host's default.
+    #[serde(default)]
+    config: String,
+    /// The user who applies the manifests.
+    #[serde(default)]
+    user: User,
+    /// Milliseconds since the Unix epoch.
+    now: u64,
+}
+
+/// What the page shows.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    /// Faults of the input.
+    problems: Vec<Problem>,
+    /// As `sallyport check --output json` has them.
+    subjects: Vec<Subject>,
+    /// The answers of the API server, in the order of the Services.
+    applied: Vec<AppliedView>,
+    /// The policies that were loaded.
+    policies: Vec<PolicyView>,
+    /// Objects of other kinds.
+    ignored: usize,
+    /// Inventory and exemptions as suites write them, without the facts that no policy asks for;
+    /// and beside them the cluster.
+    config: Value,
+}
+
+/// A fault of the input.
+#[derive(Serialize)]
+struct Problem {
+    /// The field of the request.
+    input: &'static str,
+    /// The line, from 1.
+    line: usize,
+    /// The text for people.
+    message: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AppliedView {
+    service: String,
+    line: usize,
+    allowed: bool,
+    denial: Option<String>,
+    /// The reason of the denial, such as `Forbidden`.
+    reason: Option<String>,
+    warnings: Vec<String>,
+    /// The object with the API server's defaults, before any patch.
+    defaulted: String,
+    /// The object as it would be stored, or as it was denied.
+    stored: String,
+    /// The object as it was judged, with managedFields.
+    object: Value,
+    old: Option<Value>,
+    /// For each type: the reasons for which this Service would be denied if it had the type.
+    types: Vec<TypeView>,
+}
+
+#[derive(Serialize)]
+struct TypeView {
+    r#type: &'static str,
+    allowed: bool,
+    denial: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PolicyView {
+    name: String,
+    mode: String,
+    line: usize,
+    digest: Option<String>,
+    version: Option<String>,
+    problem: Option<String>,
+}
+
+/// Answers a request.
+///
+/// # Errors
+///
+/// When it is not JSON of this form.
+pub(crate) fn run(request: &str) -> Result<String, String> {
+    let request: Request = serde_json::from_str(request).map_err(|error| error.to_string())?;
+    serde_json::to_string(&judge(&request)).map_err(|error| error.to_string())
+}
+
+fn judge(request: &Request) -> Answer {
+    let mut problems = vec![];
+    let (config, is_default) = config(&request.config, &mut problems);
+    let policies = policies(&request.policies, &mut problems);
+    let mut manifests = Manifests::default();
+    manifests.add(SOURCE, Origin::Named, Ok(request.objects.clone().into()));
+    let mut old = Manifests::default();
+    old.add("old.yaml", Origin::Named, Ok(request.old.clone().into()));
+    problems.extend(unread("old", std::mem::take(&mut old.unread)));
+    problems.extend(unread("objects", std::mem::take(&mut manifests.unread)));
+    let mut inventory = config.inventory;
+    let unread_namespaces = check::namespaces(&manifests.namespaces, &mut inventory);
+    problems.extend(unread("objects", unread_namespaces));
+    let known = inventory.clone();
+    let mut inventory = Inventory::from(inventory);
+    if is_default {
+        inventory = inventory.assumed();
+    }
+    let views = policies.iter().map(|(line, policy)| view(*line, policy));
+    let views = views.collect();
+    let policies: Vec<_> = policies.into_iter().map(|(_, policy)| policy).collect();
+    let admission = Admission::new(policies, inventory, config.exemptions);
+    let circumstances = Circumstances {
+        admission: &admission,
+        namespace: "default",
+        user: request.user.clone(),
+        now: SystemTime::UNIX_EPOCH + Duration::from_millis(request.now),
+        old: &old,
+        progress: &mut |_, _| {},
+    };
+    let cluster = known.cluster.clone();
+    let facts = facts(known, admission.policies());
+    let exemptions = admission.exemptions();
+    let config = json!({"inventory": facts, "exemptions": exemptions, "cluster": cluster});
+    let ignored = manifests.ignored;
+    let applied = check::apply(&circumstances, &manifests);
+    let subjects = check::check(circumstances, manifests);
+    Answer {
+        problems,
+        applied: applied.into_iter().map(applied_view).collect(),
+        subjects,
+        policies: views,
+        ignored,
+        config,
+    }
+}
+
+/// Leaves out the facts that no policy asks for: a suite must not have them.
+fn facts(mut inventory: InventoryData, policies: &[Arc<Policy>]) -> InventoryData {
+    let needed = |context| policies.iter().any(|policy| policy.needs(context));
+    let mut matches = policies.iter().map(|it| &it.manifest().spec.r#match);
+    let labels = needed(Context::Namespace) || matches.any(|it| it.goes_by_labels());
+    for namespace in inventory.namespaces.values_mut() {
+        if !labels {
+            namespace.labels.clear();
+        }
+        if !needed(Context::NamespaceAnnotations) {
+            namespace.annotations = None;
+        }
+    }
+    if !needed(Context::Cluster) {
+        inventory.cluster = ClusterData::default();
+    }
+    if !needed(Context::Pods) {
+        inventory.pods = None;
+    }
+    inventory
+}
+
+/// Reads the HostConfig, or takes the host's default, which is not a cloud.
+fn config(text: &str, problems: &mut Vec<Problem>) -> (HostConfigSpec, bool) {
+    let fail = |line, message| Problem {
+        input: "config",
+        line,
+        message,
+    };
+    let documents = match yaml::located_documents(text) {
+        Ok(documents) => documents,
+        Err(error) => {
+            problems.push(fail(error.line(), error.problem().to_owned()));
+            return (HostConfigSpec::default(), true);
+        }
+    };
+    match documents.as_slice() {
+        [] if text != DEFAULT_CONFIG => (config(DEFAULT_CONFIG, problems).0, true),
+        [] => (HostConfigSpec::default(), true),
+        [document] => match HostConfig::from_value(&document.value()) {
+            Ok(config) => (config.spec, false),
+            Err(error) => {
+                problems.push(fail(document.line_of(&error.path), error.to_string()));
+                (HostConfigSpec::default(), true)
+            }
+        },
+        [_, second, ..] => {
+            let message = "expected one HostConfig, found several documents".to_owned();
+            problems.push(fail(second.line(), message));
+            (HostConfigSpec::default(), true)
+        }
+    }
+}
+
+/// Loads the policies that the manifests name. One that can't be loaded is a broken policy, as at a
+/// host's start.
+fn policies(text: &str, problems: &mut Vec<Problem>) -> Vec<(usize, Arc<Policy>)> {
+    let documents = match yaml::located_documents(text) {
+        Ok(documents) => documents,
+        Err(error) => {
+            problems.push(Problem {
+                input: "policies",
+                line: error.line(),
+                message: error.problem().to_owned(),
+            });
+            return vec![];
+        }
+    };
+    let mut policies: Vec<(usize, Arc<Policy>)> = vec![];
+    for document in documents.iter().filter(|document| !document.is_null()) {
+        let mut fail = |path: &str, message: String| {
+            problems.push(Problem {
+                input: "policies",
+                line: document.line_of(path),
+                message,
+            });
+        };
+        match manifest(document) {
+            Err(error) => fail(&error.path, error.to_string()),
+            Ok(manifest) => {
+                let policy = policy(&manifest);
+                if policies
+                    .iter()
+                    .any(|(_, other)| other.name() == policy.name())
+                {
+                    let message = format!("{} is defined twice; rename one", policy.name());
+                    fail("metadata.name", message);
+                    continue;
+                }
+                for (path, message) in policy.load_error().into_iter().flat_map(|e| e.places()) {
+                    fail(&path, format!("{}: {path}: {message}", policy.name()));
+                }
+                policies.push((document.line(), policy));
+            }
+        }
+    }
+    policies
+}
+
+fn manifest(document: &Located) -> Result<ServicePolicy, DecodeError> {
+    ServicePolicy::from_value(&document.value())
+}
+
+/// Loads a policy, or returns it as it was loaded before.
+fn policy(manifest: &ServicePolicy) -> Arc<Policy> {
+    let key = serde_json::to_string(manifest).unwrap_or_default();
+    POLICIES.with_borrow_mut(|kept| {
+        if let Some(policy) = kept.get(&key) {
+            return Arc::clone(policy);
+        }
+        let policy = crate::evaluator::load(manifest.clone())
+            .unwrap_or_else(|error| Policy::broken(manifest.clone(), error));
+        let policy = Arc::new(policy);
+        if kept.len() >= MAX_KEPT {
+            kept.clear();
+        }
+        kept.insert(key, Arc::clone(&policy));
+        policy
+    })
+}
+
+fn unread(input: &'static str, subjects: Vec<Subject>) -> impl Iterator<Item = Problem> {
+    let findings = subjects.into_iter().flat_map(|subject| subject.findings);
+    findings.map(move |finding| Problem {
+        input,
+        line: finding.line,
+        message: finding.message,
+    })
+}
+
+fn view(line: usize, policy: &Policy) -> PolicyView {
+    PolicyView {
+        name: policy.name().to_string(),
+        mode: format!("{:?}", policy.manifest().spec.mode),
+        line,
+        digest: policy.digest().map(str::to_owned),
+        version: policy
+            .description()
+            .map(|description| description.version.clone()),
+        problem: policy.load_error().map(ToString::to_string),
+    }
+}
+
+fn applied_view(applied: Applied) -> AppliedView {
+    let message = |denial: &sallyport_core::admission::Denial| denial.message.clone();
+    AppliedView {
+        service: applied.service,
+        line: applied.line,
+        allowed: applied.response.allowed,
+        denial: applied.response.denial.as_ref().map(message),
+        reason: applied
+            .response
+            .denial
+            .as_ref()
+            .map(|denial| format!("{:?}", denial.reason)),
+        warnings: applied.response.warnings,
+        defaulted: yaml::to_string(&applied.defaulted),
+        stored: yaml::to_string(&without_managers(&applied.stored)),
+        object: applied.stored,
+        old: applied.old,
+        types: applied
+            .types
+            .into_iter()
+            .map(|(r#type, response)| TypeView {
+                r#type,
+                allowed: response.allowed,
+                denial: response.denial.as_ref().map(message),
+            })
+            .collect(),
+    }
+}
+
+/// Returns an object without managedFields, which nobody reads.
+fn without_managers(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        meta.remove("managedFields");
+    }
+    object
+}

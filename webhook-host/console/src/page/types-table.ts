@@ -1,0 +1,87 @@
+// What the three types mean for one Service: who reaches it, at which port and address, what serves it, and if the cluster allows it.
+
+import type { Answer, Applied, Service } from './answer';
+import { el, printable } from './dom';
+
+const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer'] as const;
+
+/** Returns the comparison as a table. */
+export function typesTable(applied: Applied, config: Answer['config']): HTMLElement {
+  const rows = rowsOf(applied.object, config);
+  const current = applied.object.spec?.type ?? 'ClusterIP';
+  const mark = (type: string): Record<string, string> => (type === current ? { class: 'current' } : {});
+  const allowed = TYPES.map((type) => {
+    const verdict = applied.types.find((it) => it.type === type);
+    const cell = el('td', mark(type));
+    if (!verdict) return cell;
+    const denial = verdict.denial?.split('\n')[0];
+    cell.append(
+      el('span', { class: verdict.allowed ? 'good' : 'bad' }, verdict.allowed ? 'allowed' : 'denied'),
+      denial ? el('div', { class: 'muted' }, printable(denial)) : '',
+    );
+    return cell;
+  });
+  return el(
+    'div',
+    { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Comparison of the types' },
+    el(
+      'table',
+      {},
+      el('thead', {}, el('tr', {}, el('th', { scope: 'col' }, 'Type'), ...TYPES.map((type) =>
+        el('th', { scope: 'col', ...mark(type) }, type, type === current && ' (this one)')))),
+      el(
+        'tbody',
+        {},
+        ...rows.map(({ name, cells }) =>
+          el('tr', {}, el('th', { scope: 'row' }, name), ...cells.map((cell, index) => el('td', mark(TYPES[index]), printable(cell)))),
+        ),
+        el('tr', {}, el('th', { scope: 'row' }, 'This Service here'), ...allowed),
+      ),
+    ),
+  );
+}
+
+function rowsOf(service: Service, config: Answer['config']): { name: string; cells: [string, string, string] }[] {
+  const { metadata, spec } = service;
+  const ports = spec?.ports ?? [];
+  const name = metadata?.name ?? '(name)';
+  const namespace = metadata?.namespace ?? 'default';
+  const range = config.cluster?.nodePorts ?? { from: 30000, to: 32767 };
+  const cloud = config.cluster?.environment;
+  const numbers = (pick: (port: (typeof ports)[number]) => number | undefined, otherwise: string) => {
+    const all = ports.map((port) => `${pick(port) ?? otherwise}${port.protocol && port.protocol !== 'TCP' ? `/${port.protocol}` : ''}`);
+    const shown = all.slice(0, 5).join(', ');
+    return all.length > 5 ? `${shown} and ${all.length - 5} more` : shown || 'none';
+  };
+  const own = numbers((port) => port.port, '?');
+  const nodePorts = numbers((port) => port.nodePort || undefined, `one of ${range.from}-${range.to}`);
+  const dns = `${name}.${namespace}.svc`;
+  const serves = {
+    cloud: 'the cloud provides a load balancer, and charges for it',
+    onPrem: 'nothing, unless you installed a controller such as MetalLB: the address stays <pending>',
+  }[cloud ?? ''] ?? 'the Nodes decide: a cloud provides one, else the address stays <pending>';
+  return [
+    { name: 'Who reaches it', cells: [
+      'Pods and nodes of the cluster only',
+      'everyone who reaches a node; and the cluster',
+      'everyone who reaches the load balancer, which may be the Internet; its node ports, too; and the cluster',
+    ] },
+    { name: 'Port', cells: [own, `${nodePorts} on every node; ${own} inside`, `${own} at the load balancer; ${nodePorts} on every node`] },
+    { name: 'Address', cells: [
+      `${dns}, a cluster IP`,
+      `any node's IP; inside ${dns}`,
+      `the load balancer's IP or host name; inside ${dns}`,
+    ] },
+    { name: 'Needs a cloud', cells: ['no', 'no', serves] },
+    { name: 'Balancing', cells: [
+      'kube-proxy, between the Pods',
+      'none between the nodes: clients choose one; then kube-proxy',
+      'between the nodes by the load balancer; then kube-proxy',
+    ] },
+    { name: 'When to use', cells: [
+      'for whatever only other Pods call: databases, internal APIs',
+      'without a cloud, behind a proxy of your own, or to try something out',
+      'for what people outside call, with TLS and source ranges; for HTTP an Ingress or a Gateway shares one',
+    ] },
+  ];
+}
