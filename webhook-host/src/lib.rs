@@ -16,6 +16,7 @@
     expect(dead_code, reason = "only `serve` uses it, which is not built there")
 )]
 
+pub mod audit;
 pub mod bench;
 pub mod certificates;
 pub mod cli;
@@ -23,6 +24,7 @@ pub mod cluster;
 pub mod doctor;
 pub mod engine;
 pub mod evaluator;
+pub mod exposure;
 mod kube_error;
 mod large_body;
 pub mod lint;

@@ -1,6 +1,8 @@
 //! The command line: one file a subcommand, and the only place that wires things, reads files and
 //! looks at the environment.
 
+mod audit;
+mod audited;
 mod bench;
 mod cache;
 #[cfg(unix)]
@@ -12,6 +14,7 @@ mod completions;
 mod crd;
 mod doctor;
 mod explain;
+mod exposures;
 mod given;
 mod inputs;
 mod inspect;
@@ -94,6 +97,8 @@ enum Command {
     Bench(bench::BenchArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
+    Audit(Box<audit::AuditArgs>),
+    Exposures(Box<exposures::ExposuresArgs>),
     Inspect(inspect::InspectArgs),
     Webhooks(Box<webhooks::WebhooksArgs>),
     Lint(lint::LintArgs),
@@ -165,6 +170,8 @@ impl Cli {
             Command::Bench(args) => bench::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Explain(args) => explain::run(&args),
+            Command::Audit(args) => audit::run(&args),
+            Command::Exposures(args) => exposures::run(&args),
             Command::Inspect(args) => inspect::run(&args),
             Command::Webhooks(args) => webhooks::run(&args),
             Command::Lint(args) => lint::run(&args),

@@ -8,10 +8,13 @@
 mod allocation;
 mod conflicts;
 pub mod defaults;
+mod findings;
 mod judge;
 mod likeness;
 pub mod manifests;
 mod owned;
+mod reviewer;
+pub mod stored;
 mod strict;
 
 pub use manifests::{Manifests, Origin};
@@ -24,8 +27,8 @@ use crate::suite::User;
 use crate::yaml::Located;
 use conflicts::NodePorts;
 use judge::Judge;
+use reviewer::Reviewer;
 use serde_json::Value;
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -57,13 +60,11 @@ pub fn check(circumstances: Circumstances<'_>, manifests: Manifests) -> Vec<Subj
         progress,
     } = circumstances;
     let mut judge = Judge {
-        admission,
+        reviewer: Reviewer::new(admission, now),
         namespace,
         user,
-        now,
         old: old_services(old, namespace),
         unknown: BTreeSet::new(),
-        is_slow: Cell::new(false),
     };
     let mut node_ports = NodePorts::default();
     let all = manifests.services.len();
