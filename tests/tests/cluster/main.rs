@@ -6,6 +6,7 @@
 //! stay below `target/tmp/cluster`.
 
 mod admission;
+mod audit;
 mod backstop;
 mod certificates;
 mod creator;

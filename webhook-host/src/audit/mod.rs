@@ -10,7 +10,7 @@ mod row;
 mod ruling;
 mod since;
 
-pub use results::{Counts, Results};
+pub use results::{Counts, Results, listed};
 pub use row::{Audit, Changes, Row};
 pub use ruling::{Exposure, Refusal, Ruling};
 pub use since::{Earlier, EarlierError, Since, Told};

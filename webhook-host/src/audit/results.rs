@@ -10,6 +10,19 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The most objects without a name that are told one by one.
 const MAX_UNREAD: usize = 20;
 
+/// The most names that a gap lists.
+const MAX_NAMES: usize = 20;
+
+/// Lists names with commas, the first ones of many.
+pub fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<_> = names.collect();
+    let shown = names[..names.len().min(MAX_NAMES)].join(", ");
+    match names.len().saturating_sub(MAX_NAMES) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 /// Everything that an audit found.
 #[derive(Debug, Default)]
 pub struct Results {
@@ -121,11 +134,11 @@ impl Results {
         let mut gaps = self.problems.clone();
         gaps.extend(self.unread.iter().cloned());
         if !self.unknown_namespaces.is_empty() {
-            let names: Vec<_> = self.unknown_namespaces.iter().map(String::as_str).collect();
+            let names = self.unknown_namespaces.iter().map(String::as_str);
             gaps.push(format!(
                 "the labels of {} are not known, and policies go by them: {}",
-                counted(names.len(), "namespace"),
-                names.join(", ")
+                counted(self.unknown_namespaces.len(), "namespace"),
+                listed(names)
             ));
         }
         gaps
@@ -171,5 +184,78 @@ impl Results {
             () if denied || self.strict && warned => 1,
             () => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::Changes;
+    use sallyport_core::report::check::Finding;
+
+    fn results(row: Row) -> Results {
+        let mut results = Results::new(1, false);
+        results.rows.insert(row.service.clone(), row);
+        results
+    }
+
+    fn row(level: Level) -> Row {
+        Row {
+            service: "n/w".to_owned(),
+            findings: vec![Finding::empty(level).into()],
+            ..Row::default()
+        }
+    }
+
+    #[test]
+    fn the_exit_code_says_clean_violations_or_incomplete() {
+        assert_eq!(Results::new(1, false).exit_code(), 0);
+        assert_eq!(results(row(Level::Note)).exit_code(), 0);
+        assert_eq!(results(row(Level::Error)).exit_code(), 1);
+        assert_eq!(results(row(Level::Unjudged)).exit_code(), 2);
+        let mut warned = results(row(Level::Warning));
+        assert_eq!(warned.exit_code(), 0);
+        warned.strict = true;
+        assert_eq!(warned.exit_code(), 1);
+        warned.problems.push("something is hidden".to_owned());
+        assert_eq!(warned.exit_code(), 2);
+    }
+
+    #[test]
+    fn with_other_policies_only_their_new_denials_count() {
+        let changed = |appear: Vec<Level>| {
+            let findings = appear.into_iter().map(|level| Finding::empty(level).into());
+            results(Row {
+                changes: Some(Changes {
+                    appear: findings.collect(),
+                    disappear: vec![],
+                }),
+                ..row(Level::Error)
+            })
+        };
+        assert_eq!(changed(vec![]).exit_code(), 0);
+        assert_eq!(changed(vec![Level::Error]).exit_code(), 1);
+    }
+
+    #[test]
+    fn a_list_that_begins_anew_replaces_its_own_namespace_alone() {
+        let mut both = results(row(Level::Error));
+        let other = Row {
+            service: "m/w".to_owned(),
+            ..row(Level::Error)
+        };
+        both.rows.insert(other.service.clone(), other);
+        both.restart(Some("n"));
+        let left: Vec<_> = both.rows().map(|row| row.service.as_str()).collect();
+        assert_eq!(left, ["m/w"]);
+        both.restart(None);
+        assert_eq!(both.rows().count(), 0);
+    }
+
+    #[test]
+    fn many_names_are_cut() {
+        let names: Vec<_> = (0..25).map(|number| number.to_string()).collect();
+        let listed = listed(names.iter().map(String::as_str));
+        assert!(listed.ends_with("19 and 5 more"), "{listed}");
     }
 }

@@ -29,7 +29,7 @@ pub struct Earlier {
 /// The reason why a file is no earlier run.
 #[derive(Debug, thiserror::Error)]
 #[error("expected what `sallyport exposures --output json` prints: {0}")]
-pub struct EarlierError(#[from] serde_json::Error);
+pub struct EarlierError(String);
 
 /// The difference to an earlier run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -49,7 +49,7 @@ impl Earlier {
     ///
     /// When it is something else.
     pub fn read(json: &[u8]) -> Result<Self, EarlierError> {
-        Ok(serde_json::from_slice(json)?)
+        serde_json::from_slice(json).map_err(|error| EarlierError(error.to_string()))
     }
 
     /// Compares with the doors of now.
@@ -77,6 +77,58 @@ impl Earlier {
             time: self.time,
             opened,
             closed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::Ruling;
+    use serde_json::json;
+
+    fn door(number: u16) -> Door {
+        serde_json::from_value(
+            json!({"kind": "nodePort", "opens": "nodes", "ports": ["TCP 80"],
+            "address": format!("every node:{number}"), "reason": "", "field": "f"}),
+        )
+        .expect("a door")
+    }
+
+    fn exposure(number: u16) -> Exposure {
+        Exposure {
+            door: door(number),
+            policy: Ruling::default(),
+        }
+    }
+
+    #[test]
+    fn what_was_opened_and_closed_is_told_and_the_rest_is_not() {
+        let told = |number| {
+            json!({"service": "n/w", "kind": "nodePort", "opens": "nodes",
+            "ports": ["TCP 80"], "address": format!("every node:{number}"), "reason": "another",
+            "field": "g", "policy": {"allowedBy": []}})
+        };
+        let earlier = json!({"time": "t", "services": 2, "exposures": [told(30080), told(30081)]});
+        let earlier = Earlier::read(earlier.to_string().as_bytes()).expect("an earlier run");
+        let now = [exposure(30081), exposure(30082)];
+        let since = earlier.compare(now.iter().map(|exposure| ("n/w", exposure)));
+        let addresses = |told: &[Told]| {
+            let addresses = told.iter().map(|told| told.door.address.clone());
+            addresses.collect::<Vec<_>>()
+        };
+        assert_eq!(addresses(&since.opened), ["every node:30082"]);
+        assert_eq!(addresses(&since.closed), ["every node:30080"]);
+    }
+
+    #[test]
+    fn another_file_is_no_earlier_run() {
+        for text in ["", "{}", "[]", r#"{"time": "t", "exposures": [{}]}"#] {
+            let error = Earlier::read(text.as_bytes()).expect_err(text).to_string();
+            assert!(
+                error.contains("sallyport exposures --output json"),
+                "{error}"
+            );
         }
     }
 }

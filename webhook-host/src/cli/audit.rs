@@ -24,8 +24,6 @@ use std::time::Instant;
 #[command(mut_arg("verbose", |verbose| verbose.help("Print notes and exemptions of each Service, \
     too, and how long it took")))]
 pub(super) struct AuditArgs {
-    #[command(flatten)]
-    audited: AuditedArgs,
     /// Directory of other ServicePolicy manifests: print what they would change. Their modules lie
     /// in --modules
     #[arg(long, value_name = "DIR")]
@@ -41,6 +39,8 @@ pub(super) struct AuditArgs {
     /// Format of the report. html has the exposure map, too
     #[arg(long, short, value_enum, default_value_t = AuditFormat::Table)]
     output: AuditFormat,
+    #[command(flatten)]
+    audited: AuditedArgs,
 }
 
 /// Formats of an audit.

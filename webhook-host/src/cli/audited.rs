@@ -6,7 +6,7 @@ use super::inputs::PolicyArgs;
 use super::kube::KubeArgs;
 use super::output::{Progress, note};
 use super::registry::RegistryArgs;
-use crate::audit::{Audit, Results};
+use crate::audit::{Audit, Results, listed};
 use crate::cluster::{ListError, Listed, Services, Watchers};
 use crate::manifests;
 use crate::registry::SourcePolicy;
@@ -194,11 +194,11 @@ impl AuditedArgs {
             }
         })?;
         if let Some(why) = hidden.values().next() {
-            let names: Vec<_> = hidden.keys().map(String::as_str).collect();
+            let names = hidden.keys().map(String::as_str);
             results.problems.push(format!(
                 "the Services of {} are hidden from this user: {} ({why})",
-                counted(names.len(), "namespace"),
-                names.join(", ")
+                counted(hidden.len(), "namespace"),
+                listed(names)
             ));
         }
         if is_later {

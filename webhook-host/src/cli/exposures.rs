@@ -22,8 +22,6 @@ const MAX_EARLIER: u64 = 256 << 20;
 #[command(mut_arg("quiet", |quiet| quiet.help("Print no summary")))]
 #[command(mut_arg("verbose", |verbose| verbose.hide(true)))]
 pub(super) struct ExposuresArgs {
-    #[command(flatten)]
-    audited: AuditedArgs,
     /// JSON of an earlier run: print what was opened and closed since
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
@@ -32,6 +30,8 @@ pub(super) struct ExposuresArgs {
     /// Format. The JSON is what --since reads
     #[arg(long, short, value_enum, default_value_t = TextFormat::Text)]
     output: TextFormat,
+    #[command(flatten)]
+    audited: AuditedArgs,
 }
 
 const EXAMPLES: &str = "\

@@ -86,10 +86,11 @@ fn serving(
 fn elsewhere(service: &Service, reason: &str) -> Balancer {
     let meant = CONTROLLERS
         .iter()
-        .find_map(|controller| Some((controller, switch(controller, service)?)));
-    match meant {
-        Some((controller, key)) => uncertain(
-            format!("internal where {} serves it, but {reason}", controller.name),
+        .filter_map(|controller| Some((controller.name, switch(controller, service)?)));
+    let (names, keys): (Vec<_>, Vec<_>) = meant.unzip();
+    match keys.first() {
+        Some(key) => uncertain(
+            format!("internal for {} alone, and {reason}", names.join(" and ")),
             Some(key),
         ),
         None => uncertain(reason.to_owned(), None),
@@ -203,7 +204,11 @@ mod tests {
         let meant = judged(None, [(INTERNAL, "true")], &[]);
         assert_eq!(meant.opens, Opens::PerhapsPublic);
         assert_eq!(meant.annotation.as_deref(), Some(INTERNAL));
-        assert!(meant.reason.contains("internal where"), "{}", meant.reason);
+        assert!(
+            meant.reason.contains("internal for aws-"),
+            "{}",
+            meant.reason
+        );
         let bare = judged(None, [], &["metal3"]);
         assert_eq!(bare.opens, Opens::PerhapsPublic);
         let mixed = judged(None, [(INTERNAL, "true")], &["aws", "metal3"]);

@@ -208,7 +208,10 @@ fn summary(report: &AuditReport<'_>) -> String {
     );
     if report.compares {
         let changed = results.rows().filter(|row| row.changes.is_some()).count();
-        return format!("{head}: the other policies change {changed}\n");
+        return format!(
+            "{head}: the other policies change {}\n",
+            counted(changed, "Service")
+        );
     }
     format!(
         "{head}: {} would be denied ({} kept on update), {} with warnings, {} exempt, {} with \

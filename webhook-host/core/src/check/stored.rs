@@ -404,7 +404,7 @@ mod tests {
         let service = json!({"metadata": {"name": "w", "namespace": "n",
             "deletionTimestamp": "2026-01-01T00:00:00Z"}});
         let (_, judgement) = judged(&service).expect("judged");
-        let exempt = judgement.exempt.expect("exempt");
+        let exempt = judgement.exempt.as_deref().expect("exempt");
         assert!(
             exempt.starts_with("in deletion since 2026-01-01"),
             "{exempt}"
