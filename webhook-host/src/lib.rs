@@ -17,6 +17,7 @@
 )]
 
 pub mod audit;
+pub mod audit_reports;
 pub mod bench;
 pub mod certificates;
 pub mod cli;
@@ -27,6 +28,7 @@ pub mod evaluator;
 pub mod exposure;
 mod kube_error;
 mod large_body;
+mod lease;
 pub mod lint;
 pub mod live;
 pub mod manifests;

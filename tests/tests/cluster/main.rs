@@ -7,6 +7,7 @@
 
 mod admission;
 mod audit;
+mod audit_reports;
 mod backstop;
 mod certificates;
 mod creator;

@@ -2,6 +2,8 @@
 //! looks at the environment.
 
 mod audit;
+#[cfg(unix)]
+mod audit_reports;
 mod audited;
 mod bench;
 mod cache;

@@ -113,6 +113,12 @@ impl Services {
         }
     }
 
+    /// Lists with pages of so many objects.
+    #[must_use]
+    pub fn with_page(self, page: u32) -> Self {
+        Self { page, ..self }
+    }
+
     /// Lists the Services of a namespace, or of all.
     ///
     /// # Errors

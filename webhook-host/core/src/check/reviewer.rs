@@ -19,6 +19,8 @@ const MAX_EVALUATION: Duration = Duration::from_secs(30);
 pub(super) struct Reviewer<'a> {
     pub(super) admission: &'a Admission,
     now: SystemTime,
+    /// True if the policies serve requests meanwhile.
+    is_aside: bool,
     /// True if some policy misses its deadline whenever it is asked.
     is_slow: Cell<bool>,
 }
@@ -28,7 +30,16 @@ impl<'a> Reviewer<'a> {
         Self {
             admission,
             now,
+            is_aside: false,
             is_slow: Cell::new(false),
+        }
+    }
+
+    /// Asks policies that serve requests meanwhile, and leaves their circuit breakers alone.
+    pub(super) fn aside(admission: &'a Admission, now: SystemTime) -> Self {
+        Self {
+            is_aside: true,
+            ..Self::new(admission, now)
         }
     }
 
@@ -43,7 +54,10 @@ impl<'a> Reviewer<'a> {
         let review = || {
             let clock = Clock {
                 now: self.now,
-                deadline: Deadline::Each(MAX_EVALUATION),
+                deadline: match self.is_aside {
+                    true => Deadline::Aside(MAX_EVALUATION),
+                    false => Deadline::Each(MAX_EVALUATION),
+                },
             };
             self.admission.review(function, request, clock)
         };
@@ -52,10 +66,10 @@ impl<'a> Reviewer<'a> {
             if self.is_slow.get() || !outcome.evaluations.iter().any(missed_its_deadline) {
                 return outcome;
             }
-            self.admission
-                .policies()
-                .iter()
-                .for_each(|policy| policy.forget_misses());
+            if !self.is_aside {
+                let policies = self.admission.policies().iter();
+                policies.for_each(|policy| policy.forget_misses());
+            }
             outcome = review();
         }
         self.is_slow
