@@ -159,3 +159,13 @@ fn each_preset_makes_the_objects_of_its_component() {
         );
     }
 }
+
+#[test]
+#[ignore = "needs Helm: make chart"]
+fn the_background_audit_makes_the_objects_of_its_component() {
+    are_the_same(
+        "registered",
+        &["audit-reports"],
+        &["--set", "auditReports.enabled=true"],
+    );
+}
