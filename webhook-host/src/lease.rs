@@ -1,7 +1,7 @@
 //! Leader election over a Lease: the holder writes shared objects, the other replicas don't.
 //!
-//! Held by `certificates` for the Secret, and by `audit_reports` for Reports, each by a Lease of its
-//! own.
+//! Held by `certificates` for the Secret, and by `audit_reports` for Reports, each by its own
+//! Lease.
 //!
 //! A replica may take a Lease that did not change for its duration. Each replica measures that on
 //! its own clock from the moment it saw the Lease change, and never compares the times written in

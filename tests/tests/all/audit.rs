@@ -9,8 +9,9 @@ use std::process::Output;
 use tempfile::TempDir;
 
 /// Services that open doors, and one that does not.
-const SERVICES: &str = r#"
-{apiVersion: v1, kind: Namespace, metadata: {name: shop}}
+const SERVICES: &str = r#"apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: fine, namespace: shop},
  spec: {type: ClusterIP, clusterIP: 10.0.0.1, selector: {a: b}, ports: [{port: 80}]}}

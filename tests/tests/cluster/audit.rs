@@ -8,12 +8,12 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// Six Services that open a door, each in another way.
-fn doors() -> [(&'static str, Value, Value); 6] {
+fn doors(node_port: u16) -> [(&'static str, Value, Value); 6] {
     [
         (
             "port",
             json!({}),
-            json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 29950}]}),
+            json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": node_port}]}),
         ),
         ("balancer", json!({}), json!({"type": "LoadBalancer"})),
         ("ips", json!({}), json!({"externalIPs": ["192.0.2.7"]})),
@@ -35,8 +35,8 @@ fn doors() -> [(&'static str, Value, Value); 6] {
     ]
 }
 
-fn create(cluster: &Cluster, namespace: &str) {
-    for (name, annotations, spec) in doors() {
+fn create(cluster: &Cluster, namespace: &str, node_port: u16) {
+    for (name, annotations, spec) in doors(node_port) {
         let mut service = json!({"apiVersion": "v1", "kind": "Service",
             "metadata": {"name": name, "namespace": namespace, "annotations": annotations},
             "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "protocol": "TCP"}]}});
@@ -78,7 +78,7 @@ fn json_of(output: &Output) -> Value {
 fn six_doors_opened_in_six_ways_are_named_with_their_reasons() {
     let cluster = Cluster::shared();
     cluster.namespace("doors");
-    create(&cluster, "doors");
+    create(&cluster, "doors", 29950);
     let admin = cluster.kubeconfig();
     let audit = sallyport(&admin, &["audit", "-n", "doors", "--output", "json"]);
     let report = json_of(&audit);
@@ -139,7 +139,7 @@ fn namespaces_that_a_user_may_not_read_are_said() {
     let cluster = Cluster::shared();
     cluster.namespace("seen");
     cluster.namespace("hidden");
-    create(&cluster, "seen");
+    create(&cluster, "seen", 29951);
     for arguments in [
         "create serviceaccount auditor -n seen",
         "create role reader --verb=list --resource=services -n seen",

@@ -1,5 +1,6 @@
 //! The background audit on a real API server: Reports appear, stay as they are, and go.
 
+use crate::installed::NAMESPACE;
 use crate::webhook::Host;
 use sallyport_tests::cluster::Cluster;
 use sallyport_tests::wait_for;
@@ -40,12 +41,30 @@ fn define(cluster: &Cluster, version: &str) {
 const FLAGS: &str = "--strict --cluster --audit-reports --audit-interval 1s \
     --policies target/policies";
 
+fn prepare(cluster: &Cluster) {
+    cluster
+        .kubectl(&["apply", "-f", "deploy/base/namespace.yaml"])
+        .ok();
+}
+
+/// Starts a host with no more rights than `deploy/` grants it.
 fn host(cluster: &Cluster) -> Host {
-    let kubeconfig = cluster.kubeconfig();
-    Host::start(
-        cluster,
-        &format!("{FLAGS} --kubeconfig {}", kubeconfig.display()),
-    )
+    for file in [
+        "deploy/base/service-account.yaml",
+        "deploy/base/rbac.yaml",
+        "deploy/components/audit-reports/rbac.yaml",
+    ] {
+        cluster
+            .kubectl(&["apply", "--namespace", NAMESPACE, "-f", file])
+            .ok();
+    }
+    let file = cluster.service_account(NAMESPACE, "sallyport");
+    let config = std::fs::read_to_string(&file).expect("it is there");
+    let mut config: Value = serde_json::from_str(&config).expect("JSON");
+    // As a Pod has it.
+    config["contexts"][0]["context"]["namespace"] = NAMESPACE.into();
+    std::fs::write(&file, config.to_string()).expect("written");
+    Host::start(cluster, &format!("{FLAGS} --kubeconfig {}", file.display()))
 }
 
 /// Returns the names of all Reports with their resourceVersions.
@@ -89,6 +108,7 @@ fn create(cluster: &Cluster, name: &str, spec: &Value) {
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn a_report_appears_stays_as_it_is_and_goes_when_its_service_is_mended() {
     let cluster = Cluster::new("audit-reports");
+    prepare(&cluster);
     cluster.namespace("audited");
     define(&cluster, "v1alpha1");
     create(&cluster, "fine", &json!({}));
@@ -141,7 +161,7 @@ fn a_report_appears_stays_as_it_is_and_goes_when_its_service_is_mended() {
             "lease",
             "sallyport-audit",
             "-n",
-            "default",
+            NAMESPACE,
             "-o",
             holder,
         ])
@@ -158,6 +178,7 @@ fn a_report_appears_stays_as_it_is_and_goes_when_its_service_is_mended() {
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn missing_reports_and_another_version_are_said_once() {
     let cluster = Cluster::new("audit-no-reports");
+    prepare(&cluster);
     let host = host(&cluster);
     let missing = "knows no Reports of openreports.io/v1alpha1";
     let said = |text: &str| {

@@ -173,7 +173,8 @@ impl Reports {
             let (_, message) = kube_error::explain(error, RBAC);
             let message = match status.code {
                 409 => format!(
-                    "{}, and is not Sallyport's, or another replica was faster; delete it if it stays",
+                    "{}, and is not Sallyport's, or another replica was faster; delete it if it \
+                     stays",
                     status.message
                 ),
                 _ => message,

@@ -99,7 +99,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<ExitCode> {
     let mut results = judges.results(args.strict);
     let judged = args.audited.read(&judges, &mut results)?;
     if args.audited.reads_files() && results.services() == 0 {
-        bail!("no Service could be read; see `sallyport check` for what is wrong with the files");
+        bail!("no Service could be read: {}", results.gaps().join("; "));
     }
     if args.detail.view().detail == Detail::Verbose {
         let read = start.elapsed() - loaded - judged;

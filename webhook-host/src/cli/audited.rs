@@ -212,9 +212,18 @@ impl AuditedArgs {
     }
 
     fn user(&self) -> User {
+        let Some(username) = self.as_user.clone() else {
+            return User {
+                username: String::new(),
+                groups: vec![],
+                ..User::default()
+            };
+        };
+        let mut groups = self.as_group.clone();
+        groups.extend(groups_of(&username));
         User {
-            username: self.as_user.clone().unwrap_or_default(),
-            groups: self.as_group.clone(),
+            username,
+            groups,
             ..User::default()
         }
     }
@@ -358,6 +367,17 @@ impl AuditedArgs {
             _watchers: None,
         })
     }
+}
+
+/// Returns the groups that an API server adds to a user.
+fn groups_of(user: &str) -> Vec<String> {
+    let mut groups = vec!["system:authenticated".to_owned()];
+    let account = user.strip_prefix("system:serviceaccount:");
+    if let Some((namespace, _)) = account.and_then(|account| account.split_once(':')) {
+        groups.push("system:serviceaccounts".to_owned());
+        groups.push(format!("system:serviceaccounts:{namespace}"));
+    }
+    groups
 }
 
 fn files_are_default(policies: &PolicyArgs, from_cluster: bool) -> bool {
