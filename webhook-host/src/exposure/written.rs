@@ -86,9 +86,13 @@ mod tests {
         Managers::of(&RawValue::from_string(value.to_string()).expect("JSON"))
     }
 
+    fn entry(manager: &str, time: &str, fields: Value) -> Value {
+        json!({"manager": manager, "operation": "Update", "time": time,
+            "fieldsV1": fields})
+    }
+
     #[test]
     fn the_newest_owner_of_a_field_is_its_last_writer() {
-        let entry = |manager: &str, time: &str, fields: Value| json!({"manager": manager, "operation": "Update", "time": time, "fieldsV1": fields});
         let found = managers(&json!({"metadata": {"managedFields": [
             entry("helm", "2026-01-01T00:00:00Z", json!({"f:spec": {"f:type": {}}})),
             entry("kubectl-edit", "2026-02-01T00:00:00Z", json!({"f:spec": {"f:type": {}}})),
