@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Packs a directory as .tar.gz or .zip: archive.py DIRECTORY OUTPUT
 
-The same files give the same bytes: sorted names, one time (SOURCE_DATE_EPOCH), no owners. Only a program can be executed.
+Equal files give equal bytes: sorted names, one time (SOURCE_DATE_EPOCH), no owners. Only a program can be executed.
 """
 
 import gzip

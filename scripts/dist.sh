@@ -10,7 +10,7 @@
 #   dist.sh [TARGET…]   default: the static programs for Linux on x86_64 and aarch64. Those are compiled with zig on any
 #                       machine; each other target needs a machine of its kind.
 #
-# The same commit gives the same bytes wherever it is built with the same toolchain: times come from SOURCE_DATE_EPOCH
+# One commit gives the same bytes wherever it is built with the same toolchain: times come from SOURCE_DATE_EPOCH
 # (default: the commit's), paths are mapped, and archives have one order.
 
 # shellcheck source=scripts/lib.sh

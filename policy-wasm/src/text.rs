@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// Returns a value as a message shows it: in quotes, escaped, cut after 64 characters.
 ///
-/// Whoever writes a Service could otherwise forge lines in a log, hide a part of a message by
+/// The author of a Service could otherwise forge lines in a log, hide a part of a message by
 /// bidirectional controls, or pass one name off as another by letters that look alike. What the API
 /// server admits as a name, a label or a class is ASCII, so everything else is escaped.
 ///

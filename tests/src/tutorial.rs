@@ -6,13 +6,14 @@ use std::path::Path;
 use std::process::Command;
 
 /// Runs commands of the tutorial in turn. Nothing is downloaded: the project gets the workspace's
-/// `Cargo.lock`. It is built into a directory that stays.
+/// `Cargo.lock`. It is built into the directory of the test of `sallyport new`, so that the crates of
+/// both are compiled once.
 ///
 /// # Panics
 ///
 /// When a command prints something else than the page shows.
 pub fn run(reader: &mut Reader, steps: &[Step]) {
-    let target = std::path::absolute(root().join("target/tutorial")).expect("a path");
+    let target = std::path::absolute(root().join("target/new-policy")).expect("a path");
     reader.set("CARGO_TARGET_DIR", &target);
     reader.add_programs(&linker());
     for step in steps {

@@ -1,4 +1,4 @@
-//! What Services of one namespace may ask for.
+//! Addresses, pools and sharing keys that Services of one namespace may ask for.
 
 use crate::settings::{OfNamespace, Settings, Sharing};
 use crate::{Request, Requested};
@@ -52,7 +52,7 @@ impl Allowed {
                 .or(settings.allowed_pools.as_ref());
             let cidrs = cidrs.map(Vec::as_slice).unwrap_or_default();
             let names = names.map(Vec::as_slice).unwrap_or_default();
-            // What is not the namespace's own has been checked.
+            // The settings for all namespaces have been checked already.
             let mut found = vec![];
             let blocks = blocks(&format!("{path}.allowedCidrs"), cidrs, &mut found);
             if own.allowed_cidrs.is_some() {

@@ -21,7 +21,7 @@ policy!(
     backstop = "backstop.yaml"
 );
 
-/// What Services may ask for.
+/// The checked settings: addresses and pools that Services may ask for, by namespace.
 pub struct LoadBalancerAddresses {
     common: Allowed,
     /// By namespace name, in place of the common one.

@@ -1,6 +1,6 @@
 //! Annotations by which a Service shares the address of its load balancer with others.
 //!
-//! Whoever shares an address takes ports of it. Some controllers compare a key alone, so that a
+//! A Service that shares an address takes ports of it. Some controllers compare a key alone, so that a
 //! Service of another namespace gets in by writing the same key.
 
 use super::reads::{Reading, Reads};

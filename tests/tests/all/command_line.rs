@@ -625,7 +625,7 @@ fn a_removal_refuses_flags_that_it_does_not_heed() {
             );
         }
     }
-    // What is set for all commands is no flag of this one: it gets as far as the cluster.
+    // A variable for all commands is no flag of this one: it gets as far as the cluster.
     let output = Command::new(&*SALLYPORT)
         .args(["webhooks", "--delete", "--kubeconfig", "/nowhere"])
         .env("SALLYPORT_POLICIES", "target/policies")

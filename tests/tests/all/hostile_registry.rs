@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 /// The repository of all artefacts.
 pub(crate) const REPOSITORY: &str = "acme/policy";
 
-/// What a test makes of a request; `None`: the content, or 404.
+/// A test's own answer to a request; `None`: the content, or 404.
 type Answer = Box<dyn Fn(&Parts) -> Option<Response> + Send>;
 
 /// A registry. Clones share its state.
@@ -79,7 +79,7 @@ impl HostileRegistry {
         self.put_claiming(tag, component, component.len() as u64)
     }
 
-    /// The same with another size in the manifest.
+    /// Stores a component under a tag, with a false size in the manifest.
     pub(crate) fn put_claiming(&self, tag: &str, component: &[u8], size: u64) -> String {
         let config = b"{}";
         let manifest = json!({

@@ -50,6 +50,7 @@ mod overload;
 mod packaging;
 mod parity;
 mod program;
+mod projects;
 mod record;
 mod registering;
 mod registries;

@@ -160,7 +160,7 @@ fn an_installed_program_takes_the_policies_beside_it() {
     let report = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{report}");
     assert!(report.contains("denied S02: [nodeport-range]"), "{report}");
-    // The same in a suite that names a shipped module.
+    // A suite that names a shipped module finds it, too.
     let suite = "\
 apiVersion: sallyport.dev/v1alpha1
 kind: Suite

@@ -342,7 +342,7 @@ mod order {
     }
 }
 
-/// Whoever writes a Service writes its labels and annotations, too. They may restrict a Service,
+/// The author of a Service writes its labels and annotations, too. They may restrict a Service,
 /// and only those that a rule names as its permission may permit more.
 mod permission {
     use super::*;

@@ -26,7 +26,7 @@ impl Drop for Daemon {
     }
 }
 
-/// What a registry asks of its clients.
+/// The credentials that a registry asks for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Guard {
     /// Plain HTTP, for everybody.

@@ -7,11 +7,13 @@ use super::kube::KubeArgs;
 use super::output::{Progress, note};
 use super::registry::RegistryArgs;
 use crate::audit::{Audit, Results, listed};
-use crate::cluster::{ListError, Listed, Services, Watchers};
+use crate::cluster::{ListError, Listed, Services, TAKEN, Watchers};
+use crate::engine::Engine;
 use crate::manifests;
-use crate::registry::SourcePolicy;
+use crate::registry::{Registry, SourcePolicy};
 use crate::shipped;
-use crate::sources::load::{self, Loader};
+use crate::sources::custom::Custom;
+use crate::sources::load;
 use crate::sources::source::Source;
 use crate::write_gate::WriteGate;
 use anyhow::{Context as _, Result, bail};
@@ -241,57 +243,49 @@ impl AuditedArgs {
                 .wait_for_policies(INVENTORY_WAIT)
                 .context("--policies-from-cluster")?;
         }
-        let files = match (self.policies_from_cluster, self.policies.are_given()) {
-            (true, false) => None,
-            _ => Some(self.policies.files()?.manifests),
-        };
-        let modules = self.policies.modules().map(Path::to_owned);
-        let modules = modules.or_else(shipped::policies).context(
-            "which modules? Name the directory of the components of the policies with --modules",
-        )?;
-        let engine = self.cache.engine()?;
-        let registry = self.registry.of_command(Some(&self.cache))?;
-        let source = Source {
-            engine: Arc::clone(&engine),
-            manifests: files,
-            modules: modules.clone(),
-            config: self.policies.config().map(Path::to_owned),
-            registry: Arc::clone(&registry),
-            watchers: Some(watchers),
-        };
-        let set = source.read(None)?;
-        if !set.broken_files.is_empty() {
-            bail!(
-                "{} can't be loaded:\n  {}",
-                counted(set.broken_files.len(), "policy file"),
-                set.broken_files.join("\n  ")
-            );
-        }
-        let mut problems = set.custom.setbacks();
-        let admission = set.admission;
         let host_config = match self.policies.config() {
             None => HostConfigSpec::default(),
             file => load::host_config(file)?,
         };
+        let engine = self.cache.engine()?;
+        let registry = self.registry.of_command(Some(&self.cache))?;
+        let session = registry.session(SourcePolicy::of_command(&host_config));
+        let load = |directory: Option<&Path>| {
+            let files = match directory {
+                Some(directory) => self.policies.files_in(directory),
+                None => self.policies.files()?,
+            };
+            load::sound_policies(&files.loader(&engine, &session), &files.manifests)
+        };
+        let mut policies = match self.policies_from_cluster && !self.policies.are_given() {
+            true => vec![],
+            false => load(None)?,
+        };
         let against = wanted
             .against
-            .map(|directory| {
-                let session = registry.session(SourcePolicy::of_command(&host_config));
-                let loader = Loader {
-                    engine: &engine,
-                    modules: &modules,
-                    session: &session,
-                };
-                load::sound_policies(&loader, directory).context("--against")
-            })
+            .map(|directory| load(Some(directory)).context("--against"))
             .transpose()?;
-        let against = against.map(|policies| {
-            let watched = source.watchers.as_ref().map(Watchers::watched);
-            let current = watched.expect("made above").current();
-            let inventory = Inventory::of_cluster(&host_config.inventory, Arc::clone(current));
-            Admission::new(policies, inventory, host_config.exemptions.clone())
-        });
-        let watchers = source.watchers.expect("made above");
+        let mut problems = vec![];
+        let watchers = if self.policies_from_cluster {
+            let (custom, watchers) = self.of_custom_resources(&engine, &registry, watchers)?;
+            problems.extend(custom.setbacks());
+            for policy in custom.policies {
+                if policies.iter().any(|other| other.name() == policy.name()) {
+                    problems.push(format!("servicepolicies/{}: {TAKEN}", policy.name()));
+                } else {
+                    policies.push(policy);
+                }
+            }
+            watchers
+        } else {
+            watchers
+        };
+        let admission = |policies| {
+            let current = Arc::clone(watchers.watched().current());
+            let inventory = Inventory::of_cluster(&host_config.inventory, current);
+            Admission::new(policies, inventory, host_config.exemptions.clone()).keeping_log()
+        };
+        let (admission, against) = (admission(policies), against.map(admission));
         let mut needs = admission.asks();
         needs.extend(against.iter().flat_map(Admission::asks));
         needs.extend(wanted.doors.then_some(Need::Nodes));
@@ -317,6 +311,33 @@ impl AuditedArgs {
         })
     }
 
+    /// Loads the ServicePolicies of the cluster.
+    fn of_custom_resources(
+        &self,
+        engine: &Arc<Engine>,
+        registry: &Arc<Registry>,
+        watchers: Watchers,
+    ) -> Result<(Custom, Watchers)> {
+        let beside = |path: &Path| match path.is_file() {
+            true => path.parent().map(Path::to_owned),
+            false => Some(path.to_owned()),
+        };
+        let modules = self.policies.modules().and_then(beside);
+        let modules = modules.or_else(shipped::policies).context(
+            "which modules? Name the directory of the components of the policies with --modules",
+        )?;
+        let source = Source {
+            engine: Arc::clone(engine),
+            manifests: None,
+            modules,
+            config: self.policies.config().map(Path::to_owned),
+            registry: Arc::clone(registry),
+            watchers: Some(watchers),
+        };
+        let custom = source.read(None)?.custom;
+        Ok((custom, source.watchers.expect("made above")))
+    }
+
     fn of_files(&self, wanted: Wanted<'_>) -> Result<Judges> {
         let config = load::host_config(self.policies.config())?;
         let files = self.policies.files()?;
@@ -326,7 +347,11 @@ impl AuditedArgs {
         let policies = load::sound_policies(&loader, &files.manifests)?;
         let against = wanted
             .against
-            .map(|directory| load::sound_policies(&loader, directory).context("--against"))
+            .map(|directory| {
+                let files = self.policies.files_in(directory);
+                let loader = files.loader(&engine, &session);
+                load::sound_policies(&loader, directory).context("--against")
+            })
             .transpose()?;
         let manifests = manifests::read(&self.files, &[]);
         if manifests.services.is_empty() && manifests.unread.is_empty() {
@@ -358,8 +383,9 @@ impl AuditedArgs {
         Ok(Judges {
             against: against.map(|policies| {
                 Admission::new(policies, inventory.as_of_now(), config.exemptions.clone())
+                    .keeping_log()
             }),
-            admission: Admission::new(policies, inventory, config.exemptions),
+            admission: Admission::new(policies, inventory, config.exemptions).keeping_log(),
             user: self.user(),
             doors: wanted.doors,
             problems,

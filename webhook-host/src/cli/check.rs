@@ -109,7 +109,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     if is_default {
         inventory = inventory.assumed();
     }
-    let admission = Admission::new(policies, inventory, config.exemptions);
+    let admission = Admission::new(policies, inventory, config.exemptions).keeping_log();
     let mut old = old(args)?;
     manifests.unread.append(&mut old.unread);
     let (ignored, policies) = (manifests.ignored, admission.policies().len());

@@ -31,11 +31,12 @@ impl PathArgs {
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct PolicyArgs {
-    /// Directory of ServicePolicy manifests [default: the shipped ones, beside the program or in
-    /// target/policies of a clone]
-    #[arg(long, value_name = "DIR", env = "SALLYPORT_POLICIES")]
+    /// Directory of ServicePolicy manifests, or one manifest [default: the shipped ones, beside the
+    /// program or in target/policies of a clone]
+    #[arg(long, value_name = "PATH", env = "SALLYPORT_POLICIES")]
     policies: Option<PathBuf>,
-    /// Directory of the modules that the manifests name [default: that of --policies]
+    /// Directory of the modules that the manifests name [default: that of --policies, then that of
+    /// the shipped ones]
     #[arg(long, value_name = "DIR", env = "SALLYPORT_MODULES")]
     modules: Option<PathBuf>,
     /// HostConfig manifest: what policies may know about the cluster, and what is exempt
@@ -87,23 +88,30 @@ impl PolicyArgs {
         Ok(self.files_in(&shipped))
     }
 
-    /// The manifests of another directory, with the same modules.
-    pub(super) fn files_in(&self, directory: &Path) -> PolicyFiles {
-        let modules = self.modules.as_deref().unwrap_or(directory);
+    /// The manifests of another directory or file, with the same modules.
+    pub(super) fn files_in(&self, manifests: &Path) -> PolicyFiles {
+        let beside = || match manifests.parent() {
+            Some(directory) if manifests.is_file() => directory,
+            _ => manifests,
+        };
+        let shipped = self.modules.is_none().then(shipped::policies);
         PolicyFiles {
-            manifests: directory.to_owned(),
-            modules: modules.to_owned(),
+            manifests: manifests.to_owned(),
+            modules: self.modules.as_deref().unwrap_or_else(beside).to_owned(),
+            shipped: shipped.flatten(),
         }
     }
 }
 
-/// The directories that policies are loaded from.
+/// The places that policies are loaded from.
 #[derive(Debug, Clone)]
 pub(super) struct PolicyFiles {
-    /// The directory of manifests.
+    /// The directory of manifests, or one manifest.
     pub(super) manifests: PathBuf,
     /// The directory of the components that they name by file.
     modules: PathBuf,
+    /// The directory of the shipped components, unless the user has named another one.
+    shipped: Option<PathBuf>,
 }
 
 impl PolicyFiles {
@@ -115,6 +123,7 @@ impl PolicyFiles {
         Loader {
             engine,
             modules: &self.modules,
+            shipped: self.shipped.as_deref(),
             session,
         }
     }

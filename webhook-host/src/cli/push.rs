@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 /// Push a policy component to an OCI registry, as a Wasm artefact
 ///
-/// The same component with the same annotations has the same digest, whenever it is pushed. Name,
+/// A component with the same annotations has one digest, whenever it is pushed. Name,
 /// version, contract and rules are taken from the component.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

@@ -34,7 +34,7 @@ pub(super) struct RegistryArgs {
 }
 
 impl RegistryArgs {
-    /// What a command uses, which runs as its user.
+    /// Returns the registries of a command: with the credentials of its user.
     pub(super) fn of_command(&self, cache: Option<&CacheArgs>) -> Result<Arc<Registry>> {
         let credentials = match &self.registry_credentials {
             Some(file) => {
@@ -51,7 +51,8 @@ impl RegistryArgs {
         Ok(self.registry(credentials, cache))
     }
 
-    /// What a serving host uses: the file that is named, and no program of the machine.
+    /// Returns the registries of a serving host: with the named file of credentials, and without
+    /// credential helpers.
     pub(super) fn of_host(&self, cache: &CacheArgs) -> Arc<Registry> {
         let credentials = self
             .registry_credentials

@@ -41,9 +41,9 @@ use tokio::task::JoinHandle;
 /// over plain HTTP.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
-#[command(mut_arg("policies", |policies| policies.help("Directory of ServicePolicy manifests and \
-    the modules that they name. Suites beside them (*.suite.yaml) are run as self-tests before \
-    policies serve")))]
+#[command(mut_arg("policies", |policies| policies.value_name("DIR").help("Directory of \
+    ServicePolicy manifests and the modules that they name. Suites beside them (suite.yaml, \
+    *.suite.yaml) are run as self-tests before policies serve")))]
 #[command(mut_arg("config", |config| config.help("HostConfig manifest: what policies may know \
     about the cluster, and what is exempt [default: only that it is not a cloud]")))]
 #[command(mut_arg("registry_credentials", |file| file.help("Credentials for registries: a mounted \
@@ -201,6 +201,13 @@ impl Serve {
             .modules()
             .context("--policies-from-cluster: name the directory of the modules with --modules")?
             .to_owned();
+        if let Some(file) = self.policies.directory().filter(|path| path.is_file()) {
+            bail!(
+                "--policies {}: a host serves a directory, so that it sees what is added; name the \
+                 directory of this file",
+                file.display()
+            );
+        }
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
         // One more than guests may occupy: it accepts, refuses and answers while they run.
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -352,7 +359,7 @@ impl Serve {
 /// Reads the policies again until no registry keeps back a component any more, so that a replica
 /// without its policies does not take over from those that have theirs. Not ready meanwhile.
 ///
-/// What is wrong with a policy otherwise does not matter here: it is broken, as after any start.
+/// A policy with any other error is broken, as after any start.
 fn await_registries(
     source: &Source,
     live: &Live,

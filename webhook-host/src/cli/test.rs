@@ -95,7 +95,7 @@ A suite:
         violations:
         - { rule: S02, field: 'spec.ports[0].nodePort', message: { contains: '29999' } }
 
-Whatever a case leaves unlisted must not happen: no further violations, no warnings, no patch.
+A case fails for anything that it does not list: no further violations, no warnings, no patch.
 A case that fails shows what its policy logged; with -v those that pass do, too.
 docs/suites.md explains every key, and `sallyport schema suite` has them for editors.
 

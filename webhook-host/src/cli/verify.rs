@@ -50,7 +50,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let is_about = |rule: &&mut Verification| rule.is_about(repository);
     let mut rules = 0;
     for rule in config.verification.iter_mut().filter(is_about) {
-        // Whoever asks wants to know.
+        // A rule that only warns would print nothing here.
         rule.mode = VerificationMode::Require;
         rules += 1;
     }

@@ -290,6 +290,11 @@ impl<'a> Load<'a> {
                 || format!("failed: {error:#}"),
                 |trap| match store.data().last_error() {
                     Some(last) => format!("trapped: {last}"),
+                    // Mostly what the function returned could not be made a record.
+                    None if function == "defaults" => format!(
+                        "trapped: {trap}; does it return every field of the record `settings` of \
+                         its WIT, of the right type?"
+                    ),
                     None => format!("trapped: {trap}"),
                 },
             )

@@ -1,4 +1,4 @@
-//! What a registry asks for with 401: the header `WWW-Authenticate` (RFC 9110, and the token
+//! The challenge of a registry that answers 401: the header `WWW-Authenticate` (RFC 9110, and the token
 //! protocol of distribution).
 
 use std::collections::BTreeMap;

@@ -26,7 +26,7 @@ pub(crate) enum CredentialSource {
     Anonymous,
 }
 
-/// What a registry is shown.
+/// Credentials for one registry.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Credentials {
     Password {

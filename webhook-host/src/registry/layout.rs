@@ -23,7 +23,7 @@ pub(crate) struct Layout {
     index: Index,
 }
 
-/// What stands for an artefact in a layout: the artefact itself, or something about it.
+/// An entry of a layout's index: an artefact, or something about it.
 struct Entry {
     descriptor: Descriptor,
     manifest: Vec<u8>,

@@ -65,7 +65,7 @@ pub(crate) struct RegistryConfig {
     pub(crate) cache: Option<Cache>,
 }
 
-/// What all sessions of a process share.
+/// The state that all sessions of a process share.
 #[derive(Debug)]
 pub(crate) struct Registry {
     config: RegistryConfig,

@@ -141,6 +141,7 @@ impl Check {
         let loader = Loader {
             engine: &self.engine,
             modules: &self.modules,
+            shipped: None,
             session: &session,
         };
         loader.policy(manifest, before).map(drop)

@@ -81,7 +81,7 @@ pub(crate) fn sound_policies(loader: &Loader<'_>, directory: &Path) -> Result<Ve
         .collect();
     let missing: Vec<_> = modules
         .iter()
-        .filter(|file| !loader.modules.join(file).exists())
+        .filter(|file| !loader.module(file).exists())
         .collect();
     if !missing.is_empty() {
         let near = |file: &&&str| format!("{file}{}", nearest_module(loader.modules, file));
@@ -229,6 +229,8 @@ pub(crate) struct Loader<'a> {
     pub(crate) engine: &'a Arc<Engine>,
     /// The directory of the components that manifests name by file.
     pub(crate) modules: &'a Path,
+    /// The directory of the shipped components, where one that is missing there is looked for.
+    pub(crate) shipped: Option<&'a Path>,
     /// Pulls the others.
     pub(crate) session: &'a Session,
 }
@@ -269,7 +271,7 @@ impl Loader<'_> {
         let module = &manifest.spec.module;
         let (component, shown) = match module {
             Module::File(file) => {
-                let file = self.modules.join(file);
+                let file = self.module(file);
                 let shown = file.display().to_string();
                 let bytes = module_bytes(&file).map_err(|problem| {
                     LoadError::field(module.field(), format!("can't read {shown}: {problem}"))
@@ -293,6 +295,16 @@ impl Loader<'_> {
         loaded
             .map(|policy| named(policy).into())
             .map_err(|error| error.in_module(module, shown))
+    }
+
+    /// Returns the path of a component that a manifest names.
+    fn module(&self, file: &str) -> PathBuf {
+        let named = self.modules.join(file);
+        let shipped = || Some(self.shipped?.join(file)).filter(|shipped| shipped.exists());
+        if named.exists() {
+            return named;
+        }
+        shipped().unwrap_or(named)
     }
 
     /// Returns the policy of `before` with the same manifest, when its component is pinned by a
@@ -339,6 +351,13 @@ pub(crate) fn manifests_of(file: &Path) -> Result<Vec<ServicePolicy>> {
             .and_then(Value::as_str)
             .filter(|_| several);
         let place = || of.map_or_else(|| name.to_string(), |of| format!("{name} ({of})"));
+        if document.get("apiVersion").is_none() && document.get("kind").is_none() {
+            bail!(
+                "{name}: no manifest of Kubernetes; a directory of policies holds manifests and \
+                 modules alone, so put this file elsewhere, or name one manifest in place of the \
+                 directory"
+            );
+        }
         ServicePolicy::from_value(document).with_context(place)
     };
     documents.iter().map(read).collect()
@@ -360,8 +379,8 @@ pub(crate) fn is_empty_on_purpose(directory: &Path) -> Result<bool> {
     Ok(is_there && manifest_files(directory)?.is_empty())
 }
 
-/// Lists the suites of a directory of policies: `*.suite.yaml`. They are recognized by name, since
-/// a ConfigMap has no sub-directories.
+/// Lists the suites of a directory of policies: `suite.yaml` and `*.suite.yaml`. They are recognized
+/// by name, since a ConfigMap has no sub-directories.
 pub(crate) fn suite_files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files(directory)?
         .into_iter()
@@ -371,9 +390,8 @@ pub(crate) fn suite_files(directory: &Path) -> Result<Vec<PathBuf>> {
 
 fn is_suite(file: &Path) -> bool {
     file.file_stem().is_some_and(|stem| {
-        Path::new(stem)
-            .extension()
-            .is_some_and(|end| end == "suite")
+        let end = Path::new(stem).extension();
+        stem == "suite" || end.is_some_and(|end| end == "suite")
     })
 }
 
@@ -383,7 +401,11 @@ pub(crate) fn is_hidden(file: &Path) -> bool {
         .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
+/// Lists the manifests of a directory, sorted; a file is its own list.
 fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    if directory.is_file() {
+        return Ok(vec![directory.to_owned()]);
+    }
     let entries = std::fs::read_dir(directory).map_err(|error| {
         let directory = directory.display();
         anyhow!(

@@ -89,6 +89,7 @@ impl Source {
         let loader = Loader {
             engine: &self.engine,
             modules: &self.modules,
+            shipped: None,
             session: &session,
         };
         let old = before.map_or(&[][..], Admission::policies);

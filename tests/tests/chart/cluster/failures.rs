@@ -33,7 +33,7 @@ fn policies_that_cannot_be_loaded_change_nothing() {
         .ok();
     assert!(!left.contains("sallyport"), "{left}");
 
-    // The same release with values that work, and then with the ones that don't.
+    // The release has values that work first, and then the ones that don't.
     release.helm("upgrade --install sallyport {chart}").ok();
     let pod = release.pod();
     release.wait_until_denied(BASELINE);

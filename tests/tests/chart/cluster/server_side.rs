@@ -1,4 +1,4 @@
-//! What an API server says of the chart's objects, under the Pod Security Standard `restricted`.
+//! An API server takes the chart's objects, under the Pod Security Standard `restricted`.
 
 use super::release::{OLDEST, Release};
 use crate::helm::{HELM, NAMESPACE, chart, fixture, template};

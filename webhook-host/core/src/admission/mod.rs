@@ -85,6 +85,7 @@ pub struct Admission {
     inventory: Inventory,
     exemptions: Exemptions,
     thorough: bool,
+    keeps_log: bool,
 }
 
 impl Admission {
@@ -102,16 +103,26 @@ impl Admission {
             inventory,
             exemptions,
             thorough: false,
+            keeps_log: false,
         }
     }
 
     /// Also asks policies about Services outside their `about`; an opinion on such a Service is an
     /// evaluation error. The test harness uses this to find policies whose `about` is too narrow.
-    /// Lines that policies log are kept in [`Evaluation::log`].
+    /// Keeps log lines, too.
     #[must_use]
     pub fn thorough(self) -> Self {
         Self {
             thorough: true,
+            ..self.keeping_log()
+        }
+    }
+
+    /// Keeps the lines that policies log in [`Evaluation::log`], instead of logging them.
+    #[must_use]
+    pub fn keeping_log(self) -> Self {
+        Self {
+            keeps_log: true,
             ..self
         }
     }
@@ -242,7 +253,7 @@ impl Admission {
                     .with_exempted(&exempted);
             }
         };
-        if self.thorough {
+        if self.keeps_log {
             subject.keep_log();
         }
         exempted.retain(|(policy, _)| self.would_ask(policy, &subject));

@@ -59,7 +59,7 @@ pub struct Evaluation {
     pub error: Option<EvaluationError>,
     /// The time that the policy took, the review of the old object included.
     pub elapsed: Duration,
-    /// The lines that the policy logged, in the harness alone.
+    /// The lines that the policy logged, where the admission keeps them.
     pub log: Vec<LogLine>,
 }
 

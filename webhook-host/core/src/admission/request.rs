@@ -136,7 +136,7 @@ pub struct UserInfo {
     pub groups: Vec<String>,
     /// Empty where the authenticator sets none.
     pub uid: String,
-    /// What the authenticator adds, by key.
+    /// Further facts that the authenticator adds, by key.
     pub extra: BTreeMap<String, Vec<String>>,
 }
 

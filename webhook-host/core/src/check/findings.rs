@@ -4,6 +4,7 @@
 use crate::admission::{Evaluation, Exemption, Outcome};
 use crate::contract::verdict::Violation;
 use crate::manifest::Mode;
+use crate::policy::LogLine;
 use crate::report::check::{Finding, Level};
 use serde_json::Value;
 use std::sync::Arc;
@@ -30,15 +31,21 @@ pub(super) fn of_evaluation(evaluation: &Evaluation, mode: Mode, line: LineOf<'_
         .warnings
         .iter()
         .map(|warning| warned(policy, warning, line));
-    let error = evaluation
-        .error
-        .iter()
-        .map(|error| Finding::unjudged(policy, format!("no verdict: {error}"), line("")));
+    let error = evaluation.error.iter().map(|error| {
+        let message = format!("no verdict: {error}{}", logged(&evaluation.log));
+        Finding::unjudged(policy, message, line(""))
+    });
     violations
         .chain(kept)
         .chain(warnings)
         .chain(error)
         .collect()
+}
+
+/// Returns the last line of a policy without a verdict, which mostly says why: `; it logged: …`.
+fn logged(log: &[LogLine]) -> String {
+    let text = |line: &LogLine| format!("; it logged: {line}");
+    log.last().map(text).unwrap_or_default()
 }
 
 /// Returns the levels of a new violation, and of one that an update keeps.

@@ -34,7 +34,7 @@ impl Reference {
     pub const PATTERN: &str = "^(localhost|[^/@]*[.:\\]][^/@]*)/[a-z0-9._/-]+(:[A-Za-z0-9_.-]+)?\
         (@sha256:[0-9a-f]{64})?$";
 
-    /// The same artefact by this digest and no tag.
+    /// Returns a reference to this repository by a digest, without a tag.
     #[must_use]
     pub fn at(&self, digest: Digest) -> Self {
         Self {

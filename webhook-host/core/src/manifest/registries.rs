@@ -32,7 +32,7 @@ pub struct Registries {
 pub struct Mirror {
     /// A registry, or a path in one: `ghcr.io`, `ghcr.io/acme`.
     pub of: RepositoryPrefix,
-    /// What stands for it in the mirror: `mirror.internal:5000/ghcr`.
+    /// Its place in the mirror: `mirror.internal:5000/ghcr`.
     pub at: RepositoryPrefix,
 }
 

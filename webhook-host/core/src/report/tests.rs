@@ -1,9 +1,9 @@
 //! The report of `sallyport test`: text, JSON, JUnit. A policy's log lines stand below each case
-//! that
-//! failed, in detail also below those that passed.
+//! that failed, in detail also below those that passed.
 
 use super::{Detail, View};
 use crate::policy::LogLine;
+use crate::printable::printable;
 use crate::suite::{Case, CaseReport, Suite, SuiteReport, TestReport};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
@@ -18,8 +18,10 @@ pub fn text(report: &TestReport, view: View) -> String {
             let path = suite.path.display();
             let _ = writeln!(text, "{} {path}: {problem}\n", view.bad("FAIL"));
         }
+        let mut before = None;
         for case in &suite.cases {
-            case_lines(suite, case, view, &mut text);
+            case_lines(suite, case, before, view, &mut text);
+            before = case.failure.as_deref();
         }
     }
     if view.detail != Detail::Quiet {
@@ -52,7 +54,14 @@ pub fn json_list(suites: &[Suite], filter: &str) -> String {
     format!("{:#}\n", json!({"suites": suites}))
 }
 
-fn case_lines(suite: &SuiteReport, case: &CaseReport, view: View, text: &mut String) {
+/// `before` is the failure of the case before it. If it is this one's too, it is not written again.
+fn case_lines(
+    suite: &SuiteReport,
+    case: &CaseReport,
+    before: Option<&str>,
+    view: View,
+    text: &mut String,
+) {
     let word = match &case.failure {
         Some(_) => view.bad("FAIL"),
         None if view.detail == Detail::Verbose => view.good("PASS"),
@@ -60,7 +69,9 @@ fn case_lines(suite: &SuiteReport, case: &CaseReport, view: View, text: &mut Str
     };
     let (path, line) = (suite.path.display(), case.line);
     let _ = writeln!(text, "{word} {}/{} ({path}:{line})", suite.name, case.name);
-    if let Some(failure) = &case.failure {
+    if case.failure.is_some() && case.failure.as_deref() == before {
+        let _ = writeln!(text, "     for the same reason");
+    } else if let Some(failure) = &case.failure {
         failure.lines().for_each(|line| {
             let _ = writeln!(text, "     {line}");
         });
@@ -73,10 +84,13 @@ fn case_lines(suite: &SuiteReport, case: &CaseReport, view: View, text: &mut Str
     }
 }
 
+/// The logged lines. Those of a stack trace stay lines, indented.
 fn log(case: &CaseReport) -> impl Iterator<Item = String> {
-    case.log
-        .iter()
-        .map(|(policy, line)| format!("[{policy}] {line}"))
+    case.log.iter().map(|(policy, line)| {
+        let lines: Vec<_> = line.message.split('\n').map(printable).collect();
+        let message = lines.join("\n           ");
+        format!("[{policy}] {}: {message}", line.severity())
+    })
 }
 
 /// For programs.

@@ -41,6 +41,9 @@ struct Host {
 pub struct Finding {
     /// The answer, in the words of the expectation.
     pub got: Expect,
+    /// The reason why a policy could not be loaded, where the case expects no such error. It is the
+    /// whole failure: a comparison would say nothing more.
+    pub unloaded: Option<String>,
     /// Problems that fail a case whatever it expects: a mutation that is not idempotent.
     pub problems: Vec<String>,
     /// Explanations of the answer: the text of an evaluation error.
@@ -107,11 +110,15 @@ impl Finding {
     /// Returns true if `--bless` may write it down: an answer was got, and nothing is wrong that no
     /// expectation can excuse.
     pub fn can_be_blessed(&self) -> bool {
-        self.problems.is_empty() && self.got != Expect::default()
+        let is_answer = self.unloaded.is_none() || self.got.settings_error.is_some();
+        is_answer && self.problems.is_empty() && self.got != Expect::default()
     }
 
     /// Returns the reason why the case fails, if it does.
     pub fn failure(&self, case: &Case) -> Option<String> {
+        if self.unloaded.is_some() {
+            return self.unloaded.clone();
+        }
         let mut parts = vec![];
         if let Some(silence) = &case.silence {
             parts.push(silence.clone());
@@ -200,13 +207,11 @@ impl Host {
             // A policy that can't be loaded answers with an evaluation error; a case may be about
             // that.
             (Some(_), None) if expected.error.as_deref() == Some("load") => self.review(case),
-            (Some(error), pattern) => match (error.of_settings(), pattern) {
-                (None, None) => Finding::unloaded(error),
-                (of_settings, pattern) => {
-                    let text = of_settings.unwrap_or_else(|| error.to_string());
-                    Finding::refused_settings(&text, pattern.as_ref())
-                }
-            },
+            (Some(error), None) => Finding::unloaded(error),
+            (Some(error), pattern) => {
+                let text = error.of_settings().unwrap_or_else(|| error.to_string());
+                Finding::refused_settings(&text, pattern.as_ref())
+            }
             (None, Some(_)) => Finding {
                 problems: vec!["the settings are accepted".to_owned()],
                 ..Finding::got(Expect::default())
@@ -312,19 +317,23 @@ impl Finding {
         Self {
             got,
             problems: vec![],
+            unloaded: None,
             details: vec![],
             log: vec![],
         }
     }
 
     fn unloaded(error: &LoadError) -> Self {
-        let got = Expect {
-            error: Some("load".to_owned()),
-            ..Expect::default()
+        let got = match error.of_settings() {
+            Some(text) => Self::refused_settings(&text, None),
+            None => Self::got(Expect {
+                error: Some("load".to_owned()),
+                ..Expect::default()
+            }),
         };
         Self {
-            problems: vec![format!("the policy could not be loaded: {error}")],
-            ..Self::got(got)
+            unloaded: Some(format!("the policy can't be loaded: {error}")),
+            ..got
         }
     }
 

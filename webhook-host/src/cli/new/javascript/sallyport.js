@@ -23,7 +23,7 @@ export function get(pairs, key) {
 }
 
 /**
- * A value as a message shows it: in quotes, escaped, cut after 64 characters. Whoever writes a Service must not be able to forge a
+ * A value as a message shows it: in quotes, escaped, cut after 64 characters. The author of a Service must not be able to forge a
  * line of a log or to hide a part of a message.
  */
 export function quote(text) {
@@ -37,18 +37,22 @@ export function quote(text) {
   return `"${escaped.join('')}${characters.length > shown ? '…' : ''}"`;
 }
 
-/** Logs what a policy's function throws, with file and line. Without this, an exception is a trap that says nothing. */
+/**
+ * A function that logs what it throws, with file and line. Without this, an exception is a trap that says nothing. A list is passed
+ * on as it is: `configure` throws the errors of the settings so.
+ */
+export function guarded(name, run) {
+  return (argument) => {
+    try {
+      return run(argument);
+    } catch (error) {
+      if (!Array.isArray(error)) log('error', `${name}: ${error}\n${error.stack ?? ''}`);
+      throw error;
+    }
+  };
+}
+
+/** A policy whose functions log what they throw. */
 export function logged(policy) {
-  const wrapped = Object.entries(policy).map(([name, run]) => [
-    name,
-    (review) => {
-      try {
-        return run(review);
-      } catch (error) {
-        log('error', `${name}: ${error}\n${error.stack ?? ''}`);
-        throw error;
-      }
-    },
-  ]);
-  return Object.fromEntries(wrapped);
+  return Object.fromEntries(Object.entries(policy).map(([name, run]) => [name, guarded(name, run)]));
 }

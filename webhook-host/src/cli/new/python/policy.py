@@ -11,14 +11,17 @@ from wit_world.imports.description import About, Description
 from wit_world.imports.review import Operation, Phase, Resource, Review
 from wit_world.imports.verdict import SettingsError, Verdict, Violation
 
-settings: Settings | None = None
+# `describe` is called before `configure`, too.
+settings = Settings(required_labels=["team"])
 
 
 class WitWorld(wit_world.WitWorld):
+    @logged
     def defaults(self) -> Settings:
         """The settings that the manifest's are laid over."""
-        return Settings(required_labels=["team"])
+        return settings
 
+    @logged
     def configure(self, given: Settings) -> None:
         """Checks the settings. Those that can't be used are raised, as the list that the contract's `result` carries."""
         global settings
@@ -44,6 +47,7 @@ class Policy(exports.Policy):
             context=[],
             # No flag is set: it is asked about every Service.
             about=About(0),
+            # The texts of strangers that the rule reads, such as `Compared_Label("exposed")`: recorded reviews keep these alone.
             compares=[],
         )
 

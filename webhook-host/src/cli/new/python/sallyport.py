@@ -33,7 +33,7 @@ def get(pairs: list[tuple[str, str]], key: str) -> str | None:
 def quote(text: str) -> str:
     """A value as a message shows it: in quotes, escaped, cut after 64 characters.
 
-    Whoever writes a Service must not be able to forge a line of a log or to hide a part of a message.
+    The author of a Service must not be able to forge a line of a log or to hide a part of a message.
     """
     shown = 64
 

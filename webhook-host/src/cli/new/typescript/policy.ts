@@ -3,28 +3,29 @@
 // The host calls `configure` with the settings before it asks about a Service. No state survives from one review to the next.
 
 import type { SettingsError, Violation } from 'sallyport:policy/verdict@{{contract}}';
-import { logged, quote, verdict } from './sallyport.js';
+import { guarded, logged, quote, verdict } from './sallyport.js';
 
 /** The record `settings` of wit/policy.wit. Change both together. */
 interface Settings {
   requiredLabels: string[];
 }
 
-let settings: Settings;
-
 /** The settings that the manifest's are laid over. */
 export function defaults(): Settings {
   return { requiredLabels: ['team'] };
 }
 
+// `describe` is called before `configure`, too.
+let settings = defaults();
+
 /** Checks the settings. Those that can't be used are thrown, as the list that the contract's `result` carries. */
-export function configure(given: Settings): void {
+export const configure = guarded('configure', (given: Settings): void => {
   const errors: SettingsError[] = given.requiredLabels.flatMap((label, i) =>
     label === '' ? [{ path: `requiredLabels[${i}]`, message: 'empty; name a label, such as team' }] : [],
   );
   if (errors.length > 0) throw errors;
   settings = given;
-}
+});
 
 export const policy = logged({
   describe() {
@@ -37,6 +38,7 @@ export const policy = logged({
       context: [],
       // No flag is set: it is asked about every Service.
       about: {},
+      // The texts of strangers that the rule reads, such as `{ tag: 'label', val: 'exposed' }`: recorded reviews keep these alone.
       compares: [],
     };
   },

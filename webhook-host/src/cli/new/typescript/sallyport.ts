@@ -26,7 +26,7 @@ export function get(pairs: Pair[], key: string): string | undefined {
 }
 
 /**
- * A value as a message shows it: in quotes, escaped, cut after 64 characters. Whoever writes a Service must not be able to forge a
+ * A value as a message shows it: in quotes, escaped, cut after 64 characters. The author of a Service must not be able to forge a
  * line of a log or to hide a part of a message.
  */
 export function quote(text: string): string {
@@ -40,18 +40,23 @@ export function quote(text: string): string {
   return `"${escaped.join('')}${characters.length > shown ? '…' : ''}"`;
 }
 
-/** Logs what a policy's function throws, with file and line. Without this, an exception is a trap that says nothing. */
+/**
+ * A function that logs what it throws, with file and line. Without this, an exception is a trap that says nothing. A list is passed
+ * on as it is: `configure` throws the errors of the settings so.
+ */
+export function guarded<Argument, Result>(name: string, run: (argument: Argument) => Result): (argument: Argument) => Result {
+  return (argument) => {
+    try {
+      return run(argument);
+    } catch (error) {
+      if (!Array.isArray(error)) log('error', `${name}: ${error}\n${error instanceof Error ? error.stack : ''}`);
+      throw error;
+    }
+  };
+}
+
+/** A policy whose functions log what they throw. */
 export function logged(policy: Policy): Policy {
-  function guarded<Argument, Result>(name: string, run: (argument: Argument) => Result): (argument: Argument) => Result {
-    return (argument) => {
-      try {
-        return run(argument);
-      } catch (error) {
-        log('error', `${name}: ${error}\n${error instanceof Error ? error.stack : ''}`);
-        throw error;
-      }
-    };
-  }
   const describe = guarded('describe', () => policy.describe());
   return {
     describe: () => describe(undefined),

@@ -301,7 +301,7 @@ typedef struct review_user_t {
   policy_list_string_t   groups;
   // Set by some authenticators: a service account's is that of its object.
   policy_option_string_t   uid;
-  // What the authenticator adds, by key, such as `authentication.kubernetes.io/pod-name`. Sorted by key.
+  // Further facts that the authenticator adds, by key, such as `authentication.kubernetes.io/pod-name`. Sorted by key.
   policy_list_tuple2_string_list_string_t   extra;
 } review_user_t;
 
@@ -659,7 +659,8 @@ typedef uint8_t log_level_t;
 
 typedef verdict_settings_error_t policy_settings_error_t;
 
-// The manifest's `spec.settings`, spelled in camelCase there. These comments become the descriptions of its JSON Schema.
+// The manifest's `spec.settings`, spelled in camelCase there. Records and enums for its fields go into an interface of this file,
+// such as `interface types { record label { key: string, value: string } }`, and here `use types.{label};`.
 typedef struct policy_settings_t {
   // Keys of the labels, such as `team`.
   policy_list_string_t   required_labels;

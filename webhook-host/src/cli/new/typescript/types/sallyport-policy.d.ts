@@ -222,7 +222,7 @@ declare module 'sallyport:policy/review@0.2.0' {
     groups: string[];
     /** Set by some authenticators: a service account's is that of its object. */
     uid?: string;
-    /** What the authenticator adds, by key, such as `authentication.kubernetes.io/pod-name`. Sorted by key. */
+    /** Further facts that the authenticator adds, by key, such as `authentication.kubernetes.io/pod-name`. Sorted by key. */
     extra: [string, string[]][];
   }
 
@@ -498,7 +498,10 @@ declare module 'sallyport:policy/policy@0.2.0' {
 
   /** The exports of every policy. */
   export interface Policy {
-    /** Describes the policy. Called when the component is loaded, before `configure` and, if there is one, after it. */
+    /**
+     * Describes the policy. Called when the component is loaded, before `configure` and, if there is one, after it; the last
+     * answer counts.
+     */
     describe(): Description;
     /** Judges the object. */
     validate(review: Review): Verdict;
