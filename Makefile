@@ -59,8 +59,7 @@ chart: policies ## test the Helm chart with a real Helm and API server, and pack
 
 .PHONY: registry-test
 registry-test: policies ## policies in a real registry (Debian's docker-registry), with openssl as the other signer (1 minute)
-	@registry=$$(scripts/registry.sh) && set -x && SALLYPORT_DOCKER_REGISTRY=$$registry \
-		cargo test $(WORKSPACE) --test registry -- --ignored
+	@scripts/registry-test.sh
 
 .PHONY: assets
 assets: ## get kube-apiserver, etcd and kubectl for the tests against a real cluster (once; up to 10 minutes)
@@ -121,7 +120,7 @@ image: ## build and test the container image in target/image, an OCI layout, fro
 	@scripts/check-image.sh
 
 .PHONY: release-check
-release-check: dist image chart ci-files twins ## also: licences and advisories, other systems, the tests on the released program
+release-check: dist image chart ci-files docs-site twins ## also: licences and advisories, other systems, the tests on the released program
 	@scripts/release-check.sh
 
 .PHONY: clean

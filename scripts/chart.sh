@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Tests the Helm chart with a real Helm, and packages it into target/dist. Tests that need what this
-# machine lacks are left out, and the last lines say so: an API server of Kubernetes 1.30 or newer
-# (`make assets`), promtool. With SALLYPORT_REQUIRE_CLUSTER=1, a machine without an API server fails.
+# machine lacks are left out, and the last lines say so: Helm, an API server of Kubernetes 1.30 or
+# newer (`make assets`), promtool, docker-registry. With SALLYPORT_REQUIRE_CLUSTER=1, a machine
+# without any API server fails.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -9,26 +10,34 @@ source "$(dirname "$0")/lib.sh"
 readonly CHART=deploy/chart/sallyport
 
 main() {
-    local left_out=() skip=()
-    SALLYPORT_HELM=$(scripts/helm.sh)
-    SALLYPORT_KUBECTL=$(scripts/kubectl.sh)
+    local lacking=() skip=() sentence
+    if ! { SALLYPORT_HELM=$(scripts/helm.sh) && SALLYPORT_KUBECTL=$(scripts/kubectl.sh); }; then
+        left_out "the chart is not tested: no Helm or no kubectl (why stands above)"
+        return
+    fi
     export SALLYPORT_HELM SALLYPORT_KUBECTL
     if SALLYPORT_PROMTOOL=$(scripts/promtool.sh); then
         export SALLYPORT_PROMTOOL
     else
         skip+=(--skip promtool_)
-        left_out+=("alerts and the dashboard's expressions: no promtool")
+        lacking+=("alerts and the dashboard's expressions: no promtool")
     fi
     if [[ ${SALLYPORT_REQUIRE_CLUSTER:-} != 1 ]] && ! has_api_server; then
         skip+=(--skip cluster::)
-        left_out+=("releases on a real API server: none is here, see \`make assets\`")
+        lacking+=("releases on a real API server: none is here, see \`make assets\`")
+    fi
+    if SALLYPORT_DOCKER_REGISTRY=$(scripts/registry.sh); then
+        export SALLYPORT_DOCKER_REGISTRY
+    else
+        skip+=(--skip cluster::registries::)
+        lacking+=("policies that a release pulls: no docker-registry")
     fi
     # shellcheck disable=SC2046
     cargo test $(locked) --workspace --test chart -- --include-ignored ${skip[@]+"${skip[@]}"}
     mkdir -p target/dist
     "$SALLYPORT_HELM" package --destination target/dist "$CHART"
-    for line in ${left_out[@]+"${left_out[@]}"}; do
-        say "*** LEFT OUT: $line ***"
+    for sentence in ${lacking[@]+"${lacking[@]}"}; do
+        left_out "$sentence"
     done
 }
 

@@ -6,8 +6,8 @@
 #   - deploy/ci/install.sh against a release of this machine: from a directory and over HTTP, and with a damaged archive
 #   - the steps of action.yml as GitHub runs them, the jobs of gitlab.yml by gitlab-ci-local, the hooks by pre-commit
 #
-# The release holds the archive of `make dist`, or else the program of `make test` in its place. A tool that can't be had
-# is named and passed over; SALLYPORT_REQUIRE_CI_TOOLS=1 makes that a failure.
+# The release holds the archive of `make dist`, or else the program of `make test` in its place. What needs a tool that
+# can't be had is left out, and said; SALLYPORT_REQUIRE_CI_TOOLS=1 makes that a failure.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -15,7 +15,8 @@ source "$(dirname "$0")/lib.sh"
 source scripts/release-lib.sh
 
 readonly TARGET=x86_64-unknown-linux-musl
-PLACE=$(mktemp -d)
+mkdir -p target
+PLACE=$(mktemp -d "$PWD/target/.ci-files-XXXXXX")
 SERVER=
 trap '[[ -z $SERVER ]] || kill "$SERVER"; rm -rf "$PLACE"' EXIT
 
@@ -24,7 +25,7 @@ main() {
     schemas
     workflows
     make_targets
-    [[ $(uname -s)/$(uname -m) == Linux/x86_64 ]] || { say "not installed here: the test's release is for Linux on x86_64" && return; }
+    [[ $(uname -s)/$(uname -m) == Linux/x86_64 ]] || { left_out "installation: the test's release is for Linux on x86_64" && return; }
     release
     installs
     action
@@ -41,7 +42,7 @@ tool() {
     fi
     cat "$PLACE/log" >&2
     [[ ${SALLYPORT_REQUIRE_CI_TOOLS:-} != 1 ]] || die "$1 is required"
-    say "SKIPPED: what needs $1"
+    left_out "what needs $1"
     return 1
 }
 
@@ -86,9 +87,11 @@ release() {
         [[ -x target/debug/sallyport-tested && -d target/policies ]] || die "there is no program to install; run make test or make dist"
         mkdir -p "$PLACE/$folder"
         cp target/debug/sallyport-tested "$PLACE/$folder/sallyport"
+        # It is copied five times, and its debug information takes as much space as the rest.
+        ! have strip || strip "$PLACE/$folder/sallyport"
         cp -R target/policies "$PLACE/$folder/"
-        # A program with debug information takes minutes at gzip's default level.
         tar -cf - -C "$PLACE" "$folder" | gzip -1 >"$place/$folder.tar.gz"
+        rm -rf "${PLACE:?}/$folder"
     fi
     (cd "$place" && sha256 ./*.tar.gz | sed 's|\./||' >SHA256SUMS)
     export SALLYPORT_DOWNLOAD=$PLACE/releases
@@ -106,6 +109,9 @@ installs() {
     done
     passes install env HOME="$home" XDG_DATA_HOME= SALLYPORT_DOWNLOAD="http://127.0.0.1:$port" sh -s -- "v$VERSION" <deploy/ci/install.sh
     passes install "$home/.local/bin/sallyport" check docs/examples/my-clusterip-service.yaml
+    # From the directory of `make dist`, which holds the files themselves.
+    passes install env SALLYPORT_DOWNLOAD="$PLACE/releases/v$VERSION" sh deploy/ci/install.sh --to "$PLACE/flat"
+    rm -rf "${PLACE:?}/flat"
     # Once more: nothing is downloaded.
     program=$(SALLYPORT_DOWNLOAD=/nowhere HOME="$home" XDG_DATA_HOME='' sh deploy/ci/install.sh)
     [[ -x $program ]] || die "installed again: $program"
@@ -182,7 +188,7 @@ ended() {
 gitlab() {
     local project=$PLACE/project
     tool gitlab-ci-local || return 0
-    have rsync || apt_install rsync || { say "SKIPPED: the jobs of gitlab.yml: gitlab-ci-local needs rsync" && return; }
+    have rsync || apt_install rsync || { left_out "the jobs of gitlab.yml: gitlab-ci-local needs rsync" && return; }
     mkdir -p "$project"
     cp -R deploy/ci docs/examples "$project/"
     cp -R tests/fixtures/nodeport-range "$project/suites"
@@ -199,7 +205,9 @@ YAML
     git -C "$project" add .
     git -C "$project" -c user.name=test -c user.email=test@localhost commit --quiet --message test
     git -C "$project" remote add origin https://gitlab.example/group/project.git
-    job() { (cd "$project" && gitlab-ci-local --force-shell-executor --no-artifacts-to-source "$1") >"$PLACE/log" 2>&1; }
+    # A job leaves its program in a temporary directory, since a runner removes these.
+    mkdir -p "$PLACE/temporary"
+    job() { (cd "$project" && TMPDIR=$PLACE/temporary gitlab-ci-local --force-shell-executor --no-artifacts-to-source "$1") >"$PLACE/log" 2>&1; }
     job allowed || die "gitlab.yml, of a Service that is allowed: $(tail -n 20 "$PLACE/log")"
     ! job denied || die "gitlab.yml let a Service pass that is denied: $(tail -n 20 "$PLACE/log")"
     grep -q 'denied S02: \[nodeport-range\]' "$PLACE/log" || die "gitlab.yml: $(tail -n 20 "$PLACE/log")"

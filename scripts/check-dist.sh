@@ -68,7 +68,7 @@ check() {
 
 files() {
     local file
-    for file in LICENSE THIRD-PARTY-LICENSES.txt README.md CHANGELOG.md sallyport.cdx.json policies/nodeport_range.wasm \
+    for file in LICENSE THIRD-PARTY-LICENSES.txt README.md CHANGELOG.md sallyport.cdx.json docs/examples/database.yaml policies/nodeport_range.wasm \
         policies/nodeport-range.yaml presets/baseline/kustomization.yaml completions/_sallyport completions/sallyport.bash \
         completions/sallyport.fish completions/sallyport.ps1 man/sallyport.1 man/sallyport-check.1; do
         [[ -s $1/$file ]] || die "$1 lacks $file"
@@ -142,6 +142,47 @@ linux() {
     (cd "$elsewhere" && env -i ./kubectl-sallyport test "$OLDPWD/tests/fixtures/nodeport-range") >"$PLACE/log" 2>&1 ||
         die "$2: the suites of nodeport-range: $(tail -n 5 "$PLACE/log")"
     say "$2: runs; $(tail -n 1 "$PLACE/log")"
+    ! is_native "$2" || starts "$1" "$2"
+}
+
+# starts TREE TARGET: prints how long the program takes until it serves the preset baseline, and its memory.
+starts() {
+    python3 - "$1" "$PLACE/started" <<'PYTHON' >"$PLACE/log" 2>&1 || die "$2: it does not serve: $(tail -n 5 "$PLACE/log")"
+import pathlib, re, subprocess, sys, time
+tree, place = map(pathlib.Path, sys.argv[1:])
+place.mkdir()
+preset = tree / "presets/baseline"
+policies = (preset / "policies.yaml").read_text().count("\nkind: ServicePolicy\n")
+
+
+def start():
+    began = time.monotonic()
+    program = subprocess.Popen(
+        [tree / "sallyport", "serve", "--strict", "--self-signed", "--ca-out", place / "ca.crt", "--policies", preset]
+        + ["--modules", tree / "policies", "--cache-dir", place / "cache"]
+        + ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"],
+        stderr=subprocess.PIPE, text=True,
+    )
+    try:
+        said = []
+        for line in program.stderr:
+            said.append(line)
+            if "serving on https://" in line:
+                took = time.monotonic() - began
+                status = pathlib.Path(f"/proc/{program.pid}/status").read_text()
+                return took * 1000, int(re.search(r"VmRSS:\s*(\d+)", status)[1])
+        sys.exit("".join(said))
+    finally:
+        program.kill()
+        program.wait()
+
+
+cold, _ = start()
+warm, resident = min(start() for _ in range(3))
+size = (tree / "sallyport").stat().st_size / 1e6
+print(f"{size:.1f} MB; {policies} policies serve after {cold:.0f} ms cold, {warm:.0f} ms with a cache, {resident} KiB resident")
+PYTHON
+    say "$2: $(cat "$PLACE/log")"
 }
 
 # plugin_manifest: krew's manifest names the archives' digests.

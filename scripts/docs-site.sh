@@ -1,11 +1,9 @@
 #!/usr/bin/env bash
-# Builds the documentation as a site into target/docs-site with mdBook, and fails on a warning.
-# Links are checked by the test `structure`.
+# Builds the documentation as a site into target/docs-site with mdBook, and checks its links. Fails on
+# a warning, and on a link that leads nowhere.
 
-set -euo pipefail
-cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib.sh
-source scripts/lib.sh
+source "$(dirname "$0")/lib.sh"
 
 version=0.5.4
 tools=target/tools
@@ -27,4 +25,6 @@ if grep -qE 'WARN|ERROR' "$book/log"; then
     echo "mdbook has warnings (above)" >&2
     exit 1
 fi
+python3 scripts/docs-links.py target/docs-site
+rm -rf "$book"
 echo "target/docs-site: $(find target/docs-site -name '*.html' | wc -l) pages"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The rest of `make release-check`, after dist, image and ci-files: licences, sources and advisories of all dependencies;
+# The rest of `make release-check`, after the other targets: licences, sources and advisories of all dependencies;
 # the offline commands on other systems; and the tests on the released program instead of the one that tests build.
 
 # shellcheck source=scripts/lib.sh

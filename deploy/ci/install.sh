@@ -7,8 +7,8 @@
 # SHA256SUMS before it is unpacked. Without --to, it goes below ~/.local/share/sallyport, and ~/.local/bin/sallyport
 # becomes a link to the program. What is there already is not downloaded again.
 #
-# SALLYPORT_DOWNLOAD names another place that holds vVERSION/ARCHIVE and vVERSION/SHA256SUMS, such as a mirror, or a
-# directory for machines without a network. Needs tar, sha256sum or shasum, and curl or wget; for Windows also unzip.
+# SALLYPORT_DOWNLOAD names another place that holds vVERSION/ARCHIVE and vVERSION/SHA256SUMS, such as a mirror; or, for
+# machines without a network, a directory that holds either these or the two files themselves. Needs tar, sha256sum or shasum, and curl or wget; for Windows also unzip.
 
 set -eu
 
@@ -62,7 +62,11 @@ get() {
                 fail "neither curl nor wget is installed"
             fi
             ;;
-        *) cp "${from#file://}/v$version/$1" "$aside/$1" ;;
+        *)
+            place=${from#file://}
+            [ ! -d "$place/v$version" ] || place=$place/v$version
+            cp "$place/$1" "$aside/$1"
+            ;;
     esac || fail "can't get $1 from $from/v$version; is $version a released version?"
 }
 

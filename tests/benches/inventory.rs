@@ -228,6 +228,7 @@ fn namespace(place: usize) -> Object {
         name: format!("namespace-{place}"),
         labels,
         annotations: None,
+        terminating: false,
     }
 }
 

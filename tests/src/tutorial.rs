@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 /// Runs commands of the tutorial in turn. Nothing is downloaded: the project gets the workspace's
-/// `Cargo.lock`. It is built into the directory of the test of `sallyport new`, so that the crates of
-/// both are compiled once.
+/// `Cargo.lock`. It is built into the directory of the test of `sallyport new`, so that the crates
+/// of both are compiled once.
 ///
 /// # Panics
 ///

@@ -50,7 +50,7 @@ impl Live {
     pub fn new(admission: Arc<Admission>, watched: Option<Arc<Watched>>) -> Arc<Self> {
         let metrics = Metrics::new(watched.as_ref());
         let first = Set::new(admission, &metrics, 1);
-        metrics.serves(&first.digest);
+        metrics.serves(&first.digest, first.admission.asks_of_deletions());
         let (current, tls) = (
             ArcSwap::from_pointee(first),
             Tls::new(metrics.certificates.clone()),
@@ -90,7 +90,8 @@ impl Live {
         let old = self.current.swap(Arc::clone(&set));
         self.metrics
             .forget(old.admission.policies(), set.admission.policies());
-        self.metrics.serves(&set.digest);
+        self.metrics
+            .serves(&set.digest, set.admission.asks_of_deletions());
         self.metrics.reloaded(Some(set.since));
         self.set_last_reload(Reload {
             at: set.since,

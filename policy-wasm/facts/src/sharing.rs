@@ -1,7 +1,7 @@
 //! Annotations by which a Service shares the address of its load balancer with others.
 //!
-//! A Service that shares an address takes ports of it. Some controllers compare a key alone, so that a
-//! Service of another namespace gets in by writing the same key.
+//! A Service that shares an address takes ports of it. Some controllers compare a key alone, so
+//! that a Service of another namespace gets in by writing the same key.
 
 use super::reads::{Reading, Reads};
 use sallyport_policy::service::{Service, ServiceType};

@@ -145,15 +145,9 @@ impl Program {
     pub(crate) fn start(set: &Set, cache: &Cache) -> Result<Self> {
         let files = tempfile::tempdir()?;
         let began = Instant::now();
-        let mut child = Command::new(std::env::current_exe()?)
-            .args([
-                "sallyport",
-                "serve",
-                "--strict",
-                "--self-signed",
-                "--watch-interval",
-                "50ms",
-            ])
+        let mut child = command()?
+            .args(["serve", "--strict", "--self-signed"])
+            .args(["--watch-interval", "50ms"])
             .args([
                 "--listen",
                 "127.0.0.1:0",
@@ -330,6 +324,16 @@ impl Histogram {
             format!("{:.0} us", bound * 1e6)
         })
     }
+}
+
+/// Returns the released program that `SALLYPORT_PROGRAM` names, or this benchmark's own.
+fn command() -> Result<Command> {
+    if let Some(released) = std::env::var_os("SALLYPORT_PROGRAM") {
+        return Ok(Command::new(released));
+    }
+    let mut own = Command::new(std::env::current_exe()?);
+    own.arg("sallyport");
+    Ok(own)
 }
 
 fn ca(files: &TempDir) -> PathBuf {

@@ -59,6 +59,26 @@ const ADVICE: &str = "no kube-apiserver: run `make assets` (seconds by setup-env
     kube-apiserver, etcd and kubectl";
 
 impl Cluster {
+    /// Returns the minor version of Kubernetes that clusters of this machine have, without starting
+    /// one.
+    ///
+    /// # Panics
+    ///
+    /// When there is no API server.
+    #[must_use]
+    pub fn minor_here() -> u32 {
+        static MINOR: LazyLock<u32> = LazyLock::new(|| {
+            let server = assets().program("kube-apiserver");
+            let output = Command::new(server).arg("--version").output();
+            let said = output.expect("the API server runs").stdout;
+            // Kubernetes v1.36.2
+            let said = String::from_utf8_lossy(&said);
+            let minor = said.split('.').nth(1).and_then(|minor| minor.parse().ok());
+            minor.unwrap_or_else(|| panic!("not a version: {said}"))
+        });
+        *MINOR
+    }
+
     /// Returns one API server for all tests that don't change it. Tests that call this must be
     /// ignored on machines without an API server.
     pub fn shared() -> Arc<Self> {

@@ -2,6 +2,7 @@
 //! each.
 
 use crate::command_line::{SALLYPORT, sallyport};
+use crate::host::root;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -10,6 +11,7 @@ use std::time::{Duration, SystemTime};
 /// Runs doctor on standard input.
 fn doctor(input: &str, more: &[&str]) -> Output {
     let mut child = Command::new(&*SALLYPORT)
+        .current_dir(root())
         .args(["doctor", "-"])
         .args(more)
         .stdin(Stdio::piped())
@@ -104,6 +106,7 @@ fn what_this_program_prints_is_in_good_health() {
     ];
     let two = "MutatingWebhookConfiguration sallyport and ValidatingWebhookConfiguration sallyport";
     let three = format!("{two} and ValidatingWebhookConfiguration sallyport-policies");
+    // Of the bundles one more is missing than configurations: that of the webhook for deletions.
     for (more, count, names) in [(None, 2, two), (Some("--policies-from-cluster"), 3, &three)] {
         let arguments: Vec<_> = BARE_METAL.into_iter().chain(more).collect();
         let output = doctor(
@@ -117,17 +120,53 @@ fn what_this_program_prints_is_in_good_health() {
         );
         assert!(
             text.contains(&format!(
-                "{count} configurations: 0 errors, {count} warnings, 0 notes"
+                "{count} configurations: 0 errors, {} warnings, 0 notes",
+                count + 1
             )),
             "{text}"
         );
         assert_eq!(
             text.matches("clientConfig.caBundle: none").count(),
-            count,
+            count + 1,
             "{text}"
         );
         assert_eq!(output.status.code(), Some(0));
     }
+}
+
+/// Runs doctor on what is printed for one set of policies, beside another one.
+fn compared(printed_for: &[&str], judged_by: &[&str]) -> String {
+    let modules = ["--modules", "target/policies"];
+    let printed = sallyport(&[&["webhooks"], printed_for, &modules].concat());
+    assert!(printed.status.success(), "{printed:?}");
+    let printed = String::from_utf8(printed.stdout).expect("UTF-8");
+    let output = doctor(&printed, &[judged_by, &modules].concat());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_registration_without_the_deletions_that_a_policy_judges_is_found() {
+    let judging = ["--policies", "policies/presets/bare-metal"];
+    let silent = ["--policies", "policies/presets/baseline"];
+    let lacks = "warning webhooks: no delete.sallyport.dev, for change-protection";
+    let needless = "deletions of Services, which none of the policies judges";
+    for registration in [&silent[..], &["--policies-from-cluster"]] {
+        let text = compared(registration, &judging);
+        assert!(text.contains(lacks), "{text}");
+        assert!(
+            text.contains("`--policies-from-cluster --deletions`"),
+            "{text}"
+        );
+    }
+    for registration in [&judging[..], &["--policies-from-cluster", "--deletions"]] {
+        let text = compared(registration, &judging);
+        assert!(!text.contains("delete.sallyport.dev, for"), "{text}");
+        let text = compared(registration, &silent);
+        assert!(text.contains(needless), "{text}");
+    }
+    let text = compared(&silent, &silent);
+    assert!(!text.contains("deletions of Services"), "{text}");
 }
 
 #[test]
@@ -215,6 +254,20 @@ fn each_fault_is_found_with_its_place_and_item() {
             "error",
             "namespaceSelector",
             "avoid-self-mutation",
+        ),
+        (
+            json!({"rules": [{"apiGroups": [""], "apiVersions": ["v1"],
+                "operations": ["CREATE", "DELETE"], "resources": ["services"]}]}),
+            "warning",
+            "rules[0].operations",
+            "webhook-limit-scope",
+        ),
+        (
+            json!({"name": "delete.sallyport.dev", "rules": [{"apiGroups": [""],
+                "apiVersions": ["v1"], "operations": ["DELETE"], "resources": ["services"]}]}),
+            "error",
+            "rules[0].operations",
+            "webhook-limit-scope",
         ),
         (rule("", "nodes"), "error", "rules[0]", "ha-deployment"),
         (

@@ -3,6 +3,7 @@
 
 use crate::command_line::sallyport;
 use crate::host::root;
+use sallyport::webhooks::registration::DELETIONS;
 use sallyport_core::manifest::{HostConfig, ServicePolicy};
 use sallyport_core::yaml;
 use serde_json::{Value, json};
@@ -47,7 +48,43 @@ fn the_webhook_configurations_are_current() {
         "deploy/base/config.yaml",
     ];
     is_current("deploy/base/webhooks.yaml", &arguments);
+    // The chart leaves out the webhook for deletions where no policy of the release judges them.
+    let arguments = [&arguments[..], &["--deletions"]].concat();
     is_current(&format!("{CHART_FILES}/webhooks.yaml"), &arguments);
+}
+
+/// The presets of three components judge deletions.
+#[test]
+fn the_component_for_deletions_is_current() {
+    let output = sallyport(&[
+        "webhooks",
+        "--policies-from-cluster",
+        "--deletions",
+        "--config=deploy/base/config.yaml",
+    ]);
+    let printed = String::from_utf8(output.stdout).expect("UTF-8");
+    let documents = yaml::documents(&printed).expect("YAML");
+    let mut webhooks = documents
+        .iter()
+        .flat_map(|document| document["webhooks"].as_array().expect("a list"));
+    let webhook = webhooks
+        .find(|webhook| webhook["name"] == DELETIONS)
+        .expect("it is printed");
+    let patch = json!([{"op": "add", "path": "/webhooks/-", "value": webhook}]);
+    let made = format!(
+        "# Made by `make deploy-files` from `sallyport webhooks --deletions`.\n{}",
+        yaml::to_string(&patch)
+    );
+    let path = root().join("deploy/components/deletions/webhook.yaml");
+    if std::env::var_os("WRITE_DEPLOY").is_some() {
+        std::fs::write(&path, &made).expect("it can be written");
+        return;
+    }
+    assert!(
+        std::fs::read_to_string(&path).is_ok_and(|written| written == made),
+        "{} is not current; run `make deploy-files`",
+        path.display()
+    );
 }
 
 /// Helm reads no file outside of a chart.
@@ -220,6 +257,7 @@ fn every_file_that_a_kustomization_names_is_there() {
         "deploy/components/bare-metal",
         "deploy/components/cloud",
         "deploy/components/cluster-policies-only",
+        "deploy/components/deletions",
         "deploy/components/restricted",
         "deploy/overlays/cert-manager",
         "deploy/overlays/self-managed",

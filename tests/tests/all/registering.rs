@@ -2,6 +2,7 @@
 //! every way to remove them.
 
 use crate::api_server::ApiServer;
+use crate::client::probe;
 use crate::command_line::{sallyport, sallyport_in};
 use crate::object_server::{ObjectServer, Request};
 use crate::program::{Program, Starting, directory, manifest, put};
@@ -76,7 +77,7 @@ fn change_manifest(policies: &Path, round: usize) {
     put(
         policies,
         "p.yaml",
-        &format!("{} # {round}", manifest("p", &json!({}))),
+        &format!("--- # {round}\n{}", manifest("p", &json!({}))),
     );
 }
 
@@ -277,6 +278,93 @@ async fn a_deleted_configuration_returns_after_ten_seconds() {
         deleted.elapsed()
     );
     assert!(host.log().contains("somebody deleted it"), "{}", host.log());
+}
+
+/// Returns the names of the validating webhooks.
+fn validating(server: &ObjectServer) -> Vec<String> {
+    let object = server.object(VALIDATING);
+    let webhooks = object["webhooks"].as_array().into_iter().flatten();
+    webhooks
+        .map(|webhook| webhook["name"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deletions_are_registered_while_a_policy_judges_them() {
+    let server = installed().await;
+    let _reachable = server.reachable().await;
+    let (_directory, kubeconfig) = server.kubeconfig();
+    let policies = policies();
+    let host = registered(&server, &kubeconfig, policies.path(), &[]).await;
+    assert_eq!(validating(&server), ["validate.sallyport.dev"]);
+
+    let manifest = json!({
+        "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy",
+        "metadata": {"name": "marked"}, "spec": {
+            "module": {"file": "change_protection.wasm"},
+            "settings": {"mark": "a.example/keep"},
+        },
+    });
+    let module = "change_protection.wasm";
+    std::fs::copy(
+        crate::host::root().join("target/policies").join(module),
+        policies.path().join(module),
+    )
+    .expect("copied");
+    put(policies.path(), "marked.yaml", &manifest.to_string());
+    let both = ["validate.sallyport.dev", "delete.sallyport.dev"];
+    eventually("the webhook for deletions", || validating(&server) == both).await;
+    let judges = |expected: bool| {
+        move |status: &Value| {
+            let policies = status["policies"].as_array().expect("a list");
+            let mut judges = policies.iter().map(|policy| &policy["judgesDeletions"]);
+            judges.any(|judges| *judges == true) == expected
+        }
+    };
+    host.status(judges(true)).await;
+    let metrics = probe(host.admin, "/metrics").await;
+    assert!(
+        metrics.contains("sallyport_judges_deletions 1"),
+        "{metrics}"
+    );
+
+    // Whoever makes it fail closed could lock the cluster out.
+    let mut closed = server.object(VALIDATING);
+    let bundle = closed["webhooks"][1]["clientConfig"]["caBundle"].clone();
+    assert!(bundle.is_string(), "{closed}");
+    closed["webhooks"][1]["failurePolicy"] = "Fail".into();
+    server.put(VALIDATING, closed);
+    change_manifest(policies.path(), 1);
+    eventually("that it fails open again", || {
+        let webhook = &server.object(VALIDATING)["webhooks"][1];
+        webhook["failurePolicy"] == "Ignore" && webhook["clientConfig"]["caBundle"] == bundle
+    })
+    .await;
+
+    let fields = |webhook: &Value| {
+        let keys = ["name", "failurePolicy", "rules", "matchConditions"];
+        let mut webhook = webhook.clone();
+        for key in keys {
+            webhook[key] = Value::Null;
+        }
+        webhook
+    };
+    let webhooks = server.object(VALIDATING)["webhooks"].clone();
+    assert_eq!(fields(&webhooks[0]), fields(&webhooks[1]));
+
+    std::fs::remove_file(policies.path().join("marked.yaml")).expect("it is there");
+    host.status(judges(false)).await;
+    let began = Instant::now();
+    while validating(&server) != ["validate.sallyport.dev"] {
+        assert!(began.elapsed() < WAIT_TIMEOUT, "{}", host.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    put(policies.path(), "marked.yaml", &manifest.to_string());
+    eventually("the webhook once more", || validating(&server) == both).await;
+    let removed = delete(kubeconfig).await;
+    assert!(removed.status.success(), "{removed:?}");
+    assert_eq!(configurations(&server), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

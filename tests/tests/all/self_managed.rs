@@ -220,6 +220,27 @@ async fn no_request_fails_while_certificates_are_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_webhook_of_a_configuration_that_calls_the_host_trusts_it() {
+    let server = cluster().await;
+    let mut found = server.object(VALIDATING);
+    let mut deletions = found["webhooks"][1].clone();
+    deletions["name"] = "delete.sallyport.dev".into();
+    let webhooks = found["webhooks"].as_array_mut().expect("a list");
+    webhooks.push(deletions);
+    server.put(VALIDATING, found);
+    let _reachable = server.reachable().await;
+    let (_directory, kubeconfig) = server.kubeconfig();
+    let policies = policies();
+    let _host = start(policies.path(), &kubeconfig, &STEADY);
+    eventually("the same bundle in both", || {
+        let webhooks = &server.object(VALIDATING)["webhooks"];
+        let bundle = |index: usize| webhooks[index]["clientConfig"]["caBundle"].clone();
+        (bundle(1).is_string() && bundle(1) == bundle(2)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_certificate_needs_the_api_server_later_ones_wait() {
     let server = cluster().await;
     let (_directory, kubeconfig) = server.kubeconfig();

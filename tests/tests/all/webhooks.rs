@@ -5,7 +5,9 @@ use crate::command_line::{sallyport, sallyport_in};
 use crate::host::{ENGINE, root};
 use sallyport::evaluator;
 use sallyport::suites::{self, ModuleSearch};
-use sallyport::webhooks::registration::{Endpoint, NAME, OnFailure, Options, Registration};
+use sallyport::webhooks::registration::{
+    DELETIONS, Endpoint, NAME, OnFailure, Options, Registration,
+};
 use sallyport_core::manifest::Exemptions;
 use sallyport_core::policy::{LoadError, Policy};
 use sallyport_core::service;
@@ -33,26 +35,30 @@ pub(crate) const BARE_METAL: [&str; 5] = [
     "target/policies",
 ];
 
-fn webhook(arguments: &[&str], kind: &str) -> Option<Value> {
-    let found = printed(arguments)
+/// Returns the printed webhook with this name.
+fn webhook(arguments: &[&str], name: &str) -> Option<Value> {
+    let mut webhooks = printed(arguments)
         .into_iter()
-        .find(|object| object["kind"] == kind)?;
-    assert_eq!(found["webhooks"].as_array().map(Vec::len), Some(1));
-    Some(found["webhooks"][0].clone())
+        .flat_map(|object| object["webhooks"].as_array().expect("a list").clone());
+    webhooks.find(|webhook| webhook["name"] == name)
 }
 
+const MUTATING: &str = "mutate.sallyport.dev";
+const VALIDATING: &str = "validate.sallyport.dev";
+
 #[test]
-fn the_mutating_half_fails_open_and_the_validating_half_closed() {
-    let mutating =
-        webhook(&BARE_METAL, "MutatingWebhookConfiguration").expect("some policy patches");
+fn validation_of_writes_fails_closed_and_everything_else_open() {
+    let mutating = webhook(&BARE_METAL, MUTATING).expect("some policy patches");
     assert_eq!(
         (&mutating["failurePolicy"], &mutating["reinvocationPolicy"]),
         (&json!("Ignore"), &json!("IfNeeded"))
     );
-    let validating =
-        webhook(&BARE_METAL, "ValidatingWebhookConfiguration").expect("some policy judges");
+    let validating = webhook(&BARE_METAL, VALIDATING).expect("some policy judges");
     assert_eq!(validating["failurePolicy"], "Fail");
-    for webhook in [mutating, validating] {
+    let deletions = webhook(&BARE_METAL, DELETIONS).expect("a policy judges deletions");
+    assert_eq!(deletions["failurePolicy"], "Ignore");
+    assert_eq!(deletions["clientConfig"], validating["clientConfig"]);
+    for webhook in [mutating, validating, deletions] {
         assert_eq!(webhook["sideEffects"], "None");
         assert_eq!(webhook["matchPolicy"], "Equivalent");
         assert!(
@@ -199,6 +205,99 @@ fn rules_cover_break_glass_and_candidates() {
     );
 }
 
+const MARKED: &str = "change_protection.wasm";
+
+/// Returns the names of the webhooks that are printed for a directory of manifests.
+fn names(directory: &tempfile::TempDir, more: &[&str]) -> Vec<String> {
+    let policies = directory.path().to_str().expect("UTF-8");
+    let arguments = [
+        "webhooks",
+        "--policies",
+        policies,
+        "--modules",
+        "target/policies",
+    ];
+    let objects = printed(&[&arguments, more].concat());
+    let webhooks = objects
+        .iter()
+        .flat_map(|object| object["webhooks"].as_array().expect("a list"));
+    webhooks
+        .map(|webhook| webhook["name"].as_str().expect("a name").to_owned())
+        .collect()
+}
+
+#[test]
+fn deletions_are_asked_about_while_a_known_policy_or_candidate_judges_them() {
+    let mark = json!({"settings": {"mark": "a.example/keep"}});
+    let judging = only(MARKED, &mark);
+    assert_eq!(names(&judging, &[]), [VALIDATING, DELETIONS]);
+    let rules = webhook(
+        &[
+            "webhooks",
+            "--policies",
+            judging.path().to_str().expect("UTF-8"),
+            "--modules",
+            "target/policies",
+        ],
+        DELETIONS,
+    )
+    .expect("it is printed")["rules"]
+        .clone();
+    let expected = json!([{
+        "apiGroups": [""], "apiVersions": ["v1"], "operations": ["DELETE"],
+        "resources": ["services"], "scope": "Namespaced",
+    }]);
+    assert_eq!(rules, expected);
+
+    for mode in ["Warn", "Audit"] {
+        let judging = only(MARKED, &json!({"mode": mode, "settings": mark["settings"]}));
+        assert_eq!(names(&judging, &[]), [VALIDATING, DELETIONS], "{mode}");
+    }
+    // As shipped it protects nothing; and a mark need not protect from deletion.
+    let writes = json!({"settings": {"mark": "a.example/keep", "protect": ["type"]}});
+    for silent in [json!({}), writes] {
+        assert_eq!(names(&only(MARKED, &silent), &[]), [VALIDATING], "{silent}");
+    }
+    let candidate = json!({"candidate": mark});
+    assert_eq!(
+        names(&only(MARKED, &candidate), &[]),
+        [VALIDATING, DELETIONS]
+    );
+
+    let broken = only("absent.wasm", &json!({}));
+    assert_eq!(names(&broken, &[]), [MUTATING, VALIDATING]);
+}
+
+/// Neither break-glass, whose annotation is guarded on writes, nor policies that may come.
+#[test]
+fn nothing_but_a_known_policy_or_the_flag_has_deletions_asked_about() {
+    let silent = only("external_name.wasm", &json!({}));
+    let from_cluster = ["--policies-from-cluster"];
+    let policies = "policies.sallyport.dev";
+    assert_eq!(
+        names(&silent, &from_cluster),
+        [MUTATING, VALIDATING, policies]
+    );
+    let text = String::from_utf8(sallyport(&["webhooks", from_cluster[0]]).stdout).expect("UTF-8");
+    assert!(
+        text.contains("that judges them needs --deletions"),
+        "{text}"
+    );
+    assert_eq!(
+        names(&silent, &[from_cluster[0], "--deletions"]),
+        [MUTATING, VALIDATING, DELETIONS, policies]
+    );
+    let config = tempfile::tempdir().expect("a directory");
+    let file = config.path().join("host.json");
+    let host_config = json!({
+        "apiVersion": "sallyport.dev/v1alpha1", "kind": "HostConfig", "metadata": {"name": "h"},
+        "spec": {"exemptions": {"breakGlass": {"users": ["root"]}}},
+    });
+    std::fs::write(&file, host_config.to_string()).expect("written");
+    let file = file.to_str().expect("UTF-8");
+    assert_eq!(names(&silent, &["--config", file]), [VALIDATING]);
+}
+
 /// Any ServicePolicy may be created later, and nobody prints a new registration for it.
 #[test]
 fn rules_cover_any_policy_of_the_cluster() {
@@ -274,7 +373,7 @@ fn rules_cover_any_policy_of_the_cluster() {
 #[test]
 fn an_old_cluster_gets_no_match_conditions_and_is_told_so() {
     let arguments = [&BARE_METAL[..], &["--kubernetes", "1.27"]].concat();
-    let webhook = webhook(&arguments, "ValidatingWebhookConfiguration").expect("it is printed");
+    let webhook = webhook(&arguments, VALIDATING).expect("it is printed");
     assert_eq!(webhook["matchConditions"], Value::Null);
     let text = String::from_utf8(sallyport(&arguments).stdout).expect("UTF-8");
     assert!(text.contains("# Without match conditions"), "{text}");
@@ -292,11 +391,8 @@ fn a_host_outside_the_cluster_is_called_by_its_url() {
         &["--url", "https://gate.example:8443/", "--ca-bundle", bundle],
     ]
     .concat();
-    let config = webhook(&arguments, "ValidatingWebhookConfiguration").expect(
-        "it is \
-        printed",
-    )["clientConfig"]
-        .clone();
+    let webhook = webhook(&arguments, VALIDATING).expect("it is printed");
+    let config = &webhook["clientConfig"];
     assert_eq!(config["url"], "https://gate.example:8443/validate");
     let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, ca);
     assert_eq!(config["caBundle"], encoded);
@@ -407,6 +503,7 @@ pub(crate) fn without_null(value: &mut Value) {
 pub(crate) fn options() -> Options {
     Options {
         policies_from_cluster: false,
+        deletions: false,
         name: NAME.to_owned(),
         endpoint: Endpoint::Service {
             namespace: "sallyport-system".into(),
@@ -467,6 +564,54 @@ fn no_condition_skips_what_the_host_would_judge() {
     }
     assert!(
         skipped >= 5 && asked >= 20,
+        "{skipped} skipped, {asked} asked"
+    );
+}
+
+/// The match conditions of the webhook for deletions, under the exemptions of a case.
+fn conditions_of_deletions(exemptions: &Exemptions) -> Value {
+    let options = Options {
+        deletions: true,
+        ..options()
+    };
+    let registration = Registration {
+        policies: &[],
+        candidates: &[],
+        exemptions,
+        options: &options,
+    };
+    let webhooks = registration.validating().expect("a webhook").webhooks;
+    let [webhook] = &webhooks.expect("webhooks")[..] else {
+        panic!("deletions alone are asked about");
+    };
+    assert_eq!(webhook.name, DELETIONS);
+    serde_json::to_value(&webhook.match_conditions).expect("JSON")
+}
+
+#[test]
+fn no_condition_skips_a_deletion_that_the_host_would_judge() {
+    let mut runner = suites::runner(Arc::clone(&ENGINE), |reference, _| {
+        Err(LoadError::component(format!("{reference} is no file")))
+    });
+    let (mut skipped, mut asked) = (0, 0);
+    for case in cases("tests/fixtures/host/deleted.yaml") {
+        let mut review: Value =
+            serde_json::from_slice(&case.review_body()).expect("an AdmissionReview");
+        without_null(&mut review);
+        if passes(&conditions_of_deletions(&case.setup.exemptions), &review) {
+            asked += 1;
+            continue;
+        }
+        skipped += 1;
+        let exempt = runner.run(&case).got.exempt;
+        assert!(
+            exempt.is_some(),
+            "{}: the API server would not ask, and the host would judge",
+            case.name
+        );
+    }
+    assert!(
+        skipped >= 5 && asked >= 5,
         "{skipped} skipped, {asked} asked"
     );
 }

@@ -152,11 +152,13 @@ fn each_preset_makes_the_objects_of_its_component() {
         ("bare-metal", "bare-metal"),
         ("cluster-policies-only", "none"),
     ] {
-        are_the_same(
-            "registered",
-            &[component],
-            &["--set", &format!("preset={preset}")],
-        );
+        for mode in ["registered", "self-managed"] {
+            are_the_same(
+                mode,
+                &[component],
+                &["--set", &format!("preset={preset},mode={mode}")],
+            );
+        }
     }
 }
 
@@ -168,4 +170,31 @@ fn the_background_audit_makes_the_objects_of_its_component() {
         &["audit-reports"],
         &["--set", "auditReports.enabled=true"],
     );
+}
+
+#[test]
+#[ignore = "needs Helm: make chart"]
+fn deletions_are_asked_about_where_a_policy_judges_them_or_the_values_say_so() {
+    are_the_same(
+        "self-managed",
+        &["cluster-policies-only", "deletions"],
+        &[
+            "--set",
+            "preset=none,mode=self-managed,webhooks.deletions=true",
+        ],
+    );
+    let webhooks = |values: &str| {
+        let objects = objects(&["--set", &format!("mode=self-managed,{values}")]);
+        let found = &objects["ValidatingWebhookConfiguration sallyport"]["webhooks"];
+        found.as_array().expect("a list").len()
+    };
+    assert_eq!(webhooks("preset=baseline"), 1);
+    assert_eq!(webhooks("preset=cloud"), 2);
+    assert_eq!(webhooks("preset=cloud,webhooks.deletions=false"), 1);
+    assert_eq!(
+        webhooks("preset=cloud,policies.change-protection.enabled=false"),
+        1
+    );
+    let mine = "policies.mine.module.file=change_protection.wasm";
+    assert_eq!(webhooks(&format!("preset=none,{mine}")), 2);
 }

@@ -90,6 +90,27 @@ fn bad_values_are_refused_with_their_place() {
             "certManager.issuerRef: has no effect in mode registered; use mode: cert-manager",
         ),
         (
+            "registries.pullSecrets=pull",
+            "at '/registries': additional properties 'pullSecrets' not allowed",
+        ),
+        (
+            "registries.ca.configMap=Corporate",
+            "at '/registries/ca/configMap': 'Corporate' does not match",
+        ),
+        (
+            "registries.ca.configMap=a,registries.ca.secret=b",
+            "registries.ca: names a configMap and a secret; keep one of them",
+        ),
+        (
+            "registries.ca.key=ca.pem",
+            "registries.ca.key: add the name of a configMap or of a secret that has this key",
+        ),
+        (
+            "policies.mine.module.oci=ghcr.io/acme/mine:1",
+            "policies.mine.module.oci: hosts pull nothing until config.registries.sources lists \
+             repositories",
+        ),
+        (
             "hostNetwork=true",
             "hostNetwork: NetworkPolicies don't apply to Pods on the host's network; set \
              networkPolicy.enabled: false",

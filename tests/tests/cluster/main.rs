@@ -13,6 +13,7 @@ mod certificates;
 mod creator;
 mod custom_resources;
 mod deletion;
+mod deletions;
 mod installed;
 mod outage;
 mod registered;

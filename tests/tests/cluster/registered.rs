@@ -50,7 +50,7 @@ fn a_host_registers_itself_and_keeps_it_so() {
     cluster
         .kubectl(&["apply", "-f", "deploy/base/installation.yaml"])
         .ok();
-    // The second policy patches.
+    // The second policy patches, and the third one judges deletions.
     let policies = manifests(&[
         (
             "nodeport-range",
@@ -59,6 +59,11 @@ fn a_host_registers_itself_and_keeps_it_so() {
         (
             "service-type",
             json!({"module": {"file": "service_type.wasm"}}),
+        ),
+        (
+            "marked",
+            json!({"module": {"file": "change_protection.wasm"},
+                "settings": {"mark": "example.com/keep"}}),
         ),
     ]);
     let host = Host::serve(
@@ -73,6 +78,15 @@ fn a_host_registers_itself_and_keeps_it_so() {
     );
     wait_until_denied(&cluster);
     configuration(&cluster, MUTATING).expect("a policy patches");
+    let deletions = || {
+        let found = configuration(&cluster, VALIDATING)?;
+        Ok::<_, String>(found["webhooks"][1].clone())
+    };
+    let webhook = deletions().expect("it is there");
+    assert_eq!(
+        (&webhook["name"], &webhook["failurePolicy"]),
+        (&json!("delete.sallyport.dev"), &json!("Ignore"))
+    );
 
     // Labels are anybody's; the webhooks are the host's.
     cluster
@@ -98,6 +112,15 @@ fn a_host_registers_itself_and_keeps_it_so() {
             Ok(_) => Err(host.log()),
             Err(error) if error.contains("not found") => Ok(()),
             Err(error) => Err(error),
+        }
+    });
+    std::fs::remove_file(policies.path().join("marked.yaml")).expect("it is there");
+    wait_for("nobody asks about deletions any more", || {
+        let webhook = deletions()?;
+        if webhook.is_null() {
+            Ok(())
+        } else {
+            Err(host.log())
         }
     });
     wait_until_denied(&cluster);

@@ -1,11 +1,11 @@
 //! Rolling upgrades and downgrades on a real API server, under load: no request fails, and none is
 //! judged by half of a new set.
 //!
-//! The objects that an earlier build left in a cluster are in `tests/upgrade`: its CustomResourceDefinition, its
-//! ServicePolicies and a component of its contract. The two builds that are rolled out differ in a
-//! component with other rules, and in a setting. The old one runs today's program, unless
-//! `SALLYPORT_EARLIER` names a directory with an earlier one: `sallyport`, and the `policies` and
-//! `guests` that `make policies` built for it.
+//! The objects that an earlier build left in a cluster are in `tests/upgrade`: its
+//! CustomResourceDefinition, its ServicePolicies and a component of its contract. The two builds
+//! that are rolled out differ in a component with other rules, and in a setting. The old one runs
+//! today's program, unless `SALLYPORT_EARLIER` names a directory with an earlier one: `sallyport`,
+//! and the `policies` and `guests` that `make policies` built for it.
 
 use crate::creator::Creator;
 use crate::custom_resources::wait_until_ready_is;

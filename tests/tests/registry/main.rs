@@ -3,7 +3,6 @@
 //!
 //! They are reported as ignored unless `make registry-test` runs them, which gets the registry.
 
-mod daemon;
 mod openssl;
 mod transport;
 mod ways;

@@ -1,10 +1,10 @@
 //! Signatures that openssl makes are verified here, and those made here by openssl.
 
-use crate::daemon::{Daemon, Guard};
 use crate::{COMPONENT, sallyport};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sallyport_core::manifest::Digest;
+use sallyport_tests::registry::{Daemon, Guard};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;

@@ -1,8 +1,8 @@
 //! TLS by an authority of one's own, and passwords: in a file, by a helper, for a host.
 
-use crate::daemon::{Daemon, Guard};
 use crate::{COMPONENT, sallyport};
 use sallyport_tests::SALLYPORT;
+use sallyport_tests::registry::{Daemon, Guard};
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;

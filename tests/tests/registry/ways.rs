@@ -1,7 +1,7 @@
 //! The ways of a policy: pushed, pulled, carried to another network, served.
 
-use crate::daemon::{Daemon, Guard};
 use crate::{COMPONENT, sallyport};
+use sallyport_tests::registry::{Daemon, Guard};
 use sallyport_tests::{SALLYPORT, root};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};

@@ -17,9 +17,12 @@ This section applies to all policies. The `HostConfig` (`--config`) says who is 
 
 | `spec.exemptions` | what it exempts |
 |---|---|
-| built in | DELETE and CONNECT; objects that are not core/v1 Services; `default/kubernetes` \
-    when `system:apiserver` writes it; an update of a Service in deletion that keeps spec, \
-    labels and annotations and adds nothing to `status.loadBalancer` |
+| built in | CONNECT; DELETE, unless a policy judges deletions, and then still by the namespace \
+    controller, the garbage collector and `system:kube-controller-manager`, of a Service in \
+    deletion, and in a namespace that is in deletion or unknown to the host; objects that are not \
+    core/v1 Services; `default/kubernetes` when `system:apiserver` writes it; an update of a \
+    Service in deletion that keeps spec, labels and annotations and adds nothing to \
+    `status.loadBalancer` |
 | `namespaces` | namespaces by exact name; `kube-system`, `kube-public` and `kube-node-lease` \
     unless you list others |
 | `services` | Services by `namespace/name`, where `*` stands for any characters in either \
@@ -51,7 +54,8 @@ Under `updates: Ratchet` its end does not affect existing violations: an update 
     server |
 | `cluster.nodes` | `[{ name: node-1, providerID: \"aws:///eu-central-1a/i-0abc\" }]`, and \
     `taints` |
-| `namespaces` | their labels, by name: `{ team-a: { labels: { tier: frontend } } }` |
+| `namespaces` | their labels, by name: `{ team-a: { labels: { tier: frontend } } }`; \
+    `terminating: true` for one in deletion |
 | `pods` | labels and ports of Pods, which selectors are compared with |
 
 Each policy has these fields in its `ServicePolicy`:

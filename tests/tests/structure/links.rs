@@ -123,3 +123,14 @@ pub(crate) fn broken(root: &Path) -> Vec<String> {
     }
     broken
 }
+
+/// Returns the pages of `docs/` that the site's table of contents lacks.
+pub(crate) fn unlisted(root: &Path) -> Vec<String> {
+    let listed = Page::read(&root.join("docs/site/SUMMARY.md")).links;
+    let mut all = BTreeMap::new();
+    pages(&root.join("docs"), &mut all);
+    all.keys()
+        .filter_map(|path| Some(path.strip_prefix(root).ok()?.display().to_string()))
+        .filter(|page| !listed.contains(page) && page != "docs/site/SUMMARY.md")
+        .collect()
+}

@@ -121,3 +121,12 @@ fn links_between_pages_lead_to_files_and_headings() {
     let broken = links::broken(root());
     assert!(broken.is_empty(), "{broken:#?}");
 }
+
+#[test]
+fn the_site_has_every_page_of_docs() {
+    let unlisted = links::unlisted(root());
+    assert!(
+        unlisted.is_empty(),
+        "not in docs/site/SUMMARY.md: {unlisted:#?}"
+    );
+}

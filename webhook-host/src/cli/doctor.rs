@@ -1,7 +1,9 @@
 //! `sallyport doctor`: lints webhook configurations, ours and others'.
 
-use super::inputs::PathArgs;
+use super::cache::CacheArgs;
+use super::inputs::{PathArgs, PolicyArgs};
 use super::output::{DetailArgs, TextFormat, print};
+use super::registry::RegistryArgs;
 use crate::doctor::{self, Configuration, Unreadable};
 use crate::report::diagnosis as report;
 use crate::sources::load;
@@ -10,6 +12,7 @@ use clap::Args;
 use sallyport_core::report::counted;
 use sallyport_core::yaml;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,9 +24,14 @@ use std::process::ExitCode;
 #[command(mut_arg("paths", |paths| paths.value_name("FILE|-").help("Files with webhook \
     configurations (YAML or JSON, Lists too), or - for standard input")))]
 #[command(mut_arg("filename", |filename| filename.value_name("FILE|-")))]
+#[command(mut_arg("policies", |policies| policies.help("Directory of ServicePolicy manifests: the \
+    registration of Sallyport is compared with what they judge, deletions above all")))]
+#[command(mut_arg("config", |config| config.help("HostConfig manifest, for its registries")))]
 pub(super) struct DoctorArgs {
     #[command(flatten)]
     paths: PathArgs,
+    #[command(flatten)]
+    policies: PolicyArgs,
     /// Warnings count as errors for the exit code.
     #[arg(long)]
     strict: bool,
@@ -32,6 +40,10 @@ pub(super) struct DoctorArgs {
     /// Format.
     #[arg(long, short, value_enum, default_value_t = TextFormat::Text)]
     output: TextFormat,
+    #[command(flatten)]
+    registry: RegistryArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -43,6 +55,7 @@ Examples:
     sallyport doctor -
   sallyport webhooks --ca-bundle ca.crt | sallyport doctor - --strict
   sallyport doctor webhooks.yaml --output json
+  sallyport doctor webhooks.yaml --policies DIR
 
 Exit code: 0 clean, 1 errors (with --strict also warnings), 2 something can't be read.";
 
@@ -73,7 +86,11 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
             counted(others, "other object")
         );
     }
-    let diagnoses = doctor::diagnose(&configurations, jiff::Timestamp::now());
+    let mut diagnoses = doctor::diagnose(&configurations, jiff::Timestamp::now());
+    if args.policies.are_given() {
+        let judging = args.judging_deletions()?;
+        doctor::compare_deletions(&mut diagnoses, &configurations, &judging);
+    }
     match args.output {
         TextFormat::Text => print(&report::text(&diagnoses, args.detail.view()))?,
         TextFormat::Json => print(&report::json(&diagnoses))?,
@@ -85,6 +102,30 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+impl DoctorArgs {
+    /// Returns the names of the policies that judge deletions, or whose candidates do.
+    fn judging_deletions(&self) -> Result<Vec<String>> {
+        let files = self.policies.files()?;
+        let engine = self.cache.engine()?;
+        let config = load::host_config(self.policies.config())?;
+        let session = self.registry.session(&self.cache, &config)?;
+        let loader = files.loader(&engine, &session);
+        let mut names = BTreeSet::new();
+        for policy in load::policies(&loader, &files.manifests, &[])?
+            .iter()
+            .chain(&load::candidates(&loader, &files.manifests, &[])?)
+        {
+            if let Some(error) = policy.load_error() {
+                bail!("{error}");
+            }
+            if policy.asks_of_deletions() {
+                names.insert(policy.name().to_string());
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
 }
 
 /// The objects of a file; those of a List one by one.

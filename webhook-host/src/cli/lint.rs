@@ -44,9 +44,9 @@ pub(super) struct LintArgs {
 }
 
 const EXAMPLES: &str = "\
-Settings are checked by the module itself, and suites beside the policies (suite.yaml, *.suite.yaml) are \
-    run; so modules must be at hand. A directory counts as one set of policies, as `serve \
-    --policies` takes it. Other objects are passed over.
+Settings are checked by the module itself, and suites beside the policies (suite.yaml, \
+    *.suite.yaml) are run; so modules must be at hand. A directory counts as one set of \
+    policies, as `serve --policies` takes it. Other objects are passed over.
 
 Examples:
   sallyport lint policies/presets/baseline --modules target/policies

@@ -106,6 +106,7 @@ impl RegisterArgs {
             on_failure: self.failure_policy.into(),
             include_kube_system: self.include_kube_system,
             policies_from_cluster,
+            deletions: false,
             match_conditions: true,
         };
         // Its thread makes one anew: a client belongs to the runtime that it was made in.

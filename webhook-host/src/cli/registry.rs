@@ -21,7 +21,8 @@ pub(super) struct RegistryArgs {
     /// ~/.docker/config.json]
     #[arg(long, value_name = "FILE", env = "SALLYPORT_REGISTRY_CREDENTIALS")]
     registry_credentials: Option<PathBuf>,
-    /// PEM file with the authorities of registries' certificates, in place of the system's
+    /// PEM file with the authorities of registries' certificates [default: the system's, or those
+    /// that are built in where it has none]
     #[arg(long, value_name = "FILE", env = "SALLYPORT_REGISTRY_CA")]
     registry_ca: Option<PathBuf>,
     /// How long a registry may stay silent

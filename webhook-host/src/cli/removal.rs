@@ -18,13 +18,17 @@ pub(super) struct RemovalArgs {
     /// more, so that none comes back. Works in any order with scaling to zero and kubectl delete.
     #[arg(
         long,
-        conflicts_with_all = ["policies_from_cluster", "backstop", "output", "owner_uid", "resume"]
+        conflicts_with_all = [
+            "policies_from_cluster", "deletions", "backstop", "output", "owner_uid", "resume"
+        ]
     )]
     delete: bool,
     /// Let hosts write webhook configurations again, after --delete.
     #[arg(
         long,
-        conflicts_with_all = ["policies_from_cluster", "backstop", "output", "owner_uid"]
+        conflicts_with_all = [
+            "policies_from_cluster", "deletions", "backstop", "output", "owner_uid"
+        ]
     )]
     resume: bool,
     /// ClusterRole that stands for the installation.

@@ -35,10 +35,14 @@ pub(super) struct WebhooksArgs {
     given: GivenFlags,
     #[command(flatten)]
     policies: PolicyArgs,
-    /// For a host that serves ServicePolicies of the cluster, too: asks about all that any policy
-    /// may want, and has ServicePolicies checked before the cluster takes them.
+    /// For a host that serves ServicePolicies of the cluster, too: asks about all writes that any
+    /// policy may want to judge, and has ServicePolicies checked before the cluster takes them.
     #[arg(long)]
     policies_from_cluster: bool,
+    /// Ask about deletions of Services, too, because a policy of the cluster judges them. Without
+    /// this flag they are asked about where a policy of --policies does.
+    #[arg(long, conflicts_with = "backstop")]
+    deletions: bool,
     /// Print ValidatingAdmissionPolicies (Kubernetes 1.30) for the rules that CEL can express.
     #[arg(long)]
     backstop: bool,
@@ -114,13 +118,15 @@ impl From<FailurePolicy> for OnFailure {
 
 const EXAMPLES: &str = "\
 Two configurations: one that patches and fails open, where some policy patches; one that \
-    judges and fails closed. They ask about nothing that no policy wants to judge, and exclude \
+    judges and fails closed. Where some policy judges deletions, the second one has a webhook for \
+    them that fails open. They ask about nothing that no policy wants to judge, and exclude \
     the host's own namespace, kube-system, kube-node-lease, and whatever the HostConfig \
     exempts.
 
 Examples:
   sallyport webhooks --policies DIR --config host.yaml | kubectl apply --server-side -f -
   sallyport webhooks --policies-from-cluster --config host.yaml | kubectl apply --server-side -f -
+  sallyport webhooks --policies-from-cluster --deletions | kubectl apply --server-side -f -
   sallyport webhooks --webhook-url https://sallyport.example.com:8443 --ca-bundle ca.crt
   sallyport webhooks | sallyport doctor -
   sallyport webhooks --backstop | kubectl apply --server-side -f -
@@ -146,7 +152,9 @@ pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
         return args.removal.run(&args.target.webhook_configuration);
     }
     args.removal.ensure_unused()?;
-    let options = args.target.options(args.policies_from_cluster)?;
+    let options = args
+        .target
+        .options(args.policies_from_cluster, args.deletions)?;
     let exemptions = load::host_config(args.policies.config())?.exemptions;
     let [policies, candidates] = args.load()?;
     let registration = Registration {
@@ -257,7 +265,7 @@ impl WebhooksArgs {
 }
 
 impl Target {
-    fn options(&self, policies_from_cluster: bool) -> Result<Options> {
+    fn options(&self, policies_from_cluster: bool, deletions: bool) -> Result<Options> {
         let ca_bundle = self.ca_bundle.as_deref().map(ca_bundle).transpose()?;
         let endpoint = match &self.webhook_url {
             Some(url) => Endpoint::Url(url.clone()),
@@ -274,6 +282,7 @@ impl Target {
             on_failure: self.failure_policy.into(),
             include_kube_system: self.include_kube_system,
             policies_from_cluster,
+            deletions,
             match_conditions: self.kubernetes >= MATCH_CONDITIONS,
         })
     }

@@ -82,12 +82,14 @@ impl IntoObject for PartialObjectMeta<core::Namespace> {
             name,
             labels,
             annotations,
+            deletion_timestamp,
             ..
         } = self.metadata;
         Object::Namespace {
             name: name.unwrap_or_default(),
             labels: labels.unwrap_or_default(),
             annotations: Some(annotations.unwrap_or_default()),
+            terminating: deletion_timestamp.is_some(),
         }
     }
 }

@@ -8,9 +8,11 @@
 
 mod certificate;
 mod checks;
+mod deletions;
 mod rule;
 mod webhook;
 
+pub use deletions::compare_deletions;
 pub use webhook::{Configuration, ConfigurationKind, Unreadable};
 
 use crate::webhooks::registration;

@@ -134,6 +134,7 @@ pub struct Metrics {
     last_success: Gauge,
     /// One series: the set that serves.
     served: Family<DigestLabel, Gauge>,
+    judges_deletions: Gauge,
     /// One series; absent until the host has looked at the webhook configurations.
     registered: Family<ObjectLabel, Gauge>,
     candidates: Tallies,
@@ -351,6 +352,13 @@ impl Metrics {
             "1, labelled by the digest of the policies and configuration that serve",
             served.clone(),
         );
+        let judges_deletions = Gauge::default();
+        registry.register(
+            "judges_deletions",
+            "1 while some policy or candidate judges deletions, which API servers send to \
+             delete.sallyport.dev",
+            judges_deletions.clone(),
+        );
         let registered = Family::default();
         registry.register(
             "registration_in_shape",
@@ -393,6 +401,7 @@ impl Metrics {
             checks,
             last_success,
             served,
+            judges_deletions,
             registered,
             candidates,
             recorded,
@@ -460,8 +469,9 @@ impl Metrics {
         }
     }
 
-    /// Names the set that serves from now on.
-    pub(crate) fn serves(&self, digest: &str) {
+    /// Names the set that serves from now on, and says if one of its policies judges deletions.
+    pub(crate) fn serves(&self, digest: &str, judges_deletions: bool) {
+        self.judges_deletions.set(judges_deletions.into());
         self.served.clear();
         let digest = digest.to_owned();
         self.served.get_or_create(&DigestLabel { digest }).set(1);

@@ -1,5 +1,5 @@
-//! The challenge of a registry that answers 401: the header `WWW-Authenticate` (RFC 9110, and the token
-//! protocol of distribution).
+//! The challenge of a registry that answers 401: the header `WWW-Authenticate` (RFC 9110, and the
+//! token protocol of distribution).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Whom a registry's certificate has to be by: the system's authorities, or those of a file.
+//! The authorities that a registry's certificate must be by: those of a file, the system's, or the
+//! built-in ones.
 
 use super::error::{Reason, RegistryError};
 use rustls::crypto::ring;
@@ -38,20 +39,53 @@ fn of_file(file: &Path) -> Result<RootCertStore, RegistryError> {
     Ok(roots)
 }
 
-/// A system may have none, such as an image from scratch: then each handshake says so.
+/// Variables by which a user names the system's authorities.
+const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// Returns the system's authorities. A system may have none, such as an image from scratch: then
+/// Mozilla's list counts, as this program was built with it. A user who names a file of authorities
+/// gets no others, even if none can be read; then each handshake fails.
 fn of_system() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        tracing::warn!(
-            "this system has no certificates of authorities, so no registry is trusted: name some \
-             with --registry-ca"
-        );
+    if !roots.is_empty() {
+        return roots;
     }
+    if let Some(name) = VARIABLES
+        .iter()
+        .find(|name| std::env::var_os(name).is_some())
+    {
+        tracing::warn!(
+            "there are no certificates of authorities where {name} leads, so no registry is \
+             trusted: correct it, or name a file with --registry-ca"
+        );
+        return roots;
+    }
+    tracing::debug!("this system has no certificates of authorities; using the built-in ones");
+    built_in()
+}
+
+/// Returns Mozilla's list of authorities.
+fn built_in() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let list = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+    roots.add_parsable_certificates(list.iter().cloned());
     roots
 }
 
 fn local(message: String) -> RegistryError {
     RegistryError::new(Reason::Local, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_authority_can_be_read() {
+        let list = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+        assert!(list.len() > 100, "{}", list.len());
+        assert_eq!(built_in().len(), list.len());
+    }
 }

@@ -63,6 +63,9 @@ pub fn text(status: &Status) -> String {
                 policy.mode, policy.failure_policy
             ),
         );
+        if policy.judges_deletions {
+            row("  judges", "deletions, too");
+        }
         row(
             "  module",
             &format!("{} {}", policy.module, or_unknown(&policy.digest)),

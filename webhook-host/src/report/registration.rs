@@ -2,7 +2,7 @@
 
 use crate::webhooks::backstop::Backstop;
 use crate::webhooks::registrar::{REGISTRATION, owner_reference};
-use crate::webhooks::registration::{OnFailure, Registration};
+use crate::webhooks::registration::{OnFailure, Registration, VALIDATING};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
@@ -90,10 +90,8 @@ pub fn webhooks(registration: &Registration<'_>) -> Vec<Document> {
         registration
             .validating()
             .map(|configuration: ValidatingWebhookConfiguration| {
-                Document::new(
-                    &configuration,
-                    validating_remarks(registration.options.on_failure),
-                )
+                let remarks = validating_remarks(registration, &configuration);
+                Document::new(&configuration, remarks)
             });
     let policies = registration
         .policies()
@@ -111,8 +109,11 @@ pub fn webhooks(registration: &Registration<'_>) -> Vec<Document> {
         .collect()
 }
 
-fn validating_remarks(on_failure: OnFailure) -> Vec<String> {
-    let remark = match on_failure {
+fn validating_remarks(
+    registration: &Registration<'_>,
+    configuration: &ValidatingWebhookConfiguration,
+) -> Vec<String> {
+    let remark = match registration.options.on_failure {
         OnFailure::Fail => {
             "Fails closed: while no replica answers, Services outside the excluded namespaces \
              can't change. If it ever stands in the way,\n`kubectl delete \
@@ -124,7 +125,19 @@ fn validating_remarks(on_failure: OnFailure) -> Vec<String> {
              --backstop` prints what the API server itself can judge."
         }
     };
-    vec![remark.to_owned()]
+    let deletions = if registration.asks_of_deletions() {
+        "Deletions of Services are asked about, by a webhook of their own that fails open: they \
+         work while no replica answers."
+    } else if registration.options.policies_from_cluster {
+        "Deletions are not asked about. A policy of the cluster that judges them needs \
+         --deletions."
+    } else {
+        "Deletions are not asked about: no policy judges them."
+    };
+    let mut webhooks = configuration.webhooks.iter().flatten();
+    let judges_writes = webhooks.any(|webhook| webhook.name == VALIDATING);
+    let remarks = judges_writes.then_some(remark).into_iter();
+    remarks.chain([deletions]).map(str::to_owned).collect()
 }
 
 /// Returns the remarks for all configurations.

@@ -379,8 +379,8 @@ pub(crate) fn is_empty_on_purpose(directory: &Path) -> Result<bool> {
     Ok(is_there && manifest_files(directory)?.is_empty())
 }
 
-/// Lists the suites of a directory of policies: `suite.yaml` and `*.suite.yaml`. They are recognized
-/// by name, since a ConfigMap has no sub-directories.
+/// Lists the suites of a directory of policies: `suite.yaml` and `*.suite.yaml`. They are
+/// recognized by name, since a ConfigMap has no sub-directories.
 pub(crate) fn suite_files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files(directory)?
         .into_iter()

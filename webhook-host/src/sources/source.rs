@@ -111,13 +111,22 @@ impl Source {
                 "the cluster has no ServicePolicy: no request is reviewed until it has one"
             );
         }
+        let knows_namespaces = self.watchers.is_some() || !config.inventory.namespaces.is_empty();
         let admission = Admission::new(
             policies,
             self.inventory(config.inventory),
             config.exemptions,
-        );
+        )
+        .with_candidates(candidates);
+        if admission.asks_of_deletions() && !knows_namespaces {
+            tracing::warn!(
+                "a policy judges deletions, and this host knows no namespaces: all deletions \
+                 pass, because a namespace may be in deletion; use --cluster, which watches them, \
+                 or list them in spec.inventory of the HostConfig"
+            );
+        }
         Ok(Set {
-            admission: admission.with_candidates(candidates),
+            admission,
             broken_files,
             custom,
             unreached: session.unreached(),

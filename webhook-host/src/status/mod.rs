@@ -85,6 +85,10 @@ pub struct PolicyStatus {
     /// The component's version; absent when it is broken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// True if it judges deletions, so that the webhook configurations need
+    /// `delete.sallyport.dev`.
+    #[serde(default)]
+    pub judges_deletions: bool,
     /// The load error of a broken policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -306,6 +310,7 @@ impl PolicyStatus {
             digest: policy.digest().map(str::to_owned),
             component: description.map(|description| description.name.clone()),
             version: description.map(|description| description.version.clone()),
+            judges_deletions: policy.asks_of_deletions(),
             error: policy.load_error().map(ToString::to_string),
             candidate: set
                 .admission

@@ -4,6 +4,7 @@
 //! empty, so each access is guarded by `has`; an error in a condition counts as a failed webhook.
 
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
+use sallyport_core::admission::DELETING_CONTROLLERS;
 use sallyport_core::manifest::{
     Exemptions, Group, PolicyExemptions, ServiceAccount, ServicePattern, Subject,
 };
@@ -38,21 +39,46 @@ impl Condition {
 const API_SERVER: &str = "request.userInfo.username == 'system:apiserver' && request.namespace == \
     'default' && has(request.name) && request.name == 'kubernetes'";
 
-/// Returns one condition for each exemption.
+/// Returns one condition for each exemption from CREATE and UPDATE.
 pub(super) fn conditions(exemptions: &Exemptions) -> Vec<Condition> {
     let mut conditions = vec![
         Condition::unless("not-the-api-servers-own", API_SERVER),
         Condition::unless("not-the-end-of-a-deletion", &end_of_a_deletion()),
     ];
+    conditions.extend(configured(exemptions));
+    conditions
+}
+
+/// Returns one condition for each exemption from DELETE. The deletion of a collection has no
+/// `request.name`, so that an exempt Service in it is sent and exempted by the host.
+pub(super) fn conditions_of_deletions(exemptions: &Exemptions) -> Vec<Condition> {
+    let controllers = DELETING_CONTROLLERS.map(text).join(", ");
+    let controllers = format!("request.userInfo.username in [{controllers}]");
+    let mut conditions = vec![
+        Condition::unless("not-the-api-servers-own", API_SERVER),
+        Condition::unless("not-a-deleting-controller", &controllers),
+        Condition::unless(
+            "not-in-deletion",
+            "oldObject != null && has(oldObject.metadata.deletionTimestamp)",
+        ),
+    ];
+    conditions.extend(configured(exemptions));
+    conditions
+}
+
+fn configured(exemptions: &Exemptions) -> impl Iterator<Item = Condition> {
     let who = named(
         &exemptions.users,
         &exemptions.groups,
         &exemptions.service_accounts,
     );
-    conditions.extend(who.map(|who| Condition::unless("not-an-exempt-user", &who)));
     let services = listed(&exemptions.services);
-    conditions.extend(services.map(|which| Condition::unless("not-an-exempt-service", &which)));
-    conditions
+    [
+        who.map(|who| Condition::unless("not-an-exempt-user", &who)),
+        services.map(|which| Condition::unless("not-an-exempt-service", &which)),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Returns the conditions for the exemptions of one policy.

@@ -85,6 +85,15 @@ spec: {{- get $served $name | toYaml | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{/* True where deletions of Services are asked about: by webhooks.deletions, else where a policy of the release judges them. */}}
+{{- define "sallyport.deletions" -}}
+{{- if kindIs "bool" .Values.webhooks.deletions -}}
+{{- if .Values.webhooks.deletions }}true{{ end }}
+{{- else if or (ne .Values.preset "none") .Values.policies -}}
+{{- if regexMatch "change.protection|\\bDELETE\\b" (include "sallyport.policies" .) }}true{{ end }}
+{{- end }}
+{{- end }}
+
 {{/* The HostConfig. */}}
 {{- define "sallyport.config" -}}
 apiVersion: sallyport.dev/v1alpha1
@@ -123,7 +132,73 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- if and .Values.certManager.issuerRef (ne .Values.mode "cert-manager") }}
 {{- fail (printf "certManager.issuerRef: has no effect in mode %s; use mode: cert-manager" .Values.mode) }}
 {{- end }}
+{{- $ca := .Values.registries.ca }}
+{{- if and $ca.configMap $ca.secret }}
+{{- fail "registries.ca: names a configMap and a secret; keep one of them" }}
+{{- end }}
+{{- if and $ca.key (not (or $ca.configMap $ca.secret)) }}
+{{- fail "registries.ca.key: add the name of a configMap or of a secret that has this key" }}
+{{- end }}
+{{- range $name, $policy := .Values.policies }}
+{{- if and (dig "module" "oci" "" $policy) (not (dig "registries" "sources" list $.Values.config)) }}
+{{- fail (printf "policies.%s.module.oci: hosts pull nothing until config.registries.sources lists repositories, such as [ghcr.io/acme/*]" $name) }}
+{{- end }}
+{{- end }}
 {{- if and .Values.networkPolicy.enabled .Values.hostNetwork }}
 {{- fail "hostNetwork: NetworkPolicies don't apply to Pods on the host's network; set networkPolicy.enabled: false and protect ports 8443 and 8081 of the nodes yourself" }}
+{{- end }}
+{{- end }}
+
+{{/* How a container reaches registries: arguments, mounts, and the Pod's volumes for them. */}}
+{{- define "sallyport.registryArguments" -}}
+{{- with .Values.registries }}
+{{- if .pullSecret }}
+- --registry-credentials=/etc/sallyport/registry/.dockerconfigjson
+{{- end }}
+{{- if .ca }}
+- --registry-ca=/etc/sallyport/registry-ca/{{ .ca.key | default "ca.crt" }}
+{{- end }}
+{{- if .cacheClaim }}
+- --registry-cache=/var/cache/sallyport-registry/components
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "sallyport.registryMounts" -}}
+{{- with .Values.registries }}
+{{- if .pullSecret }}
+- { name: registry, mountPath: /etc/sallyport/registry, readOnly: true }
+{{- end }}
+{{- if .ca }}
+- { name: registry-ca, mountPath: /etc/sallyport/registry-ca, readOnly: true }
+{{- end }}
+{{- if .cacheClaim }}
+- { name: registry-cache, mountPath: /var/cache/sallyport-registry }
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "sallyport.registryVolumes" -}}
+{{- with .Values.registries }}
+{{- if .pullSecret }}
+- name: registry
+  secret:
+    secretName: {{ .pullSecret }}
+    defaultMode: 0440
+{{- end }}
+{{- if .ca }}
+- name: registry-ca
+  {{- if .ca.secret }}
+  secret:
+    secretName: {{ .ca.secret }}
+    defaultMode: 0440
+  {{- else }}
+  configMap: { name: {{ .ca.configMap }} }
+  {{- end }}
+{{- end }}
+{{- if .cacheClaim }}
+- name: registry-cache
+  persistentVolumeClaim: { claimName: {{ .cacheClaim }} }
+{{- end }}
 {{- end }}
 {{- end }}

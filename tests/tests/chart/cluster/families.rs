@@ -1,10 +1,10 @@
 //! Clusters whose Services have IPv6 addresses, alone or beside IPv4 ones.
 
-use super::release::{OLDEST, Release};
+use super::release::Release;
 use crate::helm::{NAMESPACE, template};
 use sallyport_tests::cluster::Cluster;
+use sallyport_tests::left_out;
 use serde_json::{Value, json};
-use std::io::Write as _;
 use std::process::Command;
 
 const IPV6: &str = "fd64::/112";
@@ -21,6 +21,9 @@ fn an_ipv6_only_cluster_is_served() {
     if std::env::var_os(INSIDE).is_some() {
         return serve_ipv6();
     }
+    if !Release::is_possible() {
+        return;
+    }
     let (network, program) = (
         format!("ip link set lo up && ip -6 route add local {IPV6} dev lo"),
         std::env::current_exe().expect("a test is a file"),
@@ -32,12 +35,7 @@ fn an_ipv6_only_cluster_is_served() {
     };
     let possible = unshare(&network).output();
     if !possible.is_ok_and(|output| output.status.success()) {
-        writeln!(
-            std::io::stderr(),
-            "*** LEFT OUT: an IPv6-only cluster; network namespaces (unshare, ip) are not allowed \
-             ***"
-        )
-        .expect("standard error is open");
+        left_out("an IPv6-only cluster; network namespaces (unshare, ip) are not allowed");
         return;
     }
     let output = unshare(&format!("{network} && exec \"$@\""))
@@ -56,10 +54,7 @@ fn an_ipv6_only_cluster_is_served() {
 }
 
 fn serve_ipv6() {
-    let cluster = Cluster::with_cluster_ips("chart-ipv6", IPV6);
-    let Some(release) = Release::on(cluster, "an IPv6-only cluster") else {
-        return;
-    };
+    let release = Release::on(Cluster::with_cluster_ips("chart-ipv6", IPV6));
     release.install("").ok();
     let service = release.object("service", "sallyport");
     assert_eq!(service["spec"]["ipFamilies"], json!(["IPv6"]));
@@ -70,10 +65,10 @@ fn serve_ipv6() {
 #[test]
 #[ignore = "needs Helm and an API server: make chart"]
 fn a_dual_stack_cluster_gives_the_service_both_addresses() {
-    let cluster = Cluster::with_cluster_ips("chart-dual", BOTH);
-    if cluster.minor < OLDEST {
+    if !Release::is_possible() {
         return;
     }
+    let cluster = Cluster::with_cluster_ips("chart-dual", BOTH);
     cluster.namespace(NAMESPACE);
     let addresses = |values: &str| {
         let text = template(&["--set", values, "--show-only", "templates/service.yaml"])

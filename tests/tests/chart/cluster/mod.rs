@@ -4,5 +4,6 @@ mod failures;
 mod families;
 mod lifecycle;
 mod node;
+mod registries;
 mod release;
 mod server_side;

@@ -3,9 +3,8 @@
 use super::node::{Container, Jobs, Pod};
 use crate::helm::{HELM, NAMESPACE, chart};
 use sallyport_tests::cluster::{Cluster, Ran, Signed, free_port};
-use sallyport_tests::{SALLYPORT, wait_for};
+use sallyport_tests::{SALLYPORT, left_out, wait_for};
 use serde_json::{Value, json};
-use std::io::Write as _;
 
 /// The minor version of Kubernetes that Chart.yaml asks for.
 pub(crate) const OLDEST: u32 = 30;
@@ -19,28 +18,29 @@ pub(crate) struct Release {
 }
 
 impl Release {
-    /// Starts a cluster. Returns `None` and says so past the test harness if Kubernetes is too old
-    /// for the chart.
+    /// Starts a cluster. Returns `None` where [`Release::is_possible`] is false.
     pub(crate) fn new(name: &str) -> Option<Self> {
-        Self::on(Cluster::new(&format!("chart-{name}")), name)
+        Self::is_possible().then(|| Self::on(Cluster::new(&format!("chart-{name}"))))
     }
 
-    /// Like [`Release::new`], on a cluster that runs.
-    pub(crate) fn on(cluster: Cluster, name: &str) -> Option<Self> {
-        if cluster.minor < OLDEST {
-            let minor = cluster.minor;
-            writeln!(
-                std::io::stderr(),
-                "*** LEFT OUT: {name}; the chart needs Kubernetes 1.{OLDEST}, this is 1.{minor} ***"
-            )
-            .expect("standard error is open");
-            return None;
-        }
-        Some(Self {
+    /// Takes a cluster that runs.
+    pub(crate) fn on(cluster: Cluster) -> Self {
+        Self {
             cluster,
             jobs: Jobs::default(),
             port: free_port(),
-        })
+        }
+    }
+
+    /// Says past the test harness if Kubernetes is too old for the chart.
+    pub(crate) fn is_possible() -> bool {
+        let minor = Cluster::minor_here();
+        if minor < OLDEST {
+            left_out(&format!(
+                "releases of the chart, which needs Kubernetes 1.{OLDEST}; this is 1.{minor}"
+            ));
+        }
+        minor >= OLDEST
     }
 
     /// Runs a Helm command on the release, and the Jobs of its hooks. `{chart}` stands for the

@@ -6,6 +6,7 @@
 use super::request::{AdmissionRequest, Operation, UserInfo};
 use crate::contract::review::{Operation as Reviewed, Resource};
 use crate::contract::service::Service;
+use crate::inventory::View;
 use crate::manifest::{Exemptions, Group, ServiceAccount, ServicePattern, Subject};
 use crate::policy::Policy;
 use serde::Deserialize;
@@ -27,6 +28,10 @@ pub enum Exemption {
     /// An update of a Service in deletion that leaves spec, labels and annotations equal and adds
     /// no ingress point.
     Terminating,
+    /// A DELETE in a namespace that is being deleted.
+    TerminatingNamespace,
+    /// A DELETE in a namespace that the host does not know, and that may be in deletion.
+    UnknownNamespace,
     /// The namespace is exempt by configuration.
     Namespace,
     /// The Service is exempt, by its name.
@@ -51,6 +56,8 @@ impl Exemption {
             Self::Kind => "kind",
             Self::ApiServer => "api-server",
             Self::Terminating => "terminating",
+            Self::TerminatingNamespace => "terminating-namespace",
+            Self::UnknownNamespace => "unknown-namespace",
             Self::Namespace => "namespace",
             Self::Service => "service",
             Self::User => "user",
@@ -63,7 +70,7 @@ impl Exemption {
 
 /// The users of the controllers that delete Services because a namespace or an owner was deleted.
 /// (kube-controller-manager uses one user for all of them, or a service account for each.)
-const DELETING_CONTROLLERS: [&str; 3] = [
+pub const DELETING_CONTROLLERS: [&str; 3] = [
     "system:kube-controller-manager",
     "system:serviceaccount:kube-system:generic-garbage-collector",
     "system:serviceaccount:kube-system:namespace-controller",
@@ -83,6 +90,16 @@ fn deletion(request: &AdmissionRequest<'_>) -> Result<Reviewed, Exemption> {
         return Err(Exemption::Controller);
     }
     Ok(Reviewed::Delete)
+}
+
+/// Returns why no policy is asked about a DELETE in a namespace: it is being deleted, or that is
+/// not known. Namespaces are deleted by controllers, which are exempt; this is for whoever helps.
+pub(super) fn of_namespace_of_deletion(view: &View<'_>, namespace: &str) -> Option<Exemption> {
+    match view.is_terminating(namespace) {
+        Some(false) => None,
+        Some(true) => Some(Exemption::TerminatingNamespace),
+        None => Some(Exemption::UnknownNamespace),
+    }
 }
 
 /// Returns the operation and the resource, unless the request is exempt. `deletions` says that some

@@ -19,7 +19,7 @@ mod subject;
 mod text;
 
 pub use break_glass::Grant;
-pub use exemption::Exemption;
+pub use exemption::{DELETING_CONTROLLERS, Exemption};
 pub use opinion::{Divergence, Failure, Found, Offence, Opinion};
 pub use outcome::{AdmissionResponse, Cause, Denial, Evaluation, Outcome};
 pub use request::{AdmissionRequest, GroupVersionKind, Operation, ReviewError, UserInfo};
@@ -170,7 +170,7 @@ impl Admission {
         let needs = [
             (
                 Need::Namespaces,
-                selected || annotations || needed(Context::Namespace),
+                selected || annotations || needed(Context::Namespace) || self.asks_of_deletions(),
             ),
             (Need::NamespaceAnnotations, annotations),
             (Need::Nodes, needed(Context::Cluster)),
@@ -182,8 +182,14 @@ impl Admission {
             .collect()
     }
 
+    /// Returns true if some policy or candidate asks about DELETE.
+    pub fn asks_of_deletions(&self) -> bool {
+        let mut all = self.policies.iter().chain(&self.candidates);
+        all.any(|policy| policy.asks_of_deletions())
+    }
+
     /// Returns true if the request's namespace is unknown and some policy needs its labels or
-    /// annotations.
+    /// annotations, or is to be asked about a deletion in it.
     pub fn lacks_namespace(&self, function: Function, request: &AdmissionRequest<'_>) -> bool {
         let (view, namespace) = (self.inventory.view(), request.namespace());
         if view.namespace_labels(namespace).is_some() {
@@ -194,7 +200,9 @@ impl Admission {
         };
         let policies = self.matching(function, &view, namespace, operation, resource);
         policies.iter().any(|policy| {
-            policy.needs_namespace() || policy.manifest().spec.r#match.goes_by_labels()
+            operation == Reviewed::Delete
+                || policy.needs_namespace()
+                || policy.manifest().spec.r#match.goes_by_labels()
         })
     }
 
@@ -227,6 +235,11 @@ impl Admission {
         }
         // Taken once, so that the whole answer is of one moment.
         let view = inventory.view();
+        if operation == Reviewed::Delete
+            && let Some(exemption) = exemption::of_namespace_of_deletion(&view, request.namespace())
+        {
+            return Outcome::exempt(request, exemption);
+        }
         let mut policies = self.matching(function, &view, request.namespace(), operation, resource);
         let mut exempted = vec![];
         policies.retain(|policy| {
@@ -234,6 +247,10 @@ impl Admission {
             exempted.extend(exemption.map(|exemption| (*policy, exemption)));
             exemption.is_none()
         });
+        // Most deletions are of no concern to the policies that ask about some.
+        if operation == Reviewed::Delete && policies.is_empty() && exempted.is_empty() {
+            return Outcome::allow(request);
+        }
         let raw_objects = policies
             .iter()
             .any(|policy| policy.needs(Context::RawObjects));
@@ -285,9 +302,9 @@ impl Admission {
         function: Function,
         request: &AdmissionRequest<'_>,
     ) -> Result<(Reviewed, Resource), Exemption> {
-        let mut all = self.policies.iter().chain(&self.candidates);
-        let deletions =
-            function != Function::Mutate && all.any(|policy| policy.asks_of_deletions());
+        let deletions = function != Function::Mutate
+            && request.operation == Operation::Delete
+            && self.asks_of_deletions();
         exemption::scope(request, &self.exemptions, deletions)
     }
 

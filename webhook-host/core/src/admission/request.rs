@@ -76,7 +76,8 @@ pub struct AdmissionRequest<'a> {
     /// Absent, or such as `status`.
     #[serde(borrow, default)]
     pub sub_resource: Option<Cow<'a, str>>,
-    /// Empty while the name is to be generated, and on the deletion of a collection.
+    /// Empty while the name is to be generated. An API server leaves it out on the deletion of a
+    /// collection; it is the deleted object's then.
     #[serde(borrow, default)]
     pub name: Option<Cow<'a, str>>,
     /// The object's namespace; absent for cluster-scoped objects.
@@ -96,6 +97,19 @@ pub struct AdmissionRequest<'a> {
     /// Nothing will be stored.
     #[serde(default)]
     pub dry_run: Option<bool>,
+}
+
+/// An object, of which only the name is read.
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow, default)]
+    metadata: NamedMetadata<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct NamedMetadata<'a> {
+    #[serde(borrow, default)]
+    name: Option<Cow<'a, str>>,
 }
 
 /// metav1.GroupVersionKind.
@@ -153,9 +167,26 @@ impl<'a> AdmissionRequest<'a> {
     ///
     /// When the body is no AdmissionReview v1 with a request.
     pub fn parse(body: &'a [u8]) -> Result<Self, ReviewError> {
-        if let Some(request) = Self::at_once(body) {
-            return Ok(request);
+        let mut request = match Self::at_once(body) {
+            Some(request) => request,
+            None => Self::in_two_passes(body)?,
+        };
+        request.take_name_of_deleted();
+        Ok(request)
+    }
+
+    /// Takes the name of a Service that is deleted with its collection or its namespace from the
+    /// Service itself: the request has none.
+    fn take_name_of_deleted(&mut self) {
+        if self.operation != Operation::Delete || !self.name().is_empty() {
+            return;
         }
+        let old = self.old_object.map(RawValue::get);
+        let named = old.and_then(|old| serde_json::from_str::<Named<'a>>(old).ok());
+        self.name = named.and_then(|named| named.metadata.name);
+    }
+
+    fn in_two_passes(body: &'a [u8]) -> Result<Self, ReviewError> {
         // Version first: the members of another version's request may have other types.
         let head: Head<'_> = serde_json::from_slice(body)?;
         if head.kind != "AdmissionReview" {

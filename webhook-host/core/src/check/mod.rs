@@ -109,6 +109,7 @@ pub fn namespaces(found: &[(String, Located)], inventory: &mut InventoryData) ->
                 let data = NamespaceData {
                     labels,
                     annotations: Some(annotations),
+                    ..NamespaceData::default()
                 };
                 known.insert(name.to_owned(), data);
             }

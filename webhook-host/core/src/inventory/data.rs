@@ -120,14 +120,19 @@ pub struct NamespaceData {
     pub labels: BTreeMap<String, String>,
     /// `metadata.annotations`; null: not known.
     pub annotations: Option<BTreeMap<String, String>>,
+    /// True if the namespace is being deleted: it has a `metadata.deletionTimestamp`. No policy is
+    /// asked about the deletion of its Services then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub terminating: bool,
 }
 
 impl Default for NamespaceData {
-    /// A namespace without labels and annotations.
+    /// A namespace without labels and annotations that is not being deleted.
     fn default() -> Self {
         Self {
             labels: BTreeMap::new(),
             annotations: Some(BTreeMap::new()),
+            terminating: false,
         }
     }
 }

@@ -28,6 +28,9 @@ pub struct Excerpt {
     /// The namespace's annotations; absent when they were not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<BTreeMap<String, String>>,
+    /// True when the namespace was being deleted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    terminating: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     environment: Option<EnvironmentData>,
     node_ports: Option<PortRangeData>,
@@ -89,6 +92,7 @@ impl Excerpt {
             annotations: view
                 .namespace_annotations(namespace)
                 .map(|annotations| annotations.into_iter().collect()),
+            terminating: view.is_terminating(namespace).unwrap_or_default(),
             environment: cluster
                 .environment
                 .as_ref()
@@ -149,6 +153,7 @@ impl Excerpt {
                         NamespaceData {
                             labels,
                             annotations,
+                            terminating: self.terminating,
                         },
                     )
                 })
@@ -230,7 +235,8 @@ mod tests {
                 {"name": "c", "providerID": "ocid1.instance"},
                 {"name": "d", "providerID": "hcloud://bm-1"}, {"name": "e"},
             ]},
-            "namespaces": {"a": {"labels": {"team": "x"}, "annotations": {"note": "y"}}, "b": {}},
+            "namespaces": {"b": {}, "a": {"labels": {"team": "x"}, "annotations": {"note": "y"},
+                "terminating": true}},
             "pods": [pod("db"), pod("db"), pod("web"), pod("other")],
         }))
         .expect("valid")
@@ -247,6 +253,8 @@ mod tests {
             whole.view().namespace_labels("a")
         );
         assert_eq!(again.view().namespace_labels("b"), None);
+        assert_eq!(again.view().is_terminating("a"), Some(true));
+        assert_eq!(again.view().is_terminating("b"), None);
         assert_eq!(
             again.view().namespace_annotations("a"),
             Some(vec![("note".to_owned(), "y".to_owned())])

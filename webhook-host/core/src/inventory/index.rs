@@ -71,6 +71,8 @@ pub enum Object {
         labels: BTreeMap<String, String>,
         /// `metadata.annotations`; `None` where no policy needs them.
         annotations: Option<BTreeMap<String, String>>,
+        /// True if it has a `metadata.deletionTimestamp`.
+        terminating: bool,
     },
     /// A Node.
     Node {
@@ -160,6 +162,7 @@ struct Namespace {
     labels: Labels,
     /// `None`: not known.
     annotations: Option<Labels>,
+    terminating: bool,
 }
 
 /// Bytes of the annotations of one namespace, keys and values. Ours: 10,000 namespaces may take
@@ -186,6 +189,11 @@ impl Known {
 
     pub(super) fn annotations(&self, namespace: &str) -> Option<&Labels> {
         self.namespaces.get(namespace)?.annotations.as_ref()
+    }
+
+    /// Returns true if a namespace is being deleted; `None` if it is not known.
+    pub(super) fn is_terminating(&self, namespace: &str) -> Option<bool> {
+        Some(self.namespaces.get(namespace)?.terminating)
     }
 
     /// Empty until all Nodes were listed once, because they may have different providers.
@@ -298,11 +306,13 @@ impl Index {
                 name,
                 mut labels,
                 annotations,
+                terminating,
             } => {
                 labels.insert(NAME_LABEL.to_owned(), name.clone());
                 let namespace = Namespace {
                     labels,
                     annotations: annotations.and_then(bounded),
+                    terminating,
                 };
                 let known = self.known.namespaces.get(&*name);
                 let changed = known.is_none_or(|known| **known != namespace);
@@ -374,6 +384,7 @@ impl Index {
             let namespace = Namespace {
                 labels: namespace.labels.clone(),
                 annotations: None,
+                terminating: namespace.terminating,
             };
             (Arc::clone(name), Arc::new(namespace))
         });

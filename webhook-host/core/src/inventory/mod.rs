@@ -162,6 +162,11 @@ impl View<'_> {
         self.known.annotations(name).map(pairs)
     }
 
+    /// Returns true if a namespace is being deleted; `None` if it is not known.
+    pub fn is_terminating(&self, namespace: &str) -> Option<bool> {
+        self.known.is_terminating(namespace)
+    }
+
     /// A namespace without its annotations, as policies see it; one that is not known has its name
     /// label all the same.
     pub fn namespace(&self, name: &str) -> Namespace {
@@ -239,6 +244,7 @@ impl InventoryData {
             name,
             labels: data.labels,
             annotations: data.annotations,
+            terminating: data.terminating,
         });
         let listed = [Some(Kind::Nodes), self.pods.is_some().then_some(Kind::Pods)];
         let listed = listed.into_iter().flatten().map(Event::Listed);
@@ -384,6 +390,7 @@ mod tests {
             name: name.to_owned(),
             labels,
             annotations: None,
+            terminating: false,
         })
     }
 
@@ -583,6 +590,7 @@ mod tests {
             name: "a".to_owned(),
             labels: BTreeMap::new(),
             annotations,
+            terminating: true,
         };
         let known = |cluster: &Cluster| cluster.inventory.view().namespace_annotations("a");
         cluster.apply([Event::Apply(object(Some(BTreeMap::new())))]);
@@ -590,6 +598,7 @@ mod tests {
         cluster.apply([Event::ForgetAnnotations]);
         assert_eq!(known(&cluster), None);
         assert!(cluster.inventory.view().namespace("a").known);
+        assert_eq!(cluster.inventory.view().is_terminating("a"), Some(true));
         assert!(!cluster.apply([Event::Apply(object(None))]));
     }
 

@@ -21,6 +21,8 @@ pub(super) fn unasked(inventory: &InventoryData, policies: &[Arc<Policy>]) -> Ve
         let annotations = namespace.annotations.as_ref();
         annotations.is_some_and(|annotations| !annotations.is_empty())
     };
+    let deletions = policies.iter().any(|policy| policy.asks_of_deletions());
+    let is_terminating = |namespace: &NamespaceData| namespace.terminating;
     let parts = [
         (
             !labels && namespaces().any(|namespace| !namespace.labels.is_empty()),
@@ -31,6 +33,11 @@ pub(super) fn unasked(inventory: &InventoryData, policies: &[Arc<Policy>]) -> Ve
             !annotations && namespaces().any(has_annotations),
             "inventory.namespaces: no policy asks for the annotations",
             "`namespace-annotations`",
+        ),
+        (
+            !deletions && namespaces().any(is_terminating),
+            "inventory.namespaces: no policy asks about deletions, which `terminating` lets pass",
+            "`delete`",
         ),
         (
             inventory.cluster != ClusterData::default() && !needed(Context::Cluster),

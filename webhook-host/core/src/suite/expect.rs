@@ -97,12 +97,14 @@ pub struct ViolationPattern {
 }
 
 /// Exemptions and the two other reasons why a policy is not asked.
-const EXEMPT: [&str; 13] = [
+const EXEMPT: [&str; 15] = [
     "operation",
     "controller",
     "kind",
     "api-server",
     "terminating",
+    "terminating-namespace",
+    "unknown-namespace",
     "namespace",
     "service",
     "user",

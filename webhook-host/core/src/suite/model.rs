@@ -358,14 +358,24 @@ impl CaseFile {
     ) -> Result<Case, DecodeError> {
         let function = self.function()?;
         let expect = self.expect.clone().unwrap_or_default();
+        let request = self.request(&expect, files)?;
+        let mut setup = self.setup(spec, base)?;
+        // A host lets pass deletions in namespaces that it does not know, so that no policy of a
+        // cluster is ever asked about one.
+        if let Request::Asked(asked) = &request
+            && asked.operation == "DELETE"
+        {
+            let namespaces = &mut setup.inventory.namespaces;
+            namespaces.entry(asked.namespace.clone()).or_default();
+        }
         Ok(Case {
             silence: expect.problem(function == Function::Mutate),
             name: self.name.clone(),
             line,
             function,
             time: self.time()?,
-            setup: Arc::new(self.setup(spec, base)?),
-            request: self.request(&expect, files)?,
+            setup: Arc::new(setup),
+            request,
             expect,
         })
     }

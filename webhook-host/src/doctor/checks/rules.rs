@@ -2,9 +2,10 @@
 //! patched and never validated.
 
 use super::{At, quoted};
-use crate::doctor::rule::{asks, has_operation, is_broad, resources};
+use crate::doctor::rule::{asks, has_operation, is_broad, is_namespaced, resources};
 use crate::doctor::webhook::{Configuration, ConfigurationKind};
 use crate::doctor::{Finding, Level};
+use crate::webhooks::registration::DELETIONS;
 use k8s_openapi::api::admissionregistration::v1::RuleWithOperations;
 
 impl At<'_> {
@@ -83,7 +84,27 @@ impl At<'_> {
                 texts,
             ));
         }
+        findings.extend(self.deletions(rule, path));
         findings
+    }
+
+    /// Reports deletions that wait for a webhook which fails closed.
+    fn deletions(&self, rule: &RuleWithOperations, path: &str) -> Option<Finding> {
+        let operations = || rule.operations.iter().flatten();
+        let asks = operations().any(|operation| operation == "DELETE")
+            && is_namespaced(rule)
+            && self.webhook.fails_closed();
+        let level = if self.webhook.name == DELETIONS {
+            Level::Error
+        } else {
+            Level::Warning
+        };
+        let why = "while it does not answer, nothing that it is asked about can be deleted, and \
+            namespaces that hold it are never gone";
+        let fix = "ask about DELETE in a webhook of its own, with failurePolicy: Ignore";
+        let texts = ("DELETE, and it fails closed".to_owned(), why, fix);
+        let field = format!("{path}.operations");
+        asks.then(|| self.finding(level, &field, "webhook-limit-scope", texts))
     }
 
     /// One finding for a wildcard, whatever it includes: the fix is the same for all of that.

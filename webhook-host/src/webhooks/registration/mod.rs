@@ -7,6 +7,8 @@
 //! - A failing host never blocks what a cluster needs to come back. Its own namespace, kube-system
 //!   and kube-node-lease are excluded by the namespace's name label, which the API server itself
 //!   writes.
+//! - Deletions have a webhook of their own, which fails open and exists only while a known policy
+//!   asks about them: a deletion must work, whatever else does not.
 //! - No match condition ends in an error, since the API server treats an error as a failure of the
 //!   webhook: every optional field is guarded by `has`.
 
@@ -44,9 +46,12 @@ const POLICIES_TIMEOUT: i32 = 5;
 pub const NAME: &str = "sallyport";
 
 /// The names of the webhooks in every configuration, by which a registration is recognized.
-pub const WEBHOOKS: [&str; 3] = [MUTATING, VALIDATING, POLICIES];
+pub const WEBHOOKS: [&str; 4] = [MUTATING, VALIDATING, DELETIONS, POLICIES];
+/// The name of the webhook for deletions.
+pub const DELETIONS: &str = "delete.sallyport.dev";
+/// The name of the webhook that validates creations and updates.
+pub const VALIDATING: &str = "validate.sallyport.dev";
 const MUTATING: &str = "mutate.sallyport.dev";
-const VALIDATING: &str = "validate.sallyport.dev";
 const POLICIES: &str = "policies.sallyport.dev";
 
 /// The options of a registration.
@@ -64,13 +69,15 @@ pub struct Options {
     /// True when kube-system is reviewed, too, unless the exemptions say otherwise.
     pub include_kube_system: bool,
     /// True when the host serves ServicePolicies of the cluster, too. Any policy may come then, so
-    /// all requests that a policy can match are sent.
+    /// all writes that a policy can match are sent. Deletions are sent for known policies only.
     pub policies_from_cluster: bool,
+    /// True when deletions are sent, whatever the known policies ask for.
+    pub deletions: bool,
     /// True when the API server supports match conditions (1.28 and later).
     pub match_conditions: bool,
 }
 
-/// `failurePolicy` of the validating webhook; the mutating one always fails open.
+/// `failurePolicy` of the validating webhook; the others always fail open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
     /// The request is refused.
@@ -114,7 +121,7 @@ impl Registration<'_> {
                 .endpoint
                 .client_config("mutate", self.options.ca_bundle.as_ref()),
             failure_policy: Some(OnFailure::Ignore.name().to_owned()),
-            match_conditions: self.match_conditions(),
+            match_conditions: conditions(self.conditions()),
             match_policy: Some("Equivalent".to_owned()),
             namespace_selector: Some(self.namespace_selector()),
             reinvocation_policy: Some("IfNeeded".to_owned()),
@@ -135,31 +142,62 @@ impl Registration<'_> {
 
     /// Returns the validating configuration; `None` when no policy validates.
     pub fn validating(&self) -> Option<ValidatingWebhookConfiguration> {
-        let rules = self.rules(Phase::Validating);
-        let webhook = ValidatingWebhook {
+        let writes = self.rules(Phase::Validating);
+        let deletions = self.asks_of_deletions().then(|| self.of_deletions());
+        let webhooks: Vec<_> = (!writes.is_empty())
+            .then(|| self.of_writes(writes))
+            .into_iter()
+            .chain(deletions)
+            .collect();
+        (!webhooks.is_empty()).then(|| ValidatingWebhookConfiguration {
+            metadata: self.metadata(),
+            webhooks: Some(webhooks),
+        })
+    }
+
+    /// Returns true when the validating configuration has a webhook for deletions: a known policy
+    /// or candidate asks about them, or the options say so.
+    pub fn asks_of_deletions(&self) -> bool {
+        let mut all = self.policies.iter().chain(self.candidates);
+        self.options.deletions || all.any(|policy| policy.asks_of_deletions())
+    }
+
+    fn of_writes(&self, rules: Vec<RuleWithOperations>) -> ValidatingWebhook {
+        ValidatingWebhook {
             name: VALIDATING.to_owned(),
+            failure_policy: Some(self.options.on_failure.name().to_owned()),
+            match_conditions: conditions(self.conditions()),
+            rules: Some(rules),
+            ..self.calling_validate()
+        }
+    }
+
+    /// Returns the webhook for deletions. It fails open, and those that end a deletion are never
+    /// sent where the API server supports match conditions.
+    fn of_deletions(&self) -> ValidatingWebhook {
+        ValidatingWebhook {
+            name: DELETIONS.to_owned(),
+            failure_policy: Some(OnFailure::Ignore.name().to_owned()),
+            match_conditions: conditions(self.conditions_of_deletions()),
+            rules: Some(vec![rule("services", vec!["DELETE".to_owned()])]),
+            ..self.calling_validate()
+        }
+    }
+
+    /// Returns the fields that the webhooks for writes and for deletions have in common.
+    fn calling_validate(&self) -> ValidatingWebhook {
+        ValidatingWebhook {
             admission_review_versions: vec!["v1".to_owned()],
             client_config: self
                 .options
                 .endpoint
                 .client_config("validate", self.options.ca_bundle.as_ref()),
-            failure_policy: Some(self.options.on_failure.name().to_owned()),
-            match_conditions: self.match_conditions(),
             match_policy: Some("Equivalent".to_owned()),
             namespace_selector: Some(self.namespace_selector()),
-            rules: Some(rules),
             side_effects: "None".to_owned(),
             timeout_seconds: Some(VALIDATING_TIMEOUT),
             ..ValidatingWebhook::default()
-        };
-        let asks = webhook
-            .rules
-            .as_ref()
-            .is_some_and(|rules| !rules.is_empty());
-        asks.then(|| ValidatingWebhookConfiguration {
-            metadata: self.metadata(),
-            webhooks: Some(vec![webhook]),
-        })
+        }
     }
 
     /// Returns the configuration that refuses ServicePolicies which can't be loaded; `None` when
@@ -217,11 +255,20 @@ impl Registration<'_> {
         excluded
     }
 
-    /// Returns the match conditions: requests that fail one are never sent, where the API server
-    /// supports match conditions.
+    /// Returns the match conditions for writes: requests that fail one are never sent, where the
+    /// API server supports match conditions.
     pub fn conditions(&self) -> Vec<Condition> {
         if self.options.match_conditions {
             cel::conditions(self.exemptions)
+        } else {
+            vec![]
+        }
+    }
+
+    /// Returns the match conditions for deletions.
+    fn conditions_of_deletions(&self) -> Vec<Condition> {
+        if self.options.match_conditions {
+            cel::conditions_of_deletions(self.exemptions)
         } else {
             vec![]
         }
@@ -244,15 +291,6 @@ impl Registration<'_> {
             match_expressions: Some(vec![not_in]),
             ..LabelSelector::default()
         }
-    }
-
-    fn match_conditions(&self) -> Option<Vec<MatchCondition>> {
-        let conditions: Vec<_> = self
-            .conditions()
-            .into_iter()
-            .map(Condition::into_match_condition)
-            .collect();
-        (!conditions.is_empty()).then_some(conditions)
     }
 
     /// Returns the rules for one phase. Resources with the same operations share a rule.
@@ -298,6 +336,14 @@ impl Registration<'_> {
 /// Returns the name of the configuration for ServicePolicies that belongs to a registration.
 pub fn policies_name(name: &str) -> String {
     format!("{name}-policies")
+}
+
+fn conditions(conditions: Vec<Condition>) -> Option<Vec<MatchCondition>> {
+    let conditions: Vec<_> = conditions
+        .into_iter()
+        .map(Condition::into_match_condition)
+        .collect();
+    (!conditions.is_empty()).then_some(conditions)
 }
 
 /// Returns false for operations that never happen: a status is only updated.

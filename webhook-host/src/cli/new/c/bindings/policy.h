@@ -267,8 +267,9 @@ typedef uint8_t review_operation_t;
 
 #define REVIEW_OPERATION_CREATE 0
 #define REVIEW_OPERATION_UPDATE 1
-// Only policies whose description has it are asked. Deletions by the namespace controller, by the garbage collector and in
-// a namespace that is being deleted always pass, and no policy is asked.
+// Only policies whose description has it are asked, and only while a host answers: the webhook for deletions fails open.
+// Deletions by the namespace controller, by the garbage collector, of a Service in deletion, and in a namespace that is
+// in deletion or unknown to the host always pass, and no policy is asked.
 #define REVIEW_OPERATION_DELETE 2
 
 // The resource that is written: `services` or `services/status`. A write to the status can change labels and annotations, too.

@@ -199,8 +199,9 @@ declare module 'sallyport:policy/review@0.2.0' {
     | 'create'
     | 'update'
     /**
-     * Only policies whose description has it are asked. Deletions by the namespace controller, by the garbage collector and in
-     * a namespace that is being deleted always pass, and no policy is asked.
+     * Only policies whose description has it are asked, and only while a host answers: the webhook for deletions fails open.
+     * Deletions by the namespace controller, by the garbage collector, of a Service in deletion, and in a namespace that is
+     * in deletion or unknown to the host always pass, and no policy is asked.
      */
     | 'delete';
 

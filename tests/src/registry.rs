@@ -1,6 +1,7 @@
-//! The registry as a child process.
+//! A real registry, Debian's `docker-registry`, as a child process on the loopback interface.
+//! `scripts/registry.sh` gets it.
 
-use sallyport_tests::root;
+use crate::root;
 use serde_json::json;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,10 +14,13 @@ use tempfile::TempDir;
 const HTPASSWD: &str = "jane:$2b$04$uAnuEWVjRm28KOHc1aVFU.X2rlcuyolI5ELJpuErRSyyy0WRsiX0.\n";
 
 /// A running registry with an empty store. Dropping it ends the process.
-pub(crate) struct Daemon {
+#[derive(Debug)]
+pub struct Daemon {
     child: Child,
-    pub(crate) address: SocketAddr,
-    pub(crate) files: TempDir,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its directory, in which tests keep files of their own, too.
+    pub files: TempDir,
 }
 
 impl Drop for Daemon {
@@ -27,8 +31,8 @@ impl Drop for Daemon {
 }
 
 /// The credentials that a registry asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Guard {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
     /// Plain HTTP, for everybody.
     Open,
     /// TLS by an authority of its own, `ca.pem` among its files, and a password.
@@ -47,7 +51,12 @@ fn program() -> Option<PathBuf> {
 
 impl Daemon {
     /// Starts a registry.
-    pub(crate) fn start(guard: Guard) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// When there is no docker-registry, or it does not start.
+    #[must_use]
+    pub fn start(guard: Guard) -> Self {
         let program = program().expect("a docker-registry; `make registry-test` gets one");
         let files = tempfile::tempdir().expect("a directory");
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -84,13 +93,15 @@ impl Daemon {
         std::fs::read_to_string(self.files.path().join("log")).expect("readable")
     }
 
-    /// A reference to a repository of it.
-    pub(crate) fn reference(&self, rest: &str) -> String {
+    /// Returns a reference to a repository of it.
+    #[must_use]
+    pub fn reference(&self, rest: &str) -> String {
         format!("localhost:{}/{rest}", self.address.port())
     }
 
-    /// The path of one of its files.
-    pub(crate) fn file(&self, name: &str) -> String {
+    /// Returns the path of one of its files.
+    #[must_use]
+    pub fn file(&self, name: &str) -> String {
         self.files.path().join(name).display().to_string()
     }
 }
