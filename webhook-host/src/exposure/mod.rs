@@ -46,7 +46,7 @@ pub fn doors(service: &Service, object: &RawValue, providers: &[ProviderId]) -> 
         };
         doors.iter_mut().for_each(|found| finder.name_writer(found));
     }
-    doors.sort_by(|a, b| a.door.opens.cmp(&b.door.opens));
+    doors.sort_by_key(|found| found.door.opens);
     doors.into_iter().map(|found| found.door).collect()
 }
 
