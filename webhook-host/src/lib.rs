@@ -16,6 +16,8 @@
     expect(dead_code, reason = "only `serve` uses it, which is not built there")
 )]
 
+pub mod audit;
+pub mod audit_reports;
 pub mod bench;
 pub mod certificates;
 pub mod cli;
@@ -24,9 +26,11 @@ pub mod doctor;
 pub mod engine;
 pub mod evaluator;
 pub mod events;
+pub mod exposure;
 pub mod import;
 mod kube_error;
 mod large_body;
+mod lease;
 pub mod lint;
 pub mod live;
 pub mod manifests;

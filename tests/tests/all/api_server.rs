@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -66,6 +66,9 @@ struct Store {
     requests: Vec<String>,
     agents: BTreeSet<String>,
     status_writes: usize,
+    /// Tokens of lists that will have expired, the next one first: true where the server offers
+    /// another token.
+    expirations: VecDeque<bool>,
 }
 
 impl Store {
@@ -197,6 +200,12 @@ impl ApiServer {
         store.forgotten = store.log.len();
     }
 
+    /// Lets the next tokens of lists be too old. A server offers another one with the state of now,
+    /// where it can.
+    pub(crate) fn expire_tokens(&self, offers_another: &[bool]) {
+        self.store().expirations.extend(offers_another);
+    }
+
     /// Returns the user agents of all requests so far.
     pub(crate) fn agents(&self) -> BTreeSet<String> {
         self.store().agents.clone()
@@ -282,6 +291,12 @@ impl ApiServer {
             let message =
                 format!("{resource}: {reason}: User \"test\" cannot list resource \"{resource}\"");
             return refusal(code, reason, &message);
+        }
+        let token = query.get("continue").filter(|token| !token.is_empty());
+        if let Some(token) = token
+            && let Some(offers_another) = store.expirations.pop_front()
+        {
+            return expired(offers_another.then_some(token));
         }
         if query.get("watch").is_none_or(|watch| watch != "true") {
             return store.list(&resource, &query).to_string().into_response();
@@ -415,6 +430,13 @@ fn key(object: &Value) -> (String, String) {
             .to_owned()
     };
     (text("namespace"), text("name"))
+}
+
+fn expired(next: Option<&String>) -> Response {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410,
+        "metadata": {"continue": next}, "reason": "Expired",
+        "message": "The provided continue parameter is too old"});
+    (StatusCode::GONE, status.to_string()).into_response()
 }
 
 fn refusal(code: StatusCode, reason: &str, message: &str) -> Response {

@@ -286,6 +286,7 @@ fn every_file_that_a_kustomization_names_is_there() {
     let mut named = 0;
     for directory in [
         "deploy/base",
+        "deploy/components/audit-reports",
         "deploy/components/bare-metal",
         "deploy/components/cloud",
         "deploy/components/cluster-policies-only",

@@ -6,6 +6,7 @@
 
 mod about;
 mod api_server;
+mod audit;
 mod backstop;
 mod bad_input;
 mod benching;

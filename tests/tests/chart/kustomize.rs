@@ -164,6 +164,16 @@ fn each_preset_makes_the_objects_of_its_component() {
 
 #[test]
 #[ignore = "needs Helm: make chart"]
+fn the_background_audit_makes_the_objects_of_its_component() {
+    are_the_same(
+        "registered",
+        &["audit-reports"],
+        &["--set", "auditReports.enabled=true"],
+    );
+}
+
+#[test]
+#[ignore = "needs Helm: make chart"]
 fn deletions_are_asked_about_where_a_policy_judges_them_or_the_values_say_so() {
     are_the_same(
         "self-managed",

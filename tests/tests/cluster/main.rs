@@ -6,6 +6,8 @@
 //! stay below `target/tmp/cluster`.
 
 mod admission;
+mod audit;
+mod audit_reports;
 mod backstop;
 mod certificates;
 mod creator;

@@ -5,21 +5,19 @@
 //! fails is logged and tried again in the next one, while the last good certificate keeps serving.
 //! Every write has the resourceVersion that was read as its precondition.
 
-use super::election::{Election, Standing};
 use super::material::Material;
 use super::schedule::{Schedule, Step};
 use crate::kube_error;
+use crate::lease::Candidacy;
 use crate::live::Live;
 use crate::status::{CertificateTrouble, SelfManagedStatus, TroubleReason};
 use crate::webhooks::ca_bundle::{Configuration, HostReference};
 use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Api, PostParams};
 use kube::{Client, ResourceExt as _};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The timeout of all requests of a round, which take milliseconds each.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(20);
@@ -59,11 +57,10 @@ impl Places {
 /// One replica's loop around the Secret, the Lease and the `caBundle`.
 pub struct Keeper {
     secrets: Api<Secret>,
-    leases: Api<Lease>,
     configurations: [Configuration; 3],
     secret: String,
     schedule: Schedule,
-    election: Election,
+    candidacy: Candidacy,
     every: Duration,
     live: Arc<Live>,
     /// The last material that was read or written without a defect.
@@ -83,12 +80,17 @@ impl Keeper {
     ) -> Self {
         Self {
             secrets: Api::namespaced(client.clone(), &places.namespace),
-            leases: Api::namespaced(client.clone(), &places.namespace),
             configurations: Configuration::all(client, &places.called()),
             secret: places.secret.clone(),
+            candidacy: Candidacy::new(
+                client,
+                &places.namespace,
+                &places.secret,
+                schedule.interval() * MISSED_ROUNDS + ROUND_TIMEOUT,
+                me,
+            ),
             every: schedule.interval(),
             schedule,
-            election: Election::new(me),
             live,
             good: None,
             reported: vec![],
@@ -151,7 +153,8 @@ impl Keeper {
         if let Some(stored) = &stored {
             self.serve(stored);
         }
-        match self.elect().await? {
+        let elected = self.candidacy.elect().await;
+        match elected.map_err(|error| trouble(&format!("Lease {}", self.secret), &error))? {
             None => {}
             Some(holder) => {
                 status.state = format!("{holder} looks after the certificate");
@@ -227,65 +230,6 @@ impl Keeper {
         }
         self.live.tls().set_authorities(material.bundle());
         self.good = Some(material.clone());
-    }
-
-    /// Takes or renews the Lease. Returns `None` when this replica leads, else the leader's name.
-    async fn elect(&mut self) -> Result<Option<String>, CertificateTrouble> {
-        let what = format!("Lease {}", self.secret);
-        let failed = |error: kube::Error| trouble(&what, &error);
-        let found = self.leases.get_opt(&self.secret).await.map_err(failed)?;
-        let standing = self.election.standing(
-            found.as_ref().and_then(|lease| lease.spec.as_ref()),
-            Instant::now(),
-        );
-        let taken = match standing {
-            Standing::Follows(holder) => return Ok(Some(holder)),
-            Standing::MayLead => true,
-            Standing::Leads => false,
-        };
-        let old = found
-            .as_ref()
-            .and_then(|lease| lease.spec.clone())
-            .unwrap_or_default();
-        let now = MicroTime(Timestamp::now());
-        let seconds = (self.every * MISSED_ROUNDS + ROUND_TIMEOUT).as_secs();
-        let spec = LeaseSpec {
-            holder_identity: Some(self.election.me().to_owned()),
-            lease_duration_seconds: Some(i32::try_from(seconds).unwrap_or(i32::MAX)),
-            acquire_time: if taken {
-                Some(now.clone())
-            } else {
-                old.acquire_time
-            },
-            renew_time: Some(now),
-            lease_transitions: Some(old.lease_transitions.unwrap_or_default() + i32::from(taken)),
-            ..LeaseSpec::default()
-        };
-        let name = &self.secret;
-        match found {
-            None => {
-                let metadata = ObjectMeta {
-                    name: Some(name.clone()),
-                    ..ObjectMeta::default()
-                };
-                let lease = Lease {
-                    metadata,
-                    spec: Some(spec),
-                };
-                self.leases
-                    .create(&PostParams::default(), &lease)
-                    .await
-                    .map_err(failed)?;
-            }
-            Some(mut lease) => {
-                lease.spec = Some(spec);
-                self.leases
-                    .replace(name, &PostParams::default(), &lease)
-                    .await
-                    .map_err(failed)?;
-            }
-        }
-        Ok(None)
     }
 
     async fn lead(

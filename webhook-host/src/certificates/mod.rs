@@ -3,12 +3,11 @@
 //!
 //! [`Material`] is the content of the Secret, and [`Schedule`] decides the next step at a given
 //! time; both are plain values without a clock or a client. `keeper` carries the steps out with a
-//! `kube::Client`, and `election` decides which replica writes.
+//! `kube::Client`, and the Lease (`lease`) decides which replica writes.
 //!
 //! Invariant: a client that trusts the authorities of the webhook configurations, as they are now
 //! or were one overlap ago, trusts every certificate that any replica may still present.
 
-mod election;
 mod keeper;
 mod material;
 mod mint;

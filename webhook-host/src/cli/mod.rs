@@ -1,6 +1,10 @@
 //! The command line: one file a subcommand, and the only place that wires things, reads files and
 //! looks at the environment.
 
+mod audit;
+#[cfg(unix)]
+mod audit_reports;
+mod audited;
 mod bench;
 mod cache;
 #[cfg(unix)]
@@ -16,6 +20,7 @@ mod doctor;
 #[cfg(unix)]
 mod events;
 mod explain;
+mod exposures;
 mod given;
 mod import;
 mod inputs;
@@ -100,6 +105,8 @@ enum Command {
     Bench(bench::BenchArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
+    Audit(Box<audit::AuditArgs>),
+    Exposures(Box<exposures::ExposuresArgs>),
     Inspect(inspect::InspectArgs),
     Webhooks(Box<webhooks::WebhooksArgs>),
     Lint(lint::LintArgs),
@@ -172,6 +179,8 @@ impl Cli {
             Command::Bench(args) => bench::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Explain(args) => explain::run(&args),
+            Command::Audit(args) => audit::run(&args),
+            Command::Exposures(args) => exposures::run(&args),
             Command::Inspect(args) => inspect::run(&args),
             Command::Webhooks(args) => webhooks::run(&args),
             Command::Lint(args) => lint::run(&args),

@@ -129,8 +129,9 @@ impl SelfManagedArgs {
     }
 }
 
-/// A Pod's name is its host's; processes on one host differ by number and start.
-fn me() -> String {
+/// Returns a name for an election. A Pod's name is its host's; processes on one host differ by
+/// number and start.
+pub(super) fn me() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "sallyport".to_owned());
     format!(
         "{host}_{}_{}",

@@ -1,5 +1,6 @@
 //! `sallyport serve`: the webhook.
 
+use super::audit_reports::{AuditReportsArgs, Auditing};
 use super::cache::CacheArgs;
 use super::certificate::{self, CertificateArgs};
 use super::cluster::ClusterArgs;
@@ -99,6 +100,8 @@ pub(super) struct Serve {
     record: RecordArgs,
     #[command(flatten)]
     decisions: DecisionArgs,
+    #[command(flatten)]
+    audit: AuditReportsArgs,
     #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
@@ -219,9 +222,9 @@ impl Serve {
             .build()?;
         // First of all: as process 1 of a container it would not even end by default.
         let start = Start::watch(&runtime)?;
-        // One more for candidates, which run beside the workers and must not take a worker's slot
-        // in the pool.
-        let concurrency = u32::try_from(workers + 1).unwrap_or(u32::MAX);
+        // One more for candidates, and one for the background audit, which run beside the workers
+        // and must not take a worker's slot in the pool.
+        let concurrency = u32::try_from(workers + 1 + self.audit.threads()).unwrap_or(u32::MAX);
         let cache = self.cache.open()?;
         let engine = Arc::new(Engine::new(&EngineConfig {
             concurrency,
@@ -316,6 +319,7 @@ impl Serve {
             &live,
             &writes,
         )?;
+        let auditing = self.audit.prepare(&self.kube, &live, &writes)?;
         let certificate =
             self.certificate
                 .start(&self.kube, &live, &writes, interval, registering.is_some())?;
@@ -344,6 +348,7 @@ impl Serve {
         let writers = Writers {
             writes,
             registering,
+            auditing,
         };
         runtime.block_on(serve(
             server,
@@ -453,6 +458,7 @@ const IMPATIENT: i32 = 130;
 struct Writers {
     writes: WriteGate,
     registering: Option<Registering>,
+    auditing: Option<Auditing>,
 }
 
 async fn serve(
@@ -477,6 +483,7 @@ async fn serve(
     tracing::info!("serving on https://{}", listener.local_addr()?);
     admin.set_ready(true);
     writers.registering.map_or(Ok(()), Registering::begin)?;
+    writers.auditing.map_or(Ok(()), Auditing::begin)?;
     let stop = async {
         let signal = end.next().await;
         // First of all: whatever is written from now on would outlive this host.

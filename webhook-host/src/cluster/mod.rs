@@ -14,12 +14,14 @@ mod follow;
 mod kinds;
 mod policies;
 mod report;
+mod services;
 mod watch_error;
 mod writer;
 
 pub use counts::{Counting, CountsOf};
 pub use policies::{ClusterPolicy, Policies};
 pub use report::{Report, Reports, Serves, TAKEN};
+pub use services::{Followed, ListError, Listed, Services};
 
 use crate::watchers::{Feed, Trouble, Watched};
 use crate::write_gate::WriteGate;
@@ -223,6 +225,22 @@ impl Watchers {
     /// [`Unlisted`] when the timeout ends first.
     pub fn wait_for_policies(&self, most: Duration) -> Result<(), Unlisted> {
         self.wait_for(&[policies::RESOURCE.plural], most)
+    }
+
+    /// Blocks until every wanted kind was listed once or failed to be. Returns those that are not
+    /// listed, each with its failure: for a command, which goes on without them.
+    pub fn settle(&self, most: Duration) -> Vec<(&'static str, Option<Trouble>)> {
+        let kinds: BTreeSet<_> = self.wanted().into_iter().map(Need::kind).collect();
+        let wanted: Vec<_> = kinds.into_iter().map(Kind::resource).collect();
+        let deadline = Instant::now() + most;
+        loop {
+            let unlisted = self.unlisted(&wanted);
+            let has_failed = unlisted.iter().all(|(_, trouble)| trouble.is_some());
+            if has_failed || Instant::now() >= deadline {
+                return unlisted;
+            }
+            std::thread::sleep(POLL_INTERVAL);
+        }
     }
 
     fn wait_for(&self, wanted: &[&'static str], most: Duration) -> Result<(), Unlisted> {

@@ -212,7 +212,7 @@ impl Evaluate for Evaluator {
         let now = Instant::now();
         let left = match question.deadline {
             Deadline::At(moment) => moment.saturating_duration_since(now),
-            Deadline::Each(time) => time,
+            Deadline::Each(time) | Deadline::Aside(time) => time,
         };
         let without_verdict = |error| Answer {
             verdict: Err(error),
@@ -222,13 +222,21 @@ impl Evaluate for Evaluator {
         if left == Duration::ZERO {
             return without_verdict(EvaluationError::RequestDeadline);
         }
-        let Some(permit) = self.breaker.admit(now) else {
-            return without_verdict(EvaluationError::ShortCircuit(self.limits.deadline));
+        let is_aside = matches!(question.deadline, Deadline::Aside(_));
+        let (is_admitted, permit) = match is_aside {
+            true => (!self.breaker.is_open(), None),
+            false => {
+                let permit = self.breaker.admit(now);
+                (permit.is_some(), permit)
+            }
         };
+        if !is_admitted {
+            return without_verdict(EvaluationError::ShortCircuit(self.limits.deadline));
+        }
         let (verdict, log) = self.ask(question, left);
         let end = self.end(&verdict, question.review, left);
         let then = Instant::now();
-        match permit.end(end, then) {
+        match permit.and_then(|permit| permit.end(end, then)) {
             None => {}
             Some(Change::Opened) => {
                 tracing::error!(

@@ -3,6 +3,7 @@
 //! Labels come from small, closed sets: functions, results, policies, modes, error kinds, status
 //! codes, reasons, time-outs. Updated by `server` and `live`; read by the admin port.
 
+mod audit;
 mod certificate;
 mod engine;
 mod feed;
@@ -11,6 +12,7 @@ mod records;
 mod registry;
 mod tally;
 
+pub(crate) use audit::{AuditMetrics, Totals, ViolationKind};
 pub(crate) use certificate::{CertificateMetrics, CertificateOwner, ClientRefused};
 pub use policy::EvaluationCounts;
 pub(crate) use policy::PolicyMetrics;
@@ -141,6 +143,7 @@ pub struct Metrics {
     pub(crate) engine: EngineMetrics,
     pub(crate) registry_pulls: RegistryMetrics,
     pub(crate) certificates: CertificateMetrics,
+    pub(crate) audit: AuditMetrics,
 }
 
 /// A wait that took longer than its limit.
@@ -383,6 +386,8 @@ impl Metrics {
             events.clone(),
         );
         let certificates = CertificateMetrics::register(&mut registry);
+        let audit = AuditMetrics::default();
+        registry.register_collector(Box::new(audit.clone()));
         Self {
             validate_seconds: seconds.get_or_create_owned(&FunctionLabel {
                 function: "validate",
@@ -418,6 +423,7 @@ impl Metrics {
             engine,
             registry_pulls,
             certificates,
+            audit,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Explains a Service by the columns of the comparison of Service types: access scope, ports,
 //! address, cloud, load balancing, use.
 
-use super::reach::Reach;
+use crate::exposure::Reach;
 use sallyport_core::contract::service::{Port, Service, ServiceType, Spec, TargetPort};
 use sallyport_core::printable::printable;
 use sallyport_core::report::Detail;

@@ -103,7 +103,7 @@ fn flags(about: &BTreeMap<String, bool>) -> Result<About, String> {
             .iter()
             .find(|(_, wit)| crate::settings::camel_case(wit) == *name);
         let (flag, _) = known.ok_or_else(|| format!("about: {name:?} is no flag"))?;
-        flags = flags | *flag;
+        flags |= *flag;
     }
     Ok(flags)
 }

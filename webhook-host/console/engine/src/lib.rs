@@ -12,8 +12,6 @@
 
 #[expect(
     unsafe_code,
-    clippy::allow_attributes,
-    clippy::wildcard_imports,
     reason = "generated; wit/console.wit has the documentation"
 )]
 mod bindings {

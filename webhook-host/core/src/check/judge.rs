@@ -5,30 +5,19 @@
 //! is certain; one that only some have is a warning that says so.
 
 use super::allocation::{self, Allocation, Choice};
+use super::findings::{exempt_policies, in_deletion, whole};
+use super::reviewer::Reviewer;
 use super::{defaults, owned};
-use crate::admission::{
-    Admission, AdmissionRequest, Clock, Evaluation, Exemption, Function, Outcome,
-};
+use crate::admission::{Admission, AdmissionRequest, Function, Outcome};
 use crate::contract::review::{Phase, PortRange};
-use crate::contract::verdict::Violation;
 use crate::inventory::NAME_LABEL;
-use crate::manifest::Mode;
-use crate::policy::{Deadline, LogLine, Policy};
+use crate::policy::Policy;
 use crate::report::check::{Finding, Level, Subject};
 use crate::suite::{Asked, User};
 use crate::yaml::Located;
 use serde_json::{Value, json};
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-
-/// Retries of a review in which a policy missed its deadline: a busy machine must not change a
-/// verdict.
-const RETRIES: usize = 3;
-
-/// Long, because no request waits; the policies' own limits still hold.
-const MAX_EVALUATION: Duration = Duration::from_secs(30);
 
 /// Namespace and name.
 pub(super) type Key = (String, String);
@@ -38,19 +27,15 @@ pub(super) type OldServices = BTreeMap<Key, Arc<Value>>;
 
 /// Judges Services that are about to be created or, where there is an old one, updated.
 pub(super) struct Judge<'a> {
-    pub(super) admission: &'a Admission,
+    pub(super) reviewer: Reviewer<'a>,
     /// The namespace of Services that name none.
     pub(super) namespace: &'a str,
     /// The user who applies them.
     pub(super) user: User,
-    /// The time at which they are applied.
-    pub(super) now: SystemTime,
     /// The Services that they replace, with the API server's defaults.
     pub(super) old: OldServices,
     /// Namespaces whose unknown labels were reported already.
     pub(super) unknown: BTreeSet<String>,
-    /// True if some policy misses its deadline whenever it is asked.
-    pub(super) is_slow: Cell<bool>,
 }
 
 /// The Service of one manifest on its way through the API server.
@@ -68,12 +53,6 @@ pub(super) struct Request<'a> {
 struct World {
     findings: Vec<Finding>,
     is_denied: bool,
-}
-
-/// Returns the last line of a policy without a verdict, which mostly says why: `; it logged: …`.
-fn logged(log: &[LogLine]) -> String {
-    let text = |line: &LogLine| format!("; it logged: {line}");
-    log.last().map(text).unwrap_or_default()
 }
 
 /// Namespace and name of a Service; one without a name has the prefix of the name that it will get.
@@ -113,6 +92,10 @@ impl Request<'_> {
 }
 
 impl Judge<'_> {
+    fn admission(&self) -> &Admission {
+        self.reviewer.admission
+    }
+
     /// Judges one Service. Also returns it with the API server's defaults.
     pub(super) fn judge(&mut self, source: &str, located: &Located) -> (Subject, Value) {
         let mut service = located.value();
@@ -137,7 +120,7 @@ impl Judge<'_> {
                 .pointer("/metadata/deletionTimestamp")
                 .filter(|time| !time.is_null()),
         ) {
-            subject.findings.push(in_deletion(since, located));
+            subject.findings.push(in_deletion(since, &lines(located)));
             return (subject, service);
         }
         let request = Request {
@@ -177,9 +160,10 @@ impl Judge<'_> {
                 .map(|evaluation| evaluation.policy.to_string()),
         );
         for evaluation in &mutated.evaluations {
+            let line = lines(request.located);
             subject
                 .findings
-                .extend(self.findings(evaluation, request.located));
+                .extend(self.reviewer.of_evaluation(evaluation, &line));
         }
         // Clients write the status by a request of its own.
         let old_status = request
@@ -207,7 +191,7 @@ impl Judge<'_> {
     /// Reviews every object that the API server may make of the Service, and separates the findings
     /// that are certain from those that are not.
     fn validate(&self, request: &Request<'_>, subject: &mut Subject) -> Result<(), String> {
-        let range = self.admission.inventory().view().cluster().node_ports;
+        let range = self.admission().inventory().view().cluster().node_ports;
         let (left, _) = request.complete(Choice::first(range), range);
         let of_old = request
             .old
@@ -216,7 +200,7 @@ impl Judge<'_> {
             .unwrap_or_default();
         let wider = if of_old.has_ports() { of_old } else { left };
         let settings = self
-            .admission
+            .admission()
             .policies()
             .iter()
             .filter_map(|policy| policy.settings());
@@ -236,8 +220,8 @@ impl Judge<'_> {
             );
             subject
                 .findings
-                .extend(exempt_policies(&outcome, request.located));
-            if let Some(whole) = whole(&outcome, request.located) {
+                .extend(exempt_policies(&outcome, &lines(request.located)));
+            if let Some(whole) = whole(&outcome, &lines(request.located)) {
                 subject.findings.push(whole);
                 return Ok(());
             }
@@ -321,92 +305,14 @@ impl Judge<'_> {
         };
         let body = asked.body(&service.to_string());
         let request = AdmissionRequest::parse(&body).map_err(|error| error.to_string())?;
-        let review = || {
-            let clock = Clock {
-                now: self.now,
-                deadline: Deadline::Each(MAX_EVALUATION),
-            };
-            self.admission.review(function, &request, clock)
-        };
-        let mut outcome = review();
-        for _ in 0..RETRIES {
-            if self.is_slow.get() || !outcome.evaluations.iter().any(missed_its_deadline) {
-                return Ok(outcome);
-            }
-            self.admission
-                .policies()
-                .iter()
-                .for_each(|policy| policy.forget_misses());
-            outcome = review();
-        }
-        self.is_slow
-            .set(outcome.evaluations.iter().any(missed_its_deadline));
-        Ok(outcome)
+        Ok(self.reviewer.review(function, &request))
     }
 
     fn world(&self, outcome: &Outcome, located: &Located) -> World {
-        let evaluations = outcome.evaluations.iter();
-        let mut findings: Vec<_> = evaluations
-            .flat_map(|evaluation| self.findings(evaluation, located))
-            .collect();
-        if outcome.response.allowed {
-            // Break-glass excused these denials.
-            for finding in findings
-                .iter_mut()
-                .filter(|finding| finding.level == Level::Error)
-            {
-                finding.level = Level::Warning;
-            }
-        }
-        findings.extend(of_host(outcome, located));
         World {
-            findings,
+            findings: self.reviewer.findings(outcome, &lines(located)),
             is_denied: !outcome.response.allowed,
         }
-    }
-
-    fn policy(&self, name: &str) -> Option<&Arc<Policy>> {
-        self.admission
-            .policies()
-            .iter()
-            .find(|policy| &**policy.name() == name)
-    }
-
-    fn findings(&self, evaluation: &Evaluation, located: &Located) -> Vec<Finding> {
-        let mode = self
-            .policy(&evaluation.policy)
-            .map(|policy| policy.manifest().spec.mode)
-            .unwrap_or_default();
-        let (level, kept) = match mode {
-            Mode::Enforce => (Level::Error, Level::Warning),
-            Mode::Warn => (Level::Warning, Level::Warning),
-            Mode::Audit => (Level::Note, Level::Note),
-        };
-        let policy = evaluation.policy.as_ref();
-        let violations = evaluation
-            .violations
-            .iter()
-            .map(|violation| found(level, policy, violation, located));
-        let kept = evaluation.kept.iter().map(|violation| {
-            let finding = found(kept, policy, violation, located);
-            Finding {
-                message: format!("{} (kept: the old Service has it too)", finding.message),
-                ..finding
-            }
-        });
-        let warnings = evaluation
-            .warnings
-            .iter()
-            .map(|warning| warned(policy, warning, located));
-        let error = evaluation.error.iter().map(|error| {
-            let message = format!("no verdict: {error}{}", logged(&evaluation.log));
-            Finding::unjudged(policy, message, located.line_of(""))
-        });
-        violations
-            .chain(kept)
-            .chain(warnings)
-            .chain(error)
-            .collect()
     }
 
     /// Reports, once for each namespace, the policies that select by labels which are not known.
@@ -418,7 +324,7 @@ impl Judge<'_> {
     ) -> Option<Finding> {
         if self.unknown.contains(namespace)
             || self
-                .admission
+                .admission()
                 .inventory()
                 .view()
                 .namespace_labels(namespace)
@@ -430,7 +336,7 @@ impl Judge<'_> {
         let policies = subject
             .policies
             .iter()
-            .filter_map(|name| self.policy(name))
+            .filter_map(|name| self.reviewer.policy(name))
             .filter(needs);
         let names: Vec<_> = policies.map(|policy| policy.name().to_string()).collect();
         if names.is_empty() {
@@ -456,13 +362,6 @@ impl Judge<'_> {
     }
 }
 
-fn missed_its_deadline(evaluation: &Evaluation) -> bool {
-    evaluation
-        .error
-        .as_ref()
-        .is_some_and(|error| error.kind() == "deadline")
-}
-
 /// Returns true if the policy's manifest selects namespaces by labels other than the name.
 fn selects_by_labels(policy: &Policy) -> bool {
     let (selector, _) = policy.manifest().spec.r#match.written();
@@ -478,6 +377,11 @@ fn selects_by_labels(policy: &Policy) -> bool {
     keys.chain(more).any(|key| key != NAME_LABEL)
 }
 
+/// Returns the line of each field of a manifest.
+fn lines(located: &Located) -> impl Fn(&str) -> usize {
+    |field| located.line_of(field)
+}
+
 fn set(service: &mut Value, key: &str, value: Value) {
     if let Some(service) = service.as_object_mut() {
         if value.is_null() {
@@ -486,136 +390,6 @@ fn set(service: &mut Value, key: &str, value: Value) {
             service.insert(key.to_owned(), value)
         };
     }
-}
-
-fn in_deletion(since: &Value, located: &Located) -> Finding {
-    let field = "metadata.deletionTimestamp";
-    let since = since.as_str().unwrap_or_default();
-    Finding {
-        rule: "in-deletion".to_owned(),
-        field: field.to_owned(),
-        message: format!(
-            "in deletion since {since}, so it is not judged: a cluster lets its finalizers be \
-             removed, and can't create it anew"
-        ),
-        line: located.line_of(field),
-        ..Finding::empty(Level::Note)
-    }
-}
-
-fn found(level: Level, policy: &str, violation: &Violation, located: &Located) -> Finding {
-    Finding {
-        level,
-        policy: policy.to_owned(),
-        rule: violation.rule.clone(),
-        line: located.line_of(&violation.field),
-        field: violation.field.clone(),
-        message: violation.message.clone(),
-        fix: violation.fix.clone(),
-    }
-}
-
-/// Makes a finding of a policy's own warning, which begins with the field.
-fn warned(policy: &str, warning: &str, located: &Located) -> Finding {
-    let (field, message) = split_field(warning);
-    Finding {
-        policy: policy.to_owned(),
-        field: field.to_owned(),
-        message: message.to_owned(),
-        line: located.line_of(field),
-        ..Finding::empty(Level::Warning)
-    }
-}
-
-/// Splits off the path of a field at the beginning of a text; empty if there is none.
-fn split_field(text: &str) -> (&str, &str) {
-    let mut quoted = false;
-    let end = text.find(|c: char| {
-        quoted ^= c == '"';
-        c.is_whitespace() && !quoted
-    });
-    let Some(end) = end else { return ("", text) };
-    let field = text[..end].trim_end_matches(':');
-    let root = field.split(['.', '[']).next().unwrap_or_default();
-    let is_path = ["metadata", "spec", "status"].contains(&root) && field.len() > root.len();
-    if is_path {
-        (field, text[end..].trim_start())
-    } else {
-        ("", text)
-    }
-}
-
-/// Returns the findings of the host itself, about break-glass.
-fn of_host(outcome: &Outcome, located: &Located) -> Vec<Finding> {
-    const HOST: &str = "[sallyport] ";
-    let causes = outcome
-        .response
-        .denial
-        .iter()
-        .flat_map(|denial| &denial.causes);
-    let denials = causes.filter_map(|cause| {
-        let (_, message) = split_field(cause.message.strip_prefix(HOST)?);
-        Some(Finding {
-            rule: cause.reason.clone(),
-            field: cause.field.clone(),
-            message: message.to_owned(),
-            line: located.line_of(&cause.field),
-            ..Finding::empty(Level::Error)
-        })
-    });
-    let warnings = outcome
-        .response
-        .warnings
-        .iter()
-        .filter_map(|warning| warning.strip_prefix(HOST));
-    let warnings = warnings
-        .filter(|warning| !warning.starts_with("and "))
-        .map(|warning| warned("", warning, located));
-    denials.chain(warnings).collect()
-}
-
-/// Returns a note for each policy that is not asked because of its own exemptions.
-fn exempt_policies(outcome: &Outcome, located: &Located) -> Vec<Finding> {
-    let note = |(policy, exemption): &(Arc<str>, Exemption)| Finding {
-        policy: policy.to_string(),
-        rule: "exempt".to_owned(),
-        message: format!(
-            "exempt from this policy ({}) by its spec.exemptions",
-            exemption.name()
-        ),
-        line: located.line_of(""),
-        ..Finding::empty(Level::Note)
-    };
-    outcome.exempted.iter().map(note).collect()
-}
-
-/// Returns the finding about the object as a whole: it is no Service, or no policy is asked.
-fn whole(outcome: &Outcome, located: &Located) -> Option<Finding> {
-    if let Some(malformed) = &outcome.malformed {
-        let finding = Finding::unjudged(
-            "",
-            malformed.problem.clone(),
-            located.line_of(&malformed.field),
-        );
-        return Some(Finding {
-            rule: "S16".to_owned(),
-            field: malformed.field.clone(),
-            ..finding
-        });
-    }
-    let reason = match outcome.exemption {
-        Some(exemption) => format!("exempt ({}); no policy is asked", exemption.name()),
-        None if !outcome.matched && outcome.exempted.is_empty() => {
-            "no policy matches, by namespace, operation and resource".to_owned()
-        }
-        None => return None,
-    };
-    Some(Finding {
-        rule: "exempt".to_owned(),
-        message: reason,
-        line: located.line_of(""),
-        ..Finding::empty(Level::Note)
-    })
 }
 
 /// Identifies a finding without its message: level, policy, rule, field, and a number among equal
@@ -732,29 +506,6 @@ fn uncertain(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_field_at_the_beginning_of_a_warning_is_told_apart() {
-        for (text, expected) in [
-            (
-                "spec.ports[0].port: 5432 is a database's",
-                ("spec.ports[0].port", "5432 is a database's"),
-            ),
-            (
-                "spec.loadBalancerIP is deprecated",
-                ("spec.loadBalancerIP", "is deprecated"),
-            ),
-            (
-                r#"metadata.annotations["a b/c"]: x y"#,
-                (r#"metadata.annotations["a b/c"]"#, "x y"),
-            ),
-            ("spec is odd", ("", "spec is odd")),
-            ("specification: none", ("", "specification: none")),
-            ("word", ("", "word")),
-        ] {
-            assert_eq!(split_field(text), expected);
-        }
-    }
 
     fn world(findings: &[(&str, &str)]) -> World {
         let finding = |(field, message): &(&str, &str)| Finding {

@@ -9,10 +9,13 @@ mod allocation;
 mod applied;
 mod conflicts;
 pub mod defaults;
+mod findings;
 mod judge;
 mod likeness;
 pub mod manifests;
 mod owned;
+mod reviewer;
+pub mod stored;
 mod strict;
 
 pub use applied::Applied;
@@ -26,8 +29,8 @@ use crate::suite::User;
 use crate::yaml::Located;
 use conflicts::NodePorts;
 use judge::Judge;
+use reviewer::Reviewer;
 use serde_json::Value;
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -83,13 +86,11 @@ pub fn apply(circumstances: &Circumstances<'_>, manifests: &Manifests) -> Vec<Ap
 impl<'a> Circumstances<'a> {
     fn judge(&self) -> Judge<'a> {
         Judge {
-            admission: self.admission,
+            reviewer: Reviewer::new(self.admission, self.now),
             namespace: self.namespace,
             user: self.user.clone(),
-            now: self.now,
             old: old_services(self.old, self.namespace),
             unknown: BTreeSet::new(),
-            is_slow: Cell::new(false),
         }
     }
 }

@@ -121,6 +121,9 @@ pub enum Deadline {
     At(Instant),
     /// Each evaluation may take that long: no request waits for the review as a whole.
     Each(Duration),
+    /// As `Each`, beside requests that are being served: whatever happens is no evidence for or
+    /// against the policy, and a policy that is not asked for now is not tried either.
+    Aside(Duration),
 }
 
 impl From<Instant> for Deadline {

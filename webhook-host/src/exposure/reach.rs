@@ -2,6 +2,7 @@
 //! the annotations that load balancer controllers read, each in its own way (`sallyport_facts`, the
 //! tables that the policies use).
 
+use super::converted::converted;
 use sallyport_core::contract::service::Service;
 use sallyport_facts::Controller;
 use sallyport_facts::exposing::EXPOSING;
@@ -10,19 +11,21 @@ use sallyport_policy::service as sdk;
 
 /// The effect of a Service's class and annotations.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Reach {
+pub(crate) struct Reach {
     /// Controllers that create an internal load balancer for it.
-    pub(super) internal: Vec<&'static str>,
+    pub(crate) internal: Vec<&'static str>,
     /// Controllers that read some of its annotations, and may still create a public one.
-    pub(super) public: Vec<&'static str>,
+    pub(crate) public: Vec<&'static str>,
     /// Annotations that expose a Service of any type.
-    pub(super) exposing: Vec<String>,
+    pub(crate) exposing: Vec<String>,
 }
 
 impl Reach {
     /// Compares, for each controller, the Service with one without annotations and class.
-    pub(super) fn of(service: &Service) -> Self {
-        let (silent, service) = (sdk::Service::default(), converted(service));
+    pub(crate) fn of(service: &Service) -> Self {
+        let silent = sdk::Service::default();
+        let mut service = converted(service);
+        service.spec.type_ = Some(sdk::ServiceType::LoadBalancer);
         let annotations = service.metadata.annotations.iter();
         let exposing =
             annotations.filter(|(key, value)| EXPOSING.iter().any(|row| row.exposes(key, value)));
@@ -52,31 +55,4 @@ fn reads(controller: &Controller, service: &sdk::Service, is_public: bool) -> bo
         .iter()
         .any(|switch| service.annotation(switch.key).is_some());
     is_public && serves && (class.is_some() || switched)
-}
-
-/// Converts the parts of a Service that the tables read to the SDK's type.
-fn converted(service: &Service) -> sdk::Service {
-    let mut converted = sdk::Service::default();
-    converted
-        .metadata
-        .annotations
-        .clone_from(&service.metadata.annotations);
-    converted
-        .metadata
-        .labels
-        .clone_from(&service.metadata.labels);
-    converted.spec.type_ = Some(sdk::ServiceType::LoadBalancer);
-    converted
-        .spec
-        .load_balancer_class
-        .clone_from(&service.spec.load_balancer_class);
-    converted
-        .spec
-        .load_balancer_ip
-        .clone_from(&service.spec.load_balancer_ip);
-    converted
-        .spec
-        .load_balancer_source_ranges
-        .clone_from(&service.spec.load_balancer_source_ranges);
-    converted
 }

@@ -1,24 +1,112 @@
-//! Leader election over a Lease: the holder writes the Secret, the other replicas read it.
+//! Leader election over a Lease: the holder writes shared objects, the other replicas don't.
+//!
+//! Held by `certificates` for the Secret, and by `audit_reports` for Reports, each by its own
+//! Lease.
 //!
 //! A replica may take a Lease that did not change for its duration. Each replica measures that on
 //! its own clock from the moment it saw the Lease change, and never compares the times written in
 //! it, so clocks may differ. When two replicas take the Lease at once, its resourceVersion lets one
-//! of them win. The leader's writes to the Secret have such a precondition too, so a leader that
+//! of them win. The leader's writes to what it leads have such a precondition too, so a leader that
 //! does not know yet that it was replaced does no harm.
 
-use k8s_openapi::api::coordination::v1::LeaseSpec;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{Api, PostParams};
+use kube::{Client, Result};
 use std::time::{Duration, Instant};
+
+/// One replica's part in the election for one Lease.
+pub(crate) struct Candidacy {
+    leases: Api<Lease>,
+    name: String,
+    /// Time without a renewal after which another replica may take it.
+    duration: Duration,
+    election: Election,
+}
+
+impl Candidacy {
+    /// Runs for a Lease under a name that no other replica has.
+    pub(crate) fn new(
+        client: &Client,
+        namespace: &str,
+        name: &str,
+        duration: Duration,
+        me: String,
+    ) -> Self {
+        Self {
+            leases: Api::namespaced(client.clone(), namespace),
+            name: name.to_owned(),
+            duration,
+            election: Election::new(me),
+        }
+    }
+
+    /// Takes or renews the Lease. Returns `None` when this replica leads, else the leader's name.
+    pub(crate) async fn elect(&mut self) -> Result<Option<String>> {
+        let found = self.leases.get_opt(&self.name).await?;
+        let standing = self.election.standing(
+            found.as_ref().and_then(|lease| lease.spec.as_ref()),
+            Instant::now(),
+        );
+        let taken = match standing {
+            Standing::Follows(holder) => return Ok(Some(holder)),
+            Standing::MayLead => true,
+            Standing::Leads => false,
+        };
+        let old = found
+            .as_ref()
+            .and_then(|lease| lease.spec.clone())
+            .unwrap_or_default();
+        let now = MicroTime(Timestamp::now());
+        let spec = LeaseSpec {
+            holder_identity: Some(self.election.me().to_owned()),
+            lease_duration_seconds: Some(
+                i32::try_from(self.duration.as_secs()).unwrap_or(i32::MAX),
+            ),
+            acquire_time: if taken {
+                Some(now.clone())
+            } else {
+                old.acquire_time
+            },
+            renew_time: Some(now),
+            lease_transitions: Some(old.lease_transitions.unwrap_or_default() + i32::from(taken)),
+            ..LeaseSpec::default()
+        };
+        let name = &self.name;
+        match found {
+            None => {
+                let metadata = ObjectMeta {
+                    name: Some(name.clone()),
+                    ..ObjectMeta::default()
+                };
+                let lease = Lease {
+                    metadata,
+                    spec: Some(spec),
+                };
+                self.leases.create(&PostParams::default(), &lease).await?;
+            }
+            Some(mut lease) => {
+                lease.spec = Some(spec);
+                self.leases
+                    .replace(name, &PostParams::default(), &lease)
+                    .await?;
+            }
+        }
+        Ok(None)
+    }
+}
 
 /// One replica's view of the Lease.
 #[derive(Debug)]
-pub(super) struct Election {
+struct Election {
     me: String,
     seen: Option<(LeaseSpec, Instant)>,
 }
 
 /// The action that the state of the Lease allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Standing {
+enum Standing {
     /// This replica holds it, and must renew it.
     Leads,
     /// Nobody holds it, and this replica may take it.
@@ -28,16 +116,16 @@ pub(super) enum Standing {
 }
 
 impl Election {
-    pub(super) fn new(me: String) -> Self {
+    fn new(me: String) -> Self {
         Self { me, seen: None }
     }
 
-    pub(super) fn me(&self) -> &str {
+    fn me(&self) -> &str {
         &self.me
     }
 
     /// Decides what to do with the Lease as it is now.
-    pub(super) fn standing(&mut self, lease: Option<&LeaseSpec>, now: Instant) -> Standing {
+    fn standing(&mut self, lease: Option<&LeaseSpec>, now: Instant) -> Standing {
         let holder = lease
             .and_then(|lease| lease.holder_identity.clone())
             .filter(|holder| !holder.is_empty());

@@ -1,0 +1,16 @@
+//! The audit of a cluster: findings and doors, gathered Service by Service.
+//!
+//! Pure: `cli` and the background audit read the Services and pass in their JSON text, which is
+//! dropped once it is judged. What is kept has the size of the findings and doors, whatever the
+//! number of Services.
+
+pub mod open_report;
+mod results;
+mod row;
+mod ruling;
+mod since;
+
+pub use results::{Counts, Results, listed};
+pub use row::{Audit, Changes, Row};
+pub use ruling::{Exposure, Refusal, Ruling};
+pub use since::{Earlier, EarlierError, Since, Told};
