@@ -11,15 +11,17 @@ from wit_world.imports.description import About, Description
 from wit_world.imports.review import Operation, Phase, Resource, Review
 from wit_world.imports.verdict import SettingsError, Verdict, Violation
 
+DEFAULTS = Settings(required_labels=["team"])
+
 # `describe` is called before `configure`, too.
-settings = Settings(required_labels=["team"])
+settings = DEFAULTS
 
 
 class WitWorld(wit_world.WitWorld):
     @logged
     def defaults(self) -> Settings:
-        """The settings that the manifest's are laid over."""
-        return settings
+        """The settings that the manifest's are laid over: always these, and not those of `configure`."""
+        return DEFAULTS
 
     @logged
     def configure(self, given: Settings) -> None:

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import traceback
 from collections.abc import Callable, Iterable
 
 from componentize_py_types import Err
@@ -10,9 +9,11 @@ from wit_world.imports import log
 from wit_world.imports.verdict import PatchOperation, PatchOperation_Add, PatchValue, Verdict, Violation
 
 
-def verdict(violations: Iterable[Violation] = (), patch: Iterable[PatchOperation] = ()) -> Verdict:
+def verdict(
+    violations: Iterable[Violation] = (), warnings: Iterable[str] = (), patch: Iterable[PatchOperation] = ()
+) -> Verdict:
     """What a verdict does not say is empty."""
-    return Verdict(violations=list(violations), warnings=[], audit_annotations=[], patch=list(patch))
+    return Verdict(violations=list(violations), warnings=list(warnings), audit_annotations=[], patch=list(patch))
 
 
 def add(path: str, value) -> PatchOperation_Add:
@@ -55,8 +56,12 @@ def logged(run: Callable) -> Callable:
         except Err:
             raise
         except Exception as error:
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            log.log(log.Level.ERROR, f"{run.__name__}: {error!r}, {place.filename}:{place.lineno}")
+            # The module traceback would look for the source on a disk, and there is none.
+            place = error.__traceback__
+            while place.tb_next:
+                place = place.tb_next
+            where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}"
+            log.log(log.Level.ERROR, f"{run.__name__}: {error!r}, {where}")
             raise
 
     return guarded
