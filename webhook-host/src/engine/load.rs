@@ -66,11 +66,14 @@ pub(super) fn panicked(panic: &(dyn Any + Send)) -> LoadError {
     let text = text
         .and_then(|text| text.lines().next())
         .unwrap_or("a panic");
-    LoadError::component(format!(
-        "pre-initialisation failed ({text}); the guest has a state that wasmtime-wizer can't \
-         read, such as memory \
-         that is filled up to the host's limit"
-    ))
+    // wizer reads the guest's state by functions of its own, which stop at the time limit too.
+    let why = if text.ends_with("interrupt") {
+        "that took longer than its time limit; try again on a machine that is less busy"
+    } else {
+        "the guest has a state that wasmtime-wizer can't read, such as memory that is filled up to \
+         the host's limit"
+    };
+    LoadError::component(format!("pre-initialisation failed ({text}); {why}"))
 }
 
 impl Engine {

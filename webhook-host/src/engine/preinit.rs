@@ -120,7 +120,8 @@ impl Task<'_> {
                 {
                     return made(&component, None, true, log);
                 }
-                let why = "it has other defaults once it is configured".to_owned();
+                let why = "`defaults` returns something else after `configure`; return a constant"
+                    .to_owned();
                 made(&start.component, Some(why), false, log)
             }
         }

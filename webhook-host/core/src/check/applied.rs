@@ -86,7 +86,13 @@ impl Judge<'_> {
                 serde_json::from_str(patch).map_err(|error| text(&error))?;
             json_patch::patch(&mut request.service, &patch).map_err(|error| text(&error))?;
         }
-        let range = self.reviewer.admission.inventory().view().cluster().node_ports;
+        let range = self
+            .reviewer
+            .admission
+            .inventory()
+            .view()
+            .cluster()
+            .node_ports;
         let (_, completed) = request.complete(Choice::first(range), range);
         let validate = Function::Validate(Phase::Validating);
         let Outcome { mut response, .. } = self.ask(validate, &completed, &completed.service)?;
