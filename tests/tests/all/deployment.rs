@@ -122,7 +122,7 @@ fn the_volume_for_compiled_code_has_room_for_the_cache() {
         .find(|volume| volume["name"] == "compiled");
     assert_eq!(
         compiled.expect("a volume")["emptyDir"]["sizeLimit"],
-        "256Mi"
+        "512Mi"
     );
 }
 
