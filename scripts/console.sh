@@ -14,7 +14,7 @@ readonly SOURCE=webhook-host/console
 readonly TARGET=wasm32-unknown-unknown
 readonly NPM=target/console-npm
 # For downloads of 40 MB from a slow mirror.
-readonly NPM_SECONDS=300
+readonly PACKAGES_SECONDS=300
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
 
 main() {
@@ -39,7 +39,7 @@ packages() {
         mkdir -p "$NPM"
         cp "$SOURCE/package.json" "$SOURCE/package-lock.json" "$NPM/"
         say "getting the packages of $SOURCE/package-lock.json"
-        with_limit "$NPM_SECONDS" npm ci --prefix "$NPM" --no-audit --no-fund --loglevel=error >&2 ||
+        with_limit "$PACKAGES_SECONDS" npm ci --prefix "$NPM" --no-audit --no-fund --loglevel=error >&2 ||
             die "npm could not get the packages of $SOURCE/package-lock.json; its words stand above."
         rm -rf "$NPM/node_modules/binaryen"
         cp "$SOURCE/package-lock.json" "$NPM/done"

@@ -184,8 +184,8 @@ mod tests {
         apply(&circumstances, &manifests(objects))
     }
 
-    const WEB: &str = "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: \
-        NodePort, ports: [{port: 80}, {port: 81, nodePort: 30081}]}}";
+    const WEB: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {type: \
+        NodePort, ports: [{port: 80}, {port: 81, nodePort: 30081}]}\n";
 
     #[test]
     fn what_is_applied_has_defaults_and_allocated_ports() {
