@@ -1,7 +1,7 @@
 //! The doors of a Service: each way in which it is reached from outside of its cluster, or leads
 //! out of it.
 //!
-//! `explain` reads [`Reach`] from here, and `exposures` and `audit` the doors. All of them decide
+//! `explain` reads `Reach` from here, and `exposures` and `audit` the doors. All of them decide
 //! by the tables of `sallyport_facts` and the functions of the policies' SDK. Pure: no client and
 //! no clock.
 
