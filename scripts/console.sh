@@ -18,10 +18,12 @@ readonly PACKAGES_SECONDS=300
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
 
 main() {
+    local engine
     [[ -f target/policies/service_type.wasm ]] || die "target/policies has no policies; run \`make policies\` first."
     missing_node
     packages
-    page "$(engine)"
+    engine=$(engine)
+    page "$engine"
     [[ ${1:-} != test ]] || check
 }
 

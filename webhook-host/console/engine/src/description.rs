@@ -97,15 +97,16 @@ pub(crate) fn read(json: &str) -> Result<Description, String> {
 }
 
 fn flags(about: &BTreeMap<String, bool>) -> Result<About, String> {
-    let mut flags = About::empty();
-    for (name, _) in about.iter().filter(|(_, is_set)| **is_set) {
-        let known = About::ALL
-            .iter()
-            .find(|(_, wit)| crate::settings::camel_case(wit) == *name);
-        let (flag, _) = known.ok_or_else(|| format!("about: {name:?} is no flag"))?;
-        flags |= *flag;
-    }
-    Ok(flags)
+    let set = about.iter().filter(|(_, is_set)| **is_set);
+    set.map(|(name, _)| flag(name))
+        .try_fold(About::empty(), |flags, flag| Ok(flags | flag?))
+}
+
+fn flag(name: &str) -> Result<About, String> {
+    let mut all = About::ALL.iter();
+    let known = all.find(|(_, wit)| crate::settings::camel_case(wit) == name);
+    let (flag, _) = known.ok_or_else(|| format!("about: {name:?} is no flag"))?;
+    Ok(*flag)
 }
 
 fn phase(word: PhaseWord) -> Phase {
