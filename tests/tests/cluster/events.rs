@@ -58,7 +58,7 @@ fn deny(cluster: &Cluster, host: &Host) {
 }
 
 #[test]
-#[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
+#[cfg_attr(not(api_server_1_30), ignore = "no kube-apiserver of 1.30 or newer")]
 fn what_is_broken_and_who_was_denied_are_events() {
     let cluster = Cluster::new("events");
     define(&cluster);
