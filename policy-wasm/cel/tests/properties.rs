@@ -1,4 +1,4 @@
-//! Whatever the expression and the object: nothing panics, and the budget bounds the work.
+//! Nothing panics and the budget bounds the work, for any expression and object.
 
 use proptest::prelude::*;
 use sallyport_cel::json::Document;

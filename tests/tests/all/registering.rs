@@ -328,7 +328,7 @@ async fn deletions_are_registered_while_a_policy_judges_them() {
         "{metrics}"
     );
 
-    // Whoever makes it fail closed could lock the cluster out.
+    // Failing closed, it could lock the cluster out.
     let mut closed = server.object(VALIDATING);
     let bundle = closed["webhooks"][1]["clientConfig"]["caBundle"].clone();
     assert!(bundle.is_string(), "{closed}");
