@@ -6,7 +6,7 @@ use crate::{
 };
 use sallyport_cel::json::Document;
 use sallyport_cel::kubernetes::{self, NAMESPACE_METADATA, NAMESPACE_OBJECT, OBJECT, OLD_OBJECT};
-use sallyport_cel::{Environment, Opaque, Program, Type};
+use sallyport_cel::{Environment, KnownVariable, Opaque, Program, Type};
 use sallyport_policy::Description;
 use sallyport_policy::prelude::*;
 use sallyport_policy::review::Resource;
@@ -80,6 +80,7 @@ impl Rules {
     pub(crate) fn compile(settings: Settings) -> Result<Self, Vec<SettingsError>> {
         let mut compiler = Compiler {
             environment: kubernetes::environment(),
+            sources: vec![],
             errors: vec![],
         };
         compiler.check_lengths(&settings);
@@ -152,6 +153,8 @@ impl Rules {
 
 struct Compiler {
     environment: Environment,
+    /// Path and text of each valid expression.
+    sources: Vec<(String, String)>,
     errors: Vec<SettingsError>,
 }
 
@@ -201,10 +204,12 @@ impl Compiler {
         let validations = self.validations(settings.validations);
         let annotations = self.annotations(settings.audit_annotations);
         let mutations = self.mutations(settings.mutations);
+        let params = params?;
+        self.check_keys(&params);
         Some(Rules {
             requests,
             ignores_failures,
-            params: params?,
+            params,
             conditions,
             variables,
             validations,
@@ -226,7 +231,10 @@ impl Compiler {
             return None;
         }
         match self.environment.compile(&source, results) {
-            Ok(program) => Some(Expression { source, program }),
+            Ok(program) => {
+                self.sources.push((path, source.clone()));
+                Some(Expression { source, program })
+            }
             Err(errors) => {
                 for error in errors {
                     self.error(path.clone(), error.to_string());
@@ -243,6 +251,19 @@ impl Compiler {
             Err(error) => {
                 self.error("params", format!("no JSON: {error}"));
                 None
+            }
+        }
+    }
+
+    /// Finds keys that expressions read of `params` and that the settings don't give.
+    fn check_keys(&mut self, params: &Document<'_>) {
+        let mut known = KnownVariable::new("params", params.root());
+        for (_, source) in &self.sources {
+            known.note_tests(source);
+        }
+        for (path, source) in std::mem::take(&mut self.sources) {
+            for error in known.missing_keys(&source) {
+                self.error(path.clone(), error.to_string());
             }
         }
     }

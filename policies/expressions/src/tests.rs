@@ -77,6 +77,28 @@ fn errors_have_path_line_and_column() {
 }
 
 #[test]
+fn a_key_that_params_lack_is_a_load_error_unless_an_expression_tests_for_it() {
+    let mut rules = settings(&["object.spec.ports.all(p, p.port <= params.too)"]);
+    rules.params = r#"{"from":1,"to":9}"#.to_owned();
+    assert_eq!(
+        errors(rules.clone()),
+        [
+            "validations[0].expression: line 1, column 43: undefined field 'too': the setting \
+             params does not give it; did you mean 'to'? Where it may be missing, write .?too or \
+             test it with has()"
+        ]
+    );
+    rules.match_conditions.push(MatchCondition {
+        name: "has-too".to_owned(),
+        expression: "has(params.too)".to_owned(),
+    });
+    assert_eq!(errors(rules.clone()), Vec::<String>::new());
+    rules.match_conditions.clear();
+    rules.params = "null".to_owned();
+    assert_eq!(errors(rules), Vec::<String>::new());
+}
+
+#[test]
 fn a_context_is_asked_for_only_if_it_is_read() {
     let context = |expression: &str| {
         let described = policy(settings(&[expression])).describe_configured();

@@ -16,6 +16,41 @@ pub(crate) struct Expr {
     pub(crate) kind: Kind,
 }
 
+impl Expr {
+    /// Calls a function with each expression that this one consists of.
+    pub(crate) fn each_child<'e>(&'e self, call: &mut dyn FnMut(&'e Expr)) {
+        match &self.kind {
+            Kind::Null
+            | Kind::Bool(_)
+            | Kind::Int(_)
+            | Kind::Uint(_)
+            | Kind::Double(_)
+            | Kind::String(_)
+            | Kind::Bytes(_)
+            | Kind::Name(_) => {}
+            Kind::Select { operand, .. } | Kind::Has { operand, .. } => call(operand),
+            Kind::Call {
+                target, arguments, ..
+            } => target
+                .as_deref()
+                .into_iter()
+                .chain(arguments)
+                .for_each(call),
+            Kind::And(terms) | Kind::Or(terms) => terms.iter().for_each(call),
+            Kind::List(elements) => elements.iter().for_each(|element| call(&element.value)),
+            Kind::Map(pairs) => pairs.iter().for_each(|pair| {
+                call(&pair.key);
+                call(&pair.value);
+            }),
+            Kind::Struct { fields, .. } => fields.iter().for_each(|field| call(&field.value)),
+            Kind::Loop(found) => {
+                let parts = found.condition.iter().chain(&found.body);
+                core::iter::once(&found.range).chain(parts).for_each(call);
+            }
+        }
+    }
+}
+
 /// A form of expression.
 pub(crate) enum Kind {
     Null,

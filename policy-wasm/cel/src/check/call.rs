@@ -1,7 +1,6 @@
 //! Calls: the overloads that fit, and the plan.
 
-use super::nearest::nearest;
-use super::{BROKEN, Checked, Checker, strict};
+use super::{BROKEN, Checked, Checker, nearest, strict};
 use crate::ast::Expr;
 use crate::budget::Budget;
 use crate::eval::Evaluation;

@@ -1,7 +1,6 @@
 //! Selections: `object.spec.type`, `has(object.spec)`, `variables.name`.
 
-use super::nearest::nearest;
-use super::{Checked, Checker};
+use super::{Checked, Checker, nearest};
 use crate::ast::Expr;
 use crate::parser::qualified;
 use crate::program::Plan;

@@ -12,6 +12,8 @@ mod field;
 mod literal;
 mod nearest;
 
+pub(crate) use nearest::nearest;
+
 use crate::ast::{Expr, Kind};
 use crate::environment::Environment;
 use crate::error::CompileError;

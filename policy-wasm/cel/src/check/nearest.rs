@@ -4,7 +4,7 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 /// Returns the known name that is nearest to a name, if it is near.
-pub(super) fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<String> {
+pub(crate) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<String> {
     let near = known
         .filter(|known| known.starts_with(|c: char| c.is_ascii_alphabetic()))
         .map(|known| (distance(name, known), known))
