@@ -644,6 +644,27 @@ fn prints(arguments: &[&str]) -> String {
 }
 
 #[test]
+fn inspect_shows_a_policy_that_refuses_its_defaults_with_the_settings_it_requires() {
+    let inspect = ["inspect", "target/guests/required_settings.wasm"];
+    let text = prints(&inspect);
+    for line in [
+        "name             required-settings",
+        "pre-initialised  not known: settings are required, see the end",
+        "  allowedDomains: list of string = []",
+        "      Domains, such as `example.com`. At least one.",
+        "required: the policy refuses its defaults, so a manifest must give these",
+        "  spec.settings.allowedDomains: empty; name at least one domain, such as example.com",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+    let json = prints(&[&inspect[..], &["--output=json"]].concat());
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let required = &json["requiredSettings"];
+    assert_eq!(required.as_array().map(Vec::len), Some(1), "{required}");
+    assert_eq!(required[0]["path"], "allowedDomains");
+}
+
+#[test]
 fn explain_inspect_and_replay_print_less_or_more() {
     let explain = ["explain", "docs/examples/my-nodeport-service.yaml"];
     assert_eq!(

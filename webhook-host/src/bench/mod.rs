@@ -13,7 +13,7 @@ mod samples;
 
 pub use samples::{Figure, Noise};
 
-use crate::engine::{Engine, EngineConfig};
+use crate::engine::{Engine, EngineConfig, SlowCompilation};
 use crate::evaluator;
 use anyhow::{Context as _, Result, anyhow, bail};
 use request::Asking;
@@ -52,6 +52,8 @@ pub struct Subject<'a> {
     pub service: Option<Value>,
     /// The time for each figure.
     pub time: Duration,
+    /// Says that compiling it takes long.
+    pub slow: SlowCompilation,
 }
 
 /// The cost of a policy.
@@ -133,7 +135,7 @@ pub struct Point {
 /// When it can't be loaded, or has no verdict on the Services that it is asked about.
 pub fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(usize, usize)) -> Result<Cost> {
     let load = load_times(subject)?;
-    let engine = engine(&EngineConfig::default())?;
+    let engine = subject.engine(&EngineConfig::default())?;
     let fresh = subject.policy(&engine, evaluator::load)?;
     let description = fresh.description().cloned().context("it is loaded")?;
     let bench = Bench {
@@ -194,19 +196,11 @@ impl Growth {
     }
 }
 
-fn engine(config: &EngineConfig) -> Result<Arc<Engine>> {
-    let config = EngineConfig {
-        concurrency: 1,
-        ..config.clone()
-    };
-    Ok(Arc::new(Engine::new(&config)?))
-}
-
 /// Measures the time to load the policy. Each pass has an engine without a cache.
 fn load_times(subject: &Subject<'_>) -> Result<Figure> {
     let mut times = Passes::default();
     for _ in 0..PASSES {
-        let engine = engine(&EngineConfig::default())?;
+        let engine = subject.engine(&EngineConfig::default())?;
         let began = Instant::now();
         subject.policy(&engine, evaluator::load)?;
         times.add(vec![began.elapsed()]);
@@ -217,7 +211,7 @@ fn load_times(subject: &Subject<'_>) -> Result<Figure> {
 /// Counts the page faults of an evaluation. Nothing stays mapped between two of them, so that every
 /// page that one touches is a fault.
 fn touched(subject: &Subject<'_>, asking: &Asking) -> Result<Option<Touched>> {
-    let engine = engine(&EngineConfig {
+    let engine = subject.engine(&EngineConfig {
         resident: 0,
         ..EngineConfig::default()
     })?;
@@ -247,6 +241,15 @@ fn touched(subject: &Subject<'_>, asking: &Asking) -> Result<Option<Touched>> {
 }
 
 impl Subject<'_> {
+    fn engine(&self, config: &EngineConfig) -> Result<Arc<Engine>> {
+        let config = EngineConfig {
+            concurrency: 1,
+            slow: self.slow,
+            ..config.clone()
+        };
+        Ok(Arc::new(Engine::new(&config)?))
+    }
+
     fn policy(
         &self,
         engine: &Arc<Engine>,

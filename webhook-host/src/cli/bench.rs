@@ -1,8 +1,11 @@
 //! `sallyport bench`: what one policy costs.
 
-use super::output::{DetailArgs, Progress, TextFormat, print, print_json};
+use super::output::{
+    DetailArgs, Progress, TextFormat, note_compilation, print, print_json, slow_compilation,
+};
 use super::quantity::short_time;
 use crate::bench::{self, Subject};
+use crate::engine::SlowCompilation;
 use crate::report;
 use crate::sources::load;
 use crate::suites::ModuleSearch;
@@ -14,6 +17,7 @@ use sallyport_core::yaml;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Once;
 use std::time::Duration;
 
 /// Measure what a policy costs: microseconds on a fresh and on a live instance, memory, time to
@@ -78,6 +82,14 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode> {
         inventory,
         service,
         time: args.time,
+        slow: SlowCompilation {
+            tell: |compilation| {
+                // Each pass compiles it once more.
+                static TOLD: Once = Once::new();
+                TOLD.call_once(|| note_compilation(compilation, "; each load is measured"));
+            },
+            ..slow_compilation()
+        },
     };
     let mut progress = Progress::new();
     let cost = bench::measure(&subject, &mut |done, all| {

@@ -1,5 +1,6 @@
 //! The flags of the cache of compiled policies.
 
+use super::output::slow_compilation;
 use crate::engine::{Cache, CacheError, Engine, EngineConfig};
 use anyhow::{Result, bail};
 use clap::Args;
@@ -49,6 +50,7 @@ impl CacheArgs {
         let config = EngineConfig {
             concurrency: 1,
             cache: self.open()?,
+            slow: slow_compilation(),
             ..config
         };
         Ok(Arc::new(Engine::new(&config)?))

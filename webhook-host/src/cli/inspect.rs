@@ -50,7 +50,11 @@ Examples:
   sallyport inspect target/policies/nodeport_range.wasm
   sallyport inspect policy.wasm --output json | jq .settings     # JSON Schema of spec.settings
   sallyport inspect oci://ghcr.io/acme/nodeport-range:1.2.0
-  sallyport inspect --live 127.0.0.1:8081";
+  sallyport inspect --live 127.0.0.1:8081
+
+A policy that refuses its defaults is shown with the settings that a manifest must give.
+
+Exit code: 0, or 2 when the component can't serve as a policy or the host does not answer.";
 
 /// Runs the subcommand.
 ///

@@ -2,6 +2,7 @@
 //! and the end of a pipe.
 
 use super::Cli;
+use crate::engine::{Compilation, SlowCompilation};
 use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context as _, Result};
 use clap::{Args, CommandFactory as _, ValueEnum};
@@ -112,6 +113,44 @@ pub(super) fn error(problem: impl Display) {
 /// Writes a line for people to standard error. That nobody reads it changes nothing.
 pub(super) fn note(line: impl Display) {
     let _ = writeln!(stderr(), "{line}");
+}
+
+/// Says on standard error which component is compiled: soon on a terminal, and elsewhere only
+/// before somebody thinks that the program hangs.
+pub(super) fn slow_compilation() -> SlowCompilation {
+    SlowCompilation {
+        after: Duration::from_secs(if stderr().is_terminal() { 1 } else { 10 }),
+        tell: |compilation| {
+            let then = if compilation.is_kept {
+                "; the next run takes the result from the cache"
+            } else {
+                ""
+            };
+            note_compilation(compilation, then);
+        },
+    }
+}
+
+/// Writes the line about a compilation, over the one of a [`Progress`] if there is one.
+pub(super) fn note_compilation(compilation: &Compilation<'_>, then: &str) {
+    let line_start = if stderr().is_terminal() {
+        "\r\x1b[K"
+    } else {
+        ""
+    };
+    note(format_args!(
+        "{line_start}compiling {} ({:.1} MB){then}",
+        compilation.policy,
+        megabytes(compilation.bytes)
+    ));
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "for people; components are far smaller than 2^52 bytes"
+)]
+fn megabytes(bytes: usize) -> f64 {
+    bytes as f64 / 1e6
 }
 
 /// A line on a terminal's standard error that says how far a long run has come, and is gone at the

@@ -1,6 +1,6 @@
 //! `sallyport push`: a component goes into a registry.
 
-use super::output::print;
+use super::output::{print, slow_compilation};
 use super::registry::RemoteArgs;
 use crate::engine::{Engine, EngineConfig};
 use crate::evaluator;
@@ -65,6 +65,7 @@ pub(super) fn run(args: &PushArgs) -> Result<ExitCode> {
         .map_err(|problem| anyhow!("{path}: can't be read: {problem}"))?;
     let engine = Engine::new(&EngineConfig {
         concurrency: 1,
+        slow: slow_compilation(),
         ..EngineConfig::default()
     })?;
     let inspection = evaluator::inspect(&engine, &bytes)

@@ -6,11 +6,11 @@
 //! a memory limit, and a panic of that thread becomes a load error. Called by `evaluator`.
 
 use super::cache::{self, Key};
-use super::child::{self, CompileError};
+use super::child::{self, CompileError, Slow};
 use super::guest::Guest;
 use super::request::LoadRequest;
 use super::values::{from_val, to_val};
-use super::{Budget, Engine, State};
+use super::{Budget, Compilation, Engine, State};
 use sallyport_core::contract::description::Description;
 use sallyport_core::contract::verdict::SettingsError;
 use sallyport_core::policy::LoadError;
@@ -83,18 +83,31 @@ impl Engine {
     ///
     /// Fails when the component, its guest code or its settings are invalid.
     pub(crate) fn prepare(&self, request: &LoadRequest<'_>) -> Result<Prepared, LoadError> {
-        let thread = std::thread::Builder::new()
-            .name(format!("load {}", request.name))
-            .stack_size(LOAD_STACK);
-        std::thread::scope(|scope| {
-            let run = || {
-                let compiled = self.compiled(request)?;
-                Load::new(self, request.name, request.memory).restore(compiled, request)
-            };
-            let run = thread
-                .spawn_scoped(scope, run)
-                .expect("a process can start one more thread");
-            run.join().unwrap_or_else(|panic| Err(panicked(&*panic)))
+        let size = request.component.bytes().len();
+        let snapshot = self.snapshotted.is_none_or(|most| size <= most.get());
+        on_thread(request.name, || {
+            let compiled = self.compiled(request, snapshot)?;
+            Load::new(self, request.name, request.memory).restore(compiled, request)
+        })
+    }
+
+    /// Asks a component for its description and defaults without configuring it, for one that
+    /// refuses its defaults.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the component or its guest code is invalid.
+    pub(crate) fn prepare_unconfigured(
+        &self,
+        request: &LoadRequest<'_>,
+    ) -> Result<(Description, Option<Value>), LoadError> {
+        on_thread(request.name, || {
+            let (component, _) = self.compiled(request, false)?;
+            let load = Load::new(self, request.name, request.memory);
+            let (guest, description) = load.describe(&component)?;
+            let settings = request.component.settings();
+            let defaults = settings.map(|ty| load.defaults(&guest, ty)).transpose()?;
+            Ok((description, defaults))
         })
     }
 
@@ -102,11 +115,9 @@ impl Engine {
     fn compiled(
         &self,
         request: &LoadRequest<'_>,
+        snapshot: bool,
     ) -> Result<(Component, Option<String>), LoadError> {
         let bytes = request.component.bytes();
-        let snapshot = self
-            .snapshotted
-            .is_none_or(|most| bytes.len() <= most.get());
         // Code that is no snapshot serves all settings.
         let settings = if snapshot {
             serde_json::to_string(request.settings).expect("settings are JSON")
@@ -124,7 +135,17 @@ impl Engine {
         if let Some(problem) = self.given_up.find(&key, Instant::now()) {
             return Err(LoadError::component(problem));
         }
-        let made = match child::compile(request, snapshot, self.memory) {
+        let slow = Slow {
+            after: self.slow.after,
+            tell: &|| {
+                (self.slow.tell)(&Compilation {
+                    policy: request.name,
+                    bytes: bytes.len(),
+                    is_kept: self.cache.is_some(),
+                });
+            },
+        };
+        let made = match child::compile(request, snapshot, self.memory, slow) {
             Ok(made) => made,
             Err(CompileError::Refused(error)) => return Err(error),
             Err(CompileError::GivenUp(problem)) => {
@@ -143,6 +164,22 @@ impl Engine {
         })?;
         Ok((component, made.compiled.no_snapshot))
     }
+}
+
+/// Runs a load on a thread of its own, where a panic becomes a load error.
+fn on_thread<T: Send>(
+    policy: &str,
+    run: impl FnOnce() -> Result<T, LoadError> + Send,
+) -> Result<T, LoadError> {
+    let thread = std::thread::Builder::new()
+        .name(format!("load {policy}"))
+        .stack_size(LOAD_STACK);
+    std::thread::scope(|scope| {
+        let run = thread
+            .spawn_scoped(scope, run)
+            .expect("a process can start one more thread");
+        run.join().unwrap_or_else(|panic| Err(panicked(&*panic)))
+    })
 }
 
 /// Calls of guest code at load, under limits of their own.

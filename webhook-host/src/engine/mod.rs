@@ -29,6 +29,7 @@ use sallyport_core::contract;
 use sallyport_core::units::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use ticker::Ticker;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
@@ -51,6 +52,45 @@ pub struct EngineConfig {
     /// instead, so that it is compiled once for all settings. For suites, which load one component
     /// with many settings and ask each a few times. `None`: all are snapshotted.
     pub snapshotted: Option<Bytes>,
+    /// Says that a compilation takes long.
+    pub slow: SlowCompilation,
+}
+
+/// The time after which somebody is told that a component is being compiled, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct SlowCompilation {
+    /// The time, from the start of the compilation.
+    pub after: Duration,
+    /// Called once for each compilation that takes longer.
+    pub tell: fn(&Compilation<'_>),
+}
+
+/// A compilation that goes on.
+#[derive(Debug)]
+pub struct Compilation<'a> {
+    /// The policy.
+    pub policy: &'a str,
+    /// The size of its component, in bytes.
+    pub bytes: usize,
+    /// True if a cache keeps the result.
+    pub is_kept: bool,
+}
+
+impl Default for SlowCompilation {
+    /// A line in the log after a second.
+    fn default() -> Self {
+        Self {
+            after: Duration::from_secs(1),
+            tell: |compilation| {
+                tracing::info!(
+                    policy = compilation.policy,
+                    bytes = compilation.bytes,
+                    cached = compilation.is_kept,
+                    "its component is being compiled"
+                );
+            },
+        }
+    }
 }
 
 impl Default for EngineConfig {
@@ -63,6 +103,7 @@ impl Default for EngineConfig {
             cache: None,
             resident: RESIDENT_MEMORY,
             snapshotted: None,
+            slow: SlowCompilation::default(),
         }
     }
 }
@@ -96,6 +137,7 @@ pub struct Engine {
     linker: Linker<State>,
     memory: Bytes,
     snapshotted: Option<Bytes>,
+    slow: SlowCompilation,
     cache: Option<Cache>,
     compilations: AtomicU64,
     given_up: GivenUp,
@@ -162,6 +204,7 @@ impl Engine {
             linker,
             memory: config.memory,
             snapshotted: config.snapshotted,
+            slow: config.slow,
             cache: config.cache.clone(),
             compilations: AtomicU64::new(0),
             given_up: GivenUp::default(),

@@ -98,6 +98,10 @@ impl Task<'_> {
         let Some(ty) = self.request.settings_type else {
             return made(&start.component, None, true, vec![]);
         };
+        if !self.request.snapshot {
+            // The code serves all settings: whoever loads it configures its instances.
+            return made(&start.component, start.snapshot.err(), true, vec![]);
+        }
         let defaults = self.load.defaults(&guest, ty)?;
         let settings = settings::merge(ty, &defaults, self.request.settings)?;
         let (mut store, instance) = self.load.instantiate(&guest)?;

@@ -39,6 +39,9 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 /// A policy that runs this long loops, whatever its own deadline: a review takes microseconds.
 const LOOP_TIME: Duration = Duration::from_millis(250);
 
+/// The name of a component that has no manifest.
+const INSPECTED: &str = "component";
+
 /// Loads a component with its manifest: checks the contract, merges the settings and
 /// pre-initialises it.
 ///
@@ -139,19 +142,28 @@ fn load_with(
     Ok(Policy::new(manifest, loaded))
 }
 
-/// Loads a component with its default settings and describes it.
+/// Loads a component with its default settings and describes it. One that refuses its defaults is
+/// described as it is before it is configured, with the settings that it requires.
 ///
 /// # Errors
 ///
 /// Fails when it can't serve as a policy.
 pub fn inspect(engine: &Engine, component: &[u8]) -> Result<Inspection, LoadError> {
     let component = PolicyComponent::read(component)?;
-    let prepared = engine.prepare(&LoadRequest {
+    let request = LoadRequest {
         component: &component,
-        name: &"inspected".into(),
+        name: &INSPECTED.into(),
         memory: engine.memory().get(),
         settings: &Map::new(),
-    })?;
+    };
+    let prepared = match engine.prepare(&request) {
+        Err(refusal) if refusal.of_settings().is_some() => {
+            let (description, defaults) = engine.prepare_unconfigured(&request)?;
+            let inspection = Inspection::new(&component, description, defaults.as_ref(), None);
+            return Ok(inspection.requiring(&refusal));
+        }
+        prepared => prepared?,
+    };
     let (defaults, per_instance) = prepared
         .settings
         .map(|settled| (settled.defaults, settled.per_instance))
@@ -178,7 +190,7 @@ fn cost_of_configuring(engine: &Engine, guest: &Guest, settings: &Val) -> String
         output: 1 << 20,
     };
     let run = || {
-        let mut store = engine.store(&"inspected".into(), budget);
+        let mut store = engine.store(&INSPECTED.into(), budget);
         let instance = guest.instantiate(&mut store).ok()?;
         let began = Instant::now();
         call_configure(&mut store, &instance, settings).ok()?;

@@ -1,6 +1,7 @@
 //! The description of a component without a manifest, for `sallyport inspect` and the
 //! documentation.
 
+use super::{LoadError, Subject};
 use crate::component::PolicyComponent;
 use crate::contract::description::{About, Context, Description};
 use crate::contract::review::{Operation, Phase, Resource};
@@ -44,10 +45,22 @@ pub struct Inspection {
     /// The reason why its settings can't be part of a snapshot; `None` when they can, or there are
     /// none.
     pub configured_per_instance: Option<String>,
+    /// The settings that a manifest must give: what the policy says of its own defaults. Empty: it
+    /// takes them.
+    pub required_settings: Vec<RequiredSetting>,
     /// The size of the file, in bytes.
     pub size: usize,
     /// `sha256:…`.
     pub digest: String,
+}
+
+/// A setting whose default the policy refuses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RequiredSetting {
+    /// The path from the settings' root; empty for the settings as a whole.
+    pub path: String,
+    /// The policy's words.
+    pub message: String,
 }
 
 impl Inspection {
@@ -76,10 +89,28 @@ impl Inspection {
             exports: component.exports().to_vec(),
             settings: settings.map(|(ty, defaults)| settings::schema(ty, defaults, wit)),
             configured_per_instance,
+            required_settings: vec![],
             size: component.bytes().len(),
             digest: PolicyComponent::digest(component.bytes()),
             name: description.name,
             version: description.version,
+        }
+    }
+
+    /// Adds the settings for whose defaults the policy could not be loaded.
+    #[must_use]
+    pub fn requiring(self, refusal: &LoadError) -> Self {
+        let problems = refusal.problems().iter();
+        let required = problems.map(|problem| RequiredSetting {
+            path: match &problem.subject {
+                Subject::Settings(path) => path.clone(),
+                Subject::Component | Subject::Field(_) => String::new(),
+            },
+            message: problem.message.clone(),
+        });
+        Self {
+            required_settings: required.collect(),
+            ..self
         }
     }
 }

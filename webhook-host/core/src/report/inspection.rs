@@ -1,7 +1,9 @@
 //! The report of `sallyport inspect`, for people.
 
 use super::Detail;
-use crate::policy::Inspection;
+use crate::decode::join;
+use crate::policy::{Inspection, RequiredSetting};
+use crate::printable::printable;
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -18,6 +20,9 @@ pub fn text(inspection: &Inspection, detail: Detail) -> String {
         }
     };
     let snapshot = match &inspection.configured_per_instance {
+        None if !inspection.required_settings.is_empty() => {
+            "not known: settings are required, see the end".to_owned()
+        }
         None => "yes".to_owned(),
         Some(reason) => format!("no, configured for every review: {reason}"),
     };
@@ -78,7 +83,20 @@ pub fn text(inspection: &Inspection, detail: Detail) -> String {
             properties(&mut text, schema, 1, detail);
         }
     }
+    required(&mut text, &inspection.required_settings);
     text
+}
+
+/// The settings without which the policy does not load.
+fn required(text: &mut String, settings: &[RequiredSetting]) {
+    if settings.is_empty() {
+        return;
+    }
+    text.push_str("required: the policy refuses its defaults, so a manifest must give these\n");
+    for RequiredSetting { path, message } in settings {
+        let path = join("spec.settings", path);
+        let _ = writeln!(text, "  {path}: {}", printable(message));
+    }
 }
 
 #[expect(

@@ -226,8 +226,15 @@ impl Limits {
     }
 }
 
+/// A function that is called once if a compilation takes longer than a time.
+#[derive(Clone, Copy)]
+pub(super) struct Slow<'a> {
+    pub(super) after: Duration,
+    pub(super) tell: &'a dyn Fn(),
+}
+
 /// Compiles a component in a child process, its settings baked in if `snapshot` says so. `slot` is
-/// the largest memory limit of any policy.
+/// the largest memory limit of any policy; `slow` is told if it takes long.
 ///
 /// # Errors
 ///
@@ -237,6 +244,7 @@ pub(super) fn compile(
     request: &LoadRequest<'_>,
     snapshot: bool,
     slot: Bytes,
+    slow: Slow<'_>,
 ) -> Result<Made, CompileError> {
     static LOCK: Mutex<()> = Mutex::new(());
     let _lock = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
@@ -255,7 +263,7 @@ pub(super) fn compile(
         snapshot,
         slot,
     };
-    let (reply, code) = converse(limits, &job, component)?;
+    let (reply, code) = converse(limits, &job, component, slow)?;
     if let Some(missing) = reply.unconfined {
         static WARNED: Once = Once::new();
         WARNED.call_once(|| {
@@ -278,7 +286,12 @@ pub(super) fn compile(
     })
 }
 
-fn converse(limits: Limits, job: &Job<'_>, component: &[u8]) -> Result<(Reply, Vec<u8>), Failure> {
+fn converse(
+    limits: Limits,
+    job: &Job<'_>,
+    component: &[u8],
+    slow: Slow<'_>,
+) -> Result<(Reply, Vec<u8>), Failure> {
     let began = Instant::now();
     let mut child = start(limits).map_err(Failure::Start)?;
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
@@ -292,7 +305,7 @@ fn converse(limits: Limits, job: &Job<'_>, component: &[u8]) -> Result<(Reply, V
             .name("compile pipe".into())
             .spawn_scoped(scope, exchange);
         let answer = match thread {
-            Ok(_) => answer(&mut child, &receiver, limits, began),
+            Ok(_) => answer(&mut child, &receiver, limits, began, slow),
             Err(error) => Err(Failure::Start(error)),
         };
         // The child has replied, or must end. Killing a child that has exited fails.
@@ -360,7 +373,9 @@ fn answer(
     receiver: &Receiver<io::Result<(Reply, Vec<u8>)>>,
     limits: Limits,
     began: Instant,
+    slow: Slow<'_>,
 ) -> Result<(Reply, Vec<u8>), Failure> {
+    let mut slow = Some(slow);
     loop {
         match receiver.recv_timeout(CHECK_INTERVAL) {
             Ok(Ok((_, code))) if code.len() as u64 > MAX_CODE => return Err(Failure::Code),
@@ -369,6 +384,9 @@ fn answer(
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(failure) = limits.exceeded(child.id(), began) {
                     return Err(failure);
+                }
+                if let Some(slow) = slow.take_if(|slow| began.elapsed() >= slow.after) {
+                    (slow.tell)();
                 }
             }
             Err(RecvTimeoutError::Disconnected) => {
@@ -482,7 +500,11 @@ mod tests {
             snapshot: true,
             slot: Bytes::new(1 << 20),
         };
-        match converse(limits, &job, component) {
+        let slow = Slow {
+            after: Duration::MAX,
+            tell: &|| {},
+        };
+        match converse(limits, &job, component, slow) {
             Err(failure) => failure.to_string(),
             Ok((reply, _)) => format!("{:?}", reply.result.map(|_| ())),
         }
