@@ -91,13 +91,21 @@ impl Language {
             // The SDK's macro takes it from the crate's folder, and brings the contract itself.
             (None, Some(path)) if self == Self::Rust => path.to_owned(),
             (None, Some(path)) => format!("wit/{path}"),
-            (None, None) => template.strip_prefix(self.folder())?.to_owned(),
+            (None, None) => self.own(template)?.to_owned(),
         };
         // Under its own name a file would be one of this crate or of this repository.
         Some(
             path.strip_suffix(".txt")
                 .map_or(path.clone(), str::to_owned),
         )
+    }
+
+    /// Returns the path of a template that is this language's own, or one of all that Node.js runs.
+    fn own(self, template: &str) -> Option<&str> {
+        let node = template
+            .strip_prefix("node/")
+            .filter(|_| matches!(self, Self::Typescript | Self::Javascript));
+        node.or_else(|| template.strip_prefix(self.folder()))
     }
 
     fn fill(self, template: &str, name: &str, sdk: Option<&str>) -> String {

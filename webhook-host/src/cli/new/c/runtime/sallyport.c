@@ -1,7 +1,9 @@
 // The runtime of a policy in C: memory, and what sallyport.h declares. There is no C library and no WASI: a policy imports nothing
-// but the contract's log.
+// but the contract's log. Natively, for tests, the C library of the machine has what is between the first `#ifdef` and its end.
 
 #include "sallyport.h"
+
+#ifdef __wasm__
 
 // Where the linker put the end of the data, which is where free memory begins.
 extern unsigned char __heap_base;
@@ -69,6 +71,8 @@ size_t strlen(const char *text) {
 
 // wit-bindgen's object file with the world defines it elsewhere. Here the linker reads the world from wit/.
 void __component_type_object_force_link_policy(void) {}
+
+#endif
 
 bool same(policy_string_t left, policy_string_t right) {
   return left.len == right.len && memcmp(left.ptr, right.ptr, left.len) == 0;
