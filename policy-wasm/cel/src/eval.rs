@@ -12,7 +12,9 @@ use crate::program::{LoopPlan, Plan, Variables};
 use crate::regex::Regex;
 use crate::shared::Shared;
 use crate::signatures::Function;
-use crate::value::{Entry, List, Map, Object, Operation, Str, Value, find_entry};
+use crate::value::{
+    Entry, List, Map, Object, Operation, Str, Value, find_entry, key_text, lookup_steps,
+};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -104,7 +106,7 @@ impl<'a, 'e> Evaluation<'a, 'e> {
     fn member(&self, value: &Value<'a>, field: &str) -> Result<Option<Value<'a>>> {
         Ok(match value {
             Value::Map(map) => {
-                self.budget.spend(map.len() as u64 / 4)?;
+                self.budget.spend(lookup_steps(map.len(), field))?;
                 map.field(field)
             }
             Value::Object(object) => object.field(field),
@@ -151,7 +153,8 @@ impl<'a, 'e> Evaluation<'a, 'e> {
     fn element(&self, value: &Value<'a>, index: &Value<'a>) -> Result<Option<Value<'a>>> {
         match value {
             Value::Map(map) => {
-                self.budget.spend(map.len() as u64 / 4)?;
+                self.budget
+                    .spend(lookup_steps(map.len(), key_text(index)))?;
                 Ok(map.find(index))
             }
             Value::List(list) => {
@@ -270,7 +273,8 @@ impl<'a, 'e> Evaluation<'a, 'e> {
         for (key, value, is_optional) in entries {
             let key = self.eval(key)?;
             let value = self.eval(value)?;
-            self.budget.spend(values.len() as u64 / 4)?;
+            self.budget
+                .spend(lookup_steps(values.len(), key_text(&key)))?;
             // The last of equal keys counts.
             let known = values
                 .iter()
@@ -521,7 +525,7 @@ impl<'a> Fold<'a> {
     }
 
     fn insert(&mut self, key: Value<'a>, value: Value<'a>, budget: &Budget) -> Result<()> {
-        budget.spend(2 + self.entries.len() as u64 / 4)?;
+        budget.spend(2 + lookup_steps(self.entries.len(), key_text(&key)))?;
         if find_entry(&self.entries, &key).is_some() {
             return Err(EvalError::of(format!(
                 "insert failed: key {} already exists",

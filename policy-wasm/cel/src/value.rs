@@ -228,6 +228,20 @@ impl<'a> Map<'a> {
     }
 }
 
+/// Returns the steps of looking for a key among entries, each of which is compared with it as far
+/// as both are alike.
+pub(crate) fn lookup_steps(entries: usize, key: &str) -> u64 {
+    entries as u64 * (1 + key.len() as u64 / 16) / 4
+}
+
+/// Returns the text of a key, which is empty for one of another type.
+pub(crate) fn key_text<'k>(key: &'k Value<'_>) -> &'k str {
+    match key {
+        Value::String(text) => text,
+        _ => "",
+    }
+}
+
 /// Returns the entry of a key.
 pub(crate) fn find_entry<'e, 'a>(
     entries: &'e [Entry<'a>],
@@ -592,7 +606,7 @@ fn maps_equal(a: &Map<'_>, b: &Map<'_>, budget: &Budget) -> Result<bool, EvalErr
     let mut equal = true;
     a.each(&mut |key, value| {
         if equal {
-            budget.spend(1 + b.len() as u64 / 4)?;
+            budget.spend(1 + lookup_steps(b.len(), key_text(&key)))?;
             equal = match b.find(&key) {
                 Some(other) => elements_equal(&value, &other, budget)?,
                 None => false,

@@ -64,6 +64,7 @@ mod replay;
 mod schemas;
 mod self_managed;
 mod shadow;
+mod steps;
 mod suites_page;
 mod testing;
 mod tutorial;

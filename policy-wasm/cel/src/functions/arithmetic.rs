@@ -36,6 +36,7 @@ pub(crate) fn add<'a>(
         (Value::Uint(a), Value::Uint(b)) => uint(a.checked_add(*b)),
         (Value::Double(a), Value::Double(b)) => Ok(Value::Double(a + b)),
         (Value::String(a), Value::String(b)) => {
+            budget.spend(2)?;
             budget.spend_bytes(a.len() + b.len())?;
             let mut sum = String::with_capacity(a.len() + b.len());
             sum.push_str(a);

@@ -22,7 +22,7 @@ use crate::error::EvalError;
 use crate::regex::Regex;
 use crate::shared::Shared;
 use crate::signatures::Function;
-use crate::value::{Map, Str, Value};
+use crate::value::{Map, Str, Value, key_text, lookup_steps};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -93,7 +93,7 @@ fn operator<'a>(
         (F::GreaterEquals, Some(b)) => order(a, b, "_>=_", Ordering::is_ge, budget),
         (F::In, Some(Value::List(list))) => lists::contains(list, a, budget).map(Value::Bool),
         (F::In, Some(Value::Map(map))) => budget
-            .spend(map.len() as u64 / 4)
+            .spend(lookup_steps(map.len(), key_text(a)))
             .map(|()| Value::Bool(map.find(a).is_some())),
         (F::Add, Some(b)) => arithmetic::add(a, b, budget),
         (F::Subtract, Some(b)) => arithmetic::sub(a, b),
@@ -489,12 +489,12 @@ fn library_function<'a>(
             url::Url::parse(text).map(|url| Value::Url(Shared::new(url)))
         }
         (F::IsUrl, [Value::String(text)]) => Ok(Value::Bool(url::validate(text).is_ok())),
-        (F::GetScheme, [Value::Url(url)]) => Ok(owned(url.scheme())),
-        (F::GetHost, [Value::Url(url)]) => Ok(owned(url.host())),
-        (F::GetHostname, [Value::Url(url)]) => Ok(owned(url.hostname())),
-        (F::GetPort, [Value::Url(url)]) => Ok(owned(url.port())),
-        (F::GetEscapedPath, [Value::Url(url)]) => Ok(owned(url.escaped_path())),
-        (F::GetQuery, [Value::Url(url)]) => Ok(query(url)),
+        (F::GetScheme, [Value::Url(url)]) => part(url.scheme(), budget),
+        (F::GetHost, [Value::Url(url)]) => part(url.host(), budget),
+        (F::GetHostname, [Value::Url(url)]) => part(url.hostname(), budget),
+        (F::GetPort, [Value::Url(url)]) => part(url.port(), budget),
+        (F::GetEscapedPath, [Value::Url(url)]) => part(url.escaped_path(), budget),
+        (F::GetQuery, [Value::Url(url)]) => query(url, budget),
         (F::Quantity, [Value::String(text)]) => {
             Quantity::parse(text).map(|quantity| Value::Quantity(Shared::new(quantity)))
         }
@@ -570,7 +570,12 @@ fn quantity_function<'a>(
     budget: &Budget,
 ) -> Option<Result<Value<'a>>> {
     use Function as F;
-    if let Err(error) = budget.spend(4) {
+    let digits = a.size()
+        + match rest {
+            [Value::Quantity(b)] => b.size(),
+            _ => 0,
+        };
+    if let Err(error) = budget.spend(4 + digits as u64 / 2) {
         return Some(Err(error));
     }
     let quantity = |result: Result<Quantity>| result.map(|sum| Value::Quantity(Shared::new(sum)));
@@ -593,7 +598,13 @@ fn quantity_function<'a>(
     })
 }
 
-fn query<'a>(url: &url::Url) -> Value<'a> {
+/// Copies a part of a URL.
+fn part<'a>(text: &str, budget: &Budget) -> Result<Value<'a>> {
+    budget.spend_bytes(text.len())?;
+    Ok(owned(text))
+}
+
+fn query<'a>(url: &url::Url, budget: &Budget) -> Result<Value<'a>> {
     let texts = |values: Vec<String>| -> Value<'a> {
         values
             .into_iter()
@@ -601,7 +612,7 @@ fn query<'a>(url: &url::Url) -> Value<'a> {
             .collect::<Vec<_>>()
             .into()
     };
-    let entries = url.query().into_iter();
+    let entries = url.query(budget)?.into_iter();
     let entries = entries.map(|(key, values)| (Value::from(key), texts(values)));
-    Value::Map(Map::Entries(Shared::new(entries.collect())))
+    Ok(Value::Map(Map::Entries(Shared::new(entries.collect()))))
 }

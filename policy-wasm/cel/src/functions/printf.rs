@@ -180,7 +180,7 @@ fn write_clause(
         (Verb::Hex | Verb::UpperHex, Value::Bytes(bytes)) => hex(clause.verb, bytes),
         (Verb::Fixed | Verb::Scientific, argument) => {
             let value = floating(argument).ok_or_else(refuse)?;
-            budget.spend_bytes(clause.precision)?;
+            spend_digits(value, clause.precision, budget)?;
             if clause.verb == Verb::Fixed {
                 fixed(value, clause.precision)
             } else {
@@ -191,6 +191,13 @@ fn write_clause(
     };
     out.push_str(&text);
     Ok(())
+}
+
+/// Takes the steps for writing a double with all digits before its point, of which the largest has
+/// 309.
+fn spend_digits(value: f64, precision: usize, budget: &Budget) -> Result<(), EvalError> {
+    let exponent = (value.to_bits() >> 52 & 0x7ff).saturating_sub(1023);
+    budget.spend(16 + exponent / 3 + precision as u64)
 }
 
 /// Returns a double, or one of the three strings that stand for one.
@@ -313,7 +320,10 @@ fn write(
         Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
         Value::Int(value) => out.push_str(&value.to_string()),
         Value::Uint(value) => out.push_str(&value.to_string()),
-        Value::Double(value) if is_inside => out.push_str(&inside_double(*value)),
+        Value::Double(value) if is_inside => {
+            spend_digits(*value, DEFAULT_PRECISION, budget)?;
+            out.push_str(&inside_double(*value));
+        }
         Value::Double(value) => out.push_str(&double(*value)),
         Value::Type(name) => out.push_str(name.as_str()),
         Value::Timestamp(value) if is_inside => {
@@ -360,6 +370,7 @@ fn write_map(map: &Map<'_>, out: &mut String, budget: &Budget) -> Result<(), Eva
     let _deeper = budget.enter()?;
     let mut entries = Vec::with_capacity(map.len());
     map.each(&mut |key, value| {
+        budget.spend(4)?;
         let mut entry = (String::new(), String::new());
         write(&key, true, &mut entry.0, budget)?;
         write(&value, true, &mut entry.1, budget)?;

@@ -65,6 +65,14 @@ impl Quantity {
         }
     }
 
+    /// Returns about how many digits each operation reads.
+    pub(crate) fn size(&self) -> usize {
+        match &self.0 {
+            Amount::Short { .. } => MAX_INT64_DIGITS as usize,
+            Amount::Long(decimal) => decimal.digits.len(),
+        }
+    }
+
     pub(crate) fn sign(&self) -> i64 {
         match &self.0 {
             Amount::Short { value, .. } => value.signum(),
@@ -135,7 +143,7 @@ impl Quantity {
         match &self.0 {
             Amount::Short { value, scale } => Decimal {
                 negative: *value < 0,
-                digits: digits_of(u128::from(value.unsigned_abs())),
+                digits: digits_of(value.unsigned_abs()),
                 exponent: i64::from(*scale),
             },
             Amount::Long(decimal) => decimal.clone(),
@@ -245,7 +253,7 @@ impl<'a> Parts<'a> {
         amount.round_up_to_nano();
         let most = Decimal {
             negative: false,
-            digits: digits_of(i64::MAX as u128),
+            digits: digits_of(i64::MAX as u64),
             exponent: 0,
         };
         if matches!(suffix, Suffix::Binary(_)) && amount.order_of_magnitudes(&most).is_gt() {
@@ -294,7 +302,7 @@ impl Suffix {
     }
 }
 
-fn digits_of(mut number: u128) -> Vec<u8> {
+fn digits_of(mut number: u64) -> Vec<u8> {
     let mut digits = Vec::new();
     while number > 0 {
         digits.push((number % 10) as u8);
@@ -311,9 +319,10 @@ impl Decimal {
     }
 
     fn multiply(&mut self, factor: u64) {
-        let mut carry: u128 = 0;
+        // Ten times the largest factor, 2^60, fits.
+        let mut carry: u64 = 0;
         for digit in self.digits.iter_mut().rev() {
-            let product = u128::from(*digit) * u128::from(factor) + carry;
+            let product = u64::from(*digit) * factor + carry;
             *digit = (product % 10) as u8;
             carry = product / 10;
         }

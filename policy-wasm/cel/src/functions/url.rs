@@ -1,5 +1,6 @@
 //! URLs, as Kubernetes' CEL reads them with Go's package `net/url`: absolute, or an absolute path.
 
+use crate::budget::Budget;
 use crate::error::EvalError;
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -78,9 +79,12 @@ impl Url {
     }
 
     /// Returns the keys of the query with their values, both unescaped.
-    pub(crate) fn query(&self) -> Vec<(String, Vec<String>)> {
-        let mut query: Vec<(String, Vec<String>)> = Vec::new();
+    pub(crate) fn query(&self, budget: &Budget) -> Result<Query, EvalError> {
+        let mut query = Query::new();
         for pair in self.query.iter().flat_map(|query| query.split('&')) {
+            // The key is looked for among those before it, and it and its value are copied.
+            budget.spend(8 + query.len() as u64 / 4)?;
+            budget.spend_bytes(2 * pair.len())?;
             if pair.is_empty() || pair.contains(';') {
                 continue;
             }
@@ -96,9 +100,12 @@ impl Url {
                 None => query.push((key, alloc::vec![value])),
             }
         }
-        query
+        Ok(query)
     }
 }
+
+/// The keys of a query with their values.
+type Query = Vec<(String, Vec<String>)>;
 
 /// Quotes a text as Go's `%q` does for printable text.
 struct Quoted<'a>(&'a str);
@@ -351,7 +358,9 @@ mod tests {
         assert_eq!(found.port(), "80");
         assert_eq!(found.escaped_path(), "/a%20b//");
         let query = [("k", alloc::vec!["1", "2"]), ("x y", alloc::vec![" "])];
-        for ((key, values), (expected, wanted)) in found.query().iter().zip(query) {
+        let budget = Budget::new(1000);
+        let parts = found.query(&budget).expect("cheap");
+        for ((key, values), (expected, wanted)) in parts.iter().zip(query) {
             assert_eq!(
                 (key.as_str(), values.as_slice().len()),
                 (expected, wanted.len())
@@ -366,7 +375,8 @@ mod tests {
         assert_eq!(url("https://[::1]:80/").hostname(), "::1");
         assert_eq!(url("/path").host(), "");
         assert_eq!(url("https://example.com").escaped_path(), "");
-        assert!(url("https://example.com/path?").query().is_empty());
+        let empty = url("https://example.com/path?").query(&budget);
+        assert!(empty.expect("cheap").is_empty());
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Regex {
             if threads.list.is_empty() && is_over {
                 return Ok(found);
             }
-            budget.spend(1 + threads.list.len() as u64 / 2)?;
+            budget.spend(1 + threads.visits / 4)?;
             next.clear();
             let behind = at + c.map_or(0, char::len_utf8);
             for &(step, start) in &threads.list {
@@ -166,6 +166,8 @@ struct Threads {
     /// The round in which a step was entered last.
     entered: Vec<u32>,
     round: u32,
+    /// The steps that were tried in this round.
+    visits: u64,
     open: Vec<usize>,
 }
 
@@ -175,17 +177,20 @@ impl Threads {
             list: Vec::new(),
             entered: vec![0; steps],
             round: 1,
+            visits: 0,
             open: Vec::new(),
         }
     }
 
     fn clear(&mut self) {
         self.list.clear();
+        self.visits = 0;
         self.round += 1;
     }
 
     /// Returns whether a step is entered for the first time in this round.
     fn enter(&mut self, step: usize) -> bool {
+        self.visits += 1;
         core::mem::replace(&mut self.entered[step], self.round) != self.round
     }
 }
