@@ -15,6 +15,7 @@ source "$(dirname "$0")/lib.sh"
 readonly OUT=target/twins
 readonly PROGRAM=$PWD/target/debug/sallyport-tested
 readonly TEMPLATE=required-labels
+readonly TEMPLATES=webhook-host/src/cli/new
 readonly POLICIES=(service-type owner-label)
 # As the template of the Makefile for C names it.
 WIT_BINDGEN=$(sed -n 's/^const WIT_BINDGEN: &str = "\(.*\)";/\1/p' webhook-host/src/cli/new/language.rs)
@@ -119,7 +120,8 @@ twins() {
     say "the twins in $language: passed, $((SECONDS - began)) s"
 }
 
-# is_current LANGUAGE FOLDER: a generated folder among the templates equals what the toolchain makes of the contract now.
+# is_current LANGUAGE FOLDER: a generated folder among the templates equals what the toolchain makes of the contract now. With
+# WRITE_TYPES=1 it is written. A test of the workspace compares the digest, so that it notices a change without the toolchain.
 is_current() {
     local made
     made=$(mktemp -d)
@@ -128,9 +130,46 @@ is_current() {
     # The tools of the project that was tried.
     [[ ! -d $OUT/projects/$1/$TEMPLATE/.venv ]] || ln -s "$PWD/$OUT/projects/$1/$TEMPLATE/.venv" "$made/new/.venv"
     make --no-print-directory --directory "$made/new" "$2" >&2
-    diff -r "$made/template" "$made/new/$2" >&2 ||
-        die "webhook-host/src/cli/new/$1/$2 is not what \`make $2\` writes in a new project; the difference stands above."
+    if [[ -n ${WRITE_TYPES:-} ]]; then
+        write_template "$made/new/$2" "$1" "$2"
+    else
+        diff -r "$made/template" "$made/new/$2" >&2 ||
+            die "$TEMPLATES/$1/$2 is not what \`make $2\` writes in a new project; the difference stands above." \
+                "\`WRITE_TYPES=1 scripts/twins.sh $1\` writes it."
+        [[ $(digest "$1" "$2") == "$(cat "tests/twins/$1/generated.sha256")" ]] ||
+            die "tests/twins/$1/generated.sha256 is not current; \`WRITE_TYPES=1 scripts/twins.sh $1\` writes it."
+    fi
     rm -rf "$made"
+}
+
+# write_template MADE LANGUAGE FOLDER: puts a generated folder among the templates.
+write_template() {
+    local to=$TEMPLATES/$2/$3 file
+    rm -rf "$to"
+    cp -r "$1" "$to"
+    while IFS= read -r file; do
+        sed "s/$TEMPLATE/{{name}}/g" "$file" >"$file.new"
+        mv "$file.new" "$file"
+    done < <(find "$to" -type f)
+    # The copy by which a project knows that its world has changed.
+    [[ ! -f $to/policy.wit ]] || { rm "$to/policy.wit" && cp "$TEMPLATES/wit/policy.wit.txt" "$to"; }
+    digest "$2" "$3" >"tests/twins/$2/generated.sha256"
+}
+
+# digest LANGUAGE FOLDER: of a generated folder, and of all that it is made of: path and content of each file.
+digest() {
+    local file
+    {
+        find policy-wasm/wit "$TEMPLATES/wit" "$TEMPLATES/$1/$2" -type f
+        case $1 in
+            python) echo "$TEMPLATES/python/requirements.txt.txt" ;;
+            c) echo "$TEMPLATES/language.rs" ;;
+        esac
+    } | LC_ALL=C sort | while IFS= read -r file; do
+        echo "$file"
+        # Of language.rs the release of wit-bindgen alone.
+        if [[ $file == *.rs ]]; then echo "$WIT_BINDGEN"; else cat "$file"; fi
+    done | { if have sha256sum; then sha256sum; else shasum -a 256; fi; } | cut -d" " -f1
 }
 
 # project LANGUAGE POLICY: makes a project with `sallyport new`, and puts a twin's source and world into it. Files that

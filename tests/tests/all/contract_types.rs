@@ -1,7 +1,9 @@
-//! The contract as TypeScript sees it, made from the WIT: a template of `sallyport new`.
-//! `WRITE_TYPES=1` writes the file.
+//! The contract as other languages see it, among the templates of `sallyport new`: TypeScript's
+//! types are made from the WIT here (`WRITE_TYPES=1` writes the file), those of Python and C by
+//! their toolchains, in `scripts/twins.sh`, which leaves a digest.
 
 use crate::host::root;
+use sallyport_core::component::PolicyComponent;
 use std::fmt::Write as _;
 use wit_parser::{
     Docs, Function, Handle, Interface, Resolve, SourceMap, Type, TypeDef, TypeDefKind, TypeOwner,
@@ -23,6 +25,61 @@ fn the_types_of_typescript_are_current() {
         "{FILE} is not current; run `WRITE_TYPES=1 cargo test --workspace --test all \
          contract_types` and look at the difference"
     );
+}
+
+const TEMPLATES: &str = "webhook-host/src/cli/new";
+
+/// Returns the digest of a generated folder and of all that it is made of, as `scripts/twins.sh`
+/// does.
+fn digest(generated: &str, tool: &str, release: &[u8]) -> String {
+    let mut files = vec![(tool.to_owned(), release.to_vec())];
+    for folder in ["policy-wasm/wit", &format!("{TEMPLATES}/wit"), generated] {
+        walk(folder, &mut files);
+    }
+    files.sort();
+    let mut all = vec![];
+    for (path, content) in files {
+        all.extend(format!("{path}\n").into_bytes());
+        all.extend(content);
+    }
+    PolicyComponent::digest(&all).replace("sha256:", "")
+}
+
+fn walk(path: &str, files: &mut Vec<(String, Vec<u8>)>) {
+    for entry in std::fs::read_dir(root().join(path)).expect("a folder") {
+        let entry = entry.expect("it can be read");
+        let inner = format!("{path}/{}", entry.file_name().display());
+        if entry.path().is_dir() {
+            walk(&inner, files);
+        } else {
+            let content = std::fs::read(entry.path()).expect("it can be read");
+            files.push((inner, content));
+        }
+    }
+}
+
+#[test]
+fn the_bindings_of_python_and_c_were_made_of_this_contract() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).expect(path);
+    let python = format!("{TEMPLATES}/python/requirements.txt.txt");
+    let c = format!("{TEMPLATES}/language.rs");
+    let languages = read(&c);
+    let (_, release) = languages
+        .split_once("const WIT_BINDGEN: &str = \"")
+        .expect("the release of wit-bindgen");
+    let (release, _) = release.split_once('"').expect("a literal");
+    for (language, folder, tool, release) in [
+        ("python", "types", &python, read(&python)),
+        ("c", "bindings", &c, format!("{release}\n")),
+    ] {
+        let generated = format!("{TEMPLATES}/{language}/{folder}");
+        assert_eq!(
+            digest(&generated, tool, release.as_bytes()),
+            read(&format!("tests/twins/{language}/generated.sha256")).trim(),
+            "{generated} is not current, or was edited by hand; run `WRITE_TYPES=1 \
+             scripts/twins.sh {language}` and look at the difference"
+        );
+    }
 }
 
 /// Declares each interface as a module of its own, under the name by which QuickJS knows it.

@@ -16,7 +16,8 @@ from componentize_py_types import Result, Ok, Err, Some
 @dataclass
 class Settings:
     """
-    The manifest's `spec.settings`, spelled in camelCase there. These comments become the descriptions of its JSON Schema.
+    The manifest's `spec.settings`, spelled in camelCase there. Records and enums for its fields go into an interface of this file,
+    such as `interface types { record label { key: string, value: string } }`, and here `use types.{label};`.
     """
     required_labels: List[str]
 

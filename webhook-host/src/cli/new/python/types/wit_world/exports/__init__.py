@@ -17,7 +17,8 @@ class Policy(Protocol):
     @abstractmethod
     def describe(self) -> description.Description:
         """
-        Describes the policy. Called when the component is loaded, before `configure` and, if there is one, after it.
+        Describes the policy. Called when the component is loaded, before `configure` and, if there is one, after it; the last
+        answer counts.
         """
         raise NotImplementedError
 
