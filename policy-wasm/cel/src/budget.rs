@@ -2,7 +2,8 @@
 //!
 //! One step is about what reading a field or comparing two numbers takes. What depends on the size
 //! of its input costs more: eight bytes that are read or written are a step, so that the memory of
-//! an evaluation is bounded, too.
+//! an evaluation is bounded, too. Invariant: no operation takes much longer than its steps; a bench
+//! of the component (`tests/tests/all/steps.rs`) has each of them.
 
 use crate::error::EvalError;
 use core::cell::Cell;

@@ -24,6 +24,10 @@ const MAX_LISTED: usize = 8;
 const MAX_COMPARED: usize = 256;
 const MAX_KEY: usize = 64;
 
+/// The most values that an expression may have here. More count as not known, because each use of
+/// a macro's variable copies them, and the heap of a component frees nothing.
+const MAX_VALUES: usize = 64;
+
 /// A variable with its value.
 pub struct KnownVariable<'a> {
     name: &'static str,
@@ -270,24 +274,28 @@ impl<'a> Search<'_, 'a> {
     }
 }
 
-/// Returns the elements of lists.
+/// Returns the elements of lists; none if there are too many.
 fn items<'a>(of: &[Node<'a>]) -> Vec<Node<'a>> {
-    of.iter()
-        .filter_map(|node| match node.open() {
-            Json::Array(list) => Some(list.elements()),
-            _ => None,
-        })
-        .flatten()
-        .collect()
+    let lists = of.iter().filter_map(|node| match node.open() {
+        Json::Array(list) => Some(list.elements()),
+        _ => None,
+    });
+    bounded(lists.flatten())
 }
 
-/// Returns the elements of lists, and the values of objects.
+/// Returns the elements of lists, and the values of objects; none if there are too many.
 fn elements<'a>(of: &[Node<'a>]) -> Vec<Node<'a>> {
-    let mut found = items(of);
-    for node in of {
-        if let Json::Object(map) = node.open() {
-            found.extend(map.members().map(|(_, value)| value));
-        }
+    let maps = of.iter().filter_map(|node| match node.open() {
+        Json::Object(map) => Some(map.members().map(|(_, value)| value)),
+        _ => None,
+    });
+    bounded(items(of).into_iter().chain(maps.flatten()))
+}
+
+fn bounded<'a>(values: impl Iterator<Item = Node<'a>>) -> Vec<Node<'a>> {
+    let found: Vec<_> = values.take(MAX_VALUES + 1).collect();
+    if found.len() > MAX_VALUES {
+        return Vec::new();
     }
     found
 }
@@ -360,6 +368,9 @@ mod tests {
         ] {
             assert_eq!(missing(PARAMS, expressions), Vec::<String>::new());
         }
+        let many = format!(r#"{{"n": [{}{{}}]}}"#, r#"{"a": 1},"#.repeat(MAX_VALUES));
+        let found = missing(&many, &["params.n.all(x, x.b > 1)"]);
+        assert_eq!(found, Vec::<String>::new());
         for params in ["null", "[]", "5"] {
             let found = missing(params, &["params == null || params.max > 1"]);
             assert_eq!(found, Vec::<String>::new());
