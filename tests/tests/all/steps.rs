@@ -283,7 +283,7 @@ fn params() -> Value {
 /// Returns the policy with all operations. Each is for the Service with its index as the name.
 fn admission() -> Admission {
     let validation = |(index, (_, operation)): (usize, &(&str, &str))| {
-        let repeated = vec![*operation; REPEATED].join(" && ");
+        let repeated = [*operation; REPEATED].join(" && ");
         let expression =
             format!("object.metadata.name != 'op{index}' || params.many.all(i, {repeated})");
         json!({"expression": expression})
