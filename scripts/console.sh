@@ -34,7 +34,7 @@ missing_node() {
     at_least 20.19 "${version#v}" || die "node is $version, and the playground is built with 20.19 or later."
 }
 
-# Installs the packages of the lock file, once for each of its versions. binaryen's programs (80 MB) are not used, its library is.
+# Installs the packages of the lock file, once for each of its versions. binaryen (93 MB) only serves options of jco that are not used.
 packages() {
     ln -sfn "../../$NPM/node_modules" "$SOURCE/node_modules"
     if ! cmp -s "$SOURCE/package-lock.json" "$NPM/done"; then
@@ -43,7 +43,7 @@ packages() {
         say "getting the packages of $SOURCE/package-lock.json"
         with_limit "$PACKAGES_SECONDS" npm ci --prefix "$NPM" --no-audit --no-fund --loglevel=error >&2 ||
             die "npm could not get the packages of $SOURCE/package-lock.json; its words stand above."
-        rm -rf "$NPM/node_modules/binaryen/bin"
+        rm -rf "$NPM/node_modules/binaryen"
         cp "$SOURCE/package-lock.json" "$NPM/done"
     fi
 }

@@ -2,7 +2,7 @@
 //
 //   target/console-build/public/policies.wasm   the policies, byte for byte as a cluster runs them, nested in one component: they share
 //                                               half of their code, which compresses only within one file
-//   target/console-build/public/engine.wasm     the engine's core modules, optimised for size, nested in one component
+//   target/console-build/public/engine.wasm     the engine, a component too
 //   target/console-build/public/glue.json       jco's JavaScript for all of them (src/worker/glue.ts)
 //   target/console-build/public/presets.json    manifests of the presets, HostConfigs, JSON Schemas
 //
@@ -14,14 +14,13 @@ import { $init, generate } from '@bytecodealliance/jco-transpile/component';
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { optimized } from './optimized.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
 const out = join(root, 'target/console-build/public');
 const policies = join(root, 'target/policies');
-// Ids of sections of a component.
-const CORE_MODULE = 1;
-const COMPONENT = 4;
+// A component with nothing in it, and the id of the section that nests another one.
+const EMPTY = Buffer.from([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0]);
+const NESTED = 4;
 
 const lines = new Map();
 const components = {};
@@ -35,47 +34,39 @@ writeFileSync(join(out, 'glue.json'), JSON.stringify({ lines: [...lines.keys()].
 writeFileSync(join(out, 'presets.json'), JSON.stringify(presets()));
 
 function addEngine(path) {
-  const { text, modules } = transpiled(readFileSync(path));
-  const nested = nest(CORE_MODULE, modules.map(([, module]) => optimized(module, join(root, 'target/console-build'))));
-  const cores = Object.fromEntries(modules.map(([name], index) => [name, nested.places[index]]));
-  components['engine.wasm'] = { within: 'engine.wasm', place: [0, nested.bytes.length], cores, runs: runs(text) };
-  writeFileSync(join(out, 'engine.wasm'), nested.bytes);
+  const engine = readFileSync(path);
+  add('engine.wasm', engine, 'engine.wasm', 0);
+  writeFileSync(join(out, 'engine.wasm'), engine);
 }
 
 function addPolicies(names) {
-  const files = names.map((name) => readFileSync(join(policies, name)));
-  const nested = nest(COMPONENT, files);
-  names.forEach((name, index) => {
-    const { text, modules } = transpiled(files[index]);
-    const cores = Object.fromEntries(
-      modules.map(([core, module]) => {
-        const at = files[index].indexOf(module);
-        if (at < 0) throw new Error(`${name}: jco changed the core module ${core}, so the page would not run the very file`);
-        return [core, [at, module.length]];
-      }),
-    );
-    components[name] = { within: 'policies.wasm', place: nested.places[index], cores, runs: runs(text) };
-  });
-  writeFileSync(join(out, 'policies.wasm'), nested.bytes);
+  const parts = [EMPTY];
+  let length = EMPTY.length;
+  for (const name of names) {
+    const component = readFileSync(join(policies, name));
+    const head = Buffer.from([NESTED, ...leb(component.length)]);
+    add(name, component, 'policies.wasm', length + head.length);
+    parts.push(head, component);
+    length += head.length + component.length;
+  }
+  writeFileSync(join(out, 'policies.wasm'), Buffer.concat(parts));
 }
 
-function transpiled(component) {
+// Adds what the page needs to instantiate a component that lies in a file at an offset.
+function add(name, component, within, offset) {
   const { files } = generate(component, { name: 'policy', instantiation: { tag: 'sync' }, noTypescript: true, noNodejsCompat: true });
-  const [, text] = files.find(([file]) => file.endsWith('.js'));
-  return { text: new TextDecoder().decode(text), modules: files.filter(([file]) => file.endsWith('.wasm')) };
-}
-
-// Returns a component that has nothing but these modules or components in it, and the place of each: its offset and length.
-function nest(section, contents) {
-  const parts = [Buffer.from([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0])];
-  let length = parts[0].length;
-  const places = contents.map((content) => {
-    const head = Buffer.from([section, ...leb(content.length)]);
-    parts.push(head, content);
-    length += head.length + content.length;
-    return [length - content.length, content.length];
-  });
-  return { bytes: Buffer.concat(parts), places };
+  const cores = {};
+  let text;
+  for (const [file, data] of files) {
+    if (file.endsWith('.js')) {
+      text = new TextDecoder().decode(data);
+      continue;
+    }
+    const at = component.indexOf(data);
+    if (at < 0) throw new Error(`${name}: jco changed the core module ${file}, so the page would not run the very file`);
+    cores[file] = [at, data.length];
+  }
+  components[name] = { within, place: [offset, component.length], cores, runs: runs(text) };
 }
 
 // An unsigned LEB128 number.

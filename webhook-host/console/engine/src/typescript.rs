@@ -48,13 +48,15 @@ fn declaration<T: TS>() -> String {
         .replace("/**\n * ", "/** ")
         .replace("\n */", " */")
         .replace(", };", ",\n};");
-    let mut lines = text.lines().map(str::trim_end);
-    let mut out = String::new();
+    let mut indented = String::new();
     let mut is_inside = false;
-    while let Some(line) = lines.next() {
-        let indent = if is_inside && line != "};" { "  " } else { "" };
-        out.push_str(&format!("{indent}{line}\n"));
+    for line in text.lines().map(str::trim_end) {
+        if is_inside && line != "};" {
+            indented.push_str("  ");
+        }
+        indented.push_str(line);
+        indented.push('\n');
         is_inside |= line.ends_with('{');
     }
-    out
+    indented
 }

@@ -182,6 +182,8 @@ export type EnvironmentData = "cloud" | "onPrem";
 
 /** A range of ports with both ends included, within 1 to 65535. */
 export type PortRangeData = {
+  /** The first port. */
   from: number,
+  /** The last port. */
   to: number,
 };

@@ -55,10 +55,11 @@ function rowsOf(service: Service, { environment, nodePorts: range }: Cluster): {
   const own = numbers((port) => port.port, '?');
   const nodePorts = numbers((port) => port.nodePort || undefined, `one of ${range.from}-${range.to}`);
   const dns = `${name}.${namespace}.svc`;
-  const serves = {
+  const served = {
     cloud: 'the cloud provides a load balancer, and charges for it',
     onPrem: 'nothing, unless you installed a controller such as MetalLB: the address stays <pending>',
-  }[environment ?? ''] ?? 'the Nodes decide: a cloud provides one, else the address stays <pending>';
+  };
+  const serves = environment ? served[environment] : 'the Nodes decide: a cloud provides one, else the address stays <pending>';
   return [
     { name: 'Who reaches it', cells: [
       'Pods and nodes of the cluster only',

@@ -55,7 +55,9 @@ pub enum EnvironmentData {
 #[serde(deny_unknown_fields, try_from = "RawPortRange")]
 #[schemars(rename = "PortRange")]
 pub struct PortRangeData {
+    /// The first port.
     pub(super) from: u16,
+    /// The last port.
     pub(super) to: u16,
 }
 
