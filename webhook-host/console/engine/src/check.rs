@@ -4,7 +4,9 @@
 //! Invariant: a fault of the input is part of the answer, with its editor and line, and never an
 //! error: the page lives on.
 
-use crate::messages::{Answer, AppliedService, Configuration, Input, LoadedPolicy, Problem, Request};
+use crate::messages::{
+    Answer, AppliedService, Configuration, Input, LoadedPolicy, Problem, Request,
+};
 use sallyport_core::admission::Admission;
 use sallyport_core::check::{self, Circumstances, Manifests, Origin};
 use sallyport_core::contract::description::Context;
@@ -52,7 +54,10 @@ fn judge(request: &Request) -> Answer {
     let mut old = Manifests::default();
     old.add("old.yaml", Origin::Named, Ok(request.old.clone().into()));
     problems.extend(unread(Input::Old, std::mem::take(&mut old.unread)));
-    problems.extend(unread(Input::Objects, std::mem::take(&mut manifests.unread)));
+    problems.extend(unread(
+        Input::Objects,
+        std::mem::take(&mut manifests.unread),
+    ));
     let mut inventory = config.inventory;
     let unread_namespaces = check::namespaces(&manifests.namespaces, &mut inventory);
     problems.extend(unread(Input::Objects, unread_namespaces));
@@ -61,7 +66,9 @@ fn judge(request: &Request) -> Answer {
     if is_default {
         inventory = inventory.assumed();
     }
-    let loaded = policies.iter().map(|(line, it)| LoadedPolicy::new(*line, it));
+    let loaded = policies
+        .iter()
+        .map(|(line, it)| LoadedPolicy::new(*line, it));
     let loaded = loaded.collect();
     let policies: Vec<_> = policies.into_iter().map(|(_, policy)| policy).collect();
     let admission = Admission::new(policies, inventory, config.exemptions);

@@ -237,7 +237,9 @@ fn purpose(documentation: &str) -> Option<String> {
 fn rules(documentation: &str) -> BTreeMap<String, String> {
     let lines = documentation.lines();
     let rules = lines.filter_map(|line| line.strip_prefix("- ")?.split_once(": "));
-    rules.map(|(id, text)| (id.to_owned(), text.to_owned())).collect()
+    rules
+        .map(|(id, text)| (id.to_owned(), text.to_owned()))
+        .collect()
 }
 
 impl From<Applied> for AppliedService {

@@ -35,7 +35,10 @@ pub(crate) fn read(line: &str) -> Result<String, String> {
         old: object("oldObject"),
         user: Person {
             username: user["username"].as_str().unwrap_or_default().to_owned(),
-            groups: groups.filter_map(Value::as_str).map(str::to_owned).collect(),
+            groups: groups
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
         },
     };
     serde_json::to_string(&content).map_err(|error| error.to_string())
