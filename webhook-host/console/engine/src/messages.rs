@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What `check` is asked: the content of the page's editors.
+/// A question to `check`: the content of the page's editors.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(deny_unknown_fields)]
@@ -46,7 +46,7 @@ pub(crate) struct Person {
     pub(crate) groups: Vec<String>,
 }
 
-/// What `recorded` returns: the editors' content for a recorded review.
+/// The answer of `recorded`: the editors' content for a recorded review.
 #[derive(Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub(crate) struct Recorded {
@@ -58,7 +58,7 @@ pub(crate) struct Recorded {
     pub(crate) user: Person,
 }
 
-/// What `check` returns.
+/// The answer of `check`.
 #[derive(Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub(crate) struct Answer {

@@ -3,7 +3,7 @@
 
 import type { Service } from './service';
 
-/** What `check` is asked: the content of the page's editors. */
+/** A question to `check`: the content of the page's editors. */
 export type Request = {
   /** Manifests, any number of documents. */
   objects: string,
@@ -27,7 +27,7 @@ export type Person = {
   groups: Array<string>,
 };
 
-/** What `recorded` returns: the editors' content for a recorded review. */
+/** The answer of `recorded`: the editors' content for a recorded review. */
 export type Recorded = {
   /** The object; empty for a deletion. */
   objects: string,
@@ -37,7 +37,7 @@ export type Recorded = {
   user: Person,
 };
 
-/** What `check` returns. */
+/** The answer of `check`. */
 export type Answer = {
   /** Faults of the input. */
   problems: Array<Problem>,

@@ -18,7 +18,7 @@ export interface Runnable {
   cores: Record<string, Uint8Array>;
 }
 
-/** What to instantiate (engine/wit/console.wit). */
+/** A component to instantiate, with its settings and limit (engine/wit/console.wit). */
 interface Instance {
   file: string;
   settings?: string;
