@@ -159,7 +159,7 @@ async function chooseState() {
 function explainPreset() {
   const { value } = byId<HTMLSelectElement>('preset');
   const purpose = presets.presets[value]?.match(/^# (.*)/)?.[1];
-  byId('preset-purpose').textContent = purpose ? `Policies “${value}”: ${purpose}` : '';
+  byId('preset-purpose').textContent = purpose ? `${value}: ${purpose}` : '';
 }
 
 function options(id: string, names: string[]) {

@@ -49,7 +49,7 @@ export function summary({ subjects, problems }: Answer): string {
 
 function problems(answer: Answer, show: Show): HTMLElement {
   const items = answer.problems.slice(0, MAX_SHOWN).map(({ input, line, message }) =>
-    el('li', { class: 'bad' }, el('span', { class: 'level' }, 'problem'), ' ', link(`${TITLES[input]}, line ${line}`, () => show(input, line)), ': ', el('span', {}, printable(message))),
+    el('li', { class: 'bad' }, el('span', { class: 'level' }, 'problem'), ' ', link(`${TITLES[input]}, line ${line}`, () => show(input, line)), ': ', el('span', {}, printable(message.replace(/^line \d+: /, '')))),
   );
   return el('section', { id: 'problems' }, el('h2', {}, 'The input has problems'), el('ul', { class: 'findings' }, ...items));
 }
@@ -176,7 +176,7 @@ function patch(subject: Subject, applied: AppliedService): HTMLElement {
     {},
     el('p', { class: 'muted' }, operations.length ? 'Policies change it: ' : 'No policy changes it.', ...operations,
       changed ? ' The API server allocates the addresses and node ports that the manifest leaves out; those below are an example.' : ''),
-    changed && el('details', operations.length ? { open: '' } : {}, el('summary', {}, 'Difference to what was written'), el('pre', {}, ...text)),
+    changed && el('details', operations.length ? { open: '' } : {}, el('summary', {}, 'The whole object, with what is added and removed'), el('pre', {}, ...text)),
   );
 }
 
