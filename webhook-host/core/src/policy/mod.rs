@@ -12,7 +12,7 @@ mod inspection;
 mod keys;
 mod load_error;
 
-pub use inspection::{Inspection, RequiredSetting};
+pub use inspection::{Inspection, RequiredSetting, documentation};
 pub use keys::Keys;
 pub use load_error::{LoadError, Problem, Subject};
 
