@@ -12,6 +12,7 @@ mod backstop;
 mod certificates;
 mod creator;
 mod custom_resources;
+mod defaults;
 mod deletion;
 mod deletions;
 mod events;

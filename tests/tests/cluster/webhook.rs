@@ -238,6 +238,8 @@ pub(crate) enum Feature {
     ValidatingAdmissionPolicies,
     /// Every API version that `deploy` uses.
     Deploy,
+    /// MutatingAdmissionPolicies in `v1`.
+    MutatingAdmissionPolicies,
     /// Manifest-based admission control, by a feature gate.
     StaticManifests,
 }
@@ -257,6 +259,7 @@ impl Feature {
             Self::MatchConditions => ("matchConditions", 28),
             Self::ValidatingAdmissionPolicies => ("ValidatingAdmissionPolicy", 30),
             Self::Deploy => ("what deploy/ is written in", 30),
+            Self::MutatingAdmissionPolicies => ("MutatingAdmissionPolicy v1", 36),
             Self::StaticManifests => ("ManifestBasedAdmissionControlConfig", 36),
         };
         if minor < since {

@@ -10,6 +10,7 @@
 pub mod backstop;
 pub(crate) mod ca_bundle;
 mod cel;
+pub mod defaults;
 pub mod registrar;
 pub mod registration;
 pub mod static_manifests;
