@@ -109,6 +109,12 @@ impl Host {
         self.process.terminate();
     }
 
+    /// Returns the address of probes and metrics.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        let address = self.process.logged("probes and metrics on http://");
+        address.parse().expect("an address")
+    }
+
     pub(crate) fn log(&self) -> String {
         self.process.log()
     }

@@ -2,10 +2,12 @@
 //!
 //! Invariants: a request never waits for an Event; denials that don't fit the queue or the rate are
 //! counted as dropped. A problem has one Event when it appears and one each half hour while it
-//! lasts; equal Events within some minutes are a series of one object. All Events are written
-//! inside the write gate. Started by `cli::serve`, on a thread of its own.
+//! lasts; equal Events within some minutes are a series of one object. An API server that fails is
+//! left alone for a while, which grows. All Events are written inside the write gate. Started by
+//! `cli::serve`, on a thread of its own.
 
 mod denials;
+mod pause;
 mod problems;
 
 pub use denials::Denials;
@@ -19,6 +21,7 @@ use denials::Denial;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Config};
+use pause::Pause;
 use problems::{Problem, Regarding};
 use sallyport_core::excerpt::cut;
 use std::collections::BTreeMap;
@@ -52,6 +55,7 @@ pub struct Events {
     told: BTreeMap<Problem, Instant>,
     /// The error of the last write, so that only a new one is logged.
     failure: Option<String>,
+    pause: Pause,
 }
 
 impl Events {
@@ -88,6 +92,7 @@ impl Events {
             watchers: problems::Cluster::of(watchers),
             told: BTreeMap::new(),
             failure: None,
+            pause: Pause::default(),
         };
         std::thread::Builder::new()
             .name("events".into())
@@ -101,6 +106,10 @@ impl Events {
             tokio::select! {
                 _ = look.tick() => self.look().await,
                 Some(denial) = denials.recv() => {
+                    if self.pause.holds(Instant::now()) {
+                        count(self.live.metrics(), "dropped");
+                        continue;
+                    }
                     let (event, regarding) = (denial.event(), denial.regarding());
                     self.publish(&event, &regarding).await;
                 }
@@ -113,6 +122,9 @@ impl Events {
         let current = problems::current(&self.live.status(), &self.watchers);
         self.told.retain(|problem, _| current.contains(problem));
         for problem in current {
+            if self.pause.holds(Instant::now()) {
+                return;
+            }
             let is_due = self
                 .told
                 .get(&problem)
@@ -134,12 +146,20 @@ impl Events {
     /// Writes an Event, and returns true if that was done.
     async fn publish(&mut self, event: &Event, regarding: &ObjectReference) -> bool {
         let write = self.recorder.publish(event, regarding);
-        let failure = match tokio::time::timeout(WRITE_TIMEOUT, write).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(kube_error::explain(&error, RBAC).1),
-            Err(_) => Some(format!("no answer within {WRITE_TIMEOUT:?}")),
+        let (failure, is_of_server) = match tokio::time::timeout(WRITE_TIMEOUT, write).await {
+            Ok(Ok(())) => (None, false),
+            Ok(Err(error)) => (
+                Some(kube_error::explain(&error, RBAC).1),
+                kube_error::is_of_server(&error),
+            ),
+            Err(_) => (Some(format!("no answer within {WRITE_TIMEOUT:?}")), true),
         };
         let is_written = failure.is_none();
+        if is_of_server {
+            self.pause.failed(Instant::now());
+        } else {
+            self.pause = Pause::default();
+        }
         count(
             self.live.metrics(),
             if is_written { "written" } else { "failed" },
