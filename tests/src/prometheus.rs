@@ -1,5 +1,5 @@
-//! A real Prometheus that scrapes a host, with the alerts of `deploy/`. `make monitoring-test` names
-//! the program in `SALLYPORT_PROMETHEUS`.
+//! A real Prometheus that scrapes a host, with the alerts of `deploy/`. `make monitoring-test`
+//! names the program in `SALLYPORT_PROMETHEUS`.
 
 use crate::root;
 use sallyport_core::yaml;

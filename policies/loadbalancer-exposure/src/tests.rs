@@ -521,9 +521,9 @@ fn the_backstop_has_the_annotations_of_the_tables() {
             let switches = variant.switches.iter().map(|switch| switch.key);
             switches.chain(when)
         });
-        let voiding = VOIDS.iter().filter(|row| {
-            row.by == controller.name && row.voids.includes(Voided::Internal)
-        });
+        let voiding = VOIDS
+            .iter()
+            .filter(|row| row.by == controller.name && row.voids.includes(Voided::Internal));
         let others = controller.switches.iter().map(|switch| switch.key);
         let others = others.chain(of_variant).chain(voiding.map(|row| row.key));
         let others: BTreeSet<_> = others.filter(|other| *other != key).collect();

@@ -26,10 +26,10 @@ const PLAIN_WORLD: &str = "package sallyport:plain-policy;\nworld plain-policy {
 /// # The backstop
 ///
 /// `policy!(MyPolicy, "policy.wit", backstop = "backstop.yaml")` embeds a file with the policy's
-/// rules and defaults in CEL, as far as CEL can express them. `sallyport webhooks --backstop` prints
-/// ValidatingAdmissionPolicies and MutatingAdmissionPolicies of them, which the API server evaluates
-/// itself while no host answers. They must deny nothing that the policy allows, and set nothing that
-/// it would not set. A file:
+/// rules and defaults in CEL, as far as CEL can express them. `sallyport webhooks --backstop`
+/// prints ValidatingAdmissionPolicies and MutatingAdmissionPolicies of them, which the API server
+/// evaluates itself while no host answers. They must deny nothing that the policy allows, and set
+/// nothing that it would not set. A file:
 ///
 /// ```yaml
 /// # Optional. A variable may use those before it.
@@ -56,8 +56,7 @@ const PLAIN_WORLD: &str = "package sallyport:plain-policy;\nworld plain-policy {
 ///     # JSON Patches; an empty list leaves the Service alone.
 ///     expression: >-
 ///       has(object.metadata.labels) && !variables.hasTeam
-///       ? [JSONPatch{op: 'add', path: '/metadata/labels/team', value: variables.settings.teams[0]}]
-///       : []
+///       ? [JSONPatch{op: 'add', path: '/metadata/labels/team', value: 'none'}] : []
 /// # Optional: what the policy denies or sets and these don't. A gap may have a `when`, too.
 /// gaps:
 ///   - text: teams that do not exist

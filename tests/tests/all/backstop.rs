@@ -166,15 +166,15 @@ fn api_server(defaults: &[Defaults]) -> Admission {
         .collect();
     let imported = import(&objects).expect("they decode");
     assert!(imported.refused.is_empty(), "{:?}", imported.refused);
-    let component = std::fs::read(root().join("target/policies/expressions.wasm"))
-        .expect("a component");
+    let component =
+        std::fs::read(root().join("target/policies/expressions.wasm")).expect("a component");
     let load = |imported: &Imported| {
         let manifest = serde_json::to_value(&imported.manifest).expect("JSON");
         let manifest = ServicePolicy::from_value(&manifest).expect("a valid manifest");
         evaluator::load(&ENGINE, manifest, &component).expect("a policy")
     };
     Admission::new(
-        imported.policies.iter().map(load),
+        imported.policies.iter().map(load).collect(),
         Inventory::default(),
         Exemptions::default(),
     )
@@ -211,7 +211,10 @@ fn the_defaults_of_the_net_are_those_of_the_host() {
             review["request"]["object"] = after;
             assert_eq!(patched(&host, &review), expected, "{policy}: {}", case.name);
         }
-        assert!(set >= least, "{policy}: the net sets something in {set} cases");
+        assert!(
+            set >= least,
+            "{policy}: the net sets something in {set} cases"
+        );
     }
 }
 
@@ -533,7 +536,11 @@ fn defaults_are_printed_for_clusters_that_serve_them() {
     let expected = ["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"];
     assert_eq!(kinds, expected);
     let spec = &objects[0]["spec"];
-    assert_eq!(spec["mutations"].as_array().map(Vec::len), Some(1), "{spec}");
+    assert_eq!(
+        spec["mutations"].as_array().map(Vec::len),
+        Some(1),
+        "{spec}"
+    );
     assert_eq!(spec["failurePolicy"], "Ignore");
     assert_eq!(spec["reinvocationPolicy"], "IfNeeded");
     for object in &objects {

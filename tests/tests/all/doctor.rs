@@ -577,12 +577,18 @@ fn external_ips_of_services_are_told_to_be_deprecated() {
         json!({"apiVersion": "v1", "kind": "Service",
             "metadata": {"name": "web", "namespace": "shop"}, "spec": {"externalIPs": ips}})
     };
-    let found = findings(&[service(json!([])), service(json!(["192.0.2.7", "192.0.2.8"]))]);
+    let found = findings(&[
+        service(json!([])),
+        service(json!(["192.0.2.7", "192.0.2.8"])),
+    ]);
     let expected = ["warning", "spec.externalIPs", "KEP-5707"].map(str::to_owned);
     assert_eq!(found, [expected.into()]);
     let output = doctor(&service(json!(["192.0.2.7"])).to_string(), &[]);
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    assert!(text.contains("Service shop/web\n  warning spec.externalIPs: 192.0.2.7\n"), "{text}");
+    assert!(
+        text.contains("Service shop/web\n  warning spec.externalIPs: 192.0.2.7\n"),
+        "{text}"
+    );
     assert!(text.contains("deprecated since Kubernetes 1.36"), "{text}");
 }
 
@@ -591,7 +597,11 @@ fn static_directory() -> TempDir {
     let policies = tempfile::tempdir().expect("a directory");
     for (name, module, settings) in [
         ("ports", "nodeport_range.wasm", json!({})),
-        ("lb", "loadbalancer_exposure.wasm", json!({"setOnCreate": {"noNodePorts": true}})),
+        (
+            "lb",
+            "loadbalancer_exposure.wasm",
+            json!({"setOnCreate": {"noNodePorts": true}}),
+        ),
     ] {
         let manifest = json!({
             "apiVersion": "sallyport.dev/v1alpha1", "kind": "ServicePolicy",
@@ -620,7 +630,10 @@ fn static_findings(directory: &TempDir, more: &[&str]) -> (Option<i32>, String) 
     let path = directory.path().to_str().expect("UTF-8");
     let output = sallyport(&[&["doctor", "--static", path], more].concat());
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+    (
+        output.status.code(),
+        String::from_utf8(output.stdout).expect("UTF-8"),
+    )
 }
 
 #[test]
@@ -651,10 +664,30 @@ fn each_fault_of_static_manifests_is_found() {
         static_findings(&directory, &["--strict"])
     };
     for (file, from, to, part) in [
-        (POLICIES, "kind: ValidatingAdmissionPolicy\n", "kind: Service\n", "kind: admission"),
-        (POLICIES, "name: sallyport-ports.static.k8s.io", "name: p", "metadata.name: \"p\""),
-        (POLICIES, "failurePolicy: Ignore", "paramKind: {}", "spec.paramKind: an object"),
-        (POLICIES, "apiVersion", "apiVersion: [", "Static validating-policies"),
+        (
+            POLICIES,
+            "kind: ValidatingAdmissionPolicy\n",
+            "kind: Service\n",
+            "kind: admission",
+        ),
+        (
+            POLICIES,
+            "name: sallyport-ports.static.k8s.io",
+            "name: p",
+            "metadata.name: \"p\"",
+        ),
+        (
+            POLICIES,
+            "failurePolicy: Ignore",
+            "paramKind: {}",
+            "spec.paramKind: an object",
+        ),
+        (
+            POLICIES,
+            "apiVersion",
+            "apiVersion: [",
+            "Static validating-policies",
+        ),
         (
             POLICIES,
             "policyName: sallyport-ports.static.k8s.io",
@@ -668,11 +701,31 @@ fn each_fault_of_static_manifests_is_found() {
         assert!(text.contains(part), "{part}: {text}");
     }
     for (from, to, part) in [
-        ("/etc/kubernetes/sallyport/validating-policies", "policies", "write an absolute path"),
-        ("/sallyport/mutating-policies", "/sallyport/other", "has no files in other"),
-        ("kind: MutatingAdmissionPolicyConfiguration", "kind: X", "kind: \"X\""),
-        ("name: ValidatingAdmissionPolicy\n", "name: LimitRanger\n", "loads no static manifests"),
-        ("staticManifestsDir", "kubeConfigFile", "plugins: no staticManifestsDir"),
+        (
+            "/etc/kubernetes/sallyport/validating-policies",
+            "policies",
+            "write an absolute path",
+        ),
+        (
+            "/sallyport/mutating-policies",
+            "/sallyport/other",
+            "has no files in other",
+        ),
+        (
+            "kind: MutatingAdmissionPolicyConfiguration",
+            "kind: X",
+            "kind: \"X\"",
+        ),
+        (
+            "name: ValidatingAdmissionPolicy\n",
+            "name: LimitRanger\n",
+            "loads no static manifests",
+        ),
+        (
+            "staticManifestsDir",
+            "kubeConfigFile",
+            "plugins: no staticManifestsDir",
+        ),
     ] {
         let (code, text) = replaced("admission.yaml", from, to);
         assert_eq!(code, Some(1), "{from}: {text}");
@@ -695,8 +748,14 @@ fn what_is_static_and_registered_is_found() {
     ]});
     let output = doctor(&registered.to_string(), &["--static", path]);
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    assert!(text.contains("which sallyport has registered, too"), "{text}");
-    assert!(text.contains("sallyport-ports is in the API, too"), "{text}");
+    assert!(
+        text.contains("which sallyport has registered, too"),
+        "{text}"
+    );
+    assert!(
+        text.contains("sallyport-ports is in the API, too"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -100,8 +100,15 @@ pub(crate) fn assert_doors_are_named(cluster: &Cluster, namespace: &str) {
         .iter()
         .map(|row| format!("{} {}", row["service"], row["findings"][0]["rule"]).replace('"', ""))
         .collect();
-    let expected = ["alias S09", "balancer S03", "exported S10", "ips S08", "port S02", "shared S03"]
-        .map(|found| format!("{namespace}/{found}"));
+    let expected = [
+        "alias S09",
+        "balancer S03",
+        "exported S10",
+        "ips S08",
+        "port S02",
+        "shared S03",
+    ]
+    .map(|found| format!("{namespace}/{found}"));
     assert_eq!(found, expected);
     let exposures = sallyport(&admin, &["exposures", "-n", namespace, "--output", "json"]);
     let report = json_of(&exposures);

@@ -79,12 +79,14 @@ fn policies() -> tempfile::TempDir {
         "noNodePorts": true, "localTraffic": true});
     let balancers = json!({"module": {"file": "loadbalancer_exposure.wasm"},
         "settings": {"providers": ["azure"], "setOnCreate": set}});
-    let dormant =
-        json!({"module": {"file": "dormant_fields.wasm"}, "settings": {"strip": true}});
+    let dormant = json!({"module": {"file": "dormant_fields.wasm"}, "settings": {"strip": true}});
     manifests(&[
         ("loadbalancer-exposure", balancers),
         ("dormant-fields", dormant),
-        ("nodeport-range", json!({"module": {"file": "nodeport_range.wasm"}})),
+        (
+            "nodeport-range",
+            json!({"module": {"file": "nodeport_range.wasm"}}),
+        ),
     ])
 }
 
@@ -122,7 +124,9 @@ impl Case {
         let more = ["--namespace", namespace, "--output=json", "-f", "-"];
         let arguments = [verb, &more].concat();
         let ran = cluster.kubectl_with(&arguments, &self.object().to_string());
-        let created = ran.result().unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        let created = ran
+            .result()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.name));
         comparable(serde_json::from_str(&created).expect("JSON"))
     }
 }
@@ -159,7 +163,9 @@ fn wait_until_node_ports_are(cluster: &Cluster, opened: bool) {
     let object = case("probe", json!({}), json!({"type": "LoadBalancer"})).object();
     let arguments = ["create", "--dry-run=server", "--output=json", "-f", "-"];
     wait_for("the defaults of the API server", || {
-        let created = cluster.kubectl_with(&arguments, &object.to_string()).result()?;
+        let created = cluster
+            .kubectl_with(&arguments, &object.to_string())
+            .result()?;
         let created: Value = serde_json::from_str(&created).map_err(|error| error.to_string())?;
         let found = created["spec"]["allocateLoadBalancerNodePorts"] == true;
         (found == opened).then_some(()).ok_or(created.to_string())
@@ -194,7 +200,9 @@ fn the_net_sets_what_the_host_sets() {
         assert_eq!(&by_net[name], service, "{name}: the net alone");
         assert_eq!(&by_both[name], service, "{name}: the net and the host");
     }
-    let changed = untouched.iter().filter(|(name, service)| by_host[*name] != **service);
+    let changed = untouched
+        .iter()
+        .filter(|(name, service)| by_host[*name] != **service);
     assert_eq!(changed.count(), 9, "{by_host:#?}");
     host.terminate();
 }

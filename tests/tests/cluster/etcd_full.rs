@@ -1,5 +1,5 @@
-//! An API server whose etcd is full: the host says so once, writes nothing more for a while, and goes
-//! on when there is room again.
+//! An API server whose etcd is full: the host says so once, writes nothing more for a while, and
+//! goes on when there is room again.
 
 use crate::audit_reports::{self, Reports, create, define, prepare};
 use crate::events::{deny, event};
@@ -42,7 +42,11 @@ fn make_room(cluster: &Cluster) {
     cluster.kubectl(&delete).ok();
     let found = etcd(cluster, "kv/range", &json!({"key": "AA=="}));
     let revision = &found["header"]["revision"];
-    etcd(cluster, "kv/compaction", &json!({"revision": revision, "physical": true}));
+    etcd(
+        cluster,
+        "kv/compaction",
+        &json!({"revision": revision, "physical": true}),
+    );
     etcd(cluster, "maintenance/defragment", &json!({}));
     let disarm = json!({"action": "DEACTIVATE", "alarm": "NOSPACE"});
     etcd(cluster, "maintenance/alarm", &disarm);
@@ -50,7 +54,9 @@ fn make_room(cluster: &Cluster) {
 
 fn lines(host: &Host, part: &str) -> usize {
     let log = host.log();
-    log.lines().filter(|line| line.contains(part) && line.contains(FULL)).count()
+    log.lines()
+        .filter(|line| line.contains(part) && line.contains(FULL))
+        .count()
 }
 
 #[test]
@@ -71,11 +77,15 @@ fn a_full_etcd_is_told_once_and_left_alone_until_it_has_room() {
     let delete = ["delete", "report", "sallyport-ips", "--namespace=audited"];
     cluster.kubectl(&delete).ok();
     wait_for("the audit says that etcd is full", || {
-        (lines(&host, "background audit: ") > 0).then_some(()).ok_or_else(|| host.log())
+        (lines(&host, "background audit: ") > 0)
+            .then_some(())
+            .ok_or_else(|| host.log())
     });
     deny(&cluster, &host);
     wait_for("the Events say that etcd is full", || {
-        (lines(&host, "can't write an Event: ") > 0).then_some(()).ok_or_else(|| host.log())
+        (lines(&host, "can't write an Event: ") > 0)
+            .then_some(())
+            .ok_or_else(|| host.log())
     });
     for _ in 0..10 {
         deny(&cluster, &host);
@@ -87,7 +97,12 @@ fn a_full_etcd_is_told_once_and_left_alone_until_it_has_room() {
     reports.wait_until_there_are(&names);
     wait_for("an Event of a denial", || {
         deny(&cluster, &host);
-        let get = ["get", "events", "--field-selector=reason=ServiceDenied", "--output=name"];
+        let get = [
+            "get",
+            "events",
+            "--field-selector=reason=ServiceDenied",
+            "--output=name",
+        ];
         let found = cluster.kubectl(&get).ok();
         (!found.is_empty()).then_some(()).ok_or_else(|| host.log())
     });

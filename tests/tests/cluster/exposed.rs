@@ -1,5 +1,6 @@
-//! The whole way of a door: opened past the policies, seen, reported, alerted of, mended; and nobody
-//! but a group deletes the webhook configurations. On a real API server with a real Prometheus.
+//! The whole way of a door: opened past the policies, seen, reported, alerted of, mended; and
+//! nobody but a group deletes the webhook configurations. On a real API server with a real
+//! Prometheus.
 
 use crate::audit;
 use crate::audit_reports::{self, Reports};
@@ -38,7 +39,8 @@ fn mends() -> [(&'static str, serde_json::Value); 6] {
     ]
 }
 
-/// Starts an API server; with the net and the protection in static manifests where it can load them.
+/// Starts an API server; with the net and the protection in static manifests where it can load
+/// them.
 fn start(config: &std::path::Path, about: &str) -> (Cluster, Option<tempfile::TempDir>) {
     if !Feature::StaticManifests.is_since(Cluster::version(), about) {
         left_out(about);
@@ -77,14 +79,18 @@ fn six_doors_are_named_reported_and_alerted_of_until_mended() {
     left.sort_unstable();
     let names = |left: &[&str]| -> Vec<String> {
         let names = left.iter();
-        names.map(|name| format!("{NAMESPACE}/sallyport-{name}")).collect()
+        names
+            .map(|name| format!("{NAMESPACE}/sallyport-{name}"))
+            .collect()
     };
     reports.wait_until_there_are(&names(&left));
     prometheus.wait(|firing| firing.contains(ALERT));
     for (name, patch) in mends() {
         let patch = format!("--patch={patch}");
         let more = ["--namespace", NAMESPACE, "--type=merge", &patch];
-        cluster.kubectl(&[&["patch", "service", name], &more[..]].concat()).ok();
+        cluster
+            .kubectl(&[&["patch", "service", name], &more[..]].concat())
+            .ok();
         left.retain(|other| *other != name);
         reports.wait_until_there_are(&names(&left));
     }
@@ -99,8 +105,10 @@ fn six_doors_are_named_reported_and_alerted_of_until_mended() {
 /// Deletes the webhook configuration: as an administrator, which is refused, and as a member of the
 /// group, which leaves the static net.
 fn deletion_is_the_groups(cluster: &Cluster) {
-    let registered =
-        static_manifests::webhooks(&["--webhook-url=https://127.0.0.1:1", "--failure-policy=Ignore"]);
+    let registered = static_manifests::webhooks(&[
+        "--webhook-url=https://127.0.0.1:1",
+        "--failure-policy=Ignore",
+    ]);
     let apply = ["apply", "--server-side", "-f", "-"];
     cluster.kubectl_with(&apply, &registered).ok();
     let delete = ["delete", KIND, "sallyport"];

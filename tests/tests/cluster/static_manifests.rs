@@ -178,7 +178,10 @@ fn doctor_sees_what_is_loaded(cluster: &Cluster, directory: &Path) {
     };
     let (code, text) = doctor(directory);
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("ValidatingAdmissionPolicy: has loaded sha256:"), "{text}");
+    assert!(
+        text.contains("ValidatingAdmissionPolicy: has loaded sha256:"),
+        "{text}"
+    );
     let others = files(&["--static-group", "others"]);
     let (code, text) = doctor(others.path());
     assert_eq!(code, Some(1), "{text}");

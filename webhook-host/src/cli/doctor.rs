@@ -148,7 +148,11 @@ fn static_files(directory: &Path) -> Result<Vec<StaticFile>> {
             text: load::read_text(&path).with_context(|| unreadable(&path))?,
         });
     }
-    ensure!(!files.is_empty(), "--static: no files in {}", directory.display());
+    ensure!(
+        !files.is_empty(),
+        "--static: no files in {}",
+        directory.display()
+    );
     Ok(files)
 }
 

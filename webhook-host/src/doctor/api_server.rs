@@ -143,20 +143,25 @@ impl ApiServer {
             fix: fix.to_owned(),
         };
         let plugins = files.plugins();
-        let missing = plugins.iter().filter_map(|plugin| match self.loaded.get(*plugin) {
-            None => Some(finding(
-                plugin,
-                "has loaded no static manifests".to_owned(),
-                "give the flag --admission-control-config-file, and restart it",
-            )),
-            Some(loaded) if files.hashes.get(plugin) != Some(loaded) => Some(finding(
-                plugin,
-                "has loaded other files than these".to_owned(),
-                "copy the files to its node; a running API server reads them within a minute",
-            )),
-            Some(_) => None,
-        });
-        let more = self.loaded.keys().filter(|plugin| !plugins.contains(plugin.as_str()));
+        let missing = plugins
+            .iter()
+            .filter_map(|plugin| match self.loaded.get(*plugin) {
+                None => Some(finding(
+                    plugin,
+                    "has loaded no static manifests".to_owned(),
+                    "give the flag --admission-control-config-file, and restart it",
+                )),
+                Some(loaded) if files.hashes.get(plugin) != Some(loaded) => Some(finding(
+                    plugin,
+                    "has loaded other files than these".to_owned(),
+                    "copy the files to its node; a running API server reads them within a minute",
+                )),
+                Some(_) => None,
+            });
+        let more = self
+            .loaded
+            .keys()
+            .filter(|plugin| !plugins.contains(plugin.as_str()));
         let more = more.map(|plugin| {
             finding(
                 plugin,

@@ -1,5 +1,5 @@
-//! Checks of a directory of static manifests (KEP-5793), as `sallyport webhooks --static` writes it:
-//! the faults with which an API server does not start, and what has no effect.
+//! Checks of a directory of static manifests (KEP-5793), as `sallyport webhooks --static` writes
+//! it: the faults with which an API server does not start, and what has no effect.
 //!
 //! Invariant: only what an API server would read is judged: the files `.yaml`, `.yml` and `.json`
 //! directly in the directory of a plugin.
@@ -54,7 +54,10 @@ const PLUGINS: [Plugin; 4] = [
     Plugin {
         name: "ValidatingAdmissionPolicy",
         configuration: "ValidatingAdmissionPolicyConfiguration",
-        kinds: ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"],
+        kinds: [
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+        ],
         folder: VALIDATING_POLICIES,
     },
     Plugin {
@@ -66,13 +69,19 @@ const PLUGINS: [Plugin; 4] = [
     Plugin {
         name: "ValidatingAdmissionWebhook",
         configuration: "WebhookAdmissionConfiguration",
-        kinds: ["ValidatingWebhookConfiguration", "ValidatingWebhookConfigurationList"],
+        kinds: [
+            "ValidatingWebhookConfiguration",
+            "ValidatingWebhookConfigurationList",
+        ],
         folder: VALIDATING_WEBHOOKS,
     },
     Plugin {
         name: "MutatingAdmissionWebhook",
         configuration: "WebhookAdmissionConfiguration",
-        kinds: ["MutatingWebhookConfiguration", "MutatingWebhookConfigurationList"],
+        kinds: [
+            "MutatingWebhookConfiguration",
+            "MutatingWebhookConfigurationList",
+        ],
         folder: MUTATING_WEBHOOKS,
     },
 ];
@@ -91,8 +100,13 @@ impl StaticFiles {
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let mut hashed: BTreeMap<&'static str, Sha256> = BTreeMap::new();
         for file in files {
-            let plugin = file.path.rsplit_once('/').and_then(|(folder, _)| folders.get(folder));
-            let is_read = [".yaml", ".yml", ".json"].iter().any(|end| file.path.ends_with(end));
+            let plugin = file
+                .path
+                .rsplit_once('/')
+                .and_then(|(folder, _)| folders.get(folder));
+            let is_read = [".yaml", ".yml", ".json"]
+                .iter()
+                .any(|end| file.path.ends_with(end));
             let findings = match plugin.filter(|_| is_read) {
                 Some(plugin) => {
                     if !file.text.is_empty() {
@@ -165,9 +179,11 @@ impl StaticFiles {
         }
         for kind in ["ValidatingAdmissionPolicy", "MutatingAdmissionPolicy"] {
             let binding = format!("{kind}Binding");
-            let of = |kind: &str| objects().filter(move |object| object["kind"] == kind);
-            let bound: BTreeSet<_> = of(&binding).map(|one| text(&one["spec"], "policyName")).collect();
-            let known: BTreeSet<_> = of(kind).map(name).collect();
+            let bindings = objects().filter(|object| object["kind"] == *binding);
+            let bound = bindings.map(|binding| text(&binding["spec"], "policyName"));
+            let bound: BTreeSet<_> = bound.collect();
+            let policies = objects().filter(|object| object["kind"] == kind);
+            let known: BTreeSet<_> = policies.map(name).collect();
             for policy in known.difference(&bound) {
                 findings.push(Finding {
                     level: Level::Warning,
@@ -179,8 +195,13 @@ impl StaticFiles {
                 });
             }
             for policy in bound.difference(&known) {
-                let problem = format!("a {binding} names {policy:?}, which is in none of the files");
-                findings.push(refused("", problem, "add the policy, or remove the binding"));
+                let problem =
+                    format!("a {binding} names {policy:?}, which is in none of the files");
+                findings.push(refused(
+                    "",
+                    problem,
+                    "add the policy, or remove the binding",
+                ));
             }
         }
         findings.extend(self.unprotected());
@@ -206,8 +227,9 @@ impl StaticFiles {
                 .to_owned(),
             why: "whoever may delete webhook configurations switches the webhooks off",
             item: ITEM,
-            fix: "make the files with `sallyport webhooks --static`, and keep the protection in them"
-                .to_owned(),
+            fix:
+                "make the files with `sallyport webhooks --static`, and keep the protection in them"
+                    .to_owned(),
         })
     }
 
@@ -243,7 +265,9 @@ fn name(object: &Value) -> &str {
 
 fn by_convention() -> BTreeMap<String, &'static Plugin> {
     let plugins = PLUGINS.iter();
-    plugins.map(|plugin| (plugin.folder.to_owned(), plugin)).collect()
+    plugins
+        .map(|plugin| (plugin.folder.to_owned(), plugin))
+        .collect()
 }
 
 /// Reads the AdmissionConfiguration: the last part of the path of each plugin's directory.
@@ -257,9 +281,21 @@ fn directories(
         Ok(mut documents) if documents.len() == 1 => documents.remove(0),
         Ok(documents) => {
             let problem = format!("expected 1 document, found {}", documents.len());
-            return (folders, vec![refused("", problem, "keep the AdmissionConfiguration alone")]);
+            return (
+                folders,
+                vec![refused(
+                    "",
+                    problem,
+                    "keep the AdmissionConfiguration alone",
+                )],
+            );
         }
-        Err(error) => return (folders, vec![refused("", error.to_string(), "mend the file")]),
+        Err(error) => {
+            return (
+                folders,
+                vec![refused("", error.to_string(), "mend the file")],
+            );
+        }
     };
     let plugins = document["plugins"].as_array().into_iter().flatten();
     for (index, entry) in plugins.enumerate() {
@@ -271,7 +307,11 @@ fn directories(
         let named = text(entry, "name");
         let Some(plugin) = PLUGINS.iter().find(|plugin| plugin.name == named) else {
             let problem = format!("{named:?} loads no static manifests");
-            findings.push(refused(&path, problem, "name one of the four admission plugins"));
+            findings.push(refused(
+                &path,
+                problem,
+                "name one of the four admission plugins",
+            ));
             continue;
         };
         let kind = text(configuration, "kind");
@@ -281,12 +321,21 @@ fn directories(
         }
         let field = format!("{path}.staticManifestsDir");
         if !directory.starts_with('/') {
-            findings.push(refused(&field, format!("{directory:?}"), "write an absolute path"));
+            findings.push(refused(
+                &field,
+                format!("{directory:?}"),
+                "write an absolute path",
+            ));
         }
-        let folder = directory.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        let folder = directory
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or_default();
         let prefix = format!("{folder}/");
         if !files.iter().any(|file| file.path.starts_with(&prefix)) {
-            let problem = format!("{directory:?}, and the given directory has no files in {folder}");
+            let problem =
+                format!("{directory:?}, and the given directory has no files in {folder}");
             let fix = "copy the directory with its files, or remove the entry";
             findings.push(refused(&field, problem, fix));
         }
@@ -314,7 +363,8 @@ fn check(plugin: &Plugin, path: &str, object: &Value) -> Vec<Finding> {
     if !plugin.kinds.contains(&kind) || version != "admissionregistration.k8s.io/v1" {
         let problem = format!("{version} {kind}");
         let [policy, other] = plugin.kinds;
-        let fix = format!("keep {policy} and {other} of admissionregistration.k8s.io/v1 alone here");
+        let fix =
+            format!("keep {policy} and {other} of admissionregistration.k8s.io/v1 alone here");
         findings.push(refused(&format!("{path}.kind"), problem, &fix));
     }
     if !kind.ends_with("List") && !name(object).ends_with(SUFFIX) {
@@ -351,9 +401,10 @@ fn no_configuration() -> Finding {
         message: "no AdmissionConfiguration".to_owned(),
         why: "which directories an API server reads can't be seen",
         item: ITEM,
-        fix: "name the directory that `sallyport webhooks --static` has written, or put the file of \
+        fix:
+            "name the directory that `sallyport webhooks --static` has written, or put the file of \
             --admission-control-config-file beside the others"
-            .to_owned(),
+                .to_owned(),
     }
 }
 

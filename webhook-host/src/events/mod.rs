@@ -35,6 +35,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// The interval at which a lasting problem is told again: API servers forget Events after an hour.
 const REPEAT_INTERVAL: Duration = Duration::from_mins(30);
 
+/// The interval at which a problem is told again whose Event was refused.
+const RETRY_INTERVAL: Duration = Duration::from_mins(1);
+
 /// The timeout of one write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -51,9 +54,10 @@ pub struct Events {
     pod: ObjectReference,
     live: Arc<Live>,
     watchers: problems::Cluster,
-    /// When each current problem was told.
-    told: BTreeMap<Problem, Instant>,
-    /// The error of the last write, so that only a new one is logged.
+    /// When each current problem is to be told again.
+    due: BTreeMap<Problem, Instant>,
+    /// The kind of error of the last write, so that only a new one is logged. An error's text has
+    /// the Event's name, which is never the same.
     failure: Option<String>,
     pause: Pause,
 }
@@ -90,7 +94,7 @@ impl Events {
             pod,
             live,
             watchers: problems::Cluster::of(watchers),
-            told: BTreeMap::new(),
+            due: BTreeMap::new(),
             failure: None,
             pause: Pause::default(),
         };
@@ -120,16 +124,13 @@ impl Events {
     /// Tells problems that are new or that have lasted.
     async fn look(&mut self) {
         let current = problems::current(&self.live.status(), &self.watchers);
-        self.told.retain(|problem, _| current.contains(problem));
+        self.due.retain(|problem, _| current.contains(problem));
         for problem in current {
             if self.pause.holds(Instant::now()) {
                 return;
             }
-            let is_due = self
-                .told
-                .get(&problem)
-                .is_none_or(|told| told.elapsed() >= REPEAT_INTERVAL);
-            if !is_due {
+            let due = self.due.get(&problem);
+            if due.is_some_and(|due| Instant::now() < *due) {
                 continue;
             }
             let regarding = match &problem.regarding {
@@ -137,9 +138,9 @@ impl Events {
                 Regarding::Policy { name, uid } => problems::service_policy(name, uid),
             };
             let event = warning(problem.reason, problem.action, &problem.note);
-            if self.publish(&event, &regarding).await {
-                self.told.insert(problem, Instant::now());
-            }
+            let is_written = self.publish(&event, &regarding).await;
+            let interval = if is_written { REPEAT_INTERVAL } else { RETRY_INTERVAL };
+            self.due.insert(problem, Instant::now() + interval);
         }
     }
 
@@ -148,11 +149,18 @@ impl Events {
         let write = self.recorder.publish(event, regarding);
         let (failure, is_of_server) = match tokio::time::timeout(WRITE_TIMEOUT, write).await {
             Ok(Ok(())) => (None, false),
-            Ok(Err(error)) => (
-                Some(kube_error::explain(&error, RBAC).1),
-                kube_error::is_of_server(&error),
-            ),
-            Err(_) => (Some(format!("no answer within {WRITE_TIMEOUT:?}")), true),
+            Ok(Err(error)) => {
+                let text = kube_error::explain(&error, RBAC).1;
+                let kind = match &error {
+                    kube::Error::Api(status) => format!("{} {}", status.code, status.reason),
+                    _ => text.clone(),
+                };
+                (Some((kind, text)), kube_error::is_of_server(&error))
+            }
+            Err(_) => {
+                let text = format!("no answer within {WRITE_TIMEOUT:?}");
+                (Some((text.clone(), text)), true)
+            }
         };
         let is_written = failure.is_none();
         if is_of_server {
@@ -164,10 +172,12 @@ impl Events {
             self.live.metrics(),
             if is_written { "written" } else { "failed" },
         );
-        if let Some(failure) = failure.as_ref().filter(|_| self.failure != failure) {
-            tracing::warn!("can't write an Event: {failure}");
+        if let Some((kind, text)) = &failure
+            && self.failure.as_ref() != Some(kind)
+        {
+            tracing::warn!("can't write an Event: {text}");
         }
-        self.failure = failure;
+        self.failure = failure.map(|(kind, _)| kind);
         is_written
     }
 }

@@ -25,7 +25,10 @@ impl Pause {
 
     /// Records a failed write.
     pub(super) fn failed(&mut self, at: Instant) {
-        let pause = self.0.as_ref().map_or(FIRST, |last| (last.pause * 2).min(MAX));
+        let pause = self
+            .0
+            .as_ref()
+            .map_or(FIRST, |last| (last.pause * 2).min(MAX));
         self.0 = Some(Failed { at, pause });
     }
 }

@@ -54,7 +54,11 @@ pub fn text(diagnoses: &[Diagnosis], view: View) -> String {
     let of_webhooks = diagnoses.iter().filter(is_configuration).count();
     let mut seen = counted(of_webhooks, "configuration");
     if diagnoses.len() > of_webhooks {
-        let _ = write!(seen, " and {}", counted(diagnoses.len() - of_webhooks, "other object"));
+        let _ = write!(
+            seen,
+            " and {}",
+            counted(diagnoses.len() - of_webhooks, "other object")
+        );
     }
     let (counted_errors, counted_warnings) =
         (counted(errors, "error"), counted(warnings, "warning"));

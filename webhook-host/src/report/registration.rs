@@ -5,8 +5,7 @@ use crate::webhooks::defaults::{self, Defaults};
 use crate::webhooks::registrar::{REGISTRATION, owner_reference};
 use crate::webhooks::registration::{OnFailure, Registration, VALIDATING};
 use crate::webhooks::static_manifests::{
-    MUTATING_POLICIES, MUTATING_WEBHOOKS, StaticManifests, VALIDATING_POLICIES,
-    VALIDATING_WEBHOOKS,
+    MUTATING_POLICIES, MUTATING_WEBHOOKS, StaticManifests, VALIDATING_POLICIES, VALIDATING_WEBHOOKS,
 };
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
@@ -241,7 +240,11 @@ pub fn static_files(
         ("admission.yaml".to_owned(), text(vec![configuration])),
         (file(VALIDATING_POLICIES), text(policies)),
     ];
-    let defaults: Vec<_> = manifests.defaults.iter().flat_map(defaults_documents).collect();
+    let defaults: Vec<_> = manifests
+        .defaults
+        .iter()
+        .flat_map(defaults_documents)
+        .collect();
     if !defaults.is_empty() {
         files.push((file(MUTATING_POLICIES), text(defaults)));
     }

@@ -149,7 +149,11 @@ fn gaps_of_updates(updates: Updates, keeps: bool) -> impl Iterator<Item = &'stat
 }
 
 /// Returns the host's variables, then those of the policy's own file.
-pub(super) fn variables(backstop: &rules::Backstop, settings: String, keeps: bool) -> Vec<Variable> {
+pub(super) fn variables(
+    backstop: &rules::Backstop,
+    settings: String,
+    keeps: bool,
+) -> Vec<Variable> {
     let may_keep = if keeps {
         "request.operation == 'UPDATE'"
     } else {

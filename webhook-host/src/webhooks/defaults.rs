@@ -1,10 +1,11 @@
 //! MutatingAdmissionPolicies for the defaults that CEL can express: the part of the backstop that
 //! patches new Services while no host answers.
 //!
-//! Invariants: a default changes nothing that the policy would leave alone, and sets what the policy
-//! would set. API servers apply MutatingAdmissionPolicies before they call webhooks, so that a host
-//! that answers finds the defaults done and patches nothing; and a Service that has them is left
-//! alone when the policy is invoked again. Called by `sallyport webhooks --backstop` and `--static`.
+//! Invariants: a default changes nothing that the policy would leave alone, and sets what the
+//! policy would set. API servers apply MutatingAdmissionPolicies before they call webhooks, so that
+//! a host that answers finds the defaults done and patches nothing; and a Service that has them is
+//! left alone when the policy is invoked again. Called by `sallyport webhooks --backstop` and
+//! `--static`.
 
 use super::backstop;
 use super::registration::Registration;
@@ -73,7 +74,10 @@ fn defaults(registration: &Registration<'_>, policy: &Policy) -> Option<Defaults
         policy_name: Some(name),
         ..MutatingAdmissionPolicyBindingSpec::default()
     };
-    let rules: BTreeSet<_> = applying.iter().map(|default| default.rule.clone()).collect();
+    let rules: BTreeSet<_> = applying
+        .iter()
+        .map(|default| default.rule.clone())
+        .collect();
     Some(Defaults {
         policy: MutatingAdmissionPolicy {
             metadata: metadata.clone(),

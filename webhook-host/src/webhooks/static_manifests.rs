@@ -277,11 +277,11 @@ fn constraints(has_webhooks: bool) -> MatchResources {
             ..NamedRuleWithOperations::default()
         }
     };
-    const WEBHOOKS: [&str; 2] = [
+    const WEBHOOKS: &[&str] = &[
         "validatingwebhookconfigurations",
         "mutatingwebhookconfigurations",
     ];
-    const POLICIES: [&str; 4] = [
+    const POLICIES: &[&str] = &[
         "validatingadmissionpolicies",
         "validatingadmissionpolicybindings",
         "mutatingadmissionpolicies",
@@ -289,7 +289,7 @@ fn constraints(has_webhooks: bool) -> MatchResources {
     ];
     let mut rules = vec![rule(&["UPDATE", "DELETE"], &[WEBHOOKS, POLICIES].concat())];
     if has_webhooks {
-        rules.push(rule(&["CREATE"], &WEBHOOKS));
+        rules.push(rule(&["CREATE"], WEBHOOKS));
     }
     MatchResources {
         match_policy: Some("Equivalent".to_owned()),
