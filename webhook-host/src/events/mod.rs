@@ -139,7 +139,11 @@ impl Events {
             };
             let event = warning(problem.reason, problem.action, &problem.note);
             let is_written = self.publish(&event, &regarding).await;
-            let interval = if is_written { REPEAT_INTERVAL } else { RETRY_INTERVAL };
+            let interval = if is_written {
+                REPEAT_INTERVAL
+            } else {
+                RETRY_INTERVAL
+            };
             self.due.insert(problem, Instant::now() + interval);
         }
     }
