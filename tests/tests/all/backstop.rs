@@ -184,7 +184,7 @@ fn api_server(defaults: &[Defaults]) -> Admission {
 /// host must come to the object that it comes to alone.
 #[test]
 fn the_defaults_of_the_net_are_those_of_the_host() {
-    for (policy, least) in [("loadbalancer-exposure", 6), ("dormant-fields", 4)] {
+    for (policy, least) in [("loadbalancer-exposure", 5), ("dormant-fields", 3)] {
         let mut set = 0;
         for case in cases(&format!("tests/fixtures/{policy}")) {
             let Some(mut review) = review(&case).filter(|_| case.function == Function::Mutate)
