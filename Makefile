@@ -58,9 +58,10 @@ chart: policies ## test the Helm chart with a real Helm and API server, and pack
 	@scripts/chart.sh
 
 .PHONY: monitoring-test
-monitoring-test: policies ## the dashboard's expressions and an alert by a real Prometheus (Debian's) that scrapes a host (1 minute)
-	@prometheus=$$(scripts/prometheus.sh prometheus) && set -x && SALLYPORT_PROMETHEUS=$$prometheus \
-		cargo test $(WORKSPACE) --test all -- --ignored monitoring::
+monitoring-test: policies ## the dashboard and the alerts by a real Prometheus (Debian's) that scrapes a host; doors of a real API server, from their opening to the alert's end (3 minutes)
+	@prometheus=$$(scripts/prometheus.sh prometheus) && set -x && export SALLYPORT_PROMETHEUS=$$prometheus && \
+		cargo test $(WORKSPACE) --test all -- --ignored monitoring:: && \
+		cargo test $(WORKSPACE) --test cluster -- --ignored exposed::
 
 .PHONY: registry-test
 registry-test: policies ## policies in a real registry (Debian's docker-registry), with openssl as the other signer (1 minute)

@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod parity;
+pub mod prometheus;
 pub mod registry;
 pub mod tutorial;
 pub mod walkthrough;

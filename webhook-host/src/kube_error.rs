@@ -1,5 +1,5 @@
 //! Errors of the API server as text: the refused or failed request, and the fix. Used by
-//! `certificates`, `cluster`, `events` and `webhooks`.
+//! `audit_reports`, `certificates`, `cluster`, `events` and `webhooks`.
 
 use crate::status::TroubleReason;
 use std::error::Error;
@@ -17,12 +17,33 @@ pub(crate) fn explain(error: &kube::Error, rbac: &str) -> (TroubleReason, String
                 TroubleReason::Conflict,
                 "somebody else wrote first; it is read again".to_owned(),
             ),
+            // Only the text of etcd's own error tells it from other failures of an API server.
+            500 if status.message.contains(ETCD_FULL) => (
+                TroubleReason::Refused,
+                format!("{}; {ETCD_FULL_FIX}", status.message),
+            ),
             _ => (TroubleReason::Refused, status.message.clone()),
         },
         error => (
             TroubleReason::Unreachable,
             format!("the API server can't be asked: {}", causes(error)),
         ),
+    }
+}
+
+/// The end of the error of an etcd whose `--quota-backend-bytes` is used up.
+const ETCD_FULL: &str = "mvcc: database space exceeded";
+
+const ETCD_FULL_FIX: &str = "the API server's etcd is full and takes no writes until somebody \
+    deletes what fills it, compacts and defragments it, and disarms its alarm (etcdctl alarm \
+    disarm), or raises --quota-backend-bytes";
+
+/// Returns true if a request failed for a reason that concerns the API server and not the request:
+/// another one would fail, too.
+pub(crate) fn is_of_server(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code >= 500 || status.code == 429,
+        _ => true,
     }
 }
 

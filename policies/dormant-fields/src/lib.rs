@@ -11,7 +11,7 @@ use sallyport_policy::MAX_VIOLATIONS;
 use sallyport_policy::prelude::*;
 use settings::Fields;
 
-policy!(DormantFields, "policy.wit");
+policy!(DormantFields, "policy.wit", backstop = "backstop.yaml");
 
 /// The policy, with its settings.
 pub struct DormantFields(Settings);

@@ -13,7 +13,11 @@ use sallyport_policy::prelude::*;
 use settings::{LoadBalancerIp, NodePorts, RequireSourceRanges, SetOnCreate};
 use std::collections::BinaryHeap;
 
-policy!(LoadBalancerExposure, "policy.wit");
+policy!(
+    LoadBalancerExposure,
+    "policy.wit",
+    backstop = "backstop.yaml"
+);
 
 /// Checked settings.
 pub struct LoadBalancerExposure {

@@ -1,5 +1,8 @@
 use super::*;
+use sallyport_facts::internal::{CONTROLLERS, Default, When};
+use sallyport_facts::voids::{VOIDS, Voided};
 use sallyport_policy::testing::*;
+use std::collections::BTreeSet;
 
 const RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 const AZURE: &str = "service.beta.kubernetes.io/azure-load-balancer-internal";
@@ -490,4 +493,44 @@ fn many_offending_ranges_are_compared_in_time() {
         annotated(RANGES, &ranges.join(","))
     };
     assert!(keys(&policy, &with(0), &with(1)).len() > 8000);
+}
+
+/// Returns the texts between single quotes.
+fn quoted(cel: &str) -> Vec<&str> {
+    cel.split('\'').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_backstop_has_the_annotations_of_the_tables() {
+    let file = include_str!("../backstop.yaml");
+    for controller in &CONTROLLERS {
+        let row = file.split(&format!("'{}': [", controller.name)).nth(1);
+        let row = row.and_then(|rest| rest.split(']').next()).map(quoted);
+        let first = controller.switches.first();
+        let first = first.filter(|_| controller.default != Default::Internal);
+        let Some((key, value)) = first.and_then(|first| Some((first.key, first.set?))) else {
+            assert_eq!(row, None, "{}", controller.name);
+            continue;
+        };
+        let row = row.unwrap_or_else(|| panic!("{} has no row", controller.name));
+        let of_variant = controller.variant.iter().flat_map(|variant| {
+            let when = match variant.when {
+                When::Annotation(key, _) => Some(key),
+                When::Class(_) => None,
+            };
+            let switches = variant.switches.iter().map(|switch| switch.key);
+            switches.chain(when)
+        });
+        let voiding = VOIDS
+            .iter()
+            .filter(|row| row.by == controller.name && row.voids.includes(Voided::Internal));
+        let others = controller.switches.iter().map(|switch| switch.key);
+        let others = others.chain(of_variant).chain(voiding.map(|row| row.key));
+        let others: BTreeSet<_> = others.filter(|other| *other != key).collect();
+        assert_eq!(row[..2], [key, value], "{}", controller.name);
+        assert_eq!(BTreeSet::from_iter(row[2..].iter().copied()), others);
+    }
+    for key in CONTROLLERS.iter().flat_map(|controller| controller.ranges) {
+        assert!(quoted(file).contains(key), "{key}");
+    }
 }

@@ -26,9 +26,10 @@ const PLAIN_WORLD: &str = "package sallyport:plain-policy;\nworld plain-policy {
 /// # The backstop
 ///
 /// `policy!(MyPolicy, "policy.wit", backstop = "backstop.yaml")` embeds a file with the policy's
-/// rules in CEL, as far as CEL can express them. `sallyport webhooks --backstop` prints
-/// ValidatingAdmissionPolicies of them, which the API server evaluates itself while no host
-/// answers. They must deny nothing that the policy allows. A file:
+/// rules and defaults in CEL, as far as CEL can express them. `sallyport webhooks --backstop`
+/// prints ValidatingAdmissionPolicies and MutatingAdmissionPolicies of them, which the API server
+/// evaluates itself while no host answers. They must deny nothing that the policy allows, and set
+/// nothing that it would not set. A file:
 ///
 /// ```yaml
 /// # Optional. A variable may use those before it.
@@ -45,7 +46,18 @@ const PLAIN_WORLD: &str = "package sallyport:plain-policy;\nworld plain-policy {
 ///     expression: "variables.hasTeam || variables.mayKeep && !variables.hadTeam"
 ///     message: "metadata.labels: the label team is missing"
 ///     messageExpression: "'metadata.labels: set team to ' + variables.settings.teams.join(' or ')"
-/// # Optional: what the policy denies and these rules don't. A gap may have a `when`, too.
+/// # What new Services get, where the policy is a mutating one. Either list may be left out.
+/// defaults:
+///   - rule: X02
+///     # Optional, as above. A dot leads into a record.
+///     when: {setOnCreate.team: [true]}
+///     # Optional: the settings with which it does not apply.
+///     unless: {teams: [[]]}
+///     # JSON Patches; an empty list leaves the Service alone.
+///     expression: >-
+///       has(object.metadata.labels) && !variables.hasTeam
+///       ? [JSONPatch{op: 'add', path: '/metadata/labels/team', value: 'none'}] : []
+/// # Optional: what the policy denies or sets and these don't. A gap may have a `when`, too.
 /// gaps:
 ///   - text: teams that do not exist
 /// ```
@@ -57,6 +69,9 @@ const PLAIN_WORLD: &str = "package sallyport:plain-policy;\nworld plain-policy {
 ///   not set is `null`; a mapping without entries is an empty list, for which `in`, `size` and
 ///   `exists` mean the same.
 /// - `variables.mayKeep`: true for an update that may keep what `oldObject` has.
+///
+/// A default is evaluated when a Service is created, perhaps more than once, and before the host is
+/// asked: it must leave alone what is set already.
 ///
 /// `oldObject` is `null` on creation, and `has` must come before the use of an optional field: an
 /// expression that fails denies nothing. Messages are `field: problem; fix`; the host writes the

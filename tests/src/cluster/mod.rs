@@ -110,18 +110,24 @@ impl Cluster {
 
     /// Returns an API server with an audit log of the requests for Services.
     pub fn audited(name: &str) -> Self {
-        Self::with(name, CLUSTER_IPS, true, &[])
+        Self::with(name, CLUSTER_IPS, true, &[], &[])
     }
 
     /// Returns an API server with other cluster IPs, such as `fd64::/112`, or one range for each
     /// family.
     pub fn with_cluster_ips(name: &str, ranges: &str) -> Self {
-        Self::with(name, ranges, false, &[])
+        Self::with(name, ranges, false, &[], &[])
     }
 
     /// Returns an API server with more arguments, which override those that all have.
     pub fn with_arguments(name: &str, arguments: &[String]) -> Self {
-        Self::with(name, CLUSTER_IPS, false, arguments)
+        Self::with(name, CLUSTER_IPS, false, arguments, &[])
+    }
+
+    /// Returns an API server whose etcd takes no writes beyond this size of its file, in bytes.
+    pub fn with_etcd_quota(name: &str, bytes: u64) -> Self {
+        let quota = format!("--quota-backend-bytes={bytes}");
+        Self::with(name, CLUSTER_IPS, false, &[], &[quota])
     }
 
     /// Returns the minor version of the kube-apiserver that is here, without starting it.
@@ -135,7 +141,13 @@ impl Cluster {
         minor.unwrap_or_else(|| panic!("no version: {text}"))
     }
 
-    fn with(name: &str, ranges: &str, is_audited: bool, arguments: &[String]) -> Self {
+    fn with(
+        name: &str,
+        ranges: &str,
+        is_audited: bool,
+        arguments: &[String],
+        of_etcd: &[String],
+    ) -> Self {
         let assets = assets();
         // The shared one may start again while another thread still removes its predecessor.
         static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -150,7 +162,7 @@ impl Cluster {
         std::fs::write(files.join("audit.yaml"), AUDIT_POLICY).expect("written");
         let (etcd_port, port) = (free_port(), free_port());
         let mut cluster = Self {
-            etcd: Some(start_etcd(assets, &files, etcd_port)),
+            etcd: Some(start_etcd(assets, &files, etcd_port, of_etcd)),
             assets,
             etcd_port,
             port,
@@ -216,6 +228,11 @@ impl Cluster {
         wait_for("namespace default", || {
             self.kubectl(&["get", "namespace", "default"]).result()
         });
+    }
+
+    /// Returns the URL of etcd.
+    pub fn etcd(&self) -> String {
+        format!("http://127.0.0.1:{}", self.etcd_port)
     }
 
     /// Kills the API server and waits for its end.
@@ -360,7 +377,7 @@ impl Cluster {
     }
 }
 
-fn start_etcd(assets: &Assets, files: &Path, port: u16) -> Process {
+fn start_etcd(assets: &Assets, files: &Path, port: u16, more: &[String]) -> Process {
     let (client, peer) = (
         format!("http://127.0.0.1:{port}"),
         format!("http://127.0.0.1:{}", free_port()),
@@ -375,6 +392,7 @@ fn start_etcd(assets: &Assets, files: &Path, port: u16) -> Process {
         // Nothing outlives the test, so nothing needs to be synced to disk.
         "--unsafe-no-fsync".to_owned(),
     ];
+    let arguments = [&arguments, more].concat();
     Process::start(&assets.program("etcd"), files.join("etcd.log"), &arguments)
 }
 

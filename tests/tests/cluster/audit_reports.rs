@@ -28,7 +28,7 @@ fn reports(version: &str) -> Value {
                 "schema": {"openAPIV3Schema": schema}}]}})
 }
 
-fn define(cluster: &Cluster, version: &str) {
+pub(crate) fn define(cluster: &Cluster, version: &str) {
     let crd = reports(version).to_string();
     cluster.kubectl_with(&["apply", "-f", "-"], &crd).ok();
     wait_for("Reports", || {
@@ -41,14 +41,19 @@ fn define(cluster: &Cluster, version: &str) {
 const FLAGS: &str = "--strict --cluster --audit-reports --audit-interval 1s \
     --policies target/policies";
 
-fn prepare(cluster: &Cluster) {
+pub(crate) fn prepare(cluster: &Cluster) {
     cluster
         .kubectl(&["apply", "-f", "deploy/base/namespace.yaml"])
         .ok();
 }
 
 /// Starts a host with no more rights than `deploy/` grants it.
-fn host(cluster: &Cluster) -> Host {
+pub(crate) fn host(cluster: &Cluster) -> Host {
+    host_with(cluster, "")
+}
+
+/// Like `host`, with more flags.
+pub(crate) fn host_with(cluster: &Cluster, more: &str) -> Host {
     for file in [
         "deploy/base/service-account.yaml",
         "deploy/base/rbac.yaml",
@@ -64,35 +69,42 @@ fn host(cluster: &Cluster) -> Host {
     // As a Pod has it.
     config["contexts"][0]["context"]["namespace"] = NAMESPACE.into();
     std::fs::write(&file, config.to_string()).expect("written");
-    Host::start(cluster, &format!("{FLAGS} --kubeconfig {}", file.display()))
+    let flags = format!("{FLAGS} {more} --kubeconfig {}", file.display());
+    Host::start(cluster, &flags)
 }
 
-/// Returns the names of all Reports with their resourceVersions.
-fn known(cluster: &Cluster) -> Vec<String> {
-    let path = "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} \
-        {.metadata.resourceVersion}{\"\\n\"}{end}";
-    let out = cluster
-        .kubectl(&["get", "reports.openreports.io", "-A", "--output", path])
-        .ok();
-    out.lines().map(str::to_owned).collect()
+/// The Reports of a cluster.
+pub(crate) struct Reports<'a>(pub(crate) &'a Cluster);
+
+impl Reports<'_> {
+    /// Returns the names of all Reports with their resourceVersions.
+    fn known(&self) -> Vec<String> {
+        let path = "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} \
+            {.metadata.resourceVersion}{\"\\n\"}{end}";
+        let get = ["get", "reports.openreports.io", "-A", "--output", path];
+        let out = self.0.kubectl(&get).ok();
+        out.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until there are these Reports alone, and returns them with their resourceVersions.
+    pub(crate) fn wait_until_there_are(&self, names: &[impl AsRef<str>]) -> Vec<String> {
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        wait_for("the Reports", || {
+            let known = self.known();
+            let found: Vec<_> = known
+                .iter()
+                .map(|line| line.split(' ').next().unwrap_or_default())
+                .collect();
+            if found == names {
+                Ok(known)
+            } else {
+                Err(format!("{found:?}"))
+            }
+        })
+    }
 }
 
-fn wait_until_there_are(cluster: &Cluster, names: &[&str]) -> Vec<String> {
-    wait_for("the Reports", || {
-        let known = known(cluster);
-        let found: Vec<_> = known
-            .iter()
-            .map(|line| line.split(' ').next().unwrap_or_default())
-            .collect();
-        if found == names {
-            Ok(known)
-        } else {
-            Err(format!("{found:?}"))
-        }
-    })
-}
-
-fn create(cluster: &Cluster, name: &str, spec: &Value) {
+pub(crate) fn create(cluster: &Cluster, name: &str, spec: &Value) {
     let mut service = json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {"name": name, "namespace": "audited"},
         "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "protocol": "TCP"}]}});
@@ -115,8 +127,9 @@ fn a_report_appears_stays_as_it_is_and_goes_when_its_service_is_mended() {
     create(&cluster, "ips", &json!({"externalIPs": ["192.0.2.7"]}));
     create(&cluster, "gone", &json!({"externalIPs": ["192.0.2.8"]}));
     let (first, second) = (host(&cluster), host(&cluster));
+    let reports = Reports(&cluster);
     let names = ["audited/sallyport-gone", "audited/sallyport-ips"];
-    let before = wait_until_there_are(&cluster, &names);
+    let before = reports.wait_until_there_are(&names);
     let report = cluster
         .kubectl(&[
             "get",
@@ -135,7 +148,7 @@ fn a_report_appears_stays_as_it_is_and_goes_when_its_service_is_mended() {
     assert_eq!(report["results"][0]["properties"]["onUpdate"], "kept");
     // Some more passes, of whichever replica leads.
     std::thread::sleep(std::time::Duration::from_secs(5));
-    assert_eq!(known(&cluster), before, "nothing is written again");
+    assert_eq!(reports.known(), before, "nothing is written again");
     let patch = r#"{"spec":{"externalIPs":null}}"#;
     cluster
         .kubectl(&[
@@ -149,11 +162,11 @@ fn a_report_appears_stays_as_it_is_and_goes_when_its_service_is_mended() {
             patch,
         ])
         .ok();
-    wait_until_there_are(&cluster, &["audited/sallyport-gone"]);
+    reports.wait_until_there_are(&["audited/sallyport-gone"]);
     cluster
         .kubectl(&["delete", "service", "gone", "-n", "audited"])
         .ok();
-    wait_until_there_are(&cluster, &[]);
+    reports.wait_until_there_are(&[""; 0]);
     let holder = "jsonpath={.spec.holderIdentity}";
     let holder = cluster
         .kubectl(&[

@@ -10,16 +10,15 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// Runs `sallyport webhooks` with the preset baseline.
-fn webhooks(more: &[&str]) -> String {
+pub(crate) fn webhooks(more: &[&str]) -> String {
     let output = Command::new(&*SALLYPORT)
         .current_dir(root())
         .args(["webhooks", "--policies", "policies/presets/baseline"])
-        .args([
-            "--modules",
-            "target/policies",
-            "--config",
-            "deploy/base/config.yaml",
-        ])
+        .args(["--modules", "target/policies"])
+        .args(match more.contains(&"--config") {
+            true => &[][..],
+            false => &["--config", "deploy/base/config.yaml"],
+        })
         .args(more)
         .output()
         .expect("the program runs");
@@ -29,7 +28,7 @@ fn webhooks(more: &[&str]) -> String {
 }
 
 /// Writes static manifests into a directory, for an API server that reads them there.
-fn static_manifests(more: &[&str]) -> TempDir {
+pub(crate) fn files(more: &[&str]) -> TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().to_str().expect("UTF-8");
     webhooks(&[&["--static", path, "--static-path", path], more].concat());
@@ -37,7 +36,7 @@ fn static_manifests(more: &[&str]) -> TempDir {
 }
 
 /// Starts an API server with the files.
-fn start(name: &str, files: &Path) -> Cluster {
+pub(crate) fn start(name: &str, files: &Path) -> Cluster {
     let arguments = [
         "--feature-gates=ManifestBasedAdmissionControlConfig=true".to_owned(),
         format!(
@@ -49,7 +48,7 @@ fn start(name: &str, files: &Path) -> Cluster {
 }
 
 /// Runs kubectl as a user who may do everything, and is in one more group.
-fn kubectl(cluster: &Cluster, user: &str, group: &str, arguments: &[&str]) -> Ran {
+pub(crate) fn kubectl(cluster: &Cluster, user: &str, group: &str, arguments: &[&str]) -> Ran {
     let (user, group) = (format!("--as={user}"), format!("--as-group={group}"));
     let who = [user.as_str(), group.as_str(), "--as-group=system:masters"];
     cluster.kubectl(&[&who, arguments].concat())
@@ -57,7 +56,7 @@ fn kubectl(cluster: &Cluster, user: &str, group: &str, arguments: &[&str]) -> Ra
 
 const HOST: &str = "system:serviceaccount:sallyport-system:sallyport";
 const INJECTOR: &str = "system:serviceaccount:cert-manager:cert-manager-cainjector";
-const KIND: &str = "validatingwebhookconfiguration";
+pub(crate) const KIND: &str = "validatingwebhookconfiguration";
 
 /// A Service that the preset denies.
 fn denied() -> String {
@@ -69,7 +68,7 @@ fn denied() -> String {
     .to_string()
 }
 
-fn create_denied(cluster: &Cluster) -> Ran {
+pub(crate) fn create_denied(cluster: &Cluster) -> Ran {
     cluster.kubectl_with(&["create", "-f", "-"], &denied())
 }
 
@@ -80,11 +79,13 @@ fn registered_configurations_are_the_groups_to_delete_and_the_net_holds_without_
     if !Feature::StaticManifests.is_since(Cluster::version(), about) {
         return;
     }
-    let files = static_manifests(&[]);
-    let cluster = start("static", files.path());
+    let directory = files(&[]);
+    let cluster = start("static", directory.path());
     // Nothing is registered and no host runs.
     let refused = create_denied(&cluster).error();
     assert!(refused.contains("[nodeport-range]"), "{refused}");
+
+    doctor_sees_what_is_loaded(&cluster, directory.path());
 
     // A closed port: the webhook itself never answers here.
     let registered = webhooks(&[
@@ -151,11 +152,40 @@ fn registered_configurations_are_the_groups_to_delete_and_the_net_holds_without_
     assert!(refused.contains("[nodeport-range]"), "{refused}");
 
     // A running API server reads changed files again.
-    let policies = files.path().join("validating-policies/sallyport.yaml");
+    let policies = directory.path().join("validating-policies/sallyport.yaml");
     std::fs::remove_file(&policies).expect("removed");
     wait_for("a Service without the net", || {
         create_denied(&cluster).result().map(drop)
     });
+}
+
+/// Holds the files against the API server's metrics; then others, which it has not loaded.
+fn doctor_sees_what_is_loaded(cluster: &Cluster, directory: &Path) {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let metrics = temporary.path().join("metrics.txt");
+    let text = cluster.kubectl(&["get", "--raw", "/metrics"]).ok();
+    std::fs::write(&metrics, text).expect("written");
+    let doctor = |directory: &Path| {
+        let output = Command::new(&*SALLYPORT)
+            .args(["doctor", "--strict", "--static"])
+            .arg(directory)
+            .arg("--api-server-metrics")
+            .arg(&metrics)
+            .output()
+            .expect("the program runs");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        (output.status.code(), text)
+    };
+    let (code, text) = doctor(directory);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("ValidatingAdmissionPolicy: has loaded sha256:"),
+        "{text}"
+    );
+    let others = files(&["--static-group", "others"]);
+    let (code, text) = doctor(others.path());
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("has loaded other files than these"), "{text}");
 }
 
 /// Returns a PEM in base64.
@@ -174,8 +204,8 @@ fn static_webhooks_call_the_host_and_refuse_registered_ones() {
     if !Feature::StaticManifests.is_since(Cluster::version(), about) {
         return;
     }
-    let files = static_manifests(&["--webhook-url=https://127.0.0.1:1"]);
-    let cluster = start("static-webhooks", files.path());
+    let directory = files(&["--webhook-url=https://127.0.0.1:1"]);
+    let cluster = start("static-webhooks", directory.path());
     let registered = webhooks(&["--webhook-url=https://127.0.0.1:1"]);
     let error = cluster
         .kubectl_with(&["apply", "--server-side", "-f", "-"], &registered)

@@ -109,6 +109,12 @@ impl Host {
         self.process.terminate();
     }
 
+    /// Returns the address of probes and metrics.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        let address = self.process.logged("probes and metrics on http://");
+        address.parse().expect("an address")
+    }
+
     pub(crate) fn log(&self) -> String {
         self.process.log()
     }
@@ -238,6 +244,8 @@ pub(crate) enum Feature {
     ValidatingAdmissionPolicies,
     /// Every API version that `deploy` uses.
     Deploy,
+    /// MutatingAdmissionPolicies in `v1`.
+    MutatingAdmissionPolicies,
     /// Manifest-based admission control, by a feature gate.
     StaticManifests,
 }
@@ -257,6 +265,7 @@ impl Feature {
             Self::MatchConditions => ("matchConditions", 28),
             Self::ValidatingAdmissionPolicies => ("ValidatingAdmissionPolicy", 30),
             Self::Deploy => ("what deploy/ is written in", 30),
+            Self::MutatingAdmissionPolicies => ("MutatingAdmissionPolicy v1", 36),
             Self::StaticManifests => ("ManifestBasedAdmissionControlConfig", 36),
         };
         if minor < since {

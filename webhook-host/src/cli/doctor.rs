@@ -1,16 +1,17 @@
-//! `sallyport doctor`: lints webhook configurations, ours and others'.
+//! `sallyport doctor`: lints webhook configurations, ours and others', and static manifests.
 
 use super::cache::CacheArgs;
 use super::inputs::{PathArgs, PolicyArgs, objects};
 use super::output::{DetailArgs, TextFormat, print};
 use super::registry::RegistryArgs;
-use crate::doctor::{self, Configuration, Unreadable};
+use crate::doctor::{self, ApiServer, Configuration, StaticFile, StaticFiles, Unreadable};
 use crate::report::diagnosis as report;
 use crate::sources::load;
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use sallyport_core::report::counted;
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Hold webhook configurations against Kubernetes' "Admission Webhook Good Practices", and say for
@@ -18,7 +19,9 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 #[command(mut_arg("paths", |paths| paths.value_name("FILE|-").help("Files with webhook \
-    configurations (YAML or JSON, Lists too), or - for standard input")))]
+    configurations (YAML or JSON, Lists too), or - for standard input; Services in them are looked \
+    at for deprecated fields, and admission policies for static ones beside them")
+    .required_unless_present_any(["filename", "static", "api_server_metrics"])))]
 #[command(mut_arg("filename", |filename| filename.value_name("FILE|-")))]
 #[command(mut_arg("policies", |policies| policies.help("Directory of ServicePolicy manifests: the \
     registration of Sallyport is compared with what they judge, deletions above all")))]
@@ -28,6 +31,14 @@ pub(super) struct DoctorArgs {
     paths: PathArgs,
     #[command(flatten)]
     policies: PolicyArgs,
+    /// Directory of static manifests, as `sallyport webhooks --static` writes it or as it is on a
+    /// node of the control plane.
+    #[arg(long = "static", id = "static", value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Metrics of an API server, for what it has loaded of static manifests: the output of
+    /// `kubectl get --raw /metrics`.
+    #[arg(long, value_name = "FILE")]
+    api_server_metrics: Option<PathBuf>,
     /// Warnings count as errors for the exit code.
     #[arg(long)]
     strict: bool,
@@ -44,7 +55,7 @@ pub(super) struct DoctorArgs {
 
 const EXAMPLES: &str = "\
 Give it all configurations of a cluster at once: whether something validates what a webhook \
-    patches shows only then. Other kinds are passed over.
+    patches shows only then. Other kinds than those named above are passed over.
 
 Examples:
   kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations -o yaml |
@@ -52,6 +63,9 @@ Examples:
   sallyport webhooks --ca-bundle ca.crt | sallyport doctor - --strict
   sallyport doctor webhooks.yaml --output json
   sallyport doctor webhooks.yaml --policies DIR
+  kubectl get services -A -o yaml | sallyport doctor -
+  kubectl get --raw /metrics > metrics.txt
+  sallyport doctor --static DIR --api-server-metrics metrics.txt
 
 Exit code: 0 clean, 1 errors (with --strict also warnings), 2 something can't be read.";
 
@@ -62,21 +76,36 @@ Exit code: 0 clean, 1 errors (with --strict also warnings), 2 something can't be
 /// When a file can't be read, or holds no webhook configuration at all.
 pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let mut configurations = vec![];
-    let mut others = 0;
+    let mut others = vec![];
     for path in args.paths.all() {
         for object in objects(&path)? {
             match Configuration::try_from(&object) {
                 Ok(configuration) => configurations.push(configuration),
-                Err(Unreadable::Kind(_)) => others += 1,
+                Err(Unreadable::Kind(_)) => others.push(object),
                 Err(error @ Unreadable::Malformed(..)) => bail!("{}: {error}", path.display()),
             }
         }
     }
-    if configurations.is_empty() {
+    let mut more: Vec<_> = others.iter().filter_map(doctor::external_ips).collect();
+    let files = args.directory.as_deref().map(static_files).transpose()?;
+    let mut files = files.map(|files| StaticFiles::of(&files, &others));
+    if let Some(files) = &mut files {
+        configurations.append(&mut files.configurations);
+        more.append(&mut files.diagnoses);
+    }
+    match &args.api_server_metrics {
+        Some(path) => {
+            let server = ApiServer::parse(&load::read_text(path)?);
+            more.push(server.diagnose(files.as_ref()));
+        }
+        None if files.is_some() => more.push(ApiServer::unseen()),
+        None => {}
+    }
+    if configurations.is_empty() && more.is_empty() {
         bail!(
             "no webhook configuration found ({}); see `sallyport doctor --help` for how to get \
              them",
-            counted(others, "other object")
+            counted(others.len(), "other object")
         );
     }
     let mut diagnoses = doctor::diagnose(&configurations, jiff::Timestamp::now());
@@ -84,6 +113,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         let judging = args.judging_deletions()?;
         doctor::compare_deletions(&mut diagnoses, &configurations, &judging);
     }
+    diagnoses.append(&mut more);
     match args.output {
         TextFormat::Text => print(&report::text(&diagnoses, args.detail.view()))?,
         TextFormat::Json => print(&report::json(&diagnoses))?,
@@ -96,6 +126,38 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         ExitCode::SUCCESS
     })
 }
+
+/// Reads the files of a directory and of the directories in it.
+fn static_files(directory: &Path) -> Result<Vec<StaticFile>> {
+    let unreadable = |path: &Path| format!("--static: can't read {}", path.display());
+    let mut files = vec![];
+    let mut left = vec![directory.to_owned()];
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            let entries = std::fs::read_dir(&path).with_context(|| unreadable(&path))?;
+            for entry in entries {
+                left.push(entry.with_context(|| unreadable(&path))?.path());
+            }
+            let count = files.len() + left.len();
+            ensure!(count <= MAX_FILES, "--static: more than {MAX_FILES} files");
+            continue;
+        }
+        let below = path.strip_prefix(directory).unwrap_or(&path);
+        files.push(StaticFile {
+            path: below.to_string_lossy().into_owned(),
+            text: load::read_text(&path).with_context(|| unreadable(&path))?,
+        });
+    }
+    ensure!(
+        !files.is_empty(),
+        "--static: no files in {}",
+        directory.display()
+    );
+    Ok(files)
+}
+
+/// The files of a directory of static manifests. An API server gets a handful.
+const MAX_FILES: usize = 1_000;
 
 impl DoctorArgs {
     /// Returns the names of the policies that judge deletions, or whose candidates do.

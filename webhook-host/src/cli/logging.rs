@@ -10,13 +10,14 @@ pub(super) struct Logging {
     /// Format of log lines
     #[arg(long, value_enum, default_value_t = Format::Text)]
     log_format: Format,
+    // kube's client logs each failed request, which whoever sent it reports once, with the reason.
     /// Levels that are logged: error, warn, info, debug or trace, also per module
     /// (`info,sallyport::server=debug`)
     #[arg(
         long,
         value_name = "FILTER",
         env = "SALLYPORT_LOG",
-        default_value = "info,kube_runtime=error"
+        default_value = "info,kube_runtime=error,kube_client::client::builder=off"
     )]
     log_level: EnvFilter,
 }

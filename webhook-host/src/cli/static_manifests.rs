@@ -4,7 +4,8 @@
 use crate::report::registration as report;
 use crate::webhooks::registration::Registration;
 use crate::webhooks::static_manifests::{
-    FEATURE_GATE, MUTATING_WEBHOOKS, Protection, SINCE, StaticManifests, VALIDATING_WEBHOOKS,
+    FEATURE_GATE, MUTATING_POLICIES, MUTATING_WEBHOOKS, Protection, SINCE, StaticManifests,
+    VALIDATING_WEBHOOKS,
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -100,7 +101,7 @@ impl StaticArgs {
                 .with_context(|| format!("--static: can't write {}", file.display()))?;
         }
         // Of an earlier run, for policies that asked for more.
-        for folder in [VALIDATING_WEBHOOKS, MUTATING_WEBHOOKS] {
+        for folder in [VALIDATING_WEBHOOKS, MUTATING_WEBHOOKS, MUTATING_POLICIES] {
             let name = format!("{folder}/{}.yaml", registration.options.name);
             let file = directory.join(&name);
             if !files.iter().any(|(written, _)| *written == name) && file.exists() {

@@ -11,6 +11,7 @@ use super::static_manifests::StaticArgs;
 use crate::report::registration as report;
 use crate::sources::load;
 use crate::webhooks::backstop;
+use crate::webhooks::defaults::{self, Defaults};
 use crate::webhooks::registration::{
     self, BaseUrl, CaBundle, Endpoint, OnFailure, Options, Registration,
 };
@@ -44,7 +45,8 @@ pub(super) struct WebhooksArgs {
     /// this flag they are asked about where a policy of --policies does.
     #[arg(long, conflicts_with = "backstop")]
     deletions: bool,
-    /// Print ValidatingAdmissionPolicies (Kubernetes 1.30) for the rules that CEL can express.
+    /// Print ValidatingAdmissionPolicies (Kubernetes 1.30) for the rules that CEL can express; with
+    /// --kubernetes 1.36 or later, MutatingAdmissionPolicies for the defaults, too.
     #[arg(long)]
     backstop: bool,
     /// Format.
@@ -199,9 +201,15 @@ pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
             supported,
             "--backstop needs Kubernetes 1.{ADMISSION_POLICIES} or later"
         );
+        let defaults = defaults::policies(&registration);
+        let is_served = args.target.kubernetes >= defaults::SINCE;
+        let (printed, left_out) = match is_served {
+            true => (defaults, vec![]),
+            false => (vec![], defaults),
+        };
         (
-            report::backstop_head(&backstop::gaps(&registration)),
-            backstop_documents(&registration),
+            report::backstop_head(&backstop::gaps(&registration), &left_out),
+            backstop_documents(&registration, &printed),
         )
     } else {
         (report::head(&registration), report::webhooks(&registration))
@@ -218,11 +226,13 @@ pub(super) fn run(args: &WebhooksArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn backstop_documents(registration: &Registration<'_>) -> Vec<report::Document> {
-    let mut documents: Vec<_> = backstop::policies(registration)
-        .iter()
-        .flat_map(report::backstop)
-        .collect();
+fn backstop_documents(
+    registration: &Registration<'_>,
+    defaults: &[Defaults],
+) -> Vec<report::Document> {
+    let backstops = backstop::policies(registration);
+    let mut documents: Vec<_> = backstops.iter().flat_map(report::backstop).collect();
+    documents.extend(defaults.iter().flat_map(report::defaults_documents));
     documents
         .iter_mut()
         .for_each(|document| document.belongs_to(&registration.options.name));

@@ -1,18 +1,25 @@
 //! Doctor: findings about webhook configurations, by the items of Kubernetes' page "Admission
-//! Webhook Good Practices". Called by `sallyport doctor`.
+//! Webhook Good Practices"; about files of static manifests and what an API server says of them;
+//! and about a deprecated field of Services. Called by `sallyport doctor`.
 //!
 //! Any configuration is checked, not only Sallyport's. Pure functions from values to findings. The
 //! page also asks for properties of a server (small patches, idempotence, no side effects); a
 //! configuration does not show them, so they are reported only where the configuration itself
 //! denies them.
 
+mod api_server;
 mod certificate;
 mod checks;
 mod deletions;
 mod rule;
+mod service;
+mod static_files;
 mod webhook;
 
+pub use api_server::ApiServer;
 pub use deletions::compare_deletions;
+pub use service::external_ips;
+pub use static_files::{StaticFile, StaticFiles};
 pub use webhook::{Configuration, ConfigurationKind, Unreadable};
 
 use crate::webhooks::registration;
@@ -52,12 +59,12 @@ pub struct Finding {
     pub fix: String,
 }
 
-/// The findings about one configuration.
+/// The findings about one object, most often a webhook configuration.
 #[derive(Debug, Clone, Serialize)]
 pub struct Diagnosis {
-    /// The kind of the configuration.
-    pub kind: ConfigurationKind,
-    /// `metadata.name`.
+    /// The object's kind; `Static` for a file of static manifests.
+    pub kind: &'static str,
+    /// `metadata.name`, `namespace/name`, or the path of the file.
     pub name: String,
     /// True when it registers a Sallyport.
     pub ours: bool,
@@ -72,7 +79,7 @@ pub fn diagnose(configurations: &[Configuration], now: Timestamp) -> Vec<Diagnos
         let mut findings = checks::run(configuration, configurations, now);
         findings.sort_by(|a, b| (a.level, &a.field).cmp(&(b.level, &b.field)));
         Diagnosis {
-            kind: configuration.kind,
+            kind: configuration.kind.name(),
             name: configuration.name.clone(),
             ours: is_ours(configuration),
             findings,

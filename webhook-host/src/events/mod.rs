@@ -2,10 +2,12 @@
 //!
 //! Invariants: a request never waits for an Event; denials that don't fit the queue or the rate are
 //! counted as dropped. A problem has one Event when it appears and one each half hour while it
-//! lasts; equal Events within some minutes are a series of one object. All Events are written
-//! inside the write gate. Started by `cli::serve`, on a thread of its own.
+//! lasts; equal Events within some minutes are a series of one object. An API server that fails is
+//! left alone for a while, which grows. All Events are written inside the write gate. Started by
+//! `cli::serve`, on a thread of its own.
 
 mod denials;
+mod pause;
 mod problems;
 
 pub use denials::Denials;
@@ -19,6 +21,7 @@ use denials::Denial;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Config};
+use pause::Pause;
 use problems::{Problem, Regarding};
 use sallyport_core::excerpt::cut;
 use std::collections::BTreeMap;
@@ -31,6 +34,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The interval at which a lasting problem is told again: API servers forget Events after an hour.
 const REPEAT_INTERVAL: Duration = Duration::from_mins(30);
+
+/// The interval at which a problem is told again whose Event was refused.
+const RETRY_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The timeout of one write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,10 +54,12 @@ pub struct Events {
     pod: ObjectReference,
     live: Arc<Live>,
     watchers: problems::Cluster,
-    /// When each current problem was told.
-    told: BTreeMap<Problem, Instant>,
-    /// The error of the last write, so that only a new one is logged.
+    /// When each current problem is to be told again.
+    due: BTreeMap<Problem, Instant>,
+    /// The kind of error of the last write, so that only a new one is logged. An error's text has
+    /// the Event's name, which is never the same.
     failure: Option<String>,
+    pause: Pause,
 }
 
 impl Events {
@@ -86,8 +94,9 @@ impl Events {
             pod,
             live,
             watchers: problems::Cluster::of(watchers),
-            told: BTreeMap::new(),
+            due: BTreeMap::new(),
             failure: None,
+            pause: Pause::default(),
         };
         std::thread::Builder::new()
             .name("events".into())
@@ -101,6 +110,10 @@ impl Events {
             tokio::select! {
                 _ = look.tick() => self.look().await,
                 Some(denial) = denials.recv() => {
+                    if self.pause.holds(Instant::now()) {
+                        count(self.live.metrics(), "dropped");
+                        continue;
+                    }
                     let (event, regarding) = (denial.event(), denial.regarding());
                     self.publish(&event, &regarding).await;
                 }
@@ -111,13 +124,13 @@ impl Events {
     /// Tells problems that are new or that have lasted.
     async fn look(&mut self) {
         let current = problems::current(&self.live.status(), &self.watchers);
-        self.told.retain(|problem, _| current.contains(problem));
+        self.due.retain(|problem, _| current.contains(problem));
         for problem in current {
-            let is_due = self
-                .told
-                .get(&problem)
-                .is_none_or(|told| told.elapsed() >= REPEAT_INTERVAL);
-            if !is_due {
+            if self.pause.holds(Instant::now()) {
+                return;
+            }
+            let due = self.due.get(&problem);
+            if due.is_some_and(|due| Instant::now() < *due) {
                 continue;
             }
             let regarding = match &problem.regarding {
@@ -125,29 +138,50 @@ impl Events {
                 Regarding::Policy { name, uid } => problems::service_policy(name, uid),
             };
             let event = warning(problem.reason, problem.action, &problem.note);
-            if self.publish(&event, &regarding).await {
-                self.told.insert(problem, Instant::now());
-            }
+            let is_written = self.publish(&event, &regarding).await;
+            let interval = if is_written {
+                REPEAT_INTERVAL
+            } else {
+                RETRY_INTERVAL
+            };
+            self.due.insert(problem, Instant::now() + interval);
         }
     }
 
     /// Writes an Event, and returns true if that was done.
     async fn publish(&mut self, event: &Event, regarding: &ObjectReference) -> bool {
         let write = self.recorder.publish(event, regarding);
-        let failure = match tokio::time::timeout(WRITE_TIMEOUT, write).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(kube_error::explain(&error, RBAC).1),
-            Err(_) => Some(format!("no answer within {WRITE_TIMEOUT:?}")),
+        let (failure, is_of_server) = match tokio::time::timeout(WRITE_TIMEOUT, write).await {
+            Ok(Ok(())) => (None, false),
+            Ok(Err(error)) => {
+                let text = kube_error::explain(&error, RBAC).1;
+                let kind = match &error {
+                    kube::Error::Api(status) => format!("{} {}", status.code, status.reason),
+                    _ => text.clone(),
+                };
+                (Some((kind, text)), kube_error::is_of_server(&error))
+            }
+            Err(_) => {
+                let text = format!("no answer within {WRITE_TIMEOUT:?}");
+                (Some((text.clone(), text)), true)
+            }
         };
         let is_written = failure.is_none();
+        if is_of_server {
+            self.pause.failed(Instant::now());
+        } else {
+            self.pause = Pause::default();
+        }
         count(
             self.live.metrics(),
             if is_written { "written" } else { "failed" },
         );
-        if let Some(failure) = failure.as_ref().filter(|_| self.failure != failure) {
-            tracing::warn!("can't write an Event: {failure}");
+        if let Some((kind, text)) = &failure
+            && self.failure.as_ref() != Some(kind)
+        {
+            tracing::warn!("can't write an Event: {text}");
         }
-        self.failure = failure;
+        self.failure = failure.map(|(kind, _)| kind);
         is_written
     }
 }

@@ -25,7 +25,7 @@ pub fn text(diagnoses: &[Diagnosis], view: View) -> String {
         let _ = writeln!(
             text,
             "{} {}{}",
-            diagnosis.kind.name(),
+            diagnosis.kind,
             printable(&diagnosis.name),
             if diagnosis.findings.is_empty() {
                 ": no findings"
@@ -39,7 +39,9 @@ pub fn text(diagnoses: &[Diagnosis], view: View) -> String {
             .filter(|finding| is_shown(finding.level));
         for finding in shown {
             let (field, message) = (printable(&finding.field), printable(&finding.message));
-            let _ = writeln!(text, "  {} {field}: {message}", word(finding.level, view));
+            let separator = if field.is_empty() { "" } else { ": " };
+            let word = word(finding.level, view);
+            let _ = writeln!(text, "  {word} {field}{separator}{message}");
             let _ = writeln!(text, "          {} ({})", finding.why, finding.item);
             let _ = writeln!(text, "          {}", printable(&finding.fix));
         }
@@ -48,12 +50,21 @@ pub fn text(diagnoses: &[Diagnosis], view: View) -> String {
         return text;
     }
     let [errors, warnings, notes] = counts(diagnoses);
-    let configurations = counted(diagnoses.len(), "configuration");
+    let is_configuration = |diagnosis: &&Diagnosis| diagnosis.kind.ends_with("Configuration");
+    let of_webhooks = diagnoses.iter().filter(is_configuration).count();
+    let mut seen = counted(of_webhooks, "configuration");
+    if diagnoses.len() > of_webhooks {
+        let _ = write!(
+            seen,
+            " and {}",
+            counted(diagnoses.len() - of_webhooks, "other object")
+        );
+    }
     let (counted_errors, counted_warnings) =
         (counted(errors, "error"), counted(warnings, "warning"));
     let _ = writeln!(
         text,
-        "{configurations}: {counted_errors}, {counted_warnings}, {}",
+        "{seen}: {counted_errors}, {counted_warnings}, {}",
         counted(notes, "note")
     );
     if errors + warnings + notes > 0 {
@@ -83,7 +94,7 @@ fn recognised(diagnoses: &[Diagnosis]) -> String {
     let ours: Vec<String> = diagnoses
         .iter()
         .filter(|diagnosis| diagnosis.ours)
-        .map(|diagnosis| format!("{} {}", diagnosis.kind.name(), printable(&diagnosis.name)))
+        .map(|diagnosis| format!("{} {}", diagnosis.kind, printable(&diagnosis.name)))
         .collect();
     if ours.is_empty() {
         return "None of these registers a Sallyport.\n".to_owned();

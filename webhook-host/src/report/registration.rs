@@ -1,10 +1,11 @@
 //! Prints objects for `kubectl apply`, each under a comment that explains it.
 
 use crate::webhooks::backstop::Backstop;
+use crate::webhooks::defaults::{self, Defaults};
 use crate::webhooks::registrar::{REGISTRATION, owner_reference};
 use crate::webhooks::registration::{OnFailure, Registration, VALIDATING};
 use crate::webhooks::static_manifests::{
-    MUTATING_WEBHOOKS, StaticManifests, VALIDATING_POLICIES, VALIDATING_WEBHOOKS,
+    MUTATING_POLICIES, MUTATING_WEBHOOKS, StaticManifests, VALIDATING_POLICIES, VALIDATING_WEBHOOKS,
 };
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
@@ -177,8 +178,9 @@ pub fn head(registration: &Registration<'_>) -> Vec<String> {
     lines
 }
 
-/// Returns the remarks for the whole backstop: the policies without one.
-pub fn backstop_head(gaps: &[String]) -> Vec<String> {
+/// Returns the remarks for the whole backstop: the policies without one, and the defaults that the
+/// cluster is too old for.
+pub fn backstop_head(gaps: &[String], left_out: &[Defaults]) -> Vec<String> {
     let mut lines = vec![
         "Made by `sallyport webhooks --backstop`. It holds while no host answers, and denies less \
          than the policies do."
@@ -186,6 +188,16 @@ pub fn backstop_head(gaps: &[String]) -> Vec<String> {
         "Print and apply it again when policies, settings or exemptions change.".to_owned(),
     ];
     lines.extend(gaps.iter().map(|gap| format!("Not covered: {gap}")));
+    lines.extend(left_out.iter().map(|defaults| {
+        let name = defaults.policy.metadata.name.as_deref().unwrap_or_default();
+        format!(
+            "Not covered: {name}: the defaults {}; with Kubernetes 1.{} or later: --kubernetes \
+             1.{}",
+            defaults.rules.join(", "),
+            defaults::SINCE,
+            defaults::SINCE
+        )
+    }));
     lines
 }
 
@@ -228,6 +240,14 @@ pub fn static_files(
         ("admission.yaml".to_owned(), text(vec![configuration])),
         (file(VALIDATING_POLICIES), text(policies)),
     ];
+    let defaults: Vec<_> = manifests
+        .defaults
+        .iter()
+        .flat_map(defaults_documents)
+        .collect();
+    if !defaults.is_empty() {
+        files.push((file(MUTATING_POLICIES), text(defaults)));
+    }
     let document = |configuration: &ValidatingWebhookConfiguration| {
         Document::new(
             configuration,
@@ -256,5 +276,17 @@ pub fn backstop(backstop: &Backstop) -> [Document; 2] {
     [
         Document::new(&backstop.policy, head),
         Document::new(&backstop.binding, vec![]),
+    ]
+}
+
+/// Returns the MutatingAdmissionPolicy of a policy's defaults and its binding.
+pub fn defaults_documents(defaults: &Defaults) -> [Document; 2] {
+    let remark = format!(
+        "Sets on new Services: {}. The host does so too, and finds it done.",
+        defaults.rules.join(", ")
+    );
+    [
+        Document::new(&defaults.policy, vec![remark]),
+        Document::new(&defaults.binding, vec![]),
     ]
 }

@@ -9,7 +9,7 @@
 use super::cel::{self, Condition, IN_DELETION, literal, text};
 use super::registration::Registration;
 use k8s_openapi::api::admissionregistration::v1::{
-    MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
+    MatchCondition, MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec,
     ValidatingAdmissionPolicySpec, Validation, Variable,
 };
@@ -21,6 +21,7 @@ use sallyport_core::manifest::{BreakGlass, Exemptions, Mode, ServicePolicy, Upda
 use sallyport_core::policy::Policy;
 use sallyport_core::policy::backstop::{self as rules, MAY_KEEP, SETTINGS};
 use sallyport_core::printable::sentence;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -103,13 +104,7 @@ impl CelRules {
                 gaps.join("; ")
             });
         }
-        let literal = literal(settings);
-        if literal.chars().count() > MAX_EXPRESSION {
-            return Err(format!(
-                "its settings are longer than the {MAX_EXPRESSION} characters that an expression \
-                 may have"
-            ));
-        }
+        let literal = settings_literal(settings)?;
         // A kept break-glass annotation excuses the violations of the old object, whatever
         // `updates` is.
         let keeps = spec.updates == Updates::Ratchet || exemptions.break_glass.is_some();
@@ -121,6 +116,18 @@ impl CelRules {
             gaps,
         })
     }
+}
+
+/// Returns the settings as a CEL literal, or the reason why an API server would not compile it.
+pub(super) fn settings_literal(settings: &Value) -> Result<String, String> {
+    let literal = literal(settings);
+    if literal.chars().count() > MAX_EXPRESSION {
+        return Err(format!(
+            "its settings are longer than the {MAX_EXPRESSION} characters that an expression may \
+             have"
+        ));
+    }
+    Ok(literal)
 }
 
 /// Returns the gaps that every backstop has: the webhook compares more of an update than CEL can.
@@ -142,7 +149,11 @@ fn gaps_of_updates(updates: Updates, keeps: bool) -> impl Iterator<Item = &'stat
 }
 
 /// Returns the host's variables, then those of the policy's own file.
-fn variables(backstop: &rules::Backstop, settings: String, keeps: bool) -> Vec<Variable> {
+pub(super) fn variables(
+    backstop: &rules::Backstop,
+    settings: String,
+    keeps: bool,
+) -> Vec<Variable> {
     let may_keep = if keeps {
         "request.operation == 'UPDATE'"
     } else {
@@ -184,19 +195,12 @@ fn backstop(
     rules: CelRules,
 ) -> Backstop {
     let name = format!("{}-{}", registration.options.name, manifest.metadata.name);
-    let mut conditions = conditions(registration.exemptions);
-    conditions.extend(cel::conditions_of_policy(&manifest.spec.exemptions));
     let spec = ValidatingAdmissionPolicySpec {
         // An expression that fails, such as by exceeding the cost limit, must not deny what the
         // policy allows.
         failure_policy: Some("Ignore".to_owned()),
-        match_conditions: Some(
-            conditions
-                .into_iter()
-                .map(Condition::into_match_condition)
-                .collect(),
-        ),
-        match_constraints: Some(constraints(registration, manifest)),
+        match_conditions: Some(conditions(registration.exemptions, manifest)),
+        match_constraints: Some(constraints(registration, manifest, &["CREATE", "UPDATE"])),
         validations: Some(rules.validations),
         variables: Some(rules.variables),
         ..ValidatingAdmissionPolicySpec::default()
@@ -225,11 +229,14 @@ fn backstop(
     }
 }
 
-/// Returns the webhook's match conditions, widened where the exemption needs more than CEL.
-fn conditions(exemptions: &Exemptions) -> Vec<Condition> {
+/// Returns the match conditions of the webhook and of the policy, widened where the exemption needs
+/// more than CEL.
+pub(super) fn conditions(exemptions: &Exemptions, manifest: &ServicePolicy) -> Vec<MatchCondition> {
     let mut conditions = cel::conditions(exemptions);
     conditions.extend(exemptions.break_glass.as_ref().and_then(break_glass));
-    conditions
+    conditions.extend(cel::conditions_of_policy(&manifest.spec.exemptions));
+    let conditions = conditions.into_iter();
+    conditions.map(Condition::into_match_condition).collect()
 }
 
 /// Exempts annotated requests of users who may set the break-glass annotation, whatever time it
@@ -248,8 +255,12 @@ fn break_glass(break_glass: &BreakGlass) -> Option<Condition> {
     ))
 }
 
-/// Returns the match constraints of a policy.
-fn constraints(registration: &Registration<'_>, manifest: &ServicePolicy) -> MatchResources {
+/// Returns the match constraints of a policy, for these operations.
+pub(super) fn constraints(
+    registration: &Registration<'_>,
+    manifest: &ServicePolicy,
+    operations: &[&str],
+) -> MatchResources {
     let mut excluded = registration.excluded_namespaces();
     let (selector, own) = manifest.spec.r#match.written();
     excluded.extend(own.map(str::to_owned));
@@ -266,7 +277,7 @@ fn constraints(registration: &Registration<'_>, manifest: &ServicePolicy) -> Mat
     let rule = NamedRuleWithOperations {
         api_groups: Some(vec![String::new()]),
         api_versions: Some(vec!["v1".to_owned()]),
-        operations: Some(vec!["CREATE".to_owned(), "UPDATE".to_owned()]),
+        operations: Some(operations.iter().map(|&one| one.to_owned()).collect()),
         resources: Some(vec!["services".to_owned()]),
         scope: Some("Namespaced".to_owned()),
         ..NamedRuleWithOperations::default()

@@ -10,6 +10,7 @@
 
 use super::backstop::{self, Backstop};
 use super::cel::{self, text};
+use super::defaults::{self, Defaults};
 use super::registrar::REGISTRATION;
 use super::registration::{Endpoint, Registration, policies_name};
 use k8s_openapi::api::admissionregistration::v1::{
@@ -37,6 +38,8 @@ pub const VALIDATING_WEBHOOKS: &str = "validating-webhooks";
 pub const MUTATING_WEBHOOKS: &str = "mutating-webhooks";
 /// See [`VALIDATING_WEBHOOKS`].
 pub const VALIDATING_POLICIES: &str = "validating-policies";
+/// See [`VALIDATING_WEBHOOKS`].
+pub const MUTATING_POLICIES: &str = "mutating-policies";
 
 /// Those who may write what is protected.
 #[derive(Debug, Clone)]
@@ -56,6 +59,8 @@ pub struct Protection {
 pub struct StaticManifests {
     /// The backstop of each policy.
     pub backstops: Vec<Backstop>,
+    /// The defaults of each policy.
+    pub defaults: Vec<Defaults>,
     /// The policy that protects the configurations in the API, and its binding.
     pub protection: (ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding),
     /// The webhooks that validate; none where the host is behind a Service.
@@ -71,6 +76,7 @@ impl StaticManifests {
         let validating = [registration.validating(), registration.policies()];
         let mut manifests = Self {
             backstops: backstop::policies(registration),
+            defaults: defaults::policies(registration),
             protection: protection.policy(&registration.options.name, has_webhooks),
             validating: validating.into_iter().flatten().collect(),
             mutating: registration.mutating(),
@@ -82,6 +88,13 @@ impl StaticManifests {
             rename(&mut backstop.policy.metadata);
             rename(&mut backstop.binding.metadata);
             backstop.binding.spec.policy_name += SUFFIX;
+        }
+        for defaults in &mut manifests.defaults {
+            rename(&mut defaults.policy.metadata);
+            rename(&mut defaults.binding.metadata);
+            let spec = defaults.binding.spec.iter_mut();
+            let names = spec.filter_map(|spec| spec.policy_name.as_mut());
+            names.for_each(|name| name.push_str(SUFFIX));
         }
         let validating = manifests.validating.iter_mut().map(|one| &mut one.metadata);
         let mutating = manifests.mutating.iter_mut().map(|one| &mut one.metadata);
@@ -105,6 +118,13 @@ impl StaticManifests {
             "ValidatingAdmissionPolicyConfiguration",
             VALIDATING_POLICIES,
         )];
+        if !self.defaults.is_empty() {
+            plugins.push(plugin(
+                "MutatingAdmissionPolicy",
+                "MutatingAdmissionPolicyConfiguration",
+                MUTATING_POLICIES,
+            ));
+        }
         if !self.validating.is_empty() {
             let name = "ValidatingAdmissionWebhook";
             plugins.push(plugin(name, webhooks, VALIDATING_WEBHOOKS));
@@ -257,17 +277,19 @@ fn constraints(has_webhooks: bool) -> MatchResources {
             ..NamedRuleWithOperations::default()
         }
     };
-    const WEBHOOKS: [&str; 2] = [
+    const WEBHOOKS: &[&str] = &[
         "validatingwebhookconfigurations",
         "mutatingwebhookconfigurations",
     ];
-    const POLICIES: [&str; 2] = [
+    const POLICIES: &[&str] = &[
         "validatingadmissionpolicies",
         "validatingadmissionpolicybindings",
+        "mutatingadmissionpolicies",
+        "mutatingadmissionpolicybindings",
     ];
     let mut rules = vec![rule(&["UPDATE", "DELETE"], &[WEBHOOKS, POLICIES].concat())];
     if has_webhooks {
-        rules.push(rule(&["CREATE"], &WEBHOOKS));
+        rules.push(rule(&["CREATE"], WEBHOOKS));
     }
     MatchResources {
         match_policy: Some("Equivalent".to_owned()),

@@ -1,5 +1,5 @@
-//! A policy's backstop: its rules in CEL, for ValidatingAdmissionPolicies that an API server judges
-//! without the host.
+//! A policy's backstop: its rules and defaults in CEL, for ValidatingAdmissionPolicies and
+//! MutatingAdmissionPolicies that an API server evaluates without the host.
 //!
 //! The author writes them beside the policy, `policy!` embeds the file in the component as the
 //! custom section `sallyport:backstop`, and the host reads it when it loads the policy. A file that
@@ -27,8 +27,12 @@ pub struct Backstop {
     #[serde(default)]
     pub variables: Vec<Variable>,
     /// The rules.
+    #[serde(default)]
     pub validations: Vec<Validation>,
-    /// Violations that the policy denies and these rules don't.
+    /// The values that a new Service gets.
+    #[serde(default)]
+    pub defaults: Vec<Default>,
+    /// What the policy denies or sets and these expressions don't.
     #[serde(default)]
     pub gaps: Vec<Gap>,
 }
@@ -60,19 +64,43 @@ pub struct Validation {
     pub message_expression: Option<String>,
 }
 
-/// A violation that the policy denies and no validation does.
+/// A mutation of Services that are created.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Default {
+    /// The rule of the policy that this stands for, such as `M4`.
+    pub rule: String,
+    /// The settings with which it applies.
+    #[serde(default)]
+    pub when: When,
+    /// The settings with which it does not apply; none: it always does.
+    #[serde(default)]
+    pub unless: When,
+    /// CEL, a list of `JSONPatch`; an empty one leaves the Service alone.
+    pub expression: String,
+}
+
+impl Default {
+    /// Returns true if the default applies with these settings.
+    pub fn applies(&self, settings: &Value) -> bool {
+        self.when.holds(settings) && (self.unless.0.is_empty() || !self.unless.holds(settings))
+    }
+}
+
+/// A decision of the policy that no expression makes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gap {
     /// For people, without a full stop at the end.
     pub text: String,
-    /// The settings with which the policy denies it.
+    /// The settings with which the policy makes it.
     #[serde(default)]
     pub when: When,
 }
 
-/// Settings by name, each with the values that count. All must have one of theirs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+/// Settings by name, each with the values that count. All must have one of theirs. A dot leads into
+/// a record: `setOnCreate.internal`.
+#[derive(Debug, Clone, std::default::Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct When(BTreeMap<String, Vec<Value>>);
 
@@ -80,11 +108,14 @@ impl When {
     /// Returns true if these settings have the listed values.
     pub fn holds(&self, settings: &Value) -> bool {
         self.0.iter().all(|(name, values)| {
-            settings
-                .get(name)
-                .is_some_and(|found| values.contains(found))
+            setting(settings, name).is_some_and(|found| values.contains(found))
         })
     }
+}
+
+fn setting<'a>(settings: &'a Value, name: &str) -> Option<&'a Value> {
+    let mut names = name.split('.');
+    names.try_fold(settings, |settings, name| settings.get(name))
 }
 
 impl Backstop {
@@ -126,8 +157,9 @@ impl Backstop {
             }
             not_blank(&format!("{path}.expression"), expression)?;
         }
-        if self.validations.is_empty() {
-            return Err(DecodeError::new("validations", "must not be empty"));
+        if self.validations.is_empty() && self.defaults.is_empty() {
+            let problem = "must not be empty, unless there are defaults";
+            return Err(DecodeError::new("validations", problem));
         }
         for (i, validation) in self.validations.iter().enumerate() {
             let path = format!("validations[{i}]");
@@ -138,6 +170,13 @@ impl Backstop {
                 not_blank(&format!("{path}.messageExpression"), expression)?;
             }
             known(&format!("{path}.when"), &validation.when, settings)?;
+        }
+        for (i, default) in self.defaults.iter().enumerate() {
+            let path = format!("defaults[{i}]");
+            not_blank(&format!("{path}.expression"), &default.expression)?;
+            one_line(&format!("{path}.rule"), &default.rule)?;
+            known(&format!("{path}.when"), &default.when, settings)?;
+            known(&format!("{path}.unless"), &default.unless, settings)?;
         }
         for (i, gap) in self.gaps.iter().enumerate() {
             one_line(&format!("gaps[{i}].text"), &gap.text)?;
@@ -198,7 +237,7 @@ fn one_line(path: &str, text: &str) -> Result<(), DecodeError> {
 
 /// Rejects a name that is no setting: it would silently switch a rule off.
 fn known(path: &str, when: &When, settings: &Value) -> Result<(), DecodeError> {
-    match when.0.keys().find(|name| settings.get(name).is_none()) {
+    match when.0.keys().find(|name| setting(settings, name).is_none()) {
         Some(name) => Err(DecodeError::new(
             path,
             format!("{name:?} is none of the policy's settings"),
@@ -226,11 +265,27 @@ mod tests {
     }
 
     #[test]
+    fn a_default_applies_with_settings_inside_a_record() {
+        let text = "defaults:\n- {rule: M, expression: '[]', when: {set.on: [true]}, unless: \
+            {set.ranges: [[]]}}";
+        let settings = |on: bool, ranges: Value| json!({"set": {"on": on, "ranges": ranges}});
+        let backstop = Backstop::parse(text, &settings(true, json!([]))).expect("valid");
+        let applies = |on, ranges| backstop.defaults[0].applies(&settings(on, ranges));
+        assert!(applies(true, json!(["10.0.0.0/8"])));
+        assert!(!applies(true, json!([])));
+        assert!(!applies(false, json!(["10.0.0.0/8"])));
+    }
+
+    #[test]
     fn a_file_that_cannot_be_used_says_where() {
         let rule = "validations: [{rule: X, expression: 'true', message: m}]";
         for (text, told) in [
             ("", "expected one YAML document"),
             ("validations: []", "validations: must not be empty"),
+            (
+                "defaults: [{rule: M, expression: a, unless: {set.on: [true]}}]",
+                "defaults[0].unless: \"set.on\" is none of the policy's settings",
+            ),
             ("a: b: c", "line 1"),
             ("validations: [{rule: X, message: m}]", "validations[0]"),
             (

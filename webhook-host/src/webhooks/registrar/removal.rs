@@ -5,8 +5,8 @@ use super::installation::Installation;
 use super::{describe, shape};
 use crate::webhooks::registration::policies_name;
 use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
-    ValidatingWebhookConfiguration,
+    MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, MutatingWebhookConfiguration,
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
 };
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams};
 use kube::{Client, ResourceExt as _};
@@ -50,6 +50,8 @@ impl Removal {
         let backstops = [
             ApiResource::erase::<ValidatingAdmissionPolicyBinding>(&()),
             ApiResource::erase::<ValidatingAdmissionPolicy>(&()),
+            ApiResource::erase::<MutatingAdmissionPolicyBinding>(&()),
+            ApiResource::erase::<MutatingAdmissionPolicy>(&()),
         ];
         Self {
             installation,
@@ -131,8 +133,8 @@ impl Removal {
         Ok(deleted)
     }
 
-    /// Lists the labelled objects; none where the resource does not exist (API servers before
-    /// 1.30).
+    /// Lists the labelled objects; none where the resource does not exist: API servers before 1.30
+    /// lack the validating policies, and before 1.36 the mutating ones.
     async fn labelled(&self, api: &Api<DynamicObject>) -> kube::Result<Vec<DynamicObject>> {
         match api
             .list(&ListParams::default().labels(&self.selector))
