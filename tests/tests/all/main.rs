@@ -51,6 +51,7 @@ mod migration;
 mod monitoring;
 mod new_policy;
 mod object_server;
+mod opentelemetry;
 mod overload;
 mod packaging;
 mod parity;
