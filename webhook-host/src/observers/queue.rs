@@ -5,6 +5,7 @@
 
 use crate::large_body::BodyLock;
 use crate::live::Set;
+use crate::record::Summary;
 use crate::trace_context::TraceContext;
 use bytes::Bytes;
 use sallyport_core::admission::{Function, Outcome};
@@ -24,6 +25,7 @@ const MAX_QUEUED_BYTES: usize = 16 << 20;
 /// An answered review with everything that decided it.
 pub(crate) struct Answered {
     pub(crate) function: Function,
+    pub(crate) request: Summary,
     pub(crate) body: Bytes,
     /// The lock to take before the body is parsed again.
     pub(crate) lock: BodyLock,

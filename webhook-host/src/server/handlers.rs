@@ -20,6 +20,7 @@ use crate::large_body::{BodyGuard, BodyLock};
 use crate::live::Live;
 use crate::metrics::TimedOut;
 use crate::observers::{Answered, LineWriter, Shadow};
+use crate::record::Summary;
 use crate::telemetry::Telemetry;
 use crate::trace_context::{TRACEPARENT, TraceContext};
 use axum::Router;
@@ -235,6 +236,7 @@ impl App {
             || self.decision_log.is_some()
             || traced.is_some();
         let snapshot = is_observed.then(|| set.admission.inventory().as_of_now());
+        let summary = is_observed.then(|| Summary::of(&review));
         let inventory = snapshot
             .as_ref()
             .unwrap_or_else(|| set.admission.inventory());
@@ -252,10 +254,11 @@ impl App {
         }
         let answer = outcome.response.to_json();
         drop((permit, guard));
-        if let Some(inventory) = snapshot {
+        if let (Some(inventory), Some(request)) = (snapshot, summary) {
             let set = Arc::clone(&set);
             let answered = Arc::new(Answered {
                 function,
+                request,
                 body,
                 lock,
                 now,

@@ -10,8 +10,7 @@ use crate::metrics;
 use crate::observers::{Answered, QueueReader};
 use crate::trace_context::TraceContext;
 use prometheus_client::metrics::counter::Counter;
-use sallyport_core::admission::{AdmissionRequest, Evaluation, Function, ReviewError};
-use sallyport_core::excerpt::excerpt;
+use sallyport_core::admission::{Evaluation, Function};
 use sallyport_core::manifest::Mode;
 use sallyport_core::policy::Policy;
 use std::collections::BTreeSet;
@@ -119,9 +118,8 @@ impl Batcher {
         }
         // A panic on one review must not end the thread.
         match catch_unwind(AssertUnwindSafe(|| span(answered))) {
-            Ok(Ok(span)) => self.batch.push(span),
-            // It was parsed before it was answered, so this never fails.
-            Ok(Err(_)) | Err(_) => {
+            Ok(span) => self.batch.push(span),
+            Err(_) => {
                 self.dropped.inc();
             }
         }
@@ -139,10 +137,8 @@ impl Batcher {
     }
 }
 
-/// Makes the span of a review. Holds the large-body lock while the body is parsed.
-fn span(answered: &Answered) -> Result<Span, ReviewError> {
-    let _guard = answered.lock.acquire_blocking();
-    let request = AdmissionRequest::parse(&answered.body)?;
+/// Makes the span of a review.
+fn span(answered: &Answered) -> Span {
     let evaluations = &answered.outcome.evaluations;
     let (start, end) = (nanos(answered.now), nanos(answered.now + answered.took));
     let failed = evaluations
@@ -154,12 +150,12 @@ fn span(answered: &Answered) -> Result<Span, ReviewError> {
         Function::Validate(_) => "/validate",
     };
     let events = evaluations.iter().take(MAX_EVENTS);
-    Ok(Span {
+    Span {
         name: format!("POST {route}"),
         kind: SERVER,
         start_time_unix_nano: start,
         end_time_unix_nano: end,
-        attributes: attributes(answered, &request, route),
+        attributes: attributes(answered, route),
         events: events.map(|part| event(part, end)).collect(),
         dropped_events_count: count(evaluations.len().saturating_sub(MAX_EVENTS)),
         status: (failed > 0).then(|| Status {
@@ -167,7 +163,7 @@ fn span(answered: &Answered) -> Result<Span, ReviewError> {
             code: ERROR,
         }),
         ..identity(answered.trace.as_ref())
-    })
+    }
 }
 
 /// Returns a span with its ids: in the caller's trace, or in one of its own.
@@ -187,19 +183,15 @@ fn identity(caller: Option<&TraceContext>) -> Span {
     }
 }
 
-fn attributes(
-    answered: &Answered,
-    request: &AdmissionRequest<'_>,
-    route: &'static str,
-) -> Vec<KeyValue> {
-    let outcome = &answered.outcome;
+fn attributes(answered: &Answered, route: &'static str) -> Vec<KeyValue> {
+    let (request, outcome) = (&answered.request, &answered.outcome);
     let mut attributes = vec![
         KeyValue::new("http.request.method", "POST"),
         KeyValue::new("http.route", route),
         KeyValue::new("http.response.status_code", 200_u64),
-        KeyValue::new("k8s.namespace.name", &*excerpt(request.namespace())),
-        KeyValue::new("sallyport.name", &*excerpt(request.name())),
-        KeyValue::new("sallyport.uid", &*request.uid),
+        KeyValue::new("k8s.namespace.name", request.namespace.as_str()),
+        KeyValue::new("sallyport.name", request.name.as_str()),
+        KeyValue::new("sallyport.uid", request.uid.as_str()),
         KeyValue::new("sallyport.operation", request.operation.as_str()),
         KeyValue::new("sallyport.verdict", metrics::result(outcome)),
         KeyValue::new("sallyport.allowed", outcome.response.allowed),
@@ -208,10 +200,12 @@ fn attributes(
         KeyValue::new("sallyport.generation", answered.set.generation),
     ];
     if let Some(sub_resource) = &request.sub_resource {
-        let sub_resource = &*excerpt(sub_resource);
-        attributes.push(KeyValue::new("sallyport.sub_resource", sub_resource));
+        attributes.push(KeyValue::new(
+            "sallyport.sub_resource",
+            sub_resource.as_str(),
+        ));
     }
-    if request.dry_run == Some(true) {
+    if request.is_dry_run {
         attributes.push(KeyValue::new("sallyport.dry_run", true));
     }
     if let Some(exemption) = &outcome.exemption {
