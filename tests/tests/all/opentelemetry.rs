@@ -562,6 +562,7 @@ async fn spans_that_a_collector_rejects_are_counted() {
     let host = serve(&files, &collector.url(), &[]);
     post_sampled(&host, "nothing").await;
     wait_for_count(&host, "failed", 1).await;
+    wait(|| !errors(&host).is_empty(), || host.log()).await;
     assert!(errors(&host)[0].contains("too old"), "{}", host.log());
 }
 
@@ -587,8 +588,8 @@ async fn a_collector_that_hangs_holds_up_no_review_and_the_queue_is_bounded() {
             "{sent} reviews and no span is dropped"
         );
     }
-    // One batch on its way, four behind it, and one in the making.
-    assert!((6 * 512 + 1..6 * 512 + 1000).contains(&sent), "{sent}");
+    // Three full batches wait, and one in the making; the first two may be small.
+    assert!((4 * 512..7 * 512).contains(&sent), "{sent}");
     assert_eq!(errors(&host), Vec::<String>::new());
 }
 

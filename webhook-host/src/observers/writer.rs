@@ -217,6 +217,9 @@ impl Writer {
         }
         if self.key_file != self.destination.opened() {
             (self.key, self.key_file) = (HashKey::random()?, self.destination.opened());
+            if let Lines::Decisions(decisions) = &mut self.lines {
+                decisions.forget_users();
+            }
         }
         Ok(())
     }

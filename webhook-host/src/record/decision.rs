@@ -13,7 +13,7 @@ use sallyport_core::excerpt::excerpt;
 use sallyport_core::manifest::Mode;
 use serde::{Serialize, ser};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -30,7 +30,7 @@ pub(crate) struct Decision<'a> {
     sub_resource: Option<&'a str>,
     namespace: &'a str,
     name: &'a str,
-    user: String,
+    user: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dry_run: bool,
     /// The result by which the review is counted in the metrics.
@@ -81,6 +81,9 @@ struct Finding<'a> {
     key: Value,
 }
 
+/// The users whose names are remembered as lines have them.
+const MAX_USERS: usize = 256;
+
 /// What is known of an answered review.
 pub(crate) struct Decided<'a> {
     pub(crate) function: Function,
@@ -105,6 +108,8 @@ pub(crate) struct Decisions {
     policies: BTreeMap<Arc<str>, AskedPolicy>,
     /// The policies that were asked about the last denied Service, and what they compare.
     compared: Option<(Vec<Arc<str>>, Compared)>,
+    /// The names of users as lines have them: if no asked policy compares names, and if one does.
+    users: [HashMap<String, String>; 2],
 }
 
 #[derive(Debug)]
@@ -133,6 +138,7 @@ impl Decisions {
             self.learn_compared(decided.admission, decided.outcome);
         }
         let request = decided.request;
+        self.learn_user(&request.user, &decided.outcome.evaluations, key);
         let Outcome {
             evaluations,
             exemption,
@@ -149,7 +155,7 @@ impl Decisions {
             sub_resource: request.sub_resource.as_deref(),
             namespace: &request.namespace,
             name: &request.name,
-            user: self.user(&request.user, evaluations, key),
+            user: self.user(&request.user, evaluations),
             dry_run: request.is_dry_run,
             verdict: decided.verdict,
             exemption: exemption.map(|exemption| exemption.name()),
@@ -177,6 +183,7 @@ impl Decisions {
             subjects: Subjects::of(admission.exemptions(), admission.policies()),
             policies: policies.collect(),
             compared: None,
+            users: Default::default(),
         }
     }
 
@@ -206,15 +213,40 @@ impl Decisions {
         }
     }
 
-    fn user(&self, name: &str, evaluations: &[Evaluation], key: &HashKey) -> String {
-        let asked = |part: &Evaluation| self.policies.get(&part.policy);
-        let mut asked = evaluations.iter().filter_map(asked);
-        let is_compared = asked.any(|asked| asked.compares_user);
-        if name.is_empty() || redaction::keeps_user(name, is_compared, &self.subjects) {
+    /// Forgets hashes, for another key.
+    pub(crate) fn forget_users(&mut self) {
+        self.users = Default::default();
+    }
+
+    /// Redacts the name of a user, unless it is known: most reviews come from a few controllers.
+    fn learn_user(&mut self, name: &str, evaluations: &[Evaluation], key: &HashKey) {
+        let is_compared = self.compares_user(evaluations);
+        let known = &mut self.users[usize::from(is_compared)];
+        if known.contains_key(name) {
+            return;
+        }
+        let keeps = name.is_empty() || redaction::keeps_user(name, is_compared, &self.subjects);
+        let shown = if keeps {
             shortened(name)
         } else {
             key.hash(name)
+        };
+        if known.len() >= MAX_USERS {
+            known.clear();
         }
+        known.insert(name.to_owned(), shown);
+    }
+
+    /// Returns the name of a user as it was learnt.
+    fn user(&self, name: &str, evaluations: &[Evaluation]) -> &str {
+        let known = &self.users[usize::from(self.compares_user(evaluations))];
+        known.get(name).map_or("", String::as_str)
+    }
+
+    fn compares_user(&self, evaluations: &[Evaluation]) -> bool {
+        let asked = |part: &Evaluation| self.policies.get(&part.policy);
+        let mut asked = evaluations.iter().filter_map(asked);
+        asked.any(|asked| asked.compares_user)
     }
 
     /// Hashes texts of the Service in the keys of violations. Most reviews have no violation, and

@@ -154,12 +154,8 @@ impl Client {
         let (mut cause, mut is_unknown_issuer) = (error.source(), false);
         while let Some(inner) = cause {
             message = format!("{message}: {inner}");
-            let within = inner
-                .downcast_ref::<io::Error>()
-                .and_then(io::Error::get_ref);
-            let tls = within.and_then(|within| within.downcast_ref::<rustls::Error>());
             is_unknown_issuer |= matches!(
-                tls,
+                tls_error(inner),
                 Some(rustls::Error::InvalidCertificate(
                     CertificateError::UnknownIssuer
                 ))
@@ -175,4 +171,12 @@ impl Client {
         };
         message + fix
     }
+}
+
+/// Returns the error of TLS that an error of a connection holds, if any.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(found) = error.downcast_ref() {
+        return Some(found);
+    }
+    tls_error(error.downcast_ref::<io::Error>()?.get_ref()?)
 }

@@ -28,7 +28,7 @@ pub(super) const MAX_BATCH: usize = 512;
 /// The batches that may wait for the one that is being sent.
 pub(super) const MAX_WAITING_BATCHES: usize = 4;
 
-/// The longest time that a span waits for others.
+/// The longest time that a span waits for others, unless a batch waits already.
 const BATCH_TIME: Duration = Duration::from_secs(1);
 
 /// The interval at which an idle thread checks if it should end.
@@ -93,7 +93,8 @@ impl Batcher {
                     std::thread::sleep(REST);
                 }
             }
-            if !self.batch.is_empty() && self.since.elapsed() >= BATCH_TIME {
+            let is_due = !self.batch.is_empty() && self.since.elapsed() >= BATCH_TIME;
+            if is_due && self.none_waits() {
                 self.hand_over();
             }
         }
@@ -123,6 +124,11 @@ impl Batcher {
                 self.dropped.inc();
             }
         }
+    }
+
+    /// Returns true if no batch waits. Otherwise this one can become full meanwhile.
+    fn none_waits(&self) -> bool {
+        self.batches.capacity() == MAX_WAITING_BATCHES
     }
 
     /// Hands the batch to the task that sends, or keeps it while that has no room.
