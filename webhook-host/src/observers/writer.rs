@@ -54,7 +54,7 @@ pub enum Destination {
 /// The lines that are made of reviews.
 enum Lines {
     Records,
-    Decisions(Decisions),
+    Decisions(Box<Decisions>),
 }
 
 /// The thread's state.
@@ -91,7 +91,7 @@ impl LineWriter {
     ///
     /// Fails when the process can't start another thread, or the system has no random numbers.
     pub fn decisions(destination: Destination, metrics: &Metrics) -> Result<Self> {
-        let lines = Lines::Decisions(Decisions::default());
+        let lines = Lines::Decisions(Box::default());
         Self::start(lines, destination, metrics.decision_lines())
     }
 
