@@ -18,6 +18,7 @@
 
 pub mod audit;
 pub mod audit_reports;
+mod authorities;
 pub mod bench;
 pub mod certificates;
 pub mod cli;
@@ -47,6 +48,7 @@ mod signature;
 pub mod sources;
 pub mod status;
 pub mod suites;
+pub mod telemetry;
 mod timestamp;
 pub mod tls;
 mod trace_context;

@@ -8,15 +8,25 @@ use std::fmt;
 /// The request header.
 pub(crate) const TRACEPARENT: &str = "traceparent";
 
+/// The flag of a span that its caller records.
+const SAMPLED: u128 = 1;
+
 /// A trace and the span in it that called the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TraceContext {
     pub(crate) trace_id: TraceId,
+    pub(crate) parent: SpanId,
+    /// True if the caller records its span.
+    pub(crate) is_sampled: bool,
 }
 
-/// The id of a trace. Displays as 32 hexadecimal digits.
+/// The id of a trace, never 0. Displays as 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TraceId(u128);
+pub(crate) struct TraceId(pub(crate) u128);
+
+/// The id of a span, never 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SpanId(pub(crate) u64);
 
 impl TraceContext {
     /// Reads `VERSION-TRACE-PARENT-FLAGS`, hexadecimal and in lower case. A version after `00` may
@@ -30,9 +40,12 @@ impl TraceContext {
             return None;
         }
         let (trace_id, parent) = (hex(trace?, 32)?, hex(parent?, 16)?);
-        hex(flags?, 2)?;
+        let flags = hex(flags?, 2)?;
+        let parent = u64::try_from(parent).ok()?;
         (trace_id != 0 && parent != 0).then_some(Self {
             trace_id: TraceId(trace_id),
+            parent: SpanId(parent),
+            is_sampled: flags & SAMPLED != 0,
         })
     }
 }
@@ -56,13 +69,17 @@ mod tests {
     const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
     #[test]
-    fn a_valid_header_names_the_trace() {
-        for header in [
-            format!("00-{TRACE}-b7ad6b7169203331-01"),
-            format!("cc-{TRACE}-b7ad6b7169203331-00-later"),
+    fn a_valid_header_names_the_trace_and_the_caller() {
+        for (header, is_sampled) in [
+            (format!("00-{TRACE}-b7ad6b7169203331-01"), true),
+            (format!("00-{TRACE}-b7ad6b7169203331-03"), true),
+            (format!("00-{TRACE}-b7ad6b7169203331-00"), false),
+            (format!("cc-{TRACE}-b7ad6b7169203331-00-later"), false),
         ] {
             let found = TraceContext::parse(&header).expect("valid");
             assert_eq!(found.trace_id.to_string(), TRACE);
+            assert_eq!(found.parent, SpanId(0xb7ad_6b71_6920_3331));
+            assert_eq!(found.is_sampled, is_sampled, "{header}");
         }
     }
 

@@ -7,6 +7,7 @@
 //! are interleaved, and medians are printed; nothing is asserted. Arguments after `--` choose
 //! parts.
 
+mod collector;
 #[path = "../examples.rs"]
 mod examples;
 mod generator;
@@ -47,10 +48,11 @@ type Part = (&'static str, fn() -> Result<()>);
 
 /// Measures the chosen parts, or all of them.
 fn measure(chosen: &[String]) -> Result<()> {
-    const PARTS: [Part; 9] = [
+    const PARTS: [Part; 10] = [
         ("start", start),
         ("throughput", throughput),
         ("decisions", decisions),
+        ("telemetry", telemetry),
         ("connections", connections),
         ("payloads", payloads),
         ("half", half_of_the_most),
@@ -190,6 +192,44 @@ fn decisions() -> Result<()> {
                 format!("{:.0}, {:.0}", bare.processor, logged.processor)
             );
         }
+    }
+    println!();
+    Ok(())
+}
+
+/// Measures the cost of OpenTelemetry: without an endpoint, with one and no review that is sampled,
+/// and with a span for each review.
+fn telemetry() -> Result<()> {
+    let (set, cache) = (Set::of(&FOUR)?, Cache::new()?);
+    let url = collector::start()?;
+    let endpoint = ["--otlp-endpoint".as_ref(), url.as_ref()];
+    let sampling = ["--otlp-sampler".as_ref(), "always_on".as_ref()];
+    let without = Program::start(&set, &cache)?;
+    let unsampled = Program::with(&set, &cache, &endpoint)?;
+    let sampled = Program::with(&set, &cache, &[endpoint, sampling].concat())?;
+    println!(
+        "{:<34}{:>12}{:>20}{:>20}{:>20}",
+        "four policies", "absent, 1/s", "unsampled, ratio", "sampled, ratio", "server, us"
+    );
+    for protocol in PROTOCOLS {
+        let order = Order {
+            protocol,
+            clients: CONCURRENCY,
+            body: body(NODE_PORT)?,
+            rate: None,
+        };
+        let loads = rounds(&[&without, &unsampled, &sampled], &order)?;
+        let bare = loads[0].rate;
+        let processor: Vec<_> = loads
+            .iter()
+            .map(|load| format!("{:.0}", load.processor))
+            .collect();
+        println!(
+            "{protocol:<34}{bare:>12.0}{:>20.2}{:>20.2}{:>20}",
+            loads[1].rate / bare,
+            loads[2].rate / bare,
+            processor.join(", ")
+        );
     }
     println!();
     Ok(())

@@ -52,6 +52,7 @@ mod migration;
 mod monitoring;
 mod new_policy;
 mod object_server;
+mod opentelemetry;
 mod overload;
 mod packaging;
 mod parity;

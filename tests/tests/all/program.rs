@@ -255,6 +255,18 @@ impl Program {
         Self::start_by(start, &serving(policies, more))
     }
 
+    /// Serves the policies of a directory, with these environment variables.
+    pub(crate) fn with_variables(
+        variables: &[(&str, &str)],
+        policies: &Path,
+        more: &[&str],
+    ) -> Self {
+        let mut command = Command::new(&*SALLYPORT);
+        command.envs(variables.iter().copied());
+        let start = |arguments: &[&str]| Process::spawn(command, arguments);
+        Self::start_by(start, &serving(policies, more))
+    }
+
     fn start_in(group: Option<MemoryGroup>, arguments: &[&str]) -> Self {
         match group {
             None => Self::start_by(Process::serve, arguments),

@@ -32,6 +32,8 @@ mod logging;
 mod new;
 #[cfg(not(unix))]
 mod no_serve;
+#[cfg(unix)]
+mod otlp;
 mod output;
 mod pull;
 mod push;

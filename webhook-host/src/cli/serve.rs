@@ -9,6 +9,7 @@ use super::events::EventArgs;
 use super::inputs::PolicyArgs;
 use super::kube::KubeArgs;
 use super::logging::Logging;
+use super::otlp::OtlpArgs;
 use super::quantity::{body_size, drain_time, short_time};
 use super::record::RecordArgs;
 use super::register::{RegisterArgs, Registering};
@@ -100,6 +101,8 @@ pub(super) struct Serve {
     record: RecordArgs,
     #[command(flatten)]
     decisions: DecisionArgs,
+    #[command(flatten)]
+    otlp: OtlpArgs,
     #[command(flatten)]
     audit: AuditReportsArgs,
     #[command(flatten)]
@@ -202,6 +205,7 @@ const MAX_COUNT: usize = 1 << 20;
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
         self.logging.start();
+        let otlp = self.otlp.prepare()?;
         let modules = self
             .policies
             .modules()
@@ -303,6 +307,7 @@ impl Serve {
         // clients trust.
         let recorder = self.record.start(&live)?;
         let decision_log = self.decisions.start(&live)?;
+        let telemetry = otlp.map(|otlp| otlp.start(&live)).transpose()?;
         let check = Check {
             engine: Arc::clone(&source.engine),
             modules: source.modules.clone(),
@@ -333,6 +338,7 @@ impl Serve {
             check: Some(Arc::new(move |manifest| check.check(manifest))),
             recorder: recorder.clone(),
             decision_log: decision_log.clone(),
+            telemetry: telemetry.clone(),
             denials,
         };
         let server = Server::with(Arc::clone(&live), limits, extras);
@@ -363,6 +369,9 @@ impl Serve {
         runtime.shutdown_background();
         for writer in [recorder, decision_log].into_iter().flatten() {
             writer.finish(RECORDING);
+        }
+        if let Some(telemetry) = telemetry {
+            telemetry.finish(RECORDING);
         }
         Ok(ExitCode::SUCCESS)
     }

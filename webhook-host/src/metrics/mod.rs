@@ -140,6 +140,8 @@ pub struct Metrics {
     recorded: RecordedReviews,
     decision_lines: RecordedReviews,
     events: RecordedReviews,
+    otlp_spans: RecordedReviews,
+    otlp_metrics: RecordedReviews,
     pub(crate) engine: EngineMetrics,
     pub(crate) registry_pulls: RegistryMetrics,
     pub(crate) certificates: CertificateMetrics,
@@ -385,6 +387,18 @@ impl Metrics {
             "Kubernetes Events, by what became of them",
             events.clone(),
         );
+        let otlp_spans = RecordedReviews::default();
+        registry.register(
+            "otlp_spans",
+            "Spans of reviews, by what became of them",
+            otlp_spans.clone(),
+        );
+        let otlp_metrics = RecordedReviews::default();
+        registry.register(
+            "otlp_metric_readings",
+            "Readings of all metrics for a collector, by what became of them",
+            otlp_metrics.clone(),
+        );
         let certificates = CertificateMetrics::register(&mut registry);
         let audit = AuditMetrics::default();
         registry.register_collector(Box::new(audit.clone()));
@@ -420,6 +434,8 @@ impl Metrics {
             recorded,
             decision_lines,
             events,
+            otlp_spans,
+            otlp_metrics,
             engine,
             registry_pulls,
             certificates,
@@ -577,6 +593,16 @@ impl Metrics {
     /// Returns the counters of Kubernetes Events.
     pub(crate) fn events(&self) -> &RecordedReviews {
         &self.events
+    }
+
+    /// Returns the counters of spans: `sent`, `failed`, `dropped`.
+    pub(crate) fn otlp_spans(&self) -> &RecordedReviews {
+        &self.otlp_spans
+    }
+
+    /// Returns the counters of readings of the metrics: `sent`, `failed`.
+    pub(crate) fn otlp_metrics(&self) -> &RecordedReviews {
+        &self.otlp_metrics
     }
 
     /// Returns the counters of lines of the decision log.

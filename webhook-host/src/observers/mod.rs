@@ -10,6 +10,6 @@ mod queue;
 mod shadow;
 mod writer;
 
-pub(crate) use queue::Answered;
+pub(crate) use queue::{Answered, Queue, QueueReader, queue};
 pub(crate) use shadow::Shadow;
 pub use writer::{Destination, LineWriter};

@@ -1,10 +1,11 @@
 //! The queue between requests and an observer's thread, bounded by number and by bytes.
 //!
 //! Requests never wait for it: a review that doesn't fit is dropped, which the caller counts. Used
-//! by `shadow` and `writer`.
+//! by `shadow`, `writer` and `telemetry`.
 
 use crate::large_body::BodyLock;
 use crate::live::Set;
+use crate::record::Summary;
 use crate::trace_context::TraceContext;
 use bytes::Bytes;
 use sallyport_core::admission::{Function, Outcome};
@@ -24,6 +25,7 @@ const MAX_QUEUED_BYTES: usize = 16 << 20;
 /// An answered review with everything that decided it.
 pub(crate) struct Answered {
     pub(crate) function: Function,
+    pub(crate) request: Summary,
     pub(crate) body: Bytes,
     /// The lock to take before the body is parsed again.
     pub(crate) lock: BodyLock,

@@ -54,7 +54,7 @@ pub enum Destination {
 /// The lines that are made of reviews.
 enum Lines {
     Records,
-    Decisions(Decisions),
+    Decisions(Box<Decisions>),
 }
 
 /// The thread's state.
@@ -91,7 +91,7 @@ impl LineWriter {
     ///
     /// Fails when the process can't start another thread, or the system has no random numbers.
     pub fn decisions(destination: Destination, metrics: &Metrics) -> Result<Self> {
-        let lines = Lines::Decisions(Decisions::default());
+        let lines = Lines::Decisions(Box::default());
         Self::start(lines, destination, metrics.decision_lines())
     }
 
@@ -175,17 +175,22 @@ impl Writer {
         let mut next = Some(Arc::clone(first));
         while let Some(answered) = next {
             // A panic on one review must not end the thread.
-            let line = catch_unwind(AssertUnwindSafe(|| self.lines.line(&answered, &self.key)));
-            match line {
-                Ok(Ok(line)) => {
-                    if count > 0 {
-                        text.push(b'\n');
-                    }
-                    text.extend(line);
-                    count += 1;
+            let whole = text.len();
+            if count > 0 {
+                text.push(b'\n');
+            }
+            let add = || self.lines.add(&answered, &self.key, &mut text);
+            let problem = match catch_unwind(AssertUnwindSafe(add)) {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.into()),
+                Err(_) => Some(Error::other("it panicked")),
+            };
+            match problem {
+                None => count += 1,
+                Some(error) => {
+                    text.truncate(whole);
+                    self.failed(1, &error);
                 }
-                Ok(Err(error)) => self.failed(1, &error.into()),
-                Err(_) => self.failed(1, &Error::other("it panicked")),
             }
             let has_room = text.len() < self.destination.room();
             next = has_room
@@ -212,6 +217,9 @@ impl Writer {
         }
         if self.key_file != self.destination.opened() {
             (self.key, self.key_file) = (HashKey::random()?, self.destination.opened());
+            if let Lines::Decisions(decisions) = &mut self.lines {
+                decisions.forget_users();
+            }
         }
         Ok(())
     }
@@ -237,11 +245,17 @@ impl Writer {
 }
 
 impl Lines {
-    /// Makes a line of JSON. Holds the large-body lock while the body is a tree, and releases it
-    /// before the line is written, because disks may be slow.
-    fn line(&mut self, answered: &Answered, key: &HashKey) -> serde_json::Result<Vec<u8>> {
+    /// Appends a line of JSON; an error may leave a part of it. Holds the large-body lock while the
+    /// body is a tree, and releases it before the line is written, because disks may be slow.
+    fn add(
+        &mut self,
+        answered: &Answered,
+        key: &HashKey,
+        text: &mut Vec<u8>,
+    ) -> serde_json::Result<()> {
         let Answered {
             function,
+            request,
             body,
             lock,
             now,
@@ -256,11 +270,12 @@ impl Lines {
             Self::Records => {
                 let set = (&*set.admission, set.generation);
                 let record = Record::of(*function, body, *now, set, inventory, outcome, key)?;
-                serde_json::to_vec(&record)
+                serde_json::to_writer(text, &record)
             }
             Self::Decisions(decisions) => {
                 let decided = Decided {
                     function: *function,
+                    request,
                     body,
                     now: *now,
                     admission: &set.admission,
@@ -271,7 +286,7 @@ impl Lines {
                     took: *took,
                     trace_id: trace.map(|trace| trace.trace_id.to_string()),
                 };
-                decisions.line(decided, key)
+                decisions.line(decided, key, text)
             }
         }
     }

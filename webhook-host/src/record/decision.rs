@@ -5,15 +5,15 @@
 //! Service that a violation's key quotes. Fields are added, never renamed.
 
 use super::compared::{Compared, Subjects};
-use super::redaction::{self, Redaction};
-use super::{HashKey, RecordedFunction, rfc_3339};
-use sallyport_core::admission::{Admission, AdmissionRequest, Evaluation, Function, Outcome};
+use super::redaction::{self, Redaction, may_quote};
+use super::{HashKey, RecordedFunction, Summary, rfc_3339};
+use sallyport_core::admission::{Admission, Evaluation, Function, Outcome};
 use sallyport_core::contract::verdict::Violation;
 use sallyport_core::excerpt::excerpt;
 use sallyport_core::manifest::Mode;
-use serde::Serialize;
+use serde::{Serialize, ser};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -27,10 +27,10 @@ pub(crate) struct Decision<'a> {
     uid: &'a str,
     operation: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sub_resource: Option<String>,
-    namespace: String,
-    name: String,
-    user: String,
+    sub_resource: Option<&'a str>,
+    namespace: &'a str,
+    name: &'a str,
+    user: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dry_run: bool,
     /// The result by which the review is counted in the metrics.
@@ -81,9 +81,13 @@ struct Finding<'a> {
     key: Value,
 }
 
+/// The users whose names are remembered as lines have them.
+const MAX_USERS: usize = 256;
+
 /// What is known of an answered review.
 pub(crate) struct Decided<'a> {
     pub(crate) function: Function,
+    pub(crate) request: &'a Summary,
     pub(crate) body: &'a [u8],
     pub(crate) now: SystemTime,
     pub(crate) admission: &'a Admission,
@@ -102,6 +106,10 @@ pub(crate) struct Decisions {
     generation: u64,
     subjects: Subjects,
     policies: BTreeMap<Arc<str>, AskedPolicy>,
+    /// The policies that were asked about the last denied Service, and what they compare.
+    compared: Option<(Vec<Arc<str>>, Compared)>,
+    /// The names of users as lines have them: if no asked policy compares names, and if one does.
+    users: [HashMap<String, String>; 2],
 }
 
 #[derive(Debug)]
@@ -112,7 +120,7 @@ struct AskedPolicy {
 }
 
 impl Decisions {
-    /// Returns the line of an answered review.
+    /// Appends the line of an answered review. An error may leave a part of it.
     ///
     /// # Errors
     ///
@@ -121,13 +129,16 @@ impl Decisions {
         &mut self,
         decided: Decided<'_>,
         key: &HashKey,
-    ) -> serde_json::Result<Vec<u8>> {
+        text: &mut Vec<u8>,
+    ) -> serde_json::Result<()> {
         if self.generation != decided.generation {
             *self = Self::of(decided.admission, decided.generation);
         }
-        // It was parsed before it was answered, so this never fails.
-        let request = AdmissionRequest::parse(decided.body)
-            .map_err(|error| serde::ser::Error::custom(error.to_string()))?;
+        if decided.outcome.evaluations.iter().any(has_key) {
+            self.learn_compared(decided.admission, decided.outcome);
+        }
+        let request = decided.request;
+        self.learn_user(&request.user, &decided.outcome.evaluations, key);
         let Outcome {
             evaluations,
             exemption,
@@ -136,16 +147,16 @@ impl Decisions {
         } = decided.outcome;
         let mut policies: Vec<_> = evaluations.iter().map(|part| self.policy(part)).collect();
         self.scrub(&mut policies, &decided, key)?;
-        serde_json::to_vec(&Decision {
+        let decision = Decision {
             time: decided.now,
             function: decided.function.into(),
             uid: &request.uid,
             operation: request.operation.as_str(),
-            sub_resource: request.sub_resource.as_deref().map(shortened),
-            namespace: shortened(request.namespace()),
-            name: shortened(request.name()),
-            user: self.user(&request.user_info.username, evaluations, key),
-            dry_run: request.dry_run.unwrap_or_default(),
+            sub_resource: request.sub_resource.as_deref(),
+            namespace: &request.namespace,
+            name: &request.name,
+            user: self.user(&request.user, evaluations),
+            dry_run: request.is_dry_run,
             verdict: decided.verdict,
             exemption: exemption.map(|exemption| exemption.name()),
             malformed: malformed.is_some(),
@@ -154,7 +165,8 @@ impl Decisions {
             set: decided.set,
             generation: decided.generation,
             policies,
-        })
+        };
+        serde_json::to_writer(text, &decision)
     }
 
     fn of(admission: &Admission, generation: u64) -> Self {
@@ -170,6 +182,18 @@ impl Decisions {
             generation,
             subjects: Subjects::of(admission.exemptions(), admission.policies()),
             policies: policies.collect(),
+            compared: None,
+            users: Default::default(),
+        }
+    }
+
+    /// Derives what the asked policies compare, unless they are those of the last time.
+    fn learn_compared(&mut self, admission: &Admission, outcome: &Outcome) {
+        let asked = outcome.evaluations.iter().map(|part| &part.policy);
+        let known = self.compared.as_ref();
+        if known.is_none_or(|(known, _)| !known.iter().eq(asked.clone())) {
+            let compared = super::compared(admission, outcome);
+            self.compared = Some((asked.cloned().collect(), compared));
         }
     }
 
@@ -189,38 +213,80 @@ impl Decisions {
         }
     }
 
-    fn user(&self, name: &str, evaluations: &[Evaluation], key: &HashKey) -> String {
-        let asked = |part: &Evaluation| self.policies.get(&part.policy);
-        let mut asked = evaluations.iter().filter_map(asked);
-        let is_compared = asked.any(|asked| asked.compares_user);
-        if name.is_empty() || redaction::keeps_user(name, is_compared, &self.subjects) {
+    /// Forgets hashes, for another key.
+    pub(crate) fn forget_users(&mut self) {
+        self.users = Default::default();
+    }
+
+    /// Redacts the name of a user, unless it is known: most reviews come from a few controllers.
+    fn learn_user(&mut self, name: &str, evaluations: &[Evaluation], key: &HashKey) {
+        let is_compared = self.compares_user(evaluations);
+        let known = &mut self.users[usize::from(is_compared)];
+        if known.contains_key(name) {
+            return;
+        }
+        let keeps = name.is_empty() || redaction::keeps_user(name, is_compared, &self.subjects);
+        let shown = if keeps {
             shortened(name)
         } else {
             key.hash(name)
+        };
+        if known.len() >= MAX_USERS {
+            known.clear();
         }
+        known.insert(name.to_owned(), shown);
+    }
+
+    /// Returns the name of a user as it was learnt.
+    fn user(&self, name: &str, evaluations: &[Evaluation]) -> &str {
+        let known = &self.users[usize::from(self.compares_user(evaluations))];
+        known.get(name).map_or("", String::as_str)
+    }
+
+    fn compares_user(&self, evaluations: &[Evaluation]) -> bool {
+        let asked = |part: &Evaluation| self.policies.get(&part.policy);
+        let mut asked = evaluations.iter().filter_map(asked);
+        asked.any(|asked| asked.compares_user)
     }
 
     /// Hashes texts of the Service in the keys of violations. Most reviews have no violation, and
-    /// then the object is not parsed.
+    /// most keys quote only what a record keeps: then nothing is hashed.
     fn scrub(
         &self,
         policies: &mut [PolicyDecision<'_>],
         decided: &Decided<'_>,
         key: &HashKey,
     ) -> serde_json::Result<()> {
-        let mut keys = policies
-            .iter_mut()
-            .flat_map(PolicyDecision::keys)
-            .peekable();
-        if keys.peek().is_none() {
+        let evaluations = decided.outcome.evaluations.iter();
+        let keys: Vec<_> = evaluations.flat_map(keys).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let compared = self.compared.as_ref().map(|(_, compared)| compared);
+        let compared = compared
+            .ok_or_else(|| <serde_json::Error as ser::Error>::custom("nobody says what is kept"))?;
+        let quotes_nothing = decided.request.is_service
+            && !may_quote(decided.body, &keys, compared, &self.subjects)?;
+        if quotes_nothing {
             return Ok(());
         }
         let mut review: Value = serde_json::from_slice(decided.body)?;
-        let compared = super::compared(decided.admission, decided.outcome);
-        let redaction = Redaction::of(&mut review, key, &compared, &self.subjects);
+        let redaction = Redaction::of(&mut review, key, compared, &self.subjects);
+        let keys = policies.iter_mut().flat_map(PolicyDecision::keys);
         keys.for_each(|key| redaction.scrub(key));
         Ok(())
     }
+}
+
+/// Returns the keys of the violations that a policy found.
+fn keys(evaluation: &Evaluation) -> impl Iterator<Item = &str> {
+    let violations = evaluation.violations.iter().chain(&evaluation.kept);
+    let keys = violations.map(|violation| violation.key.as_str());
+    keys.filter(|key| !key.is_empty())
+}
+
+fn has_key(evaluation: &Evaluation) -> bool {
+    keys(evaluation).next().is_some()
 }
 
 impl PolicyDecision<'_> {

@@ -13,11 +13,13 @@ mod decision;
 mod file;
 mod kept;
 mod redaction;
+mod summary;
 
 pub(crate) use compared::{Compared, Subjects};
 pub(crate) use decision::{Decided, Decisions};
 pub use file::{LogFile, Rotation};
 pub use redaction::{HASHED, HashKey};
+pub(crate) use summary::Summary;
 
 use jiff::Timestamp;
 use redaction::Redaction;

@@ -15,9 +15,12 @@ use super::credential;
 use super::kept::{KEPT, OBJECT};
 use ring::hmac;
 use ring::rand::SystemRandom;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// The prefix of every hash.
 pub const HASHED: &str = "hashed-";
@@ -157,32 +160,7 @@ impl<'a> Redaction<'a> {
     }
 
     fn keeps(&self, place: &Place, text: &str) -> bool {
-        let (parent, name) = (place.parent(), place.name());
-        let decides = match parent {
-            "object/metadata/annotations" => {
-                // The annotation with the manifest as it was applied repeats everything.
-                (self.compared.annotation(name) || self.subjects.annotation(name))
-                    && !credential::is_named_like_one(name)
-            }
-            "object/metadata/labels" | "object/spec/selector" => self.compared.label(name),
-            "object/spec" if name == "externalName" => self.compared.external_name(),
-            "object/status/conditions" if name == "message" => self.compared.condition_messages(),
-            "request/userInfo" if name == "uid" => self.compared.user_uid(),
-            "request/userInfo/extra" => {
-                self.compared.user_extra(name) && !credential::is_named_like_one(name)
-            }
-            "request/userInfo" if matches!(name, "username" | "groups") => {
-                return keeps_user(text, self.compared.user(), self.subjects);
-            }
-            // Names may look like credentials, and records are found by them.
-            "request" | "object/metadata" if matches!(name, "name" | "namespace" | "uid") => {
-                return true;
-            }
-            _ => KEPT
-                .iter()
-                .any(|(path, members)| *path == parent && members.contains(&name)),
-        };
-        decides && !credential::looks_like_one(text)
+        keeps(place, text, self.compared, self.subjects)
     }
 
     /// Replaces a text by its hash, and a number by one made from its hash, so that a malformed
@@ -275,11 +253,7 @@ impl Redaction<'_> {
     /// Replaces every quote of a value or of its beginning. A quote that is also part of a kept
     /// text is left alone.
     fn hide_in(&self, text: &mut String, value: &str, hash: &str) {
-        let end = value
-            .char_indices()
-            .nth(QUOTE_PREFIX_CHARS)
-            .map_or(value.len(), |(end, _)| end);
-        let begin = &value[..end];
+        let begin = beginning(value);
         let mut from = 0;
         while let Some(found) = text[from..].find(begin).map(|found| from + found) {
             let alike = text[found..]
@@ -296,6 +270,36 @@ impl Redaction<'_> {
             from = found + hash.len();
         }
     }
+}
+
+/// Returns true if a record keeps the text at a place of the review.
+fn keeps(place: &Place, text: &str, compared: &Compared, subjects: &Subjects) -> bool {
+    let (parent, name) = (place.parent(), place.name());
+    let decides = match parent {
+        "object/metadata/annotations" => {
+            // The annotation with the manifest as it was applied repeats everything.
+            (compared.annotation(name) || subjects.annotation(name))
+                && !credential::is_named_like_one(name)
+        }
+        "object/metadata/labels" | "object/spec/selector" => compared.label(name),
+        "object/spec" if name == "externalName" => compared.external_name(),
+        "object/status/conditions" if name == "message" => compared.condition_messages(),
+        "request/userInfo" if name == "uid" => compared.user_uid(),
+        "request/userInfo/extra" => {
+            compared.user_extra(name) && !credential::is_named_like_one(name)
+        }
+        "request/userInfo" if matches!(name, "username" | "groups") => {
+            return keeps_user(text, compared.user(), subjects);
+        }
+        // Names may look like credentials, and records are found by them.
+        "request" | "object/metadata" if matches!(name, "name" | "namespace" | "uid") => {
+            return true;
+        }
+        _ => KEPT
+            .iter()
+            .any(|(path, members)| *path == parent && members.contains(&name)),
+    };
+    decides && !credential::looks_like_one(text)
 }
 
 /// A place in the review.
@@ -326,22 +330,179 @@ impl Place {
     }
 
     fn member(&mut self, name: &str, then: impl FnOnce(&mut Self)) {
-        let (path, begin, pointer) = (self.path.clone(), self.name, self.pointer.len());
-        if path == "request" && matches!(name, "object" | "oldObject") {
-            OBJECT.clone_into(&mut self.path);
+        let pointer = self.pointer.len();
+        let _ = write!(self.pointer, "/{}", escaped(name));
+        self.step(name, then);
+        self.pointer.truncate(pointer);
+    }
+
+    /// Goes to a member and back, without its pointer.
+    fn step<T>(&mut self, name: &str, then: impl FnOnce(&mut Self) -> T) -> T {
+        let (begin, end) = (self.name, self.path.len());
+        let done = if self.path == "request" && matches!(name, "object" | "oldObject") {
+            let outer = std::mem::replace(&mut self.path, OBJECT.to_owned());
             self.name = 0;
+            let done = then(self);
+            self.path = outer;
+            done
         } else {
-            if !self.path.is_empty() {
+            if end > 0 {
                 self.path.push('/');
             }
             self.name = self.path.len();
             self.path.push_str(name);
-        }
-        let _ = write!(self.pointer, "/{}", escaped(name));
-        then(self);
-        (self.path, self.name) = (path, begin);
-        self.pointer.truncate(pointer);
+            let done = then(self);
+            self.path.truncate(end);
+            done
+        };
+        self.name = begin;
+        done
     }
+}
+
+/// Returns false if none of the texts quotes a value that a record of this review hashes, so that
+/// [`Redaction::scrub`] would leave them as they are. May return true where it would, too. Takes a
+/// fraction of the time, because nothing is hashed or copied.
+///
+/// # Errors
+///
+/// Fails when the body nests too deeply for a JSON value.
+pub(super) fn may_quote(
+    body: &[u8],
+    texts: &[&str],
+    compared: &Compared,
+    subjects: &Subjects,
+) -> serde_json::Result<bool> {
+    let mut search = Search {
+        texts,
+        compared,
+        subjects,
+        place: Place::default(),
+        values: 0,
+        is_found: false,
+    };
+    let mut review = serde_json::Deserializer::from_slice(body);
+    (&mut search).deserialize(&mut review)?;
+    Ok(search.is_found || search.values > MAX_VALUES)
+}
+
+/// A search of texts for the values of a review, which is read without a tree.
+struct Search<'a> {
+    texts: &'a [&'a str],
+    compared: &'a Compared,
+    subjects: &'a Subjects,
+    place: Place,
+    /// The texts so far, those included that a record keeps.
+    values: usize,
+    is_found: bool,
+}
+
+impl Search<'_> {
+    fn text(&mut self, value: &str) {
+        if value.is_empty() {
+            return;
+        }
+        self.values += 1;
+        self.is_found |=
+            self.is_quoted(value) && !keeps(&self.place, value, self.compared, self.subjects);
+    }
+
+    fn number(&mut self, number: &serde_json::Number) {
+        let number = number.to_string();
+        self.is_found |= self.texts.iter().any(|text| text.contains(&number))
+            && !keeps(&self.place, "", self.compared, self.subjects);
+    }
+
+    /// Returns true if a text has the value, or the beginning of a long one, in either form.
+    fn is_quoted(&self, value: &str) -> bool {
+        let mut texts = self.texts.iter();
+        if value.len() < MIN_UNQUOTED_LENGTH {
+            return texts.any(|text| text.contains('"') && text.contains(&format!("{value:?}")));
+        }
+        let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        let escaped = (!value.bytes().all(is_plain)).then(|| format!("{value:?}"));
+        let escaped = escaped.as_deref().map(|escaped| escaped.trim_matches('"'));
+        texts.any(|text| {
+            text.contains(beginning(value))
+                || escaped.is_some_and(|escaped| text.contains(beginning(escaped)))
+        })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Search<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Search<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
+        self.number(&number.into());
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
+        self.number(&number.into());
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<(), E> {
+        if let Some(number) = serde_json::Number::from_f64(number) {
+            self.number(&number);
+        }
+        Ok(())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        self.text(text);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
+        while values.next_element_seed(&mut *self)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        while let Some(Name(name)) = members.next_key()? {
+            let mut place = std::mem::take(&mut self.place);
+            let done = place.step(&name, |place| {
+                self.place = std::mem::take(place);
+                let done = members.next_value_seed(&mut *self);
+                *place = std::mem::take(&mut self.place);
+                done
+            });
+            self.place = place;
+            done?;
+        }
+        Ok(())
+    }
+}
+
+/// The name of a member, borrowed if it has no escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Returns the beginning of a value by which a quote is recognised.
+fn beginning(value: &str) -> &str {
+    let end = value.char_indices().nth(QUOTE_PREFIX_CHARS);
+    &value[..end.map_or(value.len(), |(end, _)| end)]
 }
 
 /// Returns true if the name of a user or group stays as it is: it is Kubernetes' own, an exemption
@@ -410,6 +571,50 @@ mod tests {
                 "extra": {"scopes": ["one", "two-of-them"]}},
             "object": object, "oldObject": null,
         }})
+    }
+
+    #[test]
+    fn a_text_that_is_not_searched_for_values_would_stay_as_it_is() {
+        let review = review(&json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "web", "labels": {"customer": "acme", "n": "ab"},
+                "annotations": {"note": "door code 1234", "tab": "one\ttwo-and-three",
+                    "ü": "ünïcode"}},
+            "spec": {"ports": [{"port": 80, "nodePort": 29999, "unknown": 4711, "half": 1.5}]},
+        }));
+        let (compared, subjects, key) = (Compared::default(), Subjects::default(), key());
+        let body = review.to_string();
+        let redaction = Redaction::of(&mut review.clone(), &key, &compared, &subjects);
+        let mut quoted = 0;
+        for text in [
+            "NodePort:TCP:29999",
+            "a=door code 1234",
+            "a=door code 9",
+            "acme",
+            "\"acme\"",
+            "ab",
+            "\"ab\"",
+            "port 4711",
+            "4711s",
+            "1.5",
+            "one\ttwo-and-three",
+            "one\\ttwo-and",
+            "ünïcode",
+            "jane@example.com",
+            "system:authenticated",
+            "web",
+            "shop",
+            "customer-7",
+            "two-of-them",
+            "",
+        ] {
+            let mut scrubbed = Value::from(text);
+            redaction.scrub(&mut scrubbed);
+            let found = may_quote(body.as_bytes(), &[text], &compared, &subjects).expect("JSON");
+            assert!(found || scrubbed == text, "{text}: {scrubbed}");
+            quoted += usize::from(found);
+        }
+        assert_eq!(quoted, 13);
     }
 
     #[test]

@@ -16,7 +16,6 @@ mod layout;
 mod publish;
 mod signatures;
 mod source_policy;
-mod tls;
 mod transport;
 
 pub(crate) use artefact::Packed;
@@ -27,6 +26,7 @@ pub(crate) use layout::Layout;
 pub(crate) use publish::SignatureFormat;
 pub(crate) use source_policy::SourcePolicy;
 
+use crate::authorities::client_config;
 use crate::signature::{Material, Signed};
 use artefact::{Manifest, check};
 use client::{Access, Client};
@@ -280,10 +280,11 @@ impl Session {
                 .enable_all()
                 .build()
                 .map_err(|error| RegistryError::new(Reason::Local, error.to_string()))?;
-            let tls = tls::config(config.authorities.as_deref())?;
+            let tls = client_config(config.authorities.as_deref(), "--registry-ca")
+                .map_err(|message| RegistryError::new(Reason::Local, message))?;
             Ok(Network {
                 runtime,
-                transport: Transport::new(tls, config.patience),
+                transport: Transport::new(Arc::new(tls), config.patience),
             })
         });
         network.as_ref().map_err(Clone::clone)

@@ -20,6 +20,8 @@ use crate::large_body::{BodyGuard, BodyLock};
 use crate::live::Live;
 use crate::metrics::TimedOut;
 use crate::observers::{Answered, LineWriter, Shadow};
+use crate::record::Summary;
+use crate::telemetry::Telemetry;
 use crate::trace_context::{TRACEPARENT, TraceContext};
 use axum::Router;
 use axum::body::Body;
@@ -61,6 +63,7 @@ struct App {
     shadow: Shadow,
     recorder: Option<Arc<LineWriter>>,
     decision_log: Option<Arc<LineWriter>>,
+    telemetry: Option<Arc<Telemetry>>,
     denials: Option<Arc<Denials>>,
     gate: Option<Gate>,
     body_limit: usize,
@@ -93,6 +96,8 @@ pub struct Extras {
     pub recorder: Option<Arc<LineWriter>>,
     /// Writes a line for each decision, if set.
     pub decision_log: Option<Arc<LineWriter>>,
+    /// Sends a span for each sampled review, if set.
+    pub telemetry: Option<Arc<Telemetry>>,
     /// Writes Events about denials, if set.
     pub denials: Option<Arc<Denials>>,
 }
@@ -118,6 +123,7 @@ pub(super) fn router(
         shadow,
         recorder: extras.recorder,
         decision_log: extras.decision_log,
+        telemetry: extras.telemetry,
         denials: extras.denials,
         gate,
         body_limit: limits.body,
@@ -223,9 +229,14 @@ impl App {
         let permit = slot.evaluation_permit(deadline).await?;
         // Loaded once, so that the response comes from one set.
         let set = self.live.set();
-        let is_observed =
-            set.has_candidates() || self.recorder.is_some() || self.decision_log.is_some();
+        let telemetry = self.telemetry.as_ref();
+        let traced = telemetry.filter(|telemetry| telemetry.samples(head.trace.as_ref()));
+        let is_observed = set.has_candidates()
+            || self.recorder.is_some()
+            || self.decision_log.is_some()
+            || traced.is_some();
         let snapshot = is_observed.then(|| set.admission.inventory().as_of_now());
+        let summary = is_observed.then(|| Summary::of(&review));
         let inventory = snapshot
             .as_ref()
             .unwrap_or_else(|| set.admission.inventory());
@@ -243,10 +254,11 @@ impl App {
         }
         let answer = outcome.response.to_json();
         drop((permit, guard));
-        if let Some(inventory) = snapshot {
+        if let (Some(inventory), Some(request)) = (snapshot, summary) {
             let set = Arc::clone(&set);
-            self.notify_observers(Answered {
+            let answered = Arc::new(Answered {
                 function,
+                request,
                 body,
                 lock,
                 now,
@@ -256,18 +268,21 @@ impl App {
                 took,
                 trace: head.trace,
             });
+            self.notify_observers(&answered);
+            if let Some(telemetry) = traced {
+                telemetry.take(&answered);
+            }
         }
         Ok(answer)
     }
 
     /// Passes an answered review to the observers: the shadow, the recorder and the decision log.
-    fn notify_observers(&self, answered: Answered) {
-        let answered = Arc::new(answered);
+    fn notify_observers(&self, answered: &Arc<Answered>) {
         if answered.set.has_candidates() {
-            self.shadow.ask(&answered);
+            self.shadow.ask(answered);
         }
         for writer in [&self.recorder, &self.decision_log].into_iter().flatten() {
-            writer.take(&answered);
+            writer.take(answered);
         }
     }
 

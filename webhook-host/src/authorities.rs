@@ -1,7 +1,6 @@
-//! The authorities that a registry's certificate must be by: those of a file, the system's, or the
-//! built-in ones.
+//! The TLS of clients: the authorities that a server's certificate must be by are those of a file,
+//! the system's, or the built-in ones. Used for registries and for OpenTelemetry collectors.
 
-use super::error::{Reason, RegistryError};
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -9,23 +8,21 @@ use rustls::{ClientConfig, RootCertStore};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Makes the configuration of TLS. `bundle` stands for the system's authorities.
-pub(super) fn config(bundle: Option<&Path>) -> Result<Arc<ClientConfig>, RegistryError> {
+/// Makes the configuration of a client. `bundle` stands for the system's authorities; `flag` is the
+/// one that names it, for errors.
+pub(crate) fn client_config(bundle: Option<&Path>, flag: &str) -> Result<ClientConfig, String> {
     let roots = match bundle {
-        Some(file) => of_file(file)?,
-        None => of_system(),
+        Some(file) => of_file(file, flag)?,
+        None => of_system(flag),
     };
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| local(error.to_string()))?;
-    Ok(Arc::new(
-        builder.with_root_certificates(roots).with_no_client_auth(),
-    ))
+        .map_err(|error| error.to_string())?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-fn of_file(file: &Path) -> Result<RootCertStore, RegistryError> {
-    let shown = file.display();
-    let fail = |problem: String| local(format!("--registry-ca {shown}: {problem}"));
+fn of_file(file: &Path, flag: &str) -> Result<RootCertStore, String> {
+    let fail = |problem: String| format!("{flag} {}: {problem}", file.display());
     let text = std::fs::read(file).map_err(|error| fail(error.to_string()))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&text) {
@@ -45,7 +42,7 @@ const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 /// Returns the system's authorities. A system may have none, such as an image from scratch: then
 /// Mozilla's list counts, as this program was built with it. A user who names a file of authorities
 /// gets no others, even if none can be read; then each handshake fails.
-fn of_system() -> RootCertStore {
+fn of_system(flag: &str) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
@@ -57,8 +54,8 @@ fn of_system() -> RootCertStore {
         .find(|name| std::env::var_os(name).is_some())
     {
         tracing::warn!(
-            "there are no certificates of authorities where {name} leads, so no registry is \
-             trusted: correct it, or name a file with --registry-ca"
+            "there are no certificates of authorities where {name} leads, so no server is \
+             trusted: correct it, or name a file with {flag}"
         );
         return roots;
     }
@@ -72,10 +69,6 @@ fn built_in() -> RootCertStore {
     let list = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
     roots.add_parsable_certificates(list.iter().cloned());
     roots
-}
-
-fn local(message: String) -> RegistryError {
-    RegistryError::new(Reason::Local, message)
 }
 
 #[cfg(test)]
