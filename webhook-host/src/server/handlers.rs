@@ -19,7 +19,7 @@ use crate::events::Denials;
 use crate::large_body::{BodyGuard, BodyLock};
 use crate::live::Live;
 use crate::metrics::TimedOut;
-use crate::observers::{Answered, LineWriter, Shadow};
+use crate::observers::{Answered, LineWriter, Recent, Shadow};
 use crate::trace_context::{TRACEPARENT, TraceContext};
 use axum::Router;
 use axum::body::Body;
@@ -62,6 +62,7 @@ struct App {
     recorder: Option<Arc<LineWriter>>,
     decision_log: Option<Arc<LineWriter>>,
     denials: Option<Arc<Denials>>,
+    recent: Option<Arc<Recent>>,
     gate: Option<Gate>,
     body_limit: usize,
     body_time: Duration,
@@ -95,6 +96,8 @@ pub struct Extras {
     pub decision_log: Option<Arc<LineWriter>>,
     /// Writes Events about denials, if set.
     pub denials: Option<Arc<Denials>>,
+    /// Keeps recent denials and divergences for the live console, if set.
+    pub recent: Option<Arc<Recent>>,
 }
 
 pub(super) fn router(
@@ -111,7 +114,7 @@ pub(super) fn router(
             "there are only /validate, /mutate and /validate-policies here",
         ),
     };
-    let shadow = Shadow::start().expect("a process can start one more thread");
+    let shadow = Shadow::start(extras.recent.clone()).expect("a process can start one more thread");
     let app = App {
         live,
         capacity,
@@ -119,6 +122,7 @@ pub(super) fn router(
         recorder: extras.recorder,
         decision_log: extras.decision_log,
         denials: extras.denials,
+        recent: extras.recent,
         gate,
         body_limit: limits.body,
         body_time: limits.body_time,
@@ -243,7 +247,10 @@ impl App {
         }
         let answer = outcome.response.to_json();
         drop((permit, guard));
-        if let Some(inventory) = snapshot {
+        let is_shown = self.recent.is_some() && outcome.response.denial.is_some();
+        // A denial that is only shown needs no inventory as policies saw it.
+        let shown = || is_shown.then(|| set.admission.inventory().as_of_now());
+        if let Some(inventory) = snapshot.or_else(shown) {
             let set = Arc::clone(&set);
             self.notify_observers(Answered {
                 function,
@@ -260,7 +267,8 @@ impl App {
         Ok(answer)
     }
 
-    /// Passes an answered review to the observers: the shadow, the recorder and the decision log.
+    /// Passes an answered review to the observers: the shadow, the recorder, the decision log and
+    /// the console's recent denials.
     fn notify_observers(&self, answered: Answered) {
         let answered = Arc::new(answered);
         if answered.set.has_candidates() {
@@ -268,6 +276,9 @@ impl App {
         }
         for writer in [&self.recorder, &self.decision_log].into_iter().flatten() {
             writer.take(&answered);
+        }
+        if let Some(recent) = &self.recent {
+            recent.take(&answered);
         }
     }
 
