@@ -28,7 +28,7 @@ fn reports(version: &str) -> Value {
                 "schema": {"openAPIV3Schema": schema}}]}})
 }
 
-fn define(cluster: &Cluster, version: &str) {
+pub(crate) fn define(cluster: &Cluster, version: &str) {
     let crd = reports(version).to_string();
     cluster.kubectl_with(&["apply", "-f", "-"], &crd).ok();
     wait_for("Reports", || {
@@ -41,14 +41,14 @@ fn define(cluster: &Cluster, version: &str) {
 const FLAGS: &str = "--strict --cluster --audit-reports --audit-interval 1s \
     --policies target/policies";
 
-fn prepare(cluster: &Cluster) {
+pub(crate) fn prepare(cluster: &Cluster) {
     cluster
         .kubectl(&["apply", "-f", "deploy/base/namespace.yaml"])
         .ok();
 }
 
-/// Starts a host with no more rights than `deploy/` grants it.
-fn host(cluster: &Cluster) -> Host {
+/// Starts a host with more flags, and no more rights than `deploy/` grants it.
+pub(crate) fn host(cluster: &Cluster, more: &str) -> Host {
     for file in [
         "deploy/base/service-account.yaml",
         "deploy/base/rbac.yaml",
@@ -64,7 +64,8 @@ fn host(cluster: &Cluster) -> Host {
     // As a Pod has it.
     config["contexts"][0]["context"]["namespace"] = NAMESPACE.into();
     std::fs::write(&file, config.to_string()).expect("written");
-    Host::start(cluster, &format!("{FLAGS} --kubeconfig {}", file.display()))
+    let flags = format!("{FLAGS} {more} --kubeconfig {}", file.display());
+    Host::start(cluster, &flags)
 }
 
 /// Returns the names of all Reports with their resourceVersions.
@@ -92,7 +93,7 @@ fn wait_until_there_are(cluster: &Cluster, names: &[&str]) -> Vec<String> {
     })
 }
 
-fn create(cluster: &Cluster, name: &str, spec: &Value) {
+pub(crate) fn create(cluster: &Cluster, name: &str, spec: &Value) {
     let mut service = json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {"name": name, "namespace": "audited"},
         "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "protocol": "TCP"}]}});
@@ -114,7 +115,7 @@ fn a_report_appears_stays_as_it_is_and_goes_when_its_service_is_mended() {
     create(&cluster, "fine", &json!({}));
     create(&cluster, "ips", &json!({"externalIPs": ["192.0.2.7"]}));
     create(&cluster, "gone", &json!({"externalIPs": ["192.0.2.8"]}));
-    let (first, second) = (host(&cluster), host(&cluster));
+    let (first, second) = (host(&cluster, ""), host(&cluster, ""));
     let names = ["audited/sallyport-gone", "audited/sallyport-ips"];
     let before = wait_until_there_are(&cluster, &names);
     let report = cluster
@@ -179,7 +180,7 @@ fn a_report_appears_stays_as_it_is_and_goes_when_its_service_is_mended() {
 fn missing_reports_and_another_version_are_said_once() {
     let cluster = Cluster::new("audit-no-reports");
     prepare(&cluster);
-    let host = host(&cluster);
+    let host = host(&cluster, "");
     let missing = "knows no Reports of openreports.io/v1alpha1";
     let said = |text: &str| {
         wait_for(text, || match host.log().matches(text).count() {

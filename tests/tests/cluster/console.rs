@@ -1,6 +1,8 @@
-//! The console's tokens on a real API server, with the rights that `docs/console.md` documents.
+//! The console on a real API server: its tokens, with the rights that `docs/console.md` documents,
+//! and the map of what the background audit finds.
 
 use crate::admission::manifests;
+use crate::audit_reports::{create, define, host, prepare};
 use crate::webhook::Host;
 use sallyport_tests::cluster::Cluster;
 use sallyport_tests::{root, wait_for};
@@ -23,6 +25,15 @@ fn token(kubeconfig: &Path) -> String {
     token.expect("a token").to_owned()
 }
 
+/// Returns the URL of a host's console, without a slash at the end.
+fn console(host: &Host) -> String {
+    let log = host.log();
+    let url = log
+        .lines()
+        .find_map(|line| Some(line.split_once("console on ")?.1.trim().to_owned()));
+    url.unwrap_or_else(|| panic!("no console: {log}"))
+}
+
 /// Returns status and body of an answer of the console.
 fn get(cluster: &Cluster, console: &str, path: &str, token: Option<&str>) -> (String, String) {
     let token = token.map_or_else(String::new, |token| {
@@ -31,7 +42,7 @@ fn get(cluster: &Cluster, console: &str, path: &str, token: Option<&str>) -> (St
     let answer = cluster
         .shell(&format!(
             "curl --silent --show-error --insecure --max-time 20 --write-out '\n%{{http_code}}' \
-             {token} https://{console}{path}"
+             {token} {console}{path}"
         ))
         .ok();
     let (body, status) = answer.rsplit_once('\n').expect("a status");
@@ -61,11 +72,8 @@ fn a_token_counts_if_its_user_may_get_the_console() {
             own.display()
         ),
     );
-    let log = host.log();
-    let console = log
-        .lines()
-        .find_map(|line| Some(line.split_once("console on https://")?.1.trim()))
-        .unwrap_or_else(|| panic!("no console: {log}"));
+    let console = &console(&host);
+    assert!(console.starts_with("https://"), "{console}");
     let state = "/console/state";
 
     // The page says nothing, and needs no token; data needs one.
@@ -112,4 +120,72 @@ fn a_token_counts_if_its_user_may_get_the_console() {
         if status == "403" { Ok(()) } else { Err(body) }
     });
     host.terminate();
+}
+
+#[test]
+#[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
+fn the_replica_that_audits_has_the_map_and_the_other_one_names_it() {
+    let cluster = Cluster::new("console-map");
+    prepare(&cluster);
+    cluster.namespace("audited");
+    define(&cluster, "v1alpha1");
+    create(&cluster, "inside", &json!({}));
+    create(&cluster, "ips", &json!({"externalIPs": ["192.0.2.7"]}));
+    let hosts = [(); 2].map(|()| host(&cluster, "--console 127.0.0.1:0"));
+    let consoles = hosts.each_ref().map(console);
+    let summary = |console: &str| -> Value {
+        let (status, body) = get(&cluster, console, "/console/state", None);
+        assert_eq!(status, "200", "{body}");
+        let state: Value = serde_json::from_str(&body).expect("JSON");
+        state["exposures"].clone()
+    };
+    let (leader, follower) = wait_for("one of them audits, and the other one knows it", || {
+        let [a, b] = &consoles;
+        let found = [summary(a), summary(b)];
+        let [at, holder] = ["at", "holder"];
+        match () {
+            () if found[0][at].is_string() && found[1][holder].is_string() => Ok((a, b)),
+            () if found[1][at].is_string() && found[0][holder].is_string() => Ok((b, a)),
+            () => Err(format!("{found:?}")),
+        }
+    });
+    let (_, body) = get(&cluster, leader, "/console/exposures", None);
+    let map: Value = serde_json::from_str(&body).expect("JSON");
+    let doors = map["exposures"].as_array().expect("an array");
+    let door = doors.iter().find(|door| door["service"] == "audited/ips");
+    let door = door.unwrap_or_else(|| panic!("{map:#}"));
+    assert_eq!(
+        (&door["kind"], &door["opens"]),
+        (&json!("externalIp"), &json!("externalIp"))
+    );
+    assert_eq!(door["address"], "192.0.2.7", "{door:#}");
+    assert_eq!(door["policy"]["refusedBy"][0]["rule"], "S08", "{door:#}");
+    assert!(
+        !doors.iter().any(|door| door["service"] == "audited/inside"),
+        "{map:#}"
+    );
+    assert_eq!(
+        get(&cluster, follower, "/console/exposures", None).1,
+        "null"
+    );
+    let revision = &summary(leader)["revision"];
+    cluster
+        .kubectl(&["delete", "service", "ips", "-n", "audited"])
+        .ok();
+    wait_for("the door is gone", || {
+        let (_, body) = get(&cluster, leader, "/console/exposures", None);
+        if body.contains("audited/ips") {
+            Err(body)
+        } else {
+            Ok(())
+        }
+    });
+    assert_ne!(
+        &summary(leader)["revision"],
+        revision,
+        "pages ask for the map anew"
+    );
+    for host in hosts {
+        host.terminate();
+    }
 }

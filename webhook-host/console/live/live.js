@@ -150,7 +150,7 @@ function table(id, label, columns, rows) {
     scroll.className = columns.length < 4 ? 'scroll narrow' : 'scroll';
     // What scrolls must be reachable by the keyboard.
     scroll.tabIndex = 0;
-    scroll.setAttribute('role', 'region');
+    scroll.setAttribute('role', 'group');
     scroll.setAttribute('aria-label', label);
     scroll.append(made);
     place.replaceChildren(scroll);
@@ -201,21 +201,22 @@ function showPolicies(now) {
   say('policies-summary', `${now.policies.length === 1 ? '1 policy' : `${now.policies.length} policies`}${broken ? `, ${broken} broken` : ''}. Counters since the start of this host.`);
   const rows = now.policies.map((policy) => {
     const counts = now.counts[policy.name] ?? { evaluations: 0, violating: 0, failed: 0, shortCircuited: false };
-    const component = policy.component ? `${policy.component} ${policy.version ?? ''}\n` : '';
+    const component = policy.component === policy.name ? '' : `${policy.component ?? policy.module} `;
     return {
       key: policy.name,
       cells: [
         policy.name,
-        { text: `${policy.mode}, failurePolicy ${policy.failurePolicy}`, class: policy.mode === 'Enforce' ? '' : 'odd' },
+        { text: policy.mode, class: policy.mode === 'Enforce' ? '' : 'odd' },
+        policy.failurePolicy,
         policyState(policy, counts),
         number(counts.evaluations),
         number(counts.violating),
         { ...number(counts.failed), class: counts.failed ? 'number bad' : 'number' },
-        { text: `${component}${policy.module}\n${short(policy.digest)}`, class: 'mono', title: policy.digest ?? '' },
+        { text: `${component}${policy.version ?? ''} ${short(policy.digest)}`, class: 'mono', title: `${policy.module} ${policy.digest ?? ''}` },
       ],
     };
   });
-  table('policies-table', 'Policies', ['Policy', 'Mode', 'State', 'Evaluations', 'With violations', 'Errors', 'Component'], rows);
+  table('policies-table', 'Policies', ['Policy', 'Mode', 'failurePolicy', 'State', 'Evaluations', 'With violations', 'Errors', 'Component'], rows);
 }
 
 /** @param {Policy} policy @param {Counts} counts @returns {Cell} */
@@ -275,7 +276,7 @@ function showDenials() {
   const words = filter('denials-filter');
   const rows = denials.items.map(({ number, review }) => {
     const { causes, moreCauses } = review;
-    const why = causes.map(({ reason, field, message }) => `${reason}${field ? ` ${field}` : ''}: ${message}`);
+    const why = causes.map(({ reason, field, message }) => `${reason}${!field || message.includes(field) ? '' : ` ${field}`}: ${message}`);
     if (moreCauses) why.push(`and ${moreCauses} more`);
     return { key: String(number), cells: [...wishCells(review), why.join('\n')] };
   });

@@ -264,7 +264,9 @@ if (process.env.SALLYPORT_SCREENSHOTS) {
     await host.review(service('web', { type: 'ClusterIP' }));
     await host.review(service('web', { type: 'NodePort', nodePort: 29999 }));
     await has(page, '#denials-table', 'shop/web');
-    for (const [name, width, height, scheme] of [['desk', 1200, 860, 'light'], ['phone', 390, 844, 'dark']]) {
+    const counted = page.locator('#policies-table tr', { hasText: 'nodeport-range' }).first().locator('td.number').first();
+    await page.waitForFunction((cell) => cell.textContent === '1', await counted.elementHandle());
+    for (const [name, width, height, scheme] of [['desk', 1200, 1060, 'light'], ['phone', 390, 844, 'dark']]) {
       await page.emulateMedia({ colorScheme: scheme });
       await page.setViewportSize({ width, height });
       await page.screenshot({ path: join(root, `docs/console-${name}.png`) });
