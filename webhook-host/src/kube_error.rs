@@ -1,5 +1,5 @@
 //! Errors of the API server as text: the refused or failed request, and the fix. Used by
-//! `certificates`, `cluster`, `events` and `webhooks`.
+//! `certificates`, `cluster`, `console`, `events` and `webhooks`.
 
 use crate::status::TroubleReason;
 use std::error::Error;

@@ -126,6 +126,21 @@ async fn there_is_no_console_unless_it_is_asked_for_and_then_on_the_loopback() {
     let policies = directory(&[("p.yaml", manifest("p", &json!({})))]);
     let host = Program::serve(policies.path(), &[]);
     assert!(!host.log().contains("console"), "{}", host.log());
+    let other = [
+        "serve",
+        "--console",
+        "--console-host",
+        "https://console.example.com:443",
+    ];
+    let ran = Command::new(&*SALLYPORT)
+        .args(other)
+        .output()
+        .expect("it runs");
+    let log = String::from_utf8_lossy(&ran.stderr);
+    assert!(
+        log.contains("expected a name without scheme and port"),
+        "{log}"
+    );
     let help = Command::new(&*SALLYPORT).args(["serve", "--help"]).output();
     let help = String::from_utf8(help.expect("it runs").stdout).expect("UTF-8");
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");

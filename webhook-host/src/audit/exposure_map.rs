@@ -1,4 +1,5 @@
-//! The doors of a cluster as the last pass of the background audit found them, for the live console.
+//! The doors of a cluster as the last pass of the background audit found them, for the live
+//! console.
 //!
 //! Its size is bounded: of very many doors the widest are kept, and the others are counted.
 

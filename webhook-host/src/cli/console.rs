@@ -8,6 +8,7 @@ use crate::live::Live;
 use crate::observers::Recent;
 use crate::server;
 use anyhow::{Context as _, Result, bail};
+use axum::http::uri::Authority;
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,7 +23,8 @@ pub(super) struct ConsoleArgs {
     /// 127.0.0.1:8082, which `kubectl port-forward pod/NAME 8082` reaches. Any other address than
     /// the loopback interface's has TLS with the webhook's certificate, and asks for a bearer
     /// token, which the API server checks: docs/console.md says which rights that needs
-    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:8082")]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1,
+        default_missing_value = "127.0.0.1:8082")]
     console: Option<SocketAddr>,
     /// Serve the playground as well, below /playground/ of the console: the folder that `make
     /// console` makes
@@ -35,8 +37,20 @@ pub(super) struct ConsoleArgs {
     /// Another name by which browsers reach the console, such as that of a proxy; may be given
     /// several times. Requests with any other Host are refused [default: localhost, the address,
     /// and the certificate's names]
-    #[arg(long = "console-host", value_name = "NAME", requires = "console")]
+    #[arg(long = "console-host", value_name = "NAME", requires = "console",
+        value_parser = host_name)]
     console_hosts: Vec<String>,
+}
+
+/// A name or an address as `Host` has it, without its port.
+fn host_name(text: &str) -> Result<String, String> {
+    let authority = text.parse::<Authority>().ok();
+    authority
+        .filter(|authority| authority.host() == text)
+        .map(|authority| authority.to_string())
+        .ok_or_else(|| {
+            "expected a name without scheme and port, such as console.example.com".to_owned()
+        })
 }
 
 impl ConsoleArgs {
