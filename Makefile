@@ -44,8 +44,8 @@ run: policies ## serve the shipped policies on https://127.0.0.1:8443 (CA: .dev/
 test: policies ## run all tests: policies, every cargo test, every suite, policies in JavaScript and TypeScript
 	@scripts/kubectl.sh --if-possible >/dev/null
 	@scripts/check-core.sh
-	cargo test $(WORKSPACE)
-	target/debug/sallyport-tested test tests/fixtures
+	cargo test $(WORKSPACE) --no-fail-fast
+	target/debug/sallyport-tested test --cache-dir target/compiled --cache-size 1Gi tests/fixtures
 	@scripts/twins.sh --if-possible --projects c
 	@scripts/twins.sh --if-possible javascript typescript
 

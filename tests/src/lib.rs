@@ -8,6 +8,7 @@ pub mod registry;
 pub mod tutorial;
 pub mod walkthrough;
 
+use sallyport::engine::Cache;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,16 @@ pub fn cargo() -> Command {
         }
     }
     cargo
+}
+
+/// The bytes of [`compiled`]: each settings value of each suite has an entry.
+const COMPILED: u64 = 1 << 30;
+
+/// Opens the cache of compiled policies that the tests share, `target/compiled`: several of them
+/// ask all suites, and compiling takes longer than everything else.
+#[must_use]
+pub fn compiled() -> Cache {
+    Cache::open(&root().join("target/compiled"), COMPILED).expect("target/ is this user's")
 }
 
 /// Returns the workspace's directory.

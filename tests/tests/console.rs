@@ -6,7 +6,7 @@
 //! policies.
 
 use console_engine::answers;
-use sallyport::engine::{Cache, Engine, EngineConfig};
+use sallyport::engine::{Engine, EngineConfig};
 use sallyport::evaluator;
 use sallyport::suites::{self, ModuleSearch};
 use sallyport_core::policy::LoadError;
@@ -20,13 +20,6 @@ use std::sync::Arc;
 /// them, as in the browser. `sallyport test tests/fixtures` proves that snapshots answer alike.
 const SNAPSHOTTED: u32 = 64 << 10;
 
-/// Opens the cache of compiled code that the command line has by default.
-fn cache() -> Option<Cache> {
-    let home = PathBuf::from(std::env::var_os("HOME")?);
-    let size = Cache::SIZE.get().try_into().ok()?;
-    Cache::open(&home.join(".cache/sallyport/compiled"), size).ok()
-}
-
 #[test]
 #[ignore = "writes what webhook-host/console/test/identity.mjs reads; scripts/console.sh runs it"]
 fn every_case_gets_an_answer_to_compare_with() {
@@ -34,7 +27,7 @@ fn every_case_gets_an_answer_to_compare_with() {
     let root = root.canonicalize().expect("the repository");
     let config = EngineConfig {
         concurrency: 1,
-        cache: cache(),
+        cache: Some(sallyport_tests::compiled()),
         snapshotted: Some(Bytes::new(SNAPSHOTTED)),
         ..EngineConfig::default()
     };

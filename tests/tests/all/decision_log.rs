@@ -231,7 +231,12 @@ async fn what_was_answered_before_sigterm_is_in_the_log() {
     let log = files.path().join("log");
     let mut host = Program::serve(
         files.path(),
-        &["--decision-log", log.to_str().expect("UTF-8")],
+        &[
+            "--decision-log",
+            log.to_str().expect("UTF-8"),
+            "--drain-delay",
+            "0s",
+        ],
     );
     for _ in 0..20 {
         host.verdict().await;

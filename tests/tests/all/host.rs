@@ -31,7 +31,11 @@ pub(crate) const VALIDATE: Function = Function::Validate(Phase::Validating);
 
 /// The engine that all tests of this process share.
 pub(crate) static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| {
-    Arc::new(Engine::new(&EngineConfig::default()).expect("this machine carries the engine"))
+    let config = EngineConfig {
+        cache: Some(sallyport_tests::compiled()),
+        ..EngineConfig::default()
+    };
+    Arc::new(Engine::new(&config).expect("this machine carries the engine"))
 });
 
 /// The four policies as shipped, with the embedded configuration: not a cloud.

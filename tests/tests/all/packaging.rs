@@ -103,6 +103,20 @@ fn the_manual_has_a_page_for_each_subcommand() {
     );
 }
 
+/// groff reads a page byte by byte: what is no ASCII comes out as other characters.
+#[test]
+fn the_manual_is_ascii() {
+    let pages = tempfile::tempdir().expect("a directory");
+    text(&sallyport(&["man", pages.path().to_str().expect("UTF-8")]));
+    for page in fs::read_dir(pages.path()).expect("made") {
+        let page = page.expect("an entry").path();
+        let text = fs::read_to_string(&page).expect("a page");
+        for line in text.lines() {
+            assert!(line.is_ascii(), "{}: {line}", page.display());
+        }
+    }
+}
+
 #[test]
 fn the_long_version_names_commit_contract_and_wasmtime() {
     let version = text(&sallyport(&["--version"]));

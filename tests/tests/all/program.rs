@@ -307,6 +307,19 @@ impl Program {
         self.process.log()
     }
 
+    /// Waits for a line of the log with these words.
+    pub(crate) async fn logged(&self, words: &str) -> String {
+        let began = Instant::now();
+        loop {
+            let log = self.log();
+            if let Some(line) = log.lines().find(|line| line.contains(words)) {
+                return line.to_owned();
+            }
+            assert!(began.elapsed() < WAIT_TIMEOUT, "no {words:?}:\n{log}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Returns the peak memory so far in KiB.
     pub(crate) fn most_resident(&self) -> u64 {
         most_resident(self.process.child.id()).expect("it runs")

@@ -337,7 +337,8 @@ async fn a_failed_write_is_logged_once_and_retried() {
 async fn what_was_answered_before_sigterm_is_in_the_file() {
     let files = directory(&[("p.yaml", manifest("p", &json!({})))]);
     let log = files.path().join("record.log");
-    let mut host = Program::serve(files.path(), &["--record", log.to_str().expect("text")]);
+    let log_file = log.to_str().expect("text");
+    let mut host = Program::serve(files.path(), &["--record", log_file, "--drain-delay", "0s"]);
     for _ in 0..20 {
         host.verdict().await;
     }

@@ -96,7 +96,12 @@ impl Recorded {
 
     async fn record_from(&self, policies: &Path, more: &[&str], reviews: &[(&str, Vec<u8>)]) {
         let log = self.path("log");
-        let more = [&["--record", log.to_str().expect("text")], more].concat();
+        let more = [
+            &["--record", log.to_str().expect("text")],
+            &["--drain-delay", "0s"],
+            more,
+        ]
+        .concat();
         let mut host = Program::serve(policies, &more);
         let mut connection = host.client.connect(PROTOCOLS[1]).await;
         for (path, body) in reviews {

@@ -398,10 +398,7 @@ async fn a_reload_adds_a_candidate_and_refuses_a_broken_one() {
         log.contains(r#""kept":1"#),
         "the live policy is not compiled again:\n{log}"
     );
-    let line = log
-        .lines()
-        .find(|line| line.contains("the candidate diverges"))
-        .expect("a line");
+    let line = host.logged("the candidate diverges").await;
     for part in [
         "looser",
         "5a11b0a7-0000-4000-8000-00000000000a",

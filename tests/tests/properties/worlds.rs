@@ -49,7 +49,11 @@ const LONG_DEADLINE: Duration = Duration::from_secs(60);
 const NOW: Duration = Duration::from_secs(1_767_225_600);
 
 static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| {
-    Arc::new(Engine::new(&EngineConfig::default()).expect("this machine carries the engine"))
+    let config = EngineConfig {
+        cache: Some(sallyport_tests::compiled()),
+        ..EngineConfig::default()
+    };
+    Arc::new(Engine::new(&config).expect("this machine carries the engine"))
 });
 
 /// The settings of a world.

@@ -34,6 +34,7 @@ pub(super) fn run() -> BTreeMap<String, FixtureResults> {
     let engine = Arc::new(
         Engine::new(&EngineConfig {
             concurrency: 1,
+            cache: Some(sallyport_tests::compiled()),
             ..EngineConfig::default()
         })
         .expect("an engine"),

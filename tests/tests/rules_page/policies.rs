@@ -113,6 +113,7 @@ pub(super) fn write(page: &mut String, fixtures: &BTreeMap<String, FixtureResult
 fn inspect() -> Vec<Inspection> {
     let engine = Engine::new(&EngineConfig {
         concurrency: 1,
+        cache: Some(sallyport_tests::compiled()),
         ..EngineConfig::default()
     })
     .expect("an engine");

@@ -49,7 +49,7 @@ pub(super) struct BenchArgs {
 const EXAMPLES: &str = "\
 fresh is a new instance for each review, as in a cluster; live is one that was asked before. The \
     policy is asked about every Service, whatever its description says. Memory is counted as page \
-    faults (Linux). Each figure is the median of three passes; ±N% is how far they lie apart.
+    faults (Linux). Each figure is the median of three passes; +-N% is how far they lie apart.
 
 Examples:
   sallyport bench policy.wasm

@@ -8,9 +8,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The largest component that is snapshotted for a suite. Compiling it takes a fraction of a
+/// The largest component that is snapshotted for a suite. Compiling it takes a tenth of a
 /// second. One of Python takes 15 s, and each case with settings of its own would wait for that.
-const SNAPSHOTTED_FOR_SUITES: Bytes = Bytes::new(1 << 20);
+const SNAPSHOTTED_FOR_SUITES: Bytes = Bytes::new(256 << 10);
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cache")]

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct PullArgs {
-    /// The artefact: registry/repository:tag, registry/repository@sha256:…, or both
+    /// The artefact: registry/repository:tag, registry/repository@sha256:..., or both
     #[arg(value_name = "REFERENCE")]
     reference: Reference,
     /// Write the component into this file [default: only print the digest]

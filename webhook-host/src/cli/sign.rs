@@ -18,7 +18,7 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct SignArgs {
-    /// The artefact, by its digest: registry/repository@sha256:…
+    /// The artefact, by its digest: registry/repository@sha256:...
     #[arg(value_name = "REFERENCE")]
     reference: Reference,
     /// Private key: PKCS #8 in PEM, not encrypted; - reads it from standard input
@@ -33,7 +33,7 @@ pub(super) struct SignArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Format {
-    /// Simple signing, under the tag sha256-….sig; read by every version of cosign
+    /// Simple signing, under the tag sha256-HEX.sig; read by every version of cosign
     Simple,
     /// Sigstore bundle 0.3, as a referrer; made by cosign since version 3
     Bundle,
@@ -43,7 +43,7 @@ const EXAMPLES: &str = "\
 Examples:
   openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out policy.key
   openssl pkey -in policy.key -pubout -out policy.pub
-  sallyport sign ghcr.io/acme/nodeport-range@sha256:… --key policy.key
+  sallyport sign ghcr.io/acme/nodeport-range@sha256:... --key policy.key
   sallyport verify ghcr.io/acme/nodeport-range:1.2.0 --key policy.pub
   cosign verify --key policy.pub --insecure-ignore-tlog=true ghcr.io/acme/nodeport-range:1.2.0";
 
