@@ -14,6 +14,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// The address of `--console` without a value, which `kubectl port-forward` reaches.
+const ADDRESS: &str = "127.0.0.1:8082";
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Console")]
 #[group(skip)]
@@ -23,15 +26,14 @@ pub(super) struct ConsoleArgs {
     /// 127.0.0.1:8082, which `kubectl port-forward pod/NAME 8082` reaches. Any other address than
     /// the loopback interface's has TLS with the webhook's certificate, and asks for a bearer
     /// token, which the API server checks: docs/console.md says which rights that needs
-    #[arg(long, value_name = "ADDRESS", num_args = 0..=1,
-        default_missing_value = "127.0.0.1:8082")]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = ADDRESS)]
     console: Option<SocketAddr>,
     /// Serve the playground as well, below /playground/ of the console: the folder that `make
     /// console` makes
     #[arg(long, value_name = "DIR", requires = "console")]
     console_files: Option<PathBuf>,
-    /// Have TLS and ask for a token on the loopback interface, too: with `hostNetwork`, every process
-    /// of the node reaches it
+    /// Have TLS and ask for a token on the loopback interface, too: with `hostNetwork`, every
+    /// process of the node reaches it
     #[arg(long, requires = "console")]
     console_tokens: bool,
     /// Another name by which browsers reach the console, such as that of a proxy; may be given
