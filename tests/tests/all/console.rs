@@ -118,7 +118,7 @@ async fn review(host: &Program, user: &str, object: &Value) -> Value {
         .post("/validate", review.to_string().into_bytes())
         .await;
     assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
-    serde_json::from_str(&reply.text()).expect("JSON")
+    serde_json::from_str(reply.text()).expect("JSON")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
