@@ -22,6 +22,7 @@ mod cluster;
 mod command_line;
 mod connections;
 mod console;
+mod console_types;
 mod contract;
 mod contract_types;
 mod crd;

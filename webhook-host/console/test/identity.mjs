@@ -15,8 +15,7 @@ const LIMITED = [];
 const LIMITS = ['deadline', 'request-deadline', 'memory', 'busy', 'short-circuit'];
 
 const parts = { glue: json('public/glue.json'), files: {}, own: {} };
-parts.files['engine.wasm'] = bytes('public/engine.wasm');
-for (const file of readdirSync(join(build, 'public/policies'))) parts.files[file] = bytes(`public/policies/${file}`);
+for (const file of ['engine.wasm', 'policies.wasm']) parts.files[file] = bytes(`public/${file}`);
 const began = performance.now();
 const engine = await start(parts, (text) => import(`data:text/javascript;base64,${Buffer.from(text).toString('base64')}`));
 const started = performance.now();

@@ -1,21 +1,21 @@
 //! Judges the manifests of the page's editors: what `sallyport check` says, and the answer that a
-//! client of the API server would get.
+//! client of the API server would get (`messages.rs`).
 //!
 //! Invariant: a fault of the input is part of the answer, with its editor and line, and never an
 //! error: the page lives on.
 
+use crate::messages::{
+    Answer, AppliedService, Configuration, Input, LoadedPolicy, Problem, Request,
+};
 use sallyport_core::admission::Admission;
-use sallyport_core::check::{self, Applied, Circumstances, Manifests, Origin};
+use sallyport_core::check::{self, Circumstances, Manifests, Origin};
 use sallyport_core::contract::description::Context;
 use sallyport_core::decode::DecodeError;
 use sallyport_core::inventory::{ClusterData, Inventory, InventoryData};
 use sallyport_core::manifest::{HostConfig, HostConfigSpec, ServicePolicy};
 use sallyport_core::policy::Policy;
 use sallyport_core::report::check::Subject;
-use sallyport_core::suite::User;
 use sallyport_core::yaml::{self, Located};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,95 +33,6 @@ const DEFAULT_CONFIG: &str = include_str!("../../../src/sources/default-config.y
 thread_local! {
     /// Loaded policies by their manifests: a keystroke in the Service loads nothing.
     static POLICIES: RefCell<HashMap<String, Arc<Policy>>> = RefCell::default();
-}
-
-/// The content of the page's editors.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Request {
-    /// Manifests, any number of documents.
-    objects: String,
-    /// The Services before an update.
-    #[serde(default)]
-    old: String,
-    /// ServicePolicy manifests.
-    policies: String,
-    /// A HostConfig; empty for the host's default.
-    #[serde(default)]
-    config: String,
-    /// The user who applies the manifests.
-    #[serde(default)]
-    user: User,
-    /// Milliseconds since the Unix epoch.
-    now: u64,
-}
-
-/// What the page shows.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer {
-    /// Faults of the input.
-    problems: Vec<Problem>,
-    /// As `sallyport check --output json` has them.
-    subjects: Vec<Subject>,
-    /// The answers of the API server, in the order of the Services.
-    applied: Vec<AppliedView>,
-    /// The policies that were loaded.
-    policies: Vec<PolicyView>,
-    /// Objects of other kinds.
-    ignored: usize,
-    /// Inventory and exemptions as suites write them, without the facts that no policy asks for;
-    /// and beside them the cluster.
-    config: Value,
-}
-
-/// A fault of the input.
-#[derive(Serialize)]
-struct Problem {
-    /// The field of the request.
-    input: &'static str,
-    /// The line, from 1.
-    line: usize,
-    /// The text for people.
-    message: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct AppliedView {
-    service: String,
-    line: usize,
-    allowed: bool,
-    denial: Option<String>,
-    /// The reason of the denial, such as `Forbidden`.
-    reason: Option<String>,
-    warnings: Vec<String>,
-    /// The object with the API server's defaults, before any patch.
-    defaulted: String,
-    /// The object as it would be stored, or as it was denied.
-    stored: String,
-    /// The object as it was judged, with managedFields.
-    object: Value,
-    old: Option<Value>,
-    /// For each type: the reasons for which this Service would be denied if it had the type.
-    types: Vec<TypeView>,
-}
-
-#[derive(Serialize)]
-struct TypeView {
-    r#type: &'static str,
-    allowed: bool,
-    denial: Option<String>,
-}
-
-#[derive(Serialize)]
-struct PolicyView {
-    name: String,
-    mode: String,
-    line: usize,
-    digest: Option<String>,
-    version: Option<String>,
-    problem: Option<String>,
 }
 
 /// Answers a request.
@@ -142,62 +53,68 @@ fn judge(request: &Request) -> Answer {
     manifests.add(SOURCE, Origin::Named, Ok(request.objects.clone().into()));
     let mut old = Manifests::default();
     old.add("old.yaml", Origin::Named, Ok(request.old.clone().into()));
-    problems.extend(unread("old", std::mem::take(&mut old.unread)));
-    problems.extend(unread("objects", std::mem::take(&mut manifests.unread)));
+    problems.extend(unread(Input::Old, std::mem::take(&mut old.unread)));
+    problems.extend(unread(
+        Input::Objects,
+        std::mem::take(&mut manifests.unread),
+    ));
     let mut inventory = config.inventory;
     let unread_namespaces = check::namespaces(&manifests.namespaces, &mut inventory);
-    problems.extend(unread("objects", unread_namespaces));
+    problems.extend(unread(Input::Objects, unread_namespaces));
     let known = inventory.clone();
     let mut inventory = Inventory::from(inventory);
     if is_default {
         inventory = inventory.assumed();
     }
-    let views = policies.iter().map(|(line, policy)| view(*line, policy));
-    let views = views.collect();
+    let loaded = policies
+        .iter()
+        .map(|(line, it)| LoadedPolicy::new(*line, it));
+    let loaded = loaded.collect();
     let policies: Vec<_> = policies.into_iter().map(|(_, policy)| policy).collect();
     let admission = Admission::new(policies, inventory, config.exemptions);
     let circumstances = Circumstances {
         admission: &admission,
         namespace: "default",
-        user: request.user.clone(),
+        user: request.user.clone().into(),
         now: SystemTime::UNIX_EPOCH + Duration::from_millis(request.now),
         old: &old,
         progress: &mut |_, _| {},
     };
-    let cluster = known.cluster.clone();
-    let facts = facts(known, admission.policies());
-    let exemptions = admission.exemptions();
-    let config = json!({"inventory": facts, "exemptions": exemptions, "cluster": cluster});
+    let config = Configuration {
+        cluster: (&known.cluster).into(),
+        inventory: needed(known, admission.policies()),
+        exemptions: admission.exemptions().clone(),
+    };
     let ignored = manifests.ignored;
     let applied = check::apply(&circumstances, &manifests);
     let subjects = check::check(circumstances, manifests);
     Answer {
         problems,
-        applied: applied.into_iter().map(applied_view).collect(),
+        applied: applied.into_iter().map(AppliedService::from).collect(),
         subjects,
-        policies: views,
+        policies: loaded,
         ignored,
         config,
     }
 }
 
 /// Leaves out the facts that no policy asks for: a suite must not have them.
-fn facts(mut inventory: InventoryData, policies: &[Arc<Policy>]) -> InventoryData {
-    let needed = |context| policies.iter().any(|policy| policy.needs(context));
+fn needed(mut inventory: InventoryData, policies: &[Arc<Policy>]) -> InventoryData {
+    let needs = |context| policies.iter().any(|policy| policy.needs(context));
     let mut matches = policies.iter().map(|it| &it.manifest().spec.r#match);
-    let labels = needed(Context::Namespace) || matches.any(|it| it.goes_by_labels());
+    let labels = needs(Context::Namespace) || matches.any(|it| it.goes_by_labels());
     for namespace in inventory.namespaces.values_mut() {
         if !labels {
             namespace.labels.clear();
         }
-        if !needed(Context::NamespaceAnnotations) {
+        if !needs(Context::NamespaceAnnotations) {
             namespace.annotations = None;
         }
     }
-    if !needed(Context::Cluster) {
+    if !needs(Context::Cluster) {
         inventory.cluster = ClusterData::default();
     }
-    if !needed(Context::Pods) {
+    if !needs(Context::Pods) {
         inventory.pods = None;
     }
     inventory
@@ -206,7 +123,7 @@ fn facts(mut inventory: InventoryData, policies: &[Arc<Policy>]) -> InventoryDat
 /// Reads the HostConfig, or takes the host's default, which is not a cloud.
 fn config(text: &str, problems: &mut Vec<Problem>) -> (HostConfigSpec, bool) {
     let fail = |line, message| Problem {
-        input: "config",
+        input: Input::Config,
         line,
         message,
     };
@@ -242,7 +159,7 @@ fn policies(text: &str, problems: &mut Vec<Problem>) -> Vec<(usize, Arc<Policy>)
         Ok(documents) => documents,
         Err(error) => {
             problems.push(Problem {
-                input: "policies",
+                input: Input::Policies,
                 line: error.line(),
                 message: error.problem().to_owned(),
             });
@@ -253,7 +170,7 @@ fn policies(text: &str, problems: &mut Vec<Problem>) -> Vec<(usize, Arc<Policy>)
     for document in documents.iter().filter(|document| !document.is_null()) {
         let mut fail = |path: &str, message: String| {
             problems.push(Problem {
-                input: "policies",
+                input: Input::Policies,
                 line: document.line_of(path),
                 message,
             });
@@ -302,62 +219,11 @@ fn policy(manifest: &ServicePolicy) -> Arc<Policy> {
     })
 }
 
-fn unread(input: &'static str, subjects: Vec<Subject>) -> impl Iterator<Item = Problem> {
+fn unread(input: Input, subjects: Vec<Subject>) -> impl Iterator<Item = Problem> {
     let findings = subjects.into_iter().flat_map(|subject| subject.findings);
     findings.map(move |finding| Problem {
         input,
         line: finding.line,
         message: finding.message,
     })
-}
-
-fn view(line: usize, policy: &Policy) -> PolicyView {
-    PolicyView {
-        name: policy.name().to_string(),
-        mode: format!("{:?}", policy.manifest().spec.mode),
-        line,
-        digest: policy.digest().map(str::to_owned),
-        version: policy
-            .description()
-            .map(|description| description.version.clone()),
-        problem: policy.load_error().map(ToString::to_string),
-    }
-}
-
-fn applied_view(applied: Applied) -> AppliedView {
-    let message = |denial: &sallyport_core::admission::Denial| denial.message.clone();
-    AppliedView {
-        service: applied.service,
-        line: applied.line,
-        allowed: applied.response.allowed,
-        denial: applied.response.denial.as_ref().map(message),
-        reason: applied
-            .response
-            .denial
-            .as_ref()
-            .map(|denial| format!("{:?}", denial.reason)),
-        warnings: applied.response.warnings,
-        defaulted: yaml::to_string(&applied.defaulted),
-        stored: yaml::to_string(&without_managers(&applied.stored)),
-        object: applied.stored,
-        old: applied.old,
-        types: applied
-            .types
-            .into_iter()
-            .map(|(r#type, response)| TypeView {
-                r#type,
-                allowed: response.allowed,
-                denial: response.denial.as_ref().map(message),
-            })
-            .collect(),
-    }
-}
-
-/// Returns an object without managedFields, which nobody reads.
-fn without_managers(object: &Value) -> Value {
-    let mut object = object.clone();
-    if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        meta.remove("managedFields");
-    }
-    object
 }

@@ -5,17 +5,19 @@
 //! There is no snapshot: every instance is configured. Invariant: a fresh instance for every
 //! question.
 
-use crate::bindings::sallyport::console::components::{self, Failure, Level as Severity, Outcome};
+use crate::bindings::sallyport::console::components::{
+    self, Failure, Instance, Level as Severity, Outcome,
+};
 use crate::{description, settings as jco};
 use sallyport_core::component::PolicyComponent;
 use sallyport_core::contract::description::Description;
 use sallyport_core::contract::log::Level;
 use sallyport_core::contract::verdict::SettingsError;
-use sallyport_core::manifest::{Module, ServicePolicy};
+use sallyport_core::manifest::{Limits, Module, ServicePolicy};
 use sallyport_core::policy::backstop::Backstop;
 use sallyport_core::policy::{
     Answer, Entry, Evaluate, EvaluationError, Inspection, LoadError, Loaded, LogLine, Policy,
-    Question,
+    Question, documentation,
 };
 use sallyport_core::printable::printable;
 use sallyport_core::settings::{self, Record, Type, Value};
@@ -29,10 +31,14 @@ use std::time::Duration;
 /// The largest memory limit that a manifest may give to its policy, as the host's default has it.
 const MAX_MEMORY: Bytes = Bytes::new(64 << 20);
 
+/// The size of a page of a memory, in bytes.
+const PAGE: usize = 64 << 10;
+
 /// The facts about a component that loading a manifest needs. They are kept, because reading a
 /// component takes milliseconds.
 struct Facts {
     digest: String,
+    documentation: Option<String>,
     settings: Option<Record>,
     backstop: Option<String>,
 }
@@ -51,7 +57,8 @@ pub(crate) fn inspect(file: &str) -> Result<String, String> {
     let bytes = read(file).map_err(|error| error.to_string())?;
     let inspected = || -> Result<Inspection, LoadError> {
         let component = PolicyComponent::read(&bytes)?;
-        let (description, settings) = prepare(file, component.settings(), &Map::new())?;
+        let instance = instance(file, Limits::default().memory);
+        let (description, settings) = prepare(&instance, component.settings(), &Map::new())?;
         let defaults = settings.map(|(defaults, _)| defaults);
         Ok(Inspection::new(
             &component,
@@ -88,15 +95,16 @@ pub(crate) fn load(manifest: ServicePolicy) -> Result<Policy, LoadError> {
     };
     let facts = facts(file)?;
     let written = &manifest.spec.settings;
-    let (description, settings) = prepare(file, facts.settings.as_ref(), written)?;
+    let mut instance = instance(file, limits.memory);
+    let (description, settings) = prepare(&instance, facts.settings.as_ref(), written)?;
     if facts.settings.is_none() && !written.is_empty() {
         let problem = "this policy has no settings; remove them";
         return Err(LoadError::settings(problem));
     }
-    let (settings, passed) = match settings {
-        Some((_, Configured { merged, passed })) => (Some(merged), Some(passed)),
-        None => (None, None),
-    };
+    let settings = settings.map(|(_, Configured { merged, passed })| {
+        instance.settings = Some(passed);
+        merged
+    });
     let merged = settings.as_ref().map_or(Json::Null, Value::to_json);
     let backstop = facts.backstop.as_deref();
     let loaded = Loaded {
@@ -107,11 +115,28 @@ pub(crate) fn load(manifest: ServicePolicy) -> Result<Policy, LoadError> {
             .transpose()?,
         settings,
         evaluator: Box::new(Evaluator {
-            file: file.clone(),
-            settings: passed,
+            instance,
+            memory: limits.memory,
         }),
     };
     Ok(Policy::new(manifest, loaded))
+}
+
+/// Returns the doc comment of a manifest's component, once that is loaded.
+pub(crate) fn documentation_of(manifest: &ServicePolicy) -> Option<String> {
+    let Module::File(file) = &manifest.spec.module else {
+        return None;
+    };
+    COMPONENTS.with_borrow(|known| known.get(file)?.documentation.clone())
+}
+
+/// Names an instance without settings.
+fn instance(file: &str, memory: Bytes) -> Instance {
+    Instance {
+        file: file.to_owned(),
+        settings: None,
+        pages: u32::try_from(memory.get() / PAGE).unwrap_or(u32::MAX),
+    }
 }
 
 fn read(file: &str) -> Result<Vec<u8>, LoadError> {
@@ -131,6 +156,7 @@ fn facts(file: &str) -> Result<Rc<Facts>, LoadError> {
     let component = PolicyComponent::read(&bytes)?;
     let facts = Rc::new(Facts {
         digest: PolicyComponent::digest(&bytes),
+        documentation: documentation(&component),
         settings: component.settings().cloned(),
         backstop: component.backstop().map(str::to_owned),
     });
@@ -149,34 +175,38 @@ struct Configured {
 /// Asks a component for its description and defaults, and configures it. Returns the description
 /// that it has once it is configured.
 fn prepare(
-    file: &str,
+    instance: &Instance,
     ty: Option<&Record>,
     written: &Map<String, Json>,
 ) -> Result<(Description, Option<(Value, Configured)>), LoadError> {
-    let describe = |settings: Option<&str>| {
-        let json = returned("describe", components::describe(file, settings))?;
+    let describe = |instance: &Instance| {
+        let json = returned("describe", instance, components::describe(instance))?;
         let misfit = |error| LoadError::component(format!("does not fit its contract: {error}"));
         description::read(&json).map_err(misfit)
     };
-    let described = describe(None)?;
+    let described = describe(instance)?;
     let Some(record) = ty else {
         return Ok((described, None));
     };
     let ty = Type::Record(record.clone());
-    let defaults = defaults(file, &ty)?;
+    let defaults = defaults(instance, &ty)?;
     let merged = settings::merge(record, &defaults, written)?;
     let passed = jco::to_jco(&merged, &ty).to_string();
-    let refused = returned("configure", components::configure(file, &passed))?;
-    let refused = settings_errors(&refused);
+    let configured = components::configure(instance, &passed);
+    let refused = settings_errors(&returned("configure", instance, configured)?);
     if !refused.is_empty() {
         return Err(refused.into());
     }
-    let described = describe(Some(&passed))?;
+    let configured = Instance {
+        settings: Some(passed.clone()),
+        ..instance.clone()
+    };
+    let described = describe(&configured)?;
     Ok((described, Some((defaults, Configured { merged, passed }))))
 }
 
-fn defaults(file: &str, ty: &Type) -> Result<Value, LoadError> {
-    let json = returned("defaults", components::defaults(file))?;
+fn defaults(instance: &Instance, ty: &Type) -> Result<Value, LoadError> {
+    let json = returned("defaults", instance, components::defaults(instance))?;
     let json: Json = serde_json::from_str(&json).unwrap_or_default();
     let value = jco::from_jco(&json, ty);
     let value =
@@ -189,11 +219,15 @@ fn defaults(file: &str, ty: &Type) -> Result<Value, LoadError> {
 }
 
 /// The result of a function that was called at load.
-fn returned(function: &str, outcome: Outcome) -> Result<String, LoadError> {
+fn returned(function: &str, of: &Instance, outcome: Outcome) -> Result<String, LoadError> {
     outcome.returned.map_err(|failure| {
         let why = match (failure, outcome.last_error) {
             (Failure::Trap(_), Some(last)) => format!("trapped: {}", printable(&last)),
             (Failure::Trap(trap), None) => format!("trapped: {trap}"),
+            (Failure::Memory, _) => format!(
+                "needs more than its memory limit of {} KiB; raise spec.limits.memory",
+                of.pages * 64
+            ),
             (Failure::Answer(problem), _) => format!("failed: {problem}"),
         };
         LoadError::component(format!("{function} {why}"))
@@ -212,8 +246,8 @@ fn settings_errors(json: &str) -> Vec<SettingsError> {
 
 /// The evaluator of one policy.
 struct Evaluator {
-    file: String,
-    settings: Option<String>,
+    instance: Instance,
+    memory: Bytes,
 }
 
 impl Evaluate for Evaluator {
@@ -222,8 +256,7 @@ impl Evaluate for Evaluator {
             Entry::Validate => components::Entry::Validate,
             Entry::Mutate => components::Entry::Mutate,
         };
-        let evaluation =
-            components::evaluate(&self.file, self.settings.as_deref(), entry, question.review);
+        let evaluation = components::evaluate(&self.instance, entry, question.review);
         let log = evaluation.log.into_iter().map(|line| LogLine {
             level: match line.level {
                 Severity::Debug => Level::Debug,
@@ -236,6 +269,7 @@ impl Evaluate for Evaluator {
         Answer {
             verdict: evaluation.verdict.map_err(|failure| match failure {
                 Failure::Trap(trap) => EvaluationError::Trap(trap),
+                Failure::Memory => EvaluationError::Memory(self.memory),
                 Failure::Answer(problem) => EvaluationError::Answer(problem),
             }),
             elapsed: Duration::from_micros(evaluation.microseconds.into()),
@@ -244,8 +278,7 @@ impl Evaluate for Evaluator {
     }
 
     fn configured_per_instance(&self) -> Option<&str> {
-        self.settings
-            .as_ref()
-            .map(|_| "a browser takes no snapshot")
+        let settings = self.instance.settings.as_ref();
+        settings.map(|_| "a browser takes no snapshot")
     }
 }

@@ -32,8 +32,11 @@ pub mod answers;
 mod check;
 mod description;
 mod evaluator;
+mod messages;
 mod recorded;
 mod settings;
+#[cfg(feature = "typescript")]
+pub mod typescript;
 
 use bindings::Guest;
 

@@ -3,6 +3,7 @@
 //! The API server's own fields (managedFields, uid, allocated addresses) stay as they were
 //! recorded, because policies judged them.
 
+use crate::messages::{Person, Recorded};
 use sallyport_core::yaml;
 use serde_json::{Value, json};
 
@@ -28,16 +29,19 @@ pub(crate) fn read(line: &str) -> Result<String, String> {
         object => yaml::to_string(&identified(object, request)),
     };
     let user = &request["userInfo"];
-    let content = json!({
-        "objects": object("object"),
-        "old": object("oldObject"),
-        "user": {
-            "username": user["username"].as_str().unwrap_or_default(),
-            "groups": user["groups"].as_array().cloned().unwrap_or_default(),
+    let groups = user["groups"].as_array().into_iter().flatten();
+    let content = Recorded {
+        objects: object("object"),
+        old: object("oldObject"),
+        user: Person {
+            username: user["username"].as_str().unwrap_or_default().to_owned(),
+            groups: groups
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
         },
-        "time": value["time"],
-    });
-    Ok(content.to_string())
+    };
+    serde_json::to_string(&content).map_err(|error| error.to_string())
 }
 
 /// Adds what stands beside the object in a review: kind, name and namespace.

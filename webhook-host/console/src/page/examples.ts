@@ -97,7 +97,7 @@ ${spec}
 
 /** HostConfigs. */
 export const CLUSTERS: Record<string, string> = {
-  'not a cloud': host('      environment: onPrem'),
+  'own machines, no cloud': host('      environment: onPrem'),
   'a cloud (AWS)': host(`      environment: cloud
       nodes:
       - { name: node-1, providerID: "aws:///eu-west-1a/i-0123456789abcdef0" }`),

@@ -1,6 +1,6 @@
 // What `kubectl apply -f service.yaml` would print.
 
-import type { Answer, Applied } from './answer';
+import type { Answer, AppliedService } from './messages';
 
 /** Returns the lines, standard output and standard error together. */
 export function kubectl(answer: Answer): string {
@@ -17,7 +17,7 @@ export function kubectl(answer: Answer): string {
   return [...unread, ...lines].join('\n');
 }
 
-function answered(applied: Applied): string[] {
+function answered(applied: AppliedService): string[] {
   const name = nameOf(applied);
   const warnings = applied.warnings.map((warning) => `Warning: ${warning}`);
   if (applied.allowed) return [...warnings, `service/${name} ${applied.old ? 'configured' : 'created'}`];
@@ -26,6 +26,6 @@ function answered(applied: Applied): string[] {
   return [...warnings, `Error from server (${applied.reason}): ${what} "service.yaml": ${why}`];
 }
 
-function nameOf({ service }: Applied): string {
+function nameOf({ service }: AppliedService): string {
   return service.slice(service.indexOf('/') + 1);
 }

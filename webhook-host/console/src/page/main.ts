@@ -1,34 +1,28 @@
 // The playground's page: editors on the left, the answer on the right, asked anew after each keystroke.
 
 import type { Schema } from './completion';
-import type { Answer, Problem } from './answer';
 import { byId, el, printable } from './dom';
 import { Editor, type Remark } from './editor';
 import { CLUSTERS, EXAMPLES } from './examples';
-import { render } from './results';
+import { INPUTS, TITLES } from './inputs';
+import type { Answer, Input, Recorded, Request } from './messages';
+import { manifestOf, ownPolicy } from './own-policy';
+import { render, summary } from './results';
 import { Ended, Sandbox } from './sandbox';
 import { SERVICE } from './service-schema';
 import { fromFragment, type State, toFragment } from './share';
 import { suite } from './suite';
-import type { Transpiled } from './transpiler';
 
 /** Milliseconds without a keystroke before the engine is asked. */
 const PAUSE = 10;
 /** Characters of one editor that are judged. A Service may have 256 KiB. */
 const MAX_TEXT = 512 << 10;
-/** Bytes of a policy that is dropped in, and the time to transpile it. */
-const MAX_COMPONENT = 16 << 20;
-const MAX_TRANSPILE = 30_000;
 
 interface Presets {
   presets: Record<string, string>;
   config: string;
   schemas: { 'service-policy': Schema; 'host-config': Schema };
 }
-
-const INPUTS = ['objects', 'old', 'policies', 'config'] as const;
-type Input = (typeof INPUTS)[number];
-const TITLES: Record<Input, string> = { objects: 'Manifest', old: 'Before (for an update)', policies: 'Policies', config: 'HostConfig' };
 
 const status = byId('status');
 const results = byId('results');
@@ -54,16 +48,16 @@ async function begin() {
   const said = 'Loading the policies…';
   say(said);
   try {
-    const [worker, glue, all] = await Promise.all([
+    const [engine, policies, worker, glue, all] = await Promise.all([
+      bytes('engine.wasm'),
+      bytes('policies.wasm'),
       file('worker.js').then((it) => it.text()),
       file('glue.json').then((it) => it.json()),
       file('presets.json').then((it) => it.json()),
     ]);
     presets = all;
     await chooseState();
-    const names = Object.keys(glue.components);
-    const loaded = names.map(async (name) => [name, await bytes(name === 'engine.wasm' ? name : `policies/${name}`)]);
-    sandbox = new Sandbox(worker, { glue, files: Object.fromEntries(await Promise.all(loaded)), own: {} });
+    sandbox = new Sandbox(worker, { glue, files: { 'engine.wasm': engine, 'policies.wasm': policies }, own: {} });
   } catch (error) {
     say(`The page could not be loaded: ${words(error)}. Reload it; it needs all files of target/console.`);
     return;
@@ -158,6 +152,14 @@ async function chooseState() {
   } else {
     for (const id of ['example', 'preset', 'cluster']) byId<HTMLSelectElement>(id).selectedIndex = -1;
   }
+  explainPreset();
+}
+
+/** Shows the purpose of the chosen preset: the comment with which its manifests begin. */
+function explainPreset() {
+  const { value } = byId<HTMLSelectElement>('preset');
+  const purpose = presets.presets[value]?.match(/^# (.*)/)?.[1];
+  byId('preset-purpose').textContent = purpose ? `${value}: ${purpose}` : '';
 }
 
 function options(id: string, names: string[]) {
@@ -187,6 +189,7 @@ function listen() {
     });
   chosen('example', 'objects', EXAMPLES);
   chosen('preset', 'policies', presets.presets);
+  byId('preset').addEventListener('change', explainPreset);
   chosen('cluster', 'config', CLUSTERS);
   for (const id of ['username', 'groups']) byId(id).addEventListener('input', changed);
   byId('share').addEventListener('click', () => void guarded(share));
@@ -236,15 +239,12 @@ function changed() {
 async function ask() {
   const question = ++asked;
   const state = read();
-  const large = INPUTS.find((input) => state[input].length > MAX_TEXT);
-  if (large) {
-    const kib = (length: number) => Math.ceil(length / 1024);
-    const message = `The text has ${kib(state[large].length)} KiB, and this page judges ${kib(MAX_TEXT)} KiB at most; use \`sallyport check\` for more`;
-    return shown({ problems: [{ input: large, line: 1, message }], subjects: [], applied: [], policies: [], ignored: 0, config: {} });
-  }
+  const large = INPUTS.filter((input) => state[input].length > MAX_TEXT);
+  const problems = large.map((input) => ({ input, line: 1, message: tooLarge(state[input].length) }));
+  const judged = { ...state, ...Object.fromEntries(large.map((input) => [input, ''])) };
   try {
-    const text = await sandbox.call('check', JSON.stringify({ ...state, now: Date.now() }));
-    if (question === asked) shown(JSON.parse(text));
+    const answer: Answer = JSON.parse(await sandbox.call('check', JSON.stringify({ ...judged, now: Date.now() } satisfies Request)));
+    if (question === asked) shown({ ...answer, problems: [...problems, ...answer.problems] });
   } catch (error) {
     if (question !== asked) return;
     if (error instanceof Ended && error.file !== undefined) {
@@ -254,6 +254,11 @@ async function ask() {
     }
     say(`No answer: ${words(error)}. Change the input to ask again.`);
   }
+}
+
+function tooLarge(length: number): string {
+  const kib = (length: number) => Math.ceil(length / 1024);
+  return `The text has ${kib(length)} KiB, and this page judges ${kib(MAX_TEXT)} KiB at most; use \`sallyport check\` for more`;
 }
 
 function shown(answer: Answer) {
@@ -269,13 +274,15 @@ function shown(answer: Answer) {
   }
   for (const input of INPUTS) {
     editors[input].remark(remarks[input].slice(0, 200));
-    const count = answer.problems.filter((problem: Problem) => problem.input === input).length;
+    const count = answer.problems.filter((problem) => problem.input === input).length;
     tabs[input].textContent = count ? `${TITLES[input]} (${count} problem${count === 1 ? '' : 's'})` : TITLES[input];
   }
   render(results, answer, (input, line) => {
-    select(input as Input);
-    editors[input as Input].show(line);
+    select(input);
+    editors[input].show(line);
   });
+  const told = summary(answer);
+  if (byId('summary').textContent !== told) byId('summary').textContent = told;
   results.dataset.answered = String(asked);
 }
 
@@ -304,8 +311,8 @@ async function save() {
 async function take() {
   const problem = byId('recorded-problem');
   try {
-    const { objects, old, user } = JSON.parse(await sandbox.call('recorded', byId<HTMLTextAreaElement>('recorded').value));
-    write({ ...read(), objects, old, user });
+    const recorded: Recorded = JSON.parse(await sandbox.call('recorded', byId<HTMLTextAreaElement>('recorded').value));
+    write({ ...read(), ...recorded });
     problem.textContent = '';
     byId<HTMLDialogElement>('importing').close();
     select('objects');
@@ -317,15 +324,8 @@ async function take() {
 
 /** Adds a policy of the user's own: jco transpiles it here, and the sandbox runs it. */
 async function add(file: File) {
-  if (!/^[\w.-]{1,80}\.wasm$/.test(file.name)) throw new Error(`${printable(file.name)}: the name must end in .wasm, and have letters, digits, . _ - alone`);
-  if (file.size > MAX_COMPONENT) throw new Error(`${file.name} has ${file.size} bytes; this page takes ${MAX_COMPONENT} at most`);
-  say(`Transpiling ${file.name}…`);
-  const component = new Uint8Array(await file.arrayBuffer());
-  const transpiled = await transpile(component);
-  const own = 'error' in transpiled
-    ? { text: `export function instantiate() { throw new Error(${JSON.stringify(transpiled.error)}); }`, cores: {} }
-    : transpiled;
-  sandbox.add(file.name, { file: component, ...own });
+  say(`Transpiling ${printable(file.name)}…`);
+  sandbox.add(file.name, await ownPolicy(file));
   settingsSchemas.delete(file.name);
   let inspection: { name: string };
   try {
@@ -337,25 +337,11 @@ async function add(file: File) {
   }
   const { policies } = read();
   if (!policies.includes(`file: ${file.name}`)) {
-    const name = file.name.replace('.wasm', '').toLowerCase().replaceAll(/[^a-z0-9]+/g, '-').replaceAll(/^-|-$/g, '') || 'own';
-    const manifest = `apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: { name: ${name} }\nspec:\n  module: { file: ${file.name} }\n`;
+    const manifest = manifestOf(file.name);
     editors.policies.text = policies.trim() ? `${policies.trimEnd()}\n---\n${manifest}` : manifest;
   }
   say(`${file.name} was added: ${printable(inspection.name)}. It runs in a sandbox that can reach nothing.`);
   await ask();
-}
-
-function transpile(component: Uint8Array): Promise<Transpiled> {
-  const worker = new Worker(new URL('./transpiler.ts', import.meta.url), { type: 'module' });
-  return new Promise<Transpiled>((resolve) => {
-    const late = setTimeout(() => resolve({ error: `it could not be transpiled within ${MAX_TRANSPILE / 1000} s` }), MAX_TRANSPILE);
-    worker.onmessage = ({ data }: MessageEvent<Transpiled>) => {
-      clearTimeout(late);
-      resolve(data);
-    };
-    worker.onerror = ({ message }) => resolve({ error: `the transpiler failed: ${message}` });
-    worker.postMessage(component);
-  }).finally(() => worker.terminate());
 }
 
 function say(text: string) {

@@ -1,13 +1,9 @@
 // The page's state, and the link that carries it: `#v1=` and the state as deflated JSON. It stays in the fragment, which no browser sends.
 
+import type { Request } from './messages';
+
 /** What the user wrote. */
-export interface State {
-  objects: string;
-  old: string;
-  policies: string;
-  config: string;
-  user: { username: string; groups: string[] };
-}
+export type State = Omit<Request, 'now'>;
 
 const VERSION = 'v1';
 /** Characters of a state that a link may unfold to: five times what the page judges. */

@@ -1,6 +1,6 @@
 // Exports what is shown as a suite, which `sallyport test` passes: the expectations are the engine's own answers.
 
-import type { Answer } from './answer';
+import type { Answer } from './messages';
 import type { State } from './share';
 
 /** Files to save, by name. `answers` asks the engine for the answers to a suite. */

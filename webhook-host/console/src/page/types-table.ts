@@ -1,13 +1,14 @@
 // What the three types mean for one Service: who reaches it, at which port and address, what serves it, and if the cluster allows it.
 
-import type { Answer, Applied, Service } from './answer';
 import { el, printable } from './dom';
+import type { AppliedService, Cluster } from './messages';
+import type { Service } from './service';
 
 const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer'] as const;
 
 /** Returns the comparison as a table. */
-export function typesTable(applied: Applied, config: Answer['config']): HTMLElement {
-  const rows = rowsOf(applied.object, config);
+export function typesTable(applied: AppliedService, cluster: Cluster): HTMLElement {
+  const rows = rowsOf(applied.object, cluster);
   const current = applied.object.spec?.type ?? 'ClusterIP';
   const mark = (type: string): Record<string, string> => (type === current ? { class: 'current' } : {});
   const allowed = TYPES.map((type) => {
@@ -32,22 +33,20 @@ export function typesTable(applied: Applied, config: Answer['config']): HTMLElem
       el(
         'tbody',
         {},
+        el('tr', {}, el('th', { scope: 'row' }, 'Would it be allowed?'), ...allowed),
         ...rows.map(({ name, cells }) =>
           el('tr', {}, el('th', { scope: 'row' }, name), ...cells.map((cell, index) => el('td', mark(TYPES[index]), printable(cell)))),
         ),
-        el('tr', {}, el('th', { scope: 'row' }, 'This Service here'), ...allowed),
       ),
     ),
   );
 }
 
-function rowsOf(service: Service, config: Answer['config']): { name: string; cells: [string, string, string] }[] {
+function rowsOf(service: Service, { environment, nodePorts: range }: Cluster): { name: string; cells: [string, string, string] }[] {
   const { metadata, spec } = service;
   const ports = spec?.ports ?? [];
   const name = metadata?.name ?? '(name)';
   const namespace = metadata?.namespace ?? 'default';
-  const range = config.cluster?.nodePorts ?? { from: 30000, to: 32767 };
-  const cloud = config.cluster?.environment;
   const numbers = (pick: (port: (typeof ports)[number]) => number | undefined, otherwise: string) => {
     const all = ports.map((port) => `${pick(port) ?? otherwise}${port.protocol && port.protocol !== 'TCP' ? `/${port.protocol}` : ''}`);
     const shown = all.slice(0, 5).join(', ');
@@ -56,10 +55,11 @@ function rowsOf(service: Service, config: Answer['config']): { name: string; cel
   const own = numbers((port) => port.port, '?');
   const nodePorts = numbers((port) => port.nodePort || undefined, `one of ${range.from}-${range.to}`);
   const dns = `${name}.${namespace}.svc`;
-  const serves = {
+  const served = {
     cloud: 'the cloud provides a load balancer, and charges for it',
     onPrem: 'nothing, unless you installed a controller such as MetalLB: the address stays <pending>',
-  }[cloud ?? ''] ?? 'the Nodes decide: a cloud provides one, else the address stays <pending>';
+  };
+  const serves = environment ? served[environment] : 'the Nodes decide: a cloud provides one, else the address stays <pending>';
   return [
     { name: 'Who reaches it', cells: [
       'Pods and nodes of the cluster only',

@@ -1,12 +1,13 @@
 // Bounds the memory of a core module, which a browser does not do by itself: its memories get a maximum. Beyond it memory.grow fails
 // in the guest, as it does in a host.
 
-/** Pages of 64 KiB: 16 MiB, the default of spec.limits.memory. */
-const MAX_PAGES = 256;
 const MEMORY_SECTION = 5;
 
-/** Returns a core module whose memories have a maximum of 16 MiB, or of what they begin with if that is more. */
-export function bounded(module: Uint8Array): Uint8Array<ArrayBuffer> {
+/** A memory begins with more than it may have. */
+export class MemoryLimit extends Error {}
+
+/** Returns a core module each of whose memories has a maximum, in pages of 64 KiB. Throws `MemoryLimit` where one begins with more. */
+export function bounded(module: Uint8Array, pages: number): Uint8Array<ArrayBuffer> {
   const parts: Uint8Array[] = [module.subarray(0, 8)];
   let at = 8;
   while (at < module.length) {
@@ -14,7 +15,7 @@ export function bounded(module: Uint8Array): Uint8Array<ArrayBuffer> {
     const [size, body] = leb(module, at + 1);
     const end = body + size;
     if (id === MEMORY_SECTION) {
-      const content = memories(module, body);
+      const content = memories(module, body, pages);
       parts.push(Uint8Array.of(id, ...bytes(content.length)), Uint8Array.from(content));
     } else {
       parts.push(module.subarray(at, end));
@@ -31,15 +32,16 @@ export function bounded(module: Uint8Array): Uint8Array<ArrayBuffer> {
   return result;
 }
 
-function memories(module: Uint8Array, body: number): number[] {
+function memories(module: Uint8Array, body: number, pages: number): number[] {
   let [count, at] = leb(module, body);
   const content = bytes(count);
   for (; count > 0; count--) {
     const flags = module[at];
-    let minimum: number, maximum = MAX_PAGES;
+    let minimum: number, maximum = pages;
     [minimum, at] = leb(module, at + 1);
     if (flags & 1) [maximum, at] = leb(module, at);
-    content.push(flags | 1, ...bytes(minimum), ...bytes(Math.max(minimum, Math.min(maximum, MAX_PAGES))));
+    if (minimum > pages) throw new MemoryLimit();
+    content.push(flags | 1, ...bytes(minimum), ...bytes(Math.min(maximum, pages)));
   }
   return content;
 }

@@ -3,7 +3,7 @@
 // jco lifts and lowers: a review that the engine passes is the very object that a policy's `validate` takes, and nothing here looks at
 // its fields.
 
-import { bounded } from './bounds';
+import { bounded, MemoryLimit } from './bounds';
 
 /** What jco makes of a component: a function that instantiates it. */
 export type Instantiate = (
@@ -16,6 +16,13 @@ export interface Runnable {
   file: Uint8Array;
   instantiate: Instantiate;
   cores: Record<string, Uint8Array>;
+}
+
+/** A component to instantiate, with its settings and limit (engine/wit/console.wit). */
+interface Instance {
+  file: string;
+  settings?: string;
+  pages: number;
 }
 
 interface Line {
@@ -32,11 +39,13 @@ interface Policy {
 /** As the host has it: lines of one evaluation, and bytes of one line. One more error is kept, since a panic reports itself in it. */
 const MAX_LINES = 16;
 const MAX_LINE = 1024;
+/** Compiled forms of one core module, each for a limit of memory: a few manifests of one component. */
+const MAX_MODULES = 4;
 
 /** The components that the engine may ask. `asking` is told which file is asked, before it is. */
 export class Components {
   readonly #components: Map<string, Runnable>;
-  readonly #modules = new Map<Uint8Array, WebAssembly.Module>();
+  readonly #modules = new Map<Uint8Array, Map<number, WebAssembly.Module>>();
   readonly #settings = new Map<string, unknown>();
   readonly #asking: (file: string) => void;
 
@@ -49,10 +58,10 @@ export class Components {
   imports() {
     return {
       read: (file: string) => this.#components.get(file)?.file,
-      describe: (file: string, settings?: string) => this.#called(file, settings, (it) => it.policy.describe()),
-      defaults: (file: string) => this.#called(file, undefined, (it) => it.defaults()),
-      configure: (file: string, settings: string) =>
-        this.#called(file, undefined, (it) => {
+      describe: (of: Instance) => this.#called(of, (it) => it.policy.describe()),
+      defaults: (of: Instance) => this.#called(of, (it) => it.defaults()),
+      configure: (of: Instance, settings: string) =>
+        this.#called(of, (it) => {
           try {
             it.configure(this.#parsed(settings));
             return [];
@@ -61,28 +70,28 @@ export class Components {
             throw error;
           }
         }),
-      evaluate: (file: string, settings: string | undefined, entry: string, review: unknown) => {
+      evaluate: (of: Instance, entry: string, review: unknown) => {
         const began = performance.now();
         const log: Line[] = [];
-        const verdict = this.#try(file, settings, log, (it) => it.policy[entry](review));
+        const verdict = this.#try(of, log, (it) => it.policy[entry](review));
         return { verdict, log, microseconds: Math.round((performance.now() - began) * 1000) };
       },
     };
   }
 
-  #called(file: string, settings: string | undefined, call: (it: Policy) => unknown) {
+  #called(of: Instance, call: (it: Policy) => unknown) {
     const log: Line[] = [];
-    const result = this.#try(file, settings, log, call);
+    const result = this.#try(of, log, call);
     const lastError = log.filter(({ level }) => level === 'error').at(-1)?.message;
     const returned = result.tag === 'ok' ? { tag: 'ok', val: JSON.stringify(result.val, plain) } : result;
     return { returned, lastError };
   }
 
-  #try(file: string, settings: string | undefined, log: Line[], call: (it: Policy) => unknown) {
-    this.#asking(file);
+  #try(of: Instance, log: Line[], call: (it: Policy) => unknown) {
+    this.#asking(of.file);
     try {
-      const instance = this.#instance(file, log);
-      if (settings !== undefined) instance.configure(this.#parsed(settings));
+      const instance = this.#instance(of, log);
+      if (of.settings !== undefined) instance.configure(this.#parsed(of.settings));
       // A host takes its snapshot after `configure`: what that logs belongs to no evaluation.
       log.length = 0;
       return { tag: 'ok', val: call(instance) };
@@ -91,7 +100,7 @@ export class Components {
     }
   }
 
-  #instance(file: string, log: Line[]): Policy {
+  #instance({ file, pages }: Instance, log: Line[]): Policy {
     const component = this.#components.get(file);
     if (!component) throw new Error(`${file} is not here`);
     let left = MAX_LINES + 1;
@@ -101,15 +110,16 @@ export class Components {
       left -= 1;
       log.push({ level, message: cut(message) });
     };
-    const module = (name: string) => this.#module(component.cores[name]);
+    const module = (name: string) => this.#module(component.cores[name], pages);
     return component.instantiate(module, { 'sallyport:policy/log': { log: line } }) as unknown as Policy;
   }
 
-  #module(core: Uint8Array): WebAssembly.Module {
-    const known = this.#modules.get(core);
-    if (known) return known;
-    const module = new WebAssembly.Module(bounded(core));
-    this.#modules.set(core, module);
+  /** Compiles a core module, or returns it as it was compiled for the same limit. */
+  #module(core: Uint8Array, pages: number): WebAssembly.Module {
+    const known = this.#modules.get(core) ?? new Map<number, WebAssembly.Module>();
+    const module = known.get(pages) ?? new WebAssembly.Module(bounded(core, pages));
+    if (known.size >= MAX_MODULES) known.clear();
+    this.#modules.set(core, known.set(pages, module));
     return module;
   }
 
@@ -163,7 +173,8 @@ const TRAPS: [RegExp, string][] = [
   [/out of bounds/i, 'out of bounds memory access'],
 ];
 
-function failure(error: unknown): { tag: 'trap' | 'answer'; val: string } {
+function failure(error: unknown): { tag: 'trap' | 'answer'; val: string } | { tag: 'memory' } {
+  if (error instanceof MemoryLimit) return { tag: 'memory' };
   const text = error instanceof Error ? error.message : String(error);
   const isTrap = error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
   const words = isTrap ? TRAPS.find(([pattern]) => pattern.test(text))?.[1] : undefined;

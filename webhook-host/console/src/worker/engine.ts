@@ -2,12 +2,12 @@
 // by the test that compares it with the native host.
 
 import { Components, type Instantiate, type Runnable } from './components';
-import { type GlueFile, glueText } from './glue';
+import { cut, type GlueFile, glueText } from './glue';
 
 /** What the worker is started with. */
 export interface Parts {
   glue: GlueFile;
-  /** engine.wasm and the shipped policies, by file name. */
+  /** The files that components lie in, by name. */
   files: Record<string, Uint8Array>;
   /** Policies of the user's own, as jco transpiled them in the page. */
   own: Record<string, { file: Uint8Array; text: string; cores: Record<string, Uint8Array> }>;
@@ -29,9 +29,8 @@ export async function start(parts: Parts, evaluate: Evaluate, asking: (file: str
   const lines = parts.glue.lines.split('\n');
   const components = new Map<string, Runnable>();
   const stored = Object.entries(parts.glue.components).map(async ([name, component]) => {
-    const file = parts.files[name];
-    if (!file) return;
-    const slices = Object.entries(component.cores).map(([core, [at, length]]) => [core, file.subarray(at, at + length)]);
+    const file = cut(parts.files[component.within], component.place);
+    const slices = Object.entries(component.cores).map(([core, place]) => [core, cut(file, place)]);
     const { instantiate } = await evaluate(synchronous(glueText(lines, component)));
     components.set(name, { file, instantiate, cores: Object.fromEntries(slices) });
   });

@@ -1,8 +1,13 @@
 // The JavaScript that jco made of the components, as build/components.mjs stores it: each line once.
 
-/** One component: where its core modules lie in its file, and which lines its JavaScript has. */
+/** A part of a file. */
+export type Place = [offset: number, length: number];
+
+/** One component: the file that it lies in, where its core modules lie in it, and which lines its JavaScript has. */
 export interface StoredGlue {
-  cores: Record<string, [offset: number, length: number]>;
+  within: string;
+  place: Place;
+  cores: Record<string, Place>;
   runs: [first: number, count: number][];
 }
 
@@ -10,6 +15,11 @@ export interface StoredGlue {
 export interface GlueFile {
   lines: string;
   components: Record<string, StoredGlue>;
+}
+
+/** Cuts out a part. */
+export function cut(bytes: Uint8Array, [offset, length]: Place): Uint8Array {
+  return bytes.subarray(offset, offset + length);
 }
 
 /** Returns the text of a component's JavaScript. */

@@ -39,6 +39,7 @@ pub struct ClusterData {
 
 /// The kind of cluster, as its operator states it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Environment")]
 pub enum EnvironmentData {
@@ -50,10 +51,13 @@ pub enum EnvironmentData {
 
 /// A range of ports with both ends included, within 1 to 65535.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(deny_unknown_fields, try_from = "RawPortRange")]
 #[schemars(rename = "PortRange")]
 pub struct PortRangeData {
+    /// The first port.
     pub(super) from: u16,
+    /// The last port.
     pub(super) to: u16,
 }
 

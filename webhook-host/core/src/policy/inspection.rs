@@ -66,7 +66,7 @@ impl Inspection {
         Self {
             contract: format!("{PACKAGE}@{VERSION}"),
             world: wit.and_then(world_name),
-            documentation: wit.and_then(world_documentation),
+            documentation: documentation(component),
             phases: phases(&description),
             operations: operations(&description),
             resources: resources(&description),
@@ -138,8 +138,10 @@ fn world_name(wit: &str) -> Option<String> {
     ))
 }
 
-fn world_documentation(wit: &str) -> Option<String> {
-    author_world(&parse_wit(wit)?)?
+/// Returns the doc comment of the author's world: the purpose of the policy, and its rules as lines
+/// such as `- S04: a load balancer …`. `None` when the SDK embedded no WIT.
+pub fn documentation(component: &PolicyComponent<'_>) -> Option<String> {
+    author_world(&parse_wit(component.wit()?)?)?
         .docs
         .contents
         .as_deref()

@@ -12,7 +12,7 @@ mod inspection;
 mod keys;
 mod load_error;
 
-pub use inspection::Inspection;
+pub use inspection::{Inspection, documentation};
 pub use keys::Keys;
 pub use load_error::{LoadError, Problem, Subject};
 

@@ -22,6 +22,7 @@ pub struct CheckReport {
 
 /// A Service, or a file that can't be read.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Subject {
     /// The file as it was named, `<stdin>` for standard input.
     #[serde(rename = "file")]
@@ -35,11 +36,13 @@ pub struct Subject {
     /// Its findings, those of the mutating phase first.
     pub findings: Vec<Finding>,
     /// The patch that `/mutate` would make.
+    #[cfg_attr(feature = "typescript", ts(type = "unknown[]"))]
     pub patch: Vec<Value>,
 }
 
 /// One finding.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Finding {
     /// Its severity.
     pub level: Level,
@@ -59,6 +62,7 @@ pub struct Finding {
 
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// No judgement was possible.
