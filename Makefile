@@ -100,7 +100,7 @@ console: policies ## build the playground into target/console, a folder for any 
 	@scripts/console.sh
 
 .PHONY: console-test
-console-test: policies ## also: all suites with the host's answers in Node, and the page in Chromium (3 minutes)
+console-test: policies ## also: all suites with the host's answers in Node, and both pages in Chromium (4 minutes)
 	@scripts/console.sh test
 
 .PHONY: deploy-files

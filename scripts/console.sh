@@ -2,7 +2,8 @@
 # Builds the playground into target/console, a folder for any static server; and tests it.
 #
 #   scripts/console.sh          the engine (Rust, wasm32), jco's JavaScript for it and the policies, the page
-#   scripts/console.sh test     also: every suite case in Node, with answers equal to the host's; the page in Chromium
+#   scripts/console.sh test     also: every suite case in Node, with answers equal to the host's; the page in Chromium, and the live
+#                               console's against a running host
 #
 # Packages of npm go to target/console-npm by the lock file. Without Chromium, which comes from Debian's package where it is missing, the
 # page is not tested, and this says so; with SALLYPORT_REQUIRE_CONSOLE=1, as in CI, it fails.
@@ -70,6 +71,7 @@ page() (
     cd "$SOURCE" || exit
     node build/components.mjs "$1"
     node_modules/.bin/tsc --noEmit
+    node_modules/.bin/tsc --noEmit --project live
     node_modules/.bin/vite build --config vite.worker.config.ts --emptyOutDir >&2
     # The warnings are about jco's own module.
     node_modules/.bin/vite build --logLevel error >&2
@@ -79,11 +81,12 @@ page() (
 
 check() {
     local chromium
+    # It builds target/debug/sallyport-tested, too.
     # shellcheck disable=SC2046
     cargo test $(locked) --workspace --test console -- --ignored
     (cd "$SOURCE" && node test/identity.mjs)
     if chromium=$(find_chromium); then
-        (cd "$SOURCE" && SALLYPORT_CHROMIUM=$chromium node test/browser.mjs)
+        (cd "$SOURCE" && SALLYPORT_CHROMIUM=$chromium node test/browser.mjs && SALLYPORT_CHROMIUM=$chromium node test/live.mjs)
     elif [[ ${SALLYPORT_REQUIRE_CONSOLE:-} == 1 ]]; then
         die "no Chromium to test the page with. Install Debian's package chromium, or set SALLYPORT_CHROMIUM to the program."
     else

@@ -1,5 +1,5 @@
 //! Errors of the API server as text: the refused or failed request, and the fix. Used by
-//! `audit_reports`, `certificates`, `cluster`, `events` and `webhooks`.
+//! `audit_reports`, `certificates`, `cluster`, `console`, `events` and `webhooks`.
 
 use crate::status::TroubleReason;
 use std::error::Error;

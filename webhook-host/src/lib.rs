@@ -23,6 +23,7 @@ pub mod bench;
 pub mod certificates;
 pub mod cli;
 pub mod cluster;
+pub mod console;
 pub mod doctor;
 pub mod engine;
 pub mod evaluator;

@@ -15,9 +15,12 @@ use crate::tls::Tls;
 use crate::watchers::Watched;
 use arc_swap::{ArcSwap, Guard};
 use sallyport_core::admission::{Admission, AdmissionRequest, Function, Outcome};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+
+/// The reloads that are kept for the live console: those of some days in most clusters.
+const MAX_RELOADS: usize = 20;
 
 /// The state that a host serves: the current set, its TLS configuration, metrics and status.
 pub struct Live {
@@ -25,8 +28,8 @@ pub struct Live {
     metrics: Metrics,
     watched: Option<Arc<Watched>>,
     tls: Tls,
-    /// Not locked by reviews.
-    last_reload: Mutex<Option<Reload>>,
+    /// The last [`MAX_RELOADS`], the newest at the end. Not locked by reviews.
+    reloads: Mutex<VecDeque<Reload>>,
     /// Not locked by reviews. `None` when the host doesn't register itself.
     registration: Mutex<Option<RegistrationStatus>>,
 }
@@ -60,7 +63,7 @@ impl Live {
             metrics,
             watched,
             tls,
-            last_reload: Mutex::default(),
+            reloads: Mutex::default(),
             registration: Mutex::default(),
         })
     }
@@ -93,7 +96,8 @@ impl Live {
         self.metrics
             .serves(&set.digest, set.admission.asks_of_deletions());
         self.metrics.reloaded(Some(set.since));
-        self.set_last_reload(Reload {
+        self.add_reload(Reload {
+            generation,
             at: set.since,
             error: None,
         });
@@ -109,7 +113,8 @@ impl Live {
     /// Notes an error in loading the set that serves, such as a broken policy. The admin port shows
     /// it.
     pub fn note_load_error(&self, error: impl Into<String>) {
-        self.set_last_reload(Reload {
+        self.add_reload(Reload {
+            generation: self.generation(),
             at: SystemTime::now(),
             error: Some(error.into()),
         });
@@ -160,10 +165,7 @@ impl Live {
     pub fn status(&self) -> Status {
         let set = self.set();
         let reviews = |policy: &str| set.tally(policy).map(Tally::counts).unwrap_or_default();
-        let last = self
-            .last_reload
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
         let registration = self
             .registration
             .lock()
@@ -172,19 +174,26 @@ impl Live {
         Status {
             certificate: self.tls.status(),
             registration,
-            ..Status::new(&set.serving(self.watched(), &reviews), last.as_ref())
+            ..Status::new(&set.serving(self.watched(), &reviews), reloads.back())
         }
+    }
+
+    /// Returns the last reloads, the oldest first.
+    pub(crate) fn reloads(&self) -> Vec<Reload> {
+        let reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        reloads.iter().cloned().collect()
     }
 
     pub(crate) fn set(&self) -> Guard<Arc<Set>> {
         self.current.load()
     }
 
-    fn set_last_reload(&self, reload: Reload) {
-        *self
-            .last_reload
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(reload);
+    fn add_reload(&self, reload: Reload) {
+        let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        if reloads.len() == MAX_RELOADS {
+            reloads.pop_front();
+        }
+        reloads.push_back(reload);
     }
 }
 

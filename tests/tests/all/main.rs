@@ -21,6 +21,7 @@ mod client;
 mod cluster;
 mod command_line;
 mod connections;
+mod console;
 mod console_types;
 mod contract;
 mod contract_types;

@@ -47,13 +47,8 @@ pub(crate) fn prepare(cluster: &Cluster) {
         .ok();
 }
 
-/// Starts a host with no more rights than `deploy/` grants it.
-pub(crate) fn host(cluster: &Cluster) -> Host {
-    host_with(cluster, "")
-}
-
-/// Like `host`, with more flags.
-pub(crate) fn host_with(cluster: &Cluster, more: &str) -> Host {
+/// Starts a host with more flags, and no more rights than `deploy/` grants it.
+pub(crate) fn host(cluster: &Cluster, more: &str) -> Host {
     for file in [
         "deploy/base/service-account.yaml",
         "deploy/base/rbac.yaml",
@@ -126,7 +121,7 @@ fn a_report_appears_stays_as_it_is_and_goes_when_its_service_is_mended() {
     create(&cluster, "fine", &json!({}));
     create(&cluster, "ips", &json!({"externalIPs": ["192.0.2.7"]}));
     create(&cluster, "gone", &json!({"externalIPs": ["192.0.2.8"]}));
-    let (first, second) = (host(&cluster), host(&cluster));
+    let (first, second) = (host(&cluster, ""), host(&cluster, ""));
     let reports = Reports(&cluster);
     let names = ["audited/sallyport-gone", "audited/sallyport-ips"];
     let before = reports.wait_until_there_are(&names);
@@ -192,7 +187,7 @@ fn a_report_appears_stays_as_it_is_and_goes_when_its_service_is_mended() {
 fn missing_reports_and_another_version_are_said_once() {
     let cluster = Cluster::new("audit-no-reports");
     prepare(&cluster);
-    let host = host(&cluster);
+    let host = host(&cluster, "");
     let missing = "knows no Reports of openreports.io/v1alpha1";
     let said = |text: &str| {
         wait_for(text, || match host.log().matches(text).count() {

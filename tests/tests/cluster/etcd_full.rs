@@ -71,7 +71,7 @@ fn a_full_etcd_is_told_once_and_left_alone_until_it_has_room() {
     define(&cluster, "v1alpha1");
     cluster.namespace("audited");
     create(&cluster, "ips", &json!({"externalIPs": ["192.0.2.7"]}));
-    let host = audit_reports::host_with(&cluster, "--events denials");
+    let host = audit_reports::host(&cluster, "--events denials");
     let reports = Reports(&cluster);
     let names = ["audited/sallyport-ips"];
     reports.wait_until_there_are(&names);

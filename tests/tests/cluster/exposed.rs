@@ -72,7 +72,7 @@ fn six_doors_are_named_reported_and_alerted_of_until_mended() {
     audit::create_as(&cluster, NAMESPACE, 29950, EXEMPT);
     audit::assert_doors_are_named(&cluster, NAMESPACE);
 
-    let host = audit_reports::host(&cluster);
+    let host = audit_reports::host(&cluster, "");
     let prometheus = Prometheus::scraping(host.admin());
     let reports = Reports(&cluster);
     let mut left: Vec<_> = mends().map(|(name, _)| name).into();

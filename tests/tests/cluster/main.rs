@@ -10,6 +10,7 @@ mod audit;
 mod audit_reports;
 mod backstop;
 mod certificates;
+mod console;
 mod creator;
 mod custom_resources;
 mod defaults;

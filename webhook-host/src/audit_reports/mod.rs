@@ -10,7 +10,7 @@
 mod plan;
 mod reports;
 
-use crate::audit::Audit;
+use crate::audit::{Audit, ExposureMap, Gathering};
 use crate::cluster::{ListError, Listed, Services};
 use crate::kube_error;
 use crate::lease::Candidacy;
@@ -59,6 +59,7 @@ pub struct BackgroundAudit {
     metrics: AuditMetrics,
     interval: Duration,
     max_reports: usize,
+    map: Option<Arc<ExposureMap>>,
 }
 
 /// What an audit in the background needs to know.
@@ -113,7 +114,14 @@ impl BackgroundAudit {
             metrics,
             interval: settings.interval,
             max_reports: settings.max_reports,
+            map: None,
         }
+    }
+
+    /// Also gathers the doors of all Services into this map.
+    #[must_use]
+    pub fn mapping(self, map: Option<Arc<ExposureMap>>) -> Self {
+        Self { map, ..self }
     }
 
     /// Runs until it is dropped.
@@ -126,6 +134,7 @@ impl BackgroundAudit {
             metrics,
             interval,
             max_reports,
+            map,
         } = self;
         let leads = watch::Sender::new(false);
         let passes = Passes {
@@ -136,18 +145,29 @@ impl BackgroundAudit {
             leads: leads.subscribe(),
             interval,
             max_reports,
+            map: map.clone(),
         };
-        tokio::join!(lead(candidacy, leads, metrics), passes.run());
+        tokio::join!(lead(candidacy, leads, metrics, map), passes.run());
     }
 }
 
 /// Takes and renews the Lease.
-async fn lead(mut candidacy: Candidacy, leads: watch::Sender<bool>, metrics: AuditMetrics) {
+async fn lead(
+    mut candidacy: Candidacy,
+    leads: watch::Sender<bool>,
+    metrics: AuditMetrics,
+    map: Option<Arc<ExposureMap>>,
+) {
     let mut trouble = Trouble::default();
     loop {
         let elected = tokio::time::timeout(RENEWAL_TIMEOUT, candidacy.elect()).await;
         let (is_leader, found) = match elected {
-            Ok(Ok(other)) => (other.is_none(), Ok(())),
+            Ok(Ok(other)) => {
+                if let Some(map) = &map {
+                    map.held_by(other.as_deref());
+                }
+                (other.is_none(), Ok(()))
+            }
             // Another replica was faster.
             Ok(Err(kube::Error::Api(status))) if status.code == 409 => (false, Ok(())),
             Ok(Err(error)) => {
@@ -177,6 +197,7 @@ struct Passes {
     leads: watch::Receiver<bool>,
     interval: Duration,
     max_reports: usize,
+    map: Option<Arc<ExposureMap>>,
 }
 
 impl Passes {
@@ -249,14 +270,22 @@ impl Passes {
         let audit = Audit {
             auditor: Auditor::aside(&admission, SystemTime::now()),
             against: None,
-            doors: None,
+            doors: self.map.as_ref().map(|_| {
+                let cluster = admission.inventory().view().cluster();
+                let ids = cluster.providers.into_iter();
+                ids.map(|provider| provider.id).collect()
+            }),
         };
+        let mut gathered = Gathering::default();
         let (mut is_complete, mut rest) = (true, Duration::ZERO);
         let mut take = |listed: Listed<'_>| match listed {
             Listed::Object(object) => {
                 let began = Instant::now();
                 match audit.row(object) {
-                    Ok(row) => plan.add(&row),
+                    Ok(row) => {
+                        plan.add(&row);
+                        gathered.add(&row);
+                    }
                     // No Service of an API server is like that.
                     Err(_) => is_complete = false,
                 }
@@ -265,11 +294,19 @@ impl Passes {
                     std::thread::sleep(std::mem::take(&mut rest));
                 }
             }
-            Listed::Restart(_) => plan.restart(),
+            Listed::Restart(_) => {
+                plan.restart();
+                gathered.restart();
+            }
             Listed::Later => is_complete = false,
         };
         match self.services.list(None, &mut take).await {
-            Ok(()) => Ok(is_complete),
+            Ok(()) => {
+                if let Some(map) = &self.map {
+                    map.publish(gathered, Timestamp::now(), is_complete);
+                }
+                Ok(is_complete)
+            }
             Err(ListError::Forbidden(message)) => {
                 Err(format!("services can't be listed: {message}; see {RBAC}"))
             }

@@ -3,6 +3,7 @@
 use super::kube::KubeArgs;
 use super::quantity::short_time;
 use super::self_managed::me;
+use crate::audit::ExposureMap;
 use crate::audit_reports::{BackgroundAudit, Settings};
 use crate::live::Live;
 use crate::write_gate::WriteGate;
@@ -36,9 +37,15 @@ pub(super) struct Auditing {
     settings: Settings,
     live: Arc<Live>,
     writes: WriteGate,
+    map: Option<Arc<ExposureMap>>,
 }
 
 impl AuditReportsArgs {
+    /// Returns the map of exposures that the audit makes for a console; `None` without an audit.
+    pub(super) fn map(&self) -> Option<Arc<ExposureMap>> {
+        self.audit_reports.then(Arc::default)
+    }
+
     /// Returns the number of threads that ask policies beside the requests.
     pub(super) fn threads(&self) -> usize {
         self.audit_reports.into()
@@ -50,6 +57,7 @@ impl AuditReportsArgs {
         kube: &KubeArgs,
         live: &Arc<Live>,
         writes: &WriteGate,
+        map: Option<Arc<ExposureMap>>,
     ) -> Result<Option<Auditing>> {
         if !self.audit_reports {
             return Ok(None);
@@ -71,6 +79,7 @@ impl AuditReportsArgs {
             settings,
             live: Arc::clone(live),
             writes: writes.clone(),
+            map,
         }))
     }
 }
@@ -94,7 +103,7 @@ impl Auditing {
             .build()?;
         runtime.block_on(async {
             let client = Client::try_from(self.config)?;
-            let audit = BackgroundAudit::new(&client, self.live, self.settings);
+            let audit = BackgroundAudit::new(&client, self.live, self.settings).mapping(self.map);
             self.writes.run(audit.run()).await;
             Ok(())
         })

@@ -111,6 +111,10 @@ impl CertificateArgs {
         self.self_managed_certificate
     }
 
+    pub(super) fn is_self_signed(&self) -> bool {
+        self.self_signed
+    }
+
     /// Namespace and name of the Service, and what the webhook configurations are called.
     pub(super) fn places(&self, config: &kube::Config) -> (String, String, String) {
         self.self_managed.places(config)

@@ -13,6 +13,8 @@ mod check;
 #[cfg(unix)]
 mod cluster;
 mod completions;
+#[cfg(unix)]
+mod console;
 mod crd;
 #[cfg(unix)]
 mod decisions;

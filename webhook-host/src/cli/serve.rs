@@ -4,6 +4,7 @@ use super::audit_reports::{AuditReportsArgs, Auditing};
 use super::cache::CacheArgs;
 use super::certificate::{self, CertificateArgs};
 use super::cluster::ClusterArgs;
+use super::console::ConsoleArgs;
 use super::decisions::DecisionArgs;
 use super::events::EventArgs;
 use super::inputs::PolicyArgs;
@@ -41,7 +42,7 @@ use tokio::task::JoinHandle;
 ///
 /// Answers AdmissionReviews on /validate and /mutate, and of ServicePolicies on /validate-policies,
 /// over TLS (HTTP/2 and HTTP/1.1), and /livez, /readyz, /metrics and /policies on the admin address
-/// over plain HTTP.
+/// over plain HTTP. With --console, a page shows what runs.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 #[command(mut_arg("policies", |policies| policies.value_name("DIR").help("Directory of \
@@ -106,6 +107,8 @@ pub(super) struct Serve {
     #[command(flatten)]
     audit: AuditReportsArgs,
     #[command(flatten)]
+    console: ConsoleArgs,
+    #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
     cache: CacheArgs,
@@ -122,6 +125,9 @@ Examples:
 
   The same with the policies of a preset:
     sallyport serve --policies policies/presets/baseline --modules target/policies --self-signed
+
+  The same with the live console on http://localhost:8082:
+    sallyport serve --policies target/policies --self-signed --console
 
   In a cluster, with cert-manager's Secret mounted:
     sallyport serve --policies /policies --config /config/host.yaml --listen '[::]:8443' \\
@@ -324,7 +330,12 @@ impl Serve {
             &live,
             &writes,
         )?;
-        let auditing = self.audit.prepare(&self.kube, &live, &writes)?;
+        let map = self.console.exposures(&self.audit);
+        let auditing = self
+            .audit
+            .prepare(&self.kube, &live, &writes, map.clone())?;
+        let is_self_signed = self.certificate.is_self_signed();
+        let recent = self.console.start(&self.kube, is_self_signed, &live, map)?;
         let certificate =
             self.certificate
                 .start(&self.kube, &live, &writes, interval, registering.is_some())?;
@@ -340,6 +351,7 @@ impl Serve {
             decision_log: decision_log.clone(),
             telemetry: telemetry.clone(),
             denials,
+            recent,
         };
         let server = Server::with(Arc::clone(&live), limits, extras);
         let reload = Reloader::new(source, Arc::clone(&live), seen)

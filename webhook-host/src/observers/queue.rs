@@ -1,7 +1,7 @@
 //! The queue between requests and an observer's thread, bounded by number and by bytes.
 //!
 //! Requests never wait for it: a review that doesn't fit is dropped, which the caller counts. Used
-//! by `shadow`, `writer` and `telemetry`.
+//! by `recent`, `shadow`, `writer` and `telemetry`.
 
 use crate::large_body::BodyLock;
 use crate::live::Set;

@@ -6,6 +6,7 @@
 //! live policy's. Owned by `server`, and ends with it.
 
 use super::queue::{Answered, Queue, QueueReader, queue};
+use super::recent::Recent;
 use sallyport_core::admission::{AdmissionRequest, Divergence, Shadowed};
 use sallyport_core::excerpt::{MAX_MESSAGE, cut, excerpt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,12 +36,13 @@ pub(crate) struct Shadow {
 }
 
 impl Shadow {
-    /// Starts the thread.
-    pub(crate) fn start() -> std::io::Result<Self> {
+    /// Starts the thread. Divergences that are logged are also kept in `recent`, if a console shows
+    /// them.
+    pub(crate) fn start(recent: Option<Arc<Recent>>) -> std::io::Result<Self> {
         let (queue, waiting) = queue();
         std::thread::Builder::new()
             .name("shadow".into())
-            .spawn(move || run(&waiting))?;
+            .spawn(move || run(&waiting, recent.as_deref()))?;
         Ok(Self { queue })
     }
 
@@ -52,7 +54,7 @@ impl Shadow {
     }
 }
 
-fn run(waiting: &QueueReader) {
+fn run(waiting: &QueueReader, recent: Option<&Recent>) {
     let (mut log, mut rest) = (RateLimitedLog::new(Instant::now()), Duration::ZERO);
     loop {
         match waiting.next(LOG_INTERVAL) {
@@ -62,7 +64,8 @@ fn run(waiting: &QueueReader) {
                 let guard = answered.lock.acquire_blocking();
                 let began = Instant::now();
                 // A panic on one review must not end the thread.
-                if catch_unwind(AssertUnwindSafe(|| answered.compare(&mut log))).is_err() {
+                let compare = || answered.compare(&mut log, recent);
+                if catch_unwind(AssertUnwindSafe(compare)).is_err() {
                     answered.skip();
                 }
                 drop(guard);
@@ -76,7 +79,7 @@ fn run(waiting: &QueueReader) {
 }
 
 impl Answered {
-    fn compare(&self, log: &mut RateLimitedLog) {
+    fn compare(&self, log: &mut RateLimitedLog, recent: Option<&Recent>) {
         // It was parsed before it was answered, so this never fails.
         let Ok(request) = AdmissionRequest::parse(&self.body) else {
             return;
@@ -100,6 +103,9 @@ impl Answered {
                 .is_some_and(|next| next.load_error().is_some());
             if divergence != Divergence::Same && !is_broken && log.may_log(Instant::now()) {
                 log_divergence(&request, &shadowed, divergence);
+                if let Some(recent) = recent {
+                    recent.diverged(self, &shadowed);
+                }
             }
         }
     }

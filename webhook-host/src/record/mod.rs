@@ -1,7 +1,8 @@
 //! Recorded reviews as lines of JSON: the request, the answer, the policies' parts in it and the
 //! inventory, so that each can be replayed.
 //!
-//! Lines of the decision log (`decision`) are smaller: they have no object.
+//! Lines of the decision log (`decision`) are smaller: they have no object. What the live console
+//! shows of a review (`denial`) is redacted as a record is.
 //!
 //! Written by `observers` while the host serves; records are read by `sallyport replay`. Free-form
 //! texts are hashed before a line is made (`redaction`). Fields are added, never renamed; readers
@@ -10,6 +11,7 @@
 mod compared;
 mod credential;
 mod decision;
+mod denial;
 mod file;
 mod kept;
 mod redaction;
@@ -17,6 +19,7 @@ mod summary;
 
 pub(crate) use compared::{Compared, Subjects};
 pub(crate) use decision::{Decided, Decisions};
+pub(crate) use denial::{Denial, DivergentReview, ReviewParts};
 pub use file::{LogFile, Rotation};
 pub use redaction::{HASHED, HashKey};
 pub(crate) use summary::Summary;

@@ -19,7 +19,7 @@ use crate::events::Denials;
 use crate::large_body::{BodyGuard, BodyLock};
 use crate::live::Live;
 use crate::metrics::TimedOut;
-use crate::observers::{Answered, LineWriter, Shadow};
+use crate::observers::{Answered, LineWriter, Recent, Shadow};
 use crate::record::Summary;
 use crate::telemetry::Telemetry;
 use crate::trace_context::{TRACEPARENT, TraceContext};
@@ -65,6 +65,7 @@ struct App {
     decision_log: Option<Arc<LineWriter>>,
     telemetry: Option<Arc<Telemetry>>,
     denials: Option<Arc<Denials>>,
+    recent: Option<Arc<Recent>>,
     gate: Option<Gate>,
     body_limit: usize,
     body_time: Duration,
@@ -100,6 +101,8 @@ pub struct Extras {
     pub telemetry: Option<Arc<Telemetry>>,
     /// Writes Events about denials, if set.
     pub denials: Option<Arc<Denials>>,
+    /// Keeps recent denials and divergences for the live console, if set.
+    pub recent: Option<Arc<Recent>>,
 }
 
 pub(super) fn router(
@@ -116,7 +119,7 @@ pub(super) fn router(
             "there are only /validate, /mutate and /validate-policies here",
         ),
     };
-    let shadow = Shadow::start().expect("a process can start one more thread");
+    let shadow = Shadow::start(extras.recent.clone()).expect("a process can start one more thread");
     let app = App {
         live,
         capacity,
@@ -125,6 +128,7 @@ pub(super) fn router(
         decision_log: extras.decision_log,
         telemetry: extras.telemetry,
         denials: extras.denials,
+        recent: extras.recent,
         gate,
         body_limit: limits.body,
         body_time: limits.body_time,
@@ -254,7 +258,11 @@ impl App {
         }
         let answer = outcome.response.to_json();
         drop((permit, guard));
-        if let (Some(inventory), Some(request)) = (snapshot, summary) {
+        let is_shown = self.recent.is_some() && outcome.response.denial.is_some();
+        // A denial that is only shown needs no inventory as policies saw it.
+        let shown = || (set.admission.inventory().as_of_now(), Summary::of(&review));
+        let observed = snapshot.zip(summary).or_else(|| is_shown.then(shown));
+        if let Some((inventory, request)) = observed {
             let set = Arc::clone(&set);
             let answered = Arc::new(Answered {
                 function,
@@ -276,13 +284,17 @@ impl App {
         Ok(answer)
     }
 
-    /// Passes an answered review to the observers: the shadow, the recorder and the decision log.
+    /// Passes an answered review to the observers: the shadow, the recorder, the decision log and
+    /// the console's recent denials.
     fn notify_observers(&self, answered: &Arc<Answered>) {
         if answered.set.has_candidates() {
             self.shadow.ask(answered);
         }
         for writer in [&self.recorder, &self.decision_log].into_iter().flatten() {
             writer.take(answered);
+        }
+        if let Some(recent) = &self.recent {
+            recent.take(answered);
         }
     }
 

@@ -145,7 +145,10 @@ pub struct FeedStatus {
 }
 
 /// A finished reload.
+#[derive(Debug, Clone)]
 pub(crate) struct Reload {
+    /// The generation that serves after it.
+    pub(crate) generation: u64,
     pub(crate) at: SystemTime,
     pub(crate) error: Option<String>,
 }
@@ -163,6 +166,15 @@ pub(crate) struct Serving<'a> {
     pub(crate) candidate_reviews: &'a dyn Fn(&str) -> BTreeMap<String, u64>,
 }
 
+impl From<&Reload> for LastReload {
+    fn from(reload: &Reload) -> Self {
+        Self {
+            at: timestamp::whole_second(reload.at).to_string(),
+            error: reload.error.clone(),
+        }
+    }
+}
+
 impl Status {
     pub(crate) fn new(set: &Serving<'_>, last: Option<&Reload>) -> Self {
         Self {
@@ -172,10 +184,7 @@ impl Status {
             generation: set.generation,
             since: timestamp::whole_second(set.since).to_string(),
             digest: set.digest.to_owned(),
-            last_reload: last.map(|last| LastReload {
-                at: timestamp::whole_second(last.at).to_string(),
-                error: last.error.clone(),
-            }),
+            last_reload: last.map(LastReload::from),
             inventory: feeds(set.watched),
             policies: set
                 .admission
