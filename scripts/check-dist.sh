@@ -73,6 +73,9 @@ files() {
         completions/sallyport.fish completions/sallyport.ps1 man/sallyport.1 man/sallyport-check.1; do
         [[ -s $1/$file ]] || die "$1 lacks $file"
     done
+    for file in $(grep -o '](docs/[^)#]*' "$1/README.md" | cut -c 3- | sort -u); do
+        [[ -e $1/$file ]] || die "$1 lacks $file, to which its README leads"
+    done
     expect "completions" bash -n "$1/completions/sallyport.bash"
     ! have zsh || expect "completions" zsh -n "$1/completions/_sallyport"
     ! have fish || expect "completions" fish -n "$1/completions/sallyport.fish"

@@ -100,9 +100,8 @@ archive() {
     cp "$(program_of "$1")" "$tree/"
     cp -R "$GENERATED/completions" "$GENERATED/man" "$tree/"
     shared_files "$tree" "$tree"
-    # The README's commands work here, too.
-    mkdir -p "$tree/docs"
-    cp -R docs/examples "$tree/docs/"
+    # The README's commands and links to pages work here, too.
+    cp -R docs "$tree/"
     cp README.md CHANGELOG.md "$tree/"
     cp "$DIST/$name.cdx.json" "$tree/sallyport.cdx.json"
     python3 scripts/third-party.py "$1" >"$tree/THIRD-PARTY-LICENSES.txt"

@@ -25,8 +25,8 @@ use std::process::ExitCode;
 pub(super) struct LintArgs {
     #[command(flatten)]
     paths: PathArgs,
-    /// Directory of the modules that the manifests name [default: beside each manifest, where it is
-    /// there].
+    /// Directory of the modules that the manifests name [default: beside each manifest, else the
+    /// shipped ones].
     #[arg(long, value_name = "DIR", env = "SALLYPORT_MODULES")]
     modules: Option<PathBuf>,
     /// Warnings count as errors for the exit code.
@@ -49,9 +49,9 @@ Settings are checked by the module itself, and suites beside the policies (suite
     policies, as `serve --policies` takes it. Other objects are passed over.
 
 Examples:
-  sallyport lint policies/presets/baseline --modules target/policies
+  sallyport lint my-policies/
   sallyport lint host.yaml --strict
-  sallyport lint policies/ --modules target/policies --output github
+  sallyport lint my-policies/ --modules components/ --output github
 
 Exit code: 0 clean, 1 errors (with --strict also warnings), 2 something can't be read.";
 

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Lints files, and directories with all their sub-directories. Components are read from `modules`,
-/// or from beside each manifest.
+/// or from beside each manifest, or are the shipped ones.
 ///
 /// A path that can't be read is a finding, too. `subjects` of the report is empty when there is
 /// nothing to check.

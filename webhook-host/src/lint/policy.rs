@@ -6,6 +6,7 @@ use super::{error, finding};
 use crate::engine::Engine;
 use crate::evaluator;
 use crate::registry::{Registry, Session, SourcePolicy};
+use crate::shipped;
 use crate::sources::load;
 use crate::suites::{self, ModuleSearch};
 use sallyport_core::manifest::{
@@ -22,11 +23,13 @@ use std::time::Duration;
 /// The timeout of the mutating webhook, as `sallyport webhooks` sets it.
 const MUTATING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Loads components from one directory, or from beside each manifest.
+/// Loads components from one directory; or from beside each manifest, and else the shipped one.
 pub(super) struct Loader {
     engine: Arc<Engine>,
     runner: Runner,
     modules: Option<PathBuf>,
+    /// The directory of the shipped components, unless the user has named another one.
+    shipped: Option<PathBuf>,
     session: Session,
 }
 
@@ -40,6 +43,7 @@ impl Loader {
         Self {
             runner: suites::runner(Arc::clone(&engine), session().into_pull()),
             engine,
+            shipped: modules.is_none().then(shipped::policies).flatten(),
             modules,
             session: session(),
         }
@@ -49,6 +53,16 @@ impl Loader {
         self.modules
             .as_deref()
             .unwrap_or_else(|| file.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Returns the path of a component.
+    fn module(&self, directory: &Path, name: &str) -> PathBuf {
+        let named = directory.join(name);
+        let shipped = self.shipped.as_ref().map(|shipped| shipped.join(name));
+        match shipped {
+            Some(shipped) if !named.exists() && shipped.exists() => shipped,
+            _ => named,
+        }
     }
 
     /// Loads a policy and its candidate, and returns the errors that `serve` would report.
@@ -93,7 +107,7 @@ impl Loader {
             }
         };
         let directory = self.directory(file);
-        let module = directory.join(&name);
+        let module = self.module(directory, &name);
         match std::fs::read(&module) {
             Ok(component) => {
                 let shown = module.display().to_string();
@@ -109,7 +123,8 @@ impl Loader {
             }
             Err(_) => {
                 let message = format!(
-                    "{name} is not beside the manifest, so that the settings were not checked"
+                    "{name} is neither beside the manifest nor shipped, so that the settings \
+                     were not checked"
                 );
                 vec![finding(
                     Level::Note,

@@ -127,7 +127,8 @@ impl Backstop {
     pub fn parse(text: &str, settings: &Value) -> Result<Self, LoadError> {
         let problem = |problem: String| {
             let what = "brings a backstop that can't be used";
-            let fix = "mend the file that policy! names as its backstop";
+            let fix = "use program and policies of one release; an author mends the file that \
+                policy! names as its backstop";
             LoadError::component(sentence(what, &problem, fix))
         };
         let mut documents = yaml::documents(text).map_err(|error| problem(error.to_string()))?;
