@@ -203,14 +203,20 @@ impl Reader {
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output());
-        // Variables of the cargo that runs the test.
+        // Variables of the cargo that runs the test, and of a make that runs cargo.
         for (name, _) in std::env::vars_os() {
-            let is_cargos = name.to_str().is_some_and(|name| {
+            let is_the_callers = name.to_str().is_some_and(|name| {
                 name.starts_with("CARGO_PKG_")
-                    || ["CARGO_MANIFEST_DIR", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS"]
-                        .contains(&name)
+                    || name.starts_with("MAKE")
+                    || [
+                        "CARGO_MANIFEST_DIR",
+                        "CARGO_ENCODED_RUSTFLAGS",
+                        "MFLAGS",
+                        "RUSTFLAGS",
+                    ]
+                    .contains(&name)
             });
-            if is_cargos {
+            if is_the_callers {
                 command.env_remove(name);
             }
         }
