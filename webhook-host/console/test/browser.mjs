@@ -147,6 +147,9 @@ test('broken input says so in place, and the page lives on', async (page) => {
   ]) {
     await set(page, text, tab);
     await has(page, '#problems', words);
+    await has(page, '#results', 'Nothing is judged until these can be read');
+    await has(page, '#summary', 'No Service is judged');
+    assert.equal(await page.locator('.verdict').count(), 0, 'no verdict without the policies that were meant');
   }
   await page.reload();
   await has(page, '.service h2', 'denied');

@@ -19,6 +19,10 @@ type Show = (input: Input, line: number) => void;
 export function render(into: HTMLElement, answer: Answer, show: Show) {
   const parts: HTMLElement[] = [];
   if (answer.problems.length) parts.push(problems(answer, show));
+  if (isUnjudged(answer)) {
+    into.replaceChildren(...parts, el('p', {}, 'Nothing is judged until these can be read: a verdict without them could be a wrong one.'));
+    return;
+  }
   const services = answer.subjects.filter(({ service }) => service !== null);
   const unread = answer.problems.some(({ input }) => input === 'objects');
   if (!services.length && !unread) {
@@ -36,9 +40,15 @@ export function render(into: HTMLElement, answer: Answer, show: Show) {
   into.replaceChildren(...parts);
 }
 
+/** Returns whether policies, cluster or earlier object are not what the user meant, so that any verdict would mislead. */
+function isUnjudged({ problems }: Answer): boolean {
+  return problems.some(({ input }) => input !== 'objects');
+}
+
 /** Returns the verdicts in a sentence, for screen readers and small screens. */
-export function summary({ subjects, problems }: Answer): string {
-  const services = subjects.filter(({ service }) => service !== null);
+export function summary(answer: Answer): string {
+  const { subjects, problems } = answer;
+  const services = isUnjudged(answer) ? [] : subjects.filter(({ service }) => service !== null);
   const denied = services.filter((subject) => verdict(subject)[1] === 'bad').length;
   const input = problems.length ? `The input has ${counted(problems.length, 'problem')}. ` : '';
   const [only] = services;
