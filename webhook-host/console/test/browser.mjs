@@ -67,6 +67,7 @@ test('another preset, and the fix, change the verdict', async (page) => {
   await has(page, '.service h2', 'denied');
   await page.selectOption('#preset', 'baseline');
   await has(page, '#preset-purpose', 'For any cluster, on the first day');
+  assert.equal(await page.getAttribute('#tab-objects', 'aria-selected'), 'true', 'the manifest stays in the editor');
   await has(page, '.service h2', 'allowed');
   await page.selectOption('#preset', 'restricted');
   await set(page, SERVICE('ClusterIP'));
