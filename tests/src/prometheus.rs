@@ -91,7 +91,7 @@ impl Prometheus {
     /// Returns `data` of an answer of Prometheus' API.
     pub fn get(&self, path: &str) -> Value {
         let mut stream = TcpStream::connect(self.address).expect("it listens");
-        // Of HTTP/1.0, an answer has no chunks.
+        // An answer of HTTP/1.0 has no chunks.
         write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");

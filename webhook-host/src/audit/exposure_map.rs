@@ -23,7 +23,7 @@ struct State {
     revision: u64,
 }
 
-/// What is known of the map, without its doors.
+/// The state of the map, without its doors.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MapSummary {

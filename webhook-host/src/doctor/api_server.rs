@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 const ITEM: &str = "api: AdmissionConfiguration staticManifestsDir";
 
-/// What the metrics say.
+/// An API server, as its metrics describe it.
 #[derive(Debug, Default)]
 pub struct ApiServer {
     /// Such as `v1.36.2`.

@@ -31,7 +31,7 @@ const MIN_REST: Duration = Duration::from_millis(2);
 /// The time that an idle thread waits before it looks for the next denial again.
 const IDLE_WAIT: Duration = Duration::from_secs(60);
 
-/// What a console shows of a host's reviews.
+/// The reviews of a host that its console shows.
 pub struct Recent {
     queue: Queue,
     kept: Arc<Kept>,

@@ -29,7 +29,7 @@ pub(crate) struct ReviewParts<'a> {
     pub(crate) outcome: &'a Outcome,
 }
 
-/// What was asked for.
+/// The request of a denied review.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Wish {

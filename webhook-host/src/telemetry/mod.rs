@@ -36,7 +36,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, watch};
 
-/// What is sent, and where.
+/// The signals to send, and their addresses.
 pub struct Config {
     /// The address for spans, if they are wanted.
     pub traces: Option<Target>,

@@ -184,7 +184,7 @@ function listen() {
   const chosen = (id: string, input: Input, texts: Record<string, string>) =>
     byId<HTMLSelectElement>(id).addEventListener('change', ({ target }) => {
       editors[input].text = texts[(target as HTMLSelectElement).value];
-      // Whoever chooses policies or a cluster goes on with the manifest.
+      // A user who chooses policies or a cluster goes on with the manifest.
       if (input === 'objects') select(input);
       void ask();
     });

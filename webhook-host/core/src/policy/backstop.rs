@@ -32,7 +32,7 @@ pub struct Backstop {
     /// The values that a new Service gets.
     #[serde(default)]
     pub defaults: Vec<Default>,
-    /// What the policy denies or sets and these expressions don't.
+    /// Denials and defaults of the policy that these expressions don't have.
     #[serde(default)]
     pub gaps: Vec<Gap>,
 }
