@@ -167,7 +167,7 @@ digest() {
         esac
     } | LC_ALL=C sort | while IFS= read -r file; do
         echo "$file"
-        # Of language.rs the release of wit-bindgen alone.
+        # language.rs counts by its release of wit-bindgen alone.
         if [[ $file == *.rs ]]; then echo "$WIT_BINDGEN"; else cat "$file"; fi
     done | { if have sha256sum; then sha256sum; else shasum -a 256; fi; } | cut -d" " -f1
 }

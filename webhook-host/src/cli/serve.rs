@@ -126,7 +126,7 @@ Examples:
   The same with the policies of a preset:
     sallyport serve --policies policies/presets/baseline --modules target/policies --self-signed
 
-  The same with the live console on http://localhost:8082:
+  With the live console, on http://localhost:8082:
     sallyport serve --policies target/policies --self-signed --console
 
   In a cluster, with cert-manager's Secret mounted:

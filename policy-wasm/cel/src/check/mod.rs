@@ -1,7 +1,7 @@
 //! The checker: names, types and overloads, as cel-go's checker finds them, and the plan of the
 //! evaluation.
 //!
-//! What the API server refuses when it stores an admission policy is refused here. Beyond that, a
+//! It refuses all that the API server refuses when it stores an admission policy. Beyond that, a
 //! field that no Service has is an error, and so is a call that fails for every Service: the
 //! checker knows the schema of what is dynamic to the API server ([`Type::Hint`]).
 
