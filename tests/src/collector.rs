@@ -24,6 +24,7 @@ pub const GRPC_TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceServ
 
 /// A collector. It ends when it is dropped.
 pub struct Collector {
+    /// The address that both protocols are served at.
     pub address: SocketAddr,
     state: Arc<Collected>,
     serving: JoinHandle<()>,
@@ -39,16 +40,21 @@ struct Collected {
 /// A request with the status of its answer.
 #[derive(Clone)]
 pub struct Taken {
+    /// The path of the request.
     pub path: String,
+    /// The headers of the request.
     pub headers: HeaderMap,
     /// The message: of gRPC without the prefix.
     pub body: Bytes,
+    /// The status of the answer.
     pub status: StatusCode,
 }
 
 /// An answer to a request over HTTP.
 pub enum Answer {
+    /// A status, a header and a body.
     Reply(StatusCode, Option<(&'static str, &'static str)>, Vec<u8>),
+    /// None: the connection stays open.
     Hang,
 }
 
@@ -82,6 +88,7 @@ impl Collector {
         }
     }
 
+    /// Returns the URL for `--otlp-endpoint`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
