@@ -1,4 +1,5 @@
-//! Every way to remove an installation, in any order of its steps: no webhook configuration is left.
+//! Every way to remove an installation, in any order of its steps: no webhook configuration is
+//! left.
 
 use super::{
     GROUP, INSTALLATION, NAMESPACE, ROLES, VALIDATING, change_manifest, configurations, eventually,
