@@ -810,6 +810,24 @@ fn annotations_of_unreadable_files_have_a_title_and_the_line() {
 }
 
 #[test]
+fn annotations_leave_the_summary_to_standard_error() {
+    let good = NODE_PORT.replace("port: 80", "port: 80, nodePort: 30080");
+    let case = Case::policy(RANGE, "").file("s.yaml", &service("good", &good));
+    let output = case.run(&["s.yaml", "--output", "github"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let summary = "1 Service, 1 of 1 policy asked: 0 denied, 0 with warnings, 0 with errors; 0 \
+        other objects ignored\n";
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.ends_with(summary), "{text}");
+    let quiet = case.run(&["s.yaml", "--output", "github", "--quiet"]);
+    assert!(quiet.stderr.is_empty(), "{quiet:?}");
+    let json = case.run(&["s.yaml", "--output", "sarif"]);
+    let text = String::from_utf8_lossy(&json.stderr);
+    assert!(!text.contains("1 Service"), "{text}");
+}
+
+#[test]
 fn quiet_shows_what_is_wrong_and_verbose_what_passes_too() {
     let services = [
         service("bad", NODE_PORT),
