@@ -120,7 +120,7 @@ fn explain_says_if_the_cluster_serves_a_load_balancer() {
             .to_owned()
     };
     let nodes = |schemes: &[&str]| {
-        let node = |scheme: &&str| format!("{{ name: n, providerID: '{scheme}://1' }}");
+        let node = |scheme: &&str| format!("{{ name: node-1, providerID: '{scheme}://1' }}");
         let nodes: Vec<_> = schemes.iter().map(node).collect();
         format!("{{ nodes: [{}] }}", nodes.join(", "))
     };
@@ -165,7 +165,7 @@ fn explain_counts_the_controllers_of_the_clusters_nodes_alone() {
         &format!("namespace: shop, annotations: {{ {internal} }}"),
     );
     let scope = |scheme: &str| {
-        let cluster = format!("{{ nodes: [{{ name: n, providerID: '{scheme}://1' }}] }}");
+        let cluster = format!("{{ nodes: [{{ name: node-1, providerID: '{scheme}://1' }}] }}");
         explained(&text, &cluster)["accessScope"]
             .as_str()
             .expect("a text")

@@ -182,10 +182,10 @@ fn ranges_outside_of_the_clusters_node_ports_are_findings() {
     ]);
     let (findings, code) = lint(files.path(), &[]);
     let expected = [
-        row("warning", "spec.settings.perNamespace.edge[0]", 11),
-        row("warning", "spec.settings.ranges[1]", 8),
-        row("note", "spec.settings.ranges[2]", 9),
-        row("warning", "spec.candidate.settings.ranges[0]", 13),
+        row("warning", "spec.settings.perNamespace.edge[0]", 12),
+        row("warning", "spec.settings.ranges[1]", 9),
+        row("note", "spec.settings.ranges[2]", 10),
+        row("warning", "spec.candidate.settings.ranges[0]", 14),
     ];
     assert_eq!(findings, expected, "defaults that go beyond are none");
     assert_eq!(code, Some(0));
