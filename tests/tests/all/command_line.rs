@@ -380,6 +380,17 @@ fn inspect_shows_a_policy_that_refuses_its_defaults_with_the_settings_it_require
 }
 
 #[test]
+fn inspect_of_a_manifest_names_its_component() {
+    let output = sallyport(&["inspect", "tests/guests/owner-label/policy.yaml"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(
+        text.contains("is a manifest; name its component: sallyport inspect owner_label.wasm"),
+        "{text}"
+    );
+}
+
+#[test]
 fn explain_inspect_and_replay_print_less_or_more() {
     let explain = ["explain", "docs/examples/my-nodeport-service.yaml"];
     assert_eq!(

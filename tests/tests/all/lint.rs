@@ -352,9 +352,8 @@ fn without_its_module_a_policy_is_not_checked_and_that_is_said() {
     assert_eq!(output.status.code(), Some(1));
 }
 
-#[test]
-fn a_self_test_that_fails_is_an_error_at_its_case() {
-    let suite = "apiVersion: sallyport.dev/v1alpha1
+/// A case that expects the wrong verdict.
+const FAILING_SUITE: &str = "apiVersion: sallyport.dev/v1alpha1
 kind: Suite
 metadata: { name: s }
 spec:
@@ -365,10 +364,40 @@ spec:
     }] } }
     expect: { allowed: false, violations: [{ rule: S02 }] }
 ";
-    let files = directory(&[("a.yaml", &policy("a", RANGE)), ("a.suite.yaml", suite)]);
-    let (findings, code) = lint(files.path(), &[]);
-    assert_eq!(findings, [row("error", "", 7)]);
-    assert_eq!(code, Some(1));
+
+#[test]
+fn a_self_test_that_fails_is_an_error_at_its_case() {
+    for name in ["a.suite.yaml", "suite.yaml"] {
+        let files = directory(&[("a.yaml", &policy("a", RANGE)), (name, FAILING_SUITE)]);
+        let (findings, code) = lint(files.path(), &[]);
+        assert_eq!(findings, [row("error", "", 7)], "{name}");
+        assert_eq!(code, Some(1));
+    }
+}
+
+#[test]
+fn suites_find_shipped_components_and_may_come_before_their_own() {
+    let own = FAILING_SUITE.replace("a.yaml", "own.yaml");
+    let files = directory(&[
+        ("a.yaml", &policy("a", RANGE)),
+        ("a.suite.yaml", &FAILING_SUITE.replace("false, violations: [{ rule: S02 }]", "true")),
+        ("own.yaml", &policy("own", "  module: { file: own.wasm }")),
+        ("own.suite.yaml", &own),
+        ("suite.yaml", "kind: Suite\nmetadata: { name: of another tool }\n"),
+    ]);
+    let output = sallyport_in(files.path(), &["lint", ".", "--output", "json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let manifests = report["manifests"].as_array().expect("a list").iter();
+    let findings = manifests.flat_map(|manifest| manifest["findings"].as_array().expect("a list"));
+    let found: Vec<_> = findings
+        .map(|finding| (finding["level"].as_str(), finding["message"].as_str()))
+        .collect();
+    assert_eq!(output.status.code(), Some(0), "{found:?}");
+    let [manifest, suite] = found[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!((manifest.0, suite.0), (Some("note"), Some("note")), "{found:?}");
+    assert!(suite.1.is_some_and(|text| text.contains("own.wasm is not in")), "{suite:?}");
 }
 
 #[test]

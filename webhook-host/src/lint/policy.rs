@@ -15,8 +15,10 @@ use sallyport_core::manifest::{
 };
 use sallyport_core::policy::LoadError;
 use sallyport_core::report::check::{Finding, Level, Subject};
-use sallyport_core::suite::Runner;
+use sallyport_core::suite::{Files, Runner};
 use sallyport_core::yaml::Located;
+use std::cell::Cell;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -209,15 +211,24 @@ impl Loader {
 
     /// Runs a suite beside the policies, where the components can be found.
     pub(super) fn suite(&mut self, file: &Path) -> Subject {
-        let search = ModuleSearch {
-            directory: Some(self.directory(file).to_owned()),
-        };
+        let search = SuiteSearch::in_modules(self.modules.clone());
         let source = file.display().to_string();
         let findings = match suites::read(file, &search) {
-            Err(problem) => vec![Finding {
-                message: problem.problem,
-                ..Finding::empty(Level::Error)
-            }],
+            Err(problem) => {
+                // Before a policy is built, its suite says no more than its manifest.
+                let is_unbuilt = search.misses_component.get()
+                    && self.modules.is_none()
+                    && !load::has_modules(self.directory(file));
+                let level = if is_unbuilt {
+                    Level::Note
+                } else {
+                    Level::Error
+                };
+                vec![Finding {
+                    message: problem.problem,
+                    ..Finding::empty(level)
+                }]
+            }
             Ok(suite) => {
                 let ran = self.runner.run_suite(&suite, "");
                 let failed = ran.into_iter().filter_map(|(index, got)| {
@@ -239,6 +250,38 @@ impl Loader {
             service: Some("Suite".to_owned()),
             ..Subject::unread(&source, String::new())
         }
+    }
+}
+
+/// The files that a suite names. Remembers that a component was not found.
+struct SuiteSearch {
+    search: ModuleSearch,
+    misses_component: Cell<bool>,
+}
+
+impl SuiteSearch {
+    /// Searches components in this directory, else where `test` does.
+    fn in_modules(directory: Option<PathBuf>) -> Self {
+        Self {
+            search: ModuleSearch { directory },
+            misses_component: Cell::new(false),
+        }
+    }
+}
+
+impl Files for SuiteSearch {
+    fn text(&self, path: &Path) -> io::Result<String> {
+        self.search.text(path)
+    }
+
+    fn set(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        self.search.set(path)
+    }
+
+    fn component(&self, file: &str, beside: &Path) -> Result<PathBuf, String> {
+        let found = self.search.find(file, beside);
+        self.misses_component.set(found.is_err());
+        found
     }
 }
 
