@@ -157,8 +157,8 @@ fn what_is_allowed_and_rarely_meant_is_a_warning() {
 /// A HostConfig of a cluster with these node ports.
 fn cluster(from: u16, to: u16) -> String {
     host_config(&format!(
-        "    namespaces: [kube-system]\n  inventory: {{ cluster: {{ nodePorts: {{ from: {from}, to: \
-         {to} }} }} }}"
+        "    namespaces: [kube-system]\n  inventory:\n    cluster: {{ nodePorts: {{ from: {from}, \
+         to: {to} }} }}"
     ))
 }
 
