@@ -6,7 +6,7 @@
 //! a memory limit, and a panic of that thread becomes a load error. Called by `evaluator`.
 
 use super::cache::{self, Key};
-use super::child::{self, CompileError, Slow};
+use super::child::{self, CompileError, Resources, Slow};
 use super::guest::Guest;
 use super::request::LoadRequest;
 use super::values::{from_val, to_val};
@@ -145,7 +145,11 @@ impl Engine {
                 });
             },
         };
-        let made = match child::compile(request, snapshot, self.memory, slow) {
+        let resources = Resources {
+            slot: self.memory,
+            threads: self.compiling_threads(),
+        };
+        let made = match child::compile(request, snapshot, &resources, slow) {
             Ok(made) => made,
             Err(CompileError::Refused(error)) => return Err(error),
             Err(CompileError::GivenUp(problem)) => {
