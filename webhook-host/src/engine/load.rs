@@ -6,7 +6,7 @@
 //! a memory limit, and a panic of that thread becomes a load error. Called by `evaluator`.
 
 use super::cache::{self, Key};
-use super::child::{self, CompileError, Resources, Slow};
+use super::child::{self, CompileError, Slow};
 use super::guest::Guest;
 use super::request::LoadRequest;
 use super::values::{from_val, to_val};
@@ -145,10 +145,7 @@ impl Engine {
                 });
             },
         };
-        let resources = Resources {
-            slot: self.memory,
-            threads: self.compiling_threads(),
-        };
+        let resources = self.compiling_resources();
         let made = match child::compile(request, snapshot, &resources, slow) {
             Ok(made) => made,
             Err(CompileError::Refused(error)) => return Err(error),

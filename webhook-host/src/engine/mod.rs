@@ -23,6 +23,7 @@ pub(crate) use load::{PerInstance, Prepared, call_configure};
 pub(crate) use request::LoadRequest;
 pub(crate) use state::{Budget, State};
 
+use child::Resources;
 use given_up::GivenUp;
 use sallyport_core::component::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 use sallyport_core::contract;
@@ -238,17 +239,18 @@ impl Engine {
         })
     }
 
-    /// Leaves the processors to reviews: from now on components are compiled with one thread.
+    /// Leaves the processors to reviews: from now on components are compiled with one thread, which
+    /// gives way.
     pub(crate) fn begin_serving(&self) {
         self.is_serving.store(true, Ordering::Relaxed);
     }
 
-    /// Returns the number of threads that may compile.
-    fn compiling_threads(&self) -> usize {
+    /// Returns what a compilation may take now.
+    fn compiling_resources(&self) -> Resources {
         if self.is_serving.load(Ordering::Relaxed) {
-            1
+            Resources::beside_reviews(self.memory)
         } else {
-            std::thread::available_parallelism().map_or(1, usize::from)
+            Resources::alone(self.memory)
         }
     }
 
@@ -340,11 +342,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_that_serves_compiles_with_one_thread() {
+    fn a_host_that_serves_leaves_the_processors_to_reviews() {
         let engine = Engine::new(&EngineConfig::default()).expect("an engine");
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        assert_eq!(engine.compiling_threads(), processors);
+        let (alone, beside) = (
+            Resources::alone(engine.memory),
+            Resources::beside_reviews(engine.memory),
+        );
+        assert_eq!(
+            (beside.threads, beside.niceness > alone.niceness),
+            (1, true)
+        );
+        assert_eq!(engine.compiling_resources(), alone);
         engine.begin_serving();
-        assert_eq!(engine.compiling_threads(), 1);
+        assert_eq!(engine.compiling_resources(), beside);
     }
 }

@@ -75,6 +75,9 @@ const WALL_FACTOR: u32 = 10;
 /// with one.
 const MEMORY_PER_THREAD: u64 = 64 * MIB;
 
+/// The niceness of a child beside reviews, which have precedence.
+const NICENESS: u8 = 10;
+
 /// The interval at which the parent checks the child. A process can touch some 20 MiB in that time.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -188,16 +191,19 @@ struct Limits {
     memory: u64,
     /// The seconds of processor time.
     processor: u64,
+    /// The niceness of the child above that of this process.
+    niceness: u8,
 }
 
 impl Limits {
     /// Returns the limits for a component of this many bytes, given the free memory.
-    fn new(component: usize, free: Option<u64>) -> Result<Self, Failure> {
+    fn new(component: usize, free: Option<u64>, niceness: u8) -> Result<Self, Failure> {
         let memory =
             memory::child_limit(free).map_err(|(free, least)| Failure::NoRoom { free, least })?;
         Ok(Self {
             memory,
             processor: BASE_TIME + TIME_PER_MIB * (component as u64).div_ceil(MIB),
+            niceness,
         })
     }
 
@@ -213,14 +219,15 @@ impl Limits {
 
     /// Formats the limits for the environment variable.
     fn to_text(self) -> String {
-        format!("{}:{}", self.memory, self.processor)
+        format!("{}:{}:{}", self.memory, self.processor, self.niceness)
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let (memory, processor) = text.split_once(':')?;
+        let mut numbers = text.split(':');
         Some(Self {
-            memory: memory.parse().ok()?,
-            processor: processor.parse().ok()?,
+            memory: numbers.next()?.parse().ok()?,
+            processor: numbers.next()?.parse().ok()?,
+            niceness: numbers.next()?.parse().ok()?,
         })
     }
 
@@ -246,11 +253,34 @@ pub(super) struct Slow<'a> {
 }
 
 /// The resources for a compilation.
+#[derive(Debug, PartialEq)]
 pub(super) struct Resources {
     /// The largest memory limit of any policy.
     pub(super) slot: Bytes,
     /// The threads that may compile. Fewer do when memory is short.
     pub(super) threads: usize,
+    /// The niceness of the child above that of this process.
+    pub(super) niceness: u8,
+}
+
+impl Resources {
+    /// Returns what reviews can spare.
+    pub(super) fn beside_reviews(slot: Bytes) -> Self {
+        Self {
+            slot,
+            threads: 1,
+            niceness: NICENESS,
+        }
+    }
+
+    /// Returns all that a process has which serves nobody.
+    pub(super) fn alone(slot: Bytes) -> Self {
+        Self {
+            slot,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            niceness: 0,
+        }
+    }
 }
 
 /// Compiles a component in a child process, its settings baked in if `snapshot` says so. `slow` is
@@ -274,7 +304,7 @@ pub(super) fn compile(
         return Err(Failure::Start(io::Error::other("this process is such a child")).into());
     }
     let component = request.component.bytes();
-    let limits = Limits::new(component.len(), memory::free())?;
+    let limits = Limits::new(component.len(), memory::free(), resources.niceness)?;
     let job = Job {
         name: Cow::Borrowed(request.name),
         settings: Cow::Borrowed(request.settings),
@@ -540,6 +570,7 @@ mod tests {
             let limits = Limits {
                 memory: memory * MIB,
                 processor: 60,
+                niceness: 0,
             };
             limits.threads(most)
         };
@@ -579,6 +610,7 @@ mod tests {
         let limits = Limits {
             memory: 100 * MIB,
             processor: 60,
+            niceness: 0,
         };
         let error = failure(limits, &component(1, 1000, 3000));
         assert!(
@@ -592,6 +624,7 @@ mod tests {
         let limits = Limits {
             memory: 160 * MIB,
             processor: 60,
+            niceness: 0,
         };
         let (component, job) = (component(8, 200, 600), job(8));
         let together = converse_once(limits, &job, &component, UNTOLD);
@@ -609,6 +642,7 @@ mod tests {
         let limits = Limits {
             memory: MAX_MEMORY,
             processor: 1,
+            niceness: 0,
         };
         let error = failure(limits, &component(2000, 100, 100));
         let ended = [
@@ -623,6 +657,7 @@ mod tests {
         let limits = Limits {
             memory: MAX_MEMORY,
             processor: 60,
+            niceness: 0,
         };
         let error = failure(limits, &component(1, 1, 1));
         assert!(error.contains("sallyport:policy"), "{error}");
