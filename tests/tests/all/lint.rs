@@ -154,6 +154,83 @@ fn what_is_allowed_and_rarely_meant_is_a_warning() {
     assert_eq!(lint(files.path(), &["--strict"]).1, Some(1));
 }
 
+/// A HostConfig of a cluster with these node ports.
+fn cluster(from: u16, to: u16) -> String {
+    host_config(&format!(
+        "    namespaces: [kube-system]\n  inventory: {{ cluster: {{ nodePorts: {{ from: {from}, to: \
+         {to} }} }} }}"
+    ))
+}
+
+const RANGES_OF_ALL_KINDS: &str = "  module: { file: nodeport_range.wasm }
+  settings:
+    ranges:
+    - { from: 30000, to: 30999 }
+    - { from: 29000, to: 29999 }
+    - { from: 30999, to: 31000 }
+    perNamespace:
+      edge: [{ from: 31000, to: 31000 }]
+      inner-edge: [{ from: 30999, to: 30999 }]
+  candidate: { settings: { ranges: [{ from: 1, to: 9 }] } }";
+
+#[test]
+fn ranges_outside_of_the_clusters_node_ports_are_findings() {
+    let files = directory(&[
+        ("a.yaml", &policy("a", RANGES_OF_ALL_KINDS)),
+        ("b.yaml", &policy("b", RANGE)),
+        ("h.yaml", &cluster(30000, 30999)),
+    ]);
+    let (findings, code) = lint(files.path(), &[]);
+    let expected = [
+        row("warning", "spec.settings.perNamespace.edge[0]", 12),
+        row("warning", "spec.settings.ranges[1]", 9),
+        row("note", "spec.settings.ranges[2]", 10),
+        row("warning", "spec.candidate.settings.ranges[0]", 14),
+    ];
+    assert_eq!(findings, expected, "defaults that go beyond are none");
+    assert_eq!(code, Some(0));
+    assert_eq!(lint(files.path(), &["--strict"]).1, Some(1));
+    let modules = root().join("target/policies");
+    let modules = ["--modules", modules.to_str().expect("UTF-8")];
+    let output = sallyport_in(files.path(), &[&["lint", "."], &modules[..]].concat());
+    let text = String::from_utf8_lossy(&output.stdout);
+    let warning = "spec.settings.ranges[1]: 29000-29999 has none of the node ports of the cluster, \
+        which are 30000-30999 by ./h.yaml; change the range, or spec.inventory.cluster.nodePorts \
+        in ./h.yaml";
+    assert!(text.contains(warning), "{text}");
+}
+
+#[test]
+fn the_ranges_of_a_policy_are_compared_with_those_of_one_cluster() {
+    let ports = "  module: { file: ports.wasm }
+  settings: { denied: [{ types: [NodePort], ports: [{ from: 80, to: 90 }] }] }";
+    let files = directory(&[
+        ("a.yaml", &policy("a", RANGE)),
+        ("b.yaml", &policy("b", ports)),
+        ("h.yaml", &cluster(20000, 29999)),
+    ]);
+    let expected = [row("warning", "spec.settings.ranges[0]", 5)];
+    assert_eq!(lint(files.path(), &[]).0, expected, "the default has none");
+    let other = cluster(32767, 40000);
+    std::fs::write(files.path().join("i.yaml"), other).expect("written");
+    assert_eq!(
+        lint(files.path(), &[]).0,
+        [],
+        "two clusters, and no --config"
+    );
+    assert_eq!(lint(files.path(), &["--config", "i.yaml"]).0, []);
+    assert_eq!(lint(files.path(), &["--config", "h.yaml"]).0, expected);
+    let modules = root().join("target/policies");
+    let gone = ["lint", "a.yaml", "--config", "gone.yaml", "--modules"];
+    let gone = [&gone[..], &[modules.to_str().expect("UTF-8")]].concat();
+    let output = sallyport_in(files.path(), &gone);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.code() == Some(2) && text.contains("gone.yaml"),
+        "{text}"
+    );
+}
+
 #[test]
 fn names_that_no_namespace_can_have_are_errors() {
     let settings = |module: &str, settings: &str| {
@@ -304,6 +381,11 @@ fn annotations_and_sarif_name_file_and_line() {
             "::error file=a.yaml,line=6,title=ServicePolicy a::[sallyport] spec.mode: "
         ),
         "{text}"
+    );
+    let summary = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        summary.starts_with("1 manifest: 1 error, 0 warnings, "),
+        "{summary}"
     );
     let output = sallyport_in(files.path(), &["lint", "a.yaml", "--output", "sarif"]);
     let sarif: Value = serde_json::from_slice(&output.stdout).expect("JSON");

@@ -286,4 +286,8 @@ spec:
         "{report}"
     );
     assert_eq!(report.lines().count(), 1, "{report}");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "0 passed, 1 failed\n"
+    );
 }

@@ -2,6 +2,7 @@
 //! settings that are allowed but rarely intended.
 
 use super::matching;
+use super::node_ports::ClusterRange;
 use super::{error, finding};
 use crate::engine::Engine;
 use crate::evaluator;
@@ -31,6 +32,7 @@ pub(super) struct Loader {
     /// The directory of the shipped components, unless the user has named another one.
     shipped: Option<PathBuf>,
     session: Session,
+    node_ports: Option<ClusterRange>,
 }
 
 impl Loader {
@@ -38,6 +40,7 @@ impl Loader {
         engine: Arc<Engine>,
         modules: Option<PathBuf>,
         registry: Arc<Registry>,
+        node_ports: Option<ClusterRange>,
     ) -> Self {
         let session = || registry.session(SourcePolicy::default());
         Self {
@@ -46,6 +49,7 @@ impl Loader {
             shipped: modules.is_none().then(shipped::policies).flatten(),
             modules,
             session: session(),
+            node_ports,
         }
     }
 
@@ -176,26 +180,31 @@ impl Loader {
         stated: Option<&Candidate>,
     ) -> Vec<Finding> {
         let module = manifest.spec.module.clone();
-        match evaluator::load(&self.engine, manifest, component) {
-            Ok(policy) => policy.configured_per_instance().map(|why| {
-                let message =
-                    format!("it is configured anew for every review, which is slow: {why}");
-                let field = if stated.is_some() {
-                    "spec.candidate"
-                } else {
-                    module.field()
-                };
-                finding(Level::Note, document, field, message, "")
-            }),
+        let policy = match evaluator::load(&self.engine, manifest, component) {
+            Ok(policy) => policy,
             Err(problem) => {
                 let problem = problem.in_module(&module, shown);
                 let problem = stated.into_iter().fold(problem, LoadError::in_candidate);
                 let place = |(field, message): (String, String)| error(document, &field, message);
                 return problem.places().map(place).collect();
             }
-        }
-        .into_iter()
-        .collect()
+        };
+        let slow = policy.configured_per_instance().map(|why| {
+            let message = format!("it is configured anew for every review, which is slow: {why}");
+            let field = if stated.is_some() {
+                "spec.candidate"
+            } else {
+                module.field()
+            };
+            finding(Level::Note, document, field, message, "")
+        });
+        let settings = match stated {
+            None => Some("spec.settings"),
+            Some(stated) => stated.settings.as_ref().map(|_| "spec.candidate.settings"),
+        };
+        let odd = self.node_ports.iter().zip(settings);
+        let odd = odd.flat_map(|(range, field)| range.findings(document, &policy, field));
+        slow.into_iter().chain(odd).collect()
     }
 
     /// Runs a suite beside the policies, where the components can be found.
