@@ -145,7 +145,8 @@ impl Engine {
                 });
             },
         };
-        let made = match child::compile(request, snapshot, self.memory, slow) {
+        let resources = self.compiling_resources();
+        let made = match child::compile(request, snapshot, &resources, slow) {
             Ok(made) => made,
             Err(CompileError::Refused(error)) => return Err(error),
             Err(CompileError::GivenUp(problem)) => {
