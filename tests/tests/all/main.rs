@@ -60,6 +60,7 @@ mod parity;
 mod program;
 mod projects;
 mod record;
+mod refusals;
 mod registering;
 mod registries;
 mod reload;

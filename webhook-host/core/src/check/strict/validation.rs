@@ -4,13 +4,14 @@
 //! Left out is what depends on the cluster (address families, the node port range, names that begin
 //! with a digit) and what the server fills in itself.
 
-use super::Refusal;
 use super::names::{
     ip, is_cidr, is_label, is_label_value, is_port_name, is_qualified, is_subdomain, special,
 };
+use super::{Refusal, TYPES, words};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 
 const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
@@ -20,6 +21,27 @@ const NONE: &str = "None";
 /// Bytes of all annotations together.
 const MAX_ANNOTATIONS: usize = 256 << 10;
 const MAX_AFFINITY_SECONDS: i32 = 86_400;
+
+/// The refusal that a check has added, if it did.
+struct Added<'a>(Option<&'a mut Refusal>);
+
+impl Added<'_> {
+    /// States the API server's words.
+    fn says(self, words: impl FnOnce() -> String) -> Self {
+        let Self(refusal) = self;
+        Self(refusal.map(|refusal| {
+            refusal.words = Some(words());
+            refusal
+        }))
+    }
+
+    /// States the path that the API server names.
+    fn at(self, path: impl Into<String>) {
+        if let Self(Some(refusal)) = self {
+            refusal.at = Some(path.into());
+        }
+    }
+}
 
 /// The problems for which the API server refuses a Service, in the order of its fields.
 #[derive(Default)]
@@ -34,7 +56,10 @@ impl Refusals {
     pub(super) fn service(&mut self, service: &Service) {
         self.metadata(&service.metadata);
         let Some(spec) = &service.spec else {
-            return self.add("spec", "a Service needs a spec with ports", "write one");
+            self.add("spec", "a Service needs a spec with ports", "write one")
+                .says(|| words::required(""))
+                .at("spec.ports");
+            return;
         };
         let spec = Spec {
             spec,
@@ -52,17 +77,42 @@ impl Refusals {
         self.traffic(&spec);
     }
 
-    fn add(&mut self, field: impl Into<String>, problem: impl Into<String>, fix: &str) {
+    /// Checks the type. It is not part of [`Self::service`], because a Service of an unknown type is
+    /// refused by rule S16.
+    pub(super) fn kind(&mut self, service: &Service) {
+        let kind = service.spec.as_ref().and_then(|spec| spec.type_.as_deref());
+        if let Some(kind) = kind {
+            self.one_of("spec.type", kind, &TYPES);
+        }
+    }
+
+    fn add(
+        &mut self,
+        field: impl Into<String>,
+        problem: impl Into<String>,
+        fix: &str,
+    ) -> Added<'_> {
         self.0.push(Refusal {
             field: field.into(),
             problem: problem.into(),
             fix: fix.to_owned(),
+            words: None,
+            at: None,
         });
+        Added(self.0.last_mut())
     }
 
-    fn require(&mut self, holds: bool, field: &str, problem: impl Into<String>, fix: &str) {
-        if !holds {
-            self.add(field, problem, fix);
+    fn require(
+        &mut self,
+        holds: bool,
+        field: &str,
+        problem: impl Into<String>,
+        fix: &str,
+    ) -> Added<'_> {
+        if holds {
+            Added(None)
+        } else {
+            self.add(field, problem, fix)
         }
     }
 
@@ -75,7 +125,9 @@ impl Refusals {
                 "metadata.generateName",
                 &format!("{}a", prefix.trim_end_matches('-')),
             ),
-            (None, None) => self.add("metadata.name", "a Service needs a name", "write one"),
+            (None, None) => {
+                self.add("metadata.name", "a Service needs a name", "write one");
+            }
         }
         if let Some(namespace) = text(&meta.namespace) {
             self.label("metadata.namespace", &namespace);
@@ -121,21 +173,26 @@ impl Refusals {
             field,
             problem,
             "use at most 63 lower case letters, digits and hyphens",
-        );
+        )
+        .says(|| words::invalid(text, words::LABEL));
     }
 
     /// Checks labels, of the Service or in its selector.
-    fn pairs(&mut self, field: &str, pairs: Option<&BTreeMap<String, String>>) {
+    fn pairs(&mut self, map: &str, pairs: Option<&BTreeMap<String, String>>) {
         for (key, value) in pairs.into_iter().flatten() {
-            let field = format!("{field}[{key:?}]");
+            let field = format!("{map}[{key:?}]");
             self.require(
                 is_qualified(key),
                 &field,
                 "not a valid key of a label",
                 KEY_FORM,
-            );
+            )
+            .says(|| words::invalid(key.as_str(), words::QUALIFIED))
+            .at(map);
             let problem = format!("{value:?} is not a valid value of a label");
-            self.require(is_label_value(value), &field, problem, NAME_FORM);
+            self.require(is_label_value(value), &field, problem, NAME_FORM)
+                .says(|| words::invalid(value.as_str(), words::LABEL_VALUE))
+                .at(map);
         }
     }
 
@@ -147,7 +204,8 @@ impl Refusals {
                 "spec.ports",
                 "a Service needs a port unless it is headless",
                 "write one",
-            );
+            )
+            .says(|| words::required(""));
         }
         if headless && matches!(kind, "LoadBalancer" | "NodePort") {
             self.add(
@@ -202,7 +260,8 @@ impl Refusals {
             self.port(port, &at);
             if name.is_empty() {
                 let problem = "of several ports each needs a name";
-                self.require(spec.ports().len() == 1, &at("name"), problem, "name it");
+                self.require(spec.ports().len() == 1, &at("name"), problem, "name it")
+                    .says(|| words::required(""));
             } else {
                 self.label(&at("name"), name);
                 self.require(
@@ -210,7 +269,8 @@ impl Refusals {
                     &at("name"),
                     format!("the name {name:?} stands twice"),
                     "rename it",
-                );
+                )
+                .says(|| words::duplicate(name));
             }
             let problem = format!("port {} with protocol {protocol} stands twice", port.port);
             self.require(
@@ -218,7 +278,9 @@ impl Refusals {
                 &at("port"),
                 problem,
                 "remove one",
-            );
+            )
+            .says(|| words::duplicate(json!({"protocol": protocol, "port": port.port})))
+            .at(format!("spec.ports[{index}]"));
             if let Some(number) = port.node_port.filter(|number| *number != 0) {
                 let problem = format!("node port {number} with protocol {protocol} stands twice");
                 self.require(
@@ -226,14 +288,16 @@ impl Refusals {
                     &at("nodePort"),
                     problem,
                     "choose another",
-                );
+                )
+                .says(|| words::duplicate(number));
                 let problem = "ClusterIP Services have no node ports";
                 self.require(
                     spec.kind != "ClusterIP",
                     &at("nodePort"),
                     problem,
                     "remove it, or set type: NodePort",
-                );
+                )
+                .says(|| words::forbidden("may not be used when `type` is 'ClusterIP'"));
             }
         }
     }
@@ -277,7 +341,8 @@ impl Refusals {
             field,
             problem,
             "use a number between 1 and 65535",
-        );
+        )
+        .says(|| words::invalid(number, words::PORT));
     }
 
     fn one_of(&mut self, field: &str, found: &str, allowed: &[&str]) {
@@ -287,7 +352,8 @@ impl Refusals {
             field,
             format!("{found:?} is not allowed"),
             &fix,
-        );
+        )
+        .says(|| words::unsupported(found, allowed));
     }
 
     fn cluster_ips(&mut self, spec: &Spec<'_>) {
@@ -337,16 +403,20 @@ impl Refusals {
         for (index, text) in spec.spec.external_ips.iter().flatten().enumerate() {
             let field = format!("spec.externalIPs[{index}]");
             match ip(text).map(special) {
-                None => self.add(
-                    field,
-                    format!("{text:?} is no address"),
-                    "write an IPv4 or IPv6 address",
-                ),
-                Some(Some(what)) => self.add(
-                    field,
-                    format!("{text} is {what}"),
-                    "use an address of a node or network",
-                ),
+                None => {
+                    self.add(
+                        field,
+                        format!("{text:?} is no address"),
+                        "write an IPv4 or IPv6 address",
+                    );
+                }
+                Some(Some(what)) => {
+                    self.add(
+                        field,
+                        format!("{text} is {what}"),
+                        "use an address of a node or network",
+                    );
+                }
                 Some(None) => {}
             }
         }
