@@ -127,8 +127,9 @@ is_current() {
     made=$(mktemp -d)
     "$PROGRAM" new "$TEMPLATE" --lang "$1" --path "$made/new" >/dev/null
     cp -r "$made/new/$2" "$made/template"
-    # The tools of the project that was tried.
-    [[ ! -d $OUT/projects/$1/$TEMPLATE/.venv ]] || ln -s "$PWD/$OUT/projects/$1/$TEMPLATE/.venv" "$made/new/.venv"
+    # The tools of the project that was tried, newer than the requirements that the new one comes with.
+    local tools=$PWD/$OUT/projects/$1/$TEMPLATE/.venv
+    [[ ! -d $tools ]] || { ln -s "$tools" "$made/new/.venv" && touch "$tools/bin/componentize-py"; }
     make --no-print-directory --directory "$made/new" "$2" >&2
     if [[ -n ${WRITE_TYPES:-} ]]; then
         write_template "$made/new/$2" "$1" "$2"

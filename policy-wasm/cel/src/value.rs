@@ -490,6 +490,16 @@ impl<'a> Value<'a> {
         })
     }
 
+    /// Takes the steps for reading two values in [`Self::compare`].
+    pub(crate) fn spend_order(&self, other: &Value<'_>, budget: &Budget) -> Result<(), EvalError> {
+        let (a, b) = match (self, other) {
+            (Self::String(a), Value::String(b)) => (a.len(), b.len()),
+            (Self::Bytes(a), Value::Bytes(b)) => (a.len(), b.len()),
+            _ => return Ok(()),
+        };
+        budget.spend_bytes(a.min(b))
+    }
+
     /// Returns the order of two values, as `<` says.
     ///
     /// # Errors

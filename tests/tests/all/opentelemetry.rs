@@ -5,10 +5,7 @@ use crate::client::{PROTOCOLS, Protocol, probe, request};
 use crate::command_line::sallyport;
 use crate::host::command;
 use crate::program::{Program, directory, manifest};
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderValue, StatusCode};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -22,10 +19,11 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::{Span, status};
 use prost::Message as _;
+use sallyport_tests::collector::{Answer, Collector, TRACES};
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -37,149 +35,25 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
-/// A collector in this process.
-struct Collector {
-    address: SocketAddr,
-    state: Arc<Collected>,
-    serving: JoinHandle<()>,
-}
-
-#[derive(Default)]
-struct Collected {
-    requests: Mutex<Vec<Taken>>,
-    /// The answers to the next requests. Afterwards each is answered with 200.
-    answers: Mutex<VecDeque<Answer>>,
-}
-
-/// A request with the status of its answer.
-struct Taken {
-    path: String,
-    headers: HeaderMap,
-    body: Bytes,
-    status: StatusCode,
-}
-
-enum Answer {
-    Reply(StatusCode, Option<(&'static str, &'static str)>, Vec<u8>),
-    Hang,
-}
-
-impl Drop for Collector {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
-}
-
-impl Collector {
-    async fn start() -> Self {
-        Self::on("127.0.0.1:0".parse().expect("an address")).await
-    }
-
-    async fn on(address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        let state = Arc::<Collected>::default();
-        let router = axum::Router::new()
-            .fallback(take)
-            .with_state(Arc::clone(&state));
-        let serving = tokio::spawn(async move {
-            axum::serve(listener, router).await.expect("it serves");
-        });
-        Self {
-            address,
-            state,
-            serving,
-        }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    fn answer(&self, answer: Answer) {
-        self.state
-            .answers
-            .lock()
-            .expect("no panic")
-            .push_back(answer);
-    }
-
-    fn answers_with(&self, status: u16) {
-        let status = StatusCode::from_u16(status).expect("a status");
-        self.answer(Answer::Reply(status, None, vec![]));
-    }
-
-    /// Returns the statuses of the answers to requests of this path.
-    fn statuses(&self, path: &str) -> Vec<u16> {
-        let requests = self.state.requests.lock().expect("no panic");
-        let of_path = requests.iter().filter(|taken| taken.path == path);
-        of_path.map(|taken| taken.status.as_u16()).collect()
-    }
-
-    /// Returns the spans that were accepted.
-    fn spans(&self) -> Vec<Span> {
-        let resources = self.decoded::<ExportTraceServiceRequest>("/v1/traces");
-        let resources = resources
-            .into_iter()
-            .flat_map(|request| request.resource_spans);
-        let scopes = resources.flat_map(|resource| resource.scope_spans);
-        scopes.flat_map(|scope| scope.spans).collect()
-    }
-
-    fn decoded<T: prost::Message + Default>(&self, path: &str) -> Vec<T> {
-        let requests = self.state.requests.lock().expect("no panic");
-        let accepted = requests
-            .iter()
-            .filter(|taken| taken.path == path && taken.status.is_success());
-        accepted
-            .map(|taken| T::decode(taken.body.clone()).expect("a message"))
-            .collect()
-    }
-
-    /// Waits for this many spans.
-    async fn wait_for_spans(&self, count: usize, host: &Program) -> Vec<Span> {
-        let what = || format!("{} of {count} spans:\n{}", self.spans().len(), host.log());
-        wait(|| self.spans().len() >= count, what).await;
-        self.spans()
-    }
-}
-
-async fn take(
-    State(state): State<Arc<Collected>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let next = state.answers.lock().expect("no panic").pop_front();
-    let mut response = StatusCode::OK.into_response();
-    match next {
-        None => {}
-        Some(Answer::Hang) => std::future::pending().await,
-        Some(Answer::Reply(status, header, body)) => {
-            response = (status, body).into_response();
-            if let Some((name, value)) = header {
-                let name = HeaderName::from_static(name);
-                response
-                    .headers_mut()
-                    .insert(name, HeaderValue::from_static(value));
-            }
-        }
-    }
-    state.requests.lock().expect("no panic").push(Taken {
-        path: uri.path().to_owned(),
-        headers,
-        body,
-        status: response.status(),
-    });
-    response
-}
-
 async fn wait(holds: impl Fn() -> bool, what: impl Fn() -> String) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < WAIT_TIMEOUT, "{}", what());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Waits for this many spans.
+async fn wait_for_spans(collector: &Collector, count: usize, host: &Program) -> Vec<Span> {
+    let spans = || collector.spans(TRACES);
+    let what = || format!("{} of {count} spans:\n{}", spans().len(), host.log());
+    wait(|| spans().len() >= count, what).await;
+    spans()
+}
+
+fn answer_with(collector: &Collector, status: u16) {
+    let status = StatusCode::from_u16(status).expect("a status");
+    collector.answer(Answer::Reply(status, None, vec![]));
 }
 
 fn policies() -> TempDir {
@@ -286,8 +160,7 @@ async fn a_span_joins_the_trace_of_the_api_server_and_says_who_denied() {
     let host = serve(&files, &collector.url(), &[]);
     let status = host.status(|_| true).await;
     post_sampled(&host, "deny").await;
-    let [span] = collector
-        .wait_for_spans(1, &host)
+    let [span] = wait_for_spans(&collector, 1, &host)
         .await
         .try_into()
         .expect("one span");
@@ -340,7 +213,7 @@ async fn a_span_joins_the_trace_of_the_api_server_and_says_who_denied() {
     );
     assert!(event["sallyport.duration_us"].as_u64().is_some(), "{event}");
     // The user is not in it, and no text that the Service holds.
-    let requests = collector.state.requests.lock().expect("no panic");
+    let requests = collector.requests();
     let sent = String::from_utf8_lossy(&requests[0].body).into_owned();
     assert!(
         !sent.contains("jane") && !sent.contains("system:auth"),
@@ -358,7 +231,7 @@ async fn a_review_that_is_not_sampled_has_no_span() {
     post(&host, "nothing", Some("00-garbage-01")).await;
     post_sampled(&host, "nothing").await;
     wait_for_count(&host, "sent", 1).await;
-    assert_eq!(collector.spans().len(), 1);
+    assert_eq!(collector.spans(TRACES).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -390,7 +263,7 @@ async fn a_review_without_a_trace_has_one_of_its_own_if_that_is_asked_for() {
     assert_eq!(of["service.name"], "gate");
     assert_eq!(of["k8s.cluster.name"], "blue");
     assert!(of["service.instance.id"].is_string(), "{of}");
-    let requests = collector.state.requests.lock().expect("no panic");
+    let requests = collector.requests();
     assert_eq!(requests[0].headers["authorization"], "Bearer abc");
     assert_eq!(
         requests[0].headers["content-type"],
@@ -404,7 +277,7 @@ async fn a_policy_without_a_verdict_makes_the_span_an_error() {
     let (files, collector) = (policies(), Collector::start().await);
     let host = serve(&files, &collector.url(), &[]);
     post_sampled(&host, "panic").await;
-    let spans = collector.wait_for_spans(1, &host).await;
+    let spans = wait_for_spans(&collector, 1, &host).await;
     let status = spans[0].status.as_ref().expect("a status");
     assert_eq!(status.code(), status::StatusCode::Error);
     assert_eq!(status.message, "1 of 1 policies had no verdict");
@@ -479,7 +352,7 @@ async fn metrics_are_those_of_the_admin_port_and_the_last_reading_is_complete() 
     let point = point.expect("it was called");
     assert_eq!((point.count, point.bucket_counts.iter().sum()), (3, 3_u64));
     assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
-    assert!(collector.spans().is_empty(), "nothing was sampled");
+    assert!(collector.spans(TRACES).is_empty(), "nothing was sampled");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -492,7 +365,7 @@ async fn what_was_answered_before_sigterm_is_sent() {
     host.signal("TERM");
     assert!(host.wait().success(), "{}", host.log());
     let ids: BTreeSet<_> = collector
-        .spans()
+        .spans(TRACES)
         .iter()
         .map(|span| hex(&span.span_id))
         .collect();
@@ -513,7 +386,7 @@ async fn a_collector_that_is_down_is_logged_once_and_asked_again() {
     );
     post_sampled(&host, "nothing").await;
     let collector = Collector::on(address).await;
-    collector.wait_for_spans(2, &host).await;
+    wait_for_spans(&collector, 2, &host).await;
     wait_for_count(&host, "sent", 2).await;
     assert_eq!(errors(&host).len(), 1, "{}", host.log());
     assert!(
@@ -531,11 +404,11 @@ async fn a_busy_collector_gets_the_batch_again_and_a_broken_one_does_not() {
         Some(("retry-after", "1")),
         vec![],
     ));
-    collector.answers_with(503);
+    answer_with(&collector, 503);
     let host = serve(&files, &collector.url(), &[]);
     post_sampled(&host, "nothing").await;
-    collector.wait_for_spans(1, &host).await;
-    assert_eq!(collector.statuses("/v1/traces"), [429, 503, 200]);
+    wait_for_spans(&collector, 1, &host).await;
+    assert_eq!(collector.statuses(TRACES), [429, 503, 200]);
     collector.answer(Answer::Reply(
         StatusCode::INTERNAL_SERVER_ERROR,
         None,
@@ -543,7 +416,7 @@ async fn a_busy_collector_gets_the_batch_again_and_a_broken_one_does_not() {
     ));
     post_sampled(&host, "nothing").await;
     wait_for_count(&host, "failed", 1).await;
-    assert_eq!(collector.statuses("/v1/traces"), [429, 503, 200, 500]);
+    assert_eq!(collector.statuses(TRACES), [429, 503, 200, 500]);
     assert_eq!(spans_that(&host, "sent").await, 1);
 }
 
@@ -635,7 +508,7 @@ async fn a_collector_with_a_certificate_of_an_own_authority_is_trusted_by_its_fi
     );
     let host = serve(&files, &url, &["--otlp-ca", file.to_str().expect("UTF-8")]);
     post_sampled(&host, "nothing").await;
-    collector.wait_for_spans(1, &host).await;
+    wait_for_spans(&collector, 1, &host).await;
     serving.abort();
 }
 

@@ -26,6 +26,7 @@ mod registered;
 mod replicas;
 mod runbook;
 mod static_manifests;
+mod traces;
 mod tutorial;
 mod uninstall;
 mod upgrade;

@@ -238,6 +238,8 @@ impl<'a> Registration<'a> {
 pub(crate) enum Feature {
     /// CEL rules of custom resources.
     ValidationRules,
+    /// Traces of requests, with their webhooks.
+    Tracing,
     /// Match conditions of webhooks.
     MatchConditions,
     /// ValidatingAdmissionPolicies with CEL's functions for addresses.
@@ -262,6 +264,7 @@ impl Feature {
         // The first minor version that has it without a feature gate.
         let (name, since) = match self {
             Self::ValidationRules => ("x-kubernetes-validations", 25),
+            Self::Tracing => ("tracing", 27),
             Self::MatchConditions => ("matchConditions", 28),
             Self::ValidatingAdmissionPolicies => ("ValidatingAdmissionPolicy", 30),
             Self::Deploy => ("what deploy/ is written in", 30),

@@ -17,6 +17,7 @@ pub(crate) fn is_sorted(list: &List<'_>, budget: &Budget) -> Result<bool, EvalEr
     let elements = elements(list, budget)?;
     for pair in elements.windows(2) {
         budget.spend(1)?;
+        pair[0].spend_order(&pair[1], budget)?;
         // As in cel-go, elements without an order don't count.
         if pair[0].compare(&pair[1]) == Ok(Ordering::Greater) {
             return Ok(false);
@@ -37,6 +38,9 @@ pub(crate) fn extreme<'a>(
         budget.spend(1)?;
         if !element.is_comparable() {
             return Err(EvalError::no_such_overload());
+        }
+        if let Some(best) = &best {
+            element.spend_order(best, budget)?;
         }
         best = match best {
             Some(best) if element.compare(&best) != Ok(wanted) => Some(best),

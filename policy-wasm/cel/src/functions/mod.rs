@@ -119,12 +119,7 @@ fn order<'a>(
     if !a.is_comparable() {
         return Err(EvalError::of(format!("no such overload: {operator}")));
     }
-    if let (Value::String(a), Value::String(b)) = (a, b) {
-        budget.spend_bytes(a.len().min(b.len()))?;
-    }
-    if let (Value::Bytes(a), Value::Bytes(b)) = (a, b) {
-        budget.spend_bytes(a.len().min(b.len()))?;
-    }
+    a.spend_order(b, budget)?;
     a.compare(b).map(|order| Value::Bool(wanted(order)))
 }
 
