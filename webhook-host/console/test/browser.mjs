@@ -193,7 +193,7 @@ test('what the API server itself refuses is no policy’s denial, in the words o
     });
     await has(page, '.service p', 'This is no Service that the API server accepts');
     await has(page, '.findings .level', 'refused');
-    if (here) await has(page, 'section p', 'The API server would word this another way.');
+    if (here) await has(page, 'section p', 'The API server may word this another way.');
     else await has(page, '#kubectl', printed.trimEnd());
     known += here ? 0 : 1;
   }

@@ -50,36 +50,56 @@ pub fn printed(applied: &Applied) -> Printed {
 
 fn rejected(rejection: &Rejection, name: &str, is_update: bool) -> Printed {
     let problems = rejection.problems();
-    let lines: Vec<_> = problems.iter().map(line).collect();
-    // kubectl sends an update as a patch, whose errors have another frame.
     let mut is_verbatim = problems.iter().all(|problem| problem.is_verbatim);
+    let doing = if is_update { "patching" } else { "creating" };
+    let server = |reason: &str, text: &str| {
+        format!("Error from server ({reason}): error when {doing} {FILE:?}: {text}")
+    };
     let text = match rejection {
-        Rejection::Invalid(_) => {
-            let head = format!("The Service {name:?} is invalid: ");
-            match lines.as_slice() {
-                [only] => format!("{head}{only}"),
-                several => format!("{head}\n* {}", several.join("\n* ")),
+        Rejection::Invalid(problems) => {
+            is_verbatim &= problems.len() == 1 || problems.iter().all(is_ordered);
+            invalid(name, problems)
+        }
+        Rejection::BadRequest(problem) => {
+            // kubectl sends an update as a patch, whose errors have other words.
+            is_verbatim &= !is_update;
+            let text = match problem.is_verbatim {
+                true => problem.text.clone(),
+                false => line(problem),
+            };
+            // kubectl reads the metadata itself.
+            if problem.field.starts_with("metadata.") && text.starts_with("json: ") {
+                format!("error: unable to decode {FILE:?}: {text}")
+            } else {
+                let head = "Service in version \"v1\" cannot be handled as a Service";
+                server("BadRequest", &format!("{head}: {text}"))
             }
         }
-        Rejection::BadRequest(_) => {
+        Rejection::InternalError(problem) => {
             is_verbatim &= !is_update;
-            let doing = if is_update { "patching" } else { "creating" };
-            format!(
-                "Error from server (BadRequest): error when {doing} {FILE:?}: Service in version \
-                 \"v1\" cannot be handled as a Service: {}",
-                lines.join(", ")
-            )
+            let text = format!("Internal error occurred: {}", problem.text);
+            server("InternalError", &text)
         }
     };
     Printed { text, is_verbatim }
 }
 
+fn invalid(name: &str, problems: &[Problem]) -> String {
+    let head = format!("The Service {name:?} is invalid: ");
+    let lines: Vec<_> = problems.iter().map(line).collect();
+    match lines.as_slice() {
+        [only] => format!("{head}{only}"),
+        several => format!("{head}\n* {}", several.join("\n* ")),
+    }
+}
+
+/// Returns true for the fields of which it is known in which order an API server names them.
+fn is_ordered(problem: &Problem) -> bool {
+    let field = &problem.field;
+    field.starts_with("metadata.") || field.starts_with("spec.ports") || field == "spec.type"
+}
+
 /// Returns `field: text`.
 pub(crate) fn line(problem: &Problem) -> String {
-    let Problem { field, text, .. } = problem;
-    if field.is_empty() {
-        text.clone()
-    } else {
-        format!("{field}: {text}")
-    }
+    format!("{}: {}", problem.field, problem.text)
 }

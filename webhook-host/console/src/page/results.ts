@@ -73,7 +73,7 @@ function printed(text: string, verbatim: boolean): HTMLElement {
     'section',
     {},
     el('h2', {}, 'What kubectl prints'),
-    !verbatim && el('p', { class: 'muted' }, 'The API server would word this another way.'),
+    !verbatim && el('p', { class: 'muted' }, 'The API server may word this another way.'),
     el('pre', { id: 'kubectl' }, printable(text)),
   );
 }

@@ -11,6 +11,7 @@ use crate::decode;
 use crate::yaml::{self, Located};
 use k8s_openapi::api::core::v1::Service;
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// The answer of an API server that refuses a Service before it asks a validating webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,12 +20,14 @@ pub enum Rejection {
     BadRequest(Problem),
     /// Values are not allowed (status 422).
     Invalid(Vec<Problem>),
+    /// A port for health checks can't be allocated (status 500).
+    InternalError(Problem),
 }
 
 /// One problem of a [`Rejection`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// JSON path from the Service's root; empty where the text names it.
+    /// JSON path from the Service's root.
     pub field: String,
     /// The text.
     pub text: String,
@@ -38,7 +41,9 @@ impl Rejection {
     /// Returns all problems.
     pub fn problems(&self) -> &[Problem] {
         match self {
-            Self::BadRequest(problem) => std::slice::from_ref(problem),
+            Self::BadRequest(problem) | Self::InternalError(problem) => {
+                std::slice::from_ref(problem)
+            }
             Self::Invalid(problems) => problems,
         }
     }
@@ -51,15 +56,11 @@ pub(in crate::check) fn undecoded(located: &Located) -> Option<Rejection> {
     if let Err(error) = decode::from_value::<Service>(&service) {
         let found = at(&service, &error.path);
         let words = found.and_then(|found| words::undecodable(&error.path, found));
-        let line = located.line_of(&error.path);
-        return Some(Rejection::BadRequest(match words {
-            Some(text) => whole(text, line),
-            None => Problem {
-                field: error.path,
-                text: error.problem,
-                is_verbatim: false,
-                line,
-            },
+        return Some(Rejection::BadRequest(Problem {
+            line: located.line_of(&error.path),
+            field: error.path,
+            is_verbatim: words.is_some(),
+            text: words.unwrap_or(error.problem),
         }));
     }
     let mut unknown: Vec<_> = fields::unknown(&service)
@@ -68,23 +69,17 @@ pub(in crate::check) fn undecoded(located: &Located) -> Option<Rejection> {
         .collect();
     // The decoder meets them in the order of their paths.
     unknown.sort_by_cached_key(|field| order(field));
-    let line = located.line_of(unknown.first()?);
+    let first = unknown.first()?.clone();
     let words: Vec<_> = unknown
         .iter()
         .map(|field| format!("unknown field {field:?}"))
         .collect();
-    let text = format!("strict decoding error: {}", words.join(", "));
-    Some(Rejection::BadRequest(whole(text, line)))
-}
-
-/// Makes a problem whose text names the fields.
-fn whole(text: String, line: usize) -> Problem {
-    Problem {
-        field: String::new(),
-        text,
+    Some(Rejection::BadRequest(Problem {
+        line: located.line_of(&first),
+        field: first,
+        text: format!("strict decoding error: {}", words.join(", ")),
         is_verbatim: true,
-        line,
-    }
+    }))
 }
 
 /// Returns the refusal of a Service as the mutating webhooks left it, with the API server's
@@ -94,38 +89,72 @@ pub(in crate::check) fn invalid(
     range: PortRange,
     located: &Located,
 ) -> Option<Rejection> {
-    if let Some((field, number)) = out_of_range(service, range) {
-        return Some(Rejection::Invalid(vec![Problem {
-            line: located.line_of(&field),
-            field,
-            text: words::out_of_range(number, range.from, range.to),
-            is_verbatim: true,
-        }]));
+    let verbatim = |field: String, text: String| Problem {
+        line: located.line_of(&field),
+        field,
+        text,
+        is_verbatim: true,
+    };
+    if let Some((field, number, why)) = unallocated(service, range) {
+        let text = words::invalid(number, &why);
+        return Some(Rejection::Invalid(vec![verbatim(field, text)]));
+    }
+    if let Some(number) = health_check(service).filter(|number| !contains(range, *number)) {
+        let why = words::out_of_range(range);
+        let text = format!("failed to allocate requested HealthCheck NodePort {number}: {why}");
+        let field = "spec.healthCheckNodePort".to_owned();
+        return Some(Rejection::InternalError(verbatim(field, text)));
     }
     let decoded = decode::from_value::<Service>(service).ok()?;
-    let mut refusals = Refusals::default();
-    refusals.kind(&decoded);
-    refusals.service(&decoded);
-    let problems = refusals.into_inner().into_iter();
-    let problems: Vec<_> = problems.map(|refusal| problem(refusal, located)).collect();
+    let problems = Refusals::whole(&decoded).into_iter();
+    let mut problems: Vec<_> = problems.map(|refusal| problem(refusal, located)).collect();
+    // Addresses are allocated before the rest is looked at.
+    if problems.iter().any(is_of_addresses) {
+        problems.retain(is_of_addresses);
+    }
     (!problems.is_empty()).then_some(Rejection::Invalid(problems))
 }
 
-/// Finds the first node port that the API server does not allocate, and its field.
-fn out_of_range(service: &Value, range: PortRange) -> Option<(String, i64)> {
+fn is_of_addresses(problem: &Problem) -> bool {
+    let field = &problem.field;
+    field.starts_with("spec.clusterIP") || field.starts_with("spec.ipFamil")
+}
+
+/// Finds the first node port that the API server does not allocate: field, number and reason.
+fn unallocated(service: &Value, range: PortRange) -> Option<(String, i64, String)> {
     let spec = &service["spec"];
     let kind = spec["type"].as_str().unwrap_or_default();
     if !matches!(kind, "NodePort" | "LoadBalancer") {
         return None;
     }
+    let mut taken = HashSet::new();
     let ports = spec["ports"].as_array()?.iter().enumerate();
-    let numbers = ports.filter_map(|(index, port)| {
-        let number = port["nodePort"].as_i64()?;
-        Some((format!("spec.ports[{index}].nodePort"), number))
+    let mut asked = ports.filter_map(|(index, port)| {
+        let number = port["nodePort"].as_i64().filter(|number| *number != 0)?;
+        Some((index, number, port["protocol"].as_str().unwrap_or("TCP")))
     });
-    let range = i64::from(range.from)..=i64::from(range.to);
-    let mut outside = numbers.filter(|(_, number)| *number != 0 && !range.contains(number));
-    outside.next()
+    asked.find_map(|(index, number, protocol)| {
+        let why = if !contains(range, number) {
+            words::out_of_range(range)
+        } else if !taken.insert((number, protocol)) {
+            "provided port is already allocated".to_owned()
+        } else {
+            return None;
+        };
+        Some((format!("spec.ports[{index}].nodePort"), number, why))
+    })
+}
+
+/// Returns the port for health checks that a Service asks for, where it has one.
+fn health_check(service: &Value) -> Option<i64> {
+    let spec = &service["spec"];
+    let has_one = spec["type"] == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local";
+    let number = spec["healthCheckNodePort"].as_i64();
+    number.filter(|number| has_one && *number != 0)
+}
+
+fn contains(range: PortRange, number: i64) -> bool {
+    (i64::from(range.from)..=i64::from(range.to)).contains(&number)
 }
 
 fn problem(refusal: Refusal, located: &Located) -> Problem {

@@ -3,27 +3,147 @@
 //! They are those of Kubernetes 1.36 (`field.Error` in k8s.io/apimachinery, `encoding/json` of Go).
 //! `tests/kubectl/refusals.json` holds what a real API server said, and a test compares.
 
+use super::names::{is_qualified, is_subdomain};
+use crate::contract::review::PortRange;
 use crate::yaml;
 use serde_json::Value;
 
-/// The form of a DNS label.
-pub(super) const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric \
-    characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or \
-    '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters \
+    or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', \
+    regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 
-/// The form of a key.
-pub(super) const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or \
-    '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or \
-    '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric \
+    characters, '-' or '.', and must start and end with an alphanumeric character (e.g. \
+    'example.com', regex used for validation is \
+    '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
-/// The form of the value of a label.
-pub(super) const LABEL_VALUE: &str = "a valid label must be an empty string or consist of \
-    alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character \
-    (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is \
+const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric \
+    characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. \
+    'MyValue',  or 'my_value',  or '12345', regex used for validation is \
     '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
-/// The form of a number of a port.
+const NAME_PART: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and \
+    must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or \
+    '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+
+const KEY: &str = "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and \
+    must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or \
+    '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an \
+    optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+
+/// The range of a number of a port.
 pub(super) const PORT: &str = "must be between 1 and 65535, inclusive";
+
+/// The form of an address.
+pub(super) const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+
+/// The form of a range.
+pub(super) const CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+
+/// The type that some fields are for.
+pub(super) const OF_LOAD_BALANCERS: &str = "may only be used when `type` is 'LoadBalancer'";
+
+/// Letters of a DNS label.
+const MAX_LABEL: usize = 63;
+
+/// Returns the words for a text that is no DNS label; `None` where there are several reasons.
+pub(super) fn label(text: &str) -> Option<String> {
+    let is_long = text.len() > MAX_LABEL;
+    let has_form = text
+        .split('.')
+        .all(|part| !part.is_empty() && is_subdomain(part));
+    match (is_long, has_form, text.contains('.')) {
+        (true, true, false) => Some(invalid(text, "must be no more than 63 characters")),
+        (true, ..) => None,
+        (false, true, _) => Some(invalid(text, "must not contain dots")),
+        (false, false, _) => Some(invalid(text, LABEL)),
+    }
+}
+
+/// Returns the words for a text that is no DNS name.
+pub(super) fn subdomain(text: &str) -> Option<String> {
+    let is_short = text.len() <= MAX_LABEL;
+    is_short.then(|| match text {
+        "" => required(""),
+        text => invalid(text, SUBDOMAIN),
+    })
+}
+
+/// Returns the words for a text that is no key of a label; `None` where there are several reasons.
+pub(super) fn key(text: &str) -> Option<String> {
+    let parts: Vec<_> = text.split('/').collect();
+    let why = match parts.as_slice() {
+        [name] | [_, name] if name.is_empty() || name.len() > MAX_LABEL => return None,
+        [_] => NAME_PART.to_owned(),
+        [prefix, _] if is_subdomain(prefix) => NAME_PART.to_owned(),
+        ["", _] => return None,
+        [prefix, name] if is_qualified(name) && prefix.len() <= MAX_LABEL => {
+            format!("prefix part {SUBDOMAIN}")
+        }
+        [_, _] => return None,
+        _ => KEY.to_owned(),
+    };
+    Some(invalid(text, &why))
+}
+
+/// Returns the words for a text that is no value of a label; `None` where there are several
+/// reasons.
+pub(super) fn label_value(text: &str) -> Option<String> {
+    match text.len() > MAX_LABEL {
+        true => None,
+        false => Some(invalid(text, LABEL_VALUE)),
+    }
+}
+
+/// Returns the words for a text that is no name of a container's port; `None` where there are
+/// several reasons.
+pub(super) fn port_name(text: &str) -> Option<String> {
+    let is_odd = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    let reasons = [
+        (text.len() > 15, "must be no more than 15 characters"),
+        (
+            text.contains(is_odd),
+            "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
+        ),
+        (
+            !text.contains(|c: char| c.is_ascii_lowercase()),
+            "must contain at least one letter (a-z)",
+        ),
+        (text.contains("--"), "must not contain consecutive hyphens"),
+        (
+            text.starts_with('-') || text.ends_with('-'),
+            "must not begin or end with a hyphen",
+        ),
+    ];
+    let mut reasons = reasons.iter().filter(|(holds, _)| *holds);
+    match (reasons.next(), reasons.next()) {
+        (Some((_, why)), None) => Some(invalid(text, why)),
+        _ => None,
+    }
+}
+
+/// Returns the words for an external IP with a special meaning, by Sallyport's word for it.
+pub(super) fn special(text: &str, what: &str) -> Option<String> {
+    let why = match what {
+        "a loopback address" => "may not be in the loopback range (127.0.0.0/8, ::1/128)",
+        "a link-local address" => "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+        "a link-local multicast address" => {
+            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
+        }
+        _ if text == "0.0.0.0" => "may not be unspecified (0.0.0.0)",
+        _ => return None,
+    };
+    Some(invalid(text, why))
+}
+
+/// Returns the words for a port that stands twice.
+pub(super) fn duplicate_port(protocol: &str, number: i32) -> String {
+    format!(
+        "Duplicate value: {{\"Name\":\"\",\"Protocol\":{},\"AppProtocol\":null,\"Port\":{number},\
+         \"TargetPort\":0,\"NodePort\":0}}",
+        Value::from(protocol)
+    )
+}
 
 /// Returns the words for a value that is missing.
 pub(super) fn required(detail: &str) -> String {
@@ -47,8 +167,7 @@ pub(super) fn invalid(value: impl Into<Value>, detail: &str) -> String {
 
 /// Returns the words for a value that is none of some.
 pub(super) fn unsupported(value: impl Into<Value>, supported: &[&str]) -> String {
-    let mut supported: Vec<String> = supported.iter().map(|word| format!("{word:?}")).collect();
-    supported.sort();
+    let supported: Vec<_> = supported.iter().map(|word| format!("{word:?}")).collect();
     format!(
         "Unsupported value: {}: supported values: {}",
         value.into(),
@@ -56,11 +175,10 @@ pub(super) fn unsupported(value: impl Into<Value>, supported: &[&str]) -> String
     )
 }
 
-/// Returns the words for a node port that the API server does not allocate.
-pub(super) fn out_of_range(number: i64, from: u16, to: u16) -> String {
-    let detail =
-        format!("provided port is not in the valid range. The range of valid ports is {from}-{to}");
-    invalid(number, &detail)
+/// Returns the reason for which a node port is not allocated.
+pub(super) fn out_of_range(range: PortRange) -> String {
+    let PortRange { from, to } = range;
+    format!("provided port is not in the valid range. The range of valid ports is {from}-{to}")
 }
 
 fn with_detail(words: &str, detail: &str) -> String {
@@ -112,105 +230,45 @@ const MAPS: [&str; 3] = ["spec.selector", "metadata.labels", "metadata.annotatio
 
 /// Returns structure and type of a field of a Service, or of the items of one.
 fn go_type(path: &str, is_item: bool) -> Option<(&'static str, &'static str)> {
-    let (structure, ty, item) = GO_TYPES
-        .iter()
-        .find(|(field, ..)| *field == path)
-        .map(|(_, structure, ty, item)| (*structure, *ty, *item))?;
-    let ty = if is_item { item } else { ty };
-    (!ty.is_empty()).then_some((structure, ty))
+    let mut rows = GO_TYPES.lines().map(|row| row.split(' '));
+    let mut row = rows.find_map(|mut row| (row.next() == Some(path)).then_some(row))?;
+    let (structure, ty) = (row.next()?, row.next()?);
+    Some((structure, if is_item { row.next()? } else { ty }))
 }
 
 /// Path, structure, type, and type of the items, of the fields that people write.
-const GO_TYPES: [(&str, &str, &str, &str); 28] = [
-    (
-        "metadata.annotations",
-        "ObjectMeta",
-        "map[string]string",
-        "string",
-    ),
-    (
-        "metadata.labels",
-        "ObjectMeta",
-        "map[string]string",
-        "string",
-    ),
-    ("spec", "Service", "v1.ServiceSpec", ""),
-    (
-        "spec.allocateLoadBalancerNodePorts",
-        "ServiceSpec",
-        "bool",
-        "",
-    ),
-    ("spec.clusterIP", "ServiceSpec", "string", ""),
-    ("spec.clusterIPs", "ServiceSpec", "[]string", "string"),
-    ("spec.externalIPs", "ServiceSpec", "[]string", "string"),
-    ("spec.externalName", "ServiceSpec", "string", ""),
-    (
-        "spec.externalTrafficPolicy",
-        "ServiceSpec",
-        "v1.ServiceExternalTrafficPolicy",
-        "",
-    ),
-    ("spec.healthCheckNodePort", "ServiceSpec", "int32", ""),
-    (
-        "spec.internalTrafficPolicy",
-        "ServiceSpec",
-        "v1.ServiceInternalTrafficPolicy",
-        "",
-    ),
-    (
-        "spec.ipFamilies",
-        "ServiceSpec",
-        "[]v1.IPFamily",
-        "v1.IPFamily",
-    ),
-    (
-        "spec.ipFamilyPolicy",
-        "ServiceSpec",
-        "v1.IPFamilyPolicy",
-        "",
-    ),
-    ("spec.loadBalancerClass", "ServiceSpec", "string", ""),
-    ("spec.loadBalancerIP", "ServiceSpec", "string", ""),
-    (
-        "spec.loadBalancerSourceRanges",
-        "ServiceSpec",
-        "[]string",
-        "string",
-    ),
-    (
-        "spec.ports",
-        "ServiceSpec",
-        "[]v1.ServicePort",
-        "v1.ServicePort",
-    ),
-    ("spec.ports.appProtocol", "ServicePort", "string", ""),
-    ("spec.ports.name", "ServicePort", "string", ""),
-    ("spec.ports.nodePort", "ServicePort", "int32", ""),
-    ("spec.ports.port", "ServicePort", "int32", ""),
-    ("spec.ports.protocol", "ServicePort", "v1.Protocol", ""),
-    ("spec.publishNotReadyAddresses", "ServiceSpec", "bool", ""),
-    (
-        "spec.selector",
-        "ServiceSpec",
-        "map[string]string",
-        "string",
-    ),
-    (
-        "spec.sessionAffinity",
-        "ServiceSpec",
-        "v1.ServiceAffinity",
-        "",
-    ),
-    (
-        "spec.sessionAffinityConfig",
-        "ServiceSpec",
-        "v1.SessionAffinityConfig",
-        "",
-    ),
-    ("spec.trafficDistribution", "ServiceSpec", "string", ""),
-    ("spec.type", "ServiceSpec", "v1.ServiceType", ""),
-];
+const GO_TYPES: &str = "\
+metadata.annotations ObjectMeta map[string]string string
+metadata.labels ObjectMeta map[string]string string
+metadata.name ObjectMeta string
+metadata.namespace ObjectMeta string
+spec Service v1.ServiceSpec
+spec.allocateLoadBalancerNodePorts ServiceSpec bool
+spec.clusterIP ServiceSpec string
+spec.clusterIPs ServiceSpec []string string
+spec.externalIPs ServiceSpec []string string
+spec.externalName ServiceSpec string
+spec.externalTrafficPolicy ServiceSpec v1.ServiceExternalTrafficPolicy
+spec.healthCheckNodePort ServiceSpec int32
+spec.internalTrafficPolicy ServiceSpec v1.ServiceInternalTrafficPolicy
+spec.ipFamilies ServiceSpec []v1.IPFamily v1.IPFamily
+spec.ipFamilyPolicy ServiceSpec v1.IPFamilyPolicy
+spec.loadBalancerClass ServiceSpec string
+spec.loadBalancerIP ServiceSpec string
+spec.loadBalancerSourceRanges ServiceSpec []string string
+spec.ports ServiceSpec []v1.ServicePort v1.ServicePort
+spec.ports.appProtocol ServicePort string
+spec.ports.name ServicePort string
+spec.ports.nodePort ServicePort int32
+spec.ports.port ServicePort int32
+spec.ports.protocol ServicePort v1.Protocol
+spec.ports.targetPort ServicePort int32
+spec.publishNotReadyAddresses ServiceSpec bool
+spec.selector ServiceSpec map[string]string string
+spec.sessionAffinity ServiceSpec v1.ServiceAffinity
+spec.sessionAffinityConfig ServiceSpec v1.SessionAffinityConfig
+spec.trafficDistribution ServiceSpec string
+spec.type ServiceSpec v1.ServiceType";
 
 #[cfg(test)]
 mod tests {
@@ -251,7 +309,7 @@ mod tests {
                 "{path}"
             );
         }
-        assert_eq!(undecodable("spec.ports[0].targetPort", &json!(true)), None);
+        assert_eq!(undecodable("status.loadBalancer", &json!(true)), None);
     }
 
     #[test]
@@ -262,7 +320,7 @@ mod tests {
             format!("Invalid value: 70000: {PORT}")
         );
         assert_eq!(
-            unsupported("tcp", &["TCP", "SCTP"]),
+            unsupported("tcp", &["SCTP", "TCP"]),
             "Unsupported value: \"tcp\": supported values: \"SCTP\", \"TCP\""
         );
     }
