@@ -171,7 +171,7 @@ test('a policy that can’t be used hides no other one, and nothing is allowed b
     await has(page, '.service h2', 'shop/web: unknown');
     await has(page, '#summary', 'shop/web: unknown.');
     assert.equal(await page.locator('.verdict.good, #kubectl').count(), 0, 'nothing says that it is allowed');
-    await has(page, '.service table', 'passes');
+    await has(page, '.service table', 'types');
   }
   await set(page, SERVICE('NodePort', ', nodePort: 30080'));
   await has(page, '.service h2', 'shop/web: denied');
@@ -184,9 +184,10 @@ test('a policy that can’t be used hides no other one, and nothing is allowed b
 test('what the API server itself refuses is no policy’s denial, in the words of a real kubectl', async (page) => {
   const recorded = JSON.parse(readFileSync(join(root, 'tests/kubectl/refusals.json'), 'utf8'));
   await page.selectOption('#preset', 'baseline');
+  // The test `refusals` of `--test all` takes all of them.
+  const refused = recorded.cases.filter(({ printed }) => printed.includes('Error from server') || printed.includes('is invalid'));
   let known = 0;
-  for (const { name, manifest, printed, here } of recorded.cases) {
-    if (!printed.includes('Error from server') && !printed.includes('is invalid')) continue;
+  for (const { name, manifest, printed, here } of refused.filter((_, index) => index % 4 === 0)) {
     await set(page, manifest);
     await page.waitForFunction(() => /refused/.test(document.querySelector('.service h2 .verdict')?.textContent), null, { timeout: 5000 }).catch(() => {
       throw new Error(`${name}: not refused`);
@@ -198,7 +199,7 @@ test('what the API server itself refuses is no policy’s denial, in the words o
     known += here ? 0 : 1;
   }
   console.log(`  ${known} refusals of Kubernetes ${recorded.kubernetes}`);
-  assert.ok(known >= 50);
+  assert.ok(known >= 15);
 });
 
 test('another type is answered with every reason, and with what would have to be removed', async (page) => {
@@ -222,7 +223,7 @@ test('a policy that needs settings says which, and waits for them', async (page)
   await page.keyboard.type('allowedDomains: [example.com]');
   await page.waitForFunction(() => !document.querySelector('#unknown'));
   await set(page, 'apiVersion: v1\nkind: Service\nmetadata: { name: alias, namespace: shop }\nspec: { type: ExternalName, externalName: a.example.org }\n');
-  await has(page, '.findings', 'a.example.org is in no allowed domain');
+  await has(page, '.findings', '"a.example.org" is in no allowed domain');
 });
 
 test('script in names stays text, and invisible characters are shown', async (page) => {
