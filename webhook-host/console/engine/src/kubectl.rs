@@ -13,8 +13,8 @@ const FILE: &str = "service.yaml";
 pub struct Printed {
     /// Standard output and standard error together.
     pub text: String,
-    /// True if they are those of the real programs, word by word; false where the API server's words
-    /// are not known, and Sallyport's own stand in their place.
+    /// True if they are those of the real programs, word by word; false where the API server's
+    /// words are not known, and Sallyport's own stand in their place.
     pub is_verbatim: bool,
 }
 
