@@ -174,8 +174,8 @@ async fn take(
     response
 }
 
-/// Accepts a unary call of gRPC: a message stands behind a byte for its compression and four for its
-/// length, and the status is a trailer
+/// Accepts a unary call of gRPC: a message stands behind a byte for its compression and four for
+/// its length, and the status is a trailer
 /// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 fn take_grpc(state: &Collected, uri: Uri, headers: HeaderMap, body: &Bytes) -> Response {
     assert_eq!(body.first(), Some(&0), "compressed");

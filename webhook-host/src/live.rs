@@ -53,7 +53,9 @@ impl Live {
     pub fn new(admission: Arc<Admission>, watched: Option<Arc<Watched>>) -> Arc<Self> {
         let metrics = Metrics::new(watched.as_ref());
         let first = Set::new(admission, &metrics, 1);
-        metrics.serves(&first.digest, first.admission.asks_of_deletions());
+        metrics
+            .set
+            .serves(&first.digest, first.admission.asks_of_deletions());
         let (current, tls) = (
             ArcSwap::from_pointee(first),
             Tls::new(metrics.certificates.clone()),
@@ -94,8 +96,9 @@ impl Live {
         self.metrics
             .forget(old.admission.policies(), set.admission.policies());
         self.metrics
+            .set
             .serves(&set.digest, set.admission.asks_of_deletions());
-        self.metrics.reloaded(Some(set.since));
+        self.metrics.set.reloaded(Some(set.since));
         self.add_reload(Reload {
             generation,
             at: set.since,
@@ -106,7 +109,7 @@ impl Live {
 
     /// Notes that a reload failed: the current set stays, and the admin port shows the error.
     pub fn reload_failed(&self, error: impl Into<String>) {
-        self.metrics.reloaded(None);
+        self.metrics.set.reloaded(None);
         self.note_load_error(error);
     }
 
@@ -122,7 +125,7 @@ impl Live {
 
     /// Sets the status of the webhook configurations, for a host that maintains them.
     pub fn set_registration_status(&self, status: RegistrationStatus) {
-        self.metrics.registered(status.troubles.is_empty());
+        self.metrics.set.registered(status.troubles.is_empty());
         *self
             .registration
             .lock()

@@ -6,6 +6,7 @@ use crate::api_server::ApiServer;
 use crate::client::{Client, PROTOCOLS};
 use crate::host::{command, misbehave, root};
 use crate::program::{Program, directory, manifest};
+use sallyport_tests::collector::Collector;
 use sallyport_tests::prometheus::{FILES, Prometheus, WAIT_TIMEOUT, WINDOW};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -81,7 +82,8 @@ fn policies() -> TempDir {
     ])
 }
 
-fn serve(policies: &Path, kubeconfig: &TempDir, logs: &TempDir) -> Program {
+/// Serves everything that has metrics; each review has a span.
+fn serve(policies: &Path, kubeconfig: &TempDir, logs: &TempDir, collector: &str) -> Program {
     let path = |directory: &TempDir, name: &str| {
         let path = directory.path().join(name);
         path.to_str().expect("UTF-8").to_owned()
@@ -103,6 +105,10 @@ fn serve(policies: &Path, kubeconfig: &TempDir, logs: &TempDir) -> Program {
             &log,
             "--record",
             &records,
+            "--otlp-endpoint",
+            collector,
+            "--otlp-sampler",
+            "always_on",
         ],
     )
 }
@@ -115,7 +121,8 @@ async fn every_panel_has_data_and_alerts_fire_and_resolve() {
     let _reachable = server.reachable().await;
     let (policies, kubeconfig) = (policies(), server.kubeconfig());
     let logs = tempfile::tempdir().expect("a directory");
-    let host = serve(policies.path(), &kubeconfig, &logs);
+    let collector = Collector::start().await;
+    let host = serve(policies.path(), &kubeconfig, &logs, &collector.url());
     let is_ending = Arc::new(AtomicBool::new(false));
     let sending = tokio::spawn(load(host.client.clone(), Arc::clone(&is_ending)));
     let prometheus = Prometheus::scraping(host.admin);

@@ -5,7 +5,7 @@ use clap::Args;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Serves the admission webhook, but not here
+/// Serve the admission webhook: on Linux and macOS only
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]

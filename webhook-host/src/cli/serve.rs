@@ -38,7 +38,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// Serves the admission webhook
+/// Serve the admission webhook
 ///
 /// Answers AdmissionReviews on /validate and /mutate, and of ServicePolicies on /validate-policies,
 /// over TLS (HTTP/2 and HTTP/1.1), and /livez, /readyz, /metrics and /policies on the admin address

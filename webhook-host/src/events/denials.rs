@@ -55,7 +55,10 @@ impl Denials {
             Self {
                 queue,
                 bucket: Mutex::new(bucket),
-                dropped: metrics.events().get_or_create_owned(&Recorded { result }),
+                dropped: metrics
+                    .records
+                    .events
+                    .get_or_create_owned(&Recorded { result }),
             },
             received,
         )

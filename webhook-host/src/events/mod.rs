@@ -187,7 +187,11 @@ impl Events {
 }
 
 fn count(metrics: &Metrics, result: &'static str) {
-    metrics.events().get_or_create(&Recorded { result }).inc();
+    metrics
+        .records
+        .events
+        .get_or_create(&Recorded { result })
+        .inc();
 }
 
 fn warning(reason: &str, action: &str, note: &str) -> Event {

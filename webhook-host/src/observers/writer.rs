@@ -82,7 +82,7 @@ impl LineWriter {
     /// Fails when the process can't start another thread, or the system has no random numbers.
     pub fn records(file: LogFile, metrics: &Metrics) -> Result<Self> {
         let destination = Destination::File(file);
-        Self::start(Lines::Records, destination, metrics.recorded())
+        Self::start(Lines::Records, destination, &metrics.records.reviews)
     }
 
     /// Starts the decision log.
@@ -92,7 +92,7 @@ impl LineWriter {
     /// Fails when the process can't start another thread, or the system has no random numbers.
     pub fn decisions(destination: Destination, metrics: &Metrics) -> Result<Self> {
         let lines = Lines::Decisions(Box::default());
-        Self::start(lines, destination, metrics.decision_lines())
+        Self::start(lines, destination, &metrics.records.decision_lines)
     }
 
     fn start(lines: Lines, destination: Destination, counts: &RecordedReviews) -> Result<Self> {

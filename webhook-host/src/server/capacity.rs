@@ -195,7 +195,7 @@ impl Capacity {
             capacity: self,
             peer,
             _permit: permits,
-            _counted: self.live.metrics().in_flight(),
+            _counted: self.live.metrics().connections.in_flight(),
         })
     }
 }
@@ -323,6 +323,7 @@ impl Slot<'_> {
             self.capacity
                 .live
                 .metrics()
+                .connections
                 .timed_out(TimedOut::EvaluationPermit);
             Refusal::overload(
                 "turn",

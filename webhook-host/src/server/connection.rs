@@ -85,7 +85,7 @@ pub(super) async fn serve(
     mut ticket: Ticket,
     stopping: watch::Receiver<Stopping>,
 ) {
-    let _open = shared.live.metrics().connection();
+    let _open = shared.live.metrics().connections.connection();
     let peer = Arc::clone(ticket.peer());
     let stream = tokio::select! {
         stream = shared.handshake(stream) => stream,
@@ -136,7 +136,7 @@ async fn serve_http(
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => return tracing::debug!(error, "a connection ended early"),
                 Err(kind) => {
-                    shared.live.metrics().timed_out(kind);
+                    shared.live.metrics().connections.timed_out(kind);
                     // A client that reads nothing would not read a graceful shutdown either.
                     if kind == TimedOut::Write { Duration::ZERO } else { SHUTDOWN_TIMEOUT }
                 }
@@ -237,6 +237,7 @@ impl Shared {
     fn refusal(&self, refusal: Refusal) -> Response<Body> {
         self.live
             .metrics()
+            .connections
             .refused(refusal.status.as_u16(), refusal.reason);
         refusal.into_response()
     }
@@ -245,6 +246,7 @@ impl Shared {
         let Some(config) = self.live.tls().config() else {
             self.live
                 .metrics()
+                .connections
                 .handshake_failed("there is no certificate yet");
             return None;
         };
@@ -253,14 +255,23 @@ impl Shared {
         {
             Ok(Ok(stream)) => return Some(stream),
             Ok(Err(error)) => {
-                self.live.metrics().handshake_failed(&error.to_string());
+                self.live
+                    .metrics()
+                    .connections
+                    .handshake_failed(&error.to_string());
                 if let Some(why) = client_refused(&error) {
                     self.live.tls().metrics().client_refused(why);
                 }
             }
             Err(_) => {
-                self.live.metrics().timed_out(TimedOut::Handshake);
-                self.live.metrics().handshake_failed("it took too long");
+                self.live
+                    .metrics()
+                    .connections
+                    .timed_out(TimedOut::Handshake);
+                self.live
+                    .metrics()
+                    .connections
+                    .handshake_failed("it took too long");
             }
         }
         None

@@ -206,6 +206,7 @@ impl App {
     fn count(&self, refusal: Refusal) -> Response {
         self.live
             .metrics()
+            .connections
             .refused(refusal.status.as_u16(), refusal.reason);
         tracing::debug!(
             status = refusal.status.as_u16(),
@@ -337,7 +338,7 @@ impl App {
         match tokio::time::timeout(self.body_time, self.collect(body, memory)).await {
             Ok(read) => read,
             Err(_) => {
-                self.live.metrics().timed_out(TimedOut::Body);
+                self.live.metrics().connections.timed_out(TimedOut::Body);
                 let sentence = format!("the body took longer than {:?}", self.body_time);
                 Err(Refusal::new(
                     StatusCode::REQUEST_TIMEOUT,

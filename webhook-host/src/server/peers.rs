@@ -231,7 +231,7 @@ impl Peers {
 
     fn warn_if_newly_full(&self, metrics: &Metrics) {
         if !self.is_full.swap(true, Ordering::Relaxed) {
-            metrics.full();
+            metrics.connections.full();
             tracing::warn!(
                 "all connections are taken (of {}): those that keep the host waiting are closed \
                  for new ones; see \
@@ -288,7 +288,7 @@ impl Peers {
             peer.evict();
         }
         drop(open);
-        metrics.evicted(victims.len());
+        metrics.connections.evicted(victims.len());
     }
 
     fn victims(&self, open: &Open, scarce: Scarce, needy: Option<&Peer>) -> Vec<u64> {

@@ -98,7 +98,7 @@ impl Telemetry {
         };
         let (ending, is_ended) = watch::channel(false);
         let is_ending = Arc::new(AtomicBool::new(false));
-        let counts = live.metrics().otlp_spans();
+        let counts = &live.metrics().records.otlp_spans;
         let mut spans = None;
         let mut traces = None;
         if let Some(target) = config.traces {
@@ -116,7 +116,7 @@ impl Telemetry {
             });
             traces = Some((signal(target, "spans", counts), waiting_batches));
         }
-        let readings = live.metrics().otlp_metrics();
+        let readings = &live.metrics().records.otlp_metrics;
         let metrics = config
             .metrics
             .map(|target| signal(target, "metrics", readings));
